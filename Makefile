@@ -1,0 +1,47 @@
+# A fresh machine needs Python 3.11 to 3.13, make and git. Every target makes .venv by itself and reuses it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+VENV := .venv
+BIN  := $(VENV)/bin
+# The first interpreter that runs and is of a version that Airflow 3.3 supports; `make PYTHON=python3.12 …` picks one.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+READY := $(VENV)/.ready
+
+help: ## What there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(READY): requirements-dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11, 3.12 or 3.13 found; install one or run make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+demo: $(READY) ## Run the main job for real: PostgreSQL, emulator, Airflow (DATA=FILE.parquet: package_sections)
+	$(BIN)/python -m greennode_local demo $(if $(DATA),--data "$(DATA)")
+
+ui: $(READY) ## The same, but stay up with Airflow's UI on http://localhost:8080
+	$(BIN)/python -m greennode_local ui $(if $(DATA),--data "$(DATA)")
+
+unit: $(READY) ## Lint-free quick tests, no Airflow: under a minute
+	$(BIN)/pytest tests/unit
+
+test: lint ## Everything that CI checks: lint, types, all tests
+	$(BIN)/pytest
+
+lint: $(READY) ## ruff, mypy --strict, the import arrows
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	PYTHONPATH=include:plugins $(BIN)/lint-imports
+
+venv: $(READY) ## Make .venv with everything pinned in requirements-dev.txt
+lock: $(READY) ## Pin requirements.txt and requirements-dev.txt anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery --extra dev -c requirements.txt -o requirements-dev.txt
+
+.PHONY: help demo ui unit test lint venv lock

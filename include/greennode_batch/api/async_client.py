@@ -1,0 +1,119 @@
+"""AsyncGreenNodeClient: the part of the API that a trigger needs, for Airflow's event loop."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+
+from greennode_batch.api.connection import (
+    DEFAULT_TIMEOUT_SECONDS,
+    MAX_CONNECTIONS,
+    MAX_REPLY_BYTES,
+    Connection,
+    lost,
+    reply_of,
+)
+from greennode_batch.api.exchange import Call, Loss, Lost, Operation, Reply, Wait, run
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.wire import Batch
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class AsyncGreenNodeClient:
+    """What a trigger needs: look at batches, list them, cancel one. Options as for GreenNodeClient."""
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        profile: ApiProfile | None = None,
+        allow_http_hosts: Collection[str] = (),
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._connection = Connection(
+            base_url,
+            api_key,
+            profile=profile or ApiProfile(),
+            allow_http_hosts=allow_http_hosts,
+            timeout_seconds=timeout,
+        )
+        self._operations = self._connection.operations
+        self._sleep = sleep
+        self._http = httpx.AsyncClient(transport=transport, limits=httpx.Limits(max_connections=MAX_CONNECTIONS))
+
+    def __repr__(self) -> str:
+        return f"AsyncGreenNodeClient({self._connection!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    @property
+    def profile(self) -> ApiProfile:
+        """What this client sends, and how."""
+        return self._connection.profile
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def get_batch(self, batch_id: str) -> Batch:
+        """A batch as it stands."""
+        return self._connection.note(await self._run(self._operations.get_batch(batch_id)))
+
+    async def list_batches(self, *, limit: int = 100) -> AsyncIterator[Batch]:
+        """Every batch, asked for `limit` a page as the caller goes on."""
+        pager = self._operations.batches(limit)
+        while (operation := pager.next_page()) is not None:
+            for batch in pager.take(await self._run(operation)):
+                yield batch
+
+    async def cancel_batch(self, batch_id: str) -> Batch | None:
+        """Ask for a batch to be cancelled; None where it had finished already, or the reply shows no batch."""
+        batch = await self._run(self._operations.cancel_batch(batch_id))
+        return None if batch is None else self._connection.note(batch)
+
+    async def _run(self, operation: Operation[T]) -> T:
+        steps = run(operation, self._connection.key.redact)
+        outcome: Reply | Lost | None = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]  # typeshed has Any for the value of StopIteration
+            if isinstance(step, Wait):
+                log.warning("%s; again in %.1f s", step.reason, step.seconds)
+                await self._sleep(step.seconds)
+                outcome = None
+            else:
+                outcome = await self._send(step)
+
+    async def _send(self, call: Call) -> Reply | Lost:
+        body = bytearray()
+        try:
+            async with (
+                asyncio.timeout(call.deadline_seconds),
+                self._http.stream(**self._connection.request(call)) as response,
+            ):
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > MAX_REPLY_BYTES:
+                        return Lost(Loss.NO_REPLY, f"gave up {len(body)} bytes into the reply")
+                return reply_of(response, bytes(body))
+        except httpx.RequestError as error:
+            return lost(error)
+        except TimeoutError:
+            return Lost(Loss.NO_REPLY, f"no whole reply within {call.deadline_seconds:.0f} s")

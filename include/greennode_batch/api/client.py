@@ -1,0 +1,199 @@
+"""GreenNodeClient, and AsyncGreenNodeClient beside it: thin drivers of `protocol` over httpx."""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+import httpx
+
+from greennode_batch.api.async_client import AsyncGreenNodeClient
+from greennode_batch.api.connection import (
+    DEFAULT_TIMEOUT_SECONDS,
+    MAX_CONNECTIONS,
+    MAX_REPLY_BYTES,
+    Connection,
+    lost,
+    reply_of,
+)
+from greennode_batch.api.downloads import download
+from greennode_batch.api.exchange import Call, Loss, Lost, Operation, Reply, Wait, run
+from greennode_batch.api.paging import Item, Pager
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.result_line import ResultLine
+from greennode_batch.api.wire import Batch, Model, RemoteFile
+
+__all__ = ["AsyncGreenNodeClient", "GreenNodeClient"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class GreenNodeClient:
+    """GreenNode's Files, Batches, Models and chat over HTTP, with one connection pool.
+
+    Errors are ApiErrors named for the caller's next move. What is safe to repeat is repeated here, with
+    growing pauses; a create or a chat never is. `timeout` bounds an ordinary call, and each silence of a
+    transfer, in seconds.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        profile: ApiProfile | None = None,
+        allow_http_hosts: Collection[str] = (),
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._connection = Connection(
+            base_url,
+            api_key,
+            profile=profile or ApiProfile(),
+            allow_http_hosts=allow_http_hosts,
+            timeout_seconds=timeout,
+        )
+        self._operations = self._connection.operations
+        self._sleep = sleep
+        self._http = httpx.Client(transport=transport, limits=httpx.Limits(max_connections=MAX_CONNECTIONS))
+
+    def __repr__(self) -> str:
+        return f"GreenNodeClient({self._connection!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def profile(self) -> ApiProfile:
+        """What this client sends, and how."""
+        return self._connection.profile
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def upload_file(self, path: Path, *, filename: str | None = None) -> RemoteFile:
+        """Upload a file of request lines. Holds one chunk.
+
+        An upload that got no reply is sent again (twice at most, each time with a warning in the log), so a
+        second copy may lie in the store: it costs nothing, and `list_files` shows it under the same filename.
+        """
+        return self._run(self._operations.upload_file(path, filename=filename))
+
+    def get_file(self, file_id: str) -> RemoteFile:
+        """Metadata and processing status of a file."""
+        return self._run(self._operations.get_file(file_id))
+
+    def list_files(self, *, limit: int = 100) -> Iterator[RemoteFile]:
+        """Every file in the store, asked for `limit` a page as the caller goes on."""
+        return self._items(self._operations.files(limit))
+
+    def delete_file(self, file_id: str) -> None:
+        """Delete a file; one that is gone already is fine."""
+        self._run(self._operations.delete_file(file_id))
+
+    def create_batch(
+        self,
+        input_file_id: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        model: str | None = None,
+    ) -> Batch:
+        """Create a batch, once. AmbiguousError: it may exist; list and match before another is created.
+
+        `metadata` and `model` are sent only where the profile says that the API takes them.
+        """
+        return self._connection.note(self._run(self._operations.create_batch(input_file_id, metadata, model)))
+
+    def get_batch(self, batch_id: str) -> Batch:
+        """A batch as it stands."""
+        return self._connection.note(self._run(self._operations.get_batch(batch_id)))
+
+    def list_batches(self, *, limit: int = 100) -> Iterator[Batch]:
+        """Every batch, asked for `limit` a page as the caller goes on."""
+        return self._items(self._operations.batches(limit))
+
+    def cancel_batch(self, batch_id: str) -> Batch | None:
+        """Ask for a batch to be cancelled; None where it had finished already, or the reply shows no batch."""
+        batch = self._run(self._operations.cancel_batch(batch_id))
+        return None if batch is None else self._connection.note(batch)
+
+    def delete_batch(self, batch_id: str) -> None:
+        """Delete a batch for ever; one that is gone already is fine. First save its results."""
+        self._run(self._operations.delete_batch(batch_id))
+
+    def download_file(self, file_id: str, destination: Path) -> int:
+        """Bring a file to `destination`, whole or not at all; returns its size in bytes."""
+        if file_id.startswith(("https://", "http://")):
+            url = httpx.URL(file_id)
+        elif self.profile.result_style == "url":
+            url = httpx.URL(self._run(self._operations.file_url(file_id)))
+        else:
+            url = self._connection.url(self._operations.content_path(file_id))
+        return self._download(url, destination, f"download file {file_id.partition('?')[0]}")
+
+    def download_results(self, batch: Batch, which: Literal["output", "error"], destination: Path) -> int | None:
+        """Bring a batch's output or error file to `destination`; None where the batch has no such file.
+
+        Where the API has one list of results for a batch, that is the output, and there is no error file.
+        """
+        if self.profile.result_style == "results":
+            if which == "error":
+                return None
+            url = self._connection.url(self._operations.results_path(batch.id))
+            return self._download(url, destination, f"download results of batch {batch.id}")
+        file_id = batch.output_file_id if which == "output" else batch.error_file_id
+        return None if file_id is None else self.download_file(file_id, destination)
+
+    def list_models(self) -> list[Model]:
+        """Every model that the key may use."""
+        return self._run(self._operations.list_models())
+
+    def chat(self, body: Mapping[str, Any]) -> ResultLine:
+        """One chat completion in real time, at the full price. Never repeated here."""
+        return self._run(self._operations.chat(body))
+
+    def _items(self, pager: Pager[Item]) -> Iterator[Item]:
+        while (operation := pager.next_page()) is not None:
+            yield from pager.take(self._run(operation))
+
+    def _download(self, url: httpx.URL, destination: Path, what: str) -> int:
+        return download(self._http, self._connection, url, destination, what=what, sleep=self._sleep)
+
+    def _run(self, operation: Operation[T]) -> T:
+        steps = run(operation, self._connection.key.redact)
+        outcome: Reply | Lost | None = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]  # typeshed has Any for the value of StopIteration
+            if isinstance(step, Wait):
+                log.warning("%s; again in %.1f s", step.reason, step.seconds)
+                self._sleep(step.seconds)
+                outcome = None
+            else:
+                outcome = self._send(step)
+
+    def _send(self, call: Call) -> Reply | Lost:
+        deadline = None if call.upload else time.monotonic() + call.deadline_seconds
+        body = bytearray()
+        try:
+            with self._http.stream(**self._connection.request(call)) as response:
+                for chunk in response.iter_bytes():
+                    body += chunk
+                    if len(body) > MAX_REPLY_BYTES or (deadline is not None and time.monotonic() > deadline):
+                        return Lost(Loss.NO_REPLY, f"gave up {len(body)} bytes into the reply")
+                return reply_of(response, bytes(body))
+        except httpx.RequestError as error:
+            return lost(error)

@@ -1,0 +1,107 @@
+"""What both clients share: where to, with which key, and how a Call becomes an httpx request."""
+
+import logging
+from collections.abc import Collection
+from typing import Any, Final
+
+import httpx
+import msgspec
+
+from greennode_batch.api.endpoint import ApiKey, check_base_url
+from greennode_batch.api.exchange import Call, Loss, Lost, Reply
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.protocol import Operations
+from greennode_batch.api.wire import Batch, BatchStatus
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS: Final = 15.0
+DEFAULT_TIMEOUT_SECONDS: Final = 60.0
+MAX_CONNECTIONS: Final = 20
+# A reply is JSON about batches, files or models; what is larger is not one.
+MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
+_USER_AGENT = "greennode-batch"
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+
+
+class Connection:
+    """A checked base URL, a key and a profile, and the words of status it has met."""
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        profile: ApiProfile,
+        allow_http_hosts: Collection[str],
+        timeout_seconds: float,
+    ) -> None:
+        self.allow_http_hosts = frozenset(allow_http_hosts)
+        self.base_url = check_base_url(base_url, allow_http_hosts=self.allow_http_hosts)
+        self.key = ApiKey(api_key)
+        self.profile = profile
+        self.timeout_seconds = timeout_seconds
+        self.operations = Operations(profile, seconds=timeout_seconds)
+        self._origin = _origin(httpx.URL(self.base_url))
+        self._unknown_words: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"{self.base_url!r}, profile={self.profile.name!r}"
+
+    def url(self, path: str) -> httpx.URL:
+        """A path of the profile below the base URL."""
+        return httpx.URL(self.base_url + path)
+
+    def headers(self, url: httpx.URL) -> dict[str, str]:
+        """Headers for a request there. Only the API itself gets the key and the profile's headers."""
+        if _origin(url) != self._origin:
+            return {"user-agent": _USER_AGENT}
+        return {"user-agent": _USER_AGENT, **self.profile.extra_headers, "authorization": self.key.header}
+
+    def request(self, call: Call) -> dict[str, Any]:
+        """The arguments of httpx's `stream` for a call."""
+        url = self.url(call.path)
+        headers = self.headers(url)
+        content: Any = None
+        if call.upload is not None:
+            content = call.upload
+            headers |= call.upload.headers
+        elif call.json is not None:
+            content = msgspec.json.encode(call.json)
+            headers["content-type"] = "application/json"
+        return {
+            "method": call.method,
+            "url": url,
+            "params": dict(call.params) or None,
+            "headers": headers,
+            "content": content,
+            "timeout": httpx.Timeout(call.deadline_seconds, connect=min(CONNECT_SECONDS, call.deadline_seconds)),
+        }
+
+    def note(self, batch: Batch) -> Batch:
+        """The same batch; logs a status word that is not known, once a word."""
+        if batch.status is BatchStatus.UNKNOWN and batch.raw_status not in self._unknown_words:
+            self._unknown_words.add(batch.raw_status)
+            log.warning(
+                "batch %s has the status %r, which is not known: waiting goes on until the deadline. "
+                "If it means that the batch has ended, add the word to greennode_batch.api.status",
+                batch.id,
+                batch.raw_status,
+            )
+        return batch
+
+
+def reply_of(response: httpx.Response, body: bytes) -> Reply:
+    """A Reply from httpx's response and the body that was read."""
+    return Reply(response.status_code, dict(response.headers.items()), body)
+
+
+def lost(error: httpx.RequestError) -> Lost:
+    """What a failure of httpx means for the request."""
+    reason = f"{type(error).__name__}: {error}".rstrip(": ")
+    return Lost(Loss.NOT_SENT if isinstance(error, _NOT_SENT) else Loss.NO_REPLY, reason)
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    # httpx leaves out a scheme's own port, so https://host and https://host:443 are the same here.
+    return url.scheme, url.host, url.port

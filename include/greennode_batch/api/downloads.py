@@ -1,0 +1,202 @@
+"""A file from the API to disk: whole or not at all, resumed where the server allows it, in constant memory."""
+
+import dataclasses
+import logging
+import re
+import secrets
+import time
+import zlib
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+from typing import BinaryIO, Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from greennode_batch.api.connection import CONNECT_SECONDS, Connection, lost, reply_of
+from greennode_batch.api.endpoint import may_use
+from greennode_batch.api.exchange import Call, error_of
+from greennode_batch.api.retries import next_delay
+from greennode_batch.errors import ApiError, RejectedError, RetryableError
+
+log = logging.getLogger(__name__)
+
+_MAX_REDIRECTS: Final = 5
+_MAX_ERROR_BYTES: Final = 64 * 1024
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+
+
+class _Gunzip:
+    """Unpacks gzip, also several members in a row, and knows whether it ended whole."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(wbits=31)
+
+    @property
+    def whole(self) -> bool:
+        return self._member.eof
+
+    def unpack(self, data: bytes) -> bytes:
+        unpacked = []
+        while data:
+            if self._member.eof:
+                self._member = zlib.decompressobj(wbits=31)
+            unpacked.append(self._member.decompress(data))
+            data = self._member.unused_data
+        return b"".join(unpacked)
+
+
+@dataclasses.dataclass
+class _Part:
+    """The file as far as it is here, and what is needed to go on from there."""
+
+    file: BinaryIO
+    total_bytes: int | None = None
+    validator: str | None = None
+    can_resume: bool = False
+
+    def restart(self) -> None:
+        self.file.seek(0)
+        self.file.truncate()
+        self.can_resume = False
+
+    def range_headers(self) -> dict[str, str]:
+        offset = self.file.tell()
+        if not self.can_resume or not offset:
+            return {}
+        condition = {} if self.validator is None else {"if-range": self.validator}
+        return {"range": f"bytes={offset}-", **condition}
+
+    def begins_with(self, response: httpx.Response) -> None:
+        """Remember from a full reply whether, and on what condition, it may be continued."""
+        self.restart()
+        headers = response.headers
+        etag = headers.get("etag", "")
+        self.validator = etag if etag.startswith('"') else headers.get("last-modified")
+        length = headers.get("content-length", "")
+        self.total_bytes = int(length) if length.isdecimal() else None
+        self.can_resume = headers.get("accept-ranges", "").lower() == "bytes" and self.total_bytes is not None
+
+    def continues_with(self, response: httpx.Response) -> bool:
+        """Whether a 206 goes on exactly where the file ends, and is of the same whole."""
+        match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+        return match is not None and (int(match[1]), int(match[2])) == (self.file.tell(), self.total_bytes)
+
+
+def download(
+    http: httpx.Client,
+    connection: Connection,
+    url: httpx.URL,
+    destination: Path,
+    *,
+    what: str,
+    sleep: Callable[[float], None],
+) -> int:
+    """Bring what lies at `url` to `destination`; returns the bytes on disk.
+
+    It is written beside the destination and put in its place when it is whole; on failure nothing is left.
+    """
+    call = Call(what=what, method="GET", path=url.path, deadline_seconds=connection.timeout_seconds)
+    beside = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}.part")
+    try:
+        with beside.open("w+b") as file:
+            part = _Part(file)
+            attempt = 1
+            while (error := _attempt(http, connection, url, part, call)) is not None:
+                delay = next_delay(attempt, error)
+                if delay is None:
+                    raise error
+                log.warning("%s; again in %.1f s", error, delay)
+                sleep(delay)
+                attempt += 1
+            size = file.tell()
+        beside.replace(destination)
+        return size
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _attempt(http: httpx.Client, connection: Connection, url: httpx.URL, part: _Part, call: Call) -> ApiError | None:
+    timeout = httpx.Timeout(call.deadline_seconds, connect=CONNECT_SECONDS)
+    try:
+        for _ in range(_MAX_REDIRECTS + 1):
+            # What decides over the key is the host that is asked: `headers` gives it to the API alone.
+            headers = connection.headers(url) | {"accept-encoding": "identity"} | part.range_headers()
+            with http.stream("GET", url, headers=headers, timeout=timeout) as response:
+                if response.status_code not in _REDIRECTS:
+                    return _receive(response, part, call, connection)
+                url = _redirected(url, response.headers.get("location", ""), connection, call)
+        return RejectedError(f"{call.what}: more than {_MAX_REDIRECTS} redirects")
+    except (httpx.RequestError, httpx.InvalidURL) as error:
+        if isinstance(error, httpx.InvalidURL):
+            return RejectedError(f"{call.what}: redirected to what is not a URL")
+        return error_of(lost(error), call, connection.key.redact, now=0.0)
+    except zlib.error as error:
+        part.restart()
+        return RetryableError(f"{call.what}: the gzip data are broken ({error})")
+
+
+def _redirected(url: httpx.URL, location: str, connection: Connection, call: Call) -> httpx.URL:
+    target = url.join(location)
+    if not location or not may_use(urlsplit(str(target)), connection.allow_http_hosts):
+        raise RejectedError(f"{call.what}: redirected to {target.scheme}://{target.host}, which is not encrypted")
+    return target
+
+
+def _receive(response: httpx.Response, part: _Part, call: Call, connection: Connection) -> ApiError | None:
+    """Write a reply's body to the part; None when the file is whole now."""
+    redact = connection.key.redact
+    if response.status_code == HTTPStatus.PARTIAL_CONTENT:
+        if not part.continues_with(response):
+            part.restart()
+            return RetryableError(f"{call.what}: the server sent another part of the file than was asked for")
+    elif response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        part.restart()
+        return RetryableError(f"{call.what}: the server refuses to go on where the last try ended")
+    elif response.status_code in {HTTPStatus.OK, HTTPStatus.NO_CONTENT}:
+        if "text/html" in response.headers.get("content-type", ""):
+            return RetryableError(f"{call.what}: HTTP 200 with an HTML page in place of the file", status=200)
+        part.begins_with(response)
+    else:
+        body = _beginning(response)
+        return error_of(reply_of(response, body), call, redact, now=time.time())
+    return _write(response, part, call)
+
+
+def _write(response: httpx.Response, part: _Part, call: Call) -> ApiError | None:
+    length = response.headers.get("content-length", "")
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    gunzip: _Gunzip | None = None
+    received = 0
+    # The bytes as they come over the wire; `iter_raw` would refuse a reply that a test's transport made whole.
+    assert isinstance(response.stream, httpx.SyncByteStream)
+    for chunk in response.stream:
+        # Some servers compress unasked, and not all of them say so. No line of JSON begins like this.
+        if not received and not part.file.tell() and chunk.startswith(_GZIP_MAGIC):
+            gunzip, part.can_resume = _Gunzip(), False
+        elif not received and gunzip is None and encoding not in {"identity", "gzip", "x-gzip", ""}:
+            return RejectedError(f"{call.what}: the server sends {encoding}, though only identity was asked for")
+        received += len(chunk)
+        part.file.write(chunk if gunzip is None else gunzip.unpack(chunk))
+    if length.isdecimal() and received != int(length):
+        return RetryableError(f"{call.what}: cut off after {received} of {length} bytes")
+    if gunzip is not None and not gunzip.whole:
+        part.restart()
+        return RetryableError(f"{call.what}: the gzip data end before their end, after {received} bytes")
+    # Doubleword says so where a file is still being written.
+    if response.headers.get("x-incomplete", "").lower() == "true":
+        part.restart()
+        return RetryableError(f"{call.what}: the server is still writing this file")
+    return None
+
+
+def _beginning(response: httpx.Response) -> bytes:
+    body = b""
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > _MAX_ERROR_BYTES:
+            break
+    return body[:_MAX_ERROR_BYTES]

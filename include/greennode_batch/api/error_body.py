@@ -1,0 +1,104 @@
+"""An error reply, in any of its shapes -> message, code, request id."""
+
+import html
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from greennode_batch.api.fields import count, pick, text
+
+MAX_MESSAGE_CHARS = 500
+_MAX_DEPTH = 4
+_REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-kong-request-id", "x-correlation-id", "x-trace-id", "cf-ray")
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_TAGS = re.compile(r"<(?:style|script)\b.*?</(?:style|script)>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_MESSAGE_FIELDS = ("message", "msg", "error_message", "error_msg", "error_description", "detail", "title", "reason")
+_SPACE = re.compile(r"\s+")
+
+
+def parse_error(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+) -> tuple[str, str | None, str | None]:
+    """(message, the API's code, request id) of an error reply: JSON, plain text, HTML or nothing at all."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    request_id = next((lower[name] for name in _REQUEST_ID_HEADERS if lower.get(name)), None)
+    data = decode(body)
+    if data is None:
+        return _plain(status, body), None, request_id
+    message, code = describe(data)
+    if request_id is None and isinstance(data, dict):
+        request_id = text(pick(data, "request_id", "trace_id"))
+    return message or f"HTTP {status}, with a body that names no error", code, request_id
+
+
+def decode(body: bytes) -> Any:
+    """The JSON of a body, or None where it is not JSON."""
+    try:
+        return msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def describe(data: object, depth: int = 0) -> tuple[str | None, str | None]:
+    """(message, code) of an error given as object, list or text; (None, None) where it says nothing."""
+    if isinstance(data, str):
+        return shorten(data) or None, None
+    if depth > _MAX_DEPTH:
+        return None, None
+    if isinstance(data, list | tuple):
+        return _described_list(data, depth)
+    if isinstance(data, dict):
+        return _described_object(data, depth)
+    return None, None
+
+
+def _described_object(data: dict[str, Any], depth: int) -> tuple[str | None, str | None]:
+    message, code = None, text(pick(data, "code", "error_code", "type", "status_code"))
+    for field in ("error", *_MESSAGE_FIELDS, "errors", "data"):
+        inner_message, inner_code = describe(data.get(field), depth + 1)
+        if inner_message is not None:
+            message, code = inner_message, inner_code or code
+            break
+    if message is None:
+        return code, code
+    line, times = count(data.get("line")), count(data.get("count"))
+    place = f"line {line}: " if line is not None else ""
+    repeated = f" ({times} times)" if times is not None and times > 1 else ""
+    return shorten(f"{place}{message}{repeated}"), code
+
+
+def _described_list(data: "list[Any] | tuple[Any, ...]", depth: int) -> tuple[str | None, str | None]:
+    messages, code = [], None
+    for item in data:
+        message, item_code = describe(_validation_item(item), depth + 1)
+        code = code or item_code
+        if message is not None and message not in messages:
+            messages.append(message)
+    return shorten("; ".join(messages)) or None, code
+
+
+def _validation_item(item: object) -> object:
+    """FastAPI and Pydantic say where in `loc`: {"loc": ["body", "model"], "msg": "Field required"}."""
+    if isinstance(item, dict) and isinstance(item.get("loc"), list) and isinstance(item.get("msg"), str):
+        return {**item, "msg": f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"}
+    return item
+
+
+def _plain(status: int, body: bytes) -> str:
+    words = body.decode("utf-8", "replace")
+    title = _TITLE.search(words)
+    if title is not None:
+        words = title[1]
+    elif "<" in words:
+        words = _TAGS.sub(" ", words)
+    return shorten(html.unescape(words)) or f"HTTP {status}, with an empty body"
+
+
+def shorten(words: str, limit: int = MAX_MESSAGE_CHARS) -> str:
+    """One line of at most `limit` characters."""
+    line = _SPACE.sub(" ", words[: 4 * limit]).strip()
+    return line if len(line) <= limit else line[: limit - 1] + "…"

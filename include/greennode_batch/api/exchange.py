@@ -1,0 +1,233 @@
+"""One call, tried until it is answered or given up: no I/O, the same for the sync and the async client.
+
+The client does what `exchange` yields (send, wait) and sends back what became of it; nothing else decides
+whether a call is repeated and which error its failure is.
+"""
+
+import dataclasses
+import enum
+import random
+import time
+from collections.abc import Callable, Generator, Mapping
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from greennode_batch.api.error_body import decode, describe, parse_error, shorten
+from greennode_batch.api.fields import count
+from greennode_batch.api.retries import MAX_TRIES, error_type, next_delay, retry_after_seconds
+from greennode_batch.api.uploads import Upload
+from greennode_batch.api.wire import WireError
+from greennode_batch.errors import AmbiguousError, ApiError, RetryableError
+
+UPLOAD_TRIES = 3
+# The server says that it turned the call away unread.
+_TURNED_AWAY = frozenset({HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_ERROR_STATUSES = range(400, 600)
+_STATUS_FIELDS = ("code", "status_code", "status")
+
+
+class Repeat(enum.Enum):
+    """When the same call may be sent again without asking anyone."""
+
+    SAFE = "safe"
+    """Reading, cancelling and deleting: as often as it takes."""
+    UNANSWERED = "unanswered"
+    """Uploads: after no reply at all, or a 429. Any other reply is the caller's to judge."""
+    NEVER = "never"
+    """Creates and chats: they cost money. An unknown outcome is an AmbiguousError."""
+
+
+class Loss(enum.Enum):
+    """How a call got no reply."""
+
+    NOT_SENT = "not sent"
+    """No connection: the server saw nothing of it."""
+    NO_REPLY = "no reply"
+    """It may have been carried out."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One HTTP request, to be sent below the base URL."""
+
+    what: str
+    """What it does, for messages: "get batch batch_1"."""
+    method: str
+    path: str
+    deadline_seconds: float
+    params: Mapping[str, str | int] = dataclasses.field(default_factory=dict)
+    json: Any = None
+    upload: Upload | None = None
+    """A file to send as multipart/form-data; its deadline bounds each silence, not the whole."""
+    repeat: Repeat = Repeat.SAFE
+    accept: frozenset[int] = frozenset()
+    """Statuses outside 2xx that the operation itself makes something of."""
+    at_stake: str = ""
+    """What an unknown outcome may have cost, and the way out."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply that was read to its end. Header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """2xx."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    def json(self) -> Any:
+        """The body as JSON, None where it is none."""
+        return decode(self.body)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Lost:
+    """No reply, or half of one."""
+
+    loss: Loss
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wait:
+    """Do nothing for so long; `reason` is for the log."""
+
+    seconds: float
+    reason: str
+
+
+T = TypeVar("T")
+# An operation raises WireError for a reply that it cannot read; `run` turns that into an ApiError.
+Operation = Generator[Call, Reply, T]
+Steps = Generator[Call | Wait, Reply | Lost | None, T]
+
+
+def run(
+    operation: Operation[T],
+    redact: Callable[[str], str],
+    *,
+    rng: Callable[[], float] = random.random,
+    now: Callable[[], float] = time.time,
+) -> Steps[T]:
+    """Carry an operation through all of its calls; its result is the generator's."""
+    call = next(operation)
+    while True:
+        reply = yield from exchange(call, redact, rng=rng, now=now)
+        try:
+            call = operation.send(reply)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]  # typeshed has Any for the value of StopIteration
+        except WireError as complaint:
+            error = unreadable(call, reply, str(complaint), redact)
+        else:
+            continue
+        raise error
+
+
+def exchange(
+    call: Call,
+    redact: Callable[[str], str],
+    *,
+    rng: Callable[[], float] = random.random,
+    now: Callable[[], float] = time.time,
+) -> Steps[Reply]:
+    """Send `call` until there is a good reply, which is returned; a failure is raised as its ApiError."""
+    attempt = 0
+    while True:
+        attempt += 1
+        outcome = yield call
+        if isinstance(outcome, Reply) and is_good(outcome, call):
+            return outcome
+        if outcome is None:
+            raise TypeError("a Call is answered with a Reply or with Lost")
+        error = error_of(outcome, call, redact, now=now())
+        delay = next_delay(attempt, error, rng=rng, max_tries=_tries(call, outcome))
+        if delay is None:
+            raise error
+        yield Wait(delay, str(error))
+
+
+def is_good(reply: Reply, call: Call) -> bool:
+    """2xx that is not an error in disguise, or a status that the operation knows what to do with."""
+    return reply.status in call.accept or (reply.is_success and _disguised(reply) is None)
+
+
+def error_of(outcome: Reply | Lost, call: Call, redact: Callable[[str], str], *, now: float) -> ApiError:
+    """The error that a failed try of `call` amounts to."""
+    if isinstance(outcome, Lost):
+        return _lost_error(outcome, call, redact)
+    status = _disguised(outcome) or outcome.status
+    message, code, request_id = parse_error(status, outcome.headers, outcome.body)
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        message = f"the server redirects to {_host_of(outcome.headers.get('location', ''))}: set that as base URL"
+    if status == HTTPStatus.NOT_FOUND and code is None:
+        message += " (is the base URL complete, with /v1?)"
+    kind: type[ApiError] = RetryableError if status < HTTPStatus.MULTIPLE_CHOICES else error_type(status, message, code)
+    words = f"{call.what}: HTTP {outcome.status}: {message}"
+    if call.repeat is Repeat.NEVER and kind is RetryableError and status not in _TURNED_AWAY:
+        # A 5xx may come from a gateway that had
+        # passed it on, a 408 and a 409 from a server that has it already: look before it is sent again.
+        kind, words = AmbiguousError, f"{words}. {call.at_stake}"
+    return kind(
+        redact(words),
+        status=outcome.status,
+        code=None if code is None else redact(code),
+        request_id=None if request_id is None else redact(shorten(request_id, 100)),
+        retry_after=retry_after_seconds(status, outcome.headers, now=now),
+    )
+
+
+def unreadable(call: Call, reply: Reply, complaint: str, redact: Callable[[str], str]) -> ApiError:
+    """A 2xx that does not hold what was asked for."""
+    words = f"{call.what}: HTTP {reply.status}: {complaint}"
+    if call.repeat is Repeat.NEVER:
+        return AmbiguousError(redact(f"{words}. {call.at_stake}"), status=reply.status)
+    return RetryableError(redact(words), status=reply.status)
+
+
+def _lost_error(lost: Lost, call: Call, redact: Callable[[str], str]) -> ApiError:
+    if lost.loss is Loss.NO_REPLY and call.repeat is Repeat.NEVER:
+        return AmbiguousError(redact(f"{call.what}: no reply ({lost.reason}). {call.at_stake}"))
+    return RetryableError(redact(f"{call.what}: {lost.loss.value} ({lost.reason})"))
+
+
+def _tries(call: Call, outcome: Reply | Lost) -> int:
+    match call.repeat:
+        case Repeat.SAFE:
+            return MAX_TRIES
+        case Repeat.UNANSWERED:
+            return UPLOAD_TRIES if isinstance(outcome, Lost) or outcome.status == HTTPStatus.TOO_MANY_REQUESTS else 1
+        case Repeat.NEVER:
+            return 1
+
+
+def _disguised(reply: Reply) -> int | None:
+    """The status of an error that came with a 2xx; the 2xx itself where it names none. None: no error.
+
+    An object counts as an error if it has neither an id nor a list in it but speaks of an error: a batch may
+    well carry an `error` field of its own.
+    """
+    data = reply.json() if reply.is_success else None
+    if not isinstance(data, dict) or not data.keys().isdisjoint(_NOT_AN_ERROR):
+        return None
+    error = data.get("error")
+    if describe(error)[0] is None and not ({"code", "status_code", "success"} & data.keys() and describe(data)[0]):
+        return None
+    if any(isinstance(data.get(name), dict | list) for name in ("data", "job", "batch", "result", "file")):
+        return None
+    sources = [source for source in (error, data) if isinstance(source, dict)]
+    codes = [count(source.get(name)) for source in sources for name in _STATUS_FIELDS]
+    return next((code for code in codes if code in _ERROR_STATUSES), reply.status)
+
+
+_NOT_AN_ERROR = frozenset(
+    {"id", "batch_id", "job_id", "file_id", "uuid", "object", "choices", "items", "value", "listData"}
+)
+
+
+def _host_of(location: str) -> str:
+    return location.split("?", 1)[0] or "nowhere"

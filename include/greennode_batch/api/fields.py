@@ -1,0 +1,93 @@
+"""Fields of a JSON object that differ by API: names, times, numbers, ids."""
+
+import datetime as dt
+import functools
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_UNDERSCORE = re.compile(r"_([a-z])")
+# Epochs in milliseconds, microseconds and nanoseconds are told from seconds by their size: 1e11 s is the year 5138.
+_EPOCH_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+
+
+def pick(obj: Mapping[str, Any], *names: str) -> Any:
+    """The first of these fields that holds anything (neither absent, null nor ""), in snake or camel case."""
+    for name in names:
+        value = obj.get(name)
+        if value is None and "_" in name:
+            value = obj.get(camel(name))
+        if value is not None and value != "":
+            return value
+    return None
+
+
+@functools.cache
+def camel(name: str) -> str:
+    """A field's name in camel case: input_file_id -> inputFileId."""
+    return _UNDERSCORE.sub(lambda hump: hump[1].upper(), name)
+
+
+def text(value: object) -> str | None:
+    """A string or a number as text; anything else, and "", is None."""
+    if isinstance(value, str):
+        return value.strip() or None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return str(value)
+
+
+def count(value: object) -> int | None:
+    """A whole number of at least 0, also from a numeric string or a float."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return int(value) if value >= 0 else None
+
+
+def identifier(value: object) -> str | None:
+    """An id as text: itself, the `id` of an object, or the first of a list."""
+    if isinstance(value, list | tuple):
+        value = value[0] if value else None
+    if isinstance(value, dict):
+        value = pick(value, "id", "file_id", "url")
+    return text(value)
+
+
+def epoch_seconds(value: object) -> float | None:
+    """A time as epoch seconds, from seconds, milli-, micro-, nanoseconds, numeric strings or ISO 8601.
+
+    Zero, the zero time of Go (year 1) and what is not a time are None. Without an offset it is UTC.
+    """
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return _iso_seconds(value)
+        value = number
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        seconds = float(value)
+    except OverflowError:
+        return None
+    if not math.isfinite(seconds) or seconds <= 0:
+        return None
+    for limit, unit in _EPOCH_UNITS:
+        if seconds > limit:
+            return seconds / unit
+    return seconds
+
+
+def _iso_seconds(value: str) -> float | None:
+    try:
+        moment = dt.datetime.fromisoformat(value.strip())
+        seconds = moment.replace(tzinfo=moment.tzinfo or dt.UTC).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return seconds if seconds > 0 else None

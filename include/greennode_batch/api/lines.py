@@ -1,0 +1,152 @@
+"""Result files: bytes -> lines -> ResultLine or Anomaly. Nothing here raises, whatever the bytes."""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import msgspec
+
+from greennode_batch.api.odd_lines import read_odd_line
+from greennode_batch.api.result_line import Anomaly, ResultLine
+
+__all__ = ["Anomaly", "Lines", "ResultLine", "iter_lines", "parse_line"]
+
+_CHUNK_BYTES = 1 << 18
+
+
+class Lines(Iterator[bytes]):
+    r"""The lines of a file, split on b"\n" only, without b"\r", blank ones left out.
+
+    Raw U+2028, U+2029 and U+0085 inside a string are data. Holds one chunk and the line that is being read.
+    """
+
+    ends_whole: bool | None
+    r"""Whether the last line ended with b"\n": False hints at a cut-off file. None until the end is reached."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.ends_whole = None
+        self._lines = self._read(file)
+
+    def __iter__(self) -> Iterator[bytes]:  # noqa: PYI034 - see below
+        # The generator itself, so that a for loop runs at its speed.
+        return self._lines
+
+    def __next__(self) -> bytes:
+        return next(self._lines)
+
+    def _read(self, file: BinaryIO) -> Iterator[bytes]:
+        pending: list[bytes] = []
+        while chunk := file.read(_CHUNK_BYTES):
+            first, *rest = chunk.split(b"\n")
+            pending.append(first)
+            if not rest:
+                continue
+            if line := b"".join(pending).rstrip(b"\r"):
+                yield line
+            pending = [rest.pop()]
+            for raw in rest:
+                if line := raw.rstrip(b"\r"):
+                    yield line
+        last = b"".join(pending)
+        self.ends_whole = not last
+        if line := last.rstrip(b"\r"):
+            yield line
+
+
+def iter_lines(file: BinaryIO) -> Lines:
+    r"""The lines of a binary file as an iterator; its `ends_whole` tells at the end how the file ended."""
+    return Lines(file)
+
+
+class _PromptDetails(msgspec.Struct, gc=False):
+    cached_tokens: int | None = None
+
+
+class _CompletionDetails(msgspec.Struct, gc=False):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct, gc=False):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+
+class _Message(msgspec.Struct, gc=False):
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Body(msgspec.Struct, gc=False):
+    choices: tuple[_Choice]
+    model: str | None = None
+    usage: _Usage | None = None
+    created: int | None = None
+    error: None = None
+
+
+class _Response(msgspec.Struct, gc=False):
+    status_code: int
+    body: _Body
+    request_id: str | None = None
+
+
+class _Line(msgspec.Struct, gc=False):
+    custom_id: str
+    response: _Response
+    error: None = None
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+# A time in seconds; milliseconds and text go the tolerant way.
+_OK = 200
+_MAX_EPOCH_SECONDS = 100_000_000_000
+
+
+def parse_line(line: bytes) -> ResultLine | Anomaly:
+    """What one line says. The normal shape of OpenAI's API goes the fast way, everything else the tolerant one."""
+    try:
+        decoded = _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return read_odd_line(line)
+    response = decoded.response
+    body = response.body
+    created = body.created
+    if response.status_code != _OK or not decoded.custom_id or (created and created > _MAX_EPOCH_SECONDS):
+        return read_odd_line(line)
+    choice = body.choices[0]
+    message = choice.message
+    usage = body.usage
+    prompt_tokens = completion_tokens = cached_tokens = reasoning_tokens = 0
+    if usage is not None:
+        prompt_tokens = usage.prompt_tokens or 0
+        completion_tokens = usage.completion_tokens or 0
+        prompt_details, completion_details = usage.prompt_tokens_details, usage.completion_tokens_details
+        if prompt_details is not None:
+            cached_tokens = prompt_details.cached_tokens or 0
+        if completion_details is not None:
+            reasoning_tokens = completion_details.reasoning_tokens or 0
+    return ResultLine(
+        decoded.custom_id,
+        _OK,
+        response.request_id,
+        None,
+        None,
+        message.content,
+        message.refusal,
+        message.reasoning_content or message.reasoning,
+        choice.finish_reason,
+        body.model,
+        prompt_tokens,
+        completion_tokens,
+        cached_tokens,
+        reasoning_tokens,
+        created,
+    )

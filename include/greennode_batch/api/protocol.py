@@ -1,0 +1,212 @@
+"""Each API operation once: a generator that yields a Call, receives its Reply and returns a typed object."""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from greennode_batch.api.exchange import Call, Operation, Repeat
+from greennode_batch.api.odd_lines import result_of_body
+from greennode_batch.api.paging import Pager, Parameters
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.result_line import ResultLine
+from greennode_batch.api.uploads import Upload
+from greennode_batch.api.wire import (
+    Batch,
+    Model,
+    Page,
+    RemoteFile,
+    WireError,
+    parse_batch,
+    parse_file,
+    parse_model,
+    parse_page,
+    parse_url,
+    reply_object,
+)
+from greennode_batch.errors import ConfigError
+
+# A server may read the whole file before it answers a create, and a model may think for minutes.
+CREATE_SECONDS = 180.0
+CHAT_SECONDS = 900.0
+# Each silence while a file is sent, and while it is stored after its last byte.
+UPLOAD_SECONDS = 180.0
+_GONE = frozenset({404, 410})
+_ALREADY_FINISHED = frozenset({400, 409})
+
+
+class Operations:
+    """The operations of an API as its profile has them. `seconds` is the deadline of an ordinary call."""
+
+    def __init__(self, profile: ApiProfile, *, seconds: float) -> None:
+        self.profile = profile
+        self.seconds = seconds
+
+    def get_file(self, file_id: str) -> Operation[RemoteFile]:
+        """Metadata and processing status of a file."""
+        reply = yield self._call(f"get file {file_id}", "GET", self._path(self.profile.file_path, file_id=file_id))
+        return parse_file(reply.json())
+
+    def upload_file(self, path: Path, *, filename: str | None) -> Operation[RemoteFile]:
+        """Store a file of request lines. Repeated only after no reply at all, or a 429: see `Repeat.UNANSWERED`."""
+        profile = self.profile
+        purpose = {"purpose": profile.purpose} if profile.purpose else {}
+        name = filename or path.name
+        extra = {field: value.replace("{filename}", name) for field, value in profile.upload_fields.items()}
+        upload = Upload(path, filename=name, fields=purpose | extra)
+        if not 0 < upload.file_bytes <= profile.max_file_bytes:
+            raise ConfigError(
+                f"{path} has {upload.file_bytes:,} bytes; a file may have 1 to {profile.max_file_bytes:,} "
+                f"(max_file_bytes of the profile {profile.name!r}). Nothing was sent"
+            )
+        reply = yield Call(
+            what=f"upload {name}",
+            method="POST",
+            path=profile.upload_path,
+            deadline_seconds=max(self.seconds, UPLOAD_SECONDS),
+            upload=upload,
+            repeat=Repeat.UNANSWERED,
+        )
+        return parse_file(reply.json())
+
+    def file_url(self, file_id: str) -> Operation[str]:
+        """Where a file can be downloaded, for an API that answers with a URL in JSON."""
+        reply = yield self._call(f"get the URL of file {file_id}", "GET", self.content_path(file_id))
+        return parse_url(reply.json())
+
+    def content_path(self, file_id: str) -> str:
+        """Where a file's content is."""
+        return self._path(self.profile.content_path, file_id=file_id)
+
+    def results_path(self, batch_id: str) -> str:
+        """Where all results of a batch are, for an API that has them so."""
+        return self._path(self.profile.results_path, batch_id=batch_id)
+
+    def delete_file(self, file_id: str) -> Operation[None]:
+        """Delete a file; one that is gone already is fine."""
+        path = self._path(self.profile.file_path, file_id=file_id)
+        yield self._call(f"delete file {file_id}", "DELETE", path, accept=_GONE)
+
+    def create_batch(
+        self,
+        input_file_id: str,
+        metadata: Mapping[str, str] | None,
+        model: str | None,
+    ) -> Operation[Batch]:
+        """Create a batch. Never repeated here; an unknown outcome is an AmbiguousError."""
+        profile = self.profile
+        fields: dict[str, Any] = {
+            profile.input_file_field: [input_file_id] if profile.input_file_as_list else input_file_id,
+        }
+        if profile.endpoint:
+            fields["endpoint"] = profile.endpoint
+        if profile.completion_window:
+            fields["completion_window"] = profile.completion_window
+        if profile.metadata and metadata:
+            fields["metadata"] = dict(metadata)
+        if profile.model_in_create and model:
+            fields["model"] = model
+        reply = yield Call(
+            what=f"create a batch from file {input_file_id}",
+            method="POST",
+            path=profile.batches_path,
+            deadline_seconds=max(self.seconds, CREATE_SECONDS),
+            json=fields | profile.create_fields,
+            repeat=Repeat.NEVER,
+            at_stake="The batch may exist and be billed: list the batches and look for this file "
+            "before another one is created",
+        )
+        return parse_batch(reply.json())
+
+    def get_batch(self, batch_id: str) -> Operation[Batch]:
+        """A batch as it stands."""
+        reply = yield self._call(f"get batch {batch_id}", "GET", self._path(self.profile.batch_path, batch_id=batch_id))
+        return parse_batch(reply.json(), default_id=batch_id)
+
+    def cancel_batch(self, batch_id: str) -> Operation[Batch | None]:
+        """Ask for a batch to be cancelled. None where the reply holds no batch: it had finished, or is gone."""
+        what = f"cancel batch {batch_id}"
+        match self.profile.cancel_style:
+            case "post":
+                path = self._path(self.profile.cancel_path, batch_id=batch_id)
+                reply = yield self._call(what, "POST", path, accept=_ALREADY_FINISHED)
+            case "delete":
+                path = self._path(self.profile.batch_path, batch_id=batch_id)
+                reply = yield self._call(what, "DELETE", path, accept=_ALREADY_FINISHED | _GONE)
+            case "none":
+                raise ConfigError(f"{what}: the profile {self.profile.name!r} says that this API cannot cancel a batch")
+        if reply.status in _ALREADY_FINISHED | _GONE or reply_object(reply.json()) is None:
+            return None
+        with contextlib.suppress(WireError):
+            return parse_batch(reply.json())
+        return None
+
+    def delete_batch(self, batch_id: str) -> Operation[None]:
+        """Delete a batch for ever; one that is gone already is fine."""
+        what = f"delete batch {batch_id}"
+        if self.profile.delete_style == "none":
+            raise ConfigError(f"{what}: the profile {self.profile.name!r} says that this API cannot delete a batch")
+        yield self._call(what, "DELETE", self._path(self.profile.batch_path, batch_id=batch_id), accept=_GONE)
+
+    def list_models(self) -> Operation[list[Model]]:
+        """Every model that the key may use."""
+        reply = yield self._call("list models", "GET", self.profile.models_path)
+        return list(parse_page(reply.json(), parse_model).items)
+
+    def chat(self, body: Mapping[str, Any]) -> Operation[ResultLine]:
+        """One chat completion, in real time. It costs money, so it is never repeated here."""
+        reply = yield Call(
+            what=f"chat with {body.get('model')}",
+            method="POST",
+            path=self.profile.chat_path,
+            deadline_seconds=max(self.seconds, CHAT_SECONDS),
+            json=dict(body),
+            repeat=Repeat.NEVER,
+            at_stake="It may have been billed",
+        )
+        result = result_of_body(reply.json(), status_code=reply.status)
+        if result.error is not None:
+            raise WireError(result.error)
+        return result
+
+    def batches(self, page_size: int) -> Pager[Batch]:
+        """The list of batches."""
+        if not self.profile.can_list_batches:
+            raise ConfigError(f"the profile {self.profile.name!r} says that this API cannot list batches")
+
+        def ask(params: Parameters) -> Operation[Page[Batch]]:
+            reply = yield self._call("list batches", "GET", self.profile.batches_path, params=params)
+            return parse_page(reply.json(), parse_batch)
+
+        return Pager(self.profile, page_size, ask)
+
+    def files(self, page_size: int) -> Pager[RemoteFile]:
+        """The list of files."""
+
+        def ask(params: Parameters) -> Operation[Page[RemoteFile]]:
+            reply = yield self._call("list files", "GET", self.profile.files_path, params=params)
+            return parse_page(reply.json(), parse_file)
+
+        return Pager(self.profile, page_size, ask)
+
+    def _call(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        accept: frozenset[int] = frozenset(),
+    ) -> Call:
+        return Call(
+            what=what, method=method, path=path, deadline_seconds=self.seconds, params=params or {}, accept=accept
+        )
+
+    @staticmethod
+    def _path(template: str, **ids: str) -> str:
+        for name, value in ids.items():
+            if not value:
+                raise ConfigError(f"{name} is empty")
+            template = template.replace(f"{{{name}}}", quote(value, safe=""))
+        return template

@@ -1,0 +1,39 @@
+"""What a line of a result file says: ResultLine, or Anomaly where it belongs to no request."""
+
+from typing import Literal
+
+import msgspec
+
+AnomalyKind = Literal["blank", "not_json", "not_object", "no_custom_id", "file_error"]
+
+
+class ResultLine(msgspec.Struct, frozen=True, gc=False):
+    """One request's outcome.
+
+    `error` is None exactly where an answer came: the text in `content` (which may be "" or None), the refusal
+    in `refusal`, thinking in `reasoning`. `status_code` is None where the line has none, and 0 where the API
+    says 0. Token counts are 0 where the API does not say. `created` is in epoch seconds.
+    """
+
+    custom_id: str
+    status_code: int | None = None
+    request_id: str | None = None
+    code: str | None = None
+    error: str | None = None
+    content: str | None = None
+    refusal: str | None = None
+    reasoning: str | None = None
+    finish_reason: str | None = None
+    model: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    created: float | None = None
+
+
+class Anomaly(msgspec.Struct, frozen=True, gc=False):
+    """A line that belongs to no request; `text` is its beginning, or for `file_error` what the API says."""
+
+    kind: AnomalyKind
+    text: str

@@ -1,0 +1,114 @@
+"""Which error a failure is, and how long to wait before the next try. Pure functions."""
+
+import email.utils
+import random
+import re
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+from greennode_batch.errors import (
+    ApiError,
+    AuthError,
+    CreditError,
+    NotFoundError,
+    RejectedError,
+    RetryableError,
+)
+
+MAX_TRIES = 5
+FIRST_DELAY_SECONDS = 1.0
+MAX_DELAY_SECONDS = 30.0
+# What a server asks for is honoured up to here; who must wait longer is told by the error's `retry_after`.
+MAX_RETRY_AFTER_SECONDS = 120.0
+
+_CREDIT_WORDS = re.compile(
+    r"credit|\bplan\b|quota|balance|billing|payment|subscri|top.?up|recharge|insufficient|arrear", re.IGNORECASE
+)
+# A rate limit speaks of quotas and plans as well; only these words of a 429 mean that the money is gone.
+_SPENT_WORDS = re.compile(
+    r"insufficient[_ ](?:quota|credit|balance|fund)|billing_hard_limit|out of credit", re.IGNORECASE
+)
+_RESET_HEADER = re.compile(r"(?:x-)?(?:ai-)?ratelimit-reset(?:-.+)?")
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_RETRYABLE_4XX = frozenset({408, 409, 425, 429})
+_YEAR_SECONDS = 365 * 86_400.0
+
+
+def error_type(status: int, message: str, code: str | None) -> type[ApiError]:
+    """The one mapping from status to error. What a create makes of it is decided in `exchange`."""
+    words = f"{code or ''} {message}"
+    if status == HTTPStatus.UNAUTHORIZED:
+        return AuthError
+    if status == HTTPStatus.PAYMENT_REQUIRED or (status == HTTPStatus.FORBIDDEN and _CREDIT_WORDS.search(words)):
+        return CreditError
+    if status == HTTPStatus.TOO_MANY_REQUESTS and _SPENT_WORDS.search(words):
+        return CreditError
+    if status in {404, 410}:
+        return NotFoundError
+    if status in _RETRYABLE_4XX or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return RetryableError
+    return RejectedError
+
+
+def next_delay(
+    attempt: int,
+    error: ApiError,
+    *,
+    rng: Callable[[], float] = random.random,
+    max_tries: int = MAX_TRIES,
+) -> float | None:
+    """Seconds to wait after try number `attempt` (from 1) failed with `error`; None means: raise it.
+
+    Doubles from one second to 30, of which the upper half is jitter. Never less than the server asked for
+    (`error.retry_after`), up to two minutes. `rng` gives numbers in [0, 1).
+    """
+    if not isinstance(error, RetryableError) or attempt >= max_tries:
+        return None
+    backoff = min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(attempt - 1, 30))
+    jittered = backoff * (0.5 + rng() / 2)
+    if error.retry_after is None:
+        return jittered
+    # Jitter on top: all who were turned away together are told the same second.
+    return min(MAX_RETRY_AFTER_SECONDS, max(0.0, error.retry_after)) + rng() * min(1.0, jittered)
+
+
+def retry_after_seconds(status: int, headers: Mapping[str, str], *, now: float) -> float | None:
+    """What the server asks to wait: Retry-After (seconds or date), or on a 429 the reset of its rate limits.
+
+    `headers` in lower case; `now` in epoch seconds.
+    """
+    milliseconds = _number(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    asked = headers.get("retry-after")
+    if asked is not None:
+        seconds = _number(asked)
+        return _seconds_until(asked, now) if seconds is None else seconds
+    if status != HTTPStatus.TOO_MANY_REQUESTS:
+        return None
+    resets = [_reset_seconds(value, now) for name, value in headers.items() if _RESET_HEADER.fullmatch(name)]
+    return max((seconds for seconds in resets if seconds is not None), default=None)
+
+
+def _number(value: str) -> float | None:
+    return float(value) if re.fullmatch(r"\s*\d{1,12}(?:\.\d{1,9})?\s*", value) else None
+
+
+def _seconds_until(http_date: str, now: float) -> float | None:
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(http_date).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _reset_seconds(value: str, now: float) -> float | None:
+    """Seconds from now, of an epoch, a number of seconds, or a duration such as "6m0s" (OpenAI)."""
+    seconds = _number(value)
+    if seconds is not None:
+        # No limit resets in a year, so a larger number is a time and not a wait.
+        return seconds if seconds < _YEAR_SECONDS else max(0.0, seconds - now)
+    parts = _DURATION.fullmatch(value.strip())
+    if not value.strip() or parts is None:
+        return None
+    hours, minutes, secs, millis = (float(part or 0) for part in parts.groups())
+    return hours * 3600 + minutes * 60 + secs + millis / 1000

@@ -1,0 +1,61 @@
+"""Batch status words -> BatchStatus."""
+
+import enum
+import re
+
+
+class BatchStatus(enum.Enum):
+    """Where a batch stands, in our few words."""
+
+    VALIDATING = "validating"
+    IN_PROGRESS = "in_progress"
+    FINALIZING = "finalizing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Nothing will change any more. UNKNOWN is not terminal: an unknown word means keep waiting."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset(
+    {BatchStatus.COMPLETED, BatchStatus.FAILED, BatchStatus.EXPIRED, BatchStatus.CANCELLED},
+)
+
+# Words in use by OpenAI, Together, Novita, Fireworks, Mistral, SiliconFlow, Gemini and Vertex, with their spellings.
+_WORDS: dict[BatchStatus, str] = {
+    BatchStatus.VALIDATING: (
+        "validating pending queued queueing in_queue submitted created creating waiting scheduled enqueued "
+        "not_started preparing accepted received initializing"
+    ),
+    BatchStatus.IN_PROGRESS: ("in_progress inprogress progress running processing active started executing working"),
+    BatchStatus.FINALIZING: "finalizing finalising finishing completing",
+    BatchStatus.COMPLETED: (
+        "completed complete success succeeded successful done finished ended "
+        "partially_succeeded partially_completed partial_success"
+    ),
+    BatchStatus.FAILED: "failed fail failure error errored validation_failed rejected",
+    BatchStatus.EXPIRED: "expired timeout timed_out timeout_exceeded deadline_exceeded",
+    BatchStatus.CANCELLING: (
+        "cancelling canceling cancellation_requested cancelation_requested cancel_requested stopping aborting"
+    ),
+    BatchStatus.CANCELLED: "cancelled canceled stopped aborted terminated",
+}
+_BY_WORD = {word: status for status, words in _WORDS.items() for word in words.split()}
+
+_CAMEL_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_SEPARATORS = re.compile(r"[\s\-_.]+")
+_PREFIX = re.compile(r"^(?:job|batch|batch_job)?_?(?:state|status)_")
+
+
+def batch_status(raw: object) -> BatchStatus:
+    """The status that a word of any known API stands for; UNKNOWN for every other value."""
+    if not isinstance(raw, str):
+        return BatchStatus.UNKNOWN
+    word = _SEPARATORS.sub("_", _CAMEL_HUMP.sub("_", raw.strip())).strip("_").lower()
+    return _BY_WORD.get(_PREFIX.sub("", word), BatchStatus.UNKNOWN)

@@ -1,0 +1,249 @@
+"""JSON replies, in any of their variants -> Batch, RemoteFile, Model, Page. Pure functions, no I/O."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from greennode_batch.api.error_body import describe
+from greennode_batch.api.fields import camel, count, epoch_seconds, identifier, pick, text
+from greennode_batch.api.status import BatchStatus, batch_status
+
+__all__ = [
+    "Batch",
+    "BatchStatus",
+    "Counts",
+    "Model",
+    "Page",
+    "RemoteFile",
+    "WireError",
+    "parse_batch",
+    "parse_file",
+    "parse_model",
+    "parse_page",
+    "parse_url",
+    "reply_object",
+]
+
+Item = TypeVar("Item")
+
+_WRAPPERS = ("job", "data", "batch", "result", "file")
+_LISTS = (
+    "data",
+    "items",
+    "value",
+    "list_data",
+    "batches",
+    "jobs",
+    "files",
+    "models",
+    "records",
+    "list",
+    "results",
+    "result",
+)
+_ID_FIELDS = ("id", "batch_id", "job_id", "file_id", "uuid")
+_URL_FIELDS = ("url", "download_url", "signed_url", "file_url", "href")
+_MAX_WRAPS = 3
+
+
+class WireError(ValueError):
+    """A reply that is not what was asked for; the message says what it holds instead."""
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Requests of a batch, as the server counts them; 0 where it does not say.
+
+    For people to look at. The sums need not add up and stay 0 for a while: never decide completion by them.
+    """
+
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch. Times are epoch seconds; a file id is None where there is no file."""
+
+    id: str
+    status: BatchStatus
+    raw_status: str = ""
+    input_file_id: str | None = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    counts: Counts = Counts()
+    created_at: float | None = None
+    completed_at: float | None = None
+    expires_at: float | None = None
+    errors: tuple[str, ...] = ()
+    error_codes: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = {}
+    model: str | None = None
+
+
+class RemoteFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file in the API's store; `bytes` is its size there, None where the API does not say."""
+
+    id: str
+    bytes: int | None = None
+    filename: str | None = None
+    purpose: str | None = None
+    status: str | None = None
+    created_at: float | None = None
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A model of the list; GreenNode's `status` and `model_type` may be None."""
+
+    id: str
+    status: str | None = None
+    model_type: str | None = None
+
+
+class Page(msgspec.Struct, Generic[Item], frozen=True):
+    """One page of a list. `has_more` is None where the server does not say."""
+
+    items: tuple[Item, ...]
+    has_more: bool | None = None
+    next_cursor: str | None = None
+
+
+def reply_object(data: object) -> dict[str, Any] | None:
+    """The object that carries an id, out of up to three wrappers; None where there is none."""
+    for _ in range(_MAX_WRAPS):
+        if not isinstance(data, dict):
+            return None
+        if identifier(pick(data, *_ID_FIELDS)) is not None:
+            return data
+        data = next((data[name] for name in _WRAPPERS if isinstance(data.get(name), dict)), None)
+    return None
+
+
+def parse_batch(data: object, *, default_id: str | None = None) -> Batch:
+    """A batch from a reply, bare or wrapped. `default_id` stands in where the reply has a status but no id."""
+    obj = reply_object(data)
+    if obj is None and default_id is not None and isinstance(data, dict) and pick(data, "status", "state"):
+        obj = data
+    batch_id = None if obj is None else identifier(pick(obj, *_ID_FIELDS)) or default_id
+    if obj is None or batch_id is None:
+        raise WireError(_complaint("a batch", data))
+    raw_status = text(pick(obj, "status", "state")) or ""
+    errors, codes = _batch_errors(obj)
+    metadata = obj.get("metadata")
+    return Batch(
+        id=batch_id,
+        status=batch_status(raw_status),
+        raw_status=raw_status,
+        input_file_id=identifier(pick(obj, "input_file_id", "input_file", "input_files", "input_file_ids")),
+        output_file_id=identifier(
+            pick(obj, "output_file_id", "output_file", "result_file_id", "result_file", "output_url")
+        ),
+        error_file_id=identifier(pick(obj, "error_file_id", "error_file", "error_url")),
+        counts=_counts(obj),
+        created_at=epoch_seconds(pick(obj, "created_at", "create_time", "created")),
+        completed_at=epoch_seconds(
+            pick(obj, "completed_at", "ended_at", "finished_at", "failed_at", "expired_at", "cancelled_at", "end_time")
+        ),
+        expires_at=epoch_seconds(pick(obj, "expires_at", "job_deadline", "deadline", "expire_time")),
+        errors=errors,
+        error_codes=codes,
+        metadata={str(k): v if isinstance(v, str) else str(v) for k, v in metadata.items()}
+        if isinstance(metadata, dict)
+        else {},
+        model=text(pick(obj, "model", "model_id")),
+    )
+
+
+def parse_file(data: object) -> RemoteFile:
+    """A file's metadata from a reply, bare or wrapped."""
+    obj = reply_object(data)
+    if obj is None:
+        raise WireError(_complaint("a file", data))
+    return RemoteFile(
+        id=identifier(pick(obj, "id", "file_id", "uuid")) or "",
+        bytes=count(pick(obj, "bytes", "size_bytes", "size", "file_size_bytes")),
+        filename=text(pick(obj, "filename", "file_name", "name")),
+        purpose=text(obj.get("purpose")),
+        status=text(pick(obj, "status", "state")),
+        created_at=epoch_seconds(pick(obj, "created_at", "create_time", "created")),
+    )
+
+
+def parse_model(data: object) -> Model:
+    """An entry of the list of models: an object, or the id alone."""
+    obj = {"id": data} if isinstance(data, str) else data
+    model_id = identifier(pick(obj, "id", "model_id", "model", "name")) if isinstance(obj, dict) else None
+    if model_id is None or not isinstance(obj, dict):
+        raise WireError(_complaint("a model", data))
+    return Model(id=model_id, status=text(obj.get("status")), model_type=text(pick(obj, "model_type", "type")))
+
+
+def parse_url(data: object) -> str:
+    """Where to download a file, from a reply that holds the URL: as text, or in an object."""
+    for _ in range(_MAX_WRAPS):
+        found = data if isinstance(data, str) else pick(data, *_URL_FIELDS) if isinstance(data, dict) else None
+        if isinstance(found, str) and found.startswith(("https://", "http://")):
+            return found
+        data = next((data[name] for name in _WRAPPERS if data.get(name)), None) if isinstance(data, dict) else None
+    raise WireError(_complaint("the URL of a file", data))
+
+
+def parse_page(data: object, parse: Callable[[object], Item]) -> Page[Item]:
+    """A page of a list: bare array, or under `data`, `items`, `value`, `listData` and so on.
+
+    A reply without a list is a WireError, never an empty page: whoever looks for a batch that may have been
+    paid for must not take an error for "not there".
+    """
+    holder: object = data
+    for _ in range(_MAX_WRAPS):
+        if isinstance(holder, list):
+            return _page(data, holder, parse)
+        if not isinstance(holder, dict) or describe(holder.get("error"))[0] is not None:
+            break
+        found = next((key for name in _LISTS for key in (name, camel(name)) if key in holder), None)
+        if found is None:
+            break
+        # A list without entries is null in some servers (Go's nil slice); they mark it as a list.
+        if holder[found] is None and (holder.get("object") == "list" or "has_more" in holder):
+            return Page(items=(), has_more=False)
+        holder = holder[found]
+    raise WireError(_complaint("a list", data))
+
+
+def _page(data: object, entries: list[Any], parse: Callable[[object], Item]) -> Page[Item]:
+    items = tuple(parse(entry) for entry in entries)
+    outer = data if isinstance(data, dict) else {}
+    nested = outer.get("data")
+    inner = nested if isinstance(nested, dict) else outer
+    has_more = inner.get("has_more", inner.get("hasMore"))
+    cursor = text(pick(inner, "next_cursor", "next_page_token", "last_id"))
+    return Page(items, has_more if isinstance(has_more, bool) else None, cursor)
+
+
+def _counts(obj: dict[str, Any]) -> Counts:
+    nested = pick(obj, "request_counts", "counts")
+    source = nested if isinstance(nested, dict) else obj
+    total = pick(source, "total", "total_requests", "request_count", "total_count")
+    # Mistral's completed_requests holds the failed ones too; succeeded_requests is what others call completed.
+    completed = pick(source, "succeeded_requests", "succeeded", "completed", "completed_requests", "success_count")
+    failed = pick(source, "failed", "failed_requests", "errored", "failed_count")
+    return Counts(count(total) or 0, count(completed) or 0, count(failed) or 0)
+
+
+def _batch_errors(obj: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Every error of a batch as (messages, codes): a list, {"data": [...]}, one object or plain text."""
+    errors = pick(obj, "errors", "error")
+    if isinstance(errors, dict) and isinstance(errors.get("data"), list):
+        errors = errors["data"]
+    entries = errors if isinstance(errors, list) else [] if errors is None else [errors]
+    described = [describe(entry) for entry in entries]
+    messages = tuple(message for message, _ in described if message is not None)
+    return messages, tuple(dict.fromkeys(code for _, code in described if code is not None))
+
+
+def _complaint(wanted: str, data: object) -> str:
+    message, _ = describe(data)
+    if message is not None:
+        return f"expected {wanted}, got: {message}"
+    kind = f"an object with {sorted(data)[:8]}" if isinstance(data, dict) else type(data).__name__
+    return f"expected {wanted}, got {'no JSON' if data is None else kind}"

@@ -1,0 +1,184 @@
+"""The builder: source rows go in one by one, shards come out, each beside the rows that it answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.build.request_lines import RequestTemplate, line_fields
+from greennode_batch.build.shards import Shard, ShardFile
+from greennode_batch.build.source import Row
+from greennode_batch.build.source_rows import SourceRows, unify
+from greennode_batch.collect.answers import response_format
+from greennode_batch.errors import RowError
+from greennode_batch.job import BatchJob, read_job_text
+from greennode_batch.staging import RunFolder, land
+
+
+class PlannedShard(msgspec.Struct, frozen=True):
+    """One batch file. `rows`: the source rows that it answers, more than `requests` if some ask the same."""
+
+    shard_id: str
+    model: str
+    requests: int
+    rows: int
+    bytes: int
+
+
+class Builder:
+    """Rows -> shards in one pass. Holds the kept columns of one shard, and the ids of all requests and keys."""
+
+    def __init__(self, job: BatchJob, columns: Sequence[str], run: RunFolder, work: Path, profile: ApiProfile) -> None:
+        self._run = run
+        self._work = work
+        self._max_requests = min(job.max_shard_requests or profile.max_requests, profile.max_requests)
+        self._max_bytes = min(job.max_shard_bytes or profile.max_file_bytes, profile.max_file_bytes)
+        messages = chat_messages(job)
+        self.prompt_hash = hashlib.blake2b(msgspec.json.encode(messages), digest_size=16).hexdigest()
+        self._templates = [
+            RequestTemplate(
+                model=model,
+                messages=messages,
+                params=request_params(job),
+                columns=columns,
+                line_fields=line_fields(profile),
+                prompt_name=f"prompt of job {job.name}",
+            )
+            for model in job.models
+        ]
+        self._key = [columns.index(name) for name in job.key_columns]
+        self._key_names = ", ".join(job.key_columns)
+        self._kept_names = (*job.key_columns, *job.carry)
+        self._kept = [columns.index(name) for name in self._kept_names]
+        self._seen_keys: set[tuple[Any, ...]] = set()
+        self._shard_of: dict[str, int] = {}  # custom_id -> place in self._shards
+        self._current: dict[str, int] = {}  # model -> place of the shard that is open for it
+        self._shards: list[_ShardUnderWay] = []
+        self.unsent = 0
+
+    def add(self, row: Row) -> None:
+        """One source row: a request to each model, or a reason why not. Raises RowError, naming the row."""
+        key = self._checked_key(row)
+        kept = [row[place] for place in self._kept]
+        for template in self._templates:
+            try:
+                texts = template.texts(row)
+                request = template.line(texts)
+            except RowError as error:
+                raise RowError(f"row {self._key_names} = {key}: {error}") from None
+            unsent = self._why_unsent(texts, request.line)
+            if unsent is not None:
+                self.unsent += 1
+                self._open_shard(template.model).rows.add(kept, template.model, None, unsent)
+                continue
+            # An equal request was asked for another row: this row joins its answer, and nothing is paid.
+            place = self._shard_of.get(request.custom_id)
+            if place is None:
+                self._open_shard(template.model, request.line).file.add(request.line)
+                place = self._current[template.model]
+                self._shard_of[request.custom_id] = place
+            self._shards[place].rows.add(kept, template.model, request.custom_id, None)
+
+    def finish(self) -> list[PlannedShard]:
+        """Close what is open, settle one schema for all source files, and land them."""
+        for place in self._current.values():
+            self._shards[place].close(self._run)
+        schema = unify([table.schema for shard in self._shards for table in shard.parts()])
+        planned = []
+        for shard in self._shards:
+            table = pa.concat_tables([part.cast(schema) for part in shard.parts()])
+            planned.append(shard.planned(rows=table.num_rows))
+            made = self._work / "source.parquet"
+            pq.write_table(table, made, compression="zstd")
+            land(made, self._run.shard(planned[-1].shard_id).source)
+        return planned
+
+    def _checked_key(self, row: Row) -> str:
+        values = tuple(row[place] for place in self._key)
+        text = ", ".join(map(str, values))
+        if None in values:
+            raise RowError(f"row {self._key_names} = {text}: a key may not be NULL; filter such rows out in the query")
+        if values in self._seen_keys:
+            raise RowError(
+                f"row {self._key_names} = {text}: this key comes twice. Name all columns that identify a row "
+                '(key=("a", "b")), or make the rows unique in the query'
+            )
+        self._seen_keys.add(values)
+        return text
+
+    def _why_unsent(self, texts: Sequence[str], line: bytes) -> str | None:
+        if not any(text and not text.isspace() for text in texts):
+            return "the prompt is empty"
+        if len(line) > self._max_bytes:
+            return f"the request has {len(line):,} bytes; a whole file may have {self._max_bytes:,}"
+        return None
+
+    def _open_shard(self, model: str, line: bytes = b"") -> _ShardUnderWay:
+        """The model's shard that takes the line: the one that is open, or a new one."""
+        place = self._current.get(model)
+        if place is not None and self._shards[place].file.fits(line):
+            return self._shards[place]
+        if place is not None:
+            self._shards[place].close(self._run)
+        self._current[model] = len(self._shards)
+        work = self._work / f"{len(self._shards):06}.jsonl"
+        file = ShardFile(work, max_requests=self._max_requests, max_bytes=self._max_bytes)
+        self._shards.append(_ShardUnderWay(model, file, self._kept_names))
+        return self._shards[-1]
+
+
+class _ShardUnderWay:
+    """A shard's file, and the rows that it answers: also those that come after the file is full."""
+
+    def __init__(self, model: str, file: ShardFile, kept_names: Sequence[str]) -> None:
+        self.model = model
+        self.file = file
+        self.rows = SourceRows(kept_names)
+        self._kept_names = kept_names
+        self._early_rows: Path | None = None
+        self._shard: Shard | None = None
+
+    def close(self, run: RunFolder) -> None:
+        """Land the file of requests, and put the rows so far aside on disk."""
+        self._shard = self.file.close()
+        self._early_rows = self._shard.path.with_suffix(".parquet")
+        pq.write_table(self.rows.table(), self._early_rows)
+        self.rows = SourceRows(self._kept_names)
+        land(self._shard.path, run.shard(self._shard.shard_id).requests)
+
+    def parts(self) -> list[pa.Table]:
+        """The rows from before the file was closed, and those from after it."""
+        assert self._early_rows is not None
+        return [pq.read_table(self._early_rows), self.rows.table()]
+
+    def planned(self, *, rows: int) -> PlannedShard:
+        """The shard as the plan tells it."""
+        assert self._shard is not None
+        return PlannedShard(self._shard.shard_id, self.model, self._shard.requests, rows, self._shard.bytes)
+
+
+def chat_messages(job: BatchJob) -> list[Mapping[str, Any]]:
+    """The job's chat messages, their contents still Jinja."""
+    if job.messages is not None:
+        return [
+            {**message, "content": read_job_text(message["content"])}
+            if isinstance(message.get("content"), str)
+            else message
+            for message in job.messages
+        ]
+    system = [{"role": "system", "content": read_job_text(job.system)}] if job.system else []
+    return [*system, {"role": "user", "content": read_job_text(job.prompt or "")}]
+
+
+def request_params(job: BatchJob) -> dict[str, Any]:
+    """The fields of every request body beside model and messages."""
+    if job.answer is None:
+        return dict(job.params)
+    return {**job.params, "response_format": response_format(job.answer)}

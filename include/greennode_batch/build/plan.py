@@ -1,0 +1,88 @@
+"""The plan: what was built from a table, written down last, so that a run with a plan is a run that is built."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.build.builder import Builder, PlannedShard
+from greennode_batch.build.source import Rows
+from greennode_batch.errors import ConfigError
+from greennode_batch.job import BatchJob
+from greennode_batch.staging import RunFolder, read_json, remove_tree, work_folder, write_json
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """plan.json: what a run asks. `rows` counts source rows times models; `unsent` those that are not asked."""
+
+    job: str
+    run_id: str
+    created_at: float
+    key: tuple[str, ...]
+    models: tuple[str, ...]
+    rows: int
+    requests: int
+    unsent: int
+    bytes: int
+    prompt_hash: str
+    shards: tuple[PlannedShard, ...]
+
+    @property
+    def repeated(self) -> int:
+        """Rows that ask what another row asks already: joined, and not paid again."""
+        return self.rows - self.unsent - self.requests
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rows:,} rows: {self.requests:,} requests in {self.submitted_shards:,} shards "
+            f"({self.bytes / 1e6:,.1f} MB), {self.repeated:,} rows share another row's request, "
+            f"{self.unsent:,} unsent"
+        )
+
+    @property
+    def submitted_shards(self) -> int:
+        """Shards that hold a request. One that holds unsent rows alone is joined, never submitted."""
+        return sum(shard.requests > 0 for shard in self.shards)
+
+
+def read_plan(run: RunFolder) -> Plan | None:
+    """The run's plan, or None if it is not built."""
+    return read_json(run.plan, Plan)
+
+
+def build(job: BatchJob, rows: Rows, run: RunFolder, *, run_id: str, profile: ApiProfile) -> Plan:
+    """Build every shard of a run from its rows, and the plan. Holds one shard's kept columns and all request ids.
+
+    Raises ConfigError or RowError, with the row's key, for whatever would fail later; nothing is sent here.
+    """
+    missing = [name for name in (*job.key_columns, *job.carry) if name not in rows.columns]
+    if missing:
+        raise ConfigError(
+            f"job {job.name}: the source has no column {', '.join(missing)} (it has {', '.join(rows.columns)}); "
+            "name the key and carried columns as the query does"
+        )
+    remove_tree(run.shards)  # what an interrupted build left; no plan names it, so nothing of it was sent
+    with work_folder(run.path) as work:
+        builder = Builder(job, rows.columns, run, Path(work), profile)
+        for batch in rows.batches:
+            for row in batch:
+                builder.add(row)
+        shards = builder.finish()
+        plan = Plan(
+            job=job.name,
+            run_id=run_id,
+            created_at=time.time(),
+            key=job.key_columns,
+            models=job.models,
+            rows=sum(shard.rows for shard in shards),
+            requests=sum(shard.requests for shard in shards),
+            unsent=builder.unsent,
+            bytes=sum(shard.bytes for shard in shards),
+            prompt_hash=builder.prompt_hash,
+            shards=tuple(shards),
+        )
+    write_json(run.plan, plan)
+    return plan

@@ -1,0 +1,48 @@
+"""Shards: request lines cut into files that the API accepts, each named by the hash of its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+
+class Shard(NamedTuple):
+    """A finished batch file: its id (hex of a 128-bit BLAKE2b of the bytes), its lines, bytes and place."""
+
+    shard_id: str
+    requests: int
+    bytes: int
+    path: Path
+
+
+class ShardFile:
+    """A batch file being written: one model's lines, at most `max_requests` and `max_bytes` of them.
+
+    Holds no line. Ask `fits` before `add`; a line that fits no empty file fits no file at all.
+    """
+
+    def __init__(self, path: Path, *, max_requests: int, max_bytes: int) -> None:
+        self._path = path
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self._requests = 0
+        self._bytes = 0
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._file: BinaryIO = path.open("wb", buffering=1 << 20)
+
+    def fits(self, line: bytes) -> bool:
+        """Whether the line can be added with no limit broken."""
+        return self._requests < self._max_requests and self._bytes + len(line) <= self._max_bytes
+
+    def add(self, line: bytes) -> None:
+        """Write one line, which ends in a newline."""
+        self._file.write(line)
+        self._hash.update(line)
+        self._requests += 1
+        self._bytes += len(line)
+
+    def close(self) -> Shard:
+        """The finished file."""
+        self._file.close()
+        return Shard(self._hash.hexdigest(), self._requests, self._bytes, self._path)

@@ -1,0 +1,80 @@
+"""Rows of a source, batch by batch, with the names of their columns."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from greennode_batch.errors import ConfigError
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Columns by name, and batches of rows. The batches can be read once; one batch is held at a time."""
+
+    columns: tuple[str, ...]
+    batches: Iterator[Sequence[Row]]
+
+
+def read_sql(connection: Any, sql: str, *, batch_rows: int = 5_000) -> Rows:
+    """Rows of a query on a DB-API connection.
+
+    With psycopg a server-side cursor holds the result on the server; elsewhere the driver decides. The query
+    runs at once, so that a wrong one fails here; its rows come as they are asked for.
+    """
+    module = type(connection).__module__.partition(".")[0]
+    server_side = module in {"psycopg", "psycopg2"}
+    if server_side and getattr(connection, "autocommit", False):
+        connection.autocommit = False  # a server-side cursor lives in a transaction
+    cursor = connection.cursor(name=f"greennode_{uuid.uuid4().hex}") if server_side else connection.cursor()
+    cursor.execute(sql)
+    # psycopg2 knows a server-side cursor's columns only once rows were asked for.
+    first = cursor.fetchmany(batch_rows)
+    if cursor.description is None:
+        raise ConfigError("the source query returns no rows at all: it must be a SELECT")
+    columns = tuple(column[0] for column in cursor.description)
+
+    def batches() -> Iterator[Sequence[Row]]:
+        rows = first
+        try:
+            while rows:
+                yield rows
+                rows = cursor.fetchmany(batch_rows)
+        finally:
+            cursor.close()
+
+    return Rows(check_columns(columns), batches())
+
+
+def read_parquet(path: Path, *, batch_rows: int = 5_000) -> Rows:
+    """Rows of a Parquet file, a few thousand at a time."""
+    try:
+        file = pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except pa.ArrowInvalid as error:
+        raise ConfigError(f"{path}: not a Parquet file ({error})") from None
+    columns = tuple(file.schema_arrow.names)
+
+    def batches() -> Iterator[Sequence[Row]]:
+        with file:
+            for batch in file.iter_batches(batch_size=batch_rows):
+                yield list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+
+    return Rows(check_columns(columns), batches())
+
+
+def check_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns, if each name is there once; else ConfigError."""
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise ConfigError(f"the source has the column(s) {', '.join(twice)} twice; give each its own name (AS …)")
+    return columns

@@ -1,0 +1,86 @@
+"""Collect: fetch a finished batch's files once, and settle every request of its shard."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.lines import iter_lines
+from greennode_batch.collect.answers import AnswerReader
+from greennode_batch.collect.results import write_results
+from greennode_batch.errors import ConfigError, RetryableError
+from greennode_batch.receipts import Receipt, read_receipt, write_receipt
+from greennode_batch.staging import ShardFolder, land, local_copy, work_folder
+
+log = logging.getLogger(__name__)
+
+
+def collect_shard(shard: ShardFolder, client: GreenNodeClient, answer: type[BaseModel] | None) -> Counter[str]:
+    """Requests of the shard by status. Files that are whole in staging are not fetched again.
+
+    Both files are read whatever the batch's status is. Raises RetryableError while the batch is not finished.
+    """
+    receipt = read_receipt(shard)
+    if receipt is None or receipt.batch_id is None:
+        raise ConfigError(f"{shard}: no batch was created for this shard; submit it first")
+    if not shard.results.exists():
+        _collect(shard, client, receipt, answer)
+    counts = count_results(shard)
+    log.info("Batch %s: %s", receipt.batch_id, ", ".join(f"{n:,} {status}" for status, n in counts.items()))
+    return counts
+
+
+def count_results(shard: ShardFolder) -> Counter[str]:
+    """Requests of a collected shard by status."""
+    with local_copy(shard.results) as path:
+        counted = pc.value_counts(pq.read_table(path, columns=["status"])["status"])
+    return Counter({entry["values"]: entry["counts"] for entry in counted.to_pylist()})
+
+
+def requested_ids(shard: ShardFolder) -> Iterator[str]:
+    """The custom_id of every request of the shard."""
+    if shard.source.exists():
+        with local_copy(shard.source) as path:
+            asked = pq.read_table(path, columns=["custom_id"])["custom_id"]
+        yield from asked.drop_null().unique().to_pylist()
+        return
+    # A shard that was not built here: a folder with requests.jsonl alone.
+    with local_copy(shard.requests) as path, path.open("rb") as file:
+        for line in iter_lines(file):
+            yield _id_decoder.decode(line).custom_id
+
+
+class _HasId(msgspec.Struct):
+    custom_id: str
+
+
+_id_decoder = msgspec.json.Decoder(_HasId)
+
+
+def _collect(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt, answer: type[BaseModel] | None) -> None:
+    assert receipt.batch_id is not None
+    batch = client.get_batch(receipt.batch_id)
+    if not batch.status.is_terminal:
+        raise RetryableError(f"batch {batch.id} is {batch.raw_status}: not finished yet; nothing is lost")
+    with work_folder(shard.path) as work, ExitStack() as stack:
+        for path, file_id in ((shard.output, batch.output_file_id), (shard.errors, batch.error_file_id)):
+            if file_id is not None and not path.exists():
+                size = client.download_file(file_id, Path(work, path.name))
+                land(Path(work, path.name), path)
+                log.info("Fetched %s of batch %s (%.1f MB)", path.name, batch.id, size / 1e6)
+        files = [stack.enter_context(local_copy(path)) for path in (shard.output, shard.errors) if path.exists()]
+        made = Path(work, "results.parquet")
+        anomalies = write_results(batch, files, requested_ids(shard), AnswerReader(answer), made)
+        for kind, count in anomalies.items():
+            log.warning("Batch %s: %d lines: %s", batch.id, count, kind)
+        land(made, shard.results)
+    write_receipt(shard, msgspec.structs.replace(receipt, state="collected"))

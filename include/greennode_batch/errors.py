@@ -1,0 +1,72 @@
+"""Errors, named for what the caller does next.
+
+Every message names the file, row or field at fault, says what became of the money where a request may have
+been paid for, and gives the way out.
+"""
+
+
+class GreenNodeError(Exception):
+    """Whatever this project raises on purpose."""
+
+
+class ConfigError(GreenNodeError):
+    """A job, connection, prompt or table is declared wrongly. Nothing was sent; mend it and run again."""
+
+
+class RowError(ConfigError):
+    """One row cannot be made into a request (a missing column, a duplicate or NULL key). Nothing was sent."""
+
+
+class AccountingError(GreenNodeError):
+    """Rows of the source, the shards, the results and the target do not add up. The message has the ids."""
+
+
+class FailedRowsError(GreenNodeError):
+    """More rows ended without an answer than the job allows. All of them are in the target, with their status."""
+
+
+class ApiError(GreenNodeError):
+    """The API answered with an error, or not at all.
+
+    `status` is the HTTP status (None where no reply came), `code` the API's own code, `request_id` what to
+    quote to GreenNode's support.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+
+class AuthError(ApiError):
+    """401: the key is wrong, revoked or not active yet."""
+
+
+class CreditError(ApiError):
+    """402, or a 403 that speaks of credit, plan or quota: nothing more is accepted until it is topped up."""
+
+
+class NotFoundError(ApiError):
+    """404 or 410: the file, batch, model or path is not there (or not there yet)."""
+
+
+class RejectedError(ApiError):
+    """Any other 4xx: the same request would be refused again."""
+
+
+class RetryableError(ApiError):
+    """429, 5xx, or no connection at all: the request was not carried out, or is safe to repeat."""
+
+
+class AmbiguousError(ApiError):
+    """The request may have been carried out though no good reply came. Look before it is sent again."""

@@ -1,0 +1,168 @@
+"""What a user declares: a source, a key, a prompt, a model and a target make a `BatchJob`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from greennode_batch.errors import ConfigError
+
+JOBS_FOLDER = Path(__file__).parents[1] / "jobs"
+"""Where `source.sql` and `prompt.md` are looked for: `include/jobs`, beside the engine."""
+
+RESULT_COLUMNS = (
+    "status",
+    "error",
+    "finish_reason",
+    "reasoning",
+    "model",
+    "prompt_tokens",
+    "completion_tokens",
+    "custom_id",
+    "batch_id",
+    "run_id",
+    "completed_at",
+)
+"""Columns that every target has after the key, the carried columns and the answer."""
+
+_OWN_PARAMS = ("model", "messages", "stream", "n", "response_format")
+_FILE_ENDINGS = (".sql", ".md", ".txt", ".j2", ".jinja")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqlSource:
+    """Rows of a query on a database connection. `sql` is the query, or a file below `include/jobs`."""
+
+    conn_id: str
+    sql: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSource:
+    """Rows of a Parquet file."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqlTarget:
+    """A table that is written by upsert, made if it is missing. `table` may be `schema.table`."""
+
+    conn_id: str
+    table: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileTarget:
+    """One Parquet file, written when every row has its status."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchJob:
+    """One answer per row of a table (per row and model, where several models are asked).
+
+    name: identifies the job; the DAG's id. source, target: where rows come from and where answers go.
+    key: the column(s) that identify a row: never NULL, never twice. carry: more columns copied to the target.
+    model: an id of the server's model list, or several. prompt: Jinja over the row's columns, or a file
+    below `include/jobs`. system: the same, for the system message. messages: in place of both, chat messages
+    with Jinja in their `content`. answer: a Pydantic model whose fields become the target's columns; without
+    it the target has one text column `answer`. params: further fields of each request body (`max_tokens`, …).
+    conn_id: the GreenNode connection. max_failed_ratio: the share of rows that may end without an answer
+    before the run is called failed. on_ambiguous: what to do when a create may have been accepted and the
+    server cannot tell: `fail` asks a person, `resubmit` risks paying a shard twice. max_shard_requests,
+    max_shard_bytes: caps below the API's own. on_kill: `cancel` ends the remote batch when a waiting task is
+    marked or cleared, `leave` lets it run.
+
+    Raises ConfigError for a declaration that cannot work.
+    """
+
+    name: str
+    source: SqlSource | FileSource
+    key: str | tuple[str, ...]
+    model: str | Sequence[str]
+    target: SqlTarget | FileTarget
+    prompt: str | None = None
+    system: str | None = None
+    messages: Sequence[Mapping[str, Any]] | None = None
+    carry: tuple[str, ...] = ()
+    answer: type[BaseModel] | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    conn_id: str = "greennode_default"
+    max_failed_ratio: float = 0.05
+    max_shard_requests: int | None = None
+    max_shard_bytes: int | None = None
+    on_ambiguous: Literal["fail", "resubmit"] = "fail"
+    on_kill: Literal["cancel", "leave"] = "cancel"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, while nothing is sent yet."""
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", self.name):
+            raise ConfigError(f"job name {self.name!r}: use letters, digits, '_', '-' and '.' only")
+        if not self.key_columns or not all(self.key_columns):
+            raise ConfigError(f"job {self.name}: key is empty; name the column(s) that identify a row")
+        if not self.models or not all(self.models):
+            raise ConfigError(f"job {self.name}: model is empty; take an id from the server's model list")
+        if (self.prompt is None) == (self.messages is None):
+            raise ConfigError(f"job {self.name}: give either prompt= or messages=")
+        if self.messages is not None and self.system is not None:
+            raise ConfigError(f"job {self.name}: system= goes with prompt=; with messages= put it into the list")
+        taken = [name for name in _OWN_PARAMS if name in self.params]
+        if taken:
+            raise ConfigError(f"job {self.name}: params may not hold {', '.join(taken)}: the job sets them")
+        if not 0 <= self.max_failed_ratio <= 1:
+            raise ConfigError(f"job {self.name}: max_failed_ratio is {self.max_failed_ratio}; it lies in 0..1")
+        self._refuse_equal_columns()
+
+    def _refuse_equal_columns(self) -> None:
+        seen: set[str] = set()
+        for column in (*self.key_columns, *self.carry, *self.answer_columns, *RESULT_COLUMNS):
+            if column in seen:
+                raise ConfigError(
+                    f"job {self.name}: the target would have the column {column!r} twice; rename it in the "
+                    f"query or the answer model (taken: {', '.join(RESULT_COLUMNS)})"
+                )
+            seen.add(column)
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """The key as a tuple of column names."""
+        return (self.key,) if isinstance(self.key, str) else tuple(self.key)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models as a tuple, in the order given."""
+        return (self.model,) if isinstance(self.model, str) else tuple(self.model)
+
+    @property
+    def answer_columns(self) -> tuple[str, ...]:
+        """The answer model's fields, or `answer`."""
+        return tuple(self.answer.model_fields) if self.answer else ("answer",)
+
+    @property
+    def target_key(self) -> tuple[str, ...]:
+        """What identifies a row of the target: the key, and the model where several are asked."""
+        return (*self.key_columns, "model") if len(self.models) > 1 else self.key_columns
+
+
+def read_job_text(text: str, *, folder: Path = JOBS_FOLDER) -> str:
+    """The text itself, or the content of the file that it names below `folder`.
+
+    A text is a file's name if it is one line without spaces that ends in .sql, .md, .txt, .j2 or .jinja.
+    Raises ConfigError for a file that is missing or lies outside of the folder.
+    """
+    if not text.endswith(_FILE_ENDINGS) or re.search(r"\s", text):
+        return text
+    path = (folder / text).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ConfigError(f"{text}: lies outside of the jobs folder {folder}; keep a job's files below it")
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{text}: no such file below the jobs folder {folder}") from None

@@ -1,0 +1,82 @@
+"""The command line: `python -m greennode_emulator --port 8089`."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from greennode_emulator.dialects import DIALECTS
+from greennode_emulator.server import describe, listen, make_server, prepared
+from greennode_emulator.settings import DEFAULT_MODELS, Settings
+from greennode_emulator.store import StateInUseError
+
+KEY_VARIABLE = "GREENNODE_EMULATOR_API_KEY"
+DEFAULT_PORT = 8089
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options, from a list or from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m greennode_emulator", description="A local stand-in for GreenNode's batch inference API."
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 picks a free one and prints it")
+    parser.add_argument("--dialect", choices=sorted(DIALECTS), default="openai")
+    parser.add_argument(
+        "--api-key",
+        action="append",
+        metavar="KEY",
+        help=f"may be given more than once; else {KEY_VARIABLE}, else one is generated and printed",
+    )
+    parser.add_argument("--state", type=Path, metavar="DIR", help="kept over restarts; default: temporary")
+    parser.add_argument("--batch-seconds", type=float, default=2.0, help="from creation to completed")
+    parser.add_argument("--models", default=",".join(DEFAULT_MODELS), help="ids, comma-separated")
+    parser.add_argument("--log-level", choices=["debug", "info", "warning"], default="info")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until interrupted; the exit code."""
+    options = parse_arguments(arguments)
+    # Only our own loggers go down to debug: those of libraries may show more than a line a request.
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("greennode_emulator").setLevel(options.log_level.upper())
+    # So that an orderly stop, as a container's, still cleans up behind itself.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    from_environment = os.environ.get(KEY_VARIABLE)
+    keys = tuple(options.api_key or ([from_environment] if from_environment else []))
+    settings = Settings(
+        host=options.host,
+        port=options.port,
+        dialect=options.dialect,
+        api_keys=keys,
+        state=options.state,
+        batch_seconds=options.batch_seconds,
+        models=tuple(name.strip() for name in options.models.split(",") if name.strip()),
+    )
+    try:
+        listener = listen(settings)
+    except OSError as error:
+        sys.stderr.write(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; choose another --port\n")
+        return 1
+    try:
+        with listener, prepared(settings) as (keyed, emulator):
+            where = describe(keyed, listener, emulator)
+            sys.stdout.write(f"greennode_emulator speaks {settings.dialect} at {where.base_url}\n")
+            if not keys:
+                sys.stdout.write(f"API key: {where.api_key}\n")
+            sys.stdout.flush()
+            make_server(emulator).run(sockets=[listener])
+    except StateInUseError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

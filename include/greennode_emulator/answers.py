@@ -1,0 +1,95 @@
+"""What the emulated model answers: a pure function of the request body.
+
+Tests call `answer_for(body)` to know what a row must have been joined to.
+"""
+
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from greennode_emulator.chat_request import ChatRequest, convert_chat_request
+from greennode_emulator.dice import Dice
+from greennode_emulator.refusals import RefusedError
+from greennode_emulator.scalars import UnsatisfiableError
+from greennode_emulator.schema_values import value_for
+from greennode_emulator.tokens import count_prompt_tokens, count_tokens, cut
+from greennode_emulator.wording import paragraph, sentence
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer; `finish_reason` is "stop", or "length" where the text was cut."""
+
+    content: str
+    finish_reason: str
+    tokens: int
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """All that one request is answered with. `fingerprint` is the short hash that texts carry."""
+
+    fingerprint: str
+    choices: tuple[Choice, ...]
+    prompt_tokens: int
+
+    @property
+    def content(self) -> str:
+        """The text of the first choice."""
+        return self.choices[0].content
+
+    @property
+    def completion_tokens(self) -> int:
+        """The tokens of all choices."""
+        return sum([choice.tokens for choice in self.choices])
+
+
+def answer_for(body: dict[str, Any]) -> Answer:
+    """The answer to a chat completion body, or RefusedError (400) for a bad one."""
+    return answer_request(convert_chat_request(body))
+
+
+def answer_request(request: ChatRequest) -> Answer:
+    """The answer to a checked request. Limits on its length do not change it, they only cut it."""
+    fingerprint = blake2b(_encoder.encode(request.messages), digest_size=4).hexdigest()
+    shaping = (request.model, request.messages, request.response_format, request.temperature, request.seed)
+    seed = blake2b(_encoder.encode(shaping), digest_size=16).digest()
+    return Answer(
+        fingerprint=fingerprint,
+        choices=tuple(
+            [
+                _cut_choice(_content(request, fingerprint, Dice(seed + bytes([index]))), request.token_limit)
+                for index in range(request.n or 1)
+            ]
+        ),
+        prompt_tokens=count_prompt_tokens(request.messages),
+    )
+
+
+def _content(request: ChatRequest, fingerprint: str, dice: Dice) -> str:
+    schema = request.json_schema
+    if schema is None:
+        content = f"[{fingerprint}] {paragraph(dice)}"
+    elif not schema:
+        content = msgspec.json.encode({"id": fingerprint, "summary": sentence(dice)}).decode()
+    else:
+        try:
+            content = msgspec.json.encode(value_for(schema, dice)).decode()
+        except UnsatisfiableError as error:
+            message = f"Invalid schema for response_format: {error}."
+            raise RefusedError(
+                400, message, code="invalid_value", param="response_format.json_schema.schema"
+            ) from error
+    if request.wraps_answer:
+        content = f"<answer>{content}</answer>"
+    if request.thinks:
+        content = f"<think>\n{paragraph(dice)}\n</think>\n\n{content}"
+    return content
+
+
+def _cut_choice(content: str, max_tokens: int | None) -> Choice:
+    tokens = count_tokens(content)
+    if max_tokens is None or tokens <= max_tokens:
+        return Choice(content=content, finish_reason="stop", tokens=tokens)
+    return Choice(content=cut(content, max_tokens), finish_reason="length", tokens=max_tokens)

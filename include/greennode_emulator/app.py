@@ -1,0 +1,64 @@
+"""The application: the dialect's paths joined to their handlers, and the gate around them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from greennode_emulator.batch_routes import BatchRoutes
+from greennode_emulator.chat_routes import ChatRoutes
+from greennode_emulator.control_routes import ControlRoutes
+from greennode_emulator.core import Emulator
+from greennode_emulator.dialects import Dialect
+from greennode_emulator.endpoints import Endpoint, Handler
+from greennode_emulator.faults import App
+from greennode_emulator.file_routes import FileRoutes
+from greennode_emulator.gate import Gate
+from greennode_emulator.refusals import RefusedError
+from greennode_emulator.replies import refusal_reply
+
+
+def create_app(emulator: Emulator) -> App:
+    """The ASGI application of one emulator; its lifespan resumes and stops the batches."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        emulator.runner.resume()
+        yield
+        await emulator.close()
+
+    # Neither documentation pages nor a schema: the API that is imitated is documented elsewhere.
+    app = FastAPI(openapi_url=None, lifespan=lifespan)
+    handlers = {
+        **FileRoutes(emulator).handlers(),
+        **BatchRoutes(emulator).handlers(),
+        **ChatRoutes(emulator).handlers(),
+    }
+    routes = [_route(emulator.dialect, endpoint, handlers[endpoint]) for endpoint in emulator.dialect.routes]
+    app.router.routes.extend(routes)
+    app.include_router(ControlRoutes(emulator).router())
+
+    @app.exception_handler(RefusedError)
+    async def refused(_request: Request, error: RefusedError) -> Response:
+        return refusal_reply(error, emulator.dialect)
+
+    @app.exception_handler(HTTPException)
+    async def no_such_path(request: Request, error: HTTPException) -> Response:
+        refusal = RefusedError(error.status_code, f"Invalid URL ({request.method} {request.url.path})")
+        return refusal_reply(refusal, emulator.dialect)
+
+    @app.exception_handler(Exception)
+    async def broken(_request: Request, error: Exception) -> Response:
+        refusal = RefusedError(500, f"The emulator broke down: {error!r}", kind="server_error")
+        return refusal_reply(refusal, emulator.dialect)
+
+    return Gate(app, emulator=emulator, routes=list(routes))
+
+
+def _route(dialect: Dialect, endpoint: Endpoint, handler: Handler) -> APIRoute:
+    method, path = dialect.routes[endpoint]
+    if endpoint is Endpoint.GET_MODEL:
+        path = path.replace("{id}", "{id:path}")
+    return APIRoute(dialect.prefix + path, handler, methods=[method], name=endpoint.value)

@@ -1,0 +1,86 @@
+"""Keeps every unfinished batch going, in a few threads, while the event loop answers polls."""
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from greennode_emulator.batch_work import BatchWork
+from greennode_emulator.dialects import Dialect
+from greennode_emulator.ledger import Ledger
+from greennode_emulator.records import TERMINAL
+from greennode_emulator.settings import Settings
+from greennode_emulator.store import Store
+
+logger = logging.getLogger(__name__)
+
+# Python runs one thread at a time anyway; the second keeps small batches moving beside a large one.
+WORKERS = 2
+_PAGE = 100
+
+
+class BatchRunner:
+    """One asyncio task a batch; the work itself happens in threads."""
+
+    def __init__(self, *, store: Store, ledger: Ledger, dialect: Dialect, settings: Settings) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._dialect = dialect
+        self._settings = settings
+        self._stopping = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="emulator-batch")
+
+    def resume(self) -> None:
+        """Go on with every batch that an earlier process left unfinished."""
+        after, more = None, True
+        while more:
+            batches, more = self._store.batches.newest(limit=_PAGE, after=after)
+            for batch in batches:
+                after = batch.id
+                if batch.phase not in TERMINAL:
+                    self.start(batch.id)
+
+    def start(self, batch_id: str) -> None:
+        """Begin to work on a batch."""
+        task = asyncio.get_running_loop().create_task(self._run(batch_id))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Let every batch finish its present step and no more; `start` works again afterwards."""
+        self._stopping.set()
+        await asyncio.gather(*self._tasks)
+        self._stopping.clear()
+
+    async def close(self) -> None:
+        """Stop for good."""
+        await self.stop()
+        self._threads.shutdown()
+
+    async def _run(self, batch_id: str) -> None:
+        loop = asyncio.get_running_loop()
+        work = BatchWork(
+            batch_id,
+            store=self._store,
+            ledger=self._ledger,
+            dialect=self._dialect,
+            settings=self._settings,
+        )
+        rest: float | None = 0.0
+        while rest is not None and not self._stopping.is_set():
+            try:
+                rest = await loop.run_in_executor(self._threads, work.step, time.time())
+            except Exception as error:
+                logger.exception("batch %s broke down", batch_id)
+                work.fail(f"{type(error).__name__}: {error}", time.time())
+                return
+            if rest:
+                await self._rest(rest)
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return

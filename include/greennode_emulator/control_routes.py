@@ -1,0 +1,57 @@
+"""`/_emulator/`: what tests ask and tell the emulator itself; no dialect changes these."""
+
+import asyncio
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from greennode_emulator.core import Emulator
+from greennode_emulator.faults import EndpointFault
+from greennode_emulator.gate import CONTROL_PREFIX
+from greennode_emulator.refusals import bad_body
+from greennode_emulator.replies import json_reply
+
+
+class ControlRoutes:
+    """The handlers of the control endpoints."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+
+    def router(self) -> APIRouter:
+        """All of them, with their paths."""
+        router = APIRouter(prefix=CONTROL_PREFIX)
+        router.add_api_route("/health", self.health, methods=["GET"])
+        router.add_api_route("/ledger", self.ledger, methods=["GET"])
+        router.add_api_route("/faults", self.faults, methods=["GET"])
+        router.add_api_route("/faults", self.arm, methods=["POST"])
+        router.add_api_route("/reset", self.reset, methods=["POST"])
+        return router
+
+    async def health(self, _request: Request) -> Response:
+        """It answers, so it is well."""
+        return json_reply({"status": "ok", "dialect": self._emulator.dialect.name})
+
+    async def ledger(self, request: Request) -> Response:
+        """Calls and bills; `?summary=1` leaves out the map by custom_id."""
+        summary = request.query_params.get("summary") == "1"
+        # In a thread: grouping the bills of a million lines takes a second.
+        return json_reply(await asyncio.to_thread(self._emulator.ledger.read, summary=summary))
+
+    async def faults(self, _request: Request) -> Response:
+        """What is still armed."""
+        return json_reply(self._emulator.faults.armed())
+
+    async def arm(self, request: Request) -> Response:
+        """Add a list of faults; the reply is all that is armed."""
+        try:
+            faults = msgspec.json.decode(await request.body(), type=list[EndpointFault])
+        except msgspec.DecodeError as error:
+            raise bad_body(error) from error
+        self._emulator.faults.arm(faults)
+        return json_reply(self._emulator.faults.armed())
+
+    async def reset(self, _request: Request) -> Response:
+        """Forget everything."""
+        await self._emulator.reset()
+        return json_reply({"status": "ok"})

@@ -1,0 +1,26 @@
+"""The operations of the API, by the names that faults, the ledger and the dialects use for them."""
+
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+
+from fastapi import Request, Response
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Endpoint(StrEnum):
+    """Named after OpenAI's method and path; a dialect may place an operation elsewhere."""
+
+    UPLOAD_FILE = "POST /files"
+    LIST_FILES = "GET /files"
+    GET_FILE = "GET /files/{id}"
+    FILE_CONTENT = "GET /files/{id}/content"
+    DELETE_FILE = "DELETE /files/{id}"
+    CREATE_BATCH = "POST /batches"
+    LIST_BATCHES = "GET /batches"
+    GET_BATCH = "GET /batches/{id}"
+    CANCEL_BATCH = "POST /batches/{id}/cancel"
+    DELETE_BATCH = "DELETE /batches/{id}"
+    LIST_MODELS = "GET /models"
+    GET_MODEL = "GET /models/{id}"
+    CHAT = "POST /chat/completions"

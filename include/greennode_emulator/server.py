@@ -1,0 +1,128 @@
+"""Serve an emulator: in this thread, or in a background thread for tests."""
+
+import secrets
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from greennode_emulator.app import create_app
+from greennode_emulator.connections import TrackedProtocol
+from greennode_emulator.core import Emulator
+from greennode_emulator.settings import Settings
+
+_START_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class RunningEmulator:
+    """A served emulator, as tests see it. `base_url` ends in the dialect's prefix, `/v1`."""
+
+    root_url: str
+    base_url: str
+    api_key: str = field(repr=False)
+
+    def ledger(self, *, summary: bool = False) -> dict[str, Any]:
+        """What was called and billed."""
+        reply: dict[str, Any] = self._control("GET", "ledger", params={"summary": int(summary)})
+        return reply
+
+    def faults(self, faults: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Arm faults, as `[{"endpoint": "POST /batches", "kind": "reset_after"}]`; returns all that are armed."""
+        armed: list[dict[str, Any]] = self._control("POST", "faults", json=list(faults))
+        return armed
+
+    def armed(self) -> list[dict[str, Any]]:
+        """The faults that have not struck yet."""
+        armed: list[dict[str, Any]] = self._control("GET", "faults")
+        return armed
+
+    def reset(self) -> None:
+        """Forget files, batches, bills and faults."""
+        self._control("POST", "reset")
+
+    def _control(self, method: str, name: str, **options: Any) -> Any:
+        # No proxy settings of the environment: this is loopback.
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            reply = client.request(method, f"{self.root_url}/_emulator/{name}", **options)
+        if reply.is_error:
+            raise ValueError(f"{method} {name}: {reply.text}")
+        return reply.json()
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The socket to serve on, taken now so that a busy port shows before anything else; OSError if it is."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return socket.create_server((settings.host, settings.port), family=family, backlog=512)
+
+
+def with_key(settings: Settings) -> Settings:
+    """The same settings, with a generated key where there is none."""
+    return settings if settings.api_keys else replace(settings, api_keys=(secrets.token_urlsafe(24),))
+
+
+def describe(settings: Settings, listener: socket.socket, emulator: Emulator) -> RunningEmulator:
+    """The addresses and the key of a server."""
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    root_url = f"http://{shown}:{port}"
+    return RunningEmulator(root_url, root_url + emulator.dialect.prefix, settings.api_keys[0])
+
+
+@contextmanager
+def prepared(settings: Settings) -> Iterator[tuple[Settings, Emulator]]:
+    """An emulator over its state folder, and the settings with a key; a temporary folder goes at the end."""
+    settings = with_key(settings)
+    with tempfile.TemporaryDirectory(prefix="greennode-emulator-", ignore_cleanup_errors=True) as scratch:
+        state = settings.state or Path(scratch)
+        yield settings, Emulator(settings, state=state, api_keys=settings.api_keys)
+
+
+def make_server(emulator: Emulator) -> uvicorn.Server:
+    """A server that is quiet, and whose connections can be reset."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            create_app(emulator),
+            http=TrackedProtocol,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+
+@contextmanager
+def running(settings: Settings | None = None) -> Iterator[RunningEmulator]:
+    """Serve in a background thread until the block ends."""
+    with prepared(settings or Settings()) as (keyed, emulator), listen(keyed) as listener:
+        server = make_server(emulator)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="emulator", daemon=True)
+        thread.start()
+        try:
+            _wait_until(lambda: server.started or not thread.is_alive())
+            if not server.started:
+                raise RuntimeError("the emulator did not start; its log says why")
+            yield describe(keyed, listener, emulator)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _wait_until(ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the emulator did not start within {_START_SECONDS} s")
+        time.sleep(0.002)

@@ -1,0 +1,38 @@
+"""What one emulator is started with."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DEFAULT_MODELS = (
+    "google/gemma-4-31b-it",
+    "openai/gpt-oss-120b",
+    "qwen/qwen3.6-flash",
+    "zai/glm-5.2",
+    "greennode/greenmind-medium-14b-r1",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The documented limits of one batch file; tests lower them.
+
+    GreenNode's article says "100 MB". That is read as 10^6 bytes, not 2^20: the smaller of the two readings,
+    so a client that fits here fits under either.
+    """
+
+    max_file_bytes: int = 100 * 1000 * 1000
+    max_lines: int = 50_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One emulator; `state` None means a temporary folder, no `api_keys` means one is generated."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    dialect: str = "openai"
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    state: Path | None = None
+    batch_seconds: float = 2.0
+    models: tuple[str, ...] = DEFAULT_MODELS
+    limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,153 @@
+"""The state folder: file bytes as files, everything else in one SQLite database.
+
+Every change is one transaction, so a server killed at any point finds the last whole step again.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from greennode_emulator.records import BatchRecord, FileRecord
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, record BLOB);
+CREATE TABLE IF NOT EXISTS batches (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, record BLOB);
+CREATE TABLE IF NOT EXISTS billed (custom_id TEXT);
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, n INTEGER);
+"""
+
+
+class StateInUseError(Exception):
+    """Another server works on the same state folder."""
+
+
+class Identified(Protocol):
+    """Anything with an id."""
+
+    @property
+    def id(self) -> str:
+        """The id clients see."""
+
+
+RecordT = TypeVar("RecordT", bound=Identified)
+
+
+class Store:
+    """One state folder; safe to call from any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "files"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.RLock()
+        self._open = False
+        self.database = sqlite3.connect(folder / "state.db", check_same_thread=False, isolation_level=None, timeout=0.2)
+        try:
+            # Exclusive: two servers on one folder would bill every line twice. Not synchronous: what a killed
+            # process has written is safe with the operating system, and a power cut is no concern here.
+            self.database.executescript(
+                "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;" + SCHEMA
+            )
+        except sqlite3.OperationalError as error:
+            self.database.close()
+            raise StateInUseError(f"{folder} is in use by another emulator ({error})") from error
+        self.files = Shelf(self, "files", FileRecord)
+        self.batches = Shelf(self, "batches", BatchRecord)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing; one inside another joins it."""
+        with self._lock:
+            if self._open:
+                yield self.database
+                return
+            self._open = True
+            self.database.execute("BEGIN")
+            try:
+                yield self.database
+            except BaseException:
+                self.database.execute("ROLLBACK")
+                raise
+            else:
+                self.database.execute("COMMIT")
+            finally:
+                self._open = False
+
+    def path(self, name: str) -> Path:
+        """Where the bytes of a file lie."""
+        return self.folder / name
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self.transaction() as database:
+            for table in ("files", "batches", "billed", "counters"):
+                database.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
+        for path in self.folder.iterdir():
+            path.unlink()
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        with self._lock:
+            self.database.close()
+
+
+class Shelf(Generic[RecordT]):
+    """The records of one kind, in the order in which they were added."""
+
+    # Table names below come from Store.__init__, never from a request.
+
+    def __init__(self, store: Store, table: str, kind: type[RecordT]) -> None:
+        self._store = store
+        self._table = table
+        self._decoder = msgspec.json.Decoder(kind)
+        self._encoder = msgspec.json.Encoder()
+
+    def add(self, record: RecordT) -> None:
+        """Put a new record last; one with the same id is replaced where it stands."""
+        with self._store.transaction() as database:
+            database.execute(
+                f"INSERT INTO {self._table} (id, record) VALUES (?, ?) "  # noqa: S608
+                "ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+                (record.id, self._encoder.encode(record)),
+            )
+
+    def get(self, name: str) -> RecordT | None:
+        """The record of that id, or None."""
+        with self._store.transaction() as database:
+            row = database.execute(f"SELECT record FROM {self._table} WHERE id = ?", (name,)).fetchone()  # noqa: S608
+        return None if row is None else self._decoder.decode(row[0])
+
+    def update(self, name: str, change: Callable[[RecordT], RecordT]) -> RecordT | None:
+        """Replace a record by what `change` makes of it; nobody else writes in between."""
+        with self._store.transaction():
+            record = self.get(name)
+            if record is None:
+                return None
+            changed = change(record)
+            self.add(changed)
+            return changed
+
+    def delete(self, name: str) -> bool:
+        """Whether there was such a record."""
+        with self._store.transaction() as database:
+            cursor = database.execute(f"DELETE FROM {self._table} WHERE id = ?", (name,))  # noqa: S608
+            return cursor.rowcount == 1
+
+    def newest(self, *, limit: int, after: str | None = None) -> tuple[list[RecordT], bool]:
+        """One page, newest first, and whether more follow; KeyError where `after` is not there."""
+        with self._store.transaction() as database:
+            before = 2**63 - 1
+            if after is not None:
+                row = database.execute(f"SELECT seq FROM {self._table} WHERE id = ?", (after,)).fetchone()  # noqa: S608
+                if row is None:
+                    raise KeyError(after)
+                before = row[0]
+            rows = database.execute(
+                f"SELECT record FROM {self._table} WHERE seq < ? ORDER BY seq DESC LIMIT ?",  # noqa: S608
+                (before, limit + 1),
+            ).fetchall()
+        return [self._decoder.decode(row[0]) for row in rows[:limit]], len(rows) > limit

@@ -1,0 +1,44 @@
+"""The words that answers are made of, some of them Vietnamese so that text is not all ASCII."""
+
+from greennode_emulator.dice import Dice
+
+_SUBJECTS = (
+    "The request", "This message", "The customer", "The order", "The document", "Our review", "The second part",
+    "Khách hàng", "Đơn hàng",
+)  # fmt: skip
+_VERBS = (
+    "asks for", "describes", "confirms", "depends on", "is mostly about", "mentions", "leaves out", "thể hiện",
+)  # fmt: skip
+_OBJECTS = (
+    "a late delivery", "the refund policy", "a change of address", "the monthly report", "an open invoice",
+    "two possible causes", "the price list", "a damaged item", "một phản hồi tích cực",
+)  # fmt: skip
+_WORDS = (
+    "amber", "basil", "cedar", "delta", "ember", "fjord", "grove", "harbor", "indigo", "jasmine", "kiwi", "lotus",
+    "mango", "nectar", "olive", "pepper", "quartz", "river", "saffron", "tulip", "umber", "violet", "willow", "zest",
+)  # fmt: skip
+
+
+def sentence(dice: Dice) -> str:
+    """One plausible sentence."""
+    return f"{dice.pick(_SUBJECTS)} {dice.pick(_VERBS)} {dice.pick(_OBJECTS)}."
+
+
+def paragraph(dice: Dice) -> str:
+    """One to three sentences."""
+    return " ".join([sentence(dice) for _ in range(dice.between(1, 3))])
+
+
+def word(dice: Dice) -> str:
+    """One short ASCII word."""
+    return dice.pick(_WORDS)
+
+
+def words(dice: Dice, *, min_chars: int, max_chars: int) -> str:
+    """A few words whose length lies within the bounds."""
+    text = " ".join([word(dice) for _ in range(dice.between(1, 5))])
+    while len(text) < min_chars:
+        text += " " + word(dice)
+    text = text[:max_chars]
+    # A cut may leave a space at the end, which readers that strip would take for a shorter text.
+    return text[:-1] + "x" if text.endswith(" ") else text

@@ -1,0 +1,61 @@
+"""GreenNodeHook: an Airflow connection becomes a client, sync or async."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import BaseHook, Connection
+
+from greennode_batch.api.client import AsyncGreenNodeClient, GreenNodeClient
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.errors import ConfigError, GreenNodeError
+
+
+class GreenNodeHook(BaseHook):
+    """Talks to GreenNode with an Airflow connection of type `greennode`.
+
+    The API key is the connection's password, the base URL its host; extra holds the API profile (`profile`, and
+    any field of it by name) and `allow_http_hosts`. Clients are context managers: close what you open.
+    """
+
+    conn_name_attr = "greennode_conn_id"
+    default_conn_name = "greennode_default"
+    conn_type = "greennode"
+    hook_name = "GreenNode"
+
+    def __init__(self, greennode_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.greennode_conn_id = greennode_conn_id
+
+    def get_conn(self) -> GreenNodeClient:
+        """A client of the connection. Raises ConfigError for a connection that cannot work."""
+        return GreenNodeClient(**_client_arguments(self.get_connection(self.greennode_conn_id)))
+
+    async def aget_conn(self) -> AsyncGreenNodeClient:
+        """The same for a trigger: the connection is resolved without blocking the triggerer's loop."""
+        return AsyncGreenNodeClient(**_client_arguments(await self.aget_connection(self.greennode_conn_id)))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Whether the key is accepted, for the Test button of the connection form. Costs nothing."""
+        try:
+            with self.get_conn() as client:
+                models = client.list_models()
+        except GreenNodeError as error:
+            return False, str(error)
+        shown = ", ".join(model.id for model in models[:5])
+        return True, f"Key accepted; {len(models)} models: {shown}{', …' if len(models) > 5 else ''}"  # noqa: PLR2004
+
+
+def _client_arguments(connection: Connection) -> dict[str, Any]:
+    extra: Mapping[str, Any] = connection.extra_dejson
+    fields = {name: value for name, value in extra.items() if value not in {None, ""}} if extra else {}
+    allowed = fields.pop("allow_http_hosts", "")
+    if not connection.password:
+        raise ConfigError(f"connection {connection.conn_id!r} has no API key: put it into the password field")
+    return {
+        "base_url": connection.host or "",
+        "api_key": connection.password,
+        "profile": ApiProfile.from_extra(fields),
+        "allow_http_hosts": tuple(host.strip() for host in allowed.split(",") if host.strip()),
+    }

@@ -1,0 +1,1 @@
+"""What GreenNode adds to Airflow's own pages."""
