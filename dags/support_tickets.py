@@ -26,6 +26,7 @@ JOB = BatchJob(
     name="support_tickets",
     source=SqlSource(conn_id="warehouse", sql="support_tickets/source.sql"),
     key="ticket_id",
+    carry=("true_category",),
     model="google/gemma-4-31b-it",
     prompt="support_tickets/prompt.md",
     answer=TicketLabel,

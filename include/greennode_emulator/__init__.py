@@ -3,7 +3,7 @@
 The way of a request:
 
     gate (request id, key, armed faults) -> file_routes | batch_routes | chat_routes | control_routes
-    batch_routes -> batch_runner (threads) -> batch_work (one step of one batch)
+    batch_routes -> batch_runner (a thread) -> batch_work (one step of one batch)
     batch_work -> request_lines (is the file good?) -> answers (what would a model say?) -> store
 
 `records` is the neutral model of files and batches; a `dialects.Dialect` says how they look on the wire.

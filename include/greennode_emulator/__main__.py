@@ -63,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; choose another --port\n")
         return 1
     try:
-        with listener, prepared(settings) as (keyed, emulator):
-            where = describe(keyed, listener, emulator)
+        with listener, prepared(settings) as emulator:
+            where = describe(emulator, listener)
             sys.stdout.write(f"greennode_emulator speaks {settings.dialect} at {where.base_url}\n")
             if not keys:
                 sys.stdout.write(f"API key: {where.api_key}\n")

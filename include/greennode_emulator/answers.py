@@ -52,9 +52,10 @@ def answer_for(body: dict[str, Any]) -> Answer:
 
 def answer_request(request: ChatRequest) -> Answer:
     """The answer to a checked request. Limits on its length do not change it, they only cut it."""
-    fingerprint = blake2b(_encoder.encode(request.messages), digest_size=4).hexdigest()
-    shaping = (request.model, request.messages, request.response_format, request.temperature, request.seed)
-    seed = blake2b(_encoder.encode(shaping), digest_size=16).digest()
+    messages = _encoder.encode(request.messages)
+    fingerprint = blake2b(messages, digest_size=4).hexdigest()
+    shaping = _encoder.encode((request.model, request.response_format, request.temperature, request.seed))
+    seed = blake2b(messages + shaping, digest_size=16).digest()
     return Answer(
         fingerprint=fingerprint,
         choices=tuple(

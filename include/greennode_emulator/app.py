@@ -60,5 +60,6 @@ def create_app(emulator: Emulator) -> App:
 def _route(dialect: Dialect, endpoint: Endpoint, handler: Handler) -> APIRoute:
     method, path = dialect.routes[endpoint]
     if endpoint is Endpoint.GET_MODEL:
+        # A model's id may hold slashes.
         path = path.replace("{id}", "{id:path}")
     return APIRoute(dialect.prefix + path, handler, methods=[method], name=endpoint.value)

@@ -1,6 +1,7 @@
 """The body of a chat completion: what is looked at, and what makes it a bad request."""
 
 import re
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -39,7 +40,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     @property
     def thinks(self) -> bool:
         """Whether the model's name says that it reasons in the open."""
-        return _REASONING.search(self.model) is not None
+        return _thinks(self.model)
 
     @property
     def wraps_answer(self) -> bool:
@@ -74,6 +75,11 @@ class ChatRequest(msgspec.Struct, kw_only=True):
             if kind == "json_schema" and not (isinstance(holder, dict) and isinstance(holder.get("schema"), dict)):
                 _refuse("response_format.json_schema.schema", "an object", holder)
         return self
+
+
+@lru_cache(maxsize=64)
+def _thinks(model: str) -> bool:
+    return _REASONING.search(model) is not None
 
 
 def _refuse(param: str, expected: str, got: Any) -> None:

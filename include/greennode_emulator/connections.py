@@ -1,4 +1,4 @@
-"""The open connections by peer address, so that a fault can reset the one a request came over."""
+"""The open connections by their two addresses, so that a fault can reset the one a request came over."""
 
 import asyncio
 import socket
@@ -8,7 +8,10 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-_open: dict[tuple[str, int], asyncio.Transport] = {}
+Address = tuple[str, int | None]
+
+# By the server's address too: one client port may talk to two servers of this process at once.
+_open: dict[tuple[Address, Address], asyncio.Transport] = {}
 
 
 class TrackedProtocol(H11Protocol):
@@ -17,19 +20,19 @@ class TrackedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Remember the transport."""
         super().connection_made(transport)
-        if self.client is not None:
-            _open[self.client] = transport
+        if self.client is not None and self.server is not None:
+            _open[self.client, self.server] = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the transport."""
-        if self.client is not None:
-            _open.pop(self.client, None)
+        if self.client is not None and self.server is not None:
+            _open.pop((self.client, self.server), None)
         super().connection_lost(exc)
 
 
 def reset_connection(scope: MutableMapping[str, Any]) -> None:
     """Close a request's TCP connection with RST; the client sees a reset, not an orderly end."""
-    transport = _open[tuple(scope["client"])]
+    transport = _open[scope["client"], scope["server"]]
     connection = transport.get_extra_info("socket")
     # Linger on, for no time at all: close() then sends RST.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,6 +1,5 @@
 """The parts of one running emulator, put together once."""
 
-from collections.abc import Collection
 from pathlib import Path
 
 from greennode_emulator.batch_runner import BatchRunner
@@ -12,11 +11,10 @@ from greennode_emulator.store import Store
 
 
 class Emulator:
-    """What routes work with. `state` is the folder, `api_keys` the keys that open the API."""
+    """What routes work with. `settings` holds at least one key, `state` is the folder to keep things in."""
 
-    def __init__(self, settings: Settings, *, state: Path, api_keys: Collection[str]) -> None:
+    def __init__(self, settings: Settings, *, state: Path) -> None:
         self.settings = settings
-        self.api_keys = tuple(api_keys)
         self.dialect = DIALECTS[settings.dialect]
         self.store = Store(state)
         self.ledger = Ledger(self.store)

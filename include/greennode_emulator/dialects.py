@@ -76,6 +76,13 @@ def _batch(batch: BatchRecord) -> Reply:
         "expired_at": None,
         **times,
         "request_counts": {"total": batch.total, "completed": batch.completed, "failed": batch.failed},
+        "usage": {
+            "input_tokens": batch.prompt_tokens,
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": batch.completion_tokens,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": batch.prompt_tokens + batch.completion_tokens,
+        },
         "metadata": batch.metadata,
     }
 

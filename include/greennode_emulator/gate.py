@@ -80,7 +80,7 @@ class Gate:
         if scheme.lower() != "bearer" or not key:
             message = "You didn't provide an API key. Send it as 'Authorization: Bearer YOUR_KEY'."
             return RefusedError(401, message)
-        if any(compare_digest(key.strip().encode(), known.encode()) for known in self._emulator.api_keys):
+        if any(compare_digest(key.strip().encode(), known.encode()) for known in self._emulator.settings.api_keys):
             return None
         return RefusedError(401, "Incorrect API key provided.", code="invalid_api_key")
 

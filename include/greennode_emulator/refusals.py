@@ -44,6 +44,6 @@ def bad_body(error: msgspec.DecodeError) -> RefusedError:
             400, f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name
         )
     message, _, path = text.partition(" - at `$")
-    param = path.strip(".`") or None
+    param = path.strip(".`").partition("[...]")[0] or None
     where = f" for '{param}'" if param else ""
     return RefusedError(400, f"Invalid value{where}: {message}.", code="invalid_value", param=param)

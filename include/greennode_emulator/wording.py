@@ -1,5 +1,7 @@
 """The words that answers are made of, some of them Vietnamese so that text is not all ASCII."""
 
+from itertools import product
+
 from greennode_emulator.dice import Dice
 
 _SUBJECTS = (
@@ -13,6 +15,8 @@ _OBJECTS = (
     "a late delivery", "the refund policy", "a change of address", "the monthly report", "an open invoice",
     "two possible causes", "the price list", "a damaged item", "một phản hồi tích cực",
 )  # fmt: skip
+# Every combination once, so that a sentence costs one choice.
+_SENTENCES = tuple(" ".join(parts) + "." for parts in product(_SUBJECTS, _VERBS, _OBJECTS))
 _WORDS = (
     "amber", "basil", "cedar", "delta", "ember", "fjord", "grove", "harbor", "indigo", "jasmine", "kiwi", "lotus",
     "mango", "nectar", "olive", "pepper", "quartz", "river", "saffron", "tulip", "umber", "violet", "willow", "zest",
@@ -21,7 +25,7 @@ _WORDS = (
 
 def sentence(dice: Dice) -> str:
     """One plausible sentence."""
-    return f"{dice.pick(_SUBJECTS)} {dice.pick(_VERBS)} {dice.pick(_OBJECTS)}."
+    return dice.pick(_SENTENCES)
 
 
 def paragraph(dice: Dice) -> str:

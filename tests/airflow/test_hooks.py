@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from greennode_airflow.hooks import GreenNodeHook
+from greennode_batch.errors import ConfigError
+from greennode_emulator.server import RunningEmulator
+
+
+def test_the_test_button_says_which_models_the_key_may_use(connection: RunningEmulator) -> None:
+    works, message = GreenNodeHook().test_connection()
+    assert works
+    assert "google/gemma-4-31b-it" in message
+
+
+def test_a_wrong_key_is_said_to_be_wrong_and_is_not_repeated(
+    connection: RunningEmulator, set_connection: Callable[..., None]
+) -> None:
+    set_connection(host=connection.base_url, password="sk-very-secret-and-wrong")
+    works, message = GreenNodeHook().test_connection()
+    assert not works
+    assert "401" in message
+    assert "very-secret" not in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"host": "https://api.example.com/v1"}, "no API key"),
+        ({"host": "", "password": "k"}, "base URL"),
+        ({"host": "http://api.example.com/v1", "password": "k"}, "http://"),
+        ({"host": "https://api.example.com", "password": "k"}, "https://api.example.com/v1"),
+        ({"host": "https://api.example.com/v1", "password": "k", "extra": '{"profile": "opena"}'}, "openai"),
+        ({"host": "https://api.example.com/v1", "password": "k", "extra": '{"purpos": "x"}'}, "purpose"),
+    ],
+)
+def test_a_connection_that_cannot_work_is_refused_with_the_way_out(
+    fields: dict[str, str], words: str, set_connection: Callable[..., None]
+) -> None:
+    set_connection(**fields)
+    with pytest.raises(ConfigError) as refused:
+        GreenNodeHook().get_conn()
+    assert words in str(refused.value)
+
+
+def test_a_host_without_tls_can_be_allowed_by_name(set_connection: Callable[..., None]) -> None:
+    set_connection(host="http://emulator:8089/v1", password="k", extra='{"allow_http_hosts": "emulator, other"}')
+    GreenNodeHook().get_conn().close()
+
+
+def test_the_form_sends_empty_fields_and_they_mean_the_default(connection: RunningEmulator) -> None:
+    client = GreenNodeHook().get_conn()
+    with client:
+        assert client.profile.name == "greennode"
+
+
+async def test_a_trigger_gets_an_async_client(connection: RunningEmulator) -> None:
+    async with await GreenNodeHook().aget_conn() as client:
+        assert [batch async for batch in client.list_batches()] == []

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from airflow.providers_manager import ProvidersManager
+from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
+
+from greennode_airflow import get_provider_info
+
+PLUGINS = Path(__file__).parents[2] / "plugins"
+
+
+def test_the_provider_is_found_by_its_entry_point_under_the_distributions_name() -> None:
+    manager = ProvidersManager()
+    assert "greennode-airflow" in manager.providers
+    assert get_provider_info()["package-name"] == importlib.metadata.distribution("greennode-airflow").name
+
+
+def test_the_connection_form_names_its_fields_for_what_they_hold() -> None:
+    manager = ProvidersManager()
+    behaviour = manager.field_behaviours["greennode"]
+    assert behaviour["relabeling"] == {"host": "Base URL", "password": "API key"}
+    assert set(behaviour["hidden_fields"]) == {"schema", "login", "port"}
+    widgets = manager.connection_form_widgets
+    assert {"extra__greennode__profile", "extra__greennode__allow_http_hosts"} <= set(widgets)
+
+
+def test_the_connection_type_leads_to_the_hook() -> None:
+    hook = ProvidersManagerTaskRuntime().hooks["greennode"]
+    assert hook is not None
+    assert (hook.hook_class_name, hook.connection_testable) == ("greennode_airflow.hooks.GreenNodeHook", True)
+
+
+def test_the_plugin_is_found_by_its_entry_point() -> None:
+    from airflow.plugins_manager import get_plugin_info  # noqa: PLC0415 - it loads all plugins
+
+    mine = [plugin for plugin in get_plugin_info() if plugin["name"] == "greennode"]
+    assert len(mine) == 1
+    assert [view["name"] for view in mine[0]["external_views"]] == ["GreenNode batch inference"]
+
+
+_LIST_FILES_RUN_ALONE = """
+import sys
+from airflow.plugins_manager import get_plugin_info
+get_plugin_info()
+for name, module in list(sys.modules.items()):
+    file = str(getattr(module, "__file__", ""))
+    if "/greennode_airflow/" in file and not name.startswith("greennode_airflow"):
+        print(name)
+"""
+
+
+def _files_run_alone(plugins: Path) -> list[str]:
+    ended = subprocess.run(
+        [sys.executable, "-c", _LIST_FILES_RUN_ALONE],
+        env={**os.environ, "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return [line for line in ended.stdout.splitlines() if line.isidentifier()]
+
+
+def test_airflow_does_not_execute_the_packages_files_as_plugins_of_their_own(tmp_path: Path) -> None:
+    """Airflow runs every file below plugins/ under its bare name, unless .airflowignore says no."""
+    bare = tmp_path / "plugins"
+    shutil.copytree(PLUGINS, bare, ignore=shutil.ignore_patterns(".airflowignore", "__pycache__"))
+    assert "hooks" in _files_run_alone(bare), "the trap is gone: then .airflowignore can go as well"
+    assert _files_run_alone(PLUGINS) == []

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+from airflow.triggers.base import TriggerEvent
+
+from greennode_airflow.hooks import GreenNodeHook
+from greennode_airflow.triggers import GreenNodeBatchTrigger
+from greennode_batch.api.wire import BatchStatus
+from greennode_emulator.server import RunningEmulator
+
+MakeBatch = Callable[[], str]
+
+
+def status_of(batch_id: str) -> BatchStatus:
+    with GreenNodeHook().get_conn() as client:
+        return client.get_batch(batch_id).status
+
+
+def a_trigger(batch_id: str, *, seconds: float = 60, on_kill: str = "cancel") -> GreenNodeBatchTrigger:
+    return GreenNodeBatchTrigger("greennode_default", batch_id, time.time() + seconds, on_kill)
+
+
+async def first_event(trigger: GreenNodeBatchTrigger) -> dict[str, str]:
+    events = [event async for event in trigger.run()]
+    assert len(events) == 1
+    assert isinstance(events[0], TriggerEvent)
+    return events[0].payload
+
+
+async def test_it_fires_once_when_the_batch_has_ended(connection: RunningEmulator, make_batch: MakeBatch) -> None:
+    batch_id = make_batch()
+    assert await first_event(a_trigger(batch_id)) == {"batch_id": batch_id, "reason": "ended", "status": "COMPLETED"}
+
+
+async def test_it_fires_when_the_deadline_has_passed(slow_emulator: RunningEmulator, make_batch: MakeBatch) -> None:
+    batch_id = make_batch()
+    event = await first_event(a_trigger(batch_id, seconds=0.2))
+    assert event["reason"] == "deadline"
+
+
+async def test_polls_that_fail_do_not_end_the_wait_before_the_deadline(
+    connection: RunningEmulator, make_batch: MakeBatch
+) -> None:
+    event = await first_event(a_trigger("batch_that_is_not_there", seconds=0.3))
+    assert event == {"batch_id": "batch_that_is_not_there", "reason": "deadline", "status": "UNKNOWN"}
+
+
+async def test_a_kill_by_a_person_cancels_the_remote_batch(
+    slow_emulator: RunningEmulator, make_batch: MakeBatch
+) -> None:
+    batch_id = make_batch()
+    await a_trigger(batch_id).on_kill()
+    assert status_of(batch_id) in {BatchStatus.CANCELLING, BatchStatus.CANCELLED}
+
+
+async def test_a_kill_leaves_the_remote_batch_where_the_job_says_so(
+    slow_emulator: RunningEmulator, make_batch: MakeBatch
+) -> None:
+    batch_id = make_batch()
+    await a_trigger(batch_id, on_kill="leave").on_kill()
+    assert not status_of(batch_id).is_terminal
+    assert status_of(batch_id) is not BatchStatus.CANCELLING
+
+
+async def test_the_end_of_a_trigger_by_anything_else_cancels_nothing(
+    slow_emulator: RunningEmulator, make_batch: MakeBatch
+) -> None:
+    """A triggerer that restarts cancels its coroutines and calls cleanup(): the batch must go on."""
+    batch_id = make_batch()
+    trigger = a_trigger(batch_id)
+    waiting = asyncio.ensure_future(first_event(trigger))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await trigger.cleanup()
+    assert status_of(batch_id) is not BatchStatus.CANCELLING
+
+
+def test_what_is_stored_of_a_trigger_makes_it_again_and_holds_no_key(connection: RunningEmulator) -> None:
+    path, arguments = a_trigger("batch_1").serialize()
+    assert path == "greennode_airflow.triggers.GreenNodeBatchTrigger"
+    assert connection.api_key not in json.dumps(arguments)
+    assert GreenNodeBatchTrigger(**arguments).serialize() == (path, arguments)
+
+
+async def test_waiting_does_not_block_the_loop_that_all_triggers_share(
+    slow_emulator: RunningEmulator, make_batch: MakeBatch
+) -> None:
+    batch_id = make_batch()
+    ticks = 0
+
+    async def count() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0.005)
+
+    counting = asyncio.ensure_future(count())
+    await asyncio.gather(*(first_event(a_trigger(batch_id, seconds=0.5)) for _ in range(5)))
+    counting.cancel()
+    assert ticks > 20, "a poll held the loop for most of half a second"

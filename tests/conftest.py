@@ -1,0 +1,61 @@
+"""Real parts for all tests: PostgreSQL from its wheel, the emulator on a loopback port, an Airflow home of its own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+
+# Before anything imports Airflow, which reads its settings once.
+os.environ |= {
+    "AIRFLOW_HOME": tempfile.mkdtemp(prefix="greennode-test-airflow-"),
+    "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+    "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+}
+
+from greennode_emulator.server import RunningEmulator, running  # noqa: E402
+from greennode_emulator.settings import Settings  # noqa: E402
+from greennode_local.postgres import Postgres, running_postgres  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL server for all tests."""
+    # Not below pytest's own folder: each pytest that starts closes that to other users, and as root the server
+    # runs as one.
+    with tempfile.TemporaryDirectory(prefix="greennode-test-postgres-") as folder:
+        home = Path(folder)
+        password = uuid.uuid4().hex
+        with running_postgres(home / "data", password=password, log=home / "postgres.log", home=home) as server:
+            yield server
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[str]:
+    """An empty database of the test's own; its DSN."""
+    name = f"test_{uuid.uuid4().hex}"
+    postgres.create_database(name)
+    yield postgres.dsn(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def _served() -> Iterator[RunningEmulator]:
+    with running(Settings(batch_seconds=0.05)) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(_served: RunningEmulator) -> RunningEmulator:
+    """The emulator, with nothing stored, billed or armed."""
+    _served.reset()
+    return _served

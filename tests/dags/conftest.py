@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import psycopg
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import BaseModel
+
+from greennode_emulator.answers import answer_for
+from greennode_emulator.server import RunningEmulator
+from greennode_local.samples import SAMPLES, data_of, load
+
+DAGS = Path(__file__).parents[2] / "dags"
+JOBS = Path(__file__).parents[2] / "include" / "jobs"
+
+
+@pytest.fixture(scope="session")
+def _metadata() -> None:
+    """Airflow's own database: SQLite in the tests' AIRFLOW_HOME."""
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
+
+
+@pytest.fixture
+def deployment(
+    _metadata: None, database: str, emulator: RunningEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Connections to a warehouse and the emulator; returns the staging folder of the pipeline."""
+    warehouse = conninfo_to_dict(database)
+    connections = {
+        "WAREHOUSE": {
+            "conn_type": "postgres",
+            "host": warehouse["host"],
+            "port": int(warehouse["port"]),
+            "login": warehouse["user"],
+            "password": warehouse["password"],
+            "schema": warehouse["dbname"],
+        },
+        "GREENNODE_DEFAULT": {"conn_type": "greennode", "host": emulator.base_url, "password": emulator.api_key},
+    }
+    for conn_id, connection in connections.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id}", json.dumps(connection))
+    staging = tmp_path / "staging"
+    monkeypatch.setenv("AIRFLOW__GREENNODE__STAGING", f"file://{staging}")
+    return staging
+
+
+@pytest.fixture(scope="session")
+def dag_bag() -> DagBag:
+    """All DAGs of the project."""
+    return DagBag(str(DAGS))
+
+
+@pytest.fixture
+def run_dag(deployment: Path, dag_bag: DagBag) -> Callable[[str], str]:
+    """Run a DAG in this process, without retries; its end state."""
+
+    def run(dag_id: str) -> str:
+        dag = dag_bag.get_dag(dag_id)
+        assert dag is not None, dag_bag.import_errors
+        for task in dag.tasks:
+            task.retries = 0
+        return dag.test().state
+
+    return run
+
+
+@pytest.fixture
+def warehouse(database: str) -> psycopg.Connection:
+    with psycopg.connect(database, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def tickets(database: str) -> int:
+    """The sample tickets are loaded; how many they are."""
+    sample = SAMPLES["support_tickets"]
+    with psycopg.connect(database) as connection:
+        return load(connection, sample, data_of(sample, None))
+
+
+@pytest.fixture
+def expected_answer() -> Callable[..., dict[str, Any]]:
+    """What the emulated model answers a row, by way of plain Jinja and none of the engine's code."""
+
+    def expect(prompt: str, row: Mapping[str, Any], answer: type[BaseModel], **params: Any) -> dict[str, Any]:
+        template = jinja2.Environment().from_string((JOBS / prompt).read_text())
+        text = template.render({name: "" if value is None else value for name, value in row.items()})
+        body = {
+            "model": "google/gemma-4-31b-it",
+            "messages": [{"role": "user", "content": text}],
+            **params,
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": answer.__name__, "schema": answer.model_json_schema()},
+            },
+        }
+        return json.loads(answer_for(body).content)
+
+    return expect
+
+
+@pytest.fixture(autouse=True)
+def _no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "NO_COLOR", "1")

@@ -1,0 +1,123 @@
+"""The tickets' DAG, run whole in this process against a real PostgreSQL and the emulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from psycopg.rows import dict_row
+
+from greennode_emulator.server import RunningEmulator
+
+ANSWER = ("category", "urgency", "language", "summary")
+
+
+def statuses(warehouse: psycopg.Connection) -> dict[str, int]:
+    return dict(warehouse.execute("SELECT status, count(*) FROM ticket_labels GROUP BY status").fetchall())
+
+
+def test_every_ticket_is_joined_to_its_own_answer_and_paid_once(
+    run_dag: Callable[[str], str],
+    dag_bag: DagBag,
+    warehouse: psycopg.Connection,
+    tickets: int,
+    emulator: RunningEmulator,
+    expected_answer: Callable[..., dict[str, Any]],
+) -> None:
+    assert run_dag("support_tickets") == "success"
+    assert statuses(warehouse) == {"succeeded": tickets}
+    job = dag_bag.get_dag("support_tickets").get_task("build_requests").job
+    cursor = warehouse.cursor(row_factory=dict_row)
+    rows = cursor.execute(
+        "SELECT s.*, l.category AS said_category, l.urgency, l.language, l.summary, l.true_category, l.custom_id "
+        "FROM support_tickets s JOIN ticket_labels l USING (ticket_id)"
+    ).fetchall()
+    assert len(rows) == tickets
+    for row in rows:
+        answer = expected_answer(job.prompt, row, job.answer, **job.params)
+        assert {**{name: row[name] for name in ANSWER}, "category": row["said_category"]} == answer, row["ticket_id"]
+        assert row["true_category"] == row["category"]
+    ledger = emulator.ledger()
+    # Tickets with the same text share a request.
+    assert ledger["requests_billed"] == len({row["custom_id"] for row in rows}) < tickets
+    assert set(ledger["requests"].values()) == {1}
+
+
+def test_a_create_that_was_accepted_and_then_dropped_is_not_paid_twice(
+    run_dag: Callable[[str], str], warehouse: psycopg.Connection, tickets: int, emulator: RunningEmulator
+) -> None:
+    emulator.faults([{"endpoint": "POST /batches", "kind": "reset_after", "count": 1}])
+    assert run_dag("support_tickets") == "success"
+    assert statuses(warehouse) == {"succeeded": tickets}
+    ledger = emulator.ledger()
+    assert emulator.armed() == []
+    assert ledger["batches_created"] == 1
+    assert set(ledger["requests"].values()) == {1}
+
+
+def test_an_empty_table_is_a_run_that_succeeds_and_creates_no_batch(
+    run_dag: Callable[[str], str], warehouse: psycopg.Connection, tickets: int, emulator: RunningEmulator
+) -> None:
+    warehouse.execute("DELETE FROM support_tickets")
+    assert run_dag("support_tickets") == "success"
+    ledger = emulator.ledger(summary=True)
+    assert (ledger["files_uploaded"], ledger["batches_created"]) == (0, 0)
+
+
+def test_a_second_run_writes_the_same_rows_again(
+    run_dag: Callable[[str], str], warehouse: psycopg.Connection, tickets: int
+) -> None:
+    run_dag("support_tickets")
+    assert run_dag("support_tickets") == "success"
+    assert statuses(warehouse) == {"succeeded": tickets}
+    assert warehouse.execute("SELECT count(DISTINCT run_id) FROM ticket_labels").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        (
+            """ALTER TABLE support_tickets DROP CONSTRAINT support_tickets_pkey;
+            INSERT INTO support_tickets SELECT * FROM support_tickets WHERE ticket_id = 'T-0007'""",
+            "T-0007: this key comes twice",
+        ),
+        ("ALTER TABLE support_tickets RENAME COLUMN product TO item", 'column "product" does not exist'),
+        ("CREATE TABLE ticket_labels (ticket_id text PRIMARY KEY, category text)", "ADD COLUMN"),
+    ],
+    ids=["a key twice", "no such column", "a target with other columns"],
+)
+def test_bad_input_fails_with_its_name_before_anything_is_sent(
+    statement: str,
+    words: str,
+    run_dag: Callable[[str], str],
+    warehouse: psycopg.Connection,
+    tickets: int,
+    emulator: RunningEmulator,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    warehouse.execute(statement)
+    assert run_dag("support_tickets") == "failed"
+    assert words in capfd.readouterr().out
+    ledger = emulator.ledger(summary=True)
+    assert (ledger["files_uploaded"], ledger["batches_created"]) == (0, 0)
+
+
+def test_the_key_is_nowhere_in_what_a_run_leaves_behind(
+    run_dag: Callable[[str], str],
+    tickets: int,
+    emulator: RunningEmulator,
+    deployment: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    run_dag("support_tickets")
+    output = capfd.readouterr()
+    assert "Built" in output.out
+    assert emulator.api_key not in output.out + output.err
+    files = [path for path in deployment.rglob("*") if path.is_file()]
+    assert {"plan.json", "receipt.json", "results.parquet", "report.json"} <= {path.name for path in files}
+    for path in files:
+        assert emulator.api_key.encode() not in path.read_bytes(), path
