@@ -82,7 +82,7 @@ class AsyncGreenNodeClient:
                 yield batch
 
     async def cancel_batch(self, batch_id: str) -> Batch | None:
-        """Ask for a batch to be cancelled; None where it had finished already, or the reply shows no batch."""
+        """Ask for a batch to be cancelled; None as for GreenNodeClient.cancel_batch."""
         batch = await self._run(self._operations.cancel_batch(batch_id))
         return None if batch is None else self._connection.note(batch)
 

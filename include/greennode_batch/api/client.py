@@ -124,7 +124,11 @@ class GreenNodeClient:
         return self._items(self._operations.batches(limit))
 
     def cancel_batch(self, batch_id: str) -> Batch | None:
-        """Ask for a batch to be cancelled; None where it had finished already, or the reply shows no batch."""
+        """Ask for a batch to be cancelled.
+
+        None where the API declines (400, 409: it has finished, or, with some APIs, has not begun) or its reply
+        shows no batch: look at the batch to know how it stands.
+        """
         batch = self._run(self._operations.cancel_batch(batch_id))
         return None if batch is None else self._connection.note(batch)
 
@@ -135,11 +139,11 @@ class GreenNodeClient:
     def download_file(self, file_id: str, destination: Path) -> int:
         """Bring a file to `destination`, whole or not at all; returns its size in bytes."""
         if file_id.startswith(("https://", "http://")):
-            url = httpx.URL(file_id)
+            url = file_id
         elif self.profile.result_style == "url":
-            url = httpx.URL(self._run(self._operations.file_url(file_id)))
+            url = self._run(self._operations.file_url(file_id))
         else:
-            url = self._connection.url(self._operations.content_path(file_id))
+            url = str(self._connection.url(self._operations.content_path(file_id)))
         return self._download(url, destination, f"download file {file_id.partition('?')[0]}")
 
     def download_results(self, batch: Batch, which: Literal["output", "error"], destination: Path) -> int | None:
@@ -150,7 +154,7 @@ class GreenNodeClient:
         if self.profile.result_style == "results":
             if which == "error":
                 return None
-            url = self._connection.url(self._operations.results_path(batch.id))
+            url = str(self._connection.url(self._operations.results_path(batch.id)))
             return self._download(url, destination, f"download results of batch {batch.id}")
         file_id = batch.output_file_id if which == "output" else batch.error_file_id
         return None if file_id is None else self.download_file(file_id, destination)
@@ -167,7 +171,7 @@ class GreenNodeClient:
         while (operation := pager.next_page()) is not None:
             yield from pager.take(self._run(operation))
 
-    def _download(self, url: httpx.URL, destination: Path, what: str) -> int:
+    def _download(self, url: str, destination: Path, what: str) -> int:
         return download(self._http, self._connection, url, destination, what=what, sleep=self._sleep)
 
     def _run(self, operation: Operation[T]) -> T:

@@ -15,7 +15,7 @@ from greennode_batch.api.wire import Batch, BatchStatus
 
 log = logging.getLogger(__name__)
 
-CONNECT_SECONDS: Final = 15.0
+CONNECT_SECONDS: Final = 10.0
 DEFAULT_TIMEOUT_SECONDS: Final = 60.0
 MAX_CONNECTIONS: Final = 20
 # A reply is JSON about batches, files or models; what is larger is not one.
@@ -75,8 +75,16 @@ class Connection:
             "params": dict(call.params) or None,
             "headers": headers,
             "content": content,
-            "timeout": httpx.Timeout(call.deadline_seconds, connect=min(CONNECT_SECONDS, call.deadline_seconds)),
+            "timeout": self.timeout(call),
         }
+
+    @staticmethod
+    def timeout(call: Call) -> httpx.Timeout:
+        """What bounds each phase of a call; only a file takes long to send."""
+        seconds = call.deadline_seconds
+        short = min(CONNECT_SECONDS, seconds)
+        write = seconds if call.upload is not None else short
+        return httpx.Timeout(connect=short, pool=short, write=write, read=seconds)
 
     def note(self, batch: Batch) -> Batch:
         """The same batch; logs a status word that is not known, once a word."""

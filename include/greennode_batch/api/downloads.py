@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from greennode_batch.api.connection import CONNECT_SECONDS, Connection, lost, reply_of
+from greennode_batch.api.connection import Connection, lost, reply_of
 from greennode_batch.api.endpoint import may_use
 from greennode_batch.api.exchange import Call, error_of
 from greennode_batch.api.retries import next_delay
@@ -22,6 +22,8 @@ from greennode_batch.errors import ApiError, RejectedError, RetryableError
 
 log = logging.getLogger(__name__)
 
+# A try that brought so much more than any before starts the count of tries anew.
+_PROGRESS_BYTES: Final = 1024 * 1024
 _MAX_REDIRECTS: Final = 5
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -89,7 +91,7 @@ class _Part:
 def download(
     http: httpx.Client,
     connection: Connection,
-    url: httpx.URL,
+    url: str,
     destination: Path,
     *,
     what: str,
@@ -99,19 +101,21 @@ def download(
 
     It is written beside the destination and put in its place when it is whole; on failure nothing is left.
     """
-    call = Call(what=what, method="GET", path=url.path, deadline_seconds=connection.timeout_seconds)
+    call = Call(what=what, method="GET", path=url, deadline_seconds=connection.timeout_seconds)
     beside = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}.part")
     try:
         with beside.open("w+b") as file:
             part = _Part(file)
-            attempt = 1
-            while (error := _attempt(http, connection, url, part, call)) is not None:
+            attempt, furthest = 1, 0
+            while (error := _attempt(http, connection, part, call)) is not None:
                 delay = next_delay(attempt, error)
                 if delay is None:
                     raise error
                 log.warning("%s; again in %.1f s", error, delay)
                 sleep(delay)
-                attempt += 1
+                progressed = file.tell() >= furthest + _PROGRESS_BYTES
+                furthest = max(furthest, file.tell())
+                attempt = 1 if progressed else attempt + 1
             size = file.tell()
         beside.replace(destination)
         return size
@@ -119,31 +123,31 @@ def download(
         beside.unlink(missing_ok=True)
 
 
-def _attempt(http: httpx.Client, connection: Connection, url: httpx.URL, part: _Part, call: Call) -> ApiError | None:
-    timeout = httpx.Timeout(call.deadline_seconds, connect=CONNECT_SECONDS)
+def _attempt(http: httpx.Client, connection: Connection, part: _Part, call: Call) -> ApiError | None:
+    timeout = connection.timeout(call)
     try:
+        url = _allowed(httpx.URL(call.path), connection, call)
         for _ in range(_MAX_REDIRECTS + 1):
             # What decides over the key is the host that is asked: `headers` gives it to the API alone.
             headers = connection.headers(url) | {"accept-encoding": "identity"} | part.range_headers()
             with http.stream("GET", url, headers=headers, timeout=timeout) as response:
                 if response.status_code not in _REDIRECTS:
                     return _receive(response, part, call, connection)
-                url = _redirected(url, response.headers.get("location", ""), connection, call)
+                url = _allowed(url.join(response.headers.get("location", "")), connection, call)
         return RejectedError(f"{call.what}: more than {_MAX_REDIRECTS} redirects")
-    except (httpx.RequestError, httpx.InvalidURL) as error:
-        if isinstance(error, httpx.InvalidURL):
-            return RejectedError(f"{call.what}: redirected to what is not a URL")
+    except httpx.InvalidURL:
+        return RejectedError(f"{call.what}: the server names what is not a URL")
+    except httpx.RequestError as error:
         return error_of(lost(error), call, connection.key.redact, now=0.0)
     except zlib.error as error:
         part.restart()
         return RetryableError(f"{call.what}: the gzip data are broken ({error})")
 
 
-def _redirected(url: httpx.URL, location: str, connection: Connection, call: Call) -> httpx.URL:
-    target = url.join(location)
-    if not location or not may_use(urlsplit(str(target)), connection.allow_http_hosts):
-        raise RejectedError(f"{call.what}: redirected to {target.scheme}://{target.host}, which is not encrypted")
-    return target
+def _allowed(url: httpx.URL, connection: Connection, call: Call) -> httpx.URL:
+    if not may_use(urlsplit(str(url)), connection.allow_http_hosts):
+        raise RejectedError(f"{call.what}: the server points to {url.scheme}://{url.host}, which is not encrypted")
+    return url
 
 
 def _receive(response: httpx.Response, part: _Part, call: Call, connection: Connection) -> ApiError | None:
@@ -163,7 +167,10 @@ def _receive(response: httpx.Response, part: _Part, call: Call, connection: Conn
     else:
         body = _beginning(response)
         return error_of(reply_of(response, body), call, redact, now=time.time())
-    return _write(response, part, call)
+    error = _write(response, part, call)
+    if error is None and part.total_bytes is not None and part.can_resume and part.file.tell() < part.total_bytes:
+        return RetryableError(f"{call.what}: {part.file.tell()} of {part.total_bytes} bytes are here")
+    return error
 
 
 def _write(response: httpx.Response, part: _Part, call: Call) -> ApiError | None:

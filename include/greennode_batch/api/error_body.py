@@ -58,6 +58,10 @@ def describe(data: object, depth: int = 0) -> tuple[str | None, str | None]:
 
 def _described_object(data: dict[str, Any], depth: int) -> tuple[str | None, str | None]:
     message, code = None, text(pick(data, "code", "error_code", "type", "status_code"))
+    error, *_ = found = (data.get("error"), pick(data, *_MESSAGE_FIELDS))
+    if all(isinstance(part, str) for part in found):
+        # {"error": "Bad Request", "message": "the model is not known"}: the first is a name, not a message.
+        return shorten(str(found[1])), code or text(error)
     for field in ("error", *_MESSAGE_FIELDS, "errors", "data"):
         inner_message, inner_code = describe(data.get(field), depth + 1)
         if inner_message is not None:

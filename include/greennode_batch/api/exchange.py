@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from greennode_batch.api.error_body import decode, describe, parse_error, shorten
-from greennode_batch.api.fields import count
+from greennode_batch.api.fields import count, pick, text
 from greennode_batch.api.retries import MAX_TRIES, error_type, next_delay, retry_after_seconds
 from greennode_batch.api.uploads import Upload
 from greennode_batch.api.wire import WireError
@@ -23,6 +23,10 @@ UPLOAD_TRIES = 3
 # The server says that it turned the call away unread.
 _TURNED_AWAY = frozenset({HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _ERROR_STATUSES = range(400, 600)
+_ANSWERS = frozenset({"id", "batch_id", "job_id", "file_id", "uuid", "choices", "items", "value", "listData", "url"})
+_WRAPPERS = ("data", "job", "batch", "result", "file")
+# 20000 is SiliconFlow's.
+_FINE_CODES = frozenset({"0", "200", "201", "204", "20000", "ok", "success"})
 _STATUS_FIELDS = ("code", "status_code", "status")
 
 
@@ -164,7 +168,7 @@ def error_of(outcome: Reply | Lost, call: Call, redact: Callable[[str], str], *,
     message, code, request_id = parse_error(status, outcome.headers, outcome.body)
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         message = f"the server redirects to {_host_of(outcome.headers.get('location', ''))}: set that as base URL"
-    if status == HTTPStatus.NOT_FOUND and code is None:
+    if status == HTTPStatus.NOT_FOUND and outcome.json() is None:
         message += " (is the base URL complete, with /v1?)"
     kind: type[ApiError] = RetryableError if status < HTTPStatus.MULTIPLE_CHOICES else error_type(status, message, code)
     words = f"{call.what}: HTTP {outcome.status}: {message}"
@@ -212,21 +216,22 @@ def _disguised(reply: Reply) -> int | None:
     well carry an `error` field of its own.
     """
     data = reply.json() if reply.is_success else None
-    if not isinstance(data, dict) or not data.keys().isdisjoint(_NOT_AN_ERROR):
+    if not isinstance(data, dict) or not _speaks_of_an_error(data):
         return None
-    error = data.get("error")
-    if describe(error)[0] is None and not ({"code", "status_code", "success"} & data.keys() and describe(data)[0]):
-        return None
-    if any(isinstance(data.get(name), dict | list) for name in ("data", "job", "batch", "result", "file")):
-        return None
-    sources = [source for source in (error, data) if isinstance(source, dict)]
+    sources = [source for source in (data.get("error"), data) if isinstance(source, dict)]
     codes = [count(source.get(name)) for source in sources for name in _STATUS_FIELDS]
     return next((code for code in codes if code in _ERROR_STATUSES), reply.status)
 
 
-_NOT_AN_ERROR = frozenset(
-    {"id", "batch_id", "job_id", "file_id", "uuid", "object", "choices", "items", "value", "listData"}
-)
+def _speaks_of_an_error(data: dict[str, Any]) -> bool:
+    if not data.keys().isdisjoint(_ANSWERS) or data.get("object", "error") != "error":
+        return False
+    if any(isinstance(data.get(name), dict | list) for name in _WRAPPERS):
+        return False
+    if describe(data.get("error"))[0] is not None or data.get("success") is False:
+        return True
+    code = text(pick(data, "code", "status_code"))
+    return code is not None and code.lower() not in _FINE_CODES and describe(data)[0] is not None
 
 
 def _host_of(location: str) -> str:

@@ -11,6 +11,7 @@ from greennode_batch.api.fields import count, epoch_seconds, pick, text
 from greennode_batch.api.result_line import Anomaly, ResultLine
 
 _SHOWN_CHARS = 200
+_MAX_DIGITS = 1_000
 _NO_JSON: Any = object()
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _THINKING_PARTS = frozenset({"thinking", "reasoning", "reasoning_text"})
@@ -25,7 +26,8 @@ def read_odd_line(line: bytes) -> ResultLine | Anomaly:
         return Anomaly("not_json", _shown(line))
     if not isinstance(data, dict):
         return Anomaly("not_object", _shown(line))
-    custom_id = text(pick(data, "custom_id"))
+    custom_id = pick(data, "custom_id")
+    custom_id = custom_id if isinstance(custom_id, str) else text(custom_id)
     if custom_id is None:
         message, _ = describe(data)
         # A whole file may be refused with one line: {"error": {...}}, or a gateway's message in place of it.
@@ -74,6 +76,7 @@ def result_of_body(
     answer = answer if isinstance(answer, dict) else {"content": answer}
     content, part_reasoning, part_refusal = _spoken(answer.get("content", answer.get("text")))
     reasoning, more_reasoning, _ = _spoken(pick(answer, "reasoning_content", "reasoning"))
+    refusal, _, more_refusal = _spoken(pick(answer, "refusal"))
     usage = fields.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     return ResultLine(
@@ -81,7 +84,7 @@ def result_of_body(
         status_code,
         request_id,
         content=content,
-        refusal=text(answer.get("refusal")) or part_refusal,
+        refusal=refusal or more_refusal or part_refusal,
         reasoning=reasoning or more_reasoning or part_reasoning,
         finish_reason=text(pick(choice, "finish_reason")),
         model=text(fields.get("model")),
@@ -182,9 +185,14 @@ def _decodings(line: bytes) -> list[str]:
 def _loads(words: str) -> Any:
     try:
         # The standard library's reader takes what msgspec refuses: NaN, lone surrogates, huge numbers.
-        return _mended(json.loads(words))
+        return _mended(json.loads(words, parse_int=_number))
     except (ValueError, RecursionError):
         return _NO_JSON
+
+
+def _number(digits: str) -> int | float:
+    # Python refuses to read integers of more than 4,300 digits.
+    return int(digits) if len(digits) < _MAX_DIGITS else float(digits)
 
 
 def _mended(value: Any) -> Any:

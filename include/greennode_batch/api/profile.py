@@ -124,7 +124,8 @@ PRESETS: dict[str, ApiProfile] = {
     # docs.together.ai/reference/upload-file (POST /files/upload, purpose batch-api, file_name, file_type),
     # /reference/batch-create, /docs/inference/batch/overview (50,000 requests, 100 MB, window fixed at 24h);
     # togethercomputer/together-python resources/batch.py (create wrapped in `job`, list a bare array without
-    # paging). Cancel is documented as a call of the SDK; POST .../cancel is from there, delete is not documented.
+    # paging, no metadata). POST .../cancel, 409 once it has ended: another repository's table, which cites
+    # docs.together.ai/reference/batch-cancel. Delete is not documented.
     "together": ApiProfile(
         name="together",
         upload_path="/files/upload",
@@ -162,7 +163,8 @@ PRESETS: dict[str, ApiProfile] = {
         delete_style="none",
     ),
     # docs.siliconflow.cn: userguide/guides/batch (lines with method and url, 5,000 lines, 1 GB, one model a file)
-    # and api-reference/batch (POST /files with purpose batch, POST /batches). Unverified: paging, cancel.
+    # and api-reference/batch (POST /files with purpose batch, POST /batches, get-batch-list with after and limit).
+    # Unverified: cancel, delete, metadata.
     "siliconflow": ApiProfile(
         name="siliconflow",
         line_format="custom_id+method+url+body",
@@ -178,10 +180,12 @@ PRESETS: dict[str, ApiProfile] = {
         delete_style="none",
     ),
     # inference-docs.cerebras.ai: api-reference/batch/create-batch (50,000 requests, 200 MB, metadata, window 24h
-    # only) and capabilities/batch (lines with method and url). Unverified: paging, cancel, delete.
+    # only), /cancel-batch (DELETE on the batch cancels it, so nothing deletes one) and capabilities/batch (lines
+    # with method and url). Unverified: paging.
     "cerebras": ApiProfile(
         name="cerebras",
         line_format="custom_id+method+url+body",
+        cancel_style="delete",
         delete_style="none",
         max_file_bytes=190_000_000,
     ),

@@ -27,8 +27,10 @@ from greennode_batch.api.wire import (
 )
 from greennode_batch.errors import ConfigError
 
-# A server may read the whole file before it answers a create, and a model may think for minutes.
-CREATE_SECONDS = 180.0
+# A create that is still under way must not be mistaken for one that never was: with all of its phases it is over
+# before `submit` stops looking for it, whatever the timeout of the connection.
+CREATE_SECONDS = 45.0
+# A model may think for minutes.
 CHAT_SECONDS = 900.0
 # Each silence while a file is sent, and while it is stored after its last byte.
 UPLOAD_SECONDS = 180.0
@@ -111,7 +113,7 @@ class Operations:
             what=f"create a batch from file {input_file_id}",
             method="POST",
             path=profile.batches_path,
-            deadline_seconds=max(self.seconds, CREATE_SECONDS),
+            deadline_seconds=CREATE_SECONDS,
             json=fields | profile.create_fields,
             repeat=Repeat.NEVER,
             at_stake="The batch may exist and be billed: list the batches and look for this file "

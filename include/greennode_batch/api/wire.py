@@ -211,13 +211,20 @@ def parse_page(data: object, parse: Callable[[object], Item]) -> Page[Item]:
 
 
 def _page(data: object, entries: list[Any], parse: Callable[[object], Item]) -> Page[Item]:
-    items = tuple(parse(entry) for entry in entries)
+    items = []
+    for entry in entries:
+        try:
+            items.append(parse(entry))
+        except WireError:
+            # One odd entry does not hide the others; a list of nothing else is not a list of these.
+            if entry is entries[-1] and not items:
+                raise
     outer = data if isinstance(data, dict) else {}
     nested = outer.get("data")
     inner = nested if isinstance(nested, dict) else outer
     has_more = inner.get("has_more", inner.get("hasMore"))
     cursor = text(pick(inner, "next_cursor", "next_page_token", "last_id"))
-    return Page(items, has_more if isinstance(has_more, bool) else None, cursor)
+    return Page(tuple(items), has_more if isinstance(has_more, bool) else None, cursor)
 
 
 def _counts(obj: dict[str, Any]) -> Counts:

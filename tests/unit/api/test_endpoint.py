@@ -1,0 +1,85 @@
+import copy
+import pickle
+
+import pytest
+
+from greennode_batch.api.endpoint import ApiKey, check_base_url
+from greennode_batch.errors import ConfigError
+
+KEY = "sk-live-0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("https://host/v1", "https://host/v1"),
+        ("https://host/v1/", "https://host/v1"),
+        (" https://host/openai/v1// ", "https://host/openai/v1"),
+        ("https://host/v1beta", "https://host/v1beta"),
+        ("https://host:8443/api/v2.1", "https://host:8443/api/v2.1"),
+        ("http://127.0.0.1:8089/v1", "http://127.0.0.1:8089/v1"),
+        ("http://127.9.9.9/v1", "http://127.9.9.9/v1"),
+        ("http://[::1]:8089/v1", "http://[::1]:8089/v1"),
+        ("http://localhost:8089/v1", "http://localhost:8089/v1"),
+    ],
+)
+def test_a_good_base_url_is_taken(given, used):
+    assert check_base_url(given) == used
+
+
+@pytest.mark.parametrize("allowed", ["emulator", "EMULATOR", "emulator:8089"])
+def test_http_is_allowed_for_a_host_by_name(allowed):
+    assert check_base_url("http://emulator:8089/v1", allow_http_hosts=[allowed]) == "http://emulator:8089/v1"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("", "is empty"),
+        ("  ", "is empty"),
+        (None, "is empty"),
+        ("host/v1", "has no scheme; write it as https://host/v1"),
+        ("ftp://host/v1", "has no scheme"),
+        ("https:///v1", "has no scheme"),
+        ("https://[::1/v1", "cannot be read"),
+        ("https://host:99999/v1", "cannot be read"),
+        ("http://host/v1", "use https://, or allow http"),
+        ("http://localhost.evil.example/v1", "unencrypted"),
+        ("http://128.0.0.1/v1", "unencrypted"),
+        ("https://host", "add /v1: https://host/v1"),
+        ("https://host/api/", "add /v1: https://host/api/v1"),
+        ("https://host/v1/chat/completions", "leave out what follows it: https://host/v1$"),
+        ("https://host/v1?key=1", "query or fragment"),
+    ],
+)
+def test_a_wrong_base_url_is_refused_with_the_way_out(url, words):
+    with pytest.raises(ConfigError, match=words):
+        check_base_url(url)
+
+
+def test_a_password_in_the_url_is_refused_and_not_shown():
+    with pytest.raises(ConfigError, match="user or password") as caught:
+        check_base_url(f"https://me:{KEY}@host/v1")
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", None, f"{KEY}\n", f" {KEY}", f"{KEY} x", f"{KEY}\x00", f"{KEY}é"])
+def test_a_bad_key_is_refused_and_not_shown(key):
+    with pytest.raises(ConfigError) as caught:
+        ApiKey(key)
+    assert KEY not in str(caught.value)
+
+
+def test_a_key_shows_itself_only_in_the_header():
+    key = ApiKey(KEY)
+    assert KEY not in f"{key!r} {key} {vars(ApiKey)}"
+    assert key.header == f"Bearer {KEY}"
+    with pytest.raises(TypeError):
+        pickle.dumps(key)
+    with pytest.raises(TypeError):
+        copy.deepcopy(key)
+
+
+def test_an_echoed_key_is_redacted():
+    redacted = ApiKey(KEY).redact(f"Incorrect API key provided: {KEY}. Header was 'Authorization: Bearer other-token'")
+    assert redacted == "Incorrect API key provided: ***. Header was 'Authorization: Bearer ***'"

@@ -1,0 +1,331 @@
+import io
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greennode_batch.api.lines import Anomaly, ResultLine, iter_lines, parse_line
+from greennode_batch.api.odd_lines import read_odd_line
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+TOKENS = st.integers(0, 10**6)
+
+
+def chat_body(**changes: Any) -> dict[str, Any]:
+    body = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1_750_000_000,
+        "model": "m",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}],
+        "usage": {
+            "prompt_tokens": 12,
+            "completion_tokens": 3,
+            "prompt_tokens_details": {"cached_tokens": 8},
+            "completion_tokens_details": {"reasoning_tokens": 2},
+        },
+    }
+    return body | changes
+
+
+def result(body: object, *, status: object = 200, **line: object) -> dict[str, Any]:
+    response = {"status_code": status, "request_id": "req-1", "body": body}
+    return {"id": "r", "custom_id": "c1", "response": response, "error": None} | line
+
+
+def parse(data: object) -> ResultLine | Anomaly:
+    return parse_line(json.dumps(data, ensure_ascii=False).encode())
+
+
+WHOLE = ResultLine("c1", 200, "req-1", None, None, "yes", None, None, "stop", "m", 12, 3, 8, 2, 1_750_000_000.0)
+
+
+def test_a_line_in_openais_shape_is_read_in_full():
+    assert parse(result(chat_body())) == WHOLE
+
+
+@given(
+    content=st.none() | TEXT,
+    reasoning=st.none() | TEXT,
+    refusal=st.none() | TEXT,
+    usage=st.none() | st.fixed_dictionaries({"prompt_tokens": TOKENS, "completion_tokens": st.none() | TOKENS}),
+    created=st.none() | st.integers(1, 10**10) | st.integers(10**12, 10**13),
+    reason=st.sampled_from([None, "stop", "length", "content_filter"]),
+    field=st.sampled_from(["reasoning", "reasoning_content"]),
+)
+def test_the_fast_way_and_the_tolerant_way_read_the_same(content, reasoning, refusal, usage, created, reason, field):
+    message = {"role": "assistant", "content": content, "refusal": refusal, field: reasoning}
+    choices = [{"message": message, "finish_reason": reason}]
+    line = json.dumps(result(chat_body(choices=choices, usage=usage, created=created))).encode()
+    assert parse_line(line) == read_odd_line(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"custom_id": "c1", "response": chat_body()},
+        {"custom_id": "c1", "response": chat_body(), "error": None},
+        {"custom_id": "c1", "body": chat_body()},
+        {"custom_id": "c1", **chat_body()},
+        {"customId": "c1", "response": {"body": chat_body()}},
+        {"custom_id": "c1", "response": {"body": json.dumps(chat_body())}},
+        {
+            "custom_id": "c1",
+            "response": {"body": chat_body(choices={"message": {"content": "yes"}, "finish_reason": "stop"})},
+        },
+        {
+            "custom_id": "c1",
+            "response": {"body": chat_body(choices={"0": {"message": {"content": "yes"}, "finish_reason": "stop"}})},
+        },
+        {"custom_id": "c1", "response": {"body": chat_body(choices=[{"text": "yes", "finish_reason": "stop"}])}},
+        {"custom_id": "c1", "response": {"body": chat_body(choices=[{"message": "yes", "finish_reason": "stop"}])}},
+        {
+            "custom_id": "c1",
+            "response": {
+                "body": chat_body(
+                    usage={
+                        "input_tokens": 12,
+                        "output_tokens": "3",
+                        "input_tokens_details": {"cached_tokens": 8},
+                        "output_tokens_details": {"reasoning_tokens": 2},
+                    }
+                )
+            },
+        },
+        {"custom_id": "c1", "response": {"body": chat_body(created="2025-06-15T15:06:40Z")}},
+        {"custom_id": "c1", "response": {"body": chat_body(created=1_750_000_000_000)}},
+        {"custom_id": "c1", "response": {"body": chat_body()}, "error": {}},
+        {"custom_id": "c1", "response": {"body": chat_body()}, "error": {"code": None, "message": None}},
+    ],
+)
+def test_other_shapes_hold_the_same_answer(line):
+    expected = ResultLine("c1", None, None, None, None, "yes", None, None, "stop", "m", 12, 3, 8, 2, 1_750_000_000.0)
+    assert parse(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "reasoning", "refusal"),
+    [
+        (None, None, None, None),
+        ("", "", None, None),
+        ([], None, None, None),
+        ([{"type": "text", "text": "y"}, {"type": "text", "text": "es"}], "yes", None, None),
+        (["y", "es"], "yes", None, None),
+        ({"type": "text", "text": "yes"}, "yes", None, None),
+        (
+            [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "yes"}],
+            "yes",
+            "hm",
+            None,
+        ),
+        ([{"type": "refusal", "refusal": "no"}], None, None, "no"),
+        ([None, 3, {"type": "image"}], None, None, None),
+    ],
+)
+def test_content_may_be_null_or_parts(content, text, reasoning, refusal):
+    read = parse(result(chat_body(choices=[{"message": {"content": content}, "finish_reason": "stop"}])))
+    assert isinstance(read, ResultLine)
+    assert (read.content, read.reasoning, read.refusal, read.error) == (text, reasoning, refusal, None)
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_thinking_is_kept_apart_from_the_answer(field):
+    read = parse(result(chat_body(choices=[{"message": {"content": "yes", field: "hm"}, "finish_reason": "stop"}])))
+    assert (read.content, read.reasoning) == ("yes", "hm")
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "code", "error"),
+    [
+        (
+            {"response": None, "error": {"code": "batch_expired", "message": "too late"}},
+            None,
+            "batch_expired",
+            "too late",
+        ),
+        ({"response": None, "error": "too late"}, None, None, "too late"),
+        ({"error": {"message": "too late"}}, None, None, "too late"),
+        (
+            {"response": {"status_code": 429, "body": {"error": {"message": "slow down", "code": "rate_limit"}}}},
+            429,
+            "rate_limit",
+            "slow down",
+        ),
+        ({"response": {"status_code": 400, "body": {"message": "no model"}}}, 400, None, "no model"),
+        ({"response": {"status_code": 422, "body": {"detail": "no model"}}}, 422, None, "no model"),
+        ({"response": {"status_code": 502, "body": "<html>bad</html>"}}, 502, None, "<html>bad</html>"),
+        ({"response": {"status_code": "500", "body": None}}, 500, None, "HTTP 500"),
+        ({"response": {"status_code": 0, "body": {}}}, 0, None, "no answer in the response (status 0)"),
+        ({"response": {"status_code": 200, "body": {"error": {"message": "overloaded"}}}}, 200, None, "overloaded"),
+        (
+            {"response": {"status_code": 200, "body": {"choices": []}}},
+            200,
+            None,
+            "no answer in the response (status 200)",
+        ),
+        ({"response": {"error": {"message": "overloaded", "code": 503}}}, None, "503", "overloaded"),
+        ({"response": {}}, None, None, "no answer in the response (status None)"),
+        ({}, None, None, "no answer in the response (status None)"),
+        ({"response": [], "status_code": 403}, 403, None, "HTTP 403"),
+    ],
+)
+def test_a_request_without_an_answer_says_why(line, status, code, error):
+    read = parse({"custom_id": "c1"} | line)
+    assert isinstance(read, ResultLine)
+    assert (read.custom_id, read.status_code, read.code, read.error) == ("c1", status, code, error)
+    assert read.content is None
+
+
+def test_an_answer_that_was_given_with_status_zero_is_kept():
+    read = parse(result(chat_body(), status=0))
+    assert (read.status_code, read.content, read.error) == (0, "yes", None)
+
+
+def test_an_answer_under_an_error_status_is_an_error():
+    assert parse(result(chat_body(), status=500)).error is not None
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        (b"", "blank"),
+        (b" \t\r", "blank"),
+        (b'{"custom_id": "c1", "resp', "not_json"),
+        (b"<html>502</html>", "not_json"),
+        (b"[1]", "not_object"),
+        (b"null", "not_object"),
+        (b'"text"', "not_object"),
+        (b'{"response": {}}', "no_custom_id"),
+        (b'{"custom_id": "", "response": {}}', "no_custom_id"),
+        (b'{"custom_id": null, "response": {}}', "no_custom_id"),
+        (b'{"error": {"message": "file expired"}}', "file_error"),
+        (b'{"message": "file expired"}', "file_error"),
+        (b'{"id": "b", "custom_id": null, "response": null, "error": {"message": "file expired"}}', "file_error"),
+    ],
+)
+def test_a_line_of_no_request_is_an_anomaly(line, kind):
+    read = parse_line(line)
+    assert isinstance(read, Anomaly)
+    assert read.kind == kind
+
+
+def test_an_error_for_the_whole_file_keeps_its_message():
+    assert parse_line(b'{"error": {"message": "file expired"}}') == Anomaly("file_error", "file expired")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_line_with_a_bom_or_in_utf_16_is_read(encoding):
+    line = json.dumps(result(chat_body(choices=[{"message": {"content": "tiếng Việt"}}])), ensure_ascii=False)
+    assert parse_line(line.encode(encoding)).content == "tiếng Việt"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_lines_of_a_utf_16_file_are_read_although_they_are_cut_at_bytes(encoding):
+    words = "".join(json.dumps(result(chat_body(), custom_id=f"c{n}")) + "\r\n" for n in range(3))
+    lines = [line for line in iter_lines(io.BytesIO(words.encode(encoding))) if line.strip(b"\x00")]
+    assert [(line.custom_id, line.content) for line in map(parse_line, lines)] == [(f"c{n}", "yes") for n in range(3)]
+
+
+def test_a_broken_byte_costs_a_character_and_not_the_answer():
+    line = json.dumps(result(chat_body())).encode().replace(b"yes", b"y\xffs")
+    assert parse_line(line).content == "y\ufffds"
+
+
+def test_a_lone_surrogate_becomes_a_character_that_can_be_stored():
+    line = json.dumps(result(chat_body())).encode().replace(b"yes", rb"y\ud83d")
+    assert parse_line(line).content == "y\ufffd"
+
+
+@pytest.mark.parametrize("value", [b"NaN", b"-Infinity", b"1" * 5000], ids=["NaN", "-Infinity", "5000 digits"])
+def test_numbers_outside_json_do_not_cost_the_line(value):
+    line = json.dumps(result(chat_body())).encode().replace(b"1750000000", value)
+    assert (parse_line(line).custom_id, parse_line(line).content) == ("c1", "yes")
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_read_without_an_exception(line):
+    assert isinstance(parse_line(line), ResultLine | Anomaly)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["custom_id", "response", "body", "error", "choices", "message", "content", "usage", "text"]
+                ),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=20,
+    ),
+)
+def test_any_json_is_read_without_an_exception(data):
+    read = parse({"custom_id": "c1", **data} if isinstance(data, dict) else data)
+    assert isinstance(read, ResultLine | Anomaly)
+    if isinstance(read, ResultLine):
+        json.dumps(read.content).encode()
+
+
+def test_a_very_deep_line_is_not_json():
+    assert parse_line(b"[" * 100_000).kind == "not_json"
+    assert parse_line(b'{"custom_id":' * 100_000).kind == "not_json"
+
+
+@given(st.lists(st.binary(max_size=50)), st.integers(1, 7))
+def test_the_lines_joined_are_the_file_without_line_ends(parts, chunk):
+    data = b"\n".join(parts)
+    expected = [line for line in (part.rstrip(b"\r") for part in data.split(b"\n")) if line]
+
+    class SmallReads(io.BytesIO):
+        def read(self, size=-1):
+            return super().read(chunk)
+
+    assert list(iter_lines(SmallReads(data))) == list(iter_lines(io.BytesIO(data))) == expected
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c"])
+def test_only_a_line_feed_ends_a_line(separator):
+    data = f'{{"a": "x{separator}y"}}\n'.encode()
+    assert list(iter_lines(io.BytesIO(data))) == [data[:-1]]
+
+
+@pytest.mark.parametrize(
+    ("data", "whole"),
+    [(b"", True), (b"a\n", True), (b"a\n\n", True), (b"a", False), (b"a\nb", False), (b"a\n\r", False)],
+)
+def test_the_reader_tells_whether_the_last_line_was_ended(data, whole):
+    lines = iter_lines(io.BytesIO(data))
+    assert lines.ends_whole is None
+    list(lines)
+    assert lines.ends_whole is whole
+
+
+def test_lines_can_be_taken_one_by_one():
+    lines = iter_lines(io.BytesIO(b"a\r\n\nb"))
+    assert (next(lines), next(lines), next(lines, None)) == (b"a", b"b", None)
+
+
+def test_a_line_larger_than_a_chunk_comes_whole():
+    line = b"x" * 3_000_000
+    assert list(iter_lines(io.BytesIO(b"a\n" + line + b"\nb\n"))) == [b"a", line, b"b"]
+
+
+def test_memory_stays_flat_over_a_large_file():
+    read = 0
+
+    class Endless(io.RawIOBase):
+        def read(self, size=-1):
+            nonlocal read
+            read += 1
+            return b"x" * 99 + b"\n" if read <= 10_000 else b""
+
+    lines = iter_lines(Endless())
+    next(lines)
+    assert read <= 2
+    assert sum(1 for _ in lines) == 9_999

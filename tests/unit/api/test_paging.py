@@ -1,0 +1,100 @@
+import dataclasses
+
+import msgspec
+import pytest
+
+from greennode_batch.api.exchange import Reply
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.protocol import Operations
+from greennode_batch.errors import ConfigError
+
+ENTRIES = [{"id": f"b{n}", "status": "completed"} for n in range(7)]
+
+
+def walk(profile, server, page_size=3):
+    """(ids of the list, parameters of each call) when the server answers like this."""
+    pager = Operations(profile, seconds=1.0).batches(page_size)
+    ids, asked = [], []
+    while (operation := pager.next_page()) is not None:
+        call = next(operation)
+        asked.append(dict(call.params))
+        assert len(asked) < 20
+        with pytest.raises(StopIteration) as done:
+            operation.send(Reply(200, {}, server(call.params)))
+        ids += [batch.id for batch in pager.take(done.value.value)]
+    return ids, asked
+
+
+encode = msgspec.json.encode
+
+
+def by_cursor(params, size=3):
+    start = next((n + 1 for n, entry in enumerate(ENTRIES) if entry["id"] == params.get("after")), 0)
+    return ENTRIES[start : start + size], start + size < len(ENTRIES)
+
+
+ALL = [entry["id"] for entry in ENTRIES]
+
+
+def test_a_list_with_has_more_is_walked_to_its_end_and_no_further():
+    def server(params):
+        data, more = by_cursor(params)
+        return encode({"data": data, "has_more": more})
+
+    ids, asked = walk(ApiProfile(), server)
+    assert ids == ALL
+    assert asked == [{"limit": 3}, {"limit": 3, "after": "b2"}, {"limit": 3, "after": "b5"}]
+
+
+def test_a_list_without_has_more_is_walked_to_its_end():
+    assert walk(ApiProfile(), lambda params: encode({"data": by_cursor(params)[0]}))[0] == ALL
+
+
+def test_a_server_that_caps_the_page_hides_nothing():
+    assert walk(ApiProfile(), lambda params: encode({"data": by_cursor(params, 2)[0]}), page_size=100)[0] == ALL
+
+
+def test_a_server_that_ignores_the_cursor_ends_the_list():
+    ids, asked = walk(ApiProfile(), lambda _: encode({"data": ENTRIES, "has_more": True}))
+    assert (ids, len(asked)) == (ALL, 2)
+
+
+def test_a_cursor_that_repeats_ends_the_list():
+    ids, asked = walk(ApiProfile(), lambda _: encode({"data": ENTRIES[:2], "has_more": True, "next_cursor": "same"}))
+    assert (ids, len(asked)) == (["b0", "b1"], 2)
+
+
+def test_an_entry_that_slid_to_the_next_page_is_given_once():
+    def server(params):
+        return encode(
+            {"data": ENTRIES[0:3] if "after" not in params else ENTRIES[2:5], "has_more": "after" not in params}
+        )
+
+    assert walk(ApiProfile(), server)[0] == ALL[:5]
+
+
+def test_an_empty_page_ends_the_list_whatever_has_more_says():
+    assert walk(ApiProfile(), lambda _: encode({"data": [], "has_more": True})) == ([], [{"limit": 3}])
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_list_by_page_number_is_walked(first):
+    profile = dataclasses.replace(ApiProfile(), list_style="page", first_page=first, size_parameter="size")
+
+    def server(params):
+        start = (params["page"] - first) * 3
+        return encode({"items": ENTRIES[start : start + 3], "total": 7})
+
+    ids, asked = walk(profile, server)
+    assert ids == ALL
+    assert asked[0] == {"page": first, "size": 3}
+
+
+def test_a_list_without_paging_is_asked_once_and_without_parameters():
+    profile = dataclasses.replace(ApiProfile(), list_style="none")
+    assert walk(profile, lambda _: encode(ENTRIES)) == (ALL, [{}])
+
+
+def test_an_api_that_cannot_list_is_not_asked():
+    with pytest.raises(ConfigError, match="cannot list batches"):
+        Operations(dataclasses.replace(ApiProfile(), can_list_batches=False), seconds=1.0).batches(3)

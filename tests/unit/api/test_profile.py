@@ -1,0 +1,80 @@
+import pickle
+
+import pytest
+
+from greennode_batch.api.profile import PRESETS, ApiProfile
+from greennode_batch.errors import ConfigError
+
+
+def test_the_default_is_greennode_as_its_article_shows_it():
+    profile = ApiProfile()
+    assert profile == PRESETS["greennode"]
+    assert profile.line_format == "custom_id+body"
+    assert profile.endpoint == "/v1/chat/completions"
+    assert profile.max_requests == 50_000
+    assert profile.max_file_bytes < 100 * 1000 * 1000
+
+
+def test_every_preset_bears_the_name_it_is_chosen_by():
+    assert {name: preset.name for name, preset in PRESETS.items()} == {name: name for name in PRESETS}
+    assert set(PRESETS) == {
+        "greennode",
+        "openai",
+        "together",
+        "novita",
+        "mistral",
+        "siliconflow",
+        "doubleword",
+        "cerebras",
+    }
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_reached_by_name_and_survives_a_pickle(name):
+    profile = ApiProfile.from_extra({"profile": name})
+    assert profile == PRESETS[name]
+    assert hash(profile) == hash(PRESETS[name])
+    assert pickle.loads(pickle.dumps(profile)) == profile
+
+
+def test_overrides_lie_over_a_preset():
+    profile = ApiProfile.from_extra(
+        {"profile": "together", "purpose": "batch", "completion_window": None, "max_requests": "100"}
+    )
+    assert (profile.purpose, profile.completion_window, profile.max_requests) == ("batch", None, 100)
+    assert profile.upload_path == PRESETS["together"].upload_path
+
+
+def test_form_fields_may_be_text():
+    profile = ApiProfile.from_extra({"can_list_batches": "false", "metadata": "true", "max_file_bytes": "1000"})
+    assert (profile.can_list_batches, profile.metadata, profile.max_file_bytes) == (False, True, 1000)
+
+
+def test_nothing_set_is_the_default():
+    assert ApiProfile.from_extra({}) == ApiProfile()
+    assert ApiProfile.from_extra({"profile": ""}) == ApiProfile()
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"profile": "opneai"}, "'opneai' is not known; choose one of greennode, openai"),
+        ({"profile": 3}, "3 is not known"),
+        ({"purpos": "batch"}, "no field 'purpos'; did you mean 'purpose'"),
+        ({"zzzzz": 1}, "no field 'zzzzz'; fields are name,"),
+        ({"max_requests": "many"}, r"max_requests"),
+        ({"list_style": "offset"}, r"list_style"),
+        ({"extra_headers": "x: y"}, r"extra_headers"),
+        ({"files_path": "files"}, "files_path must start with '/'"),
+        ({"max_file_bytes": 0}, "at least 1"),
+    ],
+)
+def test_a_wrong_setting_is_named(extra, words):
+    with pytest.raises(ConfigError, match=words):
+        ApiProfile.from_extra(extra)
+
+
+def test_overrides_do_not_reach_the_preset():
+    ApiProfile.from_extra({"create_fields": {"a": 1}}).create_fields["b"] = 2
+    ApiProfile.from_extra({}).extra_headers["x"] = "y"
+    assert PRESETS["greennode"] == ApiProfile()

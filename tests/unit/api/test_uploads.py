@@ -1,0 +1,170 @@
+import email.parser
+import email.policy
+import tracemalloc
+
+import httpx
+import pytest
+
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.profile import PRESETS, ApiProfile
+from greennode_batch.api.uploads import CHUNK_BYTES, Upload
+from greennode_batch.errors import ConfigError, RejectedError, RetryableError
+
+LINES = '{"custom_id": "1", "body": {"a": "tiếng Việt\u2028"}}\n'.encode() * 3
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "requests.jsonl"
+    path.write_bytes(LINES)
+    return path
+
+
+def client_of(handler, slept=None, **options):
+    return GreenNodeClient(
+        "https://api.example/v1", "sk-1", transport=httpx.MockTransport(handler), sleep=(slept or []).append, **options
+    )
+
+
+def parts_of(content_type, body):
+    """Name -> (filename, content), as Python's own reader of MIME takes the body apart."""
+    head = f"Content-Type: {content_type}\r\n\r\n".encode()
+    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
+    return {
+        part.get_param("name", header="content-disposition"): (part.get_filename(), part.get_payload(decode=True))
+        for part in message.iter_parts()
+    }
+
+
+def uploaded(path, profile, **options):
+    seen = []
+
+    def handler(request):
+        body = request.read()
+        seen.append((request, body))
+        return httpx.Response(200, json={"id": "file-1", "bytes": path.stat().st_size})
+
+    file = client_of(handler, profile=profile).upload_file(path, **options)
+    ((request, body),) = seen
+    assert file.id == "file-1"
+    assert int(request.headers["content-length"]) == len(body)
+    assert "transfer-encoding" not in request.headers
+    return request.url.path, parts_of(request.headers["content-type"], body)
+
+
+def test_the_file_is_sent_byte_for_byte_with_its_purpose(path):
+    url, parts = uploaded(path, ApiProfile(), filename="shard-1.jsonl")
+    assert url == "/v1/files"
+    assert parts == {"purpose": (None, b"batch"), "file": ("shard-1.jsonl", LINES)}
+
+
+def test_the_profile_decides_path_purpose_and_further_fields(path):
+    url, parts = uploaded(path, PRESETS["together"])
+    assert url == "/v1/files/upload"
+    assert parts == {
+        "purpose": (None, b"batch-api"),
+        "file_name": (None, b"requests.jsonl"),
+        "file_type": (None, b"jsonl"),
+        "file": ("requests.jsonl", LINES),
+    }
+
+
+def test_a_filename_cannot_break_the_form(path):
+    body = b"".join(Upload(path, filename='a"b\r\nX: y.jsonl', fields={}))
+    assert b'filename="a%22b%0D%0AX: y.jsonl"\r\n' in body
+
+
+@pytest.mark.parametrize("size", [1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES])
+def test_every_size_is_sent_whole(tmp_path, size):
+    path = tmp_path / "f"
+    path.write_bytes(bytes(range(256)) * (size // 256) + b"x" * (size % 256))
+    upload = Upload(path, filename=None, fields={"purpose": "batch"})
+    body = b"".join(upload)
+    assert len(body) == int(upload.headers["content-length"])
+    assert path.read_bytes() in body
+
+
+def test_an_upload_holds_one_chunk(tmp_path):
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(50_000_000)
+    tracemalloc.start()
+    total = sum(len(chunk) for chunk in Upload(path, filename=None, fields={}))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert total > 50_000_000
+    assert peak < 4 * CHUNK_BYTES
+
+
+@pytest.mark.parametrize("size", [0, 101])
+def test_a_file_of_a_wrong_size_is_not_sent(tmp_path, size):
+    path = tmp_path / "f"
+    path.write_bytes(b"x" * size)
+    sent = []
+    with pytest.raises(ConfigError, match="a file may have 1 to 100"):
+        client_of(sent.append, profile=ApiProfile(max_file_bytes=100)).upload_file(path)
+    assert sent == []
+
+
+def test_a_file_that_shrinks_while_it_is_sent_is_an_error(path):
+    chunks = iter(Upload(path, filename=None, fields={}))
+    next(chunks)
+    path.write_bytes(b"")
+    with pytest.raises(ConfigError, match="became shorter"):
+        next(chunks)
+
+
+@pytest.mark.parametrize("lost", [httpx.ReadTimeout("late"), httpx.WriteError("reset"), httpx.ConnectError("refused")])
+def test_an_upload_that_got_no_reply_is_sent_again_and_said_to_be(path, lost, caplog):
+    tries = []
+
+    def handler(request):
+        tries.append(request.read())
+        if len(tries) == 1:
+            raise lost
+        return httpx.Response(200, json={"id": "file-2"})
+
+    assert client_of(handler).upload_file(path, filename="shard-1.jsonl").id == "file-2"
+    assert tries[0] == tries[1]
+    assert "upload shard-1.jsonl" in caplog.text
+
+
+def test_an_upload_that_is_refused_is_not_sent_again(path):
+    tries = []
+
+    def handler(request):
+        tries.append(request.read())
+        return httpx.Response(413, text="<title>413 Request Entity Too Large</title>")
+
+    with pytest.raises(RejectedError, match="413 Request Entity Too Large"):
+        client_of(handler).upload_file(path)
+    assert len(tries) == 1
+
+
+def test_a_refusal_that_comes_before_the_file_was_sent_is_read(tmp_path, serve):
+    """nginx answers 413 from the headers alone and closes; the reply must win over the broken pipe."""
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(20_000_000)
+    server = serve(early=serve.answer(413, b"too large"))
+    with (
+        GreenNodeClient(server.base_url, "sk-1", sleep=[].append) as client,
+        pytest.raises(RejectedError, match="too large"),
+    ):
+        client.upload_file(path)
+
+
+def test_an_upload_is_reset_and_ends_as_retryable(path, serve):
+    server = serve(serve.reset, serve.reset, serve.reset)
+    with GreenNodeClient(server.base_url, "sk-1", sleep=[].append) as client, pytest.raises(RetryableError):
+        client.upload_file(path)
+    assert len(server.requests) == 3
+
+
+def test_an_upload_goes_over_a_real_connection(path, serve):
+    server = serve(serve.answer(200, b'{"id": "file-1"}'))
+    with GreenNodeClient(server.base_url, "sk-1") as client:
+        assert client.upload_file(path).id == "file-1"
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    content_type = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-type")).decode()
+    assert parts_of(content_type.partition(": ")[2], body)["file"] == ("requests.jsonl", LINES)
