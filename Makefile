@@ -22,10 +22,10 @@ $(READY): requirements-dev.txt pyproject.toml
 	@touch $@
 
 demo: $(READY) ## Run the main job for real: PostgreSQL, emulator, Airflow (DATA=FILE.parquet: package_sections)
-	$(BIN)/python -m greennode_local demo $(if $(DATA),--data "$(DATA)")
+	PYTHONPATH=include:plugins $(BIN)/python -m greennode_local demo $(if $(DATA),--data "$(DATA)")
 
 ui: $(READY) ## The same, but stay up with Airflow's UI on http://localhost:8080
-	$(BIN)/python -m greennode_local ui $(if $(DATA),--data "$(DATA)")
+	PYTHONPATH=include:plugins $(BIN)/python -m greennode_local ui $(if $(DATA),--data "$(DATA)")
 
 unit: $(READY) ## Lint-free quick tests, no Airflow: under a minute
 	$(BIN)/pytest tests/unit

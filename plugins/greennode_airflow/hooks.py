@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,11 @@ from airflow.sdk import BaseHook, Connection
 from greennode_batch.api.client import AsyncGreenNodeClient, GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.errors import ConfigError, GreenNodeError
+
+# httpx logs every URL at INFO: a line a poll, and the signed query of a download that is redirected.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+_TEST_SECONDS = 10.0
 
 
 class GreenNodeHook(BaseHook):
@@ -28,9 +34,9 @@ class GreenNodeHook(BaseHook):
         super().__init__()
         self.greennode_conn_id = greennode_conn_id
 
-    def get_conn(self) -> GreenNodeClient:
-        """A client of the connection. Raises ConfigError for a connection that cannot work."""
-        return GreenNodeClient(**_client_arguments(self.get_connection(self.greennode_conn_id)))
+    def get_conn(self, **options: Any) -> GreenNodeClient:
+        """A client of the connection; options as of GreenNodeClient. Raises ConfigError if it cannot work."""
+        return GreenNodeClient(**_client_arguments(self.get_connection(self.greennode_conn_id)), **options)
 
     async def aget_conn(self) -> AsyncGreenNodeClient:
         """The same for a trigger: the connection is resolved without blocking the triggerer's loop."""
@@ -39,10 +45,11 @@ class GreenNodeHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Whether the key is accepted, for the Test button of the connection form. Costs nothing."""
         try:
-            with self.get_conn() as client:
+            # A person waits for this: one try, and not for long.
+            with self.get_conn(timeout=_TEST_SECONDS, max_tries=1) as client:
                 models = client.list_models()
         except GreenNodeError as error:
-            return False, str(error)
+            return False, f"{self.get_connection(self.greennode_conn_id).host}: {error}"
         shown = ", ".join(model.id for model in models[:5])
         return True, f"Key accepted; {len(models)} models: {shown}{', …' if len(models) > 5 else ''}"  # noqa: PLR2004
 

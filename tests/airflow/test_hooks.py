@@ -59,3 +59,11 @@ def test_the_form_sends_empty_fields_and_they_mean_the_default(connection: Runni
 async def test_a_trigger_gets_an_async_client(connection: RunningEmulator) -> None:
     async with await GreenNodeHook().aget_conn() as client:
         assert [batch async for batch in client.list_batches()] == []
+
+
+def test_the_test_button_tries_once_and_names_the_address(connection: RunningEmulator) -> None:
+    connection.faults([{"endpoint": "GET /models", "kind": "reset_after", "count": 5}])
+    works, message = GreenNodeHook().test_connection()
+    assert not works
+    assert message.startswith(connection.base_url)
+    assert [fault["count"] for fault in connection.armed()] == [4], "a person waits: no retries"

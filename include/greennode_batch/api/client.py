@@ -23,6 +23,7 @@ from greennode_batch.api.exchange import Call, Loss, Lost, Operation, Reply, Wai
 from greennode_batch.api.paging import Item, Pager
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.result_line import ResultLine
+from greennode_batch.api.retries import MAX_TRIES
 from greennode_batch.api.wire import Batch, Model, RemoteFile
 
 __all__ = ["AsyncGreenNodeClient", "GreenNodeClient"]
@@ -37,7 +38,7 @@ class GreenNodeClient:
 
     Errors are ApiErrors named for the caller's next move. What is safe to repeat is repeated here, with
     growing pauses; a create or a chat never is. `timeout` bounds an ordinary call, and each silence of a
-    transfer, in seconds.
+    transfer, in seconds; `max_tries` how often a call that is safe to repeat is tried.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class GreenNodeClient:
         profile: ApiProfile | None = None,
         allow_http_hosts: Collection[str] = (),
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        max_tries: int = MAX_TRIES,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -59,6 +61,7 @@ class GreenNodeClient:
             timeout_seconds=timeout,
         )
         self._operations = self._connection.operations
+        self._max_tries = max_tries
         self._sleep = sleep
         self._http = httpx.Client(transport=transport, limits=httpx.Limits(max_connections=MAX_CONNECTIONS))
 
@@ -175,7 +178,7 @@ class GreenNodeClient:
         return download(self._http, self._connection, url, destination, what=what, sleep=self._sleep)
 
     def _run(self, operation: Operation[T]) -> T:
-        steps = run(operation, self._connection.key.redact)
+        steps = run(operation, self._connection.key.redact, max_tries=self._max_tries)
         outcome: Reply | Lost | None = None
         while True:
             try:

@@ -114,13 +114,14 @@ def run(
     operation: Operation[T],
     redact: Callable[[str], str],
     *,
+    max_tries: int = MAX_TRIES,
     rng: Callable[[], float] = random.random,
     now: Callable[[], float] = time.time,
 ) -> Steps[T]:
-    """Carry an operation through all of its calls; its result is the generator's."""
+    """Carry an operation through all of its calls, each tried so often at most; its result is the generator's."""
     call = next(operation)
     while True:
-        reply = yield from exchange(call, redact, rng=rng, now=now)
+        reply = yield from exchange(call, redact, max_tries=max_tries, rng=rng, now=now)
         try:
             call = operation.send(reply)
         except StopIteration as done:
@@ -136,6 +137,7 @@ def exchange(
     call: Call,
     redact: Callable[[str], str],
     *,
+    max_tries: int = MAX_TRIES,
     rng: Callable[[], float] = random.random,
     now: Callable[[], float] = time.time,
 ) -> Steps[Reply]:
@@ -149,7 +151,7 @@ def exchange(
         if outcome is None:
             raise TypeError("a Call is answered with a Reply or with Lost")
         error = error_of(outcome, call, redact, now=now())
-        delay = next_delay(attempt, error, rng=rng, max_tries=_tries(call, outcome))
+        delay = next_delay(attempt, error, rng=rng, max_tries=min(max_tries, _tries(call, outcome)))
         if delay is None:
             raise error
         yield Wait(delay, str(error))

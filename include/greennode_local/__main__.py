@@ -1,0 +1,57 @@
+"""`python -m greennode_local demo` and `python -m greennode_local ui`."""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from greennode_local.demo import run_demo
+from greennode_local.errors import LocalError
+from greennode_local.samples import SAMPLES
+from greennode_local.ui import run_ui
+
+_INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 0 if all went well, 1 with the reason if not."""
+    options = _parser().parse_args(arguments)
+    # So that the `with` blocks stop what was started: by default these end the process on the spot.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        if options.command == "ui":
+            run_ui(port=options.port, data=options.data)
+        else:
+            job = options.job or ("package_sections" if options.data else "support_tickets")
+            run_demo(job=job, data=options.data, batch_seconds=options.batch_seconds, timeout_seconds=options.timeout)
+    except LocalError as error:
+        print(f"{options.command} failed: {error}", file=sys.stderr)  # noqa: T201 - the reason, for the user
+        return 1
+    except KeyboardInterrupt:
+        print(f"{options.command}: stopped, nothing is left running", file=sys.stderr)  # noqa: T201 - as above
+        return 0 if options.command == "ui" else _INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m greennode_local", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser("demo", help="run one job over its sample, check what comes out, stop")
+    demo.add_argument("--job", choices=sorted(SAMPLES), help="which DAG to run (default: support_tickets)")
+    demo.add_argument("--batch-seconds", type=float, default=2, help="how long the emulator takes for a batch")
+    demo.add_argument("--timeout", type=float, default=900, help="seconds that the DAG may take")
+    ui = commands.add_parser("ui", help="start everything and stay, with Airflow's pages")
+    ui.add_argument("--port", type=int, default=8080, help="the port wanted for the pages")
+    for command in (demo, ui):
+        command.add_argument("--data", type=Path, help="a Parquet file for job package_sections")
+    return parser
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""Free TCP ports on the loopback address."""
+
+import random
+import socket
+from contextlib import closing
+
+LOOPBACK = "127.0.0.1"
+# Below the range that systems hand out to outgoing connections (32768 and up), so that nobody is given the
+# port between our look and the server's bind.
+_LOWEST, _HIGHEST = 20_000, 32_000
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of the loopback address now."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
+        # As servers do it: a port in TIME_WAIT is free, one that is listened on is not.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+def free_port() -> int:
+    """A free port, picked at random."""
+    for _ in range(1000):
+        port = random.randint(_LOWEST, _HIGHEST)  # noqa: S311 - a port is no secret
+        if is_free(port):
+            return port
+    raise OSError(f"no free port between {_LOWEST} and {_HIGHEST} on {LOOPBACK}")
+
+
+def port_or_next(wanted: int, *, tries: int = 50) -> int:
+    """The wanted port, or the next one above it that is free. The caller says so when they differ."""
+    for port in range(wanted, min(wanted + tries, 65_536)):
+        if is_free(port):
+            return port
+    return free_port()

@@ -1,0 +1,148 @@
+"""The sample jobs: which table each reads and writes, and how its data is loaded."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+import pyarrow.parquet as pq
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from greennode_local.airflow_home import PROJECT
+from greennode_local.errors import LocalError
+
+JOBS_FOLDER = PROJECT / "include" / "jobs"
+_BATCH_ROWS = 2000
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows to load: the columns they come with, and the rows in that order."""
+
+    columns: Sequence[str]
+    rows: Iterable[Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One job to try the pipeline on. `dag_id` names its folder below `include/jobs` as well."""
+
+    dag_id: str
+    source_table: str
+    target_table: str
+    key: tuple[str, ...]
+    read: Callable[[Path], Table]
+    # The data that is part of the project; None where the caller gives a file.
+    data: Path | None = None
+    # Columns of the source that are shown beside the answers.
+    shown: tuple[str, ...] = ()
+
+
+def read_json_lines(path: Path) -> Table:
+    """The rows of a JSON Lines file; every line has the columns of the first."""
+    with path.open("rb") as file:
+        columns = tuple(msgspec.json.decode(file.readline()))
+
+    def rows() -> Iterator[Sequence[Any]]:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                row: dict[str, Any] = msgspec.json.decode(line)
+                if tuple(row) != columns:
+                    raise LocalError(f"{path}, line {number}: columns {', '.join(row)}, not {', '.join(columns)}")
+                yield tuple(row.values())
+
+    return Table(columns, rows())
+
+
+def read_parquet(path: Path) -> Table:
+    """The rows of a Parquet file. Holds one record batch."""
+    file = pq.ParquetFile(path)
+
+    def rows() -> Iterator[Sequence[Any]]:
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+    return Table(file.schema_arrow.names, rows())
+
+
+SAMPLES = {
+    sample.dag_id: sample
+    for sample in (
+        Sample(
+            dag_id="support_tickets",
+            source_table="support_tickets",
+            target_table="ticket_labels",
+            key=("ticket_id",),
+            read=read_json_lines,
+            data=JOBS_FOLDER / "support_tickets" / "tickets.jsonl",
+            shown=("subject",),
+        ),
+        Sample(
+            dag_id="package_sections",
+            source_table="packages",
+            target_table="package_labels",
+            key=("package", "version"),
+            read=read_parquet,
+        ),
+    )
+}
+
+
+def data_of(sample: Sample, given: Path | None) -> Path:
+    """The file that the sample is loaded from: the given one, else its own. Raises, saying what to do, if none."""
+    data = given or sample.data
+    if data is None:
+        raise LocalError(f"job {sample.dag_id} has no data of its own: give it with --data FILE.parquet")
+    if not data.is_file():
+        raise LocalError(f"{data}: no such file")
+    return data
+
+
+def load(connection: psycopg.Connection, sample: Sample, data: Path) -> int:
+    """Make the sample's source table anew and fill it; returns the number of rows. The target goes."""
+    schema = JOBS_FOLDER / sample.dag_id / "schema.sql"
+    if not schema.is_file():
+        raise LocalError(f"{schema}: no such file")
+    for name in (sample.target_table, sample.source_table):
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(name)))
+    connection.execute(schema.read_bytes())
+    table = sample.read(data)
+    columns = _common_columns(connection, sample.source_table, table.columns)
+    taken = [list(table.columns).index(name) for name in columns]
+    command = sql.SQL("COPY {} ({}) FROM STDIN").format(
+        sql.Identifier(sample.source_table), sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+    rows = 0
+    with connection.cursor() as cursor, cursor.copy(command) as copy:
+        for row in table.rows:
+            copy.write_row([_for_copy(row[index]) for index in taken])
+            rows += 1
+    connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(sample.source_table)))
+    connection.commit()
+    return rows
+
+
+def is_loaded(connection: psycopg.Connection, sample: Sample) -> bool:
+    """Whether the sample's source table is there."""
+    found = connection.execute("SELECT to_regclass(%s)", [sample.source_table]).fetchone()
+    return found is not None and found[0] is not None
+
+
+def _common_columns(connection: psycopg.Connection, table: str, offered: Sequence[str]) -> list[str]:
+    """The table's columns that the data has; what the table needs and the data lacks is an error."""
+    found = connection.execute(
+        "SELECT column_name, is_nullable = 'NO' AND column_default IS NULL FROM information_schema.columns "
+        "WHERE table_schema = current_schema() AND table_name = %s ORDER BY ordinal_position",
+        [table],
+    ).fetchall()
+    missing = [name for name, is_needed in found if is_needed and name not in offered]
+    if missing or not found:
+        raise LocalError(f"the data has no column {', '.join(missing)}, which table {table} needs")
+    return [name for name, _ in found if name in offered]
+
+
+def _for_copy(value: Any) -> Any:
+    return Jsonb(value) if isinstance(value, dict) else value

@@ -1,0 +1,52 @@
+"""`make ui`: the same deployment, left running with Airflow's pages open to the user."""
+# ruff: noqa: T201 - this module's work is to print
+
+import time
+from pathlib import Path
+
+from greennode_local.airflow_home import PROJECT
+from greennode_local.credentials import ADMIN
+from greennode_local.samples import SAMPLES, data_of, is_loaded, load
+from greennode_local.stack import LocalStack
+
+HOME = PROJECT / ".local" / "ui"
+_GUIDE = """
+Airflow    {url}
+log in     user {user}, password {password}
+try it     Dags -> {dag_id} -> Trigger (top right) -> Trigger; then watch the tasks in the grid
+           the waiting task is deferred: it holds no worker while the batch runs
+           table {source} goes in, {target} comes out
+connection Admin -> Connections -> greennode_default leads to the local emulator; with your own key and
+           the service's https address there, the same DAG uses the real service, and it stays so next time
+stop       Ctrl-C
+"""
+
+
+def run_ui(*, port: int, data: Path | None, home: Path = HOME, batch_seconds: float = 20) -> None:
+    """Start everything, say how to log in, stay until Ctrl-C. Data and history stay for the next time."""
+    print(f"starting PostgreSQL, the GreenNode emulator and Airflow in {home}", flush=True)
+    with LocalStack(home, ui_port=port, batch_seconds=batch_seconds, connections_in_database=True, say=_say) as stack:
+        sample = SAMPLES["package_sections" if data else "support_tickets"]
+        with stack.warehouse() as connection:
+            if data is not None or not is_loaded(connection, sample):
+                rows = load(connection, sample, data_of(sample, data))
+                _say(f"loaded {rows} rows into table {sample.source_table}")
+        stack.wait_until_ready({sample.dag_id})
+        print(
+            _GUIDE.format(
+                url=f"http://localhost:{stack.airflow.home.port}",
+                user=ADMIN,
+                password=stack.airflow.home.credentials.admin_password,
+                dag_id=sample.dag_id,
+                source=sample.source_table,
+                target=sample.target_table,
+            ),
+            flush=True,
+        )
+        while True:
+            stack.check()
+            time.sleep(1)
+
+
+def _say(line: str) -> None:
+    print(f"  {line}", flush=True)

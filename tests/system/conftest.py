@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from greennode_local.samples import SAMPLES, data_of, load
+from greennode_local.stack import LocalStack
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[LocalStack]:
+    """The real thing: PostgreSQL, the emulator, and Airflow's scheduler, triggerer, DAG processor and API server."""
+    # Not below pytest's own folder: see `postgres` in tests/conftest.py.
+    with (
+        tempfile.TemporaryDirectory(prefix="greennode-test-system-", ignore_cleanup_errors=True) as home,
+        LocalStack(Path(home), batch_seconds=3) as stack,
+    ):
+        sample = SAMPLES["support_tickets"]
+        with stack.warehouse() as connection:
+            load(connection, sample, data_of(sample, None))
+        stack.wait_until_ready(SAMPLES)
+        yield stack

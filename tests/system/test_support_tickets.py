@@ -1,0 +1,87 @@
+"""The whole path through a real Airflow: scheduler, triggerer, LocalExecutor on PostgreSQL."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from greennode_local.outcome import read_outcome
+from greennode_local.progress import failed_logs
+from greennode_local.samples import SAMPLES
+from greennode_local.stack import LocalStack
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+DAG = "support_tickets"
+
+
+@pytest.fixture(scope="module")
+def finished_run(stack: LocalStack) -> tuple[str, set[str]]:
+    """A run that has ended well: its id, and the states in which its wait was seen."""
+    client = stack.airflow.client
+    client.unpause(DAG)
+    run_id = client.trigger(DAG)
+    seen = set()
+    deadline = time.monotonic() + 120
+    while client.dag_run(DAG, run_id)["state"] not in {"success", "failed"}:
+        assert time.monotonic() < deadline, client.states(DAG, run_id)
+        waits = [ti for ti in client.task_instances(DAG, run_id) if ti["task_id"] == "attempt_1.wait_for_batch"]
+        seen.update(ti["state"] for ti in waits)
+    assert client.dag_run(DAG, run_id)["state"] == "success", failed_logs(client, DAG, run_id)
+    return run_id, seen
+
+
+def test_every_row_comes_out_with_an_answer_that_was_paid_once(
+    stack: LocalStack, finished_run: tuple[str, set[str]]
+) -> None:
+    with stack.warehouse() as connection:
+        outcome = read_outcome(connection, SAMPLES[DAG])
+    outcome.check()
+    assert outcome.by_status == {"succeeded": outcome.rows_in}
+    ledger = stack.emulator.ledger(summary=False)
+    assert set(ledger["requests"].values()) == {1}
+    assert ledger["batches_created"] == 1
+
+
+def test_the_wait_was_in_the_triggerer_and_not_on_a_worker(
+    stack: LocalStack, finished_run: tuple[str, set[str]]
+) -> None:
+    run_id, seen = finished_run
+    assert "deferred" in seen
+    log = stack.airflow.client.task_log(DAG, run_id, "attempt_1.wait_for_batch", map_index=0)
+    assert "ended: COMPLETED" in log
+
+
+def test_the_report_is_the_runs_result(stack: LocalStack, finished_run: tuple[str, set[str]]) -> None:
+    run_id, _ = finished_run
+    report = stack.airflow.client.xcom(DAG, run_id, "report")
+    assert report["rows"] == report["statuses"]["succeeded"] > 300
+
+
+def test_the_api_key_is_in_no_log_xcom_or_staging_file(stack: LocalStack, finished_run: tuple[str, set[str]]) -> None:
+    key = stack.emulator.api_key
+    files = [
+        path for folder in (stack.staging, stack.airflow.home.logs) for path in folder.rglob("*") if path.is_file()
+    ]
+    assert any(path.name == "receipt.json" for path in files)
+    assert any(path.suffix == ".log" for path in files)
+    for path in files:
+        assert key.encode() not in path.read_bytes(), path
+    with stack.postgres.connect("airflow") as connection:
+        for table in ("xcom", "rendered_task_instance_fields", "trigger", "task_instance", "serialized_dag"):
+            found = connection.execute(f"SELECT t::text FROM {table} t").fetchall()
+            assert not [row for (row,) in found if key in row], table
+
+
+def test_a_cleared_run_finds_what_it_has_and_pays_nothing(
+    stack: LocalStack, finished_run: tuple[str, set[str]]
+) -> None:
+    run_id, _ = finished_run
+    client = stack.airflow.client
+    before = stack.emulator.ledger(summary=True)
+    client.clear(DAG, run_id, ["build_requests"], downstream=True)
+    assert client.wait_for_run(DAG, run_id, seconds=120) == "success", failed_logs(client, DAG, run_id)
+    after = stack.emulator.ledger(summary=True)
+    assert {name: after[name] for name in ("batches_created", "requests_billed", "files_uploaded")} == {
+        name: before[name] for name in ("batches_created", "requests_billed", "files_uploaded")
+    }

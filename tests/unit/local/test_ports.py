@@ -1,0 +1,36 @@
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from greennode_local.ports import LOOPBACK, free_port, is_free, port_or_next
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server((LOOPBACK, 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_free_port_can_be_listened_on() -> None:
+    with socket.create_server((LOOPBACK, free_port())) as server:
+        assert not is_free(server.getsockname()[1])
+
+
+def test_a_wanted_port_that_is_free_is_taken() -> None:
+    port = free_port()
+    assert port_or_next(port) == port
+
+
+def test_a_wanted_port_that_is_taken_gives_the_next_free_one(taken_port: int) -> None:
+    port = port_or_next(taken_port)
+    assert port > taken_port
+    assert is_free(port)
+
+
+def test_a_taken_port_at_the_end_of_the_range_gives_another() -> None:
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((LOOPBACK, 65_535))
+        server.listen()
+        assert is_free(port_or_next(65_535))

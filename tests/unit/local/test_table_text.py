@@ -1,0 +1,34 @@
+import pytest
+
+from greennode_local.table_text import cell_text, cut, format_table, text_width
+
+
+def test_numbers_stand_right_and_text_left() -> None:
+    table = format_table(["name", "n"], [["a", 5], ["long name", 12]], width=80)
+    assert table.splitlines() == ["name        n", "---------  --", "a           5", "long name  12"]
+
+
+def test_the_widest_column_is_cut_until_the_table_fits() -> None:
+    table = format_table(["key", "text"], [["k-1", "x" * 200]], width=40)
+    assert [text_width(line) for line in table.splitlines()][1:] == [40, 40]
+    assert table.endswith("…")
+    assert "k-1" in table
+
+
+def test_a_value_of_several_lines_stays_on_one() -> None:
+    assert cell_text("a\n\n  b\tc") == "a b c"
+    assert cell_text(None) == ""
+
+
+@pytest.mark.parametrize(("text", "width"), [("Mất mạng", 8), ("Ma\u0302\u0301t", 3), ("請求", 4), ("ok", 2)])
+def test_width_counts_terminal_columns(text: str, width: int) -> None:
+    assert text_width(text) == width
+
+
+def test_a_cut_text_never_exceeds_its_width() -> None:
+    assert [text_width(cut("請求書です", width)) <= width for width in range(1, 12)] == [True] * 11
+    assert cut("請求書", 5) == "請求…"
+
+
+def test_no_rows_give_a_heading() -> None:
+    assert format_table(["a"], [], width=80).splitlines() == ["a", "-"]
