@@ -30,6 +30,8 @@ RESULT_COLUMNS = (
 )
 """Columns that every target has after the key, the carried columns and the answer."""
 
+# What source.parquet calls the reason why a row is not sent.
+_RESERVED = ("unsent",)
 _OWN_PARAMS = ("model", "messages", "stream", "n", "response_format")
 _FILE_ENDINGS = (".sql", ".md", ".txt", ".j2", ".jinja")
 
@@ -105,14 +107,14 @@ class BatchJob:
         """Refuse what cannot work, while nothing is sent yet."""
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", self.name):
             raise ConfigError(f"job name {self.name!r}: use letters, digits, '_', '-' and '.' only")
+        self._refuse_wrong_kinds()
         if not self.key_columns or not all(self.key_columns):
             raise ConfigError(f"job {self.name}: key is empty; name the column(s) that identify a row")
         if not self.models or not all(self.models):
             raise ConfigError(f"job {self.name}: model is empty; take an id from the server's model list")
-        if (self.prompt is None) == (self.messages is None):
-            raise ConfigError(f"job {self.name}: give either prompt= or messages=")
-        if self.messages is not None and self.system is not None:
-            raise ConfigError(f"job {self.name}: system= goes with prompt=; with messages= put it into the list")
+        if len(set(self.models)) < len(self.models):
+            raise ConfigError(f"job {self.name}: a model is named twice; each row would have two answers by one key")
+        self._refuse_no_question()
         taken = [name for name in _OWN_PARAMS if name in self.params]
         if taken:
             raise ConfigError(f"job {self.name}: params may not hold {', '.join(taken)}: the job sets them")
@@ -120,9 +122,37 @@ class BatchJob:
             raise ConfigError(f"job {self.name}: max_failed_ratio is {self.max_failed_ratio}; it lies in 0..1")
         self._refuse_equal_columns()
 
+    def _refuse_no_question(self) -> None:
+        if (self.prompt is None) == (self.messages is None):
+            raise ConfigError(f"job {self.name}: give either prompt= or messages=")
+        if self.messages is not None and not self.messages:
+            raise ConfigError(f"job {self.name}: messages is empty; the last of them asks the question")
+        if self.prompt is not None and not self.prompt.strip():
+            raise ConfigError(f"job {self.name}: the prompt is empty; write what to ask of each row")
+        if self.messages is not None and self.system is not None:
+            raise ConfigError(f"job {self.name}: system= goes with prompt=; with messages= put it into the list")
+
+    def _refuse_wrong_kinds(self) -> None:
+        """What a type checker would find, for those who run none."""
+        if isinstance(self.carry, str):
+            raise ConfigError(f'job {self.name}: carry is a tuple of column names: carry=("{self.carry}",)')
+        if self.answer is not None and not (isinstance(self.answer, type) and issubclass(self.answer, BaseModel)):
+            raise ConfigError(f"job {self.name}: answer is a Pydantic model (a class), not {self.answer!r}")
+        if self.answer is not None and not self.answer.model_fields:
+            raise ConfigError(f"job {self.name}: the answer model {self.answer.__name__} has no fields")
+        for name, choices in (("on_ambiguous", ("fail", "resubmit")), ("on_kill", ("cancel", "leave"))):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"job {self.name}: {name} is {getattr(self, name)!r}; it is {' or '.join(choices)}")
+        for name in ("max_shard_requests", "max_shard_bytes"):
+            cap = getattr(self, name)
+            if cap is not None and cap < 1:
+                raise ConfigError(f"job {self.name}: {name} is {cap}; it is at least 1, or left out")
+
     def _refuse_equal_columns(self) -> None:
         seen: set[str] = set()
         for column in (*self.key_columns, *self.carry, *self.answer_columns, *RESULT_COLUMNS):
+            if column in _RESERVED:
+                raise ConfigError(f"job {self.name}: the name {column!r} is taken; give the column another (AS …)")
             if column in seen:
                 raise ConfigError(
                     f"job {self.name}: the target would have the column {column!r} twice; rename it in the "
@@ -166,3 +196,5 @@ def read_job_text(text: str, *, folder: Path = JOBS_FOLDER) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{text}: no such file below the jobs folder {folder}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{text}: cannot be read as UTF-8 text below the jobs folder {folder} ({error})") from None

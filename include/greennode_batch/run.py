@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling import Done, next_step
+from greennode_batch.build.models import check_models
 from greennode_batch.build.plan import Plan, build, read_plan
 from greennode_batch.build.source import Rows
 from greennode_batch.collect.answers import AnswerReader
-from greennode_batch.collect.batch_files import collect_shard
+from greennode_batch.collect.batch_files import collect_shard, is_read, look_at
 from greennode_batch.errors import RetryableError
 from greennode_batch.job import BatchJob
 from greennode_batch.join.join import join_shard
@@ -47,12 +48,15 @@ def run_to_file(
     """
     plan = read_plan(run)
     if plan is None:
+        check_models(client, job.models)
         plan = build(job, rows(), run, run_id=run_id, profile=client.profile)
         log.info("Built %s", plan)
     else:
         log.info("Going on with the run that was built before: %s", plan)
     shards = [run.shard(planned.shard_id) for planned in plan.shards if planned.requests]
-    waiting = {shard: submit(shard, client, on_ambiguous=job.on_ambiguous) for shard in shards}
+    waiting = {
+        shard: submit(shard, client, on_ambiguous=job.on_ambiguous, clock=clock, sleep=sleep) for shard in shards
+    }
     _collect_as_they_end(waiting, client, job, clock, sleep)
     written = _write_file(job, plan, run, out)
     return report(run, target_rows=written, missing_keys=list)
@@ -65,12 +69,12 @@ def _collect_as_they_end(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> None:
-    pending = {shard: receipt for shard, receipt in waiting.items() if not shard.results.exists()}
+    reader = AnswerReader(job.answer)
+    pending = {shard: receipt for shard, receipt in waiting.items() if not is_read(shard, reader)}
     while pending:
         pauses = []
         for shard, receipt in list(pending.items()):
-            assert receipt.batch_id is not None
-            batch = client.get_batch(receipt.batch_id)
+            batch = look_at(shard, client, receipt)
             started = receipt.created_at or clock()
             step = next_step(batch, now=clock(), deadline=started + DEADLINE_SECONDS)
             if not isinstance(step, Done):
@@ -103,9 +107,11 @@ def _write_file(job: BatchJob, plan: Plan, run: RunFolder, out: Path) -> int:
             writer.write_table(joined)
             written += joined.num_rows
             note_joined(shard, joined)
+        if writer is not None:
+            writer.close()
+            made.replace(out)
     finally:
         if writer is not None:
             writer.close()
-    if writer is not None:
-        made.replace(out)
+        made.unlink(missing_ok=True)
     return written

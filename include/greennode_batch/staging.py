@@ -1,7 +1,7 @@
 """Staging: one folder a run, on local disk or an object store; every file lands whole or not at all.
 
     <root>/<dag_id>/<run>/plan.json
-                         /shards/<shard_id>/requests.jsonl  source.parquet  receipt.json
+                         /shards/<shard_id>/requests.jsonl  source.parquet  receipt.json  creating.<n>.json
                                            output.jsonl  errors.jsonl  results.parquet  joined.json
                          /report.json
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +25,12 @@ from typing import Any, TypeVar
 import msgspec
 from upath import UPath
 
+from greennode_batch.errors import ConfigError
+
 T = TypeVar("T")
+
+_WORK_PREFIX = ".work-"
+_HASHED_NAME = re.compile(r".*-[0-9a-f]{12}")
 
 
 class ShardFolder:
@@ -35,7 +41,6 @@ class ShardFolder:
         self.requests = path / "requests.jsonl"
         self.source = path / "source.parquet"
         self.receipt = path / "receipt.json"
-        self.claim = path / "creating.json"
         self.output = path / "output.jsonl"
         self.errors = path / "errors.jsonl"
         self.results = path / "results.parquet"
@@ -50,6 +55,10 @@ class ShardFolder:
     def run(self) -> RunFolder:
         """The run that the shard belongs to."""
         return RunFolder(self.path.parent.parent)
+
+    def claim(self, number: int) -> UPath:
+        """The note that the shard's batch is being created for the n-th time."""
+        return self.path / f"creating.{number}.json"
 
     def __str__(self) -> str:
         return str(self.path)
@@ -80,7 +89,7 @@ def run_folder(root: UPath | Path | str, dag_id: str, run_id: str) -> RunFolder:
 def safe_name(text: str) -> str:
     """A folder name for any id. Whatever had to be changed is told apart by a hash of the original."""
     slug = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip(".")[:100]
-    if slug == text:
+    if slug == text and slug and not _HASHED_NAME.fullmatch(slug):
         return slug
     return f"{slug}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
 
@@ -98,7 +107,14 @@ def work_folder(near: UPath | Path) -> tempfile.TemporaryDirectory[str]:
     if local is None:
         return tempfile.TemporaryDirectory(prefix="greennode-")
     local.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(prefix=".work-", dir=local)
+    return tempfile.TemporaryDirectory(prefix=_WORK_PREFIX, dir=local)
+
+
+def remove_work_folders(near: UPath | Path) -> None:
+    """Remove the work folders beside `near` that a killed process left; call it when their work is done or void."""
+    local = local_path(near)
+    for left in local.glob(f"{_WORK_PREFIX}*") if local is not None else ():
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def land(made: Path, path: UPath) -> None:
@@ -109,13 +125,10 @@ def land(made: Path, path: UPath) -> None:
         made.unlink()
         return
     local.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        made.replace(local)
-    except OSError:  # another file system: copy beside it, then rename
-        beside = local.with_name(f".{local.name}.{os.getpid()}")
-        shutil.copyfile(made, beside)
-        beside.replace(local)
-        made.unlink()
+    # What is uploaded and paid for must not turn out empty after a power cut.
+    with made.open("rb") as file:
+        os.fsync(file.fileno())
+    made.replace(local)
 
 
 @contextmanager
@@ -133,31 +146,30 @@ def local_copy(path: UPath) -> Iterator[Path]:
 
 def write_json(path: UPath, value: Any) -> None:
     """Write a value as JSON; readers see the old file or the new one, never a part."""
-    data = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    data = _readable(value)
     local = local_path(path)
     if local is None:
         path.write_bytes(data)
         return
-    local.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=local.parent, prefix=f".{local.name}.", delete=False) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).replace(local)
+    with _written_beside(local, data) as beside:
+        beside.replace(local)
 
 
 def read_json(path: UPath, as_type: type[T]) -> T | None:
-    """The value in a JSON file, or None if there is no such file."""
+    """The value in a JSON file, or None if there is no such file. Raises ConfigError for one that cannot be read."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return None
-    return msgspec.json.decode(data, type=as_type)
+    try:
+        return msgspec.json.decode(data, type=as_type)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path}: is not as this version writes it ({error}); mend or restore the file") from None
 
 
 def create_exclusive(path: UPath, value: Any) -> bool:
     """Write a small JSON file only if nobody has; whether this call was the one that did."""
-    data = msgspec.json.encode(value)
+    data = _readable(value)
     local = local_path(path)
     if local is None:
         try:
@@ -165,17 +177,33 @@ def create_exclusive(path: UPath, value: Any) -> bool:
         except FileExistsError:
             return False
         return True
-    local.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=local.parent, prefix=f".{local.name}.") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    with _written_beside(local, data) as beside:
         try:
             # A hard link to a whole file is exclusive and atomic; O_EXCL alone would show an empty file.
-            os.link(file.name, local)
+            local.hardlink_to(beside)
         except FileExistsError:
             return False
     return True
+
+
+def _readable(value: Any) -> bytes:
+    """JSON as people read it, and at times mend it."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2)
+
+
+@contextmanager
+def _written_beside(local: Path, data: bytes) -> Iterator[Path]:
+    """The data in a whole file beside its place, removed at the end if it is still there."""
+    local.parent.mkdir(parents=True, exist_ok=True)
+    beside = local.with_name(f".{local.name}.{secrets.token_hex(8)}")
+    try:
+        with beside.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield beside
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def remove_tree(path: UPath) -> None:

@@ -11,19 +11,26 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.lines import iter_lines
 from greennode_batch.api.wire import Batch
-from greennode_batch.errors import AmbiguousError, ApiError, ConfigError, NotFoundError
+from greennode_batch.errors import AmbiguousError, ApiError, ConfigError, NotFoundError, RejectedError, RetryableError
 from greennode_batch.receipts import (
+    Claim,
+    HeldClaim,
     Receipt,
-    claim_create,
-    read_claim,
+    first_receipt,
+    latest_claim,
     read_receipt,
     release_claim,
+    take_claim,
     write_receipt,
 )
 from greennode_batch.staging import ShardFolder, local_copy
@@ -34,7 +41,10 @@ SETTLE_SECONDS = 90.0
 """How long a batch may take to show in the server's list. Longer than a create may be under way."""
 _LOOK_SECONDS = 3.0
 _CREATES = 3
-_SEARCHED_BATCHES = 1_000
+# Between this machine's clock and the server's.
+_CLOCK_SECONDS = 3600.0
+_SHARD_FIELD = "greennode_airflow_shard"
+_FILE_FIELD = "greennode_airflow_file"
 
 
 def submit(
@@ -51,12 +61,10 @@ def submit(
     Safe to call again after any end, by this worker or another. Raises AmbiguousError where the server cannot
     say whether a create was accepted and the job did not choose `on_ambiguous="resubmit"`.
     """
-    receipt = read_receipt(shard)
-    if receipt is not None and receipt.batch_id is not None:
+    receipt = read_receipt(shard) or _upload(shard, client, clock)
+    if receipt.batch_id is not None:
         log.info("Shard %s is batch %s already; nothing is sent", shard.shard_id, receipt.batch_id)
         return receipt
-    if receipt is None:
-        receipt = _upload(shard, client)
     return _Submission(
         shard=shard,
         client=client,
@@ -68,20 +76,24 @@ def submit(
     ).run()
 
 
-def _upload(shard: ShardFolder, client: GreenNodeClient) -> Receipt:
+def _upload(shard: ShardFolder, client: GreenNodeClient, clock: Callable[[], float]) -> Receipt:
     if not shard.requests.exists():
-        raise ConfigError(f"{shard.requests}: no such file; a shard is a folder that holds requests.jsonl")
+        raise ConfigError(
+            f"{shard.requests}: no such file, so nothing was sent; a shard is a folder that holds requests.jsonl"
+        )
     with local_copy(shard.requests) as path:
         log.info("Uploading shard %s (%.1f MB)", shard.shard_id, path.stat().st_size / 1e6)
         # The shard's name lets a person at GreenNode's console tell which file is which.
         remote = client.upload_file(path, filename=f"{shard.shard_id}.jsonl")
-    return write_receipt(
-        shard,
-        Receipt(shard_id=shard.shard_id, state="uploaded", file_id=remote.id, uploaded_at=time.time()),
-    )
+    mine = Receipt(shard_id=shard.shard_id, state="uploaded", file_id=remote.id, uploaded_at=clock())
+    # All workers on a shard go on with one file: the list of batches is searched by its id.
+    receipt = first_receipt(shard, mine)
+    if receipt != mine:
+        log.info("Another worker uploaded shard %s first; file %s is spare and costs nothing", shard, mine.file_id)
+    return receipt
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Submission:
     shard: ShardFolder
     client: GreenNodeClient
@@ -90,51 +102,90 @@ class _Submission:
     settle_seconds: float
     clock: Callable[[], float]
     sleep: Callable[[float], None]
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    # Why the server's list says nothing about the batch; empty while it does.
+    blind: str = ""
 
     def run(self) -> Receipt:
-        unknown: AmbiguousError | None = None
-        for _ in range(_CREATES):
-            while not claim_create(self.shard, self.receipt.file_id):
-                found = self._look_until_settled()
+        if not self.client.profile.can_list_batches:
+            self.blind = "cannot list batches"
+        creates = 0
+        while True:
+            last = latest_claim(self.shard)
+            if last is not None and not last.claim.released:
+                found = self._look_until_settled(last)
                 if found is not None:
                     return found
-                self._may_send_again()
-                release_claim(self.shard)
+                if latest_claim(self.shard) != last:
+                    continue
+                self._may_send_again(last.claim)
+            if creates == _CREATES:
+                raise RetryableError(
+                    f"shard {self.shard.shard_id}: {creates} creates of its batch got no good reply, and the server's "
+                    "list shows none of them. Nothing is lost; when this is tried again, it looks before it sends"
+                )
+            mine = HeldClaim(
+                number=last.number + 1 if last else 1,
+                claim=Claim(token=self.token, file_id=self.receipt.file_id, claimed_at=self.clock()),
+            )
+            if not take_claim(self.shard, mine):
+                continue
+            receipt = read_receipt(self.shard)
+            if receipt is not None and receipt.batch_id is not None:
+                return receipt
+            creates += 1
             try:
-                return self._create()
+                return self._create(mine)
             except AmbiguousError as error:
                 log.warning("%s Looking for the batch before anything is sent again.", error)
-                unknown = error
-        assert unknown is not None
-        raise unknown
 
-    def _create(self) -> Receipt:
-        metadata = {"greennode_airflow_shard": self.shard.shard_id}
+    def _create(self, mine: HeldClaim) -> Receipt:
+        metadata = {_SHARD_FIELD: self.shard.shard_id, _FILE_FIELD: self.receipt.file_id}
+        model = self._model() if self.client.profile.model_in_create else None
         try:
-            batch = self.client.create_batch(self.receipt.file_id, metadata=metadata)
+            batch = self.client.create_batch(self.receipt.file_id, metadata=metadata, model=model)
         except AmbiguousError:
             raise
-        except ApiError:
-            # A definite no: nothing runs, nothing is paid, and the next try may claim at once.
-            release_claim(self.shard)
-            raise
-        return self._created(batch)
+        except ApiError as error:
+            # A definite no: nothing runs, nothing is paid, and the next try may create at once.
+            release_claim(self.shard, mine)
+            raise self._refused(error) from error
+        return self._created(batch, self.receipt.file_id)
 
-    def _created(self, batch: Batch) -> Receipt:
+    def _model(self) -> str:
+        with local_copy(self.shard.requests) as path, path.open("rb") as file:
+            return _first_line.decode(next(iter_lines(file))).body.model
+
+    def _refused(self, error: ApiError) -> ApiError:
+        words = f"shard {self.shard.shard_id}: {error}. No batch was created for this shard, and nothing is paid for it"
+        if isinstance(error, NotFoundError):
+            words += (
+                f". If the server has lost file {self.receipt.file_id} (see GreenNode's console), remove "
+                f"{self.shard.receipt} to upload the shard again, at no cost"
+            )
+        return type(error)(
+            words,
+            status=error.status,
+            code=error.code,
+            request_id=error.request_id,
+            retry_after=error.retry_after,
+        )
+
+    def _created(self, batch: Batch, file_id: str) -> Receipt:
         log.info("Shard %s is batch %s (%s)", self.shard.shard_id, batch.id, batch.raw_status)
         return write_receipt(
             self.shard,
             Receipt(
                 shard_id=self.shard.shard_id,
                 state="created",
-                file_id=self.receipt.file_id,
+                file_id=file_id,
                 batch_id=batch.id,
                 uploaded_at=self.receipt.uploaded_at,
                 created_at=batch.created_at or self.clock(),
             ),
         )
 
-    def _look_until_settled(self) -> Receipt | None:
+    def _look_until_settled(self, last: HeldClaim) -> Receipt | None:
         """The batch of the claim that stands: by another worker's receipt, or in the list. None if there is none.
 
         Whoever claimed is creating it right now, or was stopped while they did.
@@ -143,40 +194,48 @@ class _Submission:
             receipt = read_receipt(self.shard)
             if receipt is not None and receipt.batch_id is not None:
                 return receipt
-            claim = read_claim(self.shard)
-            if claim is None or not self.client.profile.can_list_batches:
-                return None
-            batch = self._find_batch()
+            batch = self._find_batch(last.claim)
             if batch is not None:
                 log.info("Found batch %s, which was created though no reply came", batch.id)
-                return self._created(batch)
-            left = claim.claimed_at + self.settle_seconds - self.clock()
-            if left <= 0:
+                return self._created(batch, last.claim.file_id)
+            left = last.claim.claimed_at + self.settle_seconds - self.clock()
+            if left <= 0 or latest_claim(self.shard) != last or (self.blind and last.claim.token == self.token):
                 return None
             self.sleep(min(_LOOK_SECONDS, left))
 
-    def _find_batch(self) -> Batch | None:
+    def _find_batch(self, claim: Claim) -> Batch | None:
+        """The batch of the claim's file in the server's list. Notes where the list cannot tell."""
+        if self.blind:
+            return None
         try:
-            for place, batch in enumerate(self.client.list_batches()):
-                if batch.input_file_id == self.receipt.file_id:
+            for batch in self.client.list_batches():
+                file_id = batch.input_file_id or batch.metadata.get(_FILE_FIELD)
+                if file_id == claim.file_id:
                     return batch
-                if place >= _SEARCHED_BATCHES:
-                    break
-        except NotFoundError as error:
-            raise AmbiguousError(
-                f"shard {self.shard.shard_id}: it is not known whether its batch was created, and this server "
-                f"does not list batches ({error}). Look at GreenNode's console for a batch of file "
-                f"{self.receipt.file_id}; then either set on_ambiguous='resubmit' (risks paying twice) or "
-                "write its id into the receipt"
-            ) from error
+                if file_id is None and (batch.created_at or claim.claimed_at) >= claim.claimed_at - _CLOCK_SECONDS:
+                    self.blind = "lists batches without the files that they were made from"
+        except (NotFoundError, RejectedError) as error:
+            self.blind = f"does not list batches ({error})"
         return None
 
-    def _may_send_again(self) -> None:
-        if self.client.profile.can_list_batches or self.on_ambiguous == "resubmit":
-            log.warning("Shard %s: no batch was created; sending it again", self.shard.shard_id)
+    def _may_send_again(self, claim: Claim) -> None:
+        if not self.blind or self.on_ambiguous == "resubmit":
+            log.warning("Shard %s: no batch of it is known; sending it again", self.shard.shard_id)
             return
         raise AmbiguousError(
-            f"shard {self.shard.shard_id}: it is not known whether its batch was created, and this server cannot "
-            f"list batches. Look at GreenNode's console for a batch of file {self.receipt.file_id}; if there is "
-            "none, run again with on_ambiguous='resubmit' (which risks paying this shard twice)"
+            f"shard {self.shard.shard_id}: it is not known whether its batch was created (and will be billed), and "
+            f"this server {self.blind}. Look at GreenNode's console for a batch of file {claim.file_id}. If there is "
+            f'one, write its id into {self.shard.receipt} as "batch_id" and run again; if there is none, run again '
+            "with on_ambiguous='resubmit' (which pays for this shard twice if there was one after all)"
         )
+
+
+class _Body(msgspec.Struct):
+    model: str
+
+
+class _FirstLine(msgspec.Struct):
+    body: _Body
+
+
+_first_line = msgspec.json.Decoder(_FirstLine)

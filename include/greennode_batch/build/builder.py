@@ -15,7 +15,7 @@ from greennode_batch.api.profile import ApiProfile
 from greennode_batch.build.request_lines import RequestTemplate, line_fields
 from greennode_batch.build.shards import Shard, ShardFile
 from greennode_batch.build.source import Row
-from greennode_batch.build.source_rows import SourceRows, unify
+from greennode_batch.build.source_rows import SourceRows, fit, settle, unify
 from greennode_batch.collect.answers import response_format
 from greennode_batch.errors import RowError
 from greennode_batch.job import BatchJob, read_job_text
@@ -72,11 +72,14 @@ class Builder:
                 texts = template.texts(row)
                 request = template.line(texts)
             except RowError as error:
-                raise RowError(f"row {self._key_names} = {key}: {error}") from None
+                raise RowError(f"row {self._key_names} = {_shown(key)}: {error}. Nothing was sent") from None
             unsent = self._why_unsent(texts, request.line)
             if unsent is not None:
                 self.unsent += 1
-                self._open_shard(template.model).rows.add(kept, template.model, None, unsent)
+                # Any shard will do: a row that is not sent is joined to nothing. One without requests is made
+                # only where there is no other; two would have the same bytes, and so the same folder.
+                shard = self._shards[-1] if self._shards else self._open_shard(template.model)
+                shard.rows.add(kept, template.model, None, unsent)
                 continue
             # An equal request was asked for another row: this row joins its answer, and nothing is paid.
             place = self._shard_of.get(request.custom_id)
@@ -90,31 +93,43 @@ class Builder:
         """Close what is open, settle one schema for all source files, and land them."""
         for place in self._current.values():
             self._shards[place].close(self._run)
-        schema = unify([table.schema for shard in self._shards for table in shard.parts()])
+        if not self._shards:
+            return []
+        schema = settle(unify([part for shard in self._shards for part in shard.schemas()]))
         planned = []
         for shard in self._shards:
-            table = pa.concat_tables([part.cast(schema) for part in shard.parts()])
+            table = pa.concat_tables([fit(part, schema) for part in shard.parts()])
             planned.append(shard.planned(rows=table.num_rows))
             made = self._work / "source.parquet"
             pq.write_table(table, made, compression="zstd")
             land(made, self._run.shard(planned[-1].shard_id).source)
         return planned
 
-    def _checked_key(self, row: Row) -> str:
-        values = tuple(row[place] for place in self._key)
-        text = ", ".join(map(str, values))
-        if None in values:
-            raise RowError(f"row {self._key_names} = {text}: a key may not be NULL; filter such rows out in the query")
-        if values in self._seen_keys:
+    def _checked_key(self, row: Row) -> tuple[Any, ...]:
+        key = tuple([row[place] for place in self._key])
+        where = f"row {self._key_names} = "
+        if None in key:
             raise RowError(
-                f"row {self._key_names} = {text}: this key comes twice. Name all columns that identify a row "
-                '(key=("a", "b")), or make the rows unique in the query'
+                f"{where}{_shown(key)}: a key may not be NULL; filter such rows out in the query. Nothing was sent"
             )
-        self._seen_keys.add(values)
-        return text
+        try:
+            is_new = key not in self._seen_keys
+        except TypeError:
+            raise RowError(
+                f"{where}{_shown(key)}: a key may not be JSON or an array; cast it to text in the query. "
+                "Nothing was sent"
+            ) from None
+        if not is_new:
+            raise RowError(
+                f"{where}{_shown(key)}: this key comes twice. Name all columns that identify a row "
+                '(key=("a", "b")), or make the rows unique in the query. Nothing was sent'
+            )
+        self._seen_keys.add(key)
+        return key
 
     def _why_unsent(self, texts: Sequence[str], line: bytes) -> str | None:
-        if not any(text and not text.isspace() for text in texts):
+        # The last message is the question; before it stand instructions and examples.
+        if not texts[-1] or texts[-1].isspace():
             return "the prompt is empty"
         if len(line) > self._max_bytes:
             return f"the request has {len(line):,} bytes; a whole file may have {self._max_bytes:,}"
@@ -158,10 +173,19 @@ class _ShardUnderWay:
         assert self._early_rows is not None
         return [pq.read_table(self._early_rows), self.rows.table()]
 
+    def schemas(self) -> list[pa.Schema]:
+        """The columns of both."""
+        assert self._early_rows is not None
+        return [pq.read_schema(self._early_rows), self.rows.table().schema]
+
     def planned(self, *, rows: int) -> PlannedShard:
         """The shard as the plan tells it."""
         assert self._shard is not None
         return PlannedShard(self._shard.shard_id, self.model, self._shard.requests, rows, self._shard.bytes)
+
+
+def _shown(key: Sequence[Any]) -> str:
+    return ", ".join("NULL" if value is None else str(value) for value in key)
 
 
 def chat_messages(job: BatchJob) -> list[Mapping[str, Any]]:

@@ -12,7 +12,16 @@ from greennode_batch.build.builder import Builder, PlannedShard
 from greennode_batch.build.source import Rows
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob
-from greennode_batch.staging import RunFolder, read_json, remove_tree, work_folder, write_json
+from greennode_batch.receipts import latest_claim, read_receipt
+from greennode_batch.staging import (
+    RunFolder,
+    ShardFolder,
+    read_json,
+    remove_tree,
+    remove_work_folders,
+    work_folder,
+    write_json,
+)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -62,9 +71,9 @@ def build(job: BatchJob, rows: Rows, run: RunFolder, *, run_id: str, profile: Ap
     if missing:
         raise ConfigError(
             f"job {job.name}: the source has no column {', '.join(missing)} (it has {', '.join(rows.columns)}); "
-            "name the key and carried columns as the query does"
+            "name the key and carried columns as the query does. Nothing was sent"
         )
-    remove_tree(run.shards)  # what an interrupted build left; no plan names it, so nothing of it was sent
+    remove_work_folders(run.path)
     with work_folder(run.path) as work:
         builder = Builder(job, rows.columns, run, Path(work), profile)
         for batch in rows.batches:
@@ -85,4 +94,14 @@ def build(job: BatchJob, rows: Rows, run: RunFolder, *, run_id: str, profile: Ap
             shards=tuple(shards),
         )
     write_json(run.plan, plan)
+    _remove_unplanned(run, plan)
     return plan
+
+
+def _remove_unplanned(run: RunFolder, plan: Plan) -> None:
+    """Remove the shards that an earlier build of this run left, but for those that were sent."""
+    planned = {shard.shard_id for shard in plan.shards}
+    for path in list(run.shards.iterdir()) if run.shards.exists() else []:
+        shard = ShardFolder(path)
+        if shard.shard_id not in planned and read_receipt(shard) is None and latest_claim(shard) is None:
+            remove_tree(path)

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jinja2
-from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from greennode_batch.errors import ConfigError, RowError
 
 
+class _Null(str):
+    """NULL as templates see it: an empty text to every filter and to `~`, yet `is none` and `== none`."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or isinstance(other, _Null)
+
+    def __hash__(self) -> int:
+        return hash(None)
+
+
+_NULL = _Null()
+_PLAIN = frozenset({str, int, float, bool, _Null})
+
+
+def _shown(value: Any) -> Any:
+    """What `{{ value }}` writes. Raises TypeError for what has no text of its own."""
+    if type(value) in _PLAIN or isinstance(value, jinja2.Undefined):
+        return value
+    if value is None:
+        return ""
+    # Their texts hold an address of this process' memory: another one in every run, and so another request.
+    if callable(value) or isinstance(value, Iterator | bytes | memoryview):
+        kind = type(value).__name__
+        raise TypeError(f"a {kind} has no text of its own; a filter that gives many values needs | join or | list")
+    return value
+
+
 def _environment() -> jinja2.Environment:
-    environment = ImmutableSandboxedEnvironment(
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,
-        finalize=lambda value: "" if value is None else value,
-    )
+    environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False, finalize=_shown)
+    environment.tests["none"] = lambda value: value is None or isinstance(value, _Null)
     # Content addresses everything here: what gives another text at each call has no place in a prompt.
     del environment.filters["random"]
     del environment.globals["lipsum"]
@@ -45,7 +70,7 @@ class Prompt:
 
     def render(self, row: Sequence[Any]) -> str:
         """The text for one row, whose values stand in the order of the columns."""
-        self._values.update(zip(self._columns, row, strict=True))
+        self._values.update(zip(self._columns, [_NULL if value is None else value for value in row], strict=True))
         self._context.vars.clear()
         self._context.exported_vars.clear()
         try:
@@ -55,7 +80,13 @@ class Prompt:
                 f"{self.name}: {error.message}. The source has the columns {', '.join(self._columns)}; "
                 "mend the prompt or add the column to the query"
             ) from None
-        except SecurityError as error:
-            raise RowError(f"{self.name}: {error}") from None
-        except (TypeError, ValueError, ArithmeticError, LookupError) as error:
+        except (
+            jinja2.TemplateError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            LookupError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise RowError(f"{self.name}: {type(error).__name__}: {error}") from error

@@ -14,7 +14,7 @@ from greennode_batch.errors import ConfigError, RowError
 
 
 class RequestLine(NamedTuple):
-    """A line of a batch file with its `\\n`, and the id that its result will carry."""
+    r"""A line of a batch file with its `\n`, and the id that its result will carry."""
 
     custom_id: str
     line: bytes
@@ -41,7 +41,10 @@ class RequestTemplate:
         self.model = model
         self._slots: list[Prompt] = []
         slotted = [self._take_slots(message, columns, prompt_name) for message in messages]
-        body = _encode({"model": model, "messages": slotted, **params})
+        try:
+            body = _escape_line_separators(_encode({"model": model, "messages": slotted, **params}))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{prompt_name}: a message or parameter cannot be written as JSON: {error}") from None
         self._constants = self._split(body)
         self._before_body = b'",' + (_encode(line_fields)[1:-1] + b"," if line_fields else b"") + b'"body":'
 
@@ -97,8 +100,11 @@ def _encode_text(text: str) -> bytes:
         encoded = _encode(text)
     except UnicodeEncodeError as error:
         raise RowError(f"the text holds half of a surrogate pair at character {error.start}: not UTF-8") from None
-    if not encoded.isascii():
-        for raw, escaped in _LINE_SEPARATORS:
-            if raw in encoded:
-                encoded = encoded.replace(raw, escaped)
+    return encoded if encoded.isascii() else _escape_line_separators(encoded)
+
+
+def _escape_line_separators(encoded: bytes) -> bytes:
+    for raw, escaped in _LINE_SEPARATORS:
+        if raw in encoded:
+            encoded = encoded.replace(raw, escaped)
     return encoded

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,18 +30,20 @@ def read_sql(connection: Any, sql: str, *, batch_rows: int = 5_000) -> Rows:
     """Rows of a query on a DB-API connection.
 
     With psycopg a server-side cursor holds the result on the server; elsewhere the driver decides. The query
-    runs at once, so that a wrong one fails here; its rows come as they are asked for.
+    runs at once, so that a wrong one fails here (ConfigError); its rows come as they are asked for.
     """
     module = type(connection).__module__.partition(".")[0]
     server_side = module in {"psycopg", "psycopg2"}
     if server_side and getattr(connection, "autocommit", False):
         connection.autocommit = False  # a server-side cursor lives in a transaction
     cursor = connection.cursor(name=f"greennode_{uuid.uuid4().hex}") if server_side else connection.cursor()
-    cursor.execute(sql)
-    # psycopg2 knows a server-side cursor's columns only once rows were asked for.
-    first = cursor.fetchmany(batch_rows)
+    with _query_errors(module):
+        cursor.execute(sql)
+        # psycopg2 knows a server-side cursor's columns only once rows were asked for.
+        first = cursor.fetchmany(batch_rows) if server_side or cursor.description else []
     if cursor.description is None:
-        raise ConfigError("the source query returns no rows at all: it must be a SELECT")
+        connection.rollback()
+        raise ConfigError(f"the source query gives no table: it must be a SELECT. Nothing was sent. It is: {sql[:200]}")
     columns = tuple(column[0] for column in cursor.description)
 
     def batches() -> Iterator[Sequence[Row]]:
@@ -47,11 +51,27 @@ def read_sql(connection: Any, sql: str, *, batch_rows: int = 5_000) -> Rows:
         try:
             while rows:
                 yield rows
-                rows = cursor.fetchmany(batch_rows)
+                with _query_errors(module):
+                    rows = cursor.fetchmany(batch_rows)
         finally:
             cursor.close()
 
     return Rows(check_columns(columns), batches())
+
+
+@contextmanager
+def _query_errors(module: str) -> Iterator[None]:
+    """What is wrong with the query itself as a ConfigError; a lost connection stays the driver's own error."""
+    driver = importlib.import_module(module)
+    lost = () if module == "sqlite3" else (driver.OperationalError, driver.InterfaceError)
+    try:
+        yield
+    except lost:
+        raise
+    except driver.Error as error:
+        raise ConfigError(
+            f"the source query failed: {' '.join(str(error).split())}. It must be one SELECT. Nothing was sent"
+        ) from error
 
 
 def read_parquet(path: Path, *, batch_rows: int = 5_000) -> Rows:
@@ -60,8 +80,8 @@ def read_parquet(path: Path, *, batch_rows: int = 5_000) -> Rows:
         file = pq.ParquetFile(path)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
-    except pa.ArrowInvalid as error:
-        raise ConfigError(f"{path}: not a Parquet file ({error})") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ConfigError(f"{path}: not a Parquet file that can be read ({error})") from None
     columns = tuple(file.schema_arrow.names)
 
     def batches() -> Iterator[Sequence[Row]]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from greennode_batch.errors import ConfigError
 
@@ -38,7 +37,8 @@ class SourceRows:
     def table(self) -> pa.Table:
         """All rows so far."""
         self._close_chunk()
-        return pa.concat_tables(self._chunks, promote_options="permissive")
+        schema = unify([chunk.schema for chunk in self._chunks])
+        return pa.concat_tables([fit(chunk, schema) for chunk in self._chunks])
 
     def _close_chunk(self) -> None:
         if self._pending or not self._chunks:
@@ -52,27 +52,72 @@ class SourceRows:
 
 
 def to_arrow(values: Sequence[Any], name: str) -> pa.Array:
-    """A column of a database or file as Arrow. What Arrow has no plain type for (UUID, JSON) becomes text."""
-    first = next((value for value in values if value is not None), None)
-    if isinstance(first, bytes | memoryview):
-        raise ConfigError(f"column {name} holds bytes; encode it as text in the query, or leave it out")
-    if isinstance(first, dict | list):
-        values = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
+    """A column of a database or file as Arrow; what has no plain type in SQL (UUID, JSON, arrays) becomes text."""
+    if any(isinstance(value, bytes | bytearray | memoryview) for value in values):
+        raise ConfigError(
+            f"column {name} holds bytes; encode it as text in the query (as hex or base64), or leave it out. "
+            "Nothing was sent"
+        )
     try:
         array = pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        return pa.array([None if value is None else str(value) for value in values], pa.string())
-    if isinstance(array.type, pa.ExtensionType):
-        return pa.array([None if value is None else str(value) for value in values], pa.string())
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return pa.array([_text(value) for value in values], pa.string())
+    if pa.types.is_timestamp(array.type) and array.type.tz is not None:
+        # psycopg2 gives each value its own offset; one type for all chunks is what they are joined by.
+        return array.cast(pa.timestamp(array.type.unit, tz="UTC"))
+    if not any(is_plain(array.type) for is_plain in _PLAIN_TYPES):
+        return pa.array([_text(value) for value in values], pa.string())
     return array
 
 
-def unify(tables: Sequence[pa.Schema]) -> pa.Schema:
-    """One schema for all shards: a column that was NULL throughout one shard has the others' type."""
-    schema = pa.unify_schemas(list(tables), promote_options="permissive")
+_PLAIN_TYPES = (
+    pa.types.is_null,
+    pa.types.is_boolean,
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_decimal,
+    pa.types.is_string,
+    pa.types.is_date,
+    pa.types.is_time,
+    pa.types.is_timestamp,
+)
+
+
+def unify(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """One schema for all: a column that is NULL throughout one has the others' type, one of mixed types is text."""
+    by_name: dict[str, list[pa.DataType]] = {}
+    for schema in schemas:
+        for field in schema:
+            by_name.setdefault(field.name, []).append(field.type)
+    return pa.schema([pa.field(name, _common_type(types)) for name, types in by_name.items()])
+
+
+def settle(schema: pa.Schema) -> pa.Schema:
+    """The schema with text for what was NULL in every row: nothing says what else it may be."""
     return pa.schema([field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in schema])
 
 
-def write_source(table: pa.Table, path: Path) -> None:
-    """Write source.parquet."""
-    pq.write_table(table, path, compression="zstd")
+def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with a unified schema's types."""
+    return table.cast(schema)
+
+
+def _common_type(types: Sequence[pa.DataType]) -> pa.DataType:
+    try:
+        fields = [pa.schema([pa.field("", one)]) for one in dict.fromkeys(types)]
+        common = pa.unify_schemas(fields, promote_options="permissive").field(0).type
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.string()
+    return common
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, default=_json_value)
+    return str(value)
+
+
+def _json_value(value: Any) -> Any:
+    return float(value) if isinstance(value, Decimal) else str(value)

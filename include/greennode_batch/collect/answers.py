@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
 import enum
+import hashlib
+import json
 import re
-import types
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
-from pydantic_core import to_json
+from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic_core import to_json, to_jsonable_python
 
-_FENCED = re.compile(r"^\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
+from greennode_batch.errors import ConfigError
+
+_FENCED = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 _SHOWN_CHARACTERS = 500
+_INT64 = range(-(1 << 63), 1 << 63)
+_MARK = b"greennode"
 
-_ARROW_TYPES: dict[Any, pa.DataType] = {
-    str: pa.string(),
-    bool: pa.bool_(),
-    int: pa.int64(),
-    float: pa.float64(),
-    datetime.date: pa.date32(),
-    datetime.datetime: pa.timestamp("us", tz="UTC"),
+# By type and format of a JSON schema.
+_ARROW_TYPES: dict[tuple[Any, Any], pa.DataType] = {
+    ("boolean", None): pa.bool_(),
+    ("integer", None): pa.int64(),
+    ("number", None): pa.float64(),
+    ("string", "date"): pa.date32(),
+    ("string", "date-time"): pa.timestamp("us", tz="UTC"),
 }
 
 
@@ -35,54 +40,74 @@ class Thought(NamedTuple):
 
 def split_reasoning(text: str) -> Thought:
     """Split `<think>…</think>` and `<answer>…</answer>`, as GreenMind writes them, off a model's text."""
-    reasoning, closed, rest = text.rpartition("</think>")
-    if not closed:
-        if text.lstrip().startswith("<think>"):
-            return Thought(text.strip().removeprefix("<think>").strip(), None)
-        return Thought(None, text)
-    answer = rest.strip()
-    if answer.startswith("<answer>"):
-        answer = answer.removeprefix("<answer>").removesuffix("</answer>").strip()
-    return Thought(reasoning.strip().removeprefix("<think>").strip(), answer)
+    reasoning, closed, rest = text.partition("</think>")
+    if closed:
+        return Thought(reasoning.strip().removeprefix("<think>").strip(), _unwrapped(rest.strip()))
+    if text.lstrip().startswith("<think>"):
+        return Thought(text.strip().removeprefix("<think>").strip(), None)
+    return Thought(None, _unwrapped(text))
+
+
+def _unwrapped(text: str) -> str:
+    inner = text.strip()
+    if not inner.startswith("<answer>"):
+        return text
+    inner = inner.removeprefix("<answer>")
+    before, closed, _ = inner.rpartition("</answer>")
+    return (before if closed else inner).strip()
 
 
 def response_format(answer: type[BaseModel]) -> dict[str, Any]:
     """The `response_format` of a request whose answer must fit the model (OpenAI's structured output)."""
-    schema = answer.model_json_schema()
-    return {"type": "json_schema", "json_schema": {"name": answer.__name__, "schema": schema}}
+    return {"type": "json_schema", "json_schema": {"name": answer.__name__, "schema": _schema(answer, "validation")}}
 
 
 class AnswerReader:
     """Texts -> values of the answer's columns. Without a model the text itself is the one value, `answer`."""
 
     def __init__(self, model: type[BaseModel] | None) -> None:
+        """Raise ConfigError for a model that has no JSON schema."""
         self._model = model
-        self.fields: tuple[pa.Field, ...] = (
-            tuple(_field(name, info.annotation) for name, info in model.model_fields.items())
-            if model
-            else (pa.field("answer", pa.string()),)
-        )
+        self.fields: tuple[pa.Field, ...] = _fields(model) if model else (pa.field("answer", pa.string()),)
         self._as_text = tuple(pa.types.is_string(field.type) for field in self.fields)
         self._as_json = tuple(is_json(field) for field in self.fields)
+        schema = _schema(model, "validation") if model else {}
+        digest = hashlib.blake2b(json.dumps(schema, sort_keys=True).encode(), digest_size=16).hexdigest()
+        self.mark: Mapping[bytes, bytes] = {_MARK: digest.encode()}
+
+    def made(self, results: pa.Schema) -> bool:
+        """Whether results were read with this answer model: they are marked with it."""
+        return bool(results.metadata) and results.metadata.get(_MARK) == self.mark[_MARK]
 
     def read(self, text: str) -> tuple[Any, ...] | str:
         """The values in the order of `fields`; or, as a text, what is wrong with the answer."""
         if self._model is None:
             return (text,) if text.strip() else "the answer is empty"
-        fenced = _FENCED.match(text)
         try:
-            value = self._model.model_validate_json(fenced.group(1) if fenced else text)
+            value = self._model.model_validate_json(_json_part(text))
         except ValidationError as error:
             return f"{_reasons(error)}; the answer was: {text[:_SHOWN_CHARACTERS]}"
-        return tuple(
+        values = tuple(
             _plain(getattr(value, field.name), as_json=as_json, as_text=as_text)
             for field, as_json, as_text in zip(self.fields, self._as_json, self._as_text, strict=True)
         )
+        for field, one in zip(self.fields, values, strict=True):
+            if isinstance(one, int) and one not in _INT64:
+                return f"{field.name}: too large a number for a column; the answer was: {text[:_SHOWN_CHARACTERS]}"
+        return values
 
 
 def is_json(field: pa.Field) -> bool:
     """Whether a text column holds JSON: a target may have a type of its own for it."""
-    return bool(field.metadata) and field.metadata.get(b"greennode") == b"json"
+    return bool(field.metadata) and field.metadata.get(_MARK) == b"json"
+
+
+def _json_part(text: str) -> str:
+    """The text, or what stands in its last code fence where it does not begin as JSON."""
+    if text.lstrip().startswith(("{", "[")):
+        return text
+    fenced = _FENCED.findall(text)
+    return fenced[-1] if fenced else text
 
 
 def _reasons(error: ValidationError) -> str:
@@ -92,34 +117,49 @@ def _reasons(error: ValidationError) -> str:
     )
 
 
-def _field(name: str, annotation: Any) -> pa.Field:
-    arrow = _arrow_type(annotation)
-    return pa.field(name, arrow) if arrow is not None else pa.field(name, pa.string(), metadata={b"greennode": b"json"})
+def _schema(model: type[BaseModel], mode: Any) -> dict[str, Any]:
+    try:
+        return model.model_json_schema(mode=mode)
+    except PydanticInvalidForJsonSchema as error:
+        raise ConfigError(f"answer model {model.__name__}: a field has no JSON schema ({error.message})") from None
 
 
-def _arrow_type(annotation: Any) -> pa.DataType | None:
-    """The Arrow type of an annotation, None for what is written as JSON."""
-    if annotation in _ARROW_TYPES:
-        return _ARROW_TYPES[annotation]
-    origin = get_origin(annotation)
-    if origin is Literal:
-        kinds = {type(value) for value in get_args(annotation)}
-        return _ARROW_TYPES.get(kinds.pop()) if len(kinds) == 1 else None
-    if origin in {Union, types.UnionType}:
-        arrow = {_arrow_type(part) for part in get_args(annotation) if part is not type(None)}
-        return arrow.pop() if len(arrow) == 1 else None
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return pa.string()
-    if annotation is decimal.Decimal:
-        return pa.string()
-    return None
+def _fields(model: type[BaseModel]) -> tuple[pa.Field, ...]:
+    # As it is written out: a Decimal may be read from a number, and is a text here.
+    schema = _schema(model, "serialization")
+    by_name = schema.get("properties", {"root": schema})
+    fields = []
+    for name, info in model.model_fields.items():
+        arrow = _arrow_type(by_name.get(info.serialization_alias or name, {}), schema.get("$defs", {}))
+        fields.append(pa.field(name, arrow or pa.string(), metadata=None if arrow else {_MARK: b"json"}))
+    return tuple(fields)
+
+
+def _arrow_type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> pa.DataType | None:
+    """The Arrow type of a field's JSON schema, None for what is written as JSON."""
+    if "$ref" in schema:
+        return _arrow_type(definitions.get(schema["$ref"].rpartition("/")[2], {}), definitions)
+    if "anyOf" in schema:
+        kinds = {_arrow_type(part, definitions) for part in schema["anyOf"] if part.get("type") != "null"}
+        return kinds.pop() if len(kinds) == 1 else None
+    kind = schema.get("type") or _kind_of_values(schema)
+    return _ARROW_TYPES.get((kind, schema.get("format"))) or (pa.string() if kind == "string" else None)
+
+
+def _kind_of_values(schema: Mapping[str, Any]) -> str | None:
+    """The one type of an enumeration's values where its schema names none: `Literal["a", None]` is text."""
+    values = [schema["const"]] if "const" in schema else schema.get("enum", [])
+    kinds = {type(value) for value in values if value is not None}
+    return (
+        {str: "string", int: "integer", float: "number", bool: "boolean"}.get(kinds.pop()) if len(kinds) == 1 else None
+    )
 
 
 def _plain(value: Any, *, as_json: bool, as_text: bool) -> Any:
     if value is None:
         return None
     if as_json:
-        return to_json(value).decode()
+        return to_json(value, inf_nan_mode="null").decode()
     if isinstance(value, enum.Enum):
         value = value.value
-    return str(value) if as_text else value
+    return str(to_jsonable_python(value)) if as_text and type(value) is not str else value

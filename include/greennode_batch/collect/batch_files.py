@@ -7,19 +7,22 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel
+from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.lines import iter_lines
+from greennode_batch.api.wire import Batch
 from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.results import write_results
-from greennode_batch.errors import ConfigError, RetryableError
+from greennode_batch.errors import ConfigError, NotFoundError, RetryableError
 from greennode_batch.receipts import Receipt, read_receipt, write_receipt
-from greennode_batch.staging import ShardFolder, land, local_copy, work_folder
+from greennode_batch.staging import ShardFolder, land, local_copy, remove_work_folders, work_folder
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +30,42 @@ log = logging.getLogger(__name__)
 def collect_shard(shard: ShardFolder, client: GreenNodeClient, answer: type[BaseModel] | None) -> Counter[str]:
     """Requests of the shard by status. Files that are whole in staging are not fetched again.
 
-    Both files are read whatever the batch's status is. Raises RetryableError while the batch is not finished.
+    Both files are read whatever the batch's status is; they are read again for another answer model. Raises
+    RetryableError while the batch is not finished.
     """
     receipt = read_receipt(shard)
     if receipt is None or receipt.batch_id is None:
         raise ConfigError(f"{shard}: no batch was created for this shard; submit it first")
-    if not shard.results.exists():
-        _collect(shard, client, receipt, answer)
+    reader = AnswerReader(answer)
+    if not is_read(shard, reader):
+        _collect(shard, client, receipt, reader)
     counts = count_results(shard)
     log.info("Batch %s: %s", receipt.batch_id, ", ".join(f"{n:,} {status}" for status, n in counts.items()))
     return counts
+
+
+def look_at(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt) -> Batch:
+    """The shard's batch as it stands. Raises NotFoundError, with the way out, if the server does not know it."""
+    assert receipt.batch_id is not None
+    try:
+        return client.get_batch(receipt.batch_id)
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"{error}. It is the batch of shard {shard.shard_id}, and may have been billed. Was the base URL or the "
+            f"key changed? Then change it back and run again. If the batch is gone for good, remove {shard.receipt} "
+            "and run again, which pays for this shard anew",
+            status=error.status,
+            code=error.code,
+            request_id=error.request_id,
+        ) from error
+
+
+def is_read(shard: ShardFolder, reader: AnswerReader) -> bool:
+    """Whether the shard's results are there, as this reader reads answers."""
+    if not shard.results.exists():
+        return False
+    with local_copy(shard.results) as path:
+        return reader.made(pq.read_schema(path))
 
 
 def count_results(shard: ShardFolder) -> Counter[str]:
@@ -66,21 +95,27 @@ class _HasId(msgspec.Struct):
 _id_decoder = msgspec.json.Decoder(_HasId)
 
 
-def _collect(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt, answer: type[BaseModel] | None) -> None:
-    assert receipt.batch_id is not None
-    batch = client.get_batch(receipt.batch_id)
+def _collect(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt, reader: AnswerReader) -> None:
+    batch = look_at(shard, client, receipt)
     if not batch.status.is_terminal:
         raise RetryableError(f"batch {batch.id} is {batch.raw_status}: not finished yet; nothing is lost")
     with work_folder(shard.path) as work, ExitStack() as stack:
-        for path, file_id in ((shard.output, batch.output_file_id), (shard.errors, batch.error_file_id)):
-            if file_id is not None and not path.exists():
-                size = client.download_file(file_id, Path(work, path.name))
+        wanted: tuple[tuple[UPath, Literal["output", "error"]], ...] = (
+            (shard.output, "output"),
+            (shard.errors, "error"),
+        )
+        for path, which in wanted:
+            if path.exists():
+                continue
+            size = client.download_results(batch, which, Path(work, path.name))
+            if size is not None:
                 land(Path(work, path.name), path)
                 log.info("Fetched %s of batch %s (%.1f MB)", path.name, batch.id, size / 1e6)
         files = [stack.enter_context(local_copy(path)) for path in (shard.output, shard.errors) if path.exists()]
         made = Path(work, "results.parquet")
-        anomalies = write_results(batch, files, requested_ids(shard), AnswerReader(answer), made)
+        anomalies = write_results(batch, files, requested_ids(shard), reader, made)
         for kind, count in anomalies.items():
             log.warning("Batch %s: %d lines: %s", batch.id, count, kind)
         land(made, shard.results)
+    remove_work_folders(shard.path)
     write_receipt(shard, msgspec.structs.replace(receipt, state="collected"))

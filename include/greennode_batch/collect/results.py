@@ -19,6 +19,8 @@ from greennode_batch.collect.answers import AnswerReader, split_reasoning
 log = logging.getLogger(__name__)
 
 _ROW_GROUP_ROWS = 5_000
+_YEAR_10000 = 253_402_300_800
+_MAX_TOKENS = 1 << 63
 
 
 class RowStatus(StrEnum):
@@ -57,12 +59,13 @@ def write_results(
     """Write results.parquet: one row per expected custom_id, whatever the files hold. Returns the anomalies.
 
     A line that cannot be told apart, an id that was not asked and a second line for an id are anomalies,
-    counted by kind; an answer wins over a failure for the same id. Holds one row group and the ids.
+    counted by kind; for one id an answer that can be used wins over any other, and any other over a failure.
+    Holds one row group and the ids.
     """
     asked = set(expected)
     anomalies: Counter[str] = Counter()
-    schema = pa.schema([*RESULT_FIELDS, *reader.fields])
-    succeeded: dict[str, bool] = {}
+    schema = pa.schema([*RESULT_FIELDS, *reader.fields], metadata=reader.mark)
+    ranks: dict[str, int] = {}
     better: dict[str, tuple[Any, ...]] = {}
 
     def rows() -> Iterator[tuple[Any, ...]]:
@@ -71,19 +74,19 @@ def write_results(
                 anomalies["unknown custom_id"] += 1
                 continue
             row = _row(line, reader, batch)
-            good = row[1] == RowStatus.SUCCEEDED
-            if line.custom_id not in succeeded:
-                succeeded[line.custom_id] = good
+            rank = 0 if line.error is not None else 2 if row[1] == RowStatus.SUCCEEDED else 1
+            if line.custom_id not in ranks:
+                ranks[line.custom_id] = rank
                 yield row
             else:
                 anomalies["second line for a custom_id"] += 1
-                if good and not succeeded[line.custom_id]:
+                if rank > ranks[line.custom_id]:
                     better[line.custom_id] = row
-                    succeeded[line.custom_id] = True
+                    ranks[line.custom_id] = rank
         status, error = _without_line(batch)
         nothing = (None,) * len(reader.fields)
         completed_at = _timestamp(batch.completed_at)
-        for custom_id in asked.difference(succeeded):
+        for custom_id in asked.difference(ranks):
             yield (custom_id, status, error, None, None, None, None, completed_at, *nothing)
 
     _write(rows(), schema, destination)
@@ -112,8 +115,8 @@ def _row(line: ResultLine, reader: AnswerReader, batch: Batch) -> tuple[Any, ...
         error,
         line.finish_reason,
         reasoning,
-        line.prompt_tokens,
-        line.completion_tokens,
+        _tokens(line.prompt_tokens),
+        _tokens(line.completion_tokens),
         _timestamp(line.created or batch.completed_at),
         *(values or (None,) * len(reader.fields)),
     )
@@ -128,14 +131,20 @@ def _judge(line: ResultLine, reader: AnswerReader) -> tuple[RowStatus, str | Non
     thought = split_reasoning(line.content or "")
     reasoning = line.reasoning or thought.reasoning
     if thought.answer is None:
-        return RowStatus.TRUNCATED, "cut off while the model was thinking; raise max_tokens", reasoning, None
+        return *_only_thinking(line), reasoning, None
     values = reader.read(thought.answer)
+    usable = None if isinstance(values, str) else values
     if line.finish_reason == "length":
-        kept = None if isinstance(values, str) else values
-        return RowStatus.TRUNCATED, "cut off at max_tokens", reasoning, kept
+        return RowStatus.TRUNCATED, "cut off at max_tokens", reasoning, usable
     if isinstance(values, str):
         return RowStatus.INVALID_OUTPUT, values, reasoning, None
     return RowStatus.SUCCEEDED, None, reasoning, values
+
+
+def _only_thinking(line: ResultLine) -> tuple[RowStatus, str]:
+    if line.finish_reason == "stop":
+        return RowStatus.INVALID_OUTPUT, "the model ended in the middle of its thinking"
+    return RowStatus.TRUNCATED, "cut off while the model was thinking; raise max_tokens"
 
 
 def _failure(line: ResultLine) -> tuple[RowStatus, str | None, str | None, None]:
@@ -165,8 +174,14 @@ def _without_line(batch: Batch) -> tuple[str, str]:
 
 
 def _timestamp(epoch_seconds: float | None) -> int | None:
-    """Microseconds, as Arrow keeps them."""
-    return None if epoch_seconds is None else int(epoch_seconds * 1_000_000)
+    """Microseconds, as Arrow keeps them; None for what is no time that a database holds."""
+    if epoch_seconds is None or not 0 <= epoch_seconds < _YEAR_10000:
+        return None
+    return int(epoch_seconds * 1_000_000)
+
+
+def _tokens(count: int) -> int | None:
+    return count if 0 <= count < _MAX_TOKENS else None
 
 
 def _write(rows: Iterator[tuple[Any, ...]], schema: pa.Schema, destination: Path) -> None:

@@ -78,7 +78,12 @@ def joined_schema(source: pa.Schema, answer_fields: Iterable[pa.Field]) -> pa.Sc
 def _read_results(shard: ShardFolder, source: pa.Table, answer_fields: Sequence[pa.Field]) -> pa.Table:
     if shard.results.exists():
         with local_copy(shard.results) as path:
-            return pq.read_table(path)
+            results = pq.read_table(path)
+        if not {field.name for field in answer_fields} <= set(results.column_names):
+            raise ConfigError(
+                f"{shard}: its results are of another answer model; run collect_results again, at no cost"
+            )
+        return results
     if source["custom_id"].null_count < source.num_rows:
         raise ConfigError(f"{shard}: its results were not collected yet; run collect_results for this shard first")
     return pa.schema([*RESULT_FIELDS, *answer_fields]).empty_table()

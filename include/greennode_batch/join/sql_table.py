@@ -1,0 +1,179 @@
+"""A target table behind a DB-API connection: made if missing, checked if not, upserted by key."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from greennode_batch.errors import ConfigError
+
+_MAX_PARTS = 2  # schema.table
+
+
+class Column(NamedTuple):
+    """A column of the table as it stands. `is_demanded`: every row that is inserted must name it."""
+
+    name: str
+    is_demanded: bool
+
+
+class SqlTable(ABC):
+    """A table behind a DB-API connection. Each public call is one transaction."""
+
+    mark: str
+    """How the driver marks a parameter."""
+
+    def __init__(self, connection: Any, table: str, key: Sequence[str]) -> None:
+        self.name = table
+        self.key = tuple(key)
+        self.parts = table.split(".")
+        if len(self.parts) > _MAX_PARTS:
+            raise ConfigError(f"table {table}: name it as table or as schema.table")
+        self.quoted = ".".join(map(quote, self.parts))
+        self._connection = connection
+        self._driver = importlib.import_module(type(connection).__module__.partition(".")[0])
+
+    def prepare(self, schema: pa.Schema) -> None:
+        """Make the table if it is missing; raise ConfigError if it cannot take these columns by this key."""
+        self.check_names([*self.parts, *schema.names])
+        with self._transaction() as cursor:
+            self.lock(cursor)
+            existing = self.columns(cursor)
+            if existing:
+                self._check(cursor, existing, schema)
+            else:
+                cursor.execute(self._create_statement(schema))
+
+    def write(self, rows: pa.Table) -> int:
+        """Upsert the rows by key; how many were written."""
+        with self._transaction() as cursor:
+            try:
+                return self.upsert(cursor, rows)
+            except (self._driver.DataError, self._driver.IntegrityError) as error:
+                reason = " ".join(str(error).split())
+                raise ConfigError(
+                    f"table {self.name} does not take the answers: {reason}. Nothing of this shard was "
+                    "written; its answers are safe in staging. Mend the table (or name another one) and write them "
+                    "again, at no cost"
+                ) from error
+
+    def keys(self, run_id: str) -> set[tuple[Any, ...]]:
+        """The keys of all rows that this run has written."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                f"SELECT {', '.join(map(quote, self.key))} FROM {self.quoted} WHERE run_id = {self.mark}",  # noqa: S608
+                (run_id,),
+            )
+            return set(map(tuple, cursor.fetchall()))
+
+    def count(self, run_id: str) -> int:
+        """How many rows this run has written."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                f"SELECT count(*) FROM {self.quoted} WHERE run_id = {self.mark}",  # noqa: S608 - quoted
+                (run_id,),
+            )
+            return int(cursor.fetchone()[0])
+
+    @abstractmethod
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raise ConfigError for a name that this database would not keep as it is."""
+
+    @abstractmethod
+    def upsert(self, cursor: Any, rows: pa.Table) -> int:
+        """Upsert the rows by key; how many were written."""
+
+    @abstractmethod
+    def type_of(self, field: pa.Field) -> str:
+        """The column type for a field."""
+
+    @abstractmethod
+    def columns(self, cursor: Any) -> list[Column]:
+        """The table's columns, none if there is no such table."""
+
+    @abstractmethod
+    def unique_keys(self, cursor: Any) -> list[set[str]]:
+        """The columns of each unique index that an upsert can go by."""
+
+    @abstractmethod
+    def lock(self, cursor: Any) -> None:
+        """Let only one worker make or write the table."""
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        # Not `with connection:`, which closes a psycopg connection and leaves the others open.
+        try:
+            yield self._connection.cursor()
+        except BaseException:
+            self._connection.rollback()
+            raise
+        self._connection.commit()
+
+    def _check(self, cursor: Any, existing: Sequence[Column], schema: pa.Schema) -> None:
+        names = [column.name for column in existing]
+        way_out = "Name another table, or mend this one and run this step again; nothing is paid twice"
+        missing = [field for field in schema if field.name not in names]
+        if missing:
+            additions = "; ".join(
+                f"ALTER TABLE {self.quoted} ADD COLUMN {quote(field.name)} {self.type_of(field)}" for field in missing
+            )
+            raise ConfigError(
+                f"table {self.name} has no column {', '.join(field.name for field in missing)} (it has "
+                f"{', '.join(names)}). {way_out}: {additions}"
+            )
+        if set(self.key) not in self.unique_keys(cursor):
+            index = quote(f"{self.parts[-1]}_{'_'.join(self.key)}"[:60])
+            raise ConfigError(
+                f"table {self.name} has no unique index on exactly ({', '.join(self.key)}), so rows cannot be "
+                f"upserted. {way_out}: CREATE UNIQUE INDEX {index} ON {self.quoted} ({self.quoted_key})"
+            )
+        demanded = [column.name for column in existing if column.is_demanded and column.name not in schema.names]
+        if demanded:
+            raise ConfigError(
+                f"table {self.name} demands a value in {', '.join(demanded)}, which this job does not give. {way_out}: "
+                f"ALTER TABLE {self.quoted} ALTER COLUMN {quote(demanded[0])} DROP NOT NULL"
+            )
+
+    @property
+    def quoted_key(self) -> str:
+        """The key's columns, quoted, with commas."""
+        return ", ".join(map(quote, self.key))
+
+    def upsert_tail(self, columns: Sequence[str]) -> str:
+        """What follows the rows of an INSERT."""
+        updates = ", ".join(f"{quote(c)} = excluded.{quote(c)}" for c in columns if c not in self.key)
+        return f"ON CONFLICT ({self.quoted_key}) DO UPDATE SET {updates}"
+
+    def _create_statement(self, schema: pa.Schema) -> str:
+        not_null = {*self.key, "status", "run_id"}
+        columns = [
+            f"{quote(field.name)} {self.type_of(field)}{' NOT NULL' if field.name in not_null else ''}"
+            for field in schema
+        ]
+        return f"CREATE TABLE {self.quoted} ({', '.join(columns)}, PRIMARY KEY ({self.quoted_key}))"
+
+
+def quote(identifier: str) -> str:
+    """An SQL identifier, quoted."""
+    if not identifier or "\x00" in identifier:
+        raise ConfigError(f"{identifier!r} is not a name of a table or column")
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def sql_type(arrow: pa.DataType, *, decimal: str, large: str, zoned: str) -> str:
+    """The SQL type for an Arrow type; text for what has no other."""
+    kinds = (
+        (pa.types.is_boolean, "boolean"),
+        (pa.types.is_uint64, large),
+        (pa.types.is_integer, "bigint"),
+        (pa.types.is_floating, "double precision"),
+        (pa.types.is_decimal, decimal),
+        (pa.types.is_date, "date"),
+        (pa.types.is_timestamp, zoned if getattr(arrow, "tz", None) else "timestamp"),
+    )
+    return next((name for is_kind, name in kinds if is_kind(arrow)), "text")

@@ -1,0 +1,71 @@
+"""SQLite as a target: executemany with ON CONFLICT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from greennode_batch.join.sql_table import Column, SqlTable, quote, sql_type
+
+_CHUNK_ROWS = 5_000
+
+
+class SqliteTable(SqlTable):
+    """A table of SQLite. It has no dates and decimals: they are kept as ISO 8601 and decimal text."""
+
+    mark = "?"
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """SQLite keeps any name."""
+
+    def upsert(self, cursor: Any, rows: pa.Table) -> int:
+        """Upsert the rows by key; how many were written."""
+        self.lock(cursor)
+        names = rows.column_names
+        statement = (
+            f"INSERT INTO {self.quoted} ({', '.join(map(quote, names))}) "  # noqa: S608 - quoted
+            f"VALUES ({', '.join('?' * len(names))}) {self.upsert_tail(names)}"
+        )
+        for batch in _as_sqlite(rows).to_batches(max_chunksize=_CHUNK_ROWS):
+            cursor.executemany(statement, zip(*(column.to_pylist() for column in batch.columns), strict=True))
+        return int(rows.num_rows)
+
+    def type_of(self, field: pa.Field) -> str:
+        """The column type for a field."""
+        return sql_type(field.type, decimal="text", large="text", zoned="text")
+
+    def columns(self, cursor: Any) -> list[Column]:
+        """The table's columns, none if there is no such table."""
+        cursor.execute(
+            'SELECT name, "notnull" AND dflt_value IS NULL AND NOT pk FROM pragma_table_info(?, ?)', self._place
+        )
+        return [Column(name, bool(is_demanded)) for name, is_demanded in cursor.fetchall()]
+
+    def unique_keys(self, cursor: Any) -> list[set[str]]:
+        """The primary key, and the columns of each whole unique index."""
+        table, schema = self._place
+        cursor.execute("SELECT name FROM pragma_table_info(?, ?) WHERE pk > 0", (table, schema))
+        found = [{name for (name,) in cursor.fetchall()}]
+        cursor.execute('SELECT name FROM pragma_index_list(?, ?) WHERE "unique" AND NOT partial', (table, schema))
+        for (index,) in cursor.fetchall():
+            cursor.execute("SELECT name FROM pragma_index_info(?, ?)", (index, schema))
+            found.append({name for (name,) in cursor.fetchall()})
+        return found
+
+    def lock(self, cursor: Any) -> None:
+        """Let only one worker make or write the table, also on a connection that commits by itself."""
+        cursor.execute("BEGIN IMMEDIATE")
+
+    @property
+    def _place(self) -> tuple[str, str]:
+        """The table and its schema, which is `main` unless it is named."""
+        return self.parts[-1], self.parts[0] if len(self.parts) > 1 else "main"
+
+
+def _as_sqlite(rows: pa.Table) -> pa.Table:
+    for place, field in enumerate(rows.schema):
+        if pa.types.is_temporal(field.type) or pa.types.is_decimal(field.type) or pa.types.is_uint64(field.type):
+            rows = rows.set_column(place, field.name, rows[place].cast(pa.string()))
+    return rows

@@ -1,0 +1,208 @@
+import datetime
+import enum
+import uuid
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+
+from greennode_batch.collect.answers import AnswerReader, is_json, response_format, split_reasoning
+from greennode_batch.errors import ConfigError
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+class Part(BaseModel):
+    name: str
+    score: float | None = None
+
+
+class Answer(BaseModel):
+    label: Literal["a", "b"]
+    rating: int = Field(ge=1, le=5)
+    note: str | None = None
+    bounded: Annotated[int, Field(ge=0)] | None = None
+    colour: Colour = Colour.RED
+    level: Level = Level.LOW
+    shade: Colour | None = None
+    part: Part | None = None
+    tags: list[str] = []
+    day: datetime.date | None = None
+    at: datetime.datetime | None = None
+    price: Decimal | None = None
+    uid: uuid.UUID | None = None
+    link: HttpUrl | None = None
+    maybe: Literal["x", None] = None  # noqa: PYI061 - this spelling is what is tested
+    number_or_text: int | str = 0
+    anything: Any = None
+
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+
+def read(text, model=Answer):
+    reader = AnswerReader(model)
+    values = reader.read(text)
+    return values if isinstance(values, str) else dict(zip([f.name for f in reader.fields], values, strict=True))
+
+
+def test_each_field_has_the_column_type_of_its_values():
+    types = {field.name: "json" if is_json(field) else field.type for field in AnswerReader(Answer).fields}
+    assert types == {
+        "label": pa.string(),
+        "rating": pa.int64(),
+        "note": pa.string(),
+        "bounded": pa.int64(),
+        "colour": pa.string(),
+        "level": pa.int64(),
+        "shade": pa.string(),
+        "part": "json",
+        "tags": "json",
+        "day": pa.date32(),
+        "at": TIMESTAMP,
+        "price": pa.string(),
+        "uid": pa.string(),
+        "link": pa.string(),
+        "maybe": pa.string(),
+        "number_or_text": "json",
+        "anything": "json",
+    }
+
+
+def test_every_value_fits_its_column():
+    reader = AnswerReader(Answer)
+    values = reader.read(
+        """{"label": "a", "rating": 5, "note": "n", "bounded": 3, "colour": "blue", "level": 2, "shade": "red",
+            "part": {"name": "é", "score": NaN}, "tags": ["x"], "day": "2024-02-29", "at": "2024-01-01T07:00:00+07:00",
+            "price": 1.50, "uid": "11111111-2222-3333-4444-555555555555", "link": "https://host/x", "maybe": "x",
+            "number_or_text": "t", "anything": {"a": 1}}"""
+    )
+    table = pa.table(
+        [pa.array([v], f.type) for v, f in zip(values, reader.fields, strict=True)], pa.schema(reader.fields)
+    )
+    (row,) = table.to_pylist()
+    assert row == {
+        "label": "a",
+        "rating": 5,
+        "note": "n",
+        "bounded": 3,
+        "colour": "blue",
+        "level": 2,
+        "shade": "red",
+        "part": '{"name":"é","score":null}',
+        "tags": '["x"]',
+        "day": datetime.date(2024, 2, 29),
+        "at": datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC),
+        "price": "1.5",
+        "uid": "11111111-2222-3333-4444-555555555555",
+        "link": "https://host/x",
+        "maybe": "x",
+        "number_or_text": '"t"',
+        "anything": '{"a":1}',
+    }
+
+
+def test_what_is_left_out_is_null_or_the_default():
+    values = read('{"label": "b", "rating": 1}')
+    assert values["note"] is values["day"] is values["part"] is values["anything"] is None
+    assert (values["colour"], values["level"], values["tags"]) == ("red", 1, "[]")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"label": "c", "rating": 1}', "label: Input should be 'a' or 'b'"),
+        ('{"label": "a", "rating": 6}', "rating: Input should be less than or equal to 5"),
+        ('{"label": "a"}', "rating: Field required"),
+        ("Sure! It is a.", "Invalid JSON"),
+        ("", "Invalid JSON"),
+        ('{"label": "a", "rating": 1, "bounded": 99999999999999999999}', "bounded: too large a number"),
+    ],
+)
+def test_a_wrong_answer_says_what_is_wrong_and_what_it_was(text, reason):
+    words = read(text)
+    assert reason in words
+    assert words.endswith(f"the answer was: {text}")
+
+
+def test_a_long_wrong_answer_is_cut():
+    assert len(read("x" * 100_000)) < 1_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '```json\n{"name": "x"}\n```',
+        '```\n{"name": "x"}```',
+        'Here it is:\n\n```json\n{"name": "x"}\n```\nAnything else?',
+        '\n {"name": "x"} ',
+    ],
+)
+def test_code_fences_are_taken_off(text):
+    assert read(text, Part)["name"] == "x"
+
+
+def test_a_fence_inside_of_an_answer_stays():
+    assert read('{"name": "```json\\n{}\\n```"}', Part)["name"] == "```json\n{}\n```"
+
+
+def test_an_alias_names_the_field_in_json_and_not_the_column():
+    class Aliased(BaseModel):
+        model_config = ConfigDict(populate_by_name=True)
+        kind: int = Field(alias="the kind")
+
+    assert read('{"the kind": 3}', Aliased) == {"kind": 3}
+    assert AnswerReader(Aliased).fields[0].type == pa.int64()
+
+
+@pytest.mark.parametrize(
+    ("text", "reasoning", "answer"),
+    [
+        ("plain", None, "plain"),
+        ("<think>\nwhy\n</think>\n\n<answer>what</answer>", "why", "what"),
+        ("<think>why</think>what", "why", "what"),
+        ("why</think>what", "why", "what"),
+        ("<think>why", "why", None),
+        ("<think>why</think><answer>cut", "why", "cut"),
+        ("<answer>what</answer>", None, "what"),
+        ("<answer>what</answer> Done.", None, "what"),
+        ("<think>why</think>write </think> to close", "why", "write </think> to close"),
+        ("<think></think>", "", ""),
+    ],
+)
+def test_thinking_is_split_off_the_answer(text, reasoning, answer):
+    assert split_reasoning(text) == (reasoning, answer)
+
+
+def test_text_is_kept_as_it_is_and_an_empty_one_has_a_reason():
+    reader = AnswerReader(None)
+    assert reader.read(" é\n\x00 ") == (" é\n\x00 ",)
+    assert reader.read(" \n") == "the answer is empty"
+
+
+def test_the_server_is_told_the_schema():
+    assert response_format(Part) == {
+        "type": "json_schema",
+        "json_schema": {"name": "Part", "schema": Part.model_json_schema()},
+    }
+
+
+def test_a_model_without_a_json_schema_is_named():
+    class Odd(BaseModel):
+        call: Callable[[], int]
+
+    with pytest.raises(ConfigError, match="answer model Odd"):
+        response_format(Odd)
+    with pytest.raises(ConfigError, match="answer model Odd"):
+        AnswerReader(Odd)

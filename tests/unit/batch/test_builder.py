@@ -1,0 +1,231 @@
+import datetime
+import hashlib
+import json
+import uuid
+from decimal import Decimal
+
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.build.plan import build, read_plan
+from greennode_batch.build.source import Rows, read_sql
+from greennode_batch.errors import ConfigError, RowError
+from greennode_batch.receipts import Receipt, write_receipt
+from greennode_batch.staging import run_folder
+
+MODELS = ("google/gemma-4-31b-it", "openai/gpt-oss-120b")
+
+
+def lines_of(run, planned):
+    return [json.loads(line) for line in run.shard(planned.shard_id).requests.read_bytes().split(b"\n")[:-1]]
+
+
+def source_of(run, planned):
+    return pq.read_table(str(run.shard(planned.shard_id).source))
+
+
+def all_rows(run, plan):
+    return [row for planned in plan.shards for row in source_of(run, planned).to_pylist()]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    texts=st.lists(st.sampled_from(["", " ", "a", "b", "c" * 90, "d", "é", "e" * 900]), max_size=25),
+    models=st.sampled_from([MODELS, MODELS[:1]]),
+    max_requests=st.integers(1, 5),
+    max_bytes=st.integers(150, 700),
+)
+def test_every_row_is_in_one_shard_and_every_distinct_request_is_sent_once(
+    make_run, texts, models, max_requests, max_bytes
+):
+    run, plan = make_run(
+        ("id", "text"),
+        list(enumerate(texts)),
+        model=models,
+        max_shard_requests=max_requests,
+        max_shard_bytes=max_bytes,
+    )
+    # Rows: each one for each model, none twice, none lost.
+    rows = all_rows(run, plan)
+    assert sorted((row["id"], row["model"]) for row in rows) == sorted(
+        (number, model) for number in range(len(texts)) for model in models
+    )
+    assert plan.rows == len(rows) == sum(shard.rows for shard in plan.shards)
+    assert plan.unsent == sum(row["custom_id"] is None for row in rows)
+    assert all((row["custom_id"] is None) == (row["unsent"] is not None) for row in rows)
+    assert len({shard.shard_id for shard in plan.shards}) == len(plan.shards)
+    sent = []
+    for planned in plan.shards:
+        content = run.shard(planned.shard_id).requests.read_bytes()
+        lines = lines_of(run, planned)
+        # Limits, and the identity of a shard.
+        assert len(lines) == planned.requests <= max_requests
+        assert len(content) == planned.bytes <= max_bytes
+        assert planned.shard_id == hashlib.blake2b(content, digest_size=16).hexdigest()
+        assert {line["body"]["model"] for line in lines} <= {planned.model}
+        # A row lies beside the shard that answers it.
+        asked = {row["custom_id"] for row in source_of(run, planned).to_pylist()} - {None}
+        assert asked == {line["custom_id"] for line in lines}
+        sent += [(planned.model, line["custom_id"]) for line in lines]
+    assert len({custom_id for _, custom_id in sent}) == len(sent) == plan.requests
+    # Concatenated, the shards of a model are its distinct requests in the order in which they were first asked.
+    for model in models:
+        asked_in_order = {
+            row["custom_id"]: None
+            for row in sorted(rows, key=lambda row: row["id"])
+            if row["model"] == model and row["custom_id"]
+        }
+        assert [custom_id for name, custom_id in sent if name == model] == list(asked_in_order)
+
+
+def test_a_row_that_asks_what_a_closed_shard_asks_joins_that_shard(make_run):
+    run, plan = make_run(("id", "text"), [(1, "a"), (2, "b"), (3, "a")], max_shard_requests=1)
+    assert [(shard.requests, shard.rows) for shard in plan.shards] == [(1, 2), (1, 1)]
+    assert source_of(run, plan.shards[0])["id"].to_pylist() == [1, 3]
+    assert (plan.rows, plan.requests, plan.repeated, plan.unsent) == (3, 2, 1, 0)
+
+
+def test_no_two_models_share_a_folder_though_nothing_can_be_sent(make_run):
+    run, plan = make_run(("id", "text"), [(1, ""), (2, " ")], model=MODELS)
+    assert plan.submitted_shards == 0
+    assert len(all_rows(run, plan)) == plan.rows == 4
+
+
+def test_an_empty_table_gives_a_plan_without_shards(make_run):
+    run, plan = make_run(("id", "text"), [])
+    assert plan.shards == ()
+    assert read_plan(run) == plan
+    assert str(plan).startswith("0 rows: 0 requests in 0 shards")
+
+
+def test_an_empty_prompt_is_not_sent_though_there_is_a_system_message(make_run):
+    run, plan = make_run(("id", "text"), [(1, "\n "), (2, "x"), (3, None)], system="Be brief.")
+    assert [row["unsent"] for row in all_rows(run, plan)] == ["the prompt is empty", None, "the prompt is empty"]
+
+
+def test_a_row_too_large_for_a_file_is_not_sent_and_says_how_large_it_is(make_run):
+    run, plan = make_run(("id", "text"), [(1, "x" * 5_000), (2, "y")], profile=ApiProfile(max_file_bytes=1_000))
+    assert all_rows(run, plan)[0]["unsent"].startswith("the request has 5,1")
+    assert "a whole file may have 1,000" in all_rows(run, plan)[0]["unsent"]
+    assert plan.requests == 1
+
+
+def test_a_job_may_not_raise_the_limits_of_the_api(make_run):
+    _, plan = make_run(
+        ("id", "text"), [(n, str(n)) for n in range(4)], max_shard_requests=10, profile=ApiProfile(max_requests=2)
+    )
+    assert [shard.requests for shard in plan.shards] == [2, 2]
+
+
+def test_a_composite_key_may_repeat_in_its_parts(make_run):
+    run, plan = make_run(("a", "b", "text"), [(1, "x", "t"), (1, "y", "u"), (2, "x", "v")], key=("a", "b"))
+    assert [(row["a"], row["b"]) for row in all_rows(run, plan)] == [(1, "x"), (1, "y"), (2, "x")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([(1, "x", "t"), (1, "x", "u")], r"row a, b = 1, x: this key comes twice.*Nothing was sent"),
+        ([(1, None, "t")], r"row a, b = 1, NULL: a key may not be NULL.*Nothing was sent"),
+        ([(1, ["x"], "t")], r"row a, b = 1, \['x'\]: a key may not be JSON or an array.*Nothing was sent"),
+        ([(1, "x", "\ud800")], r"row a, b = 1, x: the text holds half of a surrogate pair.*Nothing was sent"),
+    ],
+)
+def test_a_row_that_cannot_be_asked_is_named(make_run, rows, message):
+    with pytest.raises(RowError, match=message):
+        make_run(("a", "b", "text"), rows, key=("a", "b"))
+
+
+def test_a_key_or_carried_column_that_is_not_there_is_named_beside_those_that_are(make_run):
+    with pytest.raises(ConfigError, match=r"no column ticket_id, when \(it has id, text\).*Nothing was sent"):
+        make_run(("id", "text"), [], key="ticket_id", carry=("when",))
+
+
+def test_a_failed_build_leaves_no_plan_and_no_work_folder(make_run, tmp_path):
+    with pytest.raises(RowError):
+        make_run(("id", "text"), [(1, "x"), (1, "y")])
+    assert not list(tmp_path.rglob("plan.json"))
+    assert not list(tmp_path.rglob(".work-*"))
+
+
+def test_a_column_that_is_null_in_one_shard_has_the_type_of_the_others(make_run):
+    run, plan = make_run(
+        ("id", "text", "n", "never"),
+        [(1, "a", None, None), (2, "b", 5, None), (3, "c", 2.5, None)],
+        carry=("n", "never"),
+        max_shard_requests=1,
+    )
+    schemas = [source_of(run, planned).schema for planned in plan.shards]
+    assert schemas[0] == schemas[1] == schemas[2]
+    assert schemas[0].field("n").type == pa.float64()
+    assert schemas[0].field("never").type == pa.string()
+    assert [row["n"] for row in all_rows(run, plan)] == [None, 5, 2.5]
+
+
+def test_a_column_of_mixed_types_is_text_in_all_shards(make_run):
+    run, plan = make_run(("id", "text", "x"), [(1, "a", 1), (2, "b", "two")], carry=("x",), max_shard_requests=1)
+    assert [row["x"] for row in all_rows(run, plan)] == ["1", "two"]
+
+
+def test_a_build_begun_anew_keeps_what_was_sent_and_removes_what_an_interrupted_one_left(make_job, tmp_path):
+    run = run_folder(tmp_path, "job", "run")
+
+    def built(text):
+        return (
+            build(make_job(), Rows(("id", "text"), iter([[(1, text)]])), run, run_id="r", profile=ApiProfile())
+            .shards[0]
+            .shard_id
+        )
+
+    left, sent = built("left"), built("sent")
+    write_receipt(run.shard(sent), Receipt(shard_id=sent, state="uploaded", file_id="file-1"))
+    (tmp_path / "job/run/.work-of-a-killed-build").mkdir()
+    final = built("final")
+    assert {path.name for path in run.shards.iterdir()} == {sent, final}
+    assert left not in {sent, final}
+    assert not list(tmp_path.rglob(".work-*"))
+
+
+def test_the_types_of_a_real_table_reach_source_parquet(database, make_job, tmp_path):
+    values = """
+        1::bigint AS id, 'hello'::text AS text, 12.50::numeric(10,2) AS price, DATE '2024-02-29' AS day,
+        TIMESTAMPTZ '2024-01-01 07:00+07' AS at, TIMESTAMP '2024-01-01 12:00' AS local, TRUE AS flag,
+        '{"a": [1, null]}'::jsonb AS doc, '11111111-2222-3333-4444-555555555555'::uuid AS uid,
+        ARRAY[1.5, 2] AS list, 0.1::float8 AS score, '10.0.0.1'::inet AS host, INTERVAL '90 min' AS took,
+        NULL::int AS nothing, ROW(1, 'x') AS pair
+    """
+    carried = ["price", "day", "at", "local", "flag", "doc", "uid", "list", "score", "host", "took", "nothing", "pair"]
+    run = run_folder(tmp_path, "job", "run")
+    with psycopg.connect(database) as connection:
+        rows = read_sql(connection, f"SELECT {values}")
+        plan = build(
+            make_job(carry=tuple(carried), prompt="{{ text }} {{ price }} {{ doc.a[0] }}"),
+            rows,
+            run,
+            run_id="r",
+            profile=ApiProfile(),
+        )
+    (row,) = all_rows(run, plan)
+    assert row["price"] == Decimal("12.50")
+    assert row["day"] == datetime.date(2024, 2, 29)
+    assert row["at"] == datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+    assert row["local"] == datetime.datetime(2024, 1, 1, 12)  # noqa: DTZ001 - it has no zone
+    assert row["flag"] is True
+    assert json.loads(row["doc"]) == {"a": [1, None]}
+    assert uuid.UUID(row["uid"]) == uuid.UUID("11111111-2222-3333-4444-555555555555")
+    assert json.loads(row["list"]) == [1.5, 2]
+    assert (row["score"], row["host"], row["took"], row["nothing"]) == (0.1, "10.0.0.1", "1:30:00", None)
+    assert isinstance(row["pair"], str)
+    assert lines_of(run, plan.shards[0])[0]["body"]["messages"][0]["content"] == "hello 12.50 1"
+
+
+@pytest.mark.parametrize("values", [(b"raw",), ("text", b"raw"), (None, memoryview(b"raw"))])
+def test_a_column_of_bytes_is_refused_by_name(make_run, values):
+    rows = [(number, "t", value) for number, value in enumerate(values)]
+    with pytest.raises(ConfigError, match="column blob holds bytes; encode it as text"):
+        make_run(("id", "text", "blob"), rows, carry=("blob",))

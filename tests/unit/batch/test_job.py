@@ -1,0 +1,76 @@
+import pytest
+from pydantic import BaseModel
+
+from greennode_batch.errors import ConfigError
+from greennode_batch.job import read_job_text
+
+
+class Empty(BaseModel):
+    pass
+
+
+class Clashing(BaseModel):
+    status: str
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "a b"}, "job name 'a b': use letters"),
+        ({"key": ()}, "key is empty; name the column"),
+        ({"key": ("id", "")}, "key is empty"),
+        ({"key": ("id", "id")}, "the column 'id' twice"),
+        ({"model": []}, "model is empty; take an id from the server's model list"),
+        ({"model": ["m", "m"]}, "a model is named twice"),
+        ({"prompt": None}, "give either prompt= or messages="),
+        ({"prompt": " \n"}, "the prompt is empty"),
+        ({"messages": [{"role": "user", "content": "x"}]}, "give either prompt= or messages="),
+        ({"prompt": None, "messages": []}, "messages is empty"),
+        ({"prompt": None, "messages": [{"role": "user", "content": "x"}], "system": "y"}, "put it into the list"),
+        ({"params": {"model": "x", "n": 2}}, "params may not hold model, n"),
+        ({"max_failed_ratio": 5}, "max_failed_ratio is 5; it lies in 0..1"),
+        ({"carry": "title"}, r'carry is a tuple of column names: carry=\("title",\)'),
+        ({"carry": ("status",)}, r"the column 'status' twice; rename it.*\(taken: status, error"),
+        ({"carry": ("unsent",)}, "the name 'unsent' is taken"),
+        ({"answer": Clashing}, "the column 'status' twice"),
+        ({"answer": Empty}, "the answer model Empty has no fields"),
+        ({"answer": dict}, "answer is a Pydantic model"),
+        ({"on_ambiguous": "retry"}, "on_ambiguous is 'retry'; it is fail or resubmit"),
+        ({"on_kill": "stop"}, "on_kill is 'stop'; it is cancel or leave"),
+        ({"max_shard_requests": 0}, "max_shard_requests is 0; it is at least 1"),
+        ({"max_shard_bytes": -1}, "max_shard_bytes is -1; it is at least 1"),
+    ],
+)
+def test_what_cannot_work_is_refused_by_name(make_job, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        make_job(**changes)
+
+
+def test_several_models_are_part_of_the_targets_key(make_job):
+    assert make_job(model="m").target_key == ("id",)
+    assert make_job(model=["m", "n"], key=("a", "b")).target_key == ("a", "b", "model")
+
+
+def test_a_text_is_a_file_only_if_it_looks_like_one(tmp_path):
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job/prompt.md").write_text("é {{ text }}", encoding="utf-8")
+    assert read_job_text("job/prompt.md", folder=tmp_path) == "é {{ text }}"
+    for text in ("SELECT 1", "Summarise as in notes.md", "Rate {{ text }}"):
+        assert read_job_text(text, folder=tmp_path) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("job/gone.sql", "job/gone.sql: no such file below the jobs folder"),
+        ("../secret.md", "lies outside of the jobs folder"),
+        ("/etc/secret.txt", "lies outside of the jobs folder"),
+        ("folder.md", "cannot be read as UTF-8 text"),
+        ("latin.md", "cannot be read as UTF-8 text"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, text, message):
+    (tmp_path / "folder.md").mkdir()
+    (tmp_path / "latin.md").write_bytes(b"\xe9")
+    with pytest.raises(ConfigError, match=message):
+        read_job_text(text, folder=tmp_path)

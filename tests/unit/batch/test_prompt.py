@@ -1,0 +1,123 @@
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greennode_batch.build.prompt import Prompt
+from greennode_batch.errors import ConfigError, RowError
+
+
+def render(text, **row):
+    return Prompt(text, list(row)).render(list(row.values()))
+
+
+def test_a_missing_column_is_named_beside_the_columns_that_there_are():
+    with pytest.raises(RowError, match=r"prompt: 'titel' is undefined.*columns id, title") as caught:
+        render("{{ titel }}", id=1, title="x")
+    assert "mend the prompt or add the column" in str(caught.value)
+
+
+def test_a_missing_field_of_a_json_column_is_named():
+    with pytest.raises(RowError, match="has no attribute 'colour'"):
+        render("{{ meta.colour }}", meta={"size": 1})
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["x", "x | trim", "x | upper", "x ~ ''", "x | truncate(10)", "[x] | join(',')", "x | default('')", "x or ''"],
+)
+def test_null_renders_as_nothing_also_through_filters(expression):
+    assert render(f"<{{{{ {expression} }}}}>", x=None) == "<>"
+
+
+def test_null_inside_of_a_json_column_renders_as_nothing():
+    assert render("<{{ meta.x }}>", meta={"x": None}) == "<>"
+
+
+@pytest.mark.parametrize("condition", ["x is none", "x == none", "not x", "x is defined", "none == x"])
+def test_null_is_told_apart_by_conditions(condition):
+    assert render(f"{{% if {condition} %}}yes{{% else %}}no{{% endif %}}", x=None) == "yes"
+
+
+@pytest.mark.parametrize("condition", ["x is none", "x == none"])
+def test_an_empty_text_is_not_null(condition):
+    assert render(f"{{% if {condition} %}}yes{{% else %}}no{{% endif %}}", x="") == "no"
+
+
+def test_what_one_row_sets_does_not_reach_the_next():
+    prompt = Prompt("{% if n == 1 %}{% set seen = 'leaked' %}{% endif %}{{ seen is defined }}", ["n"])
+    assert [prompt.render([1]), prompt.render([2])] == ["True", "False"]
+
+
+def test_a_row_that_fails_leaves_nothing_for_the_next():
+    prompt = Prompt("{% set seen = n %}{{ 10 // n }}{{ seen }}", ["n"])
+    with pytest.raises(RowError, match="ZeroDivisionError"):
+        prompt.render([0])
+    assert prompt.render([5]) == "25"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{{ ''.__class__.__mro__ }}", "{{ x.append(1) }}", "{{ x.__init__.__globals__ }}", "{% include 'other' %}"],
+)
+def test_a_template_cannot_leave_the_sandbox_or_change_a_row(text):
+    with pytest.raises(RowError):
+        render(text, x=[])
+
+
+@pytest.mark.parametrize("text", ["{{ range(1, 9) | random }}", "{{ x | random }}"])
+def test_what_gives_another_text_each_time_is_refused(text):
+    with pytest.raises((ConfigError, RowError), match="random"):
+        render(text, x=[1, 2])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("{{ x.items }}", {"a": 1}), ("{{ x | map('upper') }}", ["a"]), ("{{ x.upper }}", "a"), ("{{ x }}", b"raw")],
+)
+def test_what_would_show_a_memory_address_is_refused(text, value):
+    with pytest.raises(RowError, match="has no text of its own"):
+        render(text, x=value)
+
+
+def test_a_syntax_error_names_the_line():
+    with pytest.raises(ConfigError, match=r"prompt of job j, line 2"):
+        Prompt("one\n{% if %}", ["a"], name="prompt of job j")
+
+
+def test_a_filter_used_wrongly_is_a_row_error():
+    with pytest.raises(RowError, match="prompt"):
+        render("{{ x | batch }}", x="a")
+
+
+def test_text_is_not_escaped_for_html():
+    assert render("{{ x }}", x='<b> & "q" \'') == '<b> & "q" \''
+
+
+@given(st.dictionaries(st.sampled_from("abc"), st.none() | st.text() | st.integers() | st.floats(), min_size=3))
+def test_one_row_gives_the_same_text_every_time(row):
+    prompt = Prompt("{{ a }}|{{ b }}|{% for one in [a, b] %}{{ loop.index }}{{ one }}{% endfor %}{{ c }}", list(row))
+    values = list(row.values())
+    assert (
+        prompt.render(values)
+        == prompt.render(values)
+        == Prompt(
+            "{{ a }}|{{ b }}|{% for one in [a, b] %}{{ loop.index }}{{ one }}{% endfor %}{{ c }}", list(row)
+        ).render(values)
+    )
+
+
+def test_another_process_gives_the_same_text():
+    code = (
+        "from greennode_batch.build.prompt import Prompt;"
+        "print(Prompt('{{ x }} {{ y | tojson }} {{ z }}', ['x', 'y', 'z']).render([{'b': 1, 'a': {2}}, {'d': 1}, 0.1]))"
+    )
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert texts == {b"{'b': 1, 'a': {2}} {\"d\": 1} 0.1\n"}

@@ -1,0 +1,177 @@
+import datetime
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from greennode_batch.api.wire import Batch, BatchStatus
+from greennode_batch.collect.answers import AnswerReader
+from greennode_batch.collect.results import write_results
+
+TERMINAL = sorted((status for status in BatchStatus if status.is_terminal), key=str)
+
+
+class Label(BaseModel):
+    label: str
+    n: int = 0
+
+
+def batch(status=BatchStatus.COMPLETED, errors=()):
+    return Batch(id="batch_1", status=status, raw_status=status.value, errors=errors, completed_at=1_700_000_000.0)
+
+
+def answered(custom_id, content, *, finish_reason="stop", created=1_700_000_100, **message):
+    body = {
+        "choices": [{"message": {"content": content, **message}, "finish_reason": finish_reason}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+        "created": created,
+    }
+    return json.dumps({"custom_id": custom_id, "response": {"status_code": 200, "body": body}}).encode()
+
+
+def failed(custom_id, *, status=500, code="server_error", message="broke"):
+    body = {"error": {"message": message, "code": code}}
+    return json.dumps({"custom_id": custom_id, "response": {"status_code": status, "body": body}}).encode()
+
+
+def settled(tmp_path, lines, asked, *, of=None, answer=None):
+    """The rows of results.parquet by id, and the anomalies."""
+    output, made = tmp_path / "output.jsonl", tmp_path / "results.parquet"
+    output.write_bytes(b"".join(line + b"\n" for line in lines))
+    anomalies = write_results(of or batch(), [output], asked, AnswerReader(answer), made)
+    rows = pq.read_table(made).to_pylist()
+    assert len({row["custom_id"] for row in rows}) == len(rows)
+    return {row["custom_id"]: row for row in rows}, anomalies
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "error"),
+    [
+        (answered("x", '{"label": "a"}'), "succeeded", None),
+        (answered("x", '{"label": 5}'), "invalid_output", "label: Input should be a valid string"),
+        (answered("x", ""), "invalid_output", "Invalid JSON"),
+        (answered("x", None), "invalid_output", "Invalid JSON"),
+        (answered("x", '{"label": "a'), "invalid_output", "Invalid JSON"),
+        (answered("x", '{"label": "a', finish_reason="length"), "truncated", "cut off at max_tokens"),
+        (answered("x", "<think>hm", finish_reason="length"), "truncated", "raise max_tokens"),
+        (answered("x", "<think>hm"), "invalid_output", "in the middle of its thinking"),
+        (answered("x", None, refusal="I will not"), "refused", "I will not"),
+        (answered("x", "", finish_reason="content_filter"), "refused", "the content filter stopped the answer"),
+        (failed("x", status=429, code="rate_limit"), "failed", "429 rate_limit broke"),
+        (failed("x", code="batch_expired"), "expired", "batch_expired"),
+        (failed("x", code="batch_cancelled"), "cancelled", "batch_cancelled"),
+        (b'{"custom_id": "x", "response": null, "error": {"message": "boom", "code": "c"}}', "failed", "c boom"),
+    ],
+)
+def test_a_line_has_the_status_that_it_deserves(tmp_path, line, status, error):
+    rows, _ = settled(tmp_path, [line], ["x"], answer=Label)
+    assert rows["x"]["status"] == status
+    assert rows["x"]["error"] is None if error is None else error in rows["x"]["error"]
+
+
+@pytest.mark.parametrize(
+    ("of", "status", "error"),
+    [
+        (batch(), "missing", "the batch ended as completed, and neither file has this request"),
+        (batch(BatchStatus.EXPIRED), "expired", "the batch expired before"),
+        (batch(BatchStatus.CANCELLED), "cancelled", "the batch was cancelled before"),
+        (batch(BatchStatus.FAILED, ("no such model",)), "failed", "the batch failed: no such model"),
+        (batch(BatchStatus.FAILED), "missing", "the batch ended as failed"),
+    ],
+)
+def test_a_request_without_a_line_has_the_status_of_its_batch(tmp_path, of, status, error):
+    rows, _ = settled(tmp_path, [answered("y", "hi")], ["x", "y"], of=of)
+    assert rows["x"]["status"] == status
+    assert error in rows["x"]["error"]
+    assert rows["y"]["status"] == "succeeded"
+
+
+def test_an_answer_comes_with_its_thinking_its_tokens_and_its_time(tmp_path):
+    rows, _ = settled(tmp_path, [answered("x", "<think>why</think>\n<answer>what</answer>")], ["x"])
+    assert rows["x"] == {
+        "custom_id": "x",
+        "status": "succeeded",
+        "error": None,
+        "finish_reason": "stop",
+        "reasoning": "why",
+        "prompt_tokens": 3,
+        "completion_tokens": 2,
+        "completed_at": datetime.datetime.fromtimestamp(1_700_000_100, datetime.UTC),
+        "answer": "what",
+    }
+
+
+def test_a_structured_answer_cut_at_its_end_keeps_its_values(tmp_path):
+    rows, _ = settled(tmp_path, [answered("x", '{"label": "a"}', finish_reason="length")], ["x"], answer=Label)
+    assert (rows["x"]["status"], rows["x"]["label"]) == ("truncated", "a")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        answered("x", "hi", created=10**17),
+        answered("x", "hi", created=-5),
+        answered("x", "hi").replace(b'"prompt_tokens": 3', b'"prompt_tokens": 9223372036854775808'),
+    ],
+)
+def test_a_number_that_no_column_holds_does_not_cost_the_answer(tmp_path, line):
+    rows, _ = settled(tmp_path, [line], ["x"])
+    assert (rows["x"]["status"], rows["x"]["answer"]) == ("succeeded", "hi")
+
+
+def test_a_number_too_large_for_its_column_is_an_invalid_answer(tmp_path):
+    rows, _ = settled(tmp_path, [answered("x", '{"label": "a", "n": 1' + "0" * 30 + "}")], ["x"], answer=Label)
+    assert rows["x"]["status"] == "invalid_output"
+    assert rows["x"]["error"].startswith("n: too large a number for a column")
+
+
+line_of_any_kind = st.one_of(
+    st.builds(answered, st.sampled_from("abcdxyz"), st.sampled_from(["yes", "", "<think>", "no\u2028"])),
+    st.builds(answered, st.sampled_from("abcdxyz"), st.just("cut"), finish_reason=st.just("length")),
+    st.builds(failed, st.sampled_from("abcdxyz"), code=st.sampled_from(["e", "batch_expired"])),
+    st.binary(max_size=30).map(lambda raw: raw.replace(b"\n", b"")),
+    st.sampled_from([b"", b"null", b"[]", b'{"error": {"message": "all is lost"}}', b'{"custom_id": "a"']),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lines=st.lists(line_of_any_kind, max_size=20),
+    asked=st.sets(st.sampled_from("abcd")),
+    status=st.sampled_from(TERMINAL),
+)
+def test_whatever_the_files_hold_each_request_has_one_row_and_an_answer_beats_a_failure(tmp_path, lines, asked, status):
+    rows, anomalies = settled(tmp_path, lines, iter(asked), of=batch(status))
+    assert set(rows) == asked
+    said = [json.loads(line) for line in lines if b'"response"' in line]
+    for custom_id, row in rows.items():
+        mine = [one["response"]["body"] for one in said if one["custom_id"] == custom_id]
+        choices = [body["choices"][0] for body in mine if "choices" in body]
+        usable = [
+            c["message"]["content"] for c in choices if c["finish_reason"] == "stop" and "o" in c["message"]["content"]
+        ]
+        usable += [c["message"]["content"] for c in choices if c["message"]["content"] == "yes"]
+        if usable:
+            assert row["status"] == "succeeded"
+            assert row["answer"] in usable
+        elif choices:
+            assert row["status"] in {"truncated", "invalid_output"}
+        elif mine:
+            assert row["status"] in {"failed", "expired"}
+        else:
+            assert row["status"] in {"missing", "expired", "cancelled"}
+    assert anomalies["unknown custom_id"] == sum(one["custom_id"] not in asked for one in said)
+
+
+def test_rows_of_many_groups_are_all_written(tmp_path):
+    ids = [f"id{n}" for n in range(12_000)]
+    lines = [failed(ids[0]), *(answered(one, one) for one in ids), answered(ids[-1], "twice")]
+    rows, anomalies = settled(tmp_path, lines, ids)
+    assert [row["answer"] for row in rows.values() if row["answer"] != row["custom_id"]] == []
+    assert len(rows) == 12_000
+    assert anomalies == {"second line for a custom_id": 2}
+    assert pq.read_schema(tmp_path / "results.parquet").field("completed_at").type == pa.timestamp("us", tz="UTC")

@@ -1,0 +1,84 @@
+import httpx
+import pyarrow.parquet as pq
+import pytest
+
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.build.source import Rows
+from greennode_batch.errors import ConfigError, RetryableError
+from greennode_batch.run import DEADLINE_SECONDS, run_to_file
+from greennode_batch.staging import run_folder
+
+TEXTS = ["one", "two", "one", "", "three"]
+
+
+@pytest.fixture
+def start(make_job, client, tmp_path, clock):
+    def run(*, texts=TEXTS, client=client, **job):
+        rows = Rows(("id", "text"), iter([list(enumerate(texts))] if texts else []))
+        return run_to_file(
+            make_job(max_failed_ratio=1.0, **job),
+            lambda: rows,
+            client,
+            run_folder(tmp_path / "staging", "job", "run"),
+            tmp_path / "answers.parquet",
+            run_id="run",
+            clock=clock,
+            sleep=lambda _: None,
+        )
+
+    return run
+
+
+def test_every_row_is_written_in_shards_of_any_size(start, tmp_path, emulator):
+    made = start(max_shard_requests=1)
+    rows = pq.read_table(tmp_path / "answers.parquet").to_pylist()
+    assert sorted(row["id"] for row in rows) == [0, 1, 2, 3, 4]
+    assert made.statuses == {"succeeded": 4, "unsent": 1}
+    assert (emulator.ledger()["batches_created"], emulator.ledger()["requests_billed"]) == (3, 3)
+    assert [path.name for path in tmp_path.glob("*answers*")] == ["answers.parquet"]
+
+
+def test_a_second_start_builds_sends_and_fetches_nothing(start, emulator):
+    start()
+    before = emulator.ledger()["calls"]
+    start(texts=None)
+    assert emulator.ledger()["calls"] == before
+
+
+def test_an_empty_source_creates_no_batch_and_no_file(start, tmp_path, emulator):
+    assert start(texts=[]).rows == 0
+    assert emulator.ledger()["batches_created"] == 0
+    assert not (tmp_path / "answers.parquet").exists()
+
+
+def test_an_unknown_model_is_found_before_anything_is_built(start, tmp_path, emulator):
+    with pytest.raises(ConfigError, match="is not on the server's list"):
+        start(model="no/such-model")
+    assert emulator.ledger()["files_uploaded"] == 0
+    assert not (tmp_path / "staging").exists()
+
+
+def test_a_batch_that_does_not_end_is_left_running_and_waited_for_at_the_next_start(start, clock, emulator):
+    stuck = {"id": "batch_1", "status": "in_progress", "created_at": clock() - DEADLINE_SECONDS - 1}
+
+    def answer(request):
+        if request.url.path.endswith("/models"):
+            return httpx.Response(200, json={"data": [{"id": "google/gemma-4-31b-it"}]})
+        return httpx.Response(200, json={"id": "file-1"} if request.url.path.endswith("/files") else stuck)
+
+    with (
+        GreenNodeClient("https://host/v1", "key", transport=httpx.MockTransport(answer)) as client,
+        pytest.raises(RetryableError, match=r"batch_1 is still in_progress after 26 h. It was not cancelled"),
+    ):
+        start(client=client)
+
+
+def test_an_output_that_cannot_be_written_whole_leaves_the_old_one(start, tmp_path, monkeypatch):
+    start(max_shard_requests=1)
+    before = (tmp_path / "answers.parquet").read_bytes()
+    shards = list(tmp_path.rglob("source.parquet"))
+    shards[-1].write_bytes(b"broken")
+    with pytest.raises(Exception, match="Parquet"):
+        start(max_shard_requests=1)
+    assert (tmp_path / "answers.parquet").read_bytes() == before
+    assert not list(tmp_path.glob(".*part"))

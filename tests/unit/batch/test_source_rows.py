@@ -1,0 +1,56 @@
+import datetime
+import json
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+
+from greennode_batch.build.source_rows import SourceRows, to_arrow, unify
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        (["abc", {"a": 1}, None, 5], ["abc", '{"a": 1}', None, "5"]),
+        ([{"a": Decimal("1.5")}], ['{"a": 1.5}']),
+        ([[datetime.date(2024, 1, 2)]], ['["2024-01-02"]']),
+        ([2**63, None], [str(2**63), None]),
+        ([Decimal("NaN"), Decimal("1.5")], ["NaN", "1.5"]),
+        ([(1, "x")], ["(1, 'x')"]),
+    ],
+)
+def test_what_has_no_plain_type_becomes_the_same_text_whatever_stands_beside_it(values, texts):
+    assert to_arrow(values, "x").to_pylist() == texts
+    assert [to_arrow([value], "x").cast(pa.string()).to_pylist()[0] for value in values] == texts
+
+
+def test_times_of_different_offsets_are_one_type():
+    zones = [datetime.timezone(datetime.timedelta(hours=hours)) for hours in (1, 2)]
+    arrays = [to_arrow([datetime.datetime(2024, 7, 1, tzinfo=zone)], "at") for zone in zones]
+    assert {array.type for array in arrays} == {pa.timestamp("us", tz="UTC")}
+
+
+def test_a_json_column_is_json_in_every_chunk():
+    rows = SourceRows(["doc"])
+    values = [{"n": number} if number % 2 else None for number in range(10_000)]
+    for value in values:
+        rows.add([value], "model", "id", None)
+    table = rows.table()
+    assert [text and json.loads(text) for text in table["doc"].to_pylist()] == values
+
+
+def test_a_column_may_change_its_type_between_chunks():
+    rows = SourceRows(["x"])
+    for number in range(5_000):
+        rows.add([number if number < 4_500 else "late"], "model", "id", None)
+    assert rows.table()["x"].to_pylist()[4_499:4_501] == ["4499", "late"]
+
+
+def test_decimals_of_different_lengths_are_one_type():
+    schemas = [pa.table({"x": to_arrow([Decimal(text)], "x")}).schema for text in ("1.5", "123456.789")]
+    common = unify(schemas).field("x").type
+    assert pa.types.is_decimal(common)
+    assert [pa.array([Decimal(text)]).cast(common)[0].as_py() for text in ("1.5", "123456.789")] == [
+        Decimal("1.5"),
+        Decimal("123456.789"),
+    ]

@@ -1,0 +1,129 @@
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from upath import UPath
+
+from greennode_batch.errors import ConfigError
+from greennode_batch.staging import (
+    create_exclusive,
+    land,
+    read_json,
+    remove_work_folders,
+    run_folder,
+    safe_name,
+    work_folder,
+    write_json,
+)
+
+
+class Note(msgspec.Struct):
+    text: str
+
+
+@given(st.text(), st.text())
+def test_different_ids_never_share_a_folder(one, other):
+    assert (safe_name(one) == safe_name(other)) == (one == other)
+
+
+@given(st.text())
+def test_a_name_is_one_folder_that_stays_where_it_is_put(text):
+    name = safe_name(text)
+    assert name
+    assert name not in {".", ".."}
+    assert set(name) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
+    assert len(name) <= 113
+
+
+def test_a_name_that_looks_like_one_that_was_changed_is_changed_itself():
+    assert safe_name(safe_name("a b")) != safe_name("a b")
+
+
+def test_a_run_id_of_airflow_keeps_its_readable_part(tmp_path):
+    run = run_folder(tmp_path, "support_tickets", "manual__2026-01-01T00:00:00+00:00")
+    assert run.path.name.startswith("manual__2026-01-01T00_00_00_00_00-")
+    assert run.path.parent == UPath(tmp_path) / "support_tickets"
+
+
+def test_a_file_lands_in_the_place_of_the_old_one(tmp_path):
+    made, place = tmp_path / "made", UPath(tmp_path) / "new folder" / "file"
+    for content in ("old", "new"):
+        made.write_text(content)
+        land(made, place)
+        assert place.read_text() == content
+        assert not made.exists()
+
+
+def test_readers_see_the_old_json_or_the_new_one_never_a_part(tmp_path):
+    path = UPath(tmp_path) / "note.json"
+    write_json(path, Note("x" * 100_000))
+    seen, stop = [], threading.Event()
+
+    def read():
+        while not stop.is_set():
+            note = read_json(path, Note)
+            seen.append(len(note.text))
+
+    with ThreadPoolExecutor() as pool:
+        reader = pool.submit(read)
+        for length in (1, 200_000) * 20:
+            write_json(path, Note("y" * length))
+        stop.set()
+        reader.result()
+    assert set(seen) <= {1, 100_000, 200_000}
+    assert [left.name for left in tmp_path.iterdir()] == ["note.json"]
+
+
+def test_of_many_who_create_one_file_exactly_one_wins(tmp_path):
+    barrier = threading.Barrier(16)
+
+    def create(number):
+        barrier.wait()
+        return create_exclusive(UPath(tmp_path) / "claim.json", Note(str(number)))
+
+    with ThreadPoolExecutor(16) as pool:
+        won = list(pool.map(create, range(16)))
+    assert sum(won) == 1
+    assert read_json(UPath(tmp_path) / "claim.json", Note) == Note(str(won.index(True)))
+    assert [left.name for left in tmp_path.iterdir()] == ["claim.json"]
+
+
+def test_a_json_file_that_is_not_there_is_none_and_one_that_is_broken_is_named(tmp_path):
+    path = UPath(tmp_path) / "receipt.json"
+    assert read_json(path, Note) is None
+    for content in ("", "{", json.dumps({"text": 5})):
+        path.write_text(content)
+        with pytest.raises(ConfigError, match=r"receipt\.json: is not as this version writes it"):
+            read_json(path, Note)
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path):
+    (tmp_path / "note.json").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_json(UPath(tmp_path) / "note.json", Note("x"))
+    assert [left.name for left in tmp_path.iterdir()] == ["note.json"]
+
+
+def test_work_folders_of_killed_processes_are_removed_and_nothing_else(tmp_path):
+    with work_folder(UPath(tmp_path)) as work:
+        assert Path(work).parent == tmp_path
+        (Path(work) / "half").touch()
+        (tmp_path / "plan.json").touch()
+        remove_work_folders(UPath(tmp_path))
+        assert [left.name for left in tmp_path.iterdir()] == ["plan.json"]
+        Path(work).mkdir()
+
+
+def test_an_object_store_takes_the_same_calls(tmp_path):
+    folder = UPath("memory://staging-test")
+    made = tmp_path / "made"
+    made.write_text("content")
+    land(made, folder / "file")
+    assert (folder / "file").read_text() == "content"
+    write_json(folder / "note.json", Note("x"))
+    assert read_json(folder / "note.json", Note) == Note("x")

@@ -1,0 +1,307 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import msgspec
+import pytest
+
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.profile import PRESETS, ApiProfile
+from greennode_batch.errors import (
+    AmbiguousError,
+    ConfigError,
+    CreditError,
+    NotFoundError,
+    RejectedError,
+    RetryableError,
+)
+from greennode_batch.receipts import (
+    Claim,
+    HeldClaim,
+    Receipt,
+    first_receipt,
+    latest_claim,
+    read_receipt,
+    take_claim,
+    write_receipt,
+)
+from greennode_batch.submit import SETTLE_SECONDS, submit
+
+CANNOT_LIST = ApiProfile(can_list_batches=False)
+
+
+class Server:
+    """A server in the transport: answers by method and path; keeps the requests."""
+
+    def __init__(self, **answers):
+        self.answers = {
+            "POST /files": (200, {"id": "file-1"}),
+            "GET /batches": (200, {"data": [], "has_more": False}),
+            "POST /batches": (200, {"id": "batch_1", "status": "validating", "input_file_id": "file-1"}),
+            **answers,
+        }
+        self.requests = []
+
+    def __call__(self, request):
+        request.read()
+        name = f"{request.method} {request.url.path.removeprefix('/v1')}"
+        self.requests.append(name)
+        answer = self.answers[name]
+        if callable(answer):
+            answer = answer(request)
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(answer[0], json=answer[1])
+
+    def client(self, profile=None):
+        return GreenNodeClient(
+            "https://host/v1", "key", profile=profile, transport=httpx.MockTransport(self), sleep=lambda _: None
+        )
+
+
+def lost(_request):
+    return httpx.ReadError("reset")
+
+
+def test_a_shard_becomes_one_batch_however_often_it_is_submitted(make_shard, client, emulator):
+    shard = make_shard()
+    receipt = submit(shard, client)
+    assert receipt == read_receipt(shard)
+    assert (receipt.state, receipt.shard_id) == ("created", shard.shard_id)
+    assert client.get_batch(receipt.batch_id).input_file_id == receipt.file_id
+    assert submit(shard, client) == receipt
+    ledger = emulator.ledger()
+    assert (ledger["batches_created"], ledger["files_uploaded"]) == (1, 1)
+
+
+def test_a_create_that_was_accepted_and_then_dropped_is_found_and_not_sent_again(make_shard, client, emulator, clock):
+    emulator.faults([{"endpoint": "POST /batches", "kind": "reset_after"}])
+    receipt = submit(make_shard(), client, clock=clock, sleep=clock.sleep)
+    (batch,) = client.list_batches()
+    assert receipt.batch_id == batch.id
+    assert emulator.ledger()["batches_created"] == 1
+
+
+def test_a_create_that_never_arrived_is_sent_again_once_the_settle_time_has_passed(make_shard, clock):
+    replies = iter([httpx.ReadError("reset"), (200, {"id": "batch_2", "status": "validating"})])
+    server = Server(**{"POST /batches": lambda _: next(replies)})
+    receipt = submit(make_shard(), server.client(), clock=clock, sleep=clock.sleep)
+    assert receipt.batch_id == "batch_2"
+    assert server.requests.count("POST /batches") == 2
+    assert sum(clock.slept) == pytest.approx(SETTLE_SECONDS)
+
+
+def test_a_batch_that_shows_late_in_the_list_is_found(make_shard, clock):
+    found = {"data": [{"id": "batch_late", "status": "validating", "input_file_id": "file-1"}]}
+    replies = iter([*[(200, {"data": []})] * 5, (200, found)])
+    server = Server(**{"POST /batches": lost, "GET /batches": lambda _: next(replies)})
+    receipt = submit(make_shard(), server.client(), clock=clock, sleep=clock.sleep)
+    assert receipt.batch_id == "batch_late"
+    assert server.requests.count("POST /batches") == 1
+
+
+def test_a_batch_is_found_at_the_far_end_of_a_long_list(make_shard, clock):
+    old = [{"id": f"batch_{n}", "status": "completed", "input_file_id": f"file-{n}"} for n in range(2, 3_000)]
+    listed = {"data": [*old, {"id": "batch_mine", "status": "validating", "input_file_id": "file-1"}]}
+    server = Server(**{"POST /batches": lost, "GET /batches": (200, listed)})
+    assert submit(make_shard(), server.client(), clock=clock, sleep=clock.sleep).batch_id == "batch_mine"
+
+
+def test_a_worker_killed_between_the_create_and_its_receipt_is_taken_over_from(make_shard, client, emulator):
+    shard = make_shard()
+    receipt = submit(shard, client)
+    write_receipt(shard, msgspec.structs.replace(receipt, state="uploaded", batch_id=None, created_at=None))
+    assert submit(shard, client).batch_id == receipt.batch_id
+    assert emulator.ledger()["batches_created"] == 1
+
+
+def test_a_worker_killed_before_its_create_is_taken_over_from_when_the_claim_has_settled(
+    make_shard, client, emulator, clock
+):
+    shard = make_shard()
+    file = client.upload_file(shard.requests)
+    first_receipt(shard, Receipt(shard_id=shard.shard_id, state="uploaded", file_id=file.id))
+    take_claim(shard, HeldClaim(1, Claim(token="dead", file_id=file.id, claimed_at=clock())))
+    receipt = submit(shard, client, clock=clock, sleep=clock.sleep)
+    assert receipt.file_id == file.id
+    assert sum(clock.slept) == pytest.approx(SETTLE_SECONDS)
+    assert emulator.ledger()["batches_created"] == 1
+
+
+@pytest.mark.parametrize("workers", [2, 6])
+def test_workers_who_submit_one_shard_at_once_make_one_batch(make_shard, emulator, workers):
+    shard = make_shard()
+    barrier = threading.Barrier(workers)
+
+    def work(_):
+        with GreenNodeClient(emulator.base_url, emulator.api_key) as client:
+            barrier.wait()
+            return submit(shard, client, sleep=lambda _: None)
+
+    with ThreadPoolExecutor(workers) as pool:
+        receipts = set(pool.map(work, range(workers)))
+    assert len({receipt.batch_id for receipt in receipts}) == 1
+    assert emulator.ledger()["batches_created"] == 1
+
+
+def test_a_slow_upload_does_not_overwrite_the_receipt_of_a_faster_worker(make_shard, client, emulator):
+    shard = make_shard()
+
+    class Slow:
+        """Its upload ends only when another worker has made the batch."""
+
+        profile = client.profile
+
+        def upload_file(self, path, *, filename=None):
+            remote = client.upload_file(path, filename=filename)
+            submit(shard, client)
+            return remote
+
+        def __getattr__(self, name):
+            return getattr(client, name)
+
+    receipt = submit(shard, Slow())
+    assert receipt == read_receipt(shard)
+    assert (receipt.state, emulator.ledger()["batches_created"]) == ("created", 1)
+
+
+def test_of_two_who_take_over_from_a_dead_worker_one_creates(make_shard, emulator, clock):
+    shard = make_shard()
+    barrier = threading.Barrier(2)
+    with GreenNodeClient(emulator.base_url, emulator.api_key) as client:
+        file = client.upload_file(shard.requests)
+    first_receipt(shard, Receipt(shard_id=shard.shard_id, state="uploaded", file_id=file.id))
+    take_claim(shard, HeldClaim(1, Claim(token="dead", file_id=file.id, claimed_at=clock() - 1_000)))
+
+    def work(_):
+        with GreenNodeClient(emulator.base_url, emulator.api_key) as client:
+            barrier.wait()
+            return submit(shard, client, clock=clock, sleep=lambda _: None).batch_id
+
+    with ThreadPoolExecutor(2) as pool:
+        assert len(set(pool.map(work, range(2)))) == 1
+    assert emulator.ledger()["batches_created"] == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(400, RejectedError), (402, CreditError), (404, NotFoundError), (429, RetryableError)]
+)
+def test_a_definite_no_says_that_nothing_is_paid_and_lets_the_next_try_create_at_once(make_shard, clock, status, error):
+    shard = make_shard()
+    server = Server(**{"POST /batches": (status, {"error": {"message": "no credit", "code": "c1"}})})
+    with pytest.raises(
+        error, match=r"shard .*no credit.*No batch was created for this shard, and nothing is paid"
+    ) as no:
+        submit(shard, server.client(), clock=clock, sleep=clock.sleep)
+    assert (no.value.status, no.value.code) == (status, "c1")
+    assert latest_claim(shard).claim.released
+    receipt = submit(shard, Server().client(), clock=clock, sleep=clock.sleep)
+    assert (receipt.batch_id, clock.slept) == ("batch_1", [])
+
+
+def test_a_file_that_the_server_has_lost_says_how_to_upload_it_again(make_shard, client, emulator):
+    shard = make_shard()
+    first_receipt(shard, Receipt(shard_id=shard.shard_id, state="uploaded", file_id="file-gone"))
+    with pytest.raises(NotFoundError, match=r"file-gone.*remove .*receipt\.json to upload the shard again, at no cost"):
+        submit(shard, client)
+    shard.receipt.unlink()
+    assert submit(shard, client).state == "created"
+
+
+@pytest.mark.parametrize(
+    ("profile", "listing", "why"),
+    [
+        (CANNOT_LIST, (500, {}), "cannot list batches"),
+        (None, (404, {"error": "no such path"}), "does not list batches .*no such path"),
+        (None, (405, {"error": "not allowed"}), "does not list batches .*not allowed"),
+        (None, (200, {"data": [{"id": "b", "status": "validating"}]}), "lists batches without the files"),
+    ],
+)
+def test_where_the_server_cannot_tell_a_person_decides(make_shard, clock, profile, listing, why):
+    shard = make_shard()
+    server = Server(**{"POST /batches": lost, "GET /batches": listing})
+    with pytest.raises(AmbiguousError, match=why) as unknown:
+        submit(shard, server.client(profile), clock=clock, sleep=clock.sleep)
+    assert f'write its id into {shard.receipt} as "batch_id"' in str(unknown.value)
+    assert "on_ambiguous='resubmit'" in str(unknown.value)
+    assert "file-1" in str(unknown.value)
+    assert server.requests.count("POST /batches") == 1
+
+    # The second way out.
+    server.answers["POST /batches"] = (200, {"id": "batch_2", "status": "validating"})
+    again = submit(shard, server.client(profile), on_ambiguous="resubmit", clock=clock, sleep=clock.sleep)
+    assert again.batch_id == "batch_2"
+
+
+def test_an_id_that_a_person_writes_into_the_receipt_is_taken(make_shard, clock):
+    shard = make_shard()
+    server = Server(**{"POST /batches": lost})
+    with pytest.raises(AmbiguousError):
+        submit(shard, server.client(CANNOT_LIST), clock=clock, sleep=clock.sleep)
+    shard.receipt.write_text(shard.receipt.read_text().replace('"batch_id": null', '"batch_id": "batch_9"'))
+    assert submit(shard, server.client(CANNOT_LIST)).batch_id == "batch_9"
+    assert server.requests.count("POST /batches") == 1
+
+
+def test_resubmitting_waits_for_a_worker_who_may_be_alive(make_shard, clock):
+    shard = make_shard()
+    first_receipt(shard, Receipt(shard_id=shard.shard_id, state="uploaded", file_id="file-1"))
+    take_claim(shard, HeldClaim(1, Claim(token="alive", file_id="file-1", claimed_at=clock())))
+    server = Server()
+
+    def sleep(seconds):
+        clock.sleep(seconds)
+        write_receipt(
+            shard, Receipt(shard_id=shard.shard_id, state="created", file_id="file-1", batch_id="batch_of_the_other")
+        )
+
+    receipt = submit(shard, server.client(CANNOT_LIST), on_ambiguous="resubmit", clock=clock, sleep=sleep)
+    assert receipt.batch_id == "batch_of_the_other"
+    assert server.requests == []
+
+
+def test_a_batch_listed_without_its_file_is_known_by_its_metadata(make_shard, clock):
+    created = []
+
+    def create(request):
+        created.append(msgspec.json.decode(request.content)["metadata"])
+        return httpx.ReadError("reset")
+
+    def listing(_request):
+        return 200, {"data": [{"id": "batch_7", "status": "validating", "metadata": created[0]}]}
+
+    server = Server(**{"POST /batches": create, "GET /batches": listing})
+    assert submit(make_shard(), server.client(), clock=clock, sleep=clock.sleep).batch_id == "batch_7"
+
+
+def test_creates_that_never_show_are_given_up_after_three(make_shard, clock):
+    server = Server(**{"POST /batches": lost})
+    with pytest.raises(RetryableError, match="3 creates of its batch got no good reply"):
+        submit(make_shard(), server.client(), clock=clock, sleep=clock.sleep)
+    assert server.requests.count("POST /batches") == 3
+
+
+def test_a_list_that_fails_sends_nothing_again(make_shard, clock):
+    server = Server(**{"POST /batches": lost, "GET /batches": (502, {})})
+    with pytest.raises(RetryableError, match="list batches"):
+        submit(make_shard(), server.client(), clock=clock, sleep=clock.sleep)
+    assert server.requests.count("POST /batches") == 1
+
+
+def test_an_api_that_wants_the_model_in_the_create_gets_it(make_shard):
+    sent = []
+
+    def create(request):
+        sent.append(msgspec.json.decode(request.content))
+        return 200, {"id": "batch_1", "status": "QUEUED"}
+
+    server = Server(**{"POST /batch/jobs": create})
+    submit(make_shard(), server.client(PRESETS["mistral"]))
+    assert sent[0]["model"] == "google/gemma-4-31b-it"
+
+
+def test_a_folder_without_requests_is_named(make_shard, client):
+    shard = make_shard()
+    shard.requests.unlink()
+    with pytest.raises(ConfigError, match=r"requests\.jsonl: no such file, so nothing was sent"):
+        submit(shard, client)
