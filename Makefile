@@ -27,11 +27,12 @@ demo: $(READY) ## Run the main job for real: PostgreSQL, emulator, Airflow (DATA
 ui: $(READY) ## The same, but stay up with Airflow's UI on http://localhost:8080
 	PYTHONPATH=include:plugins $(BIN)/python -m greennode_local ui $(if $(DATA),--data "$(DATA)")
 
-unit: $(READY) ## Lint-free quick tests, no Airflow: under a minute
-	$(BIN)/pytest tests/unit
+unit: $(READY) ## The quick tests, without Airflow: under a minute
+	$(BIN)/pytest -n 2 tests/unit
 
 test: lint ## Everything that CI checks: lint, types, all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile -m "not system"
+	$(BIN)/pytest -m system
 
 lint: $(READY) ## ruff, mypy --strict, the import arrows
 	$(BIN)/ruff check

@@ -76,8 +76,9 @@ class BatchJob:
     below `include/jobs`. system: the same, for the system message. messages: in place of both, chat messages
     with Jinja in their `content`. answer: a Pydantic model whose fields become the target's columns; without
     it the target has one text column `answer`. params: further fields of each request body (`max_tokens`, …).
-    conn_id: the GreenNode connection. max_failed_ratio: the share of rows that may end without an answer
-    before the run is called failed. on_ambiguous: what to do when a create may have been accepted and the
+    conn_id: the GreenNode connection. canary: how many requests of each model are tried in real time, at the full
+    price, before the table is sent; 0 sends it untried. max_failed_ratio: the share of rows that may end without
+    an answer before the run is called failed. on_ambiguous: what to do when a create may have been accepted and the
     server cannot tell: `fail` asks a person, `resubmit` risks paying a shard twice. max_shard_requests,
     max_shard_bytes: caps below the API's own. on_kill: `cancel` ends the remote batch when a waiting task is
     marked or cleared, `leave` lets it run.
@@ -97,6 +98,7 @@ class BatchJob:
     answer: type[BaseModel] | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     conn_id: str = "greennode_default"
+    canary: int = 1
     max_failed_ratio: float = 0.05
     max_shard_requests: int | None = None
     max_shard_bytes: int | None = None
@@ -118,6 +120,8 @@ class BatchJob:
         taken = [name for name in _OWN_PARAMS if name in self.params]
         if taken:
             raise ConfigError(f"job {self.name}: params may not hold {', '.join(taken)}: the job sets them")
+        if self.canary < 0:
+            raise ConfigError(f"job {self.name}: canary is {self.canary}; it is 0 (none) or more")
         if not 0 <= self.max_failed_ratio <= 1:
             raise ConfigError(f"job {self.name}: max_failed_ratio is {self.max_failed_ratio}; it lies in 0..1")
         self._refuse_equal_columns()
@@ -174,6 +178,12 @@ class BatchJob:
     def answer_columns(self) -> tuple[str, ...]:
         """The answer model's fields, or `answer`."""
         return tuple(self.answer.model_fields) if self.answer else ("answer",)
+
+    @property
+    def max_tokens(self) -> int | None:
+        """What an answer may have at most, as `params` say."""
+        limit = self.params.get("max_completion_tokens", self.params.get("max_tokens"))
+        return limit if isinstance(limit, int) else None
 
     @property
     def target_key(self) -> tuple[str, ...]:

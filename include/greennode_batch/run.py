@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling import Done, next_step
-from greennode_batch.build.models import check_models
 from greennode_batch.build.plan import Plan, build, read_plan
 from greennode_batch.build.source import Rows
 from greennode_batch.collect.answers import AnswerReader
@@ -19,8 +18,10 @@ from greennode_batch.collect.batch_files import collect_shard, is_read, look_at
 from greennode_batch.errors import RetryableError
 from greennode_batch.job import BatchJob
 from greennode_batch.join.join import join_shard
+from greennode_batch.preflight import check_models, try_canaries
 from greennode_batch.receipts import Receipt
 from greennode_batch.report import RunReport, note_joined, report
+from greennode_batch.spend import Prices, estimate
 from greennode_batch.staging import RunFolder, ShardFolder
 from greennode_batch.submit import submit
 
@@ -38,6 +39,7 @@ def run_to_file(
     out: Path,
     *,
     run_id: str,
+    prices: Prices | None = None,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> RunReport:
@@ -51,8 +53,10 @@ def run_to_file(
         check_models(client, job.models)
         plan = build(job, rows(), run, run_id=run_id, profile=client.profile)
         log.info("Built %s", plan)
+        log.info("%s", estimate(plan.prompt_tokens, plan.requests_by_model, job.max_tokens, prices or Prices({})))
     else:
         log.info("Going on with the run that was built before: %s", plan)
+    try_canaries(run, plan, client, AnswerReader(job.answer), count=job.canary)
     shards = [run.shard(planned.shard_id) for planned in plan.shards if planned.requests]
     waiting = {
         shard: submit(shard, client, on_ambiguous=job.on_ambiguous, clock=clock, sleep=sleep) for shard in shards

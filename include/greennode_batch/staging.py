@@ -3,7 +3,7 @@
     <root>/<dag_id>/<run>/plan.json
                          /shards/<shard_id>/requests.jsonl  source.parquet  receipt.json  creating.<n>.json
                                            output.jsonl  errors.jsonl  results.parquet  joined.json
-                         /report.json
+                         /canary.json  report.json
 
 Paths are UPath objects (Airflow's ObjectStoragePath is one), so `file://` and `s3://` work alike. Files are
 made on local disk first: a rename on the same disk, or one completed put, then makes them visible.
@@ -70,6 +70,7 @@ class RunFolder:
     def __init__(self, path: UPath) -> None:
         self.path = path
         self.plan = path / "plan.json"
+        self.canary = path / "canary.json"
         self.report = path / "report.json"
         self.shards = path / "shards"
 

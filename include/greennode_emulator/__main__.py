@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from greennode_emulator.dialects import DIALECTS
+from greennode_emulator.faults.kinds import ScenarioError, read_scenario
 from greennode_emulator.server import describe, listen, make_server, prepared
 from greennode_emulator.settings import DEFAULT_MODELS, Settings
 from greennode_emulator.store import StateInUseError
@@ -33,6 +34,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("--state", type=Path, metavar="DIR", help="kept over restarts; default: temporary")
     parser.add_argument("--batch-seconds", type=float, default=2.0, help="from creation to completed")
+    parser.add_argument("--faults", type=Path, metavar="FILE.json", help="faults that are armed from the start")
+    parser.add_argument("--upstream", metavar="URL", help="a model server that answers, as http://localhost:11434/v1")
+    parser.add_argument("--upstream-key-env", metavar="NAME", help="the environment variable with its key")
+    parser.add_argument("--storage-port", type=int, default=0, help="for results, in dialects that keep them elsewhere")
     parser.add_argument("--models", default=",".join(DEFAULT_MODELS), help="ids, comma-separated")
     parser.add_argument("--log-level", choices=["debug", "info", "warning"], default="info")
     return parser.parse_args(arguments)
@@ -48,6 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from_environment = os.environ.get(KEY_VARIABLE)
     keys = tuple(options.api_key or ([from_environment] if from_environment else []))
+    try:
+        faults = read_scenario(options.faults) if options.faults else ()
+    except ScenarioError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     settings = Settings(
         host=options.host,
         port=options.port,
@@ -56,20 +66,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         state=options.state,
         batch_seconds=options.batch_seconds,
         models=tuple(name.strip() for name in options.models.split(",") if name.strip()),
+        faults=faults,
+        upstream=options.upstream,
+        upstream_key=os.environ.get(options.upstream_key_env) if options.upstream_key_env else None,
+        storage_port=options.storage_port,
     )
     try:
-        listener = listen(settings)
+        listeners = listen(settings)
     except OSError as error:
         sys.stderr.write(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; choose another --port\n")
         return 1
     try:
-        with listener, prepared(settings) as emulator:
-            where = describe(emulator, listener)
+        with listeners, prepared(settings, listeners) as emulator:
+            where = describe(emulator, listeners)
             sys.stdout.write(f"greennode_emulator speaks {settings.dialect} at {where.base_url}\n")
             if not keys:
                 sys.stdout.write(f"API key: {where.api_key}\n")
             sys.stdout.flush()
-            make_server(emulator).run(sockets=[listener])
+            make_server(emulator).run(sockets=listeners.sockets)
     except StateInUseError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -11,9 +11,9 @@ from greennode_emulator.batch_routes import BatchRoutes
 from greennode_emulator.chat_routes import ChatRoutes
 from greennode_emulator.control_routes import ControlRoutes
 from greennode_emulator.core import Emulator
-from greennode_emulator.dialects import Dialect
+from greennode_emulator.dialects.dialect import Dialect, own_route
 from greennode_emulator.endpoints import Endpoint, Handler
-from greennode_emulator.faults import App
+from greennode_emulator.faults.call_acts import App
 from greennode_emulator.file_routes import FileRoutes
 from greennode_emulator.gate import Gate
 from greennode_emulator.refusals import RefusedError
@@ -37,6 +37,8 @@ def create_app(emulator: Emulator) -> App:
         **ChatRoutes(emulator).handlers(),
     }
     routes = [_route(emulator.dialect, endpoint, handlers[endpoint]) for endpoint in emulator.dialect.routes]
+    method, path = own_route(Endpoint.DOWNLOAD)
+    routes.append(APIRoute(path, handlers[Endpoint.DOWNLOAD], methods=[method], name=Endpoint.DOWNLOAD.value))
     app.router.routes.extend(routes)
     app.include_router(ControlRoutes(emulator).router())
 

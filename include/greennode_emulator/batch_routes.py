@@ -1,4 +1,4 @@
-"""Create, look at, list, cancel and delete batches."""
+"""Create, look at, list, cancel and delete batches; read their results."""
 
 import os
 import secrets
@@ -7,20 +7,19 @@ from collections.abc import Collection
 
 import msgspec
 from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
 
+from greennode_emulator.batch_view import batch_reply, counts_looks, is_forgotten, is_listed, is_missed
 from greennode_emulator.batch_work import input_name
 from greennode_emulator.core import Emulator
+from greennode_emulator.dialects.dialect import Reply
 from greennode_emulator.endpoints import Endpoint, Handler
-from greennode_emulator.records import TERMINAL, BatchRecord, Phase, Purpose
+from greennode_emulator.file_view import check_processed, find_file
+from greennode_emulator.listing import list_page
+from greennode_emulator.records import BatchRecord, Phase, Purpose
 from greennode_emulator.refusals import RefusedError, bad_body, not_found
-from greennode_emulator.replies import json_reply, page_size
-
-
-class _CreateBatch(msgspec.Struct):
-    input_file_id: str
-    endpoint: str
-    completion_window: str
-    metadata: dict[str, str] | None = None
+from greennode_emulator.replies import deleted_reply, json_reply
+from greennode_emulator.result_files import KINDS, merged_lines, result_file_id
 
 
 class BatchRoutes:
@@ -30,6 +29,7 @@ class BatchRoutes:
         self._emulator = emulator
         self._dialect = emulator.dialect
         self._store = emulator.store
+        self._create = msgspec.json.Decoder(self._dialect.create_body)
 
     def handlers(self) -> dict[Endpoint, Handler]:
         """Which handler serves which endpoint."""
@@ -39,51 +39,64 @@ class BatchRoutes:
             Endpoint.GET_BATCH: self.get,
             Endpoint.CANCEL_BATCH: self.cancel,
             Endpoint.DELETE_BATCH: self.delete,
+            Endpoint.BATCH_RESULTS: self.results,
         }
 
     async def create(self, request: Request) -> Response:
         """Begin a batch; whether its file is good shows later, in its status."""
         try:
-            wish = msgspec.json.decode(await request.body(), type=_CreateBatch)
+            wish = self._create.decode(await request.body()).wish()
         except msgspec.DecodeError as error:
             raise bad_body(error) from error
         _check(wish.endpoint, self._dialect.batch_endpoints, "endpoint")
-        _check(wish.completion_window, self._dialect.completion_windows, "completion_window")
-        source = self._store.files.get(wish.input_file_id)
-        if source is None:
-            raise not_found("File", wish.input_file_id)
+        if wish.window is not None:
+            _check(wish.window, self._dialect.completion_windows, "completion_window")
+        source = find_file(self._store, wish.input_file_id)
+        check_processed(source)
         if source.purpose is not Purpose.INPUT:
             message = f"File {source.id} is the result of a batch, not the input of one."
             raise RefusedError(400, message, code="invalid_value", param="input_file_id")
         batch = BatchRecord(
-            id=f"batch_{secrets.token_hex(12)}",
+            id=self._dialect.batch_id(secrets.token_hex(12)),
             input_file_id=source.id,
+            input_bytes=source.bytes,
             endpoint=wish.endpoint,
-            completion_window=wish.completion_window,
+            completion_window=wish.window or "24h",
             metadata=wish.metadata,
+            model=wish.model,
             created_at=time.time(),
             seconds=self._emulator.settings.batch_seconds,
+            faults=self._emulator.faults.take_batch(),
+            line_faults=self._emulator.faults.take_lines(),
         )
         os.link(self._store.path(source.id), self._store.path(input_name(batch.id)))
         with self._store.transaction():
             self._store.batches.add(batch)
-            self._emulator.ledger.count("batches_created")
+            self._emulator.ledger.add_batch(batch)
         self._emulator.runner.start(batch.id)
-        return json_reply(self._dialect.batch_reply(batch))
+        reply = self._dialect.create_reply(batch_reply(batch, self._dialect))
+        return json_reply(reply, status=self._dialect.create_status)
 
     async def list(self, request: Request) -> Response:
         """One page of batches, newest first."""
-        limit = page_size(request, default=20, most=100)
-        after = request.query_params.get("after")
-        try:
-            batches, more = self._store.batches.newest(limit=limit, after=after)
-        except KeyError:
-            raise not_found("Batch", str(after)) from None
-        return json_reply(self._dialect.list_reply([self._dialect.batch_reply(one) for one in batches], more))
+        now = time.time()
+
+        def render(batch: BatchRecord) -> Reply | None:
+            return batch_reply(batch, self._dialect) if is_listed(batch, self._dialect, now=now) else None
+
+        shelf = self._store.batches
+        page = list_page(request, shelf, self._dialect.paging, render, what="Batch", default=20, most=100)
+        return json_reply(self._dialect.list_reply(page))
 
     async def get(self, request: Request) -> Response:
         """One batch."""
-        return json_reply(self._dialect.batch_reply(self._find(request)))
+        batch = self._find(request)
+        if counts_looks(batch):
+            looked = self._store.batches.update(batch.id, lambda one: msgspec.structs.replace(one, looks=one.looks + 1))
+            batch = looked or batch
+            if is_missed(batch) or is_forgotten(batch, now=time.time()):
+                raise not_found("Batch", batch.id)
+        return json_reply(batch_reply(batch, self._dialect))
 
     async def cancel(self, request: Request) -> Response:
         """Stop a batch; a second cancel changes nothing, one after its end is refused."""
@@ -91,27 +104,41 @@ class BatchRoutes:
         now = time.time()
 
         def change(batch: BatchRecord) -> BatchRecord:
-            if batch.phase in TERMINAL:
+            if batch.is_over:
                 message = f"Cannot cancel a batch with status '{batch.phase}'."
                 raise RefusedError(409, message)
             return batch if batch.phase is Phase.CANCELLING else batch.enter(Phase.CANCELLING, now)
 
         batch = self._store.batches.update(found.id, change)
-        return json_reply(self._dialect.batch_reply(batch or found))
+        return json_reply(batch_reply(batch or found, self._dialect))
 
     async def delete(self, request: Request) -> Response:
         """Forget a batch that has ended; its files stay."""
         batch = self._find(request)
-        if batch.phase not in TERMINAL:
+        if not batch.is_over:
             message = f"Cannot delete a batch with status '{batch.phase}': wait for its end or cancel it."
             raise RefusedError(409, message)
         self._store.batches.delete(batch.id)
-        return json_reply(self._dialect.deleted_reply("batch", batch.id))
+        return deleted_reply(self._dialect, "batch", batch.id)
+
+    async def results(self, request: Request) -> Response:
+        """All lines of both result files, so far as they are written."""
+        batch = self._find(request)
+        names = [result_file_id(batch.id, kind, self._dialect) for kind in KINDS]
+        paths = [path for name in names if (path := self._store.path(name)).exists()]
+        headers = {"x-incomplete": str(not batch.is_over).lower()}
+        return StreamingResponse(
+            merged_lines(paths, self._dialect.merged_line), media_type="application/x-ndjson", headers=headers
+        )
 
     def _find(self, request: Request) -> BatchRecord:
         name = request.path_params["id"]
         batch = self._store.batches.get(name)
         if batch is None:
+            missing = not_found("Batch", name)
+            missing.status = self._dialect.gone_status if self._emulator.ledger.knows_batch(name) else 404
+            raise missing
+        if is_forgotten(batch, now=time.time()):
             raise not_found("Batch", name)
         return batch
 

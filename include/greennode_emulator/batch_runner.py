@@ -5,12 +5,8 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from greennode_emulator.batch_work import BatchWork
-from greennode_emulator.dialects import Dialect
-from greennode_emulator.ledger import Ledger
+from greennode_emulator.batch_work import BatchWork, Shop
 from greennode_emulator.records import TERMINAL
-from greennode_emulator.settings import Settings
-from greennode_emulator.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -18,13 +14,13 @@ _PAGE = 100
 
 
 class BatchRunner:
-    """One asyncio task a batch; the work itself happens in one thread, step by step."""
+    """One asyncio task a batch; the work itself happens in one thread, step by step.
 
-    def __init__(self, *, store: Store, ledger: Ledger, dialect: Dialect, settings: Settings) -> None:
-        self._store = store
-        self._ledger = ledger
-        self._dialect = dialect
-        self._settings = settings
+    With a model server upstream a step of one batch waits for that server, and other batches with it.
+    """
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         # Steps are short and take turns. A second thread would only fight the first for the interpreter:
@@ -35,7 +31,7 @@ class BatchRunner:
         """Go on with every batch that an earlier process left unfinished."""
         after, more = None, True
         while more:
-            batches, more = self._store.batches.newest(limit=_PAGE, after=after)
+            batches, more = self._shop.store.batches.newest(limit=_PAGE, after=after)
             for batch in batches:
                 after = batch.id
                 if batch.phase not in TERMINAL:
@@ -60,13 +56,7 @@ class BatchRunner:
 
     async def _run(self, batch_id: str) -> None:
         loop = asyncio.get_running_loop()
-        work = BatchWork(
-            batch_id,
-            store=self._store,
-            ledger=self._ledger,
-            dialect=self._dialect,
-            settings=self._settings,
-        )
+        work = BatchWork(batch_id, self._shop)
         rest: float | None = 0.0
         while rest is not None and not self._stopping.is_set():
             try:

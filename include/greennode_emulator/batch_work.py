@@ -4,33 +4,27 @@ A step is a short stretch of work for a thread. It takes the clock as an argumen
 point from which the next step, of this process or another, goes on.
 """
 
-import os
 import random
 from array import array
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
 
-from greennode_emulator.answers import answer_request
-from greennode_emulator.chat_request import decode_chat_request
-from greennode_emulator.dialects import Dialect
+from greennode_emulator.dialects.dialect import Dialect
+from greennode_emulator.faults.batch_faults import AllFailed, Cancelled, EndsEarly, Failed
+from greennode_emulator.faults.line_plan import plan_lines
 from greennode_emulator.ledger import Ledger
-from greennode_emulator.records import TERMINAL, BatchRecord, FileRecord, LineProblem, Phase, Purpose
-from greennode_emulator.refusals import RefusedError
-from greennode_emulator.request_lines import RequestLine, Scan, scan_file
+from greennode_emulator.models import Model
+from greennode_emulator.records import TERMINAL, BatchRecord, LineProblem, Phase
+from greennode_emulator.request_lines import Scan, scan_file
+from greennode_emulator.result_files import ResultFiles
+from greennode_emulator.result_lines import LineWriter
 from greennode_emulator.settings import Settings
 from greennode_emulator.store import Store
 from greennode_emulator.timeline import lines_due, pause_seconds, phase_ends
-
-# About 20 ms of work: short enough to stop for a cancel or a shutdown.
-LINES_A_STEP = 1000
-
-_lines = msgspec.json.Decoder(RequestLine)
-_encoder = msgspec.json.Encoder()
 
 
 def input_name(batch_id: str) -> str:
@@ -38,39 +32,32 @@ def input_name(batch_id: str) -> str:
     return f"{batch_id}.input"
 
 
-def result_file_id(batch_id: str, kind: str) -> str:
-    """The id of a result file; the same after a restart."""
-    return f"file-{blake2b(f'{kind} {batch_id}'.encode(), digest_size=12).hexdigest()}"
+@dataclass(frozen=True, kw_only=True)
+class Shop:
+    """What all batches of an emulator work with."""
 
-
-@dataclass
-class _Chunk:
-    """What one step adds to a batch."""
-
-    output: list[bytes] = field(default_factory=list)
-    errors: list[bytes] = field(default_factory=list)
-    billed: list[str] = field(default_factory=list)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    store: Store
+    ledger: Ledger
+    dialect: Dialect
+    settings: Settings
+    model: Model
 
 
 class BatchWork:
     """The work on one batch. Holds the byte offsets and the order of its lines, never the lines."""
 
-    def __init__(self, batch_id: str, *, store: Store, ledger: Ledger, dialect: Dialect, settings: Settings) -> None:
+    def __init__(self, batch_id: str, shop: Shop) -> None:
         self._id = batch_id
-        self._store = store
-        self._ledger = ledger
-        self._dialect = dialect
-        self._settings = settings
+        self._shop = shop
+        self._store = shop.store
 
     def step(self, now: float) -> float | None:
         """Do what is due; the seconds to rest before the next step, None where the batch has ended."""
         batch = self._store.batches.get(self._id)
-        if batch is None or batch.phase in TERMINAL:
+        if batch is None or batch.is_over:
             return None
         if batch.phase is Phase.IN_PROGRESS:
-            wanted = min(lines_due(batch, now=now), batch.done + LINES_A_STEP)
+            wanted = min(lines_due(batch, now=now), batch.done + self._shop.model.lines_a_step)
             if wanted > batch.done:
                 self._answer(batch, wanted, now)
                 return 0.0
@@ -82,28 +69,49 @@ class BatchWork:
 
     def fail(self, message: str, now: float) -> None:
         """End the batch because the emulator itself broke down."""
-        self._store.batches.update(
-            self._id,
-            lambda batch: msgspec.structs.replace(
-                batch.enter(Phase.FAILED, now),
-                problems=(*batch.problems, LineProblem(code="internal_error", message=message)),
-            ),
-        )
+        problem = LineProblem(code="internal_error", message=message)
+        self._store.batches.update(self._id, lambda batch: _failed(batch, now, (*batch.problems, problem)))
 
     @cached_property
     def _scan(self) -> Scan:
-        batch = self._store.batches.get(self._id)
-        assert batch is not None
+        batch = self._batch
+        settings = self._shop.settings
         return scan_file(
-            self._input, endpoint=batch.endpoint, models=self._settings.models, limits=self._settings.limits
+            self._input,
+            endpoint=batch.endpoint,
+            models=self._shop.model.served(),
+            limits=settings.limits,
+            form=self._shop.dialect.line_form,
+            default_model=batch.model,
         )
 
     @cached_property
     def _order(self) -> "array[int]":
-        """Answers come in another order than the requests, the same order after a restart."""
+        """Answers come in another order than the requests, the same for the same file."""
         order = array("L", range(self._scan.total))
-        random.Random(self._id).shuffle(order)  # noqa: S311 - an order, not a secret
+        random.Random(self._scan.checksum).shuffle(order)  # noqa: S311 - an order, not a secret
         return order
+
+    @cached_property
+    def _writer(self) -> LineWriter:
+        batch = self._batch
+        return LineWriter(
+            batch,
+            input_path=self._input,
+            model=self._shop.model,
+            dialect=self._shop.dialect,
+            plan=plan_lines(batch.line_faults, lines=batch.total, checksum=self._scan.checksum),
+        )
+
+    @cached_property
+    def _files(self) -> ResultFiles:
+        return ResultFiles(self._batch, store=self._store, dialect=self._shop.dialect)
+
+    @property
+    def _batch(self) -> BatchRecord:
+        batch = self._store.batches.get(self._id)
+        assert batch is not None
+        return batch
 
     @property
     def _input(self) -> Path:
@@ -113,23 +121,7 @@ class BatchWork:
         """Enter the phase after this one, unless a cancel came first."""
 
         def change(batch: BatchRecord) -> BatchRecord:
-            if batch.phase is not phase:
-                return batch
-            match phase:
-                case Phase.VALIDATING if self._scan.problems:
-                    return msgspec.structs.replace(
-                        batch.enter(Phase.FAILED, now), problems=self._scan.problems, model=self._scan.model
-                    )
-                case Phase.VALIDATING:
-                    return msgspec.structs.replace(
-                        batch.enter(Phase.IN_PROGRESS, now), total=self._scan.total, model=self._scan.model
-                    )
-                case Phase.IN_PROGRESS:
-                    return batch.enter(Phase.FINALIZING, now)
-                case Phase.CANCELLING:
-                    return self._publish(batch.enter(Phase.CANCELLED, now), now)
-                case _:
-                    return self._publish(batch.enter(Phase.COMPLETED, now), now)
+            return self._next(batch, now) if batch.phase is phase else batch
 
         batch = self._store.batches.update(self._id, change)
         if batch is None or batch.phase in TERMINAL:
@@ -137,23 +129,62 @@ class BatchWork:
             return None
         return 0.0
 
+    def _next(self, batch: BatchRecord, now: float) -> BatchRecord:
+        """The batch in its next phase."""
+        early = batch.fault(EndsEarly)
+        match batch.phase:
+            case Phase.VALIDATING if isinstance(early, Failed) and early.fraction == 0:
+                after = _failed(batch, now, (LineProblem(code=early.code, message=early.message),))
+            case Phase.VALIDATING if self._scan.problems:
+                after = msgspec.structs.replace(_failed(batch, now, self._scan.problems), model=self._scan.model)
+            case Phase.VALIDATING:
+                started = batch.enter(Phase.IN_PROGRESS, now)
+                after = msgspec.structs.replace(started, total=self._scan.total, model=self._scan.model)
+            case Phase.IN_PROGRESS if early is not None:
+                after = self._cut_short(batch, early, now)
+            case Phase.IN_PROGRESS:
+                after = batch.enter(Phase.FINALIZING, now)
+            case Phase.CANCELLING:
+                after = self._files.publish(batch.enter(Phase.CANCELLED, now), now)
+            case _:
+                all_failed = batch.fault(AllFailed)
+                end = Phase.COMPLETED if all_failed is None else Phase(all_failed.end)
+                after = self._files.publish(batch.enter(end, now), now)
+        return after
+
+    def _cut_short(self, batch: BatchRecord, early: EndsEarly, now: float) -> BatchRecord:
+        """The end that a fault makes in mid-batch; lines that were not run may be listed as such."""
+        problems = batch.problems
+        if isinstance(early, Failed):
+            phase = Phase.FAILED
+            problems = (*problems, LineProblem(code=early.code, message=early.message))
+        else:
+            phase = Phase.CANCELLED if isinstance(early, Cancelled) else Phase.EXPIRED
+        error_bytes = batch.error_bytes
+        if early.listed:
+            rest = [(start, end) for _, start, end in self._spans(batch.done, batch.total)]
+            error_bytes = self._files.write("error", error_bytes, self._writer.unfinished(rest, phase))
+        ended = msgspec.structs.replace(batch.enter(phase, now), problems=problems, error_bytes=error_bytes)
+        return self._files.publish(ended, now)
+
+    def _spans(self, first: int, last: int) -> Iterator[tuple[int, int, int]]:
+        """Where the lines lie that come as number `first` up to `last`."""
+        starts = self._scan.starts
+        for index in self._order[first:last]:
+            yield index, starts[index], starts[index + 1]
+
     def _answer(self, batch: BatchRecord, wanted: int, now: float) -> None:
         """Answer lines up to `wanted`: write them, then commit how much of the files counts, and the bill."""
-        chunk = _Chunk()
-        starts = self._scan.starts
-        with self._input.open("rb") as source:
-            descriptor = source.fileno()
-            for index in self._order[batch.done : wanted]:
-                start = starts[index]
-                self._answer_line(os.pread(descriptor, starts[index + 1] - start, start), chunk, int(now))
-        output_bytes = self._write("output", batch.output_bytes, chunk.output)
-        error_bytes = self._write("error", batch.error_bytes, chunk.errors)
+        chunk = self._writer.answer(self._spans(batch.done, wanted), first=batch.done, now=now)
+        output_bytes = self._files.write("output", batch.output_bytes, chunk.output)
+        error_bytes = self._files.write("error", batch.error_bytes, chunk.errors)
 
         def change(current: BatchRecord) -> BatchRecord:
             return msgspec.structs.replace(
                 current,
-                completed=current.completed + len(chunk.output),
-                failed=current.failed + len(chunk.errors),
+                done=wanted,
+                completed=current.completed + chunk.completed,
+                failed=current.failed + chunk.failed,
                 output_bytes=output_bytes,
                 error_bytes=error_bytes,
                 prompt_tokens=current.prompt_tokens + chunk.prompt_tokens,
@@ -162,52 +193,13 @@ class BatchWork:
 
         with self._store.transaction():
             if self._store.batches.update(self._id, change) is not None:
-                self._ledger.bill(
+                self._shop.ledger.bill(
+                    self._id,
                     chunk.billed,
                     prompt_tokens=chunk.prompt_tokens,
                     completion_tokens=chunk.completion_tokens,
                 )
 
-    def _answer_line(self, text: bytes, chunk: _Chunk, created: int) -> None:
-        line = _lines.decode(text)
-        name = blake2b(f"{self._id} {line.custom_id}".encode(), digest_size=12).hexdigest()
-        try:
-            request = decode_chat_request(line.body)
-            answer = answer_request(request)
-        except RefusedError as refusal:
-            reply = self._dialect.error_reply(refusal)
-            chunk.errors.append(_encoder.encode(self._dialect.result_line(name, line.custom_id, refusal.status, reply)))
-            return
-        reply = self._dialect.chat_reply(request, answer, f"chatcmpl-{name}", created)
-        chunk.output.append(_encoder.encode(self._dialect.result_line(name, line.custom_id, 200, reply)))
-        chunk.billed.append(line.custom_id)
-        chunk.prompt_tokens += answer.prompt_tokens
-        chunk.completion_tokens += answer.completion_tokens
 
-    def _write(self, kind: str, committed: int, lines: list[bytes]) -> int:
-        """Add lines to a result file, after what is committed; what a killed process wrote beyond goes."""
-        if not lines:
-            return committed
-        with self._store.path(result_file_id(self._id, kind)).open("ab") as file:
-            file.truncate(committed)
-            file.write(b"\n".join(lines) + b"\n")
-            return file.tell()
-
-    def _publish(self, batch: BatchRecord, now: float) -> BatchRecord:
-        """Make the result files visible, each only if it holds something."""
-        sizes: Mapping[str, int] = {"output": batch.output_bytes, "error": batch.error_bytes}
-        ids: dict[str, str | None] = {}
-        for kind, size in sizes.items():
-            ids[kind] = result_file_id(self._id, kind) if size else None
-            if size:
-                os.truncate(self._store.path(result_file_id(self._id, kind)), size)
-                self._store.files.add(
-                    FileRecord(
-                        id=result_file_id(self._id, kind),
-                        filename=f"{batch.id}_{kind}.jsonl",
-                        purpose=Purpose.OUTPUT,
-                        bytes=size,
-                        created_at=now,
-                    )
-                )
-        return msgspec.structs.replace(batch, output_file_id=ids["output"], error_file_id=ids["error"])
+def _failed(batch: BatchRecord, now: float, problems: tuple[LineProblem, ...]) -> BatchRecord:
+    return msgspec.structs.replace(batch.enter(Phase.FAILED, now), problems=problems)

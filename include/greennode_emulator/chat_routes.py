@@ -1,13 +1,15 @@
 """The models, and chat completions answered at once."""
 
+import asyncio
 import secrets
 import time
+from collections.abc import Sequence
 
+import msgspec
 from fastapi import Request, Response
 
-from greennode_emulator.answers import answer_request
-from greennode_emulator.chat_request import decode_chat_request
 from greennode_emulator.core import Emulator
+from greennode_emulator.dialects.dialect import Page
 from greennode_emulator.endpoints import Endpoint, Handler
 from greennode_emulator.refusals import model_not_found
 from greennode_emulator.replies import json_reply
@@ -30,24 +32,23 @@ class ChatRoutes:
 
     async def models(self, _request: Request) -> Response:
         """All models."""
-        models = [self._dialect.model_reply(name) for name in self._emulator.settings.models]
-        return json_reply(self._dialect.list_reply(models, False))
+        models = [self._dialect.model_reply(name) for name in await self._names()]
+        return json_reply(self._dialect.model_list_reply(Page(models, total=len(models))))
 
     async def model(self, request: Request) -> Response:
         """One model; its id may hold slashes."""
-        name = self._known(request.path_params["id"])
+        name = request.path_params["id"]
+        if name not in await self._names():
+            raise model_not_found(name)
         return json_reply(self._dialect.model_reply(name))
 
     async def chat(self, request: Request) -> Response:
         """Answer as a batch would, and bill it apart."""
-        wish = decode_chat_request(await request.body())
-        self._known(wish.model)
-        answer = answer_request(wish)
+        question = (msgspec.Raw(await request.body()), f"chatcmpl-{secrets.token_hex(12)}", int(time.time()))
+        # In a thread: a model server may take its time.
+        reply = await asyncio.to_thread(self._emulator.model.chat, question)
         self._emulator.ledger.count("chat_requests_billed")
-        name = f"chatcmpl-{secrets.token_hex(12)}"
-        return json_reply(self._dialect.chat_reply(wish, answer, name, int(time.time())))
+        return json_reply(reply)
 
-    def _known(self, model: str) -> str:
-        if model not in self._emulator.settings.models:
-            raise model_not_found(model)
-        return model
+    async def _names(self) -> Sequence[str]:
+        return await asyncio.to_thread(self._emulator.model.names)

@@ -37,3 +37,8 @@ def reset_connection(scope: MutableMapping[str, Any]) -> None:
     # Linger on, for no time at all: close() then sends RST.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
+
+
+def close_connection(scope: MutableMapping[str, Any]) -> None:
+    """Close a request's TCP connection in good order, once everything that was sent has left."""
+    _open[scope["client"], scope["server"]].close()

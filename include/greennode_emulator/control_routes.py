@@ -6,7 +6,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from greennode_emulator.core import Emulator
-from greennode_emulator.faults import EndpointFault
+from greennode_emulator.faults.kinds import read_faults
 from greennode_emulator.gate import CONTROL_PREFIX
 from greennode_emulator.refusals import bad_body
 from greennode_emulator.replies import json_reply
@@ -25,6 +25,7 @@ class ControlRoutes:
         router.add_api_route("/ledger", self.ledger, methods=["GET"])
         router.add_api_route("/faults", self.faults, methods=["GET"])
         router.add_api_route("/faults", self.arm, methods=["POST"])
+        router.add_api_route("/faults", self.disarm, methods=["DELETE"])
         router.add_api_route("/reset", self.reset, methods=["POST"])
         return router
 
@@ -45,13 +46,18 @@ class ControlRoutes:
     async def arm(self, request: Request) -> Response:
         """Add a list of faults; the reply is all that is armed."""
         try:
-            faults = msgspec.json.decode(await request.body(), type=list[EndpointFault])
+            faults = read_faults(await request.body())
         except msgspec.DecodeError as error:
             raise bad_body(error) from error
         self._emulator.faults.arm(faults)
         return json_reply(self._emulator.faults.armed())
 
+    async def disarm(self, _request: Request) -> Response:
+        """Drop all faults; batches and files that were struck keep theirs."""
+        self._emulator.faults.disarm()
+        return json_reply(self._emulator.faults.armed())
+
     async def reset(self, _request: Request) -> Response:
-        """Forget everything."""
+        """Forget everything, and arm the scenario again if there is one."""
         await self._emulator.reset()
         return json_reply({"status": "ok"})

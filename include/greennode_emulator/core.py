@@ -3,11 +3,15 @@
 from pathlib import Path
 
 from greennode_emulator.batch_runner import BatchRunner
+from greennode_emulator.batch_work import Shop
 from greennode_emulator.dialects import DIALECTS
-from greennode_emulator.faults import FaultBoard
+from greennode_emulator.faults.board import FaultBoard
 from greennode_emulator.ledger import Ledger
+from greennode_emulator.models import EmulatedModel, Model
 from greennode_emulator.settings import Settings
+from greennode_emulator.storage import Storage
 from greennode_emulator.store import Store
+from greennode_emulator.upstream import UpstreamModel
 
 
 class Emulator:
@@ -18,16 +22,26 @@ class Emulator:
         self.dialect = DIALECTS[settings.dialect]
         self.store = Store(state)
         self.ledger = Ledger(self.store)
-        self.faults = FaultBoard()
-        self.runner = BatchRunner(store=self.store, ledger=self.ledger, dialect=self.dialect, settings=settings)
+        self.faults = FaultBoard(settings.faults)
+        self.storage = Storage()
+        self.model = _model(settings)
+        shop = Shop(store=self.store, ledger=self.ledger, dialect=self.dialect, settings=settings, model=self.model)
+        self.runner = BatchRunner(shop)
 
     async def reset(self) -> None:
         """Forget files, batches, bills and faults, as if just started."""
-        self.faults.clear()
+        self.faults.reset()
         await self.runner.stop()
         self.store.clear()
 
     async def close(self) -> None:
         """Stop work; what is unfinished goes on at the next start."""
         await self.runner.close()
+        self.model.close()
         self.store.close()
+
+
+def _model(settings: Settings) -> Model:
+    if settings.upstream is None:
+        return EmulatedModel(settings.models)
+    return UpstreamModel(settings.upstream, key=settings.upstream_key)

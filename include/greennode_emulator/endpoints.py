@@ -9,18 +9,24 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Endpoint(StrEnum):
-    """Named after OpenAI's method and path; a dialect may place an operation elsewhere."""
+    """Named after OpenAI's method and path; a dialect may place an operation elsewhere, or not have it.
+
+    DOWNLOAD is no part of any API: it is the object store that some dialects hand out URLs of.
+    """
 
     UPLOAD_FILE = "POST /files"
     LIST_FILES = "GET /files"
     GET_FILE = "GET /files/{id}"
     FILE_CONTENT = "GET /files/{id}/content"
+    FILE_URL = "GET /files/{id}/url"
     DELETE_FILE = "DELETE /files/{id}"
     CREATE_BATCH = "POST /batches"
     LIST_BATCHES = "GET /batches"
     GET_BATCH = "GET /batches/{id}"
     CANCEL_BATCH = "POST /batches/{id}/cancel"
     DELETE_BATCH = "DELETE /batches/{id}"
+    BATCH_RESULTS = "GET /batches/{id}/results"
     LIST_MODELS = "GET /models"
     GET_MODEL = "GET /models/{id}"
     CHAT = "POST /chat/completions"
+    DOWNLOAD = "GET /_storage/{id}"

@@ -4,13 +4,16 @@ import secrets
 import time
 
 from fastapi import Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, RedirectResponse
 
+from greennode_emulator.connections import reset_connection
 from greennode_emulator.core import Emulator
 from greennode_emulator.endpoints import Endpoint, Handler
+from greennode_emulator.file_view import find_file, seen_file
+from greennode_emulator.listing import list_page
 from greennode_emulator.records import FileRecord, Purpose
-from greennode_emulator.refusals import RefusedError, not_found
-from greennode_emulator.replies import json_reply, page_size
+from greennode_emulator.refusals import RefusedError
+from greennode_emulator.replies import deleted_reply, json_reply
 from greennode_emulator.uploads import Upload
 
 _MAX_PAGE = 10_000
@@ -31,12 +34,14 @@ class FileRoutes:
             Endpoint.LIST_FILES: self.list,
             Endpoint.GET_FILE: self.get,
             Endpoint.FILE_CONTENT: self.content,
+            Endpoint.FILE_URL: self.url,
             Endpoint.DELETE_FILE: self.delete,
+            Endpoint.DOWNLOAD: self.download,
         }
 
     async def upload(self, request: Request) -> Response:
         """Store a file; it exists from the moment that all of it has arrived."""
-        file_id = f"file-{secrets.token_hex(12)}"
+        file_id = self._dialect.file_id(secrets.token_hex(12))
         path = self._store.path(file_id)
         try:
             # Opened on the event loop, as everything here that takes microseconds.
@@ -44,6 +49,7 @@ class FileRoutes:
                 upload = Upload(target, max_bytes=self._emulator.settings.limits.max_file_bytes)
                 await upload.receive(request)
             self._check_purpose(upload.fields.get("purpose"))
+            self._check_size(request, upload.bytes)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -53,32 +59,39 @@ class FileRoutes:
             purpose=Purpose.INPUT,
             bytes=upload.bytes,
             created_at=time.time(),
+            faults=self._emulator.faults.take_file(),
         )
         with self._store.transaction():
             self._store.files.add(record)
             self._emulator.ledger.count("files_uploaded")
-        return json_reply(self._dialect.file_reply(record))
+        reply = self._dialect.upload_reply(self._dialect.file_reply(seen_file(record)))
+        return json_reply(reply, status=self._dialect.upload_status)
 
     async def list(self, request: Request) -> Response:
         """One page of files, newest first."""
-        limit = page_size(request, default=_MAX_PAGE, most=_MAX_PAGE)
-        after = request.query_params.get("after")
-        try:
-            records, more = self._store.files.newest(limit=limit, after=after)
-        except KeyError:
-            raise not_found("File", str(after)) from None
-        return json_reply(self._dialect.list_reply([self._dialect.file_reply(one) for one in records], more))
+        shelf, render = self._store.files, self._dialect.file_reply
+        page = list_page(request, shelf, self._dialect.paging, render, what="File", default=_MAX_PAGE, most=_MAX_PAGE)
+        return json_reply((self._dialect.file_list_reply or self._dialect.list_reply)(page))
 
     async def get(self, request: Request) -> Response:
         """One file's metadata."""
         return json_reply(self._dialect.file_reply(self._find(request)))
 
     async def content(self, request: Request) -> Response:
-        """The file's bytes; Range is honoured."""
+        """The file's bytes, or where they are; Range is honoured."""
         record = self._find(request)
-        return FileResponse(
-            self._store.path(record.id), media_type="application/octet-stream", filename=record.filename
-        )
+        if self._dialect.content == "redirect":
+            return RedirectResponse(self._emulator.storage.url(request, record.id), status_code=302)
+        return self._bytes(record)
+
+    async def url(self, request: Request) -> Response:
+        """Where the file's bytes are."""
+        return json_reply({"url": self._emulator.storage.url(request, self._find(request).id)})
+
+    async def download(self, request: Request) -> Response:
+        """The file's bytes, for whoever was given the URL."""
+        self._emulator.storage.check(request)
+        return self._bytes(self._find(request))
 
     async def delete(self, request: Request) -> Response:
         """Remove a file. A batch that already reads it keeps its own link."""
@@ -87,14 +100,24 @@ class FileRoutes:
             self._store.files.delete(record.id)
             self._emulator.ledger.count("files_deleted")
         self._store.path(record.id).unlink(missing_ok=True)
-        return json_reply(self._dialect.deleted_reply("file", record.id))
+        return deleted_reply(self._dialect, "file", record.id)
 
     def _find(self, request: Request) -> FileRecord:
-        name = request.path_params["id"]
-        record = self._store.files.get(name)
-        if record is None:
-            raise not_found("File", name)
-        return record
+        return find_file(self._store, request.path_params["id"])
+
+    def _bytes(self, record: FileRecord) -> Response:
+        return FileResponse(
+            self._store.path(record.id), media_type="application/octet-stream", filename=record.filename
+        )
+
+    def _check_size(self, request: Request, size: int) -> None:
+        fault = self._emulator.faults.take_too_large(size)
+        if fault is None:
+            return
+        if fault.reset:
+            reset_connection(request.scope)
+        message = f"The file has {size} bytes; at most {fault.max_bytes} are allowed."
+        raise RefusedError(413, message, code="file_too_large", param="file")
 
     def _check_purpose(self, purpose: str | None) -> None:
         allowed = self._dialect.upload_purposes

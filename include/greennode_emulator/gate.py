@@ -10,9 +10,10 @@ from starlette.routing import Match, Route
 
 from greennode_emulator.core import Emulator
 from greennode_emulator.endpoints import Endpoint
-from greennode_emulator.faults import App, Message, Receive, Scope, Send, act_out
+from greennode_emulator.faults.call_acts import App, Message, Receive, Scope, Send, act_out
 from greennode_emulator.refusals import RefusedError
 from greennode_emulator.replies import refusal_reply
+from greennode_emulator.storage import STORAGE_PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ class Gate:
         self._app = app
         self._emulator = emulator
         self._routes = routes
+        headers = emulator.dialect.headers.items()
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -40,7 +43,8 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                headers = (*self._headers, (b"x-request-id", request_id.encode()))
+                message["headers"] = [*message.get("headers", ()), *headers]
             await send(message)
 
         await self._serve(scope, receive, send_with_id)
@@ -57,11 +61,11 @@ class Gate:
             await self._app(scope, receive, send)
             return
         self._emulator.ledger.count_call(endpoint)
-        fault = self._emulator.faults.take(endpoint)
+        fault = self._emulator.faults.take_call(endpoint)
         if fault is None:
             await self._app(scope, receive, send)
         else:
-            await act_out(fault, self._app, scope, receive, send)
+            await act_out(fault, self._app, scope, receive, send, dialect=self._emulator.dialect)
 
     def _endpoint(self, scope: Scope) -> Endpoint | None:
         """Which operation is meant, if any."""
@@ -74,6 +78,8 @@ class Gate:
     def _refuse_stranger(self, scope: Scope) -> RefusedError | None:
         """The refusal where a key is missing or wrong; control needs none from this machine itself."""
         if scope["path"].startswith(CONTROL_PREFIX) and _is_loopback(scope):
+            return None
+        if scope["path"].startswith(STORAGE_PREFIX + "/"):
             return None
         headers = {name: value for name, value in scope["headers"] if name == b"authorization"}
         scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")

@@ -1,8 +1,15 @@
 """Files and batches as the emulator keeps them, before any dialect dresses them."""
 
 from enum import StrEnum
+from typing import Any, TypeVar
 
 import msgspec
+
+from greennode_emulator.faults.batch_faults import AnyBatchFault, BatchFault
+from greennode_emulator.faults.file_faults import AnyFileFault
+from greennode_emulator.faults.line_faults import AnyLineFault
+
+FaultT = TypeVar("FaultT", bound=BatchFault)
 
 
 class Phase(StrEnum):
@@ -13,11 +20,12 @@ class Phase(StrEnum):
     FINALIZING = "finalizing"
     COMPLETED = "completed"
     FAILED = "failed"
+    EXPIRED = "expired"
     CANCELLING = "cancelling"
     CANCELLED = "cancelled"
 
 
-TERMINAL = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED})
+TERMINAL = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.EXPIRED, Phase.CANCELLED})
 
 
 class Purpose(StrEnum):
@@ -28,13 +36,17 @@ class Purpose(StrEnum):
 
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that clients can see; its bytes lie in the state folder under its id."""
+    """A file that clients can see, from `readable_at` on; its bytes lie in the state folder under its id."""
 
     id: str
     filename: str
     purpose: Purpose
     bytes: int
     created_at: float
+    readable_at: float = 0.0
+    status: str = "processed"
+    faults: tuple[AnyFileFault, ...] = ()
+    looks: int = 0
 
 
 class LineProblem(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,33 +59,46 @@ class LineProblem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch. `output_bytes` and `error_bytes` are how much of the two result files is committed."""
+    """A batch. `output_bytes` and `error_bytes` are how much of the two result files is committed.
+
+    `completed` and `failed` are what clients are told; `done` is the number of lines that are over with.
+    """
 
     id: str
     input_file_id: str
     endpoint: str
     completion_window: str
-    metadata: dict[str, str] | None
+    metadata: dict[str, Any] | None
     created_at: float
     seconds: float
     phase: Phase = Phase.VALIDATING
     entered: dict[Phase, float] = {}
     problems: tuple[LineProblem, ...] = ()
     model: str | None = None
+    input_bytes: int = 0
     total: int = 0
     completed: int = 0
     failed: int = 0
+    done: int = 0
+    counts_hidden: bool = False
     output_bytes: int = 0
     error_bytes: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     output_file_id: str | None = None
     error_file_id: str | None = None
+    faults: tuple[AnyBatchFault, ...] = ()
+    line_faults: tuple[AnyLineFault, ...] = ()
+    looks: int = 0
 
     @property
-    def done(self) -> int:
-        """Lines answered so far, well or not."""
-        return self.completed + self.failed
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self.phase in TERMINAL
+
+    def fault(self, kind: type[FaultT]) -> FaultT | None:
+        """Its fault of that kind, if it has one."""
+        return next((fault for fault in self.faults if isinstance(fault, kind)), None)
 
     def enter(self, phase: Phase, now: float) -> "BatchRecord":
         """The same batch, in its next phase."""

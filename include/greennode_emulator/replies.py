@@ -3,9 +3,10 @@
 from typing import Any
 
 import msgspec
-from fastapi import Request, Response
+from fastapi import Response
 
-from greennode_emulator.dialects import Dialect
+from greennode_emulator.dialects.dialect import Dialect
+from greennode_emulator.error_bodies import Body, Page
 from greennode_emulator.refusals import RefusedError
 
 _encoder = msgspec.json.Encoder()
@@ -16,15 +17,22 @@ def json_reply(body: Any, *, status: int = 200) -> Response:
     return Response(_encoder.encode(body), status_code=status, media_type="application/json")
 
 
+def body_reply(body: Body, *, status: int = 200) -> Response:
+    """A reply that may be JSON or a page of text."""
+    if isinstance(body, Page):
+        return Response(body.text, status_code=status, media_type=body.media_type)
+    return json_reply(body, status=status)
+
+
 def refusal_reply(refusal: RefusedError, dialect: Dialect) -> Response:
     """A refusal in the dialect's error shape."""
-    return json_reply(dialect.error_reply(refusal), status=refusal.status)
+    status = dialect.statuses.get(refusal.status, refusal.status)
+    return body_reply(dialect.error_reply(refusal), status=status)
 
 
-def page_size(request: Request, *, default: int, most: int) -> int:
-    """The `limit` of a listing."""
-    text = request.query_params.get("limit", str(default))
-    if not text.isdecimal() or not 1 <= int(text) <= most:
-        message = f"Invalid value for 'limit': expected 1 to {most}, got {text!r}."
-        raise RefusedError(400, message, code="invalid_value", param="limit")
-    return int(text)
+def deleted_reply(dialect: Dialect, kind: str, name: str) -> Response:
+    """What the dialect says of a deletion, if anything."""
+    reply = dialect.deleted_reply(kind, name)
+    if reply is None:
+        return Response(status_code=dialect.deleted_status)
+    return json_reply(reply, status=dialect.deleted_status)

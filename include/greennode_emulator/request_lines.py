@@ -1,10 +1,11 @@
 """Is a batch file good? Codes and the first message are those that OpenAI and Azure are seen to give."""
 
 from array import array
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
+from zlib import crc32
 
 import msgspec
 
@@ -15,8 +16,15 @@ from greennode_emulator.settings import Limits
 MAX_PROBLEMS = 100
 
 
+LineForm = Literal["any", "bare", "full"]
+
+
 class _Head(msgspec.Struct):
     model: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _HeadOrNone(msgspec.Struct):
+    model: Annotated[str, msgspec.Meta(min_length=1)] | None = None
 
 
 class _CheckedLine(msgspec.Struct):
@@ -24,7 +32,16 @@ class _CheckedLine(msgspec.Struct):
 
     custom_id: Annotated[str, msgspec.Meta(min_length=1)]
     body: _Head
-    method: str = "POST"
+    method: str | None = None
+    url: str | None = None
+
+
+class _CheckedLineOfModel(msgspec.Struct):
+    """The same, where the batch names the model."""
+
+    custom_id: Annotated[str, msgspec.Meta(min_length=1)]
+    body: _HeadOrNone
+    method: str | None = None
     url: str | None = None
 
 
@@ -40,6 +57,7 @@ class Scan:
     """What the check found. `starts` holds the byte offset of every line, and the file's end."""
 
     starts: "array[int]"
+    checksum: int
     model: str | None
     problems: tuple[LineProblem, ...]
 
@@ -49,17 +67,27 @@ class Scan:
         return len(self.starts) - 1
 
 
-def scan_file(path: Path, *, endpoint: str, models: Collection[str], limits: Limits) -> Scan:
-    """Check a whole file. Holds one line, all custom_ids and eight bytes a line."""
+def scan_file(
+    path: Path,
+    *,
+    endpoint: str,
+    models: Collection[str] | None,
+    limits: Limits,
+    form: LineForm = "any",
+    default_model: str | None = None,
+) -> Scan:
+    """Check a whole file. Holds one line, all custom_ids and eight bytes a line. `models` None: any will do."""
     problems: list[LineProblem] = []
     starts = array("Q", [0])
-    model: str | None = None
+    model = default_model
     seen: set[str] = set()
-    decode = msgspec.json.Decoder(_CheckedLine).decode
+    decode = _decoder(default_model)
     position = 0
+    checksum = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             position += len(line)
+            checksum = crc32(line, checksum)
             starts.append(position)
             if number > limits.max_lines:
                 problems = [_too_many(limits)]
@@ -72,7 +100,7 @@ def scan_file(path: Path, *, endpoint: str, models: Collection[str], limits: Lim
                 problems.append(_undecodable(number, error))
             else:
                 model = model or found.body.model
-                problem = _misfit(found, number, endpoint, model, seen)
+                problem = _misfit(found, number, endpoint, model, seen) or _misform(found, number, form)
                 if problem is not None:
                     problems.append(problem)
                 seen.add(found.custom_id)
@@ -80,26 +108,45 @@ def scan_file(path: Path, *, endpoint: str, models: Collection[str], limits: Lim
                 break
     if position == 0:
         problems.append(LineProblem(code="empty_file", message="The file holds no requests."))
-    if model is not None and model not in models and not problems:
+    if model is not None and models is not None and model not in models and not problems:
         message = f"The model '{model}' does not exist"
         problems.append(LineProblem(code="model_not_found", message=message, line=1, param="body.model"))
-    return Scan(starts=starts, model=model, problems=tuple(problems))
+    return Scan(starts=starts, checksum=checksum, model=model, problems=tuple(problems))
 
 
-def _misfit(line: _CheckedLine, number: int, endpoint: str, model: str, seen: Collection[str]) -> LineProblem | None:
+def _decoder(default_model: str | None) -> Callable[[bytes], _CheckedLine | _CheckedLineOfModel]:
+    if default_model is None:
+        return msgspec.json.Decoder(_CheckedLine).decode
+    return msgspec.json.Decoder(_CheckedLineOfModel).decode
+
+
+def _misfit(
+    line: _CheckedLine | _CheckedLineOfModel, number: int, endpoint: str, model: str | None, seen: Collection[str]
+) -> LineProblem | None:
     """What is wrong with a line that is complete, if anything."""
     if line.custom_id in seen:
         message = f"The custom_id '{line.custom_id}' is a duplicate of another request's."
         return LineProblem(code="duplicate_custom_id", message=message, line=number, param="custom_id")
-    if line.body.model != model:
+    if line.body.model not in (None, model):
         message = f"The model '{line.body.model}' differs from the file's first, '{model}': one model a file."
         return LineProblem(code="model_mismatch", message=message, line=number, param="body.model")
     if line.url is not None and line.url != endpoint:
         message = f"The url '{line.url}' is not the batch's endpoint, '{endpoint}'."
         return LineProblem(code="url_mismatch", message=message, line=number, param="url")
-    if line.method != "POST":
+    if line.method not in (None, "POST"):
         message = f"The method '{line.method}' is not POST."
         return LineProblem(code="invalid_method", message=message, line=number, param="method")
+    return None
+
+
+def _misform(line: _CheckedLine | _CheckedLineOfModel, number: int, form: LineForm) -> LineProblem | None:
+    """A field that the dialect misses in a line, or does not want there."""
+    for name, value in (("method", line.method), ("url", line.url)):
+        if form == "full" and value is None:
+            message = f"Missing required parameter: '{name}'."
+            return LineProblem(code="missing_required_parameter", message=message, line=number, param=name)
+        if form == "bare" and value is not None:
+            return LineProblem(code="unknown_parameter", message=f"Unknown field: '{name}'.", line=number, param=name)
     return None
 
 

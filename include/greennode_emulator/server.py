@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import uvicorn
@@ -18,6 +18,7 @@ import uvicorn
 from greennode_emulator.app import create_app
 from greennode_emulator.connections import TrackedProtocol
 from greennode_emulator.core import Emulator
+from greennode_emulator.dialects import DIALECTS
 from greennode_emulator.settings import Settings
 
 _START_SECONDS = 10
@@ -41,6 +42,10 @@ class RunningEmulator:
         armed: list[dict[str, Any]] = self._control("POST", "faults", json=list(faults))
         return armed
 
+    def disarm(self) -> None:
+        """Drop all faults that have not struck yet."""
+        self._control("DELETE", "faults")
+
     def armed(self) -> list[dict[str, Any]]:
         """The faults that have not struck yet."""
         armed: list[dict[str, Any]] = self._control("GET", "faults")
@@ -60,22 +65,51 @@ class RunningEmulator:
         return reply.json()
 
 
-def listen(settings: Settings) -> socket.socket:
-    """The socket to serve on, taken now so that a busy port shows before anything else; OSError if it is."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    return socket.create_server((settings.host, settings.port), family=family, backlog=512)
+class Listeners:
+    """The sockets to serve on: the API's, and another origin for results where the dialect has one."""
+
+    def __init__(self, settings: Settings) -> None:
+        with ExitStack() as stack:
+            self.main = stack.enter_context(_listen(settings.host, settings.port))
+            self.storage: socket.socket | None = None
+            if DIALECTS[settings.dialect].needs_storage:
+                self.storage = stack.enter_context(_listen(settings.host, settings.storage_port))
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        """Nothing more to do."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close them."""
+        self._stack.close()
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """All of them."""
+        return [self.main] if self.storage is None else [self.main, self.storage]
 
 
-def describe(emulator: Emulator, listener: socket.socket) -> RunningEmulator:
+def listen(settings: Settings) -> Listeners:
+    """The sockets to serve on, taken now so that a busy port shows before anything else; OSError if one is."""
+    return Listeners(settings)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=512)
+
+
+def describe(emulator: Emulator, listeners: Listeners) -> RunningEmulator:
     """The addresses and the key of a server."""
-    host, port = listener.getsockname()[:2]
+    host, port = listeners.main.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     root_url = f"http://{shown}:{port}"
     return RunningEmulator(root_url, root_url + emulator.dialect.prefix, emulator.settings.api_keys[0])
 
 
 @contextmanager
-def prepared(settings: Settings) -> Iterator[Emulator]:
+def prepared(settings: Settings, listeners: Listeners) -> Iterator[Emulator]:
     """An emulator with a key and a state folder; a generated key and a temporary folder where none is given."""
     if not settings.api_keys:
         settings = replace(settings, api_keys=(secrets.token_urlsafe(24),))
@@ -84,7 +118,10 @@ def prepared(settings: Settings) -> Iterator[Emulator]:
         if state is None:
             scratch = tempfile.TemporaryDirectory(prefix="greennode-emulator-", ignore_cleanup_errors=True)
             state = Path(stack.enter_context(scratch))
-        yield Emulator(settings, state=state)
+        emulator = Emulator(settings, state=state)
+        if listeners.storage is not None:
+            emulator.storage.port = listeners.storage.getsockname()[1]
+        yield emulator
 
 
 def make_server(emulator: Emulator) -> uvicorn.Server:
@@ -108,15 +145,17 @@ def make_server(emulator: Emulator) -> uvicorn.Server:
 def running(settings: Settings | None = None) -> Iterator[RunningEmulator]:
     """Serve in a background thread until the block ends."""
     settings = settings or Settings()
-    with listen(settings) as listener, prepared(settings) as emulator:
+    with listen(settings) as listeners, prepared(settings, listeners) as emulator:
         server = make_server(emulator)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="emulator", daemon=True)
+        thread = threading.Thread(
+            target=server.run, kwargs={"sockets": listeners.sockets}, name="emulator", daemon=True
+        )
         thread.start()
         try:
             _wait_until(lambda: server.started or not thread.is_alive())
             if not server.started:
                 raise RuntimeError("the emulator did not start; its log says why")
-            yield describe(emulator, listener)
+            yield describe(emulator, listeners)
         finally:
             server.should_exit = True
             thread.join()

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from greennode_emulator.faults.kinds import AnyFault
+
 DEFAULT_MODELS = (
     "google/gemma-4-31b-it",
     "openai/gpt-oss-120b",
@@ -26,7 +28,11 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One emulator; `state` None means a temporary folder, no `api_keys` means one is generated."""
+    """One emulator; `state` None means a temporary folder, no `api_keys` means one is generated.
+
+    `upstream` is the base URL of a model server that answers in place of the emulator; `faults` are armed from the
+    start. Dialects whose results lie elsewhere serve those at `storage_port`.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -36,3 +42,7 @@ class Settings:
     batch_seconds: float = 2.0
     models: tuple[str, ...] = DEFAULT_MODELS
     limits: Limits = field(default_factory=Limits)
+    faults: tuple[AnyFault, ...] = ()
+    upstream: str | None = None
+    upstream_key: str | None = field(default=None, repr=False)
+    storage_port: int = 0

@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS files (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT
 CREATE TABLE IF NOT EXISTS batches (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, record BLOB);
 CREATE TABLE IF NOT EXISTS billed (custom_id TEXT);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, n INTEGER);
+CREATE TABLE IF NOT EXISTS created (id TEXT PRIMARY KEY, input_file_id TEXT, at REAL, billed INTEGER);
 """
 
 
@@ -84,7 +85,7 @@ class Store:
     def clear(self) -> None:
         """Forget everything."""
         with self.transaction() as database:
-            for table in ("files", "batches", "billed", "counters"):
+            for table in ("files", "batches", "billed", "counters", "created"):
                 database.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
         for path in self.folder.iterdir():
             path.unlink()
@@ -137,7 +138,13 @@ class Shelf(Generic[RecordT]):
             cursor = database.execute(f"DELETE FROM {self._table} WHERE id = ?", (name,))  # noqa: S608
             return cursor.rowcount == 1
 
-    def newest(self, *, limit: int, after: str | None = None) -> tuple[list[RecordT], bool]:
+    def count(self) -> int:
+        """How many records there are."""
+        with self._store.transaction() as database:
+            n: int = database.execute(f"SELECT count(*) FROM {self._table}").fetchone()[0]  # noqa: S608
+        return n
+
+    def newest(self, *, limit: int, after: str | None = None, skip: int = 0) -> tuple[list[RecordT], bool]:
         """One page, newest first, and whether more follow; KeyError where `after` is not there."""
         with self._store.transaction() as database:
             before = 2**63 - 1
@@ -147,7 +154,7 @@ class Shelf(Generic[RecordT]):
                     raise KeyError(after)
                 before = row[0]
             rows = database.execute(
-                f"SELECT record FROM {self._table} WHERE seq < ? ORDER BY seq DESC LIMIT ?",  # noqa: S608
-                (before, limit + 1),
+                f"SELECT record FROM {self._table} WHERE seq < ? ORDER BY seq DESC LIMIT ? OFFSET ?",  # noqa: S608
+                (before, limit + 1, skip),
             ).fetchall()
         return [self._decoder.decode(row[0]) for row in rows[:limit]], len(rows) > limit

@@ -1,5 +1,8 @@
 """When a batch does what: pure functions of the batch and the clock, so that a restart changes nothing."""
 
+import math
+
+from greennode_emulator.faults.batch_faults import EndsEarly, Stuck
 from greennode_emulator.records import BatchRecord, Phase
 
 # Shares of a batch's seconds: the first tenth validates, the last tenth finalizes.
@@ -10,26 +13,48 @@ CANCELLING = 0.1
 
 def lines_due(batch: BatchRecord, *, now: float) -> int:
     """How many of the batch's lines should be answered by now."""
+    most = 1.0
+    early = batch.fault(EndsEarly)
+    if early is not None:
+        most = early.fraction
+    stuck = batch.fault(Stuck)
+    if stuck is not None and stuck.status == batch.phase and now < _freed_at(batch, stuck):
+        most = min(most, stuck.fraction)
     if batch.seconds <= 0:
-        return batch.total
+        return int(batch.total * most)
     age = (now - batch.created_at) / batch.seconds
     share = (age - VALIDATED) / (ANSWERED - VALIDATED)
-    return int(batch.total * min(1.0, max(0.0, share)))
+    return int(batch.total * min(most, max(0.0, share)))
 
 
 def phase_ends(batch: BatchRecord) -> float:
     """The clock time before which the batch does not leave its phase."""
+    stuck = batch.fault(Stuck)
+    if stuck is not None and stuck.status == batch.phase:
+        return max(_phase_ends(batch), _freed_at(batch, stuck))
+    return _phase_ends(batch)
+
+
+def pause_seconds(batch: BatchRecord) -> float:
+    """How long to rest between two steps: often enough to look smooth, never busy."""
+    return min(0.5, max(0.005, batch.seconds / 50))
+
+
+def _phase_ends(batch: BatchRecord) -> float:
     match batch.phase:
         case Phase.VALIDATING:
             return batch.created_at + batch.seconds * VALIDATED
         case Phase.IN_PROGRESS:
-            return batch.created_at + batch.seconds * ANSWERED
+            early = batch.fault(EndsEarly)
+            share = 1.0 if early is None else early.fraction
+            return batch.created_at + batch.seconds * (VALIDATED + (ANSWERED - VALIDATED) * share)
         case Phase.CANCELLING:
             return batch.entered[Phase.CANCELLING] + batch.seconds * CANCELLING
         case _:
             return batch.created_at + batch.seconds
 
 
-def pause_seconds(batch: BatchRecord) -> float:
-    """How long to rest between two steps: often enough to look smooth, never busy."""
-    return min(0.5, max(0.005, batch.seconds / 50))
+def _freed_at(batch: BatchRecord, stuck: Stuck) -> float:
+    if stuck.seconds is None:
+        return math.inf
+    return batch.entered.get(batch.phase, batch.created_at) + stuck.seconds

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import BaseHook, Connection
@@ -11,6 +10,7 @@ from airflow.sdk import BaseHook, Connection
 from greennode_batch.api.client import AsyncGreenNodeClient, GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.errors import ConfigError, GreenNodeError
+from greennode_batch.spend import Prices, read_prices
 
 # httpx logs every URL at INFO: a line a poll, and the signed query of a download that is redirected.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -22,7 +22,7 @@ class GreenNodeHook(BaseHook):
     """Talks to GreenNode with an Airflow connection of type `greennode`.
 
     The API key is the connection's password, the base URL its host; extra holds the API profile (`profile`, and
-    any field of it by name) and `allow_http_hosts`. Clients are context managers: close what you open.
+    any field of it by name), `allow_http_hosts` and `prices`. Clients are context managers: close what you open.
     """
 
     conn_name_attr = "greennode_conn_id"
@@ -36,11 +36,15 @@ class GreenNodeHook(BaseHook):
 
     def get_conn(self, **options: Any) -> GreenNodeClient:
         """A client of the connection; options as of GreenNodeClient. Raises ConfigError if it cannot work."""
-        return GreenNodeClient(**_client_arguments(self.get_connection(self.greennode_conn_id)), **options)
+        return GreenNodeClient(**client_arguments(self.get_connection(self.greennode_conn_id)), **options)
 
     async def aget_conn(self) -> AsyncGreenNodeClient:
         """The same for a trigger: the connection is resolved without blocking the triggerer's loop."""
-        return AsyncGreenNodeClient(**_client_arguments(await self.aget_connection(self.greennode_conn_id)))
+        return AsyncGreenNodeClient(**client_arguments(await self.aget_connection(self.greennode_conn_id)))
+
+    def prices(self) -> Prices:
+        """The price table of the connection's extra field `prices`; an empty one where there is none."""
+        return read_prices(self.get_connection(self.greennode_conn_id).extra_dejson.get("prices") or {})
 
     def test_connection(self) -> tuple[bool, str]:
         """Whether the key is accepted, for the Test button of the connection form. Costs nothing."""
@@ -54,15 +58,17 @@ class GreenNodeHook(BaseHook):
         return True, f"Key accepted; {len(models)} models: {shown}{', …' if len(models) > 5 else ''}"  # noqa: PLR2004
 
 
-def _client_arguments(connection: Connection) -> dict[str, Any]:
-    extra: Mapping[str, Any] = connection.extra_dejson
-    fields = {name: value for name, value in extra.items() if value not in {None, ""}} if extra else {}
-    allowed = fields.pop("allow_http_hosts", "")
+def client_arguments(connection: Connection) -> dict[str, Any]:
+    """What a client is made with. Raises ConfigError for a connection that cannot work."""
+    fields = dict(connection.extra_dejson)
+    allowed = fields.pop("allow_http_hosts", None) or ""
+    fields.pop("prices", None)
     if not connection.password:
         raise ConfigError(f"connection {connection.conn_id!r} has no API key: put it into the password field")
     return {
         "base_url": connection.host or "",
         "api_key": connection.password,
+        # A field that is null means that the API is not sent it; only `profile` is left empty by the form.
         "profile": ApiProfile.from_extra(fields),
         "allow_http_hosts": tuple(host.strip() for host in allowed.split(",") if host.strip()),
     }

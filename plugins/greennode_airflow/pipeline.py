@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, cast
 
-from airflow.sdk import DAG, TaskGroup, TriggerRule, task_group
+from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, task_group
 
 from greennode_airflow.operators import (
     GreenNodeBuildRequestsOperator,
@@ -37,6 +37,15 @@ def batch_table(job: BatchJob, **dag_arguments: Any) -> DAG:
         "max_active_runs": 1,
         "default_args": {"retries": 2, "retry_delay": timedelta(seconds=30)},
         "tags": ["greennode"],
+        "params": {
+            "dry_run": Param(
+                default=False,
+                type="boolean",
+                title="Dry run",
+                description="Build the requests and show the first and an estimate in the log of build_requests; "
+                "send nothing.",
+            ),
+        },
     }
     with DAG(**{**defaults, **dag_arguments}) as dag:  # noqa: AIR002 - the schedule is among the defaults
         _wire(job)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from greennode_airflow.hooks import GreenNodeHook
+from greennode_batch.api.profile import ApiProfile
 from greennode_batch.errors import ConfigError
 from greennode_emulator.server import RunningEmulator
 
@@ -50,10 +51,18 @@ def test_a_host_without_tls_can_be_allowed_by_name(set_connection: Callable[...,
     GreenNodeHook().get_conn().close()
 
 
-def test_the_form_sends_empty_fields_and_they_mean_the_default(connection: RunningEmulator) -> None:
-    client = GreenNodeHook().get_conn()
-    with client:
-        assert client.profile.name == "greennode"
+def test_the_form_leaves_fields_empty_and_they_mean_the_default(set_connection: Callable[..., None]) -> None:
+    extra = {"profile": None, "allow_http_hosts": None}
+    set_connection(host="https://api.example.com/v1", password="k", extra=extra)
+    with GreenNodeHook().get_conn() as client:
+        assert client.profile == ApiProfile()
+
+
+def test_a_profile_field_that_is_null_is_not_sent(set_connection: Callable[..., None]) -> None:
+    extra = {"profile": "openai", "completion_window": None, "purpose": None}
+    set_connection(host="https://api.example.com/v1", password="k", extra=extra)
+    with GreenNodeHook().get_conn() as client:
+        assert (client.profile.completion_window, client.profile.purpose) == (None, None)
 
 
 async def test_a_trigger_gets_an_async_client(connection: RunningEmulator) -> None:

@@ -53,22 +53,22 @@ def deployment(
     return staging
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def dag_bag() -> DagBag:
-    """All DAGs of the project."""
+    """All DAGs of the project. Read anew for each test: dag.test() keeps a run's conf in the DAG's params."""
     return DagBag(str(DAGS))
 
 
 @pytest.fixture
-def run_dag(deployment: Path, dag_bag: DagBag) -> Callable[[str], str]:
+def run_dag(deployment: Path, dag_bag: DagBag) -> Callable[..., str]:
     """Run a DAG in this process, without retries; its end state."""
 
-    def run(dag_id: str) -> str:
+    def run(dag_id: str, **conf: Any) -> str:
         dag = dag_bag.get_dag(dag_id)
         assert dag is not None, dag_bag.import_errors
         for task in dag.tasks:
             task.retries = 0
-        return dag.test().state
+        return dag.test(run_conf=conf).state
 
     return run
 

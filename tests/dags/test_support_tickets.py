@@ -21,7 +21,7 @@ def statuses(warehouse: psycopg.Connection) -> dict[str, int]:
 
 
 def test_every_ticket_is_joined_to_its_own_answer_and_paid_once(
-    run_dag: Callable[[str], str],
+    run_dag: Callable[..., str],
     dag_bag: DagBag,
     warehouse: psycopg.Connection,
     tickets: int,
@@ -48,7 +48,7 @@ def test_every_ticket_is_joined_to_its_own_answer_and_paid_once(
 
 
 def test_a_create_that_was_accepted_and_then_dropped_is_not_paid_twice(
-    run_dag: Callable[[str], str], warehouse: psycopg.Connection, tickets: int, emulator: RunningEmulator
+    run_dag: Callable[..., str], warehouse: psycopg.Connection, tickets: int, emulator: RunningEmulator
 ) -> None:
     emulator.faults([{"endpoint": "POST /batches", "kind": "reset_after", "count": 1}])
     assert run_dag("support_tickets") == "success"
@@ -60,7 +60,7 @@ def test_a_create_that_was_accepted_and_then_dropped_is_not_paid_twice(
 
 
 def test_an_empty_table_is_a_run_that_succeeds_and_creates_no_batch(
-    run_dag: Callable[[str], str], warehouse: psycopg.Connection, tickets: int, emulator: RunningEmulator
+    run_dag: Callable[..., str], warehouse: psycopg.Connection, tickets: int, emulator: RunningEmulator
 ) -> None:
     warehouse.execute("DELETE FROM support_tickets")
     assert run_dag("support_tickets") == "success"
@@ -69,7 +69,7 @@ def test_an_empty_table_is_a_run_that_succeeds_and_creates_no_batch(
 
 
 def test_a_second_run_writes_the_same_rows_again(
-    run_dag: Callable[[str], str], warehouse: psycopg.Connection, tickets: int
+    run_dag: Callable[..., str], warehouse: psycopg.Connection, tickets: int
 ) -> None:
     run_dag("support_tickets")
     assert run_dag("support_tickets") == "success"
@@ -93,7 +93,7 @@ def test_a_second_run_writes_the_same_rows_again(
 def test_bad_input_fails_with_its_name_before_anything_is_sent(
     statement: str,
     words: str,
-    run_dag: Callable[[str], str],
+    run_dag: Callable[..., str],
     warehouse: psycopg.Connection,
     tickets: int,
     emulator: RunningEmulator,
@@ -107,7 +107,7 @@ def test_bad_input_fails_with_its_name_before_anything_is_sent(
 
 
 def test_the_key_is_nowhere_in_what_a_run_leaves_behind(
-    run_dag: Callable[[str], str],
+    run_dag: Callable[..., str],
     tickets: int,
     emulator: RunningEmulator,
     deployment: Path,
@@ -121,3 +121,41 @@ def test_the_key_is_nowhere_in_what_a_run_leaves_behind(
     assert {"plan.json", "receipt.json", "results.parquet", "report.json"} <= {path.name for path in files}
     for path in files:
         assert emulator.api_key.encode() not in path.read_bytes(), path
+
+
+def test_a_dry_run_shows_what_it_would_ask_and_sends_and_writes_nothing(
+    run_dag: Callable[..., str],
+    warehouse: psycopg.Connection,
+    tickets: int,
+    emulator: RunningEmulator,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert run_dag("support_tickets", dry_run=True) == "success"
+    output = capfd.readouterr().out
+    assert f"{tickets} rows: 323 requests in 1 shards" in output
+    assert "estimate: " in output
+    assert "row ticket_id = T-0001 asks google/gemma-4-31b-it" in output
+    ledger = emulator.ledger(summary=True)
+    assert (ledger["files_uploaded"], ledger["chat_requests_billed"]) == (0, 0)
+    assert warehouse.execute("SELECT to_regclass('ticket_labels')").fetchone() == (None,)
+
+
+def test_a_request_that_the_model_refuses_fails_in_seconds_with_the_apis_words(
+    run_dag: Callable[..., str], tickets: int, emulator: RunningEmulator, capfd: pytest.CaptureFixture[str]
+) -> None:
+    refusal = {"kind": "status", "status": 400, "message": "'messages' must contain the word 'json'"}
+    emulator.faults([{"endpoint": "POST /chat/completions", **refusal}])
+    assert run_dag("support_tickets") == "failed"
+    output = capfd.readouterr().out
+    assert "refused the request of row ticket_id = T-0001" in output
+    assert "must contain the word 'json'" in output
+    assert emulator.ledger(summary=True)["files_uploaded"] == 0
+
+
+def test_a_server_without_a_chat_endpoint_is_used_untried(
+    run_dag: Callable[..., str], warehouse: psycopg.Connection, tickets: int, emulator: RunningEmulator
+) -> None:
+    emulator.faults([{"endpoint": "POST /chat/completions", "kind": "status", "status": 404, "shape": "html"}])
+    assert run_dag("support_tickets") == "success"
+    assert emulator.armed() == []
+    assert statuses(warehouse) == {"succeeded": tickets}

@@ -9,6 +9,7 @@ from greennode_batch.errors import ConfigError
 
 _VERSION_SEGMENT = re.compile(r"v\d+(?:\.\d+)?(?:(?:alpha|beta)\d*)?")
 _MASK = "***"
+_SHORTEST_BEGINNING = 4
 _BEARER = re.compile(r"(?i)\bbearer\s+[\w\-.~+/]+=*")
 
 
@@ -40,7 +41,16 @@ class ApiKey:
 
     def redact(self, words: str) -> str:
         """The same text without the key: APIs echo it in their errors, and so do proxies with the whole header."""
-        return _BEARER.sub(f"Bearer {_MASK}", words.replace(self.__value, _MASK))
+        *cut, last = words.replace(self.__value, _MASK).split("…")
+        words = "…".join([*(_without_beginning(part, self.__value) for part in cut), last])
+        return _BEARER.sub(f"Bearer {_MASK}", words)
+
+
+def _without_beginning(words: str, key: str) -> str:
+    """The same text without what is left of the key where a message was cut in the middle of it."""
+    lengths = range(min(len(key) - 1, len(words)), _SHORTEST_BEGINNING - 1, -1)
+    length = next((length for length in lengths if words.endswith(key[:length])), 0)
+    return words[:-length] + _MASK if length else words
 
 
 def check_base_url(base_url: str, *, allow_http_hosts: Collection[str] = ()) -> str:

@@ -10,12 +10,16 @@ import msgspec
 from greennode_batch.api.fields import count, pick, text
 
 MAX_MESSAGE_CHARS = 500
+_MAX_CODE_CHARS = 100
+# An error page says what it has to say at its beginning; patterns over megabytes of it would take minutes.
+_MAX_PAGE_BYTES = 8 * 1024
 _MAX_DEPTH = 4
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-kong-request-id", "x-correlation-id", "x-trace-id", "cf-ray")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _TAGS = re.compile(r"<(?:style|script)\b.*?</(?:style|script)>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _MESSAGE_FIELDS = ("message", "msg", "error_message", "error_msg", "error_description", "detail", "title", "reason")
-_SPACE = re.compile(r"\s+")
+# Control characters too: a terminal would act on those in a log.
+_SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 
 def parse_error(
@@ -25,13 +29,14 @@ def parse_error(
 ) -> tuple[str, str | None, str | None]:
     """(message, the API's code, request id) of an error reply: JSON, plain text, HTML or nothing at all."""
     lower = {name.lower(): value for name, value in headers.items()}
-    request_id = next((lower[name] for name in _REQUEST_ID_HEADERS if lower.get(name)), None)
+    request_ids = (_code(lower.get(name)) for name in _REQUEST_ID_HEADERS)
+    request_id = next(filter(None, request_ids), None)
     data = decode(body)
     if data is None:
         return _plain(status, body), None, request_id
     message, code = describe(data)
     if request_id is None and isinstance(data, dict):
-        request_id = text(pick(data, "request_id", "trace_id"))
+        request_id = _code(pick(data, "request_id", "trace_id"))
     return message or f"HTTP {status}, with a body that names no error", code, request_id
 
 
@@ -57,11 +62,11 @@ def describe(data: object, depth: int = 0) -> tuple[str | None, str | None]:
 
 
 def _described_object(data: dict[str, Any], depth: int) -> tuple[str | None, str | None]:
-    message, code = None, text(pick(data, "code", "error_code", "type", "status_code"))
+    message, code = None, _code(pick(data, "code", "error_code", "type", "status_code"))
     error, *_ = found = (data.get("error"), pick(data, *_MESSAGE_FIELDS))
-    if all(isinstance(part, str) for part in found):
+    if all(isinstance(part, str) and shorten(part) for part in found):
         # {"error": "Bad Request", "message": "the model is not known"}: the first is a name, not a message.
-        return shorten(str(found[1])), code or text(error)
+        return shorten(str(found[1])), code or _code(error)
     for field in ("error", *_MESSAGE_FIELDS, "errors", "data"):
         inner_message, inner_code = describe(data.get(field), depth + 1)
         if inner_message is not None:
@@ -75,25 +80,36 @@ def _described_object(data: dict[str, Any], depth: int) -> tuple[str | None, str
     return shorten(f"{place}{message}{repeated}"), code
 
 
+def _code(value: object) -> str | None:
+    words = text(value)
+    return None if words is None else shorten(words, _MAX_CODE_CHARS) or None
+
+
 def _described_list(data: "list[Any] | tuple[Any, ...]", depth: int) -> tuple[str | None, str | None]:
-    messages, code = [], None
+    messages: list[str] = []
+    code, chars = None, 0
     for item in data:
         message, item_code = describe(_validation_item(item), depth + 1)
         code = code or item_code
         if message is not None and message not in messages:
             messages.append(message)
+            chars += len(message)
+            if chars > MAX_MESSAGE_CHARS:
+                break
     return shorten("; ".join(messages)) or None, code
 
 
 def _validation_item(item: object) -> object:
     """FastAPI and Pydantic say where in `loc`: {"loc": ["body", "model"], "msg": "Field required"}."""
     if isinstance(item, dict) and isinstance(item.get("loc"), list) and isinstance(item.get("msg"), str):
-        return {**item, "msg": f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"}
+        place = ".".join(filter(None, map(text, item["loc"])))
+        return {**item, "msg": f"{place}: {item['msg']}"}
     return item
 
 
 def _plain(status: int, body: bytes) -> str:
-    words = body.decode("utf-8", "replace")
+    cut = "…" if len(body) > _MAX_PAGE_BYTES else ""
+    words = body[:_MAX_PAGE_BYTES].decode("utf-8", "replace") + cut
     title = _TITLE.search(words)
     if title is not None:
         words = title[1]
@@ -103,6 +119,6 @@ def _plain(status: int, body: bytes) -> str:
 
 
 def shorten(words: str, limit: int = MAX_MESSAGE_CHARS) -> str:
-    """One line of at most `limit` characters."""
+    """One line of at most `limit` characters; it ends in "…" wherever it was cut."""
     line = _SPACE.sub(" ", words[: 4 * limit]).strip()
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    return line if len(line) <= limit and len(words) <= 4 * limit else line[: limit - 1] + "…"

@@ -237,4 +237,4 @@ def _speaks_of_an_error(data: dict[str, Any]) -> bool:
 
 
 def _host_of(location: str) -> str:
-    return location.split("?", 1)[0] or "nowhere"
+    return shorten(location.split("?", 1)[0], 200) or "nowhere"

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+# No column or file format holds more.
+_MAX_COUNT = 1 << 63
 _UNDERSCORE = re.compile(r"_([a-z])")
 # Epochs in milliseconds, microseconds and nanoseconds are told from seconds by their size: 1e11 s is the year 5138.
 _EPOCH_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
@@ -39,15 +41,15 @@ def text(value: object) -> str | None:
 
 
 def count(value: object) -> int | None:
-    """A whole number of at least 0, also from a numeric string or a float."""
+    """A whole number from 0 to 2**63 - 1, also from a numeric string or a float; None for any other."""
     if isinstance(value, str):
         try:
             value = float(value)
         except ValueError:
             return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MAX_COUNT:
         return None
-    return int(value) if value >= 0 else None
+    return int(value)
 
 
 def identifier(value: object) -> str | None:

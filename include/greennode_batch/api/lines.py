@@ -119,7 +119,7 @@ def parse_line(line: bytes) -> ResultLine | Anomaly:
     response = decoded.response
     body = response.body
     created = body.created
-    if response.status_code != _OK or not decoded.custom_id or (created and created > _MAX_EPOCH_SECONDS):
+    if response.status_code != _OK or not decoded.custom_id or (created and not 0 < created <= _MAX_EPOCH_SECONDS):
         return read_odd_line(line)
     choice = body.choices[0]
     message = choice.message

@@ -12,6 +12,8 @@ from greennode_batch.api.result_line import Anomaly, ResultLine
 
 _SHOWN_CHARS = 200
 _MAX_DIGITS = 1_000
+# Of parts within parts; a model's answer has two.
+_MAX_DEPTH = 20
 _NO_JSON: Any = object()
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _THINKING_PARTS = frozenset({"thinking", "reasoning", "reasoning_text"})
@@ -135,14 +137,15 @@ def _spoken(content: object) -> tuple[str | None, str | None, str | None]:
     return tuple("".join(words) if words else None for words in (said, thought, refused))  # type: ignore[return-value]
 
 
-def _words(part: object) -> str | None:
+def _words(part: object, depth: int = 0) -> str | None:
     if isinstance(part, str):
         return part
+    if depth > _MAX_DEPTH:
+        return None
     if isinstance(part, list):
-        return "".join(filter(None, map(_words, part))) or None
+        return "".join(filter(None, (_words(inner, depth + 1) for inner in part))) or None
     if isinstance(part, dict):
-        inner = pick(part, "text", "thinking", "reasoning", "refusal", "content")
-        return None if inner is None else _words(inner)
+        return _words(pick(part, "text", "thinking", "reasoning", "refusal", "content"), depth + 1)
     return None
 
 

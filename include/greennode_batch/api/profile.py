@@ -137,7 +137,7 @@ PRESETS: dict[str, ApiProfile] = {
     ),
     # novita.ai/docs: api-reference/model-apis-llm-create-batch, -list-batches, -upload-batch-input-file and
     # guides/llm-batch-api; base URL https://api.novita.ai/openai/v1. The window is fixed (24h or 48h, by page),
-    # so it is left out. Its list takes no parameters. Unverified: the limits, cancel's path, delete.
+    # so it is left out. Its list takes no parameters. Unverified: the limits, delete.
     "novita": ApiProfile(
         name="novita",
         completion_window=None,
@@ -147,7 +147,7 @@ PRESETS: dict[str, ApiProfile] = {
     ),
     # mistralai/client-python docs/sdks/mistraljobs (POST /v1/batch/jobs with input_files, endpoint, model,
     # timeout_hours, metadata; list by page and page_size from page 0) and docs.mistral.ai/capabilities/batch
-    # (lines without method and url). Unverified: the file's limit in bytes.
+    # (lines without method and url); mistral-openapi-client has DELETE on a job. Unverified: the file's limit in bytes.
     "mistral": ApiProfile(
         name="mistral",
         batches_path="/batch/jobs",
@@ -160,11 +160,10 @@ PRESETS: dict[str, ApiProfile] = {
         create_fields={"timeout_hours": 24},
         list_style="page",
         first_page=0,
-        delete_style="none",
     ),
     # docs.siliconflow.cn: userguide/guides/batch (lines with method and url, 5,000 lines, 1 GB, one model a file)
     # and api-reference/batch (POST /files with purpose batch, POST /batches, get-batch-list with after and limit).
-    # Unverified: cancel, delete, metadata.
+    # Unverified: cancel, delete.
     "siliconflow": ApiProfile(
         name="siliconflow",
         line_format="custom_id+method+url+body",
@@ -173,15 +172,15 @@ PRESETS: dict[str, ApiProfile] = {
         max_file_bytes=950_000_000,
     ),
     # doublewordai/dw crates/dw-client (endpoints and types of files and batches): OpenAI's shape, metadata,
-    # after/limit, POST cancel. Unverified: the limits, delete.
+    # after/limit, POST cancel; doublewordai/control-layer batches.rs: DELETE answers 204 and keeps the input file,
+    # also while a batch runs. Unverified: the limits.
     "doubleword": ApiProfile(
         name="doubleword",
         line_format="custom_id+method+url+body",
-        delete_style="none",
     ),
     # inference-docs.cerebras.ai: api-reference/batch/create-batch (50,000 requests, 200 MB, metadata, window 24h
     # only), /cancel-batch (DELETE on the batch cancels it, so nothing deletes one) and capabilities/batch (lines
-    # with method and url). Unverified: paging.
+    # with method and url; at least 10 requests a file, by the same page). Unverified: paging.
     "cerebras": ApiProfile(
         name="cerebras",
         line_format="custom_id+method+url+body",

@@ -91,7 +91,7 @@ def retry_after_seconds(status: int, headers: Mapping[str, str], *, now: float) 
 
 
 def _number(value: str) -> float | None:
-    return float(value) if re.fullmatch(r"\s*\d{1,12}(?:\.\d{1,9})?\s*", value) else None
+    return float(value) if re.fullmatch(r"[ \t]*[0-9]{1,12}(?:\.[0-9]{1,9})?[ \t]*", value) else None
 
 
 def _seconds_until(http_date: str, now: float) -> float | None:

@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from greennode_batch.api.error_body import describe
+from greennode_batch.api.error_body import describe, shorten
 from greennode_batch.api.fields import camel, count, epoch_seconds, identifier, pick, text
 from greennode_batch.api.status import BatchStatus, batch_status
 
@@ -211,14 +211,16 @@ def parse_page(data: object, parse: Callable[[object], Item]) -> Page[Item]:
 
 
 def _page(data: object, entries: list[Any], parse: Callable[[object], Item]) -> Page[Item]:
-    items = []
+    items: list[Item] = []
+    odd: WireError | None = None
     for entry in entries:
         try:
             items.append(parse(entry))
-        except WireError:
-            # One odd entry does not hide the others; a list of nothing else is not a list of these.
-            if entry is entries[-1] and not items:
-                raise
+        except WireError as error:
+            odd = error
+    # One odd entry does not hide the others; a list of nothing else is not a list of these.
+    if odd is not None and not items:
+        raise odd
     outer = data if isinstance(data, dict) else {}
     nested = outer.get("data")
     inner = nested if isinstance(nested, dict) else outer
@@ -253,4 +255,4 @@ def _complaint(wanted: str, data: object) -> str:
     if message is not None:
         return f"expected {wanted}, got: {message}"
     kind = f"an object with {sorted(data)[:8]}" if isinstance(data, dict) else type(data).__name__
-    return f"expected {wanted}, got {'no JSON' if data is None else kind}"
+    return shorten(f"expected {wanted}, got {'no JSON' if data is None else kind}")

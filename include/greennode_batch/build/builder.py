@@ -16,20 +16,32 @@ from greennode_batch.build.request_lines import RequestTemplate, line_fields
 from greennode_batch.build.shards import Shard, ShardFile
 from greennode_batch.build.source import Row
 from greennode_batch.build.source_rows import SourceRows, fit, settle, unify
-from greennode_batch.collect.answers import response_format
+from greennode_batch.collect.answers import response_format, schema_wish
 from greennode_batch.errors import RowError
 from greennode_batch.job import BatchJob, read_job_text
+from greennode_batch.spend import estimate_tokens
 from greennode_batch.staging import RunFolder, land
 
 
 class PlannedShard(msgspec.Struct, frozen=True):
-    """One batch file. `rows`: the source rows that it answers, more than `requests` if some ask the same."""
+    """One batch file. `rows`: the source rows that it answers, more than `requests` if some ask the same.
+
+    `prompt_tokens` is an estimate, by the length of the texts.
+    """
 
     shard_id: str
     model: str
     requests: int
     rows: int
     bytes: int
+    prompt_tokens: int
+
+
+class LongestRequest(msgspec.Struct, frozen=True):
+    """The longest line of a run, and the row that asks it."""
+
+    bytes: int
+    row: str
 
 
 class Builder:
@@ -40,13 +52,13 @@ class Builder:
         self._work = work
         self._max_requests = min(job.max_shard_requests or profile.max_requests, profile.max_requests)
         self._max_bytes = min(job.max_shard_bytes or profile.max_file_bytes, profile.max_file_bytes)
-        messages = chat_messages(job)
+        messages = chat_messages(job, profile)
         self.prompt_hash = hashlib.blake2b(msgspec.json.encode(messages), digest_size=16).hexdigest()
         self._templates = [
             RequestTemplate(
                 model=model,
                 messages=messages,
-                params=request_params(job),
+                params=request_params(job, profile),
                 columns=columns,
                 line_fields=line_fields(profile),
                 prompt_name=f"prompt of job {job.name}",
@@ -62,6 +74,7 @@ class Builder:
         self._current: dict[str, int] = {}  # model -> place of the shard that is open for it
         self._shards: list[_ShardUnderWay] = []
         self.unsent = 0
+        self.longest = LongestRequest(0, "")
 
     def add(self, row: Row) -> None:
         """One source row: a request to each model, or a reason why not. Raises RowError, naming the row."""
@@ -84,9 +97,12 @@ class Builder:
             # An equal request was asked for another row: this row joins its answer, and nothing is paid.
             place = self._shard_of.get(request.custom_id)
             if place is None:
-                self._open_shard(template.model, request.line).file.add(request.line)
+                shard = self._open_shard(template.model, request.line)
+                shard.add(request.line, characters=sum(map(len, texts)), constant_bytes=template.constant_bytes)
                 place = self._current[template.model]
                 self._shard_of[request.custom_id] = place
+                if len(request.line) > self.longest.bytes:
+                    self.longest = LongestRequest(len(request.line), f"{self._key_names} = {_shown(key)}")
             self._shards[place].rows.add(kept, template.model, request.custom_id, None)
 
     def finish(self) -> list[PlannedShard]:
@@ -157,8 +173,16 @@ class _ShardUnderWay:
         self.file = file
         self.rows = SourceRows(kept_names)
         self._kept_names = kept_names
+        self._characters = 0
+        self._text_bytes = 0
         self._early_rows: Path | None = None
         self._shard: Shard | None = None
+
+    def add(self, line: bytes, *, characters: int, constant_bytes: int) -> None:
+        """Add a request whose texts have so many characters; the line has so many bytes beside them."""
+        self.file.add(line)
+        self._characters += characters
+        self._text_bytes += len(line) - constant_bytes
 
     def close(self, run: RunFolder) -> None:
         """Land the file of requests, and put the rows so far aside on disk."""
@@ -181,28 +205,49 @@ class _ShardUnderWay:
     def planned(self, *, rows: int) -> PlannedShard:
         """The shard as the plan tells it."""
         assert self._shard is not None
-        return PlannedShard(self._shard.shard_id, self.model, self._shard.requests, rows, self._shard.bytes)
+        return PlannedShard(
+            shard_id=self._shard.shard_id,
+            model=self.model,
+            requests=self._shard.requests,
+            rows=rows,
+            bytes=self._shard.bytes,
+            prompt_tokens=estimate_tokens(self._characters, self._text_bytes),
+        )
 
 
 def _shown(key: Sequence[Any]) -> str:
     return ", ".join("NULL" if value is None else str(value) for value in key)
 
 
-def chat_messages(job: BatchJob) -> list[Mapping[str, Any]]:
-    """The job's chat messages, their contents still Jinja."""
+def chat_messages(job: BatchJob, profile: ApiProfile) -> list[Mapping[str, Any]]:
+    """The job's chat messages, their contents still Jinja.
+
+    Where the API takes no JSON schema, the answer model's stands at the end of the system message instead.
+    """
     if job.messages is not None:
-        return [
+        messages = [
             {**message, "content": read_job_text(message["content"])}
             if isinstance(message.get("content"), str)
             else message
             for message in job.messages
         ]
-    system = [{"role": "system", "content": read_job_text(job.system)}] if job.system else []
-    return [*system, {"role": "user", "content": read_job_text(job.prompt or "")}]
+    else:
+        system = [{"role": "system", "content": read_job_text(job.system)}] if job.system else []
+        messages = [*system, {"role": "user", "content": read_job_text(job.prompt or "")}]
+    if job.answer is None or profile.json_schema == "native":
+        return messages
+    wish = f"{{% raw %}}{schema_wish(job.answer)}{{% endraw %}}"
+    if messages[0].get("role") == "system":
+        return [{**messages[0], "content": f"{messages[0]['content']}\n\n{wish}"}, *messages[1:]]
+    return [{"role": "system", "content": wish}, *messages]
 
 
-def request_params(job: BatchJob) -> dict[str, Any]:
-    """The fields of every request body beside model and messages."""
-    if job.answer is None:
-        return dict(job.params)
-    return {**job.params, "response_format": response_format(job.answer)}
+def request_params(job: BatchJob, profile: ApiProfile) -> dict[str, Any]:
+    """The fields of every request body beside model and messages, under the names that the API takes."""
+    params = dict(job.params)
+    for name in ("max_tokens", "max_completion_tokens"):
+        if name in params:
+            params[profile.token_parameter] = params.pop(name)
+    if job.answer is not None and profile.json_schema == "native":
+        params["response_format"] = response_format(job.answer)
+    return params

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.builder import Builder, PlannedShard
+from greennode_batch.build.builder import Builder, LongestRequest, PlannedShard
 from greennode_batch.build.source import Rows
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob
@@ -36,8 +37,22 @@ class Plan(msgspec.Struct, frozen=True):
     requests: int
     unsent: int
     bytes: int
+    longest: LongestRequest
     prompt_hash: str
     shards: tuple[PlannedShard, ...]
+
+    @property
+    def prompt_tokens(self) -> dict[str, int]:
+        """Prompt tokens by model: an estimate."""
+        return self._by_model(lambda shard: shard.prompt_tokens)
+
+    @property
+    def requests_by_model(self) -> dict[str, int]:
+        """Requests by model."""
+        return self._by_model(lambda shard: shard.requests)
+
+    def _by_model(self, number: Callable[[PlannedShard], int]) -> dict[str, int]:
+        return {model: sum(number(shard) for shard in self.shards if shard.model == model) for model in self.models}
 
     @property
     def repeated(self) -> int:
@@ -90,6 +105,7 @@ def build(job: BatchJob, rows: Rows, run: RunFolder, *, run_id: str, profile: Ap
             requests=sum(shard.requests for shard in shards),
             unsent=builder.unsent,
             bytes=sum(shard.bytes for shard in shards),
+            longest=builder.longest,
             prompt_hash=builder.prompt_hash,
             shards=tuple(shards),
         )

@@ -47,6 +47,8 @@ class RequestTemplate:
             raise ConfigError(f"{prompt_name}: a message or parameter cannot be written as JSON: {error}") from None
         self._constants = self._split(body)
         self._before_body = b'",' + (_encode(line_fields)[1:-1] + b"," if line_fields else b"") + b'"body":'
+        self.constant_bytes = len(self.line([""] * len(self._slots)).line)
+        """Bytes of a line beside its texts."""
 
     def _take_slots(self, message: Mapping[str, Any], columns: Sequence[str], name: str) -> dict[str, Any]:
         content = message.get("content")

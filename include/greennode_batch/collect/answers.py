@@ -62,6 +62,12 @@ def response_format(answer: type[BaseModel]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": answer.__name__, "schema": _schema(answer, "validation")}}
 
 
+def schema_wish(answer: type[BaseModel]) -> str:
+    """The same as words, for an API that takes no JSON schema."""
+    schema = json.dumps(_schema(answer, "validation"), ensure_ascii=False)
+    return f"Answer with one JSON object that matches this JSON schema, and with nothing else:\n{schema}"
+
+
 class AnswerReader:
     """Texts -> values of the answer's columns. Without a model the text itself is the one value, `answer`."""
 

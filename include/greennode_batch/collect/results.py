@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -108,37 +108,47 @@ def _lines(files: Iterable[Path], anomalies: Counter[str]) -> Iterator[ResultLin
 
 
 def _row(line: ResultLine, reader: AnswerReader, batch: Batch) -> tuple[Any, ...]:
-    status, error, reasoning, values = _judge(line, reader)
+    judged = judge(line, reader)
     return (
         line.custom_id,
-        status.value,
-        error,
+        judged.status.value,
+        judged.error,
         line.finish_reason,
-        reasoning,
+        judged.reasoning,
         _tokens(line.prompt_tokens),
         _tokens(line.completion_tokens),
         _timestamp(line.created or batch.completed_at),
-        *(values or (None,) * len(reader.fields)),
+        *(judged.values or (None,) * len(reader.fields)),
     )
 
 
-def _judge(line: ResultLine, reader: AnswerReader) -> tuple[RowStatus, str | None, str | None, tuple[Any, ...] | None]:
-    """Status, error, reasoning and the answer's values of one line."""
+class Judged(NamedTuple):
+    """What one line amounts to. `values` are the answer's columns, where there is an answer."""
+
+    status: RowStatus
+    error: str | None
+    reasoning: str | None
+    values: tuple[Any, ...] | None
+
+
+def judge(line: ResultLine, reader: AnswerReader) -> Judged:
+    """What became of one request."""
     if line.error is not None:
         return _failure(line)
     if line.refusal or line.finish_reason == "content_filter":
-        return RowStatus.REFUSED, line.refusal or "the content filter stopped the answer", line.reasoning, None
+        words = line.refusal or "the content filter stopped the answer"
+        return Judged(RowStatus.REFUSED, words, line.reasoning, None)
     thought = split_reasoning(line.content or "")
     reasoning = line.reasoning or thought.reasoning
     if thought.answer is None:
-        return *_only_thinking(line), reasoning, None
+        return Judged(*_only_thinking(line), reasoning, None)
     values = reader.read(thought.answer)
     usable = None if isinstance(values, str) else values
     if line.finish_reason == "length":
-        return RowStatus.TRUNCATED, "cut off at max_tokens", reasoning, usable
+        return Judged(RowStatus.TRUNCATED, "cut off at max_tokens", reasoning, usable)
     if isinstance(values, str):
-        return RowStatus.INVALID_OUTPUT, values, reasoning, None
-    return RowStatus.SUCCEEDED, None, reasoning, values
+        return Judged(RowStatus.INVALID_OUTPUT, values, reasoning, None)
+    return Judged(RowStatus.SUCCEEDED, None, reasoning, values)
 
 
 def _only_thinking(line: ResultLine) -> tuple[RowStatus, str]:
@@ -147,7 +157,7 @@ def _only_thinking(line: ResultLine) -> tuple[RowStatus, str]:
     return RowStatus.TRUNCATED, "cut off while the model was thinking; raise max_tokens"
 
 
-def _failure(line: ResultLine) -> tuple[RowStatus, str | None, str | None, None]:
+def _failure(line: ResultLine) -> Judged:
     code = (line.code or "").lower()
     if "expired" in code:
         status = RowStatus.EXPIRED
@@ -156,7 +166,7 @@ def _failure(line: ResultLine) -> tuple[RowStatus, str | None, str | None, None]
     else:
         status = RowStatus.FAILED
     parts = [str(line.status_code) if line.status_code else "", line.code or "", line.error or ""]
-    return status, " ".join(filter(None, parts)) or "an empty reply", line.reasoning, None
+    return Judged(status, " ".join(filter(None, parts)) or "an empty reply", line.reasoning, None)
 
 
 def _without_line(batch: Batch) -> tuple[str, str]:

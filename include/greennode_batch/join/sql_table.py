@@ -38,15 +38,18 @@ class SqlTable(ABC):
         self._connection = connection
         self._driver = importlib.import_module(type(connection).__module__.partition(".")[0])
 
-    def prepare(self, schema: pa.Schema) -> None:
-        """Make the table if it is missing; raise ConfigError if it cannot take these columns by this key."""
+    def prepare(self, schema: pa.Schema, *, create: bool = True) -> None:
+        """Make the table if it is missing; raise ConfigError if it cannot take these columns by this key.
+
+        create: False only looks.
+        """
         self.check_names([*self.parts, *schema.names])
         with self._transaction() as cursor:
             self.lock(cursor)
             existing = self.columns(cursor)
             if existing:
                 self._check(cursor, existing, schema)
-            else:
+            elif create:
                 cursor.execute(self._create_statement(schema))
 
     def write(self, rows: pa.Table) -> int:

@@ -83,3 +83,9 @@ def test_a_key_shows_itself_only_in_the_header():
 def test_an_echoed_key_is_redacted():
     redacted = ApiKey(KEY).redact(f"Incorrect API key provided: {KEY}. Header was 'Authorization: Bearer other-token'")
     assert redacted == "Incorrect API key provided: ***. Header was 'Authorization: Bearer ***'"
+
+
+@pytest.mark.parametrize("length", range(4, len(KEY)))
+def test_what_is_left_of_a_key_where_a_message_was_cut_is_redacted(length):
+    shown = ApiKey(KEY).redact(f"no such key: {KEY[:length]}… Look at the … console")
+    assert shown == "no such key: ***… Look at the … console"

@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -51,7 +52,7 @@ def test_the_message_and_code_are_found_in_every_json_shape(body, message, code)
         (b"upstream connect error\n or disconnect", "upstream connect error or disconnect"),
         (b"", "HTTP 502, with an empty body"),
         (b"{}", "HTTP 502, with a body that names no error"),
-        (b"\xff\xfe\x00", "\ufffd\ufffd\x00"),
+        (b"\xff\xfe\x00", "\ufffd\ufffd"),
     ],
 )
 def test_other_bodies_are_readable_too(body, message):
@@ -84,3 +85,42 @@ def test_a_deep_body_ends():
     for _ in range(50):
         body = {"error": body}
     assert describe(body) == (None, None)
+
+
+@pytest.mark.parametrize("char", ["\n", "\x1b", "\x00", "\x85", "\u2028"])
+def test_no_part_of_an_error_holds_what_a_terminal_acts_on(char):
+    odd = f"a{char}b"
+    bodies = ({"message": odd, "code": odd, "request_id": odd}, {"code": odd, "request_id": odd}, odd)
+    for body in bodies:
+        parts = parse_error(500, {}, json.dumps(body, ensure_ascii=False).encode())
+        assert all(part is None or part.isprintable() for part in parts), parts
+    assert parse_error(500, {"cf-ray": char}, b"")[2] is None
+
+
+def test_many_different_errors_are_read_in_no_time_and_the_first_are_shown():
+    body = json.dumps({"error": [f"error {n}" for n in range(100_000)]}).encode()
+    started = time.thread_time()
+    message, _, _ = parse_error(400, {}, body)
+    assert time.thread_time() - started < 1
+    assert message.startswith("error 0; error 1; ")
+    assert message.endswith("…")
+
+
+@pytest.mark.parametrize("page", [b"<title>", b"<style>", b"<script", b"<"])
+def test_a_page_of_megabytes_is_read_in_no_time(page):
+    started = time.thread_time()
+    message, _, _ = parse_error(502, {}, page * 200_000)
+    assert time.thread_time() - started < 1
+    assert message
+
+
+@pytest.mark.parametrize("depth", range(100, 1000, 10))
+def test_a_place_of_any_depth_is_read(depth):
+    body = b'{"detail": [{"loc": ["body", %s%s], "msg": "Field required"}]}' % (b"[" * depth, b"]" * depth)
+    message, _, _ = parse_error(422, {}, body)
+    assert message.startswith(("body: Field required", '{"detail"'))
+
+
+def test_a_message_that_was_cut_within_spaces_shows_that_it_was_cut():
+    message, _, _ = parse_error(500, {}, b"a" + b" " * 3000 + b"b")
+    assert message == "a…"

@@ -65,3 +65,8 @@ def test_an_empty_field_gives_way_to_the_next_name():
 @pytest.mark.parametrize("value", ["f1", ["f1", "f2"], {"id": "f1"}, [{"id": "f1"}]])
 def test_an_id_may_be_text_an_object_or_in_a_list(value):
     assert identifier(value) == "f1"
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), 2**63, 1e30, "1e30", "9" * 400])
+def test_a_count_that_no_column_holds_is_none(value):
+    assert count(value) is None

@@ -329,3 +329,28 @@ def test_memory_stays_flat_over_a_large_file():
     next(lines)
     assert read <= 2
     assert sum(1 for _ in lines) == 9_999
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), 10**30, -1])
+def test_a_number_that_no_column_holds_costs_neither_the_line_nor_the_answer(number):
+    usage = {"prompt_tokens": number, "completion_tokens": 3}
+    for body in (chat_body(created=number), chat_body(created=str(number), usage=usage)):
+        for line in (result(body), {"custom_id": "c1", "status_code": number, "body": body}):
+            parsed = parse(line)
+            assert isinstance(parsed, ResultLine)
+            assert (parsed.custom_id, parsed.content) == ("c1", "yes")
+
+
+@pytest.mark.parametrize("depth", range(100, 1000, 50))
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"content":', "}"), ('[{"text":', "}]")])
+def test_an_answer_of_parts_within_parts_ends_whatever_its_depth(depth, opened, closed):
+    line = '{"custom_id":"c1","response":{"body":{"choices":[{"message":{"content":%s"x"%s}}]}}}'
+    parsed = parse_line((line % (opened * depth, closed * depth)).encode())
+    assert isinstance(parsed, Anomaly) or parsed.custom_id == "c1"
+
+
+@pytest.mark.parametrize("error", [" ", "\n", "\x1f", {"message": " "}, {"error": "x", "message": " "}])
+def test_an_error_that_says_nothing_still_reads_as_something(error):
+    parsed = parse({"custom_id": "c1", "error": error})
+    assert isinstance(parsed, ResultLine)
+    assert parsed.error

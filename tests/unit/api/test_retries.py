@@ -101,3 +101,9 @@ def test_any_header_is_read_without_an_exception(value):
     for name in ("retry-after", "retry-after-ms", "x-ratelimit-reset"):
         seconds = retry_after_seconds(429, {name: value}, now=NOW)
         assert seconds is None or seconds >= 0
+
+
+@pytest.mark.parametrize("blank", ["\x1f", "\x1c", "\x85", "\u2003", "\n"])
+def test_a_wait_with_an_odd_blank_beside_it_is_no_error(blank):
+    for name in ("retry-after", "retry-after-ms", "x-ratelimit-reset"):
+        assert retry_after_seconds(429, {name: f"{blank}8"}, now=NOW) in {None, 8, 0.008}

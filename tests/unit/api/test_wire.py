@@ -247,6 +247,17 @@ def test_one_unreadable_entry_does_not_hide_the_others():
     assert [batch.id for batch in page.items] == ["batch_1"]
 
 
+def test_equal_unreadable_entries_do_not_hide_what_is_between_them():
+    assert [batch.id for batch in parse_page([None, {"id": "b1"}, None], parse_batch).items] == ["b1"]
+
+
+def test_a_reply_with_odd_names_is_complained_of_in_one_short_line():
+    with pytest.raises(WireError) as caught:
+        parse_batch({"a\nb\x1b[31m" * 10_000: 1})
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
 @pytest.mark.parametrize(
     ("reply", "has_more", "cursor"),
     [

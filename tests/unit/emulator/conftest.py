@@ -60,7 +60,7 @@ class Caller:
             if batch["status"] in statuses:
                 return batch
             assert time.monotonic() < deadline, batch
-            time.sleep(0.005)
+            time.sleep(0.01)
 
     def run(self, content: bytes) -> dict[str, Any]:
         return self.wait(self.start(content))
@@ -90,14 +90,18 @@ def emulator(served: RunningEmulator) -> RunningEmulator:
 
 
 @pytest.fixture
-def caller(emulator: RunningEmulator) -> Caller:
-    return Caller(emulator)
+def caller(emulator: RunningEmulator) -> Iterator[Caller]:
+    caller = Caller(emulator)
+    with caller.http:
+        yield caller
 
 
 @pytest.fixture
-def slow_caller(served_slowly: RunningEmulator) -> Caller:
+def slow_caller(served_slowly: RunningEmulator) -> Iterator[Caller]:
     served_slowly.reset()
-    return Caller(served_slowly)
+    caller = Caller(served_slowly)
+    with caller.http:
+        yield caller
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,13 @@ import json
 
 import pytest
 
-from greennode_emulator.batch_work import LINES_A_STEP, BatchWork, input_name, result_file_id
-from greennode_emulator.dialects import OPENAI
+from greennode_emulator.batch_work import BatchWork, Shop, input_name
+from greennode_emulator.dialects.openai import OPENAI
 from greennode_emulator.ledger import Ledger
+from greennode_emulator.models import EmulatedModel
 from greennode_emulator.records import BatchRecord, Phase
-from greennode_emulator.settings import Settings
+from greennode_emulator.result_files import result_file_id
+from greennode_emulator.settings import DEFAULT_MODELS, Settings
 from greennode_emulator.store import Store
 
 LINES = 2500
@@ -34,7 +36,8 @@ def store(tmp_path, body, jsonl):
 
 
 def make_work(store):
-    return BatchWork("b", store=store, ledger=Ledger(store), dialect=OPENAI, settings=Settings())
+    model = EmulatedModel(DEFAULT_MODELS)
+    return BatchWork("b", Shop(store=store, ledger=Ledger(store), dialect=OPENAI, settings=Settings(), model=model))
 
 
 def run_until(work, now):
@@ -68,7 +71,7 @@ def test_a_step_is_short(store):
     work = make_work(store)
     run_until(work, 1010)
     work.step(1090)
-    assert store.batches.get("b").done == LINES_A_STEP
+    assert store.batches.get("b").done == EmulatedModel.lines_a_step
 
 
 def test_another_process_goes_on_where_one_was_killed_in_mid_write(store):
@@ -76,7 +79,7 @@ def test_another_process_goes_on_where_one_was_killed_in_mid_write(store):
     run_until(first, 1050)
     committed = store.batches.get("b")
     # Killed after writing and before committing: lines on disk that no record knows of.
-    with store.path(result_file_id("b", "output")).open("ab") as file:
+    with store.path(result_file_id("b", "output", OPENAI)).open("ab") as file:
         file.write(b'{"custom_id": "half a li')
     second = make_work(store)
     assert run_until(second, 2000) is None
@@ -84,6 +87,7 @@ def test_another_process_goes_on_where_one_was_killed_in_mid_write(store):
     assert (batch.phase, batch.done) == (Phase.COMPLETED, LINES)
     assert batch.output_bytes > committed.output_bytes
     content = store.path(batch.output_file_id).read_bytes()
+    assert content.endswith(b"}\n")
     ids = [json.loads(line)["custom_id"] for line in content.split(b"\n")[:-1]]
     assert sorted(ids) == sorted(f"r{row}" for row in range(LINES) if row != 7)
     bills = Ledger(store).read()

@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from greennode_emulator.__main__ import KEY_VARIABLE, parse_arguments
-from greennode_emulator.server import RunningEmulator
-from greennode_emulator.settings import DEFAULT_MODELS
+from greennode_emulator.__main__ import KEY_VARIABLE, main, parse_arguments
+from greennode_emulator.faults.kinds import read_scenario
+from greennode_emulator.server import RunningEmulator, running
+from greennode_emulator.settings import DEFAULT_MODELS, Settings
 from greennode_emulator.store import Store
 
 
@@ -83,6 +84,26 @@ def test_the_key_of_the_environment_is_used_and_not_shown(caller):
         out, err = emulator.process.communicate(timeout=10)
         assert "GET /v1/models 200" in err
         assert "very-secret" not in out + err
+
+
+def test_a_scenario_is_armed_from_the_start_and_after_a_reset(tmp_path):
+    scenario = tmp_path / "bad-day.json"
+    scenario.write_text('[{"kind": "expired", "count": 2}]')
+    faults = read_scenario(parse_arguments(["--faults", str(scenario)]).faults)
+    with running(Settings(faults=faults)) as server:
+        server.disarm()
+        assert server.armed() == []
+        server.reset()
+        assert [(fault["kind"], fault["count"]) for fault in server.armed()] == [("expired", 2)]
+
+
+def test_a_scenario_that_cannot_be_used_is_said_clearly(tmp_path, capsys):
+    scenario = tmp_path / "bad-day.json"
+    scenario.write_text('[{"kind": "expird"}]')
+    assert main(["--port", "0", "--faults", str(scenario)]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "bad-day.json: Invalid value 'expird'" in error
 
 
 def test_a_port_that_is_taken_is_said_clearly():

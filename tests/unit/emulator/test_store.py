@@ -63,3 +63,11 @@ def test_an_update_of_nothing_makes_nothing(store):
 def test_two_servers_cannot_share_a_folder(store, tmp_path):
     with pytest.raises(StateInUseError):
         Store(tmp_path)
+
+
+def test_a_page_may_begin_anywhere(store):
+    for name in "abcde":
+        store.files.add(make_file(name))
+    records, more = store.files.newest(limit=2, skip=3)
+    assert ([one.id for one in records], more) == (["b", "a"], False)
+    assert store.files.count() == 5

@@ -1,10 +1,10 @@
-"""Where a DAG run's files lie: Airflow's configuration and the run's ids become a folder of the staging area."""
+"""Runs: what a task knows of the run that it belongs to, and where that run's files lie."""
 
 from __future__ import annotations
 
 from typing import cast
 
-from airflow.sdk import Context, ObjectStoragePath
+from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 from airflow.sdk.configuration import conf
 from upath import UPath
 
@@ -28,3 +28,13 @@ def shard_at(path: str) -> ShardFolder:
 
 def _storage(path: str) -> UPath:
     return cast("UPath", ObjectStoragePath(path))
+
+
+def group_of(operator: BaseOperator) -> str:
+    """The id of the task group that a pipeline's own tasks stand in; empty for a DAG of its own."""
+    return operator.task_id.rpartition(".")[0]
+
+
+def is_dry_run(context: Context) -> bool:
+    """Whether the trigger form asked to show the requests and send none."""
+    return bool(context["params"].get("dry_run", False))

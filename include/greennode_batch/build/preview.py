@@ -1,0 +1,66 @@
+"""The preview: what a run would ask, for a person to read before anything is sent."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from greennode_batch.build.plan import Plan
+from greennode_batch.spend import Prices, estimate
+from greennode_batch.staging import RunFolder, ShardFolder, local_copy
+
+
+class PlannedRequest(msgspec.Struct, frozen=True):
+    """A request as it stands in a shard."""
+
+    shard: ShardFolder
+    model: str
+    custom_id: str
+    body: dict[str, Any]
+
+    def row(self, plan: Plan) -> str:
+        """The first row that asks it, as `row ticket_id = T-0001`."""
+        with local_copy(self.shard.source) as path:
+            source = pq.read_table(path, columns=[*plan.key, "custom_id"])
+        row = source.filter(pc.equal(source["custom_id"], self.custom_id)).slice(0, 1).to_pylist()[0]
+        return f"row {', '.join(plan.key)} = {', '.join(str(row[name]) for name in plan.key)}"
+
+
+class _Line(msgspec.Struct):
+    custom_id: str
+    body: dict[str, Any]
+
+
+def first_requests(run: RunFolder, plan: Plan, model: str) -> Iterator[PlannedRequest]:
+    """The requests to one model, in the order of its shards. Holds one line."""
+    decoder = msgspec.json.Decoder(_Line)
+    for planned in plan.shards:
+        if planned.model != model or not planned.requests:
+            continue
+        shard = run.shard(planned.shard_id)
+        with shard.requests.open("rb") as file:
+            while raw := file.readline():
+                line = decoder.decode(raw)
+                yield PlannedRequest(shard, model, line.custom_id, line.body)
+
+
+def preview(run: RunFolder, plan: Plan, prices: Prices, *, max_tokens: int | None, shown: int = 3) -> str:
+    """Show the plan's numbers, the estimate, and the first `shown` requests of each model, as text."""
+    expected = estimate(plan.prompt_tokens, plan.requests_by_model, max_tokens, prices)
+    lines = [
+        str(plan),
+        f"longest request: {plan.longest.bytes:,} bytes, of row {plan.longest.row}" if plan.requests else "no request",
+        str(expected),
+    ]
+    for model in plan.models:
+        for request in itertools.islice(first_requests(run, plan, model), shown):
+            settings = {name: value for name, value in request.body.items() if name not in {"model", "messages"}}
+            lines += ["", f"{request.row(plan)} asks {model} {msgspec.json.encode(settings).decode()}"]
+            for message in request.body["messages"]:
+                lines += [f"[{message['role']}]", message["content"]]
+    return "\n".join(lines)

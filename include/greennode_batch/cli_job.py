@@ -1,0 +1,108 @@
+"""The options of the command line that declare a job, and the job that they make."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from greennode_batch.api.profile import PRESETS, ApiProfile
+from greennode_batch.errors import ConfigError
+from greennode_batch.job import BatchJob, FileSource, FileTarget
+from greennode_batch.spend import Prices, read_prices
+from greennode_batch.staging import safe_name
+
+
+def add_job_options(parser: argparse.ArgumentParser) -> None:
+    """What to ask: the same for `run` and `preview`."""
+    parser.add_argument("--in", dest="source", type=Path, required=True, metavar="FILE", help="a Parquet file")
+    parser.add_argument("--key", required=True, help="the column(s) that identify a row: a or a,b")
+    parser.add_argument("--prompt", type=Path, required=True, metavar="FILE", help="Jinja over a row's columns")
+    parser.add_argument("--system", type=Path, metavar="FILE", help="the same, for a system message")
+    parser.add_argument("--model", required=True, help="an id of the server's model list")
+    parser.add_argument("--params", type=json_object, default={}, metavar="JSON", help='e.g. {"max_tokens": 200}')
+    parser.add_argument("--carry", default="", help="more columns to copy to the output: a,b")
+    parser.add_argument("--profile", type=profile, default=ApiProfile(), metavar="NAME|FILE", help=_PROFILE_HELP)
+    parser.add_argument("--prices", type=prices, default=Prices({}), metavar="FILE", help=_PRICES_HELP)
+
+
+_PROFILE_HELP = f"how the server is spoken to: {', '.join(PRESETS)}, or the JSON file that probe has written"
+_PRICES_HELP = 'JSON: {"MODEL": [prompt, completion], "currency": "VND"}, real-time prices per million tokens'
+
+
+def job_of(options: argparse.Namespace, *, out: Path, **more: Any) -> BatchJob:
+    """The job that the options declare. Raises ConfigError for a file that cannot be read."""
+    return BatchJob(
+        name=safe_name(options.source.stem),
+        source=FileSource(path=str(options.source)),
+        key=_names(options.key),
+        model=options.model,
+        prompt=_text(options.prompt),
+        system=_text(options.system) if options.system else None,
+        params=options.params,
+        carry=_names(options.carry),
+        target=FileTarget(path=str(out)),
+        **more,
+    )
+
+
+def run_id_of(job: BatchJob, source: Path, base_url: str) -> str:
+    """The same command on the same content is the same run; another prompt, model, file or server is another one."""
+    try:
+        with source.open("rb") as file:
+            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except FileNotFoundError:
+        raise ConfigError(f"{source}: no such file") from None
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read ({error})") from None
+    asked = [
+        job.key_columns, job.carry, job.models, job.prompt, job.system, dict(job.params),
+        content, base_url.rstrip("/"),
+    ]  # fmt: skip
+    return hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def profile(words: str) -> ApiProfile:
+    """A preset by its name, or a file of the connection's extra fields."""
+    try:
+        return ApiProfile.from_extra({"profile": words} if words in PRESETS else _json_file(words))
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def prices(words: str) -> Prices:
+    """A price table from a file."""
+    try:
+        return read_prices(_json_file(words))
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def json_object(words: str) -> dict[str, Any]:
+    """A JSON object from the command line."""
+    try:
+        value = json.loads(words)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON ({error}): {words}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f'not a JSON object such as {{"max_tokens": 200}}: {words}')
+    return value
+
+
+def _json_file(path: str) -> dict[str, Any]:
+    return json_object(_text(Path(path)))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+
+
+def _names(words: str) -> tuple[str, ...]:
+    return tuple(name for name in (word.strip() for word in words.split(",")) if name)

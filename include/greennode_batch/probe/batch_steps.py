@@ -1,0 +1,206 @@
+"""Batches are created here, each once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.wire import Batch
+from greennode_batch.errors import AmbiguousError
+from greennode_batch.probe import shapes, variants
+from greennode_batch.probe.list_steps import find_by_file
+from greennode_batch.probe.session import Answer, ProbeEndedError, Session
+from greennode_batch.probe.state import MAX_BATCHES, MAX_CREATE_CALLS, ProbeBatch, Role
+from greennode_batch.probe.tiny_requests import good_lines, lines_to_cancel, lines_with_a_bad_one
+from greennode_batch.probe.watch_steps import look
+
+CREATE = "Creating a batch"
+METADATA = {"made_by": "greennode-batch probe"}
+_MAX_TRIES = 12
+_PAUSE_SECONDS = 0.5
+_NOT_READY = re.compile(r"\bfile\b.*(?:not found|not exist|not ready|process|upload)", re.IGNORECASE)
+_NOT_READY_TRIES = 3
+
+Lines = Callable[[ApiProfile, str], bytes]
+
+
+def create_main(session: Session) -> None:
+    """Create the batch that is to end well, in the first way that is accepted."""
+    state = session.state
+    file_id = state.inputs.get("main")
+    if file_id is None or state.current("main") is not None:
+        return
+    variant = variants.own_create(session.profile)
+    tried: list[variants.Variant] = []
+    says = ""
+    for _ in range(_MAX_TRIES):
+        tried.append(variant)
+        profile = variants.laid_over(session.profile, variant)
+        answer = create(session, "main", profile, file_id)
+        if answer is None:
+            return
+        if answer.ok:
+            _created(session, answer, variant)
+            return
+        says = answer.says
+        state.add(CREATE, f"A create was refused: {_sent(variant)}: {says}.", answer.file)
+        if answer.about_the_account:
+            break
+        if variants.speaks_of_lines(answer.says) and "line" in answer.says.lower() and len(tried) == 1:
+            file_id = upload_other_lines(session) or file_id
+            tried.clear()
+            continue
+        missing = answer.not_there and not _NOT_READY.search(answer.says)
+        following = variants.next_create(variant, answer.says, not_there=missing, tried=tried)
+        if following is None:
+            break
+        variant = following
+    state.open["everything about batches"] = f"no create was accepted, the last was refused with {says}"
+
+
+def upload_other_lines(session: Session) -> str | None:
+    """The main file in the other line format."""
+    profile = variants.laid_over(session.profile, variants.other_line_format(session.profile))
+    assert session.state.model is not None
+    answer = session.upload("upload other lines", profile, good_lines(profile, session.state.model), "input of main")
+    if answer.value is None:
+        return None
+    session.state.works(profile, "line_format")
+    session.state.inputs["main"] = answer.value.id
+    return answer.value.id
+
+
+def create(session: Session, role: Role, profile: ApiProfile, file_id: str) -> Answer[Batch] | None:
+    """One create. None where it was not sent, for the bound of cost."""
+    state = session.state
+    if len(state.batches) >= MAX_BATCHES or state.create_calls >= MAX_CREATE_CALLS:
+        state.open[f"the {role} batch"] = f"the bound of {MAX_BATCHES} batches, {MAX_CREATE_CALLS} creates was reached"
+        return None
+    if role in state.creating:
+        return None
+    operations = session.with_profile(profile)
+    answer: Answer[Batch] = Answer()
+    for attempt in range(_NOT_READY_TRIES):
+        state.create_calls += 1
+        state.creating[role] = file_id
+        session.save()
+        begun = session.now()
+        answer = session.ask(f"create {role}", operations.create_batch(file_id, METADATA, state.model))
+        if not (answer.status in {400, 404, 409} and _NOT_READY.search(answer.says) and not answer.ok):
+            break
+        session.sleep(_PAUSE_SECONDS * 2**attempt)
+    if answer.value is not None:
+        _adopt(session, role, file_id, answer.value.id, line_format=profile.line_format, begun=begun).note(
+            answer.json_object, begun
+        )
+    elif isinstance(answer.error, AmbiguousError):
+        found, _ = find_by_file(session, file_id)
+        if found is None:
+            raise ProbeEndedError(
+                f"a create was not clearly answered ({answer.says}), and no list shows its batch. "
+                "Nothing more is created before the list was looked at again"
+            )
+        _adopt(session, role, file_id, found.id, line_format=profile.line_format, begun=begun)
+        state.add(CREATE, f"A create was answered with {answer.says}, and yet the list has its batch.", answer.file)
+        answer = Answer(value=found, reply=answer.reply, file=answer.file)
+    else:
+        del state.creating[role]
+    session.save()
+    return answer
+
+
+def _adopt(session: Session, role: Role, file_id: str, name: str, *, line_format: str, begun: float) -> ProbeBatch:
+    one = ProbeBatch(role=role, id=name, file_id=file_id, line_format=line_format, created_at=begun)
+    session.state.batches.append(one)
+    session.state.creating.pop(role, None)
+    return one
+
+
+def settle_creates(session: Session) -> None:
+    """A create of an earlier run whose end is not known is looked for before anything is created again."""
+    state = session.state
+    for role, file_id in list(state.creating.items()):
+        found, listed = find_by_file(session, file_id)
+        if found is not None:
+            line_format = session.profile.line_format
+            _adopt(session, role, file_id, found.id, line_format=line_format, begun=session.now())
+        elif listed:
+            del state.creating[role]
+        else:
+            state.open[f"whether a batch of file {file_id} was made"] = "its create was cut off, and there is no list"
+
+
+def _created(session: Session, answer: Answer[Batch], variant: variants.Variant) -> None:
+    state = session.state
+    state.seen |= variant
+    state.add(CREATE, f"Accepted: {_sent(variant)}.", answer.file)
+    state.add(CREATE, f"The reply is {shapes.wrapper(answer.json)}: {shapes.fields(answer.json_object)}.", answer.file)
+    one = state.current("main")
+    if one is None or not look(session, one):
+        return
+    obj = one.raw
+    got = session.ask("get the batch", session.operations.get_batch(one.id))
+    state.add(CREATE, f"GET of it is {shapes.wrapper(got.json)}.", got.file)
+    for what, names in (
+        ("input file", ("input_file_id", "inputFileId", "input_file", "input_files", "input_file_ids", "file_id")),
+        ("output file", ("output_file_id", "outputFileId", "output_file", "result_file_id", "result_file")),
+        ("error file", ("error_file_id", "errorFileId", "error_file")),
+    ):
+        name = shapes.present(obj, names)
+        state.add(CREATE, f"Its {what} is in `{name}`." if name else f"Nothing yet names its {what}.", got.file)
+    state.add(CREATE, f"Counts: {shapes.counts(obj)}. Times: {shapes.times(obj)}.", got.file)
+    if variant["metadata"]:
+        back = one.batch.metadata == METADATA
+        if not back:
+            state.works_too("metadata", value=False)
+        state.add(CREATE, f"Metadata is accepted and {'comes back' if back else 'does not come back'}.", got.file)
+
+
+def _sent(variant: variants.Variant) -> str:
+    field = variant["input_file_field"]
+    names = [f"{field} as a list" if variant["input_file_as_list"] else field]
+    names += [f"{name} {variant[name]}" for name in ("endpoint", "completion_window") if variant[name]]
+    names += ["metadata"] * bool(variant["metadata"]) + ["model"] * bool(variant["model_in_create"])
+    names += list(variant["create_fields"])
+    return f"POST {variant['batches_path']} with {', '.join(names)}"
+
+
+def create_cancelled(session: Session) -> None:
+    """Create the batch that is to be cancelled, and learn by it which fields of a create are needed."""
+    state = session.state
+    file_id = _input_for(session, "cancelled", lines_to_cancel)
+    if file_id is None:
+        return
+    for left_out, variant in variants.shorter_creates(session.profile):
+        answer = create(session, "cancelled", variants.laid_over(session.profile, variant), file_id)
+        if answer is None:
+            return
+        if answer.ok:
+            for name in left_out.split(" and "):
+                state.works_too(name, value=None)
+            state.add(CREATE, f"It is accepted without {left_out} as well.", answer.file)
+            return
+        state.add(CREATE, f"Without {left_out} it is refused: {answer.says}.", answer.file)
+    create(session, "cancelled", session.profile, file_id)
+
+
+def create_bad_line(session: Session) -> None:
+    """Create the batch that has one line that no server should answer."""
+    file_id = _input_for(session, "bad_line", lines_with_a_bad_one)
+    if file_id is not None:
+        answer = create(session, "bad_line", session.profile, file_id)
+        if answer is not None and not answer.ok:
+            session.state.add("One bad line", f"The create itself is refused: {answer.says}.", answer.file)
+
+
+def _input_for(session: Session, role: Role, lines: Lines) -> str | None:
+    state = session.state
+    if state.current("main") is None or state.current(role) is not None or state.model is None:
+        return None
+    content = lines(session.profile, state.model)
+    answer = session.upload(f"upload for {role}", session.profile, content, f"input of {role}")
+    if answer.value is None:
+        state.open[f"the {role} batch"] = f"its file was refused: {answer.says}"
+        state.add("Files", f"The file of the {role} batch is refused at upload: {answer.says}.", answer.file)
+    return None if answer.value is None else answer.value.id

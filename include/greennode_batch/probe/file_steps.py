@@ -1,0 +1,144 @@
+"""Files: upload, look at, list, read and delete. None of it costs anything."""
+
+from __future__ import annotations
+
+from greennode_batch.api.wire import RemoteFile
+from greennode_batch.probe import variants
+from greennode_batch.probe.session import Answer, ProbeEndedError, Session
+from greennode_batch.probe.shapes import fields, list_shape, wrapper
+from greennode_batch.probe.tiny_requests import good_lines
+
+FILES = "Files"
+_MAX_UPLOADS = 10
+_MAX_LOOKS = 8
+_PAUSE_SECONDS = 0.5
+_BUSY = frozenset({"processing", "pending", "uploading", "uploaded_pending", "validating", "running", "queued"})
+
+
+def upload(session: Session) -> None:
+    """Store the first file, in the first way that is accepted."""
+    state = session.state
+    assert state.model is not None
+    if "main" in state.inputs:
+        return
+    left = variants.uploads(session.profile)
+    refusals = []
+    for _ in range(_MAX_UPLOADS):
+        variant = left.pop(0)
+        profile = variants.laid_over(session.profile, variant)
+        answer = session.upload("upload the main file", profile, good_lines(profile, state.model), "input of main")
+        if answer.value is not None:
+            _uploaded(session, answer, variant)
+            return
+        tried = f"POST {profile.upload_path} with purpose {profile.purpose}"
+        refusals.append(f"{tried}: {answer.says}")
+        state.add(FILES, f"An upload was refused: {tried}: {answer.says}.", answer.file)
+        if answer.about_the_account:
+            break
+        if answer.not_there:
+            left = variants.leave_out(left, variant, "upload_path")
+        if not left:
+            break
+    if not state.successes:
+        raise ProbeEndedError(
+            "nothing that was tried is there: "
+            + "; ".join([*(f"{what}: {why}" for what, why in state.open.items()), refusals[0]])
+            + ". Is the base URL complete, and is this the API and not a web page?"
+        )
+    state.open["everything about files and batches"] = f"no upload was accepted: {refusals[-1]}"
+
+
+def _uploaded(session: Session, answer: Answer[RemoteFile], variant: variants.Variant) -> None:
+    state = session.state
+    state.seen |= variant
+    assert answer.value is not None
+    state.inputs["main"] = answer.value.id
+    purpose = "no purpose" if variant["purpose"] is None else f"purpose {variant['purpose']!r}"
+    state.add(FILES, f"POST {variant['upload_path']} with {purpose} stores a file.", answer.file)
+    more = ", ".join(variant["upload_fields"])
+    if more:
+        state.add(FILES, f"The upload was sent with the fields {more} as well.", answer.file)
+    state.add(FILES, f"The reply is {wrapper(answer.json)}: {fields(answer.json)}.", answer.file)
+
+
+def look(session: Session) -> None:
+    """Look at the file until it is processed, and find it in the list."""
+    state = session.state
+    file_id = next(iter(state.files), None)
+    if file_id is None:
+        return
+    words: list[str] = []
+    for _ in range(_MAX_LOOKS):
+        answer = session.ask("get the file", session.operations.get_file(file_id))
+        if answer.value is None:
+            state.open["the status of a file"] = answer.says
+            break
+        state.works(session.profile, "file_path")
+        status = answer.value.status or "none"
+        if status not in words:
+            words.append(status)
+        if status.lower() not in _BUSY:
+            break
+        session.sleep(_PAUSE_SECONDS * 2 ** len(words))
+    if words:
+        state.add(FILES, f"GET of a file gives its metadata; status words seen: {', '.join(words)}.", answer.file)
+    pager = session.operations.files(100)
+    page = pager.next_page()
+    assert page is not None
+    listed = session.ask("list files", page)
+    if listed.value is None:
+        state.open["the list of files"] = listed.says
+        return
+    state.works(session.profile, "files_path")
+    there = "shows" if any(one.id == file_id for one in listed.value.items) else "does not show"
+    state.add(FILES, f"The list of files {there} it at once; entries {list_shape(listed.json)}.", listed.file)
+
+
+def purposes(session: Session) -> None:
+    """Which other values of `purpose` an upload takes."""
+    state = session.state
+    if not state.files or state.model is None:
+        return
+    for purpose in variants.PURPOSES:
+        if purpose == session.profile.purpose:
+            continue
+        profile = variants.laid_over(session.profile, {"purpose": purpose})
+        name = "no purpose" if purpose is None else f"purpose {purpose!r}"
+        answer = session.upload(f"upload with {name}", profile, good_lines(profile, state.model), f"test of {name}")
+        if answer.ok:
+            state.works_too("purpose", value=purpose)
+            state.add(FILES, f"An upload with {name} is accepted as well (no batch was made of it).", answer.file)
+        else:
+            state.add(FILES, f"An upload with {name} is refused: {answer.says}.", answer.file)
+
+
+def content(session: Session) -> None:
+    """Whether an input file can be read back."""
+    file_id = next(iter(session.state.files), None)
+    if file_id is None:
+        return
+    answer = session.fetch("read the input file back", session.operations.content_path(file_id))
+    verdict = "can be read back" if answer.ok else f"cannot be read back ({answer.says})"
+    session.state.add(FILES, f"An input file {verdict}.", answer.file)
+
+
+def delete(session: Session, *, keep: bool) -> None:
+    """Delete every file that the probe made; the first one twice."""
+    state = session.state
+    if keep:
+        state.open["what deleting a file answers"] = "everything was to be kept"
+        return
+    for number, (file_id, what) in enumerate(list(state.files.items())):
+        answer = session.ask("delete a file", session.operations.delete_file(file_id))
+        there = answer.not_there and session.ask("get the file after", session.operations.get_file(file_id)).ok
+        if answer.ok and not there:
+            del state.files[file_id]
+        else:
+            state.left.append(f"file {file_id} ({what}): {answer.says}")
+        if number == 0:
+            state.add(
+                FILES, f"DELETE of a file answers {answer.says}{', and leaves it' if there else ''}.", answer.file
+            )
+            if answer.ok and not there:
+                again = session.ask("delete the file again", session.operations.delete_file(file_id))
+                state.add(FILES, f"A second DELETE of it answers {again.says}.", again.file)

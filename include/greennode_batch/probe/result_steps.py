@@ -1,0 +1,209 @@
+"""What a batch leaves: result files, where a bad line ends up, and what a cancel spares."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from typing import Literal
+from urllib.parse import urlsplit
+
+import httpx
+
+from greennode_batch.api.endpoint import may_use
+from greennode_batch.api.error_body import decode
+from greennode_batch.api.lines import iter_lines, parse_line
+from greennode_batch.api.result_line import ResultLine
+from greennode_batch.api.wire import WireError, parse_url
+from greennode_batch.probe import shapes, variants
+from greennode_batch.probe.session import Answer, Session
+from greennode_batch.probe.state import ProbeBatch
+from greennode_batch.probe.tiny_requests import BAD_IDS, GOOD_IDS
+
+RESULTS = "Results"
+BAD_LINE = "One bad line"
+CANCELLED = "What a cancel leaves"
+_TRIES = 3
+_PAUSE_SECONDS = 1.0
+_MAX_HOPS = 3
+Which = Literal["output", "error"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """A result file's lines, as they came and as they are read."""
+
+    raw: tuple[bytes, ...]
+    results: tuple[ResultLine, ...]
+    shown_by: str
+
+    @property
+    def ids(self) -> list[str]:
+        return [one.custom_id for one in self.results]
+
+
+def results(session: Session) -> None:
+    """The lines of the batch that ended well."""
+    state, one = session.state, session.state.current("main")
+    if one is None:
+        return
+    batch = one.batch
+    if one.gone or batch.errors:
+        state.add(RESULTS, f"The main batch ended as {batch.raw_status!r}: {'; '.join(batch.errors) or 'it is gone'}.")
+    output, error = _read(session, one, "output"), _read(session, one, "error")
+    lines = output or error
+    if lines is None or not lines.results:
+        state.open["the form of result lines"] = f"the main batch ended as {batch.raw_status!r} without any"
+        return
+    where = "output" if output else "error"
+    state.add(RESULTS, f"A line of the {where} file: {shapes.result_line(decode(lines.raw[0]))}.", lines.shown_by)
+    answered = [result for result in lines.results if result.error is None]
+    state.add(
+        RESULTS, f"{len(answered)} of {len(GOOD_IDS)} good lines ({one.line_format}) are answered.", lines.shown_by
+    )
+    if answered:
+        state.seen["line_format"] = one.line_format
+        order = "as they were sent" if lines.ids == list(GOOD_IDS) else "in another order than they were sent"
+        state.add(RESULTS, f"They come {order} (two lines prove little).", lines.shown_by)
+        if not any(result.prompt_tokens for result in answered):
+            state.add(RESULTS, "Result lines have no usage.", lines.shown_by)
+    for result in lines.results:
+        if result.error is not None:
+            state.add(
+                RESULTS,
+                f"{result.custom_id} failed with {result.status_code}: {result.error.rstrip('.')}.",
+                lines.shown_by,
+            )
+    if output and error is None:
+        named = "empty" if batch.error_file_id is None else "named but not readable"
+        state.add(RESULTS, f"With no failed line the error file is {named}.")
+
+
+def bad_line(session: Session) -> None:
+    """Where a line ends up that no server should answer, and what becomes of its batch."""
+    state, one = session.state, session.state.current("bad_line")
+    if one is None:
+        return
+    batch = one.batch
+    words = f"With one bad line of two a batch ends as {batch.raw_status!r}"
+    state.add(BAD_LINE, words + (f": {'; '.join(batch.errors)}." if batch.errors else "."))
+    counted = f"{batch.counts.completed} completed and {batch.counts.failed} failed of {batch.counts.total}"
+    state.add(BAD_LINE, f"Its counts say {counted}.")
+    places: dict[str, str] = {}
+    for which in ("output", "error"):
+        lines = _read(session, one, which)
+        for result in lines.results if lines else ():
+            fate = "answered" if result.error is None else f"status {result.status_code}, {result.error.rstrip('.')}"
+            places[result.custom_id] = f"in the {which} file ({fate})"
+            if result.custom_id == BAD_IDS[1] and lines:
+                raw = lines.raw[lines.results.index(result)]
+                state.add(BAD_LINE, f"The bad line's result: {shapes.result_line(decode(raw))}.", lines.shown_by)
+    for name, what in zip(BAD_IDS, ("good", "bad"), strict=True):
+        state.add(BAD_LINE, f"The {what} line is {places.get(name, 'in no file')}.")
+
+
+def cancelled(session: Session) -> None:
+    """What is there of a batch that was cancelled."""
+    state, one = session.state, session.state.current("cancelled")
+    if one is None or one.gone:
+        return
+    state.add(CANCELLED, f"It ended as {one.batch.raw_status!r}.")
+    for which in ("output", "error"):
+        lines = _read(session, one, which)
+        words = f"{len(lines.raw)} lines" if lines else "not there"
+        state.add(CANCELLED, f"Its {which} file: {words}.", lines.shown_by if lines else "")
+
+
+def _read(session: Session, one: ProbeBatch, which: Which) -> _File | None:
+    """A file of an ended batch, by whatever way it can be had."""
+    batch, state = one.batch, session.state
+    file_id = batch.output_file_id if which == "output" else batch.error_file_id
+    answer: Answer[bytes] | None = None
+    if file_id is not None:
+        if not file_id.startswith(("https://", "http://")):
+            state.files.setdefault(file_id, f"{which} of {one.role}")
+        answer = _content(session, file_id, f"{which} of {one.role}")
+    if (answer is None or not answer.ok) and which == "output" and state.seen.get("result_style") in {None, "results"}:
+        by_batch = _results_of_batch(session, one)
+        if by_batch is not None:
+            return by_batch
+    if answer is not None and not answer.ok:
+        state.open[f"the {which} file of the {one.role} batch"] = answer.says
+    lines = None if answer is None or not answer.ok else _lines(answer)
+    if answer is not None and answer.ok and lines is None and answer.value:
+        state.open[f"the {which} file of the {one.role} batch"] = (
+            f"it is there, but holds no result line ({answer.file})"
+        )
+    return lines
+
+
+def _results_of_batch(session: Session, one: ProbeBatch) -> _File | None:
+    for path in variants.results_paths(session.profile):
+        profile = variants.laid_over(session.profile, {"results_path": path, "result_style": "results"})
+        answer = session.fetch(f"results of {one.role}", session.with_profile(profile).results_path(one.id))
+        lines = _lines(answer) if answer.ok else None
+        if lines is not None:
+            session.state.works(profile, "result_style", "results_path")
+            session.state.add(RESULTS, f"Results are read at {path}.", answer.file)
+            return lines
+    return None
+
+
+def _content(session: Session, file_id: str, name: str) -> Answer[bytes]:
+    if file_id.startswith(("https://", "http://")):
+        return _follow(session, name, file_id)
+    answer: Answer[bytes] | None = None
+    for attempt in range(_TRIES):
+        for path in variants.contents(session.profile):
+            profile = variants.laid_over(session.profile, {"content_path": path})
+            answer = session.fetch(f"read {name}", session.with_profile(profile).content_path(file_id))
+            if answer.ok:
+                return _arrived(session, answer, path, name)
+            if not answer.not_there:
+                return answer
+        session.sleep(_PAUSE_SECONDS * 2**attempt)
+    assert answer is not None
+    return answer
+
+
+def _arrived(session: Session, answer: Answer[bytes], path: str, name: str) -> Answer[bytes]:
+    """The file itself, where the reply is a redirect to it or a URL in JSON."""
+    state = session.state
+    state.seen |= {"content_path": path, "result_style": "file"}
+    assert answer.reply is not None
+    if not answer.reply.is_success:
+        target = session.location()
+        state.add(RESULTS, f"{path} redirects to {httpx.URL(target).host}.", answer.file)
+        return _follow(session, name, target)
+    if isinstance(answer.json, dict) and "custom_id" not in answer.json and len(answer.json) > 0:
+        try:
+            target = parse_url(session.raw_json())
+        except WireError:
+            return answer
+        state.seen["result_style"] = "url"
+        state.add(RESULTS, f"{path} answers with a URL in JSON ({shapes.fields(answer.json)}).", answer.file)
+        return _follow(session, name, target)
+    return answer
+
+
+def _follow(session: Session, name: str, url: str) -> Answer[bytes]:
+    """The bytes behind a URL that the server named; the key goes nowhere but to the API itself."""
+    answer: Answer[bytes] | None = None
+    for _ in range(_MAX_HOPS):
+        if not may_use(urlsplit(url), session.connection.allow_http_hosts):
+            session.state.open[f"the file {name}"] = f"the server points to {urlsplit(url).netloc}, without encryption"
+            break
+        answer = session.fetch(f"follow to {name}", url)
+        if not answer.ok or answer.reply is None or answer.reply.is_success:
+            return answer
+        url = session.location()
+    return answer or Answer()
+
+
+def _lines(answer: Answer[bytes]) -> _File | None:
+    raw, results_ = [], []
+    for line in iter_lines(io.BytesIO(answer.value or b"")):
+        parsed = parse_line(line)
+        if isinstance(parsed, ResultLine):
+            raw.append(line)
+            results_.append(parsed)
+    return _File(tuple(raw), tuple(results_), answer.file) if raw else None

@@ -1,0 +1,256 @@
+"""One call at a time: recorded, bounded in cost, and what a server answers is an Answer, never an exception."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from greennode_batch.api.connection import MAX_REPLY_BYTES, Connection, lost, reply_of
+from greennode_batch.api.error_body import parse_error, shorten
+from greennode_batch.api.exchange import Call, Loss, Lost, Operation, Reply, Wait, run
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.protocol import Operations
+from greennode_batch.api.wire import RemoteFile, reply_object
+from greennode_batch.errors import ApiError, AuthError, CreditError, GreenNodeError
+from greennode_batch.probe.recorder import Recorder
+from greennode_batch.probe.state import State
+
+T = TypeVar("T")
+
+_MAX_TRIES = 2
+_MAX_PAUSE_SECONDS = 20.0
+_MAX_LOST_IN_A_ROW = 4
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_LIMIT_HEADER = re.compile(r"limit|retry-after|quota", re.IGNORECASE)
+_REQUEST_HEADER = re.compile(r"request-?id|trace-?id|correlation|cf-ray", re.IGNORECASE)
+_LIMIT_WORDS = re.compile(
+    r"\d.*\b(?:limit|maximum|at most|exceed|up to|less than|between)|(?:limit|max).*\d", re.IGNORECASE
+)
+
+
+class ProbeEndedError(GreenNodeError):
+    """Nothing more can be found out; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answer(Generic[T]):
+    """What became of a call: `value` where it worked, `error` where not. `file` holds the exchange."""
+
+    value: T | None = None
+    error: ApiError | None = None
+    reply: Reply | None = None
+    file: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the server did what was asked."""
+        return self.error is None
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status, None without a reply."""
+        return None if self.reply is None else self.reply.status
+
+    @property
+    def json(self) -> Any:
+        """The reply as JSON, None where it is none."""
+        return None if self.reply is None else self.reply.json()
+
+    @property
+    def json_object(self) -> dict[str, Any]:
+        """The object with an id in the reply, out of its wrappers; empty where there is none."""
+        found = reply_object(self.json)
+        return found if found is not None else self.json if isinstance(self.json, dict) else {}
+
+    @property
+    def says(self) -> str:
+        """The answer in words: what the API said, or how there was no reply."""
+        if self.reply is None:
+            return "no reply" if self.error is None else str(self.error)
+        if self.reply.is_success and self.ok:
+            return f"HTTP {self.reply.status}"
+        message = parse_error(self.reply.status, self.reply.headers, self.reply.body)[0].rstrip(". ")
+        page = " with an HTML page" if "text/html" in self.reply.headers.get("content-type", "") else ""
+        return f"HTTP {self.reply.status}{page}: {message}"
+
+    @property
+    def not_there(self) -> bool:
+        """Whether the path (or the method on it) does not exist."""
+        return self.status in {404, 405, 501}
+
+    @property
+    def about_the_account(self) -> bool:
+        """Whether another way to ask would be refused as well."""
+        return isinstance(self.error, AuthError | CreditError) or self.reply is None
+
+
+class Session:
+    """Sends operations with a connection, into a state and a folder."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        state: State,
+        folder: Any,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.time,
+        save: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.connection = connection
+        self.state = state
+        self.recorder = Recorder(folder, connection.key)
+        self.sleep = sleep
+        self.now = now
+        self.save = save
+        self._http = httpx.Client(transport=transport)
+        self._lost_in_a_row = 0
+        self._file = ""
+        self._url = httpx.URL(connection.base_url)
+        self._reply: Reply | None = None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    @property
+    def profile(self) -> ApiProfile:
+        """What works as far as is known."""
+        return self.state.profile(self.connection.profile)
+
+    @property
+    def operations(self) -> Operations:
+        """The API as that profile has it."""
+        return self.with_profile(self.profile)
+
+    def with_profile(self, profile: ApiProfile) -> Operations:
+        """The API as another profile has it."""
+        return Operations(profile, seconds=self.connection.timeout_seconds)
+
+    def ask(self, name: str, operation: Operation[T]) -> Answer[T]:
+        """Carry out an operation. Raises only when nothing more can come of this server."""
+        self._reply = None
+        try:
+            value = self._run(name, operation)
+        except AuthError as error:
+            if not self.state.successes:
+                raise ProbeEndedError(f"the server refuses the key: {self._clean(error)}") from None
+            return Answer(error=error, reply=self._clean_reply(), file=self._file)
+        except ApiError as error:
+            return Answer(error=error, reply=self._clean_reply(), file=self._file)
+        self.state.successes += 1
+        return Answer(value=value, reply=self._clean_reply(), file=self._file)
+
+    def upload(self, name: str, profile: ApiProfile, content: bytes, what: str) -> Answer[RemoteFile]:
+        """Store a small file, and remember to delete it."""
+        with tempfile.TemporaryDirectory(prefix="greennode-probe-") as scratch:
+            path = Path(scratch) / "probe.jsonl"
+            path.write_bytes(content)
+            answer = self.ask(name, self.with_profile(profile).upload_file(path, filename="greennode-probe.jsonl"))
+        if answer.value is not None:
+            # A server that knows the content may give the id of an earlier file.
+            self.state.files.setdefault(answer.value.id, what)
+        return answer
+
+    def fetch(self, name: str, path: str, *, method: str = "GET") -> Answer[bytes]:
+        """The bytes at a path, or behind a whole URL; a redirect is an answer, and is not followed."""
+
+        def operation() -> Operation[bytes]:
+            reply = yield Call(
+                what=f"{method} {path}",
+                method=method,
+                path=path,
+                deadline_seconds=self.connection.timeout_seconds,
+                # A result file of one line, which is an error, looks like an error of the call.
+                accept=_REDIRECTS | {200},
+            )
+            return reply.body
+
+        return self.ask(name, operation())
+
+    def raw_json(self) -> Any:
+        """The last reply as JSON, with what is kept out of reports: for following its links only."""
+        return None if self._reply is None else self._reply.json()
+
+    def location(self) -> str:
+        """Where the last reply redirects to."""
+        return "" if self._reply is None else str(self._url.join(self._reply.headers.get("location", "")))
+
+    def _run(self, name: str, operation: Operation[T]) -> T:
+        steps = run(operation, self.connection.key.redact, max_tries=_MAX_TRIES)
+        outcome: Reply | Lost | None = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]  # typeshed has Any for the value of StopIteration
+            if isinstance(step, Wait):
+                self.sleep(min(step.seconds, _MAX_PAUSE_SECONDS))
+                outcome = None
+            else:
+                outcome = self._send(name, step)
+
+    def _send(self, name: str, call: Call) -> Reply | Lost:
+        request = self.connection.request(call)
+        if call.path.startswith(("https://", "http://")):
+            url = httpx.URL(call.path)
+            request |= {"url": url, "headers": self.connection.headers(url)}
+        self._url = request["url"]
+        outcome = self._exchange(call, request)
+        self.state.calls += 1
+        self._file = self.recorder.write(self.state.calls, name, call, request, outcome)
+        if isinstance(outcome, Lost):
+            self._lost_in_a_row += 1
+            if self._lost_in_a_row >= _MAX_LOST_IN_A_ROW:
+                raise ProbeEndedError(f"the server does not answer: {self._lost_words(outcome)}")
+            return outcome
+        self._lost_in_a_row = 0
+        self._reply = outcome
+        self._note(outcome)
+        return outcome
+
+    def _exchange(self, call: Call, request: dict[str, Any]) -> Reply | Lost:
+        deadline = time.monotonic() + call.deadline_seconds
+        body = bytearray()
+        try:
+            with self._http.stream(**request) as response:
+                for chunk in response.iter_bytes():
+                    body += chunk
+                    if len(body) > MAX_REPLY_BYTES or time.monotonic() > deadline:
+                        return Lost(Loss.NO_REPLY, f"gave up {len(body)} bytes into the reply")
+                return reply_of(response, bytes(body))
+        except httpx.RequestError as error:
+            return lost(error)
+
+    def _note(self, reply: Reply) -> None:
+        for header, value in reply.headers.items():
+            if _LIMIT_HEADER.search(header) or _REQUEST_HEADER.search(header):
+                self.state.headers[header] = self.recorder.clean(value)[:100]
+        if not reply.is_success:
+            message = self.recorder.clean(parse_error(reply.status, reply.headers, reply.body)[0])
+            words = f"HTTP {reply.status}: {shorten(message, 300)}"
+            if _LIMIT_WORDS.search(message) and words not in self.state.limit_words:
+                self.state.limit_words.append(words)
+
+    def _clean_reply(self) -> Reply | None:
+        """The reply without the key: what is noted from it lands in the report."""
+        if self._reply is None:
+            return None
+        body = self.recorder.clean(self._reply.body.decode("utf-8", "surrogateescape"))
+        headers = {name: self.recorder.clean(value) for name, value in self._reply.headers.items()}
+        return Reply(self._reply.status, headers, body.encode("utf-8", "surrogateescape"))
+
+    def _clean(self, error: ApiError) -> str:
+        return self.recorder.clean(str(error))
+
+    def _lost_words(self, outcome: Lost) -> str:
+        host = httpx.URL(self.connection.base_url).host
+        return f"{host}, {outcome.loss.value} ({self.recorder.clean(outcome.reason)})"

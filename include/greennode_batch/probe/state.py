@@ -1,0 +1,133 @@
+"""Everything that a probe knows. It is plain data: saved as resume.json, and read by the report."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import msgspec
+
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.wire import Batch, parse_batch
+
+MAX_CHATS = 6
+MAX_BATCHES = 5
+LINES_A_BATCH = 2
+MAX_CREATE_CALLS = 20
+
+Role = Literal["main", "cancelled", "bad_line"]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that holds, and the files of the exchanges that show it."""
+
+    topic: str
+    words: str
+    shown_by: tuple[str, ...] = ()
+
+
+class StatusWord(msgspec.Struct, frozen=True):
+    """A status word, and how many seconds after the create it was first seen."""
+
+    word: str
+    seconds: float
+
+
+class ProbeBatch(msgspec.Struct, kw_only=True):
+    """A batch that the probe created. `raw` is its last state as the server gave it, without the key."""
+
+    role: Role
+    id: str
+    file_id: str
+    line_format: str
+    created_at: float
+    raw: dict[str, Any] = {}
+    words: list[StatusWord] = []
+    listed_after_seconds: float | None = None
+    gone: bool = False
+    replaced: bool = False
+
+    @property
+    def batch(self) -> Batch:
+        """The last state, read as the client reads it."""
+        return parse_batch(self.raw or {"id": self.id}, default_id=self.id)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing about it changes any more."""
+        return self.gone or self.batch.status.is_terminal
+
+    def note(self, raw: dict[str, Any], now: float) -> None:
+        """Take over a new state."""
+        self.raw = raw
+        word = self.batch.raw_status
+        if word and (not self.words or self.words[-1].word != word):
+            self.words.append(StatusWord(word, round(max(0.0, now - self.created_at), 1)))
+
+
+class State(msgspec.Struct, kw_only=True):
+    """What was found, made, spent and left open."""
+
+    base_url: str
+    preset: str
+    asked_model: str | None = None
+    model: str | None = None
+    seen: dict[str, Any] = {}
+    """Fields of the profile, with the value that was tried and worked."""
+    also: dict[str, list[Any]] = {}
+    """Other values of a field that worked as well."""
+    findings: list[Finding] = []
+    open: dict[str, str] = {}
+    """What could not be found out, and why."""
+    pending: dict[str, str] = {}
+    """Steps that a later look can finish, and what they wait for."""
+    done: list[str] = []
+    batches: list[ProbeBatch] = []
+    files: dict[str, str] = {}
+    """Files in the server's store that the probe made, and what they are."""
+    inputs: dict[Role, str] = {}
+    """Role -> file id of its lines."""
+    creating: dict[Role, str] = {}
+    """Role -> file id of a create that was begun and whose end is not known."""
+    left: list[str] = []
+    """What could not be cleaned up."""
+    headers: dict[str, str] = {}
+    """Headers that speak of limits or name a request, with a value seen."""
+    limit_words: list[str] = []
+    calls: int = 0
+    chats: int = 0
+    create_calls: int = 0
+    successes: int = 0
+    ended: str | None = None
+    """Why the probe stopped before its end."""
+
+    @property
+    def has_profile(self) -> bool:
+        """Whether enough was seen to make a profile of."""
+        return bool(self.batches)
+
+    def add(self, topic: str, words: str, *shown_by: str) -> None:
+        """Note something that holds."""
+        words = words.rstrip(".") + "."
+        finding = Finding(topic, words, tuple(name for name in shown_by if name))
+        if all((one.topic, one.words) != (topic, words) for one in self.findings):
+            self.findings.append(finding)
+
+    def profile(self, base: ApiProfile) -> ApiProfile:
+        """The profile that works as far as is known."""
+        return dataclasses.replace(base, **self.seen)
+
+    def works(self, profile: ApiProfile, *fields: str) -> None:
+        """Remember that these fields of a profile did what they are for."""
+        for name in fields:
+            self.seen[name] = getattr(profile, name)
+
+    def works_too(self, name: str, *, value: Any) -> None:
+        """Remember another value that did."""
+        values = self.also.setdefault(name, [])
+        if value not in values:
+            values.append(value)
+
+    def current(self, role: Role) -> ProbeBatch | None:
+        """The batch that plays a role, the newest of them."""
+        return next((one for one in reversed(self.batches) if one.role == role and not one.replaced), None)

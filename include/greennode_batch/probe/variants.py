@@ -1,0 +1,204 @@
+"""What to try next when a server refuses: profiles, the likeliest first. Pure functions.
+
+A variant is a set of fields of the profile, laid over what is known to work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from greennode_batch.api.profile import PRESETS, ApiProfile
+
+Variant = dict[str, Any]
+
+UPLOAD_FIELDS = ("upload_path", "purpose", "upload_fields", "line_format")
+CREATE_FIELDS = (
+    "batches_path",
+    "batch_path",
+    "input_file_field",
+    "input_file_as_list",
+    "endpoint",
+    "completion_window",
+    "metadata",
+    "model_in_create",
+    "create_fields",
+)
+PURPOSES = ("batch", "batch-api", None)
+_INPUT_FIELDS = ("input_file_ids", "input_files", "input_file_id", "inputFileId", "input_file", "file_id")
+_BATCHES_PATHS = ("/batches", "/batch/jobs", "/batch", "/batches/jobs", "/jobs", "/batch_jobs", "/batch-jobs")
+_DEFAULT_ENDPOINT = "/v1/chat/completions"
+_DEFAULT_WINDOW = "24h"
+
+
+def other_line_format(profile: ApiProfile) -> Variant:
+    """The line format that the profile does not have."""
+    long = profile.line_format == "custom_id+method+url+body"
+    return {"line_format": "custom_id+body" if long else "custom_id+method+url+body"}
+
+
+def speaks_of_lines(words: str) -> bool:
+    """Whether a refusal may be about `method` and `url` in the lines."""
+    return re.search(r"\bmethod\b|\burl\b|\blines?\b|jsonl|format|schema", words, re.IGNORECASE) is not None
+
+
+def speaks_of_the_account(words: str) -> bool:
+    """Whether a failure is about credit or the model, so that other lines would fail as well."""
+    pattern = r"credit|quota|balance|billing|model.*(?:not|exist|found|disabled)|token_limit"
+    return re.search(pattern, words, re.IGNORECASE) is not None
+
+
+def uploads(profile: ApiProfile) -> list[Variant]:
+    """Ways to upload, beginning with the profile's own."""
+    own = _of(profile, UPLOAD_FIELDS)
+    purposes = [{**own, "purpose": purpose} for purpose in PURPOSES]
+    presets = [{**own, **_of(preset, UPLOAD_FIELDS[:3])} for preset in PRESETS.values()]
+    lines = [{**own, **other_line_format(profile)}]
+    return _distinct([own, *purposes, *presets, *lines])
+
+
+def leave_out(variants: list[Variant], refused: Variant, name: str) -> list[Variant]:
+    """The variants that differ from a refused one in this field."""
+    return [one for one in variants if one[name] != refused[name]]
+
+
+def own_create(profile: ApiProfile) -> Variant:
+    """The profile's own way to create a batch."""
+    return _of(profile, CREATE_FIELDS)
+
+
+def next_create(refused: Variant, words: str, *, not_there: bool, tried: list[Variant]) -> Variant | None:
+    """The next way to create a batch after one was refused with these words; None when all are used up."""
+    if not_there:
+        known = {one["batches_path"] for one in tried}
+        return next((one for one in _elsewhere(tried[0]) if one["batches_path"] not in known), None)
+    return next((one for one in _creates(refused, words) if one not in tried), None)
+
+
+def _elsewhere(own: Variant) -> Iterator[Variant]:
+    for preset in PRESETS.values():
+        yield _of(preset, CREATE_FIELDS)
+    for path in _BATCHES_PATHS:
+        yield {**own, **_below(path)}
+
+
+def _creates(refused: Variant, words: str) -> Iterator[Variant]:
+    yield from _guided(refused, words)
+    yield {**refused, "metadata": False}
+    for change in ({"completion_window": None}, {"endpoint": None}, {"completion_window": None, "endpoint": None}):
+        yield {**refused, "metadata": False, **change}
+    yield {**refused, "model_in_create": True}
+    same_place = _below(refused["batches_path"]) | {"metadata": False}
+    for preset in PRESETS.values():
+        yield {**_of(preset, CREATE_FIELDS), **same_place}
+    for field in _INPUT_FIELDS:
+        for as_list in (False, True):
+            yield {**refused, "metadata": False, "input_file_field": field, "input_file_as_list": as_list}
+
+
+def _guided(refused: Variant, words: str) -> Iterator[Variant]:
+    """What the refusal itself asks for, taken together first and then one by one."""
+    asked = [change for name, change in _asked(refused, words) if re.search(rf"(?<![\w-]){name}(?![\w-])", words)]
+    if asked:
+        together: Variant = dict(refused)
+        for change in asked:
+            together |= change
+        yield together
+    for change in asked:
+        yield {**refused, **change}
+
+
+def _asked(refused: Variant, words: str) -> Iterator[tuple[str, Variant]]:
+    yield "metadata", {"metadata": not refused["metadata"]}
+    offered = re.findall(r"['\"`](\d+[hd])['\"`]", words)
+    window = next((one for one in offered if one != refused["completion_window"]), None)
+    yield (
+        "completion_window",
+        {"completion_window": window or (None if refused["completion_window"] else _DEFAULT_WINDOW)},
+    )
+    paths = [one for one in re.findall(r"['\"`](/[\w/.-]+)['\"`]", words) if one != refused["endpoint"]]
+    endpoint = next((one for one in paths if one.endswith("completions")), None)
+    yield "endpoint", {"endpoint": endpoint or (None if refused["endpoint"] else _DEFAULT_ENDPOINT)}
+    yield "model", {"model_in_create": not refused["model_in_create"]}
+    as_list = re.search(r"\b(?:list|array|sequence)\b", words, re.IGNORECASE) is not None
+    for field in _INPUT_FIELDS:
+        if field != refused["input_file_field"]:
+            yield field, {"input_file_field": field, "input_file_as_list": field.endswith("s")}
+        elif as_list and not refused["input_file_as_list"]:
+            yield field, {"input_file_as_list": True}
+    for preset in PRESETS.values():
+        for name, value in preset.create_fields.items():
+            if name not in refused["create_fields"]:
+                yield name, {"create_fields": {**refused["create_fields"], name: value}}
+
+
+def shorter_creates(profile: ApiProfile) -> list[tuple[str, Variant]]:
+    """Creates with a field less than works, to learn what is needed: (what is left out, variant)."""
+    own = own_create(profile)
+    optional = [name for name in ("endpoint", "completion_window") if own[name]]
+    without = [(" and ".join(optional), {**own, **dict.fromkeys(optional)})] if len(optional) > 1 else []
+    return without + [(name, {**own, name: None}) for name in optional]
+
+
+def cancels(profile: ApiProfile) -> list[Variant]:
+    """Ways to cancel a batch, the harmless ones first: DELETE may as well delete it."""
+    path = profile.batch_path
+    paths = dict.fromkeys([profile.cancel_path, f"{path}/cancel", f"{path}:cancel"])
+    return [*({"cancel_style": "post", "cancel_path": one} for one in paths), {"cancel_style": "delete"}]
+
+
+def pagings(profile: ApiProfile) -> list[Variant]:
+    """Ways to ask for a page of a list."""
+    own = _of(profile, ("list_style", "page_parameter", "size_parameter", "first_page"))
+    cursor = {**own, "list_style": "cursor"}
+    pages = [
+        {"list_style": "page", "page_parameter": page, "size_parameter": size, "first_page": 0}
+        for page, size in (
+            ("page", "page_size"),
+            ("page", "size"),
+            ("page", "pageSize"),
+            ("page", "limit"),
+            ("page", "per_page"),
+            ("pageNum", "pageSize"),
+            ("page_num", "page_size"),
+        )
+    ]
+    first = [own] if own["list_style"] == "page" else []
+    return _distinct([*first, cursor, *pages])
+
+
+def results_paths(profile: ApiProfile) -> list[str]:
+    """Paths where all results of a batch may be."""
+    return list(dict.fromkeys([profile.results_path, f"{profile.batch_path}/results"]))
+
+
+def contents(profile: ApiProfile) -> list[str]:
+    """Paths where a file's content may be."""
+    tails = ("/content", "/download", "/result", "/results")
+    return list(dict.fromkeys([profile.content_path, *(profile.file_path + tail for tail in tails)]))
+
+
+def _below(path: str) -> Variant:
+    return {
+        "batches_path": path,
+        "batch_path": f"{path}/{{batch_id}}",
+    }
+
+
+def _of(profile: ApiProfile, names: tuple[str, ...]) -> Variant:
+    return {name: getattr(profile, name) for name in names}
+
+
+def laid_over(profile: ApiProfile, variant: Variant) -> ApiProfile:
+    """The profile with a variant's fields."""
+    return dataclasses.replace(profile, **variant)
+
+
+def _distinct(variants: list[Variant]) -> list[Variant]:
+    kept: list[Variant] = []
+    for one in variants:
+        if one not in kept:
+            kept.append(one)
+    return kept

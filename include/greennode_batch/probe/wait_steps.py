@@ -1,0 +1,63 @@
+"""Wait for batches, and mend what only their end shows to be wrong."""
+
+from __future__ import annotations
+
+from greennode_batch.api.wire import BatchStatus
+from greennode_batch.probe import variants
+from greennode_batch.probe.batch_steps import CREATE, create, upload_other_lines
+from greennode_batch.probe.list_steps import look_in_list
+from greennode_batch.probe.session import Session
+from greennode_batch.probe.watch_steps import look, pause
+
+_FIRST_LOOK_SECONDS = 20.0
+
+
+def first_look(session: Session, wait_seconds: float) -> None:
+    """Watch the main batch for a short while: it should show in the list, and its lines be taken."""
+    for _ in range(2):
+        one = session.state.current("main")
+        if one is None:
+            return
+        until = one.created_at + min(_FIRST_LOOK_SECONDS, wait_seconds)
+        while True:
+            taken = one.ended or not look(session, one) or one.ended or len(one.words) > 1
+            if (look_in_list(session, one) and taken) or session.now() >= until:
+                break
+            pause(session, one)
+        if not mend_lines(session):
+            return
+
+
+def mend_lines(session: Session) -> bool:
+    """If the main batch failed for its lines, make another with lines of the other format."""
+    state, one = session.state, session.state.current("main")
+    if one is None or not one.ended or one.gone or any(old.replaced for old in state.batches):
+        return False
+    batch = one.batch
+    nothing_done = batch.output_file_id is None and batch.error_file_id is not None and not batch.counts.completed
+    failed = batch.status is BatchStatus.FAILED or (batch.status is BatchStatus.COMPLETED and nothing_done)
+    words = "; ".join(batch.errors) or "no reason given"
+    if not failed or variants.speaks_of_the_account(words):
+        return False
+    state.add(CREATE, f"Lines of {one.line_format} end as {batch.raw_status!r}: {words}.")
+    file_id = upload_other_lines(session)
+    if file_id is None:
+        return False
+    one.replaced = True
+    answer = create(session, "main", session.profile, file_id)
+    return answer is not None and answer.ok
+
+
+def wait(session: Session, wait_seconds: float) -> None:
+    """Watch every batch until it ends, or the time is up."""
+    deadline = session.now() + wait_seconds
+    while running := [one for one in session.state.batches if not one.ended and not one.replaced]:
+        for one in running:
+            look(session, one)
+            if one.listed_after_seconds is None and one.role == "main":
+                look_in_list(session, one)
+        mend_lines(session)
+        left = deadline - session.now()
+        if left <= 0 or all(one.ended for one in running):
+            break
+        pause(session, running[-1], most=left)

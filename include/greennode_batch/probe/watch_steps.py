@@ -1,0 +1,25 @@
+"""A look at a batch, and the rest between two looks."""
+
+from __future__ import annotations
+
+from greennode_batch.probe.session import Session
+from greennode_batch.probe.state import ProbeBatch
+
+_FIRST_PAUSE_SECONDS = 0.5
+_MAX_PAUSE_SECONDS = 60.0
+_SHARE_OF_AGE = 0.1
+
+
+def look(session: Session, one: ProbeBatch) -> bool:
+    """Take over the batch's present state; whether it could be had."""
+    answer = session.ask(f"get {one.role}", session.operations.get_batch(one.id))
+    if answer.value is not None:
+        one.note(answer.json_object, session.now())
+        return True
+    return answer.status in {404, 429} or answer.status is None or answer.status >= 500  # noqa: PLR2004 - may come back
+
+
+def pause(session: Session, one: ProbeBatch, *, most: float = _MAX_PAUSE_SECONDS) -> None:
+    """Rest before the next look: a tenth of the batch's age."""
+    age = session.now() - one.created_at
+    session.sleep(min(max(_FIRST_PAUSE_SECONDS, age * _SHARE_OF_AGE), _MAX_PAUSE_SECONDS, most))

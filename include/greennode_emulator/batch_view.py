@@ -1,0 +1,81 @@
+"""What clients are shown of a batch: pure functions of the batch and the clock."""
+
+import msgspec
+
+from greennode_emulator.dialects.dialect import Dialect, Reply
+from greennode_emulator.faults.batch_faults import (
+    Counts,
+    EmptyIds,
+    Forgotten,
+    IdsEarly,
+    LateInList,
+    NotFound,
+    UnknownStatus,
+)
+from greennode_emulator.records import BatchRecord
+from greennode_emulator.result_files import result_file_id
+
+
+def is_forgotten(batch: BatchRecord, *, now: float) -> bool:
+    """Whether it is as if it had never been."""
+    fault = batch.fault(Forgotten)
+    return fault is not None and batch.looks > fault.after_looks and now - batch.created_at >= fault.after_seconds
+
+
+def is_missed(batch: BatchRecord) -> bool:
+    """Whether the look that was just counted does not find it."""
+    fault = batch.fault(NotFound)
+    return fault is not None and fault.after_looks < batch.looks <= fault.after_looks + fault.looks
+
+
+def counts_looks(batch: BatchRecord) -> bool:
+    """Whether it matters how often it was looked at."""
+    return batch.fault(Forgotten) is not None or batch.fault(NotFound) is not None
+
+
+def is_listed(batch: BatchRecord, dialect: Dialect, *, now: float) -> bool:
+    """Whether it stands in lists."""
+    late = batch.fault(LateInList)
+    delay = max(dialect.list_delay_seconds, 0.0 if late is None else late.seconds)
+    forgotten = batch.fault(Forgotten)
+    if forgotten is not None and batch.looks >= forgotten.after_looks:
+        return now - batch.created_at < forgotten.after_seconds
+    return now - batch.created_at >= delay
+
+
+def batch_reply(batch: BatchRecord, dialect: Dialect) -> Reply:
+    """The batch in the dialect's words, as its faults show it."""
+    word = dialect.words[batch.phase]
+    odd = batch.fault(UnknownStatus)
+    if odd is not None and odd.during == batch.phase:
+        word = odd.word
+    return dialect.batch_reply(_with_odd_counts(_with_odd_ids(batch, dialect)), word)
+
+
+def _with_odd_ids(batch: BatchRecord, dialect: Dialect) -> BatchRecord:
+    output, error = batch.output_file_id, batch.error_file_id
+    if not batch.is_over:
+        if dialect.ids_early or batch.fault(IdsEarly):
+            output = result_file_id(batch.id, "output", dialect)
+        if batch.fault(IdsEarly):
+            error = result_file_id(batch.id, "error", dialect)
+    if batch.fault(EmptyIds):
+        output, error = output or "", error or ""
+    if (output, error) == (batch.output_file_id, batch.error_file_id):
+        return batch
+    return msgspec.structs.replace(batch, output_file_id=output, error_file_id=error)
+
+
+def _with_odd_counts(batch: BatchRecord) -> BatchRecord:
+    fault = batch.fault(Counts)
+    match fault and fault.show:
+        case "zero":
+            return msgspec.structs.replace(batch, total=0, completed=0, failed=0)
+        case "null":
+            return msgspec.structs.replace(batch, counts_hidden=True)
+        case "wrong":
+            return msgspec.structs.replace(batch, completed=batch.completed + 1, failed=batch.failed + 2)
+        case "failed_as_completed":
+            return msgspec.structs.replace(batch, completed=batch.completed + batch.failed, failed=0)
+        case _:
+            return batch

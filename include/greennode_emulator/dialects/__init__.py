@@ -1,0 +1,54 @@
+"""How files, batches and errors look on the wire, for eight ways to speak.
+
+A dialect is a description: names, words and small functions from a neutral record to a reply. Behaviour is the
+same in every dialect and lives elsewhere. What each of them plays of the variants that such APIs have:
+
+    dialect      create, get     status words            file ids                   counts        times
+    openai       bare, bare      OpenAI's                null                       nested        epoch
+    together     `job`, bare     upper case              absent                     none          ISO 8601
+    novita       bare, bare      upper case, PROGRESS    "", text                   flat, nested  ISO 8601
+    mistral      bare, bare      QUEUED ... SUCCESS      output_file, null          *_requests    epoch
+    siliconflow  bare, bare      in_queue                null                       null          epoch
+    doubleword   201, bare       OpenAI's                null, UUIDs                nested        epoch
+    cerebras     bare, bare      OpenAI's                null, no dash              nested, null  epoch
+    unknown      `result`, bare  JOB_STATE_*, WRAPPING   result_file_id early, ""   flat, 0       all forms mixed
+
+    dialect      list                       cancel   delete             errors                results
+    openai       after/limit, has_more      POST     200, then 404      {"error": {}}         content
+    together     bare array, no paging      POST     none               {"error": {}}         content
+    novita       data, no paging            POST     none               {code, reason, message}  content
+    mistral      page/page_size from 0      POST     200, then 410      {message}, {detail}   content, or a URL in JSON
+    siliconflow  after/limit                POST     none               {code, message}, text content
+    doubleword   after/limit                POST     204, then 404      plain text            content, or /results
+    cerebras     after/limit                DELETE   none               four fields at top    content
+    unknown      page/size, listData, late  DELETE   none               six, one with 200     redirect to another port
+
+    dialect      lines                 upload                     result lines
+    openai       either form           purpose batch              response wrapper; refused in the same shape
+    together     either form           /files/upload, batch-api   response wrapper; refused {custom_id, error}
+    novita       either form           purpose batch              response wrapper; refused with error as text
+    mistral      model may be left out purpose batch              response wrapper; `response: null`, error an object
+    siliconflow  either form           in `data`, with a code     response wrapper
+    doubleword   with method and url   201                        /results: response_body, error as text
+    cerebras     with method and url   purpose batch              response wrapper
+    unknown      custom_id + body      in `result`                response is the body, choices an object, content
+                                                                  a list; `response: null`, error as text
+"""
+
+from collections.abc import Mapping
+
+from greennode_emulator.dialects.cerebras import CEREBRAS
+from greennode_emulator.dialects.dialect import Dialect
+from greennode_emulator.dialects.doubleword import DOUBLEWORD
+from greennode_emulator.dialects.mistral import MISTRAL
+from greennode_emulator.dialects.novita import NOVITA
+from greennode_emulator.dialects.openai import OPENAI
+from greennode_emulator.dialects.siliconflow import SILICONFLOW
+from greennode_emulator.dialects.together import TOGETHER
+from greennode_emulator.dialects.unknown import UNKNOWN
+
+__all__ = ["DIALECTS", "OPENAI", "Dialect"]
+
+DIALECTS: Mapping[str, Dialect] = {
+    dialect.name: dialect for dialect in (OPENAI, TOGETHER, NOVITA, MISTRAL, SILICONFLOW, DOUBLEWORD, CEREBRAS, UNKNOWN)
+}

@@ -1,0 +1,123 @@
+"""What a dialect describes. Where it says nothing, it speaks as OpenAI does."""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Literal
+
+from greennode_emulator.dialects import shapes
+from greennode_emulator.dialects.creates import CreateBody, OpenAICreate
+from greennode_emulator.endpoints import Endpoint
+from greennode_emulator.error_bodies import Body, error_object
+from greennode_emulator.records import BatchRecord, FileRecord, Phase
+from greennode_emulator.refusals import RefusedError
+
+Reply = dict[str, Any]
+Route = tuple[str, str]
+
+# What every dialect has at OpenAI's place, unless it says otherwise.
+_COMMON = frozenset(Endpoint) - {Endpoint.BATCH_RESULTS, Endpoint.FILE_URL, Endpoint.DOWNLOAD, Endpoint.DELETE_BATCH}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paging:
+    """How a list is asked for: by cursor (`after`, `limit`), by page, or not at all."""
+
+    style: Literal["cursor", "page", "none"] = "cursor"
+    page: str = "page"
+    size: str = "limit"
+    first: int = 1
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list, as a dialect is given it. `number` counts as the client did."""
+
+    items: Sequence[Reply]
+    has_more: bool = False
+    number: int = 0
+    size: int = 0
+    total: int = 0
+
+
+def routes(moved: Mapping[Endpoint, Route | None] | None = None) -> Mapping[Endpoint, Route]:
+    """OpenAI's paths, some of them moved or added, or missing where they are None."""
+    own: dict[Endpoint, Route | None] = {endpoint: own_route(endpoint) for endpoint in Endpoint if endpoint in _COMMON}
+    return {endpoint: route for endpoint, route in (own | dict(moved or {})).items() if route is not None}
+
+
+def own_route(endpoint: Endpoint) -> Route:
+    """The method and path that an endpoint is named after."""
+    method, _, path = endpoint.value.partition(" ")
+    return method, path
+
+
+def uuid_from(text: str) -> str:
+    """An id as a UUID, from any text."""
+    return str(uuid.UUID(blake2b(text.encode(), digest_size=16).hexdigest()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """One way to speak. `routes` says where each operation is: its method and its path below `prefix`."""
+
+    name: str
+    prefix: str = "/v1"
+    routes: Mapping[Endpoint, Route] = field(default_factory=routes)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Those of every reply."""
+
+    # Files.
+    upload_purposes: frozenset[str] = frozenset({"batch"})
+    upload_status: int = 200
+    file_id: Callable[[str], str] = shapes.file_id
+    """From 24 hexadecimal digits."""
+    file_reply: Callable[[FileRecord], Reply] = shapes.file_reply
+    upload_reply: Callable[[Reply], Reply] = shapes.bare
+    line_form: Literal["any", "bare", "full"] = "any"
+    """Whether lines may, must not or must have `method` and `url`."""
+    content: Literal["bytes", "redirect"] = "bytes"
+
+    # Batches.
+    create_body: type[CreateBody] = OpenAICreate
+    batch_endpoints: frozenset[str] = frozenset({"/v1/chat/completions"})
+    completion_windows: frozenset[str] = frozenset({"24h"})
+    create_status: int = 200
+    batch_id: Callable[[str], str] = shapes.batch_id
+    words: Mapping[Phase, str] = field(default_factory=lambda: {phase: phase.value for phase in Phase})
+    batch_reply: Callable[[BatchRecord, str], Reply] = shapes.batch_reply
+    """From the batch and its status word."""
+    create_reply: Callable[[Reply], Reply] = shapes.bare
+    ids_early: bool = False
+    """Whether the ids of result files show before the files can be read."""
+
+    # Lists.
+    paging: Paging = field(default_factory=Paging)
+    list_delay_seconds: float = 0.0
+    list_reply: Callable[[Page], Any] = shapes.list_reply
+    file_list_reply: Callable[[Page], Any] | None = None
+    model_list_reply: Callable[[Page], Any] = shapes.list_reply
+    model_reply: Callable[[str], Reply] = shapes.model_reply
+
+    # Deletion; a reply of None is no body at all.
+    deleted_status: int = 200
+    deleted_reply: Callable[[str, str], Reply | None] = shapes.deleted_reply
+    gone_status: int = 404
+
+    # Errors.
+    error_reply: Callable[[RefusedError], Body] = error_object
+    statuses: Mapping[int, int] = field(default_factory=dict)
+    """HTTP statuses in place of the usual ones."""
+
+    # Result lines, from OpenAI's chat completion.
+    chat_reply: Callable[[Reply], Reply] = shapes.bare
+    result_line: Callable[[str, str, Reply], Reply] = shapes.result_line
+    error_line: Callable[[str, str, RefusedError], Reply] = shapes.error_line
+    merged_line: Callable[[Reply], Reply] = shapes.bare
+    """From a line of a result file to one of BATCH_RESULTS."""
+
+    @property
+    def needs_storage(self) -> bool:
+        """Whether it hands out URLs of another origin."""
+        return self.content == "redirect" or Endpoint.FILE_URL in self.routes

@@ -1,0 +1,151 @@
+"""Faults of batches: they strike the next batches that are created and stay with them, over restarts too."""
+
+from typing import Literal
+
+from greennode_emulator.faults.fault import Fault, HttpStatus, Seconds, Share, Whole
+
+
+class BatchFault(Fault, frozen=True, kw_only=True):
+    """A fault of a batch."""
+
+
+class Stuck(BatchFault, frozen=True, kw_only=True):
+    """Stays in a status for `seconds` (null: until it is cancelled); in progress, with `fraction` of the lines done."""
+
+    status: Literal["validating", "in_progress", "finalizing"] = "in_progress"
+    seconds: Seconds | None = None
+    fraction: Share = 1.0
+
+
+class EndsEarly(BatchFault, frozen=True, kw_only=True):
+    """Ends when `fraction` of the lines is done; `listed`: the others stand in the error file, each with a code."""
+
+    fraction: Share = 0.5
+    listed: bool = False
+
+
+class Expired(EndsEarly, frozen=True, kw_only=True):
+    """The window passes half-way."""
+
+    listed: bool = True
+
+
+class Cancelled(EndsEarly, frozen=True, kw_only=True):
+    """The server's people cancel it half-way."""
+
+
+class Failed(EndsEarly, frozen=True, kw_only=True):
+    """Fails with a code; with fraction 0 in place of starting, whatever its file is like."""
+
+    fraction: Share = 0.0
+    code: str = "token_limit_exceeded"
+    message: str = "Enqueued token limit reached. Please try again once some in-progress batches have been completed."
+
+
+class RestRefused(BatchFault, frozen=True, kw_only=True):
+    """Every line after `fraction` of them is refused with `status`."""
+
+    fraction: Share = 0.0
+    status: HttpStatus = 500
+    code: str | None = None
+    message: str = "The request could not be processed."
+
+
+class AllFailed(RestRefused, frozen=True, kw_only=True):
+    """Every line is refused, and the batch, which has only an error file, ends as `end` says."""
+
+    end: Literal["completed", "failed"] = "completed"
+
+
+class CreditOut(RestRefused, frozen=True, kw_only=True):
+    """Credit runs out half-way."""
+
+    fraction: Share = 0.5
+    status: HttpStatus = 402
+    code: str | None = "insufficient_credit"
+    message: str = "Insufficient credit: all models are disabled."
+
+
+class ModelDisabled(RestRefused, frozen=True, kw_only=True):
+    """The model is disabled (403) or retired (404) before the first line."""
+
+    status: HttpStatus = 403
+    code: str | None = "model_disabled"
+    message: str = "The model is disabled."
+
+
+class UnknownStatus(BatchFault, frozen=True, kw_only=True):
+    """Shows a status word that nobody knows for as long as a status lasts."""
+
+    word: str = "PAUSED_BY_OPERATOR"
+    during: Literal["validating", "in_progress", "finalizing"] = "in_progress"
+
+
+class Counts(BatchFault, frozen=True, kw_only=True):
+    """Counts that are 0/0, null, do not add up, or take refused lines for completed ones."""
+
+    show: Literal["zero", "null", "wrong", "failed_as_completed"] = "zero"
+
+
+class IdsEarly(BatchFault, frozen=True, kw_only=True):
+    """The ids of both result files show from the start; the files are 404 until `seconds` after the end."""
+
+    seconds: Seconds = 0
+
+
+class EmptyIds(BatchFault, frozen=True, kw_only=True):
+    """The id of a file that is not there is "" in place of null."""
+
+
+class EmptyErrorFile(BatchFault, frozen=True, kw_only=True):
+    """There is an error file, of zero bytes."""
+
+
+class FileErrorLine(BatchFault, frozen=True, kw_only=True):
+    """The error file begins with a line for the whole file, which has no custom_id."""
+
+    code: str = "partial_failure"
+    message: str = "Some requests of the file could not be processed."
+
+
+class Bom(BatchFault, frozen=True, kw_only=True):
+    """Both result files begin with a byte order mark."""
+
+
+class Utf16(BatchFault, frozen=True, kw_only=True):
+    """Both result files are UTF-16, little-endian, with a byte order mark."""
+
+
+class Crlf(BatchFault, frozen=True, kw_only=True):
+    r"""Lines of both result files end in \r\n."""
+
+
+class NoFinalNewline(BatchFault, frozen=True, kw_only=True):
+    """The last line of both result files has no end."""
+
+
+class Forgotten(BatchFault, frozen=True, kw_only=True):
+    """404 for ever, and not in the list, from so many seconds and looks on; answered all the same, and billed."""
+
+    after_seconds: Seconds = 0
+    after_looks: Whole = 0
+
+
+class NotFound(BatchFault, frozen=True, kw_only=True):
+    """404 for `looks` looks after the first `after_looks`."""
+
+    looks: Whole = 1
+    after_looks: Whole = 0
+
+
+class LateInList(BatchFault, frozen=True, kw_only=True):
+    """Not in the list until so many seconds after its creation."""
+
+    seconds: Seconds = 1.0
+
+
+AnyBatchFault = (
+    Stuck | Expired | Cancelled | Failed | AllFailed | CreditOut | ModelDisabled | UnknownStatus | Counts
+    | IdsEarly | EmptyIds | EmptyErrorFile | FileErrorLine | Bom | Utf16 | Crlf | NoFinalNewline | Forgotten
+    | NotFound | LateInList
+)  # fmt: skip

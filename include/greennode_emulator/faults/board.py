@@ -1,0 +1,115 @@
+"""What is armed, in the order in which it will strike."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import msgspec
+
+from greennode_emulator.dice import Dice
+from greennode_emulator.endpoints import Endpoint
+from greennode_emulator.faults.batch_faults import AnyBatchFault, BatchFault
+from greennode_emulator.faults.call_faults import AnyCallFault, CallFault
+from greennode_emulator.faults.fault import Fault, kind_of
+from greennode_emulator.faults.file_faults import AnyFileFault, FirstLooks, TooLarge
+from greennode_emulator.faults.kinds import AnyFault
+from greennode_emulator.faults.line_faults import AnyLineFault, LineFault
+
+_ROLLS = 1 << 30
+
+
+@dataclass
+class _Armed:
+    """A fault, how often it may still strike, and how many chances it had."""
+
+    fault: AnyFault
+    left: int | None
+    chances: int = 0
+
+    def strikes(self) -> bool:
+        """Whether it strikes at this chance; a fault that does is used up by one."""
+        self.chances += 1
+        fault = self.fault
+        if isinstance(fault, CallFault) and self.chances <= fault.skip:
+            return False
+        # The rate of a fault of lines is over the lines, not over the batches.
+        if not isinstance(fault, LineFault) and fault.rate < 1:
+            dice = Dice(f"{fault.seed} {kind_of(type(fault).__name__)} {self.chances}".encode())
+            if dice.below(_ROLLS) >= fault.rate * _ROLLS:
+                return False
+        if self.left is not None:
+            self.left -= 1
+        return True
+
+    def shown(self) -> AnyFault:
+        """The fault with what is left of it."""
+        if isinstance(self.fault, LineFault):
+            return msgspec.structs.replace(self.fault, batches=self.left)
+        skipped = self.fault.skip if isinstance(self.fault, CallFault) else 0
+        if skipped:
+            return msgspec.structs.replace(self.fault, count=self.left, skip=max(0, skipped - self.chances))
+        return msgspec.structs.replace(self.fault, count=self.left)
+
+
+class FaultBoard:
+    """Armed faults. `scenario` are those that are armed from the start, and again after every reset."""
+
+    def __init__(self, scenario: Collection[AnyFault] = ()) -> None:
+        self._scenario = tuple(scenario)
+        self._armed: list[_Armed] = []
+        self.reset()
+
+    def arm(self, faults: Collection[AnyFault]) -> None:
+        """Add faults behind those that are armed already."""
+        self._armed.extend(
+            _Armed(fault, fault.batches if isinstance(fault, LineFault) else fault.count) for fault in faults
+        )
+
+    def armed(self) -> list[AnyFault]:
+        """Those that may still strike, with the counts that are left."""
+        return [one.shown() for one in self._armed]
+
+    def take_call(self, endpoint: Endpoint) -> AnyCallFault | None:
+        """The first fault that strikes this call."""
+        for one in self._armed:
+            fault = one.fault
+            if isinstance(fault, CallFault) and fault.endpoint is endpoint and one.strikes():
+                self._drop_used()
+                return fault
+        return None
+
+    def take_too_large(self, size: int) -> TooLarge | None:
+        """The fault that refuses an upload of so many bytes."""
+        for one in self._armed:
+            if isinstance(one.fault, TooLarge) and size > one.fault.max_bytes and one.strikes():
+                self._drop_used()
+                return one.fault
+        return None
+
+    def take_file(self) -> tuple[AnyFileFault, ...]:
+        """The faults of a file that was just stored."""
+        return tuple([fault for fault in self._strike(FirstLooks) if isinstance(fault, AnyFileFault)])
+
+    def take_batch(self) -> tuple[AnyBatchFault, ...]:
+        """The faults of a batch that is just created."""
+        return tuple([fault for fault in self._strike(BatchFault) if isinstance(fault, AnyBatchFault)])
+
+    def take_lines(self) -> tuple[AnyLineFault, ...]:
+        """The faults of the lines of a batch that is just created."""
+        return tuple([fault for fault in self._strike(LineFault) if isinstance(fault, AnyLineFault)])
+
+    def disarm(self) -> None:
+        """Drop all of them; what has struck already stays."""
+        self._armed.clear()
+
+    def reset(self) -> None:
+        """Only the scenario is armed, as at the start."""
+        self.disarm()
+        self.arm(self._scenario)
+
+    def _strike(self, family: type[Fault]) -> list[AnyFault]:
+        struck = [one.fault for one in self._armed if isinstance(one.fault, family) and one.strikes()]
+        self._drop_used()
+        return struck
+
+    def _drop_used(self) -> None:
+        self._armed = [one for one in self._armed if one.left != 0]

@@ -1,0 +1,154 @@
+"""How a fault of a call is acted out, around the application."""
+
+import asyncio
+import gzip
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from fastapi import Response
+
+from greennode_emulator.connections import close_connection, reset_connection
+from greennode_emulator.dialects.dialect import Dialect
+from greennode_emulator.error_bodies import BODIES
+from greennode_emulator.faults import call_faults as faults
+from greennode_emulator.refusals import RefusedError
+from greennode_emulator.replies import body_reply, refusal_reply
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_SLICES_A_SECOND = 20
+_BODILESS = frozenset({204, 304})
+
+
+async def act_out(
+    fault: faults.AnyCallFault, app: App, scope: Scope, receive: Receive, send: Send, *, dialect: Dialect
+) -> None:
+    """Serve one call in the way the fault says."""
+    match fault:
+        case faults.ErrorAfter():
+            await app(scope, receive, _swallow)
+            await _refusal(fault, dialect)(scope, receive, send)
+        case faults.Refusal():
+            await _drain(receive)
+            await _refusal(fault, dialect)(scope, receive, send)
+        case faults.Timeout():
+            await (app(scope, receive, _swallow) if fault.done else _drain(receive))
+            await _until_gone(receive)
+        case faults.ResetBefore():
+            reset_connection(scope)
+            await _until_gone(receive)
+        case faults.ResetAfter():
+            await app(scope, receive, _swallow)
+            reset_connection(scope)
+            await _until_gone(receive)
+        case faults.Headers():
+            extra = [(name.lower().encode(), value.encode()) for name, value in fault.headers.items()]
+            await app(scope, receive, _with_headers(send, extra))
+        case faults.Slow():
+            await asyncio.sleep(fault.seconds)
+            await app(scope, receive, _dripping(send, fault.bytes_per_second) if fault.bytes_per_second else send)
+        case faults.Truncated():
+            await _truncate(fault, app, scope, receive, send)
+        case faults.Gzip():
+            await _compress(fault, app, scope, receive, send)
+
+
+def _refusal(fault: faults.Refusal, dialect: Dialect) -> Response:
+    refusal = RefusedError(fault.status, fault.message, code=fault.code, kind="server_error")
+    if fault.status in _BODILESS:
+        reply = Response(status_code=fault.status)
+    elif fault.shape == "dialect":
+        reply = refusal_reply(refusal, dialect)
+        reply.status_code = fault.status
+    else:
+        reply = body_reply(BODIES[fault.shape](refusal), status=fault.status)
+    reply.headers.update(fault.headers)
+    return reply
+
+
+async def _swallow(_message: Message) -> None:
+    pass
+
+
+async def _drain(receive: Receive) -> None:
+    """Take the whole request: a reply in the midst of an upload would look like a broken pipe."""
+    more = True
+    while more:
+        more = (await receive()).get("more_body", False)
+
+
+async def _until_gone(receive: Receive) -> None:
+    # The server would send a 500 in place of the missing reply if we returned before it saw the end.
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _with_headers(send: Send, extra: list[tuple[bytes, bytes]]) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *extra]
+        await send(message)
+
+    return send_with_headers
+
+
+def _dripping(send: Send, bytes_per_second: int) -> Send:
+    size = max(1, bytes_per_second // _SLICES_A_SECOND)
+
+    async def drip(message: Message) -> None:
+        body = message.get("body", b"")
+        for start in range(0, len(body), size):
+            await send({"type": "http.response.body", "body": body[start : start + size], "more_body": True})
+            await asyncio.sleep(min(size, len(body) - start) / bytes_per_second)
+        await send({**message, "body": b""} if "body" in message else message)
+
+    return drip
+
+
+async def _whole_reply(app: App, scope: Scope, receive: Receive) -> tuple[Message, bytes]:
+    """The reply's start, without a length, and its body. Holds all of it."""
+    start: Message = {}
+    parts: list[bytes] = []
+
+    async def keep(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            start.update(message)
+        else:
+            parts.append(message.get("body", b""))
+
+    await app(scope, receive, keep)
+    start["headers"] = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
+    return start, b"".join(parts)
+
+
+def _length(size: int) -> tuple[bytes, bytes]:
+    return b"content-length", str(size).encode()
+
+
+async def _truncate(fault: faults.Truncated, app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    start, body = await _whole_reply(app, scope, receive)
+    # Never at the end of a line, and never all of it.
+    part = body[: min(int(len(body) * fault.fraction), max(0, len(body) - 2))].rstrip(b"\n}")
+    if fault.length != "none":
+        start["headers"].append(_length(len(part if fault.length == "right" else body)))
+    await send(start)
+    if fault.length == "lying":
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+        close_connection(scope)
+        await _until_gone(receive)
+    else:
+        await send({"type": "http.response.body", "body": part, "more_body": False})
+
+
+async def _compress(fault: faults.Gzip, app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    start, body = await _whole_reply(app, scope, receive)
+    packed = gzip.compress(body, mtime=0)
+    start["headers"].append(_length(len(packed)))
+    if fault.declared:
+        start["headers"].append((b"content-encoding", b"gzip"))
+    await send(start)
+    await send({"type": "http.response.body", "body": packed, "more_body": False})

@@ -1,0 +1,44 @@
+"""What clients are shown of a file, as its faults show it."""
+
+import time
+
+import msgspec
+
+from greennode_emulator.faults.file_faults import FileNotFound, FileProcessing, FirstLooks
+from greennode_emulator.records import FileRecord
+from greennode_emulator.refusals import RefusedError, not_found
+from greennode_emulator.store import Store
+
+
+def find_file(store: Store, name: str) -> FileRecord:
+    """A file that somebody looks at, which counts as a look; RefusedError where it cannot be found yet, or at all."""
+    record = store.files.get(name)
+    if record is not None and record.faults:
+        record = store.files.update(name, lambda file: msgspec.structs.replace(file, looks=file.looks + 1))
+    if record is None or record.readable_at > time.time() or _holding(record, FileNotFound) is not None:
+        raise not_found("File", name)
+    return seen_file(record)
+
+
+def seen_file(record: FileRecord) -> FileRecord:
+    """The file with the status that it shows."""
+    if _holding(record, FileProcessing) is None:
+        return record
+    return msgspec.structs.replace(record, status="processing")
+
+
+def check_processed(record: FileRecord) -> None:
+    """Refuse a file that is still being processed."""
+    fault = _holding(record, FileProcessing)
+    if fault is not None and isinstance(fault, FileProcessing):
+        message = f"File {record.id} is still being processed. Please try again later."
+        raise RefusedError(fault.status, message, code="file_not_ready", param="input_file_id")
+
+
+def _holding(record: FileRecord, kind: type[FirstLooks]) -> FirstLooks | None:
+    """The fault of that kind, while it holds."""
+    age = time.time() - record.created_at
+    for fault in record.faults:
+        if isinstance(fault, kind) and (record.looks <= fault.looks or age < fault.seconds):
+            return fault
+    return None

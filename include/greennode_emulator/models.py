@@ -1,0 +1,103 @@
+"""Who answers: the emulated model, or a model server behind it. Both give OpenAI's chat completions."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from greennode_emulator.answers import Answer, answer_request
+from greennode_emulator.chat_request import ChatRequest, decode_chat_request
+from greennode_emulator.refusals import RefusedError, model_not_found
+
+Reply = dict[str, Any]
+Question = tuple[msgspec.Raw, str, int]
+"""A body, the id that the answer gets, and when it is given."""
+
+
+class Model(Protocol):
+    """Answers requests. `lines_a_step` is how many make a short stretch of work."""
+
+    lines_a_step: int
+
+    def replies(self, questions: Iterable[Question]) -> Iterator[Reply | RefusedError]:
+        """The answer to each, in their order; a request that is turned down has its refusal there."""
+        ...
+
+    def chat(self, question: Question) -> Reply:
+        """The answer to one; RefusedError where it is turned down."""
+        ...
+
+    def served(self) -> Sequence[str] | None:
+        """The models that a batch may ask for, None where that is found out line by line."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """The models there are, which may take a call to find out."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+        ...
+
+
+class EmulatedModel:
+    """Answers that look as if a model had given them, at no cost."""
+
+    # About 20 ms of work: short enough to stop for a cancel or a shutdown.
+    lines_a_step = 1000
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+
+    def replies(self, questions: Iterable[Question]) -> Iterator[Reply | RefusedError]:
+        """The answer to each, in their order."""
+        for body, name, created in questions:
+            try:
+                request = decode_chat_request(body)
+                yield chat_reply(request, answer_request(request), name, created)
+            except RefusedError as refusal:
+                yield refusal
+
+    def chat(self, question: Question) -> Reply:
+        """The answer to one."""
+        body, name, created = question
+        request = decode_chat_request(body)
+        if request.model not in self._names:
+            raise model_not_found(request.model)
+        return chat_reply(request, answer_request(request), name, created)
+
+    def served(self) -> Sequence[str]:
+        """The models that a batch may ask for."""
+        return self._names
+
+    def names(self) -> Sequence[str]:
+        """The models there are."""
+        return self._names
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+def chat_reply(request: ChatRequest, answer: Answer, name: str, created: int) -> Reply:
+    """An answer as a chat completion."""
+    completion_tokens = answer.completion_tokens
+    return {
+        "id": name,
+        "object": "chat.completion",
+        "created": created,
+        "model": request.model,
+        "choices": [
+            {
+                "index": index,
+                "message": {"role": "assistant", "content": choice.content, "refusal": None},
+                "logprobs": None,
+                "finish_reason": choice.finish_reason,
+            }
+            for index, choice in enumerate(answer.choices)
+        ],
+        "usage": {
+            "prompt_tokens": answer.prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": answer.prompt_tokens + completion_tokens,
+        },
+    }

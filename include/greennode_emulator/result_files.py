@@ -1,0 +1,105 @@
+"""The result files of a batch: written a chunk at a time, and made visible at its end."""
+
+import codecs
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+
+from greennode_emulator.dialects.dialect import Dialect, Reply
+from greennode_emulator.faults.batch_faults import Bom, Crlf, EmptyErrorFile, IdsEarly, NoFinalNewline, Utf16
+from greennode_emulator.records import BatchRecord, FileRecord, Purpose
+from greennode_emulator.store import Store
+
+KINDS = ("output", "error")
+
+
+def result_file_id(batch_id: str, kind: str, dialect: Dialect) -> str:
+    """The id of a result file; the same after a restart."""
+    return dialect.file_id(blake2b(f"{kind} {batch_id}".encode(), digest_size=12).hexdigest())
+
+
+@dataclass(frozen=True)
+class _Dress:
+    """The bytes that are not in the lines."""
+
+    start: bytes = b""
+    newline: bytes = b"\n"
+    ends_last_line: bool = True
+    utf16: bool = False
+
+    def dress(self, lines: list[bytes], *, first: bool) -> bytes:
+        """A chunk of lines as it stands in the file."""
+        text = self.newline.join(lines)
+        text = text + self.newline if self.ends_last_line else text if first else self.newline + text
+        if self.utf16:
+            text = text.decode(errors="replace").encode("utf-16-le")
+        return self.start + text if first else text
+
+
+def merged_lines(paths: Iterable[Path], merge: Callable[[Reply], Reply]) -> Iterator[bytes]:
+    """The lines of several files, one by one, in another shape; those that are no lines of ours as they are."""
+    for path in paths:
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    yield msgspec.json.encode(merge(msgspec.json.decode(line))) + b"\n"
+                except (msgspec.DecodeError, KeyError, TypeError):
+                    yield line
+
+
+class ResultFiles:
+    """The output and the error file of one batch."""
+
+    def __init__(self, batch: BatchRecord, *, store: Store, dialect: Dialect) -> None:
+        self._batch_id = batch.id
+        self._store = store
+        self._dialect = dialect
+        utf16 = batch.fault(Utf16) is not None
+        self._dress = _Dress(
+            start=codecs.BOM_UTF16_LE if utf16 else codecs.BOM_UTF8 if batch.fault(Bom) else b"",
+            newline=b"\r\n" if batch.fault(Crlf) else b"\n",
+            ends_last_line=batch.fault(NoFinalNewline) is None,
+            utf16=utf16,
+        )
+
+    def write(self, kind: str, committed: int, lines: list[bytes]) -> int:
+        """Add lines after what is committed; what a killed process wrote beyond goes. The bytes there are now."""
+        if not lines:
+            return committed
+        text = self._dress.dress(lines, first=committed == 0)
+        with self._store.path(self._id(kind)).open("ab") as file:
+            file.truncate(committed)
+            file.write(text)
+        # Not tell(): it still counts what was cut off.
+        return committed + len(text)
+
+    def publish(self, batch: BatchRecord, now: float) -> BatchRecord:
+        """Make the files visible, each only if it holds something."""
+        sizes = {"output": batch.output_bytes, "error": batch.error_bytes}
+        ids: dict[str, str | None] = {}
+        early = batch.fault(IdsEarly)
+        for kind, size in sizes.items():
+            forced = kind == "error" and batch.fault(EmptyErrorFile) is not None
+            ids[kind] = self._id(kind) if size or forced else None
+            if size or forced:
+                path = self._store.path(self._id(kind))
+                path.touch()
+                os.truncate(path, size)
+                self._store.files.add(
+                    FileRecord(
+                        id=self._id(kind),
+                        filename=f"{batch.id}_{kind}.jsonl",
+                        purpose=Purpose.OUTPUT,
+                        bytes=size,
+                        created_at=now,
+                        readable_at=now + (early.seconds if early else 0),
+                    )
+                )
+        return msgspec.structs.replace(batch, output_file_id=ids["output"], error_file_id=ids["error"])
+
+    def _id(self, kind: str) -> str:
+        return result_file_id(self._batch_id, kind, self._dialect)

@@ -1,0 +1,31 @@
+"""The object store that some dialects hand out URLs of: another origin, a signature in place of the key."""
+
+import secrets
+from hmac import compare_digest
+
+from fastapi import Request
+
+from greennode_emulator.refusals import RefusedError
+
+STORAGE_PREFIX = "/_storage"
+
+
+class Storage:
+    """Signs and checks URLs. `port` is where it is served, beside the API."""
+
+    def __init__(self) -> None:
+        self.port: int | None = None
+        self._signature = secrets.token_urlsafe(16)
+
+    def url(self, request: Request, file_id: str) -> str:
+        """Where a file can be fetched without a key."""
+        address = request.url.replace(port=self.port or request.url.port)
+        return f"{address.scheme}://{address.netloc}{STORAGE_PREFIX}/{file_id}?signature={self._signature}"
+
+    def check(self, request: Request) -> None:
+        """Refuse a request that shows no signature, or the API's key beside it, as object stores do."""
+        if "authorization" in request.headers:
+            message = "Only one auth mechanism is allowed: the signature, not an Authorization header as well."
+            raise RefusedError(400, message, code="InvalidArgument")
+        if not compare_digest(request.query_params.get("signature", ""), self._signature):
+            raise RefusedError(403, "The signature does not match.", code="SignatureDoesNotMatch")

@@ -1,0 +1,134 @@
+"""Shard -> batch -> results; and cancel and delete for a batch by its id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowSkipException
+from pydantic import BaseModel
+
+from greennode_airflow.failures import fail_without_retry
+from greennode_airflow.hooks import GreenNodeHook
+from greennode_airflow.runs import shard_at
+from greennode_batch.collect.batch_files import collect_shard
+from greennode_batch.errors import ConfigError, NotFoundError
+from greennode_batch.submit import submit
+
+
+class GreenNodeSubmitBatchOperator(BaseOperator):
+    """Makes one batch of one shard, exactly once however often it runs. Returns the batch's id.
+
+    shard: the folder that holds `requests.jsonl` (templated); its receipt is kept beside it, so a folder is for
+    one batch. on_ambiguous: what to do when a create may have been accepted and the server cannot tell.
+    """
+
+    template_fields: Sequence[str] = ("shard", "greennode_conn_id")
+    ui_color = "#e3f4ea"
+
+    def __init__(
+        self,
+        *,
+        shard: str,
+        greennode_conn_id: str = GreenNodeHook.default_conn_name,
+        on_ambiguous: Literal["fail", "resubmit"] = "fail",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.shard = shard
+        self.greennode_conn_id = greennode_conn_id
+        self.on_ambiguous = on_ambiguous
+
+    @fail_without_retry
+    def execute(self, context: Context) -> str:
+        """Submit, or find what was submitted before."""
+        shard = shard_at(self.shard)
+        if shard.requests.exists() and shard.requests.stat().st_size == 0:
+            raise AirflowSkipException("no row of this shard can be sent; they go to the target as unsent")
+        with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
+            receipt = submit(shard, client, on_ambiguous=self.on_ambiguous)
+        assert receipt.batch_id is not None
+        context["task_state_store"].set("greennode", {"batch_id": receipt.batch_id, "file_id": receipt.file_id})
+        return receipt.batch_id
+
+
+class GreenNodeCollectResultsOperator(BaseOperator):
+    """Fetches a finished batch's files into staging and settles every request. Returns counts by status.
+
+    shard: the folder that was submitted (templated). answer: a Pydantic model that each answer must match.
+    """
+
+    template_fields: Sequence[str] = ("shard", "greennode_conn_id")
+    ui_color = "#e3f4ea"
+
+    def __init__(
+        self,
+        *,
+        shard: str,
+        answer: type[BaseModel] | None = None,
+        greennode_conn_id: str = GreenNodeHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.shard = shard
+        self.answer = answer
+        self.greennode_conn_id = greennode_conn_id
+
+    @fail_without_retry
+    def execute(self, context: Context) -> dict[str, int]:
+        """Collect, or read what was collected before."""
+        with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
+            return dict(collect_shard(shard_at(self.shard), client, self.answer))
+
+
+class GreenNodeCancelBatchOperator(BaseOperator):
+    """Asks GreenNode to cancel a batch. One that has ended already is left as it is."""
+
+    template_fields: Sequence[str] = ("batch_id", "greennode_conn_id")
+    ui_color = "#fbe9e7"
+
+    def __init__(
+        self, *, batch_id: str, greennode_conn_id: str = GreenNodeHook.default_conn_name, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.batch_id = batch_id
+        self.greennode_conn_id = greennode_conn_id
+
+    @fail_without_retry
+    def execute(self, context: Context) -> None:
+        """Cancel."""
+        with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
+            client.cancel_batch(self.batch_id)
+        self.log.info("Batch %s: cancellation asked for", self.batch_id)
+
+
+class GreenNodeDeleteBatchOperator(BaseOperator):
+    """Removes an ended batch and its metadata at GreenNode for good. One that still runs is refused.
+
+    Collect its results before: what is deleted there cannot be fetched again.
+    """
+
+    template_fields: Sequence[str] = ("batch_id", "greennode_conn_id")
+    ui_color = "#fbe9e7"
+
+    def __init__(
+        self, *, batch_id: str, greennode_conn_id: str = GreenNodeHook.default_conn_name, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.batch_id = batch_id
+        self.greennode_conn_id = greennode_conn_id
+
+    @fail_without_retry
+    def execute(self, context: Context) -> None:
+        """Delete, if it has ended."""
+        with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
+            try:
+                batch = client.get_batch(self.batch_id)
+            except NotFoundError:
+                self.log.info("Batch %s is not there (any more)", self.batch_id)
+                return
+            if not batch.status.is_terminal:
+                raise ConfigError(f"batch {batch.id} is {batch.raw_status}; cancel it or wait, then delete it")
+            client.delete_batch(self.batch_id)
+        self.log.info("Batch %s deleted", self.batch_id)

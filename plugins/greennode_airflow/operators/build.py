@@ -1,0 +1,94 @@
+"""Table -> shards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+import pyarrow.parquet as pq
+from airflow.sdk import BaseOperator, Context
+
+from greennode_airflow.databases import connect, open_target
+from greennode_airflow.failures import fail_without_retry
+from greennode_airflow.hooks import GreenNodeHook
+from greennode_airflow.runs import group_of, is_dry_run, run_of
+from greennode_batch.build.plan import Plan, build, read_plan
+from greennode_batch.build.preview import preview
+from greennode_batch.build.source import read_sql
+from greennode_batch.collect.answers import AnswerReader
+from greennode_batch.errors import ConfigError
+from greennode_batch.job import BatchJob, SqlSource, SqlTarget, read_job_text
+from greennode_batch.join.join import joined_schema
+from greennode_batch.preflight import check_models, try_canaries
+from greennode_batch.receipts import read_receipt
+from greennode_batch.staging import RunFolder, local_copy
+
+
+class GreenNodeBuildRequestsOperator(BaseOperator):
+    """Reads the source table and builds the shards. Returns their folders; nothing is sent.
+
+    job: what to ask. A run that is built already and has an upload is kept as it is: what was paid for stays.
+    """
+
+    template_fields: Sequence[str] = ("sql",)
+    template_fields_renderers = {"sql": "sql"}  # noqa: RUF012 - Airflow's own declaration
+    ui_color = "#e3f4ea"
+
+    def __init__(self, *, job: BatchJob, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(job.source, SqlSource):
+            raise ConfigError(f"job {job.name}: in Airflow, source is a SqlSource")
+        self.job = job
+        self.sql = job.source.sql
+
+    def resolve_template_files(self) -> None:
+        """Read the query from the jobs folder, as Airflow does for files of its own search path."""
+        self.sql = read_job_text(self.sql)
+
+    @fail_without_retry
+    def execute(self, context: Context) -> list[str]:
+        """Build, or keep what is built."""
+        run = run_of(context, group_of(self))
+        plan = read_plan(run)
+        if plan is not None and _has_uploads(run, plan):
+            self.log.info("Kept the requests of this run, for some were sent already: %s", plan)
+        else:
+            plan = self._build(run, context["run_id"], dry_run=is_dry_run(context))
+        if not plan.rows:
+            self.log.info("The source has no rows: no batch is created, and the run succeeds")
+        if is_dry_run(context):
+            return []
+        return [str(run.shard(shard.shard_id)) for shard in plan.shards]
+
+    def _build(self, run: RunFolder, run_id: str, *, dry_run: bool) -> Plan:
+        assert isinstance(self.job.source, SqlSource)
+        hook = GreenNodeHook(self.job.conn_id)
+        with hook.get_conn() as client:
+            # A wrong key or model is found out before the table is read.
+            check_models(client, self.job.models)
+            with closing(connect(self.job.source.conn_id)) as connection:
+                plan = build(self.job, read_sql(connection, self.sql), run, run_id=run_id, profile=client.profile)
+            reader = AnswerReader(self.job.answer)
+            self._prepare_target(run, plan, reader, create=not dry_run)
+            shown = 3 if dry_run else 0
+            self.log.info("Built %s", preview(run, plan, hook.prices(), max_tokens=self.job.max_tokens, shown=shown))
+            if dry_run:
+                self.log.info("Dry run: nothing is sent")
+            else:
+                try_canaries(run, plan, client, reader, count=self.job.canary)
+        return plan
+
+    def _prepare_target(self, run: RunFolder, plan: Plan, reader: AnswerReader, *, create: bool) -> None:
+        """A table that cannot take the answers is found out here, before anything is paid."""
+        assert isinstance(self.job.target, SqlTarget)
+        if not plan.shards:
+            return
+        with local_copy(run.shard(plan.shards[0].shard_id).source) as path:
+            schema = joined_schema(pq.read_schema(path), reader.fields)
+        with open_target(self.job.target, self.job.target_key) as table:
+            table.prepare(schema, create=create)
+
+
+def _has_uploads(run: RunFolder, plan: Plan) -> bool:
+    return any(read_receipt(run.shard(shard.shard_id)) is not None for shard in plan.shards)

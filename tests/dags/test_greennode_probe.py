@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+from greennode_emulator.server import RunningEmulator
+
+
+def found_in(deployment: Path, name: str) -> str:
+    (path,) = deployment.glob(f"greennode_probe/*/probe/{name}")
+    return path.read_text()
+
+
+def test_it_finds_the_profile_and_leaves_the_report_in_the_staging_area(
+    run_dag: Callable[..., str], deployment: Path, emulator: RunningEmulator, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run_dag("greennode_probe", model="GOOGLE/gemma-4-31b-it", wait_seconds=30) == "success"
+    assert json.loads(found_in(deployment, "profile.json")) == {"profile": "greennode"}
+    report = found_in(deployment, "report.md")
+    assert "The list spells GOOGLE/gemma-4-31b-it as google/gemma-4-31b-it" in report
+    assert emulator.ledger()["batches_created"] == 3
+    log = "".join(capfd.readouterr())
+    assert "2 of 2 good lines" in log
+    assert emulator.api_key not in log
+
+
+def test_a_refused_key_fails_it_at_once_and_the_report_says_why(
+    run_dag: Callable[..., str], deployment: Path, emulator: RunningEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = {"conn_type": "greennode", "host": emulator.base_url, "password": "wrong"}
+    monkeypatch.setenv("AIRFLOW_CONN_GREENNODE_DEFAULT", json.dumps(wrong))
+    assert run_dag("greennode_probe") == "failed"
+    assert "the server refuses the key" in found_in(deployment, "report.md")
+    assert emulator.ledger()["chat_requests_billed"] == 0
+
+
+def test_its_form_asks_for_connection_model_and_wait(dag_bag: DagBag) -> None:
+    dag = dag_bag.dags["greennode_probe"]
+    assert dag.params.dump() == {"connection_id": "greennode_default", "model": None, "wait_seconds": 600}
+    assert dag.task_ids == ["probe"]

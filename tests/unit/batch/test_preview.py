@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import BaseModel
+
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.build.preview import first_requests, preview
+from greennode_batch.spend import Price, Prices
+
+MODEL = "google/gemma-4-31b-it"
+
+
+class Label(BaseModel):
+    kind: str
+
+
+def test_the_first_requests_are_shown_as_the_model_will_see_them(make_run):
+    run, plan = make_run(
+        ("id", "text"), [(1, "one"), (2, "two"), (3, "three")], system="Be brief.", params={"max_tokens": 5}
+    )
+    text = preview(run, plan, Prices({}), max_tokens=5, shown=2)
+    assert f'row id = 1 asks {MODEL} {{"max_tokens":5}}\n[system]\nBe brief.\n[user]\none' in text
+    assert "[user]\ntwo" in text
+    assert "three" not in text
+
+
+def test_counts_longest_request_and_estimate_are_shown(make_run):
+    run, plan = make_run(("id", "text"), [(1, "x" * 400), (2, "y" * 4), (3, "y" * 4)])
+    text = preview(run, plan, Prices({MODEL: Price(5671, 14178)}), max_tokens=10, shown=0)
+    assert "3 rows: 2 requests in 1 shards" in text
+    assert f"longest request: {plan.longest.bytes:,} bytes, of row id = 1" in text
+    # 404 characters are about 101 tokens; (101 x 5671 + 20 x 14178) / 1e6 at half the price.
+    assert "101 prompt and up to 20 completion tokens, about 0 VND" in text
+
+
+@pytest.mark.parametrize(("max_tokens", "prices"), [(None, {MODEL: Price(1, 1)}), (10, {})])
+def test_what_cannot_be_estimated_is_said_to_be_unknown(max_tokens, prices, make_run):
+    run, plan = make_run(("id", "text"), [(1, "x")])
+    assert "no price known" in preview(run, plan, Prices(prices), max_tokens=max_tokens, shown=0)
+
+
+def test_an_empty_table_has_a_preview(make_run):
+    run, plan = make_run(("id", "text"), [])
+    assert "no request" in preview(run, plan, Prices({}), max_tokens=None)
+
+
+def test_requests_go_on_from_shard_to_shard(make_run):
+    run, plan = make_run(("id", "text"), [(n, f"text {n}") for n in range(5)], max_shard_requests=2)
+    contents = [request.body["messages"][0]["content"] for request in first_requests(run, plan, MODEL)]
+    assert contents == [f"text {n}" for n in range(5)]
+
+
+def test_where_the_api_takes_no_schema_it_stands_in_the_system_message(make_run):
+    profile = ApiProfile(json_schema="prompt")
+    run, plan = make_run(("id", "text"), [(1, "x")], answer=Label, system="Be brief.", profile=profile)
+    (request,) = first_requests(run, plan, MODEL)
+    assert "response_format" not in request.body
+    assert request.body["messages"][0]["role"] == "system"
+    assert request.body["messages"][0]["content"].startswith("Be brief.\n\nAnswer with one JSON object")
+    assert '"kind"' in request.body["messages"][0]["content"]
+
+
+@pytest.mark.parametrize("written", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("taken", ["max_tokens", "max_completion_tokens"])
+def test_the_token_limit_goes_by_the_name_that_the_api_takes(written, taken, make_run):
+    run, plan = make_run(("id", "text"), [(1, "x")], params={written: 7}, profile=ApiProfile(token_parameter=taken))
+    (request,) = first_requests(run, plan, MODEL)
+    assert {name: request.body.get(name) for name in ("max_tokens", "max_completion_tokens")} == {
+        taken: 7,
+        ({"max_tokens", "max_completion_tokens"} - {taken}).pop(): None,
+    }

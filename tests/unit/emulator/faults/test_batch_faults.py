@@ -1,0 +1,277 @@
+import time
+
+import pytest
+
+from greennode_emulator.server import running
+from greennode_emulator.settings import Settings
+
+ROWS = 40
+UNKNOWN = "PAUSED_BY_OPERATOR"
+
+
+@pytest.fixture
+def content(body, jsonl):
+    return jsonl({f"r{row}": body(str(row)) for row in range(ROWS)})
+
+
+def files_of(caller, batch):
+    """The lines of both files by custom_id; empty where there is no file."""
+    ids = (batch["output_file_id"], batch["error_file_id"])
+    return [{line["custom_id"]: line for line in caller.lines(name)} if name else {} for name in ids]
+
+
+def run(caller, content, *faults, statuses=("completed", "failed", "cancelled", "expired")):
+    caller.server.faults(faults)
+    return caller.wait(caller.start(content), statuses=set(statuses))
+
+
+@pytest.mark.parametrize("status", ["validating", "in_progress", "finalizing"])
+def test_a_stuck_batch_stays_until_it_is_cancelled(caller, content, status):
+    batch = run(caller, content, {"kind": "stuck", "status": status}, statuses=[status])
+    time.sleep(0.2)
+    assert caller.http.get(f"/batches/{batch['id']}").json()["status"] == status
+    caller.http.post(f"/batches/{batch['id']}/cancel")
+    assert caller.wait(batch["id"])["status"] == "cancelled"
+
+
+def test_a_batch_stuck_in_progress_has_done_some_of_its_lines(caller, content, emulator):
+    caller.server.faults([{"kind": "stuck", "fraction": 0.25}])
+    batch_id = caller.start(content)
+    deadline = time.monotonic() + 5
+    while caller.http.get(f"/batches/{batch_id}").json()["request_counts"]["completed"] < ROWS // 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(0.1)
+    assert emulator.ledger()["requests_billed"] == ROWS // 4
+
+
+@pytest.mark.parametrize("status", ["validating", "in_progress", "finalizing"])
+def test_a_stuck_batch_may_go_on_after_a_while(caller, content, status):
+    started = time.monotonic()
+    batch = run(caller, content, {"kind": "stuck", "status": status, "seconds": 0.3, "fraction": 0.5})
+    assert batch["request_counts"]["completed"] == ROWS
+    assert 0.3 < time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code", "listed"),
+    [
+        ({"kind": "expired"}, "expired", "batch_expired", True),
+        ({"kind": "expired", "listed": False}, "expired", None, False),
+        ({"kind": "cancelled"}, "cancelled", None, False),
+        ({"kind": "cancelled", "listed": True}, "cancelled", "batch_cancelled", True),
+        ({"kind": "failed", "fraction": 0.5, "listed": True}, "failed", "batch_failed", True),
+    ],
+)
+def test_a_batch_that_ends_half_done_bills_what_it_did(caller, content, emulator, fault, status, code, listed):
+    batch = run(caller, content, fault)
+    assert batch["status"] == status
+    assert batch[f"{status}_at"] is not None
+    output, errors = files_of(caller, batch)
+    assert len(output) == ROWS // 2
+    assert emulator.ledger()["requests"] == dict.fromkeys(output, 1)
+    assert len(errors) == (ROWS // 2 if listed else 0)
+    assert not set(output) & set(errors)
+    for line in errors.values():
+        assert line["response"] is None
+        assert line["error"]["code"] == code
+
+
+@pytest.mark.parametrize("code", ["token_limit_exceeded", "quota_exceeded"])
+def test_a_batch_can_fail_at_once_with_a_code(caller, content, emulator, code):
+    batch = run(caller, content, {"kind": "failed", "code": code, "message": "Later."})
+    assert batch["status"] == "failed"
+    assert [(problem["code"], problem["message"]) for problem in batch["errors"]["data"]] == [(code, "Later.")]
+    assert files_of(caller, batch) == [{}, {}]
+    assert emulator.ledger()["requests_billed"] == 0
+    assert run(caller, content)["status"] == "completed"
+
+
+@pytest.mark.parametrize("end", ["completed", "failed"])
+def test_a_batch_whose_every_line_failed_ends_in_either_way(caller, content, emulator, end):
+    batch = run(caller, content, {"kind": "all_failed", "end": end, "status": 500})
+    assert batch["status"] == end
+    output, errors = files_of(caller, batch)
+    assert (len(output), len(errors)) == (0, ROWS)
+    assert {line["response"]["status_code"] for line in errors.values()} == {500}
+    assert batch["request_counts"] == {"total": ROWS, "completed": 0, "failed": ROWS}
+    assert emulator.ledger()["requests_billed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "done", "status"),
+    [
+        ({"kind": "credit_out"}, ROWS // 2, 402),
+        ({"kind": "credit_out", "fraction": 0.25, "status": 403}, ROWS // 4, 403),
+        ({"kind": "model_disabled"}, 0, 403),
+        ({"kind": "model_disabled", "status": 404}, 0, 404),
+    ],
+)
+def test_lines_are_refused_from_some_point_on_and_not_billed(caller, content, emulator, fault, done, status):
+    batch = run(caller, content, fault)
+    assert batch["status"] == "completed"
+    output, errors = files_of(caller, batch)
+    assert (len(output), len(errors)) == (done, ROWS - done)
+    assert {line["response"]["status_code"] for line in errors.values()} == {status}
+    assert emulator.ledger()["requests"] == dict.fromkeys(output, 1)
+
+
+@pytest.mark.parametrize("during", ["validating", "in_progress", "finalizing"])
+def test_a_word_that_nobody_knows_shows_for_a_while(caller, content, during):
+    caller.server.faults(
+        [{"kind": "unknown_status", "during": during}, {"kind": "stuck", "status": during, "seconds": 0.3}]
+    )
+    batch_id = caller.start(content)
+    seen = []
+    while "completed" not in seen:
+        status = caller.http.get(f"/batches/{batch_id}").json()["status"]
+        seen += [status] if status not in seen else []
+        time.sleep(0.005)
+    assert UNKNOWN in seen
+    assert during not in seen
+
+
+@pytest.mark.parametrize(
+    ("show", "counts"),
+    [
+        ("zero", {"total": 0, "completed": 0, "failed": 0}),
+        ("null", None),
+        ("wrong", {"total": ROWS + 1, "completed": ROWS + 1, "failed": 3}),
+        ("failed_as_completed", {"total": ROWS + 1, "completed": ROWS + 1, "failed": 0}),
+    ],
+)
+def test_counts_can_be_of_no_use(caller, content, body, jsonl, show, counts):
+    batch = run(caller, content + jsonl({"hot": body(temperature=3)}), {"kind": "counts", "show": show})
+    assert batch["request_counts"] == counts
+    output, errors = files_of(caller, batch)
+    assert (len(output), len(errors)) == (ROWS, 1)
+
+
+def test_ids_can_show_before_the_files_can_be_read(caller, content):
+    caller.server.faults([{"kind": "ids_early", "seconds": 0.5}, {"kind": "stuck", "seconds": 0.3}])
+    first = caller.http.get(f"/batches/{caller.start(content)}").json()
+    assert first["status"] != "completed"
+    assert None not in (first["output_file_id"], first["error_file_id"])
+    assert caller.http.get(f"/files/{first['output_file_id']}/content").status_code == 404
+    batch = caller.wait(first["id"])
+    assert batch["output_file_id"] == first["output_file_id"]
+    assert batch["error_file_id"] is None
+    assert caller.http.get(f"/files/{batch['output_file_id']}/content").status_code == 404
+    time.sleep(0.5)
+    assert len(caller.lines(batch["output_file_id"])) == ROWS
+
+
+def test_the_id_of_no_file_can_be_empty(caller, content):
+    batch = run(caller, content, {"kind": "empty_ids"})
+    assert (batch["output_file_id"] != "", batch["error_file_id"]) == (True, "")
+
+
+def test_an_error_file_can_hold_nothing(caller, content):
+    batch = run(caller, content, {"kind": "empty_error_file"})
+    assert caller.http.get(f"/files/{batch['error_file_id']}").json()["bytes"] == 0
+    assert caller.http.get(f"/files/{batch['error_file_id']}/content").content == b""
+
+
+def test_an_error_line_can_be_for_the_whole_file(caller, content):
+    batch = run(caller, content, {"kind": "file_error_line", "code": "odd"})
+    (line,) = caller.lines(batch["error_file_id"])
+    assert (line["custom_id"], line["response"], line["error"]["code"]) == (None, None, "odd")
+    assert batch["request_counts"] == {"total": ROWS, "completed": ROWS, "failed": 0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoding", "start", "newline", "end"),
+    [
+        ("bom", "utf-8", "\ufeff", "\n", "\n"),
+        ("utf16", "utf-16-le", "\ufeff", "\n", "\n"),
+        ("crlf", "utf-8", "", "\r\n", "\r\n"),
+        ("no_final_newline", "utf-8", "", "\n", ""),
+    ],
+)
+def test_a_file_can_be_written_in_another_way(caller, body, jsonl, kind, encoding, start, newline, end):
+    bodies = {f"r{row}": body(str(row)) for row in range(300)} | {"hot": body(temperature=3), "hot2": body(n=0)}
+    plain = run(caller, jsonl(bodies))
+    odd = run(caller, jsonl(bodies), {"kind": kind})
+    for name in ("output_file_id", "error_file_id"):
+        whole, text = (
+            caller.http.get(f"/files/{batch[name]}/content").content.decode(kind)
+            for batch, kind in ((plain, "utf-8"), (odd, encoding))
+        )
+        lines = text.removeprefix(start).removesuffix(end).split(newline)
+        assert text == start + newline.join(lines) + end
+        assert len(lines) == whole.count("\n")
+        assert all(line.startswith("{") and line.endswith("}") for line in lines)
+
+
+def test_a_forgotten_batch_is_answered_and_billed_all_the_same(caller, content, emulator):
+    emulator.faults([{"kind": "forgotten", "after_looks": 1}])
+    batch_id = caller.start(content)
+    assert caller.http.get(f"/batches/{batch_id}").status_code == 200
+    time.sleep(0.15)
+    assert [caller.http.get(f"/batches/{batch_id}").status_code for _ in range(3)] == [404, 404, 404]
+    assert caller.http.post(f"/batches/{batch_id}/cancel").status_code == 404
+    assert caller.http.get("/batches").json()["data"] == []
+    ledger = emulator.ledger()
+    assert [batch["requests_billed"] for batch in ledger["batches"]] == [ROWS]
+
+
+def test_a_batch_can_be_forgotten_from_some_moment(caller, content):
+    caller.server.faults([{"kind": "forgotten", "after_seconds": 0.5}])
+    batch_id = caller.start(content)
+    assert caller.http.get(f"/batches/{batch_id}").status_code == 200
+    assert len(caller.http.get("/batches").json()["data"]) == 1
+    time.sleep(0.5)
+    assert caller.http.get(f"/batches/{batch_id}").status_code == 404
+    assert caller.http.get("/batches").json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen"), [({"looks": 2}, [404, 404, 200, 200]), ({"after_looks": 2}, [200, 200, 404, 200])]
+)
+def test_a_batch_can_be_missed_by_some_looks(caller, content, fault, seen):
+    caller.server.faults([{"kind": "not_found"} | fault])
+    batch_id = caller.start(content)
+    assert [caller.http.get(f"/batches/{batch_id}").status_code for _ in seen] == seen
+
+
+def test_a_batch_can_be_late_in_the_list(caller, content):
+    caller.server.faults([{"kind": "late_in_list", "seconds": 0.5}])
+    batch_id = caller.start(content)
+    assert caller.http.get("/batches").json()["data"] == []
+    assert caller.http.get(f"/batches/{batch_id}").status_code == 200
+    time.sleep(0.5)
+    assert [batch["id"] for batch in caller.http.get("/batches").json()["data"]] == [batch_id]
+
+
+def test_a_fault_strikes_as_many_batches_as_it_counts(caller, content):
+    caller.server.faults([{"kind": "expired", "count": 2}])
+    assert [run(caller, content)["status"] for _ in range(3)] == ["expired", "expired", "completed"]
+
+
+def test_a_rate_strikes_the_same_batches_for_the_same_seed(caller, content):
+    def struck():
+        caller.server.reset()
+        caller.server.faults([{"kind": "failed", "rate": 0.5, "seed": 4, "count": None}])
+        return [run(caller, content)["status"] for _ in range(5)]
+
+    first = struck()
+    assert set(first) == {"completed", "failed"}
+    assert struck() == first
+
+
+def test_a_fault_stays_with_its_batch_over_a_restart(tmp_path, caller, content):
+    settings = Settings(state=tmp_path, api_keys=("key",), batch_seconds=0.05)
+    with running(settings) as server:
+        server.faults([{"kind": "stuck", "status": "validating", "seconds": 0.4}, {"kind": "expired"}])
+        batch_id = type(caller)(server).start(content)
+    with running(settings) as server:
+        assert server.armed() == []
+        assert type(caller)(server).wait(batch_id, statuses={"expired", "completed"})["status"] == "expired"
+
+
+def test_the_ledger_knows_every_batch_and_its_input_even_when_it_was_deleted(caller, content, emulator):
+    batch = run(caller, content)
+    caller.http.delete(f"/batches/{batch['id']}")
+    entry = {"id": batch["id"], "input_file_id": batch["input_file_id"], "requests_billed": ROWS}
+    assert emulator.ledger()["batches"] == [entry]
+    assert emulator.ledger(summary=True)["batches"] == [entry]

@@ -1,0 +1,55 @@
+import time
+
+import httpx
+import pytest
+
+
+def test_a_file_can_be_missing_for_its_first_looks(caller, body, jsonl, emulator):
+    emulator.faults([{"kind": "file_not_found", "looks": 2}])
+    file_id = caller.upload(jsonl({"a": body()})).json()["id"]
+    assert caller.http.get(f"/files/{file_id}").status_code == 404
+    assert caller.create(file_id).status_code == 404
+    assert caller.create(file_id).status_code == 200
+    assert emulator.ledger()["batches_created"] == 1
+
+
+def test_a_file_can_be_missing_for_some_time(caller, emulator):
+    emulator.faults([{"kind": "file_not_found", "seconds": 0.15}])
+    file_id = caller.upload(b"x").json()["id"]
+    started = time.monotonic()
+    while caller.http.get(f"/files/{file_id}").status_code == 404:
+        assert time.monotonic() - started < 2
+        time.sleep(0.01)
+    assert time.monotonic() - started > 0.1
+
+
+@pytest.mark.parametrize("status", [400, 409])
+def test_a_file_can_still_be_processing_at_create(caller, body, jsonl, emulator, status):
+    emulator.faults([{"kind": "file_processing", "looks": 2, "status": status}])
+    file = caller.upload(jsonl({"a": body()})).json()
+    assert file["status"] == "processing"
+    assert caller.http.get(f"/files/{file['id']}").json()["status"] == "processing"
+    refused = caller.create(file["id"])
+    assert refused.status_code == status
+    assert refused.json()["error"]["code"] == "file_not_ready"
+    assert caller.http.get(f"/files/{file['id']}").json()["status"] == "processed"
+    assert caller.create(file["id"]).status_code == 200
+
+
+def test_only_so_many_files_are_struck(caller, emulator):
+    emulator.faults([{"kind": "file_processing", "seconds": 60, "count": 2}])
+    assert [caller.upload(b"x").json()["status"] for _ in range(3)] == ["processing", "processing", "processed"]
+
+
+def test_a_lower_limit_than_documented_holds_for_every_file(caller, emulator):
+    emulator.faults([{"kind": "too_large", "max_bytes": 1000}])
+    assert caller.upload(b"x" * 1000).status_code == 200
+    assert [caller.upload(b"x" * 1001).status_code for _ in range(3)] == [413, 413, 413]
+    assert len(caller.http.get("/files").json()["data"]) == 1
+
+
+def test_a_lower_limit_can_show_as_a_reset(caller, emulator):
+    emulator.faults([{"kind": "too_large", "max_bytes": 1000, "reset": True}])
+    with pytest.raises(httpx.TransportError):
+        caller.upload(b"x" * 1_000_000)
+    assert caller.http.get("/files").json()["data"] == []

@@ -1,0 +1,78 @@
+"""Probes of emulators, and of servers that are no use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from upath import UPath
+
+from greennode_batch.probe.probe import Outcome, Probe
+from greennode_emulator.server import RunningEmulator
+
+KEY = 'sk-probe"quote\\slash/plus+equals=and&'
+
+
+def _nap(seconds):
+    time.sleep(0.02 if seconds <= 0.5 else 0.1)
+
+
+class FakeClock:
+    """A clock that moves only when somebody sleeps on it."""
+
+    def __init__(self):
+        self.now = 1_800_000_000.0
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.fixture
+def folder(tmp_path) -> UPath:
+    return UPath(tmp_path / "probe")
+
+
+@pytest.fixture
+def probe(folder) -> Callable[..., Outcome]:
+    """Probe an emulator into `folder`; rests are short, for its batches are."""
+
+    def run(emulator: RunningEmulator, **options) -> Outcome:
+        options = {"wait_seconds": 20, "sleep": _nap, **options}
+        return Probe(emulator.base_url, options.pop("key", emulator.api_key), folder, **options).run()
+
+    return run
+
+
+@pytest.fixture
+def probe_answers(folder) -> Callable[..., Outcome]:
+    """Probe a server that is a function from request to response; time passes only by resting."""
+
+    def run(answer: Callable[[httpx.Request], httpx.Response], **options) -> Outcome:
+        clock = FakeClock()
+        return Probe(
+            "https://api.test/v1",
+            options.pop("key", KEY),
+            folder,
+            transport=httpx.MockTransport(answer),
+            sleep=clock.sleep,
+            now=clock,
+            **{"wait_seconds": 60, **options},
+        ).run()
+
+    return run
+
+
+@pytest.fixture
+def written(folder) -> Callable[[], dict[str, str]]:
+    """Every file of the probe's folder, as text."""
+
+    def read() -> dict[str, str]:
+        return {path.name: path.read_text() for path in Path(str(folder)).iterdir()}
+
+    return read
