@@ -34,6 +34,9 @@ test: lint ## Everything that CI checks: lint, types, all tests
 	$(BIN)/pytest -n 2 --dist loadfile -m "not system"
 	$(BIN)/pytest -m system
 
+witness: $(READY) ## The client and the engine against servers that others wrote: OGX, llmock, aimock
+	$(BIN)/pytest -m witness tests/witness
+
 lint: $(READY) ## ruff, mypy --strict, the import arrows
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -45,4 +48,4 @@ lock: $(READY) ## Pin requirements.txt and requirements-dev.txt anew from pyproj
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery --extra dev -c requirements.txt -o requirements-dev.txt
 
-.PHONY: help demo ui unit test lint venv lock
+.PHONY: help demo ui unit test witness lint venv lock
