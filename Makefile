@@ -28,7 +28,7 @@ ui: $(READY) ## The same, but stay up with Airflow's UI on http://localhost:8080
 	PYTHONPATH=include:plugins $(BIN)/python -m greennode_local ui $(if $(DATA),--data "$(DATA)")
 
 unit: $(READY) ## The quick tests, without Airflow: under a minute
-	$(BIN)/pytest -n 2 tests/unit
+	$(BIN)/pytest -n 2 -m "not slow" tests/unit
 
 test: lint ## Everything that CI checks: lint, types, all tests
 	$(BIN)/pytest -n 2 --dist loadfile -m "not system"

@@ -8,9 +8,14 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 PROJECT = Path(__file__).parents[1]
+
+# The machines are shared: how long an example takes says nothing.
+hypothesis.settings.register_profile("project", deadline=None)
+hypothesis.settings.load_profile("project")
 
 # Before anything imports Airflow, which reads its settings once.
 os.environ |= {

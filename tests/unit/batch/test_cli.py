@@ -13,6 +13,9 @@ import pytest
 from greennode_batch.cli import main
 from greennode_emulator.answers import answer_for
 
+# Whole programs run here: part of `make test`, not of `make unit`.
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[3]
 PACKAGES = PROJECT.parent / "shared/data/debian_packages.parquet"
 MODEL = "google/gemma-4-31b-it"

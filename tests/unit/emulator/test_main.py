@@ -13,6 +13,9 @@ from greennode_emulator.server import RunningEmulator, running
 from greennode_emulator.settings import DEFAULT_MODELS, Settings
 from greennode_emulator.store import Store
 
+# Whole programs run here: part of `make test`, not of `make unit`.
+pytestmark = pytest.mark.slow
+
 
 class Process:
     """The emulator as a process of its own."""

@@ -18,6 +18,9 @@ from greennode_emulator.dialects import DIALECTS
 from greennode_emulator.server import running
 from greennode_emulator.settings import Settings
 
+# Whole programs run here: part of `make test`, not of `make unit`.
+pytestmark = pytest.mark.slow
+
 FAR_FROM_THE_DEFAULT = {"together", "mistral", "cerebras"}
 MODEL = "google/gemma-4-31b-it"
 
