@@ -37,6 +37,9 @@ test: lint ## Everything that CI checks: lint, types, all tests
 witness: $(READY) ## The client and the engine against servers that others wrote: OGX, llmock, aimock
 	$(BIN)/pytest -m witness tests/witness
 
+bench: $(READY) ## CPU and memory of the engine's steps, beside a floor (QUICK=1: fewer rows)
+	$(BIN)/python benchmarks/steps.py $(if $(QUICK),--quick)
+
 lint: $(READY) ## ruff, mypy --strict, the import arrows
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -48,4 +51,4 @@ lock: $(READY) ## Pin requirements.txt and requirements-dev.txt anew from pyproj
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery --extra dev -c requirements.txt -o requirements-dev.txt
 
-.PHONY: help demo ui unit test witness lint venv lock
+.PHONY: help demo ui unit test witness bench lint venv lock

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+import os
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +17,7 @@ from pydantic import BaseModel
 from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.api.lines import iter_lines
+from greennode_batch.api.lines import Anomaly, iter_lines, parse_line
 from greennode_batch.api.wire import Batch
 from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.results import write_results
@@ -25,6 +26,8 @@ from greennode_batch.receipts import Receipt, read_receipt, write_receipt
 from greennode_batch.staging import ShardFolder, land, local_copy, remove_work_folders, work_folder
 
 log = logging.getLogger(__name__)
+
+_CUT_OFF_TRIES = 3
 
 
 def collect_shard(shard: ShardFolder, client: GreenNodeClient, answer: type[BaseModel] | None) -> Counter[str]:
@@ -95,6 +98,32 @@ class _HasId(msgspec.Struct):
 _id_decoder = msgspec.json.Decoder(_HasId)
 
 
+def _download(client: GreenNodeClient, batch: Batch, which: Literal["output", "error"], made: Path) -> int | None:
+    """Fetch a file of results; its size, None if there is none. One that ends in half a line is fetched again.
+
+    Where a server does not say how long a file is, a cut-off one looks whole but for its last line.
+    """
+    for _ in range(_CUT_OFF_TRIES):
+        size = client.download_results(batch, which, made)
+        if size is None or _ends_whole(made):
+            return size
+        log.warning("The %s file of batch %s ends in the middle of a line; fetching it again", which, batch.id)
+    return size
+
+
+def _ends_whole(path: Path) -> bool:
+    """Whether the last line is a whole one; its newline may be missing."""
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return True
+        file.seek(-1, os.SEEK_END)
+        if file.read() == b"\n":
+            return True
+        file.seek(0)
+        last = deque(iter_lines(file), maxlen=1)
+    return not last or not isinstance(parse_line(last[0]), Anomaly)
+
+
 def _collect(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt, reader: AnswerReader) -> None:
     batch = look_at(shard, client, receipt)
     if not batch.status.is_terminal:
@@ -107,7 +136,7 @@ def _collect(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt, read
         for path, which in wanted:
             if path.exists():
                 continue
-            size = client.download_results(batch, which, Path(work, path.name))
+            size = _download(client, batch, which, Path(work, path.name))
             if size is not None:
                 land(Path(work, path.name), path)
                 log.info("Fetched %s of batch %s (%.1f MB)", path.name, batch.id, size / 1e6)

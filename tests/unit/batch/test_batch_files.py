@@ -100,3 +100,23 @@ def test_a_folder_with_requests_alone_is_collected_by_its_lines(make_shard, clie
     assert set(requested_ids(shard)) == asked
     ended(shard)
     assert collect_shard(shard, client, None) == {"succeeded": 2}
+
+
+@pytest.mark.parametrize("length", ["lying", "right", "none"])
+def test_a_download_that_is_cut_off_in_mid_line_is_fetched_again(length, make_shard, client, emulator, ended):
+    shard = make_shard(*(f"text {n}" for n in range(20)))
+    ended(shard)
+    cut = {"kind": "truncated", "endpoint": "GET /files/{id}/content", "fraction": 0.5, "length": length, "count": 1}
+    emulator.faults([cut])
+    assert collect_shard(shard, client, None) == {"succeeded": 20}
+    assert emulator.armed() == []
+
+
+def test_a_file_that_the_server_itself_has_cut_off_is_read_as_far_as_it_goes(make_shard, client, emulator, ended):
+    shard = make_shard(*(f"text {n}" for n in range(20)))
+    ended(shard)
+    emulator.faults([{"kind": "truncated", "endpoint": "GET /files/{id}/content", "length": "none", "count": None}])
+    counts = collect_shard(shard, client, None)
+    assert counts.total() == 20
+    assert counts["missing"] > 0
+    assert counts["succeeded"] > 0

@@ -1,0 +1,105 @@
+"""The parts in a DAG of somebody's own: single operators, and a job as a step of a larger pipeline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.errors import NotFoundError
+from greennode_emulator.server import RunningEmulator
+
+RunFile = Callable[[str], str]
+
+SINGLE_OPERATORS = """
+from airflow.sdk import DAG
+from greennode_airflow.operators import (
+    GreenNodeCancelBatchOperator,
+    GreenNodeCollectResultsOperator,
+    GreenNodeDeleteBatchOperator,
+    GreenNodeSubmitBatchOperator,
+)
+from greennode_airflow.sensors import GreenNodeBatchSensor
+
+with DAG("own", schedule=None) as dag:
+    submit = GreenNodeSubmitBatchOperator(task_id="submit", shard="{folder}")
+    wait = GreenNodeBatchSensor(task_id="wait", batch_id=submit.output)
+    collect = GreenNodeCollectResultsOperator(task_id="collect", shard="{folder}")
+    cancel = GreenNodeCancelBatchOperator(task_id="cancel", batch_id=submit.output)
+    delete = GreenNodeDeleteBatchOperator(task_id="delete", batch_id=submit.output)
+    again = GreenNodeDeleteBatchOperator(task_id="again", batch_id=submit.output)
+    submit >> wait >> collect >> cancel >> delete >> again
+"""
+
+A_LARGER_PIPELINE = """
+from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
+from airflow.sdk import DAG
+from greennode_airflow.pipeline import batch_table_group
+from greennode_batch.job import BatchJob, SqlSource, SqlTarget
+
+JOB = BatchJob(
+    name="ask",
+    source=SqlSource(conn_id="warehouse", sql="SELECT id, body FROM fresh"),
+    key="id",
+    model="google/gemma-4-31b-it",
+    prompt="{{{{ body }}}}",
+    target=SqlTarget(conn_id="warehouse", table="answers"),
+)
+
+with DAG("own", schedule=None) as dag:
+    before = SQLExecuteQueryOperator(
+        task_id="before",
+        conn_id="warehouse",
+        sql="CREATE TABLE fresh AS SELECT i AS id, 'row ' || i AS body FROM generate_series(1, 5) i",
+    )
+    after = SQLExecuteQueryOperator(
+        task_id="after",
+        conn_id="warehouse",
+        sql="CREATE TABLE counted AS SELECT count(*) FROM answers WHERE status = 'succeeded'",
+    )
+    before >> batch_table_group(JOB) >> after
+"""
+
+
+@pytest.fixture
+def run_file(deployment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFile:
+    """Run the DAG `own` of a file with this text; its end state."""
+    bundle = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    # dag.test() writes a bundle's DAGs to the database, so the folder must be one.
+    folder = tmp_path / "dags"
+    bundles = [{"name": "own", "classpath": bundle, "kwargs": {"path": str(folder)}}]
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
+
+    def run(text: str) -> str:
+        folder.mkdir()
+        (folder / "own.py").write_text(text)
+        bag = DagBag(str(folder))
+        assert not bag.import_errors
+        dag = bag.get_dag("own")
+        assert dag is not None
+        return dag.test().state
+
+    return run
+
+
+def test_each_operator_is_usable_alone(run_file: RunFile, emulator: RunningEmulator, tmp_path: Path) -> None:
+    shard = tmp_path / "mine"
+    shard.mkdir()
+    body = {"model": "google/gemma-4-31b-it", "messages": [{"role": "user", "content": "hi"}]}
+    (shard / "requests.jsonl").write_text(json.dumps({"custom_id": "one", "body": body}) + "\n")
+    assert run_file(SINGLE_OPERATORS.format(folder=shard.as_uri())) == "success"
+    assert (shard / "results.parquet").exists()
+    assert emulator.ledger()["requests"] == {"one": 1}
+    batch_id = json.loads((shard / "receipt.json").read_bytes())["batch_id"]
+    with GreenNodeClient(emulator.base_url, emulator.api_key) as client, pytest.raises(NotFoundError):
+        client.get_batch(batch_id)
+
+
+def test_a_job_is_a_step_of_a_larger_pipeline(run_file: RunFile, warehouse: psycopg.Connection) -> None:
+    assert run_file(A_LARGER_PIPELINE.format()) == "success"
+    assert warehouse.execute("SELECT * FROM counted").fetchone() == (5,)
