@@ -61,6 +61,9 @@ class Counts(msgspec.Struct, frozen=True):
     completed: int = 0
     failed: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.completed:,} of {self.total:,} done, {self.failed:,} failed"
+
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """A batch. Times are epoch seconds; a file id is None where there is no file."""

@@ -82,8 +82,8 @@ class GreenNodeCollectResultsOperator(BaseOperator):
             return dict(collect_shard(shard_at(self.shard), client, self.answer))
 
 
-class GreenNodeCancelBatchOperator(BaseOperator):
-    """Asks GreenNode to cancel a batch. One that has ended already is left as it is."""
+class _BatchByIdOperator(BaseOperator):
+    """What acts on a batch by its id (templated)."""
 
     template_fields: Sequence[str] = ("batch_id", "greennode_conn_id")
     ui_color = "#fbe9e7"
@@ -94,6 +94,10 @@ class GreenNodeCancelBatchOperator(BaseOperator):
         super().__init__(**kwargs)
         self.batch_id = batch_id
         self.greennode_conn_id = greennode_conn_id
+
+
+class GreenNodeCancelBatchOperator(_BatchByIdOperator):
+    """Asks GreenNode to cancel a batch. One that has ended already is left as it is."""
 
     @fail_without_retry
     def execute(self, context: Context) -> None:
@@ -103,21 +107,11 @@ class GreenNodeCancelBatchOperator(BaseOperator):
         self.log.info("Batch %s: cancellation asked for", self.batch_id)
 
 
-class GreenNodeDeleteBatchOperator(BaseOperator):
+class GreenNodeDeleteBatchOperator(_BatchByIdOperator):
     """Removes an ended batch and its metadata at GreenNode for good. One that still runs is refused.
 
     Collect its results before: what is deleted there cannot be fetched again.
     """
-
-    template_fields: Sequence[str] = ("batch_id", "greennode_conn_id")
-    ui_color = "#fbe9e7"
-
-    def __init__(
-        self, *, batch_id: str, greennode_conn_id: str = GreenNodeHook.default_conn_name, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.batch_id = batch_id
-        self.greennode_conn_id = greennode_conn_id
 
     @fail_without_retry
     def execute(self, context: Context) -> None:
