@@ -75,6 +75,7 @@ def _wire(job: BatchJob) -> None:
             batch_id=cast("str", submit.output),
             greennode_conn_id=job.conn_id,
             on_kill=job.on_kill,
+            cancel_at_deadline=True,
             accept_any_end=True,
         )
         collect = GreenNodeCollectResultsOperator(

@@ -23,8 +23,10 @@ class GreenNodeBatchSensor(BaseSensorOperator):
 
     batch_id: of the batch (templated). deadline: how long after its creation to give up; longer than the API's
     window of 24 hours. on_kill: `cancel` ends the remote batch when a person marks or clears the waiting task,
-    `leave` lets it run. accept_any_end: succeed also for a batch that failed, expired or was cancelled (the
-    pipeline does, for it settles such batches row by row).
+    `leave` lets it run. cancel_at_deadline: cancel the batch then and wait for its end, so that the answers that
+    are finished can be collected (the pipeline does); else the task fails and the batch goes on. accept_any_end:
+    succeed also for a batch that failed, expired or was cancelled (the pipeline does, for it settles such batches
+    row by row).
     """
 
     template_fields: Sequence[str] = ("batch_id", "greennode_conn_id")
@@ -36,6 +38,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         greennode_conn_id: str = GreenNodeHook.default_conn_name,
         deadline: timedelta = timedelta(seconds=DEADLINE_SECONDS),
         on_kill: Literal["cancel", "leave"] = "cancel",
+        cancel_at_deadline: bool = False,
         accept_any_end: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -44,6 +47,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         self.greennode_conn_id = greennode_conn_id
         self.deadline = deadline
         self.when_killed = on_kill
+        self.cancel_at_deadline = cancel_at_deadline
         self.accept_any_end = accept_any_end
 
     @fail_without_retry
@@ -55,9 +59,11 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         deadline = (batch.created_at or now) + self.deadline.total_seconds()
         self.log.info("Batch %s: %s, %s", batch.id, batch.raw_status, batch.counts)
         step = next_step(batch, now=now, deadline=deadline)
-        if isinstance(step, Done):
+        if isinstance(step, Done) and (step.reason == "ended" or not self.cancel_at_deadline):
             return self._settle(step.reason, batch.status.name)
-        trigger = GreenNodeBatchTrigger(self.greennode_conn_id, self.batch_id, deadline, self.when_killed)
+        trigger = GreenNodeBatchTrigger(
+            self.greennode_conn_id, self.batch_id, deadline, self.when_killed, self.cancel_at_deadline
+        )
         self.defer(trigger=trigger, method_name="resume")
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
@@ -69,8 +75,9 @@ class GreenNodeBatchSensor(BaseSensorOperator):
     def _settle(self, reason: str, status: str) -> dict[str, str]:
         if reason == "deadline":
             raise AirflowException(
-                f"batch {self.batch_id} is still {status} {self.deadline} after it was created. It was not cancelled, "
-                "nothing is lost: clear this task with a longer deadline to wait on, or cancel the batch, then clear"
+                f"batch {self.batch_id} is still {status} {self.deadline} after it was created"
+                f"{', though it was asked to be cancelled' if self.cancel_at_deadline else '; it was not cancelled'}. "
+                "Nothing is lost: clear this task to look again, or cancel the batch at GreenNode, then clear"
             )
         if status != BatchStatus.COMPLETED.name and not self.accept_any_end:
             raise AirflowException(f"batch {self.batch_id} ended as {status}")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
@@ -42,8 +43,17 @@ def test_a_batch_that_runs_is_waited_for_in_the_triggerer_until_after_the_window
     assert trigger.deadline == pytest.approx(created_at + 26 * 3600, abs=1), "counted from the batch, not from a retry"
 
 
+def test_a_deadline_that_has_passed_already_is_left_to_the_trigger_to_cancel(
+    slow_emulator: RunningEmulator, make_batch: MakeBatch
+) -> None:
+    late = a_sensor(make_batch(), deadline=timedelta(seconds=-1), cancel_at_deadline=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        late.execute({})
+    assert deferred.value.trigger.cancel_at_deadline
+
+
 def test_a_batch_that_is_gone_on_over_the_deadline_fails_and_says_that_nothing_is_lost(connection) -> None:
-    with pytest.raises(AirflowException, match="nothing is lost"):
+    with pytest.raises(AirflowException, match="Nothing is lost"):
         a_sensor("batch_1").resume({}, {"batch_id": "batch_1", "reason": "deadline", "status": "IN_PROGRESS"})
 
 

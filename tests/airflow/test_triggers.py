@@ -43,6 +43,15 @@ async def test_it_fires_when_the_deadline_has_passed(slow_emulator: RunningEmula
     assert event["reason"] == "deadline"
 
 
+async def test_at_the_deadline_the_batch_is_cancelled_and_its_end_is_waited_for(
+    connection: RunningEmulator, make_batch: MakeBatch
+) -> None:
+    connection.faults([{"kind": "stuck", "status": "in_progress"}])
+    batch_id = make_batch()
+    trigger = GreenNodeBatchTrigger("greennode_default", batch_id, time.time() + 0.2, "cancel", cancel_at_deadline=True)
+    assert await first_event(trigger) == {"batch_id": batch_id, "reason": "ended", "status": "CANCELLED"}
+
+
 async def test_polls_that_fail_do_not_end_the_wait_before_the_deadline(
     connection: RunningEmulator, make_batch: MakeBatch
 ) -> None:

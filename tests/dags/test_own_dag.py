@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+import pyarrow.parquet as pq
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
@@ -15,6 +17,7 @@ from greennode_batch.errors import NotFoundError
 from greennode_emulator.server import RunningEmulator
 
 RunFile = Callable[[str], str]
+MODEL = "google/gemma-4-31b-it"
 
 SINGLE_OPERATORS = """
 from airflow.sdk import DAG
@@ -34,6 +37,25 @@ with DAG("own", schedule=None) as dag:
     delete = GreenNodeDeleteBatchOperator(task_id="delete", batch_id=submit.output)
     again = GreenNodeDeleteBatchOperator(task_id="again", batch_id=submit.output)
     submit >> wait >> collect >> cancel >> delete >> again
+"""
+
+A_DEADLINE = """
+from datetime import timedelta
+from airflow.sdk import DAG
+from greennode_airflow.operators import GreenNodeCollectResultsOperator, GreenNodeSubmitBatchOperator
+from greennode_airflow.sensors import GreenNodeBatchSensor
+
+with DAG("own", schedule=None) as dag:
+    submit = GreenNodeSubmitBatchOperator(task_id="submit", shard="{folder}")
+    wait = GreenNodeBatchSensor(
+        task_id="wait",
+        batch_id=submit.output,
+        deadline=timedelta(seconds=1),
+        cancel_at_deadline=True,
+        accept_any_end=True,
+    )
+    collect = GreenNodeCollectResultsOperator(task_id="collect", shard="{folder}")
+    submit >> wait >> collect
 """
 
 A_LARGER_PIPELINE = """
@@ -90,7 +112,7 @@ def run_file(deployment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_each_operator_is_usable_alone(run_file: RunFile, emulator: RunningEmulator, tmp_path: Path) -> None:
     shard = tmp_path / "mine"
     shard.mkdir()
-    body = {"model": "google/gemma-4-31b-it", "messages": [{"role": "user", "content": "hi"}]}
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
     (shard / "requests.jsonl").write_text(json.dumps({"custom_id": "one", "body": body}) + "\n")
     assert run_file(SINGLE_OPERATORS.format(folder=shard.as_uri())) == "success"
     assert (shard / "results.parquet").exists()
@@ -103,3 +125,20 @@ def test_each_operator_is_usable_alone(run_file: RunFile, emulator: RunningEmula
 def test_a_job_is_a_step_of_a_larger_pipeline(run_file: RunFile, warehouse: psycopg.Connection) -> None:
     assert run_file(A_LARGER_PIPELINE.format()) == "success"
     assert warehouse.execute("SELECT * FROM counted").fetchone() == (5,)
+
+
+def test_a_batch_that_outlives_its_deadline_is_cancelled_and_its_finished_answers_are_kept(
+    run_file: RunFile, emulator: RunningEmulator, tmp_path: Path
+) -> None:
+    shard = tmp_path / "mine"
+    shard.mkdir()
+    lines = [
+        {"custom_id": f"r{n}", "body": {"model": MODEL, "messages": [{"role": "user", "content": f"row {n}"}]}}
+        for n in range(20)
+    ]
+    (shard / "requests.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    emulator.faults([{"kind": "stuck", "status": "in_progress", "fraction": 0.5}])
+    assert run_file(A_DEADLINE.format(folder=shard.as_uri())) == "success"
+    counts = Counter(pq.read_table(shard / "results.parquet")["status"].to_pylist())
+    assert counts == {"succeeded": 10, "cancelled": 10}
+    assert emulator.ledger(summary=True)["requests_billed"] == 10
