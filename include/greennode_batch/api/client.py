@@ -13,13 +13,11 @@ from greennode_batch.api.async_client import AsyncGreenNodeClient
 from greennode_batch.api.connection import (
     DEFAULT_TIMEOUT_SECONDS,
     MAX_CONNECTIONS,
-    MAX_REPLY_BYTES,
     Connection,
-    lost,
-    reply_of,
+    stream_reply,
 )
 from greennode_batch.api.downloads import download
-from greennode_batch.api.exchange import Call, Loss, Lost, Operation, Reply, Wait, run
+from greennode_batch.api.exchange import Call, Lost, Operation, Reply, Wait, drive, run
 from greennode_batch.api.paging import Item, Pager
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.result_line import ResultLine
@@ -179,28 +177,12 @@ class GreenNodeClient:
 
     def _run(self, operation: Operation[T]) -> T:
         steps = run(operation, self._connection.key.redact, max_tries=self._max_tries)
-        outcome: Reply | Lost | None = None
-        while True:
-            try:
-                step = steps.send(outcome)
-            except StopIteration as done:
-                return done.value  # type: ignore[no-any-return]  # typeshed has Any for the value of StopIteration
-            if isinstance(step, Wait):
-                log.warning("%s; again in %.1f s", step.reason, step.seconds)
-                self._sleep(step.seconds)
-                outcome = None
-            else:
-                outcome = self._send(step)
+        return drive(steps, send=self._send, wait=self._wait)
+
+    def _wait(self, step: Wait) -> None:
+        log.warning("%s; again in %.1f s", step.reason, step.seconds)
+        self._sleep(step.seconds)
 
     def _send(self, call: Call) -> Reply | Lost:
         deadline = None if call.upload else time.monotonic() + call.deadline_seconds
-        body = bytearray()
-        try:
-            with self._http.stream(**self._connection.request(call)) as response:
-                for chunk in response.iter_bytes():
-                    body += chunk
-                    if len(body) > MAX_REPLY_BYTES or (deadline is not None and time.monotonic() > deadline):
-                        return Lost(Loss.NO_REPLY, f"gave up {len(body)} bytes into the reply")
-                return reply_of(response, bytes(body))
-        except httpx.RequestError as error:
-            return lost(error)
+        return stream_reply(self._http, self._connection.request(call), deadline=deadline)

@@ -1,7 +1,8 @@
 """What both clients share: where to, with which key, and how a Call becomes an httpx request."""
 
 import logging
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import httpx
@@ -102,6 +103,20 @@ class Connection:
 def reply_of(response: httpx.Response, body: bytes) -> Reply:
     """A Reply from httpx's response and the body that was read."""
     return Reply(response.status_code, dict(response.headers.items()), body)
+
+
+def stream_reply(http: httpx.Client, request: Mapping[str, Any], *, deadline: float | None) -> Reply | Lost:
+    """Send a request, with httpx's arguments, and read its reply: in memory, bounded, until `deadline` (monotonic)."""
+    body = bytearray()
+    try:
+        with http.stream(**request) as response:
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > MAX_REPLY_BYTES or (deadline is not None and time.monotonic() > deadline):
+                    return Lost(Loss.NO_REPLY, f"gave up {len(body)} bytes into the reply")
+            return reply_of(response, bytes(body))
+    except httpx.RequestError as error:
+        return lost(error)
 
 
 def lost(error: httpx.RequestError) -> Lost:

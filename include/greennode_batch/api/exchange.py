@@ -133,6 +133,21 @@ def run(
         raise error
 
 
+def drive(steps: Steps[T], *, send: Callable[[Call], Reply | Lost], wait: Callable[[Wait], None]) -> T:
+    """Carry out steps without asyncio: each Call is sent, each Wait waited; the result of the operation."""
+    outcome: Reply | Lost | None = None
+    while True:
+        try:
+            step = steps.send(outcome)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]  # typeshed has Any for the value of StopIteration
+        if isinstance(step, Wait):
+            wait(step)
+            outcome = None
+        else:
+            outcome = send(step)
+
+
 def exchange(
     call: Call,
     redact: Callable[[str], str],

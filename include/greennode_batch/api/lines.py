@@ -1,5 +1,6 @@
 """Result files: bytes -> lines -> ResultLine or Anomaly. Nothing here raises, whatever the bytes."""
 
+import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -8,53 +9,38 @@ import msgspec
 from greennode_batch.api.odd_lines import read_odd_line
 from greennode_batch.api.result_line import Anomaly, ResultLine
 
-__all__ = ["Anomaly", "Lines", "ResultLine", "iter_lines", "parse_line"]
+__all__ = ["Anomaly", "ResultLine", "ends_with_newline", "iter_lines", "parse_line"]
 
 _CHUNK_BYTES = 1 << 18
 
 
-class Lines(Iterator[bytes]):
-    r"""The lines of a file, split on b"\n" only, without b"\r", blank ones left out.
+def iter_lines(file: BinaryIO) -> Iterator[bytes]:
+    r"""Yield the lines of a file, split on b"\n" only, without b"\r", blank ones left out.
 
     Raw U+2028, U+2029 and U+0085 inside a string are data. Holds one chunk and the line that is being read.
     """
-
-    ends_whole: bool | None
-    r"""Whether the last line ended with b"\n": False hints at a cut-off file. None until the end is reached."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.ends_whole = None
-        self._lines = self._read(file)
-
-    def __iter__(self) -> Iterator[bytes]:  # noqa: PYI034 - see below
-        # The generator itself, so that a for loop runs at its speed.
-        return self._lines
-
-    def __next__(self) -> bytes:
-        return next(self._lines)
-
-    def _read(self, file: BinaryIO) -> Iterator[bytes]:
-        pending: list[bytes] = []
-        while chunk := file.read(_CHUNK_BYTES):
-            first, *rest = chunk.split(b"\n")
-            pending.append(first)
-            if not rest:
-                continue
-            if line := b"".join(pending).rstrip(b"\r"):
-                yield line
-            pending = [rest.pop()]
-            for raw in rest:
-                if line := raw.rstrip(b"\r"):
-                    yield line
-        last = b"".join(pending)
-        self.ends_whole = not last
-        if line := last.rstrip(b"\r"):
+    pending: list[bytes] = []
+    while chunk := file.read(_CHUNK_BYTES):
+        first, *rest = chunk.split(b"\n")
+        pending.append(first)
+        if not rest:
+            continue
+        if line := b"".join(pending).rstrip(b"\r"):
             yield line
+        pending = [rest.pop()]
+        for raw in rest:
+            if line := raw.rstrip(b"\r"):
+                yield line
+    if line := b"".join(pending).rstrip(b"\r"):
+        yield line
 
 
-def iter_lines(file: BinaryIO) -> Lines:
-    r"""The lines of a binary file as an iterator; its `ends_whole` tells at the end how the file ended."""
-    return Lines(file)
+def ends_with_newline(file: BinaryIO) -> bool:
+    r"""Whether a file's last line ended with b"\n", or there is none; if not, the file may be cut off. Moves in it."""
+    if not file.seek(0, os.SEEK_END):
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read() == b"\n"
 
 
 class _PromptDetails(msgspec.Struct, gc=False):

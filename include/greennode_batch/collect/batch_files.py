@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,7 +16,7 @@ from pydantic import BaseModel
 from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.api.lines import Anomaly, iter_lines, parse_line
+from greennode_batch.api.lines import Anomaly, ends_with_newline, iter_lines, parse_line
 from greennode_batch.api.wire import Batch
 from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.results import write_results
@@ -114,10 +113,7 @@ def _download(client: GreenNodeClient, batch: Batch, which: Literal["output", "e
 def _ends_whole(path: Path) -> bool:
     """Whether the last line is a whole one; its newline may be missing."""
     with path.open("rb") as file:
-        if not file.seek(0, os.SEEK_END):
-            return True
-        file.seek(-1, os.SEEK_END)
-        if file.read() == b"\n":
+        if ends_with_newline(file):
             return True
         file.seek(0)
         last = deque(iter_lines(file), maxlen=1)

@@ -12,9 +12,9 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from greennode_batch.api.connection import MAX_REPLY_BYTES, Connection, lost, reply_of
+from greennode_batch.api.connection import Connection, stream_reply
 from greennode_batch.api.error_body import parse_error, shorten
-from greennode_batch.api.exchange import Call, Loss, Lost, Operation, Reply, Wait, run
+from greennode_batch.api.exchange import Call, Lost, Operation, Reply, drive, run
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.protocol import Operations
 from greennode_batch.api.wire import RemoteFile, reply_object
@@ -186,17 +186,11 @@ class Session:
 
     def _run(self, name: str, operation: Operation[T]) -> T:
         steps = run(operation, self.connection.key.redact, max_tries=_MAX_TRIES)
-        outcome: Reply | Lost | None = None
-        while True:
-            try:
-                step = steps.send(outcome)
-            except StopIteration as done:
-                return done.value  # type: ignore[no-any-return]  # typeshed has Any for the value of StopIteration
-            if isinstance(step, Wait):
-                self.sleep(min(step.seconds, _MAX_PAUSE_SECONDS))
-                outcome = None
-            else:
-                outcome = self._send(name, step)
+        return drive(
+            steps,
+            send=lambda call: self._send(name, call),
+            wait=lambda step: self.sleep(min(step.seconds, _MAX_PAUSE_SECONDS)),
+        )
 
     def _send(self, name: str, call: Call) -> Reply | Lost:
         request = self.connection.request(call)
@@ -204,7 +198,7 @@ class Session:
             url = httpx.URL(call.path)
             request |= {"url": url, "headers": self.connection.headers(url)}
         self._url = request["url"]
-        outcome = self._exchange(call, request)
+        outcome = stream_reply(self._http, request, deadline=time.monotonic() + call.deadline_seconds)
         self.state.calls += 1
         self._file = self.recorder.write(self.state.calls, name, call, request, outcome)
         if isinstance(outcome, Lost):
@@ -216,19 +210,6 @@ class Session:
         self._reply = outcome
         self._note(outcome)
         return outcome
-
-    def _exchange(self, call: Call, request: dict[str, Any]) -> Reply | Lost:
-        deadline = time.monotonic() + call.deadline_seconds
-        body = bytearray()
-        try:
-            with self._http.stream(**request) as response:
-                for chunk in response.iter_bytes():
-                    body += chunk
-                    if len(body) > MAX_REPLY_BYTES or time.monotonic() > deadline:
-                        return Lost(Loss.NO_REPLY, f"gave up {len(body)} bytes into the reply")
-                return reply_of(response, bytes(body))
-        except httpx.RequestError as error:
-            return lost(error)
 
     def _note(self, reply: Reply) -> None:
         for header, value in reply.headers.items():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.api.lines import Anomaly, ResultLine, iter_lines, parse_line
+from greennode_batch.api.lines import Anomaly, ResultLine, ends_with_newline, iter_lines, parse_line
 from greennode_batch.api.odd_lines import read_odd_line
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -299,11 +299,8 @@ def test_only_a_line_feed_ends_a_line(separator):
     ("data", "whole"),
     [(b"", True), (b"a\n", True), (b"a\n\n", True), (b"a", False), (b"a\nb", False), (b"a\n\r", False)],
 )
-def test_the_reader_tells_whether_the_last_line_was_ended(data, whole):
-    lines = iter_lines(io.BytesIO(data))
-    assert lines.ends_whole is None
-    list(lines)
-    assert lines.ends_whole is whole
+def test_it_is_told_whether_the_last_line_was_ended(data, whole):
+    assert ends_with_newline(io.BytesIO(data)) is whole
 
 
 def test_lines_can_be_taken_one_by_one():
