@@ -8,7 +8,7 @@ The way of a request:
 
 `records` is the neutral model of files and batches, `file_view` and `batch_view` are what clients are shown of it, and
 one of the `dialects` says how that looks on the wire. What can go wrong, on demand, is described in `faults`.
-`store` keeps everything on disk, so a killed server goes on where it stopped; `ledger` says what was billed.
+`store` keeps everything on disk, so a killed server goes on where it stopped; `ledger` says what was billed and wasted.
 `server.running(settings)` serves in a background thread for tests; `python -m greennode_emulator` stands alone.
 README.md has the options, the control calls, and a table of dialects and faults with an example of each.
 """

@@ -14,6 +14,7 @@ from greennode_emulator.batch_work import input_name
 from greennode_emulator.core import Emulator
 from greennode_emulator.dialects.dialect import Reply
 from greennode_emulator.endpoints import Endpoint, Handler
+from greennode_emulator.faults.call_acts import is_reply_lost
 from greennode_emulator.file_view import check_processed, find_file
 from greennode_emulator.listing import list_page
 from greennode_emulator.records import BatchRecord, Phase, Purpose
@@ -126,6 +127,8 @@ class BatchRoutes:
         batch = self._find(request)
         names = [result_file_id(batch.id, kind, self._dialect) for kind in KINDS]
         paths = [path for name in names if (path := self._store.path(name)).exists()]
+        if not is_reply_lost(request.scope):
+            self._emulator.ledger.add_served(batch.id)
         headers = {"x-incomplete": str(not batch.is_over).lower()}
         return StreamingResponse(
             merged_lines(paths, self._dialect.merged_line), media_type="application/x-ndjson", headers=headers

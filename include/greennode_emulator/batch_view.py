@@ -22,6 +22,12 @@ def is_forgotten(batch: BatchRecord, *, now: float) -> bool:
     return fault is not None and batch.looks > fault.after_looks and now - batch.created_at >= fault.after_seconds
 
 
+def is_lost(batch: BatchRecord, *, now: float) -> bool:
+    """Whether no look will ever find it again; it need not have been looked at since."""
+    fault = batch.fault(Forgotten)
+    return fault is not None and batch.looks >= fault.after_looks and now - batch.created_at >= fault.after_seconds
+
+
 def is_missed(batch: BatchRecord) -> bool:
     """Whether the look that was just counted does not find it."""
     fault = batch.fault(NotFound)
@@ -37,10 +43,7 @@ def is_listed(batch: BatchRecord, dialect: Dialect, *, now: float) -> bool:
     """Whether it stands in lists."""
     late = batch.fault(LateInList)
     delay = max(dialect.list_delay_seconds, 0.0 if late is None else late.seconds)
-    forgotten = batch.fault(Forgotten)
-    if forgotten is not None and batch.looks >= forgotten.after_looks:
-        return now - batch.created_at < forgotten.after_seconds
-    return now - batch.created_at >= delay
+    return now - batch.created_at >= delay and not is_lost(batch, now=now)
 
 
 def batch_reply(batch: BatchRecord, dialect: Dialect) -> Reply:

@@ -196,6 +196,7 @@ class BatchWork:
                 self._shop.ledger.bill(
                     self._id,
                     chunk.billed,
+                    wasted=chunk.wasted,
                     prompt_tokens=chunk.prompt_tokens,
                     completion_tokens=chunk.completion_tokens,
                 )

@@ -1,6 +1,7 @@
 """`/_emulator/`: what tests ask and tell the emulator itself; no dialect changes these."""
 
 import asyncio
+import time
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -34,10 +35,10 @@ class ControlRoutes:
         return json_reply({"status": "ok", "dialect": self._emulator.dialect.name})
 
     async def ledger(self, request: Request) -> Response:
-        """Calls and bills; `?summary=1` leaves out the map by custom_id."""
+        """Calls, bills and waste; `?summary=1` leaves out the maps by custom_id."""
         summary = request.query_params.get("summary") == "1"
         # In a thread: grouping the bills of a million lines takes a second.
-        return json_reply(await asyncio.to_thread(self._emulator.ledger.read, summary=summary))
+        return json_reply(await asyncio.to_thread(self._emulator.ledger.read, now=time.time(), summary=summary))
 
     async def faults(self, _request: Request) -> Response:
         """What is still armed."""

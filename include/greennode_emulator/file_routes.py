@@ -8,7 +8,9 @@ from fastapi.responses import FileResponse, RedirectResponse
 
 from greennode_emulator.connections import reset_connection
 from greennode_emulator.core import Emulator
+from greennode_emulator.dialects.dialect import Reply
 from greennode_emulator.endpoints import Endpoint, Handler
+from greennode_emulator.faults.call_acts import is_reply_lost
 from greennode_emulator.file_view import find_file, seen_file
 from greennode_emulator.listing import list_page
 from greennode_emulator.records import FileRecord, Purpose
@@ -69,7 +71,11 @@ class FileRoutes:
 
     async def list(self, request: Request) -> Response:
         """One page of files, newest first."""
-        shelf, render = self._store.files, self._dialect.file_reply
+
+        def render(record: FileRecord) -> Reply:
+            return self._dialect.file_reply(seen_file(record))
+
+        shelf = self._store.files
         page = list_page(request, shelf, self._dialect.paging, render, what="File", default=_MAX_PAGE, most=_MAX_PAGE)
         return json_reply((self._dialect.file_list_reply or self._dialect.list_reply)(page))
 
@@ -82,7 +88,7 @@ class FileRoutes:
         record = self._find(request)
         if self._dialect.content == "redirect":
             return RedirectResponse(self._emulator.storage.url(request, record.id), status_code=302)
-        return self._bytes(record)
+        return self._bytes(request, record)
 
     async def url(self, request: Request) -> Response:
         """Where the file's bytes are."""
@@ -91,7 +97,7 @@ class FileRoutes:
     async def download(self, request: Request) -> Response:
         """The file's bytes, for whoever was given the URL."""
         self._emulator.storage.check(request)
-        return self._bytes(self._find(request))
+        return self._bytes(request, self._find(request))
 
     async def delete(self, request: Request) -> Response:
         """Remove a file. A batch that already reads it keeps its own link."""
@@ -105,7 +111,9 @@ class FileRoutes:
     def _find(self, request: Request) -> FileRecord:
         return find_file(self._store, request.path_params["id"])
 
-    def _bytes(self, record: FileRecord) -> Response:
+    def _bytes(self, request: Request, record: FileRecord) -> Response:
+        if record.answers_of is not None and not is_reply_lost(request.scope):
+            self._emulator.ledger.add_served(record.answers_of)
         return FileResponse(
             self._store.path(record.id), media_type="application/octet-stream", filename=record.filename
         )

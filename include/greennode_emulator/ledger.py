@@ -1,8 +1,16 @@
-"""What was called and what was billed; the witness that nothing is paid for twice."""
+"""What was called, billed and wasted; the witness that nothing is paid for twice.
 
-from collections.abc import Iterable
+A billed request is wasted where the server destroyed its answer before any client could use it: a fault of its line
+did; or its batch is lost, and no client began to fetch results of the batch after it was billed. So `requests` less
+`wasted` is how often an answer that could be used was paid for.
+"""
+
+import json
+import sys
+from collections.abc import Collection
 from typing import Any
 
+from greennode_emulator.batch_view import is_lost
 from greennode_emulator.records import BatchRecord
 from greennode_emulator.store import Store
 
@@ -16,6 +24,14 @@ TOTALS = (
     "files_uploaded",
     "files_deleted",
 )
+
+# The parameter is a JSON list of the batches that are lost. `served` is the last bill before results were fetched.
+_WASTED = """
+    FROM billed WHERE wasted OR (
+        batch_id IN (SELECT value FROM json_each(?))
+        AND billed.rowid > (SELECT served FROM created WHERE created.id = billed.batch_id)
+    )
+"""
 
 
 class Ledger:
@@ -40,7 +56,8 @@ class Ledger:
         """Add a batch; it stays here when it is deleted."""
         with self._store.transaction() as database:
             database.execute(
-                "INSERT INTO created VALUES (?, ?, ?, 0)", (batch.id, batch.input_file_id, batch.created_at)
+                "INSERT INTO created (id, input_file_id, at, billed) VALUES (?, ?, ?, 0)",
+                (batch.id, batch.input_file_id, batch.created_at),
             )
             self.count("batches_created")
 
@@ -49,29 +66,51 @@ class Ledger:
         with self._store.transaction() as database:
             return database.execute("SELECT 1 FROM created WHERE id = ?", (batch_id,)).fetchone() is not None
 
-    def bill(self, batch_id: str, custom_ids: Iterable[str], *, prompt_tokens: int, completion_tokens: int) -> None:
-        """Bill answered lines of a batch; call it in the transaction that marks them as done."""
+    def add_served(self, batch_id: str) -> None:
+        """Note that a client is given the results that a batch has by now; they stay useful if it is forgotten."""
         with self._store.transaction() as database:
-            rows = [(custom_id,) for custom_id in custom_ids]
-            database.executemany("INSERT INTO billed VALUES (?)", rows)
+            database.execute(
+                "UPDATE created SET served = (SELECT coalesce(max(rowid), 0) FROM billed) WHERE id = ?", (batch_id,)
+            )
+
+    def bill(
+        self,
+        batch_id: str,
+        custom_ids: Collection[str],
+        *,
+        wasted: Collection[str],
+        prompt_tokens: int,
+        completion_tokens: int,
+    ) -> None:
+        """Bill answered lines of a batch, some of them wasted; call it in the transaction that marks them as done."""
+        with self._store.transaction() as database:
+            rows = [(custom_id, batch_id, custom_id in wasted) for custom_id in custom_ids]
+            database.executemany("INSERT INTO billed (custom_id, batch_id, wasted) VALUES (?, ?, ?)", rows)
             database.execute("UPDATE created SET billed = billed + ? WHERE id = ?", (len(rows), batch_id))
             self.count("requests_billed", len(rows))
             self.count("prompt_tokens", prompt_tokens)
             self.count("completion_tokens", completion_tokens)
 
-    def read(self, *, summary: bool = False) -> dict[str, Any]:
-        """The whole ledger; a summary leaves out the map from custom_id to times billed."""
+    def read(self, *, now: float, summary: bool = False) -> dict[str, Any]:
+        """The whole ledger; a summary leaves out the maps from custom_id to times billed and times wasted."""
         with self._store.transaction() as database:
+            lost = self._lost(now)
             counters = dict(database.execute("SELECT name, n FROM counters ORDER BY name").fetchall())
             batches = database.execute("SELECT id, input_file_id, billed FROM created ORDER BY rowid").fetchall()
-            requests = None
+            n_wasted = database.execute(f"SELECT count(*) {_WASTED}", (lost,)).fetchone()[0]
+            maps = {}
             if not summary:
-                requests = dict(
-                    database.execute("SELECT custom_id, count(*) FROM billed GROUP BY custom_id").fetchall()
-                )
+                billed = database.execute("SELECT custom_id, count(*) FROM billed GROUP BY custom_id")
+                maps["requests"] = dict(billed.fetchall())
+                wasted = database.execute(f"SELECT custom_id, count(*) {_WASTED} GROUP BY custom_id", (lost,))
+                maps["wasted"] = dict(wasted.fetchall())
         reply: dict[str, Any] = {name: counters.get(name, 0) for name in TOTALS}
+        reply["requests_wasted"] = n_wasted
         reply["calls"] = {name.removeprefix(CALL): n for name, n in counters.items() if name.startswith(CALL)}
         reply["batches"] = [{"id": row[0], "input_file_id": row[1], "requests_billed": row[2]} for row in batches]
-        if requests is not None:
-            reply["requests"] = requests
-        return reply
+        return reply | maps
+
+    def _lost(self, now: float) -> str:
+        """The ids of the batches that no client will find again, as a JSON list."""
+        batches, _ = self._store.batches.newest(limit=sys.maxsize - 1)
+        return json.dumps([batch.id for batch in batches if is_lost(batch, now=now)])

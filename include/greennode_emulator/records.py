@@ -36,7 +36,10 @@ class Purpose(StrEnum):
 
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that clients can see, from `readable_at` on; its bytes lie in the state folder under its id."""
+    """A file that clients can see, from `readable_at` on; its bytes lie in the state folder under its id.
+
+    `answers_of` is the batch whose output file it is.
+    """
 
     id: str
     filename: str
@@ -45,6 +48,7 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     readable_at: float = 0.0
     status: str = "processed"
+    answers_of: str | None = None
     faults: tuple[AnyFileFault, ...] = ()
     looks: int = 0
 

@@ -97,6 +97,7 @@ class ResultFiles:
                         bytes=size,
                         created_at=now,
                         readable_at=now + (early.seconds if early else 0),
+                        answers_of=batch.id if kind == "output" else None,
                     )
                 )
         return msgspec.structs.replace(batch, output_file_id=ids["output"], error_file_id=ids["error"])

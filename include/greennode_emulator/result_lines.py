@@ -11,7 +11,7 @@ import msgspec
 
 from greennode_emulator.dialects.dialect import Dialect
 from greennode_emulator.faults.batch_faults import FileErrorLine, RestRefused
-from greennode_emulator.faults.line_acts import altered, refusal_of, written
+from greennode_emulator.faults.line_acts import altered, leaves_no_answer, refusal_of, written
 from greennode_emulator.faults.line_faults import AnyLineFault, StatusZero
 from greennode_emulator.models import Model
 from greennode_emulator.records import BatchRecord, Phase
@@ -34,11 +34,15 @@ _UNFINISHED = {
 
 @dataclass
 class Chunk:
-    """What one step adds to a batch: lines, whose number may differ from that of the requests, and a bill."""
+    """What one step adds to a batch: lines, whose number may differ from that of the requests, and a bill.
+
+    `wasted` are those of the billed requests whose answer nobody can use.
+    """
 
     output: list[bytes] = field(default_factory=list)
     errors: list[bytes] = field(default_factory=list)
     billed: list[str] = field(default_factory=list)
+    wasted: set[str] = field(default_factory=set)
     completed: int = 0
     failed: int = 0
     prompt_tokens: int = 0
@@ -70,6 +74,7 @@ class LineWriter:
             chunk.errors.append(_encoder.encode({"id": None, "custom_id": None, "response": None, "error": error}))
         asked: list[tuple[msgspec.Raw, str, int]] = []
         rows: list[tuple[str, str, AnyLineFault | None, RefusedError | None]] = []
+        struck: set[str] = set()
         created = int(now)
         with self._input.open("rb") as source:
             descriptor = source.fileno()
@@ -80,6 +85,8 @@ class LineWriter:
                 refusal = self._refusal(position) or refusal_of(fault)
                 rows.append((line.custom_id, name, fault, refusal))
                 if refusal is None:
+                    if fault is not None and leaves_no_answer(fault, line.body):
+                        struck.add(line.custom_id)
                     asked.append((self._body(line.body), f"chatcmpl-{name}", created))
         replies = self._model.replies(asked)
         for custom_id, name, fault, refusal in rows:
@@ -88,6 +95,7 @@ class LineWriter:
                 self._add_refused(chunk, custom_id, name, fault, reply)
             else:
                 self._add_answered(chunk, custom_id, name, fault, reply)
+        chunk.wasted = struck.intersection(chunk.billed)
         return chunk
 
     def unfinished(self, spans: Iterable[tuple[int, int]], phase: Phase) -> list[bytes]:

@@ -17,10 +17,18 @@ from greennode_emulator.records import BatchRecord, FileRecord
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, record BLOB);
 CREATE TABLE IF NOT EXISTS batches (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, record BLOB);
-CREATE TABLE IF NOT EXISTS billed (custom_id TEXT);
+CREATE TABLE IF NOT EXISTS billed (custom_id TEXT, batch_id TEXT, wasted INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, n INTEGER);
-CREATE TABLE IF NOT EXISTS created (id TEXT PRIMARY KEY, input_file_id TEXT, at REAL, billed INTEGER);
+CREATE TABLE IF NOT EXISTS created (id TEXT PRIMARY KEY, input_file_id TEXT, at REAL, billed INTEGER,
+    served INTEGER NOT NULL DEFAULT 0);
 """
+
+# What the tables of earlier versions do not have; a bill of theirs belongs to no batch, and none of it is wasted.
+_ADDED = (
+    ("billed", "batch_id TEXT"),
+    ("billed", "wasted INTEGER NOT NULL DEFAULT 0"),
+    ("created", "served INTEGER NOT NULL DEFAULT 0"),
+)
 
 
 class StateInUseError(Exception):
@@ -56,6 +64,7 @@ class Store:
         except sqlite3.OperationalError as error:
             self.database.close()
             raise StateInUseError(f"{folder} is in use by another emulator ({error})") from error
+        self._add_columns()
         self.files = Shelf(self, "files", FileRecord)
         self.batches = Shelf(self, "batches", BatchRecord)
 
@@ -77,6 +86,14 @@ class Store:
                 self.database.execute("COMMIT")
             finally:
                 self._open = False
+
+    def _add_columns(self) -> None:
+        """Bring the tables of an earlier version up to this one."""
+        with self.transaction() as database:
+            for table, column in _ADDED:
+                names = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
+                if column.partition(" ")[0] not in names:
+                    database.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
 
     def path(self, name: str) -> Path:
         """Where the bytes of a file lie."""

@@ -1,13 +1,12 @@
 """How a fault of a call is acted out, around the application."""
 
-import asyncio
 import gzip
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from fastapi import Response
 
-from greennode_emulator.connections import close_connection, reset_connection
+from greennode_emulator.connections import close_connection, pause, reset_connection
 from greennode_emulator.dialects.dialect import Dialect
 from greennode_emulator.error_bodies import BODIES
 from greennode_emulator.faults import call_faults as faults
@@ -21,6 +20,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SLICES_A_SECOND = 20
+_LOST = "greennode_emulator.reply_is_lost"
 _BODILESS = frozenset({204, 304})
 
 
@@ -30,31 +30,45 @@ async def act_out(
     """Serve one call in the way the fault says."""
     match fault:
         case faults.ErrorAfter():
-            await app(scope, receive, _swallow)
+            await _carry_out(app, scope, receive)
             await _refusal(fault, dialect)(scope, receive, send)
         case faults.Refusal():
             await _drain(receive)
             await _refusal(fault, dialect)(scope, receive, send)
         case faults.Timeout():
-            await (app(scope, receive, _swallow) if fault.done else _drain(receive))
+            await (_carry_out(app, scope, receive) if fault.done else _drain(receive))
+            await pause(scope)
+            close_connection(scope)
             await _until_gone(receive)
         case faults.ResetBefore():
             reset_connection(scope)
             await _until_gone(receive)
         case faults.ResetAfter():
-            await app(scope, receive, _swallow)
+            await _carry_out(app, scope, receive)
             reset_connection(scope)
             await _until_gone(receive)
         case faults.Headers():
             extra = [(name.lower().encode(), value.encode()) for name, value in fault.headers.items()]
             await app(scope, receive, _with_headers(send, extra))
         case faults.Slow():
-            await asyncio.sleep(fault.seconds)
-            await app(scope, receive, _dripping(send, fault.bytes_per_second) if fault.bytes_per_second else send)
+            await pause(scope, fault.seconds)
+            slow = _dripping(scope, send, fault.bytes_per_second) if fault.bytes_per_second else send
+            await app(scope, receive, slow)
         case faults.Truncated():
             await _truncate(fault, app, scope, receive, send)
         case faults.Gzip():
             await _compress(fault, app, scope, receive, send)
+
+
+def is_reply_lost(scope: Scope) -> bool:
+    """Whether a fault sees to it that the client gets nothing of the reply to this request."""
+    return _LOST in scope
+
+
+async def _carry_out(app: App, scope: Scope, receive: Receive) -> None:
+    """Do all that the request asks for, and send nothing."""
+    scope[_LOST] = True
+    await app(scope, receive, _swallow)
 
 
 def _refusal(fault: faults.Refusal, dialect: Dialect) -> Response:
@@ -96,14 +110,14 @@ def _with_headers(send: Send, extra: list[tuple[bytes, bytes]]) -> Send:
     return send_with_headers
 
 
-def _dripping(send: Send, bytes_per_second: int) -> Send:
+def _dripping(scope: Scope, send: Send, bytes_per_second: int) -> Send:
     size = max(1, bytes_per_second // _SLICES_A_SECOND)
 
     async def drip(message: Message) -> None:
         body = message.get("body", b"")
         for start in range(0, len(body), size):
             await send({"type": "http.response.body", "body": body[start : start + size], "more_body": True})
-            await asyncio.sleep(min(size, len(body) - start) / bytes_per_second)
+            await pause(scope, min(size, len(body) - start) / bytes_per_second)
         await send({**message, "body": b""} if "body" in message else message)
 
     return drip

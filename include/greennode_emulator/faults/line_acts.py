@@ -10,9 +10,19 @@ from greennode_emulator.refusals import RefusedError
 
 Reply = dict[str, Any]
 
+
 _encoder = msgspec.json.Encoder()
 _SEPARATORS = "\u2028\u2029\u0085"
 _NO_ANSWER = "The request was not answered."
+
+
+class _Wish(msgspec.Struct):
+    """The part of a request that says what its answer has to look like."""
+
+    response_format: Any = None
+
+
+_wishes = msgspec.json.Decoder(_Wish)
 
 
 def refusal_of(fault: faults.AnyLineFault | None) -> RefusedError | None:
@@ -30,6 +40,20 @@ def altered(fault: faults.AnyLineFault | None, reply: Reply) -> Reply:
     """The answer as the fault has it; what is billed goes by this."""
     act = _ANSWERS.get(type(fault))
     return reply if act is None else act(reply)
+
+
+def leaves_no_answer(fault: faults.AnyLineFault, body: msgspec.Raw) -> bool:
+    """Whether the fault destroys the answer to a request, so that no client could use what is left of it."""
+    match fault:
+        case faults.Missing() | faults.NotJson() | faults.EmptyAnswer():
+            return True
+        case faults.UnknownId():
+            return fault.instead
+        case faults.WrongSchema():
+            return _asks_for_schema(body)
+        case _:
+            # There is an answer, if one that is hard to read; or a verdict, that it was cut off or withheld.
+            return False
 
 
 def written(fault: faults.AnyLineFault, line: Reply) -> list[bytes]:
@@ -59,6 +83,11 @@ def written(fault: faults.AnyLineFault, line: Reply) -> list[bytes]:
             response = {"status_code": 0, "request_id": "", "body": None}
             lines = [_encoder.encode({**_null_response(custom_id, None), "response": response})]
     return lines
+
+
+def _asks_for_schema(body: msgspec.Raw) -> bool:
+    wish = _wishes.decode(body).response_format
+    return isinstance(wish, dict) and wish.get("type") == "json_schema"
 
 
 def _null_response(custom_id: str, error: Any) -> Reply:

@@ -1,6 +1,7 @@
 import json
 import time
 
+import httpx
 import pytest
 
 from greennode_emulator.answers import answer_for
@@ -125,11 +126,41 @@ def test_a_batch_cancelled_while_validating_has_no_results(slow_caller, body, js
     assert (batch["output_file_id"], batch["error_file_id"]) == (None, None)
 
 
-def test_deleting_the_input_does_not_stop_its_batch(caller, body, jsonl):
-    file_id = caller.upload(jsonl(make_bodies(body, 10))).json()["id"]
+@pytest.mark.parametrize("status", ["validating", "in_progress", "finalizing"])
+def test_deleting_the_input_does_not_hurt_its_batch(caller, emulator, body, jsonl, status):
+    bodies = make_bodies(body, 10)
+    file_id = caller.upload(jsonl(bodies)).json()["id"]
+    emulator.faults([{"kind": "stuck", "status": status, "seconds": 0.2, "fraction": 0.5}])
     batch_id = caller.create(file_id).json()["id"]
-    caller.http.delete(f"/files/{file_id}")
-    assert caller.wait(batch_id)["request_counts"]["completed"] == 10
+    caller.wait(batch_id, {status})
+    assert caller.http.delete(f"/files/{file_id}").status_code == 200
+    assert caller.http.get(f"/batches/{batch_id}").json()["status"] == status
+    batch = caller.wait(batch_id)
+    assert (batch["status"], batch["input_file_id"]) == ("completed", file_id)
+    for line in caller.lines(batch["output_file_id"]):
+        answer = answer_for(bodies.pop(line["custom_id"]))
+        assert line["response"]["body"]["choices"][0]["message"]["content"] == answer.content
+    assert bodies == {}
+
+
+def test_deleting_the_results_of_a_batch_takes_them_away_for_good(caller, emulator, body, jsonl):
+    batch = caller.run(jsonl(make_bodies(body, 2) | {"hot": body(temperature=3)}))
+    for number, name in enumerate((batch["output_file_id"], batch["error_file_id"]), start=1):
+        assert caller.http.get(f"/files/{name}/content").status_code == 200
+        assert [caller.http.delete(f"/files/{name}").status_code for _ in range(3)] == [200, 404, 404]
+        assert caller.http.get(f"/files/{name}/content").status_code == 404
+        assert emulator.ledger()["files_deleted"] == number
+    assert caller.http.get(f"/batches/{batch['id']}").json()["output_file_id"] == batch["output_file_id"]
+    assert [file["id"] for file in caller.http.get("/files").json()["data"]] == [batch["input_file_id"]]
+
+
+def test_a_deletion_whose_reply_was_lost_is_counted_once(caller, emulator):
+    file_id = caller.upload(b"x").json()["id"]
+    emulator.faults([{"kind": "reset_after", "endpoint": "DELETE /files/{id}"}])
+    with pytest.raises(httpx.TransportError):
+        caller.http.delete(f"/files/{file_id}")
+    assert caller.http.delete(f"/files/{file_id}").status_code == 404
+    assert emulator.ledger()["files_deleted"] == 1
 
 
 def test_one_file_may_serve_two_batches(caller, body, jsonl, emulator):

@@ -1,3 +1,5 @@
+import logging
+import threading
 import time
 
 import httpx
@@ -43,3 +45,66 @@ def test_a_stopped_server_goes_on_with_its_batches_at_the_next_start(tmp_path, c
         batch = again.wait(batch_id)
         assert batch["request_counts"]["completed"] == 500
         assert server.ledger()["requests"] == dict.fromkeys(bodies, 1)
+
+
+class Hanging:
+    """A call of its own thread, begun by the time that this returns; `outcome` is a status or an error."""
+
+    def __init__(self, server):
+        self.outcome = None
+        self._server = server
+        self._thread = threading.Thread(target=self._call)
+        self._thread.start()
+        deadline = time.monotonic() + 5
+        while "GET /models" not in server.ledger(summary=True)["calls"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+    def _call(self):
+        headers = {"authorization": f"Bearer {self._server.api_key}"}
+        try:
+            reply = httpx.get(f"{self._server.base_url}/models", headers=headers, trust_env=False, timeout=30)
+            self.outcome = reply.status_code
+        except httpx.TransportError as error:
+            self.outcome = type(error)
+
+    def end(self):
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        return self.outcome
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        ({"kind": "timeout"}, httpx.RemoteProtocolError),
+        ({"kind": "timeout", "done": True}, httpx.RemoteProtocolError),
+        ({"kind": "slow", "seconds": 60}, 200),
+        ({"kind": "slow", "bytes_per_second": 1}, 200),
+    ],
+)
+def test_a_hanging_call_does_not_hold_the_server_up_and_is_never_answered_with_an_error(caplog, fault, outcome):
+    with running() as server:
+        server.faults([fault | {"endpoint": "GET /models"}])
+        call = Hanging(server)
+        assert call.outcome is None
+        stopped = time.monotonic()
+    assert time.monotonic() - stopped < 1
+    assert call.end() == outcome
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize(
+    "fault", [{"kind": "timeout"}, {"kind": "timeout", "done": True}, {"kind": "slow", "seconds": 60}]
+)
+def test_a_hanging_call_is_let_go_when_its_client_goes_away(caller, emulator, caplog, fault):
+    emulator.faults([fault | {"endpoint": "GET /models"}])
+    caller.http.timeout = 0.2
+    with caplog.at_level(logging.DEBUG, "greennode_emulator.gate"):
+        with pytest.raises(httpx.ReadTimeout):
+            caller.http.get("/models")
+        deadline = time.monotonic() + 5
+        # The line that the gate writes at the end of every call.
+        while not any("GET /v1/models" in record.getMessage() for record in caplog.records):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)

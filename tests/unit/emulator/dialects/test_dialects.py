@@ -5,6 +5,7 @@ import json
 import time
 import uuid
 
+import httpx
 import pytest
 
 from greennode_emulator.answers import answer_for
@@ -279,6 +280,31 @@ def test_every_dialect_keeps_the_same_bill(speak, bodies, dialect):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert server.ledger()["batches"][0]["input_file_id"] == file_id
+
+
+@pytest.mark.parametrize("lost", [None, {"kind": "reset_after"}, {"kind": "timeout", "done": True}])
+@pytest.mark.parametrize("dialect", sorted(DIALECTS))
+def test_every_dialect_lists_the_files_that_were_uploaded_even_where_the_reply_was_lost(speak, dialect, lost):
+    http, server = speak(dialect)
+    spoken = DIALECTS[dialect]
+    path, purpose = spoken.routes["POST /files"][1], next(iter(spoken.upload_purposes))
+
+    def send(name, size):
+        return http.post(path, files={"file": (name, b"x" * size)}, data={"purpose": purpose}, timeout=0.5)
+
+    if lost is None:
+        assert send("one.jsonl", 70_000).is_success
+    else:
+        server.faults([lost | {"endpoint": "POST /files"}])
+        with pytest.raises(httpx.TransportError):
+            send("one.jsonl", 70_000)
+    assert send("two.jsonl", 2).is_success
+    files = http.get("/files").json()
+    while isinstance(files, dict):
+        files = files.get("data") or files["listData"]
+    names, sizes = ("file_name", "size") if dialect == "unknown" else ("filename", "bytes")
+    assert [(file[names], int(file[sizes])) for file in files] == [("two.jsonl", 2), ("one.jsonl", 70_000)]
+    assert server.ledger()["files_uploaded"] == 2
 
 
 @pytest.mark.parametrize("dialect", sorted(DIALECTS))

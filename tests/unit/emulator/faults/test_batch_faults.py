@@ -2,6 +2,7 @@ import time
 
 import pytest
 
+from greennode_emulator.answers import answer_for
 from greennode_emulator.server import running
 from greennode_emulator.settings import Settings
 
@@ -10,8 +11,13 @@ UNKNOWN = "PAUSED_BY_OPERATOR"
 
 
 @pytest.fixture
-def content(body, jsonl):
-    return jsonl({f"r{row}": body(str(row)) for row in range(ROWS)})
+def bodies(body):
+    return {f"r{row}": body(str(row)) for row in range(ROWS)}
+
+
+@pytest.fixture
+def content(bodies, jsonl):
+    return jsonl(bodies)
 
 
 def files_of(caller, batch):
@@ -43,6 +49,28 @@ def test_a_batch_stuck_in_progress_has_done_some_of_its_lines(caller, content, e
         time.sleep(0.005)
     time.sleep(0.1)
     assert emulator.ledger()["requests_billed"] == ROWS // 4
+
+
+@pytest.mark.parametrize(("status", "done"), [("validating", 0), ("in_progress", ROWS // 4), ("finalizing", ROWS)])
+def test_a_batch_cancelled_while_stuck_keeps_its_finished_lines_and_bills_just_these(
+    caller, bodies, content, emulator, status, done
+):
+    emulator.faults([{"kind": "stuck", "status": status, "fraction": 0.25}])
+    batch_id = caller.start(content)
+    deadline = time.monotonic() + 5
+    while caller.http.get(f"/batches/{batch_id}").json()["request_counts"]["completed"] < done:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(0.1)
+    assert caller.http.post(f"/batches/{batch_id}/cancel").json()["status"] == "cancelling"
+    batch = caller.wait(batch_id)
+    assert (batch["status"], batch["request_counts"]["completed"]) == ("cancelled", done)
+    output, errors = files_of(caller, batch)
+    assert (len(output), errors) == (done, {})
+    for name, line in output.items():
+        assert line["response"]["body"]["choices"][0]["message"]["content"] == answer_for(bodies[name]).content
+    ledger = emulator.ledger()
+    assert (ledger["requests"], ledger["wasted"]) == (dict.fromkeys(output, 1), {})
 
 
 @pytest.mark.parametrize("status", ["validating", "in_progress", "finalizing"])

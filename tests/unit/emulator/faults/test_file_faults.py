@@ -28,11 +28,13 @@ def test_a_file_can_still_be_processing_at_create(caller, body, jsonl, emulator,
     emulator.faults([{"kind": "file_processing", "looks": 2, "status": status}])
     file = caller.upload(jsonl({"a": body()})).json()
     assert file["status"] == "processing"
+    assert [one["status"] for one in caller.http.get("/files").json()["data"]] == ["processing"]
     assert caller.http.get(f"/files/{file['id']}").json()["status"] == "processing"
     refused = caller.create(file["id"])
     assert refused.status_code == status
     assert refused.json()["error"]["code"] == "file_not_ready"
     assert caller.http.get(f"/files/{file['id']}").json()["status"] == "processed"
+    assert [one["status"] for one in caller.http.get("/files").json()["data"]] == ["processed"]
     assert caller.create(file["id"]).status_code == 200
 
 
