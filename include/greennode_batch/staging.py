@@ -1,9 +1,11 @@
 """Staging: one folder a run, on local disk or an object store; every file lands whole or not at all.
 
     <root>/<dag_id>/<run>/plan.json
-                         /shards/<shard_id>/requests.jsonl  source.parquet  receipt.json  creating.<n>.json
-                                           output.jsonl  errors.jsonl  results.parquet  joined.json
-                         /canary.json  report.json
+                         /shards/<shard_id>/requests.jsonl  source.parquet  uploading.json  receipt.json
+                                           creating.<n>.json  output.jsonl  errors.jsonl  results.parquet
+                                           anomalies.jsonl  joined.json
+                         /attempt_2/retry.json  shards/<shard_id>/…: as above, without source and joined
+                         /canary.json  report.json  removed.json
 
 Paths are UPath objects (Airflow's ObjectStoragePath is one), so `file://` and `s3://` work alike. Files are
 made on local disk first: a rename on the same disk, or one completed put, then makes them visible.
@@ -37,14 +39,17 @@ class ShardFolder:
     """The files of one shard, by name."""
 
     def __init__(self, path: UPath) -> None:
-        self.path = path
+        self.path = uncached(path)
         self.requests = path / "requests.jsonl"
         self.source = path / "source.parquet"
+        self.uploading = path / "uploading.json"
         self.receipt = path / "receipt.json"
         self.output = path / "output.jsonl"
         self.errors = path / "errors.jsonl"
         self.results = path / "results.parquet"
+        self.anomalies = path / "anomalies.jsonl"
         self.joined = path / "joined.json"
+        self.cleaned = path / "cleaned.json"
 
     @property
     def shard_id(self) -> str:
@@ -53,7 +58,7 @@ class ShardFolder:
 
     @property
     def run(self) -> RunFolder:
-        """The run that the shard belongs to."""
+        """The run that a shard of its first attempt belongs to."""
         return RunFolder(self.path.parent.parent)
 
     def claim(self, number: int) -> UPath:
@@ -68,15 +73,20 @@ class RunFolder:
     """The files of one run, by name."""
 
     def __init__(self, path: UPath) -> None:
-        self.path = path
+        self.path = uncached(path)
         self.plan = path / "plan.json"
         self.canary = path / "canary.json"
         self.report = path / "report.json"
+        self.removed = path / "removed.json"
         self.shards = path / "shards"
 
-    def shard(self, shard_id: str) -> ShardFolder:
-        """The folder of one shard."""
-        return ShardFolder(self.shards / shard_id)
+    def shard(self, shard_id: str, *, attempt: int = 1) -> ShardFolder:
+        """The folder of one shard. A later attempt may send the very bytes of the first: it has folders of its own."""
+        return ShardFolder((self.shards if attempt == 1 else self.path / f"attempt_{attempt}" / "shards") / shard_id)
+
+    def retry(self, attempt: int) -> UPath:
+        """What a later attempt asks again."""
+        return self.path / f"attempt_{attempt}" / "retry.json"
 
     def __str__(self) -> str:
         return str(self.path)
@@ -84,7 +94,9 @@ class RunFolder:
 
 def run_folder(root: UPath | Path | str, dag_id: str, run_id: str) -> RunFolder:
     """Where a run's files lie. Ids become safe folder names; different ids never share a folder."""
-    return RunFolder(UPath(root) / safe_name(dag_id) / safe_name(run_id))
+    # A path of Airflow's stays one: UPath() of it would lose its connection.
+    base = root if isinstance(root, UPath) else UPath(root)
+    return RunFolder(base / safe_name(dag_id) / safe_name(run_id))
 
 
 def safe_name(text: str) -> str:
@@ -100,6 +112,30 @@ def local_path(path: UPath | Path) -> Path | None:
     if isinstance(path, Path):
         return path
     return Path(path.path) if path.protocol in {"", "file", "local"} else None
+
+
+def uncached(path: UPath) -> UPath:
+    """The path, in an object store that is asked each time.
+
+    s3fs keeps what it has listed: of a file that another worker wrote since, it would say that it does not exist.
+    """
+    if local_path(path) is None:
+        # Airflow's paths wrap another one, which without a connection has a file system of its own.
+        for fs in (path.fs, getattr(path, "__wrapped__", path).fs):
+            fs.dircache.use_listings_cache = False
+            fs.dircache.clear()
+    return path
+
+
+def fresh_names(folder: UPath) -> list[str]:
+    """The names in a folder as it is now; none where there is no such folder."""
+    local = local_path(folder)
+    try:
+        if local is not None:
+            return [path.name for path in local.iterdir()]
+        return [name.rpartition("/")[2] for name in uncached(folder).fs.ls(folder.path, detail=False)]
+    except FileNotFoundError:
+        return []
 
 
 def work_folder(near: UPath | Path) -> tempfile.TemporaryDirectory[str]:
@@ -147,19 +183,19 @@ def local_copy(path: UPath) -> Iterator[Path]:
 
 def write_json(path: UPath, value: Any) -> None:
     """Write a value as JSON; readers see the old file or the new one, never a part."""
-    data = _readable(value)
+    data = readable_json(value)
     local = local_path(path)
     if local is None:
-        path.write_bytes(data)
+        path.fs.pipe_file(path.path, data)
         return
-    with _written_beside(local, data) as beside:
+    with written_beside(local, data) as beside:
         beside.replace(local)
 
 
 def read_json(path: UPath, as_type: type[T]) -> T | None:
     """The value in a JSON file, or None if there is no such file. Raises ConfigError for one that cannot be read."""
     try:
-        data = path.read_bytes()
+        data = _read(path)
     except FileNotFoundError:
         return None
     try:
@@ -168,32 +204,21 @@ def read_json(path: UPath, as_type: type[T]) -> T | None:
         raise ConfigError(f"{path}: is not as this version writes it ({error}); mend or restore the file") from None
 
 
-def create_exclusive(path: UPath, value: Any) -> bool:
-    """Write a small JSON file only if nobody has; whether this call was the one that did."""
-    data = _readable(value)
-    local = local_path(path)
-    if local is None:
-        try:
-            path.fs.pipe_file(path.path, data, mode="create")
-        except FileExistsError:
-            return False
-        return True
-    with _written_beside(local, data) as beside:
-        try:
-            # A hard link to a whole file is exclusive and atomic; O_EXCL alone would show an empty file.
-            local.hardlink_to(beside)
-        except FileExistsError:
-            return False
-    return True
+def _read(path: UPath) -> bytes:
+    if local_path(path) is not None:
+        return path.read_bytes()
+    # In one request, so that a file that is replaced meanwhile is read whole: the old one or the new one.
+    data: bytes = path.fs.cat_file(path.path, max_concurrency=1)
+    return data
 
 
-def _readable(value: Any) -> bytes:
+def readable_json(value: Any) -> bytes:
     """JSON as people read it, and at times mend it."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2)
 
 
 @contextmanager
-def _written_beside(local: Path, data: bytes) -> Iterator[Path]:
+def written_beside(local: Path, data: bytes) -> Iterator[Path]:
     """The data in a whole file beside its place, removed at the end if it is still there."""
     local.parent.mkdir(parents=True, exist_ok=True)
     beside = local.with_name(f".{local.name}.{secrets.token_hex(8)}")
