@@ -1,5 +1,6 @@
 """Receipts: how far a shard's batch is. The receipt is the truth; the server's list is the second witness.
 
+    uploading.json   an upload was begun
     receipt.json     uploaded(file_id) -> created(batch_id) -> collected
     creating.1.json  the first create is about to be sent; creating.2.json: the second, …
 
@@ -13,32 +14,48 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from greennode_batch.staging import ShardFolder, create_exclusive, read_json, write_json
+from greennode_batch.exclusive import create_exclusive
+from greennode_batch.staging import ShardFolder, fresh_names, read_json, write_json
 
 _CLAIM_NAME = re.compile(r"creating\.(\d+)\.json")
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """receipt.json. Times are epoch seconds."""
+    """receipt.json. Times are epoch seconds.
+
+    server: the host that has the file and the batch. turned_away: batches of this file that the server ended for want
+    of room, before they began; none of them is the shard's. missing_since: when the server first said that it does
+    not know the batch, if that is what it says now. unreadable_since: when a file of results that the batch names could
+    first not be read. cancelled_at: when it was cancelled at its deadline. lost: the
+    batch will tell nothing any more, for the server has `forgotten` it, or it is `overdue`: cancelled and still open.
+    """
 
     shard_id: str
     state: Literal["uploaded", "created", "collected"]
     file_id: str
+    server: str = ""
     batch_id: str | None = None
     uploaded_at: float | None = None
     created_at: float | None = None
+    turned_away: tuple[str, ...] = ()
+    missing_since: float | None = None
+    unreadable_since: float | None = None
+    cancelled_at: float | None = None
+    lost: Literal["forgotten", "overdue"] | None = None
 
 
 class Claim(msgspec.Struct, frozen=True):
     """creating.<n>.json: somebody is about to send a create for this shard, or was when they were stopped.
 
-    `released`: the create was refused for certain, so the next one need not look for its batch.
+    `released`: the create was refused for certain, so the next one need not look for its batch. `withdrawn`: the
+    shard is not to be sent any more, for the run was built anew without it.
     """
 
     token: str
     file_id: str
     claimed_at: float
     released: bool = False
+    withdrawn: bool = False
 
 
 class HeldClaim(NamedTuple):
@@ -68,7 +85,7 @@ def first_receipt(shard: ShardFolder, receipt: Receipt) -> Receipt:
 
 def latest_claim(shard: ShardFolder) -> HeldClaim | None:
     """The last claim on creating the shard's batch, or None if there never was one."""
-    numbers = [int(match[1]) for path in shard.path.iterdir() if (match := _CLAIM_NAME.fullmatch(path.name))]
+    numbers = [int(match[1]) for name in fresh_names(shard.path) if (match := _CLAIM_NAME.fullmatch(name))]
     if not numbers:
         return None
     number = max(numbers)
@@ -85,3 +102,34 @@ def take_claim(shard: ShardFolder, held: HeldClaim) -> bool:
 def release_claim(shard: ShardFolder, held: HeldClaim) -> None:
     """Give the claim back: the create was refused for certain, so nothing runs and nothing is paid."""
     write_json(shard.claim(held.number), msgspec.structs.replace(held.claim, released=True))
+
+
+def is_sent(shard: ShardFolder) -> bool:
+    """Whether the shard has a batch, or may have one: what was paid for must stay as it is."""
+    receipt = read_receipt(shard)
+    if receipt is not None and receipt.batch_id is not None:
+        return True
+    last = latest_claim(shard)
+    return last is not None and not last.claim.released
+
+
+def withdraw(shard: ShardFolder, *, now: float) -> bool:
+    """Take back a shard that is not to be sent any more; False if somebody is sending it, or has.
+
+    It is a claim like any other, so a worker that is about to create the batch and this call cannot both win.
+    """
+    # Looked at first: a claim that is taken after this has the number that is tried below, or is seen by is_sent.
+    last = latest_claim(shard)
+    if is_sent(shard):
+        return False
+    if last is not None and last.claim.withdrawn:
+        return True
+    claim = Claim("builder", "", now, released=True, withdrawn=True)
+    return take_claim(shard, HeldClaim(last.number + 1 if last else 1, claim))
+
+
+def reopen(shard: ShardFolder, *, now: float) -> None:
+    """Let a shard be sent again that was withdrawn, for the run was built with it after all."""
+    last = latest_claim(shard)
+    if last is not None and last.claim.withdrawn:
+        take_claim(shard, HeldClaim(last.number + 1, Claim("builder", "", now, released=True)))

@@ -158,8 +158,9 @@ def test_a_batch_can_be_cancelled_while_it_runs(
 ) -> None:
     served[1].faults([{"kind": "stuck", "status": "in_progress"}])
     folder = run_folder(tmp_path / "staging", job.name, "run_1")
-    rows = read_parquet(tmp_path / "tickets.parquet")
-    (shard,) = build(job, rows, folder, run_id="run_1", profile=client.profile).shards
+    (shard,) = build(
+        job, lambda: read_parquet(tmp_path / "tickets.parquet"), folder, run_id="run_1", profile=client.profile
+    ).shards
     batch_id = submit(folder.shard(shard.shard_id), client).batch_id
     assert batch_id is not None
     client.cancel_batch(batch_id)

@@ -12,29 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.build.kept_shards import KeptShard, KeptShards
+from greennode_batch.build.open_shard import OpenShard, PlannedShard
 from greennode_batch.build.request_lines import RequestTemplate, line_fields
-from greennode_batch.build.shards import Shard, ShardFile
+from greennode_batch.build.shards import ShardFile, shard_limits
 from greennode_batch.build.source import Row
-from greennode_batch.build.source_rows import SourceRows, fit, settle, unify
+from greennode_batch.build.source_rows import fit, settle, unify
 from greennode_batch.collect.answers import response_format, schema_wish
 from greennode_batch.errors import RowError
 from greennode_batch.job import BatchJob, read_job_text
-from greennode_batch.spend import estimate_tokens
-from greennode_batch.staging import RunFolder, land
-
-
-class PlannedShard(msgspec.Struct, frozen=True):
-    """One batch file. `rows`: the source rows that it answers, more than `requests` if some ask the same.
-
-    `prompt_tokens` is an estimate, by the length of the texts.
-    """
-
-    shard_id: str
-    model: str
-    requests: int
-    rows: int
-    bytes: int
-    prompt_tokens: int
+from greennode_batch.staging import RunFolder, ShardFolder, land
 
 
 class LongestRequest(msgspec.Struct, frozen=True):
@@ -45,13 +32,24 @@ class LongestRequest(msgspec.Struct, frozen=True):
 
 
 class Builder:
-    """Rows -> shards in one pass. Holds the kept columns of one shard, and the ids of all requests and keys."""
+    """Rows -> shards in one pass. Holds the kept columns of one shard, and the ids of all requests and keys.
 
-    def __init__(self, job: BatchJob, columns: Sequence[str], run: RunFolder, work: Path, profile: ApiProfile) -> None:
+    kept: shards that stay as they are; rows that lie there already are not asked again.
+    """
+
+    def __init__(
+        self,
+        job: BatchJob,
+        columns: Sequence[str],
+        run: RunFolder,
+        work: Path,
+        *,
+        profile: ApiProfile,
+        kept: KeptShards,
+    ) -> None:
         self._run = run
         self._work = work
-        self._max_requests = min(job.max_shard_requests or profile.max_requests, profile.max_requests)
-        self._max_bytes = min(job.max_shard_bytes or profile.max_file_bytes, profile.max_file_bytes)
+        self._limits = shard_limits(job, profile)
         messages = chat_messages(job, profile)
         self.prompt_hash = hashlib.blake2b(msgspec.json.encode(messages), digest_size=16).hexdigest()
         self._templates = [
@@ -67,20 +65,32 @@ class Builder:
         ]
         self._key = [columns.index(name) for name in job.key_columns]
         self._key_names = ", ".join(job.key_columns)
-        self._kept_names = (*job.key_columns, *job.carry)
-        self._kept = [columns.index(name) for name in self._kept_names]
+        self._carried_names = (*job.key_columns, *job.carry)
+        self._carried = [columns.index(name) for name in self._carried_names]
         self._seen_keys: set[tuple[Any, ...]] = set()
-        self._shard_of: dict[str, int] = {}  # custom_id -> place in self._shards
-        self._current: dict[str, int] = {}  # model -> place of the shard that is open for it
-        self._shards: list[_ShardUnderWay] = []
-        self.unsent = 0
+        self._kept = kept
+        self._shards: list[KeptShard | OpenShard] = [*kept.shards]
+        self._shard_of = kept.shard_of  # custom_id -> place in self._shards
+        self._open: dict[str, tuple[int, OpenShard]] = {}  # model -> the shard that is open for it, and its place
+        self._sources: list[tuple[Path, ShardFolder]] = []
+        self.unsent = kept.unsent
         self.longest = LongestRequest(0, "")
 
-    def add(self, row: Row) -> None:
-        """One source row: a request to each model, or a reason why not. Raises RowError, naming the row."""
+    def add(self, rows: Sequence[Row]) -> None:
+        """A batch of source rows. Raises RowError, naming the row."""
+        if not self._kept.shards:
+            for row in rows:
+                self._ask(row, self._templates)
+            return
+        key_columns = [[row[place] for row in rows] for place in self._key]
+        for row, models in zip(rows, self._kept.models_of(key_columns), strict=True):
+            self._ask(row, [template for template in self._templates if template.model not in models])
+
+    def _ask(self, row: Row, templates: Sequence[RequestTemplate]) -> None:
+        """One source row: a request by each template, or a reason why not."""
         key = self._checked_key(row)
-        kept = [row[place] for place in self._kept]
-        for template in self._templates:
+        carried = [row[place] for place in self._carried]
+        for template in templates:
             try:
                 texts = template.texts(row)
                 request = template.line(texts)
@@ -91,35 +101,37 @@ class Builder:
                 self.unsent += 1
                 # Any shard will do: a row that is not sent is joined to nothing. One without requests is made
                 # only where there is no other; two would have the same bytes, and so the same folder.
-                shard = self._shards[-1] if self._shards else self._open_shard(template.model)
-                shard.rows.add(kept, template.model, None, unsent)
+                if not self._shards:
+                    self._shard_for(template.model)
+                self._shards[-1].rows.add(carried, template.model, None, unsent)
                 continue
             # An equal request was asked for another row: this row joins its answer, and nothing is paid.
             place = self._shard_of.get(request.custom_id)
             if place is None:
-                shard = self._open_shard(template.model, request.line)
+                place, shard = self._shard_for(template.model, request.line)
                 shard.add(request.line, characters=sum(map(len, texts)), constant_bytes=template.constant_bytes)
-                place = self._current[template.model]
                 self._shard_of[request.custom_id] = place
                 if len(request.line) > self.longest.bytes:
                     self.longest = LongestRequest(len(request.line), f"{self._key_names} = {_shown(key)}")
-            self._shards[place].rows.add(kept, template.model, request.custom_id, None)
+            self._shards[place].rows.add(carried, template.model, request.custom_id, None)
 
     def finish(self) -> list[PlannedShard]:
-        """Close what is open, settle one schema for all source files, and land them."""
-        for place in self._current.values():
-            self._shards[place].close(self._run)
-        if not self._shards:
-            return []
+        """Close what is open, settle one schema for all source files, and make them: the kept shards come first."""
+        for _, opened in self._open.values():
+            opened.close(self._run)
         schema = settle(unify([part for shard in self._shards for part in shard.schemas()]))
-        planned = []
-        for shard in self._shards:
-            table = pa.concat_tables([fit(part, schema) for part in shard.parts()])
-            planned.append(shard.planned(rows=table.num_rows))
-            made = self._work / "source.parquet"
-            pq.write_table(table, made, compression="zstd")
-            land(made, self._run.shard(planned[-1].shard_id).source)
-        return planned
+        for place, shard in enumerate(self._shards):
+            if not shard.is_stored_as(schema):
+                made = self._work / f"{place:06}.source.parquet"
+                table = pa.concat_tables([fit(part, schema) for part in shard.parts()])
+                pq.write_table(table, made, compression="zstd")
+                self._sources.append((made, self._run.shard(shard.shard_id)))
+        return [shard.planned() for shard in self._shards]
+
+    def land_sources(self) -> None:
+        """Put the source files into their places: what the rows of a shard are is settled with this."""
+        for made, shard in self._sources:
+            land(made, shard.source)
 
     def _checked_key(self, row: Row) -> tuple[Any, ...]:
         key = tuple([row[place] for place in self._key])
@@ -147,72 +159,22 @@ class Builder:
         # The last message is the question; before it stand instructions and examples.
         if not texts[-1] or texts[-1].isspace():
             return "the prompt is empty"
-        if len(line) > self._max_bytes:
-            return f"the request has {len(line):,} bytes; a whole file may have {self._max_bytes:,}"
+        if len(line) > self._limits.max_bytes:
+            return f"the request has {len(line):,} bytes; a whole file may have {self._limits.max_bytes:,}"
         return None
 
-    def _open_shard(self, model: str, line: bytes = b"") -> _ShardUnderWay:
-        """The model's shard that takes the line: the one that is open, or a new one."""
-        place = self._current.get(model)
-        if place is not None and self._shards[place].file.fits(line):
-            return self._shards[place]
-        if place is not None:
-            self._shards[place].close(self._run)
-        self._current[model] = len(self._shards)
-        work = self._work / f"{len(self._shards):06}.jsonl"
-        file = ShardFile(work, max_requests=self._max_requests, max_bytes=self._max_bytes)
-        self._shards.append(_ShardUnderWay(model, file, self._kept_names))
-        return self._shards[-1]
-
-
-class _ShardUnderWay:
-    """A shard's file, and the rows that it answers: also those that come after the file is full."""
-
-    def __init__(self, model: str, file: ShardFile, kept_names: Sequence[str]) -> None:
-        self.model = model
-        self.file = file
-        self.rows = SourceRows(kept_names)
-        self._kept_names = kept_names
-        self._characters = 0
-        self._text_bytes = 0
-        self._early_rows: Path | None = None
-        self._shard: Shard | None = None
-
-    def add(self, line: bytes, *, characters: int, constant_bytes: int) -> None:
-        """Add a request whose texts have so many characters; the line has so many bytes beside them."""
-        self.file.add(line)
-        self._characters += characters
-        self._text_bytes += len(line) - constant_bytes
-
-    def close(self, run: RunFolder) -> None:
-        """Land the file of requests, and put the rows so far aside on disk."""
-        self._shard = self.file.close()
-        self._early_rows = self._shard.path.with_suffix(".parquet")
-        pq.write_table(self.rows.table(), self._early_rows)
-        self.rows = SourceRows(self._kept_names)
-        land(self._shard.path, run.shard(self._shard.shard_id).requests)
-
-    def parts(self) -> list[pa.Table]:
-        """The rows from before the file was closed, and those from after it."""
-        assert self._early_rows is not None
-        return [pq.read_table(self._early_rows), self.rows.table()]
-
-    def schemas(self) -> list[pa.Schema]:
-        """The columns of both."""
-        assert self._early_rows is not None
-        return [pq.read_schema(self._early_rows), self.rows.table().schema]
-
-    def planned(self, *, rows: int) -> PlannedShard:
-        """The shard as the plan tells it."""
-        assert self._shard is not None
-        return PlannedShard(
-            shard_id=self._shard.shard_id,
-            model=self.model,
-            requests=self._shard.requests,
-            rows=rows,
-            bytes=self._shard.bytes,
-            prompt_tokens=estimate_tokens(self._characters, self._text_bytes),
-        )
+    def _shard_for(self, model: str, line: bytes = b"") -> tuple[int, OpenShard]:
+        """The model's shard that takes the line, and its place: the one that is open, or a new one."""
+        opened = self._open.get(model)
+        if opened is not None and opened[1].file.fits(line):
+            return opened
+        if opened is not None:
+            opened[1].close(self._run)
+        place = len(self._shards)
+        shard = OpenShard(model, ShardFile(self._work / f"{place:06}.jsonl", self._limits), self._carried_names)
+        self._shards.append(shard)
+        self._open[model] = place, shard
+        return self._open[model]
 
 
 def _shown(key: Sequence[Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,20 +11,29 @@ from pathlib import Path
 import msgspec
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.builder import Builder, LongestRequest, PlannedShard
+from greennode_batch.build.builder import Builder, LongestRequest
+from greennode_batch.build.kept_shards import KeptShards
+from greennode_batch.build.open_shard import PlannedShard
+from greennode_batch.build.rebuild import (
+    BuildTurn,
+    remove_withdrawn,
+    reopen_all,
+    sent_of,
+    shards_of,
+    withdraw_others,
+)
 from greennode_batch.build.source import Rows
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob
-from greennode_batch.receipts import latest_claim, read_receipt
-from greennode_batch.staging import (
-    RunFolder,
-    ShardFolder,
-    read_json,
-    remove_tree,
-    remove_work_folders,
-    work_folder,
-    write_json,
-)
+from greennode_batch.staging import RunFolder, read_json, remove_work_folders, work_folder, write_json
+
+log = logging.getLogger(__name__)
+
+
+class RemovedRun(msgspec.Struct, frozen=True):
+    """removed.json: what retention leaves of a run, so that nobody pays for it again unawares. Epoch seconds."""
+
+    removed_at: float
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -77,47 +88,113 @@ def read_plan(run: RunFolder) -> Plan | None:
     return read_json(run.plan, Plan)
 
 
-def build(job: BatchJob, rows: Rows, run: RunFolder, *, run_id: str, profile: ApiProfile) -> Plan:
+def build(
+    job: BatchJob,
+    rows: Callable[[], Rows],
+    run: RunFolder,
+    *,
+    run_id: str,
+    profile: ApiProfile,
+    clock: Callable[[], float] = time.time,
+) -> Plan:
     """Build every shard of a run from its rows, and the plan. Holds one shard's kept columns and all request ids.
 
-    Raises ConfigError or RowError, with the row's key, for whatever would fail later; nothing is sent here.
+    rows: opens the source; called once more for each time that a shard was sent while this was at work. Safe to call
+    on a run that was built before: what was sent stays, with its rows, and only the rest is built. Raises ConfigError
+    or RowError, with the row's key, for whatever would fail later, and SupersededError if another build of the run
+    began meanwhile; nothing is sent here.
     """
+    _refuse_removed(run)
+    turn = BuildTurn.begin(run, now=clock())
+    old = read_plan(run)
+    remove_work_folders(run.path)
+    before = shards_of(run)
+    kept = sent_of(before)
+    try:
+        while True:
+            with work_folder(run.path) as work:
+                known = _load_kept(job, run, kept, old)
+                builder = _read_all(job, rows(), run, Path(work), profile=profile, kept=known)
+                plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), is_rebuilt=bool(kept))
+                turn.check(run)
+                planned = {shard.shard_id for shard in plan.shards}
+                late = withdraw_others(run, planned=planned, kept=kept, before=before, clock=clock)
+                if not late:
+                    reopen_all(run, planned & before.keys(), now=clock())
+                    builder.land_sources()
+                    return _settled(run, plan, old, kept)
+            log.info("Sent while this was built, so it is built again around them: %s", ", ".join(sorted(late)))
+            del builder, known  # all its ids, before the next one gathers them
+            before = shards_of(run)
+            kept |= late | sent_of(before)
+    except FileNotFoundError:
+        turn.check(run)  # a later build removes what this one is working on
+        raise
+
+
+def _refuse_removed(run: RunFolder) -> None:
+    removed = read_json(run.removed, RemovedRun)
+    if removed is not None:
+        day = datetime.datetime.fromtimestamp(removed.removed_at, tz=datetime.UTC).date()
+        raise ConfigError(
+            f"{run}: this run's staging was removed on {day}; building it again would send, and pay for, all its rows "
+            f"again. Trigger a new run, or delete {run.removed} to build this one again"
+        )
+
+
+def _load_kept(job: BatchJob, run: RunFolder, shard_ids: set[str], old: Plan | None) -> KeptShards:
+    planned = {shard.shard_id: shard for shard in old.shards} if old else {}
+    # In the order of the earlier plan; one that it does not list comes last.
+    ordered = [*(known for known in planned if known in shard_ids), *sorted(shard_ids - planned.keys())]
+    tokens = {shard_id: shard.prompt_tokens for shard_id, shard in planned.items()}
+    return KeptShards(job, [run.shard(shard_id) for shard_id in ordered], tokens)
+
+
+def _read_all(
+    job: BatchJob, rows: Rows, run: RunFolder, work: Path, *, profile: ApiProfile, kept: KeptShards
+) -> Builder:
     missing = [name for name in (*job.key_columns, *job.carry) if name not in rows.columns]
     if missing:
         raise ConfigError(
             f"job {job.name}: the source has no column {', '.join(missing)} (it has {', '.join(rows.columns)}); "
             "name the key and carried columns as the query does. Nothing was sent"
         )
-    remove_work_folders(run.path)
-    with work_folder(run.path) as work:
-        builder = Builder(job, rows.columns, run, Path(work), profile)
-        for batch in rows.batches:
-            for row in batch:
-                builder.add(row)
-        shards = builder.finish()
-        plan = Plan(
-            job=job.name,
-            run_id=run_id,
-            created_at=time.time(),
-            key=job.key_columns,
-            models=job.models,
-            rows=sum(shard.rows for shard in shards),
-            requests=sum(shard.requests for shard in shards),
-            unsent=builder.unsent,
-            bytes=sum(shard.bytes for shard in shards),
-            longest=builder.longest,
-            prompt_hash=builder.prompt_hash,
-            shards=tuple(shards),
-        )
-    write_json(run.plan, plan)
-    _remove_unplanned(run, plan)
+    builder = Builder(job, rows.columns, run, work, profile=profile, kept=kept)
+    for batch in rows.batches:
+        builder.add(batch)
+    return builder
+
+
+def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, now: float, is_rebuilt: bool) -> Plan:
+    # A shard that is built again byte for byte keeps its place as well: a mapped task is known by it.
+    place = {shard.shard_id: number for number, shard in enumerate(old.shards)} if old else {}
+    shards = sorted(builder.finish(), key=lambda shard: place.get(shard.shard_id, len(place)))
+    longest = [old.longest] if old and is_rebuilt else []
+    return Plan(
+        job=job.name,
+        run_id=run_id,
+        created_at=now,
+        key=job.key_columns,
+        models=tuple(dict.fromkeys((*job.models, *(shard.model for shard in shards)))),
+        rows=sum(shard.rows for shard in shards),
+        requests=sum(shard.requests for shard in shards),
+        unsent=builder.unsent,
+        bytes=sum(shard.bytes for shard in shards),
+        longest=max([*longest, builder.longest], key=lambda request: request.bytes),
+        prompt_hash=builder.prompt_hash,
+        shards=tuple(shards),
+    )
+
+
+def _settled(run: RunFolder, plan: Plan, old: Plan | None, kept: set[str]) -> Plan:
+    """The plan, written down; what it does not list any more is removed."""
+    if old is not None and msgspec.structs.replace(plan, created_at=old.created_at) == old:
+        plan = old
+    else:
+        write_json(run.plan, plan)
+    remove_withdrawn(run, planned={shard.shard_id for shard in plan.shards})
+    if kept:
+        requests = sum(shard.requests for shard in plan.shards if shard.shard_id in kept)
+        new = len(plan.shards) - len(kept)
+        log.info("Kept %s shards (%s requests) that were sent before; built %s new", len(kept), f"{requests:,}", new)
     return plan
-
-
-def _remove_unplanned(run: RunFolder, plan: Plan) -> None:
-    """Remove the shards that an earlier build of this run left, but for those that were sent."""
-    planned = {shard.shard_id for shard in plan.shards}
-    for path in list(run.shards.iterdir()) if run.shards.exists() else []:
-        shard = ShardFolder(path)
-        if shard.shard_id not in planned and read_receipt(shard) is None and latest_claim(shard) is None:
-            remove_tree(path)

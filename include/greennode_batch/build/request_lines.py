@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from greennode_batch.api.lines import iter_lines
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.build.prompt import Prompt
 from greennode_batch.errors import ConfigError, RowError
+from greennode_batch.staging import ShardFolder, local_copy
 
 
 class RequestLine(NamedTuple):
@@ -79,6 +81,25 @@ class RequestTemplate:
         body = b"".join(parts)
         custom_id = hashlib.blake2b(body, digest_size=16).hexdigest()
         return RequestLine(custom_id, b'{"custom_id":"' + custom_id.encode() + self._before_body + body + b"}\n")
+
+
+def request_ids(shard: ShardFolder) -> Iterator[str]:
+    """The custom_id of every request of a shard, in the order of its file."""
+    with local_copy(shard.requests) as path, path.open("rb") as file:
+        for line in iter_lines(file):
+            yield id_of_line(line)
+
+
+def id_of_line(line: bytes) -> str:
+    """The custom_id of a request line."""
+    return _decode_id(line).custom_id
+
+
+class _HasId(msgspec.Struct):
+    custom_id: str
+
+
+_decode_id = msgspec.json.Decoder(_HasId).decode
 
 
 def line_fields(profile: ApiProfile) -> dict[str, str]:

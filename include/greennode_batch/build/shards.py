@@ -6,6 +6,24 @@ import hashlib
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.job import BatchJob
+
+
+class ShardLimits(NamedTuple):
+    """What a batch file may have at most."""
+
+    max_requests: int
+    max_bytes: int
+
+
+def shard_limits(job: BatchJob, profile: ApiProfile) -> ShardLimits:
+    """The job's own caps, where they lie below the API's."""
+    return ShardLimits(
+        max_requests=min(job.max_shard_requests or profile.max_requests, profile.max_requests),
+        max_bytes=min(job.max_shard_bytes or profile.max_file_bytes, profile.max_file_bytes),
+    )
+
 
 class Shard(NamedTuple):
     """A finished batch file: its id (hex of a 128-bit BLAKE2b of the bytes), its lines, bytes and place."""
@@ -17,15 +35,14 @@ class Shard(NamedTuple):
 
 
 class ShardFile:
-    """A batch file being written: one model's lines, at most `max_requests` and `max_bytes` of them.
+    """A batch file being written: one model's lines, within the limits.
 
     Holds no line. Ask `fits` before `add`; a line that fits no empty file fits no file at all.
     """
 
-    def __init__(self, path: Path, *, max_requests: int, max_bytes: int) -> None:
+    def __init__(self, path: Path, limits: ShardLimits) -> None:
         self._path = path
-        self._max_requests = max_requests
-        self._max_bytes = max_bytes
+        self._limits = limits
         self._requests = 0
         self._bytes = 0
         self._hash = hashlib.blake2b(digest_size=16)
@@ -33,7 +50,8 @@ class ShardFile:
 
     def fits(self, line: bytes) -> bool:
         """Whether the line can be added with no limit broken."""
-        return self._requests < self._max_requests and self._bytes + len(line) <= self._max_bytes
+        max_requests, max_bytes = self._limits
+        return self._requests < max_requests and self._bytes + len(line) <= max_bytes
 
     def add(self, line: bytes) -> None:
         """Write one line, which ends in a newline."""

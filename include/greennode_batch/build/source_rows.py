@@ -6,24 +6,29 @@ Columns: the key, the carried columns, `model`, `custom_id` (NULL for a row that
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from greennode_batch.errors import ConfigError
 
 _OWN_FIELDS = (("model", pa.string()), ("custom_id", pa.string()), ("unsent", pa.string()))
+OWN_COLUMNS = tuple(name for name, _ in _OWN_FIELDS)
 _CHUNK_ROWS = 4_096
+_DECIMAL128_DIGITS = 38
+_DECIMAL256_DIGITS = 76
 
 
 class SourceRows:
     """The source rows of one shard, in memory as Arrow until `write`: kept columns only, never the prompts."""
 
     def __init__(self, kept_columns: Sequence[str]) -> None:
-        self._names = (*kept_columns, *(name for name, _ in _OWN_FIELDS))
+        self._names = (*kept_columns, *OWN_COLUMNS)
         self._types = (*(None for _ in kept_columns), *(own for _, own in _OWN_FIELDS))
         self._pending: list[tuple[Any, ...]] = []
         self._chunks: list[pa.Table] = []
@@ -33,6 +38,9 @@ class SourceRows:
         self._pending.append((*kept, model, custom_id, unsent))
         if len(self._pending) >= _CHUNK_ROWS:
             self._close_chunk()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._chunks)) + len(self._pending)
 
     def table(self) -> pa.Table:
         """All rows so far."""
@@ -98,8 +106,43 @@ def settle(schema: pa.Schema) -> pa.Schema:
 
 
 def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with a unified schema's types."""
-    return table.cast(schema)
+    """The table with a unified schema's columns, in its order, and types."""
+    return table.select(schema.names).cast(schema)
+
+
+def kept_forms(values: Sequence[Any], name: str, kept: pa.DataType) -> list[list[Any]]:
+    """What a column of source.parquet that has this type makes of the values; None for one that it cannot hold.
+
+    Mostly one list. Where the column became text, because other rows have other types, there may be two: what a value
+    was written as then depended on the rows beside it.
+    """
+    if not pa.types.is_string(kept):
+        return [_cast_exactly(to_arrow(values, name), kept)]
+    forms = [[_text(value) for value in values]]
+    if any(isinstance(value, _TWO_TEXTS) for value in values):
+        forms.append([to_arrow([value], name).cast(kept)[0].as_py() for value in values])
+    return forms
+
+
+# Arrow writes these otherwise than Python does.
+_TWO_TEXTS = (bool, float, Decimal, datetime.datetime, datetime.time)
+
+
+def _cast_exactly(array: pa.Array, kept: pa.DataType) -> list[Any]:
+    """The values as another type holds them; None for those that it would change, so that no two become one."""
+    if array.type == kept:
+        return list(array.to_pylist())
+    # Arrow casts no integer to a decimal of few digits, whatever its value.
+    back = pa.decimal256(_DECIMAL256_DIGITS, array.type.scale) if pa.types.is_decimal(array.type) else array.type
+    try:
+        cast = array.cast(kept)
+        same = pc.equal(cast.cast(back), array.cast(back))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        half = len(array) // 2
+        if not half:
+            return [None] * len(array)
+        return _cast_exactly(array[:half], kept) + _cast_exactly(array[half:], kept)
+    return list(pc.if_else(same, cast, None).to_pylist())
 
 
 def _common_type(types: Sequence[pa.DataType]) -> pa.DataType:
@@ -108,6 +151,10 @@ def _common_type(types: Sequence[pa.DataType]) -> pa.DataType:
         common = pa.unify_schemas(fields, promote_options="permissive").field(0).type
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         return pa.string()
+    if pa.types.is_decimal(common) and any(map(pa.types.is_integer, types)):
+        # Arrow counts 18 digits for a 64-bit integer, and then refuses to cast one: it may have 20.
+        common = pa.decimal256(common.precision + 2, common.scale)
+        return pa.decimal128(common.precision, common.scale) if common.precision <= _DECIMAL128_DIGITS else common
     return common
 
 

@@ -60,7 +60,10 @@ def make_run(tmp_path):
 
     def make(columns, rows, *, profile=None, **job):
         run = run_folder(tmp_path / "staging", "job", f"run {next(count)}")
-        source = Rows(tuple(columns), iter([list(rows)] if rows else []))
+
+        def source():
+            return Rows(tuple(columns), iter([list(rows)] if rows else []))
+
         return run, build(_job(**job), source, run, run_id="run_1", profile=profile or ApiProfile())
 
     return make

@@ -15,7 +15,7 @@ from greennode_batch.api.profile import ApiProfile
 from greennode_batch.build.plan import build, read_plan
 from greennode_batch.build.source import Rows, read_sql
 from greennode_batch.errors import ConfigError, RowError
-from greennode_batch.receipts import Receipt, write_receipt
+from greennode_batch.receipts import latest_claim
 from greennode_batch.staging import run_folder
 
 MODELS = ("google/gemma-4-31b-it", "openai/gpt-oss-120b")
@@ -172,22 +172,24 @@ def test_a_column_of_mixed_types_is_text_in_all_shards(make_run):
     assert [row["x"] for row in all_rows(run, plan)] == ["1", "two"]
 
 
-def test_a_build_begun_anew_keeps_what_was_sent_and_removes_what_an_interrupted_one_left(make_job, tmp_path):
+def test_a_build_begun_anew_leaves_nothing_of_an_interrupted_one_that_could_be_sent(make_job, tmp_path):
     run = run_folder(tmp_path, "job", "run")
 
-    def built(text):
-        return (
-            build(make_job(), Rows(("id", "text"), iter([[(1, text)]])), run, run_id="r", profile=ApiProfile())
-            .shards[0]
-            .shard_id
-        )
+    def built(batches):
+        rows = Rows(("id", "text"), batches)
+        return build(make_job(max_shard_requests=1), lambda: rows, run, run_id="r", profile=ApiProfile())
 
-    left, sent = built("left"), built("sent")
-    write_receipt(run.shard(sent), Receipt(shard_id=sent, state="uploaded", file_id="file-1"))
+    def interrupted():
+        yield [(1, "left"), (2, "open")]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        built(interrupted())
+    (left,) = run.shards.iterdir()
     (tmp_path / "job/run/.work-of-a-killed-build").mkdir()
-    final = built("final")
-    assert {path.name for path in run.shards.iterdir()} == {sent, final}
-    assert left not in {sent, final}
+    (final,) = built(iter([[(1, "final")]])).shards
+    assert {path.parent.name for path in run.shards.rglob("requests.jsonl")} == {final.shard_id} != {left.name}
+    assert latest_claim(run.shard(left.name)).claim.withdrawn
     assert not list(tmp_path.rglob(".work-*"))
 
 
@@ -202,10 +204,9 @@ def test_the_types_of_a_real_table_reach_source_parquet(database, make_job, tmp_
     carried = ["price", "day", "at", "local", "flag", "doc", "uid", "list", "score", "host", "took", "nothing", "pair"]
     run = run_folder(tmp_path, "job", "run")
     with psycopg.connect(database) as connection:
-        rows = read_sql(connection, f"SELECT {values}")
         plan = build(
             make_job(carry=tuple(carried), prompt="{{ text }} {{ price }} {{ doc.a[0] }}"),
-            rows,
+            lambda: read_sql(connection, f"SELECT {values}"),
             run,
             run_id="r",
             profile=ApiProfile(),

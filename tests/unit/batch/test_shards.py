@@ -3,7 +3,7 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.build.shards import ShardFile
+from greennode_batch.build.shards import ShardFile, ShardLimits
 
 
 def write(lines, folder, *, max_requests, max_bytes):
@@ -15,7 +15,7 @@ def write(lines, folder, *, max_requests, max_bytes):
         if file is None or not file.fits(line):
             if file is not None:
                 shards.append(file.close())
-            file = ShardFile(folder / f"{len(shards)}.jsonl", max_requests=max_requests, max_bytes=max_bytes)
+            file = ShardFile(folder / f"{len(shards)}.jsonl", ShardLimits(max_requests, max_bytes))
         file.add(line)
     return [*shards, file.close()] if file else shards
 

@@ -1,0 +1,126 @@
+"""Kept shards: what a run has sent already stays as it is when the run is built again.
+
+A row is known by its key and model, a request by its custom_id, both as source.parquet keeps them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from greennode_batch.build.open_shard import PlannedShard
+from greennode_batch.build.source_rows import OWN_COLUMNS, SourceRows, fit, kept_forms, unify
+from greennode_batch.errors import ConfigError
+from greennode_batch.job import BatchJob
+from greennode_batch.spend import estimate_tokens
+from greennode_batch.staging import ShardFolder, local_copy
+
+
+class KeptShard:
+    """A shard that was sent. Its requests and rows stay; `rows` takes more rows that ask what it asks."""
+
+    def __init__(self, shard: ShardFolder, table: pa.Table, rows: SourceRows, prompt_tokens: int | None) -> None:
+        asked = table.filter(table["custom_id"].is_valid())
+        size = shard.requests.stat().st_size
+        self.unsent = table.num_rows - asked.num_rows
+        self.rows = rows
+        self._shard = shard
+        self._schema = table.schema
+        self._planned = PlannedShard(
+            shard_id=shard.shard_id,
+            model=asked["model"][0].as_py(),  # rows that are not sent may lie beside any model's requests
+            requests=pc.count_distinct(asked["custom_id"]).as_py(),
+            rows=table.num_rows,
+            bytes=size,
+            prompt_tokens=estimate_tokens(size, size) if prompt_tokens is None else prompt_tokens,
+        )
+
+    @property
+    def shard_id(self) -> str:
+        """The folder's name."""
+        return self._planned.shard_id
+
+    def is_stored_as(self, schema: pa.Schema) -> bool:
+        """Whether its source file holds all its rows, with these types."""
+        return self._schema == schema and not len(self.rows)
+
+    def parts(self) -> list[pa.Table]:
+        """The rows that it had, and those that join it."""
+        return [_read(self._shard), self.rows.table()]
+
+    def schemas(self) -> list[pa.Schema]:
+        """The columns of both."""
+        return [self._schema, self.rows.table().schema]
+
+    def planned(self) -> PlannedShard:
+        """The shard as the plan tells it."""
+        return msgspec.structs.replace(self._planned, rows=self._planned.rows + len(self.rows))
+
+
+class KeptShards:
+    """The shards of a run that stay, and which row and request lies in which. Holds their keys and request ids."""
+
+    def __init__(self, job: BatchJob, shards: Sequence[ShardFolder], prompt_tokens: Mapping[str, int]) -> None:
+        """prompt_tokens: by shard id, as the earlier plan has them."""
+        kept_names = (*job.key_columns, *job.carry)
+        self.shards: list[KeptShard] = []
+        self.shard_of: dict[str, int] = {}
+        """custom_id -> place in `shards`"""
+        self._keys: dict[str, set[tuple[Any, ...]]] = {}
+        indexes = []
+        for shard in shards:
+            table = _checked(job, shard)
+            self.shards.append(KeptShard(shard, table, SourceRows(kept_names), prompt_tokens.get(shard.shard_id)))
+            indexes.append(table.select([*job.key_columns, "model", "custom_id"]))
+        schema = unify([index.schema for index in indexes])
+        self._key_fields = [schema.field(name) for name in job.key_columns] if indexes else []
+        for place, index in enumerate(indexes):
+            for *key, model, custom_id in zip(*(c.to_pylist() for c in fit(index, schema).columns), strict=True):
+                self._keys.setdefault(model, set()).add(tuple(key))
+                if custom_id is not None:
+                    self.shard_of.setdefault(custom_id, place)
+
+    @property
+    def unsent(self) -> int:
+        """Rows in these shards that are not asked."""
+        return sum(shard.unsent for shard in self.shards)
+
+    def models_of(self, key_columns: Sequence[Sequence[Any]]) -> Iterator[set[str]]:
+        """For each key, the models for which it has its place in one of these shards.
+
+        key_columns: the values of a batch of rows, one sequence for each column of the key, as the database gives them.
+        """
+        forms = [
+            kept_forms(values, field.name, field.type)
+            for values, field in zip(key_columns, self._key_fields, strict=True)
+        ]
+        readings = [list(zip(*columns, strict=True)) for columns in itertools.product(*forms)]
+        for keys in zip(*readings, strict=True):
+            yield {model for model, known in self._keys.items() if not known.isdisjoint(keys)}
+
+
+def _checked(job: BatchJob, shard: ShardFolder) -> pa.Table:
+    """The rows of a shard that was sent, if they can stand in one plan with those of the job."""
+    for path in (shard.requests, shard.source):
+        if not path.exists():
+            raise ConfigError(f"{path}: is missing, though this shard was sent; restore the file, or trigger a new run")
+    table = _read(shard)
+    had = set(table.column_names) - set(OWN_COLUMNS)
+    wanted = {*job.key_columns, *job.carry}
+    if had != wanted:
+        raise ConfigError(
+            f"job {job.name}: rows that were sent in this run have the columns {', '.join(sorted(had))}; the job's key "
+            f"and carried columns are {', '.join(sorted(wanted))} now. Undo that for this run, or trigger a new one"
+        )
+    return table
+
+
+def _read(shard: ShardFolder) -> pa.Table:
+    with local_copy(shard.source) as path:
+        return pq.read_table(path)

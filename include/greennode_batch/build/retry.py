@@ -1,0 +1,201 @@
+"""Retry: the requests of an attempt that are worth asking again become the shards of the next one.
+
+A request keeps its line, byte for byte, and with it its `custom_id`. What has an answer, or a failure that would only
+come again, is never part of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pyarrow.parquet as pq
+
+from greennode_batch.api.lines import iter_lines
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.build.plan import Plan
+from greennode_batch.build.request_lines import id_of_line, request_ids
+from greennode_batch.build.shards import ShardFile, ShardLimits, shard_limits
+from greennode_batch.job import BatchJob
+from greennode_batch.receipts import is_sent, reopen, withdraw
+from greennode_batch.staging import RunFolder, ShardFolder, land, local_copy, read_json, work_folder, write_json
+
+FIRST_ATTEMPT = 1
+
+
+class RetryShard(msgspec.Struct, frozen=True):
+    """One batch file of a later attempt. `origins`: the shards of the first attempt whose rows may wait for it."""
+
+    shard_id: str
+    model: str
+    requests: int
+    bytes: int
+    origins: tuple[str, ...]
+
+
+class RetryPlan(msgspec.Struct, frozen=True):
+    """retry.json: what an attempt asks again."""
+
+    attempt: int
+    created_at: float
+    shards: tuple[RetryShard, ...]
+
+    @property
+    def requests(self) -> int:
+        """Requests that are asked again."""
+        return sum(shard.requests for shard in self.shards)
+
+
+def read_retry(run: RunFolder, attempt: int) -> RetryPlan | None:
+    """What an attempt asks again, or None if that was not built."""
+    return read_json(run.retry(attempt), RetryPlan)
+
+
+def retries(run: RunFolder) -> Iterator[RetryPlan]:
+    """The later attempts that were built, in order."""
+    for attempt in itertools.count(FIRST_ATTEMPT + 1):
+        retry = read_retry(run, attempt)
+        if retry is None:
+            return
+        yield retry
+
+
+def attempt_shards(run: RunFolder, plan: Plan, attempt: int) -> list[ShardFolder]:
+    """The shards that an attempt sends; none where it was not built."""
+    return [sent.shard for sent in _sent_in(run, plan, attempt)]
+
+
+def all_shards(run: RunFolder, plan: Plan) -> Iterator[ShardFolder]:
+    """The shards that the attempts send, attempt by attempt."""
+    yield from attempt_shards(run, plan, FIRST_ATTEMPT)
+    for retry in retries(run):
+        yield from attempt_shards(run, plan, retry.attempt)
+
+
+def later_shards(run: RunFolder, shard_id: str) -> Iterator[ShardFolder]:
+    """The shards of later attempts that may hold requests of a shard of the first one, in the order of attempts."""
+    for retry in retries(run):
+        for shard in retry.shards:
+            if shard_id in shard.origins:
+                yield run.shard(shard.shard_id, attempt=retry.attempt)
+
+
+def build_retry(job: BatchJob, run: RunFolder, plan: Plan, *, attempt: int, profile: ApiProfile) -> RetryPlan:
+    """Build the shards of an attempt (2, 3, …) from the results of the one before. Holds the ids of one shard.
+
+    Safe to call again, also once more of those results are there: what is sent already stays as it is, and only the
+    rest is built. A shard without results has nothing to ask again yet.
+    """
+    old = read_retry(run, attempt)
+    while True:
+        kept = [shard for shard in old.shards if is_sent(run.shard(shard.shard_id, attempt=attempt))] if old else []
+        with work_folder(run.path) as work:
+            writer = _RetryWriter(run, attempt, Path(work), shard_limits(job, profile))
+            for sent in _sent_in(run, plan, attempt - 1):
+                again = _worth_asking_again(sent.shard)
+                for earlier in kept if again else ():
+                    if not sent.origins.isdisjoint(earlier.origins):
+                        again.difference_update(request_ids(run.shard(earlier.shard_id, attempt=attempt)))
+                if again:
+                    writer.add(sent, again)
+            made = writer.close()
+        retry = RetryPlan(attempt=attempt, created_at=time.time(), shards=(*kept, *made))
+        if _withdraw_others(run, old, retry):
+            write_json(run.retry(attempt), retry)
+            return retry
+
+
+class _Sent(NamedTuple):
+    """A shard of an attempt, the model it asks, and the shards of the first attempt that its requests stem from."""
+
+    shard: ShardFolder
+    model: str
+    origins: frozenset[str]
+
+
+def _sent_in(run: RunFolder, plan: Plan, attempt: int) -> list[_Sent]:
+    if attempt == FIRST_ATTEMPT:
+        return [
+            _Sent(run.shard(planned.shard_id), planned.model, frozenset([planned.shard_id]))
+            for planned in plan.shards
+            if planned.requests
+        ]
+    retry = read_retry(run, attempt)
+    return [
+        _Sent(run.shard(shard.shard_id, attempt=attempt), shard.model, frozenset(shard.origins))
+        for shard in (retry.shards if retry else ())
+    ]
+
+
+def _worth_asking_again(shard: ShardFolder) -> set[str]:
+    """The ids that the shard's results mark so."""
+    if not shard.results.exists():
+        return set()
+    with local_copy(shard.results) as path:
+        results = pq.read_table(path, columns=["custom_id", "ask_again"])
+    return set(results.filter(results["ask_again"])["custom_id"].to_pylist())
+
+
+class _RetryWriter:
+    """Cuts lines into the shards of an attempt, one file open a model. Holds no line."""
+
+    def __init__(self, run: RunFolder, attempt: int, work: Path, limits: ShardLimits) -> None:
+        self._run = run
+        self._attempt = attempt
+        self._work = work
+        self._limits = limits
+        self._open: dict[str, tuple[ShardFile, set[str]]] = {}
+        self._opened = 0
+        self._made: list[RetryShard] = []
+
+    def add(self, sent: _Sent, ids: set[str]) -> None:
+        """The lines of a shard that have these ids."""
+        for line in _lines(sent.shard, ids):
+            file, origins = self._file_for(sent.model, line)
+            file.add(line)
+            origins.update(sent.origins)
+
+    def close(self) -> list[RetryShard]:
+        """Land what is open; all shards that were made."""
+        for model in list(self._open):
+            self._land(model)
+        return self._made
+
+    def _file_for(self, model: str, line: bytes) -> tuple[ShardFile, set[str]]:
+        opened = self._open.get(model)
+        if opened is not None and opened[0].fits(line):
+            return opened
+        if opened is not None:
+            self._land(model)
+        self._opened += 1
+        self._open[model] = (ShardFile(self._work / f"{self._opened:06}.jsonl", self._limits), set())
+        return self._open[model]
+
+    def _land(self, model: str) -> None:
+        file, origins = self._open.pop(model)
+        made = file.close()
+        shard = self._run.shard(made.shard_id, attempt=self._attempt)
+        land(made.path, shard.requests)
+        reopen(shard, now=time.time())
+        self._made.append(RetryShard(made.shard_id, model, made.requests, made.bytes, tuple(sorted(origins))))
+
+
+def _lines(shard: ShardFolder, ids: Collection[str]) -> Iterator[bytes]:
+    with local_copy(shard.requests) as path, path.open("rb") as file:
+        for line in iter_lines(file):
+            if id_of_line(line) in ids:
+                yield line + b"\n"
+
+
+def _withdraw_others(run: RunFolder, old: RetryPlan | None, retry: RetryPlan) -> bool:
+    """Take back what an earlier build has made and this one has not; False if one of them is being sent after all."""
+    planned = {shard.shard_id for shard in retry.shards}
+    return all(
+        withdraw(run.shard(shard.shard_id, attempt=retry.attempt), now=time.time())
+        for shard in (old.shards if old else ())
+        if shard.shard_id not in planned
+    )

@@ -1,0 +1,555 @@
+import datetime
+import itertools
+import json
+import tempfile
+import uuid
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.build.builder import LongestRequest
+from greennode_batch.build.plan import RemovedRun, build, read_plan
+from greennode_batch.build.rebuild import SupersededError
+from greennode_batch.build.source import Rows, read_sql
+from greennode_batch.errors import ConfigError, RowError
+from greennode_batch.job import BatchJob, FileSource, FileTarget
+from greennode_batch.receipts import (
+    Claim,
+    HeldClaim,
+    Receipt,
+    is_sent,
+    latest_claim,
+    read_receipt,
+    take_claim,
+    write_receipt,
+)
+from greennode_batch.staging import run_folder, write_json
+from greennode_batch.submit import submit
+
+MODELS = ("google/gemma-4-31b-it", "openai/gpt-oss-120b")
+
+
+class Staged:
+    """A run that is built over and over, each time from the rows that its source has then."""
+
+    def __init__(self, root):
+        self.run = run_folder(root, "job", "run")
+
+    def build(self, rows, *, columns=("id", "text"), meanwhile=lambda: None, clock=None, **job):
+        """meanwhile: happens after the first row was read, once."""
+        events = iter([meanwhile])
+
+        def batches():
+            yield rows[:1]
+            next(events, lambda: None)()
+            yield rows[1:]
+
+        declared = {"key": "id", "model": MODELS[0], "prompt": "{{ text }}", "max_shard_requests": 2}
+        return build(
+            BatchJob(
+                name="job",
+                source=FileSource(path="rows"),
+                target=FileTarget(path="answers"),
+                **{**declared, **job},
+            ),
+            lambda: Rows(tuple(columns), batches()),
+            self.run,
+            run_id="run_1",
+            profile=ApiProfile(),
+            **({"clock": clock} if clock else {}),
+        )
+
+    def shards(self):
+        """Every shard that has a folder."""
+        return [self.run.shard(path.name) for path in self.run.shards.iterdir()] if self.run.shards.exists() else []
+
+    def shard(self, planned):
+        return self.run.shard(planned.shard_id)
+
+    def claim(self, planned, *, released=False):
+        """What a worker leaves that is about to create the shard's batch."""
+        shard = self.shard(planned)
+        last = latest_claim(shard)
+        claim = Claim(token="worker", file_id="file-1", claimed_at=1.0, released=released)
+        assert take_claim(shard, HeldClaim(last.number + 1 if last else 1, claim))
+
+    def send(self, planned):
+        """What a worker leaves that has created the shard's batch."""
+        self.claim(planned)
+        receipt = Receipt(planned.shard_id, "created", "file-1", batch_id=f"batch_{planned.shard_id}")
+        write_receipt(self.shard(planned), receipt)
+
+    def source(self, planned):
+        return pq.read_table(str(self.shard(planned).source)).to_pylist()
+
+    def ids(self, planned, column="id"):
+        return [row[column] for row in self.source(planned)]
+
+    def texts(self, planned):
+        lines = self.shard(planned).requests.read_bytes().splitlines()
+        return [json.loads(line)["body"]["messages"][-1]["content"] for line in lines]
+
+    def files(self):
+        folder = Path(str(self.run))
+        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".json"}
+
+
+@pytest.fixture
+def staged(tmp_path):
+    return Staged(tmp_path)
+
+
+class Ledger:
+    """What was sent of a run by now: the bytes of a shard's requests, and its rows, with those that joined it."""
+
+    def __init__(self, staged):
+        self._staged = staged
+        self._sent = {}
+
+    def note(self):
+        for shard in self._staged.shards():
+            if is_sent(shard):
+                rows = pq.read_table(str(shard.source)).to_pylist()
+                self._sent[shard.shard_id] = shard.requests.read_bytes(), rows
+
+    def stayed(self, plan):
+        """Check that all of it is in the plan as it was; returns the rows' keys."""
+        assert self._sent.keys() <= {planned.shard_id for planned in plan.shards}
+        for shard_id, (requests, rows) in self._sent.items():
+            shard = self._staged.run.shard(shard_id)
+            assert shard.requests.read_bytes() == requests
+            assert pq.read_table(str(shard.source)).to_pylist()[: len(rows)] == rows
+        return {(row["id"], row["model"]) for _, rows in self._sent.values() for row in rows}
+
+
+def check_requests(staged, plan):
+    """Each request is in one file, beside the rows that ask it, and the plan says how many there are."""
+    asked = []
+    for planned in plan.shards:
+        content = staged.shard(planned).requests.read_bytes()
+        ids = [json.loads(line)["custom_id"] for line in content.splitlines()]
+        assert (len(ids), len(content)) == (planned.requests, planned.bytes)
+        assert set(ids) == set(staged.ids(planned, "custom_id")) - {None}
+        asked += ids
+    assert len(set(asked)) == len(asked) == plan.requests
+
+
+def check_claims(staged, plan):
+    """Whoever comes with a shard of an earlier build is stopped; whoever comes with one of this build is not."""
+    planned = {shard.shard_id for shard in plan.shards}
+    for shard in staged.shards():
+        last = latest_claim(shard)
+        is_withdrawn = last is not None and last.claim.withdrawn
+        assert is_withdrawn == (shard.shard_id not in planned)
+        assert shard.requests.exists() == shard.source.exists() == (not is_withdrawn)
+
+
+SOURCES = st.dictionaries(st.integers(0, 8), st.sampled_from(["", "a", "b", "c", "d", "e"]), max_size=9)
+WORKERS = st.lists(st.sampled_from(["idle", "claim", "send"]), min_size=6, max_size=6)
+
+
+@settings(max_examples=150)
+@given(
+    generations=st.lists(st.tuples(SOURCES, WORKERS, st.integers(0, 9)), min_size=2, max_size=4),
+    models=st.sampled_from([MODELS, MODELS[:1]]),
+    max_requests=st.integers(1, 3),
+)
+def test_whatever_changes_between_builds_what_was_sent_stays_and_each_row_has_one_place(
+    generations, models, max_requests
+):
+    with tempfile.TemporaryDirectory() as root:
+        staged = Staged(root)
+        ledger = Ledger(staged)
+        plan = None
+        for source, workers, late in generations:
+
+            def work(planned, how):
+                if planned.requests and how != "idle" and not is_sent(staged.shard(planned)):
+                    getattr(staged, how)(planned)
+                    ledger.note()
+
+            def meanwhile(plan=plan, late=late):
+                # A task of the build before sends its shard while this one reads the source.
+                for planned in plan.shards[late : late + 1] if plan else ():
+                    work(planned, "claim")
+
+            plan = staged.build(
+                list(source.items()), meanwhile=meanwhile, model=models, max_shard_requests=max_requests
+            )
+            assert read_plan(staged.run) == plan
+            rows = [row for planned in plan.shards for row in staged.source(planned)]
+            places = [(row["id"], row["model"]) for row in rows]
+            assert len(set(places)) == len(places) == plan.rows == sum(planned.rows for planned in plan.shards)
+            assert set(places) == ledger.stayed(plan) | set(itertools.product(source, models))
+            assert plan.unsent == sum(row["custom_id"] is None for row in rows)
+            check_requests(staged, plan)
+            check_claims(staged, plan)
+            ledger.note()
+            for planned, how in zip(plan.shards, workers, strict=False):
+                work(planned, how)
+
+
+def test_a_row_that_was_sent_keeps_its_request_though_it_has_changed_or_left(staged):
+    (shard,) = staged.build([(1, "a"), (2, "b")]).shards
+    staged.send(shard)
+    before = staged.files()
+    plan = staged.build([(1, "changed"), (3, "c")])
+    kept, new = plan.shards
+    assert kept == shard
+    assert {path: staged.files()[path] for path in before} == before
+    assert (staged.ids(new), staged.texts(new)) == ([3], ["c"])
+    assert (plan.rows, plan.requests, plan.unsent) == (3, 3, 0)
+
+
+def test_a_row_that_was_sent_to_one_model_is_asked_of_the_other_alone(staged):
+    first, other = staged.build([(1, "a")], model=MODELS).shards
+    staged.send(first)
+    plan = staged.build([(1, "changed")], model=MODELS)
+    kept, new = plan.shards
+    assert kept == first
+    assert (new.model, staged.texts(new)) == (other.model, ["changed"])
+
+
+def test_a_new_row_that_asks_what_was_sent_joins_its_answer_and_is_not_paid(staged):
+    (shard,) = staged.build([(1, "a"), (2, "b")]).shards
+    requests = staged.shard(shard).requests.read_bytes()
+    staged.send(shard)
+    plan = staged.build([(1, "a"), (2, "b"), (3, "a")])
+    assert plan.shards == (msgspec.structs.replace(shard, rows=3),)
+    assert staged.ids(shard) == [1, 2, 3]
+    assert staged.source(shard)[2]["custom_id"] == staged.source(shard)[0]["custom_id"]
+    assert staged.shard(shard).requests.read_bytes() == requests
+    assert (plan.rows, plan.requests, plan.repeated) == (3, 2, 1)
+
+
+def test_new_rows_that_cannot_be_sent_lie_beside_what_was_sent_and_make_no_shard(staged):
+    (shard,) = staged.build([(1, "a"), (2, "")]).shards
+    staged.send(shard)
+    plan = staged.build([(1, "a"), (2, ""), (3, " ")])
+    assert [planned.shard_id for planned in plan.shards] == [shard.shard_id]
+    assert [row["unsent"] for row in staged.source(shard)] == [None, "the prompt is empty", "the prompt is empty"]
+    assert (plan.rows, plan.requests, plan.unsent) == (3, 1, 2)
+
+
+def test_a_finished_run_that_is_built_again_is_not_touched(staged):
+    rows = [(1, "a"), (2, "b"), (3, "c"), (4, "")]
+    plan = staged.build(rows, model=MODELS)
+    for planned in plan.shards:
+        staged.send(planned)
+    before = staged.files()
+    assert staged.build(rows, model=MODELS) == plan
+    assert staged.files() == before
+
+
+def test_a_run_of_which_nothing_was_sent_is_built_as_if_for_the_first_time(staged):
+    staged.build([(1, "a"), (2, "b"), (3, "c")])
+    (shard,) = staged.build([(1, "changed")]).shards
+    assert (staged.ids(shard), staged.texts(shard)) == ([1], ["changed"])
+
+
+def test_an_upload_alone_does_not_keep_a_shard_nor_does_a_create_that_was_refused(staged):
+    first, second = staged.build([(1, "a"), (2, "b"), (3, "c")]).shards
+    write_receipt(staged.shard(first), Receipt(first.shard_id, "uploaded", "file-1"))
+    staged.claim(second, released=True)
+    (shard,) = staged.build([(1, "changed")]).shards
+    assert staged.texts(shard) == ["changed"]
+
+
+def test_what_is_not_planned_any_more_is_withdrawn_and_its_claims_and_receipt_stay(staged):
+    (shard,) = staged.build([(1, "a")]).shards
+    receipt = write_receipt(staged.shard(shard), Receipt(shard.shard_id, "uploaded", "file-1"))
+    staged.claim(shard, released=True)
+    staged.build([(1, "b")])
+    assert latest_claim(staged.shard(shard)).claim.withdrawn
+    assert {path.name for path in staged.shard(shard).path.iterdir()} == {
+        "creating.1.json",
+        "creating.2.json",
+        "receipt.json",
+    }
+    assert read_receipt(staged.shard(shard)) == receipt
+
+
+def test_a_shard_that_is_planned_again_after_it_was_withdrawn_can_be_sent(staged, client, emulator):
+    (shard,) = staged.build([(1, "a")]).shards
+    staged.build([(1, "b")])
+    assert staged.build([(1, "a")]).shards == (shard,)
+    assert submit(staged.shard(shard), client).state == "created"
+    assert emulator.ledger()["batches_created"] == 1
+
+
+def test_a_shard_that_is_sent_while_the_source_is_read_is_built_around(staged):
+    (shard,) = staged.build([(1, "a")]).shards
+    kept, new = staged.build([(1, "changed"), (2, "b")], meanwhile=lambda: staged.claim(shard)).shards
+    assert kept == shard
+    assert (staged.ids(kept), staged.texts(kept)) == ([1], ["a"])
+    assert (staged.ids(new), staged.texts(new)) == ([2], ["b"])
+
+
+def test_a_shard_that_would_be_built_anew_byte_for_byte_keeps_its_rows_if_it_is_sent_meanwhile(staged):
+    (shard,) = staged.build([(1, "a"), (2, "b")]).shards
+    plan = staged.build([(9, "a"), (2, "b")], meanwhile=lambda: staged.claim(shard))
+    assert plan.shards == (msgspec.structs.replace(shard, rows=3),)
+    assert staged.ids(shard) == [1, 2, 9]
+
+
+def test_a_shard_that_is_claimed_in_the_moment_before_it_is_withdrawn_is_built_around(staged):
+    (shard,) = staged.build([(1, "a")]).shards
+    sending = iter([lambda: None, lambda: None, lambda: staged.claim(shard)])
+
+    def clock():
+        # Asked when the build begins, for the plan, and then for the claim that withdraws the shard.
+        next(sending, lambda: None)()
+        return 5.0
+
+    plan = staged.build([(1, "b")], clock=clock)
+    assert next(sending, None) is None
+    assert plan.shards == (shard,)
+    assert staged.texts(shard) == ["a"]
+    assert not latest_claim(staged.shard(shard)).claim.withdrawn
+
+
+def test_the_source_is_opened_once_more_only_for_each_time_that_something_was_sent_meanwhile(staged, make_job):
+    (shard,) = staged.build([(1, "a")]).shards
+    opened = []
+
+    def rows():
+        opened.append(1)
+        if len(opened) == 1:
+            staged.send(shard)
+        return Rows(("id", "text"), iter([[(2, "b")]]))
+
+    for count in (2, 3):
+        build(make_job(), rows, staged.run, run_id="run_1", profile=ApiProfile())
+        assert len(opened) == count
+
+
+@pytest.mark.parametrize("place", ["disk", "object store"])
+def test_a_build_that_was_given_up_and_wakes_changes_nothing_of_what_its_retry_has_built_and_sent(place, tmp_path):
+    staged = Staged(tmp_path if place == "disk" else f"memory://{uuid.uuid4().hex}")
+    made = []
+
+    def retry():
+        made.append(staged.build([(1, "newer"), (2, "b")]))
+        staged.send(made[0].shards[0])
+
+    with pytest.raises(SupersededError, match="another build of this run began after this one"):
+        staged.build([(1, "older"), (2, "b")], meanwhile=retry)
+    assert read_plan(staged.run) == made[0]
+    (paid,) = made[0].shards
+    assert is_sent(staged.shard(paid))
+    assert staged.shard(paid).source.exists()
+    # Nor does what it left confuse the next build.
+    assert staged.build([(1, "newer"), (2, "b")]) == made[0]
+
+
+def test_a_build_that_fails_changes_neither_the_plan_nor_what_it_lists(staged):
+    plan = staged.build([(1, "a"), (2, "b"), (3, "c")])
+    staged.send(plan.shards[0])
+    before = staged.files()
+    with pytest.raises(RowError, match="id = 5: this key comes twice"):
+        staged.build([(4, "a"), (5, "y"), (5, "z")])
+    assert read_plan(staged.run) == plan
+    assert {path: staged.files()[path] for path in before} == before
+    assert latest_claim(staged.shard(plan.shards[1])) is None
+
+
+def test_a_row_that_was_sent_is_no_error_though_it_could_not_be_asked_today(staged):
+    (shard,) = staged.build([(1, "a")]).shards
+    staged.send(shard)
+    assert staged.build([(1, "\ud800")]).shards == (shard,)
+
+
+def test_mapped_tasks_keep_their_shards(staged):
+    rows = [(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "e"), (6, "f")]
+    first, second, third = staged.build(rows).shards
+    staged.send(third)
+    # All is built again as it was: nothing moves, though the last alone was sent.
+    assert staged.build(rows).shards == (first, second, third)
+    staged.send(first)
+    # The second is not: what stays moves up, and what is new comes last.
+    *stay, new = staged.build([*rows[:2], (3, "x"), *rows[3:]]).shards
+    assert stay == [first, third]
+    assert staged.texts(new) == ["x", "d"]
+
+
+def test_what_was_sent_is_found_without_the_plan(staged):
+    plan = staged.build([(1, "a"), (2, ""), (3, "a"), (4, "b"), (5, "c" * 400)], model=MODELS)
+    for planned in plan.shards:
+        staged.send(planned)
+    staged.run.plan.unlink()
+    again = staged.build([(1, "changed")], model=MODELS)
+    assert {shard.shard_id: shard for shard in again.shards}.keys() == {shard.shard_id for shard in plan.shards}
+    for shard in again.shards:
+        (was,) = [planned for planned in plan.shards if planned.shard_id == shard.shard_id]
+        # Its tokens are estimated anew, by its bytes.
+        assert msgspec.structs.replace(shard, prompt_tokens=was.prompt_tokens) == was
+        assert shard.prompt_tokens == round(shard.bytes / 4)
+    assert (again.rows, again.requests, again.unsent, again.bytes) == (
+        plan.rows,
+        plan.requests,
+        plan.unsent,
+        plan.bytes,
+    )
+
+
+def test_the_plan_counts_what_stays(staged):
+    first = staged.build([(1, "a" * 400), (2, "")])
+    staged.send(first.shards[0])
+    plan = staged.build([(3, "b" * 40), (4, "")])
+    assert (plan.rows, plan.requests, plan.unsent) == (4, 2, 2)
+    assert plan.bytes == sum(shard.bytes for shard in plan.shards) > first.bytes
+    assert plan.shards[0] == msgspec.structs.replace(first.shards[0], rows=plan.shards[0].rows)
+    assert plan.prompt_tokens[MODELS[0]] > first.prompt_tokens[MODELS[0]] > 90
+    assert plan.longest == first.longest == LongestRequest(first.longest.bytes, "id = 1")
+
+
+def test_a_model_that_the_job_asks_no_more_still_counts(staged):
+    plan = staged.build([(1, "a")], model=MODELS)
+    for planned in plan.shards:
+        staged.send(planned)
+    again = staged.build([(1, "a")], model=MODELS[1])
+    assert again.requests_by_model == {MODELS[0]: 1, MODELS[1]: 1}
+    assert set(again.shards) == set(plan.shards)
+
+
+def test_it_says_what_was_kept(staged, caplog):
+    caplog.set_level("INFO")
+    plan = staged.build([(number, str(number)) for number in range(5)])
+    assert "Kept" not in caplog.text
+    for planned in plan.shards:
+        staged.send(planned)
+    staged.build([(9, "new")])
+    assert "Kept 3 shards (5 requests) that were sent before; built 1 new" in caplog.text
+
+
+UTC = datetime.UTC
+HANOI = datetime.timezone(datetime.timedelta(hours=7))
+
+
+@pytest.mark.parametrize(
+    ("sent", "again", "new"),
+    [
+        ([1, 2**40], [2**40, 1], 3),
+        (["a", "é"], ["é", "a"], "A"),
+        ([uuid.UUID(int=1)], [uuid.UUID(int=1)], uuid.UUID(int=2)),
+        ([uuid.UUID(int=1)], [str(uuid.UUID(int=1))], uuid.UUID(int=2)),
+        # The column's scale is that of its longest value, this time and last time.
+        ([Decimal("1.5"), Decimal("12345.678")], [Decimal("1.500"), Decimal("12345.678")], Decimal("1.501")),
+        ([Decimal("1.5")], [Decimal("1.50")], Decimal("1.5000001")),
+        ([Decimal(10) ** 45], [Decimal(10) ** 45], Decimal(10) ** 46),
+        ([datetime.date(2024, 2, 29)], [datetime.date(2024, 2, 29)], datetime.date(2024, 3, 1)),
+        (
+            [datetime.datetime(2024, 1, 1, tzinfo=UTC)],
+            [datetime.datetime(2024, 1, 1, 7, tzinfo=HANOI)],
+            datetime.datetime(2024, 1, 1, tzinfo=HANOI),
+        ),
+        ([datetime.time(1, 2, 3)], [datetime.time(1, 2, 3)], datetime.time(1, 2, 4)),
+        ([1.5, 2.0], [2.0, 1.5], 2.5),
+        ([1.5, 2], [2, 1.5], 3),
+        ([True], [True], False),
+        # A column of several types is text, whatever lies beside a value.
+        ([1, "x", 2.5], [2.5, 1, "x"], 3.5),
+        ([True, "x", False], [False, True], 5),
+        ([1, "x"], [1], "1x"),
+        # The column has another type by now.
+        ([1, 2], ["1", "2"], "02"),
+        ([1, 2], [Decimal("1.0"), Decimal("2.0")], Decimal("2.5")),
+        ([datetime.date(2024, 1, 1)], [datetime.datetime(2024, 1, 1)], datetime.datetime(2024, 1, 1, 10)),  # noqa: DTZ001
+    ],
+    ids=lambda values: repr(values)[:40].replace(":", "."),
+)
+def test_a_key_is_known_again_whatever_its_type_and_another_is_not_taken_for_it(staged, sent, again, new):
+    (shard,) = staged.build([(key, "a") for key in sent]).shards
+    staged.send(shard)
+    # All ask something new now, which shows only in those whose key is not known.
+    kept, made = staged.build([(key, f"changed {place}") for place, key in enumerate([*again, new])]).shards
+    assert kept == shard
+    assert staged.texts(made) == [f"changed {len(again)}"]
+
+
+def test_a_key_that_is_kept_as_text_is_known_however_it_was_written(staged):
+    # Shard by shard: floats alone, which Arrow writes as 2, and then text, beside which Python writes 2.0.
+    plan = staged.build([(2.0, "a"), (1.5, "b"), ("x", "c"), (3.0, "d")])
+    assert [staged.ids(shard) for shard in plan.shards] == [["2", "1.5"], ["x", "3.0"]]
+    for planned in plan.shards:
+        staged.send(planned)
+    assert staged.build([("x", "p"), (3.0, "q"), (2.0, "r"), (1.5, "s")]) == plan
+
+
+def test_a_composite_key_is_known_by_all_its_parts(staged):
+    columns, key = ("a", "b", "text"), ("a", "b")
+    one, other = uuid.UUID(int=1), uuid.UUID(int=2)
+    (shard,) = staged.build([(1, one, "x"), (2, other, "y")], columns=columns, key=key).shards
+    staged.send(shard)
+    kept, new = staged.build([(1, one, "p"), (1, other, "q"), (2, other, "r")], columns=columns, key=key).shards
+    assert kept == shard
+    assert staged.texts(new) == ["q"]
+
+
+def test_the_keys_of_a_real_table_are_known_again_in_another_session(staged, database, make_job):
+    query = """
+        SELECT n::bigint AS a, 'k' || n AS b, md5(n::text)::uuid AS c, (n / 8.0)::numeric AS d,
+               DATE '2024-02-28' + n AS e, TIMESTAMPTZ '2024-03-31 00:30+00' + n * INTERVAL '1 hour' AS f,
+               TIMESTAMP '2024-01-01' + n * INTERVAL '1.5 s' AS g, n / 4.0::float8 AS h, n % 2 = 0 AS i,
+               'text ' || n || '{text}' AS text
+        FROM generate_series(1, 40) n ORDER BY {order}
+    """
+    job = make_job(key=tuple("abcdefghi"), max_shard_requests=7)
+
+    def built(zone, **parts):
+        with psycopg.connect(database) as connection:
+            connection.execute(f"SET TIME ZONE '{zone}'")
+            return build(
+                job,
+                lambda: read_sql(connection, query.format(**parts), batch_rows=9),
+                staged.run,
+                run_id="run_1",
+                profile=ApiProfile(),
+            )
+
+    plan = built("UTC", order="n", text="")
+    for planned in plan.shards:
+        staged.send(planned)
+    assert built("Asia/Ho_Chi_Minh", order="n DESC", text=" changed") == plan
+
+
+def test_a_column_whose_type_has_grown_has_that_type_in_all_shards(staged):
+    columns = ("id", "text", "n")
+    (shard,) = staged.build([(1, "a", 1)], columns=columns, carry=("n",)).shards
+    staged.send(shard)
+    plan = staged.build([(2, "b", 2.5)], columns=columns, carry=("n",))
+    schemas = [pq.read_schema(str(staged.shard(planned).source)) for planned in plan.shards]
+    assert schemas[0] == schemas[1]
+    assert [staged.ids(planned, "n") for planned in plan.shards] == [[1.0], [2.5]]
+
+
+def test_rows_that_were_sent_with_other_columns_are_named_beside_the_way_out(staged):
+    (shard,) = staged.build([(1, "a", 5)], columns=("id", "text", "n"), carry=("n",)).shards
+    staged.send(shard)
+    with pytest.raises(ConfigError, match=r"have the columns id, n; .* are id now\. Undo that .* trigger a new one"):
+        staged.build([(1, "a")])
+
+
+@pytest.mark.parametrize("file", ["requests", "source"])
+def test_a_shard_that_was_sent_and_has_lost_a_file_is_named(staged, file):
+    (shard,) = staged.build([(1, "a")]).shards
+    staged.send(shard)
+    getattr(staged.shard(shard), file).unlink()
+    with pytest.raises(ConfigError, match=rf"{shard.shard_id}/{file}\.\w+: is missing, though this shard was sent"):
+        staged.build([(1, "a")])
+
+
+def test_a_run_whose_staging_was_removed_is_not_paid_again_unawares(staged):
+    write_json(staged.run.removed, RemovedRun(removed_at=1_700_000_000.0))
+    with pytest.raises(ConfigError, match=r"removed on 2023-11-14.*pay for, all its rows again.*removed\.json"):
+        staged.build([(1, "a")])
+    assert not staged.run.shards.exists()
+    staged.run.removed.unlink()
+    assert staged.build([(1, "a")]).requests == 1
