@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.build.plan import build
 from greennode_batch.build.source import Rows
+from greennode_batch.collect.anomalies import AnomalyLog
 from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.batch_files import requested_ids
 from greennode_batch.collect.results import write_results
@@ -121,7 +123,7 @@ def bench(count: int) -> dict[str, Any]:
         run = run_folder(folder / "staging", "bench", "run")
         source_seconds = measure(lambda: sum(len(rows) for rows in make_rows(count)))[0]
         seconds, plan = measure(
-            lambda: build(JOB, Rows(("id", "text"), make_rows(count)), run, run_id="run", profile=ApiProfile())
+            lambda: build(JOB, lambda: Rows(("id", "text"), make_rows(count)), run, run_id="run", profile=ApiProfile())
         )
         steps = {"build": seconds - source_seconds, "collect": 0.0, "join": 0.0}
         reader = AnswerReader(None)
@@ -133,9 +135,9 @@ def bench(count: int) -> dict[str, Any]:
             output.write_bytes(b"".join(result_line(custom_id, place) for place, custom_id in enumerate(ids)))
             outputs.append(output)
             results = Path(shard.results.path)
-            steps["collect"] += measure(
-                lambda: write_results(BATCH, [output], requested_ids(shard), reader, results)  # noqa: B023 - used at once
-            )[0]
+            no_log = AnomalyLog(None)
+            collect = partial(write_results, BATCH, [output], anomalies=no_log)
+            steps["collect"] += measure(lambda: collect(requested_ids(shard), reader, results))[0]  # noqa: B023 - at once
             write_receipt(shard, Receipt(shard_id=planned.shard_id, state="created", file_id="f", batch_id="b"))
             seconds, joined = measure(lambda: join_shard(shard, run_id="run", answer_fields=reader.fields))  # noqa: B023
             steps["join"] += seconds

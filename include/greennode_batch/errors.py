@@ -68,5 +68,9 @@ class RetryableError(ApiError):
     """429, 5xx, or no connection at all: the request was not carried out, or is safe to repeat."""
 
 
+class BusyError(RetryableError):
+    """Nothing was created: the server has no room now, or its file is not ready. Try again after `retry_after`."""
+
+
 class AmbiguousError(ApiError):
     """The request may have been carried out though no good reply came. Look before it is sent again."""

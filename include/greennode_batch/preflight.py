@@ -17,17 +17,28 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.build.plan import Plan
 from greennode_batch.build.preview import PlannedRequest, first_requests
 from greennode_batch.collect.answers import AnswerReader
-from greennode_batch.collect.results import RowStatus, judge
-from greennode_batch.errors import AmbiguousError, ConfigError, NotFoundError, RejectedError, RetryableError
+from greennode_batch.collect.verdicts import RowStatus, judge
+from greennode_batch.errors import (
+    AmbiguousError,
+    ConfigError,
+    GreenNodeError,
+    NotFoundError,
+    RejectedError,
+    RetryableError,
+)
 from greennode_batch.staging import RunFolder, read_json, write_json
 
 log = logging.getLogger(__name__)
 
 _SHOWN_MODELS = 10
+_NO_OUTCOME = "unknown"
 
 
 class Canary(msgspec.Struct, frozen=True):
-    """One request that was asked in real time, and what became of it. It costs the full price of one row."""
+    """One request that was asked in real time, and what became of it. It costs the full price of one row.
+
+    `status` is "unknown" while, or if, it is not known.
+    """
 
     custom_id: str
     model: str
@@ -63,11 +74,21 @@ def try_canaries(
     canaries: list[Canary] = []
     for model in plan.models if count else ():
         for request in itertools.islice(first_requests(run, plan, model), count):
-            canary = asked.get(request.custom_id) or _ask(request, plan, client, reader)
-            if canary is None:
-                return tuple(canaries)
-            canaries.append(canary)
-            write_json(run.canary, canaries)
+            if request.custom_id not in asked:
+                # Written before it is asked: whoever is killed meanwhile does not pay for it again.
+                unknown = Canary(request.custom_id, model, _NO_OUTCOME, 0, 0)
+                write_json(run.canary, [*asked.values(), unknown])
+                try:
+                    canary = _ask(request, plan, client, reader)
+                except GreenNodeError:
+                    write_json(run.canary, list(asked.values()))
+                    raise
+                if canary is not None:
+                    asked[request.custom_id] = canary
+                write_json(run.canary, list(asked.values()))
+                if canary is None:
+                    return tuple(canaries)
+            canaries.append(asked[request.custom_id])
     return tuple(canaries)
 
 
@@ -85,18 +106,21 @@ def _ask(request: PlannedRequest, plan: Plan, client: GreenNodeClient, reader: A
             raise ConfigError(f"model {request.model} cannot be used: {error}. No batch was created") from error
         log.warning("This server has no chat endpoint (%s): the requests are sent untried", error)
         return None
-    except (RetryableError, AmbiguousError) as error:
+    except RetryableError as error:
         log.warning("The first request could not be tried in real time, going on without: %s", error)
         return None
-    judged = judge(result, reader)
-    if judged.status is RowStatus.SUCCEEDED:
+    except AmbiguousError as error:
+        log.warning("It is not known what became of the first request, going on without: %s", error)
+        return Canary(request.custom_id, request.model, _NO_OUTCOME, 0, 0)
+    verdict = judge(result, reader)
+    if verdict.status is RowStatus.SUCCEEDED:
         log.info("The first request was tried: %d completion tokens", result.completion_tokens)
     else:
-        log.warning("The answer to %s would not count: %s: %s", request.row(plan), judged.status, judged.error)
+        log.warning("The answer to %s would not count: %s: %s", request.row(plan), verdict.status, verdict.error)
     return Canary(
         custom_id=request.custom_id,
         model=request.model,
-        status=judged.status.value,
+        status=verdict.status.value,
         prompt_tokens=result.prompt_tokens,
         completion_tokens=result.completion_tokens,
     )

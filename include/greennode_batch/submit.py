@@ -4,7 +4,8 @@
 
 A create is never repeated blindly. After any end that leaves it open whether the create was carried out (a
 timeout, a reset, a 5xx, a kill) the server's batches are listed and matched by `input_file_id`, again and again
-until the settle time has passed; only then is it sent again.
+until the settle time has passed; only then is it sent again. A claim that its holder has not used in time is void:
+a worker that was paused and wakes up sends nothing.
 """
 
 from __future__ import annotations
@@ -20,13 +21,22 @@ import msgspec
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.lines import iter_lines
+from greennode_batch.api.room import is_for_want_of_room, pause_seconds
 from greennode_batch.api.wire import Batch
-from greennode_batch.errors import AmbiguousError, ApiError, ConfigError, NotFoundError, RejectedError, RetryableError
+from greennode_batch.errors import (
+    AmbiguousError,
+    ApiError,
+    BusyError,
+    ConfigError,
+    GreenNodeError,
+    NotFoundError,
+    RejectedError,
+    RetryableError,
+)
 from greennode_batch.receipts import (
     Claim,
     HeldClaim,
     Receipt,
-    first_receipt,
     latest_claim,
     read_receipt,
     release_claim,
@@ -34,11 +44,16 @@ from greennode_batch.receipts import (
     write_receipt,
 )
 from greennode_batch.staging import ShardFolder, local_copy
+from greennode_batch.upload import is_unready, upload
 
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 90.0
 """How long a batch may take to show in the server's list. Longer than a create may be under way."""
+BUSY_SECONDS = 24 * 3600.0
+"""How long a server may have no room, or a file not be ready, before this is called a failure."""
+# With the 45 seconds that a create may take, it is over before another worker stops looking for it.
+_CLAIM_SECONDS = 30.0
 _LOOK_SECONDS = 3.0
 _CREATES = 3
 # Between this machine's clock and the server's.
@@ -58,10 +73,11 @@ def submit(
 ) -> Receipt:
     """The receipt of the shard's batch, which is created if it is not there yet.
 
-    Safe to call again after any end, by this worker or another. Raises AmbiguousError where the server cannot
-    say whether a create was accepted and the job did not choose `on_ambiguous="resubmit"`.
+    Safe to call again after any end, by this worker or another. Raises BusyError where the server has no room for
+    it now, and AmbiguousError where it cannot say whether a create was accepted and the job did not choose
+    `on_ambiguous="resubmit"`.
     """
-    receipt = read_receipt(shard) or _upload(shard, client, clock)
+    receipt = upload(shard, client, clock)
     if receipt.batch_id is not None:
         log.info("Shard %s is batch %s already; nothing is sent", shard.shard_id, receipt.batch_id)
         return receipt
@@ -74,23 +90,6 @@ def submit(
         clock=clock,
         sleep=sleep,
     ).run()
-
-
-def _upload(shard: ShardFolder, client: GreenNodeClient, clock: Callable[[], float]) -> Receipt:
-    if not shard.requests.exists():
-        raise ConfigError(
-            f"{shard.requests}: no such file, so nothing was sent; a shard is a folder that holds requests.jsonl"
-        )
-    with local_copy(shard.requests) as path:
-        log.info("Uploading shard %s (%.1f MB)", shard.shard_id, path.stat().st_size / 1e6)
-        # The shard's name lets a person at GreenNode's console tell which file is which.
-        remote = client.upload_file(path, filename=f"{shard.shard_id}.jsonl")
-    mine = Receipt(shard_id=shard.shard_id, state="uploaded", file_id=remote.id, uploaded_at=clock())
-    # All workers on a shard go on with one file: the list of batches is searched by its id.
-    receipt = first_receipt(shard, mine)
-    if receipt != mine:
-        log.info("Another worker uploaded shard %s first; file %s is spare and costs nothing", shard, mine.file_id)
-    return receipt
 
 
 @dataclass(kw_only=True)
@@ -119,11 +118,8 @@ class _Submission:
                 if latest_claim(self.shard) != last:
                     continue
                 self._may_send_again(last.claim)
-            if creates == _CREATES:
-                raise RetryableError(
-                    f"shard {self.shard.shard_id}: {creates} creates of its batch got no good reply, and the server's "
-                    "list shows none of them. Nothing is lost; when this is tried again, it looks before it sends"
-                )
+            self._refuse_what_is_void(last, creates)
+            not_after = time.time() + _CLAIM_SECONDS
             mine = HeldClaim(
                 number=last.number + 1 if last else 1,
                 claim=Claim(token=self.token, file_id=self.receipt.file_id, claimed_at=self.clock()),
@@ -132,56 +128,87 @@ class _Submission:
                 continue
             receipt = read_receipt(self.shard)
             if receipt is not None and receipt.batch_id is not None:
+                release_claim(self.shard, mine)
                 return receipt
             creates += 1
             try:
-                return self._create(mine)
+                return self._create(mine, not_after)
             except AmbiguousError as error:
                 log.warning("%s Looking for the batch before anything is sent again.", error)
 
-    def _create(self, mine: HeldClaim) -> Receipt:
+    def _refuse_what_is_void(self, last: HeldClaim | None, creates: int) -> None:
+        if last is not None and last.claim.withdrawn:
+            raise ConfigError(
+                f"shard {self.shard.shard_id} was withdrawn: its run was built anew without it. Nothing was sent. "
+                "Clear build_requests and what follows it"
+            )
+        if creates == _CREATES:
+            raise RetryableError(
+                f"shard {self.shard.shard_id}: {creates} creates of its batch got no good reply, and the server's "
+                "list shows none of them. Nothing is lost; when this is tried again, it looks before it sends"
+            )
+
+    def _create(self, mine: HeldClaim, not_after: float) -> Receipt:
         metadata = {_SHARD_FIELD: self.shard.shard_id, _FILE_FIELD: self.receipt.file_id}
         model = self._model() if self.client.profile.model_in_create else None
         try:
-            batch = self.client.create_batch(self.receipt.file_id, metadata=metadata, model=model)
+            batch = self.client.create_batch(self.receipt.file_id, metadata=metadata, model=model, not_after=not_after)
         except AmbiguousError:
             raise
         except ApiError as error:
             # A definite no: nothing runs, nothing is paid, and the next try may create at once.
             release_claim(self.shard, mine)
-            raise self._refused(error) from error
-        return self._created(batch, self.receipt.file_id)
+            raise self._refused(error, tries=mine.number) from error
+        last = latest_claim(self.shard)
+        if last is not None and last.number > mine.number:
+            self._give_up(batch)
+        return self._created(batch, mine.claim)
+
+    def _give_up(self, batch: Batch) -> None:
+        """Cancel what this worker made although another one had taken the shard over meanwhile."""
+        outcome = "it was cancelled at once"
+        try:
+            self.client.cancel_batch(batch.id)
+        except GreenNodeError as error:
+            outcome = f"it could not be cancelled ({error}): cancel it at GreenNode, or its shard is paid for twice"
+        raise RetryableError(
+            f"shard {self.shard.shard_id}: this worker was held up, and another one took over before its batch "
+            f"{batch.id} was created; {outcome}"
+        )
 
     def _model(self) -> str:
         with local_copy(self.shard.requests) as path, path.open("rb") as file:
             return _first_line.decode(next(iter_lines(file))).body.model
 
-    def _refused(self, error: ApiError) -> ApiError:
+    def _refused(self, error: ApiError, *, tries: int) -> ApiError:
+        """The error to raise for a create that was refused for certain."""
+        kind, retry_after = type(error), error.retry_after
         words = f"shard {self.shard.shard_id}: {error}. No batch was created for this shard, and nothing is paid for it"
-        if isinstance(error, NotFoundError):
+        age = self.clock() - (self.receipt.uploaded_at or self.clock())
+        unready = isinstance(error, NotFoundError | RejectedError) and is_unready(self.client, self.receipt, error)
+        if (unready or is_for_want_of_room(error)) and age < BUSY_SECONDS:
+            kind, retry_after = BusyError, max(pause_seconds(tries), retry_after or 0.0)
+        elif isinstance(error, NotFoundError):
             words += (
                 f". If the server has lost file {self.receipt.file_id} (see GreenNode's console), remove "
                 f"{self.shard.receipt} to upload the shard again, at no cost"
             )
-        return type(error)(
-            words,
-            status=error.status,
-            code=error.code,
-            request_id=error.request_id,
-            retry_after=error.retry_after,
-        )
+        return kind(words, status=error.status, code=error.code, request_id=error.request_id, retry_after=retry_after)
 
-    def _created(self, batch: Batch, file_id: str) -> Receipt:
+    def _created(self, batch: Batch, claim: Claim) -> Receipt:
         log.info("Shard %s is batch %s (%s)", self.shard.shard_id, batch.id, batch.raw_status)
         return write_receipt(
             self.shard,
             Receipt(
                 shard_id=self.shard.shard_id,
                 state="created",
-                file_id=file_id,
+                file_id=claim.file_id,
+                server=self.client.host,
                 batch_id=batch.id,
                 uploaded_at=self.receipt.uploaded_at,
-                created_at=batch.created_at or self.clock(),
+                # By our clock, which its deadline is counted on; the server's may be off.
+                created_at=claim.claimed_at,
+                turned_away=self.receipt.turned_away,
             ),
         )
 
@@ -197,7 +224,7 @@ class _Submission:
             batch = self._find_batch(last.claim)
             if batch is not None:
                 log.info("Found batch %s, which was created though no reply came", batch.id)
-                return self._created(batch, last.claim.file_id)
+                return self._created(batch, last.claim)
             left = last.claim.claimed_at + self.settle_seconds - self.clock()
             if left <= 0 or latest_claim(self.shard) != last or (self.blind and last.claim.token == self.token):
                 return None
@@ -209,6 +236,8 @@ class _Submission:
             return None
         try:
             for batch in self.client.list_batches():
+                if batch.id in self.receipt.turned_away:
+                    continue
                 file_id = batch.input_file_id or batch.metadata.get(_FILE_FIELD)
                 if file_id == claim.file_id:
                     return batch

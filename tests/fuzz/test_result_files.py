@@ -12,8 +12,10 @@ import pytest
 from pydantic import BaseModel
 
 from greennode_batch.api.wire import Batch, BatchStatus
+from greennode_batch.collect.anomalies import AnomalyLog
 from greennode_batch.collect.answers import AnswerReader
-from greennode_batch.collect.results import RowStatus, write_results
+from greennode_batch.collect.results import write_results
+from greennode_batch.collect.verdicts import RowStatus
 
 FILES = 150
 REQUESTS = 30
@@ -86,7 +88,9 @@ def test_every_request_has_exactly_one_row_whatever_the_files_hold(model, mutato
         end = mutate.rng.choice(ENDS)
         batch = Batch(id="b", status=end, raw_status=end.value, errors=mutate.rng.choice(((), ("all is lost",))))
         try:
-            anomalies += write_results(batch, [output, errors], asked, reader, made)
+            with AnomalyLog(tmp_path / "anomalies.jsonl") as noted:
+                write_results(batch, [output, errors], asked, reader, made, anomalies=noted)
+            anomalies += noted.counts
             rows = pq.read_table(made).to_pylist()
             assert sorted(row["custom_id"] for row in rows) == sorted(asked)
             assert {row["status"] for row in rows} <= set(RowStatus)

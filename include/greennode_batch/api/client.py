@@ -17,7 +17,7 @@ from greennode_batch.api.connection import (
     stream_reply,
 )
 from greennode_batch.api.downloads import download
-from greennode_batch.api.exchange import Call, Lost, Operation, Reply, Wait, drive, run
+from greennode_batch.api.exchange import Call, Loss, Lost, Operation, Reply, Wait, drive, run
 from greennode_batch.api.paging import Item, Pager
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.result_line import ResultLine
@@ -36,7 +36,8 @@ class GreenNodeClient:
 
     Errors are ApiErrors named for the caller's next move. What is safe to repeat is repeated here, with
     growing pauses; a create or a chat never is. `timeout` bounds an ordinary call, and each silence of a
-    transfer, in seconds; `max_tries` how often a call that is safe to repeat is tried.
+    download, in seconds (uploads and chats get a multiple of it); `max_tries` how often a call that is safe to
+    repeat is tried.
     """
 
     def __init__(
@@ -79,6 +80,11 @@ class GreenNodeClient:
         """What this client sends, and how."""
         return self._connection.profile
 
+    @property
+    def host(self) -> str:
+        """The host of the API: who has the files and batches that this client made."""
+        return self._connection.host
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -109,12 +115,15 @@ class GreenNodeClient:
         *,
         metadata: Mapping[str, str] | None = None,
         model: str | None = None,
+        not_after: float | None = None,
     ) -> Batch:
         """Create a batch, once. AmbiguousError: it may exist; list and match before another is created.
 
-        `metadata` and `model` are sent only where the profile says that the API takes them.
+        `metadata` and `model` are sent only where the profile says that the API takes them. `not_after`: epoch
+        seconds by which the request must be on its way, or it is not sent at all (RetryableError).
         """
-        return self._connection.note(self._run(self._operations.create_batch(input_file_id, metadata, model)))
+        create = self._operations.create_batch(input_file_id, metadata, model, not_after=not_after)
+        return self._connection.note(self._run(create))
 
     def get_batch(self, batch_id: str) -> Batch:
         """A batch as it stands."""
@@ -184,5 +193,7 @@ class GreenNodeClient:
         self._sleep(step.seconds)
 
     def _send(self, call: Call) -> Reply | Lost:
+        if call.not_after is not None and time.time() > call.not_after:
+            return Lost(Loss.NOT_SENT, "this process was held up for too long; another one may have taken over")
         deadline = None if call.upload else time.monotonic() + call.deadline_seconds
         return stream_reply(self._http, self._connection.request(call), deadline=deadline)

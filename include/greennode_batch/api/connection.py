@@ -49,6 +49,11 @@ class Connection:
     def __repr__(self) -> str:
         return f"{self.base_url!r}, profile={self.profile.name!r}"
 
+    @property
+    def host(self) -> str:
+        """The host of the base URL."""
+        return self._origin[1]
+
     def url(self, path: str) -> httpx.URL:
         """A path of the profile below the base URL."""
         return httpx.URL(self.base_url + path)

@@ -68,6 +68,8 @@ class Call:
     """Statuses outside 2xx that the operation itself makes something of."""
     at_stake: str = ""
     """What an unknown outcome may have cost, and the way out."""
+    not_after: float | None = None
+    """Epoch seconds after which it must not be sent any more: a process that was paused may have been given up."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,6 +9,10 @@ from greennode_batch.api.wire import Batch
 
 MIN_POLL_SECONDS = 1.0
 MAX_POLL_SECONDS = 60.0
+DEADLINE_SECONDS = 26 * 3600.0
+"""How long a batch is waited for: the API's window of 24 hours, and two more for it to say how it ended."""
+FORGOTTEN_SECONDS = 1800.0
+"""How long a server may not know a batch before it has forgotten it: lookups fail for a while now and then."""
 _SHARE_OF_AGE = 0.1
 
 
@@ -21,9 +25,13 @@ class Wait:
 
 @dataclass(frozen=True)
 class Done:
-    """Stop waiting: the batch ended, or the deadline passed."""
+    """Stop waiting: the batch ended, the deadline passed, or the batch will tell nothing any more.
 
-    reason: Literal["ended", "deadline"]
+    `status`: the batch's own, in our words, where it was seen.
+    """
+
+    reason: Literal["ended", "deadline", "forgotten", "overdue"]
+    status: str = "UNKNOWN"
 
 
 def next_step(batch: Batch, *, now: float, deadline: float) -> Wait | Done:
@@ -33,8 +41,17 @@ def next_step(batch: Batch, *, now: float, deadline: float) -> Wait | Done:
     age, from 1 second to 1 minute. So its end is noticed within a tenth of the time that it took.
     """
     if batch.status.is_terminal:
-        return Done("ended")
+        return Done("ended", batch.status.name)
     if now >= deadline:
-        return Done("deadline")
-    age = now - (batch.created_at or now)
-    return Wait(min(max(age * _SHARE_OF_AGE, MIN_POLL_SECONDS), MAX_POLL_SECONDS, deadline - now))
+        return Done("deadline", batch.status.name)
+    return Wait(min(_interval(now - (batch.created_at or now)), deadline - now))
+
+
+def when_missing(since: float, *, now: float) -> Wait | Done:
+    """The same for a batch that the server has not known since then."""
+    left = since + FORGOTTEN_SECONDS - now
+    return Wait(min(_interval(now - since), left)) if left > 0 else Done("forgotten")
+
+
+def _interval(age: float) -> float:
+    return min(max(age * _SHARE_OF_AGE, MIN_POLL_SECONDS), MAX_POLL_SECONDS)

@@ -30,10 +30,10 @@ from greennode_batch.errors import ConfigError
 # A create that is still under way must not be mistaken for one that never was: with all of its phases it is over
 # before `submit` stops looking for it, whatever the timeout of the connection.
 CREATE_SECONDS = 45.0
-# A model may think for minutes.
-CHAT_SECONDS = 900.0
+# In deadlines of an ordinary call. A model may think for minutes: 15, where a call has one.
+_CHAT_CALLS = 15
 # Each silence while a file is sent, and while it is stored after its last byte.
-UPLOAD_SECONDS = 180.0
+_UPLOAD_CALLS = 3
 _GONE = frozenset({404, 410})
 _ALREADY_FINISHED = frozenset({400, 409})
 
@@ -66,7 +66,7 @@ class Operations:
             what=f"upload {name}",
             method="POST",
             path=profile.upload_path,
-            deadline_seconds=max(self.seconds, UPLOAD_SECONDS),
+            deadline_seconds=self.seconds * _UPLOAD_CALLS,
             upload=upload,
             repeat=Repeat.UNANSWERED,
         )
@@ -95,6 +95,8 @@ class Operations:
         input_file_id: str,
         metadata: Mapping[str, str] | None,
         model: str | None,
+        *,
+        not_after: float | None = None,
     ) -> Operation[Batch]:
         """Create a batch. Never repeated here; an unknown outcome is an AmbiguousError."""
         profile = self.profile
@@ -113,9 +115,10 @@ class Operations:
             what=f"create a batch from file {input_file_id}",
             method="POST",
             path=profile.batches_path,
-            deadline_seconds=CREATE_SECONDS,
+            deadline_seconds=min(self.seconds, CREATE_SECONDS),
             json=fields | profile.create_fields,
             repeat=Repeat.NEVER,
+            not_after=not_after,
             at_stake="The batch may exist and be billed: list the batches and look for this file "
             "before another one is created",
         )
@@ -162,7 +165,7 @@ class Operations:
             what=f"chat with {body.get('model')}",
             method="POST",
             path=self.profile.chat_path,
-            deadline_seconds=max(self.seconds, CHAT_SECONDS),
+            deadline_seconds=self.seconds * _CHAT_CALLS,
             json=dict(body),
             repeat=Repeat.NEVER,
             at_stake="It may have been billed",

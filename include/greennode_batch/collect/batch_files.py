@@ -3,44 +3,54 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel
-from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.api.lines import Anomaly, ends_with_newline, iter_lines, parse_line
-from greennode_batch.api.wire import Batch
+from greennode_batch.api.wire import Batch, BatchStatus
+from greennode_batch.build.request_lines import request_ids
+from greennode_batch.collect.anomalies import AnomalyLog
 from greennode_batch.collect.answers import AnswerReader
+from greennode_batch.collect.fetch import fetch, fetch_again
 from greennode_batch.collect.results import write_results
+from greennode_batch.collect.verdicts import RowStatus
 from greennode_batch.errors import ConfigError, NotFoundError, RetryableError
 from greennode_batch.receipts import Receipt, read_receipt, write_receipt
-from greennode_batch.staging import ShardFolder, land, local_copy, remove_work_folders, work_folder
+from greennode_batch.staging import ShardFolder, land, local_copy, work_folder
 
 log = logging.getLogger(__name__)
 
-_CUT_OFF_TRIES = 3
+_NEAR_SECONDS = 300.0
+_LOOK_SECONDS = 3.0
 
 
-def collect_shard(shard: ShardFolder, client: GreenNodeClient, answer: type[BaseModel] | None) -> Counter[str]:
+def collect_shard(
+    shard: ShardFolder,
+    client: GreenNodeClient,
+    answer: type[BaseModel] | None,
+    *,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Counter[str]:
     """Requests of the shard by status. Files that are whole in staging are not fetched again.
 
     Both files are read whatever the batch's status is; they are read again for another answer model. Raises
-    RetryableError while the batch is not finished.
+    RetryableError while the batch is not finished, or its files cannot be read.
     """
     receipt = read_receipt(shard)
     if receipt is None or receipt.batch_id is None:
         raise ConfigError(f"{shard}: no batch was created for this shard; submit it first")
     reader = AnswerReader(answer)
     if not is_read(shard, reader):
-        _collect(shard, client, receipt, reader)
+        _collect(shard, client, receipt, reader, clock=clock, sleep=sleep)
     counts = count_results(shard)
     log.info("Batch %s: %s", receipt.batch_id, ", ".join(f"{n:,} {status}" for status, n in counts.items()))
     return counts
@@ -73,7 +83,12 @@ def is_read(shard: ShardFolder, reader: AnswerReader) -> bool:
 def count_results(shard: ShardFolder) -> Counter[str]:
     """Requests of a collected shard by status."""
     with local_copy(shard.results) as path:
-        counted = pc.value_counts(pq.read_table(path, columns=["status"])["status"])
+        return count_statuses(path)
+
+
+def count_statuses(results: Path) -> Counter[str]:
+    """Requests of a file of results by status."""
+    counted = pc.value_counts(pq.read_table(results, columns=["status"])["status"])
     return Counter({entry["values"]: entry["counts"] for entry in counted.to_pylist()})
 
 
@@ -84,63 +99,75 @@ def requested_ids(shard: ShardFolder) -> Iterator[str]:
             asked = pq.read_table(path, columns=["custom_id"])["custom_id"]
         yield from asked.drop_null().unique().to_pylist()
         return
-    # A shard that was not built here: a folder with requests.jsonl alone.
-    with local_copy(shard.requests) as path, path.open("rb") as file:
-        for line in iter_lines(file):
-            yield _id_decoder.decode(line).custom_id
+    # A shard of a later attempt, or one that was not built here: a folder with requests.jsonl alone.
+    yield from request_ids(shard)
 
 
-class _HasId(msgspec.Struct):
-    custom_id: str
+def _ended_batch(
+    shard: ShardFolder,
+    client: GreenNodeClient,
+    receipt: Receipt,
+    *,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> Batch:
+    """The shard's batch, whose end is waited for if it is near, and who may be out of sight for a moment."""
+    began = clock()
+    while True:
+        is_early = clock() - began < _NEAR_SECONDS
+        try:
+            batch = look_at(shard, client, receipt)
+        except NotFoundError as error:
+            if not is_early:
+                raise
+            log.warning("%s. Looking again", error)
+        else:
+            if batch.status.is_terminal:
+                return batch
+            if batch.status is not BatchStatus.CANCELLING or not is_early:
+                raise RetryableError(f"batch {batch.id} is {batch.raw_status}: not finished yet; nothing is lost")
+            log.info("Batch %s is being cancelled; waiting for its end", batch.id)
+        sleep(_LOOK_SECONDS)
 
 
-_id_decoder = msgspec.json.Decoder(_HasId)
-
-
-def _download(client: GreenNodeClient, batch: Batch, which: Literal["output", "error"], made: Path) -> int | None:
-    """Fetch a file of results; its size, None if there is none. One that ends in half a line is fetched again.
-
-    Where a server does not say how long a file is, a cut-off one looks whole but for its last line.
-    """
-    for _ in range(_CUT_OFF_TRIES):
-        size = client.download_results(batch, which, made)
-        if size is None or _ends_whole(made):
-            return size
-        log.warning("The %s file of batch %s ends in the middle of a line; fetching it again", which, batch.id)
-    return size
-
-
-def _ends_whole(path: Path) -> bool:
-    """Whether the last line is a whole one; its newline may be missing."""
-    with path.open("rb") as file:
-        if ends_with_newline(file):
-            return True
-        file.seek(0)
-        last = deque(iter_lines(file), maxlen=1)
-    return not last or not isinstance(parse_line(last[0]), Anomaly)
-
-
-def _collect(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt, reader: AnswerReader) -> None:
-    batch = look_at(shard, client, receipt)
-    if not batch.status.is_terminal:
-        raise RetryableError(f"batch {batch.id} is {batch.raw_status}: not finished yet; nothing is lost")
-    with work_folder(shard.path) as work, ExitStack() as stack:
-        wanted: tuple[tuple[UPath, Literal["output", "error"]], ...] = (
-            (shard.output, "output"),
-            (shard.errors, "error"),
-        )
-        for path, which in wanted:
-            if path.exists():
-                continue
-            size = _download(client, batch, which, Path(work, path.name))
-            if size is not None:
-                land(Path(work, path.name), path)
-                log.info("Fetched %s of batch %s (%.1f MB)", path.name, batch.id, size / 1e6)
-        files = [stack.enter_context(local_copy(path)) for path in (shard.output, shard.errors) if path.exists()]
-        made = Path(work, "results.parquet")
-        anomalies = write_results(batch, files, requested_ids(shard), reader, made)
-        for kind, count in anomalies.items():
-            log.warning("Batch %s: %d lines: %s", batch.id, count, kind)
+def _collect(
+    shard: ShardFolder,
+    client: GreenNodeClient,
+    receipt: Receipt,
+    reader: AnswerReader,
+    *,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> None:
+    if receipt.lost is None:
+        batch = _ended_batch(shard, client, receipt, clock=clock, sleep=sleep)
+    else:
+        batch = Batch(id=receipt.batch_id or "", status=BatchStatus.UNKNOWN, raw_status=receipt.lost)
+    with work_folder(shard.path) as folder:
+        work = Path(folder)
+        if receipt.lost is None:
+            fetch(shard, client, batch, work, clock=clock, sleep=sleep)
+        made = _settle(shard, batch, reader, work)
+        missing = count_statuses(made)[RowStatus.MISSING.value]
+        if missing and receipt.lost is None:
+            log.warning("Batch %s: %d requests are in neither file; fetching them again to be sure", batch.id, missing)
+            if fetch_again(client, batch, shard, work):
+                made = _settle(shard, batch, reader, work)
+        anomalies = work / "anomalies.jsonl"
+        if anomalies.exists():
+            land(anomalies, shard.anomalies)
         land(made, shard.results)
-    remove_work_folders(shard.path)
-    write_receipt(shard, msgspec.structs.replace(receipt, state="collected"))
+    latest = read_receipt(shard) or receipt
+    write_receipt(shard, msgspec.structs.replace(latest, state="collected"))
+
+
+def _settle(shard: ShardFolder, batch: Batch, reader: AnswerReader, work: Path) -> Path:
+    """Make the shard's results, and its anomalies if there are any."""
+    made = work / "results.parquet"
+    with ExitStack() as stack:
+        log_of_anomalies = stack.enter_context(AnomalyLog(work / "anomalies.jsonl"))
+        files = [stack.enter_context(local_copy(path)) for path in (shard.output, shard.errors) if path.exists()]
+        write_results(batch, files, requested_ids(shard), reader, made, anomalies=log_of_anomalies)
+    for kind, count in log_of_anomalies.counts.items():
+        log.warning("Batch %s: %d lines: %s (see anomalies.jsonl in staging)", batch.id, count, kind)
+    return made

@@ -1,12 +1,16 @@
+import json
+
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
 
+from greennode_batch.collect.anomalies import count_anomalies
 from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.batch_files import collect_shard, look_at, requested_ids
 from greennode_batch.errors import ConfigError, NotFoundError, RetryableError
 from greennode_batch.join.join import join_shard
-from greennode_batch.receipts import read_receipt
+from greennode_batch.receipts import read_receipt, write_receipt
 from greennode_batch.submit import submit
 
 
@@ -36,10 +40,8 @@ def test_files_that_are_whole_are_not_fetched_again_after_a_kill(make_shard, cli
     ended(shard)
     collect_shard(shard, client, None)
     shard.results.unlink()
-    (shard.path / ".work-of-the-killed").mkdir()
     assert collect_shard(shard, client, None) == {"succeeded": 2}
     assert calls(emulator, "GET /files/{id}/content") == 1
-    assert not [path for path in shard.path.iterdir() if path.name.startswith(".")]
 
 
 def test_another_answer_model_reads_the_same_files_again(make_shard, client, emulator, ended):
@@ -120,3 +122,68 @@ def test_a_file_that_the_server_itself_has_cut_off_is_read_as_far_as_it_goes(mak
     assert counts.total() == 20
     assert counts["missing"] > 0
     assert counts["succeeded"] > 0
+
+
+def test_a_download_that_ends_at_a_line_and_half_way_is_found_out_before_rows_are_called_missing(
+    make_shard, client, emulator, ended
+):
+    shard = make_shard(*(f"text {n}" for n in range(40)))
+    ended(shard)
+    collect_shard(shard, client, None)
+    whole = shard.output.read_bytes()
+    # What a proxy may have left of it on the first try: nothing shows that it is not all.
+    shard.output.write_bytes(b"".join(whole.splitlines(keepends=True)[:11]))
+    shard.results.unlink()
+    assert collect_shard(shard, client, None) == {"succeeded": 40}
+    assert shard.output.read_bytes() == whole
+
+
+def test_files_that_are_named_before_they_can_be_read_are_waited_for(make_shard, client, emulator, ended, clock):
+    emulator.faults([{"kind": "status", "endpoint": "GET /files/{id}/content", "status": 404, "count": 3}])
+    shard = make_shard()
+    ended(shard)
+    assert collect_shard(shard, client, None, clock=clock, sleep=clock.sleep) == {"succeeded": 2}
+
+
+def test_files_that_stay_unreadable_are_left_for_later_and_are_lost_after_half_an_hour(
+    make_shard, client, emulator, ended, clock
+):
+    emulator.faults([{"kind": "status", "endpoint": "GET /files/{id}/content", "status": 404, "count": None}])
+    shard = make_shard()
+    ended(shard)
+    with pytest.raises(RetryableError, match="cannot be read yet; nothing is lost"):
+        collect_shard(shard, client, None, clock=clock, sleep=clock.sleep)
+    clock.now += 1800
+    assert collect_shard(shard, client, None, clock=clock, sleep=clock.sleep) == {"missing": 2}
+    assert pq.read_table(str(shard.results))["ask_again"].to_pylist() == [True, True]
+
+
+def test_a_batch_that_is_being_cancelled_is_waited_for(make_shard, client, emulator, clock):
+    emulator.faults([{"kind": "stuck", "status": "in_progress", "fraction": 0.5}])
+    shard = make_shard(*(f"text {n}" for n in range(40)))
+    client.cancel_batch(submit(shard, client).batch_id)
+    counts = collect_shard(shard, client, None, clock=clock, sleep=lambda _: None)
+    assert set(counts) <= {"succeeded", "cancelled"}
+    assert counts.total() == 40
+
+
+@pytest.mark.parametrize(("lost", "status", "again"), [("forgotten", "missing", True), ("overdue", "expired", False)])
+def test_of_a_batch_that_tells_nothing_any_more_each_row_says_so(lost, status, again, make_shard, client, emulator):
+    emulator.faults([{"kind": "stuck", "status": "in_progress"}])
+    shard = make_shard()
+    write_receipt(shard, msgspec.structs.replace(submit(shard, client), lost=lost))
+    assert collect_shard(shard, client, None) == {status: 2}
+    assert pq.read_table(str(shard.results))["ask_again"].to_pylist() == [again, again]
+
+
+def test_lines_that_settle_nothing_are_kept_whole_for_a_person_to_look_at(make_shard, client, emulator, ended):
+    emulator.faults([{"kind": "unknown_id", "count": 2}, {"kind": "not_json", "count": 1}])
+    shard = make_shard(*(f"text {n}" for n in range(20)))
+    ended(shard)
+    collect_shard(shard, client, None)
+    assert count_anomalies(shard) == {"unknown custom_id": 2, "not_json": 1}
+    kept = [json.loads(line) for line in shard.anomalies.read_text().splitlines()]
+    stranger = next(one for one in kept if one["kind"] == "unknown custom_id")
+    assert stranger["custom_id"].startswith("unknown-")
+    assert stranger["custom_id"] in stranger["line"]
+    assert stranger["file"] == "output.jsonl"

@@ -95,7 +95,8 @@ def test_a_request_that_the_model_refuses_is_named_by_its_row_with_the_apis_word
 def test_a_server_that_cannot_be_asked_in_real_time_is_only_a_warning(fault, make_run, client, emulator, caplog):
     run, plan = make_run(("id", "text"), [(1, "hello")])
     emulator.faults([{"endpoint": "POST /chat/completions", **fault}])
-    assert canaries(run, plan, client) == ()
+    # A 503 and a reset leave it open whether it was answered, and billed: it is not asked again.
+    assert {canary.status for canary in canaries(run, plan, client)} <= {"unknown"}
     assert caplog.records[-1].levelname == "WARNING"
 
 
@@ -111,3 +112,27 @@ def test_an_answer_that_would_not_count_is_a_warning_that_says_why(make_run, cli
     (tried,) = canaries(run, plan, client, answer=Label)
     assert tried.status == "truncated"
     assert "row id = 1 would not count: truncated" in caplog.text
+
+
+def test_a_canary_whose_asker_was_killed_is_not_paid_for_again(make_run, client, emulator, monkeypatch):
+    run, plan = make_run(("id", "text"), [(1, "text")])
+    ask = client.chat
+
+    def chat(body):
+        ask(body)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "chat", chat)
+    with pytest.raises(KeyboardInterrupt):
+        canaries(run, plan, client)
+    monkeypatch.undo()
+    assert [canary.status for canary in canaries(run, plan, client)] == ["unknown"]
+    assert emulator.ledger(summary=True)["chat_requests_billed"] == 1
+
+
+def test_a_canary_that_was_turned_away_is_asked_at_the_next_try(make_run, client, emulator):
+    run, plan = make_run(("id", "text"), [(1, "text")])
+    emulator.faults([{"endpoint": "POST /chat/completions", "kind": "status", "status": 402}])
+    with pytest.raises(CreditError):
+        canaries(run, plan, client)
+    assert [canary.status for canary in canaries(run, plan, client)] == ["succeeded"]

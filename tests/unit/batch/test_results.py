@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from greennode_batch.api.wire import Batch, BatchStatus
+from greennode_batch.collect.anomalies import AnomalyLog
 from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.results import write_results
 
@@ -42,10 +43,11 @@ def settled(tmp_path, lines, asked, *, of=None, answer=None):
     """The rows of results.parquet by id, and the anomalies."""
     output, made = tmp_path / "output.jsonl", tmp_path / "results.parquet"
     output.write_bytes(b"".join(line + b"\n" for line in lines))
-    anomalies = write_results(of or batch(), [output], asked, AnswerReader(answer), made)
+    with AnomalyLog(tmp_path / "anomalies.jsonl") as anomalies:
+        write_results(of or batch(), [output], asked, AnswerReader(answer), made, anomalies=anomalies)
     rows = pq.read_table(made).to_pylist()
     assert len({row["custom_id"] for row in rows}) == len(rows)
-    return {row["custom_id"]: row for row in rows}, anomalies
+    return {row["custom_id"]: row for row in rows}, anomalies.counts
 
 
 @pytest.mark.parametrize(
@@ -101,6 +103,8 @@ def test_an_answer_comes_with_its_thinking_its_tokens_and_its_time(tmp_path):
         "prompt_tokens": 3,
         "completion_tokens": 2,
         "completed_at": datetime.datetime.fromtimestamp(1_700_000_100, datetime.UTC),
+        "batch_id": "batch_1",
+        "ask_again": False,
         "answer": "what",
     }
 
@@ -171,7 +175,8 @@ def test_rows_of_many_groups_are_all_written(tmp_path):
     ids = [f"id{n}" for n in range(12_000)]
     lines = [failed(ids[0]), *(answered(one, one) for one in ids), answered(ids[-1], "twice")]
     rows, anomalies = settled(tmp_path, lines, ids)
-    assert [row["answer"] for row in rows.values() if row["answer"] != row["custom_id"]] == []
+    others = [row["answer"] for row in rows.values() if row["answer"] != row["custom_id"]]
+    assert others == ["twice"], "the last good answer counts"
     assert len(rows) == 12_000
     assert anomalies == {"second line for a custom_id": 2}
     assert pq.read_schema(tmp_path / "results.parquet").field("completed_at").type == pa.timestamp("us", tz="UTC")

@@ -9,6 +9,7 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.errors import (
     AmbiguousError,
+    BusyError,
     ConfigError,
     CreditError,
     NotFoundError,
@@ -22,7 +23,9 @@ from greennode_batch.receipts import (
     first_receipt,
     latest_claim,
     read_receipt,
+    reopen,
     take_claim,
+    withdraw,
     write_receipt,
 )
 from greennode_batch.submit import SETTLE_SECONDS, submit
@@ -36,6 +39,7 @@ class Server:
     def __init__(self, **answers):
         self.answers = {
             "POST /files": (200, {"id": "file-1"}),
+            "GET /files/file-1": (200, {"id": "file-1", "status": "processed"}),
             "GET /batches": (200, {"data": [], "has_more": False}),
             "POST /batches": (200, {"id": "batch_1", "status": "validating", "input_file_id": "file-1"}),
             **answers,
@@ -53,9 +57,9 @@ class Server:
             raise answer
         return httpx.Response(answer[0], json=answer[1])
 
-    def client(self, profile=None):
+    def client(self, profile=None, base_url="https://host/v1"):
         return GreenNodeClient(
-            "https://host/v1", "key", profile=profile, transport=httpx.MockTransport(self), sleep=lambda _: None
+            base_url, "key", profile=profile, transport=httpx.MockTransport(self), sleep=lambda _: None
         )
 
 
@@ -184,7 +188,7 @@ def test_of_two_who_take_over_from_a_dead_worker_one_creates(make_shard, emulato
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(400, RejectedError), (402, CreditError), (404, NotFoundError), (429, RetryableError)]
+    ("status", "error"), [(400, RejectedError), (402, CreditError), (404, NotFoundError), (429, BusyError)]
 )
 def test_a_definite_no_says_that_nothing_is_paid_and_lets_the_next_try_create_at_once(make_shard, clock, status, error):
     shard = make_shard()
@@ -199,13 +203,82 @@ def test_a_definite_no_says_that_nothing_is_paid_and_lets_the_next_try_create_at
     assert (receipt.batch_id, clock.slept) == ("batch_1", [])
 
 
-def test_a_file_that_the_server_has_lost_says_how_to_upload_it_again(make_shard, client, emulator):
+def test_a_file_that_the_server_does_not_show_yet_is_waited_for(make_shard, client, emulator):
+    emulator.faults([{"kind": "file_not_found", "looks": 2}])
     shard = make_shard()
-    first_receipt(shard, Receipt(shard_id=shard.shard_id, state="uploaded", file_id="file-gone"))
-    with pytest.raises(NotFoundError, match=r"file-gone.*remove .*receipt\.json to upload the shard again, at no cost"):
+    with pytest.raises(BusyError, match="nothing is paid for it") as busy:
         submit(shard, client)
-    shard.receipt.unlink()
+    assert busy.value.retry_after > 0
     assert submit(shard, client).state == "created"
+    assert emulator.ledger()["files_uploaded"] == 1
+
+
+def test_a_file_that_the_server_is_still_processing_is_waited_for(make_shard, client, emulator):
+    emulator.faults([{"kind": "file_processing", "looks": 1, "status": 400}])
+    shard = make_shard()
+    with pytest.raises(BusyError):
+        submit(shard, client)
+    assert submit(shard, client).state == "created"
+
+
+def test_a_file_that_the_server_has_lost_is_uploaded_again(make_shard, client, emulator, clock):
+    shard = make_shard()
+    gone = Receipt(shard_id=shard.shard_id, state="uploaded", file_id="file-gone", uploaded_at=clock() - 7200)
+    first_receipt(shard, gone)
+    assert submit(shard, client, clock=clock).file_id != "file-gone"
+    assert emulator.ledger()["batches_created"] == 1
+
+
+def test_an_upload_whose_reply_was_lost_is_found_again_by_its_name(make_shard, client, emulator):
+    emulator.faults([{"endpoint": "POST /files", "kind": "error_after", "status": 502}])
+    shard = make_shard()
+    with pytest.raises(RetryableError):
+        submit(shard, client)
+    receipt = submit(shard, client)
+    assert emulator.ledger()["files_uploaded"] == 1
+    assert client.get_batch(receipt.batch_id).input_file_id == receipt.file_id
+
+
+def test_a_shard_that_was_sent_to_another_server_is_not_sent_again(make_shard, clock):
+    shard = make_shard()
+    submit(shard, Server().client(), clock=clock, sleep=clock.sleep)
+    elsewhere = Server()
+    with pytest.raises(ConfigError, match=r"was sent to host, and the connection now points to other"):
+        submit(shard, elsewhere.client(base_url="https://other/v1"), clock=clock, sleep=clock.sleep)
+    assert elsewhere.requests == []
+
+
+def test_a_worker_that_was_held_up_before_its_create_sends_nothing(make_shard, clock, monkeypatch):
+    server = Server()
+    monkeypatch.setattr("greennode_batch.submit._CLAIM_SECONDS", -1.0)
+    with pytest.raises(RetryableError, match="held up for too long"):
+        submit(make_shard(), server.client(), clock=clock, sleep=clock.sleep)
+    assert "POST /batches" not in server.requests
+
+
+def test_a_worker_whose_shard_was_taken_over_while_its_create_was_under_way_cancels_what_it_made(make_shard, clock):
+    shard = make_shard()
+
+    def taken_over(_request):
+        take_claim(shard, HeldClaim(2, Claim(token="another", file_id="file-1", claimed_at=clock())))
+        return 200, {"id": "batch_late", "status": "validating"}
+
+    cancelled = (200, {"id": "batch_late", "status": "cancelling"})
+    server = Server(**{"POST /batches": taken_over, "POST /batches/batch_late/cancel": cancelled})
+    with pytest.raises(RetryableError, match="batch_late was created; it was cancelled at once"):
+        submit(shard, server.client(), clock=clock, sleep=clock.sleep)
+    assert read_receipt(shard).batch_id is None
+
+
+def test_a_withdrawn_shard_is_not_sent_until_it_is_planned_again(make_shard, client, emulator, clock):
+    shard = make_shard()
+    assert withdraw(shard, now=clock())
+    with pytest.raises(ConfigError, match="was withdrawn"):
+        submit(shard, client)
+    assert emulator.ledger()["batches_created"] == 0
+    reopen(shard, now=clock())
+    assert submit(shard, client).state == "created"
+    assert not withdraw(shard, now=clock())
 
 
 @pytest.mark.parametrize(

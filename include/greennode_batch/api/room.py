@@ -1,0 +1,45 @@
+"""Room: whether a refusal is about the server's load and not about the request. The same thing may be tried later."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+
+from greennode_batch.api.wire import Batch, BatchStatus
+from greennode_batch.errors import ApiError, CreditError
+
+FIRST_PAUSE_SECONDS = 15.0
+MAX_PAUSE_SECONDS = 900.0
+
+# OpenAI fails a batch with the code token_limit_exceeded ("Enqueued token limit reached …") while others of the same
+# account are under way; others speak of capacity or of too many batches.
+_CODES = re.compile(r"token_limit_exceeded|rate_limit|capacity|overload|too_many|concurren|queue_full|busy")
+_WORDS = re.compile(
+    r"enqueued token|token limit reached|capacity|overload|too many (?:batch|request|concurrent)|queue is full|"
+    r"concurren\w+ (?:batch|job|limit)|(?:try|retry)\b.{0,40}\blater",
+    re.IGNORECASE,
+)
+
+
+def is_for_want_of_room(error: ApiError) -> bool:
+    """Whether the server turned a call away because it is full."""
+    if isinstance(error, CreditError):
+        return False
+    return error.status == HTTPStatus.TOO_MANY_REQUESTS or _speaks_of_room((error.code or "",), (str(error),))
+
+
+def failed_for_want_of_room(batch: Batch) -> bool:
+    """Whether a batch failed before it began, and only because the server was full: its file is innocent."""
+    untouched = batch.output_file_id is None and not batch.counts.completed
+    return batch.status is BatchStatus.FAILED and untouched and _speaks_of_room(batch.error_codes, batch.errors)
+
+
+def pause_seconds(tries: int, *, rng: Callable[[], float] = random.random) -> float:
+    """How long to wait after so many tries (from 1): doubles from 15 seconds to 15 minutes, of which half is jitter."""
+    return min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 30)) * (0.5 + rng() / 2)
+
+
+def _speaks_of_room(codes: tuple[str, ...], words: tuple[str, ...]) -> bool:
+    return any(_CODES.search(code.lower()) for code in codes) or any(_WORDS.search(text) for text in words)

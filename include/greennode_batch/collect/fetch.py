@@ -1,0 +1,148 @@
+"""Fetch: the result files of a batch that has ended come into staging, whole, once."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from upath import UPath
+
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.lines import Anomaly, ends_with_newline, iter_lines, parse_line
+from greennode_batch.api.polling import FORGOTTEN_SECONDS
+from greennode_batch.api.wire import Batch
+from greennode_batch.errors import ApiError, NotFoundError, RejectedError, RetryableError
+from greennode_batch.receipts import read_receipt, write_receipt
+from greennode_batch.staging import ShardFolder, land, local_copy
+
+log = logging.getLogger(__name__)
+
+READY_SECONDS = 120.0
+"""How long a file that the batch names may take to become readable before somebody else should look again later."""
+_PAUSE_SECONDS = 5.0
+_CUT_OFF_TRIES = 4
+_Which = Literal["output", "error"]
+
+
+def fetch(
+    shard: ShardFolder,
+    client: GreenNodeClient,
+    batch: Batch,
+    work: Path,
+    *,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> None:
+    """Bring both files to staging, but for those that are there. `work`: a folder to make them in.
+
+    Raises RetryableError while a file that the batch names cannot be read; one that could not be read for half an
+    hour is lost, and its requests are missing.
+    """
+    for path, which in _files(shard):
+        if path.exists():
+            continue
+        made = work / path.name
+        if _download_when_ready(shard, client, batch, which, made, clock=clock, sleep=sleep):
+            size = made.stat().st_size
+            land(made, path)
+            log.info("Fetched %s of batch %s (%.1f MB)", path.name, batch.id, size / 1e6)
+
+
+def fetch_again(client: GreenNodeClient, batch: Batch, shard: ShardFolder, work: Path) -> bool:
+    """Fetch both files once more, and keep what is longer than in staging; whether anything was.
+
+    Where a server does not say how long a file is, one that was cut off at the end of a line looks whole. Before
+    requests are called missing, and paid for again, it is worth the traffic.
+    """
+    grew = False
+    for path, which in _files(shard):
+        made = work / f"second-{path.name}"
+        try:
+            if client.download_results(batch, which, made) is None:
+                continue
+        except ApiError as error:
+            log.warning("The %s file of batch %s could not be fetched a second time: %s", which, batch.id, error)
+            continue
+        if path.exists():
+            with local_copy(path) as before:
+                if before.stat().st_size >= made.stat().st_size:
+                    continue
+        log.warning("The %s file of batch %s was not whole when it was fetched first", which, batch.id)
+        land(made, path)
+        grew = True
+    return grew
+
+
+def _files(shard: ShardFolder) -> tuple[tuple[UPath, _Which], ...]:
+    return (shard.output, "output"), (shard.errors, "error")
+
+
+def _download_when_ready(
+    shard: ShardFolder,
+    client: GreenNodeClient,
+    batch: Batch,
+    which: _Which,
+    made: Path,
+    *,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> bool:
+    """Whether there is such a file; it is at `made` then."""
+    began = clock()
+    while True:
+        try:
+            found = _download_whole(client, batch, which, made)
+        except (NotFoundError, RejectedError) as error:
+            if clock() - began < READY_SECONDS:
+                log.warning("%s. The batch names this file, so it should be readable soon", error)
+                sleep(_PAUSE_SECONDS)
+                continue
+            if not _is_lost(shard, clock()):
+                raise RetryableError(
+                    f"{error}. Batch {batch.id} has ended and names this file, but it cannot be read yet; nothing is "
+                    "lost, look again later"
+                ) from error
+            log.error("%s. Its requests are missing", error)  # noqa: TRY400 - the message says it all
+            return False
+        return found
+
+
+def _is_lost(shard: ShardFolder, now: float) -> bool:
+    """Whether a file could not be read for so long that it will not come; notes the first time."""
+    receipt = read_receipt(shard)
+    assert receipt is not None, "a shard that is collected has a receipt"
+    if receipt.unreadable_since is None:
+        write_receipt(shard, msgspec.structs.replace(receipt, unreadable_since=now))
+        return False
+    return now - receipt.unreadable_since >= FORGOTTEN_SECONDS
+
+
+def _download_whole(client: GreenNodeClient, batch: Batch, which: _Which, made: Path) -> bool:
+    """Whether there is such a file. One that ends in half a line is fetched again, until it stays the same."""
+    before = -1
+    for _ in range(_CUT_OFF_TRIES):
+        size = client.download_results(batch, which, made)
+        if size is None:
+            return False
+        if size == before or _ends_whole(made):
+            return True
+        log.warning("The %s file of batch %s ends in the middle of a line; fetching it again", which, batch.id)
+        before = size
+    raise RetryableError(
+        f"the {which} file of batch {batch.id} came cut off in another place {_CUT_OFF_TRIES} times; nothing is lost, "
+        "fetch it again later"
+    )
+
+
+def _ends_whole(path: Path) -> bool:
+    """Whether the last line is a whole one; its newline may be missing."""
+    with path.open("rb") as file:
+        if ends_with_newline(file):
+            return True
+        file.seek(0)
+        last = deque(iter_lines(file), maxlen=1)
+    return not last or not isinstance(parse_line(last[0]), Anomaly)

@@ -1,0 +1,130 @@
+"""Looks at a shard's batch: what follows from each, with the clock in hand."""
+
+import pytest
+
+from greennode_batch.api.polling import DEADLINE_SECONDS, FORGOTTEN_SECONDS, Done, Wait
+from greennode_batch.errors import ConfigError
+from greennode_batch.receipts import latest_claim, read_receipt
+from greennode_batch.submit import submit
+from greennode_batch.wait import GRACE_SECONDS, SendAgain, look
+
+
+@pytest.fixture
+def look_until(client, clock):
+    """Looks at a shard until the look says something other than to wait."""
+
+    def until(shard, *, seconds=None):
+        for _ in range(5_000):
+            step = look(shard, client, now=clock())
+            if not isinstance(step, Wait):
+                return step
+            clock.now += seconds or 0.0
+        raise AssertionError(f"still to wait: {step}")
+
+    return until
+
+
+def test_a_shard_that_was_not_submitted_is_named(make_shard, client, clock):
+    with pytest.raises(ConfigError, match="submit it first"):
+        look(make_shard(), client, now=clock())
+
+
+def test_a_batch_is_waited_for_until_it_ends(make_shard, client, look_until, clock):
+    shard = make_shard()
+    submit(shard, client, clock=clock)
+    assert look_until(shard) == Done("ended", "COMPLETED")
+
+
+@pytest.mark.parametrize("fault", ["expired", "cancelled", "failed"])
+def test_any_other_end_is_an_end_too(fault, make_shard, client, emulator, look_until, clock):
+    emulator.faults([{"kind": fault, "fraction": 0.5, "code": "odd"} if fault == "failed" else {"kind": fault}])
+    shard = make_shard()
+    submit(shard, client, clock=clock)
+    assert look_until(shard) == Done("ended", fault.upper())
+
+
+def test_at_its_deadline_a_batch_is_cancelled_once_and_ends(make_shard, client, emulator, clock, look_until):
+    emulator.faults([{"kind": "stuck", "status": "in_progress"}])
+    shard = make_shard()
+    submit(shard, client, clock=clock)
+    assert isinstance(look(shard, client, now=clock()), Wait)
+    assert emulator.ledger()["calls"].get("POST /batches/{id}/cancel", 0) == 0
+    clock.now += DEADLINE_SECONDS
+    assert look_until(shard) == Done("ended", "CANCELLED")
+    assert emulator.ledger()["calls"]["POST /batches/{id}/cancel"] == 1
+
+
+def test_a_batch_that_outlives_its_cancellation_is_overdue_after_the_grace_time(
+    make_shard, client, emulator, clock, look_until
+):
+    emulator.faults(
+        [
+            {"kind": "stuck", "status": "in_progress"},
+            {"kind": "status", "endpoint": "POST /batches/{id}/cancel", "status": 409},
+        ]
+    )
+    shard = make_shard()
+    submit(shard, client, clock=clock)
+    clock.now += DEADLINE_SECONDS
+    assert isinstance(look(shard, client, now=clock()), Wait)
+    clock.now += GRACE_SECONDS - 1
+    assert isinstance(look(shard, client, now=clock()), Wait)
+    clock.now += 1
+    assert look(shard, client, now=clock()).reason == "overdue"
+    assert read_receipt(shard).lost == "overdue"
+
+
+def test_a_batch_that_is_out_of_sight_for_a_while_is_waited_for(make_shard, client, emulator, clock, look_until):
+    emulator.faults([{"kind": "not_found", "looks": 3}])
+    shard = make_shard()
+    submit(shard, client, clock=clock)
+    assert isinstance(look(shard, client, now=clock()), Wait)
+    assert read_receipt(shard).missing_since == clock()
+    assert look_until(shard) == Done("ended", "COMPLETED")
+    assert read_receipt(shard).missing_since is None
+
+
+def test_a_batch_that_is_out_of_sight_for_long_is_forgotten(make_shard, client, emulator, clock):
+    emulator.faults([{"kind": "forgotten"}])
+    shard = make_shard()
+    submit(shard, client, clock=clock)
+    assert isinstance(look(shard, client, now=clock()), Wait)
+    clock.now += FORGOTTEN_SECONDS - 1
+    assert isinstance(look(shard, client, now=clock()), Wait)
+    clock.now += 1
+    assert look(shard, client, now=clock()) == Done("forgotten")
+    assert look(shard, client, now=clock()) == Done("forgotten"), "and stays so"
+
+
+def test_a_batch_that_the_list_still_has_is_not_forgotten(make_shard, client, emulator, clock):
+    emulator.faults([{"kind": "not_found", "looks": 1_000}])
+    shard = make_shard()
+    submit(shard, client, clock=clock)
+    look(shard, client, now=clock())
+    clock.now += FORGOTTEN_SECONDS * 2
+    assert isinstance(look(shard, client, now=clock()), Wait)
+
+
+def test_a_batch_that_was_refused_for_want_of_room_is_sent_again_from_the_same_file(
+    make_shard, client, emulator, clock, look_until
+):
+    emulator.faults([{"kind": "failed", "code": "token_limit_exceeded", "count": 2}])
+    shard = make_shard()
+    first = submit(shard, client, clock=clock)
+    assert isinstance(look_until(shard), SendAgain)
+    assert latest_claim(shard).claim.released, "so that a server without a list is not asked in vain"
+    assert read_receipt(shard).turned_away == (first.batch_id,)
+    second = submit(shard, client, clock=clock)
+    assert isinstance(look_until(shard), SendAgain)
+    assert isinstance(look(shard, client, now=clock()), SendAgain), "also after a kill"
+    third = submit(shard, client, clock=clock)
+    assert look_until(shard) == Done("ended", "COMPLETED")
+    assert first.file_id == second.file_id == third.file_id
+    ledger = emulator.ledger()
+    assert (ledger["files_uploaded"], ledger["batches_created"], ledger["requests_billed"]) == (1, 3, 2)
+
+
+def test_a_batch_that_failed_for_its_file_is_not_sent_again(make_shard, client, look_until, clock):
+    shard = make_shard(model="no/such-model")
+    submit(shard, client, clock=clock)
+    assert look_until(shard) == Done("ended", "FAILED")
