@@ -4,34 +4,41 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from greennode_batch.build.plan import Plan, read_plan
-from greennode_batch.collect.results import RowStatus
+from greennode_batch.collect.verdicts import RowStatus
 from greennode_batch.errors import AccountingError, ConfigError, FailedRowsError
-from greennode_batch.staging import RunFolder, ShardFolder, local_copy, read_json, write_json
+from greennode_batch.reconcile.attempts import AttemptReport
+from greennode_batch.reconcile.differences import Differences, find_differences, key_schema
+from greennode_batch.reconcile.fingerprint import NO_ROWS, Fingerprint, fingerprint
+from greennode_batch.reconcile.named import Named
+from greennode_batch.reconcile.staged import account_for
+from greennode_batch.reconcile.written import WrittenRows
+from greennode_batch.staging import RunFolder, ShardFolder, read_json, write_json
 
 log = logging.getLogger(__name__)
 
-_SHOWN_IDS = 20
-
 
 class JoinedShard(msgspec.Struct, frozen=True):
-    """joined.json: what one shard put into the target. Tokens are counted once a request, as they are paid."""
+    """joined.json: what one shard put into the target. `fingerprint`: of key, custom_id and status of its rows."""
 
     rows: int
     statuses: dict[str, int]
-    prompt_tokens: int
-    completion_tokens: int
+    fingerprint: str
 
 
 class RunReport(msgspec.Struct, frozen=True):
-    """report.json: a run's rows by status, and the tokens that were used."""
+    """report.json: a run's rows by status, what was asked and paid for it, and whether it all adds up.
+
+    anomalies: lines of result files that settle no request, by kind; anomaly_files: where they are kept. superseded:
+    rows that a later run has written over. turned_away: batches that the server refused for want of room, and that
+    cost nothing. lost: batches that were given up, by what became of them. problems: what does not add up, in words.
+    """
 
     job: str
     run_id: str
@@ -41,51 +48,89 @@ class RunReport(msgspec.Struct, frozen=True):
     statuses: dict[str, int]
     prompt_tokens: int
     completion_tokens: int
+    attempts: tuple[AttemptReport, ...] = ()
+    anomalies: dict[str, int] = {}
+    anomaly_files: tuple[str, ...] = ()
+    superseded: int = 0
+    turned_away: int = 0
+    lost: dict[str, int] = {}
+    balanced: bool = True
+    problems: tuple[str, ...] = ()
 
     @property
     def succeeded(self) -> int:
         """Rows with an answer."""
         return self.statuses.get(RowStatus.SUCCEEDED, 0)
 
-    def __str__(self) -> str:
-        by_status = ", ".join(f"{count:,} {status}" for status, count in self.statuses.items()) or "none"
+    @property
+    def summary(self) -> str:
+        """The rows and what they cost, in one line."""
         return (
-            f"{self.rows:,} rows ({by_status}) from {self.requests:,} requests in {self.shards:,} shards; "
+            f"{self.rows:,} rows ({_listed(self.statuses)}) from {self.requests:,} requests in {self.shards:,} shards; "
             f"{self.prompt_tokens:,} prompt and {self.completion_tokens:,} completion tokens"
         )
 
+    def __str__(self) -> str:
+        return "\n".join([self.summary, *self._remarks(), *(f"Does not add up: {words}" for words in self.problems)])
 
-def note_joined(shard: ShardFolder, joined: pa.Table) -> JoinedShard:
-    """Write down what a shard put into the target."""
+    def _remarks(self) -> list[str]:
+        said = [
+            f"{_counted(one.requests, 'request was', 'requests were')} asked again in attempt {one.attempt}: "
+            f"{_listed(one.statuses)}"
+            for one in self.attempts[1:]
+        ]
+        if self.anomalies:
+            more = len(self.anomaly_files) - 1
+            said.append(
+                f"{_counted(sum(self.anomalies.values()), 'line', 'lines')} of the result files settled no request "
+                f"({_listed(self.anomalies)}); see {self.anomaly_files[0]}"
+                f"{f' and {more:,} more of that name' if more else ''}"
+            )
+        if self.turned_away:
+            said.append(
+                f"{_counted(self.turned_away, 'batch was', 'batches were')} refused for want of room and sent again, "
+                "at no cost"
+            )
+        if self.lost:
+            batches = _counted(sum(self.lost.values()), "batch was", "batches were")
+            said.append(f"{batches} given up ({_listed(self.lost)}), and may have been billed all the same")
+        if self.superseded:
+            said.append(f"{_counted(self.superseded, 'row was', 'rows were')} written over by a later run")
+        return said
+
+
+def note_joined(shard: ShardFolder, joined: pa.Table, *, key: Sequence[str]) -> JoinedShard:
+    """Write down what a shard put into the target. key: the target's."""
     counted = pc.value_counts(joined["status"]).to_pylist()
-    prompt_tokens = completion_tokens = 0
-    if shard.results.exists():
-        with local_copy(shard.results) as path:
-            used = pq.read_table(path, columns=["prompt_tokens", "completion_tokens"])
-        prompt_tokens = pc.sum(used["prompt_tokens"]).as_py() or 0
-        completion_tokens = pc.sum(used["completion_tokens"]).as_py() or 0
     note = JoinedShard(
         rows=joined.num_rows,
         statuses={entry["values"]: entry["counts"] for entry in counted},
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
+        fingerprint=fingerprint([joined], key).hex,
     )
     write_json(shard.joined, note)
     return note
 
 
-def report(run: RunFolder, *, target_rows: int, missing_keys: Callable[[], list[str]]) -> RunReport:
-    """Account for every row of the run and write report.json.
+def report(run: RunFolder, target: WrittenRows) -> RunReport:
+    """Reconcile source, shards, results and target by id, and write report.json, whether they agree or not.
 
-    target_rows: how many rows of this run the target holds. missing_keys: asked only if that is not the number
-    of rows in the plan. Raises AccountingError, with the ids, if a row is lost between source and target.
+    Holds one shard; if the target differs, 8 bytes a row as well. Follow it with `check_balanced`. Raises ConfigError
+    if the run was never built.
     """
     plan = read_plan(run)
     if plan is None:
         raise ConfigError(f"{run}: there is no plan.json, so nothing was built and nothing sent; see build_requests")
-    notes = _joined_shards(run, plan)
+    key = (*plan.key, "model") if len(plan.models) > 1 else plan.key
+    staged = account_for(run, plan, key)
+    notes = {shard.shard_id: read_json(run.shard(shard.shard_id).joined, JoinedShard) for shard in plan.shards}
+    joined = {shard_id: note for shard_id, note in notes.items() if note is not None}
+    problems = [*staged.problems, *_join_problems(notes, staged.fingerprints)]
+    compared = Differences([], 0)
+    if len(joined) == len(notes):
+        compared = _compare_target(run, plan, key, target, joined, is_sound=not problems)
+    problems += compared.problems
     statuses: Counter[str] = Counter()
-    for note in notes:
+    for note in joined.values():
         statuses.update(note.statuses)
     made = RunReport(
         job=plan.job,
@@ -94,19 +139,25 @@ def report(run: RunFolder, *, target_rows: int, missing_keys: Callable[[], list[
         requests=plan.requests,
         shards=plan.submitted_shards,
         statuses=dict(statuses.most_common()),
-        prompt_tokens=sum(note.prompt_tokens for note in notes),
-        completion_tokens=sum(note.completion_tokens for note in notes),
+        prompt_tokens=sum(attempt.prompt_tokens for attempt in staged.attempts),
+        completion_tokens=sum(attempt.completion_tokens for attempt in staged.attempts),
+        attempts=staged.attempts,
+        anomalies=staged.anomalies,
+        anomaly_files=staged.anomaly_files,
+        superseded=compared.superseded,
+        turned_away=staged.turned_away,
+        lost=staged.lost,
+        balanced=not problems,
+        problems=tuple(problems),
     )
     write_json(run.report, made)
-    if not plan.rows == statuses.total() == target_rows:
-        lost = missing_keys()
-        raise AccountingError(
-            f"rows do not add up: {plan.rows:,} in the source, {statuses.total():,} joined, {target_rows:,} in "
-            f"the target. Not in the target: {', '.join(lost[:_SHOWN_IDS]) or 'none'}"
-            f"{f' and {len(lost) - _SHOWN_IDS:,} more' if len(lost) > _SHOWN_IDS else ''}. The answers are safe "
-            f"in {run}; clear join_results to write them again, at no cost"
-        )
     return made
+
+
+def check_balanced(made: RunReport) -> None:
+    """Raise AccountingError, with the ids, if source, shards, results and target do not agree."""
+    if not made.balanced:
+        raise AccountingError(f"run {made.run_id} does not add up: {'; and '.join(made.problems)}")
 
 
 def check_failed_ratio(made: RunReport, max_failed_ratio: float) -> None:
@@ -114,27 +165,69 @@ def check_failed_ratio(made: RunReport, max_failed_ratio: float) -> None:
     failed = made.rows - made.succeeded
     if failed > made.rows * max_failed_ratio:
         raise FailedRowsError(
-            f"{failed:,} of {made.rows:,} rows ended without an answer ({made}); the job allows a share of "
+            f"{failed:,} of {made.rows:,} rows ended without an answer ({made.summary}); the job allows a share of "
             f"{max_failed_ratio:.1%} (max_failed_ratio). All rows are in the target; see its columns status and error"
         )
 
 
-def source_keys(run: RunFolder, plan: Plan, key: tuple[str, ...]) -> set[tuple[object, ...]]:
-    """The target's key of every row of the run, from the shards."""
-    keys: set[tuple[object, ...]] = set()
-    for planned in plan.shards:
-        with local_copy(run.shard(planned.shard_id).source) as path:
-            table = pq.read_table(path, columns=list(key))
-        keys.update(zip(*(column.to_pylist() for column in table.columns), strict=True))
-    return keys
-
-
-def _joined_shards(run: RunFolder, plan: Plan) -> list[JoinedShard]:
-    notes = {shard.shard_id: read_json(run.shard(shard.shard_id).joined, JoinedShard) for shard in plan.shards}
-    absent = [shard_id for shard_id, note in notes.items() if note is None]
-    if absent:
-        raise AccountingError(
-            f"{len(absent):,} of {len(notes):,} shards are not joined yet: {', '.join(absent[:_SHOWN_IDS])}. "
-            "See their tasks; clearing those goes on from where they stopped and pays nothing twice"
+def _join_problems(notes: Mapping[str, JoinedShard | None], fingerprints: Mapping[str, Fingerprint]) -> list[str]:
+    absent = Named(shard_id for shard_id, note in notes.items() if note is None)
+    stale = Named(
+        shard_id
+        for shard_id, note in notes.items()
+        if note is not None and shard_id in fingerprints and _fingerprint_of(note) != fingerprints[shard_id]
+    )
+    problems = []
+    if absent.count:
+        problems.append(
+            f"{absent.count:,} of {len(notes):,} shards are not joined yet, so the target was not looked at: "
+            f"{absent}. See their tasks; clearing those goes on from where they stopped and pays nothing twice"
         )
-    return [note for note in notes.values() if note is not None]
+    if stale.count:
+        problems.append(
+            f"the results of {stale.count:,} of {len(notes):,} shards are others than those that were joined: {stale}. "
+            "Clear their join_results, at no cost"
+        )
+    return problems
+
+
+def _compare_target(
+    run: RunFolder,
+    plan: Plan,
+    key: Sequence[str],
+    target: WrittenRows,
+    joined: Mapping[str, JoinedShard],
+    *,
+    is_sound: bool,
+) -> Differences:
+    """Whether the target holds what was joined; how many rows and which, only if it does not."""
+    expected = NO_ROWS
+    for note in joined.values():
+        expected = expected.joined_with(_fingerprint_of(note))
+    held = fingerprint(target.batches(key_schema(run, plan, key)), key)
+    if held == expected:
+        return Differences([], 0)
+    log.info(
+        "The target has %s rows of this run as they were written, or others; %s were joined. Looking which differ",
+        f"{held.rows:,}",
+        f"{expected.rows:,}",
+    )
+    if not is_sound:
+        words = (
+            f"the target's {held.rows:,} rows are not the {expected.rows:,} that were joined. Which differ is told "
+            "once the above is mended"
+        )
+        return Differences([words], 0)
+    return find_differences(run, plan, key, target)
+
+
+def _fingerprint_of(note: JoinedShard) -> Fingerprint:
+    return Fingerprint(note.rows, int(note.fingerprint, 16))
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items()) or "none"
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count:,} {one if count == 1 else several}"

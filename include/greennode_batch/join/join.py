@@ -8,35 +8,41 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from greennode_batch.collect.results import RESULT_FIELDS, RowStatus
+from greennode_batch.build.retry import later_shards
+from greennode_batch.collect.results import RESULT_FIELDS
+from greennode_batch.collect.verdicts import RowStatus
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import RESULT_COLUMNS
-from greennode_batch.receipts import read_receipt
 from greennode_batch.staging import ShardFolder, local_copy
 
 _SOURCE_OWN = ("model", "custom_id", "unsent")
-_SOURCE_TYPES = {"model": pa.string(), "batch_id": pa.string(), "run_id": pa.string()}
+_SOURCE_TYPES = {"model": pa.string(), "run_id": pa.string()}
 
 
 def join_shard(shard: ShardFolder, *, run_id: str, answer_fields: Sequence[pa.Field]) -> pa.Table:
-    """One row per source row of the shard, in the target's columns and order. Holds one shard."""
+    """One row per source row of the shard, in the target's columns and order. Holds one shard.
+
+    What a later attempt says of a request takes the place of what was said before.
+    """
     with local_copy(shard.source) as path:
         source = pq.read_table(path)
-    receipt = read_receipt(shard)
-    return join_tables(
-        source,
-        _read_results(shard, source, answer_fields),
-        batch_id=receipt.batch_id if receipt else None,
-        run_id=run_id,
-        answer_fields=answer_fields,
-    )
+    results = _read_results(shard, source, [*RESULT_FIELDS, *answer_fields])
+    return join_tables(source, results, run_id=run_id, answer_fields=answer_fields)
+
+
+def row_statuses(shard: ShardFolder, key: Sequence[str]) -> pa.Table:
+    """Key, custom_id and status of the shard's rows, as `join_shard` joins them. Reads neither answers nor texts."""
+    with local_copy(shard.source) as path:
+        source = pq.read_table(path, columns=[*key, "custom_id", "unsent"])
+    results = _read_results(shard, source, [field for field in RESULT_FIELDS if field.name in {"custom_id", "status"}])
+    place = pc.index_in(source["custom_id"], results["custom_id"])
+    return source.drop_columns("unsent").append_column("status", _statuses(source, results.take(place), place))
 
 
 def join_tables(
     source: pa.Table,
     results: pa.Table,
     *,
-    batch_id: str | None,
     run_id: str,
     answer_fields: Sequence[pa.Field],
 ) -> pa.Table:
@@ -44,18 +50,14 @@ def join_tables(
     place = pc.index_in(source["custom_id"], results["custom_id"])
     matched = results.take(place)
     unsent = source["unsent"]
-    is_unsent = pc.is_valid(unsent)
-    is_missing = pc.and_not(pc.is_null(place), is_unsent)
-    status = pc.if_else(is_unsent, RowStatus.UNSENT.value, matched["status"])
-    status = pc.if_else(is_missing, RowStatus.MISSING.value, status)
+    is_missing = _is_missing(source, place)
     error = pc.if_else(is_missing, "no result names this request", pc.coalesce(unsent, matched["error"]))
     rows = source.num_rows
     columns = {
-        "status": status,
+        "status": _statuses(source, matched, place),
         "error": error,
         "model": source["model"],
         "custom_id": source["custom_id"],
-        "batch_id": pc.if_else(is_unsent, None, pa.array([batch_id] * rows, pa.string())),
         "run_id": pa.array([run_id] * rows, pa.string()),
     }
     schema = joined_schema(source.schema, answer_fields)
@@ -68,6 +70,15 @@ def join_tables(
     return pa.table(arrays, schema=schema)
 
 
+def _statuses(source: pa.Table, matched: pa.Table, place: pa.ChunkedArray) -> pa.ChunkedArray:
+    status = pc.if_else(pc.is_valid(source["unsent"]), RowStatus.UNSENT.value, matched["status"])
+    return pc.if_else(_is_missing(source, place), RowStatus.MISSING.value, status)
+
+
+def _is_missing(source: pa.Table, place: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.and_not(pc.is_null(place), pc.is_valid(source["unsent"]))
+
+
 def joined_schema(source: pa.Schema, answer_fields: Iterable[pa.Field]) -> pa.Schema:
     """The target's columns: key and carried columns, the answer, then what became of the row."""
     kept = [field for field in source if field.name not in _SOURCE_OWN]
@@ -75,15 +86,31 @@ def joined_schema(source: pa.Schema, answer_fields: Iterable[pa.Field]) -> pa.Sc
     return pa.schema([*kept, *answer_fields, *(pa.field(name, types[name]) for name in RESULT_COLUMNS)])
 
 
-def _read_results(shard: ShardFolder, source: pa.Table, answer_fields: Sequence[pa.Field]) -> pa.Table:
+def _read_results(shard: ShardFolder, source: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
     if shard.results.exists():
-        with local_copy(shard.results) as path:
-            results = pq.read_table(path)
-        if not {field.name for field in answer_fields} <= set(results.column_names):
-            raise ConfigError(
-                f"{shard}: its results are of another answer model; run collect_results again, at no cost"
-            )
+        results = _results_of(shard, fields)
+        for later in later_shards(shard.run, shard.shard_id):
+            if later.results.exists():
+                results = _overlaid(results, _results_of(later, fields))
         return results
     if source["custom_id"].null_count < source.num_rows:
         raise ConfigError(f"{shard}: its results were not collected yet; run collect_results for this shard first")
-    return pa.schema([*RESULT_FIELDS, *answer_fields]).empty_table()
+    return pa.schema(fields).empty_table()
+
+
+def _results_of(shard: ShardFolder, fields: Sequence[pa.Field]) -> pa.Table:
+    wanted = pa.schema(fields)
+    with local_copy(shard.results) as path:
+        if not set(wanted.names) <= set(pq.read_schema(path).names):
+            raise ConfigError(
+                f"{shard}: its results are of another answer model; run collect_results again, at no cost"
+            )
+        results = pq.read_table(path, columns=wanted.names)
+    return results.select(wanted.names).replace_schema_metadata(None)
+
+
+def _overlaid(before: pa.Table, after: pa.Table) -> pa.Table:
+    """The results with those of a later attempt in the place of what they asked again."""
+    after = after.filter(pc.is_in(after["custom_id"], value_set=before["custom_id"].combine_chunks()))
+    kept = before.filter(pc.invert(pc.is_in(before["custom_id"], value_set=after["custom_id"].combine_chunks())))
+    return pa.concat_tables([kept, after])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from greennode_batch.join.sql_table import Column, SqlTable, quote, sql_type
 
 _MAX_NAME_BYTES = 63
 _CHUNK_ROWS = 5_000
+_PLACE = "greennode place"
 # An escaped NUL, whose backslash is not itself escaped.
 _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -54,6 +56,26 @@ class PostgresTable(SqlTable):
             f"ORDER BY {self.quoted_key} {self.upsert_tail(rows.column_names)}"
         )
         return int(cursor.rowcount)
+
+    def reading_cursor(self) -> Any:
+        """A cursor on the server, which sends rows as they are asked for."""
+        return self._connection.cursor(name=f"greennode_{uuid.uuid4().hex}")
+
+    def look_up(self, cursor: Any, keys: pa.Table) -> list[Sequence[Any]]:
+        """The rows that have these keys, by way of a temporary table that has the target's own types."""
+        names = list(map(quote, keys.column_names))
+        place = quote(_PLACE)
+        cursor.execute(
+            f"CREATE TEMPORARY TABLE greennode_keys ON COMMIT DROP AS SELECT {', '.join(names)}, 0::bigint AS {place} "  # noqa: S608
+            f"FROM {self.quoted} LIMIT 0"
+        )
+        numbered = keys.append_column(_PLACE, pa.array(range(keys.num_rows), pa.int64()))
+        _copy(cursor, "COPY greennode_keys FROM STDIN (FORMAT csv, ENCODING 'UTF8')", numbered)
+        cursor.execute(
+            f"SELECT k.{place}, {', '.join(f't.{name}' for name in names)}, t.custom_id, t.status, t.run_id "  # noqa: S608
+            f"FROM greennode_keys k JOIN {self.quoted} t ON {' AND '.join(f't.{name} = k.{name}' for name in names)}"
+        )
+        return list(cursor.fetchall())
 
     def type_of(self, field: pa.Field) -> str:
         """The column type for a field."""

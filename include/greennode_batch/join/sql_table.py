@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ import pyarrow as pa
 from greennode_batch.errors import ConfigError
 
 _MAX_PARTS = 2  # schema.table
+_READ_ROWS = 10_000
 
 
 class Column(NamedTuple):
@@ -56,7 +57,7 @@ class SqlTable(ABC):
         """Upsert the rows by key; how many were written."""
         with self._transaction() as cursor:
             try:
-                return self.upsert(cursor, rows)
+                written = self.upsert(cursor, rows)
             except (self._driver.DataError, self._driver.IntegrityError) as error:
                 reason = " ".join(str(error).split())
                 raise ConfigError(
@@ -64,24 +65,35 @@ class SqlTable(ABC):
                     "written; its answers are safe in staging. Mend the table (or name another one) and write them "
                     "again, at no cost"
                 ) from error
+            if written != rows.num_rows:
+                # An older run's row would stand in its place, and look as if a later one had written it.
+                raise ConfigError(
+                    f"table {self.name} took {written:,} of {rows.num_rows:,} rows: a trigger or rule keeps some out. "
+                    "Nothing of this shard was written; its answers are safe in staging. Mend the table and write them "
+                    "again, at no cost"
+                )
+            return written
 
-    def keys(self, run_id: str) -> set[tuple[Any, ...]]:
-        """The keys of all rows that this run has written."""
+    def rows_of(self, run_id: str, columns: Sequence[str]) -> Iterator[list[Sequence[Any]]]:
+        """These columns of all rows that a run has written, some thousand at a time; none if there is no table."""
+        select = f"SELECT {', '.join(map(quote, columns))} FROM {self.quoted} WHERE run_id = "  # noqa: S608 - quoted
+        if self.mark == "%s":
+            select = select.replace("%", "%%")
         with self._transaction() as cursor:
-            cursor.execute(
-                f"SELECT {', '.join(map(quote, self.key))} FROM {self.quoted} WHERE run_id = {self.mark}",  # noqa: S608
-                (run_id,),
-            )
-            return set(map(tuple, cursor.fetchall()))
+            if not self.columns(cursor):
+                return
+            with closing(self.reading_cursor()) as reading:
+                reading.execute(select + self.mark, (run_id,))
+                while rows := reading.fetchmany(_READ_ROWS):
+                    yield rows
 
-    def count(self, run_id: str) -> int:
-        """How many rows this run has written."""
+    def find(self, keys: pa.Table) -> list[Sequence[Any]]:
+        """The rows that have these keys, whatever run wrote them: place among the keys, key, custom_id, status, run_id.
+
+        The database compares, and takes each key as it would to write it: what it pads or rounds is found all the same.
+        """
         with self._transaction() as cursor:
-            cursor.execute(
-                f"SELECT count(*) FROM {self.quoted} WHERE run_id = {self.mark}",  # noqa: S608 - quoted
-                (run_id,),
-            )
-            return int(cursor.fetchone()[0])
+            return self.look_up(cursor, keys) if self.columns(cursor) else []
 
     @abstractmethod
     def check_names(self, names: Sequence[str]) -> None:
@@ -90,6 +102,14 @@ class SqlTable(ABC):
     @abstractmethod
     def upsert(self, cursor: Any, rows: pa.Table) -> int:
         """Upsert the rows by key; how many were written."""
+
+    @abstractmethod
+    def reading_cursor(self) -> Any:
+        """A cursor that does not hold all rows of a query at once."""
+
+    @abstractmethod
+    def look_up(self, cursor: Any, keys: pa.Table) -> list[Sequence[Any]]:
+        """What `find` gives, of a table that is there."""
 
     @abstractmethod
     def type_of(self, field: pa.Field) -> str:

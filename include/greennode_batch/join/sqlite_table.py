@@ -28,9 +28,29 @@ class SqliteTable(SqlTable):
             f"INSERT INTO {self.quoted} ({', '.join(map(quote, names))}) "  # noqa: S608 - quoted
             f"VALUES ({', '.join('?' * len(names))}) {self.upsert_tail(names)}"
         )
+        written = 0
         for batch in _as_sqlite(rows).to_batches(max_chunksize=_CHUNK_ROWS):
             cursor.executemany(statement, zip(*(column.to_pylist() for column in batch.columns), strict=True))
-        return int(rows.num_rows)
+            written += int(cursor.rowcount)
+        return written
+
+    def reading_cursor(self) -> Any:
+        """A cursor like any other: SQLite finds rows as they are asked for."""
+        return self._connection.cursor()
+
+    def look_up(self, cursor: Any, keys: pa.Table) -> list[Sequence[Any]]:
+        """The rows that have these keys, one by one: SQLite is in this process."""
+        names = list(map(quote, keys.column_names))
+        statement = (
+            f"SELECT {', '.join(names)}, custom_id, status, run_id FROM {self.quoted} "  # noqa: S608 - quoted
+            f"WHERE {' AND '.join(f'{name} = ?' for name in names)}"
+        )
+        columns = [column.to_pylist() for column in _as_sqlite(keys).columns]
+        return [
+            (place, *row)
+            for place, key in enumerate(zip(*columns, strict=True))
+            for row in cursor.execute(statement, key).fetchall()
+        ]
 
     def type_of(self, field: pa.Field) -> str:
         """The column type for a field."""

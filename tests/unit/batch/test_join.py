@@ -23,13 +23,14 @@ def source_of(asked):
 
 def results_of(answers):
     rows = [
-        {"custom_id": one, "status": "succeeded", "answer": text, "prompt_tokens": 1} for one, text in answers.items()
+        {"custom_id": one, "status": "succeeded", "answer": text, "prompt_tokens": 1, "batch_id": f"batch of {one}"}
+        for one, text in answers.items()
     ]
     return pa.Table.from_pylist(rows, RESULTS)
 
 
 def join(source, results):
-    return join_tables(source, results, batch_id="batch_1", run_id="run_1", answer_fields=ANSWER)
+    return join_tables(source, results, run_id="run_1", answer_fields=ANSWER)
 
 
 ids = st.sampled_from("abcdef")
@@ -44,9 +45,9 @@ def test_the_join_is_what_a_plain_loop_over_rows_says(asked, answers, data):
         if custom_id is None:
             outcome = ("unsent", "too long", None, None, None)
         elif custom_id in answers:
-            outcome = ("succeeded", None, answers[custom_id], 1, "batch_1")
+            outcome = ("succeeded", None, answers[custom_id], 1, f"batch of {custom_id}")
         else:
-            outcome = ("missing", "no result names this request", None, None, "batch_1")
+            outcome = ("missing", "no result names this request", None, None, None)
         wanted.append((number, custom_id, *outcome, "m", "run_1"))
     names = ["id", "custom_id", "status", "error", "answer", "prompt_tokens", "batch_id", "model", "run_id"]
     assert [tuple(row[name] for name in names) for row in joined] == wanted

@@ -1,0 +1,210 @@
+"""Differences: which rows a target does not hold as staging has them, by key. Sought only if fingerprints differ."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from greennode_batch.build.plan import Plan, read_plan
+from greennode_batch.join.join import row_statuses
+from greennode_batch.reconcile.fingerprint import Hashes, row_hashes
+from greennode_batch.reconcile.named import Named
+from greennode_batch.reconcile.written import WrittenRows
+from greennode_batch.staging import RunFolder, local_copy, safe_name
+
+log = logging.getLogger(__name__)
+
+_LOOKED_UP_ROWS = 20_000
+
+
+class Differences(NamedTuple):
+    """What does not add up, in words with keys, and how many rows a later run has written over."""
+
+    problems: list[str]
+    superseded: int
+
+
+def find_differences(run: RunFolder, plan: Plan, key: Sequence[str], target: WrittenRows) -> Differences:
+    """Name what the target holds otherwise than staging. Holds one shard, and 8 bytes of each row on both sides.
+
+    What the target shows in a way of its own (padded, in other letters, rounded) is looked up there, by the
+    database's own comparison, before it is called lost.
+    """
+    search = _Search(run, plan, key, target)
+    for planned in plan.shards:
+        search.look_up(row_statuses(run.shard(planned.shard_id), key))
+    search.name_strangers()
+    return Differences(search.problems(), search.superseded())
+
+
+def key_schema(run: RunFolder, plan: Plan, key: Sequence[str]) -> pa.Schema:
+    """Key, custom_id and status with the types that staging keeps: one for all shards of a run."""
+    text = pa.schema([pa.field(name, pa.string()) for name in (*key, "custom_id", "status")])
+    if not plan.shards:
+        return text
+    with local_copy(run.shard(plan.shards[0].shard_id).source) as path:
+        source = pq.read_schema(path)
+    return pa.schema([*(source.field(name).remove_metadata() for name in key), *list(text)[len(key) :]])
+
+
+class _Search:
+    """Goes through the run shard by shard, and through the target once more for what no shard has."""
+
+    def __init__(self, run: RunFolder, plan: Plan, key: Sequence[str], target: WrittenRows) -> None:
+        self._run = run
+        self._plan = plan
+        self._key = list(key)
+        self._target = target
+        self._schema = key_schema(run, plan, key)
+        self._expected = _sorted(
+            row_hashes(row_statuses(run.shard(planned.shard_id), key), key) for planned in plan.shards
+        )
+        self._held = _sorted(row_hashes(rows, key) for rows in target.batches(self._schema))
+        # Rows whose keys only look alike here need a look as well.
+        self._doubled = _repeated(self._expected)
+        self._explained: list[Hashes] = []
+        self._owners: Counter[str] = Counter()
+        self._lost = Named()
+        self._changed = Named()
+        self._earlier: dict[str, Named] = {}
+        self._strangers = Named()
+        self._twice = Named()
+        self._shared = Named()
+
+    def look_up(self, rows: pa.Table) -> None:
+        """Look the shard's rows up that were not seen in the target as they are here."""
+        hashes = row_hashes(rows, self._key)
+        odd = rows.filter(pa.array(~_is_in(hashes, self._held) | _is_in(hashes, self._doubled)))
+        for start in range(0, odd.num_rows, _LOOKED_UP_ROWS):
+            asked = odd.slice(start, _LOOKED_UP_ROWS)
+            found = self._target.find(asked.select(self._key))
+            present = pc.is_in(pa.array(range(asked.num_rows)), value_set=found["place"].combine_chunks())
+            self._lost.add_keys(asked.filter(pc.invert(present)).select(self._key))
+            ours = pc.fill_null(pc.equal(found["run_id"], self._plan.run_id), fill_value=False)
+            self._note_changed(asked, found.filter(ours))
+            self._note_others(asked, found.filter(pc.invert(ours)))
+
+    def name_strangers(self) -> None:
+        """Read the target's rows again, to name those that no row of the source explains."""
+        explained = _sorted(self._explained)
+
+        def claims(hashes: Hashes) -> npt.NDArray[np.int64]:
+            """How many rows of the source each row of the target answers."""
+            seen_at_once = _is_in(hashes, self._expected) & ~_is_in(hashes, self._doubled)
+            return _count_in(hashes, explained) + seen_at_once
+
+        held = np.unique(self._held)
+        claimed = claims(held)
+        strange = held[claimed == 0]
+        twice = held[(claimed > 0) & (claimed < _count_in(held, self._held))]
+        found = np.unique(explained)
+        shared = found[claims(found) > _count_in(found, self._held)]
+        if not strange.size + twice.size + shared.size:
+            return
+        for rows in self._target.batches(self._schema):
+            hashes = row_hashes(rows, self._key)
+            for named, sought in ((self._strangers, strange), (self._twice, twice), (self._shared, shared)):
+                named.add_keys(rows.filter(pa.array(_is_in(hashes, sought))).select(self._key))
+
+    def problems(self) -> list[str]:
+        """What was found, in words."""
+        again = f"The answers are safe in {self._run}; clear join_results to write them again, at no cost"
+        run_id = self._plan.run_id
+        by_others = (
+            f"rows that are in the target under run {run_id} but not in its source",
+            "An earlier build of the run or somebody else wrote them; delete them where they are not wanted",
+        )
+        by_several = (
+            "rows of the target that are those of several source rows each, for it takes their keys for equal",
+            "Give the target's key the source's type and collation, or make the keys differ",
+        )
+        said = [
+            (self._lost, "rows that are not in the target", again),
+            (self._changed, "rows that are in the target with another status or custom_id", again),
+            (self._strangers, *by_others),
+            (self._twice, "rows that are in the target more than once", again),
+            (self._shared, *by_several),
+        ]
+        for owner, named in self._earlier.items():
+            why = f"Either they were lost here, or that run was joined again since. {again}"
+            said.append((named, f"rows of the target that hold what the earlier run {owner} wrote", why))
+        return [f"{what} ({named.count:,}): {named}. {way_out}" for named, what, way_out in said if named.count]
+
+    def superseded(self) -> int:
+        """How many rows a later run has written over."""
+        for owner, count in self._owners.most_common():
+            log.warning("%s rows were written over by the later run %s", f"{count:,}", owner)
+        return self._owners.total()
+
+    def _note_changed(self, asked: pa.Table, found: pa.Table) -> None:
+        self._explained.append(row_hashes(found, self._key))
+        wanted = asked.take(found["place"])
+        as_asked = zip(wanted["custom_id"].to_pylist(), wanted["status"].to_pylist(), strict=True)
+        as_found = zip(found["custom_id"].to_pylist(), found["status"].to_pylist(), strict=True)
+        for number, (want, have) in enumerate(zip(as_asked, as_found, strict=True)):
+            if want != have:
+                self._changed.add(f"{_key_of(wanted, self._key, number)} ({_told_apart(want, have)})")
+
+    def _note_others(self, asked: pa.Table, found: pa.Table) -> None:
+        wanted = asked.take(found["place"])
+        for number, owner in enumerate(found["run_id"].to_pylist()):
+            if owner is None:
+                self._changed.add(f"{_key_of(wanted, self._key, number)} (run_id is NULL)")
+            elif self._is_earlier(owner):
+                self._earlier[owner].add(_key_of(wanted, self._key, number))
+            else:
+                self._owners[owner] += 1
+
+    def _is_earlier(self, owner: str) -> bool:
+        """Whether that run is known to have been built before this one: then it has not written over these rows."""
+        if owner not in self._earlier and owner not in self._owners:
+            other = read_plan(RunFolder(self._run.path.parent / safe_name(owner)))
+            if other is not None and other.created_at < self._plan.created_at:
+                self._earlier[owner] = Named()
+        return owner in self._earlier
+
+
+def _told_apart(want: tuple[Any, Any], have: tuple[Any, Any]) -> str:
+    names = ("custom_id", "status")
+    return ", ".join(
+        f"{name} {there or 'NULL'} instead of {here or 'NULL'}"
+        for name, here, there in zip(names, want, have, strict=True)
+        if here != there
+    )
+
+
+def _key_of(rows: pa.Table, key: Sequence[str], number: int) -> str:
+    return Named.text([rows[name][number].as_py() for name in key])
+
+
+def _sorted(parts: Iterable[Hashes] | Iterator[Hashes]) -> Hashes:
+    made = np.concatenate([np.empty(0, np.uint64), *parts])
+    made.sort()
+    return made
+
+
+def _repeated(ordered: Hashes) -> Hashes:
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+
+
+def _count_in(values: Hashes, ordered: Hashes) -> npt.NDArray[np.int64]:
+    counts: npt.NDArray[np.int64] = np.searchsorted(ordered, values, "right") - np.searchsorted(ordered, values)
+    return counts
+
+
+def _is_in(values: Hashes, ordered: Hashes) -> npt.NDArray[np.bool_]:
+    """Which of the values are among the ordered ones; unlike numpy's isin, it copies neither."""
+    if not ordered.size:
+        return np.zeros(values.shape, np.bool_)
+    places = np.searchsorted(ordered, values)
+    places[places == ordered.size] = 0
+    found: npt.NDArray[np.bool_] = ordered[places] == values
+    return found

@@ -1,0 +1,227 @@
+"""Staged: whether a run's source rows, shards and results agree, shard by shard and attempt by attempt, by id."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from greennode_batch.build.open_shard import PlannedShard
+from greennode_batch.build.plan import Plan
+from greennode_batch.build.request_lines import request_ids
+from greennode_batch.build.retry import FIRST_ATTEMPT, RetryPlan, RetryShard, retries
+from greennode_batch.collect.anomalies import count_anomalies
+from greennode_batch.join.join import row_statuses
+from greennode_batch.receipts import is_sent, read_receipt
+from greennode_batch.reconcile.attempts import AttemptReport, Tally
+from greennode_batch.reconcile.fingerprint import Fingerprint, fingerprint
+from greennode_batch.reconcile.named import Named
+from greennode_batch.staging import RunFolder, ShardFolder, local_copy
+
+log = logging.getLogger(__name__)
+
+_COLUMNS = ["custom_id", "status", "prompt_tokens", "completion_tokens", "batch_id"]
+_READ_AGAIN = "Remove its results.parquet and clear its collect_results: the answers are there, nothing is paid twice"
+
+
+class Staged(NamedTuple):
+    """What lies in staging of a run.
+
+    fingerprints: of the rows as they stand in staging now, by shard. anomaly_files: where the anomalies are kept.
+    problems: what does not agree, in words with ids.
+    """
+
+    attempts: tuple[AttemptReport, ...]
+    anomalies: dict[str, int]
+    anomaly_files: tuple[str, ...]
+    turned_away: int
+    lost: dict[str, int]
+    fingerprints: dict[str, Fingerprint]
+    problems: list[str]
+
+
+def account_for(run: RunFolder, plan: Plan, key: Sequence[str]) -> Staged:
+    """Go through the run's staging folder. Holds one shard."""
+    account = _Account(run)
+    tallies = []
+    first = Tally(FIRST_ATTEMPT)
+    for planned in plan.shards:
+        account.check_first(planned, first)
+    tallies.append(first)
+    later = list(retries(run))
+    for place, retry in enumerate(later):
+        tallies.append(Tally(retry.attempt))
+        before = later[place - 1] if place else None
+        for shard in retry.shards:
+            account.check_later(retry.attempt, shard, _sent_before(run, plan, before, shard), tallies[-1])
+    account.say_uncollected()
+    in_plan = sum(planned.rows for planned in plan.shards)
+    if in_plan != plan.rows:
+        account.problems.append(f"plan.json says {plan.rows:,} rows, and its shards {in_plan:,}; restore it")
+    if not account.problems:
+        # Only what agrees so far can be joined.
+        for planned in plan.shards:
+            rows = row_statuses(run.shard(planned.shard_id), key)
+            account.fingerprints[planned.shard_id] = fingerprint([rows], key)
+    return Staged(
+        attempts=tuple(tally.report() for tally in tallies if tally.shards),
+        anomalies=dict(account.anomalies.most_common()),
+        anomaly_files=tuple(account.anomaly_files),
+        turned_away=account.turned_away,
+        lost=dict(account.lost),
+        fingerprints=account.fingerprints,
+        problems=account.problems,
+    )
+
+
+def _sent_before(run: RunFolder, plan: Plan, before: RetryPlan | None, shard: RetryShard) -> list[ShardFolder]:
+    """The shards of the attempt before that the requests of a later one may stem from."""
+    if before is None:
+        planned = {one.shard_id for one in plan.shards}
+        return [run.shard(origin) for origin in shard.origins if origin in planned]
+    return [
+        run.shard(one.shard_id, attempt=before.attempt)
+        for one in before.shards
+        if not set(one.origins).isdisjoint(shard.origins)
+    ]
+
+
+class _Account:
+    """Looks at one shard after the other, and gathers what there is and what does not agree."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+        self._uncollected = Named()
+        self._unsent = Named()
+        self.anomalies: Counter[str] = Counter()
+        self.anomaly_files: list[str] = []
+        self.turned_away = 0
+        self.lost: Counter[str] = Counter()
+        self.fingerprints: dict[str, Fingerprint] = {}
+        self.problems: list[str] = []
+
+    def check_first(self, planned: PlannedShard, tally: Tally) -> None:
+        """A shard of the first attempt: source.parquet against the plan and the results."""
+        shard = self._run.shard(planned.shard_id)
+        where = f"shard {planned.shard_id}"
+        if not shard.source.exists():
+            self.problems.append(f"{where}: {shard.source} is gone, so nothing tells its rows; restore it")
+            return
+        with local_copy(shard.source) as path:
+            asked = pq.read_table(path, columns=["custom_id"])["custom_id"]
+        if len(asked) != planned.rows:
+            self.problems.append(
+                f"{where}: source.parquet has {len(asked):,} rows, and the plan {planned.rows:,}; restore it"
+            )
+        ids = asked.drop_null().unique()
+        if len(ids) != planned.requests:
+            self.problems.append(f"{where}: its rows ask {len(ids):,} requests, and the plan {planned.requests:,}")
+            if shard.requests.exists():
+                self._compare(f"{where}, its rows and requests.jsonl", ids, pa.array(request_ids(shard), pa.string()))
+        if not planned.requests:
+            return
+        if not self._was_sent(shard):
+            self._unsent.add(planned.shard_id)
+            return
+        results = self._collected(shard, planned.shard_id)
+        tally.add(planned.requests, results)
+        if results is not None:
+            self._compare_results(where, ids, results)
+
+    def check_later(self, attempt: int, planned: RetryShard, before: Sequence[ShardFolder], tally: Tally) -> None:
+        """A shard of a later attempt: its requests against its results and those of the attempt before.
+
+        One that was not sent is no problem: its rows keep what the attempt before says of them.
+        """
+        shard = self._run.shard(planned.shard_id, attempt=attempt)
+        where = f"shard {planned.shard_id} of attempt {attempt}"
+        if not shard.path.exists() or not self._was_sent(shard):
+            return
+        results = self._collected(shard, f"{planned.shard_id} (attempt {attempt})")
+        tally.add(planned.requests, results)
+        if results is None:
+            return
+        if shard.requests.exists():
+            self._compare_results(where, pa.array(request_ids(shard), pa.string()), results)
+        strange = asked_once = results["custom_id"].combine_chunks()
+        for earlier in before:
+            if earlier.results.exists():
+                with local_copy(earlier.results) as path:
+                    said = pq.read_table(path, columns=["custom_id", "ask_again"])
+                strange = _without(strange, said["custom_id"])
+                asked_once = _without(asked_once, said.filter(said["ask_again"])["custom_id"])
+        if len(strange):
+            self.problems.append(
+                f"{where}: its results have ids that attempt {attempt - 1} did not ask: {_named(strange)}. "
+                f"{_READ_AGAIN}"
+            )
+        elif len(asked_once):
+            # Right where the results before were read again, with another answer model, since.
+            log.warning("%s asked again what by now need not be: %s", where, _named(asked_once))
+
+    def say_uncollected(self) -> None:
+        """Say which shards are not sent or not collected."""
+        if self._unsent.count:
+            self.problems.append(
+                f"shards that were never sent: {self._unsent}. Clear their submit_batch, or start "
+                "the command again: nothing was paid for them"
+            )
+        if self._uncollected.count:
+            self.problems.append(
+                f"shards that were sent and are not collected: {self._uncollected}. Clear their wait_for_batch, or "
+                "start the command again: the batches are found again, and nothing is paid twice"
+            )
+
+    def _was_sent(self, shard: ShardFolder) -> bool:
+        receipt = read_receipt(shard)
+        if receipt is None:
+            return shard.path.exists() and is_sent(shard)
+        self.turned_away += len(receipt.turned_away)
+        if receipt.lost is not None:
+            self.lost[receipt.lost] += 1
+        return True
+
+    def _collected(self, shard: ShardFolder, name: str) -> pa.Table | None:
+        """The shard's results without the answers."""
+        counts = count_anomalies(shard)
+        if counts:
+            self.anomalies.update(counts)
+            self.anomaly_files.append(str(shard.anomalies))
+        receipt = read_receipt(shard)
+        if receipt is not None and shard.results.exists():
+            with local_copy(shard.results) as path:
+                results = pq.read_table(path, columns=_COLUMNS)
+            # A worker may be killed between the results and the receipt; results of another batch are not these.
+            if receipt.state == "collected" or pc.all(pc.equal(results["batch_id"], receipt.batch_id)).as_py():
+                return results
+        self._uncollected.add(name)
+        return None
+
+    def _compare_results(self, where: str, asked: pa.Array, results: pa.Table) -> None:
+        answered = results["custom_id"].unique()
+        if len(answered) < results.num_rows:
+            twice = pc.value_counts(results["custom_id"])
+            ids = twice.field("values").filter(pc.greater(twice.field("counts"), 1))
+            self.problems.append(f"{where}: results.parquet has ids more than once: {_named(ids)}. {_READ_AGAIN}")
+        self._compare(f"{where}, its requests and results.parquet", asked, answered)
+
+    def _compare(self, what: str, here: pa.Array, there: pa.Array) -> None:
+        for lacking, words in ((_without(here, there), "lacks ids"), (_without(there, here), "has other ids")):
+            if len(lacking):
+                self.problems.append(f"{what}: the latter {words}: {_named(lacking)}. {_READ_AGAIN}")
+
+
+def _without(ids: pa.Array, others: pa.Array | pa.ChunkedArray) -> pa.Array:
+    value_set = others.combine_chunks() if isinstance(others, pa.ChunkedArray) else others
+    return ids.filter(pc.invert(pc.is_in(ids, value_set=value_set)))
+
+
+def _named(ids: pa.Array) -> str:
+    named = Named()
+    named.add_keys(pa.table([ids], names=["custom_id"]))
+    return str(named)

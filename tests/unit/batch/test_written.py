@@ -1,0 +1,155 @@
+import datetime
+import itertools
+import sqlite3
+import uuid
+from contextlib import closing
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import psycopg
+import psycopg2
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from greennode_batch.build.source_rows import to_arrow
+from greennode_batch.join.target import sql_table
+from greennode_batch.reconcile.fingerprint import fingerprint
+from greennode_batch.reconcile.written import FileRows, TableRows
+
+numbers = itertools.count()
+
+
+@pytest.fixture(params=["psycopg", "psycopg2", "sqlite"])
+def connection(request, tmp_path):
+    if request.param == "sqlite":
+        made = sqlite3.connect(tmp_path / "target.db")
+    else:
+        connect = psycopg.connect if request.param == "psycopg" else psycopg2.connect
+        made = connect(request.getfixturevalue("database"))
+        made.cursor().execute("SET TIME ZONE 'Asia/Ho_Chi_Minh'")
+        made.commit()
+    with closing(made):
+        yield made
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=6)
+days = st.dates(datetime.date(1, 1, 1), datetime.date(9999, 12, 31))
+moments = st.datetimes(datetime.datetime(1, 1, 1), datetime.datetime(9999, 12, 31))  # noqa: DTZ001 - of no zone
+zones = st.sampled_from([datetime.UTC, ZoneInfo("Asia/Ho_Chi_Minh"), ZoneInfo("America/New_York")])
+KEYS = {
+    "text": texts,
+    "a whole number": st.integers(-(2**63), 2**63 - 1),
+    "an unsigned number": st.integers(0, 2**64 - 1),
+    "a fraction": st.floats(allow_nan=False).map(lambda number: number + 0.0),
+    "a decimal": st.decimals(-(10**12), 10**12, places=4),
+    "decimals of any scale": st.decimals(-(10**12), 10**12, allow_nan=False),
+    "a boolean": st.booleans(),
+    "a date": days,
+    "a time of day": st.times(),
+    "a time": moments,
+    "a time with a zone": st.integers(86_400, 7_000_000_000).flatmap(
+        lambda seconds: zones.map(lambda zone: datetime.datetime.fromtimestamp(seconds, zone))
+    ),
+    "a UUID": st.uuids(),
+    "a span of time": st.timedeltas(),
+    "texts and numbers": st.one_of(texts, st.integers(0, 9)),
+}
+
+
+def rows_of(columns, statuses):
+    """The joined rows for key columns, some of them unsent."""
+    count = len(columns[0])
+    ids = [None if n % 3 == 2 else f"id {n}" for n in range(count)]
+    keys = {f"k{place}": to_arrow(values, "k") for place, values in enumerate(columns)}
+    return pa.table({**keys, "custom_id": pa.array(ids, pa.string()), "status": statuses, "run_id": ["r"] * count})
+
+
+def schema_of(rows):
+    return rows.drop_columns("run_id").schema
+
+
+@pytest.mark.parametrize("kind", KEYS)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_what_is_read_back_has_the_fingerprint_of_what_was_written(connection, kind, data):
+    values = data.draw(st.lists(KEYS[kind], min_size=1, max_size=9, unique_by=(str, lambda value: value)))
+    second = data.draw(st.lists(texts, min_size=len(values), max_size=len(values)))
+    statuses = data.draw(st.lists(st.sampled_from(["succeeded", "failed"]), min_size=len(values), max_size=len(values)))
+    rows = rows_of([values, second], statuses)
+    table = sql_table(connection, f"t{next(numbers)}", ("k0", "k1"))
+    table.prepare(rows.schema)
+    table.write(rows)
+    read = list(TableRows(table, "r").batches(schema_of(rows)))
+    assert fingerprint(read, table.key) == fingerprint([rows], table.key)
+    assert all(piece.column_names == schema_of(rows).names for piece in read)
+
+
+def test_rows_of_other_runs_and_a_table_that_is_not_there_are_not_the_runs(connection):
+    rows = rows_of([[1, 2, 3]], ["succeeded"] * 3)
+    table = sql_table(connection, "answers", ("k0",))
+    assert list(TableRows(table, "r").batches(schema_of(rows))) == []
+    assert TableRows(table, "r").find(rows.select(["k0"])).num_rows == 0
+    table.prepare(rows.schema)
+    table.write(rows)
+    assert list(TableRows(table, "another").batches(schema_of(rows))) == []
+
+
+def test_many_rows_are_read_in_pieces(connection):
+    rows = rows_of([list(range(25_000))], ["succeeded"] * 25_000)
+    table = sql_table(connection, "answers", ("k0",))
+    table.prepare(rows.schema)
+    table.write(rows)
+    pieces = [piece.num_rows for piece in TableRows(table, "r").batches(schema_of(rows))]
+    assert pieces == [10_000, 10_000, 5_000]
+
+
+def test_rows_are_found_by_their_keys_whoever_wrote_them(connection, tmp_path):
+    rows = rows_of([[1, 2, 3], ["a", "b", "c"]], ["succeeded", "failed", "unsent"])
+    table = sql_table(connection, "answers", ("k0", "k1"))
+    table.prepare(rows.schema)
+    table.write(rows)
+    pq.write_table(rows, tmp_path / "out.parquet")
+    asked = pa.table({"k0": [9, 3, 2, 1], "k1": ["a", "c", "c", "a"]})
+    for target in (TableRows(table, "another"), FileRows(tmp_path / "out.parquet")):
+        found = target.find(asked)
+        assert sorted(found.to_pylist(), key=lambda row: row["place"]) == [
+            {"place": 1, "k0": 3, "k1": "c", "custom_id": None, "status": "unsent", "run_id": "r"},
+            {"place": 3, "k0": 1, "k1": "a", "custom_id": "id 0", "status": "succeeded", "run_id": "r"},
+        ]
+        assert target.find(asked.slice(0, 1)).num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("ABC", "char(8)"),
+        (uuid.UUID(int=10).hex.upper(), "uuid"),
+        (Decimal("1.50"), "numeric(12, 5)"),
+        ("007", "integer"),
+        (datetime.datetime(2024, 1, 1, 12), "timestamptz"),  # noqa: DTZ001 - it has no zone
+        ("2024-01-01", "date"),
+        (7, "text"),
+        (0.1, "real"),
+        ("a\x00b", "text"),
+    ],
+)
+def test_a_row_whose_key_the_table_shows_in_its_own_way_is_found(database, value, kind):
+    rows = rows_of([[value]], ["succeeded"])
+    with psycopg.connect(database) as connection:
+        connection.execute(f"CREATE TABLE answers (k0 {kind} PRIMARY KEY, custom_id text, status text, run_id text)")
+        connection.commit()
+        table = sql_table(connection, "answers", ("k0",))
+        table.write(rows)
+        (found,) = TableRows(table, "r").find(rows.select(["k0"])).to_pylist()
+        assert (found["place"], found["custom_id"], found["run_id"]) == (0, "id 0", "r")
+
+
+def test_a_file_is_read_back_as_it_was_written(tmp_path):
+    path = tmp_path / "out.parquet"
+    rows = rows_of([["a\x00", "b"], [datetime.date(1, 1, 1), None]], ["succeeded", "failed"])
+    assert list(FileRows(path).batches(schema_of(rows))) == []
+    pq.write_table(rows.append_column("answer", pa.array(["x", "y"])), path)
+    assert fingerprint(FileRows(path).batches(schema_of(rows)), ("k0", "k1")) == fingerprint([rows], ("k0", "k1"))
