@@ -92,7 +92,7 @@ def _preview(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="greennode-preview-") as folder:
         job = job_of(options, out=Path(folder, "out.parquet"))
         run = run_folder(folder, job.name, "preview")
-        plan = build(job, read_parquet(options.source), run, run_id="preview", profile=options.profile)
+        plan = build(job, lambda: read_parquet(options.source), run, run_id="preview", profile=options.profile)
         print(preview(run, plan, options.prices, max_tokens=job.max_tokens, shown=options.requests))  # noqa: T201
     return 0
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from greennode_batch.api.polling import DEADLINE_SECONDS
 from greennode_batch.errors import ConfigError
 
 JOBS_FOLDER = Path(__file__).parents[1] / "jobs"
@@ -80,8 +81,12 @@ class BatchJob:
     price, before the table is sent; 0 sends it untried. max_failed_ratio: the share of rows that may end without
     an answer before the run is called failed. on_ambiguous: what to do when a create may have been accepted and the
     server cannot tell: `fail` asks a person, `resubmit` risks paying a shard twice. max_shard_requests,
-    max_shard_bytes: caps below the API's own. on_kill: `cancel` ends the remote batch when a waiting task is
-    marked or cleared, `leave` lets it run.
+    max_shard_bytes: caps below the API's own. attempts: how often a request is asked at most; asked again is only
+    what is missing, expired, cancelled, invalid or failed in a way that may pass. deadline_hours: how long after its
+    creation a batch is waited for; then it is cancelled, and what is finished is kept. on_kill: `cancel` ends the
+    remote batch when a waiting task is marked as failed or as success, `leave` lets it run.
+    keep_remote_files: whether the run's files stay at GreenNode once their contents are safe; by default as the
+    connection says, which deletes them unless told otherwise.
 
     Raises ConfigError for a declaration that cannot work.
     """
@@ -102,8 +107,11 @@ class BatchJob:
     max_failed_ratio: float = 0.05
     max_shard_requests: int | None = None
     max_shard_bytes: int | None = None
+    attempts: int = 2
+    deadline_hours: float = DEADLINE_SECONDS / 3600
     on_ambiguous: Literal["fail", "resubmit"] = "fail"
     on_kill: Literal["cancel", "leave"] = "cancel"
+    keep_remote_files: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, while nothing is sent yet."""
@@ -120,6 +128,12 @@ class BatchJob:
         taken = [name for name in _OWN_PARAMS if name in self.params]
         if taken:
             raise ConfigError(f"job {self.name}: params may not hold {', '.join(taken)}: the job sets them")
+        if self.attempts < 1:
+            raise ConfigError(f"job {self.name}: attempts is {self.attempts}; it is 1 (ask once) or more")
+        if self.deadline_hours <= 0:
+            raise ConfigError(
+                f"job {self.name}: deadline_hours is {self.deadline_hours}; it should be longer than the API's window"
+            )
         if self.canary < 0:
             raise ConfigError(f"job {self.name}: canary is {self.canary}; it is 0 (none) or more")
         if not 0 <= self.max_failed_ratio <= 1:
@@ -147,6 +161,10 @@ class BatchJob:
         for name, choices in (("on_ambiguous", ("fail", "resubmit")), ("on_kill", ("cancel", "leave"))):
             if getattr(self, name) not in choices:
                 raise ConfigError(f"job {self.name}: {name} is {getattr(self, name)!r}; it is {' or '.join(choices)}")
+        if not isinstance(self.keep_remote_files, bool | None):
+            raise ConfigError(
+                f"job {self.name}: keep_remote_files is {self.keep_remote_files!r}; it is True, False or left out"
+            )
         for name in ("max_shard_requests", "max_shard_bytes"):
             cap = getattr(self, name)
             if cap is not None and cap < 1:
@@ -184,6 +202,11 @@ class BatchJob:
         """What an answer may have at most, as `params` say."""
         limit = self.params.get("max_completion_tokens", self.params.get("max_tokens"))
         return limit if isinstance(limit, int) else None
+
+    @property
+    def deadline_seconds(self) -> float:
+        """How long after its creation a batch is waited for."""
+        return self.deadline_hours * 3600
 
     @property
     def target_key(self) -> tuple[str, ...]:

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.api.polling import Done, next_step
+from greennode_batch.api.polling import Done
+from greennode_batch.api.room import pause_seconds
 from greennode_batch.build.plan import Plan, build, read_plan
+from greennode_batch.build.retry import FIRST_ATTEMPT, attempt_shards, build_retry
 from greennode_batch.build.source import Rows
+from greennode_batch.clean_up import clean_up
 from greennode_batch.collect.answers import AnswerReader
-from greennode_batch.collect.batch_files import collect_shard, is_read, look_at
-from greennode_batch.errors import RetryableError
+from greennode_batch.collect.batch_files import collect_shard, is_read
+from greennode_batch.errors import BusyError, RetryableError
 from greennode_batch.job import BatchJob
 from greennode_batch.join.join import join_shard
 from greennode_batch.preflight import check_models, try_canaries
-from greennode_batch.receipts import Receipt
-from greennode_batch.report import RunReport, note_joined, report
+from greennode_batch.receipts import read_receipt
+from greennode_batch.reconcile.written import FileRows
+from greennode_batch.report import RunReport, check_balanced, note_joined, report
 from greennode_batch.spend import Prices, estimate
 from greennode_batch.staging import RunFolder, ShardFolder
 from greennode_batch.submit import submit
+from greennode_batch.wait import look
 
 log = logging.getLogger(__name__)
 
-DEADLINE_SECONDS = 26 * 3600.0
-"""How long a batch is waited for: the API's window of 24 hours, and two more for it to say how it ended."""
+_OUTAGE_SECONDS = 900.0
+_AGAIN_SECONDS = 15.0
 
 
 def run_to_file(
@@ -43,74 +49,106 @@ def run_to_file(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> RunReport:
-    """Build, submit, wait, collect, join into one Parquet file, report. Start it again after any end.
+    """Build, submit, wait, collect, ask again, join into one Parquet file, report. Start it again after any end.
 
-    rows: opens the source; called only if the run is not built yet. Raises RetryableError if a batch has not
-    ended by the deadline: nothing is lost, and the next start waits on.
+    rows: opens the source; called only if the run is not built yet. Raises RetryableError if the API could not be
+    used for a quarter of an hour: nothing is lost, and the next start goes on.
     """
     plan = read_plan(run)
     if plan is None:
         check_models(client, job.models)
-        plan = build(job, rows(), run, run_id=run_id, profile=client.profile)
+        plan = build(job, rows, run, run_id=run_id, profile=client.profile)
         log.info("Built %s", plan)
         log.info("%s", estimate(plan.prompt_tokens, plan.requests_by_model, job.max_tokens, prices or Prices({})))
     else:
         log.info("Going on with the run that was built before: %s", plan)
-    try_canaries(run, plan, client, AnswerReader(job.answer), count=job.canary)
-    shards = [run.shard(planned.shard_id) for planned in plan.shards if planned.requests]
-    waiting = {
-        shard: submit(shard, client, on_ambiguous=job.on_ambiguous, clock=clock, sleep=sleep) for shard in shards
-    }
-    _collect_as_they_end(waiting, client, job, clock, sleep)
-    written = _write_file(job, plan, run, out)
-    return report(run, target_rows=written, missing_keys=list)
-
-
-def _collect_as_they_end(
-    waiting: dict[ShardFolder, Receipt],
-    client: GreenNodeClient,
-    job: BatchJob,
-    clock: Callable[[], float],
-    sleep: Callable[[float], None],
-) -> None:
     reader = AnswerReader(job.answer)
-    pending = {shard: receipt for shard, receipt in waiting.items() if not is_read(shard, reader)}
-    while pending:
-        pauses = []
-        for shard, receipt in list(pending.items()):
-            batch = look_at(shard, client, receipt)
-            started = receipt.created_at or clock()
-            step = next_step(batch, now=clock(), deadline=started + DEADLINE_SECONDS)
-            if not isinstance(step, Done):
-                log.info("Batch %s: %s, %s", batch.id, batch.raw_status, batch.counts)
-                pauses.append(step.seconds)
-            elif step.reason == "deadline":
-                raise RetryableError(
-                    f"batch {batch.id} is still {batch.raw_status} after {DEADLINE_SECONDS / 3600:.0f} h. It was not "
-                    "cancelled and nothing is lost: start again to wait on, or cancel it and start again"
-                )
-            else:
-                collect_shard(shard, client, job.answer)
-                del pending[shard]
-        if pending:
-            sleep(min(pauses, default=1.0))
+    try_canaries(run, plan, client, reader, count=job.canary)
+    shards = attempt_shards(run, plan, FIRST_ATTEMPT)
+    for attempt in range(FIRST_ATTEMPT, job.attempts + 1):
+        if attempt > FIRST_ATTEMPT:
+            retry = build_retry(job, run, plan, attempt=attempt, profile=client.profile)
+            shards = attempt_shards(run, plan, attempt)
+            log.info("Attempt %d asks %d requests again", attempt, retry.requests)
+        _Carrier(job, client, reader, clock, sleep).carry(shards)
+    _write_file(job, plan, run, out)
+    made = report(run, FileRows(out))
+    check_balanced(made)
+    log.info("%s", clean_up(run, client, keep=bool(job.keep_remote_files)))
+    return made
 
 
-def _write_file(job: BatchJob, plan: Plan, run: RunFolder, out: Path) -> int:
-    """Write the joined rows of every shard to one file, whole; how many there are. Holds one shard."""
+class _Carrier:
+    """Takes shards to their results: each is submitted, looked at and collected when its time comes."""
+
+    def __init__(
+        self,
+        job: BatchJob,
+        client: GreenNodeClient,
+        reader: AnswerReader,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._job = job
+        self._client = client
+        self._reader = reader
+        self._clock = clock
+        self._sleep = sleep
+        self._failing_since: dict[str, float] = {}
+
+    def carry(self, shards: Sequence[ShardFolder]) -> None:
+        """Go on until all of them are collected."""
+        due = [(0.0, place) for place in range(len(shards))]
+        while due:
+            at, place = heapq.heappop(due)
+            if at > self._clock():
+                self._sleep(at - self._clock())
+            pause = self._step(shards[place])
+            if pause is not None:
+                heapq.heappush(due, (self._clock() + pause, place))
+
+    def _step(self, shard: ShardFolder) -> float | None:
+        """Do what is next for a shard; seconds until it should be done again, None where it is collected."""
+        if is_read(shard, self._reader):
+            return None
+        try:
+            pause = self._advance(shard)
+        except BusyError as error:
+            log.warning("%s", error)
+            return error.retry_after or pause_seconds(1)
+        except RetryableError as error:
+            since = self._failing_since.setdefault(shard.shard_id, self._clock())
+            if self._clock() - since > _OUTAGE_SECONDS:
+                raise
+            log.warning("%s. Trying again", error)
+            return _AGAIN_SECONDS
+        self._failing_since.pop(shard.shard_id, None)
+        return pause
+
+    def _advance(self, shard: ShardFolder) -> float | None:
+        receipt = read_receipt(shard)
+        if receipt is None or receipt.batch_id is None:
+            submit(shard, self._client, on_ambiguous=self._job.on_ambiguous, clock=self._clock, sleep=self._sleep)
+        step = look(shard, self._client, now=self._clock(), deadline_seconds=self._job.deadline_seconds)
+        if not isinstance(step, Done):
+            return step.seconds
+        collect_shard(shard, self._client, self._job.answer, clock=self._clock, sleep=self._sleep)
+        return None
+
+
+def _write_file(job: BatchJob, plan: Plan, run: RunFolder, out: Path) -> None:
+    """Write the joined rows of every shard to one file, whole. Holds one shard."""
     fields = AnswerReader(job.answer).fields
     made = out.with_name(f".{out.name}.part")
     made.parent.mkdir(parents=True, exist_ok=True)
     writer: pq.ParquetWriter | None = None
-    written = 0
     try:
         for planned in plan.shards:
             shard = run.shard(planned.shard_id)
             joined = join_shard(shard, run_id=plan.run_id, answer_fields=fields)
             writer = writer or pq.ParquetWriter(made, joined.schema, compression="zstd")
             writer.write_table(joined)
-            written += joined.num_rows
-            note_joined(shard, joined)
+            note_joined(shard, joined, key=job.target_key)
         if writer is not None:
             writer.close()
             made.replace(out)
@@ -118,4 +156,3 @@ def _write_file(job: BatchJob, plan: Plan, run: RunFolder, out: Path) -> int:
         if writer is not None:
             writer.close()
         made.unlink(missing_ok=True)
-    return written

@@ -34,6 +34,14 @@ def get_provider_info() -> dict[str, Any]:
                         "schema": {"type": ["string", "null"]},
                         "description": "Comma separated. http:// is refused elsewhere, but for this machine itself.",
                     },
+                    "keep_remote_files": {
+                        "label": "Keep files at GreenNode",
+                        "schema": {"type": ["boolean", "null"], "default": False},
+                        "description": (
+                            "Otherwise a run's requests and results are deleted there once they are safe in staging "
+                            "and in the target. A job may say otherwise."
+                        ),
+                    },
                 },
             }
         ],
@@ -50,7 +58,17 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "string",
                         "example": "s3://aws_default@my-bucket/greennode",
                         "default": "file://{AIRFLOW_HOME}/greennode",
-                    }
+                    },
+                    "staging_retention_days": {
+                        "description": (
+                            "How long the files of a finished run stay in staging after they were last used; then the "
+                            "DAG greennode_maintenance removes them, but for the report. 0 keeps them for ever."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "integer",
+                        "example": None,
+                        "default": "30",
+                    },
                 },
             }
         },

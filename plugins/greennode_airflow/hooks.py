@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import msgspec
 from airflow.sdk import BaseHook, Connection
 
 from greennode_batch.api.client import AsyncGreenNodeClient, GreenNodeClient
@@ -22,7 +23,8 @@ class GreenNodeHook(BaseHook):
     """Talks to GreenNode with an Airflow connection of type `greennode`.
 
     The API key is the connection's password, the base URL its host; extra holds the API profile (`profile`, and
-    any field of it by name), `allow_http_hosts` and `prices`. Clients are context managers: close what you open.
+    any field of it by name), `allow_http_hosts`, `keep_remote_files` and `prices`. Clients are context managers:
+    close what you open.
     """
 
     conn_name_attr = "greennode_conn_id"
@@ -46,6 +48,16 @@ class GreenNodeHook(BaseHook):
         """The price table of the connection's extra field `prices`; an empty one where there is none."""
         return read_prices(self.get_connection(self.greennode_conn_id).extra_dejson.get("prices") or {})
 
+    def keep_remote_files(self) -> bool:
+        """Whether a run's files stay at GreenNode when it is over. Raises ConfigError if that is no yes or no."""
+        said = self.get_connection(self.greennode_conn_id).extra_dejson.get("keep_remote_files")
+        try:
+            return msgspec.convert(said or False, bool, strict=False)
+        except msgspec.ValidationError:
+            raise ConfigError(
+                f"connection {self.greennode_conn_id!r}: keep_remote_files is {said!r}; it is true or false"
+            ) from None
+
     def test_connection(self) -> tuple[bool, str]:
         """Whether the key is accepted, for the Test button of the connection form. Costs nothing."""
         try:
@@ -62,7 +74,8 @@ def client_arguments(connection: Connection) -> dict[str, Any]:
     """What a client is made with. Raises ConfigError for a connection that cannot work."""
     fields = dict(connection.extra_dejson)
     allowed = fields.pop("allow_http_hosts", None) or ""
-    fields.pop("prices", None)
+    for mine in ("prices", "keep_remote_files"):
+        fields.pop(mine, None)
     if not connection.password:
         raise ConfigError(f"connection {connection.conn_id!r} has no API key: put it into the password field")
     return {

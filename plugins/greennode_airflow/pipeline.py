@@ -1,18 +1,20 @@
 """The pipeline: a job's tasks wired once, mapped over its shards.
 
-build_requests ─► attempt_1 (mapped over shards) ─► join_results (mapped over shards) ─► report
-                  submit_batch ─► wait_for_batch ─► collect_results
+build_requests ─► attempt_1 (mapped over shards) ─► build_retry_1 ─► attempt_2 ─► join_results (mapped)
+                  submit_batch ─► wait_for_batch ─► collect_results              ─► report ─► clean_up
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
-from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, task_group
+from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, XComArg, task_group
 
 from greennode_airflow.operators import (
     GreenNodeBuildRequestsOperator,
+    GreenNodeBuildRetryOperator,
+    GreenNodeCleanUpOperator,
     GreenNodeCollectResultsOperator,
     GreenNodeJoinResultsOperator,
     GreenNodeReportOperator,
@@ -22,12 +24,21 @@ from greennode_airflow.sensors import GreenNodeBatchSensor
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob, SqlTarget
 
+RETRIES = {
+    "retries": 5,
+    "retry_delay": timedelta(seconds=30),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=10),
+}
+"""Default arguments of the tasks: an outage of some minutes is waited out, and nothing is paid for it."""
+
 
 def batch_table(job: BatchJob, **dag_arguments: Any) -> DAG:
     """Make the DAG that runs a job.
 
     dag_arguments: of the DAG. Its id is the job's name unless they say otherwise; one run at a time, no schedule
-    and two retries a task are the defaults. A retry pays nothing: every step picks up where it was.
+    and five retries a task, over a quarter of an hour, are the defaults. A retry pays nothing: every step picks up
+    where it was.
     """
     defaults: dict[str, Any] = {
         "dag_id": job.name,
@@ -35,7 +46,7 @@ def batch_table(job: BatchJob, **dag_arguments: Any) -> DAG:
         "catchup": False,
         # Two runs at once would write the same target rows in no certain order.
         "max_active_runs": 1,
-        "default_args": {"retries": 2, "retry_delay": timedelta(seconds=30)},
+        "default_args": RETRIES,
         "tags": ["greennode"],
         "params": {
             "dry_run": Param(
@@ -53,8 +64,12 @@ def batch_table(job: BatchJob, **dag_arguments: Any) -> DAG:
 
 
 def batch_table_group(job: BatchJob, **group_arguments: Any) -> TaskGroup:
-    """The same tasks as one task group, as a step of a larger DAG; call it inside of that DAG."""
+    """The same tasks as one task group, as a step of a larger DAG; call it inside of that DAG.
+
+    They are retried as those of `batch_table` are, unless the DAG's or the group's default_args say otherwise.
+    """
     with TaskGroup(**{"group_id": job.name, **group_arguments}) as group:
+        group.default_args = {**RETRIES, **group.dag.default_args, **group.default_args}
         _wire(job)
     return group
 
@@ -64,26 +79,14 @@ def _wire(job: BatchJob) -> None:
     if not isinstance(target, SqlTarget):
         raise ConfigError(f"job {job.name}: in Airflow, target is a SqlTarget")
     build = GreenNodeBuildRequestsOperator(task_id="build_requests", job=job)
-
-    @task_group(group_id="attempt_1")
-    def attempt(shard: str) -> None:
-        submit = GreenNodeSubmitBatchOperator(
-            task_id="submit_batch", shard=shard, greennode_conn_id=job.conn_id, on_ambiguous=job.on_ambiguous
+    ends = _attempt(job, 1, build.output)
+    for number in range(2, job.attempts + 1):
+        # Whatever became of one shard, the others' rows are asked again, joined and reported all the same.
+        retry = GreenNodeBuildRetryOperator(
+            task_id=f"build_retry_{number - 1}", job=job, attempt=number, trigger_rule=TriggerRule.ALL_DONE
         )
-        wait = GreenNodeBatchSensor(
-            task_id="wait_for_batch",
-            batch_id=cast("str", submit.output),
-            greennode_conn_id=job.conn_id,
-            on_kill=job.on_kill,
-            cancel_at_deadline=True,
-            accept_any_end=True,
-        )
-        collect = GreenNodeCollectResultsOperator(
-            task_id="collect_results", shard=shard, answer=job.answer, greennode_conn_id=job.conn_id
-        )
-        submit >> wait >> collect
-
-    # Joins and the report run whatever became of a shard: its neighbours' rows are written all the same.
+        ends >> retry
+        ends = _attempt(job, number, retry.output)
     join = GreenNodeJoinResultsOperator.partial(
         task_id="join_results",
         target=target,
@@ -91,5 +94,31 @@ def _wire(job: BatchJob) -> None:
         answer=job.answer,
         trigger_rule=TriggerRule.ALL_DONE,
     ).expand(shard=build.output)
-    account = GreenNodeReportOperator(task_id="report", job=job, trigger_rule=TriggerRule.ALL_DONE)
-    attempt.expand(shard=build.output) >> join >> account
+    report = GreenNodeReportOperator(task_id="report", job=job, trigger_rule=TriggerRule.ALL_DONE)
+    clean_up = GreenNodeCleanUpOperator(task_id="clean_up", job=job)
+    # A teardown runs whatever became of the report, and a run that failed stays a run that failed.
+    ends >> join >> report >> clean_up.as_teardown()
+
+
+def _attempt(job: BatchJob, number: int, shards: XComArg) -> Any:
+    """The tasks of one attempt, mapped over its shards; over none of them they are skipped."""
+
+    @task_group(group_id=f"attempt_{number}")
+    def attempt(shard: str) -> None:
+        submit = GreenNodeSubmitBatchOperator(
+            task_id="submit_batch", shard=shard, greennode_conn_id=job.conn_id, on_ambiguous=job.on_ambiguous
+        )
+        wait = GreenNodeBatchSensor(
+            task_id="wait_for_batch",
+            shard=shard,
+            greennode_conn_id=job.conn_id,
+            deadline=timedelta(seconds=job.deadline_seconds),
+            on_kill=job.on_kill,
+            on_ambiguous=job.on_ambiguous,
+        )
+        collect = GreenNodeCollectResultsOperator(
+            task_id="collect_results", shard=shard, answer=job.answer, greennode_conn_id=job.conn_id
+        )
+        submit >> wait >> collect
+
+    return attempt.expand(shard=shards)

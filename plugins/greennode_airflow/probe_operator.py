@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator, Context
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook, client_arguments
-from greennode_airflow.runs import run_of
+from greennode_airflow.runs import begin_run
 from greennode_batch.errors import ConfigError
 from greennode_batch.probe.probe import DEFAULT_WAIT_SECONDS, Probe
 
@@ -42,7 +42,7 @@ class GreenNodeProbeOperator(BaseOperator):
     def execute(self, context: Context) -> str:
         """Probe, or go on with this run's probe."""
         connection = GreenNodeHook().get_connection(self.greennode_conn_id)
-        folder = run_of(context).path / "probe"
+        folder = begin_run(context).path / "probe"
         outcome = Probe(
             **client_arguments(connection),
             folder=folder,

@@ -8,6 +8,7 @@ from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 from airflow.sdk.configuration import conf
 from upath import UPath
 
+from greennode_batch.retention import note_run
 from greennode_batch.staging import RunFolder, ShardFolder, run_folder
 
 
@@ -16,9 +17,20 @@ def run_of(context: Context, prefix: str = "") -> RunFolder:
 
     prefix: tells apart several pipelines of one DAG (the task group's id).
     """
-    root = conf.get("greennode", "staging")
     run = context["dag_run"]
-    return run_folder(_storage(root), f"{run.dag_id}.{prefix}" if prefix else run.dag_id, run.run_id)
+    return run_folder(staging_root(), f"{run.dag_id}.{prefix}" if prefix else run.dag_id, run.run_id)
+
+
+def begin_run(context: Context, prefix: str = "") -> RunFolder:
+    """The same, with a note of whose it is: without one, its files are never removed when the run is long over."""
+    run = run_of(context, prefix)
+    note_run(run, dag_id=context["dag_run"].dag_id, run_id=context["dag_run"].run_id)
+    return run
+
+
+def staging_root() -> UPath:
+    """Where the files of all runs lie."""
+    return _storage(conf.get("greennode", "staging"))
 
 
 def shard_at(path: str) -> ShardFolder:

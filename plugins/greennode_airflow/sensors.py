@@ -4,82 +4,149 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NoReturn
 
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.exceptions import AirflowException
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
-from greennode_airflow.triggers import GreenNodeBatchTrigger
-from greennode_batch.api.polling import Done, next_step
+from greennode_airflow.runs import shard_at
+from greennode_airflow.triggers import REASONS, GreenNodeBatchTrigger
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.polling import DEADLINE_SECONDS, MIN_POLL_SECONDS, Done, Wait, next_step
 from greennode_batch.api.wire import BatchStatus
-from greennode_batch.run import DEADLINE_SECONDS
+from greennode_batch.errors import BusyError, ConfigError, NotFoundError, RetryableError
+from greennode_batch.receipts import read_receipt
+from greennode_batch.submit import submit
+from greennode_batch.wait import SendAgain, deadline_of, look
 
 
 class GreenNodeBatchSensor(BaseSensorOperator):
-    """Waits until a batch has ended, without a worker slot. Returns its id and status.
+    """Waits until a batch has ended, without a worker slot. Returns its id, its status and why the wait is over.
 
-    batch_id: of the batch (templated). deadline: how long after its creation to give up; longer than the API's
-    window of 24 hours. on_kill: `cancel` ends the remote batch when a person marks or clears the waiting task,
-    `leave` lets it run. cancel_at_deadline: cancel the batch then and wait for its end, so that the answers that
-    are finished can be collected (the pipeline does); else the task fails and the batch goes on. accept_any_end:
-    succeed also for a batch that failed, expired or was cancelled (the pipeline does, for it settles such batches
-    row by row).
+    Give one of these, both templated: batch_id, of any batch; or shard, the folder of a shard that was submitted
+    (the pipeline does). A shard is taken to whatever end it has: at its deadline its batch is cancelled, so that
+    what is finished can be collected; one that the server refused for want of room is sent again, later; one that
+    the server has forgotten is over. For a batch_id, an end other than completed, and the deadline, fail the task.
+
+    deadline: how long after its creation to wait; longer than the API's window of 24 hours. on_kill: `cancel` ends
+    the remote batch when a person marks the waiting task as failed or as success, `leave` lets it run.
+    on_ambiguous: as for submit, where a shard is sent again.
     """
 
-    template_fields: Sequence[str] = ("batch_id", "greennode_conn_id")
+    template_fields: Sequence[str] = ("batch_id", "shard", "greennode_conn_id")
 
     def __init__(
         self,
         *,
-        batch_id: str,
+        batch_id: str | None = None,
+        shard: str | None = None,
         greennode_conn_id: str = GreenNodeHook.default_conn_name,
         deadline: timedelta = timedelta(seconds=DEADLINE_SECONDS),
         on_kill: Literal["cancel", "leave"] = "cancel",
-        cancel_at_deadline: bool = False,
-        accept_any_end: bool = False,
+        on_ambiguous: Literal["fail", "resubmit"] = "fail",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if (batch_id is None) == (shard is None):
+            raise ConfigError(f"task {self.task_id}: give either batch_id= or shard=")
         self.batch_id = batch_id
+        self.shard = shard
         self.greennode_conn_id = greennode_conn_id
         self.deadline = deadline
         self.when_killed = on_kill
-        self.cancel_at_deadline = cancel_at_deadline
-        self.accept_any_end = accept_any_end
+        self.on_ambiguous = on_ambiguous
 
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, str]:
         """Look once; defer if the batch still runs."""
         with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
-            batch = client.get_batch(self.batch_id)
-        now = time.time()
-        deadline = (batch.created_at or now) + self.deadline.total_seconds()
-        self.log.info("Batch %s: %s, %s", batch.id, batch.raw_status, batch.counts)
-        step = next_step(batch, now=now, deadline=deadline)
-        if isinstance(step, Done) and (step.reason == "ended" or not self.cancel_at_deadline):
-            return self._settle(step.reason, batch.status.name)
-        trigger = GreenNodeBatchTrigger(
-            self.greennode_conn_id, self.batch_id, deadline, self.when_killed, self.cancel_at_deadline
-        )
-        self.defer(trigger=trigger, method_name="resume")
+            return self._look(client) if self.shard is None else self._follow(client)
 
+    @fail_without_retry
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
-        """Go on after the trigger fired."""
-        if event.get("batch_id") != self.batch_id or event.get("reason") not in {"ended", "deadline"}:
+        """Go on after the trigger fired: for a shard, with a look of our own."""
+        if event.get("reason") not in REASONS:
+            raise AirflowException(f"an event that is not of a batch: {event}")
+        if self.shard is not None:
+            with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
+                return self._follow(client, missing_since=event.get("missing_since"))
+        if event.get("batch_id") != self.batch_id:
             raise AirflowException(f"an event that is not of batch {self.batch_id}: {event}")
         return self._settle(event["reason"], event["status"])
 
+    @fail_without_retry
+    def send_again(self, context: Context, event: Any = None) -> dict[str, str]:
+        """Submit the shard once more, whose batch the server had no room for."""
+        assert self.shard is not None
+        with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
+            try:
+                submit(shard_at(self.shard), client, on_ambiguous=self.on_ambiguous)
+            except BusyError as error:
+                self.log.warning("%s", error)
+                self._defer_until(time.time() + (error.retry_after or 0.0))
+            return self._follow(client)
+
+    def _follow(self, client: GreenNodeClient, *, missing_since: float | None = None) -> dict[str, str]:
+        """What is next for the shard's batch."""
+        shard = shard_at(self.shard or "")
+        now = time.time()
+        seconds = self.deadline.total_seconds()
+        try:
+            step = look(shard, client, now=now, deadline_seconds=seconds, missing_since=missing_since)
+        except RetryableError as error:
+            self.log.warning("%s. The triggerer looks again", error)
+            step = Wait(MIN_POLL_SECONDS)
+        if isinstance(step, SendAgain):
+            self._defer_until(now + step.seconds)
+        receipt = read_receipt(shard)
+        assert receipt is not None and receipt.batch_id is not None, "a look finds the receipt"  # noqa: PT018
+        if isinstance(step, Done):
+            self.log.info("The wait for batch %s is over: %s, %s", receipt.batch_id, step.reason, step.status)
+            return {"batch_id": receipt.batch_id, "status": step.status, "reason": step.reason}
+        deadline = deadline_of(receipt, now=now, deadline_seconds=seconds)
+        self._defer_to_trigger(receipt.batch_id, deadline)
+
+    def _look(self, client: GreenNodeClient) -> dict[str, str]:
+        """What is next for a batch that is no shard's."""
+        batch_id = self.batch_id or ""
+        now = time.time()
+        try:
+            batch = client.get_batch(batch_id)
+        except (NotFoundError, RetryableError) as error:
+            self.log.warning("%s. The triggerer looks again", error)
+            self._defer_to_trigger(batch_id, now + self.deadline.total_seconds())
+        deadline = (batch.created_at or now) + self.deadline.total_seconds()
+        self.log.info("Batch %s: %s, %s", batch.id, batch.raw_status, batch.counts)
+        step = next_step(batch, now=now, deadline=deadline)
+        if isinstance(step, Done):
+            return self._settle(step.reason, step.status)
+        self._defer_to_trigger(batch_id, deadline)
+
+    def _defer_to_trigger(self, batch_id: str, deadline: float) -> NoReturn:
+        trigger = GreenNodeBatchTrigger(self.greennode_conn_id, batch_id, deadline, self.when_killed)
+        self.defer(trigger=trigger, method_name="resume")
+
+    def _defer_until(self, moment: float) -> NoReturn:
+        self.defer(trigger=DateTimeTrigger(moment=datetime.fromtimestamp(moment, UTC)), method_name="send_again")
+
     def _settle(self, reason: str, status: str) -> dict[str, str]:
+        batch_id = self.batch_id or ""
         if reason == "deadline":
             raise AirflowException(
-                f"batch {self.batch_id} is still {status} {self.deadline} after it was created"
-                f"{', though it was asked to be cancelled' if self.cancel_at_deadline else '; it was not cancelled'}. "
+                f"batch {batch_id} is still {status} {self.deadline} after it was created; it was not cancelled. "
                 "Nothing is lost: clear this task to look again, or cancel the batch at GreenNode, then clear"
             )
-        if status != BatchStatus.COMPLETED.name and not self.accept_any_end:
-            raise AirflowException(f"batch {self.batch_id} ended as {status}")
-        self.log.info("Batch %s ended: %s", self.batch_id, status)
-        return {"batch_id": self.batch_id, "status": status}
+        if reason != "ended" or status != BatchStatus.COMPLETED.name:
+            raise AirflowException(f"batch {batch_id} ended as {status}" if reason == "ended" else _WORDS[reason])
+        self.log.info("Batch %s ended: %s", batch_id, status)
+        return {"batch_id": batch_id, "status": status, "reason": reason}
+
+
+_WORDS = {
+    "forgotten": "the server has not known this batch for half an hour; is it of another account or base URL?",
+    "refused": "for half an hour the API has refused to be asked for this batch; the trigger's log says why",
+}

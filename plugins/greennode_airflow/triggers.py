@@ -7,26 +7,27 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_batch.api.client import AsyncGreenNodeClient
-from greennode_batch.api.polling import MAX_POLL_SECONDS, MIN_POLL_SECONDS, Done, Wait, next_step
-from greennode_batch.api.wire import BatchStatus
-from greennode_batch.errors import GreenNodeError
+from greennode_batch.api.polling import FORGOTTEN_SECONDS, MAX_POLL_SECONDS, Done, Wait, next_step, when_missing
+from greennode_batch.errors import ApiError, GreenNodeError, NotFoundError, RetryableError
 
+REASONS = ("ended", "deadline", "forgotten", "refused")
+"""Why the trigger fires. `refused`: for half an hour the API has taken no question, with the key for example."""
 _CANCEL_SECONDS = 20.0
-CANCEL_GRACE_SECONDS = 1800.0
-"""How long a batch that was cancelled at its deadline may take to end."""
+# What a person sets by hand; a cleared task has none of these.
+_MARKED = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
 
 
 class GreenNodeBatchTrigger(BaseTrigger):
-    """Fires when the batch has ended, whatever its end, or when the deadline has passed.
+    """Fires when the batch has ended, whatever its end, when the deadline has passed, or if the batch is gone.
 
-    deadline: epoch seconds. on_kill: `cancel` ends the remote batch when a person marks or clears the waiting
-    task. cancel_at_deadline: ask for the batch to be cancelled then, and wait for the end that this brings, so
-    that its finished answers can be fetched. A poll that fails is logged and tried again: only the deadline ends
-    a wait without an answer.
+    deadline: epoch seconds. on_kill: `cancel` ends the remote batch when a person marks the waiting task as failed
+    or as success; a task that is cleared goes on with the batch. A poll that fails is logged and tried again.
     """
 
     def __init__(
@@ -35,15 +36,15 @@ class GreenNodeBatchTrigger(BaseTrigger):
         batch_id: str,
         deadline: float,
         on_kill: Literal["cancel", "leave"],
-        cancel_at_deadline: bool = False,  # noqa: FBT001, FBT002 - Airflow makes a trigger from its stored keywords
     ) -> None:
         super().__init__()
         self.greennode_conn_id = greennode_conn_id
         self.batch_id = batch_id
         self.deadline = deadline
         self.when_killed = on_kill
-        self.cancel_at_deadline = cancel_at_deadline
         self._seen = ""
+        self._missing_since: float | None = None
+        self._refused_since: float | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What the triggerer needs to make this trigger again; no secret is part of it."""
@@ -54,55 +55,82 @@ class GreenNodeBatchTrigger(BaseTrigger):
                 "batch_id": self.batch_id,
                 "deadline": self.deadline,
                 "on_kill": self.when_killed,
-                "cancel_at_deadline": self.cancel_at_deadline,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll until the batch has ended or the deadline has passed; yield one event."""
-        deadline, may_cancel = self.deadline, self.cancel_at_deadline
+        """Poll until there is something to tell; yield one event."""
         async with await self._client() as client:
             while True:
-                status, step = await self._look(client, deadline)
-                if isinstance(step, Done) and step.reason == "deadline" and may_cancel:
-                    await self._cancel_late(client, status)
-                    deadline, may_cancel = time.time() + CANCEL_GRACE_SECONDS, False
-                    step = Wait(MIN_POLL_SECONDS)
-                if isinstance(step, Done):
-                    yield TriggerEvent({"batch_id": self.batch_id, "reason": step.reason, "status": status})
+                step = await self._look(client)
+                if isinstance(step, TriggerEvent):
+                    yield step
                     return
                 await asyncio.sleep(step.seconds)
 
-    async def _look(self, client: AsyncGreenNodeClient, deadline: float) -> tuple[str, Wait | Done]:
-        """The batch's status, and what to do next. A failed look is a wait, up to the deadline."""
+    async def _look(self, client: AsyncGreenNodeClient) -> Wait | TriggerEvent:
+        """Look once. A look that failed is a wait, up to the deadline."""
         now = time.time()
         try:
             batch = await client.get_batch(self.batch_id)
         except GreenNodeError as error:
-            self.log.warning("Batch %s could not be looked at, trying again: %s", self.batch_id, error)
-            left = deadline - now
-            return BatchStatus.UNKNOWN.name, Wait(min(MAX_POLL_SECONDS, left)) if left > 0 else Done("deadline")
+            return self._failed(error, now)
+        self._missing_since = self._refused_since = None
         progress = f"{batch.raw_status}, {batch.counts}"
         if progress != self._seen:
             self.log.info("Batch %s: %s", self.batch_id, progress)
             self._seen = progress
-        return batch.status.name, next_step(batch, now=now, deadline=deadline)
+        step = next_step(batch, now=now, deadline=self.deadline)
+        return step if isinstance(step, Wait) else self._event(step.reason, step.status)
 
-    async def _cancel_late(self, client: AsyncGreenNodeClient, status: str) -> None:
-        self.log.warning("Batch %s is still %s at its deadline; cancelling it", self.batch_id, status)
-        try:
-            await client.cancel_batch(self.batch_id)
-        except GreenNodeError as error:
-            self.log.warning("Batch %s could not be cancelled: %s", self.batch_id, error)
+    def _failed(self, error: GreenNodeError, now: float) -> Wait | TriggerEvent:
+        self.log.warning("Batch %s could not be looked at, trying again: %s", self.batch_id, error)
+        left = self.deadline - now
+        if left <= 0:
+            return self._event("deadline")
+        if isinstance(error, NotFoundError):
+            self._missing_since = self._missing_since or now
+            step = when_missing(self._missing_since, now=now)
+            return self._event("forgotten") if isinstance(step, Done) else Wait(min(step.seconds, left))
+        if isinstance(error, ApiError) and not isinstance(error, RetryableError):
+            self._refused_since = self._refused_since or now
+            if now - self._refused_since >= FORGOTTEN_SECONDS:
+                return self._event("refused")
+        return Wait(min(MAX_POLL_SECONDS, left))
+
+    def _event(self, reason: str, status: str = "UNKNOWN") -> TriggerEvent:
+        return TriggerEvent(
+            {
+                "batch_id": self.batch_id,
+                "reason": reason,
+                "status": status,
+                "missing_since": self._missing_since,
+            }
+        )
 
     async def on_kill(self) -> None:
-        """A person marked or cleared the waiting task: cancel the remote batch, unless told to leave it."""
+        """Cancel the remote batch if a person has marked the waiting task, unless told to leave it."""
         if self.when_killed == "leave":
             self.log.info("Batch %s is left to run (on_kill='leave')", self.batch_id)
+            return
+        if await self._is_cleared():
+            self.log.info("The task was cleared: batch %s runs on, and the next try waits for it", self.batch_id)
             return
         async with asyncio.timeout(_CANCEL_SECONDS), await self._client() as client:
             await client.cancel_batch(self.batch_id)
         self.log.info("Batch %s: cancellation asked for; finished rows stay to be collected", self.batch_id)
+
+    async def _is_cleared(self) -> bool:
+        """Whether the task is to run again, by the state that Airflow gives it now."""
+        task = self.task_instance
+        if task is None:
+            return False
+        states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+            dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=task.map_index
+        )
+        found = states.get(task.run_id, {})
+        name = task.task_id if task.map_index < 0 else f"{task.task_id}_{task.map_index}"
+        return name in found and found[name] not in _MARKED
 
     async def _client(self) -> AsyncGreenNodeClient:
         return await GreenNodeHook(self.greennode_conn_id).aget_conn()

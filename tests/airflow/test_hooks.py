@@ -52,7 +52,7 @@ def test_a_host_without_tls_can_be_allowed_by_name(set_connection: Callable[...,
 
 
 def test_the_form_leaves_fields_empty_and_they_mean_the_default(set_connection: Callable[..., None]) -> None:
-    extra = {"profile": None, "allow_http_hosts": None}
+    extra = {"profile": None, "allow_http_hosts": None, "keep_remote_files": None}
     set_connection(host="https://api.example.com/v1", password="k", extra=extra)
     with GreenNodeHook().get_conn() as client:
         assert client.profile == ApiProfile()
@@ -76,3 +76,24 @@ def test_the_test_button_tries_once_and_names_the_address(connection: RunningEmu
     assert not works
     assert message.startswith(connection.base_url)
     assert [fault["count"] for fault in connection.armed()] == [4], "a person waits: no retries"
+
+
+@pytest.mark.parametrize(
+    ("said", "keep"),
+    [(None, False), ("", False), (False, False), ("false", False), (True, True), ("true", True), ("True", True)],
+)
+def test_files_are_kept_only_where_the_connection_says_so(
+    *,
+    said: object,
+    keep: bool,
+    set_connection: Callable[..., None],
+) -> None:
+    set_connection(host="https://api.example.com/v1", password="k", extra={"keep_remote_files": said})
+    assert GreenNodeHook().keep_remote_files() is keep
+    GreenNodeHook().get_conn().close()
+
+
+def test_a_word_that_is_no_yes_or_no_is_refused(set_connection: Callable[..., None]) -> None:
+    set_connection(host="https://api.example.com/v1", password="k", extra={"keep_remote_files": "sometimes"})
+    with pytest.raises(ConfigError, match="keep_remote_files is 'sometimes'; it is true or false"):
+        GreenNodeHook().keep_remote_files()

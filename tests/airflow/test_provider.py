@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from airflow.providers_manager import ProvidersManager
+from airflow.sdk.configuration import conf
 from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
 from greennode_airflow import get_provider_info
@@ -27,7 +28,13 @@ def test_the_connection_form_names_its_fields_for_what_they_hold() -> None:
     assert behaviour["relabeling"] == {"host": "Base URL", "password": "API key"}
     assert set(behaviour["hidden_fields"]) == {"schema", "login", "port"}
     widgets = manager.connection_form_widgets
-    assert {"extra__greennode__profile", "extra__greennode__allow_http_hosts"} <= set(widgets)
+    fields = {"profile", "allow_http_hosts", "keep_remote_files"}
+    assert {f"extra__greennode__{field}" for field in fields} <= set(widgets)
+
+
+def test_the_settings_have_their_defaults() -> None:
+    assert conf.get("greennode", "staging") == f"file://{os.environ['AIRFLOW_HOME']}/greennode"
+    assert conf.getint("greennode", "staging_retention_days") == 30
 
 
 def test_the_connection_type_leads_to_the_hook() -> None:

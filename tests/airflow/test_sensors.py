@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
+from upath import UPath
 
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.sensors import GreenNodeBatchSensor
 from greennode_airflow.triggers import GreenNodeBatchTrigger
+from greennode_batch.errors import ConfigError
+from greennode_batch.staging import ShardFolder
+from greennode_batch.submit import submit
 from greennode_emulator.server import RunningEmulator
 
 MakeBatch = Callable[[], str]
@@ -27,7 +34,7 @@ def a_sensor(batch_id: str, **options: object) -> GreenNodeBatchSensor:
 def test_a_batch_that_has_ended_is_not_waited_for(connection: RunningEmulator, make_batch: MakeBatch) -> None:
     batch_id = make_batch()
     wait_for(batch_id)
-    assert a_sensor(batch_id).execute({}) == {"batch_id": batch_id, "status": "COMPLETED"}
+    assert a_sensor(batch_id).execute({}) == {"batch_id": batch_id, "status": "COMPLETED", "reason": "ended"}
 
 
 def test_a_batch_that_runs_is_waited_for_in_the_triggerer_until_after_the_window(
@@ -43,13 +50,9 @@ def test_a_batch_that_runs_is_waited_for_in_the_triggerer_until_after_the_window
     assert trigger.deadline == pytest.approx(created_at + 26 * 3600, abs=1), "counted from the batch, not from a retry"
 
 
-def test_a_deadline_that_has_passed_already_is_left_to_the_trigger_to_cancel(
-    slow_emulator: RunningEmulator, make_batch: MakeBatch
-) -> None:
-    late = a_sensor(make_batch(), deadline=timedelta(seconds=-1), cancel_at_deadline=True)
-    with pytest.raises(TaskDeferred) as deferred:
-        late.execute({})
-    assert deferred.value.trigger.cancel_at_deadline
+def test_a_batch_that_cannot_be_looked_at_right_now_is_waited_for_all_the_same(connection: RunningEmulator) -> None:
+    with pytest.raises(TaskDeferred):
+        a_sensor("batch_that_does_not_show_yet").execute({})
 
 
 def test_a_batch_that_is_gone_on_over_the_deadline_fails_and_says_that_nothing_is_lost(connection) -> None:
@@ -66,13 +69,79 @@ def test_a_batch_that_is_gone_on_over_the_deadline_fails_and_says_that_nothing_i
     ],
 )
 def test_an_event_that_is_not_of_this_batch_is_refused(event: dict[str, str]) -> None:
-    with pytest.raises(AirflowException, match="not of batch batch_1"):
+    with pytest.raises(AirflowException, match="an event that is not of"):
         a_sensor("batch_1").resume({}, event)
 
 
 @pytest.mark.parametrize("status", ["FAILED", "EXPIRED", "CANCELLED"])
-def test_a_bad_end_fails_the_task_unless_any_end_is_accepted(status: str) -> None:
+def test_a_bad_end_of_a_batch_fails_the_task(status: str) -> None:
     event = {"batch_id": "batch_1", "reason": "ended", "status": status}
     with pytest.raises(AirflowException, match=status):
         a_sensor("batch_1").resume({}, event)
-    assert a_sensor("batch_1", accept_any_end=True).resume({}, event) == {"batch_id": "batch_1", "status": status}
+
+
+def test_a_sensor_is_given_a_batch_or_a_shard_and_not_both() -> None:
+    for arguments in ({}, {"batch_id": "batch_1", "shard": "/shard"}):
+        with pytest.raises(ConfigError, match="give either batch_id= or shard="):
+            GreenNodeBatchSensor(task_id="wait", **arguments)
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> ShardFolder:
+    """A shard of one request, in a folder of its own."""
+    folder = ShardFolder(UPath(tmp_path / "a-shard"))
+    folder.path.mkdir()
+    body = {"model": "google/gemma-4-31b-it", "messages": [{"role": "user", "content": "hi"}]}
+    folder.requests.write_text(json.dumps({"custom_id": "a", "body": body}) + "\n")
+    return folder
+
+
+def of_shard(shard: ShardFolder, **options: object) -> GreenNodeBatchSensor:
+    return GreenNodeBatchSensor(task_id="wait", shard=f"file://{shard.path}", **options)
+
+
+def submitted(shard: ShardFolder) -> str:
+    with GreenNodeHook().get_conn() as client:
+        return submit(shard, client).batch_id
+
+
+def test_a_shards_batch_that_is_late_is_cancelled_and_its_end_is_waited_for(
+    connection: RunningEmulator, shard: ShardFolder
+) -> None:
+    connection.faults([{"kind": "stuck", "status": "validating"}])
+    batch_id = submitted(shard)
+    sensor = of_shard(shard, deadline=timedelta(seconds=-1))
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute({})
+    assert deferred.value.trigger.deadline > time.time() + 1000, "it has the time to end"
+    wait_for(batch_id)
+    event = {"batch_id": batch_id, "reason": "ended", "status": "CANCELLED"}
+    assert sensor.resume({}, event) == {"batch_id": batch_id, "status": "CANCELLED", "reason": "ended"}
+
+
+def test_a_shard_that_the_server_has_no_room_for_is_sent_again_later_as_another_batch(
+    connection: RunningEmulator, shard: ShardFolder
+) -> None:
+    connection.faults([{"kind": "failed", "code": "token_limit_exceeded"}])
+    refused = submitted(shard)
+    wait_for(refused)
+    sensor = of_shard(shard)
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute({})
+    assert deferred.value.method_name == "send_again"
+    assert deferred.value.trigger.moment.timestamp() > time.time() + 5
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.send_again({})
+    assert isinstance(deferred.value.trigger, GreenNodeBatchTrigger)
+    assert deferred.value.trigger.batch_id not in {None, refused}
+    assert connection.ledger()["files_uploaded"] == 1
+
+
+def test_a_batch_that_the_server_has_forgotten_ends_the_wait(connection: RunningEmulator, shard: ShardFolder) -> None:
+    connection.faults([{"kind": "forgotten"}])
+    batch_id = submitted(shard)
+    sensor = of_shard(shard)
+    with pytest.raises(TaskDeferred):
+        sensor.execute({})
+    event = {"batch_id": batch_id, "reason": "forgotten", "status": "UNKNOWN", "missing_since": time.time() - 2000}
+    assert sensor.resume({}, event)["reason"] == "forgotten"

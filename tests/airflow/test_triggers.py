@@ -34,7 +34,12 @@ async def first_event(trigger: GreenNodeBatchTrigger) -> dict[str, str]:
 
 async def test_it_fires_once_when_the_batch_has_ended(connection: RunningEmulator, make_batch: MakeBatch) -> None:
     batch_id = make_batch()
-    assert await first_event(a_trigger(batch_id)) == {"batch_id": batch_id, "reason": "ended", "status": "COMPLETED"}
+    assert await first_event(a_trigger(batch_id)) == {
+        "batch_id": batch_id,
+        "reason": "ended",
+        "status": "COMPLETED",
+        "missing_since": None,
+    }
 
 
 async def test_it_fires_when_the_deadline_has_passed(slow_emulator: RunningEmulator, make_batch: MakeBatch) -> None:
@@ -43,20 +48,34 @@ async def test_it_fires_when_the_deadline_has_passed(slow_emulator: RunningEmula
     assert event["reason"] == "deadline"
 
 
-async def test_at_the_deadline_the_batch_is_cancelled_and_its_end_is_waited_for(
-    connection: RunningEmulator, make_batch: MakeBatch
+async def test_it_fires_when_the_server_has_not_known_the_batch_for_long(
+    connection: RunningEmulator, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection.faults([{"kind": "stuck", "status": "in_progress"}])
+    monkeypatch.setattr("greennode_batch.api.polling.FORGOTTEN_SECONDS", 0.3)
+    connection.faults([{"kind": "forgotten"}])
+    before = time.time()
+    event = await first_event(a_trigger(make_batch()))
+    assert event["reason"] == "forgotten"
+    assert event["missing_since"] >= before
+
+
+async def test_it_fires_when_the_key_has_been_refused_for_long(
+    slow_emulator: RunningEmulator,
+    make_batch: MakeBatch,
+    set_connection: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     batch_id = make_batch()
-    trigger = GreenNodeBatchTrigger("greennode_default", batch_id, time.time() + 0.2, "cancel", cancel_at_deadline=True)
-    assert await first_event(trigger) == {"batch_id": batch_id, "reason": "ended", "status": "CANCELLED"}
+    set_connection(host=slow_emulator.base_url, password="revoked")
+    monkeypatch.setattr("greennode_airflow.triggers.FORGOTTEN_SECONDS", 0.0)
+    assert (await first_event(a_trigger(batch_id)))["reason"] == "refused"
 
 
 async def test_polls_that_fail_do_not_end_the_wait_before_the_deadline(
     connection: RunningEmulator, make_batch: MakeBatch
 ) -> None:
     event = await first_event(a_trigger("batch_that_is_not_there", seconds=0.3))
-    assert event == {"batch_id": "batch_that_is_not_there", "reason": "deadline", "status": "UNKNOWN"}
+    assert (event["reason"], event["status"]) == ("deadline", "UNKNOWN")
 
 
 async def test_a_kill_by_a_person_cancels_the_remote_batch(
@@ -65,6 +84,31 @@ async def test_a_kill_by_a_person_cancels_the_remote_batch(
     batch_id = make_batch()
     await a_trigger(batch_id).on_kill()
     assert status_of(batch_id) in {BatchStatus.CANCELLING, BatchStatus.CANCELLED}
+
+
+class Task:
+    dag_id, run_id, task_id, map_index = "dag", "run", "wait", 3
+
+
+@pytest.mark.parametrize(
+    ("state", "cancelled"), [("failed", True), ("success", True), (None, False), ("queued", False)]
+)
+async def test_a_task_that_is_marked_cancels_its_batch_and_one_that_is_cleared_goes_on_with_it(
+    *,
+    state: str | None,
+    cancelled: bool,
+    slow_emulator: RunningEmulator,
+    make_batch: MakeBatch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch_id = make_batch()
+    trigger = a_trigger(batch_id)
+    trigger.task_instance = Task()
+    # What Airflow's API tells a trigger; the system tests ask the real one.
+    states = {"run": {"wait_3": state}}
+    monkeypatch.setattr("greennode_airflow.triggers.RuntimeTaskInstance.get_task_states", lambda **_: states)
+    await trigger.on_kill()
+    assert (status_of(batch_id) in {BatchStatus.CANCELLING, BatchStatus.CANCELLED}) is cancelled
 
 
 async def test_a_kill_leaves_the_remote_batch_where_the_job_says_so(

@@ -74,6 +74,28 @@ def run_dag(deployment: Path, dag_bag: DagBag) -> Callable[..., str]:
 
 
 @pytest.fixture
+def run_file(deployment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, str]]:
+    """Run the DAG `own` of a file with this text, once; the states of its tasks, and of the run under ""."""
+    # dag.test() writes a bundle's DAGs to the database, so the folder must be one.
+    folder = tmp_path / "own_dags"
+    bundle = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    bundles = [{"name": "own", "classpath": bundle, "kwargs": {"path": str(folder)}}]
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
+
+    def run(text: str) -> dict[str, str]:
+        folder.mkdir()
+        (folder / "own.py").write_text(text)
+        bag = DagBag(str(folder))
+        assert not bag.import_errors
+        dag = bag.get_dag("own")
+        assert dag is not None
+        ended = dag.test()
+        return {"": str(ended.state), **{task.task_id: str(task.state) for task in ended.get_task_instances()}}
+
+    return run
+
+
+@pytest.fixture
 def warehouse(database: str) -> psycopg.Connection:
     with psycopg.connect(database, autocommit=True) as connection:
         yield connection

@@ -7,7 +7,7 @@ JOBS = {"support_tickets", "package_sections"}
 
 def test_every_dag_file_gives_its_dag_and_no_error(dag_bag: DagBag) -> None:
     assert not dag_bag.import_errors
-    assert set(dag_bag.dag_ids) == {*JOBS, "greennode_probe"}
+    assert set(dag_bag.dag_ids) == {*JOBS, "greennode_maintenance", "greennode_probe"}
 
 
 def test_every_job_has_the_tasks_that_others_rely_on(dag_bag: DagBag) -> None:
@@ -17,8 +17,13 @@ def test_every_job_has_the_tasks_that_others_rely_on(dag_bag: DagBag) -> None:
             "attempt_1.submit_batch",
             "attempt_1.wait_for_batch",
             "attempt_1.collect_results",
+            "build_retry_1",
+            "attempt_2.submit_batch",
+            "attempt_2.wait_for_batch",
+            "attempt_2.collect_results",
             "join_results",
             "report",
+            "clean_up",
         }
 
 

@@ -49,10 +49,8 @@ with DAG("own", schedule=None) as dag:
     submit = GreenNodeSubmitBatchOperator(task_id="submit", shard="{folder}")
     wait = GreenNodeBatchSensor(
         task_id="wait",
-        batch_id=submit.output,
+        shard="{folder}",
         deadline=timedelta(seconds=1),
-        cancel_at_deadline=True,
-        accept_any_end=True,
     )
     collect = GreenNodeCollectResultsOperator(task_id="collect", shard="{folder}")
     submit >> wait >> collect
@@ -125,6 +123,17 @@ def test_each_operator_is_usable_alone(run_file: RunFile, emulator: RunningEmula
 def test_a_job_is_a_step_of_a_larger_pipeline(run_file: RunFile, warehouse: psycopg.Connection) -> None:
     assert run_file(A_LARGER_PIPELINE.format()) == "success"
     assert warehouse.execute("SELECT * FROM counted").fetchone() == (5,)
+
+
+@pytest.mark.parametrize(("default_args", "retries"), [("", 5), ("default_args={'retries': 1}, ", 1)])
+def test_tasks_of_a_group_are_retried_unless_the_dag_says_otherwise(
+    default_args: str, retries: int, tmp_path: Path
+) -> None:
+    text = A_LARGER_PIPELINE.format().replace('DAG("own", ', f'DAG("own", {default_args}')
+    (tmp_path / "own.py").write_text(text)
+    dag = DagBag(str(tmp_path)).get_dag("own")
+    assert dag is not None
+    assert {task.retries for task in dag.tasks if task.task_id.startswith("ask.")} == {retries}
 
 
 def test_a_batch_that_outlives_its_deadline_is_cancelled_and_its_finished_answers_are_kept(

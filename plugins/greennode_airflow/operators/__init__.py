@@ -1,4 +1,4 @@
-"""One operator a step: build, submit, collect, join, report; and cancel and delete for a batch by its id."""
+"""One operator a step: build, submit, collect, retry, join, report, clean up; cancel and delete a batch by its id."""
 
 from greennode_airflow.operators.batch import (
     GreenNodeCancelBatchOperator,
@@ -7,11 +7,15 @@ from greennode_airflow.operators.batch import (
     GreenNodeSubmitBatchOperator,
 )
 from greennode_airflow.operators.build import GreenNodeBuildRequestsOperator
+from greennode_airflow.operators.clean_up import GreenNodeCleanUpOperator
+from greennode_airflow.operators.retry import GreenNodeBuildRetryOperator
 from greennode_airflow.operators.table import GreenNodeJoinResultsOperator, GreenNodeReportOperator
 
 __all__ = [
     "GreenNodeBuildRequestsOperator",
+    "GreenNodeBuildRetryOperator",
     "GreenNodeCancelBatchOperator",
+    "GreenNodeCleanUpOperator",
     "GreenNodeCollectResultsOperator",
     "GreenNodeDeleteBatchOperator",
     "GreenNodeJoinResultsOperator",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 from pydantic import BaseModel
@@ -13,12 +15,14 @@ from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runs import shard_at
 from greennode_batch.collect.batch_files import collect_shard
-from greennode_batch.errors import ConfigError, NotFoundError
+from greennode_batch.errors import BusyError, ConfigError, NotFoundError
 from greennode_batch.submit import submit
 
 
 class GreenNodeSubmitBatchOperator(BaseOperator):
     """Makes one batch of one shard, exactly once however often it runs. Returns the batch's id.
+
+    While the server has no room for it, the task waits in the triggerer and tries again.
 
     shard: the folder that holds `requests.jsonl` (templated); its receipt is kept beside it, so a folder is for
     one batch. on_ambiguous: what to do when a create may have been accepted and the server cannot tell.
@@ -47,10 +51,19 @@ class GreenNodeSubmitBatchOperator(BaseOperator):
         if shard.requests.exists() and shard.requests.stat().st_size == 0:
             raise AirflowSkipException("no row of this shard can be sent; they go to the target as unsent")
         with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
-            receipt = submit(shard, client, on_ambiguous=self.on_ambiguous)
+            try:
+                receipt = submit(shard, client, on_ambiguous=self.on_ambiguous)
+            except BusyError as error:
+                self.log.warning("%s. Waiting without a worker, then trying again", error)
+                moment = datetime.now(UTC) + timedelta(seconds=error.retry_after or 0.0)
+                self.defer(trigger=DateTimeTrigger(moment=moment), method_name="resume")
         assert receipt.batch_id is not None
         context["task_state_store"].set("greennode", {"batch_id": receipt.batch_id, "file_id": receipt.file_id})
         return receipt.batch_id
+
+    def resume(self, context: Context, event: Any = None) -> str:
+        """Try again after the server had no room."""
+        return self.execute(context)
 
 
 class GreenNodeCollectResultsOperator(BaseOperator):

@@ -13,7 +13,7 @@ from greennode_airflow.databases import connect, open_target
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runs import group_of, is_dry_run, run_of
-from greennode_batch.build.plan import Plan, build, read_plan
+from greennode_batch.build.plan import Plan, build
 from greennode_batch.build.preview import preview
 from greennode_batch.build.source import read_sql
 from greennode_batch.collect.answers import AnswerReader
@@ -21,14 +21,15 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob, SqlSource, SqlTarget, read_job_text
 from greennode_batch.join.join import joined_schema
 from greennode_batch.preflight import check_models, try_canaries
-from greennode_batch.receipts import read_receipt
+from greennode_batch.receipts import is_sent
 from greennode_batch.staging import RunFolder, local_copy
 
 
 class GreenNodeBuildRequestsOperator(BaseOperator):
     """Reads the source table and builds the shards. Returns their folders; nothing is sent.
 
-    job: what to ask. A run that is built already and has an upload is kept as it is: what was paid for stays.
+    job: what to ask. Clear it to pick up new rows: shards of the run that were sent stay as they are, with their
+    rows, and only the rest is built again.
     """
 
     template_fields: Sequence[str] = ("sql",)
@@ -48,13 +49,9 @@ class GreenNodeBuildRequestsOperator(BaseOperator):
 
     @fail_without_retry
     def execute(self, context: Context) -> list[str]:
-        """Build, or keep what is built."""
+        """Build all that was not sent before."""
         run = run_of(context, group_of(self))
-        plan = read_plan(run)
-        if plan is not None and _has_uploads(run, plan):
-            self.log.info("Kept the requests of this run, for some were sent already: %s", plan)
-        else:
-            plan = self._build(run, context["run_id"], dry_run=is_dry_run(context))
+        plan = self._build(run, context["run_id"], dry_run=is_dry_run(context))
         if not plan.rows:
             self.log.info("The source has no rows: no batch is created, and the run succeeds")
         if is_dry_run(context):
@@ -68,14 +65,20 @@ class GreenNodeBuildRequestsOperator(BaseOperator):
             # A wrong key or model is found out before the table is read.
             check_models(client, self.job.models)
             with closing(connect(self.job.source.conn_id)) as connection:
-                plan = build(self.job, read_sql(connection, self.sql), run, run_id=run_id, profile=client.profile)
+                plan = build(
+                    self.job,
+                    lambda: read_sql(connection, self.sql),
+                    run,
+                    run_id=run_id,
+                    profile=client.profile,
+                )
             reader = AnswerReader(self.job.answer)
             self._prepare_target(run, plan, reader, create=not dry_run)
             shown = 3 if dry_run else 0
             self.log.info("Built %s", preview(run, plan, hook.prices(), max_tokens=self.job.max_tokens, shown=shown))
             if dry_run:
                 self.log.info("Dry run: nothing is sent")
-            else:
+            elif any(shard.requests and not is_sent(run.shard(shard.shard_id)) for shard in plan.shards):
                 try_canaries(run, plan, client, reader, count=self.job.canary)
         return plan
 
@@ -88,7 +91,3 @@ class GreenNodeBuildRequestsOperator(BaseOperator):
             schema = joined_schema(pq.read_schema(path), reader.fields)
         with open_target(self.job.target, self.job.target_key) as table:
             table.prepare(schema, create=create)
-
-
-def _has_uploads(run: RunFolder, plan: Plan) -> bool:
-    return any(read_receipt(run.shard(shard.shard_id)) is not None for shard in plan.shards)

@@ -121,7 +121,7 @@ def test_another_server_is_another_run(arguments, emulator):
         "greennode_batch.build.plan::write_json:before",
         "greennode_batch.api.client:GreenNodeClient:upload_file:after",
         "greennode_batch.api.client:GreenNodeClient:create_batch:after",
-        "greennode_batch.run::look_at:after",
+        "greennode_batch.run::look:after",
         "greennode_batch.api.client:GreenNodeClient:download_results:after",
         "greennode_batch.run::note_joined:before",
     ],

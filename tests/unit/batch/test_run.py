@@ -1,11 +1,9 @@
-import httpx
 import pyarrow.parquet as pq
 import pytest
 
-from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.build.source import Rows
-from greennode_batch.errors import ConfigError, RetryableError
-from greennode_batch.run import DEADLINE_SECONDS, run_to_file
+from greennode_batch.errors import ConfigError
+from greennode_batch.run import run_to_file
 from greennode_batch.staging import run_folder
 
 TEXTS = ["one", "two", "one", "", "three"]
@@ -13,7 +11,7 @@ TEXTS = ["one", "two", "one", "", "three"]
 
 @pytest.fixture
 def start(make_job, client, tmp_path, clock):
-    def run(*, texts=TEXTS, client=client, **job):
+    def run(*, texts=TEXTS, client=client, sleep=lambda _: None, **job):
         rows = Rows(("id", "text"), iter([list(enumerate(texts))] if texts else []))
         return run_to_file(
             make_job(max_failed_ratio=1.0, **job),
@@ -23,7 +21,7 @@ def start(make_job, client, tmp_path, clock):
             tmp_path / "answers.parquet",
             run_id="run",
             clock=clock,
-            sleep=lambda _: None,
+            sleep=sleep,
         )
 
     return run
@@ -58,19 +56,15 @@ def test_an_unknown_model_is_found_before_anything_is_built(start, tmp_path, emu
     assert not (tmp_path / "staging").exists()
 
 
-def test_a_batch_that_does_not_end_is_left_running_and_waited_for_at_the_next_start(start, clock, emulator):
-    stuck = {"id": "batch_1", "status": "in_progress", "created_at": clock() - DEADLINE_SECONDS - 1}
-
-    def answer(request):
-        if request.url.path.endswith("/models"):
-            return httpx.Response(200, json={"data": [{"id": "google/gemma-4-31b-it"}]})
-        return httpx.Response(200, json={"id": "file-1"} if request.url.path.endswith("/files") else stuck)
-
-    with (
-        GreenNodeClient("https://host/v1", "key", transport=httpx.MockTransport(answer)) as client,
-        pytest.raises(RetryableError, match=r"batch_1 is still in_progress after 26 h. It was not cancelled"),
-    ):
-        start(client=client)
+def test_a_batch_that_does_not_end_is_cancelled_at_its_deadline_and_only_the_rest_is_asked_again(
+    start, clock, emulator
+):
+    emulator.faults([{"kind": "stuck", "status": "in_progress", "fraction": 0.5}])
+    made = start(texts=[f"text {n}" for n in range(20)], sleep=clock.sleep, deadline_hours=3)
+    assert made.statuses == {"succeeded": 20}
+    assert [attempt.requests for attempt in made.attempts] == [20, 10]
+    ledger = emulator.ledger()
+    assert (ledger["batches_created"], set(ledger["requests"].values())) == (2, {1})
 
 
 def test_an_output_that_cannot_be_written_whole_leaves_the_old_one(start, tmp_path, monkeypatch):

@@ -1,0 +1,49 @@
+"""Results -> the shards of the next attempt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+from greennode_airflow.failures import fail_without_retry
+from greennode_airflow.hooks import GreenNodeHook
+from greennode_airflow.runs import group_of, is_dry_run, run_of
+from greennode_batch.build.plan import read_plan
+from greennode_batch.build.retry import attempt_shards, build_retry
+from greennode_batch.job import BatchJob
+
+
+class GreenNodeBuildRetryOperator(BaseOperator):
+    """Builds the shards of an attempt from the results of the one before. Returns their folders, none if all is well.
+
+    attempt: the number of the attempt that is built, from 2. What of it was sent before is kept as it is.
+    """
+
+    ui_color = "#e3f4ea"
+
+    def __init__(self, *, job: BatchJob, attempt: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+        self.attempt = attempt
+
+    @fail_without_retry
+    def execute(self, context: Context) -> list[str]:
+        """Build, or go on with what is built."""
+        if is_dry_run(context):
+            return []
+        run = run_of(context, group_of(self))
+        plan = read_plan(run)
+        if plan is None:
+            self.log.info("Nothing was built, so there is nothing to ask again")
+            return []
+        with GreenNodeHook(self.job.conn_id).get_conn() as client:
+            retry = build_retry(self.job, run, plan, attempt=self.attempt, profile=client.profile)
+        self.log.info(
+            "Attempt %d asks %s of %s requests again, in %d shards",
+            self.attempt,
+            f"{retry.requests:,}",
+            f"{plan.requests:,}",
+            len(retry.shards),
+        )
+        return [str(shard) for shard in attempt_shards(run, plan, self.attempt)]
