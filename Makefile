@@ -37,6 +37,10 @@ test: lint ## Everything that CI checks: lint, types, all tests
 witness: $(READY) ## The client and the engine against servers that others wrote: OGX, llmock, aimock
 	$(BIN)/pytest -m witness tests/witness
 
+faults: $(READY) ## The fault matrix: every known fault, mixtures of them, kills at each step (ONLY=text: some of it)
+	PYTHONPATH=include:plugins $(BIN)/python -m greennode_faults --quiet engine $(if $(ONLY),--only "$(ONLY)")
+	$(if $(ONLY),,PYTHONPATH=include:plugins $(BIN)/python -m greennode_faults --quiet airflow)
+
 bench: $(READY) ## CPU and memory of the engine's steps, beside a floor (QUICK=1: fewer rows)
 	$(BIN)/python benchmarks/steps.py $(if $(QUICK),--quick)
 
@@ -51,4 +55,4 @@ lock: $(READY) ## Pin requirements.txt and requirements-dev.txt anew from pyproj
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery --extra dev -c requirements.txt -o requirements-dev.txt
 
-.PHONY: help demo ui unit test witness bench lint venv lock
+.PHONY: help demo ui unit test witness faults bench lint venv lock

@@ -1,0 +1,91 @@
+"""`python -m greennode_faults`: run the fault matrix and print it; 0 if every promise was kept, 1 if not."""
+# ruff: noqa: T201 - this module's work is to print
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from greennode_faults.case import Case, Outcome
+from greennode_faults.catalogue import SINGLES, mixtures
+from greennode_faults.engine import bench, run_cases
+from greennode_faults.kills import Steps, each_step
+from greennode_faults.live import run_live
+from greennode_faults.table import as_json, heading, line
+
+_WORKERS = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.ERROR if options.quiet else logging.WARNING, format="    %(message)s")
+    print(heading(), flush=True)
+    outcomes = []
+    began = time.monotonic()
+    for outcome in options.run(options):
+        print(line(outcome), flush=True)
+        outcomes.append(outcome)
+    wrong = [outcome for outcome in outcomes if outcome.problems]
+    if options.json:
+        options.json.write_text(json.dumps([as_json(outcome) for outcome in outcomes], indent=1, ensure_ascii=False))
+    print(
+        f"\n{len(outcomes)} cases, {len(outcomes) - len(wrong)} ok, {len(wrong)} not; "
+        f"{sum(outcome.needed for outcome in outcomes):,} requests needed, "
+        f"{sum(outcome.billed for outcome in outcomes):,} billed; {time.monotonic() - began:.0f} s"
+    )
+    return 1 if wrong or not outcomes else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m greennode_faults", description=__doc__)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcomes there as well")
+    parser.add_argument("--quiet", action="store_true", help="leave out the engine's warnings")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    engine = commands.add_parser("engine", help="the engine under every fault, mixtures of faults, and kills")
+    engine.add_argument("--mixtures", type=int, default=200, metavar="N", help="random combinations; default: 200")
+    engine.add_argument("--seed", type=int, default=1, help="of the combinations; default: 1")
+    engine.add_argument("--stride", type=int, default=1, metavar="N", help="stop at every N-th step only; default: 1")
+    engine.add_argument("--only", metavar="TEXT", help="cases whose group or name holds this text")
+    engine.set_defaults(run=_engine)
+    live = commands.add_parser("live", help="the harmless part, against a server of your own")
+    live.add_argument("--base-url", required=True, metavar="URL")
+    live.add_argument("--model", required=True)
+    live.add_argument("--profile", default="greennode", metavar="NAME|FILE", help="a preset, or what probe has written")
+    live.add_argument("--state", type=Path, required=True, metavar="DIR", help="where it goes on if started again")
+    live.add_argument("--wait-seconds", type=float, default=3600, help="how long to wait for batches; default: 3600")
+    live.set_defaults(run=run_live)
+    return parser
+
+
+def _engine(options: argparse.Namespace) -> Iterator[Outcome]:
+    cases = [
+        case
+        for case in (*SINGLES, *mixtures(options.mixtures, seed=options.seed))
+        if options.only is None or options.only in f"{case.group} {case.name}"
+    ]
+    # Sorted by dialect, so that few emulators are started.
+    cases.sort(key=lambda case: case.dialect != "openai")
+    chunks = [cases[start : start + 10] for start in range(0, len(cases), 10)]
+    with ProcessPoolExecutor(_WORKERS) as pool:
+        for outcomes in pool.map(_run_chunk, chunks):
+            yield from outcomes
+    if options.only is None:
+        with bench("openai") as stage:
+            steps = Steps(stage.emulator, stage.wanted)
+            yield from each_step(steps, "kill", stride=options.stride)
+            yield from each_step(steps, "pause", stride=options.stride)
+
+
+def _run_chunk(cases: list[Case]) -> list[Outcome]:
+    return list(run_cases(cases))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

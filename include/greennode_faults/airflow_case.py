@@ -1,0 +1,26 @@
+"""AirflowCase: what is done to a run on the real Airflow, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from greennode_faults.airflow_scene import Scene
+
+Act = Callable[[Scene], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AirflowCase:
+    """One thing that is done. `act` starts the run and waits for its end.
+
+    dag_id: on which pipeline. quick: one of the few that `make test` plays. alone: it takes down what a run on the
+    other lane needs as well.
+    """
+
+    group: str
+    name: str
+    act: Act
+    dag_id: str = "faults"
+    quick: bool = False
+    alone: bool = False

@@ -1,0 +1,153 @@
+"""Kills and zombies: a worker is stopped at a boundary of the pipeline, for good or until its retry has begun.
+
+Nothing in the pipeline knows of it: the worker is held there by the server, which does not reply, or by the database,
+which does not grant a lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from greennode_faults.airflow_case import Act, AirflowCase
+from greennode_faults.airflow_scene import BUILD, COLLECT, JOIN, REPORT, SUBMIT, WAIT, Scene
+from greennode_faults.airflow_stage import SHARDS
+
+UPLOAD, CREATE, LOOK = "POST /files", "POST /batches", "GET /batches/{id}"
+CONTENT, CHAT = "GET /files/{id}/content", "POST /chat/completions"
+_EVER = None
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """A place in the pipeline. `reach` starts a run, and returns when its workers are held there."""
+
+    name: str
+    task_id: str
+    reach: Act
+    times: int = SHARDS
+    dag_id: str = "faults"
+    quick: bool = False
+
+    def kill(self, scene: Scene) -> None:
+        """Kill the workers, let go what held them, and leave the rest to Airflow."""
+        self.reach(scene)
+        scene.kill(self.task_id)
+        scene.release()
+        scene.finish()
+        scene.expect(
+            all(task["try_number"] > 1 for task in scene.tasks(self.task_id)), "the kill did not make for a second try"
+        )
+
+    def pause(self, scene: Scene) -> None:
+        """Pause the workers until their tasks are tried again, and let them do their worst then."""
+        self.reach(scene)
+        scene.pause(self.task_id)
+        scene.release()
+        scene.until_tried(self.task_id, times=self.times)
+        scene.wake()
+        scene.finish()
+
+
+def _held_at(scene: Scene, endpoint: str, *, times: int = SHARDS, done: bool = False) -> None:
+    scene.arm({"kind": "timeout", "endpoint": endpoint, "count": _EVER, "done": done})
+    scene.start()
+    scene.until_called(endpoint, times)
+
+
+def _stored(scene: Scene) -> None:
+    _held_at(scene, UPLOAD, done=True)
+    scene.until_counted("files_uploaded")
+
+
+def _accepted(scene: Scene) -> None:
+    _held_at(scene, CREATE, done=True)
+    scene.until_counted("batches_created")
+
+
+def _accepted_late(scene: Scene) -> None:
+    """The create is on its way for longer than Airflow waits for a heartbeat."""
+    scene.arm({"kind": "slow", "endpoint": CREATE, "count": SHARDS, "seconds": 15})
+    scene.start()
+    scene.until_called(CREATE)
+
+
+def _in_build(scene: Scene) -> None:
+    scene.lock(f"LOCK TABLE {scene.lane.source} IN ACCESS EXCLUSIVE MODE")
+    scene.start()
+    scene.until_blocked(1)
+
+
+def _in_download(scene: Scene) -> None:
+    scene.arm({"kind": "slow", "endpoint": CONTENT, "count": SHARDS, "bytes_per_second": 100})
+    scene.start()
+    scene.until_called(CONTENT)
+
+
+def _in_write(scene: Scene) -> None:
+    """Rows of both shards are there already, not committed: the upsert has written some and waits at the next."""
+    scene.start()
+    scene.until(BUILD, "success", times=1)
+    scene.lock(
+        f"INSERT INTO {scene.lane.target} (id, status, run_id) SELECT id, 'other', 'other' FROM {scene.lane.source} "  # noqa: S608
+        "WHERE id % 7 = 6"
+    )
+    scene.until_blocked()
+
+
+def _in_report(scene: Scene) -> None:
+    scene.start()
+    scene.finish()
+    scene.lock(f"LOCK TABLE {scene.lane.target} IN ACCESS EXCLUSIVE MODE")
+    scene.clear(REPORT)
+    scene.until_blocked(1)
+
+
+_IN_BUILD = Boundary("in build_requests, in mid-read", BUILD, _in_build, times=1)
+_AT_CANARY = Boundary(
+    "at the canary, asked and not yet answered",
+    BUILD,
+    partial(_held_at, endpoint=CHAT, times=1, done=True),
+    times=1,
+    dag_id="faults_canary",
+)
+_IN_UPLOAD = Boundary("in mid-upload", SUBMIT, partial(_held_at, endpoint=UPLOAD))
+_STORED = Boundary("after the upload was stored", SUBMIT, _stored)
+_SENT = Boundary("a create under way, never accepted", SUBMIT, partial(_held_at, endpoint=CREATE))
+_ACCEPTED = Boundary("after the create, before its receipt", SUBMIT, _accepted, quick=True)
+_ACCEPTED_LATE = Boundary("a create under way, accepted later", SUBMIT, _accepted_late, quick=True)
+_IN_LOOK = Boundary("in the wait's own look", WAIT, partial(_held_at, endpoint=LOOK))
+_IN_DOWNLOAD = Boundary("in mid-download", COLLECT, _in_download)
+_IN_WRITE = Boundary("in mid-write to the target", JOIN, _in_write, quick=True)
+_IN_REPORT = Boundary("in report", REPORT, _in_report, times=1)
+
+_KILLED = (
+    _IN_BUILD,
+    _AT_CANARY,
+    _IN_UPLOAD,
+    _STORED,
+    _ACCEPTED,
+    _IN_LOOK,
+    _IN_DOWNLOAD,
+    _IN_WRITE,
+    _IN_REPORT,
+)
+_PAUSED = (_STORED, _ACCEPTED_LATE, _IN_DOWNLOAD, _IN_WRITE)
+
+
+def cases() -> Iterator[AirflowCase]:
+    """All of them."""
+    for place in _KILLED:
+        yield AirflowCase(
+            group="kill -9", name=place.name, act=place.kill, dag_id=place.dag_id, quick=place.quick
+        )
+    for place in _PAUSED:
+        yield AirflowCase(
+            group="zombie", name=place.name, act=place.pause, dag_id=place.dag_id, quick=place is _ACCEPTED_LATE
+        )
+
+
+def long_cases() -> Iterator[AirflowCase]:
+    """Those in which a create that was never accepted is looked for until it is certain: minutes, mostly of waiting."""
+    yield AirflowCase(group="kill -9", name=_SENT.name, act=_SENT.kill, dag_id="faults_aside")

@@ -1,0 +1,141 @@
+"""Clear and mark: what a person does to the tasks of a run while it is under way, and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from greennode_faults.airflow_case import AirflowCase
+from greennode_faults.airflow_kills import CONTENT, CREATE, LOOK
+from greennode_faults.airflow_scene import BUILD, COLLECT, JOIN, REPORT, RETRY, SUBMIT, WAIT, Scene
+from greennode_faults.airflow_stage import SHARDS
+
+_CANCEL = "POST /batches/{id}/cancel"
+
+
+def _half_done(scene: Scene) -> None:
+    """Both batches have half of their answers and go no further."""
+    scene.arm({"kind": "stuck", "status": "in_progress", "count": SHARDS, "fraction": 0.5})
+    scene.start()
+    scene.until(WAIT, "deferred")
+    scene.until_counted("requests_billed", SHARDS * 17 // 2)
+
+
+def _wait_marked_failed(scene: Scene) -> None:
+    _half_done(scene)
+    scene.mark(WAIT, "failed")
+    scene.until_called(_CANCEL)
+    scene.finish("failed")
+    scene.clear(WAIT, downstream=True)
+    scene.finish()
+    _asked_again(scene)
+
+
+def _wait_marked_success(scene: Scene) -> None:
+    _half_done(scene)
+    scene.mark(WAIT, "success")
+    scene.until_called(_CANCEL)
+    scene.finish()
+    _asked_again(scene)
+
+
+def _asked_again(scene: Scene) -> None:
+    scene.expect(
+        bool(scene.tasks("attempt_2.collect_results")) and scene.paid()["batches_created"] > SHARDS,
+        "the rest was not asked again",
+    )
+
+
+def _wait_cleared(scene: Scene) -> None:
+    scene.arm({"kind": "stuck", "status": "in_progress", "count": SHARDS, "seconds": 12, "fraction": 0.5})
+    scene.start()
+    scene.until(WAIT, "deferred")
+    scene.clear(WAIT)
+    scene.until_tried(WAIT)
+    scene.finish()
+    scene.expect(scene.called(_CANCEL) == 0, "a batch was cancelled")
+    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created anew")
+
+
+def _build_cleared(scene: Scene) -> None:
+    scene.arm({"kind": "stuck", "status": "in_progress", "count": SHARDS, "seconds": 12, "fraction": 0.5})
+    scene.start()
+    scene.until(WAIT, "deferred")
+    scene.clear(BUILD)
+    scene.until_tried(BUILD, times=1)
+    scene.finish()
+    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created anew")
+
+
+def _submit_cleared(scene: Scene) -> None:
+    scene.arm({"kind": "timeout", "endpoint": CREATE, "count": SHARDS, "done": True})
+    scene.start()
+    scene.until_counted("batches_created")
+    scene.clear(SUBMIT)
+    scene.until_tried(SUBMIT)
+    scene.finish()
+    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created anew")
+
+
+def _submit_marked_failed(scene: Scene) -> None:
+    scene.arm({"kind": "timeout", "endpoint": CREATE, "count": SHARDS, "done": True})
+    scene.start()
+    scene.until_counted("batches_created")
+    scene.mark(SUBMIT, "failed")
+    scene.finish("failed")
+    scene.clear(SUBMIT, downstream=True)
+    scene.finish()
+    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created anew")
+
+
+def _collect_marked_failed(scene: Scene) -> None:
+    scene.arm({"kind": "slow", "endpoint": CONTENT, "count": SHARDS, "bytes_per_second": 100})
+    scene.start()
+    scene.until_called(CONTENT)
+    scene.mark(COLLECT, "failed")
+    scene.finish("failed")
+    paid = scene.paid()
+    scene.clear(COLLECT, downstream=True)
+    scene.finish()
+    scene.expect(scene.paid() == paid, "something was paid for or sent anew")
+
+
+def _look_cleared(scene: Scene) -> None:
+    scene.arm({"kind": "timeout", "endpoint": LOOK, "count": SHARDS})
+    scene.start()
+    scene.until_called(LOOK)
+    scene.clear(WAIT)
+    scene.until_tried(WAIT)
+    scene.finish()
+    scene.expect(scene.called(_CANCEL) == 0, "a batch was cancelled")
+
+
+def _all_cleared(scene: Scene) -> None:
+    scene.start()
+    scene.finish()
+    paid = scene.paid()
+    for task_id in (BUILD, SUBMIT, WAIT, COLLECT, RETRY, JOIN, REPORT):
+        scene.clear(task_id)
+        scene.finish()
+        scene.expect(scene.paid() == paid, f"something was paid for or sent anew after {task_id} was cleared")
+    scene.clear(BUILD, downstream=True)
+    scene.finish()
+    scene.expect(scene.paid() == paid, "something was paid for or sent anew after all was cleared")
+
+
+def cases() -> Iterator[AirflowCase]:
+    """All of them."""
+    yield AirflowCase(group="clear", name="wait_for_batch while deferred", act=_wait_cleared)
+    yield AirflowCase(group="clear", name="wait_for_batch in its own look", act=_look_cleared)
+    yield AirflowCase(group="clear", name="build_requests while batches wait", act=_build_cleared)
+    yield AirflowCase(group="clear", name="submit_batch, its batch accepted, no reply", act=_submit_cleared)
+    yield AirflowCase(group="clear", name="each task after the end, then all", act=_all_cleared)
+    yield AirflowCase(
+        group="mark", name="wait_for_batch failed while deferred, then cleared", act=_wait_marked_failed, quick=True
+    )
+    yield AirflowCase(group="mark", name="wait_for_batch success while deferred", act=_wait_marked_success)
+    yield AirflowCase(
+        group="mark", name="submit_batch failed, its batch accepted, then cleared", act=_submit_marked_failed
+    )
+    yield AirflowCase(
+        group="mark", name="collect_results failed in mid-download, then cleared", act=_collect_marked_failed
+    )

@@ -1,0 +1,252 @@
+"""Scene: one run of a pipeline on the real Airflow, what is done to it, and what it comes to."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import psycopg
+
+from greennode_faults.airflow_stage import SHARDS, AirflowStage
+from greennode_local.airflow_client import DAG_RUN_ENDS, AirflowClient
+from greennode_local.errors import LocalError
+from greennode_local.processes import kill, wait_until
+from greennode_local.progress import failed_logs
+
+BUILD = "build_requests"
+SUBMIT = "attempt_1.submit_batch"
+WAIT = "attempt_1.wait_for_batch"
+COLLECT = "attempt_1.collect_results"
+RETRY = "build_retry_1"
+JOIN = "join_results"
+REPORT = "report"
+
+_SECONDS = 120.0
+# A create that was never accepted is looked for during 90 of them, and a worker is missed after 8.
+_RUN_SECONDS = 300.0
+_TAKEN_UP = frozenset({"running", "deferred", "success"})
+_PAID = ("batches_created", "requests_billed", "files_uploaded", "chat_requests_billed")
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker of LocalExecutor that runs a task: its supervisor, and the task's process with all that it started."""
+
+    supervisor: psutil.Process
+    task: tuple[psutil.Process, ...]
+
+    def pause(self) -> None:
+        """Stop all of it where it stands: no heartbeat any more, and connections stay open."""
+        for process in (self.supervisor, *self.task):
+            process.send_signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Let it go on, the task first: its supervisor, which will be told to end it, must not save us."""
+        _continue(self.task)
+        psutil.wait_procs(self.task, timeout=3)
+        _continue([self.supervisor])
+
+    def is_busy(self) -> bool:
+        """Whether the task's process is still there."""
+        return any(_is_alive(process) for process in self.task)
+
+
+class Scene:
+    """A run on a lane that was cleared. Close it: then nothing is paused, locked or armed any more."""
+
+    def __init__(self, stage: AirflowStage, dag_id: str) -> None:
+        self.stage = stage
+        self.dag_id = dag_id
+        self.run_id = ""
+        self.problems: list[str] = []
+        self.lane = stage.lanes[dag_id]
+        self._locks = stage.stack.warehouse()
+        self._paused: list[Worker] = []
+        self._down = ExitStack()
+        self.lane.clear(self._locks)
+
+    @property
+    def airflow(self) -> AirflowClient:
+        """What asks Airflow."""
+        return self.stage.stack.airflow.client
+
+    def close(self) -> None:
+        """Undo what was done to the deployment, and end the run if it has not ended."""
+        self.release()
+        self.wake()
+        self._down.close()
+        self._locks.close()
+        if self.run_id and self.airflow.dag_run(self.dag_id, self.run_id)["state"] not in DAG_RUN_ENDS:
+            self.airflow.set_run_state(self.dag_id, self.run_id, "failed")
+            self._until(lambda: not self._workers(None), "the end of what the run has started")
+
+    # What is prepared.
+
+    def arm(self, *faults: Mapping[str, Any]) -> None:
+        """Arm faults of the emulator."""
+        self.lane.emulator.faults([dict(fault) for fault in faults])
+
+    def lock(self, statement: str) -> None:
+        """Run a statement on the warehouse and leave its transaction open."""
+        self._locks.execute(statement.encode())
+
+    def release(self) -> None:
+        """Disarm what is armed, and let go what is locked."""
+        self.lane.emulator.disarm()
+        self._locks.rollback()
+
+    def start(self) -> None:
+        """Start the run."""
+        self.run_id = self.airflow.trigger(self.dag_id)
+
+    # What is waited for.
+
+    def until_called(self, endpoint: str, times: int = SHARDS) -> None:
+        """Wait until the server has got so many calls."""
+        self._until(
+            lambda: self.lane.emulator.ledger(summary=True)["calls"].get(endpoint, 0) >= times, f"a call of {endpoint}"
+        )
+
+    def until_counted(self, name: str, times: int = SHARDS) -> None:
+        """Wait until the ledger's total is so high."""
+        self._until(lambda: self.lane.emulator.ledger(summary=True)[name] >= times, name)
+
+    def until_blocked(self, times: int = SHARDS) -> None:
+        """Wait until so many connections to the warehouse wait for a lock."""
+        question = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+
+        def is_blocked() -> bool:
+            with self.stage.stack.warehouse() as connection:
+                return connection.execute(question).fetchone() == (times,)
+
+        self._until(is_blocked, "a task that waits for a lock")
+
+    def until(self, task_id: str, *states: str, times: int = SHARDS) -> None:
+        """Wait until so many instances of a task are in one of these states."""
+        self._until(
+            lambda: sum(task["state"] in states for task in self.tasks(task_id)) >= times,
+            f"{task_id} being {' or '.join(states)}",
+        )
+
+    def until_tried(self, task_id: str, number: int = 2, *, times: int = SHARDS) -> None:
+        """Wait until so many instances of a task have begun their n-th try."""
+        self._until(
+            lambda: sum(t["try_number"] >= number and t["state"] in _TAKEN_UP for t in self.tasks(task_id)) >= times,
+            f"try {number} of {task_id}",
+        )
+
+    def finish(self, state: str = "success") -> None:
+        """Wait for the run's end, and note one that is not as it should be."""
+        found = self.airflow.wait_for_run(self.dag_id, self.run_id, seconds=_RUN_SECONDS)
+        if found != state:
+            logs = failed_logs(self.airflow, self.dag_id, self.run_id)
+            self.problems.append(f"the run ended as {found}" + (f"\n{logs}" if found == "failed" else ""))
+
+    def tasks(self, task_id: str) -> list[dict[str, Any]]:
+        """A task's instances, as Airflow shows them."""
+        found = self.airflow.task_instances(self.dag_id, self.run_id)
+        return [task for task in found if task["task_id"] == task_id]
+
+    def paid(self) -> dict[str, int]:
+        """What was sent and billed so far."""
+        ledger = self.lane.emulator.ledger(summary=True)
+        return {name: ledger[name] for name in _PAID}
+
+    def called(self, endpoint: str) -> int:
+        """How many calls the server has got."""
+        calls: dict[str, int] = self.lane.emulator.ledger(summary=True)["calls"]
+        return calls.get(endpoint, 0)
+
+    # What is done.
+
+    def kill(self, task_id: str) -> None:
+        """`kill -9` the workers that run a task, with all that they have started."""
+        for worker in self._workers(task_id, at_least=1):
+            kill([worker.supervisor, *worker.task])
+
+    def pause(self, task_id: str) -> None:
+        """SIGSTOP them."""
+        for worker in self._workers(task_id, at_least=1):
+            worker.pause()
+            self._paused.append(worker)
+
+    def wake(self) -> None:
+        """Let the paused go on, and wait until they have ended."""
+        while self._paused:
+            worker = self._paused.pop()
+            worker.wake()
+            self._until(lambda worker=worker: not worker.is_busy(), "the end of a worker that was paused")  # type: ignore[misc]
+
+    def clear(self, task_id: str, *, downstream: bool = False) -> None:
+        """Clear a task, all its instances, as a user does."""
+        if not self.airflow.clear(self.dag_id, self.run_id, [task_id], downstream=downstream):
+            self.problems.append(f"nothing of {task_id} was cleared")
+
+    def mark(self, task_id: str, state: str) -> None:
+        """Mark each instance of a task, as a user does."""
+        for task in self.tasks(task_id):
+            self.airflow.set_state(self.dag_id, self.run_id, task_id, state, map_index=task["map_index"])
+
+    def kill_component(self, component: str) -> None:
+        """`kill -9` one of Airflow's own processes, with all that it started."""
+        self.stage.stack.airflow.kill(component)
+        self._down.callback(self.stage.stack.airflow.start, component)
+
+    def stop_storage(self) -> None:
+        """The staging area cannot be reached."""
+        self.stage.store.stop()
+        self._down.callback(self.stage.store.start)
+
+    def restore(self) -> None:
+        """What was killed or stopped is there again."""
+        self._down.close()
+
+    def expect(self, holds: bool, words: str) -> None:  # noqa: FBT001 - the condition reads as a sentence
+        """Note a promise that was not kept."""
+        if not holds:
+            self.problems.append(words)
+
+    def _workers(self, task_id: str | None, *, at_least: int = 0) -> list[Worker]:
+        """The workers that run a task now; of all tasks of the run without one."""
+        scheduler = next(one for one in self.stage.stack.airflow.services if one.name == "scheduler")
+        children = {process.pid: process for process in scheduler.family() if _is_alive(process)}
+        workers = []
+        for task in self.airflow.task_instances(self.dag_id, self.run_id):
+            process = children.get(task["pid"])
+            supervisor = None if process is None else process.parent()
+            if process is not None and supervisor is not None and task_id in {None, task["task_id"]}:
+                workers.append(Worker(supervisor, (process, *process.children(recursive=True))))
+        if len(workers) < at_least:
+            raise LocalError(f"no worker runs {task_id}")
+        return workers
+
+    def _until(self, ready: Callable[[], bool], what: str) -> None:
+        wait_until(ready, what=what, seconds=_SECONDS, poll_seconds=0.1)
+
+
+@contextmanager
+def playing(stage: AirflowStage, dag_id: str) -> Iterator[Scene]:
+    """A scene that is closed at the end."""
+    scene = Scene(stage, dag_id)
+    try:
+        yield scene
+    finally:
+        scene.close()
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def _continue(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGCONT)

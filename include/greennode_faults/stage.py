@@ -1,0 +1,144 @@
+"""Stage: a small table and its job, a clock that runs fast, and what a run leaves behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
+from greennode_batch.build.source import Rows
+from greennode_batch.job import BatchJob, FileSource, FileTarget
+from greennode_faults.case import Case
+
+MODEL = "google/gemma-4-31b-it"
+ROWS = 40
+# A few rows ask what others ask, and one asks nothing.
+_DISTINCT = 35
+_EMPTY = 17
+
+
+class Label(BaseModel):
+    """What each row is asked for."""
+
+    kind: Literal["question", "praise", "complaint"]
+    urgency: int
+    words: str
+
+
+class FastClock:
+    """A clock on which a wait of a second takes 10 ms, and longer ones ever less; work takes its time.
+
+    So a create, which has 45 seconds, is over (after half a real second here) before its settle time is, and yet an
+    hour passes in seconds.
+    """
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def __call__(self) -> float:
+        """Epoch seconds, ahead of the wall clock by what was slept."""
+        return time.time() + self._ahead
+
+    def sleep(self, seconds: float) -> None:
+        """Pass the time."""
+        real = min(seconds, 15.0) / 100 + max(0.0, seconds - 15.0) / 1000
+        time.sleep(real)
+        self._ahead += seconds - real
+
+
+def source_rows() -> list[tuple[int, str]]:
+    """The table: id and text."""
+    return [
+        (n, "" if n == _EMPTY else f'Ticket {n % _DISTINCT}: trả lời\u2028giúp, 返信 — "now"\\') for n in range(ROWS)
+    ]
+
+
+def open_source() -> Rows:
+    """The table as the engine reads it."""
+    return Rows(("id", "text"), iter([source_rows()]))
+
+
+def make_job(out: Path, changes: Mapping[str, Any]) -> BatchJob:
+    """The job over the table: three shards, and nothing tried beforehand."""
+    defaults: dict[str, Any] = {
+        "name": "faults",
+        "source": FileSource(path="rows"),
+        "target": FileTarget(path=str(out)),
+        "key": "id",
+        "model": MODEL,
+        "prompt": "{{ text }}",
+        "answer": Label,
+        "params": {"max_tokens": 300},
+        "canary": 0,
+        "max_failed_ratio": 1.0,
+        "max_shard_requests": 13,
+        "attempts": 2,
+    }
+    return BatchJob(**{**defaults, **changes})
+
+
+class RowOut(BaseModel):
+    """One row of the target, as far as it matters here."""
+
+    id: int
+    status: str
+    custom_id: str | None
+    answer: tuple[Any, ...]
+
+
+def rows_out(out: Path) -> list[RowOut]:
+    """The target's rows; none if it was not written."""
+    if not out.exists():
+        return []
+    return [
+        RowOut(
+            id=row["id"],
+            status=row["status"],
+            custom_id=row["custom_id"],
+            answer=tuple(row[name] for name in Label.model_fields),
+        )
+        for row in pq.read_table(out).to_pylist()
+    ]
+
+
+Answers = Mapping[int, tuple[Any, ...]]
+"""The answers of a run that nothing disturbed, by key."""
+Ledger = Mapping[str, Any]
+
+
+def problems_of(rows: list[RowOut], ledger: Ledger, wanted: Answers, case: Case) -> list[str]:
+    """What a run has done to rows and money that it should not have; all in words."""
+    problems = []
+    if sorted(row.id for row in rows) != list(range(ROWS)):
+        problems.append(f"rows lost or doubled: {len(rows)} of {ROWS}")
+    asked = {row.custom_id: row for row in rows if row.custom_id is not None}
+    seen = {row.status for row in asked.values()}
+    if not seen <= case.statuses or (case.all_seen and seen != case.statuses):
+        problems.append(f"rows ended as {', '.join(sorted(seen))}")
+    if any(row.status == "succeeded" and row.answer != wanted[row.id] for row in rows):
+        problems.append("a row has another answer than without the fault")
+    twice = [one for one, times in ledger["requests"].items() if times - ledger["wasted"].get(one, 0) > 1]
+    if twice:
+        problems.append(f"{len(twice)} answers paid for twice")
+    # Answered, and billed for it: the row must have what was bought, be it a verdict.
+    bought = {one for one, times in ledger["requests"].items() if times > ledger["wasted"].get(one, 0)}
+    lost = [one for one in bought if one in asked and asked[one].status not in _ANSWERED]
+    if lost and not case.withheld:
+        problems.append(f"{len(lost)} answers paid for and not in the target")
+    strangers = bought - asked.keys()
+    if strangers:
+        problems.append(f"{len(strangers)} answers paid for that no row asks for")
+    return problems
+
+
+_ANSWERED: frozenset[Literal["succeeded", "truncated", "refused"]] = frozenset({"succeeded", "truncated", "refused"})
+
+
+def needed(ledger: Ledger) -> int:
+    """What had to be paid: one usable answer a request that has one, and what the server wasted."""
+    requests, wasted = ledger["requests"], ledger["wasted"]
+    return sum(wasted.get(one, 0) + (times > wasted.get(one, 0)) for one, times in requests.items())

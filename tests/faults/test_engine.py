@@ -1,0 +1,53 @@
+"""The engine's fault matrix: each known fault by itself, and mixtures. `make faults` runs many more of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from greennode_faults.case import Case
+from greennode_faults.catalogue import SINGLES, mixtures
+from greennode_faults.engine import Bench, bench
+from greennode_faults.kills import Steps
+
+MIXTURES = tuple(mixtures(25, seed=7))
+
+
+@pytest.fixture(scope="module")
+def bench_of() -> Iterator[Callable[[str], Bench]]:
+    """An emulator of a dialect, started when it is first asked for."""
+    with ExitStack() as stack:
+        made: dict[str, Bench] = {}
+
+        def get(dialect: str) -> Bench:
+            if dialect not in made:
+                made[dialect] = stack.enter_context(bench(dialect))
+            return made[dialect]
+
+        yield get
+
+
+@pytest.mark.parametrize("case", SINGLES, ids=lambda case: f"{case.group}: {case.name}")
+def test_each_row_comes_out_and_is_paid_for_once_under_a_fault(case: Case, bench_of: Callable[[str], Bench]) -> None:
+    assert bench_of(case.dialect).run(case).verdict == "ok"
+
+
+@pytest.mark.parametrize("case", MIXTURES, ids=lambda case: case.name)
+def test_each_row_comes_out_and_is_paid_for_once_under_several(case: Case, bench_of: Callable[[str], Bench]) -> None:
+    assert bench_of(case.dialect).run(case).verdict == "ok"
+
+
+def test_mixtures_are_the_same_for_the_same_seed() -> None:
+    assert tuple(mixtures(25, seed=7)) == MIXTURES
+    assert tuple(mixtures(25, seed=8)) != MIXTURES
+
+
+@pytest.mark.parametrize("way", ["kill", "pause"])
+@pytest.mark.parametrize("part", range(8))
+def test_a_run_that_is_stopped_anywhere_ends_well(way: str, part: int, bench_of: Callable[[str], Bench]) -> None:
+    stage = bench_of("openai")
+    steps = Steps(stage.emulator, stage.wanted)
+    outcomes = [steps.stop_at(step, way) for step in (part * 24 + 3, part * 24 + 16)]
+    assert [outcome.verdict for outcome in outcomes] == ["ok", "ok"]
