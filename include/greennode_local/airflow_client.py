@@ -174,6 +174,10 @@ class AirflowClient:
         )
         self._call("PATCH", path, json={"new_state": state})
 
+    def set_run_state(self, dag_id: str, run_id: str, state: str) -> None:
+        """Mark a run, with what of it is not over, as a user does in the UI."""
+        self._call("PATCH", _run_path(dag_id, run_id), json={"state": state})
+
     def put_connection(self, connection_id: str, connection: Mapping[str, object]) -> bool:
         """Store a connection in Airflow's database, where its pages show it.
 

@@ -56,6 +56,17 @@ class Airflow:
         self.services.remove(service)
         self._start(component)
 
+    def kill(self, component: str) -> None:
+        """End one component at once, with all that it started, as a crash of its machine would (`kill -9`)."""
+        service = next(service for service in self.services if service.name == component)
+        kill(service.family())
+        service.process.wait()
+        self.services.remove(service)
+
+    def start(self, component: str) -> None:
+        """Start a component that was killed."""
+        self._start(component)
+
     def _start(self, component: str) -> None:
         command = [sys.executable, "-m", "airflow", component]
         log = self.home.logs / f"{component}.log"

@@ -1,0 +1,42 @@
+"""The DAGs of the fault matrix: two shards over the table of the stage. They differ in what they ask and how they pay.
+
+`faults` is the one; `faults_canary` tries its first request in real time; `faults_aside` has tables and a server of its
+own, so that what takes minutes can go on beside the other two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from greennode_airflow.pipeline import batch_table
+from greennode_batch.job import BatchJob, SqlSource, SqlTarget
+from greennode_faults.stage import MODEL, Label
+
+JOB = BatchJob(
+    name="faults",
+    source=SqlSource(conn_id="warehouse", sql="SELECT id, text FROM faults_in ORDER BY id"),
+    target=SqlTarget(conn_id="warehouse", table="faults_out"),
+    key="id",
+    model=MODEL,
+    prompt="{{ text }}",
+    answer=Label,
+    params={"max_tokens": 300},
+    canary=0,
+    # One row asks nothing; any other without an answer fails the run.
+    max_failed_ratio=0.03,
+    max_shard_requests=17,
+)
+ASIDE = replace(
+    JOB,
+    name="faults_aside",
+    source=SqlSource(conn_id="warehouse", sql="SELECT id, text FROM faults_aside_in ORDER BY id"),
+    target=SqlTarget(conn_id="warehouse", table="faults_aside_out"),
+    conn_id="greennode_aside",
+)
+# As many retries as the pipeline's own default, and none of its patience.
+QUICKLY = {"retries": 5, "retry_delay": timedelta(seconds=1)}
+
+faults = batch_table(JOB, default_args=QUICKLY)
+faults_canary = batch_table(replace(JOB, name="faults_canary", canary=1), default_args=QUICKLY)
+faults_aside = batch_table(ASIDE, default_args=QUICKLY)
