@@ -2,10 +2,12 @@
 
     job          what a user declares
     build/       source -> prompt -> request_lines -> shards, written down in plan
-    submit       shard -> batch, exactly once (receipts: how far it is)
-    collect/     batch files -> results, one per request, with its answer
+    submit       shard -> batch, exactly once (upload: its file; receipts: how far it is; exclusive: who may)
+    wait         one look at a batch, and what follows from it
+    collect/     batch files -> results, one per request, with its answer; build.retry asks again what may end better
     join/        results + source rows -> target table
-    report       every row and every token accounted for
+    report       every row and every token accounted for (reconcile/: source = shards = results = target, by id)
+    clean_up     what a run left at the API -> nothing; retention: what old runs left in staging -> their reports
 
 `api/` speaks HTTP, `staging` holds what lies between the steps, `run` and `cli` are the same steps
 in one process.

@@ -77,6 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--staging", type=Path, required=True, metavar="DIR", help="where the run's state is kept")
     run.add_argument("--max-failed-ratio", type=float, default=0.05, metavar="SHARE", help="default: 0.05")
     run.add_argument("--canary", type=int, default=1, metavar="N", help="requests tried in real time first; default: 1")
+    run.add_argument("--attempts", type=int, default=2, metavar="N", help="how often a request is asked; default: 2")
+    run.add_argument(
+        "--keep-remote-files", action="store_true", help="leave the run's files at the API when its rows are written"
+    )
     run.add_argument(
         "--on-ambiguous",
         choices=("fail", "resubmit"),
@@ -104,6 +108,8 @@ def _run(options: argparse.Namespace) -> int:
         canary=options.canary,
         max_failed_ratio=options.max_failed_ratio,
         on_ambiguous=options.on_ambiguous,
+        attempts=options.attempts,
+        keep_remote_files=options.keep_remote_files,
     )
     if options.out.is_dir():
         raise ConfigError(f"{options.out}: is a folder; --out names the Parquet file to write. Nothing was sent")

@@ -3,9 +3,9 @@
     <root>/<dag_id>/<run>/plan.json
                          /shards/<shard_id>/requests.jsonl  source.parquet  uploading.json  receipt.json
                                            creating.<n>.json  output.jsonl  errors.jsonl  results.parquet
-                                           anomalies.jsonl  joined.json
+                                           anomalies.jsonl  joined.json  cleaned.json
                          /attempt_2/retry.json  shards/<shard_id>/…: as above, without source and joined
-                         /canary.json  report.json  removed.json
+                         /run.json  building.json  canary.json  report.json  removed.json
 
 Paths are UPath objects (Airflow's ObjectStoragePath is one), so `file://` and `s3://` work alike. Files are
 made on local disk first: a rename on the same disk, or one completed put, then makes them visible.

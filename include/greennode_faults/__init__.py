@@ -4,7 +4,8 @@
     catalogue    every fault that users of such APIs have met, as cases; mixtures of them, from a seed
     stage        a small table, its job, a clock that runs fast, and what a run leaves behind
     engine       a case on the engine, with the emulator
-    kills        a run that is killed at each of its steps in turn
+    kills        a run that is killed, or paused, at each of its steps in turn
+    airflow_…    a real Airflow: workers, triggerer and scheduler killed, tasks cleared and marked, outages
     live         the harmless part, against any server
     table        verdicts as a table
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from greennode_faults.airflow_matrix import run_airflow
 from greennode_faults.case import Case, Outcome
 from greennode_faults.catalogue import SINGLES, mixtures
 from greennode_faults.engine import bench, run_cases
@@ -54,6 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     engine.add_argument("--stride", type=int, default=1, metavar="N", help="stop at every N-th step only; default: 1")
     engine.add_argument("--only", metavar="TEXT", help="cases whose group or name holds this text")
     engine.set_defaults(run=_engine)
+    airflow = commands.add_parser("airflow", help="a real Airflow: kills, zombies, clears and marks, outages")
+    airflow.add_argument("--quick", action="store_true", help="the few most telling cases")
+    airflow.add_argument("--only", metavar="TEXT", help="cases whose group or name holds this text")
+    airflow.set_defaults(run=_airflow)
     live = commands.add_parser("live", help="the harmless part, against a server of your own")
     live.add_argument("--base-url", required=True, metavar="URL")
     live.add_argument("--model", required=True)
@@ -62,6 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     live.add_argument("--wait-seconds", type=float, default=3600, help="how long to wait for batches; default: 3600")
     live.set_defaults(run=run_live)
     return parser
+
+
+def _airflow(options: argparse.Namespace) -> Iterator[Outcome]:
+    return run_airflow(quick=options.quick, only=options.only)
 
 
 def _engine(options: argparse.Namespace) -> Iterator[Outcome]:

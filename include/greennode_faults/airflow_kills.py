@@ -139,9 +139,7 @@ _PAUSED = (_STORED, _ACCEPTED_LATE, _IN_DOWNLOAD, _IN_WRITE)
 def cases() -> Iterator[AirflowCase]:
     """All of them."""
     for place in _KILLED:
-        yield AirflowCase(
-            group="kill -9", name=place.name, act=place.kill, dag_id=place.dag_id, quick=place.quick
-        )
+        yield AirflowCase(group="kill -9", name=place.name, act=place.kill, dag_id=place.dag_id, quick=place.quick)
     for place in _PAUSED:
         yield AirflowCase(
             group="zombie", name=place.name, act=place.pause, dag_id=place.dag_id, quick=place is _ACCEPTED_LATE

@@ -20,12 +20,13 @@ ASIDE = tuple(airflow_kills.long_cases())
 QUICK = tuple(case for case in CASES if case.quick)
 
 
-def run_airflow(quick: bool, only: str | None = None) -> Iterator[Outcome]:  # noqa: FBT001 - as the command line has it
+def run_airflow(quick: bool, only: str = "") -> Iterator[Outcome]:  # noqa: FBT001 - as the command line has it
     """The outcomes of all cases, or of the quick ones, on one deployment that is started for them.
 
     only: of those whose group or name holds this text.
     """
-    cases, aside = ((QUICK, ()) if quick else (CASES, ASIDE)) if only is None else (_named(CASES, only), _named(ASIDE, only))
+    cases, aside = (QUICK, ()) if quick else (CASES, ASIDE)
+    cases, aside = _named(cases, only), _named(aside, only)
     if not (cases or aside):
         return
     with airflow_stage() as stage, ThreadPoolExecutor(1) as beside:

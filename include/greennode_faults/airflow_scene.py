@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import psutil
-import psycopg
 
 from greennode_faults.airflow_stage import SHARDS, AirflowStage
 from greennode_local.airflow_client import DAG_RUN_ENDS, AirflowClient

@@ -61,7 +61,7 @@ class _Live:
     def shard(self, name: str) -> ShardFolder:
         """The one shard of a case; its prompts are the case's own, so no two cases share a file."""
         job = BatchJob(
-            name=name,
+            name="live",
             source=FileSource(path="rows"),
             target=FileTarget(path="out"),
             key="id",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -55,6 +57,12 @@ def test_a_run_leaves_no_file_at_the_server_and_its_batch_is_there(run_file: Run
     assert (states[""], states["report"], states["clean_up"]) == ("success", "success", "success")
     assert [file.filename for file in client.list_files()] == []
     assert len(list(client.list_batches())) == 1
+
+
+def test_a_run_says_whose_it_is_so_that_maintenance_can_ask_for_its_state(run_file: RunFile, deployment: Path) -> None:
+    run_file(A_DAG.format(name="own", max_failed_ratio=0.0))
+    (note,) = deployment.glob("own/*/run.json")
+    assert json.loads(note.read_text())["dag_id"] == "own"
 
 
 def test_copies_of_an_upload_whose_reply_was_lost_go_as_well(

@@ -143,11 +143,8 @@ def _refuse_removed(run: RunFolder) -> None:
 
 
 def _load_kept(job: BatchJob, run: RunFolder, shard_ids: set[str], old: Plan | None) -> KeptShards:
-    planned = {shard.shard_id: shard for shard in old.shards} if old else {}
-    # In the order of the earlier plan; one that it does not list comes last.
-    ordered = [*(known for known in planned if known in shard_ids), *sorted(shard_ids - planned.keys())]
-    tokens = {shard_id: shard.prompt_tokens for shard_id, shard in planned.items()}
-    return KeptShards(job, [run.shard(shard_id) for shard_id in ordered], tokens)
+    tokens = {shard.shard_id: shard.prompt_tokens for shard in old.shards} if old else {}
+    return KeptShards(job, [run.shard(shard_id) for shard_id in sorted(shard_ids)], tokens)
 
 
 def _read_all(
@@ -166,7 +163,7 @@ def _read_all(
 
 
 def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, now: float, is_rebuilt: bool) -> Plan:
-    # A shard that is built again byte for byte keeps its place as well: a mapped task is known by it.
+    # What was planned before keeps its place, be it kept or built again byte for byte: a mapped task is known by it.
     place = {shard.shard_id: number for number, shard in enumerate(old.shards)} if old else {}
     shards = sorted(builder.finish(), key=lambda shard: place.get(shard.shard_id, len(place)))
     longest = [old.longest] if old and is_rebuilt else []

@@ -12,7 +12,7 @@ from airflow.sdk import BaseOperator, Context
 from greennode_airflow.databases import connect, open_target
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
-from greennode_airflow.runs import group_of, is_dry_run, run_of
+from greennode_airflow.runs import begin_run, group_of, is_dry_run
 from greennode_batch.build.plan import Plan, build
 from greennode_batch.build.preview import preview
 from greennode_batch.build.source import read_sql
@@ -50,7 +50,7 @@ class GreenNodeBuildRequestsOperator(BaseOperator):
     @fail_without_retry
     def execute(self, context: Context) -> list[str]:
         """Build all that was not sent before."""
-        run = run_of(context, group_of(self))
+        run = begin_run(context, group_of(self))
         plan = self._build(run, context["run_id"], dry_run=is_dry_run(context))
         if not plan.rows:
             self.log.info("The source has no rows: no batch is created, and the run succeeds")

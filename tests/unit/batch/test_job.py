@@ -37,6 +37,7 @@ class Clashing(BaseModel):
         ({"answer": dict}, "answer is a Pydantic model"),
         ({"on_ambiguous": "retry"}, "on_ambiguous is 'retry'; it is fail or resubmit"),
         ({"on_kill": "stop"}, "on_kill is 'stop'; it is cancel or leave"),
+        ({"keep_remote_files": "false"}, "keep_remote_files is 'false'; it is True, False or left out"),
         ({"max_shard_requests": 0}, "max_shard_requests is 0; it is at least 1"),
         ({"max_shard_bytes": -1}, "max_shard_bytes is -1; it is at least 1"),
     ],
