@@ -26,7 +26,7 @@ _WORKERS = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.ERROR if options.quiet else logging.WARNING, format="    %(message)s")
+    logging.basicConfig(level=logging.CRITICAL if options.quiet else logging.WARNING, format="    %(message)s")
     print(heading(), flush=True)
     outcomes = []
     began = time.monotonic()
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m greennode_faults", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcomes there as well")
-    parser.add_argument("--quiet", action="store_true", help="leave out the engine's warnings")
+    parser.add_argument("--quiet", action="store_true", help="leave out what the engine logs")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     engine = commands.add_parser("engine", help="the engine under every fault, mixtures of faults, and kills")
     engine.add_argument("--mixtures", type=int, default=200, metavar="N", help="random combinations; default: 200")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.sensors import GreenNodeBatchSensor
 from greennode_airflow.triggers import GreenNodeBatchTrigger
 from greennode_batch.errors import ConfigError
+from greennode_batch.receipts import read_receipt
 from greennode_batch.staging import ShardFolder
 from greennode_batch.submit import submit
 from greennode_emulator.server import RunningEmulator
@@ -130,10 +132,10 @@ def test_a_shard_that_the_server_has_no_room_for_is_sent_again_later_as_another_
         sensor.execute({})
     assert deferred.value.method_name == "send_again"
     assert deferred.value.trigger.moment.timestamp() > time.time() + 5
-    with pytest.raises(TaskDeferred) as deferred:
+    # It waits for the new batch, unless that has ended already.
+    with contextlib.suppress(TaskDeferred):
         sensor.send_again({})
-    assert isinstance(deferred.value.trigger, GreenNodeBatchTrigger)
-    assert deferred.value.trigger.batch_id not in {None, refused}
+    assert read_receipt(shard).batch_id not in {None, refused}
     assert connection.ledger()["files_uploaded"] == 1
 
 
