@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 READY_SECONDS = 120.0
 """How long a file that the batch names may take to become readable before somebody else should look again later."""
 _PAUSE_SECONDS = 5.0
-_CUT_OFF_TRIES = 4
+# Between the tries at a file that ends in half a line.
+_CUT_OFF_PAUSES = (2.0, 10.0, 30.0, 60.0)
 _Which = Literal["output", "error"]
 
 
@@ -95,7 +96,7 @@ def _download_when_ready(
     began = clock()
     while True:
         try:
-            found = _download_whole(client, batch, which, made)
+            found = _download_whole(client, batch, which, made, sleep=sleep)
         except (NotFoundError, RejectedError) as error:
             if clock() - began < READY_SECONDS:
                 log.warning("%s. The batch names this file, so it should be readable soon", error)
@@ -121,20 +122,29 @@ def _is_lost(shard: ShardFolder, now: float) -> bool:
     return now - receipt.unreadable_since >= FORGOTTEN_SECONDS
 
 
-def _download_whole(client: GreenNodeClient, batch: Batch, which: _Which, made: Path) -> bool:
-    """Whether there is such a file. One that ends in half a line is fetched again, until it stays the same."""
-    before = -1
-    for _ in range(_CUT_OFF_TRIES):
+def _download_whole(
+    client: GreenNodeClient, batch: Batch, which: _Which, made: Path, *, sleep: Callable[[float], None]
+) -> bool:
+    """Whether there is such a file. One that ends in half a line is fetched again and again.
+
+    What then comes the same each time is what the server has: its other requests are missing.
+    """
+    sizes = set()
+    for pause in (*_CUT_OFF_PAUSES, None):
         size = client.download_results(batch, which, made)
         if size is None:
             return False
-        if size == before or _ends_whole(made):
+        if _ends_whole(made):
             return True
-        log.warning("The %s file of batch %s ends in the middle of a line; fetching it again", which, batch.id)
-        before = size
+        sizes.add(size)
+        log.warning("The %s file of batch %s ends in the middle of a line", which, batch.id)
+        if pause is not None:
+            sleep(pause)
+    if len(sizes) == 1:
+        return True
     raise RetryableError(
-        f"the {which} file of batch {batch.id} came cut off in another place {_CUT_OFF_TRIES} times; nothing is lost, "
-        "fetch it again later"
+        f"the {which} file of batch {batch.id} came cut off, each time in another place; nothing is lost, fetch it "
+        "again later"
     )
 
 
@@ -145,4 +155,8 @@ def _ends_whole(path: Path) -> bool:
             return True
         file.seek(0)
         last = deque(iter_lines(file), maxlen=1)
-    return not last or not isinstance(parse_line(last[0]), Anomaly)
+    if not last:
+        return True
+    parsed = parse_line(last[0])
+    # In UTF-16 half of the last line end is left over.
+    return not isinstance(parsed, Anomaly) or parsed.kind == "blank"

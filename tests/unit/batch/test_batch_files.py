@@ -105,20 +105,22 @@ def test_a_folder_with_requests_alone_is_collected_by_its_lines(make_shard, clie
 
 
 @pytest.mark.parametrize("length", ["lying", "right", "none"])
-def test_a_download_that_is_cut_off_in_mid_line_is_fetched_again(length, make_shard, client, emulator, ended):
+def test_a_download_that_is_cut_off_in_mid_line_is_fetched_again(length, make_shard, client, emulator, ended, clock):
     shard = make_shard(*(f"text {n}" for n in range(20)))
     ended(shard)
-    cut = {"kind": "truncated", "endpoint": "GET /files/{id}/content", "fraction": 0.5, "length": length, "count": 1}
+    cut = {"kind": "truncated", "endpoint": "GET /files/{id}/content", "fraction": 0.5, "length": length, "count": 4}
     emulator.faults([cut])
-    assert collect_shard(shard, client, None) == {"succeeded": 20}
+    assert collect_shard(shard, client, None, sleep=clock.sleep) == {"succeeded": 20}
     assert emulator.armed() == []
 
 
-def test_a_file_that_the_server_itself_has_cut_off_is_read_as_far_as_it_goes(make_shard, client, emulator, ended):
+def test_a_file_that_the_server_itself_has_cut_off_is_read_as_far_as_it_goes(
+    make_shard, client, emulator, ended, clock
+):
     shard = make_shard(*(f"text {n}" for n in range(20)))
     ended(shard)
     emulator.faults([{"kind": "truncated", "endpoint": "GET /files/{id}/content", "length": "none", "count": None}])
-    counts = collect_shard(shard, client, None)
+    counts = collect_shard(shard, client, None, sleep=clock.sleep)
     assert counts.total() == 20
     assert counts["missing"] > 0
     assert counts["succeeded"] > 0
@@ -187,3 +189,11 @@ def test_lines_that_settle_nothing_are_kept_whole_for_a_person_to_look_at(make_s
     assert stranger["custom_id"].startswith("unknown-")
     assert stranger["custom_id"] in stranger["line"]
     assert stranger["file"] == "output.jsonl"
+
+
+def test_a_file_in_utf_16_is_whole_and_fetched_once(make_shard, client, emulator, ended, clock):
+    emulator.faults([{"kind": "utf16"}])
+    shard = make_shard()
+    ended(shard)
+    assert collect_shard(shard, client, None, sleep=clock.sleep) == {"succeeded": 2}
+    assert clock.slept == []
