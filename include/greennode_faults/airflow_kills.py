@@ -136,6 +136,17 @@ _KILLED = (
 _PAUSED = (_STORED, _ACCEPTED_LATE, _IN_DOWNLOAD, _IN_WRITE)
 
 
+def _asleep_with_a_claim(scene: Scene) -> None:
+    """The sleepers wake up while their retries look for the batches that they may have created."""
+    scene.pause_at_claim()
+    scene.expect(scene.called(CREATE) == 0, "the worker was not held in time")
+    scene.until_tried(SUBMIT)
+    scene.until_void()
+    scene.wake()
+    scene.finish()
+    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created twice")
+
+
 def cases() -> Iterator[AirflowCase]:
     """All of them."""
     for place in _KILLED:
@@ -149,3 +160,6 @@ def cases() -> Iterator[AirflowCase]:
 def long_cases() -> Iterator[AirflowCase]:
     """Those in which a create that was never accepted is looked for until it is certain: minutes, mostly of waiting."""
     yield AirflowCase(group="kill -9", name=_SENT.name, act=_SENT.kill, dag_id="faults_aside")
+    yield AirflowCase(
+        group="zombie", name="asleep between claim and create", act=_asleep_with_a_claim, dag_id="faults_aside"
+    )

@@ -17,7 +17,7 @@ def _half_done(scene: Scene) -> None:
     scene.arm({"kind": "stuck", "status": "in_progress", "count": SHARDS, "fraction": 0.5})
     scene.start()
     scene.until(WAIT, "deferred")
-    scene.until_counted("requests_billed", SHARDS * 17 // 2)
+    scene.until_counted("requests_billed", SHARDS * (17 // 2))
 
 
 def _wait_marked_failed(scene: Scene) -> None:

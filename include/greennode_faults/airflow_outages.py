@@ -111,7 +111,9 @@ def _too_many(scene: Scene) -> None:
 
 def cases() -> Iterator[AirflowCase]:
     """All of them."""
-    yield AirflowCase(group="batch", name="one expired half done, lines missing in both", act=_expired_and_missing)
+    yield AirflowCase(
+        group="batch", name="one expired half done, lines missing in both", act=_expired_and_missing, quick=True
+    )
     yield AirflowCase(group="batch", name="refused for want of room after the create", act=_no_room)
     yield AirflowCase(group="batch", name="429 at create", act=_too_many)
     yield AirflowCase(group="storm", name="429 on everything, from the start", act=_rate_limited)

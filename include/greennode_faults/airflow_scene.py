@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 
+from greennode_batch.staging import safe_name
 from greennode_faults.airflow_stage import SHARDS, AirflowStage
 from greennode_local.airflow_client import DAG_RUN_ENDS, AirflowClient
 from greennode_local.errors import LocalError
@@ -27,6 +30,8 @@ REPORT = "report"
 _SECONDS = 120.0
 # A create that was never accepted is looked for during 90 of them, and a worker is missed after 8.
 _RUN_SECONDS = 300.0
+# So long may a claim be used, and a little.
+_CLAIM_SECONDS = 32.0
 _TAKEN_UP = frozenset({"running", "deferred", "success"})
 _PAID = ("batches_created", "requests_billed", "files_uploaded", "chat_requests_billed")
 
@@ -140,6 +145,28 @@ class Scene:
             f"try {number} of {task_id}",
         )
 
+    def pause_at_claim(self) -> None:
+        """Start the run, and pause its submitting workers when one has claimed a create and not sent it yet.
+
+        The storage is held meanwhile: it has the claim, and has not said so.
+        """
+        self.start()
+        storage = self.stage.store.service
+        assert storage is not None, "the storage runs"
+        try:
+            # Between the claim and the create lie two short calls of the storage.
+            self._until(lambda: bool(self._claims()), "a claim", poll_seconds=0.0005)
+            storage.process.send_signal(signal.SIGSTOP)
+            self.pause(SUBMIT)
+        finally:
+            storage.process.send_signal(signal.SIGCONT)
+
+    def until_void(self) -> None:
+        """Wait until the claims are so old that whoever holds one must not use it any more."""
+        self._until(
+            lambda: all(time.time() - claim.stat().st_mtime > _CLAIM_SECONDS for claim in self._claims()), "old claims"
+        )
+
     def finish(self, state: str = "success") -> None:
         """Wait for the run's end, and note one that is not as it should be."""
         found = self.airflow.wait_for_run(self.dag_id, self.run_id, seconds=_RUN_SECONDS)
@@ -225,8 +252,14 @@ class Scene:
             raise LocalError(f"no worker runs {task_id}")
         return workers
 
-    def _until(self, ready: Callable[[], bool], what: str) -> None:
-        wait_until(ready, what=what, seconds=_SECONDS, poll_seconds=0.1)
+    def _claims(self) -> list[Path]:
+        """The run's claims, on the disk that the storage serves."""
+        return list(
+            self.stage.store.folder.glob(f"*/*/{self.dag_id}/{safe_name(self.run_id)}/shards/*/creating.*.json")
+        )
+
+    def _until(self, ready: Callable[[], bool], what: str, *, poll_seconds: float = 0.1) -> None:
+        wait_until(ready, what=what, seconds=_SECONDS, poll_seconds=poll_seconds)
 
 
 @contextmanager

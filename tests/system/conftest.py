@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from greennode_faults.airflow_stage import AirflowStage, airflow_stage
 from greennode_local.samples import SAMPLES, data_of, load
 from greennode_local.stack import LocalStack
 
@@ -23,3 +24,10 @@ def stack() -> Iterator[LocalStack]:
             load(connection, sample, data_of(sample, None))
         stack.wait_until_ready(SAMPLES)
         yield stack
+
+
+@pytest.fixture(scope="module")
+def faults_stage() -> Iterator[AirflowStage]:
+    """Another one, whose Airflow notices soon what died, with staging on S3."""
+    with airflow_stage() as stage:
+        yield stage
