@@ -129,9 +129,7 @@ def cases() -> Iterator[AirflowCase]:
     yield AirflowCase(group="clear", name="build_requests while batches wait", act=_build_cleared)
     yield AirflowCase(group="clear", name="submit_batch, its batch accepted, no reply", act=_submit_cleared)
     yield AirflowCase(group="clear", name="each task after the end, then all", act=_all_cleared)
-    yield AirflowCase(
-        group="mark", name="wait_for_batch failed while deferred, then cleared", act=_wait_marked_failed, quick=True
-    )
+    yield AirflowCase(group="mark", name="wait_for_batch failed while deferred, then cleared", act=_wait_marked_failed)
     yield AirflowCase(group="mark", name="wait_for_batch success while deferred", act=_wait_marked_success)
     yield AirflowCase(
         group="mark", name="submit_batch failed, its batch accepted, then cleared", act=_submit_marked_failed

@@ -97,9 +97,11 @@ def test_every_request_has_exactly_one_row_whatever_the_files_hold(model, mutato
             by_id = {row["custom_id"]: row for row in rows}
             # A failure may give way to an answer for the same request; an answer that can be used gives way to nothing.
             answered = [n for n in range(REQUESTS) if n % 5 != 1 and (in_output.get(n) or in_errors.get(n))]
+            both = output.read_bytes() + errors.read_bytes()
             for n in answered:
                 assert by_id[custom_id(n)]["status"] == "succeeded"
-                if in_output.get(n):
+                # Of several lines for one request the last answer counts, and a twisted one may be as good.
+                if in_output.get(n) and both.count(custom_id(n).encode()) == 1:
                     assert answer_in(by_id[custom_id(n)], model) == json.loads(text_of(n))
         except BaseException as error:
             error.add_note(f"output: {output.read_bytes()[:5000]!r}\nerrors: {errors.read_bytes()[:5000]!r}")

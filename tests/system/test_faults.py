@@ -27,12 +27,6 @@ def test_a_worker_that_wakes_up_when_another_has_its_shard_creates_no_second_bat
     assert verdict(faults_stage, "zombie", "a create under way, accepted later") == "ok"
 
 
-def test_a_wait_that_is_marked_failed_cancels_its_batch_and_a_clear_pays_for_the_rest_only(
-    faults_stage: AirflowStage,
-) -> None:
-    assert verdict(faults_stage, "mark", "wait_for_batch failed while deferred, then cleared") == "ok"
-
-
 def test_batches_that_wait_outlive_their_triggerer(faults_stage: AirflowStage) -> None:
     assert verdict(faults_stage, "kill -9", "the triggerer, while batches wait") == "ok"
 
