@@ -58,6 +58,8 @@ def test_lines_with_method_and_url_are_answered_too(caller, body):
 
 
 def test_a_bad_file_fails_after_validation_and_names_the_line(caller, body, jsonl, emulator):
+    # Validation takes its time here, so that the first look is surely before its end.
+    emulator.faults([{"kind": "stuck", "status": "validating", "seconds": 1}])
     batch_id = caller.start(jsonl({"a": body()}) + b"{oops\n")
     assert caller.http.get(f"/batches/{batch_id}").json()["errors"] is None
     batch = caller.wait(batch_id)
