@@ -49,7 +49,7 @@ def test_the_wait_was_in_the_triggerer_and_not_on_a_worker(
     run_id, seen = finished_run
     assert "deferred" in seen
     log = stack.airflow.client.task_log(DAG, run_id, "attempt_1.wait_for_batch", map_index=0)
-    assert "ended: COMPLETED" in log
+    assert "is over: ended, COMPLETED" in log
 
 
 def test_the_report_is_the_runs_result(stack: LocalStack, finished_run: tuple[str, set[str]]) -> None:
