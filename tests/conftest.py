@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -30,6 +32,11 @@ os.environ |= {
 from greennode_emulator.server import RunningEmulator, running  # noqa: E402
 from greennode_emulator.settings import Settings  # noqa: E402
 from greennode_local.postgres import Postgres, running_postgres  # noqa: E402
+
+# Four times the input takes four times as long where the work is linear, and sixteen times where it is quadratic.
+_MORE, _LINEAR = 4, 9
+# What takes less is not told from the clock's own noise.
+_MEASURABLE_SECONDS = 0.002
 
 
 @pytest.fixture(scope="session")
@@ -64,3 +71,24 @@ def emulator(_served: RunningEmulator) -> RunningEmulator:
     """The emulator, with nothing stored, billed or armed."""
     _served.reset()
     return _served
+
+
+@pytest.fixture
+def assert_linear() -> Callable[[Callable[[int], object], int], None]:
+    """`assert_linear(work, size)`: four times the size must not take much more than four times as long."""
+
+    def seconds(work: Callable[[int], object], size: int) -> float:
+        # The best of several: the machines are shared.
+        best = float("inf")
+        for _ in range(3):
+            gc.collect()
+            before = time.thread_time()
+            work(size)
+            best = min(best, time.thread_time() - before)
+        return max(best, _MEASURABLE_SECONDS)
+
+    def check(work: Callable[[int], object], size: int) -> None:
+        few, many = seconds(work, size // _MORE), seconds(work, size)
+        assert many < _LINEAR * few, f"{size // _MORE}: {few:.4f} s; {size}: {many:.4f} s"
+
+    return check

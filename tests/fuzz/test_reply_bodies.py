@@ -32,8 +32,8 @@ from greennode_batch.errors import (
 log = logging.getLogger(__name__)
 
 REPLIES = 20_000
-# Of the processor, for one reply; it takes some 50 microseconds.
-MAX_SECONDS_A_REPLY = 0.5
+# Of the time of all of them together, that one may take.
+MAX_SHARE = 0.1
 # Tries and waits of one operation.
 MAX_STEPS = 100
 KEY = "sk-Zx81.fuzz/only+Qq==~0Yw"
@@ -327,7 +327,7 @@ def test_mutated_replies_all_end_as_a_typed_object_or_a_documented_error(mutator
         value.encode() if isinstance(value, str) else json.dumps(value, ensure_ascii=False).encode() for value in CORPUS
     ]
     counted: Counter[tuple[str, str]] = Counter()
-    slowest, worst = 0.0, b""
+    taken, slowest, worst = 0.0, 0.0, b""
     for _ in range(int(REPLIES * times)):
         reply = Reply(rng.choice(STATUSES), headers(rng), mutated(mutate, plain))
         name = rng.choice(list(known))
@@ -338,6 +338,7 @@ def test_mutated_replies_all_end_as_a_typed_object_or_a_documented_error(mutator
             error.add_note(f"{name}: {reply.status} {reply.headers} {reply.body[:2000]!r}")
             raise
         seconds = time.thread_time() - before
+        taken += seconds
         if seconds > slowest:
             slowest, worst = seconds, reply.body[:200]
     ends: Counter[str] = Counter()
@@ -345,7 +346,7 @@ def test_mutated_replies_all_end_as_a_typed_object_or_a_documented_error(mutator
         ends[end] += n
     log.info("%d replies, slowest %.1f ms: %s", counted.total(), slowest * 1000, dict(ends.most_common()))
     assert counted.total() == int(REPLIES * times)
-    assert slowest < MAX_SECONDS_A_REPLY, worst
+    assert slowest < MAX_SHARE * taken, worst
     # The mutations reach everywhere: each operation succeeds at times, and every documented error is met.
     assert {name for name, end in counted if end == "ok"} == known.keys()
     assert ends.keys() == {"ok", *(error.__name__ for error in DOCUMENTED)}
@@ -366,23 +367,26 @@ def mutated(mutate, plain: list[bytes]) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("size", "body"),
     [
-        b"<title>" * 300_000,
-        b"<style>" * 300_000,
-        b"<" * 2_000_000,
-        b"<script" * 300_000,
-        b"&" * 2_000_000,
-        b" " * 5_000_000 + KEY.encode(),
-        b"[" * 3_000_000,
-        b'{"error": [' + b",".join(b'"e%d"' % n for n in range(100_000)) + b"]}",
-        b'{"data": [' + b",".join(b'{"id": "b%d"}' % n for n in range(20_000)) + b"]}",
-        b'{"data": [' + b",".join(b'{"x": %d}' % n for n in range(20_000)) + b"]}",
-        b"{" + b",".join(b'"k%d": 1' % n for n in range(100_000)) + b"}",
-        b'{"%s": 1}' % (b"k" * 3_000_000),
-        b'{"id": "%s"}' % (b"9" * 3_000_000),
-        b'{"id": 1, "created_at": "%s", "metadata": {"a": %s}}' % (b"9" * 1_000_000, b"[" * 900 + b"]" * 900),
-        b'{"error": {"message": "%s"}}' % (b"\\n" * 1_000_000),
+        (300_000, lambda n: b"<title>" * n),
+        (300_000, lambda n: b"<style>" * n),
+        (2_000_000, lambda n: b"<" * n),
+        (300_000, lambda n: b"<script" * n),
+        (2_000_000, lambda n: b"&" * n),
+        (5_000_000, lambda n: b" " * n + KEY.encode()),
+        (3_000_000, lambda n: b"[" * n),
+        (100_000, lambda n: b'{"error": [' + b",".join(b'"e%d"' % i for i in range(n)) + b"]}"),
+        (20_000, lambda n: b'{"data": [' + b",".join(b'{"id": "b%d"}' % i for i in range(n)) + b"]}"),
+        (20_000, lambda n: b'{"data": [' + b",".join(b'{"x": %d}' % i for i in range(n)) + b"]}"),
+        (100_000, lambda n: b"{" + b",".join(b'"k%d": 1' % i for i in range(n)) + b"}"),
+        (3_000_000, lambda n: b'{"%s": 1}' % (b"k" * n)),
+        (3_000_000, lambda n: b'{"id": "%s"}' % (b"9" * n)),
+        (
+            1_000_000,
+            lambda n: b'{"id": 1, "created_at": "%s", "metadata": {"a": %s}}' % (b"9" * n, b"[" * 900 + b"]" * 900),
+        ),
+        (1_000_000, lambda n: b'{"error": {"message": "%s"}}' % (b"\\n" * n)),
     ],
     ids=[
         "title",
@@ -403,12 +407,11 @@ def mutated(mutate, plain: list[bytes]) -> bytes:
     ],
 )
 @pytest.mark.parametrize("status", [200, 500])
-def test_a_reply_of_megabytes_takes_no_more_than_a_second_a_try(body, status, upload):
-    for name in ("create", "list batches"):
-        before = time.thread_time()
-        end = outcome(*operations(upload)[name], Reply(status, {}, body))
-        tries = 1 if name == "create" or end == "ok" else 5
-        assert time.thread_time() - before < tries, name
+@pytest.mark.parametrize("operation", ["create", "list batches"])
+def test_a_reply_of_megabytes_is_read_in_linear_time(size, body, status, operation, upload, assert_linear):
+    begin, returns = operations(upload)[operation]
+    bodies = {n: body(n) for n in (size // 4, size)}
+    assert_linear(lambda n: outcome(begin, returns, Reply(status, {}, bodies[n])), size)
 
 
 def test_no_part_of_the_key_is_left_wherever_a_message_is_cut(upload):

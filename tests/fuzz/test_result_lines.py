@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 LINES = 100_000
 LINES_A_FILE = 500
-# Of the processor, for one line; a line takes some 10 microseconds.
-MAX_SECONDS_A_LINE = 0.5
+# Of the time of all of them together, that one may take.
+MAX_SHARE = 0.1
 KINDS = frozenset(AnomalyKind.__args__)  # type: ignore[attr-defined]
 ID = "9f86d081884c7d659a2feaa0c55ad015"
 
@@ -156,7 +156,7 @@ def test_mutated_lines_all_end_as_an_answer_a_failure_or_a_named_anomaly(mutator
     mutate = mutator("lines")
     plain = [json.dumps(value, ensure_ascii=False).encode() for value in CORPUS]
     counted: Counter[str] = Counter()
-    made = slowest = 0.0
+    made = taken = slowest = 0.0
     worst = b""
     while made < LINES * times:
         file = b"\n".join(mutated(mutate, plain) for _ in range(LINES_A_FILE))
@@ -171,6 +171,7 @@ def test_mutated_lines_all_end_as_an_answer_a_failure_or_a_named_anomaly(mutator
                 error.add_note(f"the line: {line[:2000]!r}")
                 raise
             seconds = time.thread_time() - before
+            taken += seconds
             if seconds > slowest:
                 slowest, worst = seconds, line[:200]
             try:
@@ -183,7 +184,7 @@ def test_mutated_lines_all_end_as_an_answer_a_failure_or_a_named_anomaly(mutator
         made += len(lines)
     log.info("%d lines, slowest %.1f ms: %s", counted.total(), slowest * 1000, dict(counted.most_common()))
     assert counted.total() == made
-    assert slowest < MAX_SECONDS_A_LINE, worst
+    assert slowest < MAX_SHARE * taken, worst
     # The mutations reach everywhere: none of the outcomes is rare.
     assert counted.keys() == {"answer", "failure", *KINDS}
     assert min(counted.values()) > made / 1000
@@ -200,22 +201,27 @@ def mutated(mutate, plain: list[bytes]) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("size", "line"),
     [
-        b'{"custom_id": "x", "response": {"body": {"choices": [{"message": {"content": "%s"}}]}}}' % (b"a" * 5_000_000),
-        b'{"custom_id": "%s"}' % (b"a" * 5_000_000),
-        b"[" * 5_000_000,
-        b'{"a":' * 1_000_000,
-        b"9" * 5_000_000,
-        b'{"custom_id": ' + b"9" * 2_000_000 + b"}",
-        b'"' + b"\\ud800" * 1_000_000 + b'"',
-        b"\x00" * 5_000_000,
-        b" " * 5_000_000,
-        b"\xff" * 5_000_000,
-        b"<title>" * 500_000,
-        b'{"custom_id": "x", "error": [' + b",".join(b'"e%d"' % n for n in range(200_000)) + b"]}",
-        b'{"custom_id": "x", "error": {' + b",".join(b'"k%d": {}' % n for n in range(200_000)) + b"}}",
-        '{"custom_id": "é", "error": "x"}'.encode("utf-16") * 20_000,
+        (
+            5_000_000,
+            lambda n: (
+                b'{"custom_id": "x", "response": {"body": {"choices": [{"message": {"content": "%s"}}]}}}' % (b"a" * n)
+            ),
+        ),
+        (5_000_000, lambda n: b'{"custom_id": "%s"}' % (b"a" * n)),
+        (5_000_000, lambda n: b"[" * n),
+        (1_000_000, lambda n: b'{"a":' * n),
+        (5_000_000, lambda n: b"9" * n),
+        (2_000_000, lambda n: b'{"custom_id": ' + b"9" * n + b"}"),
+        (1_000_000, lambda n: b'"' + b"\\ud800" * n + b'"'),
+        (5_000_000, lambda n: b"\x00" * n),
+        (5_000_000, lambda n: b" " * n),
+        (5_000_000, lambda n: b"\xff" * n),
+        (500_000, lambda n: b"<title>" * n),
+        (200_000, lambda n: b'{"custom_id": "x", "error": [' + b",".join(b'"e%d"' % i for i in range(n)) + b"]}"),
+        (200_000, lambda n: b'{"custom_id": "x", "error": {' + b",".join(b'"k%d": {}' % i for i in range(n)) + b"}}"),
+        (20_000, lambda n: '{"custom_id": "é", "error": "x"}'.encode("utf-16") * n),
     ],
     ids=[
         "answer",
@@ -234,7 +240,6 @@ def mutated(mutate, plain: list[bytes]) -> bytes:
         "utf-16",
     ],
 )
-def test_a_line_of_megabytes_takes_no_more_than_a_second(line):
-    before = time.thread_time()
-    outcome(line)
-    assert time.thread_time() - before < 1.0
+def test_a_line_of_megabytes_is_read_in_linear_time(size, line, assert_linear):
+    lines = {n: line(n) for n in (size // 4, size)}
+    assert_linear(lambda n: outcome(lines[n]), size)

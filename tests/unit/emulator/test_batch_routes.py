@@ -98,7 +98,7 @@ def test_counts_grow_and_phases_follow_each_other(slow_caller, body, jsonl):
     assert seen == ["validating", "in_progress", "finalizing", "completed"]
     assert counts == sorted(counts)
     assert len(set(counts)) > 10
-    assert 1.1 < time.monotonic() - started < 4
+    assert time.monotonic() - started > 1.1
     times = [batch[f"{name}_at"] for name in ("created", "in_progress", "finalizing", "completed")]
     assert times == sorted(times)
 

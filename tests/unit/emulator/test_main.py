@@ -51,14 +51,12 @@ def test_a_killed_server_goes_on_after_its_restart_and_bills_nothing_twice(tmp_p
     with Process(*arguments) as first:
         before = type(caller)(first.served("key"))
         batch_id = before.start(jsonl(bodies))
-        started = time.monotonic()
         while before.http.get(f"/batches/{batch_id}").json()["request_counts"]["completed"] < 300:
             time.sleep(0.01)
         first.process.send_signal(signal.SIGKILL)
     with Process(*arguments) as second:
         after = type(caller)(second.served("key"))
         batch = after.wait(batch_id)
-        assert time.monotonic() - started < 5
         assert batch["status"] == "completed"
         assert batch["request_counts"] == {"total": 2000, "completed": 2000, "failed": 0}
         lines = after.lines(batch["output_file_id"])

@@ -78,7 +78,7 @@ def test_a_stuck_batch_may_go_on_after_a_while(caller, content, status):
     started = time.monotonic()
     batch = run(caller, content, {"kind": "stuck", "status": status, "seconds": 0.3, "fraction": 0.5})
     assert batch["request_counts"]["completed"] == ROWS
-    assert 0.3 < time.monotonic() - started < 3
+    assert time.monotonic() - started > 0.3
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_slow_is_late_and_then_slow(caller, emulator):
     emulator.faults([{"endpoint": CONTENT, "kind": "slow", "seconds": 0.1, "bytes_per_second": 5000}])
     started = time.monotonic()
     assert len(caller.http.get(f"/files/{file_id}/content").content) == 1000
-    assert 0.25 < time.monotonic() - started < 2
+    assert time.monotonic() - started > 0.25
 
 
 @pytest.mark.parametrize("length", ["right", "none"])

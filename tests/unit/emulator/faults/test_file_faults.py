@@ -18,7 +18,6 @@ def test_a_file_can_be_missing_for_some_time(caller, emulator):
     file_id = caller.upload(b"x").json()["id"]
     started = time.monotonic()
     while caller.http.get(f"/files/{file_id}").status_code == 404:
-        assert time.monotonic() - started < 2
         time.sleep(0.01)
     assert time.monotonic() - started > 0.1
 
