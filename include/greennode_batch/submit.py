@@ -104,8 +104,17 @@ class _Submission:
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     # Why the server's list says nothing about the batch; empty while it does.
     blind: str = ""
+    # The first claim of this worker whose create got no good reply.
+    unsure: int = 0
 
     def run(self) -> Receipt:
+        receipt = self._submit()
+        last = latest_claim(self.shard)
+        if self.unsure and last is not None and last.number > self.unsure:
+            self._cancel_strays()
+        return receipt
+
+    def _submit(self) -> Receipt:
         if not self.client.profile.can_list_batches:
             self.blind = "cannot list batches"
         creates = 0
@@ -135,6 +144,7 @@ class _Submission:
                 return self._create(mine, not_after)
             except AmbiguousError as error:
                 log.warning("%s Looking for the batch before anything is sent again.", error)
+                self.unsure = self.unsure or mine.number
 
     def _refuse_what_is_void(self, last: HeldClaim | None, creates: int) -> None:
         if last is not None and last.claim.withdrawn:
@@ -175,6 +185,33 @@ class _Submission:
             f"shard {self.shard.shard_id}: this worker was held up, and another one took over before its batch "
             f"{batch.id} was created; {outcome}"
         )
+
+    def _cancel_strays(self) -> None:
+        """Cancel other batches of the shard's file than its own.
+
+        Where a create that got no good reply was carried out after all, so late that it had been given up and another
+        one was sent, by this worker or by one that took over, the shard has two batches now.
+        """
+        if self.blind:
+            return
+        try:
+            # Listed before the receipt is read: what is created after another one was turned away is not among them.
+            batches = list(self.client.list_batches())
+            receipt = read_receipt(self.shard)
+            if receipt is None or receipt.batch_id is None:
+                return
+            known = {receipt.batch_id, *receipt.turned_away}
+            for batch in batches:
+                file_id = batch.input_file_id or batch.metadata.get(_FILE_FIELD)
+                if file_id == receipt.file_id and batch.id not in known and not batch.status.is_terminal:
+                    log.warning(
+                        "Batch %s was created late, and its shard is batch %s by now: cancelling it",
+                        batch.id,
+                        receipt.batch_id,
+                    )
+                    self.client.cancel_batch(batch.id)
+        except ApiError as error:
+            log.warning("It could not be seen to that shard %s has one batch only: %s", self.shard.shard_id, error)
 
     def _model(self) -> str:
         with local_copy(self.shard.requests) as path, path.open("rb") as file:

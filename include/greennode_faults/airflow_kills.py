@@ -16,6 +16,7 @@ from greennode_faults.airflow_stage import SHARDS
 
 UPLOAD, CREATE, LOOK = "POST /files", "POST /batches", "GET /batches/{id}"
 CONTENT, CHAT = "GET /files/{id}/content", "POST /chat/completions"
+_CANCEL = "POST /batches/{id}/cancel"
 _EVER = None
 
 
@@ -147,6 +148,22 @@ def _asleep_with_a_claim(scene: Scene) -> None:
     scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created twice")
 
 
+def _taken_over(scene: Scene) -> None:
+    """The creates are accepted when their retries have stopped looking for them, and so has each shard two batches."""
+    scene.arm(
+        {"kind": "slow", "endpoint": CREATE, "count": SHARDS, "seconds": 110},
+        {"kind": "stuck", "status": "validating", "seconds": 40, "count": 2 * SHARDS},
+    )
+    scene.start()
+    scene.until_called(CREATE)
+    scene.pause(SUBMIT)
+    scene.until(SUBMIT, "success")
+    scene.until_counted("batches_created", 2 * SHARDS)
+    scene.wake()
+    scene.finish()
+    scene.expect(scene.called(_CANCEL) >= SHARDS, "what was created twice was not cancelled")
+
+
 def cases() -> Iterator[AirflowCase]:
     """All of them."""
     for place in _KILLED:
@@ -162,4 +179,7 @@ def long_cases() -> Iterator[AirflowCase]:
     yield AirflowCase(group="kill -9", name=_SENT.name, act=_SENT.kill, dag_id="faults_aside")
     yield AirflowCase(
         group="zombie", name="asleep between claim and create", act=_asleep_with_a_claim, dag_id="faults_aside"
+    )
+    yield AirflowCase(
+        group="zombie", name="a create accepted after the takeover", act=_taken_over, dag_id="faults_aside"
     )

@@ -20,7 +20,7 @@ ASIDE = tuple(airflow_kills.long_cases())
 QUICK = tuple(case for case in CASES if case.quick)
 
 
-def run_airflow(quick: bool, only: str = "") -> Iterator[Outcome]:  # noqa: FBT001 - as the command line has it
+def run_airflow(quick: bool, only: str | None = None) -> Iterator[Outcome]:  # noqa: FBT001 - as the command line has it
     """The outcomes of all cases, or of the quick ones, on one deployment that is started for them.
 
     only: of those whose group or name holds this text.
@@ -94,5 +94,5 @@ def _failed(case: AirflowCase, problems: list[str], seconds: float) -> Outcome:
     )
 
 
-def _named(cases: Sequence[AirflowCase], text: str) -> tuple[AirflowCase, ...]:
-    return tuple(case for case in cases if text in f"{case.group} {case.name}")
+def _named(cases: Sequence[AirflowCase], text: str | None) -> tuple[AirflowCase, ...]:
+    return tuple(case for case in cases if (text or "") in f"{case.group} {case.name}")

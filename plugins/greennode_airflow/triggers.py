@@ -22,6 +22,9 @@ _CANCEL_SECONDS = 20.0
 # What a person sets by hand; a cleared task has none of these.
 _MARKED = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
 
+# The loop itself holds its tasks but weakly.
+_under_way: set[asyncio.Task[None]] = set()
+
 
 class GreenNodeBatchTrigger(BaseTrigger):
     """Fires when the batch has ended, whatever its end, when the deadline has passed, or if the batch is gone.
@@ -113,11 +116,25 @@ class GreenNodeBatchTrigger(BaseTrigger):
         if self.when_killed == "leave":
             self.log.info("Batch %s is left to run (on_kill='leave')", self.batch_id)
             return
-        if await self._is_cleared():
-            self.log.info("The task was cleared: batch %s runs on, and the next try waits for it", self.batch_id)
+        # Airflow 3.3.2 cancels a trigger that was killed again at each round of its loop, a second apart, and with it
+        # what is done here; the first question to its API alone takes some seconds. So it is done beside.
+        work = asyncio.create_task(self._cancel_unless_cleared())
+        _under_way.add(work)
+        work.add_done_callback(_under_way.discard)
+        await asyncio.shield(work)
+
+    async def _cancel_unless_cleared(self) -> None:
+        try:
+            if await self._is_cleared():
+                self.log.info("The task was cleared: batch %s runs on, and the next try waits for it", self.batch_id)
+                return
+            async with asyncio.timeout(_CANCEL_SECONDS), await self._client() as client:
+                await client.cancel_batch(self.batch_id)
+        except Exception:
+            self.log.exception(
+                "Batch %s could not be cancelled and runs on; a cleared task waits for it", self.batch_id
+            )
             return
-        async with asyncio.timeout(_CANCEL_SECONDS), await self._client() as client:
-            await client.cancel_batch(self.batch_id)
         self.log.info("Batch %s: cancellation asked for; finished rows stay to be collected", self.batch_id)
 
     async def _is_cleared(self) -> bool:

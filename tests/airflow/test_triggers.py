@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
 from airflow.triggers.base import TriggerEvent
 
+from greennode_airflow import triggers
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.triggers import GreenNodeBatchTrigger
 from greennode_batch.api.wire import BatchStatus
@@ -109,6 +111,31 @@ async def test_a_task_that_is_marked_cancels_its_batch_and_one_that_is_cleared_g
     monkeypatch.setattr("greennode_airflow.triggers.RuntimeTaskInstance.get_task_states", lambda **_: states)
     await trigger.on_kill()
     assert (status_of(batch_id) in {BatchStatus.CANCELLING, BatchStatus.CANCELLED}) is cancelled
+
+
+async def test_a_kill_that_is_itself_cancelled_ends_all_the_same(
+    slow_emulator: RunningEmulator, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow cancels a trigger that it has killed once more at each round of its loop."""
+    batch_id = make_batch()
+    trigger = a_trigger(batch_id)
+    trigger.task_instance = Task()
+    asked, answer = threading.Event(), threading.Event()
+
+    def states(**_: object) -> dict[str, dict[str, str]]:
+        asked.set()
+        answer.wait(30)
+        return {"run": {"wait_3": "failed"}}
+
+    monkeypatch.setattr("greennode_airflow.triggers.RuntimeTaskInstance.get_task_states", states)
+    killing = asyncio.create_task(trigger.on_kill())
+    await asyncio.to_thread(asked.wait, 30)
+    killing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await killing
+    answer.set()
+    await asyncio.gather(*triggers._under_way)
+    assert status_of(batch_id) in {BatchStatus.CANCELLING, BatchStatus.CANCELLED}
 
 
 async def test_a_kill_leaves_the_remote_batch_where_the_job_says_so(

@@ -270,6 +270,41 @@ def test_a_worker_whose_shard_was_taken_over_while_its_create_was_under_way_canc
     assert read_receipt(shard).batch_id is None
 
 
+@pytest.mark.parametrize(("status", "cancelled"), [("in_progress", True), ("completed", False)])
+def test_a_batch_that_comes_to_be_after_it_was_given_up_is_cancelled(make_shard, clock, status, cancelled):
+    creates = iter([httpx.ReadError("reset"), (200, {"id": "batch_2", "status": "validating"})])
+    late = {"id": "batch_1", "status": status, "input_file_id": "file-1"}
+    others = [
+        {"id": "batch_2", "status": "in_progress", "input_file_id": "file-1"},
+        {"id": "batch_9", "status": "in_progress", "input_file_id": "file-9"},
+    ]
+
+    def listed(_request):
+        data = [late, *others] if server.requests.count("POST /batches") == 2 else []
+        return 200, {"data": data}
+
+    server = Server(
+        **{
+            "POST /batches": lambda _: next(creates),
+            "GET /batches": listed,
+            "POST /batches/batch_1/cancel": (200, late | {"status": "cancelling"}),
+        }
+    )
+    receipt = submit(make_shard(), server.client(), clock=clock, sleep=clock.sleep)
+    assert receipt.batch_id == "batch_2"
+    assert server.requests.count("POST /batches/batch_1/cancel") == int(cancelled)
+
+
+def test_that_strays_cannot_be_looked_for_takes_nothing_from_the_receipt(make_shard, clock):
+    creates = iter([httpx.ReadError("reset"), (200, {"id": "batch_2", "status": "validating"})])
+
+    def listed(_request):
+        return (403, {"error": "no"}) if server.requests.count("POST /batches") == 2 else (200, {"data": []})
+
+    server = Server(**{"POST /batches": lambda _: next(creates), "GET /batches": listed})
+    assert submit(make_shard(), server.client(), clock=clock, sleep=clock.sleep).batch_id == "batch_2"
+
+
 def test_a_withdrawn_shard_is_not_sent_until_it_is_planned_again(make_shard, client, emulator, clock):
     shard = make_shard()
     assert withdraw(shard, now=clock())
