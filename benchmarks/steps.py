@@ -123,7 +123,9 @@ def bench(count: int) -> dict[str, Any]:
         run = run_folder(folder / "staging", "bench", "run")
         source_seconds = measure(lambda: sum(len(rows) for rows in make_rows(count)))[0]
         seconds, plan = measure(
-            lambda: build(JOB, lambda: Rows(("id", "text"), make_rows(count)), run, run_id="run", profile=ApiProfile())
+            lambda: build(
+                JOB, lambda: Rows.from_tuples(("id", "text"), make_rows(count)), run, run_id="run", profile=ApiProfile()
+            )
         )
         steps = {"build": seconds - source_seconds, "collect": 0.0, "join": 0.0}
         reader = AnswerReader(None)

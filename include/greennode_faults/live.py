@@ -73,7 +73,7 @@ class _Live:
         run = run_folder(self.state, "live", name)
         plan = read_plan(run)
         if plan is None:
-            rows = Rows(("id", "case"), iter([[(n, name) for n in range(_ROWS)]]))
+            rows = Rows.from_tuples(("id", "case"), iter([[(n, name) for n in range(_ROWS)]]))
             with self.connect() as client:
                 plan = build(job, lambda: rows, run, run_id=name, profile=client.profile)
         (shard,) = attempt_shards(run, plan, FIRST_ATTEMPT)

@@ -59,7 +59,7 @@ def source_rows() -> list[tuple[int, str]]:
 
 def open_source() -> Rows:
     """The table as the engine reads it."""
-    return Rows(("id", "text"), iter([source_rows()]))
+    return Rows.from_tuples(("id", "text"), iter([source_rows()]))
 
 
 def make_job(out: Path, changes: Mapping[str, Any]) -> BatchJob:

@@ -47,7 +47,7 @@ def finished(connection: RunningEmulator, tmp_path: Path, monkeypatch: pytest.Mo
     def make(prefix: str = "") -> None:
         run = run_of(context_of(), prefix)
         with GreenNodeHook().get_conn() as client:
-            rows = Rows(("id", "text"), iter([[(1, "one")]]))
+            rows = Rows.from_tuples(("id", "text"), iter([[(1, "one")]]))
             plan = build(a_job(), lambda: rows, run, run_id="manual__1", profile=client.profile)
             shard = run.shard(plan.shards[0].shard_id)
             receipt = submit(shard, client)

@@ -159,7 +159,7 @@ def make_shard(job: BatchJob) -> Callable[[UPath], ShardFolder]:
         run: RunFolder = run_folder(root, "job", "run")
 
         def rows() -> Rows:
-            return Rows(("id", "text"), iter([[(1, "hello"), (2, "world")]]))
+            return Rows.from_tuples(("id", "text"), iter([[(1, "hello"), (2, "world")]]))
 
         plan = build(job, rows, run, run_id="run_1", profile=ApiProfile())
         return run.shard(plan.shards[0].shard_id)

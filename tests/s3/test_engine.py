@@ -46,7 +46,7 @@ def test_every_row_goes_through_a_staging_area_on_s3_and_is_paid_once(
             sleep=lambda _: None,
         )
 
-    made = start(lambda: Rows(("id", "text"), iter([list(enumerate(TEXTS))])))
+    made = start(lambda: Rows.from_tuples(("id", "text"), iter([list(enumerate(TEXTS))])))
     rows = pq.read_table(tmp_path / "answers.parquet").to_pylist()
     assert sorted(row["id"] for row in rows) == [0, 1, 2, 3, 4]
     assert made.statuses == {"succeeded": 4, "unsent": 1}

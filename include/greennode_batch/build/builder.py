@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.build.column_types import fit, settle, unify
 from greennode_batch.build.kept_shards import KeptShard, KeptShards
 from greennode_batch.build.open_shard import OpenShard, PlannedShard
 from greennode_batch.build.request_lines import RequestTemplate, line_fields
 from greennode_batch.build.shards import ShardFile, shard_limits
-from greennode_batch.build.source import Row
-from greennode_batch.build.source_rows import fit, settle, unify
+from greennode_batch.build.source import RowBatch
 from greennode_batch.collect.answers import response_format, schema_wish
 from greennode_batch.errors import RowError
 from greennode_batch.job import BatchJob, read_job_text
@@ -47,6 +47,7 @@ class Builder:
         profile: ApiProfile,
         kept: KeptShards,
     ) -> None:
+        self._columns = columns
         self._run = run
         self._work = work
         self._limits = shard_limits(job, profile)
@@ -76,8 +77,9 @@ class Builder:
         self.unsent = kept.unsent
         self.longest = LongestRequest(0, "")
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, batch: RowBatch) -> None:
         """A batch of source rows. Raises RowError, naming the row."""
+        rows = list(zip(*(batch.values(name) for name in self._columns), strict=True))
         if not self._kept.shards:
             for row in rows:
                 self._ask(row, self._templates)
@@ -86,7 +88,7 @@ class Builder:
         for row, models in zip(rows, self._kept.models_of(key_columns), strict=True):
             self._ask(row, [template for template in self._templates if template.model not in models])
 
-    def _ask(self, row: Row, templates: Sequence[RequestTemplate]) -> None:
+    def _ask(self, row: Sequence[Any], templates: Sequence[RequestTemplate]) -> None:
         """One source row: a request by each template, or a reason why not."""
         key = self._checked_key(row)
         carried = [row[place] for place in self._carried]
@@ -133,7 +135,7 @@ class Builder:
         for made, shard in self._sources:
             land(made, shard.source)
 
-    def _checked_key(self, row: Row) -> tuple[Any, ...]:
+    def _checked_key(self, row: Sequence[Any]) -> tuple[Any, ...]:
         key = tuple([row[place] for place in self._key])
         where = f"row {self._key_names} = "
         if None in key:

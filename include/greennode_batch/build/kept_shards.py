@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from greennode_batch.build.column_types import fit, kept_forms, unify
 from greennode_batch.build.open_shard import PlannedShard
-from greennode_batch.build.source_rows import OWN_COLUMNS, SourceRows, fit, kept_forms, unify
+from greennode_batch.build.source_rows import OWN_COLUMNS, SourceRows
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob
 from greennode_batch.spend import estimate_tokens

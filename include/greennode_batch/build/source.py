@@ -4,26 +4,82 @@ from __future__ import annotations
 
 import importlib
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from greennode_batch.build.column_types import is_plain, to_arrow
 from greennode_batch.errors import ConfigError
 
 Row = tuple[Any, ...]
 
 
+class RowBatch(Protocol):
+    """Some thousand rows of a source, column by column."""
+
+    def __len__(self) -> int:
+        """How many rows."""
+
+    def values(self, column: str) -> Sequence[Any]:
+        """A column as prompts see it: a JSON document is a dict."""
+
+    def array(self, column: str) -> pa.Array:
+        """A column as staging keeps it. Raises ConfigError for what it cannot keep."""
+
+
 @dataclass(frozen=True)
 class Rows:
-    """Columns by name, and batches of rows. The batches can be read once; one batch is held at a time."""
+    """Columns by name, and batches of rows, of which one is held at a time. The batches can be read once."""
 
     columns: tuple[str, ...]
-    batches: Iterator[Sequence[Row]]
+    batches: Iterator[RowBatch]
+
+    @classmethod
+    def from_tuples(cls, columns: Sequence[str], batches: Iterable[Sequence[Row]]) -> Rows:
+        """Rows that come as tuples, as databases give them."""
+        names = check_columns(tuple(columns))
+        return cls(names, (_TupleBatch(names, rows) for rows in batches if rows))
+
+
+class _TupleBatch:
+    """A batch of rows as tuples."""
+
+    def __init__(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        self._rows = rows
+        self._places = {name: place for place, name in enumerate(columns)}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def values(self, column: str) -> Sequence[Any]:
+        place = self._places[column]
+        return [row[place] for row in self._rows]
+
+    def array(self, column: str) -> pa.Array:
+        return to_arrow(self.values(column), column)
+
+
+class _ArrowBatch:
+    """A batch of rows of a file."""
+
+    def __init__(self, rows: pa.RecordBatch) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return int(self._rows.num_rows)
+
+    def values(self, column: str) -> Sequence[Any]:
+        values: list[Any] = self._rows[column].to_pylist()
+        return values
+
+    def array(self, column: str) -> pa.Array:
+        array = self._rows[column]
+        return array if is_plain(array.type) else to_arrow(self.values(column), column)
 
 
 def read_sql(connection: Any, sql: str, *, batch_rows: int = 5_000) -> Rows:
@@ -56,7 +112,7 @@ def read_sql(connection: Any, sql: str, *, batch_rows: int = 5_000) -> Rows:
         finally:
             cursor.close()
 
-    return Rows(check_columns(columns), batches())
+    return Rows.from_tuples(columns, batches())
 
 
 @contextmanager
@@ -84,10 +140,11 @@ def read_parquet(path: Path, *, batch_rows: int = 5_000) -> Rows:
         raise ConfigError(f"{path}: not a Parquet file that can be read ({error})") from None
     columns = tuple(file.schema_arrow.names)
 
-    def batches() -> Iterator[Sequence[Row]]:
+    def batches() -> Iterator[RowBatch]:
         with file:
             for batch in file.iter_batches(batch_size=batch_rows):
-                yield list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+                if batch.num_rows:
+                    yield _ArrowBatch(batch)
 
     return Rows(check_columns(columns), batches())
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from greennode_batch.build.source_rows import to_arrow
+from greennode_batch.build.column_types import to_arrow
 from greennode_batch.errors import ConfigError
 from greennode_batch.join.sql_table import SqlTable
 from greennode_batch.reconcile.fingerprint import row_hashes

@@ -62,7 +62,7 @@ def make_run(tmp_path):
         run = run_folder(tmp_path / "staging", "job", f"run {next(count)}")
 
         def source():
-            return Rows(tuple(columns), iter([list(rows)] if rows else []))
+            return Rows.from_tuples(tuple(columns), iter([list(rows)] if rows else []))
 
         return run, build(_job(**job), source, run, run_id="run_1", profile=profile or ApiProfile())
 

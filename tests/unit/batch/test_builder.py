@@ -176,7 +176,7 @@ def test_a_build_begun_anew_leaves_nothing_of_an_interrupted_one_that_could_be_s
     run = run_folder(tmp_path, "job", "run")
 
     def built(batches):
-        rows = Rows(("id", "text"), batches)
+        rows = Rows.from_tuples(("id", "text"), batches)
         return build(make_job(max_shard_requests=1), lambda: rows, run, run_id="r", profile=ApiProfile())
 
     def interrupted():

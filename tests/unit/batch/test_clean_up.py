@@ -242,7 +242,9 @@ def built_anew(make_run, make_job, client, ended):
         run, plan = make_run(COLUMNS, ROWS[:1])
         first = run.shard(plan.shards[0].shard_id)
         between(first)
-        plan = build(make_job(), lambda: Rows(COLUMNS, iter([ROWS[1:2]])), run, run_id="run_1", profile=ApiProfile())
+        plan = build(
+            make_job(), lambda: Rows.from_tuples(COLUMNS, iter([ROWS[1:2]])), run, run_id="run_1", profile=ApiProfile()
+        )
         shard = run.shard(plan.shards[0].shard_id)
         ended(shard)
         collect_shard(shard, client, None)

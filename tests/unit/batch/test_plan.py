@@ -59,7 +59,7 @@ class Staged:
                 target=FileTarget(path="answers"),
                 **{**declared, **job},
             ),
-            lambda: Rows(tuple(columns), batches()),
+            lambda: Rows.from_tuples(tuple(columns), batches()),
             self.run,
             run_id="run_1",
             profile=ApiProfile(),
@@ -323,7 +323,7 @@ def test_the_source_is_opened_once_more_only_for_each_time_that_something_was_se
         opened.append(1)
         if len(opened) == 1:
             staged.send(shard)
-        return Rows(("id", "text"), iter([[(2, "b")]]))
+        return Rows.from_tuples(("id", "text"), iter([[(2, "b")]]))
 
     for count in (2, 3):
         build(make_job(), rows, staged.run, run_id="run_1", profile=ApiProfile())

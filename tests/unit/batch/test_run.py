@@ -12,7 +12,7 @@ TEXTS = ["one", "two", "one", "", "three"]
 @pytest.fixture
 def start(make_job, client, tmp_path, clock):
     def run(*, texts=TEXTS, client=client, sleep=lambda _: None, **job):
-        rows = Rows(("id", "text"), iter([list(enumerate(texts))] if texts else []))
+        rows = Rows.from_tuples(("id", "text"), iter([list(enumerate(texts))] if texts else []))
         return run_to_file(
             make_job(max_failed_ratio=1.0, **job),
             lambda: rows,

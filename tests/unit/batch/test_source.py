@@ -10,7 +10,8 @@ from greennode_batch.errors import ConfigError
 
 
 def rows_of(source):
-    return [row for batch in source.batches for row in batch]
+    columns = source.columns
+    return [row for batch in source.batches for row in zip(*map(batch.values, columns), strict=True)]
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from greennode_batch.build.source_rows import SourceRows, to_arrow, unify
+from greennode_batch.build.column_types import to_arrow, unify
+from greennode_batch.build.source_rows import SourceRows
 
 
 @pytest.mark.parametrize(

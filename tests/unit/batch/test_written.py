@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from greennode_batch.build.source_rows import to_arrow
+from greennode_batch.build.column_types import to_arrow
 from greennode_batch.join.target import sql_table
 from greennode_batch.reconcile.fingerprint import fingerprint
 from greennode_batch.reconcile.written import FileRows, TableRows
