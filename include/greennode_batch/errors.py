@@ -14,7 +14,14 @@ class ConfigError(GreenNodeError):
 
 
 class RowError(ConfigError):
-    """One row cannot be made into a request (a missing column, a duplicate or NULL key). Nothing was sent."""
+    """One row cannot be made into a request (a missing column, a duplicate or NULL key). Nothing was sent.
+
+    `row` is its place in the batch of rows that was at work, where that is known.
+    """
+
+    def __init__(self, message: str, *, row: int | None = None) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 class AccountingError(GreenNodeError):

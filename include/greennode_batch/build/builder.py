@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.column_types import fit, settle, unify
+from greennode_batch.build.column_types import settle, unify
 from greennode_batch.build.kept_shards import KeptShard, KeptShards
+from greennode_batch.build.keys import Key, Keys
+from greennode_batch.build.messages import chat_messages, request_params
 from greennode_batch.build.open_shard import OpenShard, PlannedShard
-from greennode_batch.build.request_lines import RequestTemplate, line_fields
-from greennode_batch.build.shards import ShardFile, shard_limits
+from greennode_batch.build.repeated_requests import PutAside, RepeatedRequests
+from greennode_batch.build.request_index import MAYBE, RequestIndex
+from greennode_batch.build.request_lines import RequestLines, RequestTemplate, line_fields
+from greennode_batch.build.shards import shard_limits
 from greennode_batch.build.source import RowBatch
-from greennode_batch.collect.answers import response_format, schema_wish
+from greennode_batch.build.source_rows import source_rows, write_source
 from greennode_batch.errors import RowError
-from greennode_batch.job import BatchJob, read_job_text
+from greennode_batch.job import BatchJob
 from greennode_batch.staging import RunFolder, ShardFolder, land
+
+_HELD_BYTES = 16 << 20
 
 
 class LongestRequest(msgspec.Struct, frozen=True):
@@ -32,7 +38,7 @@ class LongestRequest(msgspec.Struct, frozen=True):
 
 
 class Builder:
-    """Rows -> shards in one pass. Holds the kept columns of one shard, and the ids of all requests and keys.
+    """Rows -> shards in one pass. Holds one batch of rows, the latest requests' ids and two filters of fixed size.
 
     kept: shards that stay as they are; rows that lie there already are not asked again.
     """
@@ -47,7 +53,6 @@ class Builder:
         profile: ApiProfile,
         kept: KeptShards,
     ) -> None:
-        self._columns = columns
         self._run = run
         self._work = work
         self._limits = shard_limits(job, profile)
@@ -64,14 +69,13 @@ class Builder:
             )
             for model in job.models
         ]
-        self._key = [columns.index(name) for name in job.key_columns]
-        self._key_names = ", ".join(job.key_columns)
+        self._key_names = job.key_columns
+        self._keys = Keys(job.key_columns, work)
         self._carried_names = (*job.key_columns, *job.carry)
-        self._carried = [columns.index(name) for name in self._carried_names]
-        self._seen_keys: set[tuple[Any, ...]] = set()
         self._kept = kept
         self._shards: list[KeptShard | OpenShard] = [*kept.shards]
-        self._shard_of = kept.shard_of  # custom_id -> place in self._shards
+        self._index = RequestIndex(kept.shard_of)
+        self._repeated = RepeatedRequests(work)
         self._open: dict[str, tuple[int, OpenShard]] = {}  # model -> the shard that is open for it, and its place
         self._sources: list[tuple[Path, ShardFolder]] = []
         self.unsent = kept.unsent
@@ -79,54 +83,34 @@ class Builder:
 
     def add(self, batch: RowBatch) -> None:
         """A batch of source rows. Raises RowError, naming the row."""
-        rows = list(zip(*(batch.values(name) for name in self._columns), strict=True))
-        if not self._kept.shards:
-            for row in rows:
-                self._ask(row, self._templates)
-            return
-        key_columns = [[row[place] for row in rows] for place in self._key]
-        for row, models in zip(rows, self._kept.models_of(key_columns), strict=True):
-            self._ask(row, [template for template in self._templates if template.model not in models])
-
-    def _ask(self, row: Sequence[Any], templates: Sequence[RequestTemplate]) -> None:
-        """One source row: a request by each template, or a reason why not."""
-        key = self._checked_key(row)
-        carried = [row[place] for place in self._carried]
-        for template in templates:
-            try:
-                texts = template.texts(row)
-                request = template.line(texts)
-            except RowError as error:
-                raise RowError(f"row {self._key_names} = {_shown(key)}: {error}. Nothing was sent") from None
-            unsent = self._why_unsent(texts, request.line)
-            if unsent is not None:
-                self.unsent += 1
-                # Any shard will do: a row that is not sent is joined to nothing. One without requests is made
-                # only where there is no other; two would have the same bytes, and so the same folder.
-                if not self._shards:
-                    self._shard_for(template.model)
-                self._shards[-1].rows.add(carried, template.model, None, unsent)
-                continue
-            # An equal request was asked for another row: this row joins its answer, and nothing is paid.
-            place = self._shard_of.get(request.custom_id)
-            if place is None:
-                place, shard = self._shard_for(template.model, request.line)
-                shard.add(request.line, characters=sum(map(len, texts)), constant_bytes=template.constant_bytes)
-                self._shard_of[request.custom_id] = place
-                if len(request.line) > self.longest.bytes:
-                    self.longest = LongestRequest(len(request.line), f"{self._key_names} = {_shown(key)}")
-            self._shards[place].rows.add(carried, template.model, request.custom_id, None)
+        keys = self._keys.add(batch)
+        known: Sequence[Container[str]] = [()] * len(batch)
+        if self._kept.shards:
+            known = list(self._kept.models_of([batch.values(name) for name in self._key_names]))
+        for template in self._templates:
+            new = [number for number, models in enumerate(known) if template.model not in models]
+            # Where the constant part is long, all lines of a batch were too much to hold.
+            step = max(1, _HELD_BYTES // template.constant_bytes)
+            for start in range(0, len(new), step):
+                some = new[start : start + step]
+                rows = batch if len(some) == len(batch) else batch.take(some)
+                self._ask(template, rows, [keys[number] for number in some])
 
     def finish(self) -> list[PlannedShard]:
         """Close what is open, settle one schema for all source files, and make them: the kept shards come first."""
-        for _, opened in self._open.values():
-            opened.close(self._run)
+        self._keys.finish()
+        for together in self._repeated.take():
+            self._settle(together)
+        for model in list(self._open):
+            self._close(model)
+        for shard in self._shards:
+            shard.rows.close()
         schema = settle(unify([part for shard in self._shards for part in shard.schemas()]))
         for place, shard in enumerate(self._shards):
             if not shard.is_stored_as(schema):
                 made = self._work / f"{place:06}.source.parquet"
-                table = pa.concat_tables([fit(part, schema) for part in shard.parts()])
-                pq.write_table(table, made, compression="zstd")
+                with shard.files() as files:
+                    write_source(files, schema, made)
                 self._sources.append((made, self._run.shard(shard.shard_id)))
         return [shard.planned() for shard in self._shards]
 
@@ -135,83 +119,121 @@ class Builder:
         for made, shard in self._sources:
             land(made, shard.source)
 
-    def _checked_key(self, row: Sequence[Any]) -> tuple[Any, ...]:
-        key = tuple([row[place] for place in self._key])
-        where = f"row {self._key_names} = "
-        if None in key:
-            raise RowError(
-                f"{where}{_shown(key)}: a key may not be NULL; filter such rows out in the query. Nothing was sent"
-            )
+    def _ask(self, template: RequestTemplate, batch: RowBatch, keys: Sequence[Key]) -> None:
+        """A request for each row of a batch, or a reason why not."""
         try:
-            is_new = key not in self._seen_keys
-        except TypeError:
-            raise RowError(
-                f"{where}{_shown(key)}: a key may not be JSON or an array; cast it to text in the query. "
-                "Nothing was sent"
-            ) from None
-        if not is_new:
-            raise RowError(
-                f"{where}{_shown(key)}: this key comes twice. Name all columns that identify a row "
-                '(key=("a", "b")), or make the rows unique in the query. Nothing was sent'
+            requests = template.requests(batch)
+        except RowError as error:
+            row = self._keys.named(keys[error.row or 0])
+            raise RowError(f"{row}: {error}. Nothing was sent") from None
+        unsent = self._unsent(requests)
+        places = self._places(template, requests, keys, unsent)
+        custom_ids: Sequence[str | None] = requests.custom_ids
+        reasons: Sequence[str | None] = [None] * len(batch)
+        if unsent:
+            self.unsent += len(unsent)
+            custom_ids = [None if place in unsent else custom_id for place, custom_id in enumerate(custom_ids)]
+            reasons = [unsent.get(place) for place in range(len(batch))]
+        kept = [batch.array(name) for name in self._carried_names]
+        rows = source_rows(self._carried_names, kept, template.model, custom_ids, reasons)
+        self._put_rows(rows, places)
+        if MAYBE in places:
+            aside = [number for number, place in enumerate(places) if place == MAYBE]
+            self._repeated.add(PutAside(rows.take(aside), requests.chosen(aside)))
+
+    def _places(
+        self, template: RequestTemplate, requests: RequestLines, keys: Sequence[Key], unsent: Mapping[int, str]
+    ) -> list[int]:
+        """In which shard each row's request lies; what was not asked for another row is put into one."""
+        known = self._index.places_of(requests.custom_ids)
+        new = [number for number, place in enumerate(known) if place is None and number not in unsent]
+        # Of equal requests the first; the other rows join its answer, and nothing is paid.
+        first = {requests.custom_ids[number]: number for number in reversed(new)}
+        asked = sorted(first.values())
+        if asked:
+            longest = max(asked, key=lambda number: len(requests.lines[number]))
+            if len(requests.lines[longest]) > self.longest.bytes:
+                row = self._keys.named(keys[longest]).removeprefix("row ")
+                self.longest = LongestRequest(len(requests.lines[longest]), row)
+        put = self._put(template, requests.chosen(asked))
+        places = [
+            put.get(custom_id, MAYBE) if place is None else place
+            for custom_id, place in zip(requests.custom_ids, known, strict=True)
+        ]
+        for number in unsent:
+            places[number] = self._any_place(template.model)
+        return places
+
+    def _unsent(self, requests: RequestLines) -> dict[int, str]:
+        """Rows that are not sent, by place, and why not."""
+        unsent = {}
+        most = self._limits.max_bytes
+        for row, line in enumerate(requests.lines) if max(map(len, requests.lines)) > most else ():
+            if len(line) > most:
+                unsent[row] = f"the request has {len(line):,} bytes; a whole file may have {most:,}"
+        return unsent | dict.fromkeys(requests.blank, "the prompt is empty")
+
+    def _put(self, template: RequestTemplate, new: RequestLines) -> dict[str, int]:
+        """Put new requests into shards; the place of each one's shard."""
+        put: dict[str, int] = {}
+        while len(put) < len(new.custom_ids):
+            begin = len(put)
+            place, shard = self._shard_for(template.model)
+            count = shard.take(
+                new.lines[begin:], characters=new.characters[begin:], constant_bytes=template.constant_bytes
             )
-        self._seen_keys.add(key)
-        return key
+            taken = new.custom_ids[begin : begin + count]
+            self._index.add(taken, place)
+            put.update(dict.fromkeys(taken, place))
+            if len(put) < len(new.custom_ids):
+                self._close(template.model)
+        return put
 
-    def _why_unsent(self, texts: Sequence[str], line: bytes) -> str | None:
-        # The last message is the question; before it stand instructions and examples.
-        if not texts[-1] or texts[-1].isspace():
-            return "the prompt is empty"
-        if len(line) > self._limits.max_bytes:
-            return f"the request has {len(line):,} bytes; a whole file may have {self._limits.max_bytes:,}"
-        return None
+    def _put_rows(self, rows: pa.Table, places: Sequence[int]) -> None:
+        """Put rows beside the shards that answer them."""
+        distinct = set(places)
+        for place in distinct - {MAYBE}:
+            chosen = rows if len(distinct) == 1 else rows.filter(pa.array([one == place for one in places]))
+            self._shards[place].rows.add(chosen)
 
-    def _shard_for(self, model: str, line: bytes = b"") -> tuple[int, OpenShard]:
-        """The model's shard that takes the line, and its place: the one that is open, or a new one."""
-        opened = self._open.get(model)
-        if opened is not None and opened[1].file.fits(line):
-            return opened
-        if opened is not None:
-            opened[1].close(self._run)
-        place = len(self._shards)
-        shard = OpenShard(model, ShardFile(self._work / f"{place:06}.jsonl", self._limits), self._carried_names)
-        self._shards.append(shard)
-        self._open[model] = place, shard
+    def _settle(self, together: Sequence[PutAside]) -> None:
+        """Find the shards of requests that may have been asked long before; what was not is asked."""
+        wanted = pa.concat_arrays([chunk for some in together for chunk in some.rows["custom_id"].chunks]).unique()
+        found: dict[str, int] = {}
+        for place, shard in enumerate(self._shards):
+            with shard.files() as files:
+                for path in files:
+                    asked = pq.read_table(path, columns=["custom_id"])["custom_id"]
+                    hits = asked.filter(pc.is_in(asked, value_set=wanted))
+                    found.update(dict.fromkeys(hits.to_pylist(), place))
+        templates = {template.model: template for template in self._templates}
+        for some in together:
+            template = templates[some.rows["model"][0].as_py()]
+            custom_ids = some.requests.custom_ids
+            new = [number for number, custom_id in enumerate(custom_ids) if custom_id not in found]
+            asked = sorted({custom_ids[number]: number for number in reversed(new)}.values())
+            found.update(self._put(template, some.requests.chosen(asked)))
+            self._put_rows(some.rows, [found[custom_id] for custom_id in custom_ids])
+
+    def _any_place(self, model: str) -> int:
+        """A shard for a row that is not sent: any will do, for such a row is joined to nothing.
+
+        One without requests is made only where there is no other; two would have the same bytes, and so the same
+        folder.
+        """
+        if not self._shards:
+            self._shard_for(model)
+        return len(self._shards) - 1
+
+    def _shard_for(self, model: str) -> tuple[int, OpenShard]:
+        """The shard that is open for the model, and its place."""
+        if model not in self._open:
+            place = len(self._shards)
+            shard = OpenShard(model, self._work, f"{place:06}", self._limits)
+            self._shards.append(shard)
+            self._open[model] = place, shard
         return self._open[model]
 
-
-def _shown(key: Sequence[Any]) -> str:
-    return ", ".join("NULL" if value is None else str(value) for value in key)
-
-
-def chat_messages(job: BatchJob, profile: ApiProfile) -> list[Mapping[str, Any]]:
-    """The job's chat messages, their contents still Jinja.
-
-    Where the API takes no JSON schema, the answer model's stands at the end of the system message instead.
-    """
-    if job.messages is not None:
-        messages = [
-            {**message, "content": read_job_text(message["content"])}
-            if isinstance(message.get("content"), str)
-            else message
-            for message in job.messages
-        ]
-    else:
-        system = [{"role": "system", "content": read_job_text(job.system)}] if job.system else []
-        messages = [*system, {"role": "user", "content": read_job_text(job.prompt or "")}]
-    if job.answer is None or profile.json_schema == "native":
-        return messages
-    wish = f"{{% raw %}}{schema_wish(job.answer)}{{% endraw %}}"
-    if messages[0].get("role") == "system":
-        return [{**messages[0], "content": f"{messages[0]['content']}\n\n{wish}"}, *messages[1:]]
-    return [{"role": "system", "content": wish}, *messages]
-
-
-def request_params(job: BatchJob, profile: ApiProfile) -> dict[str, Any]:
-    """The fields of every request body beside model and messages, under the names that the API takes."""
-    params = dict(job.params)
-    for name in ("max_tokens", "max_completion_tokens"):
-        if name in params:
-            params[profile.token_parameter] = params.pop(name)
-    if job.answer is not None and profile.json_schema == "native":
-        params["response_format"] = response_format(job.answer)
-    return params
+    def _close(self, model: str) -> None:
+        _, shard = self._open.pop(model)
+        shard.close(self._run)

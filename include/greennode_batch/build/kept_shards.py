@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -51,13 +53,16 @@ class KeptShard:
         """Whether its source file holds all its rows, with these types."""
         return self._schema == schema and not len(self.rows)
 
-    def parts(self) -> list[pa.Table]:
-        """The rows that it had, and those that join it."""
-        return [_read(self._shard), self.rows.table()]
-
     def schemas(self) -> list[pa.Schema]:
-        """The columns of both."""
-        return [self._schema, self.rows.table().schema]
+        """The types of its rows."""
+        return [self._schema, *self.rows.schemas()]
+
+    @contextmanager
+    def files(self) -> Iterator[list[Path]]:
+        """Where the rows lie: those that it had, and those that join it."""
+        self.rows.close()
+        with local_copy(self._shard.source) as stored:
+            yield [stored, *self.rows.files()]
 
     def planned(self) -> PlannedShard:
         """The shard as the plan tells it."""
@@ -67,9 +72,10 @@ class KeptShard:
 class KeptShards:
     """The shards of a run that stay, and which row and request lies in which. Holds their keys and request ids."""
 
-    def __init__(self, job: BatchJob, shards: Sequence[ShardFolder], prompt_tokens: Mapping[str, int]) -> None:
-        """prompt_tokens: by shard id, as the earlier plan has them."""
-        kept_names = (*job.key_columns, *job.carry)
+    def __init__(
+        self, job: BatchJob, shards: Sequence[ShardFolder], work: Path, prompt_tokens: Mapping[str, int]
+    ) -> None:
+        """prompt_tokens: by shard id, as the earlier plan has them. work: a folder for the rows that join them."""
         self.shards: list[KeptShard] = []
         self.shard_of: dict[str, int] = {}
         """custom_id -> place in `shards`"""
@@ -77,7 +83,8 @@ class KeptShards:
         indexes = []
         for shard in shards:
             table = _checked(job, shard)
-            self.shards.append(KeptShard(shard, table, SourceRows(kept_names), prompt_tokens.get(shard.shard_id)))
+            rows = SourceRows(work, f"kept-{shard.shard_id}")
+            self.shards.append(KeptShard(shard, table, rows, prompt_tokens.get(shard.shard_id)))
             indexes.append(table.select([*job.key_columns, "model", "custom_id"]))
         schema = unify([index.schema for index in indexes])
         self._key_fields = [schema.field(name) for name in job.key_columns] if indexes else []

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from greennode_batch.build.shards import Shard, ShardFile
+from greennode_batch.build.shards import Shard, ShardFile, ShardLimits
 from greennode_batch.build.source_rows import SourceRows
 from greennode_batch.spend import estimate_tokens
 from greennode_batch.staging import RunFolder, land
@@ -30,17 +30,17 @@ class PlannedShard(msgspec.Struct, frozen=True):
 
 
 class OpenShard:
-    """A shard's file, and the rows that it answers: also those that come after the file is full."""
+    """A shard's file, and the rows that it answers: also those that come after the file is full.
 
-    def __init__(self, model: str, file: ShardFile, kept_names: Sequence[str]) -> None:
+    name: of the files that are made for it in the folder `work`.
+    """
+
+    def __init__(self, model: str, work: Path, name: str, limits: ShardLimits) -> None:
         self.model = model
-        self.file = file
-        self.rows = SourceRows(kept_names)
-        self._kept_names = kept_names
+        self._file = ShardFile(work / f"{name}.jsonl", limits)
+        self.rows = SourceRows(work, name)
         self._characters = 0
         self._text_bytes = 0
-        self._early_rows: Path | None = None
-        self._early_count = 0
         self._shard: Shard | None = None
 
     @property
@@ -49,34 +49,35 @@ class OpenShard:
         assert self._shard is not None
         return self._shard.shard_id
 
-    def add(self, line: bytes, *, characters: int, constant_bytes: int) -> None:
-        """Add a request whose texts have so many characters; the line has so many bytes beside them."""
-        self.file.add(line)
-        self._characters += characters
-        self._text_bytes += len(line) - constant_bytes
+    def take(self, lines: Sequence[bytes], *, characters: Sequence[int], constant_bytes: int) -> int:
+        """Add the first of these requests, as far as the limits allow; how many these are.
+
+        characters: of the texts of each. constant_bytes: of a line, beside its texts.
+        """
+        count = self._file.take(lines)
+        self._characters += sum(characters[:count])
+        self._text_bytes += sum(map(len, lines[:count])) - count * constant_bytes
+        return count
 
     def close(self, run: RunFolder) -> None:
-        """Land the file of requests, and put the rows so far aside on disk."""
-        self._shard = self.file.close()
-        self._early_rows = self._shard.path.with_suffix(".parquet")
-        self._early_count = len(self.rows)
-        pq.write_table(self.rows.table(), self._early_rows)
-        self.rows = SourceRows(self._kept_names)
+        """Land the file of requests, and hold none of its rows any more."""
+        self._shard = self._file.close()
+        self.rows.close()
         land(self._shard.path, run.shard(self.shard_id).requests)
 
     def is_stored_as(self, schema: pa.Schema) -> bool:
         """Never: its rows are not in staging yet."""
         return False
 
-    def parts(self) -> list[pa.Table]:
-        """The rows from before the file was closed, and those from after it."""
-        assert self._early_rows is not None
-        return [pq.read_table(self._early_rows), self.rows.table()]
-
     def schemas(self) -> list[pa.Schema]:
-        """The columns of both."""
-        assert self._early_rows is not None
-        return [pq.read_schema(self._early_rows), self.rows.table().schema]
+        """The types of its rows."""
+        return self.rows.schemas()
+
+    @contextmanager
+    def files(self) -> Iterator[list[Path]]:
+        """Where its rows lie."""
+        self.rows.close()
+        yield self.rows.files()
 
     def planned(self) -> PlannedShard:
         """The shard as the plan tells it."""
@@ -85,7 +86,7 @@ class OpenShard:
             shard_id=self.shard_id,
             model=self.model,
             requests=self._shard.requests,
-            rows=self._early_count + len(self.rows),
+            rows=len(self.rows),
             bytes=self._shard.bytes,
             prompt_tokens=estimate_tokens(self._characters, self._text_bytes),
         )

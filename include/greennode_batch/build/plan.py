@@ -97,7 +97,7 @@ def build(
     profile: ApiProfile,
     clock: Callable[[], float] = time.time,
 ) -> Plan:
-    """Build every shard of a run from its rows, and the plan. Holds one shard's kept columns and all request ids.
+    """Build every shard of a run from its rows, and the plan. Holds no more of a larger table than of a smaller one.
 
     rows: opens the source; called once more for each time that a shard was sent while this was at work. Safe to call
     on a run that was built before: what was sent stays, with its rows, and only the rest is built. Raises ConfigError
@@ -113,7 +113,7 @@ def build(
     try:
         while True:
             with work_folder(run.path) as work:
-                known = _load_kept(job, run, kept, old)
+                known = _load_kept(job, run, kept, Path(work), old)
                 builder = _read_all(job, rows(), run, Path(work), profile=profile, kept=known)
                 plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), is_rebuilt=bool(kept))
                 turn.check(run)
@@ -142,9 +142,9 @@ def _refuse_removed(run: RunFolder) -> None:
         )
 
 
-def _load_kept(job: BatchJob, run: RunFolder, shard_ids: set[str], old: Plan | None) -> KeptShards:
+def _load_kept(job: BatchJob, run: RunFolder, shard_ids: set[str], work: Path, old: Plan | None) -> KeptShards:
     tokens = {shard.shard_id: shard.prompt_tokens for shard in old.shards} if old else {}
-    return KeptShards(job, [run.shard(shard_id) for shard_id in sorted(shard_ids)], tokens)
+    return KeptShards(job, [run.shard(shard_id) for shard_id in sorted(shard_ids)], work, tokens)
 
 
 def _read_all(

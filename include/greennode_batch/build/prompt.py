@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jinja2
+from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from greennode_batch.build.source import RowBatch
 from greennode_batch.errors import ConfigError, RowError
 
 
@@ -52,14 +55,44 @@ def _environment() -> jinja2.Environment:
 _ENVIRONMENT = _environment()
 
 
+class TextSource(Protocol):
+    """What gives one text for each row of a batch."""
+
+    def texts(self, batch: RowBatch) -> list[str]:
+        """The texts, in the order of the rows. Raises RowError, which tells the row's place."""
+
+
+class ColumnText:
+    """`{{ column }}` alone: what Jinja would write, without Jinja."""
+
+    def __init__(self, column: str, name: str) -> None:
+        self._column = column
+        self._name = name
+
+    def texts(self, batch: RowBatch) -> list[str]:
+        """The column's values as texts."""
+        values = batch.values(self._column)
+        try:
+            return [value if type(value) is str else _written(value) for value in values]
+        except TypeError as error:
+            place = next(place for place, value in enumerate(values) if not _has_text(value))
+            raise RowError(f"{self._name}: TypeError: {error}", row=place) from error
+
+
 class Prompt:
-    """One Jinja template over the columns of a row. NULL renders as nothing; a missing column is an error."""
+    """One Jinja template over the columns of a row. NULL renders as nothing; a missing column is an error.
+
+    columns: all that the source has. pieces: the template as constant texts and sources of texts, in order.
+    """
 
     def __init__(self, text: str, columns: Sequence[str], *, name: str = "prompt") -> None:
         self.name = name
-        self._columns = tuple(columns)
+        self._known = tuple(columns)
         try:
-            template = _ENVIRONMENT.from_string(text)
+            syntax = _ENVIRONMENT.parse(text)
+            self.columns = _columns_in(syntax, columns)
+            self.pieces = _plain_pieces(syntax, self.columns, name) or (self,)
+            template = _ENVIRONMENT.from_string(syntax)
         except jinja2.TemplateSyntaxError as error:
             raise ConfigError(f"{name}, line {error.lineno}: {error.message}") from None
         # One context for all rows: rendering through Template.render builds one a row and takes three times
@@ -68,17 +101,26 @@ class Prompt:
         self._context = template.new_context(self._values, shared=True)
         self._render = template.root_render_func
 
-    def render(self, row: Sequence[Any]) -> str:
-        """The text for one row, whose values stand in the order of the columns."""
-        self._values.update(zip(self._columns, [_NULL if value is None else value for value in row], strict=True))
+    def texts(self, batch: RowBatch) -> list[str]:
+        """The text for each row."""
+        columns = [batch.values(name) for name in self.columns]
+        rows = zip(*columns, strict=True) if columns else itertools.repeat((), len(batch))
+        texts: list[str] = []
+        for row in rows:
+            texts.append(self._text(row, place=len(texts)))
+        return texts
+
+    def _text(self, row: Sequence[Any], *, place: int) -> str:
+        self._values.update(zip(self.columns, [_NULL if value is None else value for value in row], strict=True))
         self._context.vars.clear()
         self._context.exported_vars.clear()
         try:
             return "".join(self._render(self._context))
         except jinja2.UndefinedError as error:
             raise RowError(
-                f"{self.name}: {error.message}. The source has the columns {', '.join(self._columns)}; "
-                "mend the prompt or add the column to the query"
+                f"{self.name}: {error.message}. The source has the columns {', '.join(self._known)}; "
+                "mend the prompt or add the column to the query",
+                row=place,
             ) from None
         except (
             jinja2.TemplateError,
@@ -89,4 +131,38 @@ class Prompt:
             AttributeError,
             RecursionError,
         ) as error:
-            raise RowError(f"{self.name}: {type(error).__name__}: {error}") from error
+            raise RowError(f"{self.name}: {type(error).__name__}: {error}", row=place) from error
+
+
+def _columns_in(syntax: nodes.Template, columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns that a template names, be it that it only sets a variable of that name."""
+    named = {node.name for node in syntax.find_all(nodes.Name)}
+    return tuple(column for column in columns if column in named)
+
+
+def _plain_pieces(syntax: nodes.Template, columns: Sequence[str], name: str) -> tuple[str | TextSource, ...] | None:
+    """The pieces of a template that has only texts and columns in it; None for any other."""
+    pieces: list[str | TextSource] = []
+    for output in syntax.body:
+        if not isinstance(output, nodes.Output):
+            return None
+        for node in output.nodes:
+            if isinstance(node, nodes.TemplateData):
+                pieces.append(node.data)
+            elif isinstance(node, nodes.Name) and node.name in columns:
+                pieces.append(ColumnText(node.name, name))
+            else:
+                return None
+    return tuple(pieces) or ("",)
+
+
+def _written(value: Any) -> str:
+    return str(_shown(value))
+
+
+def _has_text(value: Any) -> bool:
+    try:
+        _shown(value)
+    except TypeError:
+        return False
+    return True

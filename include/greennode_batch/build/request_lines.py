@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from greennode_batch.api.lines import iter_lines
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.prompt import Prompt
+from greennode_batch.build.prompt import Prompt, TextSource
+from greennode_batch.build.source import RowBatch
 from greennode_batch.errors import ConfigError, RowError
 from greennode_batch.staging import ShardFolder, local_copy
 
 
-class RequestLine(NamedTuple):
-    r"""A line of a batch file with its `\n`, and the id that its result will carry."""
+class RequestLines(NamedTuple):
+    r"""A batch of requests: row by row the id that its result will carry, and the line of a batch file with its `\n`.
 
-    custom_id: str
-    line: bytes
+    characters: of the texts of each. blank: the rows whose last message, the question, is empty, by place.
+    """
+
+    custom_ids: list[str]
+    lines: list[bytes]
+    characters: list[int]
+    blank: frozenset[int]
+
+    def chosen(self, places: Sequence[int]) -> RequestLines:
+        """Some of them, none of which is blank."""
+        if len(places) == len(self.lines):
+            return self
+        return RequestLines(
+            [self.custom_ids[place] for place in places],
+            [self.lines[place] for place in places],
+            [self.characters[place] for place in places],
+            frozenset(),
+        )
 
 
 class RequestTemplate:
     """The request body of a job for one model, with a slot for every text that depends on the row.
 
-    Everything but the slots is encoded once. `custom_id` is the hex of a 128-bit BLAKE2b of the body's bytes
+    Everything but these texts is encoded once. `custom_id` is the hex of a 128-bit BLAKE2b of the body's bytes
     as they are sent, so equal requests have equal ids whatever row or run they come from.
     """
 
@@ -39,48 +58,89 @@ class RequestTemplate:
         line_fields: Mapping[str, str],
         prompt_name: str = "prompt",
     ) -> None:
-        """line_fields: what the profile wants between `custom_id` and `body`, e.g. `method` and `url`."""
+        """columns: all that the source has. line_fields: what goes between `custom_id` and `body`: `method`, `url`."""
         self.model = model
-        self._slots: list[Prompt] = []
-        slotted = [self._take_slots(message, columns, prompt_name) for message in messages]
+        prompts = [Prompt(_content_of(message, prompt_name), columns, name=prompt_name) for message in messages]
+        slotted = [{**message, "content": _slot_mark(place)} for place, message in enumerate(messages)]
         try:
             body = _escape_line_separators(_encode({"model": model, "messages": slotted, **params}))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{prompt_name}: a message or parameter cannot be written as JSON: {error}") from None
-        self._constants = self._split(body)
+        self._sources, constants = _cut(body, prompts)
+        self._start, *self._rest = constants
+        self._hash_so_far = hashlib.blake2b(self._start, digest_size=_ID_CHARACTERS // 2)
         self._before_body = b'",' + (_encode(line_fields)[1:-1] + b"," if line_fields else b"") + b'"body":'
-        self.constant_bytes = len(self.line([""] * len(self._slots)).line)
+        self._constant_characters = sum(len(piece) for prompt in prompts for piece in _texts_in(prompt))
+        self._question = _question_in(prompts[-1])
+        marks = sum(len(_encode(_slot_mark(place))) - 2 for place in range(len(prompts)))
+        self.constant_bytes = sum(map(len, (_BEFORE_ID, self._before_body, body, _AFTER_BODY))) - marks + _ID_CHARACTERS
         """Bytes of a line beside its texts."""
 
-    def _take_slots(self, message: Mapping[str, Any], columns: Sequence[str], name: str) -> dict[str, Any]:
-        content = message.get("content")
-        if not isinstance(content, str):
-            raise ConfigError(f"{name}: a message's content must be a text, not {type(content).__name__}")
-        self._slots.append(Prompt(content, columns, name=name))
-        return {**message, "content": _slot_mark(len(self._slots) - 1)}
+    def requests(self, batch: RowBatch) -> RequestLines:
+        """The requests of a batch of rows. Raises RowError, which tells the row's place."""
+        texts = [source.texts(batch) for source in self._sources]
+        characters = [self._constant_characters] * len(batch)
+        parts: list[Iterable[bytes]] = []
+        for column, constant in zip(texts, self._rest, strict=True):
+            parts += [_encode_texts(column), itertools.repeat(constant)]
+            characters = list(map(operator.add, characters, map(len, column)))
+        custom_ids: list[str] = []
+        lines: list[bytes] = []
+        hash_so_far, start, before_body = self._hash_so_far, self._start, self._before_body
+        for row in zip(*parts, strict=False) if parts else itertools.repeat((), len(batch)):
+            rest = b"".join(row)
+            digest = hash_so_far.copy()
+            digest.update(rest)
+            custom_id = digest.hexdigest()
+            custom_ids.append(custom_id)
+            lines.append(b"".join((_BEFORE_ID, custom_id.encode(), before_body, start, rest, _AFTER_BODY)))
+        return RequestLines(custom_ids, lines, characters, self._blank(texts, len(batch)))
 
-    def _split(self, body: bytes) -> list[bytes]:
-        constants = []
-        for index in range(len(self._slots)):
-            before, mark, body = body.partition(_encode(_slot_mark(index)))
-            if not mark:
-                raise ConfigError("a message or parameter holds the character U+0000 and a slot's name")
-            constants.append(before)
-        return [*constants, body]
+    def _blank(self, texts: Sequence[Sequence[str]], rows: int) -> frozenset[int]:
+        if self._question is None:
+            return frozenset()
+        blank = set(range(rows))
+        for column in texts[len(texts) - self._question :]:
+            blank = {place for place in blank if not column[place] or column[place].isspace()}
+        return frozenset(blank)
 
-    def texts(self, row: Sequence[Any]) -> list[str]:
-        """The rendered text of every slot, in the order of the messages."""
-        return [prompt.render(row) for prompt in self._slots]
 
-    def line(self, texts: Sequence[str]) -> RequestLine:
-        """The request line for the rendered texts."""
-        parts = [self._constants[0]]
-        for text, constant in zip(texts, self._constants[1:], strict=True):
-            parts.append(_encode_text(text))
-            parts.append(constant)
-        body = b"".join(parts)
-        custom_id = hashlib.blake2b(body, digest_size=16).hexdigest()
-        return RequestLine(custom_id, b'{"custom_id":"' + custom_id.encode() + self._before_body + body + b"}\n")
+def _content_of(message: Mapping[str, Any], name: str) -> str:
+    content = message.get("content")
+    if not isinstance(content, str):
+        raise ConfigError(f"{name}: a message's content must be a text, not {type(content).__name__}")
+    return content
+
+
+def _texts_in(prompt: Prompt) -> list[str]:
+    return [piece for piece in prompt.pieces if isinstance(piece, str)]
+
+
+def _question_in(prompt: Prompt) -> int | None:
+    """How many texts of a row make the question; None if it is never empty whatever they are."""
+    if any(piece and not piece.isspace() for piece in _texts_in(prompt)):
+        return None
+    return sum(not isinstance(piece, str) for piece in prompt.pieces)
+
+
+def _cut(body: bytes, prompts: Sequence[Prompt]) -> tuple[list[TextSource], list[bytes]]:
+    """What fills the body of a row, and the constant bytes before, between and after."""
+    sources: list[TextSource] = []
+    constants = [b""]
+    for place, prompt in enumerate(prompts):
+        before, mark, body = body.partition(_encode(_slot_mark(place))[1:-1])
+        if not mark:
+            raise ConfigError("a message or parameter holds the character U+0000 and a slot's name")
+        constants[-1] += before
+        for piece in prompt.pieces:
+            if isinstance(piece, str):
+                (constant,) = _encode_texts([piece])
+                constants[-1] += constant
+            else:
+                sources.append(piece)
+                constants.append(b"")
+    constants[-1] += body
+    return sources, constants
 
 
 def request_ids(shard: ShardFolder) -> Iterator[str]:
@@ -110,6 +170,8 @@ def line_fields(profile: ApiProfile) -> dict[str, str]:
 
 
 _encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+_ID_CHARACTERS = 32
+_BEFORE_ID, _AFTER_BODY = b'{"custom_id":"', b"}\n"
 # Raw in a JSON string these are legal, yet a server that splits its lines as text would cut there.
 _LINE_SEPARATORS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
 
@@ -118,12 +180,19 @@ def _slot_mark(index: int) -> str:
     return f"\x00slot {index}\x00"
 
 
-def _encode_text(text: str) -> bytes:
+def _encode_texts(texts: Sequence[str]) -> list[bytes]:
+    """The texts as they stand within a JSON string, without its quotes."""
     try:
-        encoded = _encode(text)
-    except UnicodeEncodeError as error:
-        raise RowError(f"the text holds half of a surrogate pair at character {error.start}: not UTF-8") from None
-    return encoded if encoded.isascii() else _escape_line_separators(encoded)
+        encoded = [_encode(text)[1:-1] for text in texts]
+    except UnicodeEncodeError:
+        for place, text in enumerate(texts):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                words = f"the text holds half of a surrogate pair at character {error.start}: not UTF-8"
+                raise RowError(words, row=place) from None
+        raise
+    return [one if one.isascii() else _escape_line_separators(one) for one in encoded]
 
 
 def _escape_line_separators(encoded: bytes) -> bytes:

@@ -25,6 +25,7 @@ from greennode_batch.receipts import is_sent, reopen, withdraw
 from greennode_batch.staging import RunFolder, ShardFolder, land, local_copy, read_json, work_folder, write_json
 
 FIRST_ATTEMPT = 1
+_LINES_TOGETHER = 500
 
 
 class RetryShard(msgspec.Struct, frozen=True):
@@ -141,7 +142,7 @@ def _worth_asking_again(shard: ShardFolder) -> set[str]:
 
 
 class _RetryWriter:
-    """Cuts lines into the shards of an attempt, one file open a model. Holds no line."""
+    """Cuts lines into the shards of an attempt, one file open a model. Holds some hundred lines."""
 
     def __init__(self, run: RunFolder, attempt: int, work: Path, limits: ShardLimits) -> None:
         self._run = run
@@ -154,10 +155,16 @@ class _RetryWriter:
 
     def add(self, sent: _Sent, ids: set[str]) -> None:
         """The lines of a shard that have these ids."""
-        for line in _lines(sent.shard, ids):
-            file, origins = self._file_for(sent.model, line)
-            file.add(line)
-            origins.update(sent.origins)
+        left = _lines(sent.shard, ids)
+        while lines := list(itertools.islice(left, _LINES_TOGETHER)):
+            while lines:
+                file, origins = self._file_for(sent.model)
+                taken = file.take(lines)
+                if taken:
+                    origins.update(sent.origins)
+                if taken < len(lines):
+                    self._land(sent.model)
+                lines = lines[taken:]
 
     def close(self) -> list[RetryShard]:
         """Land what is open; all shards that were made."""
@@ -165,14 +172,10 @@ class _RetryWriter:
             self._land(model)
         return self._made
 
-    def _file_for(self, model: str, line: bytes) -> tuple[ShardFile, set[str]]:
-        opened = self._open.get(model)
-        if opened is not None and opened[0].fits(line):
-            return opened
-        if opened is not None:
-            self._land(model)
-        self._opened += 1
-        self._open[model] = (ShardFile(self._work / f"{self._opened:06}.jsonl", self._limits), set())
+    def _file_for(self, model: str) -> tuple[ShardFile, set[str]]:
+        if model not in self._open:
+            self._opened += 1
+            self._open[model] = (ShardFile(self._work / f"{self._opened:06}.jsonl", self._limits), set())
         return self._open[model]
 
     def _land(self, model: str) -> None:

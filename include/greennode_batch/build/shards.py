@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -35,10 +37,7 @@ class Shard(NamedTuple):
 
 
 class ShardFile:
-    """A batch file being written: one model's lines, within the limits.
-
-    Holds no line. Ask `fits` before `add`; a line that fits no empty file fits no file at all.
-    """
+    """A batch file being written: one model's lines, within the limits. Holds no line."""
 
     def __init__(self, path: Path, limits: ShardLimits) -> None:
         self._path = path
@@ -46,19 +45,24 @@ class ShardFile:
         self._requests = 0
         self._bytes = 0
         self._hash = hashlib.blake2b(digest_size=16)
-        self._file: BinaryIO = path.open("wb", buffering=1 << 20)
+        self._file: BinaryIO = path.open("wb", buffering=0)
 
-    def fits(self, line: bytes) -> bool:
-        """Whether the line can be added with no limit broken."""
-        max_requests, max_bytes = self._limits
-        return self._requests < max_requests and self._bytes + len(line) <= max_bytes
+    def take(self, lines: Sequence[bytes]) -> int:
+        """Add the first of the lines, each with its newline, as far as the limits allow; how many these are.
 
-    def add(self, line: bytes) -> None:
-        """Write one line, which ends in a newline."""
-        self._file.write(line)
-        self._hash.update(line)
-        self._requests += 1
-        self._bytes += len(line)
+        A line that fits no empty file fits no file at all.
+        """
+        taken = lines[: self._limits.max_requests - self._requests]
+        if self._bytes + sum(map(len, taken)) > self._limits.max_bytes:
+            room = self._limits.max_bytes - self._bytes
+            fitting = itertools.takewhile(lambda size: size <= room, itertools.accumulate(map(len, taken)))
+            taken = taken[: sum(1 for _ in fitting)]
+        content = b"".join(taken)
+        self._file.write(content)
+        self._hash.update(content)
+        self._requests += len(taken)
+        self._bytes += len(content)
+        return len(taken)
 
     def close(self) -> Shard:
         """The finished file."""

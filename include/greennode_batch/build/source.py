@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from greennode_batch.build.column_types import is_plain, to_arrow
 from greennode_batch.errors import ConfigError
@@ -30,6 +29,9 @@ class RowBatch(Protocol):
 
     def array(self, column: str) -> pa.Array:
         """A column as staging keeps it. Raises ConfigError for what it cannot keep."""
+
+    def take(self, places: Sequence[int]) -> RowBatch:
+        """Some of the rows, by their places."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +65,46 @@ class _TupleBatch:
     def array(self, column: str) -> pa.Array:
         return to_arrow(self.values(column), column)
 
+    def take(self, places: Sequence[int]) -> RowBatch:
+        return _TupleBatch(list(self._places), [self._rows[place] for place in places])
 
-class _ArrowBatch:
-    """A batch of rows of a file."""
 
-    def __init__(self, rows: pa.RecordBatch) -> None:
+class ColumnBatch:
+    """A batch of rows as columns: Arrow's arrays, or values as prompts see them."""
+
+    def __init__(self, rows: int, columns: Mapping[str, pa.Array | Sequence[Any]]) -> None:
         self._rows = rows
+        self._columns = dict(columns)
+        self._values: dict[str, Sequence[Any]] = {}
 
     def __len__(self) -> int:
-        return int(self._rows.num_rows)
+        return self._rows
 
     def values(self, column: str) -> Sequence[Any]:
-        values: list[Any] = self._rows[column].to_pylist()
-        return values
+        held = self._columns[column]
+        if not isinstance(held, pa.Array):
+            return held
+        if column not in self._values:
+            self._values[column] = json_values(held, column) if held.type == pa.json_() else held.to_pylist()
+        return self._values[column]
 
     def array(self, column: str) -> pa.Array:
-        array = self._rows[column]
-        return array if is_plain(array.type) else to_arrow(self.values(column), column)
+        held = self._columns[column]
+        if isinstance(held, pa.Array):
+            plain = held.storage if held.type == pa.json_() else held
+            if is_plain(plain.type):
+                return plain
+        return to_arrow(self.values(column), column)
+
+    def take(self, places: Sequence[int]) -> RowBatch:
+        chosen = pa.array(places, pa.int64())
+        return ColumnBatch(
+            len(places),
+            {
+                name: held.take(chosen) if isinstance(held, pa.Array) else [held[place] for place in places]
+                for name, held in self._columns.items()
+            },
+        )
 
 
 def read_sql(connection: Any, sql: str, *, batch_rows: int = 5_000) -> Rows:
@@ -130,28 +155,17 @@ def _query_errors(module: str) -> Iterator[None]:
         ) from error
 
 
-def read_parquet(path: Path, *, batch_rows: int = 5_000) -> Rows:
-    """Rows of a Parquet file, a few thousand at a time."""
-    try:
-        file = pq.ParquetFile(path)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ConfigError(f"{path}: not a Parquet file that can be read ({error})") from None
-    columns = tuple(file.schema_arrow.names)
-
-    def batches() -> Iterator[RowBatch]:
-        with file:
-            for batch in file.iter_batches(batch_size=batch_rows):
-                if batch.num_rows:
-                    yield _ArrowBatch(batch)
-
-    return Rows(check_columns(columns), batches())
-
-
 def check_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
     """The columns, if each name is there once; else ConfigError."""
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
         raise ConfigError(f"the source has the column(s) {', '.join(twice)} twice; give each its own name (AS …)")
     return columns
+
+
+def json_values(documents: pa.Array, column: str) -> list[Any]:
+    """A column of JSON texts as what they say. Raises ConfigError for a text that is no JSON."""
+    try:
+        return [None if text is None else msgspec.json.decode(text) for text in documents.storage.to_pylist()]
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"column {column} holds a text that is no JSON ({error}). Nothing was sent") from None

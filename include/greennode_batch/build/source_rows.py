@@ -6,48 +6,96 @@ Columns: the key, the carried columns, `model`, `custom_id` (NULL for a row that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from greennode_batch.build.column_types import fit, to_arrow, unify
+from greennode_batch.build.column_types import fit
 
 _OWN_FIELDS = (("model", pa.string()), ("custom_id", pa.string()), ("unsent", pa.string()))
 OWN_COLUMNS = tuple(name for name, _ in _OWN_FIELDS)
-_CHUNK_ROWS = 4_096
+_HELD_ROWS = 20_000
+_HELD_BYTES = 8 << 20
+
+
+def source_rows(
+    names: Sequence[str],
+    kept: Sequence[pa.Array],
+    model: str,
+    custom_ids: Sequence[str | None],
+    unsent: Sequence[str | None],
+) -> pa.Table:
+    """Source rows as source.parquet has them. names, kept: the key and the carried columns."""
+    own = (
+        pa.repeat(pa.scalar(model, pa.string()), len(custom_ids)),
+        *(pa.array(values, pa.string()) for values in (custom_ids, unsent)),
+    )
+    return pa.table([*kept, *own], names=[*names, *OWN_COLUMNS])
 
 
 class SourceRows:
-    """The source rows of one shard, in memory as Arrow until `write`: kept columns only, never the prompts."""
+    """The source rows of one shard. Holds some thousand; the rest lies in files of `folder` whose names begin so."""
 
-    def __init__(self, kept_columns: Sequence[str]) -> None:
-        self._names = (*kept_columns, *OWN_COLUMNS)
-        self._types = (*(None for _ in kept_columns), *(own for _, own in _OWN_FIELDS))
-        self._pending: list[tuple[Any, ...]] = []
-        self._chunks: list[pa.Table] = []
-
-    def add(self, kept: Sequence[Any], model: str, custom_id: str | None, unsent: str | None) -> None:
-        """One source row."""
-        self._pending.append((*kept, model, custom_id, unsent))
-        if len(self._pending) >= _CHUNK_ROWS:
-            self._close_chunk()
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._name = name
+        self._held: list[pa.Table] = []
+        self._files: list[Path] = []
+        self._writer: pq.ParquetWriter | None = None
+        self._count = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._chunks)) + len(self._pending)
+        return self._count
 
-    def table(self) -> pa.Table:
-        """All rows so far."""
-        self._close_chunk()
-        schema = unify([chunk.schema for chunk in self._chunks])
-        return pa.concat_tables([fit(chunk, schema) for chunk in self._chunks])
+    def add(self, rows: pa.Table) -> None:
+        """Some rows. Their types may be others than before."""
+        self._held.append(rows)
+        self._count += rows.num_rows
+        if sum(map(len, self._held)) >= _HELD_ROWS or sum(one.nbytes for one in self._held) >= _HELD_BYTES:
+            self._write_held()
 
-    def _close_chunk(self) -> None:
-        if self._pending or not self._chunks:
-            columns = list(zip(*self._pending, strict=True)) or [()] * len(self._names)
-            arrays = [
-                pa.array(values, type=own) if own is not None else to_arrow(values, name)
-                for values, name, own in zip(columns, self._names, self._types, strict=True)
-            ]
-            self._chunks.append(pa.table(arrays, names=list(self._names)))
-            self._pending = []
+    def close(self) -> None:
+        """Hold nothing any more, and finish the file that is open; more rows make another one."""
+        self._write_held()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def schemas(self) -> list[pa.Schema]:
+        """The types of each of the files, once it is closed."""
+        return [pq.read_schema(path) for path in self._files]
+
+    def files(self) -> list[Path]:
+        """Where all rows lie, once it is closed; the files differ in their types."""
+        return list(self._files)
+
+    def _write_held(self) -> None:
+        for schema, tables in itertools.groupby(self._held, lambda rows: rows.schema):
+            if self._writer is None or self._writer.schema != schema:
+                if self._writer is not None:
+                    self._writer.close()
+                self._files.append(self._folder / f"{self._name}.{len(self._files):06}.parquet")
+                self._writer = pq.ParquetWriter(self._files[-1], schema, compression="zstd")
+            self._writer.write_table(pa.concat_tables(tables))
+        self._held = []
+
+
+def read_tables(files: Iterable[Path]) -> Iterator[pa.Table]:
+    """The rows of such files, some thousand at a time."""
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group)
+
+
+def write_source(files: Sequence[Path], schema: pa.Schema, made: Path) -> None:
+    """Make source.parquet of such files, with these types for all. A single file that has them becomes it."""
+    if len(files) == 1 and pq.read_schema(files[0]).equals(schema):
+        files[0].replace(made)
+        return
+    with pq.ParquetWriter(made, schema, compression="zstd") as writer:
+        for rows in read_tables(files):
+            writer.write_table(fit(rows, schema))

@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.build.hash_filter import HashFilter
 from greennode_batch.build.plan import build, read_plan
+from greennode_batch.build.request_index import RequestIndex
 from greennode_batch.build.source import Rows, read_sql
 from greennode_batch.errors import ConfigError, RowError
 from greennode_batch.receipts import latest_claim
@@ -170,6 +172,43 @@ def test_a_column_that_is_null_in_one_shard_has_the_type_of_the_others(make_run)
 def test_a_column_of_mixed_types_is_text_in_all_shards(make_run):
     run, plan = make_run(("id", "text", "x"), [(1, "a", 1), (2, "b", "two")], carry=("x",), max_shard_requests=1)
     assert [row["x"] for row in all_rows(run, plan)] == ["1", "two"]
+
+
+@pytest.fixture
+def forgetful(monkeypatch):
+    """A builder that remembers two requests, and whose filter calls most of the rest perhaps repeated."""
+
+    def index(kept):
+        return RequestIndex(kept, recent=1, older=HashFilter(1))
+
+    monkeypatch.setattr("greennode_batch.build.builder.RequestIndex", index)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.lists(st.sampled_from([*"abcdefghijklm", ""]), max_size=6), max_size=12),
+    st.integers(1, 5),
+    st.sampled_from([MODELS, MODELS[:1]]),
+)
+def test_a_request_is_sent_once_however_long_ago_it_was_asked(
+    forgetful, make_job, tmp_path_factory, batches, max_requests, models
+):
+    texts = [text for batch in batches for text in batch]
+    numbered = iter(range(len(texts)))
+    rows = Rows.from_tuples(("id", "text"), [[(next(numbered), text) for text in batch] for batch in batches])
+    run = run_folder(tmp_path_factory.mktemp("staging"), "job", "run")
+    job = make_job(model=models, max_shard_requests=max_requests)
+    plan = build(job, lambda: rows, run, run_id="r", profile=ApiProfile())
+    stored = all_rows(run, plan)
+    assert sorted((row["id"], row["model"]) for row in stored) == [
+        (number, model) for number in range(len(texts)) for model in sorted(models)
+    ]
+    assert plan.requests == len({text for text in texts if text}) * len(models)
+    sent = [line["custom_id"] for planned in plan.shards for line in lines_of(run, planned)]
+    assert len(sent) == len(set(sent)) == plan.requests
+    for planned in plan.shards:
+        asked = {row["custom_id"] for row in source_of(run, planned).to_pylist()} - {None}
+        assert asked == {line["custom_id"] for line in lines_of(run, planned)}
 
 
 def test_a_build_begun_anew_leaves_nothing_of_an_interrupted_one_that_could_be_sent(make_job, tmp_path):

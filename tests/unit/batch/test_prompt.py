@@ -6,11 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greennode_batch.build.prompt import Prompt
+from greennode_batch.build.source import Rows
 from greennode_batch.errors import ConfigError, RowError
 
 
 def render(text, **row):
-    return Prompt(text, list(row)).render(list(row.values()))
+    """What a template makes of a row, which is the same whether its pieces are joined or Jinja renders it."""
+    prompt = Prompt(text, list(row))
+    (rendered,) = prompt.texts(batch_of(row))
+    pieces = [piece if isinstance(piece, str) else piece.texts(batch_of(row))[0] for piece in prompt.pieces]
+    assert "".join(pieces) == rendered
+    return rendered
+
+
+def batch_of(*rows):
+    return next(Rows.from_tuples(list(rows[0]), [[tuple(row.values()) for row in rows]]).batches)
 
 
 def test_a_missing_column_is_named_beside_the_columns_that_there_are():
@@ -48,14 +58,15 @@ def test_an_empty_text_is_not_null(condition):
 
 def test_what_one_row_sets_does_not_reach_the_next():
     prompt = Prompt("{% if n == 1 %}{% set seen = 'leaked' %}{% endif %}{{ seen is defined }}", ["n"])
-    assert [prompt.render([1]), prompt.render([2])] == ["True", "False"]
+    assert prompt.texts(batch_of({"n": 1}, {"n": 2})) == ["True", "False"]
 
 
 def test_a_row_that_fails_leaves_nothing_for_the_next():
     prompt = Prompt("{% set seen = n %}{{ 10 // n }}{{ seen }}", ["n"])
-    with pytest.raises(RowError, match="ZeroDivisionError"):
-        prompt.render([0])
-    assert prompt.render([5]) == "25"
+    with pytest.raises(RowError, match="ZeroDivisionError") as caught:
+        prompt.texts(batch_of({"n": 5}, {"n": 0}))
+    assert caught.value.row == 1
+    assert prompt.texts(batch_of({"n": 5})) == ["25"]
 
 
 @pytest.mark.parametrize(
@@ -98,21 +109,35 @@ def test_text_is_not_escaped_for_html():
 
 @given(st.dictionaries(st.sampled_from("abc"), st.none() | st.text() | st.integers() | st.floats(), min_size=3))
 def test_one_row_gives_the_same_text_every_time(row):
-    prompt = Prompt("{{ a }}|{{ b }}|{% for one in [a, b] %}{{ loop.index }}{{ one }}{% endfor %}{{ c }}", list(row))
-    values = list(row.values())
-    assert (
-        prompt.render(values)
-        == prompt.render(values)
-        == Prompt(
-            "{{ a }}|{{ b }}|{% for one in [a, b] %}{{ loop.index }}{{ one }}{% endfor %}{{ c }}", list(row)
-        ).render(values)
-    )
+    text = "{{ a }}|{{ b }}|{% for one in [a, b] %}{{ loop.index }}{{ one }}{% endfor %}{{ c }}"
+    first, second = Prompt(text, list(row)).texts(batch_of(row, row))
+    assert first == second == render(text, **row)
+
+
+VALUES = st.one_of(
+    st.none(), st.text(), st.integers(), st.floats(), st.booleans(), st.decimals(), st.datetimes(), st.dates(),
+    st.uuids(), st.lists(st.none() | st.text()), st.dictionaries(st.text(), st.integers()),
+)  # fmt: skip
+
+
+@given(VALUES, VALUES, st.text('ab }\n"é\u2028', max_size=9))
+def test_texts_and_columns_alone_are_written_as_jinja_writes_them(a, b, constant):
+    text = f"{constant}{{{{ a }}}} {constant}{{{{- b -}}}} \n{{{{ a }}}}{constant}\n"
+    assert len(Prompt(text, ["a", "b"]).pieces) > 1
+    render(text, a=a, b=b)
+
+
+@pytest.mark.parametrize("text", ["{{ a | upper }}", "{% if a %}x{% endif %}", "{{ a ~ 'x' }}", "{{ 1 }}", "{{ x }}"])
+def test_whatever_is_more_than_texts_and_columns_is_left_to_jinja(text):
+    prompt = Prompt(text, ["a"])
+    assert prompt.pieces == (prompt,)
 
 
 def test_another_process_gives_the_same_text():
     code = (
-        "from greennode_batch.build.prompt import Prompt;"
-        "print(Prompt('{{ x }} {{ y | tojson }} {{ z }}', ['x', 'y', 'z']).render([{'b': 1, 'a': {2}}, {'d': 1}, 0.1]))"
+        "from greennode_batch.build.prompt import Prompt;from greennode_batch.build.source import Rows;"
+        "batch = next(Rows.from_tuples('xyz', [[({'b': 1, 'a': {2}}, {'d': 1}, 0.1)]]).batches);"
+        "print(*Prompt('{{ x }} {{ y | tojson }} {{ z }}', 'xyz').texts(batch))"
     )
     texts = {
         subprocess.run(

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.build.request_lines import RequestTemplate, line_fields
+from greennode_batch.build.source import Rows
 from greennode_batch.errors import ConfigError, RowError
 
 
@@ -20,9 +22,18 @@ def template(messages=None, profile=None, **params):
     )
 
 
+class Line(NamedTuple):
+    custom_id: str
+    line: bytes
+
+
 def line_of(text, **options):
-    made = template(**options)
-    return made.line(made.texts([text]))
+    made = template(**options).requests(batch_of(text))
+    return Line(made.custom_ids[0], made.lines[0])
+
+
+def batch_of(*texts):
+    return next(Rows.from_tuples(["text"], [[(text,) for text in texts]]).batches)
 
 
 @given(st.text())

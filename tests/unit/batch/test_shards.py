@@ -8,16 +8,16 @@ from greennode_batch.build.shards import ShardFile, ShardLimits
 
 def write(lines, folder, *, max_requests, max_bytes):
     """Cut lines into shards, as the builder does; those that fit no file are left out."""
-    shards, file = [], None
-    for line in lines:
-        if len(line) > max_bytes:
-            continue
-        if file is None or not file.fits(line):
-            if file is not None:
-                shards.append(file.close())
-            file = ShardFile(folder / f"{len(shards)}.jsonl", ShardLimits(max_requests, max_bytes))
-        file.add(line)
-    return [*shards, file.close()] if file else shards
+    left = [line for line in lines if len(line) <= max_bytes]
+    shards = []
+    while left:
+        file = ShardFile(folder / f"{len(shards)}.jsonl", ShardLimits(max_requests, max_bytes))
+        some = left[:3]
+        while some and (taken := file.take(some)):
+            left = left[taken:]
+            some = left[:3] if taken == len(some) else []
+        shards.append(file.close())
+    return shards
 
 
 lines_of_bytes = st.lists(st.binary(max_size=40).map(lambda raw: raw.replace(b"\n", b" ") + b"\n"))

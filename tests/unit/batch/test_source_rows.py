@@ -3,10 +3,22 @@ import json
 from decimal import Decimal
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from greennode_batch.build.column_types import to_arrow, unify
-from greennode_batch.build.source_rows import SourceRows
+from greennode_batch.build.source_rows import SourceRows, source_rows, write_source
+
+
+def stored(tmp_path, name, batches):
+    """source.parquet of batches of one column, as a shard stores them."""
+    rows = SourceRows(tmp_path, "rows")
+    for values in batches:
+        rows.add(source_rows([name], [to_arrow(values, name)], "model", ["id"] * len(values), [None] * len(values)))
+    rows.close()
+    made = tmp_path / "source.parquet"
+    write_source(rows.files(), unify(rows.schemas()), made)
+    return pq.read_table(made)
 
 
 @pytest.mark.parametrize(
@@ -31,20 +43,27 @@ def test_times_of_different_offsets_are_one_type():
     assert {array.type for array in arrays} == {pa.timestamp("us", tz="UTC")}
 
 
-def test_a_json_column_is_json_in_every_chunk():
-    rows = SourceRows(["doc"])
+def test_a_json_column_is_json_in_every_chunk(tmp_path):
     values = [{"n": number} if number % 2 else None for number in range(10_000)]
-    for value in values:
-        rows.add([value], "model", "id", None)
-    table = rows.table()
+    table = stored(tmp_path, "doc", [values[start : start + 1000] for start in range(0, 10_000, 1000)])
     assert [text and json.loads(text) for text in table["doc"].to_pylist()] == values
 
 
-def test_a_column_may_change_its_type_between_chunks():
-    rows = SourceRows(["x"])
-    for number in range(5_000):
-        rows.add([number if number < 4_500 else "late"], "model", "id", None)
-    assert rows.table()["x"].to_pylist()[4_499:4_501] == ["4499", "late"]
+def test_a_column_may_change_its_type_between_chunks(tmp_path):
+    table = stored(tmp_path, "x", [[1, 2], [3], ["late"], [4, None], [None]])
+    assert table["x"].to_pylist() == ["1", "2", "3", "late", "4", None, None]
+
+
+def test_what_is_much_lies_on_disk_and_comes_back_in_order(tmp_path):
+    batches = [[f"{start + number}" * 50 for number in range(5_000)] for start in range(0, 60_000, 5_000)]
+    rows = SourceRows(tmp_path, "rows")
+    for batch in batches:
+        rows.add(source_rows(["x"], [to_arrow(batch, "x")], "model", ["id"] * len(batch), [None] * len(batch)))
+        assert sum(map(len, rows._held)) < 20_000
+    assert len(rows) == 60_000
+    rows.close()
+    write_source(rows.files(), unify(rows.schemas()), tmp_path / "made.parquet")
+    assert pq.read_table(tmp_path / "made.parquet")["x"].to_pylist() == [text for batch in batches for text in batch]
 
 
 def test_decimals_of_different_lengths_are_one_type():

@@ -1,0 +1,106 @@
+"""Keys: each row has one, never NULL, never twice in the table, however large that is."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from greennode_batch.build.hash_filter import HashFilter
+from greennode_batch.build.source import RowBatch
+from greennode_batch.errors import RowError
+
+Key = tuple[Any, ...]
+
+# Of a thousand rows so many may look repeated before all that came are looked through.
+_DOUBTS_A_THOUSAND = 1
+
+
+class Keys:
+    """Checks keys batch by batch. Holds a filter of fixed size; the keys themselves lie on disk, in `work`.
+
+    Two keys are equal where Python calls their values equal: 1 and Decimal("1.0") are.
+    """
+
+    def __init__(self, names: Sequence[str], work: Path, *, seen: HashFilter | None = None) -> None:
+        self._names = tuple(names)
+        self._path = work / "keys.pickle"
+        self._file = self._path.open("wb")
+        self._seen = seen or HashFilter()
+        self._count = 0
+        self._doubtful: set[Key] = set()
+
+    def add(self, batch: RowBatch) -> list[Key]:
+        """The keys of a batch of rows. Raises RowError for one that is NULL, has no equality, or came before."""
+        keys = list(zip(*(batch.values(name) for name in self._names), strict=True))
+        self._refuse_odd(keys)
+        hashes = np.fromiter(map(hash, keys), np.int64, len(keys)).view(np.uint64)
+        self._doubtful.update(keys[place] for place in np.flatnonzero(self._seen.may_hold(hashes)))
+        self._seen.add(hashes)
+        self._count += len(keys)
+        pickle.dump(keys, self._file, protocol=pickle.HIGHEST_PROTOCOL)
+        if len(self._doubtful) * 1000 > self._count * _DOUBTS_A_THOUSAND:
+            self._settle()
+        return keys
+
+    def finish(self) -> None:
+        """Raise RowError if a key came twice after all."""
+        self._settle()
+        self._file.close()
+
+    def named(self, key: Key) -> str:
+        """A row, as `row ticket_id = T-0001`."""
+        values = ", ".join("NULL" if value is None else str(value) for value in key)
+        return f"row {', '.join(self._names)} = {values}"
+
+    def _refuse_odd(self, keys: Sequence[Key]) -> None:
+        try:
+            if len(set(keys)) == len(keys) and not any(None in key for key in keys):
+                return
+        except TypeError:
+            pass
+        seen: set[Key] = set()
+        for key in keys:
+            if None in key:
+                raise RowError(
+                    f"{self.named(key)}: a key may not be NULL; filter such rows out in the query. Nothing was sent"
+                )
+            try:
+                is_new = key not in seen
+            except TypeError:
+                raise RowError(
+                    f"{self.named(key)}: a key may not be JSON or an array; cast it to text in the query. "
+                    "Nothing was sent"
+                ) from None
+            if not is_new:
+                raise self._twice(key)
+            seen.add(key)
+
+    def _settle(self) -> None:
+        """Look through all keys that came for those that may have come twice."""
+        if not self._doubtful:
+            return
+        self._file.flush()
+        counts = Counter(key for key in self._stored() if key in self._doubtful)
+        for key, count in counts.items():
+            if count > 1:
+                raise self._twice(key)
+        self._doubtful.clear()
+
+    def _stored(self) -> Iterator[Key]:
+        with self._path.open("rb") as file:
+            while True:
+                try:
+                    yield from pickle.load(file)  # noqa: S301 - this process wrote it
+                except EOFError:
+                    return
+
+    def _twice(self, key: Key) -> RowError:
+        return RowError(
+            f"{self.named(key)}: this key comes twice. Name all columns that identify a row "
+            '(key=("a", "b")), or make the rows unique in the query. Nothing was sent'
+        )

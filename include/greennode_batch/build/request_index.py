@@ -1,0 +1,64 @@
+"""Request index: in which shard a request lies, if it came before. Exact, in memory that does not grow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from greennode_batch.build.hash_filter import Hashes, HashFilter
+
+RECENT_REQUESTS = 100_000
+"""So many of the latest requests, and up to twice as many, are remembered with their shards."""
+MAYBE = -1
+"""In the place of a shard's."""
+
+
+class RequestIndex:
+    """custom_id -> place of its shard, for the latest requests. Of older ones a filter tells whether one may be there.
+
+    Ask `places_of` once a batch, with all that comes before `add`.
+    """
+
+    def __init__(
+        self, kept: Mapping[str, int], *, recent: int = RECENT_REQUESTS, older: HashFilter | None = None
+    ) -> None:
+        """kept: requests that are there before, and stay remembered."""
+        self._kept = kept
+        self._recent = recent
+        self._older = older or HashFilter()
+        self._has_older = False
+        self._newest: dict[str, int] = {}
+        self._before: dict[str, int] = {}
+
+    def places_of(self, custom_ids: Sequence[str]) -> list[int | None]:
+        """For each request its shard, None if it did not come before, or `MAYBE` if it may have come long ago."""
+        self._let_go()
+        places = list(map(self._newest.get, custom_ids))
+        for others in (self._before, self._kept):
+            if others:
+                found = map(others.get, custom_ids)
+                places = [other if place is None else place for place, other in zip(places, found, strict=True)]
+        if self._has_older:
+            for number in np.flatnonzero(self._older.may_hold(_hashes(custom_ids))):
+                if places[number] is None:
+                    places[number] = MAYBE
+        return places
+
+    def add(self, custom_ids: Sequence[str], place: int) -> None:
+        """Requests that were put into a shard."""
+        self._newest.update(dict.fromkeys(custom_ids, place))
+
+    def _let_go(self) -> None:
+        if len(self._newest) < self._recent:
+            return
+        if self._before:
+            self._older.add(_hashes(list(self._before)))
+            self._has_older = True
+        self._before, self._newest = self._newest, {}
+
+
+def _hashes(custom_ids: Sequence[str]) -> Hashes:
+    """Half of the bits that an id has: it is a hash itself."""
+    digests = np.frombuffer(bytes.fromhex("".join(custom_ids)), np.uint64)
+    return digests[::2]

@@ -1,0 +1,35 @@
+import hashlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greennode_batch.build.hash_filter import HashFilter
+from greennode_batch.build.request_index import MAYBE, RequestIndex
+
+ids = st.integers(0, 60).map(lambda number: hashlib.blake2b(str(number).encode(), digest_size=16).hexdigest())
+
+
+@given(
+    st.lists(st.lists(ids, max_size=8), max_size=20), st.integers(1, 10), st.sampled_from([1, 1 << 10]), st.sets(ids)
+)
+def test_a_request_that_came_before_is_never_taken_for_a_new_one_nor_for_another_shard_s(batches, recent, words, kept):
+    known = dict.fromkeys(kept, 100)
+    index = RequestIndex(dict(known), recent=recent, older=HashFilter(words))
+    for number, batch in enumerate(batches):
+        places = index.places_of(batch)
+        assert len(places) == len(batch)
+        for custom_id, place in zip(batch, places, strict=True):
+            assert place in ({MAYBE, known[custom_id]} if custom_id in known else {MAYBE, None})
+        new = {custom_id for custom_id, place in zip(batch, places, strict=True) if place is None}
+        index.add(sorted(new), number)
+        known |= dict.fromkeys(new, number)
+
+
+def test_the_latest_requests_are_always_known_for_certain():
+    index = RequestIndex({}, recent=5, older=HashFilter(1))
+    every = [hashlib.blake2b(str(number).encode(), digest_size=16).hexdigest() for number in range(100)]
+    for number, custom_id in enumerate(every):
+        index.places_of([custom_id])
+        index.add([custom_id], number)
+        latest = every[max(0, number - 4) : number + 1]
+        assert index.places_of(latest) == list(range(number + 1))[-len(latest) :]
