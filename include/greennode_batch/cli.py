@@ -12,18 +12,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from upath import UPath
+
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.build.plan import build
 from greennode_batch.build.preview import preview
 from greennode_batch.build.source import read_parquet
-from greennode_batch.cli_job import add_job_options, job_of, run_id_of
+from greennode_batch.cli_job import add_job_options, job_of, names, run_id_of
 from greennode_batch.errors import ApiError, AuthError, ConfigError, GreenNodeError
+from greennode_batch.job import BatchJob, FileTarget
+from greennode_batch.join.dataset import Dataset
 from greennode_batch.probe.command import add_parser as add_probe_parser
 from greennode_batch.report import check_failed_ratio
 from greennode_batch.run import run_to_file
 from greennode_batch.staging import RunFolder, run_folder
 
 _KEY_VARIABLE = "GREENNODE_API_KEY"
+_OUT_HELP = (
+    "the Parquet file to write; or, with / at its end, a folder for a dataset: ./answers/ or s3://bucket/answers/"
+)
 _GO_ON = "What was sent is kept in staging; start the same command again to go on, and nothing is paid twice"
 
 
@@ -72,7 +79,8 @@ def _parser() -> argparse.ArgumentParser:
         f"The API key is read from the environment variable {_KEY_VARIABLE}.",
     )
     add_job_options(run)
-    run.add_argument("--out", type=Path, required=True, metavar="FILE", help="the Parquet file to write")
+    run.add_argument("--out", required=True, metavar="FILE|FOLDER/", help=_OUT_HELP)
+    run.add_argument("--partition-by", default="", metavar="COLUMNS", help="a,b: columns that become folders of FOLDER")
     run.add_argument("--base-url", required=True, metavar="URL", help="the API's address, e.g. https://HOST/v1")
     run.add_argument("--staging", type=Path, required=True, metavar="DIR", help="where the run's state is kept")
     run.add_argument("--max-failed-ratio", type=float, default=0.05, metavar="SHARE", help="default: 0.05")
@@ -94,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _preview(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="greennode-preview-") as folder:
-        job = job_of(options, out=Path(folder, "out.parquet"))
+        job = job_of(options, out="out.parquet")
         run = run_folder(folder, job.name, "preview")
         plan = build(job, lambda: read_parquet(options.source), run, run_id="preview", profile=options.profile)
         print(preview(run, plan, options.prices, max_tokens=job.max_tokens, shown=options.requests))  # noqa: T201
@@ -105,17 +113,16 @@ def _run(options: argparse.Namespace) -> int:
     job = job_of(
         options,
         out=options.out,
+        partition_by=names(options.partition_by),
         canary=options.canary,
         max_failed_ratio=options.max_failed_ratio,
         on_ambiguous=options.on_ambiguous,
         attempts=options.attempts,
         keep_remote_files=options.keep_remote_files,
     )
-    if options.out.is_dir():
-        raise ConfigError(f"{options.out}: is a folder; --out names the Parquet file to write. Nothing was sent")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     run_id = run_id_of(job, options.source, options.base_url)
     folder = run_folder(options.staging, job.name, run_id)
+    out = _open_out(job, folder)
     with (
         GreenNodeClient(options.base_url, _api_key(), profile=options.profile) as client,
         _alone_in(folder),
@@ -125,7 +132,7 @@ def _run(options: argparse.Namespace) -> int:
             lambda: read_parquet(options.source),
             client,
             folder,
-            options.out,
+            out,
             run_id=run_id,
             prices=options.prices,
         )
@@ -134,6 +141,22 @@ def _run(options: argparse.Namespace) -> int:
         print(f"{options.source} has no rows: no batch was created, no file written")  # noqa: T201 - likewise
     check_failed_ratio(made, job.max_failed_ratio)
     return 0
+
+
+def _open_out(job: BatchJob, run: RunFolder) -> Path | Dataset:
+    """The file or the dataset that --out names."""
+    (target,) = job.targets
+    assert isinstance(target, FileTarget)
+    is_remote = "://" in target.path
+    if is_remote and target.path.endswith(".parquet"):
+        raise ConfigError(f"{target.path}: one file is written on this machine's disk only; name a folder, ending in /")
+    if is_remote or target.path.endswith("/") or Path(target.path).is_dir():
+        return Dataset(UPath(target.path), run, partition_by=target.partition_by)
+    if target.partition_by:
+        raise ConfigError(f"{target.path}: --partition-by makes folders, so --out names one; put / at its end")
+    out = Path(target.path)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return out
 
 
 def _api_key() -> str:

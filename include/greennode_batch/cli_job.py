@@ -32,18 +32,18 @@ _PROFILE_HELP = f"how the server is spoken to: {', '.join(PRESETS)}, or the JSON
 _PRICES_HELP = 'JSON: {"MODEL": [prompt, completion], "currency": "VND"}, real-time prices per million tokens'
 
 
-def job_of(options: argparse.Namespace, *, out: Path, **more: Any) -> BatchJob:
+def job_of(options: argparse.Namespace, *, out: str, partition_by: tuple[str, ...] = (), **more: Any) -> BatchJob:
     """The job that the options declare. Raises ConfigError for a file that cannot be read."""
     return BatchJob(
         name=safe_name(options.source.stem),
         source=FileSource(path=str(options.source)),
-        key=_names(options.key),
+        key=names(options.key),
         model=options.model,
         prompt=_text(options.prompt),
         system=_text(options.system) if options.system else None,
         params=options.params,
-        carry=_names(options.carry),
-        target=FileTarget(path=str(out)),
+        carry=names(options.carry),
+        target=FileTarget(path=out, partition_by=partition_by),
         **more,
     )
 
@@ -104,5 +104,6 @@ def _text(path: Path) -> str:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text ({error})") from None
 
 
-def _names(words: str) -> tuple[str, ...]:
+def names(words: str) -> tuple[str, ...]:
+    """Column names with commas between them."""
     return tuple(name for name in (word.strip() for word in words.split(",")) if name)

@@ -12,6 +12,9 @@ from pydantic import BaseModel
 
 from greennode_batch.api.polling import DEADLINE_SECONDS
 from greennode_batch.errors import ConfigError
+from greennode_batch.job_targets import FileTarget, SqlTarget, Target, check_targets
+
+__all__ = ["RESULT_COLUMNS", "BatchJob", "FileSource", "FileTarget", "SqlSource", "SqlTarget", "read_job_text"]
 
 JOBS_FOLDER = Path(__file__).parents[1] / "jobs"
 """Where `source.sql` and `prompt.md` are looked for: `include/jobs`, beside the engine."""
@@ -53,25 +56,11 @@ class FileSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SqlTarget:
-    """A table that is written by upsert, made if it is missing. `table` may be `schema.table`."""
-
-    conn_id: str
-    table: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileTarget:
-    """One Parquet file, written when every row has its status."""
-
-    path: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class BatchJob:
     """One answer per row of a table (per row and model, where several models are asked).
 
-    name: identifies the job; the DAG's id. source, target: where rows come from and where answers go.
+    name: identifies the job; the DAG's id. source, target: where rows come from and where answers go; several
+    targets (in a tuple) get every row each.
     key: the column(s) that identify a row: never NULL, never twice. carry: more columns copied to the target.
     model: an id of the server's model list, or several. prompt: Jinja over the row's columns, or a file
     below `include/jobs`. system: the same, for the system message. messages: in place of both, chat messages
@@ -95,7 +84,7 @@ class BatchJob:
     source: SqlSource | FileSource
     key: str | tuple[str, ...]
     model: str | Sequence[str]
-    target: SqlTarget | FileTarget
+    target: Target | Sequence[Target]
     prompt: str | None = None
     system: str | None = None
     messages: Sequence[Mapping[str, Any]] | None = None
@@ -181,6 +170,7 @@ class BatchJob:
                     f"query or the answer model (taken: {', '.join(RESULT_COLUMNS)})"
                 )
             seen.add(column)
+        check_targets(self.name, self.targets, seen)
 
     @property
     def key_columns(self) -> tuple[str, ...]:
@@ -191,6 +181,11 @@ class BatchJob:
     def models(self) -> tuple[str, ...]:
         """The models as a tuple, in the order given."""
         return (self.model,) if isinstance(self.model, str) else tuple(self.model)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets as a tuple, in the order given."""
+        return tuple(self.target) if isinstance(self.target, Sequence) else (self.target,)
 
     @property
     def answer_columns(self) -> tuple[str, ...]:

@@ -7,29 +7,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from greennode_batch.build.plan import Plan, read_plan
 from greennode_batch.collect.verdicts import RowStatus
 from greennode_batch.errors import AccountingError, ConfigError, FailedRowsError
+from greennode_batch.join.joined_shard import JoinedShard, read_joined
 from greennode_batch.reconcile.attempts import AttemptReport
 from greennode_batch.reconcile.differences import Differences, find_differences, key_schema
 from greennode_batch.reconcile.fingerprint import NO_ROWS, Fingerprint, fingerprint
 from greennode_batch.reconcile.named import Named
 from greennode_batch.reconcile.staged import account_for
 from greennode_batch.reconcile.written import WrittenRows
-from greennode_batch.staging import RunFolder, ShardFolder, read_json, write_json
+from greennode_batch.staging import RunFolder, write_json
 
 log = logging.getLogger(__name__)
-
-
-class JoinedShard(msgspec.Struct, frozen=True):
-    """joined.json: what one shard put into the target. `fingerprint`: of key, custom_id and status of its rows."""
-
-    rows: int
-    statuses: dict[str, int]
-    fingerprint: str
 
 
 class RunReport(msgspec.Struct, frozen=True):
@@ -99,22 +90,10 @@ class RunReport(msgspec.Struct, frozen=True):
         return said
 
 
-def note_joined(shard: ShardFolder, joined: pa.Table, *, key: Sequence[str]) -> JoinedShard:
-    """Write down what a shard put into the target. key: the target's."""
-    counted = pc.value_counts(joined["status"]).to_pylist()
-    note = JoinedShard(
-        rows=joined.num_rows,
-        statuses={entry["values"]: entry["counts"] for entry in counted},
-        fingerprint=fingerprint([joined], key).hex,
-    )
-    write_json(shard.joined, note)
-    return note
+def report(run: RunFolder, *targets: WrittenRows) -> RunReport:
+    """Reconcile source, shards, results and targets by id, and write report.json, whether they agree or not.
 
-
-def report(run: RunFolder, target: WrittenRows) -> RunReport:
-    """Reconcile source, shards, results and target by id, and write report.json, whether they agree or not.
-
-    Holds one shard; if the target differs, 8 bytes a row as well. Follow it with `check_balanced`. Raises ConfigError
+    Holds one shard; if a target differs, 8 bytes a row as well. Follow it with `check_balanced`. Raises ConfigError
     if the run was never built.
     """
     plan = read_plan(run)
@@ -122,13 +101,16 @@ def report(run: RunFolder, target: WrittenRows) -> RunReport:
         raise ConfigError(f"{run}: there is no plan.json, so nothing was built and nothing sent; see build_requests")
     key = (*plan.key, "model") if len(plan.models) > 1 else plan.key
     staged = account_for(run, plan, key)
-    notes = {shard.shard_id: read_json(run.shard(shard.shard_id).joined, JoinedShard) for shard in plan.shards}
+    notes = {shard.shard_id: read_joined(run.shard(shard.shard_id)) for shard in plan.shards}
     joined = {shard_id: note for shard_id, note in notes.items() if note is not None}
     problems = [*staged.problems, *_join_problems(notes, staged.fingerprints)]
-    compared = Differences([], 0)
-    if len(joined) == len(notes):
-        compared = _compare_target(run, plan, key, target, joined, is_sound=not problems)
-    problems += compared.problems
+    is_sound = not problems
+    superseded = 0
+    for target in targets if len(joined) == len(notes) else ():
+        compared = _compare_target(run, plan, key, target, joined, is_sound=is_sound)
+        where = f"{target.name}: " if len(targets) > 1 else ""
+        problems += [f"{where}{words}" for words in compared.problems]
+        superseded = max(superseded, compared.superseded)
     statuses: Counter[str] = Counter()
     for note in joined.values():
         statuses.update(note.statuses)
@@ -144,7 +126,7 @@ def report(run: RunFolder, target: WrittenRows) -> RunReport:
         attempts=staged.attempts,
         anomalies=staged.anomalies,
         anomaly_files=staged.anomaly_files,
-        superseded=compared.superseded,
+        superseded=superseded,
         turned_away=staged.turned_away,
         lost=staged.lost,
         balanced=not problems,
@@ -175,7 +157,7 @@ def _join_problems(notes: Mapping[str, JoinedShard | None], fingerprints: Mappin
     stale = Named(
         shard_id
         for shard_id, note in notes.items()
-        if note is not None and shard_id in fingerprints and _fingerprint_of(note) != fingerprints[shard_id]
+        if note is not None and shard_id in fingerprints and note.rows_fingerprint != fingerprints[shard_id]
     )
     problems = []
     if absent.count:
@@ -203,12 +185,13 @@ def _compare_target(
     """Whether the target holds what was joined; how many rows and which, only if it does not."""
     expected = NO_ROWS
     for note in joined.values():
-        expected = expected.joined_with(_fingerprint_of(note))
+        expected = expected.joined_with(note.rows_fingerprint)
     held = fingerprint(target.batches(key_schema(run, plan, key)), key)
     if held == expected:
         return Differences([], 0)
     log.info(
-        "The target has %s rows of this run as they were written, or others; %s were joined. Looking which differ",
+        "The %s has %s rows of this run as they were written, or others; %s were joined. Looking which differ",
+        target.name,
         f"{held.rows:,}",
         f"{expected.rows:,}",
     )
@@ -219,10 +202,6 @@ def _compare_target(
         )
         return Differences([words], 0)
     return find_differences(run, plan, key, target)
-
-
-def _fingerprint_of(note: JoinedShard) -> Fingerprint:
-    return Fingerprint(note.rows, int(note.fingerprint, 16))
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -21,11 +21,16 @@ from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.batch_files import collect_shard, is_read
 from greennode_batch.errors import BusyError, RetryableError
 from greennode_batch.job import BatchJob
+from greennode_batch.join.dataset import Dataset
 from greennode_batch.join.join import join_shard
+from greennode_batch.join.joined_shard import note_joined
+from greennode_batch.join.target import prepare_targets, write_shard
 from greennode_batch.preflight import check_models, try_canaries
 from greennode_batch.receipts import read_receipt
-from greennode_batch.reconcile.written import FileRows
-from greennode_batch.report import RunReport, check_balanced, note_joined, report
+from greennode_batch.reconcile.written import WrittenRows
+from greennode_batch.reconcile.written_files import FileRows
+from greennode_batch.reconcile.written_targets import written_rows
+from greennode_batch.report import RunReport, check_balanced, report
 from greennode_batch.spend import Prices, estimate
 from greennode_batch.staging import RunFolder, ShardFolder
 from greennode_batch.submit import submit
@@ -42,17 +47,17 @@ def run_to_file(
     rows: Callable[[], Rows],
     client: GreenNodeClient,
     run: RunFolder,
-    out: Path,
+    out: Path | Dataset,
     *,
     run_id: str,
     prices: Prices | None = None,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> RunReport:
-    """Build, submit, wait, collect, ask again, join into one Parquet file, report. Start it again after any end.
+    """Build, submit, wait, collect, ask again, join into one Parquet file or a dataset, report.
 
-    rows: opens the source; called only if the run is not built yet. Raises RetryableError if the API could not be
-    used for a quarter of an hour: nothing is lost, and the next start goes on.
+    Start it again after any end. rows: opens the source; called only if the run is not built yet. Raises
+    RetryableError if the API could not be used for a quarter of an hour: nothing is lost, and the next start goes on.
     """
     plan = read_plan(run)
     if plan is None:
@@ -63,6 +68,8 @@ def run_to_file(
     else:
         log.info("Going on with the run that was built before: %s", plan)
     reader = AnswerReader(job.answer)
+    if isinstance(out, Dataset):
+        prepare_targets([out], run, plan, answer_fields=reader.fields)
     try_canaries(run, plan, client, reader, count=job.canary)
     shards = attempt_shards(run, plan, FIRST_ATTEMPT)
     for attempt in range(FIRST_ATTEMPT, job.attempts + 1):
@@ -71,8 +78,7 @@ def run_to_file(
             shards = attempt_shards(run, plan, attempt)
             log.info("Attempt %d asks %d requests again", attempt, retry.requests)
         _Carrier(job, client, reader, clock, sleep).carry(shards)
-    _write_file(job, plan, run, out)
-    made = report(run, FileRows(out))
+    made = report(run, _write(job, plan, run, out))
     check_balanced(made)
     log.info("%s", clean_up(run, client, keep=bool(job.keep_remote_files)))
     return made
@@ -134,6 +140,19 @@ class _Carrier:
             return step.seconds
         collect_shard(shard, self._client, self._job.answer, clock=self._clock, sleep=self._sleep)
         return None
+
+
+def _write(job: BatchJob, plan: Plan, run: RunFolder, out: Path | Dataset) -> WrittenRows:
+    """Write the joined rows; what the target holds of them."""
+    if isinstance(out, Path):
+        _write_file(job, plan, run, out)
+        return FileRows(out)
+    for planned in plan.shards:
+        shard = run.shard(planned.shard_id)
+        joined = join_shard(shard, run_id=plan.run_id, answer_fields=AnswerReader(job.answer).fields)
+        write_shard(shard, joined, [out], key=job.target_key)
+    (rows,) = written_rows(run, [out], run_id=plan.run_id)
+    return rows
 
 
 def _write_file(job: BatchJob, plan: Plan, run: RunFolder, out: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 from airflow.sdk import BaseHook
 
 from greennode_batch.job import SqlTarget
-from greennode_batch.join.target import SqlTable, sql_table
+from greennode_batch.join.sql_table import SqlTable
+from greennode_batch.join.target import sql_table
 
 
 def connect(conn_id: str) -> Any:
@@ -19,7 +20,7 @@ def connect(conn_id: str) -> Any:
 
 
 @contextmanager
-def open_target(target: SqlTarget, key: Sequence[str]) -> Iterator[SqlTable]:
+def open_table(target: SqlTarget, key: Sequence[str]) -> Iterator[SqlTable]:
     """The target's table on a connection of its own."""
     with closing(connect(target.conn_id)) as connection:
         yield sql_table(connection, target.table, key)

@@ -21,8 +21,7 @@ from greennode_airflow.operators import (
     GreenNodeSubmitBatchOperator,
 )
 from greennode_airflow.sensors import GreenNodeBatchSensor
-from greennode_batch.errors import ConfigError
-from greennode_batch.job import BatchJob, SqlTarget
+from greennode_batch.job import BatchJob
 
 RETRIES = {
     "retries": 5,
@@ -75,9 +74,6 @@ def batch_table_group(job: BatchJob, **group_arguments: Any) -> TaskGroup:
 
 
 def _wire(job: BatchJob) -> None:
-    target = job.target
-    if not isinstance(target, SqlTarget):
-        raise ConfigError(f"job {job.name}: in Airflow, target is a SqlTarget")
     build = GreenNodeBuildRequestsOperator(task_id="build_requests", job=job)
     ends = _attempt(job, 1, build.output)
     for number in range(2, job.attempts + 1):
@@ -89,7 +85,7 @@ def _wire(job: BatchJob) -> None:
         ends = _attempt(job, number, retry.output)
     join = GreenNodeJoinResultsOperator.partial(
         task_id="join_results",
-        target=target,
+        target=job.target,
         key=job.target_key,
         answer=job.answer,
         trigger_rule=TriggerRule.ALL_DONE,

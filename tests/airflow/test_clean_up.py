@@ -15,7 +15,8 @@ from greennode_batch.build.plan import build
 from greennode_batch.build.source import Rows
 from greennode_batch.collect.batch_files import collect_shard
 from greennode_batch.job import BatchJob, SqlSource, SqlTarget
-from greennode_batch.report import JoinedShard, RunReport
+from greennode_batch.join.joined_shard import JoinedShard
+from greennode_batch.report import RunReport
 from greennode_batch.staging import write_json
 from greennode_batch.submit import submit
 from greennode_emulator.server import RunningEmulator

@@ -1,16 +1,25 @@
-"""Targets: one shard's joined rows, upserted by key in one transaction."""
+"""Targets: one shard's joined rows, written into each of them; a table in one transaction, a dataset file by file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from greennode_batch.build.plan import Plan
 from greennode_batch.errors import ConfigError
+from greennode_batch.join.dataset import Dataset
+from greennode_batch.join.join import joined_schema
+from greennode_batch.join.joined_shard import JoinedShard, note_joined, read_joined
+from greennode_batch.join.partitions import check_count
 from greennode_batch.join.postgres_table import PostgresTable
 from greennode_batch.join.sql_table import SqlTable
 from greennode_batch.join.sqlite_table import SqliteTable
+from greennode_batch.staging import RunFolder, ShardFolder, local_copy
 
-__all__ = ["SqlTable", "sql_table"]
+OpenTarget = SqlTable | Dataset
 
 
 def sql_table(connection: Any, table: str, key: Sequence[str]) -> SqlTable:
@@ -21,3 +30,47 @@ def sql_table(connection: Any, table: str, key: Sequence[str]) -> SqlTable:
     if driver == "sqlite3":
         return SqliteTable(connection, table, key)
     raise ConfigError(f"table {table}: a target on {driver} is not supported; use PostgreSQL or SQLite")
+
+
+def prepare_targets(
+    targets: Sequence[OpenTarget], run: RunFolder, plan: Plan, *, answer_fields: Sequence[pa.Field], create: bool = True
+) -> None:
+    """Raise ConfigError if a target cannot take what the run will write, before anything is paid.
+
+    create: False only looks, and makes no table.
+    """
+    if not plan.shards:
+        return
+    with local_copy(run.shard(plan.shards[0].shard_id).source) as path:
+        schema = joined_schema(pq.read_schema(path), answer_fields)
+    for target in targets:
+        target.prepare(schema, create=create)
+        if isinstance(target, Dataset):
+            _check_partitions(target, run, plan)
+
+
+def _check_partitions(dataset: Dataset, run: RunFolder, plan: Plan) -> None:
+    """How many partitions a shard will have at least, as far as the source tells."""
+    for planned in plan.shards:
+        with local_copy(run.shard(planned.shard_id).source) as path:
+            names = [name for name in dataset.partition_by if name in pq.read_schema(path).names]
+            if not names:
+                return
+            rows = pq.read_table(path, columns=names)
+        check_count(rows.group_by(names).aggregate([]).num_rows, names)
+
+
+def write_shard(
+    shard: ShardFolder, joined: pa.Table, targets: Sequence[OpenTarget], *, key: Sequence[str]
+) -> JoinedShard:
+    """Write a shard's rows into each target, and joined.json when all have them. Again, it writes the same rows."""
+    before = read_joined(shard)
+    files: dict[str, tuple[str, ...]] = {}
+    for target in targets:
+        if isinstance(target, Dataset):
+            replaced = before.files.get(target.name, ()) if before else ()
+            files[target.name] = target.write(joined, shard.shard_id, replaces=replaced)
+        else:
+            target.prepare(joined.schema)
+            target.write(joined)
+    return note_joined(shard, joined, key=key, files=files)

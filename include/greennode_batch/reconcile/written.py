@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from greennode_batch.build.column_types import to_arrow
 from greennode_batch.errors import ConfigError
 from greennode_batch.join.sql_table import SqlTable
-from greennode_batch.reconcile.fingerprint import row_hashes
 
 _FOUND = (pa.field("custom_id", pa.string()), pa.field("status", pa.string()), pa.field("run_id", pa.string()))
 
 
 class WrittenRows(Protocol):
-    """What a target holds of a run."""
+    """What a target holds of a run. `name`: what people call the target."""
+
+    name: str
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.Table]:
         """The run's rows in these columns, with these types where they can have them. May be asked again."""
@@ -35,6 +34,7 @@ class TableRows:
     """The rows of a run in a table of SQL."""
 
     def __init__(self, table: SqlTable, run_id: str) -> None:
+        self.name = f"table {table.name}"
         self._table = table
         self._run_id = run_id
 
@@ -45,44 +45,12 @@ class TableRows:
 
     def find(self, keys: pa.Table) -> pa.Table:
         """The rows that have these keys, as the database compares them."""
-        return _as_arrow(self._table.find(keys), _found_schema(keys.schema))
+        return _as_arrow(self._table.find(keys), found_schema(keys.schema))
 
 
-class FileRows:
-    """The rows of a Parquet file, which is of one run alone. A file that is not there has no rows."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def batches(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        """The file's rows, some thousand at a time."""
-        if not self._path.exists():
-            return
-        with pq.ParquetFile(self._path) as file:
-            for batch in file.iter_batches(columns=schema.names):
-                yield pa.table(batch).select(schema.names)
-
-    def find(self, keys: pa.Table) -> pa.Table:
-        """The rows that have these keys; reads the whole file."""
-        schema = _found_schema(keys.schema)
-        places = {one: place for place, one in enumerate(_key_hashes(keys, keys.column_names))}
-        found = [schema.empty_table()]
-        for rows in self.batches(pa.schema(list(schema)[1:])):
-            hashes = _key_hashes(rows, keys.column_names)
-            taken = [number for number, one in enumerate(hashes) if one in places]
-            column = pa.array([places[hashes[number]] for number in taken], pa.int64())
-            found.append(rows.take(pa.array(taken, pa.int64())).add_column(0, "place", column))
-        return pa.concat_tables(found, promote_options="permissive")
-
-
-def _found_schema(key: pa.Schema) -> pa.Schema:
+def found_schema(key: pa.Schema) -> pa.Schema:
+    """The columns of what `find` gives, for keys of these types."""
     return pa.schema([pa.field("place", pa.int64()), *key, *_FOUND])
-
-
-def _key_hashes(rows: pa.Table, key: Sequence[str]) -> list[int]:
-    nothing = pa.nulls(rows.num_rows, pa.string())
-    bare = rows.select(key).append_column("custom_id", nothing).append_column("status", nothing)
-    return [int(one) for one in row_hashes(bare, key)]
 
 
 def _as_arrow(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:

@@ -6,23 +6,23 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-import pyarrow.parquet as pq
 from airflow.sdk import BaseOperator, Context
 
-from greennode_airflow.databases import connect, open_target
+from greennode_airflow.databases import connect
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runs import begin_run, group_of, is_dry_run
+from greennode_airflow.targets import dataset_paths, open_targets, with_paths
 from greennode_batch.build.plan import Plan, build
 from greennode_batch.build.preview import preview
 from greennode_batch.build.source import read_sql
 from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.errors import ConfigError
-from greennode_batch.job import BatchJob, SqlSource, SqlTarget, read_job_text
-from greennode_batch.join.join import joined_schema
+from greennode_batch.job import BatchJob, SqlSource, read_job_text
+from greennode_batch.join.target import prepare_targets
 from greennode_batch.preflight import check_models, try_canaries
 from greennode_batch.receipts import is_sent
-from greennode_batch.staging import RunFolder, local_copy
+from greennode_batch.staging import RunFolder
 
 
 class GreenNodeBuildRequestsOperator(BaseOperator):
@@ -32,7 +32,7 @@ class GreenNodeBuildRequestsOperator(BaseOperator):
     rows, and only the rest is built again.
     """
 
-    template_fields: Sequence[str] = ("sql",)
+    template_fields: Sequence[str] = ("sql", "paths")
     template_fields_renderers = {"sql": "sql"}  # noqa: RUF012 - Airflow's own declaration
     ui_color = "#e3f4ea"
 
@@ -42,6 +42,7 @@ class GreenNodeBuildRequestsOperator(BaseOperator):
             raise ConfigError(f"job {job.name}: in Airflow, source is a SqlSource")
         self.job = job
         self.sql = job.source.sql
+        self.paths = dataset_paths(job.targets)
 
     def resolve_template_files(self) -> None:
         """Read the query from the jobs folder, as Airflow does for files of its own search path."""
@@ -73,7 +74,7 @@ class GreenNodeBuildRequestsOperator(BaseOperator):
                     profile=client.profile,
                 )
             reader = AnswerReader(self.job.answer)
-            self._prepare_target(run, plan, reader, create=not dry_run)
+            self._prepare_targets(run, plan, reader, create=not dry_run)
             shown = 3 if dry_run else 0
             self.log.info("Built %s", preview(run, plan, hook.prices(), max_tokens=self.job.max_tokens, shown=shown))
             if dry_run:
@@ -82,12 +83,7 @@ class GreenNodeBuildRequestsOperator(BaseOperator):
                 try_canaries(run, plan, client, reader, count=self.job.canary)
         return plan
 
-    def _prepare_target(self, run: RunFolder, plan: Plan, reader: AnswerReader, *, create: bool) -> None:
-        """A table that cannot take the answers is found out here, before anything is paid."""
-        assert isinstance(self.job.target, SqlTarget)
-        if not plan.shards:
-            return
-        with local_copy(run.shard(plan.shards[0].shard_id).source) as path:
-            schema = joined_schema(pq.read_schema(path), reader.fields)
-        with open_target(self.job.target, self.job.target_key) as table:
-            table.prepare(schema, create=create)
+    def _prepare_targets(self, run: RunFolder, plan: Plan, reader: AnswerReader, *, create: bool) -> None:
+        """What cannot take the answers is found out here, before anything is paid."""
+        with open_targets(with_paths(self.job.targets, self.paths), self.job.target_key, run) as targets:
+            prepare_targets(targets, run, plan, answer_fields=reader.fields, create=create)

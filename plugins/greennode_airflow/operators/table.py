@@ -10,51 +10,54 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 from pydantic import BaseModel
 
-from greennode_airflow.databases import open_target
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.runs import group_of, is_dry_run, run_of, shard_at
+from greennode_airflow.targets import dataset_paths, open_targets, with_paths
 from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.errors import GreenNodeError
-from greennode_batch.job import BatchJob, SqlTarget
+from greennode_batch.job import BatchJob
+from greennode_batch.job_targets import Target
 from greennode_batch.join.join import join_shard
-from greennode_batch.reconcile.written import TableRows
-from greennode_batch.report import check_balanced, check_failed_ratio, note_joined, report
+from greennode_batch.join.target import write_shard
+from greennode_batch.reconcile.written_targets import written_rows
+from greennode_batch.report import check_balanced, check_failed_ratio, report
 
 
 class GreenNodeJoinResultsOperator(BaseOperator):
-    """Joins a shard's results to its source rows and upserts them into the target. Returns counts by status.
+    """Joins a shard's results to its source rows and writes them into the target. Returns counts by status.
 
-    shard: a folder that build_requests made (templated). key: the target's key columns.
+    shard: a folder that build_requests made (templated). target: one or several; a dataset's path is templated. key:
+    the targets' key columns.
     """
 
-    template_fields: Sequence[str] = ("shard",)
+    template_fields: Sequence[str] = ("shard", "paths")
     ui_color = "#e3f4ea"
 
     def __init__(
         self,
         *,
         shard: str,
-        target: SqlTarget,
+        target: Target | Sequence[Target],
         key: tuple[str, ...],
         answer: type[BaseModel] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.shard = shard
-        self.target = target
+        self.targets = tuple(target) if isinstance(target, Sequence) else (target,)
+        self.paths = dataset_paths(self.targets)
         self.key = key
         self.answer = answer
 
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, int]:
-        """Join and write, in one transaction; running it again writes the same rows."""
+        """Join and write, in one transaction a table; running it again writes the same rows."""
         shard = shard_at(self.shard)
         joined = join_shard(shard, run_id=context["run_id"], answer_fields=AnswerReader(self.answer).fields)
-        with open_target(self.target, self.key) as table:
-            table.prepare(joined.schema)
-            written = table.write(joined)
-        self.log.info("Wrote %s rows into %s", f"{written:,}", self.target.table)
-        return note_joined(shard, joined, key=self.key).statuses
+        with open_targets(with_paths(self.targets, self.paths), self.key, shard.run) as targets:
+            note = write_shard(shard, joined, targets, key=self.key)
+            self.log.info("Wrote %s rows into %s", f"{note.rows:,}", ", ".join(target.name for target in targets))
+        return note.statuses
 
 
 class GreenNodeReportOperator(BaseOperator):
@@ -64,11 +67,13 @@ class GreenNodeReportOperator(BaseOperator):
     when it fails, is the report, as in report.json in staging.
     """
 
+    template_fields: Sequence[str] = ("paths",)
     ui_color = "#e3f4ea"
 
     def __init__(self, *, job: BatchJob, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.job = job
+        self.paths = dataset_paths(job.targets)
 
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, Any]:
@@ -76,9 +81,8 @@ class GreenNodeReportOperator(BaseOperator):
         if is_dry_run(context):
             raise AirflowSkipException("a dry run sends nothing and writes nothing; see the log of build_requests")
         run = run_of(context, group_of(self))
-        assert isinstance(self.job.target, SqlTarget)
-        with open_target(self.job.target, self.job.target_key) as table:
-            made = report(run, TableRows(table, context["run_id"]))
+        with open_targets(with_paths(self.job.targets, self.paths), self.job.target_key, run) as targets:
+            made = report(run, *written_rows(run, targets, run_id=context["run_id"]))
         self.log.info("%s", made)
         # As JSON has it: XCom would write down that a tuple is one.
         result: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(made))

@@ -11,8 +11,9 @@ from greennode_batch.build.retry import build_retry
 from greennode_batch.build.source import Rows
 from greennode_batch.clean_up import Cleaned, CleanUp, clean_up
 from greennode_batch.collect.batch_files import collect_shard
+from greennode_batch.join.joined_shard import JoinedShard
 from greennode_batch.receipts import read_receipt, withdraw, write_receipt
-from greennode_batch.report import JoinedShard, RunReport
+from greennode_batch.report import RunReport
 from greennode_batch.staging import remove_tree, write_json
 from greennode_batch.submit import submit
 from greennode_batch.upload import remote_name, upload

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -99,6 +100,18 @@ def test_every_row_gets_its_own_answer_and_a_second_start_bills_nothing(argument
     assert emulator.ledger() == ledger
 
 
+def test_a_path_that_ends_in_a_slash_is_a_dataset(arguments, tmp_path, rows, emulator):
+    options = {"out": f"{tmp_path}/answers/", "partition-by": "version"}
+    assert main(arguments(**options)) == 0
+    ledger = emulator.ledger()
+    assert main(arguments(**options)) == 0
+    assert emulator.ledger() == ledger
+    found = pd.read_parquet(tmp_path / "answers").set_index("id")
+    assert found["version"].astype(str).to_dict() == {row["id"]: row["version"] for row in rows}
+    assert found["answer"].to_dict() == {row["id"]: answer_of(row) for row in rows}
+    assert {path.name for path in (tmp_path / "answers").iterdir()} == {f"version=v{n}" for n in range(7)}
+
+
 def test_a_copy_of_the_file_is_the_same_run_and_another_prompt_is_another(arguments, tmp_path, emulator):
     main(arguments())
     os.utime(tmp_path / "rows.parquet", (1, 1))
@@ -169,7 +182,10 @@ def test_two_starts_at_once_do_not_meet(arguments, tmp_path, emulator, capsys):
         ({"system": "gone.md"}, "gone.md: no such file"),
         ({"in": __file__}, "not a Parquet file"),
         ({"prompt": "/"}, "/: cannot be read as UTF-8 text"),
-        ({"out": "/"}, "/: is a folder; --out names the Parquet file to write"),
+        ({"out": f"{__file__}/"}, "test_cli.py: is a file; a dataset is a folder"),
+        ({"out": "s3://bucket/answers.parquet"}, "one file is written on this machine's disk only"),
+        ({"partition-by": "version"}, "--partition-by makes folders, so --out names one; put / at its end"),
+        ({"partition-by": "colour", "out": "answers/"}, "the target has no column 'colour'"),
         ({"model": "google/gemma-4-31b"}, "did you mean 'google/gemma-4-31b-it'"),
         ({"key": "ticket"}, "the source has no column ticket (it has id, version, name, text)"),
         ({"key": "version"}, "row version = v0: this key comes twice"),

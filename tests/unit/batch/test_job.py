@@ -2,7 +2,9 @@ import pytest
 from pydantic import BaseModel
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.job import read_job_text
+from greennode_batch.job import FileTarget, SqlTarget, read_job_text
+
+TABLE = SqlTarget(conn_id="warehouse", table="answers")
 
 
 class Empty(BaseModel):
@@ -38,6 +40,13 @@ class Clashing(BaseModel):
         ({"on_ambiguous": "retry"}, "on_ambiguous is 'retry'; it is fail or resubmit"),
         ({"on_kill": "stop"}, "on_kill is 'stop'; it is cancel or leave"),
         ({"keep_remote_files": "false"}, "keep_remote_files is 'false'; it is True, False or left out"),
+        ({"target": ()}, "target is a SqlTarget, a FileTarget or a tuple of them"),
+        ({"target": "answers"}, "target is a SqlTarget, a FileTarget or a tuple of them"),
+        ({"target": [TABLE, TABLE]}, "a target is named twice"),
+        ({"target": FileTarget(path="a", partition_by="id")}, r'partition_by of a is a tuple.*\("id",\)'),
+        ({"target": FileTarget(path="a", partition_by=("day",))}, "partition_by of a: the target has no column 'day'"),
+        ({"target": FileTarget(path="a", partition_by=("id", "id"))}, "partition_by of a names 'id' twice"),
+        ({"target": FileTarget(path="a", partition_by=("_d",)), "carry": ("_d",)}, "take the folder _d=… for hidden"),
         ({"max_shard_requests": 0}, "max_shard_requests is 0; it is at least 1"),
         ({"max_shard_bytes": -1}, "max_shard_bytes is -1; it is at least 1"),
     ],
@@ -50,6 +59,12 @@ def test_what_cannot_work_is_refused_by_name(make_job, changes, message):
 def test_several_models_are_part_of_the_targets_key(make_job):
     assert make_job(model="m").target_key == ("id",)
     assert make_job(model=["m", "n"], key=("a", "b")).target_key == ("a", "b", "model")
+
+
+def test_one_target_and_several_are_targets(make_job):
+    dataset = FileTarget(path="answers", partition_by=("id", "status"))
+    assert make_job(target=dataset).targets == (dataset,)
+    assert make_job(target=[TABLE, dataset]).targets == (TABLE, dataset)
 
 
 def test_a_text_is_a_file_only_if_it_looks_like_one(tmp_path):

@@ -18,10 +18,12 @@ from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.batch_files import collect_shard
 from greennode_batch.errors import AccountingError, ConfigError, FailedRowsError
 from greennode_batch.join.join import join_shard
+from greennode_batch.join.joined_shard import note_joined
 from greennode_batch.join.target import sql_table
 from greennode_batch.receipts import read_receipt, write_receipt
-from greennode_batch.reconcile.written import FileRows, TableRows
-from greennode_batch.report import RunReport, check_balanced, check_failed_ratio, note_joined, report
+from greennode_batch.reconcile.written import TableRows
+from greennode_batch.reconcile.written_files import FileRows
+from greennode_batch.report import RunReport, check_balanced, check_failed_ratio, report
 from greennode_batch.staging import RunFolder, read_json, run_folder, write_json
 
 ROWS = [(1, "a"), (2, "b"), (3, "a"), (4, "")]

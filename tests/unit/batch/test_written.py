@@ -13,11 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from upath import UPath
 
 from greennode_batch.build.column_types import to_arrow
+from greennode_batch.join.dataset import Dataset
 from greennode_batch.join.target import sql_table
 from greennode_batch.reconcile.fingerprint import fingerprint
-from greennode_batch.reconcile.written import FileRows, TableRows
+from greennode_batch.reconcile.written import TableRows
+from greennode_batch.reconcile.written_files import DatasetRows, FileRows
+from greennode_batch.staging import run_folder
 
 numbers = itertools.count()
 
@@ -85,6 +89,24 @@ def test_what_is_read_back_has_the_fingerprint_of_what_was_written(connection, k
     read = list(TableRows(table, "r").batches(schema_of(rows)))
     assert fingerprint(read, table.key) == fingerprint([rows], table.key)
     assert all(piece.column_names == schema_of(rows).names for piece in read)
+
+
+@pytest.mark.parametrize("by", [(), ("k1",), ("k0", "status"), ("run_id",)])
+@pytest.mark.parametrize("kind", KEYS)
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_what_a_dataset_gives_back_has_the_fingerprint_of_what_was_written(tmp_path, kind, by, data):
+    values = data.draw(st.lists(KEYS[kind], min_size=1, max_size=9, unique_by=(str, lambda value: value)))
+    second = data.draw(st.lists(texts, min_size=len(values), max_size=len(values)))
+    rows = rows_of([values, second], ["succeeded"] * len(values))
+    folder = UPath(tmp_path / f"d{next(numbers)}")
+    dataset = Dataset(folder, run_folder(tmp_path, "dag", "run"), partition_by=by)
+    dataset.write(rows.slice(0, 1), "shard1")
+    if len(values) > 1:
+        dataset.write(rows.slice(1), "shard2")
+    read = DatasetRows(dataset)
+    assert fingerprint(read.batches(schema_of(rows)), ("k0", "k1")) == fingerprint([rows], ("k0", "k1"))
+    assert sorted(read.find(rows.select(["k0", "k1"]))["place"].to_pylist()) == list(range(len(values)))
 
 
 def test_rows_of_other_runs_and_a_table_that_is_not_there_are_not_the_runs(connection):

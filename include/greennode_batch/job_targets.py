@@ -1,0 +1,57 @@
+"""Where a job's answers go, as a user declares it: a table, a dataset, or several of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from greennode_batch.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqlTarget:
+    """A table that is written by upsert, made if it is missing. `table` may be `schema.table`."""
+
+    conn_id: str
+    table: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileTarget:
+    """A dataset of Parquet files in the folder `path`, one file a shard: local, or `s3://conn_id@bucket/folder`.
+
+    Athena, DuckDB, Spark, pandas and pyarrow read the folder as one table. Each run adds files of its own, and replaces
+    them when it is joined again. Airflow renders the path, so `.../{{ run_id }}` gives each run a folder. partition_by:
+    columns of the target that become folders (`day=2026-01-31`) in place of columns of the files.
+
+    On the command line a path that ends in `.parquet` is one file, written when every row has its status.
+    """
+
+    path: str
+    partition_by: tuple[str, ...] = ()
+
+
+Target = SqlTarget | FileTarget
+
+
+def check_targets(job: str, targets: Sequence[Target], columns: Collection[str]) -> None:
+    """Raise ConfigError for targets that cannot take these columns. job: its name."""
+    if not targets or not all(isinstance(target, Target) for target in targets):
+        raise ConfigError(f"job {job}: target is a SqlTarget, a FileTarget or a tuple of them")
+    for place, target in enumerate(targets):
+        if target in targets[:place]:
+            raise ConfigError(f"job {job}: a target is named twice: {target}")
+        if isinstance(target, FileTarget):
+            _check_partitions(f"job {job}: partition_by of {target.path}", target.partition_by, columns)
+
+
+def _check_partitions(where: str, partition_by: Sequence[str], columns: Collection[str]) -> None:
+    if isinstance(partition_by, str):
+        raise ConfigError(f'{where} is a tuple of column names: partition_by=("{partition_by}",)')
+    for place, column in enumerate(partition_by):
+        if column not in columns:
+            raise ConfigError(f"{where}: the target has no column {column!r}; carry it, or take another")
+        if column in partition_by[:place]:
+            raise ConfigError(f"{where} names {column!r} twice")
+        if column.startswith((".", "_")):
+            raise ConfigError(f"{where}: Spark and Athena take the folder {column}=… for hidden; rename it (AS …)")

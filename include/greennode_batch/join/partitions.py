@@ -1,0 +1,81 @@
+"""Partitions: rows parted by the values of some columns, each part with the folder that Hive would give it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from urllib.parse import unquote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from greennode_batch.errors import ConfigError
+
+MAX_PARTITIONS = 1_000
+"""Partitions of one shard. More make files of a few rows each, which are slow to write and slower to query."""
+
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+_MAX_NAME_BYTES = 255
+# Spark takes %C3%A9 for two characters, so what is not ASCII stands as it is.
+_ESCAPED = re.compile(r"[\x00-\x7f]", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]")
+
+
+def partitions(rows: pa.Table, by: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+    """Each partition's folder (`day=2026-01-31/tenant=a%2Fb`, empty without columns) and its rows, less these columns.
+
+    NULL and an empty text are one partition, as in Hive. Raises ConfigError for more than MAX_PARTITIONS.
+    """
+    if not by:
+        yield "", rows
+        return
+    columns = [pc.fill_null(rows[name].cast(pa.string()), "").combine_chunks().dictionary_encode() for name in by]
+    numbers = np.zeros(rows.num_rows, np.int64)
+    for column in columns:
+        # Numbered anew with each column, so that they stay small.
+        pairs = numbers * len(column.dictionary) + column.indices.to_numpy(zero_copy_only=False)
+        _, first, numbers = np.unique(pairs, return_index=True, return_inverse=True)
+    check_count(len(first), by)
+    order = np.argsort(numbers, kind="stable")
+    counts = np.bincount(numbers, minlength=len(first))
+    folders = [
+        "/".join(_folder(name, column[int(row)].as_py()) for name, column in zip(by, columns, strict=True))
+        for row in first
+    ]
+    kept = rows.drop_columns(list(by))
+    for folder, end, count in zip(folders, np.cumsum(counts), counts, strict=True):
+        yield folder, kept.take(pa.array(order[end - count : end]))
+
+
+def check_count(count: int, by: Sequence[str]) -> None:
+    """Raise ConfigError for more partitions than a shard may have."""
+    if count > MAX_PARTITIONS:
+        raise ConfigError(
+            f"partition_by {', '.join(by)} cuts one shard into {count:,} partitions of a file each; at most "
+            f"{MAX_PARTITIONS:,} make sense. Take columns of fewer values (a day, a country, never a key alone) and "
+            "run this step again; nothing is paid twice"
+        )
+
+
+def partition_values(folder: str) -> dict[str, str | None]:
+    """The columns and values that a partition's folder names; None for NULL or an empty text."""
+    values: dict[str, str | None] = {}
+    for part in folder.split("/") if folder else ():
+        name, _, value = part.partition("=")
+        values[unquote(name)] = None if value == _NULL else unquote(value)
+    return values
+
+
+def _folder(name: str, value: str) -> str:
+    folder = f"{_escaped(name)}={_escaped(value) if value else _NULL}"
+    if len(folder.encode()) > _MAX_NAME_BYTES:
+        raise ConfigError(
+            f"partition_by {name}: the value {value[:40]!r}… is too long for a folder's name, which may have "
+            f"{_MAX_NAME_BYTES} bytes. Take a column of shorter values and run this step again; nothing is paid twice"
+        )
+    return folder
+
+
+def _escaped(text: str) -> str:
+    return _ESCAPED.sub(lambda found: found[0] if _PLAIN.match(found[0]) else f"%{ord(found[0]):02X}", text)

@@ -1,0 +1,95 @@
+"""Written files: what a Parquet file or a dataset holds of a run. Without an index, rows are found by scanning."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from greennode_batch.join.dataset import Dataset
+from greennode_batch.join.partitions import partition_values
+from greennode_batch.reconcile.fingerprint import row_hashes
+from greennode_batch.reconcile.written import found_schema
+
+
+class _ScannedRows(ABC):
+    """Rows of one run alone."""
+
+    @abstractmethod
+    def batches(self, schema: pa.Schema) -> Iterator[pa.Table]:
+        """The rows in these columns, some thousand at a time."""
+
+    def find(self, keys: pa.Table) -> pa.Table:
+        """The rows that have these keys; reads all of them."""
+        schema = found_schema(keys.schema)
+        places = {one: place for place, one in enumerate(_key_hashes(keys, keys.column_names))}
+        found = []
+        for rows in self.batches(pa.schema(list(schema)[1:])):
+            hashes = _key_hashes(rows, keys.column_names)
+            taken = [number for number, one in enumerate(hashes) if one in places]
+            column = pa.array([places[hashes[number]] for number in taken], pa.int64())
+            found.append(rows.take(pa.array(taken, pa.int64())).add_column(0, "place", column))
+        return pa.concat_tables(found) if found else schema.empty_table()
+
+
+class FileRows(_ScannedRows):
+    """The rows of a Parquet file, which is of one run alone. A file that is not there has no rows."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = f"file {path}"
+        self._path = path
+
+    def batches(self, schema: pa.Schema) -> Iterator[pa.Table]:
+        """The file's rows, some thousand at a time."""
+        if not self._path.exists():
+            return
+        with pq.ParquetFile(self._path) as file:
+            for batch in file.iter_batches(columns=schema.names):
+                yield pa.table(batch).select(schema.names)
+
+
+class DatasetRows(_ScannedRows):
+    """The rows of a run in a dataset."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.name = f"dataset {dataset.name}"
+        self._dataset = dataset
+
+    def batches(self, schema: pa.Schema) -> Iterator[pa.Table]:
+        """The rows of one file after the other; a column that became a folder is read from its name."""
+        for path in self._dataset.files():
+            folder = PurePosixPath(path).parent.as_posix()
+            values = partition_values("" if folder == "." else folder)
+            with self._dataset.open(path) as file:
+                for batch in file.iter_batches(columns=[name for name in schema.names if name not in values]):
+                    columns = [
+                        _repeated(values[field.name], field.name, batch.num_rows)
+                        if field.name in values
+                        else batch[field.name]
+                        for field in schema
+                    ]
+                    arrays = [_as_kept(column, field.type) for column, field in zip(columns, schema, strict=True)]
+                    yield pa.table(arrays, names=schema.names)
+
+
+def _repeated(value: str | None, name: str, count: int) -> pa.Array:
+    # A key and a status are never NULL, so it was an empty text.
+    text = "" if value is None and name != "custom_id" else value
+    return pa.repeat(pa.scalar(text, pa.string()), count)
+
+
+def _as_kept(column: pa.Array, kept: pa.DataType) -> pa.Array:
+    """The column as staging keeps it, of which a dataset writes some types as others."""
+    with suppress(pa.ArrowException):
+        return column.cast(kept)
+    return column
+
+
+def _key_hashes(rows: pa.Table, key: Sequence[str]) -> list[int]:
+    nothing = pa.nulls(rows.num_rows, pa.string())
+    bare = rows.select(key).append_column("custom_id", nothing).append_column("status", nothing)
+    return [int(one) for one in row_hashes(bare, key)]

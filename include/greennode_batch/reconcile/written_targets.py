@@ -1,0 +1,47 @@
+"""Written targets: what each open target holds of a run, and files in it that the run has taken back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from greennode_batch.build.plan import Plan, read_plan
+from greennode_batch.join.dataset import Dataset
+from greennode_batch.join.joined_shard import JoinedShard, read_joined
+from greennode_batch.join.target import OpenTarget
+from greennode_batch.reconcile.written import TableRows, WrittenRows
+from greennode_batch.reconcile.written_files import DatasetRows
+from greennode_batch.staging import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+def written_rows(run: RunFolder, targets: Sequence[OpenTarget], *, run_id: str) -> list[WrittenRows]:
+    """The run's rows in each target, less the files of shards that a later build of the run took back."""
+    plan = read_plan(run)
+    rows: list[WrittenRows] = []
+    for target in targets:
+        if isinstance(target, Dataset):
+            if plan is not None:
+                _remove_withdrawn(run, plan, target)
+            rows.append(DatasetRows(target))
+        else:
+            rows.append(TableRows(target, run_id))
+    return rows
+
+
+def _remove_withdrawn(run: RunFolder, plan: Plan, dataset: Dataset) -> None:
+    notes = {shard.shard_id: read_joined(run.shard(shard.shard_id)) for shard in plan.shards}
+    joined = {shard_id: note for shard_id, note in notes.items() if note is not None}
+    if len(joined) < len(notes):
+        return  # some may be at work right now
+    withdrawn = [path for path in dataset.files() if _is_withdrawn(path, dataset, joined)]
+    for path in withdrawn:
+        dataset.remove(path)
+    if withdrawn:
+        log.info("Removed %d files of earlier builds of this run from dataset %s", len(withdrawn), dataset.name)
+
+
+def _is_withdrawn(path: str, dataset: Dataset, joined: dict[str, JoinedShard]) -> bool:
+    shard_id = dataset.shard_of(path)
+    return shard_id not in joined or path not in joined[shard_id].files.get(dataset.name, (path,))

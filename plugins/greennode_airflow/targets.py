@@ -1,0 +1,65 @@
+"""Targets: where a job's answers go, opened with Airflow's connections."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import cast
+
+from airflow.sdk import ObjectStoragePath
+from upath import UPath
+
+from greennode_airflow.databases import open_table
+from greennode_batch.errors import ConfigError
+from greennode_batch.job import FileTarget
+from greennode_batch.job_targets import Target
+from greennode_batch.join.dataset import Dataset
+from greennode_batch.join.target import OpenTarget
+from greennode_batch.staging import RunFolder, local_path
+
+
+def dataset_paths(targets: Sequence[Target]) -> list[str]:
+    """The paths of the datasets among the targets, for an operator to have them rendered."""
+    paths = [target.path for target in targets if isinstance(target, FileTarget)]
+    for path in paths:
+        _refuse_file(path)
+    return paths
+
+
+def with_paths(targets: Sequence[Target], paths: Sequence[str]) -> list[Target]:
+    """The targets with the paths that Airflow has rendered."""
+    rendered = iter(paths)
+    return [
+        dataclasses.replace(target, path=next(rendered)) if isinstance(target, FileTarget) else target
+        for target in targets
+    ]
+
+
+@contextmanager
+def open_targets(targets: Sequence[Target], key: Sequence[str], run: RunFolder) -> Iterator[list[OpenTarget]]:
+    """Each target as this run writes it; a table on a connection of its own."""
+    with ExitStack() as stack:
+        yield [
+            _dataset(target, run) if isinstance(target, FileTarget) else stack.enter_context(open_table(target, key))
+            for target in targets
+        ]
+
+
+def _refuse_file(path: str) -> None:
+    if path.endswith(".parquet"):
+        raise ConfigError(
+            f"target {path}: in Airflow, shards are written side by side into a folder; name a folder, without .parquet"
+        )
+
+
+def _dataset(target: FileTarget, run: RunFolder) -> Dataset:
+    _refuse_file(target.path)
+    folder = cast("UPath", ObjectStoragePath(target.path))
+    local = local_path(folder)
+    if local is not None and not local.is_absolute():
+        raise ConfigError(
+            f"target {target.path}: is relative, and each worker would take it for another folder; write the whole "
+            "path (/data/answers) or an object store's (s3://conn_id@bucket/answers)"
+        )
+    return Dataset(folder, run, partition_by=target.partition_by)

@@ -1,0 +1,86 @@
+"""Where a job's answers go in Airflow: tables, datasets, and both at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pyarrow.dataset as ds
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+from greennode_emulator.server import RunningEmulator
+
+RunFile = Callable[[str], dict[str, str]]
+
+JOB = """
+from greennode_airflow.pipeline import batch_table
+from greennode_batch.job import BatchJob, FileTarget, SqlSource, SqlTarget
+
+JOB = BatchJob(
+    name="own",
+    source=SqlSource(conn_id="warehouse", sql="SELECT i AS id, 'row ' || i AS body FROM generate_series(1, 5) i"),
+    key="id",
+    model="google/gemma-4-31b-it",
+    prompt="{{{{ body }}}}",
+    max_shard_requests=2,
+    target={target},
+)
+
+dag = batch_table(JOB)
+"""
+
+
+def read(folder: Path) -> dict[int, tuple[str, str]]:
+    rows = ds.dataset(folder, partitioning="hive").to_table().to_pylist()
+    assert len(rows) == len({row["id"] for row in rows})
+    return {row["id"]: (row["status"], row["answer"]) for row in rows}
+
+
+def test_a_table_and_a_dataset_get_the_same_rows(
+    run_file: RunFile, warehouse: psycopg.Connection, emulator: RunningEmulator, tmp_path: Path
+) -> None:
+    dataset = f"FileTarget(path='{tmp_path}/answers/{{{{ dag.dag_id }}}}', partition_by=('status',))"
+    table = "SqlTarget(conn_id='warehouse', table='answers')"
+    ended = run_file(JOB.format(target=f"({table}, {dataset})"))
+    assert ended[""] == "success"
+    rows = warehouse.execute("SELECT id, status, answer FROM answers").fetchall()
+    assert {number: (status, answer) for number, status, answer in rows} == read(tmp_path / "answers/own")
+    assert len(rows) == 5
+    assert set(emulator.ledger()["requests"].values()) == {1}
+
+
+def test_a_dataset_alone_is_written_below_a_url(run_file: RunFile, tmp_path: Path) -> None:
+    ended = run_file(JOB.format(target=f"FileTarget(path='file://{tmp_path}/answers/')"))
+    assert ended[""] == "success"
+    assert set(read(tmp_path / "answers")) == {1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("answers", "target answers: is relative"),
+        ("{tmp}/{{{{ '' }}}}own.py", "is a file; a dataset is a folder"),
+        ("{tmp}/{{{{ 'x.parquet' }}}}", "x.parquet: in Airflow, shards are written side by side"),
+    ],
+)
+def test_a_path_that_cannot_be_a_dataset_fails_before_anything_is_sent(
+    path: str,
+    words: str,
+    run_file: RunFile,
+    emulator: RunningEmulator,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    ended = run_file(JOB.format(target=f"FileTarget(path={path.format(tmp=f'{tmp_path}/own_dags')!r})"))
+    assert ended["build_requests"] == "failed"
+    assert words in capfd.readouterr().out
+    ledger = emulator.ledger(summary=True)
+    assert (ledger["files_uploaded"], ledger["batches_created"]) == (0, 0)
+
+
+def test_a_single_file_is_refused_when_the_dag_is_read(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(JOB.format(target="FileTarget(path='/data/answers.parquet')"))
+    (words,) = DagBag(str(tmp_path)).import_errors.values()
+    assert "target /data/answers.parquet: in Airflow, shards are written side by side into a folder" in words

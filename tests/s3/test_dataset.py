@@ -1,0 +1,71 @@
+"""Datasets in object stores: by the engine's own paths, and by Airflow's with a connection."""
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+from airflow.sdk import ObjectStoragePath
+from upath import UPath
+
+from greennode_batch.errors import ConfigError
+from greennode_batch.join.dataset import Dataset
+from greennode_batch.reconcile.fingerprint import fingerprint
+from greennode_batch.reconcile.written_files import DatasetRows
+from greennode_batch.staging import run_folder
+
+NewFolder = Callable[[], UPath]
+SCHEMA = pa.schema([("id", pa.int64()), ("topic", pa.string()), ("custom_id", pa.string()), ("status", pa.string())])
+
+
+def rows_of(*rows: tuple[int, str | None]) -> pa.Table:
+    return pa.Table.from_pylist(
+        [{"id": number, "topic": topic, "custom_id": "c", "status": "succeeded"} for number, topic in rows], SCHEMA
+    )
+
+
+@pytest.fixture(params=["upath", "airflow"])
+def new_folder(request: pytest.FixtureRequest, bucket: UPath) -> NewFolder:
+    """The dataset's folder, as each worker opens it anew."""
+    if request.param == "upath":
+        return lambda: UPath(f"{str(bucket).rstrip('/')}/staging/answers", **bucket.storage_options)
+    root = request.getfixturevalue("airflow_root")
+    return lambda: ObjectStoragePath(f"{root}/answers/")
+
+
+@pytest.fixture
+def make(new_folder: NewFolder, tmp_path):
+    def dataset(run_id="run"):
+        return Dataset(new_folder(), run_folder(tmp_path, "dag", run_id), partition_by=("topic",))
+
+    return dataset
+
+
+def in_bucket(new_folder: NewFolder) -> list[tuple[int, str | None]]:
+    """What another reader makes of the folder."""
+    folder = new_folder()
+    table = ds.dataset(folder.path.rstrip("/"), filesystem=folder.fs, partitioning="hive").to_table()
+    return sorted(zip(table["id"].to_pylist(), table["topic"].to_pylist(), strict=True))
+
+
+def test_shards_are_written_read_back_and_replaced(make, new_folder):
+    make().prepare(SCHEMA)
+    assert make().files() == []
+    rows = [(1, "a/b c"), (2, "tiếng Việt"), (3, None)]
+    first = make().write(rows_of(*rows), "shard1")
+    make("another").write(rows_of((9, "a/b c")), "shard1")
+    assert in_bucket(new_folder) == [*rows, (9, "a/b c")]
+    assert fingerprint(DatasetRows(make()).batches(SCHEMA.remove(1)), ("id",)) == fingerprint([rows_of(*rows)], ("id",))
+
+    second = make().write(rows_of((1, "b"), (2, "tiếng Việt"), (3, "b")), "shard1", replaces=first)
+    assert in_bucket(new_folder) == [(1, "b"), (2, "tiếng Việt"), (3, "b"), (9, "a/b c")]
+    assert make().files() == sorted(second)
+    make().remove(second[0])
+    make().remove(second[0])
+    assert make().files() == [second[1]]
+
+
+def test_a_bucket_that_is_not_there_is_found_before_anything_is_paid(store, tmp_path):
+    folder = UPath("s3://there-is-no-such-bucket/answers", **store.options)
+    with pytest.raises(ConfigError, match=r"there-is-no-such-bucket/answers: cannot be written.*nothing was sent"):
+        Dataset(folder, run_folder(tmp_path, "dag", "run")).prepare(SCHEMA)
