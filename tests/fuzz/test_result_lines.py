@@ -12,7 +12,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from greennode_batch.api.lines import Anomaly, ResultLine, iter_lines, parse_line
+from greennode_batch.api.lines import Anomaly, ResultLine, iter_lines, parse_line, plain_answer
 from greennode_batch.api.result_line import AnomalyKind
 
 log = logging.getLogger(__name__)
@@ -132,6 +132,17 @@ def check(parsed: ResultLine | Anomaly) -> None:
         assert (parsed.content, parsed.refusal, parsed.reasoning) == (None, None, None)
 
 
+def check_plain(line: bytes, parsed: ResultLine | Anomaly) -> None:
+    """The quick way says the same as the tolerant one, or leaves the line to it."""
+    plain = plain_answer(line)
+    if plain is None:
+        return
+    assert isinstance(parsed, ResultLine)
+    tokens = (parsed.prompt_tokens, parsed.completion_tokens)
+    assert plain == (parsed.custom_id, parsed.content, *tokens, parsed.created and int(parsed.created))
+    assert (parsed.error, parsed.refusal, parsed.reasoning, parsed.finish_reason) == (None, None, None, "stop")
+
+
 def assert_one_readable_line(words: str) -> None:
     assert len(words) <= 600
     assert not {unicodedata.category(char) for char in set(words)} & {"Cc", "Zl", "Zp", "Cs"}, ascii(words)
@@ -176,6 +187,7 @@ def test_mutated_lines_all_end_as_an_answer_a_failure_or_a_named_anomaly(mutator
                 slowest, worst = seconds, line[:200]
             try:
                 check(parsed)
+                check_plain(line, parsed)
             except BaseException as error:
                 error.add_note(f"the line: {line[:2000]!r}")
                 raise
@@ -187,6 +199,7 @@ def test_mutated_lines_all_end_as_an_answer_a_failure_or_a_named_anomaly(mutator
     assert slowest < MAX_SHARE * taken, worst
     # The mutations reach everywhere: none of the outcomes is rare.
     assert counted.keys() == {"answer", "failure", *KINDS}
+    assert any(plain_answer(json.dumps(value).encode()) for value in ANSWERS)
     assert min(counted.values()) > made / 1000
 
 

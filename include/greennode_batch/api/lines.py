@@ -1,5 +1,6 @@
 """Result files: bytes -> lines -> ResultLine or Anomaly. Nothing here raises, whatever the bytes."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -9,7 +10,16 @@ import msgspec
 from greennode_batch.api.odd_lines import read_odd_line
 from greennode_batch.api.result_line import Anomaly, ResultLine
 
-__all__ = ["Anomaly", "ResultLine", "ends_with_newline", "iter_lines", "parse_line"]
+__all__ = [
+    "Anomaly",
+    "PlainAnswer",
+    "ResultLine",
+    "ends_with_newline",
+    "iter_lines",
+    "line_batches",
+    "parse_line",
+    "plain_answer",
+]
 
 _CHUNK_BYTES = 1 << 18
 
@@ -19,20 +29,24 @@ def iter_lines(file: BinaryIO) -> Iterator[bytes]:
 
     Raw U+2028, U+2029 and U+0085 inside a string are data. Holds one chunk and the line that is being read.
     """
+    return itertools.chain.from_iterable(line_batches(file))
+
+
+def line_batches(file: BinaryIO) -> Iterator[list[bytes]]:
+    """The same, some hundred lines at a time."""
     pending: list[bytes] = []
     while chunk := file.read(_CHUNK_BYTES):
         first, *rest = chunk.split(b"\n")
         pending.append(first)
-        if not rest:
-            continue
-        if line := b"".join(pending).rstrip(b"\r"):
-            yield line
-        pending = [rest.pop()]
-        for raw in rest:
-            if line := raw.rstrip(b"\r"):
-                yield line
-    if line := b"".join(pending).rstrip(b"\r"):
-        yield line
+        if rest:
+            lines = [b"".join(pending), *rest]
+            pending = [lines.pop()]
+            yield _without_blank(lines)
+    yield _without_blank([b"".join(pending)])
+
+
+def _without_blank(lines: list[bytes]) -> list[bytes]:
+    return [line for line in [raw.rstrip(b"\r") for raw in lines] if line]
 
 
 def ends_with_newline(file: BinaryIO) -> bool:
@@ -94,6 +108,41 @@ _decode = msgspec.json.Decoder(_Line).decode
 # A time in seconds; milliseconds and text go the tolerant way.
 _OK = 200
 _MAX_EPOCH_SECONDS = 100_000_000_000
+
+
+PlainAnswer = tuple[str, str, int, int, int | None]
+"""custom_id, content, prompt tokens, completion tokens, created (epoch seconds)."""
+
+
+def plain_answer(line: bytes) -> PlainAnswer | None:
+    """What `parse_line` says of the commonest line by far, in half the time; None for any other.
+
+    That is an answer in the normal shape, with text and no thinking beside it, which ended by itself.
+    """
+    try:
+        decoded = _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    response = decoded.response
+    body = response.body
+    choice = body.choices[0]
+    message = choice.message
+    created = body.created
+    if (
+        choice.finish_reason != "stop"
+        or response.status_code != _OK
+        or not message.content
+        or message.refusal
+        or message.reasoning_content
+        or message.reasoning
+        or not decoded.custom_id
+        or (created and not 0 < created <= _MAX_EPOCH_SECONDS)
+    ):
+        return None
+    usage = body.usage
+    if usage is None:
+        return decoded.custom_id, message.content, 0, 0, created
+    return decoded.custom_id, message.content, usage.prompt_tokens or 0, usage.completion_tokens or 0, created
 
 
 def parse_line(line: bytes) -> ResultLine | Anomaly:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from greennode_batch.api.lines import Anomaly, ResultLine, iter_lines, parse_line
+from greennode_batch.api.lines import Anomaly, PlainAnswer, ResultLine, line_batches, parse_line, plain_answer
 from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.collect.anomalies import AnomalyLog
 from greennode_batch.collect.answers import AnswerReader
@@ -55,47 +55,92 @@ def write_results(
     the last answer that can be used wins over any other, and any other over a failure. Holds one row group and the
     ids.
     """
-    asked = set(expected)
     schema = pa.schema([*RESULT_FIELDS, *reader.fields], metadata=reader.mark)
-    ranks: dict[str, int] = {}
-    better: dict[str, tuple[Any, ...]] = {}
-
-    def rows() -> Iterator[tuple[Any, ...]]:
-        for file, raw, line in _lines(files, anomalies):
-            if line.custom_id not in asked:
-                anomalies.note("unknown custom_id", file, raw, line.custom_id)
-                continue
-            row = _row(line, reader, batch)
-            rank = 0 if line.error is not None else _USABLE if row[1] == RowStatus.SUCCEEDED else 1
-            if line.custom_id not in ranks:
-                ranks[line.custom_id] = rank
-                yield row
-            else:
-                anomalies.note("second line for a custom_id", file, raw, line.custom_id)
-                if rank > ranks[line.custom_id] or rank == _USABLE:
-                    better[line.custom_id] = row
-                    ranks[line.custom_id] = rank
-        status, error, ask_again = _without_line(batch)
-        nothing = (None,) * len(reader.fields)
-        completed_at = _timestamp(batch.completed_at)
-        for custom_id in asked.difference(ranks):
-            yield (custom_id, status, error, None, None, None, None, completed_at, batch.id, ask_again, *nothing)
-
-    _write(rows(), schema, destination)
-    if better:
-        _replace_rows(destination, better, schema)
+    with pq.ParquetWriter(destination, schema, compression="zstd") as writer:
+        settling = _Settling(batch, reader, set(expected), schema, anomalies)
+        for file in files:
+            with file.open("rb") as lines:
+                for raws in line_batches(lines):
+                    settling.take(file, raws)
+                    if len(settling) >= _ROW_GROUP_ROWS:
+                        writer.write_table(settling.table())
+        settling.take_unanswered()
+        while len(settling):
+            writer.write_table(settling.table())
+    if settling.better:
+        _replace_rows(destination, settling.better, schema)
 
 
-def _lines(files: Iterable[Path], anomalies: AnomalyLog) -> Iterator[tuple[Path, bytes, ResultLine]]:
-    for path in files:
-        with path.open("rb") as file:
-            for raw in iter_lines(file):
-                parsed = parse_line(raw)
-                if isinstance(parsed, Anomaly):
-                    anomalies.note(parsed.kind, path, raw)
-                    log.warning("%s: %s: %s", path.name, parsed.kind, parsed.text[:200])
-                else:
-                    yield path, raw, parsed
+class _Settling:
+    """Turns lines into rows of results, one for each request, whatever the order and number of its lines."""
+
+    def __init__(
+        self, batch: Batch, reader: AnswerReader, asked: set[str], schema: pa.Schema, anomalies: AnomalyLog
+    ) -> None:
+        self.better: dict[str, tuple[Any, ...]] = {}
+        self._batch = batch
+        self._reader = reader
+        self._schema = schema
+        self._anomalies = anomalies
+        self._open = asked  # requests that no line was seen of
+        self._ranks: dict[str, int] = {}
+        self._plain: list[tuple[PlainAnswer, tuple[Any, ...]]] = []
+        self._rows: list[tuple[Any, ...]] = []
+
+    def __len__(self) -> int:
+        return len(self._plain) + len(self._rows)
+
+    def take(self, file: Path, raws: Iterable[bytes]) -> None:
+        """Lines of a file."""
+        still_open, ranks, read = self._open, self._ranks, self._reader.read
+        for raw in raws:
+            answer = plain_answer(raw)
+            if answer is not None and answer[0] in still_open and "<" not in answer[1]:
+                values = read(answer[1])
+                if not isinstance(values, str):
+                    still_open.remove(answer[0])
+                    ranks[answer[0]] = _USABLE
+                    self._plain.append((answer, values))
+                    continue
+            self._take_other(file, raw)
+
+    def take_unanswered(self) -> None:
+        """The requests that no line was seen of."""
+        status, error, ask_again = _without_line(self._batch)
+        nothing = (None,) * len(self._reader.fields)
+        end = _timestamp(self._batch.completed_at)
+        self._rows += [
+            (custom_id, status, error, None, None, None, None, end, self._batch.id, ask_again, *nothing)
+            for custom_id in self._open
+        ]
+
+    def table(self) -> pa.Table:
+        """The rows so far, up to some thousand, which are held no more."""
+        plain, self._plain = self._plain[:_ROW_GROUP_ROWS], self._plain[_ROW_GROUP_ROWS:]
+        rows, self._rows = self._rows[:_ROW_GROUP_ROWS], self._rows[_ROW_GROUP_ROWS:]
+        return pa.concat_tables([_plain_table(plain, self._batch, self._schema), _table(rows, self._schema)])
+
+    def _take_other(self, file: Path, raw: bytes) -> None:
+        line = parse_line(raw)
+        if isinstance(line, Anomaly):
+            self._anomalies.note(line.kind, file, raw)
+            log.warning("%s: %s: %s", file.name, line.kind, line.text[:200])
+            return
+        custom_id = line.custom_id
+        if custom_id not in self._open and custom_id not in self._ranks:
+            self._anomalies.note("unknown custom_id", file, raw, custom_id)
+            return
+        row = _row(line, self._reader, self._batch)
+        rank = 0 if line.error is not None else _USABLE if row[1] == RowStatus.SUCCEEDED else 1
+        if custom_id in self._open:
+            self._open.remove(custom_id)
+            self._ranks[custom_id] = rank
+            self._rows.append(row)
+            return
+        self._anomalies.note("second line for a custom_id", file, raw, custom_id)
+        if rank > self._ranks[custom_id] or rank == _USABLE:
+            self.better[custom_id] = row
+            self._ranks[custom_id] = rank
 
 
 def _row(line: ResultLine, reader: AnswerReader, batch: Batch) -> tuple[Any, ...]:
@@ -146,15 +191,31 @@ def _tokens(count: int) -> int | None:
     return count if 0 <= count < _MAX_TOKENS else None
 
 
-def _write(rows: Iterator[tuple[Any, ...]], schema: pa.Schema, destination: Path) -> None:
-    with pq.ParquetWriter(destination, schema, compression="zstd") as writer:
-        group: list[tuple[Any, ...]] = []
-        for row in rows:
-            group.append(row)
-            if len(group) >= _ROW_GROUP_ROWS:
-                writer.write_table(_table(group, schema))
-                group = []
-        writer.write_table(_table(group, schema))
+def _plain_table(answers: list[tuple[PlainAnswer, tuple[Any, ...]]], batch: Batch, schema: pa.Schema) -> pa.Table:
+    """Rows of answers that ended by themselves and can be used."""
+    if not answers:
+        return schema.empty_table()
+    count = len(answers)
+    plain, values = zip(*answers, strict=True)
+    custom_ids, _, prompt_tokens, completion_tokens, created = zip(*plain, strict=True)
+    same = {
+        "status": RowStatus.SUCCEEDED.value, "error": None, "finish_reason": "stop", "reasoning": None,
+        "batch_id": batch.id, "ask_again": False,
+    }  # fmt: skip
+    each = {
+        "custom_id": custom_ids,
+        "prompt_tokens": list(map(_tokens, prompt_tokens)),
+        "completion_tokens": list(map(_tokens, completion_tokens)),
+        "completed_at": [_timestamp(seconds or batch.completed_at) for seconds in created],
+        **dict(zip(schema.names[len(RESULT_FIELDS) :], zip(*values, strict=True), strict=True)),
+    }
+    arrays = [
+        pa.array(each[field.name], field.type)
+        if field.name in each
+        else pa.repeat(pa.scalar(same[field.name], field.type), count)
+        for field in schema
+    ]
+    return pa.table(arrays, schema=schema)
 
 
 def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
