@@ -17,8 +17,7 @@ from upath import UPath
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.build.plan import build
 from greennode_batch.build.preview import preview
-from greennode_batch.build.source import read_parquet
-from greennode_batch.cli_job import add_job_options, job_of, names, run_id_of
+from greennode_batch.cli_job import add_job_options, job_of, names, read_source, run_id_of
 from greennode_batch.errors import ApiError, AuthError, ConfigError, GreenNodeError
 from greennode_batch.job import BatchJob, FileTarget
 from greennode_batch.join.dataset import Dataset
@@ -104,7 +103,7 @@ def _preview(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="greennode-preview-") as folder:
         job = job_of(options, out="out.parquet")
         run = run_folder(folder, job.name, "preview")
-        plan = build(job, lambda: read_parquet(options.source), run, run_id="preview", profile=options.profile)
+        plan = build(job, lambda: read_source(job), run, run_id="preview", profile=options.profile)
         print(preview(run, plan, options.prices, max_tokens=job.max_tokens, shown=options.requests))  # noqa: T201
     return 0
 
@@ -120,7 +119,7 @@ def _run(options: argparse.Namespace) -> int:
         attempts=options.attempts,
         keep_remote_files=options.keep_remote_files,
     )
-    run_id = run_id_of(job, options.source, options.base_url)
+    run_id = run_id_of(job, options.base_url)
     folder = run_folder(options.staging, job.name, run_id)
     out = _open_out(job, folder)
     with (
@@ -129,7 +128,7 @@ def _run(options: argparse.Namespace) -> int:
     ):
         made = run_to_file(
             job,
-            lambda: read_parquet(options.source),
+            lambda: read_source(job),
             client,
             folder,
             out,

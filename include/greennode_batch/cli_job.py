@@ -5,19 +5,28 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from upath import UPath
+
 from greennode_batch.api.profile import PRESETS, ApiProfile
+from greennode_batch.build.file_source import read_files
+from greennode_batch.build.files.source_files import FORMATS, SourceFile, source_files
+from greennode_batch.build.needed_columns import needed_columns
+from greennode_batch.build.source import Rows
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob, FileSource, FileTarget
 from greennode_batch.spend import Prices, read_prices
 from greennode_batch.staging import safe_name
 
+_BLOCK_BYTES = 1 << 20
+
 
 def add_job_options(parser: argparse.ArgumentParser) -> None:
     """What to ask: the same for `run` and `preview`."""
-    parser.add_argument("--in", dest="source", type=Path, required=True, metavar="FILE", help="a Parquet file")
+    parser.add_argument("--in", dest="source", required=True, metavar="FILE|FOLDER", help=_IN_HELP)
+    parser.add_argument("--in-format", choices=sorted({*FORMATS.values()}), help="for names that do not tell it")
     parser.add_argument("--key", required=True, help="the column(s) that identify a row: a or a,b")
     parser.add_argument("--prompt", type=Path, required=True, metavar="FILE", help="Jinja over a row's columns")
     parser.add_argument("--system", type=Path, metavar="FILE", help="the same, for a system message")
@@ -28,6 +37,10 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prices", type=prices, default=Prices({}), metavar="FILE", help=_PRICES_HELP)
 
 
+_IN_HELP = (
+    "Parquet, CSV or JSON Lines, one file or a folder of them: rows.parquet, ./rows/, s3://bucket/rows/ (S3's key and "
+    "address come from the environment, as AWS has it)"
+)
 _PROFILE_HELP = f"how the server is spoken to: {', '.join(PRESETS)}, or the JSON file that probe has written"
 _PRICES_HELP = 'JSON: {"MODEL": [prompt, completion], "currency": "VND"}, real-time prices per million tokens'
 
@@ -35,8 +48,8 @@ _PRICES_HELP = 'JSON: {"MODEL": [prompt, completion], "currency": "VND"}, real-t
 def job_of(options: argparse.Namespace, *, out: str, partition_by: tuple[str, ...] = (), **more: Any) -> BatchJob:
     """The job that the options declare. Raises ConfigError for a file that cannot be read."""
     return BatchJob(
-        name=safe_name(options.source.stem),
-        source=FileSource(path=str(options.source)),
+        name=safe_name(PurePosixPath(options.source).stem),
+        source=FileSource(path=options.source, format=options.in_format),
         key=names(options.key),
         model=options.model,
         prompt=_text(options.prompt),
@@ -48,20 +61,38 @@ def job_of(options: argparse.Namespace, *, out: str, partition_by: tuple[str, ..
     )
 
 
-def run_id_of(job: BatchJob, source: Path, base_url: str) -> str:
-    """The same command on the same content is the same run; another prompt, model, file or server is another one."""
-    try:
-        with source.open("rb") as file:
-            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except FileNotFoundError:
-        raise ConfigError(f"{source}: no such file") from None
-    except OSError as error:
-        raise ConfigError(f"{source}: cannot be read ({error})") from None
+def read_source(job: BatchJob) -> Rows:
+    """The rows of the job's files, in the columns that it uses."""
+    source = _source_of(job)
+    return read_files(UPath(source.path), file_format=source.format, types=source.types, columns=needed_columns(job))
+
+
+def run_id_of(job: BatchJob, base_url: str) -> str:
+    """The same command on the same content is the same run; another prompt, model, file or server is another one.
+
+    Reads the files once. Holds a few megabytes.
+    """
+    source = _source_of(job)
+    contents = [(file.name, _digest(file)) for file in source_files(UPath(source.path), source.format)]
     asked = [
         job.key_columns, job.carry, job.models, job.prompt, job.system, dict(job.params),
-        content, base_url.rstrip("/"),
+        contents if contents[0][0] else contents[0][1], base_url.rstrip("/"),
+        *([source.format] if source.format else []),
     ]  # fmt: skip
     return hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _source_of(job: BatchJob) -> FileSource:
+    assert isinstance(job.source, FileSource)
+    return job.source
+
+
+def _digest(file: SourceFile) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    with file.stream() as opened:
+        while block := opened.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def profile(words: str) -> ApiProfile:

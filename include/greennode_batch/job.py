@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from greennode_batch.api.polling import DEADLINE_SECONDS
 from greennode_batch.errors import ConfigError
+from greennode_batch.job_sources import FileSource, Source, SqlSource
 from greennode_batch.job_targets import FileTarget, SqlTarget, Target, check_targets
 
 __all__ = ["RESULT_COLUMNS", "BatchJob", "FileSource", "FileTarget", "SqlSource", "SqlTarget", "read_job_text"]
@@ -41,21 +42,6 @@ _FILE_ENDINGS = (".sql", ".md", ".txt", ".j2", ".jinja")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SqlSource:
-    """Rows of a query on a database connection. `sql` is the query, or a file below `include/jobs`."""
-
-    conn_id: str
-    sql: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileSource:
-    """Rows of a Parquet file."""
-
-    path: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class BatchJob:
     """One answer per row of a table (per row and model, where several models are asked).
 
@@ -81,7 +67,7 @@ class BatchJob:
     """
 
     name: str
-    source: SqlSource | FileSource
+    source: Source
     key: str | tuple[str, ...]
     model: str | Sequence[str]
     target: Target | Sequence[Target]

@@ -20,8 +20,8 @@ from greennode_airflow.hooks import GreenNodeHook
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.api.wire import BatchStatus
+from greennode_batch.build.file_source import read_files
 from greennode_batch.build.plan import build
-from greennode_batch.build.source import read_parquet
 from greennode_batch.errors import NotFoundError
 from greennode_batch.job import BatchJob, FileSource, FileTarget
 from greennode_batch.report import RunReport
@@ -105,7 +105,7 @@ def job(tickets: list[dict[str, Any]], tmp_path: Path) -> BatchJob:
 def run(job: BatchJob, client: GreenNodeClient, folder: Path) -> RunReport:
     return run_to_file(
         job,
-        lambda: read_parquet(folder / "tickets.parquet"),
+        lambda: read_files(folder / "tickets.parquet"),
         client,
         run_folder(folder / "staging", job.name, "run_1"),
         folder / "answers.parquet",
@@ -159,7 +159,7 @@ def test_a_batch_can_be_cancelled_while_it_runs(
     served[1].faults([{"kind": "stuck", "status": "in_progress"}])
     folder = run_folder(tmp_path / "staging", job.name, "run_1")
     (shard,) = build(
-        job, lambda: read_parquet(tmp_path / "tickets.parquet"), folder, run_id="run_1", profile=client.profile
+        job, lambda: read_files(tmp_path / "tickets.parquet"), folder, run_id="run_1", profile=client.profile
     ).shards
     batch_id = submit(folder.shard(shard.shard_id), client).batch_id
     assert batch_id is not None

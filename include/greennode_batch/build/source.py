@@ -81,22 +81,25 @@ class ColumnBatch:
         return self._rows
 
     def values(self, column: str) -> Sequence[Any]:
+        """A column as prompts see it."""
         held = self._columns[column]
         if not isinstance(held, pa.Array):
             return held
         if column not in self._values:
-            self._values[column] = json_values(held, column) if held.type == pa.json_() else held.to_pylist()
+            self._values[column] = json_values(held, column) if isinstance(held.type, pa.JsonType) else held.to_pylist()
         return self._values[column]
 
     def array(self, column: str) -> pa.Array:
+        """A column as staging keeps it."""
         held = self._columns[column]
         if isinstance(held, pa.Array):
-            plain = held.storage if held.type == pa.json_() else held
+            plain = held.storage if isinstance(held.type, pa.JsonType) else held
             if is_plain(plain.type):
                 return plain
         return to_arrow(self.values(column), column)
 
     def take(self, places: Sequence[int]) -> RowBatch:
+        """Some of the rows, by their places."""
         chosen = pa.array(places, pa.int64())
         return ColumnBatch(
             len(places),

@@ -1,11 +1,9 @@
 import sqlite3
 
 import psycopg
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from greennode_batch.build.source import read_parquet, read_sql
+from greennode_batch.build.source import read_sql
 from greennode_batch.errors import ConfigError
 
 
@@ -83,21 +81,3 @@ def test_a_query_that_fails_on_a_later_row_is_a_config_error(database):
         source = read_sql(connection, "SELECT 1 / (3 - n) FROM generate_series(1, 5) n", batch_rows=1)
         with pytest.raises(ConfigError, match="division by zero"):
             rows_of(source)
-
-
-def test_parquet_rows_come_in_batches(tmp_path):
-    path = tmp_path / "rows.parquet"
-    pq.write_table(pa.table({"id": range(12), "text": [None, *"abcdefghijk"]}), path)
-    source = read_parquet(path, batch_rows=5)
-    assert source.columns == ("id", "text")
-    assert [len(batch) for batch in source.batches] == [5, 5, 2]
-
-
-def test_a_file_that_is_missing_or_no_parquet_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"gone.parquet: no such file"):
-        read_parquet(tmp_path / "gone.parquet")
-    (tmp_path / "rows.csv").write_text("id,text\n1,x\n")
-    with pytest.raises(ConfigError, match=r"rows.csv: not a Parquet file"):
-        read_parquet(tmp_path / "rows.csv")
-    with pytest.raises(ConfigError, match="not a Parquet file"):
-        read_parquet(tmp_path)

@@ -1,0 +1,363 @@
+import csv
+import datetime
+import gzip
+import io
+import json
+import os
+import uuid
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greennode_batch.build.file_source import read_files
+from greennode_batch.errors import ConfigError
+
+
+def rows_of(source, columns=None):
+    columns = columns or source.columns
+    return [row for batch in source.batches for row in zip(*map(batch.values, columns), strict=True)]
+
+
+def types_of(source):
+    batch = next(source.batches)
+    return {name: batch.array(name).type for name in source.columns}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a file below the test's folder: bytes, texts, or a table as Parquet; the path."""
+
+    def make(name, content):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, dict):
+            content = pa.table(content)
+        if isinstance(content, pa.Table):
+            pq.write_table(content, path)
+        else:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return make
+
+
+# Parquet
+
+
+def test_the_types_of_parquet_survive(write):
+    moment = datetime.datetime(2026, 1, 31, 12, 30, tzinfo=datetime.UTC)
+    key = uuid.uuid4()
+    columns = {
+        "int8": pa.array([2**63 - 1, None]),
+        "uint8": pa.array([2**64 - 1, None], pa.uint64()),
+        "numeric": pa.array([Decimal("123456789012345678901234567.123"), None]),
+        "day": pa.array([datetime.date(2026, 1, 31), None]),
+        "moment": pa.array([moment, None], pa.timestamp("us", "Asia/Tokyo")),
+        "clock": pa.array([datetime.time(12, 30), None]),
+        "yes": pa.array([True, None]),
+        "tags": pa.array([["a", None], None]),
+        "nested": pa.array([{"a": 1}, None]),
+        "uuid": pa.array([key.bytes, None], pa.uuid()),
+        "document": pa.array(['{"a": [1, 2]}', None], pa.json_()),
+        "category": pa.array(["red", None]).dictionary_encode(),
+        "large": pa.array(["text", None], pa.large_string()),
+    }
+    path = write("rows.parquet", columns)
+    first, nulls = rows_of(read_files(path))
+    assert nulls == (None,) * len(columns)
+    values = dict(zip(columns, first, strict=True))
+    assert values == {
+        "int8": 2**63 - 1, "uint8": 2**64 - 1, "numeric": Decimal("123456789012345678901234567.123"),
+        "day": datetime.date(2026, 1, 31), "moment": moment, "clock": datetime.time(12, 30), "yes": True,
+        "tags": ["a", None], "nested": {"a": 1}, "uuid": key, "document": {"a": [1, 2]}, "category": "red",
+        "large": "text",
+    }  # fmt: skip
+    assert values["moment"].isoformat() == "2026-01-31T21:30:00+09:00"
+    kept = types_of(read_files(path))
+    assert all(kept[name] == columns[name].type for name in ("int8", "uint8", "numeric", "day", "moment", "clock"))
+    texts = {name: kept[name] for name in ("tags", "nested", "uuid", "document", "category", "large")}
+    assert set(texts.values()) == {pa.string()}
+
+
+def test_only_the_columns_that_are_needed_are_read(write):
+    path = write("rows.parquet", {"id": [1, 2], "text": ["a", "b"], "bytes": [b"x", b"y"]})
+    source = read_files(path, columns={"text", "colour"})
+    assert source.columns == ("id", "text", "bytes")
+    (batch,) = source.batches
+    assert list(batch.values("text")) == ["a", "b"]
+    with pytest.raises(KeyError):
+        batch.values("id")
+
+
+def test_bytes_are_refused_where_they_are_kept_and_harmless_where_they_are_not(write):
+    source = read_files(write("rows.parquet", {"id": [1], "image": [b"\x00"]}))
+    (batch,) = source.batches
+    assert batch.array("id").to_pylist() == [1]
+    with pytest.raises(ConfigError, match="column image holds bytes; encode it as text"):
+        batch.array("image")
+
+
+def test_batches_have_some_thousand_rows_and_some_megabytes(write):
+    small = write("small.parquet", {"id": range(20_000), "text": ["x"] * 20_000})
+    sizes = [len(batch) for batch in read_files(small).batches]
+    assert sum(sizes) == 20_000
+    assert 4_000 < max(sizes) <= 5_000
+    # One text for all rows lies once in the file.
+    same = write("same.parquet", {"id": range(50), "text": ["x" * 1_000_000] * 50})
+    assert same.stat().st_size < 1_000_000
+    large = [len(batch) for batch in read_files(same).batches]
+    assert sum(large) == 50
+    assert max(large) <= 8
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"id,text\n1,x\n", b"PAR1" + b"\x00" * 100 + b"PAR1"])
+def test_a_file_that_is_no_parquet_is_named(write, content):
+    with pytest.raises(ConfigError, match=r"rows\.parquet: not a Parquet file that can be read"):
+        read_files(write("rows.parquet", content))
+
+
+# CSV
+
+
+def test_csv_is_text_and_nothing_is_guessed(write):
+    path = write("rows.csv", 'id,day,n,empty\n007,2026-01-31,12345678901234567890123,\nNULL,NA,1e5,""\n')
+    source = read_files(path)
+    assert source.columns == ("id", "day", "n", "empty")
+    assert rows_of(source) == [
+        ("007", "2026-01-31", "12345678901234567890123", None),
+        ("NULL", "NA", "1e5", ""),
+    ]
+
+
+def test_declared_types_are_what_csv_becomes(write):
+    words = {
+        "i": "integer", "f": "float", "d": "decimal(30, 2)", "b": "boolean", "day": "date", "at": "timestamp",
+        "tz": "timestamptz", "doc": "json", "t": "text",
+    }  # fmt: skip
+    path = write(
+        "rows.csv",
+        "i,f,d,b,day,at,tz,doc,t\n"
+        "9223372036854775807,0.5,1234567890123456789012345678.90,true,2026-01-31,2026-01-31 12:00:00,"
+        '2026-01-31T12:00:00+02:00,"{""a"": 1}",7\n'
+        ",,,,,,,,\n",
+    )
+    first, nulls = rows_of(read_files(path, types=words))
+    assert first == (
+        2**63 - 1, 0.5, Decimal("1234567890123456789012345678.90"), True, datetime.date(2026, 1, 31),
+        datetime.datetime(2026, 1, 31, 12),  # noqa: DTZ001 - it has none
+        datetime.datetime(2026, 1, 31, 10, tzinfo=datetime.UTC), {"a": 1}, "7",
+    )  # fmt: skip
+    assert set(nulls) == {None}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "is empty; a CSV file begins with the names"),
+        ("id,text\n1,x\n2\n", "row 2 after the first line: Expected 2 columns, got 1: 2"),
+        ("id,text\n1,x,y\n", "row 1 after the first line: Expected 2 columns, got 3"),
+        ('id,text\n1,"x\n2,y\n', "a quote .* is opened and never closed"),
+        ('id,text\n1,x\n2,"y', "a quote .* is opened and never closed"),
+        (b"id,text\n1,caf\xe9\n", "is not UTF-8"),
+        (b"\xff\xfei\x00d\x00\n\x00", "its first line cannot be read as names"),
+        ("id,id\n1,2\n", r"the source has the column\(s\) id twice"),
+        ("id,text\n1," + "x" * 9_000_000 + "\n", "a row is longer than"),
+    ],
+)
+def test_a_csv_file_that_would_lose_rows_is_refused(write, content, words):
+    with pytest.raises(ConfigError, match=rf"rows\.csv.*{words}"):
+        rows_of(read_files(write("rows.csv", content)))
+
+
+def test_a_value_that_is_not_of_the_declared_type_names_file_and_column(write):
+    path = write("rows.csv", "id,n\n1,x\n")
+    with pytest.raises(ConfigError, match=r"rows\.csv: column n: a value cannot be taken for int64 .*'x'"):
+        rows_of(read_files(path, types={"n": "integer"}))
+    with pytest.raises(ConfigError, match=r"rows\.csv: has no column m, which types= names \(it has id, n\)"):
+        read_files(path, types={"m": "integer"})
+    with pytest.raises(ConfigError, match="types: 'int' is none of text, integer"):
+        read_files(path, types={"n": "int"})
+
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=12)
+
+
+@given(
+    names=st.lists(st.text("abcé \",;'", min_size=1, max_size=5), min_size=2, max_size=4, unique=True),
+    data=st.data(),
+    end=st.sampled_from(["\n", "\r\n"]),
+    mark=st.booleans(),
+    tabs=st.booleans(),
+)
+def test_what_csv_writes_is_read_as_it_was(tmp_path_factory, names, data, end, mark, tabs):
+    rows = data.draw(st.lists(st.tuples(*[CELLS] * len(names)), max_size=8))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator=end, quoting=csv.QUOTE_ALL, delimiter="\t" if tabs else ",")
+    writer.writerows([names, *rows])
+    path = tmp_path_factory.mktemp("csv") / ("rows.tsv" if tabs else "rows.csv")
+    path.write_bytes(b"\xef\xbb\xbf" * mark + text.getvalue().encode())
+    source = read_files(path)
+    assert source.columns == tuple(names)
+    assert rows_of(source) == rows
+
+
+# JSON Lines
+
+
+def test_numbers_of_json_stay_exact_and_nested_values_stay_nested(write):
+    path = write(
+        "rows.jsonl",
+        '{"id": 9223372036854775807, "n": 0.1, "d": 0.12345678901234567890, "x": {"a": [1, null]}}\r\n'
+        "\n"
+        '{"id": 123456789012345678901234567890, "n": 1e5, "d": 2, "x": "\u2028"}',
+    )
+    assert rows_of(read_files(path)) == [
+        (2**63 - 1, 0.1, Decimal("0.12345678901234567890"), {"a": [1, None]}),
+        (123456789012345678901234567890, 1e5, 2, "\u2028"),
+    ]
+    (batch,) = read_files(path, types={"id": "decimal(30, 0)"}).batches
+    assert batch.array("id").to_pylist() == [Decimal(2**63 - 1), Decimal(123456789012345678901234567890)]
+    assert batch.array("x").to_pylist() == ['{"a": [1, null]}', "\u2028"]
+
+
+def test_a_name_that_stands_in_a_late_line_only_is_a_column_where_it_is_needed(write):
+    lines = [{"id": number} for number in range(3_000)] + [{"id": 3_000, "late": "x", "later": "y"}]
+    path = write("rows.jsonl", "\n".join(map(json.dumps, lines)))
+    source = read_files(path, columns={"id", "late"})
+    assert source.columns == ("id", "late", "later")
+    assert rows_of(source, ("id", "late")) == [(line["id"], line.get("late")) for line in lines]
+    assert read_files(path, columns={"id"}).columns == ("id",)
+
+
+def test_a_file_without_lines_has_no_rows_and_lacks_no_column(write):
+    source = read_files(write("rows.jsonl", "\n"), columns={"id"})
+    assert (source.columns, rows_of(source)) == (("id",), [])
+
+
+@pytest.mark.parametrize(
+    "line", ["[1]", "1", "null", '{"id": 1', "{'id': 1}", '{"id": NaN}', '{"id": "\\ud800"}', b"{\xff}"]
+)
+def test_a_line_that_is_no_object_is_named_by_its_number(write, line):
+    line = line.encode() if isinstance(line, str) else line
+    path = write("rows.jsonl", b'{"id": 0}\n\n' + line + b"\n")
+    with pytest.raises(ConfigError, match=r"rows\.jsonl, line 3: is no JSON object in UTF-8 .*Each line must be one"):
+        rows_of(read_files(path, columns={"id"}))
+
+
+def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(write):
+    path = write("rows.jsonl", b'{"id": "' + b"x" * (33 << 20))
+    with pytest.raises(ConfigError, match=r"rows\.jsonl, line 1: is longer than 33,554,432 bytes"):
+        read_files(path, columns={"id"})
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    rows=st.lists(st.dictionaries(st.text(max_size=4), VALUES, max_size=4), max_size=8),
+    ascii_only=st.booleans(),
+    end=st.sampled_from(["\n", "\r\n", "\n\n"]),
+    mark=st.booleans(),
+)
+def test_what_json_writes_is_read_as_it_was(tmp_path_factory, rows, ascii_only, end, mark):
+    text = end.join(json.dumps(row, ensure_ascii=ascii_only) for row in rows)
+    path = tmp_path_factory.mktemp("json") / "rows.ndjson"
+    path.write_bytes(b"\xef\xbb\xbf" * mark + text.encode())
+    source = read_files(path)
+    assert set(source.columns) == {name for row in rows for name in row}
+    expected = [tuple(row.get(name) for name in source.columns) for row in rows]
+    found = rows_of(source) if source.columns else []
+    assert found == (expected if source.columns else [])
+    assert repr(found) == repr(expected if source.columns else [])  # 1, 1.0 and True are equal
+
+
+# Folders
+
+
+def test_a_folder_is_read_in_the_order_of_names_and_what_is_hidden_is_left_out(write, tmp_path):
+    for name in ("b.csv", "a/2.csv", "a/10.csv", "c.csv.gz"):
+        content = f"name\n{name}\n".encode()
+        write(f"in/{name}", gzip.compress(content) if name.endswith(".gz") else content)
+    for name in (".b.csv.crc", "_SUCCESS", "_temporary/0.csv", ".hidden/x.csv"):
+        write(f"in/{name}", "name\nnever\n")
+    assert rows_of(read_files(tmp_path / "in")) == [("a/10.csv",), ("a/2.csv",), ("b.csv",), ("c.csv.gz",)]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_folders_with_a_columns_name_and_value_are_a_column(write, tmp_path, ending):
+    for folder in ("day=2026-01-31/tenant=a%2Fb", "day=__HIVE_DEFAULT_PARTITION__/tenant=01"):
+        content = {"parquet": {"id": [1]}, "csv": "id\n1\n", "jsonl": '{"id": 1}'}[ending]
+        write(f"in/{folder}/rows.{ending}", content)
+    source = read_files(tmp_path / "in", types={"id": "integer", "day": "date"})
+    assert source.columns == ("id", "day", "tenant")
+    assert rows_of(source) == [(1, datetime.date(2026, 1, 31), "a/b"), (1, None, "01")]
+
+
+def test_a_column_that_some_files_lack_is_null_in_their_rows(write, tmp_path):
+    write("in/1.parquet", {"id": pa.array([1], pa.int32()), "category": pa.array(["x"]).dictionary_encode()})
+    write("in/2.parquet", {"id": [2**40], "text": ["two"]})
+    source = read_files(tmp_path / "in")
+    assert source.columns == ("id", "category", "text")
+    assert [batch.array("id").type for batch in source.batches] == [pa.int64(), pa.int64()]
+    assert rows_of(read_files(tmp_path / "in")) == [(1, "x", None), (2**40, None, "two")]
+    write("csv/1.csv", "id,a\n1,x\n")
+    write("csv/2.csv", "b,id\ny,2\n")
+    assert rows_of(read_files(tmp_path / "csv")) == [("1", "x", None), ("2", None, "y")]
+
+
+@pytest.mark.parametrize("other", [pa.array([1.5]), pa.array(["1"]), pa.array([True]), pa.array([b"1"])])
+def test_types_that_differ_are_refused_unless_it_is_said_what_they_are(write, tmp_path, other):
+    write("in/1.parquet", {"id": [1], "n": pa.array([None], pa.null())})
+    write("in/2.parquet", {"id": [2], "n": [1]})
+    write("in/3.parquet", {"id": [3], "n": other})
+    with pytest.raises(
+        ConfigError, match=r"column n is int64 in .*/2\.parquet and \w+ in .*/3\.parquet; say by types="
+    ):
+        read_files(tmp_path / "in")
+    assert len(rows_of(read_files(tmp_path / "in", columns={"id"}), ("id",))) == 3
+    if other.type != pa.binary():
+        assert len(rows_of(read_files(tmp_path / "in", types={"n": "text"}))) == 3
+
+
+def test_a_folder_says_what_it_cannot_be_read_for(write, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match=r"empty: there is no file in this folder"):
+        read_files(tmp_path / "empty")
+    with pytest.raises(ConfigError, match=r"gone: no such file or folder"):
+        read_files(tmp_path / "gone")
+    write("in/a.csv", "id\n1\n")
+    write("in/b.jsonl", '{"id": 2}')
+    with pytest.raises(ConfigError, match=r"holds files of two formats, .*a\.csv and .*b\.jsonl; say by format="):
+        read_files(tmp_path / "in")
+    assert rows_of(read_files(tmp_path / "in", file_format="jsonl")) == [(2,)]
+    write("in/README.txt", "hello")
+    with pytest.raises(ConfigError, match=r"README\.txt: its name does not tell what it is; say format='parquet'"):
+        read_files(tmp_path / "in")
+
+
+def test_a_name_without_an_ending_is_read_as_the_format_that_is_said(write):
+    assert rows_of(read_files(write("part-0000", '{"id": 1}'), file_format="jsonl")) == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "content", [b"id\n1\n", gzip.compress(b"id\n1\n" * 1_000)[:-10], gzip.compress(b"id\n1\n")[:12]]
+)
+def test_a_damaged_gzip_file_is_named(write, content):
+    with pytest.raises(ConfigError, match=r"rows\.csv\.gz: is damaged, or no gzip file"):
+        rows_of(read_files(write("rows.csv.gz", content)))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_named(write):
+    path = write("rows.csv", "id\n1\n")
+    path.chmod(0)
+    with pytest.raises(ConfigError, match=r"rows\.csv: may not be read"):
+        read_files(path)
