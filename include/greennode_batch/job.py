@@ -38,6 +38,12 @@ RESULT_COLUMNS = (
 # What source.parquet calls the reason why a row is not sent.
 _RESERVED = ("unsent",)
 _OWN_PARAMS = ("model", "messages", "stream", "n", "response_format")
+_CHOICES = {
+    "on_ambiguous": ("fail", "resubmit"),
+    "on_kill": ("cancel", "leave"),
+    "refresh": ("changed", "all", None),
+    "left_rows": ("report", "remove", "ignore"),
+}
 _FILE_ENDINGS = (".sql", ".md", ".txt", ".j2", ".jinja")
 
 
@@ -63,6 +69,12 @@ class BatchJob:
     keep_remote_files: whether the run's files stay at GreenNode once their contents are safe; by default as the
     connection says, which deletes them unless told otherwise.
 
+    refresh: `changed` asks only rows that are new to the table they go to, whose request is another one than the one
+    that was answered there, or that have no good answer yet; `all` asks every row again. By default `changed` if all
+    targets are tables. Of a row that is not asked the target stays as it is, carried columns too. left_rows: rows of
+    the table that the source does not have (any more): `report` counts them, `remove` deletes them when the requests
+    are built, `ignore` does not look for them.
+
     Raises ConfigError for a declaration that cannot work.
     """
 
@@ -87,6 +99,8 @@ class BatchJob:
     on_ambiguous: Literal["fail", "resubmit"] = "fail"
     on_kill: Literal["cancel", "leave"] = "cancel"
     keep_remote_files: bool | None = None
+    refresh: Literal["changed", "all"] | None = None
+    left_rows: Literal["report", "remove", "ignore"] = "report"
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, while nothing is sent yet."""
@@ -133,9 +147,10 @@ class BatchJob:
             raise ConfigError(f"job {self.name}: answer is a Pydantic model (a class), not {self.answer!r}")
         if self.answer is not None and not self.answer.model_fields:
             raise ConfigError(f"job {self.name}: the answer model {self.answer.__name__} has no fields")
-        for name, choices in (("on_ambiguous", ("fail", "resubmit")), ("on_kill", ("cancel", "leave"))):
+        for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ConfigError(f"job {self.name}: {name} is {getattr(self, name)!r}; it is {' or '.join(choices)}")
+                words = " or ".join(choice for choice in choices if choice)
+                raise ConfigError(f"job {self.name}: {name} is {getattr(self, name)!r}; it is {words}")
         if not isinstance(self.keep_remote_files, bool | None):
             raise ConfigError(
                 f"job {self.name}: keep_remote_files is {self.keep_remote_files!r}; it is True, False or left out"
@@ -157,6 +172,11 @@ class BatchJob:
                 )
             seen.add(column)
         check_targets(self.name, self.targets, seen)
+        if self.refresh == "changed" and self.known_table is None:
+            raise ConfigError(
+                f"job {self.name}: refresh='changed' asks a table which rows are answered, and no target is one; add a "
+                "SqlTarget, or leave refresh out"
+            )
 
     @property
     def key_columns(self) -> tuple[str, ...]:
@@ -172,6 +192,13 @@ class BatchJob:
     def targets(self) -> tuple[Target, ...]:
         """The targets as a tuple, in the order given."""
         return tuple(self.target) if isinstance(self.target, Sequence) else (self.target,)
+
+    @property
+    def known_table(self) -> SqlTarget | None:
+        """The table that tells which rows are answered already; None if every row is to be asked."""
+        tables = [target for target in self.targets if isinstance(target, SqlTarget)]
+        refresh = self.refresh or ("changed" if len(tables) == len(self.targets) else "all")
+        return tables[0] if tables and refresh == "changed" else None
 
     @property
     def answer_columns(self) -> tuple[str, ...]:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from greennode_batch.build.column_types import to_arrow
 from greennode_batch.build.hash_filter import HashFilter
 from greennode_batch.build.source import RowBatch
 from greennode_batch.errors import RowError
@@ -31,7 +33,7 @@ class Keys:
         self._path = work / "keys.pickle"
         self._file = self._path.open("wb")
         self._seen = seen or HashFilter()
-        self._count = 0
+        self.count = 0
         self._doubtful: set[Key] = set()
 
     def add(self, batch: RowBatch) -> list[Key]:
@@ -41,9 +43,9 @@ class Keys:
         hashes = np.fromiter(map(hash, keys), np.int64, len(keys)).view(np.uint64)
         self._doubtful.update(keys[place] for place in np.flatnonzero(self._seen.may_hold(hashes)))
         self._seen.add(hashes)
-        self._count += len(keys)
+        self.count += len(keys)
         pickle.dump(keys, self._file, protocol=pickle.HIGHEST_PROTOCOL)
-        if len(self._doubtful) * 1000 > self._count * _DOUBTS_A_THOUSAND:
+        if len(self._doubtful) * 1000 > self.count * _DOUBTS_A_THOUSAND:
             self._settle()
         return keys
 
@@ -51,6 +53,13 @@ class Keys:
         """Raise RowError if a key came twice after all."""
         self._settle()
         self._file.close()
+
+    def tables(self) -> Iterator[pa.Table]:
+        """All keys, some thousand at a time, as staging keeps them. Call `finish` before."""
+        for keys in self._stored():
+            columns = zip(*keys, strict=True)
+            arrays = [to_arrow(values, name) for values, name in zip(columns, self._names, strict=True)]
+            yield pa.table(arrays, names=list(self._names))
 
     def named(self, key: Key) -> str:
         """A row, as `row ticket_id = T-0001`."""
@@ -85,17 +94,17 @@ class Keys:
         if not self._doubtful:
             return
         self._file.flush()
-        counts = Counter(key for key in self._stored() if key in self._doubtful)
+        counts = Counter(key for keys in self._stored() for key in keys if key in self._doubtful)
         for key, count in counts.items():
             if count > 1:
                 raise self._twice(key)
         self._doubtful.clear()
 
-    def _stored(self) -> Iterator[Key]:
+    def _stored(self) -> Iterator[list[Key]]:
         with self._path.open("rb") as file:
             while True:
                 try:
-                    yield from pickle.load(file)  # noqa: S301 - this process wrote it
+                    yield pickle.load(file)  # noqa: S301 - this process wrote it
                 except EOFError:
                     return
 

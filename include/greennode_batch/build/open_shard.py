@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pyarrow as pa
 
+from greennode_batch.build.request_lines import RequestLines
 from greennode_batch.build.shards import Shard, ShardFile, ShardLimits
 from greennode_batch.build.source_rows import SourceRows
 from greennode_batch.spend import estimate_tokens
@@ -49,14 +50,12 @@ class OpenShard:
         assert self._shard is not None
         return self._shard.shard_id
 
-    def take(self, lines: Sequence[bytes], *, characters: Sequence[int], constant_bytes: int) -> int:
-        """Add the first of these requests, as far as the limits allow; how many these are.
-
-        characters: of the texts of each. constant_bytes: of a line, beside its texts.
-        """
+    def take(self, requests: RequestLines, start: int) -> int:
+        """Add requests from a place on, as far as the limits allow; how many these are."""
+        lines = requests.lines[start:]
         count = self._file.take(lines)
-        self._characters += sum(characters[:count])
-        self._text_bytes += sum(map(len, lines[:count])) - count * constant_bytes
+        self._characters += sum(requests.characters[start : start + count])
+        self._text_bytes += sum(map(len, lines[:count])) - count * requests.constant_bytes
         return count
 
     def close(self, run: RunFolder) -> None:

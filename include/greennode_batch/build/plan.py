@@ -13,6 +13,7 @@ import msgspec
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.build.builder import Builder, LongestRequest
 from greennode_batch.build.kept_shards import KeptShards
+from greennode_batch.build.known_rows import KnownRows, LeftRows
 from greennode_batch.build.open_shard import PlannedShard
 from greennode_batch.build.rebuild import (
     BuildTurn,
@@ -37,7 +38,11 @@ class RemovedRun(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """plan.json: what a run asks. `rows` counts source rows times models; `unsent` those that are not asked."""
+    """plan.json: what a run asks. `rows` counts source rows times models; `unsent` those that are not asked.
+
+    `unchanged` rows come on top: the target has the answer to their request since an earlier run. `left` are rows of
+    the target that left the source; None where they were not looked for.
+    """
 
     job: str
     run_id: str
@@ -51,6 +56,8 @@ class Plan(msgspec.Struct, frozen=True):
     longest: LongestRequest
     prompt_hash: str
     shards: tuple[PlannedShard, ...]
+    unchanged: int = 0
+    left: LeftRows | None = None
 
     @property
     def prompt_tokens(self) -> dict[str, int]:
@@ -75,7 +82,14 @@ class Plan(msgspec.Struct, frozen=True):
             f"{self.rows:,} rows: {self.requests:,} requests in {self.submitted_shards:,} shards "
             f"({self.bytes / 1e6:,.1f} MB), {self.repeated:,} rows share another row's request, "
             f"{self.unsent:,} unsent"
+            f"{f', {self.unchanged:,} rows unchanged since an earlier run' if self.unchanged else ''}"
+            f"{f'. {self._left_in_words(self.left)}' if self.left and self.left.count else ''}"
         )
+
+    @staticmethod
+    def _left_in_words(left: LeftRows) -> str:
+        done = "were removed" if left.removed else "stay"
+        return f"{left.count:,} rows of the target are not in the source (any more), and {done}: {left.shown}"
 
     @property
     def submitted_shards(self) -> int:
@@ -95,10 +109,12 @@ def build(
     *,
     run_id: str,
     profile: ApiProfile,
+    known: KnownRows | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Plan:
     """Build every shard of a run from its rows, and the plan. Holds no more of a larger table than of a smaller one.
 
+    known: what the target has of earlier runs, where rows that it has the answer of are not to be asked again.
     rows: opens the source; called once more for each time that a shard was sent while this was at work. Safe to call
     on a run that was built before: what was sent stays, with its rows, and only the rest is built. Raises ConfigError
     or RowError, with the row's key, for whatever would fail later, and SupersededError if another build of the run
@@ -113,18 +129,19 @@ def build(
     try:
         while True:
             with work_folder(run.path) as work:
-                known = _load_kept(job, run, kept, Path(work), old)
-                builder = _read_all(job, rows(), run, Path(work), profile=profile, kept=known)
+                stay = _load_kept(job, run, kept, Path(work), old)
+                builder = _read_all(job, rows(), run, Path(work), profile=profile, kept=stay, known=known)
                 plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), is_rebuilt=bool(kept))
                 turn.check(run)
                 planned = {shard.shard_id for shard in plan.shards}
                 late = withdraw_others(run, planned=planned, kept=kept, before=before, clock=clock)
                 if not late:
                     reopen_all(run, planned & before.keys(), now=clock())
-                    builder.land_sources()
+                    builder.shards.land_sources()
+                    plan = msgspec.structs.replace(plan, left=_look_for_left(job, builder, known))
                     return _settled(run, plan, old, kept)
             log.info("Sent while this was built, so it is built again around them: %s", ", ".join(sorted(late)))
-            del builder, known  # all its ids, before the next one gathers them
+            del builder, stay  # all its ids, before the next one gathers them
             before = shards_of(run)
             kept |= late | sent_of(before)
     except FileNotFoundError:
@@ -148,7 +165,14 @@ def _load_kept(job: BatchJob, run: RunFolder, shard_ids: set[str], work: Path, o
 
 
 def _read_all(
-    job: BatchJob, rows: Rows, run: RunFolder, work: Path, *, profile: ApiProfile, kept: KeptShards
+    job: BatchJob,
+    rows: Rows,
+    run: RunFolder,
+    work: Path,
+    *,
+    profile: ApiProfile,
+    kept: KeptShards,
+    known: KnownRows | None,
 ) -> Builder:
     missing = [name for name in (*job.key_columns, *job.carry) if name not in rows.columns]
     if missing:
@@ -156,10 +180,19 @@ def _read_all(
             f"job {job.name}: the source has no column {', '.join(missing)} (it has {', '.join(rows.columns)}); "
             "name the key and carried columns as the query does. Nothing was sent"
         )
-    builder = Builder(job, rows.columns, run, work, profile=profile, kept=kept)
+    builder = Builder(job, rows.columns, run, work, profile=profile, kept=kept, known=known)
     for batch in rows.batches:
         builder.add(batch)
     return builder
+
+
+def _look_for_left(job: BatchJob, builder: Builder, known: KnownRows | None) -> LeftRows | None:
+    if known is None or job.left_rows == "ignore":
+        return None
+    if not builder.keys.count:
+        log.warning("The source has no rows at all, so the target's rows are not looked through and none is removed")
+        return None
+    return known.left(builder.keys.tables(), remove=job.left_rows == "remove")
 
 
 def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, now: float, is_rebuilt: bool) -> Plan:
@@ -180,6 +213,7 @@ def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, 
         longest=max([*longest, builder.longest], key=lambda request: request.bytes),
         prompt_hash=builder.prompt_hash,
         shards=tuple(shards),
+        unchanged=builder.unchanged,
     )
 
 

@@ -22,23 +22,31 @@ class RequestLines(NamedTuple):
     r"""A batch of requests: row by row the id that its result will carry, and the line of a batch file with its `\n`.
 
     characters: of the texts of each. blank: the rows whose last message, the question, is empty, by place.
+    constant_bytes: of a line, beside its texts.
     """
 
+    model: str
+    constant_bytes: int
     custom_ids: list[str]
     lines: list[bytes]
     characters: list[int]
     blank: frozenset[int]
 
     def chosen(self, places: Sequence[int]) -> RequestLines:
-        """Some of them, none of which is blank."""
+        """Some of them, by their places."""
         if len(places) == len(self.lines):
             return self
-        return RequestLines(
-            [self.custom_ids[place] for place in places],
-            [self.lines[place] for place in places],
-            [self.characters[place] for place in places],
-            frozenset(),
+        return self._replace(
+            custom_ids=[self.custom_ids[place] for place in places],
+            lines=[self.lines[place] for place in places],
+            characters=[self.characters[place] for place in places],
+            blank=frozenset(number for number, place in enumerate(places) if place in self.blank),
         )
+
+    def first(self, places: Sequence[int]) -> RequestLines:
+        """Of those at these places the distinct ones, each where it comes first."""
+        first = {self.custom_ids[place]: place for place in reversed(places)}
+        return self.chosen(sorted(first.values()))
 
 
 class RequestTemplate:
@@ -94,7 +102,8 @@ class RequestTemplate:
             custom_id = digest.hexdigest()
             custom_ids.append(custom_id)
             lines.append(b"".join((_BEFORE_ID, custom_id.encode(), before_body, start, rest, _AFTER_BODY)))
-        return RequestLines(custom_ids, lines, characters, self._blank(texts, len(batch)))
+        blank = self._blank(texts, len(batch))
+        return RequestLines(self.model, self.constant_bytes, custom_ids, lines, characters, blank)
 
     def _blank(self, texts: Sequence[Sequence[str]], rows: int) -> frozenset[int]:
         if self._question is None:

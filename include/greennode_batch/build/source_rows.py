@@ -21,19 +21,14 @@ _HELD_ROWS = 20_000
 _HELD_BYTES = 8 << 20
 
 
-def source_rows(
-    names: Sequence[str],
-    kept: Sequence[pa.Array],
-    model: str,
-    custom_ids: Sequence[str | None],
-    unsent: Sequence[str | None],
-) -> pa.Table:
-    """Source rows as source.parquet has them. names, kept: the key and the carried columns."""
+def source_rows(kept: pa.Table, model: str, custom_ids: Sequence[str | None], unsent: Sequence[str | None]) -> pa.Table:
+    """Source rows as source.parquet has them. kept: the key and the carried columns."""
     own = (
         pa.repeat(pa.scalar(model, pa.string()), len(custom_ids)),
-        *(pa.array(values, pa.string()) for values in (custom_ids, unsent)),
+        pa.array(custom_ids, pa.string()),
+        pa.array(unsent, pa.string()),
     )
-    return pa.table([*kept, *own], names=[*names, *OWN_COLUMNS])
+    return pa.table([*kept.columns, *own], names=[*kept.column_names, *OWN_COLUMNS])
 
 
 class SourceRows:

@@ -181,7 +181,7 @@ def forgetful(monkeypatch):
     def index(kept):
         return RequestIndex(kept, recent=1, older=HashFilter(1))
 
-    monkeypatch.setattr("greennode_batch.build.builder.RequestIndex", index)
+    monkeypatch.setattr("greennode_batch.build.shard_set.RequestIndex", index)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

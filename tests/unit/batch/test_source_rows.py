@@ -14,7 +14,9 @@ def stored(tmp_path, name, batches):
     """source.parquet of batches of one column, as a shard stores them."""
     rows = SourceRows(tmp_path, "rows")
     for values in batches:
-        rows.add(source_rows([name], [to_arrow(values, name)], "model", ["id"] * len(values), [None] * len(values)))
+        rows.add(
+            source_rows(pa.table({name: to_arrow(values, name)}), "model", ["id"] * len(values), [None] * len(values))
+        )
     rows.close()
     made = tmp_path / "source.parquet"
     write_source(rows.files(), unify(rows.schemas()), made)
@@ -58,7 +60,7 @@ def test_what_is_much_lies_on_disk_and_comes_back_in_order(tmp_path):
     batches = [[f"{start + number}" * 50 for number in range(5_000)] for start in range(0, 60_000, 5_000)]
     rows = SourceRows(tmp_path, "rows")
     for batch in batches:
-        rows.add(source_rows(["x"], [to_arrow(batch, "x")], "model", ["id"] * len(batch), [None] * len(batch)))
+        rows.add(source_rows(pa.table({"x": to_arrow(batch, "x")}), "model", ["id"] * len(batch), [None] * len(batch)))
         assert sum(map(len, rows._held)) < 20_000
     assert len(rows) == 60_000
     rows.close()

@@ -1,0 +1,33 @@
+"""Known rows: what a target has of earlier runs, so that a row is asked again only if its request is another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+import pyarrow as pa
+
+
+class LeftRows(msgspec.Struct, frozen=True):
+    """Rows of a target whose keys the source has no more. `shown`: the first of these keys, in words."""
+
+    count: int
+    shown: str
+    removed: bool
+
+
+class KnownRows(Protocol):
+    """A target that can be asked by key."""
+
+    def answered(self, keys: pa.Table, custom_ids: Sequence[str]) -> Sequence[int]:
+        """Which of these rows have a good answer to this very request: their places.
+
+        keys: the target's key columns, a row each.
+        """
+
+    def left(self, keys: Iterable[pa.Table], *, remove: bool) -> LeftRows:
+        """The target's rows whose keys are not among these; removes them if told to.
+
+        keys: of all rows of the source, some thousand at a time. Holds none of them.
+        """
