@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.join.typed_rows import found_schema
 
 _MAX_PARTS = 2  # schema.table
-_READ_ROWS = 10_000
 
 
 class Column(NamedTuple):
@@ -25,9 +25,6 @@ class Column(NamedTuple):
 
 class SqlTable(ABC):
     """A table behind a DB-API connection. Each public call is one transaction."""
-
-    mark: str
-    """How the driver marks a parameter."""
 
     def __init__(self, connection: Any, table: str, key: Sequence[str]) -> None:
         self.name = table
@@ -74,26 +71,23 @@ class SqlTable(ABC):
                 )
             return written
 
-    def rows_of(self, run_id: str, columns: Sequence[str]) -> Iterator[list[Sequence[Any]]]:
-        """These columns of all rows that a run has written, some thousand at a time; none if there is no table."""
-        select = f"SELECT {', '.join(map(quote, columns))} FROM {self.quoted} WHERE run_id = "  # noqa: S608 - quoted
-        if self.mark == "%s":
-            select = select.replace("%", "%%")
-        with self._transaction() as cursor:
-            if not self.columns(cursor):
-                return
-            with closing(self.reading_cursor()) as reading:
-                reading.execute(select + self.mark, (run_id,))
-                while rows := reading.fetchmany(_READ_ROWS):
-                    yield rows
+    def batches(self, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:
+        """All rows that a run has written, some thousand at a time; none if there is no table.
 
-    def find(self, keys: pa.Table) -> list[Sequence[Any]]:
+        In these columns, with these types where the values fit them, else as text.
+        """
+        with self._transaction() as cursor:
+            if self.columns(cursor):
+                yield from self.read(cursor, run_id, schema)
+
+    def find(self, keys: pa.Table) -> pa.Table:
         """The rows that have these keys, whatever run wrote them: place among the keys, key, custom_id, status, run_id.
 
         The database compares, and takes each key as it would to write it: what it pads or rounds is found all the same.
         """
+        schema = found_schema(keys.schema)
         with self._transaction() as cursor:
-            return self.look_up(cursor, keys) if self.columns(cursor) else []
+            return self.look_up(cursor, keys, schema) if self.columns(cursor) else schema.empty_table()
 
     @abstractmethod
     def check_names(self, names: Sequence[str]) -> None:
@@ -104,12 +98,12 @@ class SqlTable(ABC):
         """Upsert the rows by key; how many were written."""
 
     @abstractmethod
-    def reading_cursor(self) -> Any:
-        """A cursor that does not hold all rows of a query at once."""
+    def read(self, cursor: Any, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:
+        """What `batches` gives, of a table that is there."""
 
     @abstractmethod
-    def look_up(self, cursor: Any, keys: pa.Table) -> list[Sequence[Any]]:
-        """What `find` gives, of a table that is there."""
+    def look_up(self, cursor: Any, keys: pa.Table, schema: pa.Schema) -> pa.Table:
+        """What `find` gives, of a table that is there, with each value as `read` gives it."""
 
     @abstractmethod
     def type_of(self, field: pa.Field) -> str:

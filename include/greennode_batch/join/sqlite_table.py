@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
 
 from greennode_batch.join.sql_table import Column, SqlTable, quote, sql_type
+from greennode_batch.join.typed_rows import from_tuples
 
 _CHUNK_ROWS = 5_000
+_READ_ROWS = 10_000
 
 
 class SqliteTable(SqlTable):
     """A table of SQLite. It has no dates and decimals: they are kept as ISO 8601 and decimal text."""
-
-    mark = "?"
 
     def check_names(self, names: Sequence[str]) -> None:
         """SQLite keeps any name."""
@@ -34,23 +35,27 @@ class SqliteTable(SqlTable):
             written += int(cursor.rowcount)
         return written
 
-    def reading_cursor(self) -> Any:
-        """A cursor like any other: SQLite finds rows as they are asked for."""
-        return self._connection.cursor()
+    def read(self, cursor: Any, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:
+        """The run's rows: SQLite finds them as they are asked for."""
+        names = ", ".join(map(quote, schema.names))
+        with closing(self._connection.cursor()) as reading:
+            reading.execute(f"SELECT {names} FROM {self.quoted} WHERE run_id = ?", (run_id,))  # noqa: S608 - quoted
+            while rows := reading.fetchmany(_READ_ROWS):
+                yield from_tuples(rows, schema)
 
-    def look_up(self, cursor: Any, keys: pa.Table) -> list[Sequence[Any]]:
+    def look_up(self, cursor: Any, keys: pa.Table, schema: pa.Schema) -> pa.Table:
         """The rows that have these keys, one by one: SQLite is in this process."""
-        names = list(map(quote, keys.column_names))
         statement = (
-            f"SELECT {', '.join(names)}, custom_id, status, run_id FROM {self.quoted} "  # noqa: S608 - quoted
-            f"WHERE {' AND '.join(f'{name} = ?' for name in names)}"
+            f"SELECT {', '.join(map(quote, schema.names[1:]))} FROM {self.quoted} "  # noqa: S608 - quoted
+            f"WHERE {' AND '.join(f'{quote(name)} = ?' for name in keys.column_names)}"
         )
         columns = [column.to_pylist() for column in _as_sqlite(keys).columns]
-        return [
+        found = [
             (place, *row)
             for place, key in enumerate(zip(*columns, strict=True))
             for row in cursor.execute(statement, key).fetchall()
         ]
+        return from_tuples(found, schema)
 
     def type_of(self, field: pa.Field) -> str:
         """The column type for a field."""

@@ -57,7 +57,7 @@ def row_hashes(rows: pa.Table, key: Sequence[str]) -> Hashes:
     """A 64-bit hash of each row's key, custom_id and status, by their texts; the same in every process."""
     made = np.zeros(rows.num_rows, np.uint64)
     for name in (*key, "custom_id", "status"):
-        made ^= hash_array(_texts(rows[name]), hash_key=_HASH_KEY, categorize=False)
+        made ^= _few_hashes(rows[name]) if name == "status" else _hashes(rows[name])
         # Without this mixing two rows could swap their statuses, and the sum would be the same.
         for _ in range(2):
             made *= _ODD
@@ -65,10 +65,22 @@ def row_hashes(rows: pa.Table, key: Sequence[str]) -> Hashes:
     return made
 
 
-def _texts(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
+def _hashes(column: pa.ChunkedArray | pa.Array) -> Hashes:
+    made: Hashes = hash_array(_texts(column), hash_key=_HASH_KEY, categorize=False)
+    return made
+
+
+def _few_hashes(column: pa.ChunkedArray) -> Hashes:
+    """The same for a column of few values, each of which is hashed once."""
+    column = column.cast(pa.string()).combine_chunks().dictionary_encode(null_encoding="encode")
+    made: Hashes = _hashes(column.dictionary)[column.indices.to_numpy()]
+    return made
+
+
+def _texts(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.object_]:
     texts = column.cast(pa.string())
     if pc.any(pc.match_substring(texts, "\x00")).as_py():
         # PostgreSQL cannot hold U+0000; what is written there in its place.
         texts = pc.replace_substring(texts, "\x00", "\ufffd")
-    made: npt.NDArray[np.object_] = pc.fill_null(texts, _NULL).to_numpy()
+    made: npt.NDArray[np.object_] = pc.fill_null(texts, _NULL).to_numpy(zero_copy_only=False)
     return made

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from greennode_batch.join.dataset import Dataset
 from greennode_batch.join.partitions import partition_values
+from greennode_batch.join.typed_rows import found_schema
 from greennode_batch.reconcile.fingerprint import row_hashes
-from greennode_batch.reconcile.written import found_schema
 
 
 class _ScannedRows(ABC):
