@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from greennode_batch.build.column_types import fit, kept_forms, unify
+from greennode_batch.build.column_types import kept_forms, unify
+from greennode_batch.build.kept_index import KeptIndex, key_texts
 from greennode_batch.build.open_shard import PlannedShard
 from greennode_batch.build.source_rows import OWN_COLUMNS, SourceRows
 from greennode_batch.errors import ConfigError
@@ -70,63 +71,71 @@ class KeptShard:
 
 
 class KeptShards:
-    """The shards of a run that stay, and which row and request lies in which. Holds their keys and request ids."""
+    """The shards of a run that stay, and which row and request lies in which. Holds one of them at a time."""
 
     def __init__(
         self, job: BatchJob, shards: Sequence[ShardFolder], work: Path, prompt_tokens: Mapping[str, int]
     ) -> None:
         """prompt_tokens: by shard id, as the earlier plan has them. work: a folder for the rows that join them."""
         self.shards: list[KeptShard] = []
-        self.shard_of: dict[str, int] = {}
-        """custom_id -> place in `shards`"""
-        self._keys: dict[str, set[tuple[Any, ...]]] = {}
-        indexes = []
-        for shard in shards:
-            table = _checked(job, shard)
+        self._index = KeptIndex(work) if shards else None
+        names = [*job.key_columns]
+        schema = unify([_schema(job, shard).remove_metadata() for shard in shards])
+        self._key_fields = [schema.field(name) for name in names] if shards else []
+        for place, shard in enumerate(shards):
+            table = _read(shard)
             rows = SourceRows(work, f"kept-{shard.shard_id}")
             self.shards.append(KeptShard(shard, table, rows, prompt_tokens.get(shard.shard_id)))
-            indexes.append(table.select([*job.key_columns, "model", "custom_id"]))
-        schema = unify([index.schema for index in indexes])
-        self._key_fields = [schema.field(name) for name in job.key_columns] if indexes else []
-        for place, index in enumerate(indexes):
-            for *key, model, custom_id in zip(*(c.to_pylist() for c in fit(index, schema).columns), strict=True):
-                self._keys.setdefault(model, set()).add(tuple(key))
-                if custom_id is not None:
-                    self.shard_of.setdefault(custom_id, place)
+            keys = table.select(names).cast(pa.schema(self._key_fields))
+            assert self._index is not None
+            self._index.add(keys, table["model"], table["custom_id"], place)
+
+    def close(self) -> None:
+        """Let go of what lies on disk."""
+        if self._index is not None:
+            self._index.close()
 
     @property
     def unsent(self) -> int:
         """Rows in these shards that are not asked."""
         return sum(shard.unsent for shard in self.shards)
 
+    def places_of(self, custom_ids: Sequence[str]) -> Mapping[str, int]:
+        """For each of these requests that lies in one of the shards, the place of that shard in `shards`."""
+        return self._index.places_of(custom_ids) if self._index else {}
+
     def models_of(self, key_columns: Sequence[Sequence[Any]]) -> Iterator[set[str]]:
         """For each key, the models for which it has its place in one of these shards.
 
         key_columns: the values of a batch of rows, one sequence for each column of the key, as the database gives them.
         """
+        assert self._index is not None
         forms = [
             kept_forms(values, field.name, field.type)
             for values, field in zip(key_columns, self._key_fields, strict=True)
         ]
-        readings = [list(zip(*columns, strict=True)) for columns in itertools.product(*forms)]
+        schema = pa.schema(self._key_fields)
+        readings = [key_texts(pa.table(list(columns), schema=schema)) for columns in itertools.product(*forms)]
+        found = self._index.models_of(itertools.chain(*readings))
         for keys in zip(*readings, strict=True):
-            yield {model for model, known in self._keys.items() if not known.isdisjoint(keys)}
+            yield set().union(*(found.get(key, ()) for key in keys))
 
 
-def _checked(job: BatchJob, shard: ShardFolder) -> pa.Table:
-    """The rows of a shard that was sent, if they can stand in one plan with those of the job."""
+def _schema(job: BatchJob, shard: ShardFolder) -> pa.Schema:
+    """The types of the rows of a shard that was sent, if they can stand in one plan with those of the job."""
     for path in (shard.requests, shard.source):
         if not path.exists():
             raise ConfigError(f"{path}: is missing, though this shard was sent; restore the file, or trigger a new run")
-    table = _read(shard)
-    had = set(table.column_names) - set(OWN_COLUMNS)
+    with local_copy(shard.source) as source:
+        schema = pq.read_schema(source)
+    had = set(schema.names) - set(OWN_COLUMNS)
     wanted = {*job.key_columns, *job.carry}
     if had != wanted:
         raise ConfigError(
             f"job {job.name}: rows that were sent in this run have the columns {', '.join(sorted(had))}; the job's key "
             f"and carried columns are {', '.join(sorted(wanted))} now. Undo that for this run, or trigger a new one"
         )
-    return table
+    return schema
 
 
 def _read(shard: ShardFolder) -> pa.Table:

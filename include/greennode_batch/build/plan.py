@@ -6,6 +6,7 @@ import datetime
 import logging
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -128,8 +129,7 @@ def build(
     kept = sent_of(before)
     try:
         while True:
-            with work_folder(run.path) as work:
-                stay = _load_kept(job, run, kept, Path(work), old)
+            with work_folder(run.path) as work, closing(_load_kept(job, run, kept, Path(work), old)) as stay:
                 builder = _read_all(job, rows(), run, Path(work), profile=profile, kept=stay, known=known)
                 plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), is_rebuilt=bool(kept))
                 turn.check(run)
@@ -141,7 +141,6 @@ def build(
                     plan = msgspec.structs.replace(plan, left=_look_for_left(job, builder, known))
                     return _settled(run, plan, old, kept)
             log.info("Sent while this was built, so it is built again around them: %s", ", ".join(sorted(late)))
-            del builder, stay  # all its ids, before the next one gathers them
             before = shards_of(run)
             kept |= late | sent_of(before)
     except FileNotFoundError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -21,9 +21,13 @@ class RequestIndex:
     """
 
     def __init__(
-        self, kept: Mapping[str, int], *, recent: int = RECENT_REQUESTS, older: HashFilter | None = None
+        self,
+        kept: Callable[[Sequence[str]], Mapping[str, int]],
+        *,
+        recent: int = RECENT_REQUESTS,
+        older: HashFilter | None = None,
     ) -> None:
-        """kept: requests that are there before, and stay remembered."""
+        """kept: tells the shards of requests that are there before."""
         self._kept = kept
         self._recent = recent
         self._older = older or HashFilter()
@@ -35,7 +39,7 @@ class RequestIndex:
         """For each request its shard, None if it did not come before, or `MAYBE` if it may have come long ago."""
         self._let_go()
         places = list(map(self._newest.get, custom_ids))
-        for others in (self._before, self._kept):
+        for others in (self._before, self._kept(custom_ids)):
             if others:
                 found = map(others.get, custom_ids)
                 places = [other if place is None else place for place, other in zip(places, found, strict=True)]

@@ -31,7 +31,7 @@ class ShardSet:
         self._work = work
         self._limits = limits
         self._shards: list[KeptShard | OpenShard] = [*kept.shards]
-        self._index = RequestIndex(kept.shard_of)
+        self._index = RequestIndex(kept.places_of)
         self._repeated = RepeatedRequests(work)
         self._open: dict[str, tuple[int, OpenShard]] = {}  # model -> the shard that is open for it, and its place
         self._sources: list[tuple[Path, ShardFolder]] = []

@@ -14,7 +14,7 @@ ids = st.integers(0, 60).map(lambda number: hashlib.blake2b(str(number).encode()
 )
 def test_a_request_that_came_before_is_never_taken_for_a_new_one_nor_for_another_shard_s(batches, recent, words, kept):
     known = dict.fromkeys(kept, 100)
-    index = RequestIndex(dict(known), recent=recent, older=HashFilter(words))
+    index = RequestIndex(lambda asked: dict.fromkeys(kept & set(asked), 100), recent=recent, older=HashFilter(words))
     for number, batch in enumerate(batches):
         places = index.places_of(batch)
         assert len(places) == len(batch)
@@ -26,7 +26,7 @@ def test_a_request_that_came_before_is_never_taken_for_a_new_one_nor_for_another
 
 
 def test_the_latest_requests_are_always_known_for_certain():
-    index = RequestIndex({}, recent=5, older=HashFilter(1))
+    index = RequestIndex(lambda _: {}, recent=5, older=HashFilter(1))
     every = [hashlib.blake2b(str(number).encode(), digest_size=16).hexdigest() for number in range(100)]
     for number, custom_id in enumerate(every):
         index.places_of([custom_id])

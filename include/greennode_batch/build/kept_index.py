@@ -1,0 +1,57 @@
+"""Kept index: which rows and requests lie in shards that stay. It is on disk: a large run takes no more memory."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+_CACHE_KIB = 8_192
+
+
+class KeptIndex:
+    """Rows by the texts of their key as source.parquet keeps it, requests by custom_id."""
+
+    def __init__(self, work: Path) -> None:
+        # It is void if this process dies, so nothing need be safe from that.
+        self._database = sqlite3.connect(work / "kept.sqlite", isolation_level=None)
+        self._database.executescript(
+            f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{_CACHE_KIB};"
+            "CREATE TABLE rows (key TEXT, model TEXT, PRIMARY KEY (key, model)) WITHOUT ROWID;"
+            "CREATE TABLE requests (custom_id TEXT PRIMARY KEY, place INTEGER) WITHOUT ROWID;"
+        )
+
+    def add(self, keys: pa.Table, models: pa.ChunkedArray, custom_ids: pa.ChunkedArray, place: int) -> None:
+        """The rows of a shard. custom_ids: NULL where a row is not sent."""
+        self._database.execute("BEGIN")
+        rows = zip(key_texts(keys), models.to_pylist(), strict=True)
+        self._database.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?)", rows)
+        asked = custom_ids.drop_null().unique().to_pylist()
+        self._database.executemany("INSERT OR IGNORE INTO requests VALUES (?, ?)", ((one, place) for one in asked))
+        self._database.execute("COMMIT")
+
+    def models_of(self, keys: Iterable[str]) -> Mapping[str, set[str]]:
+        """For each of these keys that lies in a shard, the models that are asked about it."""
+        found: dict[str, set[str]] = {}
+        asked = "SELECT key, model FROM rows WHERE key IN (SELECT value FROM json_each(?))"
+        for key, model in self._database.execute(asked, (json.dumps(list(keys)),)):
+            found.setdefault(key, set()).add(model)
+        return found
+
+    def places_of(self, custom_ids: Iterable[str]) -> Mapping[str, int]:
+        """For each of these requests that lies in a shard, the place of that shard."""
+        asked = "SELECT custom_id, place FROM requests WHERE custom_id IN (SELECT value FROM json_each(?))"
+        return dict(self._database.execute(asked, (json.dumps(list(custom_ids)),)))
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._database.close()
+
+
+def key_texts(keys: pa.Table) -> Sequence[str]:
+    """Each key as one text: equal exactly where all its columns are."""
+    columns = [column.cast(pa.string()).to_pylist() for column in keys.columns]
+    return list(map(json.dumps, zip(*columns, strict=True)))
