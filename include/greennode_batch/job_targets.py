@@ -10,10 +10,16 @@ from greennode_batch.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class SqlTarget:
-    """A table that is written by upsert, made if it is missing. `table` may be `schema.table`."""
+    """A table that is written by upsert, made if it is missing. `table` may be `schema.table`.
+
+    A table that is there keeps its columns and types; before anything is paid it is checked that they can take what the
+    job writes. add_columns: columns that it lacks are added (NULL in older rows); without it they are an error that has
+    the statements to add them.
+    """
 
     conn_id: str
     table: str
+    add_columns: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,4 +23,4 @@ def connect(conn_id: str) -> Any:
 def open_table(target: SqlTarget, key: Sequence[str]) -> Iterator[SqlTable]:
     """The target's table on a connection of its own."""
     with closing(connect(target.conn_id)) as connection:
-        yield sql_table(connection, target.table, key)
+        yield sql_table(connection, target.table, key, add_columns=target.add_columns)

@@ -15,7 +15,7 @@ import pyarrow.csv as pacsv
 from psycopg.pq import ExecStatus
 
 from greennode_batch.collect.answers import is_json
-from greennode_batch.join.sql_table import quote
+from greennode_batch.join.columns import quote
 
 _CHUNK_ROWS = 5_000
 # A row must fit into it, and a few of them are held.

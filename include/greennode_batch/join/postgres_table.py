@@ -7,10 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from greennode_batch.collect.answers import is_json
 from greennode_batch.errors import ConfigError
+from greennode_batch.join.columns import Column, Fit, quote
 from greennode_batch.join.postgres_copy import copy_in, copy_out
-from greennode_batch.join.sql_table import Column, SqlTable, quote, sql_type
+from greennode_batch.join.postgres_types import fit, postgres_type
+from greennode_batch.join.sql_table import SqlTable
 from greennode_batch.join.typed_rows import from_texts
 
 _MAX_NAME_BYTES = 63
@@ -22,8 +23,8 @@ _PLAIN_WORDS = "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOC
 class PostgresTable(SqlTable):
     """A table of PostgreSQL, by psycopg or psycopg2."""
 
-    def __init__(self, connection: Any, table: str, key: Sequence[str]) -> None:
-        super().__init__(connection, table, key)
+    def __init__(self, connection: Any, table: str, key: Sequence[str], *, add_columns: bool = False) -> None:
+        super().__init__(connection, table, key, add_columns=add_columns)
         if connection.autocommit:
             connection.autocommit = False  # a shard is written in one transaction
 
@@ -76,14 +77,18 @@ class PostgresTable(SqlTable):
 
     def type_of(self, field: pa.Field) -> str:
         """The column type for a field."""
-        return (
-            "jsonb" if is_json(field) else sql_type(field.type, decimal="numeric", large="numeric", zoned="timestamptz")
-        )
+        return postgres_type(field)
+
+    def fit(self, field: pa.Field, column: Column) -> Fit:
+        """Whether a column takes the texts that COPY sends for a field."""
+        return fit(field, column)
 
     def columns(self, cursor: Any) -> list[Column]:
         """The table's columns, none if there is no such table."""
         cursor.execute(
-            "SELECT attname, attnotnull AND NOT atthasdef AND attidentity = '' FROM pg_attribute "
+            "SELECT attname, attnotnull AND NOT atthasdef AND attidentity = '', format_type(atttypid, atttypmod), "
+            "CASE WHEN typtype <> 'b' THEN typtype::text WHEN typcategory = 'A' THEN 'array' ELSE typname::text END "
+            "FROM pg_attribute JOIN pg_type t ON t.oid = atttypid "
             "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
             (self.quoted,),
         )

@@ -6,38 +6,37 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.join.columns import Column, Fit, quote
+from greennode_batch.join.table_check import check_table
 from greennode_batch.join.typed_rows import found_schema
 
 _MAX_PARTS = 2  # schema.table
 
 
-class Column(NamedTuple):
-    """A column of the table as it stands. `is_demanded`: every row that is inserted must name it."""
-
-    name: str
-    is_demanded: bool
-
-
 class SqlTable(ABC):
-    """A table behind a DB-API connection. Each public call is one transaction."""
+    """A table behind a DB-API connection. Each public call is one transaction.
 
-    def __init__(self, connection: Any, table: str, key: Sequence[str]) -> None:
+    add_columns: columns that the table lacks are added to it; else they are an error that says how.
+    """
+
+    def __init__(self, connection: Any, table: str, key: Sequence[str], *, add_columns: bool = False) -> None:
         self.name = table
         self.key = tuple(key)
         self.parts = table.split(".")
         if len(self.parts) > _MAX_PARTS:
             raise ConfigError(f"table {table}: name it as table or as schema.table")
         self.quoted = ".".join(map(quote, self.parts))
+        self.add_columns = add_columns
         self._connection = connection
         self._driver = importlib.import_module(type(connection).__module__.partition(".")[0])
 
     def prepare(self, schema: pa.Schema, *, create: bool = True) -> None:
-        """Make the table if it is missing; raise ConfigError if it cannot take these columns by this key.
+        """Make the table if it is missing; raise ConfigError if it cannot take these columns by this key and type.
 
         create: False only looks.
         """
@@ -46,7 +45,9 @@ class SqlTable(ABC):
             self.lock(cursor)
             existing = self.columns(cursor)
             if existing:
-                self._check(cursor, existing, schema)
+                additions = check_table(self, existing, self.unique_keys(cursor), schema)
+                for statement in additions if create else ():
+                    cursor.execute(statement)
             elif create:
                 cursor.execute(self._create_statement(schema))
 
@@ -109,6 +110,10 @@ class SqlTable(ABC):
     def type_of(self, field: pa.Field) -> str:
         """The column type for a field."""
 
+    def fit(self, field: pa.Field, column: Column) -> Fit:
+        """Whether a column that is there takes a field's values; by default, whatever it is."""
+        return Fit.ALWAYS
+
     @abstractmethod
     def columns(self, cursor: Any) -> list[Column]:
         """The table's columns, none if there is no such table."""
@@ -131,31 +136,6 @@ class SqlTable(ABC):
             raise
         self._connection.commit()
 
-    def _check(self, cursor: Any, existing: Sequence[Column], schema: pa.Schema) -> None:
-        names = [column.name for column in existing]
-        way_out = "Name another table, or mend this one and run this step again; nothing is paid twice"
-        missing = [field for field in schema if field.name not in names]
-        if missing:
-            additions = "; ".join(
-                f"ALTER TABLE {self.quoted} ADD COLUMN {quote(field.name)} {self.type_of(field)}" for field in missing
-            )
-            raise ConfigError(
-                f"table {self.name} has no column {', '.join(field.name for field in missing)} (it has "
-                f"{', '.join(names)}). {way_out}: {additions}"
-            )
-        if set(self.key) not in self.unique_keys(cursor):
-            index = quote(f"{self.parts[-1]}_{'_'.join(self.key)}"[:60])
-            raise ConfigError(
-                f"table {self.name} has no unique index on exactly ({', '.join(self.key)}), so rows cannot be "
-                f"upserted. {way_out}: CREATE UNIQUE INDEX {index} ON {self.quoted} ({self.quoted_key})"
-            )
-        demanded = [column.name for column in existing if column.is_demanded and column.name not in schema.names]
-        if demanded:
-            raise ConfigError(
-                f"table {self.name} demands a value in {', '.join(demanded)}, which this job does not give. {way_out}: "
-                f"ALTER TABLE {self.quoted} ALTER COLUMN {quote(demanded[0])} DROP NOT NULL"
-            )
-
     @property
     def quoted_key(self) -> str:
         """The key's columns, quoted, with commas."""
@@ -173,24 +153,3 @@ class SqlTable(ABC):
             for field in schema
         ]
         return f"CREATE TABLE {self.quoted} ({', '.join(columns)}, PRIMARY KEY ({self.quoted_key}))"
-
-
-def quote(identifier: str) -> str:
-    """An SQL identifier, quoted."""
-    if not identifier or "\x00" in identifier:
-        raise ConfigError(f"{identifier!r} is not a name of a table or column")
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def sql_type(arrow: pa.DataType, *, decimal: str, large: str, zoned: str) -> str:
-    """The SQL type for an Arrow type; text for what has no other."""
-    kinds = (
-        (pa.types.is_boolean, "boolean"),
-        (pa.types.is_uint64, large),
-        (pa.types.is_integer, "bigint"),
-        (pa.types.is_floating, "double precision"),
-        (pa.types.is_decimal, decimal),
-        (pa.types.is_date, "date"),
-        (pa.types.is_timestamp, zoned if getattr(arrow, "tz", None) else "timestamp"),
-    )
-    return next((name for is_kind, name in kinds if is_kind(arrow)), "text")

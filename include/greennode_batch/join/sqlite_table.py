@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from greennode_batch.join.sql_table import Column, SqlTable, quote, sql_type
+from greennode_batch.join.columns import Column, quote, sql_type
+from greennode_batch.join.sql_table import SqlTable
 from greennode_batch.join.typed_rows import from_tuples
 
 _CHUNK_ROWS = 5_000

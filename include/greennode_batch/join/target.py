@@ -22,13 +22,13 @@ from greennode_batch.staging import RunFolder, ShardFolder, local_copy
 OpenTarget = SqlTable | Dataset
 
 
-def sql_table(connection: Any, table: str, key: Sequence[str]) -> SqlTable:
+def sql_table(connection: Any, table: str, key: Sequence[str], *, add_columns: bool = False) -> SqlTable:
     """The table on a DB-API connection, by the connection's driver. Raises ConfigError for one not supported."""
     driver = type(connection).__module__.partition(".")[0]
     if driver in {"psycopg", "psycopg2"}:
-        return PostgresTable(connection, table, key)
+        return PostgresTable(connection, table, key, add_columns=add_columns)
     if driver == "sqlite3":
-        return SqliteTable(connection, table, key)
+        return SqliteTable(connection, table, key, add_columns=add_columns)
     raise ConfigError(f"table {table}: a target on {driver} is not supported; use PostgreSQL or SQLite")
 
 

@@ -197,6 +197,26 @@ def test_missing_columns_are_named_with_the_statements_that_add_them(connection)
     written(connection, rows_of("a"))
 
 
+def test_missing_columns_are_added_where_the_job_says_so(connection):
+    run(connection, "CREATE TABLE answers (id bigint PRIMARY KEY, mine text)", "INSERT INTO answers VALUES (1, 'kept')")
+    table = sql_table(connection, "answers", ("id",), add_columns=True)
+    table.prepare(SCHEMA, create=False)
+    with pytest.raises(Exception, match="answer"):
+        fetch(connection, "SELECT answer FROM answers")
+    connection.rollback()
+    for _ in range(2):
+        table.prepare(SCHEMA)
+    assert fetch(connection, "SELECT id, mine, answer, status FROM answers") == [(1, "kept", None, None)]
+    table.write(rows_of("a", "b"))
+    assert fetch(connection, "SELECT id, mine, answer FROM answers ORDER BY id") == [(1, "kept", "a"), (2, None, "b")]
+
+
+def test_a_key_column_is_never_added(connection):
+    run(connection, "CREATE TABLE answers (number bigint PRIMARY KEY, answer text, status text, run_id text)")
+    with pytest.raises(ConfigError, match="table answers has no column id"):
+        sql_table(connection, "answers", ("id",), add_columns=True).prepare(SCHEMA)
+
+
 def test_a_table_without_a_fitting_unique_index_says_how_to_add_one(connection):
     run(
         connection,
