@@ -1,0 +1,127 @@
+"""What the engine costs: CPU, memory and rows per second of its steps and of the whole path, beside a floor and peers.
+
+    make bench                  10,000, 100,000 and 1,000,000 rows
+    make bench QUICK=1          20,000 rows once, under a minute
+    make bench ROWS=10000000    so many rows, by hand: about 4 GB of disk for each million
+    make bench DATA=FILE.parquet TEXT=COLUMN    the texts of a file in place of made-up ones
+    make bench PEERS=1          also the peers at 100,000 rows, each in an environment of its own
+    make bench AIRFLOW=1        only 1,000,000 rows (or ROWS) from table to table through a real Airflow
+
+Prints tables and a verdict for each goal, and writes the same as JSON. Nothing fails for being slow; it fails if a row
+has no answer or the answer of another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import secrets
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from goals import step_verdicts, whole_path_verdicts
+from own_process import MeasuredCommand, run_step
+from printed import command_table, step_table
+from step_figures import StepFigures, as_json, measure_steps
+from whole_path import measure_whole_path
+
+from greennode_local.postgres import running_postgres
+
+SIZES = (10_000, 100_000, 1_000_000)
+QUICK_SIZES = (20_000,)
+# Best of this many runs: the machine may be shared.
+_REPEATS = ((200_000, 3), (2_000_000, 2))
+# Three tables of so many rows were too much for a disk; PostgreSQL is measured below it.
+_MAX_TABLE_ROWS = 2_000_000
+
+
+def main() -> int:
+    """Measure, print tables and verdicts, write the JSON."""
+    options = _options()
+    made: dict[str, object] = {"machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}"}
+    with tempfile.TemporaryDirectory(prefix="greennode-bench-", dir=options.work) as work:
+        steps, whole = _measure(options, Path(work))
+    print(*step_table(steps), sep="\n")
+    made["steps"] = [as_json(size) for size in steps]
+    verdicts = list(step_verdicts(steps))
+    if whole:
+        print("greennode-batch run against the emulator, our process alone")
+        print(
+            *command_table({f"greennode-batch run, {rows:,} rows": (rows, one) for rows, one in whole.items()}),
+            sep="\n",
+        )
+        print()
+        made["whole_path"] = {rows: vars(one) for rows, one in whole.items()}
+        verdicts += whole_path_verdicts(whole)
+    print("goals")
+    print(*verdicts, sep="\n")
+    made["verdicts"] = [vars(verdict) for verdict in verdicts]
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(made, indent=2) + "\n")
+    print(f"written to {options.out}")
+    return 0
+
+
+def _measure(options: argparse.Namespace, work: Path) -> tuple[list[StepFigures], dict[int, MeasuredCommand]]:
+    steps: list[StepFigures] = []
+    whole: dict[int, MeasuredCommand] = {}
+    with _database(work) as dsn:
+        for wanted in options.sizes:
+            with tempfile.TemporaryDirectory(prefix="rows-", dir=work) as name:
+                folder = Path(name)
+                rows = _make_rows(options, folder, wanted)
+                has_table = rows <= _MAX_TABLE_ROWS
+                if has_table:
+                    run_step(folder, "made_rows.load_table", dsn=dsn)
+                _say(f"{rows:,} rows: steps")
+                repeats = 1 if options.quick else next((times for most, times in _REPEATS if rows <= most), 1)
+                steps.append(measure_steps(folder, rows, repeats=repeats, dsn=dsn if has_table else None))
+                _say(f"{rows:,} rows: whole path")
+                whole[rows] = measure_whole_path(folder)
+    return steps, whole
+
+
+def _make_rows(options: argparse.Namespace, folder: Path, wanted: int) -> int:
+    """Make the source; how many rows it has."""
+    if options.data is None:
+        run_step(folder, "made_rows.write_rows", wanted)
+        return wanted
+    said = run_step(folder, "made_rows.write_real_rows", options.data.resolve(), options.text, wanted)
+    return said.rows
+
+
+@contextmanager
+def _database(work: Path) -> Iterator[str]:
+    """An empty PostgreSQL."""
+    with running_postgres(
+        work / "postgres", password=secrets.token_hex(16), log=work / "postgres.log", home=work
+    ) as server:
+        yield server.dsn("postgres")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rows", dest="sizes", type=int, nargs="+", metavar="N")
+    parser.add_argument("--data", type=Path, metavar="FILE.parquet")
+    parser.add_argument("--text", metavar="COLUMN", help="the column of DATA that prompts are made of")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="where files are made; default: the temporary folder")
+    parser.add_argument("--out", type=Path, default=Path(".local/bench.json"))
+    options = parser.parse_args()
+    if options.data is not None and not options.text:
+        parser.error("--data needs --text")
+    options.sizes = options.sizes or (QUICK_SIZES if options.quick else SIZES)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

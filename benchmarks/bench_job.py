@@ -1,0 +1,26 @@
+"""The engine's job here, its run, and the batch that its answers seem to come from."""
+
+from __future__ import annotations
+
+from bench_folder import BenchFolder
+from bench_request import BATCH_ID, MODEL, PARAMS, QUESTION, RUN_ID
+
+from greennode_batch.api.wire import Batch, BatchStatus
+from greennode_batch.job import BatchJob, FileSource, FileTarget
+from greennode_batch.staging import RunFolder, run_folder
+
+JOB = BatchJob(
+    name="bench",
+    source=FileSource(path="rows.parquet"),
+    key="id",
+    model=MODEL,
+    prompt=QUESTION + "{{ text }}",
+    params=PARAMS,
+    target=FileTarget(path="answers/"),
+)
+BATCH = Batch(id=BATCH_ID, status=BatchStatus.COMPLETED, raw_status="completed", created_at=1.0, completed_at=2.0)
+
+
+def run_of(folder: BenchFolder) -> RunFolder:
+    """The engine's run."""
+    return run_folder(folder.engine_staging, JOB.name, RUN_ID)

@@ -1,0 +1,94 @@
+"""Whether every row has its own answer: a benchmark that loses rows, or mixes them up, is none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
+
+import msgspec
+import numpy as np
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+from bench_folder import BenchFolder
+from bench_request import QUESTION
+from made_rows import DIGEST_CHARACTERS, digest
+
+_READ_ROWS = 10_000
+Batches = Iterable[tuple[pa.Array, pa.Array, pa.Array]]
+"""Ids, what of the answers tells them apart, and statuses."""
+
+
+def check_files(folder: BenchFolder) -> None:
+    """Raise if the files of engine and floor do not hold every row once, with the answer that was made up for it."""
+    for answers in (folder.engine_answers, folder.floor_answers):
+        _check(folder, _of_files(str(answers), 0, DIGEST_CHARACTERS), digest, str(answers))
+
+
+def check_emulated(folder: BenchFolder, answers: str) -> None:
+    """Raise if the Parquet files do not hold every row once, with the answer that the emulator gives to it."""
+    _check(folder, _of_files(answers, 1, 9), _fingerprint, answers)
+
+
+def check_tables(folder: BenchFolder) -> None:
+    """Raise if the tables of engine and floor do not hold every row once, with the answer that was made up for it."""
+    for table in ("bench_engine", "bench_floor"):
+        _check(folder, _of_table(table, f"left(answer, {DIGEST_CHARACTERS})"), digest, table)
+
+
+def check_emulated_table(folder: BenchFolder, table: str) -> None:
+    """Raise if the table does not hold every row once, with the answer that the emulator gives to it."""
+    _check(folder, _of_table(table, "substr(answer, 2, 8)"), _fingerprint, table)
+
+
+def _of_files(answers: str, first: int, last: int) -> Batches:
+    dataset = pads.dataset(answers, format="parquet", exclude_invalid_files=False)
+    for batch in dataset.to_batches(columns=["id", "answer", "status"], batch_size=_READ_ROWS):
+        yield batch["id"], pc.utf8_slice_codeunits(batch["answer"], first, last), batch["status"]
+
+
+def _of_table(table: str, mark: str) -> Batches:
+    with psycopg.connect(os.environ["BENCH_DSN"]) as connection:
+        cursor = connection.cursor(name="check")
+        cursor.execute(f"SELECT id, {mark}, status FROM {table}")  # type: ignore[call-overload]  # noqa: S608
+        while rows := cursor.fetchmany(_READ_ROWS):
+            ids, marks, statuses = (pa.array(column) for column in zip(*rows, strict=True))
+            yield ids, marks, statuses
+
+
+def _check(folder: BenchFolder, batches: Batches, mark_of: Callable[[str], str], where: str) -> None:
+    expected = np.concatenate(list(_expected(folder, mark_of)))
+    seen = np.zeros(len(expected), dtype=bool)
+    for ids, marks, statuses in batches:
+        if len(ids) == 0:
+            continue
+        places = ids.to_numpy()
+        if seen[places].any():
+            raise AssertionError(f"{where}: a row is there twice")
+        seen[places] = True
+        if not pc.all(pc.equal(statuses, "succeeded")).as_py():
+            raise AssertionError(f"{where}: a row has no answer")
+        if (expected[places] != _numbers(marks.to_pylist())).any():
+            raise AssertionError(f"{where}: a row has the answer of another")
+    if not seen.all():
+        raise AssertionError(f"{where}: {int((~seen).sum()):,} of {len(seen):,} rows are not there")
+
+
+def _expected(folder: BenchFolder, mark_of: Callable[[str], str]) -> Iterator[np.ndarray]:
+    """The marks of the answers, in the order of the ids, which count from 0."""
+    with pq.ParquetFile(folder.rows) as file:
+        for batch in file.iter_batches(_READ_ROWS, columns=["text"]):
+            yield _numbers([mark_of(QUESTION + text) for text in batch[0].to_pylist()])
+
+
+def _fingerprint(question: str) -> str:
+    """What the emulator's answer has in brackets."""
+    messages = [{"content": question, "role": "user"}]
+    return blake2b(msgspec.json.encode(messages, order="deterministic"), digest_size=4).hexdigest()
+
+
+def _numbers(marks: list[str]) -> np.ndarray:
+    return np.array([int(mark, 16) for mark in marks], dtype=np.uint64)

@@ -1,0 +1,106 @@
+"""The engine's steps, one a process, as the command line and the operators call them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+from bench_folder import BenchFolder
+from bench_job import BATCH, JOB, run_of
+from bench_request import RUN_ID
+from stopwatch import Stopwatch
+from upath import UPath
+
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.wire import Batch
+from greennode_batch.build.file_source import read_files
+from greennode_batch.build.needed_columns import needed_columns
+from greennode_batch.build.plan import build, read_plan
+from greennode_batch.build.source import read_sql
+from greennode_batch.collect.answers import AnswerReader
+from greennode_batch.collect.batch_files import collect_shard
+from greennode_batch.join.dataset import Dataset
+from greennode_batch.join.join import join_shard
+from greennode_batch.join.target import OpenTarget, sql_table, write_shard
+from greennode_batch.receipts import Receipt, write_receipt
+from greennode_batch.staging import ShardFolder
+
+
+def build_from_file(folder: BenchFolder, watch: Stopwatch) -> None:
+    """Rows of the Parquet file become shards."""
+    with watch("build"):
+        build(
+            JOB,
+            lambda: read_files(UPath(folder.rows), columns=needed_columns(JOB)),
+            run_of(folder),
+            run_id=RUN_ID,
+            profile=ApiProfile(),
+        )
+
+
+def build_from_table(folder: BenchFolder, watch: Stopwatch) -> None:
+    """Rows of a table become shards."""
+    with psycopg.connect(os.environ["BENCH_DSN"]) as connection, watch("build"):
+        build(
+            JOB,
+            lambda: read_sql(connection, "SELECT id, text FROM bench_rows"),
+            run_of(folder),
+            run_id=RUN_ID,
+            profile=ApiProfile(),
+        )
+
+
+class _Fetched(GreenNodeClient):
+    """A server whose batches have ended and whose results lie in staging already."""
+
+    def __init__(self) -> None:
+        """Connect to nothing."""
+
+    def get_batch(self, batch_id: str) -> Batch:
+        """The batch, which has ended."""
+        return BATCH
+
+    def download_results(self, batch: Batch, which: str, destination: Path) -> int | None:
+        """Every request was answered, so there is no file of errors."""
+        return None
+
+
+def collect(folder: BenchFolder, watch: Stopwatch) -> None:
+    """The downloaded results of each shard become its results.parquet."""
+    for shard in _shards(folder):
+        Path(str(shard.results)).unlink(missing_ok=True)
+        output = Path(str(shard.output))
+        output.unlink(missing_ok=True)
+        os.link(folder.engine_results(shard.shard_id), output)
+        write_receipt(shard, Receipt(shard_id=shard.shard_id, state="created", file_id="f", batch_id=BATCH.id))
+        with watch("collect"):
+            collect_shard(shard, _Fetched(), JOB.answer)
+
+
+def write_to_files(folder: BenchFolder, watch: Stopwatch) -> None:
+    """Each shard is joined, and written into a dataset of Parquet files."""
+    _join_and_write(folder, watch, Dataset(UPath(folder.engine_answers), run_of(folder)))
+
+
+def write_to_table(folder: BenchFolder, watch: Stopwatch) -> None:
+    """Each shard is joined, and written into a table."""
+    with psycopg.connect(os.environ["BENCH_DSN"]) as connection:
+        _join_and_write(folder, watch, sql_table(connection, "bench_engine", JOB.target_key))
+
+
+def _join_and_write(folder: BenchFolder, watch: Stopwatch, target: OpenTarget) -> None:
+    fields = AnswerReader(JOB.answer).fields
+    for shard in _shards(folder):
+        with watch("join"):
+            joined = join_shard(shard, run_id=RUN_ID, answer_fields=fields)
+        with watch("write"):
+            write_shard(shard, joined, [target], key=JOB.target_key)
+
+
+def _shards(folder: BenchFolder) -> Iterator[ShardFolder]:
+    plan = read_plan(run_of(folder))
+    assert plan is not None, "build comes first"
+    return (run_of(folder).shard(shard.shard_id) for shard in plan.shards)

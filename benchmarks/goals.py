@@ -1,0 +1,112 @@
+"""The goals that are set for the engine, and whether what was measured keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from own_process import MeasuredCommand
+from step_figures import StepFigures
+
+MAX_CPU_PER_MILLION = 10.0
+MAX_TIMES_FLOOR = 1.5
+MAX_PEAK_MB = 300.0
+MAX_GROWTH_MB = 50.0
+MAX_SLOWDOWN = 1.2
+LESS_CPU_THAN_PEERS = 10.0
+MAX_SHARE_OF_PEER_MEMORY = 1 / 3
+BASE_ROWS = 100_000
+"""Larger sizes are held against this one."""
+
+ENGINE_PARTS = ("build", "collect", "join")
+FLOOR_PARTS = ("build", "collect and join")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One goal: what it is, what was measured, and whether that keeps it."""
+
+    goal: str
+    measured: str
+    is_kept: bool
+
+    def __str__(self) -> str:
+        return f"{'ok  ' if self.is_kept else 'OVER'}  {self.goal}: {self.measured}"
+
+
+def step_verdicts(sizes: Sequence[StepFigures]) -> Iterator[Verdict]:
+    """Cost and memory at each size, and growth from 100,000 rows on."""
+    for size in sizes:
+        if size.rows < min(BASE_ROWS, sizes[-1].rows):
+            continue  # what is paid once would be all that shows
+        engine, floor = size.summed("engine", *ENGINE_PARTS), size.summed("floor", *FLOOR_PARTS)
+        million = engine.cpu_seconds / size.rows * 1e6
+        times = engine.cpu_seconds / floor.cpu_seconds
+        peak = max(one.peak_mb for one in size.engine.values())
+        at = f"at {size.rows:,} rows"
+        yield Verdict(
+            f"build, collect and join {at}, at most {MAX_CPU_PER_MILLION:g} CPU seconds per million rows",
+            f"{million:.1f}",
+            million <= MAX_CPU_PER_MILLION,
+        )
+        yield Verdict(
+            f"the same, at most {MAX_TIMES_FLOOR:g} times the floor", f"{times:.2f}", times <= MAX_TIMES_FLOOR
+        )
+        yield Verdict(f"peak memory of each step {at}, at most {MAX_PEAK_MB:g} MB", f"{peak:.0f}", peak <= MAX_PEAK_MB)
+    yield from _growth(sizes)
+
+
+def _growth(sizes: Sequence[StepFigures]) -> Iterator[Verdict]:
+    base = next((size for size in sizes if size.rows == BASE_ROWS), None)
+    for size in sizes:
+        if base is None or size.rows <= BASE_ROWS:
+            continue
+        common = [part for part in size.engine if part in base.engine]
+        grown = {part: size.engine[part].peak_mb - base.engine[part].peak_mb for part in common}
+        most = max(grown, key=lambda part: grown[part])
+        yield Verdict(
+            f"peak memory at {size.rows:,} rows within {MAX_GROWTH_MB:g} MB of that at {BASE_ROWS:,}",
+            f"{grown[most]:+.0f} MB in {most}",
+            grown[most] <= MAX_GROWTH_MB,
+        )
+        slower = {
+            part: size.engine[part].cpu_seconds / size.rows / (base.engine[part].cpu_seconds / base.rows)
+            for part in common
+        }
+        slowest = max(slower, key=lambda part: slower[part])
+        yield Verdict(
+            f"CPU per row at {size.rows:,} rows within {MAX_SLOWDOWN - 1:.0%} of that at {BASE_ROWS:,}",
+            f"{slower[slowest] - 1:+.0%} in {slowest}",
+            slower[slowest] <= MAX_SLOWDOWN,
+        )
+
+
+def whole_path_verdicts(measured: Mapping[int, MeasuredCommand]) -> Iterator[Verdict]:
+    """The command's memory and growth."""
+    base = measured.get(BASE_ROWS)
+    for rows, command in measured.items():
+        yield Verdict(
+            f"peak memory of `greennode-batch run` at {rows:,} rows, at most {MAX_PEAK_MB:g} MB",
+            f"{command.peak_mb:.0f}",
+            command.peak_mb <= MAX_PEAK_MB,
+        )
+        if base is not None and rows > BASE_ROWS:
+            grown = command.peak_mb - base.peak_mb
+            yield Verdict(
+                f"the same within {MAX_GROWTH_MB:g} MB of that at {BASE_ROWS:,}",
+                f"{grown:+.0f} MB",
+                grown <= MAX_GROWTH_MB,
+            )
+
+
+def peer_verdicts(ours: MeasuredCommand, peers: Mapping[str, MeasuredCommand]) -> Iterator[Verdict]:
+    """The whole path beside each peer's."""
+    for name, peer in peers.items():
+        less = peer.cpu_seconds / ours.cpu_seconds
+        yield Verdict(
+            f"{name} takes at least {LESS_CPU_THAN_PEERS:g} times our CPU", f"{less:.1f}", less >= LESS_CPU_THAN_PEERS
+        )
+        share = ours.peak_mb / peer.peak_mb
+        yield Verdict(
+            f"our memory is at most a third of that of {name}", f"{share:.2f}", share <= MAX_SHARE_OF_PEER_MEMORY
+        )

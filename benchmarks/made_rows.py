@@ -1,0 +1,155 @@
+"""Rows and answers that are made up: the same for the same size, and each answer tells the row it belongs to."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+from bench_folder import BenchFolder
+from bench_job import run_of
+from bench_request import MODEL
+
+from greennode_batch.build.plan import read_plan
+
+_WORDS = (
+    "harbor",
+    "quartz",
+    "saffron",
+    "willow",
+    "ember",
+    "cedar",
+    "lotus",
+    "mango",
+    "olive",
+    "pepper",
+    "river",
+    "tulip",
+)
+_BATCH_ROWS = 10_000
+DIGEST_CHARACTERS = 16
+_SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string())])
+# About as long as a short explanation; the digest before it is what tells one answer from another.
+_ANSWER = "An answer of some length, as a model gives it when it was asked for one word. " * 4
+
+
+def write_rows(folder: BenchFolder, count: int) -> None:
+    """Make so many rows of an id and about 450 characters. Holds some thousand."""
+    dice = random.Random(count)  # noqa: S311 - not a secret
+    phrases = [" ".join(dice.choices(_WORDS, k=8)) for _ in range(4_096)]
+    with pq.ParquetWriter(folder.rows, _SCHEMA, compression="zstd") as writer:
+        for start in range(0, count, _BATCH_ROWS):
+            ids = range(start, min(start + _BATCH_ROWS, count))
+            texts = [f"{place} {' '.join(dice.choices(phrases, k=9))}"[:450] for place in ids]
+            writer.write_table(pa.table([pa.array(ids, pa.int64()), pa.array(texts)], schema=_SCHEMA))
+
+
+def write_real_rows(folder: BenchFolder, data: str, column: str, count: int | None) -> int:
+    """The first rows of a Parquet file, numbered, with the texts of a column; how many there are.
+
+    count: how many at most. Rows without a text are left out.
+    """
+    place = 0
+    with pq.ParquetFile(data) as file, pq.ParquetWriter(folder.rows, _SCHEMA, compression="zstd") as writer:
+        for batch in file.iter_batches(_BATCH_ROWS, columns=[column]):
+            texts = batch.column(0).cast(pa.string()).drop_null()
+            if count is not None:
+                texts = texts.slice(0, count - place)
+            ids = pa.array(range(place, place + len(texts)), pa.int64())
+            writer.write_table(pa.table([ids, texts], schema=_SCHEMA))
+            place += len(texts)
+            if place == count:
+                break
+    return place
+
+
+def load_table(folder: BenchFolder) -> None:
+    """The same rows as a table `bench_rows`."""
+    with psycopg.connect(os.environ["BENCH_DSN"]) as connection, pq.ParquetFile(folder.rows) as file:
+        connection.execute("DROP TABLE IF EXISTS bench_rows")
+        connection.execute("CREATE TABLE bench_rows (id bigint PRIMARY KEY, text text NOT NULL)")
+        with connection.cursor().copy("COPY bench_rows FROM STDIN (FORMAT csv)") as copy:
+            for batch in file.iter_batches(_BATCH_ROWS):
+                out = io.BytesIO()
+                pacsv.write_csv(batch, out, pacsv.WriteOptions(include_header=False))
+                copy.write(out.getbuffer())
+
+
+def digest(question: str) -> str:
+    """What the answer to a question begins with."""
+    return blake2b(question.encode(), digest_size=DIGEST_CHARACTERS // 2).hexdigest()
+
+
+def write_engine_results(folder: BenchFolder) -> None:
+    """The server's answers to each shard that the engine has built."""
+    plan = read_plan(run_of(folder))
+    assert plan is not None, "build comes first"
+    for shard in plan.shards:
+        _write_results(Path(str(run_of(folder).shard(shard.shard_id).requests)), folder.engine_results(shard.shard_id))
+
+
+def write_floor_results(folder: BenchFolder) -> None:
+    """The server's answers to each file that the floor has built."""
+    number = 0
+    while (requests := folder.floor_requests(number)).exists():
+        _write_results(requests, folder.floor_results(number))
+        requests.unlink()
+        number += 1
+
+
+class _Message(msgspec.Struct):
+    content: str
+
+
+class _Body(msgspec.Struct):
+    messages: list[_Message]
+
+
+class _Request(msgspec.Struct):
+    custom_id: str
+    body: _Body
+
+
+def _write_results(requests: Path, results: Path) -> None:
+    """A result for each request, in no order. Holds one file."""
+    lines = [_result_line(*asked) for asked in _asked(requests)]
+    random.Random(len(lines)).shuffle(lines)  # noqa: S311 - not a secret
+    results.parent.mkdir(parents=True, exist_ok=True)
+    with results.open("wb") as out:
+        out.writelines(lines)
+
+
+def _asked(requests: Path) -> Iterator[tuple[int, str, str]]:
+    decode = msgspec.json.Decoder(_Request).decode
+    with requests.open("rb") as lines:
+        for place, line in enumerate(lines):
+            request = decode(line)
+            yield place, request.custom_id, request.body.messages[-1].content
+
+
+def _result_line(place: int, custom_id: str, question: str) -> bytes:
+    """A result line in OpenAI's shape, about 730 bytes."""
+    body = {
+        "id": f"chatcmpl-{place}",
+        "object": "chat.completion",
+        "created": 1_780_000_000 + place % 86_400,
+        "model": MODEL,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": f"{digest(question)} {_ANSWER}"},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 120, "completion_tokens": 60, "total_tokens": 180},
+    }
+    response = {"status_code": 200, "request_id": f"req_{place}", "body": body}
+    return msgspec.json.encode({"id": f"r{place}", "custom_id": custom_id, "response": response, "error": None}) + b"\n"

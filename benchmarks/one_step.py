@@ -1,0 +1,31 @@
+"""The process of one step: `python one_step.py FOLDER MODULE.FUNCTION JSON` prints as JSON what it took."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+from bench_folder import BenchFolder
+from stopwatch import Stopwatch, memory_mb
+
+
+def main() -> None:
+    """Import first, so that the imports are in no measured time."""
+    path, name, arguments = sys.argv[1:]
+    module, _, function = name.partition(".")
+    step = getattr(importlib.import_module(module), function)
+    pa.array([0])  # imports pandas, which the first step would pay for
+    watch = Stopwatch()
+    started_mb = memory_mb("VmRSS")
+    given = [watch] if "watch" in inspect.signature(step).parameters else msgspec.json.decode(arguments)
+    rows = step(BenchFolder(Path(path)), *given)
+    said = {"rows": rows, "parts": watch.parts, "started_mb": started_mb, "peak_mb": memory_mb("VmHWM")}
+    print(msgspec.json.encode(said).decode())
+
+
+if __name__ == "__main__":
+    main()
