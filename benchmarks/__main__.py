@@ -4,7 +4,7 @@
     make bench QUICK=1          20,000 rows once, under a minute
     make bench ROWS=10000000    so many rows, by hand: about 4 GB of disk for each million
     make bench DATA=FILE.parquet TEXT=COLUMN    the texts of a file in place of made-up ones
-    make bench PEERS=1          also the peers at 100,000 rows, each in an environment of its own
+    make bench PEERS=1          only the peers and the whole path, at 100,000 rows
     make bench AIRFLOW=1        only 1,000,000 rows (or ROWS) from table to table through a real Airflow
 
 Prints tables and a verdict for each goal, and writes the same as JSON. Nothing fails for being slow; it fails if a row
@@ -23,9 +23,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from goals import step_verdicts, whole_path_verdicts
-from own_process import MeasuredCommand, run_step
+from goals import Verdict, peer_verdicts, step_verdicts, whole_path_verdicts
+from own_process import MeasuredCommand, StepError, run_step
+from peers import PEERS, measure_peer
 from printed import command_table, step_table
 from step_figures import StepFigures, as_json, measure_steps
 from whole_path import measure_whole_path
@@ -34,6 +36,8 @@ from greennode_local.postgres import running_postgres
 
 SIZES = (10_000, 100_000, 1_000_000)
 QUICK_SIZES = (20_000,)
+PEER_ROWS = 100_000
+_WHOLE_PATH = "from a Parquet file to a Parquet file, against the emulator, whose process is not counted"
 # Best of this many runs: the machine may be shared.
 _REPEATS = ((200_000, 3), (2_000_000, 2))
 # Three tables of so many rows were too much for a disk; PostgreSQL is measured below it.
@@ -43,28 +47,49 @@ _MAX_TABLE_ROWS = 2_000_000
 def main() -> int:
     """Measure, print tables and verdicts, write the JSON."""
     options = _options()
-    made: dict[str, object] = {"machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}"}
+    made: dict[str, Any] = {"machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}"}
     with tempfile.TemporaryDirectory(prefix="greennode-bench-", dir=options.work) as work:
-        steps, whole = _measure(options, Path(work))
-    print(*step_table(steps), sep="\n")
-    made["steps"] = [as_json(size) for size in steps]
-    verdicts = list(step_verdicts(steps))
-    if whole:
-        print("greennode-batch run against the emulator, our process alone")
-        print(
-            *command_table({f"greennode-batch run, {rows:,} rows": (rows, one) for rows, one in whole.items()}),
-            sep="\n",
-        )
-        print()
-        made["whole_path"] = {rows: vars(one) for rows, one in whole.items()}
-        verdicts += whole_path_verdicts(whole)
-    print("goals")
+        verdicts = _bench_peers(options, Path(work), made) if options.peers else _bench(options, Path(work), made)
+    print("\ngoals")
     print(*verdicts, sep="\n")
     made["verdicts"] = [vars(verdict) for verdict in verdicts]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(made, indent=2) + "\n")
     print(f"written to {options.out}")
     return 0
+
+
+def _bench(options: argparse.Namespace, work: Path, made: dict[str, Any]) -> list[Verdict]:
+    """Steps and whole path at each size; the tables are printed, the figures put into `made`."""
+    steps, whole = _measure(options, work)
+    print(*step_table(steps), sep="\n")
+    print(_WHOLE_PATH)
+    print(*command_table({f"{rows:,} rows": (rows, one) for rows, one in whole.items()}), sep="\n")
+    made["steps"] = [as_json(size) for size in steps]
+    made["whole_path"] = {rows: vars(one) for rows, one in whole.items()}
+    return [*step_verdicts(steps), *whole_path_verdicts(whole)]
+
+
+def _bench_peers(options: argparse.Namespace, work: Path, made: dict[str, Any]) -> list[Verdict]:
+    """The whole path of the engine and of each peer; one that cannot be run is left out, and the reason printed."""
+    rows = _make_rows(options, work, options.sizes[0])
+    ours = measure_whole_path(work)
+    measured: dict[str, MeasuredCommand] = {}
+    reasons: dict[str, str] = {}
+    for peer in PEERS:
+        _say(f"{rows:,} rows: {peer.name}")
+        try:
+            measured[peer.name] = measure_peer(peer, work)
+        except StepError as error:
+            reasons[peer.name] = str(error)
+    print(f"{_WHOLE_PATH}; best first")
+    all_of_them = {"greennode-batch run": ours, **dict(sorted(measured.items(), key=lambda one: one[1].cpu_seconds))}
+    print(*command_table({name: (rows, one) for name, one in all_of_them.items()}), sep="\n")
+    for name, reason in reasons.items():
+        print(f"\nleft out: {name}: {reason}")
+    made["peers"] = {name: vars(one) for name, one in all_of_them.items()}
+    made["left_out"] = reasons
+    return list(peer_verdicts(ours, measured))
 
 
 def _measure(options: argparse.Namespace, work: Path) -> tuple[list[StepFigures], dict[int, MeasuredCommand]]:
@@ -111,6 +136,7 @@ def _say(line: str) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--peers", action="store_true")
     parser.add_argument("--rows", dest="sizes", type=int, nargs="+", metavar="N")
     parser.add_argument("--data", type=Path, metavar="FILE.parquet")
     parser.add_argument("--text", metavar="COLUMN", help="the column of DATA that prompts are made of")
@@ -119,7 +145,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.data is not None and not options.text:
         parser.error("--data needs --text")
-    options.sizes = options.sizes or (QUICK_SIZES if options.quick else SIZES)
+    usual = (PEER_ROWS,) if options.peers else QUICK_SIZES if options.quick else SIZES
+    options.sizes = options.sizes or usual
     return options
 
 

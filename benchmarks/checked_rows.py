@@ -92,3 +92,14 @@ def _fingerprint(question: str) -> str:
 
 def _numbers(marks: list[str]) -> np.ndarray:
     return np.array([int(mark, 16) for mark in marks], dtype=np.uint64)
+
+
+def check_answered(folder: BenchFolder, answers: str) -> None:
+    """Raise if a peer's file does not hold every row once, with an answer, whichever that is."""
+    got = pq.read_table(answers, columns=["id", "answer"])
+    rows, distinct = pq.read_metadata(folder.rows).num_rows, pc.count_distinct(got["id"]).as_py()
+    if (got.num_rows, distinct, got["answer"].null_count) != (rows, rows, 0):
+        raise AssertionError(
+            f"{answers}: {got.num_rows:,} rows, {distinct:,} ids and {got['answer'].null_count:,} without an answer, "
+            f"where the source has {rows:,} rows"
+        )
