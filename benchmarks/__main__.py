@@ -4,6 +4,7 @@
     make bench QUICK=1          20,000 rows once, under a minute
     make bench ROWS=10000000    so many rows, by hand: about 4 GB of disk for each million
     make bench DATA=FILE.parquet TEXT=COLUMN    the texts of a file in place of made-up ones
+    make bench ONLY=steps       without the whole path; ONLY=whole: nothing else
     make bench PEERS=1          only the peers and the whole path, at 100,000 rows
     make bench AIRFLOW=1        only 1,000,000 rows (or ROWS) from table to table through a real Airflow
 
@@ -18,14 +19,17 @@ import json
 import os
 import platform
 import secrets
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from goals import Verdict, peer_verdicts, step_verdicts, whole_path_verdicts
+from airflow_scale import airflow_table, measure_airflow
+from goals import Verdict, airflow_verdicts, peer_verdicts, step_verdicts, whole_path_verdicts
 from own_process import MeasuredCommand, StepError, run_step
 from peers import PEERS, measure_peer
 from printed import command_table, step_table
@@ -37,6 +41,7 @@ from greennode_local.postgres import running_postgres
 SIZES = (10_000, 100_000, 1_000_000)
 QUICK_SIZES = (20_000,)
 PEER_ROWS = 100_000
+AIRFLOW_ROWS = 1_000_000
 _WHOLE_PATH = "from a Parquet file to a Parquet file, against the emulator, whose process is not counted"
 # Best of this many runs: the machine may be shared.
 _REPEATS = ((200_000, 3), (2_000_000, 2))
@@ -49,7 +54,8 @@ def main() -> int:
     options = _options()
     made: dict[str, Any] = {"machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}"}
     with tempfile.TemporaryDirectory(prefix="greennode-bench-", dir=options.work) as work:
-        verdicts = _bench_peers(options, Path(work), made) if options.peers else _bench(options, Path(work), made)
+        bench = _bench_airflow if options.airflow else _bench_peers if options.peers else _bench
+        verdicts = bench(options, Path(work), made)
     print("\ngoals")
     print(*verdicts, sep="\n")
     made["verdicts"] = [vars(verdict) for verdict in verdicts]
@@ -63,8 +69,9 @@ def _bench(options: argparse.Namespace, work: Path, made: dict[str, Any]) -> lis
     """Steps and whole path at each size; the tables are printed, the figures put into `made`."""
     steps, whole = _measure(options, work)
     print(*step_table(steps), sep="\n")
-    print(_WHOLE_PATH)
-    print(*command_table({f"{rows:,} rows": (rows, one) for rows, one in whole.items()}), sep="\n")
+    if whole:
+        print(_WHOLE_PATH)
+        print(*command_table(("greennode-batch run", rows, one) for rows, one in whole.items()), sep="\n")
     made["steps"] = [as_json(size) for size in steps]
     made["whole_path"] = {rows: vars(one) for rows, one in whole.items()}
     return [*step_verdicts(steps), *whole_path_verdicts(whole)]
@@ -84,12 +91,21 @@ def _bench_peers(options: argparse.Namespace, work: Path, made: dict[str, Any]) 
             reasons[peer.name] = str(error)
     print(f"{_WHOLE_PATH}; best first")
     all_of_them = {"greennode-batch run": ours, **dict(sorted(measured.items(), key=lambda one: one[1].cpu_seconds))}
-    print(*command_table({name: (rows, one) for name, one in all_of_them.items()}), sep="\n")
+    print(*command_table((name, rows, one) for name, one in all_of_them.items()), sep="\n")
     for name, reason in reasons.items():
         print(f"\nleft out: {name}: {reason}")
     made["peers"] = {name: vars(one) for name, one in all_of_them.items()}
     made["left_out"] = reasons
     return list(peer_verdicts(ours, measured))
+
+
+def _bench_airflow(options: argparse.Namespace, work: Path, made: dict[str, Any]) -> list[Verdict]:
+    """One run from table to table."""
+    rows = _make_rows(options, work, options.sizes[0])
+    figures = measure_airflow(work, rows, say=_say)
+    print(*airflow_table(figures), sep="\n")
+    made["airflow"] = asdict(figures)
+    return list(airflow_verdicts(figures))
 
 
 def _measure(options: argparse.Namespace, work: Path) -> tuple[list[StepFigures], dict[int, MeasuredCommand]]:
@@ -103,12 +119,22 @@ def _measure(options: argparse.Namespace, work: Path) -> tuple[list[StepFigures]
                 has_table = rows <= _MAX_TABLE_ROWS
                 if has_table:
                     run_step(folder, "made_rows.load_table", dsn=dsn)
+                if options.only == "whole":
+                    whole[rows] = _measure_whole(folder, rows)
+                    continue
                 _say(f"{rows:,} rows: steps")
                 repeats = 1 if options.quick else next((times for most, times in _REPEATS if rows <= most), 1)
                 steps.append(measure_steps(folder, rows, repeats=repeats, dsn=dsn if has_table else None))
-                _say(f"{rows:,} rows: whole path")
-                whole[rows] = measure_whole_path(folder)
+                if options.only is None:
+                    whole[rows] = _measure_whole(folder, rows)
     return steps, whole
+
+
+def _measure_whole(folder: Path, rows: int) -> MeasuredCommand:
+    for name in ("engine", "floor"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    _say(f"{rows:,} rows: whole path")
+    return measure_whole_path(folder)
 
 
 def _make_rows(options: argparse.Namespace, folder: Path, wanted: int) -> int:
@@ -137,6 +163,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--airflow", action="store_true")
+    parser.add_argument("--only", choices=("steps", "whole"))
     parser.add_argument("--rows", dest="sizes", type=int, nargs="+", metavar="N")
     parser.add_argument("--data", type=Path, metavar="FILE.parquet")
     parser.add_argument("--text", metavar="COLUMN", help="the column of DATA that prompts are made of")
@@ -145,7 +173,9 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.data is not None and not options.text:
         parser.error("--data needs --text")
-    usual = (PEER_ROWS,) if options.peers else QUICK_SIZES if options.quick else SIZES
+    usual = QUICK_SIZES if options.quick else SIZES
+    if options.peers or options.airflow:
+        usual = (PEER_ROWS,) if options.peers else (AIRFLOW_ROWS,)
     options.sizes = options.sizes or usual
     return options
 

@@ -66,7 +66,7 @@ def _check(folder: BenchFolder, batches: Batches, mark_of: Callable[[str], str],
         if len(ids) == 0:
             continue
         places = ids.to_numpy()
-        if seen[places].any():
+        if seen[places].any() or len(np.unique(places)) < len(places):
             raise AssertionError(f"{where}: a row is there twice")
         seen[places] = True
         if not pc.all(pc.equal(statuses, "succeeded")).as_py():

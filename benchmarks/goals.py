@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from airflow_scale import AirflowFigures
 from own_process import MeasuredCommand
 from step_figures import StepFigures
 
@@ -12,6 +13,7 @@ MAX_CPU_PER_MILLION = 10.0
 MAX_TIMES_FLOOR = 1.5
 MAX_PEAK_MB = 300.0
 MAX_GROWTH_MB = 50.0
+MAX_TASK_MB = 400.0
 MAX_SLOWDOWN = 1.2
 LESS_CPU_THAN_PEERS = 10.0
 MAX_SHARE_OF_PEER_MEMORY = 1 / 3
@@ -110,3 +112,14 @@ def peer_verdicts(ours: MeasuredCommand, peers: Mapping[str, MeasuredCommand]) -
         yield Verdict(
             f"our memory is at most a third of that of {name}", f"{share:.2f}", share <= MAX_SHARE_OF_PEER_MEMORY
         )
+
+
+def airflow_verdicts(figures: AirflowFigures) -> Iterator[Verdict]:
+    """The memory of tasks."""
+    largest = max(figures.steps, key=lambda name: figures.steps[name].peak_mb)
+    peak = figures.steps[largest].peak_mb
+    yield Verdict(
+        f"no task above {MAX_TASK_MB:g} MB at {figures.rows:,} rows through Airflow",
+        f"{peak:.0f} MB in {largest}",
+        peak <= MAX_TASK_MB,
+    )

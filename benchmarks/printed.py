@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from goals import ENGINE_PARTS, FLOOR_PARTS
 from own_process import MeasuredCommand
@@ -46,11 +46,11 @@ def _line(size: StepFigures, title: str, engine: Figures, floor: Figures | None)
     return f"  {title:<24} {rate:>9} {engine.cpu_seconds * million:>9.2f} {beside} {engine.peak_mb:>8.0f}"
 
 
-def command_table(measured: Mapping[str, tuple[int, MeasuredCommand]]) -> Iterator[str]:
-    """One line a command."""
-    yield f"  {'':<40} {'rows':>10} {'wall s':>8} {'CPU s':>8} {'CPU s/M':>9} {'peak MB':>8}"
-    for name, (rows, one) in measured.items():
+def command_table(measured: Iterable[tuple[str, int, MeasuredCommand]]) -> Iterator[str]:
+    """One line a command, of a name and so many rows."""
+    yield f"  {'':<34} {'rows':>10} {'wall s':>8} {'CPU s':>8} {'CPU s/M':>9} {'peak MB':>8}"
+    for name, rows, one in measured:
         yield (
-            f"  {name:<40} {rows:>10,} {one.wall_seconds:>8.1f} {one.cpu_seconds:>8.2f} "
+            f"  {name:<34} {rows:>10,} {one.wall_seconds:>8.1f} {one.cpu_seconds:>8.2f} "
             f"{one.cpu_seconds / rows * 1e6:>9.1f} {one.peak_mb:>8.0f}"
         )
