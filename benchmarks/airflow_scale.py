@@ -21,7 +21,8 @@ DAG = "bench_table"
 _TABLE = "bench_answers"
 _DAGS = Path(__file__).parent / "airflow_dags"
 _TIMEOUT_SECONDS = 3 * 3600.0
-# Airflow gives the process of a task this title, with the id of the task instance behind it.
+# Airflow gives the process of a task this title, with the id of the task instance behind it; of the id there is as much
+# as the command line of the scheduler had room for.
 _TITLE = "airflow worker -- "
 _SAMPLE_SECONDS = 0.1
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -66,7 +67,7 @@ def measure_airflow(folder: Path, rows: int, *, say: Callable[[str], None]) -> A
 
 
 class _Sampler:
-    """Looks at all tasks' processes, some times a second. seen: by task instance, the most MB and CPU seconds."""
+    """Looks at all tasks' processes, some times a second. seen: MB and CPU seconds of each, by task instance."""
 
     def __init__(self) -> None:
         self.seen: dict[str, list[tuple[float, float]]] = {}
@@ -88,7 +89,7 @@ class _Sampler:
         while not self._ended.wait(_SAMPLE_SECONDS):
             for pid in psutil.pids():
                 title = _read(pid, "cmdline").split("\0", 1)[0]
-                if title.startswith(_TITLE):
+                if title.startswith(_TITLE) and "LocalExecutor" not in title:
                     self._look(pid, title.removeprefix(_TITLE).strip())
 
     def _look(self, pid: int, instance: str) -> None:
@@ -126,9 +127,10 @@ def _figures(
         step.tasks += 1
         step.began, step.ended = min(step.began, began), max(step.ended, ended)
         step.worked += ended - began
-        for peak_mb, cpu in seen.get(task["id"], ()):
-            step.peak_mb = max(step.peak_mb, peak_mb)
-            step.cpu += cpu
+        for instance, samples in seen.items():
+            if task["id"].startswith(instance):
+                step.peak_mb = max(step.peak_mb, *(peak_mb for peak_mb, _cpu in samples))
+                step.cpu += sum(cpu for _peak_mb, cpu in samples)
     ordered = dict(sorted(steps.items(), key=lambda one: one[1].began))
     return AirflowFigures(rows, wall, wall - _covered(spans), ordered)
 
