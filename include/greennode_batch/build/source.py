@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,9 +12,13 @@ import msgspec
 import pyarrow as pa
 
 from greennode_batch.build.column_types import is_plain, to_arrow
+from greennode_batch.build.files.batch_limits import MAX_BYTES, MAX_ROWS
 from greennode_batch.errors import ConfigError
 
 Row = tuple[Any, ...]
+
+# How large rows are is known only when they are here.
+_MAX_FETCHED = 500
 
 
 class RowBatch(Protocol):
@@ -110,52 +113,94 @@ class ColumnBatch:
         )
 
 
-def read_sql(connection: Any, sql: str, *, batch_rows: int = 5_000) -> Rows:
-    """Rows of a query on a DB-API connection.
+def read_sql(connection: Any, sql: str, *, max_rows: int = MAX_ROWS, max_bytes: int = MAX_BYTES) -> Rows:
+    """Rows of a query on a DB-API connection, in batches of at most so many rows, and about so many bytes.
 
     With psycopg a server-side cursor holds the result on the server; elsewhere the driver decides. The query
-    runs at once, so that a wrong one fails here (ConfigError); its rows come as they are asked for.
+    runs at once, so that a wrong one fails here (ConfigError); its rows come as they are asked for. A lost connection
+    stays the driver's own error.
     """
-    module = type(connection).__module__.partition(".")[0]
-    server_side = module in {"psycopg", "psycopg2"}
+    server_side = type(connection).__module__.partition(".")[0] in {"psycopg", "psycopg2"}
     if server_side and getattr(connection, "autocommit", False):
         connection.autocommit = False  # a server-side cursor lives in a transaction
     cursor = connection.cursor(name=f"greennode_{uuid.uuid4().hex}") if server_side else connection.cursor()
-    with _query_errors(module):
+    with _query_errors():
         cursor.execute(sql)
         # psycopg2 knows a server-side cursor's columns only once rows were asked for.
-        first = cursor.fetchmany(batch_rows) if server_side or cursor.description else []
+        first = cursor.fetchmany(1) if server_side or cursor.description else []
     if cursor.description is None:
         connection.rollback()
         raise ConfigError(f"the source query gives no table: it must be a SELECT. Nothing was sent. It is: {sql[:200]}")
     columns = tuple(column[0] for column in cursor.description)
 
     def batches() -> Iterator[Sequence[Row]]:
-        rows = first
         try:
-            while rows:
-                yield rows
-                with _query_errors(module):
-                    rows = cursor.fetchmany(batch_rows)
+            yield from _batches(cursor, first, max_rows, max_bytes)
         finally:
             cursor.close()
 
     return Rows.from_tuples(columns, batches())
 
 
+def _batches(cursor: Any, first: Sequence[Any], max_rows: int, max_bytes: int) -> Iterator[Sequence[Row]]:
+    """What a cursor gives. Few rows are asked for at a time, and fewer where they are large."""
+    held: list[Row] = []
+    size = 0
+    fetched = first
+    while fetched:
+        # Some connections give rows as dicts.
+        rows = [tuple(row.values()) for row in fetched] if isinstance(fetched[0], Mapping) else fetched
+        new = sum(_size(value) for row in rows for value in row)
+        if held and size + new > max_bytes:
+            yield held
+            held, size = [], 0
+        held += rows
+        size += new
+        if len(held) >= max_rows or size >= max_bytes:
+            yield held
+            held, size = [], 0
+        asked = max(1, min(4 * len(rows), _MAX_FETCHED, max_bytes * len(rows) // max(new, 1), max_rows - len(held)))
+        with _query_errors():
+            fetched = cursor.fetchmany(asked)
+    if held:
+        yield held
+
+
+def _size(value: Any) -> int:
+    """About how many bytes a value takes that is of the kinds that may be large."""
+    if isinstance(value, str | bytes | bytearray):
+        return len(value)
+    if isinstance(value, memoryview):
+        return value.nbytes
+    if isinstance(value, dict):
+        return sum(map(_size, value.values())) + 8 * len(value)
+    if isinstance(value, list):
+        return sum(map(_size, value)) + 8 * len(value)
+    return 8
+
+
 @contextmanager
-def _query_errors(module: str) -> Iterator[None]:
-    """What is wrong with the query itself as a ConfigError; a lost connection stays the driver's own error."""
-    driver = importlib.import_module(module)
-    lost = () if module == "sqlite3" else (driver.OperationalError, driver.InterfaceError)
+def _query_errors() -> Iterator[None]:
+    """What is wrong with the query itself as a ConfigError; a lost connection stays the driver's own error.
+
+    Of any driver: PEP 249 gives the classes of errors their names.
+    """
     try:
         yield
-    except lost:
-        raise
-    except driver.Error as error:
+    except Exception as error:
+        names = {kind.__name__ for kind in type(error).__mro__}
+        if "Error" not in names or _may_pass(error, names):
+            raise
         raise ConfigError(
             f"the source query failed: {' '.join(str(error).split())}. It must be one SELECT. Nothing was sent"
         ) from error
+
+
+def _may_pass(error: Exception, names: Collection[str]) -> bool:
+    code = getattr(error, "sqlite_errorname", None)
+    if code is not None:  # SQLite calls a missing table an OperationalError
+        return str(code).startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR"))
+    return not {"OperationalError", "InterfaceError"}.isdisjoint(names)
 
 
 def check_columns(columns: tuple[str, ...]) -> tuple[str, ...]:

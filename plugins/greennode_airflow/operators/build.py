@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from greennode_airflow.databases import connect
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runs import begin_run, group_of, is_dry_run
+from greennode_airflow.sources import open_source
 from greennode_airflow.targets import dataset_paths, open_targets, with_paths
 from greennode_batch.build.plan import Plan, build
 from greennode_batch.build.preview import preview
-from greennode_batch.build.source import read_sql
 from greennode_batch.collect.answers import AnswerReader
-from greennode_batch.errors import ConfigError
-from greennode_batch.job import BatchJob, SqlSource, read_job_text
+from greennode_batch.job import BatchJob, FileSource, SqlSource, read_job_text
 from greennode_batch.join.target import prepare_targets
 from greennode_batch.preflight import check_models, try_canaries
 from greennode_batch.receipts import is_sent
@@ -26,27 +23,27 @@ from greennode_batch.staging import RunFolder
 
 
 class GreenNodeBuildRequestsOperator(BaseOperator):
-    """Reads the source table and builds the shards. Returns their folders; nothing is sent.
+    """Reads the source and builds the shards. Returns their folders; nothing is sent.
 
-    job: what to ask. Clear it to pick up new rows: shards of the run that were sent stay as they are, with their
-    rows, and only the rest is built again.
+    job: what to ask; its source's query or path is templated. Clear the task to pick up new rows: shards of the run
+    that were sent stay as they are, with their rows, and only the rest is built again.
     """
 
-    template_fields: Sequence[str] = ("sql", "paths")
+    template_fields: Sequence[str] = ("sql", "source_path", "paths")
     template_fields_renderers = {"sql": "sql"}  # noqa: RUF012 - Airflow's own declaration
     ui_color = "#e3f4ea"
 
     def __init__(self, *, job: BatchJob, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(job.source, SqlSource):
-            raise ConfigError(f"job {job.name}: in Airflow, source is a SqlSource")
         self.job = job
-        self.sql = job.source.sql
+        self.sql = job.source.sql if isinstance(job.source, SqlSource) else None
+        self.source_path = job.source.path if isinstance(job.source, FileSource) else None
         self.paths = dataset_paths(job.targets)
 
     def resolve_template_files(self) -> None:
         """Read the query from the jobs folder, as Airflow does for files of its own search path."""
-        self.sql = read_job_text(self.sql)
+        if self.sql is not None:
+            self.sql = read_job_text(self.sql)
 
     @fail_without_retry
     def execute(self, context: Context) -> list[str]:
@@ -60,19 +57,12 @@ class GreenNodeBuildRequestsOperator(BaseOperator):
         return [str(run.shard(shard.shard_id)) for shard in plan.shards]
 
     def _build(self, run: RunFolder, run_id: str, *, dry_run: bool) -> Plan:
-        assert isinstance(self.job.source, SqlSource)
         hook = GreenNodeHook(self.job.conn_id)
         with hook.get_conn() as client:
-            # A wrong key or model is found out before the table is read.
+            # A wrong key or model is found out before the source is read.
             check_models(client, self.job.models)
-            with closing(connect(self.job.source.conn_id)) as connection:
-                plan = build(
-                    self.job,
-                    lambda: read_sql(connection, self.sql),
-                    run,
-                    run_id=run_id,
-                    profile=client.profile,
-                )
+            with open_source(self.job, self.sql or self.source_path or "") as rows:
+                plan = build(self.job, rows, run, run_id=run_id, profile=client.profile)
             reader = AnswerReader(self.job.answer)
             self._prepare_targets(run, plan, reader, create=not dry_run)
             shown = 3 if dry_run else 0

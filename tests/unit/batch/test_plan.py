@@ -508,7 +508,7 @@ def test_the_keys_of_a_real_table_are_known_again_in_another_session(staged, dat
             connection.execute(f"SET TIME ZONE '{zone}'")
             return build(
                 job,
-                lambda: read_sql(connection, query.format(**parts), batch_rows=9),
+                lambda: read_sql(connection, query.format(**parts), max_rows=9),
                 staged.run,
                 run_id="run_1",
                 profile=ApiProfile(),

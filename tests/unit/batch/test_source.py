@@ -1,6 +1,13 @@
+import datetime
 import sqlite3
+import uuid
+from decimal import Decimal
 
+import duckdb
 import psycopg
+import psycopg2
+import psycopg2.extras
+import pyarrow as pa
 import pytest
 
 from greennode_batch.build.source import read_sql
@@ -39,7 +46,7 @@ def test_a_connection_that_commits_by_itself_streams_as_well(database):
 
 
 def test_sqlite_rows_come_in_batches(sqlite):
-    source = read_sql(sqlite, "SELECT * FROM t ORDER BY id", batch_rows=10)
+    source = read_sql(sqlite, "SELECT * FROM t ORDER BY id", max_rows=10)
     assert [len(batch) for batch in source.batches] == [10, 10, 5]
 
 
@@ -78,6 +85,97 @@ def test_a_wrong_query_says_what_the_database_said(sqlite, database):
 
 def test_a_query_that_fails_on_a_later_row_is_a_config_error(database):
     with psycopg.connect(database) as connection:
-        source = read_sql(connection, "SELECT 1 / (3 - n) FROM generate_series(1, 5) n", batch_rows=1)
+        source = read_sql(connection, "SELECT 1 / (3 - n) FROM generate_series(1, 5) n", max_rows=1)
         with pytest.raises(ConfigError, match="division by zero"):
             rows_of(source)
+
+
+TYPES = """
+    SELECT 9223372036854775807::int8 AS big, (-9223372036854775807 - 1)::int8 AS small,
+        123456789012345678901234567.123::numeric AS digits, date '2026-01-31' AS day,
+        timestamptz '2026-01-31 12:00:00.000001+02' AS moment, timestamp '2026-01-31 12:00' AS local,
+        time '12:30' AS clock, interval '1 day 2 hours' AS span, true AS yes,
+        '0b8d5bb9-7c64-4ac0-a7ad-0d0e6f4e0d52'::uuid AS uuid, '{"a": [1, null]}'::jsonb AS document,
+        ARRAY['a', NULL] AS tags, 'x'::bytea AS image
+    UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+"""
+VALUES = {
+    "big": 2**63 - 1,
+    "small": -(2**63),
+    "digits": Decimal("123456789012345678901234567.123"),
+    "day": datetime.date(2026, 1, 31),
+    "moment": datetime.datetime(2026, 1, 31, 10, 0, 0, 1, tzinfo=datetime.UTC),
+    "local": datetime.datetime(2026, 1, 31, 12),  # noqa: DTZ001 - it has no zone
+    "clock": datetime.time(12, 30),
+    "span": datetime.timedelta(days=1, hours=2),
+    "yes": True,
+    "uuid": uuid.UUID("0b8d5bb9-7c64-4ac0-a7ad-0d0e6f4e0d52"),
+    "document": {"a": [1, None]},
+    "tags": ["a", None],
+}
+KEPT = VALUES | {
+    "span": "1 day, 2:00:00",
+    "uuid": "0b8d5bb9-7c64-4ac0-a7ad-0d0e6f4e0d52",
+    "document": '{"a": [1, null]}',
+    "tags": '["a", null]',
+}
+
+
+@pytest.mark.parametrize("driver", [psycopg, psycopg2])
+def test_the_types_of_postgresql_survive(database, driver):
+    connection = driver.connect(database)
+    try:
+        (batch,) = read_sql(connection, TYPES).batches
+    finally:
+        connection.close()
+    expected = VALUES | ({"uuid": KEPT["uuid"]} if driver is psycopg2 else {})
+    assert {name: batch.values(name)[0] for name in VALUES} == expected
+    assert {name: batch.array(name).to_pylist() for name in VALUES} == {name: [KEPT[name], None] for name in VALUES}
+    assert batch.array("big").type == pa.int64()
+    with pytest.raises(ConfigError, match="column image holds bytes; encode it as text"):
+        batch.array("image")
+
+
+def test_wide_rows_are_fetched_a_few_at_a_time(database):
+    with psycopg.connect(database) as connection:
+        source = read_sql(
+            connection, "SELECT n AS id, repeat('x', 1000000) AS text FROM generate_series(1, 60) n", max_bytes=8 << 20
+        )
+        sizes = [len(batch) for batch in source.batches]
+    assert sum(sizes) == 60
+    assert max(sizes) <= 9
+
+
+def test_rows_that_come_as_dicts_are_rows(database):
+    connections = [
+        psycopg.connect(database, row_factory=psycopg.rows.dict_row),
+        psycopg2.connect(database, cursor_factory=psycopg2.extras.RealDictCursor),
+    ]
+    for connection in connections:
+        assert rows_of(read_sql(connection, "SELECT 1 AS id, 'x' AS text")) == [(1, "x")]
+        connection.close()
+
+
+def test_a_driver_that_is_not_known_by_name_is_read_as_pep_249_has_it():
+    with duckdb.connect() as connection:
+        source = read_sql(connection, "SELECT range AS id, 'x' AS text FROM range(7)", max_rows=3)
+        assert [len(batch) for batch in source.batches] == [3, 3, 1]
+        with pytest.raises(ConfigError, match=r"the source query failed: .*nowhere does not exist"):
+            read_sql(connection, "SELECT * FROM nowhere")
+
+
+def test_what_may_pass_stays_the_drivers_own_error(database, tmp_path):
+    with psycopg.connect(database) as connection, psycopg.connect(database, autocommit=True) as other:
+        source = read_sql(connection, "SELECT n FROM generate_series(1, 10) n", max_rows=1)
+        next(source.batches)
+        other.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
+        with pytest.raises(psycopg.OperationalError):
+            rows_of(source)
+    path = tmp_path / "rows.db"
+    writer, reader = sqlite3.connect(path), sqlite3.connect(path, timeout=0)
+    writer.execute("CREATE TABLE t (id INTEGER)")
+    writer.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+        read_sql(reader, "SELECT * FROM t")
+    writer.close()
+    reader.close()

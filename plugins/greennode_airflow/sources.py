@@ -1,0 +1,48 @@
+"""Sources: where a job's rows come from, opened with Airflow's connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import cast
+
+from airflow.sdk import ObjectStoragePath
+from upath import UPath
+
+from greennode_airflow.databases import connect
+from greennode_batch.build.file_source import read_files
+from greennode_batch.build.needed_columns import needed_columns
+from greennode_batch.build.source import Rows, read_sql
+from greennode_batch.errors import ConfigError
+from greennode_batch.job import BatchJob, SqlSource
+from greennode_batch.staging import local_path
+
+
+@contextmanager
+def open_source(job: BatchJob, rendered: str) -> Iterator[Callable[[], Rows]]:
+    """What reads a job's rows, as often as it is called. rendered: the query or path as Airflow has rendered it."""
+    source = job.source
+    if isinstance(source, SqlSource):
+        connection = connect(source.conn_id)
+        if not hasattr(connection, "cursor"):
+            raise ConfigError(
+                f"connection {source.conn_id}: gives no SQL connection, but a {type(connection).__name__}; "
+                "a SqlSource needs one to a database. Nothing was sent"
+            )
+        with closing(connection):
+            yield lambda: read_sql(connection, rendered)
+        return
+    path = _files_at(rendered)
+    yield lambda: read_files(path, file_format=source.format, types=source.types, columns=needed_columns(job))
+
+
+def _files_at(rendered: str) -> UPath:
+    # UPath() of it would lose its connection.
+    path = cast("UPath", ObjectStoragePath(rendered))
+    local = local_path(path)
+    if local is not None and not local.is_absolute():
+        raise ConfigError(
+            f"source {rendered}: is relative, and each worker would take it for another file; write the whole path "
+            "(/data/rows.parquet) or an object store's (s3://conn_id@bucket/rows/). Nothing was sent"
+        )
+    return path

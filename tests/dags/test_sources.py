@@ -1,0 +1,103 @@
+"""Where a job's rows come from in Airflow: queries on any SQL connection, and files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from greennode_emulator.server import RunningEmulator
+
+RunFile = Callable[[str], dict[str, str]]
+
+JOB = """
+import datetime
+
+from airflow.sdk import Param
+from greennode_airflow.pipeline import batch_table
+from greennode_batch.job import BatchJob, FileSource, SqlSource, SqlTarget
+
+JOB = BatchJob(
+    name="own",
+    source={source},
+    key={key},
+    model="google/gemma-4-31b-it",
+    prompt={prompt},
+    carry={carry},
+    target=SqlTarget(conn_id="warehouse", table="answers"),
+)
+
+dag = batch_table(
+    JOB,
+    start_date=datetime.datetime(2026, 1, 31, tzinfo=datetime.timezone.utc),
+    params={{"tenant": Param("o'neill", type="string"), "dry_run": Param(False, type="boolean")}},
+)
+"""
+
+
+def text_of(source: str, *, key: str = "'id'", prompt: str = "'{{ text }}'", carry: str = "('text',)") -> str:
+    return JOB.format(source=source, key=key, prompt=prompt, carry=carry)
+
+
+def test_a_query_is_rendered_with_the_run_its_interval_and_its_params(
+    run_file: RunFile, warehouse: psycopg.Connection
+) -> None:
+    sql = (
+        "SELECT 1 AS id, '{{ params.tenant | replace(\"'\", \"''\") }}' AS text, '{{ dag.dag_id }}' AS dag_id, "
+        "'{{ run_id }}' AS run, '{{ data_interval_end or logical_date or run_after }}'::timestamptz AS until"
+    )
+    ended = run_file(
+        text_of(f"SqlSource(conn_id='warehouse', sql={sql!r})", carry="('text', 'dag_id', 'run', 'until')")
+    )
+    assert ended[""] == "success"
+    ((text, dag_id, run, until, run_id),) = warehouse.execute("SELECT text, dag_id, run, until, run_id FROM answers")
+    assert (text, dag_id, run) == ("o'neill", "own", run_id)
+    assert until is not None
+
+
+def test_files_are_named_by_a_path_that_is_rendered(
+    run_file: RunFile, warehouse: psycopg.Connection, emulator: RunningEmulator, tmp_path: Path
+) -> None:
+    for name, content in (("own/o'neill/a.csv", "id,text,image\n007,one,\n008,two,\n"), ("own/else/b.csv", "id\n9\n")):
+        (path := tmp_path / "rows" / name).parent.mkdir(parents=True)
+        path.write_text(content)
+    path = f"{tmp_path}/rows/{{{{ dag.dag_id }}}}/{{{{ params.tenant }}}}/"
+    ended = run_file(text_of(f"FileSource(path={path!r})"))
+    assert ended[""] == "success"
+    rows = warehouse.execute("SELECT id, text, status FROM answers ORDER BY id").fetchall()
+    assert rows == [("007", "one", "succeeded"), ("008", "two", "succeeded")]
+    assert set(emulator.ledger()["requests"].values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("FileSource(path='rows.csv')", "source rows.csv: is relative, and each worker would take it for another file"),
+        ("FileSource(path='/nowhere/{{ params.tenant }}.csv')", "no such file or folder"),
+        ("SqlSource(conn_id='greennode_default', sql='SELECT 1')", "gives no SQL connection"),
+        ("SqlSource(conn_id='warehouse', sql='SELECT id FROM nowhere')", 'relation "nowhere" does not exist'),
+    ],
+)
+def test_a_source_that_cannot_be_read_fails_at_once_with_its_name(
+    source: str, words: str, run_file: RunFile, emulator: RunningEmulator, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ended = run_file(text_of(source))
+    assert ended["build_requests"] == "failed"
+    assert words in capfd.readouterr().out
+    assert emulator.ledger(summary=True)["files_uploaded"] == 0
+
+
+def test_a_key_of_several_columns_of_sqlite_goes_into_postgresql(
+    run_file: RunFile, warehouse: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LOCAL", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "rows.db")}))
+    sql = "SELECT 9223372036854775807 AS n, ''ü'' AS s, ''text'' AS text UNION ALL SELECT 1, ''ü'', NULL".replace(
+        "''", "'"
+    )
+    ended = run_file(text_of(f"SqlSource(conn_id='local', sql={sql!r})", key="('n', 's')"))
+    assert ended[""] == "success"
+    rows = warehouse.execute("SELECT n, s, text, status FROM answers ORDER BY n").fetchall()
+    assert rows == [(1, "ü", None, "unsent"), (2**63 - 1, "ü", "text", "succeeded")]
