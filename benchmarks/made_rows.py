@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -37,19 +37,23 @@ _WORDS = (
 _BATCH_ROWS = 10_000
 DIGEST_CHARACTERS = 16
 _SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string())])
-# About as long as a short explanation; the digest before it is what tells one answer from another.
-_ANSWER = "An answer of some length, as a model gives it when it was asked for one word. " * 4
+_PHRASES = 16**3
 
 
 def write_rows(folder: BenchFolder, count: int) -> None:
     """Make so many rows of an id and about 450 characters. Holds some thousand."""
     dice = random.Random(count)  # noqa: S311 - not a secret
-    phrases = [" ".join(dice.choices(_WORDS, k=8)) for _ in range(4_096)]
+    phrases = _phrases(dice)
     with pq.ParquetWriter(folder.rows, _SCHEMA, compression="zstd") as writer:
         for start in range(0, count, _BATCH_ROWS):
             ids = range(start, min(start + _BATCH_ROWS, count))
             texts = [f"{place} {' '.join(dice.choices(phrases, k=9))}"[:450] for place in ids]
             writer.write_table(pa.table([pa.array(ids, pa.int64()), pa.array(texts)], schema=_SCHEMA))
+
+
+def _phrases(dice: random.Random) -> list[str]:
+    """Texts of about 50 characters, so many that those made of them do not compress to nothing."""
+    return [" ".join(dice.choices(_WORDS, k=8)) for _ in range(_PHRASES)]
 
 
 def write_real_rows(folder: BenchFolder, data: str, column: str, count: int | None) -> int:
@@ -120,7 +124,8 @@ class _Request(msgspec.Struct):
 
 def _write_results(requests: Path, results: Path) -> None:
     """A result for each request, in no order. Holds one file."""
-    lines = [_result_line(*asked) for asked in _asked(requests)]
+    phrases = _phrases(random.Random(0))  # noqa: S311 - not a secret
+    lines = [_result_line(*asked, phrases) for asked in _asked(requests)]
     random.Random(len(lines)).shuffle(lines)  # noqa: S311 - not a secret
     results.parent.mkdir(parents=True, exist_ok=True)
     with results.open("wb") as out:
@@ -135,8 +140,10 @@ def _asked(requests: Path) -> Iterator[tuple[int, str, str]]:
             yield place, request.custom_id, request.body.messages[-1].content
 
 
-def _result_line(place: int, custom_id: str, question: str) -> bytes:
-    """A result line in OpenAI's shape, about 730 bytes."""
+def _result_line(place: int, custom_id: str, question: str, phrases: Sequence[str]) -> bytes:
+    """A result line in OpenAI's shape, about 730 bytes. The answer begins with the digest, and is made of it."""
+    own = digest(question)
+    words = [phrases[int(own[start : start + 3], 16)] for start in range(DIGEST_CHARACTERS - 3)]
     body = {
         "id": f"chatcmpl-{place}",
         "object": "chat.completion",
@@ -145,7 +152,7 @@ def _result_line(place: int, custom_id: str, question: str) -> bytes:
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": f"{digest(question)} {_ANSWER}"},
+                "message": {"role": "assistant", "content": " ".join([own, *words])[:330]},
                 "finish_reason": "stop",
             }
         ],
