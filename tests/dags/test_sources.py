@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import datetime
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,14 +90,13 @@ def test_a_source_that_cannot_be_read_fails_at_once_with_its_name(
     assert emulator.ledger(summary=True)["files_uploaded"] == 0
 
 
-def test_a_key_of_several_columns_of_sqlite_goes_into_postgresql(
-    run_file: RunFile, warehouse: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_LOCAL", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "rows.db")}))
-    sql = "SELECT 9223372036854775807 AS n, ''ü'' AS s, ''text'' AS text UNION ALL SELECT 1, ''ü'', NULL".replace(
-        "''", "'"
+def test_a_key_may_have_several_columns_of_any_type(run_file: RunFile, warehouse: psycopg.Connection) -> None:
+    sql = (
+        "SELECT 9223372036854775807 AS n, timestamptz '2026-01-31 12:00+02' AS at, 'text' AS text "
+        "UNION ALL SELECT 1, '2026-01-31 12:00+02', 'more'"
     )
-    ended = run_file(text_of(f"SqlSource(conn_id='local', sql={sql!r})", key="('n', 's')"))
+    ended = run_file(text_of(f'SqlSource(conn_id="warehouse", sql="""{sql}""")', key="('n', 'at')"))
     assert ended[""] == "success"
-    rows = warehouse.execute("SELECT n, s, text, status FROM answers ORDER BY n").fetchall()
-    assert rows == [(1, "ü", None, "unsent"), (2**63 - 1, "ü", "text", "succeeded")]
+    rows = warehouse.execute("SELECT n, at, text, status FROM answers ORDER BY n").fetchall()
+    moment = datetime.datetime(2026, 1, 31, 10, tzinfo=datetime.UTC)
+    assert rows == [(1, moment, "more", "succeeded"), (2**63 - 1, moment, "text", "succeeded")]

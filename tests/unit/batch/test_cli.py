@@ -122,6 +122,22 @@ def test_a_copy_of_the_file_is_the_same_run_and_another_prompt_is_another(argume
     assert emulator.ledger()["batches_created"] == 2
 
 
+@pytest.mark.parametrize(("name", "options"), [("in", {}), ("in/part-0", {"in-format": "csv"})])
+def test_rows_of_csv_are_asked_and_other_content_is_another_run(arguments, tmp_path, emulator, name, options):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    file = folder / ("rows.csv" if name == "in" else "part-0")
+    file.write_text("id,name,text\n007,a,one\n008,b,two\n")
+    command = arguments(**{"in": tmp_path / name, "key": "id", **options})
+    assert main(command) == main(command) == 0
+    assert pq.read_table(tmp_path / "out/answers.parquet")["id"].to_pylist() == ["007", "008"]
+    assert emulator.ledger()["batches_created"] == 1
+    file.write_text("id,name,text\n007,a,one\n009,b,three\n")
+    assert main(command) == 0
+    assert emulator.ledger()["batches_created"] == 2
+    assert pq.read_table(tmp_path / "out/answers.parquet")["id"].to_pylist() == ["007", "009"]
+
+
 def test_another_server_is_another_run(arguments, emulator):
     main(arguments())
     assert main(arguments(**{"base-url": emulator.base_url.replace("127.0.0.1", "localhost")})) == 0
