@@ -37,7 +37,7 @@ class FileSource:
     types: of columns, by name: `text`, `integer`, `float`, `decimal(12, 2)`, `boolean`, `date`, `timestamp`,
     `timestamptz` (with an offset), `json`. Parquet has types of its own, and JSON numbers, texts and nested values.
     The columns of CSV, and those that folders stand for, are text unless they are named here: the key `007` stays
-    `007`. In CSV nothing is NULL, and `""` an empty text.
+    `007`. In CSV an empty field is NULL, and `""` an empty text.
 
     Raises ConfigError for a declaration that cannot work.
     """
