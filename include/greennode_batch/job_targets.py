@@ -12,6 +12,8 @@ from greennode_batch.errors import ConfigError
 class SqlTarget:
     """A table that is written by upsert, made if it is missing. `table` may be `schema.table`.
 
+    Of PostgreSQL (by COPY), SQLite, or any database whose connection in Airflow has an SQLAlchemy dialect.
+
     A table that is there keeps its columns and types; before anything is paid it is checked that they can take what the
     job writes. add_columns: columns that it lacks are added (NULL in older rows); without it they are an error that has
     the statements to add them.

@@ -7,10 +7,13 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from airflow.sdk import BaseHook
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import NoSuchModuleError
 
+from greennode_batch.errors import ConfigError
 from greennode_batch.job import SqlTarget
 from greennode_batch.join.sql_table import SqlTable
-from greennode_batch.join.target import sql_table
+from greennode_batch.join.target import OWN_DRIVERS, sql_table
 
 
 def connect(conn_id: str) -> Any:
@@ -21,6 +24,25 @@ def connect(conn_id: str) -> Any:
 
 @contextmanager
 def open_table(target: SqlTarget, key: Sequence[str]) -> Iterator[SqlTable]:
-    """The target's table on a connection of its own."""
+    """The target's table on a connection of its own: by the driver's fast way, or by SQLAlchemy for other databases."""
     with closing(connect(target.conn_id)) as connection:
-        yield sql_table(connection, target.table, key, add_columns=target.add_columns)
+        if type(connection).__module__.partition(".")[0] in OWN_DRIVERS:
+            yield sql_table(connection, target.table, key, add_columns=target.add_columns)
+            return
+    engine = _engine(target)
+    try:
+        yield sql_table(engine, target.table, key, add_columns=target.add_columns)
+    finally:
+        engine.dispose()
+
+
+def _engine(target: SqlTarget) -> Engine:
+    hook: Any = BaseHook.get_hook(target.conn_id)
+    try:
+        engine: Engine = hook.get_sqlalchemy_engine()
+    except (AttributeError, NotImplementedError, NoSuchModuleError) as error:
+        raise ConfigError(
+            f"table {target.table}: connection {target.conn_id} has no SQLAlchemy dialect ({error}); install the "
+            "database's own, or take another target"
+        ) from error
+    return engine

@@ -47,9 +47,9 @@ class SqlTable(ABC):
             if existing:
                 additions = check_table(self, existing, self.unique_keys(cursor), schema)
                 for statement in additions if create else ():
-                    cursor.execute(statement)
+                    self.run(cursor, statement)
             elif create:
-                cursor.execute(self._create_statement(schema))
+                self.run(cursor, self.create_statement(schema))
 
     def write(self, rows: pa.Table) -> int:
         """Upsert the rows by key; how many were written."""
@@ -57,7 +57,8 @@ class SqlTable(ABC):
             try:
                 written = self.upsert(cursor, rows)
             except (self._driver.DataError, self._driver.IntegrityError) as error:
-                reason = " ".join(str(error).split())
+                # SQLAlchemy's own words would show the row.
+                reason = " ".join(str(getattr(error, "orig", error)).split())
                 raise ConfigError(
                     f"table {self.name} does not take the answers: {reason}. Nothing of this shard was "
                     "written; its answers are safe in staging. Mend the table (or name another one) and write them "
@@ -89,6 +90,14 @@ class SqlTable(ABC):
         schema = found_schema(keys.schema)
         with self._transaction() as cursor:
             return self.look_up(cursor, keys, schema) if self.columns(cursor) else schema.empty_table()
+
+    def run(self, cursor: Any, statement: str) -> None:
+        """Run a statement that defines something."""
+        cursor.execute(statement)
+
+    def quote(self, name: str) -> str:
+        """A name, quoted as this database wants it."""
+        return quote(name)
 
     @abstractmethod
     def check_names(self, names: Sequence[str]) -> None:
@@ -139,14 +148,15 @@ class SqlTable(ABC):
     @property
     def quoted_key(self) -> str:
         """The key's columns, quoted, with commas."""
-        return ", ".join(map(quote, self.key))
+        return ", ".join(map(self.quote, self.key))
 
     def upsert_tail(self, columns: Sequence[str]) -> str:
         """What follows the rows of an INSERT."""
         updates = ", ".join(f"{quote(c)} = excluded.{quote(c)}" for c in columns if c not in self.key)
         return f"ON CONFLICT ({self.quoted_key}) DO UPDATE SET {updates}"
 
-    def _create_statement(self, schema: pa.Schema) -> str:
+    def create_statement(self, schema: pa.Schema) -> str:
+        """The statement that makes the table."""
         not_null = {*self.key, "status", "run_id"}
         columns = [
             f"{quote(field.name)} {self.type_of(field)}{' NOT NULL' if field.name in not_null else ''}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.join.columns import Column, Fit, quote
+from greennode_batch.join.columns import Column, Fit
 
 if TYPE_CHECKING:
     from greennode_batch.join.sql_table import SqlTable
@@ -29,7 +29,7 @@ def check_table(
     additions = _additions(table, existing, schema)
     _check_types(table, existing, schema)
     if set(table.key) not in unique_keys:
-        index = quote(f"{table.parts[-1]}_{'_'.join(table.key)}"[:60])
+        index = table.quote(f"{table.parts[-1]}_{'_'.join(table.key)}"[:60])
         raise ConfigError(
             f"table {table.name} has no unique index on exactly ({', '.join(table.key)}), so rows cannot be "
             f"upserted. {_WAY_OUT}: CREATE UNIQUE INDEX {index} ON {table.quoted} ({table.quoted_key})"
@@ -38,7 +38,7 @@ def check_table(
     if demanded:
         raise ConfigError(
             f"table {table.name} demands a value in {', '.join(demanded)}, which this job does not give. {_WAY_OUT}: "
-            f"ALTER TABLE {table.quoted} ALTER COLUMN {quote(demanded[0])} DROP NOT NULL"
+            f"ALTER TABLE {table.quoted} ALTER COLUMN {table.quote(demanded[0])} DROP NOT NULL"
         )
     return additions
 
@@ -47,7 +47,7 @@ def _additions(table: SqlTable, existing: Sequence[Column], schema: pa.Schema) -
     names = [column.name for column in existing]
     missing = [field for field in schema if field.name not in names]
     statements = [
-        f"ALTER TABLE {table.quoted} ADD COLUMN {quote(field.name)} {table.type_of(field)}" for field in missing
+        f"ALTER TABLE {table.quoted} ADD COLUMN {table.quote(field.name)} {table.type_of(field)}" for field in missing
     ]
     # A column that is added is NULL in the rows that are there, which a key may not be.
     if missing and (not table.add_columns or {field.name for field in missing} & set(table.key)):
@@ -66,7 +66,7 @@ def _check_types(table: SqlTable, existing: Sequence[Column], schema: pa.Schema)
         if column is None or fits is Fit.ALWAYS:
             continue
         wanted = table.type_of(field)
-        name = quote(field.name)
+        name = table.quote(field.name)
         change = f"ALTER TABLE {table.quoted} ALTER COLUMN {name} TYPE {wanted} USING {name}::text::{wanted}"
         words = f"table {table.name}: the column {field.name} is {column.type}, and this job writes {wanted}"
         if fits is Fit.NEVER:

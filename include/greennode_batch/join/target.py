@@ -7,10 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import sqlalchemy as sa
 
 from greennode_batch.build.plan import Plan
 from greennode_batch.errors import ConfigError
 from greennode_batch.join.dataset import Dataset
+from greennode_batch.join.generic_table import GenericTable
 from greennode_batch.join.join import joined_schema
 from greennode_batch.join.joined_shard import JoinedShard, note_joined, read_joined
 from greennode_batch.join.partitions import check_count
@@ -21,15 +23,22 @@ from greennode_batch.staging import RunFolder, ShardFolder, local_copy
 
 OpenTarget = SqlTable | Dataset
 
+OWN_DRIVERS: dict[str, type[PostgresTable | SqliteTable]] = {
+    "psycopg": PostgresTable,
+    "psycopg2": PostgresTable,
+    "sqlite3": SqliteTable,
+}
+"""DB-API drivers with a fast way of their own; all others go by way of SQLAlchemy."""
+
 
 def sql_table(connection: Any, table: str, key: Sequence[str], *, add_columns: bool = False) -> SqlTable:
-    """The table on a DB-API connection, by the connection's driver. Raises ConfigError for one not supported."""
+    """The table on a DB-API connection of psycopg, psycopg2 or sqlite3, or else on an engine of SQLAlchemy."""
+    if isinstance(connection, sa.Engine):
+        return GenericTable(connection, table, key, add_columns=add_columns)
     driver = type(connection).__module__.partition(".")[0]
-    if driver in {"psycopg", "psycopg2"}:
-        return PostgresTable(connection, table, key, add_columns=add_columns)
-    if driver == "sqlite3":
-        return SqliteTable(connection, table, key, add_columns=add_columns)
-    raise ConfigError(f"table {table}: a target on {driver} is not supported; use PostgreSQL or SQLite")
+    if driver in OWN_DRIVERS:
+        return OWN_DRIVERS[driver](connection, table, key, add_columns=add_columns)
+    raise ConfigError(f"table {table}: a target on {driver} needs an engine of SQLAlchemy")
 
 
 def prepare_targets(

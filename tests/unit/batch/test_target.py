@@ -363,6 +363,6 @@ def test_workers_who_make_and_write_one_table_at_once_all_succeed(database):
     assert len(set(answers)) == 1
 
 
-def test_another_database_is_refused():
-    with pytest.raises(ConfigError, match="a target on builtins is not supported; use PostgreSQL or SQLite"):
+def test_a_connection_of_another_driver_is_refused():
+    with pytest.raises(ConfigError, match="a target on builtins needs an engine of SQLAlchemy"):
         sql_table(object(), "answers", ("id",))

@@ -1,0 +1,149 @@
+"""Any other database as a target, by its SQLAlchemy dialect: an UPDATE and an INSERT of what is not there yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.schema import CreateTable
+
+from greennode_batch.join.columns import Column
+from greennode_batch.join.generic_types import column_values, generic_type
+from greennode_batch.join.sql_table import SqlTable
+from greennode_batch.join.typed_rows import from_tuples
+
+_CHUNK_ROWS = 5_000
+_READ_ROWS = 10_000
+# Of one statement. Some databases take 2,100 parameters at most, and a key may have several columns.
+_LOOKED_UP_KEYS = 100
+
+
+class GenericTable(SqlTable):
+    """A table by way of an engine of SQLAlchemy. What its columns hold stays, as far as the job does not write it.
+
+    Text in a key that is made here is 255 letters long at most. The key is taken for unique: some databases know no
+    unique index.
+    """
+
+    def __init__(self, engine: sa.Engine, table: str, key: Sequence[str], *, add_columns: bool = False) -> None:
+        super().__init__(engine, table, key, add_columns=add_columns)
+        engine.hide_parameters = True  # an error would show rows
+        self._engine = engine
+        self._driver = sa.exc
+        self._preparer = engine.dialect.identifier_preparer
+        self.quoted = self._preparer.format_table(self._bare())
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Each database says so itself, when the table is made."""
+
+    def upsert(self, cursor: sa.Connection, rows: pa.Table) -> int:
+        """Upsert the rows by key, as the database compares keys; how many were written."""
+        table = self._reflected(cursor)
+        # Parameters have names of their own, for a column may be called anything.
+        marks = {
+            name: sa.bindparam(f"p{place}", type_=table.c[name].type) for place, name in enumerate(rows.column_names)
+        }
+        same = sa.and_(*(table.c[name] == marks[name] for name in self.key))
+        others = {name: mark for name, mark in marks.items() if name not in self.key}
+        update = sa.update(table).where(same).values({table.c[name]: mark for name, mark in others.items()})
+        absent = sa.select(*marks.values()).where(~sa.exists().where(same).select_from(table))
+        insert = sa.insert(table).from_select([table.c[name] for name in marks], absent, include_defaults=False)
+        counts = []
+        for start in range(0, rows.num_rows, _CHUNK_ROWS):
+            some = rows.slice(start, _CHUNK_ROWS)
+            columns = [column_values(some, name, table.c[name].type, cursor.dialect.name) for name in marks]
+            values = [{f"p{place}": value for place, value in enumerate(row)} for row in zip(*columns, strict=True)]
+            counts += [cursor.execute(statement, values).rowcount for statement in (update, insert)]
+        # Where a driver does not count, nothing tells of triggers.
+        return sum(counts) if cursor.dialect.supports_sane_multi_rowcount and min(counts) >= 0 else rows.num_rows
+
+    def read(self, cursor: sa.Connection, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:
+        """The run's rows, some thousand at a time where the driver can."""
+        table = self._reflected(cursor)
+        query = sa.select(*(table.c[name] for name in schema.names)).where(table.c["run_id"] == run_id)
+        result = cursor.execution_options(stream_results=True, yield_per=_READ_ROWS).execute(query)
+        for rows in result.partitions():
+            yield from_tuples([tuple(row) for row in rows], schema)
+
+    def look_up(self, cursor: sa.Connection, keys: pa.Table, schema: pa.Schema) -> pa.Table:
+        """The rows that have these keys, a hundred at a time."""
+        table = self._reflected(cursor)
+        columns = [column_values(keys, name, table.c[name].type, cursor.dialect.name) for name in keys.column_names]
+        asked = list(enumerate(zip(*columns, strict=True)))
+        found: list[Sequence[Any]] = []
+        for start in range(0, len(asked), _LOOKED_UP_KEYS):
+            selects = [
+                sa.select(
+                    sa.literal(place, sa.Integer).label("place"), *(table.c[name] for name in schema.names[1:])
+                ).where(*(table.c[name] == value for name, value in zip(keys.column_names, key, strict=True)))
+                for place, key in asked[start : start + _LOOKED_UP_KEYS]
+            ]
+            found += [tuple(row) for row in cursor.execute(sa.union_all(*selects))]
+        return from_tuples(found, schema)
+
+    def type_of(self, field: pa.Field) -> str:
+        """The column type for a field."""
+        return generic_type(field, is_key=field.name in self.key).compile(dialect=self._engine.dialect)
+
+    def columns(self, cursor: sa.Connection) -> list[Column]:
+        """The table's columns, none if there is no such table."""
+        inspector = sa.inspect(cursor)
+        if not inspector.has_table(self.parts[-1], schema=self._schema):
+            return []
+        return [
+            Column(column["name"], not _has_value(column), str(column["type"]))
+            for column in inspector.get_columns(self.parts[-1], schema=self._schema)
+        ]
+
+    def unique_keys(self, cursor: sa.Connection) -> list[set[str]]:
+        """The key itself: nothing here goes by an index."""
+        return [set(self.key)]
+
+    def lock(self, cursor: sa.Connection) -> None:
+        """No lock is the same everywhere: of two workers who make one table, one fails, and finds it made next time."""
+
+    def create_statement(self, schema: pa.Schema) -> str:
+        """The statement that makes the table."""
+        columns = [
+            sa.Column(
+                field.name,
+                generic_type(field, is_key=field.name in self.key),
+                nullable=field.name not in {*self.key, "status", "run_id"},
+                autoincrement=False,
+            )
+            for field in schema
+        ]
+        table = self._bare(*columns, sa.PrimaryKeyConstraint(*self.key))
+        return str(CreateTable(table).compile(dialect=self._engine.dialect))
+
+    def run(self, cursor: sa.Connection, statement: str) -> None:
+        """Run a statement that defines something."""
+        cursor.exec_driver_sql(statement)
+
+    def quote(self, name: str) -> str:
+        """A name, quoted as this database wants it, which may be not at all."""
+        return self._preparer.quote(name)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        with self._engine.begin() as connection:
+            yield connection
+
+    def _bare(self, *parts: Any) -> sa.Table:
+        return sa.Table(self.parts[-1], sa.MetaData(), *parts, schema=self._schema)
+
+    def _reflected(self, cursor: sa.Connection) -> sa.Table:
+        return sa.Table(self.parts[-1], sa.MetaData(), schema=self._schema, autoload_with=cursor, resolve_fks=False)
+
+    @property
+    def _schema(self) -> str | None:
+        return self.parts[0] if len(self.parts) > 1 else None
+
+
+def _has_value(column: Any) -> bool:
+    """Whether a row may be inserted without naming the column."""
+    is_made = column.get("autoincrement") is True or column.get("identity") or column.get("computed")
+    return bool(column["nullable"] or column.get("default") is not None or is_made)
