@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,15 +10,20 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable
 
+from greennode_batch.build.known_rows import LeftRows
 from greennode_batch.join.columns import Column
 from greennode_batch.join.generic_types import column_values, generic_type
 from greennode_batch.join.sql_table import SqlTable
 from greennode_batch.join.typed_rows import from_tuples
+from greennode_batch.reconcile.named import Named
 
 _CHUNK_ROWS = 5_000
 _READ_ROWS = 10_000
 # Of one statement. Some databases take 2,100 parameters at most, and a key may have several columns.
 _LOOKED_UP_KEYS = 100
+# A temporary table.
+_KEYS = "greennode_source_keys"
+_SHOWN_KEYS = 20
 
 
 class GenericTable(SqlTable):
@@ -84,6 +89,38 @@ class GenericTable(SqlTable):
             found += [tuple(row) for row in cursor.execute(sa.union_all(*selects))]
         return from_tuples(found, schema)
 
+    def leave_only(self, keys: Iterable[pa.Table], *, remove: bool) -> LeftRows:
+        """The rows whose keys are not among these; they are removed if that is wanted. Holds none of the keys."""
+        with self._transaction() as cursor:
+            table = self._reflected(cursor)
+            names = self.gather(cursor, _KEYS, keys)
+            kept = sa.table(_KEYS, *(sa.column(name) for name in names))
+            same = sa.and_(*(table.c[name] == kept.c[name] for name in names))
+            other = ~sa.exists().where(same).select_from(kept).correlate(table)
+            count = int(cursor.execute(sa.select(sa.func.count()).select_from(table).where(other)).scalar_one())
+            shown = cursor.execute(sa.select(*(table.c[name] for name in names)).where(other).limit(_SHOWN_KEYS))
+            named = Named(map(Named.text, map(tuple, shown)))
+            named.count = count
+            if remove and count:
+                cursor.execute(sa.delete(table).where(other))
+            self._keys_table(table, _KEYS, names).drop(cursor)
+            return LeftRows(count, str(named), removed=remove and count > 0)
+
+    def gather(self, cursor: sa.Connection, name: str, keys: Iterable[pa.Table]) -> list[str]:
+        """Put keys into a temporary table of this name; the names of their columns."""
+        table = self._reflected(cursor)
+        names: list[str] = []
+        for some in keys:
+            if not names:
+                names = some.column_names
+                kept = self._keys_table(table, name, names)
+                kept.create(cursor)
+            columns = [column_values(some, one, table.c[one].type, cursor.dialect.name) for one in names]
+            rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+            if rows:
+                cursor.execute(sa.insert(kept), rows)
+        return names
+
     def type_of(self, field: pa.Field) -> str:
         """The column type for a field."""
         return generic_type(field, is_key=field.name in self.key).compile(dialect=self._engine.dialect)
@@ -131,6 +168,10 @@ class GenericTable(SqlTable):
     def _transaction(self) -> Iterator[sa.Connection]:
         with self._engine.begin() as connection:
             yield connection
+
+    def _keys_table(self, table: sa.Table, name: str, names: Sequence[str]) -> sa.Table:
+        columns = (sa.Column(column, table.c[column].type) for column in names)
+        return sa.Table(name, sa.MetaData(), *columns, prefixes=["TEMPORARY"])
 
     def _bare(self, *parts: Any) -> sa.Table:
         return sa.Table(self.parts[-1], sa.MetaData(), *parts, schema=self._schema)

@@ -237,6 +237,16 @@ def test_what_is_read_back_and_found_is_what_was_written(engine, kind, data):
     assert sorted(table.find(rows.select(["k0", "k1"]))["place"].to_pylist()) == list(range(count))
 
 
+def test_rows_whose_keys_the_source_has_no_more_are_told_and_removed(engine):
+    table = written(engine, rows_of(*"abcde"))
+    keys = pa.table({"id": pa.array([2, 4, 9], pa.int64())})
+    for remove in (False, True):
+        left = table.leave_only(iter([keys.slice(0, 1), keys.slice(1)]), remove=remove)
+        assert (left.count, sorted(left.shown.split(", ")), left.removed) == (3, ["1", "3", "5"], remove)
+    assert fetch(engine, "SELECT id FROM answers ORDER BY id") == [(2,), (4,)]
+    assert table.leave_only(iter([keys]), remove=True).removed is False
+
+
 def test_many_rows_are_written_read_and_found_in_pieces(engine):
     rows = rows_of(*map(str, range(12_000)))
     table = written(engine, rows)
