@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from greennode_batch.build.known_rows import LeftRows
 from greennode_batch.build.plan import Plan, read_plan
 from greennode_batch.collect.verdicts import RowStatus
 from greennode_batch.errors import AccountingError, ConfigError, FailedRowsError
@@ -28,7 +29,9 @@ class RunReport(msgspec.Struct, frozen=True):
 
     anomalies: lines of result files that settle no request, by kind; anomaly_files: where they are kept. superseded:
     rows that a later run has written over. turned_away: batches that the server refused for want of room, and that
-    cost nothing. lost: batches that were given up, by what became of them. problems: what does not add up, in words.
+    cost nothing. lost: batches that were given up, by what became of them. unchanged: rows beside these whose answer
+    the target has since an earlier run. left: rows of the target that are not in the source. problems: what does not
+    add up, in words.
     """
 
     job: str
@@ -45,6 +48,8 @@ class RunReport(msgspec.Struct, frozen=True):
     superseded: int = 0
     turned_away: int = 0
     lost: dict[str, int] = {}
+    unchanged: int = 0
+    left: LeftRows | None = None
     balanced: bool = True
     problems: tuple[str, ...] = ()
 
@@ -65,7 +70,9 @@ class RunReport(msgspec.Struct, frozen=True):
         return "\n".join([self.summary, *self._remarks(), *(f"Does not add up: {words}" for words in self.problems)])
 
     def _remarks(self) -> list[str]:
-        said = [
+        said = [f"{_counted(self.unchanged, 'row', 'rows')} unchanged since an earlier run"] if self.unchanged else []
+        said += [str(self.left)] if self.left and self.left.count else []
+        said += [
             f"{_counted(one.requests, 'request was', 'requests were')} asked again in attempt {one.attempt}: "
             f"{_listed(one.statuses)}"
             for one in self.attempts[1:]
@@ -129,6 +136,8 @@ def report(run: RunFolder, *targets: WrittenRows) -> RunReport:
         superseded=superseded,
         turned_away=staged.turned_away,
         lost=staged.lost,
+        unchanged=plan.unchanged,
+        left=plan.left,
         balanced=not problems,
         problems=tuple(problems),
     )

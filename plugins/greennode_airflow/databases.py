@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowException
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import NoSuchModuleError
 
@@ -18,8 +19,7 @@ from greennode_batch.join.target import OWN_DRIVERS, sql_table
 
 def connect(conn_id: str) -> Any:
     """A new DB-API connection; close it."""
-    hook: Any = BaseHook.get_hook(conn_id)
-    return hook.get_conn()
+    return _hook(conn_id).get_conn()
 
 
 @contextmanager
@@ -36,8 +36,19 @@ def open_table(target: SqlTarget, key: Sequence[str]) -> Iterator[SqlTable]:
         engine.dispose()
 
 
+def _hook(conn_id: str) -> Any:
+    try:
+        return BaseHook.get_hook(conn_id)
+    except AirflowException as error:
+        if "Unknown hook type" not in str(error):
+            raise  # Airflow itself cannot be asked now, say
+        raise ConfigError(
+            f"connection {conn_id}: {error}: the Airflow provider for connections of this type is not installed"
+        ) from error
+
+
 def _engine(target: SqlTarget) -> Engine:
-    hook: Any = BaseHook.get_hook(target.conn_id)
+    hook = _hook(target.conn_id)
     try:
         engine: Engine = hook.get_sqlalchemy_engine()
     except (AttributeError, NotImplementedError, NoSuchModuleError) as error:

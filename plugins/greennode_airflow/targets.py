@@ -12,9 +12,10 @@ from upath import UPath
 
 from greennode_airflow.databases import open_table
 from greennode_batch.errors import ConfigError
-from greennode_batch.job import FileTarget
+from greennode_batch.job import BatchJob, FileTarget
 from greennode_batch.job_targets import Target
 from greennode_batch.join.dataset import Dataset
+from greennode_batch.join.earlier_rows import EarlierRows
 from greennode_batch.join.target import OpenTarget
 from greennode_batch.staging import RunFolder, local_path
 
@@ -44,6 +45,16 @@ def open_targets(targets: Sequence[Target], key: Sequence[str], run: RunFolder) 
             _dataset(target, run) if isinstance(target, FileTarget) else stack.enter_context(open_table(target, key))
             for target in targets
         ]
+
+
+@contextmanager
+def known_rows(job: BatchJob) -> Iterator[EarlierRows | None]:
+    """What the job's table has of earlier runs; None where every row is to be asked."""
+    if job.known_table is None:
+        yield None
+        return
+    with open_table(job.known_table, job.target_key) as table:
+        yield EarlierRows(table)
 
 
 def _refuse_file(path: str) -> None:

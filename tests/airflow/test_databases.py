@@ -14,7 +14,7 @@ from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook
 from psycopg.conninfo import conninfo_to_dict
 
-from greennode_airflow.databases import open_table
+from greennode_airflow.databases import connect, open_table
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import SqlTarget
 from greennode_batch.join.generic_table import GenericTable
@@ -85,3 +85,9 @@ def test_a_database_without_a_dialect_is_a_config_error(use_hook: Any) -> None:
         open_table(TARGET, ("id",)),
     ):
         pass
+
+
+def test_a_connection_of_a_type_that_is_not_installed_is_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ODD", json.dumps({"conn_type": "nothing_of_the_kind", "host": "here"}))
+    with pytest.raises(ConfigError, match=r'connection odd: Unknown hook type "nothing_of_the_kind": .*not installed'):
+        connect("odd")

@@ -83,7 +83,7 @@ def run_file(deployment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
 
     def run(text: str) -> dict[str, str]:
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "own.py").write_text(text)
         bag = DagBag(str(folder))
         assert not bag.import_errors

@@ -108,9 +108,9 @@ class Builder:
         kept = pa.table([batch.array(name) for name in self._carried_names], names=list(self._carried_names))
         if self._known is not None:
             new = self._changed(self._known, requests, kept)
-            requests, kept, keys = requests.chosen(new), kept.take(new), [keys[number] for number in new]
             if not new:
                 return
+            requests, kept, keys = requests.chosen(new), kept.take(new), [keys[number] for number in new]
         unsent = self._unsent(requests)
         custom_ids: Sequence[str | None] = requests.custom_ids
         reasons: Sequence[str | None] = [None] * len(custom_ids)

@@ -16,6 +16,10 @@ class LeftRows(msgspec.Struct, frozen=True):
     shown: str
     removed: bool
 
+    def __str__(self) -> str:
+        done = "were removed" if self.removed else "stay"
+        return f"{self.count:,} rows of the target are not in the source (any more), and {done}: {self.shown}"
+
 
 class KnownRows(Protocol):
     """A target that can be asked by key."""

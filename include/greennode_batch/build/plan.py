@@ -84,13 +84,8 @@ class Plan(msgspec.Struct, frozen=True):
             f"({self.bytes / 1e6:,.1f} MB), {self.repeated:,} rows share another row's request, "
             f"{self.unsent:,} unsent"
             f"{f', {self.unchanged:,} rows unchanged since an earlier run' if self.unchanged else ''}"
-            f"{f'. {self._left_in_words(self.left)}' if self.left and self.left.count else ''}"
+            f"{f'. {self.left}' if self.left and self.left.count else ''}"
         )
-
-    @staticmethod
-    def _left_in_words(left: LeftRows) -> str:
-        done = "were removed" if left.removed else "stay"
-        return f"{left.count:,} rows of the target are not in the source (any more), and {done}: {left.shown}"
 
     @property
     def submitted_shards(self) -> int:

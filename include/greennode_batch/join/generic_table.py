@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable
 
 from greennode_batch.build.known_rows import LeftRows
+from greennode_batch.errors import ConfigError
 from greennode_batch.join.columns import Column
 from greennode_batch.join.generic_types import column_values, generic_type
 from greennode_batch.join.sql_table import SqlTable
@@ -91,6 +92,15 @@ class GenericTable(SqlTable):
 
     def leave_only(self, keys: Iterable[pa.Table], *, remove: bool) -> LeftRows:
         """The rows whose keys are not among these; they are removed if that is wanted. Holds none of the keys."""
+        try:
+            return self._leave_only(keys, remove=remove)
+        except sa.exc.DBAPIError as error:
+            raise ConfigError(
+                f"table {self.name}: rows that are not in the source cannot be looked for there, for it takes no "
+                f"temporary table ({error.orig}). Set left_rows='ignore' on the job. Nothing was sent"
+            ) from error
+
+    def _leave_only(self, keys: Iterable[pa.Table], *, remove: bool) -> LeftRows:
         with self._transaction() as cursor:
             table = self._reflected(cursor)
             names = self.gather(cursor, _KEYS, keys)

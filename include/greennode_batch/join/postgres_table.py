@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -74,6 +74,20 @@ class PostgresTable(SqlTable):
         cursor.execute(_PLAIN_WORDS)
         found = list(copy_out(cursor, query, schema.names))
         return from_texts(pa.concat_tables(found), schema) if found else schema.empty_table()
+
+    def gather(self, cursor: Any, name: str, keys: Iterable[pa.Table]) -> list[str]:
+        """Put keys into a temporary table that has the target's own types; the names of their columns."""
+        names: list[str] = []
+        for some in keys:
+            if not names:
+                names = some.column_names
+                cursor.execute(
+                    f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS SELECT {', '.join(map(quote, names))} "  # noqa: S608
+                    f"FROM {self.quoted} LIMIT 0"
+                )
+            copy_in(cursor, name, some)
+        cursor.execute(f"ANALYZE {name}")
+        return names
 
     def type_of(self, field: pa.Field) -> str:
         """The column type for a field."""

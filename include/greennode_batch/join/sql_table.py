@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 
+from greennode_batch.build.known_rows import LeftRows
 from greennode_batch.errors import ConfigError
 from greennode_batch.join.columns import Column, Fit, quote
 from greennode_batch.join.table_check import check_table
 from greennode_batch.join.typed_rows import found_schema
+from greennode_batch.reconcile.named import SHOWN, Named
 
 _MAX_PARTS = 2  # schema.table
+# A temporary table.
+_KEYS = "greennode_source_keys"
 
 
 class SqlTable(ABC):
@@ -90,6 +94,30 @@ class SqlTable(ABC):
         schema = found_schema(keys.schema)
         with self._transaction() as cursor:
             return self.look_up(cursor, keys, schema) if self.columns(cursor) else schema.empty_table()
+
+    def has_columns(self, names: Iterable[str]) -> bool:
+        """Whether the table is there, and has these columns."""
+        with self._transaction() as cursor:
+            return {column.name for column in self.columns(cursor)}.issuperset(names)
+
+    def leave_only(self, keys: Iterable[pa.Table], *, remove: bool) -> LeftRows:
+        """The rows whose keys are not among these; they are removed if that is wanted. Holds none of the keys."""
+        with self._transaction() as cursor:
+            names = list(map(quote, self.gather(cursor, _KEYS, keys)))
+            same = " AND ".join(f"t.{name} = k.{name}" for name in names)
+            others = f"FROM {self.quoted} AS t WHERE NOT EXISTS (SELECT 1 FROM {_KEYS} AS k WHERE {same})"  # noqa: S608
+            cursor.execute(f"SELECT count(*) {others}")
+            count = int(cursor.fetchone()[0])
+            cursor.execute(f"SELECT {', '.join(f't.{name}' for name in names)} {others} LIMIT {SHOWN}")
+            named = Named(map(Named.text, cursor.fetchall()))
+            named.count = count
+            if remove and count:
+                cursor.execute(f"DELETE {others}")
+            return LeftRows(count, str(named), removed=remove and count > 0)
+
+    @abstractmethod
+    def gather(self, cursor: Any, name: str, keys: Iterable[pa.Table]) -> list[str]:
+        """Put keys into a temporary table of this name; the names of their columns."""
 
     def run(self, cursor: Any, statement: str) -> None:
         """Run a statement that defines something."""

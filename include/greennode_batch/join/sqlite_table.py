@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -57,6 +57,21 @@ class SqliteTable(SqlTable):
             for row in cursor.execute(statement, key).fetchall()
         ]
         return from_tuples(found, schema)
+
+    def gather(self, cursor: Any, name: str, keys: Iterable[pa.Table]) -> list[str]:
+        """Put keys into a temporary table that has the target's own types; the names of their columns."""
+        names: list[str] = []
+        self.lock(cursor)
+        cursor.execute(f"DROP TABLE IF EXISTS temp.{name}")
+        for some in keys:
+            if not names:
+                names = some.column_names
+                quoted = ", ".join(map(quote, names))
+                cursor.execute(f"CREATE TEMPORARY TABLE {name} AS SELECT {quoted} FROM {self.quoted} LIMIT 0")  # noqa: S608
+                cursor.execute(f"CREATE INDEX temp.{name}_index ON {name} ({quoted})")
+            rows = zip(*(column.to_pylist() for column in _as_sqlite(some).columns), strict=True)
+            cursor.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(names))})", rows)  # noqa: S608
+        return names
 
     def type_of(self, field: pa.Field) -> str:
         """The column type for a field."""

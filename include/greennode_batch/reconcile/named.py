@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-_SHOWN = 20
+SHOWN = 20
+"""How many are named."""
 
 
 class Named:
@@ -22,12 +23,12 @@ class Named:
     def add(self, one: str) -> None:
         """One id."""
         self.count += 1
-        if len(self._shown) < _SHOWN:
+        if len(self._shown) < SHOWN:
             self._shown.append(one)
 
     def add_keys(self, keys: pa.Table) -> None:
         """The keys of a table's rows."""
-        shown = keys.slice(0, _SHOWN - len(self._shown))
+        shown = keys.slice(0, SHOWN - len(self._shown))
         rows = zip(*(column.to_pylist() for column in shown.columns), strict=True)
         self._shown += [self.text(row) for row in rows]
         self.count += keys.num_rows

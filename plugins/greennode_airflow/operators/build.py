@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runs import begin_run, group_of, is_dry_run
 from greennode_airflow.sources import open_source
-from greennode_airflow.targets import dataset_paths, open_targets, with_paths
+from greennode_airflow.targets import dataset_paths, known_rows, open_targets, with_paths
 from greennode_batch.build.plan import Plan, build
 from greennode_batch.build.preview import preview
 from greennode_batch.collect.answers import AnswerReader
@@ -51,7 +52,8 @@ class GreenNodeBuildRequestsOperator(BaseOperator):
         run = begin_run(context, group_of(self))
         plan = self._build(run, context["run_id"], dry_run=is_dry_run(context))
         if not plan.rows:
-            self.log.info("The source has no rows: no batch is created, and the run succeeds")
+            why = "All rows are answered already" if plan.unchanged else "The source has no rows"
+            self.log.info("%s: no batch is created, and the run succeeds", why)
         if is_dry_run(context):
             return []
         return [str(run.shard(shard.shard_id)) for shard in plan.shards]
@@ -62,7 +64,10 @@ class GreenNodeBuildRequestsOperator(BaseOperator):
             # A wrong key or model is found out before the source is read.
             check_models(client, self.job.models)
             with open_source(self.job, self.sql or self.source_path or "") as rows:
-                plan = build(self.job, rows, run, run_id=run_id, profile=client.profile)
+                # A dry run changes nothing.
+                job = dataclasses.replace(self.job, left_rows="report") if dry_run else self.job
+                with known_rows(job) as known:
+                    plan = build(job, rows, run, run_id=run_id, profile=client.profile, known=known)
             reader = AnswerReader(self.job.answer)
             self._prepare_targets(run, plan, reader, create=not dry_run)
             shown = 3 if dry_run else 0

@@ -1,0 +1,60 @@
+"""A job that runs again on a table that it has answered before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from greennode_emulator.server import RunningEmulator
+
+RunFile = Callable[[str], dict[str, str]]
+
+JOB = """
+from greennode_airflow.pipeline import batch_table
+from greennode_batch.job import BatchJob, SqlSource, SqlTarget
+
+JOB = BatchJob(
+    name="own",
+    source=SqlSource(conn_id="warehouse", sql="SELECT id, body FROM texts"),
+    key="id",
+    model="google/gemma-4-31b-it",
+    prompt="{{{{ body }}}}",
+    target=SqlTarget(conn_id="warehouse", table="answers"),
+    {more}
+)
+
+dag = batch_table(JOB)
+"""
+
+
+@pytest.mark.parametrize("left", ["report", "remove"])
+def test_a_second_run_asks_what_is_new_or_changed_and_pays_for_nothing_else(
+    run_file: RunFile, warehouse: psycopg.Connection, emulator: RunningEmulator, left: str
+) -> None:
+    warehouse.execute("CREATE TABLE texts AS SELECT i AS id, 'row ' || i AS body FROM generate_series(1, 6) i")
+    warehouse.commit()
+    job = JOB.format(more=f"left_rows={left!r},")
+    assert run_file(job)[""] == "success"
+    first = dict(warehouse.execute("SELECT id, run_id FROM answers").fetchall())
+    assert len(first) == 6
+    warehouse.execute("UPDATE texts SET body = 'another text' WHERE id = 2")
+    warehouse.execute("DELETE FROM texts WHERE id = 3")
+    warehouse.execute("INSERT INTO texts VALUES (7, 'row 7')")
+    # An answer that was lost since is asked for again.
+    warehouse.execute("DELETE FROM answers WHERE id = 4")
+    warehouse.execute("UPDATE answers SET status = 'failed' WHERE id = 5")
+    warehouse.commit()
+    billed = sum(emulator.ledger()["requests"].values())
+    assert run_file(job)[""] == "success"
+    assert sum(emulator.ledger()["requests"].values()) - billed == 4
+    second = dict(warehouse.execute("SELECT id, run_id FROM answers").fetchall())
+    assert {number for number, run_id in second.items() if run_id != first.get(number)} == {2, 4, 5, 7}
+    assert (3 in second) is (left == "report")
+    warehouse.commit()
+    billed = sum(emulator.ledger()["requests"].values())
+    ended = run_file(job)
+    # Nothing to ask: no batch, no shard, and yet a success.
+    assert (ended[""], ended["report"]) == ("success", "success")
+    assert sum(emulator.ledger()["requests"].values()) == billed

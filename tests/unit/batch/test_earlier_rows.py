@@ -1,0 +1,134 @@
+"""Incremental runs: what a real table says of the rows that it has."""
+
+import datetime
+import sqlite3
+from contextlib import closing
+from decimal import Decimal
+
+import psycopg
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.build.plan import build
+from greennode_batch.build.source import Rows
+from greennode_batch.job import SqlTarget
+from greennode_batch.join.earlier_rows import EarlierRows
+from greennode_batch.join.target import sql_table
+from greennode_batch.staging import run_folder
+
+SCHEMA = pa.schema(
+    [("id", pa.int64()), ("part", pa.string()), *((name, pa.string()) for name in ("custom_id", "status", "run_id"))]
+)
+KEY = ("id", "part")
+
+
+@pytest.fixture(params=["postgres", "sqlite"])
+def table(request, tmp_path):
+    """An empty table of our columns."""
+    if request.param == "sqlite":
+        made = sqlite3.connect(tmp_path / "target.db")
+    else:
+        made = psycopg.connect(request.getfixturevalue("database"))
+    with closing(made):
+        table = sql_table(made, "answers", KEY)
+        table.prepare(SCHEMA)
+        yield table
+
+
+def written(table, *rows):
+    table.write(pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], schema=SCHEMA))
+
+
+def keys_of(*keys):
+    return pa.Table.from_pylist(
+        [dict(zip(KEY, key, strict=True)) for key in keys], schema=pa.schema([SCHEMA.field(name) for name in KEY])
+    )
+
+
+def test_a_row_is_answered_where_the_table_has_a_good_answer_to_the_same_request(table):
+    written(
+        table,
+        (1, "a", "same", "succeeded", "r1"),
+        (1, "b", "other", "succeeded", "r1"),
+        (2, "a", "same", "failed", "r1"),
+        (3, "a", None, "unsent", "r2"),
+    )
+    keys = keys_of((3, "a"), (1, "b"), (9, "a"), (1, "a"), (2, "a"))
+    assert EarlierRows(table).answered(keys, ["same"] * 5) == [3]
+
+
+def test_a_table_that_is_not_there_or_is_another_s_has_no_answers(table):
+    missing = sql_table(table._connection, "nowhere", KEY)
+    assert EarlierRows(missing).answered(keys_of((1, "a")), ["x"]) == []
+    assert EarlierRows(missing).left([keys_of((1, "a"))], remove=True).count == 0
+    table._connection.execute("CREATE TABLE another (id bigint, part text)")
+    table._connection.commit()
+    another = sql_table(table._connection, "another", KEY)
+    assert EarlierRows(another).answered(keys_of((1, "a")), ["x"]) == []
+
+
+@pytest.mark.parametrize("remove", [False, True])
+def test_rows_that_left_the_source_are_counted_named_and_removed_only_if_wanted(table, remove):
+    written(table, *((number, "a", "x", "succeeded", "r") for number in range(30)))
+    known = EarlierRows(table)
+    source = [keys_of(*((number, "a") for number in range(25))), keys_of((25, "a"), (99, "a"), (26, "b"))]
+    left = known.left(source, remove=remove)
+    assert (left.count, left.removed) == (4, remove)
+    assert left.shown == "(26, a), (27, a), (28, a), (29, a)"
+    again = known.left(source, remove=False)
+    assert (again.count, again.removed) == (0 if remove else 4, False)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.dictionaries(st.integers(0, 12), st.sampled_from("abc"), max_size=10),
+    st.dictionaries(st.integers(0, 12), st.sampled_from(["a", "b", "c", ""]), max_size=10),
+    st.sets(st.integers(0, 12)),
+)
+def test_of_a_table_that_was_asked_before_only_what_is_new_changed_or_failed_is_asked(
+    table, make_job, tmp_path_factory, before, after, failed
+):
+    """Whatever was answered, and whatever became of the source since."""
+    job = make_job(key="id", target=SqlTarget(conn_id="db", table="labels"), left_rows="report")
+
+    def plan(rows, known):
+        run = run_folder(tmp_path_factory.mktemp("staging"), "job", "run")
+        source = Rows.from_tuples(("id", "text"), [list(rows.items())])
+        made = build(job, lambda: source, run, run_id="r", profile=ApiProfile(), known=known)
+        return made, [(run.shard(shard.shard_id), shard) for shard in made.shards]
+
+    labels = sql_table(table._connection, "labels", ("id",))
+    schema = pa.schema([SCHEMA.field(name) for name in SCHEMA.names if name != "part"])
+    table._connection.execute("DROP TABLE IF EXISTS labels")
+    table._connection.commit()
+    labels.prepare(schema)
+    known = EarlierRows(labels)
+    _, shards = plan(before, known)
+    for shard, _ in shards:
+        rows = pa.parquet.read_table(str(shard.source)).select(["id", "custom_id"])
+        status = ["failed" if number in failed else "succeeded" for number in rows["id"].to_pylist()]
+        labels.write(pa.table([*rows.columns, status, ["r1"] * rows.num_rows], schema=schema))
+    made, shards = plan(after, known)
+    asked = {row for shard, _ in shards for row in pa.parquet.read_table(str(shard.source))["id"].to_pylist()}
+    unchanged = {number for number, text in after.items() if before.get(number) == text} - failed
+    assert asked == after.keys() - unchanged
+    assert made.unchanged == len(unchanged)
+    assert made.left is None if not after else made.left.count == len(before.keys() - after.keys())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Decimal("12.50"), datetime.date(2024, 2, 29), datetime.datetime(2024, 1, 2, 3, 4, 5, 6, datetime.UTC), "é"],
+)
+def test_keys_of_any_type_are_found_again(database, value):
+    with psycopg.connect(database) as connection:
+        schema = pa.schema([pa.field("k", pa.array([value]).type), *list(SCHEMA)[2:]])
+        table = sql_table(connection, "typed", ("k",))
+        table.prepare(schema)
+        table.write(pa.table([[value], ["same"], ["succeeded"], ["r"]], schema=schema))
+        keys = pa.table([[value]], schema=pa.schema([schema.field("k")]))
+        assert EarlierRows(table).answered(keys, ["same"]) == [0]
+        assert EarlierRows(table).left([keys], remove=True).count == 0
