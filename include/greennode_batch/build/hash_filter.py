@@ -17,12 +17,12 @@ _HALF = np.uint64(32)
 
 
 class HashFilter:
-    """Of a hash that was added `may_hold` is always true; of another one, for ten million added, once in 3,000 times.
+    """Of a hash that was added `may_hold` is always true; of another one, for ten million added, once in 200 times.
 
-    words: of eight bytes, a power of two. By default it takes 32 MB.
+    words: of eight bytes, a power of two. By default it takes 16 MB.
     """
 
-    def __init__(self, words: int = 1 << 22) -> None:
+    def __init__(self, words: int = 1 << 21) -> None:
         self._words = np.zeros(words, np.uint64)
         self._mask = np.uint64(words * 64 - 1)
 

@@ -23,7 +23,7 @@ from greennode_batch.build.source_rows import OWN_COLUMNS, SourceRows
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob
 from greennode_batch.spend import estimate_tokens
-from greennode_batch.staging import ShardFolder, local_copy
+from greennode_batch.staging import ShardFolder, local_copy, read_table
 
 
 class KeptShard:
@@ -140,4 +140,4 @@ def _schema(job: BatchJob, shard: ShardFolder) -> pa.Schema:
 
 def _read(shard: ShardFolder) -> pa.Table:
     with local_copy(shard.source) as path:
-        return pq.read_table(path)
+        return read_table(path)

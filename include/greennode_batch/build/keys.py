@@ -18,8 +18,10 @@ from greennode_batch.errors import RowError
 
 Key = tuple[Any, ...]
 
-# Of a thousand rows so many may look repeated before all that came are looked through.
-_DOUBTS_A_THOUSAND = 1
+# So many keys may look repeated before all that came are looked through: few in a small table, whose errors are to be
+# told soon, and not so few in a large one, of which the filter is fuller and a look takes longer.
+_SMALL_ROWS = 1_000_000
+_DOUBTS = 100_000
 
 
 class Keys:
@@ -45,7 +47,7 @@ class Keys:
         self._seen.add(hashes)
         self.count += len(keys)
         pickle.dump(keys, self._file, protocol=pickle.HIGHEST_PROTOCOL)
-        if len(self._doubtful) * 1000 > self.count * _DOUBTS_A_THOUSAND:
+        if len(self._doubtful) > (self.count // 1000 if self.count < _SMALL_ROWS else _DOUBTS):
             self._settle()
         return keys
 

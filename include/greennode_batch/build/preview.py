@@ -8,11 +8,10 @@ from typing import Any
 
 import msgspec
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from greennode_batch.build.plan import Plan
 from greennode_batch.spend import Prices, estimate
-from greennode_batch.staging import RunFolder, ShardFolder, local_copy
+from greennode_batch.staging import RunFolder, ShardFolder, local_copy, read_table
 
 
 class PlannedRequest(msgspec.Struct, frozen=True):
@@ -26,7 +25,7 @@ class PlannedRequest(msgspec.Struct, frozen=True):
     def row(self, plan: Plan) -> str:
         """The first row that asks it, as `row ticket_id = T-0001`."""
         with local_copy(self.shard.source) as path:
-            source = pq.read_table(path, columns=[*plan.key, "custom_id"])
+            source = read_table(path, [*plan.key, "custom_id"])
         row = source.filter(pc.equal(source["custom_id"], self.custom_id)).slice(0, 1).to_pylist()[0]
         return f"row {', '.join(plan.key)} = {', '.join(str(row[name]) for name in plan.key)}"
 

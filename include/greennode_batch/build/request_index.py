@@ -8,7 +8,7 @@ import numpy as np
 
 from greennode_batch.build.hash_filter import Hashes, HashFilter
 
-RECENT_REQUESTS = 100_000
+RECENT_REQUESTS = 50_000
 """So many of the latest requests, and up to twice as many, are remembered with their shards."""
 MAYBE = -1
 """In the place of a shard's."""

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import pyarrow.parquet as pq
 
 from greennode_batch.api.lines import iter_lines
 from greennode_batch.api.profile import ApiProfile
@@ -22,7 +21,16 @@ from greennode_batch.build.request_lines import id_of_line, request_ids
 from greennode_batch.build.shards import ShardFile, ShardLimits, shard_limits
 from greennode_batch.job import BatchJob
 from greennode_batch.receipts import is_sent, reopen, withdraw
-from greennode_batch.staging import RunFolder, ShardFolder, land, local_copy, read_json, work_folder, write_json
+from greennode_batch.staging import (
+    RunFolder,
+    ShardFolder,
+    land,
+    local_copy,
+    read_json,
+    read_table,
+    work_folder,
+    write_json,
+)
 
 FIRST_ATTEMPT = 1
 _LINES_TOGETHER = 500
@@ -137,7 +145,7 @@ def _worth_asking_again(shard: ShardFolder) -> set[str]:
     if not shard.results.exists():
         return set()
     with local_copy(shard.results) as path:
-        results = pq.read_table(path, columns=["custom_id", "ask_again"])
+        results = read_table(path, ["custom_id", "ask_again"])
     return set(results.filter(results["ask_again"])["custom_id"].to_pylist())
 
 

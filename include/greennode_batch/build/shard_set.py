@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from greennode_batch.build.column_types import settle, unify
 from greennode_batch.build.kept_shards import KeptShard, KeptShards
@@ -17,7 +16,7 @@ from greennode_batch.build.request_index import MAYBE, RequestIndex
 from greennode_batch.build.request_lines import RequestLines
 from greennode_batch.build.shards import ShardLimits
 from greennode_batch.build.source_rows import write_source
-from greennode_batch.staging import RunFolder, ShardFolder, land
+from greennode_batch.staging import RunFolder, ShardFolder, land, read_table
 
 
 class ShardSet:
@@ -108,7 +107,7 @@ class ShardSet:
         for place, shard in enumerate(self._shards):
             with shard.files() as files:
                 for path in files:
-                    asked = pq.read_table(path, columns=["custom_id"])["custom_id"]
+                    asked = read_table(path, ["custom_id"])["custom_id"]
                     hits = asked.filter(pc.is_in(asked, value_set=wanted))
                     found.update(dict.fromkeys(hits.to_pylist(), place))
         for some in together:

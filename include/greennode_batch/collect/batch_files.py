@@ -24,7 +24,7 @@ from greennode_batch.collect.results import write_results
 from greennode_batch.collect.verdicts import RowStatus
 from greennode_batch.errors import ConfigError, NotFoundError, RetryableError
 from greennode_batch.receipts import Receipt, read_receipt, write_receipt
-from greennode_batch.staging import ShardFolder, land, local_copy, work_folder
+from greennode_batch.staging import ShardFolder, land, local_copy, read_table, work_folder
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def count_results(shard: ShardFolder) -> Counter[str]:
 
 def count_statuses(results: Path) -> Counter[str]:
     """Requests of a file of results by status."""
-    counted = pc.value_counts(pq.read_table(results, columns=["status"])["status"])
+    counted = pc.value_counts(read_table(results, ["status"])["status"])
     return Counter({entry["values"]: entry["counts"] for entry in counted.to_pylist()})
 
 
@@ -96,7 +96,7 @@ def requested_ids(shard: ShardFolder) -> Iterator[str]:
     """The custom_id of every request of the shard."""
     if shard.source.exists():
         with local_copy(shard.source) as path:
-            asked = pq.read_table(path, columns=["custom_id"])["custom_id"]
+            asked = read_table(path, ["custom_id"])["custom_id"]
         yield from asked.drop_null().unique().to_pylist()
         return
     # A shard of a later attempt, or one that was not built here: a folder with requests.jsonl alone.

@@ -13,7 +13,7 @@ from greennode_batch.collect.results import RESULT_FIELDS
 from greennode_batch.collect.verdicts import RowStatus
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import RESULT_COLUMNS
-from greennode_batch.staging import ShardFolder, local_copy
+from greennode_batch.staging import ShardFolder, local_copy, read_table
 
 _SOURCE_OWN = ("model", "custom_id", "unsent")
 _SOURCE_TYPES = {"model": pa.string(), "run_id": pa.string()}
@@ -25,7 +25,7 @@ def join_shard(shard: ShardFolder, *, run_id: str, answer_fields: Sequence[pa.Fi
     What a later attempt says of a request takes the place of what was said before.
     """
     with local_copy(shard.source) as path:
-        source = pq.read_table(path)
+        source = read_table(path)
     results = _read_results(shard, source, [*RESULT_FIELDS, *answer_fields])
     return join_tables(source, results, run_id=run_id, answer_fields=answer_fields)
 
@@ -33,7 +33,7 @@ def join_shard(shard: ShardFolder, *, run_id: str, answer_fields: Sequence[pa.Fi
 def row_statuses(shard: ShardFolder, key: Sequence[str]) -> pa.Table:
     """Key, custom_id and status of the shard's rows, as `join_shard` joins them. Reads neither answers nor texts."""
     with local_copy(shard.source) as path:
-        source = pq.read_table(path, columns=[*key, "custom_id", "unsent"])
+        source = read_table(path, [*key, "custom_id", "unsent"])
     results = _read_results(shard, source, [field for field in RESULT_FIELDS if field.name in {"custom_id", "status"}])
     place = pc.index_in(source["custom_id"], results["custom_id"])
     return source.drop_columns("unsent").append_column("status", _statuses(source, results.take(place), place))
@@ -105,7 +105,7 @@ def _results_of(shard: ShardFolder, fields: Sequence[pa.Field]) -> pa.Table:
             raise ConfigError(
                 f"{shard}: its results are of another answer model; run collect_results again, at no cost"
             )
-        results = pq.read_table(path, columns=wanted.names)
+        results = read_table(path, wanted.names)
     return results.select(wanted.names).replace_schema_metadata(None)
 
 

@@ -19,7 +19,7 @@ from greennode_batch.join.partitions import check_count
 from greennode_batch.join.postgres_table import PostgresTable
 from greennode_batch.join.sql_table import SqlTable
 from greennode_batch.join.sqlite_table import SqliteTable
-from greennode_batch.staging import RunFolder, ShardFolder, local_copy
+from greennode_batch.staging import RunFolder, ShardFolder, local_copy, read_table
 
 OpenTarget = SqlTable | Dataset
 
@@ -65,7 +65,7 @@ def _check_partitions(dataset: Dataset, run: RunFolder, plan: Plan) -> None:
             names = [name for name in dataset.partition_by if name in pq.read_schema(path).names]
             if not names:
                 return
-            rows = pq.read_table(path, columns=names)
+            rows = read_table(path, names)
         check_count(rows.group_by(names).aggregate([]).num_rows, names)
 
 

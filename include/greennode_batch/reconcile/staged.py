@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from greennode_batch.build.open_shard import PlannedShard
 from greennode_batch.build.plan import Plan
@@ -21,7 +20,7 @@ from greennode_batch.receipts import is_sent, read_receipt
 from greennode_batch.reconcile.attempts import AttemptReport, Tally
 from greennode_batch.reconcile.fingerprint import Fingerprint, fingerprint
 from greennode_batch.reconcile.named import Named
-from greennode_batch.staging import RunFolder, ShardFolder, local_copy
+from greennode_batch.staging import RunFolder, ShardFolder, local_copy, read_table
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +112,7 @@ class _Account:
             self.problems.append(f"{where}: {shard.source} is gone, so nothing tells its rows; restore it")
             return
         with local_copy(shard.source) as path:
-            asked = pq.read_table(path, columns=["custom_id"])["custom_id"]
+            asked = read_table(path, ["custom_id"])["custom_id"]
         if len(asked) != planned.rows:
             self.problems.append(
                 f"{where}: source.parquet has {len(asked):,} rows, and the plan {planned.rows:,}; restore it"
@@ -152,7 +151,7 @@ class _Account:
         for earlier in before:
             if earlier.results.exists():
                 with local_copy(earlier.results) as path:
-                    said = pq.read_table(path, columns=["custom_id", "ask_again"])
+                    said = read_table(path, ["custom_id", "ask_again"])
                 strange = _without(strange, said["custom_id"])
                 asked_once = _without(asked_once, said.filter(said["ask_again"])["custom_id"])
         if len(strange):
@@ -195,7 +194,7 @@ class _Account:
         receipt = read_receipt(shard)
         if receipt is not None and shard.results.exists():
             with local_copy(shard.results) as path:
-                results = pq.read_table(path, columns=_COLUMNS)
+                results = read_table(path, _COLUMNS)
             # A worker may be killed between the results and the receipt; results of another batch are not these.
             if receipt.state == "collected" or pc.all(pc.equal(results["batch_id"], receipt.batch_id)).as_py():
                 return results
