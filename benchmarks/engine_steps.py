@@ -26,6 +26,8 @@ from greennode_batch.join.dataset import Dataset
 from greennode_batch.join.join import join_shard
 from greennode_batch.join.target import OpenTarget, sql_table, write_shard
 from greennode_batch.receipts import Receipt, write_receipt
+from greennode_batch.reconcile.written_targets import written_rows
+from greennode_batch.report import check_balanced, report
 from greennode_batch.staging import ShardFolder
 
 
@@ -89,6 +91,14 @@ def write_to_table(folder: BenchFolder, watch: Stopwatch) -> None:
     """Each shard is joined, and written into a table."""
     with psycopg.connect(os.environ["BENCH_DSN"]) as connection:
         _join_and_write(folder, watch, sql_table(connection, "bench_engine", JOB.target_key))
+
+
+def report_files(folder: BenchFolder, watch: Stopwatch) -> None:
+    """Source, shards, results and the dataset are compared by id."""
+    run = run_of(folder)
+    with watch("report"):
+        made = report(run, *written_rows(run, [Dataset(UPath(folder.engine_answers), run)], run_id=RUN_ID))
+        check_balanced(made)
 
 
 def _join_and_write(folder: BenchFolder, watch: Stopwatch, target: OpenTarget) -> None:

@@ -63,7 +63,12 @@ def measure_steps(folder: Path, rows: int, *, repeats: int, dsn: str | None) -> 
         if number == 0:
             run_step(folder, "made_rows.write_floor_results")
             run_step(folder, "made_rows.write_engine_results")
-        for step in ("floor.write_to_files", "engine_steps.collect", "engine_steps.write_to_files"):
+        for step in (
+            "floor.write_to_files",
+            "engine_steps.collect",
+            "engine_steps.write_to_files",
+            "engine_steps.report_files",
+        ):
             _run(figures, folder, step)
         if number == 0:
             run_step(folder, "checked_rows.check_files")
