@@ -95,10 +95,19 @@ def write_to_table(folder: BenchFolder, watch: Stopwatch) -> None:
 
 def report_files(folder: BenchFolder, watch: Stopwatch) -> None:
     """Source, shards, results and the dataset are compared by id."""
+    _report(folder, watch, Dataset(UPath(folder.engine_answers), run_of(folder)))
+
+
+def report_table(folder: BenchFolder, watch: Stopwatch) -> None:
+    """Source, shards, results and the table are compared by id."""
+    with psycopg.connect(os.environ["BENCH_DSN"]) as connection:
+        _report(folder, watch, sql_table(connection, "bench_engine", JOB.target_key))
+
+
+def _report(folder: BenchFolder, watch: Stopwatch, target: OpenTarget) -> None:
     run = run_of(folder)
     with watch("report"):
-        made = report(run, *written_rows(run, [Dataset(UPath(folder.engine_answers), run)], run_id=RUN_ID))
-        check_balanced(made)
+        check_balanced(report(run, *written_rows(run, [target], run_id=RUN_ID)))
 
 
 def _join_and_write(folder: BenchFolder, watch: Stopwatch, target: OpenTarget) -> None:

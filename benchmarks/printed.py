@@ -16,9 +16,10 @@ _LINES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("build, collect and join", ENGINE_PARTS, FLOOR_PARTS),
     ("write to Parquet", ("write",), ("write",)),
     ("all of these", (*ENGINE_PARTS, "write"), (*FLOOR_PARTS, "write")),
-    ("report", ("report",), ()),
+    ("report on Parquet", ("report",), ()),
     ("build from PostgreSQL", ("table: build",), ("table: build",)),
     ("write to PostgreSQL", ("table: write",), ("table: write",)),
+    ("report on PostgreSQL", ("table: report",), ()),
 )
 
 

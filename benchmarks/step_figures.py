@@ -91,7 +91,7 @@ def _build(figures: StepFigures, folder: Path, source: str, before: str, dsn: st
 def _write_tables(figures: StepFigures, folder: Path, dsn: str, *, is_checked: bool) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("DROP TABLE IF EXISTS bench_floor, bench_engine")
-    for step in ("floor.write_to_table", "engine_steps.write_to_table"):
+    for step in ("floor.write_to_table", "engine_steps.write_to_table", "engine_steps.report_table"):
         _run(figures, folder, step, "table: ", dsn)
     if is_checked:
         run_step(folder, "checked_rows.check_tables", dsn=dsn)
