@@ -6,6 +6,7 @@
     make bench DATA=FILE.parquet TEXT=COLUMN    the texts of a file in place of made-up ones
     make bench ONLY=steps       without the whole path; ONLY=whole: nothing else
     make bench PEERS=1          only the peers and the whole path, at 100,000 rows
+    make bench PROFILE=1        only where the steps' time goes, function by function
     make bench AIRFLOW=1        only 1,000,000 rows (or ROWS) from table to table through a real Airflow
 
 Prints tables and a verdict for each goal, and writes the same as JSON. Nothing fails for being slow; it fails if a row
@@ -33,6 +34,7 @@ from goals import Verdict, airflow_verdicts, peer_verdicts, step_verdicts, whole
 from own_process import MeasuredCommand, StepError, run_step
 from peers import PEERS, measure_peer
 from printed import command_table, step_table
+from profiles import profile_steps
 from step_figures import StepFigures, as_json, measure_steps
 from whole_path import measure_whole_path
 
@@ -55,6 +57,10 @@ def main() -> int:
     options = _options()
     made: dict[str, Any] = {"machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}"}
     with tempfile.TemporaryDirectory(prefix="greennode-bench-", dir=options.work) as work:
+        if options.profile:
+            _make_rows(options, Path(work), options.sizes[0])
+            print(*profile_steps(Path(work)), sep="\n")
+            return 0
         bench = _bench_airflow if options.airflow else _bench_peers if options.peers else _bench
         verdicts = bench(options, Path(work), made)
     print("\ngoals")
@@ -164,6 +170,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--profile", action="store_true")
     parser.add_argument("--airflow", action="store_true")
     parser.add_argument("--only", choices=("steps", "whole"))
     parser.add_argument("--rows", dest="sizes", type=int, nargs="+", metavar="N")
@@ -175,8 +182,8 @@ def _options() -> argparse.Namespace:
     if options.data is not None and not options.text:
         parser.error("--data needs --text")
     usual = QUICK_SIZES if options.quick else SIZES
-    if options.peers or options.airflow:
-        usual = (PEER_ROWS,) if options.peers else (AIRFLOW_ROWS,)
+    if options.peers or options.airflow or options.profile:
+        usual = (AIRFLOW_ROWS,) if options.airflow else (PEER_ROWS,)
     options.sizes = options.sizes or usual
     return options
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
 import pyarrow as pa
 from bench_folder import BenchFolder
+from profiles import profiler
 from stopwatch import Stopwatch, memory_mb
 
 
@@ -22,7 +25,11 @@ def main() -> None:
     watch = Stopwatch()
     started_mb = memory_mb("VmRSS")
     given = [watch] if "watch" in inspect.signature(step).parameters else msgspec.json.decode(arguments)
-    rows = step(BenchFolder(Path(path)), *given)
+    profile = os.environ.get("BENCH_PROFILE")
+    with profiler() if profile else nullcontext() as profiled:
+        rows = step(BenchFolder(Path(path)), *given)
+    if profiled is not None:
+        profiled.dump_stats(profile)
     said = {"rows": rows, "parts": watch.parts, "started_mb": started_mb, "peak_mb": memory_mb("VmHWM")}
     print(msgspec.json.encode(said).decode())
 

@@ -33,12 +33,11 @@ class Measured:
     rows: int | None
 
 
-def run_step(folder: Path, step: str, *arguments: object, dsn: str = "") -> Measured:
-    """Run `module.function` on the folder. Its imports count for memory alone."""
+def run_step(folder: Path, step: str, *arguments: object, dsn: str = "", profile: Path | None = None) -> Measured:
+    """Run `module.function` on the folder. Its imports count for memory alone. profile: a file to put one into."""
     command = [sys.executable, str(_HERE / "one_step.py"), str(folder), step, json.dumps(arguments, default=str)]
-    done = subprocess.run(
-        command, env={**os.environ, "BENCH_DSN": dsn}, capture_output=True, text=True, check=False, cwd=folder
-    )
+    environment = {**os.environ, "BENCH_DSN": dsn, "BENCH_PROFILE": str(profile or "")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=folder)
     if done.returncode != 0:
         raise StepError(f"{step} failed:\n{done.stderr[-3000:]}")
     said = json.loads(done.stdout.splitlines()[-1])
