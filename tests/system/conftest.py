@@ -17,7 +17,7 @@ def stack() -> Iterator[LocalStack]:
     # Not below pytest's own folder: see `postgres` in tests/conftest.py.
     with (
         tempfile.TemporaryDirectory(prefix="greennode-test-system-", ignore_cleanup_errors=True) as home,
-        LocalStack(Path(home), batch_seconds=3) as stack,
+        LocalStack(Path(home), batch_seconds=15) as stack,
     ):
         sample = SAMPLES["support_tickets"]
         with stack.warehouse() as connection:

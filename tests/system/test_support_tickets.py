@@ -22,7 +22,7 @@ def finished_run(stack: LocalStack) -> tuple[str, set[str]]:
     client.unpause(DAG)
     run_id = client.trigger(DAG)
     seen = set()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while client.dag_run(DAG, run_id)["state"] not in {"success", "failed"}:
         assert time.monotonic() < deadline, client.states(DAG, run_id)
         waits = [ti for ti in client.task_instances(DAG, run_id) if ti["task_id"] == "attempt_1.wait_for_batch"]
