@@ -20,7 +20,7 @@ class EarlierRows:
     def __init__(self, table: SqlTable) -> None:
         self._table = table
         # What is wrong with another's table is told when it is prepared, which is before anything is paid.
-        self._is_ours = table.has_columns([*table.key, *_ASKED_FOR])
+        self._is_ours = table.is_there([*table.key, *_ASKED_FOR])
 
     def answered(self, keys: pa.Table, custom_ids: Sequence[str]) -> Sequence[int]:
         """Which of these rows have a good answer to this very request: their places."""

@@ -95,10 +95,11 @@ class SqlTable(ABC):
         with self._transaction() as cursor:
             return self.look_up(cursor, keys, schema) if self.columns(cursor) else schema.empty_table()
 
-    def has_columns(self, names: Iterable[str]) -> bool:
-        """Whether the table is there, and has these columns."""
+    def is_there(self, names: Iterable[str]) -> bool:
+        """Whether there is a table that has these columns, and rows by this key."""
         with self._transaction() as cursor:
-            return {column.name for column in self.columns(cursor)}.issuperset(names)
+            has_columns = {column.name for column in self.columns(cursor)}.issuperset(names)
+            return has_columns and set(self.key) in self.unique_keys(cursor)
 
     def leave_only(self, keys: Iterable[pa.Table], *, remove: bool) -> LeftRows:
         """The rows whose keys are not among these; they are removed if that is wanted. Holds none of the keys."""

@@ -68,6 +68,13 @@ def test_a_table_that_is_not_there_or_is_another_s_has_no_answers(table):
     table._connection.commit()
     another = sql_table(table._connection, "another", KEY)
     assert EarlierRows(another).answered(keys_of((1, "a")), ["x"]) == []
+    # Without an index each look would be through the whole table; such a one is refused when it is prepared.
+    table._connection.execute(
+        "CREATE TABLE bare AS SELECT 1 AS id, 'a' AS part, 'x' AS custom_id, 'r' AS run_id, 'succeeded' AS status"
+    )
+    table._connection.commit()
+    bare = sql_table(table._connection, "bare", KEY)
+    assert EarlierRows(bare).answered(keys_of((1, "a")), ["x"]) == []
 
 
 @pytest.mark.parametrize("remove", [False, True])
