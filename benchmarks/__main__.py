@@ -21,6 +21,7 @@ import os
 import platform
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -55,6 +56,8 @@ _MAX_TABLE_ROWS = 2_000_000
 def main() -> int:
     """Measure, print tables and verdicts, write the JSON."""
     options = _options()
+    # So that an orderly stop ends what was started here, and leaves no files.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     made: dict[str, Any] = {"machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}"}
     with tempfile.TemporaryDirectory(prefix="greennode-bench-", dir=options.work) as work:
         if options.profile:

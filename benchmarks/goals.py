@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from airflow_scale import AirflowFigures
 from own_process import MeasuredCommand
-from step_figures import StepFigures
+from step_figures import Figures, StepFigures
 
 MAX_CPU_PER_MILLION = 10.0
 MAX_TIMES_FLOOR = 1.5
@@ -71,16 +71,22 @@ def _growth(sizes: Sequence[StepFigures]) -> Iterator[Verdict]:
             f"{grown[most]:+.0f} MB in {most}",
             grown[most] <= MAX_GROWTH_MB,
         )
-        slower = {
-            part: size.engine[part].cpu_seconds / size.rows / (base.engine[part].cpu_seconds / base.rows)
-            for part in common
-        }
+        slower = {part: _growth_of(size.engine[part], size.rows, base.engine[part]) for part in common}
         slowest = max(slower, key=lambda part: slower[part])
+        beside = "collect and join" if slowest.endswith(("collect", "join")) else slowest
+        floor = ""
+        if beside in size.floor:
+            floor = f" (the floor: {_growth_of(size.floor[beside], size.rows, base.floor[beside]) - 1:+.0%})"
         yield Verdict(
             f"CPU per row at {size.rows:,} rows within {MAX_SLOWDOWN - 1:.0%} of that at {BASE_ROWS:,}",
-            f"{slower[slowest] - 1:+.0%} in {slowest}",
+            f"{slower[slowest] - 1:+.0%} in {slowest}{floor}",
             slower[slowest] <= MAX_SLOWDOWN,
         )
+
+
+def _growth_of(large: Figures, rows: int, base: Figures) -> float:
+    """How many times the CPU per row it is of that at the base."""
+    return large.cpu_seconds / rows / (base.cpu_seconds / BASE_ROWS)
 
 
 def whole_path_verdicts(measured: Mapping[int, MeasuredCommand]) -> Iterator[Verdict]:

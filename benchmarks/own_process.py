@@ -69,9 +69,11 @@ def run_command(
         process = subprocess.Popen(command, env=dict(env), cwd=cwd, stdout=out, stderr=subprocess.STDOUT)
         try:
             status, usage = _wait(process.pid, began + timeout_seconds)
-        except TimeoutError:
+        except BaseException as error:
             process.kill()
             process.wait()
+            if not isinstance(error, TimeoutError):
+                raise
             raise StepError(f"{command[-1]}: not done after {timeout_seconds:.0f} s:\n{_end_of(log)}") from None
     wall = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
