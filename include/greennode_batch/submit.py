@@ -202,7 +202,7 @@ class _Submission:
                 return
             known = {receipt.batch_id, *receipt.turned_away}
             for batch in batches:
-                file_id = batch.input_file_id or batch.metadata.get(_FILE_FIELD)
+                file_id = _file_of(batch)
                 if file_id == receipt.file_id and batch.id not in known and not batch.status.is_terminal:
                     log.warning(
                         "Batch %s was created late, and its shard is batch %s by now: cancelling it",
@@ -275,7 +275,7 @@ class _Submission:
             for batch in self.client.list_batches():
                 if batch.id in self.receipt.turned_away:
                     continue
-                file_id = batch.input_file_id or batch.metadata.get(_FILE_FIELD)
+                file_id = _file_of(batch)
                 if file_id == claim.file_id:
                     return batch
                 if file_id is None and (batch.created_at or claim.claimed_at) >= claim.claimed_at - _CLOCK_SECONDS:
@@ -294,6 +294,11 @@ class _Submission:
             f'one, write its id into {self.shard.receipt} as "batch_id" and run again; if there is none, run again '
             "with on_ambiguous='resubmit' (which pays for this shard twice if there was one after all)"
         )
+
+
+def _file_of(batch: Batch) -> str | None:
+    """The file that a batch was made from, where the server says so."""
+    return batch.input_file_id or batch.metadata.get(_FILE_FIELD)
 
 
 class _Body(msgspec.Struct):

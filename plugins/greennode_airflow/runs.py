@@ -8,8 +8,9 @@ from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 from airflow.sdk.configuration import conf
 from upath import UPath
 
+from greennode_batch.errors import ConfigError
 from greennode_batch.retention import note_run
-from greennode_batch.staging import RunFolder, ShardFolder, run_folder
+from greennode_batch.staging import RunFolder, ShardFolder, local_path, run_folder
 
 
 def run_of(context: Context, prefix: str = "") -> RunFolder:
@@ -36,6 +37,21 @@ def staging_root() -> UPath:
 def shard_at(path: str) -> ShardFolder:
     """A shard's folder, by the path that build_requests handed on."""
     return ShardFolder(_storage(path))
+
+
+def shared_path(path: str, *, what: str, kind: str, example: str) -> UPath:
+    """A path that a job names, as all workers find it. Raises ConfigError for a relative one.
+
+    what, kind, example: for the error: the job's word for it, `file` or `folder`, and whole paths.
+    """
+    opened = _storage(path)
+    local = local_path(opened)
+    if local is not None and not local.is_absolute():
+        raise ConfigError(
+            f"{what} {path}: is relative, and each worker would take it for another {kind}; write the whole "
+            f"path {example}"
+        )
+    return opened
 
 
 def _storage(path: str) -> UPath:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import cast
-
-from airflow.sdk import ObjectStoragePath
-from upath import UPath
 
 from greennode_airflow.databases import connect
+from greennode_airflow.runs import shared_path
 from greennode_batch.build.file_source import read_files
 from greennode_batch.build.needed_columns import needed_columns
 from greennode_batch.build.source import Rows, read_sql
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob, SqlSource
-from greennode_batch.staging import local_path
 
 
 @contextmanager
@@ -32,17 +28,10 @@ def open_source(job: BatchJob, rendered: str) -> Iterator[Callable[[], Rows]]:
         with closing(connection):
             yield lambda: read_sql(connection, rendered)
         return
-    path = _files_at(rendered)
+    path = shared_path(
+        rendered,
+        what="source",
+        kind="file",
+        example="(/data/rows.parquet) or an object store's (s3://conn_id@bucket/rows/). Nothing was sent",
+    )
     yield lambda: read_files(path, file_format=source.format, types=source.types, columns=needed_columns(job))
-
-
-def _files_at(rendered: str) -> UPath:
-    # UPath() of it would lose its connection.
-    path = cast("UPath", ObjectStoragePath(rendered))
-    local = local_path(path)
-    if local is not None and not local.is_absolute():
-        raise ConfigError(
-            f"source {rendered}: is relative, and each worker would take it for another file; write the whole path "
-            "(/data/rows.parquet) or an object store's (s3://conn_id@bucket/rows/). Nothing was sent"
-        )
-    return path

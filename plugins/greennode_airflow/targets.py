@@ -5,19 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import cast
-
-from airflow.sdk import ObjectStoragePath
-from upath import UPath
 
 from greennode_airflow.databases import open_table
+from greennode_airflow.runs import shared_path
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob, FileTarget
 from greennode_batch.job_targets import Target
 from greennode_batch.join.dataset import Dataset
 from greennode_batch.join.earlier_rows import EarlierRows
 from greennode_batch.join.target import OpenTarget
-from greennode_batch.staging import RunFolder, local_path
+from greennode_batch.staging import RunFolder
 
 
 def dataset_paths(targets: Sequence[Target]) -> list[str]:
@@ -66,11 +63,10 @@ def _refuse_file(path: str) -> None:
 
 def _dataset(target: FileTarget, run: RunFolder) -> Dataset:
     _refuse_file(target.path)
-    folder = cast("UPath", ObjectStoragePath(target.path))
-    local = local_path(folder)
-    if local is not None and not local.is_absolute():
-        raise ConfigError(
-            f"target {target.path}: is relative, and each worker would take it for another folder; write the whole "
-            "path (/data/answers) or an object store's (s3://conn_id@bucket/answers)"
-        )
+    folder = shared_path(
+        target.path,
+        what="target",
+        kind="folder",
+        example="(/data/answers) or an object store's (s3://conn_id@bucket/answers)",
+    )
     return Dataset(folder, run, partition_by=target.partition_by)

@@ -10,7 +10,6 @@ import msgspec
 import pyarrow as pa
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.column_types import to_arrow
 from greennode_batch.build.kept_shards import KeptShards
 from greennode_batch.build.keys import Key, Keys
 from greennode_batch.build.known_rows import KnownRows
@@ -126,7 +125,7 @@ class Builder:
 
     def _changed(self, known: KnownRows, requests: RequestLines, kept: pa.Table) -> list[int]:
         """The places of the rows to whose request the target has no good answer."""
-        key = kept.append_column("model", to_arrow([requests.model] * kept.num_rows, "model")).select(self._target_key)
+        key = kept.append_column("model", pa.repeat(requests.model, kept.num_rows)).select(self._target_key)
         answered = set(known.answered(key, requests.custom_ids))
         self.unchanged += len(answered)
         return [number for number in range(kept.num_rows) if number not in answered]

@@ -5,26 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import jinja2
-from jinja2 import nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-from greennode_batch.errors import ConfigError
+from greennode_batch.build.prompt import names_in
 from greennode_batch.job import BatchJob, read_job_text
 
 
 def needed_columns(job: BatchJob) -> frozenset[str]:
     """The key, the carried columns and every name in the prompts. Raises ConfigError for a prompt that is no Jinja."""
     texts = _texts(job.messages) if job.messages is not None else (job.system or "", job.prompt or "")
-    environment = ImmutableSandboxedEnvironment()
-    names = {*job.key_columns, *job.carry}
-    for text in texts:
-        try:
-            syntax = environment.parse(read_job_text(text))
-        except jinja2.TemplateSyntaxError as error:
-            raise ConfigError(f"prompt of job {job.name}, line {error.lineno}: {error.message}") from None
-        names.update(node.name for node in syntax.find_all(nodes.Name))
-    return frozenset(names)
+    named = (names_in(read_job_text(text), name=f"prompt of job {job.name}") for text in texts)
+    return frozenset(job.key_columns).union(job.carry, *named)
 
 
 def _texts(value: Any) -> Iterable[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import jinja2
@@ -88,13 +89,12 @@ class Prompt:
     def __init__(self, text: str, columns: Sequence[str], *, name: str = "prompt") -> None:
         self.name = name
         self._known = tuple(columns)
-        try:
+        with _syntax_errors(name):
             syntax = _ENVIRONMENT.parse(text)
-            self.columns = _columns_in(syntax, columns)
+            named = _names(syntax)
+            self.columns = tuple(column for column in columns if column in named)
             self.pieces = _plain_pieces(syntax, self.columns, name) or (self,)
             template = _ENVIRONMENT.from_string(syntax)
-        except jinja2.TemplateSyntaxError as error:
-            raise ConfigError(f"{name}, line {error.lineno}: {error.message}") from None
         # One context for all rows: rendering through Template.render builds one a row and takes three times
         # as long. What a row sets in it is cleared before the next.
         self._values: dict[str, Any] = {**template.globals}
@@ -134,10 +134,25 @@ class Prompt:
             raise RowError(f"{self.name}: {type(error).__name__}: {error}", row=place) from error
 
 
-def _columns_in(syntax: nodes.Template, columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns that a template names, be it that it only sets a variable of that name."""
-    named = {node.name for node in syntax.find_all(nodes.Name)}
-    return tuple(column for column in columns if column in named)
+def names_in(text: str, *, name: str) -> frozenset[str]:
+    """The names in a template, which may be columns, be it that it only sets a variable of that name.
+
+    Raises ConfigError, with the line, for what is no Jinja. name: what the template is called there.
+    """
+    with _syntax_errors(name):
+        return _names(_ENVIRONMENT.parse(text))
+
+
+def _names(syntax: nodes.Template) -> frozenset[str]:
+    return frozenset(node.name for node in syntax.find_all(nodes.Name))
+
+
+@contextmanager
+def _syntax_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except jinja2.TemplateSyntaxError as error:
+        raise ConfigError(f"{name}, line {error.lineno}: {error.message}") from None
 
 
 def _plain_pieces(syntax: nodes.Template, columns: Sequence[str], name: str) -> tuple[str | TextSource, ...] | None:

@@ -14,17 +14,15 @@ from greennode_batch.build.known_rows import LeftRows
 from greennode_batch.errors import ConfigError
 from greennode_batch.join.columns import Column
 from greennode_batch.join.generic_types import column_values, generic_type
-from greennode_batch.join.sql_table import SqlTable
+from greennode_batch.join.sql_table import KEYS, SqlTable
 from greennode_batch.join.typed_rows import from_tuples
-from greennode_batch.reconcile.named import Named
+from greennode_batch.reconcile.named import SHOWN, Named
 
 _CHUNK_ROWS = 5_000
 _READ_ROWS = 10_000
 # Of one statement. Some databases take 2,100 parameters at most, and a key may have several columns.
 _LOOKED_UP_KEYS = 100
 # A temporary table.
-_KEYS = "greennode_source_keys"
-_SHOWN_KEYS = 20
 
 
 class GenericTable(SqlTable):
@@ -103,17 +101,17 @@ class GenericTable(SqlTable):
     def _leave_only(self, keys: Iterable[pa.Table], *, remove: bool) -> LeftRows:
         with self._transaction() as cursor:
             table = self._reflected(cursor)
-            names = self.gather(cursor, _KEYS, keys)
-            kept = sa.table(_KEYS, *(sa.column(name) for name in names))
+            names = self.gather(cursor, KEYS, keys)
+            kept = sa.table(KEYS, *(sa.column(name) for name in names))
             same = sa.and_(*(table.c[name] == kept.c[name] for name in names))
             other = ~sa.exists().where(same).select_from(kept).correlate(table)
             count = int(cursor.execute(sa.select(sa.func.count()).select_from(table).where(other)).scalar_one())
-            shown = cursor.execute(sa.select(*(table.c[name] for name in names)).where(other).limit(_SHOWN_KEYS))
+            shown = cursor.execute(sa.select(*(table.c[name] for name in names)).where(other).limit(SHOWN))
             named = Named(map(Named.text, map(tuple, shown)))
             named.count = count
             if remove and count:
                 cursor.execute(sa.delete(table).where(other))
-            self._keys_table(table, _KEYS, names).drop(cursor)
+            self._keys_table(table, KEYS, names).drop(cursor)
             return LeftRows(count, str(named), removed=remove and count > 0)
 
     def gather(self, cursor: sa.Connection, name: str, keys: Iterable[pa.Table]) -> list[str]:

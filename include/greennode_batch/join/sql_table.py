@@ -19,7 +19,7 @@ from greennode_batch.reconcile.named import SHOWN, Named
 
 _MAX_PARTS = 2  # schema.table
 # A temporary table.
-_KEYS = "greennode_source_keys"
+KEYS = "greennode_source_keys"
 
 
 class SqlTable(ABC):
@@ -104,9 +104,9 @@ class SqlTable(ABC):
     def leave_only(self, keys: Iterable[pa.Table], *, remove: bool) -> LeftRows:
         """The rows whose keys are not among these; they are removed if that is wanted. Holds none of the keys."""
         with self._transaction() as cursor:
-            names = list(map(quote, self.gather(cursor, _KEYS, keys)))
+            names = list(map(quote, self.gather(cursor, KEYS, keys)))
             same = " AND ".join(f"t.{name} = k.{name}" for name in names)
-            others = f"FROM {self.quoted} AS t WHERE NOT EXISTS (SELECT 1 FROM {_KEYS} AS k WHERE {same})"  # noqa: S608
+            others = f"FROM {self.quoted} AS t WHERE NOT EXISTS (SELECT 1 FROM {KEYS} AS k WHERE {same})"  # noqa: S608
             cursor.execute(f"SELECT count(*) {others}")
             count = int(cursor.fetchone()[0])
             cursor.execute(f"SELECT {', '.join(f't.{name}' for name in names)} {others} LIMIT {SHOWN}")

@@ -120,24 +120,27 @@ def test_rows_of_other_runs_and_a_table_that_is_not_there_are_not_the_runs(conne
     assert list(TableRows(table, "another").batches(schema_of(rows))) == []
 
 
-def test_many_rows_are_read_in_pieces(connection, monkeypatch):
+@pytest.fixture
+def many(connection, monkeypatch):
+    """A table of more rows than are read at once, and these rows."""
     monkeypatch.setattr(postgres_copy, "READ_BYTES", 100_000)
     rows = rows_of([list(range(25_000))], ["succeeded"] * 25_000)
     table = sql_table(connection, "answers", ("k0",))
     table.prepare(rows.schema)
     table.write(rows)
+    return table, rows
+
+
+def test_many_rows_are_read_in_pieces(many):
+    table, rows = many
     pieces = list(TableRows(table, "r").batches(schema_of(rows)))
     assert len(pieces) >= 3
     assert max(piece.num_rows for piece in pieces) <= 10_000
     assert fingerprint(pieces, ("k0",)) == fingerprint([rows], ("k0",))
 
 
-def test_reading_may_stop_at_any_piece_and_the_table_is_read_again(connection, monkeypatch):
-    monkeypatch.setattr(postgres_copy, "READ_BYTES", 100_000)
-    rows = rows_of([list(range(25_000))], ["succeeded"] * 25_000)
-    table = sql_table(connection, "answers", ("k0",))
-    table.prepare(rows.schema)
-    table.write(rows)
+def test_reading_may_stop_at_any_piece_and_the_table_is_read_again(many):
+    table, rows = many
     begun = TableRows(table, "r").batches(schema_of(rows))
     assert next(begun).num_rows < 25_000
     begun.close()

@@ -6,6 +6,7 @@ NULL, and `""` an empty text. UTF-8, with a byte order mark or without; lines en
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -25,7 +26,6 @@ _BLOCK_BYTES = 4 << 20
 _HEADER_BYTES = 1 << 20
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _ROW = re.compile(r"Row #(\d+)")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def csv_columns(file: SourceFile) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ def _read_names(file: SourceFile, opened: BinaryIO) -> tuple[str, ...]:
 
 
 def _lines(file: SourceFile, opened: BinaryIO) -> Iterator[str]:
-    line = opened.readline(_HEADER_BYTES).removeprefix(_BYTE_ORDER_MARK)
+    line = opened.readline(_HEADER_BYTES).removeprefix(codecs.BOM_UTF8)
     while line:
         if len(line) >= _HEADER_BYTES:
             raise ConfigError(

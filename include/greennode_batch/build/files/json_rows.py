@@ -6,6 +6,7 @@ blank ones are passed over.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -18,7 +19,6 @@ from greennode_batch.errors import ConfigError
 
 MAX_LINE_BYTES = 32 << 20
 _SAMPLE_LINES = 1_000
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 JsonBatch = tuple[int, Mapping[str, Sequence[Any]]]
 
@@ -75,7 +75,7 @@ def _lines(file: SourceFile) -> Iterator[tuple[int, bytes]]:
                     "Nothing was sent"
                 )
             if number == 1:
-                line = line.removeprefix(_BYTE_ORDER_MARK)
+                line = line.removeprefix(codecs.BOM_UTF8)
             line = line.strip()
             if line:
                 yield number, line
