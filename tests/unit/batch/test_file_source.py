@@ -347,8 +347,11 @@ def test_a_name_without_an_ending_is_read_as_the_format_that_is_said(write):
     assert rows_of(read_files(write("part-0000", '{"id": 1}'), file_format="jsonl")) == [(1,)]
 
 
+# Named, for gzip writes the time into what it makes, and each worker of the tests would have names of its own.
 @pytest.mark.parametrize(
-    "content", [b"id\n1\n", gzip.compress(b"id\n1\n" * 1_000)[:-10], gzip.compress(b"id\n1\n")[:12]]
+    "content",
+    [b"id\n1\n", gzip.compress(b"id\n1\n" * 1_000)[:-10], gzip.compress(b"id\n1\n")[:12]],
+    ids=["none", "without its end", "its head"],
 )
 def test_a_damaged_gzip_file_is_named(write, content):
     with pytest.raises(ConfigError, match=r"rows\.csv\.gz: is damaged, or no gzip file"):
