@@ -132,9 +132,11 @@ class Builder:
 
     def _unsent(self, requests: RequestLines) -> dict[int, str]:
         """Rows that are not sent, by place, and why not."""
-        unsent = {}
         most = self._limits.max_bytes
-        for number, line in enumerate(requests.lines) if max(map(len, requests.lines)) > most else ():
-            if len(line) > most:
-                unsent[number] = f"the request has {len(line):,} bytes; a whole file may have {most:,}"
-        return unsent | dict.fromkeys(requests.blank, "the prompt is empty")
+        is_oversize = max(map(len, requests.lines), default=0) > most
+        oversize = {
+            number: f"the request has {len(line):,} bytes; a whole file may have {most:,}"
+            for number, line in enumerate(requests.lines if is_oversize else ())
+            if len(line) > most
+        }
+        return oversize | dict.fromkeys(requests.blank, "the prompt is empty")

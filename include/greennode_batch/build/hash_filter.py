@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -26,22 +28,37 @@ class HashFilter:
         self._words = np.zeros(words, np.uint64)
         self._mask = np.uint64(words * 64 - 1)
 
-    def add(self, hashes: Hashes) -> None:
-        """Add hashes of any quality."""
-        for bits in self._bits(hashes):
-            np.bitwise_or.at(self._words, bits >> _WORD_BITS, _ONE << (bits & _IN_WORD))
+    def add(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
+        """Add hashes of any quality; which of them may have been added before."""
+        found = np.ones(len(hashes), np.bool_)
+        for places, marks in self._bits(hashes):
+            found &= (self._words[places] & marks) != 0
+            self._mark(places, marks)
+        return found
+
+    def _mark(self, places: npt.NDArray[np.int64], marks: Hashes) -> None:
+        while len(places):
+            self._words[places] |= marks
+            # Of several marks for one word, only the last is set.
+            is_lost = (self._words[places] & marks) == 0
+            places, marks = places[is_lost], marks[is_lost]
 
     def may_hold(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
         """Which of the hashes may have been added."""
         found = np.ones(len(hashes), np.bool_)
-        for bits in self._bits(hashes):
-            found &= (self._words[bits >> _WORD_BITS] >> (bits & _IN_WORD) & _ONE).astype(np.bool_)
+        for places, marks in self._bits(hashes):
+            found &= (self._words[places] & marks) != 0
         return found
 
-    def _bits(self, hashes: Hashes) -> list[Hashes]:
+    def _bits(self, hashes: Hashes) -> Iterator[tuple[npt.NDArray[np.int64], Hashes]]:
+        """The bits of the hashes, probe by probe: their words' places, and their marks in these."""
         mixed = hashes * _ODD
         mixed ^= mixed >> _HALF
         mixed *= _MIX
         mixed ^= mixed >> _HALF
         step = mixed >> _HALF | _ONE
-        return [mixed + np.uint64(probe) * step & self._mask for probe in range(_PROBES)]
+        for _ in range(_PROBES):
+            bits = mixed & self._mask
+            # numpy finds places by signed numbers a good deal faster.
+            yield (bits >> _WORD_BITS).view(np.int64), _ONE << (bits & _IN_WORD)
+            mixed += step

@@ -40,13 +40,14 @@ class Keys:
 
     def add(self, batch: RowBatch) -> list[Key]:
         """The keys of a batch of rows. Raises RowError for one that is NULL, has no equality, or came before."""
-        keys = list(zip(*(batch.values(name) for name in self._names), strict=True))
-        self._refuse_odd(keys)
+        columns = [list(batch.values(name)) for name in self._names]
+        keys = list(zip(*columns, strict=True))
+        if any(None in column for column in columns) or not _are_distinct(keys):
+            self._refuse_odd(keys)
         hashes = np.fromiter(map(hash, keys), np.int64, len(keys)).view(np.uint64)
-        self._doubtful.update(keys[place] for place in np.flatnonzero(self._seen.may_hold(hashes)))
-        self._seen.add(hashes)
+        self._doubtful.update(keys[place] for place in np.flatnonzero(self._seen.add(hashes)))
         self.count += len(keys)
-        pickle.dump(keys, self._file, protocol=pickle.HIGHEST_PROTOCOL)
+        pickle.dump(columns, self._file, protocol=pickle.HIGHEST_PROTOCOL)
         if len(self._doubtful) > (self.count // 1000 if self.count < _SMALL_ROWS else _DOUBTS):
             self._settle()
         return keys
@@ -58,8 +59,7 @@ class Keys:
 
     def tables(self) -> Iterator[pa.Table]:
         """All keys, some thousand at a time, as staging keeps them. Call `finish` before."""
-        for keys in self._stored():
-            columns = zip(*keys, strict=True)
+        for columns in self._stored():
             arrays = [to_arrow(values, name) for values, name in zip(columns, self._names, strict=True)]
             yield pa.table(arrays, names=list(self._names))
 
@@ -69,11 +69,6 @@ class Keys:
         return f"row {', '.join(self._names)} = {values}"
 
     def _refuse_odd(self, keys: Sequence[Key]) -> None:
-        try:
-            if len(set(keys)) == len(keys) and not any(None in key for key in keys):
-                return
-        except TypeError:
-            pass
         seen: set[Key] = set()
         for key in keys:
             if None in key:
@@ -96,13 +91,16 @@ class Keys:
         if not self._doubtful:
             return
         self._file.flush()
-        counts = Counter(key for keys in self._stored() for key in keys if key in self._doubtful)
+        counts = Counter(
+            key for columns in self._stored() for key in zip(*columns, strict=True) if key in self._doubtful
+        )
         for key, count in counts.items():
             if count > 1:
                 raise self._twice(key)
         self._doubtful.clear()
 
-    def _stored(self) -> Iterator[list[Key]]:
+    def _stored(self) -> Iterator[list[list[Any]]]:
+        """The columns of all keys, batch by batch."""
         with self._path.open("rb") as file:
             while True:
                 try:
@@ -115,3 +113,10 @@ class Keys:
             f"{self.named(key)}: this key comes twice. Name all columns that identify a row "
             '(key=("a", "b")), or make the rows unique in the query. Nothing was sent'
         )
+
+
+def _are_distinct(keys: Sequence[Key]) -> bool:
+    try:
+        return len(set(keys)) == len(keys)
+    except TypeError:  # one that has no equality
+        return False

@@ -52,10 +52,10 @@ class OpenShard:
 
     def take(self, requests: RequestLines, start: int) -> int:
         """Add requests from a place on, as far as the limits allow; how many these are."""
-        lines = requests.lines[start:]
-        count = self._file.take(lines)
+        before = self._file.bytes
+        count = self._file.take(requests.lines[start:])
         self._characters += sum(requests.characters[start : start + count])
-        self._text_bytes += sum(map(len, lines[:count])) - count * requests.constant_bytes
+        self._text_bytes += self._file.bytes - before - count * requests.constant_bytes
         return count
 
     def close(self, run: RunFolder) -> None:

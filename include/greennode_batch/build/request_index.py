@@ -35,18 +35,16 @@ class RequestIndex:
         self._newest: dict[str, int] = {}
         self._before: dict[str, int] = {}
 
-    def places_of(self, custom_ids: Sequence[str]) -> list[int | None]:
-        """For each request its shard, None if it did not come before, or `MAYBE` if it may have come long ago."""
+    def places_of(self, custom_ids: Sequence[str]) -> dict[int, int]:
+        """Those of the requests, by number, that came before, with their shards; `MAYBE` if that may be long ago."""
         self._let_go()
-        places = list(map(self._newest.get, custom_ids))
-        for others in (self._before, self._kept(custom_ids)):
-            if others:
-                found = map(others.get, custom_ids)
-                places = [other if place is None else place for place, other in zip(places, found, strict=True)]
+        places: dict[int, int] = {}
         if self._has_older:
-            for number in np.flatnonzero(self._older.may_hold(_hashes(custom_ids))):
-                if places[number] is None:
-                    places[number] = MAYBE
+            numbers = np.flatnonzero(self._older.may_hold(_hashes(custom_ids))).tolist()
+            places.update(dict.fromkeys(numbers, MAYBE))
+        for known in (self._kept(custom_ids), self._before, self._newest):
+            if known and not known.keys().isdisjoint(custom_ids):
+                places.update({number: known[one] for number, one in enumerate(custom_ids) if one in known})
         return places
 
     def add(self, custom_ids: Sequence[str], place: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -45,6 +44,8 @@ class RequestLines(NamedTuple):
 
     def first(self, places: Sequence[int]) -> RequestLines:
         """Of those at these places the distinct ones, each where it comes first."""
+        if len(places) == len(set(self.custom_ids)) == len(self.custom_ids):
+            return self
         first = {self.custom_ids[place]: place for place in reversed(places)}
         return self.chosen(sorted(first.values()))
 
@@ -77,40 +78,45 @@ class RequestTemplate:
         self._sources, constants = _cut(body, prompts)
         self._start, *self._rest = constants
         self._hash_so_far = hashlib.blake2b(self._start, digest_size=_ID_CHARACTERS // 2)
-        self._before_body = b'",' + (_encode(line_fields)[1:-1] + b"," if line_fields else b"") + b'"body":'
+        before_body = b'",' + (_encode(line_fields)[1:-1] + b"," if line_fields else b"") + b'"body":'
+        self._before_texts = before_body + self._start
         self._constant_characters = sum(len(piece) for prompt in prompts for piece in _texts_in(prompt))
         self._question = _question_in(prompts[-1])
         marks = sum(len(_encode(_slot_mark(place))) - 2 for place in range(len(prompts)))
-        self.constant_bytes = sum(map(len, (_BEFORE_ID, self._before_body, body, _AFTER_BODY))) - marks + _ID_CHARACTERS
+        self.constant_bytes = sum(map(len, (_BEFORE_ID, before_body, body, _AFTER_BODY))) - marks + _ID_CHARACTERS
         """Bytes of a line beside its texts."""
 
     def requests(self, batch: RowBatch) -> RequestLines:
         """The requests of a batch of rows. Raises RowError, which tells the row's place."""
         texts = [source.texts(batch) for source in self._sources]
-        characters = [self._constant_characters] * len(batch)
+        sizes = [map(len, column) for column in texts]
+        characters = list(map(sum, zip(itertools.repeat(self._constant_characters, len(batch)), *sizes, strict=False)))
         parts: list[Iterable[bytes]] = []
         for column, constant in zip(texts, self._rest, strict=True):
             parts += [_encode_texts(column), itertools.repeat(constant)]
-            characters = list(map(operator.add, characters, map(len, column)))
+        bodies = map(b"".join, zip(*parts, strict=False)) if parts else itertools.repeat(b"", len(batch))
         custom_ids: list[str] = []
-        lines: list[bytes] = []
-        hash_so_far, start, before_body = self._hash_so_far, self._start, self._before_body
-        for row in zip(*parts, strict=False) if parts else itertools.repeat((), len(batch)):
-            rest = b"".join(row)
-            digest = hash_so_far.copy()
-            digest.update(rest)
-            custom_id = digest.hexdigest()
-            custom_ids.append(custom_id)
-            lines.append(b"".join((_BEFORE_ID, custom_id.encode(), before_body, start, rest, _AFTER_BODY)))
+        ends: list[bytes] = []
+        start = self._hash_so_far.copy
+        for body in bodies:
+            digest = start()
+            digest.update(body)
+            custom_ids.append(digest.hexdigest())
+            ends.append(body)
+        before = self._before_texts
+        lines = [
+            b"".join((_BEFORE_ID, custom_id, before, end, _AFTER_BODY))
+            for custom_id, end in zip(map(str.encode, custom_ids), ends, strict=True)
+        ]
         blank = self._blank(texts, len(batch))
         return RequestLines(self.model, self.constant_bytes, custom_ids, lines, characters, blank)
 
     def _blank(self, texts: Sequence[Sequence[str]], rows: int) -> frozenset[int]:
         if self._question is None:
             return frozenset()
-        blank = set(range(rows))
+        blank: Iterable[int] = range(rows)
         for column in texts[len(texts) - self._question :]:
-            blank = {place for place in blank if not column[place] or column[place].isspace()}
+            blank = [place for place in blank if not column[place] or column[place].isspace()]
         return frozenset(blank)
 
 

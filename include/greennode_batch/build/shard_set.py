@@ -40,19 +40,21 @@ class ShardSet:
 
         rows: as source.parquet has them. unsent: the places of rows that are not asked.
         """
-        known = self._index.places_of(requests.custom_ids)
-        new = [number for number, place in enumerate(known) if place is None and number not in unsent]
+        earlier = self._index.places_of(requests.custom_ids)
+        count = len(requests.custom_ids)
+        new = [number for number in range(count) if number not in earlier and number not in unsent]
         # Equal requests are one: the other rows join its answer, and nothing is paid.
         asked = requests.first(new)
         put = self._put(asked)
-        places = [
-            put.get(custom_id, MAYBE) if place is None else place
-            for custom_id, place in zip(requests.custom_ids, known, strict=True)
-        ]
+        if asked is requests:
+            self._put_rows(rows, put)
+            return asked
+        place_of = dict(zip(asked.custom_ids, put, strict=True))
+        places = [earlier.get(number, place_of.get(one, MAYBE)) for number, one in enumerate(requests.custom_ids)]
         for number in unsent:
             places[number] = self._any_place(requests.model)
         self._put_rows(rows, places)
-        aside = [number for number, place in enumerate(places) if place == MAYBE] if MAYBE in places else []
+        aside = [number for number, place in enumerate(places) if place == MAYBE]
         if aside:
             self._repeated.add(PutAside(rows.take(aside), requests.chosen(aside)))
         return asked
@@ -79,16 +81,15 @@ class ShardSet:
         for made, shard in self._sources:
             land(made, shard.source)
 
-    def _put(self, new: RequestLines) -> dict[str, int]:
+    def _put(self, new: RequestLines) -> list[int]:
         """Put new requests into shards; the place of each one's shard."""
-        put: dict[str, int] = {}
+        put: list[int] = []
         while len(put) < len(new.custom_ids):
             begin = len(put)
             place, shard = self._shard_for(new.model)
             count = shard.take(new, begin)
-            taken = new.custom_ids[begin : begin + count]
-            self._index.add(taken, place)
-            put.update(dict.fromkeys(taken, place))
+            self._index.add(new.custom_ids[begin : begin + count], place)
+            put += [place] * count
             if len(put) < len(new.custom_ids):
                 self._close(new.model)
         return put
@@ -113,7 +114,8 @@ class ShardSet:
         for some in together:
             custom_ids = some.requests.custom_ids
             new = [number for number, custom_id in enumerate(custom_ids) if custom_id not in found]
-            found.update(self._put(some.requests.first(new)))
+            asked = some.requests.first(new)
+            found.update(zip(asked.custom_ids, self._put(asked), strict=True))
             self._put_rows(some.rows, [found[custom_id] for custom_id in custom_ids])
 
     def _any_place(self, model: str) -> int:

@@ -11,6 +11,8 @@ from typing import BinaryIO, NamedTuple
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.job import BatchJob
 
+_ID_CHARACTERS = 32
+
 
 class ShardLimits(NamedTuple):
     """What a batch file may have at most."""
@@ -28,7 +30,7 @@ def shard_limits(job: BatchJob, profile: ApiProfile) -> ShardLimits:
 
 
 class Shard(NamedTuple):
-    """A finished batch file: its id (hex of a 128-bit BLAKE2b of the bytes), its lines, bytes and place."""
+    """A finished batch file: its id (hex of the SHA-256 of its bytes, cut to 128 bits), lines, bytes and place."""
 
     shard_id: str
     requests: int
@@ -43,8 +45,9 @@ class ShardFile:
         self._path = path
         self._limits = limits
         self._requests = 0
-        self._bytes = 0
-        self._hash = hashlib.blake2b(digest_size=16)
+        self.bytes = 0
+        # Most processors have instructions for it, and so it is more than twice as fast as BLAKE2b here.
+        self._hash = hashlib.sha256()
         self._file: BinaryIO = path.open("wb", buffering=0)
 
     def take(self, lines: Sequence[bytes]) -> int:
@@ -53,18 +56,19 @@ class ShardFile:
         A line that fits no empty file fits no file at all.
         """
         taken = lines[: self._limits.max_requests - self._requests]
-        if self._bytes + sum(map(len, taken)) > self._limits.max_bytes:
-            room = self._limits.max_bytes - self._bytes
+        content = b"".join(taken)
+        room = self._limits.max_bytes - self.bytes
+        if len(content) > room:
             fitting = itertools.takewhile(lambda size: size <= room, itertools.accumulate(map(len, taken)))
             taken = taken[: sum(1 for _ in fitting)]
-        content = b"".join(taken)
+            content = b"".join(taken)
         self._file.write(content)
         self._hash.update(content)
         self._requests += len(taken)
-        self._bytes += len(content)
+        self.bytes += len(content)
         return len(taken)
 
     def close(self) -> Shard:
         """The finished file."""
         self._file.close()
-        return Shard(self._hash.hexdigest(), self._requests, self._bytes, self._path)
+        return Shard(self._hash.hexdigest()[:_ID_CHARACTERS], self._requests, self.bytes, self._path)

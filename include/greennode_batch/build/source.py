@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -48,28 +49,7 @@ class Rows:
     def from_tuples(cls, columns: Sequence[str], batches: Iterable[Sequence[Row]]) -> Rows:
         """Rows that come as tuples, as databases give them."""
         names = check_columns(tuple(columns))
-        return cls(names, (_TupleBatch(names, rows) for rows in batches if rows))
-
-
-class _TupleBatch:
-    """A batch of rows as tuples."""
-
-    def __init__(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        self._rows = rows
-        self._places = {name: place for place, name in enumerate(columns)}
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def values(self, column: str) -> Sequence[Any]:
-        place = self._places[column]
-        return [row[place] for row in self._rows]
-
-    def array(self, column: str) -> pa.Array:
-        return to_arrow(self.values(column), column)
-
-    def take(self, places: Sequence[int]) -> RowBatch:
-        return _TupleBatch(list(self._places), [self._rows[place] for place in places])
+        return cls(names, (_by_columns(names, rows) for rows in batches if rows))
 
 
 class ColumnBatch:
@@ -113,6 +93,10 @@ class ColumnBatch:
         )
 
 
+def _by_columns(names: Sequence[str], rows: Sequence[Row]) -> ColumnBatch:
+    return ColumnBatch(len(rows), dict(zip(names, zip(*rows, strict=True), strict=True)))
+
+
 def read_sql(connection: Any, sql: str, *, max_rows: int = MAX_ROWS, max_bytes: int = MAX_BYTES) -> Rows:
     """Rows of a query on a DB-API connection, in batches of at most so many rows, and about so many bytes.
 
@@ -150,7 +134,7 @@ def _batches(cursor: Any, first: Sequence[Any], max_rows: int, max_bytes: int) -
     while fetched:
         # Some connections give rows as dicts.
         rows = [tuple(row.values()) for row in fetched] if isinstance(fetched[0], Mapping) else fetched
-        new = sum(_size(value) for row in rows for value in row)
+        new = sum(map(_column_size, zip(*rows, strict=True)))
         if held and size + new > max_bytes:
             yield held
             held, size = [], 0
@@ -164,6 +148,17 @@ def _batches(cursor: Any, first: Sequence[Any], max_rows: int, max_bytes: int) -
             fetched = cursor.fetchmany(asked)
     if held:
         yield held
+
+
+def _column_size(values: Sequence[Any]) -> int:
+    """About how many bytes they take."""
+    kinds = set(map(type, values))
+    if kinds <= _SMALL_KINDS:
+        return 8 * len(values)
+    return sum(map(len if kinds == {str} else _size, values))
+
+
+_SMALL_KINDS = {int, float, bool, type(None), datetime.date, datetime.datetime, uuid.UUID}
 
 
 def _size(value: Any) -> int:

@@ -68,7 +68,7 @@ def test_every_row_is_in_one_shard_and_every_distinct_request_is_sent_once(
         # Limits, and the identity of a shard.
         assert len(lines) == planned.requests <= max_requests
         assert len(content) == planned.bytes <= max_bytes
-        assert planned.shard_id == hashlib.blake2b(content, digest_size=16).hexdigest()
+        assert planned.shard_id == hashlib.sha256(content).hexdigest()[:32]
         assert {line["body"]["model"] for line in lines} <= {planned.model}
         # A row lies beside the shard that answers it.
         asked = {row["custom_id"] for row in source_of(run, planned).to_pylist()} - {None}

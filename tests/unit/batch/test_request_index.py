@@ -16,8 +16,9 @@ def test_a_request_that_came_before_is_never_taken_for_a_new_one_nor_for_another
     known = dict.fromkeys(kept, 100)
     index = RequestIndex(lambda asked: dict.fromkeys(kept & set(asked), 100), recent=recent, older=HashFilter(words))
     for number, batch in enumerate(batches):
-        places = index.places_of(batch)
-        assert len(places) == len(batch)
+        found = index.places_of(batch)
+        assert found.keys() <= set(range(len(batch)))
+        places = [found.get(place) for place in range(len(batch))]
         for custom_id, place in zip(batch, places, strict=True):
             assert place in ({MAYBE, known[custom_id]} if custom_id in known else {MAYBE, None})
         new = {custom_id for custom_id, place in zip(batch, places, strict=True) if place is None}
@@ -32,4 +33,4 @@ def test_the_latest_requests_are_always_known_for_certain():
         index.places_of([custom_id])
         index.add([custom_id], number)
         latest = every[max(0, number - 4) : number + 1]
-        assert index.places_of(latest) == list(range(number + 1))[-len(latest) :]
+        assert index.places_of(latest) == dict(enumerate(range(number + 1)[-len(latest) :]))

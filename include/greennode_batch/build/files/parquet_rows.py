@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from greennode_batch.build.files.batch_limits import joined, pieces
+from greennode_batch.build.files.batch_limits import MAX_BYTES, MAX_ROWS, joined, pieces
 from greennode_batch.build.files.source_files import SourceFile
 
 _READ_ROWS = 128
@@ -56,6 +56,8 @@ def _read_rows(group: pq.RowGroupMetaData, columns: Sequence[str]) -> int:
         is_dictionary = chunk.has_dictionary_page and chunk.physical_type == "BYTE_ARRAY" and size < _DICTIONARY_BYTES
         # A text that stands once in a dictionary may be that of every row.
         row_bytes += size if is_dictionary else size // max(group.num_rows, 1)
+    if row_bytes * group.num_rows <= MAX_BYTES:
+        return MAX_ROWS
     return max(1, min(_READ_ROWS, _READ_BYTES // max(row_bytes, 1)))
 
 
