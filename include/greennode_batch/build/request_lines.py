@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -89,11 +90,11 @@ class RequestTemplate:
     def requests(self, batch: RowBatch) -> RequestLines:
         """The requests of a batch of rows. Raises RowError, which tells the row's place."""
         texts = [source.texts(batch) for source in self._sources]
-        sizes = [map(len, column) for column in texts]
-        characters = list(map(sum, zip(itertools.repeat(self._constant_characters, len(batch)), *sizes, strict=False)))
+        characters = [self._constant_characters] * len(batch)
         parts: list[Iterable[bytes]] = []
         for column, constant in zip(texts, self._rest, strict=True):
             parts += [_encode_texts(column), itertools.repeat(constant)]
+            characters = list(map(operator.add, characters, map(len, column)))
         bodies = map(b"".join, zip(*parts, strict=False)) if parts else itertools.repeat(b"", len(batch))
         custom_ids: list[str] = []
         ends: list[bytes] = []
