@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
+import pyarrow as pa
 from bench_folder import BenchFolder
 from bench_job import BATCH, JOB, run_of
 from bench_request import RUN_ID
@@ -23,7 +25,7 @@ from greennode_batch.build.source import read_sql
 from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.batch_files import collect_shard
 from greennode_batch.join.dataset import Dataset
-from greennode_batch.join.join import join_shard
+from greennode_batch.join.join import JoinedRows, join_shard
 from greennode_batch.join.target import OpenTarget, sql_table, write_shard
 from greennode_batch.receipts import Receipt, write_receipt
 from greennode_batch.reconcile.written_targets import written_rows
@@ -113,10 +115,30 @@ def _report(folder: BenchFolder, watch: Stopwatch, target: OpenTarget) -> None:
 def _join_and_write(folder: BenchFolder, watch: Stopwatch, target: OpenTarget) -> None:
     fields = AnswerReader(JOB.answer).fields
     for shard in _shards(folder):
-        with watch("join"):
-            joined = join_shard(shard, run_id=RUN_ID, answer_fields=fields)
-        with watch("write"):
-            write_shard(shard, joined, [target], key=JOB.target_key)
+        with ExitStack() as stack:
+            with watch("join"):
+                joined = stack.enter_context(join_shard(shard, run_id=RUN_ID, answer_fields=fields))
+            with watch("write"):
+                write_shard(shard, _WatchedRows(joined, watch), [target], key=JOB.target_key)
+
+
+class _WatchedRows:
+    """Joined rows, whose joining counts for itself and not as writing."""
+
+    def __init__(self, joined: JoinedRows, watch: Stopwatch) -> None:
+        self.schema = joined.schema
+        self._joined = joined
+        self._watch = watch
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        """The same rows."""
+        pieces = iter(self._joined)
+        while True:
+            with self._watch("join"):
+                rows = next(pieces, None)
+            if rows is None:
+                return
+            yield rows
 
 
 def _shards(folder: BenchFolder) -> Iterator[ShardFolder]:

@@ -18,19 +18,26 @@ class Taken(msgspec.Struct):
 
 
 class Stopwatch:
-    """Adds up what is run under each name."""
+    """Adds up what is run under each name. What runs under another one inside counts there alone."""
 
     def __init__(self) -> None:
         self.parts: dict[str, Taken] = {}
+        self._under_way: list[Taken] = []
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
         """Count what runs inside to this part."""
         taken = self.parts.setdefault(part, Taken())
-        cpu, wall = time.process_time(), time.perf_counter()
+        self._under_way.append(taken)
+        began_cpu, began_wall = time.process_time(), time.perf_counter()
         yield
-        taken.cpu += time.process_time() - cpu
-        taken.wall += time.perf_counter() - wall
+        cpu, wall = time.process_time() - began_cpu, time.perf_counter() - began_wall
+        self._under_way.pop()
+        taken.cpu += cpu
+        taken.wall += wall
+        for outer in self._under_way[-1:]:
+            outer.cpu -= cpu
+            outer.wall -= wall
 
 
 def memory_mb(what: str) -> float:

@@ -100,8 +100,8 @@ class RunReport(msgspec.Struct, frozen=True):
 def report(run: RunFolder, *targets: WrittenRows) -> RunReport:
     """Reconcile source, shards, results and targets by id, and write report.json, whether they agree or not.
 
-    Holds one shard; if a target differs, 8 bytes a row as well. Follow it with `check_balanced`. Raises ConfigError
-    if the run was never built.
+    Holds the ids of one shard's requests; if a target differs, 8 bytes a row as well. Follow it with `check_balanced`.
+    Raises ConfigError if the run was never built.
     """
     plan = read_plan(run)
     if plan is None:

@@ -23,7 +23,7 @@ from greennode_batch.errors import BusyError, RetryableError
 from greennode_batch.job import BatchJob
 from greennode_batch.join.dataset import Dataset
 from greennode_batch.join.join import join_shard
-from greennode_batch.join.joined_shard import note_joined
+from greennode_batch.join.joined_shard import CountedRows, note_joined
 from greennode_batch.join.target import prepare_targets, write_shard
 from greennode_batch.preflight import check_models, try_canaries
 from greennode_batch.receipts import read_receipt
@@ -149,14 +149,14 @@ def _write(job: BatchJob, plan: Plan, run: RunFolder, out: Path | Dataset) -> Wr
         return FileRows(out)
     for planned in plan.shards:
         shard = run.shard(planned.shard_id)
-        joined = join_shard(shard, run_id=plan.run_id, answer_fields=AnswerReader(job.answer).fields)
-        write_shard(shard, joined, [out], key=job.target_key)
+        with join_shard(shard, run_id=plan.run_id, answer_fields=AnswerReader(job.answer).fields) as joined:
+            write_shard(shard, joined, [out], key=job.target_key)
     (rows,) = written_rows(run, [out], run_id=plan.run_id)
     return rows
 
 
 def _write_file(job: BatchJob, plan: Plan, run: RunFolder, out: Path) -> None:
-    """Write the joined rows of every shard to one file, whole. Holds one shard."""
+    """Write the joined rows of every shard to one file, whole."""
     fields = AnswerReader(job.answer).fields
     made = out.with_name(f".{out.name}.part")
     made.parent.mkdir(parents=True, exist_ok=True)
@@ -164,10 +164,12 @@ def _write_file(job: BatchJob, plan: Plan, run: RunFolder, out: Path) -> None:
     try:
         for planned in plan.shards:
             shard = run.shard(planned.shard_id)
-            joined = join_shard(shard, run_id=plan.run_id, answer_fields=fields)
-            writer = writer or pq.ParquetWriter(made, joined.schema, compression="zstd")
-            writer.write_table(joined)
-            note_joined(shard, joined, key=job.target_key)
+            with join_shard(shard, run_id=plan.run_id, answer_fields=fields) as joined:
+                writer = writer or pq.ParquetWriter(made, joined.schema, compression="zstd")
+                counted = CountedRows(joined, job.target_key)
+                for rows in counted:
+                    writer.write_table(rows)
+            note_joined(shard, counted)
         if writer is not None:
             writer.close()
             made.replace(out)

@@ -52,12 +52,12 @@ def test_shards_are_written_read_back_and_replaced(make, new_folder):
     make().prepare(SCHEMA)
     assert make().files() == []
     rows = [(1, "a/b c"), (2, "tiếng Việt"), (3, None)]
-    first = make().write(rows_of(*rows), "shard1")
-    make("another").write(rows_of((9, "a/b c")), "shard1")
+    first = make().write([rows_of(*rows)], "shard1")
+    make("another").write([rows_of((9, "a/b c"))], "shard1")
     assert in_bucket(new_folder) == [*rows, (9, "a/b c")]
     assert fingerprint(DatasetRows(make()).batches(SCHEMA.remove(1)), ("id",)) == fingerprint([rows_of(*rows)], ("id",))
 
-    second = make().write(rows_of((1, "b"), (2, "tiếng Việt"), (3, "b")), "shard1", replaces=first)
+    second = make().write([rows_of((1, "b"), (2, "tiếng Việt"), (3, "b"))], "shard1", replaces=first)
     assert in_bucket(new_folder) == [(1, "b"), (2, "tiếng Việt"), (3, "b"), (9, "a/b c")]
     assert make().files() == sorted(second)
     make().remove(second[0])

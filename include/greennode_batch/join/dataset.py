@@ -6,8 +6,8 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -15,11 +15,13 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.join.partitions import partitions
+from greennode_batch.join.partitions import check_count, partitions
 from greennode_batch.staging import RunFolder, land, local_path, uncached
 
 _ENDING = ".parquet"
 _MAX_DECIMAL_DIGITS = 38
+# Files that are open at once: each holds some kilobytes more with every piece.
+_OPEN_FILES = 200
 
 
 class Dataset:
@@ -57,23 +59,25 @@ class Dataset:
                 "and delete files in; nothing was sent"
             ) from error
 
-    def write(self, rows: pa.Table, shard_id: str, *, replaces: Collection[str] = ()) -> tuple[str, ...]:
-        """Write a shard's rows; the paths of its files below the folder. Holds the shard twice.
+    def write(self, rows: Iterable[pa.Table], shard_id: str, *, replaces: Collection[str] = ()) -> tuple[str, ...]:
+        """Write a shard's rows; the paths of its files below the folder. Holds some of them.
 
-        replaces: the files that it wrote before, of which those are removed that it does not write again. Raises
-        ConfigError for more partitions than a shard may have.
+        rows: are gone through once for every 200 partitions. replaces: the files that the shard wrote before, of which
+        those are removed that it does not write again. Raises ConfigError for more partitions than a shard may have.
         """
+        assert not isinstance(rows, Iterator), "rows that can be gone through only once"
         name = f"{self._prefix}{shard_id}{_ENDING}"
-        written = []
+        written: dict[str, str] = {}
         with self._work(shard_id) as work:
-            for folder, part in partitions(rows, self.partition_by):
-                made = work / "part"
-                pq.write_table(_readable(part), made, compression="zstd")
-                written.append(f"{folder}/{name}" if folder else name)
-                land(made, self._at(written[-1]))
-        for path in sorted(set(replaces) - set(written)):
+            is_done = False
+            while not is_done:
+                made, is_done = self._write_some(rows, work, done=written)
+                for folder, file in made.items():
+                    written[folder] = f"{folder}/{name}" if folder else name
+                    land(file, self._at(written[folder]))
+        for path in sorted(set(replaces) - set(written.values())):
             self.remove(path)
-        return tuple(written)
+        return tuple(written.values())
 
     def files(self) -> list[str]:
         """The paths of all files of the run, below the folder, as they are there now."""
@@ -100,6 +104,28 @@ class Dataset:
         local = local_path(place)
         with local.open("rb") if local else place.fs.open(place.path, "rb") as file:
             yield pq.ParquetFile(file)
+
+    def _write_some(
+        self, rows: Iterable[pa.Table], work: Path, *, done: Collection[str]
+    ) -> tuple[dict[str, Path], bool]:
+        """Write the files of some partitions that are not done; by their folders, and whether these are the rest."""
+        seen: set[str] = set()
+        made: dict[str, Path] = {}
+        with ExitStack() as stack:
+            writers: dict[str, pq.ParquetWriter] = {}
+            for some in rows:
+                for folder, part in partitions(some, self.partition_by):
+                    seen.add(folder)
+                    if folder in done or (folder not in writers and len(writers) == _OPEN_FILES):
+                        continue
+                    kept = _readable(part)
+                    if folder not in writers:
+                        made[folder] = work / f"part-{len(made)}"
+                        writer = pq.ParquetWriter(made[folder], kept.schema, compression="zstd")
+                        writers[folder] = stack.enter_context(writer)
+                    writers[folder].write_table(kept)
+                check_count(len(seen), self.partition_by)
+        return made, len(seen) == len(done) + len(made)
 
     def _paths(self) -> Iterator[str]:
         if self._local is None:

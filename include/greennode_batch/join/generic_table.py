@@ -43,26 +43,32 @@ class GenericTable(SqlTable):
     def check_names(self, names: Sequence[str]) -> None:
         """Each database says so itself, when the table is made."""
 
-    def upsert(self, cursor: sa.Connection, rows: pa.Table) -> int:
+    def upsert(self, cursor: sa.Connection, rows: Iterable[pa.Table]) -> int:
         """Upsert the rows by key, as the database compares keys; how many were written."""
         table = self._reflected(cursor)
+        given = 0
+        counts: list[int] = []
+        for some in rows:
+            given += some.num_rows
+            statements = self._upsert_statements(table, some.column_names)
+            for start in range(0, some.num_rows, _CHUNK_ROWS):
+                chunk = some.slice(start, _CHUNK_ROWS)
+                columns = [column_values(chunk, c, table.c[c].type, cursor.dialect.name) for c in chunk.column_names]
+                values = [{f"p{place}": value for place, value in enumerate(row)} for row in zip(*columns, strict=True)]
+                counts += [cursor.execute(statement, values).rowcount for statement in statements]
+        # Where a driver does not count, nothing tells of triggers.
+        is_counted = cursor.dialect.supports_sane_multi_rowcount and min(counts, default=0) >= 0
+        return sum(counts) if is_counted else given
+
+    def _upsert_statements(self, table: sa.Table, names: Sequence[str]) -> tuple[sa.Update, sa.Insert]:
         # Parameters have names of their own, for a column may be called anything.
-        marks = {
-            name: sa.bindparam(f"p{place}", type_=table.c[name].type) for place, name in enumerate(rows.column_names)
-        }
+        marks = {name: sa.bindparam(f"p{place}", type_=table.c[name].type) for place, name in enumerate(names)}
         same = sa.and_(*(table.c[name] == marks[name] for name in self.key))
         others = {name: mark for name, mark in marks.items() if name not in self.key}
         update = sa.update(table).where(same).values({table.c[name]: mark for name, mark in others.items()})
         absent = sa.select(*marks.values()).where(~sa.exists().where(same).select_from(table))
         insert = sa.insert(table).from_select([table.c[name] for name in marks], absent, include_defaults=False)
-        counts = []
-        for start in range(0, rows.num_rows, _CHUNK_ROWS):
-            some = rows.slice(start, _CHUNK_ROWS)
-            columns = [column_values(some, name, table.c[name].type, cursor.dialect.name) for name in marks]
-            values = [{f"p{place}": value for place, value in enumerate(row)} for row in zip(*columns, strict=True)]
-            counts += [cursor.execute(statement, values).rowcount for statement in (update, insert)]
-        # Where a driver does not count, nothing tells of triggers.
-        return sum(counts) if cursor.dialect.supports_sane_multi_rowcount and min(counts) >= 0 else rows.num_rows
+        return update, insert
 
     def read(self, cursor: sa.Connection, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:
         """The run's rows, some thousand at a time where the driver can."""

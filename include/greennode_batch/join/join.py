@@ -1,82 +1,88 @@
-"""Join: each source row of a shard meets the result of its request, by custom_id."""
+"""Join: each source row of a shard meets the result of its request, by custom_id.
+
+Rows are joined some thousand at a time: one request may be asked by any number of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from upath import UPath
 
 from greennode_batch.build.retry import later_shards
 from greennode_batch.collect.results import RESULT_FIELDS
 from greennode_batch.collect.verdicts import RowStatus
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import RESULT_COLUMNS
-from greennode_batch.staging import ShardFolder, local_copy, read_table
+from greennode_batch.join.result_parts import ResultParts
+from greennode_batch.staging import ShardFolder, local_copy
 
 _SOURCE_OWN = ("model", "custom_id", "unsent")
 _SOURCE_TYPES = {"model": pa.string(), "run_id": pa.string()}
+_STATUS_FIELDS = tuple(field for field in RESULT_FIELDS if field.name in {"custom_id", "status"})
+# Of the results in one piece; source.parquet has row groups of some megabytes.
+_PIECE_BYTES = 16 << 20
 
 
-def join_shard(shard: ShardFolder, *, run_id: str, answer_fields: Sequence[pa.Field]) -> pa.Table:
-    """One row per source row of the shard, in the target's columns and order. Holds one shard.
+class JoinedRows:
+    """One row per source row of a shard, in the target's columns and order, as often as they are gone through.
 
-    What a later attempt says of a request takes the place of what was said before.
+    A row without a result is `missing`, one that was not sent `unsent`. Holds some megabytes, and of the results 64.
     """
-    with local_copy(shard.source) as path:
-        source = read_table(path)
-    results = _read_results(shard, source, [*RESULT_FIELDS, *answer_fields])
-    return join_tables(source, results, run_id=run_id, answer_fields=answer_fields)
+
+    def __init__(
+        self, source: pq.ParquetFile, results: ResultParts, *, run_id: str, answer_fields: Sequence[pa.Field]
+    ) -> None:
+        self.schema = joined_schema(source.schema_arrow, answer_fields)
+        self._source = source
+        self._results = results
+        self._run_id = run_id
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        """Some thousand rows at a time."""
+        for source, matched in _matched(self._source, self._source.schema_arrow.names, self._results):
+            yield self._joined(source, matched)
+
+    def _joined(self, source: pa.Table, matched: pa.Table) -> pa.Table:
+        error = pc.coalesce(source["unsent"], matched["error"])
+        columns = {
+            "status": _statuses(source, matched),
+            "error": pc.if_else(_is_missing(source, matched), "no result names this request", error),
+            "model": source["model"],
+            "custom_id": source["custom_id"],
+            "run_id": pa.repeat(pa.scalar(self._run_id, pa.string()), source.num_rows),
+        }
+        arrays = [
+            columns[field.name]
+            if field.name in columns
+            else (source if field.name in source.column_names else matched)[field.name]
+            for field in self.schema
+        ]
+        return pa.table(arrays, schema=self.schema)
 
 
-def row_statuses(shard: ShardFolder, key: Sequence[str]) -> pa.Table:
+@contextmanager
+def join_shard(shard: ShardFolder, *, run_id: str, answer_fields: Sequence[pa.Field]) -> Iterator[JoinedRows]:
+    """The shard's source rows with their results: those of the latest attempt that has any.
+
+    Raises ConfigError for a shard that is not collected, or was collected for another answer model.
+    """
+    with _opened(shard, [*RESULT_FIELDS, *answer_fields]) as (source, results):
+        yield JoinedRows(source, results, run_id=run_id, answer_fields=answer_fields)
+
+
+def row_statuses(shard: ShardFolder, key: Sequence[str]) -> Iterator[pa.Table]:
     """Key, custom_id and status of the shard's rows, as `join_shard` joins them. Reads neither answers nor texts."""
-    with local_copy(shard.source) as path:
-        source = read_table(path, [*key, "custom_id", "unsent"])
-    results = _read_results(shard, source, [field for field in RESULT_FIELDS if field.name in {"custom_id", "status"}])
-    place = pc.index_in(source["custom_id"], results["custom_id"])
-    return source.drop_columns("unsent").append_column("status", _statuses(source, results.take(place), place))
-
-
-def join_tables(
-    source: pa.Table,
-    results: pa.Table,
-    *,
-    run_id: str,
-    answer_fields: Sequence[pa.Field],
-) -> pa.Table:
-    """Source rows with their results: a row without a result is `missing`, one that was not sent `unsent`."""
-    place = pc.index_in(source["custom_id"], results["custom_id"])
-    matched = results.take(place)
-    unsent = source["unsent"]
-    is_missing = _is_missing(source, place)
-    error = pc.if_else(is_missing, "no result names this request", pc.coalesce(unsent, matched["error"]))
-    rows = source.num_rows
-    columns = {
-        "status": _statuses(source, matched, place),
-        "error": error,
-        "model": source["model"],
-        "custom_id": source["custom_id"],
-        "run_id": pa.array([run_id] * rows, pa.string()),
-    }
-    schema = joined_schema(source.schema, answer_fields)
-    arrays = []
-    for field in schema:
-        if field.name in columns:
-            arrays.append(columns[field.name])
-        else:
-            arrays.append((source if field.name in source.column_names else matched)[field.name])
-    return pa.table(arrays, schema=schema)
-
-
-def _statuses(source: pa.Table, matched: pa.Table, place: pa.ChunkedArray) -> pa.ChunkedArray:
-    status = pc.if_else(pc.is_valid(source["unsent"]), RowStatus.UNSENT.value, matched["status"])
-    return pc.if_else(_is_missing(source, place), RowStatus.MISSING.value, status)
-
-
-def _is_missing(source: pa.Table, place: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.and_not(pc.is_null(place), pc.is_valid(source["unsent"]))
+    with _opened(shard, _STATUS_FIELDS) as (opened, results):
+        for source, matched in _matched(opened, [*key, "custom_id", "unsent"], results):
+            yield source.drop_columns("unsent").append_column("status", _statuses(source, matched))
 
 
 def joined_schema(source: pa.Schema, answer_fields: Iterable[pa.Field]) -> pa.Schema:
@@ -86,31 +92,73 @@ def joined_schema(source: pa.Schema, answer_fields: Iterable[pa.Field]) -> pa.Sc
     return pa.schema([*kept, *answer_fields, *(pa.field(name, types[name]) for name in RESULT_COLUMNS)])
 
 
-def _read_results(shard: ShardFolder, source: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
-    if shard.results.exists():
-        results = _results_of(shard, fields)
-        for later in later_shards(shard.run, shard.shard_id):
-            if later.results.exists():
-                results = _overlaid(results, _results_of(later, fields))
-        return results
-    if source["custom_id"].null_count < source.num_rows:
-        raise ConfigError(f"{shard}: its results were not collected yet; run collect_results for this shard first")
-    return pa.schema(fields).empty_table()
+def _matched(file: pq.ParquetFile, columns: Sequence[str], results: ResultParts) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Source rows, and beside each its result, or a row of NULLs."""
+    for number, part in enumerate(results):
+        sizes = _sizes(part)
+        for group in range(file.num_row_groups):
+            source = file.read_row_group(group, columns=list(columns), use_threads=False).select(columns)
+            place = pc.index_in(source["custom_id"], value_set=part["custom_id"])
+            if place.null_count:
+                mine = pc.is_valid(place)
+                if number == 0:
+                    # What has no result comes once, too.
+                    mine = pc.or_(mine, pc.invert(pc.is_in(source["custom_id"], value_set=results.asked)))
+                source, place = source.filter(mine), place.filter(mine)
+            for start, stop in _cuts(sizes[place.fill_null(len(sizes) - 1).to_numpy()]):
+                yield source.slice(start, stop - start), part.take(place.slice(start, stop - start))
 
 
-def _results_of(shard: ShardFolder, fields: Sequence[pa.Field]) -> pa.Table:
-    wanted = pa.schema(fields)
-    with local_copy(shard.results) as path:
-        if not set(wanted.names) <= set(pq.read_schema(path).names):
-            raise ConfigError(
-                f"{shard}: its results are of another answer model; run collect_results again, at no cost"
-            )
-        results = read_table(path, wanted.names)
-    return results.select(wanted.names).replace_schema_metadata(None)
+def _sizes(results: pa.Table) -> npt.NDArray[np.int64]:
+    """The bytes of each row's texts, and 0 at the end for a row that has none."""
+    sizes = np.zeros(results.num_rows + 1, np.int64)
+    for column in results.columns:
+        if pa.types.is_string(column.type):
+            sizes[:-1] += pc.fill_null(pc.binary_length(column), 0).to_numpy()
+    return sizes
 
 
-def _overlaid(before: pa.Table, after: pa.Table) -> pa.Table:
-    """The results with those of a later attempt in the place of what they asked again."""
-    after = after.filter(pc.is_in(after["custom_id"], value_set=before["custom_id"].combine_chunks()))
-    kept = before.filter(pc.invert(pc.is_in(before["custom_id"], value_set=after["custom_id"].combine_chunks())))
-    return pa.concat_tables([kept, after])
+def _cuts(sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Where to cut rows of these sizes, so that none of the pieces is much too large."""
+    numbers = np.cumsum(sizes) // _PIECE_BYTES
+    cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(sizes)]
+    yield from ((start, stop) for start, stop in itertools.pairwise(cuts) if stop > start)
+
+
+def _statuses(source: pa.Table, matched: pa.Table) -> pa.ChunkedArray:
+    status = pc.if_else(pc.is_valid(source["unsent"]), RowStatus.UNSENT.value, matched["status"])
+    return pc.if_else(_is_missing(source, matched), RowStatus.MISSING.value, status)
+
+
+def _is_missing(source: pa.Table, matched: pa.Table) -> pa.ChunkedArray:
+    return pc.and_not(pc.is_null(matched["custom_id"]), pc.is_valid(source["unsent"]))
+
+
+@contextmanager
+def _opened(shard: ShardFolder, fields: Sequence[pa.Field]) -> Iterator[tuple[pq.ParquetFile, ResultParts]]:
+    """The shard's source file, and its results in these columns."""
+    with ExitStack() as stack:
+
+        def opened(path: UPath) -> pq.ParquetFile:
+            return stack.enter_context(pq.ParquetFile(stack.enter_context(local_copy(path))))
+
+        source = opened(shard.source)
+        files = []
+        if shard.results.exists():
+            for one in (shard, *later_shards(shard.run, shard.shard_id)):
+                if one.results.exists():
+                    files.append(opened(one.results))
+                    _check_fields(one, files[-1], fields)
+        elif any(map(len, _custom_ids(source))):
+            raise ConfigError(f"{shard}: its results were not collected yet; run collect_results for this shard first")
+        yield source, ResultParts(files, fields)
+
+
+def _check_fields(shard: ShardFolder, results: pq.ParquetFile, fields: Sequence[pa.Field]) -> None:
+    if not {field.name for field in fields} <= set(results.schema_arrow.names):
+        raise ConfigError(f"{shard}: its results are of another answer model; run collect_results again, at no cost")
+
+
+def _custom_ids(source: pq.ParquetFile) -> Iterator[pa.ChunkedArray]:
+    for group in range(source.num_row_groups):
+        yield source.read_row_group(group, columns=["custom_id"], use_threads=False)["custom_id"].drop_null()

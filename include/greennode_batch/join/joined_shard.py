@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from greennode_batch.reconcile.fingerprint import Fingerprint, fingerprint
+from greennode_batch.reconcile.fingerprint import NO_ROWS, Fingerprint, fingerprint
 from greennode_batch.staging import ShardFolder, read_json, write_json
 
 
@@ -26,15 +27,34 @@ class JoinedShard(msgspec.Struct, frozen=True):
         return Fingerprint(self.rows, int(self.fingerprint, 16))
 
 
+class CountedRows:
+    """Joined rows on their way into a target: what passed is known when they are through. key: the target's."""
+
+    def __init__(self, rows: Iterable[pa.Table], key: Sequence[str]) -> None:
+        self.statuses: Counter[str] = Counter()
+        self.fingerprint = NO_ROWS
+        self._rows = rows
+        self._key = key
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        """The rows, counted anew each time that they are gone through."""
+        self.statuses = Counter()
+        self.fingerprint = NO_ROWS
+        for some in self._rows:
+            for entry in pc.value_counts(some["status"]).to_pylist():
+                self.statuses[entry["values"]] += entry["counts"]
+            self.fingerprint = self.fingerprint.joined_with(fingerprint([some], self._key))
+            yield some
+
+
 def note_joined(
-    shard: ShardFolder, joined: pa.Table, *, key: Sequence[str], files: Mapping[str, tuple[str, ...]] | None = None
+    shard: ShardFolder, joined: CountedRows, *, files: Mapping[str, tuple[str, ...]] | None = None
 ) -> JoinedShard:
-    """Write down what a shard put into the targets. key: the targets'."""
-    counted = pc.value_counts(joined["status"]).to_pylist()
+    """Write down what a shard put into the targets."""
     note = JoinedShard(
-        rows=joined.num_rows,
-        statuses={entry["values"]: entry["counts"] for entry in counted},
-        fingerprint=fingerprint([joined], key).hex,
+        rows=joined.fingerprint.rows,
+        statuses=dict(joined.statuses),
+        fingerprint=joined.fingerprint.hex,
         files=dict(files or {}),
     )
     write_json(shard.joined, note)

@@ -40,17 +40,14 @@ class PostgresTable(SqlTable):
                     "shorten it (AS … in the query, or in the answer model)"
                 )
 
-    def upsert(self, cursor: Any, rows: pa.Table) -> int:
-        """Upsert the rows by key; how many were written."""
-        columns = ", ".join(map(quote, rows.column_names))
-        cursor.execute(
-            f"CREATE TEMPORARY TABLE greennode_shard ON COMMIT DROP AS SELECT {columns} FROM {self.quoted} LIMIT 0"  # noqa: S608
-        )
-        copy_in(cursor, "greennode_shard", rows)
+    def upsert(self, cursor: Any, rows: Iterable[pa.Table]) -> int:
+        """Upsert the rows by key; how many were written. They wait in a temporary table until all are there."""
+        names = self._put_aside(cursor, "greennode_shard", rows)
+        columns = ", ".join(map(quote, names))
         # One order of locks for all workers: two shards can never wait for each other.
         cursor.execute(
             f"INSERT INTO {self.quoted} ({columns}) SELECT {columns} FROM greennode_shard "  # noqa: S608 - quoted
-            f"ORDER BY {self.quoted_key} {self.upsert_tail(rows.column_names)}"
+            f"ORDER BY {self.quoted_key} {self.upsert_tail(names)}"
         )
         return int(cursor.rowcount)
 
@@ -81,8 +78,13 @@ class PostgresTable(SqlTable):
 
     def gather(self, cursor: Any, name: str, keys: Iterable[pa.Table]) -> list[str]:
         """Put keys into a temporary table that has the target's own types; the names of their columns."""
+        names = self._put_aside(cursor, name, keys)
+        cursor.execute(f"ANALYZE {name}")
+        return names
+
+    def _put_aside(self, cursor: Any, name: str, tables: Iterable[pa.Table]) -> list[str]:
         names: list[str] = []
-        for some in keys:
+        for some in tables:
             if not names:
                 names = some.column_names
                 cursor.execute(
@@ -90,7 +92,6 @@ class PostgresTable(SqlTable):
                     f"FROM {self.quoted} LIMIT 0"
                 )
             copy_in(cursor, name, some)
-        cursor.execute(f"ANALYZE {name}")
         return names
 
     def type_of(self, field: pa.Field) -> str:

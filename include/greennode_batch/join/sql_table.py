@@ -55,11 +55,19 @@ class SqlTable(ABC):
             elif create:
                 self.run(cursor, self.create_statement(schema))
 
-    def write(self, rows: pa.Table) -> int:
-        """Upsert the rows by key; how many were written."""
+    def write(self, rows: Iterable[pa.Table]) -> int:
+        """Upsert the rows by key, some after the others, all in one transaction; how many were written."""
+        given = 0
+
+        def counted() -> Iterator[pa.Table]:
+            nonlocal given
+            for some in rows:
+                given += some.num_rows
+                yield some
+
         with self._transaction() as cursor:
             try:
-                written = self.upsert(cursor, rows)
+                written = self.upsert(cursor, counted())
             except (self._driver.DataError, self._driver.IntegrityError) as error:
                 # SQLAlchemy's own words would show the row.
                 reason = " ".join(str(getattr(error, "orig", error)).split())
@@ -68,10 +76,10 @@ class SqlTable(ABC):
                     "written; its answers are safe in staging. Mend the table (or name another one) and write them "
                     "again, at no cost"
                 ) from error
-            if written != rows.num_rows:
+            if written != given:
                 # An older run's row would stand in its place, and look as if a later one had written it.
                 raise ConfigError(
-                    f"table {self.name} took {written:,} of {rows.num_rows:,} rows: a trigger or rule keeps some out. "
+                    f"table {self.name} took {written:,} of {given:,} rows: a trigger or rule keeps some out. "
                     "Nothing of this shard was written; its answers are safe in staging. Mend the table and write them "
                     "again, at no cost"
                 )
@@ -133,8 +141,8 @@ class SqlTable(ABC):
         """Raise ConfigError for a name that this database would not keep as it is."""
 
     @abstractmethod
-    def upsert(self, cursor: Any, rows: pa.Table) -> int:
-        """Upsert the rows by key; how many were written."""
+    def upsert(self, cursor: Any, rows: Iterable[pa.Table]) -> int:
+        """Upsert the rows by key; how many were written. Holds some of them."""
 
     @abstractmethod
     def read(self, cursor: Any, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:

@@ -22,18 +22,19 @@ class SqliteTable(SqlTable):
     def check_names(self, names: Sequence[str]) -> None:
         """SQLite keeps any name."""
 
-    def upsert(self, cursor: Any, rows: pa.Table) -> int:
+    def upsert(self, cursor: Any, rows: Iterable[pa.Table]) -> int:
         """Upsert the rows by key; how many were written."""
         self.lock(cursor)
-        names = rows.column_names
-        statement = (
-            f"INSERT INTO {self.quoted} ({', '.join(map(quote, names))}) "  # noqa: S608 - quoted
-            f"VALUES ({', '.join('?' * len(names))}) {self.upsert_tail(names)}"
-        )
         written = 0
-        for batch in _as_sqlite(rows).to_batches(max_chunksize=_CHUNK_ROWS):
-            cursor.executemany(statement, zip(*(column.to_pylist() for column in batch.columns), strict=True))
-            written += int(cursor.rowcount)
+        for some in rows:
+            names = some.column_names
+            statement = (
+                f"INSERT INTO {self.quoted} ({', '.join(map(quote, names))}) "  # noqa: S608 - quoted
+                f"VALUES ({', '.join('?' * len(names))}) {self.upsert_tail(names)}"
+            )
+            for batch in _as_sqlite(some).to_batches(max_chunksize=_CHUNK_ROWS):
+                cursor.executemany(statement, zip(*(column.to_pylist() for column in batch.columns), strict=True))
+                written += int(cursor.rowcount)
         return written
 
     def read(self, cursor: Any, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:

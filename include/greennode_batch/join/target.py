@@ -13,13 +13,13 @@ from greennode_batch.build.plan import Plan
 from greennode_batch.errors import ConfigError
 from greennode_batch.join.dataset import Dataset
 from greennode_batch.join.generic_table import GenericTable
-from greennode_batch.join.join import joined_schema
-from greennode_batch.join.joined_shard import JoinedShard, note_joined, read_joined
+from greennode_batch.join.join import JoinedRows, joined_schema
+from greennode_batch.join.joined_shard import CountedRows, JoinedShard, note_joined, read_joined
 from greennode_batch.join.partitions import check_count
 from greennode_batch.join.postgres_table import PostgresTable
 from greennode_batch.join.sql_table import SqlTable
 from greennode_batch.join.sqlite_table import SqliteTable
-from greennode_batch.staging import RunFolder, ShardFolder, local_copy, read_table
+from greennode_batch.staging import RunFolder, ShardFolder, local_copy
 
 OpenTarget = SqlTable | Dataset
 
@@ -65,21 +65,26 @@ def _check_partitions(dataset: Dataset, run: RunFolder, plan: Plan) -> None:
             names = [name for name in dataset.partition_by if name in pq.read_schema(path).names]
             if not names:
                 return
-            rows = read_table(path, names)
-        check_count(rows.group_by(names).aggregate([]).num_rows, names)
+            with pq.ParquetFile(path) as file:
+                found = file.schema_arrow.empty_table().select(names)
+                for group in range(file.num_row_groups):
+                    rows = file.read_row_group(group, columns=names, use_threads=False)
+                    found = pa.concat_tables([found, rows]).group_by(names).aggregate([])
+                    check_count(found.num_rows, names)
 
 
 def write_shard(
-    shard: ShardFolder, joined: pa.Table, targets: Sequence[OpenTarget], *, key: Sequence[str]
+    shard: ShardFolder, joined: JoinedRows, targets: Sequence[OpenTarget], *, key: Sequence[str]
 ) -> JoinedShard:
     """Write a shard's rows into each target, and joined.json when all have them. Again, it writes the same rows."""
     before = read_joined(shard)
+    rows = CountedRows(joined, key)
     files: dict[str, tuple[str, ...]] = {}
     for target in targets:
         if isinstance(target, Dataset):
             replaced = before.files.get(target.name, ()) if before else ()
-            files[target.name] = target.write(joined, shard.shard_id, replaces=replaced)
+            files[target.name] = target.write(rows, shard.shard_id, replaces=replaced)
         else:
             target.prepare(joined.schema)
-            target.write(joined)
-    return note_joined(shard, joined, key=key, files=files)
+            target.write(rows)
+    return note_joined(shard, rows, files=files)

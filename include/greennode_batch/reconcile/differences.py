@@ -33,14 +33,15 @@ class Differences(NamedTuple):
 
 
 def find_differences(run: RunFolder, plan: Plan, key: Sequence[str], target: WrittenRows) -> Differences:
-    """Name what the target holds otherwise than staging. Holds one shard, and 8 bytes of each row on both sides.
+    """Name what the target holds otherwise than staging. Holds 8 bytes of each row on both sides.
 
     What the target shows in a way of its own (padded, in other letters, rounded) is looked up there, by the
     database's own comparison, before it is called lost.
     """
     search = _Search(run, plan, key, target)
     for planned in plan.shards:
-        search.look_up(row_statuses(run.shard(planned.shard_id), key))
+        for rows in row_statuses(run.shard(planned.shard_id), key):
+            search.look_up(rows)
     search.name_strangers()
     return Differences(search.problems(), search.superseded())
 
@@ -65,7 +66,7 @@ class _Search:
         self._target = target
         self._schema = key_schema(run, plan, key)
         self._expected = _sorted(
-            row_hashes(row_statuses(run.shard(planned.shard_id), key), key) for planned in plan.shards
+            row_hashes(rows, key) for planned in plan.shards for rows in row_statuses(run.shard(planned.shard_id), key)
         )
         self._held = _sorted(row_hashes(rows, key) for rows in target.batches(self._schema))
         # Rows whose keys only look alike here need a look as well.
@@ -80,7 +81,7 @@ class _Search:
         self._shared = Named()
 
     def look_up(self, rows: pa.Table) -> None:
-        """Look the shard's rows up that were not seen in the target as they are here."""
+        """Look rows of a shard up that were not seen in the target as they are here."""
         hashes = row_hashes(rows, self._key)
         odd = rows.filter(pa.array(~_is_in(hashes, self._held) | _is_in(hashes, self._doubled)))
         for start in range(0, odd.num_rows, _LOOKED_UP_ROWS):

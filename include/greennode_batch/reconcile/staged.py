@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from greennode_batch.build.open_shard import PlannedShard
 from greennode_batch.build.plan import Plan
@@ -45,7 +46,7 @@ class Staged(NamedTuple):
 
 
 def account_for(run: RunFolder, plan: Plan, key: Sequence[str]) -> Staged:
-    """Go through the run's staging folder. Holds one shard."""
+    """Go through the run's staging folder. Holds the ids of one shard's requests."""
     account = _Account(run)
     tallies = []
     first = Tally(FIRST_ATTEMPT)
@@ -66,7 +67,7 @@ def account_for(run: RunFolder, plan: Plan, key: Sequence[str]) -> Staged:
         # Only what agrees so far can be joined.
         for planned in plan.shards:
             rows = row_statuses(run.shard(planned.shard_id), key)
-            account.fingerprints[planned.shard_id] = fingerprint([rows], key)
+            account.fingerprints[planned.shard_id] = fingerprint(rows, key)
     return Staged(
         attempts=tuple(tally.report() for tally in tallies if tally.shards),
         anomalies=dict(account.anomalies.most_common()),
@@ -111,13 +112,11 @@ class _Account:
         if not shard.source.exists():
             self.problems.append(f"{where}: {shard.source} is gone, so nothing tells its rows; restore it")
             return
-        with local_copy(shard.source) as path:
-            asked = read_table(path, ["custom_id"])["custom_id"]
-        if len(asked) != planned.rows:
+        ids, rows = _asked(shard)
+        if rows != planned.rows:
             self.problems.append(
-                f"{where}: source.parquet has {len(asked):,} rows, and the plan {planned.rows:,}; restore it"
+                f"{where}: source.parquet has {rows:,} rows, and the plan {planned.rows:,}; restore it"
             )
-        ids = asked.drop_null().unique()
         if len(ids) != planned.requests:
             self.problems.append(f"{where}: its rows ask {len(ids):,} requests, and the plan {planned.requests:,}")
             if shard.requests.exists():
@@ -213,6 +212,16 @@ class _Account:
         for lacking, words in ((_without(here, there), "lacks ids"), (_without(there, here), "has other ids")):
             if len(lacking):
                 self.problems.append(f"{what}: the latter {words}: {_named(lacking)}. {_READ_AGAIN}")
+
+
+def _asked(shard: ShardFolder) -> tuple[pa.Array, int]:
+    """The ids of the requests that the rows of a shard ask, and how many rows these are."""
+    ids = pa.nulls(0, pa.string())
+    with local_copy(shard.source) as path, pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            asked = file.read_row_group(group, columns=["custom_id"], use_threads=False)["custom_id"].drop_null()
+            ids = pa.chunked_array([ids, *asked.chunks]).unique()
+        return ids, file.metadata.num_rows
 
 
 def _without(ids: pa.Array, others: pa.Array | pa.ChunkedArray) -> pa.Array:

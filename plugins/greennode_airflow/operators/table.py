@@ -53,8 +53,10 @@ class GreenNodeJoinResultsOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, int]:
         """Join and write, in one transaction a table; running it again writes the same rows."""
         shard = shard_at(self.shard)
-        joined = join_shard(shard, run_id=context["run_id"], answer_fields=AnswerReader(self.answer).fields)
-        with open_targets(with_paths(self.targets, self.paths), self.key, shard.run) as targets:
+        with (
+            join_shard(shard, run_id=context["run_id"], answer_fields=AnswerReader(self.answer).fields) as joined,
+            open_targets(with_paths(self.targets, self.paths), self.key, shard.run) as targets,
+        ):
             note = write_shard(shard, joined, targets, key=self.key)
             self.log.info("Wrote %s rows into %s", f"{note.rows:,}", ", ".join(target.name for target in targets))
         return note.statuses

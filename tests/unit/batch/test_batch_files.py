@@ -57,8 +57,12 @@ def test_results_of_another_answer_model_are_not_joined(make_shard, client, ende
     shard = make_shard()
     ended(shard)
     collect_shard(shard, client, None)
-    with pytest.raises(ConfigError, match="another answer model; run collect_results"):
-        join_shard(shard, run_id="r", answer_fields=AnswerReader(Rating).fields)
+    fields = AnswerReader(Rating).fields
+    with (
+        pytest.raises(ConfigError, match="another answer model; run collect_results"),
+        join_shard(shard, run_id="r", answer_fields=fields),
+    ):
+        pass
 
 
 def test_a_shard_that_was_not_submitted_is_named(make_shard, client):

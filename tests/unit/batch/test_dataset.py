@@ -76,19 +76,19 @@ def by_duckdb(folder):
     [(by_pyarrow, [(6, None)]), (by_pandas, []), (by_duckdb, [(6, None)])],
 )
 def test_outside_readers_see_one_table(make, folder, read, more):
-    make().write(rows_of(*HARD), "shard1")
-    make(run_id="other").write(rows_of((7, "a/b"), *more), "shard1")
+    make().write([rows_of(*HARD)], "shard1")
+    make(run_id="other").write([rows_of((7, "a/b"), *more)], "shard1")
     assert sorted(read(folder)) == expected(*HARD, (7, "a/b"), *more)
 
 
 def test_a_column_that_is_a_folder_is_not_in_the_files(make, folder):
-    (path,) = make().write(rows_of((1, "a")), "shard1")
+    (path,) = make().write([rows_of((1, "a"))], "shard1")
     assert pq.read_schema(folder / path).names == ["id", "answer"]
 
 
 def test_runs_and_shards_and_dags_do_not_overwrite_each_other(make, folder):
     paths = [
-        make(run_id, dag_id).write(rows_of((1, "a")), shard)
+        make(run_id, dag_id).write([rows_of((1, "a"))], shard)
         for run_id, dag_id, shard in [("r", "d", "s"), ("r", "d", "t"), ("q", "d", "s"), ("r", "e", "s")]
     ]
     assert len(set(paths)) == 4
@@ -96,39 +96,61 @@ def test_runs_and_shards_and_dags_do_not_overwrite_each_other(make, folder):
 
 
 def test_a_shard_that_is_written_again_replaces_its_own_files_wherever_its_rows_are_now(make, folder):
-    make("other").write(rows_of((9, "b")), "shard1")
-    first = make().write(rows_of((1, "a"), (2, "b")), "shard1")
-    second = make().write(rows_of((1, "b"), (2, "c")), "shard1", replaces=first)
+    make("other").write([rows_of((9, "b"))], "shard1")
+    first = make().write([rows_of((1, "a"), (2, "b"))], "shard1")
+    second = make().write([rows_of((1, "b"), (2, "c"))], "shard1", replaces=first)
     assert found(folder) == expected((1, "b"), (2, "c"), (9, "b"))
     assert sorted(make().files()) == sorted(second)
-    assert make().write(rows_of((1, "b"), (2, "c")), "shard1", replaces=second) == second
+    assert make().write([rows_of((1, "b"), (2, "c"))], "shard1", replaces=second) == second
 
 
 def test_a_file_is_not_seen_before_it_is_whole(make, folder, monkeypatch):
     seen = []
-    write_table = pq.write_table
+    write_table = pq.ParquetWriter.write_table
 
-    def looked_at(rows, where, **options):
-        write_table(rows, where, **options)
+    def looked_at(writer, rows):
+        write_table(writer, rows)
         seen.append((found(folder), [path.name for path in folder.rglob("*.parquet")]))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dataset_module.pq, "write_table", looked_at)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", looked_at)
     with pytest.raises(KeyboardInterrupt):
-        make().write(rows_of((1, "a")), "shard1")
+        make().write([rows_of((1, "a"))], "shard1")
     assert seen == [([], [])]
     assert not list(folder.iterdir())
 
 
+def test_rows_come_in_pieces_and_a_partition_is_one_file(make, folder):
+    pieces = [rows_of((1, "a"), (2, "b")), rows_of((3, "b")), rows_of((4, "c"), (5, "a"))]
+    written = make().write(pieces, "shard1")
+    assert len(written) == 3
+    assert found(folder) == expected((1, "a"), (2, "b"), (3, "b"), (4, "c"), (5, "a"))
+
+
+def test_more_partitions_than_files_may_be_open_are_written_some_after_the_others(make, folder, monkeypatch):
+    monkeypatch.setattr(dataset_module, "_OPEN_FILES", 3)
+    rows = [(number, f"topic {number % 7}") for number in range(30)]
+    pieces = [rows_of(*rows[start : start + 4]) for start in range(0, 30, 4)]
+    assert len(make().write(pieces, "shard1")) == 7
+    assert found(folder) == expected(*rows)
+
+
+def test_too_many_partitions_are_refused_however_many_of_them_a_piece_has(make, folder):
+    pieces = [rows_of(*((number, f"{piece} {number}") for number in range(501))) for piece in range(2)]
+    with pytest.raises(ConfigError, match="partition_by topic cuts one shard into 1,002 partitions"):
+        make().write(pieces, "shard1")
+    assert not list(folder.iterdir())
+
+
 def test_what_a_killed_worker_left_half_written_goes_when_its_shard_is_written_again(make, folder):
-    (path,) = make(partition_by=()).write(rows_of((1, "a")), "shard1")
+    (path,) = make(partition_by=()).write([rows_of((1, "a"))], "shard1")
     left = folder / f".{path.removesuffix('.parquet')}-x"
     other = folder / ".part-of-another"
     for one in (left, other):
         one.mkdir()
         (one / "part").write_bytes(b"half")
     assert found(folder) == expected((1, "a"))
-    make(partition_by=()).write(rows_of((1, "a")), "shard1", replaces=(path,))
+    make(partition_by=()).write([rows_of((1, "a"))], "shard1", replaces=(path,))
     assert (left.exists(), other.exists()) == (False, True)
 
 
@@ -144,7 +166,7 @@ def test_types_that_spark_and_athena_do_not_have_are_written_as_ones_that_they_h
             "plain": pa.array([Decimal("1.5")], pa.decimal128(10, 2)),
         }
     )
-    (path,) = make(partition_by=()).write(rows, "shard1")
+    (path,) = make(partition_by=()).write([rows], "shard1")
     table = pq.read_table(folder / path)
     assert table.schema.types == [
         pa.string(), pa.timestamp("us", tz="UTC"), pa.decimal128(20, 0), pa.int64(), pa.string(), pa.decimal128(10, 2)
@@ -156,8 +178,8 @@ def test_types_that_spark_and_athena_do_not_have_are_written_as_ones_that_they_h
 
 
 def test_files_of_the_run_are_told_by_their_names_alone(make, folder):
-    mine = make().write(rows_of((1, "a"), (2, "b")), "shard1")
-    make("other").write(rows_of((3, "a")), "shard1")
+    mine = make().write([rows_of((1, "a"), (2, "b"))], "shard1")
+    make("other").write([rows_of((3, "a"))], "shard1")
     (folder / "notes.txt").write_text("mine")
     assert make().files() == sorted(mine)
     assert {make().shard_of(path) for path in mine} == {"shard1"}

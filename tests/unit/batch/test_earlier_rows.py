@@ -39,7 +39,7 @@ def table(request, tmp_path):
 
 
 def written(table, *rows):
-    table.write(pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], schema=SCHEMA))
+    table.write([pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], schema=SCHEMA)])
 
 
 def keys_of(*keys):
@@ -117,7 +117,7 @@ def test_of_a_table_that_was_asked_before_only_what_is_new_changed_or_failed_is_
     for shard, _ in shards:
         rows = pa.parquet.read_table(str(shard.source)).select(["id", "custom_id"])
         status = ["failed" if number in failed else "succeeded" for number in rows["id"].to_pylist()]
-        labels.write(pa.table([*rows.columns, status, ["r1"] * rows.num_rows], schema=schema))
+        labels.write([pa.table([*rows.columns, status, ["r1"] * rows.num_rows], schema=schema)])
     made, shards = plan(after, known)
     asked = {row for shard, _ in shards for row in pa.parquet.read_table(str(shard.source))["id"].to_pylist()}
     unchanged = {number for number, text in after.items() if before.get(number) == text} - failed
@@ -135,7 +135,7 @@ def test_keys_of_any_type_are_found_again(database, value):
         schema = pa.schema([pa.field("k", pa.array([value]).type), *list(SCHEMA)[2:]])
         table = sql_table(connection, "typed", ("k",))
         table.prepare(schema)
-        table.write(pa.table([[value], ["same"], ["succeeded"], ["r"]], schema=schema))
+        table.write([pa.table([[value], ["same"], ["succeeded"], ["r"]], schema=schema)])
         keys = pa.table([[value]], schema=pa.schema([schema.field("k")]))
         assert EarlierRows(table).answered(keys, ["same"]) == [0]
         assert EarlierRows(table).left([keys], remove=True).count == 0

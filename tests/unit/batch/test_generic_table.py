@@ -66,7 +66,7 @@ def fetch(engine, statement):
 def written(engine, rows, name="answers", key=("id",), **options):
     table = sql_table(engine, name, key, **options)
     table.prepare(rows.schema)
-    assert table.write(rows) == rows.num_rows
+    assert table.write([rows]) == rows.num_rows
     return table
 
 
@@ -139,7 +139,7 @@ def test_a_shard_that_fails_half_way_leaves_nothing_and_shows_no_row(engine):
     )
     table = written(engine, rows_of("old"))
     with pytest.raises(ConfigError, match=r"table answers does not take the answers.*at no cost") as refused:
-        table.write(rows_of(*["fine"] * 6_000, "a secret"))
+        table.write([rows_of("new"), rows_of(*["fine"] * 6_000, "a secret").slice(1)])
     assert "[parameters" not in str(refused.value)
     assert fetch(engine, "SELECT id, answer FROM answers") == [(1, "old")]
 
@@ -232,7 +232,7 @@ def test_what_is_read_back_and_found_is_what_was_written(engine, kind, data):
         }
     )
     table = written(engine, rows, name=f"t{next(numbers)}", key=("k0", "k1"))
-    assert table.write(rows) == count
+    assert table.write([rows]) == count
     assert fingerprint(table.batches("r", rows.schema.remove(4)), table.key) == fingerprint([rows], table.key)
     assert sorted(table.find(rows.select(["k0", "k1"]))["place"].to_pylist()) == list(range(count))
 

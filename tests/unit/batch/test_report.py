@@ -18,7 +18,7 @@ from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.batch_files import collect_shard
 from greennode_batch.errors import AccountingError, ConfigError, FailedRowsError
 from greennode_batch.join.join import join_shard
-from greennode_batch.join.joined_shard import note_joined
+from greennode_batch.join.joined_shard import CountedRows, note_joined
 from greennode_batch.join.target import sql_table
 from greennode_batch.receipts import read_receipt, write_receipt
 from greennode_batch.reconcile.written import TableRows
@@ -71,10 +71,11 @@ def ask_again(make_job, carry):
 def join(run, plan, table):
     for planned in plan.shards:
         shard = run.shard(planned.shard_id)
-        rows = join_shard(shard, run_id=plan.run_id, answer_fields=FIELDS)
-        table.prepare(rows.schema)
-        table.write(rows)
-        note_joined(shard, rows, key=table.key)
+        with join_shard(shard, run_id=plan.run_id, answer_fields=FIELDS) as joined:
+            table.prepare(joined.schema)
+            rows = CountedRows(joined, table.key)
+            table.write(rows)
+        note_joined(shard, rows)
 
 
 @pytest.fixture
@@ -494,8 +495,9 @@ def test_a_file_is_reconciled_as_a_table_is(make_run, carry, tmp_path):
     parts = []
     for planned in plan.shards:
         shard = run.shard(planned.shard_id)
-        parts.append(join_shard(shard, run_id="run_1", answer_fields=FIELDS))
-        note_joined(shard, parts[-1], key=("id",))
+        with join_shard(shard, run_id="run_1", answer_fields=FIELDS) as joined:
+            parts += (rows := CountedRows(joined, ("id",)))
+        note_joined(shard, rows)
     rows = pa.concat_tables(parts)
     pq.write_table(rows, out)
     check_balanced(report(run, FileRows(out)))

@@ -53,13 +53,12 @@ def retry_of(make_job):
 
 
 def statuses(run, plan):
-    fields = AnswerReader(Label).fields
-    rows = [
-        row
-        for planned in plan.shards
-        for row in join_shard(run.shard(planned.shard_id), run_id="r", answer_fields=fields).to_pylist()
-    ]
-    return {row["id"]: row["status"] for row in rows}
+    found = {}
+    for planned in plan.shards:
+        shard = run.shard(planned.shard_id)
+        with join_shard(shard, run_id="r", answer_fields=AnswerReader(Label).fields) as joined:
+            found |= {row["id"]: row["status"] for rows in joined for row in rows.to_pylist()}
+    return found
 
 
 def test_where_all_is_well_nothing_is_asked_again(collected, retry_of):

@@ -62,7 +62,7 @@ def run(connection, *statements):
 def written(connection, rows, name="answers", key=("id",)):
     table = sql_table(connection, name, key)
     table.prepare(rows.schema)
-    assert table.write(rows) == rows.num_rows
+    assert table.write([rows]) == rows.num_rows
     return table
 
 
@@ -207,7 +207,7 @@ def test_missing_columns_are_added_where_the_job_says_so(connection):
     for _ in range(2):
         table.prepare(SCHEMA)
     assert fetch(connection, "SELECT id, mine, answer, status FROM answers") == [(1, "kept", None, None)]
-    table.write(rows_of("a", "b"))
+    table.write([rows_of("a", "b")])
     assert fetch(connection, "SELECT id, mine, answer FROM answers ORDER BY id") == [(1, "kept", "a"), (2, None, "b")]
 
 
@@ -301,9 +301,9 @@ def test_a_shard_that_fails_half_way_leaves_nothing(connection):
     table = written(connection, rows_of("old"))
     rows = rows_of(*["fine"] * 6_000, "bad")
     with pytest.raises(ConfigError, match=r"table answers does not take the answers.*safe in staging.*at no cost"):
-        table.write(rows)
+        table.write([rows.slice(0, 5_500), rows.slice(5_500)])
     assert fetch(connection, "SELECT id, answer FROM answers") == [(1, "old")]
-    table.write(rows_of("new"))
+    table.write([rows_of("new")])
     assert fetch(connection, "SELECT answer FROM answers") == [("new",)]
 
 
@@ -321,7 +321,7 @@ def test_a_trigger_that_keeps_a_row_out_is_noticed_and_nothing_is_written(connec
             "CREATE TRIGGER keep BEFORE UPDATE ON answers FOR EACH ROW WHEN (NEW.id = 2) EXECUTE FUNCTION keep()",
         )
     with pytest.raises(ConfigError, match="took 2 of 3 rows: a trigger or rule keeps some out"):
-        table.write(rows_of("new", "new", "new"))
+        table.write([rows_of("new"), rows_of("new", "new", "new").slice(1)])
     assert fetch(connection, "SELECT answer FROM answers ORDER BY id") == [("old",), ("old",)]
 
 
@@ -343,7 +343,7 @@ def test_connections_that_commit_by_themselves_still_write_whole_shards(database
             table = written(connection, rows_of("a", "b"))
             broken = pa.table([[1, 2], ["x", "y"], ["s", None], ["r", "r"]], schema=SCHEMA)
             with pytest.raises(ConfigError):
-                table.write(broken)
+                table.write([broken])
             assert fetch(connection, "SELECT answer FROM answers ORDER BY id") == [("a",), ("b",)]
 
 

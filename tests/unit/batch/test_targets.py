@@ -55,7 +55,8 @@ def carry(ended, client):
 def join(run, plan, targets):
     for planned in plan.shards:
         shard = run.shard(planned.shard_id)
-        write_shard(shard, join_shard(shard, run_id="run_1", answer_fields=FIELDS), targets, key=("id",))
+        with join_shard(shard, run_id="run_1", answer_fields=FIELDS) as joined:
+            write_shard(shard, joined, targets, key=("id",))
 
 
 def account(run, targets):
@@ -133,8 +134,10 @@ def test_files_are_left_while_a_shard_is_not_joined(make_run, carry, open_both, 
     carry(run, plan)
     (_, dataset) = open_both(run)
     join(run, plan, [dataset])
-    run.shard(plan.shards[0].shard_id).joined.unlink()
-    (stray,) = dataset.write(join_shard(run.shard(plan.shards[0].shard_id), run_id="r", answer_fields=FIELDS), "stray")
+    shard = run.shard(plan.shards[0].shard_id)
+    shard.joined.unlink()
+    with join_shard(shard, run_id="r", answer_fields=FIELDS) as joined:
+        (stray,) = dataset.write(joined, "stray")
     account(run, [dataset])
     assert stray in dataset.files()
 

@@ -86,7 +86,7 @@ def test_what_is_read_back_has_the_fingerprint_of_what_was_written(connection, k
     rows = rows_of([values, second], statuses)
     table = sql_table(connection, f"t{next(numbers)}", ("k0", "k1"))
     table.prepare(rows.schema)
-    table.write(rows)
+    table.write([rows])
     read = list(TableRows(table, "r").batches(schema_of(rows)))
     assert fingerprint(read, table.key) == fingerprint([rows], table.key)
     assert all(piece.column_names == schema_of(rows).names for piece in read)
@@ -102,9 +102,9 @@ def test_what_a_dataset_gives_back_has_the_fingerprint_of_what_was_written(tmp_p
     rows = rows_of([values, second], ["succeeded"] * len(values))
     folder = UPath(tmp_path / f"d{next(numbers)}")
     dataset = Dataset(folder, run_folder(tmp_path, "dag", "run"), partition_by=by)
-    dataset.write(rows.slice(0, 1), "shard1")
+    dataset.write([rows.slice(0, 1)], "shard1")
     if len(values) > 1:
-        dataset.write(rows.slice(1), "shard2")
+        dataset.write([rows.slice(1)], "shard2")
     read = DatasetRows(dataset)
     assert fingerprint(read.batches(schema_of(rows)), ("k0", "k1")) == fingerprint([rows], ("k0", "k1"))
     assert sorted(read.find(rows.select(["k0", "k1"]))["place"].to_pylist()) == list(range(len(values)))
@@ -116,7 +116,7 @@ def test_rows_of_other_runs_and_a_table_that_is_not_there_are_not_the_runs(conne
     assert list(TableRows(table, "r").batches(schema_of(rows))) == []
     assert TableRows(table, "r").find(rows.select(["k0"])).num_rows == 0
     table.prepare(rows.schema)
-    table.write(rows)
+    table.write([rows])
     assert list(TableRows(table, "another").batches(schema_of(rows))) == []
 
 
@@ -127,7 +127,7 @@ def many(connection, monkeypatch):
     rows = rows_of([list(range(25_000))], ["succeeded"] * 25_000)
     table = sql_table(connection, "answers", ("k0",))
     table.prepare(rows.schema)
-    table.write(rows)
+    table.write([rows])
     return table, rows
 
 
@@ -171,7 +171,7 @@ def test_texts_that_mean_something_to_copy_are_read_as_they_are(connection):
     rows = rows_of([HARD], ["succeeded"] * len(HARD))
     table = sql_table(connection, "answers", ("k0",))
     table.prepare(rows.schema)
-    table.write(rows)
+    table.write([rows])
     read = pa.concat_tables(TableRows(table, "r").batches(schema_of(rows)))
     assert sorted(read["k0"].to_pylist()) == sorted(HARD)
     assert read["custom_id"].null_count == rows["custom_id"].null_count > 0
@@ -200,7 +200,7 @@ def test_a_table_of_somewhat_other_types_gives_back_what_was_written(database, v
         connection.execute(f"CREATE TABLE answers (k0 {kind} PRIMARY KEY, custom_id text, status text, run_id text)")
         connection.commit()
         table = sql_table(connection, "answers", ("k0",))
-        table.write(rows)
+        table.write([rows])
         read = TableRows(table, "r").batches(schema_of(rows))
         assert fingerprint(read, ("k0",)) == fingerprint([rows], ("k0",))
 
@@ -209,7 +209,7 @@ def test_rows_are_found_by_their_keys_whoever_wrote_them(connection, tmp_path):
     rows = rows_of([[1, 2, 3], ["a", "b", "c"]], ["succeeded", "failed", "unsent"])
     table = sql_table(connection, "answers", ("k0", "k1"))
     table.prepare(rows.schema)
-    table.write(rows)
+    table.write([rows])
     pq.write_table(rows, tmp_path / "out.parquet")
     asked = pa.table({"k0": [9, 3, 2, 1], "k1": ["a", "c", "c", "a"]})
     for target in (TableRows(table, "another"), FileRows(tmp_path / "out.parquet")):
@@ -241,7 +241,7 @@ def test_a_row_whose_key_the_table_shows_in_its_own_way_is_found(database, value
         connection.execute(f"CREATE TABLE answers (k0 {kind} PRIMARY KEY, custom_id text, status text, run_id text)")
         connection.commit()
         table = sql_table(connection, "answers", ("k0",))
-        table.write(rows)
+        table.write([rows])
         (found,) = TableRows(table, "r").find(rows.select(["k0"])).to_pylist()
         assert (found["place"], found["custom_id"], found["run_id"]) == (0, "id 0", "r")
 
