@@ -26,7 +26,8 @@ from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.batch_files import collect_shard
 from greennode_batch.join.dataset import Dataset
 from greennode_batch.join.join import JoinedRows, join_shard
-from greennode_batch.join.target import OpenTarget, sql_table, write_shard
+from greennode_batch.join.open_table import sql_table
+from greennode_batch.join.target import OpenTarget, write_shard
 from greennode_batch.receipts import Receipt, write_receipt
 from greennode_batch.reconcile.written_targets import written_rows
 from greennode_batch.report import check_balanced, report

@@ -12,7 +12,8 @@ from upath import UPath
 
 from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.build.file_source import read_files
-from greennode_batch.build.files.source_files import FORMATS, SourceFile, source_files
+from greennode_batch.build.files.declarations import FORMATS
+from greennode_batch.build.files.source_files import SourceFile, source_files
 from greennode_batch.build.needed_columns import needed_columns
 from greennode_batch.build.source import Rows
 from greennode_batch.errors import ConfigError

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from greennode_batch.build.files.declared_types import declared_type
-from greennode_batch.build.files.source_files import FORMATS, FileFormat
+from greennode_batch.build.files.declarations import FORMATS, FileFormat, check_type
 from greennode_batch.errors import ConfigError
 
 
@@ -53,7 +52,7 @@ class FileSource:
         if self.format is not None and self.format not in FORMATS.values():
             raise ConfigError(f"FileSource: format is {self.format!r}; it is {', '.join(sorted({*FORMATS.values()}))}")
         for words in self.types.values():
-            declared_type(words)
+            check_type(words)
 
 
 Source = SqlSource | FileSource

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import msgspec
 from upath import UPath
 
-from greennode_batch.build.plan import RemovedRun
 from greennode_batch.errors import ConfigError
 from greennode_batch.staging import RunFolder, fresh_names, read_json, remove_tree, safe_name, uncached, write_json
 
@@ -31,6 +30,12 @@ class RunIdentity(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.dag_id} {self.run_id}"
+
+
+class RemovedRun(msgspec.Struct, frozen=True):
+    """removed.json: what retention leaves of a run, so that nobody pays for it again unawares. Epoch seconds."""
+
+    removed_at: float
 
 
 class StoredRun(NamedTuple):

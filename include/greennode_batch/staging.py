@@ -19,14 +19,12 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
@@ -181,16 +179,6 @@ def local_copy(path: UPath) -> Iterator[Path]:
         copy = Path(folder) / path.name
         path.fs.get_file(path.path, str(copy))
         yield copy
-
-
-def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of a Parquet file on local disk, of these columns or all.
-
-    pyarrow's own `read_table` goes by its datasets and many threads, and takes several times the memory.
-    """
-    with pq.ParquetFile(path) as file:
-        rows = file.read(columns=None if columns is None else list(columns), use_threads=False)
-    return rows if columns is None else rows.select(columns)
 
 
 def write_json(path: UPath, value: Any) -> None:

@@ -13,8 +13,8 @@ from sqlalchemy.exc import NoSuchModuleError
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import SqlTarget
+from greennode_batch.join.open_table import OWN_DRIVERS, sql_table
 from greennode_batch.join.sql_table import SqlTable
-from greennode_batch.join.target import OWN_DRIVERS, sql_table
 
 
 def connect(conn_id: str) -> Any:

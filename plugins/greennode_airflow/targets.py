@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from greennode_airflow.databases import open_table
 from greennode_airflow.runs import shared_path
-from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob, FileTarget
 from greennode_batch.job_targets import Target
 from greennode_batch.join.dataset import Dataset
 from greennode_batch.join.earlier_rows import EarlierRows
 from greennode_batch.join.target import OpenTarget
 from greennode_batch.staging import RunFolder
-
-
-def dataset_paths(targets: Sequence[Target]) -> list[str]:
-    """The paths of the datasets among the targets, for an operator to have them rendered."""
-    paths = [target.path for target in targets if isinstance(target, FileTarget)]
-    for path in paths:
-        _refuse_file(path)
-    return paths
-
-
-def with_paths(targets: Sequence[Target], paths: Sequence[str]) -> list[Target]:
-    """The targets with the paths that Airflow has rendered."""
-    rendered = iter(paths)
-    return [
-        dataclasses.replace(target, path=next(rendered)) if isinstance(target, FileTarget) else target
-        for target in targets
-    ]
 
 
 @contextmanager
@@ -54,15 +35,7 @@ def known_rows(job: BatchJob) -> Iterator[EarlierRows | None]:
         yield EarlierRows(table)
 
 
-def _refuse_file(path: str) -> None:
-    if path.endswith(".parquet"):
-        raise ConfigError(
-            f"target {path}: in Airflow, shards are written side by side into a folder; name a folder, without .parquet"
-        )
-
-
 def _dataset(target: FileTarget, run: RunFolder) -> Dataset:
-    _refuse_file(target.path)
     folder = shared_path(
         target.path,
         what="target",

@@ -43,6 +43,15 @@ def test_the_connection_type_leads_to_the_hook() -> None:
     assert (hook.hook_class_name, hook.connection_testable) == ("greennode_airflow.hooks.GreenNodeHook", True)
 
 
+def test_a_dag_file_that_declares_a_job_loads_neither_arrow_nor_a_driver() -> None:
+    modules = "greennode_airflow.pipeline, greennode_airflow.probe_operator, greennode_airflow.retention_operator"
+    program = f"import sys, {modules}; print(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    loaded = done.stdout.splitlines()[-1].split()
+    assert "airflow.sdk" in loaded
+    assert not {"numpy", "pandas", "pyarrow", "psycopg"}.intersection(loaded)
+
+
 def test_the_plugin_is_found_by_its_entry_point() -> None:
     from airflow.plugins_manager import get_plugin_info  # noqa: PLC0415 - it loads all plugins
 

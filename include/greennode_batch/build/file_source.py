@@ -13,10 +13,11 @@ from upath import UPath
 from greennode_batch.build.column_types import to_arrow
 from greennode_batch.build.files.common_types import common_type, plain_type
 from greennode_batch.build.files.csv_rows import csv_batches, csv_columns
+from greennode_batch.build.files.declarations import FileFormat
 from greennode_batch.build.files.declared_types import as_type, declared_type
 from greennode_batch.build.files.json_rows import json_batches, json_columns
 from greennode_batch.build.files.parquet_rows import parquet_batches, parquet_schema
-from greennode_batch.build.files.source_files import FileFormat, SourceFile, source_files
+from greennode_batch.build.files.source_files import SourceFile, source_files
 from greennode_batch.build.source import ColumnBatch, Rows, check_columns
 from greennode_batch.errors import ConfigError
 

@@ -23,7 +23,8 @@ from greennode_batch.build.source_rows import OWN_COLUMNS, SourceRows
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob
 from greennode_batch.spend import estimate_tokens
-from greennode_batch.staging import ShardFolder, local_copy, read_table
+from greennode_batch.staging import ShardFolder, local_copy
+from greennode_batch.tables import read_table
 
 
 class KeptShard:

@@ -27,15 +27,10 @@ from greennode_batch.build.rebuild import (
 from greennode_batch.build.source import Rows
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob
+from greennode_batch.retention import RemovedRun
 from greennode_batch.staging import RunFolder, read_json, remove_work_folders, work_folder, write_json
 
 log = logging.getLogger(__name__)
-
-
-class RemovedRun(msgspec.Struct, frozen=True):
-    """removed.json: what retention leaves of a run, so that nobody pays for it again unawares. Epoch seconds."""
-
-    removed_at: float
 
 
 class Plan(msgspec.Struct, frozen=True):

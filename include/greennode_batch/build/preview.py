@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from greennode_batch.build.plan import Plan
 from greennode_batch.spend import Prices, estimate
-from greennode_batch.staging import RunFolder, ShardFolder, local_copy, read_table
+from greennode_batch.staging import RunFolder, ShardFolder, local_copy
+from greennode_batch.tables import read_table
 
 
 class PlannedRequest(msgspec.Struct, frozen=True):

@@ -21,16 +21,8 @@ from greennode_batch.build.request_lines import id_of_line, request_ids
 from greennode_batch.build.shards import ShardFile, ShardLimits, shard_limits
 from greennode_batch.job import BatchJob
 from greennode_batch.receipts import is_sent, reopen, withdraw
-from greennode_batch.staging import (
-    RunFolder,
-    ShardFolder,
-    land,
-    local_copy,
-    read_json,
-    read_table,
-    work_folder,
-    write_json,
-)
+from greennode_batch.staging import RunFolder, ShardFolder, land, local_copy, read_json, work_folder, write_json
+from greennode_batch.tables import read_table
 
 FIRST_ATTEMPT = 1
 _LINES_TOGETHER = 500

@@ -16,7 +16,8 @@ from greennode_batch.build.request_index import MAYBE, RequestIndex
 from greennode_batch.build.request_lines import RequestLines
 from greennode_batch.build.shards import ShardLimits
 from greennode_batch.build.source_rows import write_source
-from greennode_batch.staging import RunFolder, ShardFolder, land, read_table
+from greennode_batch.staging import RunFolder, ShardFolder, land
+from greennode_batch.tables import read_table
 
 
 class ShardSet:

@@ -24,7 +24,8 @@ from greennode_batch.collect.results import write_results
 from greennode_batch.collect.verdicts import RowStatus
 from greennode_batch.errors import ConfigError, NotFoundError, RetryableError
 from greennode_batch.receipts import Receipt, read_receipt, write_receipt
-from greennode_batch.staging import ShardFolder, land, local_copy, read_table, work_folder
+from greennode_batch.staging import ShardFolder, land, local_copy, work_folder
+from greennode_batch.tables import read_table
 
 log = logging.getLogger(__name__)
 

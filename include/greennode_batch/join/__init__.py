@@ -1,4 +1,4 @@
 """Results + source rows -> targets: join matches by custom_id, target writes a shard into each table or dataset.
 
-`earlier_rows` tells the builder what a table has of runs before.
+`open_table` chooses the way into a table; `earlier_rows` tells the builder what one has of runs before.
 """

@@ -23,6 +23,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.job import RESULT_COLUMNS
 from greennode_batch.join.result_parts import ResultParts
 from greennode_batch.staging import ShardFolder, local_copy
+from greennode_batch.tables import read_pieces
 
 _SOURCE_OWN = ("model", "custom_id", "unsent")
 _SOURCE_TYPES = {"model": pa.string(), "run_id": pa.string()}
@@ -96,17 +97,17 @@ def _matched(file: pq.ParquetFile, columns: Sequence[str], results: ResultParts)
     """Source rows, and beside each its result, or a row of NULLs."""
     for number, part in enumerate(results):
         sizes = _sizes(part)
-        for group in range(file.num_row_groups):
-            source = file.read_row_group(group, columns=list(columns), use_threads=False).select(columns)
+        for source in read_pieces(file, columns):
             place = pc.index_in(source["custom_id"], value_set=part["custom_id"])
+            rows = source
             if place.null_count:
                 mine = pc.is_valid(place)
                 if number == 0:
                     # What has no result comes once, too.
                     mine = pc.or_(mine, pc.invert(pc.is_in(source["custom_id"], value_set=results.asked)))
-                source, place = source.filter(mine), place.filter(mine)
+                rows, place = source.filter(mine), place.filter(mine)
             for start, stop in _cuts(sizes[place.fill_null(len(sizes) - 1).to_numpy()]):
-                yield source.slice(start, stop - start), part.take(place.slice(start, stop - start))
+                yield rows.slice(start, stop - start), part.take(place.slice(start, stop - start))
 
 
 def _sizes(results: pa.Table) -> npt.NDArray[np.int64]:
@@ -149,7 +150,7 @@ def _opened(shard: ShardFolder, fields: Sequence[pa.Field]) -> Iterator[tuple[pq
                 if one.results.exists():
                     files.append(opened(one.results))
                     _check_fields(one, files[-1], fields)
-        elif any(map(len, _custom_ids(source))):
+        elif any(rows["custom_id"].null_count < len(rows) for rows in read_pieces(source, ["custom_id"])):
             raise ConfigError(f"{shard}: its results were not collected yet; run collect_results for this shard first")
         yield source, ResultParts(files, fields)
 
@@ -157,8 +158,3 @@ def _opened(shard: ShardFolder, fields: Sequence[pa.Field]) -> Iterator[tuple[pq
 def _check_fields(shard: ShardFolder, results: pq.ParquetFile, fields: Sequence[pa.Field]) -> None:
     if not {field.name for field in fields} <= set(results.schema_arrow.names):
         raise ConfigError(f"{shard}: its results are of another answer model; run collect_results again, at no cost")
-
-
-def _custom_ids(source: pq.ParquetFile) -> Iterator[pa.ChunkedArray]:
-    for group in range(source.num_row_groups):
-        yield source.read_row_group(group, columns=["custom_id"], use_threads=False)["custom_id"].drop_null()

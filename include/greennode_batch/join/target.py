@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import sqlalchemy as sa
 
 from greennode_batch.build.plan import Plan
-from greennode_batch.errors import ConfigError
 from greennode_batch.join.dataset import Dataset
-from greennode_batch.join.generic_table import GenericTable
 from greennode_batch.join.join import JoinedRows, joined_schema
 from greennode_batch.join.joined_shard import CountedRows, JoinedShard, note_joined, read_joined
 from greennode_batch.join.partitions import check_count
-from greennode_batch.join.postgres_table import PostgresTable
 from greennode_batch.join.sql_table import SqlTable
-from greennode_batch.join.sqlite_table import SqliteTable
 from greennode_batch.staging import RunFolder, ShardFolder, local_copy
+from greennode_batch.tables import read_pieces
 
 OpenTarget = SqlTable | Dataset
-
-OWN_DRIVERS: dict[str, type[PostgresTable | SqliteTable]] = {
-    "psycopg": PostgresTable,
-    "psycopg2": PostgresTable,
-    "sqlite3": SqliteTable,
-}
-"""DB-API drivers with a fast way of their own; all others go by way of SQLAlchemy."""
-
-
-def sql_table(connection: Any, table: str, key: Sequence[str], *, add_columns: bool = False) -> SqlTable:
-    """The table on a DB-API connection of psycopg, psycopg2 or sqlite3, or else on an engine of SQLAlchemy."""
-    if isinstance(connection, sa.Engine):
-        return GenericTable(connection, table, key, add_columns=add_columns)
-    driver = type(connection).__module__.partition(".")[0]
-    if driver in OWN_DRIVERS:
-        return OWN_DRIVERS[driver](connection, table, key, add_columns=add_columns)
-    raise ConfigError(f"table {table}: a target on {driver} needs an engine of SQLAlchemy")
 
 
 def prepare_targets(
@@ -67,8 +45,7 @@ def _check_partitions(dataset: Dataset, run: RunFolder, plan: Plan) -> None:
                 return
             with pq.ParquetFile(path) as file:
                 found = file.schema_arrow.empty_table().select(names)
-                for group in range(file.num_row_groups):
-                    rows = file.read_row_group(group, columns=names, use_threads=False)
+                for rows in read_pieces(file, names):
                     found = pa.concat_tables([found, rows]).group_by(names).aggregate([])
                     check_count(found.num_rows, names)
 

@@ -21,7 +21,8 @@ from greennode_batch.receipts import is_sent, read_receipt
 from greennode_batch.reconcile.attempts import AttemptReport, Tally
 from greennode_batch.reconcile.fingerprint import Fingerprint, fingerprint
 from greennode_batch.reconcile.named import Named
-from greennode_batch.staging import RunFolder, ShardFolder, local_copy, read_table
+from greennode_batch.staging import RunFolder, ShardFolder, local_copy
+from greennode_batch.tables import read_pieces, read_table
 
 log = logging.getLogger(__name__)
 
@@ -218,9 +219,8 @@ def _asked(shard: ShardFolder) -> tuple[pa.Array, int]:
     """The ids of the requests that the rows of a shard ask, and how many rows these are."""
     ids = pa.nulls(0, pa.string())
     with local_copy(shard.source) as path, pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            asked = file.read_row_group(group, columns=["custom_id"], use_threads=False)["custom_id"].drop_null()
-            ids = pa.chunked_array([ids, *asked.chunks]).unique()
+        for rows in read_pieces(file, ["custom_id"]):
+            ids = pa.chunked_array([ids, *rows["custom_id"].drop_null().chunks]).unique()
         return ids, file.metadata.num_rows
 
 

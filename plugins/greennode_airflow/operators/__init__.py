@@ -1,4 +1,8 @@
-"""One operator a step: build, submit, collect, retry, join, report, clean up; cancel and delete a batch by its id."""
+"""One operator a step: build, submit, collect, retry, join, report, clean up; cancel and delete a batch by its id.
+
+A DAG file declares all of them, and each task of a run parses it: what a step works with is imported when it runs, so
+that a task that sends or waits loads neither Arrow nor a database's driver.
+"""
 
 from greennode_airflow.operators.batch import (
     GreenNodeCancelBatchOperator,

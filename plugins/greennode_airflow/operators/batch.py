@@ -14,7 +14,6 @@ from pydantic import BaseModel
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runs import shard_at
-from greennode_batch.collect.batch_files import collect_shard
 from greennode_batch.errors import BusyError, ConfigError, NotFoundError
 from greennode_batch.submit import submit
 
@@ -91,6 +90,8 @@ class GreenNodeCollectResultsOperator(BaseOperator):
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, int]:
         """Collect, or read what was collected before."""
+        from greennode_batch.collect.batch_files import collect_shard
+
         with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
             return dict(collect_shard(shard_at(self.shard), client, self.answer))
 

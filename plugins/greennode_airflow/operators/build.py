@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
 
+from greennode_airflow.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runs import begin_run, group_of, is_dry_run
-from greennode_airflow.sources import open_source
-from greennode_airflow.targets import dataset_paths, known_rows, open_targets, with_paths
-from greennode_batch.build.plan import Plan, build
-from greennode_batch.build.preview import preview
-from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.job import BatchJob, FileSource, SqlSource, read_job_text
-from greennode_batch.join.target import prepare_targets
-from greennode_batch.preflight import check_models, try_canaries
 from greennode_batch.receipts import is_sent
 from greennode_batch.staging import RunFolder
+
+if TYPE_CHECKING:
+    from greennode_batch.build.plan import Plan
 
 
 class GreenNodeBuildRequestsOperator(BaseOperator):
@@ -59,6 +56,14 @@ class GreenNodeBuildRequestsOperator(BaseOperator):
         return [str(run.shard(shard.shard_id)) for shard in plan.shards]
 
     def _build(self, run: RunFolder, run_id: str, *, dry_run: bool) -> Plan:
+        from greennode_airflow.sources import open_source
+        from greennode_airflow.targets import known_rows, open_targets
+        from greennode_batch.build.plan import build
+        from greennode_batch.build.preview import preview
+        from greennode_batch.collect.answers import AnswerReader
+        from greennode_batch.join.target import prepare_targets
+        from greennode_batch.preflight import check_models, try_canaries
+
         hook = GreenNodeHook(self.job.conn_id)
         with hook.get_conn() as client:
             # A wrong key or model is found out before the source is read.
@@ -69,7 +74,9 @@ class GreenNodeBuildRequestsOperator(BaseOperator):
                 with known_rows(job) as known:
                     plan = build(job, rows, run, run_id=run_id, profile=client.profile, known=known)
             reader = AnswerReader(self.job.answer)
-            self._prepare_targets(run, plan, reader, create=not dry_run)
+            # What cannot take the answers is found out here, before anything is paid.
+            with open_targets(with_paths(self.job.targets, self.paths), self.job.target_key, run) as targets:
+                prepare_targets(targets, run, plan, answer_fields=reader.fields, create=not dry_run)
             shown = 3 if dry_run else 0
             self.log.info("Built %s", preview(run, plan, hook.prices(), max_tokens=self.job.max_tokens, shown=shown))
             if dry_run:
@@ -77,8 +84,3 @@ class GreenNodeBuildRequestsOperator(BaseOperator):
             elif any(shard.requests and not is_sent(run.shard(shard.shard_id)) for shard in plan.shards):
                 try_canaries(run, plan, client, reader, count=self.job.canary)
         return plan
-
-    def _prepare_targets(self, run: RunFolder, plan: Plan, reader: AnswerReader, *, create: bool) -> None:
-        """What cannot take the answers is found out here, before anything is paid."""
-        with open_targets(with_paths(self.job.targets, self.paths), self.job.target_key, run) as targets:
-            prepare_targets(targets, run, plan, answer_fields=reader.fields, create=create)

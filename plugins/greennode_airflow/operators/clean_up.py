@@ -10,7 +10,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runs import group_of, is_dry_run, run_of
-from greennode_batch.clean_up import clean_up
 from greennode_batch.job import BatchJob
 
 
@@ -29,6 +28,8 @@ class GreenNodeCleanUpOperator(BaseOperator):
     @fail_without_retry
     def execute(self, context: Context) -> None:
         """Delete what may go, and say what stays."""
+        from greennode_batch.clean_up import clean_up
+
         if is_dry_run(context):
             raise AirflowSkipException("a dry run sends nothing, so there is nothing to delete")
         hook = GreenNodeHook(self.job.conn_id)

@@ -10,17 +10,12 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 from pydantic import BaseModel
 
+from greennode_airflow.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.runs import group_of, is_dry_run, run_of, shard_at
-from greennode_airflow.targets import dataset_paths, open_targets, with_paths
-from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.job import BatchJob
 from greennode_batch.job_targets import Target
-from greennode_batch.join.join import join_shard
-from greennode_batch.join.target import write_shard
-from greennode_batch.reconcile.written_targets import written_rows
-from greennode_batch.report import check_balanced, check_failed_ratio, report
 
 
 class GreenNodeJoinResultsOperator(BaseOperator):
@@ -52,6 +47,11 @@ class GreenNodeJoinResultsOperator(BaseOperator):
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, int]:
         """Join and write, in one transaction a table; running it again writes the same rows."""
+        from greennode_airflow.targets import open_targets
+        from greennode_batch.collect.answers import AnswerReader
+        from greennode_batch.join.join import join_shard
+        from greennode_batch.join.target import write_shard
+
         shard = shard_at(self.shard)
         with (
             join_shard(shard, run_id=context["run_id"], answer_fields=AnswerReader(self.answer).fields) as joined,
@@ -80,6 +80,10 @@ class GreenNodeReportOperator(BaseOperator):
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, Any]:
         """Account for the run."""
+        from greennode_airflow.targets import open_targets
+        from greennode_batch.reconcile.written_targets import written_rows
+        from greennode_batch.report import check_balanced, check_failed_ratio, report
+
         if is_dry_run(context):
             raise AirflowSkipException("a dry run sends nothing and writes nothing; see the log of build_requests")
         run = run_of(context, group_of(self))

@@ -16,7 +16,7 @@ from greennode_batch.build.plan import build
 from greennode_batch.build.source import Rows
 from greennode_batch.job import SqlTarget
 from greennode_batch.join.earlier_rows import EarlierRows
-from greennode_batch.join.target import sql_table
+from greennode_batch.join.open_table import sql_table
 from greennode_batch.staging import run_folder
 
 SCHEMA = pa.schema(

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import mssql, mysql, oracle
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.join.generic_types import generic_type
-from greennode_batch.join.target import sql_table
+from greennode_batch.join.open_table import sql_table
 from greennode_batch.reconcile.fingerprint import fingerprint
 from greennode_batch.reconcile.written import TableRows
 

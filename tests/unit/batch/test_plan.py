@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.build.builder import LongestRequest
-from greennode_batch.build.plan import RemovedRun, build, read_plan
+from greennode_batch.build.plan import build, read_plan
 from greennode_batch.build.rebuild import SupersededError
 from greennode_batch.build.source import Rows, read_sql
 from greennode_batch.errors import ConfigError, RowError
@@ -30,6 +30,7 @@ from greennode_batch.receipts import (
     take_claim,
     write_receipt,
 )
+from greennode_batch.retention import RemovedRun
 from greennode_batch.staging import run_folder, write_json
 from greennode_batch.submit import submit
 

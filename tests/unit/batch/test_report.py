@@ -19,7 +19,7 @@ from greennode_batch.collect.batch_files import collect_shard
 from greennode_batch.errors import AccountingError, ConfigError, FailedRowsError
 from greennode_batch.join.join import join_shard
 from greennode_batch.join.joined_shard import CountedRows, note_joined
-from greennode_batch.join.target import sql_table
+from greennode_batch.join.open_table import sql_table
 from greennode_batch.receipts import read_receipt, write_receipt
 from greennode_batch.reconcile.written import TableRows
 from greennode_batch.reconcile.written_files import FileRows

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from greennode_batch.build.plan import RemovedRun
-from greennode_batch.retention import RunIdentity, note_run, old_runs, remove_run
+from greennode_batch.retention import RemovedRun, RunIdentity, note_run, old_runs, remove_run
 from greennode_batch.staging import read_json, run_folder
 
 OLD, CUT, YOUNG = 1_000_000_000.0, 1_100_000_000.0, 1_200_000_000.0

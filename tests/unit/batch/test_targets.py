@@ -15,7 +15,8 @@ from greennode_batch.collect.batch_files import collect_shard
 from greennode_batch.errors import ConfigError
 from greennode_batch.join.dataset import Dataset
 from greennode_batch.join.join import join_shard
-from greennode_batch.join.target import prepare_targets, sql_table, write_shard
+from greennode_batch.join.open_table import sql_table
+from greennode_batch.join.target import prepare_targets, write_shard
 from greennode_batch.reconcile.written_targets import written_rows
 from greennode_batch.report import check_balanced, report
 

@@ -18,7 +18,7 @@ from upath import UPath
 from greennode_batch.build.column_types import to_arrow
 from greennode_batch.join import postgres_copy
 from greennode_batch.join.dataset import Dataset
-from greennode_batch.join.target import sql_table
+from greennode_batch.join.open_table import sql_table
 from greennode_batch.reconcile.fingerprint import fingerprint
 from greennode_batch.reconcile.written import TableRows
 from greennode_batch.reconcile.written_files import DatasetRows, FileRows

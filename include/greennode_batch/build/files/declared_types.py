@@ -1,12 +1,12 @@
-"""Declared types: what `FileSource(types=…)` may say of a column, and how its values become that."""
+"""Declared types: what `FileSource(types=…)` says of a column as Arrow has it, and how its values become that."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
+from greennode_batch.build.files.declarations import check_type, decimal_digits
 from greennode_batch.errors import ConfigError
 
 _TYPES: Mapping[str, Callable[[], pa.DataType]] = {
@@ -19,25 +19,17 @@ _TYPES: Mapping[str, Callable[[], pa.DataType]] = {
     "timestamptz": lambda: pa.timestamp("us", "UTC"),
     "json": pa.json_,
 }
-_DECIMAL = re.compile(r"decimal\(\s*(\d{1,2})\s*(?:,\s*(\d{1,2})\s*)?\)")
 _DECIMAL128_DIGITS = 38
-_DECIMAL256_DIGITS = 76
 _INTEGER_DIGITS = 20
 
 
 def declared_type(words: str) -> pa.DataType:
     """The Arrow type that the words declare. Raises ConfigError for others than a job may use."""
-    decimal = _DECIMAL.fullmatch(words)
-    if decimal:
-        digits, scale = int(decimal[1]), int(decimal[2] or 0)
-        if scale <= digits and 1 <= digits <= _DECIMAL256_DIGITS:
-            return (pa.decimal128 if digits <= _DECIMAL128_DIGITS else pa.decimal256)(digits, scale)
-    elif words in _TYPES:
+    check_type(words)
+    decimal = decimal_digits(words)
+    if decimal is None:
         return _TYPES[words]()
-    raise ConfigError(
-        f"types: {words!r} is none of {', '.join(_TYPES)} and decimal(digits, scale) with up to "
-        f"{_DECIMAL256_DIGITS} digits"
-    )
+    return (pa.decimal128 if decimal[0] <= _DECIMAL128_DIGITS else pa.decimal256)(*decimal)
 
 
 def as_type(array: pa.Array, wanted: pa.DataType, where: str) -> pa.Array:

@@ -10,26 +10,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, cast
 from urllib.parse import unquote
 
 import pyarrow as pa
 from upath import UPath
 
+from greennode_batch.build.files.declarations import FORMATS, FileFormat
 from greennode_batch.errors import ConfigError
 from greennode_batch.staging import local_path, uncached
-
-FileFormat = Literal["parquet", "csv", "tsv", "jsonl"]
-
-FORMATS: Mapping[str, FileFormat] = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-}
-"""Formats by the endings of files' names; `.gz` may follow where it is a text."""
 
 _GZIP = ".gz"
 _STREAM_BYTES = 4 << 20

@@ -1,0 +1,25 @@
+"""What starts loads no more than it needs: each of the hundred tasks of a run pays for it."""
+
+import subprocess
+import sys
+
+ARROW = {"numpy", "pandas", "pyarrow"}
+DATABASES = {"psycopg", "sqlalchemy"}
+
+
+def printed(program):
+    return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+
+
+def loaded_by(*modules):
+    return set(printed(f"import sys, {', '.join(modules)}; print(*sys.modules)"))
+
+
+def test_declaring_sending_and_waiting_need_neither_arrow_nor_a_database():
+    loaded = loaded_by("greennode_batch.job", "greennode_batch.submit", "greennode_batch.wait")
+    assert not loaded & (ARROW | DATABASES)
+
+
+def test_what_writes_files_needs_no_database():
+    loaded = loaded_by("greennode_batch.cli", "greennode_batch.join.target", "greennode_batch.report")
+    assert not loaded & DATABASES
