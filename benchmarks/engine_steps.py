@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
-import pyarrow as pa
 from bench_folder import BenchFolder
 from bench_job import BATCH, JOB, run_of
 from bench_request import RUN_ID
@@ -32,6 +32,9 @@ from greennode_batch.receipts import Receipt, write_receipt
 from greennode_batch.reconcile.written_targets import written_rows
 from greennode_batch.report import check_balanced, report
 from greennode_batch.staging import ShardFolder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def build_from_file(folder: BenchFolder, watch: Stopwatch) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyarrow as pa
 from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
@@ -39,8 +38,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    # Arrow's own allocator keeps what was freed: a fifth more memory, and more time.
-    pa.set_memory_pool(pa.system_memory_pool())
     try:
         return int(options.command(options))
     except AuthError as error:

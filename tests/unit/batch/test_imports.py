@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 ARROW = {"numpy", "pandas", "pyarrow"}
 DATABASES = {"psycopg", "sqlalchemy"}
 
@@ -23,3 +25,9 @@ def test_declaring_sending_and_waiting_need_neither_arrow_nor_a_database():
 def test_what_writes_files_needs_no_database():
     loaded = loaded_by("greennode_batch.cli", "greennode_batch.join.target", "greennode_batch.report")
     assert not loaded & DATABASES
+
+
+@pytest.mark.parametrize("module", ["build.plan", "collect.batch_files", "join.target", "report"])
+def test_what_works_on_rows_has_memory_that_is_given_back(module):
+    program = f"import greennode_batch.{module}, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    assert printed(program) == ["system"]
