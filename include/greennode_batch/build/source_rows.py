@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from greennode_batch.build.column_types import fit
+from greennode_batch.tables import table_writer
 
 _OWN_FIELDS = (("model", pa.string()), ("custom_id", pa.string()), ("unsent", pa.string()))
 OWN_COLUMNS = tuple(name for name, _ in _OWN_FIELDS)
@@ -73,7 +74,7 @@ class SourceRows:
                 if self._writer is not None:
                     self._writer.close()
                 self._files.append(self._folder / f"{self._name}.{len(self._files):06}.parquet")
-                self._writer = pq.ParquetWriter(self._files[-1], schema, compression="zstd")
+                self._writer = table_writer(self._files[-1], schema)
             self._writer.write_table(pa.concat_tables(tables))
         self._held = []
 
@@ -91,6 +92,6 @@ def write_source(files: Sequence[Path], schema: pa.Schema, made: Path) -> None:
     if len(files) == 1 and pq.read_schema(files[0]).equals(schema):
         files[0].replace(made)
         return
-    with pq.ParquetWriter(made, schema, compression="zstd") as writer:
+    with table_writer(made, schema) as writer:
         for rows in read_tables(files):
             writer.write_table(fit(rows, schema))

@@ -52,7 +52,7 @@ def table_with(connection, column):
 
 def takes(table, schema, value):
     try:
-        table.write(pa.table([[1], [value], ["succeeded"], ["r"]], schema=schema))
+        table.write([pa.table([[1], [value], ["succeeded"], ["r"]], schema=schema)])
     except (ConfigError, psycopg.Error):
         return False
     return True
