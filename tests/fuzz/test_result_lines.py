@@ -138,9 +138,9 @@ def check_plain(line: bytes, parsed: ResultLine | Anomaly) -> None:
     if plain is None:
         return
     assert isinstance(parsed, ResultLine)
-    tokens = (parsed.prompt_tokens, parsed.completion_tokens)
-    assert plain == (parsed.custom_id, parsed.content, *tokens, parsed.created and int(parsed.created))
-    assert (parsed.error, parsed.refusal, parsed.reasoning, parsed.finish_reason) == (None, None, None, "stop")
+    numbers = (parsed.prompt_tokens, parsed.completion_tokens, parsed.created and int(parsed.created))
+    assert plain == (parsed.custom_id, parsed.content, parsed.reasoning, *numbers)
+    assert (parsed.error, parsed.refusal, parsed.finish_reason) == (None, None, "stop")
 
 
 def assert_one_readable_line(words: str) -> None:

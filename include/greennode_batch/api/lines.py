@@ -36,17 +36,19 @@ def line_batches(file: BinaryIO) -> Iterator[list[bytes]]:
     """The same, some hundred lines at a time."""
     pending: list[bytes] = []
     while chunk := file.read(_CHUNK_BYTES):
-        first, *rest = chunk.split(b"\n")
-        pending.append(first)
-        if rest:
-            lines = [b"".join(pending), *rest]
+        lines = chunk.split(b"\n")
+        pending.append(lines[0])
+        if len(lines) > 1:
+            lines[0] = b"".join(pending)
             pending = [lines.pop()]
-            yield _without_blank(lines)
-    yield _without_blank([b"".join(pending)])
+            yield _cleaned(lines, with_returns=b"\r" in chunk or b"\r" in lines[0])
+    yield _cleaned([b"".join(pending)], with_returns=True)
 
 
-def _without_blank(lines: list[bytes]) -> list[bytes]:
-    return [line for line in [raw.rstrip(b"\r") for raw in lines] if line]
+def _cleaned(lines: list[bytes], *, with_returns: bool) -> list[bytes]:
+    if with_returns:
+        lines = [line.rstrip(b"\r") for line in lines]
+    return [line for line in lines if line]
 
 
 def ends_with_newline(file: BinaryIO) -> bool:
@@ -110,14 +112,14 @@ _OK = 200
 _MAX_EPOCH_SECONDS = 100_000_000_000
 
 
-PlainAnswer = tuple[str, str, int, int, int | None]
-"""custom_id, content, prompt tokens, completion tokens, created (epoch seconds)."""
+PlainAnswer = tuple[str, str, str | None, int, int, int | None]
+"""custom_id, content, reasoning, prompt tokens, completion tokens, created (epoch seconds)."""
 
 
 def plain_answer(line: bytes) -> PlainAnswer | None:
     """What `parse_line` says of the commonest line by far, in half the time; None for any other.
 
-    That is an answer in the normal shape, with text and no thinking beside it, which ended by itself.
+    That is an answer in the normal shape, with text, which ended by itself.
     """
     try:
         decoded = _decode(line)
@@ -133,16 +135,16 @@ def plain_answer(line: bytes) -> PlainAnswer | None:
         or response.status_code != _OK
         or not message.content
         or message.refusal
-        or message.reasoning_content
-        or message.reasoning
         or not decoded.custom_id
         or (created and not 0 < created <= _MAX_EPOCH_SECONDS)
     ):
         return None
+    reasoning = message.reasoning_content or message.reasoning or None
     usage = body.usage
     if usage is None:
-        return decoded.custom_id, message.content, 0, 0, created
-    return decoded.custom_id, message.content, usage.prompt_tokens or 0, usage.completion_tokens or 0, created
+        return decoded.custom_id, message.content, reasoning, 0, 0, created
+    prompt_tokens, completion_tokens = usage.prompt_tokens or 0, usage.completion_tokens or 0
+    return decoded.custom_id, message.content, reasoning, prompt_tokens, completion_tokens, created
 
 
 def parse_line(line: bytes) -> ResultLine | Anomaly:

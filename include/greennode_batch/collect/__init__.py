@@ -1,1 +1,4 @@
-"""Batch files -> one result per request: answers reads what a model wrote, results accounts for every line."""
+"""Batch files -> one result per request.
+
+answers reads what a model wrote, result_rows makes rows of lines, results accounts for every line.
+"""

@@ -6,7 +6,10 @@ import enum
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import compress
+from operator import attrgetter
+from types import NoneType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -90,17 +93,43 @@ class AnswerReader:
         if self._model is None:
             return (text,) if text.strip() else "the answer is empty"
         try:
-            value = self._model.model_validate_json(_json_part(text))
+            value = self._model.__pydantic_validator__.validate_json(_json_part(text))
         except ValidationError as error:
             return f"{_reasons(error)}; the answer was: {text[:_SHOWN_CHARACTERS]}"
-        values = tuple(
-            _plain(getattr(value, field.name), as_json=as_json, as_text=as_text)
-            for field, as_json, as_text in zip(self.fields, self._as_json, self._as_text, strict=True)
-        )
-        for field, one in zip(self.fields, values, strict=True):
-            if isinstance(one, int) and one not in _INT64:
+        columns = self._columns([value])
+        for field, column in zip(self.fields, columns, strict=True):
+            if _too_large(column):
                 return f"{field.name}: too large a number for a column; the answer was: {text[:_SHOWN_CHARACTERS]}"
-        return values
+        return tuple(one for (one,) in columns)
+
+    def read_columns(self, texts: Sequence[str]) -> tuple[Sequence[int], list[Sequence[Any]]]:
+        """What `read` says of many texts: the places of the answers, and their values by column."""
+        if self._model is None:
+            if all(texts) and not any(map(str.isspace, texts)):
+                return range(len(texts)), [texts]
+            places = [place for place, text in enumerate(texts) if text.strip()]
+            return places, [[texts[place] for place in places]]
+        validate = self._model.__pydantic_validator__.validate_json
+        places, read = [], []
+        for place, text in enumerate(texts):
+            try:
+                read.append(validate(_json_part(text)))
+            except ValidationError:
+                continue
+            places.append(place)
+        columns = self._columns(read)
+        large = set().union(*map(_too_large, columns))
+        if large:
+            fit = [row not in large for row in range(len(read))]
+            places, columns = list(compress(places, fit)), [list(compress(column, fit)) for column in columns]
+        return places, columns
+
+    def _columns(self, read: Sequence[BaseModel]) -> list[Sequence[Any]]:
+        """The values of answers, as a column of each field holds them."""
+        return [
+            _plain(list(map(attrgetter(field.name), read)), as_json=as_json, as_text=as_text)
+            for field, as_json, as_text in zip(self.fields, self._as_json, self._as_text, strict=True)
+        ]
 
 
 def is_json(field: pa.Field) -> bool:
@@ -161,11 +190,24 @@ def _kind_of_values(schema: Mapping[str, Any]) -> str | None:
     )
 
 
-def _plain(value: Any, *, as_json: bool, as_text: bool) -> Any:
-    if value is None:
-        return None
+def _plain(values: Sequence[Any], *, as_json: bool, as_text: bool) -> Sequence[Any]:
+    """The values of a field as Arrow takes them, which most are by themselves."""
+    kinds = set(map(type, values)) - {NoneType}
+    if not as_json and not any(issubclass(kind, enum.Enum) for kind in kinds) and (not as_text or kinds <= {str}):
+        return values
+    return [None if value is None else _plain_value(value, as_json=as_json, as_text=as_text) for value in values]
+
+
+def _plain_value(value: Any, *, as_json: bool, as_text: bool) -> Any:
     if as_json:
         return to_json(value, inf_nan_mode="null").decode()
     if isinstance(value, enum.Enum):
         value = value.value
     return str(to_jsonable_python(value)) if as_text and type(value) is not str else value
+
+
+def _too_large(column: Sequence[Any]) -> list[int]:
+    """The places of the numbers that no column holds."""
+    if not any(issubclass(kind, int) for kind in set(map(type, column))):
+        return []
+    return [place for place, one in enumerate(column) if isinstance(one, int) and one not in _INT64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -50,9 +50,10 @@ def collect_shard(
     if receipt is None or receipt.batch_id is None:
         raise ConfigError(f"{shard}: no batch was created for this shard; submit it first")
     reader = AnswerReader(answer)
-    if not is_read(shard, reader):
-        _collect(shard, client, receipt, reader, clock=clock, sleep=sleep)
-    counts = count_results(shard)
+    if is_read(shard, reader):
+        counts = count_results(shard)
+    else:
+        counts = _collect(shard, client, receipt, reader, clock=clock, sleep=sleep)
     log.info("Batch %s: %s", receipt.batch_id, ", ".join(f"{n:,} {status}" for status, n in counts.items()))
     return counts
 
@@ -93,15 +94,14 @@ def count_statuses(results: Path) -> Counter[str]:
     return Counter({entry["values"]: entry["counts"] for entry in counted.to_pylist()})
 
 
-def requested_ids(shard: ShardFolder) -> Iterator[str]:
+def requested_ids(shard: ShardFolder) -> Iterable[str]:
     """The custom_id of every request of the shard."""
     if shard.source.exists():
         with local_copy(shard.source) as path:
-            asked = read_table(path, ["custom_id"])["custom_id"]
-        yield from asked.drop_null().unique().to_pylist()
-        return
+            asked: list[str] = read_table(path, ["custom_id"])["custom_id"].drop_null().unique().to_pylist()
+        return asked
     # A shard of a later attempt, or one that was not built here: a folder with requests.jsonl alone.
-    yield from request_ids(shard)
+    return request_ids(shard)
 
 
 def _ended_batch(
@@ -139,7 +139,7 @@ def _collect(
     *,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
-) -> None:
+) -> Counter[str]:
     if receipt.lost is None:
         batch = _ended_batch(shard, client, receipt, clock=clock, sleep=sleep)
     else:
@@ -149,17 +149,20 @@ def _collect(
         if receipt.lost is None:
             fetch(shard, client, batch, work, clock=clock, sleep=sleep)
         made = _settle(shard, batch, reader, work)
-        missing = count_statuses(made)[RowStatus.MISSING.value]
+        counts = count_statuses(made)
+        missing = counts[RowStatus.MISSING.value]
         if missing and receipt.lost is None:
             log.warning("Batch %s: %d requests are in neither file; fetching them again to be sure", batch.id, missing)
             if fetch_again(client, batch, shard, work):
                 made = _settle(shard, batch, reader, work)
+                counts = count_statuses(made)
         anomalies = work / "anomalies.jsonl"
         if anomalies.exists():
             land(anomalies, shard.anomalies)
         land(made, shard.results)
     latest = read_receipt(shard) or receipt
     write_receipt(shard, msgspec.structs.replace(latest, state="collected"))
+    return counts
 
 
 def _settle(shard: ShardFolder, batch: Batch, reader: AnswerReader, work: Path) -> Path:

@@ -1,0 +1,160 @@
+"""Result rows: the columns of results.parquet, and what fills them for one request or for many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from greennode_batch.api.lines import ResultLine, plain_answer
+from greennode_batch.api.wire import Batch, BatchStatus
+from greennode_batch.collect.answers import AnswerReader, split_reasoning
+from greennode_batch.collect.verdicts import RowStatus, judge
+
+_YEAR_10000 = 253_402_300_800
+_MAX_TOKENS = 1 << 63
+
+RESULT_FIELDS = (
+    pa.field("custom_id", pa.string()),
+    pa.field("status", pa.string()),
+    pa.field("error", pa.string()),
+    pa.field("finish_reason", pa.string()),
+    pa.field("reasoning", pa.string()),
+    pa.field("prompt_tokens", pa.int64()),
+    pa.field("completion_tokens", pa.int64()),
+    pa.field("completed_at", pa.timestamp("us", tz="UTC")),
+    pa.field("batch_id", pa.string()),
+    # Whether another attempt may end better.
+    pa.field("ask_again", pa.bool_()),
+)
+
+Row = tuple[Any, ...]
+"""The values of one request, in the order of RESULT_FIELDS and then of the answer's fields."""
+
+
+def row_of_line(line: ResultLine, reader: AnswerReader, batch: Batch) -> Row:
+    """What became of one request, by its line."""
+    verdict = judge(line, reader)
+    return (
+        line.custom_id,
+        verdict.status.value,
+        verdict.error,
+        line.finish_reason,
+        verdict.reasoning,
+        _tokens(line.prompt_tokens),
+        _tokens(line.completion_tokens),
+        _timestamp(line.created or batch.completed_at),
+        batch.id,
+        verdict.ask_again,
+        *(verdict.values or (None,) * len(reader.fields)),
+    )
+
+
+def rows_without_line(custom_ids: Iterable[str], reader: AnswerReader, batch: Batch) -> list[Row]:
+    """What became of the requests that no line names."""
+    status, error, ask_again = _without_line(batch)
+    nothing = (None,) * len(reader.fields)
+    end = _timestamp(batch.completed_at)
+    return [
+        (custom_id, status, error, None, None, None, None, end, batch.id, ask_again, *nothing)
+        for custom_id in custom_ids
+    ]
+
+
+def table_of_rows(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
+    """The rows, column by column."""
+    if not rows:
+        return schema.empty_table()
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    return pa.table(arrays, schema=schema)
+
+
+class PlainRows(NamedTuple):
+    """Rows of answers that ended by themselves and can be used, column by column. places: of their lines."""
+
+    places: Sequence[int]
+    custom_ids: Sequence[str]
+    reasoning: Sequence[str | None]
+    prompt_tokens: Sequence[int]
+    completion_tokens: Sequence[int]
+    created: Sequence[int | None]
+    values: Sequence[Sequence[Any]]
+
+    def table(self, batch: Batch, schema: pa.Schema) -> pa.Table:
+        """The same as `row_of_line` of each."""
+        end = _timestamp(batch.completed_at)
+        columns = {
+            "custom_id": self.custom_ids,
+            "reasoning": self.reasoning,
+            "prompt_tokens": _token_counts(self.prompt_tokens),
+            "completion_tokens": _token_counts(self.completion_tokens),
+            "completed_at": [seconds * 1_000_000 if seconds else end for seconds in self.created],
+            **dict(zip(schema.names[len(RESULT_FIELDS) :], self.values, strict=True)),
+        }
+        constants = {
+            "status": RowStatus.SUCCEEDED.value, "error": None, "finish_reason": "stop", "batch_id": batch.id,
+            "ask_again": False,
+        }  # fmt: skip
+        arrays = [
+            pa.array(columns[field.name], field.type)
+            if field.name in columns
+            else pa.repeat(pa.scalar(constants[field.name], field.type), len(self.places))
+            for field in schema
+        ]
+        return pa.table(arrays, schema=schema)
+
+
+def plain_rows(lines: Sequence[bytes], reader: AnswerReader) -> PlainRows:
+    """Of these lines those that most are by far, in half the time that each would take by itself."""
+    answers = {place: answer for place, line in enumerate(lines) if (answer := plain_answer(line)) is not None}
+    if not answers:
+        return PlainRows((), (), (), (), (), (), [()] * len(reader.fields))
+    columns: list[Sequence[Any]] = [tuple(answers), *zip(*answers.values(), strict=True)]
+    places, custom_ids, texts, reasoning, prompt_tokens, completion_tokens, created = columns
+    if any("<" in text for text in texts):
+        thoughts = list(map(split_reasoning, texts))
+        reasoning = [given or thought.reasoning for given, thought in zip(reasoning, thoughts, strict=True)]
+        # Nothing but thinking is no answer, as an empty text is none.
+        texts = [thought.answer or "" for thought in thoughts]
+    usable, values = reader.read_columns(texts)
+    columns = [places, custom_ids, reasoning, prompt_tokens, completion_tokens, created]
+    if len(usable) < len(answers):
+        columns = [[column[place] for place in usable] for column in columns]
+    return PlainRows._make((*columns, values))
+
+
+def _without_line(batch: Batch) -> tuple[str, str, bool]:
+    """Status, error and whether to ask again, for a request that is in neither file."""
+    if batch.raw_status == "overdue":
+        words = "the batch was cancelled at its deadline and has not ended since; it may still be billed"
+        return RowStatus.EXPIRED.value, words, False
+    if batch.raw_status == "forgotten":
+        return RowStatus.MISSING.value, "the server has forgotten the batch", True
+    if batch.status is BatchStatus.EXPIRED:
+        return RowStatus.EXPIRED.value, "the batch expired before this request was answered", True
+    if batch.status is BatchStatus.CANCELLED:
+        return RowStatus.CANCELLED.value, "the batch was cancelled before this request was answered", True
+    if batch.errors:
+        return RowStatus.FAILED.value, f"the batch {batch.raw_status}: {'; '.join(batch.errors[:3])}", True
+    return (
+        RowStatus.MISSING.value,
+        f"the batch ended as {batch.raw_status}, and neither file has this request",
+        True,
+    )
+
+
+def _timestamp(epoch_seconds: float | None) -> int | None:
+    """Microseconds, as Arrow keeps them; None for what is no time that a database holds."""
+    if epoch_seconds is None or not 0 <= epoch_seconds < _YEAR_10000:
+        return None
+    return int(epoch_seconds * 1_000_000)
+
+
+def _tokens(count: int) -> int | None:
+    return count if 0 <= count < _MAX_TOKENS else None
+
+
+def _token_counts(counts: Sequence[int]) -> Sequence[int | None]:
+    return counts if min(counts) >= 0 and max(counts) < _MAX_TOKENS else list(map(_tokens, counts))
