@@ -22,7 +22,7 @@ from greennode_batch.collect.result_rows import (
     table_of_rows,
 )
 from greennode_batch.collect.verdicts import RowStatus
-from greennode_batch.staging import table_writer
+from greennode_batch.tables import table_writer
 
 __all__ = ["RESULT_FIELDS", "write_results"]
 
