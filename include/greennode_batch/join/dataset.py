@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -15,13 +15,12 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.join.part_files import PartFiles
 from greennode_batch.join.partitions import check_count, partitions
 from greennode_batch.staging import RunFolder, land, local_path, uncached
 
 _ENDING = ".parquet"
 _MAX_DECIMAL_DIGITS = 38
-# Files that are open at once: each holds some kilobytes more with every piece.
-_OPEN_FILES = 200
 
 
 class Dataset:
@@ -110,22 +109,17 @@ class Dataset:
     ) -> tuple[dict[str, Path], bool]:
         """Write the files of some partitions that are not done; by their folders, and whether these are the rest."""
         seen: set[str] = set()
-        made: dict[str, Path] = {}
-        with ExitStack() as stack:
-            writers: dict[str, pq.ParquetWriter] = {}
+
+        def is_wanted(folder: str) -> bool:
+            seen.add(folder)
+            return folder not in done and files.opens(folder)
+
+        with PartFiles(work, holds=bool(self.partition_by)) as files:
             for some in rows:
-                for folder, part in partitions(some, self.partition_by):
-                    seen.add(folder)
-                    if folder in done or (folder not in writers and len(writers) == _OPEN_FILES):
-                        continue
-                    kept = _readable(part)
-                    if folder not in writers:
-                        made[folder] = work / f"part-{len(made)}"
-                        writer = pq.ParquetWriter(made[folder], kept.schema, compression="zstd")
-                        writers[folder] = stack.enter_context(writer)
-                    writers[folder].write_table(kept)
+                for folder, part in partitions(some, self.partition_by, is_wanted):
+                    files.add(folder, _readable(part))
                 check_count(len(seen), self.partition_by)
-        return made, len(seen) == len(done) + len(made)
+        return files.made, len(seen) == len(done) + len(files.made)
 
     def _paths(self) -> Iterator[str]:
         if self._local is None:

@@ -35,7 +35,7 @@ _PIECE_BYTES = 16 << 20
 class JoinedRows:
     """One row per source row of a shard, in the target's columns and order, as often as they are gone through.
 
-    A row without a result is `missing`, one that was not sent `unsent`. Holds some megabytes, and of the results 64.
+    A row without a result is `missing`, one that was not sent `unsent`. Holds some megabytes, and of the results 32.
     """
 
     def __init__(
@@ -108,6 +108,7 @@ def _matched(file: pq.ParquetFile, columns: Sequence[str], results: ResultParts)
                 rows, place = source.filter(mine), place.filter(mine)
             for start, stop in _cuts(sizes[place.fill_null(len(sizes) - 1).to_numpy()]):
                 yield rows.slice(start, stop - start), part.take(place.slice(start, stop - start))
+        del part  # not to hold two parts while the next one is read
 
 
 def _sizes(results: pa.Table) -> npt.NDArray[np.int64]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import unquote
 
 import numpy as np
@@ -22,13 +23,17 @@ _ESCAPED = re.compile(r"[\x00-\x7f]", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]")
 
 
-def partitions(rows: pa.Table, by: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+def partitions(
+    rows: pa.Table, by: Sequence[str], is_wanted: Callable[[str], bool] = lambda _folder: True
+) -> Iterator[tuple[str, pa.Table]]:
     """Each partition's folder (`day=2026-01-31/tenant=a%2Fb`, empty without columns) and its rows, less these columns.
 
-    NULL and an empty text are one partition, as in Hive. Raises ConfigError for more than MAX_PARTITIONS.
+    is_wanted: asked for each folder before any is given. NULL and an empty text are one partition, as in Hive. Raises
+    ConfigError for more than MAX_PARTITIONS.
     """
     if not by:
-        yield "", rows
+        if is_wanted(""):
+            yield "", rows
         return
     columns = [pc.fill_null(rows[name].cast(pa.string()), "").combine_chunks().dictionary_encode() for name in by]
     numbers = np.zeros(rows.num_rows, np.int64)
@@ -43,9 +48,13 @@ def partitions(rows: pa.Table, by: Sequence[str]) -> Iterator[tuple[str, pa.Tabl
         "/".join(_folder(name, column[int(row)].as_py()) for name, column in zip(by, columns, strict=True))
         for row in first
     ]
-    kept = rows.drop_columns(list(by))
-    for folder, end, count in zip(folders, np.cumsum(counts), counts, strict=True):
-        yield folder, kept.take(pa.array(order[end - count : end]))
+    wanted = np.array([is_wanted(folder) for folder in folders], np.bool_)
+    # One `take` for all: each of a thousand would cost as much.
+    kept = rows.drop_columns(list(by)).take(pa.array(order[np.repeat(wanted, counts)]))
+    start = 0
+    for folder, count in itertools.compress(zip(folders, counts.tolist(), strict=True), wanted):
+        yield folder, kept.slice(start, count)
+        start += count
 
 
 def check_count(count: int, by: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 # As encoded in the files, in which a text that comes again is there once.
-_HELD_BYTES = 64 << 20
+_HELD_BYTES = 32 << 20
 
 
 class ResultParts:
@@ -47,6 +47,7 @@ class ResultParts:
                 if len(before):
                     rows = rows.filter(pc.invert(pc.is_in(rows["custom_id"], value_set=before)))
                 yield rows
+                del rows  # not to hold two parts while the next one is read
 
 
 def _together(metadata: pq.FileMetaData, columns: Collection[str]) -> Iterator[list[int]]:

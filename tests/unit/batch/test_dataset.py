@@ -13,7 +13,7 @@ import pytest
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.join import dataset as dataset_module
+from greennode_batch.join import part_files
 from greennode_batch.join.dataset import Dataset
 from greennode_batch.staging import run_folder
 
@@ -128,7 +128,8 @@ def test_rows_come_in_pieces_and_a_partition_is_one_file(make, folder):
 
 
 def test_more_partitions_than_files_may_be_open_are_written_some_after_the_others(make, folder, monkeypatch):
-    monkeypatch.setattr(dataset_module, "_OPEN_FILES", 3)
+    monkeypatch.setattr(part_files, "MAX_OPEN", 3)
+    monkeypatch.setattr(part_files, "_HELD_BYTES", 100)
     rows = [(number, f"topic {number % 7}") for number in range(30)]
     pieces = [rows_of(*rows[start : start + 4]) for start in range(0, 30, 4)]
     assert len(make().write(pieces, "shard1")) == 7

@@ -53,6 +53,20 @@ def test_as_many_partitions_as_make_sense_and_one_more():
         list(partitions(rows, ("k",)))
 
 
+def test_only_wanted_partitions_are_given_and_all_are_asked_for():
+    rows = pa.table({"k": ["c", "a", "b", "a", "c"], "n": range(5)})
+    asked = []
+
+    def is_wanted(folder):
+        asked.append(folder)
+        return folder != "k=b"
+
+    found = [(folder, part["n"].to_pylist()) for folder, part in partitions(rows, ("k",), is_wanted)]
+    assert found == [("k=a", [1, 3]), ("k=c", [0, 4])]
+    assert asked == ["k=a", "k=b", "k=c"]
+    assert list(partitions(rows, (), lambda folder: False)) == []
+
+
 def test_many_values_in_many_columns_are_told_apart():
     rows = pa.table({name: range(1_000) for name in "abcdefgh"})
     assert len(list(partitions(rows, tuple("abcdefg")))) == 1_000
