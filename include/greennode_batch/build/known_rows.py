@@ -8,6 +8,8 @@ from typing import Protocol
 import msgspec
 import pyarrow as pa
 
+from greennode_batch.reconcile.fingerprint import Fingerprint
+
 
 class LeftRows(msgspec.Struct, frozen=True):
     """Rows of a target whose keys the source has no more. `shown`: the first of these keys, in words."""
@@ -22,7 +24,18 @@ class LeftRows(msgspec.Struct, frozen=True):
 
 
 class KnownRows(Protocol):
-    """A target that can be asked by key."""
+    """A target that can be asked by key.
+
+    name: of the table. found: how many rows it had for the keys that it was asked for since `begin`. replaced: a digest
+    of those among them that are to be written over, and of those that `left` removed.
+    """
+
+    name: str
+    found: int
+    replaced: Fingerprint
+
+    def begin(self) -> Fingerprint | None:
+        """Begin to count; a digest of key, custom_id and status of all rows, None where the database makes none."""
 
     def answered(self, keys: pa.Table, custom_ids: Sequence[str]) -> Sequence[int]:
         """Which of these rows have a good answer to this very request: their places.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,8 +12,11 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.join.columns import Column, Fit, quote
 from greennode_batch.join.postgres_copy import copy_in, copy_out
 from greennode_batch.join.postgres_types import fit, postgres_type
-from greennode_batch.join.sql_table import SqlTable
+from greennode_batch.join.sql_table import DIGEST, Digests, SqlTable
 from greennode_batch.join.typed_rows import from_texts
+from greennode_batch.reconcile.fingerprint import NO_ROWS, Fingerprint
+
+log = logging.getLogger(__name__)
 
 _MAX_NAME_BYTES = 63
 _PLACE = "greennode place"
@@ -30,6 +34,7 @@ class PostgresTable(SqlTable):
         super().__init__(connection, table, key, add_columns=add_columns)
         if connection.autocommit:
             connection.autocommit = False  # a shard is written in one transaction
+        self._makes_digests = False
 
     def check_names(self, names: Sequence[str]) -> None:
         """PostgreSQL cuts longer names off, and then there is no such column."""
@@ -58,6 +63,46 @@ class PostgresTable(SqlTable):
         for rows in copy_out(cursor, query, schema.names, parameters=(run_id,)):
             yield from_texts(rows, schema)
 
+    def digests(self, run_id: str) -> Digests | None:
+        """Digests by hashtextextended, of PostgreSQL 11 and later; what only speaks like it may make none."""
+        made = Digests(NO_ROWS, NO_ROWS)
+        try:
+            with self._transaction() as cursor:
+                if self.columns(cursor):
+                    made = self._digests(cursor, run_id)
+        except (self._driver.ProgrammingError, self._driver.NotSupportedError) as error:
+            log.info("Table %s makes no digest of its rows (%s)", self.name, " ".join(str(error).split()))
+            return None
+        self._makes_digests = True
+        return made
+
+    def digest_of(self, cursor: Any, rows: str) -> Fingerprint:
+        """The digest of the rows t that `FROM … AS t …` gives."""
+        if not self._makes_digests:
+            return NO_ROWS
+        cursor.execute(_PLAIN_WORDS)
+        cursor.execute(f"SELECT count(*), sum({self._row_digest()}) {rows}")
+        return _digest(*cursor.fetchone())
+
+    def _digests(self, cursor: Any, run_id: str) -> Digests:
+        query = (
+            "SELECT count(*), sum(digest), count(*) FILTER (WHERE is_own), sum(digest) FILTER (WHERE is_own) FROM "  # noqa: S608
+            f"(SELECT {self._row_digest()} AS digest, t.run_id = own AS is_own FROM {self.quoted} AS t, "
+        )
+        cursor.execute(_PLAIN_WORDS)
+        cursor.execute(query.replace("%", "%%") + "(SELECT %s::text AS own) AS run) AS d", (run_id,))
+        rows, total, own_rows, own_total = cursor.fetchone()
+        own = _digest(own_rows, own_total)
+        return Digests(own, _digest(rows, total).without(own))
+
+    def _row_digest(self) -> str:
+        made = "0"
+        for name in ("status", "custom_id", *self.key):
+            # Each is the seed of the next, so no value runs into another; no text is that of NULL. Not every collation
+            # lets a text be hashed.
+            made = f"""hashtextextended(coalesce(t.{quote(name)}::text, E'\\x01') COLLATE "C", {made})"""
+        return made
+
     def look_up(self, cursor: Any, keys: pa.Table, schema: pa.Schema) -> pa.Table:
         """The rows that have these keys, by way of a temporary table that has the target's own types."""
         names = list(map(quote, keys.column_names))
@@ -68,13 +113,17 @@ class PostgresTable(SqlTable):
         )
         copy_in(cursor, "greennode_keys", keys.append_column(_PLACE, pa.array(range(keys.num_rows), pa.int64())))
         query = (
-            f"SELECT k.{place}, {_as_text(schema.names[1:], 't.')} "  # noqa: S608 - quoted
+            f"SELECT k.{place}, {self._looked_up(schema.names[1:])} "  # noqa: S608 - quoted
             f"FROM greennode_keys k JOIN {self.quoted} t ON {' AND '.join(f't.{name} = k.{name}' for name in names)}"
         )
         cursor.execute(_BY_INDEX)
         cursor.execute(_PLAIN_WORDS)
         found = list(copy_out(cursor, query, schema.names))
         return from_texts(pa.concat_tables(found), schema) if found else schema.empty_table()
+
+    def _looked_up(self, names: Sequence[str]) -> str:
+        digest = f"({self._row_digest()})::text"
+        return ", ".join(digest if name == DIGEST else _as_text([name], "t.") for name in names)
 
     def gather(self, cursor: Any, name: str, keys: Iterable[pa.Table]) -> list[str]:
         """Put keys into a temporary table that has the target's own types; the names of their columns."""
@@ -132,3 +181,8 @@ class PostgresTable(SqlTable):
 def _as_text(names: Sequence[str], table: str = "") -> str:
     # By a cast, which writes a boolean out and pads no char(8).
     return ", ".join(f"{table}{quote(name)}::text" for name in names)
+
+
+def _digest(rows: int, total: Any) -> Fingerprint:
+    """Of a count and a sum, which is NULL where there are no rows."""
+    return NO_ROWS.joined_with(Fingerprint(int(rows), int(total or 0)))

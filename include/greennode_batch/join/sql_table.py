@@ -6,7 +6,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -15,11 +15,26 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.join.columns import Column, Fit, quote
 from greennode_batch.join.table_check import check_table
 from greennode_batch.join.typed_rows import found_schema
+from greennode_batch.reconcile.fingerprint import NO_ROWS, Fingerprint
 from greennode_batch.reconcile.named import SHOWN, Named
 
 _MAX_PARTS = 2  # schema.table
 # A temporary table.
 KEYS = "greennode_source_keys"
+DIGEST = "greennode digest"
+"""A column of what `find` gives: a number that the database makes of a row's key, custom_id and status."""
+
+
+class Digests(NamedTuple):
+    """How many rows a table has, and the sum of their digests modulo 2**64: of one run's rows, and of all others."""
+
+    own: Fingerprint
+    others: Fingerprint
+
+    @property
+    def all_rows(self) -> Fingerprint:
+        """That of all rows of the table."""
+        return self.own.joined_with(self.others)
 
 
 class SqlTable(ABC):
@@ -36,6 +51,8 @@ class SqlTable(ABC):
             raise ConfigError(f"table {table}: name it as table or as schema.table")
         self.quoted = ".".join(map(quote, self.parts))
         self.add_columns = add_columns
+        self.removed = NO_ROWS
+        """Digests of what `leave_only` removed, where the database makes some."""
         self._connection = connection
         self._driver = importlib.import_module(type(connection).__module__.partition(".")[0])
 
@@ -94,12 +111,22 @@ class SqlTable(ABC):
             if self.columns(cursor):
                 yield from self.read(cursor, run_id, schema)
 
-    def find(self, keys: pa.Table) -> pa.Table:
+    def digests(self, run_id: str) -> Digests | None:
+        """Digests of all rows, and which part of them is the run's; None where this database makes none.
+
+        A table that is not there has no rows.
+        """
+        return None
+
+    def find(self, keys: pa.Table, *, digests: bool = False) -> pa.Table:
         """The rows that have these keys, whatever run wrote them: place among the keys, key, custom_id, status, run_id.
 
         The database compares, and takes each key as it would to write it: what it pads or rounds is found all the same.
+        digests: with a column DIGEST, of a database that makes them.
         """
         schema = found_schema(keys.schema)
+        if digests:
+            schema = schema.append(pa.field(DIGEST, pa.int64()))
         with self._transaction() as cursor:
             return self.look_up(cursor, keys, schema) if self.columns(cursor) else schema.empty_table()
 
@@ -121,8 +148,13 @@ class SqlTable(ABC):
             named = Named(map(Named.text, cursor.fetchall()))
             named.count = count
             if remove and count:
+                self.removed = self.removed.joined_with(self.digest_of(cursor, others))
                 cursor.execute(f"DELETE {others}")
             return LeftRows(count, str(named), removed=remove and count > 0)
+
+    def digest_of(self, cursor: Any, rows: str) -> Fingerprint:
+        """The digest of the rows t that `FROM … AS t …` gives, where this database makes digests."""
+        return NO_ROWS
 
     @abstractmethod
     def gather(self, cursor: Any, name: str, keys: Iterable[pa.Table]) -> list[str]:

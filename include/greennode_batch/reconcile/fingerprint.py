@@ -40,6 +40,10 @@ class Fingerprint(NamedTuple):
         """That of both sides' rows together."""
         return Fingerprint(self.rows + other.rows, (self.total + other.total) % _MODULUS)
 
+    def without(self, other: Fingerprint) -> Fingerprint:
+        """That of these rows but for some of them."""
+        return Fingerprint(self.rows - other.rows, (self.total - other.total) % _MODULUS)
+
 
 NO_ROWS = Fingerprint(0, 0)
 
