@@ -35,8 +35,8 @@ RESULT_COLUMNS = (
 )
 """Columns that every target has after the key, the carried columns and the answer."""
 
-# What source.parquet calls the reason why a row is not sent.
-_RESERVED = ("unsent",)
+# Columns of source.parquet alone: why a row is not sent, and by what it is known to be unchanged.
+_RESERVED = ("unsent", "row_hashes")
 _OWN_PARAMS = ("model", "messages", "stream", "n", "response_format")
 _CHOICES = {
     "on_ambiguous": ("fail", "resubmit"),

@@ -13,6 +13,7 @@ from greennode_batch.build.plan import Plan, read_plan
 from greennode_batch.collect.verdicts import RowStatus
 from greennode_batch.errors import AccountingError, ConfigError, FailedRowsError
 from greennode_batch.join.joined_shard import JoinedShard, read_joined
+from greennode_batch.reconcile.answered import AnsweredTable
 from greennode_batch.reconcile.attempts import AttemptReport
 from greennode_batch.reconcile.differences import Differences, find_differences, key_schema
 from greennode_batch.reconcile.fingerprint import NO_ROWS, Fingerprint, fingerprint
@@ -97,11 +98,12 @@ class RunReport(msgspec.Struct, frozen=True):
         return said
 
 
-def report(run: RunFolder, *targets: WrittenRows) -> RunReport:
+def report(run: RunFolder, *targets: WrittenRows, known: AnsweredTable | None = None) -> RunReport:
     """Reconcile source, shards, results and targets by id, and write report.json, whether they agree or not.
 
-    Holds the ids of one shard's requests; if a target differs, 8 bytes a row as well. Follow it with `check_balanced`.
-    Raises ConfigError if the run was never built.
+    known: the table among the targets of which it is noted, if they agree, what it has answered. Holds the ids of one
+    shard's requests; if a target differs, 8 bytes a row as well. Follow it with `check_balanced`. Raises ConfigError if
+    the run was never built.
     """
     plan = read_plan(run)
     if plan is None:
@@ -142,6 +144,9 @@ def report(run: RunFolder, *targets: WrittenRows) -> RunReport:
         problems=tuple(problems),
     )
     write_json(run.report, made)
+    # Where a later run has written over some rows, it is that run's to note.
+    if known is not None and made.balanced and not made.superseded:
+        known.note(plan, key)
     return made
 
 

@@ -6,6 +6,8 @@
                                            anomalies.jsonl  joined.json  cleaned.json
                          /attempt_2/retry.json  shards/<shard_id>/…: as above, without source and joined
                          /run.json  building.json  canary.json  report.json  removed.json
+                         /answered.json  unchanged.bin: from build to report, for .answered-…
+                  /.answered-<hash>: what a table has answered; see build/answered_note.py
 
 Paths are UPath objects (Airflow's ObjectStoragePath is one), so `file://` and `s3://` work alike. Files are
 made on local disk first: a rename on the same disk, or one completed put, then makes them visible.
@@ -77,6 +79,8 @@ class RunFolder:
         self.plan = path / "plan.json"
         self.canary = path / "canary.json"
         self.report = path / "report.json"
+        self.answered = path / "answered.json"
+        self.unchanged = path / "unchanged.bin"
         self.removed = path / "removed.json"
         self.shards = path / "shards"
 

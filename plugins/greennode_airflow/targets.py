@@ -11,7 +11,9 @@ from greennode_batch.job import BatchJob, FileTarget
 from greennode_batch.job_targets import Target
 from greennode_batch.join.dataset import Dataset
 from greennode_batch.join.earlier_rows import EarlierRows
+from greennode_batch.join.sql_table import SqlTable
 from greennode_batch.join.target import OpenTarget
+from greennode_batch.reconcile.answered import AnsweredTable
 from greennode_batch.staging import RunFolder
 
 
@@ -33,6 +35,14 @@ def known_rows(job: BatchJob) -> Iterator[EarlierRows | None]:
         return
     with open_table(job.known_table, job.target_key) as table:
         yield EarlierRows(table)
+
+
+def known_table(job: BatchJob, targets: Sequence[OpenTarget], run: RunFolder, *, run_id: str) -> AnsweredTable | None:
+    """The one of the job's open targets that the next run will ask what it has answered, if there is one."""
+    for declared, target in zip(job.targets, targets, strict=True):
+        if declared == job.known_table and isinstance(target, SqlTable):
+            return AnsweredTable(target, run, run_id=run_id)
+    return None
 
 
 def _dataset(target: FileTarget, run: RunFolder) -> Dataset:

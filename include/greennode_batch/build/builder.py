@@ -14,12 +14,15 @@ from greennode_batch.build.kept_shards import KeptShards
 from greennode_batch.build.keys import Key, Keys
 from greennode_batch.build.known_rows import KnownRows
 from greennode_batch.build.messages import chat_messages, request_params
+from greennode_batch.build.needed_columns import prompt_names
 from greennode_batch.build.open_shard import PlannedShard
 from greennode_batch.build.request_lines import RequestLines, RequestTemplate, line_fields
+from greennode_batch.build.row_hashes import RowHashes, with_model
 from greennode_batch.build.shard_set import ShardSet
 from greennode_batch.build.shards import shard_limits
 from greennode_batch.build.source import RowBatch
 from greennode_batch.build.source_rows import source_rows
+from greennode_batch.build.unchanged_rows import UnchangedRows
 from greennode_batch.errors import RowError
 from greennode_batch.job import BatchJob
 from greennode_batch.staging import RunFolder
@@ -38,7 +41,7 @@ class Builder:
     """Rows -> shards in one pass. Holds a batch of rows, and what Keys and ShardSet hold.
 
     kept: shards that stay as they are; rows that lie there already are not asked again. known: what the target has of
-    earlier runs; rows whose answer it has are not asked again either.
+    earlier runs; rows whose answer it has are not asked again either. by_note: whether a note may tell which they are.
     """
 
     def __init__(
@@ -51,34 +54,54 @@ class Builder:
         profile: ApiProfile,
         kept: KeptShards,
         known: KnownRows | None = None,
+        by_note: bool = True,
     ) -> None:
         self._limits = shard_limits(job, profile)
-        messages = chat_messages(job, profile)
+        messages, params, fields = chat_messages(job, profile), request_params(job, profile), line_fields(profile)
         self.prompt_hash = hashlib.blake2b(msgspec.json.encode(messages), digest_size=16).hexdigest()
         self._templates = [
             RequestTemplate(
                 model=model,
                 messages=messages,
-                params=request_params(job, profile),
+                params=params,
                 columns=columns,
-                line_fields=line_fields(profile),
+                line_fields=fields,
                 prompt_name=f"prompt of job {job.name}",
             )
             for model in job.models
         ]
         self._key_names = job.key_columns
-        self._target_key = job.target_key
         self._carried_names = (*job.key_columns, *job.carry)
         self._kept = kept
-        self._known = known
+        self.unchanged = UnchangedRows(
+            job,
+            run,
+            work,
+            known,
+            columns=columns,
+            names=prompt_names((message["content"] for message in messages), name=f"prompt of job {job.name}"),
+            requests=[messages, params, fields],
+            is_first=not kept.shards,
+            by_note=by_note,
+        )
         self.keys = Keys(job.key_columns, work)
         self.shards = ShardSet(run, work, self._limits, kept)
         self.unsent = kept.unsent
-        self.unchanged = 0
         self.longest = LongestRequest(0, "")
 
     def add(self, batch: RowBatch) -> None:
-        """A batch of source rows. Raises RowError, naming the row."""
+        """A batch of source rows. Raises RowError, naming the row, and SeenTwiceError."""
+        for rows, hashes in self.unchanged.others(batch):
+            self._add(rows, hashes)
+
+    def finish(self) -> list[PlannedShard]:
+        """The shards, all of them whole. Raises RowError for a key that came twice."""
+        for rows, hashes in self.unchanged.held():
+            self._add(rows, hashes)
+        self.keys.finish()
+        return self.shards.finish()
+
+    def _add(self, batch: RowBatch, hashes: RowHashes | None) -> None:
         keys = self.keys.add(batch)
         has_place: Sequence[Container[str]] = [()] * len(batch)
         if self._kept.shards:
@@ -90,14 +113,10 @@ class Builder:
             for start in range(0, len(new), step):
                 some = new[start : start + step]
                 rows = batch if len(some) == len(batch) else batch.take(some)
-                self._ask(template, rows, [keys[number] for number in some])
+                of_model = None if hashes is None else with_model(hashes[some], template.model)
+                self._ask(template, rows, [keys[number] for number in some], of_model)
 
-    def finish(self) -> list[PlannedShard]:
-        """The shards, all of them whole. Raises RowError for a key that came twice."""
-        self.keys.finish()
-        return self.shards.finish()
-
-    def _ask(self, template: RequestTemplate, batch: RowBatch, keys: Sequence[Key]) -> None:
+    def _ask(self, template: RequestTemplate, batch: RowBatch, keys: Sequence[Key], hashes: RowHashes | None) -> None:
         """A request for each row of a batch, or a reason why not."""
         try:
             requests = template.requests(batch)
@@ -105,11 +124,12 @@ class Builder:
             row = self.keys.named(keys[error.row or 0])
             raise RowError(f"{row}: {error}. Nothing was sent") from None
         kept = pa.table([batch.array(name) for name in self._carried_names], names=list(self._carried_names))
-        if self._known is not None:
-            new = self._changed(self._known, requests, kept)
-            if not new:
-                return
+        new = self.unchanged.changed(requests, kept, hashes)
+        if not new:
+            return
+        if len(new) < len(batch):
             requests, kept, keys = requests.chosen(new), kept.take(new), [keys[number] for number in new]
+            hashes = None if hashes is None else hashes[new]
         unsent = self._unsent(requests)
         custom_ids: Sequence[str | None] = requests.custom_ids
         reasons: Sequence[str | None] = [None] * len(custom_ids)
@@ -117,18 +137,11 @@ class Builder:
             self.unsent += len(unsent)
             custom_ids = [None if number in unsent else custom_id for number, custom_id in enumerate(custom_ids)]
             reasons = [unsent.get(number) for number in range(len(custom_ids))]
-        asked = self.shards.add(requests, source_rows(kept, template.model, custom_ids, reasons), unsent)
+        asked = self.shards.add(requests, source_rows(kept, template.model, custom_ids, reasons, hashes), unsent)
         longest = max(asked.lines, key=len, default=b"")
         if len(longest) > self.longest.bytes:
             row = self.keys.named(keys[requests.lines.index(longest)]).removeprefix("row ")
             self.longest = LongestRequest(len(longest), row)
-
-    def _changed(self, known: KnownRows, requests: RequestLines, kept: pa.Table) -> list[int]:
-        """The places of the rows to whose request the target has no good answer."""
-        key = kept.append_column("model", pa.repeat(requests.model, kept.num_rows)).select(self._target_key)
-        answered = set(known.answered(key, requests.custom_ids))
-        self.unchanged += len(answered)
-        return [number for number in range(kept.num_rows) if number not in answered]
 
     def _unsent(self, requests: RequestLines) -> dict[int, str]:
         """Rows that are not sent, by place, and why not."""

@@ -12,8 +12,13 @@ from greennode_batch.job import BatchJob, read_job_text
 def needed_columns(job: BatchJob) -> frozenset[str]:
     """The key, the carried columns and every name in the prompts. Raises ConfigError for a prompt that is no Jinja."""
     texts = _texts(job.messages) if job.messages is not None else (job.system or "", job.prompt or "")
-    named = (names_in(read_job_text(text), name=f"prompt of job {job.name}") for text in texts)
-    return frozenset(job.key_columns).union(job.carry, *named)
+    named = prompt_names(map(read_job_text, texts), name=f"prompt of job {job.name}")
+    return named.union(job.key_columns, job.carry)
+
+
+def prompt_names(texts: Iterable[str], *, name: str) -> frozenset[str]:
+    """Every name in some templates, which may be columns. Raises ConfigError for one that is no Jinja."""
+    return frozenset().union(*(names_in(text, name=name) for text in texts))
 
 
 def _texts(value: Any) -> Iterable[str]:

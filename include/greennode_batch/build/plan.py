@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.build.answered_note import SeenTwiceError
 from greennode_batch.build.builder import Builder, LongestRequest
 from greennode_batch.build.kept_shards import KeptShards
 from greennode_batch.build.known_rows import KnownRows, LeftRows
@@ -106,31 +107,42 @@ def build(
     """Build every shard of a run from its rows, and the plan. Holds no more of a larger table than of a smaller one.
 
     known: what the target has of earlier runs, where rows that it has the answer of are not to be asked again.
-    rows: opens the source; called once more for each time that a shard was sent while this was at work. Safe to call
-    on a run that was built before: what was sent stays, with its rows, and only the rest is built. Raises ConfigError
-    or RowError, with the row's key, for whatever would fail later, and SupersededError if another build of the run
-    began meanwhile; nothing is sent here.
+    rows: opens the source; called once more for each time that a shard was sent while this was at work, and if the note
+    of what is answered cannot tell two rows apart. Safe to call on a run that was built before: what was sent stays,
+    with its rows, and only the rest is built. Raises ConfigError or RowError, with the row's key, for whatever would
+    fail later, and SupersededError if another build of the run began meanwhile; nothing is sent here.
     """
     _refuse_removed(run)
     turn = BuildTurn.begin(run, now=clock())
     old = read_plan(run)
     remove_work_folders(run.path)
+    if run.answered.exists():
+        run.answered.unlink()  # it tells what an earlier build left as it is
     before = shards_of(run)
     kept = sent_of(before)
+    late: set[str] = set()
+    by_note = True
     try:
         while True:
-            with work_folder(run.path) as work, closing(_load_kept(job, run, kept, Path(work), old)) as stay:
-                builder = _read_all(job, rows(), run, Path(work), profile=profile, kept=stay, known=known)
-                plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), is_rebuilt=bool(kept))
-                turn.check(run)
-                planned = {shard.shard_id for shard in plan.shards}
-                late = withdraw_others(run, planned=planned, kept=kept, before=before, clock=clock)
-                if not late:
-                    reopen_all(run, planned & before.keys(), now=clock())
-                    builder.shards.land_sources()
-                    plan = msgspec.structs.replace(plan, left=_look_for_left(job, builder, known))
-                    return _settled(run, plan, old, kept)
-            log.info("Sent while this was built, so it is built again around them: %s", ", ".join(sorted(late)))
+            try:
+                with work_folder(run.path) as work, closing(_load_kept(job, run, kept, Path(work), old)) as stay:
+                    builder = _read_all(
+                        job, rows(), run, Path(work), profile=profile, kept=stay, known=known, by_note=by_note
+                    )
+                    plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), is_rebuilt=bool(kept))
+                    turn.check(run)
+                    planned = {shard.shard_id for shard in plan.shards}
+                    late = withdraw_others(run, planned=planned, kept=kept, before=before, clock=clock)
+                    if not late:
+                        reopen_all(run, planned & before.keys(), now=clock())
+                        builder.shards.land_sources()
+                        plan = msgspec.structs.replace(plan, left=_look_for_left(builder))
+                        builder.unchanged.land(plan.left)
+                        return _settled(run, plan, old, kept)
+                log.info("Sent while this was built, so it is built again around them: %s", ", ".join(sorted(late)))
+            except SeenTwiceError as error:
+                log.info("%s, so it is built again without it", error)
+                by_note = False
             before = shards_of(run)
             kept |= late | sent_of(before)
     except FileNotFoundError:
@@ -162,6 +174,7 @@ def _read_all(
     profile: ApiProfile,
     kept: KeptShards,
     known: KnownRows | None,
+    by_note: bool,
 ) -> Builder:
     missing = [name for name in (*job.key_columns, *job.carry) if name not in rows.columns]
     if missing:
@@ -169,19 +182,19 @@ def _read_all(
             f"job {job.name}: the source has no column {', '.join(missing)} (it has {', '.join(rows.columns)}); "
             "name the key and carried columns as the query does. Nothing was sent"
         )
-    builder = Builder(job, rows.columns, run, work, profile=profile, kept=kept, known=known)
+    builder = Builder(job, rows.columns, run, work, profile=profile, kept=kept, known=known, by_note=by_note)
     for batch in rows.batches:
         builder.add(batch)
     return builder
 
 
-def _look_for_left(job: BatchJob, builder: Builder, known: KnownRows | None) -> LeftRows | None:
-    if known is None or job.left_rows == "ignore":
+def _look_for_left(builder: Builder) -> LeftRows | None:
+    if not builder.unchanged.seeks_left:
         return None
-    if not builder.keys.count:
+    if not builder.keys.count + builder.unchanged.taken_out:
         log.warning("The source has no rows at all, so the target's rows are not looked through and none is removed")
         return None
-    return known.left(builder.keys.tables(), remove=job.left_rows == "remove")
+    return builder.unchanged.left(builder.keys.tables())
 
 
 def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, now: float, is_rebuilt: bool) -> Plan:
@@ -202,7 +215,7 @@ def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, 
         longest=max([*longest, builder.longest], key=lambda request: request.bytes),
         prompt_hash=builder.prompt_hash,
         shards=tuple(shards),
-        unchanged=builder.unchanged,
+        unchanged=builder.unchanged.count,
     )
 
 

@@ -1,7 +1,8 @@
 """source.parquet: which rows asked what. One row per source row and model, beside the shard that answers it.
 
 Columns: the key, the carried columns, `model`, `custom_id` (NULL for a row that is not sent) and `unsent`
-(why not, else NULL).
+(why not, else NULL). Where a note is to be made of what is answered, `row_hashes` as well: the hashes of key and
+input, 16 bytes (see row_hashes.py).
 """
 
 from __future__ import annotations
@@ -10,26 +11,50 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from greennode_batch.build.column_types import fit
-from greennode_batch.tables import table_writer
+from greennode_batch.build.row_hashes import ROW_HASHES, RowHashes
+from greennode_batch.tables import read_table, table_writer
 
 _OWN_FIELDS = (("model", pa.string()), ("custom_id", pa.string()), ("unsent", pa.string()))
-OWN_COLUMNS = tuple(name for name, _ in _OWN_FIELDS)
+HASHES = "row_hashes"
+_HASHES_TYPE = pa.binary(ROW_HASHES.itemsize)
+OWN_COLUMNS = (*(name for name, _ in _OWN_FIELDS), HASHES)
 _HELD_ROWS = 20_000
 _HELD_BYTES = 8 << 20
 
 
-def source_rows(kept: pa.Table, model: str, custom_ids: Sequence[str | None], unsent: Sequence[str | None]) -> pa.Table:
+def source_rows(
+    kept: pa.Table,
+    model: str,
+    custom_ids: Sequence[str | None],
+    unsent: Sequence[str | None],
+    hashes: RowHashes | None = None,
+) -> pa.Table:
     """Source rows as source.parquet has them. kept: the key and the carried columns."""
     own = (
         pa.repeat(pa.scalar(model, pa.string()), len(custom_ids)),
         pa.array(custom_ids, pa.string()),
         pa.array(unsent, pa.string()),
     )
-    return pa.table([*kept.columns, *own], names=[*kept.column_names, *OWN_COLUMNS])
+    rows = pa.table([*kept.columns, *own], names=[*kept.column_names, *(name for name, _ in _OWN_FIELDS)])
+    if hashes is None:
+        return rows
+    column = pa.FixedSizeBinaryArray.from_buffers(_HASHES_TYPE, len(hashes), [None, pa.py_buffer(hashes.tobytes())])
+    return rows.append_column(HASHES, column)
+
+
+def hashes_of(source: Path) -> RowHashes | None:
+    """The column `row_hashes` of a source.parquet; None if a row has none."""
+    if HASHES not in pq.read_schema(source).names:
+        return None
+    column = read_table(source, [HASHES])[HASHES].combine_chunks()
+    if column.null_count:
+        return None
+    return np.frombuffer(b"".join(column.to_pylist()), ROW_HASHES)
 
 
 class SourceRows:
@@ -94,4 +119,7 @@ def write_source(files: Sequence[Path], schema: pa.Schema, made: Path) -> None:
         return
     with table_writer(made, schema) as writer:
         for rows in read_tables(files):
+            if HASHES in schema.names and HASHES not in rows.column_names:
+                # Of a build that made no note, or knew of none.
+                rows = rows.append_column(HASHES, pa.nulls(rows.num_rows, _HASHES_TYPE))  # noqa: PLW2901
             writer.write_table(fit(rows, schema))

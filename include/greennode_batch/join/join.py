@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from greennode_batch.build.retry import later_shards
+from greennode_batch.build.source_rows import OWN_COLUMNS
 from greennode_batch.collect.results import RESULT_FIELDS
 from greennode_batch.collect.verdicts import RowStatus
 from greennode_batch.errors import ConfigError
@@ -25,7 +26,6 @@ from greennode_batch.join.result_parts import ResultParts
 from greennode_batch.staging import ShardFolder, local_copy
 from greennode_batch.tables import read_pieces
 
-_SOURCE_OWN = ("model", "custom_id", "unsent")
 _SOURCE_TYPES = {"model": pa.string(), "run_id": pa.string()}
 _STATUS_FIELDS = tuple(field for field in RESULT_FIELDS if field.name in {"custom_id", "status"})
 # Of the results in one piece; source.parquet has row groups of some megabytes.
@@ -88,7 +88,7 @@ def row_statuses(shard: ShardFolder, key: Sequence[str]) -> Iterator[pa.Table]:
 
 def joined_schema(source: pa.Schema, answer_fields: Iterable[pa.Field]) -> pa.Schema:
     """The target's columns: key and carried columns, the answer, then what became of the row."""
-    kept = [field for field in source if field.name not in _SOURCE_OWN]
+    kept = [field for field in source if field.name not in OWN_COLUMNS]
     types = _SOURCE_TYPES | {field.name: field.type for field in RESULT_FIELDS}
     return pa.schema([*kept, *answer_fields, *(pa.field(name, types[name]) for name in RESULT_COLUMNS)])
 

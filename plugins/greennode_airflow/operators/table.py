@@ -80,7 +80,7 @@ class GreenNodeReportOperator(BaseOperator):
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, Any]:
         """Account for the run."""
-        from greennode_airflow.targets import open_targets
+        from greennode_airflow.targets import known_table, open_targets
         from greennode_batch.reconcile.written_targets import written_rows
         from greennode_batch.report import check_balanced, check_failed_ratio, report
 
@@ -88,7 +88,8 @@ class GreenNodeReportOperator(BaseOperator):
             raise AirflowSkipException("a dry run sends nothing and writes nothing; see the log of build_requests")
         run = run_of(context, group_of(self))
         with open_targets(with_paths(self.job.targets, self.paths), self.job.target_key, run) as targets:
-            made = report(run, *written_rows(run, targets, run_id=context["run_id"]))
+            known = known_table(self.job, targets, run, run_id=context["run_id"])
+            made = report(run, *written_rows(run, targets, run_id=context["run_id"]), known=known)
         self.log.info("%s", made)
         # As JSON has it: XCom would write down that a tuple is one.
         result: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(made))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
+from greennode_batch.build.answered_note import note_path
 from greennode_batch.retention import RemovedRun, RunIdentity, note_run, old_runs, remove_run
 from greennode_batch.staging import read_json, run_folder
 
@@ -89,6 +90,16 @@ def test_what_has_no_run_json_is_left_alone(root, make_old_run):
     (root / "notes" / "mine" / "file").write_text("x")
     touch_all(root.path, OLD)
     assert found(root) == []
+
+
+def test_the_note_of_what_is_answered_is_no_run_and_outlives_the_runs(root, make_old_run):
+    run = make_old_run()
+    note = note_path(run, "answers")
+    note.write_text("x")
+    touch_all(root.path, OLD)
+    (old,) = old_runs(root, before=CUT)
+    assert remove(old.folder)
+    assert note.exists()
 
 
 def test_a_copy_of_a_run_is_left_alone(root, make_old_run):

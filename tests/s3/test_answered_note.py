@@ -1,0 +1,18 @@
+import numpy as np
+
+from greennode_batch.build.answered_note import note_path, read_note, write_note
+from greennode_batch.build.row_hashes import ROW_HASHES
+from greennode_batch.reconcile.fingerprint import Fingerprint
+from greennode_batch.staging import run_folder
+
+
+def test_a_note_in_an_object_store_is_replaced_whole_and_read_from_a_copy(bucket, tmp_path):
+    path = note_path(run_folder(bucket, "dag", "run"), "answers")
+    table = Fingerprint(2, 5)
+    assert read_note(path, tmp_path, valid_for="v", table=table) is None
+    for answer in (5, 6):
+        entries = np.array([(1, answer), (2, 7)], ROW_HASHES)
+        write_note(path, tmp_path, [entries], valid_for="v", table=table, left=None)
+        note = read_note(path, tmp_path, valid_for="v", table=table)
+        assert note is not None
+        assert note.unchanged(entries).all()

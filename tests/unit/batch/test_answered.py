@@ -1,0 +1,428 @@
+"""Runs one after the other on a table of PostgreSQL: what the note of the one before spares, and what it must not."""
+
+import datetime
+import logging
+from decimal import Decimal
+
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.build.answered_note import note_path
+from greennode_batch.build.plan import build
+from greennode_batch.build.source import Rows
+from greennode_batch.collect.answers import AnswerReader
+from greennode_batch.collect.results import RESULT_FIELDS
+from greennode_batch.errors import RowError
+from greennode_batch.job import SqlTarget
+from greennode_batch.join.earlier_rows import EarlierRows
+from greennode_batch.join.join import join_shard
+from greennode_batch.join.target import sql_table, write_shard
+from greennode_batch.receipts import Receipt, write_receipt
+from greennode_batch.reconcile.answered import AnsweredTable
+from greennode_batch.staging import run_folder
+
+FIELDS = AnswerReader(None).fields
+TEXTS = {1: "a", 2: "b", 3: "c", 4: None, 5: ""}
+NOTED = "Noted what table"
+
+
+class Watched(EarlierRows):
+    """Keeps how many keys were looked up in the table: only what was rendered is."""
+
+    looked_up = 0
+
+    def answered(self, keys, custom_ids):
+        self.looked_up += keys.num_rows
+        return super().answered(keys, custom_ids)
+
+
+class Runs:
+    """Runs of one job over rows, answered at once."""
+
+    def __init__(self, connection, root, job, columns):
+        self.connection = connection
+        self.root = root
+        self.job = job
+        self.columns = columns
+        self.table = sql_table(connection, job.known_table.table, job.target_key)
+        self.count = 0
+
+    def build(self, rows, run_id="", root=None):
+        """What a run over rows asks: (run, plan, how many rows were looked up)."""
+        self.count += 1
+        run = run_folder(root or self.root, "dag", run_id or f"run {self.count}")
+        known = Watched(self.table)
+        pieces = [rows[start : start + 3] for start in range(0, len(rows), 3)]
+        plan = build(
+            self.job,
+            lambda: Rows.from_tuples(self.columns, pieces),
+            run,
+            run_id=run.path.name,
+            profile=ApiProfile(),
+            known=known,
+        )
+        return run, plan, known.looked_up
+
+    def finish(self, run, plan, failed=()):
+        """Answer and write the rows of a run, and note what is answered."""
+        for planned in plan.shards:
+            shard = run.shard(planned.shard_id)
+            source = pq.read_table(str(shard.source))
+            asked = source.filter(source["custom_id"].is_valid()).group_by("custom_id").aggregate([])
+            status = ["failed" if one in failed else "succeeded" for one in asked["custom_id"].to_pylist()]
+            given = {"custom_id": asked["custom_id"], "status": status}
+            schema = pa.schema([*RESULT_FIELDS, *FIELDS])
+            columns = [given.get(field.name, pa.nulls(asked.num_rows, field.type)) for field in schema]
+            pq.write_table(pa.table(columns, schema=schema), str(shard.results))
+            write_shard(
+                shard,
+                join_shard(shard, run_id=plan.run_id, answer_fields=FIELDS),
+                [self.table],
+                key=self.job.target_key,
+            )
+        AnsweredTable(self.table, run, run_id=plan.run_id).note(plan, self.job.target_key)
+
+    def run(self, rows, failed=()):
+        """Build, answer, write, note: (plan, how many rows were looked up, which were asked)."""
+        run, plan, looked_up = self.build(rows)
+        asked = keys_in(run, plan)
+        self.finish(run, plan, failed)
+        return plan, looked_up, asked
+
+    def execute(self, statement):
+        done = self.connection.execute(statement)
+        found = done.fetchall() if done.description else []
+        self.connection.commit()
+        return found
+
+    @property
+    def note(self):
+        return note_path(run_folder(self.root, "dag", "any"), self.table.name)
+
+
+def keys_in(run, plan):
+    sources = [pq.read_table(str(run.shard(shard.shard_id).source)) for shard in plan.shards]
+    return sorted(number for source in sources for number in source["id"].to_pylist())
+
+
+@pytest.fixture
+def make_runs(database, make_job, tmp_path):
+    with psycopg.connect(database) as connection:
+
+        def make(columns=("id", "text"), **job):
+            defaults = {"key": "id", "target": SqlTarget(conn_id="db", table="answers"), "prompt": "Say {{ text }}"}
+            return Runs(connection, tmp_path / "staging", make_job(**{**defaults, **job}), columns)
+
+        yield make
+
+
+@pytest.fixture
+def runs(make_runs):
+    """Runs on a table that has answered TEXTS, and a note of it."""
+    made = make_runs()
+    plan, _, asked = made.run(list(TEXTS.items()))
+    assert (asked, plan.left.count) == (list(TEXTS), 0)
+    assert made.note.exists()
+    return made
+
+
+def test_a_row_that_is_unchanged_is_not_rendered_nor_looked_up(runs):
+    plan, looked_up, asked = runs.run([*TEXTS.items(), (6, "new")])
+    assert (asked, looked_up, plan.unchanged, plan.left.count) == ([6], 1, 5, 0)
+    plan, looked_up, asked = runs.run([*(TEXTS | {2: "other"}).items(), (6, "new")])
+    assert (asked, looked_up, plan.unchanged, plan.left.count) == ([2], 1, 5, 0)
+    # And so it goes on where nothing is asked.
+    for _ in range(2):
+        plan, looked_up, asked = runs.run([*(TEXTS | {2: "other"}).items(), (6, "new")])
+        assert (asked, looked_up, plan.unchanged) == ([], 0, 6)
+
+
+def test_a_text_that_came_back_is_looked_up_and_asked(runs):
+    """The table has the answer to what was asked in between."""
+    assert runs.run(list((TEXTS | {2: "other"}).items()))[2] == [2]
+    assert runs.run(list(TEXTS.items()))[1:] == (1, [2])
+
+
+def test_a_row_without_a_good_answer_is_asked_again(make_runs):
+    runs = make_runs(prompt="{{ text }}")
+    run, plan, _ = runs.build(list(TEXTS.items()))
+    (shard,) = plan.shards
+    source = pq.read_table(str(run.shard(shard.shard_id).source))
+    runs.finish(run, plan, failed=[source["custom_id"][source["id"].index(3).as_py()].as_py()])
+    # NULL and an empty text make an empty prompt, which is not sent.
+    plan, looked_up, asked = runs.run(list(TEXTS.items()))
+    assert (asked, looked_up, plan.unchanged, plan.unsent) == ([3, 4, 5], 3, 2, 2)
+
+
+EDITS = {
+    "DELETE FROM answers WHERE id = 2": [2],
+    "UPDATE answers SET status = 'failed' WHERE id = 2": [2],
+    "UPDATE answers SET custom_id = 'another' WHERE id = 2": [2],
+    "UPDATE answers SET custom_id = NULL WHERE id = 2": [2],
+    "UPDATE answers SET id = 7 WHERE id = 2": [2],
+    "INSERT INTO answers (id, answer, status, run_id) VALUES (8, 'by hand', 'succeeded', 'by hand')": [],
+    "UPDATE answers a SET custom_id = b.custom_id FROM answers b WHERE a.id + b.id = 3": [1, 2],
+}
+
+
+@pytest.mark.parametrize(("edit", "wanted"), EDITS.items(), ids=range(len(EDITS)))
+def test_of_a_table_that_somebody_else_has_written_each_row_is_looked_up(runs, edit, wanted):
+    runs.execute(edit)
+    plan, looked_up, asked = runs.run(list(TEXTS.items()))
+    assert (looked_up, asked) == (5, wanted)
+    assert plan.left.count == runs.execute("SELECT count(*) FROM answers WHERE id > 5")[0][0]
+    # From then on it is known again, and what left is told as before.
+    again, looked_up, asked = runs.run(list(TEXTS.items()))
+    assert (looked_up, asked, again.left) == (0, [], plan.left)
+
+
+@pytest.mark.parametrize("edit", ["UPDATE answers SET answer = 'x' WHERE id = 2", "VACUUM FULL answers"])
+def test_what_does_not_matter_does_not_void_the_note(runs, edit, database):
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(edit)
+    assert runs.run(list(TEXTS.items()))[1:] == (0, [])
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "UPDATE answers SET status = 'failed' WHERE id = 2",
+        "UPDATE answers SET custom_id = 'another' WHERE id = 6",
+        "DELETE FROM answers WHERE id = 2",
+        "INSERT INTO answers (id, status, run_id) VALUES (8, 'succeeded', 'by hand')",
+    ],
+)
+def test_what_somebody_writes_between_build_and_report_is_never_noted_as_answered(runs, edit, monkeypatch):
+    rows = [*TEXTS.items(), (6, "new")]
+    before = runs.note.read_bytes()
+    note = AnsweredTable.note
+    run, plan, _ = runs.build(rows)
+
+    def edited(self, *args):
+        runs.execute(edit)
+        note(self, *args)
+
+    # After the rows of the run were written and compared; also of that the note must not speak.
+    monkeypatch.setattr(AnsweredTable, "note", edited)
+    runs.finish(run, plan)
+    monkeypatch.undo()
+    assert runs.note.read_bytes() == before
+    exact = runs.build(rows, root=runs.root.parent / "exact")
+    noted = runs.build(rows)
+    assert keys_in(*noted[:2]) == keys_in(*exact[:2])
+    assert noted[2] == len(rows)
+
+
+@pytest.mark.parametrize("end", [-8, 0])
+def test_a_note_that_is_spoilt_is_made_anew(runs, end, caplog):
+    runs.note.write_bytes(runs.note.read_bytes()[:end])
+    assert runs.run(list(TEXTS.items()))[1:] == (5, [])
+    assert "no note that can be used" in caplog.text
+    assert runs.run(list(TEXTS.items()))[1:] == (0, [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "Tell {{ text }}"},
+        {"params": {"temperature": 0}},
+        {"model": "openai/gpt-oss-120b"},
+        {"system": "You are {{ id }}"},
+    ],
+)
+def test_other_requests_are_rendered_looked_up_and_asked(runs, make_runs, change):
+    others = make_runs(**change)
+    others.count = runs.count
+    assert others.run(list(TEXTS.items()))[1:] == (5, list(TEXTS))
+    assert others.run(list(TEXTS.items()))[1:] == (0, [])
+
+
+def test_a_carried_column_is_no_part_of_the_request(make_runs):
+    runs = make_runs(("id", "text", "day"), carry=("day",))
+    runs.run([(1, "a", "Monday"), (2, "b", "Monday")])
+    assert runs.run([(1, "a", "Tuesday"), (2, "b", "Tuesday")])[1:] == (0, [])
+
+
+def test_rows_that_left_are_told_again_in_each_run(runs):
+    rows = [(1, "a"), (2, "b"), (4, None)]
+    plan, looked_up, _ = runs.run(rows)
+    assert (looked_up, plan.left.count, plan.left.shown, plan.left.removed) == (0, 2, "3, 5", False)
+    again, looked_up, _ = runs.run(rows)
+    assert (looked_up, again.left) == (0, plan.left)
+    # One that comes back is found in the table, and asked only if it is another.
+    plan, looked_up, asked = runs.run([*rows, (3, "c")])
+    assert (looked_up, asked, plan.unchanged, plan.left.shown) == (1, [], 4, "5")
+    plan, looked_up, asked = runs.run([*rows, (3, "c"), (5, "other")])
+    assert (looked_up, asked, plan.left.count) == (1, [5], 0)
+
+
+def test_rows_that_left_are_removed_and_the_note_lives_on(runs, make_runs):
+    removing = make_runs(left_rows="remove")
+    removing.count = runs.count
+    rows = [(1, "a"), (2, "b"), (4, "other")]
+    plan, looked_up, asked = removing.run(rows)
+    assert (looked_up, asked, plan.left.count, plan.left.removed) == (1, [4], 2, True)
+    assert runs.execute("SELECT id FROM answers ORDER BY id") == [(1,), (2,), (4,)]
+    plan, looked_up, asked = removing.run(rows)
+    assert (looked_up, asked, plan.left.count, plan.left.removed) == (0, [], 0, False)
+
+
+def test_where_nobody_asks_what_left_the_table_is_not_looked_through(runs, make_runs, monkeypatch):
+    ignoring = make_runs(left_rows="ignore")
+    ignoring.count = runs.count
+    monkeypatch.setattr(type(runs.table), "digests", None)
+    for asked in ([9], []):
+        plan, looked_up, found = ignoring.run([(1, "a"), (9, "new")])
+        assert (looked_up, found, plan.left) == (2, asked, None)
+    monkeypatch.undo()
+    # Those who ask are told.
+    runs.count = ignoring.count
+    assert runs.run([(1, "a"), (9, "new")])[0].left.shown == "2, 3, 4, 5"
+
+
+def test_a_source_without_rows_removes_nothing(runs, make_runs):
+    removing = make_runs(left_rows="remove")
+    removing.count = runs.count
+    assert removing.run([])[0].left is None
+    assert runs.execute("SELECT count(*) FROM answers") == [(5,)]
+
+
+@pytest.mark.parametrize("rows", [[*TEXTS.items(), (2, "b")], [*TEXTS.items(), (2, "other")], [(6, "x"), (6, "y")]])
+def test_a_key_that_comes_twice_is_an_error_also_of_unchanged_rows(runs, rows):
+    with pytest.raises(RowError, match=r"row id = [26]: this key comes twice"):
+        runs.build(rows)
+
+
+def test_a_null_key_is_an_error_also_among_unchanged_rows(runs):
+    with pytest.raises(RowError, match="may not be NULL"):
+        runs.build([*TEXTS.items(), (None, "b")])
+
+
+def test_each_model_has_its_own_answers(make_runs):
+    runs = make_runs(model=("a/x", "b/y"))
+    assert runs.run([(1, "a"), (2, "b")])[2] == [1, 1, 2, 2]
+    plan, looked_up, asked = runs.run([(1, "a"), (2, "b"), (3, "c")])
+    assert (looked_up, asked, plan.unchanged, plan.left.count) == (2, [3, 3], 4, 0)
+    runs.execute("UPDATE answers SET status = 'failed' WHERE id = 2 AND model = 'b/y'")
+    plan, _, asked = runs.run([(1, "a"), (2, "b"), (3, "c")])
+    assert (asked, plan.unchanged) == ([2], 5)
+    plan, looked_up, asked = runs.run([(1, "a"), (2, "changed"), (3, "c")])
+    assert (looked_up, asked, plan.unchanged, plan.left.count) == (2, [2, 2], 4, 0)
+
+
+MOMENT = datetime.datetime(2024, 1, 2, 3, 4, 5, 6, datetime.UTC)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [("a", 1), ("a", 2), ("b", 1)],
+        [(Decimal("1.50"), MOMENT), (Decimal("2.50"), MOMENT), (Decimal("1.50"), MOMENT + datetime.timedelta(days=1))],
+        [("%s", datetime.date(2024, 2, 29)), ("", datetime.date(2024, 2, 29)), ("é'\"\\", datetime.date(2024, 2, 28))],
+    ],
+)
+def test_keys_of_several_columns_and_any_type_are_known_again(make_runs, keys):
+    target = SqlTarget(conn_id="db", table='odd "%s" name')
+    runs = make_runs(("id", "part %", "text"), key=("id", "part %"), target=target)
+    rows = [(*key, "text") for key in keys]
+    runs.run(rows)
+    plan, looked_up, _ = runs.run([*rows[:2], (*keys[2], "other")])
+    assert (looked_up, plan.unchanged, plan.left.count) == (1, 2, 0)
+
+
+def test_a_run_that_is_built_again_is_noted_as_the_last_build_left_it(runs):
+    rows = list((TEXTS | {2: "other"}).items())
+    runs.build(rows, run_id="again")
+    run, plan, looked_up = runs.build([*rows, (6, "new")], run_id="again")
+    assert (keys_in(run, plan), looked_up) == ([2, 6], 2)
+    runs.finish(run, plan)
+    assert runs.run([*rows, (6, "new")])[1:] == (0, [])
+
+
+def test_a_run_that_is_built_around_what_was_sent_is_not_noted(runs, caplog):
+    caplog.set_level(logging.INFO)
+    rows = list((TEXTS | {2: "other"}).items())
+    run, plan, _ = runs.build(rows, run_id="again")
+    (shard,) = plan.shards
+    sent = Receipt(shard_id=shard.shard_id, state="created", file_id="f", batch_id="b")
+    write_receipt(run.shard(shard.shard_id), sent)
+    # The text is the old one again, and yet its answer will be that to the other.
+    run, plan, looked_up = runs.build([*TEXTS.items(), (6, "new")], run_id="again")
+    assert (keys_in(run, plan), looked_up) == ([2, 6], 5)
+    caplog.clear()
+    runs.finish(run, plan)
+    assert NOTED not in caplog.text
+    assert runs.run([*TEXTS.items(), (6, "new")])[1:] == (6, [2])
+    assert runs.run([*TEXTS.items(), (6, "new")])[1:] == (0, [])
+
+
+def test_two_runs_at_once_never_note_what_the_other_has_changed(runs):
+    first = list((TEXTS | {2: "first"}).items())
+    second = list((TEXTS | {3: "second"}).items())
+    one, other = runs.build(first), runs.build(second)
+    runs.finish(*one[:2])
+    runs.finish(*other[:2])
+    assert runs.run(first)[2] == [3]
+    assert runs.run(second)[2] == [2, 3]
+
+
+def test_a_database_that_makes_no_digest_is_asked_for_each_row(make_runs, caplog):
+    caplog.set_level(logging.INFO)
+    runs = make_runs()
+    runs.execute("ALTER FUNCTION pg_catalog.hashtextextended(text, bigint) RENAME TO hash_of_later_versions")
+    runs.run(list(TEXTS.items()))
+    assert runs.run(list(TEXTS.items()))[1:] == (5, [])
+    assert "makes no digest" in caplog.text
+    assert not runs.note.exists()
+
+
+SOURCES = st.dictionaries(st.integers(0, 9), st.sampled_from(["a", "b", "", None]), max_size=8)
+EDITED = st.sampled_from(
+    [
+        "",
+        "",
+        "UPDATE answers SET status = 'failed' WHERE id % 3 = 0",
+        "DELETE FROM answers WHERE id % 3 = 1",
+        "UPDATE answers SET custom_id = 'x' WHERE id % 4 = 0",
+        "INSERT INTO answers (id, model, status, run_id) VALUES (3, 'a/x', 'succeeded', 'x') ON CONFLICT DO NOTHING",
+    ]
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(SOURCES, st.booleans(), EDITED), min_size=2, max_size=5),
+    st.sampled_from(["report", "remove", "ignore"]),
+    st.sampled_from([("a/x",), ("a/x", "b/y")]),
+)
+def test_a_run_by_the_note_asks_tells_and_leaves_what_one_without_it_would(
+    make_runs, tmp_path_factory, steps, left_rows, models
+):
+    root = tmp_path_factory.mktemp("staging")
+    runs = make_runs(left_rows=left_rows, model=models)
+    looking = make_runs(left_rows="report", model=models)
+    runs.execute("DROP TABLE IF EXISTS answers")
+    runs.root = root / "noted"
+    is_new = True
+    for number, (source, fails, edit) in enumerate(steps):
+        if edit and not is_new:
+            runs.execute(edit)
+        rows = list(source.items())
+        exact_run, exact, _ = looking.build(rows, root=root / f"exact {number}")
+        run, plan, _ = runs.build(rows)
+        assert keys_in(run, plan) == keys_in(exact_run, exact)
+        assert (plan.rows, plan.unchanged) == (exact.rows, exact.unchanged)
+        if left_rows != "ignore" and exact.left is not None:
+            assert (plan.left.count, plan.left.shown) == (exact.left.count, exact.left.shown)
+        asked = [
+            one for shard in plan.shards for one in pq.read_table(str(run.shard(shard.shard_id).source)).to_pylist()
+        ]
+        runs.finish(run, plan, failed=[one["custom_id"] for one in asked[:1]] if fails else [])
+        is_new = is_new and not plan.shards
+        if left_rows == "remove" and rows and not is_new:
+            assert {row[0] for row in runs.execute("SELECT id FROM answers")} == source.keys()

@@ -1,0 +1,124 @@
+"""The note of what a table has answered, as a file."""
+
+import logging
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from upath import UPath
+
+from greennode_batch.build import answered_note
+from greennode_batch.build.answered_note import SeenTwiceError, note_path, read_note, validity, write_note
+from greennode_batch.build.known_rows import LeftRows
+from greennode_batch.build.row_hashes import ROW_HASHES
+from greennode_batch.reconcile.fingerprint import Fingerprint
+from greennode_batch.staging import run_folder
+
+TABLE = Fingerprint(5, 2**64 - 1)
+WORDS = st.integers(0, 2**64 - 1)
+
+
+def entries(*rows):
+    return np.array(list(rows), ROW_HASHES)
+
+
+@pytest.fixture
+def note(tmp_path):
+    """Writes entries and reads them again: (pieces) -> AnsweredNote | None."""
+
+    def make(*pieces, table=TABLE, left=None):
+        path = UPath(tmp_path / "note")
+        write_note(path, tmp_path, pieces, valid_for="v", table=table, left=left)
+        assert {one.name for one in tmp_path.iterdir()} == {"note"}
+        return read_note(path, tmp_path, valid_for="v", table=table)
+
+    return make
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(WORDS.filter(bool), WORDS, min_size=1, max_size=40), st.data())
+def test_it_holds_what_was_written_in_whatever_order_pieces_and_buckets(note, monkeypatch, rows, data):
+    monkeypatch.setattr(answered_note, "_BUCKET_ROWS", data.draw(st.integers(1, 50)))
+    shuffled = data.draw(st.permutations(list(rows.items())))
+    cut = data.draw(st.integers(0, len(rows)))
+    made = note(entries(*shuffled[:cut]), entries(*shuffled[cut:]), table=Fingerprint(len(rows), 7))
+    asked = data.draw(st.dictionaries(st.sampled_from(list(rows)) | WORDS, st.sampled_from([0, *rows.values()])))
+    same = made.unchanged(entries(*asked.items()))
+    assert same.tolist() == [given != 0 and rows.get(key) == given for key, given in asked.items()]
+    assert made.seen == len(asked.keys() & rows.keys())
+
+
+def test_a_row_without_a_good_answer_is_there_and_is_never_unchanged(note):
+    made = note(entries((1, 0), (2, 5)))
+    assert made.unchanged(entries((1, 0), (2, 0), (0, 5))).tolist() == [False, False, False]
+    assert made.seen == 2
+
+
+def test_two_rows_of_one_key_are_not_told_apart(note):
+    with pytest.raises(SeenTwiceError):
+        note(entries((1, 5), (2, 6))).unchanged(entries((2, 7), (1, 5), (2, 6)))
+    made = note(entries((1, 5), (2, 6)))
+    assert made.unchanged(entries((2, 6))).tolist() == [True]
+    with pytest.raises(SeenTwiceError):
+        made.unchanged(entries((3, 1), (2, 7)))
+
+
+def test_two_rows_of_one_key_are_not_noted(note):
+    with pytest.raises(SeenTwiceError):
+        note(entries((1, 5), (2, 6)), entries((3, 7), (2, 8)))
+
+
+def test_a_row_whose_key_is_not_told_is_not_noted(note):
+    made = note(entries((0, 5), (2, 6), (0, 7)))
+    assert (made.header.rows, made.unchanged(entries((0, 5), (2, 6))).tolist()) == (1, [False, True])
+
+
+def test_what_left_the_source_is_kept_beside_it(note):
+    left = LeftRows(2, "7, 8", removed=False)
+    assert note(entries((1, 5)), left=left).header.left == left
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda data: data[:-1], "length"),
+        (lambda data: data + b"\0" * 16, "length"),
+        (lambda data: data[:20], "no note that can be used"),
+        (lambda data: data[:0], "no note that can be used"),
+        (lambda data: b"\xff" * len(data), "no note that can be used"),
+        (lambda data: data.replace(b'"rows":2', b'"rows":-2'), "length"),
+        (lambda data: data.replace(b'"version":1', b'"version":2'), "is not used"),
+        (lambda data: data.replace(b'"valid_for":"v"', b'"valid_for":"w"'), "is not used"),
+        (lambda data: data.replace(b'"table":[5', b'"table":[6'), "not as the last run left it"),
+    ],
+)
+def test_one_that_is_spoilt_or_about_something_else_counts_for_nothing(tmp_path, caplog, spoil, words):
+    caplog.set_level(logging.INFO)
+    path = UPath(tmp_path / "note")
+    write_note(path, tmp_path, [entries((1, 5), (2, 6))], valid_for="v", table=TABLE, left=None)
+    assert read_note(path, tmp_path, valid_for="v", table=TABLE) is not None
+    path.write_bytes(spoil(path.read_bytes()))
+    assert read_note(path, tmp_path, valid_for="v", table=TABLE) is None
+    assert words in caplog.text
+
+
+def test_no_note_and_a_note_of_nothing_count_for_nothing(note, tmp_path):
+    assert read_note(UPath(tmp_path / "none"), tmp_path, valid_for="v", table=TABLE) is None
+    assert note(entries()) is None
+
+
+def test_no_run_has_its_place(tmp_path):
+    path = note_path(run_folder(tmp_path, "dag", "run"), "schema.table")
+    assert path.parent == run_folder(tmp_path, "dag", "other").path.parent
+    assert run_folder(tmp_path, "dag", path.name).path.name != path.name
+    assert path != note_path(run_folder(tmp_path, "dag", "run"), "table")
+
+
+def test_it_is_valid_for_the_very_same_requests_alone():
+    parts = ["m", {"temperature": 0, "top_p": 1}, ["a"]]
+    others = [["n", *parts[1:]], ["m", {"temperature": 0.0, "top_p": 1}, ["a"]], ["m", parts[1], ["a", "b"]]]
+    # The order of parameters is that of the request's bytes.
+    others.append(["m", {"top_p": 1, "temperature": 0}, ["a"]])
+    assert len({validity(*one) for one in (parts, *others)}) == 5
+    assert validity(*parts) == validity(*parts)
