@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from bench_folder import BenchFolder
 from bench_request import BATCH_ID, MODEL, PARAMS, QUESTION, RUN_ID
 
 from greennode_batch.api.wire import Batch, BatchStatus
-from greennode_batch.job import BatchJob, FileSource, FileTarget
+from greennode_batch.job import BatchJob, FileSource, FileTarget, SqlTarget
 from greennode_batch.staging import RunFolder, run_folder
 
 JOB = BatchJob(
@@ -18,9 +20,11 @@ JOB = BatchJob(
     params=PARAMS,
     target=FileTarget(path="answers/"),
 )
+ON_TABLE = dataclasses.replace(JOB, target=SqlTarget(conn_id="bench", table="bench_engine"))
+"""The same for a table, of which it asks what it has answered."""
 BATCH = Batch(id=BATCH_ID, status=BatchStatus.COMPLETED, raw_status="completed", created_at=1.0, completed_at=2.0)
 
 
-def run_of(folder: BenchFolder) -> RunFolder:
+def run_of(folder: BenchFolder, run_id: str = RUN_ID) -> RunFolder:
     """The engine's run."""
-    return run_folder(folder.engine_staging, JOB.name, RUN_ID)
+    return run_folder(folder.engine_staging, JOB.name, run_id)

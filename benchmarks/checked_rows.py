@@ -14,8 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from bench_folder import BenchFolder
-from bench_request import QUESTION
+from bench_job import run_of
+from bench_request import CHANGED_RUN_ID, QUESTION
 from made_rows import DIGEST_CHARACTERS, digest
+
+from greennode_batch.build.plan import read_plan
 
 _READ_ROWS = 10_000
 Batches = Iterable[tuple[pa.Array, pa.Array, pa.Array]]
@@ -37,6 +40,19 @@ def check_tables(folder: BenchFolder) -> None:
     """Raise if the tables of engine and floor do not hold every row once, with the answer that was made up for it."""
     for table in ("bench_engine", "bench_floor"):
         _check(folder, _of_table(table, f"left(answer, {DIGEST_CHARACTERS})"), digest, table)
+
+
+def check_asked(folder: BenchFolder) -> None:
+    """Raise if the run over changed rows does not ask these, each once, and no other."""
+    run = run_of(folder, CHANGED_RUN_ID)
+    plan = read_plan(run)
+    assert plan is not None, "build comes first"
+    asked = [
+        id_ for shard in plan.shards for id_ in pq.read_table(str(run.shard(shard.shard_id).source))["id"].to_pylist()
+    ]
+    rows = pq.read_metadata(folder.rows).num_rows
+    if sorted(asked) != list(range(0, rows, 100)):
+        raise AssertionError(f"{len(asked):,} of {rows:,} rows are asked, which are not those that were changed")
 
 
 def check_emulated_table(folder: BenchFolder, table: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 from bench_folder import BenchFolder
-from bench_job import BATCH, JOB, run_of
-from bench_request import RUN_ID
+from bench_job import BATCH, JOB, ON_TABLE, run_of
+from bench_request import CHANGED_RUN_ID, NOTED_RUN_ID, RUN_ID
 from stopwatch import Stopwatch
 from upath import UPath
 
@@ -25,16 +26,20 @@ from greennode_batch.build.source import read_sql
 from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.batch_files import collect_shard
 from greennode_batch.join.dataset import Dataset
+from greennode_batch.join.earlier_rows import EarlierRows
 from greennode_batch.join.join import JoinedRows, join_shard
 from greennode_batch.join.open_table import sql_table
 from greennode_batch.join.target import OpenTarget, write_shard
 from greennode_batch.receipts import Receipt, write_receipt
+from greennode_batch.reconcile.answered import AnsweredTable
 from greennode_batch.reconcile.written_targets import written_rows
 from greennode_batch.report import check_balanced, report
 from greennode_batch.staging import ShardFolder
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_ROWS = "SELECT id, text FROM bench_rows"
 
 
 def build_from_file(folder: BenchFolder, watch: Stopwatch) -> None:
@@ -52,13 +57,38 @@ def build_from_file(folder: BenchFolder, watch: Stopwatch) -> None:
 def build_from_table(folder: BenchFolder, watch: Stopwatch) -> None:
     """Rows of a table become shards."""
     with psycopg.connect(os.environ["BENCH_DSN"]) as connection, watch("build"):
-        build(
-            JOB,
-            lambda: read_sql(connection, "SELECT id, text FROM bench_rows"),
-            run_of(folder),
-            run_id=RUN_ID,
-            profile=ApiProfile(),
-        )
+        build(JOB, lambda: read_sql(connection, _ROWS), run_of(folder), run_id=RUN_ID, profile=ApiProfile())
+
+
+def note_answered(folder: BenchFolder) -> None:
+    """A run that finds all rows answered, and notes it."""
+    _build_on_table(folder, NOTED_RUN_ID)
+    run = run_of(folder, NOTED_RUN_ID)
+    with psycopg.connect(os.environ["BENCH_DSN"]) as connection:
+        table = sql_table(connection, "bench_engine", ON_TABLE.target_key)
+        written = written_rows(run, [table], run_id=NOTED_RUN_ID)
+        check_balanced(report(run, *written, known=AnsweredTable(table, run, run_id=NOTED_RUN_ID)))
+
+
+def scan(_folder: BenchFolder, watch: Stopwatch) -> None:
+    """Rows of a table are read, and nothing else."""
+    with psycopg.connect(os.environ["BENCH_DSN"]) as connection, watch("scan"):
+        for _ in read_sql(connection, _ROWS).batches:
+            pass
+
+
+def build_changed(folder: BenchFolder, watch: Stopwatch) -> None:
+    """Those rows become shards whose requests the table has not answered."""
+    with watch("build changed"):
+        _build_on_table(folder, CHANGED_RUN_ID)
+
+
+def _build_on_table(folder: BenchFolder, run_id: str) -> None:
+    dsn = os.environ["BENCH_DSN"]
+    with psycopg.connect(dsn) as source, psycopg.connect(dsn) as target:
+        known = EarlierRows(sql_table(target, "bench_engine", ON_TABLE.target_key))
+        rows = partial(read_sql, source, _ROWS)
+        build(ON_TABLE, rows, run_of(folder, run_id), run_id=run_id, profile=ApiProfile(), known=known)
 
 
 class _Fetched(GreenNodeClient):

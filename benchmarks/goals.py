@@ -15,6 +15,7 @@ MAX_PEAK_MB = 300.0
 MAX_GROWTH_MB = 50.0
 MAX_TASK_MB = 400.0
 MAX_SLOWDOWN = 1.2
+MAX_SHARE_OF_FULL = 0.1
 LESS_CPU_THAN_PEERS = 10.0
 MAX_SHARE_OF_PEER_MEMORY = 1 / 3
 BASE_ROWS = 100_000
@@ -55,7 +56,20 @@ def step_verdicts(sizes: Sequence[StepFigures]) -> Iterator[Verdict]:
             f"the same, at most {MAX_TIMES_FLOOR:g} times the floor", f"{times:.2f}", times <= MAX_TIMES_FLOOR
         )
         yield Verdict(f"peak memory of each step {at}, at most {MAX_PEAK_MB:g} MB", f"{peak:.0f}", peak <= MAX_PEAK_MB)
+        if "table: build changed" in size.engine:
+            yield _of_changed_rows(size, at)
     yield from _growth(sizes)
+
+
+def _of_changed_rows(size: StepFigures, at: str) -> Verdict:
+    full, scan, changed = (size.engine[f"table: {part}"] for part in ("build", "scan", "build changed"))
+    cpu = (changed.cpu_seconds - scan.cpu_seconds) / full.cpu_seconds
+    wall = (changed.wall_seconds - scan.wall_seconds) / full.wall_seconds
+    return Verdict(
+        f"build of one changed row in a hundred {at}, beyond the scan at most {MAX_SHARE_OF_FULL:g} of a full build",
+        f"{cpu:.2f} of its CPU, {wall:.2f} of its time",
+        max(cpu, wall) <= MAX_SHARE_OF_FULL,
+    )
 
 
 def _growth(sizes: Sequence[StepFigures]) -> Iterator[Verdict]:

@@ -87,6 +87,12 @@ def load_table(folder: BenchFolder) -> None:
                 copy.write(out.getbuffer())
 
 
+def change_table(_folder: BenchFolder) -> None:
+    """Change the text of each hundredth row of `bench_rows`."""
+    with psycopg.connect(os.environ["BENCH_DSN"]) as connection:
+        connection.execute("UPDATE bench_rows SET text = text || ' (changed)' WHERE id % 100 = 0")
+
+
 def digest(question: str) -> str:
     """What the answer to a question begins with."""
     return blake2b(question.encode(), digest_size=DIGEST_CHARACTERS // 2).hexdigest()

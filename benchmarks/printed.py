@@ -18,6 +18,8 @@ _LINES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("all of these", (*ENGINE_PARTS, "write"), (*FLOOR_PARTS, "write")),
     ("report on Parquet", ("report",), ()),
     ("build from PostgreSQL", ("table: build",), ("table: build",)),
+    ("scan of PostgreSQL", ("table: scan",), ()),
+    ("build of changed rows", ("table: build changed",), ()),
     ("write to PostgreSQL", ("table: write",), ("table: write",)),
     ("report on PostgreSQL", ("table: report",), ()),
 )

@@ -95,6 +95,17 @@ def _write_tables(figures: StepFigures, folder: Path, dsn: str, *, is_checked: b
         _run(figures, folder, step, "table: ", dsn)
     if is_checked:
         run_step(folder, "checked_rows.check_tables", dsn=dsn)
+    _build_changed(figures, folder, dsn)
+
+
+def _build_changed(figures: StepFigures, folder: Path, dsn: str) -> None:
+    """A run over rows that the table has answered, but for one in a hundred, beside reading them and nothing else."""
+    run_step(folder, "engine_steps.note_answered", dsn=dsn)
+    run_step(folder, "made_rows.change_table", dsn=dsn)
+    for step in ("engine_steps.scan", "engine_steps.build_changed"):
+        _run(figures, folder, step, "table: ", dsn)
+    run_step(folder, "checked_rows.check_asked", dsn=dsn)
+    run_step(folder, "made_rows.load_table", dsn=dsn)
 
 
 def as_json(figures: StepFigures) -> dict[str, Any]:

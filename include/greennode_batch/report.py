@@ -146,7 +146,7 @@ def report(run: RunFolder, *targets: WrittenRows, known: AnsweredTable | None = 
     write_json(run.report, made)
     # Where a later run has written over some rows, it is that run's to note.
     if known is not None and made.balanced and not made.superseded:
-        known.note(plan, key)
+        known.note(plan)
     return made
 
 

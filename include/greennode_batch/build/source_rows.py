@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from greennode_batch.build.column_types import fit
 from greennode_batch.build.row_hashes import ROW_HASHES, RowHashes
-from greennode_batch.tables import read_table, table_writer
+from greennode_batch.tables import table_writer
 
 _OWN_FIELDS = (("model", pa.string()), ("custom_id", pa.string()), ("unsent", pa.string()))
 HASHES = "row_hashes"
@@ -47,11 +47,9 @@ def source_rows(
     return rows.append_column(HASHES, column)
 
 
-def hashes_of(source: Path) -> RowHashes | None:
-    """The column `row_hashes` of a source.parquet; None if a row has none."""
-    if HASHES not in pq.read_schema(source).names:
-        return None
-    column = read_table(source, [HASHES])[HASHES].combine_chunks()
+def hashes_in(rows: pa.Table) -> RowHashes | None:
+    """The column `row_hashes`; None if a row has none."""
+    column = rows[HASHES]
     if column.null_count:
         return None
     return np.frombuffer(b"".join(column.to_pylist()), ROW_HASHES)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from greennode_batch.build.answered_note import SeenTwiceError, note_path, write_note
 from greennode_batch.build.plan import Plan
 from greennode_batch.build.row_hashes import ROW_HASHES, RowHashes
-from greennode_batch.build.source_rows import hashes_of
+from greennode_batch.build.source_rows import HASHES, hashes_in
 from greennode_batch.build.unchanged_rows import LeftAsItIs
 from greennode_batch.collect.verdicts import RowStatus
 from greennode_batch.errors import GreenNodeError
@@ -39,17 +40,17 @@ class AnsweredTable:
         self._left_as_it_is = read_json(run.answered, LeftAsItIs)
         self._digests = table.digests(run_id) if self._left_as_it_is else None
 
-    def note(self, plan: Plan, key: Sequence[str]) -> None:
+    def note(self, plan: Plan) -> None:
         """Note what the table has answered, now that its rows of the run were found to be as they should.
 
-        Nothing is noted, and the log says why, where it cannot be known. Holds a shard.
+        Nothing is noted, and the log says why, where it cannot be known. Holds some thousand rows.
         """
         try:
-            self._note(plan, key)
+            self._note(plan)
         except (_UnknownError, SeenTwiceError) as error:
             log.info("What table %s has answered is not noted: %s", self._table.name, error)
 
-    def _note(self, plan: Plan, key: Sequence[str]) -> None:
+    def _note(self, plan: Plan) -> None:
         run, left_as_it_is = self._run, self._left_as_it_is
         if left_as_it_is is None or left_as_it_is.table != self._table.name:
             raise _UnknownError(
@@ -68,7 +69,7 @@ class AnsweredTable:
         if size != plan.unchanged * ROW_HASHES.itemsize:
             raise _UnknownError(f"{run.unchanged} has {size:,} bytes, which are not {plan.unchanged:,} rows")
         with work_folder(run.path) as work:
-            entries = _entries(run, plan, key)
+            entries = _entries(run, plan)
             path = note_path(run, self._table.name)
             write_note(path, Path(work), entries, valid_for=left_as_it_is.valid_for, table=table, left=left)
         log.info("Noted what table %s has answered, for the next run: %s", self._table.name, path)
@@ -77,22 +78,24 @@ class AnsweredTable:
         run.unchanged.unlink()
 
 
-def _entries(run: RunFolder, plan: Plan, key: Sequence[str]) -> Iterator[RowHashes]:
+def _entries(run: RunFolder, plan: Plan) -> Iterator[RowHashes]:
     """The hashes of all rows that the source has, an input of 0 where there is no good answer."""
     with local_copy(run.unchanged) as path, path.open("rb") as file:
         while len(some := np.fromfile(file, ROW_HASHES, _READ_ROWS)):
             yield some
     for planned in plan.shards:
-        yield _entries_of(run.shard(planned.shard_id), key)
+        yield from _entries_of(run.shard(planned.shard_id))
 
 
-def _entries_of(shard: ShardFolder, key: Sequence[str]) -> RowHashes:
+def _entries_of(shard: ShardFolder) -> Iterator[RowHashes]:
+    unknown = _UnknownError(f"{shard.source} has no hashes of its rows")
     with local_copy(shard.source) as path:
-        hashes = hashes_of(path)
-    if hashes is None:
-        raise _UnknownError(f"{shard.source} has no hashes of its rows")
-    status = row_statuses(shard, key)["status"]
-    good = pc.equal(status, RowStatus.SUCCEEDED.value).to_numpy()
-    entries = hashes.copy()
-    entries["input"] *= good
-    return entries
+        if HASHES not in pq.read_schema(path).names:
+            raise unknown
+    for rows in row_statuses(shard, [HASHES]):
+        hashes = hashes_in(rows)
+        if hashes is None:
+            raise unknown
+        entries = hashes.copy()
+        entries["input"] *= pc.equal(rows["status"], RowStatus.SUCCEEDED.value).to_numpy()
+        yield entries
