@@ -21,7 +21,8 @@ from greennode_batch.errors import RowError
 from greennode_batch.job import SqlTarget
 from greennode_batch.join.earlier_rows import EarlierRows
 from greennode_batch.join.join import join_shard
-from greennode_batch.join.target import sql_table, write_shard
+from greennode_batch.join.open_table import sql_table
+from greennode_batch.join.target import write_shard
 from greennode_batch.receipts import Receipt, write_receipt
 from greennode_batch.reconcile.answered import AnsweredTable
 from greennode_batch.staging import run_folder
@@ -79,13 +80,9 @@ class Runs:
             schema = pa.schema([*RESULT_FIELDS, *FIELDS])
             columns = [given.get(field.name, pa.nulls(asked.num_rows, field.type)) for field in schema]
             pq.write_table(pa.table(columns, schema=schema), str(shard.results))
-            write_shard(
-                shard,
-                join_shard(shard, run_id=plan.run_id, answer_fields=FIELDS),
-                [self.table],
-                key=self.job.target_key,
-            )
-        AnsweredTable(self.table, run, run_id=plan.run_id).note(plan, self.job.target_key)
+            with join_shard(shard, run_id=plan.run_id, answer_fields=FIELDS) as joined:
+                write_shard(shard, joined, [self.table], key=self.job.target_key)
+        AnsweredTable(self.table, run, run_id=plan.run_id).note(plan)
 
     def run(self, rows, failed=()):
         """Build, answer, write, note: (plan, how many rows were looked up, which were asked)."""
