@@ -75,6 +75,12 @@ class BatchJob:
     the table that the source does not have (any more): `report` counts them, `remove` deletes them when the requests
     are built, `ignore` does not look for them.
 
+    partitions: by how many tasks of Airflow the source is read and its requests are rendered, where one is too slow.
+    A query on PostgreSQL (14 or later) is divided by a hash of the key; any other by a condition that it has itself:
+    `WHERE mod(id, {{ partitions }}) = {{ partition }}`, with `partition` counted from 0. Of a folder each task reads
+    some of the files, of a single Parquet file some of its row groups. The parts are not read at the same moment. The
+    command line reads in one process, whatever is said here.
+
     Raises ConfigError for a declaration that cannot work.
     """
 
@@ -101,6 +107,7 @@ class BatchJob:
     keep_remote_files: bool | None = None
     refresh: Literal["changed", "all"] | None = None
     left_rows: Literal["report", "remove", "ignore"] = "report"
+    partitions: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, while nothing is sent yet."""
@@ -155,6 +162,8 @@ class BatchJob:
             raise ConfigError(
                 f"job {self.name}: keep_remote_files is {self.keep_remote_files!r}; it is True, False or left out"
             )
+        if not isinstance(self.partitions, int) or isinstance(self.partitions, bool) or self.partitions < 1:
+            raise ConfigError(f"job {self.name}: partitions is {self.partitions!r}; it is 1 (one task reads) or more")
         for name in ("max_shard_requests", "max_shard_bytes"):
             cap = getattr(self, name)
             if cap is not None and cap < 1:

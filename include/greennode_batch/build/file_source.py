@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,8 +18,9 @@ from greennode_batch.build.files.csv_rows import csv_batches, csv_columns
 from greennode_batch.build.files.declarations import FileFormat
 from greennode_batch.build.files.declared_types import as_type, declared_type
 from greennode_batch.build.files.json_rows import json_batches, json_columns
-from greennode_batch.build.files.parquet_rows import parquet_batches, parquet_schema
+from greennode_batch.build.files.parquet_rows import parquet_batches, parquet_layout, parquet_schema
 from greennode_batch.build.files.source_files import SourceFile, source_files
+from greennode_batch.build.part import WHOLE, Part
 from greennode_batch.build.source import ColumnBatch, Rows, check_columns
 from greennode_batch.errors import ConfigError
 
@@ -32,12 +35,14 @@ def read_files(
     file_format: FileFormat | None = None,
     types: Mapping[str, str] | None = None,
     columns: Collection[str] | None = None,
+    part: Part = WHOLE,
 ) -> Rows:
     """Rows of a file, or of all files of one format below a folder, in the order of their names.
 
     columns: the names that are read, where there are such; None reads all. types: of columns, by name, in the words of
-    `FileSource`. Which columns there are is found out at once; their rows are read as they are asked for, some thousand
-    or some megabytes at a time. Raises ConfigError, naming the file, for what cannot be read.
+    `FileSource`. part: which of the files are read, or which row groups of a single Parquet file; columns and types are
+    those of all files even so. Which columns there are is found out at once; their rows are read as they are asked for,
+    some thousand or some megabytes at a time. Raises ConfigError, naming the file, for what cannot be read.
     """
     declared = {name: declared_type(words) for name, words in (types or {}).items()}
     files = source_files(path, file_format)
@@ -57,8 +62,34 @@ def read_files(
     if missing:
         raise ConfigError(f"{path}: has no column {', '.join(missing)}, which types= names (it has {', '.join(names)})")
     wanted = [name for name in names if columns is None or name in columns]
-    batches = (batch for file, own in zip(files, stored, strict=True) for batch in _batches(file, own, wanted, known))
-    return Rows(tuple(names), batches)
+    read = zip(files, stored, strict=True) if part == WHOLE else _dealt(files, stored, part)
+    batches = (batch for file, own in read for batch in _batches(file, own, wanted, known))
+    return Rows(tuple(names), batches, "" if part == WHOLE else _origin(files))
+
+
+def _dealt(
+    files: Sequence[SourceFile], stored: Sequence[Types | None], part: Part
+) -> Sequence[tuple[SourceFile, Types | None]]:
+    """What falls to a part. Raises ConfigError for a file that has no parts."""
+    if _is_divided(files):
+        return [(dataclasses.replace(files[0], part=part), stored[0])]
+    if not files[0].name:
+        raise ConfigError(
+            f"{files[0]}: a single file is read in parts only if it is Parquet; name a folder of several files, or "
+            "leave partitions out. Nothing was sent"
+        )
+    return part.dealt(list(zip(files, stored, strict=True)))
+
+
+def _is_divided(files: Sequence[SourceFile]) -> bool:
+    return len(files) == 1 and files[0].format == "parquet"
+
+
+def _origin(files: Sequence[SourceFile]) -> str:
+    """A hash of what is dealt out."""
+    items = [parquet_layout(files[0])] if _is_divided(files) else []
+    items += [file.name for file in files]
+    return hashlib.blake2b("\n".join(items).encode(), digest_size=16).hexdigest()
 
 
 def _schemas(files: Sequence[SourceFile]) -> list[Types]:

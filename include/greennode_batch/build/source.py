@@ -40,10 +40,14 @@ class RowBatch(Protocol):
 
 @dataclass(frozen=True)
 class Rows:
-    """Columns by name, and batches of rows, of which one is held at a time. The batches can be read once."""
+    """Columns by name, and batches of rows, of which one is held at a time. The batches can be read once.
+
+    origin: where these are a part of the rows, what all parts are of: tells whether they were divided alike.
+    """
 
     columns: tuple[str, ...]
     batches: Iterator[RowBatch]
+    origin: str = ""
 
     @classmethod
     def from_tuples(cls, columns: Sequence[str], batches: Iterable[Sequence[Row]]) -> Rows:
@@ -104,7 +108,7 @@ def read_sql(connection: Any, sql: str, *, max_rows: int = MAX_ROWS, max_bytes: 
     runs at once, so that a wrong one fails here (ConfigError); its rows come as they are asked for. A lost connection
     stays the driver's own error.
     """
-    server_side = type(connection).__module__.partition(".")[0] in {"psycopg", "psycopg2"}
+    server_side = is_postgres(connection)
     if server_side and getattr(connection, "autocommit", False):
         connection.autocommit = False  # a server-side cursor lives in a transaction
     cursor = connection.cursor(name=f"greennode_{uuid.uuid4().hex}") if server_side else connection.cursor()
@@ -124,6 +128,11 @@ def read_sql(connection: Any, sql: str, *, max_rows: int = MAX_ROWS, max_bytes: 
             cursor.close()
 
     return Rows.from_tuples(columns, batches())
+
+
+def is_postgres(connection: Any) -> bool:
+    """Whether a DB-API connection is one of PostgreSQL's drivers."""
+    return type(connection).__module__.partition(".")[0] in {"psycopg", "psycopg2"}
 
 
 def _batches(cursor: Any, first: Sequence[Any], max_rows: int, max_bytes: int) -> Iterator[Sequence[Row]]:

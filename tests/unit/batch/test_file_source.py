@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greennode_batch.build.file_source import read_files
+from greennode_batch.build.part import Part
 from greennode_batch.errors import ConfigError
 
 
@@ -364,3 +365,68 @@ def test_a_file_that_may_not_be_read_is_named(write):
     path.chmod(0)
     with pytest.raises(ConfigError, match=r"rows\.csv: may not be read"):
         read_files(path)
+
+
+# Parts
+
+
+def parts_of(path, *, total=3):
+    return [read_files(path, part=Part(number, total)) for number in range(total)]
+
+
+@given(files=st.lists(st.lists(st.integers(), max_size=3), min_size=1, max_size=7), total=st.integers(2, 5))
+def test_the_files_of_a_folder_are_dealt_out_each_to_one_part(tmp_path_factory, files, total):
+    folder = tmp_path_factory.mktemp("rows")
+    for number, ids in enumerate(files):
+        (folder / f"{number}.csv").write_text("".join(f"{one}\n" for one in ["id", *ids]))
+    parts = parts_of(folder, total=total)
+    assert len({part.origin for part in parts}) == 1
+    read = [rows_of(part) for part in parts]
+    for number, rows in enumerate(read):
+        assert rows == [(str(one),) for ids in files[number::total] for one in ids]
+    assert sorted(row for rows in read for row in rows) == sorted(rows_of(read_files(folder)))
+
+
+def test_all_parts_have_the_columns_and_types_of_all_files(write):
+    write("rows/a.parquet", {"id": pa.array([1], pa.int32())})
+    write("rows/b.parquet", {"id": pa.array([2**40]), "text": pa.array(["b"])})
+    path = write("rows/c.parquet", {"id": pa.array([3], pa.int8())}).parent
+    for part in parts_of(path, total=3):
+        assert part.columns == ("id", "text")
+        assert types_of(part) == {"id": pa.int64(), "text": pa.string()}
+
+
+@given(rows=st.integers(0, 30), group=st.integers(1, 7), total=st.integers(2, 5))
+def test_a_single_parquet_file_is_dealt_out_by_row_groups(tmp_path_factory, rows, group, total):
+    path = tmp_path_factory.mktemp("rows") / "rows.parquet"
+    pq.write_table(pa.table({"id": range(rows)}), path, row_group_size=group)
+    for place in (path, path.parent):
+        parts = parts_of(place, total=total)
+        assert len({part.origin for part in parts}) == 1
+        read = [[number for (number,) in rows_of(part)] for part in parts]
+        for number, ids in enumerate(read):
+            assert ids == [one for one in range(rows) if one // group % total == number]
+
+
+def test_files_that_come_or_go_are_seen_by_the_origin_of_what_is_read_then(write):
+    path = write("rows/b.csv", "id\n1\n").parent
+    write("rows/c.csv", "id\n2\n")
+    (before, _) = parts_of(path, total=2)
+    (path / "a.csv").write_text("id\n0\n")
+    (_, after) = parts_of(path, total=2)
+    assert before.origin != after.origin
+    one = write("one.parquet", {"id": [1, 2]})
+    (before, _) = parts_of(one, total=2)
+    pq.write_table(pa.table({"id": [1, 2]}), one, row_group_size=1)
+    (_, after) = parts_of(one, total=2)
+    assert before.origin != after.origin
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.csv.gz"])
+def test_a_single_file_that_is_no_parquet_is_not_read_in_parts(write, name):
+    content = b'{"id": 1}\n' if "json" in name else b"id\n1\n"
+    path = write(name, gzip.compress(content) if name.endswith("gz") else content)
+    with pytest.raises(ConfigError, match=f"{name}: a single file is read in parts only if it is Parquet"):
+        parts_of(path)
+    # Of a folder that happens to have one file today, it is one part's.
+    assert [len(rows_of(part)) for part in parts_of(path.parent)] == [1, 0, 0]

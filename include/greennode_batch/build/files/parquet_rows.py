@@ -24,6 +24,13 @@ def parquet_schema(file: SourceFile) -> pa.Schema:
         return pq.ParquetFile(opened, arrow_extensions_enabled=True).schema_arrow
 
 
+def parquet_layout(file: SourceFile) -> str:
+    """How its rows lie in row groups, in words."""
+    with file.seekable() as opened:
+        metadata = pq.ParquetFile(opened).metadata
+        return f"{metadata.num_rows} rows in {metadata.num_row_groups} row groups"
+
+
 def parquet_batches(file: SourceFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The rows, of these columns only. Holds one page of each column beside a batch."""
     with file.seekable() as opened:
@@ -35,7 +42,7 @@ def parquet_batches(file: SourceFile, columns: Sequence[str]) -> Iterator[pa.Rec
             buffer_size=min(max(buffer, _BUFFER_BYTES.start), _BUFFER_BYTES.stop),
             arrow_extensions_enabled=True,
         )
-        for group in range(parquet.num_row_groups):
+        for group in file.part.dealt(range(parquet.num_row_groups)):
             read = parquet.iter_batches(
                 _read_rows(parquet.metadata.row_group(group), columns),
                 row_groups=[group],

@@ -17,6 +17,7 @@ import pyarrow as pa
 from upath import UPath
 
 from greennode_batch.build.files.declarations import FORMATS, FileFormat
+from greennode_batch.build.part import WHOLE, Part
 from greennode_batch.errors import ConfigError
 from greennode_batch.staging import local_path, uncached
 
@@ -30,13 +31,15 @@ _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 class SourceFile:
     """One file. partitions: the columns that its folders stand for (`day=2026-01-31`), in their order.
 
-    name: its path below the folder; empty for a file that was named itself.
+    name: its path below the folder; empty for a file that was named itself. part: of the row groups of a Parquet file,
+    what is read of them.
     """
 
     path: UPath | Path
     name: str
     format: FileFormat
     partitions: Mapping[str, str | None]
+    part: Part = WHOLE
 
     def __str__(self) -> str:
         return str(self.path)
