@@ -26,6 +26,7 @@ from greennode_batch.staging import (
     ShardFolder,
     fresh_names,
     read_json,
+    remove_tree,
     remove_work_folders,
     write_json,
 )
@@ -69,15 +70,21 @@ def clean_up(
     """Delete the files of a run that is over: input, output and errors, and spare copies of uploads.
 
     keep: leave them all. Safe to call again: what is deleted is asked for no more. Call it when nobody works on the
-    run any longer, for the folders that killed workers left in staging go as well.
+    run any longer, for the folders that killed workers left in staging go as well, and the parts that its source was
+    read in.
     """
     plan = read_plan(run)
     sent = list(_sent_shards(run, plan)) if plan is not None else []
-    for folder in (run.path, *(one.shard.path for one in sent)):
+    parts = [run.parts / name for name in fresh_names(run.parts)]
+    for folder in (run.path, *parts, *(one.shard.path for one in sent)):
         remove_work_folders(folder)
+    is_over = _balances(run)
+    if is_over:
+        # Of no use but to a build, and as large as all requests.
+        remove_tree(run.parts)
     if keep:
         return CleanUp(why_kept="keep_remote_files is set")
-    if not _balances(run):
+    if not is_over:
         return CleanUp(why_kept="no report says that all of its rows are in the target")
     return _Sweep(run, sent, client).over(clock)
 

@@ -4,6 +4,7 @@
                          /shards/<shard_id>/requests.jsonl  source.parquet  uploading.json  receipt.json
                                            creating.<n>.json  output.jsonl  errors.jsonl  results.parquet
                                            anomalies.jsonl  joined.json  cleaned.json
+                         /parts/<number>-of-<count>/<job>-<files>.arrows
                          /attempt_2/retry.json  shards/<shard_id>/…: as above, without source and joined
                          /run.json  building.json  canary.json  report.json  removed.json
                          /answered.json  unchanged.bin: from build to report, for .answered-…
@@ -83,6 +84,7 @@ class RunFolder:
         self.unchanged = path / "unchanged.bin"
         self.removed = path / "removed.json"
         self.shards = path / "shards"
+        self.parts = path / "parts"
 
     def shard(self, shard_id: str, *, attempt: int = 1) -> ShardFolder:
         """The folder of one shard. A later attempt may send the very bytes of the first: it has folders of its own."""
@@ -91,6 +93,10 @@ class RunFolder:
     def retry(self, attempt: int) -> UPath:
         """What a later attempt asks again."""
         return self.path / f"attempt_{attempt}" / "retry.json"
+
+    def part(self, number: int, total: int) -> UPath:
+        """The folder of what was read as one of so many parts of the source."""
+        return self.parts / f"{number}-of-{total}"
 
     def __str__(self) -> str:
         return str(self.path)

@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,11 @@ from upath import UPath
 
 from greennode_batch import exclusive
 from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.build.part import Part
+from greennode_batch.build.part_files import read_parts, write_part
+from greennode_batch.build.plan import build
 from greennode_batch.build.source import Rows
+from greennode_batch.errors import ConfigError
 from greennode_batch.receipts import HeldClaim, latest_claim, read_receipt
 from greennode_batch.run import run_to_file
 from greennode_batch.staging import ShardFolder, fresh_names, land, local_copy, run_folder, write_json
@@ -122,3 +127,20 @@ def test_a_bucket_without_a_connection_is_found_by_the_environment(rclone, make_
     assert [path.name for path in shard.path.iterdir()] == ["requests.jsonl"]
     write_json(shard.results, {})
     assert shard.results.exists()
+
+
+def test_a_source_that_is_read_in_parts_goes_through_a_staging_area_on_s3(new_root, job, client):
+    job = dataclasses.replace(job, partitions=2)
+    for part, rows in ((Part(0, 2), [(1, "one"), (2, "two")]), (Part(1, 2), [(3, "one")])):
+        run = run_folder(new_root(), "job", "run")
+        assert write_part(job, Rows.from_tuples(("id", "text"), [rows]), run, part, profile=client.profile)
+    run = run_folder(new_root(), "job", "run")
+    plan = build(job, lambda: read_parts(job, run, profile=client.profile), run, run_id="run", profile=client.profile)
+    assert (plan.rows, plan.requests) == (3, 2)
+    # Made by another version of the job, it takes the place of what was there.
+    changed = dataclasses.replace(job, prompt="Another: {{ text }}")
+    write_part(changed, Rows.from_tuples(("id", "text"), [[(1, "one")]]), run, Part(0, 2), profile=client.profile)
+    run = run_folder(new_root(), "job", "run")
+    assert len(fresh_names(run.part(0, 2))) == 1
+    with pytest.raises(ConfigError, match="another version of the job"):
+        read_parts(job, run, profile=client.profile)

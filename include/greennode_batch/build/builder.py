@@ -17,17 +17,15 @@ from greennode_batch.build.messages import chat_messages, request_params
 from greennode_batch.build.needed_columns import prompt_names
 from greennode_batch.build.open_shard import PlannedShard
 from greennode_batch.build.request_lines import RequestLines, RequestTemplate, line_fields
+from greennode_batch.build.request_templates import HELD_BYTES, request_templates, requests_of
 from greennode_batch.build.row_hashes import RowHashes, with_model
 from greennode_batch.build.shard_set import ShardSet
 from greennode_batch.build.shards import shard_limits
 from greennode_batch.build.source import RowBatch
 from greennode_batch.build.source_rows import source_rows
 from greennode_batch.build.unchanged_rows import UnchangedRows
-from greennode_batch.errors import RowError
 from greennode_batch.job import BatchJob
 from greennode_batch.staging import RunFolder
-
-_HELD_BYTES = 16 << 20
 
 
 class LongestRequest(msgspec.Struct, frozen=True):
@@ -59,17 +57,7 @@ class Builder:
         self._limits = shard_limits(job, profile)
         messages, params, fields = chat_messages(job, profile), request_params(job, profile), line_fields(profile)
         self.prompt_hash = hashlib.blake2b(msgspec.json.encode(messages), digest_size=16).hexdigest()
-        self._templates = [
-            RequestTemplate(
-                model=model,
-                messages=messages,
-                params=params,
-                columns=columns,
-                line_fields=fields,
-                prompt_name=f"prompt of job {job.name}",
-            )
-            for model in job.models
-        ]
+        self._templates = request_templates(job, profile, columns)
         self._key_names = job.key_columns
         self._carried_names = (*job.key_columns, *job.carry)
         self._kept = kept
@@ -108,8 +96,7 @@ class Builder:
             has_place = list(self._kept.models_of([batch.values(name) for name in self._key_names]))
         for template in self._templates:
             new = [number for number, models in enumerate(has_place) if template.model not in models]
-            # Where the constant part is long, all lines of a batch were too much to hold.
-            step = max(1, _HELD_BYTES // template.constant_bytes)
+            step = max(1, HELD_BYTES // template.constant_bytes)
             for start in range(0, len(new), step):
                 some = new[start : start + step]
                 rows = batch if len(some) == len(batch) else batch.take(some)
@@ -118,11 +105,7 @@ class Builder:
 
     def _ask(self, template: RequestTemplate, batch: RowBatch, keys: Sequence[Key], hashes: RowHashes | None) -> None:
         """A request for each row of a batch, or a reason why not."""
-        try:
-            requests = template.requests(batch)
-        except RowError as error:
-            row = self.keys.named(keys[error.row or 0])
-            raise RowError(f"{row}: {error}. Nothing was sent") from None
+        requests = requests_of(template, batch, keys, self.keys.named)
         kept = pa.table([batch.array(name) for name in self._carried_names], names=list(self._carried_names))
         new = self.unchanged.changed(requests, kept, hashes)
         if not new:

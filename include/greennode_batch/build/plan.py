@@ -16,6 +16,7 @@ from greennode_batch.build.answered_note import SeenTwiceError
 from greennode_batch.build.builder import Builder, LongestRequest
 from greennode_batch.build.kept_shards import KeptShards
 from greennode_batch.build.known_rows import KnownRows, LeftRows
+from greennode_batch.build.needed_columns import refuse_missing
 from greennode_batch.build.open_shard import PlannedShard
 from greennode_batch.build.rebuild import (
     BuildTurn,
@@ -112,7 +113,7 @@ def build(
     with its rows, and only the rest is built. Raises ConfigError or RowError, with the row's key, for whatever would
     fail later, and SupersededError if another build of the run began meanwhile; nothing is sent here.
     """
-    _refuse_removed(run)
+    refuse_removed(run)
     turn = BuildTurn.begin(run, now=clock())
     old = read_plan(run)
     remove_work_folders(run.path)
@@ -150,7 +151,8 @@ def build(
         raise
 
 
-def _refuse_removed(run: RunFolder) -> None:
+def refuse_removed(run: RunFolder) -> None:
+    """Raise ConfigError for a run whose staging retention has removed."""
     removed = read_json(run.removed, RemovedRun)
     if removed is not None:
         day = datetime.datetime.fromtimestamp(removed.removed_at, tz=datetime.UTC).date()
@@ -176,12 +178,7 @@ def _read_all(
     known: KnownRows | None,
     by_note: bool,
 ) -> Builder:
-    missing = [name for name in (*job.key_columns, *job.carry) if name not in rows.columns]
-    if missing:
-        raise ConfigError(
-            f"job {job.name}: the source has no column {', '.join(missing)} (it has {', '.join(rows.columns)}); "
-            "name the key and carried columns as the query does. Nothing was sent"
-        )
+    refuse_missing(job, rows.columns)
     builder = Builder(job, rows.columns, run, work, profile=profile, kept=kept, known=known, by_note=by_note)
     for batch in rows.batches:
         builder.add(batch)

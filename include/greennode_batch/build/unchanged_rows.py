@@ -71,8 +71,9 @@ class UnchangedRows:
         self._inputs = [name for name in columns if name in names]
         self._held = HeldRows(columns)
         self._known = known
-        # A query of one interval alone is not worth a look through all that the table ever had.
-        is_whole = job.left_rows != "ignore"
+        # A query of one interval alone is not worth a look through all that the table ever had. What other tasks have
+        # rendered has its prompts, and not what went into them.
+        is_whole = job.left_rows != "ignore" and job.partitions == 1
         self._table = known.begin() if known is not None and is_first and is_whole else None
         self._note: AnsweredNote | None = None
         self._valid_for = ""

@@ -1,0 +1,66 @@
+"""A rendered batch: rows of a source with their requests, as Arrow, so that another task need not render them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from greennode_batch.build.request_lines import RequestLines, RequestTemplate
+from greennode_batch.build.source import ColumnBatch, RowBatch
+
+_REQUEST_COLUMNS = 4
+
+
+def stored_batch(batch: RowBatch, names: Sequence[str], requests: Sequence[RequestLines]) -> pa.RecordBatch:
+    """Rows as they are stored: these columns, as staging keeps them, then four for the requests of each model."""
+    columns = [batch.array(name) for name in names]
+    for one in requests:
+        columns += (
+            pa.array(one.custom_ids, pa.string()),
+            pa.array(one.lines, pa.binary()),
+            pa.array(one.characters, pa.int64()),
+            pa.array([place in one.blank for place in range(len(batch))], pa.bool_()),
+        )
+    # They are told by their places: a source may name its columns as it likes.
+    return pa.RecordBatch.from_arrays(columns, names=[str(place) for place in range(len(columns))])
+
+
+class RenderedBatch:
+    """A batch of rows as it was stored. names: of its columns. models: whose requests it has, in that order."""
+
+    def __init__(self, stored: pa.RecordBatch, names: Sequence[str], models: Sequence[str]) -> None:
+        self._stored = stored
+        self._names = names
+        self._models = models
+        self._rows = ColumnBatch(stored.num_rows, dict(zip(names, stored.columns, strict=False)))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def values(self, column: str) -> Sequence[Any]:
+        """A column's values."""
+        return self._rows.values(column)
+
+    def array(self, column: str) -> pa.Array:
+        """A column as staging keeps it."""
+        return self._rows.array(column)
+
+    def take(self, places: Sequence[int]) -> RenderedBatch:
+        """Some of the rows, by their places."""
+        return RenderedBatch(self._stored.take(pa.array(places, pa.int64())), self._names, self._models)
+
+    def requests(self, template: RequestTemplate) -> RequestLines:
+        """The requests that the template has made of the rows."""
+        first = len(self._names) + _REQUEST_COLUMNS * self._models.index(template.model)
+        custom_ids, lines, characters, blank = self._stored.columns[first : first + _REQUEST_COLUMNS]
+        return RequestLines(
+            template.model,
+            template.constant_bytes,
+            custom_ids.to_pylist(),
+            lines.to_pylist(),
+            characters.to_pylist(),
+            frozenset(np.flatnonzero(blank.to_numpy(zero_copy_only=False)).tolist()),
+        )

@@ -1,0 +1,48 @@
+"""Request templates: one for each model of a job, and the requests that they make of a batch of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.build.keys import Key
+from greennode_batch.build.messages import chat_messages, request_params
+from greennode_batch.build.rendered_batch import RenderedBatch
+from greennode_batch.build.request_lines import RequestLines, RequestTemplate, line_fields
+from greennode_batch.build.source import RowBatch
+from greennode_batch.errors import RowError
+from greennode_batch.job import BatchJob
+
+HELD_BYTES = 16 << 20
+"""Where the constant part of a line is long, all lines of a batch are too much to hold: so many bytes at a time."""
+
+
+def request_templates(job: BatchJob, profile: ApiProfile, columns: Sequence[str]) -> list[RequestTemplate]:
+    """The job's templates, in the order of its models. columns: all that the source has."""
+    messages = chat_messages(job, profile)
+    return [
+        RequestTemplate(
+            model=model,
+            messages=messages,
+            params=request_params(job, profile),
+            columns=columns,
+            line_fields=line_fields(profile),
+            prompt_name=f"prompt of job {job.name}",
+        )
+        for model in job.models
+    ]
+
+
+def requests_of(
+    template: RequestTemplate, batch: RowBatch, keys: Sequence[Key], named: Callable[[Key], str]
+) -> RequestLines:
+    """The requests of a batch of rows; those of a rendered batch are there already.
+
+    keys: of the rows. named: a row by its key, in words. Raises RowError with them.
+    """
+    if isinstance(batch, RenderedBatch):
+        return batch.requests(template)
+    try:
+        return template.requests(batch)
+    except RowError as error:
+        raise RowError(f"{named(keys[error.row or 0])}: {error}. Nothing was sent") from None
