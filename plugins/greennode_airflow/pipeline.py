@@ -2,6 +2,8 @@
 
 build_requests ─► attempt_1 (mapped over shards) ─► build_retry_1 ─► attempt_2 ─► join_results (mapped)
                   submit_batch ─► wait_for_batch ─► collect_results              ─► report ─► clean_up
+
+Of a job with partitions read_part (mapped over them) stands before build_requests.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from greennode_airflow.operators import (
     GreenNodeCleanUpOperator,
     GreenNodeCollectResultsOperator,
     GreenNodeJoinResultsOperator,
+    GreenNodeReadPartOperator,
     GreenNodeReportOperator,
     GreenNodeSubmitBatchOperator,
 )
@@ -75,6 +78,9 @@ def batch_table_group(job: BatchJob, **group_arguments: Any) -> TaskGroup:
 
 def _wire(job: BatchJob) -> None:
     build = GreenNodeBuildRequestsOperator(task_id="build_requests", job=job)
+    if job.partitions > 1:
+        parts = GreenNodeReadPartOperator.partial(task_id="read_part", job=job)
+        parts.expand(partition=list(range(job.partitions))) >> build
     ends = _attempt(job, 1, build.output)
     for number in range(2, job.attempts + 1):
         # Whatever became of one shard, the others' rows are asked again, joined and reported all the same.

@@ -74,22 +74,25 @@ def run_dag(deployment: Path, dag_bag: DagBag) -> Callable[..., str]:
 
 
 @pytest.fixture
-def run_file(deployment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, str]]:
-    """Run the DAG `own` of a file with this text, once; the states of its tasks, and of the run under ""."""
+def run_file(deployment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, str]]:
+    """Run the DAG `own` of a file with this text, once; the states of its tasks, and of the run under "".
+
+    options: of dag.test(). With the dates of a run before, it is that run again, as if all tasks were cleared.
+    """
     # dag.test() writes a bundle's DAGs to the database, so the folder must be one.
     folder = tmp_path / "own_dags"
     bundle = "airflow.dag_processing.bundles.local.LocalDagBundle"
     bundles = [{"name": "own", "classpath": bundle, "kwargs": {"path": str(folder)}}]
     monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
 
-    def run(text: str) -> dict[str, str]:
+    def run(text: str, **options: Any) -> dict[str, str]:
         folder.mkdir(exist_ok=True)
         (folder / "own.py").write_text(text)
         bag = DagBag(str(folder))
         assert not bag.import_errors
         dag = bag.get_dag("own")
         assert dag is not None
-        ended = dag.test()
+        ended = dag.test(**options)
         return {"": str(ended.state), **{task.task_id: str(task.state) for task in ended.get_task_instances()}}
 
     return run

@@ -1,4 +1,4 @@
-"""One operator a step: build, submit, collect, retry, join, report, clean up; cancel and delete a batch by its id.
+"""One operator a step: read part, build, submit, collect, retry, join, report, clean up; two for a batch by its id.
 
 A DAG file declares all of them, and each task of a run parses it: what a step works with is imported when it runs, so
 that a task that sends or waits loads neither Arrow nor a database's driver.
@@ -12,6 +12,7 @@ from greennode_airflow.operators.batch import (
 )
 from greennode_airflow.operators.build import GreenNodeBuildRequestsOperator
 from greennode_airflow.operators.clean_up import GreenNodeCleanUpOperator
+from greennode_airflow.operators.part import GreenNodeReadPartOperator
 from greennode_airflow.operators.retry import GreenNodeBuildRetryOperator
 from greennode_airflow.operators.table import GreenNodeJoinResultsOperator, GreenNodeReportOperator
 
@@ -23,6 +24,7 @@ __all__ = [
     "GreenNodeCollectResultsOperator",
     "GreenNodeDeleteBatchOperator",
     "GreenNodeJoinResultsOperator",
+    "GreenNodeReadPartOperator",
     "GreenNodeReportOperator",
     "GreenNodeSubmitBatchOperator",
 ]

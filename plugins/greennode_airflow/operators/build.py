@@ -3,45 +3,42 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 
 from greennode_airflow.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
+from greennode_airflow.operators.source import SourceOperator
 from greennode_airflow.runs import begin_run, group_of, is_dry_run
-from greennode_batch.job import BatchJob, FileSource, SqlSource, read_job_text
+from greennode_batch.job import BatchJob
 from greennode_batch.receipts import is_sent
 from greennode_batch.staging import RunFolder
 
 if TYPE_CHECKING:
+    from greennode_batch.api.profile import ApiProfile
     from greennode_batch.build.plan import Plan
+    from greennode_batch.build.source import Rows
 
 
-class GreenNodeBuildRequestsOperator(BaseOperator):
+class GreenNodeBuildRequestsOperator(SourceOperator):
     """Reads the source and builds the shards. Returns their folders; nothing is sent.
 
     job: what to ask; its source's query or path is templated. Clear the task to pick up new rows: shards of the run
-    that were sent stay as they are, with their rows, and only the rest is built again.
+    that were sent stay as they are, with their rows, and only the rest is built again. The rows of a job with
+    partitions are those that the tasks before have read (GreenNodeReadPartOperator): clear these for new rows.
     """
 
-    template_fields: Sequence[str] = ("sql", "source_path", "paths")
-    template_fields_renderers = {"sql": "sql"}  # noqa: RUF012 - Airflow's own declaration
-    ui_color = "#e3f4ea"
+    template_fields: Sequence[str] = (*SourceOperator.template_fields, "paths")
 
     def __init__(self, *, job: BatchJob, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.job = job
-        self.sql = job.source.sql if isinstance(job.source, SqlSource) else None
-        self.source_path = job.source.path if isinstance(job.source, FileSource) else None
+        super().__init__(job=job, **kwargs)
         self.paths = dataset_paths(job.targets)
-
-    def resolve_template_files(self) -> None:
-        """Read the query from the jobs folder, as Airflow does for files of its own search path."""
-        if self.sql is not None:
-            self.sql = read_job_text(self.sql)
+        if job.partitions > 1:
+            self.sql = self.source_path = None
 
     @fail_without_retry
     def execute(self, context: Context) -> list[str]:
@@ -56,7 +53,6 @@ class GreenNodeBuildRequestsOperator(BaseOperator):
         return [str(run.shard(shard.shard_id)) for shard in plan.shards]
 
     def _build(self, run: RunFolder, run_id: str, *, dry_run: bool) -> Plan:
-        from greennode_airflow.sources import open_source
         from greennode_airflow.targets import known_rows, open_targets
         from greennode_batch.build.plan import build
         from greennode_batch.build.preview import preview
@@ -68,7 +64,7 @@ class GreenNodeBuildRequestsOperator(BaseOperator):
         with hook.get_conn() as client:
             # A wrong key or model is found out before the source is read.
             check_models(client, self.job.models)
-            with open_source(self.job, self.sql or self.source_path or "") as rows:
+            with self._source(run, client.profile) as rows:
                 # A dry run changes nothing.
                 job = dataclasses.replace(self.job, left_rows="report") if dry_run else self.job
                 with known_rows(job) as known:
@@ -84,3 +80,14 @@ class GreenNodeBuildRequestsOperator(BaseOperator):
             elif any(shard.requests and not is_sent(run.shard(shard.shard_id)) for shard in plan.shards):
                 try_canaries(run, plan, client, reader, count=self.job.canary)
         return plan
+
+    @contextmanager
+    def _source(self, run: RunFolder, profile: ApiProfile) -> Iterator[Callable[[], Rows]]:
+        from greennode_airflow.sources import open_source
+        from greennode_batch.build.part_files import read_parts
+
+        if self.job.partitions > 1:
+            yield lambda: read_parts(self.job, run, profile=profile)
+            return
+        with open_source(self.job, self.rendered) as rows:
+            yield rows

@@ -1,0 +1,43 @@
+"""A part of a table -> its rows and their requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Context
+
+from greennode_airflow.failures import fail_without_retry
+from greennode_airflow.hooks import GreenNodeHook
+from greennode_airflow.operators.source import SourceOperator
+from greennode_airflow.runs import begin_run, group_of
+from greennode_batch.build.part import WHOLE, Part
+from greennode_batch.job import BatchJob
+
+
+class GreenNodeReadPartOperator(SourceOperator):
+    """Reads one part of the source and renders its requests, for build_requests. Nothing is sent.
+
+    job: what to ask, with its partitions; its source's query or path is templated, with `{{ partition }}` and
+    `{{ partitions }}`. partition: which part, from 0: map the task over all of them.
+    """
+
+    def __init__(self, *, job: BatchJob, partition: int, **kwargs: Any) -> None:
+        super().__init__(job=job, part=Part(partition, job.partitions), **kwargs)
+        self.partition = partition
+        # Airflow does not do so for a task that is mapped.
+        self.resolve_template_files()
+
+    @fail_without_retry
+    def execute(self, context: Context) -> None:
+        """Read and render; what was read before is replaced."""
+        from greennode_airflow.sources import open_source
+        from greennode_batch.build.part_files import write_part
+        from greennode_batch.preflight import check_models
+
+        run = begin_run(context, group_of(self))
+        with GreenNodeHook(self.job.conn_id).get_conn() as client:
+            # A wrong key or model is found out before the source is read.
+            check_models(client, self.job.models)
+            with open_source(self.job, self.rendered, WHOLE if self.names_its_part() else self.part) as rows:
+                count = write_part(self.job, rows(), run, self.part, profile=client.profile)
+        self.log.info("Part %d of %d: read %s rows, and rendered their requests", *self.part, f"{count:,}")
