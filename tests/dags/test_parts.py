@@ -104,6 +104,15 @@ def test_a_query_may_lie_in_a_file_and_name_its_part_there(
     assert statuses(texts) == ALL
 
 
+def test_a_query_may_name_its_part_in_a_file_that_it_includes(
+    run_file: RunFile, texts: psycopg.Connection, tmp_path: Path
+) -> None:
+    (tmp_path / "own_dags").mkdir()
+    (tmp_path / "own_dags" / "part.sql").write_text(OWN)
+    assert run_file(text_of(sql_source(f"{TEXTS} {{% include 'part.sql' %}} ORDER BY id")))[""] == "success"
+    assert statuses(texts) == ALL
+
+
 def test_a_group_in_a_dag_of_ones_own_reads_in_parts_as_well(run_file: RunFile, texts: psycopg.Connection) -> None:
     ended = run_file(text_of(sql_source(), dag='\nwith DAG("own") as dag:\n    batch_table_group(JOB)\n'))
     assert (ended[""], ended["own.read_part"]) == ("success", "success")

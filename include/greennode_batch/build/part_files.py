@@ -80,7 +80,7 @@ def write_part(job: BatchJob, rows: Rows, run: RunFolder, part: Part, *, profile
         path = folder / _PartName(_made_by(job, profile), rows.origin).text
         for name in _names_in(folder):
             if name != path.name:
-                (folder / name).unlink()
+                (folder / name).unlink(missing_ok=True)
         land(made, path)
     return count
 
