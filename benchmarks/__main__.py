@@ -46,9 +46,8 @@ QUICK_SIZES = (20_000,)
 PEER_ROWS = 100_000
 AIRFLOW_ROWS = 1_000_000
 _WHOLE_PATH = "from a Parquet file to a Parquet file, against the emulator, whose process is not counted"
-# Best of so many runs: the machine may be shared.
-_REPEATS = 3
-_MAX_REPEATED_ROWS = 200_000
+# Best of so many runs, up to so many rows: the machine may be shared. Beyond, of one.
+_REPEATS = {200_000: 3, 1_000_000: 2}
 # Three tables of so many rows were too much for a disk; PostgreSQL is measured below it.
 _MAX_TABLE_ROWS = 2_000_000
 
@@ -133,7 +132,7 @@ def _measure(options: argparse.Namespace, work: Path) -> tuple[list[StepFigures]
                     whole[rows] = _measure_whole(folder, rows)
                     continue
                 _say(f"{rows:,} rows: steps")
-                repeats = 1 if options.quick or rows > _MAX_REPEATED_ROWS else _REPEATS
+                repeats = 1 if options.quick else next((n for most, n in _REPEATS.items() if rows <= most), 1)
                 steps.append(measure_steps(folder, rows, repeats=repeats, dsn=dsn if has_table else None))
                 if options.only is None:
                     whole[rows] = _measure_whole(folder, rows)

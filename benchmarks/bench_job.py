@@ -22,6 +22,8 @@ JOB = BatchJob(
 )
 ON_TABLE = dataclasses.replace(JOB, target=SqlTarget(conn_id="bench", table="bench_engine"))
 """The same for a table, of which it asks what it has answered."""
+IN_PARTS = dataclasses.replace(JOB, partitions=4)
+"""The same, read in parts."""
 BATCH = Batch(id=BATCH_ID, status=BatchStatus.COMPLETED, raw_status="completed", created_at=1.0, completed_at=2.0)
 
 

@@ -7,4 +7,5 @@ PARAMS = {"max_tokens": 60, "temperature": 0}
 RUN_ID = "bench"
 NOTED_RUN_ID = "bench-noted"
 CHANGED_RUN_ID = "bench-changed"
+PARTS_RUN_ID = "bench-parts"
 BATCH_ID = "batch_1"

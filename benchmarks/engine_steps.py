@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from bench_folder import BenchFolder
-from bench_job import BATCH, JOB, ON_TABLE, run_of
-from bench_request import CHANGED_RUN_ID, NOTED_RUN_ID, RUN_ID
+from bench_job import BATCH, IN_PARTS, JOB, ON_TABLE, run_of
+from bench_request import CHANGED_RUN_ID, NOTED_RUN_ID, PARTS_RUN_ID, RUN_ID
 from stopwatch import Stopwatch
 from upath import UPath
 
@@ -21,6 +21,8 @@ from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.wire import Batch
 from greennode_batch.build.file_source import read_files
 from greennode_batch.build.needed_columns import needed_columns
+from greennode_batch.build.part import Part
+from greennode_batch.build.part_files import read_parts, write_part
 from greennode_batch.build.plan import build, read_plan
 from greennode_batch.build.source import read_sql
 from greennode_batch.collect.answers import AnswerReader
@@ -34,7 +36,7 @@ from greennode_batch.receipts import Receipt, write_receipt
 from greennode_batch.reconcile.answered import AnsweredTable
 from greennode_batch.reconcile.written_targets import written_rows
 from greennode_batch.report import check_balanced, report
-from greennode_batch.staging import ShardFolder
+from greennode_batch.staging import ShardFolder, remove_tree
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,6 +60,28 @@ def build_from_table(folder: BenchFolder, watch: Stopwatch) -> None:
     """Rows of a table become shards."""
     with psycopg.connect(os.environ["BENCH_DSN"]) as connection, watch("build"):
         build(JOB, lambda: read_sql(connection, _ROWS), run_of(folder), run_id=RUN_ID, profile=ApiProfile())
+
+
+def write_parts(folder: BenchFolder, watch: Stopwatch) -> None:
+    """A quarter of the file's rows after the other is read and rendered, each as a task of its own would."""
+    for number in range(IN_PARTS.partitions):
+        part = Part(number, IN_PARTS.partitions)
+        with watch("write parts"):
+            rows = read_files(UPath(folder.rows), columns=needed_columns(IN_PARTS), part=part)
+            write_part(IN_PARTS, rows, run_of(folder, PARTS_RUN_ID), part, profile=ApiProfile())
+
+
+def build_from_parts(folder: BenchFolder, watch: Stopwatch) -> None:
+    """Those quarters become shards, as many rows and requests as in one task."""
+    run, profile = run_of(folder, PARTS_RUN_ID), ApiProfile()
+    with watch("build from parts"):
+        made = build(
+            IN_PARTS, lambda: read_parts(IN_PARTS, run, profile=profile), run, run_id=PARTS_RUN_ID, profile=profile
+        )
+    plain = read_plan(run_of(folder))
+    assert plain is not None, "build comes first"
+    assert (made.rows, made.requests) == (plain.rows, plain.requests)
+    remove_tree(run.path)
 
 
 def note_answered(folder: BenchFolder) -> None:

@@ -17,6 +17,8 @@ _LINES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("write to Parquet", ("write",), ("write",)),
     ("all of these", (*ENGINE_PARTS, "write"), (*FLOOR_PARTS, "write")),
     ("report on Parquet", ("report",), ()),
+    ("read in 4 parts, summed", ("write parts",), ()),
+    ("build from the parts", ("build from parts",), ()),
     ("build from PostgreSQL", ("table: build",), ("table: build",)),
     ("scan of PostgreSQL", ("table: scan",), ()),
     ("build of changed rows", ("table: build changed",), ()),

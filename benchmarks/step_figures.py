@@ -60,6 +60,8 @@ def measure_steps(folder: Path, rows: int, *, repeats: int, dsn: str | None) -> 
         if dsn is not None:
             _build(figures, folder, "from_table", "table: ", dsn)
         _build(figures, folder, "from_file", "", "")
+        for step in ("engine_steps.write_parts", "engine_steps.build_from_parts"):
+            _run(figures, folder, step)
         if number == 0:
             run_step(folder, "made_rows.write_floor_results")
             run_step(folder, "made_rows.write_engine_results")

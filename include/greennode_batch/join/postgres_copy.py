@@ -18,8 +18,8 @@ from greennode_batch.collect.answers import is_json
 from greennode_batch.join.columns import quote
 
 _CHUNK_ROWS = 5_000
-# A row must fit into it, and a few of them are held.
-READ_BYTES = 4 << 20
+# A row must fit into it, that is a key with an id and a status, and some dozen of them are held.
+READ_BYTES = 1 << 20
 # An escaped NUL, whose backslash is not itself escaped.
 _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -66,7 +66,9 @@ def copy_out(
         )
         with reader:
             for batch in reader:
-                yield pa.table(batch)
+                # Many times its size in what the rows become, so some of it at a time.
+                for start in range(0, batch.num_rows, _CHUNK_ROWS):
+                    yield pa.table(batch.slice(start, _CHUNK_ROWS))
 
 
 def _receive(cursor: Any, statement: str, parameters: Sequence[Any] | None, spool: IO[bytes]) -> None:
