@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from greennode_batch.build.request_lines import RequestLines
 
+# For each of these lots all shards' ids are looked through once.
 _TOGETHER = 50_000
+_TOGETHER_BYTES = 16 << 20
 
 
 class PutAside(NamedTuple):
@@ -33,18 +35,22 @@ class RepeatedRequests:
             pickle.dump(some, file, protocol=pickle.HIGHEST_PROTOCOL)
 
     def take(self) -> Iterator[list[PutAside]]:
-        """All of them, some ten thousand rows at a time."""
+        """All of them, some ten thousand rows or some megabytes at a time."""
         if not self._path.exists():
             return
         with self._path.open("rb") as file:
             together: list[PutAside] = []
+            rows = size = 0
             while True:
                 try:
                     together.append(pickle.load(file))  # noqa: S301 - this process wrote it
                 except EOFError:
                     break
-                if sum(some.rows.num_rows for some in together) >= _TOGETHER:
+                rows += together[-1].rows.num_rows
+                size += together[-1].rows.nbytes + sum(map(len, together[-1].requests.lines))
+                if rows >= _TOGETHER or size >= _TOGETHER_BYTES:
                     yield together
                     together = []
+                    rows = size = 0
         if together:
             yield together
