@@ -17,8 +17,8 @@ import numpy.typing as npt
 from pandas.util import hash_array
 
 from greennode_batch.build.source import RowBatch
+from greennode_batch.reconcile.fingerprint import Hashes, mix_in
 
-Hashes = npt.NDArray[np.uint64]
 RowHashes = npt.NDArray[np.void]
 """An array of ROW_HASHES."""
 
@@ -28,8 +28,6 @@ ROW_HASHES = np.dtype([("key", "<u8"), ("input", "<u8")])
 _TEXT_KEY = "greennode a text"
 _OTHER_KEY = "greennode, other"
 _INTEGER = np.uint64(0x2545F4914F6CDD1D)
-_ODD = np.uint64(0x9E3779B97F4A7C15)
-_HALF = np.uint64(32)
 
 _AS_THEY_ARE = frozenset({str, int})
 # Of these `repr` tells the type and all of the value. Of others it may tell less, or where in memory they lie.
@@ -76,11 +74,7 @@ def _combined(columns: Iterable[Hashes], rows: int) -> Hashes:
     is_told = np.ones(rows, np.bool_)
     for hashes in columns:
         is_told &= hashes != 0
-        made ^= hashes
-        # So that two columns cannot swap their values unseen.
-        for _ in range(2):
-            made *= _ODD
-            made ^= made >> _HALF
+        mix_in(made, hashes)
     made[made == 0] = 1
     return made * is_told
 

@@ -61,12 +61,17 @@ def row_hashes(rows: pa.Table, key: Sequence[str]) -> Hashes:
     """A 64-bit hash of each row's key, custom_id and status, by their texts; the same in every process."""
     made = np.zeros(rows.num_rows, np.uint64)
     for name in (*key, "custom_id", "status"):
-        made ^= _few_hashes(rows[name]) if name == "status" else _hashes(rows[name])
-        # Without this mixing two rows could swap their statuses, and the sum would be the same.
-        for _ in range(2):
-            made *= _ODD
-            made ^= made >> _HALF
+        # Without mixing two rows could swap their statuses, and the sum would be the same.
+        mix_in(made, _few_hashes(rows[name]) if name == "status" else _hashes(rows[name]))
     return made
+
+
+def mix_in(made: Hashes, hashes: Hashes) -> None:
+    """Add a column's hashes to those of the columns before it, so that two columns cannot swap their values unseen."""
+    made ^= hashes
+    for _ in range(2):
+        made *= _ODD
+        made ^= made >> _HALF
 
 
 def _hashes(column: pa.ChunkedArray | pa.Array) -> Hashes:
