@@ -27,6 +27,9 @@ demo: $(READY) ## Run the main job for real: PostgreSQL, emulator, Airflow (DATA
 ui: $(READY) ## The same, but stay up with Airflow's UI on http://localhost:8080
 	PYTHONPATH=include:plugins $(BIN)/python -m greennode_local ui $(if $(DATA),--data "$(DATA)")
 
+show: $(READY) ## Print a table of the warehouse that `make ui` has running: TABLE=ticket_labels
+	@PYTHONPATH=include:plugins $(BIN)/python -m greennode_local show $(or $(TABLE),ticket_labels)
+
 unit: $(READY) ## The quick tests, without Airflow: under a minute
 	$(BIN)/pytest -n 2 -m "not slow" tests/unit
 
@@ -55,4 +58,4 @@ lock: $(READY) ## Pin requirements.txt and requirements-dev.txt anew from pyproj
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery --extra dev -c requirements.txt -o requirements-dev.txt
 
-.PHONY: help demo ui unit test witness faults bench lint venv lock
+.PHONY: help demo ui show unit test witness faults bench lint venv lock

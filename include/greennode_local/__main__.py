@@ -1,4 +1,4 @@
-"""`python -m greennode_local demo` and `python -m greennode_local ui`."""
+"""`python -m greennode_local demo`, `… ui` and `… show TABLE`."""
 
 import argparse
 import signal
@@ -9,6 +9,7 @@ from types import FrameType
 from greennode_local.demo import run_demo
 from greennode_local.errors import LocalError
 from greennode_local.samples import SAMPLES
+from greennode_local.show import show_table
 from greennode_local.ui import run_ui
 
 _INTERRUPTED = 130
@@ -23,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "ui":
             run_ui(port=options.port, data=options.data)
+        elif options.command == "show":
+            show_table(options.table)
         else:
             job = options.job or ("package_sections" if options.data else "support_tickets")
             run_demo(job=job, data=options.data, batch_seconds=options.batch_seconds, timeout_seconds=options.timeout)
@@ -44,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--timeout", type=float, default=900, help="seconds that the DAG may take")
     ui = commands.add_parser("ui", help="start everything and stay, with Airflow's pages")
     ui.add_argument("--port", type=int, default=8080, help="the port wanted for the pages")
+    show = commands.add_parser("show", help="print the first rows of a table of the warehouse that ui has running")
+    show.add_argument("table", help="the table's name")
     for command in (demo, ui):
         command.add_argument("--data", type=Path, help="a Parquet file for job package_sections")
     return parser

@@ -52,8 +52,7 @@ class Postgres:
 
     def dsn(self, database: str, *, driver: str = "") -> str:
         """`postgresql://…`, or for SQLAlchemy `postgresql+<driver>://…`. Holds the password."""
-        scheme = f"postgresql+{driver}" if driver else "postgresql"
-        return f"{scheme}://{self.user}:{self.password}@{self.host}:{self.port}/{database}"
+        return server_dsn(database, port=self.port, password=self.password, driver=driver)
 
     def connect(self, database: str, *, autocommit: bool = False) -> psycopg.Connection:
         """A new connection; close it, or use it in a `with`."""
@@ -82,6 +81,21 @@ class Postgres:
     def drop_database(self, name: str) -> None:
         """Drop the database if it is there, with the connections to it."""
         self.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def server_dsn(database: str, *, port: int, password: str, driver: str = "") -> str:
+    """How a local server is reached: `postgresql://…`, or `postgresql+<driver>://…`. Holds the password."""
+    scheme = f"postgresql+{driver}" if driver else "postgresql"
+    return f"{scheme}://{SUPERUSER}:{password}@{LOOPBACK}:{port}/{database}"
+
+
+def running_port(folder: Path) -> int | None:
+    """The port of the server that runs on the data in `folder`; None if there is none."""
+    try:
+        lines = (folder / "postmaster.pid").read_text().splitlines()
+        return int(lines[3]) if psutil.pid_exists(int(lines[0])) else None
+    except (FileNotFoundError, ValueError, IndexError):
+        return None
 
 
 @contextlib.contextmanager

@@ -1,0 +1,39 @@
+"""`make show TABLE=name`: the first rows of a table of the warehouse that `make ui` keeps running."""
+# ruff: noqa: T201 - this module's work is to print
+
+import shutil
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from greennode_local.credentials import load_credentials
+from greennode_local.errors import LocalError
+from greennode_local.postgres import running_port, server_dsn
+from greennode_local.stack import WAREHOUSE
+from greennode_local.table_text import format_table
+from greennode_local.ui import HOME
+
+_SHOWN_ROWS = 20
+
+
+def show_table(table: str, *, home: Path = HOME) -> None:
+    """Print the table's first rows and how many there are. Raises LocalError if it, or the deployment, is not there."""
+    port = running_port(home / "postgres")
+    if port is None:
+        raise LocalError("nothing is running: start `make ui` first, in another terminal")
+    credentials = load_credentials(home / "credentials.json")
+    dsn = server_dsn(WAREHOUSE, port=port, password=credentials.postgres_password)
+    with psycopg.connect(dsn) as connection:
+        name = sql.Identifier(*table.split("."))
+        try:
+            rows = connection.execute(
+                sql.SQL("SELECT * FROM {} ORDER BY 1 LIMIT {}").format(name, sql.Literal(_SHOWN_ROWS))
+            )
+        except psycopg.errors.UndefinedTable:
+            raise LocalError(f"the warehouse has no table {table} (yet)") from None
+        columns = [column.name for column in rows.description or ()]
+        width = shutil.get_terminal_size((120, 24)).columns
+        print(format_table(columns, rows.fetchall(), width=width))
+        (count,) = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(name)).fetchone() or (0,)
+    print(f"{count:,} rows")
