@@ -8,6 +8,7 @@ COPY --chown=airflow:0 pyproject.toml README.md LICENSE /opt/airflow/project/
 COPY --chown=airflow:0 include /opt/airflow/project/include
 COPY --chown=airflow:0 plugins /opt/airflow/project/plugins
 COPY --chown=airflow:0 dags /opt/airflow/project/dags
+COPY --chown=airflow:0 docker /opt/airflow/project/docker
 # Editable, so that the provider and the plugin are registered by their entry points.
 RUN pip install --no-cache-dir --no-deps -e /opt/airflow/project
 
@@ -16,4 +17,4 @@ ENV PYTHONPATH=/opt/airflow/project/include:/opt/airflow/project/plugins \
     AIRFLOW__CORE__PLUGINS_FOLDER=/opt/airflow/project/plugins \
     AIRFLOW__CORE__LOAD_EXAMPLES=False
 # A volume takes over the owner of the folder that it is mounted on.
-RUN mkdir -p /opt/airflow/staging /opt/airflow/emulator
+RUN mkdir -p /opt/airflow/auth /opt/airflow/emulator
