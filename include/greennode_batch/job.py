@@ -49,7 +49,7 @@ _FILE_ENDINGS = (".sql", ".md", ".txt", ".j2", ".jinja")
 
 @dataclass(frozen=True, kw_only=True)
 class BatchJob:
-    """One answer per row of a table (per row and model, where several models are asked).
+    """One answer per row of a table (per row and model, where models are given as a list).
 
     name: identifies the job; the DAG's id. source, target: where rows come from and where answers go; several
     targets (in a tuple) get every row each.
@@ -74,6 +74,9 @@ class BatchJob:
     targets are tables. Of a row that is not asked the target stays as it is, carried columns too. left_rows: rows of
     the table that the source does not have (any more): `report` counts them, `remove` deletes them when the requests
     are built, `ignore` does not look for them.
+
+    Where model is a list, be it of one, `model` is part of the target's key. A run may ask some of the models: what the
+    others have answered stays in the table, also to rows that have left the source.
 
     partitions: by how many tasks of Airflow the source is read and its requests are rendered, where one is too slow.
     A query on PostgreSQL (14 or later) is divided by a hash of the key; any other by a condition that it has itself:
@@ -227,8 +230,8 @@ class BatchJob:
 
     @property
     def target_key(self) -> tuple[str, ...]:
-        """What identifies a row of the target: the key, and the model where several are asked."""
-        return (*self.key_columns, "model") if len(self.models) > 1 else self.key_columns
+        """What identifies a row of the target: the key, and the model where it is given as a list."""
+        return self.key_columns if isinstance(self.model, str) else (*self.key_columns, "model")
 
 
 def read_job_text(text: str, *, folder: Path = JOBS_FOLDER) -> str:

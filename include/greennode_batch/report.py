@@ -108,7 +108,7 @@ def report(run: RunFolder, *targets: WrittenRows, known: AnsweredTable | None = 
     plan = read_plan(run)
     if plan is None:
         raise ConfigError(f"{run}: there is no plan.json, so nothing was built and nothing sent; see build_requests")
-    key = (*plan.key, "model") if len(plan.models) > 1 else plan.key
+    key = plan.target_key
     staged = account_for(run, plan, key)
     notes = {shard.shard_id: read_joined(run.shard(shard.shard_id)) for shard in plan.shards}
     joined = {shard_id: note for shard_id, note in notes.items() if note is not None}

@@ -12,11 +12,15 @@ from greennode_batch.reconcile.fingerprint import Fingerprint
 
 
 class LeftRows(msgspec.Struct, frozen=True):
-    """Rows of a target whose keys the source has no more. `shown`: the first of these keys, in words."""
+    """Rows of a target whose keys the source has no more. `shown`: the first of these keys, in words.
+
+    `not_asked`: how many rows beside these are of a model that the run does not ask; they were not looked at.
+    """
 
     count: int
     shown: str
     removed: bool
+    not_asked: int = 0
 
     def __str__(self) -> str:
         done = "were removed" if self.removed else "stay"
@@ -43,8 +47,9 @@ class KnownRows(Protocol):
         keys: the target's key columns, a row each.
         """
 
-    def left(self, keys: Iterable[pa.Table], *, remove: bool) -> LeftRows:
+    def left(self, keys: Iterable[pa.Table], *, asked: pa.Table | None = None, remove: bool) -> LeftRows:
         """The target's rows whose keys are not among these; removes them if told to.
 
-        keys: of all rows of the source, some thousand at a time. Holds none of them.
+        keys: of all rows of the source, some thousand at a time. Holds none of them. asked: what the other columns of
+        the target's key may hold, if it has any: a row with anything else is neither left nor removed.
         """

@@ -39,7 +39,8 @@ class Plan(msgspec.Struct, frozen=True):
     """plan.json: what a run asks. `rows` counts source rows times models; `unsent` those that are not asked.
 
     `unchanged` rows come on top: the target has the answer to their request since an earlier run. `left` are rows of
-    the target that left the source; None where they were not looked for.
+    the target that left the source; None where they were not looked for. `target_key`: what identifies a row of the
+    target; the run's models do not tell it, for they may be some of the job's.
     """
 
     job: str
@@ -56,6 +57,13 @@ class Plan(msgspec.Struct, frozen=True):
     shards: tuple[PlannedShard, ...]
     unchanged: int = 0
     left: LeftRows | None = None
+    target_key: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Derive the target's key of a plan.json that was written before it had one."""
+        if not self.target_key:
+            several = ("model",) if len(self.models) > 1 else ()
+            msgspec.structs.force_setattr(self, "target_key", (*self.key, *several))
 
     @property
     def prompt_tokens(self) -> dict[str, int]:
@@ -213,6 +221,7 @@ def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, 
         prompt_hash=builder.prompt_hash,
         shards=tuple(shards),
         unchanged=builder.unchanged.count,
+        target_key=job.target_key,
     )
 
 

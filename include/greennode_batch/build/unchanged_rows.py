@@ -78,7 +78,7 @@ class UnchangedRows:
         self._note: AnsweredNote | None = None
         self._valid_for = ""
         if known is not None and self._table is not None:
-            self._valid_for = validity(known.name, job.key_columns, job.models, self._inputs, requests)
+            self._valid_for = validity(known.name, job.target_key, job.models, self._inputs, requests)
             if by_note:
                 path = note_path(run, known.name)
                 self._note = read_note(path, work, valid_for=self._valid_for, table=self._table)
@@ -141,7 +141,8 @@ class UnchangedRows:
         by_note = self._left_by_note(self._known)
         if by_note is not None:
             return by_note
-        return self._known.left(itertools.chain(keys, self._taken_keys()), remove=self._job.left_rows == "remove")
+        all_keys = itertools.chain(keys, self._taken_keys())
+        return self._known.left(all_keys, asked=self._asked, remove=self._job.left_rows == "remove")
 
     def land(self, left: LeftRows | None) -> None:
         """Write down what is left as it is. left: what `left` gave."""
@@ -171,8 +172,16 @@ class UnchangedRows:
         count = header.table.rows - header.rows
         if not count:
             return LeftRows(0, "", removed=False)
-        is_told = header.left is not None and header.left.count == count and self._job.left_rows == "report"
-        return header.left if is_told else None
+        left = header.left
+        if left is None or left.count + left.not_asked != count:
+            return None
+        return None if left.count and self._job.left_rows == "remove" else left
+
+    @property
+    def _asked(self) -> pa.Table | None:
+        """What the target's key has beside the source's in the rows of this run; None if it has nothing."""
+        names = self._job.target_key[len(self._job.key_columns) :]
+        return pa.table({"model": self._job.models}).select(names) if names else None
 
     def _taken_keys(self) -> Iterator[pa.Table]:
         names = self._job.key_columns

@@ -49,12 +49,12 @@ class EarlierRows:
         places: list[int] = found.filter(good)["place"].to_pylist()
         return places
 
-    def left(self, keys: Iterable[pa.Table], *, remove: bool) -> LeftRows:
-        """The rows whose keys are not among these; removes them if told to."""
+    def left(self, keys: Iterable[pa.Table], *, asked: pa.Table | None = None, remove: bool) -> LeftRows:
+        """The rows whose keys are not among these; removes them if told to. asked: see KnownRows."""
         if not self._is_ours:
             return LeftRows(0, "", removed=False)
         before = self._table.removed
-        left = self._table.leave_only(keys, remove=remove)
+        left = self._table.leave_only(keys, asked=asked, remove=remove)
         self._replace(self._table.removed.without(before))
         return left
 

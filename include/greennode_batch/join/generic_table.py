@@ -14,7 +14,7 @@ from greennode_batch.build.known_rows import LeftRows
 from greennode_batch.errors import ConfigError
 from greennode_batch.join.columns import Column
 from greennode_batch.join.generic_types import column_values, generic_type
-from greennode_batch.join.sql_table import KEYS, SqlTable
+from greennode_batch.join.sql_table import ASKED, KEYS, SqlTable
 from greennode_batch.join.typed_rows import from_tuples
 from greennode_batch.reconcile.named import SHOWN, Named
 
@@ -94,31 +94,49 @@ class GenericTable(SqlTable):
             found += [tuple(row) for row in cursor.execute(sa.union_all(*selects))]
         return from_tuples(found, schema)
 
-    def leave_only(self, keys: Iterable[pa.Table], *, remove: bool) -> LeftRows:
-        """The rows whose keys are not among these; they are removed if that is wanted. Holds none of the keys."""
+    def leave_only(self, keys: Iterable[pa.Table], *, asked: pa.Table | None = None, remove: bool) -> LeftRows:
+        """The rows whose keys are not among these; they are removed if that is wanted. Holds none of the keys.
+
+        asked: values of other columns; rows that have none of them are counted alone.
+        """
         try:
-            return self._leave_only(keys, remove=remove)
+            return self._leave_only(keys, asked, remove=remove)
         except sa.exc.DBAPIError as error:
             raise ConfigError(
                 f"table {self.name}: rows that are not in the source cannot be looked for there, for it takes no "
                 f"temporary table ({error.orig}). Set left_rows='ignore' on the job. Nothing was sent"
             ) from error
 
-    def _leave_only(self, keys: Iterable[pa.Table], *, remove: bool) -> LeftRows:
+    def _leave_only(self, keys: Iterable[pa.Table], asked: pa.Table | None, *, remove: bool) -> LeftRows:
         with self._transaction() as cursor:
             table = self._reflected(cursor)
-            names = self.gather(cursor, KEYS, keys)
-            kept = sa.table(KEYS, *(sa.column(name) for name in names))
-            same = sa.and_(*(table.c[name] == kept.c[name] for name in names))
-            other = ~sa.exists().where(same).select_from(kept).correlate(table)
-            count = int(cursor.execute(sa.select(sa.func.count()).select_from(table).where(other)).scalar_one())
-            shown = cursor.execute(sa.select(*(table.c[name] for name in names)).where(other).limit(SHOWN))
+            made: list[sa.Table] = []
+
+            def is_among(name: str, some: Iterable[pa.Table]) -> sa.Exists:
+                kept = self._keys_table(table, name, self.gather(cursor, name, some))
+                made.append(kept)
+                same = sa.and_(*(table.c[column.name] == column for column in kept.c))
+                return sa.exists().where(same).select_from(kept).correlate(table)
+
+            def count_of(*conditions: sa.ColumnElement[bool]) -> int:
+                counted = sa.select(sa.func.count()).select_from(table).where(*conditions)
+                return int(cursor.execute(counted).scalar_one())
+
+            others: list[sa.ColumnElement[bool]] = [~is_among(KEYS, keys)]
+            not_asked = 0
+            if asked is not None:
+                is_asked = is_among(ASKED, [asked])
+                not_asked = count_of(~is_asked)
+                others.append(is_asked)
+            count = count_of(*others)
+            shown = cursor.execute(sa.select(*(table.c[name] for name in self.key)).where(*others).limit(SHOWN))
             named = Named(map(Named.text, map(tuple, shown)))
             named.count = count
             if remove and count:
-                cursor.execute(sa.delete(table).where(other))
-            self._keys_table(table, KEYS, names).drop(cursor)
-            return LeftRows(count, str(named), removed=remove and count > 0)
+                cursor.execute(sa.delete(table).where(*others))
+            for temporary in made:
+                temporary.drop(cursor)
+            return LeftRows(count, str(named), removed=remove and count > 0, not_asked=not_asked)
 
     def gather(self, cursor: sa.Connection, name: str, keys: Iterable[pa.Table]) -> list[str]:
         """Put keys into a temporary table of this name; the names of their columns."""

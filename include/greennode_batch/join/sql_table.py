@@ -19,8 +19,9 @@ from greennode_batch.reconcile.fingerprint import NO_ROWS, Fingerprint
 from greennode_batch.reconcile.named import SHOWN, Named
 
 _MAX_PARTS = 2  # schema.table
-# A temporary table.
+# Temporary tables.
 KEYS = "greennode_source_keys"
+ASKED = "greennode_asked"
 DIGEST = "greennode digest"
 """A column of what `find` gives: a number that the database makes of a row's key, custom_id and status."""
 
@@ -136,21 +137,34 @@ class SqlTable(ABC):
             has_columns = {column.name for column in self.columns(cursor)}.issuperset(names)
             return has_columns and set(self.key) in self.unique_keys(cursor)
 
-    def leave_only(self, keys: Iterable[pa.Table], *, remove: bool) -> LeftRows:
-        """The rows whose keys are not among these; they are removed if that is wanted. Holds none of the keys."""
+    def leave_only(self, keys: Iterable[pa.Table], *, asked: pa.Table | None = None, remove: bool) -> LeftRows:
+        """The rows whose keys are not among these; they are removed if that is wanted. Holds none of the keys.
+
+        asked: values of other columns; rows that have none of them are counted alone.
+        """
         with self._transaction() as cursor:
-            names = list(map(quote, self.gather(cursor, KEYS, keys)))
-            same = " AND ".join(f"t.{name} = k.{name}" for name in names)
-            others = f"FROM {self.quoted} AS t WHERE NOT EXISTS (SELECT 1 FROM {KEYS} AS k WHERE {same})"  # noqa: S608
+            others = f"FROM {self.quoted} AS t WHERE NOT {self._is_among(cursor, KEYS, keys)}"
+            not_asked = 0
+            if asked is not None:
+                is_asked = self._is_among(cursor, ASKED, [asked])
+                cursor.execute(f"SELECT count(*) FROM {self.quoted} AS t WHERE NOT {is_asked}")  # noqa: S608 - quoted
+                not_asked = int(cursor.fetchone()[0])
+                others += f" AND {is_asked}"
             cursor.execute(f"SELECT count(*) {others}")
             count = int(cursor.fetchone()[0])
-            cursor.execute(f"SELECT {', '.join(f't.{name}' for name in names)} {others} LIMIT {SHOWN}")
+            cursor.execute(f"SELECT {', '.join(f't.{quote(name)}' for name in self.key)} {others} LIMIT {SHOWN}")
             named = Named(map(Named.text, cursor.fetchall()))
             named.count = count
             if remove and count:
                 self.removed = self.removed.joined_with(self.digest_of(cursor, others))
                 cursor.execute(f"DELETE {others}")
-            return LeftRows(count, str(named), removed=remove and count > 0)
+            return LeftRows(count, str(named), removed=remove and count > 0, not_asked=not_asked)
+
+    def _is_among(self, cursor: Any, name: str, keys: Iterable[pa.Table]) -> str:
+        """The condition that a row t has one of these keys, which go into a temporary table of this name."""
+        names = map(quote, self.gather(cursor, name, keys))
+        same = " AND ".join(f"t.{column} = k.{column}" for column in names)
+        return f"EXISTS (SELECT 1 FROM {name} AS k WHERE {same})"  # noqa: S608 - quoted
 
     def digest_of(self, cursor: Any, rows: str) -> Fingerprint:
         """The digest of the rows t that `FROM … AS t …` gives, where this database makes digests."""

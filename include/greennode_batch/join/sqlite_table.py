@@ -62,7 +62,8 @@ class SqliteTable(SqlTable):
     def gather(self, cursor: Any, name: str, keys: Iterable[pa.Table]) -> list[str]:
         """Put keys into a temporary table that has the target's own types; the names of their columns."""
         names: list[str] = []
-        self.lock(cursor)
+        if not self._connection.in_transaction:
+            self.lock(cursor)
         cursor.execute(f"DROP TABLE IF EXISTS temp.{name}")
         for some in keys:
             if not names:

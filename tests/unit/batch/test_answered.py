@@ -1,7 +1,10 @@
 """Runs one after the other on a table of PostgreSQL: what the note of the one before spares, and what it must not."""
 
+import dataclasses
 import datetime
 import logging
+import sqlite3
+from contextlib import closing
 from decimal import Decimal
 
 import psycopg
@@ -30,6 +33,7 @@ from greennode_batch.staging import run_folder
 FIELDS = AnswerReader(None).fields
 TEXTS = {1: "a", 2: "b", 3: "c", 4: None, 5: ""}
 NOTED = "Noted what table"
+IN_TABLE = {"key": "id", "target": SqlTarget(conn_id="db", table="answers"), "prompt": "Say {{ text }}"}
 
 
 class Watched(EarlierRows):
@@ -112,8 +116,21 @@ def make_runs(database, make_job, tmp_path):
     with psycopg.connect(database) as connection:
 
         def make(columns=("id", "text"), **job):
-            defaults = {"key": "id", "target": SqlTarget(conn_id="db", table="answers"), "prompt": "Say {{ text }}"}
-            return Runs(connection, tmp_path / "staging", make_job(**{**defaults, **job}), columns)
+            return Runs(connection, tmp_path / "staging", make_job(**{**IN_TABLE, **job}), columns)
+
+        yield make
+
+
+@pytest.fixture(params=["postgres", "sqlite"])
+def make_any_runs(request, make_job, tmp_path):
+    """The same on a database that makes digests, and on one that makes none."""
+    if request.param == "postgres":
+        yield request.getfixturevalue("make_runs")
+        return
+    with closing(sqlite3.connect(tmp_path / "target.db")) as connection:
+
+        def make(columns=("id", "text"), **job):
+            return Runs(connection, tmp_path / "staging", make_job(**{**IN_TABLE, **job}), columns)
 
         yield make
 
@@ -312,6 +329,45 @@ def test_each_model_has_its_own_answers(make_runs):
     assert (looked_up, asked, plan.unchanged, plan.left.count) == (2, [2, 2], 4, 0)
 
 
+@pytest.mark.parametrize("left_rows", ["report", "remove"])
+def test_a_run_of_some_models_leaves_the_rows_of_the_others_as_they_are(make_any_runs, left_rows):
+    runs = make_any_runs(model=["a/x", "b/y"], left_rows=left_rows)
+    runs.run([(1, "a"), (2, "b"), (3, "c")])
+    of_other = runs.execute("SELECT * FROM answers WHERE model = 'b/y' ORDER BY id")
+    both, runs.job = runs.job, dataclasses.replace(runs.job, model=["a/x"])
+    # One has changed, one is new, and one has left.
+    rows = [(1, "a"), (2, "changed"), (4, "new")]
+    plan, _, asked = runs.run(rows)
+    assert (asked, plan.rows, plan.unchanged, plan.models, plan.target_key) == ([2, 4], 2, 1, ("a/x",), ("id", "model"))
+    assert (plan.left.count, plan.left.shown, plan.left.removed) == (1, "(3, a/x)", left_rows == "remove")
+    assert runs.execute("SELECT * FROM answers WHERE model = 'b/y' ORDER BY id") == of_other
+    kept = [] if left_rows == "remove" else [(3,)]
+    assert runs.execute("SELECT id FROM answers WHERE model = 'a/x' ORDER BY id") == [(1,), (2,), *kept, (4,)]
+    # All of them again: the other model's rows are looked for, too.
+    runs.job = both
+    plan, _, asked = runs.run(rows)
+    assert (asked, plan.unchanged) == ([2, 4], 4)
+    assert (plan.left.count, plan.left.removed) == (1 if left_rows == "remove" else 2, left_rows == "remove")
+
+
+def test_the_rows_of_a_model_that_is_asked_no_more_stay_and_the_note_lives_on(make_runs):
+    runs = make_runs(model=["a/x", "b/y"])
+    runs.run([(1, "a"), (2, "b")])
+    runs.job = dataclasses.replace(runs.job, model=["a/x"], left_rows="remove")
+    plan, looked_up, asked = runs.run([(1, "a")])
+    assert (looked_up, asked, plan.left.count, plan.left.not_asked) == (1, [], 1, 2)
+    assert runs.execute("SELECT id, model FROM answers ORDER BY id, model") == [(1, "a/x"), (1, "b/y"), (2, "b/y")]
+    for _ in range(2):
+        plan, looked_up, asked = runs.run([(1, "a")])
+        assert (looked_up, asked, plan.unchanged, plan.left.count, plan.left.removed) == (0, [], 1, 0, False)
+    # Somebody else's row of that model voids the note, as any other does.
+    runs.execute("UPDATE answers SET status = 'failed' WHERE model = 'b/y'")
+    assert runs.run([(1, "a")])[1] == 1
+    runs.job = dataclasses.replace(runs.job, model=["a/x", "b/y"])
+    plan, looked_up, asked = runs.run([(1, "a")])
+    assert (looked_up, asked, plan.left.shown) == (2, [1], "(2, b/y)")
+
+
 MOMENT = datetime.datetime(2024, 1, 2, 3, 4, 5, 6, datetime.UTC)
 
 
@@ -395,7 +451,7 @@ EDITED = st.sampled_from(
 @given(
     st.lists(st.tuples(SOURCES, st.booleans(), EDITED), min_size=2, max_size=5),
     st.sampled_from(["report", "remove", "ignore"]),
-    st.sampled_from([("a/x",), ("a/x", "b/y")]),
+    st.sampled_from(["a/x", ("a/x",), ("a/x", "b/y")]),
 )
 def test_a_run_by_the_note_asks_tells_and_leaves_what_one_without_it_would(
     make_runs, tmp_path_factory, steps, left_rows, models

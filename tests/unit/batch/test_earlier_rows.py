@@ -89,6 +89,19 @@ def test_rows_that_left_the_source_are_counted_named_and_removed_only_if_wanted(
     assert (again.count, again.removed) == (0 if remove else 4, False)
 
 
+@pytest.mark.parametrize("remove", [False, True])
+def test_rows_that_are_not_asked_have_not_left_and_are_not_removed(table, remove):
+    written(table, *((number, part, "x", "succeeded", "r") for number in range(3) for part in ("a", "b'%", "c")))
+    asked = pa.table({"part": ["a", "c"]})
+    known = EarlierRows(table)
+    source = [keys_of((0, "")).select(["id"]), keys_of((1, "")).select(["id"])]
+    left = known.left(source, asked=asked, remove=remove)
+    assert (left.count, left.not_asked, left.removed) == (2, 3, remove)
+    assert left.shown == "(2, a), (2, c)"
+    again = known.left(source, asked=asked, remove=False)
+    assert (again.count, again.not_asked) == (0 if remove else 2, 3)
+
+
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(st.integers(0, 12), st.sampled_from("abc"), max_size=10),

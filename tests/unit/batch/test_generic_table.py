@@ -247,6 +247,16 @@ def test_rows_whose_keys_the_source_has_no_more_are_told_and_removed(engine):
     assert table.leave_only(iter([keys]), remove=True).removed is False
 
 
+def test_rows_that_are_not_asked_are_counted_and_stay(engine):
+    columns = {"id": [1, 1, 2, 2], "model": list("abab"), "custom_id": list("wxyz"), "status": ["s"] * 4}
+    table = written(engine, pa.table(columns | {"run_id": ["r"] * 4}), key=("id", "model"))
+    asked = pa.table({"model": ["a", "c"]})
+    for remove in (False, True):
+        left = table.leave_only([pa.table({"id": [1]})], asked=asked, remove=remove)
+        assert (left.count, left.shown, left.removed, left.not_asked) == (1, "(2, a)", remove, 2)
+    assert fetch(engine, "SELECT id, model FROM answers ORDER BY id, model") == [(1, "a"), (1, "b"), (2, "b")]
+
+
 def test_many_rows_are_written_read_and_found_in_pieces(engine):
     rows = rows_of(*map(str, range(12_000)))
     table = written(engine, rows)

@@ -420,6 +420,16 @@ def test_a_model_that_the_job_asks_no_more_still_counts(staged):
     assert set(again.shards) == set(plan.shards)
 
 
+def test_a_plan_of_before_there_was_a_target_key_is_read(staged):
+    for models, key in ((MODELS, ("id", "model")), (MODELS[0], ("id",))):
+        plan = staged.build([(1, "a")], model=models)
+        assert plan.target_key == key
+        before = json.loads(staged.run.plan.read_bytes())
+        del before["target_key"]
+        staged.run.plan.write_text(json.dumps(before))
+        assert read_plan(staged.run) == plan
+
+
 def test_it_says_what_was_kept(staged, caplog):
     caplog.set_level("INFO")
     plan = staged.build([(number, str(number)) for number in range(5)])

@@ -293,6 +293,18 @@ def test_a_key_of_several_columns_and_models_is_named_whole(make_run, carry, dat
         )
 
 
+def test_a_run_of_one_of_several_models_is_reconciled_by_the_key_of_all(make_run, carry, database, execute):
+    run, plan = make_run(("id", "text"), ROWS, model=["google/gemma-4-31b-it"])
+    carry(run, plan)
+    with psycopg.connect(database) as connection:
+        table = sql_table(connection, "answers", ("id", "model"))
+        join(run, plan, table)
+        execute("INSERT INTO answers (id, model, status, run_id) SELECT id, 'other', status, 'run_0' FROM answers")
+        check_balanced(report(run, TableRows(table, "run_1")))
+        execute("DELETE FROM answers WHERE id = 3 AND model <> 'other'")
+        assert "not in the target (1): (3, google/gemma-4-31b-it)" in problem_of(report(run, TableRows(table, "run_1")))
+
+
 def test_a_shard_that_is_not_joined_is_named(joined, account):
     run, plan = joined
     run.shard(plan.shards[1].shard_id).joined.unlink()
