@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from greennode_batch.build.files.declarations import FORMATS, FileFormat, check_type
 from greennode_batch.errors import ConfigError
@@ -15,11 +16,27 @@ class SqlSource:
 
     The connection is any of Airflow's whose hook gives a DB-API connection. PostgreSQL keeps the rows on the server
     and gives them by and by, SQLite reads them as they are asked for; elsewhere the driver decides. Airflow renders
-    the query: `WHERE day >= '{{ data_interval_start }}'`, `{{ params.tenant }}`.
+    the query: `WHERE day >= '{{ data_interval_start }}'`.
+
+    parameters: values by name, bound by the driver and no part of the query's text: what a person types into the
+    trigger form belongs here. Airflow renders them, and a value that is one expression keeps its type:
+    `parameters={"section": "{{ params.section }}"}`. The query has them as the driver writes them: `%(section)s` for
+    PostgreSQL, where any other `%` is then doubled, `:section` for SQLite.
+
+    Raises ConfigError for a declaration that cannot work.
     """
 
     conn_id: str
     sql: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, while nothing is read yet."""
+        if not isinstance(self.parameters, Mapping):
+            raise ConfigError('SqlSource: parameters is a mapping by name: parameters={"day": "{{ params.day }}"}')
+        for name in self.parameters:
+            if not isinstance(name, str) or not name.isidentifier():
+                raise ConfigError(f"SqlSource: the parameter {name!r} needs a name of letters, digits and '_'")
 
 
 @dataclass(frozen=True, kw_only=True)

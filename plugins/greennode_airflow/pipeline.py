@@ -11,8 +11,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, XComArg, task_group
+from airflow.sdk import DAG, TaskGroup, TriggerRule, XComArg, task_group
 
+from greennode_airflow.form import form_params
 from greennode_airflow.operators import (
     GreenNodeBuildRequestsOperator,
     GreenNodeBuildRetryOperator,
@@ -40,7 +41,7 @@ def batch_table(job: BatchJob, **dag_arguments: Any) -> DAG:
 
     dag_arguments: of the DAG. Its id is the job's name unless they say otherwise; one run at a time, no schedule
     and five retries a task, over a quarter of an hour, are the defaults. A retry pays nothing: every step picks up
-    where it was.
+    where it was. Its params stand in the trigger form beside the job's own fields (see form.py).
     """
     defaults: dict[str, Any] = {
         "dag_id": job.name,
@@ -50,17 +51,10 @@ def batch_table(job: BatchJob, **dag_arguments: Any) -> DAG:
         "max_active_runs": 1,
         "default_args": RETRIES,
         "tags": ["greennode"],
-        "params": {
-            "dry_run": Param(
-                default=False,
-                type="boolean",
-                title="Dry run",
-                description="Build the requests and show the first and an estimate in the log of build_requests; "
-                "send nothing.",
-            ),
-        },
     }
-    with DAG(**{**defaults, **dag_arguments}) as dag:  # noqa: AIR002 - the schedule is among the defaults
+    own = dag_arguments.pop("params", None)
+    # The schedule is among the defaults.
+    with DAG(**{**defaults, **dag_arguments, "params": form_params(job, own)}) as dag:  # noqa: AIR002
         _wire(job)
     return dag
 
@@ -68,7 +62,8 @@ def batch_table(job: BatchJob, **dag_arguments: Any) -> DAG:
 def batch_table_group(job: BatchJob, **group_arguments: Any) -> TaskGroup:
     """The same tasks as one task group, as a step of a larger DAG; call it inside of that DAG.
 
-    They are retried as those of `batch_table` are, unless the DAG's or the group's default_args say otherwise.
+    They are retried as those of `batch_table` are, unless the DAG's or the group's default_args say otherwise. They
+    heed the DAG's params `limit`, `models`, `refresh` and `dry_run`; form_params(job) makes them.
     """
     with TaskGroup(**{"group_id": job.name, **group_arguments}) as group:
         group.default_args = {**RETRIES, **group.dag.default_args, **group.default_args}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import cast
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, cast
 
 from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 from airflow.sdk.configuration import conf
 from upath import UPath
 
+from greennode_airflow.form import Choices, choices_of
 from greennode_batch.errors import ConfigError
+from greennode_batch.job import BatchJob
 from greennode_batch.retention import note_run
 from greennode_batch.staging import RunFolder, ShardFolder, local_path, run_folder
 
@@ -65,4 +69,45 @@ def group_of(operator: BaseOperator) -> str:
 
 def is_dry_run(context: Context) -> bool:
     """Whether the trigger form asked to show the requests and send none."""
-    return bool(context["params"].get("dry_run", False))
+    return choices_of(context).dry_run
+
+
+def run_job(job: BatchJob, context: Context) -> BatchJob:
+    """The job as the run of a task asks it: with the models and the refresh that the trigger form chose.
+
+    Raises ConfigError for a choice that is not the job's to make.
+    """
+    chosen = choices_of(context)
+    changes: dict[str, Any] = {}
+    if chosen.models is not None and chosen.models != job.models:
+        changes["model"] = _chosen_models(job, chosen.models)
+    if chosen.refresh is not None:
+        changes["refresh"] = chosen.refresh
+    return dataclasses.replace(job, **changes) if changes else job
+
+
+def is_partial(job: BatchJob, context: Context, own_values: Mapping[str, Any]) -> bool:
+    """Whether a run asks a part of what the job would: its rows tell nothing of those that left the source.
+
+    own_values: the DAG's own params, as they are unless a run says otherwise.
+    """
+    chosen = choices_of(context)
+    own = {name: value for name, value in context["params"].items() if name not in Choices.__struct_fields__}
+    return chosen.limit is not None or len(run_job(job, context).models) < len(job.models) or own != dict(own_values)
+
+
+def _chosen_models(job: BatchJob, chosen: tuple[str, ...]) -> str | tuple[str, ...]:
+    """As the job has it: a target's key tells whether the job asks one model or several."""
+    if isinstance(job.model, str):
+        if len(chosen) > 1:
+            raise ConfigError(
+                f"job {job.name}: asks one model a run, not {', '.join(chosen)}; declare several in the job to ask "
+                "them together. Nothing was sent"
+            )
+        return chosen[0]
+    others = [model for model in chosen if model not in job.models]
+    if others:
+        raise ConfigError(
+            f"job {job.name}: has no model {', '.join(others)}; choose of {', '.join(job.models)}. Nothing was sent"
+        )
+    return tuple(model for model in job.models if model in chosen)

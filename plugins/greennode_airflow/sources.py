@@ -10,19 +10,27 @@ from greennode_airflow.runs import shared_path
 from greennode_batch.build.file_source import read_files
 from greennode_batch.build.needed_columns import needed_columns
 from greennode_batch.build.part import WHOLE, Part
-from greennode_batch.build.source import Rows, read_sql
+from greennode_batch.build.source import Rows, first_rows, read_sql
 from greennode_batch.build.sql_part import read_sql_part
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob, SqlSource
+from greennode_batch.job_sources import Source
 
 
 @contextmanager
-def open_source(job: BatchJob, rendered: str, part: Part = WHOLE) -> Iterator[Callable[[], Rows]]:
-    """What reads a job's rows, as often as it is called. rendered: the query or path as Airflow has rendered it.
+def open_source(
+    job: BatchJob, source: Source, part: Part = WHOLE, *, limit: int | None = None
+) -> Iterator[Callable[[], Rows]]:
+    """What reads a job's rows, as often as it is called. source: the job's own, as Airflow has rendered it.
 
-    part: which of the rows that it names.
+    part: which of the rows that it names. limit: how many of these at most.
     """
-    source = job.source
+    with _opened(job, source, part) as rows:
+        yield lambda: first_rows(rows(), limit)
+
+
+@contextmanager
+def _opened(job: BatchJob, source: Source, part: Part) -> Iterator[Callable[[], Rows]]:
     if isinstance(source, SqlSource):
         connection = connect(source.conn_id)
         if not hasattr(connection, "cursor"):
@@ -32,12 +40,12 @@ def open_source(job: BatchJob, rendered: str, part: Part = WHOLE) -> Iterator[Ca
             )
         with closing(connection):
             if part == WHOLE:
-                yield lambda: read_sql(connection, rendered)
+                yield lambda: read_sql(connection, source.sql, source.parameters)
             else:
-                yield lambda: read_sql_part(connection, rendered, job.key_columns, part)
+                yield lambda: read_sql_part(connection, source.sql, job.key_columns, part, source.parameters)
         return
     path = shared_path(
-        rendered,
+        source.path,
         what="source",
         kind="file",
         example="(/data/rows.parquet) or an object store's (s3://conn_id@bucket/rows/). Nothing was sent",

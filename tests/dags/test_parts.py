@@ -145,7 +145,7 @@ def test_what_cannot_be_read_in_parts_fails_by_name_before_anything_is_sent(
 def test_a_dry_run_reads_the_parts_and_sends_nothing(
     run_file: RunFile, texts: psycopg.Connection, emulator: RunningEmulator, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    ended = run_file(text_of(sql_source(), dag='dag = batch_table(JOB, params={"dry_run": True})'))
+    ended = run_file(text_of(sql_source()), run_conf={"dry_run": True})
     assert (ended["read_part"], ended["build_requests"]) == ("success", "success")
     assert "20 rows: 5 requests" in capfd.readouterr().out
     ledger = emulator.ledger(summary=True)

@@ -33,7 +33,7 @@ JOB = BatchJob(
 dag = batch_table(
     JOB,
     start_date=datetime.datetime(2026, 1, 31, tzinfo=datetime.timezone.utc),
-    params={{"tenant": Param("o'neill", type="string"), "dry_run": Param(False, type="boolean")}},
+    params={{"tenant": Param("o'neill", type="string")}},
 )
 """
 

@@ -6,7 +6,7 @@ import datetime
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import msgspec
@@ -56,6 +56,22 @@ class Rows:
         return cls(names, (_by_columns(names, rows) for rows in batches if rows))
 
 
+def first_rows(rows: Rows, count: int | None) -> Rows:
+    """The first `count` rows, or all for None. No batch after the last of them is asked for."""
+    if count is None:
+        return rows
+
+    def batches() -> Iterator[RowBatch]:
+        left = count
+        for batch in rows.batches:
+            yield batch if len(batch) <= left else batch.take(range(left))
+            left -= len(batch)
+            if left <= 0:
+                return
+
+    return replace(rows, batches=batches())
+
+
 class ColumnBatch:
     """A batch of rows as columns: Arrow's arrays, or values as prompts see them."""
 
@@ -101,9 +117,17 @@ def _by_columns(names: Sequence[str], rows: Sequence[Row]) -> ColumnBatch:
     return ColumnBatch(len(rows), dict(zip(names, zip(*rows, strict=True), strict=True)))
 
 
-def read_sql(connection: Any, sql: str, *, max_rows: int = MAX_ROWS, max_bytes: int = MAX_BYTES) -> Rows:
+def read_sql(
+    connection: Any,
+    sql: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    max_rows: int = MAX_ROWS,
+    max_bytes: int = MAX_BYTES,
+) -> Rows:
     """Rows of a query on a DB-API connection, in batches of at most so many rows, and about so many bytes.
 
+    parameters: bound by the driver, which takes `%` for its own mark only where there are any.
     With psycopg a server-side cursor holds the result on the server; elsewhere the driver decides. The query
     runs at once, so that a wrong one fails here (ConfigError); its rows come as they are asked for. A lost connection
     stays the driver's own error.
@@ -113,7 +137,7 @@ def read_sql(connection: Any, sql: str, *, max_rows: int = MAX_ROWS, max_bytes: 
         connection.autocommit = False  # a server-side cursor lives in a transaction
     cursor = connection.cursor(name=f"greennode_{uuid.uuid4().hex}") if server_side else connection.cursor()
     with _query_errors():
-        cursor.execute(sql)
+        cursor.execute(sql, *([dict(parameters)] if parameters else []))
         # psycopg2 knows a server-side cursor's columns only once rows were asked for.
         first = cursor.fetchmany(1) if server_side or cursor.description else []
     if cursor.description is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from greennode_batch.build.part import Part
@@ -16,7 +16,9 @@ _WAY_OUT = (
 )
 
 
-def read_sql_part(connection: Any, sql: str, key: Sequence[str], part: Part) -> Rows:
+def read_sql_part(
+    connection: Any, sql: str, key: Sequence[str], part: Part, parameters: Mapping[str, Any] | None = None
+) -> Rows:
     """The rows of a query that fall to a part, as `read_sql` gives them. Rows of equal keys fall to the same part.
 
     Raises ConfigError for another database than PostgreSQL, or a query that cannot stand within another one.
@@ -24,7 +26,7 @@ def read_sql_part(connection: Any, sql: str, key: Sequence[str], part: Part) -> 
     if not is_postgres(connection):
         raise ConfigError(f"partitions: only a query on PostgreSQL is divided by its key. {_WAY_OUT}. Nothing was sent")
     try:
-        return read_sql(connection, _part_of(sql, key, part))
+        return read_sql(connection, _part_of(sql, key, part), parameters)
     except ConfigError as error:
         raise ConfigError(f"{error}. It was read in parts, within another query. {_WAY_OUT}") from error
 

@@ -11,9 +11,10 @@ from airflow.sdk import Context
 
 from greennode_airflow.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.failures import fail_without_retry
+from greennode_airflow.form import Choices, choices_of, own_values
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.operators.source import SourceOperator
-from greennode_airflow.runs import begin_run, group_of, is_dry_run
+from greennode_airflow.runs import begin_run, group_of, is_partial, run_job
 from greennode_batch.job import BatchJob
 from greennode_batch.receipts import is_sent
 from greennode_batch.staging import RunFolder
@@ -37,22 +38,28 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
     def __init__(self, *, job: BatchJob, **kwargs: Any) -> None:
         super().__init__(job=job, **kwargs)
         self.paths = dataset_paths(job.targets)
+        self.own_values = own_values(self.get_dag())
         if job.partitions > 1:
-            self.sql = self.source_path = None
+            self.sql = self.parameters = self.source_path = None
 
     @fail_without_retry
     def execute(self, context: Context) -> list[str]:
         """Build all that was not sent before."""
-        run = begin_run(context, group_of(self))
-        plan = self._build(run, context["run_id"], dry_run=is_dry_run(context))
+        run, job, chosen = begin_run(context, group_of(self)), run_job(self.job, context), choices_of(context)
+        if chosen.dry_run:
+            job = dataclasses.replace(job, left_rows="report")  # a dry run changes nothing
+        if is_partial(self.job, context, self.own_values):
+            self.log.info("A part of the job is asked: rows that left the source are not looked for")
+            job = dataclasses.replace(job, left_rows="ignore")
+        plan = self._build(job, run, context["run_id"], chosen)
         if not plan.rows:
             why = "All rows are answered already" if plan.unchanged else "The source has no rows"
             self.log.info("%s: no batch is created, and the run succeeds", why)
-        if is_dry_run(context):
+        if chosen.dry_run:
             return []
         return [str(run.shard(shard.shard_id)) for shard in plan.shards]
 
-    def _build(self, run: RunFolder, run_id: str, *, dry_run: bool) -> Plan:
+    def _build(self, job: BatchJob, run: RunFolder, run_id: str, chosen: Choices) -> Plan:
         from greennode_airflow.targets import known_rows, open_targets
         from greennode_batch.build.plan import build
         from greennode_batch.build.preview import preview
@@ -60,34 +67,34 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         from greennode_batch.join.target import prepare_targets
         from greennode_batch.preflight import check_models, try_canaries
 
-        hook = GreenNodeHook(self.job.conn_id)
+        hook = GreenNodeHook(job.conn_id)
         with hook.get_conn() as client:
             # A wrong key or model is found out before the source is read.
-            check_models(client, self.job.models)
-            with self._source(run, client.profile) as rows:
-                # A dry run changes nothing.
-                job = dataclasses.replace(self.job, left_rows="report") if dry_run else self.job
-                with known_rows(job) as known:
-                    plan = build(job, rows, run, run_id=run_id, profile=client.profile, known=known)
-            reader = AnswerReader(self.job.answer)
+            check_models(client, job.models)
+            with self._source(job, run, client.profile, chosen.limit) as rows, known_rows(job) as known:
+                plan = build(job, rows, run, run_id=run_id, profile=client.profile, known=known)
+            reader = AnswerReader(job.answer)
             # What cannot take the answers is found out here, before anything is paid.
-            with open_targets(with_paths(self.job.targets, self.paths), self.job.target_key, run) as targets:
-                prepare_targets(targets, run, plan, answer_fields=reader.fields, create=not dry_run)
-            shown = 3 if dry_run else 0
-            self.log.info("Built %s", preview(run, plan, hook.prices(), max_tokens=self.job.max_tokens, shown=shown))
-            if dry_run:
+            with open_targets(with_paths(job.targets, self.paths), job.target_key, run) as targets:
+                prepare_targets(targets, run, plan, answer_fields=reader.fields, create=not chosen.dry_run)
+            shown = 3 if chosen.dry_run else 0
+            self.log.info("Built %s", preview(run, plan, hook.prices(), max_tokens=job.max_tokens, shown=shown))
+            if chosen.dry_run:
                 self.log.info("Dry run: nothing is sent")
             elif any(shard.requests and not is_sent(run.shard(shard.shard_id)) for shard in plan.shards):
-                try_canaries(run, plan, client, reader, count=self.job.canary)
+                try_canaries(run, plan, client, reader, count=job.canary)
         return plan
 
     @contextmanager
-    def _source(self, run: RunFolder, profile: ApiProfile) -> Iterator[Callable[[], Rows]]:
+    def _source(
+        self, job: BatchJob, run: RunFolder, profile: ApiProfile, limit: int | None
+    ) -> Iterator[Callable[[], Rows]]:
         from greennode_airflow.sources import open_source
         from greennode_batch.build.part_files import read_parts
+        from greennode_batch.build.source import first_rows
 
-        if self.job.partitions > 1:
-            yield lambda: read_parts(self.job, run, profile=profile)
+        if job.partitions > 1:
+            yield lambda: first_rows(read_parts(job, run, profile=profile), limit)
             return
-        with open_source(self.job, self.rendered) as rows:
+        with open_source(job, self.rendered, limit=limit) as rows:
             yield rows

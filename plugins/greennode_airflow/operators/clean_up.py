@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
-from greennode_airflow.runs import group_of, is_dry_run, run_of
+from greennode_airflow.runs import group_of, is_dry_run, run_job, run_of
 from greennode_batch.job import BatchJob
 
 
@@ -32,8 +32,8 @@ class GreenNodeCleanUpOperator(BaseOperator):
 
         if is_dry_run(context):
             raise AirflowSkipException("a dry run sends nothing, so there is nothing to delete")
-        hook = GreenNodeHook(self.job.conn_id)
-        keep = self.job.keep_remote_files
+        job = run_job(self.job, context)
+        hook, keep = GreenNodeHook(job.conn_id), job.keep_remote_files
         with hook.get_conn() as client:
             cleaned = clean_up(
                 run_of(context, group_of(self)), client, keep=hook.keep_remote_files() if keep is None else keep

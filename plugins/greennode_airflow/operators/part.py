@@ -7,9 +7,10 @@ from typing import Any
 from airflow.sdk import Context
 
 from greennode_airflow.failures import fail_without_retry
+from greennode_airflow.form import choices_of
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.operators.source import SourceOperator
-from greennode_airflow.runs import begin_run, group_of
+from greennode_airflow.runs import begin_run, group_of, run_job
 from greennode_batch.build.part import WHOLE, Part
 from greennode_batch.job import BatchJob
 
@@ -34,10 +35,12 @@ class GreenNodeReadPartOperator(SourceOperator):
         from greennode_batch.build.part_files import write_part
         from greennode_batch.preflight import check_models
 
-        run = begin_run(context, group_of(self))
-        with GreenNodeHook(self.job.conn_id).get_conn() as client:
+        run, job = begin_run(context, group_of(self)), run_job(self.job, context)
+        part = WHOLE if self.names_its_part() else self.part
+        with GreenNodeHook(job.conn_id).get_conn() as client:
             # A wrong key or model is found out before the source is read.
-            check_models(client, self.job.models)
-            with open_source(self.job, self.rendered, WHOLE if self.names_its_part() else self.part) as rows:
-                count = write_part(self.job, rows(), run, self.part, profile=client.profile)
+            check_models(client, job.models)
+            # More than these of one part are in no run; which of them all are is for build_requests to cut.
+            with open_source(job, self.rendered, part, limit=choices_of(context).limit) as rows:
+                count = write_part(job, rows(), run, self.part, profile=client.profile)
         self.log.info("Part %d of %d: read %s rows, and rendered their requests", *self.part, f"{count:,}")

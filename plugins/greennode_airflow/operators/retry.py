@@ -8,7 +8,7 @@ from airflow.sdk import BaseOperator, Context
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
-from greennode_airflow.runs import group_of, is_dry_run, run_of
+from greennode_airflow.runs import group_of, is_dry_run, run_job, run_of
 from greennode_batch.job import BatchJob
 
 
@@ -38,8 +38,9 @@ class GreenNodeBuildRetryOperator(BaseOperator):
         if plan is None:
             self.log.info("Nothing was built, so there is nothing to ask again")
             return []
-        with GreenNodeHook(self.job.conn_id).get_conn() as client:
-            retry = build_retry(self.job, run, plan, attempt=self.attempt, profile=client.profile)
+        job = run_job(self.job, context)
+        with GreenNodeHook(job.conn_id).get_conn() as client:
+            retry = build_retry(job, run, plan, attempt=self.attempt, profile=client.profile)
         self.log.info(
             "Attempt %d asks %s of %s requests again, in %d shards",
             self.attempt,

@@ -1,7 +1,9 @@
-"""What the operators that read a job's source share: its query or path is a template."""
+"""What the operators that read a job's source share: its query or path is a template, and so are its parameters."""
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,12 +14,19 @@ from jinja2 import meta
 from greennode_batch.build.part import WHOLE, Part
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob, FileSource, SqlSource, read_job_text
+from greennode_batch.job_sources import Source
+
+_ONE_EXPRESSION = re.compile(r"\s*\{\{[-+]?((?:(?!\{\{|\}\}).)+?)[-+]?\}\}\s*", re.DOTALL)
+
+
+class SqlParameters(dict[str, Any]):
+    """Values that a query's driver binds, by name. A template of one expression gives a value of its own type."""
 
 
 class SourceOperator(BaseOperator):
     """Renders the query or path of a job's source, which may use `{{ partition }}` and `{{ partitions }}`."""
 
-    template_fields: Sequence[str] = ("sql", "source_path")
+    template_fields: Sequence[str] = ("sql", "parameters", "source_path")
     template_fields_renderers = {"sql": "sql"}  # noqa: RUF012 - Airflow's own declaration
     ui_color = "#e3f4ea"
 
@@ -26,6 +35,7 @@ class SourceOperator(BaseOperator):
         self.job = job
         self.part = part
         self.sql = job.source.sql if isinstance(job.source, SqlSource) else None
+        self.parameters = SqlParameters(job.source.parameters) if isinstance(job.source, SqlSource) else None
         self.source_path = job.source.path if isinstance(job.source, FileSource) else None
 
     def resolve_template_files(self) -> None:
@@ -42,12 +52,29 @@ class SourceOperator(BaseOperator):
     ) -> Any:
         """Render with the part's number and count beside what Airflow gives to every template."""
         part: Any = {"partition": self.part.number, "partitions": self.part.total}
+        if isinstance(content, SqlParameters):
+            environment = jinja_env or self.get_template_env()
+            return {
+                name: self._render_parameter(name, value, {**context, **part}, environment)
+                for name, value in content.items()
+            }
         return super().render_template(content, {**context, **part}, jinja_env, seen_oids)
 
+    def _render_parameter(self, name: str, value: Any, context: Any, environment: jinja2.Environment) -> Any:
+        one = _ONE_EXPRESSION.fullmatch(value) if isinstance(value, str) else None
+        if one is None:
+            return super().render_template(value, context, environment)
+        rendered = environment.compile_expression(one[1], undefined_to_none=False)(**context)
+        if isinstance(rendered, jinja2.Undefined):
+            raise ConfigError(f"SqlSource: the parameter {name} is {value}, and the run has no such value")
+        return rendered
+
     @property
-    def rendered(self) -> str:
-        """The query or path, once it is rendered."""
-        return self.sql or self.source_path or ""
+    def rendered(self) -> Source:
+        """The job's source with its query or path as rendered, once that is done."""
+        if isinstance(self.job.source, SqlSource):
+            return dataclasses.replace(self.job.source, sql=self.sql or "", parameters=self.parameters or {})
+        return dataclasses.replace(self.job.source, path=self.source_path or "")
 
     def names_its_part(self) -> bool:
         """Whether the query or path as declared uses `partition`, and so tells itself what belongs to a part."""

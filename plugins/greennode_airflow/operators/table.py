@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from greennode_airflow.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.failures import fail_without_retry
-from greennode_airflow.runs import group_of, is_dry_run, run_of, shard_at
+from greennode_airflow.runs import group_of, is_dry_run, run_job, run_of, shard_at
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.job import BatchJob
 from greennode_batch.job_targets import Target
@@ -86,16 +86,16 @@ class GreenNodeReportOperator(BaseOperator):
 
         if is_dry_run(context):
             raise AirflowSkipException("a dry run sends nothing and writes nothing; see the log of build_requests")
-        run = run_of(context, group_of(self))
-        with open_targets(with_paths(self.job.targets, self.paths), self.job.target_key, run) as targets:
-            known = known_table(self.job, targets, run, run_id=context["run_id"])
+        run, job = run_of(context, group_of(self)), run_job(self.job, context)
+        with open_targets(with_paths(job.targets, self.paths), job.target_key, run) as targets:
+            known = known_table(job, targets, run, run_id=context["run_id"])
             made = report(run, *written_rows(run, targets, run_id=context["run_id"]), known=known)
         self.log.info("%s", made)
         # As JSON has it: XCom would write down that a tuple is one.
         result: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(made))
         try:
             check_balanced(made)
-            check_failed_ratio(made, self.job.max_failed_ratio)
+            check_failed_ratio(made, job.max_failed_ratio)
         except GreenNodeError:
             # A task that fails has no result, and it is then that this one is wanted most.
             context["ti"].xcom_push(key="return_value", value=result)

@@ -1,3 +1,4 @@
+import dataclasses
 import datetime
 import sqlite3
 import uuid
@@ -10,7 +11,7 @@ import psycopg2.extras
 import pyarrow as pa
 import pytest
 
-from greennode_batch.build.source import read_sql
+from greennode_batch.build.source import first_rows, read_sql
 from greennode_batch.errors import ConfigError
 
 
@@ -48,6 +49,41 @@ def test_a_connection_that_commits_by_itself_streams_as_well(database):
 def test_sqlite_rows_come_in_batches(sqlite):
     source = read_sql(sqlite, "SELECT * FROM t ORDER BY id", max_rows=10)
     assert [len(batch) for batch in source.batches] == [10, 10, 5]
+
+
+@pytest.mark.parametrize("module", [psycopg, psycopg2], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(("section", "least", "ids"), [(None, 1, [1, 2, 3]), ("a", 2, [3]), ("' OR true --", 1, [])])
+def test_parameters_are_bound_by_the_driver(database, module, section, least, ids):
+    sql = (
+        "SELECT id FROM (VALUES (1, 'a'), (2, 'b'), (3, 'a')) AS rows (id, section) "
+        "WHERE (%(section)s::text IS NULL OR section = %(section)s) AND id >= %(least)s AND section NOT LIKE '%%z'"
+    )
+    connection = module.connect(database)
+    assert rows_of(read_sql(connection, sql, {"section": section, "least": least})) == [(one,) for one in ids]
+    connection.close()
+
+
+def test_parameters_are_written_as_the_driver_has_them(sqlite):
+    source = read_sql(sqlite, "SELECT id FROM t WHERE id < :end AND text <> '100%'", {"end": 2})
+    assert rows_of(source) == [(0,), (1,)]
+
+
+def test_a_query_that_needs_another_parameter_says_which(database):
+    with psycopg.connect(database) as connection, pytest.raises(ConfigError, match="section"):
+        read_sql(connection, "SELECT %(section)s AS id", {"day": 1})
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(None, [10, 10, 5]), (3, [3]), (10, [10]), (12, [10, 2]), (99, [10, 10, 5])]
+)
+def test_the_first_rows_are_cut_and_no_batch_after_them_is_asked_for(sqlite, count, sizes):
+    asked = []
+    source = read_sql(sqlite, "SELECT id FROM t ORDER BY id", max_rows=10)
+    counted = dataclasses.replace(source, batches=(asked.append(1) or batch for batch in source.batches))
+    batches = list(first_rows(counted, count).batches)
+    assert [len(batch) for batch in batches] == sizes
+    assert [value for batch in batches for value in batch.values("id")] == list(range(sum(sizes)))
+    assert len(asked) == len(sizes)
 
 
 def test_a_query_without_rows_still_has_columns(sqlite, database):

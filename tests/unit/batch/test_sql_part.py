@@ -127,3 +127,13 @@ def test_a_query_that_cannot_be_divided_is_refused_with_the_way_to_divide_it(dat
 def test_another_database_is_told_how_to_write_the_condition():
     with pytest.raises(ConfigError, match=r"only a query on PostgreSQL .* WHERE mod\(id, \{\{ partitions \}\}\) = "):
         read_sql_part(sqlite3.connect(":memory:"), "SELECT 1 AS id", ["id"], Part(0, 2))
+
+
+def test_a_query_in_parts_has_its_parameters(database):
+    sql = "SELECT i AS id FROM generate_series(1, 100) i WHERE i <= %(last)s AND i::text NOT LIKE '%%7'"
+    found = []
+    for number in range(3):
+        with psycopg.connect(database) as connection:
+            rows = read_sql_part(connection, sql, ("id",), Part(number, 3), {"last": 40})
+            found += [value for batch in rows.batches for value in batch.values("id")]
+    assert sorted(found) == [i for i in range(1, 41) if i % 10 != 7]

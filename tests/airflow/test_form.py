@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, Param
+from airflow.serialization.definitions.dag import SerializedDAG
+from airflow.serialization.serialized_objects import DagSerialization
+
+from greennode_airflow.form import form_params, own_values
+from greennode_airflow.pipeline import batch_table, batch_table_group
+from greennode_airflow.runs import is_partial, run_job
+from greennode_batch.errors import ConfigError
+from greennode_batch.job import BatchJob, FileTarget, SqlSource, SqlTarget
+
+ONE, TWO, THREE = "google/gemma-4-31b-it", "qwen/qwen3-32b", "minimax/minimax-m2.5"
+TABLE = SqlTarget(conn_id="warehouse", table="answers")
+FILES = FileTarget(path="/data/answers")
+SECTION = {"section": Param(None, type=["null", "string"])}
+
+
+def a_job(**changes: Any) -> BatchJob:
+    said = {"model": ONE, "target": TABLE, **changes}
+    return BatchJob(
+        name="job",
+        source=SqlSource(conn_id="warehouse", sql="SELECT 1"),
+        key="id",
+        prompt="{{ text }}",
+        **said,
+    )
+
+
+def as_the_scheduler_has_it(dag: DAG) -> SerializedDAG:
+    return DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+
+
+def triggered(job: BatchJob, *, own: dict[str, Any] | None = None, **conf: Any) -> dict[str, Any]:
+    """The params of a run that is triggered with a conf; raises where Airflow refuses to make the run."""
+    dag = as_the_scheduler_has_it(batch_table(job, params=own))
+    params = dag.params.deep_merge(conf)
+    params.validate()
+    return params.dump()
+
+
+def test_a_run_that_chooses_nothing_is_as_the_job_says() -> None:
+    job = a_job(refresh="all")
+    params = triggered(job)
+    assert params == {"limit": None, "models": [ONE], "refresh": "all", "dry_run": False}
+    assert run_job(job, {"params": params}) == job
+    assert not is_partial(job, {"params": params}, {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "conf"),
+    [
+        ({}, {"limit": 0}),
+        ({}, {"limit": "many"}),
+        ({}, {"limit": 1.5}),
+        ({}, {"models": []}),
+        ({}, {"models": ONE}),
+        ({}, {"models": [ONE, TWO]}),
+        ({}, {"models": ["a model"]}),
+        ({"model": [ONE, TWO]}, {"models": []}),
+        ({"model": [ONE, TWO]}, {"models": [THREE]}),
+        ({"model": [ONE, TWO]}, {"models": [ONE, ONE]}),
+        ({}, {"refresh": "some"}),
+        ({}, {"dry_run": "perhaps"}),
+        ({}, {"section": 7}),
+    ],
+)
+def test_what_the_form_does_not_take_makes_no_run(changes: dict[str, Any], conf: dict[str, Any]) -> None:
+    with pytest.raises(Exception, match="Invalid input for param"):
+        triggered(a_job(**changes), own=SECTION, **conf)
+
+
+@pytest.mark.parametrize(
+    ("changes", "conf", "model"),
+    [
+        ({}, {"models": [TWO]}, TWO),
+        ({"model": [ONE]}, {}, [ONE]),
+        ({"model": [ONE, TWO]}, {"models": [TWO, ONE]}, (ONE, TWO)),
+        # A sequence stays one, for the target's key has the model.
+        ({"model": [ONE, TWO]}, {"models": [TWO]}, (TWO,)),
+    ],
+)
+def test_the_chosen_models_are_asked(changes: dict[str, Any], conf: dict[str, Any], model: Any) -> None:
+    job = a_job(**changes)
+    assert run_job(job, {"params": triggered(job, **conf)}).model == model
+
+
+def test_to_ask_again_is_offered_where_a_table_tells_what_is_answered() -> None:
+    assert "refresh" not in form_params(a_job(target=FILES))
+    both = a_job(target=(TABLE, FILES))
+    assert triggered(both)["refresh"] == "all"
+    chosen = run_job(both, {"params": triggered(both, refresh="changed")})
+    assert (both.known_table, chosen.known_table) == (None, TABLE)
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"models": [ONE, TWO]}, "asks one model a run"),
+        ({"limit": 0}, "limit"),
+        ({"models": []}, "models"),
+        ({"refresh": "some"}, "refresh"),
+    ],
+)
+def test_a_dag_of_ones_own_without_such_checks_is_refused_by_name(params: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        run_job(a_job(), {"params": params})
+    with pytest.raises(ConfigError, match="has no model"):
+        run_job(a_job(model=[ONE, TWO]), {"params": {"models": [ONE, THREE]}})
+
+
+@pytest.mark.parametrize(
+    ("conf", "partial"),
+    [
+        ({}, False),
+        ({"models": [ONE, TWO], "refresh": "all", "section": None}, False),
+        ({"limit": 5}, True),
+        ({"models": [TWO]}, True),
+        ({"section": "net"}, True),
+        ({"what nobody declared": 1}, True),
+    ],
+)
+def test_a_run_of_a_part_is_told_from_one_of_the_whole_job(conf: dict[str, Any], partial: bool) -> None:  # noqa: FBT001
+    job = a_job(model=[ONE, TWO])
+    dag = batch_table(job, params=SECTION)
+    assert is_partial(job, {"params": triggered(job, own=SECTION, **conf)}, own_values(dag)) is partial
+
+
+def test_the_dags_own_params_stand_beside_the_jobs() -> None:
+    assert set(triggered(a_job(), own=SECTION)) == {"section", "limit", "models", "refresh", "dry_run"}
+    with pytest.raises(ConfigError, match="may not have limit, dry_run"):
+        batch_table(a_job(), params={"limit": 3, "dry_run": True})
+
+
+def test_every_field_has_a_title_and_says_what_it_does() -> None:
+    for params in (form_params(a_job()), form_params(a_job(model=[ONE, TWO]))):
+        for name in ("limit", "models", "refresh", "dry_run"):
+            assert params[name].schema["title"]
+            assert params[name].description.endswith(".")
+
+
+def test_a_larger_dag_offers_the_same_form() -> None:
+    with DAG("larger", schedule=None, params=form_params(a_job(), SECTION)) as dag:
+        batch_table_group(a_job())
+    assert as_the_scheduler_has_it(dag).params.dump() == triggered(a_job(), own=SECTION)

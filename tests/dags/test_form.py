@@ -1,0 +1,107 @@
+"""What the trigger form chooses for one run: a part of the rows, by values that the database's driver binds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from greennode_emulator.server import RunningEmulator
+
+RunFile = Callable[..., dict[str, str]]
+
+JOB = """
+from airflow.sdk import Param
+from greennode_airflow.pipeline import batch_table
+from greennode_batch.job import BatchJob, SqlSource, SqlTarget
+
+JOB = BatchJob(
+    name="own",
+    source=SqlSource(
+        conn_id="warehouse",
+        sql='''
+            SELECT id, body FROM texts
+            WHERE (%(owner)s::text IS NULL OR owner = %(owner)s) AND id >= %(first)s AND body NOT LIKE '%%nothing'
+            ORDER BY id
+        ''',
+        parameters={{"owner": "{{{{ params.owner }}}}", "first": "{{{{ params.first }}}}"}},
+    ),
+    key="id",
+    model={model},
+    prompt="{{{{ body }}}}",
+    target=SqlTarget(conn_id="warehouse", table="answers"),
+    left_rows="remove",
+    {more}
+)
+
+dag = batch_table(
+    JOB,
+    params={{"owner": Param(None, type=["null", "string"]), "first": Param(1, type="integer", minimum=1)}},
+)
+"""
+ONE = "google/gemma-4-31b-it"
+
+
+def text_of(model: object = ONE, more: str = "") -> str:
+    return JOB.format(model=repr(model), more=more)
+
+
+@pytest.fixture
+def texts(warehouse: psycopg.Connection) -> psycopg.Connection:
+    """Ten rows of two owners, of whom one has a name that no query should have in its text."""
+    warehouse.execute(
+        "CREATE TABLE texts AS SELECT i AS id, 'row ' || i AS body, "
+        "CASE WHEN i % 2 = 0 THEN 'o''neill' ELSE '7' END AS owner FROM generate_series(1, 10) i"
+    )
+    return warehouse
+
+
+def answered(warehouse: psycopg.Connection) -> list[int]:
+    return [number for (number,) in warehouse.execute("SELECT id FROM answers ORDER BY id").fetchall()]
+
+
+def test_a_run_of_some_rows_asks_these_and_the_next_one_of_all_asks_the_rest(
+    run_file: RunFile, texts: psycopg.Connection, emulator: RunningEmulator
+) -> None:
+    assert run_file(text_of(), run_conf={"limit": 3})[""] == "success"
+    assert answered(texts) == [1, 2, 3]
+    texts.execute("DELETE FROM texts WHERE id = 2")
+    # Neither row 2, which is gone, nor those that are not read are taken for rows that left the source.
+    assert run_file(text_of(), run_conf={"limit": 1})[""] == "success"
+    assert answered(texts) == [1, 2, 3]
+    assert run_file(text_of(), run_conf={"owner": "7", "first": 4})[""] == "success"
+    assert answered(texts) == [1, 2, 3, 5, 7, 9]
+    assert run_file(text_of())[""] == "success"
+    assert answered(texts) == [1, 3, 4, 5, 6, 7, 8, 9, 10]
+    requests = emulator.ledger()["requests"]
+    assert (len(requests), set(requests.values())) == (10, {1})
+
+
+def test_what_is_typed_into_the_form_is_a_value_and_no_part_of_the_query(
+    run_file: RunFile, texts: psycopg.Connection, emulator: RunningEmulator, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run_file(text_of(), run_conf={"owner": "x' OR 'x' = 'x", "dry_run": True})[""] == "success"
+    assert "Built 0 rows" in capfd.readouterr().out
+    assert emulator.ledger(summary=True)["chat_requests_billed"] == 0
+
+
+def test_a_job_with_partitions_cuts_the_rows_of_all_parts(
+    run_file: RunFile, texts: psycopg.Connection, emulator: RunningEmulator
+) -> None:
+    ended = run_file(text_of(more="partitions=2,"), run_conf={"limit": 4, "owner": "o'neill"})
+    assert ended[""] == "success"
+    assert len(answered(texts)) == 4
+    assert set(answered(texts)) <= {2, 4, 6, 8, 10}
+    assert emulator.ledger(summary=True)["requests_billed"] == 4
+
+
+def test_some_of_a_jobs_models_are_asked(
+    run_file: RunFile, texts: psycopg.Connection, emulator: RunningEmulator
+) -> None:
+    models = [ONE, "openai/gpt-oss-120b", "qwen/qwen3.6-flash"]
+    conf = {"models": models[1:], "limit": 2}
+    assert run_file(text_of(models), run_conf=conf)[""] == "success"
+    rows = texts.execute("SELECT id, model FROM answers ORDER BY id, model").fetchall()
+    assert rows == [(number, model) for number in (1, 2) for model in models[1:]]
+    assert emulator.ledger(summary=True)["requests_billed"] == 4
