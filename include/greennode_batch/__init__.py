@@ -7,6 +7,7 @@
     collect/     batch files -> results, one per request, with its answer; build.retry asks again what may end better
     join/        results + source rows -> target table
     report       every row and every token accounted for (reconcile/: source = shards = results = target, by id)
+    spend        what a run may cost (prices, usage: what earlier ones used), held against its job_budget
     clean_up     what a run left at the API -> nothing; retention: what old runs left in staging -> their reports
 
 `api/` speaks HTTP, `staging` holds what lies between the steps, `run` and `cli` are the same steps

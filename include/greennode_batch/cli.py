@@ -103,8 +103,10 @@ def _preview(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="greennode-preview-") as folder:
         job = job_of(options, out="out.parquet")
         run = run_folder(folder, job.name, "preview")
-        plan = build(job, lambda: read_source(job), run, run_id="preview", profile=options.profile)
-        print(preview(run, plan, options.prices, max_tokens=job.max_tokens, shown=options.requests))  # noqa: T201
+        plan = build(
+            job, lambda: read_source(job), run, run_id="preview", profile=options.profile, prices=options.prices
+        )
+        print(preview(run, plan, shown=options.requests))  # noqa: T201
     return 0
 
 

@@ -18,7 +18,7 @@ from greennode_batch.build.needed_columns import needed_columns
 from greennode_batch.build.source import Rows
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob, FileSource, FileTarget
-from greennode_batch.spend import Prices, read_prices
+from greennode_batch.prices import Prices, read_prices
 from greennode_batch.staging import safe_name
 
 _BLOCK_BYTES = 1 << 20

@@ -24,6 +24,10 @@ class RowError(ConfigError):
         self.row = row
 
 
+class BudgetError(GreenNodeError):
+    """The run would go over its job's budget, or nothing tells whether it would. No batch was created for it."""
+
+
 class AccountingError(GreenNodeError):
     """Rows of the source, the shards, the results and the target do not add up. The message has the ids."""
 

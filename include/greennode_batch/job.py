@@ -12,10 +12,20 @@ from pydantic import BaseModel
 
 from greennode_batch.api.polling import DEADLINE_SECONDS
 from greennode_batch.errors import ConfigError
+from greennode_batch.job_budget import Budget, check_spending
 from greennode_batch.job_sources import FileSource, Source, SqlSource
 from greennode_batch.job_targets import FileTarget, SqlTarget, Target, check_targets
 
-__all__ = ["RESULT_COLUMNS", "BatchJob", "FileSource", "FileTarget", "SqlSource", "SqlTarget", "read_job_text"]
+__all__ = [
+    "RESULT_COLUMNS",
+    "BatchJob",
+    "Budget",
+    "FileSource",
+    "FileTarget",
+    "SqlSource",
+    "SqlTarget",
+    "read_job_text",
+]
 
 JOBS_FOLDER = Path(__file__).parents[1] / "jobs"
 """Where `source.sql` and `prompt.md` are looked for: `include/jobs`, beside the engine."""
@@ -84,6 +94,10 @@ class BatchJob:
     some of the files, of a single Parquet file some of its row groups. The parts are not read at the same moment. The
     command line reads in one process, whatever is said here.
 
+    budget: what a run may cost and how many rows it may have at most, and from which cost on a person is asked first.
+    prices: of the models, as `{"MODEL": [prompt, completion], "currency": "VND"}`, real-time list prices per million
+    tokens; an entry here wins over that of the connection (see prices.py).
+
     Raises ConfigError for a declaration that cannot work.
     """
 
@@ -111,6 +125,8 @@ class BatchJob:
     refresh: Literal["changed", "all"] | None = None
     left_rows: Literal["report", "remove", "ignore"] = "report"
     partitions: int = 1
+    budget: Budget | None = None
+    prices: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, while nothing is sent yet."""
@@ -137,6 +153,7 @@ class BatchJob:
             raise ConfigError(f"job {self.name}: canary is {self.canary}; it is 0 (none) or more")
         if not 0 <= self.max_failed_ratio <= 1:
             raise ConfigError(f"job {self.name}: max_failed_ratio is {self.max_failed_ratio}; it lies in 0..1")
+        check_spending(self.name, self.budget, self.prices)
         self._refuse_equal_columns()
 
     def _refuse_no_question(self) -> None:

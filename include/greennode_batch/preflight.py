@@ -11,11 +11,11 @@ import itertools
 import logging
 from collections.abc import Iterable
 
-import msgspec
-
 from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.build.estimated_plan import estimate_again
 from greennode_batch.build.plan import Plan
 from greennode_batch.build.preview import PlannedRequest, first_requests
+from greennode_batch.canaries import Canary, read_canaries, write_canaries
 from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.verdicts import RowStatus, judge
 from greennode_batch.errors import (
@@ -26,25 +26,15 @@ from greennode_batch.errors import (
     RejectedError,
     RetryableError,
 )
-from greennode_batch.staging import RunFolder, read_json, write_json
+from greennode_batch.job import BatchJob
+from greennode_batch.job_budget import check_budget, refuse_unpriced
+from greennode_batch.prices import Prices
+from greennode_batch.staging import RunFolder
 
 log = logging.getLogger(__name__)
 
 _SHOWN_MODELS = 10
 _NO_OUTCOME = "unknown"
-
-
-class Canary(msgspec.Struct, frozen=True):
-    """One request that was asked in real time, and what became of it. It costs the full price of one row.
-
-    `status` is "unknown" while, or if, it is not known.
-    """
-
-    custom_id: str
-    model: str
-    status: str
-    prompt_tokens: int
-    completion_tokens: int
 
 
 def check_models(client: GreenNodeClient, models: Iterable[str]) -> None:
@@ -62,6 +52,24 @@ def check_models(client: GreenNodeClient, models: Iterable[str]) -> None:
             raise ConfigError(f"model {name!r} is not on the server's list: {hint} Nothing was sent")
 
 
+def settle_cost(
+    job: BatchJob, run: RunFolder, plan: Plan, client: GreenNodeClient, reader: AnswerReader, *, prices: Prices
+) -> Plan:
+    """Try the first requests, and hold what the run may cost by them against the job's budget; the plan, estimated so.
+
+    Where earlier runs tell what it may cost, or nothing is tried, the budget comes first. Raises BudgetError, and
+    ConfigError as `try_canaries` does.
+    """
+    plan = estimate_again(plan, run, job, prices)
+    refuse_unpriced(plan, job.budget)
+    if not job.canary or (plan.estimate and plan.estimate.seen_requests):
+        check_budget(plan, job.budget)
+    try_canaries(run, plan, client, reader, count=job.canary)
+    plan = estimate_again(plan, run, job, prices)
+    check_budget(plan, job.budget)
+    return plan
+
+
 def try_canaries(
     run: RunFolder, plan: Plan, client: GreenNodeClient, reader: AnswerReader, *, count: int
 ) -> tuple[Canary, ...]:
@@ -70,22 +78,22 @@ def try_canaries(
     An answer that would not count as one is a warning. A server without a chat endpoint, or one that is too busy,
     is a warning as well. What was asked for this run before is not asked again.
     """
-    asked = {canary.custom_id: canary for canary in read_json(run.canary, tuple[Canary, ...]) or ()}
+    asked = {canary.custom_id: canary for canary in read_canaries(run)}
     canaries: list[Canary] = []
     for model in plan.models if count else ():
         for request in itertools.islice(first_requests(run, plan, model), count):
             if request.custom_id not in asked:
                 # Written before it is asked: whoever is killed meanwhile does not pay for it again.
                 unknown = Canary(request.custom_id, model, _NO_OUTCOME, 0, 0)
-                write_json(run.canary, [*asked.values(), unknown])
+                write_canaries(run, [*asked.values(), unknown])
                 try:
                     canary = _ask(request, plan, client, reader)
                 except GreenNodeError:
-                    write_json(run.canary, list(asked.values()))
+                    write_canaries(run, asked.values())
                     raise
                 if canary is not None:
                     asked[request.custom_id] = canary
-                write_json(run.canary, list(asked.values()))
+                write_canaries(run, asked.values())
                 if canary is None:
                     return tuple(canaries)
             canaries.append(asked[request.custom_id])
@@ -123,4 +131,7 @@ def _ask(request: PlannedRequest, plan: Plan, client: GreenNodeClient, reader: A
         status=verdict.status.value,
         prompt_tokens=result.prompt_tokens,
         completion_tokens=result.completion_tokens,
+        cached_tokens=result.cached_tokens,
+        reasoning_tokens=result.reasoning_tokens,
+        estimated_prompt_tokens=request.prompt_tokens,
     )

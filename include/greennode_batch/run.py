@@ -25,13 +25,13 @@ from greennode_batch.join.dataset import Dataset
 from greennode_batch.join.join import join_shard
 from greennode_batch.join.joined_shard import CountedRows, note_joined
 from greennode_batch.join.target import prepare_targets, write_shard
-from greennode_batch.preflight import check_models, try_canaries
-from greennode_batch.receipts import read_receipt
+from greennode_batch.preflight import check_models, settle_cost
+from greennode_batch.prices import Prices, read_prices
+from greennode_batch.receipts import is_sent, read_receipt
 from greennode_batch.reconcile.written import WrittenRows
 from greennode_batch.reconcile.written_files import FileRows
 from greennode_batch.reconcile.written_targets import written_rows
 from greennode_batch.report import RunReport, check_balanced, report
-from greennode_batch.spend import Prices, estimate
 from greennode_batch.staging import RunFolder, ShardFolder
 from greennode_batch.submit import submit
 from greennode_batch.wait import look
@@ -56,22 +56,25 @@ def run_to_file(
 ) -> RunReport:
     """Build, submit, wait, collect, ask again, join into one Parquet file or a dataset, report.
 
-    Start it again after any end. rows: opens the source; called only if the run is not built yet. Raises
-    RetryableError if the API could not be used for a quarter of an hour: nothing is lost, and the next start goes on.
+    Start it again after any end. rows: opens the source; called only if the run is not built yet. prices: the job's own
+    by default. Raises BudgetError for a run that would go over the job's budget, and RetryableError if the API could
+    not be used for a quarter of an hour: nothing is lost, and the next start goes on.
     """
+    prices = prices or read_prices(job.prices or {})
     plan = read_plan(run)
     if plan is None:
         check_models(client, job.models)
-        plan = build(job, rows, run, run_id=run_id, profile=client.profile)
+        plan = build(job, rows, run, run_id=run_id, profile=client.profile, prices=prices)
         log.info("Built %s", plan)
-        log.info("%s", estimate(plan.prompt_tokens, plan.requests_by_model, job.max_tokens, prices or Prices({})))
     else:
         log.info("Going on with the run that was built before: %s", plan)
     reader = AnswerReader(job.answer)
     if isinstance(out, Dataset):
         prepare_targets([out], run, plan, answer_fields=reader.fields)
-    try_canaries(run, plan, client, reader, count=job.canary)
     shards = attempt_shards(run, plan, FIRST_ATTEMPT)
+    if not all(map(is_sent, shards)):
+        plan = settle_cost(job, run, plan, client, reader, prices=prices)
+        log.info("%s", plan.estimate)
     for attempt in range(FIRST_ATTEMPT, job.attempts + 1):
         if attempt > FIRST_ATTEMPT:
             retry = build_retry(job, run, plan, attempt=attempt, profile=client.profile)

@@ -1,53 +1,80 @@
 """Spend: what a run may cost, before anything is paid. An estimate, and called one.
 
-Tokens are estimated from the length of the texts; prices are the caller's, for GreenNode publishes no price list
-of batches. Its article on batch inference says "50% cheaper": that is the discount, unless told otherwise.
+Tokens of prompts are estimated from the length of the texts, and corrected by what earlier requests really had; those
+of answers by what earlier ones had, else by what they may have at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 
-from greennode_batch.errors import ConfigError
+from greennode_batch.prices import Prices, amount
 
-BATCH_DISCOUNT = 0.5
+T = TypeVar("T", int, float)
+
 _CHARACTERS_PER_TOKEN = 4
 # Beyond ASCII a character is more tokens: about one for Chinese, Japanese and Korean, a token for every two or
 # three letters of Vietnamese. The bytes that UTF-8 needs above one a character say how far beyond.
 _TOKENS_PER_EXTRA_BYTE = 0.4
-_MILLION = 1_000_000
 
 
-class Price(msgspec.Struct, frozen=True):
-    """The real-time list price of one model, per million tokens, in any currency."""
+class Usage(msgspec.Struct, frozen=True):
+    """What requests to one model have used. estimated_prompt_tokens: what theirs were taken for before.
 
-    prompt: float
-    completion: float
+    basis: which requests these were, in words.
+    """
 
-
-class Prices(msgspec.Struct, frozen=True):
-    """A price table: by model id, with the currency it is in and the share taken off in a batch (0..1)."""
-
-    by_model: Mapping[str, Price]
-    currency: str = "VND"
-    batch_discount: float = BATCH_DISCOUNT
+    requests: int
+    estimated_prompt_tokens: float
+    prompt_tokens: int
+    completion_tokens: int
+    basis: str
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """What a run may take. `completion_tokens` and `cost` are None where nothing bounds them or no price is known."""
+    """What a run may take, if each of its requests is asked once in a batch.
+
+    completion_tokens, cost: what is likely; max_completion_tokens, max_cost: at most, as far as max_tokens bounds the
+    answers. None where it cannot be told. basis: what the estimate goes by; seen_requests: how many requests that were
+    answered before, 0 for none. unpriced: the models that have no price. by_model: the same for each model.
+    """
 
     prompt_tokens: int
     completion_tokens: int | None
+    max_completion_tokens: int | None
     cost: float | None
+    max_cost: float | None
     currency: str
+    basis: str
+    seen_requests: int = 0
+    unpriced: tuple[str, ...] = ()
+    by_model: dict[str, Estimate] = {}
 
     def __str__(self) -> str:
-        completion = "?" if self.completion_tokens is None else f"{self.completion_tokens:,}"
-        cost = "no price known" if self.cost is None else f"about {self.cost:,.0f} {self.currency}"
-        return f"estimate: {self.prompt_tokens:,} prompt and up to {completion} completion tokens, {cost}"
+        return f"estimate: {self.prompt_tokens:,} prompt and {self._completion}, {self._money} ({self.basis})"
+
+    @property
+    def _completion(self) -> str:
+        likely, most = self.completion_tokens, self.max_completion_tokens
+        if likely is None:
+            return "an unknown number of completion tokens"
+        if likely == most:
+            return f"up to {likely:,} completion tokens"
+        bound = "" if most is None else f" (at most {most:,})"
+        return f"about {likely:,} completion tokens{bound}"
+
+    @property
+    def _money(self) -> str:
+        if self.unpriced:
+            return f"no price known of {', '.join(self.unpriced)}"
+        if self.cost is None:
+            return "so no cost can be told"
+        if self.max_cost is None or self.max_cost == self.cost:
+            return f"about {amount(self.cost, self.currency)}"
+        return f"about {amount(self.cost, self.currency)} (at most {amount(self.max_cost, self.currency)})"
 
 
 def estimate_tokens(characters: int, utf8_bytes: int) -> int:
@@ -56,44 +83,73 @@ def estimate_tokens(characters: int, utf8_bytes: int) -> int:
 
 
 def estimate(
-    prompt_tokens: Mapping[str, int], requests: Mapping[str, int], max_tokens: int | None, prices: Prices
+    prompt_tokens: Mapping[str, int],
+    requests: Mapping[str, int],
+    max_tokens: int | None,
+    prices: Prices,
+    seen: Mapping[str, Usage] | None = None,
 ) -> Estimate:
-    """The estimate for a run. prompt_tokens, requests: by model. max_tokens: what an answer can have at most."""
-    completion = {model: count * max_tokens for model, count in requests.items()} if max_tokens else None
-    cost = None
-    if completion is not None and all(model in prices.by_model for model in requests):
-        cost = sum(_cost(prompt_tokens[model], completion[model], prices.by_model[model]) for model in requests) * (
-            1 - prices.batch_discount
-        )
+    """The estimate for a run. prompt_tokens, requests: by model, the tokens by the length of the texts.
+
+    max_tokens: what an answer can have at most. seen: by model, what earlier requests have used.
+    """
+    by_model = {
+        model: _of_model(model, prompt_tokens[model], count, max_tokens, prices=prices, seen=(seen or {}).get(model))
+        for model, count in requests.items()
+        if count
+    }
+    of_models = list(by_model.values())
     return Estimate(
-        prompt_tokens=sum(prompt_tokens.values()),
-        completion_tokens=sum(completion.values()) if completion is not None else None,
-        cost=cost,
+        prompt_tokens=sum(one.prompt_tokens for one in of_models),
+        completion_tokens=_total(one.completion_tokens for one in of_models),
+        max_completion_tokens=_total(one.max_completion_tokens for one in of_models),
+        cost=_total(one.cost for one in of_models),
+        max_cost=_total(one.max_cost for one in of_models),
         currency=prices.currency,
+        basis=", ".join(dict.fromkeys(one.basis for one in of_models)) or "no request",
+        seen_requests=min((one.seen_requests for one in of_models), default=0),
+        unpriced=tuple(model for one in of_models for model in one.unpriced),
+        by_model=by_model,
     )
 
 
-def _cost(prompt_tokens: int, completion_tokens: int, price: Price) -> float:
-    return (prompt_tokens * price.prompt + completion_tokens * price.completion) / _MILLION
+def _of_model(
+    model: str, prompt_tokens: int, requests: int, max_tokens: int | None, *, prices: Prices, seen: Usage | None
+) -> Estimate:
+    most = requests * max_tokens if max_tokens else None
+    likely, basis = most, "by the length of the texts"
+    if seen is not None and seen.requests:
+        basis = seen.basis
+        if seen.estimated_prompt_tokens:
+            prompt_tokens = round(prompt_tokens * seen.prompt_tokens / seen.estimated_prompt_tokens)
+        likely = round(requests * seen.completion_tokens / seen.requests)
+        if most is not None:
+            likely = min(likely, most)
+    price = prices.by_model.get(model)
+
+    def cost(completion_tokens: int | None) -> float | None:
+        if price is None or completion_tokens is None:
+            return None
+        return prices.in_batch(price.of(prompt_tokens, completion_tokens))
+
+    return Estimate(
+        prompt_tokens=prompt_tokens,
+        completion_tokens=likely,
+        max_completion_tokens=most,
+        cost=cost(likely),
+        max_cost=cost(most),
+        currency=prices.currency,
+        basis=basis,
+        seen_requests=seen.requests if seen else 0,
+        unpriced=(model,) if price is None else (),
+    )
 
 
-def read_prices(table: Mapping[str, Any]) -> Prices:
-    """A price table as people write it: `{"MODEL": [prompt, completion], "currency": "VND", "batch_discount": 0.5}`.
-
-    Raises ConfigError, naming the entry that is not a price.
-    """
-    entries = dict(table)
-    try:
-        currency = msgspec.convert(entries.pop("currency", "VND"), str)
-        discount = msgspec.convert(entries.pop("batch_discount", BATCH_DISCOUNT), float)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"prices: currency is a text and batch_discount a number from 0 to 1 ({error})") from None
-    by_model = {}
-    for model, pair in entries.items():
-        try:
-            by_model[model] = Price(*msgspec.convert(pair, tuple[float, float], strict=False))
-        except msgspec.ValidationError:
-            raise ConfigError(
-                f"prices: {model!r} must be [prompt, completion], each per million tokens, not {pair!r}"
-            ) from None
-    return Prices(by_model=by_model, currency=currency, batch_discount=discount)
+def _total(numbers: Iterable[T | None]) -> T | None:
+    """The sum, which is not known where one of them is not."""
+    total: T = 0
+    for number in numbers:
+        if number is None:
+            return None
+        total += number
+    return total

@@ -9,6 +9,7 @@
                          /run.json  building.json  canary.json  report.json  removed.json
                          /answered.json  unchanged.bin: from build to report, for .answered-…
                   /.answered-<hash>: what a table has answered; see build/answered_note.py
+                  /.usage.json: what earlier runs have used; see usage.py
 
 Paths are UPath objects (Airflow's ObjectStoragePath is one), so `file://` and `s3://` work alike. Files are
 made on local disk first: a rename on the same disk, or one completed put, then makes them visible.

@@ -8,20 +8,20 @@ from typing import ParamSpec, TypeVar
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from greennode_batch.errors import AccountingError, ConfigError, FailedRowsError, RejectedError
+from greennode_batch.errors import AccountingError, BudgetError, ConfigError, FailedRowsError, RejectedError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def fail_without_retry(execute: Callable[P, R]) -> Callable[P, R]:
-    """Fail the task for a wrong declaration, a refusal or rows that do not add up; leave the rest to retries."""
+    """Fail the task for a wrong declaration, a refusal, a budget or rows that do not add up; retry the rest."""
 
     @functools.wraps(execute)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return execute(*args, **kwargs)
-        except (ConfigError, RejectedError, AccountingError, FailedRowsError) as error:
+        except (ConfigError, RejectedError, BudgetError, AccountingError, FailedRowsError) as error:
             raise AirflowFailException(str(error)) from error
 
     return wrapped

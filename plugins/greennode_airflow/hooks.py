@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,7 +12,8 @@ from airflow.sdk import BaseHook, Connection
 from greennode_batch.api.client import AsyncGreenNodeClient, GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.errors import ConfigError, GreenNodeError
-from greennode_batch.spend import Prices, read_prices
+from greennode_batch.job import BatchJob
+from greennode_batch.prices import Prices, read_prices
 
 # httpx logs every URL at INFO: a line a poll, and the signed query of a download that is redirected.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -44,9 +46,14 @@ class GreenNodeHook(BaseHook):
         """The same for a trigger: the connection is resolved without blocking the triggerer's loop."""
         return AsyncGreenNodeClient(**client_arguments(await self.aget_connection(self.greennode_conn_id)))
 
-    def prices(self) -> Prices:
-        """The price table of the connection's extra field `prices`; an empty one where there is none."""
-        return read_prices(self.get_connection(self.greennode_conn_id).extra_dejson.get("prices") or {})
+    def prices(self, job: BatchJob) -> Prices:
+        """The price table of the connection's extra field `prices`, and over it that of the job. It may be empty."""
+        said = self.get_connection(self.greennode_conn_id).extra_dejson.get("prices") or {}
+        if not isinstance(said, Mapping):
+            raise ConfigError(
+                f'connection {self.greennode_conn_id!r}: prices is {said!r}; it is {{"MODEL": [prompt, completion]}}'
+            )
+        return read_prices(said, job.prices or {})
 
     def keep_remote_files(self) -> bool:
         """Whether a run's files stay at GreenNode when it is over. Raises ConfigError if that is no yes or no."""

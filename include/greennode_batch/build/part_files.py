@@ -32,6 +32,7 @@ from greennode_batch.build.request_templates import HELD_BYTES, request_template
 from greennode_batch.build.source import RowBatch, Rows
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob, SqlSource, read_job_text
+from greennode_batch.job_budget import within_max_rows
 from greennode_batch.staging import RunFolder, fresh_names, land, local_copy, remove_work_folders, work_folder
 
 # Where it is another one, files of before cannot be read.
@@ -150,7 +151,7 @@ def _write(job: BatchJob, rows: Rows, file: pa.NativeFile, work: Path, profile: 
     names = (*job.key_columns, *job.carry)
     keys = Keys(job.key_columns, work)
     step = max(1, HELD_BYTES // sum(template.constant_bytes for template in templates))
-    for batch in rows.batches:
+    for batch in within_max_rows(rows, job.budget).batches:
         for start in range(0, len(batch), step):
             some = batch if len(batch) <= step else batch.take(range(start, min(start + step, len(batch))))
             added = keys.add(some)

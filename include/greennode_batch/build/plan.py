@@ -14,6 +14,7 @@ import msgspec
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.build.answered_note import SeenTwiceError
 from greennode_batch.build.builder import Builder, LongestRequest
+from greennode_batch.build.estimated_plan import estimated
 from greennode_batch.build.kept_shards import KeptShards
 from greennode_batch.build.known_rows import KnownRows, LeftRows
 from greennode_batch.build.needed_columns import refuse_missing
@@ -29,7 +30,10 @@ from greennode_batch.build.rebuild import (
 from greennode_batch.build.source import Rows
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob
+from greennode_batch.job_budget import within_max_rows
+from greennode_batch.prices import Prices, read_prices
 from greennode_batch.retention import RemovedRun
+from greennode_batch.spend import Estimate
 from greennode_batch.staging import RunFolder, read_json, remove_work_folders, work_folder, write_json
 
 log = logging.getLogger(__name__)
@@ -40,7 +44,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     `unchanged` rows come on top: the target has the answer to their request since an earlier run. `left` are rows of
     the target that left the source; None where they were not looked for. `target_key`: what identifies a row of the
-    target; the run's models do not tell it, for they may be some of the job's.
+    target; the run's models do not tell it, for they may be some of the job's. `estimate`: what the run may take.
+    `is_counted`: the shards' prompt tokens were counted by the job's tokenizer, and not taken from the texts' length.
     """
 
     job: str
@@ -58,6 +63,8 @@ class Plan(msgspec.Struct, frozen=True):
     unchanged: int = 0
     left: LeftRows | None = None
     target_key: tuple[str, ...] = ()
+    estimate: Estimate | None = None
+    is_counted: bool = False
 
     def __post_init__(self) -> None:
         """Derive the target's key of a plan.json that was written before it had one."""
@@ -67,7 +74,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def prompt_tokens(self) -> dict[str, int]:
-        """Prompt tokens by model: an estimate."""
+        """Prompt tokens by model, by the texts alone."""
         return self._by_model(lambda shard: shard.prompt_tokens)
 
     @property
@@ -111,15 +118,17 @@ def build(
     run_id: str,
     profile: ApiProfile,
     known: KnownRows | None = None,
+    prices: Prices | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Plan:
     """Build every shard of a run from its rows, and the plan. Holds no more of a larger table than of a smaller one.
 
     known: what the target has of earlier runs, where rows that it has the answer of are not to be asked again.
     rows: opens the source; called once more for each time that a shard was sent while this was at work, and if the note
-    of what is answered cannot tell two rows apart. Safe to call on a run that was built before: what was sent stays,
-    with its rows, and only the rest is built. Raises ConfigError or RowError, with the row's key, for whatever would
-    fail later, and SupersededError if another build of the run began meanwhile; nothing is sent here.
+    of what is answered cannot tell two rows apart. prices: for the estimate; the job's own by default. Safe to call on
+    a run that was built before: what was sent stays, with its rows, and only the rest is built. Raises ConfigError or
+    RowError, with the row's key, for whatever would fail later, BudgetError for more rows than the job's budget has,
+    and SupersededError if another build of the run began meanwhile; nothing is sent here.
     """
     refuse_removed(run)
     turn = BuildTurn.begin(run, now=clock())
@@ -147,6 +156,7 @@ def build(
                         builder.shards.land_sources()
                         plan = msgspec.structs.replace(plan, left=_look_for_left(builder))
                         builder.unchanged.land(plan.left)
+                        plan = estimated(plan, run, job, prices or read_prices(job.prices or {}))
                         return _settled(run, plan, old, kept)
                 log.info("Sent while this was built, so it is built again around them: %s", ", ".join(sorted(late)))
             except SeenTwiceError as error:
@@ -188,7 +198,7 @@ def _read_all(
 ) -> Builder:
     refuse_missing(job, rows.columns)
     builder = Builder(job, rows.columns, run, work, profile=profile, kept=kept, known=known, by_note=by_note)
-    for batch in rows.batches:
+    for batch in within_max_rows(rows, job.budget).batches:
         builder.add(batch)
     return builder
 
@@ -227,9 +237,9 @@ def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, 
 
 def _settled(run: RunFolder, plan: Plan, old: Plan | None, kept: set[str]) -> Plan:
     """The plan, written down; what it does not list any more is removed."""
-    if old is not None and msgspec.structs.replace(plan, created_at=old.created_at) == old:
-        plan = old
-    else:
+    if old is not None and msgspec.structs.replace(plan, created_at=old.created_at, estimate=old.estimate) == old:
+        plan = msgspec.structs.replace(plan, created_at=old.created_at)
+    if plan != old:
         write_json(run.plan, plan)
     remove_withdrawn(run, planned={shard.shard_id for shard in plan.shards})
     if kept:

@@ -10,7 +10,7 @@ import msgspec
 import pyarrow.compute as pc
 
 from greennode_batch.build.plan import Plan
-from greennode_batch.spend import Prices, estimate
+from greennode_batch.spend import estimate_tokens
 from greennode_batch.staging import RunFolder, ShardFolder, local_copy
 from greennode_batch.tables import read_table
 
@@ -22,6 +22,12 @@ class PlannedRequest(msgspec.Struct, frozen=True):
     model: str
     custom_id: str
     body: dict[str, Any]
+
+    @property
+    def prompt_tokens(self) -> int:
+        """By the length of its texts, as the plan has them."""
+        texts = [message["content"] for message in self.body["messages"]]
+        return estimate_tokens(sum(map(len, texts)), sum(len(text.encode()) for text in texts))
 
     def row(self, plan: Plan) -> str:
         """The first row that asks it, as `row ticket_id = T-0001`."""
@@ -49,13 +55,12 @@ def first_requests(run: RunFolder, plan: Plan, model: str) -> Iterator[PlannedRe
                 yield PlannedRequest(shard, model, line.custom_id, line.body)
 
 
-def preview(run: RunFolder, plan: Plan, prices: Prices, *, max_tokens: int | None, shown: int = 3) -> str:
+def preview(run: RunFolder, plan: Plan, *, shown: int = 3) -> str:
     """Show the plan's numbers, the estimate, and the first `shown` requests of each model, as text."""
-    expected = estimate(plan.prompt_tokens, plan.requests_by_model, max_tokens, prices)
     lines = [
         str(plan),
         f"longest request: {plan.longest.bytes:,} bytes, of row {plan.longest.row}" if plan.requests else "no request",
-        str(expected),
+        str(plan.estimate),
     ]
     for model in plan.models:
         for request in itertools.islice(first_requests(run, plan, model), shown):

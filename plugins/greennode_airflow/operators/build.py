@@ -65,24 +65,26 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         from greennode_batch.build.preview import preview
         from greennode_batch.collect.answers import AnswerReader
         from greennode_batch.join.target import prepare_targets
-        from greennode_batch.preflight import check_models, try_canaries
+        from greennode_batch.preflight import check_models, settle_cost
 
         hook = GreenNodeHook(job.conn_id)
+        prices = hook.prices(job)
         with hook.get_conn() as client:
             # A wrong key or model is found out before the source is read.
             check_models(client, job.models)
             with self._source(job, run, client.profile, chosen.limit) as rows, known_rows(job) as known:
-                plan = build(job, rows, run, run_id=run_id, profile=client.profile, known=known)
+                plan = build(job, rows, run, run_id=run_id, profile=client.profile, known=known, prices=prices)
             reader = AnswerReader(job.answer)
             # What cannot take the answers is found out here, before anything is paid.
             with open_targets(with_paths(job.targets, self.paths), job.target_key, run) as targets:
                 prepare_targets(targets, run, plan, answer_fields=reader.fields, create=not chosen.dry_run)
             shown = 3 if chosen.dry_run else 0
-            self.log.info("Built %s", preview(run, plan, hook.prices(), max_tokens=job.max_tokens, shown=shown))
+            self.log.info("Built %s", preview(run, plan, shown=shown))
             if chosen.dry_run:
                 self.log.info("Dry run: nothing is sent")
             elif any(shard.requests and not is_sent(run.shard(shard.shard_id)) for shard in plan.shards):
-                try_canaries(run, plan, client, reader, count=job.canary)
+                plan = settle_cost(job, run, plan, client, reader, prices=prices)
+                self.log.info("%s", plan.estimate)
         return plan
 
     @contextmanager

@@ -5,7 +5,6 @@ from pydantic import BaseModel
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.build.preview import first_requests, preview
-from greennode_batch.spend import Price, Prices
 
 MODEL = "google/gemma-4-31b-it"
 
@@ -18,30 +17,41 @@ def test_the_first_requests_are_shown_as_the_model_will_see_them(make_run):
     run, plan = make_run(
         ("id", "text"), [(1, "one"), (2, "two"), (3, "three")], system="Be brief.", params={"max_tokens": 5}
     )
-    text = preview(run, plan, Prices({}), max_tokens=5, shown=2)
+    text = preview(run, plan, shown=2)
     assert f'row id = 1 asks {MODEL} {{"max_tokens":5}}\n[system]\nBe brief.\n[user]\none' in text
     assert "[user]\ntwo" in text
     assert "three" not in text
 
 
 def test_counts_longest_request_and_estimate_are_shown(make_run):
-    run, plan = make_run(("id", "text"), [(1, "x" * 400), (2, "y" * 4), (3, "y" * 4)])
-    text = preview(run, plan, Prices({MODEL: Price(5671, 14178)}), max_tokens=10, shown=0)
+    run, plan = make_run(
+        ("id", "text"),
+        [(1, "x" * 400), (2, "y" * 4), (3, "y" * 4)],
+        prices={MODEL: [5671, 14178]},
+        params={"max_tokens": 10},
+    )
+    text = preview(run, plan, shown=0)
     assert "3 rows: 2 requests in 1 shards" in text
     assert f"longest request: {plan.longest.bytes:,} bytes, of row id = 1" in text
     # 404 characters are about 101 tokens; (101 x 5671 + 20 x 14178) / 1e6 at half the price.
     assert "101 prompt and up to 20 completion tokens, about 0 VND" in text
 
 
-@pytest.mark.parametrize(("max_tokens", "prices"), [(None, {MODEL: Price(1, 1)}), (10, {})])
-def test_what_cannot_be_estimated_is_said_to_be_unknown(max_tokens, prices, make_run):
-    run, plan = make_run(("id", "text"), [(1, "x")])
-    assert "no price known" in preview(run, plan, Prices(prices), max_tokens=max_tokens, shown=0)
+@pytest.mark.parametrize(
+    ("params", "prices", "words"),
+    [
+        ({}, {MODEL: [1, 1]}, "an unknown number of completion tokens, so no cost can be told"),
+        ({"max_tokens": 10}, {}, f"no price known of {MODEL}"),
+    ],
+)
+def test_what_cannot_be_estimated_is_said_to_be_unknown(params, prices, words, make_run):
+    run, plan = make_run(("id", "text"), [(1, "x")], params=params, prices=prices)
+    assert words in preview(run, plan, shown=0)
 
 
 def test_an_empty_table_has_a_preview(make_run):
     run, plan = make_run(("id", "text"), [])
-    assert "no request" in preview(run, plan, Prices({}), max_tokens=None)
+    assert "no request" in preview(run, plan)
 
 
 def test_requests_go_on_from_shard_to_shard(make_run):
