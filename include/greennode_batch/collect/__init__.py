@@ -1,4 +1,4 @@
 """Batch files -> one result per request.
 
-answers reads what a model wrote, result_rows makes rows of lines, results accounts for every line.
+thoughts splits what a model wrote, answers reads it, result_rows makes rows of lines, results accounts for every line.
 """

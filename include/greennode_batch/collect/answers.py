@@ -5,21 +5,20 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import compress
 from operator import attrgetter
 from types import NoneType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic_core import to_json, to_jsonable_python
 
+from greennode_batch.collect.json_in_text import json_in_text
 from greennode_batch.errors import ConfigError
 
-_FENCED = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 _SHOWN_CHARACTERS = 500
 _INT64 = range(-(1 << 63), 1 << 63)
 _MARK = b"greennode"
@@ -32,32 +31,6 @@ _ARROW_TYPES: dict[tuple[Any, Any], pa.DataType] = {
     ("string", "date"): pa.date32(),
     ("string", "date-time"): pa.timestamp("us", tz="UTC"),
 }
-
-
-class Thought(NamedTuple):
-    """A model's text, split: what it thought and what it answered. `answer` is None if all of it is thinking."""
-
-    reasoning: str | None
-    answer: str | None
-
-
-def split_reasoning(text: str) -> Thought:
-    """Split `<think>…</think>` and `<answer>…</answer>`, as GreenMind writes them, off a model's text."""
-    reasoning, closed, rest = text.partition("</think>")
-    if closed:
-        return Thought(reasoning.strip().removeprefix("<think>").strip(), _unwrapped(rest.strip()))
-    if text.lstrip().startswith("<think>"):
-        return Thought(text.strip().removeprefix("<think>").strip(), None)
-    return Thought(None, _unwrapped(text))
-
-
-def _unwrapped(text: str) -> str:
-    inner = text.strip()
-    if not inner.startswith("<answer>"):
-        return text
-    inner = inner.removeprefix("<answer>")
-    before, closed, _ = inner.rpartition("</answer>")
-    return (before if closed else inner).strip()
 
 
 def response_format(answer: type[BaseModel]) -> dict[str, Any]:
@@ -76,7 +49,9 @@ class AnswerReader:
 
     def __init__(self, model: type[BaseModel] | None) -> None:
         """Raise ConfigError for a model that has no JSON schema."""
-        self._model = model
+        self._validate: Callable[[str], BaseModel] | None = (
+            model.__pydantic_validator__.validate_json if model else None
+        )
         self.fields: tuple[pa.Field, ...] = _fields(model) if model else (pa.field("answer", pa.string()),)
         self._as_text = tuple(pa.types.is_string(field.type) for field in self.fields)
         self._as_json = tuple(is_json(field) for field in self.fields)
@@ -90,10 +65,10 @@ class AnswerReader:
 
     def read(self, text: str) -> tuple[Any, ...] | str:
         """The values in the order of `fields`; or, as a text, what is wrong with the answer."""
-        if self._model is None:
+        if self._validate is None:
             return (text,) if text.strip() else "the answer is empty"
         try:
-            value = self._model.__pydantic_validator__.validate_json(_json_part(text))
+            value = self._validated(text)
         except ValidationError as error:
             return f"{_reasons(error)}; the answer was: {text[:_SHOWN_CHARACTERS]}"
         columns = self._columns([value])
@@ -104,16 +79,15 @@ class AnswerReader:
 
     def read_columns(self, texts: Sequence[str]) -> tuple[Sequence[int], list[Sequence[Any]]]:
         """What `read` says of many texts: the places of the answers, and their values by column."""
-        if self._model is None:
+        if self._validate is None:
             if all(texts) and not any(map(str.isspace, texts)):
                 return range(len(texts)), [texts]
             places = [place for place, text in enumerate(texts) if text.strip()]
             return places, [[texts[place] for place in places]]
-        validate = self._model.__pydantic_validator__.validate_json
         places, read = [], []
         for place, text in enumerate(texts):
             try:
-                read.append(validate(_json_part(text)))
+                read.append(self._validated(text))
             except ValidationError:
                 continue
             places.append(place)
@@ -123,6 +97,22 @@ class AnswerReader:
             fit = [row not in large for row in range(len(read))]
             places, columns = list(compress(places, fit)), [list(compress(column, fit)) for column in columns]
         return places, columns
+
+    def _validated(self, text: str) -> BaseModel:
+        """The text as an answer, or what of it is one. Raises ValidationError for what is likeliest meant."""
+        validate = self._validate
+        assert validate is not None, "without a model there is nothing to fit"
+        try:
+            return validate(text)
+        except ValidationError as error:
+            meant = error
+        for part in json_in_text(text):
+            try:
+                return validate(part)
+            except ValidationError as error:
+                if _is_no_json(meant) and not _is_no_json(error):
+                    meant = error
+        raise meant
 
     def _columns(self, read: Sequence[BaseModel]) -> list[Sequence[Any]]:
         """The values of answers, as a column of each field holds them."""
@@ -137,12 +127,8 @@ def is_json(field: pa.Field) -> bool:
     return bool(field.metadata) and field.metadata.get(_MARK) == b"json"
 
 
-def _json_part(text: str) -> str:
-    """The text, or what stands in its last code fence where it does not begin as JSON."""
-    if text.lstrip().startswith(("{", "[")):
-        return text
-    fenced = _FENCED.findall(text)
-    return fenced[-1] if fenced else text
+def _is_no_json(error: ValidationError) -> bool:
+    return error.errors(include_url=False, include_context=False, include_input=False)[0]["type"] == "json_invalid"
 
 
 def _reasons(error: ValidationError) -> str:
@@ -162,6 +148,8 @@ def _schema(model: type[BaseModel], mode: Any) -> dict[str, Any]:
 def _fields(model: type[BaseModel]) -> tuple[pa.Field, ...]:
     # As it is written out: a Decimal may be read from a number, and is a text here.
     schema = _schema(model, "serialization")
+    if "$ref" in schema:  # a model that holds itself
+        schema = {**schema, **schema["$defs"][schema["$ref"].rpartition("/")[2]]}
     by_name = schema.get("properties", {"root": schema})
     fields = []
     for name, info in model.model_fields.items():

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from greennode_batch.api.lines import ResultLine, plain_answer
 from greennode_batch.api.wire import Batch, BatchStatus
-from greennode_batch.collect.answers import AnswerReader, split_reasoning
+from greennode_batch.collect.answers import AnswerReader
+from greennode_batch.collect.thoughts import split_reasoning
 from greennode_batch.collect.verdicts import RowStatus, judge
 
 _YEAR_10000 = 253_402_300_800

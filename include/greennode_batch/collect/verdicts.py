@@ -8,7 +8,8 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from greennode_batch.api.result_line import ResultLine
-from greennode_batch.collect.answers import AnswerReader, split_reasoning
+from greennode_batch.collect.answers import AnswerReader
+from greennode_batch.collect.thoughts import split_reasoning
 
 _PASSING = frozenset({408, 409, 425, 429})
 _REFUSED_FOR_GOOD = re.compile(

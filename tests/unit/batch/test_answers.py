@@ -1,5 +1,6 @@
 import datetime
 import enum
+import json
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
@@ -7,9 +8,11 @@ from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, RootModel
 
-from greennode_batch.collect.answers import AnswerReader, is_json, response_format, split_reasoning
+from greennode_batch.collect.answers import AnswerReader, is_json, response_format
 from greennode_batch.errors import ConfigError
 
 
@@ -48,6 +51,12 @@ class Answer(BaseModel):
     anything: Any = None
 
 
+class Tree(BaseModel):
+    name: str
+    inner: list["Tree"] = []
+
+
+READERS = [AnswerReader(model) for model in (Part, Tree, RootModel[list[Part]], None)]
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
@@ -78,6 +87,10 @@ def test_each_field_has_the_column_type_of_its_values():
         "number_or_text": "json",
         "anything": "json",
     }
+
+
+def test_a_model_that_holds_itself_has_columns_like_any_other():
+    assert [is_json(field) for field in AnswerReader(Tree).fields] == [False, True]
 
 
 def test_every_value_fits_its_column():
@@ -166,23 +179,102 @@ def test_an_alias_names_the_field_in_json_and_not_the_column():
     assert AnswerReader(Aliased).fields[0].type == pa.int64()
 
 
-@pytest.mark.parametrize(
-    ("text", "reasoning", "answer"),
+NOISE = st.text(st.characters(exclude_characters='{}[]"', exclude_categories=["Cs"]), max_size=60)
+WRAPPED = st.sampled_from(
     [
-        ("plain", None, "plain"),
-        ("<think>\nwhy\n</think>\n\n<answer>what</answer>", "why", "what"),
-        ("<think>why</think>what", "why", "what"),
-        ("why</think>what", "why", "what"),
-        ("<think>why", "why", None),
-        ("<think>why</think><answer>cut", "why", "cut"),
-        ("<answer>what</answer>", None, "what"),
-        ("<answer>what</answer> Done.", None, "what"),
-        ("<think>why</think>write </think> to close", "why", "write </think> to close"),
-        ("<think></think>", "", ""),
+        "{}", "\ufeff{}", "\u200b {}\xa0\n", "```json\n{}\n```", "~~~\n{}\n~~~", "```JSON5 x\n{}```", "**{}**", "[{}]",
+        "Use {{label}}, as said in [1] and [[2]]: {} (see {{the notes}}) :-}}", "He said \"it's {}\"", "```\n{}",
+        "{{'label': 'a'}} is no JSON, this is: {}", '{{"label": oops}} {}', "<answer>{}</answer>", "`{}`, I hope :-{{",
+    ]
+)  # fmt: skip
+ANSWERS = st.fixed_dictionaries(
+    {"name": st.text(st.characters(exclude_categories=["Cs"]))},
+    optional={"score": st.none() | st.floats(allow_nan=False, allow_infinity=False)},
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(answer=ANSWERS, form=WRAPPED, before=NOISE, after=NOISE, ascii_only=st.booleans())
+def test_an_answer_is_found_whatever_is_written_around_it(answer, form, before, after, ascii_only):
+    text = before + form.format(json.dumps(answer, ensure_ascii=ascii_only)) + after
+    assert read(text, Part) == {"score": None, **answer}
+
+
+@settings(max_examples=500, deadline=None)
+@given(text=st.lists(st.sampled_from([*"{}[]\"'`~\\:, \n\xa0a1é<>-", '{"name":', "```", "null", "NaN"])).map("".join))
+def test_garbage_is_an_answer_or_has_a_reason_and_is_read_alike_one_by_one_and_together(text):
+    for reader in READERS:
+        values = reader.read(text)
+        places, columns = reader.read_columns([text])
+        assert isinstance(values, str) or len(values) == len(reader.fields)
+        assert [tuple(column[0] for column in columns)] == [values] if places else isinstance(values, str)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('First I thought {"name": "a"}. No: {"name": "b"}.', "b"),
+        ('```json\n{"name": "a"}\n```\nCorrected:\n```json\n{"name": "b"}\n```', "b"),
+        ('{"name": "a"}\n{"name": "b"}', "b"),
+        ('{"name": "a"} and nothing else: {"label": "x"}', "a"),
+        ('"{\\"name\\": \\"a\\"}"', "a"),
+        ('```\n"{\\"name\\": \\"a\\"}"\n```', "a"),
+        ('[{"name": "a"}]', "a"),
+        ('Here: [{"name": "a"}].', "a"),
+        ('{"name": "a } \\" { b"} {', 'a } " { b'),
+        ('{"name": "two\nlines"}', "two\nlines"),
+        ('{\xa0"name":\u3000"a\xa0b"}', "a\xa0b"),
     ],
 )
-def test_thinking_is_split_off_the_answer(text, reasoning, answer):
-    assert split_reasoning(text) == (reasoning, answer)
+def test_of_what_a_model_wrote_the_last_that_fits_is_its_answer(text, name):
+    assert read(text, Tree)["name"] == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "cut off", "inner": [{"name": "x"}, {"na',
+        '{"name": oops, "inner": [{"name": "x"}]}',
+        '{name: "no JSON", inner: [{"name": "x"}]}',
+        '{"answer": {"name": "x"}}',
+        '[{"name": "x"}, {"name": "y"}]',
+        '[{"name": "x"} {"name": "y"}]',
+    ],
+)
+def test_a_part_of_a_broken_or_of_another_answer_is_none(text):
+    assert isinstance(read(text, Tree), str)
+
+
+def test_a_list_is_the_answer_where_a_list_is_wanted():
+    assert read('Sure: [{"name": "x"}, {"name": "y"}]', RootModel[list[Part]]) == {
+        "root": '[{"name":"x","score":null},{"name":"y","score":null}]'
+    }
+    assert read("```\n5\n```", RootModel[int]) == {"root": 5}
+
+
+def test_the_reason_is_that_of_the_json_in_the_text():
+    assert read('Sure: {"name": 5} - right?', Part).startswith(
+        "name: Input should be a valid string; the answer was: S"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        lambda n: "{" * n,
+        lambda n: "[" * n,
+        lambda n: '{"a":' * n,
+        lambda n: '["' * n,
+        lambda n: "{ " * n,
+        lambda n: "```\n" + " " * n,
+        lambda n: "~~~a" * n,
+        lambda n: '"' + "\\" * n,
+        lambda n: "[1]" * (n // 20),
+    ],
+)
+def test_a_long_answer_is_read_in_linear_time(text, assert_linear):
+    texts = {n: text(n) for n in (50_000, 200_000)}
+    assert_linear(lambda n: read(texts[n], Part), 200_000)
 
 
 def test_text_is_kept_as_it_is_and_an_empty_one_has_a_reason():

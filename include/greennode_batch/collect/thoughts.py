@@ -1,0 +1,70 @@
+"""Thoughts: what a model wrote while it was thinking, told from what it answered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+_TAG = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
+_ANSWER = re.compile(r"<answer>(.*)</answer>|<answer>(.*)", re.IGNORECASE | re.DOTALL)
+_QUOTES = frozenset("\"'`")
+
+
+class Thought(NamedTuple):
+    """A model's text, split: what it thought and what it answered. `answer` is None if all of it is thinking."""
+
+    reasoning: str | None
+    answer: str | None
+
+
+def split_reasoning(text: str) -> Thought:
+    """Split thinking and `<answer>…</answer>`, as GreenMind and others write them, off a model's text.
+
+    Thinking stands between `<think>` and `</think>` (or `thinking`, `thought`, `reasoning`), several times maybe; the
+    first of the opening tags may be missing, as chat templates write it themselves. A tag in quotes is one that is
+    spoken of. A text that begins as JSON is an answer, whatever is written in it.
+    """
+    if "<" not in text or text.lstrip().startswith(("{", "[{")):
+        return Thought(None, text)
+    thoughts: list[str] = []
+    said: list[str] = []
+    at = 0
+    is_thinking = False
+    for tag in _tags(text):
+        is_closing = bool(tag[1])
+        if is_closing and (is_thinking or not (thoughts or said)):
+            thoughts.append(text[at : tag.start()].strip())
+        elif not is_closing and not is_thinking:
+            said.append(text[at : tag.start()])
+        else:
+            continue
+        at, is_thinking = tag.end(), not is_closing
+    if is_thinking and not "".join(said).strip():
+        return Thought(_joined([*thoughts, text[at:].strip()]), None)
+    if is_thinking:
+        # Nothing closes it, and an answer has begun before: most likely the tag is spoken of.
+        at = text.rindex("<", 0, at)
+    if not thoughts:
+        return Thought(None, _unwrapped(text))
+    return Thought(_joined(thoughts), _unwrapped("".join([*said, text[at:]]).strip()))
+
+
+def _tags(text: str) -> Iterator[re.Match[str]]:
+    for tag in _TAG.finditer(text):
+        before, after = text[tag.start() - 1 : tag.start()], text[tag.end() : tag.end() + 1]
+        if before != after or before not in _QUOTES:
+            yield tag
+
+
+def _last_opening(text: str, end: int) -> int:
+    return text.rindex("<", 0, end)
+
+
+def _joined(thoughts: Sequence[str]) -> str:
+    return "\n\n".join(filter(None, thoughts))
+
+
+def _unwrapped(text: str) -> str:
+    wrapped = _ANSWER.match(text.lstrip())
+    return (wrapped[1] if wrapped[1] is not None else wrapped[2]).strip() if wrapped else text
