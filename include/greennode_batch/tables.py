@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 # Their values do not repeat: a dictionary would cost time and save nothing.
-_WITHOUT_DICTIONARY = frozenset({"custom_id", "answer", "reasoning", "error"})
+_WITHOUT_DICTIONARY = frozenset({"custom_id", "answer", "reasoning", "error", "raw_answer"})
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -68,6 +68,8 @@ ANSWERS = [
             content=[{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "x"}]
         )
     ),
+    answered(with_message(content=None, tool_calls=[{"function": {"name": "f", "arguments": '{"a": 1}'}}])),
+    answered(with_message(content=None, function_call={"name": "f", "arguments": {"a": 1}})),
     answered(BODY | {"choices": {"message": MESSAGE, "finish_reason": "length"}}),
     answered(BODY | {"choices": {"0": {"message": MESSAGE}}}),
     answered(BODY | {"choices": [{"text": "plain completion", "finish_reason": "eos"}]}),

@@ -8,12 +8,13 @@ from typing import BinaryIO
 import msgspec
 
 from greennode_batch.api.odd_lines import read_odd_line
-from greennode_batch.api.result_line import Anomaly, ResultLine
+from greennode_batch.api.result_line import Anomaly, ResultLine, ToolCall
 
 __all__ = [
     "Anomaly",
     "PlainAnswer",
     "ResultLine",
+    "ToolCall",
     "ends_with_newline",
     "iter_lines",
     "line_batches",
@@ -109,6 +110,8 @@ class _Line(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_Line).decode
 # A time in seconds; milliseconds and text go the tolerant way.
 _OK = 200
+# Only the tolerant way reads calls of tools. They count for nothing beside the text of a plain answer.
+_CALLS = (b'"tool_calls"', b'"function_call"')
 _MAX_EPOCH_SECONDS = 100_000_000_000
 
 
@@ -152,6 +155,8 @@ def parse_line(line: bytes) -> ResultLine | Anomaly:
     try:
         decoded = _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return read_odd_line(line)
+    if any(field in line for field in _CALLS):
         return read_odd_line(line)
     response = decoded.response
     body = response.body

@@ -8,7 +8,7 @@ from typing import Any
 
 from greennode_batch.api.error_body import decode, describe, shorten
 from greennode_batch.api.fields import count, epoch_seconds, pick, text
-from greennode_batch.api.result_line import Anomaly, ResultLine
+from greennode_batch.api.result_line import Anomaly, ResultLine, ToolCall
 
 _SHOWN_CHARS = 200
 _MAX_DIGITS = 1_000
@@ -95,6 +95,7 @@ def result_of_body(
         cached_tokens=_tokens(pick(usage, "prompt_tokens_details", "input_tokens_details"), "cached_tokens"),
         reasoning_tokens=_tokens(pick(usage, "completion_tokens_details", "output_tokens_details"), "reasoning_tokens"),
         created=epoch_seconds(fields.get("created")),
+        tool_calls=_tool_calls(answer),
     )
 
 
@@ -120,6 +121,22 @@ def _first_choice(fields: dict[str, Any]) -> dict[str, Any] | None:
         # An object keyed by index: {"0": {"message": ...}}.
         choices = next((value for value in choices.values() if isinstance(value, dict)), None)
     return choices if isinstance(choices, dict) and {"message", "text"} & choices.keys() else None
+
+
+def _tool_calls(answer: dict[str, Any]) -> tuple[ToolCall, ...]:
+    """The calls of a message, in `tool_calls` or in the older `function_call`."""
+    calls = pick(answer, "tool_calls") or pick(answer, "function_call")
+    calls = calls if isinstance(calls, list) else [calls]
+    functions = [pick(call, "function", "custom") or call for call in calls if isinstance(call, dict)]
+    return tuple(
+        ToolCall(text(pick(function, "name")) or "", _arguments(pick(function, "arguments", "input", "parameters")))
+        for function in functions
+        if isinstance(function, dict)
+    )
+
+
+def _arguments(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps({} if value is None else value, ensure_ascii=False)
 
 
 def _spoken(content: object) -> tuple[str | None, str | None, str | None]:

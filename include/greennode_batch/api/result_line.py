@@ -7,12 +7,19 @@ import msgspec
 AnomalyKind = Literal["blank", "not_json", "not_object", "no_custom_id", "file_error"]
 
 
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
+    """A call of a tool that the model wants made. `arguments` is JSON, unless the model wrote none."""
+
+    name: str
+    arguments: str
+
+
 class ResultLine(msgspec.Struct, frozen=True, gc=False):
     """One request's outcome.
 
     `error` is None exactly where an answer came: the text in `content` (which may be "" or None), the refusal
-    in `refusal`, thinking in `reasoning`. `status_code` is None where the line has none, and 0 where the API
-    says 0. Token counts are 0 where the API does not say. `created` is in epoch seconds.
+    in `refusal`, thinking in `reasoning`, calls of tools in `tool_calls`. `status_code` is None where the line has
+    none, and 0 where the API says 0. Token counts are 0 where the API does not say. `created` is in epoch seconds.
     """
 
     custom_id: str
@@ -30,6 +37,7 @@ class ResultLine(msgspec.Struct, frozen=True, gc=False):
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     created: float | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 class Anomaly(msgspec.Struct, frozen=True, gc=False):

@@ -16,7 +16,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic_core import to_json, to_jsonable_python
 
+from greennode_batch.api.result_line import ToolCall
 from greennode_batch.collect.json_in_text import json_in_text
+from greennode_batch.collect.tool_calls import calls_as_json
 from greennode_batch.errors import ConfigError
 
 _SHOWN_CHARACTERS = 500
@@ -76,6 +78,10 @@ class AnswerReader:
             if _too_large(column):
                 return f"{field.name}: too large a number for a column; the answer was: {text[:_SHOWN_CHARACTERS]}"
         return tuple(one for (one,) in columns)
+
+    def called(self, calls: Sequence[ToolCall]) -> str:
+        """What to read where the model wants tools called: all calls, or for a model the arguments of the last one."""
+        return calls_as_json(calls) if self._validate is None else calls[-1].arguments
 
     def read_columns(self, texts: Sequence[str]) -> tuple[Sequence[int], list[Sequence[Any]]]:
         """What `read` says of many texts: the places of the answers, and their values by column."""

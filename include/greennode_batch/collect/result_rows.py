@@ -28,6 +28,8 @@ RESULT_FIELDS = (
     pa.field("batch_id", pa.string()),
     # Whether another attempt may end better.
     pa.field("ask_again", pa.bool_()),
+    # What the model wrote, where that is no answer, for `explain_errors`. No target has it.
+    pa.field("raw_answer", pa.string()),
 )
 
 Row = tuple[Any, ...]
@@ -48,6 +50,7 @@ def row_of_line(line: ResultLine, reader: AnswerReader, batch: Batch) -> Row:
         _timestamp(line.created or batch.completed_at),
         batch.id,
         verdict.ask_again,
+        verdict.raw_answer,
         *(verdict.values or (None,) * len(reader.fields)),
     )
 
@@ -58,7 +61,7 @@ def rows_without_line(custom_ids: Iterable[str], reader: AnswerReader, batch: Ba
     nothing = (None,) * len(reader.fields)
     end = _timestamp(batch.completed_at)
     return [
-        (custom_id, status, error, None, None, None, None, end, batch.id, ask_again, *nothing)
+        (custom_id, status, error, None, None, None, None, end, batch.id, ask_again, None, *nothing)
         for custom_id in custom_ids
     ]
 
@@ -96,7 +99,7 @@ class PlainRows(NamedTuple):
         }
         constants = {
             "status": RowStatus.SUCCEEDED.value, "error": None, "finish_reason": "stop", "batch_id": batch.id,
-            "ask_again": False,
+            "ask_again": False, "raw_answer": None,
         }  # fmt: skip
         arrays = [
             pa.array(columns[field.name], field.type)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from greennode_batch.api.result_line import ResultLine
 from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.thoughts import split_reasoning
+from greennode_batch.collect.tool_calls import CALLING_ENDS
 
 _PASSING = frozenset({408, 409, 425, 429})
 _REFUSED_FOR_GOOD = re.compile(
@@ -34,7 +35,7 @@ class RowStatus(StrEnum):
 class Verdict(NamedTuple):
     """What one line amounts to. `values` are the answer's columns, where there is an answer.
 
-    `ask_again`: whether another attempt may end better.
+    `ask_again`: whether another attempt may end better. `raw_answer`: what the model wrote, where it is no answer.
     """
 
     status: RowStatus
@@ -42,6 +43,7 @@ class Verdict(NamedTuple):
     reasoning: str | None
     values: tuple[Any, ...] | None
     ask_again: bool = False
+    raw_answer: str | None = None
 
 
 def judge(line: ResultLine, reader: AnswerReader) -> Verdict:
@@ -53,21 +55,24 @@ def judge(line: ResultLine, reader: AnswerReader) -> Verdict:
         return Verdict(RowStatus.REFUSED, words, line.reasoning, None)
     thought = split_reasoning(line.content or "")
     reasoning = line.reasoning or thought.reasoning
-    if thought.answer is None:
+    written, answer = line.content, thought.answer
+    if line.tool_calls and (line.finish_reason in CALLING_ENDS or not answer or answer.isspace()):
+        written = answer = reader.called(line.tool_calls)
+    if answer is None:
         return _only_thinking(line, reasoning)
-    values = reader.read(thought.answer)
+    values = reader.read(answer)
     usable = None if isinstance(values, str) else values
     if line.finish_reason == "length":
         return Verdict(RowStatus.TRUNCATED, "cut off at max_tokens", reasoning, usable)
     if isinstance(values, str):
-        return Verdict(RowStatus.INVALID_OUTPUT, values, reasoning, None, ask_again=True)
+        return Verdict(RowStatus.INVALID_OUTPUT, values, reasoning, None, ask_again=True, raw_answer=written)
     return Verdict(RowStatus.SUCCEEDED, None, reasoning, values)
 
 
 def _only_thinking(line: ResultLine, reasoning: str | None) -> Verdict:
     if line.finish_reason == "stop":
         words = "the model ended in the middle of its thinking"
-        return Verdict(RowStatus.INVALID_OUTPUT, words, reasoning, None, ask_again=True)
+        return Verdict(RowStatus.INVALID_OUTPUT, words, reasoning, None, ask_again=True, raw_answer=line.content)
     return Verdict(RowStatus.TRUNCATED, "cut off while the model was thinking; raise max_tokens", reasoning, None)
 
 

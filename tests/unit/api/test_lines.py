@@ -136,6 +136,40 @@ def test_thinking_is_kept_apart_from_the_answer(field):
     assert (read.content, read.reasoning) == ("yes", "hm")
 
 
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_details"])
+@pytest.mark.parametrize(
+    "thinking", [[{"type": "reasoning.text", "text": "hm"}], {"text": "hm"}, {"a": 1}, [None, 3], 3]
+)
+def test_thinking_in_parts_costs_no_answer(field, thinking):
+    read = parse(result(chat_body(choices=[{"message": {"content": "yes", field: thinking}, "finish_reason": "stop"}])))
+    assert (read.content, read.error) == ("yes", None)
+
+
+CALL = {"id": "call_1", "type": "function", "function": {"name": "label", "arguments": '{"label": "a"}'}}
+
+
+@pytest.mark.parametrize(
+    ("message", "calls"),
+    [
+        ({"tool_calls": [CALL]}, [("label", '{"label": "a"}')]),
+        ({"content": "", "tool_calls": [CALL, CALL]}, [("label", '{"label": "a"}')] * 2),
+        ({"tool_calls": [{"function": {"name": "label", "arguments": {"label": "é"}}}]}, [("label", '{"label": "é"}')]),
+        ({"tool_calls": [{"name": "label", "input": {"label": "a"}}]}, [("label", '{"label": "a"}')]),
+        ({"tool_calls": {"name": "label"}}, [("label", "{}")]),
+        ({"tool_calls": [], "function_call": CALL["function"]}, [("label", '{"label": "a"}')]),
+        ({"function_call": {"name": "label", "arguments": "oops"}}, [("label", "oops")]),
+        ({"toolCalls": [{"function": {"arguments": [1]}}]}, [("", "[1]")]),
+        ({"content": "yes", "tool_calls": None}, []),
+        ({"content": "yes", "tool_calls": ["label", None, {"function": "label"}]}, []),
+        ({"content": "yes", "function_call": "auto"}, []),
+    ],
+)
+def test_calls_of_tools_are_read_whatever_their_shape(message, calls):
+    read = parse(result(chat_body(choices=[{"message": message, "finish_reason": "tool_calls"}])))
+    assert [(call.name, call.arguments) for call in read.tool_calls] == calls
+    assert (read.content, read.error) == (message.get("content"), None)
+
+
 @pytest.mark.parametrize(
     ("line", "status", "code", "error"),
     [

@@ -105,8 +105,76 @@ def test_an_answer_comes_with_its_thinking_its_tokens_and_its_time(tmp_path):
         "completed_at": datetime.datetime.fromtimestamp(1_700_000_100, datetime.UTC),
         "batch_id": "batch_1",
         "ask_again": False,
+        "raw_answer": None,
         "answer": "what",
     }
+
+
+@pytest.mark.parametrize(
+    ("content", "raw"),
+    [
+        ('{"label": "a"}', None),
+        (f"<think>why</think>{'x' * 5_000}", f"<think>why</think>{'x' * 5_000}"),
+        ("<think>why", "<think>why"),
+        ("", ""),
+    ],
+)
+def test_an_answer_that_does_not_fit_is_kept_whole(tmp_path, content, raw):
+    rows, _ = settled(tmp_path, [answered("x", content)], ["x"], answer=Label)
+    assert rows["x"]["raw_answer"] == raw
+    assert len(rows["x"]["error"] or "") < 1_000
+
+
+def called(*arguments, content=None, finish_reason="tool_calls"):
+    calls = [{"type": "function", "function": {"name": "label", "arguments": one}} for one in arguments]
+    return answered("x", content, finish_reason=finish_reason, tool_calls=calls)
+
+
+@pytest.mark.parametrize("finish_reason", ["tool_calls", "stop"])
+@pytest.mark.parametrize("content", [None, "", " \n", "<think>hm</think>"])
+def test_calls_of_tools_are_the_answer(tmp_path, finish_reason, content):
+    line = called('{"label": "a", "p": 1.50}', content=content, finish_reason=finish_reason)
+    rows, _ = settled(tmp_path, [line], ["x"])
+    assert (rows["x"]["status"], rows["x"]["finish_reason"]) == ("succeeded", finish_reason)
+    assert rows["x"]["answer"] == '[{"name":"label","arguments":{"label": "a", "p": 1.50}}]'
+    rows, _ = settled(tmp_path, [line], ["x"], answer=Label)
+    assert (rows["x"]["status"], rows["x"]["label"]) == ("succeeded", "a")
+    assert rows["x"]["reasoning"] == ("hm" if content and "think" in content else None)
+
+
+def test_of_several_calls_the_last_one_fills_the_columns(tmp_path):
+    rows, _ = settled(tmp_path, [called('{"label": "a"}', {"label": "b"})], ["x"], answer=Label)
+    assert rows["x"]["label"] == "b"
+
+
+def test_a_text_beside_calls_is_the_answer_unless_the_model_ended_to_call(tmp_path):
+    for answer, expected in ((None, "text"), (Label, None)):
+        rows, _ = settled(
+            tmp_path, [called('{"label": "a"}', content="text", finish_reason="stop")], ["x"], answer=answer
+        )
+        assert rows["x"].get("answer") == expected
+    rows, _ = settled(tmp_path, [called('{"label": "a"}', content="I look it up")], ["x"])
+    assert rows["x"]["answer"] == '[{"name":"label","arguments":{"label": "a"}}]'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        ("", '[{"name":"label","arguments":{}}]'),
+        ("oops", '[{"name":"label","arguments":"oops"}]'),
+        ('{"label": ', '[{"name":"label","arguments":"{\\"label\\": "}]'),
+    ],
+)
+def test_arguments_that_are_no_json_are_a_text(tmp_path, arguments, answer):
+    rows, _ = settled(tmp_path, [called(arguments)], ["x"])
+    assert rows["x"]["answer"] == answer
+    rows, _ = settled(tmp_path, [called(arguments)], ["x"], answer=Label)
+    assert (rows["x"]["status"], rows["x"]["raw_answer"]) == ("invalid_output", arguments or "{}")
+
+
+def test_calls_that_were_cut_off_are_truncated(tmp_path):
+    rows, _ = settled(tmp_path, [called('{"label": ', finish_reason="length")], ["x"], answer=Label)
+    assert rows["x"]["status"] == "truncated"
 
 
 def test_a_structured_answer_cut_at_its_end_keeps_its_values(tmp_path):
