@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--keep-remote-files", action="store_true", help="leave the run's files at the API when its rows are written"
     )
+    run.add_argument("--keep-reasoning", action="store_true", help="write what a model thinks into `reasoning`")
     run.add_argument(
         "--on-ambiguous",
         choices=("fail", "resubmit"),
@@ -120,6 +121,7 @@ def _run(options: argparse.Namespace) -> int:
         on_ambiguous=options.on_ambiguous,
         attempts=options.attempts,
         keep_remote_files=options.keep_remote_files,
+        keep_reasoning=options.keep_reasoning,
     )
     run_id = run_id_of(job, options.base_url)
     folder = run_folder(options.staging, job.name, run_id)

@@ -45,6 +45,8 @@ RESULT_COLUMNS = (
 )
 """Columns that every target has after the key, the carried columns and the answer."""
 
+# Columns of results.parquet alone, where the answer's columns stand as well.
+_RESULTS_ONLY = ("ask_again", "raw_answer", "cached_tokens", "reasoning_tokens")
 # Columns of source.parquet alone: why a row is not sent, and by what it is known to be unchanged.
 _RESERVED = ("unsent", "row_hashes")
 _OWN_PARAMS = ("model", "messages", "stream", "n", "response_format")
@@ -78,6 +80,9 @@ class BatchJob:
     remote batch when a waiting task is marked as failed or as success, `leave` lets it run.
     keep_remote_files: whether the run's files stay at GreenNode once their contents are safe; by default as the
     connection says, which deletes them unless told otherwise.
+
+    keep_reasoning: whether what a model thinks goes into the target's column
+    `reasoning`, which is NULL otherwise. Staging has it in any case: a join that is cleared can still bring it.
 
     refresh: `changed` asks only rows that are new to the table they go to, whose request is another one than the one
     that was answered there, or that have no good answer yet; `all` asks every row again. By default `changed` if all
@@ -118,6 +123,7 @@ class BatchJob:
     max_shard_requests: int | None = None
     max_shard_bytes: int | None = None
     attempts: int = 2
+    keep_reasoning: bool = False
     deadline_hours: float = DEADLINE_SECONDS / 3600
     on_ambiguous: Literal["fail", "resubmit"] = "fail"
     on_kill: Literal["cancel", "leave"] = "cancel"
@@ -170,10 +176,7 @@ class BatchJob:
         """What a type checker would find, for those who run none."""
         if isinstance(self.carry, str):
             raise ConfigError(f'job {self.name}: carry is a tuple of column names: carry=("{self.carry}",)')
-        if self.answer is not None and not (isinstance(self.answer, type) and issubclass(self.answer, BaseModel)):
-            raise ConfigError(f"job {self.name}: answer is a Pydantic model (a class), not {self.answer!r}")
-        if self.answer is not None and not self.answer.model_fields:
-            raise ConfigError(f"job {self.name}: the answer model {self.answer.__name__} has no fields")
+        self._refuse_wrong_answer()
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 words = " or ".join(choice for choice in choices if choice)
@@ -189,10 +192,16 @@ class BatchJob:
             if cap is not None and cap < 1:
                 raise ConfigError(f"job {self.name}: {name} is {cap}; it is at least 1, or left out")
 
+    def _refuse_wrong_answer(self) -> None:
+        if self.answer is not None and not (isinstance(self.answer, type) and issubclass(self.answer, BaseModel)):
+            raise ConfigError(f"job {self.name}: answer is a Pydantic model (a class), not {self.answer!r}")
+        if self.answer is not None and not self.answer.model_fields:
+            raise ConfigError(f"job {self.name}: the answer model {self.answer.__name__} has no fields")
+
     def _refuse_equal_columns(self) -> None:
         seen: set[str] = set()
         for column in (*self.key_columns, *self.carry, *self.answer_columns, *RESULT_COLUMNS):
-            if column in _RESERVED:
+            if column in _RESERVED or (column in _RESULTS_ONLY and column in self.answer_columns):
                 raise ConfigError(f"job {self.name}: the name {column!r} is taken; give the column another (AS …)")
             if column in seen:
                 raise ConfigError(

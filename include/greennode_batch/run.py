@@ -152,7 +152,12 @@ def _write(job: BatchJob, plan: Plan, run: RunFolder, out: Path | Dataset) -> Wr
         return FileRows(out)
     for planned in plan.shards:
         shard = run.shard(planned.shard_id)
-        with join_shard(shard, run_id=plan.run_id, answer_fields=AnswerReader(job.answer).fields) as joined:
+        with join_shard(
+            shard,
+            run_id=plan.run_id,
+            answer_fields=AnswerReader(job.answer).fields,
+            keep_reasoning=job.keep_reasoning,
+        ) as joined:
             write_shard(shard, joined, [out], key=job.target_key)
     (rows,) = written_rows(run, [out], run_id=plan.run_id)
     return rows
@@ -167,7 +172,9 @@ def _write_file(job: BatchJob, plan: Plan, run: RunFolder, out: Path) -> None:
     try:
         for planned in plan.shards:
             shard = run.shard(planned.shard_id)
-            with join_shard(shard, run_id=plan.run_id, answer_fields=fields) as joined:
+            with join_shard(
+                shard, run_id=plan.run_id, answer_fields=fields, keep_reasoning=job.keep_reasoning
+            ) as joined:
                 writer = writer or pq.ParquetWriter(made, joined.schema, compression="zstd")
                 counted = CountedRows(joined, job.target_key)
                 for rows in counted:

@@ -89,6 +89,7 @@ def _wire(job: BatchJob) -> None:
         target=job.target,
         key=job.target_key,
         answer=job.answer,
+        keep_reasoning=job.keep_reasoning,
         trigger_rule=TriggerRule.ALL_DONE,
     ).expand(shard=build.output)
     report = GreenNodeReportOperator(task_id="report", job=job, trigger_rule=TriggerRule.ALL_DONE)

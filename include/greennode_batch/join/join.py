@@ -27,6 +27,7 @@ from greennode_batch.staging import ShardFolder, local_copy
 from greennode_batch.tables import read_pieces
 
 _SOURCE_TYPES = {"model": pa.string(), "run_id": pa.string()}
+_JOINED_FIELDS = tuple(field for field in RESULT_FIELDS if field.name in RESULT_COLUMNS)
 _STATUS_FIELDS = tuple(field for field in RESULT_FIELDS if field.name in {"custom_id", "status"})
 # Of the results in one piece; source.parquet has row groups of some megabytes.
 _PIECE_BYTES = 16 << 20
@@ -35,7 +36,8 @@ _PIECE_BYTES = 16 << 20
 class JoinedRows:
     """One row per source row of a shard, in the target's columns and order, as often as they are gone through.
 
-    A row without a result is `missing`, one that was not sent `unsent`. Holds some megabytes, and of the results 32.
+    A row without a result is `missing`, one that was not sent `unsent`. A column that the results were not asked for
+    is NULL. Holds some megabytes, and of the results 32.
     """
 
     def __init__(
@@ -60,22 +62,22 @@ class JoinedRows:
             "custom_id": source["custom_id"],
             "run_id": pa.repeat(pa.scalar(self._run_id, pa.string()), source.num_rows),
         }
-        arrays = [
-            columns[field.name]
-            if field.name in columns
-            else (source if field.name in source.column_names else matched)[field.name]
-            for field in self.schema
-        ]
+        found = _by_name(matched) | _by_name(source) | columns
+        arrays = [found.get(field.name, pa.nulls(source.num_rows, field.type)) for field in self.schema]
         return pa.table(arrays, schema=self.schema)
 
 
 @contextmanager
-def join_shard(shard: ShardFolder, *, run_id: str, answer_fields: Sequence[pa.Field]) -> Iterator[JoinedRows]:
+def join_shard(
+    shard: ShardFolder, *, run_id: str, answer_fields: Sequence[pa.Field], keep_reasoning: bool = False
+) -> Iterator[JoinedRows]:
     """The shard's source rows with their results: those of the latest attempt that has any.
 
-    Raises ConfigError for a shard that is not collected, or was collected for another answer model.
+    keep_reasoning: whether `reasoning` is filled; staging has it in any case, so it can be joined later. Raises
+    ConfigError for a shard that is not collected, or was collected for another answer model.
     """
-    with _opened(shard, [*RESULT_FIELDS, *answer_fields]) as (source, results):
+    kept = [field for field in _JOINED_FIELDS if keep_reasoning or field.name != "reasoning"]
+    with _opened(shard, [*kept, *answer_fields]) as (source, results):
         yield JoinedRows(source, results, run_id=run_id, answer_fields=answer_fields)
 
 
@@ -125,6 +127,10 @@ def _cuts(sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     numbers = np.cumsum(sizes) // _PIECE_BYTES
     cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(sizes)]
     yield from ((start, stop) for start, stop in itertools.pairwise(cuts) if stop > start)
+
+
+def _by_name(rows: pa.Table) -> dict[str, pa.ChunkedArray]:
+    return dict(zip(rows.column_names, rows.columns, strict=True))
 
 
 def _statuses(source: pa.Table, matched: pa.Table) -> pa.ChunkedArray:

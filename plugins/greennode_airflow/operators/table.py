@@ -22,7 +22,7 @@ class GreenNodeJoinResultsOperator(BaseOperator):
     """Joins a shard's results to its source rows and writes them into the target. Returns counts by status.
 
     shard: a folder that build_requests made (templated). target: one or several; a dataset's path is templated. key:
-    the targets' key columns.
+    the targets' key columns. keep_reasoning: whether the column `reasoning` is filled; staging has it in any case.
     """
 
     template_fields: Sequence[str] = ("shard", "paths")
@@ -35,6 +35,7 @@ class GreenNodeJoinResultsOperator(BaseOperator):
         target: Target | Sequence[Target],
         key: tuple[str, ...],
         answer: type[BaseModel] | None = None,
+        keep_reasoning: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -43,6 +44,7 @@ class GreenNodeJoinResultsOperator(BaseOperator):
         self.paths = dataset_paths(self.targets)
         self.key = key
         self.answer = answer
+        self.keep_reasoning = keep_reasoning
 
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, int]:
@@ -54,7 +56,12 @@ class GreenNodeJoinResultsOperator(BaseOperator):
 
         shard = shard_at(self.shard)
         with (
-            join_shard(shard, run_id=context["run_id"], answer_fields=AnswerReader(self.answer).fields) as joined,
+            join_shard(
+                shard,
+                run_id=context["run_id"],
+                answer_fields=AnswerReader(self.answer).fields,
+                keep_reasoning=self.keep_reasoning,
+            ) as joined,
             open_targets(with_paths(self.targets, self.paths), self.key, shard.run) as targets,
         ):
             note = write_shard(shard, joined, targets, key=self.key)

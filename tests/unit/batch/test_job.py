@@ -17,6 +17,10 @@ class Clashing(BaseModel):
     status: str
 
 
+class Raw(BaseModel):
+    raw_answer: str
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -24,6 +28,7 @@ class Clashing(BaseModel):
         ({"key": ()}, "key is empty; name the column"),
         ({"key": ("id", "")}, "key is empty"),
         ({"key": ("id", "id")}, "the column 'id' twice"),
+        ({"answer": Raw}, "the name 'raw_answer' is taken"),
         ({"model": []}, "model is empty; take an id from the server's model list"),
         ({"model": ["m", "m"]}, "a model is named twice"),
         ({"prompt": None}, "give either prompt= or messages="),

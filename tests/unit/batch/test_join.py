@@ -110,6 +110,18 @@ def test_the_columns_stand_in_the_order_of_the_target(join):
     assert piece.column_names == ["id", "answer", *RESULT_COLUMNS]
 
 
+@pytest.mark.parametrize(("keep_reasoning", "expected"), [(False, [None, None]), (True, ["hm", None])])
+def test_thinking_is_joined_only_where_it_is_wanted(make_shard, keep_reasoning, expected):
+    shard = make_shard("one", "two")
+    ids = pq.read_table(str(shard.source))["custom_id"].to_pylist()
+    said = [{"custom_id": ids[0], "status": "succeeded", "reasoning": "hm"}, {"custom_id": ids[1], "status": "failed"}]
+    write(pa.Table.from_pylist(said, RESULTS), shard.results, 10)
+    with join_shard(shard, run_id="r", answer_fields=ANSWER, keep_reasoning=keep_reasoning) as joined:
+        (piece,) = joined
+        assert piece.schema == joined.schema
+    assert piece["reasoning"].to_pylist() == expected
+
+
 def test_a_shard_that_was_not_collected_is_named(make_shard):
     shard = make_shard()
     with (

@@ -6,6 +6,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.run import run_to_file
 from greennode_batch.staging import run_folder
 
+THINKER = "greennode/greenmind-medium-14b-r1"
 TEXTS = ["one", "two", "one", "", "three"]
 
 
@@ -40,6 +41,19 @@ def test_a_second_start_builds_sends_and_fetches_nothing(start, emulator):
     start()
     before = emulator.ledger()["calls"]
     start(texts=None)
+    assert emulator.ledger()["calls"] == before
+
+
+def test_thinking_comes_into_the_target_where_it_is_wanted_also_later_and_at_no_cost(start, tmp_path, emulator):
+    def reasoning():
+        return set(pq.read_table(tmp_path / "answers.parquet")["reasoning"].to_pylist())
+
+    start(model=THINKER, texts=["one", "two"])
+    assert reasoning() == {None}
+    before = emulator.ledger()["calls"]
+    start(model=THINKER, texts=None, keep_reasoning=True)
+    assert len(reasoning()) == 2
+    assert all(reasoning())
     assert emulator.ledger()["calls"] == before
 
 
