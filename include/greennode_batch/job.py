@@ -81,7 +81,8 @@ class BatchJob:
     keep_remote_files: whether the run's files stay at GreenNode once their contents are safe; by default as the
     connection says, which deletes them unless told otherwise.
 
-    keep_reasoning: whether what a model thinks goes into the target's column
+    explain_errors: whether a model is shown its answer, and what is wrong with it, where that did not fit the answer
+    model and is asked again. keep_reasoning: whether what a model thinks goes into the target's column
     `reasoning`, which is NULL otherwise. Staging has it in any case: a join that is cleared can still bring it.
 
     refresh: `changed` asks only rows that are new to the table they go to, whose request is another one than the one
@@ -123,6 +124,7 @@ class BatchJob:
     max_shard_requests: int | None = None
     max_shard_bytes: int | None = None
     attempts: int = 2
+    explain_errors: bool = False
     keep_reasoning: bool = False
     deadline_hours: float = DEADLINE_SECONDS / 3600
     on_ambiguous: Literal["fail", "resubmit"] = "fail"
@@ -197,6 +199,11 @@ class BatchJob:
             raise ConfigError(f"job {self.name}: answer is a Pydantic model (a class), not {self.answer!r}")
         if self.answer is not None and not self.answer.model_fields:
             raise ConfigError(f"job {self.name}: the answer model {self.answer.__name__} has no fields")
+        if self.explain_errors and self.answer is None:
+            raise ConfigError(
+                f"job {self.name}: explain_errors says what is wrong with answers that do not fit the answer model, "
+                "and there is none; give answer= a Pydantic model, or leave explain_errors out"
+            )
 
     def _refuse_equal_columns(self) -> None:
         seen: set[str] = set()

@@ -167,7 +167,7 @@ def request_ids(shard: ShardFolder) -> Iterator[str]:
 
 
 def id_of_line(line: bytes) -> str:
-    """The custom_id of a request line."""
+    """The custom_id of a request line: the hash of its body, unless that was explained to (see `retry`)."""
     return _decode_id(line).custom_id
 
 

@@ -1,14 +1,16 @@
 """Retry: the requests of an attempt that are worth asking again become the shards of the next one.
 
-A request keeps its line, byte for byte, and with it its `custom_id`. What has an answer, or a failure that would only
-come again, is never part of it.
+A request keeps its line, byte for byte, and with it its `custom_id`. Where a job explains errors, one whose answer did
+not fit gets the explanation appended to its messages. It keeps its `custom_id`, by which its rows are known: so that is
+the hash of what was asked first, no longer of its line. What has an answer, or a failure that would only come again, is
+never part of it.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ import msgspec
 
 from greennode_batch.api.lines import iter_lines
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.build.explanations import Explanation, explained, explanations
 from greennode_batch.build.plan import Plan
 from greennode_batch.build.request_lines import id_of_line, request_ids
 from greennode_batch.build.shards import ShardFile, ShardLimits, shard_limits
@@ -86,16 +89,17 @@ def later_shards(run: RunFolder, shard_id: str) -> Iterator[ShardFolder]:
 
 
 def build_retry(job: BatchJob, run: RunFolder, plan: Plan, *, attempt: int, profile: ApiProfile) -> RetryPlan:
-    """Build the shards of an attempt (2, 3, …) from the results of the one before. Holds the ids of one shard.
+    """Build the shards of an attempt (2, 3, …) from the results of the one before.
 
-    Safe to call again, also once more of those results are there: what is sent already stays as it is, and only the
-    rest is built. A shard without results has nothing to ask again yet.
+    Holds the ids of one shard, and some megabytes of explanations. Safe to call again, also once more of those results
+    are there: what is sent already stays as it is, and only the rest is built. A shard without results has nothing to
+    ask again yet.
     """
     old = read_retry(run, attempt)
     while True:
         kept = [shard for shard in old.shards if is_sent(run.shard(shard.shard_id, attempt=attempt))] if old else []
         with work_folder(run.path) as work:
-            writer = _RetryWriter(run, attempt, Path(work), shard_limits(job, profile))
+            writer = _RetryWriter(run, attempt, Path(work), shard_limits(job, profile), explains=job.explain_errors)
             for sent in _sent_in(run, plan, attempt - 1):
                 again = _worth_asking_again(sent.shard)
                 for earlier in kept if again else ():
@@ -144,18 +148,32 @@ def _worth_asking_again(shard: ShardFolder) -> set[str]:
 class _RetryWriter:
     """Cuts lines into the shards of an attempt, one file open a model. Holds some hundred lines."""
 
-    def __init__(self, run: RunFolder, attempt: int, work: Path, limits: ShardLimits) -> None:
+    def __init__(self, run: RunFolder, attempt: int, work: Path, limits: ShardLimits, *, explains: bool) -> None:
         self._run = run
         self._attempt = attempt
         self._work = work
         self._limits = limits
+        self._explains = explains
         self._open: dict[str, tuple[ShardFile, set[str]]] = {}
         self._opened = 0
         self._made: list[RetryShard] = []
 
     def add(self, sent: _Sent, ids: set[str]) -> None:
-        """The lines of a shard that have these ids."""
-        left = _lines(sent.shard, ids)
+        """The lines of a shard that have these ids, with an explanation where there is something to explain."""
+        plain = set(ids)
+        for some in explanations(sent.shard, ids) if self._explains else ():
+            plain.difference_update(some)
+            self._take(sent, self._explained(_lines(sent.shard, some), some))
+        if plain:
+            self._take(sent, _lines(sent.shard, plain))
+
+    def _explained(self, lines: Iterable[bytes], said: Mapping[str, Explanation]) -> Iterator[bytes]:
+        for line in lines:
+            longer = explained(line, said[id_of_line(line)])
+            # What fits no file goes as it was: asked without a word is better than not asked.
+            yield longer if len(longer) <= self._limits.max_bytes else line
+
+    def _take(self, sent: _Sent, left: Iterator[bytes]) -> None:
         while lines := list(itertools.islice(left, _LINES_TOGETHER)):
             while lines:
                 file, origins = self._file_for(sent.model)

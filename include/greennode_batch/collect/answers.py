@@ -22,6 +22,7 @@ from greennode_batch.collect.tool_calls import calls_as_json
 from greennode_batch.errors import ConfigError
 
 _SHOWN_CHARACTERS = 500
+_BEFORE_ANSWER = "; the answer was: "
 _INT64 = range(-(1 << 63), 1 << 63)
 _MARK = b"greennode"
 
@@ -72,11 +73,11 @@ class AnswerReader:
         try:
             value = self._validated(text)
         except ValidationError as error:
-            return f"{_reasons(error)}; the answer was: {text[:_SHOWN_CHARACTERS]}"
+            return f"{_reasons(error)}{_BEFORE_ANSWER}{text[:_SHOWN_CHARACTERS]}"
         columns = self._columns([value])
         for field, column in zip(self.fields, columns, strict=True):
             if _too_large(column):
-                return f"{field.name}: too large a number for a column; the answer was: {text[:_SHOWN_CHARACTERS]}"
+                return f"{field.name}: too large a number for a column{_BEFORE_ANSWER}{text[:_SHOWN_CHARACTERS]}"
         return tuple(one for (one,) in columns)
 
     def called(self, calls: Sequence[ToolCall]) -> str:
@@ -126,6 +127,11 @@ class AnswerReader:
             _plain(list(map(attrgetter(field.name), read)), as_json=as_json, as_text=as_text)
             for field, as_json, as_text in zip(self.fields, self._as_json, self._as_text, strict=True)
         ]
+
+
+def reasons_in(error: str) -> str:
+    """Of what `read` says is wrong with an answer the reasons, without the answer."""
+    return error.partition(_BEFORE_ANSWER)[0]
 
 
 def is_json(field: pa.Field) -> bool:

@@ -28,6 +28,7 @@ class Raw(BaseModel):
         ({"key": ()}, "key is empty; name the column"),
         ({"key": ("id", "")}, "key is empty"),
         ({"key": ("id", "id")}, "the column 'id' twice"),
+        ({"explain_errors": True}, "explain_errors says what is wrong with answers that do not fit the answer model"),
         ({"answer": Raw}, "the name 'raw_answer' is taken"),
         ({"model": []}, "model is empty; take an id from the server's model list"),
         ({"model": ["m", "m"]}, "a model is named twice"),

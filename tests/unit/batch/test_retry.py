@@ -1,7 +1,9 @@
 """Attempts after the first: exactly what is worth asking again, from real results of real faults."""
 
+import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
 
@@ -208,3 +210,79 @@ def test_a_limit_on_shards_holds_for_retries_too(collected, retry_of, emulator):
     assert [shard.requests for shard in retry.shards] == [7, 7, 6]
     assert read_retry(run, 2) == retry
     assert not list(Path(str(run)).glob(".work-*"))
+
+
+def lines_of(shard):
+    return {json.loads(line)["custom_id"]: line for line in shard.requests.read_bytes().splitlines()}
+
+
+def test_a_model_is_told_what_is_wrong_with_its_answer_and_all_else_goes_as_it_was(
+    collected, retry_of, settle, emulator
+):
+    emulator.faults([{"kind": kind, "rate": 0.3, "batches": 1} for kind in ("wrong_schema", "missing", "empty_answer")])
+    run, plan = collected(rows=60, max_shard_requests=60, explain_errors=True)
+    (first,) = attempt_shards(run, plan, 1)
+    results = {row["custom_id"]: row for row in pq.read_table(str(first.results)).to_pylist()}
+    retry_of(run, plan, explain_errors=True)
+    (second,) = attempt_shards(run, plan, 2)
+    sent, again = lines_of(first), lines_of(second)
+    assert again.keys() == {custom_id for custom_id, row in results.items() if row["ask_again"]}
+    told = {custom_id for custom_id, line in again.items() if line != sent[custom_id]}
+    assert told == {custom_id for custom_id, row in results.items() if row["raw_answer"]}
+    assert 0 < len(told) < len(again)
+    for custom_id in told:
+        before, after = (json.loads(lines[custom_id]) for lines in (sent, again))
+        *asked, answer, words = after["body"].pop("messages")
+        assert asked == before["body"].pop("messages")
+        assert after == before
+        assert answer == {"role": "assistant", "content": '{"emulator_fault":["wrong_schema"]}'}
+        assert words["role"] == "user"
+        assert words["content"].startswith("That answer does not fit: label: Field required. Answer again")
+    settle([second])
+    assert set(statuses(run, plan).values()) == {"succeeded"}
+    assert emulator.ledger()["requests"] == {
+        custom_id: 2 if custom_id in again and row["status"] != "failed" else 1 for custom_id, row in results.items()
+    }
+
+
+def test_an_explanation_that_is_built_again_is_the_same(collected, retry_of, emulator):
+    emulator.faults([{"kind": "wrong_schema", "rate": 0.5}])
+    run, plan = collected(rows=20, explain_errors=True)
+    retry = retry_of(run, plan, explain_errors=True)
+    assert retry_of(run, plan, explain_errors=True).shards == retry.shards
+
+
+def test_what_an_explanation_makes_too_long_for_a_file_is_asked_without(collected, retry_of, emulator):
+    emulator.faults([{"kind": "wrong_schema"}])
+    run, plan = collected(rows=4)
+    (first,) = attempt_shards(run, plan, 1)
+    longest = max(map(len, lines_of(first).values())) + 1
+    retry = retry_of(run, plan, explain_errors=True, max_shard_bytes=longest)
+    assert [shard.requests for shard in retry.shards] == [1] * 4
+    assert set().union(*(lines_of(shard).values() for shard in attempt_shards(run, plan, 2))) == {
+        *lines_of(first).values()
+    }
+
+
+def test_explanations_are_held_some_at_a_time(collected, retry_of, emulator, monkeypatch):
+    emulator.faults([{"kind": "wrong_schema", "rate": 0.5}])
+    run, plan = collected(rows=20, max_shard_requests=20)
+    retry_of(run, plan, explain_errors=True)
+    whole = [lines_of(shard) for shard in attempt_shards(run, plan, 2)]
+    monkeypatch.setattr("greennode_batch.build.explanations._HELD_CHARACTERS", 1)
+    retry_of(run, plan, explain_errors=True)
+    assert [lines_of(shard) for shard in attempt_shards(run, plan, 2)] == whole
+
+
+def test_a_third_attempt_explains_the_second_answer_too(collected, retry_of, settle, emulator):
+    emulator.faults([{"kind": "wrong_schema", "batches": 2}])
+    run, plan = collected(rows=2, explain_errors=True)
+    retry_of(run, plan, explain_errors=True)
+    settle(attempt_shards(run, plan, 2))
+    retry_of(run, plan, attempt=3, explain_errors=True)
+    (third,) = attempt_shards(run, plan, 3)
+    for line in lines_of(third).values():
+        roles = [message["role"] for message in json.loads(line)["body"]["messages"]]
+        assert roles == ["user", "assistant", "user", "assistant", "user"]
+    settle([third])
+    assert set(statuses(run, plan).values()) == {"succeeded"}
