@@ -31,6 +31,10 @@ class BenchFolder:
         """The server's answers to a shard."""
         return self.path / "engine" / "results" / f"{shard_id}.jsonl"
 
+    def typed_results(self, shard_id: str) -> Path:
+        """The same as JSON that fits an answer model."""
+        return self.path / "engine" / "typed" / f"{shard_id}.jsonl"
+
     def floor_requests(self, number: int) -> Path:
         """The floor's n-th file of requests."""
         return self.path / "floor" / "requests" / f"{number}.jsonl"

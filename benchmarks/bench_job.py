@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 from bench_folder import BenchFolder
 from bench_request import BATCH_ID, MODEL, PARAMS, QUESTION, RUN_ID
+from pydantic import BaseModel
 
 from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.job import BatchJob, FileSource, FileTarget, SqlTarget
@@ -24,6 +26,19 @@ ON_TABLE = dataclasses.replace(JOB, target=SqlTarget(conn_id="bench", table="ben
 """The same for a table, of which it asks what it has answered."""
 IN_PARTS = dataclasses.replace(JOB, partitions=4)
 """The same, read in parts."""
+
+
+class Section(BaseModel):
+    """A typed answer of about as many bytes as a plain one."""
+
+    digest: str
+    section: Literal["animals", "food", "places", "plants", "stones"]
+    confidence: float
+    urgent: bool
+    keywords: list[str]
+    summary: str
+
+
 BATCH = Batch(id=BATCH_ID, status=BatchStatus.COMPLETED, raw_status="completed", created_at=1.0, completed_at=2.0)
 
 

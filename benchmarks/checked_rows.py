@@ -16,13 +16,23 @@ import pyarrow.parquet as pq
 from bench_folder import BenchFolder
 from bench_job import run_of
 from bench_request import CHANGED_RUN_ID, QUESTION
-from made_rows import DIGEST_CHARACTERS, digest
+from made_rows import DIGEST_CHARACTERS, asked, digest, engine_requests
 
 from greennode_batch.build.plan import read_plan
 
 _READ_ROWS = 10_000
 Batches = Iterable[tuple[pa.Array, pa.Array, pa.Array]]
 """Ids, what of the answers tells them apart, and statuses."""
+
+
+def check_typed(folder: BenchFolder) -> None:
+    """Raise if the results of typed answers do not hold every request once, with the answer that was made up for it."""
+    for shard_id, requests in engine_requests(folder):
+        expected = {custom_id: ("succeeded", digest(question)) for _, custom_id, question in asked(requests)}
+        path = str(run_of(folder).shard(shard_id).results)
+        ids, statuses, digests = pq.read_table(path, columns=["custom_id", "status", "digest"]).to_pydict().values()
+        if len(ids) != len(expected) or dict(zip(ids, zip(statuses, digests, strict=True), strict=True)) != expected:
+            raise AssertionError(f"{path}: a request has no answer, or that of another")
 
 
 def check_files(folder: BenchFolder) -> None:
@@ -47,12 +57,12 @@ def check_asked(folder: BenchFolder) -> None:
     run = run_of(folder, CHANGED_RUN_ID)
     plan = read_plan(run)
     assert plan is not None, "build comes first"
-    asked = [
+    sent = [
         id_ for shard in plan.shards for id_ in pq.read_table(str(run.shard(shard.shard_id).source))["id"].to_pylist()
     ]
     rows = pq.read_metadata(folder.rows).num_rows
-    if sorted(asked) != list(range(0, rows, 100)):
-        raise AssertionError(f"{len(asked):,} of {rows:,} rows are asked, which are not those that were changed")
+    if sorted(sent) != list(range(0, rows, 100)):
+        raise AssertionError(f"{len(sent):,} of {rows:,} rows are asked, which are not those that were changed")
 
 
 def check_emulated_table(folder: BenchFolder, table: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from bench_folder import BenchFolder
-from bench_job import BATCH, IN_PARTS, JOB, ON_TABLE, run_of
+from bench_job import BATCH, IN_PARTS, JOB, ON_TABLE, Section, run_of
 from bench_request import CHANGED_RUN_ID, NOTED_RUN_ID, PARTS_RUN_ID, RUN_ID
 from stopwatch import Stopwatch
 from upath import UPath
@@ -133,13 +133,26 @@ class _Fetched(GreenNodeClient):
 def collect(folder: BenchFolder, watch: Stopwatch) -> None:
     """The downloaded results of each shard become its results.parquet."""
     for shard in _shards(folder):
-        Path(str(shard.results)).unlink(missing_ok=True)
-        output = Path(str(shard.output))
-        output.unlink(missing_ok=True)
-        os.link(folder.engine_results(shard.shard_id), output)
-        write_receipt(shard, Receipt(shard_id=shard.shard_id, state="created", file_id="f", batch_id=BATCH.id))
+        _have_fetched(shard, folder.engine_results(shard.shard_id))
         with watch("collect"):
             collect_shard(shard, _Fetched(), JOB.answer)
+
+
+def collect_typed(folder: BenchFolder, watch: Stopwatch) -> None:
+    """The same of answers that fit a model, with a column for each of its fields."""
+    for shard in _shards(folder):
+        _have_fetched(shard, folder.typed_results(shard.shard_id))
+        with watch("collect typed"):
+            collect_shard(shard, _Fetched(), Section)
+
+
+def _have_fetched(shard: ShardFolder, results: Path) -> None:
+    """Put the server's answers into the shard's folder, as if nobody had read them yet."""
+    Path(str(shard.results)).unlink(missing_ok=True)
+    output = Path(str(shard.output))
+    output.unlink(missing_ok=True)
+    os.link(results, output)
+    write_receipt(shard, Receipt(shard_id=shard.shard_id, state="created", file_id="f", batch_id=BATCH.id))
 
 
 def write_to_files(folder: BenchFolder, watch: Stopwatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -99,18 +99,25 @@ def digest(question: str) -> str:
 
 
 def write_engine_results(folder: BenchFolder) -> None:
-    """The server's answers to each shard that the engine has built."""
+    """The server's answers to each shard that the engine has built, plain and as JSON."""
+    for shard_id, requests in engine_requests(folder):
+        _write_results(requests, folder.engine_results(shard_id), _plain_answer)
+        _write_results(requests, folder.typed_results(shard_id), _typed_answer)
+
+
+def engine_requests(folder: BenchFolder) -> Iterator[tuple[str, Path]]:
+    """The shards that the engine has built, and their files of requests."""
     plan = read_plan(run_of(folder))
     assert plan is not None, "build comes first"
     for shard in plan.shards:
-        _write_results(Path(str(run_of(folder).shard(shard.shard_id).requests)), folder.engine_results(shard.shard_id))
+        yield shard.shard_id, Path(str(run_of(folder).shard(shard.shard_id).requests))
 
 
 def write_floor_results(folder: BenchFolder) -> None:
     """The server's answers to each file that the floor has built."""
     number = 0
     while (requests := folder.floor_requests(number)).exists():
-        _write_results(requests, folder.floor_results(number))
+        _write_results(requests, folder.floor_results(number), _plain_answer)
         requests.unlink()
         number += 1
 
@@ -128,17 +135,21 @@ class _Request(msgspec.Struct):
     body: _Body
 
 
-def _write_results(requests: Path, results: Path) -> None:
-    """A result for each request, in no order. Holds one file."""
+def _write_results(requests: Path, results: Path, answer: Callable[[str, Sequence[str]], str]) -> None:
+    """A result for each request, in no order. Holds one file. answer: makes one of a digest and phrases."""
     phrases = _phrases(random.Random(0))  # noqa: S311 - not a secret
-    lines = [_result_line(*asked, phrases) for asked in _asked(requests)]
+    lines = [
+        _result_line(place, custom_id, answer(digest(question), phrases))
+        for place, custom_id, question in asked(requests)
+    ]
     random.Random(len(lines)).shuffle(lines)  # noqa: S311 - not a secret
     results.parent.mkdir(parents=True, exist_ok=True)
     with results.open("wb") as out:
         out.writelines(lines)
 
 
-def _asked(requests: Path) -> Iterator[tuple[int, str, str]]:
+def asked(requests: Path) -> Iterator[tuple[int, str, str]]:
+    """Place, custom_id and question of each request of a file."""
     decode = msgspec.json.Decoder(_Request).decode
     with requests.open("rb") as lines:
         for place, line in enumerate(lines):
@@ -146,10 +157,28 @@ def _asked(requests: Path) -> Iterator[tuple[int, str, str]]:
             yield place, request.custom_id, request.body.messages[-1].content
 
 
-def _result_line(place: int, custom_id: str, question: str, phrases: Sequence[str]) -> bytes:
-    """A result line in OpenAI's shape, about 730 bytes. The answer begins with the digest, and is made of it."""
-    own = digest(question)
+def _plain_answer(own: str, phrases: Sequence[str]) -> str:
+    """330 characters, which begin with the digest and are made of it."""
     words = [phrases[int(own[start : start + 3], 16)] for start in range(DIGEST_CHARACTERS - 3)]
+    return " ".join([own, *words])[:330]
+
+
+def _typed_answer(own: str, phrases: Sequence[str]) -> str:
+    """About as many, which fit the answer model."""
+    dice = int(own, 16)
+    answer = {
+        "digest": own,
+        "section": ("animals", "food", "places", "plants", "stones")[dice % 5],
+        "confidence": dice % 100 / 100,
+        "urgent": dice % 2 == 0,
+        "keywords": phrases[dice % _PHRASES].split()[:4],
+        "summary": " ".join(phrases[int(own[start : start + 3], 16)] for start in range(3)),
+    }
+    return msgspec.json.encode(answer).decode()
+
+
+def _result_line(place: int, custom_id: str, answer: str) -> bytes:
+    """A result line in OpenAI's shape, about 730 bytes."""
     body = {
         "id": f"chatcmpl-{place}",
         "object": "chat.completion",
@@ -158,7 +187,7 @@ def _result_line(place: int, custom_id: str, question: str, phrases: Sequence[st
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": " ".join([own, *words])[:330]},
+                "message": {"role": "assistant", "content": answer},
                 "finish_reason": "stop",
             }
         ],

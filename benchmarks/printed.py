@@ -12,6 +12,7 @@ from step_figures import Figures, StepFigures
 _LINES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("build", ("build",), ("build",)),
     ("collect", ("collect",), ()),
+    ("collect typed answers", ("collect typed",), ()),
     ("join", ("join",), ()),
     ("build, collect and join", ENGINE_PARTS, FLOOR_PARTS),
     ("write to Parquet", ("write",), ("write",)),

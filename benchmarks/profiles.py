@@ -11,7 +11,7 @@ from pathlib import Path
 
 from own_process import run_step
 
-STEPS = ("build_from_file", "collect", "write_to_files", "report_files")
+STEPS = ("build_from_file", "collect_typed", "collect", "write_to_files", "report_files")
 _FUNCTIONS = 12
 
 

@@ -65,6 +65,9 @@ def measure_steps(folder: Path, rows: int, *, repeats: int, dsn: str | None) -> 
         if number == 0:
             run_step(folder, "made_rows.write_floor_results")
             run_step(folder, "made_rows.write_engine_results")
+        _run(figures, folder, "engine_steps.collect_typed")
+        if number == 0:
+            run_step(folder, "checked_rows.check_typed")
         for step in (
             "floor.write_to_files",
             "engine_steps.collect",

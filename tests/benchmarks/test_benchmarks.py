@@ -25,8 +25,8 @@ def test_the_quick_benchmark_measures_each_step_and_judges_each_goal(tmp_path):
     made = json.loads(out.read_text())
     (size,) = made["steps"]
     assert set(size["engine"]) == {
-        "build", "collect", "join", "write", "report", "table: build", "table: join", "table: write", "table: report",
-        "table: scan", "table: build changed", "write parts", "build from parts",
+        "build", "collect", "collect typed", "join", "write", "report", "table: build", "table: join",
+        "table: write", "table: report", "table: scan", "table: build changed", "write parts", "build from parts",
     }  # fmt: skip
     assert all(part["cpu_seconds_per_million"] > 0 and part["peak_mb"] > 0 for part in size["engine"].values())
     assert len(made["verdicts"]) == 4
