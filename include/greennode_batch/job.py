@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -15,6 +14,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.job_budget import Budget, check_spending
 from greennode_batch.job_sources import FileSource, Source, SqlSource
 from greennode_batch.job_targets import FileTarget, SqlTarget, Target, check_targets
+from greennode_batch.job_texts import read_job_text
 
 __all__ = [
     "RESULT_COLUMNS",
@@ -26,9 +26,6 @@ __all__ = [
     "SqlTarget",
     "read_job_text",
 ]
-
-JOBS_FOLDER = Path(__file__).parents[1] / "jobs"
-"""Where `source.sql` and `prompt.md` are looked for: `include/jobs`, beside the engine."""
 
 RESULT_COLUMNS = (
     "status",
@@ -56,7 +53,6 @@ _CHOICES = {
     "refresh": ("changed", "all", None),
     "left_rows": ("report", "remove", "ignore"),
 }
-_FILE_ENDINGS = (".sql", ".md", ".txt", ".j2", ".jinja")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +64,10 @@ class BatchJob:
     key: the column(s) that identify a row: never NULL, never twice. carry: more columns copied to the target.
     model: an id of the server's model list, or several. prompt: Jinja over the row's columns, or a file
     below `include/jobs`. system: the same, for the system message. messages: in place of both, chat messages
-    with Jinja in their `content`. answer: a Pydantic model whose fields become the target's columns; without
-    it the target has one text column `answer`. params: further fields of each request body (`max_tokens`, …).
+    with Jinja in any of their strings: contents (texts, or lists of parts), image URLs, names. answer: a Pydantic
+    model whose fields become the target's columns; without it the target has one text column `answer`. params: further
+    fields of each request body (`max_tokens`, `tools`, …). row_params: such fields that a column gives, by name:
+    `{"max_tokens": "token_limit"}`; where it is NULL, it is as `params` say, or left out.
     conn_id: the GreenNode connection. canary: how many requests of each model are tried in real time, at the full
     price, before the table is sent; 0 sends it untried. max_failed_ratio: the share of rows that may end without
     an answer before the run is called failed. on_ambiguous: what to do when a create may have been accepted and the
@@ -118,6 +116,7 @@ class BatchJob:
     carry: tuple[str, ...] = ()
     answer: type[BaseModel] | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    row_params: Mapping[str, str] = field(default_factory=dict)
     conn_id: str = "greennode_default"
     canary: int = 1
     max_failed_ratio: float = 0.05
@@ -148,9 +147,7 @@ class BatchJob:
         if len(set(self.models)) < len(self.models):
             raise ConfigError(f"job {self.name}: a model is named twice; each row would have two answers by one key")
         self._refuse_no_question()
-        taken = [name for name in _OWN_PARAMS if name in self.params]
-        if taken:
-            raise ConfigError(f"job {self.name}: params may not hold {', '.join(taken)}: the job sets them")
+        self._refuse_wrong_params()
         if self.attempts < 1:
             raise ConfigError(f"job {self.name}: attempts is {self.attempts}; it is 1 (ask once) or more")
         if self.deadline_hours <= 0:
@@ -204,6 +201,19 @@ class BatchJob:
                 f"job {self.name}: explain_errors says what is wrong with answers that do not fit the answer model, "
                 "and there is none; give answer= a Pydantic model, or leave explain_errors out"
             )
+
+    def _refuse_wrong_params(self) -> None:
+        if not isinstance(self.row_params, Mapping) or not all(map(_is_name, self.row_params.values())):
+            raise ConfigError(
+                f"job {self.name}: row_params are fields of a request, each with the name of its column: "
+                f'{{"max_tokens": "token_limit"}}, not {self.row_params!r}'
+            )
+        if {"max_tokens", "max_completion_tokens"} <= self.row_params.keys():
+            raise ConfigError(f"job {self.name}: row_params name the limit of tokens twice; take max_tokens alone")
+        for kind, params in (("params", self.params), ("row_params", self.row_params)):
+            taken = [name for name in _OWN_PARAMS if name in params]
+            if taken:
+                raise ConfigError(f"job {self.name}: {kind} may not hold {', '.join(taken)}: the job sets them")
 
     def _refuse_equal_columns(self) -> None:
         seen: set[str] = set()
@@ -267,20 +277,5 @@ class BatchJob:
         return self.key_columns if isinstance(self.model, str) else (*self.key_columns, "model")
 
 
-def read_job_text(text: str, *, folder: Path = JOBS_FOLDER) -> str:
-    """The text itself, or the content of the file that it names below `folder`.
-
-    A text is a file's name if it is one line without spaces that ends in .sql, .md, .txt, .j2 or .jinja.
-    Raises ConfigError for a file that is missing or lies outside of the folder.
-    """
-    if not text.endswith(_FILE_ENDINGS) or re.search(r"\s", text):
-        return text
-    path = (folder / text).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise ConfigError(f"{text}: lies outside of the jobs folder {folder}; keep a job's files below it")
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{text}: no such file below the jobs folder {folder}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{text}: cannot be read as UTF-8 text below the jobs folder {folder} ({error})") from None
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)

@@ -31,8 +31,8 @@ class RunReport(msgspec.Struct, frozen=True):
     anomalies: lines of result files that settle no request, by kind; anomaly_files: where they are kept. superseded:
     rows that a later run has written over. turned_away: batches that the server refused for want of room, and that
     cost nothing. lost: batches that were given up, by what became of them. unchanged: rows beside these whose answer
-    the target has since an earlier run. left: rows of the target that are not in the source. problems: what does not
-    add up, in words.
+    the target has since an earlier run. left: rows of the target that are not in the source. prompt_hash: of what was
+    said to the model before there was a row in it, with all files. problems: what does not add up, in words.
     """
 
     job: str
@@ -51,6 +51,7 @@ class RunReport(msgspec.Struct, frozen=True):
     lost: dict[str, int] = {}
     unchanged: int = 0
     left: LeftRows | None = None
+    prompt_hash: str = ""
     balanced: bool = True
     problems: tuple[str, ...] = ()
 
@@ -68,7 +69,10 @@ class RunReport(msgspec.Struct, frozen=True):
         )
 
     def __str__(self) -> str:
-        return "\n".join([self.summary, *self._remarks(), *(f"Does not add up: {words}" for words in self.problems)])
+        prompt = [f"prompt {self.prompt_hash}"] if self.prompt_hash else []
+        return "\n".join(
+            [self.summary, *prompt, *self._remarks(), *(f"Does not add up: {words}" for words in self.problems)]
+        )
 
     def _remarks(self) -> list[str]:
         said = [f"{_counted(self.unchanged, 'row', 'rows')} unchanged since an earlier run"] if self.unchanged else []
@@ -140,6 +144,7 @@ def report(run: RunFolder, *targets: WrittenRows, known: AnsweredTable | None = 
         lost=staged.lost,
         unchanged=plan.unchanged,
         left=plan.left,
+        prompt_hash=plan.prompt_hash,
         balanced=not problems,
         problems=tuple(problems),
     )

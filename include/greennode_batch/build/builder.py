@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Container, Sequence
 from pathlib import Path
 
@@ -13,10 +12,9 @@ from greennode_batch.api.profile import ApiProfile
 from greennode_batch.build.kept_shards import KeptShards
 from greennode_batch.build.keys import Key, Keys
 from greennode_batch.build.known_rows import KnownRows
-from greennode_batch.build.messages import chat_messages, request_params
-from greennode_batch.build.needed_columns import prompt_names
+from greennode_batch.build.messages import job_request
 from greennode_batch.build.open_shard import PlannedShard
-from greennode_batch.build.request_lines import RequestLines, RequestTemplate, line_fields
+from greennode_batch.build.request_lines import RequestLines, RequestTemplate
 from greennode_batch.build.request_templates import HELD_BYTES, request_templates, requests_of
 from greennode_batch.build.row_hashes import RowHashes, with_model
 from greennode_batch.build.shard_set import ShardSet
@@ -55,9 +53,9 @@ class Builder:
         by_note: bool = True,
     ) -> None:
         self._limits = shard_limits(job, profile)
-        messages, params, fields = chat_messages(job, profile), request_params(job, profile), line_fields(profile)
-        self.prompt_hash = hashlib.blake2b(msgspec.json.encode(messages), digest_size=16).hexdigest()
-        self._templates = request_templates(job, profile, columns)
+        request = job_request(job, profile)
+        self.prompt_hash = request.prompt_hash
+        self._templates = request_templates(job, request, columns)
         self._key_names = job.key_columns
         self._carried_names = (*job.key_columns, *job.carry)
         self._kept = kept
@@ -67,8 +65,8 @@ class Builder:
             work,
             known,
             columns=columns,
-            names=prompt_names((message["content"] for message in messages), name=f"prompt of job {job.name}"),
-            requests=[messages, params, fields],
+            names=request.names(job),
+            requests=[request],
             is_first=not kept.shards,
             by_note=by_note,
         )
@@ -135,4 +133,4 @@ class Builder:
             for number, line in enumerate(requests.lines if is_oversize else ())
             if len(line) > most
         }
-        return oversize | dict.fromkeys(requests.blank, "the prompt is empty")
+        return oversize | requests.blank

@@ -55,7 +55,7 @@ class OpenShard:
         before = self._file.bytes
         count = self._file.take(requests.lines[start:])
         self._characters += sum(requests.characters[start : start + count])
-        self._text_bytes += self._file.bytes - before - count * requests.constant_bytes
+        self._text_bytes += self._file.bytes - before - sum(requests.other_bytes[start : start + count])
         return count
 
     def close(self, run: RunFolder) -> None:

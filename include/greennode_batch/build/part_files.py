@@ -22,12 +22,11 @@ from upath import UPath
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.build.keys import Keys
-from greennode_batch.build.messages import chat_messages, request_params
+from greennode_batch.build.messages import JobRequest, job_request
 from greennode_batch.build.needed_columns import needed_columns, refuse_missing
 from greennode_batch.build.part import Part
 from greennode_batch.build.plan import refuse_removed
 from greennode_batch.build.rendered_batch import RenderedBatch, stored_batch
-from greennode_batch.build.request_lines import line_fields
 from greennode_batch.build.request_templates import HELD_BYTES, request_templates, requests_of
 from greennode_batch.build.source import RowBatch, Rows
 from greennode_batch.errors import ConfigError
@@ -36,7 +35,7 @@ from greennode_batch.job_budget import within_max_rows
 from greennode_batch.staging import RunFolder, fresh_names, land, local_copy, remove_work_folders, work_folder
 
 # Where it is another one, files of before cannot be read.
-_FORMAT = 1
+_FORMAT = 2
 _ENDING = ".arrows"
 _ROWS = b"rows"
 # Long constant texts are packed to little, and unpacking takes a tenth of what the shards take.
@@ -72,13 +71,14 @@ def write_part(job: BatchJob, rows: Rows, run: RunFolder, part: Part, *, profile
     """
     refuse_removed(run)
     refuse_missing(job, rows.columns)
+    request = job_request(job, profile)
     folder = run.part(*part)
     remove_work_folders(folder)
     with work_folder(folder) as work:
         made = Path(work) / "rows.arrows"
         with pa.OSFile(str(made), "wb") as file:
-            count = _write(job, rows, file, Path(work), profile)
-        path = folder / _PartName(_made_by(job, profile), rows.origin).text
+            count = _write(job, rows, file, Path(work), request)
+        path = folder / _PartName(_made_by(job, request), rows.origin).text
         for name in _names_in(folder):
             if name != path.name:
                 (folder / name).unlink(missing_ok=True)
@@ -100,7 +100,7 @@ def read_parts(job: BatchJob, run: RunFolder, *, profile: ApiProfile) -> Rows:
         f"are not in {run.parts} (any more): they go when a run is cleaned up",
     )
     names = {part: _PartName.of(name) for part, (name,) in found.items()}
-    made_by = _made_by(job, profile)
+    made_by = _made_by(job, job_request(job, profile))
     _refuse(
         [part for part, name in names.items() if name.made_by != made_by],
         "were made by another version of the job: its source, key, prompt, models, parameters or API profile "
@@ -127,7 +127,7 @@ def _refuse(parts: Sequence[Part], why: str) -> None:
         )
 
 
-def _made_by(job: BatchJob, profile: ApiProfile) -> str:
+def _made_by(job: BatchJob, request: JobRequest) -> str:
     """A hash of all that a part's contents depend on, beside the rows."""
     source = job.source
     if isinstance(source, SqlSource):
@@ -139,15 +139,13 @@ def _made_by(job: BatchJob, profile: ApiProfile) -> str:
         job.key_columns,
         job.carry,
         job.models,
-        chat_messages(job, profile),
-        request_params(job, profile),
-        line_fields(profile),
+        request,
     )
     return hashlib.blake2b(msgspec.json.encode(made_by), digest_size=16).hexdigest()
 
 
-def _write(job: BatchJob, rows: Rows, file: pa.NativeFile, work: Path, profile: ApiProfile) -> int:
-    templates = request_templates(job, profile, rows.columns)
+def _write(job: BatchJob, rows: Rows, file: pa.NativeFile, work: Path, request: JobRequest) -> int:
+    templates = request_templates(job, request, rows.columns)
     names = (*job.key_columns, *job.carry)
     keys = Keys(job.key_columns, work)
     step = max(1, HELD_BYTES // sum(template.constant_bytes for template in templates))

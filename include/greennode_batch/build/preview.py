@@ -10,6 +10,7 @@ import msgspec
 import pyarrow.compute as pc
 
 from greennode_batch.build.plan import Plan
+from greennode_batch.build.shown_message import shown_message
 from greennode_batch.spend import estimate_tokens
 from greennode_batch.staging import RunFolder, ShardFolder, local_copy
 from greennode_batch.tables import read_table
@@ -67,5 +68,5 @@ def preview(run: RunFolder, plan: Plan, *, shown: int = 3) -> str:
             settings = {name: value for name, value in request.body.items() if name not in {"model", "messages"}}
             lines += ["", f"{request.row(plan)} asks {model} {msgspec.json.encode(settings).decode()}"]
             for message in request.body["messages"]:
-                lines += [f"[{message['role']}]", message["content"]]
+                lines.append(shown_message(message))
     return "\n".join(lines)

@@ -11,18 +11,19 @@ import pyarrow as pa
 from greennode_batch.build.request_lines import RequestLines, RequestTemplate
 from greennode_batch.build.source import ColumnBatch, RowBatch
 
-_REQUEST_COLUMNS = 4
+_REQUEST_COLUMNS = 5
 
 
 def stored_batch(batch: RowBatch, names: Sequence[str], requests: Sequence[RequestLines]) -> pa.RecordBatch:
-    """Rows as they are stored: these columns, as staging keeps them, then four for the requests of each model."""
+    """Rows as they are stored: these columns, as staging keeps them, then five for the requests of each model."""
     columns = [batch.array(name) for name in names]
     for one in requests:
         columns += (
             pa.array(one.custom_ids, pa.string()),
             pa.array(one.lines, pa.binary()),
             pa.array(one.characters, pa.int64()),
-            pa.array([place in one.blank for place in range(len(batch))], pa.bool_()),
+            pa.array(one.other_bytes, pa.int64()),
+            pa.array([one.blank.get(place) for place in range(len(batch))], pa.string()),
         )
     # They are told by their places: a source may name its columns as it likes.
     return pa.RecordBatch.from_arrays(columns, names=[str(place) for place in range(len(columns))])
@@ -55,12 +56,12 @@ class RenderedBatch:
     def requests(self, template: RequestTemplate) -> RequestLines:
         """The requests that the template has made of the rows."""
         first = len(self._names) + _REQUEST_COLUMNS * self._models.index(template.model)
-        custom_ids, lines, characters, blank = self._stored.columns[first : first + _REQUEST_COLUMNS]
+        custom_ids, lines, characters, other_bytes, blank = self._stored.columns[first : first + _REQUEST_COLUMNS]
         return RequestLines(
             template.model,
-            template.constant_bytes,
             custom_ids.to_pylist(),
             lines.to_pylist(),
             characters.to_pylist(),
-            frozenset(np.flatnonzero(blank.to_numpy(zero_copy_only=False)).tolist()),
+            other_bytes.to_pylist(),
+            {place: blank[place].as_py() for place in np.flatnonzero(blank.is_valid()).tolist()},
         )

@@ -5,32 +5,35 @@ from __future__ import annotations
 import hashlib
 import itertools
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from greennode_batch.api.lines import iter_lines
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.prompt import Prompt, TextSource
+from greennode_batch.build.body_json import encode, encode_texts, escape_line_separators
+from greennode_batch.build.cut_body import FIELD_MARK, CutBody
+from greennode_batch.build.message_slots import MessageSlots
+from greennode_batch.build.row_fields import RowField
 from greennode_batch.build.source import RowBatch
-from greennode_batch.errors import ConfigError, RowError
+from greennode_batch.errors import ConfigError
 from greennode_batch.staging import ShardFolder, local_copy
 
 
 class RequestLines(NamedTuple):
     r"""A batch of requests: row by row the id that its result will carry, and the line of a batch file with its `\n`.
 
-    characters: of the texts of each. blank: the rows whose last message, the question, is empty, by place.
-    constant_bytes: of a line, beside its texts.
+    characters: of the texts of each: contents, and the texts of parts. other_bytes: of each line beside these; images
+    are among them, whose tokens no length tells. blank: the rows that ask nothing, by place, and why.
     """
 
     model: str
-    constant_bytes: int
     custom_ids: list[str]
     lines: list[bytes]
     characters: list[int]
-    blank: frozenset[int]
+    other_bytes: list[int]
+    blank: dict[int, str]
 
     def chosen(self, places: Sequence[int]) -> RequestLines:
         """Some of them, by their places."""
@@ -40,7 +43,8 @@ class RequestLines(NamedTuple):
             custom_ids=[self.custom_ids[place] for place in places],
             lines=[self.lines[place] for place in places],
             characters=[self.characters[place] for place in places],
-            blank=frozenset(number for number, place in enumerate(places) if place in self.blank),
+            other_bytes=[self.other_bytes[place] for place in places],
+            blank={number: self.blank[place] for number, place in enumerate(places) if place in self.blank},
         )
 
     def first(self, places: Sequence[int]) -> RequestLines:
@@ -52,9 +56,9 @@ class RequestLines(NamedTuple):
 
 
 class RequestTemplate:
-    """The request body of a job for one model, with a slot for every text that depends on the row.
+    """The request body of a job for one model, with a slot for every text and field that depends on the row.
 
-    Everything but these texts is encoded once. `custom_id` is the hex of a 128-bit BLAKE2b of the body's bytes
+    Everything but these is encoded once. `custom_id` is the hex of a 128-bit BLAKE2b of the body's bytes
     as they are sent, so equal requests have equal ids whatever row or run they come from.
     """
 
@@ -66,36 +70,45 @@ class RequestTemplate:
         params: Mapping[str, Any],
         columns: Sequence[str],
         line_fields: Mapping[str, str],
+        row_params: Mapping[str, str] | None = None,
         prompt_name: str = "prompt",
     ) -> None:
-        """columns: all that the source has. line_fields: what goes between `custom_id` and `body`: `method`, `url`."""
+        """columns: all that the source has. row_params: fields of the body, each with the column that gives its value.
+
+        line_fields: what goes between `custom_id` and `body`: `method`, `url`.
+        """
         self.model = model
-        prompts = [Prompt(_content_of(message, prompt_name), columns, name=prompt_name) for message in messages]
-        slotted = [{**message, "content": _slot_mark(place)} for place, message in enumerate(messages)]
+        slots = MessageSlots(messages, columns, name=prompt_name)
+        by_row = row_params or {}
+        fields = {**params, **dict.fromkeys(by_row, FIELD_MARK)}
         try:
-            body = _escape_line_separators(_encode({"model": model, "messages": slotted, **params}))
+            body = escape_line_separators(encode({"model": model, "messages": slots.marked, **fields}))
+            self._fields = [RowField(name, by_row[name], params) for name in fields if name in by_row]
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{prompt_name}: a message or parameter cannot be written as JSON: {error}") from None
-        self._sources, constants = _cut(body, prompts)
-        self._start, *self._rest = constants
-        self._hash_so_far = hashlib.blake2b(self._start, digest_size=_ID_CHARACTERS // 2)
-        before_body = b'",' + (_encode(line_fields)[1:-1] + b"," if line_fields else b"") + b'"body":'
-        self._before_texts = before_body + self._start
-        self._constant_characters = sum(len(piece) for prompt in prompts for piece in _texts_in(prompt))
-        self._question = _question_in(prompts[-1])
-        marks = sum(len(_encode(_slot_mark(place))) - 2 for place in range(len(prompts)))
-        self.constant_bytes = sum(map(len, (_BEFORE_ID, before_body, body, _AFTER_BODY))) - marks + _ID_CHARACTERS
-        """Bytes of a line beside its texts."""
+        self._cut = CutBody(body, slots, [name for name in fields if name in by_row])
+        start, *self._rest = self._cut.constants
+        self._hash_so_far = hashlib.blake2b(start, digest_size=_ID_CHARACTERS // 2)
+        before_body = b'",' + (encode(line_fields)[1:-1] + b"," if line_fields else b"") + b'"body":'
+        self._before_texts = before_body + start
+        self.constant_bytes = sum(map(len, (_BEFORE_ID, self._before_texts, *self._rest, _AFTER_BODY))) + _ID_CHARACTERS
+        """Bytes that all lines have."""
 
     def requests(self, batch: RowBatch) -> RequestLines:
         """The requests of a batch of rows. Raises RowError, which tells the row's place."""
-        texts = [source.texts(batch) for source in self._sources]
-        characters = [self._constant_characters] * len(batch)
+        rows = len(batch)
+        texts = [source.texts(batch) for source in self._cut.sources]
+        encoded = [*map(encode_texts, texts), *(field.entries(batch) for field in self._fields)]
         parts: list[Iterable[bytes]] = []
-        for column, constant in zip(texts, self._rest, strict=True):
-            parts += [_encode_texts(column), itertools.repeat(constant)]
-            characters = list(map(operator.add, characters, map(len, column)))
-        bodies = map(b"".join, zip(*parts, strict=False)) if parts else itertools.repeat(b"", len(batch))
+        characters = [self._cut.characters] * rows
+        other_bytes = [self.constant_bytes - self._cut.text_bytes] * rows
+        for place, (column, constant) in enumerate(zip(encoded, self._rest, strict=True)):
+            parts += [column, itertools.repeat(constant)]
+            if place in self._cut.texts:
+                characters = list(map(operator.add, characters, map(len, texts[place])))
+            else:
+                other_bytes = list(map(operator.add, other_bytes, map(len, column)))
+        bodies = map(b"".join, zip(*parts, strict=False)) if parts else itertools.repeat(b"", rows)
         custom_ids: list[str] = []
         ends: list[bytes] = []
         start = self._hash_so_far.copy
@@ -109,54 +122,16 @@ class RequestTemplate:
             b"".join((_BEFORE_ID, custom_id, before, end, _AFTER_BODY))
             for custom_id, end in zip(map(str.encode, custom_ids), ends, strict=True)
         ]
-        blank = self._blank(texts, len(batch))
-        return RequestLines(self.model, self.constant_bytes, custom_ids, lines, characters, blank)
+        return RequestLines(self.model, custom_ids, lines, characters, other_bytes, self._blank(texts, rows))
 
-    def _blank(self, texts: Sequence[Sequence[str]], rows: int) -> frozenset[int]:
-        if self._question is None:
-            return frozenset()
-        blank: Iterable[int] = range(rows)
-        for column in texts[len(texts) - self._question :]:
-            blank = [place for place in blank if not column[place] or column[place].isspace()]
-        return frozenset(blank)
-
-
-def _content_of(message: Mapping[str, Any], name: str) -> str:
-    content = message.get("content")
-    if not isinstance(content, str):
-        raise ConfigError(f"{name}: a message's content must be a text, not {type(content).__name__}")
-    return content
-
-
-def _texts_in(prompt: Prompt) -> list[str]:
-    return [piece for piece in prompt.pieces if isinstance(piece, str)]
-
-
-def _question_in(prompt: Prompt) -> int | None:
-    """How many texts of a row make the question; None if it is never empty whatever they are."""
-    if any(piece and not piece.isspace() for piece in _texts_in(prompt)):
-        return None
-    return sum(not isinstance(piece, str) for piece in prompt.pieces)
-
-
-def _cut(body: bytes, prompts: Sequence[Prompt]) -> tuple[list[TextSource], list[bytes]]:
-    """What fills the body of a row, and the constant bytes before, between and after."""
-    sources: list[TextSource] = []
-    constants = [b""]
-    for place, prompt in enumerate(prompts):
-        before, mark, body = body.partition(_encode(_slot_mark(place))[1:-1])
-        if not mark:
-            raise ConfigError("a message or parameter holds the character U+0000 and a slot's name")
-        constants[-1] += before
-        for piece in prompt.pieces:
-            if isinstance(piece, str):
-                (constant,) = _encode_texts([piece])
-                constants[-1] += constant
-            else:
-                sources.append(piece)
-                constants.append(b"")
-    constants[-1] += body
-    return sources, constants
+    def _blank(self, texts: Sequence[Sequence[str]], rows: int) -> dict[int, str]:
+        blank: dict[int, str] = {}
+        for places, reason in self._cut.needed:
+            empty: Iterable[int] = range(rows)
+            for column in map(texts.__getitem__, places):
+                empty = [row for row in empty if not column[row] or column[row].isspace()]
+            blank = dict.fromkeys(empty, reason) | blank
+        return blank
 
 
 def request_ids(shard: ShardFolder) -> Iterator[str]:
@@ -185,34 +160,5 @@ def line_fields(profile: ApiProfile) -> dict[str, str]:
     return {"method": "POST", "url": profile.endpoint or f"/v1{profile.chat_path}"}
 
 
-_encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 _ID_CHARACTERS = 32
 _BEFORE_ID, _AFTER_BODY = b'{"custom_id":"', b"}\n"
-# Raw in a JSON string these are legal, yet a server that splits its lines as text would cut there.
-_LINE_SEPARATORS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
-
-
-def _slot_mark(index: int) -> str:
-    return f"\x00slot {index}\x00"
-
-
-def _encode_texts(texts: Sequence[str]) -> list[bytes]:
-    """The texts as they stand within a JSON string, without its quotes."""
-    try:
-        encoded = [_encode(text)[1:-1] for text in texts]
-    except UnicodeEncodeError:
-        for place, text in enumerate(texts):
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                words = f"the text holds half of a surrogate pair at character {error.start}: not UTF-8"
-                raise RowError(words, row=place) from None
-        raise
-    return [one if one.isascii() else _escape_line_separators(one) for one in encoded]
-
-
-def _escape_line_separators(encoded: bytes) -> bytes:
-    for raw, escaped in _LINE_SEPARATORS:
-        if raw in encoded:
-            encoded = encoded.replace(raw, escaped)
-    return encoded

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from greennode_batch.api.profile import ApiProfile
 from greennode_batch.build.keys import Key
-from greennode_batch.build.messages import chat_messages, request_params
+from greennode_batch.build.messages import JobRequest, prompt_name
 from greennode_batch.build.rendered_batch import RenderedBatch
-from greennode_batch.build.request_lines import RequestLines, RequestTemplate, line_fields
+from greennode_batch.build.request_lines import RequestLines, RequestTemplate
 from greennode_batch.build.source import RowBatch
 from greennode_batch.errors import RowError
 from greennode_batch.job import BatchJob
@@ -17,17 +16,17 @@ HELD_BYTES = 16 << 20
 """Where the constant part of a line is long, all lines of a batch are too much to hold: so many bytes at a time."""
 
 
-def request_templates(job: BatchJob, profile: ApiProfile, columns: Sequence[str]) -> list[RequestTemplate]:
+def request_templates(job: BatchJob, request: JobRequest, columns: Sequence[str]) -> list[RequestTemplate]:
     """The job's templates, in the order of its models. columns: all that the source has."""
-    messages = chat_messages(job, profile)
     return [
         RequestTemplate(
             model=model,
-            messages=messages,
-            params=request_params(job, profile),
+            messages=request.messages,
+            params=request.params,
+            row_params=request.row_params,
             columns=columns,
-            line_fields=line_fields(profile),
-            prompt_name=f"prompt of job {job.name}",
+            line_fields=request.line_fields,
+            prompt_name=prompt_name(job),
         )
         for model in job.models
     ]

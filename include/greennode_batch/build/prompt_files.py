@@ -1,0 +1,141 @@
+"""Prompt files: what a prompt that lies in a file includes, imports or extends, of that file's folder alone.
+
+All texts are read once, so that what is rendered is what was hashed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from types import CodeType
+from typing import Any
+
+import jinja2
+import msgspec
+from jinja2 import meta, nodes
+
+from greennode_batch.build.prompt_environment import ENVIRONMENT, syntax_errors
+from greennode_batch.errors import ConfigError
+from greennode_batch.job_texts import find_job_text, read_below
+
+_Reference = nodes.Include | nodes.Import | nodes.FromImport | nodes.Extends
+
+
+class PromptText(msgspec.Struct, frozen=True):
+    """A template that needs other files. name: its own in its folder. files: their texts, by their names there."""
+
+    name: str
+    text: str
+    files: dict[str, str]
+
+    def followed_by(self, text: str) -> PromptText:
+        """The same with more after it; in a template that extends another one that would be dropped."""
+        whole = f"{{% include {self.name!r} %}}{text}"
+        return PromptText("", whole, {**self.files, self.name: self.text})
+
+
+def read_prompt(said: str, *, name: str) -> str | PromptText:
+    """A template as a job says it: itself, or the name of a file below `include/jobs`.
+
+    name: what the template is called in errors. Raises ConfigError for what is no Jinja, and for a file that is
+    missing, lies outside of the prompt's folder or is named by an expression.
+    """
+    text, path = find_job_text(said)
+    waiting = _referred(text, name)
+    if not waiting:
+        return text
+    if path is None:
+        raise ConfigError(
+            f"{name}: names the file {waiting[0]}, and a prompt that is written in the job has no folder to take it "
+            'from. Put the prompt into a file as well, below include/jobs, and name that: prompt="JOB/prompt.md"'
+        )
+    files: dict[str, str] = {}
+    while waiting:
+        file = waiting.pop()
+        if file not in files:
+            try:
+                files[file] = read_below(path.parent, file, of="prompt's folder")
+            except ConfigError as error:
+                raise ConfigError(f"{name}: {error}") from None
+            waiting += _referred(files[file], f"{name}: {file}")
+    return PromptText(path.name, text, files)
+
+
+def names_in(text: str | PromptText, *, name: str) -> frozenset[str]:
+    """The names that a template and the files that see its context take from the row: its columns, if they are any.
+
+    Raises ConfigError, with the line, for what is no Jinja. name: what the template is called there.
+    """
+    waiting, files = ([text.text], text.files) if isinstance(text, PromptText) else ([text], {})
+    names: set[str] = set()
+    seen: set[str] = set()
+    while waiting:
+        with syntax_errors(name):
+            syntax = ENVIRONMENT.parse(waiting.pop())
+            names |= meta.find_undeclared_variables(syntax)
+        # A column may be called like one of Jinja's own functions.
+        names |= {node.name for node in syntax.find_all(nodes.Name)} & ENVIRONMENT.globals.keys()
+        for node in _references(syntax):
+            file = _file_of(node, name)
+            if getattr(node, "with_context", True) and file not in seen:
+                seen.add(file)
+                waiting.append(text_of(file, files, name))
+    return frozenset(names)
+
+
+def text_of(file: str, files: Mapping[str, str], name: str) -> str:
+    """The text of a file that a template names. Raises ConfigError if it is none of those that were read."""
+    if file not in files:
+        raise ConfigError(f"{name}: the file {file} was not read; only a prompt that lies in a file can name others")
+    return files[file]
+
+
+class _Loader(jinja2.BaseLoader):
+    """Compiles each file once, and makes a template of it anew each time.
+
+    A template keeps its module, and with it what a macro has told a `namespace` there: of a row before.
+    """
+
+    def __init__(self, files: Mapping[str, str]) -> None:
+        self._files = files
+        self._codes: dict[str, CodeType] = {}
+
+    def load(
+        self,
+        environment: jinja2.Environment,
+        name: str,
+        globals: MutableMapping[str, Any] | None = None,  # noqa: A002
+    ) -> jinja2.Template:
+        """The template of a file."""
+        if name not in self._codes:
+            self._codes[name] = environment.compile(self._files[name], name)
+        return environment.template_class.from_code(
+            environment, self._codes[name], globals if globals is not None else {}, None
+        )
+
+
+def environment_of(files: Mapping[str, str]) -> jinja2.Environment:
+    """The environment of a template that names these files."""
+    return ENVIRONMENT.overlay(loader=_Loader(files), cache_size=0)
+
+
+def _referred(text: str, name: str) -> list[str]:
+    with syntax_errors(name):
+        syntax = ENVIRONMENT.parse(text)
+    return [_file_of(node, name) for node in _references(syntax)]
+
+
+def _references(syntax: nodes.Template) -> Iterator[_Reference]:
+    yield from syntax.find_all(nodes.Extends)
+    yield from syntax.find_all(nodes.Include)
+    yield from syntax.find_all(nodes.Import)
+    yield from syntax.find_all(nodes.FromImport)
+
+
+def _file_of(node: _Reference, name: str) -> str:
+    if isinstance(node.template, nodes.Const) and isinstance(node.template.value, str):
+        return node.template.value
+    kind = {nodes.Include: "include", nodes.Extends: "extends"}.get(type(node), "import")
+    raise ConfigError(
+        f'{name}, line {node.lineno}: {{% {kind} %}} needs the name of one file, as {{% {kind} "rules.md" %}}: what a '
+        "row says cannot choose a file"
+    )
