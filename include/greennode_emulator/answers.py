@@ -20,11 +20,15 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer; `finish_reason` is "stop", or "length" where the text was cut."""
+    """One answer; `finish_reason` is "stop", "tool_calls", or "length" where the text was cut.
+
+    `function` is the name of the tool that is called; then `content` is its arguments, as JSON.
+    """
 
     content: str
     finish_reason: str
     tokens: int
+    function: str | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,14 +62,22 @@ def answer_request(request: ChatRequest) -> Answer:
     seed = blake2b(messages + shaping, digest_size=16).digest()
     return Answer(
         fingerprint=fingerprint,
-        choices=tuple(
-            [
-                _cut_choice(_content(request, fingerprint, Dice(seed + bytes([index]))), request.token_limit)
-                for index in range(request.n or 1)
-            ]
-        ),
+        choices=tuple([_choice(request, fingerprint, Dice(seed + bytes([index]))) for index in range(request.n or 1)]),
         prompt_tokens=count_prompt_tokens(request.messages),
     )
+
+
+def _choice(request: ChatRequest, fingerprint: str, dice: Dice) -> Choice:
+    if not request.callable_tools:
+        return _cut_choice(_content(request, fingerprint, dice), request.token_limit)
+    tool = dice.pick(request.callable_tools)
+    try:
+        arguments = msgspec.json.encode(value_for({"type": "object", **tool.get("parameters", {})}, dice)).decode()
+    except UnsatisfiableError as error:
+        message = f"Invalid schema for function {tool['name']!r}: {error}."
+        raise RefusedError(400, message, code="invalid_value", param="tools.function.parameters") from error
+    choice = msgspec.structs.replace(_cut_choice(arguments, request.token_limit), function=tool["name"])
+    return choice if choice.finish_reason == "length" else msgspec.structs.replace(choice, finish_reason="tool_calls")
 
 
 def _content(request: ChatRequest, fingerprint: str, dice: Dice) -> str:

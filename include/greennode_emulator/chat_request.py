@@ -13,6 +13,7 @@ Tokens = Annotated[int, msgspec.Meta(ge=1)]
 Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _FORMATS = frozenset({"text", "json_object", "json_schema"})
+_TOOL_CHOICES = ("none", "auto", "required")
 _REASONING = re.compile(r"(?<![a-z0-9])r1(?![a-z0-9])|think|reason|greenmind", re.IGNORECASE)
 
 
@@ -31,6 +32,17 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     seed: int | None = None
     stream: bool | None = None
     response_format: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+
+    @property
+    def callable_tools(self) -> list[dict[str, Any]]:
+        """The functions of which one has to be called; none where the model is free to answer with a text."""
+        tools = [tool["function"] for tool in self.tools or ()]
+        if isinstance(self.tool_choice, dict):
+            wanted = self.tool_choice["function"]["name"]
+            return [tool for tool in tools if tool["name"] == wanted]
+        return tools if self.tool_choice == "required" else []
 
     @property
     def token_limit(self) -> int | None:
@@ -65,6 +77,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
             content = message.get("content")
             if not isinstance(content, str | list) and not (content is None and "tool_calls" in message):
                 _refuse(f"messages[{index}].content", "a string or a list of parts", content)
+        self._check_tools()
         if self.stream:
             _refuse("stream", "false: answers are not streamed here", self.stream)
         if self.response_format is not None:
@@ -75,6 +88,23 @@ class ChatRequest(msgspec.Struct, kw_only=True):
             if kind == "json_schema" and not (isinstance(holder, dict) and isinstance(holder.get("schema"), dict)):
                 _refuse("response_format.json_schema.schema", "an object", holder)
         return self
+
+    def _check_tools(self) -> None:
+        for index, tool in enumerate(self.tools or ()):
+            function = tool.get("function")
+            if tool.get("type") != "function" or not isinstance(function, dict):
+                _refuse(f"tools[{index}]", "an object of type function with its function", tool)
+            elif not isinstance(function.get("name"), str) or not function["name"]:
+                _refuse(f"tools[{index}].function.name", "a name", function.get("name"))
+            elif not isinstance(function.get("parameters", {}), dict):
+                _refuse(f"tools[{index}].function.parameters", "a JSON schema", function["parameters"])
+        choice = self.tool_choice
+        if choice is not None and not self.tools:
+            _refuse("tool_choice", "nothing, where there are no tools", choice)
+        names = [tool["function"]["name"] for tool in self.tools or ()]
+        named = [{"type": "function", "function": {"name": name}} for name in names]
+        if choice not in [None, *_TOOL_CHOICES, *named]:
+            _refuse("tool_choice", f"one of {list(_TOOL_CHOICES)} or one of the functions {names}", choice)
 
 
 @lru_cache(maxsize=64)

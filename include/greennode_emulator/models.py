@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from greennode_emulator.answers import Answer, answer_request
+from greennode_emulator.answers import Answer, Choice, answer_request
 from greennode_emulator.chat_request import ChatRequest, decode_chat_request
 from greennode_emulator.refusals import RefusedError, model_not_found
 
@@ -89,7 +89,7 @@ def chat_reply(request: ChatRequest, answer: Answer, name: str, created: int) ->
         "choices": [
             {
                 "index": index,
-                "message": {"role": "assistant", "content": choice.content, "refusal": None},
+                "message": _message(choice, f"call_{name.removeprefix('chatcmpl-')}_{index}"),
                 "logprobs": None,
                 "finish_reason": choice.finish_reason,
             }
@@ -101,3 +101,11 @@ def chat_reply(request: ChatRequest, answer: Answer, name: str, created: int) ->
             "total_tokens": answer.prompt_tokens + completion_tokens,
         },
     }
+
+
+def _message(choice: Choice, call_id: str) -> Reply:
+    message = {"role": "assistant", "content": choice.content, "refusal": None}
+    if choice.function is None:
+        return message
+    function = {"name": choice.function, "arguments": choice.content}
+    return {**message, "content": None, "tool_calls": [{"id": call_id, "type": "function", "function": function}]}

@@ -101,6 +101,25 @@ def test_the_seed_changes_the_answer(body):
             {"response_format": {"type": "json_schema", "json_schema": {"schema": {"not": {}}}}},
             "response_format.json_schema.schema",
         ),
+        ({"tools": [{"type": "retrieval"}]}, "tools[0]"),
+        ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": 1}}]}, "tools[0].function.parameters"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "any"}, "tool_choice"),
+        (
+            {
+                "tools": [{"type": "function", "function": {"name": "f"}}],
+                "tool_choice": {"type": "function", "function": {"name": "g"}},
+            },
+            "tool_choice",
+        ),
+        (
+            {
+                "tools": [{"type": "function", "function": {"name": "f", "parameters": {"not": {}}}}],
+                "tool_choice": "required",
+            },
+            "tools.function.parameters",
+        ),
     ],
 )
 def test_nonsense_is_a_400_that_names_the_parameter(body, change, param):
@@ -116,3 +135,32 @@ def test_a_body_without_messages_is_a_400():
         answer_for({"model": "m"})
     assert (caught.value.status, caught.value.code) == (400, "missing_required_parameter")
     assert caught.value.param == "messages"
+
+
+LABEL_TOOL = {"type": "function", "function": {"name": "label", "parameters": Label.model_json_schema()}}
+OTHER_TOOL = {"type": "function", "function": {"name": "give_up"}}
+
+
+def test_a_tool_that_is_named_is_called_with_arguments_that_fit_it(body):
+    wish = {"tools": [OTHER_TOOL, LABEL_TOOL], "tool_choice": {"type": "function", "function": {"name": "label"}}}
+    choices = [answer_for(body(f"row {row}", **wish)).choices[0] for row in range(50)]
+    assert {(choice.function, choice.finish_reason) for choice in choices} == {("label", "tool_calls")}
+    assert {Label.model_validate_json(choice.content).label for choice in choices} == {"good", "bad"}
+
+
+def test_where_a_tool_is_required_any_of_them_is_called(body):
+    wish = {"tools": [OTHER_TOOL, LABEL_TOOL], "tool_choice": "required"}
+    called = {answer_for(body(f"row {row}", **wish)).choices[0].function for row in range(50)}
+    assert called == {"label", "give_up"}
+
+
+@pytest.mark.parametrize("choice", [{}, {"tool_choice": "auto"}, {"tool_choice": "none"}])
+def test_where_no_tool_is_required_the_answer_is_the_text_that_it_is_without_tools(body, choice):
+    assert answer_for(body(tools=[LABEL_TOOL], **choice)) == answer_for(body())
+
+
+def test_a_call_that_is_cut_ends_for_its_length(body):
+    wish = {"tools": [LABEL_TOOL], "tool_choice": "required"}
+    choice = answer_for(body(max_tokens=2, **wish)).choices[0]
+    assert (choice.function, choice.finish_reason) == ("label", "length")
+    assert answer_for(body(**wish)).content.startswith(choice.content)

@@ -115,3 +115,13 @@ def test_a_dropped_create_is_a_connection_error(sdk, body, jsonl, emulator):
     with pytest.raises(openai.APIConnectionError):
         create(sdk, file.id)
     assert [batch.input_file_id for batch in sdk.batches.list()] == [file.id]
+
+
+def test_a_called_tool_is_read_as_one(sdk, body):
+    tool = {"type": "function", "function": {"name": "label", "parameters": Label.model_json_schema()}}
+    choice = sdk.chat.completions.create(**body("how?", tools=[tool], tool_choice="required")).choices[0]
+    (call,) = choice.message.tool_calls
+    assert (choice.finish_reason, choice.message.content, call.type) == ("tool_calls", None, "function")
+    assert call.function.name == "label"
+    Label.model_validate_json(call.function.arguments)
+    assert call.id
