@@ -77,7 +77,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
             content = message.get("content")
             if not isinstance(content, str | list) and not (content is None and "tool_calls" in message):
                 _refuse(f"messages[{index}].content", "a string or a list of parts", content)
-        self._check_tools()
+        if self.tools is not None or self.tool_choice is not None:
+            self._check_tools()
         if self.stream:
             _refuse("stream", "false: answers are not streamed here", self.stream)
         if self.response_format is not None:

@@ -256,6 +256,28 @@ def test_other_requests_are_rendered_looked_up_and_asked(runs, make_runs, change
     assert others.run(list(TEXTS.items()))[1:] == (0, [])
 
 
+def test_a_field_from_a_column_is_part_of_the_request(make_runs):
+    runs = make_runs(("id", "text", "words"), row_params={"max_tokens": "words"})
+    runs.run([(1, "a", 10), (2, "b", None)])
+    assert runs.run([(1, "a", 10), (2, "b", None)])[1:] == (0, [])
+    assert runs.run([(1, "a", 10), (2, "b", 20)])[1:] == (1, [2])
+
+
+def test_a_macro_that_was_edited_asks_each_row_again(make_runs, tmp_path, monkeypatch):
+    monkeypatch.setattr("greennode_batch.job_texts.find_job_text.__kwdefaults__", {"folder": tmp_path})
+    (tmp_path / "prompt.md").write_text("{% from 'macros.j2' import say %}{{ say(text) }}")
+    macros = tmp_path / "macros.j2"
+    macros.write_text("{% macro say(it) %}Say {{ it }}{% endmacro %}")
+    runs = make_runs(prompt="prompt.md")
+    first, _, _ = runs.run([(1, "a"), (2, "b")])
+    same, looked_up, asked = runs.run([(1, "a"), (2, "b")])
+    assert (looked_up, asked, same.prompt_hash) == (0, [], first.prompt_hash)
+    macros.write_text("{% macro say(it) %}Shout {{ it }}{% endmacro %}")
+    edited, looked_up, asked = runs.run([(1, "a"), (2, "b")])
+    assert (looked_up, asked) == (2, [1, 2])
+    assert edited.prompt_hash != first.prompt_hash
+
+
 def test_a_carried_column_is_no_part_of_the_request(make_runs):
     runs = make_runs(("id", "text", "day"), carry=("day",))
     runs.run([(1, "a", "Monday"), (2, "b", "Monday")])

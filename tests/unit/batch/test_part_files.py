@@ -140,6 +140,21 @@ def test_a_long_prompt_is_held_some_rows_at_a_time_and_gives_the_same_files(part
     assert files_of(run).keys() == files_of(long.run).keys()
 
 
+def test_rows_without_their_image_are_told_apart_and_fields_come_from_columns_also_in_parts(parted, make_run):
+    image = {"type": "image_url", "image_url": {"url": "{{ text }}"}}
+    job = {
+        "prompt": None,
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, image]}],
+        "row_params": {"seed": "id"},
+    }
+    made = parted(**job)
+    made.read_all([[(1, "https://x/1.png"), (2, None)], [(3, "https://x/3.png")], [(4, "")]])
+    plan = made.build()
+    assert plan.unsent == 2
+    whole, _ = make_run(COLUMNS, [(1, "https://x/1.png"), (2, None), (3, "https://x/3.png"), (4, "")], **job)
+    assert files_of(made.run) == files_of(whole)
+
+
 def test_equal_requests_of_different_parts_are_asked_once(parted):
     same = parted(model=MODELS)
     same.read_all([[(1, "a"), (2, "b")], [(3, "a")], [(4, "b"), (5, "a")]])
@@ -213,6 +228,7 @@ def test_a_source_that_lacks_a_column_is_refused_where_it_is_read(parted):
         {"prompt": "Another: {{ text }}"},
         {"model": MODELS[1]},
         {"params": {"max_tokens": 7}},
+        {"row_params": {"max_tokens": "id"}},
         {"carry": ("text",)},
         {"source": SqlSource(conn_id="warehouse", sql="SELECT 1 AS id")},
     ],

@@ -79,3 +79,31 @@ def test_the_token_limit_goes_by_the_name_that_the_api_takes(written, taken, mak
         taken: 7,
         ({"max_tokens", "max_completion_tokens"} - {taken}).pop(): None,
     }
+
+
+def test_what_is_no_text_is_shown_as_json_and_cut_where_it_is_long(make_run):
+    call = {"id": "1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+    messages = [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "found"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "What is on it? {{ text }}"},
+                {"type": "image_url", "image_url": {"url": "{{ photo | data_url }}"}},
+            ],
+        },
+    ]
+    photo = b"\x89PNG\r\n\x1a\n" + bytes(3_000)
+    run, plan = make_run(
+        ("id", "text", "photo", "words"), [(1, "x" * 300, photo, 7)],
+        prompt=None, messages=messages, row_params={"max_tokens": "words"},
+    )  # fmt: skip
+    text = preview(run, plan, Prices({}), max_tokens=5, shown=1)
+    assert f'asks {MODEL} {{"max_tokens":7}}\n[assistant]\n{{"tool_calls":[' in text
+    assert '[tool]\nfound\n{"tool_call_id":"1"}\n' in text
+    assert f"[user]\nWhat is on it? {'x' * 300}\n" in text
+    assert '{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgo' in text
+    assert "A… (4,034 characters)" in text
+    # An image is no text of four thousand characters.
+    assert plan.prompt_tokens[MODEL] == round(len(f"foundWhat is on it? {'x' * 300}") / 4)

@@ -1,3 +1,5 @@
+import json
+
 import pyarrow.parquet as pq
 import pytest
 
@@ -90,3 +92,39 @@ def test_an_output_that_cannot_be_written_whole_leaves_the_old_one(start, tmp_pa
         start(max_shard_requests=1)
     assert (tmp_path / "answers.parquet").read_bytes() == before
     assert not list(tmp_path.glob(".*part"))
+
+
+def test_images_fields_of_a_row_and_tools_reach_the_model(make_job, client, tmp_path, emulator):
+    tool = {"type": "function", "function": {"name": "label", "parameters": {"type": "object", "properties": {}}}}
+    image = {"type": "image_url", "image_url": {"url": "{{ photo | data_url }}", "detail": "{{ detail }}"}}
+    job = make_job(
+        prompt=None,
+        messages=[
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "text", "text": "What is {{ name }}?"}, image]},
+        ],
+        params={"max_tokens": 40, "tools": [tool], "tool_choice": "auto"},
+        row_params={"max_tokens": "words"},
+        max_failed_ratio=1.0,
+    )
+    png = b"\x89PNG\r\n\x1a\n"
+    rows = [(1, "a cat", png, "low", 2), (2, "a dog", png, "high", None), (3, "a gap", None, "low", 5)]
+    run, out = run_folder(tmp_path / "staging", "job", "run"), tmp_path / "answers.parquet"
+
+    def source():
+        return Rows.from_tuples(("id", "name", "photo", "detail", "words"), iter([rows]))
+
+    made = run_to_file(job, source, client, run, out, run_id="run", sleep=lambda _: None)
+    answers = {row["id"]: row for row in pq.read_table(out).to_pylist()}
+    assert [answers[number]["status"] for number in (1, 2, 3)] == ["truncated", "succeeded", "unsent"]
+    assert answers[3]["error"] == "messages[1].content[1].image_url.url is empty"
+    assert emulator.ledger()["requests_billed"] == 2
+    (requests,) = run.path.glob("shards/*/requests.jsonl")
+    bodies = [json.loads(line)["body"] for line in requests.read_text().splitlines()]
+    assert [body["max_tokens"] for body in bodies] == [2, 40]
+    assert bodies[0]["tools"] == [tool]
+    assert bodies[0]["messages"][1]["content"] == [
+        {"type": "text", "text": "What is a cat?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"}},
+    ]
+    assert f"prompt {made.prompt_hash}" in str(made)
