@@ -19,7 +19,7 @@ from greennode_batch.staging import RunFolder, land
 class PlannedShard(msgspec.Struct, frozen=True):
     """One batch file. `rows`: the source rows that it answers, more than `requests` if some ask the same.
 
-    `prompt_tokens` is an estimate, by the length of the texts.
+    `prompt_tokens` is an estimate, by the length of the texts; what a model makes of an image is not in it.
     """
 
     shard_id: str

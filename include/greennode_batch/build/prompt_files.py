@@ -5,13 +5,13 @@ All texts are read once, so that what is rendered is what was hashed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
-from types import CodeType
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import jinja2
 import msgspec
 from jinja2 import meta, nodes
+from jinja2.environment import TemplateModule
+from jinja2.runtime import Context
 
 from greennode_batch.build.prompt_environment import ENVIRONMENT, syntax_errors
 from greennode_batch.errors import ConfigError
@@ -45,8 +45,8 @@ def read_prompt(said: str, *, name: str) -> str | PromptText:
         return text
     if path is None:
         raise ConfigError(
-            f"{name}: names the file {waiting[0]}, and a prompt that is written in the job has no folder to take it "
-            'from. Put the prompt into a file as well, below include/jobs, and name that: prompt="JOB/prompt.md"'
+            f"{name}: names the file {waiting[0]}; only a prompt that the job names as a file below include/jobs has a "
+            'folder to take others from: prompt="JOB/prompt.md"'
         )
     files: dict[str, str] = {}
     while waiting:
@@ -89,33 +89,21 @@ def text_of(file: str, files: Mapping[str, str], name: str) -> str:
     return files[file]
 
 
-class _Loader(jinja2.BaseLoader):
-    """Compiles each file once, and makes a template of it anew each time.
+class _Template(jinja2.Template):
+    """A template whose module is made anew each time that it is imported, or included without the row.
 
-    A template keeps its module, and with it what a macro has told a `namespace` there: of a row before.
+    Jinja keeps the first one, and with it what a macro has told a `namespace` there: of a row before.
     """
 
-    def __init__(self, files: Mapping[str, str]) -> None:
-        self._files = files
-        self._codes: dict[str, CodeType] = {}
-
-    def load(
-        self,
-        environment: jinja2.Environment,
-        name: str,
-        globals: MutableMapping[str, Any] | None = None,  # noqa: A002
-    ) -> jinja2.Template:
-        """The template of a file."""
-        if name not in self._codes:
-            self._codes[name] = environment.compile(self._files[name], name)
-        return environment.template_class.from_code(
-            environment, self._codes[name], globals if globals is not None else {}, None
-        )
+    def _get_default_module(self, ctx: Context | None = None) -> TemplateModule:
+        return self.make_module()
 
 
 def environment_of(files: Mapping[str, str]) -> jinja2.Environment:
     """The environment of a template that names these files."""
-    return ENVIRONMENT.overlay(loader=_Loader(files), cache_size=0)
+    environment = ENVIRONMENT.overlay(loader=jinja2.DictLoader(files), auto_reload=False)
+    environment.template_class = _Template
+    return environment
 
 
 def _referred(text: str, name: str) -> list[str]:
