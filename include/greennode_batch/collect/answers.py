@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import compress
 from operator import attrgetter
 from types import NoneType
@@ -56,6 +56,7 @@ class AnswerReader:
             model.__pydantic_validator__.validate_json if model else None
         )
         self.fields: tuple[pa.Field, ...] = _fields(model) if model else (pa.field("answer", pa.string()),)
+        self._fields_of = _getter([field.name for field in self.fields])
         self._as_text = tuple(pa.types.is_string(field.type) for field in self.fields)
         self._as_json = tuple(is_json(field) for field in self.fields)
         schema = _schema(model, "validation") if model else {}
@@ -71,10 +72,10 @@ class AnswerReader:
         if self._validate is None:
             return (text,) if text.strip() else "the answer is empty"
         try:
-            value = self._validated(text)
+            values = self._values(text)
         except ValidationError as error:
             return f"{_reasons(error)}{_BEFORE_ANSWER}{text[:_SHOWN_CHARACTERS]}"
-        columns = self._columns([value])
+        columns = self._columns([values])
         for field, column in zip(self.fields, columns, strict=True):
             if _too_large(column):
                 return f"{field.name}: too large a number for a column{_BEFORE_ANSWER}{text[:_SHOWN_CHARACTERS]}"
@@ -94,7 +95,7 @@ class AnswerReader:
         places, read = [], []
         for place, text in enumerate(texts):
             try:
-                read.append(self._validated(text))
+                read.append(self._values(text))
             except ValidationError:
                 continue
             places.append(place)
@@ -105,33 +106,42 @@ class AnswerReader:
             places, columns = list(compress(places, fit)), [list(compress(column, fit)) for column in columns]
         return places, columns
 
-    def _validated(self, text: str) -> BaseModel:
-        """The text as an answer, or what of it is one. Raises ValidationError for what is likeliest meant."""
+    def _values(self, text: str) -> tuple[Any, ...]:
+        """The fields of the text as an answer, or of what of it is one. Raises ValidationError for what is meant.
+
+        The answer itself is not held: many of them at once keep Python's garbage collector busy.
+        """
         validate = self._validate
         assert validate is not None, "without a model there is nothing to fit"
         try:
-            return validate(text)
+            return self._fields_of(validate(text))
         except ValidationError as error:
             meant = error
         for part in json_in_text(text):
             try:
-                return validate(part)
+                return self._fields_of(validate(part))
             except ValidationError as error:
                 if _is_no_json(meant) and not _is_no_json(error):
                     meant = error
         raise meant
 
-    def _columns(self, read: Sequence[BaseModel]) -> list[Sequence[Any]]:
-        """The values of answers, as a column of each field holds them."""
+    def _columns(self, read: Sequence[tuple[Any, ...]]) -> list[Sequence[Any]]:
+        """The fields of answers, as a column of each holds them."""
+        columns: Iterable[Sequence[Any]] = zip(*read, strict=True) if read else [()] * len(self.fields)
         return [
-            _plain(list(map(attrgetter(field.name), read)), as_json=as_json, as_text=as_text)
-            for field, as_json, as_text in zip(self.fields, self._as_json, self._as_text, strict=True)
+            _plain(column, as_json=as_json, as_text=as_text)
+            for column, as_json, as_text in zip(columns, self._as_json, self._as_text, strict=True)
         ]
 
 
 def reasons_in(error: str) -> str:
     """Of what `read` says is wrong with an answer the reasons, without the answer."""
     return error.partition(_BEFORE_ANSWER)[0]
+
+
+def _getter(names: Sequence[str]) -> Callable[[BaseModel], tuple[Any, ...]]:
+    get = attrgetter(*names)
+    return get if len(names) > 1 else lambda answer: (get(answer),)
 
 
 def is_json(field: pa.Field) -> bool:
@@ -192,15 +202,15 @@ def _kind_of_values(schema: Mapping[str, Any]) -> str | None:
 
 def _plain(values: Sequence[Any], *, as_json: bool, as_text: bool) -> Sequence[Any]:
     """The values of a field as Arrow takes them, which most are by themselves."""
-    kinds = set(map(type, values)) - {NoneType}
-    if not as_json and not any(issubclass(kind, enum.Enum) for kind in kinds) and (not as_text or kinds <= {str}):
-        return values
-    return [None if value is None else _plain_value(value, as_json=as_json, as_text=as_text) for value in values]
-
-
-def _plain_value(value: Any, *, as_json: bool, as_text: bool) -> Any:
     if as_json:
-        return to_json(value, inf_nan_mode="null").decode()
+        return [None if value is None else to_json(value, inf_nan_mode="null").decode() for value in values]
+    kinds = set(map(type, values)) - {NoneType}
+    if not any(issubclass(kind, enum.Enum) for kind in kinds) and (not as_text or kinds <= {str}):
+        return values
+    return [None if value is None else _plain_value(value, as_text=as_text) for value in values]
+
+
+def _plain_value(value: Any, *, as_text: bool) -> Any:
     if isinstance(value, enum.Enum):
         value = value.value
     return str(to_jsonable_python(value)) if as_text and type(value) is not str else value
