@@ -3,117 +3,53 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from greennode_batch.build.known_rows import LeftRows
 from greennode_batch.build.plan import Plan, read_plan
-from greennode_batch.collect.verdicts import RowStatus
+from greennode_batch.build.retry import FIRST_ATTEMPT
+from greennode_batch.canaries import read_canaries
 from greennode_batch.errors import AccountingError, ConfigError, FailedRowsError
 from greennode_batch.join.joined_shard import JoinedShard, read_joined
+from greennode_batch.prices import Prices
 from greennode_batch.reconcile.answered import AnsweredTable
-from greennode_batch.reconcile.attempts import AttemptReport
 from greennode_batch.reconcile.differences import Differences, find_differences, key_schema
 from greennode_batch.reconcile.fingerprint import NO_ROWS, Fingerprint, fingerprint
 from greennode_batch.reconcile.named import Named
 from greennode_batch.reconcile.staged import account_for
 from greennode_batch.reconcile.written import WrittenRows
+from greennode_batch.run_report import RunReport
+from greennode_batch.spent import ModelSpent, ShardSpent, in_real_time, total
 from greennode_batch.staging import RunFolder, write_json
+from greennode_batch.usage import RunUsage, note_usage
+
+__all__ = ["RunReport", "check_balanced", "check_failed_ratio", "report"]
 
 log = logging.getLogger(__name__)
 
 
-class RunReport(msgspec.Struct, frozen=True):
-    """report.json: a run's rows by status, what was asked and paid for it, and whether it all adds up.
-
-    anomalies: lines of result files that settle no request, by kind; anomaly_files: where they are kept. superseded:
-    rows that a later run has written over. turned_away: batches that the server refused for want of room, and that
-    cost nothing. lost: batches that were given up, by what became of them. unchanged: rows beside these whose answer
-    the target has since an earlier run. left: rows of the target that are not in the source. prompt_hash: of what was
-    said to the model before there was a row in it, with all files. problems: what does not add up, in words.
-    """
-
-    job: str
-    run_id: str
-    rows: int
-    requests: int
-    shards: int
-    statuses: dict[str, int]
-    prompt_tokens: int
-    completion_tokens: int
-    attempts: tuple[AttemptReport, ...] = ()
-    anomalies: dict[str, int] = {}
-    anomaly_files: tuple[str, ...] = ()
-    superseded: int = 0
-    turned_away: int = 0
-    lost: dict[str, int] = {}
-    unchanged: int = 0
-    left: LeftRows | None = None
-    prompt_hash: str = ""
-    balanced: bool = True
-    problems: tuple[str, ...] = ()
-
-    @property
-    def succeeded(self) -> int:
-        """Rows with an answer."""
-        return self.statuses.get(RowStatus.SUCCEEDED, 0)
-
-    @property
-    def summary(self) -> str:
-        """The rows and what they cost, in one line."""
-        return (
-            f"{self.rows:,} rows ({_listed(self.statuses)}) from {self.requests:,} requests in {self.shards:,} shards; "
-            f"{self.prompt_tokens:,} prompt and {self.completion_tokens:,} completion tokens"
-        )
-
-    def __str__(self) -> str:
-        prompt = [f"prompt {self.prompt_hash}"] if self.prompt_hash else []
-        return "\n".join(
-            [self.summary, *prompt, *self._remarks(), *(f"Does not add up: {words}" for words in self.problems)]
-        )
-
-    def _remarks(self) -> list[str]:
-        said = [f"{_counted(self.unchanged, 'row', 'rows')} unchanged since an earlier run"] if self.unchanged else []
-        said += [str(self.left)] if self.left and self.left.count else []
-        said += [
-            f"{_counted(one.requests, 'request was', 'requests were')} asked again in attempt {one.attempt}: "
-            f"{_listed(one.statuses)}"
-            for one in self.attempts[1:]
-        ]
-        if self.anomalies:
-            more = len(self.anomaly_files) - 1
-            said.append(
-                f"{_counted(sum(self.anomalies.values()), 'line', 'lines')} of the result files settled no request "
-                f"({_listed(self.anomalies)}); see {self.anomaly_files[0]}"
-                f"{f' and {more:,} more of that name' if more else ''}"
-            )
-        if self.turned_away:
-            said.append(
-                f"{_counted(self.turned_away, 'batch was', 'batches were')} refused for want of room and sent again, "
-                "at no cost"
-            )
-        if self.lost:
-            batches = _counted(sum(self.lost.values()), "batch was", "batches were")
-            said.append(f"{batches} given up ({_listed(self.lost)}), and may have been billed all the same")
-        if self.superseded:
-            said.append(f"{_counted(self.superseded, 'row was', 'rows were')} written over by a later run")
-        return said
-
-
-def report(run: RunFolder, *targets: WrittenRows, known: AnsweredTable | None = None) -> RunReport:
+def report(
+    run: RunFolder,
+    *targets: WrittenRows,
+    known: AnsweredTable | None = None,
+    prices: Prices | None = None,
+    clock: Callable[[], float] = time.time,
+) -> RunReport:
     """Reconcile source, shards, results and targets by id, and write report.json, whether they agree or not.
 
-    known: the table among the targets of which it is noted, if they agree, what it has answered. Holds the ids of one
-    shard's requests; if a target differs, 8 bytes a row as well. Follow it with `check_balanced`. Raises ConfigError if
-    the run was never built.
+    known: the table among the targets of which it is noted, if they agree, what it has answered. prices: for what the
+    run has cost. Holds the ids of one shard's requests; if a target differs, 8 bytes a row as well. Follow it with
+    `check_balanced`. Raises ConfigError if the run was never built.
     """
     plan = read_plan(run)
     if plan is None:
         raise ConfigError(f"{run}: there is no plan.json, so nothing was built and nothing sent; see build_requests")
     key = plan.target_key
-    staged = account_for(run, plan, key)
+    prices = prices or Prices({})
+    staged = account_for(run, plan, key, prices)
     notes = {shard.shard_id: read_joined(run.shard(shard.shard_id)) for shard in plan.shards}
     joined = {shard_id: note for shard_id, note in notes.items() if note is not None}
     problems = [*staged.problems, *_join_problems(notes, staged.fingerprints)]
@@ -128,14 +64,13 @@ def report(run: RunFolder, *targets: WrittenRows, known: AnsweredTable | None = 
     for note in joined.values():
         statuses.update(note.statuses)
     made = RunReport(
+        **msgspec.structs.asdict(total(staged.spent)),
         job=plan.job,
         run_id=plan.run_id,
         rows=plan.rows,
         requests=plan.requests,
         shards=plan.submitted_shards,
         statuses=dict(statuses.most_common()),
-        prompt_tokens=sum(attempt.prompt_tokens for attempt in staged.attempts),
-        completion_tokens=sum(attempt.completion_tokens for attempt in staged.attempts),
         attempts=staged.attempts,
         anomalies=staged.anomalies,
         anomaly_files=staged.anomaly_files,
@@ -144,15 +79,63 @@ def report(run: RunFolder, *targets: WrittenRows, known: AnsweredTable | None = 
         lost=staged.lost,
         unchanged=plan.unchanged,
         left=plan.left,
-        prompt_hash=plan.prompt_hash,
         balanced=not problems,
         problems=tuple(problems),
+        prompt_hash=plan.prompt_hash,
+        currency=prices.currency,
+        estimate=plan.estimate,
+        models=_models(plan, staged.spent, joined),
+        canaries=in_real_time(read_canaries(run), prices),
+        started_at=plan.created_at,
+        ended_at=clock(),
     )
+    write_json(run.spend, staged.spent)
     write_json(run.report, made)
+    note_usage(run, _usage(plan, staged.spent))
     # Where a later run has written over some rows, it is that run's to note.
     if known is not None and made.balanced and not made.superseded:
         known.note(plan)
     return made
+
+
+def _models(plan: Plan, spent: Sequence[ShardSpent], joined: Mapping[str, JoinedShard]) -> tuple[ModelSpent, ...]:
+    """What each model was asked and has used."""
+    requests = plan.requests_by_model
+    statuses: dict[str, Counter[str]] = {model: Counter() for model in requests}
+    for shard in plan.shards:
+        if shard.shard_id in joined:
+            for model, counts in joined[shard.shard_id].models.items():
+                statuses.setdefault(model, Counter()).update(counts)
+    return tuple(
+        ModelSpent(
+            **msgspec.structs.asdict(total(one for one in spent if one.model == model)),
+            model=model,
+            requests=requests.get(model, 0),
+            statuses=dict(counts.most_common()),
+        )
+        for model, counts in statuses.items()
+    )
+
+
+def _usage(plan: Plan, spent: Sequence[ShardSpent]) -> list[RunUsage]:
+    """What requests that were asked once have used, beside what they were taken for."""
+    planned = {shard.shard_id: shard.prompt_tokens / shard.requests for shard in plan.shards if shard.requests}
+    used = []
+    for model in plan.models:
+        shards = [one for one in spent if one.attempt == FIRST_ATTEMPT and one.model == model]
+        used.append(
+            RunUsage(
+                run_id=plan.run_id,
+                model=model,
+                prompt_hash=plan.prompt_hash,
+                is_counted=plan.is_counted,
+                requests=sum(one.counted for one in shards),
+                estimated_prompt_tokens=sum(planned[one.shard_id] * one.counted for one in shards),
+                prompt_tokens=sum(one.prompt_tokens for one in shards),
+                completion_tokens=sum(one.completion_tokens for one in shards),
+            )
+        )
+    return used
 
 
 def check_balanced(made: RunReport) -> None:
@@ -221,11 +204,3 @@ def _compare_target(
         )
         return Differences([words], 0)
     return find_differences(run, plan, key, target)
-
-
-def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {what}" for what, count in counts.items()) or "none"
-
-
-def _counted(count: int, one: str, several: str) -> str:
-    return f"{count:,} {one if count == 1 else several}"

@@ -81,7 +81,7 @@ def run_to_file(
             shards = attempt_shards(run, plan, attempt)
             log.info("Attempt %d asks %d requests again", attempt, retry.requests)
         _Carrier(job, client, reader, clock, sleep).carry(shards)
-    made = report(run, _write(job, plan, run, out))
+    made = report(run, _write(job, plan, run, out), prices=prices)
     check_balanced(made)
     log.info("%s", clean_up(run, client, keep=bool(job.keep_remote_files)))
     return made

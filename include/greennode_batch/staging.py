@@ -6,7 +6,7 @@
                                            anomalies.jsonl  joined.json  cleaned.json
                          /parts/<number>-of-<count>/<job>-<files>.arrows
                          /attempt_2/retry.json  shards/<shard_id>/…: as above, without source and joined
-                         /run.json  building.json  canary.json  report.json  removed.json
+                         /run.json  building.json  canary.json  spend.json  report.json  removed.json
                          /answered.json  unchanged.bin: from build to report, for .answered-…
                   /.answered-<hash>: what a table has answered; see build/answered_note.py
                   /.usage.json: what earlier runs have used; see usage.py
@@ -81,6 +81,7 @@ class RunFolder:
         self.plan = path / "plan.json"
         self.canary = path / "canary.json"
         self.report = path / "report.json"
+        self.spend = path / "spend.json"
         self.answered = path / "answered.json"
         self.unchanged = path / "unchanged.bin"
         self.removed = path / "removed.json"

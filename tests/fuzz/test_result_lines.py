@@ -140,8 +140,9 @@ def check_plain(line: bytes, parsed: ResultLine | Anomaly) -> None:
     if plain is None:
         return
     assert isinstance(parsed, ResultLine)
-    numbers = (parsed.prompt_tokens, parsed.completion_tokens, parsed.created and int(parsed.created))
-    assert plain == (parsed.custom_id, parsed.content, parsed.reasoning, *numbers)
+    tokens = (parsed.prompt_tokens, parsed.completion_tokens, parsed.cached_tokens, parsed.reasoning_tokens)
+    created = parsed.created and int(parsed.created)
+    assert plain == (parsed.custom_id, parsed.content, parsed.reasoning, *tokens, created)
     assert (parsed.error, parsed.refusal, parsed.finish_reason) == (None, None, "stop")
 
 

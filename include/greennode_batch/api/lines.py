@@ -115,8 +115,8 @@ _CALLS = (b'"tool_calls"', b'"function_call"')
 _MAX_EPOCH_SECONDS = 100_000_000_000
 
 
-PlainAnswer = tuple[str, str, str | None, int, int, int | None]
-"""custom_id, content, reasoning, prompt tokens, completion tokens, created (epoch seconds)."""
+PlainAnswer = tuple[str, str, str | None, int, int, int, int, int | None]
+"""custom_id, content, reasoning, tokens (prompt, completion, cached, reasoning), created (epoch seconds)."""
 
 
 def plain_answer(line: bytes) -> PlainAnswer | None:
@@ -145,9 +145,18 @@ def plain_answer(line: bytes) -> PlainAnswer | None:
     reasoning = message.reasoning_content or message.reasoning or None
     usage = body.usage
     if usage is None:
-        return decoded.custom_id, message.content, reasoning, 0, 0, created
-    prompt_tokens, completion_tokens = usage.prompt_tokens or 0, usage.completion_tokens or 0
-    return decoded.custom_id, message.content, reasoning, prompt_tokens, completion_tokens, created
+        return decoded.custom_id, message.content, reasoning, 0, 0, 0, 0, created
+    prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
+    return (
+        decoded.custom_id,
+        message.content,
+        reasoning,
+        usage.prompt_tokens or 0,
+        usage.completion_tokens or 0,
+        0 if prompt is None else prompt.cached_tokens or 0,
+        0 if completion is None else completion.reasoning_tokens or 0,
+        created,
+    )
 
 
 def parse_line(line: bytes) -> ResultLine | Anomaly:

@@ -10,7 +10,7 @@ import msgspec
 import pyarrow.compute as pc
 
 from greennode_batch.build.plan import Plan
-from greennode_batch.build.shown_message import shown_message
+from greennode_batch.build.shown_message import message_texts, shown_message
 from greennode_batch.spend import estimate_tokens
 from greennode_batch.staging import RunFolder, ShardFolder, local_copy
 from greennode_batch.tables import read_table
@@ -27,7 +27,7 @@ class PlannedRequest(msgspec.Struct, frozen=True):
     @property
     def prompt_tokens(self) -> int:
         """By the length of its texts, as the plan has them."""
-        texts = [message["content"] for message in self.body["messages"]]
+        texts = [text for message in self.body["messages"] for text in message_texts(message)]
         return estimate_tokens(sum(map(len, texts)), sum(len(text.encode()) for text in texts))
 
     def row(self, plan: Plan) -> str:

@@ -15,18 +15,30 @@ def shown_message(message: Mapping[str, Any]) -> str:
     return "\n".join([f"[{message['role']}]", *_lines(message)])
 
 
+def message_texts(message: Mapping[str, Any]) -> list[str]:
+    """The texts of a message: its content, or those of its parts."""
+    return [text for part in _parts(message) if (text := _text_of(part)) is not None]
+
+
 def _lines(message: Mapping[str, Any]) -> Iterator[str]:
-    content = message.get("content")
-    for part in content if isinstance(content, list) else [content] if content is not None else []:
-        if isinstance(part, str):
-            yield part
-        elif part.get("type") == "text":
-            yield part.get("text", "")
-        else:
-            yield _json(part)
+    for part in _parts(message):
+        text = _text_of(part)
+        yield _json(part) if text is None else text
     more = {name: value for name, value in message.items() if name not in {"role", "content"}}
     if more:
         yield _json(more)
+
+
+def _parts(message: Mapping[str, Any]) -> list[Any]:
+    content = message.get("content")
+    return content if isinstance(content, list) else [content] if content is not None else []
+
+
+def _text_of(part: Any) -> str | None:
+    """The text of a part; None for an image, or whatever else it is."""
+    if isinstance(part, str):
+        return part
+    return part.get("text", "") if part.get("type") == "text" else None
 
 
 def _json(value: Any) -> str:

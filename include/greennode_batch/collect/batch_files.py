@@ -20,7 +20,7 @@ from greennode_batch.build.request_lines import request_ids
 from greennode_batch.collect.anomalies import AnomalyLog
 from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.fetch import fetch, fetch_again
-from greennode_batch.collect.results import write_results
+from greennode_batch.collect.results import RESULT_FIELDS, write_results
 from greennode_batch.collect.verdicts import RowStatus
 from greennode_batch.errors import ConfigError, NotFoundError, RetryableError
 from greennode_batch.receipts import Receipt, read_receipt, write_receipt
@@ -75,11 +75,12 @@ def look_at(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt) -> Ba
 
 
 def is_read(shard: ShardFolder, reader: AnswerReader) -> bool:
-    """Whether the shard's results are there, as this reader reads answers."""
+    """Whether the shard's results are there, as this reader reads answers and this version writes them."""
     if not shard.results.exists():
         return False
     with local_copy(shard.results) as path:
-        return reader.made(pq.read_schema(path))
+        schema = pq.read_schema(path)
+        return reader.made(schema) and {field.name for field in RESULT_FIELDS}.issubset(schema.names)
 
 
 def count_results(shard: ShardFolder) -> Counter[str]:

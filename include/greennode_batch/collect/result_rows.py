@@ -24,6 +24,9 @@ RESULT_FIELDS = (
     pa.field("reasoning", pa.string()),
     pa.field("prompt_tokens", pa.int64()),
     pa.field("completion_tokens", pa.int64()),
+    # These are among the prompt's and the completion's.
+    pa.field("cached_tokens", pa.int64()),
+    pa.field("reasoning_tokens", pa.int64()),
     pa.field("completed_at", pa.timestamp("us", tz="UTC")),
     pa.field("batch_id", pa.string()),
     # Whether another attempt may end better.
@@ -47,6 +50,8 @@ def row_of_line(line: ResultLine, reader: AnswerReader, batch: Batch) -> Row:
         verdict.reasoning,
         _tokens(line.prompt_tokens),
         _tokens(line.completion_tokens),
+        _tokens(line.cached_tokens),
+        _tokens(line.reasoning_tokens),
         _timestamp(line.created or batch.completed_at),
         batch.id,
         verdict.ask_again,
@@ -61,7 +66,7 @@ def rows_without_line(custom_ids: Iterable[str], reader: AnswerReader, batch: Ba
     nothing = (None,) * len(reader.fields)
     end = _timestamp(batch.completed_at)
     return [
-        (custom_id, status, error, None, None, None, None, end, batch.id, ask_again, None, *nothing)
+        (custom_id, status, error, None, None, None, None, None, None, end, batch.id, ask_again, None, *nothing)
         for custom_id in custom_ids
     ]
 
@@ -83,6 +88,8 @@ class PlainRows(NamedTuple):
     reasoning: Sequence[str | None]
     prompt_tokens: Sequence[int]
     completion_tokens: Sequence[int]
+    cached_tokens: Sequence[int]
+    reasoning_tokens: Sequence[int]
     created: Sequence[int | None]
     values: Sequence[Sequence[Any]]
 
@@ -99,8 +106,11 @@ class PlainRows(NamedTuple):
         }
         constants = {
             "status": RowStatus.SUCCEEDED.value, "error": None, "finish_reason": "stop", "batch_id": batch.id,
-            "ask_again": False, "raw_answer": None,
+            "ask_again": False, "raw_answer": None, "cached_tokens": 0, "reasoning_tokens": 0,
         }  # fmt: skip
+        for name, counts in (("cached_tokens", self.cached_tokens), ("reasoning_tokens", self.reasoning_tokens)):
+            if any(counts):  # most servers and models have none
+                columns[name] = _token_counts(counts)
         arrays = [
             pa.array(columns[field.name], field.type)
             if field.name in columns
@@ -114,16 +124,16 @@ def plain_rows(lines: Sequence[bytes], reader: AnswerReader) -> PlainRows:
     """Of these lines those that most are by far, in half the time that each would take by itself."""
     answers = {place: answer for place, line in enumerate(lines) if (answer := plain_answer(line)) is not None}
     if not answers:
-        return PlainRows((), (), (), (), (), (), [()] * len(reader.fields))
+        return PlainRows((), (), (), (), (), (), (), (), [()] * len(reader.fields))
     columns: list[Sequence[Any]] = [tuple(answers), *zip(*answers.values(), strict=True)]
-    places, custom_ids, texts, reasoning, prompt_tokens, completion_tokens, created = columns
+    places, custom_ids, texts, reasoning, *rest = columns
     if any("<" in text for text in texts):
         thoughts = list(map(split_reasoning, texts))
         reasoning = [given or thought.reasoning for given, thought in zip(reasoning, thoughts, strict=True)]
         # Nothing but thinking is no answer, as an empty text is none.
         texts = [thought.answer or "" for thought in thoughts]
     usable, values = reader.read_columns(texts)
-    columns = [places, custom_ids, reasoning, prompt_tokens, completion_tokens, created]
+    columns = [places, custom_ids, reasoning, *rest]
     if len(usable) < len(answers):
         columns = [[column[place] for place in usable] for column in columns]
     return PlainRows._make((*columns, values))

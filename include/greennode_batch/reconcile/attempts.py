@@ -8,47 +8,58 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from greennode_batch.build.open_shard import PlannedShard
+from greennode_batch.build.retry import RetryShard
+from greennode_batch.prices import Prices
+from greennode_batch.spent import ShardSpent, Spent, in_batch, total
 
-class AttemptReport(msgspec.Struct, frozen=True):
+
+class AttemptReport(Spent, frozen=True, kw_only=True):
     """What one attempt sent and got. Tokens are counted once a request and attempt, as they are paid."""
 
     attempt: int
     shards: int
     requests: int
     statuses: dict[str, int]
-    prompt_tokens: int
-    completion_tokens: int
 
 
 class Tally:
     """Adds up what an attempt sent and got."""
 
-    def __init__(self, attempt: int) -> None:
+    def __init__(self, attempt: int, prices: Prices) -> None:
         self.attempt = attempt
         self.shards = 0
         self.requests = 0
+        self.spent: list[ShardSpent] = []
+        self._prices = prices
         self._statuses: Counter[str] = Counter()
-        self._prompt_tokens = 0
-        self._completion_tokens = 0
 
-    def add(self, requests: int, results: pa.Table | None) -> None:
+    def add(self, shard: PlannedShard | RetryShard, results: pa.Table | None) -> None:
         """A shard that was sent, and its results if it is collected."""
         self.shards += 1
-        self.requests += requests
+        self.requests += shard.requests
         if results is None:
             return
         for entry in pc.value_counts(results["status"]).to_pylist():
             self._statuses[entry["values"]] += entry["counts"]
-        self._prompt_tokens += pc.sum(results["prompt_tokens"]).as_py() or 0
-        self._completion_tokens += pc.sum(results["completion_tokens"]).as_py() or 0
+        self.spent.append(
+            ShardSpent(
+                **msgspec.structs.asdict(in_batch(results, shard.model, self._prices)),
+                attempt=self.attempt,
+                shard_id=shard.shard_id,
+                model=shard.model,
+                batch_id=results["batch_id"][0].as_py() if results.num_rows else None,
+                requests=shard.requests,
+                counted=pc.sum(pc.greater(results["prompt_tokens"], 0)).as_py() or 0,
+            )
+        )
 
     def report(self) -> AttemptReport:
         """What was added up."""
         return AttemptReport(
+            **msgspec.structs.asdict(total(self.spent)),
             attempt=self.attempt,
             shards=self.shards,
             requests=self.requests,
             statuses=dict(self._statuses.most_common()),
-            prompt_tokens=self._prompt_tokens,
-            completion_tokens=self._completion_tokens,
         )

@@ -17,27 +17,31 @@ from greennode_batch.build.request_lines import request_ids
 from greennode_batch.build.retry import FIRST_ATTEMPT, RetryPlan, RetryShard, retries
 from greennode_batch.collect.anomalies import count_anomalies
 from greennode_batch.join.join import row_statuses
+from greennode_batch.prices import Prices
 from greennode_batch.receipts import is_sent, read_receipt
 from greennode_batch.reconcile.attempts import AttemptReport, Tally
 from greennode_batch.reconcile.fingerprint import Fingerprint, fingerprint
 from greennode_batch.reconcile.named import Named
+from greennode_batch.spent import TOKEN_COLUMNS, ShardSpent
 from greennode_batch.staging import RunFolder, ShardFolder, local_copy
 from greennode_batch.tables import read_pieces, read_table
 
 log = logging.getLogger(__name__)
 
-_COLUMNS = ["custom_id", "status", "prompt_tokens", "completion_tokens", "batch_id"]
+_COLUMNS = ["custom_id", "status", "batch_id", *TOKEN_COLUMNS]
 _READ_AGAIN = "Remove its results.parquet and clear its collect_results: the answers are there, nothing is paid twice"
 
 
 class Staged(NamedTuple):
     """What lies in staging of a run.
 
-    fingerprints: of the rows as they stand in staging now, by shard. anomaly_files: where the anomalies are kept.
+    spent: what each shard that is collected has used. fingerprints: of the rows as they stand in staging now, by shard.
+    anomaly_files: where the anomalies are kept.
     problems: what does not agree, in words with ids.
     """
 
     attempts: tuple[AttemptReport, ...]
+    spent: tuple[ShardSpent, ...]
     anomalies: dict[str, int]
     anomaly_files: tuple[str, ...]
     turned_away: int
@@ -46,17 +50,17 @@ class Staged(NamedTuple):
     problems: list[str]
 
 
-def account_for(run: RunFolder, plan: Plan, key: Sequence[str]) -> Staged:
+def account_for(run: RunFolder, plan: Plan, key: Sequence[str], prices: Prices) -> Staged:
     """Go through the run's staging folder. Holds the ids of one shard's requests."""
     account = _Account(run)
     tallies = []
-    first = Tally(FIRST_ATTEMPT)
+    first = Tally(FIRST_ATTEMPT, prices)
     for planned in plan.shards:
         account.check_first(planned, first)
     tallies.append(first)
     later = list(retries(run))
     for place, retry in enumerate(later):
-        tallies.append(Tally(retry.attempt))
+        tallies.append(Tally(retry.attempt, prices))
         before = later[place - 1] if place else None
         for shard in retry.shards:
             account.check_later(retry.attempt, shard, _sent_before(run, plan, before, shard), tallies[-1])
@@ -71,6 +75,7 @@ def account_for(run: RunFolder, plan: Plan, key: Sequence[str]) -> Staged:
             account.fingerprints[planned.shard_id] = fingerprint(rows, key)
     return Staged(
         attempts=tuple(tally.report() for tally in tallies if tally.shards),
+        spent=tuple(one for tally in tallies for one in tally.spent),
         anomalies=dict(account.anomalies.most_common()),
         anomaly_files=tuple(account.anomaly_files),
         turned_away=account.turned_away,
@@ -128,7 +133,7 @@ class _Account:
             self._unsent.add(planned.shard_id)
             return
         results = self._collected(shard, planned.shard_id)
-        tally.add(planned.requests, results)
+        tally.add(planned, results)
         if results is not None:
             self._compare_results(where, ids, results)
 
@@ -142,7 +147,7 @@ class _Account:
         if not shard.path.exists() or not self._was_sent(shard):
             return
         results = self._collected(shard, f"{planned.shard_id} (attempt {attempt})")
-        tally.add(planned.requests, results)
+        tally.add(planned, results)
         if results is None:
             return
         if shard.requests.exists():

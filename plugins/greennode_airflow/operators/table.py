@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from greennode_airflow.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.failures import fail_without_retry
+from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runs import group_of, is_dry_run, run_job, run_of, shard_at
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.job import BatchJob
@@ -96,7 +97,8 @@ class GreenNodeReportOperator(BaseOperator):
         run, job = run_of(context, group_of(self)), run_job(self.job, context)
         with open_targets(with_paths(job.targets, self.paths), job.target_key, run) as targets:
             known = known_table(job, targets, run, run_id=context["run_id"])
-            made = report(run, *written_rows(run, targets, run_id=context["run_id"]), known=known)
+            written = written_rows(run, targets, run_id=context["run_id"])
+            made = report(run, *written, known=known, prices=GreenNodeHook(job.conn_id).prices(job))
         self.log.info("%s", made)
         # As JSON has it: XCom would write down that a tuple is one.
         result: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(made))

@@ -99,7 +99,7 @@ def test_what_is_no_text_is_shown_as_json_and_cut_where_it_is_long(make_run):
         ("id", "text", "photo", "words"), [(1, "x" * 300, photo, 7)],
         prompt=None, messages=messages, row_params={"max_tokens": "words"},
     )  # fmt: skip
-    text = preview(run, plan, Prices({}), max_tokens=5, shown=1)
+    text = preview(run, plan, shown=1)
     assert f'asks {MODEL} {{"max_tokens":7}}\n[assistant]\n{{"tool_calls":[' in text
     assert '[tool]\nfound\n{"tool_call_id":"1"}\n' in text
     assert f"[user]\nWhat is on it? {'x' * 300}\n" in text

@@ -62,6 +62,8 @@ usages = st.fixed_dictionaries(
     optional={
         "prompt_tokens": st.sampled_from([None, 0, 7, -1, 2**63 - 1, 2**63]),
         "completion_tokens": st.sampled_from([None, 3]),
+        "prompt_tokens_details": st.sampled_from([None, {}, {"cached_tokens": 5}, {"cached_tokens": -1}]),
+        "completion_tokens_details": st.sampled_from([None, {"reasoning_tokens": 2}, {"reasoning_tokens": 2**63}]),
     },
 )
 ends = st.sampled_from(["stop"] * 5 + ["length", "content_filter", None])

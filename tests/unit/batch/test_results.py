@@ -28,7 +28,12 @@ def batch(status=BatchStatus.COMPLETED, errors=()):
 def answered(custom_id, content, *, finish_reason="stop", created=1_700_000_100, **message):
     body = {
         "choices": [{"message": {"content": content, **message}, "finish_reason": finish_reason}],
-        "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+        "usage": {
+            "prompt_tokens": 3,
+            "completion_tokens": 2,
+            "prompt_tokens_details": {"cached_tokens": 2},
+            "completion_tokens_details": {"reasoning_tokens": 1},
+        },
         "created": created,
     }
     return json.dumps({"custom_id": custom_id, "response": {"status_code": 200, "body": body}}).encode()
@@ -102,6 +107,8 @@ def test_an_answer_comes_with_its_thinking_its_tokens_and_its_time(tmp_path):
         "reasoning": "why",
         "prompt_tokens": 3,
         "completion_tokens": 2,
+        "cached_tokens": 2,
+        "reasoning_tokens": 1,
         "completed_at": datetime.datetime.fromtimestamp(1_700_000_100, datetime.UTC),
         "batch_id": "batch_1",
         "ask_again": False,

@@ -1,0 +1,162 @@
+"""What a run costs, from its estimate to its report, against what the emulator has billed."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from greennode_batch.build.plan import read_plan
+from greennode_batch.build.source import Rows
+from greennode_batch.errors import BudgetError
+from greennode_batch.job import Budget
+from greennode_batch.report import report
+from greennode_batch.run import run_to_file
+from greennode_batch.spent import ShardSpent
+from greennode_batch.staging import read_json, run_folder
+from greennode_batch.usage import usage_path
+
+MODEL = "google/gemma-4-31b-it"
+OTHER = "zai/glm-5.2"
+PRICES = {MODEL: [10_000_000, 20_000_000], OTHER: [1_000_000, 3_000_000]}
+TEXTS = [f"What is {n} times {n}?" for n in range(20)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return lambda name="run": run_folder(tmp_path / "staging", "job", name)
+
+
+@pytest.fixture
+def start(make_job, client, tmp_path, clock, folder):
+    """Starts a run of a job to a file, or goes on with it."""
+
+    def run(name="run", *, texts=TEXTS, sleep=lambda _: None, **job):
+        settings = {"max_failed_ratio": 1.0, "canary": 0, "prices": PRICES, "params": {"max_tokens": 100}} | job
+        return run_to_file(
+            make_job(**settings),
+            lambda: Rows.from_tuples(("id", "text"), iter([list(enumerate(texts))])),
+            client,
+            folder(name),
+            tmp_path / f"{name}.parquet",
+            run_id=name,
+            clock=clock,
+            sleep=sleep,
+        )
+
+    return run
+
+
+def test_a_report_has_the_tokens_that_were_billed_and_what_they_cost(start, emulator, folder):
+    made = start(max_shard_requests=8)
+    ledger = emulator.ledger()
+    assert (made.prompt_tokens, made.completion_tokens) == (ledger["prompt_tokens"], ledger["completion_tokens"])
+    real_time = ledger["prompt_tokens"] * 10 + ledger["completion_tokens"] * 20
+    assert (made.cost, made.saving, made.currency) == (real_time / 2, real_time / 2, "VND")
+    spent = read_json(folder().spend, tuple[ShardSpent, ...])
+    assert [one.requests for one in spent] == [8, 8, 4]
+    assert sum(one.cost for one in spent) == pytest.approx(made.cost)
+    assert {one.batch_id for one in spent} == {batch["id"] for batch in ledger["batches"]}
+    assert f"Cost: {real_time / 2:,.0f} VND, {real_time / 2:,.0f} VND less than in real time" in str(made)
+    assert f"It was estimated before: {made.estimate}".replace("estimate: ", "") in str(made)
+
+
+def test_each_model_has_its_own_rows_tokens_and_cost(start, emulator):
+    made = start(model=(MODEL, OTHER), texts=[*TEXTS, ""])
+    assert [one.model for one in made.models] == [MODEL, OTHER]
+    assert [one.statuses for one in made.models] == [{"succeeded": 20, "unsent": 1}] * 2
+    for one in made.models:
+        prompt, completion = PRICES[one.model]
+        assert one.cost == pytest.approx((one.prompt_tokens * prompt + one.completion_tokens * completion) / 2e6)
+    assert sum(one.cost for one in made.models) == pytest.approx(made.cost)
+    assert sum(one.prompt_tokens for one in made.models) == emulator.ledger()["prompt_tokens"]
+
+
+def test_a_model_without_a_price_makes_the_cost_of_the_run_unknown_and_not_that_of_others(start):
+    made = start(model=(MODEL, OTHER), prices={MODEL: PRICES[MODEL]})
+    assert (made.cost, made.saving) == (None, None)
+    assert [one.cost is None for one in made.models] == [False, True]
+    assert "Cost: no price known" in str(made)
+
+
+def test_what_is_asked_in_two_attempts_is_counted_in_both(start, clock, emulator):
+    # Answers that match no schema are billed, and asked again.
+    emulator.faults([{"kind": "empty_answer", "rate": 0.5}])
+    made = start(sleep=clock.sleep)
+    ledger = emulator.ledger()
+    assert len(made.attempts) == 2
+    assert made.prompt_tokens == ledger["prompt_tokens"]
+    assert made.prompt_tokens == sum(attempt.prompt_tokens for attempt in made.attempts)
+    assert sum(attempt.cost for attempt in made.attempts) == pytest.approx(made.cost)
+
+
+def test_first_requests_are_counted_apart_at_the_full_price(start, emulator):
+    made = start(canary=2)
+    asked = made.canaries
+    assert (asked.requests, emulator.ledger()["chat_requests_billed"]) == (2, 2)
+    assert asked.cost == pytest.approx(asked.prompt_tokens * 10 + asked.completion_tokens * 20)
+    assert made.estimate.basis == "by the first 2 requests"
+    assert "On top, 2 requests were tried in real time: " in str(made)
+
+
+def error(made):
+    return abs(made.estimate.cost - made.cost)
+
+
+def test_the_second_run_is_estimated_by_what_the_first_one_used(start):
+    first = start("first")
+    second = start("second", texts=[f"{text} And why?" for text in TEXTS])
+    third = start("third", texts=TEXTS[:7])
+    assert [one.estimate.basis for one in (first, second, third)] == [
+        "by the length of the texts", "by 1 earlier run", "by 2 earlier runs",
+    ]  # fmt: skip
+    assert error(second) < error(first) / 3
+    assert abs(second.estimate.prompt_tokens - second.prompt_tokens) < abs(
+        first.estimate.prompt_tokens - first.prompt_tokens
+    )
+    assert first.estimate.cost == first.estimate.max_cost
+    assert second.estimate.max_cost > second.estimate.cost
+
+
+def test_a_report_that_is_made_again_counts_no_run_twice(start, folder):
+    start()
+    noted = usage_path(folder()).read_bytes()
+    report(folder())
+    assert usage_path(folder()).read_bytes() == noted
+
+
+def test_a_note_that_cannot_be_read_costs_the_better_estimate_only(start, folder, caplog):
+    start("first")
+    usage_path(folder()).write_text("{")
+    with caplog.at_level(logging.WARNING):
+        assert start("second").estimate.basis == "by the length of the texts"
+    assert "what earlier runs have used is not known" in caplog.text
+    assert start("third").estimate.basis == "by 1 earlier run"
+
+
+def test_over_the_budget_nothing_is_sent_and_a_larger_one_goes_on(start, emulator, folder):
+    with pytest.raises(BudgetError, match="over the job's budget of 5 VND"):
+        start(budget=Budget(max_cost=5), canary=0)
+    assert (emulator.ledger()["batches_created"], emulator.ledger()["files_uploaded"]) == (0, 0)
+    assert read_plan(folder()).estimate.cost > 5
+    assert start(budget=Budget(max_cost=1e9)).succeeded == 20
+
+
+def test_where_earlier_runs_tell_the_cost_not_even_a_first_request_is_paid_over_the_budget(start, emulator):
+    start("first")
+    with pytest.raises(BudgetError, match="by 1 earlier run"):
+        start("second", texts=[*TEXTS, "one more"], budget=Budget(max_cost=5), canary=1)
+    assert emulator.ledger()["chat_requests_billed"] == 0
+
+
+def test_the_first_request_tells_what_max_tokens_leaves_open(start):
+    made = start(canary=1, params={}, budget=Budget(max_cost=1e9))
+    assert (made.estimate.basis, made.estimate.max_cost) == ("by the first request", None)
+    assert made.estimate.cost > 0
+
+
+def test_a_price_that_comes_later_is_that_of_the_estimate_as_well(start, folder):
+    with pytest.raises(BudgetError, match=f"no price is known of {MODEL}"):
+        start(prices={}, budget=Budget(max_cost=1e9))
+    start(budget=Budget(max_cost=1e9))
+    assert read_plan(folder()).estimate.cost > 0
