@@ -6,7 +6,7 @@
                                            anomalies.jsonl  joined.json  cleaned.json
                          /parts/<number>-of-<count>/<job>-<files>.arrows
                          /attempt_2/retry.json  shards/<shard_id>/…: as above, without source and joined
-                         /run.json  building.json  canary.json  spend.json  report.json  removed.json
+                         /run.json  building.json  canary.json  approval.json  spend.json  report.json  removed.json
                          /answered.json  unchanged.bin: from build to report, for .answered-…
                   /.answered-<hash>: what a table has answered; see build/answered_note.py
                   /.usage.json: what earlier runs have used; see usage.py
@@ -80,6 +80,7 @@ class RunFolder:
         self.path = uncached(path)
         self.plan = path / "plan.json"
         self.canary = path / "canary.json"
+        self.approval = path / "approval.json"
         self.report = path / "report.json"
         self.spend = path / "spend.json"
         self.answered = path / "answered.json"

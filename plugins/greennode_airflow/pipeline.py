@@ -3,7 +3,8 @@
 build_requests ─► attempt_1 (mapped over shards) ─► build_retry_1 ─► attempt_2 ─► join_results (mapped)
                   submit_batch ─► wait_for_batch ─► collect_results              ─► report ─► clean_up
 
-Of a job with partitions read_part (mapped over them) stands before build_requests.
+Of a job with partitions read_part (mapped over them) stands before build_requests; of one whose budget has
+approve_over, approve_spend stands behind it.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ def _wire(job: BatchJob) -> None:
     if job.partitions > 1:
         parts = GreenNodeReadPartOperator.partial(task_id="read_part", job=job)
         parts.expand(partition=list(range(job.partitions))) >> build
-    ends = _attempt(job, 1, build.output)
+    shards = _approved(job, build.output)
+    ends = _attempt(job, 1, shards)
     for number in range(2, job.attempts + 1):
         # Whatever became of one shard, the others' rows are asked again, joined and reported all the same.
         retry = GreenNodeBuildRetryOperator(
@@ -91,11 +93,21 @@ def _wire(job: BatchJob) -> None:
         answer=job.answer,
         keep_reasoning=job.keep_reasoning,
         trigger_rule=TriggerRule.ALL_DONE,
-    ).expand(shard=build.output)
+    ).expand(shard=shards)
     report = GreenNodeReportOperator(task_id="report", job=job, trigger_rule=TriggerRule.ALL_DONE)
     clean_up = GreenNodeCleanUpOperator(task_id="clean_up", job=job)
     # A teardown runs whatever became of the report, and a run that failed stays a run that failed.
     ends >> join >> report >> clean_up.as_teardown()
+
+
+def _approved(job: BatchJob, shards: XComArg) -> XComArg:
+    """The shards that may be sent: all, or those that a person has approved where the job's budget asks for that."""
+    if job.budget is None or job.budget.approve_over is None:
+        return shards
+    # Every task of the job parses this, and few jobs have such a budget.
+    from greennode_airflow.operators.approve import GreenNodeApproveSpendOperator  # noqa: PLC0415
+
+    return GreenNodeApproveSpendOperator(task_id="approve_spend", job=job, shards=shards).output
 
 
 def _attempt(job: BatchJob, number: int, shards: XComArg) -> Any:

@@ -89,12 +89,14 @@ class GreenNodeReportOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Account for the run."""
         from greennode_airflow.targets import known_table, open_targets
+        from greennode_batch.approval import refuse_rejected
         from greennode_batch.reconcile.written_targets import written_rows
         from greennode_batch.report import check_balanced, check_failed_ratio, report
 
         if is_dry_run(context):
             raise AirflowSkipException("a dry run sends nothing and writes nothing; see the log of build_requests")
         run, job = run_of(context, group_of(self)), run_job(self.job, context)
+        refuse_rejected(run)
         with open_targets(with_paths(job.targets, self.paths), job.target_key, run) as targets:
             known = known_table(job, targets, run, run_id=context["run_id"])
             written = written_rows(run, targets, run_id=context["run_id"])

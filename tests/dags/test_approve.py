@@ -1,0 +1,113 @@
+"""A run whose estimate is over the budget's approve_over waits for a person, who is played by the tests."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from airflow.models.hitl import HITLDetail, HITLUser
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.trigger import handle_event_submit
+from airflow.sdk import timezone
+from airflow.triggers.base import TriggerEvent
+from airflow.utils.session import create_session
+from airflow.utils.state import TaskInstanceState
+from sqlalchemy import select
+
+from greennode_emulator.server import RunningEmulator
+
+RunFile = Callable[..., dict[str, str]]
+
+JOB = """
+from greennode_airflow.pipeline import batch_table
+from greennode_batch.job import BatchJob, Budget, SqlSource, SqlTarget
+
+JOB = BatchJob(
+    name="own",
+    source=SqlSource(conn_id="warehouse", sql="SELECT i AS id, 'row ' || i AS body FROM generate_series(1, 5) i"),
+    key="id",
+    model="google/gemma-4-31b-it",
+    prompt="{{ body }}",
+    params={"max_tokens": 100},
+    prices={"google/gemma-4-31b-it": [1_000_000, 2_000_000]},
+    budget=Budget(approve_over=APPROVE_OVER),
+    target=SqlTarget(conn_id="warehouse", table="answers"),
+)
+
+dag = batch_table(JOB)
+"""
+OVER, UNDER = (JOB.replace("APPROVE_OVER", number) for number in ("1", "1_000_000"))
+
+
+@pytest.fixture
+def person(deployment: Path) -> Iterator[Callable[[str], list[tuple[str, str]]]]:
+    """Answers what is asked, as Airflow's page does: `person("Approve")`; what they were shown, when it is over."""
+    ended = threading.Event()
+    shown: list[tuple[str, str]] = []
+
+    def answer(option: str) -> None:
+        while not ended.wait(0.1):
+            with create_session() as session:
+                parked = TaskInstance.state == TaskInstanceState.AWAITING_INPUT
+                for task in session.scalars(select(TaskInstance).where(parked)):
+                    detail = session.get(HITLDetail, task.id)
+                    detail.responded_by = HITLUser(id="7", name="ann")
+                    detail.responded_at, detail.chosen_options, detail.params_input = timezone.utcnow(), [option], {}
+                    shown.append((detail.subject, detail.body))
+                    event = TriggerEvent(detail.as_resume_event_payload())
+                    handle_event_submit(event, task_instance=task, session=session)
+
+    threads: list[threading.Thread] = []
+
+    def start(option: str) -> list[tuple[str, str]]:
+        threads.append(threading.Thread(target=answer, args=(option,)))
+        threads[0].start()
+        return shown
+
+    yield start
+    ended.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_approved_it_is_sent_and_what_the_person_saw_is_its_cost_and_prompts(
+    run_file: RunFile, warehouse: psycopg.Connection, person: Callable[[str], list[tuple[str, str]]], deployment: Path
+) -> None:
+    shown = person("Approve")
+    ended = run_file(OVER)
+    assert (ended[""], ended["approve_spend"]) == ("success", "success")
+    assert warehouse.execute("SELECT count(*) FROM answers WHERE status = 'succeeded'").fetchone() == (5,)
+    ((subject, body),) = shown
+    assert subject == "May job own spend this?"
+    assert "| requests | 5 |" in body
+    assert "[user]\nrow 1\n```" in body
+    (note,) = deployment.rglob("approval.json")
+    assert json.loads(note.read_bytes())["by"] == "ann"
+
+
+def test_rejected_it_fails_for_good_nothing_is_sent_and_the_report_says_why(
+    run_file: RunFile,
+    person: Callable[[str], list[tuple[str, str]]],
+    emulator: RunningEmulator,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    person("Reject")
+    ended = run_file(OVER)
+    assert [ended[name] for name in ("", "build_requests", "approve_spend", "report")] == [
+        "failed",
+        "success",
+        "failed",
+        "failed",
+    ]
+    assert emulator.ledger(summary=True)["files_uploaded"] == 0
+    assert capfd.readouterr().out.count("ann rejected the estimated ") >= 2
+
+
+def test_under_that_sum_nobody_is_asked(run_file: RunFile, emulator: RunningEmulator) -> None:
+    ended = run_file(UNDER)
+    assert (ended[""], ended["approve_spend"]) == ("success", "success")
+    assert emulator.ledger(summary=True)["batches_created"] == 1
