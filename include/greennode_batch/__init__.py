@@ -10,6 +10,9 @@
     spend        what a run may cost (prices, usage: what earlier ones used), held against its job_budget
     clean_up     what a run left at the API -> nothing; retention: what old runs left in staging -> their reports
 
+Beside that way: `evaluation/` compares models by what they answered, `near_duplicates` finds answers that say the same,
+and `pages/` shows what was found as HTML.
+
 `api/` speaks HTTP, `staging` holds what lies between the steps, `run` and `cli` are the same steps
 in one process.
 """

@@ -13,6 +13,8 @@ from greennode_airflow.operators.batch import (
 )
 from greennode_airflow.operators.build import GreenNodeBuildRequestsOperator
 from greennode_airflow.operators.clean_up import GreenNodeCleanUpOperator
+from greennode_airflow.operators.evaluation import GreenNodeEvaluationReportOperator
+from greennode_airflow.operators.page import GreenNodePageOperator
 from greennode_airflow.operators.part import GreenNodeReadPartOperator
 from greennode_airflow.operators.retry import GreenNodeBuildRetryOperator
 from greennode_airflow.operators.table import GreenNodeJoinResultsOperator, GreenNodeReportOperator
@@ -24,7 +26,9 @@ __all__ = [
     "GreenNodeCleanUpOperator",
     "GreenNodeCollectResultsOperator",
     "GreenNodeDeleteBatchOperator",
+    "GreenNodeEvaluationReportOperator",
     "GreenNodeJoinResultsOperator",
+    "GreenNodePageOperator",
     "GreenNodeReadPartOperator",
     "GreenNodeReportOperator",
     "GreenNodeSubmitBatchOperator",
