@@ -14,6 +14,7 @@ from greennode_airflow.operators.batch import (
 from greennode_airflow.operators.build import GreenNodeBuildRequestsOperator
 from greennode_airflow.operators.clean_up import GreenNodeCleanUpOperator
 from greennode_airflow.operators.evaluation import GreenNodeEvaluationReportOperator
+from greennode_airflow.operators.near_duplicates import GreenNodeMarkNearDuplicatesOperator
 from greennode_airflow.operators.page import GreenNodePageOperator
 from greennode_airflow.operators.part import GreenNodeReadPartOperator
 from greennode_airflow.operators.retry import GreenNodeBuildRetryOperator
@@ -28,6 +29,7 @@ __all__ = [
     "GreenNodeDeleteBatchOperator",
     "GreenNodeEvaluationReportOperator",
     "GreenNodeJoinResultsOperator",
+    "GreenNodeMarkNearDuplicatesOperator",
     "GreenNodePageOperator",
     "GreenNodeReadPartOperator",
     "GreenNodeReportOperator",

@@ -1,0 +1,63 @@
+"""Rows of a query -> which of them are near duplicates of others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from airflow.sdk import Context
+
+from greennode_airflow.failures import fail_without_retry
+from greennode_airflow.operators.query import QueryOperator
+from greennode_batch.job import SqlSource, SqlTarget
+
+
+class GreenNodeMarkNearDuplicatesOperator(QueryOperator):
+    """Marks the rows of a query whose text is nearly that of a row before. Returns how many were read, kept and marked.
+
+    source: the query; of near duplicates its first row is kept, so give it an ORDER BY. key: the column(s) that
+    identify a row. text: the column that is compared. target: a table with the key, `duplicate_of` (the key of the row
+    that is kept; NULL for that one itself) and `similarity`; it is made if it is missing. threshold: the share of
+    four-letter pieces that two texts have in common, from which on they are near duplicates.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: SqlSource,
+        key: str | tuple[str, ...],
+        text: str,
+        target: SqlTarget,
+        threshold: float = 0.8,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(source=source, **kwargs)
+        self.key = (key,) if isinstance(key, str) else tuple(key)
+        self.text = text
+        self.target = target
+        self.threshold = threshold
+
+    @fail_without_retry
+    def execute(self, context: Context) -> dict[str, int]:
+        """Compare and write, in one transaction; again, it writes the same."""
+        import pyarrow as pa
+
+        from greennode_airflow.databases import open_table
+        from greennode_batch.near_duplicates import DUPLICATE_OF, mark_near_duplicates
+
+        counts = {"rows": 0, "kept": 0, "near_duplicates": 0}
+
+        def counted(marks: Iterator[pa.Table]) -> Iterator[pa.Table]:
+            for some in marks:
+                counts["rows"] += some.num_rows
+                counts["kept"] += some[DUPLICATE_OF].null_count
+                yield some
+
+        with self.opened() as read, open_table(self.target, self.key) as table:
+            marks = list(counted(mark_near_duplicates(read(), self.key, self.text, self.threshold)))
+            if marks:
+                table.prepare(marks[0].schema)
+                table.write(marks)
+        counts["near_duplicates"] = counts["rows"] - counts["kept"]
+        self.log.info("%(rows)d rows: %(kept)d are kept, %(near_duplicates)d are near duplicates of them", counts)
+        return counts
