@@ -21,8 +21,8 @@ $(READY): requirements-dev.txt pyproject.toml
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 
-demo: $(READY) ## Run the main job for real: PostgreSQL, emulator, Airflow (DATA=FILE.parquet: package_sections)
-	PYTHONPATH=include:plugins $(BIN)/python -m greennode_local demo $(if $(DATA),--data "$(DATA)")
+demo: $(READY) ## Run a job for real: PostgreSQL, emulator, Airflow (JOB=name; DATA=FILE.parquet: package_sections)
+	PYTHONPATH=include:plugins $(BIN)/python -m greennode_local demo $(if $(JOB),--job "$(JOB)") $(if $(DATA),--data "$(DATA)")
 
 ui: $(READY) ## The same, but stay up with Airflow's UI on http://localhost:8080
 	PYTHONPATH=include:plugins $(BIN)/python -m greennode_local ui $(if $(DATA),--data "$(DATA)")

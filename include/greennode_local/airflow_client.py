@@ -104,6 +104,15 @@ class AirflowClient:
         body = {"logical_date": None, "conf": dict(conf or {})}
         return str(self._call("POST", f"/dags/{dag_id}/dagRuns", json=body).json()["dag_run_id"])
 
+    def wait_for_a_run(self, dag_id: str, *, seconds: float) -> str:
+        """Wait until a DAG has a run that something else has started; the id of its latest."""
+        deadline = time.monotonic() + seconds
+        while not (runs := self._get(f"/dags/{dag_id}/dagRuns", limit=1, order_by="-id")["dag_runs"]):
+            if time.monotonic() > deadline:
+                raise LocalError(f"{dag_id} was not started within {seconds:.0f} s")
+            time.sleep(0.3)
+        return str(runs[0]["dag_run_id"])
+
     def dag_run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """The run, with its `state`, as the API shows it."""
         return self._get(_run_path(dag_id, run_id))

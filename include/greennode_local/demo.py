@@ -3,6 +3,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,22 +46,19 @@ def run_demo(
 ) -> None:
     """Run the job's DAG once over its sample, print what came out, stop everything. Raises if anything is off."""
     sample = SAMPLES[job]
-    source = data_of(sample, data)
+    first = SAMPLES[sample.after or job]
+    source = data_of(first, data)
     clock = Clock()
     clock.say(f"starting PostgreSQL, the GreenNode emulator and Airflow in {_short(home)}")
     with LocalStack(home, fresh=True, batch_seconds=batch_seconds, say=clock.say) as stack:
         with stack.warehouse() as connection:
-            rows = load(connection, sample, source)
-        clock.say(f"loaded {rows} rows into table {sample.source_table}")
-        stack.wait_until_ready({job})
+            rows = load(connection, first, source)
+        clock.say(f"loaded {rows} rows into table {first.source_table}")
+        stack.wait_until_ready({first.dag_id, job})
         clock.lap("start")
-        client = stack.airflow.client
-        client.unpause(job)
-        run_id = client.trigger(job)
-        clock.say(f"triggered DAG {job}")
-        watch_run(stack, job, run_id, say=clock.say, seconds=timeout_seconds)
+        run_id = _run(stack, first, sample, say=clock.say, seconds=timeout_seconds)
         clock.lap("pipeline")
-        outcome = _show(stack, sample)
+        outcome = _show(stack, sample, run_id)
         clock.lap("check")
     clock.lap("stop")
     print("time      ", ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in clock.phases.items()))
@@ -68,7 +66,22 @@ def run_demo(
     print(f"demo ok: {outcome.rows_in} rows in, {outcome.rows_out} rows out, {outcome.succeeded} succeeded")
 
 
-def _show(stack: LocalStack, sample: Sample) -> Outcome:
+def _run(stack: LocalStack, first: Sample, sample: Sample, *, say: Callable[[str], None], seconds: float) -> str:
+    """Trigger the first sample's DAG, and wait for it and the one that its end starts; the run of the latter."""
+    client = stack.airflow.client
+    for dag_id in {first.dag_id, sample.dag_id}:
+        client.unpause(dag_id)
+    run_id = client.trigger(first.dag_id)
+    say(f"triggered DAG {first.dag_id}")
+    watch_run(stack, first.dag_id, run_id, say=say, seconds=seconds)
+    if sample is not first:
+        run_id = client.wait_for_a_run(sample.dag_id, seconds=60)
+        say(f"table {sample.source_table} is written, which has started DAG {sample.dag_id}")
+        watch_run(stack, sample.dag_id, run_id, say=say, seconds=seconds)
+    return run_id
+
+
+def _show(stack: LocalStack, sample: Sample, run_id: str) -> Outcome:
     with stack.warehouse() as connection:
         outcome = read_outcome(connection, sample)
         columns, rows = first_rows(connection, sample, limit=_SHOWN_ROWS)
@@ -81,6 +94,8 @@ def _show(stack: LocalStack, sample: Sample) -> Outcome:
     print(f"tokens     {outcome.prompt_tokens:,} prompt, {outcome.completion_tokens:,} completion")
     print(f"billed     {ledger['requests_billed']:,} requests, {ledger['batches_created']} batch(es)")
     print("memory    ", ", ".join(f"{name} {mb:.0f} MB" for name, mb in memory.items()))
+    if sample.result_task:
+        print("result    ", stack.airflow.client.xcom(sample.dag_id, run_id, sample.result_task))
     return outcome
 
 

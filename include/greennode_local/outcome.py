@@ -14,7 +14,7 @@ from greennode_local.samples import Sample
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run in numbers. `missing`: source rows that are not in the target."""
+    """A run in numbers. `rows_in`: those that are to be in the target; `missing`: source rows that are not."""
 
     rows_in: int
     rows_out: int
@@ -52,7 +52,7 @@ def read_outcome(connection: psycopg.Connection, sample: Sample) -> Outcome:
     prompt_tokens, completion_tokens = _row(connection, sql.SQL(tokens).format(**names))
     missing = "SELECT count(*) FROM {source} s WHERE NOT EXISTS (SELECT 1 FROM {target} t WHERE {same_key})"
     return Outcome(
-        rows_in=_row(connection, sql.SQL("SELECT count(*) FROM {source}").format(**names))[0],
+        rows_in=sample.answers * _row(connection, sql.SQL("SELECT count(*) FROM {source} s").format(**names))[0],
         rows_out=sum(by_status.values()),
         missing=_row(connection, sql.SQL(missing).format(**names))[0],
         by_status=by_status,
@@ -64,22 +64,23 @@ def read_outcome(connection: psycopg.Connection, sample: Sample) -> Outcome:
 def first_rows(connection: psycopg.Connection, sample: Sample, *, limit: int) -> tuple[list[str], list[Sequence[Any]]]:
     """The first joined rows: the key, what of the source is shown, the answer and the status."""
     columns = [column.name for column in _columns(connection, sample)]
+    asked = ("model",) if sample.answers > 1 else ()
     answers = [name for name in columns if name not in (*sample.key, *sample.shown, *RESULT_COLUMNS)]
     taken = [
         *(sql.Identifier("t", name) for name in sample.key),
         *(sql.Identifier("s", name) for name in sample.shown),
-        *(sql.Identifier("t", name) for name in (*answers, "status")),
+        *(sql.Identifier("t", name) for name in (*asked, *answers, "status")),
     ]
     query = sql.SQL(
         "SELECT {taken} FROM {source} s JOIN {target} t ON {same_key} ORDER BY {order} LIMIT {limit}"
     ).format(
         taken=sql.SQL(", ").join(taken),
-        order=sql.SQL(", ").join(sql.Identifier("t", name) for name in sample.key),
+        order=sql.SQL(", ").join(sql.Identifier("t", name) for name in (*sample.key, *asked)),
         limit=limit,
         **_names(sample),
     )
     rows: list[Sequence[Any]] = [*connection.execute(query).fetchall()]
-    return [*sample.key, *sample.shown, *answers, "status"], rows
+    return [*sample.key, *sample.shown, *asked, *answers, "status"], rows
 
 
 def _columns(connection: psycopg.Connection, sample: Sample) -> Sequence[psycopg.Column]:
@@ -96,7 +97,7 @@ def _row(connection: psycopg.Connection, query: sql.Composed) -> Sequence[Any]:
 def _names(sample: Sample) -> dict[str, sql.Composable]:
     pairs = [sql.SQL("{} = {}").format(sql.Identifier("s", name), sql.Identifier("t", name)) for name in sample.key]
     return {
-        "source": sql.Identifier(sample.source_table),
+        "source": sql.SQL(f"({sample.query})") if sample.by_query else sql.Identifier(sample.source_table),
         "target": sql.Identifier(sample.target_table),
         "same_key": sql.SQL(" AND ").join(pairs),
     }

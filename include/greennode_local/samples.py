@@ -28,17 +28,35 @@ class Table:
 
 @dataclass(frozen=True)
 class Sample:
-    """One job to try the pipeline on. `dag_id` names its folder below `include/jobs` as well."""
+    """One job to try the pipeline on. `dag_id` names its folder below `include/jobs` as well.
+
+    read is None where the source is what another sample's job has written: `after` is that job, whose run starts this
+    one.
+    """
 
     dag_id: str
     source_table: str
     target_table: str
     key: tuple[str, ...]
-    read: Callable[[Path], Table]
+    read: Callable[[Path], Table] | None = None
     # The data that is part of the project; None where the caller gives a file.
     data: Path | None = None
     # Columns of the source that are shown beside the answers.
     shown: tuple[str, ...] = ()
+    # Whether the job's rows are those of its query, and not one for each row of the table.
+    by_query: bool = False
+    # How many answers a row has, where several models give one each.
+    answers: int = 1
+    after: str | None = None
+    # The task that makes something of the answers, and says what: a page's path, a count.
+    result_task: str | None = None
+    # What else the DAG writes.
+    more_tables: tuple[str, ...] = ()
+
+    @property
+    def query(self) -> str:
+        """The job's query."""
+        return (JOBS_FOLDER / self.dag_id / "source.sql").read_text(encoding="utf-8")
 
 
 def read_json_lines(path: Path) -> Table:
@@ -87,6 +105,57 @@ SAMPLES = {
             key=("package", "version"),
             read=read_parquet,
         ),
+        Sample(
+            dag_id="ticket_report",
+            source_table="ticket_labels",
+            target_table="ticket_reports",
+            key=("category",),
+            by_query=True,
+            after="support_tickets",
+            result_task="page",
+        ),
+        Sample(
+            dag_id="model_evaluation",
+            source_table="wallet_messages",
+            target_table="wallet_answers",
+            key=("message_id",),
+            read=read_json_lines,
+            data=JOBS_FOLDER / "model_evaluation" / "messages.jsonl",
+            shown=("body",),
+            answers=3,
+            result_task="evaluation_report",
+            more_tables=("wallet_answers_verdicts",),
+        ),
+        Sample(
+            dag_id="synthetic_data",
+            source_table="message_seeds",
+            target_table="synthetic_messages",
+            key=("seed_id", "variant"),
+            read=read_json_lines,
+            data=JOBS_FOLDER / "synthetic_data" / "seeds.jsonl",
+            shown=("writer",),
+            by_query=True,
+            more_tables=("synthetic_duplicates",),
+            result_task="mark_near_duplicates",
+        ),
+        Sample(
+            dag_id="product_copy",
+            source_table="products",
+            target_table="product_texts",
+            key=("product_id", "channel", "language"),
+            read=read_json_lines,
+            data=JOBS_FOLDER / "product_copy" / "products.jsonl",
+            by_query=True,
+        ),
+        Sample(
+            dag_id="order_records",
+            source_table="order_notes",
+            target_table="order_records",
+            key=("note_id",),
+            read=read_json_lines,
+            data=JOBS_FOLDER / "order_records" / "notes.jsonl",
+            shown=("body",),
+        ),
     )
 }
 
@@ -102,11 +171,12 @@ def data_of(sample: Sample, given: Path | None) -> Path:
 
 
 def load(connection: psycopg.Connection, sample: Sample, data: Path) -> int:
-    """Make the sample's source table anew and fill it; returns the number of rows. The target goes."""
+    """Make the sample's source table anew and fill it; returns the number of rows. What the job has written goes."""
+    assert sample.read is not None, "its source is another job's target"
     schema = JOBS_FOLDER / sample.dag_id / "schema.sql"
     if not schema.is_file():
         raise LocalError(f"{schema}: no such file")
-    for name in (sample.target_table, sample.source_table):
+    for name in (sample.target_table, *sample.more_tables, sample.source_table):
         connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(name)))
     connection.execute(schema.read_bytes())
     table = sample.read(data)

@@ -15,7 +15,7 @@ Airflow    {url}
 log in     user {user}, password {password}
 try it     Dags -> {dag_id} -> Trigger (top right) -> Trigger; then watch the tasks in the grid
            the waiting task is deferred: it holds no worker while the batch runs
-           table {source} goes in, {target} comes out
+           table {source} goes in, {target} comes out; docs/jobs.md tells of the other DAGs
 connection Admin -> Connections -> greennode_default leads to the local emulator; with your own key and
            the service's https address there, the same DAG uses the real service, and it stays so next time
 stop       Ctrl-C
@@ -28,10 +28,12 @@ def run_ui(*, port: int, data: Path | None, home: Path = HOME, batch_seconds: fl
     with LocalStack(home, ui_port=port, batch_seconds=batch_seconds, connections_in_database=True, say=_say) as stack:
         sample = SAMPLES["package_sections" if data else "support_tickets"]
         with stack.warehouse() as connection:
-            if data is not None or not is_loaded(connection, sample):
-                rows = load(connection, sample, data_of(sample, data))
-                _say(f"loaded {rows} rows into table {sample.source_table}")
-        stack.wait_until_ready({sample.dag_id})
+            for one in SAMPLES.values():
+                given = data if one is sample else None
+                if given or (one.data and not is_loaded(connection, one)):
+                    rows = load(connection, one, data_of(one, given))
+                    _say(f"loaded {rows} rows into table {one.source_table}")
+        stack.wait_until_ready(SAMPLES)
         print(
             _GUIDE.format(
                 url=f"http://localhost:{stack.airflow.home.port}",

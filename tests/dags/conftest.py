@@ -21,6 +21,7 @@ from greennode_local.samples import SAMPLES, data_of, load
 
 DAGS = Path(__file__).parents[2] / "dags"
 JOBS = Path(__file__).parents[2] / "include" / "jobs"
+MODEL = "google/gemma-4-31b-it"
 
 
 @pytest.fixture(scope="session")
@@ -116,11 +117,13 @@ def tickets(database: str) -> int:
 def expected_answer() -> Callable[..., dict[str, Any]]:
     """What the emulated model answers a row, by way of plain Jinja and none of the engine's code."""
 
-    def expect(prompt: str, row: Mapping[str, Any], answer: type[BaseModel], **params: Any) -> dict[str, Any]:
+    def expect(
+        prompt: str, row: Mapping[str, Any], answer: type[BaseModel], *, model: str = MODEL, **params: Any
+    ) -> dict[str, Any]:
         template = jinja2.Environment().from_string((JOBS / prompt).read_text())
         text = template.render({name: "" if value is None else value for name, value in row.items()})
         body = {
-            "model": "google/gemma-4-31b-it",
+            "model": model,
             "messages": [{"role": "user", "content": text}],
             **params,
             "response_format": {

@@ -1,18 +1,27 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import pytest
 from airflow.dag_processing.dagbag import DagBag
 
-JOBS = {"support_tickets", "package_sections"}
+JOBS = {"support_tickets", "package_sections", "product_copy", "order_records"}
+# Those that go on with what they have written, and the task that does so.
+LONGER_JOBS = {"ticket_report": "page", "synthetic_data": "mark_near_duplicates"}
+ALL_JOBS = sorted({*JOBS, *LONGER_JOBS, "model_evaluation"})
+FOLDER = Path(__file__).parents[2] / "include" / "jobs"
+MAX_LINES = 40
 
 
 def test_every_dag_file_gives_its_dag_and_no_error(dag_bag: DagBag) -> None:
     assert not dag_bag.import_errors
-    assert set(dag_bag.dag_ids) == {*JOBS, "greennode_maintenance", "greennode_probe"}
+    assert set(dag_bag.dag_ids) == {*ALL_JOBS, "greennode_maintenance", "greennode_probe"}
 
 
 def test_every_job_has_the_tasks_that_others_rely_on(dag_bag: DagBag) -> None:
-    for job in JOBS:
-        assert set(dag_bag.dags[job].task_ids) == {
+    for job in {*JOBS, *LONGER_JOBS}:
+        assert set(dag_bag.dags[job].task_ids) - {LONGER_JOBS.get(job)} == {
             "build_requests",
             "attempt_1.submit_batch",
             "attempt_1.wait_for_batch",
@@ -27,6 +36,24 @@ def test_every_job_has_the_tasks_that_others_rely_on(dag_bag: DagBag) -> None:
         }
 
 
+@pytest.mark.parametrize("job", ALL_JOBS)
+def test_a_job_is_one_short_dag_file_and_a_folder_that_tells_of_its_files(job: str, dag_bag: DagBag) -> None:
+    text = Path(dag_bag.dags[job].fileloc).read_text()
+    assert len(text.splitlines()) <= MAX_LINES
+    named = set(re.findall(rf'"{job}/([^"]+)"', text))
+    assert {"source.sql", "prompt.md"} <= named
+    readme = (FOLDER / job / "README.md").read_text()
+    there = {path.name for path in (FOLDER / job).iterdir()} - {"README.md"}
+    assert named <= there
+    assert all(f"`{name}`" in readme for name in there)
+
+
+def test_the_report_on_tickets_runs_when_the_tickets_are_classified(dag_bag: DagBag) -> None:
+    outlets = dag_bag.dags["support_tickets"].get_task("report").outlets
+    assert [asset.name for asset in outlets] == ["warehouse.ticket_labels"]
+    assert dag_bag.dags["ticket_report"].timetable.asset_condition.objects == tuple(outlets)
+
+
 def test_every_dag_explains_itself(dag_bag: DagBag) -> None:
     for dag in dag_bag.dags.values():
         assert dag.doc_md
@@ -34,5 +61,5 @@ def test_every_dag_explains_itself(dag_bag: DagBag) -> None:
 
 
 def test_every_job_shows_its_query(dag_bag: DagBag) -> None:
-    for job in JOBS:
+    for job in {*JOBS, *LONGER_JOBS}:
         assert "SELECT" in dag_bag.dags[job].get_task("build_requests").sql
