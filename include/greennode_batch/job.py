@@ -166,6 +166,8 @@ class BatchJob:
             raise ConfigError(f"job {self.name}: give either prompt= or messages=")
         if self.messages is not None and not self.messages:
             raise ConfigError(f"job {self.name}: messages is empty; the last of them asks the question")
+        if self.messages is not None and not all(isinstance(message, Mapping) for message in self.messages):
+            raise ConfigError(f"job {self.name}: messages is a list of objects, each with role and content")
         if self.prompt is not None and not self.prompt.strip():
             raise ConfigError(f"job {self.name}: the prompt is empty; write what to ask of each row")
         if self.messages is not None and self.system is not None:

@@ -65,10 +65,8 @@ class MessageSlots:
             if slot.kind is Kind.MEDIA and slot.prompt.sources:
                 yield [slot], f"{slot.where} is empty"
 
-    def _message(self, message: Any, place: int) -> dict[str, Any]:
+    def _message(self, message: Mapping[str, Any], place: int) -> dict[str, Any]:
         where = f"messages[{place}]"
-        if not isinstance(message, Mapping):
-            raise ConfigError(f"{self._name}: {where} must be an object with role and content")
         if message.get("content") is None and not message.get("tool_calls"):
             raise ConfigError(f"{self._name}: {where} has no content; it is a text or a list of parts")
         return {

@@ -102,9 +102,9 @@ def _field(name: str, profile: ApiProfile) -> str:
     return profile.token_parameter if name in _TOKEN_LIMITS else name
 
 
-def _read_message(message: Any, name: str) -> Any:
+def _read_message(message: Message, name: str) -> Message:
     """A message whose content, or the texts of its parts, may be the names of files."""
-    content = message.get("content") if isinstance(message, Mapping) else None
+    content = message.get("content")
     if isinstance(content, str):
         return {**message, "content": read_prompt(content, name=name)}
     if isinstance(content, list | tuple):

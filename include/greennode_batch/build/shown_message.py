@@ -12,7 +12,7 @@ _SHOWN_CHARACTERS = 200
 
 def shown_message(message: Mapping[str, Any]) -> str:
     """A message as `[role]` and lines of text: texts are whole, the rest is JSON, cut where it is long."""
-    return "\n".join([f"[{message['role']}]", *_lines(message)])
+    return "\n".join([f"[{message.get('role')}]", *_lines(message)])
 
 
 def message_texts(message: Mapping[str, Any]) -> list[str]:
@@ -38,7 +38,8 @@ def _text_of(part: Any) -> str | None:
     """The text of a part; None for an image, or whatever else it is."""
     if isinstance(part, str):
         return part
-    return part.get("text", "") if part.get("type") == "text" else None
+    text = part.get("text") if part.get("type") == "text" else None
+    return text if isinstance(text, str) else None
 
 
 def _json(value: Any) -> str:

@@ -36,6 +36,7 @@ class Raw(BaseModel):
         ({"prompt": " \n"}, "the prompt is empty"),
         ({"messages": [{"role": "user", "content": "x"}]}, "give either prompt= or messages="),
         ({"prompt": None, "messages": []}, "messages is empty"),
+        ({"prompt": None, "messages": ["hello"]}, "messages is a list of objects, each with role and content"),
         ({"prompt": None, "messages": [{"role": "user", "content": "x"}], "system": "y"}, "put it into the list"),
         ({"params": {"model": "x", "n": 2}}, "params may not hold model, n"),
         ({"row_params": {"model": "m", "n": "n"}}, "row_params may not hold model, n"),
