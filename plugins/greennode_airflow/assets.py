@@ -1,12 +1,40 @@
-"""Assets: a job's target as Airflow knows it, so that a DAG can be scheduled on what another one writes."""
+"""Assets: what a job's targets are to Airflow, so that other DAGs run when their rows are new."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset
 
 from greennode_batch.job import SqlTarget
+from greennode_batch.job_targets import Target
+
+if TYPE_CHECKING:
+    from greennode_batch.report import RunReport
+    from greennode_batch.staging import RunFolder
 
 
-def asset_of(target: SqlTarget) -> Asset:
-    """The asset that stands for a table; `schedule=[asset_of(JOB.target)]` runs a DAG each time it was written."""
-    return Asset(name=f"{target.conn_id}.{target.table}", uri=f"greennode://{target.conn_id}/{target.table}")
+def asset_of(target: Target) -> Asset:
+    """The asset of a target, as it is declared: `schedule=[asset_of(JOB.target)]` runs a DAG after each run of the job.
+
+    Of a table by its connection and name, of a dataset by its path, which is not rendered.
+    """
+    if isinstance(target, SqlTarget):
+        return Asset(name=f"{target.conn_id}.{target.table}", uri=f"greennode://{target.conn_id}/{target.table}")
+    return Asset(name=target.path, uri=target.path)
+
+
+def event_extra(made: RunReport, run: RunFolder) -> Mapping[str, Any]:
+    """What the event of a run that adds up tells: counts and money, and where its report lies."""
+    return {
+        "run_id": made.run_id,
+        "rows": made.rows,
+        "unchanged": made.unchanged,
+        "statuses": made.statuses,
+        "prompt_tokens": made.prompt_tokens,
+        "completion_tokens": made.completion_tokens,
+        "cost": made.cost,
+        "currency": made.currency,
+        "report": str(run.report),
+    }

@@ -14,7 +14,6 @@ from typing import Any
 
 from airflow.sdk import DAG, TaskGroup, TriggerRule, XComArg, task_group
 
-from greennode_airflow.assets import asset_of
 from greennode_airflow.form import form_params
 from greennode_airflow.operators import (
     GreenNodeBuildRequestsOperator,
@@ -27,7 +26,7 @@ from greennode_airflow.operators import (
     GreenNodeSubmitBatchOperator,
 )
 from greennode_airflow.sensors import GreenNodeBatchSensor
-from greennode_batch.job import BatchJob, SqlTarget
+from greennode_batch.job import BatchJob
 
 RETRIES = {
     "retries": 5,
@@ -95,8 +94,7 @@ def _wire(job: BatchJob) -> None:
         keep_reasoning=job.keep_reasoning,
         trigger_rule=TriggerRule.ALL_DONE,
     ).expand(shard=shards)
-    written = [asset_of(target) for target in job.targets if isinstance(target, SqlTarget)]
-    report = GreenNodeReportOperator(task_id="report", job=job, trigger_rule=TriggerRule.ALL_DONE, outlets=written)
+    report = GreenNodeReportOperator(task_id="report", job=job, trigger_rule=TriggerRule.ALL_DONE)
     clean_up = GreenNodeCleanUpOperator(task_id="clean_up", job=job)
     # A teardown runs whatever became of the report, and a run that failed stays a run that failed.
     ends >> join >> report >> clean_up.as_teardown()

@@ -18,9 +18,9 @@ from greennode_airflow.triggers import REASONS, GreenNodeBatchTrigger
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling import DEADLINE_SECONDS, MIN_POLL_SECONDS, Done, Wait, next_step
 from greennode_batch.api.wire import BatchStatus
+from greennode_batch.credit import submit_on_credit
 from greennode_batch.errors import BusyError, ConfigError, NotFoundError, RetryableError
 from greennode_batch.receipts import read_receipt
-from greennode_batch.submit import submit
 from greennode_batch.wait import SendAgain, deadline_of, look
 
 
@@ -84,7 +84,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         assert self.shard is not None
         with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
             try:
-                submit(shard_at(self.shard), client, on_ambiguous=self.on_ambiguous)
+                submit_on_credit(shard_at(self.shard), client, is_cleared=True, on_ambiguous=self.on_ambiguous)
             except BusyError as error:
                 self.log.warning("%s", error)
                 self._defer_until(time.time() + (error.retry_after or 0.0))

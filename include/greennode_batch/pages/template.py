@@ -10,7 +10,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.job import JOBS_FOLDER
+from greennode_batch.job_texts import JOBS_FOLDER
 from greennode_batch.staging import land, work_folder
 
 _OWN_FOLDERS = (Path(__file__).parent, Path(__file__).parents[1] / "evaluation")

@@ -14,14 +14,15 @@ from pydantic import BaseModel
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runs import shard_at
+from greennode_batch.credit import submit_on_credit
 from greennode_batch.errors import BusyError, ConfigError, NotFoundError
-from greennode_batch.submit import submit
 
 
 class GreenNodeSubmitBatchOperator(BaseOperator):
     """Makes one batch of one shard, exactly once however often it runs. Returns the batch's id.
 
-    While the server has no room for it, the task waits in the triggerer and tries again.
+    While the server has no room for it, the task waits in the triggerer and tries again. Where the credit has run out
+    it fails for good, and so do the run's shards that were not tried yet; cleared, they are sent.
 
     shard: the folder that holds `requests.jsonl` (templated); its receipt is kept beside it, so a folder is for
     one batch. on_ambiguous: what to do when a create may have been accepted and the server cannot tell.
@@ -51,7 +52,8 @@ class GreenNodeSubmitBatchOperator(BaseOperator):
             raise AirflowSkipException("no row of this shard can be sent; they go to the target as unsent")
         with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
             try:
-                receipt = submit(shard, client, on_ambiguous=self.on_ambiguous)
+                again = context["ti"].try_number > 1
+                receipt = submit_on_credit(shard, client, is_cleared=again, on_ambiguous=self.on_ambiguous)
             except BusyError as error:
                 self.log.warning("%s. Waiting without a worker, then trying again", error)
                 moment = datetime.now(UTC) + timedelta(seconds=error.retry_after or 0.0)

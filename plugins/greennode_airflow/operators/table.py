@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 from pydantic import BaseModel
 
+from greennode_airflow.assets import asset_of, event_extra
 from greennode_airflow.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
@@ -74,14 +75,15 @@ class GreenNodeReportOperator(BaseOperator):
     """Reconciles source, shards, results and target by id, and says what became of every row.
 
     Fails if they differ (with the ids), or if more than the job's `max_failed_ratio` have no answer. Its result, also
-    when it fails, is the report, as in report.json in staging.
+    when it fails, is the report, as in report.json in staging. Where it succeeds, each target's asset has
+    an event with its counts.
     """
 
     template_fields: Sequence[str] = ("paths",)
     ui_color = "#e3f4ea"
 
     def __init__(self, *, job: BatchJob, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"outlets": [asset_of(target) for target in job.targets], **kwargs})
         self.job = job
         self.paths = dataset_paths(job.targets)
 
@@ -111,4 +113,6 @@ class GreenNodeReportOperator(BaseOperator):
             # A task that fails has no result, and it is then that this one is wanted most.
             context["ti"].xcom_push(key="return_value", value=result)
             raise
+        for asset in self.outlets:
+            context["outlet_events"][asset].extra.update(event_extra(made, run))
         return result
