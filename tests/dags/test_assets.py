@@ -1,0 +1,65 @@
+"""A job's target as an asset: what a run that adds up tells, and where a DAG scheduled on it finds that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+from airflow.models.asset import AssetEvent
+from airflow.utils.session import create_session
+from sqlalchemy import select
+
+from greennode_emulator.server import RunningEmulator
+
+RunFile = Callable[..., dict[str, str]]
+
+DAGS = """
+from airflow.sdk import DAG
+from airflow.providers.standard.operators.empty import EmptyOperator
+from greennode_airflow.assets import asset_of
+from greennode_airflow.pipeline import batch_table
+from greennode_batch.job import BatchJob, FileTarget, SqlSource, SqlTarget
+
+JOB = BatchJob(
+    name="own",
+    source=SqlSource(conn_id="warehouse", sql="SELECT i AS id, 'row ' || i AS body FROM generate_series(1, 5) i"),
+    key="id",
+    model="google/gemma-4-31b-it",
+    prompt="{{ body }}",
+    prices={"google/gemma-4-31b-it": [1_000_000, 2_000_000]},
+    target=(SqlTarget(conn_id="warehouse", table="answers"), FileTarget(path="FOLDER")),
+    attempts=1,
+)
+
+dag = batch_table(JOB)
+
+with DAG("after", schedule=[asset_of(target) for target in JOB.targets]) as after:
+    EmptyOperator(task_id="next", inlets=[asset_of(JOB.targets[0])])
+"""
+
+
+def events() -> dict[str, dict[str, object]]:
+    with create_session() as session:
+        found = session.scalars(select(AssetEvent).where(AssetEvent.source_dag_id == "own").order_by(AssetEvent.id))
+        return {event.asset.uri: event.extra for event in found}
+
+
+def test_a_run_that_adds_up_makes_its_targets_new_and_says_what_it_did(
+    run_file: RunFile, warehouse: psycopg.Connection, emulator: RunningEmulator, tmp_path: Path, deployment: Path
+) -> None:
+    text = DAGS.replace("FOLDER", str(tmp_path / "answers"))
+    ended = run_file(text, run_conf={"dry_run": True})
+    assert (ended["report"], events()) == ("skipped", {})
+    emulator.faults([{"kind": "cut_off", "count": 1}])
+    assert run_file(text)["report"] == "failed"
+    assert events() == {}
+    emulator.reset()
+    assert run_file(text)[""] == "success"
+    told = events()
+    assert set(told) == {"greennode://warehouse/answers", str(tmp_path / "answers")}
+    for extra in told.values():
+        assert (extra["rows"], extra["statuses"]) == (5, {"succeeded": 5})
+        assert extra["cost"] > 0
+        assert extra["currency"] == "VND"
+        assert Path(extra["report"].removeprefix("file://")).exists()
