@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from greennode_batch.build.plan import Plan, read_plan
-from greennode_batch.build.retry import FIRST_ATTEMPT
+from greennode_batch.build.retry import FIRST_ATTEMPT, retries
 from greennode_batch.canaries import read_canaries
 from greennode_batch.errors import AccountingError, ConfigError, FailedRowsError
 from greennode_batch.join.joined_shard import JoinedShard, read_joined
@@ -88,6 +88,9 @@ def report(
         canaries=in_real_time(read_canaries(run), prices),
         started_at=plan.created_at,
         ended_at=clock(),
+        over_budget=tuple(
+            f"Attempt {retry.attempt} was not sent: {retry.over_budget}" for retry in retries(run) if retry.over_budget
+        ),
     )
     write_json(run.spend, staged.spent)
     write_json(run.report, made)

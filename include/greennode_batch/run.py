@@ -77,7 +77,7 @@ def run_to_file(
         log.info("%s", plan.estimate)
     for attempt in range(FIRST_ATTEMPT, job.attempts + 1):
         if attempt > FIRST_ATTEMPT:
-            retry = build_retry(job, run, plan, attempt=attempt, profile=client.profile)
+            retry = build_retry(job, run, plan, attempt=attempt, profile=client.profile, prices=prices)
             shards = attempt_shards(run, plan, attempt)
             log.info("Attempt %d asks %d requests again", attempt, retry.requests)
         _Carrier(job, client, reader, clock, sleep).carry(shards)

@@ -25,7 +25,8 @@ class RunReport(msgspec.Struct, frozen=True):
 
     Tokens and cost are what the results say of all attempts; cost is None where a price is not known, saving what the
     same would have cost more in real time. canaries: the first requests, which come on top. estimate: as the plan has
-    it. What each shard has used is in spend.json, beside this file.
+    it. over_budget: which attempts were not sent, or not all of them, and why. What each shard has used is in
+    spend.json, beside this file.
     """
 
     job: str
@@ -57,6 +58,7 @@ class RunReport(msgspec.Struct, frozen=True):
     canaries: CanariesSpent | None = None
     started_at: float = 0.0
     ended_at: float = 0.0
+    over_budget: tuple[str, ...] = ()
 
     @property
     def succeeded(self) -> int:
@@ -78,7 +80,7 @@ class RunReport(msgspec.Struct, frozen=True):
     def _money(self) -> list[str]:
         if not self.requests:
             return []
-        said = [f"Cost: {self._paid(self)}"]
+        said = [*self.over_budget, f"Cost: {self._paid(self)}"]
         if self.estimate is not None:
             said.append(f"It was estimated before: {str(self.estimate).removeprefix('estimate: ')}")
         if len(self.models) > 1:

@@ -9,7 +9,9 @@ never part of it.
 from __future__ import annotations
 
 import itertools
+import logging
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -21,11 +23,15 @@ from greennode_batch.api.profile import ApiProfile
 from greennode_batch.build.explanations import Explanation, explained, explanations
 from greennode_batch.build.plan import Plan
 from greennode_batch.build.request_lines import id_of_line, request_ids
+from greennode_batch.build.retry_budget import Asked, OverBudget, over_budget
 from greennode_batch.build.shards import ShardFile, ShardLimits, shard_limits
 from greennode_batch.job import BatchJob
+from greennode_batch.prices import Prices, read_prices
 from greennode_batch.receipts import is_sent, reopen, withdraw
 from greennode_batch.staging import RunFolder, ShardFolder, land, local_copy, read_json, work_folder, write_json
 from greennode_batch.tables import read_table
+
+log = logging.getLogger(__name__)
 
 FIRST_ATTEMPT = 1
 _LINES_TOGETHER = 500
@@ -42,11 +48,12 @@ class RetryShard(msgspec.Struct, frozen=True):
 
 
 class RetryPlan(msgspec.Struct, frozen=True):
-    """retry.json: what an attempt asks again."""
+    """retry.json: what an attempt asks again. over_budget: why it asks no more than what was sent before."""
 
     attempt: int
     created_at: float
     shards: tuple[RetryShard, ...]
+    over_budget: OverBudget | None = None
 
     @property
     def requests(self) -> int:
@@ -80,27 +87,43 @@ def all_shards(run: RunFolder, plan: Plan) -> Iterator[ShardFolder]:
         yield from attempt_shards(run, plan, retry.attempt)
 
 
-def later_shards(run: RunFolder, shard_id: str) -> Iterator[ShardFolder]:
-    """The shards of later attempts that may hold requests of a shard of the first one, in the order of attempts."""
-    for retry in retries(run):
+def settling_shards(run: RunFolder, shard_id: str) -> Iterator[tuple[ShardFolder, str | None]]:
+    """A shard of the first attempt and its later ones, each with the reason why it was the last for want of money.
+
+    That is None where what is worth asking again was asked again, or no attempt was left.
+    """
+    attempts = list(retries(run))
+    stops = {retry.attempt: retry.over_budget for retry in attempts}
+
+    def why(attempt: int) -> str | None:
+        stop = stops.get(attempt + 1)
+        return f"{stop.reason}; attempt {attempt}" if stop else None
+
+    yield run.shard(shard_id), why(FIRST_ATTEMPT)
+    for retry in attempts:
         for shard in retry.shards:
             if shard_id in shard.origins:
-                yield run.shard(shard.shard_id, attempt=retry.attempt)
+                yield run.shard(shard.shard_id, attempt=retry.attempt), why(retry.attempt)
 
 
-def build_retry(job: BatchJob, run: RunFolder, plan: Plan, *, attempt: int, profile: ApiProfile) -> RetryPlan:
+def build_retry(
+    job: BatchJob, run: RunFolder, plan: Plan, *, attempt: int, profile: ApiProfile, prices: Prices | None = None
+) -> RetryPlan:
     """Build the shards of an attempt (2, 3, …) from the results of the one before.
 
     Holds the ids of one shard, and some megabytes of explanations. Safe to call again, also once more of those results
     are there: what is sent already stays as it is, and only the rest is built. A shard without results has nothing to
-    ask again yet.
+    ask again yet. Where asking again would go over the job's budget, nothing more is built, and its rows become
+    `unsent`. prices: the job's own by default.
     """
+    prices = prices or read_prices(job.prices or {})
     old = read_retry(run, attempt)
     while True:
         kept = [shard for shard in old.shards if is_sent(run.shard(shard.shard_id, attempt=attempt))] if old else []
+        stop = _over_budget(job, run, plan, attempt, kept=kept, prices=prices)
         with work_folder(run.path) as work:
             writer = _RetryWriter(run, attempt, Path(work), shard_limits(job, profile), explains=job.explain_errors)
-            for sent in _sent_in(run, plan, attempt - 1):
+            for sent in () if stop else _sent_in(run, plan, attempt - 1):
                 again = _worth_asking_again(sent.shard)
                 for earlier in kept if again else ():
                     if not sent.origins.isdisjoint(earlier.origins):
@@ -108,10 +131,34 @@ def build_retry(job: BatchJob, run: RunFolder, plan: Plan, *, attempt: int, prof
                 if again:
                     writer.add(sent, again)
             made = writer.close()
-        retry = RetryPlan(attempt=attempt, created_at=time.time(), shards=(*kept, *made))
+        retry = RetryPlan(attempt=attempt, created_at=time.time(), shards=(*kept, *made), over_budget=stop)
         if _withdraw_others(run, old, retry):
             write_json(run.retry(attempt), retry)
             return retry
+
+
+def _over_budget(
+    job: BatchJob, run: RunFolder, plan: Plan, attempt: int, *, kept: Iterable[RetryShard], prices: Prices
+) -> OverBudget | None:
+    if job.budget is None or job.budget.max_cost is None:
+        return None
+    again: Counter[str] = Counter()
+    for sent in _sent_in(run, plan, attempt - 1):
+        again[sent.model] += len(_worth_asking_again(sent.shard))
+    for shard in kept:
+        again[shard.model] -= shard.requests
+    again = +again
+    if not again:
+        return None
+    asked = (
+        Asked(sent.shard, sent.model, sent.requests)
+        for number in range(FIRST_ATTEMPT, attempt + 1)
+        for sent in _sent_in(run, plan, number)
+    )
+    stop = over_budget(job.budget.max_cost, run, plan, asked, again, prices=prices)
+    if stop is not None:
+        log.warning("Attempt %d is not sent: %s", attempt, stop)
+    return stop
 
 
 class _Sent(NamedTuple):
@@ -119,19 +166,20 @@ class _Sent(NamedTuple):
 
     shard: ShardFolder
     model: str
+    requests: int
     origins: frozenset[str]
 
 
 def _sent_in(run: RunFolder, plan: Plan, attempt: int) -> list[_Sent]:
     if attempt == FIRST_ATTEMPT:
         return [
-            _Sent(run.shard(planned.shard_id), planned.model, frozenset([planned.shard_id]))
+            _Sent(run.shard(planned.shard_id), planned.model, planned.requests, frozenset([planned.shard_id]))
             for planned in plan.shards
             if planned.requests
         ]
     retry = read_retry(run, attempt)
     return [
-        _Sent(run.shard(shard.shard_id, attempt=attempt), shard.model, frozenset(shard.origins))
+        _Sent(run.shard(shard.shard_id, attempt=attempt), shard.model, shard.requests, frozenset(shard.origins))
         for shard in (retry.shards if retry else ())
     ]
 

@@ -29,7 +29,7 @@ class RowStatus(StrEnum):
     EXPIRED = "expired"  # the batch's window closed first
     CANCELLED = "cancelled"
     MISSING = "missing"  # in neither file of a finished batch
-    UNSENT = "unsent"  # never asked: too long, an empty prompt
+    UNSENT = "unsent"  # never asked: too long, an empty prompt; or not asked again: over budget
 
 
 class Verdict(NamedTuple):

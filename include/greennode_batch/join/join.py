@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from upath import UPath
 
-from greennode_batch.build.retry import later_shards
+from greennode_batch.build.retry import settling_shards
 from greennode_batch.build.source_rows import OWN_COLUMNS
 from greennode_batch.collect.results import RESULT_FIELDS
 from greennode_batch.collect.verdicts import RowStatus
@@ -151,15 +151,16 @@ def _opened(shard: ShardFolder, fields: Sequence[pa.Field]) -> Iterator[tuple[pq
             return stack.enter_context(pq.ParquetFile(stack.enter_context(local_copy(path))))
 
         source = opened(shard.source)
-        files = []
+        files, stops = [], []
         if shard.results.exists():
-            for one in (shard, *later_shards(shard.run, shard.shard_id)):
+            for one, stop in settling_shards(shard.run, shard.shard_id):
                 if one.results.exists():
                     files.append(opened(one.results))
+                    stops.append(stop)
                     _check_fields(one, files[-1], fields)
         elif any(rows["custom_id"].null_count < len(rows) for rows in read_pieces(source, ["custom_id"])):
             raise ConfigError(f"{shard}: its results were not collected yet; run collect_results for this shard first")
-        yield source, ResultParts(files, fields)
+        yield source, ResultParts(files, fields, stops)
 
 
 def _check_fields(shard: ShardFolder, results: pq.ParquetFile, fields: Sequence[pa.Field]) -> None:

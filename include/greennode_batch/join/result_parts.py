@@ -9,6 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from greennode_batch.collect.verdicts import RowStatus
+
+_AGAIN = "ask_again"
+_SAID = ("status", "error")
 # As encoded in the files, in which a text that comes again is there once.
 _HELD_BYTES = 32 << 20
 
@@ -17,12 +21,16 @@ class ResultParts:
     """The results of a shard, each request's once, as often as they are gone through. Holds one part.
 
     files: results.parquet of the first attempt and of later ones, in their order; what a later one says of a request
-    takes the place of what was said before. fields: the columns that are wanted, custom_id among them.
+    takes the place of what was said before. fields: the columns that are wanted, custom_id among them. stops: for each
+    file why what was worth asking again after it was not, if so: these requests are `unsent`.
     """
 
-    def __init__(self, files: Sequence[pq.ParquetFile], fields: Sequence[pa.Field]) -> None:
+    def __init__(
+        self, files: Sequence[pq.ParquetFile], fields: Sequence[pa.Field], stops: Sequence[str | None] = ()
+    ) -> None:
         self._files = files
         self._schema = pa.schema(fields)
+        self._stops = stops or [None] * len(files)
 
     @cached_property
     def asked(self) -> pa.ChunkedArray:
@@ -36,10 +44,12 @@ class ResultParts:
         if not self._files:
             yield self._schema.empty_table()
         said: list[pa.ChunkedArray] = []
-        for file in reversed(self._files):
+        for file, stop in zip(reversed(self._files), reversed(self._stops), strict=True):
             before = pa.chunked_array([chunk for ids in said for chunk in ids.chunks], pa.string())
             for groups in _together(file.metadata, self._schema.names):
-                rows = file.read_row_groups(groups, columns=self._schema.names, use_threads=False)
+                columns = self._schema.names if stop is None else [*self._schema.names, _AGAIN, *_SAID]
+                rows = file.read_row_groups(groups, columns=list(dict.fromkeys(columns)), use_threads=False)
+                rows = rows if stop is None else _unsent(rows, stop)
                 rows = rows.select(self._schema.names).replace_schema_metadata(None)
                 if file is not self._files[0]:
                     rows = rows.filter(pc.is_in(rows["custom_id"], value_set=self.asked))
@@ -48,6 +58,19 @@ class ResultParts:
                     rows = rows.filter(pc.invert(pc.is_in(rows["custom_id"], value_set=before)))
                 yield rows
                 del rows  # not to hold two parts while the next one is read
+
+
+def _unsent(rows: pa.Table, stop: str) -> pa.Table:
+    """The rows, of which those that were worth asking again say why that was not done."""
+    is_stopped = rows[_AGAIN]
+    for name, said in zip(_SAID, (RowStatus.UNSENT.value, _told(rows, stop)), strict=True):
+        rows = rows.set_column(rows.schema.get_field_index(name), name, pc.if_else(is_stopped, said, rows[name]))
+    return rows
+
+
+def _told(rows: pa.Table, stop: str) -> pa.ChunkedArray:
+    status, error = (rows[name] for name in _SAID)
+    return pc.binary_join_element_wise(pa.scalar(stop), status, pc.coalesce(error, ""), ": ")
 
 
 def _together(metadata: pq.FileMetaData, columns: Collection[str]) -> Iterator[list[int]]:

@@ -39,8 +39,9 @@ class GreenNodeBuildRetryOperator(BaseOperator):
             self.log.info("Nothing was built, so there is nothing to ask again")
             return []
         job = run_job(self.job, context)
-        with GreenNodeHook(job.conn_id).get_conn() as client:
-            retry = build_retry(job, run, plan, attempt=self.attempt, profile=client.profile)
+        hook = GreenNodeHook(job.conn_id)
+        with hook.get_conn() as client:
+            retry = build_retry(job, run, plan, attempt=self.attempt, profile=client.profile, prices=hook.prices(job))
         self.log.info(
             "Attempt %d asks %s of %s requests again, in %d shards",
             self.attempt,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 
+import pyarrow.parquet as pq
 import pytest
 
 from greennode_batch.build.plan import read_plan
+from greennode_batch.build.retry import build_retry
 from greennode_batch.build.source import Rows
 from greennode_batch.errors import BudgetError
 from greennode_batch.job import Budget
@@ -160,3 +162,50 @@ def test_a_price_that_comes_later_is_that_of_the_estimate_as_well(start, folder)
         start(prices={}, budget=Budget(max_cost=1e9))
     start(budget=Budget(max_cost=1e9))
     assert read_plan(folder()).estimate.cost > 0
+
+
+# Prompts have more tokens than their texts, for a chat frames them: a run costs more than a first estimate says.
+PROMPTS = {MODEL: [10_000_000, 0]}
+
+
+@pytest.mark.parametrize("max_shard_requests", [None, 7])
+def test_a_run_that_would_go_over_its_budget_asks_nothing_again_until_that_is_raised(
+    start, emulator, tmp_path, folder, max_shard_requests
+):
+    with pytest.raises(BudgetError):
+        start(budget=Budget(max_cost=0), prices=PROMPTS, max_shard_requests=max_shard_requests)
+    budget = Budget(max_cost=read_plan(folder()).estimate.cost)
+    emulator.faults([{"kind": "expired", "fraction": 0.7}])
+    made = start(budget=budget, prices=PROMPTS, max_shard_requests=max_shard_requests)
+
+    assert emulator.ledger()["batches_created"] == made.shards
+    (first,) = made.attempts
+    expired = first.statuses["expired"]
+    assert made.statuses == {"succeeded": 20 - expired, "unsent": expired}
+    assert expired > 1
+    (stopped,) = made.over_budget
+    assert stopped in str(made)
+    assert f"VND are spent, and to ask {expired} requests again would cost about" in stopped
+    errors = [row["error"] for row in pq.read_table(tmp_path / "run.parquet").to_pylist() if row["status"] == "unsent"]
+    assert len(errors) == expired
+    words = f"over budget (max_cost {budget.max_cost:,.0f} VND); attempt 1: expired: "
+    assert all(error.startswith(words) for error in errors)
+
+    again = start(budget=Budget(max_cost=1e9), prices=PROMPTS, max_shard_requests=max_shard_requests)
+    assert (again.statuses, again.over_budget) == ({"succeeded": 20}, ())
+    assert set(emulator.ledger()["requests"].values()) == {1}
+
+
+def test_within_its_budget_a_run_asks_again(start, emulator):
+    emulator.faults([{"kind": "expired", "fraction": 0.7}])
+    made = start(budget=Budget(max_cost=1e9))
+    assert (made.statuses, len(made.attempts)) == ({"succeeded": 20}, 2)
+
+
+def test_a_retry_whose_price_is_gone_is_an_error_that_loses_nothing(start, emulator, client, folder, make_job):
+    emulator.faults([{"kind": "expired", "fraction": 0.7}])
+    start(attempts=1)
+    job = make_job(budget=Budget(max_cost=1e9))
+    with pytest.raises(BudgetError, match=f"model {MODEL} .* has no price"):
+        build_retry(job, folder(), read_plan(folder()), attempt=2, profile=client.profile)
+    assert start(budget=Budget(max_cost=1e9)).succeeded == 20
