@@ -19,7 +19,7 @@ from greennode_batch.build.plan import build
 from greennode_batch.build.preview import preview
 from greennode_batch.cli_job import add_job_options, job_of, names, read_source, run_id_of
 from greennode_batch.errors import ApiError, AuthError, ConfigError, GreenNodeError
-from greennode_batch.job import BatchJob, FileTarget
+from greennode_batch.job import BatchJob, Budget, FileTarget
 from greennode_batch.join.dataset import Dataset
 from greennode_batch.probe.command import add_parser as add_probe_parser
 from greennode_batch.report import check_failed_ratio
@@ -86,6 +86,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--canary", type=int, default=1, metavar="N", help="requests tried in real time first; default: 1")
     run.add_argument("--attempts", type=int, default=2, metavar="N", help="how often a request is asked; default: 2")
     run.add_argument(
+        "--max-cost",
+        type=float,
+        metavar="SUM",
+        help="send nothing if the estimate is over it; in the currency of --prices",
+    )
+    run.add_argument("--max-rows", type=int, metavar="N", help="send nothing if the file has more rows")
+    run.add_argument(
         "--keep-remote-files", action="store_true", help="leave the run's files at the API when its rows are written"
     )
     run.add_argument("--keep-reasoning", action="store_true", help="write what a model thinks into `reasoning`")
@@ -122,6 +129,7 @@ def _run(options: argparse.Namespace) -> int:
         attempts=options.attempts,
         keep_remote_files=options.keep_remote_files,
         keep_reasoning=options.keep_reasoning,
+        budget=Budget(max_cost=options.max_cost, max_rows=options.max_rows),
     )
     run_id = run_id_of(job, options.base_url)
     folder = run_folder(options.staging, job.name, run_id)

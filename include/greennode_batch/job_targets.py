@@ -16,12 +16,20 @@ class SqlTarget:
 
     A table that is there keeps its columns and types; before anything is paid it is checked that they can take what the
     job writes. add_columns: columns that it lacks are added (NULL in older rows); without it they are an error that has
-    the statements to add them.
+    the statements to add them. runs_table: a table in the same database that gets a row for each run and model, with
+    its rows by status, its tokens and what they cost (see join/runs_table.py); it is made if it is missing.
     """
 
     conn_id: str
     table: str
     add_columns: bool = False
+    runs_table: str | None = None
+
+    def runs(self) -> SqlTarget | None:
+        """The table of runs as a target, if there is to be one."""
+        if self.runs_table is None:
+            return None
+        return SqlTarget(conn_id=self.conn_id, table=self.runs_table, add_columns=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +57,10 @@ def check_targets(job: str, targets: Sequence[Target], columns: Collection[str])
     for place, target in enumerate(targets):
         if target in targets[:place]:
             raise ConfigError(f"job {job}: a target is named twice: {target}")
+        if isinstance(target, SqlTarget) and target.runs_table is not None and not target.runs_table.strip():
+            raise ConfigError(f"job {job}: runs_table is empty; name a table, such as greennode_runs, or leave it out")
+        if isinstance(target, SqlTarget) and target.runs_table == target.table:
+            raise ConfigError(f"job {job}: the answers and the runs cannot lie in one table, {target.table}")
         if isinstance(target, FileTarget):
             _check_partitions(f"job {job}: partition_by of {target.path}", target.partition_by, columns)
 

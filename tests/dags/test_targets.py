@@ -42,13 +42,20 @@ def test_a_table_and_a_dataset_get_the_same_rows(
     run_file: RunFile, warehouse: psycopg.Connection, emulator: RunningEmulator, tmp_path: Path
 ) -> None:
     dataset = f"FileTarget(path='{tmp_path}/answers/{{{{ dag.dag_id }}}}', partition_by=('status',))"
-    table = "SqlTarget(conn_id='warehouse', table='answers')"
+    table = "SqlTarget(conn_id='warehouse', table='answers', runs_table='greennode_runs')"
     ended = run_file(JOB.format(target=f"({table}, {dataset})"))
     assert ended[""] == "success"
     rows = warehouse.execute("SELECT id, status, answer FROM answers").fetchall()
     assert {number: (status, answer) for number, status, answer in rows} == read(tmp_path / "answers/own")
     assert len(rows) == 5
-    assert set(emulator.ledger()["requests"].values()) == {1}
+    ledger = emulator.ledger()
+    assert set(ledger["requests"].values()) == {1}
+    # The job has no price, so its tokens are known and no cost is.
+    assert warehouse.execute(
+        "SELECT dag_id, job, model, succeeded, prompt_tokens, completion_tokens, cost FROM greennode_runs"
+    ).fetchall() == [
+        ("own", "own", "google/gemma-4-31b-it", 5, ledger["prompt_tokens"], ledger["completion_tokens"], None)
+    ]
 
 
 def test_a_dataset_alone_is_written_below_a_url(run_file: RunFile, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from airflow.sdk import BaseOperator, Context
@@ -15,9 +15,12 @@ from greennode_airflow.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runs import group_of, is_dry_run, run_job, run_of, shard_at
-from greennode_batch.errors import GreenNodeError
-from greennode_batch.job import BatchJob
+from greennode_batch.job import BatchJob, SqlTarget
 from greennode_batch.job_targets import Target
+
+if TYPE_CHECKING:
+    from greennode_batch.report import RunReport
+    from greennode_batch.staging import RunFolder
 
 
 class GreenNodeJoinResultsOperator(BaseOperator):
@@ -107,12 +110,25 @@ class GreenNodeReportOperator(BaseOperator):
         # As JSON has it: XCom would write down that a tuple is one.
         result: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(made))
         try:
+            self._note_run(made, run)
             check_balanced(made)
             check_failed_ratio(made, job.max_failed_ratio)
-        except GreenNodeError:
+        except Exception:
             # A task that fails has no result, and it is then that this one is wanted most.
             context["ti"].xcom_push(key="return_value", value=result)
             raise
         for asset in self.outlets:
             context["outlet_events"][asset].extra.update(event_extra(made, run))
         return result
+
+    def _note_run(self, made: RunReport, run: RunFolder) -> None:
+        """Write the run into the tables of runs that the targets name. The report is written by then."""
+        from greennode_airflow.databases import open_table
+        from greennode_batch.join.runs_table import RUNS_KEY, write_run
+
+        for target in self.job.targets:
+            runs = target.runs() if isinstance(target, SqlTarget) else None
+            if runs is not None:
+                with open_table(runs, RUNS_KEY) as table:
+                    write_run(table, made, dag_id=run.path.parent.name)
+                self.log.info("Noted the run in table %s", runs.table)
