@@ -33,6 +33,7 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", type=Path, metavar="FILE", help="the same, for a system message")
     parser.add_argument("--model", required=True, help="an id of the server's model list")
     parser.add_argument("--params", type=json_object, default={}, metavar="JSON", help='e.g. {"max_tokens": 200}')
+    parser.add_argument("--samples", type=int, default=1, metavar="N", help="answers to each request; default: 1")
     parser.add_argument("--carry", default="", help="more columns to copy to the output: a,b")
     parser.add_argument("--profile", type=profile, default=ApiProfile(), metavar="NAME|FILE", help=_PROFILE_HELP)
     parser.add_argument("--prices", type=prices, default=Prices({}), metavar="FILE", help=_PRICES_HELP)
@@ -56,6 +57,7 @@ def job_of(options: argparse.Namespace, *, out: str, partition_by: tuple[str, ..
         prompt=_text(options.prompt),
         system=_text(options.system) if options.system else None,
         params=options.params,
+        samples=options.samples,
         carry=names(options.carry),
         target=FileTarget(path=out, partition_by=partition_by),
         **more,
@@ -79,6 +81,7 @@ def run_id_of(job: BatchJob, base_url: str) -> str:
         job.key_columns, job.carry, job.models, job.prompt, job.system, dict(job.params),
         contents if contents[0][0] else contents[0][1], base_url.rstrip("/"),
         *([source.format] if source.format else []),
+        *([job.samples] if job.samples > 1 else []),
     ]  # fmt: skip
     return hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
 

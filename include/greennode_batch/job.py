@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,9 @@ RESULT_COLUMNS = (
 )
 """Columns that every target has after the key, the carried columns and the answer."""
 
+SAMPLE = "sample"
+"""The column that every target has after the carried ones where a job asks for several samples."""
+
 # Columns of results.parquet alone, where the answer's columns stand as well.
 _RESULTS_ONLY = ("ask_again", "raw_answer", "cached_tokens", "reasoning_tokens")
 # Columns of source.parquet alone: why a row is not sent, and by what it is known to be unchanged.
@@ -57,7 +61,7 @@ _CHOICES = {
 
 @dataclass(frozen=True, kw_only=True)
 class BatchJob:
-    """One answer per row of a table (per row and model, where models are given as a list).
+    """One answer per row of a table (per row, model and sample, where several of these are asked for).
 
     name: identifies the job; the DAG's id. source, target: where rows come from and where answers go; several
     targets (in a tuple) get every row each.
@@ -91,6 +95,10 @@ class BatchJob:
 
     Where model is a list, be it of one, `model` is part of the target's key. A run may ask some of the models: what the
     others have answered stays in the table, also to rows that have left the source.
+
+    samples: how many answers to each request; each is paid. Over 1 the target has a column `sample` (1, 2, …) after the
+    carried ones, which is part of its key. Where it is raised later, the answers that are there stay, and only the
+    others are asked for.
 
     partitions: by how many tasks of Airflow the source is read and its requests are rendered, where one is too slow.
     A query on PostgreSQL (14 or later) is divided by a hash of the key; any other by a condition that it has itself:
@@ -134,6 +142,7 @@ class BatchJob:
     partitions: int = 1
     budget: Budget | None = None
     prices: Mapping[str, Any] | None = None
+    samples: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, while nothing is sent yet."""
@@ -186,8 +195,13 @@ class BatchJob:
             raise ConfigError(
                 f"job {self.name}: keep_remote_files is {self.keep_remote_files!r}; it is True, False or left out"
             )
-        if not isinstance(self.partitions, int) or isinstance(self.partitions, bool) or self.partitions < 1:
-            raise ConfigError(f"job {self.name}: partitions is {self.partitions!r}; it is 1 (one task reads) or more")
+        self._refuse_wrong_counts()
+
+    def _refuse_wrong_counts(self) -> None:
+        for name, one in (("partitions", "one task reads"), ("samples", "one answer to each request")):
+            count = getattr(self, name)
+            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                raise ConfigError(f"job {self.name}: {name} is {count!r}; it is 1 ({one}) or more")
         for name in ("max_shard_requests", "max_shard_bytes"):
             cap = getattr(self, name)
             if cap is not None and cap < 1:
@@ -215,17 +229,19 @@ class BatchJob:
         for kind, params in (("params", self.params), ("row_params", self.row_params)):
             taken = [name for name in _OWN_PARAMS if name in params]
             if taken:
-                raise ConfigError(f"job {self.name}: {kind} may not hold {', '.join(taken)}: the job sets them")
+                hint = "; for several answers to each request give samples=" if "n" in taken else ""
+                raise ConfigError(f"job {self.name}: {kind} may not hold {', '.join(taken)}: the job sets them{hint}")
 
     def _refuse_equal_columns(self) -> None:
         seen: set[str] = set()
-        for column in (*self.key_columns, *self.carry, *self.answer_columns, *RESULT_COLUMNS):
+        sample = (SAMPLE,) if self.samples > 1 else ()
+        for column in (*self.key_columns, *self.carry, *sample, *self.answer_columns, *RESULT_COLUMNS):
             if column in _RESERVED or (column in _RESULTS_ONLY and column in self.answer_columns):
                 raise ConfigError(f"job {self.name}: the name {column!r} is taken; give the column another (AS …)")
             if column in seen:
                 raise ConfigError(
                     f"job {self.name}: the target would have the column {column!r} twice; rename it in the "
-                    f"query or the answer model (taken: {', '.join(RESULT_COLUMNS)})"
+                    f"query or the answer model (taken: {', '.join((*sample, *RESULT_COLUMNS))})"
                 )
             seen.add(column)
         check_targets(self.name, self.targets, seen)
@@ -275,8 +291,15 @@ class BatchJob:
 
     @property
     def target_key(self) -> tuple[str, ...]:
-        """What identifies a row of the target: the key, and the model where it is given as a list."""
-        return self.key_columns if isinstance(self.model, str) else (*self.key_columns, "model")
+        """What identifies a row of the target: the key, the model where it is a list, the sample where several are."""
+        model = () if isinstance(self.model, str) else ("model",)
+        sample = (SAMPLE,) if self.samples > 1 else ()
+        return (*self.key_columns, *model, *sample)
+
+    @property
+    def asks(self) -> tuple[tuple[str, int], ...]:
+        """What is asked about each row: the models, each for its samples, counted from 1."""
+        return tuple(itertools.product(self.models, range(1, self.samples + 1)))
 
 
 def _is_name(value: Any) -> bool:

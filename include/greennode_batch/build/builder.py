@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -22,7 +23,7 @@ from greennode_batch.build.shards import shard_limits
 from greennode_batch.build.source import RowBatch
 from greennode_batch.build.source_rows import source_rows
 from greennode_batch.build.unchanged_rows import UnchangedRows
-from greennode_batch.job import BatchJob
+from greennode_batch.job import SAMPLE, BatchJob
 from greennode_batch.staging import RunFolder
 
 
@@ -31,6 +32,39 @@ class LongestRequest(msgspec.Struct, frozen=True):
 
     bytes: int
     row: str
+
+
+class _Asked(NamedTuple):
+    """Requests to one model, and beside each its row as staging keeps it, and the row's key and hashes.
+
+    has_samples: whether several answers to each are asked for, so that the rows say which.
+    """
+
+    requests: RequestLines
+    kept: pa.Table
+    keys: Sequence[Key]
+    hashes: RowHashes | None
+    has_samples: bool
+
+    def chosen(self, places: Sequence[int]) -> _Asked:
+        """Some of them, by their places."""
+        if len(places) == len(self.keys):
+            return self
+        return self._replace(
+            requests=self.requests.chosen(places),
+            kept=self.kept.take(pa.array(places, pa.int64())),
+            keys=[self.keys[place] for place in places],
+            hashes=None if self.hashes is None else self.hashes[places],
+        )
+
+    def of_sample(self, number: int) -> _Asked:
+        """The same, asked for their first, second, … answer."""
+        numbers = pa.repeat(pa.scalar(number, pa.int64()), len(self.keys))
+        return self._replace(
+            requests=self.requests.of_sample(number),
+            kept=self.kept.append_column(SAMPLE, numbers) if self.has_samples else self.kept,
+            hashes=None if self.hashes is None else with_model(self.hashes, self.requests.model, number),
+        )
 
 
 class Builder:
@@ -56,6 +90,7 @@ class Builder:
         request = job_request(job, profile)
         self.prompt_hash = request.prompt_hash
         self._templates = request_templates(job, request, columns)
+        self._samples = range(1, job.samples + 1)
         self._key_names = job.key_columns
         self._carried_names = (*job.key_columns, *job.carry)
         self._kept = kept
@@ -89,28 +124,39 @@ class Builder:
 
     def _add(self, batch: RowBatch, hashes: RowHashes | None) -> None:
         keys = self.keys.add(batch)
-        has_place: Sequence[Container[str]] = [()] * len(batch)
+        there = None
         if self._kept.shards:
-            has_place = list(self._kept.models_of([batch.values(name) for name in self._key_names]))
+            there = list(self._kept.asks_of([batch.values(name) for name in self._key_names]))
         for template in self._templates:
-            new = [number for number, models in enumerate(has_place) if template.model not in models]
+            asks = [(template.model, sample) for sample in self._samples]
+            new: Sequence[int] = range(len(batch))
+            if there is not None:
+                new = [number for number in new if not there[number].issuperset(asks)]
             step = max(1, HELD_BYTES // template.constant_bytes)
             for start in range(0, len(new), step):
                 some = new[start : start + step]
                 rows = batch if len(some) == len(batch) else batch.take(some)
-                of_model = None if hashes is None else with_model(hashes[some], template.model)
-                self._ask(template, rows, [keys[number] for number in some], of_model)
+                of_rows = None if hashes is None else hashes[some]
+                asked = self._asked(template, rows, [keys[number] for number in some], of_rows)
+                for model, sample in asks:
+                    lacking: Sequence[int] = range(len(some))
+                    if there is not None:
+                        lacking = [place for place in lacking if (model, sample) not in there[some[place]]]
+                    self._ask(asked.chosen(lacking).of_sample(sample))
 
-    def _ask(self, template: RequestTemplate, batch: RowBatch, keys: Sequence[Key], hashes: RowHashes | None) -> None:
-        """A request for each row of a batch, or a reason why not."""
+    def _asked(
+        self, template: RequestTemplate, batch: RowBatch, keys: Sequence[Key], hashes: RowHashes | None
+    ) -> _Asked:
         requests = requests_of(template, batch, keys, self.keys.named)
         kept = pa.table([batch.array(name) for name in self._carried_names], names=list(self._carried_names))
-        new = self.unchanged.changed(requests, kept, hashes)
-        if not new:
+        return _Asked(requests, kept, keys, hashes, has_samples=len(self._samples) > 1)
+
+    def _ask(self, asked: _Asked) -> None:
+        """Ask of each row what the target has no answer to, or keep the reason why not."""
+        asked = asked.chosen(self.unchanged.changed(asked.requests, asked.kept, asked.hashes))
+        if not asked.keys:
             return
-        if len(new) < len(batch):
-            requests, kept, keys = requests.chosen(new), kept.take(new), [keys[number] for number in new]
-            hashes = None if hashes is None else hashes[new]
+        requests = asked.requests
         unsent = self._unsent(requests)
         custom_ids: Sequence[str | None] = requests.custom_ids
         reasons: Sequence[str | None] = [None] * len(custom_ids)
@@ -118,10 +164,11 @@ class Builder:
             self.unsent += len(unsent)
             custom_ids = [None if number in unsent else custom_id for number, custom_id in enumerate(custom_ids)]
             reasons = [unsent.get(number) for number in range(len(custom_ids))]
-        asked = self.shards.add(requests, source_rows(kept, template.model, custom_ids, reasons, hashes), unsent)
-        longest = max(asked.lines, key=len, default=b"")
+        rows = source_rows(asked.kept, requests.model, custom_ids, reasons, asked.hashes)
+        new = self.shards.add(requests, rows, unsent)
+        longest = max(new.lines, key=len, default=b"")
         if len(longest) > self.longest.bytes:
-            row = self.keys.named(keys[requests.lines.index(longest)]).removeprefix("row ")
+            row = self.keys.named(asked.keys[requests.lines.index(longest)]).removeprefix("row ")
             self.longest = LongestRequest(len(longest), row)
 
     def _unsent(self, requests: RequestLines) -> dict[int, str]:

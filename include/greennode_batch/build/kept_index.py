@@ -20,25 +20,32 @@ class KeptIndex:
         self._database = sqlite3.connect(work / "kept.sqlite", isolation_level=None)
         self._database.executescript(
             f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{_CACHE_KIB};"
-            "CREATE TABLE rows (key TEXT, model TEXT, PRIMARY KEY (key, model)) WITHOUT ROWID;"
+            "CREATE TABLE rows (key TEXT, model TEXT, sample INTEGER, PRIMARY KEY (key, model, sample)) WITHOUT ROWID;"
             "CREATE TABLE requests (custom_id TEXT PRIMARY KEY, place INTEGER) WITHOUT ROWID;"
         )
 
-    def add(self, keys: pa.Table, models: pa.ChunkedArray, custom_ids: pa.ChunkedArray, place: int) -> None:
+    def add(
+        self,
+        keys: pa.Table,
+        models: pa.ChunkedArray,
+        samples: pa.ChunkedArray | pa.Array,
+        custom_ids: pa.ChunkedArray,
+        place: int,
+    ) -> None:
         """The rows of a shard. custom_ids: NULL where a row is not sent."""
         self._database.execute("BEGIN")
-        rows = zip(key_texts(keys), models.to_pylist(), strict=True)
-        self._database.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?)", rows)
+        rows = zip(key_texts(keys), models.to_pylist(), samples.to_pylist(), strict=True)
+        self._database.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?, ?)", rows)
         asked = custom_ids.drop_null().unique().to_pylist()
         self._database.executemany("INSERT OR IGNORE INTO requests VALUES (?, ?)", ((one, place) for one in asked))
         self._database.execute("COMMIT")
 
-    def models_of(self, keys: Iterable[str]) -> Mapping[str, set[str]]:
-        """For each of these keys that lies in a shard, the models that are asked about it."""
-        found: dict[str, set[str]] = {}
-        asked = "SELECT key, model FROM rows WHERE key IN (SELECT value FROM json_each(?))"
-        for key, model in self._database.execute(asked, (json.dumps(list(keys)),)):
-            found.setdefault(key, set()).add(model)
+    def asks_of(self, keys: Iterable[str]) -> Mapping[str, set[tuple[str, int]]]:
+        """For each of these keys that lies in a shard, the models and samples that are asked about it."""
+        found: dict[str, set[tuple[str, int]]] = {}
+        asked = "SELECT key, model, sample FROM rows WHERE key IN (SELECT value FROM json_each(?))"
+        for key, model, sample in self._database.execute(asked, (json.dumps(list(keys)),)):
+            found.setdefault(key, set()).add((model, sample))
         return found
 
     def places_of(self, custom_ids: Iterable[str]) -> Mapping[str, int]:

@@ -1,6 +1,6 @@
 """Kept shards: what a run has sent already stays as it is when the run is built again.
 
-A row is known by its key and model, a request by its custom_id, both as source.parquet keeps them.
+A row is known by its key, model and sample, a request by its custom_id, both as source.parquet keeps them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from greennode_batch.build.kept_index import KeptIndex, key_texts
 from greennode_batch.build.open_shard import PlannedShard
 from greennode_batch.build.source_rows import OWN_COLUMNS, SourceRows
 from greennode_batch.errors import ConfigError
-from greennode_batch.job import BatchJob
+from greennode_batch.job import SAMPLE, BatchJob
 from greennode_batch.spend import estimate_tokens
 from greennode_batch.staging import ShardFolder, local_copy
 from greennode_batch.tables import read_table
@@ -89,7 +89,9 @@ class KeptShards:
             self.shards.append(KeptShard(shard, table, rows, prompt_tokens.get(shard.shard_id)))
             keys = table.select(names).cast(pa.schema(self._key_fields))
             assert self._index is not None
-            self._index.add(keys, table["model"], table["custom_id"], place)
+            first = pa.repeat(pa.scalar(1, pa.int64()), table.num_rows)
+            samples = table[SAMPLE] if job.samples > 1 else first
+            self._index.add(keys, table["model"], samples, table["custom_id"], place)
 
     def close(self) -> None:
         """Let go of what lies on disk."""
@@ -105,8 +107,8 @@ class KeptShards:
         """For each of these requests that lies in one of the shards, the place of that shard in `shards`."""
         return self._index.places_of(custom_ids) if self._index else {}
 
-    def models_of(self, key_columns: Sequence[Sequence[Any]]) -> Iterator[set[str]]:
-        """For each key, the models for which it has its place in one of these shards.
+    def asks_of(self, key_columns: Sequence[Sequence[Any]]) -> Iterator[set[tuple[str, int]]]:
+        """For each key, the models and samples for which it has its place in one of these shards.
 
         key_columns: the values of a batch of rows, one sequence for each column of the key, as the database gives them.
         """
@@ -117,7 +119,7 @@ class KeptShards:
         ]
         schema = pa.schema(self._key_fields)
         readings = [key_texts(pa.table(list(columns), schema=schema)) for columns in itertools.product(*forms)]
-        found = self._index.models_of(itertools.chain(*readings))
+        found = self._index.asks_of(itertools.chain(*readings))
         for keys in zip(*readings, strict=True):
             yield set().union(*(found.get(key, ()) for key in keys))
 
@@ -130,7 +132,7 @@ def _schema(job: BatchJob, shard: ShardFolder) -> pa.Schema:
     with local_copy(shard.source) as source:
         schema = pq.read_schema(source)
     had = set(schema.names) - set(OWN_COLUMNS)
-    wanted = {*job.key_columns, *job.carry}
+    wanted = {*job.target_key, *job.carry} - {"model"}
     if had != wanted:
         raise ConfigError(
             f"job {job.name}: rows that were sent in this run have the columns {', '.join(sorted(had))}; the job's key "

@@ -14,7 +14,7 @@ from greennode_batch.reconcile.fingerprint import Fingerprint
 class LeftRows(msgspec.Struct, frozen=True):
     """Rows of a target whose keys the source has no more. `shown`: the first of these keys, in words.
 
-    `not_asked`: how many rows beside these are of a model that the run does not ask; they were not looked at.
+    `not_asked`: how many rows beside these are of a model or sample that the run does not ask; they were not looked at.
     """
 
     count: int

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """plan.json: what a run asks. `rows` counts source rows times models; `unsent` those that are not asked.
+    """plan.json: what a run asks. `rows` counts source rows times models and samples; `unsent` what is not asked.
 
     `unchanged` rows come on top: the target has the answer to their request since an earlier run. `left` are rows of
     the target that left the source; None where they were not looked for. `target_key`: what identifies a row of the

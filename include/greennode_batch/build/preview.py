@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -40,12 +41,16 @@ class PlannedRequest(msgspec.Struct, frozen=True):
 
 class _Line(msgspec.Struct):
     custom_id: str
-    body: dict[str, Any]
+    body: msgspec.Raw
 
 
 def first_requests(run: RunFolder, plan: Plan, model: str) -> Iterator[PlannedRequest]:
-    """The requests to one model, in the order of its shards. Holds one line."""
+    """The requests to one model, in the order of its shards; of several samples the one that comes first.
+
+    Holds one line, and a hash for each that it has given.
+    """
     decoder = msgspec.json.Decoder(_Line)
+    given: set[bytes] = set()
     for planned in plan.shards:
         if planned.model != model or not planned.requests:
             continue
@@ -53,7 +58,10 @@ def first_requests(run: RunFolder, plan: Plan, model: str) -> Iterator[PlannedRe
         with shard.requests.open("rb") as file:
             while raw := file.readline():
                 line = decoder.decode(raw)
-                yield PlannedRequest(shard, model, line.custom_id, line.body)
+                digest = hashlib.blake2b(line.body, digest_size=16).digest()
+                if digest not in given:
+                    given.add(digest)
+                    yield PlannedRequest(shard, model, line.custom_id, msgspec.json.decode(line.body))
 
 
 def preview(run: RunFolder, plan: Plan, *, shown: int = 3) -> str:

@@ -47,6 +47,26 @@ class RequestLines(NamedTuple):
             blank={number: self.blank[place] for number, place in enumerate(places) if place in self.blank},
         )
 
+    def of_sample(self, number: int) -> RequestLines:
+        """The same requests, asked for their first, second, … answer. They differ in their ids alone.
+
+        The first sample has the plain ids, so that an answer stays what it is when more are asked for later. The id of
+        another one is the hex of a 128-bit BLAKE2b of the text `<plain id> sample <number>`.
+        """
+        if number == 1:
+            return self
+        end = f" sample {number}".encode()
+        custom_ids = [
+            hashlib.blake2b(plain.encode() + end, digest_size=_ID_CHARACTERS // 2).hexdigest()
+            for plain in self.custom_ids
+        ]
+        after_id = len(_BEFORE_ID) + _ID_CHARACTERS
+        lines = [
+            b"".join((_BEFORE_ID, custom_id.encode(), line[after_id:]))
+            for custom_id, line in zip(custom_ids, self.lines, strict=True)
+        ]
+        return self._replace(custom_ids=custom_ids, lines=lines)
+
     def first(self, places: Sequence[int]) -> RequestLines:
         """Of those at these places the distinct ones, each where it comes first."""
         if len(places) == len(set(self.custom_ids)) == len(self.custom_ids):

@@ -62,10 +62,13 @@ def hash_rows(batch: RowBatch, *, key: Sequence[str], inputs: Sequence[str]) -> 
     return made
 
 
-def with_model(hashes: RowHashes, model: str) -> RowHashes:
-    """The hashes of the rows of a target that are one model's."""
+def with_model(hashes: RowHashes, model: str, sample: int = 1) -> RowHashes:
+    """The hashes of the rows of a target that are one model's, and one sample of it, counted from 1."""
     made = hashes.copy()
-    made["key"] = _combined([hashes["key"], np.repeat(_of_values([model]), len(hashes))], len(hashes))
+    # As if there were no samples, so that a note of a job without them is what it always was.
+    words = [model] if sample == 1 else [model, sample]
+    of_words = [np.repeat(_of_values([word]), len(hashes)) for word in words]
+    made["key"] = _combined([hashes["key"], *of_words], len(hashes))
     return made
 
 

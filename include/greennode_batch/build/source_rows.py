@@ -1,8 +1,8 @@
-"""source.parquet: which rows asked what. One row per source row and model, beside the shard that answers it.
+"""source.parquet: which rows asked what. One row per source row, model and sample, beside the shard that answers it.
 
-Columns: the key, the carried columns, `model`, `custom_id` (NULL for a row that is not sent) and `unsent`
-(why not, else NULL). Where a note is to be made of what is answered, `row_hashes` as well: the hashes of key and
-input, 16 bytes (see row_hashes.py).
+Columns: the key, the carried columns, `sample` if the job asks for several, `model`, `custom_id` (NULL for a row that
+is not sent) and `unsent` (why not, else NULL). Where a note is to be made of what is answered, `row_hashes` as well:
+the hashes of key and input, 16 bytes (see row_hashes.py).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def source_rows(
     unsent: Sequence[str | None],
     hashes: RowHashes | None = None,
 ) -> pa.Table:
-    """Source rows as source.parquet has them. kept: the key and the carried columns."""
+    """Source rows as source.parquet has them. kept: the key, the carried columns and `sample`, if there is one."""
     own = (
         pa.repeat(pa.scalar(model, pa.string()), len(custom_ids)),
         pa.array(custom_ids, pa.string()),

@@ -23,7 +23,7 @@ from greennode_batch.build.known_rows import KnownRows, LeftRows
 from greennode_batch.build.request_lines import RequestLines
 from greennode_batch.build.row_hashes import RowHashes, hash_rows, with_model
 from greennode_batch.build.source import RowBatch
-from greennode_batch.job import BatchJob
+from greennode_batch.job import SAMPLE, BatchJob
 from greennode_batch.reconcile.fingerprint import Fingerprint
 from greennode_batch.staging import RunFolder, land, write_json
 
@@ -63,10 +63,11 @@ class UnchangedRows:
         by_note: bool,
     ) -> None:
         self.count = 0
-        """Rows times models."""
+        """Rows times models times samples."""
         self.taken_out = 0
         """Rows that nobody has looked at but the note."""
         self._job = job
+        self._asks = job.asks
         self._run = run
         self._inputs = [name for name in columns if name in names]
         self._held = HeldRows(columns)
@@ -78,7 +79,9 @@ class UnchangedRows:
         self._note: AnsweredNote | None = None
         self._valid_for = ""
         if known is not None and self._table is not None:
-            self._valid_for = validity(known.name, job.target_key, job.models, self._inputs, requests)
+            # So that a note of a job without samples is what it always was.
+            samples = [job.samples] if job.samples > 1 else []
+            self._valid_for = validity(known.name, job.target_key, job.models, self._inputs, requests, *samples)
             if by_note:
                 path = note_path(run, known.name)
                 self._note = read_note(path, work, valid_for=self._valid_for, table=self._table)
@@ -98,9 +101,9 @@ class UnchangedRows:
         if self._note is None:
             yield batch, hashes
             return
-        of_models = [with_model(hashes, model) for model in self._job.models]
-        same = np.logical_and.reduce([self._note.unchanged(one) for one in of_models])
-        for one in of_models:
+        asked = [with_model(hashes, model, sample) for model, sample in self._asks]
+        same = np.logical_and.reduce([self._note.unchanged(one) for one in asked])
+        for one in asked:
             self._keep(one[same])
         self.taken_out += int(np.count_nonzero(same))
         keys = [list(itertools.compress(batch.values(name), same)) for name in self._job.key_columns]
@@ -114,7 +117,10 @@ class UnchangedRows:
         return self._held.take()
 
     def changed(self, requests: RequestLines, rows: pa.Table, hashes: RowHashes | None) -> Sequence[int]:
-        """The places of those rows to whose request the target has no good answer. rows: with the key's columns."""
+        """The places of those rows to whose request the target has no good answer.
+
+        rows: with the target's key columns, but for the model.
+        """
         if self._known is None:
             return range(rows.num_rows)
         keys = rows.append_column("model", pa.repeat(requests.model, rows.num_rows)).select(self._job.target_key)
@@ -167,7 +173,7 @@ class UnchangedRows:
             return None
         header, seen = self._note.header, self._note.seen
         # Of the rows that were looked up, some may be in the table and not in the note.
-        if seen < header.rows or known.found != seen - self.taken_out * len(self._job.models):
+        if seen < header.rows or known.found != seen - self.taken_out * len(self._asks):
             return None
         count = header.table.rows - header.rows
         if not count:
@@ -181,7 +187,8 @@ class UnchangedRows:
     def _asked(self) -> pa.Table | None:
         """What the target's key has beside the source's in the rows of this run; None if it has nothing."""
         names = self._job.target_key[len(self._job.key_columns) :]
-        return pa.table({"model": self._job.models}).select(names) if names else None
+        models, samples = zip(*self._asks, strict=True)
+        return pa.table({"model": models, SAMPLE: samples}).select(names) if names else None
 
     def _taken_keys(self) -> Iterator[pa.Table]:
         names = self._job.key_columns

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from greennode_batch.build.plan import read_plan
-from greennode_batch.build.retry import later_shards
+from greennode_batch.build.retry import settling_shards
 from greennode_batch.collect.verdicts import RowStatus
 from greennode_batch.receipts import read_receipt
 from greennode_batch.staging import RunFolder, ShardFolder, local_copy
@@ -40,7 +40,7 @@ def answer_waits(run: RunFolder) -> dict[str, Waits]:
         receipt = read_receipt(shard)
         if receipt is None or receipt.created_at is None:
             continue
-        for one in (shard, *later_shards(run, planned.shard_id)):
+        for one, _ in settling_shards(run, planned.shard_id):
             seconds[planned.model] += [times - receipt.created_at for times in _answered_at(one)]
     return {model: _waits(np.concatenate(parts)) for model, parts in seconds.items() if sum(map(len, parts))}
 

@@ -20,7 +20,7 @@ from greennode_batch.build.plan import build
 from greennode_batch.build.source import Rows
 from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.results import RESULT_FIELDS
-from greennode_batch.errors import RowError
+from greennode_batch.errors import ConfigError, RowError
 from greennode_batch.job import SqlTarget
 from greennode_batch.join.earlier_rows import EarlierRows
 from greennode_batch.join.join import join_shard
@@ -390,6 +390,66 @@ def test_the_rows_of_a_model_that_is_asked_no_more_stay_and_the_note_lives_on(ma
     assert (looked_up, asked, plan.left.shown) == (2, [1], "(2, b/y)")
 
 
+def asked_samples(run, plan):
+    sources = [pq.read_table(str(run.shard(shard.shard_id).source)) for shard in plan.shards]
+    return sorted((row["id"], row["sample"]) for source in sources for row in source.to_pylist())
+
+
+def test_where_samples_are_raised_only_the_further_ones_are_asked(make_any_runs):
+    runs = make_any_runs(samples=2)
+    rows = [(1, "a"), (2, "b"), (3, "a")]
+    assert runs.run(rows)[2] == [1, 1, 2, 2, 3, 3]
+    before = runs.execute("SELECT * FROM answers ORDER BY id, sample")
+    assert len({row[-4] for row in before}) == 4  # custom_id: two texts, each asked twice
+    runs.job = dataclasses.replace(runs.job, samples=3)
+    run, plan, _ = runs.build([*rows, (4, "b")])
+    assert asked_samples(run, plan) == [(1, 3), (2, 3), (3, 3), (4, 1), (4, 2), (4, 3)]
+    assert (plan.rows, plan.unchanged, plan.left.count, plan.target_key) == (6, 6, 0, ("id", "sample"))
+    runs.finish(run, plan)
+    assert runs.execute("SELECT * FROM answers WHERE sample < 3 AND id < 4 ORDER BY id, sample") == before
+    # A row is as it was if each of its samples is.
+    runs.execute("UPDATE answers SET status = 'failed' WHERE id = 2 AND sample = 2")
+    run, plan, _ = runs.build([(1, "a"), (2, "b"), (3, "other")])
+    assert asked_samples(run, plan) == [(2, 2), (3, 1), (3, 2), (3, 3)]
+    assert (plan.unchanged, plan.left.count) == (5, 3)
+
+
+def test_samples_that_are_asked_no_more_stay_and_are_not_looked_for(make_any_runs):
+    runs = make_any_runs(samples=3, left_rows="remove")
+    runs.run([(1, "a"), (2, "b")])
+    runs.job = dataclasses.replace(runs.job, samples=2)
+    plan, _, asked = runs.run([(1, "a")])
+    assert (asked, plan.unchanged, plan.left.count, plan.left.not_asked) == ([], 2, 2, 2)
+    assert runs.execute("SELECT id, sample FROM answers ORDER BY id, sample") == [(1, 1), (1, 2), (1, 3), (2, 3)]
+
+
+def test_rows_that_are_unchanged_in_each_sample_are_not_rendered(make_runs):
+    runs = make_runs(model=["a/x", "b/y"], samples=2)
+    rows = [(1, "a"), (2, "b")]
+    assert runs.run(rows)[1:] == (8, [1] * 4 + [2] * 4)
+    plan, looked_up, asked = runs.run([*rows, (3, "c")])
+    assert (looked_up, asked, plan.unchanged, plan.left.count) == (4, [3] * 4, 8, 0)
+    plan, looked_up, asked = runs.run(rows)
+    assert (looked_up, asked, plan.unchanged, plan.left.count) == (0, [], 8, 4)
+    # Of a row whose one answer is not good, the others are.
+    runs.execute("UPDATE answers SET status = 'failed' WHERE id = 2 AND model = 'b/y' AND sample = 2")
+    assert runs.run(rows)[2] == [2]
+    assert runs.run(rows)[1:] == (0, [])
+
+
+def test_a_table_of_one_answer_to_each_row_keeps_them_as_the_first_samples(make_runs):
+    runs = make_runs()
+    runs.run([(1, "a"), (2, "b")])
+    sampled = make_runs(samples=2)
+    sampled.count = runs.count
+    with pytest.raises(ConfigError, match=r"table answers has no column sample .* ADD COLUMN \"sample\" bigint"):
+        sampled.run([(1, "a")])
+    runs.execute("ALTER TABLE answers ADD sample bigint NOT NULL DEFAULT 1")
+    runs.execute("ALTER TABLE answers DROP CONSTRAINT answers_pkey, ADD PRIMARY KEY (id, sample)")
+    run, plan, _ = sampled.build([(1, "a"), (2, "b"), (3, "c")])
+    assert asked_samples(run, plan) == [(1, 2), (2, 2), (3, 1), (3, 2)]
+
+
 MOMENT = datetime.datetime(2024, 1, 2, 3, 4, 5, 6, datetime.UTC)
 
 
@@ -469,24 +529,40 @@ EDITED = st.sampled_from(
 )
 
 
+# What a job asks, and what a run of a part of it does.
+ASKS = st.sampled_from(
+    [
+        ({"model": "a/x"}, {}),
+        ({"model": ("a/x",)}, {}),
+        ({"model": ("a/x", "b/y")}, {"model": ("a/x",)}),
+        ({"model": "a/x", "samples": 3}, {"samples": 2}),
+        ({"model": ("a/x", "b/y"), "samples": 2}, {"model": ("b/y",)}),
+    ]
+)
+
+
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.lists(st.tuples(SOURCES, st.booleans(), EDITED), min_size=2, max_size=5),
+    st.lists(st.tuples(SOURCES, st.booleans(), EDITED, st.booleans()), min_size=2, max_size=5),
     st.sampled_from(["report", "remove", "ignore"]),
-    st.sampled_from(["a/x", ("a/x",), ("a/x", "b/y")]),
+    ASKS,
 )
 def test_a_run_by_the_note_asks_tells_and_leaves_what_one_without_it_would(
-    make_runs, tmp_path_factory, steps, left_rows, models
+    make_runs, tmp_path_factory, steps, left_rows, asks
 ):
     root = tmp_path_factory.mktemp("staging")
-    runs = make_runs(left_rows=left_rows, model=models)
-    looking = make_runs(left_rows="report", model=models)
+    whole, part = asks
+    runs = make_runs(left_rows=left_rows, **whole)
+    looking = make_runs(left_rows="report", **whole)
     runs.execute("DROP TABLE IF EXISTS answers")
     runs.root = root / "noted"
     is_new = True
-    for number, (source, fails, edit) in enumerate(steps):
+    for number, (source, fails, edit, is_part) in enumerate(steps):
         if edit and not is_new:
-            runs.execute(edit)
+            with_sample = edit.replace("(id", "(sample, id").replace("(3", "(1, 3") if "samples" in whole else edit
+            runs.execute(with_sample)
+        for one in (runs, looking):
+            one.job = dataclasses.replace(one.job, **(whole | part if is_part else whole))
         rows = list(source.items())
         exact_run, exact, _ = looking.build(rows, root=root / f"exact {number}")
         run, plan, _ = runs.build(rows)
@@ -494,10 +570,13 @@ def test_a_run_by_the_note_asks_tells_and_leaves_what_one_without_it_would(
         assert (plan.rows, plan.unchanged) == (exact.rows, exact.unchanged)
         if left_rows != "ignore" and exact.left is not None:
             assert (plan.left.count, plan.left.shown) == (exact.left.count, exact.left.shown)
+            assert plan.left.not_asked == exact.left.not_asked
         asked = [
             one for shard in plan.shards for one in pq.read_table(str(run.shard(shard.shard_id).source)).to_pylist()
         ]
         runs.finish(run, plan, failed=[one["custom_id"] for one in asked[:1]] if fails else [])
         is_new = is_new and not plan.shards
         if left_rows == "remove" and rows and not is_new:
-            assert {row[0] for row in runs.execute("SELECT id FROM answers")} == source.keys()
+            sample = "sample" if "samples" in whole else "1"
+            stay = runs.execute(f"SELECT id, model, {sample} FROM answers")
+            assert {key for key, *ask in stay if tuple(ask) in runs.job.asks} == source.keys()

@@ -1,9 +1,11 @@
 import datetime
 import hashlib
+import itertools
 import json
 import uuid
 from decimal import Decimal
 
+import msgspec
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,25 +40,29 @@ def all_rows(run, plan):
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     texts=st.lists(st.sampled_from(["", " ", "a", "b", "c" * 90, "d", "é", "e" * 900]), max_size=25),
-    models=st.sampled_from([MODELS, MODELS[:1]]),
+    models=st.sampled_from([MODELS, MODELS[:1], MODELS[0]]),
+    samples=st.integers(1, 3),
     max_requests=st.integers(1, 5),
     max_bytes=st.integers(150, 700),
 )
 def test_every_row_is_in_one_shard_and_every_distinct_request_is_sent_once(
-    make_run, texts, models, max_requests, max_bytes
+    make_run, texts, models, samples, max_requests, max_bytes
 ):
     run, plan = make_run(
         ("id", "text"),
         list(enumerate(texts)),
         model=models,
+        samples=samples,
         max_shard_requests=max_requests,
         max_shard_bytes=max_bytes,
     )
-    # Rows: each one for each model, none twice, none lost.
+    # Rows: each one for each model and sample, none twice, none lost.
     rows = all_rows(run, plan)
-    assert sorted((row["id"], row["model"]) for row in rows) == sorted(
-        (number, model) for number in range(len(texts)) for model in models
+    models = [models] if isinstance(models, str) else models
+    assert sorted((row["id"], row["model"], row.get("sample", 1)) for row in rows) == sorted(
+        itertools.product(range(len(texts)), models, range(1, samples + 1))
     )
+    assert all(("sample" in row) == (samples > 1) for row in rows)
     assert plan.rows == len(rows) == sum(shard.rows for shard in plan.shards)
     assert plan.unsent == sum(row["custom_id"] is None for row in rows)
     assert all((row["custom_id"] is None) == (row["unsent"] is not None) for row in rows)
@@ -79,7 +85,7 @@ def test_every_row_is_in_one_shard_and_every_distinct_request_is_sent_once(
     for model in models:
         asked_in_order = {
             row["custom_id"]: None
-            for row in sorted(rows, key=lambda row: row["id"])
+            for row in sorted(rows, key=lambda row: (row.get("sample", 1), row["id"]))
             if row["model"] == model and row["custom_id"]
         }
         assert [custom_id for name, custom_id in sent if name == model] == list(asked_in_order)
@@ -90,6 +96,31 @@ def test_a_row_that_asks_what_a_closed_shard_asks_joins_that_shard(make_run):
     assert [(shard.requests, shard.rows) for shard in plan.shards] == [(1, 2), (1, 1)]
     assert source_of(run, plan.shards[0])["id"].to_pylist() == [1, 3]
     assert (plan.rows, plan.requests, plan.repeated, plan.unsent) == (3, 2, 1, 0)
+
+
+def test_samples_are_requests_of_their_own_whose_bodies_are_the_same(make_run):
+    run, plan = make_run(("id", "text"), [(1, "a"), (2, "b"), (3, "a"), (4, "")], samples=3)
+    assert (plan.rows, plan.requests, plan.repeated, plan.unsent) == (12, 6, 3, 3)
+    assert plan.target_key == ("id", "sample")
+    (planned,) = plan.shards
+    bodies = [json.dumps(line["body"]) for line in lines_of(run, planned)]
+    assert [bodies.count(body) for body in sorted(set(bodies))] == [3, 3]
+    source = source_of(run, planned)
+    assert source.column_names[:2] == ["id", "sample"]
+    assert source.schema.field("sample").type == pa.int64()
+    ids = {(row["id"], row["sample"]): row["custom_id"] for row in source.to_pylist()}
+    assert all(ids[1, sample] == ids[3, sample] for sample in (1, 2, 3))
+    # What was asked before there were samples is the first of them.
+    _, plain = make_run(("id", "text"), [(1, "a")])
+    assert plain.target_key == ("id",)
+    _, one = make_run(("id", "text"), [(1, "a")], samples=1)
+    assert one == msgspec.structs.replace(plain, created_at=one.created_at)
+    assert plan.prompt_tokens[MODELS[0]] == pytest.approx(6 * plain.prompt_tokens[MODELS[0]], abs=3)
+
+
+def test_a_column_of_the_source_may_be_called_sample_where_there_is_one(make_run):
+    run, plan = make_run(("id", "sample"), [(1, "blood")], prompt="{{ sample }}", carry=("sample",))
+    assert source_of(run, plan.shards[0])["sample"].to_pylist() == ["blood"]
 
 
 def test_no_two_models_share_a_folder_though_nothing_can_be_sent(make_run):
@@ -189,21 +220,22 @@ def forgetful(monkeypatch):
     st.lists(st.lists(st.sampled_from([*"abcdefghijklm", ""]), max_size=6), max_size=12),
     st.integers(1, 5),
     st.sampled_from([MODELS, MODELS[:1]]),
+    st.integers(1, 2),
 )
 def test_a_request_is_sent_once_however_long_ago_it_was_asked(
-    forgetful, make_job, tmp_path_factory, batches, max_requests, models
+    forgetful, make_job, tmp_path_factory, batches, max_requests, models, samples
 ):
     texts = [text for batch in batches for text in batch]
     numbered = iter(range(len(texts)))
     rows = Rows.from_tuples(("id", "text"), [[(next(numbered), text) for text in batch] for batch in batches])
     run = run_folder(tmp_path_factory.mktemp("staging"), "job", "run")
-    job = make_job(model=models, max_shard_requests=max_requests)
+    job = make_job(model=models, samples=samples, max_shard_requests=max_requests)
     plan = build(job, lambda: rows, run, run_id="r", profile=ApiProfile())
     stored = all_rows(run, plan)
-    assert sorted((row["id"], row["model"]) for row in stored) == [
-        (number, model) for number in range(len(texts)) for model in sorted(models)
+    assert sorted((row["id"], row["model"], row.get("sample", 1)) for row in stored) == [
+        *itertools.product(range(len(texts)), sorted(models), range(1, samples + 1))
     ]
-    assert plan.requests == len({text for text in texts if text}) * len(models)
+    assert plan.requests == len({text for text in texts if text}) * len(models) * samples
     sent = [line["custom_id"] for planned in plan.shards for line in lines_of(run, planned)]
     assert len(sent) == len(set(sent)) == plan.requests
     for planned in plan.shards:

@@ -138,6 +138,17 @@ def test_rows_of_csv_are_asked_and_other_content_is_another_run(arguments, tmp_p
     assert pq.read_table(tmp_path / "out/answers.parquet")["id"].to_pylist() == ["007", "009"]
 
 
+def test_more_samples_are_another_run_and_one_is_the_run_that_it_was(arguments, tmp_path, emulator):
+    assert main(arguments()) == 0
+    assert main(arguments(samples=1)) == 0
+    assert emulator.ledger()["batches_created"] == 1
+    assert main(arguments(samples=2)) == 0
+    assert emulator.ledger()["batches_created"] == 2
+    found = pq.read_table(tmp_path / "out/answers.parquet")
+    assert found.column_names[:3] == ["id", "version", "sample"]
+    assert (found.num_rows, set(found["sample"].to_pylist())) == (600, {1, 2})
+
+
 def test_another_server_is_another_run(arguments, emulator):
     main(arguments())
     assert main(arguments(**{"base-url": emulator.base_url.replace("127.0.0.1", "localhost")})) == 0

@@ -9,6 +9,10 @@ from greennode_batch.job import FileTarget, SqlTarget, read_job_text
 TABLE = SqlTarget(conn_id="warehouse", table="answers")
 
 
+class Sampled(BaseModel):
+    sample: str
+
+
 class Empty(BaseModel):
     pass
 
@@ -38,7 +42,7 @@ class Raw(BaseModel):
         ({"prompt": None, "messages": []}, "messages is empty"),
         ({"prompt": None, "messages": ["hello"]}, "messages is a list of objects, each with role and content"),
         ({"prompt": None, "messages": [{"role": "user", "content": "x"}], "system": "y"}, "put it into the list"),
-        ({"params": {"model": "x", "n": 2}}, "params may not hold model, n"),
+        ({"params": {"model": "x", "n": 2}}, "params may not hold model, n: .* give samples="),
         ({"row_params": {"model": "m", "n": "n"}}, "row_params may not hold model, n"),
         ({"row_params": {"max_tokens": 5}}, "row_params are fields of a request, each with the name of its column"),
         ({"row_params": ["max_tokens"]}, "row_params are fields of a request"),
@@ -63,6 +67,11 @@ class Raw(BaseModel):
         ({"partitions": 0}, "partitions is 0; it is 1"),
         ({"partitions": 2.0}, "partitions is 2.0; it is 1"),
         ({"partitions": True}, "partitions is True; it is 1"),
+        ({"samples": 0}, r"samples is 0; it is 1 \(one answer to each request\) or more"),
+        ({"samples": "2"}, "samples is '2'; it is 1"),
+        ({"samples": 2, "carry": ("sample",)}, r"the column 'sample' twice; rename it.*\(taken: sample, status, error"),
+        ({"samples": 2, "key": "sample"}, "the column 'sample' twice"),
+        ({"samples": 2, "answer": Sampled}, "the column 'sample' twice"),
         ({"max_shard_requests": 0}, "max_shard_requests is 0; it is at least 1"),
         ({"max_shard_bytes": -1}, "max_shard_bytes is -1; it is at least 1"),
     ],
@@ -78,6 +87,14 @@ def test_several_models_are_part_of_the_targets_key(make_job):
     assert job.target_key == ("a", "b", "model")
     # A run of some of them writes into the same rows.
     assert dataclasses.replace(job, model=["m"]).target_key == job.target_key
+
+
+def test_a_sample_is_part_of_the_targets_key_where_there_are_several(make_job):
+    assert make_job(samples=2).target_key == ("id", "sample")
+    assert make_job(model=["m", "n"], samples=2).target_key == ("id", "model", "sample")
+    assert make_job(model=["m", "n"], samples=2).asks == (("m", 1), ("m", 2), ("n", 1), ("n", 2))
+    # The name is free where there is one.
+    assert make_job(key=("id", "sample")).target_key == ("id", "sample")
 
 
 def test_one_target_and_several_are_targets(make_job):

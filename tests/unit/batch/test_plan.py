@@ -127,7 +127,11 @@ class Ledger:
             shard = self._staged.run.shard(shard_id)
             assert shard.requests.read_bytes() == requests
             assert pq.read_table(str(shard.source)).to_pylist()[: len(rows)] == rows
-        return {(row["id"], row["model"]) for _, rows in self._sent.values() for row in rows}
+        return {place_of(row) for _, rows in self._sent.values() for row in rows}
+
+
+def place_of(row):
+    return row["id"], row["model"], row.get("sample", 1)
 
 
 def check_requests(staged, plan):
@@ -160,10 +164,12 @@ WORKERS = st.lists(st.sampled_from(["idle", "claim", "send"]), min_size=6, max_s
 @given(
     generations=st.lists(st.tuples(SOURCES, WORKERS, st.integers(0, 9)), min_size=2, max_size=4),
     models=st.sampled_from([MODELS, MODELS[:1]]),
+    most=st.sampled_from([1, 1, 3]),
     max_requests=st.integers(1, 3),
+    data=st.data(),
 )
 def test_whatever_changes_between_builds_what_was_sent_stays_and_each_row_has_one_place(
-    generations, models, max_requests
+    generations, models, most, max_requests, data
 ):
     with tempfile.TemporaryDirectory() as root:
         staged = Staged(root)
@@ -181,14 +187,20 @@ def test_whatever_changes_between_builds_what_was_sent_stays_and_each_row_has_on
                 for planned in plan.shards[late : late + 1] if plan else ():
                     work(planned, "claim")
 
+            samples = data.draw(st.integers(2, most)) if most > 1 else 1
             plan = staged.build(
-                list(source.items()), meanwhile=meanwhile, model=models, max_shard_requests=max_requests
+                list(source.items()),
+                meanwhile=meanwhile,
+                model=models,
+                samples=samples,
+                max_shard_requests=max_requests,
             )
             assert read_plan(staged.run) == plan
             rows = [row for planned in plan.shards for row in staged.source(planned)]
-            places = [(row["id"], row["model"]) for row in rows]
+            places = list(map(place_of, rows))
             assert len(set(places)) == len(places) == plan.rows == sum(planned.rows for planned in plan.shards)
-            assert set(places) == ledger.stayed(plan) | set(itertools.product(source, models))
+            asked = set(itertools.product(source, models, range(1, samples + 1)))
+            assert set(places) == ledger.stayed(plan) | asked
             assert plan.unsent == sum(row["custom_id"] is None for row in rows)
             check_requests(staged, plan)
             check_claims(staged, plan)
@@ -216,6 +228,18 @@ def test_a_row_that_was_sent_to_one_model_is_asked_of_the_other_alone(staged):
     kept, new = plan.shards
     assert kept == first
     assert (new.model, staged.texts(new)) == (other.model, ["changed"])
+
+
+def test_where_samples_are_raised_only_the_rest_is_built(staged):
+    (two,) = staged.build([(1, "a")], samples=2).shards
+    staged.send(two)
+    kept, new = staged.build([(1, "a"), (2, "a")], samples=3, max_shard_requests=9).shards
+    assert (kept.requests, new.requests) == (2, 1)
+    assert sorted(zip(staged.ids(kept), staged.ids(kept, "sample"), strict=True)) == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert sorted(zip(staged.ids(new), staged.ids(new, "sample"), strict=True)) == [(1, 3), (2, 3)]
+    # A row that was sent without a sample has no place in the target that has them.
+    with pytest.raises(ConfigError, match=r"have the columns id, sample; .* are id now\. Undo that"):
+        staged.build([(1, "a")])
 
 
 def test_a_new_row_that_asks_what_was_sent_joins_its_answer_and_is_not_paid(staged):

@@ -60,6 +60,14 @@ def test_requests_go_on_from_shard_to_shard(make_run):
     assert contents == [f"text {n}" for n in range(5)]
 
 
+def test_of_several_samples_one_is_shown(make_run):
+    run, plan = make_run(("id", "text"), [(1, "one"), (2, "two"), (3, "one")], samples=3, max_shard_requests=2)
+    requests = list(first_requests(run, plan, MODEL))
+    assert [request.body["messages"][0]["content"] for request in requests] == ["one", "two"]
+    assert "row id = 2 asks" in preview(run, plan)
+    assert "9 rows: 6 requests in 3 shards" in preview(run, plan)
+
+
 def test_where_the_api_takes_no_schema_it_stands_in_the_system_message(make_run):
     profile = ApiProfile(json_schema="prompt")
     run, plan = make_run(("id", "text"), [(1, "x")], answer=Label, system="Be brief.", profile=profile)

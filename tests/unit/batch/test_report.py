@@ -305,6 +305,27 @@ def test_a_run_of_one_of_several_models_is_reconciled_by_the_key_of_all(make_run
         assert "not in the target (1): (3, google/gemma-4-31b-it)" in problem_of(report(run, TableRows(table, "run_1")))
 
 
+def test_each_sample_of_each_model_is_a_row_that_is_reconciled(make_run, carry, database, execute):
+    models = ["google/gemma-4-31b-it", "openai/gpt-oss-120b"]
+    run, plan = make_run(("id", "text"), ROWS, model=models, samples=2, max_shard_requests=3)
+    carry(run, plan)
+    with psycopg.connect(database) as connection:
+        table = sql_table(connection, "answers", ("id", "model", "sample"))
+        join(run, plan, table)
+        made = report(run, TableRows(table, "run_1"))
+        check_balanced(made)
+        assert (made.rows, made.requests, made.statuses) == (16, 8, {"succeeded": 12, "unsent": 4})
+        execute("DELETE FROM answers WHERE id = 3 AND sample = 2 AND model LIKE 'google%'")
+        assert problem_of(report(run, TableRows(table, "run_1"))).startswith(
+            "rows that are not in the target (1): (3, google/gemma-4-31b-it, 2). The"
+        )
+        columns = connection.execute(
+            "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'answers' "
+            "ORDER BY ordinal_position LIMIT 3"
+        ).fetchall()
+        assert columns == [("id", "bigint"), ("sample", "bigint"), ("answer", "text")]
+
+
 def test_a_shard_that_is_not_joined_is_named(joined, account):
     run, plan = joined
     run.shard(plan.shards[1].shard_id).joined.unlink()

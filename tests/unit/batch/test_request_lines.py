@@ -59,6 +59,28 @@ def test_requests_are_equal_exactly_where_their_ids_are(one, other):
     assert (line_of(one).custom_id == line_of(other).custom_id) == (one == other)
 
 
+@given(st.lists(st.text(max_size=3), min_size=1, max_size=6), st.integers(1, 4))
+def test_samples_of_one_request_differ_in_their_ids_alone_and_those_of_equal_requests_are_equal(texts, count):
+    plain = template().requests(batch_of(*texts))
+    samples = [plain.of_sample(number) for number in range(1, count + 1)]
+    assert samples[0] == plain
+    ids = {}
+    for number, sample in enumerate(samples, start=1):
+        assert sample == plain._replace(custom_ids=sample.custom_ids, lines=sample.lines)
+        for text, custom_id, line, plain_line in zip(texts, sample.custom_ids, sample.lines, plain.lines, strict=True):
+            parsed = json.loads(line)
+            assert parsed == {**json.loads(plain_line), "custom_id": custom_id}
+            assert len(line) == len(plain_line)
+            assert ids.setdefault((text, number), custom_id) == custom_id
+    assert len(set(ids.values())) == len(ids) == len(set(texts)) * count
+
+
+def test_the_id_of_a_later_sample_is_a_hash_of_the_plain_one_and_the_number():
+    plain = template().requests(batch_of("x"))
+    wanted = hashlib.blake2b(f"{plain.custom_ids[0]} sample 2".encode(), digest_size=16).hexdigest()
+    assert plain.of_sample(2).custom_ids == [wanted]
+
+
 def test_another_model_or_parameter_is_another_request():
     ids = {line_of("x").custom_id, line_of("x", temperature=0).custom_id, line_of("x", temperature=1).custom_id}
     assert len(ids) == 3

@@ -132,6 +132,9 @@ def test_each_model_has_keys_of_its_own():
     of_models = [with_model(made, model)["key"] for model in ("a", "b")]
     assert len(np.unique(np.concatenate(of_models))) == 4
     assert (with_model(made, "a")["input"] == made["input"]).all()
+    of_samples = [with_model(made, model, sample)["key"] for model in ("a", "b") for sample in (1, 2, 3)]
+    assert len(np.unique(of_samples)) == 6 * len(made)
+    assert (of_samples[0] == of_models[0]).all()
 
 
 SAMPLE = """

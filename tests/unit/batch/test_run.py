@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import pyarrow.parquet as pq
@@ -5,6 +6,7 @@ import pytest
 
 from greennode_batch.build.source import Rows
 from greennode_batch.errors import ConfigError
+from greennode_batch.report import check_balanced
 from greennode_batch.run import run_to_file
 from greennode_batch.staging import run_folder
 
@@ -81,6 +83,35 @@ def test_a_batch_that_does_not_end_is_cancelled_at_its_deadline_and_only_the_res
     assert [attempt.requests for attempt in made.attempts] == [20, 10]
     ledger = emulator.ledger()
     assert (ledger["batches_created"], set(ledger["requests"].values())) == (2, {1})
+
+
+def test_several_models_are_each_asked_several_times_and_nothing_twice(start, tmp_path, emulator):
+    models = ["google/gemma-4-31b-it", "openai/gpt-oss-120b"]
+    made = start(model=models, samples=3, max_shard_requests=4)
+    check_balanced(made)
+    rows = pq.read_table(tmp_path / "answers.parquet").to_pylist()
+    assert sorted((row["id"], row["model"], row["sample"]) for row in rows) == sorted(
+        itertools.product(range(len(TEXTS)), models, (1, 2, 3))
+    )
+    assert made.statuses == {"succeeded": 24, "unsent": 6}
+    ledger = emulator.ledger()
+    assert (len(ledger["requests"]), set(ledger["requests"].values())) == (18, {1})
+    assert start(model=models, samples=3, max_shard_requests=4).statuses == made.statuses
+    assert emulator.ledger()["requests"] == ledger["requests"]
+
+
+def test_of_a_batch_that_expires_the_samples_that_are_finished_are_kept(start, tmp_path, emulator):
+    emulator.faults([{"kind": "expired", "fraction": 0.5, "count": 1}])
+    made = start(texts=["one", "two", "one", "three"], samples=4, canary=0)
+    check_balanced(made)
+    assert made.statuses == {"succeeded": 16}
+    assert [attempt.requests for attempt in made.attempts] == [12, 6]
+    assert set(emulator.ledger()["requests"].values()) == {1}
+    rows = pq.read_table(tmp_path / "answers.parquet").to_pylist()
+    ids = {(row["id"], row["sample"]): row["custom_id"] for row in rows}
+    assert len(ids) == 16
+    assert len(set(ids.values())) == 12
+    assert all(ids[0, sample] == ids[2, sample] for sample in (1, 2, 3, 4))
 
 
 def test_an_output_that_cannot_be_written_whole_leaves_the_old_one(start, tmp_path, monkeypatch):
