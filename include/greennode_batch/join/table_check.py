@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.job import SAMPLE
 from greennode_batch.join.columns import Column, Fit
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Of the columns of a target's key, those that are not the source's.
+_BESIDE_SOURCE_KEY = {"model", SAMPLE}
 _WAY_OUT = "Name another table, or mend this one and run this step again; nothing is paid twice"
 
 
@@ -34,6 +37,7 @@ def check_table(
             f"table {table.name} has no unique index on exactly ({', '.join(table.key)}), so rows cannot be "
             f"upserted. {_WAY_OUT}: CREATE UNIQUE INDEX {index} ON {table.quoted} ({table.quoted_key})"
         )
+    _check_narrower(table, unique_keys)
     demanded = [column.name for column in existing if column.is_demanded and column.name not in schema.names]
     if demanded:
         raise ConfigError(
@@ -41,6 +45,18 @@ def check_table(
             f"ALTER TABLE {table.quoted} ALTER COLUMN {table.quote(demanded[0])} DROP NOT NULL"
         )
     return additions
+
+
+def _check_narrower(table: SqlTable, unique_keys: Collection[set[str]]) -> None:
+    """Refuse an index that takes one answer to each row, where the job asks for several."""
+    key = set(table.key)
+    for narrower in unique_keys:
+        if set() < narrower < key and key - narrower <= _BESIDE_SOURCE_KEY:
+            raise ConfigError(
+                f"table {table.name} has a unique index on ({', '.join(sorted(narrower))}) alone, so it takes one row "
+                f"where this job writes one for each {' and '.join(sorted(key - narrower))}. {_WAY_OUT}: drop that "
+                "index, or that primary key"
+            )
 
 
 def _additions(table: SqlTable, existing: Sequence[Column], schema: pa.Schema) -> list[str]:

@@ -23,7 +23,7 @@ from greennode_batch.collect.results import RESULT_FIELDS
 from greennode_batch.errors import ConfigError, RowError
 from greennode_batch.job import SqlTarget
 from greennode_batch.join.earlier_rows import EarlierRows
-from greennode_batch.join.join import join_shard
+from greennode_batch.join.join import join_shard, joined_schema
 from greennode_batch.join.open_table import sql_table
 from greennode_batch.join.target import write_shard
 from greennode_batch.receipts import Receipt, write_receipt
@@ -445,6 +445,9 @@ def test_a_table_of_one_answer_to_each_row_keeps_them_as_the_first_samples(make_
     with pytest.raises(ConfigError, match=r"table answers has no column sample .* ADD COLUMN \"sample\" bigint"):
         sampled.run([(1, "a")])
     runs.execute("ALTER TABLE answers ADD sample bigint NOT NULL DEFAULT 1")
+    runs.execute("CREATE UNIQUE INDEX several ON answers (id, sample)")
+    with pytest.raises(ConfigError, match=r"unique index on \(id\) alone, .* for each sample\. .*: drop that index"):
+        sampled.table.prepare(joined_schema(pa.schema([("id", pa.int64()), ("sample", pa.int64())]), FIELDS))
     runs.execute("ALTER TABLE answers DROP CONSTRAINT answers_pkey, ADD PRIMARY KEY (id, sample)")
     run, plan, _ = sampled.build([(1, "a"), (2, "b"), (3, "c")])
     assert asked_samples(run, plan) == [(1, 2), (2, 2), (3, 1), (3, 2)]
