@@ -2,7 +2,7 @@
 
     make bench                  10,000, 100,000 and 1,000,000 rows
     make bench QUICK=1          20,000 rows once, under a minute
-    make bench ROWS=10000000    so many rows, by hand: about 3 GB of disk for each million
+    make bench ROWS=10000000    so many rows, by hand: about 4 GB of disk for each million
     make bench DATA=FILE.parquet TEXT=COLUMN    the texts of a file in place of made-up ones
     make bench ONLY=steps       without the whole path; ONLY=whole: nothing else
     make bench PEERS=1          only the peers and the whole path, at 100,000 rows
