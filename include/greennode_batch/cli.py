@@ -18,7 +18,7 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.build.plan import build
 from greennode_batch.build.preview import preview
 from greennode_batch.cli_job import add_job_options, job_of, names, read_source, run_id_of
-from greennode_batch.errors import ApiError, AuthError, ConfigError, GreenNodeError
+from greennode_batch.errors import ApiError, AuthError, ConfigError, CreditError, GreenNodeError
 from greennode_batch.job import BatchJob, Budget, FileTarget
 from greennode_batch.join.dataset import Dataset
 from greennode_batch.probe.command import add_parser as add_probe_parser
@@ -40,16 +40,23 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         return int(options.command(options))
-    except AuthError as error:
-        return _fail(f"{error}. The key comes from {_KEY_VARIABLE}: check it there. {_GO_ON}")
     except ApiError as error:
-        return _fail(f"{error}. {_GO_ON}")
+        return _fail(f"{error}. {_hint(error)}{_GO_ON}")
     except GreenNodeError as error:
         return _fail(str(error))
     except OSError as error:
         return _fail(f"{error}. {_GO_ON}")
     except KeyboardInterrupt:
         return _fail(f"stopped. {_GO_ON}")
+
+
+def _hint(error: ApiError) -> str:
+    """What to mend before the command is started again."""
+    if isinstance(error, AuthError):
+        return f"The key comes from {_KEY_VARIABLE}: check it there. "
+    if isinstance(error, CreditError):
+        return "Top up the account first: no more was submitted, and what was goes on. "
+    return ""
 
 
 def _fail(words: str) -> int:

@@ -324,3 +324,21 @@ def test_the_whole_debian_archive_comes_back_row_for_row(arguments, tmp_path, em
     assert (
         ledger["requests_billed"] == json.loads(next((tmp_path / "staging").rglob("plan.json")).read_text())["requests"]
     )
+
+
+@pytest.mark.parametrize(("option", "words"), [("max-cost", "over the job's budget of 1 VND"), ("max-rows", "1 rows")])
+def test_a_budget_on_the_command_line_sends_nothing(arguments, emulator, tmp_path, capsys, option, words):
+    (tmp_path / "prices.json").write_text(json.dumps({MODEL: [10_000_000, 10_000_000]}))
+    assert main(arguments(**{option: 1, "prices": tmp_path / "prices.json", "canary": 0})) == 1
+    assert words in capsys.readouterr().err
+    assert emulator.ledger()["files_uploaded"] == 0
+
+
+def test_without_credit_the_command_says_how_to_go_on_and_then_does(arguments, emulator, capsys):
+    emulator.faults([{"endpoint": "POST /batches", "kind": "status", "status": 402, "message": "no credit"}])
+    assert main(arguments(canary=0)) == 1
+    assert "no credit" in (said := capsys.readouterr().err)
+    assert "Top up the account first" in said
+    assert "start the same command again to go on" in said
+    assert main(arguments(canary=0)) == 0
+    assert set(emulator.ledger()["requests"].values()) == {1}
