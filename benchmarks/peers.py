@@ -44,7 +44,7 @@ PEERS = (
 
 def measure_peer(peer: Peer, folder: Path) -> MeasuredCommand:
     """What its process takes for all rows of the folder. Raises StepError if it cannot be installed or fails."""
-    python = _environment(peer.script)
+    python = environment_of(peer.script)
     work = folder / peer.script
     work.mkdir()
     out = work / "answers.parquet"
@@ -68,8 +68,8 @@ def measure_peer(peer: Peer, folder: Path) -> MeasuredCommand:
     return measured
 
 
-def _environment(name: str) -> Path:
-    """The Python of the peer's environment, which is made if it is not there."""
+def environment_of(name: str) -> Path:
+    """The Python of a peer's environment, which is made if it is not there."""
     folder = _ENVIRONMENTS / name
     made = folder / ".made"
     wanted = (_DRIVERS / f"{name}.txt").read_text()

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
-from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
-from greennode_airflow.hooks import GreenNodeHook
-from greennode_batch.api.client import AsyncGreenNodeClient
-from greennode_batch.api.polling import FORGOTTEN_SECONDS, MAX_POLL_SECONDS, Done, Wait, next_step, when_missing
-from greennode_batch.errors import ApiError, GreenNodeError, NotFoundError, RetryableError
+from greennode_airflow.poller import Poller
+from greennode_airflow.shared_client import shared_client
+from greennode_airflow.task_states import name_of, states_like
+from greennode_airflow.waiter import Waiter
+from greennode_batch.api.polling import Done
+from greennode_batch.api.room import failed_for_want_of_room
+from greennode_batch.api.watch import Watch
 
 REASONS = ("ended", "deadline", "forgotten", "refused")
 """Why the trigger fires. `refused`: for half an hour the API has taken no question, with the key for example."""
+# Each: how many may be under way at a time is bounded as well, and nobody's time runs while they wait for that.
 _CANCEL_SECONDS = 20.0
+# After the deadline, for the last look.
+_LAST_LOOK_SECONDS = 10.0
 # What a person sets by hand; a cleared task has none of these.
 _MARKED = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
 
@@ -29,8 +33,12 @@ _under_way: set[asyncio.Task[None]] = set()
 class GreenNodeBatchTrigger(BaseTrigger):
     """Fires when the batch has ended, whatever its end, when the deadline has passed, or if the batch is gone.
 
+    The looks are the poller's, which has one call for many batches. A look that fails is logged, and made again.
+
     deadline: epoch seconds. on_kill: `cancel` ends the remote batch when a person marks the waiting task as failed
-    or as success; a task that is cleared goes on with the batch. A poll that fails is logged and tried again.
+    or as success; a task that is cleared goes on with the batch. succeeds_on: an end with one of these statuses ends
+    the task right here, as a success whose result is what a resumed sensor returns, so that no worker is started;
+    save for a batch that was refused for want of room.
     """
 
     def __init__(
@@ -39,15 +47,15 @@ class GreenNodeBatchTrigger(BaseTrigger):
         batch_id: str,
         deadline: float,
         on_kill: Literal["cancel", "leave"],
+        succeeds_on: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.greennode_conn_id = greennode_conn_id
         self.batch_id = batch_id
         self.deadline = deadline
         self.when_killed = on_kill
+        self.succeeds_on = list(succeeds_on)
         self._seen = ""
-        self._missing_since: float | None = None
-        self._refused_since: float | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What the triggerer needs to make this trigger again; no secret is part of it."""
@@ -58,56 +66,49 @@ class GreenNodeBatchTrigger(BaseTrigger):
                 "batch_id": self.batch_id,
                 "deadline": self.deadline,
                 "on_kill": self.when_killed,
+                "succeeds_on": self.succeeds_on,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll until there is something to tell; yield one event."""
-        async with await self._client() as client:
-            while True:
-                step = await self._look(client)
-                if isinstance(step, TriggerEvent):
-                    yield step
-                    return
-                await asyncio.sleep(step.seconds)
+        """Wait until there is something to tell; yield one event."""
+        with Poller.of(self.greennode_conn_id).waiting(self.batch_id, deadline=self.deadline) as waiter:
+            done = await self._until_done(waiter)
+        yield self._event(done, waiter.watch)
 
-    async def _look(self, client: AsyncGreenNodeClient) -> Wait | TriggerEvent:
-        """Look once. A look that failed is a wait, up to the deadline."""
-        now = time.time()
-        try:
-            batch = await client.get_batch(self.batch_id)
-        except GreenNodeError as error:
-            return self._failed(error, now)
-        self._missing_since = self._refused_since = None
-        progress = f"{batch.raw_status}, {batch.counts}"
+    async def _until_done(self, waiter: Waiter) -> Done:
+        while True:
+            left = self.deadline + _LAST_LOOK_SECONDS - time.time()
+            if not await waiter.news(seconds=max(left, 0.0)):
+                batch = waiter.watch.batch
+                return Done("deadline", batch.status.name) if batch is not None else Done("deadline")
+            self._tell(waiter.watch)
+            if isinstance(waiter.watch.step, Done):
+                return waiter.watch.step
+
+    def _tell(self, watch: Watch) -> None:
+        """Say what has changed: a failure, or how far the batch is."""
+        if watch.error is not None:
+            self.log.warning("Batch %s could not be looked at, trying again: %s", self.batch_id, watch.error)
+            return
+        batch = watch.batch
+        progress = f"{batch.raw_status}, {batch.counts}" if batch is not None else ""
         if progress != self._seen:
-            self.log.info("Batch %s: %s", self.batch_id, progress)
+            self.log.info("Batch %s: %s%s", self.batch_id, progress, watch.pace.in_words(time.time()))
             self._seen = progress
-        step = next_step(batch, now=now, deadline=self.deadline)
-        return step if isinstance(step, Wait) else self._event(step.reason, step.status)
 
-    def _failed(self, error: GreenNodeError, now: float) -> Wait | TriggerEvent:
-        self.log.warning("Batch %s could not be looked at, trying again: %s", self.batch_id, error)
-        left = self.deadline - now
-        if left <= 0:
-            return self._event("deadline")
-        if isinstance(error, NotFoundError):
-            self._missing_since = self._missing_since or now
-            step = when_missing(self._missing_since, now=now)
-            return self._event("forgotten") if isinstance(step, Done) else Wait(min(step.seconds, left))
-        if isinstance(error, ApiError) and not isinstance(error, RetryableError):
-            self._refused_since = self._refused_since or now
-            if now - self._refused_since >= FORGOTTEN_SECONDS:
-                return self._event("refused")
-        return Wait(min(MAX_POLL_SECONDS, left))
-
-    def _event(self, reason: str, status: str = "UNKNOWN") -> TriggerEvent:
+    def _event(self, done: Done, watch: Watch) -> TriggerEvent:
+        has_room = watch.batch is None or not failed_for_want_of_room(watch.batch)
+        if done.reason == "ended" and done.status in self.succeeds_on and has_room:
+            self.log.info("The wait for batch %s is over: %s, %s", self.batch_id, done.reason, done.status)
+            result = {"batch_id": self.batch_id, "status": done.status, "reason": done.reason}
+            return TaskSuccessEvent(xcoms={"return_value": result})
         return TriggerEvent(
             {
                 "batch_id": self.batch_id,
-                "reason": reason,
-                "status": status,
-                "missing_since": self._missing_since,
+                "reason": done.reason,
+                "status": done.status,
+                "missing_since": watch.missing_since,
             }
         )
 
@@ -128,8 +129,12 @@ class GreenNodeBatchTrigger(BaseTrigger):
             if await self._is_cleared():
                 self.log.info("The task was cleared: batch %s runs on, and the next try waits for it", self.batch_id)
                 return
-            async with asyncio.timeout(_CANCEL_SECONDS), await self._client() as client:
-                await client.cancel_batch(self.batch_id)
+            async with (
+                shared_client(self.greennode_conn_id) as shared,
+                shared.cancels,
+                asyncio.timeout(_CANCEL_SECONDS),
+            ):
+                await (await shared.get()).cancel_batch(self.batch_id)
         except Exception:
             self.log.exception(
                 "Batch %s could not be cancelled and runs on; a cleared task waits for it", self.batch_id
@@ -142,12 +147,5 @@ class GreenNodeBatchTrigger(BaseTrigger):
         task = self.task_instance
         if task is None:
             return False
-        states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
-            dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=task.map_index
-        )
-        found = states.get(task.run_id, {})
-        name = task.task_id if task.map_index < 0 else f"{task.task_id}_{task.map_index}"
-        return name in found and found[name] not in _MARKED
-
-    async def _client(self) -> AsyncGreenNodeClient:
-        return await GreenNodeHook(self.greennode_conn_id).aget_conn()
+        states, name = await states_like(task), name_of(task)
+        return name in states and states[name] not in _MARKED

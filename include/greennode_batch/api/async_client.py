@@ -17,7 +17,9 @@ from greennode_batch.api.connection import (
     reply_of,
 )
 from greennode_batch.api.exchange import Call, Loss, Lost, Operation, Reply, Wait, run
+from greennode_batch.api.paging import Pager
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.retries import MAX_TRIES
 from greennode_batch.api.wire import Batch
 
 log = logging.getLogger(__name__)
@@ -70,24 +72,35 @@ class AsyncGreenNodeClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def get_batch(self, batch_id: str) -> Batch:
-        """A batch as it stands."""
-        return self._connection.note(await self._run(self._operations.get_batch(batch_id)))
+    async def get_batch(self, batch_id: str, *, max_tries: int = MAX_TRIES) -> Batch:
+        """A batch as it stands. max_tries: how often it is asked for at most, where that fails."""
+        return self._connection.note(await self._run(self._operations.get_batch(batch_id), max_tries))
 
     async def list_batches(self, *, limit: int = 100) -> AsyncIterator[Batch]:
         """Every batch, asked for `limit` a page as the caller goes on."""
-        pager = self._operations.batches(limit)
-        while (operation := pager.next_page()) is not None:
-            for batch in pager.take(await self._run(operation)):
+        pager = self.batch_pages(limit)
+        while not pager.ended:
+            for batch in await self.read_page(pager):
                 yield batch
+
+    def batch_pages(self, limit: int = 100) -> Pager[Batch]:
+        """The list of batches, for `read_page`; ConfigError where the profile has none."""
+        return self._operations.batches(limit)
+
+    async def read_page(self, pager: Pager[Batch], *, max_tries: int = MAX_TRIES) -> list[Batch]:
+        """What the next page has that is new; empty at the end. After an error it is that page again."""
+        operation = pager.next_page()
+        if operation is None:
+            return []
+        return [self._connection.note(batch) for batch in pager.take(await self._run(operation, max_tries))]
 
     async def cancel_batch(self, batch_id: str) -> Batch | None:
         """Ask for a batch to be cancelled; None as for GreenNodeClient.cancel_batch."""
         batch = await self._run(self._operations.cancel_batch(batch_id))
         return None if batch is None else self._connection.note(batch)
 
-    async def _run(self, operation: Operation[T]) -> T:
-        steps = run(operation, self._connection.key.redact)
+    async def _run(self, operation: Operation[T], max_tries: int = MAX_TRIES) -> T:
+        steps = run(operation, self._connection.key.redact, max_tries=max_tries)
         outcome: Reply | Lost | None = None
         while True:
             try:

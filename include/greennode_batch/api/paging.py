@@ -28,6 +28,11 @@ class Pager(Generic[Item]):
         self._cursor: str | None = None
         self._done = False
 
+    @property
+    def ended(self) -> bool:
+        """Whether there is no more to ask for."""
+        return self._done
+
     def next_page(self) -> Operation[Page[Item]] | None:
         """The operation that gets the next page; None at the end."""
         return None if self._done else self._ask(self._parameters())

@@ -1,0 +1,72 @@
+"""Pace: how fast a batch goes and how long it may still take, from the counts of its looks. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from greennode_batch.api.wire import Batch
+
+
+class _Mark(NamedTuple):
+    """When so many requests were seen to be over."""
+
+    at: float
+    over: int
+
+
+class Pace:
+    """Takes the counts of each look. Counts are a hint: they decide how soon to look again, never that it has ended.
+
+    `now` is epoch seconds everywhere.
+    """
+
+    __slots__ = ("_before", "_last", "_total")
+
+    def __init__(self) -> None:
+        self._total = 0
+        self._before: _Mark | None = None
+        self._last: _Mark | None = None
+
+    def take(self, batch: Batch, *, now: float) -> None:
+        """Note the counts of a look."""
+        counts = batch.counts
+        over = min(counts.completed + counts.failed, counts.total)
+        self._total = counts.total
+        if self._last is None or over < self._last.over:
+            # What was done before the first look was done since the creation at the earliest: a pace that is too
+            # slow, from waiting in a queue, has it looked at as its age says.
+            self._before, self._last = _Mark(min(batch.created_at or now, now), 0), _Mark(now, over)
+        elif over > self._last.over:
+            self._before, self._last = self._last, _Mark(now, over)
+
+    def per_second(self, now: float) -> float:
+        """Requests per second, of late; 0 where nothing was seen to get done. It falls while nothing does."""
+        if self._before is None or self._last is None or now <= self._before.at:
+            return 0.0
+        return (self._last.over - self._before.over) / (now - self._before.at)
+
+    def seconds_left(self, now: float) -> float | None:
+        """How long it may still take; None where that cannot be told."""
+        if self._last is None or not self._total:
+            return None
+        per_second = self.per_second(now)
+        left = self._total - self._last.over
+        return 0.0 if not left else left / per_second if per_second else None
+
+    def full_since(self) -> float | None:
+        """Since when all requests are over, if they are: only the files are still to be written."""
+        return self._last.at if self._last is not None and self._total and self._last.over == self._total else None
+
+    def in_words(self, now: float) -> str:
+        """For a log, behind the counts: "; 3.1 a second, about 4 min left"; empty where it cannot be told."""
+        left = self.seconds_left(now)
+        if not left:
+            return ""
+        return f"; {self.per_second(now):,.2g} a second, about {_duration(left)} left"
+
+
+def _duration(seconds: float) -> str:
+    for unit, name in ((3600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:,.0f} {name}"
+    return f"{seconds:.0f} s"

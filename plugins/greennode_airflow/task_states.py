@@ -1,0 +1,49 @@
+"""Task states: what Airflow says now of tasks whose triggers are killed, asked by one call for many of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+_CALLS_AT_ONCE = 4
+
+
+class _Questions:
+    """The questions of an event loop: by DAG, run and task, those that are not sent yet."""
+
+    def __init__(self) -> None:
+        self._calls = asyncio.Semaphore(_CALLS_AT_ONCE)
+        self._unsent: dict[tuple[str, str, str], asyncio.Task[dict[str, Any]]] = {}
+
+    async def ask(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+        key = dag_id, run_id, task_id
+        if key not in self._unsent:
+            self._unsent[key] = asyncio.create_task(self._send(key))
+        return await asyncio.shield(self._unsent[key])
+
+    async def _send(self, key: tuple[str, str, str]) -> dict[str, Any]:
+        async with self._calls:
+            # Whoever comes from now on was killed later, and needs a later answer.
+            del self._unsent[key]
+            dag_id, run_id, task_id = key
+            states = await asyncio.to_thread(
+                RuntimeTaskInstance.get_task_states, dag_id=dag_id, task_ids=[task_id], run_ids=[run_id]
+            )
+            return dict(states.get(run_id, {}))
+
+
+_questions: WeakKeyDictionary[asyncio.AbstractEventLoop, _Questions] = WeakKeyDictionary()
+
+
+async def states_like(task: Any) -> dict[str, Any]:
+    """The states of a task instance and of all others that its task is mapped over in its run, by `name_of`."""
+    questions = _questions.setdefault(asyncio.get_running_loop(), _Questions())
+    return await questions.ask(task.dag_id, task.run_id, task.task_id)
+
+
+def name_of(task: Any) -> str:
+    """How a task instance is called among these."""
+    return str(task.task_id) if task.map_index < 0 else f"{task.task_id}_{task.map_index}"
