@@ -28,6 +28,8 @@ class Receipt(msgspec.Struct, frozen=True):
     not know the batch, if that is what it says now. unreadable_since: when a file of results that the batch names could
     first not be read. cancelled_at: when it was cancelled at its deadline. lost: the
     batch will tell nothing any more, for the server has `forgotten` it, or it is `overdue`: cancelled and still open.
+    statuses, prompt_tokens, completion_tokens: of its requests, once it is collected, for whoever wants to know how a
+    run stands without reading its results.
     """
 
     shard_id: str
@@ -42,6 +44,9 @@ class Receipt(msgspec.Struct, frozen=True):
     unreadable_since: float | None = None
     cancelled_at: float | None = None
     lost: Literal["forgotten", "overdue"] | None = None
+    statuses: dict[str, int] = {}
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 class Claim(msgspec.Struct, frozen=True):

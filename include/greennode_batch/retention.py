@@ -23,10 +23,14 @@ _IDENTITY = "run.json"
 
 
 class RunIdentity(msgspec.Struct, frozen=True):
-    """run.json: the run that a folder belongs to. The folder's name is made safe, and does not tell."""
+    """run.json: the run that a folder belongs to. The folder's name is made safe, and does not tell.
+
+    conn_id: the connection that its batches are made with, where that is noted.
+    """
 
     dag_id: str
     run_id: str
+    conn_id: str | None = None
 
     def __str__(self) -> str:
         return f"{self.dag_id} {self.run_id}"
@@ -47,9 +51,14 @@ class StoredRun(NamedTuple):
     written_at: float
 
 
-def note_run(run: RunFolder, *, dag_id: str, run_id: str) -> None:
+def note_run(run: RunFolder, *, dag_id: str, run_id: str, conn_id: str | None = None) -> None:
     """Write down whose folder this is. Call it whenever the run is begun, or begun again: it is young from then on."""
-    write_json(run.path / _IDENTITY, RunIdentity(dag_id, run_id))
+    write_json(run.path / _IDENTITY, RunIdentity(dag_id, run_id, conn_id))
+
+
+def identity_of(run: RunFolder) -> RunIdentity | None:
+    """Whose folder this is, or None where that is not written down. Raises ConfigError for what cannot be read."""
+    return read_json(run.path / _IDENTITY, RunIdentity)
 
 
 def old_runs(root: UPath, *, before: float) -> Iterator[StoredRun]:
@@ -93,7 +102,7 @@ def _folders(path: UPath) -> list[UPath]:
 def _stored(path: UPath) -> StoredRun | None:
     """What is in a run's folder; None where it is none, or cannot be told whose."""
     try:
-        identity = read_json(path / _IDENTITY, RunIdentity)
+        identity = identity_of(RunFolder(path))
     except ConfigError as error:
         log.warning("%s. The folder is left alone", error)
         return None

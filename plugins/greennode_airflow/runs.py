@@ -26,10 +26,13 @@ def run_of(context: Context, prefix: str = "") -> RunFolder:
     return run_folder(staging_root(), f"{run.dag_id}.{prefix}" if prefix else run.dag_id, run.run_id)
 
 
-def begin_run(context: Context, prefix: str = "") -> RunFolder:
-    """The same, with a note of whose it is: without one, its files are never removed when the run is long over."""
+def begin_run(context: Context, prefix: str = "", *, conn_id: str | None = None) -> RunFolder:
+    """The same, with a note of whose it is: without one, its files are never removed when the run is long over.
+
+    conn_id: the connection that its batches are made with.
+    """
     run = run_of(context, prefix)
-    note_run(run, dag_id=context["dag_run"].dag_id, run_id=context["dag_run"].run_id)
+    note_run(run, dag_id=context["dag_run"].dag_id, run_id=context["dag_run"].run_id, conn_id=conn_id)
     return run
 
 

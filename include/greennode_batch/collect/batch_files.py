@@ -95,6 +95,13 @@ def count_statuses(results: Path) -> Counter[str]:
     return Counter({entry["values"]: entry["counts"] for entry in counted.to_pylist()})
 
 
+def _count_tokens(results: Path) -> dict[str, int]:
+    """The tokens of a file of results: of all prompts, and of all completions."""
+    columns = ["prompt_tokens", "completion_tokens"]
+    table = read_table(results, columns)
+    return {name: pc.sum(table[name]).as_py() or 0 for name in columns}
+
+
 def requested_ids(shard: ShardFolder) -> Iterable[str]:
     """The custom_id of every request of the shard."""
     if shard.source.exists():
@@ -157,12 +164,13 @@ def _collect(
             if fetch_again(client, batch, shard, work):
                 made = _settle(shard, batch, reader, work)
                 counts = count_statuses(made)
+        tokens = _count_tokens(made)
         anomalies = work / "anomalies.jsonl"
         if anomalies.exists():
             land(anomalies, shard.anomalies)
         land(made, shard.results)
     latest = read_receipt(shard) or receipt
-    write_receipt(shard, msgspec.structs.replace(latest, state="collected"))
+    write_receipt(shard, msgspec.structs.replace(latest, state="collected", statuses=dict(counts), **tokens))
     return counts
 
 

@@ -45,7 +45,8 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
     @fail_without_retry
     def execute(self, context: Context) -> list[str]:
         """Build all that was not sent before."""
-        run, job, chosen = begin_run(context, group_of(self)), run_job(self.job, context), choices_of(context)
+        job, chosen = run_job(self.job, context), choices_of(context)
+        run = begin_run(context, group_of(self), conn_id=job.conn_id)
         if chosen.dry_run:
             job = dataclasses.replace(job, left_rows="report")  # a dry run changes nothing
         if is_partial(self.job, context, self.own_values):

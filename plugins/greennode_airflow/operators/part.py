@@ -35,7 +35,8 @@ class GreenNodeReadPartOperator(SourceOperator):
         from greennode_batch.build.part_files import write_part
         from greennode_batch.preflight import check_models
 
-        run, job = begin_run(context, group_of(self)), run_job(self.job, context)
+        job = run_job(self.job, context)
+        run = begin_run(context, group_of(self), conn_id=job.conn_id)
         part = WHOLE if self.names_its_part() else self.part
         with GreenNodeHook(job.conn_id).get_conn() as client:
             # A wrong key or model is found out before the source is read.

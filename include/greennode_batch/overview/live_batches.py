@@ -1,0 +1,133 @@
+"""Live batches: what the server says of batches that are under way, asked for beside, and seldom.
+
+Whoever looks at a page does not wait for the server: they see what it said last, or nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
+
+import msgspec
+
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.wire import Batch
+from greennode_batch.errors import GreenNodeError, NotFoundError
+
+log = logging.getLogger(__name__)
+
+ASK_SECONDS = 10.0
+"""How long what was asked is good for: each process asks no more often."""
+_LIST_SECONDS = 8.0
+# Of an account with many more batches; those beyond are looked up by their ids.
+_LISTED = 3_000
+_LOOKED_UP = 10
+_KEPT = 10_000
+
+
+class LiveBatch(msgspec.Struct, frozen=True):
+    """A batch as the server has it. For people: its counts need not add up, and nothing is decided by them."""
+
+    status: str
+    is_over: bool
+    done: int
+    failed: int
+    seen_at: float
+
+
+class LiveBatches:
+    """The batches of one connection. Used by many threads; the first that needs news has them fetched beside.
+
+    open_client: a client of the connection. begin: runs a function beside the caller.
+    """
+
+    def __init__(
+        self,
+        open_client: Callable[[], AbstractContextManager[GreenNodeClient]],
+        *,
+        begin: Callable[[Callable[[], None]], None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._open_client = open_client
+        self._begin = begin or _in_a_thread
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._is_asking = False
+        self._asked_at = 0.0
+        self._wanted: set[str] = set()
+        self._seen: dict[str, LiveBatch] = {}
+        self.problem: str | None = None
+
+    def of(self, batch_ids: Collection[str]) -> Mapping[str, LiveBatch]:
+        """What is known of these; of the others nothing is known yet, and after some seconds it may be."""
+        with self._lock:
+            found = {batch_id: self._seen[batch_id] for batch_id in batch_ids if batch_id in self._seen}
+            self._wanted.update(batch_ids)
+            begins = bool(self._wanted) and not self._is_asking and self._clock() - self._asked_at >= ASK_SECONDS
+            self._is_asking = self._is_asking or begins
+        if begins:
+            self._begin(self._ask)
+        return found
+
+    def forget(self, batch_ids: Collection[str]) -> None:
+        """Ask for these again at once, for something was done to them."""
+        with self._lock:
+            for batch_id in batch_ids:
+                self._seen.pop(batch_id, None)
+            self._asked_at = 0.0
+
+    def _ask(self) -> None:
+        with self._lock:
+            wanted, self._wanted = self._wanted, set()
+        found: dict[str, LiveBatch] = {}
+        problem = None
+        try:
+            with self._open_client() as client:
+                self._list(client, wanted, found)
+                self._look_up(client, wanted - found.keys(), found)
+        except GreenNodeError as error:
+            problem = str(error)
+        except Exception as error:  # a connection that is not there, a secrets backend that is down
+            log.exception("The batches could not be asked for")
+            problem = f"the connection could not be used ({type(error).__name__})"
+        finally:
+            with self._lock:
+                self._seen = dict([*self._seen.items(), *found.items()][-_KEPT:])
+                self._asked_at = self._clock()
+                self._is_asking = False
+                self.problem = problem
+
+    def _list(self, client: GreenNodeClient, wanted: set[str], found: dict[str, LiveBatch]) -> None:
+        if not client.profile.can_list_batches:
+            return
+        until = self._clock() + _LIST_SECONDS
+        for number, batch in enumerate(client.list_batches()):
+            if batch.id in wanted:
+                found[batch.id] = self._live(batch)
+            if len(found) == len(wanted) or number >= _LISTED or self._clock() > until:
+                return
+
+    def _look_up(self, client: GreenNodeClient, missing: Collection[str], found: dict[str, LiveBatch]) -> None:
+        # What is seen least often comes first, so that each has its turn.
+        known = self._seen
+        for batch_id in sorted(missing, key=lambda one: known[one].seen_at if one in known else 0.0)[:_LOOKED_UP]:
+            try:
+                found[batch_id] = self._live(client.get_batch(batch_id))
+            except NotFoundError:
+                continue
+
+    def _live(self, batch: Batch) -> LiveBatch:
+        return LiveBatch(
+            status=batch.raw_status,
+            is_over=batch.status.is_terminal,
+            done=batch.counts.completed,
+            failed=batch.counts.failed,
+            seen_at=self._clock(),
+        )
+
+
+def _in_a_thread(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="greennode-live-batches", daemon=True).start()

@@ -1,0 +1,82 @@
+import time
+
+import msgspec
+import pytest
+
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.polling import Wait
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.build.plan import build
+from greennode_batch.build.source import Rows
+from greennode_batch.collect.batch_files import collect_shard
+from greennode_batch.job import BatchJob, FileSource, FileTarget
+from greennode_batch.overview.staged_run import StagedRuns
+from greennode_batch.receipts import read_receipt, write_receipt
+from greennode_batch.retention import note_run
+from greennode_batch.staging import run_folder
+from greennode_batch.submit import submit
+from greennode_batch.wait import look
+
+MODEL = "google/gemma-4-31b-it"
+JOB = BatchJob(
+    name="tickets",
+    source=FileSource(path="rows.parquet"),
+    target=FileTarget(path="answers.parquet"),
+    key="ticket",
+    model=MODEL,
+    prompt="{{ text }}",
+)
+
+
+class Scene:
+    """A run, its plan, and what can be done to it."""
+
+    job = JOB
+
+    def __init__(self, run, plan, client):
+        self.run, self.plan, self.client = run, plan, client
+
+    @property
+    def shards(self):
+        return [self.run.shard(shard.shard_id) for shard in self.plan.shards]
+
+    def staged(self):
+        return StagedRuns().read(self.run)
+
+    def submit(self, *, age=0.0):
+        """Create the batches, as long ago as that."""
+        for shard in self.shards:
+            receipt = submit(shard, self.client)
+            write_receipt(shard, msgspec.structs.replace(receipt, created_at=receipt.created_at - age))
+
+    def collect(self, *shards):
+        for shard in shards or self.shards:
+            while isinstance(look(shard, self.client, now=time.time()), Wait):
+                pass
+            collect_shard(shard, self.client, None)
+
+    def change(self, shard, **fields):
+        write_receipt(shard, msgspec.structs.replace(read_receipt(shard), **fields))
+
+
+@pytest.fixture
+def client(emulator):
+    with GreenNodeClient(emulator.base_url, emulator.api_key) as client:
+        yield client
+
+
+@pytest.fixture
+def make_scene(tmp_path, client):
+    """Builds a run of some rows (key, text), so many requests a shard."""
+
+    def make(rows, *, per_shard=10):
+        run = run_folder(tmp_path / "staging", "tickets", "run_1")
+        note_run(run, dag_id="tickets", run_id="run_1", conn_id="my_connection")
+        profile = ApiProfile(max_requests=per_shard)
+
+        def source():
+            return Rows.from_tuples(("ticket", "text"), iter([list(rows)]))
+
+        return Scene(run, build(JOB, source, run, run_id="run_1", profile=profile), client)
+
+    return make

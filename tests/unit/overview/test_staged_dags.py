@@ -1,0 +1,59 @@
+import pytest
+from upath import UPath
+
+from greennode_batch.overview.staged_dags import Pipeline, StagedDags
+from greennode_batch.retention import note_run
+from greennode_batch.staging import run_folder
+
+
+@pytest.fixture
+def root(tmp_path):
+    return UPath(tmp_path / "staging")
+
+
+def begin(root, dag_id, *, folder=None, run_id="run_1", has="plan.json"):
+    run = run_folder(root, folder or dag_id, run_id)
+    note_run(run, dag_id=dag_id, run_id=run_id)
+    (run.path / has).write_text("{}")
+    return run
+
+
+def test_a_folder_belongs_to_the_dag_that_its_runs_name_whatever_it_is_called(root):
+    begin(root, "tickets")
+    odd = begin(root, "dag with spaces/ünd")
+    found = StagedDags(root).by_dag()
+    assert set(found) == {"tickets", "dag with spaces/ünd"}
+    (pipeline,) = found["dag with spaces/ünd"]
+    assert pipeline.run_folder(root, "run_1").path == odd.path
+
+
+def test_the_jobs_of_one_dag_are_told_apart_by_their_task_groups(root):
+    begin(root, "weekly", folder="weekly.labels")
+    begin(root, "weekly", folder="weekly.inner.summaries")
+    found = StagedDags(root).by_dag()
+    assert [pipeline.group for pipeline in found["weekly"]] == ["inner.summaries", "labels"]
+
+
+def test_what_is_no_run_of_a_job_is_no_dag_of_ours(root):
+    begin(root, "greennode_probe", has="probe.json")
+    (root / ".answered-abc").mkdir()
+    (root / "left" / "over").mkdir(parents=True)
+    (root / "tickets" / "run_0").mkdir(parents=True)
+    begin(root, "tickets", has="building.json")
+    assert StagedDags(root).by_dag() == {"tickets": (Pipeline("tickets", "", "tickets"),)}
+
+
+def test_no_staging_at_all_is_no_dag(root):
+    assert StagedDags(root).by_dag() == {}
+
+
+def test_a_new_dag_is_seen_within_seconds_and_a_removed_one_is_gone(root):
+    now = [100.0]
+    dags = StagedDags(root, clock=lambda: now[0])
+    assert dags.by_dag() == {}
+    run = begin(root, "tickets")
+    now[0] += 20
+    assert set(dags.by_dag()) == {"tickets"}
+    run.path.parent.rename(root.parent / "elsewhere")
+    now[0] += 20
+    assert dags.by_dag() == {}
