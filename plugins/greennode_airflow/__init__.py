@@ -42,6 +42,13 @@ def get_provider_info() -> dict[str, Any]:
                             "and in the target. A job may say otherwise."
                         ),
                     },
+                    "batch_url": {
+                        "label": "Link to a batch",
+                        "schema": {"type": ["string", "null"]},
+                        "description": (
+                            "Where people look at a batch, as https://…/{batch_id}. GreenNode's console if empty."
+                        ),
+                    },
                 },
             }
         ],

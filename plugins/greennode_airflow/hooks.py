@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from airflow.sdk import BaseHook, Connection
@@ -19,14 +20,16 @@ from greennode_batch.prices import Prices, read_prices
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 _TEST_SECONDS = 10.0
+_GREENNODE_DOMAINS = (".vngcloud.vn", ".greennode.ai")
+_CONSOLE_URL = "https://aiplatform.console.vngcloud.vn/"
 
 
 class GreenNodeHook(BaseHook):
     """Talks to GreenNode with an Airflow connection of type `greennode`.
 
     The API key is the connection's password, the base URL its host; extra holds the API profile (`profile`, and
-    any field of it by name), `allow_http_hosts`, `keep_remote_files` and `prices`. Clients are context managers:
-    close what you open.
+    any field of it by name), `allow_http_hosts`, `keep_remote_files`, `prices` and `batch_url`. Clients are context
+    managers: close what you open.
     """
 
     conn_name_attr = "greennode_conn_id"
@@ -65,6 +68,19 @@ class GreenNodeHook(BaseHook):
                 f"connection {self.greennode_conn_id!r}: keep_remote_files is {said!r}; it is true or false"
             ) from None
 
+    def batch_url(self, host: str | None = None) -> str | None:
+        """Where people look at a batch, with `{batch_id}` in it or without; None where that is not known.
+
+        host: who has the batch. GreenNode's own console is known (docs.vngcloud.vn, "AI Platform Console"); whether it
+        shows single batches, and where, is not public.
+        """
+        connection = self.get_connection(self.greennode_conn_id)
+        said = connection.extra_dejson.get("batch_url")
+        if said:
+            return str(said)
+        host = host or urlsplit(connection.host or "").hostname or ""
+        return _CONSOLE_URL if host.endswith(_GREENNODE_DOMAINS) else None
+
     def test_connection(self) -> tuple[bool, str]:
         """Whether the key is accepted, for the Test button of the connection form. Costs nothing."""
         try:
@@ -81,7 +97,7 @@ def client_arguments(connection: Connection) -> dict[str, Any]:
     """What a client is made with. Raises ConfigError for a connection that cannot work."""
     fields = dict(connection.extra_dejson)
     allowed = fields.pop("allow_http_hosts", None) or ""
-    for mine in ("prices", "keep_remote_files"):
+    for mine in ("prices", "keep_remote_files", "batch_url"):
         fields.pop(mine, None)
     if not connection.password:
         raise ConfigError(f"connection {connection.conn_id!r} has no API key: put it into the password field")

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowException
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
+from greennode_airflow.links import SHARD_LINKS
 from greennode_airflow.runs import shard_at
 from greennode_airflow.triggers import REASONS, GreenNodeBatchTrigger
 from greennode_batch.api.client import GreenNodeClient
@@ -42,6 +43,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("batch_id", "shard", "greennode_conn_id")
+    operator_extra_links = SHARD_LINKS
 
     def __init__(
         self,

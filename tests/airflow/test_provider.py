@@ -28,7 +28,7 @@ def test_the_connection_form_names_its_fields_for_what_they_hold() -> None:
     assert behaviour["relabeling"] == {"host": "Base URL", "password": "API key"}
     assert set(behaviour["hidden_fields"]) == {"schema", "login", "port"}
     widgets = manager.connection_form_widgets
-    fields = {"profile", "allow_http_hosts", "keep_remote_files"}
+    fields = {"profile", "allow_http_hosts", "keep_remote_files", "batch_url"}
     assert {f"extra__greennode__{field}" for field in fields} <= set(widgets)
 
 
@@ -57,7 +57,7 @@ def test_the_plugin_is_found_by_its_entry_point() -> None:
 
     mine = [plugin for plugin in get_plugin_info() if plugin["name"] == "greennode"]
     assert len(mine) == 1
-    assert [view["name"] for view in mine[0]["external_views"]] == ["GreenNode batch inference"]
+    assert [view["name"] for view in mine[0]["external_views"]] == ["GreenNode batches", "GreenNode batch inference"]
 
 
 _LIST_FILES_RUN_ALONE = """

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
+from greennode_airflow.links import SHARD_LINKS
 from greennode_airflow.runs import shard_at
 from greennode_batch.credit import submit_on_credit
 from greennode_batch.errors import BusyError, ConfigError, NotFoundError
@@ -29,6 +30,7 @@ class GreenNodeSubmitBatchOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("shard", "greennode_conn_id")
+    operator_extra_links = SHARD_LINKS
     ui_color = "#e3f4ea"
 
     def __init__(
@@ -74,6 +76,7 @@ class GreenNodeCollectResultsOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("shard", "greennode_conn_id")
+    operator_extra_links = SHARD_LINKS
     ui_color = "#e3f4ea"
 
     def __init__(

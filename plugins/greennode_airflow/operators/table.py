@@ -14,6 +14,7 @@ from greennode_airflow.assets import asset_of, event_extra
 from greennode_airflow.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
+from greennode_airflow.links import RUN_LINKS
 from greennode_airflow.runs import group_of, is_dry_run, run_job, run_of, shard_at
 from greennode_batch.job import BatchJob, SqlTarget
 from greennode_batch.job_targets import Target
@@ -83,6 +84,7 @@ class GreenNodeReportOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("paths",)
+    operator_extra_links = RUN_LINKS
     ui_color = "#e3f4ea"
 
     def __init__(self, *, job: BatchJob, **kwargs: Any) -> None:

@@ -1,18 +1,64 @@
-"""The Airflow plugin, found by its entry point `airflow.plugins`."""
+"""The Airflow plugin, found by its entry point `airflow.plugins`. Every process of Airflow loads it, so it is light."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from greennode_airflow.ui import PAGE_PREFIX, PAGE_ROUTE
+
+Message = MutableMapping[str, Any]
+
+
+class LazyApp:
+    """The page's ASGI app, which is made at the first request: only the API server has any."""
+
+    def __init__(self) -> None:
+        self._made: Any = None
+        self._making = asyncio.Lock()
+
+    async def __call__(
+        self,
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        """Pass the request on."""
+        if self._made is None:
+            async with self._making:
+                if self._made is None:
+                    self._made = await asyncio.to_thread(_make)
+        await self._made(scope, receive, send)
+
+
+def _make() -> Any:
+    from greennode_airflow.ui.app import make_app  # noqa: PLC0415 - it takes a second and some megabytes
+
+    return make_app()
+
 
 class GreenNodePlugin(AirflowPlugin):
-    """A link to GreenNode's article on batch inference, in Airflow's Docs menu."""
+    """The page "GreenNode batches" under Browse, and a link to GreenNode's article in the Docs menu."""
 
     name = "greennode"
-    external_views = [  # noqa: RUF012 - Airflow's own declaration
+    # Airflow's own declarations, which are not of the class.
+    fastapi_apps = [{"app": LazyApp(), "url_prefix": PAGE_PREFIX, "name": "GreenNode batches"}]  # noqa: RUF012
+    external_views = [  # noqa: RUF012
+        {
+            "name": "GreenNode batches",
+            "href": f"{PAGE_PREFIX}/",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": PAGE_ROUTE,
+        },
         {
             "name": "GreenNode batch inference",
             "href": "https://helpdesk.greennode.ai/portal/en/kb/articles/batch-inference",
             "destination": "nav",
             "category": "docs",
             "url_route": None,
-        }
+        },
     ]

@@ -1,0 +1,67 @@
+// Parts that both pages are made of.
+
+import { el } from "./dom.js";
+import { number, percent } from "./format.js";
+
+const LOOKS = { success: "good", failed: "bad", running: "busy", queued: "idle" };
+
+export const badge = (state, words = state) => el("span", { class: `badge ${LOOKS[state] ?? "idle"}` }, words);
+
+// Segments: [class, count] pairs of `all`; what is left is the empty track.
+export function bar(label, done, all, segments) {
+  const value = Math.floor(percent(done, all));
+  const attributes = {
+    class: "bar",
+    role: "progressbar",
+    "aria-label": label,
+    "aria-valuemin": "0",
+    "aria-valuemax": "100",
+    "aria-valuenow": String(value),
+    "aria-valuetext": `${number(done)} of ${number(all)}, ${value} percent`,
+  };
+  const parts = segments.filter(([, count]) => count > 0);
+  return el("div", attributes, ...parts.map(([look, count]) => el("span", { class: look, width: `${percent(count, all)}%` })));
+}
+
+// A link to a page of Airflow's. This page stands in a frame that may not lead its parent elsewhere, so the parent does.
+export function airflowLink(href, focus, ...children) {
+  const follow = (event) => {
+    if (window.parent === window) return;
+    event.preventDefault();
+    const link = window.parent.document.createElement("a");
+    link.href = href;
+    if (event.ctrlKey || event.metaKey) link.target = "_blank";
+    window.parent.document.body.append(link);
+    link.click();
+    link.remove();
+  };
+  return el("a", { href, "data-focus": focus, onclick: follow }, ...children);
+}
+
+// Newer and older; `go` is called with the offset of the page to show.
+export function pager({ offset, limit, total, what, go }) {
+  if (total <= limit && offset === 0) return [];
+  const last = Math.min(offset + limit, total);
+  const step = (to, words, isOff) =>
+    el("button", { type: "button", disabled: isOff, "data-focus": words, onclick: () => go(to) }, words);
+  return [
+    step(Math.max(0, offset - limit), "Previous", offset === 0),
+    el("span", { role: "status" }, total ? `${number(offset + 1)}–${number(last)} of ${number(total)} ${what}` : `No ${what}`),
+    step(offset + limit, "Next", last >= total),
+  ];
+}
+
+// A row of a list. The roles are said, for a row that is laid out as a card is a row no more to some browsers.
+export const listRow = (head, ...cells) => el("tr", { role: "row" }, el("th", { role: "rowheader", scope: "row" }, ...head), ...cells);
+
+// A cell of a list; on a narrow screen it stands under its own name.
+export const cell = (label, attributes, ...children) => el("td", { role: "cell", "data-label": label, ...attributes }, ...children);
+
+// Calls `work` once nobody has typed for a moment.
+export function afterTyping(work) {
+  let timer;
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(work, 250);
+  };
+}

@@ -1,0 +1,165 @@
+// One run: how far it is, what it has used and cost, what failed and why.
+
+import { get, keepFresh } from "./api.js";
+import { offerCancel } from "./cancel.js";
+import { byId, complain, el, say, show } from "./dom.js";
+import { showFailures } from "./failures.js";
+import { ago, counted, duration, money, number, when } from "./format.js";
+import { airflowLink, badge, bar } from "./parts.js";
+import { keepShards } from "./shards.js";
+
+const asked = new URLSearchParams(location.search);
+const run = { dag_id: asked.get("dag_id") ?? "", run_id: asked.get("run_id") ?? "", group: asked.get("group") ?? "" };
+
+const shards = keepShards(run, { cancel: (shard) => cancel(shard) });
+let latest = null;
+let arrived = false;
+
+const refresh = keepFresh(async () => {
+  try {
+    const detail = await get("run", run);
+    complain(null);
+    latest = detail;
+    showRun(detail);
+    await Promise.all([shards.refresh(detail.may_edit), showFailures(run, detail)]);
+    goWhereTheLinkLeads();
+    if (!isOver(detail.row)) return detail.row.figures.unheard ? 2 : 4;
+    return 20;
+  } catch (error) {
+    complain(error);
+    return 10;
+  }
+});
+
+// A link to a part of the page leads there once all that stands above it is shown, and only once.
+function goWhereTheLinkLeads() {
+  if (!arrived && location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
+  arrived = true;
+}
+
+const isOver = (row) => row.state === "success" || row.state === "failed";
+
+function cancel(shard) {
+  offerCancel({ run, detail: latest, shard, then: refresh });
+}
+
+function showRun(detail) {
+  const { row } = detail;
+  const name = row.group ? `${row.dag_id} · ${row.group}` : row.dag_id;
+  document.title = `${name} – GreenNode batches`;
+  say(byId("title"), name);
+  show(byId("subtitle"), el("span", { class: "mono" }, row.run_id), row.started_at ? ` · ${begun(row, detail.now)}` : "");
+  const words = isOver(row) ? "" : ` ${row.phase}`;
+  if (byId("state").textContent !== `${row.state}${words}`) show(byId("state"), badge(row.state), words);
+  const link = airflowLink(detail.airflow_url, "airflow", "Open in Airflow");
+  link.classList.add("button");
+  const end = { type: "button", class: "danger", "data-focus": "cancel", onclick: () => cancel(null) };
+  const mayCancel = detail.may_edit && detail.cancellable > 0;
+  show(byId("actions"), link, mayCancel ? el("button", end, "Cancel batches…") : null);
+  showProgress(detail);
+  showTiles(detail);
+  showFiles(detail);
+}
+
+function begun(row, now) {
+  if (row.ended_at) return `${when(row.started_at)}, took ${duration(row.ended_at - row.started_at)}`;
+  return `started ${when(row.started_at)}, ${ago(row.started_at, now)}`;
+}
+
+function showProgress({ row, live_problem: problem, server }) {
+  const { figures } = row;
+  if (!figures.asked) {
+    const words = figures.unchanged ? "All rows have their answer from an earlier run: there was nothing to ask." : nothingBuilt(row);
+    show(byId("progress"), el("p", { class: "quiet" }, words));
+    return;
+  }
+  const answered = Math.max(0, figures.done - figures.succeeded - figures.failed);
+  const isCounted = figures.counts_rows;
+  const all = isCounted ? figures.rows : figures.asked;
+  const done = isCounted ? figures.succeeded + figures.failed : figures.done;
+  const segments = [["good", figures.succeeded], ["bad", figures.failed], ...(isCounted ? [] : [["busy", answered]])];
+  const what = isCounted ? "rows" : "requests";
+  const legend = [
+    figures.succeeded || !answered ? ["good", `${number(figures.succeeded)} ${what} succeeded`] : null,
+    figures.failed ? ["bad", `${number(figures.failed)} without an answer${isOver(row) ? "" : " so far"}`] : null,
+    !isCounted && answered ? ["busy", `${number(answered)} done at GreenNode, not fetched yet`] : null,
+    !isCounted && figures.asked > done ? ["", `${number(figures.asked - done)} to come`] : null,
+  ].filter(Boolean);
+  const unheard = figures.unheard ? `GreenNode has not said yet how far ${counted(figures.unheard, "batch is", "batches are")}.` : "";
+  const trouble = problem ? `${server || "GreenNode"} could not be asked how far they are: ${problem}` : unheard;
+  show(
+    byId("progress"),
+    el("div", { class: "large" }, bar("Progress of the run", done, all, segments)),
+    el("ul", { class: "legend" }, legend.map(([look, words]) => el("li", { class: look }, words))),
+    trouble ? el("p", { class: "quiet" }, trouble) : null,
+  );
+}
+
+function nothingBuilt(row) {
+  if (row.state === "failed") return "The run failed before anything was sent. The failed task's log says why.";
+  return isOver(row) ? "The source had no rows." : "Nothing is built yet: the source is being read.";
+}
+
+function showTiles(detail) {
+  const { row } = detail;
+  const { figures } = row;
+  const tiles = [
+    tile("Rows", number(figures.rows), [
+      figures.unchanged ? `${number(figures.unchanged)} more unchanged since an earlier run` : "",
+      figures.unsent ? `${number(figures.unsent)} cannot be sent` : "",
+    ]),
+    tile("Requests", number(figures.requests), [
+      figures.rows - figures.unsent > figures.requests && figures.requests ? "equal ones are asked once" : "",
+      figures.attempts > 1 ? `${number(figures.asked - figures.requests)} asked again` : "",
+    ]),
+    tile("Batches", number(figures.shards), [stageWords(figures.stages)]),
+    isOver(row) || figures.seconds_left === null
+      ? tile("Time", row.started_at ? duration((row.ended_at ?? detail.now) - row.started_at) : "–", [isOver(row) ? "in all" : "so far"])
+      : tile("Time left", `about ${duration(figures.seconds_left)}`, ["if it goes on as before"]),
+    tile("Tokens", number(figures.prompt_tokens + figures.completion_tokens), [
+      `${number(figures.prompt_tokens)} of prompts, ${number(figures.completion_tokens)} of answers`,
+    ]),
+    costTile(detail),
+  ];
+  show(byId("tiles"), tiles);
+}
+
+const tile = (name, value, words) =>
+  el(
+    "div",
+    {},
+    el("dt", {}, name),
+    el("dd", { class: "value" }, value),
+    ...words.filter(Boolean).map((said) => el("dd", { class: "quiet block" }, said)),
+  );
+
+function costTile({ row, conn_id: connection }) {
+  const { cost, unpriced } = row.figures;
+  const name = isOver(row) ? "Cost" : "Cost so far";
+  if (cost) {
+    return tile(name, money(cost.amount, cost.currency), [`${money(cost.saving, cost.currency)} less than in real time`, "by the connection's prices"]);
+  }
+  if (!unpriced.length) return tile(name, "–", ["known once answers are fetched"]);
+  return tile(name, "no price known", [`of ${unpriced.join(", ")}: see prices of connection ${connection ?? "greennode_default"}`]);
+}
+
+const STAGES = { sent: "at GreenNode", cancelling: "being cancelled", collected: "collected", built: "not sent", refused: "waiting for room", lost: "given up" };
+
+const stageWords = (stages) =>
+  Object.entries(STAGES)
+    .filter(([stage]) => stages[stage])
+    .map(([stage, words]) => `${number(stages[stage])} ${words}`)
+    .join(", ");
+
+function showFiles({ report, path, conn_id: connection, server, was_removed: wasRemoved }) {
+  const facts = [
+    ["Staging folder", el("span", { class: "mono" }, path)],
+    ["Connection", connection ?? "–"],
+    ["Server", server || "–"],
+    ["Report", report ? (report.balanced ? "source, batches and target agree" : "does not add up, see above") : "made when the run ends"],
+  ];
+  if (wasRemoved) facts.push(["Removed", "all but the report was removed when it was old (staging_retention_days)"]);
+  show(byId("files"), facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+  byId("report-details").hidden = !report;
+  say(byId("report-json"), report ? JSON.stringify(report, null, 2) : "");
+}

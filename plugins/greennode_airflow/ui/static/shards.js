@@ -1,0 +1,86 @@
+// The batches of a run, a page of them at a time.
+
+import { get } from "./api.js";
+import { byId, complain, el, say, show } from "./dom.js";
+import { ago, duration, money, number, STAGE_WORDS, shortly, statusWords } from "./format.js";
+import { afterTyping, airflowLink, badge, bar, cell, listRow, pager } from "./parts.js";
+
+const LIMIT = 25;
+const LOOKS = { sent: "running", cancelling: "running", collected: "success", lost: "failed" };
+
+export function keepShards(run, { cancel }) {
+  const filters = { stage: "", search: "", offset: 0 };
+  let mayEdit = false;
+
+  async function refresh(isEditor = mayEdit) {
+    mayEdit = isEditor;
+    const asked = JSON.stringify(filters);
+    const list = await get("shards", { ...run, ...filters, limit: LIMIT });
+    if (asked === JSON.stringify(filters)) showList(list);
+  }
+
+  function choose(changes) {
+    Object.assign(filters, { offset: 0 }, changes);
+    refresh().catch(complain);
+  }
+
+  function showList(list) {
+    show(byId("shards"), list.shards.map((shard) => row(shard, list.now, mayEdit ? cancel : null)));
+    byId("no-shards").hidden = list.shards.length > 0;
+    say(byId("no-shards"), filters.stage || filters.search ? "No batch matches these filters." : "No batch yet.");
+    const page = { ...filters, limit: LIMIT, total: list.total, what: "batches", go: (offset) => choose({ offset }) };
+    show(byId("shard-pager"), ...pager(page));
+  }
+
+  byId("stage").addEventListener("change", (event) => choose({ stage: event.target.value }));
+  byId("shard-search").addEventListener(
+    "input",
+    afterTyping(() => choose({ search: byId("shard-search").value })),
+  );
+  byId("shard-filters").addEventListener("submit", (event) => event.preventDefault());
+  return { refresh };
+}
+
+function row({ figures, task, task_state: taskState, task_url: url }, now, cancel) {
+  const name = figures.batch_id ?? figures.shard_id;
+  const isOpen = figures.stage === "sent" || figures.stage === "cancelling";
+  const button = { type: "button", class: "small danger", "data-focus": `cancel-${name}`, "aria-label": `Cancel ${name}…`, onclick: () => cancel(figures) };
+  return listRow(
+    [
+      el("span", { class: "mono block" }, name),
+      el("span", { class: "quiet block" }, [figures.attempt > 1 ? `attempt ${figures.attempt}` : "", figures.model].filter(Boolean).join(", ")),
+    ],
+    cell("State", { class: "line" }, badge(LOOKS[figures.stage], STAGE_WORDS[figures.stage]), el("span", { class: "quiet block" }, stateWords(figures, now))),
+    cell("Progress", { class: "wide" }, ...progress(figures, name)),
+    cell("Without answer", { class: "number" }, ...failures(figures)),
+    cell("Tokens", { class: "number" }, shortly(figures.prompt_tokens + figures.completion_tokens)),
+    cell("Cost", { class: "number" }, figures.cost ? money(figures.cost.amount, figures.cost.currency) : "–"),
+    cell("Task", {}, airflowLink(url, `task-${name}`, task.split(".").at(-1)), el("span", { class: "quiet block" }, taskState === "none" ? "not begun" : taskState)),
+    cell(null, {}, isOpen && cancel ? el("button", button, "Cancel…") : null),
+  );
+}
+
+function stateWords(figures, now) {
+  if (figures.lost) return figures.lost === "forgotten" ? "GreenNode does not know it any more" : "cancelled at its deadline, and never ended";
+  if (figures.stage === "sent" && figures.server_status) {
+    const left = figures.seconds_left === null ? "" : `, about ${duration(figures.seconds_left)} left`;
+    return `${figures.server_status}${left}`;
+  }
+  if (figures.stage === "refused") return `refused ${number(figures.turned_away)} times, at no cost`;
+  return figures.sent_at ? `sent ${ago(figures.sent_at, now)}` : "";
+}
+
+function progress(figures, name) {
+  const isIn = figures.stage === "collected";
+  const segments = [[isIn ? "good" : "busy", figures.done - figures.failed], ["bad", figures.failed]];
+  const words = `${number(figures.done)} of ${number(figures.requests)} requests`;
+  return [bar(`Progress of ${name}`, figures.done, figures.requests, segments), el("span", { class: "quiet block" }, words)];
+}
+
+function failures(figures) {
+  if (!figures.failed) return ["0"];
+  const words = Object.entries(figures.statuses)
+    .filter(([status]) => status !== "succeeded")
+    .map(([status, count]) => `${number(count)} ${statusWords(status)}`);
+  return [el("strong", { class: "bad-text" }, number(figures.failed)), ...words.map((said) => el("span", { class: "quiet block" }, said))];
+}

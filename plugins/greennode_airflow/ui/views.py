@@ -1,0 +1,285 @@
+"""Views: what the browser is sent of runs and shards, put together from Airflow's database, staging and the server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from urllib.parse import quote
+
+import msgspec
+from airflow.api_fastapi.app import API_ROOT_PATH
+from sqlalchemy.orm import Session
+
+from greennode_airflow.ui.airflow_runs import (
+    AirflowRun,
+    FailedTask,
+    count_tasks,
+    failed_tasks,
+    list_runs,
+    mapped_states,
+)
+from greennode_airflow.ui.connections import Connections
+from greennode_airflow.ui.phases import TaskCounts, has_later_attempt, phase_of
+from greennode_batch.overview.live_batches import LiveBatch
+from greennode_batch.overview.run_figures import RunFigures, ShardFigures, run_figures, shard_figures
+from greennode_batch.overview.staged_dags import Pipeline, StagedDags
+from greennode_batch.overview.staged_run import StagedRun, StagedRuns, StagedShard
+from greennode_batch.report import RunReport
+from greennode_batch.staging import RunFolder
+
+_TASKS = ("submit_batch", "wait_for_batch", "collect_results")
+_RUNNING_LOOKED_AT = 20
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """One run of one job. group: tells apart several jobs of one DAG."""
+
+    dag_id: str
+    run_id: str
+    group: str
+    state: str
+    run_type: str
+    started_at: float | None
+    ended_at: float | None
+    due_at: float | None
+    phase: str
+    figures: RunFigures
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What is running, all runs together; of the latest 20 of them."""
+
+    runs: int
+    batches: int
+    asked: int
+    done: int
+
+
+class RunList(msgspec.Struct, frozen=True):
+    """One page of runs. dags: all that may be filtered by; states: how many runs are in each."""
+
+    now: float
+    dags: tuple[str, ...]
+    states: dict[str, int]
+    total: int
+    runs: tuple[RunRow, ...]
+    summary: Summary
+
+
+class LinkedTask(msgspec.Struct, frozen=True):
+    """A task of Airflow's, and where its page is."""
+
+    name: str
+    url: str
+    is_tried_again: bool
+
+
+class RunDetail(msgspec.Struct, frozen=True):
+    """All of one run but its shards and rows. live_problem: why the server says nothing, where that is so."""
+
+    now: float
+    row: RunRow
+    may_edit: bool
+    path: str
+    server: str
+    conn_id: str | None
+    was_removed: bool
+    live_problem: str | None
+    airflow_url: str
+    failed_tasks: tuple[LinkedTask, ...]
+    report: RunReport | None
+    asks_again: bool
+    cancellable: int
+    unsent_shards: int
+
+
+class ShardRow(msgspec.Struct, frozen=True):
+    """A shard, and the task that it is at."""
+
+    figures: ShardFigures
+    task: str
+    task_state: str
+    task_url: str
+
+
+class ShardList(msgspec.Struct, frozen=True):
+    """One page of a run's shards."""
+
+    now: float
+    total: int
+    shards: tuple[ShardRow, ...]
+
+
+class Views:
+    """Makes them. Used by many threads."""
+
+    def __init__(self, dags: StagedDags, connections: Connections) -> None:
+        self.dags = dags
+        self.connections = connections
+        self._runs = StagedRuns()
+
+    def run_list(
+        self,
+        session: Session,
+        readable: Collection[str],
+        *,
+        dag_id: str | None,
+        state: str | None,
+        search: str,
+        offset: int,
+        limit: int,
+    ) -> RunList:
+        """Runs of those DAGs that have run a job and may be read."""
+        pipelines = {name: jobs for name, jobs in self.dags.by_dag().items() if name in readable}
+        dag_ids = set(pipelines) if dag_id is None else {dag_id} & set(pipelines)
+        found = list_runs(session, dag_ids, state=state, search=search, offset=offset, limit=limit)
+        running = list_runs(session, dag_ids, state="running", search=search, offset=0, limit=_RUNNING_LOOKED_AT)
+        under_way = self._rows(session, running.runs, pipelines)
+        return RunList(
+            now=time.time(),
+            dags=tuple(sorted(pipelines)),
+            states=found.states,
+            total=found.total,
+            runs=tuple(self._rows(session, found.runs, pipelines)),
+            summary=Summary(
+                runs=running.total,
+                batches=sum(_open_batches(row.figures) for row in under_way),
+                asked=sum(row.figures.asked for row in under_way),
+                done=sum(row.figures.done for row in under_way),
+            ),
+        )
+
+    def run_detail(self, session: Session, run: AirflowRun, pipeline: Pipeline, *, may_edit: bool) -> RunDetail:
+        """One run."""
+        staged = self.staged(run, pipeline)
+        tasks = count_tasks(session, [run]).get((run.dag_id, run.run_id), {})
+        open_shards = [shard for shard in staged.shards if shard.is_open]
+        latest = max((shard.attempt for shard in open_shards), default=1)
+        return RunDetail(
+            now=time.time(),
+            row=self._row(run, pipeline, staged, tasks),
+            may_edit=may_edit,
+            path=staged.path,
+            server=staged.server,
+            conn_id=staged.conn_id,
+            was_removed=staged.was_removed,
+            live_problem=self.connections.live(staged.conn_id).problem if open_shards else None,
+            airflow_url=run_url(run),
+            failed_tasks=tuple(_linked(run, task) for task in failed_tasks(session, run)),
+            report=staged.report,
+            asks_again=has_later_attempt(tasks, latest, group=pipeline.group),
+            cancellable=len(open_shards),
+            unsent_shards=sum(shard.stage in {"built", "refused"} for shard in staged.shards),
+        )
+
+    def shard_list(
+        self,
+        session: Session,
+        run: AirflowRun,
+        pipeline: Pipeline,
+        *,
+        stage: str | None,
+        search: str,
+        offset: int,
+        limit: int,
+    ) -> ShardList:
+        """Shards of one run. stage: of these alone, or `with_failures`."""
+        staged = self.staged(run, pipeline)
+        wanted = [shard for shard in staged.shards if _is_wanted(shard, stage, search)]
+        page = wanted[offset : offset + limit]
+        live = self._live(staged, page)
+        prices = self.connections.prices(staged.conn_id)
+        prefix = f"{pipeline.group}." if pipeline.group else ""
+        names = {f"{prefix}attempt_{shard.attempt}.{task}" for shard in page for task in _TASKS}
+        states = mapped_states(session, run, names, {shard.place for shard in page}) if page else {}
+        now = time.time()
+        rows = []
+        for shard in page:
+            task, task_state = _task_of(shard, prefix, states)
+            figures = shard_figures(shard, live, prices, now=now)
+            rows.append(ShardRow(figures, task, task_state, task_url(run, task, shard.place)))
+        return ShardList(now, len(wanted), tuple(rows))
+
+    def staged(self, run: AirflowRun, pipeline: Pipeline) -> StagedRun:
+        """What lies in staging of a run."""
+        return self._runs.read(self.folder(run, pipeline))
+
+    def folder(self, run: AirflowRun, pipeline: Pipeline) -> RunFolder:
+        """Where that is."""
+        return pipeline.run_folder(self.dags.root, run.run_id)
+
+    def _rows(
+        self, session: Session, runs: Sequence[AirflowRun], pipelines: Mapping[str, tuple[Pipeline, ...]]
+    ) -> list[RunRow]:
+        tasks = count_tasks(session, runs) if runs else {}
+        return [
+            self._row(run, pipeline, self.staged(run, pipeline), tasks.get((run.dag_id, run.run_id), {}))
+            for run in runs
+            for pipeline in pipelines[run.dag_id]
+        ]
+
+    def _row(self, run: AirflowRun, pipeline: Pipeline, staged: StagedRun, tasks: TaskCounts) -> RunRow:
+        return RunRow(
+            dag_id=run.dag_id,
+            run_id=run.run_id,
+            group=pipeline.group,
+            state=run.state,
+            run_type=run.run_type,
+            started_at=run.started_at,
+            ended_at=run.ended_at,
+            due_at=run.due_at,
+            phase=phase_of(run.state, tasks, group=pipeline.group),
+            figures=run_figures(
+                staged,
+                self._live(staged, staged.shards),
+                self.connections.prices(staged.conn_id),
+                is_over=run.is_over,
+                now=time.time(),
+            ),
+        )
+
+    def _live(self, staged: StagedRun, shards: Sequence[StagedShard]) -> Mapping[str, LiveBatch]:
+        under_way = [shard.batch_id for shard in shards if shard.is_open and shard.batch_id]
+        return self.connections.live(staged.conn_id).of(under_way) if under_way else {}
+
+
+def run_url(run: AirflowRun) -> str:
+    """The run's page in Airflow's UI, as a path."""
+    return f"{API_ROOT_PATH}dags/{_part(run.dag_id)}/runs/{_part(run.run_id)}"
+
+
+def task_url(run: AirflowRun, task_id: str, map_index: int) -> str:
+    """A task instance's page in Airflow's UI, as a path."""
+    mapped = f"/mapped/{map_index}" if map_index >= 0 else ""
+    return f"{run_url(run)}/tasks/{_part(task_id)}{mapped}"
+
+
+def _linked(run: AirflowRun, task: FailedTask) -> LinkedTask:
+    name = task.task_id if task.map_index < 0 else f"{task.task_id} [{task.map_index}]"
+    return LinkedTask(name, task_url(run, task.task_id, task.map_index), task.is_tried_again)
+
+
+def _task_of(shard: StagedShard, prefix: str, states: Mapping[tuple[str, int], str]) -> tuple[str, str]:
+    """The task that a shard is at, and its state: the last of its three that has begun."""
+    names = [f"{prefix}attempt_{shard.attempt}.{task}" for task in _TASKS]
+    begun = [name for name in names if states.get((name, shard.place), "none") not in {"none", "upstream_failed"}]
+    task = begun[-1] if begun else names[0]
+    return task, states.get((task, shard.place), "none")
+
+
+def _is_wanted(shard: StagedShard, stage: str | None, search: str) -> bool:
+    if search and search not in shard.shard_id and search not in (shard.batch_id or ""):
+        return False
+    if stage is None:
+        return shard.stage != "empty"
+    if stage == "with_failures":
+        return shard.receipt is not None and any(status != "succeeded" for status in shard.receipt.statuses)
+    return shard.stage == stage
+
+
+def _open_batches(figures: RunFigures) -> int:
+    return figures.stages.get("sent", 0) + figures.stages.get("cancelling", 0)
+
+
+def _part(text: str) -> str:
+    return quote(text, safe="")
