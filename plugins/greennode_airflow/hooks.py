@@ -49,14 +49,14 @@ class GreenNodeHook(BaseHook):
         """The same for a trigger: the connection is resolved without blocking the triggerer's loop."""
         return AsyncGreenNodeClient(**client_arguments(await self.aget_connection(self.greennode_conn_id)))
 
-    def prices(self, job: BatchJob) -> Prices:
-        """The price table of the connection's extra field `prices`, and over it that of the job. It may be empty."""
+    def prices(self, job: BatchJob | None = None) -> Prices:
+        """The price table of the connection's extra field `prices`, and over it that of a job. It may be empty."""
         said = self.get_connection(self.greennode_conn_id).extra_dejson.get("prices") or {}
         if not isinstance(said, Mapping):
             raise ConfigError(
                 f'connection {self.greennode_conn_id!r}: prices is {said!r}; it is {{"MODEL": [prompt, completion]}}'
             )
-        return read_prices(said, job.prices or {})
+        return read_prices(said, (job.prices if job else None) or {})
 
     def keep_remote_files(self) -> bool:
         """Whether a run's files stay at GreenNode when it is over. Raises ConfigError if that is no yes or no."""

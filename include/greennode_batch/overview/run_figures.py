@@ -10,9 +10,8 @@ import msgspec
 from greennode_batch.collect.verdicts import RowStatus
 from greennode_batch.overview.live_batches import LiveBatch
 from greennode_batch.overview.staged_run import StagedRun, StagedShard
-from greennode_batch.spend import Prices
+from greennode_batch.prices import Prices
 
-_MILLION = 1_000_000
 # Before so many seconds, or with fewer answers, a rate tells nothing.
 _RATED_SECONDS = 5.0
 
@@ -196,11 +195,9 @@ def _cost(shards: Sequence[StagedShard], prices: Prices | None) -> Cost | None:
     used = _used(shards)
     if prices is None or not used or _unpriced(shards, prices):
         return None
-    real_time = sum(
-        (prompt * prices.by_model[model].prompt + completion * prices.by_model[model].completion) / _MILLION
-        for model, (prompt, completion) in used.items()
-    )
-    return Cost(real_time * (1 - prices.batch_discount), real_time * prices.batch_discount, prices.currency)
+    real_time = sum(prices.by_model[model].of(*tokens) for model, tokens in used.items())
+    cost = prices.in_batch(real_time)
+    return Cost(cost, real_time - cost, prices.currency)
 
 
 def _seconds_left(shard: StagedShard, done: int, now: float) -> float | None:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.overview.live_batches import LiveBatches
-from greennode_batch.spend import Prices
+from greennode_batch.prices import Prices
 
 log = logging.getLogger(__name__)
 
