@@ -8,6 +8,7 @@
     make bench PEERS=1          only the peers and the whole path, at 100,000 rows
     make bench PROFILE=1        only where the steps' time goes, function by function
     make bench AIRFLOW=1        only 1,000,000 rows (or ROWS) from table to table through a real Airflow
+    make bench WAITING=1        only 1,000 and 10,000 triggers that wait (or ROWS), and peers: half an hour
 
 Prints tables and a verdict for each goal, and writes the same as JSON. Nothing fails for being slow; it fails if a row
 has no answer or the answer of another.
@@ -31,12 +32,13 @@ from pathlib import Path
 from typing import Any
 
 from airflow_scale import airflow_table, measure_airflow
-from goals import Verdict, airflow_verdicts, peer_verdicts, step_verdicts, whole_path_verdicts
+from goals import Verdict, airflow_verdicts, peer_verdicts, step_verdicts, waiting_verdicts, whole_path_verdicts
 from own_process import MeasuredCommand, StepError, run_step
 from peers import PEERS, measure_peer
 from printed import command_table, step_table
 from profiles import profile_steps
 from step_figures import StepFigures, as_json, measure_steps
+from waiting import PACKAGES, Waited, measure_waiting, waiting_table
 from whole_path import measure_whole_path
 
 from greennode_local.postgres import running_postgres
@@ -45,6 +47,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 QUICK_SIZES = (20_000,)
 PEER_ROWS = 100_000
 AIRFLOW_ROWS = 1_000_000
+WAITING = (1_000, 10_000)
 _WHOLE_PATH = "from a Parquet file to a Parquet file, against the emulator, whose process is not counted"
 # Best of so many runs, up to so many rows: the machine may be shared. Beyond, of one.
 _REPEATS = {200_000: 3, 1_000_000: 2}
@@ -63,7 +66,8 @@ def main() -> int:
             _make_rows(options, Path(work), options.sizes[0])
             print(*profile_steps(Path(work)), sep="\n")
             return 0
-        bench = _bench_airflow if options.airflow else _bench_peers if options.peers else _bench
+        benches = {"airflow": _bench_airflow, "peers": _bench_peers, "waiting": _bench_waiting}
+        bench = next((bench for name, bench in benches.items() if getattr(options, name)), _bench)
         verdicts = bench(options, Path(work), made)
     print("\ngoals")
     print(*verdicts, sep="\n")
@@ -115,6 +119,25 @@ def _bench_airflow(options: argparse.Namespace, work: Path, made: dict[str, Any]
     print(*airflow_table(figures), sep="\n")
     made["airflow"] = asdict(figures)
     return list(airflow_verdicts(figures))
+
+
+def _bench_waiting(options: argparse.Namespace, work: Path, made: dict[str, Any]) -> list[Verdict]:
+    """Triggers of each package, so many at a time; one that cannot be run is left out, and the reason printed."""
+    measured: list[Waited] = []
+    reasons: dict[str, str] = {}
+    for triggers in options.sizes:
+        for package in PACKAGES:
+            _say(f"{triggers:,} triggers: {package}")
+            try:
+                measured.append(measure_waiting(package, triggers, work))
+            except StepError as error:
+                reasons[f"{PACKAGES[package]}, {triggers:,} triggers"] = str(error)
+    print(*waiting_table(measured), sep="\n")
+    for name, reason in reasons.items():
+        print(f"\nleft out: {name}: {reason}")
+    made["waiting"] = [asdict(one) for one in measured]
+    made["left_out"] = reasons
+    return list(waiting_verdicts([one for one in measured if one.name == PACKAGES["greennode"]]))
 
 
 def _measure(options: argparse.Namespace, work: Path) -> tuple[list[StepFigures], dict[int, MeasuredCommand]]:
@@ -174,6 +197,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--airflow", action="store_true")
+    parser.add_argument("--waiting", action="store_true")
     parser.add_argument("--only", choices=("steps", "whole"))
     parser.add_argument("--rows", dest="sizes", type=int, nargs="+", metavar="N")
     parser.add_argument("--data", type=Path, metavar="FILE.parquet")
@@ -186,6 +210,8 @@ def _options() -> argparse.Namespace:
     usual = QUICK_SIZES if options.quick else SIZES
     if options.peers or options.airflow or options.profile:
         usual = (AIRFLOW_ROWS,) if options.airflow else (PEER_ROWS,)
+    if options.waiting:
+        usual = WAITING
     options.sizes = options.sizes or usual
     return options
 

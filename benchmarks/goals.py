@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from airflow_scale import AirflowFigures
 from own_process import MeasuredCommand
 from step_figures import Figures, StepFigures
+from waiting import ENDS, Waited
 
 MAX_CPU_PER_MILLION = 10.0
 MAX_TIMES_FLOOR = 1.5
@@ -18,6 +19,9 @@ MAX_SLOWDOWN = 1.2
 MAX_SHARE_OF_FULL = 0.1
 LESS_CPU_THAN_PEERS = 10.0
 MAX_SHARE_OF_PEER_MEMORY = 1 / 3
+MAX_CALLS_PER_SECOND = 2.0
+MAX_LAG_SECONDS = 0.1
+MAX_TRIGGERER_MB = 500.0
 BASE_ROWS = 100_000
 """Larger sizes are held against this one."""
 
@@ -143,3 +147,24 @@ def airflow_verdicts(figures: AirflowFigures) -> Iterator[Verdict]:
         f"{peak:.0f} MB in {largest}",
         peak <= MAX_TASK_MB,
     )
+
+
+def waiting_verdicts(measured: Sequence[Waited]) -> Iterator[Verdict]:
+    """Calls, the event loop, memory, and whether ends are noticed, for so many triggers."""
+    for one in measured:
+        at = f"with {one.batches:,} triggers that wait"
+        calls = one.calls_per_second
+        yield Verdict(
+            f"at most {MAX_CALLS_PER_SECOND:g} API calls a second {at}", f"{calls:.2f}", calls <= MAX_CALLS_PER_SECOND
+        )
+        yield Verdict(
+            f"the event loop late by less than {MAX_LAG_SECONDS:g} s at the 99th percentile {at}",
+            f"{one.lag_p99:.3f} (a process that does nothing: {one.idle_p99:.3f})",
+            one.lag_p99 < MAX_LAG_SECONDS,
+        )
+        yield Verdict(f"less than {MAX_TRIGGERER_MB:g} MB {at}", f"{one.peak_mb:.0f}", one.peak_mb < MAX_TRIGGERER_MB)
+        yield Verdict(
+            f"an end noticed within one interval {at}",
+            f"{one.noticed} of {ENDS}, at most {one.late_max:.0f} s after it; interval {one.interval:.0f} s",
+            one.noticed == ENDS and one.late_max <= one.interval,
+        )

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,9 +25,9 @@ _DRIVER = _HERE / "peer_drivers" / "waiting.py"
 _PROJECT = _HERE.parent
 # Triggers of the one and of the other: the first looks at all of them are over, and what is steady is measured.
 _SETTLE_SECONDS = {1_000: 60, 10_000: 180}
-_MEASURE_SECONDS = {1_000: 180, 10_000: 300}
+_MEASURE_SECONDS = {1_000: 180, 10_000: 360}
 # They end one by one, evenly over the first part of the time; who is slower than the rest of it misses some.
-_ENDS = 50
+ENDS = 50
 _ENDING_SHARE = 0.5
 
 
@@ -71,7 +72,7 @@ def measure_waiting(package: str, batches: int, work: Path) -> Waited:
             _driver(Path(sys.executable), "nothing", times, work, environment) as idle,
         ):
             if _line_of(driver) != "steady":
-                raise StepError(f"{package}: {_log_of(work, package)}")
+                raise StepError(f"it did not come so far as to be measured: {_log_of(work, package)}")
             control.get("/_figures")
             _end_some(control, batches, measure)
             said = _line_of(driver)
@@ -92,9 +93,13 @@ def _driver(
         (work / f"{package}.log").open("wb") as log,
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True) as process,
     ):
+        # A loop that is held up for long comes to no end of its own.
+        patience = threading.Timer(2 * sum(times[1:]) + 60, process.kill)
+        patience.start()
         try:
             yield process
         finally:
+            patience.cancel()
             process.kill()
 
 
@@ -108,8 +113,8 @@ def _log_of(work: Path, package: str) -> str:
 
 
 def _end_some(control: httpx.Client, batches: int, measure: int) -> None:
-    for number in range(_ENDS):
-        time.sleep(measure * _ENDING_SHARE / _ENDS)
+    for number in range(ENDS):
+        time.sleep(measure * _ENDING_SHARE / ENDS)
         # Anywhere in the list.
         control.post("/_end", json=[f"batch_{number * 7919 % batches:06}"])
 
@@ -144,7 +149,7 @@ def waiting_table(measured: Sequence[Waited]) -> Iterator[str]:
     for one in measured:
         yield (
             f"  {one.name:<34} {one.batches:>8,} {one.calls_per_second:>8.2f} {one.interval:>9.0f} "
-            f"{f'{one.noticed}/{_ENDS}':>8} {one.late_mean:>8.1f} {one.late_max:>8.1f} {one.lag_p99:>8.3f} "
+            f"{f'{one.noticed}/{ENDS}':>8} {one.late_mean:>8.1f} {one.late_max:>8.1f} {one.lag_p99:>8.3f} "
             f"{one.idle_p99:>8.3f} {one.cpu_percent:>6.1f} {one.peak_mb:>8.0f}"
         )
 

@@ -115,6 +115,11 @@ class Scene:
             lambda: self.lane.emulator.ledger(summary=True)["calls"].get(endpoint, 0) >= times, f"a call of {endpoint}"
         )
 
+    def until_looked(self, times: int) -> None:
+        """Wait until batches were looked at so often, by themselves or by the list."""
+        looks = ("GET /batches/{id}", "GET /batches")
+        self._until(lambda: sum(self.called(endpoint) for endpoint in looks) >= times, "a look at a batch")
+
     def until_counted(self, name: str, times: int = SHARDS) -> None:
         """Wait until the ledger's total is so high."""
         self._until(lambda: self.lane.emulator.ledger(summary=True)[name] >= times, name)
