@@ -147,3 +147,24 @@ def test_a_batch_that_the_server_has_forgotten_ends_the_wait(connection: Running
         sensor.execute({})
     event = {"batch_id": batch_id, "reason": "forgotten", "status": "UNKNOWN", "missing_since": time.time() - 2000}
     assert sensor.resume({}, event)["reason"] == "forgotten"
+
+
+def test_what_the_trigger_has_ended_may_be_resumed_all_the_same_as_dag_test_does(
+    connection: RunningEmulator, make_batch: MakeBatch
+) -> None:
+    batch_id = make_batch()
+    wait_for(batch_id)
+    assert a_sensor(batch_id).resume({}, "success") == {"batch_id": batch_id, "status": "COMPLETED", "reason": "ended"}
+
+
+def test_a_shards_wait_may_end_in_the_triggerer_unless_something_is_left_for_a_worker(
+    slow_emulator: RunningEmulator, shard: ShardFolder
+) -> None:
+    submitted(shard)
+    for options, ends in (
+        ({}, {"COMPLETED", "FAILED", "EXPIRED", "CANCELLED"}),
+        ({"on_success_callback": print}, set()),
+    ):
+        with pytest.raises(TaskDeferred) as deferred:
+            of_shard(shard, **options).execute({})
+        assert set(deferred.value.trigger.succeeds_on) == ends

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from airflow.triggers.base import TriggerEvent
+from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from greennode_airflow import triggers
 from greennode_airflow.hooks import GreenNodeHook
@@ -185,3 +185,23 @@ async def test_waiting_does_not_block_the_loop_that_all_triggers_share(
     await asyncio.gather(*(first_event(a_trigger(batch_id, seconds=0.5)) for _ in range(5)))
     counting.cancel()
     assert ticks > 20, "a poll held the loop for most of half a second"
+
+
+async def test_a_plain_end_ends_the_task_itself_with_what_a_worker_would_return(
+    connection: RunningEmulator, make_batch: MakeBatch
+) -> None:
+    batch_id = make_batch()
+    trigger = GreenNodeBatchTrigger("greennode_default", batch_id, time.time() + 60, "cancel", ["COMPLETED"])
+    (event,) = [event async for event in trigger.run()]
+    assert isinstance(event, TaskSuccessEvent)
+    assert event.xcoms == {"return_value": {"batch_id": batch_id, "status": "COMPLETED", "reason": "ended"}}
+
+
+async def test_a_batch_that_was_refused_for_want_of_room_is_left_to_a_worker(
+    connection: RunningEmulator, make_batch: MakeBatch
+) -> None:
+    connection.faults([{"kind": "failed", "code": "token_limit_exceeded"}])
+    trigger = GreenNodeBatchTrigger("greennode_default", make_batch(), time.time() + 60, "cancel", ["FAILED"])
+    (event,) = [event async for event in trigger.run()]
+    assert not isinstance(event, TaskSuccessEvent)
+    assert event.payload["status"] == "FAILED"
