@@ -74,8 +74,9 @@ class RunReport(msgspec.Struct, frozen=True):
         )
 
     def __str__(self) -> str:
+        prompt = [f"prompt {self.prompt_hash}"] if self.prompt_hash else []
         wrong = (f"Does not add up: {words}" for words in self.problems)
-        return "\n".join([self.summary, *self._money(), *self._remarks(), *wrong])
+        return "\n".join([self.summary, *prompt, *self._money(), *self._remarks(), *wrong])
 
     def _money(self) -> list[str]:
         if not self.requests:

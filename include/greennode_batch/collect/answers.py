@@ -109,7 +109,7 @@ class AnswerReader:
     def _values(self, text: str) -> tuple[Any, ...]:
         """The fields of the text as an answer, or of what of it is one. Raises ValidationError for what is meant.
 
-        The answer itself is not held: many of them at once keep Python's garbage collector busy.
+        Only these are held of an answer.
         """
         validate = self._validate
         assert validate is not None, "without a model there is nothing to fit"

@@ -143,7 +143,7 @@ def test_workers_who_submit_one_shard_at_once_make_one_batch(make_shard, emulato
             return submit(shard, client, sleep=lambda _: None)
 
     with ThreadPoolExecutor(workers) as pool:
-        receipts = set(pool.map(work, range(workers)))
+        receipts = list(pool.map(work, range(workers)))
     assert len({receipt.batch_id for receipt in receipts}) == 1
     assert emulator.ledger()["batches_created"] == 1
 

@@ -7,8 +7,8 @@ from greennode_batch.build.retry import build_retry
 from greennode_batch.overview.live_batches import LiveBatch
 from greennode_batch.overview.run_figures import run_figures, shard_figures
 from greennode_batch.overview.staged_run import StagedRun
+from greennode_batch.prices import Price, Prices
 from greennode_batch.report import RunReport
-from greennode_batch.spend import Price, Prices
 from greennode_batch.staging import write_json
 
 MODEL = "google/gemma-4-31b-it"
