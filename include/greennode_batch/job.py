@@ -63,7 +63,7 @@ _CHOICES = {
 class BatchJob:
     """One answer per row of a table (per row, model and sample, where several of these are asked for).
 
-    name: identifies the job; the DAG's id. source, target: where rows come from and where answers go; several
+    name: identifies the job; the DAG's id. source: where rows come from. target: where answers go; several
     targets (in a tuple) get every row each.
     key: the column(s) that identify a row: never NULL, never twice. carry: more columns copied to the target.
     model: an id of the server's model list, or several. prompt: Jinja over the row's columns, or a file

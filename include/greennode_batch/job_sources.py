@@ -12,11 +12,11 @@ from greennode_batch.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class SqlSource:
-    """Rows of a query on a database connection. `sql` is the query, or a file below `include/jobs`.
+    """Rows of a query on a database.
 
-    The connection is any of Airflow's whose hook gives a DB-API connection. PostgreSQL keeps the rows on the server
-    and gives them by and by, SQLite reads them as they are asked for; elsewhere the driver decides. Airflow renders
-    the query: `WHERE day >= '{{ data_interval_start }}'`.
+    conn_id: any connection of Airflow's whose hook gives a DB-API connection. PostgreSQL keeps the rows on the server
+    and gives them by and by, SQLite reads them as they are asked for; elsewhere the driver decides. sql: the query, or
+    a file below `include/jobs`. Airflow renders it: `WHERE day >= '{{ data_interval_start }}'`.
 
     parameters: values by name, bound by the driver and no part of the query's text: what a person types into the
     trigger form belongs here. Airflow renders them, and a value that is one expression keeps its type:

@@ -10,12 +10,13 @@ from greennode_batch.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class SqlTarget:
-    """A table that is written by upsert, made if it is missing. `table` may be `schema.table`.
-
-    Of PostgreSQL (by COPY), SQLite, or any database whose connection in Airflow has an SQLAlchemy dialect.
+    """A table that is written by upsert, made if it is missing.
 
     A table that is there keeps its columns and types; before anything is paid it is checked that they can take what the
-    job writes. add_columns: columns that it lacks are added (NULL in older rows); without it they are an error that has
+    job writes.
+
+    conn_id: a connection to PostgreSQL (written by COPY), SQLite, or any database whose connection in Airflow has an
+    SQLAlchemy dialect. table: its name, or `schema.table`. add_columns: columns that it lacks are added (NULL in older rows); without it they are an error that has
     the statements to add them. runs_table: a table in the same database that gets a row for each run and model, with
     its rows by status, its tokens and what they cost (see join/runs_table.py); it is made if it is missing.
     """
@@ -34,13 +35,14 @@ class SqlTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class FileTarget:
-    """A dataset of Parquet files in the folder `path`, one file a shard: local, or `s3://conn_id@bucket/folder`.
+    """A dataset of Parquet files in a folder, one file a shard.
 
     Athena, DuckDB, Spark, pandas and pyarrow read the folder as one table. Each run adds files of its own, and replaces
-    them when it is joined again. Airflow renders the path, so `.../{{ run_id }}` gives each run a folder. partition_by:
-    columns of the target that become folders (`day=2026-01-31`) in place of columns of the files.
+    them when it is joined again.
 
-    On the command line a path that ends in `.parquet` is one file, written when every row has its status.
+    path: of the folder, local or `s3://conn_id@bucket/folder`. Airflow renders it, so `.../{{ run_id }}` gives each run
+    a folder. On the command line a path that ends in `.parquet` is one file, written when every row has its status.
+    partition_by: columns of the target that become folders (`day=2026-01-31`) in place of columns of the files.
     """
 
     path: str

@@ -1,0 +1,121 @@
+"""Make the pages that the code itself tells: docs/job-reference.md and DAGS.md.
+
+    make docs
+
+A field without a sentence in its class's docstring is an error, so that nothing goes undocumented.
+"""
+# ruff: noqa: T201 - this script's work is to print
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from greennode_airflow import get_provider_info
+from greennode_batch import job
+from greennode_batch.api.profile import ApiProfile
+
+PROJECT = Path(__file__).parents[1]
+_CLASSES = [getattr(job, name) for name in job.__all__ if dataclasses.is_dataclass(getattr(job, name))]
+_FROM = "What a DAG file declares, all by name; what has no default must be given: `from greennode_batch.job import …`."
+_CONNECTION = (
+    "Of a connection of type GreenNode, beside the key (password) and the base URL (host). What the form does not have "
+    "is given in its extra JSON."
+)
+_PROFILE = "Each field of an API profile can be given there too; `docs/dialects.md` explains them:"
+_SETTINGS = "In `airflow.cfg` under `[greennode]`, or as `AIRFLOW__GREENNODE__…`."
+_MADE = "<!-- Made from the code by `make docs`: change the docstrings, not this page. -->"
+
+
+def main() -> int:
+    """Write the pages."""
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+        print(f"made {path.relative_to(PROJECT)}")
+    return 0
+
+
+def pages() -> dict[Path, str]:
+    """The pages as they should be, by path."""
+    return {PROJECT / "docs" / "job-reference.md": _job_reference(), PROJECT / "DAGS.md": _dags_page()}
+
+
+def _job_reference() -> str:
+    parts = ["# Job reference", _MADE, _FROM]
+    for kind in _CLASSES:
+        parts += [f"## {kind.__name__}", *_class_page(kind)]
+    options = get_provider_info()["config"]["greennode"]["options"]
+    fields = get_provider_info()["connection-types"][0]["conn-fields"]
+    parts += [
+        "## The connection's fields",
+        _CONNECTION,
+        _table(("field", "what it says"), [(f"`{name}`", _said(one)) for name, one in fields.items()]),
+        f"{_PROFILE} {', '.join(f'`{name}`' for name in ApiProfile.__dataclass_fields__)}.",
+        "## Airflow's settings",
+        _SETTINGS,
+        _table(
+            ("setting", "default", "what it says"),
+            [(f"`{name}`", f"`{one['default']}`", one["description"]) for name, one in options.items()],
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _class_page(kind: type) -> list[str]:
+    head, said = _told(inspect.getdoc(kind) or "", [one.name for one in dataclasses.fields(kind)])
+    silent = [one.name for one in dataclasses.fields(kind) if one.name not in said]
+    if silent:
+        raise SystemExit(f"{kind.__name__}: the docstring says nothing of {', '.join(silent)}")
+    rows = [(f"`{one.name}`", _default(one), said[one.name]) for one in dataclasses.fields(kind)]
+    return [head, _table(("argument", "default", "what it says"), rows)]
+
+
+def _told(docstring: str, names: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """What a docstring says before it comes to the fields, and of each field: `name: text`, `name, other: text`."""
+    text = re.sub(r"\s*\n\s*", " ", docstring.replace("\n\n", " ¶ "))
+    word = "|".join(map(re.escape, names))
+    marks = list(re.finditer(rf"(?:(?<=^)|(?<=[.;¶] ))((?:{word})(?:, (?:{word}))*): ", text))
+    said: dict[str, str] = {}
+    for mark, following in zip(marks, [*marks[1:], None], strict=True):
+        words = text[mark.end() : following.start() if following else len(text)]
+        words = re.sub(r"\s*¶\s*$", "", words.partition(" Raises ")[0]).replace(" ¶ ", " ").strip()
+        for name in mark[1].split(", "):
+            said[name] = words[0].upper() + words[1:]
+    head = text[: marks[0].start()] if marks else text
+    return head.replace("¶ ", "").replace("¶", "").strip(), said
+
+
+def _default(one: dataclasses.Field[Any]) -> str:
+    if one.default is not dataclasses.MISSING:
+        return f"`{one.default!r}`"
+    return "`{}`" if one.default_factory is not dataclasses.MISSING else ""
+
+
+def _said(one: Mapping[str, Any]) -> str:
+    return f"{one['label']}. {one.get('description', '')}".strip()
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def _dags_page() -> str:
+    parts = ["# DAGs", _MADE, "What each DAG of `dags/` does, as its page in Airflow says."]
+    for path in sorted((PROJECT / "dags").glob("*.py")):
+        said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        title, _, rest = said.partition("\n")
+        if not title.startswith("# "):
+            raise SystemExit(f"{path}: its docstring does not begin with a title (# …)")
+        parts += [f"## `{path.stem}`: {title.removeprefix('# ')}", rest.strip()]
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
