@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import socket
 import tempfile
 import time
 import uuid
@@ -71,6 +73,36 @@ def emulator(_served: RunningEmulator) -> RunningEmulator:
     """The emulator, with nothing stored, billed or armed."""
     _served.reset()
     return _served
+
+
+@pytest.fixture
+def statsd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
+    """Airflow sends its metrics to a StatsD server, with tags; what that got since it was asked last, line by line."""
+    from greennode_airflow import metrics  # noqa: PLC0415 - it imports Airflow, which most tests do without
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.setblocking(False)
+
+        def lines() -> list[str]:
+            got = []
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    got.append(server.recv(65536).decode())
+            return got
+
+        for name, value in {
+            "ON": "True",
+            "HOST": "127.0.0.1",
+            "PORT": str(server.getsockname()[1]),
+            "INFLUXDB_ENABLED": "True",
+        }.items():
+            monkeypatch.setenv(f"AIRFLOW__METRICS__STATSD_{name}", value)
+        metrics._begin.cache_clear()
+        yield lines
+    monkeypatch.undo()
+    metrics._begin.cache_clear()
+    metrics._begin()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from weakref import WeakKeyDictionary
 
+from greennode_airflow.measures import poll_timed
 from greennode_airflow.shared_client import SharedClient, shared_client
 from greennode_airflow.waiter import Waiter
 from greennode_batch.api.call_budget import CallBudget
@@ -118,7 +119,8 @@ class Poller:
         try:
             await self._turn()
             client = await shared.get()
-            batch = await client.get_batch(batch_id, max_tries=1)
+            with poll_timed(self._conn_id, "get"):
+                batch = await client.get_batch(batch_id, max_tries=1)
         except GreenNodeError as error:
             self._note(shared, error)
             self._tell(self._watches.failed(batch_id, error, now=time.time()))
@@ -154,14 +156,16 @@ class Poller:
         for pause in _PAGE_PAUSES_SECONDS:
             await self._turn()
             try:
-                return await client.read_page(pager, max_tries=1)
+                with poll_timed(self._conn_id, "list"):
+                    return await client.read_page(pager, max_tries=1)
             except RetryableError as error:
                 self._note(shared, error)
                 self._watches.leave_list(_LIST_FAILED_SECONDS, now=time.time())
                 self._wake.set()
             await asyncio.sleep(pause)
         await self._turn()
-        return await client.read_page(pager, max_tries=1)
+        with poll_timed(self._conn_id, "list"):
+            return await client.read_page(pager, max_tries=1)
 
     async def _turn(self) -> None:
         """Wait until one more call may be made; first come, first served."""

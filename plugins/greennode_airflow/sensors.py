@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowException
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.links import SHARD_LINKS
+from greennode_airflow.measures import count_end, submit_counted
 from greennode_airflow.runs import shard_at
 from greennode_airflow.triggers import REASONS, GreenNodeBatchTrigger
 from greennode_batch.api.client import GreenNodeClient
@@ -85,15 +86,17 @@ class GreenNodeBatchSensor(BaseSensorOperator):
                 return self._follow(client, missing_since=event.get("missing_since"))
         if event.get("batch_id") != self.batch_id:
             raise AirflowException(f"an event that is not of batch {self.batch_id}: {event}")
-        return self._settle(event["reason"], event["status"])
+        return self._settle(Done(event["reason"], event["status"]))
 
     @fail_without_retry
     def send_again(self, context: Context, event: Any = None) -> dict[str, str]:
         """Submit the shard once more, whose batch the server had no room for."""
         assert self.shard is not None
         with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
+            shard = shard_at(self.shard)
             try:
-                submit_on_credit(shard_at(self.shard), client, is_cleared=True, on_ambiguous=self.on_ambiguous)
+                with submit_counted(shard, dag_id=self.dag_id, conn_id=self.greennode_conn_id):
+                    submit_on_credit(shard, client, is_cleared=True, on_ambiguous=self.on_ambiguous)
             except BusyError as error:
                 self.log.warning("%s", error)
                 self._defer_until(time.time() + (error.retry_after or 0.0))
@@ -115,6 +118,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         assert receipt is not None and receipt.batch_id is not None, "a look finds the receipt"  # noqa: PT018
         if isinstance(step, Done):
             self.log.info("The wait for batch %s is over: %s, %s", receipt.batch_id, step.reason, step.status)
+            self._count_end(step, receipt.created_at)
             return {"batch_id": receipt.batch_id, "status": step.status, "reason": step.reason}
         deadline = deadline_of(receipt, now=now, deadline_seconds=seconds)
         # What the trigger saw must not hide what a worker has to write down.
@@ -134,7 +138,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         self.log.info("Batch %s: %s, %s", batch.id, batch.raw_status, batch.counts)
         step = next_step(batch, now=now, deadline=deadline)
         if isinstance(step, Done):
-            return self._settle(step.reason, step.status)
+            return self._settle(step, batch.created_at)
         self._defer_to_trigger(batch_id, deadline)
 
     def _defer_to_trigger(self, batch_id: str, deadline: float, *, succeeds_on: Sequence[str] = _COMPLETED) -> NoReturn:
@@ -152,8 +156,9 @@ class GreenNodeBatchSensor(BaseSensorOperator):
     def _defer_until(self, moment: float) -> NoReturn:
         self.defer(trigger=DateTimeTrigger(moment=datetime.fromtimestamp(moment, UTC)), method_name="send_again")
 
-    def _settle(self, reason: str, status: str) -> dict[str, str]:
-        batch_id = self.batch_id or ""
+    def _settle(self, done: Done, created_at: float | None = None) -> dict[str, str]:
+        batch_id, reason, status = self.batch_id or "", done.reason, done.status
+        self._count_end(done, created_at)
         if reason == "deadline":
             raise AirflowException(
                 f"batch {batch_id} is still {status} {self.deadline} after it was created; it was not cancelled. "
@@ -163,6 +168,9 @@ class GreenNodeBatchSensor(BaseSensorOperator):
             raise AirflowException(f"batch {batch_id} ended as {status}" if reason == "ended" else _WORDS[reason])
         self.log.info("Batch %s ended: %s", batch_id, status)
         return {"batch_id": batch_id, "status": status, "reason": reason}
+
+    def _count_end(self, done: Done, created_at: float | None) -> None:
+        count_end(done, dag_id=self.dag_id, conn_id=self.greennode_conn_id, created_at=created_at)
 
 
 _WORDS = {

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
+from greennode_airflow.measures import count_end
 from greennode_airflow.poller import Poller
 from greennode_airflow.shared_client import shared_client
 from greennode_airflow.task_states import name_of, states_like
@@ -101,6 +102,12 @@ class GreenNodeBatchTrigger(BaseTrigger):
         has_room = watch.batch is None or not failed_for_want_of_room(watch.batch)
         if done.reason == "ended" and done.status in self.succeeds_on and has_room:
             self.log.info("The wait for batch %s is over: %s, %s", self.batch_id, done.reason, done.status)
+            count_end(
+                done,
+                dag_id=self.task_instance.dag_id if self.task_instance else "",
+                conn_id=self.greennode_conn_id,
+                created_at=watch.batch.created_at if watch.batch else None,
+            )
             result = {"batch_id": self.batch_id, "status": done.status, "reason": done.reason}
             return TaskSuccessEvent(xcoms={"return_value": result})
         return TriggerEvent(

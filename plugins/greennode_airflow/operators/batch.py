@@ -14,9 +14,11 @@ from pydantic import BaseModel
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.links import SHARD_LINKS
+from greennode_airflow.measures import count_requests, submit_counted
 from greennode_airflow.runs import shard_at
 from greennode_batch.credit import submit_on_credit
 from greennode_batch.errors import BusyError, ConfigError, NotFoundError
+from greennode_batch.receipts import read_receipt
 
 
 class GreenNodeSubmitBatchOperator(BaseOperator):
@@ -55,7 +57,8 @@ class GreenNodeSubmitBatchOperator(BaseOperator):
         with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
             try:
                 again = context["ti"].try_number > 1
-                receipt = submit_on_credit(shard, client, is_cleared=again, on_ambiguous=self.on_ambiguous)
+                with submit_counted(shard, dag_id=self.dag_id, conn_id=self.greennode_conn_id):
+                    receipt = submit_on_credit(shard, client, is_cleared=again, on_ambiguous=self.on_ambiguous)
             except BusyError as error:
                 self.log.warning("%s. Waiting without a worker, then trying again", error)
                 moment = datetime.now(UTC) + timedelta(seconds=error.retry_after or 0.0)
@@ -97,8 +100,12 @@ class GreenNodeCollectResultsOperator(BaseOperator):
         """Collect, or read what was collected before."""
         from greennode_batch.collect.batch_files import collect_shard
 
+        shard = shard_at(self.shard)
+        before = read_receipt(shard)
         with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
-            return dict(collect_shard(shard_at(self.shard), client, self.answer))
+            counts = dict(collect_shard(shard, client, self.answer))
+        count_requests(before, counts, dag_id=self.dag_id, conn_id=self.greennode_conn_id)
+        return counts
 
 
 class _BatchByIdOperator(BaseOperator):

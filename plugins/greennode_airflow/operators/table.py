@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,7 +16,9 @@ from greennode_airflow.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.links import RUN_LINKS
+from greennode_airflow.measures import count_run
 from greennode_airflow.runs import group_of, is_dry_run, run_job, run_of, shard_at
+from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob, SqlTarget
 from greennode_batch.job_targets import Target
 
@@ -104,11 +107,13 @@ class GreenNodeReportOperator(BaseOperator):
             raise AirflowSkipException("a dry run sends nothing and writes nothing; see the log of build_requests")
         run, job = run_of(context, group_of(self)), run_job(self.job, context)
         refuse_rejected(run)
+        before = _reported_before(run)
         with open_targets(with_paths(job.targets, self.paths), job.target_key, run) as targets:
             known = known_table(job, targets, run, run_id=context["run_id"])
             written = written_rows(run, targets, run_id=context["run_id"])
             made = report(run, *written, known=known, prices=GreenNodeHook(job.conn_id).prices(job))
         self.log.info("%s", made)
+        count_run(made, before, dag_id=self.dag_id)
         # As JSON has it: XCom would write down that a tuple is one.
         result: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(made))
         try:
@@ -134,3 +139,13 @@ class GreenNodeReportOperator(BaseOperator):
                 with open_table(runs, RUNS_KEY) as table:
                     write_run(table, made, dag_id=run.path.parent.name)
                 self.log.info("Noted the run in table %s", runs.table)
+
+
+def _reported_before(run: RunFolder) -> RunReport | None:
+    """What the run's report said when it was made before, by this version."""
+    from greennode_batch.run_report import RunReport
+    from greennode_batch.staging import read_json
+
+    with suppress(ConfigError):
+        return read_json(run.report, RunReport)
+    return None

@@ -1,0 +1,155 @@
+"""Metrics: what is told to the StatsD server or the OpenTelemetry collector that Airflow's own metrics go to.
+
+docs/metrics.md has them in a table, docker/statsd-mapping.yaml for Prometheus; a test compares all three.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+from airflow.sdk.configuration import conf
+from airflow.sdk.observability import stats
+from airflow.sdk.observability.metrics import stats_utils
+
+log = logging.getLogger(__name__)
+
+# Airflow refuses what is not ASCII letters, digits and these, and a name of 250 characters with all its tags.
+_NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9_./-]")
+_MAX_TAG_LENGTH = 60
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One of them. tags: which it has, beside what Airflow adds; what: for people, in one sentence."""
+
+    name: str
+    kind: Literal["counter", "timer"]
+    tags: tuple[str, ...]
+    what: str
+
+    def add(self, value: float = 1, **tags: str) -> None:
+        """Count so many more. Never fails."""
+        self._send(stats.incr, value, tags)
+
+    def took(self, seconds: float, **tags: str) -> None:
+        """Tell how long something has taken. Never fails."""
+        self._send(stats.timing, timedelta(seconds=max(seconds, 0.0)), tags)
+
+    def _send(self, send: Callable[..., None], value: Any, tags: dict[str, str]) -> None:
+        assert tags.keys() == set(self.tags), f"{self.name} has the tags {self.tags}"
+        try:
+            _begin()
+            send(self.name, value, tags={name: tag_value(text) for name, text in tags.items()})
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with metrics, the work goes on
+            _warn(f"{type(error).__name__}: {error}")
+
+
+BATCHES_SUBMITTED = Metric(
+    "greennode.batches_submitted",
+    "counter",
+    ("dag_id", "conn_id", "outcome"),
+    "Tries to submit a shard: `created`; turned away with `no_room` or `no_credit`; or `failed`.",
+)
+BATCHES_ENDED = Metric(
+    "greennode.batches_ended",
+    "counter",
+    ("dag_id", "conn_id", "status"),
+    "Waits that are over, by the batch's end: `completed`, `failed`, `expired`, `cancelled`; or `deadline`, "
+    "`overdue`, `forgotten`, `refused` where it has none.",
+)
+WAIT = Metric(
+    "greennode.wait",
+    "timer",
+    ("dag_id", "conn_id", "status"),
+    "From the creation of a batch to the moment that its end was noticed.",
+)
+POLL = Metric(
+    "greennode.poll",
+    "timer",
+    ("conn_id", "call"),
+    "A call of the poller in the triggerer: `get` for one batch, `list` for a page of them. Its count is the calls.",
+)
+POLL_ERRORS = Metric(
+    "greennode.poll_errors",
+    "counter",
+    ("conn_id", "call", "error"),
+    "Such calls that failed, by kind: `AuthError`, `RetryableError`, `NotFoundError`, … No wait ends by one.",
+)
+REQUESTS = Metric(
+    "greennode.requests",
+    "counter",
+    ("dag_id", "conn_id", "status"),
+    "Requests whose results were collected, of each attempt, by status.",
+)
+ROWS = Metric(
+    "greennode.rows",
+    "counter",
+    ("dag_id", "model", "status"),
+    "Rows of the reports, by the status that they have in the target.",
+)
+TOKENS = Metric(
+    "greennode.tokens",
+    "counter",
+    ("dag_id", "model", "kind"),
+    "Tokens of the reports, of all attempts: `prompt` (`cached` among these), `completion` (`reasoning` among these).",
+)
+COST = Metric(
+    "greennode.cost",
+    "counter",
+    ("dag_id", "model", "currency"),
+    "What the reports say that it cost, where prices are known.",
+)
+SAVING = Metric(
+    "greennode.saving",
+    "counter",
+    ("dag_id", "model", "currency"),
+    "What the same would have cost more in real time.",
+)
+RUNS_LATE = Metric(
+    "greennode.runs_late",
+    "counter",
+    ("dag_id",),
+    "Runs that were not over when `late_run` said that they should be.",
+)
+
+METRICS = (
+    BATCHES_SUBMITTED,
+    BATCHES_ENDED,
+    WAIT,
+    POLL,
+    POLL_ERRORS,
+    REQUESTS,
+    ROWS,
+    TOKENS,
+    COST,
+    SAVING,
+    RUNS_LATE,
+)
+
+
+def tag_value(text: str) -> str:
+    """A tag's value as any server takes it: short, and of plain characters."""
+    return _NOT_IN_TAGS.sub("_", text)[:_MAX_TAG_LENGTH] or "none"
+
+
+@functools.cache
+def _begin() -> None:
+    """Have the metrics sent where Airflow's settings say, once in a process.
+
+    Airflow 3.3.2 does so in a task's process. In the triggerer it does so for another copy of this module.
+    """
+    stats.initialize(
+        factory=stats_utils.get_stats_factory(),
+        export_legacy_names=conf.getboolean("metrics", "legacy_names_on"),
+    )
+
+
+@functools.cache
+def _warn(words: str) -> None:
+    log.warning("Metrics are not sent: %s", words)
