@@ -6,8 +6,8 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference
-from airflow.sdk.definitions.callback import Callback
+from airflow.sdk.definitions.callback import AsyncCallback, Callback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from greennode_airflow.metrics import RUNS_LATE
 
