@@ -17,7 +17,7 @@ from typing import Any
 from greennode_batch.build.source import Rows
 from greennode_batch.evaluation.latency import Waits
 from greennode_batch.evaluation.page import evaluate, evaluation_page
-from greennode_batch.job import JOBS_FOLDER
+from greennode_batch.job_texts import JOBS_FOLDER
 from greennode_batch.prices import read_prices
 
 MODELS = ("example/large-120b", "example/medium-31b", "example/small-7b")
