@@ -21,6 +21,9 @@ from greennode_batch.cli_job import add_job_options, job_of, names, read_source,
 from greennode_batch.errors import ApiError, AuthError, ConfigError, CreditError, GreenNodeError
 from greennode_batch.job import BatchJob, Budget, FileTarget
 from greennode_batch.join.dataset import Dataset
+from greennode_batch.line import Line
+from greennode_batch.line_folder import line_folder
+from greennode_batch.line_limits import read_limits
 from greennode_batch.probe.command import add_parser as add_probe_parser
 from greennode_batch.report import check_failed_ratio
 from greennode_batch.run import run_to_file
@@ -98,6 +101,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SUM",
         help="send nothing if the estimate is over it; in the currency of --prices",
     )
+    run.add_argument(
+        "--max-batches-in-flight",
+        metavar="N",
+        help="so many at a time, with all runs of this staging folder; the others wait in line",
+    )
+    run.add_argument(
+        "--max-enqueued-tokens", metavar="N", help="so many prompt tokens in these, as they are estimated; likewise"
+    )
     run.add_argument("--max-rows", type=int, metavar="N", help="send nothing if the file has more rows")
     run.add_argument(
         "--keep-remote-files", action="store_true", help="leave the run's files at the API when its rows are written"
@@ -138,6 +149,7 @@ def _run(options: argparse.Namespace) -> int:
         keep_reasoning=options.keep_reasoning,
         budget=Budget(max_cost=options.max_cost, max_rows=options.max_rows),
     )
+    limits = read_limits(vars(options), where="the command line")
     run_id = run_id_of(job, options.base_url)
     folder = run_folder(options.staging, job.name, run_id)
     out = _open_out(job, folder)
@@ -153,6 +165,7 @@ def _run(options: argparse.Namespace) -> int:
             out,
             run_id=run_id,
             prices=options.prices,
+            line=Line(line_folder(UPath(options.staging), client.host), limits, client) if limits else None,
         )
     print(made)  # noqa: T201 - this is the command's output
     if not made.rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from upath import UPath
@@ -12,6 +12,9 @@ from greennode_batch.errors import CreditError
 from greennode_batch.receipts import Receipt, is_sent
 from greennode_batch.staging import ShardFolder, read_json, write_json
 from greennode_batch.submit import submit
+
+if TYPE_CHECKING:
+    from greennode_batch.line import Line
 
 _WAY_OUT = (
     "Top up the account, then clear the failed tasks submit_batch of this run. Nothing that was sent is lost, and none "
@@ -32,6 +35,7 @@ def submit_on_credit(
     *,
     is_cleared: bool = False,
     on_ambiguous: Literal["fail", "resubmit"] = "fail",
+    line: Line | None = None,
 ) -> Receipt:
     """As `submit`, but with no call where another shard of the run was refused for want of credit. Raises CreditError.
 
@@ -47,7 +51,7 @@ def submit_on_credit(
             f"{refused.words}. {_WAY_OUT}"
         )
     try:
-        receipt = submit(shard, client, on_ambiguous=on_ambiguous)
+        receipt = submit(shard, client, on_ambiguous=on_ambiguous, line=line)
     except CreditError as error:
         if note is not None:
             write_json(note, NoCredit(shard.shard_id, str(error)))

@@ -110,6 +110,10 @@ class BatchJob:
     prices: of the models, as `{"MODEL": [prompt, completion], "currency": "VND"}`, real-time list prices per million
     tokens; an entry here wins over that of the connection (see prices.py).
 
+    pool: an Airflow pool, in whose slots the job's batches are sent and waited for; it must count deferred tasks
+    (set-up makes such a one, `greennode`). Of a pool that does not exist Airflow says nothing: the tasks stay
+    scheduled for ever. The command line does not heed it.
+
     Raises ConfigError for a declaration that cannot work.
     """
 
@@ -143,6 +147,7 @@ class BatchJob:
     budget: Budget | None = None
     prices: Mapping[str, Any] | None = None
     samples: int = 1
+    pool: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, while nothing is sent yet."""
@@ -163,6 +168,8 @@ class BatchJob:
             raise ConfigError(
                 f"job {self.name}: deadline_hours is {self.deadline_hours}; it should be longer than the API's window"
             )
+        if self.pool is not None and not self.pool.strip():
+            raise ConfigError(f"job {self.name}: pool is empty; name a pool of Airflow, or leave it out")
         if self.canary < 0:
             raise ConfigError(f"job {self.name}: canary is {self.canary}; it is 0 (none) or more")
         if not 0 <= self.max_failed_ratio <= 1:

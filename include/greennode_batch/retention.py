@@ -6,16 +6,23 @@ Whose run a folder is, and so whether that is over, is told by its run.json. A f
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.staging import RunFolder, fresh_names, read_json, remove_tree, safe_name, uncached, write_json
+from greennode_batch.staging import (
+    RunFolder,
+    fresh_names,
+    read_json,
+    remove_tree,
+    safe_name,
+    uncached,
+    write_json,
+    written_at,
+)
 
 log = logging.getLogger(__name__)
 
@@ -111,11 +118,5 @@ def _stored(path: UPath) -> StoredRun | None:
         return None
     run = RunFolder(path)
     files: Mapping[str, Mapping[str, Any]] = uncached(path).fs.find(path.path, detail=True)
-    written = [_written_at(info) for name, info in files.items() if not name.endswith(f"/{run.removed.name}")]
+    written = [written_at(info) for name, info in files.items() if not name.endswith(f"/{run.removed.name}")]
     return StoredRun(run, identity, sum(info.get("size") or 0 for info in files.values()), max(written))
-
-
-def _written_at(info: Mapping[str, Any]) -> float:
-    """When a file was written, as local disk (`mtime`) and S3 (`LastModified`) say it; never known is never old."""
-    when = info.get("mtime", info.get("LastModified", math.inf))
-    return when.timestamp() if isinstance(when, datetime) else float(when)

@@ -25,6 +25,7 @@ from greennode_batch.join.dataset import Dataset
 from greennode_batch.join.join import join_shard
 from greennode_batch.join.joined_shard import CountedRows, note_joined
 from greennode_batch.join.target import prepare_targets, write_shard
+from greennode_batch.line import Line
 from greennode_batch.preflight import check_models, settle_cost
 from greennode_batch.prices import Prices, read_prices
 from greennode_batch.receipts import is_sent, read_receipt
@@ -51,14 +52,16 @@ def run_to_file(
     *,
     run_id: str,
     prices: Prices | None = None,
+    line: Line | None = None,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> RunReport:
     """Build, submit, wait, collect, ask again, join into one Parquet file or a dataset, report.
 
     Start it again after any end. rows: opens the source; called only if the run is not built yet. prices: the job's own
-    by default. Raises BudgetError for a run that would go over the job's budget, and RetryableError if the API could
-    not be used for a quarter of an hour: nothing is lost, and the next start goes on.
+    by default. line: where its shards wait for their turn. Raises BudgetError for a run that would go over the job's
+    budget, and RetryableError if the API could not be used for a quarter of an hour: nothing is lost, and the next
+    start goes on.
     """
     prices = prices or read_prices(job.prices or {})
     plan = read_plan(run)
@@ -80,7 +83,7 @@ def run_to_file(
             retry = build_retry(job, run, plan, attempt=attempt, profile=client.profile, prices=prices)
             shards = attempt_shards(run, plan, attempt)
             log.info("Attempt %d asks %d requests again", attempt, retry.requests)
-        _Carrier(job, client, reader, clock, sleep).carry(shards)
+        _Carrier(job, client, reader, line=line, clock=clock, sleep=sleep).carry(shards)
     made = report(run, _write(job, plan, run, out), prices=prices)
     check_balanced(made)
     log.info("%s", clean_up(run, client, keep=bool(job.keep_remote_files)))
@@ -95,15 +98,19 @@ class _Carrier:
         job: BatchJob,
         client: GreenNodeClient,
         reader: AnswerReader,
+        *,
+        line: Line | None,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> None:
         self._job = job
         self._client = client
         self._reader = reader
+        self._line = line
         self._clock = clock
         self._sleep = sleep
         self._failing_since: dict[str, float] = {}
+        self._busy: set[str] = set()
 
     def carry(self, shards: Sequence[ShardFolder]) -> None:
         """Go on until all of them are collected."""
@@ -115,6 +122,11 @@ class _Carrier:
             pause = self._step(shards[place])
             if pause is not None:
                 heapq.heappush(due, (self._clock() + pause, place))
+            elif self._line is not None:
+                # There is room for the first that waits in line.
+                first = min((place for _, place in due if shards[place].shard_id in self._busy), default=None)
+                due = [(0.0 if place == first else at, place) for at, place in due]
+                heapq.heapify(due)
 
     def _step(self, shard: ShardFolder) -> float | None:
         """Do what is next for a shard; seconds until it should be done again, None where it is collected."""
@@ -124,6 +136,7 @@ class _Carrier:
             pause = self._advance(shard)
         except BusyError as error:
             log.warning("%s", error)
+            self._busy.add(shard.shard_id)
             return error.retry_after or pause_seconds(1)
         except RetryableError as error:
             since = self._failing_since.setdefault(shard.shard_id, self._clock())
@@ -132,12 +145,20 @@ class _Carrier:
             log.warning("%s. Trying again", error)
             return _AGAIN_SECONDS
         self._failing_since.pop(shard.shard_id, None)
+        self._busy.discard(shard.shard_id)
         return pause
 
     def _advance(self, shard: ShardFolder) -> float | None:
         receipt = read_receipt(shard)
         if receipt is None or receipt.batch_id is None:
-            submit(shard, self._client, on_ambiguous=self._job.on_ambiguous, clock=self._clock, sleep=self._sleep)
+            submit(
+                shard,
+                self._client,
+                on_ambiguous=self._job.on_ambiguous,
+                line=self._line,
+                clock=self._clock,
+                sleep=self._sleep,
+            )
         step = look(shard, self._client, now=self._clock(), deadline_seconds=self._job.deadline_seconds)
         if not isinstance(step, Done):
             return step.seconds

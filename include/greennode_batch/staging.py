@@ -10,6 +10,7 @@
                          /answered.json  unchanged.bin: from build to report, for .answered-…
                   /.answered-<hash>: what a table has answered; see build/answered_note.py
                   /.usage.json: what earlier runs have used; see usage.py
+    <root>/.line/<connection>/: the shards that wait for their turn; see line_folder.py
 
 Paths are UPath objects (Airflow's ObjectStoragePath is one), so `file://` and `s3://` work alike. Files are
 made on local disk first: a rename on the same disk, or one completed put, then makes them visible.
@@ -18,13 +19,15 @@ made on local disk first: a rename on the same disk, or one completed put, then 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -149,6 +152,31 @@ def fresh_names(folder: UPath) -> list[str]:
         return [name.rpartition("/")[2] for name in uncached(folder).fs.ls(folder.path, detail=False)]
     except FileNotFoundError:
         return []
+
+
+def fresh_times(folder: UPath) -> dict[str, float]:
+    """The files in a folder as it is now, by name, and when each was written, by the clock of what holds them."""
+    local = local_path(folder)
+    try:
+        if local is not None:
+            return {entry.name: _local_time(entry) for entry in os.scandir(local)}
+        entries = uncached(folder).fs.ls(folder.path, detail=True)
+    except FileNotFoundError:
+        return {}
+    return {entry["name"].rpartition("/")[2]: written_at(entry) for entry in entries}
+
+
+def written_at(info: Mapping[str, Any]) -> float:
+    """When a file was written, as local disk (`mtime`) and S3 (`LastModified`) say it; never known is never old."""
+    when = info.get("mtime", info.get("LastModified", math.inf))
+    return when.timestamp() if isinstance(when, datetime) else float(when)
+
+
+def _local_time(entry: os.DirEntry[str]) -> float:
+    try:
+        return entry.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0  # removed since it was listed
 
 
 def work_folder(near: UPath | Path) -> tempfile.TemporaryDirectory[str]:

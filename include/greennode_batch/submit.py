@@ -11,11 +11,13 @@ a worker that was paused and wakes up sends nothing.
 from __future__ import annotations
 
 import logging
+import math
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -37,6 +39,7 @@ from greennode_batch.receipts import (
     Claim,
     HeldClaim,
     Receipt,
+    is_sent,
     latest_claim,
     read_receipt,
     release_claim,
@@ -45,6 +48,9 @@ from greennode_batch.receipts import (
 )
 from greennode_batch.staging import ShardFolder, local_copy
 from greennode_batch.upload import is_unready, upload
+
+if TYPE_CHECKING:
+    from greennode_batch.line import Line
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +73,7 @@ def submit(
     client: GreenNodeClient,
     *,
     on_ambiguous: Literal["fail", "resubmit"] = "fail",
+    line: Line | None = None,
     settle_seconds: float = SETTLE_SECONDS,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
@@ -75,21 +82,24 @@ def submit(
 
     Safe to call again after any end, by this worker or another. Raises BusyError where the server has no room for
     it now, and AmbiguousError where it cannot say whether a create was accepted and the job did not choose
-    `on_ambiguous="resubmit"`.
+    `on_ambiguous="resubmit"`. line: where shards wait for their turn; then BusyError is raised as well where others
+    are before it. A shard that is sent, or may be, does not wait.
     """
-    receipt = upload(shard, client, clock)
-    if receipt.batch_id is not None:
-        log.info("Shard %s is batch %s already; nothing is sent", shard.shard_id, receipt.batch_id)
-        return receipt
-    return _Submission(
-        shard=shard,
-        client=client,
-        receipt=receipt,
-        on_ambiguous=on_ambiguous,
-        settle_seconds=settle_seconds,
-        clock=clock,
-        sleep=sleep,
-    ).run()
+    with nullcontext(math.inf) if line is None or is_sent(shard) else line.turn(shard) as not_after:
+        receipt = upload(shard, client, clock)
+        if receipt.batch_id is not None:
+            log.info("Shard %s is batch %s already; nothing is sent", shard.shard_id, receipt.batch_id)
+            return receipt
+        return _Submission(
+            shard=shard,
+            client=client,
+            receipt=receipt,
+            on_ambiguous=on_ambiguous,
+            not_after=not_after,
+            settle_seconds=settle_seconds,
+            clock=clock,
+            sleep=sleep,
+        ).run()
 
 
 @dataclass(kw_only=True)
@@ -98,6 +108,7 @@ class _Submission:
     client: GreenNodeClient
     receipt: Receipt
     on_ambiguous: Literal["fail", "resubmit"]
+    not_after: float
     settle_seconds: float
     clock: Callable[[], float]
     sleep: Callable[[float], None]
@@ -128,7 +139,7 @@ class _Submission:
                     continue
                 self._may_send_again(last.claim)
             self._refuse_what_is_void(last, creates)
-            not_after = time.time() + _CLAIM_SECONDS
+            not_after = min(time.time() + _CLAIM_SECONDS, self.not_after)
             mine = HeldClaim(
                 number=last.number + 1 if last else 1,
                 claim=Claim(token=self.token, file_id=self.receipt.file_id, claimed_at=self.clock()),

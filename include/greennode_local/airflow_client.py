@@ -202,6 +202,13 @@ class AirflowClient:
         self._call("PATCH", f"/connections/{connection_id}", json=body)
         return True
 
+    def make_pool(self, name: str, *, slots: int) -> None:
+        """Make a pool that counts deferred tasks, unless there is one of that name: then it stays as it is."""
+        body = {"name": name, "slots": slots, "include_deferred": True, "description": "GreenNode batches"}
+        answer = self._send("POST", "/api/v2/pools", json=body)
+        if answer.status_code != httpx.codes.CONFLICT:
+            _checked(answer)
+
     def _get(self, path: str, **params: Any) -> dict[str, Any]:
         found: dict[str, Any] = self._call("GET", path, params=params).json()
         return found

@@ -24,6 +24,7 @@ from greennode_local.postgres import Postgres, running_postgres
 from greennode_local.processes import Service, kill, members_of
 
 WAREHOUSE = "warehouse"
+POOL, POOL_SLOTS = "greennode", 20
 
 
 class LocalStack:
@@ -97,6 +98,7 @@ class LocalStack:
         with self._phase("airflow ready"):
             self.emulator.wait_until_healthy()
             self.airflow.wait_until_ready(dag_ids)
+            self.airflow.client.make_pool(POOL, slots=POOL_SLOTS)
             if self._connections_in_database:
                 for name, connection in self.connections.items():
                     self.airflow.client.put_connection(name, connection)

@@ -49,6 +49,22 @@ def get_provider_info() -> dict[str, Any]:
                             "Where people look at a batch, as https://…/{batch_id}. GreenNode's console if empty."
                         ),
                     },
+                    "max_batches_in_flight": {
+                        "label": "Batches at a time",
+                        "schema": {"type": ["integer", "null"], "minimum": 1},
+                        "description": (
+                            "So many of this connection, over all DAGs, that have not ended. The others wait in line, "
+                            "without a worker. Empty: no limit."
+                        ),
+                    },
+                    "max_enqueued_tokens": {
+                        "label": "Prompt tokens at a time",
+                        "schema": {"type": ["integer", "null"], "minimum": 1},
+                        "description": (
+                            "So many in the batches that have not ended, as they are estimated; a batch that has more "
+                            "goes alone. Empty: no limit."
+                        ),
+                    },
                 },
             }
         ],

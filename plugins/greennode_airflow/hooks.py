@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,7 +15,11 @@ from greennode_batch.api.client import AsyncGreenNodeClient, GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.errors import ConfigError, GreenNodeError
 from greennode_batch.job import BatchJob
+from greennode_batch.line_limits import Limits, read_limits
 from greennode_batch.prices import Prices, read_prices
+
+if TYPE_CHECKING:
+    from greennode_batch.line import Line
 
 # httpx logs every URL at INFO: a line a poll, and the signed query of a download that is redirected.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -28,8 +33,8 @@ class GreenNodeHook(BaseHook):
     """Talks to GreenNode with an Airflow connection of type `greennode`.
 
     The API key is the connection's password, the base URL its host; extra holds the API profile (`profile`, and
-    any field of it by name), `allow_http_hosts`, `keep_remote_files`, `prices` and `batch_url`. Clients are context
-    managers: close what you open.
+    any field of it by name), `allow_http_hosts`, `keep_remote_files`, `prices`, `batch_url`, `max_batches_in_flight`
+    and `max_enqueued_tokens`. Clients are context managers: close what you open.
     """
 
     conn_name_attr = "greennode_conn_id"
@@ -41,9 +46,14 @@ class GreenNodeHook(BaseHook):
         super().__init__()
         self.greennode_conn_id = greennode_conn_id
 
+    @cached_property
+    def _connection(self) -> Connection:
+        # Airflow is asked once: each time is a call of its API.
+        return self.get_connection(self.greennode_conn_id)
+
     def get_conn(self, **options: Any) -> GreenNodeClient:
         """A client of the connection; options as of GreenNodeClient. Raises ConfigError if it cannot work."""
-        return GreenNodeClient(**client_arguments(self.get_connection(self.greennode_conn_id)), **options)
+        return GreenNodeClient(**client_arguments(self._connection), **options)
 
     async def aget_conn(self) -> AsyncGreenNodeClient:
         """The same for a trigger: the connection is resolved without blocking the triggerer's loop."""
@@ -51,7 +61,7 @@ class GreenNodeHook(BaseHook):
 
     def prices(self, job: BatchJob | None = None) -> Prices:
         """The price table of the connection's extra field `prices`, and over it that of a job. It may be empty."""
-        said = self.get_connection(self.greennode_conn_id).extra_dejson.get("prices") or {}
+        said = self._connection.extra_dejson.get("prices") or {}
         if not isinstance(said, Mapping):
             raise ConfigError(
                 f'connection {self.greennode_conn_id!r}: prices is {said!r}; it is {{"MODEL": [prompt, completion]}}'
@@ -60,7 +70,7 @@ class GreenNodeHook(BaseHook):
 
     def keep_remote_files(self) -> bool:
         """Whether a run's files stay at GreenNode when it is over. Raises ConfigError if that is no yes or no."""
-        said = self.get_connection(self.greennode_conn_id).extra_dejson.get("keep_remote_files")
+        said = self._connection.extra_dejson.get("keep_remote_files")
         try:
             return msgspec.convert(said or False, bool, strict=False)
         except msgspec.ValidationError:
@@ -74,12 +84,27 @@ class GreenNodeHook(BaseHook):
         host: who has the batch. GreenNode's own console is known (docs.vngcloud.vn, "AI Platform Console"); whether it
         shows single batches, and where, is not public.
         """
-        connection = self.get_connection(self.greennode_conn_id)
+        connection = self._connection
         said = connection.extra_dejson.get("batch_url")
         if said:
             return str(said)
         host = host or urlsplit(connection.host or "").hostname or ""
         return _CONSOLE_URL if host.endswith(_GREENNODE_DOMAINS) else None
+
+    def line(self, client: GreenNodeClient) -> Line | None:
+        """Where the connection's shards, of all DAGs, wait for their turn; None where it has no limits.
+
+        Raises ConfigError for a limit that is no whole number, or less than 1.
+        """
+        limits = read_limits(self._connection.extra_dejson, where=f"connection {self.greennode_conn_id!r}")
+        if not limits:
+            return None
+        # Few connections have limits, and this loads what else only a build does.
+        from greennode_airflow.runs import shard_at, staging_root  # noqa: PLC0415
+        from greennode_batch.line import Line  # noqa: PLC0415
+        from greennode_batch.line_folder import line_folder  # noqa: PLC0415
+
+        return Line(line_folder(staging_root(), self.greennode_conn_id), limits, client, shard_at=shard_at)
 
     def test_connection(self) -> tuple[bool, str]:
         """Whether the key is accepted, for the Test button of the connection form. Costs nothing."""
@@ -88,7 +113,7 @@ class GreenNodeHook(BaseHook):
             with self.get_conn(timeout=_TEST_SECONDS, max_tries=1) as client:
                 models = client.list_models()
         except GreenNodeError as error:
-            return False, f"{self.get_connection(self.greennode_conn_id).host}: {error}"
+            return False, f"{self._connection.host}: {error}"
         shown = ", ".join(model.id for model in models[:5])
         return True, f"Key accepted; {len(models)} models: {shown}{', …' if len(models) > 5 else ''}"  # noqa: PLR2004
 
@@ -97,7 +122,7 @@ def client_arguments(connection: Connection) -> dict[str, Any]:
     """What a client is made with. Raises ConfigError for a connection that cannot work."""
     fields = dict(connection.extra_dejson)
     allowed = fields.pop("allow_http_hosts", None) or ""
-    for mine in ("prices", "keep_remote_files", "batch_url"):
+    for mine in ("prices", "keep_remote_files", "batch_url", *Limits.__struct_fields__):
         fields.pop(mine, None)
     if not connection.password:
         raise ConfigError(f"connection {connection.conn_id!r} has no API key: put it into the password field")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, TaskGroup, TriggerRule, XComArg, task_group
+from airflow.sdk import DAG, TaskGroup, TriggerRule, WeightRule, XComArg, task_group
 
 from greennode_airflow.form import form_params
 from greennode_airflow.operators import (
@@ -35,6 +35,10 @@ RETRIES = {
     "max_retry_delay": timedelta(minutes=10),
 }
 """Default arguments of the tasks: an outage of some minutes is waited out, and nothing is paid for it."""
+
+
+# In a pool of its own: what is sent gets its slot before what is not.
+_SUBMIT_WEIGHT, _WAIT_WEIGHT = 1, 10
 
 
 def batch_table(job: BatchJob, **dag_arguments: Any) -> DAG:
@@ -116,7 +120,11 @@ def _attempt(job: BatchJob, number: int, shards: XComArg) -> Any:
     @task_group(group_id=f"attempt_{number}")
     def attempt(shard: str) -> None:
         submit = GreenNodeSubmitBatchOperator(
-            task_id="submit_batch", shard=shard, greennode_conn_id=job.conn_id, on_ambiguous=job.on_ambiguous
+            task_id="submit_batch",
+            shard=shard,
+            greennode_conn_id=job.conn_id,
+            on_ambiguous=job.on_ambiguous,
+            **_in_pool(job, _SUBMIT_WEIGHT),
         )
         wait = GreenNodeBatchSensor(
             task_id="wait_for_batch",
@@ -125,6 +133,7 @@ def _attempt(job: BatchJob, number: int, shards: XComArg) -> Any:
             deadline=timedelta(seconds=job.deadline_seconds),
             on_kill=job.on_kill,
             on_ambiguous=job.on_ambiguous,
+            **_in_pool(job, _WAIT_WEIGHT),
         )
         collect = GreenNodeCollectResultsOperator(
             task_id="collect_results", shard=shard, answer=job.answer, greennode_conn_id=job.conn_id
@@ -132,3 +141,10 @@ def _attempt(job: BatchJob, number: int, shards: XComArg) -> Any:
         submit >> wait >> collect
 
     return attempt.expand(shard=shards)
+
+
+def _in_pool(job: BatchJob, weight: int) -> dict[str, Any]:
+    """Where a task stands in the job's pool. By default a task's weight grows with the tasks that follow it."""
+    if job.pool is None:
+        return {}
+    return {"pool": job.pool, "priority_weight": weight, "weight_rule": WeightRule.ABSOLUTE}

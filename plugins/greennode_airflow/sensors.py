@@ -92,11 +92,13 @@ class GreenNodeBatchSensor(BaseSensorOperator):
     def send_again(self, context: Context, event: Any = None) -> dict[str, str]:
         """Submit the shard once more, whose batch the server had no room for."""
         assert self.shard is not None
-        with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
-            shard = shard_at(self.shard)
+        shard, hook = shard_at(self.shard), GreenNodeHook(self.greennode_conn_id)
+        with hook.get_conn() as client:
             try:
                 with submit_counted(shard, dag_id=self.dag_id, conn_id=self.greennode_conn_id):
-                    submit_on_credit(shard, client, is_cleared=True, on_ambiguous=self.on_ambiguous)
+                    submit_on_credit(
+                        shard, client, is_cleared=True, on_ambiguous=self.on_ambiguous, line=hook.line(client)
+                    )
             except BusyError as error:
                 self.log.warning("%s", error)
                 self._defer_until(time.time() + (error.retry_after or 0.0))

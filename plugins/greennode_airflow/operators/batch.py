@@ -24,7 +24,8 @@ from greennode_batch.receipts import read_receipt
 class GreenNodeSubmitBatchOperator(BaseOperator):
     """Makes one batch of one shard, exactly once however often it runs. Returns the batch's id.
 
-    While the server has no room for it, the task waits in the triggerer and tries again. Where the credit has run out
+    While the server has no room for it, or others are before it in the line of a connection that has limits, the task
+    waits in the triggerer and tries again. Where the credit has run out
     it fails for good, and so do the run's shards that were not tried yet; cleared, they are sent.
 
     shard: the folder that holds `requests.jsonl` (templated); its receipt is kept beside it, so a folder is for
@@ -54,11 +55,14 @@ class GreenNodeSubmitBatchOperator(BaseOperator):
         shard = shard_at(self.shard)
         if shard.requests.exists() and shard.requests.stat().st_size == 0:
             raise AirflowSkipException("no row of this shard can be sent; they go to the target as unsent")
-        with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
+        hook = GreenNodeHook(self.greennode_conn_id)
+        with hook.get_conn() as client:
             try:
                 again = context["ti"].try_number > 1
                 with submit_counted(shard, dag_id=self.dag_id, conn_id=self.greennode_conn_id):
-                    receipt = submit_on_credit(shard, client, is_cleared=again, on_ambiguous=self.on_ambiguous)
+                    receipt = submit_on_credit(
+                        shard, client, is_cleared=again, on_ambiguous=self.on_ambiguous, line=hook.line(client)
+                    )
             except BusyError as error:
                 self.log.warning("%s. Waiting without a worker, then trying again", error)
                 moment = datetime.now(UTC) + timedelta(seconds=error.retry_after or 0.0)
@@ -68,7 +72,7 @@ class GreenNodeSubmitBatchOperator(BaseOperator):
         return receipt.batch_id
 
     def resume(self, context: Context, event: Any = None) -> str:
-        """Try again after the server had no room."""
+        """Try again after the server had no room, or others were before."""
         return self.execute(context)
 
 

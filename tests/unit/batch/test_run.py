@@ -1,11 +1,17 @@
 import itertools
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow.parquet as pq
 import pytest
+from upath import UPath
 
+from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.build.source import Rows
 from greennode_batch.errors import ConfigError
+from greennode_batch.line import Line
+from greennode_batch.line_folder import line_folder
+from greennode_batch.line_limits import Limits
 from greennode_batch.report import check_balanced
 from greennode_batch.run import run_to_file
 from greennode_batch.staging import run_folder
@@ -159,3 +165,33 @@ def test_images_fields_of_a_row_and_tools_reach_the_model(make_job, client, tmp_
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"}},
     ]
     assert f"prompt {made.prompt_hash}" in str(made)
+
+
+def test_two_runs_before_one_line_have_no_more_batches_open_than_may_be_and_both_end(make_job, emulator, tmp_path):
+    staging, most = tmp_path / "staging", []
+
+    class Watched(GreenNodeClient):
+        def create_batch(self, *args, **options):
+            made = super().create_batch(*args, **options)
+            most.append(sum(not batch.status.is_terminal for batch in self.list_batches()))
+            return made
+
+    def start(name):
+        rows = Rows.from_tuples(("id", "text"), iter([[(number, f"{name} {number}") for number in range(3)]]))
+        with Watched(emulator.base_url, emulator.api_key) as client:
+            return run_to_file(
+                make_job(name=name, max_shard_requests=1, canary=0),
+                lambda: rows,
+                client,
+                run_folder(staging, name, "run"),
+                tmp_path / f"{name}.parquet",
+                run_id="run",
+                line=Line(line_folder(UPath(staging), "c"), Limits(max_batches_in_flight=1), client),
+                sleep=lambda _: None,
+            )
+
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(start, ["one", "other"]))
+    assert [run.statuses for run in made] == [{"succeeded": 3}] * 2
+    assert len(most) == 6
+    assert max(most) <= 1

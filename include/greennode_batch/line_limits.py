@@ -1,0 +1,55 @@
+"""Line limits: how much a connection may have at the server at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from greennode_batch.errors import ConfigError
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """None: as much as there is to send.
+
+    max_batches_in_flight: batches that have not ended. max_enqueued_tokens: the prompt tokens of their requests, as
+    they are estimated; a shard that has more than that goes alone.
+    """
+
+    max_batches_in_flight: int | None = None
+    max_enqueued_tokens: int | None = None
+
+    def __bool__(self) -> bool:
+        """Whether there is a limit at all."""
+        return self.max_batches_in_flight is not None or self.max_enqueued_tokens is not None
+
+    def __str__(self) -> str:
+        said = {name: getattr(self, name) for name in self.__struct_fields__}
+        return ", ".join(f"{name} {limit:,}" for name, limit in said.items() if limit is not None)
+
+    def allow(self, others: Sequence[int], tokens: int) -> bool:
+        """Whether a shard of so many tokens may go beside others, of so many each."""
+        if self.max_batches_in_flight is not None and len(others) >= self.max_batches_in_flight:
+            return False
+        return self.max_enqueued_tokens is None or not others or sum(others) + tokens <= self.max_enqueued_tokens
+
+
+def read_limits(said: Mapping[str, Any], *, where: str) -> Limits:
+    """The limits among some fields; one that is empty is none. where: whose fields they are, for the error.
+
+    Raises ConfigError for what is no whole number, or less than 1.
+    """
+    return Limits(**{name: _limit(said.get(name), f"{where}: {name}") for name in Limits.__struct_fields__})
+
+
+def _limit(said: Any, what: str) -> int | None:
+    if said is None or said == "":
+        return None
+    try:
+        limit = msgspec.convert(said, int, strict=False)
+    except msgspec.ValidationError:
+        limit = 0
+    if limit < 1:
+        raise ConfigError(f"{what} is {said!r}; it is a whole number, 1 or more, or left empty for no limit")
+    return limit
