@@ -97,3 +97,21 @@ def test_a_word_that_is_no_yes_or_no_is_refused(set_connection: Callable[..., No
     set_connection(host="https://api.example.com/v1", password="k", extra={"keep_remote_files": "sometimes"})
     with pytest.raises(ConfigError, match="keep_remote_files is 'sometimes'; it is true or false"):
         GreenNodeHook().keep_remote_files()
+
+
+def test_a_connection_without_limits_has_no_line(set_connection: Callable[..., None]) -> None:
+    extra = {"max_batches_in_flight": None, "max_enqueued_tokens": ""}
+    set_connection(host="https://api.example.com/v1", password="k", extra=extra)
+    hook = GreenNodeHook()
+    with hook.get_conn() as client:
+        assert hook.line(client) is None
+
+
+def test_a_limit_that_cannot_be_is_refused_by_the_connections_name(set_connection: Callable[..., None]) -> None:
+    set_connection(host="https://api.example.com/v1", password="k", extra={"max_batches_in_flight": 0})
+    hook = GreenNodeHook()
+    with (
+        hook.get_conn() as client,
+        pytest.raises(ConfigError, match="connection 'greennode_default': max_batches_in_flight is 0; it is a whole"),
+    ):
+        hook.line(client)

@@ -28,7 +28,8 @@ def test_the_connection_form_names_its_fields_for_what_they_hold() -> None:
     assert behaviour["relabeling"] == {"host": "Base URL", "password": "API key"}
     assert set(behaviour["hidden_fields"]) == {"schema", "login", "port"}
     widgets = manager.connection_form_widgets
-    fields = {"profile", "allow_http_hosts", "keep_remote_files", "batch_url"}
+    limits = {"max_batches_in_flight", "max_enqueued_tokens"}
+    fields = {"profile", "allow_http_hosts", "keep_remote_files", "batch_url", *limits}
     assert {f"extra__greennode__{field}" for field in fields} <= set(widgets)
 
 

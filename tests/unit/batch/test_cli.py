@@ -342,3 +342,14 @@ def test_without_credit_the_command_says_how_to_go_on_and_then_does(arguments, e
     assert "start the same command again to go on" in said
     assert main(arguments(canary=0)) == 0
     assert set(emulator.ledger()["requests"].values()) == {1}
+
+
+def test_limits_are_for_all_runs_of_one_staging_folder(arguments, tmp_path, emulator, capsys):
+    limits = {"max-batches-in-flight": 1, "max-enqueued-tokens": 10**6}
+    assert main(arguments(**limits)) == 0
+    (line,) = (tmp_path / "staging" / ".line").iterdir()
+    assert json.loads((line / "in-1.json").read_text())["tokens"] > 0
+    assert main(arguments(**{"max-batches-in-flight": "few"})) == 1
+    assert (
+        "the command line: max_batches_in_flight is 'few'; it is a whole number, 1 or more" in capsys.readouterr().err
+    )
