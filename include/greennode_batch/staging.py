@@ -64,6 +64,12 @@ class ShardFolder:
         return self.path.name
 
     @property
+    def attempt(self) -> int:
+        """The number of the attempt that it belongs to."""
+        number = self.path.parent.parent.name.removeprefix("attempt_")
+        return int(number) if number.isdecimal() else 1
+
+    @property
     def run(self) -> RunFolder:
         """The run that a shard of its first attempt belongs to."""
         return RunFolder(self.path.parent.parent)

@@ -16,6 +16,7 @@ from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.links import SHARD_LINKS
 from greennode_airflow.measures import count_end, submit_counted
 from greennode_airflow.runs import shard_at
+from greennode_airflow.shard_state import note_shard
 from greennode_airflow.triggers import REASONS, GreenNodeBatchTrigger
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling import DEADLINE_SECONDS, MIN_POLL_SECONDS, Done, Wait, next_step
@@ -70,6 +71,8 @@ class GreenNodeBatchSensor(BaseSensorOperator):
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, str]:
         """Look once; defer if the batch still runs."""
+        if self.shard is not None:
+            note_shard(context, shard_at(self.shard))
         with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
             return self._look(client) if self.shard is None else self._follow(client)
 
@@ -102,6 +105,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
             except BusyError as error:
                 self.log.warning("%s", error)
                 self._defer_until(time.time() + (error.retry_after or 0.0))
+            note_shard(context, shard)
             return self._follow(client)
 
     def _follow(self, client: GreenNodeClient, *, missing_since: float | None = None) -> dict[str, str]:

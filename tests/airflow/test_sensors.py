@@ -98,6 +98,16 @@ def shard(tmp_path: Path) -> ShardFolder:
     return folder
 
 
+class Stored(dict[str, object]):
+    """A task's state store."""
+
+    set = dict.__setitem__
+
+
+def a_context() -> dict[str, Stored]:
+    return {"task_state_store": Stored()}
+
+
 def of_shard(shard: ShardFolder, **options: object) -> GreenNodeBatchSensor:
     return GreenNodeBatchSensor(task_id="wait", shard=f"file://{shard.path}", **options)
 
@@ -114,7 +124,7 @@ def test_a_shards_batch_that_is_late_is_cancelled_and_its_end_is_waited_for(
     batch_id = submitted(shard)
     sensor = of_shard(shard, deadline=timedelta(seconds=-1))
     with pytest.raises(TaskDeferred) as deferred:
-        sensor.execute({})
+        sensor.execute(a_context())
     assert deferred.value.trigger.deadline > time.time() + 1000, "it has the time to end"
     wait_for(batch_id)
     event = {"batch_id": batch_id, "reason": "ended", "status": "CANCELLED"}
@@ -129,13 +139,21 @@ def test_a_shard_that_the_server_has_no_room_for_is_sent_again_later_as_another_
     wait_for(refused)
     sensor = of_shard(shard)
     with pytest.raises(TaskDeferred) as deferred:
-        sensor.execute({})
+        sensor.execute(a_context())
     assert deferred.value.method_name == "send_again"
     assert deferred.value.trigger.moment.timestamp() > time.time() + 5
     # It waits for the new batch, unless that has ended already.
+    context = a_context()
     with contextlib.suppress(TaskDeferred):
-        sensor.send_again({})
-    assert read_receipt(shard).batch_id not in {None, refused}
+        sensor.send_again(context)
+    receipt = read_receipt(shard)
+    assert receipt.batch_id not in {None, refused}
+    assert context["task_state_store"]["greennode"] == {
+        "attempt": 1,
+        "shard": shard.shard_id,
+        "file_id": receipt.file_id,
+        "batch_id": receipt.batch_id,
+    }
     assert connection.ledger()["files_uploaded"] == 1
 
 
@@ -144,7 +162,7 @@ def test_a_batch_that_the_server_has_forgotten_ends_the_wait(connection: Running
     batch_id = submitted(shard)
     sensor = of_shard(shard)
     with pytest.raises(TaskDeferred):
-        sensor.execute({})
+        sensor.execute(a_context())
     event = {"batch_id": batch_id, "reason": "forgotten", "status": "UNKNOWN", "missing_since": time.time() - 2000}
     assert sensor.resume({}, event)["reason"] == "forgotten"
 
@@ -166,5 +184,5 @@ def test_a_shards_wait_may_end_in_the_triggerer_unless_something_is_left_for_a_w
         ({"on_success_callback": print}, set()),
     ):
         with pytest.raises(TaskDeferred) as deferred:
-            of_shard(shard, **options).execute({})
+            of_shard(shard, **options).execute(a_context())
         assert set(deferred.value.trigger.succeeds_on) == ends

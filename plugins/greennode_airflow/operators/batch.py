@@ -16,6 +16,7 @@ from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.links import SHARD_LINKS
 from greennode_airflow.measures import count_requests, submit_counted
 from greennode_airflow.runs import shard_at
+from greennode_airflow.shard_state import note_shard
 from greennode_batch.credit import submit_on_credit
 from greennode_batch.errors import BusyError, ConfigError, NotFoundError
 from greennode_batch.receipts import read_receipt
@@ -55,6 +56,7 @@ class GreenNodeSubmitBatchOperator(BaseOperator):
         shard = shard_at(self.shard)
         if shard.requests.exists() and shard.requests.stat().st_size == 0:
             raise AirflowSkipException("no row of this shard can be sent; they go to the target as unsent")
+        note_shard(context, shard)
         hook = GreenNodeHook(self.greennode_conn_id)
         with hook.get_conn() as client:
             try:
@@ -68,7 +70,7 @@ class GreenNodeSubmitBatchOperator(BaseOperator):
                 moment = datetime.now(UTC) + timedelta(seconds=error.retry_after or 0.0)
                 self.defer(trigger=DateTimeTrigger(moment=moment), method_name="resume")
         assert receipt.batch_id is not None
-        context["task_state_store"].set("greennode", {"batch_id": receipt.batch_id, "file_id": receipt.file_id})
+        note_shard(context, shard)
         return receipt.batch_id
 
     def resume(self, context: Context, event: Any = None) -> str:
@@ -105,6 +107,7 @@ class GreenNodeCollectResultsOperator(BaseOperator):
         from greennode_batch.collect.batch_files import collect_shard
 
         shard = shard_at(self.shard)
+        note_shard(context, shard)
         before = read_receipt(shard)
         with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
             counts = dict(collect_shard(shard, client, self.answer))
