@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,15 +23,21 @@ class SqlSource:
     `parameters={"section": "{{ params.section }}"}`. The query has them as the driver writes them: `%(section)s` for
     PostgreSQL, where any other `%` is then doubled, `:section` for SQLite.
 
+    tables: what the query reads, as `table` or `schema.table`, for Airflow's assets and for OpenLineage; the query is
+    not looked at for it.
+
     Raises ConfigError for a declaration that cannot work.
     """
 
     conn_id: str
     sql: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    tables: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, while nothing is read yet."""
+        if isinstance(self.tables, str):
+            raise ConfigError(f'SqlSource: tables is a sequence: tables=("{self.tables}",)')
         if not isinstance(self.parameters, Mapping):
             raise ConfigError('SqlSource: parameters is a mapping by name: parameters={"day": "{{ params.day }}"}')
         for name in self.parameters:

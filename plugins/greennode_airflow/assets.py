@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset
 
-from greennode_batch.job import SqlTarget
+from greennode_batch.job import SqlSource, SqlTarget
+from greennode_batch.job_sources import Source
 from greennode_batch.job_targets import Target
 
 if TYPE_CHECKING:
@@ -21,8 +22,15 @@ def asset_of(target: Target) -> Asset:
     Of a table by its connection and name, of a dataset by its path, which is not rendered.
     """
     if isinstance(target, SqlTarget):
-        return Asset(name=f"{target.conn_id}.{target.table}", uri=f"greennode://{target.conn_id}/{target.table}")
+        return _table(target.conn_id, target.table)
     return Asset(name=target.path, uri=target.path)
+
+
+def assets_of(source: Source) -> list[Asset]:
+    """The assets that a source reads: the tables that it names, or its path. A job's target is the same asset here."""
+    if isinstance(source, SqlSource):
+        return [_table(source.conn_id, table) for table in source.tables]
+    return [Asset(name=source.path, uri=source.path)]
 
 
 def event_extra(made: RunReport, run: RunFolder) -> Mapping[str, Any]:
@@ -33,8 +41,15 @@ def event_extra(made: RunReport, run: RunFolder) -> Mapping[str, Any]:
         "unchanged": made.unchanged,
         "statuses": made.statuses,
         "prompt_tokens": made.prompt_tokens,
+        "cached_tokens": made.cached_tokens,
         "completion_tokens": made.completion_tokens,
+        "reasoning_tokens": made.reasoning_tokens,
         "cost": made.cost,
+        "saving": made.saving,
         "currency": made.currency,
         "report": str(run.report),
     }
+
+
+def _table(conn_id: str, table: str) -> Asset:
+    return Asset(name=f"{conn_id}.{table}", uri=f"greennode://{conn_id}/{table}")

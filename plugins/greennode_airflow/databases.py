@@ -19,7 +19,19 @@ from greennode_batch.join.sql_table import SqlTable
 
 def connect(conn_id: str) -> Any:
     """A new DB-API connection; close it."""
-    return _hook(conn_id).get_conn()
+    return hook_of(conn_id).get_conn()
+
+
+def hook_of(conn_id: str) -> Any:
+    """The hook of a connection. Raises ConfigError where its provider is not installed."""
+    try:
+        return BaseHook.get_hook(conn_id)
+    except AirflowException as error:
+        if "Unknown hook type" not in str(error):
+            raise  # Airflow itself cannot be asked now, say
+        raise ConfigError(
+            f"connection {conn_id}: {error}: the Airflow provider for connections of this type is not installed"
+        ) from error
 
 
 @contextmanager
@@ -36,19 +48,8 @@ def open_table(target: SqlTarget, key: Sequence[str]) -> Iterator[SqlTable]:
         engine.dispose()
 
 
-def _hook(conn_id: str) -> Any:
-    try:
-        return BaseHook.get_hook(conn_id)
-    except AirflowException as error:
-        if "Unknown hook type" not in str(error):
-            raise  # Airflow itself cannot be asked now, say
-        raise ConfigError(
-            f"connection {conn_id}: {error}: the Airflow provider for connections of this type is not installed"
-        ) from error
-
-
 def _engine(target: SqlTarget) -> Engine:
-    hook = _hook(target.conn_id)
+    hook = hook_of(target.conn_id)
     try:
         engine: Engine = hook.get_sqlalchemy_engine()
     except (AttributeError, NotImplementedError, NoSuchModuleError) as error:

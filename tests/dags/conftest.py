@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ import jinja2
 import psycopg
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.openlineage import conf as openlineage_conf
+from airflow.providers.openlineage.plugins.listener import OpenLineageListener
+from airflow.sdk.listener import get_listener_manager
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import BaseModel
 
@@ -134,6 +137,31 @@ def expected_answer() -> Callable[..., dict[str, Any]]:
         return json.loads(answer_for(body).content)
 
     return expect
+
+
+@pytest.fixture
+def lineage_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """OpenLineage's provider listens and writes to a file; the events that it has written, of tasks that ended."""
+    # Before there is a transport: otherwise the provider's plugin brings a second listener, which stays.
+    manager = get_listener_manager()
+    file = tmp_path / "lineage.jsonl"
+    file.touch()
+    transport = {"type": "file", "log_file_path": str(file), "append": True}
+    monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", json.dumps(transport))
+    # A process that is forked here would have the threads of other fixtures' servers, halted.
+    monkeypatch.setenv("AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD", "True")
+    for setting in vars(openlineage_conf).values():
+        if hasattr(setting, "cache_clear"):
+            setting.cache_clear()
+    listener = OpenLineageListener()
+    manager.add_listener(listener)
+
+    def events() -> list[dict[str, Any]]:
+        told = [json.loads(line) for line in file.read_text().splitlines()]
+        return [event for event in told if event["eventType"] in {"COMPLETE", "FAIL"}]
+
+    yield events
+    manager.pm.unregister(listener)
 
 
 @pytest.fixture(autouse=True)

@@ -74,6 +74,8 @@ def test_a_run_that_adds_up_makes_its_targets_new_and_says_what_it_did(
     assert set(told) == {"greennode://warehouse/answers", str(tmp_path / "answers")}
     for extra in told.values():
         assert (extra["rows"], extra["statuses"]) == (5, {"succeeded": 5})
-        assert extra["cost"] > 0
+        assert extra["cost"] == extra["saving"] > 0
+        assert min(extra["prompt_tokens"], extra["completion_tokens"]) > 0
+        assert (extra["cached_tokens"], extra["reasoning_tokens"]) == (0, 0)
         assert extra["currency"] == "VND"
         assert Path(extra["report"].removeprefix("file://")).exists()

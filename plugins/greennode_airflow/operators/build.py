@@ -53,6 +53,8 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
             self.log.info("A part of the job is asked: rows that left the source are not looked for")
             job = dataclasses.replace(job, left_rows="ignore")
         plan = self._build(job, run, context["run_id"], chosen)
+        if job.partitions == 1:  # otherwise read_part has told it
+            self.read = (plan.rows + plan.unchanged) // (len(plan.models) * job.samples), run.path.parent
         if not plan.rows:
             why = "All rows are answered already" if plan.unchanged else "The source has no rows"
             self.log.info("%s: no batch is created, and the run succeeds", why)

@@ -44,4 +44,5 @@ class GreenNodeReadPartOperator(SourceOperator):
             # More than these of one part are in no run; which of them all are is for build_requests to cut.
             with open_source(job, self.rendered, part, limit=choices_of(context).limit) as rows:
                 count = write_part(job, rows(), run, self.part, profile=client.profile)
+        self.read = count, run.path.parent
         self.log.info("Part %d of %d: read %s rows, and rendered their requests", *self.part, f"{count:,}")

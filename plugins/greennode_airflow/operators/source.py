@@ -10,7 +10,9 @@ from typing import Any
 import jinja2
 from airflow.sdk import BaseOperator, Context
 from jinja2 import meta
+from upath import UPath
 
+from greennode_airflow.assets import assets_of
 from greennode_batch.build.part import WHOLE, Part
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob, FileSource, SqlSource, read_job_text
@@ -31,8 +33,9 @@ class SourceOperator(BaseOperator):
     ui_color = "#e3f4ea"
 
     def __init__(self, *, job: BatchJob, part: Part = WHOLE, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"inlets": assets_of(job.source), **kwargs})
         self.job = job
+        self.read: tuple[int, UPath] | None = None
         self.part = part
         self.sql = job.source.sql if isinstance(job.source, SqlSource) else None
         self.parameters = SqlParameters(job.source.parameters) if isinstance(job.source, SqlSource) else None
@@ -75,6 +78,12 @@ class SourceOperator(BaseOperator):
         if isinstance(self.job.source, SqlSource):
             return dataclasses.replace(self.job.source, sql=self.sql or "", parameters=self.parameters or {})
         return dataclasses.replace(self.job.source, path=self.source_path or "")
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """What OpenLineage is told: the source, and how many rows were read of it into staging."""
+        from greennode_airflow.lineage import of_read
+
+        return of_read(self.rendered, *self.read) if self.read else None
 
     def names_its_part(self) -> bool:
         """Whether the query or path as declared uses `partition`, and so tells itself what belongs to a part."""

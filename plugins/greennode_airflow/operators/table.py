@@ -23,6 +23,9 @@ from greennode_batch.job import BatchJob, SqlTarget
 from greennode_batch.job_targets import Target
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+    from upath import UPath
+
     from greennode_batch.report import RunReport
     from greennode_batch.staging import RunFolder
 
@@ -54,6 +57,7 @@ class GreenNodeJoinResultsOperator(BaseOperator):
         self.key = key
         self.answer = answer
         self.keep_reasoning = keep_reasoning
+        self.wrote: tuple[int, pa.Schema, UPath] | None = None
 
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, int]:
@@ -75,7 +79,14 @@ class GreenNodeJoinResultsOperator(BaseOperator):
         ):
             note = write_shard(shard, joined, targets, key=self.key)
             self.log.info("Wrote %s rows into %s", f"{note.rows:,}", ", ".join(target.name for target in targets))
+            self.wrote = note.rows, joined.schema, shard.run.path.parent
         return note.statuses
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """What OpenLineage is told: the targets, and how many rows were written into each from staging."""
+        from greennode_airflow.lineage import of_write
+
+        return of_write(with_paths(self.targets, self.paths), *self.wrote) if self.wrote else None
 
 
 class GreenNodeReportOperator(BaseOperator):
@@ -94,6 +105,7 @@ class GreenNodeReportOperator(BaseOperator):
         super().__init__(**{"outlets": [asset_of(target) for target in job.targets], **kwargs})
         self.job = job
         self.paths = dataset_paths(job.targets)
+        self.reported: int | None = None
 
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, Any]:
@@ -114,6 +126,7 @@ class GreenNodeReportOperator(BaseOperator):
             made = report(run, *written, known=known, prices=GreenNodeHook(job.conn_id).prices(job))
         self.log.info("%s", made)
         count_run(made, before, dag_id=self.dag_id)
+        self.reported = made.rows
         # As JSON has it: XCom would write down that a tuple is one.
         result: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(made))
         try:
@@ -127,6 +140,12 @@ class GreenNodeReportOperator(BaseOperator):
         for asset in self.outlets:
             context["outlet_events"][asset].extra.update(event_extra(made, run))
         return result
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """What OpenLineage is told: the targets, and how many rows the run has in each."""
+        from greennode_airflow.lineage import of_report
+
+        return of_report(with_paths(self.job.targets, self.paths), self.reported) if self.reported is not None else None
 
     def _note_run(self, made: RunReport, run: RunFolder) -> None:
         """Write the run into the tables of runs that the targets name. The report is written by then."""
