@@ -286,12 +286,6 @@ class BatchJob:
         return tuple(self.answer.model_fields) if self.answer else ("answer",)
 
     @property
-    def max_tokens(self) -> int | None:
-        """What an answer may have at most, as `params` say."""
-        limit = self.params.get("max_completion_tokens", self.params.get("max_tokens"))
-        return limit if isinstance(limit, int) else None
-
-    @property
     def deadline_seconds(self) -> float:
         """How long after its creation a batch is waited for."""
         return self.deadline_hours * 3600

@@ -60,12 +60,12 @@ def settle_cost(
     Where earlier runs tell what it may cost, or nothing is tried, the budget comes first. Raises BudgetError, and
     ConfigError as `try_canaries` does.
     """
-    plan = estimate_again(plan, run, job, prices)
+    plan = estimate_again(plan, run, prices)
     refuse_unpriced(plan, job.budget)
     if not job.canary or (plan.estimate and plan.estimate.seen_requests):
         check_budget(plan, job.budget)
     try_canaries(run, plan, client, reader, count=job.canary)
-    plan = estimate_again(plan, run, job, prices)
+    plan = estimate_again(plan, run, prices)
     check_budget(plan, job.budget)
     return plan
 

@@ -8,6 +8,7 @@ import msgspec
 
 from greennode_batch.build.known_rows import LeftRows
 from greennode_batch.collect.verdicts import RowStatus
+from greennode_batch.plurals import counted
 from greennode_batch.prices import amount
 from greennode_batch.reconcile.attempts import AttemptReport
 from greennode_batch.spend import Estimate
@@ -69,8 +70,8 @@ class RunReport(msgspec.Struct, frozen=True):
     def summary(self) -> str:
         """The rows and what they cost, in one line."""
         return (
-            f"{self.rows:,} rows ({_listed(self.statuses)}) from {self.requests:,} requests in {self.shards:,} shards; "
-            f"{_tokens(self)}"
+            f"{counted(self.rows, 'row')} ({_listed(self.statuses)}) from {counted(self.requests, 'request')} in "
+            f"{counted(self.shards, 'shard')}; {_tokens(self)}"
         )
 
     def __str__(self) -> str:
@@ -88,7 +89,7 @@ class RunReport(msgspec.Struct, frozen=True):
             said += [f"{one.model}: {_listed(one.statuses)}; {_tokens(one)}; {self._paid(one)}" for one in self.models]
         tried = self.canaries
         if tried is not None and tried.requests:
-            requests = _counted(tried.requests, "request was", "requests were")
+            requests = counted(tried.requests, "request was", "requests were")
             said.append(f"On top, {requests} tried in real time: {_tokens(tried)}; {self._paid(tried)}")
         return said
 
@@ -99,39 +100,35 @@ class RunReport(msgspec.Struct, frozen=True):
         return f"{amount(spent.cost, self.currency)}{saving}"
 
     def _remarks(self) -> list[str]:
-        said = [f"{_counted(self.unchanged, 'row', 'rows')} unchanged since an earlier run"] if self.unchanged else []
+        said = [f"{counted(self.unchanged, 'row')} unchanged since an earlier run"] if self.unchanged else []
         said += [str(self.left)] if self.left and self.left.count else []
         said += [
-            f"{_counted(one.requests, 'request was', 'requests were')} asked again in attempt {one.attempt}: "
+            f"{counted(one.requests, 'request was', 'requests were')} asked again in attempt {one.attempt}: "
             f"{_listed(one.statuses)}"
             for one in self.attempts[1:]
         ]
         if self.anomalies:
             more = len(self.anomaly_files) - 1
             said.append(
-                f"{_counted(sum(self.anomalies.values()), 'line', 'lines')} of the result files settled no request "
+                f"{counted(sum(self.anomalies.values()), 'line')} of the result files settled no request "
                 f"({_listed(self.anomalies)}); see {self.anomaly_files[0]}"
                 f"{f' and {more:,} more of that name' if more else ''}"
             )
         if self.turned_away:
             said.append(
-                f"{_counted(self.turned_away, 'batch was', 'batches were')} refused for want of room and sent again, "
+                f"{counted(self.turned_away, 'batch was', 'batches were')} refused for want of room and sent again, "
                 "at no cost"
             )
         if self.lost:
-            batches = _counted(sum(self.lost.values()), "batch was", "batches were")
+            batches = counted(sum(self.lost.values()), "batch was", "batches were")
             said.append(f"{batches} given up ({_listed(self.lost)}), and may have been billed all the same")
         if self.superseded:
-            said.append(f"{_counted(self.superseded, 'row was', 'rows were')} written over by a later run")
+            said.append(f"{counted(self.superseded, 'row was', 'rows were')} written over by a later run")
         return said
 
 
 def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {what}" for what, count in counts.items()) or "none"
-
-
-def _counted(count: int, one: str, several: str) -> str:
-    return f"{count:,} {one if count == 1 else several}"
 
 
 def _tokens(spent: Spent | RunReport) -> str:

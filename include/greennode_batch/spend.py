@@ -37,8 +37,8 @@ class Usage(msgspec.Struct, frozen=True):
 class Estimate(msgspec.Struct, frozen=True):
     """What a run may take, if each of its requests is asked once in a batch.
 
-    completion_tokens, cost: what is likely; max_completion_tokens, max_cost: at most, as far as max_tokens bounds the
-    answers. None where it cannot be told. basis: what the estimate goes by; seen_requests: how many requests that were
+    completion_tokens, cost: what is likely; max_completion_tokens, max_cost: at most, as far as the answers have a
+    limit. None where it cannot be told. basis: what the estimate goes by; seen_requests: how many requests that were
     answered before, 0 for none. unpriced: the models that have no price. by_model: the same for each model.
     """
 
@@ -85,26 +85,33 @@ def estimate_tokens(characters: int, utf8_bytes: int) -> int:
 def estimate(
     prompt_tokens: Mapping[str, int],
     requests: Mapping[str, int],
-    max_tokens: int | None,
+    max_completion_tokens: Mapping[str, int | None],
     prices: Prices,
     seen: Mapping[str, Usage] | None = None,
 ) -> Estimate:
     """The estimate for a run. prompt_tokens, requests: by model, the tokens by the length of the texts.
 
-    max_tokens: what an answer can have at most. seen: by model, what earlier requests have used.
+    max_completion_tokens: what all answers can have at most. seen: by model, what earlier requests have used.
     """
     by_model = {
-        model: _of_model(model, prompt_tokens[model], count, max_tokens, prices=prices, seen=(seen or {}).get(model))
+        model: _of_model(
+            model,
+            prompt_tokens[model],
+            count,
+            max_completion_tokens[model],
+            prices=prices,
+            seen=(seen or {}).get(model),
+        )
         for model, count in requests.items()
         if count
     }
     of_models = list(by_model.values())
     return Estimate(
         prompt_tokens=sum(one.prompt_tokens for one in of_models),
-        completion_tokens=_total(one.completion_tokens for one in of_models),
-        max_completion_tokens=_total(one.max_completion_tokens for one in of_models),
-        cost=_total(one.cost for one in of_models),
-        max_cost=_total(one.max_cost for one in of_models),
+        completion_tokens=total(one.completion_tokens for one in of_models),
+        max_completion_tokens=total(one.max_completion_tokens for one in of_models),
+        cost=total(one.cost for one in of_models),
+        max_cost=total(one.max_cost for one in of_models),
         currency=prices.currency,
         basis=", ".join(dict.fromkeys(one.basis for one in of_models)) or "no request",
         seen_requests=min((one.seen_requests for one in of_models), default=0),
@@ -114,9 +121,8 @@ def estimate(
 
 
 def _of_model(
-    model: str, prompt_tokens: int, requests: int, max_tokens: int | None, *, prices: Prices, seen: Usage | None
+    model: str, prompt_tokens: int, requests: int, most: int | None, *, prices: Prices, seen: Usage | None
 ) -> Estimate:
-    most = requests * max_tokens if max_tokens else None
     likely, basis = most, "by the length of the texts"
     if seen is not None and seen.requests:
         basis = seen.basis
@@ -145,7 +151,7 @@ def _of_model(
     )
 
 
-def _total(numbers: Iterable[T | None]) -> T | None:
+def total(numbers: Iterable[T | None]) -> T | None:
     """The sum, which is not known where one of them is not."""
     total: T = 0
     for number in numbers:

@@ -132,7 +132,7 @@ def test_a_dry_run_shows_what_it_would_ask_and_sends_and_writes_nothing(
 ) -> None:
     assert run_dag("support_tickets", dry_run=True) == "success"
     output = capfd.readouterr().out
-    assert f"{tickets} rows: 323 requests in 1 shards" in output
+    assert f"{tickets} rows: 323 requests in 1 shard (" in output
     assert "estimate: " in output
     assert "row ticket_id = T-0001 asks google/gemma-4-31b-it" in output
     ledger = emulator.ledger(summary=True)

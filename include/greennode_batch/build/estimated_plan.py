@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from greennode_batch.job import BatchJob
 from greennode_batch.prices import Prices
 from greennode_batch.spend import estimate
 from greennode_batch.staging import RunFolder, read_json, write_json
@@ -16,16 +15,16 @@ if TYPE_CHECKING:
     from greennode_batch.build.plan import Plan
 
 
-def estimated(plan: Plan, run: RunFolder, job: BatchJob, prices: Prices) -> Plan:
+def estimated(plan: Plan, run: RunFolder, prices: Prices) -> Plan:
     """The plan with its estimate as it is now."""
     seen = seen_usage(run, plan.models, run_id=plan.run_id, prompt_hash=plan.prompt_hash, is_counted=plan.is_counted)
-    expected = estimate(plan.prompt_tokens, plan.requests_by_model, job.max_tokens, prices, seen)
+    expected = estimate(plan.prompt_tokens, plan.requests_by_model, plan.max_completion_tokens, prices, seen)
     return msgspec.structs.replace(plan, estimate=expected)
 
 
-def estimate_again(plan: Plan, run: RunFolder, job: BatchJob, prices: Prices) -> Plan:
+def estimate_again(plan: Plan, run: RunFolder, prices: Prices) -> Plan:
     """The same, written into plan.json where that is this plan still."""
-    better = estimated(plan, run, job, prices)
+    better = estimated(plan, run, prices)
     if better != plan and read_json(run.plan, type(plan)) == plan:
         write_json(run.plan, better)
     return better

@@ -30,7 +30,7 @@ from greennode_batch.tables import read_table
 class KeptShard:
     """A shard that was sent. Its requests and rows stay; `rows` takes more rows that ask what it asks."""
 
-    def __init__(self, shard: ShardFolder, table: pa.Table, rows: SourceRows, prompt_tokens: int | None) -> None:
+    def __init__(self, shard: ShardFolder, table: pa.Table, rows: SourceRows, planned: PlannedShard | None) -> None:
         asked = table.filter(table["custom_id"].is_valid())
         size = shard.requests.stat().st_size
         self.unsent = table.num_rows - asked.num_rows
@@ -43,7 +43,8 @@ class KeptShard:
             requests=pc.count_distinct(asked["custom_id"]).as_py(),
             rows=table.num_rows,
             bytes=size,
-            prompt_tokens=estimate_tokens(size, size) if prompt_tokens is None else prompt_tokens,
+            prompt_tokens=planned.prompt_tokens if planned else estimate_tokens(size, size),
+            max_completion_tokens=planned.max_completion_tokens if planned else None,
         )
 
     @property
@@ -75,9 +76,9 @@ class KeptShards:
     """The shards of a run that stay, and which row and request lies in which. Holds one of them at a time."""
 
     def __init__(
-        self, job: BatchJob, shards: Sequence[ShardFolder], work: Path, prompt_tokens: Mapping[str, int]
+        self, job: BatchJob, shards: Sequence[ShardFolder], work: Path, planned: Mapping[str, PlannedShard]
     ) -> None:
-        """prompt_tokens: by shard id, as the earlier plan has them. work: a folder for the rows that join them."""
+        """planned: by shard id, as the earlier plan has them. work: a folder for the rows that join them."""
         self.shards: list[KeptShard] = []
         self._index = KeptIndex(work) if shards else None
         names = [*job.key_columns]
@@ -86,7 +87,7 @@ class KeptShards:
         for place, shard in enumerate(shards):
             table = _read(shard)
             rows = SourceRows(work, f"kept-{shard.shard_id}")
-            self.shards.append(KeptShard(shard, table, rows, prompt_tokens.get(shard.shard_id)))
+            self.shards.append(KeptShard(shard, table, rows, planned.get(shard.shard_id)))
             keys = table.select(names).cast(pa.schema(self._key_fields))
             assert self._index is not None
             first = pa.repeat(pa.scalar(1, pa.int64()), table.num_rows)

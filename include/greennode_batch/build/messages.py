@@ -11,6 +11,7 @@ import msgspec
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.build.prompt_files import PromptText, names_in, read_prompt
 from greennode_batch.build.request_lines import line_fields
+from greennode_batch.build.token_limits import TOKEN_LIMITS
 from greennode_batch.collect.answers import response_format, schema_wish
 from greennode_batch.job import BatchJob
 
@@ -87,7 +88,7 @@ def chat_messages(job: BatchJob, profile: ApiProfile) -> list[Message]:
 def request_params(job: BatchJob, profile: ApiProfile) -> dict[str, Any]:
     """The fields of every request body beside model and messages, under the names that the API takes."""
     params = dict(job.params)
-    for name in _TOKEN_LIMITS:
+    for name in TOKEN_LIMITS:
         if name in params:
             params[profile.token_parameter] = params.pop(name)
     if job.answer is not None and profile.json_schema == "native":
@@ -95,11 +96,8 @@ def request_params(job: BatchJob, profile: ApiProfile) -> dict[str, Any]:
     return params
 
 
-_TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
-
-
 def _field(name: str, profile: ApiProfile) -> str:
-    return profile.token_parameter if name in _TOKEN_LIMITS else name
+    return profile.token_parameter if name in TOKEN_LIMITS else name
 
 
 def _read_message(message: Message, name: str) -> Message:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from greennode_batch.build.request_lines import RequestLines
 from greennode_batch.build.shards import Shard, ShardFile, ShardLimits
 from greennode_batch.build.source_rows import SourceRows
-from greennode_batch.spend import estimate_tokens
+from greennode_batch.spend import estimate_tokens, total
 from greennode_batch.staging import RunFolder, land
 
 
@@ -20,6 +20,7 @@ class PlannedShard(msgspec.Struct, frozen=True):
     """One batch file. `rows`: the source rows that it answers, more than `requests` if some ask the same.
 
     `prompt_tokens` is an estimate, by the length of the texts; what a model makes of an image is not in it.
+    `max_completion_tokens` is what its answers may have at most; None if one of them has no limit.
     """
 
     shard_id: str
@@ -28,6 +29,7 @@ class PlannedShard(msgspec.Struct, frozen=True):
     rows: int
     bytes: int
     prompt_tokens: int
+    max_completion_tokens: int | None = None
 
 
 class OpenShard:
@@ -42,6 +44,7 @@ class OpenShard:
         self.rows = SourceRows(work, name)
         self._characters = 0
         self._text_bytes = 0
+        self._max_tokens: int | None = 0
         self._shard: Shard | None = None
 
     @property
@@ -56,6 +59,7 @@ class OpenShard:
         count = self._file.take(requests.lines[start:])
         self._characters += sum(requests.characters[start : start + count])
         self._text_bytes += self._file.bytes - before - sum(requests.other_bytes[start : start + count])
+        self._max_tokens = total((self._max_tokens, *requests.max_tokens[start : start + count]))
         return count
 
     def close(self, run: RunFolder) -> None:
@@ -88,4 +92,5 @@ class OpenShard:
             rows=len(self.rows),
             bytes=self._shard.bytes,
             prompt_tokens=estimate_tokens(self._characters, self._text_bytes),
+            max_completion_tokens=self._max_tokens,
         )

@@ -35,7 +35,7 @@ from greennode_batch.job_budget import within_max_rows
 from greennode_batch.staging import RunFolder, fresh_names, land, local_copy, remove_work_folders, work_folder
 
 # Where it is another one, files of before cannot be read.
-_FORMAT = 2
+_FORMAT = 3
 _ENDING = ".arrows"
 _ROWS = b"rows"
 # Long constant texts are packed to little, and unpacking takes a tenth of what the shards take.

@@ -31,9 +31,10 @@ from greennode_batch.build.source import Rows
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob
 from greennode_batch.job_budget import within_max_rows
+from greennode_batch.plurals import counted
 from greennode_batch.prices import Prices, read_prices
 from greennode_batch.retention import RemovedRun
-from greennode_batch.spend import Estimate
+from greennode_batch.spend import Estimate, total
 from greennode_batch.staging import RunFolder, read_json, remove_work_folders, work_folder, write_json
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,16 @@ class Plan(msgspec.Struct, frozen=True):
         return self._by_model(lambda shard: shard.prompt_tokens)
 
     @property
+    def max_completion_tokens(self) -> dict[str, int | None]:
+        """By model, what all answers may have at most; None where one of them has no limit."""
+        return {
+            model: total(
+                shard.max_completion_tokens for shard in self.shards if shard.model == model and shard.requests
+            )
+            for model in self.models
+        }
+
+    @property
     def requests_by_model(self) -> dict[str, int]:
         """Requests by model."""
         return self._by_model(lambda shard: shard.requests)
@@ -91,12 +102,12 @@ class Plan(msgspec.Struct, frozen=True):
         return self.rows - self.unsent - self.requests
 
     def __str__(self) -> str:
+        unchanged = f", {counted(self.unchanged, 'row')} unchanged since an earlier run" if self.unchanged else ""
         return (
-            f"{self.rows:,} rows: {self.requests:,} requests in {self.submitted_shards:,} shards "
-            f"({self.bytes / 1e6:,.1f} MB), {self.repeated:,} rows share another row's request, "
-            f"{self.unsent:,} unsent"
-            f"{f', {self.unchanged:,} rows unchanged since an earlier run' if self.unchanged else ''}"
-            f"{f'. {self.left}' if self.left and self.left.count else ''}"
+            f"{counted(self.rows, 'row')}: {counted(self.requests, 'request')} in "
+            f"{counted(self.submitted_shards, 'shard')} ({self.bytes / 1e6:,.1f} MB), "
+            f"{counted(self.repeated, 'row shares', 'rows share')} another row's request, {self.unsent:,} unsent"
+            f"{unchanged}{f'. {self.left}' if self.left and self.left.count else ''}"
         )
 
     @property
@@ -156,7 +167,7 @@ def build(
                         builder.shards.land_sources()
                         plan = msgspec.structs.replace(plan, left=_look_for_left(builder))
                         builder.unchanged.land(plan.left)
-                        plan = estimated(plan, run, job, prices or read_prices(job.prices or {}))
+                        plan = estimated(plan, run, prices or read_prices(job.prices or {}))
                         return _settled(run, plan, old, kept)
                 log.info("Sent while this was built, so it is built again around them: %s", ", ".join(sorted(late)))
             except SeenTwiceError as error:
@@ -181,8 +192,8 @@ def refuse_removed(run: RunFolder) -> None:
 
 
 def _load_kept(job: BatchJob, run: RunFolder, shard_ids: set[str], work: Path, old: Plan | None) -> KeptShards:
-    tokens = {shard.shard_id: shard.prompt_tokens for shard in old.shards} if old else {}
-    return KeptShards(job, [run.shard(shard_id) for shard_id in sorted(shard_ids)], work, tokens)
+    planned = {shard.shard_id: shard for shard in old.shards} if old else {}
+    return KeptShards(job, [run.shard(shard_id) for shard_id in sorted(shard_ids)], work, planned)
 
 
 def _read_all(
@@ -245,5 +256,6 @@ def _settled(run: RunFolder, plan: Plan, old: Plan | None, kept: set[str]) -> Pl
     if kept:
         requests = sum(shard.requests for shard in plan.shards if shard.shard_id in kept)
         new = len(plan.shards) - len(kept)
-        log.info("Kept %s shards (%s requests) that were sent before; built %s new", len(kept), f"{requests:,}", new)
+        stay = f"{counted(len(kept), 'shard')} ({counted(requests, 'request')})"
+        log.info("Kept %s that were sent before; built %s new", stay, f"{new:,}")
     return plan

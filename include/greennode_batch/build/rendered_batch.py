@@ -11,11 +11,11 @@ import pyarrow as pa
 from greennode_batch.build.request_lines import RequestLines, RequestTemplate
 from greennode_batch.build.source import ColumnBatch, RowBatch
 
-_REQUEST_COLUMNS = 5
+_REQUEST_COLUMNS = 6
 
 
 def stored_batch(batch: RowBatch, names: Sequence[str], requests: Sequence[RequestLines]) -> pa.RecordBatch:
-    """Rows as they are stored: these columns, as staging keeps them, then five for the requests of each model."""
+    """Rows as they are stored: these columns, as staging keeps them, then six for the requests of each model."""
     columns = [batch.array(name) for name in names]
     for one in requests:
         columns += (
@@ -23,6 +23,7 @@ def stored_batch(batch: RowBatch, names: Sequence[str], requests: Sequence[Reque
             pa.array(one.lines, pa.binary()),
             pa.array(one.characters, pa.int64()),
             pa.array(one.other_bytes, pa.int64()),
+            pa.array(one.max_tokens, pa.int64()),
             pa.array([one.blank.get(place) for place in range(len(batch))], pa.string()),
         )
     # They are told by their places: a source may name its columns as it likes.
@@ -56,12 +57,14 @@ class RenderedBatch:
     def requests(self, template: RequestTemplate) -> RequestLines:
         """The requests that the template has made of the rows."""
         first = len(self._names) + _REQUEST_COLUMNS * self._models.index(template.model)
-        custom_ids, lines, characters, other_bytes, blank = self._stored.columns[first : first + _REQUEST_COLUMNS]
+        columns = self._stored.columns[first : first + _REQUEST_COLUMNS]
+        custom_ids, lines, characters, other_bytes, max_tokens, blank = columns
         return RequestLines(
             template.model,
             custom_ids.to_pylist(),
             lines.to_pylist(),
             characters.to_pylist(),
             other_bytes.to_pylist(),
+            max_tokens.to_pylist(),
             {place: blank[place].as_py() for place in np.flatnonzero(blank.is_valid()).tolist()},
         )

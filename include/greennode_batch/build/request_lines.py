@@ -17,6 +17,7 @@ from greennode_batch.build.cut_body import FIELD_MARK, CutBody
 from greennode_batch.build.message_slots import MessageSlots
 from greennode_batch.build.row_fields import RowField
 from greennode_batch.build.source import RowBatch
+from greennode_batch.build.token_limits import TokenLimits
 from greennode_batch.errors import ConfigError
 from greennode_batch.staging import ShardFolder, local_copy
 
@@ -25,7 +26,8 @@ class RequestLines(NamedTuple):
     r"""A batch of requests: row by row the id that its result will carry, and the line of a batch file with its `\n`.
 
     characters: of the texts of each: contents, and the texts of parts. other_bytes: of each line beside these; images
-    are among them, whose tokens no length tells. blank: the rows that ask nothing, by place, and why.
+    are among them, whose tokens no length tells. max_tokens: how long each answer may be; None where nothing says it.
+    blank: the rows that ask nothing, by place, and why.
     """
 
     model: str
@@ -33,6 +35,7 @@ class RequestLines(NamedTuple):
     lines: list[bytes]
     characters: list[int]
     other_bytes: list[int]
+    max_tokens: list[int | None]
     blank: dict[int, str]
 
     def chosen(self, places: Sequence[int]) -> RequestLines:
@@ -44,6 +47,7 @@ class RequestLines(NamedTuple):
             lines=[self.lines[place] for place in places],
             characters=[self.characters[place] for place in places],
             other_bytes=[self.other_bytes[place] for place in places],
+            max_tokens=[self.max_tokens[place] for place in places],
             blank={number: self.blank[place] for number, place in enumerate(places) if place in self.blank},
         )
 
@@ -106,6 +110,7 @@ class RequestTemplate:
             self._fields = [RowField(name, by_row[name], params) for name in fields if name in by_row]
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{prompt_name}: a message or parameter cannot be written as JSON: {error}") from None
+        self._limits = TokenLimits(params, by_row)
         self._cut = CutBody(body, slots, [name for name in fields if name in by_row])
         start, *self._rest = self._cut.constants
         self._hash_so_far = hashlib.blake2b(start, digest_size=_ID_CHARACTERS // 2)
@@ -142,7 +147,15 @@ class RequestTemplate:
             b"".join((_BEFORE_ID, custom_id, before, end, _AFTER_BODY))
             for custom_id, end in zip(map(str.encode, custom_ids), ends, strict=True)
         ]
-        return RequestLines(self.model, custom_ids, lines, characters, other_bytes, self._blank(texts, rows))
+        return RequestLines(
+            self.model,
+            custom_ids,
+            lines,
+            characters,
+            other_bytes,
+            self._limits.of_rows(batch),
+            self._blank(texts, rows),
+        )
 
     def _blank(self, texts: Sequence[Sequence[str]], rows: int) -> dict[int, str]:
         blank: dict[int, str] = {}

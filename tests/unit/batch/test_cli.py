@@ -91,7 +91,7 @@ def check(tmp_path, rows):
 def test_every_row_gets_its_own_answer_and_a_second_start_bills_nothing(arguments, tmp_path, rows, emulator, capsys):
     assert main(arguments()) == 0
     check(tmp_path, rows)
-    assert capsys.readouterr().out.startswith("300 rows (300 succeeded) from 250 requests in 1 shards; ")
+    assert capsys.readouterr().out.startswith("300 rows (300 succeeded) from 250 requests in 1 shard; ")
     ledger = emulator.ledger()
     assert len(ledger["requests"]) == ledger["requests_billed"] == 250
     (tmp_path / "out/answers.parquet").unlink()

@@ -33,11 +33,13 @@ def folder(tmp_path):
 def start(make_job, client, tmp_path, clock, folder):
     """Starts a run of a job to a file, or goes on with it."""
 
-    def run(name="run", *, texts=TEXTS, sleep=lambda _: None, **job):
+    def run(name="run", *, texts=TEXTS, limits=None, sleep=lambda _: None, **job):
         settings = {"max_failed_ratio": 1.0, "canary": 0, "prices": PRICES, "params": {"max_tokens": 100}} | job
         return run_to_file(
             make_job(**settings),
-            lambda: Rows.from_tuples(("id", "text"), iter([list(enumerate(texts))])),
+            lambda: Rows.from_tuples(
+                ("id", "text", "limit"), iter([[(number, text, limits) for number, text in enumerate(texts)]])
+            ),
             client,
             folder(name),
             tmp_path / f"{name}.parquet",
@@ -155,6 +157,12 @@ def test_the_first_request_tells_what_max_tokens_leaves_open(start):
     made = start(canary=1, params={}, budget=Budget(max_cost=1e9))
     assert (made.estimate.basis, made.estimate.max_cost) == ("by the first request", None)
     assert made.estimate.cost > 0
+
+
+def test_a_budget_is_held_against_the_limits_that_rows_have_of_their_own(start, emulator):
+    with pytest.raises(BudgetError, match="up to 2,000 completion tokens"):
+        start(row_params={"max_tokens": "limit"}, params={"max_tokens": 1}, limits=100, budget=Budget(max_cost=1_000))
+    assert emulator.ledger()["files_uploaded"] == 0
 
 
 def test_a_price_that_comes_later_is_that_of_the_estimate_as_well(start, folder):

@@ -31,7 +31,7 @@ def test_counts_longest_request_and_estimate_are_shown(make_run):
         params={"max_tokens": 10},
     )
     text = preview(run, plan, shown=0)
-    assert "3 rows: 2 requests in 1 shards" in text
+    assert "3 rows: 2 requests in 1 shard (" in text
     assert f"longest request: {plan.longest.bytes:,} bytes, of row id = 1" in text
     # 404 characters are about 101 tokens; (101 x 5671 + 20 x 14178) / 1e6 at half the price.
     assert "101 prompt and up to 20 completion tokens, about 0 VND" in text
@@ -115,3 +115,14 @@ def test_what_is_no_text_is_shown_as_json_and_cut_where_it_is_long(make_run):
     assert "A… (4,034 characters)" in text
     # An image is no text of four thousand characters.
     assert plan.prompt_tokens[MODEL] == round(len(f"foundWhat is on it? {'x' * 300}") / 4)
+
+
+@pytest.mark.parametrize(("params", "most"), [({"max_tokens": 100}, (5 + 100 + 7) * 2), ({}, None)])
+def test_the_most_that_answers_may_have_goes_by_the_limits_of_the_rows(params, most, make_run):
+    rows = [(1, "one", 5), (2, "two", None), (3, "three", 7), (4, "", 1000)]
+    _, plan = make_run(
+        ("id", "text", "words"), rows, samples=2, params=params, row_params={"max_tokens": "words"},
+        prices={MODEL: [0, 1_000_000]}, max_shard_requests=2,
+    )  # fmt: skip
+    assert (plan.estimate.max_completion_tokens, plan.estimate.completion_tokens) == (most, most)
+    assert plan.estimate.max_cost == (most and most / 2)

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from decimal import Decimal
 from typing import NamedTuple
 
 import jinja2
@@ -304,3 +305,27 @@ def test_tool_calls_of_an_earlier_turn_need_no_content():
     said = json.loads(line_of("7", messages=messages).line)["body"]["messages"]
     assert said[0]["tool_calls"][0]["function"]["arguments"] == '{"id": 7}'
     assert said[1]["content"] == "found 7"
+
+
+@pytest.mark.parametrize(
+    ("params", "row_params", "limits"),
+    [
+        ({}, {}, [None, None, None]),
+        ({"max_tokens": 9}, {}, [9, 9, 9]),
+        ({"max_completion_tokens": 9}, {}, [9, 9, 9]),
+        ({"max_tokens": 9}, {"seed": "n"}, [9, 9, 9]),
+        ({}, {"max_tokens": "n"}, [5, None, 7]),
+        ({"max_tokens": 9}, {"max_tokens": "n"}, [5, 9, 7]),
+        ({"max_completion_tokens": 9}, {"max_completion_tokens": "n"}, [5, 9, 7]),
+        # What is no number is the server's to refuse, and bounds nothing.
+        ({"max_tokens": "9"}, {}, [None, None, None]),
+        ({"max_tokens": True}, {}, [None, None, None]),
+    ],
+)
+def test_how_long_an_answer_may_be_is_told_row_by_row(params, row_params, limits):
+    made = requests_of(
+        [{"role": "user", "content": "Hi"}], params=params, row_params=row_params,
+        rows=[(5,), (None,), (Decimal(7),)], columns=["n"],
+    )  # fmt: skip
+    assert made.max_tokens == limits
+    assert made.chosen([2, 1]).max_tokens == [limits[2], limits[1]]

@@ -33,7 +33,7 @@ REPORT = RunReport(
     completion_tokens=30,
     prompt_hash="abc",
     currency="USD",
-    estimate=estimate({"m": 100}, {"m": 4}, 10, Prices({"m": Price(10_000, 10_000)})),
+    estimate=estimate({"m": 100}, {"m": 4}, {"m": 40}, Prices({"m": Price(10_000, 10_000)})),
     models=(
         ModelSpent(
             model="m", requests=4, statuses={"succeeded": 4, "unsent": 1}, prompt_tokens=200, completion_tokens=20,

@@ -15,13 +15,15 @@ def seen(requests, estimated, prompt, completion):
 
 
 def test_a_batch_costs_the_real_time_price_less_the_discount():
-    made = estimate({"m": 1_000_000}, {"m": 1_000}, 500, PRICES)
+    made = estimate({"m": 1_000_000}, {"m": 1_000}, {"m": 500_000}, PRICES)
     assert (made.prompt_tokens, made.completion_tokens, made.cost) == (1_000_000, 500_000, (10 + 50) / 2)
-    assert estimate({"m": 1_000_000}, {"m": 1_000}, 500, Prices(PRICES.by_model, batch_discount=0)).cost == 60
+    assert (
+        estimate({"m": 1_000_000}, {"m": 1_000}, {"m": 500_000}, Prices(PRICES.by_model, batch_discount=0)).cost == 60
+    )
 
 
 def test_what_earlier_requests_used_makes_the_likely_cost_and_max_tokens_the_most():
-    made = estimate({"m": 1_000_000}, {"m": 1_000}, 500, PRICES, seen(100, 1_000, 1_500, 5_000))
+    made = estimate({"m": 1_000_000}, {"m": 1_000}, {"m": 500_000}, PRICES, seen(100, 1_000, 1_500, 5_000))
     assert (made.prompt_tokens, made.completion_tokens, made.max_completion_tokens) == (1_500_000, 50_000, 500_000)
     assert (made.cost, made.max_cost) == ((15 + 5) / 2, (15 + 50) / 2)
     assert made.seen_requests == 100
@@ -32,12 +34,12 @@ def test_what_earlier_requests_used_makes_the_likely_cost_and_max_tokens_the_mos
 
 
 def test_where_answers_are_bounded_by_nothing_what_was_seen_makes_the_cost():
-    made = estimate({"m": 1_000_000}, {"m": 1_000}, None, PRICES, seen(10, 10, 10, 500))
+    made = estimate({"m": 1_000_000}, {"m": 1_000}, {"m": None}, PRICES, seen(10, 10, 10, 500))
     assert (made.cost, made.max_completion_tokens, made.max_cost) == ((10 + 5) / 2, None, None)
 
 
 def test_where_nothing_tells_how_long_answers_are_no_cost_is_made_up():
-    made = estimate({"m": 1_000}, {"m": 1}, None, PRICES)
+    made = estimate({"m": 1_000}, {"m": 1}, {"m": None}, PRICES)
     assert (made.completion_tokens, made.cost, made.unpriced) == (None, None, ())
     assert str(made) == (
         "estimate: 1,000 prompt and an unknown number of completion tokens, so no cost can be told "
@@ -46,17 +48,17 @@ def test_where_nothing_tells_how_long_answers_are_no_cost_is_made_up():
 
 
 def test_one_model_without_a_price_makes_the_cost_unknown():
-    made = estimate({"m": 1, "n": 1}, {"m": 1, "n": 1}, 5, PRICES)
+    made = estimate({"m": 1, "n": 1}, {"m": 1, "n": 1}, {"m": 5, "n": 5}, PRICES)
     assert (made.cost, made.unpriced) == (None, ("n",))
     assert made.by_model["m"].cost is not None
     assert "no price known of n" in str(made)
 
 
 def test_a_model_that_is_asked_nothing_needs_no_price():
-    made = estimate({"m": 1, "n": 0}, {"m": 1, "n": 0}, 5, PRICES)
+    made = estimate({"m": 1, "n": 0}, {"m": 1, "n": 0}, {"m": 5, "n": 0}, PRICES)
     assert made.cost is not None
     assert list(made.by_model) == ["m"]
-    assert estimate({"n": 0}, {"n": 0}, 5, PRICES).cost == 0
+    assert estimate({"n": 0}, {"n": 0}, {"n": 0}, PRICES).cost == 0
 
 
 @given(
@@ -68,7 +70,8 @@ def test_the_estimate_of_a_run_is_the_sum_of_those_of_its_models(models, max_tok
     prices = Prices({model: Price(3, 7) for model in "mnop"})
     used = {model: Usage(*counts, "by the first request") for model, counts in seen.items()}
     requests = {model: count for model, (count, _) in models.items()}
-    made = estimate({model: tokens for model, (_, tokens) in models.items()}, requests, max_tokens, prices, used)
+    most = {model: None if max_tokens is None else count * max_tokens for model, count in requests.items()}
+    made = estimate({model: tokens for model, (_, tokens) in models.items()}, requests, most, prices, used)
     parts = made.by_model.values()
     assert made.prompt_tokens == sum(part.prompt_tokens for part in parts)
     if made.cost is not None:
