@@ -12,7 +12,8 @@ from greennode_batch.staging import RunFolder, read_json, write_json
 class Canary(msgspec.Struct, frozen=True):
     """One request that was asked in real time, and what became of it. It costs the full price of one row.
 
-    `status` is "unknown" while, or if, it is not known. estimated_prompt_tokens: what its prompt was taken for before.
+    `status` is "unknown" while, or if, it is not known. estimated_prompt_tokens: what its prompt was taken for before,
+    by the job's tokenizer if `is_counted`.
     """
 
     custom_id: str
@@ -23,6 +24,7 @@ class Canary(msgspec.Struct, frozen=True):
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     estimated_prompt_tokens: int = 0
+    is_counted: bool = False
 
 
 def read_canaries(run: RunFolder) -> tuple[Canary, ...]:

@@ -108,7 +108,9 @@ class BatchJob:
 
     budget: what a run may cost and how many rows it may have at most, and from which cost on a person is asked first.
     prices: of the models, as `{"MODEL": [prompt, completion], "currency": "VND"}`, real-time list prices per million
-    tokens; an entry here wins over that of the connection (see prices.py).
+    tokens; an entry here wins over that of the connection (see prices.py). tokenizer: a Hugging Face `tokenizer.json`,
+    a file below `include/jobs` or a whole path, by which the estimate counts prompts, where the length of the texts is
+    too rough; it needs the extra `greennode-airflow[tokenizer]`. Tokens of a chat template are not in it.
 
     pool: an Airflow pool, in whose slots the job's batches are sent and waited for; it must count deferred tasks
     (set-up makes such a one, `greennode`). Of a pool that does not exist Airflow says nothing: the tasks stay
@@ -148,6 +150,7 @@ class BatchJob:
     prices: Mapping[str, Any] | None = None
     samples: int = 1
     pool: str | None = None
+    tokenizer: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, while nothing is sent yet."""
@@ -201,6 +204,10 @@ class BatchJob:
         if not isinstance(self.keep_remote_files, bool | None):
             raise ConfigError(
                 f"job {self.name}: keep_remote_files is {self.keep_remote_files!r}; it is True, False or left out"
+            )
+        if not isinstance(self.tokenizer, str | None) or self.tokenizer == "":
+            raise ConfigError(
+                f"job {self.name}: tokenizer is {self.tokenizer!r}; it is the path of a tokenizer.json, or left out"
             )
         self._refuse_wrong_counts()
 

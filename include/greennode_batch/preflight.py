@@ -15,6 +15,7 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.build.estimated_plan import estimate_again
 from greennode_batch.build.plan import Plan
 from greennode_batch.build.preview import PlannedRequest, first_requests
+from greennode_batch.build.token_counter import TokenCounter, token_counter
 from greennode_batch.canaries import Canary, read_canaries, write_canaries
 from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.verdicts import RowStatus, judge
@@ -64,19 +65,26 @@ def settle_cost(
     refuse_unpriced(plan, job.budget)
     if not job.canary or (plan.estimate and plan.estimate.seen_requests):
         check_budget(plan, job.budget)
-    try_canaries(run, plan, client, reader, count=job.canary)
+    try_canaries(run, plan, client, reader, count=job.canary, counter=token_counter(job) if plan.is_counted else None)
     plan = estimate_again(plan, run, prices)
     check_budget(plan, job.budget)
     return plan
 
 
 def try_canaries(
-    run: RunFolder, plan: Plan, client: GreenNodeClient, reader: AnswerReader, *, count: int
+    run: RunFolder,
+    plan: Plan,
+    client: GreenNodeClient,
+    reader: AnswerReader,
+    *,
+    count: int,
+    counter: TokenCounter | None = None,
 ) -> tuple[Canary, ...]:
     """Ask the first `count` requests of each model in real time, and raise ConfigError if one is refused.
 
     An answer that would not count as one is a warning. A server without a chat endpoint, or one that is too busy,
-    is a warning as well. What was asked for this run before is not asked again.
+    is a warning as well. What was asked for this run before is not asked again. counter: of the plan's tokens, where
+    they are counted.
     """
     asked = {canary.custom_id: canary for canary in read_canaries(run)}
     canaries: list[Canary] = []
@@ -87,7 +95,7 @@ def try_canaries(
                 unknown = Canary(request.custom_id, model, _NO_OUTCOME, 0, 0)
                 write_canaries(run, [*asked.values(), unknown])
                 try:
-                    canary = _ask(request, plan, client, reader)
+                    canary = _ask(request, plan, client, reader, counter)
                 except GreenNodeError:
                     write_canaries(run, asked.values())
                     raise
@@ -100,7 +108,9 @@ def try_canaries(
     return tuple(canaries)
 
 
-def _ask(request: PlannedRequest, plan: Plan, client: GreenNodeClient, reader: AnswerReader) -> Canary | None:
+def _ask(
+    request: PlannedRequest, plan: Plan, client: GreenNodeClient, reader: AnswerReader, counter: TokenCounter | None
+) -> Canary | None:
     """Ask one request; None where this server cannot be asked in real time."""
     try:
         result = client.chat(request.body)
@@ -133,5 +143,6 @@ def _ask(request: PlannedRequest, plan: Plan, client: GreenNodeClient, reader: A
         completion_tokens=result.completion_tokens,
         cached_tokens=result.cached_tokens,
         reasoning_tokens=result.reasoning_tokens,
-        estimated_prompt_tokens=request.prompt_tokens,
+        estimated_prompt_tokens=request.prompt_tokens(counter),
+        is_counted=counter is not None,
     )

@@ -1,7 +1,7 @@
 """Spend: what a run may cost, before anything is paid. An estimate, and called one.
 
-Tokens of prompts are estimated from the length of the texts, and corrected by what earlier requests really had; those
-of answers by what earlier ones had, else by what they may have at most.
+Tokens of prompts are estimated from the length of the texts, or counted by the job's tokenizer, and corrected by what
+earlier requests really had; those of answers by what earlier ones had, else by what they may have at most.
 """
 
 from __future__ import annotations
@@ -88,10 +88,13 @@ def estimate(
     max_completion_tokens: Mapping[str, int | None],
     prices: Prices,
     seen: Mapping[str, Usage] | None = None,
+    *,
+    is_counted: bool = False,
 ) -> Estimate:
     """The estimate for a run. prompt_tokens, requests: by model, the tokens by the length of the texts.
 
     max_completion_tokens: what all answers can have at most. seen: by model, what earlier requests have used.
+    is_counted: a tokenizer tells the tokens, not the texts' length.
     """
     by_model = {
         model: _of_model(
@@ -101,6 +104,7 @@ def estimate(
             max_completion_tokens[model],
             prices=prices,
             seen=(seen or {}).get(model),
+            is_counted=is_counted,
         )
         for model, count in requests.items()
         if count
@@ -121,9 +125,16 @@ def estimate(
 
 
 def _of_model(
-    model: str, prompt_tokens: int, requests: int, most: int | None, *, prices: Prices, seen: Usage | None
+    model: str,
+    prompt_tokens: int,
+    requests: int,
+    most: int | None,
+    *,
+    prices: Prices,
+    seen: Usage | None,
+    is_counted: bool,
 ) -> Estimate:
-    likely, basis = most, "by the length of the texts"
+    likely, basis = most, "by the job's tokenizer" if is_counted else "by the length of the texts"
     if seen is not None and seen.requests:
         basis = seen.basis
         if seen.estimated_prompt_tokens:

@@ -56,7 +56,7 @@ def seen_usage(
     for model in models:
         of_model = [one for one in before if one.model == model]
         found = [one for one in of_model if one.prompt_hash == prompt_hash] or of_model
-        usage = _of_runs(found) if found else _of_first_requests(run, model)
+        usage = _of_runs(found) if found else _of_first_requests(run, model, is_counted=is_counted)
         if usage is not None:
             seen[model] = usage
     return seen
@@ -92,8 +92,9 @@ def _of_runs(runs: Sequence[RunUsage]) -> Usage:
     )
 
 
-def _of_first_requests(run: RunFolder, model: str) -> Usage | None:
-    asked = [one for one in read_canaries(run) if one.model == model and one.prompt_tokens]
+def _of_first_requests(run: RunFolder, model: str, *, is_counted: bool) -> Usage | None:
+    of_model = [one for one in read_canaries(run) if one.model == model and one.prompt_tokens]
+    asked = [one for one in of_model if one.is_counted == is_counted]
     if not asked:
         return None
     return Usage(

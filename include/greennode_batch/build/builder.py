@@ -22,6 +22,7 @@ from greennode_batch.build.shard_set import ShardSet
 from greennode_batch.build.shards import shard_limits
 from greennode_batch.build.source import RowBatch
 from greennode_batch.build.source_rows import source_rows
+from greennode_batch.build.token_counter import token_counter
 from greennode_batch.build.unchanged_rows import UnchangedRows
 from greennode_batch.job import SAMPLE, BatchJob
 from greennode_batch.staging import RunFolder
@@ -90,6 +91,7 @@ class Builder:
         request = job_request(job, profile)
         self.prompt_hash = request.prompt_hash
         self._templates = request_templates(job, request, columns)
+        self._counter = token_counter(job)
         self._samples = range(1, job.samples + 1)
         self._key_names = job.key_columns
         self._carried_names = (*job.key_columns, *job.carry)
@@ -147,7 +149,7 @@ class Builder:
     def _asked(
         self, template: RequestTemplate, batch: RowBatch, keys: Sequence[Key], hashes: RowHashes | None
     ) -> _Asked:
-        requests = requests_of(template, batch, keys, self.keys.named)
+        requests = requests_of(template, batch, keys, self.keys.named, self._counter)
         kept = pa.table([batch.array(name) for name in self._carried_names], names=list(self._carried_names))
         return _Asked(requests, kept, keys, hashes, has_samples=len(self._samples) > 1)
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def estimated(plan: Plan, run: RunFolder, prices: Prices) -> Plan:
     """The plan with its estimate as it is now."""
     seen = seen_usage(run, plan.models, run_id=plan.run_id, prompt_hash=plan.prompt_hash, is_counted=plan.is_counted)
-    expected = estimate(plan.prompt_tokens, plan.requests_by_model, plan.max_completion_tokens, prices, seen)
+    expected = estimate(
+        plan.prompt_tokens, plan.requests_by_model, plan.max_completion_tokens, prices, seen, is_counted=plan.is_counted
+    )
     return msgspec.structs.replace(plan, estimate=expected)
 
 

@@ -19,7 +19,8 @@ from greennode_batch.staging import RunFolder, land
 class PlannedShard(msgspec.Struct, frozen=True):
     """One batch file. `rows`: the source rows that it answers, more than `requests` if some ask the same.
 
-    `prompt_tokens` is an estimate, by the length of the texts; what a model makes of an image is not in it.
+    `prompt_tokens` is an estimate, by the length of the texts, or counted by the job's tokenizer; what a model makes of
+    an image is not in it.
     `max_completion_tokens` is what its answers may have at most; None if one of them has no limit.
     """
 
@@ -45,6 +46,7 @@ class OpenShard:
         self._characters = 0
         self._text_bytes = 0
         self._max_tokens: int | None = 0
+        self._counted: int | None = 0
         self._shard: Shard | None = None
 
     @property
@@ -59,6 +61,8 @@ class OpenShard:
         count = self._file.take(requests.lines[start:])
         self._characters += sum(requests.characters[start : start + count])
         self._text_bytes += self._file.bytes - before - sum(requests.other_bytes[start : start + count])
+        tokens = requests.prompt_tokens
+        self._counted = total((self._counted, sum(tokens[start : start + count]) if tokens is not None else None))
         self._max_tokens = total((self._max_tokens, *requests.max_tokens[start : start + count]))
         return count
 
@@ -85,12 +89,13 @@ class OpenShard:
     def planned(self) -> PlannedShard:
         """The shard as the plan tells it."""
         assert self._shard is not None
+        estimated = estimate_tokens(self._characters, self._text_bytes)
         return PlannedShard(
             shard_id=self.shard_id,
             model=self.model,
             requests=self._shard.requests,
             rows=len(self.rows),
             bytes=self._shard.bytes,
-            prompt_tokens=estimate_tokens(self._characters, self._text_bytes),
+            prompt_tokens=estimated if self._counted is None else self._counted,
             max_completion_tokens=self._max_tokens,
         )

@@ -29,6 +29,7 @@ from greennode_batch.build.plan import refuse_removed
 from greennode_batch.build.rendered_batch import RenderedBatch, stored_batch
 from greennode_batch.build.request_templates import HELD_BYTES, request_templates, requests_of
 from greennode_batch.build.source import RowBatch, Rows
+from greennode_batch.build.token_counter import token_counter
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob, SqlSource, read_job_text
 from greennode_batch.job_budget import within_max_rows
@@ -103,8 +104,8 @@ def read_parts(job: BatchJob, run: RunFolder, *, profile: ApiProfile) -> Rows:
     made_by = _made_by(job, job_request(job, profile))
     _refuse(
         [part for part, name in names.items() if name.made_by != made_by],
-        "were made by another version of the job: its source, key, prompt, models, parameters or API profile "
-        "have changed since",
+        "were made by another version of the job: its source, key, prompt, models, parameters, tokenizer or API "
+        "profile have changed since",
     )
     if len({name.origin for name in names.values()}) > 1:
         _refuse(parts, "are not of the same files: files came or went while they were read")
@@ -140,6 +141,7 @@ def _made_by(job: BatchJob, request: JobRequest) -> str:
         job.carry,
         job.models,
         request,
+        job.tokenizer,
     )
     return hashlib.blake2b(msgspec.json.encode(made_by), digest_size=16).hexdigest()
 
@@ -148,13 +150,14 @@ def _write(job: BatchJob, rows: Rows, file: pa.NativeFile, work: Path, request: 
     templates = request_templates(job, request, rows.columns)
     names = (*job.key_columns, *job.carry)
     keys = Keys(job.key_columns, work)
+    counter = token_counter(job)
     step = max(1, HELD_BYTES // sum(template.constant_bytes for template in templates))
     for batch in within_max_rows(rows, job.budget).batches:
         for start in range(0, len(batch), step):
             some = batch if len(batch) <= step else batch.take(range(start, min(start + step, len(batch))))
             added = keys.add(some)
             _refuse_mixed_keys(job, some)
-            requests = [requests_of(template, some, added, keys.named) for template in templates]
+            requests = [requests_of(template, some, added, keys.named, counter) for template in templates]
             stored = stored_batch(some, names, requests)
             with pa.ipc.new_stream(file, stored.schema, options=_PACKED) as stream:
                 stream.write_batch(stored)

@@ -243,6 +243,8 @@ def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, 
         shards=tuple(shards),
         unchanged=builder.unchanged.count,
         target_key=job.target_key,
+        # Beside shards that were sent before it had one, it is an estimate.
+        is_counted=job.tokenizer is not None and (old is None or not is_rebuilt or old.is_counted),
     )
 
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from greennode_batch.build.plan import Plan
 from greennode_batch.build.shown_message import message_texts, shown_message
+from greennode_batch.build.token_counter import TokenCounter
 from greennode_batch.spend import estimate_tokens
 from greennode_batch.staging import RunFolder, ShardFolder, local_copy
 from greennode_batch.tables import read_table
@@ -25,9 +26,10 @@ class PlannedRequest(msgspec.Struct, frozen=True):
     custom_id: str
     body: dict[str, Any]
 
-    @property
-    def prompt_tokens(self) -> int:
-        """By the length of its texts, as the plan has them."""
+    def prompt_tokens(self, counter: TokenCounter | None = None) -> int:
+        """As the plan has them: counted, or by the length of its texts."""
+        if counter is not None:
+            return counter.count([self.body["messages"]])[0]
         texts = [text for message in self.body["messages"] for text in message_texts(message)]
         return estimate_tokens(sum(map(len, texts)), sum(len(text.encode()) for text in texts))
 

@@ -11,11 +11,11 @@ import pyarrow as pa
 from greennode_batch.build.request_lines import RequestLines, RequestTemplate
 from greennode_batch.build.source import ColumnBatch, RowBatch
 
-_REQUEST_COLUMNS = 6
+_REQUEST_COLUMNS = 7
 
 
 def stored_batch(batch: RowBatch, names: Sequence[str], requests: Sequence[RequestLines]) -> pa.RecordBatch:
-    """Rows as they are stored: these columns, as staging keeps them, then six for the requests of each model."""
+    """Rows as they are stored: these columns, as staging keeps them, then seven for the requests of each model."""
     columns = [batch.array(name) for name in names]
     for one in requests:
         columns += (
@@ -25,6 +25,7 @@ def stored_batch(batch: RowBatch, names: Sequence[str], requests: Sequence[Reque
             pa.array(one.other_bytes, pa.int64()),
             pa.array(one.max_tokens, pa.int64()),
             pa.array([one.blank.get(place) for place in range(len(batch))], pa.string()),
+            pa.nulls(len(batch), pa.int64()) if one.prompt_tokens is None else pa.array(one.prompt_tokens, pa.int64()),
         )
     # They are told by their places: a source may name its columns as it likes.
     return pa.RecordBatch.from_arrays(columns, names=[str(place) for place in range(len(columns))])
@@ -58,7 +59,7 @@ class RenderedBatch:
         """The requests that the template has made of the rows."""
         first = len(self._names) + _REQUEST_COLUMNS * self._models.index(template.model)
         columns = self._stored.columns[first : first + _REQUEST_COLUMNS]
-        custom_ids, lines, characters, other_bytes, max_tokens, blank = columns
+        custom_ids, lines, characters, other_bytes, max_tokens, blank, prompt_tokens = columns
         return RequestLines(
             template.model,
             custom_ids.to_pylist(),
@@ -67,4 +68,5 @@ class RenderedBatch:
             other_bytes.to_pylist(),
             max_tokens.to_pylist(),
             {place: blank[place].as_py() for place in np.flatnonzero(blank.is_valid()).tolist()},
+            None if prompt_tokens.null_count else prompt_tokens.to_pylist(),
         )

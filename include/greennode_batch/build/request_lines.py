@@ -27,7 +27,7 @@ class RequestLines(NamedTuple):
 
     characters: of the texts of each: contents, and the texts of parts. other_bytes: of each line beside these; images
     are among them, whose tokens no length tells. max_tokens: how long each answer may be; None where nothing says it.
-    blank: the rows that ask nothing, by place, and why.
+    prompt_tokens: of each, if they were counted. blank: the rows that ask nothing, by place, and why.
     """
 
     model: str
@@ -37,6 +37,7 @@ class RequestLines(NamedTuple):
     other_bytes: list[int]
     max_tokens: list[int | None]
     blank: dict[int, str]
+    prompt_tokens: list[int] | None = None
 
     def chosen(self, places: Sequence[int]) -> RequestLines:
         """Some of them, by their places."""
@@ -49,6 +50,7 @@ class RequestLines(NamedTuple):
             other_bytes=[self.other_bytes[place] for place in places],
             max_tokens=[self.max_tokens[place] for place in places],
             blank={number: self.blank[place] for number, place in enumerate(places) if place in self.blank},
+            prompt_tokens=[self.prompt_tokens[place] for place in places] if self.prompt_tokens is not None else None,
         )
 
     def of_sample(self, number: int) -> RequestLines:

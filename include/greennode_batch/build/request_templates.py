@@ -9,6 +9,7 @@ from greennode_batch.build.messages import JobRequest, prompt_name
 from greennode_batch.build.rendered_batch import RenderedBatch
 from greennode_batch.build.request_lines import RequestLines, RequestTemplate
 from greennode_batch.build.source import RowBatch
+from greennode_batch.build.token_counter import TokenCounter
 from greennode_batch.errors import RowError
 from greennode_batch.job import BatchJob
 
@@ -33,15 +34,20 @@ def request_templates(job: BatchJob, request: JobRequest, columns: Sequence[str]
 
 
 def requests_of(
-    template: RequestTemplate, batch: RowBatch, keys: Sequence[Key], named: Callable[[Key], str]
+    template: RequestTemplate,
+    batch: RowBatch,
+    keys: Sequence[Key],
+    named: Callable[[Key], str],
+    counter: TokenCounter | None,
 ) -> RequestLines:
     """The requests of a batch of rows; those of a rendered batch are there already.
 
-    keys: of the rows. named: a row by its key, in words. Raises RowError with them.
+    keys: of the rows. named: a row by its key, in words. Raises RowError with them. counter: counts their tokens.
     """
     if isinstance(batch, RenderedBatch):
         return batch.requests(template)
     try:
-        return template.requests(batch)
+        requests = template.requests(batch)
     except RowError as error:
         raise RowError(f"{named(keys[error.row or 0])}: {error}. Nothing was sent") from None
+    return counter.counted(requests) if counter else requests
