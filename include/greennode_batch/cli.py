@@ -19,7 +19,8 @@ from greennode_batch.build.plan import build
 from greennode_batch.build.preview import preview
 from greennode_batch.cli_job import add_job_options, job_of, names, read_source, run_id_of
 from greennode_batch.errors import ApiError, AuthError, ConfigError, CreditError, GreenNodeError
-from greennode_batch.job import BatchJob, Budget, FileTarget
+from greennode_batch.job import BatchJob, FileTarget
+from greennode_batch.job_budget import outlook
 from greennode_batch.join.dataset import Dataset
 from greennode_batch.line import Line
 from greennode_batch.line_folder import line_folder
@@ -96,12 +97,6 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--canary", type=int, default=1, metavar="N", help="requests tried in real time first; default: 1")
     run.add_argument("--attempts", type=int, default=2, metavar="N", help="how often a request is asked; default: 2")
     run.add_argument(
-        "--max-cost",
-        type=float,
-        metavar="SUM",
-        help="send nothing if the estimate is over it; in the currency of --prices",
-    )
-    run.add_argument(
         "--max-batches-in-flight",
         metavar="N",
         help="so many at a time, with all runs of this staging folder; the others wait in line",
@@ -109,7 +104,6 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--max-enqueued-tokens", metavar="N", help="so many prompt tokens in these, as they are estimated; likewise"
     )
-    run.add_argument("--max-rows", type=int, metavar="N", help="send nothing if the file has more rows")
     run.add_argument(
         "--keep-remote-files", action="store_true", help="leave the run's files at the API when its rows are written"
     )
@@ -133,6 +127,8 @@ def _preview(options: argparse.Namespace) -> int:
             job, lambda: read_source(job), run, run_id="preview", profile=options.profile, prices=options.prices
         )
         print(preview(run, plan, shown=options.requests))  # noqa: T201
+        if said := outlook(plan, job.budget, canary=job.canary):
+            print(f"\n{said}")  # noqa: T201
     return 0
 
 
@@ -147,7 +143,6 @@ def _run(options: argparse.Namespace) -> int:
         attempts=options.attempts,
         keep_remote_files=options.keep_remote_files,
         keep_reasoning=options.keep_reasoning,
-        budget=Budget(max_cost=options.max_cost, max_rows=options.max_rows),
     )
     limits = read_limits(vars(options), where="the command line")
     run_id = run_id_of(job, options.base_url)

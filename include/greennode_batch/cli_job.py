@@ -17,7 +17,7 @@ from greennode_batch.build.files.source_files import SourceFile, source_files
 from greennode_batch.build.needed_columns import needed_columns
 from greennode_batch.build.source import Rows
 from greennode_batch.errors import ConfigError
-from greennode_batch.job import BatchJob, FileSource, FileTarget
+from greennode_batch.job import BatchJob, Budget, FileSource, FileTarget
 from greennode_batch.prices import Prices, read_prices
 from greennode_batch.staging import safe_name
 
@@ -37,6 +37,9 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--carry", default="", help="more columns to copy to the output: a,b")
     parser.add_argument("--profile", type=profile, default=ApiProfile(), metavar="NAME|FILE", help=_PROFILE_HELP)
     parser.add_argument("--prices", type=prices, default=Prices({}), metavar="FILE", help=_PRICES_HELP)
+    parser.add_argument("--max-cost", type=float, metavar="SUM", help=_MAX_COST_HELP)
+    parser.add_argument("--max-rows", type=int, metavar="N", help="send nothing if the file has more rows")
+    parser.add_argument("--tokenizer", type=Path, metavar="FILE", help=_TOKENIZER_HELP)
 
 
 _IN_HELP = (
@@ -45,6 +48,9 @@ _IN_HELP = (
 )
 _PROFILE_HELP = f"how the server is spoken to: {', '.join(PRESETS)}, or the JSON file that probe has written"
 _PRICES_HELP = 'JSON: {"MODEL": [prompt, completion], "currency": "VND"}, real-time prices per million tokens'
+
+_MAX_COST_HELP = "send nothing if the estimate is over it; in the currency of --prices"
+_TOKENIZER_HELP = "the model's tokenizer.json, to count prompts for the estimate; needs greennode-airflow[tokenizer]"
 
 
 def job_of(options: argparse.Namespace, *, out: str, partition_by: tuple[str, ...] = (), **more: Any) -> BatchJob:
@@ -59,6 +65,8 @@ def job_of(options: argparse.Namespace, *, out: str, partition_by: tuple[str, ..
         params=options.params,
         samples=options.samples,
         carry=names(options.carry),
+        budget=Budget(max_cost=options.max_cost, max_rows=options.max_rows),
+        tokenizer=str(options.tokenizer.resolve()) if options.tokenizer else None,
         target=FileTarget(path=out, partition_by=partition_by),
         **more,
     )

@@ -96,6 +96,27 @@ def refuse_unpriced(plan: Plan, budget: Budget | None) -> None:
         )
 
 
+def outlook(plan: Plan, budget: Budget | None, *, canary: int) -> str:
+    """What would become of a plan that is shown and not sent, by the job's budget; empty if that limits no cost.
+
+    canary: how many requests of each model would be tried first.
+    """
+    if budget is None or not budget.is_of_money:
+        return ""
+    expected = plan.estimate
+    if canary and expected is not None and expected.cost is None and not expected.unpriced:
+        return "Whether this run is within the job's budget is told once the first requests are tried"
+    try:
+        check_budget(plan, budget)
+        if needs_approval(plan, budget):
+            assert expected is not None
+            limit = amount(budget.approve_over or 0, expected.currency)
+            return f"This run would wait for a person's yes: the estimate is over {limit} (approve_over)"
+    except BudgetError as error:
+        return f"This run would be refused: {error}"
+    return "By this estimate the run is within the job's budget"
+
+
 def _likely_cost(plan: Plan, budget: Budget) -> float:
     if plan.estimate is None:
         raise BudgetError(f"the job has a budget, and its plan no estimate. {_NOTHING}. Build the run again")

@@ -67,6 +67,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         from greennode_batch.build.plan import build
         from greennode_batch.build.preview import preview
         from greennode_batch.collect.answers import AnswerReader
+        from greennode_batch.job_budget import outlook
         from greennode_batch.join.target import prepare_targets
         from greennode_batch.preflight import check_models, settle_cost
 
@@ -84,7 +85,8 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
             shown = 3 if chosen.dry_run else 0
             self.log.info("Built %s", preview(run, plan, shown=shown))
             if chosen.dry_run:
-                self.log.info("Dry run: nothing is sent")
+                said = outlook(plan, job.budget, canary=job.canary)
+                self.log.info("Dry run: nothing is sent%s", f". {said}" if said else "")
             elif any(shard.requests and not is_sent(run.shard(shard.shard_id)) for shard in plan.shards):
                 plan = settle_cost(job, run, plan, client, reader, prices=prices)
                 self.log.info("%s", plan.estimate)

@@ -334,6 +334,21 @@ def test_a_budget_on_the_command_line_sends_nothing(arguments, emulator, tmp_pat
     assert emulator.ledger()["files_uploaded"] == 0
 
 
+def test_a_preview_says_that_the_run_would_be_refused(tmp_path, rows, capsys):
+    (tmp_path / "prompt.md").write_text("{{ text }}")
+    (tmp_path / "prices.json").write_text(json.dumps({MODEL: [10_000_000, 10_000_000]}))
+    options = ["preview", "--in", str(tmp_path / "rows.parquet"), "--key", "id", "--model", MODEL]
+    options += ["--prompt", str(tmp_path / "prompt.md"), "--prices", str(tmp_path / "prices.json")]
+    options += ["--params", '{"max_tokens": 5}', "--requests", "0"]
+    assert main([*options, "--max-cost", "1"]) == 0
+    assert "This run would be refused: estimate: " in (said := capsys.readouterr().out)
+    assert "over the job's budget of 1 VND (max_cost)" in said
+    assert main([*options, "--max-cost", "1e9"]) == 0
+    assert "within the job's budget" in capsys.readouterr().out
+    assert main(options) == 0
+    assert "budget" not in capsys.readouterr().out
+
+
 def test_without_credit_the_command_says_how_to_go_on_and_then_does(arguments, emulator, capsys):
     emulator.faults([{"endpoint": "POST /batches", "kind": "status", "status": 402, "message": "no credit"}])
     assert main(arguments(canary=0)) == 1

@@ -9,7 +9,7 @@ from greennode_batch.build.plan import build
 from greennode_batch.build.source import Rows
 from greennode_batch.errors import BudgetError, ConfigError
 from greennode_batch.job import Budget
-from greennode_batch.job_budget import check_budget, needs_approval
+from greennode_batch.job_budget import check_budget, needs_approval, outlook
 from greennode_batch.staging import run_folder
 
 MODEL = "google/gemma-4-31b-it"
@@ -48,6 +48,32 @@ def test_a_person_is_asked_only_over_the_sum_that_the_budget_names(plan):
     assert needs_approval(made, Budget(approve_over=COST - 1))
     assert not needs_approval(made, Budget(approve_over=COST))
     assert not needs_approval(made, None)
+
+
+@pytest.mark.parametrize(
+    ("job", "budget", "words"),
+    [
+        ({}, None, ""),
+        ({}, Budget(max_rows=10), ""),
+        ({}, Budget(max_cost=COST), "By this estimate the run is within the job's budget"),
+        ({}, Budget(max_cost=COST - 1), "This run would be refused: estimate: 101 prompt"),
+        (
+            {},
+            Budget(max_cost=COST, approve_over=1),
+            "This run would wait for a person's yes: the estimate is over 1 VND",
+        ),
+        ({"prices": None}, Budget(max_cost=COST), "This run would be refused: the job has a budget, and no price"),
+        ({"params": {}}, Budget(max_cost=COST), "Whether this run is within the job's budget is told once"),
+    ],
+)
+def test_a_plan_that_is_only_shown_says_what_would_become_of_it(plan, job, budget, words):
+    said = outlook(plan(**job), budget, canary=1)
+    assert said.startswith(words)
+    assert bool(said) == bool(words)
+
+
+def test_where_no_request_is_tried_first_an_unknown_cost_would_be_refused(plan):
+    assert outlook(plan(params={}), Budget(max_cost=1e9), canary=0).startswith("This run would be refused: ")
 
 
 @pytest.mark.parametrize("budget", [Budget(max_cost=1e9), Budget(approve_over=1e9)])
