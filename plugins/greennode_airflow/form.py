@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -24,9 +24,23 @@ class Choices(msgspec.Struct, frozen=True):
     dry_run: bool = False
 
 
-def choices_of(context: Context) -> Choices:
-    """What was chosen for the run of a task. Raises ConfigError for what the form would not have taken."""
-    chosen = {name: context["params"][name] for name in Choices.__struct_fields__ if name in context["params"]}
+_MODELS_OF = ".models"
+
+
+def is_form_field(name: str) -> bool:
+    """Whether a param is of the form, and not one of the DAG's own."""
+    return name in Choices.__struct_fields__ or name.endswith(_MODELS_OF)
+
+
+def choices_of(context: Context, job: BatchJob | None = None) -> Choices:
+    """What was chosen for the run of a task. Raises ConfigError for what the form would not have taken.
+
+    job: whose models are meant, in a DAG of several jobs: its own field wins over the one for all.
+    """
+    params = context["params"]
+    chosen = {name: params[name] for name in Choices.__struct_fields__ if name in params}
+    if job is not None and f"{job.name}{_MODELS_OF}" in params:
+        chosen["models"] = params[f"{job.name}{_MODELS_OF}"]
     try:
         return msgspec.convert(chosen, Choices)
     except msgspec.ValidationError as error:
@@ -35,18 +49,21 @@ def choices_of(context: Context) -> Choices:
         ) from None
 
 
-def form_params(job: BatchJob, own: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def form_params(job: BatchJob | Sequence[BatchJob], own: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The fields of a job's form, and those of the DAG's own beside them.
 
-    Of use for a DAG of your own as well: `DAG(…, params=form_params(JOB))` around `batch_table_group(JOB)`. Raises
+    Of use for a DAG of your own as well: `DAG(…, params=form_params(JOB))` around `batch_table_group(JOB)`. Where it
+    has groups of several jobs, give all: each has a field `<job's name>.models` then, and heeds no other's. Raises
     ConfigError for a name that is there twice.
     """
+    jobs = [job] if isinstance(job, BatchJob) else list(job)
     # A ParamsDict gives its Params by items() alone.
     own_fields = dict((own or {}).items())
-    taken = [name for name in Choices.__struct_fields__ if name in own_fields]
+    taken = [name for name in own_fields if is_form_field(name)]
     if taken:
+        names = ", ".join(one.name for one in jobs)
         raise ConfigError(
-            f"job {job.name}: params may not have {', '.join(taken)}: the trigger form has a field of that name; take "
+            f"job {names}: params may not have {', '.join(taken)}: the trigger form has a field of that name; take "
             "another name"
         )
     return {
@@ -58,8 +75,9 @@ def form_params(job: BatchJob, own: Mapping[str, Any] | None = None) -> dict[str
             title="Rows at most",
             description="Read the first so many rows of the source and leave the rest alone; empty: all of them.",
         ),
-        "models": _models(job),
-        **({"refresh": _refresh(job)} if any(isinstance(target, SqlTarget) for target in job.targets) else {}),
+        **({f"{one.name}{_MODELS_OF}": _models(one, f" of {one.name}") for one in jobs} if len(jobs) > 1 else {}),
+        **({"models": _models(jobs[0])} if len(jobs) == 1 else {}),
+        **_refresh(jobs),
         "dry_run": Param(
             default=False,
             type="boolean",
@@ -73,10 +91,10 @@ def form_params(job: BatchJob, own: Mapping[str, Any] | None = None) -> dict[str
 def own_values(dag: DAG | None) -> dict[str, Any]:
     """The defaults of a DAG's own params. To be taken while it is parsed: a run writes its values over them."""
     params = dag.params if dag is not None else ParamsDict()
-    return {name: params.get_param(name).value for name in params if name not in Choices.__struct_fields__}
+    return {name: params.get_param(name).value for name in params if not is_form_field(name)}
 
 
-def _models(job: BatchJob) -> Param:
+def _models(job: BatchJob, of: str = "") -> Param:
     if isinstance(job.model, str):
         return Param(
             default=[job.model],
@@ -84,7 +102,7 @@ def _models(job: BatchJob) -> Param:
             items={"type": "string", "pattern": r"^\S+$"},
             minItems=1,
             maxItems=1,
-            title="Model",
+            title=f"Model{of}",
             description="The model to ask in this run: one id of the server's list.",
         )
     return Param(
@@ -95,17 +113,19 @@ def _models(job: BatchJob) -> Param:
         examples=list(job.models),
         minItems=1,
         uniqueItems=True,
-        title="Models",
+        title=f"Models{of}",
         description="Which of the job's models to ask in this run.",
     )
 
 
-def _refresh(job: BatchJob) -> Param:
-    return Param(
-        default="changed" if job.known_table is not None else "all",
-        type="string",
-        enum=list(_REFRESH_WORDS),
-        values_display=_REFRESH_WORDS,
-        title="Ask again",
-        description="Ask the rows that the table has no good answer to yet, or every row, answered or not.",
-    )
+def _refresh(jobs: Sequence[BatchJob]) -> dict[str, Param]:
+    if not all(any(isinstance(target, SqlTarget) for target in job.targets) for job in jobs):
+        return {}
+    means = "Ask the rows that the table has no good answer to yet, or every row, answered or not"
+    fields: dict[str, Any] = {"values_display": _REFRESH_WORDS, "title": "Ask again"}
+    if len(jobs) > 1:
+        choices = [None, *_REFRESH_WORDS]
+        text = f"{means}; empty: as each job says."
+        return {"refresh": Param(None, type=["null", "string"], enum=choices, description=text, **fields)}
+    default = "changed" if jobs[0].known_table is not None else "all"
+    return {"refresh": Param(default, type="string", enum=list(_REFRESH_WORDS), description=f"{means}.", **fields)}

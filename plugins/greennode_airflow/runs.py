@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 from airflow.sdk.configuration import conf
 from upath import UPath
 
-from greennode_airflow.form import Choices, choices_of
+from greennode_airflow.form import choices_of, is_form_field
 from greennode_batch.errors import ConfigError
 from greennode_batch.job import BatchJob
 from greennode_batch.retention import note_run
@@ -80,7 +80,7 @@ def run_job(job: BatchJob, context: Context) -> BatchJob:
 
     Raises ConfigError for a choice that is not the job's to make.
     """
-    chosen = choices_of(context)
+    chosen = choices_of(context, job)
     changes: dict[str, Any] = {}
     if chosen.models is not None and chosen.models != job.models:
         changes["model"] = _chosen_models(job, chosen.models)
@@ -95,7 +95,7 @@ def is_partial(job: BatchJob, context: Context, own_values: Mapping[str, Any]) -
     own_values: the DAG's own params, as they are unless a run says otherwise.
     """
     chosen = choices_of(context)
-    own = {name: value for name, value in context["params"].items() if name not in Choices.__struct_fields__}
+    own = {name: value for name, value in context["params"].items() if not is_form_field(name)}
     return chosen.limit is not None or len(run_job(job, context).models) < len(job.models) or own != dict(own_values)
 
 

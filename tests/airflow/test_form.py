@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -140,6 +141,26 @@ def test_every_field_has_a_title_and_says_what_it_does() -> None:
         for name in ("limit", "models", "refresh", "dry_run"):
             assert params[name].schema["title"]
             assert params[name].description.endswith(".")
+
+
+def test_each_of_several_jobs_of_a_dag_has_its_own_models() -> None:
+    answers = dataclasses.replace(a_job(model=[ONE, TWO]), name="answers")
+    judge = dataclasses.replace(a_job(refresh="all"), name="judge")
+    with DAG("larger", schedule=None, params=form_params([answers, judge], SECTION)) as dag:
+        batch_table_group(answers) >> batch_table_group(judge)
+    own = own_values(dag)
+    assert set(own) == {"section"}
+    params = as_the_scheduler_has_it(dag).params
+    assert set(params.dump()) == {"section", "limit", "answers.models", "judge.models", "refresh", "dry_run"}
+    nothing_chosen = {"params": params.dump()}
+    assert [run_job(job, nothing_chosen) for job in (answers, judge)] == [answers, judge]
+    chosen = params.deep_merge({"answers.models": [TWO], "judge.models": [THREE]})
+    chosen.validate()
+    context = {"params": chosen.dump()}
+    assert [run_job(job, context).model for job in (answers, judge)] == [(TWO,), THREE]
+    assert [is_partial(job, context, own) for job in (answers, judge)] == [True, False]
+    with pytest.raises(ConfigError, match=r"may not have judge\.models"):
+        form_params(answers, {"judge.models": 1})
 
 
 def test_a_larger_dag_offers_the_same_form() -> None:
