@@ -23,7 +23,7 @@ def built(make_run, make_job):
     def make(*texts, **changes):
         said = {"params": {"max_tokens": 10}, "budget": BUDGET, **changes}
         run, plan = make_run(("id", "text"), list(enumerate(texts, 1)), **said)
-        plan = estimated(plan, run, make_job(**said), read_prices(PRICES))
+        plan = estimated(plan, run, read_prices(PRICES))
         write_json(run.plan, plan)
         return run, plan
 
