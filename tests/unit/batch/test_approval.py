@@ -17,7 +17,7 @@ BUDGET = Budget(approve_over=1_000)
 
 
 @pytest.fixture
-def built(make_run, make_job):
+def built(make_run):
     """Builds a run with its estimate: (texts, **job) -> (run, plan)."""
 
     def make(*texts, **changes):
