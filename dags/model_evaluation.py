@@ -21,7 +21,7 @@ class WalletAnswer(BaseModel):
 
 JOB = BatchJob(
     name="answers",
-    source=SqlSource(conn_id="warehouse", sql="model_evaluation/source.sql"),
+    source=SqlSource(conn_id="warehouse", sql="model_evaluation/source.sql", tables=("wallet_messages",)),
     key="message_id",
     model=["google/gemma-4-31b-it", "qwen/qwen3.6-flash", "zai/glm-5.2"],
     prompt="model_evaluation/prompt.md",

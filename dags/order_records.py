@@ -29,7 +29,7 @@ class OrderRecord(BaseModel):
 
 JOB = BatchJob(
     name="order_records",
-    source=SqlSource(conn_id="warehouse", sql="order_records/source.sql"),
+    source=SqlSource(conn_id="warehouse", sql="order_records/source.sql", tables=("order_notes",)),
     key="note_id",
     model="google/gemma-4-31b-it",
     prompt="order_records/prompt.md",

@@ -20,7 +20,7 @@ class PackageLabel(BaseModel):
 
 JOB = BatchJob(
     name="package_sections",
-    source=SqlSource(conn_id="warehouse", sql="package_sections/source.sql"),
+    source=SqlSource(conn_id="warehouse", sql="package_sections/source.sql", tables=("packages",)),
     key=("package", "version"),
     model="google/gemma-4-31b-it",
     prompt="package_sections/prompt.md",

@@ -29,7 +29,7 @@ class ProductText(BaseModel):
 
 JOB = BatchJob(
     name="product_copy",
-    source=SqlSource(conn_id="warehouse", sql="product_copy/source.sql"),
+    source=SqlSource(conn_id="warehouse", sql="product_copy/source.sql", tables=("products",)),
     key=("product_id", "channel", "language"),
     model="google/gemma-4-31b-it",
     prompt="product_copy/prompt.md",

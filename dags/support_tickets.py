@@ -24,7 +24,7 @@ class TicketLabel(BaseModel):
 
 JOB = BatchJob(
     name="support_tickets",
-    source=SqlSource(conn_id="warehouse", sql="support_tickets/source.sql"),
+    source=SqlSource(conn_id="warehouse", sql="support_tickets/source.sql", tables=("support_tickets",)),
     key="ticket_id",
     carry=("true_category",),
     model="google/gemma-4-31b-it",

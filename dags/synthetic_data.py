@@ -17,7 +17,7 @@ class Message(BaseModel):
 
 JOB = BatchJob(
     name="synthetic_data",
-    source=SqlSource(conn_id="warehouse", sql="synthetic_data/source.sql"),
+    source=SqlSource(conn_id="warehouse", sql="synthetic_data/source.sql", tables=("message_seeds",)),
     key=("seed_id", "variant"),
     carry=("intent", "language"),
     model="google/gemma-4-31b-it",

@@ -21,7 +21,7 @@ class CategorySummary(BaseModel):
 LABELS = SqlTarget(conn_id="warehouse", table="ticket_labels")
 JOB = BatchJob(
     name="ticket_report",
-    source=SqlSource(conn_id="warehouse", sql="ticket_report/source.sql"),
+    source=SqlSource(conn_id="warehouse", sql="ticket_report/source.sql", tables=("ticket_labels",)),
     key="category",
     carry=("tickets", "urgent", "vietnamese"),
     model="google/gemma-4-31b-it",

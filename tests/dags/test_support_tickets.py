@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,21 +108,40 @@ def test_bad_input_fails_with_its_name_before_anything_is_sent(
     assert (ledger["files_uploaded"], ledger["batches_created"]) == (0, 0)
 
 
-def test_the_key_is_nowhere_in_what_a_run_leaves_behind(
+def test_the_key_is_nowhere_in_what_runs_leave_behind_and_tell(
     run_dag: Callable[..., str],
     tickets: int,
     emulator: RunningEmulator,
     deployment: Path,
+    statsd: Callable[[], list[str]],
+    lineage_events: Callable[[], list[dict[str, Any]]],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    run_dag("support_tickets")
+    key = emulator.api_key
+    emulator.faults([
+        {"endpoint": "POST /files", "kind": "status", "status": 401, "message": f"Incorrect API key: {key}"}
+    ])  # fmt: skip
+    assert run_dag("support_tickets") == "failed"
+    emulator.faults([
+        {"kind": "line_error", "status": 400, "count": 1, "batches": 1},
+        {"endpoint": "GET /batches/{id}", "kind": "status", "status": 503, "message": f"Bearer {key} has to wait"},
+    ])  # fmt: skip
+    assert run_dag("support_tickets") == "success"
+    assert emulator.armed() == []
     output = capfd.readouterr()
-    assert "Built" in output.out
-    assert emulator.api_key not in output.out + output.err
+    metrics, events = statsd(), lineage_events()
+    assert "Incorrect API key: ***" in output.out
+    assert any("status=failed" in line for line in metrics)
+    assert {event["eventType"] for event in events} == {"COMPLETE", "FAIL"}
+    told = "\n".join([output.out, output.err, *metrics, json.dumps(events)])
+    assert key not in told
     files = [path for path in deployment.rglob("*") if path.is_file()]
     assert {"plan.json", "receipt.json", "results.parquet", "report.json"} <= {path.name for path in files}
-    for path in files:
-        assert emulator.api_key.encode() not in path.read_bytes(), path
+    # What Airflow keeps: results and fields of tasks, their state, triggers, assets' events.
+    home = [path for path in Path(os.environ["AIRFLOW_HOME"]).rglob("*") if path.is_file()]
+    assert any(b'"batch_id": "batch_' in path.read_bytes() for path in home)
+    for path in (*files, *home):
+        assert key.encode() not in path.read_bytes(), path
 
 
 def test_a_dry_run_shows_what_it_would_ask_and_sends_and_writes_nothing(

@@ -295,7 +295,8 @@ def test_two_jobs_of_one_dag_are_two_rows_and_pages(client_of, add_run, build_ru
 
 def test_the_key_is_in_no_answer(client_of, waiting_run, connection, live_at_once) -> None:
     run_id, _ = waiting_run
-    connection.faults([{"kind": "status", "endpoint": "GET /batches", "status": 401, "count": None}])
+    words = f"Incorrect API key: {connection.api_key}"
+    connection.faults([{"kind": "status", "endpoint": "GET /batches", "status": 401, "message": words, "count": None}])
     viewer, asked = client_of("viewer"), {"dag_id": "tickets", "run_id": run_id}
     answers = [viewer.get(f"{API}/{name}", params=asked) for name in ("runs", "run", "shards", "failed-rows") * 2]
     assert [answer.status_code for answer in answers] == [200] * 8
