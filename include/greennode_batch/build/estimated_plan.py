@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 
 def estimated(plan: Plan, run: RunFolder, prices: Prices) -> Plan:
-    """The plan with its estimate as it is now."""
+    """The plan with its estimate as it is now, and the prices that it goes by."""
     seen = seen_usage(run, plan.models, run_id=plan.run_id, prompt_hash=plan.prompt_hash, is_counted=plan.is_counted)
     expected = estimate(
         plan.prompt_tokens, plan.requests_by_model, plan.max_completion_tokens, prices, seen, is_counted=plan.is_counted
     )
-    return msgspec.structs.replace(plan, estimate=expected)
+    of_models = {model: price for model, price in prices.by_model.items() if model in plan.models}
+    return msgspec.structs.replace(plan, estimate=expected, prices=msgspec.structs.replace(prices, by_model=of_models))
 
 
 def estimate_again(plan: Plan, run: RunFolder, prices: Prices) -> Plan:

@@ -45,8 +45,9 @@ class Plan(msgspec.Struct, frozen=True):
 
     `unchanged` rows come on top: the target has the answer to their request since an earlier run. `left` are rows of
     the target that left the source; None where they were not looked for. `target_key`: what identifies a row of the
-    target; the run's models do not tell it, for they may be some of the job's. `estimate`: what the run may take.
-    `is_counted`: the shards' prompt tokens were counted by the job's tokenizer, and not taken from the texts' length.
+    target; the run's models do not tell it, for they may be some of the job's. `estimate`: what the run may take, by
+    `prices`, those that were known of its models. `is_counted`: the shards' prompt tokens were counted by the job's
+    tokenizer, and not taken from the texts' length.
     """
 
     job: str
@@ -66,6 +67,7 @@ class Plan(msgspec.Struct, frozen=True):
     target_key: tuple[str, ...] = ()
     estimate: Estimate | None = None
     is_counted: bool = False
+    prices: Prices | None = None
 
     def __post_init__(self) -> None:
         """Derive the target's key of a plan.json that was written before it had one."""
@@ -250,8 +252,10 @@ def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, 
 
 def _settled(run: RunFolder, plan: Plan, old: Plan | None, kept: set[str]) -> Plan:
     """The plan, written down; what it does not list any more is removed."""
-    if old is not None and msgspec.structs.replace(plan, created_at=old.created_at, estimate=old.estimate) == old:
-        plan = msgspec.structs.replace(plan, created_at=old.created_at)
+    if old is not None:
+        told = {"created_at": old.created_at, "estimate": old.estimate, "prices": old.prices}
+        if msgspec.structs.replace(plan, **told) == old:
+            plan = msgspec.structs.replace(plan, created_at=old.created_at)
     if plan != old:
         write_json(run.plan, plan)
     remove_withdrawn(run, planned={shard.shard_id for shard in plan.shards})

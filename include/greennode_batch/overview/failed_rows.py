@@ -26,11 +26,12 @@ _SECONDS = 4.0
 _MAX_SHARDS = 40
 _REASONS = 8
 _CHARACTERS = 300
+_SHOWN = ("model", "status", "error", "batch_id")
 _REASON_CHARACTERS = 120
 
 
 class FailedRow(msgspec.Struct, frozen=True):
-    """A row without an answer. key: its key columns, as text."""
+    """A row without an answer. key: the target's key columns, as text: of the source, then `model` and `sample`."""
 
     key: tuple[str, ...]
     model: str
@@ -91,7 +92,7 @@ def failed_rows(
         except (ConfigError, OSError) as error:
             problem = str(error)
     return FailedRows(
-        key=plan.key,
+        key=plan.target_key,
         rows=tuple(rows),
         reasons=tuple(
             Reason(status, error, count)
@@ -126,7 +127,7 @@ def _without_answer(folder: RunFolder, shard: StagedShard, plan: Plan, status: s
                 if status is None
                 else pc.equal(table["status"], status)
             )
-            yield table.select([*plan.key, "model", "status", "error", "batch_id"]).filter(wanted)
+            yield table.select(list(dict.fromkeys([*plan.target_key, *_SHOWN]))).filter(wanted)
 
 
 def _reasons(rows: pa.Table) -> Counter[tuple[str, str]]:
@@ -139,7 +140,7 @@ def _reasons(rows: pa.Table) -> Counter[tuple[str, str]]:
 def _rows(rows: pa.Table, plan: Plan) -> list[FailedRow]:
     return [
         FailedRow(
-            key=tuple(_text(row[column]) for column in plan.key),
+            key=tuple(_text(row[column]) for column in plan.target_key),
             model=row["model"],
             status=row["status"],
             error=_text(row["error"] or ""),

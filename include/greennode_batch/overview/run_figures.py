@@ -11,6 +11,9 @@ from greennode_batch.collect.verdicts import RowStatus
 from greennode_batch.overview.live_batches import LiveBatch
 from greennode_batch.overview.staged_run import StagedRun, StagedShard
 from greennode_batch.prices import Prices
+from greennode_batch.report import RunReport
+from greennode_batch.spend import Estimate
+from greennode_batch.spent import Spent
 
 # Before so many seconds, or with fewer answers, a rate tells nothing.
 _RATED_SECONDS = 5.0
@@ -50,14 +53,17 @@ class ShardFigures(msgspec.Struct, frozen=True):
 class RunFigures(msgspec.Struct, frozen=True):
     """A run in numbers.
 
-    rows: of the source, times models; requests: what they ask, each once; asked, done: the same over all attempts.
+    rows: of the source, times models and samples; per: which of `model` and `sample` tell rows of one key apart.
+    requests: what they ask, each once; asked, done: the same over all attempts.
     statuses: of rows once the run is accounted for, before of requests. failed: without an answer so far. stages: how
-    many shards are how far. unpriced: models without a price, for which there is no cost. unheard: batches under way
-    of which the server has said nothing yet. seconds_left: until the slowest batch is done, if each goes on as before;
-    None where that cannot be told.
+    many shards are how far. cost: by the report once the run is accounted for, before by the plan's prices, which takes
+    no token for a cached one. unpriced: models without a price, for which there is no cost. estimate: of the cost,
+    before anything was sent. unheard: batches under way of which the server has said nothing yet. seconds_left: until
+    the slowest batch is done, if each goes on as before; None where that cannot be told.
     """
 
     rows: int
+    per: tuple[str, ...]
     unchanged: int
     unsent: int
     requests: int
@@ -71,17 +77,18 @@ class RunFigures(msgspec.Struct, frozen=True):
     stages: dict[str, int]
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
     cost: Cost | None
     unpriced: tuple[str, ...]
+    estimate: Estimate | None
     seconds_left: float | None
     unheard: int
     attempts: int
 
 
-def shard_figures(
-    shard: StagedShard, live: Mapping[str, LiveBatch], prices: Prices | None, *, now: float
-) -> ShardFigures:
-    """One shard in numbers. now: epoch seconds."""
+def shard_figures(run: StagedRun, shard: StagedShard, live: Mapping[str, LiveBatch], *, now: float) -> ShardFigures:
+    """One shard of a run in numbers. now: epoch seconds."""
     receipt, stage = shard.receipt, shard.stage
     seen = live.get(shard.batch_id or "") if shard.is_open else None
     done, failed = 0, 0
@@ -104,7 +111,7 @@ def shard_figures(
         statuses=dict(receipt.statuses) if receipt else {},
         prompt_tokens=receipt.prompt_tokens if receipt else 0,
         completion_tokens=receipt.completion_tokens if receipt else 0,
-        cost=_cost([shard], prices),
+        cost=_shard_cost(run, shard),
         sent_at=receipt.created_at if receipt else None,
         seconds_left=_seconds_left(shard, done, now) if seen and not seen.is_over else None,
         server_status=seen.status if seen else None,
@@ -113,11 +120,9 @@ def shard_figures(
     )
 
 
-def run_figures(
-    run: StagedRun, live: Mapping[str, LiveBatch], prices: Prices | None, *, is_over: bool, now: float
-) -> RunFigures:
+def run_figures(run: StagedRun, live: Mapping[str, LiveBatch], *, is_over: bool, now: float) -> RunFigures:
     """The run in numbers. is_over: whether Airflow is done with it, so that its report is of what there is."""
-    shards = [shard_figures(shard, live, prices, now=now) for shard in run.shards]
+    shards = [shard_figures(run, shard, live, now=now) for shard in run.shards]
     sent = [shard for shard in shards if shard.stage != "empty"]
     report = run.report if is_over or run.was_removed else None
     plan = run.plan
@@ -133,6 +138,7 @@ def run_figures(
     open_shards = [shard for shard in run.shards if shard.is_open]
     return RunFigures(
         rows=report.rows if report else plan.rows if plan else 0,
+        per=plan.target_key[len(plan.key) :] if plan else (),
         unchanged=report.unchanged if report else plan.unchanged if plan else 0,
         unsent=plan.unsent if plan else 0,
         requests=requests,
@@ -144,10 +150,13 @@ def run_figures(
         counts_rows=report is not None,
         shards=len(sent) or (report.shards if report else 0),
         stages=dict(Counter(shard.stage for shard in sent)),
-        prompt_tokens=_tokens(run, "prompt_tokens"),
-        completion_tokens=_tokens(run, "completion_tokens"),
-        cost=_cost(run.shards, prices),
-        unpriced=tuple(sorted(_unpriced(run.shards, prices))),
+        prompt_tokens=_tokens(run, report, "prompt_tokens"),
+        completion_tokens=_tokens(run, report, "completion_tokens"),
+        cached_tokens=report.cached_tokens if report else 0,
+        reasoning_tokens=report.reasoning_tokens if report else 0,
+        cost=_reported(report, report.currency) if report else _cost(run.shards, _prices(run)),
+        unpriced=_unpriced_by(report) if report else tuple(sorted(_unpriced(run.shards, _prices(run)))),
+        estimate=report.estimate if report else plan.estimate if plan else None,
         seconds_left=_longest(shards, len(open_shards)),
         unheard=sum((shard.batch_id or "") not in live for shard in open_shards),
         attempts=max((shard.attempt for shard in shards), default=0),
@@ -172,9 +181,10 @@ def _statuses(shards: Iterable[ShardFigures]) -> dict[str, int]:
     return {RowStatus.SUCCEEDED.value: succeeded, **({"without_answer": left} if left else {})}
 
 
-def _tokens(run: StagedRun, name: str) -> int:
-    counted = sum(getattr(shard.receipt, name) for shard in run.shards if shard.receipt is not None)
-    return counted or (getattr(run.report, name) if run.report is not None else 0)
+def _tokens(run: StagedRun, report: RunReport | None, name: str) -> int:
+    if report is not None:
+        return int(getattr(report, name))
+    return sum(getattr(shard.receipt, name) for shard in run.shards if shard.receipt is not None)
 
 
 def _used(shards: Iterable[StagedShard]) -> dict[str, tuple[int, int]]:
@@ -185,6 +195,26 @@ def _used(shards: Iterable[StagedShard]) -> dict[str, tuple[int, int]]:
             prompt, completion = used.get(shard.model, (0, 0))
             used[shard.model] = (prompt + shard.receipt.prompt_tokens, completion + shard.receipt.completion_tokens)
     return used
+
+
+def _prices(run: StagedRun) -> Prices | None:
+    return run.plan.prices if run.plan else None
+
+
+def _shard_cost(run: StagedRun, shard: StagedShard) -> Cost | None:
+    if shard.spent is not None and run.report is not None:
+        return _reported(shard.spent, run.report.currency)
+    return _cost([shard], _prices(run))
+
+
+def _reported(spent: Spent | RunReport, currency: str) -> Cost | None:
+    if spent.cost is None or spent.saving is None or not (spent.prompt_tokens or spent.completion_tokens):
+        return None
+    return Cost(spent.cost, spent.saving, currency)
+
+
+def _unpriced_by(report: RunReport) -> tuple[str, ...]:
+    return tuple(sorted(one.model for one in report.models if one.cost is None))
 
 
 def _unpriced(shards: Iterable[StagedShard], prices: Prices | None) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -15,6 +15,7 @@ from greennode_batch.overview.seen_files import SeenFiles
 from greennode_batch.receipts import Receipt
 from greennode_batch.report import RunReport
 from greennode_batch.retention import RemovedRun, RunIdentity
+from greennode_batch.spent import ShardSpent
 from greennode_batch.staging import RunFolder
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,10 @@ Stage = Literal["empty", "built", "refused", "sent", "cancelling", "collected", 
 
 
 class StagedShard(msgspec.Struct, frozen=True):
-    """One batch file of a run. place: its number among its attempt's, by which its mapped tasks are numbered."""
+    """One batch file of a run. place: its number among its attempt's, by which its mapped tasks are numbered.
+
+    spent: what its batch has used, once the run was accounted for.
+    """
 
     attempt: int
     place: int
@@ -34,6 +38,7 @@ class StagedShard(msgspec.Struct, frozen=True):
     model: str
     requests: int
     receipt: Receipt | None
+    spent: ShardSpent | None = None
 
     @property
     def batch_id(self) -> str | None:
@@ -93,6 +98,7 @@ class StagedRuns:
         self._retries = SeenFiles(RetryPlan, limit=500, on_broken=warn)
         self._receipts = SeenFiles(Receipt, on_broken=warn)
         self._reports = SeenFiles(RunReport, limit=500, on_broken=warn)
+        self._spent = SeenFiles(tuple[ShardSpent, ...], limit=100, on_broken=warn)
         self._removed = SeenFiles(RemovedRun, limit=5_000, on_broken=warn)
 
     def read(self, run: RunFolder) -> StagedRun:
@@ -109,24 +115,30 @@ class StagedRuns:
         )
 
     def _shards(self, run: RunFolder, plan: Plan) -> Iterator[StagedShard]:
+        spent = {one.batch_id: one for one in self._spent.read_one(run.path, run.spend.name) or ()}
         first = ((shard.shard_id, shard.model, shard.requests) for shard in plan.shards)
-        yield from self._of_attempt(run, FIRST_ATTEMPT, first)
+        yield from self._of_attempt(run, FIRST_ATTEMPT, first, spent)
         for attempt in itertools.count(FIRST_ATTEMPT + 1):
             retry = self._retries.read_one(run.path, _below(run, str(run.retry(attempt))))
             if retry is None:
                 return
             later = ((shard.shard_id, shard.model, shard.requests) for shard in retry.shards)
-            yield from self._of_attempt(run, attempt, later)
+            yield from self._of_attempt(run, attempt, later, spent)
 
     def _of_attempt(
-        self, run: RunFolder, attempt: int, shards: Iterable[tuple[str, str, int]]
+        self,
+        run: RunFolder,
+        attempt: int,
+        shards: Iterable[tuple[str, str, int]],
+        spent: Mapping[str | None, ShardSpent],
     ) -> Iterator[StagedShard]:
         shards = list(shards)
         # One folder is made of paths, and the others of text: a path object takes longer than to read a receipt.
         name = _below(run, str(run.shard(_PLACEHOLDER, attempt=attempt).receipt))
         receipts = self._receipts.read(run.path, (name.replace(_PLACEHOLDER, shard_id) for shard_id, _, _ in shards))
         for place, ((shard_id, model, requests), receipt) in enumerate(zip(shards, receipts, strict=True)):
-            yield StagedShard(attempt, place, shard_id, model, requests, receipt)
+            used = spent.get(receipt.batch_id) if receipt and receipt.batch_id else None
+            yield StagedShard(attempt, place, shard_id, model, requests, receipt, used)
 
 
 def _below(run: RunFolder, path: str) -> str:

@@ -188,7 +188,6 @@ class Views:
         wanted = [shard for shard in staged.shards if _is_wanted(shard, stage, search)]
         page = wanted[offset : offset + limit]
         live = self._live(staged, page)
-        prices = self.connections.prices(staged.conn_id)
         prefix = f"{pipeline.group}." if pipeline.group else ""
         names = {f"{prefix}attempt_{shard.attempt}.{task}" for shard in page for task in _TASKS}
         states = mapped_states(session, run, names, {shard.place for shard in page}) if page else {}
@@ -196,7 +195,7 @@ class Views:
         rows = []
         for shard in page:
             task, task_state = _task_of(shard, prefix, states)
-            figures = shard_figures(shard, live, prices, now=now)
+            figures = shard_figures(staged, shard, live, now=now)
             rows.append(ShardRow(figures, task, task_state, task_url(run, task, shard.place)))
         return ShardList(now, len(wanted), tuple(rows))
 
@@ -229,13 +228,7 @@ class Views:
             ended_at=run.ended_at,
             due_at=run.due_at,
             phase=phase_of(run.state, tasks, group=pipeline.group),
-            figures=run_figures(
-                staged,
-                self._live(staged, staged.shards),
-                self.connections.prices(staged.conn_id),
-                is_over=run.is_over,
-                now=time.time(),
-            ),
+            figures=run_figures(staged, self._live(staged, staged.shards), is_over=run.is_over, now=time.time()),
         )
 
     def _live(self, staged: StagedRun, shards: Sequence[StagedShard]) -> Mapping[str, LiveBatch]:

@@ -1,3 +1,4 @@
+import dataclasses
 import time
 
 import msgspec
@@ -8,10 +9,14 @@ from greennode_batch.api.polling import Wait
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.build.plan import build
 from greennode_batch.build.source import Rows
+from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.batch_files import collect_shard
 from greennode_batch.job import BatchJob, FileSource, FileTarget
+from greennode_batch.join.join import join_shard
+from greennode_batch.join.joined_shard import CountedRows, note_joined
 from greennode_batch.overview.staged_run import StagedRuns
 from greennode_batch.receipts import read_receipt, write_receipt
+from greennode_batch.report import report
 from greennode_batch.retention import note_run
 from greennode_batch.staging import run_folder
 from greennode_batch.submit import submit
@@ -31,10 +36,8 @@ JOB = BatchJob(
 class Scene:
     """A run, its plan, and what can be done to it."""
 
-    job = JOB
-
-    def __init__(self, run, plan, client):
-        self.run, self.plan, self.client = run, plan, client
+    def __init__(self, run, plan, client, job):
+        self.run, self.plan, self.client, self.job = run, plan, client, job
 
     @property
     def shards(self):
@@ -55,6 +58,16 @@ class Scene:
                 pass
             collect_shard(shard, self.client, None)
 
+    def account(self):
+        """Join all rows and make the report, as the run's last tasks do."""
+        for shard in self.shards:
+            with join_shard(shard, run_id="run_1", answer_fields=AnswerReader(self.job.answer).fields) as rows:
+                joined = CountedRows(rows, self.plan.target_key)
+                for _ in joined:
+                    pass
+                note_joined(shard, joined)
+        return report(self.run, prices=self.plan.prices)
+
     def change(self, shard, **fields):
         write_receipt(shard, msgspec.structs.replace(read_receipt(shard), **fields))
 
@@ -69,7 +82,7 @@ def client(emulator):
 def make_scene(tmp_path, client):
     """Builds a run of some rows (key, text), so many requests a shard."""
 
-    def make(rows, *, per_shard=10):
+    def make(rows, *, per_shard=10, **job):
         run = run_folder(tmp_path / "staging", "tickets", "run_1")
         note_run(run, dag_id="tickets", run_id="run_1", conn_id="my_connection")
         profile = ApiProfile(max_requests=per_shard)
@@ -77,6 +90,7 @@ def make_scene(tmp_path, client):
         def source():
             return Rows.from_tuples(("ticket", "text"), iter([list(rows)]))
 
-        return Scene(run, build(JOB, source, run, run_id="run_1", profile=profile), client)
+        declared = dataclasses.replace(JOB, **job)
+        return Scene(run, build(declared, source, run, run_id="run_1", profile=profile), client, declared)
 
     return make

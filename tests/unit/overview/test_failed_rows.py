@@ -79,3 +79,14 @@ def test_files_that_are_gone_are_a_problem_in_words(make_scene, emulator):
     found = failed(scene)
     assert found.rows == ()
     assert "source.parquet" in found.problem
+
+
+def test_a_row_of_one_model_and_sample_is_told_from_its_others(make_scene, emulator):
+    scene = make_scene(texts(2), model=("google/gemma-4-31b-it", "zai/glm-5.2"), samples=2)
+    emulator.faults([{"kind": "line_error", "status": 400}])
+    scene.submit()
+    scene.collect()
+    found = failed(scene)
+    assert found.key == ("ticket", "model", "sample")
+    assert len({row.key for row in found.rows}) == len(found.rows) == 2 * 2 * 2
+    assert {row.key[2] for row in found.rows} == {"1", "2"}

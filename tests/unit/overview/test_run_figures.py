@@ -1,5 +1,6 @@
 import time
 
+import msgspec
 import pytest
 
 from greennode_batch.api.profile import ApiProfile
@@ -7,17 +8,19 @@ from greennode_batch.build.retry import build_retry
 from greennode_batch.overview.live_batches import LiveBatch
 from greennode_batch.overview.run_figures import run_figures, shard_figures
 from greennode_batch.overview.staged_run import StagedRun
-from greennode_batch.prices import Price, Prices
 from greennode_batch.report import RunReport
-from greennode_batch.staging import write_json
+from greennode_batch.spent import ShardSpent
+from greennode_batch.staging import read_json, write_json
+from greennode_batch.submit import submit
 
 MODEL = "google/gemma-4-31b-it"
 NOW = 2_000_000_000.0
-PRICES = Prices(by_model={MODEL: Price(1000.0, 2000.0)}, currency="VND", batch_discount=0.5)
+OTHER = "zai/glm-5.2"
+PRICES = {MODEL: [1000, 2000], OTHER: [500, 3000]}
 
 
-def figures(scene, live=None, *, is_over=False, prices=PRICES, now=None):
-    return run_figures(scene.staged(), live or {}, prices, is_over=is_over, now=now or time.time())
+def figures(scene, live=None, *, is_over=False, now=None):
+    return run_figures(scene.staged(), live or {}, is_over=is_over, now=now or time.time())
 
 
 def live(done, failed=0, *, is_over=False):
@@ -36,7 +39,7 @@ def test_a_run_that_is_built_has_its_rows_and_nothing_done(make_scene):
 
 
 def test_a_run_with_no_files_at_all_is_all_zeros():
-    found = run_figures(StagedRun("nowhere"), {}, None, is_over=False, now=NOW)
+    found = run_figures(StagedRun("nowhere"), {}, is_over=False, now=NOW)
     assert (found.rows, found.asked, found.done, found.shards, found.stages) == (0, 0, 0, 0, {})
 
 
@@ -52,8 +55,9 @@ def test_what_is_under_way_counts_as_the_server_has_said(make_scene):
 def test_counts_that_do_not_add_up_never_exceed_what_was_asked(make_scene):
     scene = make_scene(texts(5))
     scene.submit()
-    (shard,) = scene.staged().shards
-    found = shard_figures(shard, {shard.batch_id: live(500, 700)}, None, now=NOW)
+    staged = scene.staged()
+    (shard,) = staged.shards
+    found = shard_figures(staged, shard, {shard.batch_id: live(500, 700)}, now=NOW)
     assert (found.done, found.failed) == (5, 5)
 
 
@@ -67,7 +71,7 @@ def test_time_left_goes_by_the_slowest_batch_and_by_the_rate_so_far(make_scene):
 
 
 def test_what_is_collected_has_statuses_tokens_and_a_cost(make_scene, emulator):
-    scene = make_scene(texts(25))
+    scene = make_scene(texts(25), prices=PRICES)
     emulator.faults([{"kind": "line_error", "status": 400, "count": 2, "batches": 1}])
     scene.submit()
     scene.collect()
@@ -82,12 +86,98 @@ def test_what_is_collected_has_statuses_tokens_and_a_cost(make_scene, emulator):
 
 
 def test_a_model_without_a_price_has_no_cost_and_is_named(make_scene):
-    scene = make_scene(texts(3))
+    scene = make_scene(texts(3), prices={OTHER: [1, 1]})
     scene.submit()
     scene.collect()
-    for prices in (None, Prices(by_model={})):
-        found = figures(scene, prices=prices)
-        assert (found.cost, found.unpriced) == (None, (MODEL,))
+    found = figures(scene)
+    assert (found.cost, found.unpriced) == (None, (MODEL,))
+
+
+def test_a_jobs_own_prices_are_what_its_cost_goes_by(make_scene):
+    scene = make_scene(texts(3), prices={MODEL: [3000, 6000], "currency": "EUR", "batch_discount": 0.2})
+    scene.submit()
+    scene.collect()
+    found = figures(scene)
+    real_time = (found.prompt_tokens * 3000 + found.completion_tokens * 6000) / 1_000_000
+    assert found.cost.amount == pytest.approx(real_time * 0.8)
+    assert found.cost.saving == pytest.approx(real_time * 0.2)
+    assert found.cost.currency == "EUR"
+
+
+def test_the_estimate_stands_beside_the_cost_from_the_beginning_to_the_end(make_scene):
+    scene = make_scene(texts(3), prices=PRICES, params={"max_tokens": 100})
+    before = figures(scene).estimate
+    assert before.cost > 0
+    scene.submit()
+    scene.collect()
+    scene.account()
+    assert figures(scene, is_over=True).estimate == before
+
+
+def test_once_it_is_accounted_for_a_run_costs_what_its_report_says(make_scene):
+    scene = make_scene(texts(25), prices=PRICES)
+    scene.submit()
+    scene.collect()
+    made = msgspec.structs.replace(scene.account(), cost=12.5, saving=7.5, cached_tokens=40, reasoning_tokens=9)
+    write_json(scene.run.report, made)
+    going_on, found = figures(scene), figures(scene, is_over=True)
+    assert (found.cost.amount, found.cost.saving, found.cost.currency) == (12.5, 7.5, "VND")
+    assert (found.cached_tokens, found.reasoning_tokens) == (40, 9)
+    # It goes on, for a task of it was cleared: then the report is of what was before.
+    assert going_on.cost.amount != 12.5
+    assert (going_on.cached_tokens, going_on.reasoning_tokens) == (0, 0)
+
+
+def test_once_it_is_accounted_for_a_batch_costs_what_was_added_up_of_it(make_scene):
+    scene = make_scene(texts(25), prices=PRICES)
+    scene.submit()
+    scene.collect()
+    scene.account()
+    spent = read_json(scene.run.spend, tuple[ShardSpent, ...])
+    write_json(scene.run.spend, [msgspec.structs.replace(one, cost=float(n)) for n, one in enumerate(spent, 1)])
+    # What was sent anew since has used something else.
+    scene.change(scene.shards[2], batch_id="batch_new")
+    staged = scene.staged()
+    costs = [shard_figures(staged, shard, {}, now=NOW).cost.amount for shard in staged.shards]
+    assert costs[:2] == [1.0, 2.0]
+    assert 0 < costs[2] < 1
+
+
+def test_models_without_a_price_are_told_by_the_report(make_scene):
+    scene = make_scene(texts(3), model=(MODEL, OTHER), prices={MODEL: [1, 1]})
+    scene.submit()
+    scene.collect()
+    scene.account()
+    for found in (figures(scene), figures(scene, is_over=True)):
+        assert (found.cost, found.unpriced) == (None, (OTHER,))
+
+
+def test_rows_count_once_for_each_model_and_sample(make_scene, emulator):
+    job = {"model": (MODEL, OTHER), "samples": 2, "prices": PRICES}
+    scene = make_scene([*texts(6), (6, "text 1"), (7, "")], per_shard=4, **job)
+    emulator.faults([{"kind": "line_error", "status": 500, "count": 3, "batches": 1}])
+    scene.submit()
+    built = figures(scene)
+    assert built.per == ("model", "sample")
+    assert (built.rows, built.unsent, built.requests, built.asked) == (8 * 4, 1 * 4, 6 * 4, 6 * 4)
+    scene.collect()
+    emulator.disarm()
+    retry = build_retry(scene.job, scene.run, scene.plan, attempt=2, profile=ApiProfile())
+    again = figures(scene)
+    assert (again.asked, again.done, again.requests, again.attempts) == (6 * 4 + 3, 6 * 4, 6 * 4, 2)
+    for planned in retry.shards:
+        shard = scene.run.shard(planned.shard_id, attempt=2)
+        submit(shard, scene.client)
+        scene.collect(shard)
+    scene.account()
+    over = figures(scene, is_over=True)
+    assert over.statuses == {"succeeded": 7 * 4, "unsent": 4}
+    assert (over.rows, over.succeeded, over.failed, over.asked, over.done) == (32, 28, 4, 27, 27)
+    ledger = emulator.ledger(summary=True)
+    assert (over.prompt_tokens, over.completion_tokens) == (ledger["prompt_tokens"], ledger["completion_tokens"])
+    staged = scene.staged()
+    costs = [shard_figures(staged, shard, {}, now=NOW).cost for shard in staged.shards]
+    assert over.cost.amount == pytest.approx(sum(cost.amount for cost in costs if cost))
 
 
 def test_what_is_asked_again_is_asked_twice_and_fails_once(make_scene, emulator):

@@ -105,6 +105,7 @@ function showTiles(detail) {
   const { figures } = row;
   const tiles = [
     tile("Rows", number(figures.rows), [
+      figures.per.length ? `one for each ${figures.per.join(" and ")}` : "",
       figures.unchanged ? `${number(figures.unchanged)} more unchanged since an earlier run` : "",
       figures.unsent ? `${number(figures.unsent)} cannot be sent` : "",
     ]),
@@ -117,7 +118,8 @@ function showTiles(detail) {
       ? tile("Time", row.started_at ? duration((row.ended_at ?? detail.now) - row.started_at) : "–", [isOver(row) ? "in all" : "so far"])
       : tile("Time left", `about ${duration(figures.seconds_left)}`, ["if it goes on as before"]),
     tile("Tokens", number(figures.prompt_tokens + figures.completion_tokens), [
-      `${number(figures.prompt_tokens)} of prompts, ${number(figures.completion_tokens)} of answers`,
+      `${number(figures.prompt_tokens)} of prompts${part(figures.cached_tokens, "cached")}`,
+      `${number(figures.completion_tokens)} of answers${part(figures.reasoning_tokens, "reasoning")}`,
     ]),
     costTile(detail),
   ];
@@ -133,14 +135,26 @@ const tile = (name, value, words) =>
     ...words.filter(Boolean).map((said) => el("dd", { class: "quiet block" }, said)),
   );
 
+const part = (count, what) => (count ? ` (${number(count)} ${what})` : "");
+
 function costTile({ row, conn_id: connection }) {
   const { cost, unpriced } = row.figures;
   const name = isOver(row) ? "Cost" : "Cost so far";
+  const estimated = estimateWords(row.figures.estimate);
   if (cost) {
-    return tile(name, money(cost.amount, cost.currency), [`${money(cost.saving, cost.currency)} less than in real time`, "by the connection's prices"]);
+    const saving = cost.saving ? `${money(cost.saving, cost.currency)} less than in real time` : "";
+    return tile(name, money(cost.amount, cost.currency), [saving, estimated]);
   }
-  if (!unpriced.length) return tile(name, "–", ["known once answers are fetched"]);
-  return tile(name, "no price known", [`of ${unpriced.join(", ")}: see prices of connection ${connection ?? "greennode_default"}`]);
+  if (!unpriced.length) return tile(name, "–", [isOver(row) ? "" : "known once answers are fetched", estimated]);
+  return tile(name, "no price known", [
+    `of ${unpriced.join(", ")}: give the job its prices, or connection ${connection ?? "greennode_default"}`,
+  ]);
+}
+
+function estimateWords(estimate) {
+  if (!estimate || estimate.cost === null) return "";
+  const most = estimate.max_cost === null || estimate.max_cost === estimate.cost ? "" : `, at most ${money(estimate.max_cost, estimate.currency)}`;
+  return `estimated before: about ${money(estimate.cost, estimate.currency)}${most}`;
 }
 
 const STAGES = { sent: "at GreenNode", cancelling: "being cancelled", collected: "collected", built: "not sent", refused: "waiting for room", lost: "given up" };
