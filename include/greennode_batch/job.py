@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,14 +10,16 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from greennode_batch.api.polling import DEADLINE_SECONDS
-from greennode_batch.errors import ConfigError
-from greennode_batch.job_budget import Budget, check_spending
+from greennode_batch.job_budget import Budget
+from greennode_batch.job_checks import check_job
+from greennode_batch.job_columns import RESULT_COLUMNS, SAMPLE
 from greennode_batch.job_sources import FileSource, Source, SqlSource
-from greennode_batch.job_targets import FileTarget, SqlTarget, Target, check_targets
+from greennode_batch.job_targets import FileTarget, SqlTarget, Target
 from greennode_batch.job_texts import read_job_text
 
 __all__ = [
     "RESULT_COLUMNS",
+    "SAMPLE",
     "BatchJob",
     "Budget",
     "FileSource",
@@ -27,36 +28,6 @@ __all__ = [
     "SqlTarget",
     "read_job_text",
 ]
-
-RESULT_COLUMNS = (
-    "status",
-    "error",
-    "finish_reason",
-    "reasoning",
-    "model",
-    "prompt_tokens",
-    "completion_tokens",
-    "custom_id",
-    "batch_id",
-    "run_id",
-    "completed_at",
-)
-"""Columns that every target has after the key, the carried columns and the answer."""
-
-SAMPLE = "sample"
-"""The column that every target has after the carried ones where a job asks for several samples."""
-
-# Columns of results.parquet alone, where the answer's columns stand as well.
-_RESULTS_ONLY = ("ask_again", "raw_answer", "cached_tokens", "reasoning_tokens")
-# Columns of source.parquet alone: why a row is not sent, and by what it is known to be unchanged.
-_RESERVED = ("unsent", "row_hashes")
-_OWN_PARAMS = ("model", "messages", "stream", "n", "response_format")
-_CHOICES = {
-    "on_ambiguous": ("fail", "resubmit"),
-    "on_kill": ("cancel", "leave"),
-    "refresh": ("changed", "all", None),
-    "left_rows": ("report", "remove", "ignore"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,116 +125,7 @@ class BatchJob:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, while nothing is sent yet."""
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", self.name):
-            raise ConfigError(f"job name {self.name!r}: use letters, digits, '_', '-' and '.' only")
-        self._refuse_wrong_kinds()
-        if not self.key_columns or not all(self.key_columns):
-            raise ConfigError(f"job {self.name}: key is empty; name the column(s) that identify a row")
-        if not self.models or not all(self.models):
-            raise ConfigError(f"job {self.name}: model is empty; take an id from the server's model list")
-        if len(set(self.models)) < len(self.models):
-            raise ConfigError(f"job {self.name}: a model is named twice; each row would have two answers by one key")
-        self._refuse_no_question()
-        self._refuse_wrong_params()
-        if self.attempts < 1:
-            raise ConfigError(f"job {self.name}: attempts is {self.attempts}; it is 1 (ask once) or more")
-        if self.deadline_hours <= 0:
-            raise ConfigError(
-                f"job {self.name}: deadline_hours is {self.deadline_hours}; it should be longer than the API's window"
-            )
-        if self.pool is not None and not self.pool.strip():
-            raise ConfigError(f"job {self.name}: pool is empty; name a pool of Airflow, or leave it out")
-        if self.canary < 0:
-            raise ConfigError(f"job {self.name}: canary is {self.canary}; it is 0 (none) or more")
-        if not 0 <= self.max_failed_ratio <= 1:
-            raise ConfigError(f"job {self.name}: max_failed_ratio is {self.max_failed_ratio}; it lies in 0..1")
-        check_spending(self.name, self.budget, self.prices)
-        self._refuse_equal_columns()
-
-    def _refuse_no_question(self) -> None:
-        if (self.prompt is None) == (self.messages is None):
-            raise ConfigError(f"job {self.name}: give either prompt= or messages=")
-        if self.messages is not None and not self.messages:
-            raise ConfigError(f"job {self.name}: messages is empty; the last of them asks the question")
-        if self.messages is not None and not all(isinstance(message, Mapping) for message in self.messages):
-            raise ConfigError(f"job {self.name}: messages is a list of objects, each with role and content")
-        if self.prompt is not None and not self.prompt.strip():
-            raise ConfigError(f"job {self.name}: the prompt is empty; write what to ask of each row")
-        if self.messages is not None and self.system is not None:
-            raise ConfigError(f"job {self.name}: system= goes with prompt=; with messages= put it into the list")
-
-    def _refuse_wrong_kinds(self) -> None:
-        """What a type checker would find, for those who run none."""
-        if isinstance(self.carry, str):
-            raise ConfigError(f'job {self.name}: carry is a tuple of column names: carry=("{self.carry}",)')
-        self._refuse_wrong_answer()
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                words = " or ".join(choice for choice in choices if choice)
-                raise ConfigError(f"job {self.name}: {name} is {getattr(self, name)!r}; it is {words}")
-        if not isinstance(self.keep_remote_files, bool | None):
-            raise ConfigError(
-                f"job {self.name}: keep_remote_files is {self.keep_remote_files!r}; it is True, False or left out"
-            )
-        if not isinstance(self.tokenizer, str | None) or self.tokenizer == "":
-            raise ConfigError(
-                f"job {self.name}: tokenizer is {self.tokenizer!r}; it is the path of a tokenizer.json, or left out"
-            )
-        self._refuse_wrong_counts()
-
-    def _refuse_wrong_counts(self) -> None:
-        for name, one in (("partitions", "one task reads"), ("samples", "one answer to each request")):
-            count = getattr(self, name)
-            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-                raise ConfigError(f"job {self.name}: {name} is {count!r}; it is 1 ({one}) or more")
-        for name in ("max_shard_requests", "max_shard_bytes"):
-            cap = getattr(self, name)
-            if cap is not None and cap < 1:
-                raise ConfigError(f"job {self.name}: {name} is {cap}; it is at least 1, or left out")
-
-    def _refuse_wrong_answer(self) -> None:
-        if self.answer is not None and not (isinstance(self.answer, type) and issubclass(self.answer, BaseModel)):
-            raise ConfigError(f"job {self.name}: answer is a Pydantic model (a class), not {self.answer!r}")
-        if self.answer is not None and not self.answer.model_fields:
-            raise ConfigError(f"job {self.name}: the answer model {self.answer.__name__} has no fields")
-        if self.explain_errors and self.answer is None:
-            raise ConfigError(
-                f"job {self.name}: explain_errors says what is wrong with answers that do not fit the answer model, "
-                "and there is none; give answer= a Pydantic model, or leave explain_errors out"
-            )
-
-    def _refuse_wrong_params(self) -> None:
-        if not isinstance(self.row_params, Mapping) or not all(map(_is_name, self.row_params.values())):
-            raise ConfigError(
-                f"job {self.name}: row_params are fields of a request, each with the name of its column: "
-                f'{{"max_tokens": "token_limit"}}, not {self.row_params!r}'
-            )
-        if {"max_tokens", "max_completion_tokens"} <= self.row_params.keys():
-            raise ConfigError(f"job {self.name}: row_params name the limit of tokens twice; take max_tokens alone")
-        for kind, params in (("params", self.params), ("row_params", self.row_params)):
-            taken = [name for name in _OWN_PARAMS if name in params]
-            if taken:
-                hint = "; for several answers to each request give samples=" if "n" in taken else ""
-                raise ConfigError(f"job {self.name}: {kind} may not hold {', '.join(taken)}: the job sets them{hint}")
-
-    def _refuse_equal_columns(self) -> None:
-        seen: set[str] = set()
-        sample = (SAMPLE,) if self.samples > 1 else ()
-        for column in (*self.key_columns, *self.carry, *sample, *self.answer_columns, *RESULT_COLUMNS):
-            if column in _RESERVED or (column in _RESULTS_ONLY and column in self.answer_columns):
-                raise ConfigError(f"job {self.name}: the name {column!r} is taken; give the column another (AS …)")
-            if column in seen:
-                raise ConfigError(
-                    f"job {self.name}: the target would have the column {column!r} twice; rename it in the "
-                    f"query or the answer model (taken: {', '.join((*sample, *RESULT_COLUMNS))})"
-                )
-            seen.add(column)
-        check_targets(self.name, self.targets, seen)
-        if self.refresh == "changed" and self.known_table is None:
-            raise ConfigError(
-                f"job {self.name}: refresh='changed' asks a table which rows are answered, and no target is one; add a "
-                "SqlTarget, or leave refresh out"
-            )
+        check_job(self)
 
     @property
     def key_columns(self) -> tuple[str, ...]:
@@ -308,7 +170,3 @@ class BatchJob:
     def asks(self) -> tuple[tuple[str, int], ...]:
         """What is asked about each row: the models, each for its samples, counted from 1."""
         return tuple(itertools.product(self.models, range(1, self.samples + 1)))
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
