@@ -56,9 +56,13 @@ lint: $(READY) ## ruff, mypy --strict, the import arrows
 docs: $(READY) ## Make docs/job-reference.md and DAGS.md from the code
 	PYTHONPATH=include:plugins $(BIN)/python docs/make_reference.py
 
+pictures: $(READY) ## Make the pictures in docs/ (it needs Debian's package chromium)
+	$(BIN)/pytest -m pictures tests/airflow/ui/test_pictures.py
+	PYTHONPATH=include $(BIN)/python docs/evaluation_pictures.py
+
 venv: $(READY) ## Make .venv with everything pinned in requirements-dev.txt
 lock: $(READY) ## Pin requirements.txt and requirements-dev.txt anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery --extra dev -c requirements.txt -o requirements-dev.txt
 
-.PHONY: help demo ui show unit test witness faults bench lint docs venv lock
+.PHONY: help demo ui show unit test witness faults bench lint docs pictures venv lock

@@ -1,5 +1,6 @@
-"""A headless Chromium, driven over its DevTools protocol, for tests of pages."""
+"""A headless Chromium, driven over its DevTools protocol: for tests of pages, and their pictures in the docs."""
 
+import base64
 import contextlib
 import itertools
 import json
@@ -84,6 +85,24 @@ class Page:
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
+    def resize(self, width: int, height: int, *, is_phone: bool = False) -> None:
+        """The size of the window; a phone has two pixels for one."""
+        scale = 2 if is_phone else 1
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=is_phone
+        )
+
+    def prefer_dark(self, *, is_dark: bool) -> None:
+        """What the system's theme is."""
+        feature = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[feature])
+
+    def screenshot(self, path: Path, *, height: int) -> None:
+        """A picture of the page from its top, as high as that and as wide as the window, as PNG."""
+        clip = {"x": 0, "y": 0, "width": self.evaluate("innerWidth"), "height": height, "scale": 1}
+        taken = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
+        path.write_bytes(base64.b64decode(taken["data"]))
+
     def _note(self, message: dict[str, Any]) -> None:
         if message.get("method") == "Runtime.exceptionThrown":
             details = message["params"]["exceptionDetails"]
@@ -107,11 +126,11 @@ def chromium_page() -> Iterator[Page]:
             "--disable-gpu",
             "--disable-dev-shm-usage",
             "--hide-scrollbars",
+            "--window-size=1440,900",
             "--no-first-run",
             "--no-proxy-server",
             "--remote-debugging-port=0",
             f"--user-data-dir={profile}",
-            "--window-size=1440,900",
             "about:blank",
         ]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:  # noqa: S603

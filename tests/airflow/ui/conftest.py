@@ -50,6 +50,14 @@ MODEL = "google/gemma-4-31b-it"
 BUNDLE = "testing"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "pictures" in (config.option.markexpr or ""):
+        return
+    pictures = [item for item in items if item.get_closest_marker("pictures")]
+    items[:] = [item for item in items if item not in pictures]
+    config.hook.pytest_deselected(items=pictures)
+
+
 @pytest.fixture(scope="session")
 def _metadata() -> None:
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
@@ -75,12 +83,20 @@ def staging(tmp_path: Path) -> UPath:
 def add_run(session: Any) -> Callable[..., str]:
     """Put a DAG run into Airflow's database, and its DAG if that is new; its id.
 
-    tasks: (task id, map index, state) of its task instances.
+    age, lasted: seconds. tasks: (task id, map index, state) of its task instances.
     """
     began = datetime.now(UTC)
     count = iter(range(10_000))
 
-    def add(dag_id: str, run_id: str | None = None, *, state: str = "success", age: float = 0, tasks: Any = ()) -> str:
+    def add(
+        dag_id: str,
+        run_id: str | None = None,
+        *,
+        state: str = "success",
+        age: float = 0,
+        lasted: float = 420,
+        tasks: Any = (),
+    ) -> str:
         if session.get(DagModel, dag_id) is None:
             session.add(
                 DagModel(
@@ -97,7 +113,7 @@ def add_run(session: Any) -> Callable[..., str]:
         when = began + timedelta(milliseconds=number) - timedelta(seconds=age)
         run_id = run_id or f"manual__{when.isoformat()}"
         run = DagRun(dag_id=dag_id, run_id=run_id, run_after=when, run_type="manual", state=state, start_date=when)
-        run.end_date = when + timedelta(minutes=7) if state in {"success", "failed"} else None
+        run.end_date = when + timedelta(seconds=lasted) if state in {"success", "failed"} else None
         session.add(run)
         session.flush()
         for task_id, map_index, task_state in tasks:

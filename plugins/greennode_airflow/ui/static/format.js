@@ -22,14 +22,22 @@ export function duration(seconds) {
   const [days, hours, minutes] = [Math.floor(all / 86400), Math.floor(all / 3600) % 24, Math.floor(all / 60) % 60];
   if (days) return `${days} d ${hours} h`;
   if (hours) return `${hours} h ${minutes} min`;
-  if (minutes) return minutes < 10 ? `${minutes} min ${all % 60} s` : `${minutes} min`;
+  if (minutes) return minutes < 10 && all % 60 ? `${minutes} min ${all % 60} s` : `${minutes} min`;
   return `${all} s`;
 }
+
+// What goes by a guess has no odd seconds.
+export const roughly = (seconds) => duration(seconds < 60 ? seconds : 60 * Math.round(seconds / 60));
 
 export function ago(seconds, now) {
   const passed = now - seconds;
   return passed < 5 ? "just now" : `${duration(passed)} ago`;
 }
+
+export const tokens = (figures) => {
+  const used = figures.prompt_tokens + figures.completion_tokens;
+  return used ? shortly(used) : "–";
+};
 
 export const percent = (part, all) => (all ? Math.min(100, (100 * part) / all) : 0);
 

@@ -4,7 +4,7 @@ import { get, keepFresh } from "./api.js";
 import { offerCancel } from "./cancel.js";
 import { byId, complain, el, say, show } from "./dom.js";
 import { showFailures } from "./failures.js";
-import { ago, counted, duration, money, number, when } from "./format.js";
+import { ago, counted, duration, money, number, roughly, when } from "./format.js";
 import { airflowLink, badge, bar } from "./parts.js";
 import { keepShards } from "./shards.js";
 
@@ -116,7 +116,7 @@ function showTiles(detail) {
     tile("Batches", number(figures.shards), [stageWords(figures.stages)]),
     isOver(row) || figures.seconds_left === null
       ? tile("Time", row.started_at ? duration((row.ended_at ?? detail.now) - row.started_at) : "–", [isOver(row) ? "in all" : "so far"])
-      : tile("Time left", `about ${duration(figures.seconds_left)}`, ["if it goes on as before"]),
+      : tile("Time left", `about ${roughly(figures.seconds_left)}`, ["if it goes on as before"]),
     tile("Tokens", number(figures.prompt_tokens + figures.completion_tokens), [
       `${number(figures.prompt_tokens)} of prompts${part(figures.cached_tokens, "cached")}`,
       `${number(figures.completion_tokens)} of answers${part(figures.reasoning_tokens, "reasoning")}`,

@@ -2,7 +2,7 @@
 
 import { get, keepFresh } from "./api.js";
 import { byId, complain, el, say, show } from "./dom.js";
-import { counted, duration, money, number, shortly, when } from "./format.js";
+import { counted, duration, money, number, roughly, shortly, tokens, when } from "./format.js";
 import { afterTyping, badge, bar, cell, listRow, pager } from "./parts.js";
 
 const LIMIT = 20;
@@ -108,7 +108,7 @@ function row(run, now) {
     cell("Progress", { class: "wide" }, progress(figures, name)),
     cell("Rows", { class: "number" }, rowsCell(figures)),
     cell("Without answer", { class: "number" }, figures.failed ? el("strong", { class: "bad-text" }, number(figures.failed)) : "0"),
-    cell("Tokens", { class: "number" }, shortly(figures.prompt_tokens + figures.completion_tokens)),
+    cell("Tokens", { class: "number" }, tokens(figures)),
     cell("Cost", { class: "number" }, figures.cost ? money(figures.cost.amount, figures.cost.currency) : "–"),
     cell("Time", { class: "number" }, timeCell(run, now)),
   );
@@ -134,7 +134,7 @@ function rowsCell(figures) {
 
 function timeCell(run, now) {
   if (run.state === "running" && run.figures.seconds_left !== null) {
-    return [`${duration(run.figures.seconds_left)} left`, el("span", { class: "quiet block" }, "about")];
+    return [`${roughly(run.figures.seconds_left)} left`, el("span", { class: "quiet block" }, "about")];
   }
   if (!run.started_at) return "–";
   return duration((run.ended_at ?? now) - run.started_at);

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { byId, complain, el, say, show } from "./dom.js";
-import { ago, duration, money, number, STAGE_WORDS, shortly, statusWords } from "./format.js";
+import { ago, money, number, roughly, STAGE_WORDS, statusWords, tokens } from "./format.js";
 import { afterTyping, airflowLink, badge, bar, cell, listRow, pager } from "./parts.js";
 
 const LIMIT = 25;
@@ -53,7 +53,7 @@ function row({ figures, task, task_state: taskState, task_url: url }, now, cance
     cell("State", { class: "line" }, badge(LOOKS[figures.stage], STAGE_WORDS[figures.stage]), el("span", { class: "quiet block" }, stateWords(figures, now))),
     cell("Progress", { class: "wide" }, ...progress(figures, name)),
     cell("Without answer", { class: "number" }, ...failures(figures)),
-    cell("Tokens", { class: "number" }, shortly(figures.prompt_tokens + figures.completion_tokens)),
+    cell("Tokens", { class: "number" }, tokens(figures)),
     cell("Cost", { class: "number" }, figures.cost ? money(figures.cost.amount, figures.cost.currency) : "–"),
     cell("Task", {}, airflowLink(url, `task-${name}`, task.split(".").at(-1)), el("span", { class: "quiet block" }, taskState === "none" ? "not begun" : taskState)),
     cell(null, {}, isOpen && cancel ? el("button", button, "Cancel…") : null),
@@ -63,7 +63,7 @@ function row({ figures, task, task_state: taskState, task_url: url }, now, cance
 function stateWords(figures, now) {
   if (figures.lost) return figures.lost === "forgotten" ? "GreenNode does not know it any more" : "cancelled at its deadline, and never ended";
   if (figures.stage === "sent" && figures.server_status) {
-    const left = figures.seconds_left === null ? "" : `, about ${duration(figures.seconds_left)} left`;
+    const left = figures.seconds_left === null ? "" : `, about ${roughly(figures.seconds_left)} left`;
     return `${figures.server_status}${left}`;
   }
   if (figures.stage === "refused") return `refused ${number(figures.turned_away)} times, at no cost`;
