@@ -8,6 +8,7 @@ from typing import Literal
 from airflow.sdk import DAG
 from pydantic import BaseModel
 
+from greennode_airflow.form import form_params
 from greennode_airflow.operators import GreenNodeEvaluationReportOperator
 from greennode_airflow.pipeline import batch_table_group
 from greennode_batch.evaluation.judge import judge_of
@@ -30,11 +31,9 @@ JOB = BatchJob(
     target=SqlTarget(conn_id="warehouse", table="wallet_answers"),
 )
 JUDGE = judge_of(JOB, sql="model_evaluation/judge.sql", prompt="model_evaluation/judge.md", model="openai/gpt-oss-120b")
+COMPARED = SqlSource(conn_id="warehouse", sql="model_evaluation/evaluation.sql")
+FORM = form_params([JOB, JUDGE])
 
-with DAG("model_evaluation", schedule=None, max_active_runs=1, tags=["greennode"], doc_md=__doc__) as dag:
-    report = GreenNodeEvaluationReportOperator(
-        task_id="evaluation_report",
-        job=JOB,
-        source=SqlSource(conn_id="warehouse", sql="model_evaluation/evaluation.sql"),
-    )
+with DAG("model_evaluation", schedule=None, max_active_runs=1, tags=["greennode"], doc_md=__doc__, params=FORM) as dag:
+    report = GreenNodeEvaluationReportOperator(task_id="evaluation_report", job=JOB, source=COMPARED)
     batch_table_group(JOB) >> batch_table_group(JUDGE) >> report

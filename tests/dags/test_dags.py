@@ -60,6 +60,17 @@ def test_every_dag_explains_itself(dag_bag: DagBag) -> None:
         assert dag.doc_md.strip().startswith("# ")
 
 
+def test_every_job_has_its_form_with_help_and_checks(dag_bag: DagBag) -> None:
+    for job in ALL_JOBS:
+        params = dag_bag.dags[job].params
+        models = ["answers.models", "answers_judge.models"] if job == "model_evaluation" else ["models"]
+        for name in ("limit", "refresh", "dry_run", *models):
+            field = params.get_param(name)
+            assert field.schema["title"], (job, name)
+            assert field.schema.get("type") or field.schema.get("enum"), (job, name)
+            assert field.description or field.schema["description"], (job, name)
+
+
 def test_every_job_shows_its_query(dag_bag: DagBag) -> None:
     for job in {*JOBS, *LONGER_JOBS}:
         assert "SELECT" in dag_bag.dags[job].get_task("build_requests").sql
