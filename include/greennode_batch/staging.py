@@ -6,7 +6,8 @@
                                            anomalies.jsonl  joined.json  cleaned.json
                          /parts/<number>-of-<count>/<job>-<files>.arrows
                          /attempt_2/retry.json  shards/<shard_id>/…: as above, without source and joined
-                         /run.json  building.json  canary.json  approval.json  spend.json  report.json  removed.json
+                         /run.json  building.json  canary.json  approval.json  spend.json  no_credit.json
+                         /report.json  removed.json
                          /answered.json  unchanged.bin: from build to report, for .answered-…
                   /.answered-<hash>: what a table has answered; see build/answered_note.py
                   /.usage.json: what earlier runs have used; see usage.py

@@ -57,10 +57,6 @@ def _tags(text: str) -> Iterator[re.Match[str]]:
             yield tag
 
 
-def _last_opening(text: str, end: int) -> int:
-    return text.rindex("<", 0, end)
-
-
 def _joined(thoughts: Sequence[str]) -> str:
     return "\n\n".join(filter(None, thoughts))
 
