@@ -48,7 +48,11 @@ def read_outcome(connection: psycopg.Connection, sample: Sample) -> Outcome:
             sql.SQL("SELECT status, count(*) FROM {target} GROUP BY 1 ORDER BY 2 DESC, 1").format(**names)
         ).fetchall()
     )
-    tokens = "SELECT coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0) FROM {target}"
+    # Rows that share a request have the same answer, which was paid once.
+    tokens = (
+        "SELECT coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0) "
+        "FROM (SELECT DISTINCT custom_id, prompt_tokens, completion_tokens FROM {target}) AS paid"
+    )
     prompt_tokens, completion_tokens = _row(connection, sql.SQL(tokens).format(**names))
     missing = "SELECT count(*) FROM {source} s WHERE NOT EXISTS (SELECT 1 FROM {target} t WHERE {same_key})"
     return Outcome(

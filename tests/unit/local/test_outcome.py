@@ -15,11 +15,12 @@ def tables(connection: psycopg.Connection) -> psycopg.Connection:
         CREATE TABLE packages (package text, version text, summary text);
         INSERT INTO packages VALUES ('a', '1', 's'), ('a', '2', 's'), ('b', '1', 's');
         CREATE TABLE package_labels (
-            package text, version text, section text, status text, prompt_tokens int, completion_tokens int
+            package text, version text, section text, status text, prompt_tokens int, completion_tokens int,
+            custom_id text
         );
         INSERT INTO package_labels VALUES
-            ('a', '1', 'libs', 'succeeded', 10, 2), ('a', '2', NULL, 'failed', NULL, NULL),
-            ('b', '1', 'games', 'succeeded', 20, 3)
+            ('a', '1', 'libs', 'succeeded', 10, 2, 'q1'), ('a', '2', NULL, 'failed', NULL, NULL, 'q2'),
+            ('b', '1', 'games', 'succeeded', 20, 3, 'q3')
         """
     )
     return connection
@@ -38,6 +39,15 @@ def test_a_lost_row_is_found_though_the_counts_agree(tables: psycopg.Connection)
     assert outcome.rows_in == outcome.rows_out
     with pytest.raises(LocalError, match="1 of the source missing"):
         outcome.check()
+
+
+def test_rows_that_share_a_request_have_used_its_tokens_once(tables: psycopg.Connection) -> None:
+    tables.execute(
+        "UPDATE package_labels SET (status, prompt_tokens, completion_tokens, custom_id) = "
+        "('succeeded', 10, 2, 'q1') WHERE version = '2'"
+    )
+    outcome = read_outcome(tables, PACKAGES)
+    assert (outcome.prompt_tokens, outcome.completion_tokens) == (30, 5)
 
 
 def test_a_row_too_many_is_found(tables: psycopg.Connection) -> None:
