@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import codecs
 import copy
+import gc
 import json
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -169,3 +170,12 @@ def mutator() -> Callable[..., Mutator]:
 def times() -> float:
     """How many times the usual number of rounds to run."""
     return TIMES
+
+
+@pytest.fixture(autouse=True)
+def _quick_collections() -> Iterator[None]:
+    """Garbage is looked for among what a test makes alone: among all of Airflow, that takes longer than a line may."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()

@@ -35,7 +35,7 @@ class Caller:
             headers={"authorization": f"Bearer {server.api_key}"},
             trust_env=False,
             verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # no certificates to load: they take 20 ms
-            timeout=20,
+            timeout=60,
         )
 
     def upload(self, content: bytes, purpose: str = "batch") -> httpx.Response:
@@ -53,7 +53,7 @@ class Caller:
     def start(self, content: bytes) -> str:
         return self.create(self.upload(content).json()["id"]).json()["id"]
 
-    def wait(self, batch_id: str, statuses: set[str] = TERMINAL, within: float = 10) -> dict[str, Any]:
+    def wait(self, batch_id: str, statuses: set[str] = TERMINAL, within: float = 60) -> dict[str, Any]:
         deadline = time.monotonic() + within
         while True:
             batch = self.http.get(f"/batches/{batch_id}").json()

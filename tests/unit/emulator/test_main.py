@@ -34,7 +34,7 @@ class Process:
         base_url = self.process.stdout.readline().split()[-1]
         root_url = base_url.removesuffix("/v1")
         port = int(root_url.rpartition(":")[2])
-        socket.create_connection(("127.0.0.1", port), timeout=10).close()
+        socket.create_connection(("127.0.0.1", port), timeout=60).close()
         return RunningEmulator(root_url, base_url, api_key)
 
     def __enter__(self):
@@ -82,7 +82,7 @@ def test_the_key_of_the_environment_is_used_and_not_shown(caller):
         client = type(caller)(emulator.served("very-secret"))
         assert client.http.get("/models").status_code == 200
         emulator.process.terminate()
-        out, err = emulator.process.communicate(timeout=10)
+        out, err = emulator.process.communicate(timeout=60)
         assert "GET /v1/models 200" in err
         assert "very-secret" not in out + err
 

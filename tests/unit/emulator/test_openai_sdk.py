@@ -25,7 +25,7 @@ def create(sdk, file_id, **more):
 
 
 def wait(sdk, batch_id):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (batch := sdk.batches.retrieve(batch_id)).status not in ("completed", "failed", "cancelled"):
         assert time.monotonic() < deadline, batch
         time.sleep(0.01)

@@ -31,7 +31,7 @@ def client_runs_two_lines(emulator, profile, tmp_path):
     path.write_bytes(good_lines(profile, MODEL))
     with GreenNodeClient(emulator.base_url, emulator.api_key, profile=profile) as client:
         batch = client.create_batch(client.upload_file(path).id, metadata={"a": "b"}, model=MODEL)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not batch.status.is_terminal:
             assert time.monotonic() < deadline
             time.sleep(0.02)

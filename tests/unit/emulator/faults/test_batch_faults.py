@@ -43,7 +43,7 @@ def test_a_stuck_batch_stays_until_it_is_cancelled(caller, content, status):
 def test_a_batch_stuck_in_progress_has_done_some_of_its_lines(caller, content, emulator):
     caller.server.faults([{"kind": "stuck", "fraction": 0.25}])
     batch_id = caller.start(content)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while caller.http.get(f"/batches/{batch_id}").json()["request_counts"]["completed"] < ROWS // 4:
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -57,7 +57,7 @@ def test_a_batch_cancelled_while_stuck_keeps_its_finished_lines_and_bills_just_t
 ):
     emulator.faults([{"kind": "stuck", "status": status, "fraction": 0.25}])
     batch_id = caller.start(content)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while caller.http.get(f"/batches/{batch_id}").json()["request_counts"]["completed"] < done:
         assert time.monotonic() < deadline
         time.sleep(0.005)
