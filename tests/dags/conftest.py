@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.providers.openlineage import conf as openlineage_conf
 from airflow.providers.openlineage.plugins.listener import OpenLineageListener
+from airflow.sdk import DAG
 from airflow.sdk.listener import get_listener_manager
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import BaseModel
@@ -162,6 +165,18 @@ def lineage_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
     yield events
     manager.pm.unregister(listener)
+
+
+@pytest.fixture(autouse=True)
+def _quick_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """dag.test() sleeps for a second in each round with nothing to run, as where tasks are mapped: six in a run."""
+    sleep = time.sleep
+    rounds = inspect.unwrap(DAG.test).__code__
+
+    def quick(seconds: float) -> None:
+        sleep(min(seconds, 0.05) if sys._getframe(1).f_code is rounds else seconds)
+
+    monkeypatch.setattr(time, "sleep", quick)
 
 
 @pytest.fixture(autouse=True)
