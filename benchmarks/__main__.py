@@ -8,7 +8,7 @@
     make bench PEERS=1          only the peers and the whole path, at 100,000 rows
     make bench PROFILE=1        only where the steps' time goes, function by function
     make bench AIRFLOW=1        only 1,000,000 rows (or ROWS) from table to table through a real Airflow
-    make bench WAITING=1        only 1,000 and 10,000 triggers that wait (or ROWS), and peers: half an hour
+    make bench WAITING=1        only 1,000 and 10,000 triggers that wait (or ROWS), and peers: most of an hour
 
 Prints tables and a verdict for each goal, and writes the same as JSON. Nothing fails for being slow; it fails if a row
 has no answer or the answer of another.

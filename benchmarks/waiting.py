@@ -72,7 +72,8 @@ def measure_waiting(package: str, batches: int, work: Path) -> Waited:
             _driver(Path(sys.executable), "nothing", times, work, environment) as idle,
         ):
             if _line_of(driver) != "steady":
-                raise StepError(f"it did not come so far as to be measured: {_log_of(work, package)}")
+                last = _log_of(work, package).splitlines()[-1:]
+                raise StepError(f"it did not come so far as to be measured; the end of its log: {' '.join(last)}")
             control.get("/_figures")
             _end_some(control, batches, measure)
             said = _line_of(driver)
@@ -94,7 +95,7 @@ def _driver(
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True) as process,
     ):
         # A loop that is held up for long comes to no end of its own.
-        patience = threading.Timer(2 * sum(times[1:]) + 60, process.kill)
+        patience = threading.Timer(1.3 * sum(times[1:]) + 60, process.kill)
         patience.start()
         try:
             yield process
