@@ -27,7 +27,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,6 +40,7 @@ from greennode_batch.errors import ConfigError
 T = TypeVar("T")
 
 _WORK_PREFIX = ".work-"
+_READ_TRIES = 5
 _HASHED_NAME = re.compile(r".*-[0-9a-f]{12}")
 
 
@@ -255,9 +256,14 @@ def read_json(path: UPath, as_type: type[T]) -> T | None:
 def _read(path: UPath) -> bytes:
     if local_path(path) is not None:
         return path.read_bytes()
+    from botocore.exceptions import FlexibleChecksumError  # noqa: PLC0415 - local staging needs no S3
+
     # In one request, so that a file that is replaced meanwhile is read whole: the old one or the new one.
-    data: bytes = path.fs.cat_file(path.path, max_concurrency=1)
-    return data
+    # A store that keeps checksums beside its files (rclone) may send the one's with the other.
+    for _ in range(_READ_TRIES - 1):
+        with suppress(FlexibleChecksumError):
+            return bytes(path.fs.cat_file(path.path, max_concurrency=1))
+    return bytes(path.fs.cat_file(path.path, max_concurrency=1))
 
 
 def readable_json(value: Any) -> bytes:
