@@ -172,9 +172,9 @@ def times() -> float:
     return TIMES
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _quick_collections() -> Iterator[None]:
-    """Garbage is looked for among what a test makes alone: among all of Airflow, that takes longer than a line may."""
+    """Garbage is looked for among what tests make alone: among all of Airflow, that takes longer than a line may."""
     gc.collect()
     gc.freeze()
     yield
