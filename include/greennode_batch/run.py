@@ -117,8 +117,8 @@ class _Carrier:
         due = [(0.0, place) for place in range(len(shards))]
         while due:
             at, place = heapq.heappop(due)
-            if at > self._clock():
-                self._sleep(at - self._clock())
+            if (left := at - self._clock()) > 0:
+                self._sleep(left)
             pause = self._step(shards[place])
             if pause is not None:
                 heapq.heappush(due, (self._clock() + pause, place))

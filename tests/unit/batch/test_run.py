@@ -1,5 +1,6 @@
 import itertools
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow.parquet as pq
@@ -22,7 +23,7 @@ TEXTS = ["one", "two", "one", "", "three"]
 
 @pytest.fixture
 def start(make_job, client, tmp_path, clock):
-    def run(*, texts=TEXTS, client=client, sleep=lambda _: None, **job):
+    def run(*, texts=TEXTS, client=client, sleep=lambda _: None, clock=clock, **job):
         rows = Rows.from_tuples(("id", "text"), iter([list(enumerate(texts))] if texts else []))
         return run_to_file(
             make_job(max_failed_ratio=1.0, **job),
@@ -89,6 +90,15 @@ def test_a_batch_that_does_not_end_is_cancelled_at_its_deadline_and_only_the_res
     assert [attempt.requests for attempt in made.attempts] == [20, 10]
     ledger = emulator.ledger()
     assert (ledger["batches_created"], set(ledger["requests"].values())) == (2, {1})
+
+
+def test_whatever_passes_between_two_looks_at_the_clock_no_sleep_is_negative(start, emulator):
+    emulator.faults([{"kind": "stuck", "status": "in_progress", "fraction": 0.5}])
+    moments, slept = itertools.count(time.time(), 4.0), []
+    made = start(texts=["one", "two"], sleep=slept.append, clock=lambda: next(moments), deadline_hours=3, attempts=1)
+    assert made.statuses == {"succeeded": 1, "cancelled": 1}
+    assert len(slept) > 10
+    assert min(slept) > 0
 
 
 def test_several_models_are_each_asked_several_times_and_nothing_twice(start, tmp_path, emulator):
