@@ -410,7 +410,7 @@ def mutated(mutate, plain: list[bytes]) -> bytes:
 @pytest.mark.parametrize("operation", ["create", "list batches"])
 def test_a_reply_of_megabytes_is_read_in_linear_time(size, body, status, operation, upload, assert_linear):
     begin, returns = operations(upload)[operation]
-    bodies = {n: body(n) for n in (size // 4, size)}
+    bodies = {n: body(n) for n in (size // 16, size)}
     assert_linear(lambda n: outcome(begin, returns, Reply(status, {}, bodies[n])), size)
 
 

@@ -257,5 +257,5 @@ def mutated(mutate, plain: list[bytes]) -> bytes:
     ],
 )
 def test_a_line_of_megabytes_is_read_in_linear_time(size, line, assert_linear):
-    lines = {n: line(n) for n in (size // 4, size)}
+    lines = {n: line(n) for n in (size // 16, size)}
     assert_linear(lambda n: outcome(lines[n]), size)
