@@ -4,9 +4,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import msgspec
 import pytest
+from botocore.exceptions import FlexibleChecksumError
 from upath import UPath
 
 from greennode_batch.receipts import Claim, HeldClaim, Receipt, is_sent, latest_claim, read_receipt
@@ -119,6 +121,22 @@ def test_readers_see_the_old_json_or_the_new_one_never_a_part(bucket):
         for size in sizes:
             write_json(path, Note("y" * size))
         assert set(seen) <= {1, 100_000}
+
+
+@pytest.mark.parametrize(("odd", "is_read"), [(4, True), (5, False)])
+def test_a_file_that_comes_with_the_checksum_of_another_is_read_again(bucket, monkeypatch, odd, is_read):
+    path = ShardFolder(bucket / "shard").receipt
+    write_json(path, Note("y"))
+    cat_file, mismatches = path.fs.cat_file, [FlexibleChecksumError(error_msg="odd")] * odd
+
+    def cat(*args, **kwargs):
+        if mismatches:
+            raise mismatches.pop()
+        return cat_file(*args, **kwargs)
+
+    monkeypatch.setattr(path.fs, "cat_file", cat)
+    with nullcontext() if is_read else pytest.raises(FlexibleChecksumError):
+        assert read_json(path, Note) == Note("y")
 
 
 def test_a_file_in_parts_lands_whole_and_is_copied_back(rclone, make_bucket, tmp_path):
