@@ -20,7 +20,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def test_the_quick_benchmark_measures_each_step_and_judges_each_goal(tmp_path):
     out = tmp_path / "bench.json"
     command = [sys.executable, str(BENCHMARKS), "--quick", "--rows", "1000", "--only", "steps", "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stderr
     made = json.loads(out.read_text())
     (size,) = made["steps"]
