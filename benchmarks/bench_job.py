@@ -10,8 +10,8 @@ from bench_request import BATCH_ID, MODEL, PARAMS, QUESTION, RUN_ID
 from pydantic import BaseModel
 
 from greennode_batch.api.wire import Batch, BatchStatus
-from greennode_batch.job import BatchJob, FileSource, FileTarget, SqlTarget
-from greennode_batch.staging import RunFolder, run_folder
+from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget, SqlTarget
+from greennode_batch.staging.folders import RunFolder, run_folder
 
 JOB = BatchJob(
     name="bench",

@@ -16,27 +16,27 @@ from bench_request import CHANGED_RUN_ID, NOTED_RUN_ID, PARTS_RUN_ID, RUN_ID
 from stopwatch import Stopwatch
 from upath import UPath
 
+from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.wire import Batch
-from greennode_batch.build.file_source import read_files
-from greennode_batch.build.needed_columns import needed_columns
-from greennode_batch.build.part import Part
-from greennode_batch.build.part_files import read_parts, write_part
-from greennode_batch.build.plan import build, read_plan
-from greennode_batch.build.source import read_sql
-from greennode_batch.collect.answers import AnswerReader
-from greennode_batch.collect.batch_files import collect_shard
-from greennode_batch.join.dataset import Dataset
-from greennode_batch.join.earlier_rows import EarlierRows
-from greennode_batch.join.join import JoinedRows, join_shard
-from greennode_batch.join.open_table import sql_table
-from greennode_batch.join.target import OpenTarget, write_shard
-from greennode_batch.receipts import Receipt, write_receipt
-from greennode_batch.reconcile.answered import AnsweredTable
+from greennode_batch.collect.collect import collect_shard
+from greennode_batch.incremental.target_rows import EarlierRows
+from greennode_batch.plan.build import build, read_plan
+from greennode_batch.plan.partition_files import read_parts, write_part
+from greennode_batch.reconcile.record_answers import AnsweredTable
+from greennode_batch.reconcile.report import check_balanced, report
 from greennode_batch.reconcile.written_targets import written_rows
-from greennode_batch.report import check_balanced, report
-from greennode_batch.staging import ShardFolder, remove_tree
+from greennode_batch.request.needed_columns import needed_columns
+from greennode_batch.source.files import read_files
+from greennode_batch.source.partition import Part
+from greennode_batch.source.sql import read_sql
+from greennode_batch.staging.folders import ShardFolder, remove_tree
+from greennode_batch.state.receipts import Receipt, write_receipt
+from greennode_batch.tables.open_table import sql_table
+from greennode_batch.write.dataset import Dataset
+from greennode_batch.write.join import JoinedRows, join_shard
+from greennode_batch.write.targets import OpenTarget, write_shard
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,7 +13,7 @@ and sends nothing twice.
 
 from airflow.sdk import DAG, Param
 
-from greennode_airflow.probe_operator import GreenNodeProbeOperator
+from greennode_airflow.operators.probe import GreenNodeProbeOperator
 
 with DAG(
     dag_id="greennode_probe",

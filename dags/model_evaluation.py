@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from greennode_airflow.form import form_params
 from greennode_airflow.operators import GreenNodeEvaluationReportOperator
 from greennode_airflow.pipeline import batch_table_group
-from greennode_batch.evaluation.judge import judge_of
+from greennode_batch.analysis.evaluation.judge import judge_of
 from greennode_batch.job import BatchJob, SqlSource, SqlTarget
 
 

@@ -5,7 +5,7 @@ Runs when `support_tickets` has written `ticket_labels`: the model sums each cat
 
 from pydantic import BaseModel, Field
 
-from greennode_airflow.assets import asset_of
+from greennode_airflow.observability.assets import asset_of
 from greennode_airflow.operators import GreenNodePageOperator
 from greennode_airflow.pipeline import batch_table
 from greennode_batch.job import BatchJob, SqlSource, SqlTarget

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from greennode_batch.build.source import Rows
-from greennode_batch.evaluation.latency import Waits
-from greennode_batch.evaluation.page import evaluate, evaluation_page
-from greennode_batch.job_texts import JOBS_FOLDER
-from greennode_batch.prices import read_prices
+from greennode_batch.analysis.evaluation.latency import Waits
+from greennode_batch.analysis.evaluation.page import evaluate, evaluation_page
+from greennode_batch.job.prices import read_prices
+from greennode_batch.job.texts import JOBS_FOLDER
+from greennode_batch.source.sql import Rows
 
 MODELS = ("example/large-120b", "example/medium-31b", "example/small-7b")
 COLUMNS = (

@@ -80,7 +80,8 @@ def emulator(_served: RunningEmulator) -> RunningEmulator:
 @pytest.fixture
 def statsd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
     """Airflow sends its metrics to a StatsD server, with tags; what that got since it was asked last, line by line."""
-    from greennode_airflow import metrics  # noqa: PLC0415 - it imports Airflow, which most tests do without
+    # It imports Airflow, which most tests do without.
+    from greennode_airflow.observability import metrics  # noqa: PLC0415
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))

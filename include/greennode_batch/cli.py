@@ -15,20 +15,20 @@ from pathlib import Path
 from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.build.plan import build
-from greennode_batch.build.preview import preview
-from greennode_batch.cli_job import add_job_options, job_of, names, read_source, run_id_of
+from greennode_batch.batches.throttle.limits import read_limits
+from greennode_batch.batches.throttle.queue import Line
+from greennode_batch.batches.throttle.queue_folder import line_folder
+from greennode_batch.cli_options import add_job_options, job_of, names, read_source, run_id_of
 from greennode_batch.errors import ApiError, AuthError, ConfigError, CreditError, GreenNodeError
-from greennode_batch.job import BatchJob, FileTarget
-from greennode_batch.job_budget import outlook
-from greennode_batch.join.dataset import Dataset
-from greennode_batch.line import Line
-from greennode_batch.line_folder import line_folder
-from greennode_batch.line_limits import read_limits
+from greennode_batch.job.batch_job import BatchJob, FileTarget
+from greennode_batch.job.budget import outlook
+from greennode_batch.plan.build import build
+from greennode_batch.plan.preview import preview
 from greennode_batch.probe.command import add_parser as add_probe_parser
-from greennode_batch.report import check_failed_ratio
+from greennode_batch.reconcile.report import check_failed_ratio
 from greennode_batch.run import run_to_file
-from greennode_batch.staging import RunFolder, run_folder
+from greennode_batch.staging.folders import RunFolder, run_folder
+from greennode_batch.write.dataset import Dataset
 
 _KEY_VARIABLE = "GREENNODE_API_KEY"
 _OUT_HELP = (

@@ -10,32 +10,32 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from greennode_batch.answers.answer_reader import AnswerReader
+from greennode_batch.api.capacity import pause_seconds
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.api.polling import Done
-from greennode_batch.api.room import pause_seconds
-from greennode_batch.build.plan import Plan, build, read_plan
-from greennode_batch.build.retry import FIRST_ATTEMPT, attempt_shards, build_retry
-from greennode_batch.build.source import Rows
-from greennode_batch.clean_up import clean_up
-from greennode_batch.collect.answers import AnswerReader
-from greennode_batch.collect.batch_files import collect_shard, is_read
+from greennode_batch.api.polling.polling import Done
+from greennode_batch.batches.submit import submit
+from greennode_batch.batches.throttle.queue import Line
+from greennode_batch.batches.wait import look
+from greennode_batch.cleanup.remote_files import clean_up
+from greennode_batch.collect.collect import collect_shard, is_read
 from greennode_batch.errors import BusyError, RetryableError
-from greennode_batch.job import BatchJob
-from greennode_batch.join.dataset import Dataset
-from greennode_batch.join.join import join_shard
-from greennode_batch.join.joined_shard import CountedRows, note_joined
-from greennode_batch.join.target import prepare_targets, write_shard
-from greennode_batch.line import Line
-from greennode_batch.preflight import check_models, settle_cost
-from greennode_batch.prices import Prices, read_prices
-from greennode_batch.receipts import is_sent, read_receipt
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.prices import Prices, read_prices
+from greennode_batch.plan.build import Plan, build, read_plan
+from greennode_batch.plan.preflight import check_models, settle_cost
+from greennode_batch.reconcile.report import RunReport, check_balanced, report
 from greennode_batch.reconcile.written import WrittenRows
 from greennode_batch.reconcile.written_files import FileRows
 from greennode_batch.reconcile.written_targets import written_rows
-from greennode_batch.report import RunReport, check_balanced, report
-from greennode_batch.staging import RunFolder, ShardFolder
-from greennode_batch.submit import submit
-from greennode_batch.wait import look
+from greennode_batch.retry.build_retry import FIRST_ATTEMPT, attempt_shards, build_retry
+from greennode_batch.source.sql import Rows
+from greennode_batch.staging.folders import RunFolder, ShardFolder
+from greennode_batch.state.receipts import is_sent, read_receipt
+from greennode_batch.write.dataset import Dataset
+from greennode_batch.write.join import join_shard
+from greennode_batch.write.joined_rows import CountedRows, note_joined
+from greennode_batch.write.targets import prepare_targets, write_shard
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from greennode_batch.staging import safe_name
+from greennode_batch.staging.folders import safe_name
 from greennode_faults.airflow_stage import SHARDS, AirflowStage
 from greennode_local.airflow_client import DAG_RUN_ENDS, AirflowClient
 from greennode_local.errors import LocalError

@@ -13,7 +13,7 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.errors import ApiError, GreenNodeError
 from greennode_batch.run import run_to_file
-from greennode_batch.staging import run_folder
+from greennode_batch.staging.folders import run_folder
 from greennode_emulator.server import RunningEmulator, running
 from greennode_emulator.settings import Settings
 from greennode_faults.case import Case, Outcome

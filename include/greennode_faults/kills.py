@@ -18,11 +18,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import greennode_batch.api.client
-import greennode_batch.submit
+import greennode_batch.batches.submit
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.run import run_to_file
-from greennode_batch.staging import run_folder
+from greennode_batch.staging.folders import run_folder
 from greennode_emulator.server import RunningEmulator
 from greennode_faults.case import Case, Outcome
 from greennode_faults.stage import ROWS, Answers, FastClock, make_job, needed, open_source, problems_of, rows_out
@@ -124,7 +124,7 @@ def _run(emulator: RunningEmulator, folder: Path, counter: _Counter, *, report_t
     counter.around(Path, "replace")
     counter.around(Path, "hardlink_to")
     # On FastClock, as all that is waited for: so long a claim holds.
-    setattr(greennode_batch.submit, "_CLAIM_SECONDS", 0.3)  # noqa: B010 - mypy would have it be Final
+    setattr(greennode_batch.batches.submit, "_CLAIM_SECONDS", 0.3)  # noqa: B010 - mypy would have it be Final
     out = folder / "answers.parquet"
     job = make_job(out, {"attempts": 4})
     clock = FastClock()

@@ -19,19 +19,19 @@ from typing import Any
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.exchange import Call, Loss, Lost, Reply
-from greennode_batch.api.polling import Done
+from greennode_batch.api.polling.polling import Done
 from greennode_batch.api.profile import PRESETS, ApiProfile
-from greennode_batch.build.plan import build, read_plan
-from greennode_batch.build.retry import FIRST_ATTEMPT, attempt_shards
-from greennode_batch.build.source import Rows
-from greennode_batch.collect.batch_files import collect_shard
+from greennode_batch.batches.submit import submit
+from greennode_batch.batches.upload import UploadBegun
+from greennode_batch.batches.wait import look
+from greennode_batch.collect.collect import collect_shard
 from greennode_batch.errors import ConfigError, GreenNodeError
-from greennode_batch.job import BatchJob, FileSource, FileTarget
-from greennode_batch.receipts import read_receipt
-from greennode_batch.staging import ShardFolder, read_json, run_folder
-from greennode_batch.submit import submit
-from greennode_batch.upload import UploadBegun
-from greennode_batch.wait import look
+from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
+from greennode_batch.plan.build import build, read_plan
+from greennode_batch.retry.build_retry import FIRST_ATTEMPT, attempt_shards
+from greennode_batch.source.sql import Rows
+from greennode_batch.staging.folders import ShardFolder, read_json, run_folder
+from greennode_batch.state.receipts import read_receipt
 from greennode_faults.case import Case, Outcome
 
 _ROWS = 4

@@ -10,7 +10,7 @@ from airflow.sdk import DAG, Context, Param
 from airflow.sdk.definitions.param import ParamsDict
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.job import BatchJob, SqlTarget
+from greennode_batch.job.batch_job import BatchJob, SqlTarget
 
 _REFRESH_WORDS = {"changed": "new and changed rows", "all": "all rows"}
 

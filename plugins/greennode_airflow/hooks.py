@@ -13,13 +13,13 @@ from airflow.sdk import BaseHook, Connection
 
 from greennode_batch.api.client import AsyncGreenNodeClient, GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.batches.throttle.limits import Limits, read_limits
 from greennode_batch.errors import ConfigError, GreenNodeError
-from greennode_batch.job import BatchJob
-from greennode_batch.line_limits import Limits, read_limits
-from greennode_batch.prices import Prices, read_prices
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.prices import Prices, read_prices
 
 if TYPE_CHECKING:
-    from greennode_batch.line import Line
+    from greennode_batch.batches.throttle.queue import Line
 
 # httpx logs every URL at INFO: a line a poll, and the signed query of a download that is redirected.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -100,9 +100,9 @@ class GreenNodeHook(BaseHook):
         if not limits:
             return None
         # Few connections have limits, and this loads what else only a build does.
-        from greennode_airflow.runs import shard_at, staging_root  # noqa: PLC0415
-        from greennode_batch.line import Line  # noqa: PLC0415
-        from greennode_batch.line_folder import line_folder  # noqa: PLC0415
+        from greennode_airflow.runtime.runs import shard_at, staging_root  # noqa: PLC0415
+        from greennode_batch.batches.throttle.queue import Line  # noqa: PLC0415
+        from greennode_batch.batches.throttle.queue_folder import line_folder  # noqa: PLC0415
 
         return Line(line_folder(staging_root(), self.greennode_conn_id), limits, client, shard_at=shard_at)
 

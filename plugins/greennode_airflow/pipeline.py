@@ -26,7 +26,7 @@ from greennode_airflow.operators import (
     GreenNodeSubmitBatchOperator,
 )
 from greennode_airflow.sensors import GreenNodeBatchSensor
-from greennode_batch.job import BatchJob
+from greennode_batch.job.batch_job import BatchJob
 
 RETRIES = {
     "retries": 5,

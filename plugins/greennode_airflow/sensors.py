@@ -13,18 +13,18 @@ from airflow.sdk.exceptions import AirflowException
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
-from greennode_airflow.links import SHARD_LINKS
-from greennode_airflow.measures import count_end, submit_counted
-from greennode_airflow.runs import shard_at
-from greennode_airflow.shard_state import note_shard
+from greennode_airflow.observability.links import SHARD_LINKS
+from greennode_airflow.observability.metric_events import count_end, submit_counted
+from greennode_airflow.observability.shard_state import note_shard
+from greennode_airflow.runtime.runs import shard_at
 from greennode_airflow.triggers import REASONS, GreenNodeBatchTrigger
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.api.polling import DEADLINE_SECONDS, MIN_POLL_SECONDS, Done, Wait, next_step
+from greennode_batch.api.polling.polling import DEADLINE_SECONDS, MIN_POLL_SECONDS, Done, Wait, next_step
 from greennode_batch.api.wire import BatchStatus
-from greennode_batch.credit import submit_on_credit
+from greennode_batch.batches.credit import submit_on_credit
+from greennode_batch.batches.wait import SendAgain, deadline_of, look
 from greennode_batch.errors import BusyError, ConfigError, NotFoundError, RetryableError
-from greennode_batch.receipts import read_receipt
-from greennode_batch.wait import SendAgain, deadline_of, look
+from greennode_batch.state.receipts import read_receipt
 
 _COMPLETED = (BatchStatus.COMPLETED.name,)
 # A shard's batch is collected whatever its end.

@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
-from greennode_airflow.measures import count_end
-from greennode_airflow.poller import Poller
-from greennode_airflow.shared_client import shared_client
-from greennode_airflow.task_states import name_of, states_like
-from greennode_airflow.waiter import Waiter
-from greennode_batch.api.polling import Done
-from greennode_batch.api.room import failed_for_want_of_room
-from greennode_batch.api.watch import Watch
+from greennode_airflow.observability.metric_events import count_end
+from greennode_airflow.waiting.poller import Poller
+from greennode_airflow.waiting.shared_client import shared_client
+from greennode_airflow.waiting.task_states import name_of, states_like
+from greennode_airflow.waiting.waiter import Waiter
+from greennode_batch.api.capacity import failed_for_want_of_room
+from greennode_batch.api.polling.polling import Done
+from greennode_batch.api.polling.watch import Watch
 
 REASONS = ("ended", "deadline", "forgotten", "refused")
 """Why the trigger fires. `refused`: for half an hour the API has taken no question, with the key for example."""

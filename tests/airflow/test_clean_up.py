@@ -10,15 +10,15 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.operators import GreenNodeCleanUpOperator
-from greennode_airflow.runs import run_of
-from greennode_batch.build.plan import build
-from greennode_batch.build.source import Rows
-from greennode_batch.collect.batch_files import collect_shard
-from greennode_batch.job import BatchJob, SqlSource, SqlTarget
-from greennode_batch.join.joined_shard import JoinedShard
-from greennode_batch.report import RunReport
-from greennode_batch.staging import write_json
-from greennode_batch.submit import submit
+from greennode_airflow.runtime.runs import run_of
+from greennode_batch.batches.submit import submit
+from greennode_batch.collect.collect import collect_shard
+from greennode_batch.job.batch_job import BatchJob, SqlSource, SqlTarget
+from greennode_batch.plan.build import build
+from greennode_batch.reconcile.report import RunReport
+from greennode_batch.source.sql import Rows
+from greennode_batch.staging.folders import write_json
+from greennode_batch.write.joined_rows import JoinedShard
 from greennode_emulator.server import RunningEmulator
 
 SetConnection = Callable[..., None]

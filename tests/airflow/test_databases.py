@@ -14,11 +14,11 @@ from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook
 from psycopg.conninfo import conninfo_to_dict
 
-from greennode_airflow.databases import connect, open_table
+from greennode_airflow.runtime.databases import connect, open_table
 from greennode_batch.errors import ConfigError
-from greennode_batch.job import SqlTarget
-from greennode_batch.join.generic_table import GenericTable
-from greennode_batch.join.postgres_table import PostgresTable
+from greennode_batch.job.batch_job import SqlTarget
+from greennode_batch.tables.postgres import PostgresTable
+from greennode_batch.tables.sqlalchemy_table import GenericTable
 
 TARGET = SqlTarget(conn_id="warehouse", table="answers", add_columns=True)
 ROWS = pa.table({"id": [1], "custom_id": ["c"], "status": ["succeeded"], "run_id": ["r"]})

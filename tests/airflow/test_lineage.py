@@ -8,10 +8,10 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from upath import UPath
 
-from greennode_airflow.assets import asset_of, assets_of
-from greennode_airflow.lineage import of_read, of_report, of_write
+from greennode_airflow.observability.assets import asset_of, assets_of
+from greennode_airflow.observability.lineage import of_read, of_report, of_write
 from greennode_batch.errors import ConfigError
-from greennode_batch.job import FileSource, FileTarget, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import FileSource, FileTarget, SqlSource, SqlTarget
 
 STAGING = UPath("/staging/own")
 

@@ -7,16 +7,16 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.configuration import conf
 
-from greennode_airflow.links import BatchLink, RunLink, StagingLink
+from greennode_airflow.observability.links import BatchLink, RunLink, StagingLink
 from greennode_airflow.operators import (
     GreenNodeCollectResultsOperator,
     GreenNodeReportOperator,
     GreenNodeSubmitBatchOperator,
 )
 from greennode_airflow.sensors import GreenNodeBatchSensor
-from greennode_batch.job import BatchJob, FileSource, FileTarget
-from greennode_batch.receipts import Receipt, write_receipt
-from greennode_batch.staging import run_folder
+from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
+from greennode_batch.staging.folders import run_folder
+from greennode_batch.state.receipts import Receipt, write_receipt
 
 RUN_ID = "manual__2026-01-01T00:00:00+00:00"
 PAGE = "/plugin/greennode-batches/greennode/run?dag_id=tickets&run_id=manual__2026-01-01T00%3A00%3A00%2B00%3A00"

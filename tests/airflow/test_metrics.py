@@ -10,13 +10,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_airflow import metrics
-from greennode_airflow.measures import count_end, count_run
-from greennode_airflow.metrics import METRICS, POLL_ERRORS, ROWS, RUNS_LATE, WAIT, tag_value
+from greennode_airflow.observability import metrics
+from greennode_airflow.observability.metric_events import count_end, count_run
+from greennode_airflow.observability.metrics import METRICS, POLL_ERRORS, ROWS, RUNS_LATE, WAIT, tag_value
 from greennode_airflow.triggers import GreenNodeBatchTrigger
-from greennode_batch.api.polling import Done
-from greennode_batch.run_report import RunReport
-from greennode_batch.spent import ModelSpent
+from greennode_batch.api.polling.polling import Done
+from greennode_batch.cost.actual import ModelSpent
+from greennode_batch.state.run_report import RunReport
 from greennode_emulator.server import RunningEmulator
 
 PROJECT = Path(__file__).parents[2]

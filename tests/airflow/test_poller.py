@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from greennode_airflow.hooks import GreenNodeHook
-from greennode_airflow.poller import Poller
 from greennode_airflow.triggers import GreenNodeBatchTrigger
-from greennode_batch.api import watch_list
-from greennode_batch.api.polling import Done
+from greennode_airflow.waiting.poller import Poller
+from greennode_batch.api.polling import watch_list
+from greennode_batch.api.polling.polling import Done
 from greennode_batch.errors import AuthError
 from greennode_emulator.server import RunningEmulator
 
@@ -206,7 +206,7 @@ async def test_a_mistake_in_the_poller_leaves_nobody_waiting_for_ever(
 
     real = watch_list.plan_looks
     monkeypatch.setattr(watch_list, "plan_looks", plan)
-    monkeypatch.setattr("greennode_airflow.poller._RESTART_SECONDS", 0.0)
+    monkeypatch.setattr("greennode_airflow.waiting.poller._RESTART_SECONDS", 0.0)
     assert await all_end(make_batches(3)) == {"ended"}
     assert len(planned) > 1
 
@@ -232,7 +232,7 @@ async def test_hundreds_that_are_killed_together_are_all_cancelled(
         questions.append(asked)
         return {"run": {f"wait_{number}": "failed" for number in range(200)}}
 
-    monkeypatch.setattr("greennode_airflow.task_states.RuntimeTaskInstance.get_task_states", states)
+    monkeypatch.setattr("greennode_airflow.waiting.task_states.RuntimeTaskInstance.get_task_states", states)
 
     class Task:
         dag_id, run_id, task_id = "dag", "run", "wait"

@@ -14,10 +14,10 @@ from upath import UPath
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.sensors import GreenNodeBatchSensor
 from greennode_airflow.triggers import GreenNodeBatchTrigger
+from greennode_batch.batches.submit import submit
 from greennode_batch.errors import ConfigError
-from greennode_batch.receipts import read_receipt
-from greennode_batch.staging import ShardFolder
-from greennode_batch.submit import submit
+from greennode_batch.staging.folders import ShardFolder
+from greennode_batch.state.receipts import read_receipt
 from greennode_emulator.server import RunningEmulator
 
 MakeBatch = Callable[[], str]

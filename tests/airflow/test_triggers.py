@@ -53,7 +53,7 @@ async def test_it_fires_when_the_deadline_has_passed(slow_emulator: RunningEmula
 async def test_it_fires_when_the_server_has_not_known_the_batch_for_long(
     connection: RunningEmulator, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("greennode_batch.api.polling.FORGOTTEN_SECONDS", 0.3)
+    monkeypatch.setattr("greennode_batch.api.polling.polling.FORGOTTEN_SECONDS", 0.3)
     connection.faults([{"kind": "forgotten"}])
     before = time.time()
     event = await first_event(a_trigger(make_batch()))
@@ -69,7 +69,7 @@ async def test_it_fires_when_the_key_has_been_refused_for_long(
 ) -> None:
     batch_id = make_batch()
     set_connection(host=slow_emulator.base_url, password="revoked")
-    monkeypatch.setattr("greennode_batch.api.polling.FORGOTTEN_SECONDS", 0.0)
+    monkeypatch.setattr("greennode_batch.api.polling.polling.FORGOTTEN_SECONDS", 0.0)
     assert (await first_event(a_trigger(batch_id)))["reason"] == "refused"
 
 
@@ -108,7 +108,7 @@ async def test_a_task_that_is_marked_cancels_its_batch_and_one_that_is_cleared_g
     trigger.task_instance = Task()
     # What Airflow's API tells a trigger; the system tests ask the real one.
     states = {"run": {"wait_3": state}}
-    monkeypatch.setattr("greennode_airflow.task_states.RuntimeTaskInstance.get_task_states", lambda **_: states)
+    monkeypatch.setattr("greennode_airflow.waiting.task_states.RuntimeTaskInstance.get_task_states", lambda **_: states)
     await trigger.on_kill()
     assert (status_of(batch_id) in {BatchStatus.CANCELLING, BatchStatus.CANCELLED}) is cancelled
 
@@ -127,7 +127,7 @@ async def test_a_kill_that_is_itself_cancelled_ends_all_the_same(
         answer.wait(30)
         return {"run": {"wait_3": "failed"}}
 
-    monkeypatch.setattr("greennode_airflow.task_states.RuntimeTaskInstance.get_task_states", states)
+    monkeypatch.setattr("greennode_airflow.waiting.task_states.RuntimeTaskInstance.get_task_states", states)
     killing = asyncio.create_task(trigger.on_kill())
     await asyncio.to_thread(asked.wait, 30)
     killing.cancel()

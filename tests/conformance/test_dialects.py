@@ -20,14 +20,14 @@ from greennode_airflow.hooks import GreenNodeHook
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.api.wire import BatchStatus
-from greennode_batch.build.file_source import read_files
-from greennode_batch.build.plan import build
+from greennode_batch.batches.submit import submit
 from greennode_batch.errors import NotFoundError
-from greennode_batch.job import BatchJob, FileSource, FileTarget
-from greennode_batch.report import RunReport
+from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
+from greennode_batch.plan.build import build
+from greennode_batch.reconcile.report import RunReport
 from greennode_batch.run import run_to_file
-from greennode_batch.staging import run_folder
-from greennode_batch.submit import submit
+from greennode_batch.source.files import read_files
+from greennode_batch.staging.folders import run_folder
 from greennode_emulator.answers import answer_for
 from greennode_emulator.dialects import DIALECTS
 from greennode_emulator.server import RunningEmulator, running

@@ -21,9 +21,9 @@ from sqlalchemy.orm import object_session
 
 DAG = """
 from datetime import timedelta
-from greennode_airflow.alerts import late_run
+from greennode_airflow.observability.alerts import late_run
 from greennode_airflow.pipeline import batch_table
-from greennode_batch.job import BatchJob, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob, SqlSource, SqlTarget
 
 JOB = BatchJob(
     name="late",

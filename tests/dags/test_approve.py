@@ -24,7 +24,7 @@ RunFile = Callable[..., dict[str, str]]
 
 JOB = """
 from greennode_airflow.pipeline import batch_table
-from greennode_batch.job import BatchJob, Budget, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob, Budget, SqlSource, SqlTarget
 
 JOB = BatchJob(
     name="own",

@@ -18,9 +18,9 @@ RunFile = Callable[..., dict[str, str]]
 DAGS = """
 from airflow.sdk import DAG
 from airflow.providers.standard.operators.empty import EmptyOperator
-from greennode_airflow.assets import asset_of
+from greennode_airflow.observability.assets import asset_of
 from greennode_airflow.pipeline import batch_table
-from greennode_batch.job import BatchJob, FileTarget, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob, FileTarget, SqlSource, SqlTarget
 
 JOB = BatchJob(
     name="own",

@@ -13,8 +13,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from psycopg.rows import dict_row
 
-from greennode_batch.job import BatchJob
-from greennode_batch.job_texts import JOBS_FOLDER
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.texts import JOBS_FOLDER
 from greennode_emulator.server import RunningEmulator
 from greennode_local.samples import SAMPLES, data_of, load
 

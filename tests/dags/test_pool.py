@@ -13,7 +13,7 @@ from airflow.sdk import DAG
 
 from greennode_airflow.pipeline import batch_table
 from greennode_batch.errors import ConfigError
-from greennode_batch.job import BatchJob, FileSource, FileTarget
+from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
 
 PROJECT = Path(__file__).parents[2]
 

@@ -13,7 +13,7 @@ RunFile = Callable[[str], dict[str, str]]
 
 JOB = """
 from greennode_airflow.pipeline import batch_table
-from greennode_batch.job import BatchJob, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob, SqlSource, SqlTarget
 
 JOB = BatchJob(
     name="own",

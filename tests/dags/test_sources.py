@@ -18,7 +18,7 @@ import datetime
 
 from airflow.sdk import Param
 from greennode_airflow.pipeline import batch_table
-from greennode_batch.job import BatchJob, FileSource, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob, FileSource, SqlSource, SqlTarget
 
 JOB = BatchJob(
     name="own",

@@ -22,7 +22,7 @@ RunFile = Callable[..., dict[str, str]]
 
 DAG = """
 from greennode_airflow.pipeline import batch_table
-from greennode_batch.job import BatchJob, FileTarget, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob, FileTarget, SqlSource, SqlTarget
 
 JOB = BatchJob(
     name="own",

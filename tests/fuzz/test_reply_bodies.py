@@ -17,7 +17,7 @@ from greennode_batch.api.endpoint import ApiKey
 from greennode_batch.api.exchange import Reply, Wait, run
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.protocol import Operations
-from greennode_batch.api.result_line import ResultLine
+from greennode_batch.api.results.result_line import ResultLine
 from greennode_batch.api.wire import Batch, Model, Page, RemoteFile
 from greennode_batch.errors import (
     AmbiguousError,

@@ -12,8 +12,8 @@ from collections import Counter
 import msgspec
 import pytest
 
-from greennode_batch.api.lines import Anomaly, ResultLine, iter_lines, parse_line, plain_answer
-from greennode_batch.api.result_line import AnomalyKind
+from greennode_batch.api.results.result_line import AnomalyKind
+from greennode_batch.api.results.result_lines import Anomaly, ResultLine, iter_lines, parse_line, plain_answer
 
 log = logging.getLogger(__name__)
 

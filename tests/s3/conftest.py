@@ -13,13 +13,13 @@ from moto.server import DomainDispatcherApplication, create_backend_app
 from upath import UPath
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from greennode_batch import exclusive
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.plan import build
-from greennode_batch.build.source import Rows
-from greennode_batch.job import BatchJob, FileSource, FileTarget
-from greennode_batch.staging import RunFolder, ShardFolder, run_folder
+from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
+from greennode_batch.plan.build import build
+from greennode_batch.source.sql import Rows
+from greennode_batch.staging import exclusive
+from greennode_batch.staging.folders import RunFolder, ShardFolder, run_folder
 from greennode_local.object_store import running_object_store
 from greennode_local.ports import LOOPBACK
 

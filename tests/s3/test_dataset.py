@@ -9,10 +9,10 @@ from airflow.sdk import ObjectStoragePath
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.join.dataset import Dataset
-from greennode_batch.reconcile.fingerprint import fingerprint
 from greennode_batch.reconcile.written_files import DatasetRows
-from greennode_batch.staging import run_folder
+from greennode_batch.staging.folders import run_folder
+from greennode_batch.tables.fingerprint import fingerprint
+from greennode_batch.write.dataset import Dataset
 
 NewFolder = Callable[[], UPath]
 SCHEMA = pa.schema([("id", pa.int64()), ("topic", pa.string()), ("custom_id", pa.string()), ("status", pa.string())])

@@ -8,17 +8,17 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 from upath import UPath
 
-from greennode_batch import exclusive
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.build.part import Part
-from greennode_batch.build.part_files import read_parts, write_part
-from greennode_batch.build.plan import build
-from greennode_batch.build.source import Rows
+from greennode_batch.batches.submit import submit
 from greennode_batch.errors import ConfigError
-from greennode_batch.receipts import HeldClaim, latest_claim, read_receipt
+from greennode_batch.plan.build import build
+from greennode_batch.plan.partition_files import read_parts, write_part
 from greennode_batch.run import run_to_file
-from greennode_batch.staging import ShardFolder, fresh_names, land, local_copy, run_folder, write_json
-from greennode_batch.submit import submit
+from greennode_batch.source.partition import Part
+from greennode_batch.source.sql import Rows
+from greennode_batch.staging import exclusive
+from greennode_batch.staging.folders import ShardFolder, fresh_names, land, local_copy, run_folder, write_json
+from greennode_batch.state.receipts import HeldClaim, latest_claim, read_receipt
 
 TEXTS = ["one", "two", "one", "", "three"]
 

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 from upath import UPath
 
-from greennode_batch import exclusive
-from greennode_batch.exclusive import create_exclusive, honours_conditions
-from greennode_batch.staging import fresh_names, read_json
+from greennode_batch.staging import exclusive
+from greennode_batch.staging.exclusive import create_exclusive, honours_conditions
+from greennode_batch.staging.folders import fresh_names, read_json
 
 PROJECT = Path(__file__).parents[2]
 CONTENDERS = 8
@@ -25,7 +25,7 @@ WORKERS = """
 import json, multiprocessing, sys
 import s3fs
 from upath import UPath
-from greennode_batch import exclusive
+from greennode_batch.staging import exclusive
 
 def create(text):
     mine = UPath(path, **options)
@@ -119,7 +119,7 @@ def test_a_file_that_is_there_is_not_made_again_and_nothing_is_waited_for(bucket
 
 
 def test_the_self_test_tells_the_stores_apart_and_leaves_nothing(store, bucket, caplog):
-    with caplog.at_level(logging.WARNING, logger="greennode_batch.exclusive"):
+    with caplog.at_level(logging.WARNING, logger="greennode_batch.staging.exclusive"):
         told = [honours_conditions(bucket / "shard" / name) for name in ("a.json", "b.json")]
     assert told == [store.honours_conditions] * 2
     assert len(caplog.messages) == (0 if store.honours_conditions else 1)

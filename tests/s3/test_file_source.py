@@ -13,10 +13,10 @@ from airflow.sdk import ObjectStoragePath
 from upath import UPath
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.file_source import read_files
-from greennode_batch.build.plan import build
 from greennode_batch.errors import ConfigError
-from greennode_batch.staging import run_folder
+from greennode_batch.plan.build import build
+from greennode_batch.source.files import read_files
+from greennode_batch.staging.folders import run_folder
 
 NewFolder = Callable[[], UPath]
 

@@ -3,12 +3,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from upath import UPath
 
+from greennode_batch.batches.throttle.limits import Limits
+from greennode_batch.batches.throttle.queue import Line
+from greennode_batch.batches.throttle.queue_folder import line_folder
 from greennode_batch.errors import BusyError
-from greennode_batch.line import Line
-from greennode_batch.line_folder import line_folder
-from greennode_batch.line_limits import Limits
-from greennode_batch.receipts import Receipt, write_receipt
-from greennode_batch.staging import ShardFolder
+from greennode_batch.staging.folders import ShardFolder
+from greennode_batch.state.receipts import Receipt, write_receipt
 
 
 def test_of_shards_that_come_at_once_one_is_admitted_and_the_others_follow(bucket, client):

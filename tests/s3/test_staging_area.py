@@ -11,8 +11,16 @@ import pytest
 from botocore.exceptions import FlexibleChecksumError
 from upath import UPath
 
-from greennode_batch.receipts import Claim, HeldClaim, Receipt, is_sent, latest_claim, read_receipt
-from greennode_batch.staging import ShardFolder, fresh_names, land, local_copy, read_json, remove_tree, write_json
+from greennode_batch.staging.folders import (
+    ShardFolder,
+    fresh_names,
+    land,
+    local_copy,
+    read_json,
+    remove_tree,
+    write_json,
+)
+from greennode_batch.state.receipts import Claim, HeldClaim, Receipt, is_sent, latest_claim, read_receipt
 
 MULTIPART_BYTES = 101 * 2**20
 

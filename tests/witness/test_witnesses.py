@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from greennode_batch.api.lines import ResultLine, iter_lines, parse_line
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.results.result_lines import ResultLine, iter_lines, parse_line
 from greennode_batch.api.wire import BatchStatus
 from greennode_batch.errors import AuthError, NotFoundError
 

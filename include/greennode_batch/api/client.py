@@ -20,7 +20,7 @@ from greennode_batch.api.downloads import download
 from greennode_batch.api.exchange import Call, Loss, Lost, Operation, Reply, Wait, drive, run
 from greennode_batch.api.paging import Item, Pager
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.api.result_line import ResultLine
+from greennode_batch.api.results.result_line import ResultLine
 from greennode_batch.api.retries import MAX_TRIES
 from greennode_batch.api.wire import Batch, Model, RemoteFile
 

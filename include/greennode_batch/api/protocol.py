@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import quote
 
 from greennode_batch.api.exchange import Call, Operation, Repeat
-from greennode_batch.api.odd_lines import result_of_body
 from greennode_batch.api.paging import Pager, Parameters
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.api.result_line import ResultLine
+from greennode_batch.api.results.result_line import ResultLine
+from greennode_batch.api.results.tolerant_lines import result_of_body
 from greennode_batch.api.uploads import Upload
 from greennode_batch.api.wire import (
     Batch,

@@ -9,8 +9,8 @@ from typing import BinaryIO, Self
 
 import msgspec
 
-from greennode_batch.api.lines import iter_lines
-from greennode_batch.staging import ShardFolder, local_copy
+from greennode_batch.api.results.result_lines import iter_lines
+from greennode_batch.staging.folders import ShardFolder, local_copy
 
 _KEPT_BYTES = 4_000
 

@@ -12,12 +12,12 @@ import msgspec
 from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.api.lines import Anomaly, ends_with_newline, iter_lines, parse_line
-from greennode_batch.api.polling import FORGOTTEN_SECONDS
+from greennode_batch.api.polling.polling import FORGOTTEN_SECONDS
+from greennode_batch.api.results.result_lines import Anomaly, ends_with_newline, iter_lines, parse_line
 from greennode_batch.api.wire import Batch
 from greennode_batch.errors import ApiError, NotFoundError, RejectedError, RetryableError
-from greennode_batch.receipts import read_receipt, write_receipt
-from greennode_batch.staging import ShardFolder, land, local_copy
+from greennode_batch.staging.folders import ShardFolder, land, local_copy
+from greennode_batch.state.receipts import read_receipt, write_receipt
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from greennode_batch.api.lines import Anomaly, ResultLine, line_batches, parse_line
+from greennode_batch.answers.answer_reader import AnswerReader
+from greennode_batch.answers.outcome import RowStatus
+from greennode_batch.api.results.result_lines import Anomaly, ResultLine, line_batches, parse_line
 from greennode_batch.api.wire import Batch
 from greennode_batch.collect.anomalies import AnomalyLog
-from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.result_rows import (
     RESULT_FIELDS,
     Row,
@@ -21,8 +22,7 @@ from greennode_batch.collect.result_rows import (
     rows_without_line,
     table_of_rows,
 )
-from greennode_batch.collect.verdicts import RowStatus
-from greennode_batch.tables import table_writer
+from greennode_batch.staging.parquet import table_writer
 
 __all__ = ["RESULT_FIELDS", "write_results"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from greennode_batch.api.result_line import ResultLine
+from greennode_batch.api.results.result_line import ResultLine
 from greennode_batch.api.wire import Model
 from greennode_batch.probe.session import Answer, ProbeEndedError, Session
 from greennode_batch.probe.shapes import fields, list_shape, reasoning_style

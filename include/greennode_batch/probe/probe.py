@@ -26,7 +26,7 @@ from greennode_batch.probe import (
 from greennode_batch.probe.found import Found, found
 from greennode_batch.probe.session import ProbeEndedError, Session
 from greennode_batch.probe.state import State
-from greennode_batch.staging import read_json, write_json
+from greennode_batch.staging.folders import read_json, write_json
 
 DEFAULT_WAIT_SECONDS = 600.0
 RESUME = "resume.json"

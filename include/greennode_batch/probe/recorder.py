@@ -15,7 +15,7 @@ from upath import UPath
 from greennode_batch.api.endpoint import ApiKey
 from greennode_batch.api.error_body import decode
 from greennode_batch.api.exchange import Call, Lost, Reply
-from greennode_batch.staging import local_path
+from greennode_batch.staging.folders import local_path
 
 MAX_BODY_CHARS = 4_000
 _MASK = "***"

@@ -11,8 +11,8 @@ import httpx
 
 from greennode_batch.api.endpoint import may_use
 from greennode_batch.api.error_body import decode
-from greennode_batch.api.lines import iter_lines, parse_line
-from greennode_batch.api.result_line import ResultLine
+from greennode_batch.api.results.result_line import ResultLine
+from greennode_batch.api.results.result_lines import iter_lines, parse_line
 from greennode_batch.api.wire import WireError, parse_url
 from greennode_batch.probe import shapes, variants
 from greennode_batch.probe.session import Answer, Session

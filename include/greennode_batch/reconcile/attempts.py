@@ -8,10 +8,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from greennode_batch.build.open_shard import PlannedShard
-from greennode_batch.build.retry import RetryShard
-from greennode_batch.prices import Prices
-from greennode_batch.spent import ShardSpent, Spent, in_batch, total
+from greennode_batch.cost.actual import ShardSpent, Spent, in_batch, total
+from greennode_batch.job.prices import Prices
+from greennode_batch.plan.open_shard import PlannedShard
+from greennode_batch.retry.build_retry import RetryShard
 
 
 class AttemptReport(Spent, frozen=True, kw_only=True):

@@ -11,20 +11,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from greennode_batch.build.open_shard import PlannedShard
-from greennode_batch.build.plan import Plan
-from greennode_batch.build.request_lines import request_ids
-from greennode_batch.build.retry import FIRST_ATTEMPT, RetryPlan, RetryShard, retries
 from greennode_batch.collect.anomalies import count_anomalies
-from greennode_batch.join.join import row_statuses
-from greennode_batch.prices import Prices
-from greennode_batch.receipts import is_sent, read_receipt
+from greennode_batch.cost.actual import TOKEN_COLUMNS, ShardSpent
+from greennode_batch.job.prices import Prices
+from greennode_batch.plan.build import Plan
+from greennode_batch.plan.open_shard import PlannedShard
 from greennode_batch.reconcile.attempts import AttemptReport, Tally
-from greennode_batch.reconcile.fingerprint import Fingerprint, fingerprint
-from greennode_batch.reconcile.named import Named
-from greennode_batch.spent import TOKEN_COLUMNS, ShardSpent
-from greennode_batch.staging import RunFolder, ShardFolder, local_copy
-from greennode_batch.tables import read_pieces, read_table
+from greennode_batch.request.request_lines import request_ids
+from greennode_batch.retry.build_retry import FIRST_ATTEMPT, RetryPlan, RetryShard, retries
+from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
+from greennode_batch.staging.parquet import read_pieces, read_table
+from greennode_batch.state.receipts import is_sent, read_receipt
+from greennode_batch.tables.fingerprint import Fingerprint, fingerprint
+from greennode_batch.tables.shown_keys import Named
+from greennode_batch.write.join import row_statuses
 
 log = logging.getLogger(__name__)
 

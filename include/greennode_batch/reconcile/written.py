@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from greennode_batch.join.sql_table import SqlTable
+from greennode_batch.tables.sql_table import SqlTable
 
 
 class WrittenRows(Protocol):

@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from greennode_batch.join.dataset import Dataset
-from greennode_batch.join.partitions import partition_values
-from greennode_batch.join.typed_rows import found_schema
-from greennode_batch.reconcile.fingerprint import row_hashes
+from greennode_batch.tables.fingerprint import row_hashes
+from greennode_batch.tables.typed_rows import found_schema
+from greennode_batch.write.dataset import Dataset
+from greennode_batch.write.partitions import partition_values
 
 
 class _ScannedRows(ABC):

@@ -10,8 +10,8 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from greennode_airflow.failures import fail_without_retry
-from greennode_airflow.runs import group_of, run_job, run_of
-from greennode_batch.job import BatchJob
+from greennode_airflow.runtime.runs import group_of, run_job, run_of
+from greennode_batch.job.batch_job import BatchJob
 
 _APPROVE, _REJECT = "Approve", "Reject"
 
@@ -37,8 +37,8 @@ class GreenNodeApproveSpendOperator(HITLOperator):
     @fail_without_retry
     def execute(self, context: Context) -> Any:
         """Pass, or wait for an answer without a worker."""
-        from greennode_batch.approval import approval_text, must_be_asked, note_asked
-        from greennode_batch.build.plan import read_plan
+        from greennode_batch.plan.approval import approval_text, must_be_asked, note_asked
+        from greennode_batch.plan.build import read_plan
 
         run, budget = run_of(context, group_of(self)), run_job(self.job, context).budget
         plan = read_plan(run) if self.shards else None
@@ -54,7 +54,7 @@ class GreenNodeApproveSpendOperator(HITLOperator):
     @fail_without_retry
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Write down what was said, and go on or fail by it."""
-        from greennode_batch.approval import note_answer
+        from greennode_batch.plan.approval import note_answer
 
         said = super().execute_complete(context, event)
         user, moment = said["responded_by_user"], said["responded_at"]

@@ -13,13 +13,13 @@ from pydantic import BaseModel
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
-from greennode_airflow.links import SHARD_LINKS
-from greennode_airflow.measures import count_requests, submit_counted
-from greennode_airflow.runs import shard_at
-from greennode_airflow.shard_state import note_shard
-from greennode_batch.credit import submit_on_credit
+from greennode_airflow.observability.links import SHARD_LINKS
+from greennode_airflow.observability.metric_events import count_requests, submit_counted
+from greennode_airflow.observability.shard_state import note_shard
+from greennode_airflow.runtime.runs import shard_at
+from greennode_batch.batches.credit import submit_on_credit
 from greennode_batch.errors import BusyError, ConfigError, NotFoundError
-from greennode_batch.receipts import read_receipt
+from greennode_batch.state.receipts import read_receipt
 
 
 class GreenNodeSubmitBatchOperator(BaseOperator):
@@ -104,7 +104,7 @@ class GreenNodeCollectResultsOperator(BaseOperator):
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, int]:
         """Collect, or read what was collected before."""
-        from greennode_batch.collect.batch_files import collect_shard
+        from greennode_batch.collect.collect import collect_shard
 
         shard = shard_at(self.shard)
         note_shard(context, shard)

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
-from greennode_airflow.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.form import Choices, choices_of, own_values
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.operators.source import SourceOperator
-from greennode_airflow.runs import begin_run, group_of, is_partial, run_job
-from greennode_batch.job import BatchJob
-from greennode_batch.receipts import is_sent
-from greennode_batch.staging import RunFolder
+from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
+from greennode_airflow.runtime.runs import begin_run, group_of, is_partial, run_job
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.staging.folders import RunFolder
+from greennode_batch.state.receipts import is_sent
 
 if TYPE_CHECKING:
     from greennode_batch.api.profile import ApiProfile
-    from greennode_batch.build.plan import Plan
-    from greennode_batch.build.source import Rows
+    from greennode_batch.plan.build import Plan
+    from greennode_batch.source.sql import Rows
 
 
 class GreenNodeBuildRequestsOperator(SourceOperator):
@@ -63,13 +63,13 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         return [str(run.shard(shard.shard_id)) for shard in plan.shards]
 
     def _build(self, job: BatchJob, run: RunFolder, run_id: str, chosen: Choices) -> Plan:
-        from greennode_airflow.targets import known_rows, open_targets
-        from greennode_batch.build.plan import build
-        from greennode_batch.build.preview import preview
-        from greennode_batch.collect.answers import AnswerReader
-        from greennode_batch.job_budget import outlook
-        from greennode_batch.join.target import prepare_targets
-        from greennode_batch.preflight import check_models, settle_cost
+        from greennode_airflow.runtime.targets import known_rows, open_targets
+        from greennode_batch.answers.answer_reader import AnswerReader
+        from greennode_batch.job.budget import outlook
+        from greennode_batch.plan.build import build
+        from greennode_batch.plan.preflight import check_models, settle_cost
+        from greennode_batch.plan.preview import preview
+        from greennode_batch.write.targets import prepare_targets
 
         hook = GreenNodeHook(job.conn_id)
         prices = hook.prices(job)
@@ -96,9 +96,9 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
     def _source(
         self, job: BatchJob, run: RunFolder, profile: ApiProfile, limit: int | None
     ) -> Iterator[Callable[[], Rows]]:
-        from greennode_airflow.sources import open_source
-        from greennode_batch.build.part_files import read_parts
-        from greennode_batch.build.source import first_rows
+        from greennode_airflow.runtime.sources import open_source
+        from greennode_batch.plan.partition_files import read_parts
+        from greennode_batch.source.sql import first_rows
 
         if job.partitions > 1:
             yield lambda: first_rows(read_parts(job, run, profile=profile), limit)

@@ -9,8 +9,8 @@ from airflow.sdk import Context
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.operators.query import QueryOperator
-from greennode_airflow.runs import begin_run, group_of, run_of
-from greennode_batch.job import BatchJob, SqlSource
+from greennode_airflow.runtime.runs import begin_run, group_of, run_of
+from greennode_batch.job.batch_job import BatchJob, SqlSource
 
 
 class GreenNodeEvaluationReportOperator(QueryOperator):
@@ -43,9 +43,9 @@ class GreenNodeEvaluationReportOperator(QueryOperator):
     @fail_without_retry
     def execute(self, context: Context) -> str:
         """Count, choose examples, write the page."""
-        from greennode_batch.evaluation.latency import answer_waits
-        from greennode_batch.evaluation.page import evaluate, evaluation_page
-        from greennode_batch.pages.template import write_page
+        from greennode_batch.analysis.evaluation.latency import answer_waits
+        from greennode_batch.analysis.evaluation.page import evaluate, evaluation_page
+        from greennode_batch.analysis.pages.template import write_page
 
         with self.opened() as read:
             found = evaluate(

@@ -9,7 +9,7 @@ from airflow.sdk import Context
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.operators.query import QueryOperator
-from greennode_batch.job import SqlSource, SqlTarget
+from greennode_batch.job.batch_job import SqlSource, SqlTarget
 
 
 class GreenNodeMarkNearDuplicatesOperator(QueryOperator):
@@ -42,8 +42,8 @@ class GreenNodeMarkNearDuplicatesOperator(QueryOperator):
         """Compare and write, in one transaction; again, it writes the same."""
         import pyarrow as pa
 
-        from greennode_airflow.databases import open_table
-        from greennode_batch.near_duplicates import DUPLICATE_OF, mark_near_duplicates
+        from greennode_airflow.runtime.databases import open_table
+        from greennode_batch.analysis.near_duplicates import DUPLICATE_OF, mark_near_duplicates
 
         counts = {"rows": 0, "kept": 0, "near_duplicates": 0}
 

@@ -8,8 +8,8 @@ from airflow.sdk import Context
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.operators.query import QueryOperator
-from greennode_airflow.runs import begin_run, group_of
-from greennode_batch.job import SqlSource
+from greennode_airflow.runtime.runs import begin_run, group_of
+from greennode_batch.job.batch_job import SqlSource
 
 
 class GreenNodePageOperator(QueryOperator):
@@ -28,8 +28,8 @@ class GreenNodePageOperator(QueryOperator):
     @fail_without_retry
     def execute(self, context: Context) -> str:
         """Read, render, write."""
-        from greennode_batch.pages.query_page import query_page
-        from greennode_batch.pages.template import write_page
+        from greennode_batch.analysis.pages.query_page import query_page
+        from greennode_batch.analysis.pages.template import write_page
 
         run = context["dag_run"]
         with self.opened() as read:

@@ -10,9 +10,9 @@ from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.form import choices_of
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.operators.source import SourceOperator
-from greennode_airflow.runs import begin_run, group_of, run_job
-from greennode_batch.build.part import WHOLE, Part
-from greennode_batch.job import BatchJob
+from greennode_airflow.runtime.runs import begin_run, group_of, run_job
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.source.partition import WHOLE, Part
 
 
 class GreenNodeReadPartOperator(SourceOperator):
@@ -31,9 +31,9 @@ class GreenNodeReadPartOperator(SourceOperator):
     @fail_without_retry
     def execute(self, context: Context) -> None:
         """Read and render; what was read before is replaced."""
-        from greennode_airflow.sources import open_source
-        from greennode_batch.build.part_files import write_part
-        from greennode_batch.preflight import check_models
+        from greennode_airflow.runtime.sources import open_source
+        from greennode_batch.plan.partition_files import write_part
+        from greennode_batch.plan.preflight import check_models
 
         job = run_job(self.job, context)
         run = begin_run(context, group_of(self), conn_id=job.conn_id)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from greennode_batch.job import SqlSource, read_job_text
+from greennode_batch.job.batch_job import SqlSource, read_job_text
 
 if TYPE_CHECKING:
-    from greennode_batch.build.source import Rows
+    from greennode_batch.source.sql import Rows
 
 
 class QueryOperator(BaseOperator):
@@ -33,8 +33,8 @@ class QueryOperator(BaseOperator):
     @contextmanager
     def opened(self) -> Iterator[Callable[[], Rows]]:
         """What reads the rows, as often as it is called."""
-        from greennode_airflow.databases import connect
-        from greennode_batch.build.source import read_sql
+        from greennode_airflow.runtime.databases import connect
+        from greennode_batch.source.sql import read_sql
 
         with closing(connect(self.source.conn_id)) as connection:
             yield lambda: read_sql(connection, self.sql)

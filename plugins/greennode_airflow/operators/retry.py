@@ -8,8 +8,8 @@ from airflow.sdk import BaseOperator, Context
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
-from greennode_airflow.runs import group_of, is_dry_run, run_job, run_of
-from greennode_batch.job import BatchJob
+from greennode_airflow.runtime.runs import group_of, is_dry_run, run_job, run_of
+from greennode_batch.job.batch_job import BatchJob
 
 
 class GreenNodeBuildRetryOperator(BaseOperator):
@@ -28,8 +28,8 @@ class GreenNodeBuildRetryOperator(BaseOperator):
     @fail_without_retry
     def execute(self, context: Context) -> list[str]:
         """Build, or go on with what is built."""
-        from greennode_batch.build.plan import read_plan
-        from greennode_batch.build.retry import attempt_shards, build_retry
+        from greennode_batch.plan.build import read_plan
+        from greennode_batch.retry.build_retry import attempt_shards, build_retry
 
         if is_dry_run(context):
             return []

@@ -12,11 +12,11 @@ from airflow.sdk import BaseOperator, Context
 from jinja2 import meta
 from upath import UPath
 
-from greennode_airflow.assets import assets_of
-from greennode_batch.build.part import WHOLE, Part
+from greennode_airflow.observability.assets import assets_of
 from greennode_batch.errors import ConfigError
-from greennode_batch.job import BatchJob, FileSource, SqlSource, read_job_text
-from greennode_batch.job_sources import Source
+from greennode_batch.job.batch_job import BatchJob, FileSource, SqlSource, read_job_text
+from greennode_batch.job.sources import Source
+from greennode_batch.source.partition import WHOLE, Part
 
 _ONE_EXPRESSION = re.compile(r"\s*\{\{[-+]?((?:(?!\{\{|\}\}).)+?)[-+]?\}\}\s*", re.DOTALL)
 
@@ -81,7 +81,7 @@ class SourceOperator(BaseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """What OpenLineage is told: the source, and how many rows were read of it into staging."""
-        from greennode_airflow.lineage import of_read
+        from greennode_airflow.observability.lineage import of_read
 
         return of_read(self.rendered, *self.read) if self.read else None
 

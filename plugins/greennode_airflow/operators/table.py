@@ -11,23 +11,23 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 from pydantic import BaseModel
 
-from greennode_airflow.assets import asset_of, event_extra
-from greennode_airflow.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
-from greennode_airflow.links import RUN_LINKS
-from greennode_airflow.measures import count_run
-from greennode_airflow.runs import group_of, is_dry_run, run_job, run_of, shard_at
+from greennode_airflow.observability.assets import asset_of, event_extra
+from greennode_airflow.observability.links import RUN_LINKS
+from greennode_airflow.observability.metric_events import count_run
+from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
+from greennode_airflow.runtime.runs import group_of, is_dry_run, run_job, run_of, shard_at
 from greennode_batch.errors import ConfigError
-from greennode_batch.job import BatchJob, SqlTarget
-from greennode_batch.job_targets import Target
+from greennode_batch.job.batch_job import BatchJob, SqlTarget
+from greennode_batch.job.targets import Target
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from upath import UPath
 
-    from greennode_batch.report import RunReport
-    from greennode_batch.staging import RunFolder
+    from greennode_batch.reconcile.report import RunReport
+    from greennode_batch.staging.folders import RunFolder
 
 
 class GreenNodeJoinResultsOperator(BaseOperator):
@@ -62,10 +62,10 @@ class GreenNodeJoinResultsOperator(BaseOperator):
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, int]:
         """Join and write, in one transaction a table; running it again writes the same rows."""
-        from greennode_airflow.targets import open_targets
-        from greennode_batch.collect.answers import AnswerReader
-        from greennode_batch.join.join import join_shard
-        from greennode_batch.join.target import write_shard
+        from greennode_airflow.runtime.targets import open_targets
+        from greennode_batch.answers.answer_reader import AnswerReader
+        from greennode_batch.write.join import join_shard
+        from greennode_batch.write.targets import write_shard
 
         shard = shard_at(self.shard)
         with (
@@ -84,7 +84,7 @@ class GreenNodeJoinResultsOperator(BaseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """What OpenLineage is told: the targets, and how many rows were written into each from staging."""
-        from greennode_airflow.lineage import of_write
+        from greennode_airflow.observability.lineage import of_write
 
         return of_write(with_paths(self.targets, self.paths), *self.wrote) if self.wrote else None
 
@@ -110,10 +110,10 @@ class GreenNodeReportOperator(BaseOperator):
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, Any]:
         """Account for the run."""
-        from greennode_airflow.targets import known_table, open_targets
-        from greennode_batch.approval import refuse_rejected
+        from greennode_airflow.runtime.targets import known_table, open_targets
+        from greennode_batch.plan.approval import refuse_rejected
+        from greennode_batch.reconcile.report import check_balanced, check_failed_ratio, report
         from greennode_batch.reconcile.written_targets import written_rows
-        from greennode_batch.report import check_balanced, check_failed_ratio, report
 
         if is_dry_run(context):
             raise AirflowSkipException("a dry run sends nothing and writes nothing; see the log of build_requests")
@@ -143,14 +143,14 @@ class GreenNodeReportOperator(BaseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """What OpenLineage is told: the targets, and how many rows the run has in each."""
-        from greennode_airflow.lineage import of_report
+        from greennode_airflow.observability.lineage import of_report
 
         return of_report(with_paths(self.job.targets, self.paths), self.reported) if self.reported is not None else None
 
     def _note_run(self, made: RunReport, run: RunFolder) -> None:
         """Write the run into the tables of runs that the targets name. The report is written by then."""
-        from greennode_airflow.databases import open_table
-        from greennode_batch.join.runs_table import RUNS_KEY, write_run
+        from greennode_airflow.runtime.databases import open_table
+        from greennode_batch.write.runs_table import RUNS_KEY, write_run
 
         for target in self.job.targets:
             runs = target.runs() if isinstance(target, SqlTarget) else None
@@ -162,8 +162,8 @@ class GreenNodeReportOperator(BaseOperator):
 
 def _reported_before(run: RunFolder) -> RunReport | None:
     """What the run's report said when it was made before, by this version."""
-    from greennode_batch.run_report import RunReport
-    from greennode_batch.staging import read_json
+    from greennode_batch.staging.folders import read_json
+    from greennode_batch.state.run_report import RunReport
 
     with suppress(ConfigError):
         return read_json(run.report, RunReport)

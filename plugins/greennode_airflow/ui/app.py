@@ -12,15 +12,15 @@ from airflow.api_fastapi.core_api.security import GetUserDep, get_user
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Response, status
 from pydantic import BaseModel, Field
 
-from greennode_airflow.runs import staging_root
+from greennode_airflow.runtime.runs import staging_root
 from greennode_airflow.ui.access import EditDag, IsEditor, ReadableDags, ReadDag, of_this_page
 from greennode_airflow.ui.airflow_runs import AirflowRun, find_run, note_cancel
 from greennode_airflow.ui.connections import Connections
 from greennode_airflow.ui.views import Views
 from greennode_batch.errors import GreenNodeError
-from greennode_batch.overview.cancel import cancel_batches
-from greennode_batch.overview.failed_rows import failed_rows
-from greennode_batch.overview.staged_dags import Pipeline, StagedDags
+from greennode_batch.monitor.cancel import cancel_batches
+from greennode_batch.monitor.failed_rows import failed_rows
+from greennode_batch.monitor.staged_dags import Pipeline, StagedDags
 
 log = logging.getLogger(__name__)
 

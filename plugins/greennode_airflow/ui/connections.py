@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.overview.live_batches import LiveBatches
+from greennode_batch.monitor.live_batches import LiveBatches
 
 # A person waits, or asks again some seconds later.
 _TIMEOUT_SECONDS = 5.0

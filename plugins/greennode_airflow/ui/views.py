@@ -20,12 +20,12 @@ from greennode_airflow.ui.airflow_runs import (
 )
 from greennode_airflow.ui.connections import Connections
 from greennode_airflow.ui.phases import TaskCounts, has_later_attempt, phase_of
-from greennode_batch.overview.live_batches import LiveBatch
-from greennode_batch.overview.run_figures import RunFigures, ShardFigures, run_figures, shard_figures
-from greennode_batch.overview.staged_dags import Pipeline, StagedDags
-from greennode_batch.overview.staged_run import StagedRun, StagedRuns, StagedShard
-from greennode_batch.report import RunReport
-from greennode_batch.staging import RunFolder
+from greennode_batch.monitor.live_batches import LiveBatch
+from greennode_batch.monitor.run_figures import RunFigures, ShardFigures, run_figures, shard_figures
+from greennode_batch.monitor.staged_dags import Pipeline, StagedDags
+from greennode_batch.monitor.staged_run import StagedRun, StagedRuns, StagedShard
+from greennode_batch.reconcile.report import RunReport
+from greennode_batch.staging.folders import RunFolder
 
 _TASKS = ("submit_batch", "wait_for_batch", "collect_results")
 _RUNNING_LOOKED_AT = 20

@@ -32,19 +32,19 @@ from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.ui.app import make_app
 from greennode_airflow.ui.connections import Connections
 from greennode_airflow.ui.views import Views
-from greennode_batch.api.polling import Wait
+from greennode_batch.api.polling.polling import Wait
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.plan import Plan, build
-from greennode_batch.build.source import Rows
-from greennode_batch.collect.batch_files import collect_shard
-from greennode_batch.job import BatchJob, FileSource, FileTarget
-from greennode_batch.overview import live_batches
-from greennode_batch.overview.staged_dags import StagedDags
-from greennode_batch.receipts import Receipt
-from greennode_batch.retention import note_run
-from greennode_batch.staging import RunFolder, run_folder
-from greennode_batch.submit import submit
-from greennode_batch.wait import look
+from greennode_batch.batches.submit import submit
+from greennode_batch.batches.wait import look
+from greennode_batch.cleanup.retention import note_run
+from greennode_batch.collect.collect import collect_shard
+from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
+from greennode_batch.monitor import live_batches
+from greennode_batch.monitor.staged_dags import StagedDags
+from greennode_batch.plan.build import Plan, build
+from greennode_batch.source.sql import Rows
+from greennode_batch.staging.folders import RunFolder, run_folder
+from greennode_batch.state.receipts import Receipt
 
 MODEL = "google/gemma-4-31b-it"
 BUNDLE = "testing"

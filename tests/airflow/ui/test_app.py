@@ -11,8 +11,8 @@ from airflow.models.log import Log
 from sqlalchemy import select
 
 from greennode_airflow.ui import app as page_app
-from greennode_batch.overview import seen_files
-from greennode_batch.staging import write_json
+from greennode_batch.monitor import file_cache as seen_files
+from greennode_batch.staging.folders import write_json
 
 STATIC = Path(page_app.__file__).parent / "static"
 API = "/greennode/api"

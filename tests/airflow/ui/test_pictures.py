@@ -17,13 +17,13 @@ import msgspec
 import pytest
 import uvicorn
 
-from greennode_batch.build.plan import Plan
-from greennode_batch.collect.answers import AnswerReader
-from greennode_batch.join.join import join_shard
-from greennode_batch.join.joined_shard import CountedRows, note_joined
-from greennode_batch.receipts import read_receipt, write_receipt
-from greennode_batch.report import report
-from greennode_batch.staging import RunFolder
+from greennode_batch.answers.answer_reader import AnswerReader
+from greennode_batch.plan.build import Plan
+from greennode_batch.reconcile.report import report
+from greennode_batch.staging.folders import RunFolder
+from greennode_batch.state.receipts import read_receipt, write_receipt
+from greennode_batch.write.join import join_shard
+from greennode_batch.write.joined_rows import CountedRows, note_joined
 from greennode_local.chromium import Page, chromium_page
 from greennode_local.ports import free_port
 

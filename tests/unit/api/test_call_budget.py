@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.api.call_budget import CallBudget
+from greennode_batch.api.polling.rate_limit import CallBudget
 
 
 @given(st.lists(st.floats(0, 20), max_size=200))

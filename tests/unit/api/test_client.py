@@ -11,6 +11,7 @@ import pytest
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.api.wire import BatchStatus
+from greennode_batch.batches.submit import SETTLE_SECONDS
 from greennode_batch.errors import (
     AmbiguousError,
     ConfigError,
@@ -19,7 +20,6 @@ from greennode_batch.errors import (
     RejectedError,
     RetryableError,
 )
-from greennode_batch.submit import SETTLE_SECONDS
 
 KEY = "sk-live-0123456789abcdef"
 BATCH = {"id": "batch_1", "status": "in_progress", "input_file_id": "file-1"}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.api.lines import Anomaly, ResultLine, ends_with_newline, iter_lines, parse_line
-from greennode_batch.api.odd_lines import read_odd_line
+from greennode_batch.api.results.result_lines import Anomaly, ResultLine, ends_with_newline, iter_lines, parse_line
+from greennode_batch.api.results.tolerant_lines import read_odd_line
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 TOKENS = st.integers(0, 10**6)

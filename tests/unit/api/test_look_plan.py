@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.api.look_plan import LookPlan, pages_worth_reading, plan_looks
-from greennode_batch.api.watch import UNLISTED, Watch
+from greennode_batch.api.polling.poll_plan import LookPlan, pages_worth_reading, plan_looks
+from greennode_batch.api.polling.watch import UNLISTED, Watch
 
 pages = st.lists(st.one_of(st.integers(1, 30), st.just(UNLISTED)), max_size=40)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from greennode_batch.api.room import MAX_PAUSE_SECONDS, failed_for_want_of_room, is_for_want_of_room, pause_seconds
+from greennode_batch.api.capacity import MAX_PAUSE_SECONDS, failed_for_want_of_room, is_for_want_of_room, pause_seconds
 from greennode_batch.api.wire import Batch, BatchStatus, Counts
 from greennode_batch.errors import CreditError, RejectedError, RetryableError
 

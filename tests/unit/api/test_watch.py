@@ -1,9 +1,9 @@
 import pytest
 
-from greennode_batch.api.pace import Pace
-from greennode_batch.api.polling import Done, Wait
+from greennode_batch.api.polling.pace import Pace
+from greennode_batch.api.polling.polling import Done, Wait
+from greennode_batch.api.polling.watch import UNLISTED, Watch
 from greennode_batch.api.status import BatchStatus
-from greennode_batch.api.watch import UNLISTED, Watch
 from greennode_batch.api.wire import Batch, Counts
 from greennode_batch.errors import AuthError, ConfigError, NotFoundError, RetryableError
 

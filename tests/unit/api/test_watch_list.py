@@ -1,9 +1,9 @@
 import pytest
 
-from greennode_batch.api.polling import Done
+from greennode_batch.api.polling.polling import Done
+from greennode_batch.api.polling.watch import Watch
+from greennode_batch.api.polling.watch_list import NO_LIST_SECONDS, SINGLE_AT_ONCE, WatchList
 from greennode_batch.api.status import BatchStatus
-from greennode_batch.api.watch import Watch
-from greennode_batch.api.watch_list import NO_LIST_SECONDS, SINGLE_AT_ONCE, WatchList
 from greennode_batch.api.wire import Batch
 from greennode_batch.errors import RetryableError
 

@@ -7,11 +7,11 @@ import pytest
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.plan import build
-from greennode_batch.build.source import Rows
-from greennode_batch.job import BatchJob, FileSource, FileTarget
-from greennode_batch.staging import run_folder
-from greennode_batch.submit import submit
+from greennode_batch.batches.submit import submit
+from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
+from greennode_batch.plan.build import build
+from greennode_batch.source.sql import Rows
+from greennode_batch.staging.folders import run_folder
 
 MODEL = "google/gemma-4-31b-it"
 
@@ -104,4 +104,4 @@ def ended(client):
 @pytest.fixture
 def quick_polls(monkeypatch):
     """The shortest pause between two looks at a batch, for tests that run the command line."""
-    monkeypatch.setattr("greennode_batch.api.polling.MIN_POLL_SECONDS", 0.01)
+    monkeypatch.setattr("greennode_batch.api.polling.polling.MIN_POLL_SECONDS", 0.01)

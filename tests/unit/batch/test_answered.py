@@ -14,21 +14,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.answered_note import note_path
-from greennode_batch.build.plan import build
-from greennode_batch.build.source import Rows
-from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.results import RESULT_FIELDS
 from greennode_batch.errors import ConfigError, RowError
-from greennode_batch.job import SqlTarget
-from greennode_batch.join.earlier_rows import EarlierRows
-from greennode_batch.join.join import join_shard, joined_schema
-from greennode_batch.join.open_table import sql_table
-from greennode_batch.join.target import write_shard
-from greennode_batch.receipts import Receipt, write_receipt
-from greennode_batch.reconcile.answered import AnsweredTable
-from greennode_batch.staging import run_folder
+from greennode_batch.incremental.answer_cache import note_path
+from greennode_batch.incremental.target_rows import EarlierRows
+from greennode_batch.job.batch_job import SqlTarget
+from greennode_batch.plan.build import build
+from greennode_batch.reconcile.record_answers import AnsweredTable
+from greennode_batch.source.sql import Rows
+from greennode_batch.staging.folders import run_folder
+from greennode_batch.state.receipts import Receipt, write_receipt
+from greennode_batch.tables.open_table import sql_table
+from greennode_batch.write.join import join_shard, joined_schema
+from greennode_batch.write.targets import write_shard
 
 FIELDS = AnswerReader(None).fields
 TEXTS = {1: "a", 2: "b", 3: "c", 4: None, 5: ""}
@@ -264,7 +264,7 @@ def test_a_field_from_a_column_is_part_of_the_request(make_runs):
 
 
 def test_a_macro_that_was_edited_asks_each_row_again(make_runs, tmp_path, monkeypatch):
-    monkeypatch.setattr("greennode_batch.job_texts.find_job_text.__kwdefaults__", {"folder": tmp_path})
+    monkeypatch.setattr("greennode_batch.job.texts.find_job_text.__kwdefaults__", {"folder": tmp_path})
     (tmp_path / "prompt.md").write_text("{% from 'macros.j2' import say %}{{ say(text) }}")
     macros = tmp_path / "macros.j2"
     macros.write_text("{% macro say(it) %}Say {{ it }}{% endmacro %}")

@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from upath import UPath
 
-from greennode_batch.build import answered_note
-from greennode_batch.build.answered_note import SeenTwiceError, note_path, read_note, validity, write_note
-from greennode_batch.build.known_rows import LeftRows
-from greennode_batch.build.row_hashes import ROW_HASHES
-from greennode_batch.reconcile.fingerprint import Fingerprint
-from greennode_batch.staging import run_folder
+from greennode_batch.incremental import answer_cache as answered_note
+from greennode_batch.incremental.answer_cache import SeenTwiceError, note_path, read_note, validity, write_note
+from greennode_batch.incremental.known_rows import LeftRows
+from greennode_batch.incremental.row_hashes import ROW_HASHES
+from greennode_batch.staging.folders import run_folder
+from greennode_batch.tables.fingerprint import Fingerprint
 
 TABLE = Fingerprint(5, 2**64 - 1)
 WORDS = st.integers(0, 2**64 - 1)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, RootModel
 
-from greennode_batch.collect.answers import AnswerReader, is_json, response_format
+from greennode_batch.answers.answer_reader import AnswerReader, is_json, response_format
 from greennode_batch.errors import ConfigError
 
 

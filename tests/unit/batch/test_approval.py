@@ -3,13 +3,13 @@ import re
 import msgspec
 import pytest
 
-from greennode_batch.approval import approval_text, must_be_asked, note_answer, note_asked, refuse_rejected
-from greennode_batch.build.estimated_plan import estimated
+from greennode_batch.cost.estimated_plan import estimated
 from greennode_batch.errors import BudgetError
-from greennode_batch.job import Budget
-from greennode_batch.prices import read_prices
-from greennode_batch.receipts import Receipt, write_receipt
-from greennode_batch.staging import write_json
+from greennode_batch.job.batch_job import Budget
+from greennode_batch.job.prices import read_prices
+from greennode_batch.plan.approval import approval_text, must_be_asked, note_answer, note_asked, refuse_rejected
+from greennode_batch.staging.folders import write_json
+from greennode_batch.state.receipts import Receipt, write_receipt
 
 ONE, TWO = "google/gemma-4-31b-it", "qwen/qwen3.6-flash"
 PRICES = {ONE: [100_000_000, 200_000_000], TWO: [50_000_000, 50_000_000]}

@@ -5,13 +5,13 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
 
+from greennode_batch.answers.answer_reader import AnswerReader
+from greennode_batch.batches.submit import submit
 from greennode_batch.collect.anomalies import count_anomalies
-from greennode_batch.collect.answers import AnswerReader
-from greennode_batch.collect.batch_files import collect_shard, look_at, requested_ids
+from greennode_batch.collect.collect import collect_shard, look_at, requested_ids
 from greennode_batch.errors import ConfigError, NotFoundError, RetryableError
-from greennode_batch.join.join import join_shard
-from greennode_batch.receipts import read_receipt, write_receipt
-from greennode_batch.submit import submit
+from greennode_batch.state.receipts import read_receipt, write_receipt
+from greennode_batch.write.join import join_shard
 
 
 class Label(BaseModel):

@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.hash_filter import HashFilter
-from greennode_batch.build.plan import build, read_plan
-from greennode_batch.build.request_index import RequestIndex
-from greennode_batch.build.source import Rows, read_sql
 from greennode_batch.errors import ConfigError, RowError
-from greennode_batch.receipts import latest_claim
-from greennode_batch.staging import run_folder
+from greennode_batch.plan.bloom_filter import HashFilter
+from greennode_batch.plan.build import build, read_plan
+from greennode_batch.plan.request_index import RequestIndex
+from greennode_batch.source.sql import Rows, read_sql
+from greennode_batch.staging.folders import run_folder
+from greennode_batch.state.receipts import latest_claim
 
 MODELS = ("google/gemma-4-31b-it", "openai/gpt-oss-120b")
 
@@ -212,7 +212,7 @@ def forgetful(monkeypatch):
     def index(kept):
         return RequestIndex(kept, recent=1, older=HashFilter(1))
 
-    monkeypatch.setattr("greennode_batch.build.shard_set.RequestIndex", index)
+    monkeypatch.setattr("greennode_batch.plan.shard_set.RequestIndex", index)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -6,17 +6,17 @@ import pytest
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.plan import build
-from greennode_batch.build.retry import build_retry
-from greennode_batch.build.source import Rows
-from greennode_batch.clean_up import Cleaned, CleanUp, clean_up
-from greennode_batch.collect.batch_files import collect_shard
-from greennode_batch.join.joined_shard import JoinedShard
-from greennode_batch.receipts import read_receipt, withdraw, write_receipt
-from greennode_batch.report import RunReport
-from greennode_batch.staging import remove_tree, write_json
-from greennode_batch.submit import submit
-from greennode_batch.upload import remote_name, upload
+from greennode_batch.batches.submit import submit
+from greennode_batch.batches.upload import remote_name, upload
+from greennode_batch.cleanup.remote_files import Cleaned, CleanUp, clean_up
+from greennode_batch.collect.collect import collect_shard
+from greennode_batch.plan.build import build
+from greennode_batch.reconcile.report import RunReport
+from greennode_batch.retry.build_retry import build_retry
+from greennode_batch.source.sql import Rows
+from greennode_batch.staging.folders import remove_tree, write_json
+from greennode_batch.state.receipts import read_receipt, withdraw, write_receipt
+from greennode_batch.write.joined_rows import JoinedShard
 
 COLUMNS = ("id", "text")
 ROWS = [(1, "one"), (2, "two"), (3, "three"), (4, "four")]

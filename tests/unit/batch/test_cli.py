@@ -25,7 +25,7 @@ PROMPT = "Which section?\n{{ name }}: {{ text }}"
 # Runs the command line, and is killed before or after one of its steps.
 KILLED = """
 import importlib, os, signal, sys
-from greennode_batch.api import polling
+from greennode_batch.api.polling import polling
 polling.MIN_POLL_SECONDS = 0.01
 module, owner, name, when = sys.argv[1].split(":")
 target = importlib.import_module(module)
@@ -158,7 +158,7 @@ def test_another_server_is_another_run(arguments, emulator):
 @pytest.mark.parametrize(
     "point",
     [
-        "greennode_batch.build.plan::write_json:before",
+        "greennode_batch.plan.build::write_json:before",
         "greennode_batch.api.client:GreenNodeClient:upload_file:after",
         "greennode_batch.api.client:GreenNodeClient:create_batch:after",
         "greennode_batch.run::look:after",

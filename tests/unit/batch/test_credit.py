@@ -1,8 +1,8 @@
 import pytest
 
-from greennode_batch.credit import submit_on_credit
+from greennode_batch.batches.credit import submit_on_credit
 from greennode_batch.errors import CreditError
-from greennode_batch.staging import ShardFolder
+from greennode_batch.staging.folders import ShardFolder
 
 NO_CREDIT = {"endpoint": "POST /batches", "kind": "status", "status": 402, "message": "balance is 0"}
 

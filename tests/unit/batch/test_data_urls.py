@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.build.data_urls import data_url
-from greennode_batch.build.prompt import Prompt
-from greennode_batch.build.source import Rows
 from greennode_batch.errors import RowError
+from greennode_batch.request.data_urls import data_url
+from greennode_batch.request.prompt import Prompt
+from greennode_batch.source.sql import Rows
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 

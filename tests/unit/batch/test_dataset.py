@@ -13,9 +13,9 @@ import pytest
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.join import part_files
-from greennode_batch.join.dataset import Dataset
-from greennode_batch.staging import run_folder
+from greennode_batch.staging.folders import run_folder
+from greennode_batch.write import dataset_files as part_files
+from greennode_batch.write.dataset import Dataset
 
 
 def rows_of(*rows):

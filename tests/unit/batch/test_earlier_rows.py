@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.plan import build
-from greennode_batch.build.source import Rows
-from greennode_batch.job import SqlTarget
-from greennode_batch.join.earlier_rows import EarlierRows
-from greennode_batch.join.open_table import sql_table
-from greennode_batch.staging import run_folder
+from greennode_batch.incremental.target_rows import EarlierRows
+from greennode_batch.job.batch_job import SqlTarget
+from greennode_batch.plan.build import build
+from greennode_batch.source.sql import Rows
+from greennode_batch.staging.folders import run_folder
+from greennode_batch.tables.open_table import sql_table
 
 SCHEMA = pa.schema(
     [("id", pa.int64()), ("part", pa.string()), *((name, pa.string()) for name in ("custom_id", "status", "run_id"))]

@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.build.explanations import explained
+from greennode_batch.retry.explanations import explained
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 MESSAGES = st.lists(st.fixed_dictionaries({"role": TEXT, "content": TEXT}), min_size=1)

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.build.file_source import read_files
-from greennode_batch.build.part import Part
 from greennode_batch.errors import ConfigError
+from greennode_batch.source.files import read_files
+from greennode_batch.source.partition import Part
 
 
 def rows_of(source, columns=None):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.reconcile.fingerprint import NO_ROWS, Fingerprint, fingerprint, row_hashes
+from greennode_batch.tables.fingerprint import NO_ROWS, Fingerprint, fingerprint, row_hashes
 
 KEY = ("id", "part")
 SCHEMA = pa.schema([("id", pa.int64()), ("part", pa.string()), ("custom_id", pa.string()), ("status", pa.string())])
@@ -79,7 +79,7 @@ def test_what_lies_between_two_columns_of_the_key_matters():
 
 def test_it_is_the_same_in_every_process_and_in_every_version():
     program = (
-        "import pyarrow as pa; from greennode_batch.reconcile.fingerprint import fingerprint; "
+        "import pyarrow as pa; from greennode_batch.tables.fingerprint import fingerprint; "
         "print(fingerprint([pa.table({'id': [1], 'custom_id': ['c'], 'status': ['succeeded']})], ['id']).hex)"
     )
     printed = {

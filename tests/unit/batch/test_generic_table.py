@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import mssql, mysql, oracle
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.join.generic_types import generic_type
-from greennode_batch.join.open_table import sql_table
-from greennode_batch.reconcile.fingerprint import fingerprint
 from greennode_batch.reconcile.written import TableRows
+from greennode_batch.tables.fingerprint import fingerprint
+from greennode_batch.tables.open_table import sql_table
+from greennode_batch.tables.sqlalchemy_types import generic_type
 
 numbers = itertools.count()
 JSON = {b"greennode": b"json"}

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.build.hash_filter import HashFilter
+from greennode_batch.plan.bloom_filter import HashFilter
 
 hashes = st.lists(st.integers(0, 2**64 - 1), max_size=200).map(lambda numbers: np.array(numbers, np.uint64))
 

@@ -2,10 +2,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from greennode_batch.build.files.batch_limits import MAX_BYTES, MAX_ROWS
-from greennode_batch.build.held_rows import HeldRows
-from greennode_batch.build.row_hashes import ROW_HASHES
-from greennode_batch.build.source import ColumnBatch, Rows
+from greennode_batch.incremental.batch_buffer import HeldRows
+from greennode_batch.incremental.row_hashes import ROW_HASHES
+from greennode_batch.source.formats.batch_limits import MAX_BYTES, MAX_ROWS
+from greennode_batch.source.sql import ColumnBatch, Rows
 
 
 def batch_of(*values):

@@ -18,16 +18,18 @@ def loaded_by(*modules):
 
 
 def test_declaring_sending_and_waiting_need_neither_arrow_nor_a_database():
-    loaded = loaded_by("greennode_batch.job", "greennode_batch.submit", "greennode_batch.wait")
+    loaded = loaded_by(
+        "greennode_batch.job.batch_job", "greennode_batch.batches.submit", "greennode_batch.batches.wait"
+    )
     assert not loaded & (ARROW | DATABASES)
 
 
 def test_what_writes_files_needs_no_database():
-    loaded = loaded_by("greennode_batch.cli", "greennode_batch.join.target", "greennode_batch.report")
+    loaded = loaded_by("greennode_batch.cli", "greennode_batch.write.targets", "greennode_batch.reconcile.report")
     assert not loaded & DATABASES
 
 
-@pytest.mark.parametrize("module", ["build.plan", "collect.batch_files", "join.target", "report"])
+@pytest.mark.parametrize("module", ["plan.build", "collect.collect", "write.targets", "reconcile.report"])
 def test_what_works_on_rows_has_memory_that_is_given_back(module):
     program = f"import greennode_batch.{module}, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
     assert printed(program) == ["system"]

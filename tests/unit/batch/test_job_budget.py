@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.part import WHOLE
-from greennode_batch.build.part_files import write_part
-from greennode_batch.build.plan import build
-from greennode_batch.build.source import Rows
 from greennode_batch.errors import BudgetError, ConfigError
-from greennode_batch.job import Budget
-from greennode_batch.job_budget import check_budget, needs_approval, outlook
-from greennode_batch.staging import run_folder
+from greennode_batch.job.batch_job import Budget
+from greennode_batch.job.budget import check_budget, needs_approval, outlook
+from greennode_batch.plan.build import build
+from greennode_batch.plan.partition_files import write_part
+from greennode_batch.source.partition import WHOLE
+from greennode_batch.source.sql import Rows
+from greennode_batch.staging.folders import run_folder
 
 MODEL = "google/gemma-4-31b-it"
 # The texts have 101 tokens by their length, and the answers up to 20: 101 x 10,000 and 20 x 20,000, at half the price.

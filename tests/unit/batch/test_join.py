@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greennode_batch.build.retry import RetryPlan, RetryShard
 from greennode_batch.collect.results import RESULT_FIELDS
 from greennode_batch.errors import ConfigError
-from greennode_batch.job import RESULT_COLUMNS
-from greennode_batch.join import join as join_module
-from greennode_batch.join import result_parts
-from greennode_batch.join.join import join_shard, row_statuses
-from greennode_batch.staging import run_folder, write_json
+from greennode_batch.job.batch_job import RESULT_COLUMNS
+from greennode_batch.retry.build_retry import RetryPlan, RetryShard
+from greennode_batch.staging.folders import run_folder, write_json
+from greennode_batch.write import join as join_module
+from greennode_batch.write import result_parts
+from greennode_batch.write.join import join_shard, row_statuses
 
 ANSWER = (pa.field("answer", pa.string()),)
 RESULTS = pa.schema([*RESULT_FIELDS, *ANSWER])

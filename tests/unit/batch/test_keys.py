@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from greennode_batch.build.hash_filter import HashFilter
-from greennode_batch.build.keys import Keys
-from greennode_batch.build.source import Rows
 from greennode_batch.errors import RowError
+from greennode_batch.plan.bloom_filter import HashFilter
+from greennode_batch.plan.unique_keys import Keys
+from greennode_batch.source.sql import Rows
 
 
 def check(tmp_path, batches, names=("id",), seen=None):

@@ -5,11 +5,11 @@ import datetime
 import pyarrow as pa
 import pytest
 
+from greennode_batch.analysis.evaluation.latency import Waits, answer_waits
 from greennode_batch.collect.result_rows import RESULT_FIELDS
-from greennode_batch.evaluation.latency import Waits, answer_waits
-from greennode_batch.receipts import Receipt, write_receipt
-from greennode_batch.staging import run_folder
-from greennode_batch.tables import table_writer
+from greennode_batch.staging.folders import run_folder
+from greennode_batch.staging.parquet import table_writer
+from greennode_batch.state.receipts import Receipt, write_receipt
 
 CREATED = 1_790_000_000.0
 

@@ -8,15 +8,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from upath import UPath
 
-from greennode_batch import line as line_module
 from greennode_batch.api.wire import Batch, BatchStatus
+from greennode_batch.batches.submit import submit
+from greennode_batch.batches.throttle import queue as line_module
+from greennode_batch.batches.throttle.limits import Limits, read_limits
+from greennode_batch.batches.throttle.queue import Line
+from greennode_batch.batches.throttle.queue_folder import line_folder
 from greennode_batch.errors import BusyError, ConfigError, CreditError, RejectedError, RetryableError
-from greennode_batch.line import Line
-from greennode_batch.line_folder import line_folder
-from greennode_batch.line_limits import Limits, read_limits
-from greennode_batch.receipts import Receipt, read_receipt, withdraw, write_receipt
-from greennode_batch.staging import ShardFolder, remove_tree
-from greennode_batch.submit import submit
+from greennode_batch.staging.folders import ShardFolder, remove_tree
+from greennode_batch.state.receipts import Receipt, read_receipt, withdraw, write_receipt
 
 HOUR = 3600.0
 DAY = 24 * HOUR

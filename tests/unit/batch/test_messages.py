@@ -4,10 +4,10 @@ import pytest
 from pydantic import BaseModel
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.messages import job_request
-from greennode_batch.build.needed_columns import needed_columns, refuse_missing
-from greennode_batch.build.prompt_files import PromptText
 from greennode_batch.errors import ConfigError
+from greennode_batch.request.job_request import job_request
+from greennode_batch.request.needed_columns import needed_columns, refuse_missing
+from greennode_batch.request.prompt_files import PromptText
 
 IN_PROMPT = ApiProfile(json_schema="prompt")
 
@@ -19,7 +19,7 @@ class Label(BaseModel):
 @pytest.fixture
 def jobs(tmp_path, monkeypatch):
     """A jobs folder of its own."""
-    monkeypatch.setattr("greennode_batch.job_texts.find_job_text.__kwdefaults__", {"folder": tmp_path})
+    monkeypatch.setattr("greennode_batch.job.texts.find_job_text.__kwdefaults__", {"folder": tmp_path})
     return tmp_path
 
 

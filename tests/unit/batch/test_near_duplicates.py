@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.build.source import Rows
+from greennode_batch.analysis.near_duplicates import NearDuplicates, mark_near_duplicates
 from greennode_batch.errors import ConfigError
-from greennode_batch.near_duplicates import NearDuplicates, mark_near_duplicates
+from greennode_batch.source.sql import Rows
 
 LATE = "My parcel has been on its way for nine days now, where is it?"
 GIAO = "Đơn của mình đặt hôm thứ ba sao vẫn chưa thấy giao vậy shop?"

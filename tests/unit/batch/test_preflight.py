@@ -4,10 +4,10 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
+from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.errors import AuthError, ConfigError, CreditError
-from greennode_batch.preflight import check_models, try_canaries
+from greennode_batch.plan.preflight import check_models, try_canaries
 
 
 def client_with(status, body):

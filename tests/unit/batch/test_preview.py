@@ -4,7 +4,7 @@ import pytest
 from pydantic import BaseModel
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.preview import first_requests, preview
+from greennode_batch.plan.preview import first_requests, preview
 
 MODEL = "google/gemma-4-31b-it"
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.prices import Price, Prices, amount, read_prices
+from greennode_batch.job.prices import Price, Prices, amount, read_prices
 
 
 def test_a_price_table_is_read_as_people_write_it():

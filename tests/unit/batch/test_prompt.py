@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.build.prompt import Prompt
-from greennode_batch.build.source import Rows
 from greennode_batch.errors import ConfigError, RowError
+from greennode_batch.request.prompt import Prompt
+from greennode_batch.source.sql import Rows
 
 
 def render(text, **row):
@@ -135,7 +135,7 @@ def test_whatever_is_more_than_texts_and_columns_is_left_to_jinja(text):
 
 def test_another_process_gives_the_same_text():
     code = (
-        "from greennode_batch.build.prompt import Prompt;from greennode_batch.build.source import Rows;"
+        "from greennode_batch.request.prompt import Prompt;from greennode_batch.source.sql import Rows;"
         "batch = next(Rows.from_tuples('xyz', [[({'b': 1, 'a': {2}}, {'d': 1}, 0.1)]]).batches);"
         "print(*Prompt('{{ x }} {{ y | tojson }} {{ z }}', 'xyz').texts(batch))"
     )

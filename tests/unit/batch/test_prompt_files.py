@@ -1,16 +1,16 @@
 import pytest
 
-from greennode_batch.build.prompt import Prompt
-from greennode_batch.build.prompt_files import names_in, read_prompt
-from greennode_batch.build.source import Rows
 from greennode_batch.errors import ConfigError, RowError
+from greennode_batch.request.prompt import Prompt
+from greennode_batch.request.prompt_files import names_in, read_prompt
+from greennode_batch.source.sql import Rows
 
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
     """Writes files below a jobs folder, the prompt first, and reads the prompt."""
     jobs = tmp_path / "jobs"
-    monkeypatch.setattr("greennode_batch.job_texts.find_job_text.__kwdefaults__", {"folder": jobs})
+    monkeypatch.setattr("greennode_batch.job.texts.find_job_text.__kwdefaults__", {"folder": jobs})
 
     def made(prompt, **files):
         (jobs / "tickets").mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from greennode_batch.receipts import (
+from greennode_batch.staging.folders import ShardFolder
+from greennode_batch.state.receipts import (
     Claim,
     HeldClaim,
     Receipt,
@@ -15,7 +16,6 @@ from greennode_batch.receipts import (
     withdraw,
     write_receipt,
 )
-from greennode_batch.staging import ShardFolder
 
 
 def claim(shard, number, *, released=False):

@@ -3,8 +3,8 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.build.hash_filter import HashFilter
-from greennode_batch.build.request_index import MAYBE, RequestIndex
+from greennode_batch.plan.bloom_filter import HashFilter
+from greennode_batch.plan.request_index import MAYBE, RequestIndex
 
 ids = st.integers(0, 60).map(lambda number: hashlib.blake2b(str(number).encode(), digest_size=16).hexdigest())
 

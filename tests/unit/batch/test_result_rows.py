@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from greennode_batch.api import lines as lines_module
-from greennode_batch.api.lines import parse_line
+from greennode_batch.answers.answer_reader import AnswerReader
+from greennode_batch.api.results import result_lines as lines_module
+from greennode_batch.api.results.result_lines import parse_line
 from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.collect.anomalies import AnomalyLog
-from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.result_rows import RESULT_FIELDS, plain_rows, row_of_line, table_of_rows
 from greennode_batch.collect.results import write_results
 

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.collect.anomalies import AnomalyLog
-from greennode_batch.collect.answers import AnswerReader
 from greennode_batch.collect.results import write_results
 
 TERMINAL = sorted((status for status in BatchStatus if status.is_terminal), key=str)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from greennode_batch.build.answered_note import note_path
-from greennode_batch.retention import RemovedRun, RunIdentity, note_run, old_runs, remove_run
-from greennode_batch.staging import read_json, run_folder
+from greennode_batch.cleanup.retention import RemovedRun, RunIdentity, note_run, old_runs, remove_run
+from greennode_batch.incremental.answer_cache import note_path
+from greennode_batch.staging.folders import read_json, run_folder
 
 OLD, CUT, YOUNG = 1_000_000_000.0, 1_100_000_000.0, 1_200_000_000.0
 RUN_ID = "scheduled__2026-01-01T00:00:00+00:00"
@@ -154,7 +154,7 @@ def test_a_removal_that_was_stopped_is_ended_by_the_next(root, make_old_run, mon
     def stop(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("greennode_batch.retention.remove_tree", stop)
+    monkeypatch.setattr("greennode_batch.cleanup.retention.remove_tree", stop)
     with pytest.raises(KeyboardInterrupt):
         remove(run)
     monkeypatch.undo()
@@ -170,7 +170,7 @@ def test_a_removal_that_was_stopped_is_ended_by_the_next(root, make_old_run, mon
 def test_the_note_whose_run_it_is_goes_last(root, make_old_run, monkeypatch):
     run = make_old_run()
     removed = []
-    monkeypatch.setattr("greennode_batch.retention.remove_tree", lambda path: removed.append(path.name))
+    monkeypatch.setattr("greennode_batch.cleanup.retention.remove_tree", lambda path: removed.append(path.name))
     remove(run)
     assert removed[-1] == "run.json"
     assert sorted(removed) == ["plan.json", "run.json", "shards"]

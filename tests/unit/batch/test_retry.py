@@ -7,14 +7,14 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
 
+from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.request_lines import request_ids
-from greennode_batch.build.retry import all_shards, attempt_shards, build_retry, read_retry, settling_shards
-from greennode_batch.collect.answers import AnswerReader
-from greennode_batch.collect.batch_files import collect_shard
-from greennode_batch.join.join import join_shard
-from greennode_batch.receipts import latest_claim
-from greennode_batch.submit import submit
+from greennode_batch.batches.submit import submit
+from greennode_batch.collect.collect import collect_shard
+from greennode_batch.request.request_lines import request_ids
+from greennode_batch.retry.build_retry import all_shards, attempt_shards, build_retry, read_retry, settling_shards
+from greennode_batch.state.receipts import latest_claim
+from greennode_batch.write.join import join_shard
 
 
 class Label(BaseModel):
@@ -269,7 +269,7 @@ def test_explanations_are_held_some_at_a_time(collected, retry_of, emulator, mon
     run, plan = collected(rows=20, max_shard_requests=20)
     retry_of(run, plan, explain_errors=True)
     whole = [lines_of(shard) for shard in attempt_shards(run, plan, 2)]
-    monkeypatch.setattr("greennode_batch.build.explanations._HELD_CHARACTERS", 1)
+    monkeypatch.setattr("greennode_batch.retry.explanations._HELD_CHARACTERS", 1)
     retry_of(run, plan, explain_errors=True)
     assert [lines_of(shard) for shard in attempt_shards(run, plan, 2)] == whole
 

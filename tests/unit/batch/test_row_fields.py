@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.build.row_fields import RowField
-from greennode_batch.build.source import Rows
 from greennode_batch.errors import RowError
+from greennode_batch.request.row_params import RowField
+from greennode_batch.source.sql import Rows
 
 
 def entries(*values, **params):

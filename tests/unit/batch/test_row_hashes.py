@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.build.row_hashes import hash_rows, with_model
-from greennode_batch.build.source import Rows
+from greennode_batch.incremental.row_hashes import hash_rows, with_model
+from greennode_batch.source.sql import Rows
 
 PLAIN = (
     st.none()
@@ -139,8 +139,8 @@ def test_each_model_has_keys_of_its_own():
 
 SAMPLE = """
 import datetime, decimal, uuid
-from greennode_batch.build.row_hashes import hash_rows
-from greennode_batch.build.source import Rows
+from greennode_batch.incremental.row_hashes import hash_rows
+from greennode_batch.source.sql import Rows
 rows = [(1, "é", None), (2, {"a": [1, 1.5, True]}, decimal.Decimal("1.50")), (2**70, "", datetime.date(2024, 2, 29))]
 (batch,) = Rows.from_tuples(("a", "b", "c"), [rows]).batches
 print(hash_rows(batch, key=["a"], inputs=["b", "c"]).tobytes().hex())

@@ -8,14 +8,14 @@ import pytest
 from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.build.source import Rows
+from greennode_batch.batches.throttle.limits import Limits
+from greennode_batch.batches.throttle.queue import Line
+from greennode_batch.batches.throttle.queue_folder import line_folder
 from greennode_batch.errors import ConfigError
-from greennode_batch.line import Line
-from greennode_batch.line_folder import line_folder
-from greennode_batch.line_limits import Limits
-from greennode_batch.report import check_balanced
+from greennode_batch.reconcile.report import check_balanced
 from greennode_batch.run import run_to_file
-from greennode_batch.staging import run_folder
+from greennode_batch.source.sql import Rows
+from greennode_batch.staging.folders import run_folder
 
 THINKER = "greennode/greenmind-medium-14b-r1"
 TEXTS = ["one", "two", "one", "", "three"]

@@ -3,7 +3,7 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.build.shards import ShardFile, ShardLimits
+from greennode_batch.plan.shard_file import ShardFile, ShardLimits
 
 
 def write(lines, folder, *, max_requests, max_bytes):

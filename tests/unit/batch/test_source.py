@@ -11,8 +11,8 @@ import psycopg2.extras
 import pyarrow as pa
 import pytest
 
-from greennode_batch.build.source import first_rows, read_sql
 from greennode_batch.errors import ConfigError
+from greennode_batch.source.sql import first_rows, read_sql
 
 
 def rows_of(source):

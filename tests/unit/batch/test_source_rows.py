@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from greennode_batch.build.column_types import to_arrow, unify
-from greennode_batch.build.source_rows import SourceRows, source_rows, write_source
+from greennode_batch.plan.source_rows import SourceRows, source_rows, write_source
+from greennode_batch.source.column_types import to_arrow, unify
 
 
 def stored(tmp_path, name, batches):

@@ -5,9 +5,9 @@ import psycopg
 import psycopg2
 import pytest
 
-from greennode_batch.build.part import Part
-from greennode_batch.build.sql_part import read_sql_part
 from greennode_batch.errors import ConfigError
+from greennode_batch.source.partition import Part
+from greennode_batch.source.sql_partition import read_sql_part
 
 
 def rows_of(connection, sql, key, part):

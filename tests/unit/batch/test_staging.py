@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.exclusive import create_exclusive
-from greennode_batch.staging import (
+from greennode_batch.staging.exclusive import create_exclusive
+from greennode_batch.staging.folders import (
     land,
     read_json,
     remove_work_folders,

@@ -7,6 +7,7 @@ import pytest
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import PRESETS, ApiProfile
+from greennode_batch.batches.submit import SETTLE_SECONDS, submit
 from greennode_batch.errors import (
     AmbiguousError,
     BusyError,
@@ -16,7 +17,7 @@ from greennode_batch.errors import (
     RejectedError,
     RetryableError,
 )
-from greennode_batch.receipts import (
+from greennode_batch.state.receipts import (
     Claim,
     HeldClaim,
     Receipt,
@@ -28,7 +29,6 @@ from greennode_batch.receipts import (
     withdraw,
     write_receipt,
 )
-from greennode_batch.submit import SETTLE_SECONDS, submit
 
 CANNOT_LIST = ApiProfile(can_list_batches=False)
 
@@ -250,7 +250,7 @@ def test_a_shard_that_was_sent_to_another_server_is_not_sent_again(make_shard, c
 
 def test_a_worker_that_was_held_up_before_its_create_sends_nothing(make_shard, clock, monkeypatch):
     server = Server()
-    monkeypatch.setattr("greennode_batch.submit._CLAIM_SECONDS", -1.0)
+    monkeypatch.setattr("greennode_batch.batches.submit._CLAIM_SECONDS", -1.0)
     with pytest.raises(RetryableError, match="held up for too long"):
         submit(make_shard(), server.client(), clock=clock, sleep=clock.sleep)
     assert "POST /batches" not in server.requests

@@ -7,18 +7,18 @@ import pyarrow.dataset as ds
 import pytest
 from upath import UPath
 
+from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.plan import build
-from greennode_batch.build.source import Rows
-from greennode_batch.collect.answers import AnswerReader
-from greennode_batch.collect.batch_files import collect_shard
+from greennode_batch.collect.collect import collect_shard
 from greennode_batch.errors import ConfigError
-from greennode_batch.join.dataset import Dataset
-from greennode_batch.join.join import join_shard
-from greennode_batch.join.open_table import sql_table
-from greennode_batch.join.target import prepare_targets, write_shard
+from greennode_batch.plan.build import build
+from greennode_batch.reconcile.report import check_balanced, report
 from greennode_batch.reconcile.written_targets import written_rows
-from greennode_batch.report import check_balanced, report
+from greennode_batch.source.sql import Rows
+from greennode_batch.tables.open_table import sql_table
+from greennode_batch.write.dataset import Dataset
+from greennode_batch.write.join import join_shard
+from greennode_batch.write.targets import prepare_targets, write_shard
 
 FIELDS = AnswerReader(None).fields
 ROWS = [(1, "a"), (2, "b"), (3, "a"), (4, "")]

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.collect.thoughts import split_reasoning
+from greennode_batch.answers.reasoning import split_reasoning
 
 
 @pytest.mark.parametrize(

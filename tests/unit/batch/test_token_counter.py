@@ -9,15 +9,15 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.part import Part
-from greennode_batch.build.part_files import read_parts, write_part
-from greennode_batch.build.plan import build
-from greennode_batch.build.source import Rows
-from greennode_batch.canaries import read_canaries
+from greennode_batch.cost.usage_history import RunUsage, usage_path
 from greennode_batch.errors import ConfigError
+from greennode_batch.plan.build import build
+from greennode_batch.plan.partition_files import read_parts, write_part
 from greennode_batch.run import run_to_file
-from greennode_batch.staging import read_json, run_folder
-from greennode_batch.usage import RunUsage, usage_path
+from greennode_batch.source.partition import Part
+from greennode_batch.source.sql import Rows
+from greennode_batch.staging.folders import read_json, run_folder
+from greennode_batch.state.canaries import read_canaries
 
 MODEL = "google/gemma-4-31b-it"
 ROWS = [(1, "one two three"), (2, "one"), (3, "one two three"), (4, ""), (5, "four five")]
@@ -50,7 +50,7 @@ def test_prompts_are_counted_by_the_jobs_tokenizer(make_run, tokenizer):
 
 @pytest.mark.parametrize("together", [1, 7, 1 << 18])
 def test_how_many_texts_are_cut_together_makes_no_difference(make_run, tokenizer, together, monkeypatch):
-    monkeypatch.setattr("greennode_batch.build.token_counter._TOGETHER_CHARACTERS", together)
+    monkeypatch.setattr("greennode_batch.request.token_counter._TOGETHER_CHARACTERS", together)
     messages = [{"role": "user", "content": [
         {"type": "text", "text": "{{ text }}"}, {"type": "text", "text": "and more"},
         {"type": "image_url", "image_url": {"url": "https://x/one two.png"}},

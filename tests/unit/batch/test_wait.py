@@ -2,11 +2,11 @@
 
 import pytest
 
-from greennode_batch.api.polling import DEADLINE_SECONDS, FORGOTTEN_SECONDS, Done, Wait
+from greennode_batch.api.polling.polling import DEADLINE_SECONDS, FORGOTTEN_SECONDS, Done, Wait
+from greennode_batch.batches.submit import submit
+from greennode_batch.batches.wait import GRACE_SECONDS, SendAgain, look
 from greennode_batch.errors import ConfigError
-from greennode_batch.receipts import latest_claim, read_receipt
-from greennode_batch.submit import submit
-from greennode_batch.wait import GRACE_SECONDS, SendAgain, look
+from greennode_batch.state.receipts import latest_claim, read_receipt
 
 
 @pytest.fixture

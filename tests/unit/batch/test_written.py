@@ -15,14 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from upath import UPath
 
-from greennode_batch.build.column_types import to_arrow
-from greennode_batch.join import postgres_copy
-from greennode_batch.join.dataset import Dataset
-from greennode_batch.join.open_table import sql_table
-from greennode_batch.reconcile.fingerprint import fingerprint
 from greennode_batch.reconcile.written import TableRows
 from greennode_batch.reconcile.written_files import DatasetRows, FileRows
-from greennode_batch.staging import run_folder
+from greennode_batch.source.column_types import to_arrow
+from greennode_batch.staging.folders import run_folder
+from greennode_batch.tables import postgres_copy
+from greennode_batch.tables.fingerprint import fingerprint
+from greennode_batch.tables.open_table import sql_table
+from greennode_batch.write.dataset import Dataset
 
 numbers = itertools.count()
 

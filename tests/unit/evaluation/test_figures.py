@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.build.source import Rows
+from greennode_batch.analysis.evaluation.compared import NO_ANSWER, read_compared
+from greennode_batch.analysis.evaluation.figures import Figures, Share, count_figures
 from greennode_batch.errors import ConfigError
-from greennode_batch.evaluation.compared import NO_ANSWER, read_compared
-from greennode_batch.evaluation.figures import Figures, Share, count_figures
-from greennode_batch.prices import read_prices
+from greennode_batch.job.prices import read_prices
+from greennode_batch.source.sql import Rows
 
 COLUMNS = (
     "id", "model", "status", "expected", "said", "score", "prompt_tokens", "completion_tokens", "custom_id",

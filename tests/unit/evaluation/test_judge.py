@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from greennode_batch.analysis.evaluation.judge import Verdict, judge_of
 from greennode_batch.errors import ConfigError
-from greennode_batch.evaluation.judge import Verdict, judge_of
-from greennode_batch.job import BatchJob, FileTarget, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob, FileTarget, SqlSource, SqlTarget
 
 
 def job(**changes: object) -> BatchJob:

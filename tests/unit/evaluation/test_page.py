@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from greennode_batch.build.source import Rows
-from greennode_batch.evaluation.latency import Waits
-from greennode_batch.evaluation.page import Evaluation, evaluate, evaluation_page
-from greennode_batch.prices import read_prices
+from greennode_batch.analysis.evaluation.latency import Waits
+from greennode_batch.analysis.evaluation.page import Evaluation, evaluate, evaluation_page
+from greennode_batch.job.prices import read_prices
+from greennode_batch.source.sql import Rows
 
 COLUMNS = (
     "id", "body", "model", "status", "expected", "said", "reply",

@@ -5,8 +5,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.evaluation.figures import ModelFigures, Share
-from greennode_batch.evaluation.scatter import scatter_of
+from greennode_batch.analysis.evaluation.figures import ModelFigures, Share
+from greennode_batch.analysis.evaluation.scatter import scatter_of
 
 
 def model(name: str, right: int, tokens: int, cost: float | None) -> ModelFigures:

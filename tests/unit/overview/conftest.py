@@ -4,23 +4,23 @@ import time
 import msgspec
 import pytest
 
+from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.api.polling import Wait
+from greennode_batch.api.polling.polling import Wait
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.build.plan import build
-from greennode_batch.build.source import Rows
-from greennode_batch.collect.answers import AnswerReader
-from greennode_batch.collect.batch_files import collect_shard
-from greennode_batch.job import BatchJob, FileSource, FileTarget
-from greennode_batch.join.join import join_shard
-from greennode_batch.join.joined_shard import CountedRows, note_joined
-from greennode_batch.overview.staged_run import StagedRuns
-from greennode_batch.receipts import read_receipt, write_receipt
-from greennode_batch.report import report
-from greennode_batch.retention import note_run
-from greennode_batch.staging import run_folder
-from greennode_batch.submit import submit
-from greennode_batch.wait import look
+from greennode_batch.batches.submit import submit
+from greennode_batch.batches.wait import look
+from greennode_batch.cleanup.retention import note_run
+from greennode_batch.collect.collect import collect_shard
+from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
+from greennode_batch.monitor.staged_run import StagedRuns
+from greennode_batch.plan.build import build
+from greennode_batch.reconcile.report import report
+from greennode_batch.source.sql import Rows
+from greennode_batch.staging.folders import run_folder
+from greennode_batch.state.receipts import read_receipt, write_receipt
+from greennode_batch.write.join import join_shard
+from greennode_batch.write.joined_rows import CountedRows, note_joined
 
 MODEL = "google/gemma-4-31b-it"
 JOB = BatchJob(

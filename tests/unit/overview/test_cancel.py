@@ -1,4 +1,4 @@
-from greennode_batch.overview.cancel import cancel_batches
+from greennode_batch.monitor.cancel import cancel_batches
 
 
 def texts(count):

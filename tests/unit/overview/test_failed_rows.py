@@ -1,4 +1,4 @@
-from greennode_batch.overview.failed_rows import SHOWN_ROWS, failed_rows
+from greennode_batch.monitor.failed_rows import SHOWN_ROWS, failed_rows
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

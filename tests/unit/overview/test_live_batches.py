@@ -3,7 +3,7 @@ from contextlib import contextmanager
 import pytest
 
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.overview.live_batches import ASK_SECONDS, LiveBatches
+from greennode_batch.monitor.live_batches import ASK_SECONDS, LiveBatches
 
 
 class Later:

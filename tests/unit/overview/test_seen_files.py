@@ -2,9 +2,9 @@ import msgspec
 import pytest
 from upath import UPath
 
-from greennode_batch.overview import seen_files
-from greennode_batch.overview.seen_files import SeenFiles
-from greennode_batch.staging import write_json
+from greennode_batch.monitor import file_cache as seen_files
+from greennode_batch.monitor.file_cache import SeenFiles
+from greennode_batch.staging.folders import write_json
 
 
 class Note(msgspec.Struct):

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from greennode_batch.build.source import Rows
+from greennode_batch.analysis.pages.query_page import query_page
+from greennode_batch.analysis.pages.template import duration, number, percent, render_page, write_page
 from greennode_batch.errors import ConfigError
-from greennode_batch.pages.query_page import query_page
-from greennode_batch.pages.template import duration, number, percent, render_page, write_page
+from greennode_batch.source.sql import Rows
 
 
 @pytest.fixture

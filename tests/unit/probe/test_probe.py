@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.api.lines import iter_lines, parse_line
 from greennode_batch.api.profile import PRESETS, ApiProfile
+from greennode_batch.api.results.result_lines import iter_lines, parse_line
 from greennode_batch.errors import ConfigError, NotFoundError
 from greennode_batch.probe.state import LINES_A_BATCH, MAX_BATCHES, MAX_CHATS
 from greennode_batch.probe.tiny_requests import good_lines

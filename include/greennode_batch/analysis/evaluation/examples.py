@@ -1,0 +1,85 @@
+"""Examples: rows on which the models differ, with all their texts, from each class some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from greennode_batch.analysis.evaluation.compared import NEEDED, NUMBERS, row_names, shown_key
+from greennode_batch.analysis.evaluation.figures import disagreed_rows
+from greennode_batch.source.sql import Rows
+
+_OWN = frozenset({*NEEDED, *NUMBERS, "reason", "custom_id"})
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one model made of a row. texts: by column, what is its own."""
+
+    model: str
+    status: str
+    said: Any
+    is_right: bool
+    score: Any
+    reason: Any
+    texts: Mapping[str, Any]
+
+
+@dataclass
+class Example:
+    """One row. texts: by column, what is the same for all models."""
+
+    name: str
+    expected: Any
+    texts: dict[str, Any] = field(default_factory=dict)
+    answers: list[Said] = field(default_factory=list)
+
+
+def choose_examples(frame: pd.DataFrame, count: int) -> list[str]:
+    """So many rows on which the models differ: first of each class one, those first that some model has right."""
+    disagreed = frame[frame["row"].isin(disagreed_rows(frame))]
+    rows = disagreed.groupby("row", observed=True).agg(expected=("expected", "first"), right=("right", "any"))
+    rows = rows.reset_index().sort_values(["right", "row"], ascending=[False, True], kind="stable")
+    turn = rows.groupby(["right", "expected"], observed=True, dropna=False).cumcount()
+    rows = rows.assign(turn=turn).sort_values(["right", "turn", "row"], ascending=[False, True, True], kind="stable")
+    return [str(row) for row in rows["row"].head(count)]
+
+
+def read_examples(rows: Rows, key: Sequence[str], chosen: Sequence[str], models: Sequence[str]) -> list[Example]:
+    """The chosen rows with their texts, in that order. Reads all rows and holds the chosen ones."""
+    wanted = dict.fromkeys(chosen)
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in wanted}
+    for batch in rows.batches:
+        names = row_names(batch, key).to_pylist()
+        places = [place for place, name in enumerate(names) if name in wanted]
+        columns = {name: batch.values(name) for name in rows.columns if name not in key}
+        for place in places:
+            found[names[place]].append({name: values[place] for name, values in columns.items()})
+    return [_example(name, _in_order(answers, models)) for name, answers in found.items() if answers]
+
+
+def _in_order(answers: Iterable[dict[str, Any]], models: Sequence[str]) -> list[dict[str, Any]]:
+    places = {model: place for place, model in enumerate(models)}
+    return sorted(answers, key=lambda answer: places.get(answer["model"], len(places)))
+
+
+def _example(name: str, answers: Sequence[dict[str, Any]]) -> Example:
+    texts = [column for column in answers[0] if column not in _OWN]
+    shared = [column for column in texts if all(answer[column] == answers[0][column] for answer in answers)]
+    made = Example(shown_key(name), answers[0]["expected"], {column: answers[0][column] for column in shared})
+    for answer in answers:
+        made.answers.append(
+            Said(
+                model=answer["model"],
+                status=answer["status"],
+                said=answer["said"],
+                is_right=answer["said"] is not None and str(answer["said"]) == str(answer["expected"]),
+                score=answer.get("score"),
+                reason=answer.get("reason"),
+                texts={column: answer[column] for column in texts if column not in shared},
+            )
+        )
+    return made

@@ -1,0 +1,1 @@
+"""The text of a model -> typed values, and what became of the request."""

@@ -1,0 +1,223 @@
+"""Answers: what a model wrote, as the value(s) of the target's columns, or the reason why it is none."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import compress
+from operator import attrgetter
+from types import NoneType
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel, ValidationError
+from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic_core import to_json, to_jsonable_python
+
+from greennode_batch.answers.json_in_text import json_in_text
+from greennode_batch.answers.tool_calls import calls_as_json
+from greennode_batch.api.results.result_line import ToolCall
+from greennode_batch.errors import ConfigError
+
+_SHOWN_CHARACTERS = 500
+_BEFORE_ANSWER = "; the answer was: "
+_INT64 = range(-(1 << 63), 1 << 63)
+_MARK = b"greennode"
+
+# By type and format of a JSON schema.
+_ARROW_TYPES: dict[tuple[Any, Any], pa.DataType] = {
+    ("boolean", None): pa.bool_(),
+    ("integer", None): pa.int64(),
+    ("number", None): pa.float64(),
+    ("string", "date"): pa.date32(),
+    ("string", "date-time"): pa.timestamp("us", tz="UTC"),
+}
+
+
+def response_format(answer: type[BaseModel]) -> dict[str, Any]:
+    """The `response_format` of a request whose answer must fit the model (OpenAI's structured output)."""
+    return {"type": "json_schema", "json_schema": {"name": answer.__name__, "schema": _schema(answer, "validation")}}
+
+
+def schema_wish(answer: type[BaseModel]) -> str:
+    """The same as words, for an API that takes no JSON schema."""
+    schema = json.dumps(_schema(answer, "validation"), ensure_ascii=False)
+    return f"Answer with one JSON object that matches this JSON schema, and with nothing else:\n{schema}"
+
+
+class AnswerReader:
+    """Texts -> values of the answer's columns. Without a model the text itself is the one value, `answer`."""
+
+    def __init__(self, model: type[BaseModel] | None) -> None:
+        """Raise ConfigError for a model that has no JSON schema."""
+        self._validate: Callable[[str], BaseModel] | None = (
+            model.__pydantic_validator__.validate_json if model else None
+        )
+        self.fields: tuple[pa.Field, ...] = _fields(model) if model else (pa.field("answer", pa.string()),)
+        self._fields_of = _getter([field.name for field in self.fields])
+        self._as_text = tuple(pa.types.is_string(field.type) for field in self.fields)
+        self._as_json = tuple(is_json(field) for field in self.fields)
+        schema = _schema(model, "validation") if model else {}
+        digest = hashlib.blake2b(json.dumps(schema, sort_keys=True).encode(), digest_size=16).hexdigest()
+        self.mark: Mapping[bytes, bytes] = {_MARK: digest.encode()}
+
+    def made(self, results: pa.Schema) -> bool:
+        """Whether results were read with this answer model: they are marked with it."""
+        return bool(results.metadata) and results.metadata.get(_MARK) == self.mark[_MARK]
+
+    def read(self, text: str) -> tuple[Any, ...] | str:
+        """The values in the order of `fields`; or, as a text, what is wrong with the answer."""
+        if self._validate is None:
+            return (text,) if text.strip() else "the answer is empty"
+        try:
+            values = self._values(text)
+        except ValidationError as error:
+            return f"{_reasons(error)}{_BEFORE_ANSWER}{text[:_SHOWN_CHARACTERS]}"
+        columns = self._columns([values])
+        for field, column in zip(self.fields, columns, strict=True):
+            if _too_large(column):
+                return f"{field.name}: too large a number for a column{_BEFORE_ANSWER}{text[:_SHOWN_CHARACTERS]}"
+        return tuple(one for (one,) in columns)
+
+    def called(self, calls: Sequence[ToolCall]) -> str:
+        """What to read where the model wants tools called: all calls, or for a model the arguments of the last one."""
+        return calls_as_json(calls) if self._validate is None else calls[-1].arguments
+
+    def read_columns(self, texts: Sequence[str]) -> tuple[Sequence[int], list[Sequence[Any]]]:
+        """What `read` says of many texts: the places of the answers, and their values by column."""
+        if self._validate is None:
+            if all(texts) and not any(map(str.isspace, texts)):
+                return range(len(texts)), [texts]
+            places = [place for place, text in enumerate(texts) if text.strip()]
+            return places, [[texts[place] for place in places]]
+        places, read = [], []
+        for place, text in enumerate(texts):
+            try:
+                read.append(self._values(text))
+            except ValidationError:
+                continue
+            places.append(place)
+        columns = self._columns(read)
+        large = set().union(*map(_too_large, columns))
+        if large:
+            fit = [row not in large for row in range(len(read))]
+            places, columns = list(compress(places, fit)), [list(compress(column, fit)) for column in columns]
+        return places, columns
+
+    def _values(self, text: str) -> tuple[Any, ...]:
+        """The fields of the text as an answer, or of what of it is one. Raises ValidationError for what is meant.
+
+        Only these are held of an answer.
+        """
+        validate = self._validate
+        assert validate is not None, "without a model there is nothing to fit"
+        try:
+            return self._fields_of(validate(text))
+        except ValidationError as error:
+            meant = error
+        for part in json_in_text(text):
+            try:
+                return self._fields_of(validate(part))
+            except ValidationError as error:
+                if _is_no_json(meant) and not _is_no_json(error):
+                    meant = error
+        raise meant
+
+    def _columns(self, read: Sequence[tuple[Any, ...]]) -> list[Sequence[Any]]:
+        """The fields of answers, as a column of each holds them."""
+        columns: Iterable[Sequence[Any]] = zip(*read, strict=True) if read else [()] * len(self.fields)
+        return [
+            _plain(column, as_json=as_json, as_text=as_text)
+            for column, as_json, as_text in zip(columns, self._as_json, self._as_text, strict=True)
+        ]
+
+
+def reasons_in(error: str) -> str:
+    """Of what `read` says is wrong with an answer the reasons, without the answer."""
+    return error.partition(_BEFORE_ANSWER)[0]
+
+
+def _getter(names: Sequence[str]) -> Callable[[BaseModel], tuple[Any, ...]]:
+    get = attrgetter(*names)
+    return get if len(names) > 1 else lambda answer: (get(answer),)
+
+
+def is_json(field: pa.Field) -> bool:
+    """Whether a text column holds JSON: a target may have a type of its own for it."""
+    return bool(field.metadata) and field.metadata.get(_MARK) == b"json"
+
+
+def _is_no_json(error: ValidationError) -> bool:
+    return error.errors(include_url=False, include_context=False, include_input=False)[0]["type"] == "json_invalid"
+
+
+def _reasons(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, problem['loc'])) or 'answer'}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_context=False, include_input=False)[:5]
+    )
+
+
+def _schema(model: type[BaseModel], mode: Any) -> dict[str, Any]:
+    try:
+        return model.model_json_schema(mode=mode)
+    except PydanticInvalidForJsonSchema as error:
+        raise ConfigError(f"answer model {model.__name__}: a field has no JSON schema ({error.message})") from None
+
+
+def _fields(model: type[BaseModel]) -> tuple[pa.Field, ...]:
+    # As it is written out: a Decimal may be read from a number, and is a text here.
+    schema = _schema(model, "serialization")
+    if "$ref" in schema:  # a model that holds itself
+        schema = {**schema, **schema["$defs"][schema["$ref"].rpartition("/")[2]]}
+    by_name = schema.get("properties", {"root": schema})
+    fields = []
+    for name, info in model.model_fields.items():
+        arrow = _arrow_type(by_name.get(info.serialization_alias or name, {}), schema.get("$defs", {}))
+        fields.append(pa.field(name, arrow or pa.string(), metadata=None if arrow else {_MARK: b"json"}))
+    return tuple(fields)
+
+
+def _arrow_type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> pa.DataType | None:
+    """The Arrow type of a field's JSON schema, None for what is written as JSON."""
+    if "$ref" in schema:
+        return _arrow_type(definitions.get(schema["$ref"].rpartition("/")[2], {}), definitions)
+    if "anyOf" in schema:
+        kinds = {_arrow_type(part, definitions) for part in schema["anyOf"] if part.get("type") != "null"}
+        return kinds.pop() if len(kinds) == 1 else None
+    kind = schema.get("type") or _kind_of_values(schema)
+    return _ARROW_TYPES.get((kind, schema.get("format"))) or (pa.string() if kind == "string" else None)
+
+
+def _kind_of_values(schema: Mapping[str, Any]) -> str | None:
+    """The one type of an enumeration's values where its schema names none: `Literal["a", None]` is text."""
+    values = [schema["const"]] if "const" in schema else schema.get("enum", [])
+    kinds = {type(value) for value in values if value is not None}
+    return (
+        {str: "string", int: "integer", float: "number", bool: "boolean"}.get(kinds.pop()) if len(kinds) == 1 else None
+    )
+
+
+def _plain(values: Sequence[Any], *, as_json: bool, as_text: bool) -> Sequence[Any]:
+    """The values of a field as Arrow takes them, which most are by themselves."""
+    if as_json:
+        return [None if value is None else to_json(value, inf_nan_mode="null").decode() for value in values]
+    kinds = set(map(type, values)) - {NoneType}
+    if not any(issubclass(kind, enum.Enum) for kind in kinds) and (not as_text or kinds <= {str}):
+        return values
+    return [None if value is None else _plain_value(value, as_text=as_text) for value in values]
+
+
+def _plain_value(value: Any, *, as_text: bool) -> Any:
+    if isinstance(value, enum.Enum):
+        value = value.value
+    return str(to_jsonable_python(value)) if as_text and type(value) is not str else value
+
+
+def _too_large(column: Sequence[Any]) -> list[int]:
+    """The places of the numbers that no column holds."""
+    if not any(issubclass(kind, int) for kind in set(map(type, column))):
+        return []
+    return [place for place, one in enumerate(column) if isinstance(one, int) and one not in _INT64]

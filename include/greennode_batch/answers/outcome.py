@@ -1,0 +1,94 @@
+"""Verdicts: what became of one request, by the line that the server wrote for it."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from greennode_batch.answers.answer_reader import AnswerReader
+from greennode_batch.answers.reasoning import split_reasoning
+from greennode_batch.answers.tool_calls import CALLING_ENDS
+from greennode_batch.api.results.result_line import ResultLine
+
+_PASSING = frozenset({408, 409, 425, 429})
+_REFUSED_FOR_GOOD = re.compile(
+    r"invalid|unsupported|context_length|too_(?:long|large)|not_found|permission|policy|filter|credit|billing|quota"
+)
+
+
+class RowStatus(StrEnum):
+    """What became of a row. Only `succeeded` is an answer that can be used."""
+
+    SUCCEEDED = "succeeded"
+    INVALID_OUTPUT = "invalid_output"  # does not match the answer model, or is empty
+    TRUNCATED = "truncated"  # cut at max_tokens
+    REFUSED = "refused"  # content filter or the model's own refusal
+    FAILED = "failed"  # the API's error, in `error`
+    EXPIRED = "expired"  # the batch's window closed first
+    CANCELLED = "cancelled"
+    MISSING = "missing"  # in neither file of a finished batch
+    UNSENT = "unsent"  # never asked: too long, an empty prompt; or not asked again: over budget
+
+
+class Verdict(NamedTuple):
+    """What one line amounts to. `values` are the answer's columns, where there is an answer.
+
+    `ask_again`: whether another attempt may end better. `raw_answer`: what the model wrote, where it is no answer.
+    """
+
+    status: RowStatus
+    error: str | None
+    reasoning: str | None
+    values: tuple[Any, ...] | None
+    ask_again: bool = False
+    raw_answer: str | None = None
+
+
+def judge(line: ResultLine, reader: AnswerReader) -> Verdict:
+    """What became of one request."""
+    if line.error is not None:
+        return _failure(line)
+    if line.refusal or line.finish_reason == "content_filter":
+        words = line.refusal or "the content filter stopped the answer"
+        return Verdict(RowStatus.REFUSED, words, line.reasoning, None)
+    thought = split_reasoning(line.content or "")
+    reasoning = line.reasoning or thought.reasoning
+    written, answer = line.content, thought.answer
+    if line.tool_calls and (line.finish_reason in CALLING_ENDS or not answer or answer.isspace()):
+        written = answer = reader.called(line.tool_calls)
+    if answer is None:
+        return _only_thinking(line, reasoning)
+    values = reader.read(answer)
+    usable = None if isinstance(values, str) else values
+    if line.finish_reason == "length":
+        return Verdict(RowStatus.TRUNCATED, "cut off at max_tokens", reasoning, usable)
+    if isinstance(values, str):
+        return Verdict(RowStatus.INVALID_OUTPUT, values, reasoning, None, ask_again=True, raw_answer=written)
+    return Verdict(RowStatus.SUCCEEDED, None, reasoning, values)
+
+
+def _only_thinking(line: ResultLine, reasoning: str | None) -> Verdict:
+    if line.finish_reason == "stop":
+        words = "the model ended in the middle of its thinking"
+        return Verdict(RowStatus.INVALID_OUTPUT, words, reasoning, None, ask_again=True, raw_answer=line.content)
+    return Verdict(RowStatus.TRUNCATED, "cut off while the model was thinking; raise max_tokens", reasoning, None)
+
+
+def _failure(line: ResultLine) -> Verdict:
+    code = (line.code or "").lower()
+    parts = [str(line.status_code) if line.status_code else "", line.code or "", line.error or ""]
+    words = " ".join(filter(None, parts)) or "an empty reply"
+    if "expired" in code:
+        return Verdict(RowStatus.EXPIRED, words, line.reasoning, None, ask_again=True)
+    if "cancel" in code:
+        return Verdict(RowStatus.CANCELLED, words, line.reasoning, None, ask_again=True)
+    return Verdict(RowStatus.FAILED, words, line.reasoning, None, ask_again=_may_pass(line.status_code, code))
+
+
+def _may_pass(status: int | None, code: str) -> bool:
+    """Whether the same request may fare better another time: not if it was refused for what it is, or for credit."""
+    if not status:
+        return not _REFUSED_FOR_GOOD.search(code)
+    return status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR

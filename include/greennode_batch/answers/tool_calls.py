@@ -1,0 +1,26 @@
+"""Tool calls: what a model wants called, as an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from greennode_batch.api.results.result_line import ToolCall
+
+CALLING_ENDS = frozenset({"tool_calls", "function_call"})
+"""Values of `finish_reason` by which a model says that it wants tools called."""
+
+
+def calls_as_json(calls: Sequence[ToolCall]) -> str:
+    """A JSON list of `{"name": …, "arguments": {…}}`. Arguments that are no JSON stand there as a text."""
+    listed = [{"name": call.name, "arguments": _arguments(call.arguments)} for call in calls]
+    return msgspec.json.encode(listed).decode()
+
+
+def _arguments(words: str) -> msgspec.Raw | str:
+    try:
+        msgspec.json.decode(words)
+    except (msgspec.DecodeError, RecursionError):
+        return words
+    return msgspec.Raw(words.encode())

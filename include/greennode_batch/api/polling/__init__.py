@@ -1,0 +1,1 @@
+"""When to ask how a batch is, and which ones next."""

@@ -1,0 +1,118 @@
+"""Watch: what is known of a batch that is waited for, and when to look at it next. Pure: the clock is an argument."""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+from greennode_batch.api.polling.pace import Pace
+from greennode_batch.api.polling.polling import Done, Wait, after_failures, next_step, when_missing, when_refused
+from greennode_batch.api.status import BatchStatus
+from greennode_batch.api.wire import Batch
+from greennode_batch.errors import ApiError, GreenNodeError, NotFoundError, RetryableError
+
+UNLISTED = math.inf
+"""The page of a batch that the list does not have."""
+# Those that would look at the same second, after a restart for one, are spread over this share of their interval.
+_JITTER = 0.15
+# What is due soon is looked at with what is due now, where one call can show both.
+_EARLY = 0.2
+
+
+class Watch:
+    """A batch that somebody waits for until a deadline. Times are epoch seconds.
+
+    batch: as it was seen last; error: why the last look failed, None if it did not. due: when to look again; early:
+    from when on a look that is made anyway may serve as that. page: on which page of the list it is likely to be, by
+    where it was and was not. step: what came of the last look. missing_since: since when the server does not know it.
+    """
+
+    __slots__ = (
+        "_failures",
+        "_misses",
+        "_refused_since",
+        "_spread",
+        "batch",
+        "batch_id",
+        "began",
+        "deadline",
+        "due",
+        "early",
+        "error",
+        "listed_at",
+        "missing_since",
+        "pace",
+        "page",
+        "step",
+    )
+
+    def __init__(self, batch_id: str, *, deadline: float, now: float) -> None:
+        self.batch_id = batch_id
+        self.deadline = deadline
+        self.began = now
+        self.due = self.early = now
+        self.page: float = 1
+        self.listed_at = -math.inf
+        self.batch: Batch | None = None
+        self.error: GreenNodeError | None = None
+        self.missing_since: float | None = None
+        self.pace = Pace()
+        self.step: Wait | Done = Wait(0.0)
+        self._refused_since: float | None = None
+        self._failures = 0
+        self._misses = 0
+        self._spread = 1.0 - _JITTER * (zlib.crc32(batch_id.encode()) % 1000) / 1000
+
+    def seen(self, batch: Batch, *, now: float) -> None:
+        """Note a look that showed the batch."""
+        self.batch, self.error = batch, None
+        self.missing_since = self._refused_since = None
+        self._failures = 0
+        self.pace.take(batch, now=now)
+        self._go_on(next_step(batch, now=now, deadline=self.deadline, pace=self.pace), now)
+
+    def listed(self, batch: Batch, page: int, *, now: float) -> bool:
+        """Note a page of the list that shows the batch. Returns whether that says how it stands.
+
+        An entry without a status does not, and one that failed is asked for by itself: lists leave out errors.
+        """
+        if not batch.raw_status:
+            self.unlisted()
+            return False
+        self.page, self.listed_at, self._misses = page, now, 0
+        if batch.status is BatchStatus.FAILED:
+            self.page, self.due, self.early = UNLISTED, now, now
+            return False
+        self.seen(batch, now=now)
+        return True
+
+    def missed(self, front: int) -> None:
+        """Note that it is on none of the first pages: it is looked for ever further back, up to where that costs."""
+        self.page = front + 2**self._misses
+        self._misses += 1
+
+    def unlisted(self) -> None:
+        """Note that the list does not show it, which proves nothing: it is asked for by itself from now on."""
+        self.page = UNLISTED
+
+    def failed(self, error: GreenNodeError, *, now: float) -> None:
+        """Note a look at it that failed. That ends the wait only at the deadline, or where it is so for long."""
+        self.error = error
+        self._failures += 1
+        if now >= self.deadline:
+            self.step = Done("deadline", BatchStatus.UNKNOWN.name if self.batch is None else self.batch.status.name)
+        elif isinstance(error, NotFoundError):
+            self.missing_since = self.missing_since or now
+            self._go_on(when_missing(self.missing_since, now=now), now)
+        elif isinstance(error, ApiError) and not isinstance(error, RetryableError):
+            self._refused_since = self._refused_since or now
+            self._go_on(when_refused(self._refused_since, now=now, failures=self._failures), now)
+        else:
+            self._go_on(after_failures(self._failures), now)
+
+    def _go_on(self, step: Wait | Done, now: float) -> None:
+        self.step = step
+        if isinstance(step, Wait):
+            due = now + step.seconds * self._spread
+            self.due = min(due, self.deadline) if now < self.deadline else due
+            self.early = self.due - step.seconds * _EARLY

@@ -1,0 +1,230 @@
+"""Result lines that are not in the normal shape -> ResultLine or Anomaly, with as much kept as can be read."""
+
+import codecs
+import json
+import re
+from http import HTTPStatus
+from typing import Any
+
+from greennode_batch.api.error_body import decode, describe, shorten
+from greennode_batch.api.fields import count, epoch_seconds, pick, text
+from greennode_batch.api.results.result_line import Anomaly, ResultLine, ToolCall
+
+_SHOWN_CHARS = 200
+_MAX_DIGITS = 1_000
+# Of parts within parts; a model's answer has two.
+_MAX_DEPTH = 20
+_NO_JSON: Any = object()
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_THINKING_PARTS = frozenset({"thinking", "reasoning", "reasoning_text"})
+
+
+def read_odd_line(line: bytes) -> ResultLine | Anomaly:
+    """What a line says that is not in the normal shape. Never raises."""
+    if not line.strip(b" \t\r\n\x00"):
+        return Anomaly("blank", "")
+    data = _read_json(line)
+    if data is _NO_JSON:
+        return Anomaly("not_json", _shown(line))
+    if not isinstance(data, dict):
+        return Anomaly("not_object", _shown(line))
+    custom_id = pick(data, "custom_id")
+    custom_id = custom_id if isinstance(custom_id, str) else text(custom_id)
+    if custom_id is None:
+        message, _ = describe(data)
+        # A whole file may be refused with one line: {"error": {...}}, or a gateway's message in place of it.
+        if message is not None and ("error" in data or "errors" in data or "message" in data or "detail" in data):
+            return Anomaly("file_error", message)
+        return Anomaly("no_custom_id", _shown(line))
+    return _result(custom_id, data)
+
+
+def _result(custom_id: str, data: dict[str, Any]) -> ResultLine:
+    response = _unquoted(pick(data, "response", "result"))
+    request_id = text(pick(data, "request_id"))
+    line_error = data.get("error") or None
+    if not isinstance(response, dict):
+        body: Any = response if response is not None else data.get("body", data if "choices" in data else None)
+        status = count(data.get("status_code"))
+        return result_of_body(body, custom_id=custom_id, status_code=status, request_id=request_id, error=line_error)
+    status = count(pick(response, "status_code", "status"))
+    if status is None:
+        status = count(data.get("status_code"))
+    # Where `response` is the body itself it has the answer, or an error, in it.
+    body = _unquoted(response["body"]) if "body" in response else response
+    request_id = text(pick(response, "request_id")) or request_id
+    return result_of_body(body, custom_id=custom_id, status_code=status, request_id=request_id, error=line_error)
+
+
+def result_of_body(
+    body: object,
+    *,
+    custom_id: str = "",
+    status_code: int | None = None,
+    request_id: str | None = None,
+    error: object = None,
+) -> ResultLine:
+    """The outcome that a chat completion's body (or an error in its place) stands for."""
+    fields = body if isinstance(body, dict) else {}
+    choice = _first_choice(fields)
+    message, code = describe(error)
+    if message is None:
+        message, code = _body_error(body, has_answer=choice is not None, status_code=status_code)
+    if message is not None or choice is None:
+        if message is None:
+            message = f"no answer in the response (status {status_code})"
+        return ResultLine(custom_id, status_code, request_id, code, message, model=text(fields.get("model")))
+    answer = choice.get("message", choice)
+    answer = answer if isinstance(answer, dict) else {"content": answer}
+    content, part_reasoning, part_refusal = _spoken(answer.get("content", answer.get("text")))
+    reasoning, more_reasoning, _ = _spoken(pick(answer, "reasoning_content", "reasoning"))
+    refusal, _, more_refusal = _spoken(pick(answer, "refusal"))
+    usage = fields.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    return ResultLine(
+        custom_id,
+        status_code,
+        request_id,
+        content=content,
+        refusal=refusal or more_refusal or part_refusal,
+        reasoning=reasoning or more_reasoning or part_reasoning,
+        finish_reason=text(pick(choice, "finish_reason")),
+        model=text(fields.get("model")),
+        prompt_tokens=_tokens(usage, "prompt_tokens", "input_tokens"),
+        completion_tokens=_tokens(usage, "completion_tokens", "output_tokens"),
+        cached_tokens=_tokens(pick(usage, "prompt_tokens_details", "input_tokens_details"), "cached_tokens"),
+        reasoning_tokens=_tokens(pick(usage, "completion_tokens_details", "output_tokens_details"), "reasoning_tokens"),
+        created=epoch_seconds(fields.get("created")),
+        tool_calls=_tool_calls(answer),
+    )
+
+
+def _body_error(body: object, *, has_answer: bool, status_code: int | None) -> tuple[str | None, str | None]:
+    if isinstance(body, dict):
+        message, code = describe(body.get("error"))
+        if message is not None:
+            return message, code
+    refused = status_code is not None and status_code >= HTTPStatus.BAD_REQUEST
+    if has_answer and not refused:
+        return None, None
+    message, code = describe(body)
+    if message is None and refused:
+        message = f"HTTP {status_code}"
+    return message, code
+
+
+def _first_choice(fields: dict[str, Any]) -> dict[str, Any] | None:
+    choices = fields.get("choices")
+    if isinstance(choices, list):
+        choices = choices[0] if choices else None
+    if isinstance(choices, dict) and not {"message", "text"} & choices.keys():
+        # An object keyed by index: {"0": {"message": ...}}.
+        choices = next((value for value in choices.values() if isinstance(value, dict)), None)
+    return choices if isinstance(choices, dict) and {"message", "text"} & choices.keys() else None
+
+
+def _tool_calls(answer: dict[str, Any]) -> tuple[ToolCall, ...]:
+    """The calls of a message, in `tool_calls` or in the older `function_call`."""
+    calls = pick(answer, "tool_calls") or pick(answer, "function_call")
+    calls = calls if isinstance(calls, list) else [calls]
+    functions = [pick(call, "function", "custom") or call for call in calls if isinstance(call, dict)]
+    return tuple(
+        ToolCall(text(pick(function, "name")) or "", _arguments(pick(function, "arguments", "input", "parameters")))
+        for function in functions
+        if isinstance(function, dict)
+    )
+
+
+def _arguments(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps({} if value is None else value, ensure_ascii=False)
+
+
+def _spoken(content: object) -> tuple[str | None, str | None, str | None]:
+    """(text, thinking, refusal) of a content that is text, a part, a list of parts, or null."""
+    if content is None or isinstance(content, str):
+        return content, None, None
+    said: list[str] = []
+    thought: list[str] = []
+    refused: list[str] = []
+    for part in content if isinstance(content, list) else [content]:
+        kind = part.get("type") if isinstance(part, dict) else None
+        words = _words(part)
+        if words is not None:
+            (thought if kind in _THINKING_PARTS else refused if kind == "refusal" else said).append(words)
+    return tuple("".join(words) if words else None for words in (said, thought, refused))  # type: ignore[return-value]
+
+
+def _words(part: object, depth: int = 0) -> str | None:
+    if isinstance(part, str):
+        return part
+    if depth > _MAX_DEPTH:
+        return None
+    if isinstance(part, list):
+        return "".join(filter(None, (_words(inner, depth + 1) for inner in part))) or None
+    if isinstance(part, dict):
+        return _words(pick(part, "text", "thinking", "reasoning", "refusal", "content"), depth + 1)
+    return None
+
+
+def _tokens(usage: object, *names: str) -> int:
+    return (count(pick(usage, *names)) or 0) if isinstance(usage, dict) else 0
+
+
+def _unquoted(value: object) -> object:
+    """A JSON object that was written as a string, as an object."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        data = _loads(value)
+        return value if data is _NO_JSON else data
+    return value
+
+
+def _read_json(line: bytes) -> Any:
+    data = decode(line)
+    if data is not None:
+        return data
+    for words in _decodings(line):
+        data = _loads(words)
+        if data is not _NO_JSON:
+            return data
+    return _NO_JSON
+
+
+def _decodings(line: bytes) -> list[str]:
+    """The texts that these bytes may be, the likeliest first."""
+    if b"\x00" not in line:
+        # A byte that is not UTF-8 costs a character, not the answer that was paid for.
+        return [line.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")]
+    # UTF-16 cut at b"\n": a little-endian line starts with the second half of the line end before it.
+    little = line.removeprefix(codecs.BOM_UTF16_LE).removeprefix(b"\x00" if len(line) % 2 else b"")
+    big = line.removeprefix(codecs.BOM_UTF16_BE)
+    whole = [half[: len(half) // 2 * 2] for half in (little, big)]
+    texts = [whole[0].decode("utf-16-le", "replace"), whole[1].decode("utf-16-be", "replace")]
+    return [words.strip("\ufeff\x00 \t\r\n") for words in texts]
+
+
+def _loads(words: str) -> Any:
+    try:
+        # The standard library's reader takes what msgspec refuses: NaN, lone surrogates, huge numbers.
+        return _mended(json.loads(words, parse_int=_number))
+    except (ValueError, RecursionError):
+        return _NO_JSON
+
+
+def _number(digits: str) -> int | float:
+    # Python refuses to read integers of more than 4,300 digits.
+    return int(digits) if len(digits) < _MAX_DIGITS else float(digits)
+
+
+def _mended(value: Any) -> Any:
+    """The same value with U+FFFD for lone surrogates, which no file or database can hold."""
+    if isinstance(value, str):
+        return _LONE_SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_mended(item) for item in value]
+    if isinstance(value, dict):
+        return {_mended(key): _mended(item) for key, item in value.items()}
+    return value
+
+
+def _shown(line: bytes) -> str:
+    return shorten(line[: 4 * _SHOWN_CHARS].decode("utf-8", "replace"), _SHOWN_CHARS)

@@ -1,0 +1,1 @@
+"""One shard, one batch, exactly once."""

@@ -1,0 +1,70 @@
+"""Credit: once it has run out, the other shards of a run are not tried one by one, until a person goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from upath import UPath
+
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.batches.submit import submit
+from greennode_batch.errors import CreditError
+from greennode_batch.staging.folders import ShardFolder, read_json, write_json
+from greennode_batch.state.receipts import Receipt, is_sent
+
+if TYPE_CHECKING:
+    from greennode_batch.batches.throttle.queue import Line
+
+_WAY_OUT = (
+    "Top up the account, then clear the failed tasks submit_batch of this run. Nothing that was sent is lost, and none "
+    "of it is paid for again"
+)
+
+
+class NoCredit(msgspec.Struct, frozen=True):
+    """no_credit.json: a shard of the run was refused for want of credit. words: the API's."""
+
+    shard_id: str
+    words: str
+
+
+def submit_on_credit(
+    shard: ShardFolder,
+    client: GreenNodeClient,
+    *,
+    is_cleared: bool = False,
+    on_ambiguous: Literal["fail", "resubmit"] = "fail",
+    line: Line | None = None,
+) -> Receipt:
+    """As `submit`, but with no call where another shard of the run was refused for want of credit. Raises CreditError.
+
+    is_cleared: whether a person, or a retry, tries this shard again: it is then sent all the same, and if it is taken,
+    the others are.
+    """
+    note = _note_of(shard)
+    refused = read_json(note, NoCredit) if note is not None else None
+    was_sent = refused is not None and is_sent(shard)
+    if refused is not None and not is_cleared and not was_sent:
+        raise CreditError(
+            f"shard {shard.shard_id} was not tried, for shard {refused.shard_id} of the same run was refused: "
+            f"{refused.words}. {_WAY_OUT}"
+        )
+    try:
+        receipt = submit(shard, client, on_ambiguous=on_ambiguous, line=line)
+    except CreditError as error:
+        if note is not None:
+            write_json(note, NoCredit(shard.shard_id, str(error)))
+        raise CreditError(f"{error}. {_WAY_OUT}", status=error.status, code=error.code) from error
+    if note is not None and refused is not None and not was_sent:
+        note.unlink(missing_ok=True)
+    return receipt
+
+
+def _note_of(shard: ShardFolder) -> UPath | None:
+    """Where the run of a shard of any attempt has its note; None for a shard that is in no run."""
+    folder = shard.path.parent
+    if folder.name != "shards":
+        return None
+    run = folder.parent
+    return (run.parent if run.name.startswith("attempt_") else run) / "no_credit.json"

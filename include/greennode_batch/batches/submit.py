@@ -1,0 +1,323 @@
+"""Submit: one shard becomes one batch, exactly once.
+
+    upload -> receipt uploaded(file_id) -> claim -> POST /batches -> receipt created(batch_id)
+
+A create is never repeated blindly. After any end that leaves it open whether the create was carried out (a
+timeout, a reset, a 5xx, a kill) the server's batches are listed and matched by `input_file_id`, again and again
+until the settle time has passed; only then is it sent again. A claim that its holder has not used in time is void:
+a worker that was paused and wakes up sends nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from greennode_batch.api.capacity import is_for_want_of_room, pause_seconds
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.results.result_lines import iter_lines
+from greennode_batch.api.wire import Batch
+from greennode_batch.batches.upload import is_unready, upload
+from greennode_batch.errors import (
+    AmbiguousError,
+    ApiError,
+    BusyError,
+    ConfigError,
+    GreenNodeError,
+    NotFoundError,
+    RejectedError,
+    RetryableError,
+)
+from greennode_batch.staging.folders import ShardFolder, local_copy
+from greennode_batch.state.receipts import (
+    Claim,
+    HeldClaim,
+    Receipt,
+    is_sent,
+    latest_claim,
+    read_receipt,
+    release_claim,
+    take_claim,
+    write_receipt,
+)
+
+if TYPE_CHECKING:
+    from greennode_batch.batches.throttle.queue import Line
+
+log = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 90.0
+"""How long a batch may take to show in the server's list. Longer than a create may be under way."""
+BUSY_SECONDS = 24 * 3600.0
+"""How long a server may have no room, or a file not be ready, before this is called a failure."""
+# With the 45 seconds that a create may take, it is over before another worker stops looking for it.
+_CLAIM_SECONDS = 30.0
+_LOOK_SECONDS = 3.0
+_CREATES = 3
+# Between this machine's clock and the server's.
+_CLOCK_SECONDS = 3600.0
+_SHARD_FIELD = "greennode_airflow_shard"
+_FILE_FIELD = "greennode_airflow_file"
+
+
+def submit(
+    shard: ShardFolder,
+    client: GreenNodeClient,
+    *,
+    on_ambiguous: Literal["fail", "resubmit"] = "fail",
+    line: Line | None = None,
+    settle_seconds: float = SETTLE_SECONDS,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Receipt:
+    """The receipt of the shard's batch, which is created if it is not there yet.
+
+    Safe to call again after any end, by this worker or another. Raises BusyError where the server has no room for
+    it now, and AmbiguousError where it cannot say whether a create was accepted and the job did not choose
+    `on_ambiguous="resubmit"`. line: where shards wait for their turn; then BusyError is raised as well where others
+    are before it. A shard that is sent, or may be, does not wait.
+    """
+    with nullcontext(math.inf) if line is None or is_sent(shard) else line.turn(shard) as not_after:
+        receipt = upload(shard, client, clock)
+        if receipt.batch_id is not None:
+            log.info("Shard %s is batch %s already; nothing is sent", shard.shard_id, receipt.batch_id)
+            return receipt
+        return _Submission(
+            shard=shard,
+            client=client,
+            receipt=receipt,
+            on_ambiguous=on_ambiguous,
+            not_after=not_after,
+            settle_seconds=settle_seconds,
+            clock=clock,
+            sleep=sleep,
+        ).run()
+
+
+@dataclass(kw_only=True)
+class _Submission:
+    shard: ShardFolder
+    client: GreenNodeClient
+    receipt: Receipt
+    on_ambiguous: Literal["fail", "resubmit"]
+    not_after: float
+    settle_seconds: float
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    # Why the server's list says nothing about the batch; empty while it does.
+    blind: str = ""
+    # The first claim of this worker whose create got no good reply.
+    unsure: int = 0
+
+    def run(self) -> Receipt:
+        receipt = self._submit()
+        last = latest_claim(self.shard)
+        if self.unsure and last is not None and last.number > self.unsure:
+            self._cancel_strays()
+        return receipt
+
+    def _submit(self) -> Receipt:
+        if not self.client.profile.can_list_batches:
+            self.blind = "cannot list batches"
+        creates = 0
+        while True:
+            last = latest_claim(self.shard)
+            if last is not None and not last.claim.released:
+                found = self._look_until_settled(last)
+                if found is not None:
+                    return found
+                if latest_claim(self.shard) != last:
+                    continue
+                self._may_send_again(last.claim)
+            self._refuse_what_is_void(last, creates)
+            not_after = min(time.time() + _CLAIM_SECONDS, self.not_after)
+            mine = HeldClaim(
+                number=last.number + 1 if last else 1,
+                claim=Claim(token=self.token, file_id=self.receipt.file_id, claimed_at=self.clock()),
+            )
+            if not take_claim(self.shard, mine):
+                continue
+            receipt = read_receipt(self.shard)
+            if receipt is not None and receipt.batch_id is not None:
+                release_claim(self.shard, mine)
+                return receipt
+            creates += 1
+            try:
+                return self._create(mine, not_after)
+            except AmbiguousError as error:
+                log.warning("%s Looking for the batch before anything is sent again.", error)
+                self.unsure = self.unsure or mine.number
+
+    def _refuse_what_is_void(self, last: HeldClaim | None, creates: int) -> None:
+        if last is not None and last.claim.withdrawn:
+            raise ConfigError(
+                f"shard {self.shard.shard_id} was withdrawn: its run was built anew without it. Nothing was sent. "
+                "Clear build_requests and what follows it"
+            )
+        if creates == _CREATES:
+            raise RetryableError(
+                f"shard {self.shard.shard_id}: {creates} creates of its batch got no good reply, and the server's "
+                "list shows none of them. Nothing is lost; when this is tried again, it looks before it sends"
+            )
+
+    def _create(self, mine: HeldClaim, not_after: float) -> Receipt:
+        metadata = {_SHARD_FIELD: self.shard.shard_id, _FILE_FIELD: self.receipt.file_id}
+        model = self._model() if self.client.profile.model_in_create else None
+        try:
+            batch = self.client.create_batch(self.receipt.file_id, metadata=metadata, model=model, not_after=not_after)
+        except AmbiguousError:
+            raise
+        except ApiError as error:
+            # A definite no: nothing runs, nothing is paid, and the next try may create at once.
+            release_claim(self.shard, mine)
+            raise self._refused(error, tries=mine.number) from error
+        last = latest_claim(self.shard)
+        if last is not None and last.number > mine.number:
+            self._give_up(batch)
+        return self._created(batch, mine.claim)
+
+    def _give_up(self, batch: Batch) -> None:
+        """Cancel what this worker made although another one had taken the shard over meanwhile."""
+        outcome = "it was cancelled at once"
+        try:
+            self.client.cancel_batch(batch.id)
+        except GreenNodeError as error:
+            outcome = f"it could not be cancelled ({error}): cancel it at GreenNode, or its shard is paid for twice"
+        raise RetryableError(
+            f"shard {self.shard.shard_id}: this worker was held up, and another one took over before its batch "
+            f"{batch.id} was created; {outcome}"
+        )
+
+    def _cancel_strays(self) -> None:
+        """Cancel other batches of the shard's file than its own.
+
+        Where a create that got no good reply was carried out after all, so late that it had been given up and another
+        one was sent, by this worker or by one that took over, the shard has two batches now.
+        """
+        if self.blind:
+            return
+        try:
+            # Listed before the receipt is read: what is created after another one was turned away is not among them.
+            batches = list(self.client.list_batches())
+            receipt = read_receipt(self.shard)
+            if receipt is None or receipt.batch_id is None:
+                return
+            known = {receipt.batch_id, *receipt.turned_away}
+            for batch in batches:
+                file_id = _file_of(batch)
+                if file_id == receipt.file_id and batch.id not in known and not batch.status.is_terminal:
+                    log.warning(
+                        "Batch %s was created late, and its shard is batch %s by now: cancelling it",
+                        batch.id,
+                        receipt.batch_id,
+                    )
+                    self.client.cancel_batch(batch.id)
+        except ApiError as error:
+            log.warning("It could not be seen to that shard %s has one batch only: %s", self.shard.shard_id, error)
+
+    def _model(self) -> str:
+        with local_copy(self.shard.requests) as path, path.open("rb") as file:
+            return _first_line.decode(next(iter_lines(file))).body.model
+
+    def _refused(self, error: ApiError, *, tries: int) -> ApiError:
+        """The error to raise for a create that was refused for certain."""
+        kind, retry_after = type(error), error.retry_after
+        words = f"shard {self.shard.shard_id}: {error}. No batch was created for this shard, and nothing is paid for it"
+        age = self.clock() - (self.receipt.uploaded_at or self.clock())
+        unready = isinstance(error, NotFoundError | RejectedError) and is_unready(self.client, self.receipt, error)
+        if (unready or is_for_want_of_room(error)) and age < BUSY_SECONDS:
+            kind, retry_after = BusyError, max(pause_seconds(tries), retry_after or 0.0)
+        elif isinstance(error, NotFoundError):
+            words += (
+                f". If the server has lost file {self.receipt.file_id} (see GreenNode's console), remove "
+                f"{self.shard.receipt} to upload the shard again, at no cost"
+            )
+        return kind(words, status=error.status, code=error.code, request_id=error.request_id, retry_after=retry_after)
+
+    def _created(self, batch: Batch, claim: Claim) -> Receipt:
+        log.info("Shard %s is batch %s (%s)", self.shard.shard_id, batch.id, batch.raw_status)
+        return write_receipt(
+            self.shard,
+            Receipt(
+                shard_id=self.shard.shard_id,
+                state="created",
+                file_id=claim.file_id,
+                server=self.client.host,
+                batch_id=batch.id,
+                uploaded_at=self.receipt.uploaded_at,
+                # By our clock, which its deadline is counted on; the server's may be off.
+                created_at=claim.claimed_at,
+                turned_away=self.receipt.turned_away,
+            ),
+        )
+
+    def _look_until_settled(self, last: HeldClaim) -> Receipt | None:
+        """The batch of the claim that stands: by another worker's receipt, or in the list. None if there is none.
+
+        Whoever claimed is creating it right now, or was stopped while they did.
+        """
+        while True:
+            receipt = read_receipt(self.shard)
+            if receipt is not None and receipt.batch_id is not None:
+                return receipt
+            batch = self._find_batch(last.claim)
+            if batch is not None:
+                log.info("Found batch %s, which was created though no reply came", batch.id)
+                return self._created(batch, last.claim)
+            left = last.claim.claimed_at + self.settle_seconds - self.clock()
+            if left <= 0 or latest_claim(self.shard) != last or (self.blind and last.claim.token == self.token):
+                return None
+            self.sleep(min(_LOOK_SECONDS, left))
+
+    def _find_batch(self, claim: Claim) -> Batch | None:
+        """The batch of the claim's file in the server's list. Notes where the list cannot tell."""
+        if self.blind:
+            return None
+        try:
+            for batch in self.client.list_batches():
+                if batch.id in self.receipt.turned_away:
+                    continue
+                file_id = _file_of(batch)
+                if file_id == claim.file_id:
+                    return batch
+                if file_id is None and (batch.created_at or claim.claimed_at) >= claim.claimed_at - _CLOCK_SECONDS:
+                    self.blind = "lists batches without the files that they were made from"
+        except (NotFoundError, RejectedError) as error:
+            self.blind = f"does not list batches ({error})"
+        return None
+
+    def _may_send_again(self, claim: Claim) -> None:
+        if not self.blind or self.on_ambiguous == "resubmit":
+            log.warning("Shard %s: no batch of it is known; sending it again", self.shard.shard_id)
+            return
+        raise AmbiguousError(
+            f"shard {self.shard.shard_id}: it is not known whether its batch was created (and will be billed), and "
+            f"this server {self.blind}. Look at GreenNode's console for a batch of file {claim.file_id}. If there is "
+            f'one, write its id into {self.shard.receipt} as "batch_id" and run again; if there is none, run again '
+            "with on_ambiguous='resubmit' (which pays for this shard twice if there was one after all)"
+        )
+
+
+def _file_of(batch: Batch) -> str | None:
+    """The file that a batch was made from, where the server says so."""
+    return batch.input_file_id or batch.metadata.get(_FILE_FIELD)
+
+
+class _Body(msgspec.Struct):
+    model: str
+
+
+class _FirstLine(msgspec.Struct):
+    body: _Body
+
+
+_first_line = msgspec.json.Decoder(_FirstLine)

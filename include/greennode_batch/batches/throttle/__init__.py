@@ -1,0 +1,1 @@
+"""Our own limits on what is at the server at a time, and the queue behind them."""

@@ -1,0 +1,93 @@
+"""Line ends: when a shard's admission is over. Its receipt tells, and where nobody has written that yet, the server."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from greennode_batch.api.capacity import failed_for_want_of_room
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.polling.polling import DEADLINE_SECONDS
+from greennode_batch.batches.submit import BUSY_SECONDS
+from greennode_batch.batches.throttle.queue_folder import Admission
+from greennode_batch.errors import ApiError, ConfigError, NotFoundError
+from greennode_batch.staging.folders import ShardFolder
+from greennode_batch.state.receipts import Receipt, latest_claim, read_receipt
+
+log = logging.getLogger(__name__)
+
+# So long an admission is good for a create; an upload of 100 MB over a slow line takes a part of it.
+UNSENT_SECONDS = 3600.0
+# Between the clocks of workers, and for a create that is under way.
+_SLACK_SECONDS = 600.0
+
+
+def good_until(admission: Admission, receipt: Receipt | None) -> float:
+    """Until when a shard that has no batch may be sent by its admission.
+
+    One whose batch the server turned away keeps its place as long as it is sent again: the server is fuller than the
+    limits say, and another shard in its place would be turned away as well.
+    """
+    if receipt is not None and receipt.turned_away:
+        return (receipt.uploaded_at or admission.admitted_at) + BUSY_SECONDS
+    return admission.admitted_at + UNSENT_SECONDS
+
+
+class LineEnds:
+    """Tells of admissions whether they are over. shard_at: opens a shard's folder, by the text of its path."""
+
+    def __init__(
+        self, client: GreenNodeClient, shard_at: Callable[[str], ShardFolder], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._client = client
+        self._shard_at = shard_at
+        self._clock = clock
+
+    def is_over(self, admission: Admission) -> bool:
+        """Whether staging says so: the shard is collected, given up, withdrawn, was never sent in time, or is gone."""
+        shard = self._shard_at(admission.folder)
+        try:
+            receipt = read_receipt(shard)
+            if receipt is not None and (receipt.state == "collected" or receipt.lost is not None):
+                return True
+            if receipt is not None and receipt.batch_id is not None:
+                # What was sent elsewhere takes no room here.
+                return receipt.server not in {"", self._client.host}
+            last = latest_claim(shard)
+        except ConfigError as error:
+            log.warning("%s. Its shard is taken to be under way", error)
+            return False
+        if last is not None and last.claim.withdrawn:
+            return True
+        if last is not None and not last.claim.released:
+            # Nobody knows whether there is a batch. If there is, it ends by then.
+            return self._clock() > last.claim.claimed_at + DEADLINE_SECONDS
+        return self._clock() > good_until(admission, receipt) + _SLACK_SECONDS
+
+    def have_ended(self, admissions: list[Admission]) -> set[int]:
+        """The numbers of those whose batches have ended at the server, though nobody has collected them."""
+        ended = set()
+        for admission in admissions:
+            try:
+                if self._has_ended(admission):
+                    ended.add(admission.number)
+            except ConfigError:
+                continue  # said by is_over
+            except ApiError as error:
+                log.warning("It cannot be told which batches have ended: %s", error)
+                break
+        return ended
+
+    def _has_ended(self, admission: Admission) -> bool:
+        receipt = read_receipt(self._shard_at(admission.folder))
+        if receipt is None or receipt.batch_id is None:
+            return False
+        is_late = self._clock() > (receipt.created_at or admission.admitted_at) + DEADLINE_SECONDS
+        try:
+            batch = self._client.get_batch(receipt.batch_id)
+        except NotFoundError:
+            # It may be out of sight for a while.
+            return is_late
+        # One that was turned away keeps its place and is sent again, if anybody waits for it.
+        return batch.status.is_terminal and (is_late or not failed_for_want_of_room(batch))

@@ -1,0 +1,44 @@
+"""Shard tokens: how many prompt tokens a shard is taken for."""
+
+from __future__ import annotations
+
+from greennode_batch.cost.estimate import estimate_tokens
+from greennode_batch.plan.build import read_plan
+from greennode_batch.retry.build_retry import FIRST_ATTEMPT, read_retry
+from greennode_batch.staging.folders import RunFolder, ShardFolder
+
+
+def prompt_tokens_of(shard: ShardFolder) -> int:
+    """By the plan of its run; of a later attempt, by its bytes and what the plan has for as many of its model.
+
+    A shard of no run is taken for as many as its file would be.
+    """
+    run, attempt = _place_of(shard)
+    plan = read_plan(run)
+    if plan is None:
+        return _of_file(shard)
+    if attempt == FIRST_ATTEMPT:
+        return next((one.prompt_tokens for one in plan.shards if one.shard_id == shard.shard_id), None) or _of_file(
+            shard
+        )
+    retry = read_retry(run, attempt)
+    asked = next((one for one in retry.shards if one.shard_id == shard.shard_id), None) if retry else None
+    like = [one for one in plan.shards if asked is not None and one.model == asked.model]
+    size = sum(one.bytes for one in like)
+    if asked is None or not size:
+        return _of_file(shard)
+    return round(asked.bytes * sum(one.prompt_tokens for one in like) / size)
+
+
+def _of_file(shard: ShardFolder) -> int:
+    size = shard.requests.stat().st_size
+    return estimate_tokens(size, size)
+
+
+def _place_of(shard: ShardFolder) -> tuple[RunFolder, int]:
+    """The run's folder, and the attempt that the shard is of."""
+    folder = shard.path.parent.parent
+    name, _, number = folder.name.partition("_")
+    if name == "attempt" and number.isdecimal():
+        return RunFolder(folder.parent), int(number)
+    return RunFolder(folder), FIRST_ATTEMPT

@@ -1,0 +1,136 @@
+"""Upload: a shard's file gets into the API's store, and is found there again if the reply was lost.
+
+Every file carries a name of its own, by the shard's bytes and its place in staging, so that a copy which nobody has
+an id of can be told from all other files: it is used, or deleted when the run is over. An upload costs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.wire import RemoteFile
+from greennode_batch.errors import ApiError, ConfigError, NotFoundError
+from greennode_batch.staging.folders import ShardFolder, fresh_names, local_copy, read_json, write_json
+from greennode_batch.state.receipts import Receipt, first_receipt, latest_claim, read_receipt, write_receipt
+
+log = logging.getLogger(__name__)
+
+# A file that was stored so long ago may have been removed by the server meanwhile.
+_FRESH_SECONDS = 3600.0
+_UNREADY_STATES = re.compile(r"process|pending|queue|upload|validat|scan|prepar|creat", re.IGNORECASE)
+_UNREADY_WORDS = re.compile(
+    r"still being processed|not (?:yet )?ready|being (?:processed|uploaded)|not processed|pending"
+)
+_READY_STATES = frozenset({"processed", "uploaded", "ready", "created", "completed", "success", "available", "active"})
+
+
+class UploadBegun(msgspec.Struct, frozen=True):
+    """uploading.json: from now on the store may hold a file of this name and size."""
+
+    name: str
+    bytes: int
+    began_at: float
+
+
+def remote_name(shard: ShardFolder) -> str:
+    """The name that the shard's file has in the API's store."""
+    place = hashlib.blake2b(str(shard.path).encode(), digest_size=6).hexdigest()
+    return f"{shard.shard_id}.{place}.jsonl"
+
+
+def upload(shard: ShardFolder, client: GreenNodeClient, clock: Callable[[], float]) -> Receipt:
+    """The shard's receipt: of the upload that was made, or that is made now. Safe to call again after any end.
+
+    Raises ConfigError if the shard was sent to another server than the client's.
+    """
+    old = read_receipt(shard)
+    if old is not None and _is_good(shard, old, client, clock()):
+        return old
+    if not shard.requests.exists():
+        raise ConfigError(
+            f"{shard.requests}: no such file, so nothing was sent; a shard is a folder that holds requests.jsonl"
+        )
+    if old is None:
+        _forget_results(shard)
+    with local_copy(shard.requests) as path:
+        remote = _find_or_store(shard, client, path, clock)
+    mine = Receipt(
+        shard_id=shard.shard_id, state="uploaded", file_id=remote.id, server=client.host, uploaded_at=clock()
+    )
+    if old is not None:
+        return write_receipt(shard, msgspec.structs.replace(mine, turned_away=old.turned_away))
+    # All workers on a shard go on with one file: the list of batches is searched by its id.
+    written = first_receipt(shard, mine)
+    if written != mine:
+        log.info("Another worker uploaded shard %s first; file %s is spare and costs nothing", shard, mine.file_id)
+    return written
+
+
+def _forget_results(shard: ShardFolder) -> None:
+    """Remove what was fetched of a batch whose receipt a person has removed, to send the shard anew."""
+    names = fresh_names(shard.path)
+    for path in (shard.output, shard.errors, shard.results, shard.anomalies, shard.cleaned):
+        if path.name in names:
+            path.unlink()
+
+
+def is_unready(client: GreenNodeClient, receipt: Receipt, error: ApiError) -> bool:
+    """Whether a create was refused because the server is not done with the file yet, or does not show it yet."""
+    if _UNREADY_WORDS.search(str(error)):
+        return True
+    try:
+        status = client.get_file(receipt.file_id).status
+    except NotFoundError:
+        return True
+    except ApiError:
+        return False
+    return status is not None and status.lower() not in _READY_STATES and _UNREADY_STATES.search(status) is not None
+
+
+def _is_good(shard: ShardFolder, receipt: Receipt, client: GreenNodeClient, now: float) -> bool:
+    """Whether the receipt's file can be used, or was used: it is on the client's server and still there."""
+    if receipt.server not in {"", client.host}:
+        if receipt.batch_id is None and latest_claim(shard) is None:
+            return False
+        raise ConfigError(
+            f"shard {shard.shard_id} was sent to {receipt.server}, and the connection now points to {client.host}: "
+            "point it back to let this run end. Sending it here as well would pay for it twice"
+        )
+    if receipt.batch_id is not None or now - (receipt.uploaded_at or now) < _FRESH_SECONDS:
+        return True
+    try:
+        client.get_file(receipt.file_id)
+    except NotFoundError:
+        log.warning("The server has lost file %s of shard %s; uploading it again", receipt.file_id, shard.shard_id)
+        return False
+    except ApiError as error:
+        log.warning("%s; going on as if it were there", error)
+    return True
+
+
+def _find_or_store(shard: ShardFolder, client: GreenNodeClient, path: Path, clock: Callable[[], float]) -> RemoteFile:
+    name, size = remote_name(shard), path.stat().st_size
+    if read_json(shard.uploading, UploadBegun) is not None:
+        found = _stored(client, name, size)
+        if found is not None:
+            log.info("Found file %s: shard %s was stored though no reply came", found.id, shard.shard_id)
+            return found
+    write_json(shard.uploading, UploadBegun(name=name, bytes=size, began_at=clock()))
+    log.info("Uploading shard %s (%.1f MB)", shard.shard_id, size / 1e6)
+    return client.upload_file(path, filename=name)
+
+
+def _stored(client: GreenNodeClient, name: str, size: int) -> RemoteFile | None:
+    """The file of that name and size in the store, if the server can tell."""
+    try:
+        return next((file for file in client.list_files() if (file.filename, file.bytes) == (name, size)), None)
+    except ApiError as error:
+        log.warning("The server's files cannot be listed (%s); uploading again, at no cost", error)
+        return None

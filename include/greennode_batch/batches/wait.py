@@ -1,0 +1,167 @@
+"""Wait: one look at a shard's batch, and what follows from it. Nothing here sleeps, so anybody can do the waiting.
+
+Wait        look again later
+SendAgain   the server ended the batch for want of room, before it began: submit the shard again, later
+Done        collect it: it has ended, or will tell nothing any more
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import msgspec
+
+from greennode_batch.api.capacity import failed_for_want_of_room, pause_seconds
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.polling.polling import (
+    DEADLINE_SECONDS,
+    FORGOTTEN_SECONDS,
+    MIN_POLL_SECONDS,
+    Done,
+    Wait,
+    next_step,
+    when_missing,
+)
+from greennode_batch.api.wire import Batch
+from greennode_batch.batches.submit import BUSY_SECONDS
+from greennode_batch.errors import ApiError, ConfigError, GreenNodeError, NotFoundError
+from greennode_batch.staging.folders import ShardFolder
+from greennode_batch.state.receipts import Receipt, latest_claim, read_receipt, release_claim, write_receipt
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 1800.0
+"""How long a batch that was cancelled at its deadline may take to end."""
+
+
+@dataclass(frozen=True)
+class SendAgain:
+    """Submit the shard again after so many seconds: the same file, another batch."""
+
+    seconds: float
+
+
+def look(
+    shard: ShardFolder,
+    client: GreenNodeClient,
+    *,
+    now: float,
+    deadline_seconds: float = DEADLINE_SECONDS,
+    missing_since: float | None = None,
+) -> Wait | SendAgain | Done:
+    """Look at the shard's batch once, write down what is new, and say what is next.
+
+    deadline_seconds: how long after its creation a batch is waited for; then it is cancelled, so that what is
+    finished can be fetched. missing_since: since when somebody else who polls has got no such batch. Raises
+    ConfigError if no batch was created for the shard.
+    """
+    receipt = read_receipt(shard)
+    if receipt is None or (receipt.batch_id is None and not receipt.turned_away):
+        raise ConfigError(f"{shard}: no batch was created for this shard; submit it first (clear submit_batch)")
+    if receipt.batch_id is None:
+        return SendAgain(pause_seconds(len(receipt.turned_away)))
+    if receipt.lost is not None:
+        return Done(receipt.lost)
+    try:
+        batch = client.get_batch(receipt.batch_id)
+    except NotFoundError as error:
+        return _missing(shard, client, receipt, error, now=now, since=missing_since)
+    if receipt.missing_since is not None:
+        receipt = write_receipt(shard, msgspec.structs.replace(receipt, missing_since=None))
+    if not batch.status.is_terminal:
+        return _open(shard, client, receipt, batch, now=now, deadline_seconds=deadline_seconds)
+    if failed_for_want_of_room(batch) and now - (receipt.uploaded_at or now) < BUSY_SECONDS:
+        return _turned_away(shard, receipt, batch)
+    return Done("ended", batch.status.name)
+
+
+def deadline_of(receipt: Receipt, *, now: float, deadline_seconds: float = DEADLINE_SECONDS) -> float:
+    """When the wait for a shard's batch is over, or that for its end once it was cancelled; epoch seconds."""
+    if receipt.cancelled_at is not None:
+        return receipt.cancelled_at + GRACE_SECONDS
+    return (receipt.created_at or now) + deadline_seconds
+
+
+def _open(
+    shard: ShardFolder,
+    client: GreenNodeClient,
+    receipt: Receipt,
+    batch: Batch,
+    *,
+    now: float,
+    deadline_seconds: float,
+) -> Wait | Done:
+    deadline = deadline_of(receipt, now=now, deadline_seconds=deadline_seconds)
+    step = next_step(batch, now=now, deadline=deadline)
+    log.info("Batch %s: %s, %s", batch.id, batch.raw_status, batch.counts)
+    if isinstance(step, Wait):
+        return step
+    if receipt.cancelled_at is None:
+        log.warning(
+            "Batch %s is still %s after %.0f h; cancelling it, so that what is finished can be fetched",
+            batch.id,
+            batch.raw_status,
+            (now - (receipt.created_at or now)) / 3600,
+        )
+        try:
+            client.cancel_batch(batch.id)
+        except GreenNodeError as error:
+            log.warning("Batch %s could not be cancelled: %s", batch.id, error)
+        write_receipt(shard, msgspec.structs.replace(receipt, cancelled_at=now))
+        return Wait(MIN_POLL_SECONDS)
+    log.error("Batch %s was cancelled and is still %s: its rows are given up", batch.id, batch.raw_status)
+    write_receipt(shard, msgspec.structs.replace(receipt, lost="overdue"))
+    return Done("overdue", batch.status.name)
+
+
+def _turned_away(shard: ShardFolder, receipt: Receipt, batch: Batch) -> SendAgain:
+    words = "; ".join(batch.errors[:3])
+    pause = pause_seconds(len(receipt.turned_away) + 1)
+    log.warning(
+        "Batch %s was refused for want of room (%s). Nothing was paid; its file is sent again in %.0f s",
+        batch.id,
+        words,
+        pause,
+    )
+    again = Receipt(
+        shard_id=receipt.shard_id,
+        state="uploaded",
+        file_id=receipt.file_id,
+        server=receipt.server,
+        uploaded_at=receipt.uploaded_at,
+        turned_away=(*receipt.turned_away, batch.id),
+    )
+    last = latest_claim(shard)
+    if last is not None:
+        # What that create has made is known and over: the next one need not look for it.
+        release_claim(shard, last)
+    write_receipt(shard, again)
+    return SendAgain(pause)
+
+
+def _missing(
+    shard: ShardFolder, client: GreenNodeClient, receipt: Receipt, error: ApiError, *, now: float, since: float | None
+) -> Wait | Done:
+    since = min(filter(None, (since, receipt.missing_since, now)))
+    if receipt.missing_since != since:
+        receipt = write_receipt(shard, msgspec.structs.replace(receipt, missing_since=since))
+    step = when_missing(since, now=now)
+    if isinstance(step, Wait) or _is_listed(client, receipt):
+        log.warning("%s. Looking again: a batch may be out of sight for a while", error)
+        return step if isinstance(step, Wait) else Wait(FORGOTTEN_SECONDS / 10)
+    log.error(
+        "The server has not known batch %s for %.0f minutes: its answers are lost", receipt.batch_id, (now - since) / 60
+    )
+    write_receipt(shard, msgspec.structs.replace(receipt, lost="forgotten"))
+    return Done("forgotten")
+
+
+def _is_listed(client: GreenNodeClient, receipt: Receipt) -> bool:
+    """Whether the server's list still has the batch that it does not find by its id."""
+    if not client.profile.can_list_batches:
+        return False
+    try:
+        return any(batch.id == receipt.batch_id for batch in client.list_batches())
+    except ApiError:
+        return False

@@ -1,0 +1,1 @@
+"""What a run leaves behind goes: files at the API, folders in staging."""

@@ -1,0 +1,274 @@
+"""Clean up: when a run is over, its files at GreenNode go, for what they held is safe in staging and in the target.
+
+A file goes only where that is certain. What cannot be deleted stays, and is said: the run is good all the same.
+Batches stay as well; they hold no rows.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.wire import Batch, RemoteFile
+from greennode_batch.batches.upload import remote_name
+from greennode_batch.errors import ApiError, NotFoundError, RejectedError
+from greennode_batch.plan.build import Plan, read_plan
+from greennode_batch.reconcile.report import RunReport
+from greennode_batch.retry.build_retry import FIRST_ATTEMPT, retries
+from greennode_batch.staging.folders import (
+    RunFolder,
+    ShardFolder,
+    fresh_names,
+    read_json,
+    remove_tree,
+    remove_work_folders,
+    write_json,
+)
+from greennode_batch.state.receipts import Receipt, is_sent, read_receipt
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# A server that is down, or lets nobody delete, is not asked for every file of a large run.
+_FAILURES_IN_A_ROW = 5
+_UPLOAD_NAME = re.compile(r"([0-9a-f]+)\.[0-9a-f]+\.jsonl")
+
+
+class Cleaned(msgspec.Struct, frozen=True):
+    """cleaned.json: the files of a shard that were deleted at GreenNode."""
+
+    files: tuple[str, ...]
+    cleaned_at: float
+
+
+class CleanUp(NamedTuple):
+    """How many files were deleted, how many calls failed, how many shards keep theirs, or why nothing was touched."""
+
+    deleted: int = 0
+    failed: int = 0
+    kept_shards: int = 0
+    why_kept: str = ""
+
+    def __str__(self) -> str:
+        if self.why_kept:
+            return f"The run's files stay at GreenNode: {self.why_kept}"
+        failed = f"; calls that failed: {self.failed:,}" if self.failed else ""
+        kept = f"; shards that keep theirs: {self.kept_shards:,}" if self.kept_shards else ""
+        return f"Files of the run deleted at GreenNode: {self.deleted:,}{failed}{kept}"
+
+
+def clean_up(
+    run: RunFolder, client: GreenNodeClient, *, keep: bool = False, clock: Callable[[], float] = time.time
+) -> CleanUp:
+    """Delete the files of a run that is over: input, output and errors, and spare copies of uploads.
+
+    keep: leave them all. Safe to call again: what is deleted is asked for no more. Call it when nobody works on the
+    run any longer, for the folders that killed workers left in staging go as well, and the parts that its source was
+    read in.
+    """
+    plan = read_plan(run)
+    sent = list(_sent_shards(run, plan)) if plan is not None else []
+    parts = [run.parts / name for name in fresh_names(run.parts)]
+    for folder in (run.path, *parts, *(one.shard.path for one in sent)):
+        remove_work_folders(folder)
+    is_over = _balances(run)
+    if is_over:
+        # Of no use but to a build, and as large as all requests.
+        remove_tree(run.parts)
+    if keep:
+        return CleanUp(why_kept="keep_remote_files is set")
+    if not is_over:
+        return CleanUp(why_kept="no report says that all of its rows are in the target")
+    return _Sweep(run, sent, client).over(clock)
+
+
+class _Sent(NamedTuple):
+    """A shard of any attempt, and the shards of the first one whose rows wait for it."""
+
+    shard: ShardFolder
+    origins: tuple[str, ...]
+
+
+def _sent_shards(run: RunFolder, plan: Plan) -> Iterator[_Sent]:
+    for planned in plan.shards:
+        if planned.requests:
+            yield _Sent(run.shard(planned.shard_id), (planned.shard_id,))
+    for retry in retries(run):
+        for shard in retry.shards:
+            yield _Sent(run.shard(shard.shard_id, attempt=retry.attempt), shard.origins)
+
+
+def _balances(run: RunFolder) -> bool:
+    made = read_json(run.report, RunReport)
+    return made is not None and made.balanced
+
+
+def _is_cleaned(shard: ShardFolder, receipt: Receipt | None) -> bool:
+    """Whether the files of the batch that the receipt tells of are gone; a batch that came later has files anew."""
+    note = read_json(shard.cleaned, Cleaned)
+    return note is not None and receipt is not None and receipt.file_id in note.files
+
+
+class _KeptError(Exception):
+    """The files of a shard stay; the message says why."""
+
+
+class _Sweep:
+    """One clean-up: first it is settled what may go, then that is deleted. Holds the ids of the run's files.
+
+    Shards are known by the name that their uploads have in the API's store.
+    """
+
+    def __init__(self, run: RunFolder, sent: list[_Sent], client: GreenNodeClient) -> None:
+        self._run = run
+        self._sent = {remote_name(one.shard): one for one in sent}
+        self._client = client
+        self._attempts = range(FIRST_ATTEMPT, FIRST_ATTEMPT + 1 + sum(1 for _ in retries(run)))
+        self._going: dict[str, tuple[ShardFolder, dict[str, None]]] = {}
+        self._kept: set[str] = set()
+        # Where something was out of sight: the next clean-up looks again.
+        self._unclear: set[str] = set()
+        self._failed = self._failed_in_a_row = 0
+
+    def over(self, clock: Callable[[], float]) -> CleanUp:
+        """Settle, delete, and write down what is done."""
+        left = {name: one for name, one in self._sent.items() if not _is_cleaned(one.shard, read_receipt(one.shard))}
+        if not left:
+            return CleanUp()
+        for name, one in left.items():
+            try:
+                self._settle(name, one)
+            except _KeptError as why:
+                log.warning("Shard %s keeps its files at GreenNode: %s", one.shard.shard_id, why)
+                self._kept.add(name)
+        self._settle_withdrawn()
+        self._settle_spares()
+        deleted = 0
+        for name, (shard, files) in self._going.items():
+            gone = [file_id for file_id in files if self._delete(file_id)]
+            deleted += len(gone)
+            if len(gone) == len(files) and name not in self._unclear:
+                write_json(shard.cleaned, Cleaned(tuple(gone), clock()))
+        return CleanUp(deleted=deleted, failed=self._failed, kept_shards=len(self._kept))
+
+    def _settle(self, name: str, one: _Sent) -> None:
+        """Mark the files of a shard's batch that are safe. Raises _KeptError if it cannot be told that they are."""
+        shard, receipt = one.shard, read_receipt(one.shard)
+        if receipt is None or receipt.batch_id is None or receipt.state != "collected" or not shard.results.exists():
+            raise _KeptError("its results are not in staging")
+        if receipt.lost == "overdue":
+            raise _KeptError(f"batch {receipt.batch_id} has not ended")
+        if receipt.server not in {"", self._client.host}:
+            raise _KeptError(f"they are at {receipt.server}, and the connection now points to {self._client.host}")
+        if not all(self._run.shard(origin).joined.exists() for origin in one.origins):
+            raise _KeptError("not all rows that wait for it are in the target")
+        for file_id in (receipt.file_id, *self._result_files(name, shard, receipt)):
+            self._mark(name, shard, file_id)
+
+    def _result_files(self, name: str, shard: ShardFolder, receipt: Receipt) -> Iterator[str]:
+        batch = self._batch(receipt)
+        if batch is None:
+            if receipt.lost is None:
+                self._unclear.add(name)
+            return
+        if not batch.status.is_terminal:
+            raise _KeptError(f"batch {batch.id} is {batch.raw_status}")
+        for file_id, fetched in ((batch.output_file_id, shard.output), (batch.error_file_id, shard.errors)):
+            # Some APIs name a URL in place of a file: there is nothing to delete by it.
+            if file_id is None or file_id.startswith(("https://", "http://")):
+                continue
+            if fetched.exists():
+                yield file_id
+            else:
+                log.warning("File %s of batch %s was never fetched: it stays at GreenNode", file_id, batch.id)
+
+    def _batch(self, receipt: Receipt) -> Batch | None:
+        assert receipt.batch_id is not None
+        try:
+            return self._ask(self._client.get_batch, receipt.batch_id)
+        except NotFoundError:
+            return None
+        except ApiError as error:
+            raise _KeptError(str(error)) from error
+
+    def _settle_withdrawn(self) -> None:
+        """Mark uploads of shards that were built, withdrawn and never sent."""
+        for attempt in self._attempts:
+            folder = self._run.shard("any", attempt=attempt).path.parent
+            for shard_id in fresh_names(folder):
+                shard = self._run.shard(shard_id, attempt=attempt)
+                receipt = read_receipt(shard)
+                if (
+                    receipt is not None
+                    and receipt.server in {"", self._client.host}
+                    and self._is_never_sent(shard)
+                    and not _is_cleaned(shard, receipt)
+                ):
+                    self._mark(remote_name(shard), shard, receipt.file_id)
+
+    def _settle_spares(self) -> None:
+        """Mark what the store holds under the name of an upload of this run, whatever its id.
+
+        Such a copy is left by an upload whose reply was lost, and nobody knows it by its id.
+        """
+        for file in self._listed():
+            shard = self._shard_named(file.filename or "")
+            if shard is None or not file.id:
+                continue
+            name = remote_name(shard)
+            if name not in self._kept and (name in self._sent or self._is_never_sent(shard)):
+                self._mark(name, shard, file.id)
+
+    def _listed(self) -> Iterator[RemoteFile]:
+        try:
+            yield from self._client.list_files()
+        except (NotFoundError, RejectedError) as error:
+            log.info("Spare copies of uploads cannot be looked for, for the server does not list its files: %s", error)
+        except ApiError as error:
+            log.warning("Spare copies of uploads cannot be looked for: %s", error)
+            self._unclear.update(self._sent)
+
+    def _shard_named(self, filename: str) -> ShardFolder | None:
+        """The shard of this run whose uploads have this name; its folder may be gone since."""
+        match = _UPLOAD_NAME.fullmatch(filename)
+        shards = (self._run.shard(match[1], attempt=attempt) for attempt in self._attempts) if match else ()
+        return next((shard for shard in shards if remote_name(shard) == filename), None)
+
+    def _is_never_sent(self, shard: ShardFolder) -> bool:
+        """Whether the run was built anew without the shard before it had a batch: then no batch needs its file."""
+        return remote_name(shard) not in self._sent and not (shard.path.exists() and is_sent(shard))
+
+    def _mark(self, name: str, shard: ShardFolder, file_id: str) -> None:
+        self._going.setdefault(name, (shard, {}))[1][file_id] = None
+
+    def _delete(self, file_id: str) -> bool:
+        try:
+            self._ask(self._client.delete_file, file_id)
+        except ApiError:
+            return False
+        return True
+
+    def _ask(self, call: Callable[[str], T], remote_id: str) -> T:
+        """Make a call, unless too many have failed. Counts and says what fails, but for a NotFoundError."""
+        if self._failed_in_a_row >= _FAILURES_IN_A_ROW:
+            raise ApiError("too many calls have failed")
+        try:
+            made = call(remote_id)
+        except NotFoundError:
+            raise
+        except ApiError as error:
+            self._failed += 1
+            self._failed_in_a_row += 1
+            log.warning("%s. The run is good all the same", error)
+            if self._failed_in_a_row == _FAILURES_IN_A_ROW:
+                log.warning("The files that are left stay at GreenNode: %d calls failed in a row", _FAILURES_IN_A_ROW)
+            raise
+        self._failed_in_a_row = 0
+        return made

@@ -1,0 +1,122 @@
+"""Retention: what old runs that are over left in staging is removed, but for the report.
+
+Whose run a folder is, and so whether that is over, is told by its run.json. A folder without one is left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+from upath import UPath
+
+from greennode_batch.errors import ConfigError
+from greennode_batch.staging.folders import (
+    RunFolder,
+    fresh_names,
+    read_json,
+    remove_tree,
+    safe_name,
+    uncached,
+    write_json,
+    written_at,
+)
+
+log = logging.getLogger(__name__)
+
+_IDENTITY = "run.json"
+
+
+class RunIdentity(msgspec.Struct, frozen=True):
+    """run.json: the run that a folder belongs to. The folder's name is made safe, and does not tell.
+
+    conn_id: the connection that its batches are made with, where that is noted.
+    """
+
+    dag_id: str
+    run_id: str
+    conn_id: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.dag_id} {self.run_id}"
+
+
+class RemovedRun(msgspec.Struct, frozen=True):
+    """removed.json: what retention leaves of a run, so that nobody pays for it again unawares. Epoch seconds."""
+
+    removed_at: float
+
+
+class StoredRun(NamedTuple):
+    """A run in staging: its size, and when a file of it was written last (epoch seconds)."""
+
+    folder: RunFolder
+    identity: RunIdentity
+    bytes: int
+    written_at: float
+
+
+def note_run(run: RunFolder, *, dag_id: str, run_id: str, conn_id: str | None = None) -> None:
+    """Write down whose folder this is. Call it whenever the run is begun, or begun again: it is young from then on."""
+    write_json(run.path / _IDENTITY, RunIdentity(dag_id, run_id, conn_id))
+
+
+def identity_of(run: RunFolder) -> RunIdentity | None:
+    """Whose folder this is, or None where that is not written down. Raises ConfigError for what cannot be read."""
+    return read_json(run.path / _IDENTITY, RunIdentity)
+
+
+def old_runs(root: UPath, *, before: float) -> Iterator[StoredRun]:
+    """The runs in staging of which no file was written since `before` (epoch seconds)."""
+    for dag in _folders(root):
+        for path in _folders(dag):
+            stored = _stored(path)
+            if stored is not None and stored.written_at < before:
+                yield stored
+
+
+def remove_run(run: RunFolder, *, now: float, is_over: Callable[[], bool]) -> bool:
+    """Remove a run's files but for its report, and leave removed.json; False if the run was begun again meanwhile.
+
+    Whoever begins it looks for removed.json, and `is_over` is asked once that is there: so either they see this
+    removal, or it sees them. Safe to call again after any end.
+    """
+    stopped_before = run.removed.exists()
+    write_json(run.removed, RemovedRun(removed_at=now))
+    over = False
+    try:
+        over = is_over()
+    finally:
+        if not over and not stopped_before:
+            run.removed.unlink()
+    if not over:
+        return False
+    kept = {run.report.name, run.removed.name}
+    # run.json goes last: a removal that was stopped is found by it, and ended.
+    for name in sorted(fresh_names(run.path), key=lambda name: name == _IDENTITY):
+        if name not in kept:
+            remove_tree(run.path / name)
+    return True
+
+
+def _folders(path: UPath) -> list[UPath]:
+    children = (path / name for name in sorted(fresh_names(path)))
+    return [child for child in children if child.is_dir()]
+
+
+def _stored(path: UPath) -> StoredRun | None:
+    """What is in a run's folder; None where it is none, or cannot be told whose."""
+    try:
+        identity = identity_of(RunFolder(path))
+    except ConfigError as error:
+        log.warning("%s. The folder is left alone", error)
+        return None
+    # A copy that somebody made of a run's folder is not the run.
+    if identity is None or path.name != safe_name(identity.run_id):
+        return None
+    run = RunFolder(path)
+    files: Mapping[str, Mapping[str, Any]] = uncached(path).fs.find(path.path, detail=True)
+    written = [written_at(info) for name, info in files.items() if not name.endswith(f"/{run.removed.name}")]
+    return StoredRun(run, identity, sum(info.get("size") or 0 for info in files.values()), max(written))

@@ -1,0 +1,186 @@
+"""Collect: fetch a finished batch's files once, and settle every request of its shard."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
+from greennode_batch.answers.answer_reader import AnswerReader
+from greennode_batch.answers.outcome import RowStatus
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.wire import Batch, BatchStatus
+from greennode_batch.collect.anomalies import AnomalyLog
+from greennode_batch.collect.fetch import fetch, fetch_again
+from greennode_batch.collect.results import RESULT_FIELDS, write_results
+from greennode_batch.errors import ConfigError, NotFoundError, RetryableError
+from greennode_batch.request.request_lines import request_ids
+from greennode_batch.staging.folders import ShardFolder, land, local_copy, work_folder
+from greennode_batch.staging.parquet import read_table
+from greennode_batch.state.receipts import Receipt, read_receipt, write_receipt
+
+log = logging.getLogger(__name__)
+
+_NEAR_SECONDS = 300.0
+_LOOK_SECONDS = 3.0
+
+
+def collect_shard(
+    shard: ShardFolder,
+    client: GreenNodeClient,
+    answer: type[BaseModel] | None,
+    *,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Counter[str]:
+    """Requests of the shard by status. Files that are whole in staging are not fetched again.
+
+    Both files are read whatever the batch's status is; they are read again for another answer model. Raises
+    RetryableError while the batch is not finished, or its files cannot be read.
+    """
+    receipt = read_receipt(shard)
+    if receipt is None or receipt.batch_id is None:
+        raise ConfigError(f"{shard}: no batch was created for this shard; submit it first")
+    reader = AnswerReader(answer)
+    if is_read(shard, reader):
+        counts = count_results(shard)
+    else:
+        counts = _collect(shard, client, receipt, reader, clock=clock, sleep=sleep)
+    log.info("Batch %s: %s", receipt.batch_id, ", ".join(f"{n:,} {status}" for status, n in counts.items()))
+    return counts
+
+
+def look_at(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt) -> Batch:
+    """The shard's batch as it stands. Raises NotFoundError, with the way out, if the server does not know it."""
+    assert receipt.batch_id is not None
+    try:
+        return client.get_batch(receipt.batch_id)
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"{error}. It is the batch of shard {shard.shard_id}, and may have been billed. Was the base URL or the "
+            f"key changed? Then change it back and run again. If the batch is gone for good, remove {shard.receipt} "
+            "and run again, which pays for this shard anew",
+            status=error.status,
+            code=error.code,
+            request_id=error.request_id,
+        ) from error
+
+
+def is_read(shard: ShardFolder, reader: AnswerReader) -> bool:
+    """Whether the shard's results are there, as this reader reads answers and this version writes them."""
+    if not shard.results.exists():
+        return False
+    with local_copy(shard.results) as path:
+        schema = pq.read_schema(path)
+        return reader.made(schema) and {field.name for field in RESULT_FIELDS}.issubset(schema.names)
+
+
+def count_results(shard: ShardFolder) -> Counter[str]:
+    """Requests of a collected shard by status."""
+    with local_copy(shard.results) as path:
+        return count_statuses(path)
+
+
+def count_statuses(results: Path) -> Counter[str]:
+    """Requests of a file of results by status."""
+    counted = pc.value_counts(read_table(results, ["status"])["status"])
+    return Counter({entry["values"]: entry["counts"] for entry in counted.to_pylist()})
+
+
+def _count_tokens(results: Path) -> dict[str, int]:
+    """The tokens of a file of results: of all prompts, and of all completions."""
+    columns = ["prompt_tokens", "completion_tokens"]
+    table = read_table(results, columns)
+    return {name: pc.sum(table[name]).as_py() or 0 for name in columns}
+
+
+def requested_ids(shard: ShardFolder) -> Iterable[str]:
+    """The custom_id of every request of the shard."""
+    if shard.source.exists():
+        with local_copy(shard.source) as path:
+            asked: list[str] = read_table(path, ["custom_id"])["custom_id"].drop_null().unique().to_pylist()
+        return asked
+    # A shard of a later attempt, or one that was not built here: a folder with requests.jsonl alone.
+    return request_ids(shard)
+
+
+def _ended_batch(
+    shard: ShardFolder,
+    client: GreenNodeClient,
+    receipt: Receipt,
+    *,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> Batch:
+    """The shard's batch, whose end is waited for if it is near, and who may be out of sight for a moment."""
+    began = clock()
+    while True:
+        is_early = clock() - began < _NEAR_SECONDS
+        try:
+            batch = look_at(shard, client, receipt)
+        except NotFoundError as error:
+            if not is_early:
+                raise
+            log.warning("%s. Looking again", error)
+        else:
+            if batch.status.is_terminal:
+                return batch
+            if batch.status is not BatchStatus.CANCELLING or not is_early:
+                raise RetryableError(f"batch {batch.id} is {batch.raw_status}: not finished yet; nothing is lost")
+            log.info("Batch %s is being cancelled; waiting for its end", batch.id)
+        sleep(_LOOK_SECONDS)
+
+
+def _collect(
+    shard: ShardFolder,
+    client: GreenNodeClient,
+    receipt: Receipt,
+    reader: AnswerReader,
+    *,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> Counter[str]:
+    if receipt.lost is None:
+        batch = _ended_batch(shard, client, receipt, clock=clock, sleep=sleep)
+    else:
+        batch = Batch(id=receipt.batch_id or "", status=BatchStatus.UNKNOWN, raw_status=receipt.lost)
+    with work_folder(shard.path) as folder:
+        work = Path(folder)
+        if receipt.lost is None:
+            fetch(shard, client, batch, work, clock=clock, sleep=sleep)
+        made = _settle(shard, batch, reader, work)
+        counts = count_statuses(made)
+        missing = counts[RowStatus.MISSING.value]
+        if missing and receipt.lost is None:
+            log.warning("Batch %s: %d requests are in neither file; fetching them again to be sure", batch.id, missing)
+            if fetch_again(client, batch, shard, work):
+                made = _settle(shard, batch, reader, work)
+                counts = count_statuses(made)
+        tokens = _count_tokens(made)
+        anomalies = work / "anomalies.jsonl"
+        if anomalies.exists():
+            land(anomalies, shard.anomalies)
+        land(made, shard.results)
+    latest = read_receipt(shard) or receipt
+    write_receipt(shard, msgspec.structs.replace(latest, state="collected", statuses=dict(counts), **tokens))
+    return counts
+
+
+def _settle(shard: ShardFolder, batch: Batch, reader: AnswerReader, work: Path) -> Path:
+    """Make the shard's results, and its anomalies if there are any."""
+    made = work / "results.parquet"
+    with ExitStack() as stack:
+        log_of_anomalies = stack.enter_context(AnomalyLog(work / "anomalies.jsonl"))
+        files = [stack.enter_context(local_copy(path)) for path in (shard.output, shard.errors) if path.exists()]
+        write_results(batch, files, requested_ids(shard), reader, made, anomalies=log_of_anomalies)
+    for kind, count in log_of_anomalies.counts.items():
+        log.warning("Batch %s: %d lines: %s (see anomalies.jsonl in staging)", batch.id, count, kind)
+    return made

@@ -1,0 +1,99 @@
+"""Spent: the tokens that results say were used, and what they cost: of a shard, an attempt, a model or a run.
+
+A request that is asked in two attempts has used tokens in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from greennode_batch.job.prices import Prices
+from greennode_batch.state.canaries import Canary
+
+TOKEN_COLUMNS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
+
+
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """cached_tokens are among the prompt's, reasoning_tokens among the completion's.
+
+    cost: None where no price is known. saving: what the same would have cost more in real time.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: float | None = 0.0
+    saving: float | None = 0.0
+
+
+class ShardSpent(Spent, frozen=True, kw_only=True):
+    """What one batch has used. counted: the requests of which the server said what they used."""
+
+    attempt: int
+    shard_id: str
+    model: str
+    batch_id: str | None
+    requests: int
+    counted: int
+
+
+class ModelSpent(Spent, frozen=True, kw_only=True):
+    """What one model was asked and has used in all attempts. statuses: of its rows."""
+
+    model: str
+    requests: int
+    statuses: dict[str, int]
+
+
+class CanariesSpent(Spent, frozen=True, kw_only=True):
+    """What the first requests have used, which were tried in real time, at the full price."""
+
+    requests: int
+
+
+def in_batch(results: pa.Table, model: str, prices: Prices) -> Spent:
+    """What the requests of a file of results have used."""
+    tokens = {name: pc.sum(results[name]).as_py() or 0 for name in TOKEN_COLUMNS}
+    price = prices.by_model.get(model)
+    if price is None:
+        nothing = not any(tokens.values())
+        return Spent(**tokens, cost=0.0 if nothing else None, saving=0.0 if nothing else None)
+    real_time = price.of(tokens["prompt_tokens"], tokens["completion_tokens"], tokens["cached_tokens"])
+    cost = prices.in_batch(real_time)
+    return Spent(**tokens, cost=cost, saving=real_time - cost)
+
+
+def in_real_time(canaries: Iterable[Canary], prices: Prices) -> CanariesSpent:
+    """What the first requests have used."""
+    asked = [one for one in canaries if one.prompt_tokens or one.completion_tokens]
+    costs = [
+        price.of(one.prompt_tokens, one.completion_tokens, one.cached_tokens)
+        if (price := prices.by_model.get(one.model))
+        else None
+        for one in asked
+    ]
+    return CanariesSpent(
+        **{name: sum(getattr(one, name) for one in asked) for name in TOKEN_COLUMNS},
+        cost=_sum(costs),
+        requests=len(asked),
+    )
+
+
+def total(parts: Iterable[Spent]) -> Spent:
+    """What all of them have used. The cost is not known where that of one is not."""
+    parts = list(parts)
+    return Spent(
+        **{name: sum(getattr(part, name) for part in parts) for name in TOKEN_COLUMNS},
+        cost=_sum(part.cost for part in parts),
+        saving=_sum(part.saving for part in parts),
+    )
+
+
+def _sum(costs: Iterable[float | None]) -> float | None:
+    known = list(costs)
+    return None if None in known else sum(filter(None, known), 0.0)

@@ -1,0 +1,33 @@
+"""An estimated plan: what a run may take, told by its shards and by what earlier requests of the job have used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from greennode_batch.cost.estimate import estimate
+from greennode_batch.cost.usage_history import seen_usage
+from greennode_batch.job.prices import Prices
+from greennode_batch.staging.folders import RunFolder, read_json, write_json
+
+if TYPE_CHECKING:
+    from greennode_batch.plan.build import Plan
+
+
+def estimated(plan: Plan, run: RunFolder, prices: Prices) -> Plan:
+    """The plan with its estimate as it is now, and the prices that it goes by."""
+    seen = seen_usage(run, plan.models, run_id=plan.run_id, prompt_hash=plan.prompt_hash, is_counted=plan.is_counted)
+    expected = estimate(
+        plan.prompt_tokens, plan.requests_by_model, plan.max_completion_tokens, prices, seen, is_counted=plan.is_counted
+    )
+    of_models = {model: price for model, price in prices.by_model.items() if model in plan.models}
+    return msgspec.structs.replace(plan, estimate=expected, prices=msgspec.structs.replace(prices, by_model=of_models))
+
+
+def estimate_again(plan: Plan, run: RunFolder, prices: Prices) -> Plan:
+    """The same, written into plan.json where that is this plan still."""
+    better = estimated(plan, run, prices)
+    if better != plan and read_json(run.plan, type(plan)) == plan:
+        write_json(run.plan, better)
+    return better

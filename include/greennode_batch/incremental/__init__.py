@@ -1,0 +1,1 @@
+"""Which rows the target has answered already."""

@@ -1,0 +1,201 @@
+r"""The note of what a table has answered: for each of its rows that a run knows of, the hashes of key and input.
+
+One file a table, beside the runs' folders: a line of JSON (Header), all hashes of keys, sorted, and in that order
+those of the inputs, 0 where there is no good answer; eight bytes each, the lowest first. It only spares work: the
+table is the truth, and a note counts while the table is just as it was when the note was made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from upath import UPath
+
+from greennode_batch.errors import GreenNodeError
+from greennode_batch.incremental.known_rows import LeftRows
+from greennode_batch.incremental.row_hashes import ROW_HASHES, RowHashes
+from greennode_batch.staging.folders import RunFolder, land, local_path
+from greennode_batch.tables.fingerprint import Fingerprint
+
+log = logging.getLogger(__name__)
+
+# Raise it when this file is written otherwise, or when equal inputs come to make other requests.
+_VERSION = 1
+_BUCKET_ROWS = 1 << 18
+_HALF = np.uint64(32)
+_MAX_HEADER_BYTES = 1 << 20
+_WORD = np.dtype("<u8")
+
+
+class SeenTwiceError(GreenNodeError):
+    """Two rows of the source look like one of the note: it cannot tell which, nor whether a key comes twice."""
+
+
+class Header(msgspec.Struct, frozen=True):
+    """valid_for: a hash of all that makes a request of a row. table: all rows of the table, as it told them.
+
+    left: which rows of the table the note does not have, if it is known.
+    """
+
+    version: int
+    valid_for: str
+    table: Fingerprint
+    rows: int
+    left: LeftRows | None = None
+
+
+class AnsweredNote:
+    """A note that is read. Holds two bytes a row at most; the file is mapped."""
+
+    def __init__(self, header: Header, hashes: npt.NDArray[np.uint64]) -> None:
+        """hashes: those of the keys, sorted, and those of the inputs."""
+        self.header = header
+        self._keys, self._inputs = hashes
+        self._last = header.rows - 1
+        self._is_seen = np.zeros(header.rows, np.bool_)
+        # Where the keys begin whose first bits are these: some steps from there are fewer than a search among all.
+        bits = max(1, header.rows.bit_length() - 3)
+        self._shift = np.uint64(64 - bits)
+        starts = np.searchsorted(self._keys, np.arange(1 << bits, dtype=np.uint64) << self._shift)
+        self._starts = np.minimum(starts, self._last).astype(np.uint32)
+
+    def unchanged(self, hashes: RowHashes) -> npt.NDArray[np.bool_]:
+        """Which of these rows have a good answer, by the same key and input. Raises SeenTwiceError."""
+        keys, inputs = np.ascontiguousarray(hashes["key"]), hashes["input"]
+        places = self._places(keys)
+        is_there = (self._keys[places] == keys) & (keys != 0)
+        found = np.sort(places[is_there])
+        if self._is_seen[found].any() or (found[1:] == found[:-1]).any():
+            raise SeenTwiceError("two rows of the source have the key of one row of the note")
+        self._is_seen[found] = True
+        same: npt.NDArray[np.bool_] = is_there & (self._inputs[places] == inputs) & (inputs != 0)
+        return same
+
+    def _places(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """Where each of these keys is, if it is there at all."""
+        places: npt.NDArray[np.int64] = self._starts[keys >> self._shift].astype(np.int64)
+        behind = np.arange(len(keys))
+        while behind.size:
+            here = places[behind]
+            behind = behind[(self._keys[here] < keys[behind]) & (here < self._last)]
+            places[behind] += 1
+        return places
+
+    @property
+    def seen(self) -> int:
+        """How many of its rows the source has had so far."""
+        return int(np.count_nonzero(self._is_seen))
+
+
+def note_path(run: RunFolder, table: str) -> UPath:
+    """Where the note about a table lies. No run's folder has a name that begins with a dot."""
+    return run.path.parent / f".answered-{hashlib.blake2b(table.encode(), digest_size=8).hexdigest()}"
+
+
+def validity(*parts: Any) -> str:
+    """A hash over what makes requests beside the rows, of values that JSON can hold."""
+    # Another version of Jinja may render the same row otherwise.
+    parts = (_VERSION, version("jinja2"), *parts)
+    return hashlib.blake2b(msgspec.json.encode(parts), digest_size=16).hexdigest()
+
+
+def read_note(path: UPath, work: Path, *, valid_for: str, table: Fingerprint) -> AnsweredNote | None:
+    """The note if it is of these requests and of the table as it is; else None, and the log says why.
+
+    work: a folder on local disk that outlives the note, for a copy of one that lies in an object store.
+    """
+    try:
+        local = _local(path, work)
+        header, start = _read_header(local)
+    except FileNotFoundError:
+        log.info("There is no note yet of what the table has answered, so each row is looked up there")
+        return None
+    except (ValueError, msgspec.MsgspecError) as error:
+        log.warning("%s: is no note that can be used (%s); each row is looked up in the table", path, error)
+        return None
+    if (header.version, header.valid_for) != (_VERSION, valid_for):
+        log.info("What is asked is not what the note is about (prompt, parameters, models or key), so it is not used")
+        return None
+    if header.table != table:
+        log.info("The table is not as the last run left it, so each row is looked up there")
+        return None
+    if not header.rows:
+        return None  # of nothing, which cannot be mapped
+    return AnsweredNote(header, np.asarray(np.memmap(local, _WORD, "r", start, (2, header.rows))))
+
+
+def write_note(
+    path: UPath,
+    work: Path,
+    entries: Iterable[RowHashes],
+    *,
+    valid_for: str,
+    table: Fingerprint,
+    left: LeftRows | None,
+) -> None:
+    """Write a note, whole. Holds some of the entries. work: a folder on local disk. Raises SeenTwiceError.
+
+    entries: in any order, one for each row that the note is to tell of. left: the rows of the table that are not among
+    them, if that is known.
+    """
+    buckets = [work / f"answered.{number:04}" for number in range(max(1, table.rows // _BUCKET_ROWS))]
+    rows = sum(_distribute(some, buckets) for some in entries)
+    header = Header(version=_VERSION, valid_for=valid_for, table=table, rows=rows, left=left)
+    line = msgspec.json.encode(header)
+    made, other = work / "answered", work / "answered.inputs"
+    with made.open("wb") as keys, other.open("w+b") as inputs:
+        # What follows is mapped, and read at once only where it begins at a whole word.
+        keys.write(line + b" " * (-(len(line) + 1) % _WORD.itemsize) + b"\n")
+        for bucket in filter(Path.exists, buckets):
+            ordered = np.fromfile(bucket, ROW_HASHES)
+            bucket.unlink()
+            ordered = ordered[np.argsort(ordered["key"])]
+            if (ordered["key"][1:] == ordered["key"][:-1]).any():
+                raise SeenTwiceError("two rows have the same hash of their keys")
+            keys.write(ordered["key"].tobytes())
+            inputs.write(ordered["input"].tobytes())
+        inputs.seek(0)
+        shutil.copyfileobj(inputs, keys)
+    other.unlink()
+    land(made, path)
+
+
+def _distribute(entries: RowHashes, buckets: Sequence[Path]) -> int:
+    """Put entries into files by the first bits of their keys; how many these are. Of others the key is not told."""
+    entries = entries[entries["key"] != 0]
+    places = (entries["key"] >> _HALF) * np.uint64(len(buckets)) >> _HALF
+    order = np.argsort(places, kind="stable")
+    ends = np.searchsorted(places[order], np.arange(1, len(buckets) + 1))
+    for bucket, begin, end in zip(buckets, [0, *ends], ends, strict=False):
+        if end > begin:
+            with bucket.open("ab") as file:
+                file.write(entries[order[begin:end]].tobytes())
+    return len(entries)
+
+
+def _local(path: UPath, work: Path) -> Path:
+    """The note on local disk. It is mapped as long as it is read, so a copy must stay."""
+    local = local_path(path)
+    if local is None:
+        local = work / "answered.copy"
+        path.fs.get_file(path.path, str(local))
+    return local
+
+
+def _read_header(local: Path) -> tuple[Header, int]:
+    """The header, and where the hashes begin. Raises ValueError for a file that is not whole."""
+    with local.open("rb") as file:
+        line = file.readline(_MAX_HEADER_BYTES)
+    header = msgspec.json.decode(line, type=Header)
+    if local.stat().st_size != len(line) + header.rows * ROW_HASHES.itemsize:
+        raise ValueError("its length is not what its header says")
+    return header, len(line)

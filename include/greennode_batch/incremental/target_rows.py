@@ -1,0 +1,62 @@
+"""Earlier rows: what a table has of runs before this one, as the builder asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from greennode_batch.answers.outcome import RowStatus
+from greennode_batch.incremental.known_rows import LeftRows
+from greennode_batch.tables.fingerprint import NO_ROWS, Fingerprint
+from greennode_batch.tables.sql_table import DIGEST, SqlTable
+
+_ASKED_FOR = ("custom_id", "status", "run_id")
+
+
+class EarlierRows:
+    """The rows of a table, whatever run wrote them. One that is not there yet, or is another's, has none."""
+
+    def __init__(self, table: SqlTable) -> None:
+        self.name = table.name
+        self.found = 0
+        self.replaced = NO_ROWS
+        self._table = table
+        # What is wrong with another's table is told when it is prepared, which is before anything is paid.
+        self._is_ours = table.is_there([*table.key, *_ASKED_FOR])
+        self._has_digests = False
+
+    def begin(self) -> Fingerprint | None:
+        """Begin to count; a digest of all rows, None where the database makes none."""
+        self.found, self.replaced = 0, NO_ROWS
+        digests = self._table.digests(run_id="")
+        self._has_digests = digests is not None
+        return None if digests is None else digests.all_rows
+
+    def answered(self, keys: pa.Table, custom_ids: Sequence[str]) -> Sequence[int]:
+        """Which of these rows have a good answer to this very request: their places."""
+        if not self._is_ours:
+            return []
+        found = self._table.find(keys, digests=self._has_digests)
+        asked = pa.array(custom_ids, pa.string()).take(found["place"])
+        good = pc.and_(pc.equal(found["custom_id"], asked), pc.equal(found["status"], RowStatus.SUCCEEDED.value))
+        good = pc.fill_null(good, fill_value=False)
+        self.found += found.num_rows
+        if self._has_digests:
+            others = found.filter(pc.invert(good))
+            self._replace(Fingerprint(others.num_rows, sum(others[DIGEST].to_pylist())))
+        places: list[int] = found.filter(good)["place"].to_pylist()
+        return places
+
+    def left(self, keys: Iterable[pa.Table], *, asked: pa.Table | None = None, remove: bool) -> LeftRows:
+        """The rows whose keys are not among these; removes them if told to. asked: see KnownRows."""
+        if not self._is_ours:
+            return LeftRows(0, "", removed=False)
+        before = self._table.removed
+        left = self._table.leave_only(keys, asked=asked, remove=remove)
+        self._replace(self._table.removed.without(before))
+        return left
+
+    def _replace(self, rows: Fingerprint) -> None:
+        self.replaced = self.replaced.joined_with(rows)

@@ -1,0 +1,172 @@
+"""What a user declares: a source, a key, a prompt, a model and a target make a `BatchJob`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from greennode_batch.api.polling.polling import DEADLINE_SECONDS
+from greennode_batch.job.budget import Budget
+from greennode_batch.job.checks import check_job
+from greennode_batch.job.columns import RESULT_COLUMNS, SAMPLE
+from greennode_batch.job.sources import FileSource, Source, SqlSource
+from greennode_batch.job.targets import FileTarget, SqlTarget, Target
+from greennode_batch.job.texts import read_job_text
+
+__all__ = [
+    "RESULT_COLUMNS",
+    "SAMPLE",
+    "BatchJob",
+    "Budget",
+    "FileSource",
+    "FileTarget",
+    "SqlSource",
+    "SqlTarget",
+    "read_job_text",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchJob:
+    """One answer per row of a table (per row, model and sample, where several of these are asked for).
+
+    name: identifies the job; the DAG's id. source: where rows come from. target: where answers go; several
+    targets (in a tuple) get every row each.
+    key: the column(s) that identify a row: never NULL, never twice. carry: more columns copied to the target.
+    model: an id of the server's model list, or several. prompt: Jinja over the row's columns, or a file
+    below `include/jobs`. system: the same, for the system message. messages: in place of both, chat messages
+    with Jinja in any of their strings: contents (texts, or lists of parts), image URLs, names. answer: a Pydantic
+    model whose fields become the target's columns; without it the target has one text column `answer`. params: further
+    fields of each request body (`max_tokens`, `tools`, …). row_params: such fields that a column gives, by name:
+    `{"max_tokens": "token_limit"}`; where it is NULL, it is as `params` say, or left out.
+    conn_id: the GreenNode connection. canary: how many requests of each model are tried in real time, at the full
+    price, before the table is sent; 0 sends it untried. max_failed_ratio: the share of rows that may end without
+    an answer before the run is called failed. on_ambiguous: what to do when a create may have been accepted and the
+    server cannot tell: `fail` asks a person, `resubmit` risks paying a shard twice. max_shard_requests,
+    max_shard_bytes: caps below the API's own. attempts: how often a request is asked at most; asked again is only
+    what is missing, expired, cancelled, invalid or failed in a way that may pass. deadline_hours: how long after its
+    creation a batch is waited for; then it is cancelled, and what is finished is kept. on_kill: `cancel` ends the
+    remote batch when a waiting task is marked as failed or as success, `leave` lets it run.
+    keep_remote_files: whether the run's files stay at GreenNode once their contents are safe; by default as the
+    connection says, which deletes them unless told otherwise.
+
+    explain_errors: whether a model is shown its answer, and what is wrong with it, where that did not fit the answer
+    model and is asked again. keep_reasoning: whether what a model thinks goes into the target's column
+    `reasoning`, which is NULL otherwise. Staging has it in any case: a join that is cleared can still bring it.
+
+    refresh: `changed` asks only rows that are new to the table they go to, whose request is another one than the one
+    that was answered there, or that have no good answer yet; `all` asks every row again. By default `changed` if all
+    targets are tables. Of a row that is not asked the target stays as it is, carried columns too. left_rows: rows of
+    the table that the source does not have (any more): `report` counts them, `remove` deletes them when the requests
+    are built, `ignore` does not look for them.
+
+    Where model is a list, be it of one, `model` is part of the target's key. A run may ask some of the models: what the
+    others have answered stays in the table, also to rows that have left the source.
+
+    samples: how many answers to each request; each is paid. Over 1 the target has a column `sample` (1, 2, …) after the
+    carried ones, which is part of its key. Where it is raised later, the answers that are there stay, and only the
+    others are asked for.
+
+    partitions: by how many tasks of Airflow the source is read and its requests are rendered, where one is too slow.
+    A query on PostgreSQL (14 or later) is divided by a hash of the key; any other by a condition that it has itself:
+    `WHERE mod(id, {{ partitions }}) = {{ partition }}`, with `partition` counted from 0. Of a folder each task reads
+    some of the files, of a single Parquet file some of its row groups. The parts are not read at the same moment. The
+    command line reads in one process, whatever is said here.
+
+    budget: what a run may cost and how many rows it may have at most, and from which cost on a person is asked first.
+    prices: of the models, as `{"MODEL": [prompt, completion], "currency": "VND"}`, real-time list prices per million
+    tokens; an entry here wins over that of the connection (see prices.py). tokenizer: a Hugging Face `tokenizer.json`,
+    a file below `include/jobs` or a whole path, by which the estimate counts prompts, where the length of the texts is
+    too rough; it needs the extra `greennode-airflow[tokenizer]`. Tokens of a chat template are not in it.
+
+    pool: an Airflow pool, in whose slots the job's batches are sent and waited for; it must count deferred tasks
+    (set-up makes such a one, `greennode`). Of a pool that does not exist Airflow says nothing: the tasks stay
+    scheduled for ever. The command line does not heed it.
+
+    Raises ConfigError for a declaration that cannot work.
+    """
+
+    name: str
+    source: Source
+    key: str | tuple[str, ...]
+    model: str | Sequence[str]
+    target: Target | Sequence[Target]
+    prompt: str | None = None
+    system: str | None = None
+    messages: Sequence[Mapping[str, Any]] | None = None
+    carry: tuple[str, ...] = ()
+    answer: type[BaseModel] | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    row_params: Mapping[str, str] = field(default_factory=dict)
+    conn_id: str = "greennode_default"
+    canary: int = 1
+    max_failed_ratio: float = 0.05
+    max_shard_requests: int | None = None
+    max_shard_bytes: int | None = None
+    attempts: int = 2
+    explain_errors: bool = False
+    keep_reasoning: bool = False
+    deadline_hours: float = DEADLINE_SECONDS / 3600
+    on_ambiguous: Literal["fail", "resubmit"] = "fail"
+    on_kill: Literal["cancel", "leave"] = "cancel"
+    keep_remote_files: bool | None = None
+    refresh: Literal["changed", "all"] | None = None
+    left_rows: Literal["report", "remove", "ignore"] = "report"
+    partitions: int = 1
+    budget: Budget | None = None
+    prices: Mapping[str, Any] | None = None
+    samples: int = 1
+    pool: str | None = None
+    tokenizer: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, while nothing is sent yet."""
+        check_job(self)
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """The key as a tuple of column names."""
+        return (self.key,) if isinstance(self.key, str) else tuple(self.key)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models as a tuple, in the order given."""
+        return (self.model,) if isinstance(self.model, str) else tuple(self.model)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets as a tuple, in the order given."""
+        return tuple(self.target) if isinstance(self.target, Sequence) else (self.target,)
+
+    @property
+    def known_table(self) -> SqlTarget | None:
+        """The table that tells which rows are answered already; None if every row is to be asked."""
+        tables = [target for target in self.targets if isinstance(target, SqlTarget)]
+        refresh = self.refresh or ("changed" if len(tables) == len(self.targets) else "all")
+        return tables[0] if tables and refresh == "changed" else None
+
+    @property
+    def answer_columns(self) -> tuple[str, ...]:
+        """The answer model's fields, or `answer`."""
+        return tuple(self.answer.model_fields) if self.answer else ("answer",)
+
+    @property
+    def deadline_seconds(self) -> float:
+        """How long after its creation a batch is waited for."""
+        return self.deadline_hours * 3600
+
+    @property
+    def target_key(self) -> tuple[str, ...]:
+        """What identifies a row of the target: the key, the model where it is a list, the sample where several are."""
+        model = () if isinstance(self.model, str) else ("model",)
+        sample = (SAMPLE,) if self.samples > 1 else ()
+        return (*self.key_columns, *model, *sample)
+
+    @property
+    def asks(self) -> tuple[tuple[str, int], ...]:
+        """What is asked about each row: the models, each for its samples, counted from 1."""
+        return tuple(itertools.product(self.models, range(1, self.samples + 1)))

@@ -1,0 +1,155 @@
+"""Failed rows: some of a run's rows that have no answer, with their keys and the reasons, and the reasons by number."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from greennode_batch.answers.outcome import RowStatus
+from greennode_batch.errors import ConfigError
+from greennode_batch.monitor.staged_run import StagedRun, StagedShard
+from greennode_batch.plan.build import Plan
+from greennode_batch.retry.build_retry import FIRST_ATTEMPT
+from greennode_batch.staging.folders import RunFolder
+from greennode_batch.write.join import join_shard
+from greennode_batch.write.joined_rows import read_joined
+
+SHOWN_ROWS = 20
+_SECONDS = 4.0
+_MAX_SHARDS = 40
+_REASONS = 8
+_CHARACTERS = 300
+_SHOWN = ("model", "status", "error", "batch_id")
+_REASON_CHARACTERS = 120
+
+
+class FailedRow(msgspec.Struct, frozen=True):
+    """A row without an answer. key: the target's key columns, as text: of the source, then `model` and `sample`."""
+
+    key: tuple[str, ...]
+    model: str
+    status: str
+    error: str
+    batch_id: str | None
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """How many of the rows that were looked through have this status, for this reason."""
+
+    status: str
+    error: str
+    rows: int
+
+
+class FailedRows(msgspec.Struct, frozen=True):
+    """The first of a run's rows without an answer. looked_through: shards that these and the reasons are of.
+
+    left: more shards have such rows. problem: why nothing can be shown, where that is so.
+    """
+
+    key: tuple[str, ...]
+    rows: tuple[FailedRow, ...]
+    reasons: tuple[Reason, ...]
+    looked_through: int
+    left: int
+    problem: str | None = None
+
+
+def failed_rows(
+    folder: RunFolder,
+    run: StagedRun,
+    *,
+    status: str | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> FailedRows:
+    """Look for them shard by shard, for four seconds at most. Holds a part of one shard.
+
+    status: of these rows alone.
+    """
+    plan = run.plan
+    if plan is None:
+        return FailedRows((), (), (), 0, 0)
+    candidates = [shard for shard in run.shards if _may_have_some(shard, plan)]
+    until = clock() + _SECONDS
+    rows: list[FailedRow] = []
+    reasons: Counter[tuple[str, str]] = Counter()
+    problem, done = None, 0
+    for shard in candidates[:_MAX_SHARDS]:
+        if clock() > until:
+            break
+        done += 1
+        try:
+            for some in _without_answer(folder, shard, plan, status):
+                reasons.update(_reasons(some))
+                rows += _rows(some.slice(0, SHOWN_ROWS - len(rows)), plan)
+        except (ConfigError, OSError) as error:
+            problem = str(error)
+    return FailedRows(
+        key=plan.target_key,
+        rows=tuple(rows),
+        reasons=tuple(
+            Reason(status, error, count)
+            for (status, error), count in heapq.nlargest(_REASONS, reasons.items(), key=lambda item: item[1])
+        ),
+        looked_through=done,
+        left=len(candidates) - done,
+        problem=problem,
+    )
+
+
+def _may_have_some(shard: StagedShard, plan: Plan) -> bool:
+    """Whether a shard of the first attempt may have rows without an answer; what came of them later is joined to it."""
+    if shard.attempt != FIRST_ATTEMPT:
+        return False
+    if shard.stage == "empty":
+        return True
+    if shard.stage != "collected" or shard.receipt is None:
+        return False
+    return plan.unsent > 0 or set(shard.receipt.statuses) != {RowStatus.SUCCEEDED}
+
+
+def _without_answer(folder: RunFolder, shard: StagedShard, plan: Plan, status: str | None) -> Iterator[pa.Table]:
+    path = folder.shard(shard.shard_id)
+    joined = read_joined(path)
+    if joined is not None and set(joined.statuses) <= {RowStatus.SUCCEEDED}:
+        return
+    with join_shard(path, run_id=plan.run_id, answer_fields=()) as joined_rows:
+        for table in joined_rows:
+            wanted = (
+                pc.not_equal(table["status"], RowStatus.SUCCEEDED.value)
+                if status is None
+                else pc.equal(table["status"], status)
+            )
+            yield table.select(list(dict.fromkeys([*plan.target_key, *_SHOWN]))).filter(wanted)
+
+
+def _reasons(rows: pa.Table) -> Counter[tuple[str, str]]:
+    errors = pc.utf8_slice_codeunits(pc.fill_null(rows["error"], ""), 0, _REASON_CHARACTERS)
+    pairs = pa.table({"status": rows["status"], "error": errors})
+    counted = pairs.group_by(["status", "error"]).aggregate([([], "count_all")]).to_pylist()
+    return Counter({(entry["status"], entry["error"]): entry["count_all"] for entry in counted})
+
+
+def _rows(rows: pa.Table, plan: Plan) -> list[FailedRow]:
+    return [
+        FailedRow(
+            key=tuple(_text(row[column]) for column in plan.target_key),
+            model=row["model"],
+            status=row["status"],
+            error=_text(row["error"] or ""),
+            batch_id=row["batch_id"],
+        )
+        for row in rows.to_pylist()
+    ]
+
+
+def _text(value: Any) -> str:
+    words = str(value)
+    return words if len(words) <= _CHARACTERS else f"{words[:_CHARACTERS]}…"

@@ -1,0 +1,120 @@
+"""Seen files: JSON files of staging that are read again only where they were written since."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+from upath import UPath
+
+from greennode_batch.errors import ConfigError
+from greennode_batch.staging.folders import local_path, read_json, uncached
+
+T = TypeVar("T")
+
+# A listing of an object store is a call for every thousand files, each some tenths of a second.
+_LISTED_SECONDS = 5.0
+_READERS = 16
+_LISTINGS = 200
+
+
+class SeenFiles(Generic[T]):
+    """Files of one kind. Holds up to `limit` of their values; used by many threads.
+
+    A file that cannot be read counts as one that is not there: `on_broken` is told why, once each time that it was
+    written.
+    """
+
+    def __init__(
+        self,
+        as_type: type[T],
+        *,
+        limit: int = 50_000,
+        on_broken: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._as_type = as_type
+        self._limit = limit
+        self._on_broken = on_broken
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._seen: dict[str, tuple[Hashable, T | None]] = {}
+        self._listings: dict[str, tuple[float, Mapping[str, Hashable]]] = {}
+
+    def read(self, folder: UPath, names: Iterable[str]) -> list[T | None]:
+        """The values of the files of these names, which are paths below the folder; None for what is not there."""
+        names = list(names)
+        marks = self._marks(folder, names)
+        values: list[T | None] = [None] * len(names)
+        stale: list[int] = []
+        with self._lock:
+            for place, name in enumerate(names):
+                mark = marks.get(name)
+                known = self._seen.get(f"{folder}/{name}")
+                if known is not None and known[0] == mark:
+                    values[place] = known[1]
+                elif mark is not None:
+                    stale.append(place)
+        for place, value in zip(stale, self._read(folder, [names[place] for place in stale]), strict=True):
+            values[place] = value
+            self._keep(f"{folder}/{names[place]}", marks[names[place]], value)
+        return values
+
+    def read_one(self, folder: UPath, name: str) -> T | None:
+        """The value of one file, or None if it is not there."""
+        return self.read(folder, [name])[0]
+
+    def _read(self, folder: UPath, names: list[str]) -> list[T | None]:
+        if local_path(folder) is not None or len(names) < 2:  # noqa: PLR2004 - one needs no other threads
+            return [self._read_file(folder / name) for name in names]
+        with ThreadPoolExecutor(_READERS) as readers:
+            return list(readers.map(lambda name: self._read_file(folder / name), names))
+
+    def _read_file(self, path: UPath) -> T | None:
+        try:
+            return read_json(path, self._as_type)
+        except ConfigError as error:
+            self._on_broken(str(error))
+            return None
+
+    def _keep(self, name: str, mark: Hashable, value: T | None) -> None:
+        with self._lock:
+            self._seen[name] = (mark, value)
+            for oldest in list(itertools.islice(self._seen, max(len(self._seen) - self._limit, 0))):
+                del self._seen[oldest]
+
+    def _marks(self, folder: UPath, names: list[str]) -> Mapping[str, Hashable]:
+        """What tells one writing of a file from another, by name; nothing for a file that is not there."""
+        local = local_path(folder)
+        if local is None:
+            return self._listed(folder)
+        marks: dict[str, Hashable] = {}
+        for name in names:
+            try:
+                found = os.stat(f"{local}/{name}")  # noqa: PTH116 - a Path for each of thousands takes longer than this
+            except FileNotFoundError:
+                continue
+            marks[name] = (found.st_mtime_ns, found.st_size, found.st_ino)
+        return marks
+
+    def _listed(self, folder: UPath) -> Mapping[str, Hashable]:
+        with self._lock:
+            when, listing = self._listings.get(str(folder), (-_LISTED_SECONDS, {}))
+        if self._clock() - when < _LISTED_SECONDS:
+            return listing
+        files = uncached(folder).fs.find(folder.path, detail=True)
+        start = len(folder.path.rstrip("/")) + 1
+        listing = {
+            name[start:]: (str(info.get("ETag")), str(info.get("LastModified", info.get("mtime"))), info.get("size"))
+            for name, info in files.items()
+        }
+        with self._lock:
+            self._listings[str(folder)] = (self._clock(), listing)
+            for oldest in list(itertools.islice(self._listings, max(len(self._listings) - _LISTINGS, 0))):
+                del self._listings[oldest]
+        return listing

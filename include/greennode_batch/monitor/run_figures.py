@@ -1,0 +1,244 @@
+"""Run figures: how far a run is, what it has used and cost, and how long it may take, from what lies in staging."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from greennode_batch.answers.outcome import RowStatus
+from greennode_batch.cost.actual import Spent
+from greennode_batch.cost.estimate import Estimate
+from greennode_batch.job.prices import Prices
+from greennode_batch.monitor.live_batches import LiveBatch
+from greennode_batch.monitor.staged_run import StagedRun, StagedShard
+from greennode_batch.reconcile.report import RunReport
+
+# Before so many seconds, or with fewer answers, a rate tells nothing.
+_RATED_SECONDS = 5.0
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What tokens cost in a batch, and how much more they would have in real time."""
+
+    amount: float
+    saving: float
+    currency: str
+
+
+class ShardFigures(msgspec.Struct, frozen=True):
+    """One shard, as people want to see it. server_status: the server's own word, where it was asked. Epoch seconds."""
+
+    attempt: int
+    place: int
+    shard_id: str
+    model: str
+    stage: str
+    batch_id: str | None
+    requests: int
+    done: int
+    failed: int
+    statuses: dict[str, int]
+    prompt_tokens: int
+    completion_tokens: int
+    cost: Cost | None
+    sent_at: float | None
+    seconds_left: float | None
+    server_status: str | None
+    turned_away: int
+    lost: str | None
+
+
+class RunFigures(msgspec.Struct, frozen=True):
+    """A run in numbers.
+
+    rows: of the source, times models and samples; per: which of `model` and `sample` tell rows of one key apart.
+    requests: what they ask, each once; asked, done: the same over all attempts.
+    statuses: of rows once the run is accounted for, before of requests. failed: without an answer so far. stages: how
+    many shards are how far. cost: by the report once the run is accounted for, before by the plan's prices, which takes
+    no token for a cached one. unpriced: models without a price, for which there is no cost. estimate: of the cost,
+    before anything was sent. unheard: batches under way of which the server has said nothing yet. seconds_left: until
+    the slowest batch is done, if each goes on as before; None where that cannot be told.
+    """
+
+    rows: int
+    per: tuple[str, ...]
+    unchanged: int
+    unsent: int
+    requests: int
+    asked: int
+    done: int
+    succeeded: int
+    failed: int
+    statuses: dict[str, int]
+    counts_rows: bool
+    shards: int
+    stages: dict[str, int]
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    cost: Cost | None
+    unpriced: tuple[str, ...]
+    estimate: Estimate | None
+    seconds_left: float | None
+    unheard: int
+    attempts: int
+
+
+def shard_figures(run: StagedRun, shard: StagedShard, live: Mapping[str, LiveBatch], *, now: float) -> ShardFigures:
+    """One shard of a run in numbers. now: epoch seconds."""
+    receipt, stage = shard.receipt, shard.stage
+    seen = live.get(shard.batch_id or "") if shard.is_open else None
+    done, failed = 0, 0
+    if stage == "collected":
+        done = shard.requests
+        failed = done - receipt.statuses.get(RowStatus.SUCCEEDED, 0) if receipt and receipt.statuses else 0
+    elif seen is not None:
+        done = min(seen.done + seen.failed, shard.requests)
+        failed = min(seen.failed, done)
+    return ShardFigures(
+        attempt=shard.attempt,
+        place=shard.place,
+        shard_id=shard.shard_id,
+        model=shard.model,
+        stage=stage,
+        batch_id=shard.batch_id,
+        requests=shard.requests,
+        done=done,
+        failed=failed,
+        statuses=dict(receipt.statuses) if receipt else {},
+        prompt_tokens=receipt.prompt_tokens if receipt else 0,
+        completion_tokens=receipt.completion_tokens if receipt else 0,
+        cost=_shard_cost(run, shard),
+        sent_at=receipt.created_at if receipt else None,
+        seconds_left=_seconds_left(shard, done, now) if seen and not seen.is_over else None,
+        server_status=seen.status if seen else None,
+        turned_away=len(receipt.turned_away) if receipt else 0,
+        lost=receipt.lost if receipt else None,
+    )
+
+
+def run_figures(run: StagedRun, live: Mapping[str, LiveBatch], *, is_over: bool, now: float) -> RunFigures:
+    """The run in numbers. is_over: whether Airflow is done with it, so that its report is of what there is."""
+    shards = [shard_figures(run, shard, live, now=now) for shard in run.shards]
+    sent = [shard for shard in shards if shard.stage != "empty"]
+    report = run.report if is_over or run.was_removed else None
+    plan = run.plan
+    if report is not None:
+        requests, statuses = report.requests, dict(report.statuses)
+        succeeded = report.succeeded
+        failed = report.rows - succeeded
+    else:
+        requests = plan.requests if plan else 0
+        succeeded = sum(shard.statuses.get(RowStatus.SUCCEEDED, 0) for shard in sent)
+        statuses = _statuses(sent)
+        failed = sum(statuses.values()) - succeeded
+    open_shards = [shard for shard in run.shards if shard.is_open]
+    return RunFigures(
+        rows=report.rows if report else plan.rows if plan else 0,
+        per=plan.target_key[len(plan.key) :] if plan else (),
+        unchanged=report.unchanged if report else plan.unchanged if plan else 0,
+        unsent=plan.unsent if plan else 0,
+        requests=requests,
+        asked=sum(shard.requests for shard in sent) or requests,
+        done=sum(shard.done for shard in sent) if sent else requests if report else 0,
+        succeeded=succeeded,
+        failed=failed,
+        statuses=statuses,
+        counts_rows=report is not None,
+        shards=len(sent) or (report.shards if report else 0),
+        stages=dict(Counter(shard.stage for shard in sent)),
+        prompt_tokens=_tokens(run, report, "prompt_tokens"),
+        completion_tokens=_tokens(run, report, "completion_tokens"),
+        cached_tokens=report.cached_tokens if report else 0,
+        reasoning_tokens=report.reasoning_tokens if report else 0,
+        cost=_reported(report, report.currency) if report else _cost(run.shards, _prices(run)),
+        unpriced=_unpriced_by(report) if report else tuple(sorted(_unpriced(run.shards, _prices(run)))),
+        estimate=report.estimate if report else plan.estimate if plan else None,
+        seconds_left=_longest(shards, len(open_shards)),
+        unheard=sum((shard.batch_id or "") not in live for shard in open_shards),
+        attempts=max((shard.attempt for shard in shards), default=0),
+    )
+
+
+def _statuses(shards: Iterable[ShardFigures]) -> dict[str, int]:
+    """Requests by what became of them last.
+
+    What a later attempt asks again was without an answer before; of these it is not known which they were.
+    """
+    counted: Counter[str] = Counter()
+    again = 0
+    for shard in shards:
+        counted.update(shard.statuses)
+        if shard.attempt > 1:
+            again += shard.requests
+    if not again:
+        return dict(counted.most_common())
+    succeeded = counted.pop(RowStatus.SUCCEEDED, 0)
+    left = max(counted.total() - again, 0)
+    return {RowStatus.SUCCEEDED.value: succeeded, **({"without_answer": left} if left else {})}
+
+
+def _tokens(run: StagedRun, report: RunReport | None, name: str) -> int:
+    if report is not None:
+        return int(getattr(report, name))
+    return sum(getattr(shard.receipt, name) for shard in run.shards if shard.receipt is not None)
+
+
+def _used(shards: Iterable[StagedShard]) -> dict[str, tuple[int, int]]:
+    """Prompt and completion tokens by model."""
+    used: dict[str, tuple[int, int]] = {}
+    for shard in shards:
+        if shard.receipt is not None and (shard.receipt.prompt_tokens or shard.receipt.completion_tokens):
+            prompt, completion = used.get(shard.model, (0, 0))
+            used[shard.model] = (prompt + shard.receipt.prompt_tokens, completion + shard.receipt.completion_tokens)
+    return used
+
+
+def _prices(run: StagedRun) -> Prices | None:
+    return run.plan.prices if run.plan else None
+
+
+def _shard_cost(run: StagedRun, shard: StagedShard) -> Cost | None:
+    if shard.spent is not None and run.report is not None:
+        return _reported(shard.spent, run.report.currency)
+    return _cost([shard], _prices(run))
+
+
+def _reported(spent: Spent | RunReport, currency: str) -> Cost | None:
+    if spent.cost is None or spent.saving is None or not (spent.prompt_tokens or spent.completion_tokens):
+        return None
+    return Cost(spent.cost, spent.saving, currency)
+
+
+def _unpriced_by(report: RunReport) -> tuple[str, ...]:
+    return tuple(sorted(one.model for one in report.models if one.cost is None))
+
+
+def _unpriced(shards: Iterable[StagedShard], prices: Prices | None) -> set[str]:
+    return {model for model in _used(shards) if prices is None or model not in prices.by_model}
+
+
+def _cost(shards: Sequence[StagedShard], prices: Prices | None) -> Cost | None:
+    used = _used(shards)
+    if prices is None or not used or _unpriced(shards, prices):
+        return None
+    real_time = sum(prices.by_model[model].of(*tokens) for model, tokens in used.items())
+    cost = prices.in_batch(real_time)
+    return Cost(cost, real_time - cost, prices.currency)
+
+
+def _seconds_left(shard: StagedShard, done: int, now: float) -> float | None:
+    """How long the rest takes if it goes on as it did since the batch was created."""
+    created = shard.receipt.created_at if shard.receipt else None
+    if created is None or not done or now - created < _RATED_SECONDS:
+        return None
+    return (shard.requests - done) * (now - created) / done
+
+
+def _longest(shards: Iterable[ShardFigures], under_way: int) -> float | None:
+    """Batches run side by side, so it is the slowest that counts; unknown while most of them have not begun."""
+    known = [shard.seconds_left for shard in shards if shard.seconds_left is not None]
+    return max(known) if known and len(known) * 2 >= under_way else None

@@ -1,0 +1,87 @@
+"""Staged DAGs: which folders of the staging area belong to which DAG."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from upath import UPath
+
+from greennode_batch.cleanup.retention import identity_of
+from greennode_batch.errors import ConfigError
+from greennode_batch.staging.folders import RunFolder, fresh_names, safe_name
+
+_LOOK_SECONDS = 15.0
+# What only the run of a job has; other DAGs keep files of theirs in staging as well.
+_JOB_FILES = frozenset({"plan.json", "building.json", "report.json", "parts"})
+_RUNS_LOOKED_AT = 5
+
+
+class Pipeline(NamedTuple):
+    """One job of a DAG. group: the task group that its tasks stand in; empty for a DAG of its own."""
+
+    dag_id: str
+    group: str
+    folder: str
+
+    def run_folder(self, root: UPath, run_id: str) -> RunFolder:
+        """Where a run of it lies."""
+        return RunFolder(root / self.folder / safe_name(run_id))
+
+
+class StagedDags:
+    """The jobs that have been run, by DAG. Looks every 15 seconds; used by many threads."""
+
+    def __init__(self, root: UPath, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.root = root
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._looked_at = -_LOOK_SECONDS
+        self._known: dict[str, Pipeline] = {}
+
+    def by_dag(self) -> Mapping[str, tuple[Pipeline, ...]]:
+        """The jobs of each DAG that has files in staging."""
+        with self._lock:
+            if self._clock() - self._looked_at >= _LOOK_SECONDS:
+                self._look()
+                self._looked_at = self._clock()
+            known = list(self._known.values())
+        found: dict[str, tuple[Pipeline, ...]] = {}
+        for pipeline in sorted(known):
+            found[pipeline.dag_id] = (*found.get(pipeline.dag_id, ()), pipeline)
+        return found
+
+    def _look(self) -> None:
+        names = set(fresh_names(self.root))
+        for gone in self._known.keys() - names:
+            del self._known[gone]
+        for name in names - self._known.keys():
+            # A note of what a table has answered lies beside the DAGs' folders, and is none.
+            if not name.startswith(".") and (pipeline := self._pipeline(name)) is not None:
+                self._known[name] = pipeline
+
+    def _pipeline(self, folder: str) -> Pipeline | None:
+        """The job whose runs a folder has, told by one of them; the folder's name is made safe, and does not tell."""
+        looked_at = 0
+        for run_name in sorted(fresh_names(self.root / folder), reverse=True):
+            if run_name.startswith("."):
+                continue
+            if looked_at == _RUNS_LOOKED_AT:
+                return None
+            looked_at += 1
+            run = RunFolder(self.root / folder / run_name)
+            try:
+                identity = identity_of(run)
+            except ConfigError:
+                continue
+            if identity is None or _JOB_FILES.isdisjoint(fresh_names(run.path)):
+                continue
+            dag_id = identity.dag_id
+            if safe_name(dag_id) == folder:
+                return Pipeline(dag_id, "", folder)
+            if folder.startswith(f"{dag_id}."):
+                return Pipeline(dag_id, folder.removeprefix(f"{dag_id}."), folder)
+            return Pipeline(dag_id, folder, folder)
+        return None

@@ -1,0 +1,145 @@
+"""A staged run: its plan, how far each of its batches is, and its report, as they lie in staging now."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
+
+import msgspec
+
+from greennode_batch.cleanup.retention import RemovedRun, RunIdentity
+from greennode_batch.cost.actual import ShardSpent
+from greennode_batch.monitor.file_cache import SeenFiles
+from greennode_batch.plan.build import Plan
+from greennode_batch.reconcile.report import RunReport
+from greennode_batch.retry.build_retry import FIRST_ATTEMPT, RetryPlan
+from greennode_batch.staging.folders import RunFolder
+from greennode_batch.state.receipts import Receipt
+
+log = logging.getLogger(__name__)
+
+_PLACEHOLDER = "SHARD"
+
+Stage = Literal["empty", "built", "refused", "sent", "cancelling", "collected", "lost"]
+"""How far a shard is. `empty`: it has no request to send. `refused`: the server had no room, and it is sent again."""
+
+
+class StagedShard(msgspec.Struct, frozen=True):
+    """One batch file of a run. place: its number among its attempt's, by which its mapped tasks are numbered.
+
+    spent: what its batch has used, once the run was accounted for.
+    """
+
+    attempt: int
+    place: int
+    shard_id: str
+    model: str
+    requests: int
+    receipt: Receipt | None
+    spent: ShardSpent | None = None
+
+    @property
+    def batch_id(self) -> str | None:
+        """The batch that it is now, or was last."""
+        return self.receipt.batch_id if self.receipt else None
+
+    @property
+    def stage(self) -> Stage:
+        """How far it is."""
+        receipt = self.receipt
+        if not self.requests:
+            return "empty"
+        if receipt is None:
+            return "built"
+        if receipt.state == "collected":
+            return "collected"
+        if receipt.lost is not None:
+            return "lost"
+        if receipt.batch_id is None:
+            return "refused" if receipt.turned_away else "built"
+        return "sent" if receipt.cancelled_at is None else "cancelling"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its batch is at the server, and not collected yet."""
+        return self.stage in {"sent", "cancelling"}
+
+
+class StagedRun(msgspec.Struct, frozen=True):
+    """What lies in staging of a run. plan is None until it is built, report until it was made once.
+
+    shards: of all attempts, in their order. was_removed: retention has removed all but the report.
+    """
+
+    path: str
+    conn_id: str | None = None
+    plan: Plan | None = None
+    shards: tuple[StagedShard, ...] = ()
+    report: RunReport | None = None
+    was_removed: bool = False
+
+    @property
+    def server(self) -> str:
+        """The host that has its batches; empty before the first is sent."""
+        return next((shard.receipt.server for shard in self.shards if shard.receipt and shard.receipt.server), "")
+
+
+class StagedRuns:
+    """Reads runs, each file only if it was written since it was read last. Used by many threads."""
+
+    def __init__(self) -> None:
+        def warn(words: str) -> None:
+            log.warning("%s", words)
+
+        self._identities = SeenFiles(RunIdentity, limit=5_000, on_broken=warn)
+        self._plans = SeenFiles(Plan, limit=500, on_broken=warn)
+        self._retries = SeenFiles(RetryPlan, limit=500, on_broken=warn)
+        self._receipts = SeenFiles(Receipt, on_broken=warn)
+        self._reports = SeenFiles(RunReport, limit=500, on_broken=warn)
+        self._spent = SeenFiles(tuple[ShardSpent, ...], limit=100, on_broken=warn)
+        self._removed = SeenFiles(RemovedRun, limit=5_000, on_broken=warn)
+
+    def read(self, run: RunFolder) -> StagedRun:
+        """The run as it lies there now."""
+        identity = self._identities.read_one(run.path, "run.json")
+        plan = self._plans.read_one(run.path, run.plan.name)
+        return StagedRun(
+            path=str(run),
+            conn_id=identity.conn_id if identity else None,
+            plan=plan,
+            shards=() if plan is None else tuple(self._shards(run, plan)),
+            report=self._reports.read_one(run.path, run.report.name),
+            was_removed=self._removed.read_one(run.path, run.removed.name) is not None,
+        )
+
+    def _shards(self, run: RunFolder, plan: Plan) -> Iterator[StagedShard]:
+        spent = {one.batch_id: one for one in self._spent.read_one(run.path, run.spend.name) or ()}
+        first = ((shard.shard_id, shard.model, shard.requests) for shard in plan.shards)
+        yield from self._of_attempt(run, FIRST_ATTEMPT, first, spent)
+        for attempt in itertools.count(FIRST_ATTEMPT + 1):
+            retry = self._retries.read_one(run.path, _below(run, str(run.retry(attempt))))
+            if retry is None:
+                return
+            later = ((shard.shard_id, shard.model, shard.requests) for shard in retry.shards)
+            yield from self._of_attempt(run, attempt, later, spent)
+
+    def _of_attempt(
+        self,
+        run: RunFolder,
+        attempt: int,
+        shards: Iterable[tuple[str, str, int]],
+        spent: Mapping[str | None, ShardSpent],
+    ) -> Iterator[StagedShard]:
+        shards = list(shards)
+        # One folder is made of paths, and the others of text: a path object takes longer than to read a receipt.
+        name = _below(run, str(run.shard(_PLACEHOLDER, attempt=attempt).receipt))
+        receipts = self._receipts.read(run.path, (name.replace(_PLACEHOLDER, shard_id) for shard_id, _, _ in shards))
+        for place, ((shard_id, model, requests), receipt) in enumerate(zip(shards, receipts, strict=True)):
+            used = spent.get(receipt.batch_id) if receipt and receipt.batch_id else None
+            yield StagedShard(attempt, place, shard_id, model, requests, receipt, used)
+
+
+def _below(run: RunFolder, path: str) -> str:
+    return path.removeprefix(f"{run}/")

@@ -1,0 +1,144 @@
+"""Approval: a person's yes or no to what a run may cost, and what they are shown before they say it."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from greennode_batch.errors import BudgetError
+from greennode_batch.job.budget import Budget, needs_approval
+from greennode_batch.job.prices import amount
+from greennode_batch.plan.build import Plan, read_plan
+from greennode_batch.plan.preview import PlannedRequest, first_requests
+from greennode_batch.staging.folders import RunFolder, read_json, write_json
+from greennode_batch.state.receipts import is_sent
+
+_SAMPLES = 3
+_SHOWN_CHARACTERS = 1_000
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """approval.json: what a person was shown and has said. cost: the estimate that they saw; at: epoch seconds.
+
+    approved: None while nobody has answered.
+    """
+
+    cost: float
+    currency: str
+    approved: bool | None = None
+    by: str = ""
+    at: float = 0.0
+
+    def __str__(self) -> str:
+        said = "approved" if self.approved else "rejected"
+        when = datetime.fromtimestamp(self.at, UTC)
+        return f"{self.by} {said} the estimated {amount(self.cost, self.currency)} on {when:%Y-%m-%d at %H:%M} UTC"
+
+
+def must_be_asked(run: RunFolder, plan: Plan, budget: Budget | None) -> bool:
+    """Whether a person is to be asked before the plan is sent; where not, a no of before counts no more.
+
+    Not again for what was approved and is being sent, unless it was built anew and may cost more. Raises BudgetError
+    where the cost cannot be told.
+    """
+    sent = [is_sent(run.shard(shard.shard_id)) for shard in plan.shards if shard.requests]
+    said = read_json(run.approval, Approval)
+    is_approved = any(sent) and said is not None and said.approved and _cost(plan) <= said.cost
+    if not all(sent) and needs_approval(plan, budget) and not is_approved:
+        return True
+    if said is not None and not said.approved:
+        run.approval.unlink()
+    return False
+
+
+def note_asked(run: RunFolder, plan: Plan) -> None:
+    """Write down that a person is asked about the plan."""
+    write_json(run.approval, Approval(_cost(plan), plan.estimate.currency if plan.estimate else ""))
+
+
+def note_answer(run: RunFolder, *, approved: bool, by: str, at: float) -> Approval:
+    """Write down what they have said. Raises BudgetError where the plan is another than they saw, and costs more."""
+    asked, plan = read_json(run.approval, Approval), read_plan(run)
+    if asked is None or plan is None or (approved and _cost(plan) > asked.cost):
+        raise BudgetError(
+            f"{run}: the requests were built anew since somebody was asked about them, and may cost more. Nothing of "
+            "that was submitted; clear approve_spend to ask again"
+        )
+    said = msgspec.structs.replace(asked, approved=approved, by=by, at=at)
+    write_json(run.approval, said)
+    return said
+
+
+def refuse_rejected(run: RunFolder) -> None:
+    """Raise BudgetError for a run that a person has said no to."""
+    said = read_json(run.approval, Approval)
+    if said is not None and said.approved is False:
+        raise BudgetError(
+            f"{said}: nothing was submitted and nothing was written. To ask again, clear approve_spend with all that "
+            "is downstream"
+        )
+
+
+def approval_text(run: RunFolder, plan: Plan, budget: Budget) -> str:
+    """The plan, its estimate and the first prompts, in Markdown."""
+    expected = plan.estimate
+    assert expected is not None, "asked about by its estimate"
+    currency = expected.currency
+    most = "not known" if expected.max_cost is None else amount(expected.max_cost, currency)
+    limit = amount(budget.approve_over or 0, currency)
+    numbers = {
+        "estimated cost": f"**about {amount(_cost(plan), currency)}**, at most {most}",
+        "asked for, as it is over": f"{limit} (`approve_over`)",
+        "estimated by": expected.basis,
+        "rows": f"{plan.rows:,}",
+        "requests": f"{plan.requests:,}",
+        "shards": f"{plan.submitted_shards:,}",
+        "prompt tokens": f"about {expected.prompt_tokens:,}",
+        "completion tokens": f"about {_counted(expected.completion_tokens)}, at most "
+        f"{_counted(expected.max_completion_tokens)}",
+        "models": ", ".join(f"{model} ({count:,} requests)" for model, count in plan.requests_by_model.items()),
+    }
+    table = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in numbers.items())]
+    samples = [_fenced(_asked(request, plan)) for request in itertools.islice(_in_turns(run, plan), _SAMPLES)]
+    return "\n\n".join(["\n".join(table), "Nothing is sent yet. The first requests are:", *samples])
+
+
+def _cost(plan: Plan) -> float:
+    assert plan.estimate is not None and plan.estimate.cost is not None, "a budget has a known cost"  # noqa: PT018
+    return plan.estimate.cost
+
+
+def _counted(tokens: int | None) -> str:
+    return "not known" if tokens is None else f"{tokens:,}"
+
+
+def _in_turns(run: RunFolder, plan: Plan) -> Iterator[PlannedRequest]:
+    """The first requests, one of each model and then the next."""
+    of_models = [itertools.islice(first_requests(run, plan, model), _SAMPLES) for model in plan.models]
+    for together in itertools.zip_longest(*of_models):
+        yield from filter(None, together)
+
+
+def _asked(request: PlannedRequest, plan: Plan) -> str:
+    lines = [f"{request.row(plan)} asks {request.model}"]
+    for message in request.body["messages"]:
+        lines += [f"[{message['role']}]", _text(message.get("content"))]
+    return "\n".join(lines)
+
+
+def _text(content: Any) -> str:
+    return content if isinstance(content, str) else msgspec.json.encode(content).decode()
+
+
+def _fenced(text: str) -> str:
+    """The beginning of a text in a code block that nothing in it can end."""
+    if len(text) > _SHOWN_CHARACTERS:
+        text = f"{text[:_SHOWN_CHARACTERS]}… ({len(text):,} characters in all)"
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"

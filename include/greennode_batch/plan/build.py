@@ -1,0 +1,267 @@
+"""The plan: what was built from a table, written down last, so that a run with a plan is a run that is built."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.cleanup.retention import RemovedRun
+from greennode_batch.cost.estimate import Estimate, total
+from greennode_batch.cost.estimated_plan import estimated
+from greennode_batch.errors import ConfigError
+from greennode_batch.incremental.answer_cache import SeenTwiceError
+from greennode_batch.incremental.known_rows import KnownRows, LeftRows
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.budget import within_max_rows
+from greennode_batch.job.prices import Prices, read_prices
+from greennode_batch.plan.builder import Builder, LongestRequest
+from greennode_batch.plan.kept_shards import KeptShards
+from greennode_batch.plan.open_shard import PlannedShard
+from greennode_batch.plan.rebuild import (
+    BuildTurn,
+    remove_withdrawn,
+    reopen_all,
+    sent_of,
+    shards_of,
+    withdraw_others,
+)
+from greennode_batch.request.needed_columns import refuse_missing
+from greennode_batch.source.sql import Rows
+from greennode_batch.staging.folders import RunFolder, read_json, remove_work_folders, work_folder, write_json
+from greennode_batch.wording import counted
+
+log = logging.getLogger(__name__)
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """plan.json: what a run asks. `rows` counts source rows times models and samples; `unsent` what is not asked.
+
+    `unchanged` rows come on top: the target has the answer to their request since an earlier run. `left` are rows of
+    the target that left the source; None where they were not looked for. `target_key`: what identifies a row of the
+    target; the run's models do not tell it, for they may be some of the job's. `estimate`: what the run may take, by
+    `prices`, those that were known of its models. `is_counted`: the shards' prompt tokens were counted by the job's
+    tokenizer, and not taken from the texts' length.
+    """
+
+    job: str
+    run_id: str
+    created_at: float
+    key: tuple[str, ...]
+    models: tuple[str, ...]
+    rows: int
+    requests: int
+    unsent: int
+    bytes: int
+    longest: LongestRequest
+    prompt_hash: str
+    shards: tuple[PlannedShard, ...]
+    unchanged: int = 0
+    left: LeftRows | None = None
+    target_key: tuple[str, ...] = ()
+    estimate: Estimate | None = None
+    is_counted: bool = False
+    prices: Prices | None = None
+
+    def __post_init__(self) -> None:
+        """Derive the target's key of a plan.json that was written before it had one."""
+        if not self.target_key:
+            several = ("model",) if len(self.models) > 1 else ()
+            msgspec.structs.force_setattr(self, "target_key", (*self.key, *several))
+
+    @property
+    def prompt_tokens(self) -> dict[str, int]:
+        """Prompt tokens by model, by the texts alone."""
+        return self._by_model(lambda shard: shard.prompt_tokens)
+
+    @property
+    def max_completion_tokens(self) -> dict[str, int | None]:
+        """By model, what all answers may have at most; None where one of them has no limit."""
+        return {
+            model: total(
+                shard.max_completion_tokens for shard in self.shards if shard.model == model and shard.requests
+            )
+            for model in self.models
+        }
+
+    @property
+    def requests_by_model(self) -> dict[str, int]:
+        """Requests by model."""
+        return self._by_model(lambda shard: shard.requests)
+
+    def _by_model(self, number: Callable[[PlannedShard], int]) -> dict[str, int]:
+        return {model: sum(number(shard) for shard in self.shards if shard.model == model) for model in self.models}
+
+    @property
+    def repeated(self) -> int:
+        """Rows that ask what another row asks already: joined, and not paid again."""
+        return self.rows - self.unsent - self.requests
+
+    def __str__(self) -> str:
+        unchanged = f", {counted(self.unchanged, 'row')} unchanged since an earlier run" if self.unchanged else ""
+        return (
+            f"{counted(self.rows, 'row')}: {counted(self.requests, 'request')} in "
+            f"{counted(self.submitted_shards, 'shard')} ({self.bytes / 1e6:,.1f} MB), "
+            f"{counted(self.repeated, 'row shares', 'rows share')} another row's request, {self.unsent:,} unsent"
+            f"{unchanged}{f'. {self.left}' if self.left and self.left.count else ''}"
+        )
+
+    @property
+    def submitted_shards(self) -> int:
+        """Shards that hold a request. One that holds unsent rows alone is joined, never submitted."""
+        return sum(shard.requests > 0 for shard in self.shards)
+
+
+def read_plan(run: RunFolder) -> Plan | None:
+    """The run's plan, or None if it is not built."""
+    return read_json(run.plan, Plan)
+
+
+def build(
+    job: BatchJob,
+    rows: Callable[[], Rows],
+    run: RunFolder,
+    *,
+    run_id: str,
+    profile: ApiProfile,
+    known: KnownRows | None = None,
+    prices: Prices | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Plan:
+    """Build every shard of a run from its rows, and the plan. Holds no more of a larger table than of a smaller one.
+
+    known: what the target has of earlier runs, where rows that it has the answer of are not to be asked again.
+    rows: opens the source; called once more for each time that a shard was sent while this was at work, and if the note
+    of what is answered cannot tell two rows apart. prices: for the estimate; the job's own by default. Safe to call on
+    a run that was built before: what was sent stays, with its rows, and only the rest is built. Raises ConfigError or
+    RowError, with the row's key, for whatever would fail later, BudgetError for more rows than the job's budget has,
+    and SupersededError if another build of the run began meanwhile; nothing is sent here.
+    """
+    refuse_removed(run)
+    turn = BuildTurn.begin(run, now=clock())
+    old = read_plan(run)
+    remove_work_folders(run.path)
+    if run.answered.exists():
+        run.answered.unlink()  # it tells what an earlier build left as it is
+    before = shards_of(run)
+    kept = sent_of(before)
+    late: set[str] = set()
+    by_note = True
+    try:
+        while True:
+            try:
+                with work_folder(run.path) as work, closing(_load_kept(job, run, kept, Path(work), old)) as stay:
+                    builder = _read_all(
+                        job, rows(), run, Path(work), profile=profile, kept=stay, known=known, by_note=by_note
+                    )
+                    plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), is_rebuilt=bool(kept))
+                    turn.check(run)
+                    planned = {shard.shard_id for shard in plan.shards}
+                    late = withdraw_others(run, planned=planned, kept=kept, before=before, clock=clock)
+                    if not late:
+                        reopen_all(run, planned & before.keys(), now=clock())
+                        builder.shards.land_sources()
+                        plan = msgspec.structs.replace(plan, left=_look_for_left(builder))
+                        builder.unchanged.land(plan.left)
+                        plan = estimated(plan, run, prices or read_prices(job.prices or {}))
+                        return _settled(run, plan, old, kept)
+                log.info("Sent while this was built, so it is built again around them: %s", ", ".join(sorted(late)))
+            except SeenTwiceError as error:
+                log.info("%s, so it is built again without it", error)
+                by_note = False
+            before = shards_of(run)
+            kept |= late | sent_of(before)
+    except FileNotFoundError:
+        turn.check(run)  # a later build removes what this one is working on
+        raise
+
+
+def refuse_removed(run: RunFolder) -> None:
+    """Raise ConfigError for a run whose staging retention has removed."""
+    removed = read_json(run.removed, RemovedRun)
+    if removed is not None:
+        day = datetime.datetime.fromtimestamp(removed.removed_at, tz=datetime.UTC).date()
+        raise ConfigError(
+            f"{run}: this run's staging was removed on {day}; building it again would send, and pay for, all its rows "
+            f"again. Trigger a new run, or delete {run.removed} to build this one again"
+        )
+
+
+def _load_kept(job: BatchJob, run: RunFolder, shard_ids: set[str], work: Path, old: Plan | None) -> KeptShards:
+    planned = {shard.shard_id: shard for shard in old.shards} if old else {}
+    return KeptShards(job, [run.shard(shard_id) for shard_id in sorted(shard_ids)], work, planned)
+
+
+def _read_all(
+    job: BatchJob,
+    rows: Rows,
+    run: RunFolder,
+    work: Path,
+    *,
+    profile: ApiProfile,
+    kept: KeptShards,
+    known: KnownRows | None,
+    by_note: bool,
+) -> Builder:
+    refuse_missing(job, rows.columns)
+    builder = Builder(job, rows.columns, run, work, profile=profile, kept=kept, known=known, by_note=by_note)
+    for batch in within_max_rows(rows, job.budget).batches:
+        builder.add(batch)
+    return builder
+
+
+def _look_for_left(builder: Builder) -> LeftRows | None:
+    if not builder.unchanged.seeks_left:
+        return None
+    if not builder.keys.count + builder.unchanged.taken_out:
+        log.warning("The source has no rows at all, so the target's rows are not looked through and none is removed")
+        return None
+    return builder.unchanged.left(builder.keys.tables())
+
+
+def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, now: float, is_rebuilt: bool) -> Plan:
+    # What was planned before keeps its place, be it kept or built again byte for byte: a mapped task is known by it.
+    place = {shard.shard_id: number for number, shard in enumerate(old.shards)} if old else {}
+    shards = sorted(builder.finish(), key=lambda shard: place.get(shard.shard_id, len(place)))
+    longest = [old.longest] if old and is_rebuilt else []
+    return Plan(
+        job=job.name,
+        run_id=run_id,
+        created_at=now,
+        key=job.key_columns,
+        models=tuple(dict.fromkeys((*job.models, *(shard.model for shard in shards)))),
+        rows=sum(shard.rows for shard in shards),
+        requests=sum(shard.requests for shard in shards),
+        unsent=builder.unsent,
+        bytes=sum(shard.bytes for shard in shards),
+        longest=max([*longest, builder.longest], key=lambda request: request.bytes),
+        prompt_hash=builder.prompt_hash,
+        shards=tuple(shards),
+        unchanged=builder.unchanged.count,
+        target_key=job.target_key,
+        # Beside shards that were sent before it had one, it is an estimate.
+        is_counted=job.tokenizer is not None and (old is None or not is_rebuilt or old.is_counted),
+    )
+
+
+def _settled(run: RunFolder, plan: Plan, old: Plan | None, kept: set[str]) -> Plan:
+    """The plan, written down; what it does not list any more is removed."""
+    if old is not None:
+        told = {"created_at": old.created_at, "estimate": old.estimate, "prices": old.prices}
+        if msgspec.structs.replace(plan, **told) == old:
+            plan = msgspec.structs.replace(plan, created_at=old.created_at)
+    if plan != old:
+        write_json(run.plan, plan)
+    remove_withdrawn(run, planned={shard.shard_id for shard in plan.shards})
+    if kept:
+        requests = sum(shard.requests for shard in plan.shards if shard.shard_id in kept)
+        new = len(plan.shards) - len(kept)
+        stay = f"{counted(len(kept), 'shard')} ({counted(requests, 'request')})"
+        log.info("Kept %s that were sent before; built %s new", stay, f"{new:,}")
+    return plan

@@ -1,0 +1,185 @@
+"""The builder: batches of source rows go in, requests come out, or the reason why a row is not asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pyarrow as pa
+
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.incremental.known_rows import KnownRows
+from greennode_batch.incremental.row_hashes import RowHashes, with_model
+from greennode_batch.incremental.unchanged_rows import UnchangedRows
+from greennode_batch.job.batch_job import SAMPLE, BatchJob
+from greennode_batch.plan.kept_shards import KeptShards
+from greennode_batch.plan.open_shard import PlannedShard
+from greennode_batch.plan.shard_file import shard_limits
+from greennode_batch.plan.shard_set import ShardSet
+from greennode_batch.plan.source_rows import source_rows
+from greennode_batch.plan.unique_keys import Key, Keys
+from greennode_batch.request.job_request import job_request
+from greennode_batch.request.request_lines import RequestLines, RequestTemplate
+from greennode_batch.request.request_templates import HELD_BYTES, request_templates, requests_of
+from greennode_batch.request.token_counter import token_counter
+from greennode_batch.source.sql import RowBatch
+from greennode_batch.staging.folders import RunFolder
+
+
+class LongestRequest(msgspec.Struct, frozen=True):
+    """The longest line of a run, and the row that asks it."""
+
+    bytes: int
+    row: str
+
+
+class _Asked(NamedTuple):
+    """Requests to one model, and beside each its row as staging keeps it, and the row's key and hashes.
+
+    has_samples: whether several answers to each are asked for, so that the rows say which.
+    """
+
+    requests: RequestLines
+    kept: pa.Table
+    keys: Sequence[Key]
+    hashes: RowHashes | None
+    has_samples: bool
+
+    def chosen(self, places: Sequence[int]) -> _Asked:
+        """Some of them, by their places."""
+        if len(places) == len(self.keys):
+            return self
+        return self._replace(
+            requests=self.requests.chosen(places),
+            kept=self.kept.take(pa.array(places, pa.int64())),
+            keys=[self.keys[place] for place in places],
+            hashes=None if self.hashes is None else self.hashes[places],
+        )
+
+    def of_sample(self, number: int) -> _Asked:
+        """The same, asked for their first, second, … answer."""
+        numbers = pa.repeat(pa.scalar(number, pa.int64()), len(self.keys))
+        return self._replace(
+            requests=self.requests.of_sample(number),
+            kept=self.kept.append_column(SAMPLE, numbers) if self.has_samples else self.kept,
+            hashes=None if self.hashes is None else with_model(self.hashes, self.requests.model, number),
+        )
+
+
+class Builder:
+    """Rows -> shards in one pass. Holds a batch of rows, and what Keys and ShardSet hold.
+
+    kept: shards that stay as they are; rows that lie there already are not asked again. known: what the target has of
+    earlier runs; rows whose answer it has are not asked again either. by_note: whether a note may tell which they are.
+    """
+
+    def __init__(
+        self,
+        job: BatchJob,
+        columns: Sequence[str],
+        run: RunFolder,
+        work: Path,
+        *,
+        profile: ApiProfile,
+        kept: KeptShards,
+        known: KnownRows | None = None,
+        by_note: bool = True,
+    ) -> None:
+        self._limits = shard_limits(job, profile)
+        request = job_request(job, profile)
+        self.prompt_hash = request.prompt_hash
+        self._templates = request_templates(job, request, columns)
+        self._counter = token_counter(job)
+        self._samples = range(1, job.samples + 1)
+        self._key_names = job.key_columns
+        self._carried_names = (*job.key_columns, *job.carry)
+        self._kept = kept
+        self.unchanged = UnchangedRows(
+            job,
+            run,
+            work,
+            known,
+            columns=columns,
+            names=request.names(job),
+            requests=[request],
+            is_first=not kept.shards,
+            by_note=by_note,
+        )
+        self.keys = Keys(job.key_columns, work)
+        self.shards = ShardSet(run, work, self._limits, kept)
+        self.unsent = kept.unsent
+        self.longest = LongestRequest(0, "")
+
+    def add(self, batch: RowBatch) -> None:
+        """A batch of source rows. Raises RowError, naming the row, and SeenTwiceError."""
+        for rows, hashes in self.unchanged.others(batch):
+            self._add(rows, hashes)
+
+    def finish(self) -> list[PlannedShard]:
+        """The shards, all of them whole. Raises RowError for a key that came twice."""
+        for rows, hashes in self.unchanged.held():
+            self._add(rows, hashes)
+        self.keys.finish()
+        return self.shards.finish()
+
+    def _add(self, batch: RowBatch, hashes: RowHashes | None) -> None:
+        keys = self.keys.add(batch)
+        there = None
+        if self._kept.shards:
+            there = list(self._kept.asks_of([batch.values(name) for name in self._key_names]))
+        for template in self._templates:
+            asks = [(template.model, sample) for sample in self._samples]
+            new: Sequence[int] = range(len(batch))
+            if there is not None:
+                new = [number for number in new if not there[number].issuperset(asks)]
+            step = max(1, HELD_BYTES // template.constant_bytes)
+            for start in range(0, len(new), step):
+                some = new[start : start + step]
+                rows = batch if len(some) == len(batch) else batch.take(some)
+                of_rows = None if hashes is None else hashes[some]
+                asked = self._asked(template, rows, [keys[number] for number in some], of_rows)
+                for model, sample in asks:
+                    lacking: Sequence[int] = range(len(some))
+                    if there is not None:
+                        lacking = [place for place in lacking if (model, sample) not in there[some[place]]]
+                    self._ask(asked.chosen(lacking).of_sample(sample))
+
+    def _asked(
+        self, template: RequestTemplate, batch: RowBatch, keys: Sequence[Key], hashes: RowHashes | None
+    ) -> _Asked:
+        requests = requests_of(template, batch, keys, self.keys.named, self._counter)
+        kept = pa.table([batch.array(name) for name in self._carried_names], names=list(self._carried_names))
+        return _Asked(requests, kept, keys, hashes, has_samples=len(self._samples) > 1)
+
+    def _ask(self, asked: _Asked) -> None:
+        """Ask of each row what the target has no answer to, or keep the reason why not."""
+        asked = asked.chosen(self.unchanged.changed(asked.requests, asked.kept, asked.hashes))
+        if not asked.keys:
+            return
+        requests = asked.requests
+        unsent = self._unsent(requests)
+        custom_ids: Sequence[str | None] = requests.custom_ids
+        reasons: Sequence[str | None] = [None] * len(custom_ids)
+        if unsent:
+            self.unsent += len(unsent)
+            custom_ids = [None if number in unsent else custom_id for number, custom_id in enumerate(custom_ids)]
+            reasons = [unsent.get(number) for number in range(len(custom_ids))]
+        rows = source_rows(asked.kept, requests.model, custom_ids, reasons, asked.hashes)
+        new = self.shards.add(requests, rows, unsent)
+        longest = max(new.lines, key=len, default=b"")
+        if len(longest) > self.longest.bytes:
+            row = self.keys.named(asked.keys[requests.lines.index(longest)]).removeprefix("row ")
+            self.longest = LongestRequest(len(longest), row)
+
+    def _unsent(self, requests: RequestLines) -> dict[int, str]:
+        """Rows that are not sent, by place, and why not."""
+        most = self._limits.max_bytes
+        is_oversize = max(map(len, requests.lines), default=0) > most
+        oversize = {
+            number: f"the request has {len(line):,} bytes; a whole file may have {most:,}"
+            for number, line in enumerate(requests.lines if is_oversize else ())
+            if len(line) > most
+        }
+        return oversize | requests.blank

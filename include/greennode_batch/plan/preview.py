@@ -1,0 +1,82 @@
+"""The preview: what a run would ask, for a person to read before anything is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pyarrow.compute as pc
+
+from greennode_batch.cost.estimate import estimate_tokens
+from greennode_batch.plan.build import Plan
+from greennode_batch.request.shown_message import message_texts, shown_message
+from greennode_batch.request.token_counter import TokenCounter
+from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
+from greennode_batch.staging.parquet import read_table
+
+
+class PlannedRequest(msgspec.Struct, frozen=True):
+    """A request as it stands in a shard."""
+
+    shard: ShardFolder
+    model: str
+    custom_id: str
+    body: dict[str, Any]
+
+    def prompt_tokens(self, counter: TokenCounter | None = None) -> int:
+        """As the plan has them: counted, or by the length of its texts."""
+        if counter is not None:
+            return counter.count([self.body["messages"]])[0]
+        texts = [text for message in self.body["messages"] for text in message_texts(message)]
+        return estimate_tokens(sum(map(len, texts)), sum(len(text.encode()) for text in texts))
+
+    def row(self, plan: Plan) -> str:
+        """The first row that asks it, as `row ticket_id = T-0001`."""
+        with local_copy(self.shard.source) as path:
+            source = read_table(path, [*plan.key, "custom_id"])
+        row = source.filter(pc.equal(source["custom_id"], self.custom_id)).slice(0, 1).to_pylist()[0]
+        return f"row {', '.join(plan.key)} = {', '.join(str(row[name]) for name in plan.key)}"
+
+
+class _Line(msgspec.Struct):
+    custom_id: str
+    body: msgspec.Raw
+
+
+def first_requests(run: RunFolder, plan: Plan, model: str) -> Iterator[PlannedRequest]:
+    """The requests to one model, in the order of its shards; of several samples the one that comes first.
+
+    Holds one line, and a hash for each that it has given.
+    """
+    decoder = msgspec.json.Decoder(_Line)
+    given: set[bytes] = set()
+    for planned in plan.shards:
+        if planned.model != model or not planned.requests:
+            continue
+        shard = run.shard(planned.shard_id)
+        with shard.requests.open("rb") as file:
+            while raw := file.readline():
+                line = decoder.decode(raw)
+                digest = hashlib.blake2b(line.body, digest_size=16).digest()
+                if digest not in given:
+                    given.add(digest)
+                    yield PlannedRequest(shard, model, line.custom_id, msgspec.json.decode(line.body))
+
+
+def preview(run: RunFolder, plan: Plan, *, shown: int = 3) -> str:
+    """Show the plan's numbers, the estimate, and the first `shown` requests of each model, as text."""
+    lines = [
+        str(plan),
+        f"longest request: {plan.longest.bytes:,} bytes, of row {plan.longest.row}" if plan.requests else "no request",
+        str(plan.estimate),
+    ]
+    for model in plan.models:
+        for request in itertools.islice(first_requests(run, plan, model), shown):
+            settings = {name: value for name, value in request.body.items() if name not in {"model", "messages"}}
+            lines += ["", f"{request.row(plan)} asks {model} {msgspec.json.encode(settings).decode()}"]
+            for message in request.body["messages"]:
+                lines.append(shown_message(message))
+    return "\n".join(lines)

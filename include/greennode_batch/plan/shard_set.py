@@ -1,0 +1,143 @@
+"""The shards of a run while it is built: each request is put into one, once, and each row beside its request."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from greennode_batch.plan.kept_shards import KeptShard, KeptShards
+from greennode_batch.plan.open_shard import OpenShard, PlannedShard
+from greennode_batch.plan.repeated_requests import PutAside, RepeatedRequests
+from greennode_batch.plan.request_index import MAYBE, RequestIndex
+from greennode_batch.plan.shard_file import ShardLimits
+from greennode_batch.plan.source_rows import write_source
+from greennode_batch.request.request_lines import RequestLines
+from greennode_batch.source.column_types import settle, unify
+from greennode_batch.staging.folders import RunFolder, ShardFolder, land
+from greennode_batch.staging.parquet import read_table
+
+
+class ShardSet:
+    """Holds some thousand rows a shard, the latest requests' ids and a filter of fixed size.
+
+    kept: shards that stay as they are. work: a folder for what is not finished.
+    """
+
+    def __init__(self, run: RunFolder, work: Path, limits: ShardLimits, kept: KeptShards) -> None:
+        self._run = run
+        self._work = work
+        self._limits = limits
+        self._shards: list[KeptShard | OpenShard] = [*kept.shards]
+        self._index = RequestIndex(kept.places_of)
+        self._repeated = RepeatedRequests(work)
+        self._open: dict[str, tuple[int, OpenShard]] = {}  # model -> the shard that is open for it, and its place
+        self._sources: list[tuple[Path, ShardFolder]] = []
+
+    def add(self, requests: RequestLines, rows: pa.Table, unsent: Collection[int]) -> RequestLines:
+        """Put requests into shards and each one's row beside it; those that no row before asked.
+
+        rows: as source.parquet has them. unsent: the places of rows that are not asked.
+        """
+        earlier = self._index.places_of(requests.custom_ids)
+        count = len(requests.custom_ids)
+        new = [number for number in range(count) if number not in earlier and number not in unsent]
+        # Equal requests are one: the other rows join its answer, and nothing is paid.
+        asked = requests.first(new)
+        put = self._put(asked)
+        if asked is requests:
+            self._put_rows(rows, put)
+            return asked
+        place_of = dict(zip(asked.custom_ids, put, strict=True))
+        places = [earlier.get(number, place_of.get(one, MAYBE)) for number, one in enumerate(requests.custom_ids)]
+        for number in unsent:
+            places[number] = self._any_place(requests.model)
+        self._put_rows(rows, places)
+        aside = [number for number, place in enumerate(places) if place == MAYBE]
+        if aside:
+            self._repeated.add(PutAside(rows.take(aside), requests.chosen(aside)))
+        return asked
+
+    def finish(self) -> list[PlannedShard]:
+        """Close what is open, settle one schema for all source files, and make them: the kept shards come first."""
+        for together in self._repeated.take():
+            self._settle(together)
+        for model in list(self._open):
+            self._close(model)
+        for shard in self._shards:
+            shard.rows.close()
+        schema = settle(unify([part for shard in self._shards for part in shard.schemas()]))
+        for place, shard in enumerate(self._shards):
+            if not shard.is_stored_as(schema):
+                made = self._work / f"{place:06}.source.parquet"
+                with shard.files() as files:
+                    write_source(files, schema, made)
+                self._sources.append((made, self._run.shard(shard.shard_id)))
+        return [shard.planned() for shard in self._shards]
+
+    def land_sources(self) -> None:
+        """Put the source files into their places: what the rows of a shard are is settled with this."""
+        for made, shard in self._sources:
+            land(made, shard.source)
+
+    def _put(self, new: RequestLines) -> list[int]:
+        """Put new requests into shards; the place of each one's shard."""
+        put: list[int] = []
+        while len(put) < len(new.custom_ids):
+            begin = len(put)
+            place, shard = self._shard_for(new.model)
+            count = shard.take(new, begin)
+            self._index.add(new.custom_ids[begin : begin + count], place)
+            put += [place] * count
+            if len(put) < len(new.custom_ids):
+                self._close(new.model)
+        return put
+
+    def _put_rows(self, rows: pa.Table, places: Sequence[int]) -> None:
+        """Put rows beside the shards that answer them."""
+        distinct = set(places)
+        for place in distinct - {MAYBE}:
+            chosen = rows if len(distinct) == 1 else rows.filter(pa.array([one == place for one in places]))
+            self._shards[place].rows.add(chosen)
+
+    def _settle(self, together: Sequence[PutAside]) -> None:
+        """Find the shards of requests that may have been asked long before; what was not is asked."""
+        wanted = pa.concat_arrays([chunk for some in together for chunk in some.rows["custom_id"].chunks]).unique()
+        found: dict[str, int] = {}
+        for place, shard in enumerate(self._shards):
+            with shard.files() as files:
+                for path in files:
+                    asked = read_table(path, ["custom_id"])["custom_id"]
+                    hits = asked.filter(pc.is_in(asked, value_set=wanted))
+                    found.update(dict.fromkeys(hits.to_pylist(), place))
+        for some in together:
+            custom_ids = some.requests.custom_ids
+            new = [number for number, custom_id in enumerate(custom_ids) if custom_id not in found]
+            asked = some.requests.first(new)
+            found.update(zip(asked.custom_ids, self._put(asked), strict=True))
+            self._put_rows(some.rows, [found[custom_id] for custom_id in custom_ids])
+
+    def _any_place(self, model: str) -> int:
+        """A shard for a row that is not sent: any will do, for such a row is joined to nothing.
+
+        One without requests is made only where there is no other; two would have the same bytes, and so the same
+        folder.
+        """
+        if not self._shards:
+            self._shard_for(model)
+        return len(self._shards) - 1
+
+    def _shard_for(self, model: str) -> tuple[int, OpenShard]:
+        """The shard that is open for the model, and its place."""
+        if model not in self._open:
+            place = len(self._shards)
+            shard = OpenShard(model, self._work, f"{place:06}", self._limits)
+            self._shards.append(shard)
+            self._open[model] = place, shard
+        return self._open[model]
+
+    def _close(self, model: str) -> None:
+        _, shard = self._open.pop(model)
+        shard.close(self._run)

@@ -1,0 +1,122 @@
+"""Keys: each row has one, never NULL, never twice in the table, however large that is."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from greennode_batch.errors import RowError
+from greennode_batch.plan.bloom_filter import HashFilter
+from greennode_batch.source.column_types import to_arrow
+from greennode_batch.source.sql import RowBatch
+
+Key = tuple[Any, ...]
+
+# So many keys may look repeated before all that came are looked through: few in a small table, whose errors are to be
+# told soon, and not so few in a large one, of which the filter is fuller and a look takes longer.
+_SMALL_ROWS = 1_000_000
+_DOUBTS = 100_000
+
+
+class Keys:
+    """Checks keys batch by batch. Holds a filter of fixed size; the keys themselves lie on disk, in `work`.
+
+    Two keys are equal where Python calls their values equal: 1 and Decimal("1.0") are.
+    """
+
+    def __init__(self, names: Sequence[str], work: Path, *, seen: HashFilter | None = None) -> None:
+        self._names = tuple(names)
+        self._path = work / "keys.pickle"
+        self._file = self._path.open("wb")
+        self._seen = seen or HashFilter()
+        self.count = 0
+        self._doubtful: set[Key] = set()
+
+    def add(self, batch: RowBatch) -> list[Key]:
+        """The keys of a batch of rows. Raises RowError for one that is NULL, has no equality, or came before."""
+        columns = [list(batch.values(name)) for name in self._names]
+        keys = list(zip(*columns, strict=True))
+        if any(None in column for column in columns) or not _are_distinct(keys):
+            self._refuse_odd(keys)
+        hashes = np.fromiter(map(hash, keys), np.int64, len(keys)).view(np.uint64)
+        self._doubtful.update(keys[place] for place in np.flatnonzero(self._seen.add(hashes)))
+        self.count += len(keys)
+        pickle.dump(columns, self._file, protocol=pickle.HIGHEST_PROTOCOL)
+        if len(self._doubtful) > (self.count // 1000 if self.count < _SMALL_ROWS else _DOUBTS):
+            self._settle()
+        return keys
+
+    def finish(self) -> None:
+        """Raise RowError if a key came twice after all."""
+        self._settle()
+        self._file.close()
+
+    def tables(self) -> Iterator[pa.Table]:
+        """All keys, some thousand at a time, as staging keeps them. Call `finish` before."""
+        for columns in self._stored():
+            arrays = [to_arrow(values, name) for values, name in zip(columns, self._names, strict=True)]
+            yield pa.table(arrays, names=list(self._names))
+
+    def named(self, key: Key) -> str:
+        """A row, as `row ticket_id = T-0001`."""
+        values = ", ".join("NULL" if value is None else str(value) for value in key)
+        return f"row {', '.join(self._names)} = {values}"
+
+    def _refuse_odd(self, keys: Sequence[Key]) -> None:
+        seen: set[Key] = set()
+        for key in keys:
+            if None in key:
+                raise RowError(
+                    f"{self.named(key)}: a key may not be NULL; filter such rows out in the query. Nothing was sent"
+                )
+            try:
+                is_new = key not in seen
+            except TypeError:
+                raise RowError(
+                    f"{self.named(key)}: a key may not be JSON or an array; cast it to text in the query. "
+                    "Nothing was sent"
+                ) from None
+            if not is_new:
+                raise self._twice(key)
+            seen.add(key)
+
+    def _settle(self) -> None:
+        """Look through all keys that came for those that may have come twice."""
+        if not self._doubtful:
+            return
+        self._file.flush()
+        counts = Counter(
+            key for columns in self._stored() for key in zip(*columns, strict=True) if key in self._doubtful
+        )
+        for key, count in counts.items():
+            if count > 1:
+                raise self._twice(key)
+        self._doubtful.clear()
+
+    def _stored(self) -> Iterator[list[list[Any]]]:
+        """The columns of all keys, batch by batch."""
+        with self._path.open("rb") as file:
+            while True:
+                try:
+                    yield pickle.load(file)  # noqa: S301 - this process wrote it
+                except EOFError:
+                    return
+
+    def _twice(self, key: Key) -> RowError:
+        return RowError(
+            f"{self.named(key)}: this key comes twice. Name all columns that identify a row "
+            '(key=("a", "b")), or make the rows unique in the query. Nothing was sent'
+        )
+
+
+def _are_distinct(keys: Sequence[Key]) -> bool:
+    try:
+        return len(set(keys)) == len(keys)
+    except TypeError:  # one that has no equality
+        return False

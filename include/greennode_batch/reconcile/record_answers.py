@@ -1,0 +1,101 @@
+"""Answered: when a run is over, what its table has answered is noted, so that the next run need not render it again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from greennode_batch.answers.outcome import RowStatus
+from greennode_batch.errors import GreenNodeError
+from greennode_batch.incremental.answer_cache import SeenTwiceError, note_path, write_note
+from greennode_batch.incremental.row_hashes import ROW_HASHES, RowHashes
+from greennode_batch.incremental.unchanged_rows import LeftAsItIs
+from greennode_batch.plan.build import Plan
+from greennode_batch.plan.source_rows import HASHES, hashes_in
+from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy, read_json, work_folder
+from greennode_batch.tables.sql_table import SqlTable
+from greennode_batch.write.join import row_statuses
+
+log = logging.getLogger(__name__)
+
+_READ_ROWS = 1 << 18
+
+
+class _UnknownError(GreenNodeError):
+    """What the table has answered is not known for certain, so it is not noted; the next run looks each row up."""
+
+
+class AnsweredTable:
+    """A table whose rows are compared with the run's between `__init__` and `note`."""
+
+    def __init__(self, table: SqlTable, run: RunFolder, *, run_id: str) -> None:
+        self._table = table
+        self._run = run
+        self._run_id = run_id
+        self._left_as_it_is = read_json(run.answered, LeftAsItIs)
+        self._digests = table.digests(run_id) if self._left_as_it_is else None
+
+    def note(self, plan: Plan) -> None:
+        """Note what the table has answered, now that its rows of the run were found to be as they should.
+
+        Nothing is noted, and the log says why, where it cannot be known. Holds some thousand rows.
+        """
+        try:
+            self._note(plan)
+        except (_UnknownError, SeenTwiceError) as error:
+            log.info("What table %s has answered is not noted: %s", self._table.name, error)
+
+    def _note(self, plan: Plan) -> None:
+        run, left_as_it_is = self._run, self._left_as_it_is
+        if left_as_it_is is None or left_as_it_is.table != self._table.name:
+            raise _UnknownError(
+                "the job or the database asks for no note, the run was built around shards that were sent before, or "
+                "its note is made already"
+            )
+        digests = self._table.digests(self._run_id)
+        if digests is None or digests != self._digests or digests.others != left_as_it_is.others:
+            raise _UnknownError("somebody else has written into the table since the run was built")
+        table = digests.all_rows
+        absent = table.rows - plan.rows - plan.unchanged
+        left = left_as_it_is.left
+        if absent < 0 or (left is not None and left.count + left.not_asked != absent):
+            raise _UnknownError(f"it has {table.rows:,} rows, and the run knows of {plan.rows + plan.unchanged:,}")
+        size = run.unchanged.stat().st_size
+        if size != plan.unchanged * ROW_HASHES.itemsize:
+            raise _UnknownError(f"{run.unchanged} has {size:,} bytes, which are not {plan.unchanged:,} rows")
+        with work_folder(run.path) as work:
+            entries = _entries(run, plan)
+            path = note_path(run, self._table.name)
+            write_note(path, Path(work), entries, valid_for=left_as_it_is.valid_for, table=table, left=left)
+        log.info("Noted what table %s has answered, for the next run: %s", self._table.name, path)
+        # The note has it now.
+        run.answered.unlink()
+        run.unchanged.unlink()
+
+
+def _entries(run: RunFolder, plan: Plan) -> Iterator[RowHashes]:
+    """The hashes of all rows that the source has, an input of 0 where there is no good answer."""
+    with local_copy(run.unchanged) as path, path.open("rb") as file:
+        while len(some := np.fromfile(file, ROW_HASHES, _READ_ROWS)):
+            yield some
+    for planned in plan.shards:
+        yield from _entries_of(run.shard(planned.shard_id))
+
+
+def _entries_of(shard: ShardFolder) -> Iterator[RowHashes]:
+    unknown = _UnknownError(f"{shard.source} has no hashes of its rows")
+    with local_copy(shard.source) as path:
+        if HASHES not in pq.read_schema(path).names:
+            raise unknown
+    for rows in row_statuses(shard, [HASHES]):
+        hashes = hashes_in(rows)
+        if hashes is None:
+            raise unknown
+        entries = hashes.copy()
+        entries["input"] *= pc.equal(rows["status"], RowStatus.SUCCEEDED.value).to_numpy()
+        yield entries

@@ -1,0 +1,209 @@
+"""The report: every row and every token of a run accounted for, or an error that names what is not."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from greennode_batch.cost.actual import ModelSpent, ShardSpent, in_real_time, total
+from greennode_batch.cost.usage_history import RunUsage, note_usage
+from greennode_batch.errors import AccountingError, ConfigError, FailedRowsError
+from greennode_batch.job.prices import Prices
+from greennode_batch.plan.build import Plan, read_plan
+from greennode_batch.reconcile.differences import Differences, find_differences, key_schema
+from greennode_batch.reconcile.record_answers import AnsweredTable
+from greennode_batch.reconcile.staged import account_for
+from greennode_batch.reconcile.written import WrittenRows
+from greennode_batch.retry.build_retry import FIRST_ATTEMPT, retries
+from greennode_batch.staging.folders import RunFolder, write_json
+from greennode_batch.state.canaries import read_canaries
+from greennode_batch.state.run_report import RunReport
+from greennode_batch.tables.fingerprint import NO_ROWS, Fingerprint, fingerprint
+from greennode_batch.tables.shown_keys import Named
+from greennode_batch.write.joined_rows import JoinedShard, read_joined
+
+__all__ = ["RunReport", "check_balanced", "check_failed_ratio", "report"]
+
+log = logging.getLogger(__name__)
+
+
+def report(
+    run: RunFolder,
+    *targets: WrittenRows,
+    known: AnsweredTable | None = None,
+    prices: Prices | None = None,
+    clock: Callable[[], float] = time.time,
+) -> RunReport:
+    """Reconcile source, shards, results and targets by id, and write report.json, whether they agree or not.
+
+    known: the table among the targets of which it is noted, if they agree, what it has answered. prices: for what the
+    run has cost. Holds the ids of one shard's requests; if a target differs, 8 bytes a row as well. Follow it with
+    `check_balanced`. Raises ConfigError if the run was never built.
+    """
+    plan = read_plan(run)
+    if plan is None:
+        raise ConfigError(f"{run}: there is no plan.json, so nothing was built and nothing sent; see build_requests")
+    key = plan.target_key
+    prices = prices or Prices({})
+    staged = account_for(run, plan, key, prices)
+    notes = {shard.shard_id: read_joined(run.shard(shard.shard_id)) for shard in plan.shards}
+    joined = {shard_id: note for shard_id, note in notes.items() if note is not None}
+    problems = [*staged.problems, *_join_problems(notes, staged.fingerprints)]
+    is_sound = not problems
+    superseded = 0
+    for target in targets if len(joined) == len(notes) else ():
+        compared = _compare_target(run, plan, key, target, joined, is_sound=is_sound)
+        where = f"{target.name}: " if len(targets) > 1 else ""
+        problems += [f"{where}{words}" for words in compared.problems]
+        superseded = max(superseded, compared.superseded)
+    statuses: Counter[str] = Counter()
+    for note in joined.values():
+        statuses.update(note.statuses)
+    made = RunReport(
+        **msgspec.structs.asdict(total(staged.spent)),
+        job=plan.job,
+        run_id=plan.run_id,
+        rows=plan.rows,
+        requests=plan.requests,
+        shards=plan.submitted_shards,
+        statuses=dict(statuses.most_common()),
+        attempts=staged.attempts,
+        anomalies=staged.anomalies,
+        anomaly_files=staged.anomaly_files,
+        superseded=superseded,
+        turned_away=staged.turned_away,
+        lost=staged.lost,
+        unchanged=plan.unchanged,
+        left=plan.left,
+        balanced=not problems,
+        problems=tuple(problems),
+        prompt_hash=plan.prompt_hash,
+        currency=prices.currency,
+        estimate=plan.estimate,
+        models=_models(plan, staged.spent, joined),
+        canaries=in_real_time(read_canaries(run), prices),
+        started_at=plan.created_at,
+        ended_at=clock(),
+        over_budget=tuple(
+            f"Attempt {retry.attempt} was not sent: {retry.over_budget}" for retry in retries(run) if retry.over_budget
+        ),
+    )
+    write_json(run.spend, staged.spent)
+    write_json(run.report, made)
+    note_usage(run, _usage(plan, staged.spent))
+    # Where a later run has written over some rows, it is that run's to note.
+    if known is not None and made.balanced and not made.superseded:
+        known.note(plan)
+    return made
+
+
+def _models(plan: Plan, spent: Sequence[ShardSpent], joined: Mapping[str, JoinedShard]) -> tuple[ModelSpent, ...]:
+    """What each model was asked and has used."""
+    requests = plan.requests_by_model
+    statuses: dict[str, Counter[str]] = {model: Counter() for model in requests}
+    for shard in plan.shards:
+        if shard.shard_id in joined:
+            for model, counts in joined[shard.shard_id].models.items():
+                statuses.setdefault(model, Counter()).update(counts)
+    return tuple(
+        ModelSpent(
+            **msgspec.structs.asdict(total(one for one in spent if one.model == model)),
+            model=model,
+            requests=requests.get(model, 0),
+            statuses=dict(counts.most_common()),
+        )
+        for model, counts in statuses.items()
+    )
+
+
+def _usage(plan: Plan, spent: Sequence[ShardSpent]) -> list[RunUsage]:
+    """What requests that were asked once have used, beside what they were taken for."""
+    planned = {shard.shard_id: shard.prompt_tokens / shard.requests for shard in plan.shards if shard.requests}
+    used = []
+    for model in plan.models:
+        shards = [one for one in spent if one.attempt == FIRST_ATTEMPT and one.model == model]
+        used.append(
+            RunUsage(
+                run_id=plan.run_id,
+                model=model,
+                prompt_hash=plan.prompt_hash,
+                is_counted=plan.is_counted,
+                requests=sum(one.counted for one in shards),
+                estimated_prompt_tokens=sum(planned[one.shard_id] * one.counted for one in shards),
+                prompt_tokens=sum(one.prompt_tokens for one in shards),
+                completion_tokens=sum(one.completion_tokens for one in shards),
+            )
+        )
+    return used
+
+
+def check_balanced(made: RunReport) -> None:
+    """Raise AccountingError, with the ids, if source, shards, results and target do not agree."""
+    if not made.balanced:
+        raise AccountingError(f"run {made.run_id} does not add up: {'; and '.join(made.problems)}")
+
+
+def check_failed_ratio(made: RunReport, max_failed_ratio: float) -> None:
+    """Raise FailedRowsError if too large a share of the rows ended without an answer."""
+    failed = made.rows - made.succeeded
+    if failed > made.rows * max_failed_ratio:
+        raise FailedRowsError(
+            f"{failed:,} of {made.rows:,} rows ended without an answer ({made.summary}); the job allows a share of "
+            f"{max_failed_ratio:.1%} (max_failed_ratio). All rows are in the target; see its columns status and error"
+        )
+
+
+def _join_problems(notes: Mapping[str, JoinedShard | None], fingerprints: Mapping[str, Fingerprint]) -> list[str]:
+    absent = Named(shard_id for shard_id, note in notes.items() if note is None)
+    stale = Named(
+        shard_id
+        for shard_id, note in notes.items()
+        if note is not None and shard_id in fingerprints and note.rows_fingerprint != fingerprints[shard_id]
+    )
+    problems = []
+    if absent.count:
+        problems.append(
+            f"{absent.count:,} of {len(notes):,} shards are not joined yet, so the target was not looked at: "
+            f"{absent}. See their tasks; clearing those goes on from where they stopped and pays nothing twice"
+        )
+    if stale.count:
+        problems.append(
+            f"the results of {stale.count:,} of {len(notes):,} shards are others than those that were joined: {stale}. "
+            "Clear their join_results, at no cost"
+        )
+    return problems
+
+
+def _compare_target(
+    run: RunFolder,
+    plan: Plan,
+    key: Sequence[str],
+    target: WrittenRows,
+    joined: Mapping[str, JoinedShard],
+    *,
+    is_sound: bool,
+) -> Differences:
+    """Whether the target holds what was joined; how many rows and which, only if it does not."""
+    expected = NO_ROWS
+    for note in joined.values():
+        expected = expected.joined_with(note.rows_fingerprint)
+    held = fingerprint(target.batches(key_schema(run, plan, key)), key)
+    if held == expected:
+        return Differences([], 0)
+    log.info(
+        "The %s has %s rows of this run as they were written, or others; %s were joined. Looking which differ",
+        target.name,
+        f"{held.rows:,}",
+        f"{expected.rows:,}",
+    )
+    if not is_sound:
+        words = (
+            f"the target's {held.rows:,} rows are not the {expected.rows:,} that were joined. Which differ is told "
+            "once the above is mended"
+        )
+        return Differences([words], 0)
+    return find_differences(run, plan, key, target)

@@ -1,0 +1,191 @@
+"""Prompts: Jinja over a row's columns, strict about names, the same text for the same row every time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import jinja2
+from jinja2 import nodes
+
+from greennode_batch.errors import RowError
+from greennode_batch.request.data_urls import BYTES, data_url
+from greennode_batch.request.prompt_environment import ENVIRONMENT, NULL, shown, syntax_errors
+from greennode_batch.request.prompt_files import PromptText, environment_of, names_in, text_of
+from greennode_batch.source.sql import RowBatch
+
+
+class TextSource(Protocol):
+    """What gives one text for each row of a batch."""
+
+    def texts(self, batch: RowBatch) -> list[str]:
+        """The texts, in the order of the rows. Raises RowError, which tells the row's place."""
+
+
+class ColumnText:
+    """`{{ column }}` alone: what Jinja would write, without Jinja."""
+
+    def __init__(self, column: str, name: str) -> None:
+        self._column = column
+        self._name = name
+
+    def texts(self, batch: RowBatch) -> list[str]:
+        """The column's values as texts."""
+        values = batch.values(self._column)
+        try:
+            return [value if type(value) is str else _written(value) for value in values]
+        except TypeError as error:
+            place = next(place for place, value in enumerate(values) if not _has_text(value))
+            raise RowError(f"{self._name}: TypeError: {error}", row=place) from error
+
+
+class ColumnDataUrl:
+    """`{{ column | data_url }}` alone. media_type: as the filter takes it."""
+
+    def __init__(self, column: str, name: str, media_type: str | None = None) -> None:
+        self._column = column
+        self._name = name
+        self._media_type = media_type
+
+    def texts(self, batch: RowBatch) -> list[str]:
+        """The column's bytes as data URLs."""
+        texts: list[str] = []
+        for value in batch.values(self._column):
+            try:
+                texts.append(data_url(value, self._media_type))
+            except (TypeError, ValueError) as error:
+                raise RowError(f"{self._name}: column {self._column}: {error}", row=len(texts)) from error
+        return texts
+
+
+class Prompt:
+    """One Jinja template over the columns of a row. NULL renders as nothing; a missing column is an error.
+
+    columns: all that the source has. pieces: the template as constant texts and sources of texts, in order.
+    """
+
+    def __init__(self, text: str | PromptText, columns: Sequence[str], *, name: str = "prompt") -> None:
+        self.name = name
+        self._known = tuple(columns)
+        source, files = (text.text, text.files) if isinstance(text, PromptText) else (text, {})
+        environment = environment_of(files) if files else ENVIRONMENT
+        named = names_in(text, name=name)
+        self.columns = tuple(column for column in columns if column in named)
+        with syntax_errors(name):
+            syntax = environment.parse(source)
+            pieces = _plain_pieces(syntax, self.columns, name, files)
+            template = environment.from_string(syntax)
+        self.pieces: tuple[str | TextSource, ...] = (self,) if pieces is None else pieces or ("",)
+        # One context for all rows: rendering through Template.render builds one a row and takes three times
+        # as long. What a row sets in it is cleared before the next.
+        self._values: dict[str, Any] = {**template.globals}
+        self._context = template.new_context(self._values, shared=True)
+        self._blocks = template.blocks
+        self._render = template.root_render_func
+
+    @property
+    def constants(self) -> list[str]:
+        """The pieces that are the same for each row."""
+        return [piece for piece in self.pieces if isinstance(piece, str)]
+
+    @property
+    def sources(self) -> list[TextSource]:
+        """The others."""
+        return [piece for piece in self.pieces if not isinstance(piece, str)]
+
+    def texts(self, batch: RowBatch) -> list[str]:
+        """The text for each row."""
+        columns = [batch.values(name) for name in self.columns]
+        rows = zip(*columns, strict=True) if columns else itertools.repeat((), len(batch))
+        texts: list[str] = []
+        for row in rows:
+            texts.append(self._text(row, place=len(texts)))
+        return texts
+
+    def _text(self, row: Sequence[Any], *, place: int) -> str:
+        self._values.update(zip(self.columns, [NULL if value is None else value for value in row], strict=True))
+        self._context.vars.clear()
+        self._context.exported_vars.clear()
+        # A template that extends another one adds that one's blocks to its own, each time.
+        self._context.blocks = {name: [block] for name, block in self._blocks.items()}
+        try:
+            return "".join(self._render(self._context))
+        except jinja2.UndefinedError as error:
+            raise RowError(
+                f"{self.name}: {error.message}. The source has the columns {', '.join(self._known)}; "
+                "mend the prompt or add the column to the query",
+                row=place,
+            ) from None
+        except (
+            jinja2.TemplateError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            LookupError,
+            AttributeError,
+            RecursionError,
+        ) as error:
+            raise RowError(f"{self.name}: {type(error).__name__}: {error}{self._bytes_in(row)}", row=place) from error
+
+    def _bytes_in(self, row: Sequence[Any]) -> str:
+        """Which columns hold bytes, which few filters take."""
+        held = [name for name, value in zip(self.columns, row, strict=True) if isinstance(value, BYTES)]
+        return f" (bytes stand in column {', '.join(held)})" if held else ""
+
+
+def _plain_pieces(
+    syntax: nodes.Template, columns: Sequence[str], name: str, files: Mapping[str, str]
+) -> tuple[str | TextSource, ...] | None:
+    """The pieces of a template that has only texts and columns in it, or includes such ones; None for any other."""
+    pieces: list[str | TextSource] = []
+    for node in _outputs(syntax, name, files):
+        piece = None if node is None else _plain_piece(node, columns, name)
+        if piece is None:
+            return None
+        pieces.append(piece)
+    return tuple(pieces)
+
+
+def _outputs(
+    syntax: nodes.Template, name: str, files: Mapping[str, str], within: frozenset[str] = frozenset()
+) -> Iterator[nodes.Expr | None]:
+    """What a template writes, one after the other, with what it includes; None for any other statement.
+
+    within: the included files that the template is part of.
+    """
+    for part in syntax.body:
+        if isinstance(part, nodes.Output):
+            yield from part.nodes
+        elif isinstance(part, nodes.Include) and part.with_context and part.template.as_const() not in within:
+            file = part.template.as_const()
+            yield from _outputs(ENVIRONMENT.parse(text_of(file, files, name)), name, files, within | {file})
+        else:
+            yield None
+
+
+def _plain_piece(node: nodes.Expr, columns: Sequence[str], name: str) -> str | TextSource | None:
+    match node:
+        case nodes.TemplateData():
+            return node.data
+        case nodes.Name() if node.name in columns:
+            return ColumnText(node.name, name)
+        case nodes.Filter(name="data_url", node=nodes.Name() as column) if column.name in columns:
+            match node.args, node.kwargs, node.dyn_args, node.dyn_kwargs:
+                case [], [], None, None:
+                    return ColumnDataUrl(column.name, name)
+                case [nodes.Const(value=str() as media_type)], [], None, None:
+                    return ColumnDataUrl(column.name, name, media_type)
+    return None
+
+
+def _written(value: Any) -> str:
+    return str(shown(value))
+
+
+def _has_text(value: Any) -> bool:
+    try:
+        shown(value)
+    except TypeError:
+        return False
+    return True

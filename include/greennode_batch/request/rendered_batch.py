@@ -1,0 +1,72 @@
+"""A rendered batch: rows of a source with their requests, as Arrow, so that another task need not render them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from greennode_batch.request.request_lines import RequestLines, RequestTemplate
+from greennode_batch.source.sql import ColumnBatch, RowBatch
+
+_REQUEST_COLUMNS = 7
+
+
+def stored_batch(batch: RowBatch, names: Sequence[str], requests: Sequence[RequestLines]) -> pa.RecordBatch:
+    """Rows as they are stored: these columns, as staging keeps them, then seven for the requests of each model."""
+    columns = [batch.array(name) for name in names]
+    for one in requests:
+        columns += (
+            pa.array(one.custom_ids, pa.string()),
+            pa.array(one.lines, pa.binary()),
+            pa.array(one.characters, pa.int64()),
+            pa.array(one.other_bytes, pa.int64()),
+            pa.array(one.max_tokens, pa.int64()),
+            pa.array([one.blank.get(place) for place in range(len(batch))], pa.string()),
+            pa.nulls(len(batch), pa.int64()) if one.prompt_tokens is None else pa.array(one.prompt_tokens, pa.int64()),
+        )
+    # They are told by their places: a source may name its columns as it likes.
+    return pa.RecordBatch.from_arrays(columns, names=[str(place) for place in range(len(columns))])
+
+
+class RenderedBatch:
+    """A batch of rows as it was stored. names: of its columns. models: whose requests it has, in that order."""
+
+    def __init__(self, stored: pa.RecordBatch, names: Sequence[str], models: Sequence[str]) -> None:
+        self._stored = stored
+        self._names = names
+        self._models = models
+        self._rows = ColumnBatch(stored.num_rows, dict(zip(names, stored.columns, strict=False)))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def values(self, column: str) -> Sequence[Any]:
+        """A column's values."""
+        return self._rows.values(column)
+
+    def array(self, column: str) -> pa.Array:
+        """A column as staging keeps it."""
+        return self._rows.array(column)
+
+    def take(self, places: Sequence[int]) -> RenderedBatch:
+        """Some of the rows, by their places."""
+        return RenderedBatch(self._stored.take(pa.array(places, pa.int64())), self._names, self._models)
+
+    def requests(self, template: RequestTemplate) -> RequestLines:
+        """The requests that the template has made of the rows."""
+        first = len(self._names) + _REQUEST_COLUMNS * self._models.index(template.model)
+        columns = self._stored.columns[first : first + _REQUEST_COLUMNS]
+        custom_ids, lines, characters, other_bytes, max_tokens, blank, prompt_tokens = columns
+        return RequestLines(
+            template.model,
+            custom_ids.to_pylist(),
+            lines.to_pylist(),
+            characters.to_pylist(),
+            other_bytes.to_pylist(),
+            max_tokens.to_pylist(),
+            {place: blank[place].as_py() for place in np.flatnonzero(blank.is_valid()).tolist()},
+            None if prompt_tokens.null_count else prompt_tokens.to_pylist(),
+        )

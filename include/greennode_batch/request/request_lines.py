@@ -1,0 +1,199 @@
+"""Request lines: one line of a batch file per distinct request, addressed by its content."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.results.result_lines import iter_lines
+from greennode_batch.errors import ConfigError
+from greennode_batch.request.body_json import encode, encode_texts, escape_line_separators
+from greennode_batch.request.body_template import FIELD_MARK, CutBody
+from greennode_batch.request.message_slots import MessageSlots
+from greennode_batch.request.row_params import RowField
+from greennode_batch.request.token_limits import TokenLimits
+from greennode_batch.source.sql import RowBatch
+from greennode_batch.staging.folders import ShardFolder, local_copy
+
+
+class RequestLines(NamedTuple):
+    r"""A batch of requests: row by row the id that its result will carry, and the line of a batch file with its `\n`.
+
+    characters: of the texts of each: contents, and the texts of parts. other_bytes: of each line beside these; images
+    are among them, whose tokens no length tells. max_tokens: how long each answer may be; None where nothing says it.
+    prompt_tokens: of each, if they were counted. blank: the rows that ask nothing, by place, and why.
+    """
+
+    model: str
+    custom_ids: list[str]
+    lines: list[bytes]
+    characters: list[int]
+    other_bytes: list[int]
+    max_tokens: list[int | None]
+    blank: dict[int, str]
+    prompt_tokens: list[int] | None = None
+
+    def chosen(self, places: Sequence[int]) -> RequestLines:
+        """Some of them, by their places."""
+        if len(places) == len(self.lines):
+            return self
+        return self._replace(
+            custom_ids=[self.custom_ids[place] for place in places],
+            lines=[self.lines[place] for place in places],
+            characters=[self.characters[place] for place in places],
+            other_bytes=[self.other_bytes[place] for place in places],
+            max_tokens=[self.max_tokens[place] for place in places],
+            blank={number: self.blank[place] for number, place in enumerate(places) if place in self.blank},
+            prompt_tokens=[self.prompt_tokens[place] for place in places] if self.prompt_tokens is not None else None,
+        )
+
+    def of_sample(self, number: int) -> RequestLines:
+        """The same requests, asked for their first, second, … answer. They differ in their ids alone.
+
+        The first sample has the plain ids, so that an answer stays what it is when more are asked for later. The id of
+        another one is the hex of a 128-bit BLAKE2b of the text `<plain id> sample <number>`.
+        """
+        if number == 1:
+            return self
+        end = f" sample {number}".encode()
+        custom_ids = [
+            hashlib.blake2b(plain.encode() + end, digest_size=_ID_CHARACTERS // 2).hexdigest()
+            for plain in self.custom_ids
+        ]
+        after_id = len(_BEFORE_ID) + _ID_CHARACTERS
+        lines = [
+            b"".join((_BEFORE_ID, custom_id.encode(), line[after_id:]))
+            for custom_id, line in zip(custom_ids, self.lines, strict=True)
+        ]
+        return self._replace(custom_ids=custom_ids, lines=lines)
+
+    def first(self, places: Sequence[int]) -> RequestLines:
+        """Of those at these places the distinct ones, each where it comes first."""
+        if len(places) == len(set(self.custom_ids)) == len(self.custom_ids):
+            return self
+        first = {self.custom_ids[place]: place for place in reversed(places)}
+        return self.chosen(sorted(first.values()))
+
+
+class RequestTemplate:
+    """The request body of a job for one model, with a slot for every text and field that depends on the row.
+
+    Everything but these is encoded once. `custom_id` is the hex of a 128-bit BLAKE2b of the body's bytes
+    as they are sent, so equal requests have equal ids whatever row or run they come from.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        params: Mapping[str, Any],
+        columns: Sequence[str],
+        line_fields: Mapping[str, str],
+        row_params: Mapping[str, str] | None = None,
+        prompt_name: str = "prompt",
+    ) -> None:
+        """columns: all that the source has. row_params: fields of the body, each with the column that gives its value.
+
+        line_fields: what goes between `custom_id` and `body`: `method`, `url`.
+        """
+        self.model = model
+        slots = MessageSlots(messages, columns, name=prompt_name)
+        by_row = row_params or {}
+        fields = {**params, **dict.fromkeys(by_row, FIELD_MARK)}
+        try:
+            body = escape_line_separators(encode({"model": model, "messages": slots.marked, **fields}))
+            self._fields = [RowField(name, by_row[name], params) for name in fields if name in by_row]
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{prompt_name}: a message or parameter cannot be written as JSON: {error}") from None
+        self._limits = TokenLimits(params, by_row)
+        self._cut = CutBody(body, slots, [name for name in fields if name in by_row])
+        start, *self._rest = self._cut.constants
+        self._hash_so_far = hashlib.blake2b(start, digest_size=_ID_CHARACTERS // 2)
+        before_body = b'",' + (encode(line_fields)[1:-1] + b"," if line_fields else b"") + b'"body":'
+        self._before_texts = before_body + start
+        self.constant_bytes = sum(map(len, (_BEFORE_ID, self._before_texts, *self._rest, _AFTER_BODY))) + _ID_CHARACTERS
+        """Bytes that all lines have."""
+
+    def requests(self, batch: RowBatch) -> RequestLines:
+        """The requests of a batch of rows. Raises RowError, which tells the row's place."""
+        rows = len(batch)
+        texts = [source.texts(batch) for source in self._cut.sources]
+        encoded = [*map(encode_texts, texts), *(field.entries(batch) for field in self._fields)]
+        parts: list[Iterable[bytes]] = []
+        characters = [self._cut.characters] * rows
+        other_bytes = [self.constant_bytes - self._cut.text_bytes] * rows
+        for place, (column, constant) in enumerate(zip(encoded, self._rest, strict=True)):
+            parts += [column, itertools.repeat(constant)]
+            if place in self._cut.texts:
+                characters = list(map(operator.add, characters, map(len, texts[place])))
+            else:
+                other_bytes = list(map(operator.add, other_bytes, map(len, column)))
+        bodies = map(b"".join, zip(*parts, strict=False)) if parts else itertools.repeat(b"", rows)
+        custom_ids: list[str] = []
+        ends: list[bytes] = []
+        start = self._hash_so_far.copy
+        for body in bodies:
+            digest = start()
+            digest.update(body)
+            custom_ids.append(digest.hexdigest())
+            ends.append(body)
+        before = self._before_texts
+        lines = [
+            b"".join((_BEFORE_ID, custom_id, before, end, _AFTER_BODY))
+            for custom_id, end in zip(map(str.encode, custom_ids), ends, strict=True)
+        ]
+        return RequestLines(
+            self.model,
+            custom_ids,
+            lines,
+            characters,
+            other_bytes,
+            self._limits.of_rows(batch),
+            self._blank(texts, rows),
+        )
+
+    def _blank(self, texts: Sequence[Sequence[str]], rows: int) -> dict[int, str]:
+        blank: dict[int, str] = {}
+        for places, reason in self._cut.needed:
+            empty: Iterable[int] = range(rows)
+            for column in map(texts.__getitem__, places):
+                empty = [row for row in empty if not column[row] or column[row].isspace()]
+            blank = dict.fromkeys(empty, reason) | blank
+        return blank
+
+
+def request_ids(shard: ShardFolder) -> Iterator[str]:
+    """The custom_id of every request of a shard, in the order of its file."""
+    with local_copy(shard.requests) as path, path.open("rb") as file:
+        for line in iter_lines(file):
+            yield id_of_line(line)
+
+
+def id_of_line(line: bytes) -> str:
+    """The custom_id of a request line: the hash of its body, unless that was explained to (see `retry`)."""
+    return _decode_id(line).custom_id
+
+
+class _HasId(msgspec.Struct):
+    custom_id: str
+
+
+_decode_id = msgspec.json.Decoder(_HasId).decode
+
+
+def line_fields(profile: ApiProfile) -> dict[str, str]:
+    """What the profile wants on a line beside `custom_id` and `body`."""
+    if profile.line_format == "custom_id+body":
+        return {}
+    return {"method": "POST", "url": profile.endpoint or f"/v1{profile.chat_path}"}
+
+
+_ID_CHARACTERS = 32
+_BEFORE_ID, _AFTER_BODY = b'{"custom_id":"', b"}\n"

@@ -1,0 +1,53 @@
+"""Request templates: one for each model of a job, and the requests that they make of a batch of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from greennode_batch.errors import RowError
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.plan.unique_keys import Key
+from greennode_batch.request.job_request import JobRequest, prompt_name
+from greennode_batch.request.rendered_batch import RenderedBatch
+from greennode_batch.request.request_lines import RequestLines, RequestTemplate
+from greennode_batch.request.token_counter import TokenCounter
+from greennode_batch.source.sql import RowBatch
+
+HELD_BYTES = 16 << 20
+"""Where the constant part of a line is long, all lines of a batch are too much to hold: so many bytes at a time."""
+
+
+def request_templates(job: BatchJob, request: JobRequest, columns: Sequence[str]) -> list[RequestTemplate]:
+    """The job's templates, in the order of its models. columns: all that the source has."""
+    return [
+        RequestTemplate(
+            model=model,
+            messages=request.messages,
+            params=request.params,
+            row_params=request.row_params,
+            columns=columns,
+            line_fields=request.line_fields,
+            prompt_name=prompt_name(job),
+        )
+        for model in job.models
+    ]
+
+
+def requests_of(
+    template: RequestTemplate,
+    batch: RowBatch,
+    keys: Sequence[Key],
+    named: Callable[[Key], str],
+    counter: TokenCounter | None,
+) -> RequestLines:
+    """The requests of a batch of rows; those of a rendered batch are there already.
+
+    keys: of the rows. named: a row by its key, in words. Raises RowError with them. counter: counts their tokens.
+    """
+    if isinstance(batch, RenderedBatch):
+        return batch.requests(template)
+    try:
+        requests = template.requests(batch)
+    except RowError as error:
+        raise RowError(f"{named(keys[error.row or 0])}: {error}. Nothing was sent") from None
+    return counter.counted(requests) if counter else requests

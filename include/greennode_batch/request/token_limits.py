@@ -1,0 +1,34 @@
+"""Token limits: how long the answer to a request may be at most, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from greennode_batch.source.sql import RowBatch
+
+TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
+"""The names that a limit may have in a request; where both are there, the later one counts."""
+
+
+class TokenLimits:
+    """What `params` say for all rows, and a column for some. row_params: fields of the request, with their columns."""
+
+    def __init__(self, params: Mapping[str, Any], row_params: Mapping[str, str]) -> None:
+        self._of_all: int | None = None
+        self._column: str | None = None
+        for name in TOKEN_LIMITS:
+            self._of_all = _limit(params[name]) if name in params else self._of_all
+            self._column = row_params.get(name, self._column)
+
+    def of_rows(self, batch: RowBatch) -> list[int | None]:
+        """The limit of each row; None where there is none, or none that can be told."""
+        if self._column is None:
+            return [self._of_all] * len(batch)
+        return [self._of_all if value is None else _limit(value) for value in batch.values(self._column)]
+
+
+def _limit(value: Any) -> int | None:
+    is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    return int(value) if is_number and value >= 1 else None

@@ -1,0 +1,270 @@
+"""Retry: the requests of an attempt that are worth asking again become the shards of the next one.
+
+A request keeps its line, byte for byte, and with it its `custom_id`. Where a job explains errors, one whose answer did
+not fit gets the explanation appended to its messages. It keeps its `custom_id`, by which its rows are known: so that is
+the hash of what was asked first, no longer of its line. What has an answer, or a failure that would only come again, is
+never part of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.results.result_lines import iter_lines
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.prices import Prices, read_prices
+from greennode_batch.plan.build import Plan
+from greennode_batch.plan.shard_file import ShardFile, ShardLimits, shard_limits
+from greennode_batch.request.request_lines import id_of_line, request_ids
+from greennode_batch.retry.explanations import Explanation, explained, explanations
+from greennode_batch.retry.retry_budget import Asked, OverBudget, over_budget
+from greennode_batch.staging.folders import RunFolder, ShardFolder, land, local_copy, read_json, work_folder, write_json
+from greennode_batch.staging.parquet import read_table
+from greennode_batch.state.receipts import is_sent, reopen, withdraw
+
+log = logging.getLogger(__name__)
+
+FIRST_ATTEMPT = 1
+_LINES_TOGETHER = 500
+
+
+class RetryShard(msgspec.Struct, frozen=True):
+    """One batch file of a later attempt. `origins`: the shards of the first attempt whose rows may wait for it."""
+
+    shard_id: str
+    model: str
+    requests: int
+    bytes: int
+    origins: tuple[str, ...]
+
+
+class RetryPlan(msgspec.Struct, frozen=True):
+    """retry.json: what an attempt asks again. over_budget: why it asks no more than what was sent before."""
+
+    attempt: int
+    created_at: float
+    shards: tuple[RetryShard, ...]
+    over_budget: OverBudget | None = None
+
+    @property
+    def requests(self) -> int:
+        """Requests that are asked again."""
+        return sum(shard.requests for shard in self.shards)
+
+
+def read_retry(run: RunFolder, attempt: int) -> RetryPlan | None:
+    """What an attempt asks again, or None if that was not built."""
+    return read_json(run.retry(attempt), RetryPlan)
+
+
+def retries(run: RunFolder) -> Iterator[RetryPlan]:
+    """The later attempts that were built, in order."""
+    for attempt in itertools.count(FIRST_ATTEMPT + 1):
+        retry = read_retry(run, attempt)
+        if retry is None:
+            return
+        yield retry
+
+
+def attempt_shards(run: RunFolder, plan: Plan, attempt: int) -> list[ShardFolder]:
+    """The shards that an attempt sends; none where it was not built."""
+    return [sent.shard for sent in _sent_in(run, plan, attempt)]
+
+
+def all_shards(run: RunFolder, plan: Plan) -> Iterator[ShardFolder]:
+    """The shards that the attempts send, attempt by attempt."""
+    yield from attempt_shards(run, plan, FIRST_ATTEMPT)
+    for retry in retries(run):
+        yield from attempt_shards(run, plan, retry.attempt)
+
+
+def settling_shards(run: RunFolder, shard_id: str) -> Iterator[tuple[ShardFolder, str | None]]:
+    """A shard of the first attempt and its later ones, each with the reason why it was the last for want of money.
+
+    That is None where what is worth asking again was asked again, or no attempt was left.
+    """
+    attempts = list(retries(run))
+    stops = {retry.attempt: retry.over_budget for retry in attempts}
+
+    def why(attempt: int) -> str | None:
+        stop = stops.get(attempt + 1)
+        return f"{stop.reason}; attempt {attempt}" if stop else None
+
+    yield run.shard(shard_id), why(FIRST_ATTEMPT)
+    for retry in attempts:
+        for shard in retry.shards:
+            if shard_id in shard.origins:
+                yield run.shard(shard.shard_id, attempt=retry.attempt), why(retry.attempt)
+
+
+def build_retry(
+    job: BatchJob, run: RunFolder, plan: Plan, *, attempt: int, profile: ApiProfile, prices: Prices | None = None
+) -> RetryPlan:
+    """Build the shards of an attempt (2, 3, …) from the results of the one before.
+
+    Holds the ids of one shard, and some megabytes of explanations. Safe to call again, also once more of those results
+    are there: what is sent already stays as it is, and only the rest is built. A shard without results has nothing to
+    ask again yet. Where asking again would go over the job's budget, nothing more is built, and its rows become
+    `unsent`. prices: the job's own by default.
+    """
+    prices = prices or read_prices(job.prices or {})
+    old = read_retry(run, attempt)
+    while True:
+        kept = [shard for shard in old.shards if is_sent(run.shard(shard.shard_id, attempt=attempt))] if old else []
+        stop = _over_budget(job, run, plan, attempt, kept=kept, prices=prices)
+        with work_folder(run.path) as work:
+            writer = _RetryWriter(run, attempt, Path(work), shard_limits(job, profile), explains=job.explain_errors)
+            for sent in () if stop else _sent_in(run, plan, attempt - 1):
+                again = _worth_asking_again(sent.shard)
+                for earlier in kept if again else ():
+                    if not sent.origins.isdisjoint(earlier.origins):
+                        again.difference_update(request_ids(run.shard(earlier.shard_id, attempt=attempt)))
+                if again:
+                    writer.add(sent, again)
+            made = writer.close()
+        retry = RetryPlan(attempt=attempt, created_at=time.time(), shards=(*kept, *made), over_budget=stop)
+        if _withdraw_others(run, old, retry):
+            write_json(run.retry(attempt), retry)
+            return retry
+
+
+def _over_budget(
+    job: BatchJob, run: RunFolder, plan: Plan, attempt: int, *, kept: Iterable[RetryShard], prices: Prices
+) -> OverBudget | None:
+    if job.budget is None or job.budget.max_cost is None:
+        return None
+    again: Counter[str] = Counter()
+    for sent in _sent_in(run, plan, attempt - 1):
+        again[sent.model] += len(_worth_asking_again(sent.shard))
+    for shard in kept:
+        again[shard.model] -= shard.requests
+    again = +again
+    if not again:
+        return None
+    asked = (
+        Asked(sent.shard, sent.model, sent.requests)
+        for number in range(FIRST_ATTEMPT, attempt + 1)
+        for sent in _sent_in(run, plan, number)
+    )
+    stop = over_budget(job.budget.max_cost, run, plan, asked, again, prices=prices)
+    if stop is not None:
+        log.warning("Attempt %d is not sent: %s", attempt, stop)
+    return stop
+
+
+class _Sent(NamedTuple):
+    """A shard of an attempt, the model it asks, and the shards of the first attempt that its requests stem from."""
+
+    shard: ShardFolder
+    model: str
+    requests: int
+    origins: frozenset[str]
+
+
+def _sent_in(run: RunFolder, plan: Plan, attempt: int) -> list[_Sent]:
+    if attempt == FIRST_ATTEMPT:
+        return [
+            _Sent(run.shard(planned.shard_id), planned.model, planned.requests, frozenset([planned.shard_id]))
+            for planned in plan.shards
+            if planned.requests
+        ]
+    retry = read_retry(run, attempt)
+    return [
+        _Sent(run.shard(shard.shard_id, attempt=attempt), shard.model, shard.requests, frozenset(shard.origins))
+        for shard in (retry.shards if retry else ())
+    ]
+
+
+def _worth_asking_again(shard: ShardFolder) -> set[str]:
+    """The ids that the shard's results mark so."""
+    if not shard.results.exists():
+        return set()
+    with local_copy(shard.results) as path:
+        results = read_table(path, ["custom_id", "ask_again"])
+    return set(results.filter(results["ask_again"])["custom_id"].to_pylist())
+
+
+class _RetryWriter:
+    """Cuts lines into the shards of an attempt, one file open a model. Holds some hundred lines."""
+
+    def __init__(self, run: RunFolder, attempt: int, work: Path, limits: ShardLimits, *, explains: bool) -> None:
+        self._run = run
+        self._attempt = attempt
+        self._work = work
+        self._limits = limits
+        self._explains = explains
+        self._open: dict[str, tuple[ShardFile, set[str]]] = {}
+        self._opened = 0
+        self._made: list[RetryShard] = []
+
+    def add(self, sent: _Sent, ids: set[str]) -> None:
+        """The lines of a shard that have these ids, with an explanation where there is something to explain."""
+        plain = set(ids)
+        for some in explanations(sent.shard, ids) if self._explains else ():
+            plain.difference_update(some)
+            self._take(sent, self._explained(_lines(sent.shard, some), some))
+        if plain:
+            self._take(sent, _lines(sent.shard, plain))
+
+    def _explained(self, lines: Iterable[bytes], said: Mapping[str, Explanation]) -> Iterator[bytes]:
+        for line in lines:
+            longer = explained(line, said[id_of_line(line)])
+            # What fits no file goes as it was: asked without a word is better than not asked.
+            yield longer if len(longer) <= self._limits.max_bytes else line
+
+    def _take(self, sent: _Sent, left: Iterator[bytes]) -> None:
+        while lines := list(itertools.islice(left, _LINES_TOGETHER)):
+            while lines:
+                file, origins = self._file_for(sent.model)
+                taken = file.take(lines)
+                if taken:
+                    origins.update(sent.origins)
+                if taken < len(lines):
+                    self._land(sent.model)
+                lines = lines[taken:]
+
+    def close(self) -> list[RetryShard]:
+        """Land what is open; all shards that were made."""
+        for model in list(self._open):
+            self._land(model)
+        return self._made
+
+    def _file_for(self, model: str) -> tuple[ShardFile, set[str]]:
+        if model not in self._open:
+            self._opened += 1
+            self._open[model] = (ShardFile(self._work / f"{self._opened:06}.jsonl", self._limits), set())
+        return self._open[model]
+
+    def _land(self, model: str) -> None:
+        file, origins = self._open.pop(model)
+        made = file.close()
+        shard = self._run.shard(made.shard_id, attempt=self._attempt)
+        land(made.path, shard.requests)
+        reopen(shard, now=time.time())
+        self._made.append(RetryShard(made.shard_id, model, made.requests, made.bytes, tuple(sorted(origins))))
+
+
+def _lines(shard: ShardFolder, ids: Collection[str]) -> Iterator[bytes]:
+    with local_copy(shard.requests) as path, path.open("rb") as file:
+        for line in iter_lines(file):
+            if id_of_line(line) in ids:
+                yield line + b"\n"
+
+
+def _withdraw_others(run: RunFolder, old: RetryPlan | None, retry: RetryPlan) -> bool:
+    """Take back what an earlier build has made and this one has not; False if one of them is being sent after all."""
+    planned = {shard.shard_id for shard in retry.shards}
+    return all(
+        withdraw(run.shard(shard.shard_id, attempt=retry.attempt), now=time.time())
+        for shard in (old.shards if old else ())
+        if shard.shard_id not in planned
+    )

@@ -1,0 +1,97 @@
+"""Retry budget: whether a run that asks again would go over what it may cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+import pyarrow.compute as pc
+
+from greennode_batch.cost.actual import TOKEN_COLUMNS, in_batch, in_real_time
+from greennode_batch.errors import BudgetError
+from greennode_batch.job.prices import Prices, amount
+from greennode_batch.plan.build import Plan
+from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
+from greennode_batch.staging.parquet import read_table
+from greennode_batch.state.canaries import read_canaries
+from greennode_batch.state.receipts import is_sent
+
+
+class OverBudget(msgspec.Struct, frozen=True):
+    """Why requests are not asked again. spent: so far; expected: what it would cost to ask these requests again."""
+
+    max_cost: float
+    spent: float
+    expected: float
+    requests: int
+    currency: str
+
+    @property
+    def reason(self) -> str:
+        """Why, as each of their rows tells it."""
+        return f"over budget (max_cost {amount(self.max_cost, self.currency)})"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.reason}: {amount(self.spent, self.currency)} are spent, and to ask {self.requests:,} requests "
+            f"again would cost about {amount(self.expected, self.currency)}"
+        )
+
+
+class Asked(NamedTuple):
+    """A shard of an attempt, and what its cost depends on."""
+
+    shard: ShardFolder
+    model: str
+    requests: int
+
+
+def over_budget(
+    max_cost: float, run: RunFolder, plan: Plan, asked: Iterable[Asked], again: Mapping[str, int], *, prices: Prices
+) -> OverBudget | None:
+    """Why no requests are to be asked again; None if they may.
+
+    asked: the shards of all attempts so far. again: how many requests are to be asked again, by model. What a batch
+    costs whose results are not there is estimated. Raises BudgetError where no price is known.
+    """
+    counted: Counter[str] = Counter()  # requests that said what they used
+    costs: dict[str, float] = dict.fromkeys(plan.models, 0.0)
+    waiting: Counter[str] = Counter()
+    for one in asked:
+        if one.shard.results.exists():
+            with local_copy(one.shard.results) as path:
+                results = read_table(path, TOKEN_COLUMNS)
+            cost = in_batch(results, one.model, prices).cost
+            if cost is None:
+                raise _unpriced(one.model)
+            costs[one.model] += cost
+            counted[one.model] += pc.sum(pc.greater(results["prompt_tokens"], 0)).as_py() or 0
+        elif is_sent(one.shard):
+            waiting[one.model] += one.requests
+    each = {
+        model: costs[model] / counted[model] if counted[model] else _estimated(plan, model)
+        for model in waiting + Counter(again)
+    }
+    canaries = in_real_time(read_canaries(run), prices).cost or 0.0
+    spent = sum(costs.values()) + sum(count * each[model] for model, count in waiting.items()) + canaries
+    expected = sum(count * each[model] for model, count in again.items() if count)
+    if spent + expected <= max_cost:
+        return None
+    return OverBudget(max_cost, spent, expected, sum(again.values()), prices.currency)
+
+
+def _estimated(plan: Plan, model: str) -> float:
+    """What one request costs by the plan's estimate."""
+    expected = plan.estimate.by_model.get(model) if plan.estimate else None
+    if expected is None or expected.cost is None:
+        raise _unpriced(model)
+    return expected.cost / plan.requests_by_model[model]
+
+
+def _unpriced(model: str) -> BudgetError:
+    return BudgetError(
+        f"the job has a budget, and what model {model} has cost so far cannot be told, for it has no price (any more). "
+        "Nothing is asked again; what is answered is kept. Give its price back (prices) and run this step again"
+    )

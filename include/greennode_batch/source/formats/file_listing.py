@@ -1,0 +1,182 @@
+"""The files of a source: what a path names, in what order and of which format, and how their bytes are reached."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+from urllib.parse import unquote
+
+import pyarrow as pa
+from upath import UPath
+
+from greennode_batch.errors import ConfigError
+from greennode_batch.job.file_types import FORMATS, FileFormat
+from greennode_batch.source.partition import WHOLE, Part
+from greennode_batch.staging.folders import local_path, uncached
+
+_GZIP = ".gz"
+_STREAM_BYTES = 4 << 20
+# What Hive and Spark write for a partition whose value is NULL.
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file. partitions: the columns that its folders stand for (`day=2026-01-31`), in their order.
+
+    name: its path below the folder; empty for a file that was named itself. part: of the row groups of a Parquet file,
+    what is read of them.
+    """
+
+    path: UPath | Path
+    name: str
+    format: FileFormat
+    partitions: Mapping[str, str | None]
+    part: Part = WHOLE
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @contextmanager
+    def seekable(self) -> Iterator[BinaryIO]:
+        """The file, for a reader that seeks. From an object store each read is one request for just those bytes."""
+        with self._errors(), self._open(cache_type="none") as file:
+            yield file
+
+    @contextmanager
+    def stream(self) -> Iterator[BinaryIO]:
+        """The file's bytes from start to end, unpacked. Holds a few megabytes."""
+        with self._errors(), ExitStack() as stack:
+            file = stack.enter_context(self._open(cache_type="readahead", block_size=_STREAM_BYTES))
+            if self.path.name.endswith(_GZIP):
+                file = cast("BinaryIO", stack.enter_context(gzip.GzipFile(fileobj=file)))
+            yield stack.enter_context(cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", file), _STREAM_BYTES)))
+
+    @contextmanager
+    def _open(self, **options: object) -> Iterator[BinaryIO]:
+        local = local_path(self.path)
+        if local is not None:
+            with local.open("rb") as file:
+                yield file
+            return
+        assert isinstance(self.path, UPath)
+        with self.path.fs.open(self.path.path, "rb", **options) as file:
+            yield file
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """What is wrong with the file as a ConfigError that names it; a lost connection stays what it is."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise ConfigError(f"{self}: no such file. Nothing was sent") from None
+        except PermissionError as error:
+            raise ConfigError(f"{self}: may not be read ({error}). Nothing was sent") from error
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ConfigError(f"{self}: is damaged, or no gzip file ({error}). Nothing was sent") from error
+        except (pa.ArrowException, OSError) as error:
+            # Arrow's own words about what it reads are of no narrower type and have no number; those of a disk or
+            # network have one.
+            if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+                raise
+            what = "Parquet" if self.format == "parquet" else self.format.upper()
+            raise ConfigError(
+                f"{self}: not a {what} file that can be read ({_one_line(error)}); mend it, or say what it is by "
+                "format=. Nothing was sent"
+            ) from error
+
+
+def source_files(path: UPath | Path, file_format: FileFormat | None = None) -> list[SourceFile]:
+    """The file that a path names, or all files below the folder, by name.
+
+    What is hidden, or begins with `_` as Spark's notes do, is left out. file_format: for names that do not tell; files
+    whose names tell another format are left out then. Raises ConfigError if there is no file, or files of two formats.
+    """
+    names = _names_below(path)
+    if names is None:
+        return [SourceFile(path, "", file_format or _format_of(path, path.name), {})]
+    if file_format is not None:
+        names = [name for name in names if _ending_format(name) in {None, file_format}]
+    if not names:
+        what = f"{file_format} file" if file_format else "file"
+        raise ConfigError(f"{path}: there is no {what} in this folder. Nothing was sent")
+    files = [
+        SourceFile(path / name, name, file_format or _format_of(path / name, name), _partitions(name)) for name in names
+    ]
+    for file in files:
+        if file.format != files[0].format:
+            raise ConfigError(
+                f"{path}: holds files of two formats, {files[0]} and {file}; say by format= which of them to read. "
+                "Nothing was sent"
+            )
+    return files
+
+
+def _names_below(path: UPath | Path) -> list[str] | None:
+    """The paths of the files below a folder, in order; None if it is a file."""
+    local = local_path(path)
+    if local is None:
+        return _stored_below(cast("UPath", path))
+    if local.is_file():
+        return None
+    if not local.is_dir():
+        raise ConfigError(f"{path}: no such file or folder. Nothing was sent")
+    names = [
+        (Path(parent) / name).relative_to(local).as_posix()
+        for parent, _, found in os.walk(local, followlinks=True)
+        for name in found
+    ]
+    return sorted(filter(_is_shown, names))
+
+
+def _stored_below(path: UPath) -> list[str] | None:
+    fs = uncached(path).fs
+    try:
+        is_file = fs.info(path.path)["type"] == "file"
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file or folder. Nothing was sent") from None
+    except PermissionError as error:
+        raise ConfigError(f"{path}: may not be read ({error}). Nothing was sent") from error
+    if is_file:
+        return None
+    root = fs._strip_protocol(path.path).rstrip("/") + "/"  # noqa: SLF001 - what its listings begin with
+    found = (name.removeprefix(root) for name in fs.find(root))
+    return sorted(name for name in found if name and not name.endswith("/") and _is_shown(name))
+
+
+def _is_shown(name: str) -> bool:
+    return not any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)
+
+
+def _partitions(name: str) -> dict[str, str | None]:
+    pairs = (part.partition("=") for part in PurePosixPath(name).parts[:-1])
+    return {
+        unquote(column): None if value == _NULL_PARTITION else unquote(value)
+        for column, is_one, value in pairs
+        if is_one and column
+    }
+
+
+def _ending_format(name: str) -> FileFormat | None:
+    return FORMATS.get(PurePosixPath(name.lower().removesuffix(_GZIP)).suffix)
+
+
+def _format_of(path: UPath | Path, name: str) -> FileFormat:
+    found = _ending_format(name)
+    if found is None:
+        raise ConfigError(
+            f"{path}: its name does not tell what it is; say format='parquet', 'csv', 'tsv' or 'jsonl' "
+            f"(known endings: {', '.join(FORMATS)}). Nothing was sent"
+        )
+    return found
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,73 @@
+"""Rows of a Parquet file, of which a few megabytes are held, however large its row groups are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from greennode_batch.source.formats.batch_limits import MAX_BYTES, MAX_ROWS, joined, pieces
+from greennode_batch.source.formats.file_listing import SourceFile
+
+_READ_ROWS = 128
+_READ_BYTES = 32 << 20
+# A chunk of texts that is larger is not all dictionary, for writers end a dictionary at about a megabyte.
+_DICTIONARY_BYTES = 4 << 20
+_BUFFERED_BYTES = 16 << 20
+_BUFFER_BYTES = range(256 << 10, 4 << 20)
+
+
+def parquet_schema(file: SourceFile) -> pa.Schema:
+    """The columns and their types."""
+    with file.seekable() as opened:
+        return pq.ParquetFile(opened, arrow_extensions_enabled=True).schema_arrow
+
+
+def parquet_layout(file: SourceFile) -> str:
+    """How its rows lie in row groups, in words."""
+    with file.seekable() as opened:
+        metadata = pq.ParquetFile(opened).metadata
+        return f"{metadata.num_rows} rows in {metadata.num_row_groups} row groups"
+
+
+def parquet_batches(file: SourceFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The rows, of these columns only. Holds one page of each column beside a batch."""
+    with file.seekable() as opened:
+        # Each column is read by itself, some megabytes at a time, and not a whole row group ahead.
+        buffer = _BUFFERED_BYTES // max(len(columns), 1)
+        parquet = pq.ParquetFile(
+            opened,
+            pre_buffer=False,
+            buffer_size=min(max(buffer, _BUFFER_BYTES.start), _BUFFER_BYTES.stop),
+            arrow_extensions_enabled=True,
+        )
+        for group in file.part.dealt(range(parquet.num_row_groups)):
+            read = parquet.iter_batches(
+                _read_rows(parquet.metadata.row_group(group), columns),
+                row_groups=[group],
+                columns=list(columns),
+                use_threads=False,
+            )
+            yield from joined(piece for batch in read for piece in pieces(_decoded(batch)))
+
+
+def _read_rows(group: pq.RowGroupMetaData, columns: Sequence[str]) -> int:
+    """How many rows may be read at once: few where a row is large, or where Parquet does not tell how large it is."""
+    row_bytes = 0
+    for place in range(group.num_columns):
+        chunk = group.column(place)
+        if not any(chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.") for name in columns):
+            continue
+        size = chunk.total_uncompressed_size
+        is_dictionary = chunk.has_dictionary_page and chunk.physical_type == "BYTE_ARRAY" and size < _DICTIONARY_BYTES
+        # A text that stands once in a dictionary may be that of every row.
+        row_bytes += size if is_dictionary else size // max(group.num_rows, 1)
+    if row_bytes * group.num_rows <= MAX_BYTES:
+        return MAX_ROWS
+    return max(1, min(_READ_ROWS, _READ_BYTES // max(row_bytes, 1)))
+
+
+def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    arrays = [one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in batch.columns]
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names) if arrays else batch

@@ -1,0 +1,1 @@
+"""Files that land whole, locally or in an object store."""

@@ -1,0 +1,1 @@
+"""Every JSON document of staging, as a struct. Nothing here loads Arrow."""

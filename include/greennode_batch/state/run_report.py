@@ -1,0 +1,142 @@
+"""The account of a run as report.json keeps it, and as a person reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from greennode_batch.answers.outcome import RowStatus
+from greennode_batch.cost.actual import CanariesSpent, ModelSpent, Spent
+from greennode_batch.cost.estimate import Estimate
+from greennode_batch.incremental.known_rows import LeftRows
+from greennode_batch.job.prices import amount
+from greennode_batch.reconcile.attempts import AttemptReport
+from greennode_batch.wording import counted
+
+
+class RunReport(msgspec.Struct, frozen=True):
+    """report.json: a run's rows by status, what was asked and paid for it, and whether it all adds up.
+
+    anomalies: lines of result files that settle no request, by kind; anomaly_files: where they are kept. superseded:
+    rows that a later run has written over. turned_away: batches that the server refused for want of room, and that
+    cost nothing. lost: batches that were given up, by what became of them. unchanged: rows beside these whose answer
+    the target has since an earlier run. left: rows of the target that are not in the source. problems: what does not
+    add up, in words.
+
+    Tokens and cost are what the results say of all attempts; cost is None where a price is not known, saving what the
+    same would have cost more in real time. canaries: the first requests, which come on top. estimate: as the plan has
+    it. over_budget: which attempts were not sent, or not all of them, and why. What each shard has used is in
+    spend.json, beside this file.
+    """
+
+    job: str
+    run_id: str
+    rows: int
+    requests: int
+    shards: int
+    statuses: dict[str, int]
+    prompt_tokens: int
+    completion_tokens: int
+    attempts: tuple[AttemptReport, ...] = ()
+    anomalies: dict[str, int] = {}
+    anomaly_files: tuple[str, ...] = ()
+    superseded: int = 0
+    turned_away: int = 0
+    lost: dict[str, int] = {}
+    unchanged: int = 0
+    left: LeftRows | None = None
+    balanced: bool = True
+    problems: tuple[str, ...] = ()
+    prompt_hash: str = ""
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: float | None = None
+    saving: float | None = None
+    currency: str = ""
+    estimate: Estimate | None = None
+    models: tuple[ModelSpent, ...] = ()
+    canaries: CanariesSpent | None = None
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    over_budget: tuple[str, ...] = ()
+
+    @property
+    def succeeded(self) -> int:
+        """Rows with an answer."""
+        return self.statuses.get(RowStatus.SUCCEEDED, 0)
+
+    @property
+    def summary(self) -> str:
+        """The rows and what they cost, in one line."""
+        return (
+            f"{counted(self.rows, 'row')} ({_listed(self.statuses)}) from {counted(self.requests, 'request')} in "
+            f"{counted(self.shards, 'shard')}; {_tokens(self)}"
+        )
+
+    def __str__(self) -> str:
+        prompt = [f"prompt {self.prompt_hash}"] if self.prompt_hash else []
+        wrong = (f"Does not add up: {words}" for words in self.problems)
+        return "\n".join([self.summary, *prompt, *self._money(), *self._remarks(), *wrong])
+
+    def _money(self) -> list[str]:
+        if not self.requests:
+            return []
+        said = [*self.over_budget, f"Cost: {self._paid(self)}"]
+        if self.estimate is not None:
+            said.append(f"It was estimated before: {str(self.estimate).removeprefix('estimate: ')}")
+        if len(self.models) > 1:
+            said += [f"{one.model}: {_listed(one.statuses)}; {_tokens(one)}; {self._paid(one)}" for one in self.models]
+        tried = self.canaries
+        if tried is not None and tried.requests:
+            requests = counted(tried.requests, "request was", "requests were")
+            said.append(f"On top, {requests} tried in real time: {_tokens(tried)}; {self._paid(tried)}")
+        return said
+
+    def _paid(self, spent: Spent | RunReport) -> str:
+        if spent.cost is None:
+            return "no price known"
+        saving = f", {amount(spent.saving, self.currency)} less than in real time" if spent.saving else ""
+        return f"{amount(spent.cost, self.currency)}{saving}"
+
+    def _remarks(self) -> list[str]:
+        said = [f"{counted(self.unchanged, 'row')} unchanged since an earlier run"] if self.unchanged else []
+        said += [str(self.left)] if self.left and self.left.count else []
+        said += [
+            f"{counted(one.requests, 'request was', 'requests were')} asked again in attempt {one.attempt}: "
+            f"{_listed(one.statuses)}"
+            for one in self.attempts[1:]
+        ]
+        if self.anomalies:
+            more = len(self.anomaly_files) - 1
+            said.append(
+                f"{counted(sum(self.anomalies.values()), 'line')} of the result files settled no request "
+                f"({_listed(self.anomalies)}); see {self.anomaly_files[0]}"
+                f"{f' and {more:,} more of that name' if more else ''}"
+            )
+        if self.turned_away:
+            said.append(
+                f"{counted(self.turned_away, 'batch was', 'batches were')} refused for want of room and sent again, "
+                "at no cost"
+            )
+        if self.lost:
+            batches = counted(sum(self.lost.values()), "batch was", "batches were")
+            said.append(f"{batches} given up ({_listed(self.lost)}), and may have been billed all the same")
+        if self.superseded:
+            said.append(f"{counted(self.superseded, 'row was', 'rows were')} written over by a later run")
+        return said
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items()) or "none"
+
+
+def _tokens(spent: Spent | RunReport) -> str:
+    return (
+        f"{spent.prompt_tokens:,} prompt{_part(spent.cached_tokens, 'cached')} and "
+        f"{spent.completion_tokens:,} completion tokens{_part(spent.reasoning_tokens, 'reasoning')}"
+    )
+
+
+def _part(count: int, what: str) -> str:
+    return f" ({count:,} {what})" if count else ""

@@ -1,0 +1,1 @@
+"""SQL tables, one class a kind of database."""

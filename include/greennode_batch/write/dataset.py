@@ -1,0 +1,173 @@
+"""A dataset as a target: a folder of Parquet files, local or in an object store, one file a shard and partition."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from upath import UPath
+
+from greennode_batch.errors import ConfigError
+from greennode_batch.staging.folders import RunFolder, land, local_path, uncached
+from greennode_batch.write.dataset_files import PartFiles
+from greennode_batch.write.partitions import check_count, partitions
+
+_ENDING = ".parquet"
+_MAX_DECIMAL_DIGITS = 38
+
+
+class Dataset:
+    """What one run has in a folder of Parquet files. Its files are told from other runs' by their names.
+
+    Every file lands whole; what is unfinished has a name that readers of datasets pass over.
+    """
+
+    def __init__(self, folder: UPath, run: RunFolder, *, partition_by: Sequence[str] = ()) -> None:
+        self.name = str(folder)
+        self.partition_by = tuple(partition_by)
+        self._folder = folder
+        self._local = local_path(folder)
+        # By its DAG as well: scheduled runs of two DAGs have the same ids.
+        self._prefix = f"part-{_token(run.path.parent.name, run.path.name)}-"
+
+    def prepare(self, schema: pa.Schema, *, create: bool = True) -> None:
+        """Raise ConfigError if files cannot be put there and removed again. create: False only looks."""
+        missing = [name for name in self.partition_by if name not in schema.names]
+        if missing:
+            raise ConfigError(f"dataset {self.name}: partition_by names {', '.join(missing)}, which is no column")
+        if self._local is not None and self._local.exists() and not self._local.is_dir():
+            raise ConfigError(f"dataset {self.name}: is a file; a dataset is a folder. Name another path")
+        if not create:
+            return
+        trial = f".{self._prefix}trial"
+        try:
+            with self._work("trial") as work:
+                (made := work / "trial").write_bytes(b"")
+                land(made, self._at(trial))
+                self.remove(trial)
+        except (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+            raise ConfigError(
+                f"dataset {self.name}: cannot be written ({error}). It must be a folder that all workers may write "
+                "and delete files in; nothing was sent"
+            ) from error
+
+    def write(self, rows: Iterable[pa.Table], shard_id: str, *, replaces: Collection[str] = ()) -> tuple[str, ...]:
+        """Write a shard's rows; the paths of its files below the folder. Holds some of them.
+
+        rows: are gone through once for every 200 partitions. replaces: the files that the shard wrote before, of which
+        those are removed that it does not write again. Raises ConfigError for more partitions than a shard may have.
+        """
+        assert not isinstance(rows, Iterator), "rows that can be gone through only once"
+        name = f"{self._prefix}{shard_id}{_ENDING}"
+        written: dict[str, str] = {}
+        with self._work(shard_id) as work:
+            is_done = False
+            while not is_done:
+                made, is_done = self._write_some(rows, work, done=written)
+                for folder, file in made.items():
+                    written[folder] = f"{folder}/{name}" if folder else name
+                    land(file, self._at(written[folder]))
+        for path in sorted(set(replaces) - set(written.values())):
+            self.remove(path)
+        return tuple(written.values())
+
+    def files(self) -> list[str]:
+        """The paths of all files of the run, below the folder, as they are there now."""
+        return sorted(path for path in self._paths() if PurePosixPath(path).name.startswith(self._prefix))
+
+    def shard_of(self, path: str) -> str:
+        """The shard that one of the files is of."""
+        return PurePosixPath(path).name.removeprefix(self._prefix).removesuffix(_ENDING)
+
+    def remove(self, path: str) -> None:
+        """Remove one of the files, if it is there."""
+        place = self._at(path)
+        local = local_path(place)
+        if local is not None:
+            local.unlink(missing_ok=True)
+            return
+        with suppress(FileNotFoundError):
+            place.fs.rm_file(place.path)
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[pq.ParquetFile]:
+        """One of the files, to be read."""
+        place = self._at(path)
+        local = local_path(place)
+        with local.open("rb") if local else place.fs.open(place.path, "rb") as file:
+            yield pq.ParquetFile(file)
+
+    def _write_some(
+        self, rows: Iterable[pa.Table], work: Path, *, done: Collection[str]
+    ) -> tuple[dict[str, Path], bool]:
+        """Write the files of some partitions that are not done; by their folders, and whether these are the rest."""
+        seen: set[str] = set()
+
+        def is_wanted(folder: str) -> bool:
+            seen.add(folder)
+            return folder not in done and files.opens(folder)
+
+        with PartFiles(work, holds=bool(self.partition_by)) as files:
+            for some in rows:
+                for folder, part in partitions(some, self.partition_by, is_wanted):
+                    files.add(folder, _readable(part))
+                check_count(len(seen), self.partition_by)
+        return files.made, len(seen) == len(done) + len(files.made)
+
+    def _paths(self) -> Iterator[str]:
+        if self._local is None:
+            folder = uncached(self._folder)
+            root = folder.path.rstrip("/") + "/"
+            with suppress(FileNotFoundError):
+                for path in folder.fs.find(root):
+                    yield path.removeprefix(root)
+            return
+        for parent, folders, names in os.walk(self._local):
+            folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+            for name in names:
+                yield (Path(parent) / name).relative_to(self._local).as_posix()
+
+    def _at(self, path: str) -> UPath:
+        return self._folder / path
+
+    @contextmanager
+    def _work(self, shard_id: str) -> Iterator[Path]:
+        """A folder to make files in: on the same disk, so that they land by a rename, or this machine's own."""
+        prefix = f".{self._prefix}{shard_id}-"
+        if self._local is not None:
+            self._local.mkdir(parents=True, exist_ok=True)
+            for left in self._local.glob(f"{prefix}*"):  # by a worker that was killed
+                shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=self._local) as work:
+            yield Path(work)
+
+
+def _token(*names: str) -> str:
+    return hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
+
+
+def _readable(rows: pa.Table) -> pa.Table:
+    """The rows in types that every reader of datasets knows.
+
+    Spark and Athena have no time of day, no nanoseconds, no unsigned integers and no decimals beyond 38 digits.
+    """
+    for place, field in enumerate(rows.schema):
+        arrow = field.type
+        wanted = arrow
+        if pa.types.is_time(arrow) or (pa.types.is_decimal(arrow) and arrow.precision > _MAX_DECIMAL_DIGITS):
+            wanted = pa.string()
+        elif pa.types.is_timestamp(arrow):
+            wanted = pa.timestamp("us", tz=arrow.tz)
+        elif pa.types.is_unsigned_integer(arrow):
+            wanted = pa.decimal128(20, 0) if pa.types.is_uint64(arrow) else pa.int64()
+        if wanted != arrow:
+            # Not safe: what a timestamp has beyond microseconds is cut off.
+            rows = rows.set_column(place, field.with_type(wanted), rows[place].cast(wanted, safe=False))
+    return rows

@@ -1,0 +1,168 @@
+"""Join: each source row of a shard meets the result of its request, by custom_id.
+
+Rows are joined some thousand at a time: one request may be asked by any number of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from upath import UPath
+
+from greennode_batch.answers.outcome import RowStatus
+from greennode_batch.collect.results import RESULT_FIELDS
+from greennode_batch.errors import ConfigError
+from greennode_batch.job.batch_job import RESULT_COLUMNS
+from greennode_batch.plan.source_rows import OWN_COLUMNS
+from greennode_batch.retry.build_retry import settling_shards
+from greennode_batch.staging.folders import ShardFolder, local_copy
+from greennode_batch.staging.parquet import read_pieces
+from greennode_batch.write.result_parts import ResultParts
+
+_SOURCE_TYPES = {"model": pa.string(), "run_id": pa.string()}
+_JOINED_FIELDS = tuple(field for field in RESULT_FIELDS if field.name in RESULT_COLUMNS)
+_STATUS_FIELDS = tuple(field for field in RESULT_FIELDS if field.name in {"custom_id", "status"})
+# Of the results in one piece; source.parquet has row groups of some megabytes.
+_PIECE_BYTES = 16 << 20
+
+
+class JoinedRows:
+    """One row per source row of a shard, in the target's columns and order, as often as they are gone through.
+
+    A row without a result is `missing`, one that was not sent `unsent`. A column that the results were not asked for
+    is NULL. Holds some megabytes, and of the results 32.
+    """
+
+    def __init__(
+        self, source: pq.ParquetFile, results: ResultParts, *, run_id: str, answer_fields: Sequence[pa.Field]
+    ) -> None:
+        self.schema = joined_schema(source.schema_arrow, answer_fields)
+        self._source = source
+        self._results = results
+        self._run_id = run_id
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        """Some thousand rows at a time."""
+        for source, matched in _matched(self._source, self._source.schema_arrow.names, self._results):
+            yield self._joined(source, matched)
+
+    def _joined(self, source: pa.Table, matched: pa.Table) -> pa.Table:
+        error = pc.coalesce(source["unsent"], matched["error"])
+        columns = {
+            "status": _statuses(source, matched),
+            "error": pc.if_else(_is_missing(source, matched), "no result names this request", error),
+            "model": source["model"],
+            "custom_id": source["custom_id"],
+            "run_id": pa.repeat(pa.scalar(self._run_id, pa.string()), source.num_rows),
+        }
+        found = _by_name(matched) | _by_name(source) | columns
+        arrays = [found.get(field.name, pa.nulls(source.num_rows, field.type)) for field in self.schema]
+        return pa.table(arrays, schema=self.schema)
+
+
+@contextmanager
+def join_shard(
+    shard: ShardFolder, *, run_id: str, answer_fields: Sequence[pa.Field], keep_reasoning: bool = False
+) -> Iterator[JoinedRows]:
+    """The shard's source rows with their results: those of the latest attempt that has any.
+
+    keep_reasoning: whether `reasoning` is filled; staging has it in any case, so it can be joined later. Raises
+    ConfigError for a shard that is not collected, or was collected for another answer model.
+    """
+    kept = [field for field in _JOINED_FIELDS if keep_reasoning or field.name != "reasoning"]
+    with _opened(shard, [*kept, *answer_fields]) as (source, results):
+        yield JoinedRows(source, results, run_id=run_id, answer_fields=answer_fields)
+
+
+def row_statuses(shard: ShardFolder, key: Sequence[str]) -> Iterator[pa.Table]:
+    """Key, custom_id and status of the shard's rows, as `join_shard` joins them. Reads neither answers nor texts."""
+    with _opened(shard, _STATUS_FIELDS) as (opened, results):
+        for source, matched in _matched(opened, [*key, "custom_id", "unsent"], results):
+            yield source.drop_columns("unsent").append_column("status", _statuses(source, matched))
+
+
+def joined_schema(source: pa.Schema, answer_fields: Iterable[pa.Field]) -> pa.Schema:
+    """The target's columns: key and carried columns, the answer, then what became of the row."""
+    kept = [field for field in source if field.name not in OWN_COLUMNS]
+    types = _SOURCE_TYPES | {field.name: field.type for field in RESULT_FIELDS}
+    return pa.schema([*kept, *answer_fields, *(pa.field(name, types[name]) for name in RESULT_COLUMNS)])
+
+
+def _matched(file: pq.ParquetFile, columns: Sequence[str], results: ResultParts) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Source rows, and beside each its result, or a row of NULLs."""
+    for number, part in enumerate(results):
+        sizes = _sizes(part)
+        for source in read_pieces(file, columns):
+            place = pc.index_in(source["custom_id"], value_set=part["custom_id"])
+            rows = source
+            if place.null_count:
+                mine = pc.is_valid(place)
+                if number == 0:
+                    # What has no result comes once, too.
+                    mine = pc.or_(mine, pc.invert(pc.is_in(source["custom_id"], value_set=results.asked)))
+                rows, place = source.filter(mine), place.filter(mine)
+            for start, stop in _cuts(sizes[place.fill_null(len(sizes) - 1).to_numpy()]):
+                yield rows.slice(start, stop - start), part.take(place.slice(start, stop - start))
+        del part  # not to hold two parts while the next one is read
+
+
+def _sizes(results: pa.Table) -> npt.NDArray[np.int64]:
+    """The bytes of each row's texts, and 0 at the end for a row that has none."""
+    sizes = np.zeros(results.num_rows + 1, np.int64)
+    for column in results.columns:
+        if pa.types.is_string(column.type):
+            sizes[:-1] += pc.fill_null(pc.binary_length(column), 0).to_numpy()
+    return sizes
+
+
+def _cuts(sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Where to cut rows of these sizes, so that none of the pieces is much too large."""
+    numbers = np.cumsum(sizes) // _PIECE_BYTES
+    cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(sizes)]
+    yield from ((start, stop) for start, stop in itertools.pairwise(cuts) if stop > start)
+
+
+def _by_name(rows: pa.Table) -> dict[str, pa.ChunkedArray]:
+    return dict(zip(rows.column_names, rows.columns, strict=True))
+
+
+def _statuses(source: pa.Table, matched: pa.Table) -> pa.ChunkedArray:
+    status = pc.if_else(pc.is_valid(source["unsent"]), RowStatus.UNSENT.value, matched["status"])
+    return pc.if_else(_is_missing(source, matched), RowStatus.MISSING.value, status)
+
+
+def _is_missing(source: pa.Table, matched: pa.Table) -> pa.ChunkedArray:
+    return pc.and_not(pc.is_null(matched["custom_id"]), pc.is_valid(source["unsent"]))
+
+
+@contextmanager
+def _opened(shard: ShardFolder, fields: Sequence[pa.Field]) -> Iterator[tuple[pq.ParquetFile, ResultParts]]:
+    """The shard's source file, and its results in these columns."""
+    with ExitStack() as stack:
+
+        def opened(path: UPath) -> pq.ParquetFile:
+            return stack.enter_context(pq.ParquetFile(stack.enter_context(local_copy(path))))
+
+        source = opened(shard.source)
+        files, stops = [], []
+        if shard.results.exists():
+            for one, stop in settling_shards(shard.run, shard.shard_id):
+                if one.results.exists():
+                    files.append(opened(one.results))
+                    stops.append(stop)
+                    _check_fields(one, files[-1], fields)
+        elif any(rows["custom_id"].null_count < len(rows) for rows in read_pieces(source, ["custom_id"])):
+            raise ConfigError(f"{shard}: its results were not collected yet; run collect_results for this shard first")
+        yield source, ResultParts(files, fields, stops)
+
+
+def _check_fields(shard: ShardFolder, results: pq.ParquetFile, fields: Sequence[pa.Field]) -> None:
+    if not {field.name for field in fields} <= set(results.schema_arrow.names):
+        raise ConfigError(f"{shard}: its results are of another answer model; run collect_results again, at no cost")

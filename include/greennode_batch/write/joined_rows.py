@@ -1,0 +1,76 @@
+"""joined.json: what one shard put into the targets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+import pyarrow as pa
+
+from greennode_batch.staging.folders import ShardFolder, read_json, write_json
+from greennode_batch.tables.fingerprint import NO_ROWS, Fingerprint, fingerprint
+
+
+class JoinedShard(msgspec.Struct, frozen=True):
+    """joined.json. `fingerprint`: of key, custom_id and status of the rows. `files`: what it has in each dataset.
+
+    `statuses`: of all rows; `models`: of those of each model. A row that is not sent may lie beside another's requests.
+    """
+
+    rows: int
+    statuses: dict[str, int]
+    fingerprint: str
+    files: dict[str, tuple[str, ...]] = {}
+    models: dict[str, dict[str, int]] = {}
+
+    @property
+    def rows_fingerprint(self) -> Fingerprint:
+        """The fingerprint as one can reckon with."""
+        return Fingerprint(self.rows, int(self.fingerprint, 16))
+
+
+class CountedRows:
+    """Joined rows on their way into a target: what passed is known when they are through. key: the target's."""
+
+    def __init__(self, rows: Iterable[pa.Table], key: Sequence[str]) -> None:
+        self.models: dict[str, Counter[str]] = {}
+        self.fingerprint = NO_ROWS
+        self._rows = rows
+        self._key = key
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        """The rows, counted anew each time that they are gone through."""
+        self.models = {}
+        self.fingerprint = NO_ROWS
+        for some in self._rows:
+            counted = some.select(["model", "status"]).group_by(["model", "status"], use_threads=False)
+            for model, status, count in zip(*counted.aggregate([([], "count_all")]).to_pydict().values(), strict=True):
+                self.models.setdefault(model, Counter())[status] += count
+            self.fingerprint = self.fingerprint.joined_with(fingerprint([some], self._key))
+            yield some
+
+    @property
+    def statuses(self) -> Counter[str]:
+        """Of all rows that passed."""
+        return sum(self.models.values(), Counter())
+
+
+def note_joined(
+    shard: ShardFolder, joined: CountedRows, *, files: Mapping[str, tuple[str, ...]] | None = None
+) -> JoinedShard:
+    """Write down what a shard put into the targets."""
+    note = JoinedShard(
+        rows=joined.fingerprint.rows,
+        statuses=dict(joined.statuses),
+        fingerprint=joined.fingerprint.hex,
+        files=dict(files or {}),
+        models={model: dict(statuses) for model, statuses in joined.models.items()},
+    )
+    write_json(shard.joined, note)
+    return note
+
+
+def read_joined(shard: ShardFolder) -> JoinedShard | None:
+    """What the shard put into the targets, or None if it was not joined yet."""
+    return read_json(shard.joined, JoinedShard)

@@ -1,0 +1,89 @@
+"""Result parts: what was said last of each request of a shard, some megabytes at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from greennode_batch.answers.outcome import RowStatus
+
+_AGAIN = "ask_again"
+_SAID = ("status", "error")
+# As encoded in the files, in which a text that comes again is there once.
+_HELD_BYTES = 32 << 20
+
+
+class ResultParts:
+    """The results of a shard, each request's once, as often as they are gone through. Holds one part.
+
+    files: results.parquet of the first attempt and of later ones, in their order; what a later one says of a request
+    takes the place of what was said before. fields: the columns that are wanted, custom_id among them. stops: for each
+    file why what was worth asking again after it was not, if so: these requests are `unsent`.
+    """
+
+    def __init__(
+        self, files: Sequence[pq.ParquetFile], fields: Sequence[pa.Field], stops: Sequence[str | None] = ()
+    ) -> None:
+        self._files = files
+        self._schema = pa.schema(fields)
+        self._stops = stops or [None] * len(files)
+
+    @cached_property
+    def asked(self) -> pa.ChunkedArray:
+        """The requests that the first attempt has results of. Those of a later one may be of other shards as well."""
+        if not self._files:
+            return pa.chunked_array([], pa.string())
+        return self._files[0].read(columns=["custom_id"], use_threads=False)["custom_id"]
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        """One part at least, which may be empty."""
+        if not self._files:
+            yield self._schema.empty_table()
+        said: list[pa.ChunkedArray] = []
+        for file, stop in zip(reversed(self._files), reversed(self._stops), strict=True):
+            before = pa.chunked_array([chunk for ids in said for chunk in ids.chunks], pa.string())
+            for groups in _together(file.metadata, self._schema.names):
+                columns = self._schema.names if stop is None else [*self._schema.names, _AGAIN, *_SAID]
+                rows = file.read_row_groups(groups, columns=list(dict.fromkeys(columns)), use_threads=False)
+                rows = rows if stop is None else _unsent(rows, stop)
+                rows = rows.select(self._schema.names).replace_schema_metadata(None)
+                if file is not self._files[0]:
+                    rows = rows.filter(pc.is_in(rows["custom_id"], value_set=self.asked))
+                    said.append(rows["custom_id"])
+                if len(before):
+                    rows = rows.filter(pc.invert(pc.is_in(rows["custom_id"], value_set=before)))
+                yield rows
+                del rows  # not to hold two parts while the next one is read
+
+
+def _unsent(rows: pa.Table, stop: str) -> pa.Table:
+    """The rows, of which those that were worth asking again say why that was not done."""
+    is_stopped = rows[_AGAIN]
+    for name, said in zip(_SAID, (RowStatus.UNSENT.value, _told(rows, stop)), strict=True):
+        rows = rows.set_column(rows.schema.get_field_index(name), name, pc.if_else(is_stopped, said, rows[name]))
+    return rows
+
+
+def _told(rows: pa.Table, stop: str) -> pa.ChunkedArray:
+    status, error = (rows[name] for name in _SAID)
+    return pc.binary_join_element_wise(pa.scalar(stop), status, pc.coalesce(error, ""), ": ")
+
+
+def _together(metadata: pq.FileMetaData, columns: Collection[str]) -> Iterator[list[int]]:
+    """The row groups of a file, as many at a time as may be held in these columns."""
+    groups: list[int] = []
+    held = 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        parts = map(group.column, range(group.num_columns))
+        size = sum(part.total_uncompressed_size for part in parts if part.path_in_schema in columns)
+        if groups and held + size > _HELD_BYTES:
+            yield groups
+            groups, held = [], 0
+        groups.append(number)
+        held += size
+    yield groups

@@ -1,0 +1,67 @@
+"""The table of runs: a row for each run and model, with its rows by status, its tokens and what they cost."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from greennode_batch.answers.outcome import RowStatus
+from greennode_batch.cost.actual import TOKEN_COLUMNS, ModelSpent
+from greennode_batch.state.run_report import RunReport
+from greennode_batch.tables.sql_table import SqlTable
+
+_MOMENT = pa.timestamp("us", tz="UTC")
+_STATUSES = tuple(status.value for status in RowStatus)
+
+RUNS_KEY = ("dag_id", "run_id", "model")
+"""What identifies a row. Of a pipeline within a larger DAG, dag_id has the task group's id behind a dot."""
+
+RUNS_SCHEMA = pa.schema(
+    [
+        *(pa.field(name, pa.string()) for name in (*RUNS_KEY, "job", "prompt_hash")),
+        *(pa.field(name, _MOMENT) for name in ("started_at", "ended_at")),
+        pa.field("requests", pa.int64()),
+        *(pa.field(name, pa.int64()) for name in _STATUSES),
+        *(pa.field(name, pa.int64()) for name in TOKEN_COLUMNS),
+        *(pa.field(name, pa.float64()) for name in ("cost", "saving", "estimated_cost")),
+        pa.field("currency", pa.string()),
+        pa.field("balanced", pa.bool_()),
+    ]
+)
+"""Its columns: rows are counted by status, `ended_at` is when the run was accounted for, costs are in `currency`."""
+
+
+def write_run(table: SqlTable, made: RunReport, *, dag_id: str) -> None:
+    """Upsert a run's rows into the table of runs, which is made if it is missing, in a transaction of its own."""
+    if not made.models:
+        return
+    rows = [_row(made, one, dag_id) for one in made.models]
+    table.prepare(RUNS_SCHEMA)
+    table.write([pa.Table.from_pylist(rows, schema=RUNS_SCHEMA)])
+
+
+def _row(made: RunReport, one: ModelSpent, dag_id: str) -> dict[str, Any]:
+    expected = made.estimate.by_model.get(one.model) if made.estimate else None
+    return {
+        "dag_id": dag_id,
+        "run_id": made.run_id,
+        "model": one.model,
+        "job": made.job,
+        "prompt_hash": made.prompt_hash,
+        "started_at": _moment(made.started_at),
+        "ended_at": _moment(made.ended_at),
+        "requests": one.requests,
+        **{status: one.statuses.get(status, 0) for status in _STATUSES},
+        **{name: getattr(one, name) for name in TOKEN_COLUMNS},
+        "cost": one.cost,
+        "saving": one.saving,
+        "estimated_cost": expected.cost if expected else None,
+        "currency": made.currency,
+        "balanced": made.balanced,
+    }
+
+
+def _moment(epoch_seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(epoch_seconds, datetime.UTC)

@@ -1,0 +1,67 @@
+"""Targets: one shard's joined rows, written into each of them; a table in one transaction, a dataset file by file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from greennode_batch.plan.build import Plan
+from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
+from greennode_batch.staging.parquet import read_pieces
+from greennode_batch.tables.sql_table import SqlTable
+from greennode_batch.write.dataset import Dataset
+from greennode_batch.write.join import JoinedRows, joined_schema
+from greennode_batch.write.joined_rows import CountedRows, JoinedShard, note_joined, read_joined
+from greennode_batch.write.partitions import check_count
+
+OpenTarget = SqlTable | Dataset
+
+
+def prepare_targets(
+    targets: Sequence[OpenTarget], run: RunFolder, plan: Plan, *, answer_fields: Sequence[pa.Field], create: bool = True
+) -> None:
+    """Raise ConfigError if a target cannot take what the run will write, before anything is paid.
+
+    create: False only looks, and makes no table.
+    """
+    if not plan.shards:
+        return
+    with local_copy(run.shard(plan.shards[0].shard_id).source) as path:
+        schema = joined_schema(pq.read_schema(path), answer_fields)
+    for target in targets:
+        target.prepare(schema, create=create)
+        if isinstance(target, Dataset):
+            _check_partitions(target, run, plan)
+
+
+def _check_partitions(dataset: Dataset, run: RunFolder, plan: Plan) -> None:
+    """How many partitions a shard will have at least, as far as the source tells."""
+    for planned in plan.shards:
+        with local_copy(run.shard(planned.shard_id).source) as path:
+            names = [name for name in dataset.partition_by if name in pq.read_schema(path).names]
+            if not names:
+                return
+            with pq.ParquetFile(path) as file:
+                found = file.schema_arrow.empty_table().select(names)
+                for rows in read_pieces(file, names):
+                    found = pa.concat_tables([found, rows]).group_by(names).aggregate([])
+                    check_count(found.num_rows, names)
+
+
+def write_shard(
+    shard: ShardFolder, joined: JoinedRows, targets: Sequence[OpenTarget], *, key: Sequence[str]
+) -> JoinedShard:
+    """Write a shard's rows into each target, and joined.json when all have them. Again, it writes the same rows."""
+    before = read_joined(shard)
+    rows = CountedRows(joined, key)
+    files: dict[str, tuple[str, ...]] = {}
+    for target in targets:
+        if isinstance(target, Dataset):
+            replaced = before.files.get(target.name, ()) if before else ()
+            files[target.name] = target.write(rows, shard.shard_id, replaces=replaced)
+        else:
+            target.prepare(joined.schema)
+            target.write(rows)
+    return note_joined(shard, rows, files=files)

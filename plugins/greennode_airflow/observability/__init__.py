@@ -1,0 +1,1 @@
+"""What can be watched: metrics, lineage, assets, alerts, links."""

@@ -1,0 +1,55 @@
+"""Assets: what a job's targets are to Airflow, so that other DAGs run when their rows are new."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset
+
+from greennode_batch.job.batch_job import SqlSource, SqlTarget
+from greennode_batch.job.sources import Source
+from greennode_batch.job.targets import Target
+
+if TYPE_CHECKING:
+    from greennode_batch.reconcile.report import RunReport
+    from greennode_batch.staging.folders import RunFolder
+
+
+def asset_of(target: Target) -> Asset:
+    """The asset of a target, as it is declared: `schedule=[asset_of(JOB.target)]` runs a DAG after each run of the job.
+
+    Of a table by its connection and name, of a dataset by its path, which is not rendered.
+    """
+    if isinstance(target, SqlTarget):
+        return _table(target.conn_id, target.table)
+    return Asset(name=target.path, uri=target.path)
+
+
+def assets_of(source: Source) -> list[Asset]:
+    """The assets that a source reads: the tables that it names, or its path. A job's target is the same asset here."""
+    if isinstance(source, SqlSource):
+        return [_table(source.conn_id, table) for table in source.tables]
+    return [Asset(name=source.path, uri=source.path)]
+
+
+def event_extra(made: RunReport, run: RunFolder) -> Mapping[str, Any]:
+    """What the event of a run that adds up tells: counts and money, and where its report lies."""
+    return {
+        "run_id": made.run_id,
+        "rows": made.rows,
+        "unchanged": made.unchanged,
+        "statuses": made.statuses,
+        "prompt_tokens": made.prompt_tokens,
+        "cached_tokens": made.cached_tokens,
+        "completion_tokens": made.completion_tokens,
+        "reasoning_tokens": made.reasoning_tokens,
+        "cost": made.cost,
+        "saving": made.saving,
+        "currency": made.currency,
+        "report": str(run.report),
+    }
+
+
+def _table(conn_id: str, table: str) -> Asset:
+    return Asset(name=f"{conn_id}.{table}", uri=f"greennode://{conn_id}/{table}")

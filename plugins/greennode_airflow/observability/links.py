@@ -1,0 +1,105 @@
+"""Links: from a task in Airflow's UI to its batch at GreenNode, to its run's page, and to where its files lie.
+
+Airflow asks for them whenever a task ends or is deferred, of a fresh operator: so they are told by what is stored.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from airflow.sdk import BaseOperator, BaseOperatorLink
+from airflow.sdk.configuration import conf
+
+from greennode_airflow.hooks import GreenNodeHook
+from greennode_airflow.runtime.runs import shard_at, staging_root
+from greennode_airflow.ui import PAGE_PREFIX, PAGE_ROUTE
+from greennode_batch.staging.folders import run_folder
+from greennode_batch.state.receipts import read_receipt
+
+log = logging.getLogger(__name__)
+
+_NOTHING = ""
+
+Told = Callable[..., str]
+
+
+def _or_nothing(tell: Told) -> Told:
+    """A link that cannot be told is none: whatever is wrong, the task has said it, and its end is not changed by it."""
+
+    @functools.wraps(tell)
+    def told(self: BaseOperatorLink, operator: BaseOperator, *, ti_key: Any) -> str:
+        try:
+            return tell(self, operator, ti_key=ti_key)
+        except Exception as error:  # noqa: BLE001 - see above
+            log.info("There is no link %r: %s", self.name, type(error).__name__)
+            return _NOTHING
+
+    return told
+
+
+class BatchLink(BaseOperatorLink):
+    """To the task's batch, by the connection's `batch_url`; without one, GreenNode's own lead to its console."""
+
+    name = "Batch at GreenNode"
+
+    @_or_nothing
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        """The link, or nothing while there is no batch."""
+        batch_id, host = getattr(operator, "batch_id", None), None
+        if (shard := getattr(operator, "shard", None)) is not None:
+            receipt = read_receipt(shard_at(shard))
+            batch_id, host = (receipt.batch_id, receipt.server) if receipt else (None, None)
+        if not batch_id:
+            return _NOTHING
+        template = GreenNodeHook(getattr(operator, "greennode_conn_id")).batch_url(host)  # noqa: B009 - not all have it
+        return template.replace("{batch_id}", quote(batch_id, safe="")) if template else _NOTHING
+
+
+class RunLink(BaseOperatorLink):
+    """To the page of the run that the task belongs to: progress, cost, what failed, the report."""
+
+    name = "Run and report"
+
+    @_or_nothing
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        """The link, or nothing for a task that is no part of a job's pipeline."""
+        return _run_page(operator, ti_key)
+
+
+class StagingLink(BaseOperatorLink):
+    """To where that page says in which folder the run's files lie."""
+
+    name = "Staging folder"
+
+    @_or_nothing
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        """The link, or nothing for a task that is no part of a job's pipeline."""
+        page = _run_page(operator, ti_key)
+        return f"{page}#report" if page else _NOTHING
+
+
+SHARD_LINKS = (BatchLink(), RunLink(), StagingLink())
+"""Of the tasks that are mapped over shards."""
+RUN_LINKS = (RunLink(), StagingLink())
+"""Of a run's own tasks."""
+
+
+def _run_page(operator: BaseOperator, ti_key: Any) -> str:
+    group = operator.task_id.rpartition(".")[0]
+    shard = getattr(operator, "shard", None)
+    if shard is not None:
+        # …attempt_1.submit_batch: the group of an attempt stands in the job's.
+        group = group.rpartition(".")[0]
+        folder = f"{ti_key.dag_id}.{group}" if group else ti_key.dag_id
+        run = run_folder(staging_root(), folder, ti_key.run_id)
+        if not str(shard_at(shard)).startswith(f"{run}/"):
+            return _NOTHING
+    elif not hasattr(operator, "job"):
+        return _NOTHING
+    query = {"dag_id": ti_key.dag_id, "run_id": ti_key.run_id, **({"group": group} if group else {})}
+    base = (conf.get("api", "base_url", fallback="") or "").rstrip("/")
+    return f"{base}/plugin/{PAGE_ROUTE}{PAGE_PREFIX}/run?{urlencode(query)}"

@@ -1,0 +1,67 @@
+"""GreenNodeProbeOperator: find out what the server of a connection speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+from greennode_airflow.failures import fail_without_retry
+from greennode_airflow.hooks import GreenNodeHook, client_arguments
+from greennode_airflow.runtime.runs import begin_run
+from greennode_batch.errors import ConfigError
+from greennode_batch.probe.probe import DEFAULT_WAIT_SECONDS, Probe
+
+
+class GreenNodeProbeOperator(BaseOperator):
+    """Sends a few tiny requests and two-line batches, logs the report, and returns the folder with all of it.
+
+    model: an id of the server's list; empty: the first for chat. wait_seconds: how long to wait for batches; the
+    worker is busy for so long. Where batches are still open after that, the task succeeds and says so: clear it
+    later, and it looks again and sends nothing twice.
+    """
+
+    template_fields: Sequence[str] = ("greennode_conn_id", "model", "wait_seconds")
+    ui_color = "#e3f4ea"
+
+    def __init__(
+        self,
+        *,
+        greennode_conn_id: str = GreenNodeHook.default_conn_name,
+        model: str | None = None,
+        wait_seconds: float | str = DEFAULT_WAIT_SECONDS,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.greennode_conn_id = greennode_conn_id
+        self.model = model
+        self.wait_seconds = wait_seconds
+
+    @fail_without_retry
+    def execute(self, context: Context) -> str:
+        """Probe, or go on with this run's probe."""
+        connection = GreenNodeHook().get_connection(self.greennode_conn_id)
+        folder = begin_run(context).path / "probe"
+        outcome = Probe(
+            **client_arguments(connection),
+            folder=folder,
+            model=self.model or None,
+            wait_seconds=_seconds(self.wait_seconds),
+            say=self.log.info,
+        ).run()
+        for line in outcome.text.splitlines():
+            self.log.info("%s", line)
+        self.log.info("The raw replies and the reports are in %s", folder)
+        if outcome.state.ended is not None:
+            raise ConfigError(f"the probe ended early: {outcome.state.ended}")
+        if outcome.waits:
+            self.log.warning("Batches are still open. Clear this task later: it looks again and sends nothing twice")
+        return str(folder)
+
+
+def _seconds(value: float | str) -> float:
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        raise ConfigError(f"wait_seconds is {value!r}, not a number of seconds") from None

@@ -1,0 +1,72 @@
+"""GreenNodeCleanStagingOperator: remove from staging what old, finished runs left."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseOperator, Context, DagRunState
+from airflow.sdk.configuration import conf
+
+from greennode_airflow.runtime.runs import is_dry_run, staging_root
+from greennode_batch.cleanup.retention import RunIdentity, StoredRun, old_runs, remove_run
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
+
+_DELETED = "deleted from Airflow"
+_OVER = frozenset({DagRunState.SUCCESS.value, DagRunState.FAILED.value, _DELETED})
+_DAY_SECONDS = 86_400
+
+
+class GreenNodeCleanStagingOperator(BaseOperator):
+    """Removes the files of runs that are finished and older than `[greennode] staging_retention_days`.
+
+    Airflow says which runs are finished; one that was deleted there is. Their reports stay. Returns how many runs
+    were removed, or would have been if this is a dry run.
+    """
+
+    ui_color = "#e3f4ea"
+
+    def execute(self, context: Context) -> int:
+        """Go through all runs, and say a line for each that is old enough."""
+        days = conf.getint("greennode", "staging_retention_days")
+        if days <= 0:
+            self.log.info("[greennode] staging_retention_days is %d: staging is kept for ever", days)
+            return 0
+        root = staging_root()
+        now = time.time()
+        runs = size = 0
+        for old in old_runs(root, before=now - days * _DAY_SECONDS):
+            if self._removes(old, context, now):
+                runs += 1
+                size += old.bytes
+        self.log.info("%d runs older than %d days, %.1f MB, in %s", runs, days, size / 1e6, root)
+        return runs
+
+    def _removes(self, old: StoredRun, context: Context, now: float) -> bool:
+        """Remove a run if it is over; whether it was."""
+
+        def state() -> str:
+            return _state(context["ti"], old.identity)
+
+        found = state()
+        if found not in _OVER:
+            self.log.info("Left: %s is %s", old.identity, found)
+            return False
+        verb = "Would remove"
+        if not is_dry_run(context):
+            verb = "Removed"
+            if not remove_run(old.folder, now=now, is_over=lambda: state() in _OVER):
+                self.log.info("Left: %s was started again", old.identity)
+                return False
+        self.log.info("%s: %s (%s, %.1f MB)", verb, old.identity, found, old.bytes / 1e6)
+        return True
+
+
+def _state(task: RuntimeTaskInstanceProtocol, identity: RunIdentity) -> str:
+    # Counted first: to ask for the state of a run that is not there is an error that looks like any other.
+    if not task.get_dr_count(identity.dag_id, run_ids=[identity.run_id]):
+        return _DELETED
+    # Declared as text, it is an enumeration, which would show as DagRunState.RUNNING.
+    return DagRunState(task.get_dagrun_state(identity.dag_id, identity.run_id)).value

@@ -1,0 +1,60 @@
+"""Databases: an Airflow connection becomes a DB-API connection, and a target its table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowException
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import NoSuchModuleError
+
+from greennode_batch.errors import ConfigError
+from greennode_batch.job.batch_job import SqlTarget
+from greennode_batch.tables.open_table import OWN_DRIVERS, sql_table
+from greennode_batch.tables.sql_table import SqlTable
+
+
+def connect(conn_id: str) -> Any:
+    """A new DB-API connection; close it."""
+    return hook_of(conn_id).get_conn()
+
+
+def hook_of(conn_id: str) -> Any:
+    """The hook of a connection. Raises ConfigError where its provider is not installed."""
+    try:
+        return BaseHook.get_hook(conn_id)
+    except AirflowException as error:
+        if "Unknown hook type" not in str(error):
+            raise  # Airflow itself cannot be asked now, say
+        raise ConfigError(
+            f"connection {conn_id}: {error}: the Airflow provider for connections of this type is not installed"
+        ) from error
+
+
+@contextmanager
+def open_table(target: SqlTarget, key: Sequence[str]) -> Iterator[SqlTable]:
+    """The target's table on a connection of its own: by the driver's fast way, or by SQLAlchemy for other databases."""
+    with closing(connect(target.conn_id)) as connection:
+        if type(connection).__module__.partition(".")[0] in OWN_DRIVERS:
+            yield sql_table(connection, target.table, key, add_columns=target.add_columns)
+            return
+    engine = _engine(target)
+    try:
+        yield sql_table(engine, target.table, key, add_columns=target.add_columns)
+    finally:
+        engine.dispose()
+
+
+def _engine(target: SqlTarget) -> Engine:
+    hook = hook_of(target.conn_id)
+    try:
+        engine: Engine = hook.get_sqlalchemy_engine()
+    except (AttributeError, NotImplementedError, NoSuchModuleError) as error:
+        raise ConfigError(
+            f"table {target.table}: connection {target.conn_id} has no SQLAlchemy dialect ({error}); install the "
+            "database's own, or take another target"
+        ) from error
+    return engine

@@ -1,0 +1,116 @@
+"""Runs: what a task knows of the run that it belongs to, and where that run's files lie."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, cast
+
+from airflow.sdk import BaseOperator, Context, ObjectStoragePath
+from airflow.sdk.configuration import conf
+from upath import UPath
+
+from greennode_airflow.form import choices_of, is_form_field
+from greennode_batch.cleanup.retention import note_run
+from greennode_batch.errors import ConfigError
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.staging.folders import RunFolder, ShardFolder, local_path, run_folder
+
+
+def run_of(context: Context, prefix: str = "") -> RunFolder:
+    """The folder of the run that a task belongs to.
+
+    prefix: tells apart several pipelines of one DAG (the task group's id).
+    """
+    run = context["dag_run"]
+    return run_folder(staging_root(), f"{run.dag_id}.{prefix}" if prefix else run.dag_id, run.run_id)
+
+
+def begin_run(context: Context, prefix: str = "", *, conn_id: str | None = None) -> RunFolder:
+    """The same, with a note of whose it is: without one, its files are never removed when the run is long over.
+
+    conn_id: the connection that its batches are made with.
+    """
+    run = run_of(context, prefix)
+    note_run(run, dag_id=context["dag_run"].dag_id, run_id=context["dag_run"].run_id, conn_id=conn_id)
+    return run
+
+
+def staging_root() -> UPath:
+    """Where the files of all runs lie."""
+    return _storage(conf.get("greennode", "staging"))
+
+
+def shard_at(path: str) -> ShardFolder:
+    """A shard's folder, by the path that build_requests handed on."""
+    return ShardFolder(_storage(path))
+
+
+def shared_path(path: str, *, what: str, kind: str, example: str) -> UPath:
+    """A path that a job names, as all workers find it. Raises ConfigError for a relative one.
+
+    what, kind, example: for the error: the job's word for it, `file` or `folder`, and whole paths.
+    """
+    opened = _storage(path)
+    local = local_path(opened)
+    if local is not None and not local.is_absolute():
+        raise ConfigError(
+            f"{what} {path}: is relative, and each worker would take it for another {kind}; write the whole "
+            f"path {example}"
+        )
+    return opened
+
+
+def _storage(path: str) -> UPath:
+    return cast("UPath", ObjectStoragePath(path))
+
+
+def group_of(operator: BaseOperator) -> str:
+    """The id of the task group that a pipeline's own tasks stand in; empty for a DAG of its own."""
+    return operator.task_id.rpartition(".")[0]
+
+
+def is_dry_run(context: Context) -> bool:
+    """Whether the trigger form asked to show the requests and send none."""
+    return choices_of(context).dry_run
+
+
+def run_job(job: BatchJob, context: Context) -> BatchJob:
+    """The job as the run of a task asks it: with the models and the refresh that the trigger form chose.
+
+    Raises ConfigError for a choice that is not the job's to make.
+    """
+    chosen = choices_of(context, job)
+    changes: dict[str, Any] = {}
+    if chosen.models is not None and chosen.models != job.models:
+        changes["model"] = _chosen_models(job, chosen.models)
+    if chosen.refresh is not None:
+        changes["refresh"] = chosen.refresh
+    return dataclasses.replace(job, **changes) if changes else job
+
+
+def is_partial(job: BatchJob, context: Context, own_values: Mapping[str, Any]) -> bool:
+    """Whether a run asks a part of what the job would: its rows tell nothing of those that left the source.
+
+    own_values: the DAG's own params, as they are unless a run says otherwise.
+    """
+    chosen = choices_of(context)
+    own = {name: value for name, value in context["params"].items() if not is_form_field(name)}
+    return chosen.limit is not None or len(run_job(job, context).models) < len(job.models) or own != dict(own_values)
+
+
+def _chosen_models(job: BatchJob, chosen: tuple[str, ...]) -> str | tuple[str, ...]:
+    """As the job has it: a target's key tells whether the job asks one model or several."""
+    if isinstance(job.model, str):
+        if len(chosen) > 1:
+            raise ConfigError(
+                f"job {job.name}: asks one model a run, not {', '.join(chosen)}; declare several in the job to ask "
+                "them together. Nothing was sent"
+            )
+        return chosen[0]
+    others = [model for model in chosen if model not in job.models]
+    if others:
+        raise ConfigError(
+            f"job {job.name}: has no model {', '.join(others)}; choose of {', '.join(job.models)}. Nothing was sent"
+        )
+    return tuple(model for model in job.models if model in chosen)

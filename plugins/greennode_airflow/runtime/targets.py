@@ -1,0 +1,55 @@
+"""Targets: where a job's answers go, opened with Airflow's connections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from greennode_airflow.runtime.databases import open_table
+from greennode_airflow.runtime.runs import shared_path
+from greennode_batch.incremental.target_rows import EarlierRows
+from greennode_batch.job.batch_job import BatchJob, FileTarget
+from greennode_batch.job.targets import Target
+from greennode_batch.reconcile.record_answers import AnsweredTable
+from greennode_batch.staging.folders import RunFolder
+from greennode_batch.tables.sql_table import SqlTable
+from greennode_batch.write.dataset import Dataset
+from greennode_batch.write.targets import OpenTarget
+
+
+@contextmanager
+def open_targets(targets: Sequence[Target], key: Sequence[str], run: RunFolder) -> Iterator[list[OpenTarget]]:
+    """Each target as this run writes it; a table on a connection of its own."""
+    with ExitStack() as stack:
+        yield [
+            _dataset(target, run) if isinstance(target, FileTarget) else stack.enter_context(open_table(target, key))
+            for target in targets
+        ]
+
+
+@contextmanager
+def known_rows(job: BatchJob) -> Iterator[EarlierRows | None]:
+    """What the job's table has of earlier runs; None where every row is to be asked."""
+    if job.known_table is None:
+        yield None
+        return
+    with open_table(job.known_table, job.target_key) as table:
+        yield EarlierRows(table)
+
+
+def known_table(job: BatchJob, targets: Sequence[OpenTarget], run: RunFolder, *, run_id: str) -> AnsweredTable | None:
+    """The one of the job's open targets that the next run will ask what it has answered, if there is one."""
+    for declared, target in zip(job.targets, targets, strict=True):
+        if declared == job.known_table and isinstance(target, SqlTable):
+            return AnsweredTable(target, run, run_id=run_id)
+    return None
+
+
+def _dataset(target: FileTarget, run: RunFolder) -> Dataset:
+    folder = shared_path(
+        target.path,
+        what="target",
+        kind="folder",
+        example="(/data/answers) or an object store's (s3://conn_id@bucket/answers)",
+    )
+    return Dataset(folder, run, partition_by=target.partition_by)
