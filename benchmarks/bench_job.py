@@ -10,7 +10,9 @@ from bench_request import BATCH_ID, MODEL, PARAMS, QUESTION, RUN_ID
 from pydantic import BaseModel
 
 from greennode_batch.api.wire import Batch, BatchStatus
-from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget, SqlTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import FileSource
+from greennode_batch.job.targets import FileTarget, SqlTarget
 from greennode_batch.staging.folders import RunFolder, run_folder
 
 JOB = BatchJob(

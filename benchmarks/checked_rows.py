@@ -18,7 +18,7 @@ from bench_job import run_of
 from bench_request import CHANGED_RUN_ID, QUESTION
 from made_rows import DIGEST_CHARACTERS, asked, digest, engine_requests
 
-from greennode_batch.plan.build import read_plan
+from greennode_batch.state.plan import read_plan
 
 _READ_ROWS = 10_000
 Batches = Iterable[tuple[pa.Array, pa.Array, pa.Array]]

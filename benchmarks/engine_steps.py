@@ -22,7 +22,7 @@ from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.wire import Batch
 from greennode_batch.collect.collect import collect_shard
 from greennode_batch.incremental.target_rows import EarlierRows
-from greennode_batch.plan.build import build, read_plan
+from greennode_batch.plan.build import build
 from greennode_batch.plan.partition_files import read_parts, write_part
 from greennode_batch.reconcile.record_answers import AnsweredTable
 from greennode_batch.reconcile.report import check_balanced, report
@@ -32,6 +32,7 @@ from greennode_batch.source.files import read_files
 from greennode_batch.source.partition import Part
 from greennode_batch.source.sql import read_sql
 from greennode_batch.staging.folders import ShardFolder, remove_tree
+from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import Receipt, write_receipt
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.write.dataset import Dataset

@@ -18,7 +18,7 @@ from bench_folder import BenchFolder
 from bench_job import run_of
 from bench_request import MODEL
 
-from greennode_batch.plan.build import read_plan
+from greennode_batch.state.plan import read_plan
 
 _WORDS = (
     "harbor",

@@ -18,7 +18,7 @@ from greennode_batch.analysis.evaluation.latency import Waits
 from greennode_batch.analysis.evaluation.page import evaluate, evaluation_page
 from greennode_batch.job.prices import read_prices
 from greennode_batch.job.texts import JOBS_FOLDER
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 
 MODELS = ("example/large-120b", "example/medium-31b", "example/small-7b")
 COLUMNS = (

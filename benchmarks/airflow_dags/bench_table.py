@@ -1,7 +1,9 @@
 """# Benchmark: a table of made-up rows becomes a table of answers"""
 
 from greennode_airflow.pipeline import batch_table
-from greennode_batch.job.batch_job import BatchJob, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import SqlSource
+from greennode_batch.job.targets import SqlTarget
 
 JOB = BatchJob(
     name="bench_table",

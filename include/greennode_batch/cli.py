@@ -19,9 +19,10 @@ from greennode_batch.batches.throttle.limits import read_limits
 from greennode_batch.batches.throttle.queue import Line
 from greennode_batch.batches.throttle.queue_folder import line_folder
 from greennode_batch.cli_options import add_job_options, job_of, names, read_source, run_id_of
+from greennode_batch.cost.budget_check import outlook
 from greennode_batch.errors import ApiError, AuthError, ConfigError, CreditError, GreenNodeError
-from greennode_batch.job.batch_job import BatchJob, FileTarget
-from greennode_batch.job.budget import outlook
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.targets import FileTarget
 from greennode_batch.plan.build import build
 from greennode_batch.plan.preview import preview
 from greennode_batch.probe.command import add_parser as add_probe_parser
@@ -160,7 +161,7 @@ def _run(options: argparse.Namespace) -> int:
             out,
             run_id=run_id,
             prices=options.prices,
-            line=Line(line_folder(UPath(options.staging), client.host), limits, client) if limits else None,
+            admit=Line(line_folder(UPath(options.staging), client.host), limits, client).turn if limits else None,
         )
     print(made)  # noqa: T201 - this is the command's output
     if not made.rows:

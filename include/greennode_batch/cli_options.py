@@ -12,13 +12,16 @@ from upath import UPath
 
 from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import BatchJob, Budget, FileSource, FileTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.budget import Budget
 from greennode_batch.job.file_types import FORMATS
 from greennode_batch.job.prices import Prices, read_prices
+from greennode_batch.job.sources import FileSource
+from greennode_batch.job.targets import FileTarget
 from greennode_batch.request.needed_columns import needed_columns
 from greennode_batch.source.files import read_files
 from greennode_batch.source.formats.file_listing import SourceFile, source_files
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import safe_name
 
 _BLOCK_BYTES = 1 << 20

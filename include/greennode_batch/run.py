@@ -14,24 +14,26 @@ from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.capacity import pause_seconds
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import Done
-from greennode_batch.batches.submit import submit
-from greennode_batch.batches.throttle.queue import Line
+from greennode_batch.batches.submit import Admit, submit
 from greennode_batch.batches.wait import look
 from greennode_batch.cleanup.remote_files import clean_up
 from greennode_batch.collect.collect import collect_shard, is_read
 from greennode_batch.errors import BusyError, RetryableError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices, read_prices
-from greennode_batch.plan.build import Plan, build, read_plan
+from greennode_batch.plan.build import build
 from greennode_batch.plan.preflight import check_models, settle_cost
-from greennode_batch.reconcile.report import RunReport, check_balanced, report
+from greennode_batch.reconcile.report import check_balanced, report
 from greennode_batch.reconcile.written import WrittenRows
 from greennode_batch.reconcile.written_files import FileRows
 from greennode_batch.reconcile.written_targets import written_rows
-from greennode_batch.retry.build_retry import FIRST_ATTEMPT, attempt_shards, build_retry
-from greennode_batch.source.sql import Rows
+from greennode_batch.retry.build_retry import build_retry
+from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import RunFolder, ShardFolder
+from greennode_batch.state.attempts import FIRST_ATTEMPT, attempt_shards
+from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.receipts import is_sent, read_receipt
+from greennode_batch.state.run_report import RunReport
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.join import join_shard
 from greennode_batch.write.joined_rows import CountedRows, note_joined
@@ -52,14 +54,14 @@ def run_to_file(
     *,
     run_id: str,
     prices: Prices | None = None,
-    line: Line | None = None,
+    admit: Admit | None = None,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> RunReport:
     """Build, submit, wait, collect, ask again, join into one Parquet file or a dataset, report.
 
     Start it again after any end. rows: opens the source; called only if the run is not built yet. prices: the job's own
-    by default. line: where its shards wait for their turn. Raises BudgetError for a run that would go over the job's
+    by default. admit: where its shards wait for their turn. Raises BudgetError for a run that would go over the job's
     budget, and RetryableError if the API could not be used for a quarter of an hour: nothing is lost, and the next
     start goes on.
     """
@@ -83,7 +85,7 @@ def run_to_file(
             retry = build_retry(job, run, plan, attempt=attempt, profile=client.profile, prices=prices)
             shards = attempt_shards(run, plan, attempt)
             log.info("Attempt %d asks %d requests again", attempt, retry.requests)
-        _Carrier(job, client, reader, line=line, clock=clock, sleep=sleep).carry(shards)
+        _Carrier(job, client, reader, admit=admit, clock=clock, sleep=sleep).carry(shards)
     made = report(run, _write(job, plan, run, out), prices=prices)
     check_balanced(made)
     log.info("%s", clean_up(run, client, keep=bool(job.keep_remote_files)))
@@ -99,14 +101,14 @@ class _Carrier:
         client: GreenNodeClient,
         reader: AnswerReader,
         *,
-        line: Line | None,
+        admit: Admit | None,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> None:
         self._job = job
         self._client = client
         self._reader = reader
-        self._line = line
+        self._admit = admit
         self._clock = clock
         self._sleep = sleep
         self._failing_since: dict[str, float] = {}
@@ -122,7 +124,7 @@ class _Carrier:
             pause = self._step(shards[place])
             if pause is not None:
                 heapq.heappush(due, (self._clock() + pause, place))
-            elif self._line is not None:
+            elif self._admit is not None:
                 # There is room for the first that waits in line.
                 first = min((place for _, place in due if shards[place].shard_id in self._busy), default=None)
                 due = [(0.0 if place == first else at, place) for at, place in due]
@@ -155,7 +157,7 @@ class _Carrier:
                 shard,
                 self._client,
                 on_ambiguous=self._job.on_ambiguous,
-                line=self._line,
+                admit=self._admit,
                 clock=self._clock,
                 sleep=self._sleep,
             )

@@ -22,16 +22,18 @@ from greennode_batch.api.exchange import Call, Loss, Lost, Reply
 from greennode_batch.api.polling.polling import Done
 from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.batches.submit import submit
-from greennode_batch.batches.upload import UploadBegun
 from greennode_batch.batches.wait import look
 from greennode_batch.collect.collect import collect_shard
 from greennode_batch.errors import ConfigError, GreenNodeError
-from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
-from greennode_batch.plan.build import build, read_plan
-from greennode_batch.retry.build_retry import FIRST_ATTEMPT, attempt_shards
-from greennode_batch.source.sql import Rows
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import FileSource
+from greennode_batch.job.targets import FileTarget
+from greennode_batch.plan.build import build
+from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import ShardFolder, read_json, run_folder
-from greennode_batch.state.receipts import read_receipt
+from greennode_batch.state.attempts import FIRST_ATTEMPT, attempt_shards
+from greennode_batch.state.plan import read_plan
+from greennode_batch.state.receipts import UploadBegun, read_receipt
 from greennode_faults.case import Case, Outcome
 
 _ROWS = 4

@@ -10,8 +10,10 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
-from greennode_batch.source.sql import Rows
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import FileSource
+from greennode_batch.job.targets import FileTarget
+from greennode_batch.source.rows import Rows
 from greennode_faults.case import Case
 
 MODEL = "google/gemma-4-31b-it"

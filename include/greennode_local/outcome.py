@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from greennode_batch.job.batch_job import RESULT_COLUMNS
+from greennode_batch.job.columns import RESULT_COLUMNS
 from greennode_local.errors import LocalError
 from greennode_local.samples import Sample
 

@@ -10,7 +10,8 @@ from airflow.sdk import DAG, Context, Param
 from airflow.sdk.definitions.param import ParamsDict
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import BatchJob, SqlTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.targets import SqlTarget
 
 _REFRESH_WORDS = {"changed": "new and changed rows", "all": "all rows"}
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 from airflow.sdk import BaseHook, Connection
 
+from greennode_airflow.runtime.runs import shard_at, staging_root
 from greennode_batch.api.client import AsyncGreenNodeClient, GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.batches.submit import Admit
 from greennode_batch.batches.throttle.limits import Limits, read_limits
+from greennode_batch.batches.throttle.queue import Line
+from greennode_batch.batches.throttle.queue_folder import line_folder
 from greennode_batch.errors import ConfigError, GreenNodeError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices, read_prices
-
-if TYPE_CHECKING:
-    from greennode_batch.batches.throttle.queue import Line
 
 # httpx logs every URL at INFO: a line a poll, and the signed query of a download that is redirected.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -91,20 +92,15 @@ class GreenNodeHook(BaseHook):
         host = host or urlsplit(connection.host or "").hostname or ""
         return _CONSOLE_URL if host.endswith(_GREENNODE_DOMAINS) else None
 
-    def line(self, client: GreenNodeClient) -> Line | None:
-        """Where the connection's shards, of all DAGs, wait for their turn; None where it has no limits.
+    def admit(self, client: GreenNodeClient) -> Admit | None:
+        """Gives the connection's shards, of all DAGs, their turn; None where it has no limits.
 
         Raises ConfigError for a limit that is no whole number, or less than 1.
         """
         limits = read_limits(self._connection.extra_dejson, where=f"connection {self.greennode_conn_id!r}")
         if not limits:
             return None
-        # Few connections have limits, and this loads what else only a build does.
-        from greennode_airflow.runtime.runs import shard_at, staging_root  # noqa: PLC0415
-        from greennode_batch.batches.throttle.queue import Line  # noqa: PLC0415
-        from greennode_batch.batches.throttle.queue_folder import line_folder  # noqa: PLC0415
-
-        return Line(line_folder(staging_root(), self.greennode_conn_id), limits, client, shard_at=shard_at)
+        return Line(line_folder(staging_root(), self.greennode_conn_id), limits, client, shard_at=shard_at).turn
 
     def test_connection(self) -> tuple[bool, str]:
         """Whether the key is accepted, for the Test button of the connection form. Costs nothing."""

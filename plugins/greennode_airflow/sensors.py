@@ -100,7 +100,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
             try:
                 with submit_counted(shard, dag_id=self.dag_id, conn_id=self.greennode_conn_id):
                     submit_on_credit(
-                        shard, client, is_cleared=True, on_ambiguous=self.on_ambiguous, line=hook.line(client)
+                        shard, client, is_cleared=True, on_ambiguous=self.on_ambiguous, admit=hook.admit(client)
                     )
             except BusyError as error:
                 self.log.warning("%s", error)

@@ -13,12 +13,14 @@ from greennode_airflow.operators import GreenNodeCleanUpOperator
 from greennode_airflow.runtime.runs import run_of
 from greennode_batch.batches.submit import submit
 from greennode_batch.collect.collect import collect_shard
-from greennode_batch.job.batch_job import BatchJob, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import SqlSource
+from greennode_batch.job.targets import SqlTarget
 from greennode_batch.plan.build import build
-from greennode_batch.reconcile.report import RunReport
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import write_json
-from greennode_batch.write.joined_rows import JoinedShard
+from greennode_batch.state.joined_shard import JoinedShard
+from greennode_batch.state.run_report import RunReport
 from greennode_emulator.server import RunningEmulator
 
 SetConnection = Callable[..., None]

@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from greennode_airflow.runtime.databases import connect, open_table
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import SqlTarget
+from greennode_batch.job.targets import SqlTarget
 from greennode_batch.tables.postgres import PostgresTable
 from greennode_batch.tables.sqlalchemy_table import GenericTable
 

@@ -12,7 +12,9 @@ from greennode_airflow.form import form_params, own_values
 from greennode_airflow.pipeline import batch_table, batch_table_group
 from greennode_airflow.runtime.runs import is_partial, run_job
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import BatchJob, FileTarget, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import SqlSource
+from greennode_batch.job.targets import FileTarget, SqlTarget
 
 ONE, TWO, THREE = "google/gemma-4-31b-it", "qwen/qwen3-32b", "minimax/minimax-m2.5"
 TABLE = SqlTarget(conn_id="warehouse", table="answers")

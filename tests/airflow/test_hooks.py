@@ -104,7 +104,7 @@ def test_a_connection_without_limits_has_no_line(set_connection: Callable[..., N
     set_connection(host="https://api.example.com/v1", password="k", extra=extra)
     hook = GreenNodeHook()
     with hook.get_conn() as client:
-        assert hook.line(client) is None
+        assert hook.admit(client) is None
 
 
 def test_a_limit_that_cannot_be_is_refused_by_the_connections_name(set_connection: Callable[..., None]) -> None:
@@ -114,4 +114,4 @@ def test_a_limit_that_cannot_be_is_refused_by_the_connections_name(set_connectio
         hook.get_conn() as client,
         pytest.raises(ConfigError, match="connection 'greennode_default': max_batches_in_flight is 0; it is a whole"),
     ):
-        hook.line(client)
+        hook.admit(client)

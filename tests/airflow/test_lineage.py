@@ -11,7 +11,8 @@ from upath import UPath
 from greennode_airflow.observability.assets import asset_of, assets_of
 from greennode_airflow.observability.lineage import of_read, of_report, of_write
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import FileSource, FileTarget, SqlSource, SqlTarget
+from greennode_batch.job.sources import FileSource, SqlSource
+from greennode_batch.job.targets import FileTarget, SqlTarget
 
 STAGING = UPath("/staging/own")
 

@@ -14,7 +14,9 @@ from greennode_airflow.operators import (
     GreenNodeSubmitBatchOperator,
 )
 from greennode_airflow.sensors import GreenNodeBatchSensor
-from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import FileSource
+from greennode_batch.job.targets import FileTarget
 from greennode_batch.staging.folders import run_folder
 from greennode_batch.state.receipts import Receipt, write_receipt
 

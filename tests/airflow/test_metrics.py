@@ -15,8 +15,8 @@ from greennode_airflow.observability.metric_events import count_end, count_run
 from greennode_airflow.observability.metrics import METRICS, POLL_ERRORS, ROWS, RUNS_LATE, WAIT, tag_value
 from greennode_airflow.triggers import GreenNodeBatchTrigger
 from greennode_batch.api.polling.polling import Done
-from greennode_batch.cost.actual import ModelSpent
 from greennode_batch.state.run_report import RunReport
+from greennode_batch.state.spent import ModelSpent
 from greennode_emulator.server import RunningEmulator
 
 PROJECT = Path(__file__).parents[2]

@@ -22,12 +22,14 @@ from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.api.wire import BatchStatus
 from greennode_batch.batches.submit import submit
 from greennode_batch.errors import NotFoundError
-from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import FileSource
+from greennode_batch.job.targets import FileTarget
 from greennode_batch.plan.build import build
-from greennode_batch.reconcile.report import RunReport
 from greennode_batch.run import run_to_file
 from greennode_batch.source.files import read_files
 from greennode_batch.staging.folders import run_folder
+from greennode_batch.state.run_report import RunReport
 from greennode_emulator.answers import answer_for
 from greennode_emulator.dialects import DIALECTS
 from greennode_emulator.server import RunningEmulator, running

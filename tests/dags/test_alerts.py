@@ -23,7 +23,9 @@ DAG = """
 from datetime import timedelta
 from greennode_airflow.observability.alerts import late_run
 from greennode_airflow.pipeline import batch_table
-from greennode_batch.job.batch_job import BatchJob, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.targets import SqlTarget
+from greennode_batch.job.sources import SqlSource
 
 JOB = BatchJob(
     name="late",

@@ -24,7 +24,10 @@ RunFile = Callable[..., dict[str, str]]
 
 JOB = """
 from greennode_airflow.pipeline import batch_table
-from greennode_batch.job.batch_job import BatchJob, Budget, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.budget import Budget
+from greennode_batch.job.targets import SqlTarget
+from greennode_batch.job.sources import SqlSource
 
 JOB = BatchJob(
     name="own",

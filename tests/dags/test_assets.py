@@ -20,7 +20,9 @@ from airflow.sdk import DAG
 from airflow.providers.standard.operators.empty import EmptyOperator
 from greennode_airflow.observability.assets import asset_of
 from greennode_airflow.pipeline import batch_table
-from greennode_batch.job.batch_job import BatchJob, FileTarget, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.targets import FileTarget, SqlTarget
+from greennode_batch.job.sources import SqlSource
 
 JOB = BatchJob(
     name="own",

@@ -18,7 +18,9 @@ A_JOB = """
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from greennode_airflow.pipeline import batch_table, batch_table_group
-from greennode_batch.job.batch_job import BatchJob, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.targets import SqlTarget
+from greennode_batch.job.sources import SqlSource
 
 JOB = BatchJob(
     name="{name}",

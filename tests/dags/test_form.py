@@ -14,7 +14,9 @@ RunFile = Callable[..., dict[str, str]]
 JOB = """
 from airflow.sdk import Param
 from greennode_airflow.pipeline import batch_table
-from greennode_batch.job.batch_job import BatchJob, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.targets import SqlTarget
+from greennode_batch.job.sources import SqlSource
 
 JOB = BatchJob(
     name="own",

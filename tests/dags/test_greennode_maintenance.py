@@ -12,8 +12,8 @@ from airflow.utils.state import DagRunState
 from airflow.utils.types import DagRunType
 from sqlalchemy import delete
 
-from greennode_batch.cleanup.retention import note_run
 from greennode_batch.staging.folders import run_folder
+from greennode_batch.state.run_identity import note_run
 
 DAG_ID = "tickets.2024"
 OLD = 1_000_000_000.0

@@ -60,7 +60,9 @@ A_LARGER_PIPELINE = """
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 from airflow.sdk import DAG
 from greennode_airflow.pipeline import batch_table_group
-from greennode_batch.job.batch_job import BatchJob, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.targets import SqlTarget
+from greennode_batch.job.sources import SqlSource
 
 JOB = BatchJob(
     name="ask",

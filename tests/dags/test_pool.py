@@ -13,7 +13,9 @@ from airflow.sdk import DAG
 
 from greennode_airflow.pipeline import batch_table
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import FileSource
+from greennode_batch.job.targets import FileTarget
 
 PROJECT = Path(__file__).parents[2]
 

@@ -13,7 +13,9 @@ RunFile = Callable[[str], dict[str, str]]
 
 JOB = """
 from greennode_airflow.pipeline import batch_table
-from greennode_batch.job.batch_job import BatchJob, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.targets import SqlTarget
+from greennode_batch.job.sources import SqlSource
 
 JOB = BatchJob(
     name="own",

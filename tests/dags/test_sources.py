@@ -18,7 +18,9 @@ import datetime
 
 from airflow.sdk import Param
 from greennode_airflow.pipeline import batch_table
-from greennode_batch.job.batch_job import BatchJob, FileSource, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.targets import SqlTarget
+from greennode_batch.job.sources import FileSource, SqlSource
 
 JOB = BatchJob(
     name="own",

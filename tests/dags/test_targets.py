@@ -16,7 +16,9 @@ RunFile = Callable[[str], dict[str, str]]
 
 JOB = """
 from greennode_airflow.pipeline import batch_table
-from greennode_batch.job.batch_job import BatchJob, FileTarget, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.targets import FileTarget, SqlTarget
+from greennode_batch.job.sources import SqlSource
 
 JOB = BatchJob(
     name="own",

@@ -12,10 +12,10 @@ import pytest
 from pydantic import BaseModel
 
 from greennode_batch.answers.answer_reader import AnswerReader
-from greennode_batch.answers.outcome import RowStatus
 from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.collect.anomalies import AnomalyLog
 from greennode_batch.collect.results import write_results
+from greennode_batch.state.row_status import RowStatus
 
 FILES = 150
 REQUESTS = 30

@@ -15,9 +15,11 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import FileSource
+from greennode_batch.job.targets import FileTarget
 from greennode_batch.plan.build import build
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 from greennode_batch.staging import exclusive
 from greennode_batch.staging.folders import RunFolder, ShardFolder, run_folder
 from greennode_local.object_store import running_object_store

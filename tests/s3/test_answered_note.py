@@ -3,7 +3,7 @@ import numpy as np
 from greennode_batch.incremental.answer_cache import note_path, read_note, write_note
 from greennode_batch.incremental.row_hashes import ROW_HASHES
 from greennode_batch.staging.folders import run_folder
-from greennode_batch.tables.fingerprint import Fingerprint
+from greennode_batch.state.fingerprint import Fingerprint
 
 
 def test_a_note_in_an_object_store_is_replaced_whole_and_read_from_a_copy(bucket, tmp_path):

@@ -15,7 +15,7 @@ import pyarrow as pa
 import rensa
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 from greennode_batch.tables.shown_keys import Named
 
 DUPLICATE_OF = "duplicate_of"

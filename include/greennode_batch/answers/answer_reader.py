@@ -13,18 +13,17 @@ from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
-from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic_core import to_json, to_jsonable_python
 
+from greennode_batch.answers.answer_schema import _schema
 from greennode_batch.answers.json_in_text import json_in_text
 from greennode_batch.answers.tool_calls import calls_as_json
 from greennode_batch.api.results.result_line import ToolCall
-from greennode_batch.errors import ConfigError
+from greennode_batch.source.column_types import _MARK, is_json
 
 _SHOWN_CHARACTERS = 500
 _BEFORE_ANSWER = "; the answer was: "
 _INT64 = range(-(1 << 63), 1 << 63)
-_MARK = b"greennode"
 
 # By type and format of a JSON schema.
 _ARROW_TYPES: dict[tuple[Any, Any], pa.DataType] = {
@@ -34,17 +33,6 @@ _ARROW_TYPES: dict[tuple[Any, Any], pa.DataType] = {
     ("string", "date"): pa.date32(),
     ("string", "date-time"): pa.timestamp("us", tz="UTC"),
 }
-
-
-def response_format(answer: type[BaseModel]) -> dict[str, Any]:
-    """The `response_format` of a request whose answer must fit the model (OpenAI's structured output)."""
-    return {"type": "json_schema", "json_schema": {"name": answer.__name__, "schema": _schema(answer, "validation")}}
-
-
-def schema_wish(answer: type[BaseModel]) -> str:
-    """The same as words, for an API that takes no JSON schema."""
-    schema = json.dumps(_schema(answer, "validation"), ensure_ascii=False)
-    return f"Answer with one JSON object that matches this JSON schema, and with nothing else:\n{schema}"
 
 
 class AnswerReader:
@@ -144,11 +132,6 @@ def _getter(names: Sequence[str]) -> Callable[[BaseModel], tuple[Any, ...]]:
     return get if len(names) > 1 else lambda answer: (get(answer),)
 
 
-def is_json(field: pa.Field) -> bool:
-    """Whether a text column holds JSON: a target may have a type of its own for it."""
-    return bool(field.metadata) and field.metadata.get(_MARK) == b"json"
-
-
 def _is_no_json(error: ValidationError) -> bool:
     return error.errors(include_url=False, include_context=False, include_input=False)[0]["type"] == "json_invalid"
 
@@ -158,13 +141,6 @@ def _reasons(error: ValidationError) -> str:
         f"{'.'.join(map(str, problem['loc'])) or 'answer'}: {problem['msg']}"
         for problem in error.errors(include_url=False, include_context=False, include_input=False)[:5]
     )
-
-
-def _schema(model: type[BaseModel], mode: Any) -> dict[str, Any]:
-    try:
-        return model.model_json_schema(mode=mode)
-    except PydanticInvalidForJsonSchema as error:
-        raise ConfigError(f"answer model {model.__name__}: a field has no JSON schema ({error.message})") from None
 
 
 def _fields(model: type[BaseModel]) -> tuple[pa.Field, ...]:

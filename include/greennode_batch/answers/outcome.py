@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -11,25 +10,12 @@ from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.answers.reasoning import split_reasoning
 from greennode_batch.answers.tool_calls import CALLING_ENDS
 from greennode_batch.api.results.result_line import ResultLine
+from greennode_batch.state.row_status import RowStatus
 
 _PASSING = frozenset({408, 409, 425, 429})
 _REFUSED_FOR_GOOD = re.compile(
     r"invalid|unsupported|context_length|too_(?:long|large)|not_found|permission|policy|filter|credit|billing|quota"
 )
-
-
-class RowStatus(StrEnum):
-    """What became of a row. Only `succeeded` is an answer that can be used."""
-
-    SUCCEEDED = "succeeded"
-    INVALID_OUTPUT = "invalid_output"  # does not match the answer model, or is empty
-    TRUNCATED = "truncated"  # cut at max_tokens
-    REFUSED = "refused"  # content filter or the model's own refusal
-    FAILED = "failed"  # the API's error, in `error`
-    EXPIRED = "expired"  # the batch's window closed first
-    CANCELLED = "cancelled"
-    MISSING = "missing"  # in neither file of a finished batch
-    UNSENT = "unsent"  # never asked: too long, an empty prompt; or not asked again: over budget
 
 
 class Verdict(NamedTuple):

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.batches.submit import submit
+from greennode_batch.batches.submit import Admit, submit
 from greennode_batch.errors import CreditError
 from greennode_batch.staging.folders import ShardFolder, read_json, write_json
 from greennode_batch.state.receipts import Receipt, is_sent
-
-if TYPE_CHECKING:
-    from greennode_batch.batches.throttle.queue import Line
 
 _WAY_OUT = (
     "Top up the account, then clear the failed tasks submit_batch of this run. Nothing that was sent is lost, and none "
@@ -35,7 +32,7 @@ def submit_on_credit(
     *,
     is_cleared: bool = False,
     on_ambiguous: Literal["fail", "resubmit"] = "fail",
-    line: Line | None = None,
+    admit: Admit | None = None,
 ) -> Receipt:
     """As `submit`, but with no call where another shard of the run was refused for want of credit. Raises CreditError.
 
@@ -51,7 +48,7 @@ def submit_on_credit(
             f"{refused.words}. {_WAY_OUT}"
         )
     try:
-        receipt = submit(shard, client, on_ambiguous=on_ambiguous, line=line)
+        receipt = submit(shard, client, on_ambiguous=on_ambiguous, admit=admit)
     except CreditError as error:
         if note is not None:
             write_json(note, NoCredit(shard.shard_id, str(error)))

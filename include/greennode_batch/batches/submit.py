@@ -15,14 +15,15 @@ import math
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
 from greennode_batch.api.capacity import is_for_want_of_room, pause_seconds
 from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.polling.polling import BUSY_SECONDS
 from greennode_batch.api.results.result_lines import iter_lines
 from greennode_batch.api.wire import Batch
 from greennode_batch.batches.upload import is_unready, upload
@@ -49,14 +50,13 @@ from greennode_batch.state.receipts import (
     write_receipt,
 )
 
-if TYPE_CHECKING:
-    from greennode_batch.batches.throttle.queue import Line
-
 log = logging.getLogger(__name__)
+
+Admit = Callable[[ShardFolder], AbstractContextManager[float]]
+"""Gives a shard its turn: its create may be sent up to the moment that the context gives, in epoch seconds."""
 
 SETTLE_SECONDS = 90.0
 """How long a batch may take to show in the server's list. Longer than a create may be under way."""
-BUSY_SECONDS = 24 * 3600.0
 """How long a server may have no room, or a file not be ready, before this is called a failure."""
 # With the 45 seconds that a create may take, it is over before another worker stops looking for it.
 _CLAIM_SECONDS = 30.0
@@ -73,7 +73,7 @@ def submit(
     client: GreenNodeClient,
     *,
     on_ambiguous: Literal["fail", "resubmit"] = "fail",
-    line: Line | None = None,
+    admit: Admit | None = None,
     settle_seconds: float = SETTLE_SECONDS,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
@@ -82,10 +82,10 @@ def submit(
 
     Safe to call again after any end, by this worker or another. Raises BusyError where the server has no room for
     it now, and AmbiguousError where it cannot say whether a create was accepted and the job did not choose
-    `on_ambiguous="resubmit"`. line: where shards wait for their turn; then BusyError is raised as well where others
+    `on_ambiguous="resubmit"`. admit: where shards wait for their turn; then BusyError is raised as well where others
     are before it. A shard that is sent, or may be, does not wait.
     """
-    with nullcontext(math.inf) if line is None or is_sent(shard) else line.turn(shard) as not_after:
+    with nullcontext(math.inf) if admit is None or is_sent(shard) else admit(shard) as not_after:
         receipt = upload(shard, client, clock)
         if receipt.batch_id is not None:
             log.info("Shard %s is batch %s already; nothing is sent", shard.shard_id, receipt.batch_id)

@@ -18,7 +18,14 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.wire import RemoteFile
 from greennode_batch.errors import ApiError, ConfigError, NotFoundError
 from greennode_batch.staging.folders import ShardFolder, fresh_names, local_copy, read_json, write_json
-from greennode_batch.state.receipts import Receipt, first_receipt, latest_claim, read_receipt, write_receipt
+from greennode_batch.state.receipts import (
+    Receipt,
+    UploadBegun,
+    first_receipt,
+    latest_claim,
+    read_receipt,
+    write_receipt,
+)
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +36,6 @@ _UNREADY_WORDS = re.compile(
     r"still being processed|not (?:yet )?ready|being (?:processed|uploaded)|not processed|pending"
 )
 _READY_STATES = frozenset({"processed", "uploaded", "ready", "created", "completed", "success", "available", "active"})
-
-
-class UploadBegun(msgspec.Struct, frozen=True):
-    """uploading.json: from now on the store may hold a file of this name and size."""
-
-    name: str
-    bytes: int
-    began_at: float
 
 
 def remote_name(shard: ShardFolder) -> str:

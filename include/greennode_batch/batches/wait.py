@@ -15,6 +15,7 @@ import msgspec
 from greennode_batch.api.capacity import failed_for_want_of_room, pause_seconds
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import (
+    BUSY_SECONDS,
     DEADLINE_SECONDS,
     FORGOTTEN_SECONDS,
     MIN_POLL_SECONDS,
@@ -24,7 +25,6 @@ from greennode_batch.api.polling.polling import (
     when_missing,
 )
 from greennode_batch.api.wire import Batch
-from greennode_batch.batches.submit import BUSY_SECONDS
 from greennode_batch.errors import ApiError, ConfigError, GreenNodeError, NotFoundError
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import Receipt, latest_claim, read_receipt, release_claim, write_receipt

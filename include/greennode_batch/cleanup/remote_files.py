@@ -12,15 +12,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
-import msgspec
-
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.wire import Batch, RemoteFile
 from greennode_batch.batches.upload import remote_name
 from greennode_batch.errors import ApiError, NotFoundError, RejectedError
-from greennode_batch.plan.build import Plan, read_plan
-from greennode_batch.reconcile.report import RunReport
-from greennode_batch.retry.build_retry import FIRST_ATTEMPT, retries
 from greennode_batch.staging.folders import (
     RunFolder,
     ShardFolder,
@@ -30,7 +25,11 @@ from greennode_batch.staging.folders import (
     remove_work_folders,
     write_json,
 )
+from greennode_batch.state.attempts import FIRST_ATTEMPT, retries
+from greennode_batch.state.cleaned import Cleaned
+from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.receipts import Receipt, is_sent, read_receipt
+from greennode_batch.state.run_report import RunReport
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +38,6 @@ T = TypeVar("T")
 # A server that is down, or lets nobody delete, is not asked for every file of a large run.
 _FAILURES_IN_A_ROW = 5
 _UPLOAD_NAME = re.compile(r"([0-9a-f]+)\.[0-9a-f]+\.jsonl")
-
-
-class Cleaned(msgspec.Struct, frozen=True):
-    """cleaned.json: the files of a shard that were deleted at GreenNode."""
-
-    files: tuple[str, ...]
-    cleaned_at: float
 
 
 class CleanUp(NamedTuple):

@@ -9,44 +9,21 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import msgspec
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import (
     RunFolder,
     fresh_names,
-    read_json,
     remove_tree,
     safe_name,
     uncached,
     write_json,
     written_at,
 )
+from greennode_batch.state.run_identity import _IDENTITY, RemovedRun, RunIdentity, identity_of
 
 log = logging.getLogger(__name__)
-
-_IDENTITY = "run.json"
-
-
-class RunIdentity(msgspec.Struct, frozen=True):
-    """run.json: the run that a folder belongs to. The folder's name is made safe, and does not tell.
-
-    conn_id: the connection that its batches are made with, where that is noted.
-    """
-
-    dag_id: str
-    run_id: str
-    conn_id: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.dag_id} {self.run_id}"
-
-
-class RemovedRun(msgspec.Struct, frozen=True):
-    """removed.json: what retention leaves of a run, so that nobody pays for it again unawares. Epoch seconds."""
-
-    removed_at: float
 
 
 class StoredRun(NamedTuple):
@@ -56,16 +33,6 @@ class StoredRun(NamedTuple):
     identity: RunIdentity
     bytes: int
     written_at: float
-
-
-def note_run(run: RunFolder, *, dag_id: str, run_id: str, conn_id: str | None = None) -> None:
-    """Write down whose folder this is. Call it whenever the run is begun, or begun again: it is young from then on."""
-    write_json(run.path / _IDENTITY, RunIdentity(dag_id, run_id, conn_id))
-
-
-def identity_of(run: RunFolder) -> RunIdentity | None:
-    """Whose folder this is, or None where that is not written down. Raises ConfigError for what cannot be read."""
-    return read_json(run.path / _IDENTITY, RunIdentity)
 
 
 def old_runs(root: UPath, *, before: float) -> Iterator[StoredRun]:

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from greennode_batch.answers.answer_reader import AnswerReader
-from greennode_batch.answers.outcome import RowStatus
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.collect.anomalies import AnomalyLog
@@ -26,6 +25,7 @@ from greennode_batch.request.request_lines import request_ids
 from greennode_batch.staging.folders import ShardFolder, land, local_copy, work_folder
 from greennode_batch.staging.parquet import read_table
 from greennode_batch.state.receipts import Receipt, read_receipt, write_receipt
+from greennode_batch.state.row_status import RowStatus
 
 log = logging.getLogger(__name__)
 

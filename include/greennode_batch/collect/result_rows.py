@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from greennode_batch.answers.answer_reader import AnswerReader
-from greennode_batch.answers.outcome import RowStatus, judge
+from greennode_batch.answers.outcome import judge
 from greennode_batch.answers.reasoning import split_reasoning
 from greennode_batch.api.results.result_lines import ResultLine, plain_answer
 from greennode_batch.api.wire import Batch, BatchStatus
+from greennode_batch.state.row_status import RowStatus
 
 _YEAR_10000 = 253_402_300_800
 _MAX_TOKENS = 1 << 63

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from greennode_batch.answers.answer_reader import AnswerReader
-from greennode_batch.answers.outcome import RowStatus
 from greennode_batch.api.results.result_lines import Anomaly, ResultLine, line_batches, parse_line
 from greennode_batch.api.wire import Batch
 from greennode_batch.collect.anomalies import AnomalyLog
@@ -23,6 +22,7 @@ from greennode_batch.collect.result_rows import (
     table_of_rows,
 )
 from greennode_batch.staging.parquet import table_writer
+from greennode_batch.state.row_status import RowStatus
 
 __all__ = ["RESULT_FIELDS", "write_results"]
 

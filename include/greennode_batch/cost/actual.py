@@ -7,53 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from greennode_batch.job.prices import Prices
 from greennode_batch.state.canaries import Canary
-
-TOKEN_COLUMNS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
-
-
-class Spent(msgspec.Struct, frozen=True, kw_only=True):
-    """cached_tokens are among the prompt's, reasoning_tokens among the completion's.
-
-    cost: None where no price is known. saving: what the same would have cost more in real time.
-    """
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
-    cost: float | None = 0.0
-    saving: float | None = 0.0
-
-
-class ShardSpent(Spent, frozen=True, kw_only=True):
-    """What one batch has used. counted: the requests of which the server said what they used."""
-
-    attempt: int
-    shard_id: str
-    model: str
-    batch_id: str | None
-    requests: int
-    counted: int
-
-
-class ModelSpent(Spent, frozen=True, kw_only=True):
-    """What one model was asked and has used in all attempts. statuses: of its rows."""
-
-    model: str
-    requests: int
-    statuses: dict[str, int]
-
-
-class CanariesSpent(Spent, frozen=True, kw_only=True):
-    """What the first requests have used, which were tried in real time, at the full price."""
-
-    requests: int
+from greennode_batch.state.spent import TOKEN_COLUMNS, CanariesSpent, Spent
 
 
 def in_batch(results: pa.Table, model: str, prices: Prices) -> Spent:

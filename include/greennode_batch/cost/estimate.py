@@ -6,75 +6,15 @@ earlier requests really had; those of answers by what earlier ones had, else by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
-import msgspec
-
-from greennode_batch.job.prices import Prices, amount
-
-T = TypeVar("T", int, float)
+from greennode_batch.job.prices import Prices
+from greennode_batch.state.estimate import Estimate, Usage, total
 
 _CHARACTERS_PER_TOKEN = 4
 # Beyond ASCII a character is more tokens: about one for Chinese, Japanese and Korean, a token for every two or
 # three letters of Vietnamese. The bytes that UTF-8 needs above one a character say how far beyond.
 _TOKENS_PER_EXTRA_BYTE = 0.4
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """What requests to one model have used. estimated_prompt_tokens: what theirs were taken for before.
-
-    basis: which requests these were, in words.
-    """
-
-    requests: int
-    estimated_prompt_tokens: float
-    prompt_tokens: int
-    completion_tokens: int
-    basis: str
-
-
-class Estimate(msgspec.Struct, frozen=True):
-    """What a run may take, if each of its requests is asked once in a batch.
-
-    completion_tokens, cost: what is likely; max_completion_tokens, max_cost: at most, as far as the answers have a
-    limit. None where it cannot be told. basis: what the estimate goes by; seen_requests: how many requests that were
-    answered before, 0 for none. unpriced: the models that have no price. by_model: the same for each model.
-    """
-
-    prompt_tokens: int
-    completion_tokens: int | None
-    max_completion_tokens: int | None
-    cost: float | None
-    max_cost: float | None
-    currency: str
-    basis: str
-    seen_requests: int = 0
-    unpriced: tuple[str, ...] = ()
-    by_model: dict[str, Estimate] = {}
-
-    def __str__(self) -> str:
-        return f"estimate: {self.prompt_tokens:,} prompt and {self._completion}, {self._money} ({self.basis})"
-
-    @property
-    def _completion(self) -> str:
-        likely, most = self.completion_tokens, self.max_completion_tokens
-        if likely is None:
-            return "an unknown number of completion tokens"
-        if likely == most:
-            return f"up to {likely:,} completion tokens"
-        bound = "" if most is None else f" (at most {most:,})"
-        return f"about {likely:,} completion tokens{bound}"
-
-    @property
-    def _money(self) -> str:
-        if self.unpriced:
-            return f"no price known of {', '.join(self.unpriced)}"
-        if self.cost is None:
-            return "so no cost can be told"
-        if self.max_cost is None or self.max_cost == self.cost:
-            return f"about {amount(self.cost, self.currency)}"
-        return f"about {amount(self.cost, self.currency)} (at most {amount(self.max_cost, self.currency)})"
 
 
 def estimate_tokens(characters: int, utf8_bytes: int) -> int:
@@ -160,13 +100,3 @@ def _of_model(
         seen_requests=seen.requests if seen else 0,
         unpriced=(model,) if price is None else (),
     )
-
-
-def total(numbers: Iterable[T | None]) -> T | None:
-    """The sum, which is not known where one of them is not."""
-    total: T = 0
-    for number in numbers:
-        if number is None:
-            return None
-        total += number
-    return total

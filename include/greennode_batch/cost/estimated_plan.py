@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from greennode_batch.cost.estimate import estimate
 from greennode_batch.cost.usage_history import seen_usage
 from greennode_batch.job.prices import Prices
 from greennode_batch.staging.folders import RunFolder, read_json, write_json
-
-if TYPE_CHECKING:
-    from greennode_batch.plan.build import Plan
+from greennode_batch.state.plan import Plan
 
 
 def estimated(plan: Plan, run: RunFolder, prices: Prices) -> Plan:

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from upath import UPath
 
-from greennode_batch.cost.estimate import Usage
 from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import RunFolder, read_json, write_json
 from greennode_batch.state.canaries import read_canaries
+from greennode_batch.state.estimate import Usage
 
 log = logging.getLogger(__name__)
 

@@ -21,10 +21,10 @@ import numpy.typing as npt
 from upath import UPath
 
 from greennode_batch.errors import GreenNodeError
-from greennode_batch.incremental.known_rows import LeftRows
 from greennode_batch.incremental.row_hashes import ROW_HASHES, RowHashes
 from greennode_batch.staging.folders import RunFolder, land, local_path
-from greennode_batch.tables.fingerprint import Fingerprint
+from greennode_batch.state.fingerprint import Fingerprint
+from greennode_batch.state.plan import LeftRows
 
 log = logging.getLogger(__name__)
 

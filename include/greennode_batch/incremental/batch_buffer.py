@@ -13,7 +13,7 @@ import pyarrow as pa
 from greennode_batch.incremental.row_hashes import RowHashes
 from greennode_batch.source.column_types import unify
 from greennode_batch.source.formats.batch_limits import MAX_BYTES, MAX_ROWS
-from greennode_batch.source.sql import RowBatch
+from greennode_batch.source.rows import RowBatch
 
 
 class HeldRows:

@@ -5,26 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-import msgspec
 import pyarrow as pa
 
-from greennode_batch.tables.fingerprint import Fingerprint
-
-
-class LeftRows(msgspec.Struct, frozen=True):
-    """Rows of a target whose keys the source has no more. `shown`: the first of these keys, in words.
-
-    `not_asked`: how many rows beside these are of a model or sample that the run does not ask; they were not looked at.
-    """
-
-    count: int
-    shown: str
-    removed: bool
-    not_asked: int = 0
-
-    def __str__(self) -> str:
-        done = "were removed" if self.removed else "stay"
-        return f"{self.count:,} rows of the target are not in the source (any more), and {done}: {self.shown}"
+from greennode_batch.state.fingerprint import Fingerprint
+from greennode_batch.state.plan import LeftRows
 
 
 class KnownRows(Protocol):

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pandas.util import hash_array
 
-from greennode_batch.source.sql import RowBatch
+from greennode_batch.source.rows import RowBatch
 from greennode_batch.tables.fingerprint import Hashes, mix_in
 
 RowHashes = npt.NDArray[np.void]

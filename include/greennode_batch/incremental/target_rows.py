@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from greennode_batch.answers.outcome import RowStatus
-from greennode_batch.incremental.known_rows import LeftRows
-from greennode_batch.tables.fingerprint import NO_ROWS, Fingerprint
+from greennode_batch.state.fingerprint import NO_ROWS, Fingerprint
+from greennode_batch.state.plan import LeftRows
+from greennode_batch.state.row_status import RowStatus
 from greennode_batch.tables.sql_table import DIGEST, SqlTable
 
 _ASKED_FOR = ("custom_id", "status", "run_id")

@@ -18,14 +18,16 @@ import pyarrow as pa
 
 from greennode_batch.incremental.answer_cache import AnsweredNote, note_path, read_note, validity
 from greennode_batch.incremental.batch_buffer import HeldRows
-from greennode_batch.incremental.known_rows import KnownRows, LeftRows
+from greennode_batch.incremental.known_rows import KnownRows
 from greennode_batch.incremental.row_hashes import RowHashes, hash_rows, with_model
-from greennode_batch.job.batch_job import SAMPLE, BatchJob
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.columns import SAMPLE
 from greennode_batch.request.request_lines import RequestLines
 from greennode_batch.source.column_types import to_arrow
-from greennode_batch.source.sql import RowBatch
+from greennode_batch.source.rows import RowBatch
 from greennode_batch.staging.folders import RunFolder, land, write_json
-from greennode_batch.tables.fingerprint import Fingerprint
+from greennode_batch.state.fingerprint import Fingerprint
+from greennode_batch.state.plan import LeftRows
 
 
 class LeftAsItIs(msgspec.Struct, frozen=True):

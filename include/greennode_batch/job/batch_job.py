@@ -12,22 +12,9 @@ from pydantic import BaseModel
 from greennode_batch.api.polling.polling import DEADLINE_SECONDS
 from greennode_batch.job.budget import Budget
 from greennode_batch.job.checks import check_job
-from greennode_batch.job.columns import RESULT_COLUMNS, SAMPLE
-from greennode_batch.job.sources import FileSource, Source, SqlSource
-from greennode_batch.job.targets import FileTarget, SqlTarget, Target
-from greennode_batch.job.texts import read_job_text
-
-__all__ = [
-    "RESULT_COLUMNS",
-    "SAMPLE",
-    "BatchJob",
-    "Budget",
-    "FileSource",
-    "FileTarget",
-    "SqlSource",
-    "SqlTarget",
-    "read_job_text",
-]
+from greennode_batch.job.columns import SAMPLE
+from greennode_batch.job.sources import Source
+from greennode_batch.job.targets import SqlTarget, Target
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,14 +12,14 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from greennode_batch.answers.outcome import RowStatus
 from greennode_batch.errors import ConfigError
 from greennode_batch.monitor.staged_run import StagedRun, StagedShard
-from greennode_batch.plan.build import Plan
-from greennode_batch.retry.build_retry import FIRST_ATTEMPT
 from greennode_batch.staging.folders import RunFolder
+from greennode_batch.state.attempts import FIRST_ATTEMPT
+from greennode_batch.state.joined_shard import read_joined
+from greennode_batch.state.plan import Plan
+from greennode_batch.state.row_status import RowStatus
 from greennode_batch.write.join import join_shard
-from greennode_batch.write.joined_rows import read_joined
 
 SHOWN_ROWS = 20
 _SECONDS = 4.0

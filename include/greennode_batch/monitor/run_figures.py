@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from greennode_batch.answers.outcome import RowStatus
-from greennode_batch.cost.actual import Spent
-from greennode_batch.cost.estimate import Estimate
 from greennode_batch.job.prices import Prices
 from greennode_batch.monitor.live_batches import LiveBatch
 from greennode_batch.monitor.staged_run import StagedRun, StagedShard
-from greennode_batch.reconcile.report import RunReport
+from greennode_batch.state.estimate import Estimate
+from greennode_batch.state.row_status import RowStatus
+from greennode_batch.state.run_report import RunReport
+from greennode_batch.state.spent import Spent
 
 # Before so many seconds, or with fewer answers, a rate tells nothing.
 _RATED_SECONDS = 5.0

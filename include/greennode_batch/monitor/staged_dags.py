@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from upath import UPath
 
-from greennode_batch.cleanup.retention import identity_of
 from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import RunFolder, fresh_names, safe_name
+from greennode_batch.state.run_identity import identity_of
 
 _LOOK_SECONDS = 15.0
 # What only the run of a job has; other DAGs keep files of theirs in staging as well.

@@ -9,14 +9,14 @@ from typing import Literal
 
 import msgspec
 
-from greennode_batch.cleanup.retention import RemovedRun, RunIdentity
-from greennode_batch.cost.actual import ShardSpent
 from greennode_batch.monitor.file_cache import SeenFiles
-from greennode_batch.plan.build import Plan
-from greennode_batch.reconcile.report import RunReport
-from greennode_batch.retry.build_retry import FIRST_ATTEMPT, RetryPlan
 from greennode_batch.staging.folders import RunFolder
+from greennode_batch.state.attempts import FIRST_ATTEMPT, RetryPlan
+from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import Receipt
+from greennode_batch.state.run_identity import RemovedRun, RunIdentity
+from greennode_batch.state.run_report import RunReport
+from greennode_batch.state.spent import ShardSpent
 
 log = logging.getLogger(__name__)
 

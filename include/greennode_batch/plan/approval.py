@@ -5,39 +5,22 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from greennode_batch.cost.budget_check import needs_approval
 from greennode_batch.errors import BudgetError
-from greennode_batch.job.budget import Budget, needs_approval
+from greennode_batch.job.budget import Budget
 from greennode_batch.job.prices import amount
-from greennode_batch.plan.build import Plan, read_plan
 from greennode_batch.plan.preview import PlannedRequest, first_requests
 from greennode_batch.staging.folders import RunFolder, read_json, write_json
+from greennode_batch.state.approval import Approval
+from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.receipts import is_sent
 
 _SAMPLES = 3
 _SHOWN_CHARACTERS = 1_000
-
-
-class Approval(msgspec.Struct, frozen=True):
-    """approval.json: what a person was shown and has said. cost: the estimate that they saw; at: epoch seconds.
-
-    approved: None while nobody has answered.
-    """
-
-    cost: float
-    currency: str
-    approved: bool | None = None
-    by: str = ""
-    at: float = 0.0
-
-    def __str__(self) -> str:
-        said = "approved" if self.approved else "rejected"
-        when = datetime.fromtimestamp(self.at, UTC)
-        return f"{self.by} {said} the estimated {amount(self.cost, self.currency)} on {when:%Y-%m-%d at %H:%M} UTC"
 
 
 def must_be_asked(run: RunFolder, plan: Plan, budget: Budget | None) -> bool:
@@ -72,16 +55,6 @@ def note_answer(run: RunFolder, *, approved: bool, by: str, at: float) -> Approv
     said = msgspec.structs.replace(asked, approved=approved, by=by, at=at)
     write_json(run.approval, said)
     return said
-
-
-def refuse_rejected(run: RunFolder) -> None:
-    """Raise BudgetError for a run that a person has said no to."""
-    said = read_json(run.approval, Approval)
-    if said is not None and said.approved is False:
-        raise BudgetError(
-            f"{said}: nothing was submitted and nothing was written. To ask again, clear approve_spend with all that "
-            "is downstream"
-        )
 
 
 def approval_text(run: RunFolder, plan: Plan, budget: Budget) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 import time
 from collections.abc import Callable
@@ -12,18 +11,13 @@ from pathlib import Path
 import msgspec
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.cleanup.retention import RemovedRun
-from greennode_batch.cost.estimate import Estimate, total
 from greennode_batch.cost.estimated_plan import estimated
-from greennode_batch.errors import ConfigError
 from greennode_batch.incremental.answer_cache import SeenTwiceError
-from greennode_batch.incremental.known_rows import KnownRows, LeftRows
+from greennode_batch.incremental.known_rows import KnownRows
 from greennode_batch.job.batch_job import BatchJob
-from greennode_batch.job.budget import within_max_rows
 from greennode_batch.job.prices import Prices, read_prices
-from greennode_batch.plan.builder import Builder, LongestRequest
+from greennode_batch.plan.builder import Builder
 from greennode_batch.plan.kept_shards import KeptShards
-from greennode_batch.plan.open_shard import PlannedShard
 from greennode_batch.plan.rebuild import (
     BuildTurn,
     remove_withdrawn,
@@ -33,94 +27,12 @@ from greennode_batch.plan.rebuild import (
     withdraw_others,
 )
 from greennode_batch.request.needed_columns import refuse_missing
-from greennode_batch.source.sql import Rows
-from greennode_batch.staging.folders import RunFolder, read_json, remove_work_folders, work_folder, write_json
+from greennode_batch.source.rows import Rows, within_max_rows
+from greennode_batch.staging.folders import RunFolder, remove_work_folders, work_folder, write_json
+from greennode_batch.state.plan import LeftRows, Plan, read_plan, refuse_removed
 from greennode_batch.wording import counted
 
 log = logging.getLogger(__name__)
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """plan.json: what a run asks. `rows` counts source rows times models and samples; `unsent` what is not asked.
-
-    `unchanged` rows come on top: the target has the answer to their request since an earlier run. `left` are rows of
-    the target that left the source; None where they were not looked for. `target_key`: what identifies a row of the
-    target; the run's models do not tell it, for they may be some of the job's. `estimate`: what the run may take, by
-    `prices`, those that were known of its models. `is_counted`: the shards' prompt tokens were counted by the job's
-    tokenizer, and not taken from the texts' length.
-    """
-
-    job: str
-    run_id: str
-    created_at: float
-    key: tuple[str, ...]
-    models: tuple[str, ...]
-    rows: int
-    requests: int
-    unsent: int
-    bytes: int
-    longest: LongestRequest
-    prompt_hash: str
-    shards: tuple[PlannedShard, ...]
-    unchanged: int = 0
-    left: LeftRows | None = None
-    target_key: tuple[str, ...] = ()
-    estimate: Estimate | None = None
-    is_counted: bool = False
-    prices: Prices | None = None
-
-    def __post_init__(self) -> None:
-        """Derive the target's key of a plan.json that was written before it had one."""
-        if not self.target_key:
-            several = ("model",) if len(self.models) > 1 else ()
-            msgspec.structs.force_setattr(self, "target_key", (*self.key, *several))
-
-    @property
-    def prompt_tokens(self) -> dict[str, int]:
-        """Prompt tokens by model, by the texts alone."""
-        return self._by_model(lambda shard: shard.prompt_tokens)
-
-    @property
-    def max_completion_tokens(self) -> dict[str, int | None]:
-        """By model, what all answers may have at most; None where one of them has no limit."""
-        return {
-            model: total(
-                shard.max_completion_tokens for shard in self.shards if shard.model == model and shard.requests
-            )
-            for model in self.models
-        }
-
-    @property
-    def requests_by_model(self) -> dict[str, int]:
-        """Requests by model."""
-        return self._by_model(lambda shard: shard.requests)
-
-    def _by_model(self, number: Callable[[PlannedShard], int]) -> dict[str, int]:
-        return {model: sum(number(shard) for shard in self.shards if shard.model == model) for model in self.models}
-
-    @property
-    def repeated(self) -> int:
-        """Rows that ask what another row asks already: joined, and not paid again."""
-        return self.rows - self.unsent - self.requests
-
-    def __str__(self) -> str:
-        unchanged = f", {counted(self.unchanged, 'row')} unchanged since an earlier run" if self.unchanged else ""
-        return (
-            f"{counted(self.rows, 'row')}: {counted(self.requests, 'request')} in "
-            f"{counted(self.submitted_shards, 'shard')} ({self.bytes / 1e6:,.1f} MB), "
-            f"{counted(self.repeated, 'row shares', 'rows share')} another row's request, {self.unsent:,} unsent"
-            f"{unchanged}{f'. {self.left}' if self.left and self.left.count else ''}"
-        )
-
-    @property
-    def submitted_shards(self) -> int:
-        """Shards that hold a request. One that holds unsent rows alone is joined, never submitted."""
-        return sum(shard.requests > 0 for shard in self.shards)
-
-
-def read_plan(run: RunFolder) -> Plan | None:
-    """The run's plan, or None if it is not built."""
-    return read_json(run.plan, Plan)
 
 
 def build(
@@ -180,17 +92,6 @@ def build(
     except FileNotFoundError:
         turn.check(run)  # a later build removes what this one is working on
         raise
-
-
-def refuse_removed(run: RunFolder) -> None:
-    """Raise ConfigError for a run whose staging retention has removed."""
-    removed = read_json(run.removed, RemovedRun)
-    if removed is not None:
-        day = datetime.datetime.fromtimestamp(removed.removed_at, tz=datetime.UTC).date()
-        raise ConfigError(
-            f"{run}: this run's staging was removed on {day}; building it again would send, and pay for, all its rows "
-            f"again. Trigger a new run, or delete {run.removed} to build this one again"
-        )
 
 
 def _load_kept(job: BatchJob, run: RunFolder, shard_ids: set[str], work: Path, old: Plan | None) -> KeptShards:

@@ -6,33 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import pyarrow as pa
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.incremental.known_rows import KnownRows
 from greennode_batch.incremental.row_hashes import RowHashes, with_model
 from greennode_batch.incremental.unchanged_rows import UnchangedRows
-from greennode_batch.job.batch_job import SAMPLE, BatchJob
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.columns import SAMPLE
 from greennode_batch.plan.kept_shards import KeptShards
-from greennode_batch.plan.open_shard import PlannedShard
 from greennode_batch.plan.shard_file import shard_limits
 from greennode_batch.plan.shard_set import ShardSet
 from greennode_batch.plan.source_rows import source_rows
-from greennode_batch.plan.unique_keys import Key, Keys
+from greennode_batch.plan.unique_keys import Keys
 from greennode_batch.request.job_request import job_request
 from greennode_batch.request.request_lines import RequestLines, RequestTemplate
 from greennode_batch.request.request_templates import HELD_BYTES, request_templates, requests_of
 from greennode_batch.request.token_counter import token_counter
-from greennode_batch.source.sql import RowBatch
+from greennode_batch.source.rows import Key, RowBatch
 from greennode_batch.staging.folders import RunFolder
-
-
-class LongestRequest(msgspec.Struct, frozen=True):
-    """The longest line of a run, and the row that asks it."""
-
-    bytes: int
-    row: str
+from greennode_batch.state.plan import LongestRequest, PlannedShard
 
 
 class _Asked(NamedTuple):

@@ -18,13 +18,14 @@ import pyarrow.parquet as pq
 
 from greennode_batch.cost.estimate import estimate_tokens
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import SAMPLE, BatchJob
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.columns import SAMPLE
 from greennode_batch.plan.kept_index import KeptIndex, key_texts
-from greennode_batch.plan.open_shard import PlannedShard
 from greennode_batch.plan.source_rows import OWN_COLUMNS, SourceRows
 from greennode_batch.source.column_types import kept_forms, unify
 from greennode_batch.staging.folders import ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_table
+from greennode_batch.state.plan import PlannedShard
 
 
 class KeptShard:

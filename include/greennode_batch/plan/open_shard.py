@@ -6,31 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
 import pyarrow as pa
 
-from greennode_batch.cost.estimate import estimate_tokens, total
+from greennode_batch.cost.estimate import estimate_tokens
 from greennode_batch.plan.shard_file import Shard, ShardFile, ShardLimits
 from greennode_batch.plan.source_rows import SourceRows
 from greennode_batch.request.request_lines import RequestLines
 from greennode_batch.staging.folders import RunFolder, land
-
-
-class PlannedShard(msgspec.Struct, frozen=True):
-    """One batch file. `rows`: the source rows that it answers, more than `requests` if some ask the same.
-
-    `prompt_tokens` is an estimate, by the length of the texts, or counted by the job's tokenizer; what a model makes of
-    an image is not in it.
-    `max_completion_tokens` is what its answers may have at most; None if one of them has no limit.
-    """
-
-    shard_id: str
-    model: str
-    requests: int
-    rows: int
-    bytes: int
-    prompt_tokens: int
-    max_completion_tokens: int | None = None
+from greennode_batch.state.estimate import total
+from greennode_batch.state.plan import PlannedShard
 
 
 class OpenShard:

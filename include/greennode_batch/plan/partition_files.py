@@ -22,9 +22,9 @@ from upath import UPath
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import BatchJob, SqlSource, read_job_text
-from greennode_batch.job.budget import within_max_rows
-from greennode_batch.plan.build import refuse_removed
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import SqlSource
+from greennode_batch.job.texts import read_job_text
 from greennode_batch.plan.unique_keys import Keys
 from greennode_batch.request.job_request import JobRequest, job_request
 from greennode_batch.request.needed_columns import needed_columns, refuse_missing
@@ -32,8 +32,9 @@ from greennode_batch.request.rendered_batch import RenderedBatch, stored_batch
 from greennode_batch.request.request_templates import HELD_BYTES, request_templates, requests_of
 from greennode_batch.request.token_counter import token_counter
 from greennode_batch.source.partition import Part
-from greennode_batch.source.sql import RowBatch, Rows
+from greennode_batch.source.rows import RowBatch, Rows, within_max_rows
 from greennode_batch.staging.folders import RunFolder, fresh_names, land, local_copy, remove_work_folders, work_folder
+from greennode_batch.state.plan import refuse_removed
 
 # Where it is another one, files of before cannot be read.
 _FORMAT = 3

@@ -12,8 +12,9 @@ import logging
 from collections.abc import Iterable
 
 from greennode_batch.answers.answer_reader import AnswerReader
-from greennode_batch.answers.outcome import RowStatus, judge
+from greennode_batch.answers.outcome import judge
 from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.cost.budget_check import check_budget, refuse_unpriced
 from greennode_batch.cost.estimated_plan import estimate_again
 from greennode_batch.errors import (
     AmbiguousError,
@@ -24,13 +25,13 @@ from greennode_batch.errors import (
     RetryableError,
 )
 from greennode_batch.job.batch_job import BatchJob
-from greennode_batch.job.budget import check_budget, refuse_unpriced
 from greennode_batch.job.prices import Prices
-from greennode_batch.plan.build import Plan
 from greennode_batch.plan.preview import PlannedRequest, first_requests
 from greennode_batch.request.token_counter import TokenCounter, token_counter
 from greennode_batch.staging.folders import RunFolder
 from greennode_batch.state.canaries import Canary, read_canaries, write_canaries
+from greennode_batch.state.plan import Plan
+from greennode_batch.state.row_status import RowStatus
 
 log = logging.getLogger(__name__)
 

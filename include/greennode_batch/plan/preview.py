@@ -11,11 +11,11 @@ import msgspec
 import pyarrow.compute as pc
 
 from greennode_batch.cost.estimate import estimate_tokens
-from greennode_batch.plan.build import Plan
 from greennode_batch.request.shown_message import message_texts, shown_message
 from greennode_batch.request.token_counter import TokenCounter
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_table
+from greennode_batch.state.plan import Plan
 
 
 class PlannedRequest(msgspec.Struct, frozen=True):

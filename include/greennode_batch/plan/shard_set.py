@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from greennode_batch.plan.kept_shards import KeptShard, KeptShards
-from greennode_batch.plan.open_shard import OpenShard, PlannedShard
+from greennode_batch.plan.open_shard import OpenShard
 from greennode_batch.plan.repeated_requests import PutAside, RepeatedRequests
 from greennode_batch.plan.request_index import MAYBE, RequestIndex
 from greennode_batch.plan.shard_file import ShardLimits
@@ -18,6 +18,7 @@ from greennode_batch.request.request_lines import RequestLines
 from greennode_batch.source.column_types import settle, unify
 from greennode_batch.staging.folders import RunFolder, ShardFolder, land
 from greennode_batch.staging.parquet import read_table
+from greennode_batch.state.plan import PlannedShard
 
 
 class ShardSet:

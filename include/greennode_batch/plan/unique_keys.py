@@ -14,9 +14,7 @@ import pyarrow as pa
 from greennode_batch.errors import RowError
 from greennode_batch.plan.bloom_filter import HashFilter
 from greennode_batch.source.column_types import to_arrow
-from greennode_batch.source.sql import RowBatch
-
-Key = tuple[Any, ...]
+from greennode_batch.source.rows import Key, RowBatch
 
 # So many keys may look repeated before all that came are looked through: few in a small table, whose errors are to be
 # told soon, and not so few in a large one, of which the filter is fuller and a look takes longer.

@@ -8,19 +8,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from greennode_batch.cost.actual import ShardSpent, Spent, in_batch, total
+from greennode_batch.cost.actual import in_batch, total
 from greennode_batch.job.prices import Prices
-from greennode_batch.plan.open_shard import PlannedShard
-from greennode_batch.retry.build_retry import RetryShard
-
-
-class AttemptReport(Spent, frozen=True, kw_only=True):
-    """What one attempt sent and got. Tokens are counted once a request and attempt, as they are paid."""
-
-    attempt: int
-    shards: int
-    requests: int
-    statuses: dict[str, int]
+from greennode_batch.state.attempts import RetryShard
+from greennode_batch.state.plan import PlannedShard
+from greennode_batch.state.spent import AttemptReport, ShardSpent
 
 
 class Tally:

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from greennode_batch.plan.build import Plan, read_plan
 from greennode_batch.reconcile.written import WrittenRows
 from greennode_batch.staging.folders import RunFolder, local_copy, safe_name
+from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.tables.fingerprint import Hashes, row_hashes
 from greennode_batch.tables.shown_keys import Named
 from greennode_batch.write.join import row_statuses

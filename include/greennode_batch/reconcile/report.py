@@ -9,24 +9,24 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from greennode_batch.cost.actual import ModelSpent, ShardSpent, in_real_time, total
+from greennode_batch.cost.actual import in_real_time, total
 from greennode_batch.cost.usage_history import RunUsage, note_usage
 from greennode_batch.errors import AccountingError, ConfigError, FailedRowsError
 from greennode_batch.job.prices import Prices
-from greennode_batch.plan.build import Plan, read_plan
 from greennode_batch.reconcile.differences import Differences, find_differences, key_schema
 from greennode_batch.reconcile.record_answers import AnsweredTable
 from greennode_batch.reconcile.staged import account_for
 from greennode_batch.reconcile.written import WrittenRows
-from greennode_batch.retry.build_retry import FIRST_ATTEMPT, retries
 from greennode_batch.staging.folders import RunFolder, write_json
+from greennode_batch.state.attempts import FIRST_ATTEMPT, retries
 from greennode_batch.state.canaries import read_canaries
+from greennode_batch.state.fingerprint import NO_ROWS, Fingerprint
+from greennode_batch.state.joined_shard import JoinedShard, read_joined
+from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.run_report import RunReport
-from greennode_batch.tables.fingerprint import NO_ROWS, Fingerprint, fingerprint
+from greennode_batch.state.spent import ModelSpent, ShardSpent
+from greennode_batch.tables.fingerprint import fingerprint
 from greennode_batch.tables.shown_keys import Named
-from greennode_batch.write.joined_rows import JoinedShard, read_joined
-
-__all__ = ["RunReport", "check_balanced", "check_failed_ratio", "report"]
 
 log = logging.getLogger(__name__)
 

@@ -12,17 +12,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from greennode_batch.collect.anomalies import count_anomalies
-from greennode_batch.cost.actual import TOKEN_COLUMNS, ShardSpent
 from greennode_batch.job.prices import Prices
-from greennode_batch.plan.build import Plan
-from greennode_batch.plan.open_shard import PlannedShard
-from greennode_batch.reconcile.attempts import AttemptReport, Tally
+from greennode_batch.reconcile.attempts import Tally
 from greennode_batch.request.request_lines import request_ids
-from greennode_batch.retry.build_retry import FIRST_ATTEMPT, RetryPlan, RetryShard, retries
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_pieces, read_table
+from greennode_batch.state.attempts import FIRST_ATTEMPT, RetryPlan, RetryShard, retries
+from greennode_batch.state.fingerprint import Fingerprint
+from greennode_batch.state.plan import Plan, PlannedShard
 from greennode_batch.state.receipts import is_sent, read_receipt
-from greennode_batch.tables.fingerprint import Fingerprint, fingerprint
+from greennode_batch.state.spent import TOKEN_COLUMNS, AttemptReport, ShardSpent
+from greennode_batch.tables.fingerprint import fingerprint
 from greennode_batch.tables.shown_keys import Named
 from greennode_batch.write.join import row_statuses
 

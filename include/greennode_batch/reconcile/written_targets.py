@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from greennode_batch.plan.build import Plan, read_plan
 from greennode_batch.reconcile.written import TableRows, WrittenRows
 from greennode_batch.reconcile.written_files import DatasetRows
 from greennode_batch.staging.folders import RunFolder
+from greennode_batch.state.joined_shard import JoinedShard, read_joined
+from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.write.dataset import Dataset
-from greennode_batch.write.joined_rows import JoinedShard, read_joined
 from greennode_batch.write.targets import OpenTarget
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from greennode_batch.answers.answer_reader import response_format, schema_wish
+from greennode_batch.answers.answer_schema import response_format, schema_wish
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.request.prompt_files import PromptText, names_in, read_prompt

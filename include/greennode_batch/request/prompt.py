@@ -13,7 +13,7 @@ from greennode_batch.errors import RowError
 from greennode_batch.request.data_urls import BYTES, data_url
 from greennode_batch.request.prompt_environment import ENVIRONMENT, NULL, shown, syntax_errors
 from greennode_batch.request.prompt_files import PromptText, environment_of, names_in, text_of
-from greennode_batch.source.sql import RowBatch
+from greennode_batch.source.rows import RowBatch
 
 
 class TextSource(Protocol):

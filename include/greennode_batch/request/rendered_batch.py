@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from greennode_batch.request.request_lines import RequestLines, RequestTemplate
-from greennode_batch.source.sql import ColumnBatch, RowBatch
+from greennode_batch.source.rows import ColumnBatch, RowBatch
 
 _REQUEST_COLUMNS = 7
 

@@ -18,7 +18,7 @@ from greennode_batch.request.body_template import FIELD_MARK, CutBody
 from greennode_batch.request.message_slots import MessageSlots
 from greennode_batch.request.row_params import RowField
 from greennode_batch.request.token_limits import TokenLimits
-from greennode_batch.source.sql import RowBatch
+from greennode_batch.source.rows import RowBatch
 from greennode_batch.staging.folders import ShardFolder, local_copy
 
 

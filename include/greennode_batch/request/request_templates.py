@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 
 from greennode_batch.errors import RowError
 from greennode_batch.job.batch_job import BatchJob
-from greennode_batch.plan.unique_keys import Key
 from greennode_batch.request.job_request import JobRequest, prompt_name
 from greennode_batch.request.rendered_batch import RenderedBatch
 from greennode_batch.request.request_lines import RequestLines, RequestTemplate
 from greennode_batch.request.token_counter import TokenCounter
-from greennode_batch.source.sql import RowBatch
+from greennode_batch.source.rows import Key, RowBatch
 
 HELD_BYTES = 16 << 20
 """Where the constant part of a line is long, all lines of a batch are too much to hold: so many bytes at a time."""

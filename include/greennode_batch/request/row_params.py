@@ -13,7 +13,7 @@ import msgspec
 
 from greennode_batch.errors import RowError
 from greennode_batch.request.body_json import encode, escape_line_separators
-from greennode_batch.source.sql import RowBatch
+from greennode_batch.source.rows import RowBatch
 
 _encode_value = msgspec.json.Encoder(decimal_format="number").encode
 _WRITTEN = str | bool | int | float | Decimal | datetime.date | datetime.time | datetime.timedelta | uuid.UUID | None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from greennode_batch.source.sql import RowBatch
+from greennode_batch.source.rows import RowBatch
 
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 """The names that a limit may have in a request; where both are there, the later one counts."""

@@ -14,96 +14,24 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
-
-import msgspec
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.results.result_lines import iter_lines
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices, read_prices
-from greennode_batch.plan.build import Plan
 from greennode_batch.plan.shard_file import ShardFile, ShardLimits, shard_limits
 from greennode_batch.request.request_lines import id_of_line, request_ids
 from greennode_batch.retry.explanations import Explanation, explained, explanations
-from greennode_batch.retry.retry_budget import Asked, OverBudget, over_budget
-from greennode_batch.staging.folders import RunFolder, ShardFolder, land, local_copy, read_json, work_folder, write_json
+from greennode_batch.retry.retry_budget import Asked, over_budget
+from greennode_batch.staging.folders import RunFolder, ShardFolder, land, local_copy, work_folder, write_json
 from greennode_batch.staging.parquet import read_table
+from greennode_batch.state.attempts import FIRST_ATTEMPT, OverBudget, RetryPlan, RetryShard, _Sent, _sent_in, read_retry
+from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import is_sent, reopen, withdraw
 
 log = logging.getLogger(__name__)
 
-FIRST_ATTEMPT = 1
 _LINES_TOGETHER = 500
-
-
-class RetryShard(msgspec.Struct, frozen=True):
-    """One batch file of a later attempt. `origins`: the shards of the first attempt whose rows may wait for it."""
-
-    shard_id: str
-    model: str
-    requests: int
-    bytes: int
-    origins: tuple[str, ...]
-
-
-class RetryPlan(msgspec.Struct, frozen=True):
-    """retry.json: what an attempt asks again. over_budget: why it asks no more than what was sent before."""
-
-    attempt: int
-    created_at: float
-    shards: tuple[RetryShard, ...]
-    over_budget: OverBudget | None = None
-
-    @property
-    def requests(self) -> int:
-        """Requests that are asked again."""
-        return sum(shard.requests for shard in self.shards)
-
-
-def read_retry(run: RunFolder, attempt: int) -> RetryPlan | None:
-    """What an attempt asks again, or None if that was not built."""
-    return read_json(run.retry(attempt), RetryPlan)
-
-
-def retries(run: RunFolder) -> Iterator[RetryPlan]:
-    """The later attempts that were built, in order."""
-    for attempt in itertools.count(FIRST_ATTEMPT + 1):
-        retry = read_retry(run, attempt)
-        if retry is None:
-            return
-        yield retry
-
-
-def attempt_shards(run: RunFolder, plan: Plan, attempt: int) -> list[ShardFolder]:
-    """The shards that an attempt sends; none where it was not built."""
-    return [sent.shard for sent in _sent_in(run, plan, attempt)]
-
-
-def all_shards(run: RunFolder, plan: Plan) -> Iterator[ShardFolder]:
-    """The shards that the attempts send, attempt by attempt."""
-    yield from attempt_shards(run, plan, FIRST_ATTEMPT)
-    for retry in retries(run):
-        yield from attempt_shards(run, plan, retry.attempt)
-
-
-def settling_shards(run: RunFolder, shard_id: str) -> Iterator[tuple[ShardFolder, str | None]]:
-    """A shard of the first attempt and its later ones, each with the reason why it was the last for want of money.
-
-    That is None where what is worth asking again was asked again, or no attempt was left.
-    """
-    attempts = list(retries(run))
-    stops = {retry.attempt: retry.over_budget for retry in attempts}
-
-    def why(attempt: int) -> str | None:
-        stop = stops.get(attempt + 1)
-        return f"{stop.reason}; attempt {attempt}" if stop else None
-
-    yield run.shard(shard_id), why(FIRST_ATTEMPT)
-    for retry in attempts:
-        for shard in retry.shards:
-            if shard_id in shard.origins:
-                yield run.shard(shard.shard_id, attempt=retry.attempt), why(retry.attempt)
 
 
 def build_retry(
@@ -159,29 +87,6 @@ def _over_budget(
     if stop is not None:
         log.warning("Attempt %d is not sent: %s", attempt, stop)
     return stop
-
-
-class _Sent(NamedTuple):
-    """A shard of an attempt, the model it asks, and the shards of the first attempt that its requests stem from."""
-
-    shard: ShardFolder
-    model: str
-    requests: int
-    origins: frozenset[str]
-
-
-def _sent_in(run: RunFolder, plan: Plan, attempt: int) -> list[_Sent]:
-    if attempt == FIRST_ATTEMPT:
-        return [
-            _Sent(run.shard(planned.shard_id), planned.model, planned.requests, frozenset([planned.shard_id]))
-            for planned in plan.shards
-            if planned.requests
-        ]
-    retry = read_retry(run, attempt)
-    return [
-        _Sent(run.shard(shard.shard_id, attempt=attempt), shard.model, shard.requests, frozenset(shard.origins))
-        for shard in (retry.shards if retry else ())
-    ]
 
 
 def _worth_asking_again(shard: ShardFolder) -> set[str]:

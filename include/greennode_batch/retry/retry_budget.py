@@ -6,38 +6,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-import msgspec
 import pyarrow.compute as pc
 
-from greennode_batch.cost.actual import TOKEN_COLUMNS, in_batch, in_real_time
+from greennode_batch.cost.actual import in_batch, in_real_time
 from greennode_batch.errors import BudgetError
-from greennode_batch.job.prices import Prices, amount
-from greennode_batch.plan.build import Plan
+from greennode_batch.job.prices import Prices
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_table
+from greennode_batch.state.attempts import OverBudget
 from greennode_batch.state.canaries import read_canaries
+from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import is_sent
-
-
-class OverBudget(msgspec.Struct, frozen=True):
-    """Why requests are not asked again. spent: so far; expected: what it would cost to ask these requests again."""
-
-    max_cost: float
-    spent: float
-    expected: float
-    requests: int
-    currency: str
-
-    @property
-    def reason(self) -> str:
-        """Why, as each of their rows tells it."""
-        return f"over budget (max_cost {amount(self.max_cost, self.currency)})"
-
-    def __str__(self) -> str:
-        return (
-            f"{self.reason}: {amount(self.spent, self.currency)} are spent, and to ask {self.requests:,} requests "
-            f"again would cost about {amount(self.expected, self.currency)}"
-        )
+from greennode_batch.state.spent import TOKEN_COLUMNS
 
 
 class Asked(NamedTuple):

@@ -131,3 +131,11 @@ def _text(value: Any) -> str | None:
 
 def _json_value(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else str(value)
+
+
+_MARK = b"greennode"
+
+
+def is_json(field: pa.Field) -> bool:
+    """Whether a text column holds JSON: a target may have a type of its own for it."""
+    return bool(field.metadata) and field.metadata.get(_MARK) == b"json"

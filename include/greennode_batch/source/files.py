@@ -22,7 +22,7 @@ from greennode_batch.source.formats.file_listing import SourceFile, source_files
 from greennode_batch.source.formats.json_rows import json_batches, json_columns
 from greennode_batch.source.formats.parquet_rows import parquet_batches, parquet_layout, parquet_schema
 from greennode_batch.source.partition import WHOLE, Part
-from greennode_batch.source.sql import ColumnBatch, Rows, check_columns
+from greennode_batch.source.rows import ColumnBatch, Rows, check_columns
 
 _OPENED_AT_ONCE = 8
 

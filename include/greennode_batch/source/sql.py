@@ -4,117 +4,16 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
-
-import msgspec
-import pyarrow as pa
+from typing import Any
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.source.column_types import is_plain, to_arrow
 from greennode_batch.source.formats.batch_limits import MAX_BYTES, MAX_ROWS
-
-Row = tuple[Any, ...]
+from greennode_batch.source.rows import Row, Rows
 
 # How large rows are is known only when they are here.
 _MAX_FETCHED = 500
-
-
-class RowBatch(Protocol):
-    """Some thousand rows of a source, column by column."""
-
-    def __len__(self) -> int:
-        """How many rows."""
-
-    def values(self, column: str) -> Sequence[Any]:
-        """A column as prompts see it: a JSON document is a dict."""
-
-    def array(self, column: str) -> pa.Array:
-        """A column as staging keeps it. Raises ConfigError for what it cannot keep."""
-
-    def take(self, places: Sequence[int]) -> RowBatch:
-        """Some of the rows, by their places."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Columns by name, and batches of rows, of which one is held at a time. The batches can be read once.
-
-    origin: where these are a part of the rows, what all parts are of: tells whether they were divided alike.
-    """
-
-    columns: tuple[str, ...]
-    batches: Iterator[RowBatch]
-    origin: str = ""
-
-    @classmethod
-    def from_tuples(cls, columns: Sequence[str], batches: Iterable[Sequence[Row]]) -> Rows:
-        """Rows that come as tuples, as databases give them."""
-        names = check_columns(tuple(columns))
-        return cls(names, (_by_columns(names, rows) for rows in batches if rows))
-
-
-def first_rows(rows: Rows, count: int | None) -> Rows:
-    """The first `count` rows, or all for None. No batch after the last of them is asked for."""
-    if count is None:
-        return rows
-
-    def batches() -> Iterator[RowBatch]:
-        left = count
-        for batch in rows.batches:
-            yield batch if len(batch) <= left else batch.take(range(left))
-            left -= len(batch)
-            if left <= 0:
-                return
-
-    return replace(rows, batches=batches())
-
-
-class ColumnBatch:
-    """A batch of rows as columns: Arrow's arrays, or values as prompts see them."""
-
-    def __init__(self, rows: int, columns: Mapping[str, pa.Array | Sequence[Any]]) -> None:
-        self._rows = rows
-        self._columns = dict(columns)
-        self._values: dict[str, Sequence[Any]] = {}
-
-    def __len__(self) -> int:
-        return self._rows
-
-    def values(self, column: str) -> Sequence[Any]:
-        """A column as prompts see it."""
-        held = self._columns[column]
-        if not isinstance(held, pa.Array):
-            return held
-        if column not in self._values:
-            self._values[column] = json_values(held, column) if isinstance(held.type, pa.JsonType) else held.to_pylist()
-        return self._values[column]
-
-    def array(self, column: str) -> pa.Array:
-        """A column as staging keeps it."""
-        held = self._columns[column]
-        if isinstance(held, pa.Array):
-            plain = held.storage if isinstance(held.type, pa.JsonType) else held
-            if is_plain(plain.type):
-                return plain
-        return to_arrow(self.values(column), column)
-
-    def take(self, places: Sequence[int]) -> RowBatch:
-        """Some of the rows, by their places."""
-        chosen = pa.array(places, pa.int64())
-        return ColumnBatch(
-            len(places),
-            {
-                name: held.take(chosen) if isinstance(held, pa.Array) else [held[place] for place in places]
-                for name, held in self._columns.items()
-            },
-        )
-
-
-def _by_columns(names: Sequence[str], rows: Sequence[Row]) -> ColumnBatch:
-    return ColumnBatch(len(rows), dict(zip(names, zip(*rows, strict=True), strict=True)))
 
 
 def read_sql(
@@ -229,19 +128,3 @@ def _may_pass(error: Exception, names: Collection[str]) -> bool:
     if code is not None:  # SQLite calls a missing table an OperationalError
         return str(code).startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR"))
     return not {"OperationalError", "InterfaceError"}.isdisjoint(names)
-
-
-def check_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns, if each name is there once; else ConfigError."""
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice:
-        raise ConfigError(f"the source has the column(s) {', '.join(twice)} twice; give each its own name (AS …)")
-    return columns
-
-
-def json_values(documents: pa.Array, column: str) -> list[Any]:
-    """A column of JSON texts as what they say. Raises ConfigError for a text that is no JSON."""
-    try:
-        return [None if text is None else msgspec.json.decode(text) for text in documents.storage.to_pylist()]
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"column {column} holds a text that is no JSON ({error}). Nothing was sent") from None

@@ -7,7 +7,8 @@ from typing import Any
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.source.partition import Part
-from greennode_batch.source.sql import Rows, is_postgres, read_sql
+from greennode_batch.source.rows import Rows
+from greennode_batch.source.sql import is_postgres, read_sql
 
 _END = "; \t\r\n"
 _WAY_OUT = (

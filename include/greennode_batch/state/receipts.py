@@ -138,3 +138,11 @@ def reopen(shard: ShardFolder, *, now: float) -> None:
     last = latest_claim(shard)
     if last is not None and last.claim.withdrawn:
         take_claim(shard, HeldClaim(last.number + 1, Claim("builder", "", now, released=True)))
+
+
+class UploadBegun(msgspec.Struct, frozen=True):
+    """uploading.json: from now on the store may hold a file of this name and size."""
+
+    name: str
+    bytes: int
+    began_at: float

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from greennode_batch.answers.outcome import RowStatus
-from greennode_batch.cost.actual import CanariesSpent, ModelSpent, Spent
-from greennode_batch.cost.estimate import Estimate
-from greennode_batch.incremental.known_rows import LeftRows
 from greennode_batch.job.prices import amount
-from greennode_batch.reconcile.attempts import AttemptReport
+from greennode_batch.state.estimate import Estimate
+from greennode_batch.state.plan import LeftRows
+from greennode_batch.state.row_status import RowStatus
+from greennode_batch.state.spent import AttemptReport, CanariesSpent, ModelSpent, Spent
 from greennode_batch.wording import counted
 
 

@@ -6,7 +6,6 @@ Two sides that hold the same rows have the same count and sum, so ten million ro
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,38 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandas.util import hash_array
 
+from greennode_batch.state.fingerprint import NO_ROWS, Fingerprint
+
 Hashes = npt.NDArray[np.uint64]
 
 # Part of what joined.json keeps: another key would make every fingerprint another.
 _HASH_KEY = "greennode-airflo"
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
-_MODULUS = 1 << 64
 # No text of a database holds it, so NULL is told apart from all of them.
 _NULL = "\x00"
-
-
-class Fingerprint(NamedTuple):
-    """How many rows, and the sum of their hashes modulo 2**64."""
-
-    rows: int
-    total: int
-
-    @property
-    def hex(self) -> str:
-        """The sum as joined.json keeps it: not every reader of JSON keeps 64 bits of a number."""
-        return f"{self.total:016x}"
-
-    def joined_with(self, other: Fingerprint) -> Fingerprint:
-        """That of both sides' rows together."""
-        return Fingerprint(self.rows + other.rows, (self.total + other.total) % _MODULUS)
-
-    def without(self, other: Fingerprint) -> Fingerprint:
-        """That of these rows but for some of them."""
-        return Fingerprint(self.rows - other.rows, (self.total - other.total) % _MODULUS)
-
-
-NO_ROWS = Fingerprint(0, 0)
 
 
 def fingerprint(tables: Iterable[pa.Table], key: Sequence[str]) -> Fingerprint:

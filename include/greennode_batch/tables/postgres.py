@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.state.fingerprint import NO_ROWS, Fingerprint
 from greennode_batch.tables.columns import Column, Fit, quote
-from greennode_batch.tables.fingerprint import NO_ROWS, Fingerprint
 from greennode_batch.tables.postgres_copy import copy_in, copy_out
 from greennode_batch.tables.postgres_types import fit, postgres_type
 from greennode_batch.tables.sql_table import DIGEST, Digests, SqlTable

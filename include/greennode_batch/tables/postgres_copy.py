@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from psycopg.pq import ExecStatus
 
-from greennode_batch.answers.answer_reader import is_json
+from greennode_batch.source.column_types import is_json
 from greennode_batch.tables.columns import quote
 
 _CHUNK_ROWS = 5_000

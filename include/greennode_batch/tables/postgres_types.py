@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from greennode_batch.answers.answer_reader import is_json
+from greennode_batch.source.column_types import is_json
 from greennode_batch.tables.columns import Column, Fit, sql_type
 
 _INTEGERS = frozenset({"int2", "int4", "int8"})

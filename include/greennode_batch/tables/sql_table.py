@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.incremental.known_rows import LeftRows
+from greennode_batch.state.fingerprint import NO_ROWS, Fingerprint
+from greennode_batch.state.plan import LeftRows
 from greennode_batch.tables.columns import Column, Fit, quote
-from greennode_batch.tables.fingerprint import NO_ROWS, Fingerprint
 from greennode_batch.tables.shown_keys import SHOWN, Named
 from greennode_batch.tables.table_check import check_table
 from greennode_batch.tables.typed_rows import found_schema

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.incremental.known_rows import LeftRows
+from greennode_batch.state.plan import LeftRows
 from greennode_batch.tables.columns import Column
 from greennode_batch.tables.shown_keys import SHOWN, Named
 from greennode_batch.tables.sql_table import ASKED, KEYS, SqlTable

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mssql, mysql, oracle
 from sqlalchemy.types import TypeEngine
 
-from greennode_batch.answers.answer_reader import is_json
+from greennode_batch.source.column_types import is_json
 
 _MAX_DIGITS = 38
 _UNSIGNED_DIGITS = 20

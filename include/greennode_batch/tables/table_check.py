@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import SAMPLE
+from greennode_batch.job.columns import SAMPLE
 from greennode_batch.tables.columns import Column, Fit
 
 if TYPE_CHECKING:

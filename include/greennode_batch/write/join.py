@@ -16,14 +16,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from upath import UPath
 
-from greennode_batch.answers.outcome import RowStatus
 from greennode_batch.collect.results import RESULT_FIELDS
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import RESULT_COLUMNS
+from greennode_batch.job.columns import RESULT_COLUMNS
 from greennode_batch.plan.source_rows import OWN_COLUMNS
-from greennode_batch.retry.build_retry import settling_shards
 from greennode_batch.staging.folders import ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_pieces
+from greennode_batch.state.attempts import settling_shards
+from greennode_batch.state.row_status import RowStatus
 from greennode_batch.write.result_parts import ResultParts
 
 _SOURCE_TYPES = {"model": pa.string(), "run_id": pa.string()}

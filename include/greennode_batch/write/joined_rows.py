@@ -5,29 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import msgspec
 import pyarrow as pa
 
-from greennode_batch.staging.folders import ShardFolder, read_json, write_json
-from greennode_batch.tables.fingerprint import NO_ROWS, Fingerprint, fingerprint
-
-
-class JoinedShard(msgspec.Struct, frozen=True):
-    """joined.json. `fingerprint`: of key, custom_id and status of the rows. `files`: what it has in each dataset.
-
-    `statuses`: of all rows; `models`: of those of each model. A row that is not sent may lie beside another's requests.
-    """
-
-    rows: int
-    statuses: dict[str, int]
-    fingerprint: str
-    files: dict[str, tuple[str, ...]] = {}
-    models: dict[str, dict[str, int]] = {}
-
-    @property
-    def rows_fingerprint(self) -> Fingerprint:
-        """The fingerprint as one can reckon with."""
-        return Fingerprint(self.rows, int(self.fingerprint, 16))
+from greennode_batch.staging.folders import ShardFolder, write_json
+from greennode_batch.state.fingerprint import NO_ROWS
+from greennode_batch.state.joined_shard import JoinedShard
+from greennode_batch.tables.fingerprint import fingerprint
 
 
 class CountedRows:
@@ -69,8 +52,3 @@ def note_joined(
     )
     write_json(shard.joined, note)
     return note
-
-
-def read_joined(shard: ShardFolder) -> JoinedShard | None:
-    """What the shard put into the targets, or None if it was not joined yet."""
-    return read_json(shard.joined, JoinedShard)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from greennode_batch.answers.outcome import RowStatus
+from greennode_batch.state.row_status import RowStatus
 
 _AGAIN = "ask_again"
 _SAID = ("status", "error")

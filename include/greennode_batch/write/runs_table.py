@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from greennode_batch.answers.outcome import RowStatus
-from greennode_batch.cost.actual import TOKEN_COLUMNS, ModelSpent
+from greennode_batch.state.row_status import RowStatus
 from greennode_batch.state.run_report import RunReport
+from greennode_batch.state.spent import TOKEN_COLUMNS, ModelSpent
 from greennode_batch.tables.sql_table import SqlTable
 
 _MOMENT = pa.timestamp("us", tz="UTC")

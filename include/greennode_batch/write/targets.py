@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from greennode_batch.plan.build import Plan
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_pieces
+from greennode_batch.state.joined_shard import JoinedShard, read_joined
+from greennode_batch.state.plan import Plan
 from greennode_batch.tables.sql_table import SqlTable
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.join import JoinedRows, joined_schema
-from greennode_batch.write.joined_rows import CountedRows, JoinedShard, note_joined, read_joined
+from greennode_batch.write.joined_rows import CountedRows, note_joined
 from greennode_batch.write.partitions import check_count
 
 OpenTarget = SqlTable | Dataset

@@ -10,7 +10,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from greennode_airflow.pipeline import batch_table
-from greennode_batch.job.batch_job import BatchJob, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import SqlSource
+from greennode_batch.job.targets import SqlTarget
 from greennode_faults.stage import MODEL, Label
 
 JOB = BatchJob(

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.sdk import Asset
 
-from greennode_batch.job.batch_job import SqlSource, SqlTarget
-from greennode_batch.job.sources import Source
-from greennode_batch.job.targets import Target
-
-if TYPE_CHECKING:
-    from greennode_batch.reconcile.report import RunReport
-    from greennode_batch.staging.folders import RunFolder
+from greennode_batch.job.sources import Source, SqlSource
+from greennode_batch.job.targets import SqlTarget, Target
+from greennode_batch.staging.folders import RunFolder
+from greennode_batch.state.run_report import RunReport
 
 
 def asset_of(target: Target) -> Asset:

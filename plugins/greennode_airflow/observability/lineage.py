@@ -28,9 +28,8 @@ from openlineage.client.facet_v2 import input_statistics_input_dataset as input_
 from upath import UPath
 
 from greennode_airflow.runtime.databases import hook_of
-from greennode_batch.job.batch_job import SqlSource, SqlTarget
-from greennode_batch.job.sources import Source
-from greennode_batch.job.targets import Target
+from greennode_batch.job.sources import Source, SqlSource
+from greennode_batch.job.targets import SqlTarget, Target
 
 # As psycopg has them, which the provider's parser takes for an error.
 _PARAMETER = re.compile(r"%\(\w+\)s")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from greennode_airflow.observability.metrics import (
     BATCHES_ENDED,
@@ -24,9 +23,7 @@ from greennode_batch.api.polling.polling import Done
 from greennode_batch.errors import BusyError, CreditError, GreenNodeError
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import Receipt, read_receipt
-
-if TYPE_CHECKING:
-    from greennode_batch.state.run_report import RunReport
+from greennode_batch.state.run_report import RunReport
 
 _Figures = dict[tuple[Metric, tuple[tuple[str, str], ...]], float]
 

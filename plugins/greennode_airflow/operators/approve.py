@@ -38,7 +38,7 @@ class GreenNodeApproveSpendOperator(HITLOperator):
     def execute(self, context: Context) -> Any:
         """Pass, or wait for an answer without a worker."""
         from greennode_batch.plan.approval import approval_text, must_be_asked, note_asked
-        from greennode_batch.plan.build import read_plan
+        from greennode_batch.state.plan import read_plan
 
         run, budget = run_of(context, group_of(self)), run_job(self.job, context).budget
         plan = read_plan(run) if self.shards else None

@@ -63,7 +63,7 @@ class GreenNodeSubmitBatchOperator(BaseOperator):
                 again = context["ti"].try_number > 1
                 with submit_counted(shard, dag_id=self.dag_id, conn_id=self.greennode_conn_id):
                     receipt = submit_on_credit(
-                        shard, client, is_cleared=again, on_ambiguous=self.on_ambiguous, line=hook.line(client)
+                        shard, client, is_cleared=again, on_ambiguous=self.on_ambiguous, admit=hook.admit(client)
                     )
             except BusyError as error:
                 self.log.warning("%s. Waiting without a worker, then trying again", error)

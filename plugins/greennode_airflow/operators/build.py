@@ -15,14 +15,15 @@ from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.operators.source import SourceOperator
 from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.runtime.runs import begin_run, group_of, is_partial, run_job
+from greennode_batch.api.profile import ApiProfile
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.staging.folders import RunFolder
+from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import is_sent
 
 if TYPE_CHECKING:
-    from greennode_batch.api.profile import ApiProfile
-    from greennode_batch.plan.build import Plan
-    from greennode_batch.source.sql import Rows
+    # Its module loads Arrow, which a task that sends or waits does without.
+    from greennode_batch.source.rows import Rows
 
 
 class GreenNodeBuildRequestsOperator(SourceOperator):
@@ -65,7 +66,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
     def _build(self, job: BatchJob, run: RunFolder, run_id: str, chosen: Choices) -> Plan:
         from greennode_airflow.runtime.targets import known_rows, open_targets
         from greennode_batch.answers.answer_reader import AnswerReader
-        from greennode_batch.job.budget import outlook
+        from greennode_batch.cost.budget_check import outlook
         from greennode_batch.plan.build import build
         from greennode_batch.plan.preflight import check_models, settle_cost
         from greennode_batch.plan.preview import preview
@@ -98,7 +99,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
     ) -> Iterator[Callable[[], Rows]]:
         from greennode_airflow.runtime.sources import open_source
         from greennode_batch.plan.partition_files import read_parts
-        from greennode_batch.source.sql import first_rows
+        from greennode_batch.source.rows import first_rows
 
         if job.partitions > 1:
             yield lambda: first_rows(read_parts(job, run, profile=profile), limit)

@@ -10,7 +10,8 @@ from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.operators.query import QueryOperator
 from greennode_airflow.runtime.runs import begin_run, group_of, run_of
-from greennode_batch.job.batch_job import BatchJob, SqlSource
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import SqlSource
 
 
 class GreenNodeEvaluationReportOperator(QueryOperator):

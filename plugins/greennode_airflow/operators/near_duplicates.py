@@ -9,7 +9,8 @@ from airflow.sdk import Context
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.operators.query import QueryOperator
-from greennode_batch.job.batch_job import SqlSource, SqlTarget
+from greennode_batch.job.sources import SqlSource
+from greennode_batch.job.targets import SqlTarget
 
 
 class GreenNodeMarkNearDuplicatesOperator(QueryOperator):

@@ -9,7 +9,7 @@ from airflow.sdk import Context
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.operators.query import QueryOperator
 from greennode_airflow.runtime.runs import begin_run, group_of
-from greennode_batch.job.batch_job import SqlSource
+from greennode_batch.job.sources import SqlSource
 
 
 class GreenNodePageOperator(QueryOperator):

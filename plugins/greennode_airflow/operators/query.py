@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from greennode_batch.job.batch_job import SqlSource, read_job_text
+from greennode_batch.job.sources import SqlSource
+from greennode_batch.job.texts import read_job_text
 
 if TYPE_CHECKING:
-    from greennode_batch.source.sql import Rows
+    # Its module loads Arrow, which a task that sends or waits does without.
+    from greennode_batch.source.rows import Rows
 
 
 class QueryOperator(BaseOperator):

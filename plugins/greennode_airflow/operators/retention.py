@@ -9,7 +9,8 @@ from airflow.sdk import BaseOperator, Context, DagRunState
 from airflow.sdk.configuration import conf
 
 from greennode_airflow.runtime.runs import is_dry_run, staging_root
-from greennode_batch.cleanup.retention import RunIdentity, StoredRun, old_runs, remove_run
+from greennode_batch.cleanup.retention import StoredRun, old_runs, remove_run
+from greennode_batch.state.run_identity import RunIdentity
 
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol

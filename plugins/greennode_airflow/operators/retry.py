@@ -28,8 +28,9 @@ class GreenNodeBuildRetryOperator(BaseOperator):
     @fail_without_retry
     def execute(self, context: Context) -> list[str]:
         """Build, or go on with what is built."""
-        from greennode_batch.plan.build import read_plan
-        from greennode_batch.retry.build_retry import attempt_shards, build_retry
+        from greennode_batch.retry.build_retry import build_retry
+        from greennode_batch.state.attempts import attempt_shards
+        from greennode_batch.state.plan import read_plan
 
         if is_dry_run(context):
             return []

@@ -14,8 +14,9 @@ from upath import UPath
 
 from greennode_airflow.observability.assets import assets_of
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import BatchJob, FileSource, SqlSource, read_job_text
-from greennode_batch.job.sources import Source
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import FileSource, Source, SqlSource
+from greennode_batch.job.texts import read_job_text
 from greennode_batch.source.partition import WHOLE, Part
 
 _ONE_EXPRESSION = re.compile(r"\s*\{\{[-+]?((?:(?!\{\{|\}\}).)+?)[-+]?\}\}\s*", re.DOTALL)

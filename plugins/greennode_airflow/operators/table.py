@@ -10,6 +10,7 @@ import msgspec
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 from pydantic import BaseModel
+from upath import UPath
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
@@ -19,15 +20,13 @@ from greennode_airflow.observability.metric_events import count_run
 from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.runtime.runs import group_of, is_dry_run, run_job, run_of, shard_at
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import BatchJob, SqlTarget
-from greennode_batch.job.targets import Target
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.targets import SqlTarget, Target
+from greennode_batch.staging.folders import RunFolder, read_json
+from greennode_batch.state.run_report import RunReport
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from upath import UPath
-
-    from greennode_batch.reconcile.report import RunReport
-    from greennode_batch.staging.folders import RunFolder
 
 
 class GreenNodeJoinResultsOperator(BaseOperator):
@@ -111,9 +110,9 @@ class GreenNodeReportOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Account for the run."""
         from greennode_airflow.runtime.targets import known_table, open_targets
-        from greennode_batch.plan.approval import refuse_rejected
         from greennode_batch.reconcile.report import check_balanced, check_failed_ratio, report
         from greennode_batch.reconcile.written_targets import written_rows
+        from greennode_batch.state.approval import refuse_rejected
 
         if is_dry_run(context):
             raise AirflowSkipException("a dry run sends nothing and writes nothing; see the log of build_requests")
@@ -162,9 +161,6 @@ class GreenNodeReportOperator(BaseOperator):
 
 def _reported_before(run: RunFolder) -> RunReport | None:
     """What the run's report said when it was made before, by this version."""
-    from greennode_batch.staging.folders import read_json
-    from greennode_batch.state.run_report import RunReport
-
     with suppress(ConfigError):
         return read_json(run.report, RunReport)
     return None

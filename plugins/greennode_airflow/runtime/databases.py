@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import NoSuchModuleError
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import SqlTarget
+from greennode_batch.job.targets import SqlTarget
 from greennode_batch.tables.open_table import OWN_DRIVERS, sql_table
 from greennode_batch.tables.sql_table import SqlTable
 

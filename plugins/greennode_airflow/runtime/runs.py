@@ -11,10 +11,10 @@ from airflow.sdk.configuration import conf
 from upath import UPath
 
 from greennode_airflow.form import choices_of, is_form_field
-from greennode_batch.cleanup.retention import note_run
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_path, run_folder
+from greennode_batch.state.run_identity import note_run
 
 
 def run_of(context: Context, prefix: str = "") -> RunFolder:

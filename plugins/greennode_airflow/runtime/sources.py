@@ -8,12 +8,13 @@ from contextlib import closing, contextmanager
 from greennode_airflow.runtime.databases import connect
 from greennode_airflow.runtime.runs import shared_path
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import BatchJob, SqlSource
-from greennode_batch.job.sources import Source
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import Source, SqlSource
 from greennode_batch.request.needed_columns import needed_columns
 from greennode_batch.source.files import read_files
 from greennode_batch.source.partition import WHOLE, Part
-from greennode_batch.source.sql import Rows, first_rows, read_sql
+from greennode_batch.source.rows import Rows, first_rows
+from greennode_batch.source.sql import read_sql
 from greennode_batch.source.sql_partition import read_sql_part
 
 

@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 from greennode_airflow.runtime.databases import open_table
 from greennode_airflow.runtime.runs import shared_path
 from greennode_batch.incremental.target_rows import EarlierRows
-from greennode_batch.job.batch_job import BatchJob, FileTarget
-from greennode_batch.job.targets import Target
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.targets import FileTarget, Target
 from greennode_batch.reconcile.record_answers import AnsweredTable
 from greennode_batch.staging.folders import RunFolder
 from greennode_batch.tables.sql_table import SqlTable

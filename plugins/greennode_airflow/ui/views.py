@@ -24,8 +24,8 @@ from greennode_batch.monitor.live_batches import LiveBatch
 from greennode_batch.monitor.run_figures import RunFigures, ShardFigures, run_figures, shard_figures
 from greennode_batch.monitor.staged_dags import Pipeline, StagedDags
 from greennode_batch.monitor.staged_run import StagedRun, StagedRuns, StagedShard
-from greennode_batch.reconcile.report import RunReport
 from greennode_batch.staging.folders import RunFolder
+from greennode_batch.state.run_report import RunReport
 
 _TASKS = ("submit_batch", "wait_for_batch", "collect_results")
 _RUNNING_LOOKED_AT = 20

@@ -18,9 +18,9 @@ import pytest
 import uvicorn
 
 from greennode_batch.answers.answer_reader import AnswerReader
-from greennode_batch.plan.build import Plan
 from greennode_batch.reconcile.report import report
 from greennode_batch.staging.folders import RunFolder
+from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import read_receipt, write_receipt
 from greennode_batch.write.join import join_shard
 from greennode_batch.write.joined_rows import CountedRows, note_joined

@@ -8,9 +8,11 @@ import pytest
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.submit import submit
-from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import FileSource
+from greennode_batch.job.targets import FileTarget
 from greennode_batch.plan.build import build
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import run_folder
 
 MODEL = "google/gemma-4-31b-it"

@@ -20,10 +20,10 @@ from greennode_batch.collect.results import RESULT_FIELDS
 from greennode_batch.errors import ConfigError, RowError
 from greennode_batch.incremental.answer_cache import note_path
 from greennode_batch.incremental.target_rows import EarlierRows
-from greennode_batch.job.batch_job import SqlTarget
+from greennode_batch.job.targets import SqlTarget
 from greennode_batch.plan.build import build
 from greennode_batch.reconcile.record_answers import AnsweredTable
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import run_folder
 from greennode_batch.state.receipts import Receipt, write_receipt
 from greennode_batch.tables.open_table import sql_table

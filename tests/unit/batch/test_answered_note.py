@@ -10,10 +10,10 @@ from upath import UPath
 
 from greennode_batch.incremental import answer_cache as answered_note
 from greennode_batch.incremental.answer_cache import SeenTwiceError, note_path, read_note, validity, write_note
-from greennode_batch.incremental.known_rows import LeftRows
 from greennode_batch.incremental.row_hashes import ROW_HASHES
 from greennode_batch.staging.folders import run_folder
-from greennode_batch.tables.fingerprint import Fingerprint
+from greennode_batch.state.fingerprint import Fingerprint
+from greennode_batch.state.plan import LeftRows
 
 TABLE = Fingerprint(5, 2**64 - 1)
 WORDS = st.integers(0, 2**64 - 1)

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, RootModel
 
-from greennode_batch.answers.answer_reader import AnswerReader, is_json, response_format
+from greennode_batch.answers.answer_reader import AnswerReader
+from greennode_batch.answers.answer_schema import response_format
 from greennode_batch.errors import ConfigError
+from greennode_batch.source.column_types import is_json
 
 
 class Colour(enum.Enum):

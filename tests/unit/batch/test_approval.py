@@ -5,10 +5,11 @@ import pytest
 
 from greennode_batch.cost.estimated_plan import estimated
 from greennode_batch.errors import BudgetError
-from greennode_batch.job.batch_job import Budget
+from greennode_batch.job.budget import Budget
 from greennode_batch.job.prices import read_prices
-from greennode_batch.plan.approval import approval_text, must_be_asked, note_answer, note_asked, refuse_rejected
+from greennode_batch.plan.approval import approval_text, must_be_asked, note_answer, note_asked
 from greennode_batch.staging.folders import write_json
+from greennode_batch.state.approval import refuse_rejected
 from greennode_batch.state.receipts import Receipt, write_receipt
 
 ONE, TWO = "google/gemma-4-31b-it", "qwen/qwen3.6-flash"

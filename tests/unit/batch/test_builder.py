@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.errors import ConfigError, RowError
 from greennode_batch.plan.bloom_filter import HashFilter
-from greennode_batch.plan.build import build, read_plan
+from greennode_batch.plan.build import build
 from greennode_batch.plan.request_index import RequestIndex
-from greennode_batch.source.sql import Rows, read_sql
+from greennode_batch.source.rows import Rows
+from greennode_batch.source.sql import read_sql
 from greennode_batch.staging.folders import run_folder
+from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import latest_claim
 
 MODELS = ("google/gemma-4-31b-it", "openai/gpt-oss-120b")

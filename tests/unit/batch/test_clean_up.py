@@ -8,15 +8,16 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.submit import submit
 from greennode_batch.batches.upload import remote_name, upload
-from greennode_batch.cleanup.remote_files import Cleaned, CleanUp, clean_up
+from greennode_batch.cleanup.remote_files import CleanUp, clean_up
 from greennode_batch.collect.collect import collect_shard
 from greennode_batch.plan.build import build
-from greennode_batch.reconcile.report import RunReport
 from greennode_batch.retry.build_retry import build_retry
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import remove_tree, write_json
+from greennode_batch.state.cleaned import Cleaned
+from greennode_batch.state.joined_shard import JoinedShard
 from greennode_batch.state.receipts import read_receipt, withdraw, write_receipt
-from greennode_batch.write.joined_rows import JoinedShard
+from greennode_batch.state.run_report import RunReport
 
 COLUMNS = ("id", "text")
 ROWS = [(1, "one"), (2, "two"), (3, "three"), (4, "four")]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from greennode_batch.errors import RowError
 from greennode_batch.request.data_urls import data_url
 from greennode_batch.request.prompt import Prompt
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 

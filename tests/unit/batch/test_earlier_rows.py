@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.incremental.target_rows import EarlierRows
-from greennode_batch.job.batch_job import SqlTarget
+from greennode_batch.job.targets import SqlTarget
 from greennode_batch.plan.build import build
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import run_folder
 from greennode_batch.tables.open_table import sql_table
 

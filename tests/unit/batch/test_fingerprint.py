@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.tables.fingerprint import NO_ROWS, Fingerprint, fingerprint, row_hashes
+from greennode_batch.state.fingerprint import NO_ROWS, Fingerprint
+from greennode_batch.tables.fingerprint import fingerprint, row_hashes
 
 KEY = ("id", "part")
 SCHEMA = pa.schema([("id", pa.int64()), ("part", pa.string()), ("custom_id", pa.string()), ("status", pa.string())])

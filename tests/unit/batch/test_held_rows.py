@@ -5,7 +5,7 @@ import pytest
 from greennode_batch.incremental.batch_buffer import HeldRows
 from greennode_batch.incremental.row_hashes import ROW_HASHES
 from greennode_batch.source.formats.batch_limits import MAX_BYTES, MAX_ROWS
-from greennode_batch.source.sql import ColumnBatch, Rows
+from greennode_batch.source.rows import ColumnBatch, Rows
 
 
 def batch_of(*values):

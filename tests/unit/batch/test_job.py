@@ -4,7 +4,8 @@ import pytest
 from pydantic import BaseModel
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import FileTarget, SqlTarget, read_job_text
+from greennode_batch.job.targets import FileTarget, SqlTarget
+from greennode_batch.job.texts import read_job_text
 
 TABLE = SqlTarget(conn_id="warehouse", table="answers")
 

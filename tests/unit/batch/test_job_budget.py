@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.cost.budget_check import check_budget, needs_approval, outlook
 from greennode_batch.errors import BudgetError, ConfigError
-from greennode_batch.job.batch_job import Budget
-from greennode_batch.job.budget import check_budget, needs_approval, outlook
+from greennode_batch.job.budget import Budget
 from greennode_batch.plan.build import build
 from greennode_batch.plan.partition_files import write_part
 from greennode_batch.source.partition import WHOLE
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import run_folder
 
 MODEL = "google/gemma-4-31b-it"

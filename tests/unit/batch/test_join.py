@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from greennode_batch.collect.results import RESULT_FIELDS
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import RESULT_COLUMNS
-from greennode_batch.retry.build_retry import RetryPlan, RetryShard
+from greennode_batch.job.columns import RESULT_COLUMNS
 from greennode_batch.staging.folders import run_folder, write_json
+from greennode_batch.state.attempts import RetryPlan, RetryShard
 from greennode_batch.write import join as join_module
 from greennode_batch.write import result_parts
 from greennode_batch.write.join import join_shard, row_statuses

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from greennode_batch.errors import RowError
 from greennode_batch.plan.bloom_filter import HashFilter
 from greennode_batch.plan.unique_keys import Keys
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 
 
 def check(tmp_path, batches, names=("id",), seen=None):

@@ -455,18 +455,18 @@ def test_a_submitted_shard_passes_at_once_and_a_waiting_one_has_sent_nothing(mak
     emulator.faults([{"kind": "stuck", "status": "in_progress"}])
     sent, waiting = make_shard("one"), make_shard("two")
     line = Line(folder, Limits(max_batches_in_flight=1), client)
-    receipt = submit(sent, client, line=line)
+    receipt = submit(sent, client, admit=line.turn)
     with pytest.raises(BusyError, match="waits in line"):
-        submit(waiting, client, line=line)
+        submit(waiting, client, admit=line.turn)
     ledger = emulator.ledger(summary=True)
     assert (ledger["batches_created"], ledger["files_uploaded"]) == (1, 1)
     files = sorted(folder.iterdir())
-    assert submit(sent, client, line=line) == receipt
+    assert submit(sent, client, admit=line.turn) == receipt
     assert sorted(folder.iterdir()) == files
     client.cancel_batch(receipt.batch_id)
     while not client.get_batch(receipt.batch_id).status.is_terminal:
         pass
-    assert submit(waiting, client, line=line).batch_id not in {None, receipt.batch_id}
+    assert submit(waiting, client, admit=line.turn).batch_id not in {None, receipt.batch_id}
 
 
 def test_a_create_is_not_sent_after_the_turn_is_over(make_shard, client, emulator, folder, monkeypatch):
@@ -474,5 +474,5 @@ def test_a_create_is_not_sent_after_the_turn_is_over(make_shard, client, emulato
     line = Line(folder, Limits(max_batches_in_flight=1), client)
     monkeypatch.setattr(line_module, "good_until", lambda *_: 1.0)
     with pytest.raises(RetryableError, match="held up"):
-        submit(shard, client, line=line)
+        submit(shard, client, admit=line.turn)
     assert emulator.ledger(summary=True)["batches_created"] == 0

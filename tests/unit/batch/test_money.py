@@ -7,16 +7,16 @@ import logging
 import pyarrow.parquet as pq
 import pytest
 
-from greennode_batch.cost.actual import ShardSpent
 from greennode_batch.cost.usage_history import usage_path
 from greennode_batch.errors import BudgetError
-from greennode_batch.job.batch_job import Budget
-from greennode_batch.plan.build import read_plan
+from greennode_batch.job.budget import Budget
 from greennode_batch.reconcile.report import report
 from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.run import run_to_file
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import read_json, run_folder
+from greennode_batch.state.plan import read_plan
+from greennode_batch.state.spent import ShardSpent
 
 MODEL = "google/gemma-4-31b-it"
 OTHER = "zai/glm-5.2"

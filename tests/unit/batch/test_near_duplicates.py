@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from greennode_batch.analysis.near_duplicates import NearDuplicates, mark_near_duplicates
 from greennode_batch.errors import ConfigError
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 
 LATE = "My parcel has been on its way for nine days now, where is it?"
 GIAO = "Đơn của mình đặt hôm thứ ba sao vẫn chưa thấy giao vậy shop?"

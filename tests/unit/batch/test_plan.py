@@ -15,14 +15,16 @@ from hypothesis import strategies as st
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.submit import submit
-from greennode_batch.cleanup.retention import RemovedRun
 from greennode_batch.errors import ConfigError, RowError
-from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
-from greennode_batch.plan.build import build, read_plan
-from greennode_batch.plan.builder import LongestRequest
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import FileSource
+from greennode_batch.job.targets import FileTarget
+from greennode_batch.plan.build import build
 from greennode_batch.plan.rebuild import SupersededError
-from greennode_batch.source.sql import Rows, read_sql
+from greennode_batch.source.rows import Rows
+from greennode_batch.source.sql import read_sql
 from greennode_batch.staging.folders import run_folder, write_json
+from greennode_batch.state.plan import LongestRequest, read_plan
 from greennode_batch.state.receipts import (
     Claim,
     HeldClaim,
@@ -33,6 +35,7 @@ from greennode_batch.state.receipts import (
     take_claim,
     write_receipt,
 )
+from greennode_batch.state.run_identity import RemovedRun
 
 MODELS = ("google/gemma-4-31b-it", "openai/gpt-oss-120b")
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from greennode_batch.errors import ConfigError, RowError
 from greennode_batch.request.prompt import Prompt
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 
 
 def render(text, **row):

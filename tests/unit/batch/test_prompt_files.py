@@ -3,7 +3,7 @@ import pytest
 from greennode_batch.errors import ConfigError, RowError
 from greennode_batch.request.prompt import Prompt
 from greennode_batch.request.prompt_files import names_in, read_prompt
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 
 
 @pytest.fixture

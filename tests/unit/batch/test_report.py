@@ -15,13 +15,15 @@ from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.collect.collect import collect_shard
 from greennode_batch.errors import AccountingError, ConfigError, FailedRowsError
-from greennode_batch.plan.build import read_plan
-from greennode_batch.reconcile.report import RunReport, check_balanced, check_failed_ratio, report
+from greennode_batch.reconcile.report import check_balanced, check_failed_ratio, report
 from greennode_batch.reconcile.written import TableRows
 from greennode_batch.reconcile.written_files import FileRows
-from greennode_batch.retry.build_retry import attempt_shards, build_retry
+from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.staging.folders import RunFolder, read_json, run_folder, write_json
+from greennode_batch.state.attempts import attempt_shards
+from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import read_receipt, write_receipt
+from greennode_batch.state.run_report import RunReport
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.write.join import join_shard
 from greennode_batch.write.joined_rows import CountedRows, note_joined

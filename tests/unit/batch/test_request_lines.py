@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.errors import ConfigError, RowError
 from greennode_batch.request.request_lines import RequestTemplate, line_fields
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 
 
 def template(messages=None, profile=None, **params):

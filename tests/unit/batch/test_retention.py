@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from greennode_batch.cleanup.retention import RemovedRun, RunIdentity, note_run, old_runs, remove_run
+from greennode_batch.cleanup.retention import old_runs, remove_run
 from greennode_batch.incremental.answer_cache import note_path
 from greennode_batch.staging.folders import read_json, run_folder
+from greennode_batch.state.run_identity import RemovedRun, RunIdentity, note_run
 
 OLD, CUT, YOUNG = 1_000_000_000.0, 1_100_000_000.0, 1_200_000_000.0
 RUN_ID = "scheduled__2026-01-01T00:00:00+00:00"

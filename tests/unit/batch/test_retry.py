@@ -12,7 +12,8 @@ from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.submit import submit
 from greennode_batch.collect.collect import collect_shard
 from greennode_batch.request.request_lines import request_ids
-from greennode_batch.retry.build_retry import all_shards, attempt_shards, build_retry, read_retry, settling_shards
+from greennode_batch.retry.build_retry import build_retry
+from greennode_batch.state.attempts import all_shards, attempt_shards, read_retry, settling_shards
 from greennode_batch.state.receipts import latest_claim
 from greennode_batch.write.join import join_shard
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from greennode_batch.errors import RowError
 from greennode_batch.request.row_params import RowField
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 
 
 def entries(*values, **params):

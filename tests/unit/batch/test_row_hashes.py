@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greennode_batch.incremental.row_hashes import hash_rows, with_model
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 
 PLAIN = (
     st.none()
@@ -140,7 +140,7 @@ def test_each_model_has_keys_of_its_own():
 SAMPLE = """
 import datetime, decimal, uuid
 from greennode_batch.incremental.row_hashes import hash_rows
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 rows = [(1, "é", None), (2, {"a": [1, 1.5, True]}, decimal.Decimal("1.50")), (2**70, "", datetime.date(2024, 2, 29))]
 (batch,) = Rows.from_tuples(("a", "b", "c"), [rows]).batches
 print(hash_rows(batch, key=["a"], inputs=["b", "c"]).tobytes().hex())

@@ -14,7 +14,7 @@ from greennode_batch.batches.throttle.queue_folder import line_folder
 from greennode_batch.errors import ConfigError
 from greennode_batch.reconcile.report import check_balanced
 from greennode_batch.run import run_to_file
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import run_folder
 
 THINKER = "greennode/greenmind-medium-14b-r1"
@@ -196,7 +196,7 @@ def test_two_runs_before_one_line_have_no_more_batches_open_than_may_be_and_both
                 run_folder(staging, name, "run"),
                 tmp_path / f"{name}.parquet",
                 run_id="run",
-                line=Line(line_folder(UPath(staging), "c"), Limits(max_batches_in_flight=1), client),
+                admit=Line(line_folder(UPath(staging), "c"), Limits(max_batches_in_flight=1), client).turn,
                 sleep=lambda _: None,
             )
 

@@ -11,12 +11,12 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from greennode_batch.cost.actual import ModelSpent
 from greennode_batch.cost.estimate import estimate
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import FileTarget, SqlTarget
 from greennode_batch.job.prices import Price, Prices
+from greennode_batch.job.targets import FileTarget, SqlTarget
 from greennode_batch.state.run_report import RunReport
+from greennode_batch.state.spent import ModelSpent
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.write.runs_table import RUNS_KEY, write_run
 

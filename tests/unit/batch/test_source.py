@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.source.sql import first_rows, read_sql
+from greennode_batch.source.rows import first_rows
+from greennode_batch.source.sql import read_sql
 
 
 def rows_of(source):

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.cost.estimate import Usage, estimate, estimate_tokens
+from greennode_batch.cost.estimate import estimate, estimate_tokens
 from greennode_batch.job.prices import Price, Prices
+from greennode_batch.state.estimate import Usage
 
 PRICES = Prices({"m": Price(prompt=10, completion=100)})
 

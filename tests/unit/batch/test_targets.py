@@ -14,7 +14,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.plan.build import build
 from greennode_batch.reconcile.report import check_balanced, report
 from greennode_batch.reconcile.written_targets import written_rows
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.join import join_shard

@@ -15,7 +15,7 @@ from greennode_batch.plan.build import build
 from greennode_batch.plan.partition_files import read_parts, write_part
 from greennode_batch.run import run_to_file
 from greennode_batch.source.partition import Part
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import read_json, run_folder
 from greennode_batch.state.canaries import read_canaries
 

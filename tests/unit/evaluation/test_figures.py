@@ -11,7 +11,7 @@ from greennode_batch.analysis.evaluation.compared import NO_ANSWER, read_compare
 from greennode_batch.analysis.evaluation.figures import Figures, Share, count_figures
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.prices import read_prices
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 
 COLUMNS = (
     "id", "model", "status", "expected", "said", "score", "prompt_tokens", "completion_tokens", "custom_id",

@@ -4,7 +4,9 @@ import pytest
 
 from greennode_batch.analysis.evaluation.judge import Verdict, judge_of
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import BatchJob, FileTarget, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import SqlSource
+from greennode_batch.job.targets import FileTarget, SqlTarget
 
 
 def job(**changes: object) -> BatchJob:

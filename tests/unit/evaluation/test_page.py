@@ -13,7 +13,7 @@ import pytest
 from greennode_batch.analysis.evaluation.latency import Waits
 from greennode_batch.analysis.evaluation.page import Evaluation, evaluate, evaluation_page
 from greennode_batch.job.prices import read_prices
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 
 COLUMNS = (
     "id", "body", "model", "status", "expected", "said", "reply",

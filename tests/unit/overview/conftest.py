@@ -10,15 +10,17 @@ from greennode_batch.api.polling.polling import Wait
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.submit import submit
 from greennode_batch.batches.wait import look
-from greennode_batch.cleanup.retention import note_run
 from greennode_batch.collect.collect import collect_shard
-from greennode_batch.job.batch_job import BatchJob, FileSource, FileTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import FileSource
+from greennode_batch.job.targets import FileTarget
 from greennode_batch.monitor.staged_run import StagedRuns
 from greennode_batch.plan.build import build
 from greennode_batch.reconcile.report import report
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import run_folder
 from greennode_batch.state.receipts import read_receipt, write_receipt
+from greennode_batch.state.run_identity import note_run
 from greennode_batch.write.join import join_shard
 from greennode_batch.write.joined_rows import CountedRows, note_joined
 

@@ -5,13 +5,13 @@ import pytest
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.submit import submit
-from greennode_batch.cost.actual import ShardSpent
 from greennode_batch.monitor.live_batches import LiveBatch
 from greennode_batch.monitor.run_figures import run_figures, shard_figures
 from greennode_batch.monitor.staged_run import StagedRun
-from greennode_batch.reconcile.report import RunReport
 from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.staging.folders import read_json, write_json
+from greennode_batch.state.run_report import RunReport
+from greennode_batch.state.spent import ShardSpent
 
 MODEL = "google/gemma-4-31b-it"
 NOW = 2_000_000_000.0

@@ -1,9 +1,9 @@
 import pytest
 from upath import UPath
 
-from greennode_batch.cleanup.retention import note_run
 from greennode_batch.monitor.staged_dags import Pipeline, StagedDags
 from greennode_batch.staging.folders import run_folder
+from greennode_batch.state.run_identity import note_run
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from upath import UPath
 from greennode_batch.analysis.pages.query_page import query_page
 from greennode_batch.analysis.pages.template import duration, number, percent, render_page, write_page
 from greennode_batch.errors import ConfigError
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 
 
 @pytest.fixture

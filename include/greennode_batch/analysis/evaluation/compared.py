@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from greennode_batch.answers.outcome import RowStatus
 from greennode_batch.errors import ConfigError
-from greennode_batch.source.sql import RowBatch, Rows
+from greennode_batch.source.rows import RowBatch, Rows
+from greennode_batch.state.row_status import RowStatus
 
 NEEDED = ("model", "status", "expected", "said")
 NUMBERS = ("score", "prompt_tokens", "completion_tokens")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from greennode_batch.analysis.evaluation.compared import NEEDED, NUMBERS, row_names, shown_key
 from greennode_batch.analysis.evaluation.figures import disagreed_rows
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 
 _OWN = frozenset({*NEEDED, *NUMBERS, "reason", "custom_id"})
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from greennode_batch.analysis.evaluation.compared import NO_ANSWER
-from greennode_batch.answers.outcome import RowStatus
 from greennode_batch.job.prices import Prices
+from greennode_batch.state.row_status import RowStatus
 
 SCORES = (1, 2, 3, 4, 5)
 _MOST_CLASSES = 24

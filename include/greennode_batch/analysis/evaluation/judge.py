@@ -7,7 +7,9 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import BatchJob, SqlSource, SqlTarget
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import SqlSource
+from greennode_batch.job.targets import SqlTarget
 
 CANDIDATE = "candidate"
 """The column that says whose answer it is; `model` is the judge itself in the table of verdicts."""

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from greennode_batch.answers.outcome import RowStatus
-from greennode_batch.plan.build import read_plan
-from greennode_batch.retry.build_retry import settling_shards
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_table
+from greennode_batch.state.attempts import settling_shards
+from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import read_receipt
+from greennode_batch.state.row_status import RowStatus
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from greennode_batch.analysis.evaluation.latency import Waits
 from greennode_batch.analysis.evaluation.scatter import scatter_of
 from greennode_batch.analysis.pages.template import percent, render_page, short_model
 from greennode_batch.job.prices import Prices
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from greennode_batch.analysis.pages.template import render_page
 from greennode_batch.errors import ConfigError
-from greennode_batch.source.sql import Rows
+from greennode_batch.source.rows import Rows
 
 
 def query_page(rows: Rows, template: str, *, max_rows: int, **values: Any) -> str:

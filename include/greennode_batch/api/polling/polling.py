@@ -79,3 +79,6 @@ def _until_through(pace: Pace, now: float) -> float:
 
 def _interval(age: float) -> float:
     return min(max(age * _SHARE_OF_AGE, MIN_POLL_SECONDS), MAX_POLL_SECONDS)
+
+
+BUSY_SECONDS = 24 * 3600.0

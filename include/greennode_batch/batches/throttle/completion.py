@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 from greennode_batch.api.capacity import failed_for_want_of_room
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.api.polling.polling import DEADLINE_SECONDS
-from greennode_batch.batches.submit import BUSY_SECONDS
+from greennode_batch.api.polling.polling import BUSY_SECONDS, DEADLINE_SECONDS
 from greennode_batch.batches.throttle.queue_folder import Admission
 from greennode_batch.errors import ApiError, ConfigError, NotFoundError
 from greennode_batch.staging.folders import ShardFolder

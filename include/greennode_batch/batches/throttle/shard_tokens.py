@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from greennode_batch.cost.estimate import estimate_tokens
-from greennode_batch.plan.build import read_plan
-from greennode_batch.retry.build_retry import FIRST_ATTEMPT, read_retry
 from greennode_batch.staging.folders import RunFolder, ShardFolder
+from greennode_batch.state.attempts import FIRST_ATTEMPT, read_retry
+from greennode_batch.state.plan import read_plan
 
 
 def prompt_tokens_of(shard: ShardFolder) -> int:

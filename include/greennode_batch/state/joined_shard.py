@@ -1,0 +1,31 @@
+"""Joined shard: joined.json, what of a shard went into the targets."""
+
+from __future__ import annotations
+
+import msgspec
+
+from greennode_batch.staging.folders import ShardFolder, read_json
+from greennode_batch.state.fingerprint import Fingerprint
+
+
+class JoinedShard(msgspec.Struct, frozen=True):
+    """joined.json. `fingerprint`: of key, custom_id and status of the rows. `files`: what it has in each dataset.
+
+    `statuses`: of all rows; `models`: of those of each model. A row that is not sent may lie beside another's requests.
+    """
+
+    rows: int
+    statuses: dict[str, int]
+    fingerprint: str
+    files: dict[str, tuple[str, ...]] = {}
+    models: dict[str, dict[str, int]] = {}
+
+    @property
+    def rows_fingerprint(self) -> Fingerprint:
+        """The fingerprint as one can reckon with."""
+        return Fingerprint(self.rows, int(self.fingerprint, 16))
+
+
+def read_joined(shard: ShardFolder) -> JoinedShard | None:
+    """What the shard put into the targets, or None if it was not joined yet."""
+    return read_json(shard.joined, JoinedShard)

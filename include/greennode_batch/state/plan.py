@@ -1,0 +1,149 @@
+"""Plan: plan.json, what a run asks, written last by the build."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+
+import msgspec
+
+from greennode_batch.errors import ConfigError
+from greennode_batch.job.prices import Prices
+from greennode_batch.staging.folders import RunFolder, read_json
+from greennode_batch.state.estimate import Estimate, total
+from greennode_batch.state.run_identity import RemovedRun
+from greennode_batch.wording import counted
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """plan.json: what a run asks. `rows` counts source rows times models and samples; `unsent` what is not asked.
+
+    `unchanged` rows come on top: the target has the answer to their request since an earlier run. `left` are rows of
+    the target that left the source; None where they were not looked for. `target_key`: what identifies a row of the
+    target; the run's models do not tell it, for they may be some of the job's. `estimate`: what the run may take, by
+    `prices`, those that were known of its models. `is_counted`: the shards' prompt tokens were counted by the job's
+    tokenizer, and not taken from the texts' length.
+    """
+
+    job: str
+    run_id: str
+    created_at: float
+    key: tuple[str, ...]
+    models: tuple[str, ...]
+    rows: int
+    requests: int
+    unsent: int
+    bytes: int
+    longest: LongestRequest
+    prompt_hash: str
+    shards: tuple[PlannedShard, ...]
+    unchanged: int = 0
+    left: LeftRows | None = None
+    target_key: tuple[str, ...] = ()
+    estimate: Estimate | None = None
+    is_counted: bool = False
+    prices: Prices | None = None
+
+    def __post_init__(self) -> None:
+        """Derive the target's key of a plan.json that was written before it had one."""
+        if not self.target_key:
+            several = ("model",) if len(self.models) > 1 else ()
+            msgspec.structs.force_setattr(self, "target_key", (*self.key, *several))
+
+    @property
+    def prompt_tokens(self) -> dict[str, int]:
+        """Prompt tokens by model, by the texts alone."""
+        return self._by_model(lambda shard: shard.prompt_tokens)
+
+    @property
+    def max_completion_tokens(self) -> dict[str, int | None]:
+        """By model, what all answers may have at most; None where one of them has no limit."""
+        return {
+            model: total(
+                shard.max_completion_tokens for shard in self.shards if shard.model == model and shard.requests
+            )
+            for model in self.models
+        }
+
+    @property
+    def requests_by_model(self) -> dict[str, int]:
+        """Requests by model."""
+        return self._by_model(lambda shard: shard.requests)
+
+    def _by_model(self, number: Callable[[PlannedShard], int]) -> dict[str, int]:
+        return {model: sum(number(shard) for shard in self.shards if shard.model == model) for model in self.models}
+
+    @property
+    def repeated(self) -> int:
+        """Rows that ask what another row asks already: joined, and not paid again."""
+        return self.rows - self.unsent - self.requests
+
+    def __str__(self) -> str:
+        unchanged = f", {counted(self.unchanged, 'row')} unchanged since an earlier run" if self.unchanged else ""
+        return (
+            f"{counted(self.rows, 'row')}: {counted(self.requests, 'request')} in "
+            f"{counted(self.submitted_shards, 'shard')} ({self.bytes / 1e6:,.1f} MB), "
+            f"{counted(self.repeated, 'row shares', 'rows share')} another row's request, {self.unsent:,} unsent"
+            f"{unchanged}{f'. {self.left}' if self.left and self.left.count else ''}"
+        )
+
+    @property
+    def submitted_shards(self) -> int:
+        """Shards that hold a request. One that holds unsent rows alone is joined, never submitted."""
+        return sum(shard.requests > 0 for shard in self.shards)
+
+
+def read_plan(run: RunFolder) -> Plan | None:
+    """The run's plan, or None if it is not built."""
+    return read_json(run.plan, Plan)
+
+
+def refuse_removed(run: RunFolder) -> None:
+    """Raise ConfigError for a run whose staging retention has removed."""
+    removed = read_json(run.removed, RemovedRun)
+    if removed is not None:
+        day = datetime.datetime.fromtimestamp(removed.removed_at, tz=datetime.UTC).date()
+        raise ConfigError(
+            f"{run}: this run's staging was removed on {day}; building it again would send, and pay for, all its rows "
+            f"again. Trigger a new run, or delete {run.removed} to build this one again"
+        )
+
+
+class PlannedShard(msgspec.Struct, frozen=True):
+    """One batch file. `rows`: the source rows that it answers, more than `requests` if some ask the same.
+
+    `prompt_tokens` is an estimate, by the length of the texts, or counted by the job's tokenizer; what a model makes of
+    an image is not in it.
+    `max_completion_tokens` is what its answers may have at most; None if one of them has no limit.
+    """
+
+    shard_id: str
+    model: str
+    requests: int
+    rows: int
+    bytes: int
+    prompt_tokens: int
+    max_completion_tokens: int | None = None
+
+
+class LongestRequest(msgspec.Struct, frozen=True):
+    """The longest line of a run, and the row that asks it."""
+
+    bytes: int
+    row: str
+
+
+class LeftRows(msgspec.Struct, frozen=True):
+    """Rows of a target whose keys the source has no more. `shown`: the first of these keys, in words.
+
+    `not_asked`: how many rows beside these are of a model or sample that the run does not ask; they were not looked at.
+    """
+
+    count: int
+    shown: str
+    removed: bool
+    not_asked: int = 0
+
+    def __str__(self) -> str:
+        done = "were removed" if self.removed else "stay"
+        return f"{self.count:,} rows of the target are not in the source (any more), and {done}: {self.shown}"
