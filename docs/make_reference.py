@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from greennode_airflow import get_provider_info
+from greennode_batch import job
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.job import batch_job as job
 
 PROJECT = Path(__file__).parents[1]
 _CLASSES = [getattr(job, name) for name in job.__all__ if dataclasses.is_dataclass(getattr(job, name))]

@@ -1,4 +1,4 @@
-"""Jobs, runs and clients for the engine's tests."""
+"""Jobs, runs and clients for the tests of the engine."""
 
 import time
 from collections.abc import Iterator

@@ -17,7 +17,7 @@ from greennode_emulator.answers import answer_for
 # Whole programs run here: part of `make test`, not of `make unit`.
 pytestmark = pytest.mark.slow
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[2]
 PACKAGES = PROJECT.parent / "shared/data/debian_packages.parquet"
 MODEL = "google/gemma-4-31b-it"
 PROMPT = "Which section?\n{{ name }}: {{ text }}"

@@ -14,13 +14,14 @@ from greennode_batch.api.profile import ApiProfile
 from greennode_batch.cleanup.remote_files import clean_up
 from greennode_batch.errors import ConfigError, RowError
 from greennode_batch.job.sources import SqlSource
-from greennode_batch.plan.build import RemovedRun, build
+from greennode_batch.plan.build import build
 from greennode_batch.plan.partition_files import read_parts, write_part
 from greennode_batch.source.partition import Part
 from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import run_folder, write_json
 from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import Receipt, is_sent, write_receipt
+from greennode_batch.state.run_identity import RemovedRun
 from greennode_batch.state.run_report import RunReport
 
 MODELS = ("google/gemma-4-31b-it", "openai/gpt-oss-120b")
