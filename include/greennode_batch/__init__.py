@@ -19,6 +19,8 @@ in one process.
 
 import os
 
+import greennode_moved  # noqa: F401 - old module paths stay importable
+
 # Arrow's own allocator keeps what was freed: a fifth more memory, and more time. Arrow reads this when it is imported;
 # pyarrow's set_memory_pool would leave out what Arrow does inside, such as to read Parquet.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

@@ -5,6 +5,8 @@ This module imports nothing of the package: Airflow loads it in every process to
 
 from typing import Any
 
+import greennode_moved  # noqa: F401 - old module paths stay importable
+
 
 def get_provider_info() -> dict[str, Any]:
     """What Airflow's provider discovery reads, by the entry point `apache_airflow_provider`."""

@@ -1,0 +1,34 @@
+"""
+# Maintenance: remove what old runs left in staging
+
+Every day, the files of finished runs that nobody has touched for 30 days are removed from the staging area; their
+reports stay. A run that is running or queued is never touched, nor is a folder that is no run's. Set the days with
+`[greennode] staging_retention_days` (`AIRFLOW__GREENNODE__STAGING_RETENTION_DAYS`); 0 keeps everything.
+
+The answers are in your tables and stay there. A run whose files are gone cannot be cleared and run again: that
+would pay for its rows anew, so it is refused. Start a new run instead.
+
+Trigger it by hand with *Dry run* to see in the log what would be removed.
+"""
+
+from airflow.sdk import DAG, Param
+
+from greennode_airflow.retention_operator import GreenNodeCleanStagingOperator
+
+with DAG(
+    dag_id="greennode_maintenance",
+    schedule="@daily",
+    catchup=False,
+    max_active_runs=1,
+    doc_md=__doc__,
+    tags=["greennode"],
+    params={
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="List the runs that would be removed in the log; remove nothing.",
+        ),
+    },
+) as dag:
+    GreenNodeCleanStagingOperator(task_id="clean_staging")

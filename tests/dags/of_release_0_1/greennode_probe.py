@@ -1,0 +1,45 @@
+"""
+# Probe: find out what the server of a connection speaks
+
+Run it once on a new account, by hand. It sends at most 6 chats and 5 batches of two lines, which cost a few tokens,
+and finds out how models, files, batches, lists, results, cancel and delete work there. The task's log is the
+report. It ends with the profile to put into the connection's extra field.
+
+The raw replies, without the key, lie in the folder that the log names last.
+
+Batches may take hours. If some are open when the wait is over, the task says so. Clear it later: it looks again
+and sends nothing twice.
+"""
+
+from airflow.sdk import DAG, Param
+
+from greennode_airflow.probe_operator import GreenNodeProbeOperator
+
+with DAG(
+    dag_id="greennode_probe",
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    doc_md=__doc__,
+    tags=["greennode"],
+    params={
+        "connection_id": Param(
+            "greennode_default", type="string", title="Connection", description="Of type GreenNode."
+        ),
+        "model": Param(
+            None,
+            type=["null", "string"],
+            title="Model",
+            description="An id of the server's model list. Empty: the first that may be for chat.",
+        ),
+        "wait_seconds": Param(
+            600, type="integer", minimum=0, title="Wait", description="Seconds to wait for batches to end."
+        ),
+    },
+) as dag:
+    GreenNodeProbeOperator(
+        task_id="probe",
+        greennode_conn_id="{{ params.connection_id }}",
+        model="{{ params.model or '' }}",
+        wait_seconds="{{ params.wait_seconds }}",
+    )
