@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
 import inspect
+import pkgutil
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from greennode_airflow import get_provider_info
-from greennode_batch import job
+from greennode_batch import job, state
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.state.document import Document
 
 PROJECT = Path(__file__).parents[1]
 _CLASSES = [getattr(job, name) for name in job.__all__ if dataclasses.is_dataclass(getattr(job, name))]
@@ -30,6 +33,17 @@ _CONNECTION = (
 )
 _PROFILE = "Each field of an API profile can be given there too; `docs/dialects.md` explains them:"
 _SETTINGS = "In `airflow.cfg` under `[greennode]`, or as `AIRFLOW__GREENNODE__…`."
+_STAGING = """# Staging formats
+
+<!-- Made from the code by `make docs`: change the docstrings, not this page. -->
+
+Each run has a folder in staging (`docs/architecture.md` shows where). Its JSON documents carry the number of their
+format in the field `format`; a document without one is of format 1. A version reads what the version before wrote, so
+a run may be upgraded while its batches wait. A document of a format that it does not know is refused, with a sentence
+that says what to do."""
+_OTHER_FILES = """Beside them: `requests.jsonl` (a shard as it is uploaded), `source.parquet` (its rows: key, carried
+columns, `custom_id`), `output.jsonl` and `errors.jsonl` (as downloaded), `anomalies.jsonl` (lines that settled no
+request), `results.parquet` (one row per `custom_id`)."""
 _MADE = "<!-- Made from the code by `make docs`: change the docstrings, not this page. -->"
 
 
@@ -43,7 +57,11 @@ def main() -> int:
 
 def pages() -> dict[Path, str]:
     """The pages as they should be, by path."""
-    return {PROJECT / "docs" / "job-reference.md": _job_reference(), PROJECT / "DAGS.md": _dags_page()}
+    return {
+        PROJECT / "docs" / "job-reference.md": _job_reference(),
+        PROJECT / "docs" / "staging-formats.md": _staging_page(),
+        PROJECT / "DAGS.md": _dags_page(),
+    }
 
 
 def _job_reference() -> str:
@@ -104,6 +122,20 @@ def _said(one: Mapping[str, Any]) -> str:
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def _staging_page() -> str:
+    for module in pkgutil.iter_modules(state.__path__):
+        importlib.import_module(f"{state.__name__}.{module.name}")
+    rows = []
+    for kind in sorted(Document.__subclasses__(), key=lambda one: str(one.__doc__)):
+        file, _, said = re.sub(r"\s+", " ", inspect.getdoc(kind) or "").partition(": ")
+        if not file.endswith(".json"):
+            raise SystemExit(f"{kind.__name__}: its docstring does not begin with the name of its file")
+        said = re.split(r"(?<=\.) |: ", said)[0].rstrip(".")
+        module = kind.__module__.removeprefix("greennode_batch.").replace(".", "/")
+        rows.append((f"`{file}`", str(kind.__struct_config__.tag), f"{said[0].upper()}{said[1:]}", f"`{module}.py`"))
+    return "\n\n".join([_STAGING, _table(("file", "format", "what it is", "struct"), rows), _OTHER_FILES]) + "\n"
 
 
 def _dags_page() -> str:

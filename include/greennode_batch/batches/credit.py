@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
 from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.batches.submit import Admit, submit
 from greennode_batch.errors import CreditError
 from greennode_batch.staging.folders import ShardFolder, read_json, write_json
+from greennode_batch.state.no_credit import NoCredit
 from greennode_batch.state.receipts import Receipt, is_sent
 
 _WAY_OUT = (
     "Top up the account, then clear the failed tasks submit_batch of this run. Nothing that was sent is lost, and none "
     "of it is paid for again"
 )
-
-
-class NoCredit(msgspec.Struct, frozen=True):
-    """no_credit.json: a shard of the run was refused for want of credit. words: the API's."""
-
-    shard_id: str
-    words: str
 
 
 def submit_on_credit(

@@ -9,34 +9,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 
-import msgspec
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import RunFolder, read_json, write_json
 from greennode_batch.state.canaries import read_canaries
+from greennode_batch.state.document import or_before
 from greennode_batch.state.estimate import Usage
+from greennode_batch.state.run_usage import RunUsage, UsageHistory
 
 log = logging.getLogger(__name__)
 
 _KEPT_RUNS = 10
-
-
-class RunUsage(msgspec.Struct, frozen=True):
-    """What the requests of one run to one model have used, as far as the server said.
-
-    estimated_prompt_tokens: what theirs were taken for when the run was built, by the length of the texts or, if
-    `is_counted`, by the job's tokenizer.
-    """
-
-    run_id: str
-    model: str
-    prompt_hash: str
-    is_counted: bool
-    requests: int
-    estimated_prompt_tokens: float
-    prompt_tokens: int
-    completion_tokens: int
 
 
 def usage_path(run: RunFolder) -> UPath:
@@ -70,16 +54,18 @@ def note_usage(run: RunFolder, used: Sequence[RunUsage]) -> None:
     by_model: dict[str, list[RunUsage]] = {}
     for one in (*kept, *(one for one in used if one.requests)):
         by_model.setdefault(one.model, []).append(one)
-    write_json(usage_path(run), [one for runs in by_model.values() for one in runs[-_KEPT_RUNS:]])
+    latest = tuple(one for runs in by_model.values() for one in runs[-_KEPT_RUNS:])
+    write_json(usage_path(run), UsageHistory(latest))
 
 
 def _read(run: RunFolder) -> tuple[RunUsage, ...]:
     try:
-        return read_json(usage_path(run), tuple[RunUsage, ...]) or ()
+        said = read_json(usage_path(run), or_before(UsageHistory, tuple[RunUsage, ...]))
     except ConfigError as error:
         # It makes estimates better, and is made anew by the next report.
         log.warning("%s; what earlier runs have used is not known", error)
         return ()
+    return said.runs if isinstance(said, UsageHistory) else said or ()
 
 
 def _of_runs(runs: Sequence[RunUsage]) -> Usage:

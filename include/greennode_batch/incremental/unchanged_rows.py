@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -26,21 +25,8 @@ from greennode_batch.request.request_lines import RequestLines
 from greennode_batch.source.column_types import to_arrow
 from greennode_batch.source.rows import RowBatch
 from greennode_batch.staging.folders import RunFolder, land, write_json
-from greennode_batch.state.fingerprint import Fingerprint
+from greennode_batch.state.left_as_it_is import LeftAsItIs
 from greennode_batch.state.plan import LeftRows
-
-
-class LeftAsItIs(msgspec.Struct, frozen=True):
-    """answered.json: what a run leaves as it is in its table.
-
-    valid_for: a hash of all that makes requests of rows. others: the table's rows of other runs, as it will tell them
-    when this run is written, if nobody else writes. left: its rows that the source does not have, if they were sought.
-    """
-
-    table: str
-    valid_for: str
-    others: Fingerprint
-    left: LeftRows | None
 
 
 class UnchangedRows:

@@ -12,11 +12,12 @@ import msgspec
 from greennode_batch.monitor.file_cache import SeenFiles
 from greennode_batch.staging.folders import RunFolder
 from greennode_batch.state.attempts import FIRST_ATTEMPT, RetryPlan
+from greennode_batch.state.document import or_before
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import Receipt
 from greennode_batch.state.run_identity import RemovedRun, RunIdentity
 from greennode_batch.state.run_report import RunReport
-from greennode_batch.state.spent import ShardSpent
+from greennode_batch.state.spent import ShardSpent, SpentByShard
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class StagedRuns:
         self._retries = SeenFiles(RetryPlan, limit=500, on_broken=warn)
         self._receipts = SeenFiles(Receipt, on_broken=warn)
         self._reports = SeenFiles(RunReport, limit=500, on_broken=warn)
-        self._spent = SeenFiles(tuple[ShardSpent, ...], limit=100, on_broken=warn)
+        self._spent = SeenFiles(or_before(SpentByShard, tuple[ShardSpent, ...]), limit=100, on_broken=warn)
         self._removed = SeenFiles(RemovedRun, limit=5_000, on_broken=warn)
 
     def read(self, run: RunFolder) -> StagedRun:
@@ -115,7 +116,8 @@ class StagedRuns:
         )
 
     def _shards(self, run: RunFolder, plan: Plan) -> Iterator[StagedShard]:
-        spent = {one.batch_id: one for one in self._spent.read_one(run.path, run.spend.name) or ()}
+        said = self._spent.read_one(run.path, run.spend.name)
+        spent = {one.batch_id: one for one in (said.shards if isinstance(said, SpentByShard) else said or ())}
         first = ((shard.shard_id, shard.model, shard.requests) for shard in plan.shards)
         yield from self._of_attempt(run, FIRST_ATTEMPT, first, spent)
         for attempt in itertools.count(FIRST_ATTEMPT + 1):

@@ -19,7 +19,8 @@ from greennode_batch.job.prices import Prices, read_prices
 from greennode_batch.plan.builder import Builder
 from greennode_batch.plan.kept_shards import KeptShards
 from greennode_batch.plan.rebuild import (
-    BuildTurn,
+    begin_build,
+    check_turn,
     remove_withdrawn,
     reopen_all,
     sent_of,
@@ -56,7 +57,7 @@ def build(
     and SupersededError if another build of the run began meanwhile; nothing is sent here.
     """
     refuse_removed(run)
-    turn = BuildTurn.begin(run, now=clock())
+    turn = begin_build(run, now=clock())
     old = read_plan(run)
     remove_work_folders(run.path)
     if run.answered.exists():
@@ -73,7 +74,7 @@ def build(
                         job, rows(), run, Path(work), profile=profile, kept=stay, known=known, by_note=by_note
                     )
                     plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), is_rebuilt=bool(kept))
-                    turn.check(run)
+                    check_turn(turn, run)
                     planned = {shard.shard_id for shard in plan.shards}
                     late = withdraw_others(run, planned=planned, kept=kept, before=before, clock=clock)
                     if not late:
@@ -90,7 +91,7 @@ def build(
             before = shards_of(run)
             kept |= late | sent_of(before)
     except FileNotFoundError:
-        turn.check(run)  # a later build removes what this one is working on
+        check_turn(turn, run)  # a later build removes what this one is working on
         raise
 
 

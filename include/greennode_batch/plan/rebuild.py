@@ -9,11 +9,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-import msgspec
 from upath import UPath
 
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.staging.folders import RunFolder, ShardFolder, fresh_names, read_json, write_json
+from greennode_batch.state.build_turn import BuildTurn
 from greennode_batch.state.receipts import is_sent, reopen, withdraw
 
 
@@ -21,26 +21,20 @@ class SupersededError(GreenNodeError):
     """Another build of this run began later. This one is void, and has changed nothing that the other relies on."""
 
 
-class BuildTurn(msgspec.Struct, frozen=True):
-    """building.json: the build of a run that began last."""
+def begin_build(run: RunFolder, *, now: float) -> BuildTurn:
+    """Take the turn from any build that began before."""
+    turn = BuildTurn(token=secrets.token_hex(8), began_at=now)
+    write_json(_turn_of(run), turn)
+    return turn
 
-    token: str
-    began_at: float
 
-    @classmethod
-    def begin(cls, run: RunFolder, *, now: float) -> BuildTurn:
-        """Take the turn from any build that began before."""
-        turn = cls(token=secrets.token_hex(8), began_at=now)
-        write_json(_turn_of(run), turn)
-        return turn
-
-    def check(self, run: RunFolder) -> None:
-        """Raise SupersededError if the turn is another build's by now."""
-        if read_json(_turn_of(run), BuildTurn) != self:
-            raise SupersededError(
-                f"{run}: another build of this run began after this one, so this one has stopped and changed nothing. "
-                "The plan of the other one stands; if it left none, build the run again"
-            )
+def check_turn(turn: BuildTurn, run: RunFolder) -> None:
+    """Raise SupersededError if the turn is another build's by now."""
+    if read_json(_turn_of(run), BuildTurn) != turn:
+        raise SupersededError(
+            f"{run}: another build of this run began after this one, so this one has stopped and changed nothing. "
+            "The plan of the other one stands; if it left none, build the run again"
+        )
 
 
 def shards_of(run: RunFolder) -> dict[str, ShardFolder]:

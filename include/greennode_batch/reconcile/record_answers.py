@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.incremental.answer_cache import SeenTwiceError, note_path, write_note
 from greennode_batch.incremental.row_hashes import ROW_HASHES, RowHashes
-from greennode_batch.incremental.unchanged_rows import LeftAsItIs
 from greennode_batch.plan.source_rows import HASHES, hashes_in
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy, read_json, work_folder
+from greennode_batch.state.left_as_it_is import LeftAsItIs
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.tables.sql_table import SqlTable

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from greennode_batch.cost.actual import in_real_time, total
-from greennode_batch.cost.usage_history import RunUsage, note_usage
+from greennode_batch.cost.usage_history import note_usage
 from greennode_batch.errors import AccountingError, ConfigError, FailedRowsError
 from greennode_batch.job.prices import Prices
 from greennode_batch.reconcile.differences import Differences, find_differences, key_schema
@@ -24,7 +24,8 @@ from greennode_batch.state.fingerprint import NO_ROWS, Fingerprint
 from greennode_batch.state.joined_shard import JoinedShard, read_joined
 from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.run_report import RunReport
-from greennode_batch.state.spent import ModelSpent, ShardSpent
+from greennode_batch.state.run_usage import RunUsage
+from greennode_batch.state.spent import ModelSpent, ShardSpent, SpentByShard
 from greennode_batch.tables.fingerprint import fingerprint
 from greennode_batch.tables.shown_keys import Named
 
@@ -92,7 +93,7 @@ def report(
             f"Attempt {retry.attempt} was not sent: {retry.over_budget}" for retry in retries(run) if retry.over_budget
         ),
     )
-    write_json(run.spend, staged.spent)
+    write_json(run.spend, SpentByShard(staged.spent))
     write_json(run.report, made)
     note_usage(run, _usage(plan, staged.spent))
     # Where a later run has written over some rows, it is that run's to note.

@@ -250,7 +250,25 @@ def read_json(path: UPath, as_type: type[T]) -> T | None:
     try:
         return msgspec.json.decode(data, type=as_type)
     except msgspec.DecodeError as error:
-        raise ConfigError(f"{path}: is not as this version writes it ({error}); mend or restore the file") from None
+        raise ConfigError(f"{path}: {_refusal(data, as_type, error)}") from None
+
+
+class _Format(msgspec.Struct):
+    format: int = 1
+
+
+def _refusal(data: bytes, as_type: Any, error: msgspec.DecodeError) -> str:
+    """Why a document cannot be read, and what to do."""
+    known = getattr(as_type, "__struct_config__", None)
+    with suppress(msgspec.DecodeError):
+        found = msgspec.json.decode(data, type=_Format).format
+        if known is not None and known.tag is not None and found != known.tag:
+            age = "a newer" if found > known.tag else "an older"
+            return (
+                f"is of format {found}, and this version reads format {known.tag}, so {age} version wrote it. Let that "
+                "version finish the run, or start a new run"
+            )
+    return f"is not as this version writes it ({error}); mend or restore the file"
 
 
 def _read(path: UPath) -> bytes:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import msgspec
-
 from greennode_batch.errors import BudgetError
 from greennode_batch.job.prices import amount
 from greennode_batch.staging.folders import RunFolder, read_json
+from greennode_batch.state.document import Document
 
 
-class Approval(msgspec.Struct, frozen=True):
+class Approval(Document, frozen=True):
     """approval.json: what a person was shown and has said. cost: the estimate that they saw; at: epoch seconds.
 
     approved: None while nobody has answered.

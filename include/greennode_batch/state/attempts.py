@@ -10,6 +10,7 @@ import msgspec
 
 from greennode_batch.job.prices import amount
 from greennode_batch.staging.folders import RunFolder, ShardFolder, read_json
+from greennode_batch.state.document import Document
 from greennode_batch.state.plan import Plan
 
 FIRST_ATTEMPT = 1
@@ -25,7 +26,7 @@ class RetryShard(msgspec.Struct, frozen=True):
     origins: tuple[str, ...]
 
 
-class RetryPlan(msgspec.Struct, frozen=True):
+class RetryPlan(Document, frozen=True):
     """retry.json: what an attempt asks again. over_budget: why it asks no more than what was sent before."""
 
     attempt: int

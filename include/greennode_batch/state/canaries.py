@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from greennode_batch.staging.folders import RunFolder, read_json, write_json
+from greennode_batch.state.document import Document, or_before
 
 
 class Canary(msgspec.Struct, frozen=True):
@@ -27,11 +28,18 @@ class Canary(msgspec.Struct, frozen=True):
     is_counted: bool = False
 
 
+class Canaries(Document, frozen=True):
+    """canary.json: the first requests of a run."""
+
+    canaries: tuple[Canary, ...]
+
+
 def read_canaries(run: RunFolder) -> tuple[Canary, ...]:
     """Those that were asked for this run."""
-    return read_json(run.canary, tuple[Canary, ...]) or ()
+    said = read_json(run.canary, or_before(Canaries, tuple[Canary, ...]))
+    return said.canaries if isinstance(said, Canaries) else said or ()
 
 
 def write_canaries(run: RunFolder, canaries: Iterable[Canary]) -> None:
     """Write down what was asked, whole."""
-    write_json(run.canary, list(canaries))
+    write_json(run.canary, Canaries(tuple(canaries)))

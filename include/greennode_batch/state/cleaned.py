@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
+from greennode_batch.state.document import Document
 
 
-class Cleaned(msgspec.Struct, frozen=True):
+class Cleaned(Document, frozen=True):
     """cleaned.json: the files of a shard that were deleted at GreenNode."""
 
     files: tuple[str, ...]

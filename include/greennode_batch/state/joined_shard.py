@@ -5,20 +5,22 @@ from __future__ import annotations
 import msgspec
 
 from greennode_batch.staging.folders import ShardFolder, read_json
+from greennode_batch.state.document import Document
 from greennode_batch.state.fingerprint import Fingerprint
 
 
-class JoinedShard(msgspec.Struct, frozen=True):
-    """joined.json. `fingerprint`: of key, custom_id and status of the rows. `files`: what it has in each dataset.
+class JoinedShard(Document, frozen=True):
+    """joined.json: what of a shard went into the targets.
 
-    `statuses`: of all rows; `models`: of those of each model. A row that is not sent may lie beside another's requests.
+    `fingerprint`: of key, custom_id and status of the rows. `files`: what it has in each dataset. `statuses`: of all
+    rows; `models`: of those of each model. A row that is not sent may lie beside another's requests.
     """
 
     rows: int
     statuses: dict[str, int]
     fingerprint: str
-    files: dict[str, tuple[str, ...]] = {}
-    models: dict[str, dict[str, int]] = {}
+    files: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    models: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
 
     @property
     def rows_fingerprint(self) -> Fingerprint:

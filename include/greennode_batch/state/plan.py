@@ -10,12 +10,13 @@ import msgspec
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.prices import Prices
 from greennode_batch.staging.folders import RunFolder, read_json
+from greennode_batch.state.document import Document
 from greennode_batch.state.estimate import Estimate, total
 from greennode_batch.state.run_identity import RemovedRun
 from greennode_batch.wording import counted
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(Document, frozen=True):
     """plan.json: what a run asks. `rows` counts source rows times models and samples; `unsent` what is not asked.
 
     `unchanged` rows come on top: the target has the answer to their request since an earlier run. `left` are rows of

@@ -16,12 +16,13 @@ import msgspec
 
 from greennode_batch.staging.exclusive import create_exclusive
 from greennode_batch.staging.folders import ShardFolder, fresh_names, read_json, write_json
+from greennode_batch.state.document import Document
 
 _CLAIM_NAME = re.compile(r"creating\.(\d+)\.json")
 
 
-class Receipt(msgspec.Struct, frozen=True):
-    """receipt.json. Times are epoch seconds.
+class Receipt(Document, frozen=True):
+    """receipt.json: how far a shard's batch is. Times are epoch seconds.
 
     server: the host that has the file and the batch. turned_away: batches of this file that the server ended for want
     of room, before they began; none of them is the shard's. missing_since: when the server first said that it does
@@ -44,12 +45,12 @@ class Receipt(msgspec.Struct, frozen=True):
     unreadable_since: float | None = None
     cancelled_at: float | None = None
     lost: Literal["forgotten", "overdue"] | None = None
-    statuses: dict[str, int] = {}
+    statuses: dict[str, int] = msgspec.field(default_factory=dict)
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(Document, frozen=True):
     """creating.<n>.json: somebody is about to send a create for this shard, or was when they were stopped.
 
     `released`: the create was refused for certain, so the next one need not look for its batch. `withdrawn`: the
@@ -140,7 +141,7 @@ def reopen(shard: ShardFolder, *, now: float) -> None:
         take_claim(shard, HeldClaim(last.number + 1, Claim("builder", "", now, released=True)))
 
 
-class UploadBegun(msgspec.Struct, frozen=True):
+class UploadBegun(Document, frozen=True):
     """uploading.json: from now on the store may hold a file of this name and size."""
 
     name: str

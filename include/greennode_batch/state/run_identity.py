@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from greennode_batch.staging.folders import RunFolder, read_json, write_json
+from greennode_batch.state.document import Document
 
 _IDENTITY = "run.json"
 
 
-class RunIdentity(msgspec.Struct, frozen=True):
+class RunIdentity(Document, frozen=True):
     """run.json: the run that a folder belongs to. The folder's name is made safe, and does not tell.
 
     conn_id: the connection that its batches are made with, where that is noted.
@@ -23,7 +22,7 @@ class RunIdentity(msgspec.Struct, frozen=True):
         return f"{self.dag_id} {self.run_id}"
 
 
-class RemovedRun(msgspec.Struct, frozen=True):
+class RemovedRun(Document, frozen=True):
     """removed.json: what retention leaves of a run, so that nobody pays for it again unawares. Epoch seconds."""
 
     removed_at: float

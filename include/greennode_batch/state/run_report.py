@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from greennode_batch.job.prices import amount
+from greennode_batch.state.document import Document
 from greennode_batch.state.estimate import Estimate
 from greennode_batch.state.plan import LeftRows
 from greennode_batch.state.row_status import RowStatus
@@ -14,7 +15,7 @@ from greennode_batch.state.spent import AttemptReport, CanariesSpent, ModelSpent
 from greennode_batch.wording import counted
 
 
-class RunReport(msgspec.Struct, frozen=True):
+class RunReport(Document, frozen=True):
     """report.json: a run's rows by status, what was asked and paid for it, and whether it all adds up.
 
     anomalies: lines of result files that settle no request, by kind; anomaly_files: where they are kept. superseded:
@@ -38,11 +39,11 @@ class RunReport(msgspec.Struct, frozen=True):
     prompt_tokens: int
     completion_tokens: int
     attempts: tuple[AttemptReport, ...] = ()
-    anomalies: dict[str, int] = {}
+    anomalies: dict[str, int] = msgspec.field(default_factory=dict)
     anomaly_files: tuple[str, ...] = ()
     superseded: int = 0
     turned_away: int = 0
-    lost: dict[str, int] = {}
+    lost: dict[str, int] = msgspec.field(default_factory=dict)
     unchanged: int = 0
     left: LeftRows | None = None
     balanced: bool = True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from greennode_batch.state.document import Document
+
 TOKEN_COLUMNS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
 
 
@@ -30,6 +32,12 @@ class ShardSpent(Spent, frozen=True, kw_only=True):
     batch_id: str | None
     requests: int
     counted: int
+
+
+class SpentByShard(Document, frozen=True):
+    """spend.json: what each shard of a run has used."""
+
+    shards: tuple[ShardSpent, ...]
 
 
 class ModelSpent(Spent, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from greennode_batch.run import run_to_file
 from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import read_json, run_folder
 from greennode_batch.state.plan import read_plan
-from greennode_batch.state.spent import ShardSpent
+from greennode_batch.state.spent import SpentByShard
 
 MODEL = "google/gemma-4-31b-it"
 OTHER = "zai/glm-5.2"
@@ -57,7 +57,7 @@ def test_a_report_has_the_tokens_that_were_billed_and_what_they_cost(start, emul
     assert (made.prompt_tokens, made.completion_tokens) == (ledger["prompt_tokens"], ledger["completion_tokens"])
     real_time = ledger["prompt_tokens"] * 10 + ledger["completion_tokens"] * 20
     assert (made.cost, made.saving, made.currency) == (real_time / 2, real_time / 2, "VND")
-    spent = read_json(folder().spend, tuple[ShardSpent, ...])
+    spent = read_json(folder().spend, SpentByShard).shards
     assert [one.requests for one in spent] == [8, 8, 4]
     assert sum(one.cost for one in spent) == pytest.approx(made.cost)
     assert {one.batch_id for one in spent} == {batch["id"] for batch in ledger["batches"]}

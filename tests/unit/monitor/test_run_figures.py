@@ -11,7 +11,7 @@ from greennode_batch.monitor.staged_run import StagedRun
 from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.staging.folders import read_json, write_json
 from greennode_batch.state.run_report import RunReport
-from greennode_batch.state.spent import ShardSpent
+from greennode_batch.state.spent import SpentByShard
 
 MODEL = "google/gemma-4-31b-it"
 NOW = 2_000_000_000.0
@@ -133,8 +133,9 @@ def test_once_it_is_accounted_for_a_batch_costs_what_was_added_up_of_it(make_sce
     scene.submit()
     scene.collect()
     scene.account()
-    spent = read_json(scene.run.spend, tuple[ShardSpent, ...])
-    write_json(scene.run.spend, [msgspec.structs.replace(one, cost=float(n)) for n, one in enumerate(spent, 1)])
+    spent = read_json(scene.run.spend, SpentByShard).shards
+    dearer = tuple(msgspec.structs.replace(one, cost=float(n)) for n, one in enumerate(spent, 1))
+    write_json(scene.run.spend, SpentByShard(dearer))
     # What was sent anew since has used something else.
     scene.change(scene.shards[2], batch_id="batch_new")
     staged = scene.staged()

@@ -9,7 +9,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.cost.usage_history import RunUsage, usage_path
+from greennode_batch.cost.usage_history import usage_path
 from greennode_batch.errors import ConfigError
 from greennode_batch.plan.build import build
 from greennode_batch.plan.partition_files import read_parts, write_part
@@ -18,6 +18,7 @@ from greennode_batch.source.partition import Part
 from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import read_json, run_folder
 from greennode_batch.state.canaries import read_canaries
+from greennode_batch.state.run_usage import UsageHistory
 
 MODEL = "google/gemma-4-31b-it"
 ROWS = [(1, "one two three"), (2, "one"), (3, "one two three"), (4, ""), (5, "four five")]
@@ -92,7 +93,7 @@ def test_what_was_counted_is_corrected_by_earlier_counted_runs_alone(make_job, c
     run, first = start("first", tokenizer=tokenizer, canary=1)
     assert [(one.is_counted, one.estimated_prompt_tokens) for one in read_canaries(run)] == [(True, 9)]
     assert first.estimate.basis == "by the first request"
-    (used,) = read_json(usage_path(run), tuple[RunUsage, ...])
+    (used,) = read_json(usage_path(run), UsageHistory).runs
     assert (used.is_counted, used.estimated_prompt_tokens) == (True, COUNTED + 3 + 5 + 1)
     _, second = start("second", canary=0)
     _, third = start("third", tokenizer=tokenizer, canary=0)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from greennode_batch.api.capacity import failed_for_want_of_room
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import BUSY_SECONDS, DEADLINE_SECONDS
-from greennode_batch.batches.throttle.queue_folder import Admission
 from greennode_batch.errors import ApiError, ConfigError, NotFoundError
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import Receipt, latest_claim, read_receipt
+from greennode_batch.state.submit_queue import Admission
 
 log = logging.getLogger(__name__)
 

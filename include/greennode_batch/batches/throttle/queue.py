@@ -19,11 +19,12 @@ from greennode_batch.api.capacity import MAX_PAUSE_SECONDS, pause_seconds
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.batches.throttle.completion import LineEnds, good_until
 from greennode_batch.batches.throttle.limits import Limits
-from greennode_batch.batches.throttle.queue_folder import Admission, LineFolder, Seen, Ticket, Tries, name_in_line
+from greennode_batch.batches.throttle.queue_folder import LineFolder, Seen, Ticket, name_in_line
 from greennode_batch.batches.throttle.shard_tokens import prompt_tokens_of
 from greennode_batch.errors import AmbiguousError, ApiError, BusyError, ConfigError, RetryableError
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import is_sent, read_receipt
+from greennode_batch.state.submit_queue import Admission, Tries
 
 # Whoever waits tries again before that, unless they were stopped: the others do not wait for them any longer.
 _FRESH_SECONDS = MAX_PAUSE_SECONDS + 300.0

@@ -15,11 +15,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import msgspec
 from upath import UPath
 
 from greennode_batch.staging.exclusive import create_exclusive
 from greennode_batch.staging.folders import ShardFolder, fresh_times, read_json, safe_name, write_json
+from greennode_batch.state.submit_queue import Admission, Tries
 
 _TICKET_NAME = re.compile(r"waits-(\d+)-(\d+)-([0-9a-f]+)\.json")
 _IN_NAME = re.compile(r"in-(\d+)\.json")
@@ -57,24 +57,6 @@ class Ticket(NamedTuple):
     def place(self) -> tuple[int, str]:
         """Where in the line it stands; the lowest is the first."""
         return self.came_ms, self.shard
-
-
-class Tries(msgspec.Struct, frozen=True):
-    """What is in a ticket: the shard's folder, and how often it was tried to send it."""
-
-    folder: str
-    tries: int
-
-
-class Admission(msgspec.Struct, frozen=True):
-    """in-<n>.json: a shard that may be sent, or is. shard: its name in the line; folder: where it lies in staging."""
-
-    number: int
-    shard: str
-    folder: str
-    tokens: int
-    came_ms: int
-    admitted_at: float
 
 
 class Seen(NamedTuple):
