@@ -12,6 +12,10 @@ class Tries(Document, frozen=True):
     tries: int
 
 
+class AdmissionOver(Document, frozen=True):
+    """out-<n>.json: the n-th admission is over."""
+
+
 class Admission(Document, frozen=True):
     """in-<n>.json: a shard that may be sent, or is. shard: its name in the line; folder: where it lies in staging."""
 

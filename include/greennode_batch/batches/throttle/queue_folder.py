@@ -19,7 +19,7 @@ from upath import UPath
 
 from greennode_batch.staging.exclusive import create_exclusive
 from greennode_batch.staging.folders import ShardFolder, fresh_times, read_json, safe_name, write_json
-from greennode_batch.state.submit_queue import Admission, Tries
+from greennode_batch.state.submit_queue import Admission, AdmissionOver, Tries
 
 _TICKET_NAME = re.compile(r"waits-(\d+)-(\d+)-([0-9a-f]+)\.json")
 _IN_NAME = re.compile(r"in-(\d+)\.json")
@@ -98,7 +98,7 @@ class LineFolder:
 
     def end(self, number: int) -> None:
         """Say that an admission is over."""
-        write_json(self._out(number), {})
+        write_json(self._out(number), AdmissionOver())
 
     def tries(self, ticket: Ticket) -> int:
         """How often the shard of a ticket was tried."""
