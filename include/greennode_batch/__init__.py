@@ -1,20 +1,39 @@
 """The engine: a table in, a table out, through a batch inference API. It knows nothing of Airflow.
 
-    job          what a user declares
-    build/       source -> prompt -> request_lines -> shards, written down in plan
-    submit       shard -> batch, exactly once (upload: its file; receipts: how far it is; exclusive: who may)
-    wait         one look at a batch, and what follows from it
-    collect/     batch files -> results, one per request, with its answer; build.retry asks again what may end better
-    join/        results + source rows -> target table
-    report       every row and every token accounted for (reconcile/: source = shards = results = target, by id)
-    spend        what a run may cost (prices, usage: what earlier ones used), held against its job_budget
-    clean_up     what a run left at the API -> nothing; retention: what old runs left in staging -> their reports
+The pipeline, in order; a later step may import an earlier one, never the reverse:
 
-Beside that way: `evaluation/` compares models by what they answered, `near_duplicates` finds answers that say the same,
-and `pages/` shows what was found as HTML.
+    job/          what a user declares: source, key, prompt, model, target, budget
+    source/       rows of a query or of files
+    request/      a row becomes a request line
+    incremental/  which rows the target has answered already
+    plan/         requests become shards and plan.json
+    batches/      one shard, one batch, exactly once: upload, submit, wait (throttle/: our own limits)
+    collect/      result files become results.parquet
+    retry/        what is worth another attempt
+    write/        results and source rows go into the targets
+    reconcile/    source = shards = results = target, by id
+    cleanup/      what is left behind goes: files at the API, old runs in staging
 
-`api/` speaks HTTP, `staging` holds what lies between the steps, `run` and `cli` are the same steps
-in one process.
+What the steps share:
+
+    state/        every JSON document of staging, as a struct; no Arrow
+    staging/      files that land whole, locally or in an object store
+    answers/      the text of a model becomes typed values
+    tables/       SQL tables
+    cost/         estimates before, actual cost after
+    api/          GreenNode over HTTP (polling/, results/)
+    errors        every public error, named for what the caller does next
+    wording       counts in words
+
+Beside the pipeline:
+
+    monitor/      how runs stand, for the UI
+    analysis/     what the answers say: near duplicates, evaluation, pages
+    probe/        finds out what a server speaks
+    run           the whole path in one process
+    cli           the command; cli_options: what it takes
+
+A task that only submits, waits or cleans up loads `state`, `batches`, `cleanup` and `job`, none of which loads Arrow.
 """
 
 import os

@@ -17,11 +17,17 @@ def loaded_by(*modules):
     return set(printed(f"import sys, {', '.join(modules)}; print(*sys.modules)"))
 
 
-def test_declaring_sending_and_waiting_need_neither_arrow_nor_a_database():
+def test_what_declares_sends_waits_cleans_up_or_looks_on_needs_neither_arrow_nor_a_database():
     loaded = loaded_by(
-        "greennode_batch.job.batch_job", "greennode_batch.batches.submit", "greennode_batch.batches.wait"
+        "greennode_batch.job",
+        "greennode_batch.batches.submit",
+        "greennode_batch.batches.throttle.queue",
+        "greennode_batch.batches.wait",
+        "greennode_batch.cleanup.remote_files",
+        "greennode_batch.cleanup.retention",
+        "greennode_batch.monitor.staged_run",
     )
-    assert not loaded & (ARROW | DATABASES)
+    assert not loaded & (ARROW | DATABASES | {"jinja2"})
 
 
 def test_what_writes_files_needs_no_database():

@@ -19,7 +19,7 @@ class SqlTarget:
     SQLAlchemy dialect. table: its name, or `schema.table`. add_columns: columns that it lacks are added (NULL in older
     rows); without it they are an error that has the statements to add them. runs_table: a table in the same database
     that gets a row for each run and model, with its rows by status, its tokens and what they cost (see
-    join/runs_table.py); it is made if it is missing.
+    write/runs_table.py); it is made if it is missing.
     """
 
     conn_id: str

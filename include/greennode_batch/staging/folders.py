@@ -9,9 +9,9 @@
                          /run.json  building.json  canary.json  approval.json  spend.json  no_credit.json
                          /report.json  removed.json
                          /answered.json  unchanged.bin: from build to report, for .answered-…
-                  /.answered-<hash>: what a table has answered; see build/answered_note.py
-                  /.usage.json: what earlier runs have used; see usage.py
-    <root>/.line/<connection>/: the shards that wait for their turn; see line_folder.py
+                  /.answered-<hash>: what a table has answered; see incremental/answer_cache.py
+                  /.usage.json: what earlier runs have used; see cost/usage_history.py
+    <root>/.line/<connection>/: the shards that wait for their turn; see batches/throttle/queue_folder.py
 
 Paths are UPath objects (Airflow's ObjectStoragePath is one), so `file://` and `s3://` work alike. Files are
 made on local disk first: a rename on the same disk, or one completed put, then makes them visible.
