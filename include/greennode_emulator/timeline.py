@@ -12,15 +12,13 @@ CANCELLING = 0.1
 
 
 def lines_due(batch: BatchRecord, *, now: float) -> int:
-    """How many of the batch's lines should be answered by now."""
-    most = 1.0
-    early = batch.fault(EndsEarly)
-    if early is not None:
-        most = early.fraction
+    """How many of the batch's lines should be answered by now: none is left when `phase_ends` has come."""
+    most = _most(batch)
     stuck = batch.fault(Stuck)
     if stuck is not None and stuck.status == batch.phase and now < _freed_at(batch, stuck):
         most = min(most, stuck.fraction)
-    if batch.seconds <= 0:
+    # The same comparison as the end of the phase: a share of the seconds, with its rounding, may leave out the last.
+    if batch.seconds <= 0 or now >= _answered_at(batch):
         return int(batch.total * most)
     age = (now - batch.created_at) / batch.seconds
     share = (age - VALIDATED) / (ANSWERED - VALIDATED)
@@ -45,13 +43,21 @@ def _phase_ends(batch: BatchRecord) -> float:
         case Phase.VALIDATING:
             return batch.created_at + batch.seconds * VALIDATED
         case Phase.IN_PROGRESS:
-            early = batch.fault(EndsEarly)
-            share = 1.0 if early is None else early.fraction
-            return batch.created_at + batch.seconds * (VALIDATED + (ANSWERED - VALIDATED) * share)
+            return _answered_at(batch)
         case Phase.CANCELLING:
             return batch.entered[Phase.CANCELLING] + batch.seconds * CANCELLING
         case _:
             return batch.created_at + batch.seconds
+
+
+def _most(batch: BatchRecord) -> float:
+    """The share of its lines that a batch answers at all."""
+    early = batch.fault(EndsEarly)
+    return 1.0 if early is None else early.fraction
+
+
+def _answered_at(batch: BatchRecord) -> float:
+    return batch.created_at + batch.seconds * (VALIDATED + (ANSWERED - VALIDATED) * _most(batch))
 
 
 def _freed_at(batch: BatchRecord, stuck: Stuck) -> float:

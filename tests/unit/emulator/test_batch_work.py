@@ -1,5 +1,6 @@
 import json
 
+import msgspec
 import pytest
 
 from greennode_emulator.batch_work import BatchWork, Shop, input_name
@@ -65,6 +66,18 @@ def test_a_batch_goes_through_its_phases_by_the_clock(store):
     batch = store.batches.get("b")
     assert (batch.completed, batch.failed) == (LINES - 1, 1)
     assert not store.path(input_name("b")).exists()
+
+
+@pytest.mark.parametrize("created_at", [1000, 1_780_134_364.2441125, 1_780_847_433.7369373])
+@pytest.mark.parametrize("seconds", [0.05, 0.1, 1.8])
+def test_a_batch_whose_steps_come_just_when_they_are_due_ends_with_all_of_its_lines(store, created_at, seconds):
+    store.batches.update("b", lambda one: msgspec.structs.replace(one, created_at=created_at, seconds=seconds))
+    work, now = make_work(store), created_at
+    while (rest := work.step(now)) is not None:
+        now += rest
+    batch = store.batches.get("b")
+    assert batch.phase is Phase.COMPLETED
+    assert (batch.total, batch.completed, batch.failed) == (LINES, LINES - 1, 1)
 
 
 def test_a_step_is_short(store):
