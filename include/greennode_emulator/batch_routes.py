@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import time
 from collections.abc import Collection
 
 import msgspec
@@ -20,7 +19,7 @@ from greennode_emulator.listing import list_page
 from greennode_emulator.records import BatchRecord, Phase, Purpose
 from greennode_emulator.refusals import RefusedError, bad_body, not_found
 from greennode_emulator.replies import deleted_reply, json_reply
-from greennode_emulator.result_files import KINDS, merged_lines, result_file_id
+from greennode_emulator.result_files import merged_lines, result_file_id
 
 
 class BatchRoutes:
@@ -30,6 +29,7 @@ class BatchRoutes:
         self._emulator = emulator
         self._dialect = emulator.dialect
         self._store = emulator.store
+        self._clock = emulator.settings.clock
         self._create = msgspec.json.Decoder(self._dialect.create_body)
 
     def handlers(self) -> dict[Endpoint, Handler]:
@@ -52,8 +52,9 @@ class BatchRoutes:
         _check(wish.endpoint, self._dialect.batch_endpoints, "endpoint")
         if wish.window is not None:
             _check(wish.window, self._dialect.completion_windows, "completion_window")
-        source = find_file(self._store, wish.input_file_id)
-        check_processed(source)
+        now = self._clock()
+        source = find_file(self._store, wish.input_file_id, now=now)
+        check_processed(source, now=now)
         if source.purpose is not Purpose.INPUT:
             message = f"File {source.id} is the result of a batch, not the input of one."
             raise RefusedError(400, message, code="invalid_value", param="input_file_id")
@@ -65,7 +66,7 @@ class BatchRoutes:
             completion_window=wish.window or "24h",
             metadata=wish.metadata,
             model=wish.model,
-            created_at=time.time(),
+            created_at=now,
             seconds=self._emulator.settings.batch_seconds,
             faults=self._emulator.faults.take_batch(),
             line_faults=self._emulator.faults.take_lines(),
@@ -80,7 +81,7 @@ class BatchRoutes:
 
     async def list(self, request: Request) -> Response:
         """One page of batches, newest first."""
-        now = time.time()
+        now = self._clock()
 
         def render(batch: BatchRecord) -> Reply | None:
             return batch_reply(batch, self._dialect) if is_listed(batch, self._dialect, now=now) else None
@@ -91,18 +92,19 @@ class BatchRoutes:
 
     async def get(self, request: Request) -> Response:
         """One batch."""
-        batch = self._find(request)
+        now = self._clock()
+        batch = self._find(request, now=now)
         if counts_looks(batch):
             looked = self._store.batches.update(batch.id, lambda one: msgspec.structs.replace(one, looks=one.looks + 1))
             batch = looked or batch
-            if is_missed(batch) or is_forgotten(batch, now=time.time()):
+            if is_missed(batch) or is_forgotten(batch, now=now):
                 raise not_found("Batch", batch.id)
         return json_reply(batch_reply(batch, self._dialect))
 
     async def cancel(self, request: Request) -> Response:
         """Stop a batch; a second cancel changes nothing, one after its end is refused."""
-        found = self._find(request)
-        now = time.time()
+        now = self._clock()
+        found = self._find(request, now=now)
 
         def change(batch: BatchRecord) -> BatchRecord:
             if batch.is_over:
@@ -115,7 +117,7 @@ class BatchRoutes:
 
     async def delete(self, request: Request) -> Response:
         """Forget a batch that has ended; its files stay."""
-        batch = self._find(request)
+        batch = self._find(request, now=self._clock())
         if not batch.is_over:
             message = f"Cannot delete a batch with status '{batch.phase}': wait for its end or cancel it."
             raise RefusedError(409, message)
@@ -123,25 +125,27 @@ class BatchRoutes:
         return deleted_reply(self._dialect, "batch", batch.id)
 
     async def results(self, request: Request) -> Response:
-        """All lines of both result files, so far as they are written."""
-        batch = self._find(request)
-        names = [result_file_id(batch.id, kind, self._dialect) for kind in KINDS]
-        paths = [path for name in names if (path := self._store.path(name)).exists()]
-        if not is_reply_lost(request.scope):
-            self._emulator.ledger.add_served(batch.id)
+        """All lines of both result files, as far as the batch has got."""
+        # One transaction: what is served is what was billed, neither a line more nor a line less.
+        with self._store.transaction():
+            batch = self._find(request, now=self._clock())
+            if not is_reply_lost(request.scope):
+                self._emulator.ledger.add_served(batch.id)
+        names = {result_file_id(batch.id, kind, self._dialect): size for kind, size in batch.result_bytes.items()}
+        files = [(path, size) for name, size in names.items() if (path := self._store.path(name)).exists()]
         headers = {"x-incomplete": str(not batch.is_over).lower()}
         return StreamingResponse(
-            merged_lines(paths, self._dialect.merged_line), media_type="application/x-ndjson", headers=headers
+            merged_lines(files, self._dialect.merged_line), media_type="application/x-ndjson", headers=headers
         )
 
-    def _find(self, request: Request) -> BatchRecord:
+    def _find(self, request: Request, *, now: float) -> BatchRecord:
         name = request.path_params["id"]
         batch = self._store.batches.get(name)
         if batch is None:
             missing = not_found("Batch", name)
             missing.status = self._dialect.gone_status if self._emulator.ledger.knows_batch(name) else 404
             raise missing
-        if is_forgotten(batch, now=time.time()):
+        if is_forgotten(batch, now=now):
             raise not_found("Batch", name)
         return batch
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 from greennode_emulator.batch_work import BatchWork, Shop
@@ -56,14 +55,14 @@ class BatchRunner:
 
     async def _run(self, batch_id: str) -> None:
         loop = asyncio.get_running_loop()
-        work = BatchWork(batch_id, self._shop)
+        work, clock = BatchWork(batch_id, self._shop), self._shop.settings.clock
         rest: float | None = 0.0
         while rest is not None and not self._stopping.is_set():
             try:
-                rest = await loop.run_in_executor(self._thread, work.step, time.time())
+                rest = await loop.run_in_executor(self._thread, work.step, clock())
             except Exception as error:
                 logger.exception("batch %s broke down", batch_id)
-                work.fail(f"{type(error).__name__}: {error}", time.time())
+                work.fail(f"{type(error).__name__}: {error}", clock())
                 return
             if rest:
                 await self._rest(rest)

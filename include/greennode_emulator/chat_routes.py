@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import time
 from collections.abc import Sequence
 
 import msgspec
@@ -44,7 +43,8 @@ class ChatRoutes:
 
     async def chat(self, request: Request) -> Response:
         """Answer as a batch would, and bill it apart."""
-        question = (msgspec.Raw(await request.body()), f"chatcmpl-{secrets.token_hex(12)}", int(time.time()))
+        body = msgspec.Raw(await request.body())
+        question = (body, f"chatcmpl-{secrets.token_hex(12)}", int(self._emulator.settings.clock()))
         # In a thread: a model server may take its time.
         reply = await asyncio.to_thread(self._emulator.model.chat, question)
         self._emulator.ledger.count("chat_requests_billed")

@@ -1,7 +1,6 @@
 """`/_emulator/`: what tests ask and tell the emulator itself; no dialect changes these."""
 
 import asyncio
-import time
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -38,7 +37,8 @@ class ControlRoutes:
         """Calls, bills and waste; `?summary=1` leaves out the maps by custom_id."""
         summary = request.query_params.get("summary") == "1"
         # In a thread: grouping the bills of a million lines takes a second.
-        return json_reply(await asyncio.to_thread(self._emulator.ledger.read, now=time.time(), summary=summary))
+        now = self._emulator.settings.clock()
+        return json_reply(await asyncio.to_thread(self._emulator.ledger.read, now=now, summary=summary))
 
     async def faults(self, _request: Request) -> Response:
         """What is still armed."""

@@ -1,7 +1,6 @@
 """Upload, list, look at, download and delete files."""
 
 import secrets
-import time
 
 from fastapi import Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
@@ -28,6 +27,7 @@ class FileRoutes:
         self._emulator = emulator
         self._dialect = emulator.dialect
         self._store = emulator.store
+        self._clock = emulator.settings.clock
 
     def handlers(self) -> dict[Endpoint, Handler]:
         """Which handler serves which endpoint."""
@@ -55,25 +55,27 @@ class FileRoutes:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+        now = self._clock()
         record = FileRecord(
             id=file_id,
             filename=upload.filename or "upload",
             purpose=Purpose.INPUT,
             bytes=upload.bytes,
-            created_at=time.time(),
+            created_at=now,
             faults=self._emulator.faults.take_file(),
         )
         with self._store.transaction():
             self._store.files.add(record)
             self._emulator.ledger.count("files_uploaded")
-        reply = self._dialect.upload_reply(self._dialect.file_reply(seen_file(record)))
+        reply = self._dialect.upload_reply(self._dialect.file_reply(seen_file(record, now=now)))
         return json_reply(reply, status=self._dialect.upload_status)
 
     async def list(self, request: Request) -> Response:
         """One page of files, newest first."""
+        now = self._clock()
 
         def render(record: FileRecord) -> Reply:
-            return self._dialect.file_reply(seen_file(record))
+            return self._dialect.file_reply(seen_file(record, now=now))
 
         shelf = self._store.files
         page = list_page(request, shelf, self._dialect.paging, render, what="File", default=_MAX_PAGE, most=_MAX_PAGE)
@@ -109,7 +111,7 @@ class FileRoutes:
         return deleted_reply(self._dialect, "file", record.id)
 
     def _find(self, request: Request) -> FileRecord:
-        return find_file(self._store, request.path_params["id"])
+        return find_file(self._store, request.path_params["id"], now=self._clock())
 
     def _bytes(self, request: Request, record: FileRecord) -> Response:
         if record.answers_of is not None and not is_reply_lost(request.scope):

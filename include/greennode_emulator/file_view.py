@@ -1,6 +1,4 @@
-"""What clients are shown of a file, as its faults show it."""
-
-import time
+"""What clients are shown of a file, as its faults show it. One reply takes one look at the clock."""
 
 import msgspec
 
@@ -10,34 +8,34 @@ from greennode_emulator.refusals import RefusedError, not_found
 from greennode_emulator.store import Store
 
 
-def find_file(store: Store, name: str) -> FileRecord:
+def find_file(store: Store, name: str, *, now: float) -> FileRecord:
     """A file that somebody looks at, which counts as a look; RefusedError where it cannot be found yet, or at all."""
     record = store.files.get(name)
     if record is not None and record.faults:
         record = store.files.update(name, lambda file: msgspec.structs.replace(file, looks=file.looks + 1))
-    if record is None or record.readable_at > time.time() or _holding(record, FileNotFound) is not None:
+    if record is None or record.readable_at > now or _holding(record, FileNotFound, now) is not None:
         raise not_found("File", name)
-    return seen_file(record)
+    return seen_file(record, now=now)
 
 
-def seen_file(record: FileRecord) -> FileRecord:
+def seen_file(record: FileRecord, *, now: float) -> FileRecord:
     """The file with the status that it shows."""
-    if _holding(record, FileProcessing) is None:
+    if _holding(record, FileProcessing, now) is None:
         return record
     return msgspec.structs.replace(record, status="processing")
 
 
-def check_processed(record: FileRecord) -> None:
+def check_processed(record: FileRecord, *, now: float) -> None:
     """Refuse a file that is still being processed."""
-    fault = _holding(record, FileProcessing)
+    fault = _holding(record, FileProcessing, now)
     if fault is not None and isinstance(fault, FileProcessing):
         message = f"File {record.id} is still being processed. Please try again later."
         raise RefusedError(fault.status, message, code="file_not_ready", param="input_file_id")
 
 
-def _holding(record: FileRecord, kind: type[FirstLooks]) -> FirstLooks | None:
+def _holding(record: FileRecord, kind: type[FirstLooks], now: float) -> FirstLooks | None:
     """The fault of that kind, while it holds."""
-    age = time.time() - record.created_at
+    age = now - record.created_at
     for fault in record.faults:
         if isinstance(fault, kind) and (record.looks <= fault.looks or age < fault.seconds):
             return fault

@@ -34,11 +34,13 @@ def list_page(
     if paging.style == "cursor":
         after = request.query_params.get("after")
     try:
-        records, more = shelf.newest(limit=size, after=after, skip=skip)
+        with shelf.store.transaction():
+            records, more = shelf.newest(limit=size, after=after, skip=skip)
+            total = shelf.count()
     except KeyError:
         raise not_found(what, str(after)) from None
     items = [reply for record in records if (reply := render(record)) is not None]
-    return Page(items, has_more=more, number=number, size=size, total=shelf.count())
+    return Page(items, has_more=more, number=number, size=size, total=total)
 
 
 def _whole(request: Request, name: str, default: int, least: int, most: int) -> int:

@@ -100,6 +100,11 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it has ended."""
         return self.phase in TERMINAL
 
+    @property
+    def result_bytes(self) -> dict[str, int]:
+        """How much of each result file is committed, by its kind."""
+        return {"output": self.output_bytes, "error": self.error_bytes}
+
     def fault(self, kind: type[FaultT]) -> FaultT | None:
         """Its fault of that kind, if it has one."""
         return next((fault for fault in self.faults if isinstance(fault, kind)), None)

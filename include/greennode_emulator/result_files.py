@@ -14,8 +14,6 @@ from greennode_emulator.faults.batch_faults import Bom, Crlf, EmptyErrorFile, Id
 from greennode_emulator.records import BatchRecord, FileRecord, Purpose
 from greennode_emulator.store import Store
 
-KINDS = ("output", "error")
-
 
 def result_file_id(batch_id: str, kind: str, dialect: Dialect) -> str:
     """The id of a result file; the same after a restart."""
@@ -40,11 +38,11 @@ class _Dress:
         return self.start + text if first else text
 
 
-def merged_lines(paths: Iterable[Path], merge: Callable[[Reply], Reply]) -> Iterator[bytes]:
-    """The lines of several files, one by one, in another shape; those that are no lines of ours as they are."""
-    for path in paths:
+def merged_lines(files: Iterable[tuple[Path, int]], merge: Callable[[Reply], Reply]) -> Iterator[bytes]:
+    """The lines of the first bytes of several files, in another shape; those that are no lines of ours as they are."""
+    for path, size in files:
         with path.open("rb") as file:
-            for line in file:
+            while line := file.readline(size - file.tell()):
                 try:
                     yield msgspec.json.encode(merge(msgspec.json.decode(line))) + b"\n"
                 except (msgspec.DecodeError, KeyError, TypeError):
@@ -79,10 +77,9 @@ class ResultFiles:
 
     def publish(self, batch: BatchRecord, now: float) -> BatchRecord:
         """Make the files visible, each only if it holds something."""
-        sizes = {"output": batch.output_bytes, "error": batch.error_bytes}
         ids: dict[str, str | None] = {}
         early = batch.fault(IdsEarly)
-        for kind, size in sizes.items():
+        for kind, size in batch.result_bytes.items():
             forced = kind == "error" and batch.fault(EmptyErrorFile) is not None
             ids[kind] = self._id(kind) if size or forced else None
             if size or forced:

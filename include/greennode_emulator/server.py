@@ -21,7 +21,7 @@ from greennode_emulator.core import Emulator
 from greennode_emulator.dialects import DIALECTS
 from greennode_emulator.settings import Settings
 
-_START_SECONDS = 10
+_START_SECONDS = 60
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """What one emulator is started with."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +33,8 @@ class Settings:
     """One emulator; `state` None means a temporary folder, no `api_keys` means one is generated.
 
     `upstream` is the base URL of a model server that answers in place of the emulator; `faults` are armed from the
-    start. Dialects whose results lie elsewhere serve those at `storage_port`.
+    start. Dialects whose results lie elsewhere serve those at `storage_port`. `clock` gives the seconds since 1970:
+    a test may make batches wait for it.
     """
 
     host: str = "127.0.0.1"
@@ -46,3 +49,4 @@ class Settings:
     upstream: str | None = None
     upstream_key: str | None = field(default=None, repr=False)
     storage_port: int = 0
+    clock: Callable[[], float] = field(default=time.time, repr=False)

@@ -119,14 +119,14 @@ class Shelf(Generic[RecordT]):
     # Table names below come from Store.__init__, never from a request.
 
     def __init__(self, store: Store, table: str, kind: type[RecordT]) -> None:
-        self._store = store
+        self.store = store
         self._table = table
         self._decoder = msgspec.json.Decoder(kind)
         self._encoder = msgspec.json.Encoder()
 
     def add(self, record: RecordT) -> None:
         """Put a new record last; one with the same id is replaced where it stands."""
-        with self._store.transaction() as database:
+        with self.store.transaction() as database:
             database.execute(
                 f"INSERT INTO {self._table} (id, record) VALUES (?, ?) "  # noqa: S608
                 "ON CONFLICT (id) DO UPDATE SET record = excluded.record",
@@ -135,13 +135,13 @@ class Shelf(Generic[RecordT]):
 
     def get(self, name: str) -> RecordT | None:
         """The record of that id, or None."""
-        with self._store.transaction() as database:
+        with self.store.transaction() as database:
             row = database.execute(f"SELECT record FROM {self._table} WHERE id = ?", (name,)).fetchone()  # noqa: S608
         return None if row is None else self._decoder.decode(row[0])
 
     def update(self, name: str, change: Callable[[RecordT], RecordT]) -> RecordT | None:
         """Replace a record by what `change` makes of it; nobody else writes in between."""
-        with self._store.transaction():
+        with self.store.transaction():
             record = self.get(name)
             if record is None:
                 return None
@@ -151,19 +151,19 @@ class Shelf(Generic[RecordT]):
 
     def delete(self, name: str) -> bool:
         """Whether there was such a record."""
-        with self._store.transaction() as database:
+        with self.store.transaction() as database:
             cursor = database.execute(f"DELETE FROM {self._table} WHERE id = ?", (name,))  # noqa: S608
             return cursor.rowcount == 1
 
     def count(self) -> int:
         """How many records there are."""
-        with self._store.transaction() as database:
+        with self.store.transaction() as database:
             n: int = database.execute(f"SELECT count(*) FROM {self._table}").fetchone()[0]  # noqa: S608
         return n
 
     def newest(self, *, limit: int, after: str | None = None, skip: int = 0) -> tuple[list[RecordT], bool]:
         """One page, newest first, and whether more follow; KeyError where `after` is not there."""
-        with self._store.transaction() as database:
+        with self.store.transaction() as database:
             before = 2**63 - 1
             if after is not None:
                 row = database.execute(f"SELECT seq FROM {self._table} WHERE id = ?", (after,)).fetchone()  # noqa: S608

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from greennode_emulator.server import running
@@ -47,6 +49,17 @@ def test_files_are_listed_newest_first_in_pages(caller):
     second = caller.http.get("/files", params={"limit": 2, "after": first["last_id"]}).json()
     assert [one["id"] for one in second["data"]] == [ids[0]]
     assert second["has_more"] is False
+
+
+def test_a_list_shows_its_files_at_one_moment(caller):
+    # It is a second later whenever somebody looks at the clock.
+    with running(Settings(clock=itertools.count(1000.0).__next__)) as server:
+        ticking = type(caller)(server)
+        server.faults([{"kind": "file_processing", "seconds": 7, "count": 3}])
+        for file_id in [ticking.upload(b"x").json()["id"] for _ in range(3)]:
+            assert ticking.http.get(f"/files/{file_id}").json()["status"] == "processing"
+        # They are four, five and six seconds old.
+        assert [file["status"] for file in ticking.http.get("/files").json()["data"]] == ["processing"] * 3
 
 
 def test_a_deleted_file_is_gone(caller):

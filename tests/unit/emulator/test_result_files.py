@@ -55,4 +55,12 @@ def test_a_file_that_is_written_in_pieces_is_as_if_written_at_once(store, faults
 def test_merged_lines_leave_alone_what_they_cannot_read(tmp_path):
     path = tmp_path / "lines"
     path.write_bytes(b'{"a": 1}\n{"a"\n{"b": 2}\n')
-    assert list(merged_lines([path], lambda line: {"A": line["a"]})) == [b'{"A":1}\n', b'{"a"\n', b'{"b": 2}\n']
+    read = list(merged_lines([(path, 24)], lambda line: {"A": line["a"]}))
+    assert read == [b'{"A":1}\n', b'{"a"\n', b'{"b": 2}\n']
+
+
+@pytest.mark.parametrize(("size", "lines"), [(0, []), (2, [b"1"]), (3, [b"1", b"2"])])
+def test_merged_lines_end_where_a_file_is_committed(tmp_path, size, lines):
+    path = tmp_path / "lines"
+    path.write_bytes(b"1\n2\n3\nhalf a li")
+    assert [line.strip() for line in merged_lines([(path, size)], lambda line: line)] == lines
