@@ -3,8 +3,10 @@
 import json
 import ssl
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.client import HTTPConnection
+from typing import Any, TypeVar
 
 import httpx
 import openai
@@ -15,6 +17,10 @@ from greennode_emulator.settings import Settings
 
 MODEL = "google/gemma-4-31b-it"
 TERMINAL = {"completed", "failed", "cancelled"}
+# Of the clock of `timed`: a tenth of them validates, the last tenth finalizes.
+BATCH_SECONDS = 0.2
+
+T = TypeVar("T")
 
 
 def make_body(text: str = "hello", **more: Any) -> dict[str, Any]:
@@ -23,6 +29,28 @@ def make_body(text: str = "hello", **more: Any) -> dict[str, Any]:
 
 def make_jsonl(bodies: dict[str, dict[str, Any]]) -> bytes:
     return b"".join(json.dumps({"custom_id": name, "body": body}).encode() + b"\n" for name, body in bodies.items())
+
+
+class Clock:
+    """Seconds that pass only where a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def wait_for(ready: Callable[[], T]) -> T:
+    """What `ready` gives once that is true. The deadline is for a server that is broken, not for one that is slow."""
+    deadline = time.monotonic() + 120
+    while not (found := ready()):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return found
 
 
 class Caller:
@@ -53,14 +81,17 @@ class Caller:
     def start(self, content: bytes) -> str:
         return self.create(self.upload(content).json()["id"]).json()["id"]
 
-    def wait(self, batch_id: str, statuses: set[str] = TERMINAL, within: float = 60) -> dict[str, Any]:
-        deadline = time.monotonic() + within
-        while True:
+    def wait(self, batch_id: str, statuses: set[str] = TERMINAL, completed: int | None = None) -> dict[str, Any]:
+        """The batch, once it has one of the statuses and, if asked for, so many completed requests."""
+
+        def ready() -> dict[str, Any] | None:
             batch = self.http.get(f"/batches/{batch_id}").json()
-            if batch["status"] in statuses:
-                return batch
-            assert time.monotonic() < deadline, batch
-            time.sleep(0.01)
+            done = completed is None or batch["request_counts"]["completed"] == completed
+            return batch if done and batch["status"] in statuses else None
+
+        batch = wait_for(ready)
+        assert batch is not None
+        return batch
 
     def run(self, content: bytes) -> dict[str, Any]:
         return self.wait(self.start(content))
@@ -77,9 +108,13 @@ def served() -> Iterator[RunningEmulator]:
 
 
 @pytest.fixture(scope="session")
-def served_slowly() -> Iterator[RunningEmulator]:
-    """Batches that stay in progress for as long as a test may want."""
-    with running(Settings(batch_seconds=1.2)) as server:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def served_by_the_clock(clock: Clock) -> Iterator[RunningEmulator]:
+    with running(Settings(batch_seconds=BATCH_SECONDS, clock=clock)) as server:
         yield server
 
 
@@ -97,11 +132,32 @@ def caller(emulator: RunningEmulator) -> Iterator[Caller]:
 
 
 @pytest.fixture
-def slow_caller(served_slowly: RunningEmulator) -> Iterator[Caller]:
-    served_slowly.reset()
-    caller = Caller(served_slowly)
+def timed(served_by_the_clock: RunningEmulator) -> Iterator[Caller]:
+    """A caller of an emulator for which time passes only by `clock`: 0.2 seconds from a batch's creation to its end."""
+    served_by_the_clock.reset()
+    caller = Caller(served_by_the_clock)
     with caller.http:
         yield caller
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], T]], T]:
+    return wait_for
+
+
+@pytest.fixture
+def begin() -> Iterator[Callable[..., HTTPConnection]]:
+    """Sends a request and leaves its reply alone: the connection, for a test to read from or to close."""
+    with ExitStack() as stack:
+
+        def send(http: httpx.Client, method: str, path: str, **content: Any) -> HTTPConnection:
+            request = http.build_request(method, path, **content)
+            connection = HTTPConnection(request.url.host, request.url.port or 80, timeout=120)
+            stack.callback(connection.close)
+            connection.request(method, request.url.raw_path.decode(), request.read(), dict(request.headers))
+            return connection
+
+        yield send
 
 
 @pytest.fixture(scope="session")

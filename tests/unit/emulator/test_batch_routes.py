@@ -1,10 +1,11 @@
 import json
-import time
 
 import httpx
 import pytest
 
 from greennode_emulator.answers import answer_for
+from greennode_emulator.dialects.doubleword import DOUBLEWORD
+from greennode_emulator.result_files import result_file_id
 from greennode_emulator.server import running
 from greennode_emulator.settings import Limits, Settings
 
@@ -57,18 +58,17 @@ def test_lines_with_method_and_url_are_answered_too(caller, body):
     assert batch["request_counts"]["completed"] == 1
 
 
-def test_a_bad_file_fails_after_validation_and_names_the_line(caller, body, jsonl, emulator):
-    # Validation takes its time here, so that the first look is surely before its end.
-    emulator.faults([{"kind": "stuck", "status": "validating", "seconds": 1}])
-    batch_id = caller.start(jsonl({"a": body()}) + b"{oops\n")
-    assert caller.http.get(f"/batches/{batch_id}").json()["errors"] is None
-    batch = caller.wait(batch_id)
+def test_a_bad_file_fails_after_validation_and_names_the_line(timed, clock, body, jsonl):
+    batch_id = timed.start(jsonl({"a": body()}) + b"{oops\n")
+    assert timed.http.get(f"/batches/{batch_id}").json()["errors"] is None
+    clock.advance(1)
+    batch = timed.wait(batch_id)
     assert batch["status"] == "failed"
     assert batch["failed_at"] is not None
     assert batch["output_file_id"] is None
     (problem,) = batch["errors"]["data"]
     assert (problem["code"], problem["line"]) == ("invalid_json_line", 2)
-    assert emulator.ledger()["requests_billed"] == 0
+    assert timed.server.ledger()["requests_billed"] == 0
 
 
 def test_an_unknown_model_fails_the_batch(caller, body, jsonl):
@@ -85,61 +85,65 @@ def test_the_line_limit_is_a_setting(caller, body, jsonl):
         assert batch["errors"]["data"][0]["code"] == "too_many_tasks"
 
 
-def test_counts_grow_and_phases_follow_each_other(slow_caller, body, jsonl):
-    batch_id = slow_caller.start(jsonl(make_bodies(body, 1000)))
-    started = time.monotonic()
-    seen, counts = [], []
-    while not seen or seen[-1] != "completed":
-        batch = slow_caller.http.get(f"/batches/{batch_id}").json()
-        if batch["status"] not in seen:
-            seen.append(batch["status"])
-        counts.append(batch["request_counts"]["completed"])
-        time.sleep(0.01)
-    assert seen == ["validating", "in_progress", "finalizing", "completed"]
-    assert counts == sorted(counts)
-    assert len(set(counts)) > 10
-    assert time.monotonic() - started > 1.1
+def test_counts_grow_and_phases_follow_each_other_by_the_clock(timed, clock, body, jsonl):
+    batch_id = timed.start(jsonl(make_bodies(body, 1000)))
+    created = int(clock.now)
+    for seconds, status, completed in (
+        (0.0, "validating", 0),
+        (0.0601, "in_progress", 250),
+        (0.04, "in_progress", 500),
+        (0.04, "in_progress", 750),
+        (0.045, "finalizing", 1000),
+        (5, "completed", 1000),
+    ):
+        clock.advance(seconds)
+        batch = timed.wait(batch_id, {status}, completed)
+        assert batch["request_counts"]["total"] == (0 if status == "validating" else 1000)
+        assert (batch["completed_at"] is None) is (batch["output_file_id"] is None) is (status != "completed")
     times = [batch[f"{name}_at"] for name in ("created", "in_progress", "finalizing", "completed")]
     assert times == sorted(times)
+    assert (times[0], times[-1]) == (created, int(clock.now))
 
 
-def test_a_cancelled_batch_keeps_and_bills_what_was_finished(slow_caller, body, jsonl):
-    bodies = make_bodies(body, 1000)
-    batch_id = slow_caller.start(jsonl(bodies))
-    while slow_caller.http.get(f"/batches/{batch_id}").json()["request_counts"]["completed"] < 100:
-        time.sleep(0.01)
-    reply = slow_caller.http.post(f"/batches/{batch_id}/cancel")
+def test_a_cancelled_batch_keeps_and_bills_what_was_finished(timed, clock, body, jsonl):
+    batch_id = timed.start(jsonl(make_bodies(body, 1000)))
+    clock.advance(0.0601)
+    timed.wait(batch_id, {"in_progress"}, completed=250)
+    reply = timed.http.post(f"/batches/{batch_id}/cancel")
     assert reply.json()["status"] == "cancelling"
-    assert slow_caller.http.post(f"/batches/{batch_id}/cancel").status_code == 200
-    batch = slow_caller.wait(batch_id)
-    assert batch["status"] == "cancelled"
-    done = batch["request_counts"]["completed"]
-    assert 100 <= done < 1000
-    lines = slow_caller.lines(batch["output_file_id"])
-    assert len(lines) == done
-    assert slow_caller.server.ledger()["requests"] == {line["custom_id"]: 1 for line in lines}
+    assert timed.http.post(f"/batches/{batch_id}/cancel").status_code == 200
+    clock.advance(5)
+    batch = timed.wait(batch_id)
+    assert (batch["status"], batch["request_counts"]["completed"]) == ("cancelled", 250)
+    lines = timed.lines(batch["output_file_id"])
+    assert len(lines) == 250
+    assert timed.server.ledger()["requests"] == {line["custom_id"]: 1 for line in lines}
 
 
-def test_a_batch_cancelled_while_validating_has_no_results(slow_caller, body, jsonl):
-    batch_id = slow_caller.start(jsonl(make_bodies(body, 10)))
-    slow_caller.http.post(f"/batches/{batch_id}/cancel")
-    batch = slow_caller.wait(batch_id)
+def test_a_batch_cancelled_while_validating_has_no_results(timed, clock, body, jsonl):
+    batch_id = timed.start(jsonl(make_bodies(body, 10)))
+    timed.http.post(f"/batches/{batch_id}/cancel")
+    clock.advance(5)
+    batch = timed.wait(batch_id)
     assert batch["status"] == "cancelled"
     assert (batch["output_file_id"], batch["error_file_id"]) == (None, None)
 
 
-@pytest.mark.parametrize("status", ["validating", "in_progress", "finalizing"])
-def test_deleting_the_input_does_not_hurt_its_batch(caller, emulator, body, jsonl, status):
+@pytest.mark.parametrize(
+    ("seconds", "status", "completed"), [(0, "validating", 0), (0.1001, "in_progress", 5), (0.19, "finalizing", 10)]
+)
+def test_deleting_the_input_does_not_hurt_its_batch(timed, clock, body, jsonl, seconds, status, completed):
     bodies = make_bodies(body, 10)
-    file_id = caller.upload(jsonl(bodies)).json()["id"]
-    emulator.faults([{"kind": "stuck", "status": status, "seconds": 0.2, "fraction": 0.5}])
-    batch_id = caller.create(file_id).json()["id"]
-    caller.wait(batch_id, {status})
-    assert caller.http.delete(f"/files/{file_id}").status_code == 200
-    assert caller.http.get(f"/batches/{batch_id}").json()["status"] == status
-    batch = caller.wait(batch_id)
+    file_id = timed.upload(jsonl(bodies)).json()["id"]
+    batch_id = timed.create(file_id).json()["id"]
+    clock.advance(seconds)
+    timed.wait(batch_id, {status}, completed)
+    assert timed.http.delete(f"/files/{file_id}").status_code == 200
+    assert timed.http.get(f"/batches/{batch_id}").json()["status"] == status
+    clock.advance(5)
+    batch = timed.wait(batch_id)
     assert (batch["status"], batch["input_file_id"]) == ("completed", file_id)
-    for line in caller.lines(batch["output_file_id"]):
+    for line in timed.lines(batch["output_file_id"]):
         answer = answer_for(bodies.pop(line["custom_id"]))
         assert line["response"]["body"]["choices"][0]["message"]["content"] == answer.content
     assert bodies == {}
@@ -174,14 +178,15 @@ def test_one_file_may_serve_two_batches(caller, body, jsonl, emulator):
     assert ledger["requests"] == {"row-0": 2, "row-1": 2}
 
 
-def test_only_a_batch_that_has_ended_can_be_deleted(slow_caller, caller, body, jsonl):
-    running_id = slow_caller.start(jsonl(make_bodies(body, 2)))
-    assert slow_caller.http.delete(f"/batches/{running_id}").status_code == 409
-    batch = caller.run(jsonl(make_bodies(body, 2)))
-    assert caller.http.delete(f"/batches/{batch['id']}").json()["deleted"] is True
-    assert caller.http.get(f"/batches/{batch['id']}").status_code == 404
-    assert caller.http.delete(f"/batches/{batch['id']}").status_code == 404
-    assert len(caller.lines(batch["output_file_id"])) == 2
+def test_only_a_batch_that_has_ended_can_be_deleted(timed, clock, body, jsonl):
+    path = f"/batches/{timed.start(jsonl(make_bodies(body, 2)))}"
+    assert timed.http.delete(path).status_code == 409
+    clock.advance(5)
+    batch = timed.wait(path.rpartition("/")[2])
+    assert timed.http.delete(path).json()["deleted"] is True
+    assert timed.http.get(path).status_code == 404
+    assert timed.http.delete(path).status_code == 404
+    assert len(timed.lines(batch["output_file_id"])) == 2
 
 
 def test_a_batch_that_has_ended_cannot_be_cancelled(caller, body, jsonl):
@@ -189,6 +194,29 @@ def test_a_batch_that_has_ended_cannot_be_cancelled(caller, body, jsonl):
     reply = caller.http.post(f"/batches/{batch['id']}/cancel")
     assert reply.status_code == 409
     assert "completed" in reply.json()["error"]["message"]
+
+
+def test_results_of_a_batch_in_mid_write_are_those_that_it_counts_and_bills(caller, body, clock, tmp_path):
+    settings = Settings(state=tmp_path, dialect="doubleword", batch_seconds=0.2, clock=clock)
+    with running(settings) as server:
+        half = type(caller)(server)
+        line = {"method": "POST", "url": "/v1/chat/completions"}
+        lines = [json.dumps({**line, "custom_id": f"r{row}", "body": body(str(row))}).encode() for row in range(40)]
+        batch_id = half.start(b"\n".join(lines))
+        path = f"/batches/{batch_id}/results"
+        clock.advance(0.1001)
+        half.wait(batch_id, {"in_progress"}, completed=20)
+        # A step writes its lines before it commits them.
+        with (tmp_path / "files" / result_file_id(batch_id, "output", DOUBLEWORD)).open("ab") as file:
+            file.write(b'{"custom_id": "not committed"}\n{"custom_id": "half a li')
+        reply = half.http.get(path)
+        assert reply.headers["x-incomplete"] == "true"
+        served = {one["custom_id"] for one in map(json.loads, reply.content.split(b"\n")[:-1])}
+        assert served == set(server.ledger()["requests"])
+        assert len(served) == 20
+        clock.advance(5)
+        half.wait(batch_id, {"completed"}, completed=40)
+        assert len(half.http.get(path).content.split(b"\n")[:-1]) == 40
 
 
 def test_batches_are_listed_newest_first_in_pages(caller, body, jsonl):

@@ -26,14 +26,16 @@ def test_deleting_a_batch_does_not_take_its_bill_away(caller, emulator, body, js
     assert emulator.ledger()["requests"] == {"a": 1}
 
 
-def test_a_reset_forgets_everything_even_in_mid_batch(slow_caller, body, jsonl):
-    slow_caller.start(jsonl({f"r{row}": body(str(row)) for row in range(1000)}))
-    slow_caller.server.reset()
-    assert slow_caller.http.get("/batches").json()["data"] == []
-    assert slow_caller.http.get("/files").json()["data"] == []
-    ledger = slow_caller.server.ledger()
+def test_a_reset_forgets_everything_even_in_mid_batch(timed, clock, body, jsonl):
+    batch_id = timed.start(jsonl({f"r{row}": body(str(row)) for row in range(1000)}))
+    clock.advance(0.1001)
+    timed.wait(batch_id, {"in_progress"}, completed=500)
+    timed.server.reset()
+    assert timed.http.get("/batches").json()["data"] == []
+    assert timed.http.get("/files").json()["data"] == []
+    ledger = timed.server.ledger()
     assert (ledger["batches_created"], ledger["requests_billed"], ledger["requests"]) == (0, 0, {})
-    assert slow_caller.http.post("/files").status_code == 400
+    assert timed.http.post("/files").status_code == 400
 
 
 def test_control_needs_no_key_on_this_machine(emulator):

@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-import time
 
 import httpx
 import pytest
@@ -66,22 +65,26 @@ def bill(ledger, batch_id, *custom_ids, wasted=()):
     ledger.bill(batch_id, custom_ids, wasted=wasted, prompt_tokens=1, completion_tokens=1)
 
 
-def billed(server, number=ROWS):
+@pytest.fixture
+def billed(until):
     """The ledger, once so many requests are billed."""
-    deadline = time.monotonic() + 60
-    while (ledger := server.ledger())["requests_billed"] < number:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    return ledger
+
+    def ledger(server, number):
+        read = server.ledger()
+        return read if read["requests_billed"] >= number else None
+
+    return lambda server, number=ROWS: until(lambda: ledger(server, number))
 
 
-def ended(caller):
+@pytest.fixture
+def ended(until):
     """The newest batch at its end, by the list, which does not count as a look."""
-    deadline = time.monotonic() + 60
-    while (batch := caller.http.get("/batches").json()["data"][0])["status"] != "completed":
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    return batch
+
+    def newest(caller):
+        batch = caller.http.get("/batches").json()["data"][0]
+        return batch if batch["status"] == "completed" else None
+
+    return lambda caller: until(lambda: newest(caller))
 
 
 def answered(lines, bodies):
@@ -182,7 +185,9 @@ def test_a_refused_request_whose_line_is_missing_is_neither_billed_nor_wasted(ca
     assert ledger["requests"] == ledger["wasted"] == dict.fromkeys(bodies, 1)
 
 
-def test_all_that_a_forgotten_batch_billed_is_wasted_and_a_second_attempt_is_not(caller, emulator, bodies, content):
+def test_all_that_a_forgotten_batch_billed_is_wasted_and_a_second_attempt_is_not(
+    caller, emulator, bodies, content, billed
+):
     emulator.faults([{"kind": "forgotten", "after_looks": 1}, {"kind": "missing", "count": 3, "batches": 1}])
     batch_id = caller.start(content)
     assert caller.http.get(f"/batches/{batch_id}").status_code == 200
@@ -196,7 +201,7 @@ def test_all_that_a_forgotten_batch_billed_is_wasted_and_a_second_attempt_is_not
     assert ledger["wasted"] == dict.fromkeys(bodies, 1)
 
 
-def test_a_batch_that_is_forgotten_before_anybody_looked_is_wasted(caller, emulator, bodies, content):
+def test_a_batch_that_is_forgotten_before_anybody_looked_is_wasted(caller, emulator, bodies, content, billed):
     file_id = caller.upload(content).json()["id"]
     emulator.faults([{"kind": "forgotten"}, {"kind": "reset_after", "endpoint": "POST /batches"}])
     with pytest.raises(httpx.TransportError):
@@ -212,7 +217,9 @@ def test_a_batch_that_may_still_be_found_is_not_wasted(caller, emulator, content
     assert emulator.ledger()["wasted"] == {}
 
 
-def test_results_that_were_fetched_before_the_batch_was_forgotten_are_not_wasted(caller, emulator, bodies, content):
+def test_results_that_were_fetched_before_the_batch_was_forgotten_are_not_wasted(
+    caller, emulator, bodies, content, ended
+):
     emulator.faults([{"kind": "forgotten", "after_looks": 1}])
     caller.start(content)
     batch = ended(caller)
@@ -234,12 +241,14 @@ def test_results_that_were_fetched_before_the_batch_was_forgotten_are_not_wasted
         {"kind": "status"},
     ],
 )
-def test_results_that_no_client_got_a_byte_of_do_not_save_a_forgotten_batch(caller, emulator, bodies, content, fault):
+def test_results_that_no_client_got_a_byte_of_do_not_save_a_forgotten_batch(
+    caller, emulator, bodies, content, fault, ended
+):
     emulator.faults([{"kind": "forgotten", "after_looks": 1}, fault | {"endpoint": CONTENT}])
     caller.start(content)
     batch = ended(caller)
     caller.http.get(f"/batches/{batch['id']}")
-    caller.http.timeout = 0.2
+    caller.http.timeout = httpx.Timeout(60, read=0.2)
     try:
         assert caller.http.get(f"/files/{batch['output_file_id']}/content").status_code > 500
     except httpx.TransportError:
@@ -248,7 +257,7 @@ def test_results_that_no_client_got_a_byte_of_do_not_save_a_forgotten_batch(call
     assert emulator.ledger()["wasted"] == dict.fromkeys(bodies, 1)
 
 
-def test_an_error_file_that_was_fetched_does_not_save_the_answers(caller, emulator, bodies, body, jsonl):
+def test_an_error_file_that_was_fetched_does_not_save_the_answers(caller, emulator, bodies, body, jsonl, ended):
     emulator.faults([{"kind": "forgotten", "after_looks": 1}])
     caller.start(jsonl(bodies | {"hot": body(temperature=3)}))
     batch = ended(caller)
@@ -257,7 +266,9 @@ def test_an_error_file_that_was_fetched_does_not_save_the_answers(caller, emulat
     assert emulator.ledger()["wasted"] == dict.fromkeys(bodies, 1)
 
 
-def test_results_fetched_from_another_origin_are_not_wasted_but_a_mere_redirect_saves_nothing(jsonl, body):
+def test_results_fetched_from_another_origin_are_not_wasted_but_a_mere_redirect_saves_nothing(
+    jsonl, body, billed, until
+):
     with running(Settings(dialect="unknown", batch_seconds=0.05)) as server:
         headers = {"authorization": f"Bearer {server.api_key}"}
         with httpx.Client(base_url=server.base_url, headers=headers, trust_env=False) as http:
@@ -268,16 +279,14 @@ def test_results_fetched_from_another_origin_are_not_wasted_but_a_mere_redirect_
             billed(server, 1)
             assert http.get(f"/batches/{created['batch_id']}").status_code == 200
             path = f"/files/{created['result_file_id']}/content"
-            deadline = time.monotonic() + 60
-            while (reply := http.get(path)).status_code != 302:
-                assert time.monotonic() < deadline
-                time.sleep(0.005)
+            until(lambda: http.get(path).status_code == 302)
             assert server.ledger()["wasted"] == {"a": 1}
+            reply = http.get(path)
         assert httpx.get(reply.headers["location"], trust_env=False).status_code == 200
         assert server.ledger()["wasted"] == {}
 
 
-def test_results_fetched_from_the_batch_itself_are_not_wasted(jsonl, body):
+def test_results_fetched_from_the_batch_itself_are_not_wasted(jsonl, body, billed):
     line = jsonl({"a": body()}).replace(
         b'{"custom_id"', b'{"method": "POST", "url": "/v1/chat/completions", "custom_id"'
     )
@@ -325,7 +334,7 @@ def test_a_bill_that_is_not_committed_leaves_no_waste_behind(store):
     assert (ledger.read(now=0)["requests"], ledger.read(now=0)["wasted"]) == ({"a": 1}, {"a": 1})
 
 
-def test_waste_outlives_the_process(tmp_path, caller, bodies, content):
+def test_waste_outlives_the_process(tmp_path, caller, bodies, content, billed):
     settings = Settings(state=tmp_path, api_keys=("key",), batch_seconds=0.05)
     with running(settings) as server:
         before = type(caller)(server)

@@ -34,7 +34,7 @@ class Process:
         base_url = self.process.stdout.readline().split()[-1]
         root_url = base_url.removesuffix("/v1")
         port = int(root_url.rpartition(":")[2])
-        socket.create_connection(("127.0.0.1", port), timeout=60).close()
+        socket.create_connection(("127.0.0.1", port), timeout=120).close()
         return RunningEmulator(root_url, base_url, api_key)
 
     def __enter__(self):
@@ -73,7 +73,7 @@ def test_without_a_key_one_is_made_and_printed_and_sigterm_ends_it_well(caller):
         client = type(caller)(RunningEmulator(server.root_url, server.base_url, key))
         assert [model["id"] for model in client.http.get("/models").json()["data"]] == ["a", "b"]
         emulator.process.terminate()
-        assert emulator.process.wait(10) == 0
+        assert emulator.process.wait(120) == 0
         assert emulator.process.stderr.read() == ""
 
 
@@ -82,7 +82,7 @@ def test_the_key_of_the_environment_is_used_and_not_shown(caller):
         client = type(caller)(emulator.served("very-secret"))
         assert client.http.get("/models").status_code == 200
         emulator.process.terminate()
-        out, err = emulator.process.communicate(timeout=60)
+        out, err = emulator.process.communicate(timeout=120)
         assert "GET /v1/models 200" in err
         assert "very-secret" not in out + err
 
@@ -111,7 +111,7 @@ def test_a_port_that_is_taken_is_said_clearly():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with Process("--port", str(port)) as emulator:
-            assert emulator.process.wait(10) == 1
+            assert emulator.process.wait(120) == 1
             error = emulator.process.stderr.read()
     assert error.count("\n") == 1
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in error
@@ -120,7 +120,7 @@ def test_a_port_that_is_taken_is_said_clearly():
 def test_a_state_folder_in_use_is_said_clearly(tmp_path):
     holder = Store(tmp_path)
     with Process("--port", "0", "--api-key", "k", "--state", str(tmp_path)) as emulator:
-        assert emulator.process.wait(10) == 1
+        assert emulator.process.wait(120) == 1
         assert "in use by another emulator" in emulator.process.stderr.read()
     holder.close()
 

@@ -1,7 +1,6 @@
 """The official OpenAI SDK as an outside witness: it must be able to do everything against the emulator."""
 
 import io
-import time
 from typing import Literal
 
 import openai
@@ -24,12 +23,15 @@ def create(sdk, file_id, **more):
     return sdk.batches.create(input_file_id=file_id, endpoint="/v1/chat/completions", completion_window="24h", **more)
 
 
-def wait(sdk, batch_id):
-    deadline = time.monotonic() + 60
-    while (batch := sdk.batches.retrieve(batch_id)).status not in ("completed", "failed", "cancelled"):
-        assert time.monotonic() < deadline, batch
-        time.sleep(0.01)
-    return batch
+@pytest.fixture
+def wait(until):
+    """The batch at its end."""
+
+    def ended(sdk, batch_id):
+        batch = sdk.batches.retrieve(batch_id)
+        return batch if batch.status in ("completed", "failed", "cancelled") else None
+
+    return lambda sdk, batch_id: until(lambda: ended(sdk, batch_id))
 
 
 def test_files(sdk):
@@ -42,7 +44,7 @@ def test_files(sdk):
         sdk.files.retrieve(file.id)
 
 
-def test_a_batch_from_upload_to_results(sdk, body, jsonl):
+def test_a_batch_from_upload_to_results(sdk, wait, body, jsonl):
     bodies = {f"r{row}": body(str(row)) for row in range(20)} | {"bad": body(n=0)}
     file = upload(sdk, jsonl(bodies))
     batch = create(sdk, file.id, metadata={"run": "7"})
@@ -56,7 +58,7 @@ def test_a_batch_from_upload_to_results(sdk, body, jsonl):
     assert {file.purpose for file in sdk.files.list()} == {"batch", "batch_output"}
 
 
-def test_a_failed_batch_shows_its_errors(sdk):
+def test_a_failed_batch_shows_its_errors(sdk, wait):
     batch = wait(sdk, create(sdk, upload(sdk, b"nonsense\n").id).id)
     assert batch.status == "failed"
     assert (batch.errors.data[0].code, batch.errors.data[0].line) == ("invalid_json_line", 1)
@@ -68,11 +70,12 @@ def test_all_pages_of_batches(sdk, body, jsonl):
     assert [batch.id for batch in sdk.batches.list(limit=3)] == ids[::-1]
 
 
-def test_cancel(slow_caller, body, jsonl):
-    server = slow_caller.server
+def test_cancel(timed, clock, wait, body, jsonl):
+    server = timed.server
     sdk = openai.OpenAI(base_url=server.base_url, api_key=server.api_key, max_retries=0)
     batch = create(sdk, upload(sdk, jsonl({"a": body()})).id)
     assert sdk.batches.cancel(batch.id).status == "cancelling"
+    clock.advance(5)
     assert wait(sdk, batch.id).status == "cancelled"
     with pytest.raises(openai.ConflictError):
         sdk.batches.cancel(batch.id)

@@ -1,4 +1,6 @@
-import time
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -69,12 +71,51 @@ def test_a_model_that_the_server_does_not_have_fails_every_line(fronted, body, j
     assert line["response"]["status_code"] == 404
 
 
-def test_only_a_few_requests_are_under_way_at_a_time(fronted, upstream, body, jsonl):
-    upstream.faults([{"endpoint": "POST /chat/completions", "kind": "slow", "seconds": 0.4, "count": None}])
-    started = time.monotonic()
-    fronted.run(jsonl(make_bodies(body, 24)))
-    # Three rounds of eight; one after the other, they take the 9.6 s.
-    assert 1.2 <= time.monotonic() - started < 9.6
+class EightAtATime(ThreadingHTTPServer):
+    """A model server that answers none before eight ask; `most` is how many it had at once."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Asked)
+        self.eight = threading.Barrier(8, timeout=120)
+        self.lock = threading.Lock()
+        self.now = self.most = 0
+
+    def count(self, change):
+        with self.lock:
+            self.now += change
+            self.most = max(self.most, self.now)
+
+
+class Asked(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.server.count(1)
+        self.server.eight.wait()
+        self.server.count(-1)
+        choice = {"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}
+        reply = json.dumps({"id": "x", "object": "chat.completion", "model": MODELS[0], "choices": [choice]}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(reply)))
+        self.end_headers()
+        self.wfile.write(reply)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_eight_requests_are_under_way_at_a_time_and_never_more(caller, body, jsonl):
+    with EightAtATime() as upstream:
+        threading.Thread(target=upstream.serve_forever, daemon=True).start()
+        # At once: a batch that takes its time would ask for a few lines at a time.
+        settings = Settings(upstream=f"http://127.0.0.1:{upstream.server_address[1]}/v1", batch_seconds=0)
+        with running(settings) as server:
+            batch = type(caller)(server).run(jsonl(make_bodies(body, 24)))
+        upstream.shutdown()
+    # With fewer, none would ever have been answered.
+    assert batch["request_counts"] == {"total": 24, "completed": 24, "failed": 0}
+    assert upstream.most == 8
 
 
 def test_models_and_chat_are_passed_through(fronted, body):

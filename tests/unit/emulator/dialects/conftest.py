@@ -24,21 +24,37 @@ def servers():
 
 
 @pytest.fixture
-def speak(servers):
+def connect():
+    """An HTTP client for a server."""
+    with ExitStack() as clients:
+
+        def client(server):
+            http = httpx.Client(
+                base_url=server.base_url,
+                headers={"authorization": f"Bearer {server.api_key}"},
+                trust_env=False,
+                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # no certificates to load: they take 20 ms
+                timeout=60,
+            )
+            return clients.enter_context(http)
+
+        yield client
+
+
+@pytest.fixture
+def speak(servers, connect):
     """An HTTP client for a dialect, and its server."""
-    clients = ExitStack()
 
     def speak(dialect):
         server = servers(dialect)
         server.reset()
-        http = httpx.Client(
-            base_url=server.base_url,
-            headers={"authorization": f"Bearer {server.api_key}"},
-            trust_env=False,
-            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # no certificates to load: they take 20 ms
-            timeout=60,
-        )
-        return clients.enter_context(http), server
+        return connect(server), server
 
-    with clients:
-        yield speak
+    return speak
+
+
+@pytest.fixture
+def unknown(connect, clock):
+    """The same for the invented dialect, with a server for which time passes only by `clock`."""
+    with running(Settings(dialect="unknown", batch_seconds=0.1, clock=clock)) as server:
+        yield connect(server), server

@@ -2,10 +2,8 @@
 
 import datetime as dt
 import json
-import time
 import uuid
 
-import httpx
 import pytest
 
 from greennode_emulator.answers import answer_for
@@ -39,18 +37,22 @@ def upload(http, content, path="/files", purpose="batch"):
     return http.post(path, files={"file": ("in.jsonl", content)}, data={"purpose": purpose})
 
 
-def wait(http, path, field, words):
+@pytest.fixture
+def wait(until):
     """The last look at a batch, and all the words seen."""
-    seen = []
-    deadline = time.monotonic() + 60
-    while True:
-        batch = http.get(path).json()
-        if batch[field] not in seen:
-            seen.append(batch[field])
-        if batch[field] in words:
-            return batch, seen
-        assert time.monotonic() < deadline, batch
-        time.sleep(0.01)
+
+    def last_look(http, path, field, words):
+        seen = []
+
+        def ready():
+            batch = http.get(path).json()
+            if batch[field] not in seen:
+                seen.append(batch[field])
+            return batch if batch[field] in words else None
+
+        return until(ready), seen
+
+    return last_look
 
 
 def read(reply):
@@ -70,7 +72,7 @@ def is_iso(text):
     return dt.datetime.fromisoformat(text).tzinfo is not None
 
 
-def test_openai(speak, bodies):
+def test_openai(speak, wait, bodies):
     http, _ = speak("openai")
     file_id = upload(http, bare(bodies)).json()["id"]
     created = http.post("/batches", json=CREATE | {"input_file_id": file_id, "completion_window": "24h"}).json()
@@ -81,7 +83,7 @@ def test_openai(speak, bodies):
     assert [http.delete(f"/batches/{batch['id']}").status_code for _ in range(2)] == [200, 404]
 
 
-def test_together(speak, bodies):
+def test_together(speak, wait, bodies):
     http, _ = speak("together")
     assert upload(http, bare(bodies)).status_code == 405
     assert upload(http, bare(bodies), path="/files/upload").status_code == 400
@@ -105,7 +107,7 @@ def test_together(speak, bodies):
     assert http.post(f"/batches/{batch['id']}/cancel").status_code == 409
 
 
-def test_novita(speak, bodies):
+def test_novita(speak, wait, bodies):
     http, server = speak("novita")
     assert server.base_url.endswith("/openai/v1")
     file_id = upload(http, bare(bodies)).json()["id"]
@@ -123,7 +125,7 @@ def test_novita(speak, bodies):
     assert (missing.status_code, missing.json()["code"]) == (404, 404)
 
 
-def test_mistral(speak, bodies):
+def test_mistral(speak, wait, bodies):
     http, server = speak("mistral")
     nameless = {name: {key: value for key, value in one.items() if key != "model"} for name, one in bodies.items()}
     file_id = upload(http, bare(nameless)).json()["id"]
@@ -148,7 +150,7 @@ def test_mistral(speak, bodies):
     assert not url.startswith(server.root_url)
 
 
-def test_siliconflow(speak, bodies):
+def test_siliconflow(speak, wait, bodies):
     http, _ = speak("siliconflow")
     file = upload(http, full(bodies)).json()
     assert (file["code"], file["status"], "createdAt" in file["data"]) == (20000, True, True)
@@ -165,7 +167,7 @@ def test_siliconflow(speak, bodies):
     assert (bad.status_code, set(bad.json())) == (400, {"code", "message", "data"})
 
 
-def test_doubleword(speak, bodies):
+def test_doubleword(speak, wait, bodies):
     http, _ = speak("doubleword")
     reply = upload(http, full(bodies))
     assert reply.status_code == 201
@@ -195,7 +197,7 @@ def test_doubleword(speak, bodies):
     assert batch["errors"]["data"][0]["param"] == "method"
 
 
-def test_cerebras(speak, bodies):
+def test_cerebras(speak, wait, bodies):
     http, server = speak("cerebras")
     file_id = upload(http, full(bodies)).json()["id"]
     assert "-" not in file_id
@@ -215,14 +217,14 @@ def test_cerebras(speak, bodies):
     assert isinstance(wait(http, f"/batches/{broken}", "status", {"failed"})[0]["errors"], str)
 
 
-def test_unknown(speak, bodies):
-    http, server = speak("unknown")
-    server.faults([{"kind": "stuck", "status": "validating", "seconds": 0.3}])
+def test_unknown(unknown, clock, wait, bodies):
+    http, server = unknown
     file = upload(http, bare(bodies)).json()["result"]
     created = http.post("/batches", json=CREATE | {"input_file_id": file["file_id"]}).json()["result"]
     path = f"/batches/{created['batch_id']}"
     assert created["result_file_id"]
     assert http.get(f"/files/{created['result_file_id']}/content").status_code == 404
+    clock.advance(0.4)
     assert http.get("/batches").json()["listData"] == []
     batch, seen = wait(http, path, "state", {"JOB_STATE_SUCCEEDED"})
     assert set(seen) <= {"JOB_STATE_PENDING", "JOB_STATE_RUNNING", "JOB_STATE_WRAPPING_UP", "JOB_STATE_SUCCEEDED"}
@@ -237,11 +239,12 @@ def test_unknown(speak, bodies):
     late = http.delete(path)
     assert (late.status_code, "data" in late.json()) == (200, True)
     assert "X-RateLimit-Remaining-Minute" in late.headers
-    time.sleep(0.5)
+    clock.advance(0.2)
     page = http.get("/batches", params={"page": 1, "size": 10}).json()
     assert ([one["batch_id"] for one in page["listData"]], page["totalPage"]) == ([created["batch_id"]], 1)
     assert http.get("/models").json()["data"][0]["model_type"] is None
     odd = http.post("/batches", json=CREATE | {"input_file_id": upload(http, full(bodies)).json()["result"]["file_id"]})
+    clock.advance(1)
     batch, _ = wait(http, f"/batches/{odd.json()['result']['batch_id']}", "state", {"JOB_STATE_FAILED"})
     assert batch["errors"][0]["code"] == "unknown_parameter"
     assert server.ledger()["requests"] == {"a": 1, "b": 1}
@@ -265,7 +268,7 @@ def test_the_unknown_has_another_error_shape_for_every_status(speak, status, sta
 
 
 @pytest.mark.parametrize("dialect", sorted(DIALECTS))
-def test_every_dialect_keeps_the_same_bill(speak, bodies, dialect):
+def test_every_dialect_keeps_the_same_bill(speak, until, bodies, dialect):
     http, server = speak(dialect)
     spoken = DIALECTS[dialect]
     _, path = spoken.routes["POST /files"]
@@ -275,30 +278,34 @@ def test_every_dialect_keeps_the_same_bill(speak, bodies, dialect):
     file_id = file.get("id") or file.get("file_id")
     wish = CREATE | {"input_file_id": file_id, "input_files": [file_id], "completion_window": "24h"}
     assert http.post(spoken.routes["POST /batches"][1], json=wish).is_success
-    deadline = time.monotonic() + 60
-    while server.ledger()["requests"] != {"a": 1, "b": 1}:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: server.ledger()["requests"] == {"a": 1, "b": 1})
     assert server.ledger()["batches"][0]["input_file_id"] == file_id
 
 
 @pytest.mark.parametrize("lost", [None, {"kind": "reset_after"}, {"kind": "timeout", "done": True}])
 @pytest.mark.parametrize("dialect", sorted(DIALECTS))
-def test_every_dialect_lists_the_files_that_were_uploaded_even_where_the_reply_was_lost(speak, dialect, lost):
+def test_every_dialect_lists_the_files_that_were_uploaded_even_where_the_reply_was_lost(
+    speak, begin, until, dialect, lost
+):
     http, server = speak(dialect)
     spoken = DIALECTS[dialect]
     path, purpose = spoken.routes["POST /files"][1], next(iter(spoken.upload_purposes))
 
-    def send(name, size):
-        return http.post(path, files={"file": (name, b"x" * size)}, data={"purpose": purpose}, timeout=0.5)
+    def form(name, size):
+        return {"files": {"file": (name, b"x" * size)}, "data": {"purpose": purpose}}
 
     if lost is None:
-        assert send("one.jsonl", 70_000).is_success
+        assert http.post(path, **form("one.jsonl", 70_000)).is_success
     else:
         server.faults([lost | {"endpoint": "POST /files"}])
-        with pytest.raises(httpx.TransportError):
-            send("one.jsonl", 70_000)
-    assert send("two.jsonl", 2).is_success
+        call = begin(http, "POST", path, **form("one.jsonl", 70_000))
+        until(lambda: server.ledger()["files_uploaded"] == 1)
+        if lost["kind"] == "timeout":
+            call.close()
+        else:
+            with pytest.raises(ConnectionResetError):
+                call.getresponse()
+    assert http.post(path, **form("two.jsonl", 2)).is_success
     files = http.get("/files").json()
     while isinstance(files, dict):
         files = files.get("data") or files["listData"]

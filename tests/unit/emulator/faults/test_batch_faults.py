@@ -1,5 +1,3 @@
-import time
-
 import pytest
 
 from greennode_emulator.answers import answer_for
@@ -31,54 +29,46 @@ def run(caller, content, *faults, statuses=("completed", "failed", "cancelled", 
     return caller.wait(caller.start(content), statuses=set(statuses))
 
 
-@pytest.mark.parametrize("status", ["validating", "in_progress", "finalizing"])
-def test_a_stuck_batch_stays_until_it_is_cancelled(caller, content, status):
-    batch = run(caller, content, {"kind": "stuck", "status": status}, statuses=[status])
-    time.sleep(0.2)
-    assert caller.http.get(f"/batches/{batch['id']}").json()["status"] == status
-    caller.http.post(f"/batches/{batch['id']}/cancel")
-    assert caller.wait(batch["id"])["status"] == "cancelled"
+STUCK = [("validating", 0), ("in_progress", ROWS // 4), ("finalizing", ROWS)]
 
 
-def test_a_batch_stuck_in_progress_has_done_some_of_its_lines(caller, content, emulator):
-    caller.server.faults([{"kind": "stuck", "fraction": 0.25}])
-    batch_id = caller.start(content)
-    deadline = time.monotonic() + 60
-    while caller.http.get(f"/batches/{batch_id}").json()["request_counts"]["completed"] < ROWS // 4:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    time.sleep(0.1)
-    assert emulator.ledger()["requests_billed"] == ROWS // 4
-
-
-@pytest.mark.parametrize(("status", "done"), [("validating", 0), ("in_progress", ROWS // 4), ("finalizing", ROWS)])
-def test_a_batch_cancelled_while_stuck_keeps_its_finished_lines_and_bills_just_these(
-    caller, bodies, content, emulator, status, done
+@pytest.mark.parametrize(("status", "done"), STUCK)
+def test_a_stuck_batch_stays_until_it_is_cancelled_and_keeps_and_bills_its_finished_lines(
+    timed, clock, bodies, content, status, done
 ):
-    emulator.faults([{"kind": "stuck", "status": status, "fraction": 0.25}])
-    batch_id = caller.start(content)
-    deadline = time.monotonic() + 60
-    while caller.http.get(f"/batches/{batch_id}").json()["request_counts"]["completed"] < done:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    time.sleep(0.1)
-    assert caller.http.post(f"/batches/{batch_id}/cancel").json()["status"] == "cancelling"
-    batch = caller.wait(batch_id)
+    timed.server.faults([{"kind": "stuck", "status": status, "fraction": 0.25}])
+    batch_id = timed.start(content)
+    for _ in range(2):
+        clock.advance(24 * 3600)
+        timed.wait(batch_id, {status}, done)
+        # A batch that came later and has ended: the stuck one had its turns.
+        other = timed.start(content)
+        clock.advance(1)
+        timed.wait(other)
+    assert timed.http.get(f"/batches/{batch_id}").json()["status"] == status
+    assert timed.http.post(f"/batches/{batch_id}/cancel").json()["status"] == "cancelling"
+    clock.advance(1)
+    batch = timed.wait(batch_id)
     assert (batch["status"], batch["request_counts"]["completed"]) == ("cancelled", done)
-    output, errors = files_of(caller, batch)
+    output, errors = files_of(timed, batch)
     assert (len(output), errors) == (done, {})
     for name, line in output.items():
         assert line["response"]["body"]["choices"][0]["message"]["content"] == answer_for(bodies[name]).content
-    ledger = emulator.ledger()
-    assert (ledger["requests"], ledger["wasted"]) == (dict.fromkeys(output, 1), {})
+    ledger = timed.server.ledger()
+    assert ledger["requests"] == {name: 3 if name in output else 2 for name in bodies}
+    assert ledger["wasted"] == {}
 
 
-@pytest.mark.parametrize("status", ["validating", "in_progress", "finalizing"])
-def test_a_stuck_batch_may_go_on_after_a_while(caller, content, status):
-    started = time.monotonic()
-    batch = run(caller, content, {"kind": "stuck", "status": status, "seconds": 0.3, "fraction": 0.5})
-    assert batch["request_counts"]["completed"] == ROWS
-    assert time.monotonic() - started > 0.3
+@pytest.mark.parametrize(("status", "done"), STUCK)
+def test_a_stuck_batch_may_go_on_after_a_while(timed, clock, content, status, done):
+    timed.server.faults([{"kind": "stuck", "status": status, "seconds": 60, "fraction": 0.25}])
+    batch_id = timed.start(content)
+    # By now it would have ended; it may be stuck from now on, or since its creation.
+    clock.advance(50)
+    timed.wait(batch_id, {status}, done)
+    clock.advance(61)
+    batch = timed.wait(batch_id)
+    assert (batch["status"], batch["request_counts"]["completed"]) == ("completed", ROWS)
 
 
 @pytest.mark.parametrize(
@@ -145,18 +135,12 @@ def test_lines_are_refused_from_some_point_on_and_not_billed(caller, content, em
 
 
 @pytest.mark.parametrize("during", ["validating", "in_progress", "finalizing"])
-def test_a_word_that_nobody_knows_shows_for_a_while(caller, content, during):
-    caller.server.faults(
-        [{"kind": "unknown_status", "during": during}, {"kind": "stuck", "status": during, "seconds": 0.3}]
-    )
-    batch_id = caller.start(content)
-    seen = []
-    while "completed" not in seen:
-        status = caller.http.get(f"/batches/{batch_id}").json()["status"]
-        seen += [status] if status not in seen else []
-        time.sleep(0.005)
-    assert UNKNOWN in seen
-    assert during not in seen
+def test_a_word_that_nobody_knows_shows_for_a_while(timed, clock, content, during):
+    timed.server.faults([{"kind": "unknown_status", "during": during}])
+    batch_id = timed.start(content)
+    for seconds, phase in ((0, "validating"), (0.1, "in_progress"), (0.09, "finalizing"), (1, "completed")):
+        clock.advance(seconds)
+        timed.wait(batch_id, {UNKNOWN if phase == during else phase})
 
 
 @pytest.mark.parametrize(
@@ -175,18 +159,20 @@ def test_counts_can_be_of_no_use(caller, content, body, jsonl, show, counts):
     assert (len(output), len(errors)) == (ROWS, 1)
 
 
-def test_ids_can_show_before_the_files_can_be_read(caller, content):
-    caller.server.faults([{"kind": "ids_early", "seconds": 0.5}, {"kind": "stuck", "seconds": 0.3}])
-    first = caller.http.get(f"/batches/{caller.start(content)}").json()
-    assert first["status"] != "completed"
+def test_ids_can_show_before_the_files_can_be_read(timed, clock, content):
+    timed.server.faults([{"kind": "ids_early", "seconds": 5}])
+    first = timed.http.get(f"/batches/{timed.start(content)}").json()
+    assert first["status"] == "validating"
     assert None not in (first["output_file_id"], first["error_file_id"])
-    assert caller.http.get(f"/files/{first['output_file_id']}/content").status_code == 404
-    batch = caller.wait(first["id"])
+    assert timed.http.get(f"/files/{first['output_file_id']}/content").status_code == 404
+    clock.advance(1)
+    batch = timed.wait(first["id"])
     assert batch["output_file_id"] == first["output_file_id"]
     assert batch["error_file_id"] is None
-    assert caller.http.get(f"/files/{batch['output_file_id']}/content").status_code == 404
-    time.sleep(0.5)
-    assert len(caller.lines(batch["output_file_id"])) == ROWS
+    clock.advance(4)
+    assert timed.http.get(f"/files/{batch['output_file_id']}/content").status_code == 404
+    clock.advance(1)
+    assert len(timed.lines(batch["output_file_id"])) == ROWS
 
 
 def test_the_id_of_no_file_can_be_empty(caller, content):
@@ -231,11 +217,11 @@ def test_a_file_can_be_written_in_another_way(caller, body, jsonl, kind, encodin
         assert all(line.startswith("{") and line.endswith("}") for line in lines)
 
 
-def test_a_forgotten_batch_is_answered_and_billed_all_the_same(caller, content, emulator):
+def test_a_forgotten_batch_is_answered_and_billed_all_the_same(caller, content, emulator, until):
     emulator.faults([{"kind": "forgotten", "after_looks": 1}])
     batch_id = caller.start(content)
     assert caller.http.get(f"/batches/{batch_id}").status_code == 200
-    time.sleep(0.15)
+    until(lambda: emulator.ledger(summary=True)["requests_billed"] == ROWS)
     assert [caller.http.get(f"/batches/{batch_id}").status_code for _ in range(3)] == [404, 404, 404]
     assert caller.http.post(f"/batches/{batch_id}/cancel").status_code == 404
     assert caller.http.get("/batches").json()["data"] == []
@@ -243,14 +229,15 @@ def test_a_forgotten_batch_is_answered_and_billed_all_the_same(caller, content, 
     assert [batch["requests_billed"] for batch in ledger["batches"]] == [ROWS]
 
 
-def test_a_batch_can_be_forgotten_from_some_moment(caller, content):
-    caller.server.faults([{"kind": "forgotten", "after_seconds": 0.5}])
-    batch_id = caller.start(content)
-    assert caller.http.get(f"/batches/{batch_id}").status_code == 200
-    assert len(caller.http.get("/batches").json()["data"]) == 1
-    time.sleep(0.5)
-    assert caller.http.get(f"/batches/{batch_id}").status_code == 404
-    assert caller.http.get("/batches").json()["data"] == []
+def test_a_batch_can_be_forgotten_from_some_moment(timed, clock, content):
+    timed.server.faults([{"kind": "forgotten", "after_seconds": 5}])
+    batch_id = timed.start(content)
+    clock.advance(4)
+    assert timed.http.get(f"/batches/{batch_id}").status_code == 200
+    assert len(timed.http.get("/batches").json()["data"]) == 1
+    clock.advance(1)
+    assert timed.http.get(f"/batches/{batch_id}").status_code == 404
+    assert timed.http.get("/batches").json()["data"] == []
 
 
 @pytest.mark.parametrize(
@@ -262,13 +249,14 @@ def test_a_batch_can_be_missed_by_some_looks(caller, content, fault, seen):
     assert [caller.http.get(f"/batches/{batch_id}").status_code for _ in seen] == seen
 
 
-def test_a_batch_can_be_late_in_the_list(caller, content):
-    caller.server.faults([{"kind": "late_in_list", "seconds": 0.5}])
-    batch_id = caller.start(content)
-    assert caller.http.get("/batches").json()["data"] == []
-    assert caller.http.get(f"/batches/{batch_id}").status_code == 200
-    time.sleep(0.5)
-    assert [batch["id"] for batch in caller.http.get("/batches").json()["data"]] == [batch_id]
+def test_a_batch_can_be_late_in_the_list(timed, clock, content):
+    timed.server.faults([{"kind": "late_in_list", "seconds": 5}])
+    batch_id = timed.start(content)
+    clock.advance(4)
+    assert timed.http.get("/batches").json()["data"] == []
+    assert timed.http.get(f"/batches/{batch_id}").status_code == 200
+    clock.advance(1)
+    assert [batch["id"] for batch in timed.http.get("/batches").json()["data"]] == [batch_id]
 
 
 def test_a_fault_strikes_as_many_batches_as_it_counts(caller, content):
@@ -287,11 +275,12 @@ def test_a_rate_strikes_the_same_batches_for_the_same_seed(caller, content):
     assert struck() == first
 
 
-def test_a_fault_stays_with_its_batch_over_a_restart(tmp_path, caller, content):
-    settings = Settings(state=tmp_path, api_keys=("key",), batch_seconds=0.05)
+def test_a_fault_stays_with_its_batch_over_a_restart(tmp_path, caller, clock, content):
+    settings = Settings(state=tmp_path, api_keys=("key",), batch_seconds=0.05, clock=clock)
     with running(settings) as server:
-        server.faults([{"kind": "stuck", "status": "validating", "seconds": 0.4}, {"kind": "expired"}])
+        server.faults([{"kind": "expired"}])
         batch_id = type(caller)(server).start(content)
+    clock.advance(1)
     with running(settings) as server:
         assert server.armed() == []
         assert type(caller)(server).wait(batch_id, statuses={"expired", "completed"})["status"] == "expired"
