@@ -16,10 +16,6 @@ from greennode_emulator.server import RunningEmulator
 KEY = 'sk-probe"quote\\slash/plus+equals=and&'
 
 
-def _nap(seconds):
-    time.sleep(0.02 if seconds <= 0.5 else 0.1)
-
-
 class FakeClock:
     """A clock that moves only when somebody sleeps on it."""
 
@@ -34,16 +30,35 @@ class FakeClock:
 
 
 @pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def rest(clock) -> Callable[[float], None]:
+    """Lets time pass for an emulator that goes by `clock`, and lets its thread have a turn."""
+
+    def sleep(seconds):
+        clock.sleep(seconds)
+        time.sleep(0.01)
+
+    return sleep
+
+
+@pytest.fixture
 def folder(tmp_path) -> UPath:
     return UPath(tmp_path / "probe")
 
 
 @pytest.fixture
-def probe(folder) -> Callable[..., Outcome]:
-    """Probe an emulator into `folder`; rests are short, for its batches are."""
+def probe(folder, clock, rest) -> Callable[..., Outcome]:
+    """Probe an emulator that goes by `clock` into `folder`: nothing ends while the probe does not rest.
+
+    It waits for as many rests as it takes: what ends by the clock does so when the emulator's thread has its turn.
+    """
 
     def run(emulator: RunningEmulator, **options) -> Outcome:
-        options = {"wait_seconds": 20, "sleep": _nap, **options}
+        options = {"wait_seconds": 1e9, "sleep": rest, "now": clock, **options}
         return Probe(emulator.base_url, options.pop("key", emulator.api_key), folder, **options).run()
 
     return run

@@ -37,11 +37,12 @@ def test_it_says_the_cost_first_and_the_profile_last(command, emulator, tmp_path
     assert report["sent"]["batches"] == emulator.ledger()["batches_created"]
 
 
-def test_open_batches_end_with_the_command_that_goes_on(command, monkeypatch, capsys):
-    with running(Settings(batch_seconds=1.0)) as slow:
+def test_open_batches_end_with_the_command_that_goes_on(command, clock, monkeypatch, capsys):
+    with running(Settings(batch_seconds=1.0, clock=clock)) as slow:
         monkeypatch.setenv("GREENNODE_API_KEY", slow.api_key)
         assert command("--base-url", slow.base_url, "--out", "found", "--wait", 0) == 3
         assert "greennode-batch probe --resume found" in capsys.readouterr().out
+        clock.sleep(60)
         assert command("--resume", "found") == 0
         assert slow.ledger()["batches_created"] == 3
 

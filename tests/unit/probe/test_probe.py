@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import httpx
 import pytest
@@ -25,30 +24,35 @@ FAR_FROM_THE_DEFAULT = {"together", "mistral", "cerebras"}
 MODEL = "google/gemma-4-31b-it"
 
 
-def client_runs_two_lines(emulator, profile, tmp_path):
+@pytest.fixture
+def emulator(clock):
+    with running(Settings(batch_seconds=0.05, clock=clock)) as emulator:
+        yield emulator
+
+
+def client_runs_two_lines(emulator, profile, tmp_path, rest):
     """The client, with this profile and nothing else, brings two answers home, and finds its batch in the list."""
     path = tmp_path / "lines.jsonl"
     path.write_bytes(good_lines(profile, MODEL))
     with GreenNodeClient(emulator.base_url, emulator.api_key, profile=profile) as client:
         batch = client.create_batch(client.upload_file(path).id, metadata={"a": "b"}, model=MODEL)
-        deadline = time.monotonic() + 60
         while not batch.status.is_terminal:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+            rest(0.1)
             batch = client.get_batch(batch.id)
         output = tmp_path / "output.jsonl"
         assert client.download_results(batch, "output", output)
         if profile.can_list_batches:
-            while batch.id not in {one.id for one in client.list_batches(limit=1)}:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+            rest(1)
+            assert batch.id in {one.id for one in client.list_batches(limit=1)}
     with output.open("rb") as file:
         return {line.custom_id: line.error for line in map(parse_line, iter_lines(file))}
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_with_the_profile_that_is_found_the_client_brings_two_answers_home(dialect, probe, written, tmp_path):
-    with running(Settings(dialect=dialect, batch_seconds=0.15)) as emulator:
+def test_with_the_profile_that_is_found_the_client_brings_two_answers_home(
+    dialect, clock, rest, probe, written, tmp_path
+):
+    with running(Settings(dialect=dialect, batch_seconds=0.15, clock=clock)) as emulator:
         outcome = probe(emulator)
         if dialect in FAR_FROM_THE_DEFAULT:
             assert outcome.found.preset == dialect
@@ -57,7 +61,7 @@ def test_with_the_profile_that_is_found_the_client_brings_two_answers_home(diale
         profile = ApiProfile.from_extra(json.loads(written()["profile.json"]))
         assert profile == outcome.found.profile
         assert_only_what_is_named_is_left(outcome, emulator, profile)
-        assert client_runs_two_lines(emulator, profile, tmp_path) == {"probe-1": None, "probe-2": None}
+        assert client_runs_two_lines(emulator, profile, tmp_path, rest) == {"probe-1": None, "probe-2": None}
 
 
 def assert_cost_is_as_said(outcome, ledger):
@@ -204,8 +208,8 @@ def test_a_model_that_refuses_native_schemas_is_found_and_quoted(emulator, probe
     assert "must contain the word 'json'" in outcome.text
 
 
-def test_open_batches_are_looked_at_again_and_nothing_is_made_twice(probe, written):
-    with running(Settings(batch_seconds=1.0)) as emulator:
+def test_open_batches_are_looked_at_again_and_nothing_is_made_twice(clock, probe, written):
+    with running(Settings(batch_seconds=1.0, clock=clock)) as emulator:
         first = probe(emulator, wait_seconds=0)
         assert first.waits
         assert "is still" in first.text.partition("## Not found out")[2]

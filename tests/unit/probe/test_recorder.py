@@ -27,9 +27,9 @@ def assert_clean(texts):
 
 
 @pytest.mark.parametrize("dialect", ["openai", "unknown"])
-def test_the_key_is_in_no_file_and_not_in_the_output(dialect, probe, written, folder, capsys):
+def test_the_key_is_in_no_file_and_not_in_the_output(dialect, clock, probe, written, folder, capsys):
     assert dialect in DIALECTS
-    with running(Settings(dialect=dialect, batch_seconds=0.05, api_keys=(KEY,))) as emulator:
+    with running(Settings(dialect=dialect, batch_seconds=0.05, api_keys=(KEY,), clock=clock)) as emulator:
         said = []
         outcome = probe(emulator, say=said.append)
         show(outcome, folder)
