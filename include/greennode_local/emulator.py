@@ -44,7 +44,7 @@ class Emulator:
         """What a client is given: the root of the API."""
         return f"{self.url}/v1"
 
-    def wait_until_healthy(self, *, seconds: float = 30) -> None:
+    def wait_until_healthy(self, *, seconds: float = 120) -> None:
         """Wait until it answers."""
         wait_until(self._is_healthy, what="the emulator", seconds=seconds, services=[self.service])
 

@@ -61,7 +61,7 @@ class ObjectStore:
             env={"PATH": os.defpath, "RCLONE_AUTH_KEY": f'"{self.key},{self.secret}"', MARK: str(self.home)},
             log=self.log,
         )
-        wait_until(self._answers, what="the object store", seconds=30, services=[self.service], poll_seconds=0.05)
+        wait_until(self._answers, what="the object store", seconds=120, services=[self.service], poll_seconds=0.05)
 
     def stop(self) -> None:
         """Stop the server, if it runs."""

@@ -128,7 +128,7 @@ def running_postgres(folder: Path, *, password: str, log: Path, home: Path) -> I
     )
     try:
         server = Postgres(port=port, password=password, service=service)
-        wait_until(lambda: _accepts(server), what="PostgreSQL", seconds=30, services=[service], poll_seconds=0.05)
+        wait_until(lambda: _accepts(server), what="PostgreSQL", seconds=120, services=[service], poll_seconds=0.05)
         yield server
     finally:
         service.stop()

@@ -17,6 +17,8 @@ from greennode_local.errors import LocalError
 # Sessions and groups do not suffice: Airflow's tasks lead groups of their own, and a killed run leaves orphans.
 MARK = "GREENNODE_LOCAL_HOME"
 _TAIL_LINES = 30
+# For what nothing can refuse: on a busy machine the end of a process takes its time, too.
+_KILLED_SECONDS = 60
 
 
 class Service:
@@ -85,7 +87,7 @@ class Service:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(grace_seconds)
         kill(family)
-        self.process.wait(grace_seconds)
+        self.process.wait(_KILLED_SECONDS)
 
 
 def tail(log: Path, lines: int = _TAIL_LINES) -> str:

@@ -32,7 +32,7 @@ def test_a_server_that_a_killed_run_left_is_ended(home: Path) -> None:
     with run(home) as first:
         with run(home) as second, second.connect("postgres") as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
-        assert first.service.process.wait(10) == 0
+        assert first.service.process.wait(120) == 0
 
 
 def test_a_stale_pid_file_that_names_a_stranger_harms_nobody(home: Path) -> None:

@@ -28,7 +28,7 @@ def is_up(home: Path, lines: int) -> bool:
 
 def test_stopping_ends_children_that_ignore_the_signal(tmp_path: Path) -> None:
     service = start(tmp_path, STUBBORN)
-    wait_until(lambda: is_up(tmp_path, 2), what="both", seconds=20, services=[service])
+    wait_until(lambda: is_up(tmp_path, 2), what="both", seconds=120, services=[service])
     family = service.family()
     assert len(family) == 2
     service.stop(grace_seconds=0.1)
@@ -38,7 +38,7 @@ def test_stopping_ends_children_that_ignore_the_signal(tmp_path: Path) -> None:
 
 def test_a_process_that_a_killed_run_left_is_found_by_its_home(tmp_path: Path) -> None:
     service = start(tmp_path, STUBBORN)
-    wait_until(lambda: is_up(tmp_path, 2), what="both", seconds=20, services=[service])
+    wait_until(lambda: is_up(tmp_path, 2), what="both", seconds=120, services=[service])
     service.process.kill()
     service.process.wait()
     orphans = members_of(tmp_path)
@@ -51,7 +51,7 @@ def test_a_process_that_a_killed_run_left_is_found_by_its_home(tmp_path: Path) -
 def test_a_part_that_ends_early_is_an_error_with_the_end_of_its_log(tmp_path: Path) -> None:
     service = start(tmp_path, "for n in range(100): print('line', n)\nraise SystemExit(3)")
     with pytest.raises(LocalError) as raised:
-        wait_until(lambda: False, what="never", seconds=20, services=[service])
+        wait_until(lambda: False, what="never", seconds=120, services=[service])
     lines = str(raised.value).splitlines()
     assert "exit code 3" in lines[0]
     assert lines[1:] == [f"    line {n}" for n in range(70, 100)]
@@ -66,7 +66,7 @@ def test_a_part_that_is_started_while_waiting_is_watched_too(tmp_path: Path) -> 
         return False
 
     with pytest.raises(LocalError, match="exit code 4"):
-        wait_until(ready, what="never", seconds=20, services=services)
+        wait_until(ready, what="never", seconds=120, services=services)
 
 
 def test_waiting_has_a_deadline() -> None:
