@@ -319,7 +319,7 @@ def test_every_known_shape_of_an_error_is_an_error_to_every_operation(upload):
                 assert outcome(begin, returns, Reply(200, {}, body)) != "ok", (name, value)
 
 
-def test_mutated_replies_all_end_as_a_typed_object_or_a_documented_error(mutator, times, upload):
+def test_mutated_replies_all_end_as_a_typed_object_or_a_documented_error(mutator, times, upload, least_seconds):
     mutate = mutator("replies", words=(KEY, f"Bearer {KEY}", f"authorization: bearer {KEY}"))
     rng = mutate.rng
     known = operations(upload)
@@ -327,7 +327,7 @@ def test_mutated_replies_all_end_as_a_typed_object_or_a_documented_error(mutator
         value.encode() if isinstance(value, str) else json.dumps(value, ensure_ascii=False).encode() for value in CORPUS
     ]
     counted: Counter[tuple[str, str]] = Counter()
-    taken, slowest, worst = 0.0, 0.0, b""
+    taken, slowest, worst = 0.0, 0.0, (known["models"], Reply(200, {}, b""))
     for _ in range(int(REPLIES * times)):
         reply = Reply(rng.choice(STATUSES), headers(rng), mutated(mutate, plain))
         name = rng.choice(list(known))
@@ -340,13 +340,14 @@ def test_mutated_replies_all_end_as_a_typed_object_or_a_documented_error(mutator
         seconds = time.thread_time() - before
         taken += seconds
         if seconds > slowest:
-            slowest, worst = seconds, reply.body[:200]
+            slowest, worst = seconds, (known[name], reply)
     ends: Counter[str] = Counter()
     for (_, end), n in counted.items():
         ends[end] += n
     log.info("%d replies, slowest %.1f ms: %s", counted.total(), slowest * 1000, dict(ends.most_common()))
     assert counted.total() == int(REPLIES * times)
-    assert slowest < MAX_SHARE * taken, worst
+    slow, reply = worst
+    assert min(slowest, least_seconds(lambda: outcome(*slow, reply))) < MAX_SHARE * taken, reply.body[:200]
     # The mutations reach everywhere: each operation succeeds at times, and every documented error is met.
     assert {name for name, end in counted if end == "ok"} == known.keys()
     assert ends.keys() == {"ok", *(error.__name__ for error in DOCUMENTED)}

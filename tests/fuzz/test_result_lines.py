@@ -166,7 +166,7 @@ def test_every_line_without_a_custom_id_is_an_anomaly(value):
     assert outcome(json.dumps(value).encode()) in KINDS
 
 
-def test_mutated_lines_all_end_as_an_answer_a_failure_or_a_named_anomaly(mutator, times):
+def test_mutated_lines_all_end_as_an_answer_a_failure_or_a_named_anomaly(mutator, times, least_seconds):
     mutate = mutator("lines")
     plain = [json.dumps(value, ensure_ascii=False).encode() for value in CORPUS]
     counted: Counter[str] = Counter()
@@ -187,7 +187,7 @@ def test_mutated_lines_all_end_as_an_answer_a_failure_or_a_named_anomaly(mutator
             seconds = time.thread_time() - before
             taken += seconds
             if seconds > slowest:
-                slowest, worst = seconds, line[:200]
+                slowest, worst = seconds, line
             try:
                 check(parsed)
                 check_plain(line, parsed)
@@ -199,7 +199,7 @@ def test_mutated_lines_all_end_as_an_answer_a_failure_or_a_named_anomaly(mutator
         made += len(lines)
     log.info("%d lines, slowest %.1f ms: %s", counted.total(), slowest * 1000, dict(counted.most_common()))
     assert counted.total() == made
-    assert slowest < MAX_SHARE * taken, worst
+    assert min(slowest, least_seconds(lambda: parse_line(worst))) < MAX_SHARE * taken, worst[:200]
     # The mutations reach everywhere: none of the outcomes is rare.
     assert counted.keys() == {"answer", "failure", *KINDS}
     assert any(plain_answer(json.dumps(value).encode()) for value in ANSWERS)
