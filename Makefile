@@ -44,8 +44,8 @@ faults: $(READY) ## The fault matrix: every known fault, mixtures of them, kills
 	PYTHONPATH=include:plugins $(BIN)/python -m greennode_faults --quiet engine $(if $(ONLY),--only "$(ONLY)")
 	$(if $(ONLY),,PYTHONPATH=include:plugins $(BIN)/python -m greennode_faults --quiet airflow)
 
-bench: $(READY) ## CPU, memory and rows/s beside a floor or peers (QUICK=1; docs/performance.md has the rest)
-	PYTHONPATH=include:plugins $(BIN)/python benchmarks $(if $(QUICK),--quick) $(if $(PEERS),--peers) $(if $(AIRFLOW),--airflow) $(if $(WAITING),--waiting) $(if $(PROFILE),--profile) $(if $(ONLY),--only $(ONLY)) $(if $(ROWS),--rows $(ROWS)) $(if $(DATA),--data "$(DATA)" --text "$(TEXT)")
+bench: $(READY) ## CPU, memory and rows/s beside a floor, peers or AGAINST=commit (QUICK=1; docs/performance.md has the rest)
+	PYTHONPATH=include:plugins $(BIN)/python benchmarks $(if $(QUICK),--quick) $(if $(PEERS),--peers) $(if $(AIRFLOW),--airflow) $(if $(WAITING),--waiting) $(if $(AGAINST),--against "$(AGAINST)") $(if $(PROFILE),--profile) $(if $(ONLY),--only $(ONLY)) $(if $(ROWS),--rows $(ROWS)) $(if $(DATA),--data "$(DATA)" --text "$(TEXT)")
 
 lint: $(READY) ## ruff, mypy --strict, the import arrows
 	$(BIN)/ruff check

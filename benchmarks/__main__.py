@@ -9,9 +9,10 @@
     make bench PROFILE=1        only where the steps' time goes, function by function
     make bench AIRFLOW=1        only 1,000,000 rows (or ROWS) from table to table through a real Airflow
     make bench WAITING=1        only 1,000 and 10,000 triggers that wait (or ROWS), and peers: most of an hour
+    make bench AGAINST=COMMIT   only the steps, beside those of another commit, at 100,000 rows (or ROWS)
 
-Prints tables and a verdict for each goal, and writes the same as JSON. Nothing fails for being slow; it fails if a row
-has no answer or the answer of another.
+Prints tables and a verdict for each goal, and writes the same as JSON. Nothing fails for being slow, except with
+AGAINST; it fails if a row has no answer or the answer of another.
 """
 
 from __future__ import annotations
@@ -31,22 +32,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from against import ROUNDS, Comparison, Tree, against_json, against_table, checked_out, commit_of, compare
 from airflow_scale import airflow_table, measure_airflow
 from goals import Verdict, airflow_verdicts, peer_verdicts, step_verdicts, waiting_verdicts, whole_path_verdicts
-from own_process import MeasuredCommand, StepError, run_step
+from own_process import PROJECT, MeasuredCommand, StepError, run_step
 from peers import PEERS, measure_peer
-from printed import command_table, step_table
+from printed import TITLES, command_table, step_table
 from profiles import profile_steps
 from step_figures import StepFigures, as_json, measure_steps
 from waiting import PACKAGES, Waited, measure_waiting, waiting_table
 from whole_path import measure_whole_path
 
-from greennode_local.postgres import running_postgres
+from greennode_local.postgres import Postgres, running_postgres
 
 SIZES = (10_000, 100_000, 1_000_000)
 QUICK_SIZES = (20_000,)
 PEER_ROWS = 100_000
 AIRFLOW_ROWS = 1_000_000
+# Enough for most steps to take about half a second of CPU, and not so many that seven rounds take long.
+AGAINST_ROWS = 100_000
 WAITING = (1_000, 10_000)
 _WHOLE_PATH = "from a Parquet file to a Parquet file, against the emulator, whose process is not counted"
 # Best of so many runs, up to so many rows: the machine may be shared. Beyond, of one.
@@ -66,16 +70,25 @@ def main() -> int:
             _make_rows(options, Path(work), options.sizes[0])
             print(*profile_steps(Path(work)), sep="\n")
             return 0
+        if options.against:
+            compared = _bench_against(options, Path(work))
+            made["against"] = {"commit": options.against, "sizes": [against_json(size) for size in compared]}
+            _write(options, made)
+            return int(any(size.is_worse for size in compared))
         benches = {"airflow": _bench_airflow, "peers": _bench_peers, "waiting": _bench_waiting}
         bench = next((bench for name, bench in benches.items() if getattr(options, name)), _bench)
         verdicts = bench(options, Path(work), made)
     print("\ngoals")
     print(*verdicts, sep="\n")
     made["verdicts"] = [vars(verdict) for verdict in verdicts]
+    _write(options, made)
+    return 0
+
+
+def _write(options: argparse.Namespace, made: dict[str, Any]) -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(made, indent=2) + "\n")
     print(f"written to {options.out}")
-    return 0
 
 
 def _bench(options: argparse.Namespace, work: Path, made: dict[str, Any]) -> list[Verdict]:
@@ -140,10 +153,39 @@ def _bench_waiting(options: argparse.Namespace, work: Path, made: dict[str, Any]
     return list(waiting_verdicts([one for one in measured if one.name == PACKAGES["greennode"]]))
 
 
+def _bench_against(options: argparse.Namespace, work: Path) -> list[Comparison]:
+    """The steps of this tree and of another commit in turn, at each size."""
+    compared: list[Comparison] = []
+    with checked_out(options.against, work / "theirs") as theirs, _postgres(work) as server:
+        for wanted in options.sizes:
+            with tempfile.TemporaryDirectory(prefix="rows-", dir=work) as name:
+                rows, ours = _make_tree(options, Path(name) / "ours", wanted, PROJECT, server)
+                _, other = _make_tree(options, Path(name) / "theirs", wanted, theirs, server)
+                compared.append(compare(ours, other, rows, rounds=1 if options.quick else ROUNDS, say=_say))
+                print(*against_table(compared[-1], options.against, TITLES), sep="\n")
+    return compared
+
+
+def _make_tree(
+    options: argparse.Namespace, folder: Path, wanted: int, project: Path, server: Postgres
+) -> tuple[int, Tree]:
+    """Make rows for the steps of a checkout; how many."""
+    folder.mkdir()
+    rows = _make_rows(options, folder, wanted, project)
+    if rows > _MAX_TABLE_ROWS:
+        return rows, Tree(project, folder, None)
+    database = f"{folder.name}_{rows}"
+    server.create_database(database)
+    tree = Tree(project, folder, server.dsn(database))
+    tree.run("made_rows.load_table")
+    return rows, tree
+
+
 def _measure(options: argparse.Namespace, work: Path) -> tuple[list[StepFigures], dict[int, MeasuredCommand]]:
     steps: list[StepFigures] = []
     whole: dict[int, MeasuredCommand] = {}
-    with _database(work) as dsn:
+    with _postgres(work) as server:
+        dsn = server.dsn("postgres")
         for wanted in options.sizes:
             with tempfile.TemporaryDirectory(prefix="rows-", dir=work) as name:
                 folder = Path(name)
@@ -169,22 +211,23 @@ def _measure_whole(folder: Path, rows: int) -> MeasuredCommand:
     return measure_whole_path(folder)
 
 
-def _make_rows(options: argparse.Namespace, folder: Path, wanted: int) -> int:
+def _make_rows(options: argparse.Namespace, folder: Path, wanted: int, project: Path = PROJECT) -> int:
     """Make the source; how many rows it has."""
     if options.data is None:
-        run_step(folder, "made_rows.write_rows", wanted)
+        run_step(folder, "made_rows.write_rows", wanted, project=project)
         return wanted
-    said = run_step(folder, "made_rows.write_real_rows", options.data.resolve(), options.text, wanted)
+    data = options.data.resolve()
+    said = run_step(folder, "made_rows.write_real_rows", data, options.text, wanted, project=project)
     return said.rows
 
 
 @contextmanager
-def _database(work: Path) -> Iterator[str]:
+def _postgres(work: Path) -> Iterator[Postgres]:
     """An empty PostgreSQL."""
     with running_postgres(
         work / "postgres", password=secrets.token_hex(16), log=work / "postgres.log", home=work
     ) as server:
-        yield server.dsn("postgres")
+        yield server
 
 
 def _say(line: str) -> None:
@@ -198,6 +241,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--airflow", action="store_true")
     parser.add_argument("--waiting", action="store_true")
+    parser.add_argument("--against", metavar="COMMIT")
     parser.add_argument("--only", choices=("steps", "whole"))
     parser.add_argument("--rows", dest="sizes", type=int, nargs="+", metavar="N")
     parser.add_argument("--data", type=Path, metavar="FILE.parquet")
@@ -212,6 +256,14 @@ def _options() -> argparse.Namespace:
         usual = (AIRFLOW_ROWS,) if options.airflow else (PEER_ROWS,)
     if options.waiting:
         usual = WAITING
+    if options.against:
+        commit = commit_of(options.against)
+        if commit is None:
+            parser.error(f"git knows no commit {options.against}")
+        if options.only == "whole":
+            parser.error("--against measures steps only")
+        options.against = commit
+        usual = QUICK_SIZES if options.quick else (AGAINST_ROWS,)
     options.sizes = options.sizes or usual
     return options
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_HERE = Path(__file__).parent
+PROJECT = Path(__file__).resolve().parents[1]
 
 
 class StepError(Exception):
@@ -33,10 +33,21 @@ class Measured:
     rows: int | None
 
 
-def run_step(folder: Path, step: str, *arguments: object, dsn: str = "", profile: Path | None = None) -> Measured:
-    """Run `module.function` on the folder. Its imports count for memory alone. profile: a file to put one into."""
-    command = [sys.executable, str(_HERE / "one_step.py"), str(folder), step, json.dumps(arguments, default=str)]
-    environment = {**os.environ, "BENCH_DSN": dsn, "BENCH_PROFILE": str(profile or "")}
+def run_step(
+    folder: Path, step: str, *arguments: object, dsn: str = "", profile: Path | None = None, project: Path = PROJECT
+) -> Measured:
+    """Run `module.function` on the folder. Its imports count for memory alone.
+
+    profile: a file to put one into; project: the checkout whose benchmarks and engine run.
+    """
+    program = project / "benchmarks" / "one_step.py"
+    command = [sys.executable, str(program), str(folder), step, json.dumps(arguments, default=str)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(str(project / root) for root in ("include", "plugins")),
+        "BENCH_DSN": dsn,
+        "BENCH_PROFILE": str(profile or ""),
+    }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=folder)
     if done.returncode != 0:
         raise StepError(f"{step} failed:\n{done.stderr[-3000:]}")

@@ -26,6 +26,8 @@ _LINES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("write to PostgreSQL", ("table: write",), ("table: write",)),
     ("report on PostgreSQL", ("table: report",), ()),
 )
+TITLES = {engine[0]: title for title, engine, _ in _LINES if len(engine) == 1}
+"""What a part of the engine is called in a table."""
 
 
 def step_table(sizes: Sequence[StepFigures]) -> Iterator[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from own_process import Measured, run_step
+from rounds import Round, steps_of
 
 
 @dataclass
@@ -57,60 +56,11 @@ def measure_steps(folder: Path, rows: int, *, repeats: int, dsn: str | None) -> 
     """Run every step of the engine and of the floor in turn. dsn: a database for the source and target tables."""
     figures = StepFigures(rows, repeats)
     for number in range(repeats):
-        if dsn is not None:
-            _build(figures, folder, "from_table", "table: ", dsn)
-        _build(figures, folder, "from_file", "", "")
-        for step in ("engine_steps.write_parts", "engine_steps.build_from_parts"):
-            _run(figures, folder, step)
-        if number == 0:
-            run_step(folder, "made_rows.write_floor_results")
-            run_step(folder, "made_rows.write_engine_results")
-        _run(figures, folder, "engine_steps.collect_typed")
-        if number == 0:
-            run_step(folder, "checked_rows.check_typed")
-        for step in (
-            "floor.write_to_files",
-            "engine_steps.collect",
-            "engine_steps.write_to_files",
-            "engine_steps.report_files",
-        ):
-            _run(figures, folder, step)
-        if number == 0:
-            run_step(folder, "checked_rows.check_files")
-        if dsn is not None:
-            _write_tables(figures, folder, dsn, is_checked=number == 0)
+        for _, step in steps_of(Round(folder, dsn, is_first=number == 0)):
+            measured = run_step(folder, step.name, dsn=dsn or "")
+            if step.side is not None:
+                figures.take(step.side, measured, step.before)
     return figures
-
-
-def _run(figures: StepFigures, folder: Path, step: str, before: str = "", dsn: str = "") -> None:
-    side = "engine" if step.startswith("engine") else "floor"
-    figures.take(side, run_step(folder, step, dsn=dsn), before)
-
-
-def _build(figures: StepFigures, folder: Path, source: str, before: str, dsn: str) -> None:
-    shutil.rmtree(folder / "engine" / "staging", ignore_errors=True)
-    _run(figures, folder, f"floor.build_{source}", before, dsn)
-    _run(figures, folder, f"engine_steps.build_{source}", before, dsn)
-
-
-def _write_tables(figures: StepFigures, folder: Path, dsn: str, *, is_checked: bool) -> None:
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("DROP TABLE IF EXISTS bench_floor, bench_engine")
-    for step in ("floor.write_to_table", "engine_steps.write_to_table", "engine_steps.report_table"):
-        _run(figures, folder, step, "table: ", dsn)
-    if is_checked:
-        run_step(folder, "checked_rows.check_tables", dsn=dsn)
-    _build_changed(figures, folder, dsn)
-
-
-def _build_changed(figures: StepFigures, folder: Path, dsn: str) -> None:
-    """A run over rows that the table has answered, but for one in a hundred, beside reading them and nothing else."""
-    run_step(folder, "engine_steps.note_answered", dsn=dsn)
-    run_step(folder, "made_rows.change_table", dsn=dsn)
-    for step in ("engine_steps.scan", "engine_steps.build_changed"):
-        _run(figures, folder, step, "table: ", dsn)
-    run_step(folder, "checked_rows.check_asked", dsn=dsn)
-    run_step(folder, "made_rows.load_table", dsn=dsn)
 
 
 def as_json(figures: StepFigures) -> dict[str, Any]:
