@@ -32,7 +32,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from against import ROUNDS, Comparison, Tree, against_json, against_table, checked_out, commit_of, compare
+from against import Comparison, Tree, against_json, against_table, checked_out, commit_of, compare
 from airflow_scale import airflow_table, measure_airflow
 from goals import Verdict, airflow_verdicts, peer_verdicts, step_verdicts, waiting_verdicts, whole_path_verdicts
 from own_process import PROJECT, MeasuredCommand, StepError, run_step
@@ -161,7 +161,7 @@ def _bench_against(options: argparse.Namespace, work: Path) -> list[Comparison]:
             with tempfile.TemporaryDirectory(prefix="rows-", dir=work) as name:
                 rows, ours = _make_tree(options, Path(name) / "ours", wanted, PROJECT, server)
                 _, other = _make_tree(options, Path(name) / "theirs", wanted, theirs, server)
-                compared.append(compare(ours, other, rows, rounds=1 if options.quick else ROUNDS, say=_say))
+                compared.append(compare(ours, other, rows, is_quick=options.quick, say=_say))
                 print(*against_table(compared[-1], options.against, TITLES), sep="\n")
     return compared
 
