@@ -94,11 +94,9 @@ def ended(client):
 
     def wait(shard):
         receipt = submit(shard, client)
-        for _ in range(5_000):
-            batch = client.get_batch(receipt.batch_id)
-            if batch.status.is_terminal:
-                return batch
-        raise AssertionError(f"{batch} has not ended")
+        while not (batch := client.get_batch(receipt.batch_id)).status.is_terminal:
+            pass
+        return batch
 
     return wait
 

@@ -62,19 +62,22 @@ def test_a_file_lands_in_the_place_of_the_old_one(tmp_path):
 def test_readers_see_the_old_json_or_the_new_one_never_a_part(tmp_path):
     path = UPath(tmp_path) / "note.json"
     write_json(path, Note("x" * 100_000))
-    seen, stop = [], threading.Event()
+    seen, begun, stop = [], threading.Event(), threading.Event()
 
     def read():
         while not stop.is_set():
             note = read_json(path, Note)
             seen.append(len(note.text))
+            begun.set()
 
     with ThreadPoolExecutor() as pool:
         reader = pool.submit(read)
+        begun.wait()
         for length in (1, 200_000) * 20:
             write_json(path, Note("y" * length))
         stop.set()
         reader.result()
+    assert seen
     assert set(seen) <= {1, 100_000, 200_000}
     assert [left.name for left in tmp_path.iterdir()] == ["note.json"]
 
