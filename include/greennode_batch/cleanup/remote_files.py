@@ -25,9 +25,9 @@ from greennode_batch.staging.folders import (
     remove_work_folders,
     write_json,
 )
-from greennode_batch.state.attempts import FIRST_ATTEMPT, retries
+from greennode_batch.state.attempts import FIRST_ATTEMPT, SentShard, all_sent, retries
 from greennode_batch.state.cleaned import Cleaned
-from greennode_batch.state.plan import Plan, read_plan
+from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import Receipt, is_sent, read_receipt
 from greennode_batch.state.run_report import RunReport
 
@@ -66,9 +66,9 @@ def clean_up(
     read in.
     """
     plan = read_plan(run)
-    sent = list(_sent_shards(run, plan)) if plan is not None else []
+    sent = list(all_sent(run, plan)) if plan is not None else []
     parts = [run.parts / name for name in fresh_names(run.parts)]
-    for folder in (run.path, *parts, *(one.shard.path for one in sent)):
+    for folder in (run.path, *parts, *(one.folder(run).path for one in sent)):
         remove_work_folders(folder)
     is_over = _balances(run)
     if is_over:
@@ -79,22 +79,6 @@ def clean_up(
     if not is_over:
         return CleanUp(why_kept="no report says that all of its rows are in the target")
     return _Sweep(run, sent, client).over(clock)
-
-
-class _Sent(NamedTuple):
-    """A shard of any attempt, and the shards of the first one whose rows wait for it."""
-
-    shard: ShardFolder
-    origins: tuple[str, ...]
-
-
-def _sent_shards(run: RunFolder, plan: Plan) -> Iterator[_Sent]:
-    for planned in plan.shards:
-        if planned.requests:
-            yield _Sent(run.shard(planned.shard_id), (planned.shard_id,))
-    for retry in retries(run):
-        for shard in retry.shards:
-            yield _Sent(run.shard(shard.shard_id, attempt=retry.attempt), shard.origins)
 
 
 def _balances(run: RunFolder) -> bool:
@@ -118,9 +102,9 @@ class _Sweep:
     Shards are known by the name that their uploads have in the API's store.
     """
 
-    def __init__(self, run: RunFolder, sent: list[_Sent], client: GreenNodeClient) -> None:
+    def __init__(self, run: RunFolder, sent: list[SentShard], client: GreenNodeClient) -> None:
         self._run = run
-        self._sent = {remote_name(one.shard): one for one in sent}
+        self._sent = {remote_name(one.folder(run)): one for one in sent}
         self._client = client
         self._attempts = range(FIRST_ATTEMPT, FIRST_ATTEMPT + 1 + sum(1 for _ in retries(run)))
         self._going: dict[str, tuple[ShardFolder, dict[str, None]]] = {}
@@ -131,14 +115,18 @@ class _Sweep:
 
     def over(self, clock: Callable[[], float]) -> CleanUp:
         """Settle, delete, and write down what is done."""
-        left = {name: one for name, one in self._sent.items() if not _is_cleaned(one.shard, read_receipt(one.shard))}
+        left = {
+            name: one
+            for name, one in self._sent.items()
+            if not _is_cleaned(shard := one.folder(self._run), read_receipt(shard))
+        }
         if not left:
             return CleanUp()
         for name, one in left.items():
             try:
                 self._settle(name, one)
             except _KeptError as why:
-                log.warning("Shard %s keeps its files at GreenNode: %s", one.shard.shard_id, why)
+                log.warning("Shard %s keeps its files at GreenNode: %s", one.shard_id, why)
                 self._kept.add(name)
         self._settle_withdrawn()
         self._settle_spares()
@@ -150,9 +138,9 @@ class _Sweep:
                 write_json(shard.cleaned, Cleaned(tuple(gone), clock()))
         return CleanUp(deleted=deleted, failed=self._failed, kept_shards=len(self._kept))
 
-    def _settle(self, name: str, one: _Sent) -> None:
+    def _settle(self, name: str, one: SentShard) -> None:
         """Mark the files of a shard's batch that are safe. Raises _KeptError if it cannot be told that they are."""
-        shard, receipt = one.shard, read_receipt(one.shard)
+        receipt = read_receipt(shard := one.folder(self._run))
         if receipt is None or receipt.batch_id is None or receipt.state != "collected" or not shard.results.exists():
             raise _KeptError("its results are not in staging")
         if receipt.lost == "overdue":

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
 from greennode_batch.monitor.file_cache import SeenFiles
 from greennode_batch.staging.folders import RunFolder
-from greennode_batch.state.attempts import FIRST_ATTEMPT, RetryPlan
+from greennode_batch.state.attempts import FIRST_ATTEMPT, RetryPlan, SentShard, planned_shards
 from greennode_batch.state.document import or_before
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import Receipt
@@ -118,29 +118,24 @@ class StagedRuns:
     def _shards(self, run: RunFolder, plan: Plan) -> Iterator[StagedShard]:
         said = self._spent.read_one(run.path, run.spend.name)
         spent = {one.batch_id: one for one in (said.shards if isinstance(said, SpentByShard) else said or ())}
-        first = ((shard.shard_id, shard.model, shard.requests) for shard in plan.shards)
-        yield from self._of_attempt(run, FIRST_ATTEMPT, first, spent)
+        yield from self._of_attempt(run, planned_shards(plan), spent)
         for attempt in itertools.count(FIRST_ATTEMPT + 1):
             retry = self._retries.read_one(run.path, _below(run, str(run.retry(attempt))))
             if retry is None:
                 return
-            later = ((shard.shard_id, shard.model, shard.requests) for shard in retry.shards)
-            yield from self._of_attempt(run, attempt, later, spent)
+            yield from self._of_attempt(run, retry.sent, spent)
 
     def _of_attempt(
-        self,
-        run: RunFolder,
-        attempt: int,
-        shards: Iterable[tuple[str, str, int]],
-        spent: Mapping[str | None, ShardSpent],
+        self, run: RunFolder, shards: Sequence[SentShard], spent: Mapping[str | None, ShardSpent]
     ) -> Iterator[StagedShard]:
-        shards = list(shards)
+        if not shards:
+            return
         # One folder is made of paths, and the others of text: a path object takes longer than to read a receipt.
-        name = _below(run, str(run.shard(_PLACEHOLDER, attempt=attempt).receipt))
-        receipts = self._receipts.read(run.path, (name.replace(_PLACEHOLDER, shard_id) for shard_id, _, _ in shards))
-        for place, ((shard_id, model, requests), receipt) in enumerate(zip(shards, receipts, strict=True)):
+        name = _below(run, str(shards[0]._replace(shard_id=_PLACEHOLDER).folder(run).receipt))
+        receipts = self._receipts.read(run.path, (name.replace(_PLACEHOLDER, one.shard_id) for one in shards))
+        for place, (one, receipt) in enumerate(zip(shards, receipts, strict=True)):
             used = spent.get(receipt.batch_id) if receipt and receipt.batch_id else None
-            yield StagedShard(attempt, place, shard_id, model, requests, receipt, used)
+            yield StagedShard(one.attempt, place, one.shard_id, one.model, one.requests, receipt, used)
 
 
 def _below(run: RunFolder, path: str) -> str:

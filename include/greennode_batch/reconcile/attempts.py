@@ -10,8 +10,7 @@ import pyarrow.compute as pc
 
 from greennode_batch.cost.actual import in_batch, total
 from greennode_batch.job.prices import Prices
-from greennode_batch.state.attempts import RetryShard
-from greennode_batch.state.plan import PlannedShard
+from greennode_batch.state.attempts import SentShard
 from greennode_batch.state.spent import AttemptReport, ShardSpent
 
 
@@ -26,7 +25,7 @@ class Tally:
         self._prices = prices
         self._statuses: Counter[str] = Counter()
 
-    def add(self, shard: PlannedShard | RetryShard, results: pa.Table | None) -> None:
+    def add(self, shard: SentShard, results: pa.Table | None) -> None:
         """A shard that was sent, and its results if it is collected."""
         self.shards += 1
         self.requests += shard.requests

@@ -17,7 +17,7 @@ from greennode_batch.reconcile.attempts import Tally
 from greennode_batch.request.request_lines import request_ids
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_pieces, read_table
-from greennode_batch.state.attempts import FIRST_ATTEMPT, RetryPlan, RetryShard, retries
+from greennode_batch.state.attempts import FIRST_ATTEMPT, SentShard, planned_shards, retries
 from greennode_batch.state.fingerprint import Fingerprint
 from greennode_batch.state.plan import Plan, PlannedShard
 from greennode_batch.state.receipts import is_sent, read_receipt
@@ -53,17 +53,16 @@ class Staged(NamedTuple):
 def account_for(run: RunFolder, plan: Plan, key: Sequence[str], prices: Prices) -> Staged:
     """Go through the run's staging folder. Holds the ids of one shard's requests."""
     account = _Account(run)
-    tallies = []
-    first = Tally(FIRST_ATTEMPT, prices)
-    for planned in plan.shards:
-        account.check_first(planned, first)
-    tallies.append(first)
-    later = list(retries(run))
-    for place, retry in enumerate(later):
+    tallies = [Tally(FIRST_ATTEMPT, prices)]
+    before = planned_shards(plan)
+    for planned, sent in zip(plan.shards, before, strict=True):
+        account.check_first(planned, sent, tallies[0])
+    for retry in retries(run):
         tallies.append(Tally(retry.attempt, prices))
-        before = later[place - 1] if place else None
-        for shard in retry.shards:
-            account.check_later(retry.attempt, shard, _sent_before(run, plan, before, shard), tallies[-1])
+        for sent in retry.sent:
+            origins = [one for one in before if not set(one.origins).isdisjoint(sent.origins)]
+            account.check_later(sent, origins, tallies[-1])
+        before = retry.sent
     account.say_uncollected()
     in_plan = sum(planned.rows for planned in plan.shards)
     if in_plan != plan.rows:
@@ -85,18 +84,6 @@ def account_for(run: RunFolder, plan: Plan, key: Sequence[str], prices: Prices) 
     )
 
 
-def _sent_before(run: RunFolder, plan: Plan, before: RetryPlan | None, shard: RetryShard) -> list[ShardFolder]:
-    """The shards of the attempt before that the requests of a later one may stem from."""
-    if before is None:
-        planned = {one.shard_id for one in plan.shards}
-        return [run.shard(origin) for origin in shard.origins if origin in planned]
-    return [
-        run.shard(one.shard_id, attempt=before.attempt)
-        for one in before.shards
-        if not set(one.origins).isdisjoint(shard.origins)
-    ]
-
-
 class _Account:
     """Looks at one shard after the other, and gathers what there is and what does not agree."""
 
@@ -111,9 +98,9 @@ class _Account:
         self.fingerprints: dict[str, Fingerprint] = {}
         self.problems: list[str] = []
 
-    def check_first(self, planned: PlannedShard, tally: Tally) -> None:
+    def check_first(self, planned: PlannedShard, sent: SentShard, tally: Tally) -> None:
         """A shard of the first attempt: source.parquet against the plan and the results."""
-        shard = self._run.shard(planned.shard_id)
+        shard = sent.folder(self._run)
         where = f"shard {planned.shard_id}"
         if not shard.source.exists():
             self.problems.append(f"{where}: {shard.source} is gone, so nothing tells its rows; restore it")
@@ -133,27 +120,28 @@ class _Account:
             self._unsent.add(planned.shard_id)
             return
         results = self._collected(shard, planned.shard_id)
-        tally.add(planned, results)
+        tally.add(sent, results)
         if results is not None:
             self._compare_results(where, ids, results)
 
-    def check_later(self, attempt: int, planned: RetryShard, before: Sequence[ShardFolder], tally: Tally) -> None:
+    def check_later(self, sent: SentShard, before: Sequence[SentShard], tally: Tally) -> None:
         """A shard of a later attempt: its requests against its results and those of the attempt before.
 
-        One that was not sent is no problem: its rows keep what the attempt before says of them.
+        before: the shards of that attempt that its requests may stem from. One that was not sent is no problem: its
+        rows keep what the attempt before says of them.
         """
-        shard = self._run.shard(planned.shard_id, attempt=attempt)
-        where = f"shard {planned.shard_id} of attempt {attempt}"
+        shard = sent.folder(self._run)
+        where = f"shard {sent.shard_id} of attempt {sent.attempt}"
         if not shard.path.exists() or not self._was_sent(shard):
             return
-        results = self._collected(shard, f"{planned.shard_id} (attempt {attempt})")
-        tally.add(planned, results)
+        results = self._collected(shard, f"{sent.shard_id} (attempt {sent.attempt})")
+        tally.add(sent, results)
         if results is None:
             return
         if shard.requests.exists():
             self._compare_results(where, pa.array(request_ids(shard), pa.string()), results)
         strange = asked_once = results["custom_id"].combine_chunks()
-        for earlier in before:
+        for earlier in (one.folder(self._run) for one in before):
             if earlier.results.exists():
                 with local_copy(earlier.results) as path:
                     said = read_table(path, ["custom_id", "ask_again"])
@@ -161,7 +149,7 @@ class _Account:
                 asked_once = _without(asked_once, said.filter(said["ask_again"])["custom_id"])
         if len(strange):
             self.problems.append(
-                f"{where}: its results have ids that attempt {attempt - 1} did not ask: {_named(strange)}. "
+                f"{where}: its results have ids that attempt {sent.attempt - 1} did not ask: {_named(strange)}. "
                 f"{_READ_AGAIN}"
             )
         elif len(asked_once):

@@ -22,10 +22,18 @@ from greennode_batch.job.prices import Prices, read_prices
 from greennode_batch.plan.shard_file import ShardFile, ShardLimits, shard_limits
 from greennode_batch.request.request_lines import id_of_line, request_ids
 from greennode_batch.retry.explanations import Explanation, explained, explanations
-from greennode_batch.retry.retry_budget import Asked, over_budget
+from greennode_batch.retry.retry_budget import over_budget
 from greennode_batch.staging.folders import RunFolder, ShardFolder, land, local_copy, work_folder, write_json
 from greennode_batch.staging.parquet import read_table
-from greennode_batch.state.attempts import FIRST_ATTEMPT, OverBudget, RetryPlan, RetryShard, _Sent, _sent_in, read_retry
+from greennode_batch.state.attempts import (
+    FIRST_ATTEMPT,
+    OverBudget,
+    RetryPlan,
+    RetryShard,
+    SentShard,
+    read_retry,
+    sent_shards,
+)
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import is_sent, reopen, withdraw
 
@@ -51,10 +59,10 @@ def build_retry(
         stop = _over_budget(job, run, plan, attempt, kept=kept, prices=prices)
         with work_folder(run.path) as work:
             writer = _RetryWriter(run, attempt, Path(work), shard_limits(job, profile), explains=job.explain_errors)
-            for sent in () if stop else _sent_in(run, plan, attempt - 1):
-                again = _worth_asking_again(sent.shard)
+            for sent in () if stop else sent_shards(run, plan, attempt - 1):
+                again = _worth_asking_again(sent.folder(run))
                 for earlier in kept if again else ():
-                    if not sent.origins.isdisjoint(earlier.origins):
+                    if not set(sent.origins).isdisjoint(earlier.origins):
                         again.difference_update(request_ids(run.shard(earlier.shard_id, attempt=attempt)))
                 if again:
                     writer.add(sent, again)
@@ -71,18 +79,14 @@ def _over_budget(
     if job.budget is None or job.budget.max_cost is None:
         return None
     again: Counter[str] = Counter()
-    for sent in _sent_in(run, plan, attempt - 1):
-        again[sent.model] += len(_worth_asking_again(sent.shard))
+    for sent in sent_shards(run, plan, attempt - 1):
+        again[sent.model] += len(_worth_asking_again(sent.folder(run)))
     for shard in kept:
         again[shard.model] -= shard.requests
     again = +again
     if not again:
         return None
-    asked = (
-        Asked(sent.shard, sent.model, sent.requests)
-        for number in range(FIRST_ATTEMPT, attempt + 1)
-        for sent in _sent_in(run, plan, number)
-    )
+    asked = (sent for number in range(FIRST_ATTEMPT, attempt + 1) for sent in sent_shards(run, plan, number))
     stop = over_budget(job.budget.max_cost, run, plan, asked, again, prices=prices)
     if stop is not None:
         log.warning("Attempt %d is not sent: %s", attempt, stop)
@@ -111,14 +115,14 @@ class _RetryWriter:
         self._opened = 0
         self._made: list[RetryShard] = []
 
-    def add(self, sent: _Sent, ids: set[str]) -> None:
+    def add(self, sent: SentShard, ids: set[str]) -> None:
         """The lines of a shard that have these ids, with an explanation where there is something to explain."""
-        plain = set(ids)
-        for some in explanations(sent.shard, ids) if self._explains else ():
+        shard, plain = sent.folder(self._run), set(ids)
+        for some in explanations(shard, ids) if self._explains else ():
             plain.difference_update(some)
-            self._take(sent, self._explained(_lines(sent.shard, some), some))
+            self._take(sent, self._explained(_lines(shard, some), some))
         if plain:
-            self._take(sent, _lines(sent.shard, plain))
+            self._take(sent, _lines(shard, plain))
 
     def _explained(self, lines: Iterable[bytes], said: Mapping[str, Explanation]) -> Iterator[bytes]:
         for line in lines:
@@ -126,7 +130,7 @@ class _RetryWriter:
             # What fits no file goes as it was: asked without a word is better than not asked.
             yield longer if len(longer) <= self._limits.max_bytes else line
 
-    def _take(self, sent: _Sent, left: Iterator[bytes]) -> None:
+    def _take(self, sent: SentShard, left: Iterator[bytes]) -> None:
         while lines := list(itertools.islice(left, _LINES_TOGETHER)):
             while lines:
                 file, origins = self._file_for(sent.model)

@@ -4,32 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 import pyarrow.compute as pc
 
 from greennode_batch.cost.actual import in_batch, in_real_time
 from greennode_batch.errors import BudgetError
 from greennode_batch.job.prices import Prices
-from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
+from greennode_batch.staging.folders import RunFolder, local_copy
 from greennode_batch.staging.parquet import read_table
-from greennode_batch.state.attempts import OverBudget
+from greennode_batch.state.attempts import OverBudget, SentShard
 from greennode_batch.state.canaries import read_canaries
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import is_sent
 from greennode_batch.state.spent import TOKEN_COLUMNS
 
 
-class Asked(NamedTuple):
-    """A shard of an attempt, and what its cost depends on."""
-
-    shard: ShardFolder
-    model: str
-    requests: int
-
-
 def over_budget(
-    max_cost: float, run: RunFolder, plan: Plan, asked: Iterable[Asked], again: Mapping[str, int], *, prices: Prices
+    max_cost: float, run: RunFolder, plan: Plan, asked: Iterable[SentShard], again: Mapping[str, int], *, prices: Prices
 ) -> OverBudget | None:
     """Why no requests are to be asked again; None if they may.
 
@@ -40,15 +31,16 @@ def over_budget(
     costs: dict[str, float] = dict.fromkeys(plan.models, 0.0)
     waiting: Counter[str] = Counter()
     for one in asked:
-        if one.shard.results.exists():
-            with local_copy(one.shard.results) as path:
+        shard = one.folder(run)
+        if shard.results.exists():
+            with local_copy(shard.results) as path:
                 results = read_table(path, TOKEN_COLUMNS)
             cost = in_batch(results, one.model, prices).cost
             if cost is None:
                 raise _unpriced(one.model)
             costs[one.model] += cost
             counted[one.model] += pc.sum(pc.greater(results["prompt_tokens"], 0)).as_py() or 0
-        elif is_sent(one.shard):
+        elif is_sent(shard):
             waiting[one.model] += one.requests
     each = {
         model: costs[model] / counted[model] if counted[model] else _estimated(plan, model)

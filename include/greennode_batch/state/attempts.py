@@ -39,6 +39,30 @@ class RetryPlan(Document, frozen=True):
         """Requests that are asked again."""
         return sum(shard.requests for shard in self.shards)
 
+    @property
+    def sent(self) -> list[SentShard]:
+        """The shards that the attempt sends."""
+        return [SentShard(self.attempt, one.shard_id, one.model, one.requests, one.origins) for one in self.shards]
+
+
+class SentShard(NamedTuple):
+    """A shard of any attempt. origins: the shards of the first attempt that its requests stem from."""
+
+    attempt: int
+    shard_id: str
+    model: str
+    requests: int
+    origins: tuple[str, ...]
+
+    def folder(self, run: RunFolder) -> ShardFolder:
+        """Where it lies."""
+        return run.shard(self.shard_id, attempt=self.attempt)
+
+
+def planned_shards(plan: Plan) -> list[SentShard]:
+    """The shards of the first attempt, as its plan has them. One that has no requests is never sent."""
+    return [SentShard(FIRST_ATTEMPT, one.shard_id, one.model, one.requests, (one.shard_id,)) for one in plan.shards]
+
 
 def read_retry(run: RunFolder, attempt: int) -> RetryPlan | None:
     """What an attempt asks again, or None if that was not built."""
@@ -54,16 +78,24 @@ def retries(run: RunFolder) -> Iterator[RetryPlan]:
         yield retry
 
 
-def attempt_shards(run: RunFolder, plan: Plan, attempt: int) -> list[ShardFolder]:
+def sent_shards(run: RunFolder, plan: Plan, attempt: int) -> list[SentShard]:
     """The shards that an attempt sends; none where it was not built."""
-    return [sent.shard for sent in _sent_in(run, plan, attempt)]
+    if attempt == FIRST_ATTEMPT:
+        return [one for one in planned_shards(plan) if one.requests]
+    retry = read_retry(run, attempt)
+    return retry.sent if retry else []
 
 
-def all_shards(run: RunFolder, plan: Plan) -> Iterator[ShardFolder]:
+def attempt_shards(run: RunFolder, plan: Plan, attempt: int) -> list[ShardFolder]:
+    """The folders of these."""
+    return [one.folder(run) for one in sent_shards(run, plan, attempt)]
+
+
+def all_sent(run: RunFolder, plan: Plan) -> Iterator[SentShard]:
     """The shards that the attempts send, attempt by attempt."""
-    yield from attempt_shards(run, plan, FIRST_ATTEMPT)
+    yield from sent_shards(run, plan, FIRST_ATTEMPT)
     for retry in retries(run):
-        yield from attempt_shards(run, plan, retry.attempt)
+        yield from retry.sent
 
 
 def settling_shards(run: RunFolder, shard_id: str) -> Iterator[tuple[ShardFolder, str | None]]:
@@ -80,32 +112,9 @@ def settling_shards(run: RunFolder, shard_id: str) -> Iterator[tuple[ShardFolder
 
     yield run.shard(shard_id), why(FIRST_ATTEMPT)
     for retry in attempts:
-        for shard in retry.shards:
-            if shard_id in shard.origins:
-                yield run.shard(shard.shard_id, attempt=retry.attempt), why(retry.attempt)
-
-
-class _Sent(NamedTuple):
-    """A shard of an attempt, the model it asks, and the shards of the first attempt that its requests stem from."""
-
-    shard: ShardFolder
-    model: str
-    requests: int
-    origins: frozenset[str]
-
-
-def _sent_in(run: RunFolder, plan: Plan, attempt: int) -> list[_Sent]:
-    if attempt == FIRST_ATTEMPT:
-        return [
-            _Sent(run.shard(planned.shard_id), planned.model, planned.requests, frozenset([planned.shard_id]))
-            for planned in plan.shards
-            if planned.requests
-        ]
-    retry = read_retry(run, attempt)
-    return [
-        _Sent(run.shard(shard.shard_id, attempt=attempt), shard.model, shard.requests, frozenset(shard.origins))
-        for shard in (retry.shards if retry else ())
-    ]
+        for one in retry.sent:
+            if shard_id in one.origins:
+                yield one.folder(run), why(retry.attempt)
 
 
 class OverBudget(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from greennode_batch.batches.submit import submit
 from greennode_batch.collect.collect import collect_shard
 from greennode_batch.request.request_lines import request_ids
 from greennode_batch.retry.build_retry import build_retry
-from greennode_batch.state.attempts import all_shards, attempt_shards, read_retry, settling_shards
+from greennode_batch.state.attempts import all_sent, attempt_shards, read_retry, settling_shards
 from greennode_batch.state.receipts import latest_claim
 from greennode_batch.write.join import join_shard
 
@@ -153,7 +153,7 @@ def test_a_whole_shard_that_is_asked_again_has_a_folder_of_its_own(collected, re
     assert retry.shards[0].shard_id == plan.shards[0].shard_id, "the same bytes"
     settle(attempt_shards(run, plan, 2))
     assert set(statuses(run, plan).values()) == {"succeeded"}
-    assert len({str(shard) for shard in all_shards(run, plan)}) == 2
+    assert len({str(one.folder(run)) for one in all_sent(run, plan)}) == 2
 
 
 def test_built_again_after_it_was_sent_a_retry_keeps_what_was_sent_and_adds_what_is_new(
