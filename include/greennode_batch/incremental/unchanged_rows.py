@@ -7,7 +7,6 @@ these rows in unchanged.bin.
 from __future__ import annotations
 
 import itertools
-import pickle
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ from greennode_batch.incremental.row_hashes import RowHashes, hash_rows, with_mo
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.columns import SAMPLE
 from greennode_batch.request.request_lines import RequestLines
-from greennode_batch.source.column_types import to_arrow
+from greennode_batch.source.column_types import table_of
 from greennode_batch.source.rows import RowBatch
 from greennode_batch.staging.folders import RunFolder, land, write_json
+from greennode_batch.staging.spill_file import SpillFile
 from greennode_batch.state.left_as_it_is import LeftAsItIs
 from greennode_batch.state.plan import LeftRows
 
@@ -73,9 +73,9 @@ class UnchangedRows:
             if by_note:
                 path = note_path(run, known.name)
                 self._note = read_note(path, work, valid_for=self._valid_for, table=self._table)
-        self._hashes_path, self._keys_path = work / "unchanged.bin", work / "unchanged.pickle"
+        self._keys = SpillFile[list[list[Any]]](work / "unchanged.pickle")
+        self._hashes_path = work / "unchanged.bin"
         self._hashes = self._hashes_path.open("wb")
-        self._keys = self._keys_path.open("wb")
 
     def others(self, batch: RowBatch) -> Iterator[tuple[RowBatch, RowHashes | None]]:
         """The rows that the note does not tell to be unchanged, some thousand at a time; `held` gives the last of them.
@@ -94,8 +94,7 @@ class UnchangedRows:
         for one in asked:
             self._keep(one[same])
         self.taken_out += int(np.count_nonzero(same))
-        keys = [list(itertools.compress(batch.values(name), same)) for name in self._job.key_columns]
-        pickle.dump(keys, self._keys, protocol=pickle.HIGHEST_PROTOCOL)
+        self._keys.add([list(itertools.compress(batch.values(name), same)) for name in self._job.key_columns])
         if not same.all():
             others = np.flatnonzero(~same)
             yield from self._held.add(batch.take(others.tolist()), hashes[others])
@@ -131,16 +130,16 @@ class UnchangedRows:
         keys: of all rows that were not taken out.
         """
         assert self._known is not None
-        self._keys.flush()
         by_note = self._left_by_note(self._known)
         if by_note is not None:
             return by_note
-        all_keys = itertools.chain(keys, self._taken_keys())
-        return self._known.left(all_keys, asked=self._asked, remove=self._job.left_rows == "remove")
+        taken_out = (table_of(columns, self._job.key_columns) for columns in self._keys)
+        return self._known.left(
+            itertools.chain(keys, taken_out), asked=self._asked, remove=self._job.left_rows == "remove"
+        )
 
     def land(self, left: LeftRows | None) -> None:
         """Write down what is left as it is. left: what `left` gave."""
-        self._keys.close()
         self._hashes.close()
         if self._known is None or self._table is None:
             return
@@ -177,14 +176,3 @@ class UnchangedRows:
         names = self._job.target_key[len(self._job.key_columns) :]
         models, samples = zip(*self._asks, strict=True)
         return pa.table({"model": models, SAMPLE: samples}).select(names) if names else None
-
-    def _taken_keys(self) -> Iterator[pa.Table]:
-        names = self._job.key_columns
-        with self._keys_path.open("rb") as file:
-            while True:
-                try:
-                    columns = pickle.load(file)  # noqa: S301 - this process wrote it
-                except EOFError:
-                    return
-                arrays = [to_arrow(values, name) for values, name in zip(columns, names, strict=True)]
-                yield pa.table(arrays, names=list(names))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,8 +12,9 @@ import pyarrow as pa
 
 from greennode_batch.errors import RowError
 from greennode_batch.plan.bloom_filter import HashFilter
-from greennode_batch.source.column_types import to_arrow
+from greennode_batch.source.column_types import table_of
 from greennode_batch.source.rows import Key, RowBatch
+from greennode_batch.staging.spill_file import SpillFile
 
 # So many keys may look repeated before all that came are looked through: few in a small table, whose errors are to be
 # told soon, and not so few in a large one, of which the filter is fuller and a look takes longer.
@@ -30,8 +30,7 @@ class Keys:
 
     def __init__(self, names: Sequence[str], work: Path, *, seen: HashFilter | None = None) -> None:
         self._names = tuple(names)
-        self._path = work / "keys.pickle"
-        self._file = self._path.open("wb")
+        self._spilled = SpillFile[list[list[Any]]](work / "keys.pickle")
         self._seen = seen or HashFilter()
         self.count = 0
         self._doubtful: set[Key] = set()
@@ -45,7 +44,7 @@ class Keys:
         hashes = np.fromiter(map(hash, keys), np.int64, len(keys)).view(np.uint64)
         self._doubtful.update(keys[place] for place in np.flatnonzero(self._seen.add(hashes)))
         self.count += len(keys)
-        pickle.dump(columns, self._file, protocol=pickle.HIGHEST_PROTOCOL)
+        self._spilled.add(columns)
         if len(self._doubtful) > (self.count // 1000 if self.count < _SMALL_ROWS else _DOUBTS):
             self._settle()
         return keys
@@ -53,13 +52,10 @@ class Keys:
     def finish(self) -> None:
         """Raise RowError if a key came twice after all."""
         self._settle()
-        self._file.close()
 
     def tables(self) -> Iterator[pa.Table]:
         """All keys, some thousand at a time, as staging keeps them. Call `finish` before."""
-        for columns in self._stored():
-            arrays = [to_arrow(values, name) for values, name in zip(columns, self._names, strict=True)]
-            yield pa.table(arrays, names=list(self._names))
+        return (table_of(columns, self._names) for columns in self._spilled)
 
     def named(self, key: Key) -> str:
         """A row, as `row ticket_id = T-0001`."""
@@ -88,23 +84,13 @@ class Keys:
         """Look through all keys that came for those that may have come twice."""
         if not self._doubtful:
             return
-        self._file.flush()
         counts = Counter(
-            key for columns in self._stored() for key in zip(*columns, strict=True) if key in self._doubtful
+            key for columns in self._spilled for key in zip(*columns, strict=True) if key in self._doubtful
         )
         for key, count in counts.items():
             if count > 1:
                 raise self._twice(key)
         self._doubtful.clear()
-
-    def _stored(self) -> Iterator[list[list[Any]]]:
-        """The columns of all keys, batch by batch."""
-        with self._path.open("rb") as file:
-            while True:
-                try:
-                    yield pickle.load(file)  # noqa: S301 - this process wrote it
-                except EOFError:
-                    return
 
     def _twice(self, key: Key) -> RowError:
         return RowError(

@@ -36,6 +36,11 @@ def to_arrow(values: Sequence[Any], name: str) -> pa.Array:
     return array
 
 
+def table_of(columns: Sequence[Sequence[Any]], names: Sequence[str]) -> pa.Table:
+    """Such columns, as a table."""
+    return pa.table([to_arrow(values, name) for values, name in zip(columns, names, strict=True)], names=list(names))
+
+
 _PLAIN_TYPES = (
     pa.types.is_null,
     pa.types.is_boolean,
