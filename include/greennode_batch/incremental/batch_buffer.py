@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,11 @@ from greennode_batch.source.rows import RowBatch
 
 
 class HeldRows:
-    """Holds what is within the limits of one batch. columns: all that the source has."""
+    """Holds what is within the limits of one batch. columns: all that the source has. kept: those for staging."""
 
-    def __init__(self, columns: Sequence[str]) -> None:
+    def __init__(self, columns: Sequence[str], kept: Iterable[str]) -> None:
         self._columns = columns
+        self._kept = dict.fromkeys(kept)
         self._parts: list[tuple[RowBatch, RowHashes]] = []
         self._rows = 0
         self._bytes = 0
@@ -39,30 +39,18 @@ class HeldRows:
         if self._parts:
             batches, hashes = zip(*self._parts, strict=True)
             self._parts, self._rows, self._bytes = [], 0, 0
-            yield _Joined(batches), np.concatenate(hashes)
+            rows = sum(map(len, batches))
+            values = {
+                name: list(itertools.chain.from_iterable(batch.values(name) for batch in batches))
+                for name in self._columns
+            }
+            arrays = {name: _as_one([batch.array(name) for batch in batches]) for name in self._kept}
+            yield RowBatch(rows, values, arrays), np.concatenate(hashes)
 
 
-class _Joined:
-    """Several batches of rows as one."""
-
-    def __init__(self, parts: Sequence[RowBatch]) -> None:
-        self._parts = parts
-
-    def __len__(self) -> int:
-        return sum(map(len, self._parts))
-
-    def values(self, column: str) -> Sequence[Any]:
-        return list(itertools.chain.from_iterable(part.values(column) for part in self._parts))
-
-    def array(self, column: str) -> pa.Array:
-        arrays = [part.array(column) for part in self._parts]
-        common = unify([pa.schema([pa.field(column, array.type)]) for array in arrays]).field(0).type
-        return pa.concat_arrays([array.cast(common) for array in arrays])
-
-    def take(self, places: Sequence[int]) -> RowBatch:
-        owners = [(part, place) for part in self._parts for place in range(len(part))]
-        chosen = itertools.groupby((owners[place] for place in places), key=operator.itemgetter(0))
-        return _Joined([part.take([place for _, place in some]) for part, some in chosen])
+def _as_one(arrays: Sequence[pa.Array]) -> pa.Array:
+    common = unify([pa.schema([pa.field("", array.type)]) for array in arrays]).field(0).type
+    return pa.concat_arrays([array.cast(common) for array in arrays])
 
 
 def _size(value: Any) -> int:

@@ -58,7 +58,7 @@ class UnchangedRows:
         self._asks = job.asks
         self._run = run
         self._inputs = [name for name in columns if name in names]
-        self._held = HeldRows(columns)
+        self._held = HeldRows(columns, kept=(*job.key_columns, *job.carry))
         self._known = known
         # A query of one interval alone is not worth a look through all that the table ever had. What other tasks have
         # rendered has its prompts, and not what went into them.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from greennode_batch.request.request_lines import RequestLines, RequestTemplate
-from greennode_batch.source.rows import ColumnBatch, RowBatch
+from greennode_batch.source.rows import RowBatch
 
 _REQUEST_COLUMNS = 7
 
@@ -31,25 +30,14 @@ def stored_batch(batch: RowBatch, names: Sequence[str], requests: Sequence[Reque
     return pa.RecordBatch.from_arrays(columns, names=[str(place) for place in range(len(columns))])
 
 
-class RenderedBatch:
+class RenderedBatch(RowBatch):
     """A batch of rows as it was stored. names: of its columns. models: whose requests it has, in that order."""
 
     def __init__(self, stored: pa.RecordBatch, names: Sequence[str], models: Sequence[str]) -> None:
+        super().__init__(stored.num_rows, dict(zip(names, stored.columns, strict=False)))
         self._stored = stored
         self._names = names
         self._models = models
-        self._rows = ColumnBatch(stored.num_rows, dict(zip(names, stored.columns, strict=False)))
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def values(self, column: str) -> Sequence[Any]:
-        """A column's values."""
-        return self._rows.values(column)
-
-    def array(self, column: str) -> pa.Array:
-        """A column as staging keeps it."""
-        return self._rows.array(column)
 
     def take(self, places: Sequence[int]) -> RenderedBatch:
         """Some of the rows, by their places."""

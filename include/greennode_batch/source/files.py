@@ -22,7 +22,7 @@ from greennode_batch.source.formats.file_listing import SourceFile, source_files
 from greennode_batch.source.formats.json_rows import json_batches, json_columns
 from greennode_batch.source.formats.parquet_rows import parquet_batches, parquet_layout, parquet_schema
 from greennode_batch.source.partition import WHOLE, Part
-from greennode_batch.source.rows import ColumnBatch, Rows, check_columns
+from greennode_batch.source.rows import RowBatch, Rows, check_columns
 
 _OPENED_AT_ONCE = 8
 
@@ -133,13 +133,11 @@ def _known_types(
     return known
 
 
-def _batches(file: SourceFile, stored: Types | None, wanted: Sequence[str], known: Types) -> Iterator[ColumnBatch]:
+def _batches(file: SourceFile, stored: Types | None, wanted: Sequence[str], known: Types) -> Iterator[RowBatch]:
     """A file's rows. stored: its own columns; None for a file that may have any."""
     own = [name for name in wanted if stored is None or name in stored]
     for count, columns in _stored_batches(file, own):
-        yield ColumnBatch(
-            count, {name: _column(columns.get(name), file, name, count, known.get(name)) for name in wanted}
-        )
+        yield RowBatch(count, {name: _column(columns.get(name), file, name, count, known.get(name)) for name in wanted})
 
 
 def _stored_batches(file: SourceFile, own: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -40,20 +40,55 @@ Key = tuple[Any, ...]
 Row = tuple[Any, ...]
 
 
-class RowBatch(Protocol):
-    """Some thousand rows of a source, column by column."""
+class RowBatch:
+    """Some thousand rows of a source as columns: Arrow's arrays, or values as prompts see them.
+
+    arrays: columns as staging keeps them, where they are known beside their values.
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        columns: Mapping[str, pa.Array | Sequence[Any]],
+        arrays: Mapping[str, pa.Array] | None = None,
+    ) -> None:
+        self._rows = rows
+        self._columns = dict(columns)
+        self._arrays = dict(arrays or {})
+        self._values: dict[str, Sequence[Any]] = {}
 
     def __len__(self) -> int:
-        """How many rows."""
+        return self._rows
 
     def values(self, column: str) -> Sequence[Any]:
         """A column as prompts see it: a JSON document is a dict."""
+        held = self._columns[column]
+        if not isinstance(held, pa.Array):
+            return held
+        if column not in self._values:
+            self._values[column] = json_values(held, column) if isinstance(held.type, pa.JsonType) else held.to_pylist()
+        return self._values[column]
 
     def array(self, column: str) -> pa.Array:
         """A column as staging keeps it. Raises ConfigError for what it cannot keep."""
+        held = self._arrays.get(column, self._columns[column])
+        if isinstance(held, pa.Array):
+            plain = held.storage if isinstance(held.type, pa.JsonType) else held
+            if is_plain(plain.type):
+                return plain
+        return to_arrow(self.values(column), column)
 
     def take(self, places: Sequence[int]) -> RowBatch:
         """Some of the rows, by their places."""
+        chosen = pa.array(places, pa.int64())
+        return RowBatch(
+            len(places),
+            {
+                name: held.take(chosen) if isinstance(held, pa.Array) else [held[place] for place in places]
+                for name, held in self._columns.items()
+            },
+            {name: held.take(chosen) for name, held in self._arrays.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -71,7 +106,10 @@ class Rows:
     def from_tuples(cls, columns: Sequence[str], batches: Iterable[Sequence[Row]]) -> Rows:
         """Rows that come as tuples, as databases give them."""
         names = check_columns(tuple(columns))
-        return cls(names, (_by_columns(names, rows) for rows in batches if rows))
+        return cls(
+            names,
+            (RowBatch(len(rows), dict(zip(names, zip(*rows, strict=True), strict=True))) for rows in batches if rows),
+        )
 
 
 def first_rows(rows: Rows, count: int | None) -> Rows:
@@ -88,51 +126,6 @@ def first_rows(rows: Rows, count: int | None) -> Rows:
                 return
 
     return replace(rows, batches=batches())
-
-
-class ColumnBatch:
-    """A batch of rows as columns: Arrow's arrays, or values as prompts see them."""
-
-    def __init__(self, rows: int, columns: Mapping[str, pa.Array | Sequence[Any]]) -> None:
-        self._rows = rows
-        self._columns = dict(columns)
-        self._values: dict[str, Sequence[Any]] = {}
-
-    def __len__(self) -> int:
-        return self._rows
-
-    def values(self, column: str) -> Sequence[Any]:
-        """A column as prompts see it."""
-        held = self._columns[column]
-        if not isinstance(held, pa.Array):
-            return held
-        if column not in self._values:
-            self._values[column] = json_values(held, column) if isinstance(held.type, pa.JsonType) else held.to_pylist()
-        return self._values[column]
-
-    def array(self, column: str) -> pa.Array:
-        """A column as staging keeps it."""
-        held = self._columns[column]
-        if isinstance(held, pa.Array):
-            plain = held.storage if isinstance(held.type, pa.JsonType) else held
-            if is_plain(plain.type):
-                return plain
-        return to_arrow(self.values(column), column)
-
-    def take(self, places: Sequence[int]) -> RowBatch:
-        """Some of the rows, by their places."""
-        chosen = pa.array(places, pa.int64())
-        return ColumnBatch(
-            len(places),
-            {
-                name: held.take(chosen) if isinstance(held, pa.Array) else [held[place] for place in places]
-                for name, held in self._columns.items()
-            },
-        )
-
-
-def _by_columns(names: Sequence[str], rows: Sequence[Row]) -> ColumnBatch:
-    return ColumnBatch(len(rows), dict(zip(names, zip(*rows, strict=True), strict=True)))
 
 
 def check_columns(columns: tuple[str, ...]) -> tuple[str, ...]:

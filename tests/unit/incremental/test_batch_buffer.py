@@ -5,7 +5,7 @@ import pytest
 from greennode_batch.incremental.batch_buffer import HeldRows
 from greennode_batch.incremental.row_hashes import ROW_HASHES
 from greennode_batch.source.formats.batch_limits import MAX_BYTES, MAX_ROWS
-from greennode_batch.source.rows import ColumnBatch, Rows
+from greennode_batch.source.rows import RowBatch, Rows
 
 
 def batch_of(*values):
@@ -16,7 +16,7 @@ def batch_of(*values):
 
 @pytest.fixture
 def held():
-    return HeldRows(("x", "y"))
+    return HeldRows(("x", "y"), kept=("y", "x"))
 
 
 def test_the_rows_of_several_batches_come_out_as_one_in_order(held):
@@ -37,13 +37,15 @@ def test_columns_whose_types_differ_become_one(held):
     list(held.add(*batch_of(2.5)))
     ((batch, _),) = held.take()
     assert batch.array("x").to_pylist() == [None, None, 1.0, 2.5]
+    assert list(map(repr, batch.values("x"))) == ["None", "None", "1", "2.5"]
+    assert batch.take([3, 2]).array("x").to_pylist() == [2.5, 1.0]
     assert batch.array("y").type == pa.int64()
 
 
 def test_a_column_of_arrow_keeps_its_type(held):
     for values in ([1, 2], [3]):
         columns = {name: pa.array(values, pa.int16()) for name in ("x", "y")}
-        list(held.add(ColumnBatch(len(values), columns), np.zeros(len(values), ROW_HASHES)))
+        list(held.add(RowBatch(len(values), columns), np.zeros(len(values), ROW_HASHES)))
     ((batch, _),) = held.take()
     assert batch.array("x") == pa.array([1, 2, 3], pa.int16())
 
