@@ -1,15 +1,16 @@
-r"""The note of what a table has answered: for each of its rows that a run knows of, the hashes of key and input.
+"""The note of what a table has answered: for each of its rows that a run knows of, the hashes of key and input.
 
-One file a table, beside the runs' folders: a line of JSON (Header), all hashes of keys, sorted, and in that order
-those of the inputs, 0 where there is no good answer; eight bytes each, the lowest first. It only spares work: the
-table is the truth, and a note counts while the table is just as it was when the note was made.
+One file a table, beside the runs' folders: an array as NumPy saves it (.npy), and behind it a JSON document (Header).
+The array has two rows: all hashes of keys, sorted, and in that order those of the inputs, 0 where there is no good
+answer. It only spares work: the table is the truth, and a note counts while the table is just as it was when the note
+was made.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
+import os
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -29,11 +30,10 @@ from greennode_batch.state.plan import LeftRows
 log = logging.getLogger(__name__)
 
 # Raise it when this file is written otherwise, or when equal inputs come to make other requests.
-_VERSION = 1
+_VERSION = 2
 _BUCKET_ROWS = 1 << 18
 _HALF = np.uint64(32)
-_MAX_HEADER_BYTES = 1 << 20
-_WORD = np.dtype("<u8")
+_HASH = ROW_HASHES["key"]
 
 
 class SeenTwiceError(GreenNodeError):
@@ -46,10 +46,8 @@ class Header(msgspec.Struct, frozen=True):
     left: which rows of the table the note does not have, if it is known.
     """
 
-    version: int
     valid_for: str
     table: Fingerprint
-    rows: int
     left: LeftRows | None = None
 
 
@@ -60,10 +58,11 @@ class AnsweredNote:
         """hashes: those of the keys, sorted, and those of the inputs."""
         self.header = header
         self._keys, self._inputs = hashes
-        self._last = header.rows - 1
-        self._is_seen = np.zeros(header.rows, np.bool_)
+        self.rows = len(self._keys)
+        self._last = self.rows - 1
+        self._is_seen = np.zeros(self.rows, np.bool_)
         # Where the keys begin whose first bits are these: some steps from there are fewer than a search among all.
-        bits = max(1, header.rows.bit_length() - 3)
+        bits = max(1, self.rows.bit_length() - 3)
         self._shift = np.uint64(64 - bits)
         starts = np.searchsorted(self._keys, np.arange(1 << bits, dtype=np.uint64) << self._shift)
         self._starts = np.minimum(starts, self._last).astype(np.uint32)
@@ -114,23 +113,27 @@ def read_note(path: UPath, work: Path, *, valid_for: str, table: Fingerprint) ->
     work: a folder on local disk that outlives the note, for a copy of one that lies in an object store.
     """
     try:
-        local = _local(path, work)
-        header, start = _read_header(local)
+        local = local_path(path)
+        if local is None:
+            local = work / "answered.copy"
+            path.fs.get_file(path.path, str(local))
+        hashes = np.load(local, mmap_mode="r")
+        with local.open("rb") as file:
+            file.seek(hashes.offset + hashes.nbytes)
+            header = msgspec.json.decode(file.read(), type=Header)
     except FileNotFoundError:
         log.info("There is no note yet of what the table has answered, so each row is looked up there")
         return None
-    except (ValueError, msgspec.MsgspecError) as error:
+    except (ValueError, EOFError, msgspec.MsgspecError) as error:
         log.warning("%s: is no note that can be used (%s); each row is looked up in the table", path, error)
         return None
-    if (header.version, header.valid_for) != (_VERSION, valid_for):
+    if header.valid_for != valid_for:
         log.info("What is asked is not what the note is about (prompt, parameters, models or key), so it is not used")
         return None
     if header.table != table:
         log.info("The table is not as the last run left it, so each row is looked up there")
         return None
-    if not header.rows:
-        return None  # of nothing, which cannot be mapped
-    return AnsweredNote(header, np.asarray(np.memmap(local, _WORD, "r", start, (2, header.rows))))
+    return AnsweredNote(header, np.asarray(hashes)) if hashes.size else None
 
 
 def write_note(
@@ -149,23 +152,23 @@ def write_note(
     """
     buckets = [work / f"answered.{number:04}" for number in range(max(1, table.rows // _BUCKET_ROWS))]
     rows = sum(_distribute(some, buckets) for some in entries)
-    header = Header(version=_VERSION, valid_for=valid_for, table=table, rows=rows, left=left)
-    line = msgspec.json.encode(header)
-    made, other = work / "answered", work / "answered.inputs"
-    with made.open("wb") as keys, other.open("w+b") as inputs:
-        # What follows is mapped, and read at once only where it begins at a whole word.
-        keys.write(line + b" " * (-(len(line) + 1) % _WORD.itemsize) + b"\n")
+    made = work / "answered"
+    with made.open("wb") as file:
+        shape = {"descr": _HASH.str, "fortran_order": False, "shape": (2, rows)}
+        np.lib.format.write_array_header_1_0(file, shape)
+        start = file.tell()
         for bucket in filter(Path.exists, buckets):
             ordered = np.fromfile(bucket, ROW_HASHES)
             bucket.unlink()
             ordered = ordered[np.argsort(ordered["key"])]
             if (ordered["key"][1:] == ordered["key"][:-1]).any():
                 raise SeenTwiceError("two rows have the same hash of their keys")
-            keys.write(ordered["key"].tobytes())
-            inputs.write(ordered["input"].tobytes())
-        inputs.seek(0)
-        shutil.copyfileobj(inputs, keys)
-    other.unlink()
+            for row, name in enumerate(("key", "input")):
+                file.seek(start + row * rows * _HASH.itemsize)
+                file.write(ordered[name].tobytes())
+            start += len(ordered) * _HASH.itemsize
+        file.seek(0, os.SEEK_END)
+        file.write(msgspec.json.encode(Header(valid_for=valid_for, table=table, left=left)))
     land(made, path)
 
 
@@ -180,22 +183,3 @@ def _distribute(entries: RowHashes, buckets: Sequence[Path]) -> int:
             with bucket.open("ab") as file:
                 file.write(entries[order[begin:end]].tobytes())
     return len(entries)
-
-
-def _local(path: UPath, work: Path) -> Path:
-    """The note on local disk. It is mapped as long as it is read, so a copy must stay."""
-    local = local_path(path)
-    if local is None:
-        local = work / "answered.copy"
-        path.fs.get_file(path.path, str(local))
-    return local
-
-
-def _read_header(local: Path) -> tuple[Header, int]:
-    """The header, and where the hashes begin. Raises ValueError for a file that is not whole."""
-    with local.open("rb") as file:
-        line = file.readline(_MAX_HEADER_BYTES)
-    header = msgspec.json.decode(line, type=Header)
-    if local.stat().st_size != len(line) + header.rows * ROW_HASHES.itemsize:
-        raise ValueError("its length is not what its header says")
-    return header, len(line)

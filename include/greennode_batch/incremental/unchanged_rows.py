@@ -158,11 +158,11 @@ class UnchangedRows:
         """The same as the table would tell, if the note is enough for it."""
         if self._note is None:
             return None
-        header, seen = self._note.header, self._note.seen
+        header, rows, seen = self._note.header, self._note.rows, self._note.seen
         # Of the rows that were looked up, some may be in the table and not in the note.
-        if seen < header.rows or known.found != seen - self.taken_out * len(self._asks):
+        if seen < rows or known.found != seen - self.taken_out * len(self._asks):
             return None
-        count = header.table.rows - header.rows
+        count = header.table.rows - rows
         if not count:
             return LeftRows(0, "", removed=False)
         left = header.left

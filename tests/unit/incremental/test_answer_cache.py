@@ -71,7 +71,7 @@ def test_two_rows_of_one_key_are_not_noted(note):
 
 def test_a_row_whose_key_is_not_told_is_not_noted(note):
     made = note(entries((0, 5), (2, 6), (0, 7)))
-    assert (made.header.rows, made.unchanged(entries((0, 5), (2, 6))).tolist()) == (1, [False, True])
+    assert (made.rows, made.unchanged(entries((0, 5), (2, 6))).tolist()) == (1, [False, True])
 
 
 def test_what_left_the_source_is_kept_beside_it(note):
@@ -82,13 +82,21 @@ def test_what_left_the_source_is_kept_beside_it(note):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda data: data[:-1], "length"),
-        (lambda data: data + b"\0" * 16, "length"),
+        (lambda data: data[:-1], "no note that can be used"),
+        (lambda data: data + b"\0" * 16, "no note that can be used"),
+        (lambda data: data[:150], "no note that can be used"),
         (lambda data: data[:20], "no note that can be used"),
         (lambda data: data[:0], "no note that can be used"),
         (lambda data: b"\xff" * len(data), "no note that can be used"),
-        (lambda data: data.replace(b'"rows":2', b'"rows":-2'), "length"),
-        (lambda data: data.replace(b'"version":1', b'"version":2'), "is not used"),
+        (lambda data: data.replace(b"(2, 2)", b"(2, 1)"), "no note that can be used"),
+        (lambda data: data.replace(b"(2, 2)", b"(2,-2)"), "no note that can be used"),
+        # As a version before wrote it.
+        (
+            lambda data: (
+                b'{"version":1,"valid_for":"v","table":[5,18446744073709551615],"rows":2,"left":null}\n' + data[-16:]
+            ),
+            "no note that can be used",
+        ),
         (lambda data: data.replace(b'"valid_for":"v"', b'"valid_for":"w"'), "is not used"),
         (lambda data: data.replace(b'"table":[5', b'"table":[6'), "not as the last run left it"),
     ],
