@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from greennode_batch.incremental.answered import is_answered
 from greennode_batch.state.fingerprint import NO_ROWS, Fingerprint
 from greennode_batch.state.plan import LeftRows
-from greennode_batch.state.row_status import RowStatus
 from greennode_batch.tables.sql_table import DIGEST, SqlTable
 
 _ASKED_FOR = ("custom_id", "status", "run_id")
@@ -40,8 +40,7 @@ class EarlierRows:
             return []
         found = self._table.find(keys, digests=self._has_digests)
         asked = pa.array(custom_ids, pa.string()).take(found["place"])
-        good = pc.and_(pc.equal(found["custom_id"], asked), pc.equal(found["status"], RowStatus.SUCCEEDED.value))
-        good = pc.fill_null(good, fill_value=False)
+        good = pc.and_(pc.fill_null(pc.equal(found["custom_id"], asked), fill_value=False), is_answered(found))
         self.found += found.num_rows
         if self._has_digests:
             others = found.filter(pc.invert(good))

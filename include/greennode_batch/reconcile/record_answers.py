@@ -7,17 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.incremental.answer_cache import SeenTwiceError, note_path, write_note
+from greennode_batch.incremental.answered import is_answered
 from greennode_batch.incremental.row_hashes import ROW_HASHES, RowHashes
 from greennode_batch.plan.source_rows import HASHES, hashes_in
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy, read_json, work_folder
 from greennode_batch.state.left_as_it_is import LeftAsItIs
 from greennode_batch.state.plan import Plan
-from greennode_batch.state.row_status import RowStatus
 from greennode_batch.tables.sql_table import SqlTable
 from greennode_batch.write.join import row_statuses
 
@@ -97,5 +96,5 @@ def _entries_of(shard: ShardFolder) -> Iterator[RowHashes]:
         if hashes is None:
             raise unknown
         entries = hashes.copy()
-        entries["input"] *= pc.equal(rows["status"], RowStatus.SUCCEEDED.value).to_numpy()
+        entries["input"] *= is_answered(rows).to_numpy()
         yield entries
