@@ -69,7 +69,7 @@ def run_to_file(
     plan = read_plan(run)
     if plan is None:
         check_models(client, job.models)
-        plan = build(job, rows, run, run_id=run_id, profile=client.profile, prices=prices)
+        plan = build(job, rows, run, run_id=run_id, profile=client.profile, prices=prices, clock=clock)
         log.info("Built %s", plan)
     else:
         log.info("Going on with the run that was built before: %s", plan)
@@ -82,13 +82,13 @@ def run_to_file(
         log.info("%s", plan.estimate)
     for attempt in range(FIRST_ATTEMPT, job.attempts + 1):
         if attempt > FIRST_ATTEMPT:
-            retry = build_retry(job, run, plan, attempt=attempt, profile=client.profile, prices=prices)
+            retry = build_retry(job, run, plan, attempt=attempt, profile=client.profile, prices=prices, clock=clock)
             shards = attempt_shards(run, plan, attempt)
             log.info("Attempt %d asks %d requests again", attempt, retry.requests)
         _Carrier(job, client, reader, admit=admit, clock=clock, sleep=sleep).carry(shards)
-    made = report(run, _write(job, plan, run, out), prices=prices)
+    made = report(run, _write(job, plan, run, out), prices=prices, clock=clock)
     check_balanced(made)
-    log.info("%s", clean_up(run, client, keep=bool(job.keep_remote_files)))
+    log.info("%s", clean_up(run, client, keep=bool(job.keep_remote_files), clock=clock))
     return made
 
 

@@ -39,6 +39,13 @@ def start(make_job, client, tmp_path, clock):
     return run
 
 
+def test_each_step_goes_by_the_clock_that_it_is_given(start, clock, tmp_path):
+    made = start(texts=["one", "two"])
+    assert made.started_at == made.ended_at == clock.now
+    (cleaned,) = (tmp_path / "staging").rglob("cleaned.json")
+    assert json.loads(cleaned.read_bytes())["cleaned_at"] == clock.now
+
+
 def test_every_row_is_written_in_shards_of_any_size(start, tmp_path, emulator):
     made = start(max_shard_requests=1)
     rows = pq.read_table(tmp_path / "answers.parquet").to_pylist()

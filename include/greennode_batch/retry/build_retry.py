@@ -12,7 +12,7 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from greennode_batch.api.profile import ApiProfile
@@ -43,7 +43,14 @@ _LINES_TOGETHER = 500
 
 
 def build_retry(
-    job: BatchJob, run: RunFolder, plan: Plan, *, attempt: int, profile: ApiProfile, prices: Prices | None = None
+    job: BatchJob,
+    run: RunFolder,
+    plan: Plan,
+    *,
+    attempt: int,
+    profile: ApiProfile,
+    prices: Prices | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> RetryPlan:
     """Build the shards of an attempt (2, 3, …) from the results of the one before.
 
@@ -58,7 +65,9 @@ def build_retry(
         kept = [shard for shard in old.shards if is_sent(run.shard(shard.shard_id, attempt=attempt))] if old else []
         stop = _over_budget(job, run, plan, attempt, kept=kept, prices=prices)
         with work_folder(run.path) as work:
-            writer = _RetryWriter(run, attempt, Path(work), shard_limits(job, profile), explains=job.explain_errors)
+            writer = _RetryWriter(
+                run, attempt, Path(work), shard_limits(job, profile), explains=job.explain_errors, clock=clock
+            )
             for sent in () if stop else sent_shards(run, plan, attempt - 1):
                 again = _worth_asking_again(sent.folder(run))
                 for earlier in kept if again else ():
@@ -67,8 +76,8 @@ def build_retry(
                 if again:
                     writer.add(sent, again)
             made = writer.close()
-        retry = RetryPlan(attempt=attempt, created_at=time.time(), shards=(*kept, *made), over_budget=stop)
-        if _withdraw_others(run, old, retry):
+        retry = RetryPlan(attempt=attempt, created_at=clock(), shards=(*kept, *made), over_budget=stop)
+        if _withdraw_others(run, old, retry, now=clock()):
             write_json(run.retry(attempt), retry)
             return retry
 
@@ -105,12 +114,22 @@ def _worth_asking_again(shard: ShardFolder) -> set[str]:
 class _RetryWriter:
     """Cuts lines into the shards of an attempt, one file open a model. Holds some hundred lines."""
 
-    def __init__(self, run: RunFolder, attempt: int, work: Path, limits: ShardLimits, *, explains: bool) -> None:
+    def __init__(
+        self,
+        run: RunFolder,
+        attempt: int,
+        work: Path,
+        limits: ShardLimits,
+        *,
+        explains: bool,
+        clock: Callable[[], float],
+    ) -> None:
         self._run = run
         self._attempt = attempt
         self._work = work
         self._limits = limits
         self._explains = explains
+        self._clock = clock
         self._open: dict[str, tuple[ShardFile, set[str]]] = {}
         self._opened = 0
         self._made: list[RetryShard] = []
@@ -158,7 +177,7 @@ class _RetryWriter:
         made = file.close()
         shard = self._run.shard(made.shard_id, attempt=self._attempt)
         land(made.path, shard.requests)
-        reopen(shard, now=time.time())
+        reopen(shard, now=self._clock())
         self._made.append(RetryShard(made.shard_id, model, made.requests, made.bytes, tuple(sorted(origins))))
 
 
@@ -169,11 +188,11 @@ def _lines(shard: ShardFolder, ids: Collection[str]) -> Iterator[bytes]:
                 yield line + b"\n"
 
 
-def _withdraw_others(run: RunFolder, old: RetryPlan | None, retry: RetryPlan) -> bool:
+def _withdraw_others(run: RunFolder, old: RetryPlan | None, retry: RetryPlan, *, now: float) -> bool:
     """Take back what an earlier build has made and this one has not; False if one of them is being sent after all."""
     planned = {shard.shard_id for shard in retry.shards}
     return all(
-        withdraw(run.shard(shard.shard_id, attempt=retry.attempt), now=time.time())
+        withdraw(run.shard(shard.shard_id, attempt=retry.attempt), now=now)
         for shard in (old.shards if old else ())
         if shard.shard_id not in planned
     )

@@ -22,6 +22,9 @@ class Label(BaseModel):
     label: str
 
 
+NOW = 7.0
+
+
 @pytest.fixture
 def settle(client, ended):
     """Submits shards, waits for their ends and collects them."""
@@ -50,7 +53,8 @@ def collected(make_run, settle):
 @pytest.fixture
 def retry_of(make_job):
     def build(run, plan, attempt=2, **job):
-        return build_retry(make_job(answer=Label, **job), run, plan, attempt=attempt, profile=ApiProfile())
+        job = make_job(answer=Label, **job)
+        return build_retry(job, run, plan, attempt=attempt, profile=ApiProfile(), clock=lambda: NOW)
 
     return build
 
@@ -187,6 +191,7 @@ def test_built_again_before_it_was_sent_a_retry_withdraws_what_it_replaces(make_
     (both,) = attempt_shards(run, plan, 2)
     assert set(request_ids(early)) < set(request_ids(both))
     assert latest_claim(early).claim.withdrawn
+    assert latest_claim(early).claim.claimed_at == read_retry(run, 2).created_at == NOW
 
 
 def test_a_third_attempt_asks_what_the_second_left(collected, retry_of, settle, emulator):
