@@ -1,4 +1,4 @@
-"""Earlier rows: what a table has of runs before this one, as the builder asks for it."""
+"""Earlier rows: what a table has of runs before this one, so that a row is asked again only if its request differs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ _ASKED_FOR = ("custom_id", "status", "run_id")
 
 
 class EarlierRows:
-    """The rows of a table, whatever run wrote them. One that is not there yet, or is another's, has none."""
+    """The rows of a table, whatever run wrote them. One that is not there yet, or is another's, has none.
+
+    found: how many rows it had for the keys that it was asked for since `begin`. replaced: a digest of those among them
+    that are to be written over, and of those that `left` removed.
+    """
 
     def __init__(self, table: SqlTable) -> None:
         self.name = table.name
@@ -28,14 +32,17 @@ class EarlierRows:
         self._has_digests = False
 
     def begin(self) -> Fingerprint | None:
-        """Begin to count; a digest of all rows, None where the database makes none."""
+        """Begin to count; a digest of key, custom_id and status of all rows, None where the database makes none."""
         self.found, self.replaced = 0, NO_ROWS
         digests = self._table.digests(run_id="")
         self._has_digests = digests is not None
         return None if digests is None else digests.all_rows
 
     def answered(self, keys: pa.Table, custom_ids: Sequence[str]) -> Sequence[int]:
-        """Which of these rows have a good answer to this very request: their places."""
+        """Which of these rows have a good answer to this very request: their places.
+
+        keys: the target's key columns, a row each.
+        """
         if not self._is_ours:
             return []
         found = self._table.find(keys, digests=self._has_digests)
@@ -49,7 +56,11 @@ class EarlierRows:
         return places
 
     def left(self, keys: Iterable[pa.Table], *, asked: pa.Table | None = None, remove: bool) -> LeftRows:
-        """The rows whose keys are not among these; removes them if told to. asked: see KnownRows."""
+        """The rows whose keys are not among these; removes them if told to.
+
+        keys: of all rows of the source, some thousand at a time. Holds none of them. asked: what the other columns of
+        the target's key may hold, if it has any: a row with anything else is neither left nor removed.
+        """
         if not self._is_ours:
             return LeftRows(0, "", removed=False)
         before = self._table.removed

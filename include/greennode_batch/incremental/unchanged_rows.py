@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from greennode_batch.incremental.answer_cache import AnsweredNote, note_path, read_note, validity
 from greennode_batch.incremental.batch_buffer import HeldRows
-from greennode_batch.incremental.known_rows import KnownRows
 from greennode_batch.incremental.row_hashes import RowHashes, hash_rows, with_model
+from greennode_batch.incremental.target_rows import EarlierRows
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.columns import SAMPLE
 from greennode_batch.request.request_lines import RequestLines
@@ -42,7 +42,7 @@ class UnchangedRows:
         job: BatchJob,
         run: RunFolder,
         work: Path,
-        known: KnownRows | None,
+        known: EarlierRows | None,
         *,
         columns: Sequence[str],
         names: Collection[str],
@@ -154,7 +154,7 @@ class UnchangedRows:
         self.count += len(hashes)
         self._hashes.write(hashes.tobytes())
 
-    def _left_by_note(self, known: KnownRows) -> LeftRows | None:
+    def _left_by_note(self, known: EarlierRows) -> LeftRows | None:
         """The same as the table would tell, if the note is enough for it."""
         if self._note is None:
             return None

@@ -13,7 +13,7 @@ import msgspec
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.cost.estimated_plan import estimated
 from greennode_batch.incremental.answer_cache import SeenTwiceError
-from greennode_batch.incremental.known_rows import KnownRows
+from greennode_batch.incremental.target_rows import EarlierRows
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices, read_prices
 from greennode_batch.plan.builder import Builder
@@ -43,7 +43,7 @@ def build(
     *,
     run_id: str,
     profile: ApiProfile,
-    known: KnownRows | None = None,
+    known: EarlierRows | None = None,
     prices: Prices | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Plan:
@@ -108,7 +108,7 @@ def _read_all(
     *,
     profile: ApiProfile,
     kept: KeptShards,
-    known: KnownRows | None,
+    known: EarlierRows | None,
     by_note: bool,
 ) -> Builder:
     refuse_missing(job, rows.columns)

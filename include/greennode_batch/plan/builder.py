@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.incremental.known_rows import KnownRows
 from greennode_batch.incremental.row_hashes import RowHashes, with_model
+from greennode_batch.incremental.target_rows import EarlierRows
 from greennode_batch.incremental.unchanged_rows import UnchangedRows
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.columns import SAMPLE
@@ -77,7 +77,7 @@ class Builder:
         *,
         profile: ApiProfile,
         kept: KeptShards,
-        known: KnownRows | None = None,
+        known: EarlierRows | None = None,
         by_note: bool = True,
     ) -> None:
         self._limits = shard_limits(job, profile)
