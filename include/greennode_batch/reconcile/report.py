@@ -15,7 +15,7 @@ from greennode_batch.errors import AccountingError, ConfigError, FailedRowsError
 from greennode_batch.job.prices import Prices
 from greennode_batch.reconcile.differences import Differences, find_differences, key_schema
 from greennode_batch.reconcile.record_answers import AnsweredTable
-from greennode_batch.reconcile.staged import account_for
+from greennode_batch.reconcile.staged import Staged
 from greennode_batch.reconcile.written import WrittenRows
 from greennode_batch.staging.folders import RunFolder, write_json
 from greennode_batch.state.attempts import FIRST_ATTEMPT, retries
@@ -50,7 +50,7 @@ def report(
         raise ConfigError(f"{run}: there is no plan.json, so nothing was built and nothing sent; see build_requests")
     key = plan.target_key
     prices = prices or Prices({})
-    staged = account_for(run, plan, key, prices)
+    staged = Staged(run, plan, key, prices)
     notes = {shard.shard_id: read_joined(run.shard(shard.shard_id)) for shard in plan.shards}
     joined = {shard_id: note for shard_id, note in notes.items() if note is not None}
     problems = [*staged.problems, *_join_problems(notes, staged.fingerprints)]
@@ -73,11 +73,11 @@ def report(
         shards=plan.submitted_shards,
         statuses=dict(statuses.most_common()),
         attempts=staged.attempts,
-        anomalies=staged.anomalies,
-        anomaly_files=staged.anomaly_files,
+        anomalies=dict(staged.anomalies.most_common()),
+        anomaly_files=tuple(staged.anomaly_files),
         superseded=superseded,
         turned_away=staged.turned_away,
-        lost=staged.lost,
+        lost=dict(staged.lost),
         unchanged=plan.unchanged,
         left=plan.left,
         balanced=not problems,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +20,7 @@ from greennode_batch.state.attempts import FIRST_ATTEMPT, SentShard, planned_sha
 from greennode_batch.state.fingerprint import Fingerprint
 from greennode_batch.state.plan import Plan, PlannedShard
 from greennode_batch.state.receipts import is_sent, read_receipt
-from greennode_batch.state.spent import TOKEN_COLUMNS, AttemptReport, ShardSpent
+from greennode_batch.state.spent import TOKEN_COLUMNS
 from greennode_batch.tables.fingerprint import fingerprint
 from greennode_batch.tables.shown_keys import Named
 from greennode_batch.write.join import row_statuses
@@ -32,62 +31,14 @@ _COLUMNS = ["custom_id", "status", "batch_id", *TOKEN_COLUMNS]
 _READ_AGAIN = "Remove its results.parquet and clear its collect_results: the answers are there, nothing is paid twice"
 
 
-class Staged(NamedTuple):
-    """What lies in staging of a run.
+class Staged:
+    """What lies in staging of a run, and what of it does not agree: goes through its shards when it is made.
 
     spent: what each shard that is collected has used. fingerprints: of the rows as they stand in staging now, by shard.
-    anomaly_files: where the anomalies are kept.
-    problems: what does not agree, in words with ids.
+    anomaly_files: where the anomalies are kept. problems: in words with ids. Holds the ids of one shard's requests.
     """
 
-    attempts: tuple[AttemptReport, ...]
-    spent: tuple[ShardSpent, ...]
-    anomalies: dict[str, int]
-    anomaly_files: tuple[str, ...]
-    turned_away: int
-    lost: dict[str, int]
-    fingerprints: dict[str, Fingerprint]
-    problems: list[str]
-
-
-def account_for(run: RunFolder, plan: Plan, key: Sequence[str], prices: Prices) -> Staged:
-    """Go through the run's staging folder. Holds the ids of one shard's requests."""
-    account = _Account(run)
-    tallies = [Tally(FIRST_ATTEMPT, prices)]
-    before = planned_shards(plan)
-    for planned, sent in zip(plan.shards, before, strict=True):
-        account.check_first(planned, sent, tallies[0])
-    for retry in retries(run):
-        tallies.append(Tally(retry.attempt, prices))
-        for sent in retry.sent:
-            origins = [one for one in before if not set(one.origins).isdisjoint(sent.origins)]
-            account.check_later(sent, origins, tallies[-1])
-        before = retry.sent
-    account.say_uncollected()
-    in_plan = sum(planned.rows for planned in plan.shards)
-    if in_plan != plan.rows:
-        account.problems.append(f"plan.json says {plan.rows:,} rows, and its shards {in_plan:,}; restore it")
-    if not account.problems:
-        # Only what agrees so far can be joined.
-        for planned in plan.shards:
-            rows = row_statuses(run.shard(planned.shard_id), key)
-            account.fingerprints[planned.shard_id] = fingerprint(rows, key)
-    return Staged(
-        attempts=tuple(tally.report() for tally in tallies if tally.shards),
-        spent=tuple(one for tally in tallies for one in tally.spent),
-        anomalies=dict(account.anomalies.most_common()),
-        anomaly_files=tuple(account.anomaly_files),
-        turned_away=account.turned_away,
-        lost=dict(account.lost),
-        fingerprints=account.fingerprints,
-        problems=account.problems,
-    )
-
-
-class _Account:
-    """Looks at one shard after the other, and gathers what there is and what does not agree."""
-
-    def __init__(self, run: RunFolder) -> None:
+    def __init__(self, run: RunFolder, plan: Plan, key: Sequence[str], prices: Prices) -> None:
         self._run = run
         self._uncollected = Named()
         self._unsent = Named()
@@ -97,8 +48,29 @@ class _Account:
         self.lost: Counter[str] = Counter()
         self.fingerprints: dict[str, Fingerprint] = {}
         self.problems: list[str] = []
+        tallies = [Tally(FIRST_ATTEMPT, prices)]
+        before = planned_shards(plan)
+        for planned, sent in zip(plan.shards, before, strict=True):
+            self._check_first(planned, sent, tallies[0])
+        for retry in retries(run):
+            tallies.append(Tally(retry.attempt, prices))
+            for sent in retry.sent:
+                origins = [one for one in before if not set(one.origins).isdisjoint(sent.origins)]
+                self._check_later(sent, origins, tallies[-1])
+            before = retry.sent
+        self.attempts = tuple(tally.report() for tally in tallies if tally.shards)
+        self.spent = tuple(one for tally in tallies for one in tally.spent)
+        self._say_uncollected()
+        in_plan = sum(planned.rows for planned in plan.shards)
+        if in_plan != plan.rows:
+            self.problems.append(f"plan.json says {plan.rows:,} rows, and its shards {in_plan:,}; restore it")
+        if not self.problems:
+            # Only what agrees so far can be joined.
+            for planned in plan.shards:
+                rows = row_statuses(run.shard(planned.shard_id), key)
+                self.fingerprints[planned.shard_id] = fingerprint(rows, key)
 
-    def check_first(self, planned: PlannedShard, sent: SentShard, tally: Tally) -> None:
+    def _check_first(self, planned: PlannedShard, sent: SentShard, tally: Tally) -> None:
         """A shard of the first attempt: source.parquet against the plan and the results."""
         shard = sent.folder(self._run)
         where = f"shard {planned.shard_id}"
@@ -124,7 +96,7 @@ class _Account:
         if results is not None:
             self._compare_results(where, ids, results)
 
-    def check_later(self, sent: SentShard, before: Sequence[SentShard], tally: Tally) -> None:
+    def _check_later(self, sent: SentShard, before: Sequence[SentShard], tally: Tally) -> None:
         """A shard of a later attempt: its requests against its results and those of the attempt before.
 
         before: the shards of that attempt that its requests may stem from. One that was not sent is no problem: its
@@ -156,7 +128,7 @@ class _Account:
             # Right where the results before were read again, with another answer model, since.
             log.warning("%s asked again what by now need not be: %s", where, _named(asked_once))
 
-    def say_uncollected(self) -> None:
+    def _say_uncollected(self) -> None:
         """Say which shards are not sent or not collected."""
         if self._unsent.count:
             self.problems.append(
