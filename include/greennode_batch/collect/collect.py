@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from greennode_batch.answers.answer_reader import AnswerReader
@@ -20,10 +20,11 @@ from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.collect.anomalies import AnomalyLog
 from greennode_batch.collect.fetch import fetch, fetch_again
 from greennode_batch.collect.results import RESULT_FIELDS, write_results
+from greennode_batch.cost.actual import tokens_in
 from greennode_batch.errors import ConfigError, NotFoundError, RetryableError
 from greennode_batch.request.request_lines import request_ids
 from greennode_batch.staging.folders import ShardFolder, land, local_copy, work_folder
-from greennode_batch.staging.parquet import read_table
+from greennode_batch.staging.parquet import read_staged, read_table, staged_schema
 from greennode_batch.state.receipts import Receipt, read_receipt, write_receipt
 from greennode_batch.state.row_status import RowStatus
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _NEAR_SECONDS = 300.0
 _LOOK_SECONDS = 3.0
+_RECEIPT_TOKENS = ("prompt_tokens", "completion_tokens")
 
 
 def collect_shard(
@@ -78,35 +80,24 @@ def is_read(shard: ShardFolder, reader: AnswerReader) -> bool:
     """Whether the shard's results are there, as this reader reads answers and this version writes them."""
     if not shard.results.exists():
         return False
-    with local_copy(shard.results) as path:
-        schema = pq.read_schema(path)
-        return reader.made(schema) and {field.name for field in RESULT_FIELDS}.issubset(schema.names)
+    schema = staged_schema(shard.results)
+    return reader.made(schema) and {field.name for field in RESULT_FIELDS}.issubset(schema.names)
 
 
 def count_results(shard: ShardFolder) -> Counter[str]:
     """Requests of a collected shard by status."""
-    with local_copy(shard.results) as path:
-        return count_statuses(path)
+    return count_statuses(read_staged(shard.results, ["status"]))
 
 
-def count_statuses(results: Path) -> Counter[str]:
+def count_statuses(results: pa.Table) -> Counter[str]:
     """Requests of a file of results by status."""
-    counted = pc.value_counts(read_table(results, ["status"])["status"])
-    return Counter({entry["values"]: entry["counts"] for entry in counted.to_pylist()})
-
-
-def _count_tokens(results: Path) -> dict[str, int]:
-    """The tokens of a file of results: of all prompts, and of all completions."""
-    columns = ["prompt_tokens", "completion_tokens"]
-    table = read_table(results, columns)
-    return {name: pc.sum(table[name]).as_py() or 0 for name in columns}
+    return Counter({entry["values"]: entry["counts"] for entry in pc.value_counts(results["status"]).to_pylist()})
 
 
 def requested_ids(shard: ShardFolder) -> Iterable[str]:
     """The custom_id of every request of the shard."""
     if shard.source.exists():
-        with local_copy(shard.source) as path:
-            asked: list[str] = read_table(path, ["custom_id"])["custom_id"].drop_null().unique().to_pylist()
+        asked: list[str] = read_staged(shard.source, ["custom_id"])["custom_id"].drop_null().unique().to_pylist()
         return asked
     # A shard of a later attempt, or one that was not built here: a folder with requests.jsonl alone.
     return request_ids(shard)
@@ -156,15 +147,15 @@ def _collect(
         work = Path(folder)
         if receipt.lost is None:
             fetch(shard, client, batch, work, clock=clock, sleep=sleep)
-        made = _settle(shard, batch, reader, work)
-        counts = count_statuses(made)
+        made, results = _settle(shard, batch, reader, work)
+        counts = count_statuses(results)
         missing = counts[RowStatus.MISSING.value]
         if missing and receipt.lost is None:
             log.warning("Batch %s: %d requests are in neither file; fetching them again to be sure", batch.id, missing)
             if fetch_again(client, batch, shard, work):
-                made = _settle(shard, batch, reader, work)
-                counts = count_statuses(made)
-        tokens = _count_tokens(made)
+                made, results = _settle(shard, batch, reader, work)
+                counts = count_statuses(results)
+        tokens = tokens_in(results, _RECEIPT_TOKENS)
         anomalies = work / "anomalies.jsonl"
         if anomalies.exists():
             land(anomalies, shard.anomalies)
@@ -174,8 +165,8 @@ def _collect(
     return counts
 
 
-def _settle(shard: ShardFolder, batch: Batch, reader: AnswerReader, work: Path) -> Path:
-    """Make the shard's results, and its anomalies if there are any."""
+def _settle(shard: ShardFolder, batch: Batch, reader: AnswerReader, work: Path) -> tuple[Path, pa.Table]:
+    """Make the shard's results, and its anomalies if there are any; the results' statuses and tokens."""
     made = work / "results.parquet"
     with ExitStack() as stack:
         log_of_anomalies = stack.enter_context(AnomalyLog(work / "anomalies.jsonl"))
@@ -183,4 +174,4 @@ def _settle(shard: ShardFolder, batch: Batch, reader: AnswerReader, work: Path) 
         write_results(batch, files, requested_ids(shard), reader, made, anomalies=log_of_anomalies)
     for kind, count in log_of_anomalies.counts.items():
         log.warning("Batch %s: %d lines: %s (see anomalies.jsonl in staging)", batch.id, count, kind)
-    return made
+    return made, read_table(made, ["status", *_RECEIPT_TOKENS])

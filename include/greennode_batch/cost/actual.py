@@ -12,12 +12,23 @@ import pyarrow.compute as pc
 
 from greennode_batch.job.prices import Prices
 from greennode_batch.state.canaries import Canary
+from greennode_batch.state.estimate import total as total_of
 from greennode_batch.state.spent import TOKEN_COLUMNS, CanariesSpent, Spent
+
+
+def tokens_in(results: pa.Table, names: Iterable[str] = TOKEN_COLUMNS) -> dict[str, int]:
+    """The tokens that the requests of a file of results have used."""
+    return {name: pc.sum(results[name]).as_py() or 0 for name in names}
+
+
+def counted_in(results: pa.Table) -> int:
+    """The requests of which the server said what they have used."""
+    return pc.sum(pc.greater(results["prompt_tokens"], 0)).as_py() or 0
 
 
 def in_batch(results: pa.Table, model: str, prices: Prices) -> Spent:
     """What the requests of a file of results have used."""
-    tokens = {name: pc.sum(results[name]).as_py() or 0 for name in TOKEN_COLUMNS}
+    tokens = tokens_in(results)
     price = prices.by_model.get(model)
     if price is None:
         nothing = not any(tokens.values())
@@ -38,7 +49,7 @@ def in_real_time(canaries: Iterable[Canary], prices: Prices) -> CanariesSpent:
     ]
     return CanariesSpent(
         **{name: sum(getattr(one, name) for one in asked) for name in TOKEN_COLUMNS},
-        cost=_sum(costs),
+        cost=total_of(costs),
         requests=len(asked),
     )
 
@@ -48,11 +59,6 @@ def total(parts: Iterable[Spent]) -> Spent:
     parts = list(parts)
     return Spent(
         **{name: sum(getattr(part, name) for part in parts) for name in TOKEN_COLUMNS},
-        cost=_sum(part.cost for part in parts),
-        saving=_sum(part.saving for part in parts),
+        cost=total_of(part.cost for part in parts),
+        saving=total_of(part.saving for part in parts),
     )
-
-
-def _sum(costs: Iterable[float | None]) -> float | None:
-    known = list(costs)
-    return None if None in known else sum(filter(None, known), 0.0)

@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from greennode_batch.cost.estimate import estimate_tokens
 from greennode_batch.errors import ConfigError
@@ -24,7 +23,7 @@ from greennode_batch.plan.kept_index import KeptIndex, key_texts
 from greennode_batch.plan.source_rows import OWN_COLUMNS, SourceRows
 from greennode_batch.source.column_types import kept_forms, unify
 from greennode_batch.staging.folders import ShardFolder, local_copy
-from greennode_batch.staging.parquet import read_table
+from greennode_batch.staging.parquet import read_staged, staged_schema
 from greennode_batch.state.plan import PlannedShard
 
 
@@ -86,7 +85,7 @@ class KeptShards:
         schema = unify([_schema(job, shard).remove_metadata() for shard in shards])
         self._key_fields = [schema.field(name) for name in names] if shards else []
         for place, shard in enumerate(shards):
-            table = _read(shard)
+            table = read_staged(shard.source)
             rows = SourceRows(work, f"kept-{shard.shard_id}")
             self.shards.append(KeptShard(shard, table, rows, planned.get(shard.shard_id)))
             keys = table.select(names).cast(pa.schema(self._key_fields))
@@ -131,8 +130,7 @@ def _schema(job: BatchJob, shard: ShardFolder) -> pa.Schema:
     for path in (shard.requests, shard.source):
         if not path.exists():
             raise ConfigError(f"{path}: is missing, though this shard was sent; restore the file, or trigger a new run")
-    with local_copy(shard.source) as source:
-        schema = pq.read_schema(source)
+    schema = staged_schema(shard.source)
     had = set(schema.names) - set(OWN_COLUMNS)
     wanted = {*job.target_key, *job.carry} - {"model"}
     if had != wanted:
@@ -141,8 +139,3 @@ def _schema(job: BatchJob, shard: ShardFolder) -> pa.Schema:
             f"and carried columns are {', '.join(sorted(wanted))} now. Undo that for this run, or trigger a new one"
         )
     return schema
-
-
-def _read(shard: ShardFolder) -> pa.Table:
-    with local_copy(shard.source) as path:
-        return read_table(path)

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from greennode_batch.cost.estimate import estimate_tokens
 from greennode_batch.request.shown_message import message_texts, shown_message
 from greennode_batch.request.token_counter import TokenCounter
-from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
-from greennode_batch.staging.parquet import read_table
+from greennode_batch.staging.folders import RunFolder, ShardFolder
+from greennode_batch.staging.parquet import read_staged
 from greennode_batch.state.plan import Plan
 
 
@@ -35,8 +35,7 @@ class PlannedRequest(msgspec.Struct, frozen=True):
 
     def row(self, plan: Plan) -> str:
         """The first row that asks it, as `row ticket_id = T-0001`."""
-        with local_copy(self.shard.source) as path:
-            source = read_table(path, [*plan.key, "custom_id"])
+        source = read_staged(self.shard.source, [*plan.key, "custom_id"])
         row = source.filter(pc.equal(source["custom_id"], self.custom_id)).slice(0, 1).to_pylist()[0]
         return f"row {', '.join(plan.key)} = {', '.join(str(row[name]) for name in plan.key)}"
 

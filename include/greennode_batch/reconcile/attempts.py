@@ -6,9 +6,9 @@ from collections import Counter
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from greennode_batch.cost.actual import in_batch, total
+from greennode_batch.collect.collect import count_statuses
+from greennode_batch.cost.actual import counted_in, in_batch, total
 from greennode_batch.job.prices import Prices
 from greennode_batch.state.attempts import SentShard
 from greennode_batch.state.spent import AttemptReport, ShardSpent
@@ -31,8 +31,7 @@ class Tally:
         self.requests += shard.requests
         if results is None:
             return
-        for entry in pc.value_counts(results["status"]).to_pylist():
-            self._statuses[entry["values"]] += entry["counts"]
+        self._statuses += count_statuses(results)
         self.spent.append(
             ShardSpent(
                 **msgspec.structs.asdict(in_batch(results, shard.model, self._prices)),
@@ -41,7 +40,7 @@ class Tally:
                 model=shard.model,
                 batch_id=results["batch_id"][0].as_py() if results.num_rows else None,
                 requests=shard.requests,
-                counted=pc.sum(pc.greater(results["prompt_tokens"], 0)).as_py() or 0,
+                counted=counted_in(results),
             )
         )
 

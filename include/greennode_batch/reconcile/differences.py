@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from greennode_batch.reconcile.written import WrittenRows
-from greennode_batch.staging.folders import RunFolder, local_copy, safe_name
+from greennode_batch.staging.folders import RunFolder, safe_name
+from greennode_batch.staging.parquet import staged_schema
 from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.tables.fingerprint import Hashes, row_hashes
 from greennode_batch.tables.shown_keys import Named
@@ -51,8 +51,7 @@ def key_schema(run: RunFolder, plan: Plan, key: Sequence[str]) -> pa.Schema:
     text = pa.schema([pa.field(name, pa.string()) for name in (*key, "custom_id", "status")])
     if not plan.shards:
         return text
-    with local_copy(run.shard(plan.shards[0].shard_id).source) as path:
-        source = pq.read_schema(path)
+    source = staged_schema(run.shard(plan.shards[0].shard_id).source)
     return pa.schema([*(source.field(name).remove_metadata() for name in key), *list(text)[len(key) :]])
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.incremental.answer_cache import SeenTwiceError, note_path, write_note
@@ -15,6 +14,7 @@ from greennode_batch.incremental.answered import is_answered
 from greennode_batch.incremental.row_hashes import ROW_HASHES, RowHashes
 from greennode_batch.plan.source_rows import HASHES, hashes_in
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy, read_json, work_folder
+from greennode_batch.staging.parquet import staged_schema
 from greennode_batch.state.left_as_it_is import LeftAsItIs
 from greennode_batch.state.plan import Plan
 from greennode_batch.tables.sql_table import SqlTable
@@ -88,9 +88,8 @@ def _entries(run: RunFolder, plan: Plan) -> Iterator[RowHashes]:
 
 def _entries_of(shard: ShardFolder) -> Iterator[RowHashes]:
     unknown = _UnknownError(f"{shard.source} has no hashes of its rows")
-    with local_copy(shard.source) as path:
-        if HASHES not in pq.read_schema(path).names:
-            raise unknown
+    if HASHES not in staged_schema(shard.source).names:
+        raise unknown
     for rows in row_statuses(shard, [HASHES]):
         hashes = hashes_in(rows)
         if hashes is None:

@@ -21,7 +21,7 @@ from greennode_batch.staging.folders import RunFolder, write_json
 from greennode_batch.state.attempts import FIRST_ATTEMPT, retries
 from greennode_batch.state.canaries import read_canaries
 from greennode_batch.state.fingerprint import NO_ROWS, Fingerprint
-from greennode_batch.state.joined_shard import JoinedShard, read_joined
+from greennode_batch.state.joined_shard import JoinedShard, joined_shards
 from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.run_report import RunReport
 from greennode_batch.state.run_usage import RunUsage
@@ -51,12 +51,11 @@ def report(
     key = plan.target_key
     prices = prices or Prices({})
     staged = Staged(run, plan, key, prices)
-    notes = {shard.shard_id: read_joined(run.shard(shard.shard_id)) for shard in plan.shards}
-    joined = {shard_id: note for shard_id, note in notes.items() if note is not None}
-    problems = [*staged.problems, *_join_problems(notes, staged.fingerprints)]
+    joined = joined_shards(run, plan)
+    problems = [*staged.problems, *_join_problems(plan, joined, staged.fingerprints)]
     is_sound = not problems
     superseded = 0
-    for target in targets if len(joined) == len(notes) else ():
+    for target in targets if len(joined) == len(plan.shards) else ():
         compared = _compare_target(run, plan, key, target, joined, is_sound=is_sound)
         where = f"{target.name}: " if len(targets) > 1 else ""
         problems += [f"{where}{words}" for words in compared.problems]
@@ -158,23 +157,23 @@ def check_failed_ratio(made: RunReport, max_failed_ratio: float) -> None:
         )
 
 
-def _join_problems(notes: Mapping[str, JoinedShard | None], fingerprints: Mapping[str, Fingerprint]) -> list[str]:
-    absent = Named(shard_id for shard_id, note in notes.items() if note is None)
+def _join_problems(plan: Plan, joined: Mapping[str, JoinedShard], fingerprints: Mapping[str, Fingerprint]) -> list[str]:
+    absent = Named(shard.shard_id for shard in plan.shards if shard.shard_id not in joined)
     stale = Named(
         shard_id
-        for shard_id, note in notes.items()
-        if note is not None and shard_id in fingerprints and note.rows_fingerprint != fingerprints[shard_id]
+        for shard_id, note in joined.items()
+        if shard_id in fingerprints and note.rows_fingerprint != fingerprints[shard_id]
     )
     problems = []
     if absent.count:
         problems.append(
-            f"{absent.count:,} of {len(notes):,} shards are not joined yet, so the target was not looked at: "
+            f"{absent.count:,} of {len(plan.shards):,} shards are not joined yet, so the target was not looked at: "
             f"{absent}. See their tasks; clearing those goes on from where they stopped and pays nothing twice"
         )
     if stale.count:
         problems.append(
-            f"the results of {stale.count:,} of {len(notes):,} shards are others than those that were joined: {stale}. "
-            "Clear their join_results, at no cost"
+            f"the results of {stale.count:,} of {len(plan.shards):,} shards are others than those that were joined: "
+            f"{stale}. Clear their join_results, at no cost"
         )
     return problems
 

@@ -15,7 +15,7 @@ from greennode_batch.job.prices import Prices
 from greennode_batch.reconcile.attempts import Tally
 from greennode_batch.request.request_lines import request_ids
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
-from greennode_batch.staging.parquet import read_pieces, read_table
+from greennode_batch.staging.parquet import read_pieces, read_staged
 from greennode_batch.state.attempts import FIRST_ATTEMPT, SentShard, planned_shards, retries
 from greennode_batch.state.fingerprint import Fingerprint
 from greennode_batch.state.plan import Plan, PlannedShard
@@ -115,8 +115,7 @@ class Staged:
         strange = asked_once = results["custom_id"].combine_chunks()
         for earlier in (one.folder(self._run) for one in before):
             if earlier.results.exists():
-                with local_copy(earlier.results) as path:
-                    said = read_table(path, ["custom_id", "ask_again"])
+                said = read_staged(earlier.results, ["custom_id", "ask_again"])
                 strange = _without(strange, said["custom_id"])
                 asked_once = _without(asked_once, said.filter(said["ask_again"])["custom_id"])
         if len(strange):
@@ -158,8 +157,7 @@ class Staged:
             self.anomaly_files.append(str(shard.anomalies))
         receipt = read_receipt(shard)
         if receipt is not None and shard.results.exists():
-            with local_copy(shard.results) as path:
-                results = read_table(path, _COLUMNS)
+            results = read_staged(shard.results, _COLUMNS)
             # A worker may be killed between the results and the receipt; results of another batch are not these.
             if receipt.state == "collected" or pc.all(pc.equal(results["batch_id"], receipt.batch_id)).as_py():
                 return results

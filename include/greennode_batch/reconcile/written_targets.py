@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from greennode_batch.reconcile.written import TableRows, WrittenRows
 from greennode_batch.reconcile.written_files import DatasetRows
 from greennode_batch.staging.folders import RunFolder
-from greennode_batch.state.joined_shard import JoinedShard, read_joined
+from greennode_batch.state.joined_shard import JoinedShard, joined_shards
 from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.targets import OpenTarget
@@ -31,9 +31,8 @@ def written_rows(run: RunFolder, targets: Sequence[OpenTarget], *, run_id: str) 
 
 
 def _remove_withdrawn(run: RunFolder, plan: Plan, dataset: Dataset) -> None:
-    notes = {shard.shard_id: read_joined(run.shard(shard.shard_id)) for shard in plan.shards}
-    joined = {shard_id: note for shard_id, note in notes.items() if note is not None}
-    if len(joined) < len(notes):
+    joined = joined_shards(run, plan)
+    if len(joined) < len(plan.shards):
         return  # some may be at work right now
     withdrawn = [path for path in dataset.files() if _is_withdrawn(path, dataset, joined)]
     for path in withdrawn:

@@ -169,11 +169,15 @@ class RequestTemplate:
         return blank
 
 
-def request_ids(shard: ShardFolder) -> Iterator[str]:
-    """The custom_id of every request of a shard, in the order of its file."""
+def lines_of(shard: ShardFolder) -> Iterator[bytes]:
+    """The request lines of a shard, in the order of its file."""
     with local_copy(shard.requests) as path, path.open("rb") as file:
-        for line in iter_lines(file):
-            yield id_of_line(line)
+        yield from iter_lines(file)
+
+
+def request_ids(shard: ShardFolder) -> Iterator[str]:
+    """The custom_id of each of them."""
+    return map(id_of_line, lines_of(shard))
 
 
 def id_of_line(line: bytes) -> str:

@@ -16,15 +16,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.api.results.result_lines import iter_lines
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices, read_prices
 from greennode_batch.plan.shard_file import ShardFile, ShardLimits, shard_limits
-from greennode_batch.request.request_lines import id_of_line, request_ids
+from greennode_batch.request.request_lines import id_of_line, lines_of, request_ids
 from greennode_batch.retry.explanations import Explanation, explained, explanations
 from greennode_batch.retry.retry_budget import over_budget
-from greennode_batch.staging.folders import RunFolder, ShardFolder, land, local_copy, work_folder, write_json
-from greennode_batch.staging.parquet import read_table
+from greennode_batch.staging.folders import RunFolder, ShardFolder, land, work_folder, write_json
+from greennode_batch.staging.parquet import read_staged
 from greennode_batch.state.attempts import (
     FIRST_ATTEMPT,
     OverBudget,
@@ -106,8 +105,7 @@ def _worth_asking_again(shard: ShardFolder) -> set[str]:
     """The ids that the shard's results mark so."""
     if not shard.results.exists():
         return set()
-    with local_copy(shard.results) as path:
-        results = read_table(path, ["custom_id", "ask_again"])
+    results = read_staged(shard.results, ["custom_id", "ask_again"])
     return set(results.filter(results["ask_again"])["custom_id"].to_pylist())
 
 
@@ -182,10 +180,7 @@ class _RetryWriter:
 
 
 def _lines(shard: ShardFolder, ids: Collection[str]) -> Iterator[bytes]:
-    with local_copy(shard.requests) as path, path.open("rb") as file:
-        for line in iter_lines(file):
-            if id_of_line(line) in ids:
-                yield line + b"\n"
+    return (line + b"\n" for line in lines_of(shard) if id_of_line(line) in ids)
 
 
 def _withdraw_others(run: RunFolder, old: RetryPlan | None, retry: RetryPlan, *, now: float) -> bool:

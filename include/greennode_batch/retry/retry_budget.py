@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-import pyarrow.compute as pc
-
-from greennode_batch.cost.actual import in_batch, in_real_time
+from greennode_batch.cost.actual import counted_in, in_batch, in_real_time
 from greennode_batch.errors import BudgetError
 from greennode_batch.job.prices import Prices
-from greennode_batch.staging.folders import RunFolder, local_copy
-from greennode_batch.staging.parquet import read_table
+from greennode_batch.staging.folders import RunFolder
+from greennode_batch.staging.parquet import read_staged
 from greennode_batch.state.attempts import OverBudget, SentShard
 from greennode_batch.state.canaries import read_canaries
 from greennode_batch.state.plan import Plan
@@ -33,13 +31,12 @@ def over_budget(
     for one in asked:
         shard = one.folder(run)
         if shard.results.exists():
-            with local_copy(shard.results) as path:
-                results = read_table(path, TOKEN_COLUMNS)
+            results = read_staged(shard.results, TOKEN_COLUMNS)
             cost = in_batch(results, one.model, prices).cost
             if cost is None:
                 raise _unpriced(one.model)
             costs[one.model] += cost
-            counted[one.model] += pc.sum(pc.greater(results["prompt_tokens"], 0)).as_py() or 0
+            counted[one.model] += counted_in(results)
         elif is_sent(shard):
             waiting[one.model] += one.requests
     each = {

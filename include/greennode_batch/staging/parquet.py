@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from upath import UPath
+
+from greennode_batch.staging.folders import local_copy
 
 # Their values do not repeat: a dictionary would cost time and save nothing.
 _WITHOUT_DICTIONARY = frozenset({"custom_id", "answer", "reasoning", "error", "raw_answer"})
@@ -23,6 +26,18 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     with pq.ParquetFile(path) as file:
         rows = file.read(columns=None if columns is None else list(columns), use_threads=False)
     return rows if columns is None else rows.select(columns)
+
+
+def read_staged(path: UPath, columns: Sequence[str] | None = None) -> pa.Table:
+    """The same of a file in staging, wherever that is."""
+    with local_copy(path) as local:
+        return read_table(local, columns)
+
+
+def staged_schema(path: UPath) -> pa.Schema:
+    """The columns of a Parquet file in staging."""
+    with local_copy(path) as local:
+        return pq.read_schema(local)
 
 
 def read_pieces(file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa.Table]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from greennode_batch.staging.folders import ShardFolder, read_json
+from greennode_batch.staging.folders import RunFolder, ShardFolder, read_json
 from greennode_batch.state.document import Document
 from greennode_batch.state.fingerprint import Fingerprint
+from greennode_batch.state.plan import Plan
 
 
 class JoinedShard(Document, frozen=True):
@@ -26,6 +27,12 @@ class JoinedShard(Document, frozen=True):
     def rows_fingerprint(self) -> Fingerprint:
         """The fingerprint as one can reckon with."""
         return Fingerprint(self.rows, int(self.fingerprint, 16))
+
+
+def joined_shards(run: RunFolder, plan: Plan) -> dict[str, JoinedShard]:
+    """What each shard of a run put into the targets, but for those that are not joined yet."""
+    notes = ((shard.shard_id, read_joined(run.shard(shard.shard_id))) for shard in plan.shards)
+    return {shard_id: note for shard_id, note in notes if note is not None}
 
 
 def read_joined(shard: ShardFolder) -> JoinedShard | None:

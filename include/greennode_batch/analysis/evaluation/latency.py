@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
-from greennode_batch.staging.parquet import read_table
+from greennode_batch.staging.folders import RunFolder, ShardFolder
+from greennode_batch.staging.parquet import read_staged
 from greennode_batch.state.attempts import settling_shards
 from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import read_receipt
@@ -48,8 +48,7 @@ def answer_waits(run: RunFolder) -> dict[str, Waits]:
 def _answered_at(shard: ShardFolder) -> Iterator[npt.NDArray[np.float64]]:
     """Epoch seconds of the answers of a shard that is collected."""
     if shard.results.exists():
-        with local_copy(shard.results) as path:
-            rows = read_table(path, ["status", "completed_at"])
+        rows = read_staged(shard.results, ["status", "completed_at"])
         times = rows.filter(pc.equal(rows["status"], RowStatus.SUCCEEDED.value))["completed_at"].drop_null()
         yield times.cast("int64").to_numpy() / 1e6
 
