@@ -13,7 +13,7 @@ from upath import UPath
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import RunFolder, read_json, write_json
-from greennode_batch.state.canaries import read_canaries
+from greennode_batch.state.canaries import Canary, read_canaries
 from greennode_batch.state.document import or_before
 from greennode_batch.state.estimate import Usage
 from greennode_batch.state.run_usage import RunUsage, UsageHistory
@@ -36,13 +36,17 @@ def seen_usage(
     Where runs had the same prompt, others do not count.
     """
     before = [one for one in _read(run) if one.run_id != run_id and one.is_counted == is_counted]
+    canaries = [one for one in read_canaries(run) if one.prompt_tokens]
     seen: dict[str, Usage] = {}
     for model in models:
         of_model = [one for one in before if one.model == model]
         found = [one for one in of_model if one.prompt_hash == prompt_hash] or of_model
-        usage = _of_runs(found) if found else _of_first_requests(run, model, is_counted=is_counted)
-        if usage is not None:
-            seen[model] = usage
+        if found:
+            basis = f"by {len(found):,} earlier {'run' if len(found) == 1 else 'runs'}"
+            seen[model] = _usage(found, sum(one.requests for one in found), basis)
+        elif asked := [one for one in canaries if one.model == model and one.is_counted == is_counted]:
+            basis = "by the first request" if len(asked) == 1 else f"by the first {len(asked):,} requests"
+            seen[model] = _usage(asked, len(asked), basis)
     return seen
 
 
@@ -68,25 +72,11 @@ def _read(run: RunFolder) -> tuple[RunUsage, ...]:
     return said.runs if isinstance(said, UsageHistory) else said or ()
 
 
-def _of_runs(runs: Sequence[RunUsage]) -> Usage:
+def _usage(parts: Sequence[RunUsage] | Sequence[Canary], requests: int, basis: str) -> Usage:
     return Usage(
-        requests=sum(one.requests for one in runs),
-        estimated_prompt_tokens=sum(one.estimated_prompt_tokens for one in runs),
-        prompt_tokens=sum(one.prompt_tokens for one in runs),
-        completion_tokens=sum(one.completion_tokens for one in runs),
-        basis=f"by {len(runs):,} earlier {'run' if len(runs) == 1 else 'runs'}",
-    )
-
-
-def _of_first_requests(run: RunFolder, model: str, *, is_counted: bool) -> Usage | None:
-    of_model = [one for one in read_canaries(run) if one.model == model and one.prompt_tokens]
-    asked = [one for one in of_model if one.is_counted == is_counted]
-    if not asked:
-        return None
-    return Usage(
-        requests=len(asked),
-        estimated_prompt_tokens=sum(one.estimated_prompt_tokens for one in asked),
-        prompt_tokens=sum(one.prompt_tokens for one in asked),
-        completion_tokens=sum(one.completion_tokens for one in asked),
-        basis="by the first request" if len(asked) == 1 else f"by the first {len(asked):,} requests",
+        requests=requests,
+        estimated_prompt_tokens=sum(one.estimated_prompt_tokens for one in parts),
+        prompt_tokens=sum(one.prompt_tokens for one in parts),
+        completion_tokens=sum(one.completion_tokens for one in parts),
+        basis=basis,
     )

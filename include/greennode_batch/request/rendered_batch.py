@@ -46,15 +46,8 @@ class RenderedBatch(RowBatch):
     def requests(self, template: RequestTemplate) -> RequestLines:
         """The requests that the template has made of the rows."""
         first = len(self._names) + _REQUEST_COLUMNS * self._models.index(template.model)
-        columns = self._stored.columns[first : first + _REQUEST_COLUMNS]
-        custom_ids, lines, characters, other_bytes, max_tokens, blank, prompt_tokens = columns
-        return RequestLines(
-            template.model,
-            custom_ids.to_pylist(),
-            lines.to_pylist(),
-            characters.to_pylist(),
-            other_bytes.to_pylist(),
-            max_tokens.to_pylist(),
-            {place: blank[place].as_py() for place in np.flatnonzero(blank.is_valid()).tolist()},
-            None if prompt_tokens.null_count else prompt_tokens.to_pylist(),
-        )
+        *others, blank, prompt_tokens = self._stored.columns[first : first + _REQUEST_COLUMNS]
+        reasons = {place: blank[place].as_py() for place in np.flatnonzero(blank.is_valid()).tolist()}
+        counted = None if prompt_tokens.null_count else prompt_tokens.to_pylist()
+        values = (column.to_pylist() for column in others)
+        return RequestLines._make((template.model, *values, reasons, counted))
