@@ -27,7 +27,7 @@ class AnomalyLine(msgspec.Struct, frozen=True):
 class AnomalyLog:
     """Writes anomalies to a file, which is made with the first of them. Close it."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path) -> None:
         self.counts: Counter[str] = Counter()
         self._path = path
         self._file: BinaryIO | None = None
@@ -44,8 +44,6 @@ class AnomalyLog:
     def note(self, kind: str, file: Path, line: bytes, custom_id: str | None = None) -> None:
         """Count an anomaly and keep its line."""
         self.counts[kind] += 1
-        if self._path is None:
-            return
         if self._file is None:
             self._file = self._path.open("wb")
         shown = line[:_KEPT_BYTES].decode("utf-8", "backslashreplace")

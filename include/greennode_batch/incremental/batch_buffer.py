@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from greennode_batch.incremental.row_hashes import RowHashes
 from greennode_batch.source.column_types import unify
-from greennode_batch.source.formats.batch_limits import MAX_BYTES, MAX_ROWS
+from greennode_batch.source.formats.batch_limits import MAX_BYTES, MAX_ROWS, column_size
 from greennode_batch.source.rows import RowBatch
 
 
@@ -27,7 +26,7 @@ class HeldRows:
 
     def add(self, batch: RowBatch, hashes: RowHashes) -> Iterator[tuple[RowBatch, RowHashes]]:
         """Hold some rows, with their hashes; what was held so far comes out if all together were too large."""
-        size = sum(_size(value) for name in self._columns for value in batch.values(name))
+        size = sum(column_size(batch.values(name)) for name in self._columns)
         if self._rows + len(batch) > MAX_ROWS or self._bytes + size > MAX_BYTES:
             yield from self.take()
         self._parts.append((batch, hashes))
@@ -51,10 +50,3 @@ class HeldRows:
 def _as_one(arrays: Sequence[pa.Array]) -> pa.Array:
     common = unify([pa.schema([pa.field("", array.type)]) for array in arrays]).field(0).type
     return pa.concat_arrays([array.cast(common) for array in arrays])
-
-
-def _size(value: Any) -> int:
-    """About how many bytes a value takes."""
-    if isinstance(value, str | bytes):
-        return len(value)
-    return len(repr(value)) if isinstance(value, dict | list) else 8

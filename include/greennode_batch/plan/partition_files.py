@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -47,24 +47,6 @@ _UNPACKED = pa.ipc.IpcReadOptions(use_threads=False)
 _KEPT_AS_THEY_ARE = (str, int, float, Decimal, datetime.date, datetime.time)
 
 
-class _PartName(NamedTuple):
-    """made_by: the job, as a hash. origin: what the parts of one source have in common, as of Rows."""
-
-    made_by: str
-    origin: str
-
-    @classmethod
-    def of(cls, text: str) -> _PartName:
-        """What the name of a file says."""
-        made_by, _, origin = text.removesuffix(_ENDING).partition("-")
-        return cls(made_by, origin)
-
-    @property
-    def text(self) -> str:
-        """The name of a file."""
-        return f"{self.made_by}-{self.origin}{_ENDING}"
-
-
 def write_part(job: BatchJob, rows: Rows, run: RunFolder, part: Part, *, profile: ApiProfile) -> int:
     """Render the requests of a part's rows and lay both into staging, whole; how many rows it has.
 
@@ -80,7 +62,7 @@ def write_part(job: BatchJob, rows: Rows, run: RunFolder, part: Part, *, profile
         made = Path(work) / "rows.arrows"
         with pa.OSFile(str(made), "wb") as file:
             count = _write(job, rows, file, Path(work), request)
-        path = folder / _PartName(_made_by(job, request), rows.origin).text
+        path = folder / f"{_made_by(job, request)}-{rows.origin}{_ENDING}"
         for name in _names_in(folder):
             if name != path.name:
                 (folder / name).unlink(missing_ok=True)
@@ -101,17 +83,17 @@ def read_parts(job: BatchJob, run: RunFolder, *, profile: ApiProfile) -> Rows:
         [part for part, names in found.items() if len(names) != 1],
         f"are not in {run.parts} (any more): they go when a run is cleaned up",
     )
-    names = {part: _PartName.of(name) for part, (name,) in found.items()}
     made_by = _made_by(job, job_request(job, profile))
     _refuse(
-        [part for part, name in names.items() if name.made_by != made_by],
+        [part for part, (name,) in found.items() if not name.startswith(f"{made_by}-")],
         "were made by another version of the job: its source, key, prompt, models, parameters, tokenizer or API "
         "profile have changed since",
     )
-    if len({name.origin for name in names.values()}) > 1:
+    # The rest of a name is what the parts of one source have in common, as of Rows.
+    if len({name for (name,) in found.values()}) > 1:
         _refuse(parts, "are not of the same files: files came or went while they were read")
     kept = (*job.key_columns, *job.carry)
-    paths = [run.part(*part) / name.text for part, name in names.items()]
+    paths = [run.part(*part) / name for part, (name,) in found.items()]
     batches = (batch for path in paths for batch in _batches(path, kept, job.models))
     return Rows(tuple(sorted(needed_columns(job))), batches)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.source.formats.batch_limits import MAX_BYTES, MAX_ROWS
+from greennode_batch.source.formats.batch_limits import MAX_BYTES, MAX_ROWS, column_size
 from greennode_batch.source.rows import Row, Rows
 
 # How large rows are is known only when they are here.
@@ -66,7 +65,7 @@ def _batches(cursor: Any, first: Sequence[Any], max_rows: int, max_bytes: int) -
     while fetched:
         # Some connections give rows as dicts.
         rows = [tuple(row.values()) for row in fetched] if isinstance(fetched[0], Mapping) else fetched
-        new = sum(map(_column_size, zip(*rows, strict=True)))
+        new = sum(map(column_size, zip(*rows, strict=True)))
         if held and size + new > max_bytes:
             yield held
             held, size = [], 0
@@ -80,30 +79,6 @@ def _batches(cursor: Any, first: Sequence[Any], max_rows: int, max_bytes: int) -
             fetched = cursor.fetchmany(asked)
     if held:
         yield held
-
-
-def _column_size(values: Sequence[Any]) -> int:
-    """About how many bytes they take."""
-    kinds = set(map(type, values))
-    if kinds <= _SMALL_KINDS:
-        return 8 * len(values)
-    return sum(map(len if kinds == {str} else _size, values))
-
-
-_SMALL_KINDS = {int, float, bool, type(None), datetime.date, datetime.datetime, uuid.UUID}
-
-
-def _size(value: Any) -> int:
-    """About how many bytes a value takes that is of the kinds that may be large."""
-    if isinstance(value, str | bytes | bytearray):
-        return len(value)
-    if isinstance(value, memoryview):
-        return value.nbytes
-    if isinstance(value, dict):
-        return sum(map(_size, value.values())) + 8 * len(value)
-    if isinstance(value, list):
-        return sum(map(_size, value)) + 8 * len(value)
-    return 8
 
 
 @contextmanager

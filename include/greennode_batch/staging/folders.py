@@ -41,6 +41,7 @@ T = TypeVar("T")
 
 _WORK_PREFIX = ".work-"
 _READ_TRIES = 5
+_ATTEMPT_NAME = re.compile(r"attempt_([0-9]+)")
 _HASHED_NAME = re.compile(r".*-[0-9a-f]{12}")
 
 
@@ -68,13 +69,14 @@ class ShardFolder:
     @property
     def attempt(self) -> int:
         """The number of the attempt that it belongs to."""
-        number = self.path.parent.parent.name.removeprefix("attempt_")
-        return int(number) if number.isdecimal() else 1
+        later = _ATTEMPT_NAME.fullmatch(self.path.parent.parent.name)
+        return int(later[1]) if later else 1
 
     @property
     def run(self) -> RunFolder:
-        """The run that a shard of its first attempt belongs to."""
-        return RunFolder(self.path.parent.parent)
+        """The run that it belongs to."""
+        folder = self.path.parent.parent
+        return RunFolder(folder.parent if _ATTEMPT_NAME.fullmatch(folder.name) else folder)
 
     def claim(self, number: int) -> UPath:
         """The note that the shard's batch is being created for the n-th time."""

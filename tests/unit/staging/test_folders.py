@@ -130,3 +130,11 @@ def test_an_object_store_takes_the_same_calls(tmp_path):
     assert (folder / "file").read_text() == "content"
     write_json(folder / "note.json", Note("x"))
     assert read_json(folder / "note.json", Note) == Note("x")
+
+
+@pytest.mark.parametrize("run_id", ["run", "20240131", "scheduled__2024-01-31T00:00:00+00:00"])
+@pytest.mark.parametrize("attempt", [1, 2, 13])
+def test_a_shard_knows_its_run_and_attempt_by_where_it_lies(tmp_path, run_id, attempt):
+    run = run_folder(tmp_path, "dag", run_id)
+    shard = run.shard("abc", attempt=attempt)
+    assert (str(shard.run), shard.attempt) == (str(run), attempt)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from greennode_batch.cost.estimate import estimate_tokens
-from greennode_batch.staging.folders import RunFolder, ShardFolder
+from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.attempts import FIRST_ATTEMPT, read_retry
 from greennode_batch.state.plan import read_plan
 
@@ -13,15 +13,14 @@ def prompt_tokens_of(shard: ShardFolder) -> int:
 
     A shard of no run is taken for as many as its file would be.
     """
-    run, attempt = _place_of(shard)
-    plan = read_plan(run)
+    plan = read_plan(shard.run)
     if plan is None:
         return _of_file(shard)
-    if attempt == FIRST_ATTEMPT:
+    if shard.attempt == FIRST_ATTEMPT:
         return next((one.prompt_tokens for one in plan.shards if one.shard_id == shard.shard_id), None) or _of_file(
             shard
         )
-    retry = read_retry(run, attempt)
+    retry = read_retry(shard.run, shard.attempt)
     asked = next((one for one in retry.shards if one.shard_id == shard.shard_id), None) if retry else None
     like = [one for one in plan.shards if asked is not None and one.model == asked.model]
     size = sum(one.bytes for one in like)
@@ -33,12 +32,3 @@ def prompt_tokens_of(shard: ShardFolder) -> int:
 def _of_file(shard: ShardFolder) -> int:
     size = shard.requests.stat().st_size
     return estimate_tokens(size, size)
-
-
-def _place_of(shard: ShardFolder) -> tuple[RunFolder, int]:
-    """The run's folder, and the attempt that the shard is of."""
-    folder = shard.path.parent.parent
-    name, _, number = folder.name.partition("_")
-    if name == "attempt" and number.isdecimal():
-        return RunFolder(folder.parent), int(number)
-    return RunFolder(folder), FIRST_ATTEMPT

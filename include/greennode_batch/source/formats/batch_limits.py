@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import datetime
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 
 MAX_ROWS = 5_000
 MAX_BYTES = 8 << 20
+
+
+_SMALL_KINDS = {int, float, bool, type(None), datetime.date, datetime.datetime, uuid.UUID}
+
+
+def column_size(values: Sequence[Any]) -> int:
+    """About how many bytes the values of a column take."""
+    kinds = set(map(type, values))
+    if kinds <= _SMALL_KINDS:
+        return 8 * len(values)
+    return sum(map(len if kinds == {str} else _size, values))
+
+
+def _size(value: Any) -> int:
+    """About how many bytes a value takes that is of the kinds that may be large."""
+    if isinstance(value, str | bytes | bytearray):
+        return len(value)
+    if isinstance(value, memoryview):
+        return value.nbytes
+    if isinstance(value, dict):
+        return sum(map(_size, value.values())) + 8 * len(value)
+    if isinstance(value, list):
+        return sum(map(_size, value)) + 8 * len(value)
+    return 8
 
 
 def pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
