@@ -18,7 +18,7 @@ from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.collect.anomalies import AnomalyLog
-from greennode_batch.collect.fetch import fetch, fetch_again
+from greennode_batch.collect.fetch import BatchFiles
 from greennode_batch.collect.results import RESULT_FIELDS, write_results
 from greennode_batch.cost.actual import tokens_in
 from greennode_batch.errors import ConfigError, NotFoundError, RetryableError
@@ -145,14 +145,15 @@ def _collect(
         batch = Batch(id=receipt.batch_id or "", status=BatchStatus.UNKNOWN, raw_status=receipt.lost)
     with work_folder(shard.path) as folder:
         work = Path(folder)
+        files = BatchFiles(shard, client, batch, work, clock, sleep)
         if receipt.lost is None:
-            fetch(shard, client, batch, work, clock=clock, sleep=sleep)
+            files.fetch()
         made, results = _settle(shard, batch, reader, work)
         counts = count_statuses(results)
         missing = counts[RowStatus.MISSING.value]
         if missing and receipt.lost is None:
             log.warning("Batch %s: %d requests are in neither file; fetching them again to be sure", batch.id, missing)
-            if fetch_again(client, batch, shard, work):
+            if files.fetch_again():
                 made, results = _settle(shard, batch, reader, work)
                 counts = count_statuses(results)
         tokens = tokens_in(results, _RECEIPT_TOKENS)

@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 from upath import UPath
@@ -29,87 +29,101 @@ _CUT_OFF_PAUSES = (2.0, 10.0, 30.0, 60.0)
 _Which = Literal["output", "error"]
 
 
-def fetch(
-    shard: ShardFolder,
-    client: GreenNodeClient,
-    batch: Batch,
-    work: Path,
-    *,
-    clock: Callable[[], float],
-    sleep: Callable[[float], None],
-) -> None:
-    """Bring both files to staging, but for those that are there. `work`: a folder to make them in.
+class BatchFiles(NamedTuple):
+    """The result files of a shard's batch, on their way to staging. work: a folder to make them in."""
 
-    Raises RetryableError while a file that the batch names cannot be read; one that could not be read for half an
-    hour is lost, and its requests are missing.
-    """
-    for path, which in _files(shard):
-        if path.exists():
-            continue
-        made = work / path.name
-        if _download_when_ready(shard, client, batch, which, made, clock=clock, sleep=sleep):
-            size = made.stat().st_size
-            land(made, path)
-            log.info("Fetched %s of batch %s (%.1f MB)", path.name, batch.id, size / 1e6)
+    shard: ShardFolder
+    client: GreenNodeClient
+    batch: Batch
+    work: Path
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
 
+    def fetch(self) -> None:
+        """Bring both files to staging, but for those that are there.
 
-def fetch_again(client: GreenNodeClient, batch: Batch, shard: ShardFolder, work: Path) -> bool:
-    """Fetch both files once more, and keep what is longer than in staging; whether anything was.
-
-    Where a server does not say how long a file is, one that was cut off at the end of a line looks whole. Before
-    requests are called missing, and paid for again, it is worth the traffic.
-    """
-    grew = False
-    for path, which in _files(shard):
-        made = work / f"second-{path.name}"
-        try:
-            if client.download_results(batch, which, made) is None:
+        Raises RetryableError while a file that the batch names cannot be read; one that could not be read for half an
+        hour is lost, and its requests are missing.
+        """
+        for path, which in self._files:
+            if path.exists():
                 continue
-        except ApiError as error:
-            log.warning("The %s file of batch %s could not be fetched a second time: %s", which, batch.id, error)
-            continue
-        if path.exists():
-            with local_copy(path) as before:
-                if before.stat().st_size >= made.stat().st_size:
+            made = self.work / path.name
+            if self._download_when_ready(which, made):
+                size = made.stat().st_size
+                land(made, path)
+                log.info("Fetched %s of batch %s (%.1f MB)", path.name, self.batch.id, size / 1e6)
+
+    def fetch_again(self) -> bool:
+        """Fetch both files once more, and keep what is longer than in staging; whether anything was.
+
+        Where a server does not say how long a file is, one that was cut off at the end of a line looks whole. Before
+        requests are called missing, and paid for again, it is worth the traffic.
+        """
+        grew = False
+        batch_id = self.batch.id
+        for path, which in self._files:
+            made = self.work / f"second-{path.name}"
+            try:
+                if self.client.download_results(self.batch, which, made) is None:
                     continue
-        log.warning("The %s file of batch %s was not whole when it was fetched first", which, batch.id)
-        land(made, path)
-        grew = True
-    return grew
-
-
-def _files(shard: ShardFolder) -> tuple[tuple[UPath, _Which], ...]:
-    return (shard.output, "output"), (shard.errors, "error")
-
-
-def _download_when_ready(
-    shard: ShardFolder,
-    client: GreenNodeClient,
-    batch: Batch,
-    which: _Which,
-    made: Path,
-    *,
-    clock: Callable[[], float],
-    sleep: Callable[[float], None],
-) -> bool:
-    """Whether there is such a file; it is at `made` then."""
-    began = clock()
-    while True:
-        try:
-            found = _download_whole(client, batch, which, made, sleep=sleep)
-        except (NotFoundError, RejectedError) as error:
-            if clock() - began < READY_SECONDS:
-                log.warning("%s. The batch names this file, so it should be readable soon", error)
-                sleep(_PAUSE_SECONDS)
+            except ApiError as error:
+                log.warning("The %s file of batch %s could not be fetched a second time: %s", which, batch_id, error)
                 continue
-            if not _is_lost(shard, clock()):
-                raise RetryableError(
-                    f"{error}. Batch {batch.id} has ended and names this file, but it cannot be read yet; nothing is "
-                    "lost, look again later"
-                ) from error
-            log.error("%s. Its requests are missing", error)  # noqa: TRY400 - the message says it all
-            return False
-        return found
+            if path.exists():
+                with local_copy(path) as before:
+                    if before.stat().st_size >= made.stat().st_size:
+                        continue
+            log.warning("The %s file of batch %s was not whole when it was fetched first", which, batch_id)
+            land(made, path)
+            grew = True
+        return grew
+
+    @property
+    def _files(self) -> tuple[tuple[UPath, _Which], ...]:
+        return (self.shard.output, "output"), (self.shard.errors, "error")
+
+    def _download_when_ready(self, which: _Which, made: Path) -> bool:
+        """Whether there is such a file; it is at `made` then."""
+        began = self.clock()
+        while True:
+            try:
+                return self._download_whole(which, made)
+            except (NotFoundError, RejectedError) as error:
+                if self.clock() - began < READY_SECONDS:
+                    log.warning("%s. The batch names this file, so it should be readable soon", error)
+                    self.sleep(_PAUSE_SECONDS)
+                    continue
+                if not _is_lost(self.shard, self.clock()):
+                    raise RetryableError(
+                        f"{error}. Batch {self.batch.id} has ended and names this file, but it cannot be read yet; "
+                        "nothing is lost, look again later"
+                    ) from error
+                log.error("%s. Its requests are missing", error)  # noqa: TRY400 - the message says it all
+                return False
+
+    def _download_whole(self, which: _Which, made: Path) -> bool:
+        """Whether there is such a file. One that ends in half a line is fetched again and again.
+
+        What then comes the same each time is what the server has: its other requests are missing.
+        """
+        sizes = set()
+        for pause in (*_CUT_OFF_PAUSES, None):
+            size = self.client.download_results(self.batch, which, made)
+            if size is None:
+                return False
+            if _ends_whole(made):
+                return True
+            sizes.add(size)
+            log.warning("The %s file of batch %s ends in the middle of a line", which, self.batch.id)
+            if pause is not None:
+                self.sleep(pause)
+        if len(sizes) == 1:
+            return True
+        raise RetryableError(
+            f"the {which} file of batch {self.batch.id} came cut off, each time in another place; nothing is lost, "
+            "fetch it again later"
+        )
 
 
 def _is_lost(shard: ShardFolder, now: float) -> bool:
@@ -120,32 +134,6 @@ def _is_lost(shard: ShardFolder, now: float) -> bool:
         write_receipt(shard, msgspec.structs.replace(receipt, unreadable_since=now))
         return False
     return now - receipt.unreadable_since >= FORGOTTEN_SECONDS
-
-
-def _download_whole(
-    client: GreenNodeClient, batch: Batch, which: _Which, made: Path, *, sleep: Callable[[float], None]
-) -> bool:
-    """Whether there is such a file. One that ends in half a line is fetched again and again.
-
-    What then comes the same each time is what the server has: its other requests are missing.
-    """
-    sizes = set()
-    for pause in (*_CUT_OFF_PAUSES, None):
-        size = client.download_results(batch, which, made)
-        if size is None:
-            return False
-        if _ends_whole(made):
-            return True
-        sizes.add(size)
-        log.warning("The %s file of batch %s ends in the middle of a line", which, batch.id)
-        if pause is not None:
-            sleep(pause)
-    if len(sizes) == 1:
-        return True
-    raise RetryableError(
-        f"the {which} file of batch {batch.id} came cut off, each time in another place; nothing is lost, fetch it "
-        "again later"
-    )
 
 
 def _ends_whole(path: Path) -> bool:

@@ -36,19 +36,12 @@ def estimate(
     max_completion_tokens: what all answers can have at most. seen: by model, what earlier requests have used.
     is_counted: a tokenizer tells the tokens, not the texts' length.
     """
-    by_model = {
-        model: _of_model(
-            model,
-            prompt_tokens[model],
-            count,
-            max_completion_tokens[model],
-            prices=prices,
-            seen=(seen or {}).get(model),
-            is_counted=is_counted,
-        )
-        for model, count in requests.items()
-        if count
-    }
+    nothing = Usage(0, 0, 0, 0, "by the job's tokenizer" if is_counted else "by the length of the texts")
+    by_model: dict[str, Estimate] = {}
+    for model, count in requests.items():
+        if count:
+            usage, most = (seen or {}).get(model, nothing), max_completion_tokens[model]
+            by_model[model] = _of_model(model, prompt_tokens[model], count, most, usage, prices=prices)
     of_models = list(by_model.values())
     return Estimate(
         prompt_tokens=sum(one.prompt_tokens for one in of_models),
@@ -65,18 +58,10 @@ def estimate(
 
 
 def _of_model(
-    model: str,
-    prompt_tokens: int,
-    requests: int,
-    most: int | None,
-    *,
-    prices: Prices,
-    seen: Usage | None,
-    is_counted: bool,
+    model: str, prompt_tokens: int, requests: int, most: int | None, seen: Usage, *, prices: Prices
 ) -> Estimate:
-    likely, basis = most, "by the job's tokenizer" if is_counted else "by the length of the texts"
-    if seen is not None and seen.requests:
-        basis = seen.basis
+    likely = most
+    if seen.requests:
         if seen.estimated_prompt_tokens:
             prompt_tokens = round(prompt_tokens * seen.prompt_tokens / seen.estimated_prompt_tokens)
         likely = round(requests * seen.completion_tokens / seen.requests)
@@ -96,7 +81,7 @@ def _of_model(
         cost=cost(likely),
         max_cost=cost(most),
         currency=prices.currency,
-        basis=basis,
-        seen_requests=seen.requests if seen else 0,
+        basis=seen.basis,
+        seen_requests=seen.requests,
         unpriced=(model,) if price is None else (),
     )
