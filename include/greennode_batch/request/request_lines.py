@@ -43,15 +43,13 @@ class RequestLines(NamedTuple):
         """Some of them, by their places."""
         if len(places) == len(self.lines):
             return self
-        return self._replace(
-            custom_ids=[self.custom_ids[place] for place in places],
-            lines=[self.lines[place] for place in places],
-            characters=[self.characters[place] for place in places],
-            other_bytes=[self.other_bytes[place] for place in places],
-            max_tokens=[self.max_tokens[place] for place in places],
-            blank={number: self.blank[place] for number, place in enumerate(places) if place in self.blank},
-            prompt_tokens=[self.prompt_tokens[place] for place in places] if self.prompt_tokens is not None else None,
-        )
+        chosen: dict[str, Any] = {
+            name: [values[place] for place in places]
+            for name, values in self._asdict().items()
+            if isinstance(values, list)
+        }
+        blank = {number: self.blank[place] for number, place in enumerate(places) if place in self.blank}
+        return self._replace(**chosen, blank=blank)
 
     def of_sample(self, number: int) -> RequestLines:
         """The same requests, asked for their first, second, … answer. They differ in their ids alone.
