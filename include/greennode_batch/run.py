@@ -5,7 +5,8 @@ from __future__ import annotations
 import heapq
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -35,7 +36,7 @@ from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.receipts import is_sent, read_receipt
 from greennode_batch.state.run_report import RunReport
 from greennode_batch.write.dataset import Dataset
-from greennode_batch.write.join import join_shard
+from greennode_batch.write.join import JoinedRows, join_shard
 from greennode_batch.write.joined_rows import CountedRows, note_joined
 from greennode_batch.write.targets import prepare_targets, write_shard
 
@@ -85,69 +86,60 @@ def run_to_file(
             retry = build_retry(job, run, plan, attempt=attempt, profile=client.profile, prices=prices, clock=clock)
             shards = attempt_shards(run, plan, attempt)
             log.info("Attempt %d asks %d requests again", attempt, retry.requests)
-        _Carrier(job, client, reader, admit=admit, clock=clock, sleep=sleep).carry(shards)
+        _Carrier(job=job, client=client, reader=reader, admit=admit, clock=clock, sleep=sleep).carry(shards)
     made = report(run, _write(job, plan, run, out), prices=prices, clock=clock)
     check_balanced(made)
     log.info("%s", clean_up(run, client, keep=bool(job.keep_remote_files), clock=clock))
     return made
 
 
+@dataclass(kw_only=True)
 class _Carrier:
     """Takes shards to their results: each is submitted, looked at and collected when its time comes."""
 
-    def __init__(
-        self,
-        job: BatchJob,
-        client: GreenNodeClient,
-        reader: AnswerReader,
-        *,
-        admit: Admit | None,
-        clock: Callable[[], float],
-        sleep: Callable[[float], None],
-    ) -> None:
-        self._job = job
-        self._client = client
-        self._reader = reader
-        self._admit = admit
-        self._clock = clock
-        self._sleep = sleep
-        self._failing_since: dict[str, float] = {}
-        self._busy: set[str] = set()
+    job: BatchJob
+    client: GreenNodeClient
+    reader: AnswerReader
+    admit: Admit | None
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    failing_since: dict[str, float] = field(default_factory=dict)
+    busy: set[str] = field(default_factory=set)
 
     def carry(self, shards: Sequence[ShardFolder]) -> None:
         """Go on until all of them are collected."""
         due = [(0.0, place) for place in range(len(shards))]
         while due:
             at, place = heapq.heappop(due)
-            if (left := at - self._clock()) > 0:
-                self._sleep(left)
+            if (left := at - self.clock()) > 0:
+                self.sleep(left)
             pause = self._step(shards[place])
             if pause is not None:
-                heapq.heappush(due, (self._clock() + pause, place))
-            elif self._admit is not None:
+                heapq.heappush(due, (self.clock() + pause, place))
+            elif self.admit is not None:
                 # There is room for the first that waits in line.
-                first = min((place for _, place in due if shards[place].shard_id in self._busy), default=None)
+                first = min((place for _, place in due if shards[place].shard_id in self.busy), default=None)
                 due = [(0.0 if place == first else at, place) for at, place in due]
                 heapq.heapify(due)
 
     def _step(self, shard: ShardFolder) -> float | None:
         """Do what is next for a shard; seconds until it should be done again, None where it is collected."""
-        if is_read(shard, self._reader):
+        if is_read(shard, self.reader):
             return None
         try:
             pause = self._advance(shard)
         except BusyError as error:
             log.warning("%s", error)
-            self._busy.add(shard.shard_id)
+            self.busy.add(shard.shard_id)
             return error.retry_after or pause_seconds(1)
         except RetryableError as error:
-            since = self._failing_since.setdefault(shard.shard_id, self._clock())
-            if self._clock() - since > _OUTAGE_SECONDS:
+            since = self.failing_since.setdefault(shard.shard_id, self.clock())
+            if self.clock() - since > _OUTAGE_SECONDS:
                 raise
             log.warning("%s. Trying again", error)
             return _AGAIN_SECONDS
-        self._failing_since.pop(shard.shard_id, None)
-        self._busy.discard(shard.shard_id)
+        self.failing_since.pop(shard.shard_id, None)
+        self.busy.discard(shard.shard_id)
         return pause
 
     def _advance(self, shard: ShardFolder) -> float | None:
@@ -155,16 +147,16 @@ class _Carrier:
         if receipt is None or receipt.batch_id is None:
             submit(
                 shard,
-                self._client,
-                on_ambiguous=self._job.on_ambiguous,
-                admit=self._admit,
-                clock=self._clock,
-                sleep=self._sleep,
+                self.client,
+                on_ambiguous=self.job.on_ambiguous,
+                admit=self.admit,
+                clock=self.clock,
+                sleep=self.sleep,
             )
-        step = look(shard, self._client, now=self._clock(), deadline_seconds=self._job.deadline_seconds)
+        step = look(shard, self.client, now=self.clock(), deadline_seconds=self.job.deadline_seconds)
         if not isinstance(step, Done):
             return step.seconds
-        collect_shard(shard, self._client, self._job.answer, clock=self._clock, sleep=self._sleep)
+        collect_shard(shard, self.client, self.job.answer, clock=self.clock, sleep=self.sleep)
         return None
 
 
@@ -173,35 +165,32 @@ def _write(job: BatchJob, plan: Plan, run: RunFolder, out: Path | Dataset) -> Wr
     if isinstance(out, Path):
         _write_file(job, plan, run, out)
         return FileRows(out)
-    for planned in plan.shards:
-        shard = run.shard(planned.shard_id)
-        with join_shard(
-            shard,
-            run_id=plan.run_id,
-            answer_fields=AnswerReader(job.answer).fields,
-            keep_reasoning=job.keep_reasoning,
-        ) as joined:
-            write_shard(shard, joined, [out], key=job.target_key)
+    for shard, joined in _joined(job, plan, run):
+        write_shard(shard, joined, [out], key=job.target_key)
     (rows,) = written_rows(run, [out], run_id=plan.run_id)
     return rows
 
 
+def _joined(job: BatchJob, plan: Plan, run: RunFolder) -> Iterator[tuple[ShardFolder, JoinedRows]]:
+    """Each shard, and its source rows with their results."""
+    fields = AnswerReader(job.answer).fields
+    for planned in plan.shards:
+        shard = run.shard(planned.shard_id)
+        with join_shard(shard, run_id=plan.run_id, answer_fields=fields, keep_reasoning=job.keep_reasoning) as joined:
+            yield shard, joined
+
+
 def _write_file(job: BatchJob, plan: Plan, run: RunFolder, out: Path) -> None:
     """Write the joined rows of every shard to one file, whole."""
-    fields = AnswerReader(job.answer).fields
     made = out.with_name(f".{out.name}.part")
     made.parent.mkdir(parents=True, exist_ok=True)
     writer: pq.ParquetWriter | None = None
     try:
-        for planned in plan.shards:
-            shard = run.shard(planned.shard_id)
-            with join_shard(
-                shard, run_id=plan.run_id, answer_fields=fields, keep_reasoning=job.keep_reasoning
-            ) as joined:
-                writer = writer or pq.ParquetWriter(made, joined.schema, compression="zstd")
-                counted = CountedRows(joined, job.target_key)
-                for rows in counted:
-                    writer.write_table(rows)
+        for shard, joined in _joined(job, plan, run):
+            writer = writer or pq.ParquetWriter(made, joined.schema, compression="zstd")
+            counted = CountedRows(joined, job.target_key)
+            for rows in counted:
+                writer.write_table(rows)
             note_joined(shard, counted)
         if writer is not None:
             writer.close()
