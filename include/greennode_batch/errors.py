@@ -4,13 +4,20 @@ Every message names the file, row or field at fault, says what became of the mon
 been paid for, and gives the way out.
 """
 
+from typing import ClassVar
+
 
 class GreenNodeError(Exception):
     """Whatever this project raises on purpose."""
 
+    is_retryable: ClassVar[bool] = True
+    """Whether the step that raised it may succeed when it runs again. False: somebody has to act first."""
+
 
 class ConfigError(GreenNodeError):
     """A job, connection, prompt or table is declared wrongly. Nothing was sent; mend it and run again."""
+
+    is_retryable = False
 
 
 class RowError(ConfigError):
@@ -27,13 +34,19 @@ class RowError(ConfigError):
 class BudgetError(GreenNodeError):
     """The run would go over its job's budget, or nothing tells whether it would. No batch was created for it."""
 
+    is_retryable = False
+
 
 class AccountingError(GreenNodeError):
     """Rows of the source, the shards, the results and the target do not add up. The message has the ids."""
 
+    is_retryable = False
+
 
 class FailedRowsError(GreenNodeError):
     """More rows ended without an answer than the job allows. All of them are in the target, with their status."""
+
+    is_retryable = False
 
 
 class ApiError(GreenNodeError):
@@ -66,6 +79,8 @@ class AuthError(ApiError):
 class CreditError(ApiError):
     """402, or a 403 that speaks of credit, plan or quota: nothing more is accepted until it is topped up."""
 
+    is_retryable = False
+
 
 class NotFoundError(ApiError):
     """404 or 410: the file, batch, model or path is not there (or not there yet)."""
@@ -73,6 +88,8 @@ class NotFoundError(ApiError):
 
 class RejectedError(ApiError):
     """Any other 4xx: the same request would be refused again."""
+
+    is_retryable = False
 
 
 class RetryableError(ApiError):

@@ -8,27 +8,22 @@ from typing import ParamSpec, TypeVar
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from greennode_batch.errors import (
-    AccountingError,
-    BudgetError,
-    ConfigError,
-    CreditError,
-    FailedRowsError,
-    RejectedError,
-)
+from greennode_batch.errors import GreenNodeError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def fail_without_retry(execute: Callable[P, R]) -> Callable[P, R]:
-    """Fail the task for a wrong declaration, a refusal, want of money or rows that do not add up; retry the rest."""
+    """Fail the task at once for an error that is not retryable; Airflow retries it after any other."""
 
     @functools.wraps(execute)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return execute(*args, **kwargs)
-        except (ConfigError, RejectedError, BudgetError, CreditError, AccountingError, FailedRowsError) as error:
+        except GreenNodeError as error:
+            if error.is_retryable:
+                raise
             raise AirflowFailException(str(error)) from error
 
     return wrapped
