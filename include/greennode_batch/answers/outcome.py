@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.answers.reasoning import split_reasoning
 from greennode_batch.answers.tool_calls import CALLING_ENDS
 from greennode_batch.api.results.result_line import ResultLine
+from greennode_batch.api.retryable import is_retryable
 from greennode_batch.state.row_status import RowStatus
 
-_PASSING = frozenset({408, 409, 425, 429})
 _REFUSED_FOR_GOOD = re.compile(
     r"invalid|unsupported|context_length|too_(?:long|large)|not_found|permission|policy|filter|credit|billing|quota"
 )
@@ -77,4 +76,4 @@ def _may_pass(status: int | None, code: str) -> bool:
     """Whether the same request may fare better another time: not if it was refused for what it is, or for credit."""
     if not status:
         return not _REFUSED_FOR_GOOD.search(code)
-    return status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return is_retryable(status)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
+from greennode_batch.api.retryable import is_retryable
 from greennode_batch.errors import (
     ApiError,
     AuthError,
@@ -30,7 +31,6 @@ _SPENT_WORDS = re.compile(
 )
 _RESET_HEADER = re.compile(r"(?:x-)?(?:ai-)?ratelimit-reset(?:-.+)?")
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
-_RETRYABLE_4XX = frozenset({408, 409, 425, 429})
 _YEAR_SECONDS = 365 * 86_400.0
 
 
@@ -45,7 +45,7 @@ def error_type(status: int, message: str, code: str | None) -> type[ApiError]:
         return CreditError
     if status in {404, 410}:
         return NotFoundError
-    if status in _RETRYABLE_4XX or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if is_retryable(status):
         return RetryableError
     return RejectedError
 

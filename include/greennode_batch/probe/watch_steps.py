@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
+from greennode_batch.api.retryable import is_retryable
 from greennode_batch.probe.session import Session
 from greennode_batch.probe.state import ProbeBatch
 
@@ -16,7 +19,7 @@ def look(session: Session, one: ProbeBatch) -> bool:
     if answer.value is not None:
         one.note(answer.json_object, session.now())
         return True
-    return answer.status in {404, 429} or answer.status is None or answer.status >= 500  # noqa: PLR2004 - may come back
+    return answer.status is None or answer.status == HTTPStatus.NOT_FOUND or is_retryable(answer.status)
 
 
 def pause(session: Session, one: ProbeBatch, *, most: float = _MAX_PAUSE_SECONDS) -> None:
