@@ -6,7 +6,11 @@ from enum import StrEnum
 
 
 class RowStatus(StrEnum):
-    """What became of a row. Only `succeeded` is an answer that can be used."""
+    """What became of a row. Only `succeeded` is an answer that can be used.
+
+    Another status also gets its row in docs/operations.md, and words in the page's format.js where its name says too
+    little.
+    """
 
     SUCCEEDED = "succeeded"
     INVALID_OUTPUT = "invalid_output"  # does not match the answer model, or is empty

@@ -41,19 +41,15 @@ export const tokens = (figures) => {
 
 export const percent = (part, all) => (all ? Math.min(100, (100 * part) / all) : 0);
 
-export const STATUS_WORDS = {
-  succeeded: "succeeded",
+// Only statuses whose own name does not say it.
+const STATUS_WORDS = {
   invalid_output: "answer does not fit",
   truncated: "cut at max_tokens",
   refused: "refused by the model",
-  failed: "failed",
-  expired: "expired",
-  cancelled: "cancelled",
-  missing: "missing",
   unsent: "never sent",
   without_answer: "without an answer",
 };
-export const statusWords = (status) => STATUS_WORDS[status] ?? status;
+export const statusWords = (status) => STATUS_WORDS[status] ?? status.replaceAll("_", " ");
 
 export const STAGE_WORDS = {
   built: "not sent yet",
