@@ -8,9 +8,9 @@ import logging
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from weakref import WeakKeyDictionary
 
 from greennode_airflow.observability.metric_events import poll_timed
+from greennode_airflow.waiting.per_loop import PerLoop
 from greennode_airflow.waiting.shared_client import SharedClient, shared_client
 from greennode_airflow.waiting.waiter import Waiter
 from greennode_batch.api.client import AsyncGreenNodeClient
@@ -53,8 +53,7 @@ class Poller:
     @classmethod
     def of(cls, greennode_conn_id: str) -> Poller:
         """The poller of a connection in the running event loop."""
-        of_loop = _pollers.setdefault(asyncio.get_running_loop(), {})
-        return of_loop.setdefault(greennode_conn_id, cls(greennode_conn_id))
+        return _pollers.get().setdefault(greennode_conn_id, cls(greennode_conn_id))
 
     @contextmanager
     def waiting(self, batch_id: str, *, deadline: float) -> Iterator[Waiter]:
@@ -187,4 +186,4 @@ class Poller:
             self._waiters[watch].ring()
 
 
-_pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Poller]] = WeakKeyDictionary()
+_pollers: PerLoop[dict[str, Poller]] = PerLoop(dict)

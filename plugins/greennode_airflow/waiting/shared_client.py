@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from greennode_airflow.hooks import GreenNodeHook, client_arguments
+from greennode_airflow.waiting.per_loop import PerLoop
 from greennode_batch.api.client import AsyncGreenNodeClient
 from greennode_batch.errors import ApiError, ConfigError
 
@@ -75,13 +75,13 @@ class SharedClient:
         return await asyncio.to_thread(AsyncGreenNodeClient, **arguments)
 
 
-_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedClient]] = WeakKeyDictionary()
+_shared: PerLoop[dict[str, SharedClient]] = PerLoop(dict)
 
 
 @asynccontextmanager
 async def shared_client(greennode_conn_id: str) -> AsyncIterator[SharedClient]:
     """The connection's client in this event loop; who leaves last closes it."""
-    of_loop = _shared.setdefault(asyncio.get_running_loop(), {})
+    of_loop = _shared.get()
     shared = of_loop.setdefault(greennode_conn_id, SharedClient(greennode_conn_id))
     shared.users += 1
     try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+from greennode_airflow.waiting.per_loop import PerLoop
 
 _CALLS_AT_ONCE = 4
 
@@ -35,13 +36,12 @@ class _Questions:
             return dict(states.get(run_id, {}))
 
 
-_questions: WeakKeyDictionary[asyncio.AbstractEventLoop, _Questions] = WeakKeyDictionary()
+_questions = PerLoop(_Questions)
 
 
 async def states_like(task: Any) -> dict[str, Any]:
     """The states of a task instance and of all others that its task is mapped over in its run, by `name_of`."""
-    questions = _questions.setdefault(asyncio.get_running_loop(), _Questions())
-    return await questions.ask(task.dag_id, task.run_id, task.task_id)
+    return await _questions.get().ask(task.dag_id, task.run_id, task.task_id)
 
 
 def name_of(task: Any) -> str:

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import pytest
+
+from greennode_airflow.waiting.per_loop import PerLoop
+
+
+class Made:
+    pass
+
+
+def test_each_event_loop_has_one_of_its_own_which_goes_with_it():
+    per_loop = PerLoop(Made)
+
+    async def twice() -> tuple[Made, Made]:
+        return per_loop.get(), per_loop.get()
+
+    first, again = asyncio.run(twice())
+    other = asyncio.run(twice())[0]
+    assert first is again
+    assert other is not first
+    del first, again, other
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, Made)]
+
+
+def test_outside_of_an_event_loop_there_is_none():
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        PerLoop(Made).get()
