@@ -333,6 +333,16 @@ def test_the_page_writes_text_and_never_markup_and_fetches_nothing_from_elsewher
             assert not re.search(r"<script(?![^>]*\bsrc=)|\bon\w+=|\bstyle=", text), name
 
 
+@pytest.mark.parametrize("name", ["runs", "shards"])
+def test_a_column_of_a_list_is_named_once_and_for_head_and_cells_alike(name) -> None:
+    script = (STATIC / f"{name}.js").read_text()
+    columns = script.partition("const COLUMNS = [\n")[2].partition("\n];\n")[0]
+    assert columns.count("name: ") == 8
+    assert f'show(byId("{name}-head"), listHead(COLUMNS))' in script
+    assert "listRow(COLUMNS, " in script
+    assert not [path.name for path in STATIC.glob("*.html") if re.search(r"<th\b", path.read_text())]
+
+
 def test_files_beside_the_page_are_not_served(client_of) -> None:
     viewer = client_of("viewer")
     for name in ("app.py", "..%2fapp.py", "../app.py", "nothing.js"):

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { byId, el, show } from "./dom.js";
 import { counted, number, statusWords } from "./format.js";
-import { airflowLink, cell, listRow } from "./parts.js";
+import { airflowLink, listHead, listRow } from "./parts.js";
 
 // Reading rows takes the server a moment: they are read again only when there are others.
 let shownFor = "";
@@ -44,21 +44,20 @@ function remarks(report) {
   return lost.length ? [el("ul", { class: "plain" }, lost.map((words) => el("li", {}, words)))] : [];
 }
 
+const STATUS = { name: "Status", cell: (row) => statusWords(row.status) };
+const REASON = { name: "Reason", class: "reason line", cell: (row) => row.error || "–" };
+
 function rows(found, detail) {
   const parts = [];
   if (found.reasons.length) {
-    const items = found.reasons.map((reason) =>
-      listRow([statusWords(reason.status)], cell("Reason", { class: "reason line" }, reason.error || "–"), cell("Rows", { class: "number" }, number(reason.rows))),
-    );
-    parts.push(el("h3", {}, "Reasons"), table(["Status", "Reason", "Rows"], items));
+    const columns = [STATUS, REASON, { name: "Rows", class: "number", cell: (reason) => number(reason.rows) }];
+    parts.push(el("h3", {}, "Reasons"), table(columns, found.reasons));
   }
   if (found.rows.length) {
-    const items = found.rows.map((row) =>
-      listRow([el("span", { class: "mono" }, row.key.join(", "))], cell("Status", {}, statusWords(row.status)), cell("Reason", { class: "reason line" }, row.error || "–")),
-    );
+    const columns = [{ name: found.key.join(", "), cell: (row) => el("span", { class: "mono" }, row.key.join(", ")) }, STATUS, REASON];
     const total = detail.row.figures.failed;
     const words = total > found.rows.length ? `Rows (the first ${found.rows.length})` : "Rows";
-    parts.push(el("h3", {}, words), table([found.key.join(", "), "Status", "Reason"], items));
+    parts.push(el("h3", {}, words), table(columns, found.rows));
   }
   const more = found.left ? `${counted(found.left, "more batch has", "more batches have")} such rows. ` : "";
   const where = found.rows.length ? "All rows are in the target with their status and error; what may end better is asked again by the next run." : "";
@@ -66,11 +65,8 @@ function rows(found, detail) {
   return [...parts, ...words.map((said) => el("p", { class: "quiet" }, said))];
 }
 
-function table(names, items) {
-  const heads = names.map((name) => el("th", { role: "columnheader", scope: "col", class: name === "Rows" ? "number" : null }, name));
-  return el(
-    "div",
-    { class: "scroll" },
-    el("table", { class: "list", role: "table" }, el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, heads)), el("tbody", { role: "rowgroup" }, items)),
-  );
+function table(columns, items) {
+  const head = el("thead", { role: "rowgroup" }, listHead(columns));
+  const body = el("tbody", { role: "rowgroup" }, items.map((item) => listRow(columns, item)));
+  return el("div", { class: "scroll" }, el("table", { class: "list", role: "table" }, head, body));
 }

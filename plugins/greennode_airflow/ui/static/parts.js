@@ -51,11 +51,22 @@ export function pager({ offset, limit, total, what, go }) {
   ];
 }
 
-// A row of a list. The roles are said, for a row that is laid out as a card is a row no more to some browsers.
-export const listRow = (head, ...cells) => el("tr", { role: "row" }, el("th", { role: "rowheader", scope: "row" }, ...head), ...cells);
+// A list is its columns, each { name, class, cell }: `cell` makes what a row shows there. On a narrow screen the name
+// stands above each cell, unless it is hidden. The first column names the row.
+// The roles are said, for a row that is laid out as a card is a row no more to some browsers.
+export function listHead(columns) {
+  const words = ({ name, isNameHidden }) => (isNameHidden ? el("span", { class: "hidden" }, name) : name);
+  const heads = columns.map((column) => el("th", { role: "columnheader", scope: "col", class: column.class }, words(column)));
+  return el("tr", { role: "row" }, heads);
+}
 
-// A cell of a list; on a narrow screen it stands under its own name.
-export const cell = (label, attributes, ...children) => el("td", { role: "cell", "data-label": label, ...attributes }, ...children);
+export function listRow([first, ...others], ...told) {
+  const cells = others.map((column) => {
+    const label = column.isNameHidden ? null : column.name;
+    return el("td", { role: "cell", "data-label": label, class: column.class }, ...[column.cell(...told)].flat());
+  });
+  return el("tr", { role: "row" }, el("th", { role: "rowheader", scope: "row" }, ...[first.cell(...told)].flat()), cells);
+}
 
 // Calls `work` once nobody has typed for a moment.
 export function afterTyping(work) {

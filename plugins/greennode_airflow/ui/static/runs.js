@@ -3,7 +3,7 @@
 import { get, keepFresh } from "./api.js";
 import { byId, complain, el, say, show } from "./dom.js";
 import { counted, duration, money, number, roughly, shortly, tokens, when } from "./format.js";
-import { afterTyping, badge, bar, cell, listRow, pager } from "./parts.js";
+import { afterTyping, badge, bar, listHead, listRow, pager } from "./parts.js";
 
 const LIMIT = 20;
 const STATES = ["", "running", "queued", "success", "failed"];
@@ -15,6 +15,18 @@ const filters = {
   offset: Number(chosen.get("offset")) || 0,
 };
 byId("search").value = filters.search;
+
+const COLUMNS = [
+  { name: "Run", cell: runCell },
+  { name: "State", class: "line", cell: ({ state, phase }) => [badge(state), state === "running" ? el("span", { class: "quiet block" }, phase) : null] },
+  { name: "Progress", class: "wide", cell: (run) => progress(run.figures, nameOf(run)) },
+  { name: "Rows", class: "number", cell: ({ figures }) => rowsCell(figures) },
+  { name: "Without answer", class: "number", cell: ({ figures }) => (figures.failed ? el("strong", { class: "bad-text" }, number(figures.failed)) : "0") },
+  { name: "Tokens", class: "number", cell: ({ figures }) => tokens(figures) },
+  { name: "Cost", class: "number", cell: ({ figures: { cost } }) => (cost ? money(cost.amount, cost.currency) : "–") },
+  { name: "Time", class: "number", cell: timeCell },
+];
+show(byId("runs-head"), listHead(COLUMNS));
 
 const refresh = keepFresh(async () => {
   const asked = JSON.stringify(filters);
@@ -48,7 +60,7 @@ function showList(list) {
   say(byId("summary"), summaryOf(list));
   showDags(list.dags);
   showStates(list.states);
-  show(byId("runs"), list.runs.map((run) => row(run, list.now)));
+  show(byId("runs"), list.runs.map((run) => listRow(COLUMNS, run, list.now)));
   byId("empty").hidden = list.runs.length > 0;
   say(byId("empty"), emptyWords(list));
   show(byId("pager"), ...pager({ ...filters, limit: LIMIT, total: list.total, what: "runs", go: (offset) => choose({ offset }) }));
@@ -94,24 +106,15 @@ function showStates(states) {
   show(byId("states"), buttons);
 }
 
-function row(run, now) {
-  const { figures } = run;
+const nameOf = (run) => (run.group ? `${run.dag_id} · ${run.group}` : run.dag_id);
+
+function runCell(run) {
   const query = new URLSearchParams({ dag_id: run.dag_id, run_id: run.run_id, ...(run.group ? { group: run.group } : {}) });
   const href = `run?${query}`;
-  const name = run.group ? `${run.dag_id} · ${run.group}` : run.dag_id;
-  return listRow(
-    [
-      el("a", { href, "data-focus": href }, el("span", { class: "name" }, name), el("span", { class: "id" }, run.run_id)),
-      el("span", { class: "quiet block" }, run.started_at ? when(run.started_at) : "not started"),
-    ],
-    cell("State", { class: "line" }, badge(run.state), run.state === "running" ? el("span", { class: "quiet block" }, run.phase) : null),
-    cell("Progress", { class: "wide" }, progress(figures, name)),
-    cell("Rows", { class: "number" }, rowsCell(figures)),
-    cell("Without answer", { class: "number" }, figures.failed ? el("strong", { class: "bad-text" }, number(figures.failed)) : "0"),
-    cell("Tokens", { class: "number" }, tokens(figures)),
-    cell("Cost", { class: "number" }, figures.cost ? money(figures.cost.amount, figures.cost.currency) : "–"),
-    cell("Time", { class: "number" }, timeCell(run, now)),
-  );
+  return [
+    el("a", { href, "data-focus": href }, el("span", { class: "name" }, nameOf(run)), el("span", { class: "id" }, run.run_id)),
+    el("span", { class: "quiet block" }, run.started_at ? when(run.started_at) : "not started"),
+  ];
 }
 
 function progress(figures, name) {

@@ -3,10 +3,25 @@
 import { get } from "./api.js";
 import { byId, complain, el, say, show } from "./dom.js";
 import { ago, money, number, roughly, STAGE_WORDS, statusWords, tokens } from "./format.js";
-import { afterTyping, airflowLink, badge, bar, cell, listRow, pager } from "./parts.js";
+import { afterTyping, airflowLink, badge, bar, listHead, listRow, pager } from "./parts.js";
 
 const LIMIT = 25;
 const LOOKS = { sent: "running", cancelling: "running", collected: "success", lost: "failed" };
+
+const COLUMNS = [
+  { name: "Batch", cell: batchCell },
+  {
+    name: "State",
+    class: "line",
+    cell: ({ figures }, now) => [badge(LOOKS[figures.stage], STAGE_WORDS[figures.stage]), el("span", { class: "quiet block" }, stateWords(figures, now))],
+  },
+  { name: "Progress", class: "wide", cell: ({ figures }) => progress(figures) },
+  { name: "Without answer", class: "number", cell: ({ figures }) => failures(figures) },
+  { name: "Tokens", class: "number", cell: ({ figures }) => tokens(figures) },
+  { name: "Cost", class: "number", cell: ({ figures: { cost } }) => (cost ? money(cost.amount, cost.currency) : "–") },
+  { name: "Task", cell: taskCell },
+  { name: "Actions", isNameHidden: true, cell: ({ figures }, now, cancel) => cancelButton(figures, cancel) },
+];
 
 export function keepShards(run, { cancel }) {
   const filters = { stage: "", search: "", offset: 0 };
@@ -25,13 +40,14 @@ export function keepShards(run, { cancel }) {
   }
 
   function showList(list) {
-    show(byId("shards"), list.shards.map((shard) => row(shard, list.now, mayEdit ? cancel : null)));
+    show(byId("shards"), list.shards.map((shard) => listRow(COLUMNS, shard, list.now, mayEdit ? cancel : null)));
     byId("no-shards").hidden = list.shards.length > 0;
     say(byId("no-shards"), filters.stage || filters.search ? "No batch matches these filters." : "No batch yet.");
     const page = { ...filters, limit: LIMIT, total: list.total, what: "batches", go: (offset) => choose({ offset }) };
     show(byId("shard-pager"), ...pager(page));
   }
 
+  show(byId("shards-head"), listHead(COLUMNS));
   byId("stage").addEventListener("change", (event) => choose({ stage: event.target.value }));
   byId("shard-search").addEventListener(
     "input",
@@ -41,23 +57,25 @@ export function keepShards(run, { cancel }) {
   return { refresh };
 }
 
-function row({ figures, task, task_state: taskState, task_url: url }, now, cancel) {
-  const name = figures.batch_id ?? figures.shard_id;
-  const isOpen = figures.stage === "sent" || figures.stage === "cancelling";
-  const button = { type: "button", class: "small danger", "data-focus": `cancel-${name}`, "aria-label": `Cancel ${name}…`, onclick: () => cancel(figures) };
-  return listRow(
-    [
-      el("span", { class: "mono block" }, name),
-      el("span", { class: "quiet block" }, [figures.attempt > 1 ? `attempt ${figures.attempt}` : "", figures.model].filter(Boolean).join(", ")),
-    ],
-    cell("State", { class: "line" }, badge(LOOKS[figures.stage], STAGE_WORDS[figures.stage]), el("span", { class: "quiet block" }, stateWords(figures, now))),
-    cell("Progress", { class: "wide" }, ...progress(figures, name)),
-    cell("Without answer", { class: "number" }, ...failures(figures)),
-    cell("Tokens", { class: "number" }, tokens(figures)),
-    cell("Cost", { class: "number" }, figures.cost ? money(figures.cost.amount, figures.cost.currency) : "–"),
-    cell("Task", {}, airflowLink(url, `task-${name}`, task.split(".").at(-1)), el("span", { class: "quiet block" }, taskState === "none" ? "not begun" : taskState)),
-    cell(null, {}, isOpen && cancel ? el("button", button, "Cancel…") : null),
-  );
+const nameOf = (figures) => figures.batch_id ?? figures.shard_id;
+
+function batchCell({ figures }) {
+  return [
+    el("span", { class: "mono block" }, nameOf(figures)),
+    el("span", { class: "quiet block" }, [figures.attempt > 1 ? `attempt ${figures.attempt}` : "", figures.model].filter(Boolean).join(", ")),
+  ];
+}
+
+function taskCell({ figures, task, task_state: state, task_url: url }) {
+  const words = state === "none" ? "not begun" : state;
+  return [airflowLink(url, `task-${nameOf(figures)}`, task.split(".").at(-1)), el("span", { class: "quiet block" }, words)];
+}
+
+function cancelButton(figures, cancel) {
+  if (!cancel || (figures.stage !== "sent" && figures.stage !== "cancelling")) return null;
+  const name = nameOf(figures);
+  const attributes = { type: "button", class: "small danger", "data-focus": `cancel-${name}`, "aria-label": `Cancel ${name}…`, onclick: () => cancel(figures) };
+  return el("button", attributes, "Cancel…");
 }
 
 function stateWords(figures, now) {
@@ -70,11 +88,11 @@ function stateWords(figures, now) {
   return figures.sent_at ? `sent ${ago(figures.sent_at, now)}` : "";
 }
 
-function progress(figures, name) {
+function progress(figures) {
   const isIn = figures.stage === "collected";
   const segments = [[isIn ? "good" : "busy", figures.done - figures.failed], ["bad", figures.failed]];
   const words = `${number(figures.done)} of ${number(figures.requests)} requests`;
-  return [bar(`Progress of ${name}`, figures.done, figures.requests, segments), el("span", { class: "quiet block" }, words)];
+  return [bar(`Progress of ${nameOf(figures)}`, figures.done, figures.requests, segments), el("span", { class: "quiet block" }, words)];
 }
 
 function failures(figures) {
