@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import field
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, InstanceOf
+from pydantic.dataclasses import dataclass
 
 from greennode_batch.api.polling.polling import DEADLINE_SECONDS
+from greennode_batch.errors import ConfigError
 from greennode_batch.job.budget import Budget
-from greennode_batch.job.checks import check_job
-from greennode_batch.job.columns import SAMPLE
-from greennode_batch.job.sources import Source
-from greennode_batch.job.targets import SqlTarget, Target
+from greennode_batch.job.checks import check_answer, check_columns, check_params, check_question
+from greennode_batch.job.columns import RESULT_COLUMNS, SAMPLE
+from greennode_batch.job.declaration import Declaration
+from greennode_batch.job.prices import read_prices
+from greennode_batch.job.sources import FileSource, SqlSource
+from greennode_batch.job.targets import FileTarget, SqlTarget, Target, check_targets
+
+_Name = Annotated[str, Field(min_length=1)]
+# A list is taken as well.
+_Names = Annotated[tuple[_Name, ...], Field(strict=False)]
+_Target = InstanceOf[SqlTarget] | InstanceOf[FileTarget]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchJob:
+class BatchJob(Declaration):
     """One answer per row of a table (per row, model and sample, where several of these are asked for).
 
     name: identifies the job; the DAG's id. source: where rows come from. target: where answers go; several
@@ -77,42 +87,78 @@ class BatchJob:
     Raises ConfigError for a declaration that cannot work.
     """
 
-    name: str
-    source: Source
-    key: str | tuple[str, ...]
-    model: str | Sequence[str]
-    target: Target | Sequence[Target]
-    prompt: str | None = None
-    system: str | None = None
-    messages: Sequence[Mapping[str, Any]] | None = None
-    carry: tuple[str, ...] = ()
-    answer: type[BaseModel] | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-    row_params: Mapping[str, str] = field(default_factory=dict)
-    conn_id: str = "greennode_default"
-    canary: int = 1
-    max_failed_ratio: float = 0.05
-    max_shard_requests: int | None = None
-    max_shard_bytes: int | None = None
-    attempts: int = 2
-    explain_errors: bool = False
-    keep_reasoning: bool = False
-    deadline_hours: float = DEADLINE_SECONDS / 3600
-    on_ambiguous: Literal["fail", "resubmit"] = "fail"
-    on_kill: Literal["cancel", "leave"] = "cancel"
-    keep_remote_files: bool | None = None
-    refresh: Literal["changed", "all"] | None = None
-    left_rows: Literal["report", "remove", "ignore"] = "report"
-    partitions: int = 1
-    budget: Budget | None = None
-    prices: Mapping[str, Any] | None = None
-    samples: int = 1
-    pool: str | None = None
-    tokenizer: str | None = None
+    what: ClassVar[str] = "job"
+
+    name: Annotated[str, "a text of letters, digits, '_', '-' and '.'"]
+    source: Annotated[InstanceOf[SqlSource] | InstanceOf[FileSource], "a SqlSource or a FileSource"]
+    key: Annotated[_Name | _Names, "the name of the column that identifies a row, or a tuple of several"]
+    model: Annotated[_Name | Sequence[_Name], "an id from the server's model list, or a list of several"]
+    target: Annotated[_Target | Sequence[_Target], "a SqlTarget, a FileTarget or a tuple of them"]
+    prompt: Annotated[str | None, "a text, or the name of a file below include/jobs"] = None
+    system: Annotated[str | None, "a text, or the name of a file below include/jobs"] = None
+    messages: Annotated[
+        Sequence[InstanceOf[Mapping[str, Any]]] | None, "a list of objects, each with role and content"
+    ] = None
+    carry: Annotated[_Names, 'a tuple of column names, such as ("title",)'] = ()
+    answer: Annotated[type[BaseModel] | None, "a Pydantic model (a class), or left out"] = None
+    params: Annotated[
+        InstanceOf[Mapping[str, Any]], 'an object of fields of a request, such as {"max_tokens": 200}'
+    ] = field(default_factory=dict)
+    row_params: Annotated[
+        Mapping[str, _Name],
+        'an object of fields of a request, each with the name of its column, such as {"max_tokens": "token_limit"}',
+    ] = field(default_factory=dict)
+    conn_id: Annotated[str, "the id of a connection of Airflow"] = "greennode_default"
+    canary: Annotated[int, Field(ge=0), "0 (none) or more"] = 1
+    max_failed_ratio: Annotated[int | float, Field(ge=0, le=1), "a share, from 0 to 1"] = 0.05
+    max_shard_requests: Annotated[int | None, Field(ge=1), "at least 1, or left out"] = None
+    max_shard_bytes: Annotated[int | None, Field(ge=1), "at least 1, or left out"] = None
+    attempts: Annotated[int, Field(ge=1), "1 (ask once) or more"] = 2
+    explain_errors: Annotated[bool, "True or False"] = False
+    keep_reasoning: Annotated[bool, "True or False"] = False
+    deadline_hours: Annotated[int | float, Field(gt=0), "a number of hours, longer than the API's window"] = (
+        DEADLINE_SECONDS / 3600
+    )
+    on_ambiguous: Annotated[Literal["fail", "resubmit"], "fail or resubmit"] = "fail"
+    on_kill: Annotated[Literal["cancel", "leave"], "cancel or leave"] = "cancel"
+    keep_remote_files: Annotated[bool | None, "True, False or left out"] = None
+    refresh: Annotated[Literal["changed", "all"] | None, "changed or all, or left out"] = None
+    left_rows: Annotated[Literal["report", "remove", "ignore"], "report or remove or ignore"] = "report"
+    partitions: Annotated[int, Field(ge=1), "1 (one task reads) or more"] = 1
+    budget: Annotated[InstanceOf[Budget] | None, "Budget(max_cost=…), or left out"] = None
+    prices: Annotated[InstanceOf[Mapping[str, Any]] | None, '{"MODEL": [prompt, completion]}, or left out'] = None
+    samples: Annotated[int, Field(ge=1), "1 (one answer to each request) or more"] = 1
+    pool: Annotated[str | None, Field(pattern=r"\S"), "the name of a pool of Airflow, or left out"] = None
+    tokenizer: Annotated[_Name | None, "the path of a tokenizer.json, or left out"] = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, while nothing is sent yet."""
-        check_job(self)
+        """Refuse what does not go together, while nothing is sent yet."""
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", self.name):
+            raise ConfigError(f"job name {self.name!r}: use letters, digits, '_', '-' and '.' only")
+        try:
+            self._check()
+        except ConfigError as error:
+            raise ConfigError(f"job {self.name}: {error}") from None
+
+    def _check(self) -> None:
+        if not self.key_columns:
+            raise ConfigError("key is empty; name the column(s) that identify a row")
+        if not self.models:
+            raise ConfigError("model is empty; take an id from the server's model list")
+        if len(set(self.models)) < len(self.models):
+            raise ConfigError("a model is named twice; each row would have two answers by one key")
+        check_question(self.prompt, self.system, self.messages)
+        check_answer(self.answer, explain_errors=self.explain_errors)
+        check_params(self.params, self.row_params)
+        read_prices(self.prices or {})
+        sample = (SAMPLE,) if self.samples > 1 else ()
+        check_columns((*self.key_columns, *self.carry), self.answer_columns, (*sample, *RESULT_COLUMNS))
+        check_targets(self.targets, {*self.key_columns, *self.carry, *sample, *self.answer_columns, *RESULT_COLUMNS})
+        if self.refresh == "changed" and self.known_table is None:
+            raise ConfigError(
+                "refresh='changed' asks a table which rows are answered, and no target is one; add a SqlTarget, or "
+                "leave refresh out"
+            )
 
     @property
     def key_columns(self) -> tuple[str, ...]:

@@ -53,19 +53,19 @@ class FileTarget:
 Target = SqlTarget | FileTarget
 
 
-def check_targets(job: str, targets: Sequence[Target], columns: Collection[str]) -> None:
-    """Raise ConfigError for targets that cannot take these columns. job: its name."""
-    if not targets or not all(isinstance(target, Target) for target in targets):
-        raise ConfigError(f"job {job}: target is a SqlTarget, a FileTarget or a tuple of them")
+def check_targets(targets: Sequence[Target], columns: Collection[str]) -> None:
+    """Raise ConfigError for targets that cannot take these columns."""
+    if not targets:
+        raise ConfigError("target is empty; it is a SqlTarget, a FileTarget or a tuple of them")
     for place, target in enumerate(targets):
         if target in targets[:place]:
-            raise ConfigError(f"job {job}: a target is named twice: {target}")
+            raise ConfigError(f"a target is named twice: {target}")
         if isinstance(target, SqlTarget) and target.runs_table is not None and not target.runs_table.strip():
-            raise ConfigError(f"job {job}: runs_table is empty; name a table, such as greennode_runs, or leave it out")
+            raise ConfigError("runs_table is empty; name a table, such as greennode_runs, or leave it out")
         if isinstance(target, SqlTarget) and target.runs_table == target.table:
-            raise ConfigError(f"job {job}: the answers and the runs cannot lie in one table, {target.table}")
+            raise ConfigError(f"the answers and the runs cannot lie in one table, {target.table}")
         if isinstance(target, FileTarget):
-            _check_partitions(f"job {job}: partition_by of {target.path}", target.partition_by, columns)
+            _check_partitions(f"partition_by of {target.path}", target.partition_by, columns)
 
 
 def _check_partitions(where: str, partition_by: Sequence[str], columns: Collection[str]) -> None:

@@ -1,9 +1,13 @@
+import copy
 import dataclasses
+import pickle
 
 import pytest
 from pydantic import BaseModel
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.budget import Budget
 from greennode_batch.job.targets import FileTarget, SqlTarget
 from greennode_batch.job.texts import read_job_text
 
@@ -31,7 +35,7 @@ class Raw(BaseModel):
     [
         ({"name": "a b"}, "job name 'a b': use letters"),
         ({"key": ()}, "key is empty; name the column"),
-        ({"key": ("id", "")}, "key is empty"),
+        ({"key": ("id", "")}, r"key is \('id', ''\); it is the name of the column that identifies a row, or a tuple"),
         ({"key": ("id", "id")}, "the column 'id' twice"),
         ({"explain_errors": True}, "explain_errors says what is wrong with answers that do not fit the answer model"),
         ({"answer": Raw}, "the name 'raw_answer' is taken"),
@@ -41,25 +45,31 @@ class Raw(BaseModel):
         ({"prompt": " \n"}, "the prompt is empty"),
         ({"messages": [{"role": "user", "content": "x"}]}, "give either prompt= or messages="),
         ({"prompt": None, "messages": []}, "messages is empty"),
-        ({"prompt": None, "messages": ["hello"]}, "messages is a list of objects, each with role and content"),
+        (
+            {"prompt": None, "messages": ["hello"]},
+            r"messages is \['hello'\]; it is a list of objects, each with",
+        ),
         ({"prompt": None, "messages": [{"role": "user", "content": "x"}], "system": "y"}, "put it into the list"),
         ({"params": {"model": "x", "n": 2}}, "params may not hold model, n: .* give samples="),
         ({"row_params": {"model": "m", "n": "n"}}, "row_params may not hold model, n"),
-        ({"row_params": {"max_tokens": 5}}, "row_params are fields of a request, each with the name of its column"),
-        ({"row_params": ["max_tokens"]}, "row_params are fields of a request"),
+        (
+            {"row_params": {"max_tokens": 5}},
+            r"row_params is {'max_tokens': 5}; it is an object of fields of a request",
+        ),
+        ({"row_params": ["max_tokens"]}, r"row_params is \['max_tokens'\]; it is an object of fields of a request"),
         ({"row_params": {"max_tokens": "a", "max_completion_tokens": "b"}}, "the limit of tokens twice"),
-        ({"max_failed_ratio": 5}, "max_failed_ratio is 5; it lies in 0..1"),
-        ({"carry": "title"}, r'carry is a tuple of column names: carry=\("title",\)'),
+        ({"max_failed_ratio": 5}, "max_failed_ratio is 5; it is a share, from 0 to 1"),
+        ({"carry": "title"}, r"""carry is 'title'; it is a tuple of column names, such as \("title",\)"""),
         ({"carry": ("status",)}, r"the column 'status' twice; rename it.*\(taken: status, error"),
         ({"carry": ("unsent",)}, "the name 'unsent' is taken"),
         ({"answer": Clashing}, "the column 'status' twice"),
         ({"answer": Empty}, "the answer model Empty has no fields"),
-        ({"answer": dict}, "answer is a Pydantic model"),
+        ({"answer": dict}, r"answer is <class 'dict'>; it is a Pydantic model \(a class\), or left out"),
         ({"on_ambiguous": "retry"}, "on_ambiguous is 'retry'; it is fail or resubmit"),
         ({"on_kill": "stop"}, "on_kill is 'stop'; it is cancel or leave"),
         ({"keep_remote_files": "false"}, "keep_remote_files is 'false'; it is True, False or left out"),
-        ({"target": ()}, "target is a SqlTarget, a FileTarget or a tuple of them"),
-        ({"target": "answers"}, "target is a SqlTarget, a FileTarget or a tuple of them"),
+        ({"target": ()}, "target is empty; it is a SqlTarget, a FileTarget or a tuple of them"),
+        ({"target": "answers"}, "target is 'answers'; it is a SqlTarget, a FileTarget or a tuple of them"),
         ({"target": [TABLE, TABLE]}, "a target is named twice"),
         ({"target": FileTarget(path="a", partition_by="id")}, r'partition_by of a is a tuple.*\("id",\)'),
         ({"target": FileTarget(path="a", partition_by=("day",))}, "partition_by of a: the target has no column 'day'"),
@@ -75,11 +85,55 @@ class Raw(BaseModel):
         ({"samples": 2, "answer": Sampled}, "the column 'sample' twice"),
         ({"max_shard_requests": 0}, "max_shard_requests is 0; it is at least 1"),
         ({"max_shard_bytes": -1}, "max_shard_bytes is -1; it is at least 1"),
+        ({"name": 5}, "job 5: name is 5; it is a text of letters"),
+        ({"source": "SELECT 1"}, "source is 'SELECT 1'; it is a SqlSource or a FileSource"),
+        ({"model": ["m", 5]}, r"model is \['m', 5\]; it is an id from the server's model list, or a list of several"),
+        ({"prompt": b"x"}, "prompt is b'x'; it is a text"),
+        ({"params": "max_tokens=5"}, "params is 'max_tokens=5'; it is an object of fields of a request"),
+        ({"canary": True}, r"canary is True; it is 0 \(none\) or more"),
+        ({"attempts": "2"}, r"attempts is '2'; it is 1 \(ask once\) or more"),
+        ({"deadline_hours": "26"}, "deadline_hours is '26'; it is a number of hours"),
+        ({"keep_reasoning": "yes"}, "keep_reasoning is 'yes'; it is True or False"),
+        ({"pool": " "}, "pool is ' '; it is the name of a pool of Airflow, or left out"),
+        ({"promt": "x"}, "job job: there is no field 'promt'; did you mean 'prompt'?"),
+        ({"colour": "x"}, "job job: there is no field 'colour'; it has name, source, key"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(make_job, changes, message):
     with pytest.raises(ConfigError, match=message):
         make_job(**changes)
+
+
+def test_a_field_that_is_missing_or_has_no_name_is_a_config_error():
+    with pytest.raises(ConfigError, match=r"^job tickets: source is missing; it is a SqlSource or a FileSource$"):
+        BatchJob(name="tickets", key="id", model="m", target=TABLE, prompt="x")
+    with pytest.raises(ConfigError, match=r"^job tickets: there is no field 'modle'; did you mean 'model'\?$"):
+        BatchJob(name="tickets", key="id", modle="m", target=TABLE, prompt="x")
+    with pytest.raises(ConfigError, match=r"^job: give each argument by its name: name=…$"):
+        BatchJob("tickets")
+    with pytest.raises(ConfigError, match=r"^budget: there is no field 'max_costs'; did you mean 'max_cost'\?$"):
+        Budget(max_costs=5)
+
+
+def test_a_long_value_is_cut_in_the_message(make_job):
+    with pytest.raises(ConfigError) as raised:
+        make_job(carry="x" * 10_000)
+    assert len(str(raised.value)) < 400
+
+
+def test_a_job_is_a_value(make_job):
+    budget = Budget(max_cost=5, max_rows=10)
+    params = {"max_tokens": 5}
+    job = make_job(budget=budget, params=params, key=["a", "b"], carry=["c"])
+    assert pickle.loads(pickle.dumps(job)) == copy.deepcopy(job) == job
+    assert job != dataclasses.replace(job, attempts=3)
+    assert (job.key, job.carry) == (("a", "b"), ("c",))
+    assert job.budget is budget
+    assert hash(budget) == hash(Budget(max_cost=5, max_rows=10))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        job.attempts = 3
+    with pytest.raises(ConfigError, match="attempts is 0"):
+        dataclasses.replace(job, attempts=0)
 
 
 def test_several_models_are_part_of_the_targets_key(make_job):

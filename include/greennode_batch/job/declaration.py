@@ -1,0 +1,47 @@
+"""Declarations: dataclasses whose fields Pydantic checks. A ConfigError names the field that is wrong and the way out.
+
+A field's annotation ends with a text that says what the field is: `Annotated[int, Field(ge=1), "1 or more"]`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from typing import ClassVar, Self, get_type_hints
+
+from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
+
+from greennode_batch.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, extra="forbid"))
+class Declaration:
+    """What a user declares. Raises ConfigError for a wrong, missing or unknown field."""
+
+    what: ClassVar[str]
+    """What errors call it. Its `name` follows, if it has one."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_the_field(cls, given: ArgsKwargs, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(given)
+        except ValidationError as error:
+            named = given.kwargs or {}
+            where = f"{cls.what} {named['name']}" if "name" in named else cls.what
+            fields = [one.name for one in dataclasses.fields(cls)]
+            if given.args:
+                raise ConfigError(f"{where}: give each argument by its name: {fields[0]}=…") from None
+            found = [str(one["loc"][0]) for one in error.errors()]
+            # Where a name is misspelt, the right one is missing as well.
+            field = next((name for name in found if name not in fields), found[0])
+            if field not in fields:
+                near = difflib.get_close_matches(field, fields, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(fields)}"
+                raise ConfigError(f"{where}: there is no field {field!r}; {hint}") from None
+            *_, meaning = get_type_hints(cls, include_extras=True)[field].__metadata__
+            # A prompt may be long.
+            value = f"is {named[field]!r:.200}" if field in named else "is missing"
+            raise ConfigError(f"{where}: {field} {value}; it is {meaning}") from None
