@@ -109,7 +109,7 @@ def _approved(job: BatchJob, shards: XComArg) -> XComArg:
     """The shards that may be sent: all, or those that a person has approved where the job's budget asks for that."""
     if job.budget is None or job.budget.approve_over is None:
         return shards
-    # Every task of the job parses this, and few jobs have such a budget.
+    # Every task of the job parses this, few jobs have such a budget, and it loads what asks a person in Airflow's UI.
     from greennode_airflow.operators.approve import GreenNodeApproveSpendOperator  # noqa: PLC0415
 
     return GreenNodeApproveSpendOperator(task_id="approve_spend", job=job, shards=shards).output

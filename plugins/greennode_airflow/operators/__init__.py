@@ -1,7 +1,7 @@
 """One operator a step: read part, build, submit, collect, retry, join, report, clean up; two for a batch by its id.
 
-A DAG file declares all of them, and each task of a run parses it: what a step works with is imported when it runs, so
-that a task that sends or waits loads neither Arrow nor a database's driver. GreenNodeApproveSpendOperator is imported
+A DAG file declares all of them, and each task of a run parses it: what loads Arrow, pandas or a database's driver is
+imported when a step runs, so that a task that sends or waits goes without. GreenNodeApproveSpendOperator is imported
 from its own module, approve.py, for few jobs have it.
 """
 

@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.runtime.runs import group_of, run_job, run_of
 from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.state.plan import read_plan
 
 _APPROVE, _REJECT = "Approve", "Reject"
 
@@ -38,7 +39,6 @@ class GreenNodeApproveSpendOperator(HITLOperator):
     def execute(self, context: Context) -> Any:
         """Pass, or wait for an answer without a worker."""
         from greennode_batch.plan.approval import approval_text, must_be_asked, note_asked
-        from greennode_batch.state.plan import read_plan
 
         run, budget = run_of(context, group_of(self)), run_job(self.job, context).budget
         plan = read_plan(run) if self.shards else None

@@ -16,6 +16,7 @@ from greennode_airflow.operators.source import SourceOperator
 from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.runtime.runs import begin_run, group_of, is_partial, run_job
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.cost.budget_check import outlook
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.staging.folders import RunFolder
 from greennode_batch.state.plan import Plan
@@ -66,7 +67,6 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
     def _build(self, job: BatchJob, run: RunFolder, run_id: str, chosen: Choices) -> Plan:
         from greennode_airflow.runtime.targets import known_rows, open_targets
         from greennode_batch.answers.answer_reader import AnswerReader
-        from greennode_batch.cost.budget_check import outlook
         from greennode_batch.plan.build import build
         from greennode_batch.plan.preflight import check_models, settle_cost
         from greennode_batch.plan.preview import preview

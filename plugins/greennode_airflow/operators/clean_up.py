@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runtime.runs import group_of, is_dry_run, run_job, run_of
+from greennode_batch.cleanup.remote_files import clean_up
 from greennode_batch.job.batch_job import BatchJob
 
 
@@ -28,8 +29,6 @@ class GreenNodeCleanUpOperator(BaseOperator):
     @fail_without_retry
     def execute(self, context: Context) -> None:
         """Delete what may go, and say what stays."""
-        from greennode_batch.cleanup.remote_files import clean_up
-
         if is_dry_run(context):
             raise AirflowSkipException("a dry run sends nothing, so there is nothing to delete")
         job = run_job(self.job, context)

@@ -10,6 +10,7 @@ from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.operators.query import QueryOperator
 from greennode_airflow.runtime.runs import begin_run, group_of, run_of
+from greennode_batch.analysis.pages.template import write_page
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.sources import SqlSource
 
@@ -46,7 +47,6 @@ class GreenNodeEvaluationReportOperator(QueryOperator):
         """Count, choose examples, write the page."""
         from greennode_batch.analysis.evaluation.latency import answer_waits
         from greennode_batch.analysis.evaluation.page import evaluate, evaluation_page
-        from greennode_batch.analysis.pages.template import write_page
 
         with self.opened() as read:
             found = evaluate(

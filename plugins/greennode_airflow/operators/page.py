@@ -9,6 +9,7 @@ from airflow.sdk import Context
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.operators.query import QueryOperator
 from greennode_airflow.runtime.runs import begin_run, group_of
+from greennode_batch.analysis.pages.template import write_page
 from greennode_batch.job.sources import SqlSource
 
 
@@ -29,7 +30,6 @@ class GreenNodePageOperator(QueryOperator):
     def execute(self, context: Context) -> str:
         """Read, render, write."""
         from greennode_batch.analysis.pages.query_page import query_page
-        from greennode_batch.analysis.pages.template import write_page
 
         run = context["dag_run"]
         with self.opened() as read:

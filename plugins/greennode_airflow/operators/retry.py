@@ -10,6 +10,8 @@ from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runtime.runs import group_of, is_dry_run, run_job, run_of
 from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.state.attempts import attempt_shards
+from greennode_batch.state.plan import read_plan
 
 
 class GreenNodeBuildRetryOperator(BaseOperator):
@@ -29,8 +31,6 @@ class GreenNodeBuildRetryOperator(BaseOperator):
     def execute(self, context: Context) -> list[str]:
         """Build, or go on with what is built."""
         from greennode_batch.retry.build_retry import build_retry
-        from greennode_batch.state.attempts import attempt_shards
-        from greennode_batch.state.plan import read_plan
 
         if is_dry_run(context):
             return []

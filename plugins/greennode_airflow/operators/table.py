@@ -23,6 +23,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.targets import SqlTarget, Target
 from greennode_batch.staging.folders import RunFolder, read_json
+from greennode_batch.state.approval import refuse_rejected
 from greennode_batch.state.run_report import RunReport
 
 if TYPE_CHECKING:
@@ -112,7 +113,6 @@ class GreenNodeReportOperator(BaseOperator):
         from greennode_airflow.runtime.targets import known_table, open_targets
         from greennode_batch.reconcile.report import check_balanced, check_failed_ratio, report
         from greennode_batch.reconcile.written_targets import written_rows
-        from greennode_batch.state.approval import refuse_rejected
 
         if is_dry_run(context):
             raise AirflowSkipException("a dry run sends nothing and writes nothing; see the log of build_requests")
