@@ -3,11 +3,12 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jinja2
@@ -17,7 +18,11 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.providers.openlineage import conf as openlineage_conf
 from airflow.providers.openlineage.plugins.listener import OpenLineageListener
 from airflow.sdk import DAG
+from airflow.sdk.definitions.param import process_params
+from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.execution_time.context import OutletEventAccessors
 from airflow.sdk.listener import get_listener_manager
+from airflow.utils.db import initdb
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import BaseModel
 
@@ -33,13 +38,11 @@ MODEL = "google/gemma-4-31b-it"
 @pytest.fixture(scope="session")
 def _metadata() -> None:
     """Airflow's own database: SQLite in the tests' AIRFLOW_HOME."""
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
+    initdb()
 
 
 @pytest.fixture
-def deployment(
-    _metadata: None, database: str, emulator: RunningEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def deployment(database: str, emulator: RunningEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Connections to a warehouse and the emulator; returns the staging folder of the pipeline."""
     warehouse = conninfo_to_dict(database)
     connections = {
@@ -67,8 +70,8 @@ def dag_bag() -> DagBag:
 
 
 @pytest.fixture
-def run_dag(deployment: Path, dag_bag: DagBag) -> Callable[..., str]:
-    """Run a DAG in this process, without retries; its end state."""
+def run_dag(_metadata: None, deployment: Path, dag_bag: DagBag) -> Callable[..., str]:
+    """Run a DAG of the project whole, as Airflow does, in this process and without retries; its end state."""
 
     def run(dag_id: str, **conf: Any) -> str:
         dag = dag_bag.get_dag(dag_id)
@@ -81,10 +84,32 @@ def run_dag(deployment: Path, dag_bag: DagBag) -> Callable[..., str]:
 
 
 @pytest.fixture
-def run_file(deployment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, str]]:
-    """Run the DAG `own` of a file with this text, once; the states of its tasks, and of the run under "".
+def own_dag(tmp_path: Path) -> Callable[[str], DAG]:
+    """Make the DAG `own` of a file with this text."""
+    folder = tmp_path / "own_dags"
 
-    options: of dag.test(). With the dates of a run before, it is that run again, as if all tasks were cleared.
+    def make(text: str) -> DAG:
+        folder.mkdir(exist_ok=True)
+        (folder / "own.py").write_text(text)
+        bag = DagBag(str(folder))
+        assert not bag.import_errors
+        return bag.dags["own"]
+
+    return make
+
+
+@pytest.fixture
+def run_file(
+    _metadata: None,
+    deployment: Path,
+    own_dag: Callable[[str], DAG],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., dict[str, str]]:
+    """Run the DAG `own` of a file with this text whole, as Airflow does: the states of its tasks, and of the run as "".
+
+    It takes seconds. What does not depend on how Airflow goes from task to task runs by `run_steps`. options: of
+    dag.test().
     """
     # dag.test() writes a bundle's DAGs to the database, so the folder must be one.
     folder = tmp_path / "own_dags"
@@ -93,16 +118,89 @@ def run_file(deployment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
 
     def run(text: str, **options: Any) -> dict[str, str]:
-        folder.mkdir(exist_ok=True)
-        (folder / "own.py").write_text(text)
-        bag = DagBag(str(folder))
-        assert not bag.import_errors
-        dag = bag.get_dag("own")
-        assert dag is not None
-        ended = dag.test(**options)
+        ended = own_dag(text).test(**options)
         return {"": str(ended.state), **{task.task_id: str(task.state) for task in ended.get_task_instances()}}
 
     return run
+
+
+class _TaskInstance:
+    """What a task has of Airflow, with no database: the results of the tasks before it, by their ids."""
+
+    try_number = 1
+
+    def __init__(self, results: Mapping[str, list[Any]], map_index: int) -> None:
+        self._results = results
+        self.map_index = map_index
+
+    def xcom_pull(self, *, task_ids: str, **_: Any) -> Any:
+        (result,) = self._results[task_ids]
+        return result
+
+    def xcom_push(self, **_: Any) -> None:
+        pass
+
+
+class _States(dict[str, Any]):
+    set = dict.__setitem__
+
+
+@pytest.fixture
+def run_steps(deployment: Path) -> Callable[..., dict[str, list[Any]]]:
+    """Run a DAG's tasks one after the other, without Airflow's database: the results of each, by its id.
+
+    Airflow makes the DAG, maps and renders its tasks; the first error is raised. A task that would wait in the
+    triggerer is tried again at once. only: some of the tasks. results: of those that ran before. conf: what the
+    run's form chose. run_id: the same one again is that run, with its tasks cleared.
+    """
+
+    def run(
+        dag: DAG,
+        *,
+        only: Collection[str] | None = None,
+        results: Mapping[str, list[Any]] | None = None,
+        conf: Mapping[str, Any] | None = None,
+        run_id: str = "manual__1",
+    ) -> dict[str, list[Any]]:
+        done = defaultdict(list, results or {})
+        of_run = SimpleNamespace(dag_id=dag.dag_id, run_id=run_id, conf=dict(conf or {}))
+        for task in dag.topological_sort():
+            if only is not None and task.task_id not in only:
+                continue
+            places = _places(task, done)
+            done[task.task_id] = [_result_of(task, dag, of_run, _TaskInstance(done, place)) for place in places]
+        return dict(done)
+
+    return run
+
+
+def _places(task: Any, results: Mapping[str, list[Any]]) -> Collection[int]:
+    """The map indexes of a task, once those before it have run."""
+    group = task.get_closest_mapped_task_group()
+    if not task.is_mapped and group is None:
+        return (-1,)
+    (over,) = (task.expand_input if task.is_mapped else group._expand_input).value.values()
+    return range(len(over if isinstance(over, list) else over.resolve({"ti": _TaskInstance(results, -1)})))
+
+
+def _result_of(task: Any, dag: DAG, run: Any, instance: _TaskInstance) -> Any:
+    context: Any = {
+        "dag": dag,
+        "dag_run": run,
+        "run_id": run.run_id,
+        "params": process_params(dag, task, run.conf, suppress_exception=False),
+        "ti": instance,
+        "task": task.prepare_for_execution(),
+        "task_state_store": _States(),
+        "outlet_events": OutletEventAccessors(),
+    }
+    # Of a mapped task it puts the one of this place into the context.
+    context["task"].render_template_fields(context)
+    while True:
+        try:
+            return context["task"].execute(context)
+        except TaskDeferred:
+            continue
 
 
 @pytest.fixture
