@@ -31,6 +31,14 @@ os.environ |= {
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
 }
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    # All servers are on loopback without TLS, and to read the certificates of all the world takes each client longer
+    # than a test. Witnesses are fetched from the registries, which need them.
+    if config.option.markexpr != "witness":
+        os.environ.setdefault("SSL_CERT_DIR", tempfile.mkdtemp(prefix="greennode-test-no-certificates-"))
+
+
 from greennode_emulator.server import RunningEmulator, running  # noqa: E402
 from greennode_emulator.settings import Settings  # noqa: E402
 from greennode_local.postgres import Postgres, running_postgres  # noqa: E402

@@ -164,14 +164,21 @@ def run_steps(deployment: Path) -> Callable[..., dict[str, list[Any]]]:
     ) -> dict[str, list[Any]]:
         done = defaultdict(list, results or {})
         of_run = SimpleNamespace(dag_id=dag.dag_id, run_id=run_id, conf=dict(conf or {}))
+        params = process_params(dag, dag.tasks[0], of_run.conf, suppress_exception=False)
         for task in dag.topological_sort():
             if only is not None and task.task_id not in only:
                 continue
             places = _places(task, done)
-            done[task.task_id] = [_result_of(task, dag, of_run, _TaskInstance(done, place)) for place in places]
+            done[task.task_id] = [_result_of(task, dag, of_run, params, _TaskInstance(done, place)) for place in places]
         return dict(done)
 
     return run
+
+
+@pytest.fixture
+def run_own(own_dag: Callable[[str], DAG], run_steps: Callable[..., Any]) -> Callable[..., dict[str, list[Any]]]:
+    """Run the steps of the DAG `own` of a file with this text."""
+    return lambda text, **options: run_steps(own_dag(text), **options)
 
 
 def _places(task: Any, results: Mapping[str, list[Any]]) -> Collection[int]:
@@ -183,12 +190,12 @@ def _places(task: Any, results: Mapping[str, list[Any]]) -> Collection[int]:
     return range(len(over if isinstance(over, list) else over.resolve({"ti": _TaskInstance(results, -1)})))
 
 
-def _result_of(task: Any, dag: DAG, run: Any, instance: _TaskInstance) -> Any:
+def _result_of(task: Any, dag: DAG, run: Any, params: Mapping[str, Any], instance: _TaskInstance) -> Any:
     context: Any = {
         "dag": dag,
         "dag_run": run,
         "run_id": run.run_id,
-        "params": process_params(dag, task, run.conf, suppress_exception=False),
+        "params": params,
         "ti": instance,
         "task": task.prepare_for_execution(),
         "task_state_store": _States(),

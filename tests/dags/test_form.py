@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
 
 from greennode_emulator.server import RunningEmulator
 
-RunFile = Callable[..., dict[str, str]]
+RunSteps = Callable[..., dict[str, list[Any]]]
 
 JOB = """
 from airflow.sdk import Param
@@ -64,46 +65,45 @@ def answered(warehouse: psycopg.Connection) -> list[int]:
 
 
 def test_a_run_of_some_rows_asks_these_and_the_next_one_of_all_asks_the_rest(
-    run_file: RunFile, texts: psycopg.Connection, emulator: RunningEmulator
+    run_own: RunSteps, texts: psycopg.Connection, emulator: RunningEmulator
 ) -> None:
-    assert run_file(text_of(), run_conf={"limit": 3})[""] == "success"
+    run_own(text_of(), run_id="first", conf={"limit": 3})
     assert answered(texts) == [1, 2, 3]
     texts.execute("DELETE FROM texts WHERE id = 2")
     # Neither row 2, which is gone, nor those that are not read are taken for rows that left the source.
-    assert run_file(text_of(), run_conf={"limit": 1})[""] == "success"
+    run_own(text_of(), run_id="second", conf={"limit": 1})
     assert answered(texts) == [1, 2, 3]
-    assert run_file(text_of(), run_conf={"owner": "7", "first": 4})[""] == "success"
+    run_own(text_of(), run_id="third", conf={"owner": "7", "first": 4})
     assert answered(texts) == [1, 2, 3, 5, 7, 9]
-    assert run_file(text_of())[""] == "success"
+    run_own(text_of(), run_id="last")
     assert answered(texts) == [1, 3, 4, 5, 6, 7, 8, 9, 10]
     requests = emulator.ledger()["requests"]
     assert (len(requests), set(requests.values())) == (10, {1})
 
 
 def test_what_is_typed_into_the_form_is_a_value_and_no_part_of_the_query(
-    run_file: RunFile, texts: psycopg.Connection, emulator: RunningEmulator, capfd: pytest.CaptureFixture[str]
+    run_own: RunSteps, texts: psycopg.Connection, emulator: RunningEmulator, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_file(text_of(), run_conf={"owner": "x' OR 'x' = 'x", "dry_run": True})[""] == "success"
+    run_own(text_of(), only={"build_requests"}, conf={"owner": "x' OR 'x' = 'x", "dry_run": True})
     assert "Built 0 rows" in capfd.readouterr().out
     assert emulator.ledger(summary=True)["chat_requests_billed"] == 0
 
 
 def test_a_job_with_partitions_cuts_the_rows_of_all_parts(
-    run_file: RunFile, texts: psycopg.Connection, emulator: RunningEmulator
+    run_own: RunSteps, texts: psycopg.Connection, emulator: RunningEmulator
 ) -> None:
-    ended = run_file(text_of(more="partitions=2,"), run_conf={"limit": 4, "owner": "o'neill"})
-    assert ended[""] == "success"
+    run_own(text_of(more="partitions=2,"), conf={"limit": 4, "owner": "o'neill"})
     assert len(answered(texts)) == 4
     assert set(answered(texts)) <= {2, 4, 6, 8, 10}
     assert emulator.ledger(summary=True)["requests_billed"] == 4
 
 
 def test_some_of_a_jobs_models_are_asked(
-    run_file: RunFile, texts: psycopg.Connection, emulator: RunningEmulator
+    run_own: RunSteps, texts: psycopg.Connection, emulator: RunningEmulator
 ) -> None:
     models = [ONE, "openai/gpt-oss-120b", "qwen/qwen3.6-flash"]
     conf = {"models": models[1:], "limit": 2}
-    assert run_file(text_of(models), run_conf=conf)[""] == "success"
+    run_own(text_of(models), conf=conf)
     rows = texts.execute("SELECT id, model FROM answers ORDER BY id, model").fetchall()
     assert rows == [(number, model) for number in (1, 2) for model in models[1:]]
     assert emulator.ledger(summary=True)["requests_billed"] == 4

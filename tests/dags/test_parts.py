@@ -62,12 +62,6 @@ def statuses(warehouse: psycopg.Connection) -> list[tuple[int, str]]:
 ALL = [(number, "succeeded") for number in range(1, 21)]
 
 
-@pytest.fixture
-def run_own(own_dag: OwnDag, run_steps: RunSteps) -> RunSteps:
-    """Run the steps of the DAG `own` of a file with this text."""
-    return lambda text, **options: run_steps(own_dag(text), **options)
-
-
 @pytest.mark.parametrize(("sql", "partitions"), [(TEXTS, 3), (f"{TEXTS} {OWN}", 3), (f"{TEXTS} {OWN}", 1)])
 def test_every_row_is_answered_once_and_equal_requests_of_all_parts_are_paid_once(
     sql: str, partitions: int, run_own: RunSteps, texts: psycopg.Connection, emulator: RunningEmulator

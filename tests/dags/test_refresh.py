@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
 
 from greennode_emulator.server import RunningEmulator
 
-RunFile = Callable[[str], dict[str, str]]
+RunSteps = Callable[..., dict[str, list[Any]]]
 
 JOB = """
 from greennode_airflow.pipeline import batch_table
@@ -33,12 +34,12 @@ dag = batch_table(JOB)
 
 @pytest.mark.parametrize("left", ["report", "remove"])
 def test_a_second_run_asks_what_is_new_or_changed_and_pays_for_nothing_else(
-    run_file: RunFile, warehouse: psycopg.Connection, emulator: RunningEmulator, left: str
+    run_own: RunSteps, warehouse: psycopg.Connection, emulator: RunningEmulator, left: str
 ) -> None:
     warehouse.execute("CREATE TABLE texts AS SELECT i AS id, 'row ' || i AS body FROM generate_series(1, 6) i")
     warehouse.commit()
     job = JOB.format(more=f"left_rows={left!r},")
-    assert run_file(job)[""] == "success"
+    run_own(job, run_id="first")
     first = dict(warehouse.execute("SELECT id, run_id FROM answers").fetchall())
     assert len(first) == 6
     warehouse.execute("UPDATE texts SET body = 'another text' WHERE id = 2")
@@ -49,14 +50,14 @@ def test_a_second_run_asks_what_is_new_or_changed_and_pays_for_nothing_else(
     warehouse.execute("UPDATE answers SET status = 'failed' WHERE id = 5")
     warehouse.commit()
     billed = sum(emulator.ledger()["requests"].values())
-    assert run_file(job)[""] == "success"
+    run_own(job, run_id="second")
     assert sum(emulator.ledger()["requests"].values()) - billed == 4
     second = dict(warehouse.execute("SELECT id, run_id FROM answers").fetchall())
     assert {number for number, run_id in second.items() if run_id != first.get(number)} == {2, 4, 5, 7}
     assert (3 in second) is (left == "report")
     warehouse.commit()
     billed = sum(emulator.ledger()["requests"].values())
-    ended = run_file(job)
-    # Nothing to ask: no batch, no shard, and yet a success.
-    assert (ended[""], ended["report"]) == ("success", "success")
+    results = run_own(job, run_id="third")
+    # Nothing to ask: no batch, no shard, and yet a report.
+    assert (results["build_requests"], len(results["report"])) == ([[]], 1)
     assert sum(emulator.ledger()["requests"].values()) == billed

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pyarrow.dataset as ds
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import AirflowFailException
 
 from greennode_emulator.server import RunningEmulator
 
 RunFile = Callable[[str], dict[str, str]]
+RunSteps = Callable[..., dict[str, list[Any]]]
 
 JOB = """
 from greennode_airflow.pipeline import batch_table
@@ -60,9 +64,8 @@ def test_a_table_and_a_dataset_get_the_same_rows(
     ]
 
 
-def test_a_dataset_alone_is_written_below_a_url(run_file: RunFile, tmp_path: Path) -> None:
-    ended = run_file(JOB.format(target=f"FileTarget(path='file://{tmp_path}/answers/')"))
-    assert ended[""] == "success"
+def test_a_dataset_alone_is_written_below_a_url(run_own: RunSteps, tmp_path: Path) -> None:
+    run_own(JOB.format(target=f"FileTarget(path='file://{tmp_path}/answers/')"))
     assert set(read(tmp_path / "answers")) == {1, 2, 3, 4, 5}
 
 
@@ -77,14 +80,13 @@ def test_a_dataset_alone_is_written_below_a_url(run_file: RunFile, tmp_path: Pat
 def test_a_path_that_cannot_be_a_dataset_fails_before_anything_is_sent(
     path: str,
     words: str,
-    run_file: RunFile,
+    run_own: RunSteps,
     emulator: RunningEmulator,
     tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    ended = run_file(JOB.format(target=f"FileTarget(path={path.format(tmp=f'{tmp_path}/own_dags')!r})"))
-    assert ended["build_requests"] == "failed"
-    assert words in capfd.readouterr().out
+    job = JOB.format(target=f"FileTarget(path={path.format(tmp=f'{tmp_path}/own_dags')!r})")
+    with pytest.raises(AirflowFailException, match=re.escape(words)):
+        run_own(job, only={"build_requests"})
     ledger = emulator.ledger(summary=True)
     assert (ledger["files_uploaded"], ledger["batches_created"]) == (0, 0)
 
