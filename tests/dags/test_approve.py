@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -110,7 +111,9 @@ def test_rejected_it_fails_for_good_nothing_is_sent_and_the_report_says_why(
     assert capfd.readouterr().out.count("ann rejected the estimated ") >= 2
 
 
-def test_under_that_sum_nobody_is_asked(run_file: RunFile, emulator: RunningEmulator) -> None:
-    ended = run_file(UNDER)
-    assert (ended[""], ended["approve_spend"]) == ("success", "success")
+def test_under_that_sum_nobody_is_asked(
+    run_own: Callable[..., dict[str, list[Any]]], emulator: RunningEmulator
+) -> None:
+    results = run_own(UNDER)
+    assert results["approve_spend"] == results["build_requests"]
     assert emulator.ledger(summary=True)["batches_created"] == 1

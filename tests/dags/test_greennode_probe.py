@@ -3,11 +3,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import AirflowFailException
 
 from greennode_emulator.server import RunningEmulator
+
+RunProbe = Callable[..., Any]
+
+
+@pytest.fixture
+def run_probe(dag_bag: DagBag, run_steps: Callable[..., Any]) -> RunProbe:
+    """Run the DAG's task with what the form chose."""
+    return lambda **conf: run_steps(dag_bag.dags["greennode_probe"], conf=conf)
 
 
 def found_in(deployment: Path, name: str) -> str:
@@ -16,9 +26,9 @@ def found_in(deployment: Path, name: str) -> str:
 
 
 def test_it_finds_the_profile_and_leaves_the_report_in_the_staging_area(
-    run_dag: Callable[..., str], deployment: Path, emulator: RunningEmulator, capfd: pytest.CaptureFixture[str]
+    run_probe: RunProbe, deployment: Path, emulator: RunningEmulator, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_dag("greennode_probe", model="GOOGLE/gemma-4-31b-it", wait_seconds=30) == "success"
+    run_probe(model="GOOGLE/gemma-4-31b-it", wait_seconds=30)
     assert json.loads(found_in(deployment, "profile.json")) == {"profile": "greennode"}
     report = found_in(deployment, "report.md")
     assert "The list spells GOOGLE/gemma-4-31b-it as google/gemma-4-31b-it" in report
@@ -29,11 +39,12 @@ def test_it_finds_the_profile_and_leaves_the_report_in_the_staging_area(
 
 
 def test_a_refused_key_fails_it_at_once_and_the_report_says_why(
-    run_dag: Callable[..., str], deployment: Path, emulator: RunningEmulator, monkeypatch: pytest.MonkeyPatch
+    run_probe: RunProbe, deployment: Path, emulator: RunningEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = {"conn_type": "greennode", "host": emulator.base_url, "password": "wrong"}
     monkeypatch.setenv("AIRFLOW_CONN_GREENNODE_DEFAULT", json.dumps(wrong))
-    assert run_dag("greennode_probe") == "failed"
+    with pytest.raises(AirflowFailException, match="ended early"):
+        run_probe()
     assert "the server refuses the key" in found_in(deployment, "report.md")
     assert emulator.ledger()["chat_requests_billed"] == 0
 

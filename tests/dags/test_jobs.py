@@ -1,4 +1,4 @@
-"""The example jobs, each run whole in this process against a real PostgreSQL and the emulator."""
+"""The example jobs, each of their steps against a real PostgreSQL and the emulator; in the nightly tier, whole runs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from greennode_batch.job.texts import JOBS_FOLDER
 from greennode_emulator.server import RunningEmulator
 from greennode_local.samples import SAMPLES, data_of, load
 
+RunSteps = Callable[..., dict[str, list[Any]]]
 MODELS = ("google/gemma-4-31b-it", "qwen/qwen3.6-flash", "zai/glm-5.2")
 
 
@@ -74,12 +75,12 @@ def test_every_row_of_the_query_has_its_own_typed_answer(
     sample: str,
     rows: int,
     columns: dict[str, str],
-    run_dag: Callable[..., str],
+    run_steps: RunSteps,
     dag_bag: DagBag,
     warehouse: psycopg.Connection,
     expected_answer: Callable[..., dict[str, Any]],
 ) -> None:
-    assert run_dag(sample) == "success"
+    run_steps(dag_bag.dags[sample])
     job = job_of(dag_bag, sample)
     assert answered_by_key(warehouse, sample, job, expected_answer) == rows
     types = warehouse.execute(
@@ -101,15 +102,15 @@ def test_a_text_longer_than_the_prompt_allows_its_channel_is_no_answer(channel: 
 
 
 def test_the_tickets_labels_are_summed_up_by_category_on_a_page(
-    run_dag: Callable[..., str],
+    run_steps: RunSteps,
     dag_bag: DagBag,
     warehouse: psycopg.Connection,
     tickets: int,
     deployment: Path,
     expected_answer: Callable[..., dict[str, Any]],
 ) -> None:
-    assert run_dag("support_tickets") == "success"
-    assert run_dag("ticket_report") == "success"
+    run_steps(dag_bag.dags["support_tickets"])
+    run_steps(dag_bag.dags["ticket_report"])
     job = job_of(dag_bag, "ticket_report")
     categories = answered_by_key(warehouse, "ticket_report", job, expected_answer)
     assert categories == warehouse.execute("SELECT count(DISTINCT category) FROM ticket_labels").fetchone()[0] > 1
@@ -123,14 +124,14 @@ def test_the_tickets_labels_are_summed_up_by_category_on_a_page(
 @pytest.mark.parametrize("sample", ["model_evaluation"], indirect=True)
 def test_models_are_compared_by_labels_and_by_a_judge(
     sample: str,
-    run_dag: Callable[..., str],
+    run_steps: RunSteps,
     dag_bag: DagBag,
     warehouse: psycopg.Connection,
     emulator: RunningEmulator,
     deployment: Path,
     expected_answer: Callable[..., dict[str, Any]],
 ) -> None:
-    assert run_dag(sample) == "success"
+    run_steps(dag_bag.dags[sample])
     job = job_of(dag_bag, sample, "answers")
     for model in MODELS:
         assert answered_by_key(warehouse, sample, job, expected_answer, model) == 72
@@ -150,19 +151,32 @@ def test_models_are_compared_by_labels_and_by_a_judge(
 @pytest.mark.parametrize("sample", ["synthetic_data"], indirect=True)
 def test_messages_that_are_nearly_the_same_are_marked_and_the_first_of_them_is_kept(
     sample: str,
-    run_dag: Callable[..., str],
+    run_steps: RunSteps,
     dag_bag: DagBag,
     warehouse: psycopg.Connection,
     expected_answer: Callable[..., dict[str, Any]],
 ) -> None:
-    assert run_dag(sample) == "success"
+    run_steps(dag_bag.dags[sample], run_id="first")
     assert answered_by_key(warehouse, sample, job_of(dag_bag, sample), expected_answer) == 144
     warehouse.execute(
         "UPDATE synthetic_messages SET text = 'Where is my parcel? It was to be here on Monday' "
         "|| CASE variant WHEN 1 THEN '' ELSE '!!' END WHERE seed_id = 3"
     )
-    assert run_dag(sample) == "success"
+    run_steps(dag_bag.dags[sample], run_id="second")
     marks = rows_of(warehouse, "SELECT * FROM synthetic_duplicates")
     assert len(marks) == 144
     third = {row["variant"]: row["duplicate_of"] for row in marks if row["seed_id"] == 3}
     assert third == {1: None, **dict.fromkeys(range(2, 13), "(3, 1)")}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "sample", ["product_copy", "order_records", "model_evaluation", "synthetic_data"], indirect=["sample"]
+)
+def test_each_example_runs_whole(sample: str, run_dag: Callable[..., str]) -> None:
+    assert run_dag(sample) == "success"
+
+
+@pytest.mark.nightly
+def test_the_report_of_tickets_runs_whole(run_dag: Callable[..., str], tickets: int) -> None:
+    assert [run_dag(name) for name in ("support_tickets", "ticket_report")] == ["success", "success"]

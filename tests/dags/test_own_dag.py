@@ -16,7 +16,7 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.errors import NotFoundError
 from greennode_emulator.server import RunningEmulator
 
-RunFile = Callable[[str], str]
+RunFile = Callable[[str], dict[str, str]]
 MODEL = "google/gemma-4-31b-it"
 
 SINGLE_OPERATORS = """
@@ -88,33 +88,12 @@ with DAG("own", schedule=None) as dag:
 """
 
 
-@pytest.fixture
-def run_file(deployment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFile:
-    """Run the DAG `own` of a file with this text; its end state."""
-    bundle = "airflow.dag_processing.bundles.local.LocalDagBundle"
-    # dag.test() writes a bundle's DAGs to the database, so the folder must be one.
-    folder = tmp_path / "dags"
-    bundles = [{"name": "own", "classpath": bundle, "kwargs": {"path": str(folder)}}]
-    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
-
-    def run(text: str) -> str:
-        folder.mkdir()
-        (folder / "own.py").write_text(text)
-        bag = DagBag(str(folder))
-        assert not bag.import_errors
-        dag = bag.get_dag("own")
-        assert dag is not None
-        return dag.test().state
-
-    return run
-
-
 def test_each_operator_is_usable_alone(run_file: RunFile, emulator: RunningEmulator, tmp_path: Path) -> None:
     shard = tmp_path / "mine"
     shard.mkdir()
     body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
     (shard / "requests.jsonl").write_text(json.dumps({"custom_id": "one", "body": body}) + "\n")
-    assert run_file(SINGLE_OPERATORS.format(folder=shard.as_uri())) == "success"
+    assert run_file(SINGLE_OPERATORS.format(folder=shard.as_uri()))[""] == "success"
     assert (shard / "results.parquet").exists()
     assert emulator.ledger()["requests"] == {"one": 1}
     batch_id = json.loads((shard / "receipt.json").read_bytes())["batch_id"]
@@ -123,7 +102,7 @@ def test_each_operator_is_usable_alone(run_file: RunFile, emulator: RunningEmula
 
 
 def test_a_job_is_a_step_of_a_larger_pipeline(run_file: RunFile, warehouse: psycopg.Connection) -> None:
-    assert run_file(A_LARGER_PIPELINE.format()) == "success"
+    assert run_file(A_LARGER_PIPELINE.format())[""] == "success"
     assert warehouse.execute("SELECT * FROM counted").fetchone() == (5,)
 
 
@@ -138,6 +117,7 @@ def test_tasks_of_a_group_are_retried_unless_the_dag_says_otherwise(
     assert {task.retries for task in dag.tasks if task.task_id.startswith("ask.")} == {retries}
 
 
+@pytest.mark.nightly
 def test_a_batch_that_outlives_its_deadline_is_cancelled_and_its_finished_answers_are_kept(
     run_file: RunFile, emulator: RunningEmulator, tmp_path: Path
 ) -> None:
@@ -149,7 +129,7 @@ def test_a_batch_that_outlives_its_deadline_is_cancelled_and_its_finished_answer
     ]
     (shard / "requests.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     emulator.faults([{"kind": "stuck", "status": "in_progress", "fraction": 0.5}])
-    assert run_file(A_DEADLINE.format(folder=shard.as_uri())) == "success"
+    assert run_file(A_DEADLINE.format(folder=shard.as_uri()))[""] == "success"
     counts = Counter(pq.read_table(shard / "results.parquet")["status"].to_pylist())
     assert counts == {"succeeded": 10, "cancelled": 10}
     assert emulator.ledger(summary=True)["requests_billed"] == 10

@@ -33,7 +33,7 @@ def packages(database: str, tmp_path: Path) -> int:
 
 
 def test_every_package_is_joined_to_its_own_answer_by_its_composite_key(
-    run_dag: Callable[[str], str],
+    run_steps: Callable[..., dict[str, list[Any]]],
     dag_bag: DagBag,
     warehouse: psycopg.Connection,
     packages: int,
@@ -41,8 +41,9 @@ def test_every_package_is_joined_to_its_own_answer_by_its_composite_key(
     deployment: Path,
     expected_answer: Callable[..., dict[str, Any]],
 ) -> None:
-    assert run_dag("package_sections") == "success"
-    job = dag_bag.get_dag("package_sections").get_task("build_requests").job
+    dag = dag_bag.dags["package_sections"]
+    run_steps(dag)
+    job = dag.get_task("build_requests").job
     cursor = warehouse.cursor(row_factory=dict_row)
     rows = cursor.execute(
         "SELECT p.*, l.section AS said_section, l.confidence, l.status FROM packages p "

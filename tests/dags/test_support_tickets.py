@@ -1,9 +1,10 @@
-"""The tickets' DAG, run whole in this process against a real PostgreSQL and the emulator."""
+"""The tickets' DAG against a real PostgreSQL and the emulator, in this process: whole, or its steps alone."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,23 @@ from typing import Any
 import psycopg
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import AirflowFailException
 from psycopg.rows import dict_row
 
 from greennode_emulator.server import RunningEmulator
 
+RunTickets = Callable[..., dict[str, list[Any]]]
 ANSWER = ("category", "urgency", "language", "summary")
 
 
 def statuses(warehouse: psycopg.Connection) -> dict[str, int]:
     return dict(warehouse.execute("SELECT status, count(*) FROM ticket_labels GROUP BY status").fetchall())
+
+
+@pytest.fixture
+def run_tickets(dag_bag: DagBag, run_steps: RunTickets, tickets: int) -> RunTickets:
+    """Run the steps of the tickets' DAG."""
+    return lambda **options: run_steps(dag_bag.dags["support_tickets"], **options)
 
 
 def test_every_ticket_is_joined_to_its_own_answer_and_paid_once(
@@ -50,10 +59,10 @@ def test_every_ticket_is_joined_to_its_own_answer_and_paid_once(
 
 
 def test_a_create_that_was_accepted_and_then_dropped_is_not_paid_twice(
-    run_dag: Callable[..., str], warehouse: psycopg.Connection, tickets: int, emulator: RunningEmulator
+    run_tickets: RunTickets, warehouse: psycopg.Connection, tickets: int, emulator: RunningEmulator
 ) -> None:
     emulator.faults([{"endpoint": "POST /batches", "kind": "reset_after", "count": 1}])
-    assert run_dag("support_tickets") == "success"
+    run_tickets()
     assert statuses(warehouse) == {"succeeded": tickets}
     ledger = emulator.ledger()
     assert emulator.armed() == []
@@ -70,11 +79,11 @@ def test_an_empty_table_is_a_run_that_succeeds_and_creates_no_batch(
     assert (ledger["files_uploaded"], ledger["batches_created"]) == (0, 0)
 
 
-def test_a_second_run_writes_the_same_rows_again(
-    run_dag: Callable[..., str], warehouse: psycopg.Connection, tickets: int
+def test_a_second_run_leaves_the_same_rows(
+    run_tickets: RunTickets, warehouse: psycopg.Connection, tickets: int
 ) -> None:
-    run_dag("support_tickets")
-    assert run_dag("support_tickets") == "success"
+    run_tickets(run_id="first")
+    run_tickets(run_id="second")
     assert statuses(warehouse) == {"succeeded": tickets}
     assert warehouse.execute("SELECT count(DISTINCT run_id) FROM ticket_labels").fetchone() == (1,)
 
@@ -95,15 +104,13 @@ def test_a_second_run_writes_the_same_rows_again(
 def test_bad_input_fails_with_its_name_before_anything_is_sent(
     statement: str,
     words: str,
-    run_dag: Callable[..., str],
+    run_tickets: RunTickets,
     warehouse: psycopg.Connection,
-    tickets: int,
     emulator: RunningEmulator,
-    capfd: pytest.CaptureFixture[str],
 ) -> None:
     warehouse.execute(statement)
-    assert run_dag("support_tickets") == "failed"
-    assert words in capfd.readouterr().out
+    with pytest.raises(AirflowFailException, match=re.escape(words)):
+        run_tickets(only={"build_requests"})
     ledger = emulator.ledger(summary=True)
     assert (ledger["files_uploaded"], ledger["batches_created"]) == (0, 0)
 
@@ -145,13 +152,13 @@ def test_the_key_is_nowhere_in_what_runs_leave_behind_and_tell(
 
 
 def test_a_dry_run_shows_what_it_would_ask_and_sends_and_writes_nothing(
-    run_dag: Callable[..., str],
+    run_tickets: RunTickets,
     warehouse: psycopg.Connection,
     tickets: int,
     emulator: RunningEmulator,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    assert run_dag("support_tickets", dry_run=True) == "success"
+    assert run_tickets(only={"build_requests"}, conf={"dry_run": True}) == {"build_requests": [[]]}
     output = capfd.readouterr().out
     assert f"{tickets} rows: 323 requests in 1 shard (" in output
     assert "estimate: " in output
@@ -162,21 +169,20 @@ def test_a_dry_run_shows_what_it_would_ask_and_sends_and_writes_nothing(
 
 
 def test_a_request_that_the_model_refuses_fails_in_seconds_with_the_apis_words(
-    run_dag: Callable[..., str], tickets: int, emulator: RunningEmulator, capfd: pytest.CaptureFixture[str]
+    run_tickets: RunTickets, emulator: RunningEmulator
 ) -> None:
     refusal = {"kind": "status", "status": 400, "message": "'messages' must contain the word 'json'"}
     emulator.faults([{"endpoint": "POST /chat/completions", **refusal}])
-    assert run_dag("support_tickets") == "failed"
-    output = capfd.readouterr().out
-    assert "refused the request of row ticket_id = T-0001" in output
-    assert "must contain the word 'json'" in output
+    words = "refused the request of row ticket_id = T-0001.*must contain the word 'json'"
+    with pytest.raises(AirflowFailException, match=re.compile(words, re.DOTALL)):
+        run_tickets(only={"build_requests"})
     assert emulator.ledger(summary=True)["files_uploaded"] == 0
 
 
 def test_a_server_without_a_chat_endpoint_is_used_untried(
-    run_dag: Callable[..., str], warehouse: psycopg.Connection, tickets: int, emulator: RunningEmulator
+    run_tickets: RunTickets, warehouse: psycopg.Connection, tickets: int, emulator: RunningEmulator
 ) -> None:
     emulator.faults([{"endpoint": "POST /chat/completions", "kind": "status", "status": 404, "shape": "html"}])
-    assert run_dag("support_tickets") == "success"
+    run_tickets()
     assert emulator.armed() == []
     assert statuses(warehouse) == {"succeeded": tickets}
