@@ -33,9 +33,27 @@ show: $(READY) ## Print a table of the warehouse that `make ui` has running: TAB
 unit: $(READY) ## The quick tests, without Airflow: under a minute
 	$(BIN)/pytest -n 2 -m "not slow" tests/unit
 
-test: lint ## Everything that CI checks: lint, types, all tests
-	$(BIN)/pytest -n 2 --dist loadfile -m "not system"
-	$(BIN)/pytest -m system
+# Two workers, each of which takes over what the other has not begun.
+PYTEST := $(BIN)/pytest -n 2 --dist worksteal
+# Apart, for CI has a job for each. A new folder is among the engine's.
+AIRFLOW_TESTS := tests/airflow/ tests/conformance/ tests/dags/
+ENGINE_TESTS := $(filter-out $(AIRFLOW_TESTS) tests/system/ tests/witness/ %__pycache__/,$(wildcard tests/*/))
+
+test: lint test-engine test-airflow test-system ## What each pull request passes: lint, types, tests, one real Airflow
+
+test-engine: $(READY)
+	$(PYTEST) -m "not nightly" $(ENGINE_TESTS)
+
+test-airflow: $(READY)
+	$(PYTEST) -m "not nightly" $(AIRFLOW_TESTS)
+
+test-system: $(READY)
+	$(BIN)/pytest -m "not nightly" tests/system
+
+nightly: lint ## All tests at full length: whole fuzz, whole runs, every fault and mixture, the witnesses
+	GREENNODE_FUZZ_TIMES=1 $(PYTEST) --hypothesis-profile nightly $(ENGINE_TESTS) $(AIRFLOW_TESTS)
+	$(BIN)/pytest tests/system
+	$(MAKE) faults witness
 
 witness: $(READY) ## The client and the engine against servers that others wrote: OGX, llmock, aimock
 	$(BIN)/pytest -m witness tests/witness
@@ -65,4 +83,4 @@ lock: $(READY) ## Pin requirements.txt and requirements-dev.txt anew from pyproj
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery --extra dev -c requirements.txt -o requirements-dev.txt
 
-.PHONY: help demo ui show unit test witness faults bench lint docs pictures venv lock
+.PHONY: help demo ui show unit test test-engine test-airflow test-system nightly witness faults bench lint docs pictures venv lock

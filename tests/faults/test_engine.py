@@ -1,4 +1,4 @@
-"""The engine's fault matrix: each known fault by itself, and mixtures. `make faults` runs many more of them."""
+"""The engine's fault matrix: each known fault, some mixtures and some stops. `make faults` plays all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from greennode_faults.catalogue import SINGLES, mixtures
 from greennode_faults.engine import Bench, bench
 from greennode_faults.kills import Steps
 
-MIXTURES = tuple(mixtures(25, seed=7))
+MIXTURES = tuple(mixtures(8, seed=7))
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,8 @@ def test_each_row_comes_out_and_is_paid_for_once_under_several(case: Case, bench
 
 
 def test_mixtures_are_the_same_for_the_same_seed() -> None:
-    assert tuple(mixtures(25, seed=7)) == MIXTURES
-    assert tuple(mixtures(25, seed=8)) != MIXTURES
+    assert tuple(mixtures(len(MIXTURES), seed=7)) == MIXTURES
+    assert tuple(mixtures(len(MIXTURES), seed=8)) != MIXTURES
 
 
 @pytest.mark.parametrize("way", ["kill", "pause"])
@@ -49,5 +49,4 @@ def test_mixtures_are_the_same_for_the_same_seed() -> None:
 def test_a_run_that_is_stopped_anywhere_ends_well(way: str, part: int, bench_of: Callable[[str], Bench]) -> None:
     stage = bench_of("openai")
     steps = Steps(stage.emulator, stage.wanted)
-    outcomes = [steps.stop_at(step, way) for step in (part * 24 + 3, part * 24 + 16)]
-    assert [outcome.verdict for outcome in outcomes] == ["ok", "ok"]
+    assert steps.stop_at(part * 24 + 3, way).verdict == "ok"
