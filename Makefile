@@ -31,7 +31,7 @@ show: $(READY) ## Print a table of the warehouse that `make ui` has running: TAB
 	@PYTHONPATH=include:plugins $(BIN)/python -m greennode_local show $(or $(TABLE),ticket_labels)
 
 unit: $(READY) ## The quick tests, without Airflow: under a minute
-	$(BIN)/pytest -n 2 -m "not slow" tests/unit
+	$(PYTEST) -m "not slow and not nightly" tests/unit
 
 # Two workers, each of which takes over what the other has not begun.
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from airflow.dag_processing.dagbag import DagBag
 
 from greennode_emulator.server import RunningEmulator
 
@@ -31,7 +32,7 @@ for conf in json.loads(sys.argv[2]):
 
 
 @pytest.fixture
-def project(tmp_path: Path, deployment: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(_metadata: None, tmp_path: Path, deployment: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the project with the page's files, and nothing else, in addition."""
     folder = tmp_path / "project"
     for name in ("include", "plugins", "dags"):
@@ -65,6 +66,15 @@ def test_the_page_has_one_query_one_prompt_and_one_dag_file() -> None:
     assert len(FILES["dags/ticket_callbacks.py"].splitlines()) <= 40
 
 
+def test_the_page_s_dag_file_declares_a_job_of_the_page_s_query_and_prompt(tmp_path: Path) -> None:
+    (tmp_path / "ticket_callbacks.py").write_text(FILES["dags/ticket_callbacks.py"])
+    bag = DagBag(str(tmp_path))
+    assert not bag.import_errors
+    job = bag.dags["ticket_callbacks"].get_task("build_requests").job
+    assert {f"include/jobs/{job.source.sql}", f"include/jobs/{job.prompt}"} <= FILES.keys()
+
+
+@pytest.mark.nightly
 def test_the_page_s_files_make_a_job_that_runs_as_the_page_says(
     project: Path, tickets: int, warehouse: psycopg.Connection, emulator: RunningEmulator
 ) -> None:
