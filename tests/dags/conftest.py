@@ -35,6 +35,14 @@ JOBS = Path(__file__).parents[2] / "include" / "jobs"
 MODEL = "google/gemma-4-31b-it"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs come first: in each process the first one has Airflow set up its API, which takes as long as ten runs.
+
+    Of several that share the tests the first takes these, and the others take over from the end.
+    """
+    items.sort(key=lambda item: {"run_dag", "run_file"}.isdisjoint(getattr(item, "fixturenames", ())))
+
+
 @pytest.fixture(scope="session")
 def _metadata() -> None:
     """Airflow's own database: SQLite in the tests' AIRFLOW_HOME."""
