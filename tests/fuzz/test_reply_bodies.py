@@ -1,4 +1,4 @@
-"""Replies, whatever they hold: 20,000 mutations of every shape of batches, files, models, lists and errors."""
+"""Replies, whatever they hold: 100,000 mutations of every shape of batches, files, models, lists and errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from greennode_batch.errors import (
 
 log = logging.getLogger(__name__)
 
-REPLIES = 20_000
+REPLIES = 100_000
 # Of the time of all of them together, that one may take.
 MAX_SHARE = 0.1
 # Tries and waits of one operation.
