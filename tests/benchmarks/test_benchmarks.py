@@ -17,6 +17,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_quick_benchmark_measures_each_step_and_judges_each_goal(tmp_path):
     out = tmp_path / "bench.json"
     command = [sys.executable, str(BENCHMARKS), "--quick", "--rows", "1000", "--only", "steps", "--out", str(out)]
