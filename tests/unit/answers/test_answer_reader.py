@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, RootModel
 
 from greennode_batch.answers.answer_reader import AnswerReader
-from greennode_batch.answers.answer_schema import response_format
 from greennode_batch.errors import ConfigError
 from greennode_batch.source.column_types import is_json
 
@@ -285,18 +284,9 @@ def test_text_is_kept_as_it_is_and_an_empty_one_has_a_reason():
     assert reader.read(" \n") == "the answer is empty"
 
 
-def test_the_server_is_told_the_schema():
-    assert response_format(Part) == {
-        "type": "json_schema",
-        "json_schema": {"name": "Part", "schema": Part.model_json_schema()},
-    }
-
-
 def test_a_model_without_a_json_schema_is_named():
     class Odd(BaseModel):
         call: Callable[[], int]
 
-    with pytest.raises(ConfigError, match="answer model Odd"):
-        response_format(Odd)
     with pytest.raises(ConfigError, match="answer model Odd"):
         AnswerReader(Odd)
