@@ -221,33 +221,6 @@ def test_a_file_that_the_server_is_still_processing_is_waited_for(make_shard, cl
     assert submit(shard, client).state == "created"
 
 
-def test_a_file_that_the_server_has_lost_is_uploaded_again(make_shard, client, emulator, clock):
-    shard = make_shard()
-    gone = Receipt(shard_id=shard.shard_id, state="uploaded", file_id="file-gone", uploaded_at=clock() - 7200)
-    first_receipt(shard, gone)
-    assert submit(shard, client, clock=clock).file_id != "file-gone"
-    assert emulator.ledger()["batches_created"] == 1
-
-
-def test_an_upload_whose_reply_was_lost_is_found_again_by_its_name(make_shard, client, emulator):
-    emulator.faults([{"endpoint": "POST /files", "kind": "error_after", "status": 502}])
-    shard = make_shard()
-    with pytest.raises(RetryableError):
-        submit(shard, client)
-    receipt = submit(shard, client)
-    assert emulator.ledger()["files_uploaded"] == 1
-    assert client.get_batch(receipt.batch_id).input_file_id == receipt.file_id
-
-
-def test_a_shard_that_was_sent_to_another_server_is_not_sent_again(make_shard, clock):
-    shard = make_shard()
-    submit(shard, Server().client(), clock=clock, sleep=clock.sleep)
-    elsewhere = Server()
-    with pytest.raises(ConfigError, match=r"was sent to host, and the connection now points to other"):
-        submit(shard, elsewhere.client(base_url="https://other/v1"), clock=clock, sleep=clock.sleep)
-    assert elsewhere.requests == []
-
-
 def test_a_worker_that_was_held_up_before_its_create_sends_nothing(make_shard, clock, monkeypatch):
     server = Server()
     monkeypatch.setattr("greennode_batch.batches.submit._CLAIM_SECONDS", -1.0)
@@ -406,10 +379,3 @@ def test_an_api_that_wants_the_model_in_the_create_gets_it(make_shard):
     server = Server(**{"POST /batch/jobs": create})
     submit(make_shard(), server.client(PRESETS["mistral"]))
     assert sent[0]["model"] == "google/gemma-4-31b-it"
-
-
-def test_a_folder_without_requests_is_named(make_shard, client):
-    shard = make_shard()
-    shard.requests.unlink()
-    with pytest.raises(ConfigError, match=r"requests\.jsonl: no such file, so nothing was sent"):
-        submit(shard, client)

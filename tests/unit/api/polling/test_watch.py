@@ -1,6 +1,5 @@
 import pytest
 
-from greennode_batch.api.polling.pace import Pace
 from greennode_batch.api.polling.polling import Done, Wait
 from greennode_batch.api.polling.watch import UNLISTED, Watch
 from greennode_batch.api.status import BatchStatus
@@ -133,13 +132,3 @@ def test_the_last_look_is_at_the_deadline():
     assert watch.due <= DEADLINE
     watch.seen(a_batch(), now=DEADLINE)
     assert watch.step == Done("deadline", "IN_PROGRESS")
-
-
-def test_the_pace_is_told_in_words():
-    pace = Pace()
-    assert pace.in_words(0.0) == ""
-    pace.take(a_batch(done=100), now=1000.0)
-    pace.take(a_batch(done=400), now=1100.0)
-    assert pace.in_words(1100.0) == "; 3 a second, about 3 min left"
-    assert pace.seconds_left(1100.0) == 200.0
-    assert pace.per_second(1400.0) < 1.0, "it falls while nothing gets done"

@@ -11,7 +11,7 @@ from upath import UPath
 from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.batches.submit import submit
 from greennode_batch.batches.throttle import queue as line_module
-from greennode_batch.batches.throttle.limits import Limits, read_limits
+from greennode_batch.batches.throttle.limits import Limits
 from greennode_batch.batches.throttle.queue import Line
 from greennode_batch.batches.throttle.queue_folder import line_folder
 from greennode_batch.errors import BusyError, ConfigError, CreditError, RejectedError, RetryableError
@@ -292,19 +292,6 @@ def test_what_is_over_for_long_is_removed_and_its_number_is_not_used_again(make_
         clock.now += 2 * HOUR
     # Removed by the next that is admitted after it is known to be over.
     assert sorted(path.name for path in folder.iterdir()) == ["in-3.json", "in-4.json", "out-3.json"]
-
-
-def test_without_a_limit_there_is_no_line():
-    assert not Limits()
-    assert Limits(max_enqueued_tokens=1)
-    assert read_limits({"max_batches_in_flight": None, "max_enqueued_tokens": ""}, where="connection 'c'") == Limits()
-    assert read_limits({"max_batches_in_flight": "20"}, where="connection 'c'") == Limits(max_batches_in_flight=20)
-
-
-@pytest.mark.parametrize("said", [0, -1, "many", 1.5, True])
-def test_a_limit_that_is_no_number_or_too_low_is_refused_by_its_name(said):
-    with pytest.raises(ConfigError, match=r"connection 'c': max_batches_in_flight is .*; it is a whole number, 1 or"):
-        read_limits({"max_batches_in_flight": said}, where="connection 'c'")
 
 
 def test_the_tokens_of_a_shard_are_those_of_its_plan(make_shard, make_line, clock, server, new_shard):
