@@ -4,9 +4,7 @@ import pytest
 from pydantic import BaseModel
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.errors import ConfigError
 from greennode_batch.request.job_request import job_request
-from greennode_batch.request.needed_columns import needed_columns, refuse_missing
 from greennode_batch.request.prompt_files import PromptText
 
 IN_PROMPT = ApiProfile(json_schema="prompt")
@@ -14,13 +12,6 @@ IN_PROMPT = ApiProfile(json_schema="prompt")
 
 class Label(BaseModel):
     kind: str
-
-
-@pytest.fixture
-def jobs(tmp_path, monkeypatch):
-    """A jobs folder of its own."""
-    monkeypatch.setattr("greennode_batch.job.texts.find_job_text.__kwdefaults__", {"folder": tmp_path})
-    return tmp_path
 
 
 def test_contents_and_the_texts_of_parts_may_lie_in_files(jobs, make_job):
@@ -60,24 +51,6 @@ def test_a_field_from_a_column_goes_by_the_name_that_the_api_takes(make_job):
     job = make_job(row_params={"max_tokens": "words", "seed": "id"})
     made = job_request(job, ApiProfile(token_parameter="max_completion_tokens"))
     assert made.row_params == {"max_completion_tokens": "words", "seed": "id"}
-
-
-def test_what_a_job_needs_are_the_columns_of_all_its_strings_files_and_fields(jobs, make_job):
-    (jobs / "question.md").write_text("{% include 'rules.md' %}{% set own = a %}{{ own }}")
-    (jobs / "rules.md").write_text("{{ b }}{% macro m(x) %}{{ x }}{% endmacro %}")
-    image = {"type": "image_url", "image_url": {"url": "{{ photo | data_url }}", "detail": "{{ detail }}"}}
-    job = make_job(
-        prompt=None,
-        messages=[{"role": "user", "name": "{{ who }}", "content": [{"type": "text", "text": "question.md"}, image]}],
-        row_params={"max_tokens": "words"},
-        carry=("day",),
-    )
-    assert needed_columns(job) == {"id", "day", "a", "b", "photo", "detail", "who", "words"}
-
-
-def test_a_source_that_lacks_the_column_of_a_field_is_refused(make_job):
-    with pytest.raises(ConfigError, match=r"the source has no column words \(it has id, text\)"):
-        refuse_missing(make_job(row_params={"max_tokens": "words"}), ("id", "text"))
 
 
 @pytest.mark.parametrize(
