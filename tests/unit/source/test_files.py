@@ -1,9 +1,6 @@
-import csv
 import datetime
 import gzip
-import io
 import json
-import os
 import uuid
 from decimal import Decimal
 
@@ -26,24 +23,6 @@ def rows_of(source, columns=None):
 def types_of(source):
     batch = next(source.batches)
     return {name: batch.array(name).type for name in source.columns}
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Writes a file below the test's folder: bytes, texts, or a table as Parquet; the path."""
-
-    def make(name, content):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, dict):
-            content = pa.table(content)
-        if isinstance(content, pa.Table):
-            pq.write_table(content, path)
-        else:
-            path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return make
 
 
 # Parquet
@@ -102,25 +81,6 @@ def test_bytes_are_refused_where_they_are_kept_and_harmless_where_they_are_not(w
         batch.array("image")
 
 
-def test_batches_have_some_thousand_rows_and_some_megabytes(write):
-    small = write("small.parquet", {"id": range(20_000), "text": ["x"] * 20_000})
-    sizes = [len(batch) for batch in read_files(small).batches]
-    assert sum(sizes) == 20_000
-    assert 4_000 < max(sizes) <= 5_000
-    # One text for all rows lies once in the file.
-    same = write("same.parquet", {"id": range(50), "text": ["x" * 1_000_000] * 50})
-    assert same.stat().st_size < 1_000_000
-    large = [len(batch) for batch in read_files(same).batches]
-    assert sum(large) == 50
-    assert max(large) <= 8
-
-
-@pytest.mark.parametrize("content", [b"", b"PAR1", b"id,text\n1,x\n", b"PAR1" + b"\x00" * 100 + b"PAR1"])
-def test_a_file_that_is_no_parquet_is_named(write, content):
-    with pytest.raises(ConfigError, match=r"rows\.parquet: not a Parquet file that can be read"):
-        read_files(write("rows.parquet", content))
-
-
 # CSV
 
 
@@ -155,25 +115,6 @@ def test_declared_types_are_what_csv_becomes(write):
     assert set(nulls) == {None}
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("", "is empty; a CSV file begins with the names"),
-        ("id,text\n1,x\n2\n", "row 2 after the first line: Expected 2 columns, got 1: 2"),
-        ("id,text\n1,x,y\n", "row 1 after the first line: Expected 2 columns, got 3"),
-        ('id,text\n1,"x\n2,y\n', "a quote .* is opened and never closed"),
-        ('id,text\n1,x\n2,"y', "a quote .* is opened and never closed"),
-        (b"id,text\n1,caf\xe9\n", "is not UTF-8"),
-        (b"\xff\xfei\x00d\x00\n\x00", "its first line cannot be read as names"),
-        ("id,id\n1,2\n", r"the source has the column\(s\) id twice"),
-        ("id,text\n1," + "x" * 9_000_000 + "\n", "a row is longer than"),
-    ],
-)
-def test_a_csv_file_that_would_lose_rows_is_refused(write, content, words):
-    with pytest.raises(ConfigError, match=rf"rows\.csv.*{words}"):
-        rows_of(read_files(write("rows.csv", content)))
-
-
 def test_a_value_that_is_not_of_the_declared_type_names_file_and_column(write):
     path = write("rows.csv", "id,n\n1,x\n")
     with pytest.raises(ConfigError, match=r"rows\.csv: column n: a value cannot be taken for int64 .*'x'"):
@@ -182,28 +123,6 @@ def test_a_value_that_is_not_of_the_declared_type_names_file_and_column(write):
         read_files(path, types={"m": "integer"})
     with pytest.raises(ConfigError, match="types: 'int' is none of text, integer"):
         read_files(path, types={"n": "int"})
-
-
-CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=12)
-
-
-@given(
-    names=st.lists(st.text("abcé \",;'", min_size=1, max_size=5), min_size=2, max_size=4, unique=True),
-    data=st.data(),
-    end=st.sampled_from(["\n", "\r\n"]),
-    mark=st.booleans(),
-    tabs=st.booleans(),
-)
-def test_what_csv_writes_is_read_as_it_was(tmp_path_factory, names, data, end, mark, tabs):
-    rows = data.draw(st.lists(st.tuples(*[CELLS] * len(names)), max_size=8))
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator=end, quoting=csv.QUOTE_ALL, delimiter="\t" if tabs else ",")
-    writer.writerows([names, *rows])
-    path = tmp_path_factory.mktemp("csv") / ("rows.tsv" if tabs else "rows.csv")
-    path.write_bytes(b"\xef\xbb\xbf" * mark + text.getvalue().encode())
-    source = read_files(path)
-    assert source.columns == tuple(names)
-    assert rows_of(source) == rows
 
 
 # JSON Lines
@@ -237,47 +156,6 @@ def test_a_name_that_stands_in_a_late_line_only_is_a_column_where_it_is_needed(w
 def test_a_file_without_lines_has_no_rows_and_lacks_no_column(write):
     source = read_files(write("rows.jsonl", "\n"), columns={"id"})
     assert (source.columns, rows_of(source)) == (("id",), [])
-
-
-@pytest.mark.parametrize(
-    "line", ["[1]", "1", "null", '{"id": 1', "{'id': 1}", '{"id": NaN}', '{"id": "\\ud800"}', b"{\xff}"]
-)
-def test_a_line_that_is_no_object_is_named_by_its_number(write, line):
-    line = line.encode() if isinstance(line, str) else line
-    path = write("rows.jsonl", b'{"id": 0}\n\n' + line + b"\n")
-    with pytest.raises(ConfigError, match=r"rows\.jsonl, line 3: is no JSON object in UTF-8 .*Each line must be one"):
-        rows_of(read_files(path, columns={"id"}))
-
-
-def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(write):
-    path = write("rows.jsonl", b'{"id": "' + b"x" * (33 << 20))
-    with pytest.raises(ConfigError, match=r"rows\.jsonl, line 1: is longer than 33,554,432 bytes"):
-        read_files(path, columns={"id"})
-
-
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=6,
-)
-
-
-@given(
-    rows=st.lists(st.dictionaries(st.text(max_size=4), VALUES, max_size=4), max_size=8),
-    ascii_only=st.booleans(),
-    end=st.sampled_from(["\n", "\r\n", "\n\n"]),
-    mark=st.booleans(),
-)
-def test_what_json_writes_is_read_as_it_was(tmp_path_factory, rows, ascii_only, end, mark):
-    text = end.join(json.dumps(row, ensure_ascii=ascii_only) for row in rows)
-    path = tmp_path_factory.mktemp("json") / "rows.ndjson"
-    path.write_bytes(b"\xef\xbb\xbf" * mark + text.encode())
-    source = read_files(path)
-    assert set(source.columns) == {name for row in rows for name in row}
-    expected = [tuple(row.get(name) for name in source.columns) for row in rows]
-    found = rows_of(source) if source.columns else []
-    assert found == (expected if source.columns else [])
-    assert repr(found) == repr(expected if source.columns else [])  # 1, 1.0 and True are equal
 
 
 # Folders
@@ -326,45 +204,6 @@ def test_types_that_differ_are_refused_unless_it_is_said_what_they_are(write, tm
     assert len(rows_of(read_files(tmp_path / "in", columns={"id"}), ("id",))) == 3
     if other.type != pa.binary():
         assert len(rows_of(read_files(tmp_path / "in", types={"n": "text"}))) == 3
-
-
-def test_a_folder_says_what_it_cannot_be_read_for(write, tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match=r"empty: there is no file in this folder"):
-        read_files(tmp_path / "empty")
-    with pytest.raises(ConfigError, match=r"gone: no such file or folder"):
-        read_files(tmp_path / "gone")
-    write("in/a.csv", "id\n1\n")
-    write("in/b.jsonl", '{"id": 2}')
-    with pytest.raises(ConfigError, match=r"holds files of two formats, .*a\.csv and .*b\.jsonl; say by format="):
-        read_files(tmp_path / "in")
-    assert rows_of(read_files(tmp_path / "in", file_format="jsonl")) == [(2,)]
-    write("in/README.txt", "hello")
-    with pytest.raises(ConfigError, match=r"README\.txt: its name does not tell what it is; say format='parquet'"):
-        read_files(tmp_path / "in")
-
-
-def test_a_name_without_an_ending_is_read_as_the_format_that_is_said(write):
-    assert rows_of(read_files(write("part-0000", '{"id": 1}'), file_format="jsonl")) == [(1,)]
-
-
-# Named, for gzip writes the time into what it makes, and each worker of the tests would have names of its own.
-@pytest.mark.parametrize(
-    "content",
-    [b"id\n1\n", gzip.compress(b"id\n1\n" * 1_000)[:-10], gzip.compress(b"id\n1\n")[:12]],
-    ids=["none", "without its end", "its head"],
-)
-def test_a_damaged_gzip_file_is_named(write, content):
-    with pytest.raises(ConfigError, match=r"rows\.csv\.gz: is damaged, or no gzip file"):
-        rows_of(read_files(write("rows.csv.gz", content)))
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_named(write):
-    path = write("rows.csv", "id\n1\n")
-    path.chmod(0)
-    with pytest.raises(ConfigError, match=r"rows\.csv: may not be read"):
-        read_files(path)
 
 
 # Parts

@@ -1,4 +1,3 @@
-import dataclasses
 import datetime
 import sqlite3
 import uuid
@@ -12,7 +11,6 @@ import pyarrow as pa
 import pytest
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.source.rows import first_rows
 from greennode_batch.source.sql import read_sql
 
 
@@ -72,19 +70,6 @@ def test_parameters_are_written_as_the_driver_has_them(sqlite):
 def test_a_query_that_needs_another_parameter_says_which(database):
     with psycopg.connect(database) as connection, pytest.raises(ConfigError, match="section"):
         read_sql(connection, "SELECT %(section)s AS id", {"day": 1})
-
-
-@pytest.mark.parametrize(
-    ("count", "sizes"), [(None, [10, 10, 5]), (3, [3]), (10, [10]), (12, [10, 2]), (99, [10, 10, 5])]
-)
-def test_the_first_rows_are_cut_and_no_batch_after_them_is_asked_for(sqlite, count, sizes):
-    asked = []
-    source = read_sql(sqlite, "SELECT id FROM t ORDER BY id", max_rows=10)
-    counted = dataclasses.replace(source, batches=(asked.append(1) or batch for batch in source.batches))
-    batches = list(first_rows(counted, count).batches)
-    assert [len(batch) for batch in batches] == sizes
-    assert [value for batch in batches for value in batch.values("id")] == list(range(sum(sizes)))
-    assert len(asked) == len(sizes)
 
 
 def test_a_query_without_rows_still_has_columns(sqlite, database):
