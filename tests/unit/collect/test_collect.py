@@ -108,16 +108,6 @@ def test_a_folder_with_requests_alone_is_collected_by_its_lines(make_shard, clie
     assert collect_shard(shard, client, None) == {"succeeded": 2}
 
 
-@pytest.mark.parametrize("length", ["lying", "right", "none"])
-def test_a_download_that_is_cut_off_in_mid_line_is_fetched_again(length, make_shard, client, emulator, ended, clock):
-    shard = make_shard(*(f"text {n}" for n in range(20)))
-    ended(shard)
-    cut = {"kind": "truncated", "endpoint": "GET /files/{id}/content", "fraction": 0.5, "length": length, "count": 4}
-    emulator.faults([cut])
-    assert collect_shard(shard, client, None, sleep=clock.sleep) == {"succeeded": 20}
-    assert emulator.armed() == []
-
-
 def test_a_file_that_the_server_itself_has_cut_off_is_read_as_far_as_it_goes(
     make_shard, client, emulator, ended, clock
 ):
@@ -142,13 +132,6 @@ def test_a_download_that_ends_at_a_line_and_half_way_is_found_out_before_rows_ar
     shard.results.unlink()
     assert collect_shard(shard, client, None) == {"succeeded": 40}
     assert shard.output.read_bytes() == whole
-
-
-def test_files_that_are_named_before_they_can_be_read_are_waited_for(make_shard, client, emulator, ended, clock):
-    emulator.faults([{"kind": "status", "endpoint": "GET /files/{id}/content", "status": 404, "count": 3}])
-    shard = make_shard()
-    ended(shard)
-    assert collect_shard(shard, client, None, clock=clock, sleep=clock.sleep) == {"succeeded": 2}
 
 
 def test_files_that_stay_unreadable_are_left_for_later_and_are_lost_after_half_an_hour(

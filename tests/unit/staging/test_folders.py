@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.staging.exclusive import create_exclusive
 from greennode_batch.staging.folders import (
     land,
     read_json,
@@ -80,20 +79,6 @@ def test_readers_see_the_old_json_or_the_new_one_never_a_part(tmp_path):
     assert seen
     assert set(seen) <= {1, 100_000, 200_000}
     assert [left.name for left in tmp_path.iterdir()] == ["note.json"]
-
-
-def test_of_many_who_create_one_file_exactly_one_wins(tmp_path):
-    barrier = threading.Barrier(16)
-
-    def create(number):
-        barrier.wait()
-        return create_exclusive(UPath(tmp_path) / "claim.json", Note(str(number)))
-
-    with ThreadPoolExecutor(16) as pool:
-        won = list(pool.map(create, range(16)))
-    assert sum(won) == 1
-    assert read_json(UPath(tmp_path) / "claim.json", Note) == Note(str(won.index(True)))
-    assert [left.name for left in tmp_path.iterdir()] == ["claim.json"]
 
 
 def test_a_json_file_that_is_not_there_is_none_and_one_that_is_broken_is_named(tmp_path):
