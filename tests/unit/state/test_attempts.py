@@ -4,6 +4,7 @@ import pytest
 
 from greennode_batch.staging.folders import run_folder, write_json
 from greennode_batch.state.attempts import (
+    OverBudget,
     RetryPlan,
     RetryShard,
     SentShard,
@@ -14,6 +15,9 @@ from greennode_batch.state.attempts import (
     settling_shards,
 )
 from greennode_batch.state.plan import LongestRequest, Plan, PlannedShard
+
+
+STOP = OverBudget(max_cost=1_000, spent=900.4, expected=250.0, requests=1_234, currency="VND")
 
 
 @pytest.fixture
@@ -59,3 +63,14 @@ def test_each_lies_in_the_folder_of_its_attempt(run, plan):
         str(run.shard("d", attempt=2)),
         str(run.shard("f", attempt=3)),
     ]
+
+
+def test_the_last_attempt_before_the_budget_stopped_the_next_one_says_so(run):
+    write_json(run.retry(4), RetryPlan(4, 1.0, (), over_budget=STOP))
+    assert [why for _, why in settling_shards(run, "a")] == [None, None, "over budget (max_cost 1,000 VND); attempt 3"]
+
+
+def test_over_the_budget_the_numbers_are_told():
+    assert str(STOP) == (
+        "over budget (max_cost 1,000 VND): 900 VND are spent, and to ask 1,234 requests again would cost about 250 VND"
+    )

@@ -1,0 +1,134 @@
+import argparse
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greennode_batch.api.profile import PRESETS
+from greennode_batch.cli_options import (
+    add_job_options,
+    job_of,
+    json_object,
+    names,
+    prices,
+    profile,
+    read_source,
+    run_id_of,
+)
+from greennode_batch.errors import ConfigError
+
+URL = "https://host/v1"
+
+
+@pytest.fixture
+def declared(tmp_path):
+    """The job of a command line: options by name, beside a file of rows and one with the prompt."""
+    (tmp_path / "tickets 1.csv").write_text("id,text,more\n1,one,x\n2,two,y\n")
+    (tmp_path / "prompt.md").write_text("{{ text }}")
+
+    def make(**changes):
+        options = {
+            "in": tmp_path / "tickets 1.csv", "key": "id", "prompt": tmp_path / "prompt.md", "model": "m", **changes
+        }  # fmt: skip
+        parser = argparse.ArgumentParser()
+        add_job_options(parser)
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        return job_of(parser.parse_args(words), out="answers.parquet")
+
+    return make
+
+
+def test_a_job_is_what_the_options_say(declared, tmp_path):
+    (tmp_path / "system.md").write_text("Be brief.")
+    job = declared(
+        key="id, more", carry="text", params='{"max_tokens": 5}', samples=2, system=tmp_path / "system.md",
+        **{"max-cost": "1.5", "max-rows": 7},
+    )  # fmt: skip
+    assert (job.key_columns, job.carry, job.models, job.samples) == (("id", "more"), ("text",), ("m",), 2)
+    assert (job.prompt, job.system, job.params) == ("{{ text }}", "Be brief.", {"max_tokens": 5})
+    assert (job.budget.max_cost, job.budget.max_rows) == (1.5, 7)
+    assert job.name.startswith("tickets_1")
+
+
+def test_only_the_columns_that_the_job_uses_are_read(declared):
+    source = read_source(declared())
+    (batch,) = source.batches
+    assert (batch.values("id"), batch.values("text")) == (["1", "2"], ["one", "two"])
+    with pytest.raises(KeyError):
+        batch.values("more")
+
+
+def test_the_same_command_is_the_same_run_also_on_a_copy_and_by_another_spelling_of_the_address(declared, tmp_path):
+    copy = tmp_path / "copy.csv"
+    copy.write_bytes((tmp_path / "tickets 1.csv").read_bytes())
+    runs = {run_id_of(declared(), URL), run_id_of(declared(), f"{URL}/"), run_id_of(declared(**{"in": copy}), URL)}
+    assert len(runs) == 1
+    # What bounds a run or only shows it is no part of it.
+    assert run_id_of(declared(samples=1, **{"max-rows": 9, "max-cost": 9}), URL) in runs
+
+
+def test_another_question_file_or_server_is_another_run(declared, tmp_path):
+    other = tmp_path / "other.md"
+    other.write_text("{{ text }}?")
+    changes = [
+        {}, {"prompt": other}, {"system": other}, {"model": "n"}, {"key": "text"}, {"carry": "text"}, {"samples": 2},
+        {"params": '{"max_tokens": 5}'}, {"in-format": "csv"},
+    ]  # fmt: skip
+    runs = [run_id_of(declared(**change), URL) for change in changes]
+    runs.append(run_id_of(declared(), "https://other/v1"))
+    (tmp_path / "tickets 1.csv").write_text("id,text,more\n1,one,x\n2,two,z\n")
+    runs.append(run_id_of(declared(), URL))
+    assert len(set(runs)) == len(runs)
+
+
+def test_a_file_that_moves_in_a_folder_makes_another_run(declared, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.csv").write_text("id,text\n1,x\n")
+    before = run_id_of(declared(**{"in": folder}), URL)
+    (folder / "a.csv").rename(folder / "b.csv")
+    assert run_id_of(declared(**{"in": folder}), URL) != before
+
+
+@given(st.lists(st.text("abc é", max_size=4), max_size=4))
+def test_names_stand_between_commas_with_or_without_spaces(words):
+    assert names(" , ".join(words)) == tuple(word.strip() for word in words if word.strip())
+
+
+@pytest.mark.parametrize(("words", "said"), [("{max_tokens: 5}", "not JSON"), ("[5]", "not a JSON object such as")])
+def test_what_is_no_json_object_is_wrong_usage(words, said):
+    with pytest.raises(argparse.ArgumentTypeError, match=said):
+        json_object(words)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_profile_is_a_presets_name_or_a_file_that_says_the_same(tmp_path, name):
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps({"profile": name}))
+    assert profile(name) == profile(str(path)) == PRESETS[name]
+
+
+@pytest.mark.parametrize("content", ['{"profile": "nobody"}', '{"line_format": "x"}', "[]"])
+@pytest.mark.parametrize("read", [profile, prices])
+def test_a_file_that_says_no_profile_or_prices_is_wrong_usage(tmp_path, read, content):
+    path = tmp_path / "said.json"
+    path.write_text(content)
+    with pytest.raises(argparse.ArgumentTypeError):
+        read(str(path))
+
+
+def test_prices_are_read_from_a_file(tmp_path):
+    path = tmp_path / "prices.json"
+    path.write_text('{"m": [10, 20], "currency": "USD"}')
+    read = prices(str(path))
+    assert (read.currency, read.by_model["m"].prompt, read.by_model["m"].completion) == ("USD", 10, 20)
+
+
+def test_a_prompt_that_cannot_be_read_is_named(declared, tmp_path):
+    for path, words in ((tmp_path / "gone.md", "no such file"), (tmp_path, "cannot be read as UTF-8 text")):
+        with pytest.raises(ConfigError, match=words):
+            declared(prompt=path)
+    (tmp_path / "latin.md").write_bytes(b"caf\xe9")
+    with pytest.raises(ConfigError, match=r"latin\.md: cannot be read as UTF-8 text"):
+        declared(prompt=tmp_path / "latin.md")
