@@ -9,17 +9,15 @@ PROJECT = Path(__file__).parents[2]
 ENGINE = PROJECT / "include" / "greennode_batch"
 TESTS = Path(__file__).parent
 
-# A module without a file of its own is tested here. A pattern stands for all such modules that match it.
+# Where a module without a file of its own is tested. A pattern stands for all such modules; the first that fits counts.
 TESTED_IN = {
-    "analysis/evaluation/compared": "tests/unit/analysis/evaluation/test_figures.py",
     "analysis/evaluation/examples": "tests/unit/analysis/evaluation/test_page.py",
-    "analysis/pages/query_page": "tests/unit/analysis/pages/test_template.py",
     "api/connection": "tests/unit/api/test_client.py",
     "api/protocol": "tests/unit/api/test_client.py",
     "api/results/result_line": "tests/unit/api/results/test_result_lines.py",
     "batches/throttle/*": "tests/unit/batches/throttle/test_queue.py",
     "cost/estimated_plan": "tests/unit/cost/test_actual.py",
-    "errors": "tests/unit/api/test_error_body.py",
+    "errors": "tests/unit/api/test_retries.py",
     "incremental/known_rows": "tests/unit/incremental/test_unchanged_rows.py",
     "job/*": "tests/unit/job/test_batch_job.py",
     "monitor/staged_run": "tests/unit/monitor/test_run_figures.py",
@@ -36,7 +34,7 @@ TESTED_IN = {
     "tables/sqlalchemy_types": "tests/unit/tables/test_sqlalchemy_table.py",
     "tables/*": "tests/unit/tables/test_sql_table.py",
     "write/dataset_files": "tests/unit/write/test_dataset.py",
-    "write/joined_rows": "tests/unit/reconcile/test_written.py",
+    "write/joined_rows": "tests/unit/reconcile/test_report.py",
 }
 # What tests of several modules promise, or of a page of the docs.
 OF_NO_MODULE = ("test_imports.py", "test_layout.py", "probe/test_dialects_page.py")

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from greennode_batch.analysis.evaluation.compared import NO_ANSWER, read_compared
 from greennode_batch.analysis.evaluation.figures import Figures, Share, count_figures
-from greennode_batch.errors import ConfigError
 from greennode_batch.job.prices import read_prices
 from greennode_batch.source.rows import Rows
 
@@ -116,20 +115,6 @@ def test_a_key_of_several_columns_and_other_types_is_compared() -> None:
     columns = ("one", "two", "model", "status", "expected", "said")
     (a,) = count_figures(frame(rows, columns, ("one", "two")), ["a"], PRICES).models
     assert (a.accuracy.count, a.accuracy.of) == (1, 2)
-
-
-@pytest.mark.parametrize(
-    ("rows", "columns", "words"),
-    [
-        (ROWS, ("id", "model", "status", "label", *COLUMNS[4:]), "no column expected"),
-        ([*ROWS, ROWS[0]], COLUMNS, "row 1 twice for model a"),
-        ([], COLUMNS, "gives no rows"),
-    ],
-    ids=["no such column", "a row twice", "no rows"],
-)
-def test_a_query_that_cannot_be_compared_says_why(rows: Any, columns: Any, words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        frame(rows, columns)
 
 
 @given(of=st.integers(1, 5000), data=st.data())

@@ -5,10 +5,8 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from greennode_batch.analysis.pages.query_page import query_page
 from greennode_batch.analysis.pages.template import duration, number, percent, render_page, write_page
 from greennode_batch.errors import ConfigError
-from greennode_batch.source.rows import Rows
 
 
 @pytest.fixture
@@ -60,12 +58,6 @@ def test_a_page_lands_whole_in_a_folder_that_is_made_for_it(tmp_path: Path) -> N
     write_page("ô", path)
     assert path.read_bytes() == "ô".encode()
     assert [other.name for other in path.parent.iterdir()] == ["page.html"]
-
-
-def test_a_page_of_too_many_rows_is_refused() -> None:
-    rows = Rows.from_tuples(("n",), [[(1,), (2,)], [(3,)]])
-    with pytest.raises(ConfigError, match="more than 2 rows"):
-        query_page(rows, "any.html", max_rows=2)
 
 
 def test_numbers_are_written_for_people() -> None:
