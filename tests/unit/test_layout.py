@@ -17,8 +17,6 @@ TESTED_IN = {
     "api/results/result_line": "tests/unit/api/results/test_result_lines.py",
     "batches/throttle/*": "tests/unit/batches/throttle/test_queue.py",
     "cost/estimated_plan": "tests/unit/cost/test_actual.py",
-    "errors": "tests/unit/api/test_retries.py",
-    "incremental/known_rows": "tests/unit/incremental/test_unchanged_rows.py",
     "job/*": "tests/unit/job/test_batch_job.py",
     "monitor/staged_run": "tests/unit/monitor/test_run_figures.py",
     "plan/kept_*": "tests/unit/plan/test_build.py",
