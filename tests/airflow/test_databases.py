@@ -17,8 +17,8 @@ from psycopg.conninfo import conninfo_to_dict
 from greennode_airflow.runtime.databases import connect, open_table
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.targets import SqlTarget
-from greennode_batch.tables.postgres import PostgresTable
-from greennode_batch.tables.sqlalchemy_table import GenericTable
+from greennode_batch.tables.postgres import PostgresDialect
+from greennode_batch.tables.sqlalchemy_dialect import SqlAlchemyDialect
 
 TARGET = SqlTarget(conn_id="warehouse", table="answers", add_columns=True)
 ROWS = pa.table({"id": [1], "custom_id": ["c"], "status": ["succeeded"], "run_id": ["r"]})
@@ -62,14 +62,14 @@ def test_postgres_goes_its_own_fast_way(database: str, monkeypatch: pytest.Monke
     }
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(connection))
     with open_table(TARGET, ("id",)) as table:
-        assert isinstance(table, PostgresTable)
+        assert isinstance(table.dialect, PostgresDialect)
         assert table.add_columns
 
 
 def test_another_database_goes_by_its_engine(use_hook: Any, tmp_path: Path) -> None:
     use_hook(f"sqlite:///{tmp_path}/target.db")
     with open_table(TARGET, ("id",)) as table:
-        assert isinstance(table, GenericTable)
+        assert isinstance(table.dialect, SqlAlchemyDialect)
         table.prepare(ROWS.schema)
         assert table.write([ROWS]) == 1
     engine = sa.create_engine(f"sqlite:///{tmp_path}/target.db")

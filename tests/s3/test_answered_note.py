@@ -3,12 +3,12 @@ import numpy as np
 from greennode_batch.incremental.answer_cache import note_path, read_note, write_note
 from greennode_batch.incremental.row_hashes import ROW_HASHES
 from greennode_batch.staging.folders import run_folder
-from greennode_batch.state.fingerprint import Fingerprint
+from greennode_batch.state.table_digest import TableDigest
 
 
 def test_a_note_in_an_object_store_is_replaced_whole_and_read_from_a_copy(bucket, tmp_path):
     path = note_path(run_folder(bucket, "dag", "run"), "answers")
-    table = Fingerprint(2, 5)
+    table = TableDigest(2, 5)
     assert read_note(path, tmp_path, valid_for="v", table=table) is None
     for answer in (5, 6):
         entries = np.array([(1, answer), (2, 7)], ROW_HASHES)

@@ -24,8 +24,8 @@ from upath import UPath
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.incremental.row_hashes import ROW_HASHES, RowHashes
 from greennode_batch.staging.folders import RunFolder, land, local_path
-from greennode_batch.state.fingerprint import Fingerprint
 from greennode_batch.state.plan import LeftRows
+from greennode_batch.state.table_digest import TableDigest
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Header(msgspec.Struct, frozen=True):
     """
 
     valid_for: str
-    table: Fingerprint
+    table: TableDigest
     left: LeftRows | None = None
 
 
@@ -107,7 +107,7 @@ def validity(*parts: Any) -> str:
     return hashlib.blake2b(msgspec.json.encode(parts), digest_size=16).hexdigest()
 
 
-def read_note(path: UPath, work: Path, *, valid_for: str, table: Fingerprint) -> AnsweredNote | None:
+def read_note(path: UPath, work: Path, *, valid_for: str, table: TableDigest) -> AnsweredNote | None:
     """The note if it is of these requests and of the table as it is; else None, and the log says why.
 
     work: a folder on local disk that outlives the note, for a copy of one that lies in an object store.
@@ -142,7 +142,7 @@ def write_note(
     entries: Iterable[RowHashes],
     *,
     valid_for: str,
-    table: Fingerprint,
+    table: TableDigest,
     left: LeftRows | None,
 ) -> None:
     """Write a note, whole. Holds some of the entries. work: a folder on local disk. Raises SeenTwiceError.

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from greennode_batch.incremental.answered import is_answered
-from greennode_batch.state.fingerprint import NO_ROWS, Fingerprint
 from greennode_batch.state.plan import LeftRows
-from greennode_batch.tables.sql_table import DIGEST, SqlTable
+from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
+from greennode_batch.tables.table_target import TableTarget
+from greennode_batch.tables.typed_rows import DIGEST
 
 _ASKED_FOR = ("custom_id", "status", "run_id")
 
@@ -22,18 +23,18 @@ class EarlierRows:
     that are to be written over, and of those that `left` removed.
     """
 
-    def __init__(self, table: SqlTable) -> None:
+    def __init__(self, table: TableTarget) -> None:
         self.name = table.name
         self.found = 0
-        self.replaced = NO_ROWS
+        self.replaced = NO_DIGEST
         self._table = table
         # What is wrong with another's table is told when it is prepared, which is before anything is paid.
         self._is_ours = table.is_there([*table.key, *_ASKED_FOR])
         self._has_digests = False
 
-    def begin(self) -> Fingerprint | None:
+    def begin(self) -> TableDigest | None:
         """Begin to count; a digest of key, custom_id and status of all rows, None where the database makes none."""
-        self.found, self.replaced = 0, NO_ROWS
+        self.found, self.replaced = 0, NO_DIGEST
         digests = self._table.digests(run_id="")
         self._has_digests = digests is not None
         return None if digests is None else digests.all_rows
@@ -51,7 +52,8 @@ class EarlierRows:
         self.found += found.num_rows
         if self._has_digests:
             others = found.filter(pc.invert(good))
-            self._replace(Fingerprint(others.num_rows, sum(others[DIGEST].to_pylist())))
+            others_digest = TableDigest(others.num_rows, sum(others[DIGEST].to_pylist()))
+            self.replaced = self.replaced.joined_with(others_digest)
         places: list[int] = found.filter(good)["place"].to_pylist()
         return places
 
@@ -63,10 +65,6 @@ class EarlierRows:
         """
         if not self._is_ours:
             return LeftRows(0, "", removed=False)
-        before = self._table.removed
-        left = self._table.leave_only(keys, asked=asked, remove=remove)
-        self._replace(self._table.removed.without(before))
+        left, removed = self._table.leave_only(keys, asked=asked, remove=remove)
+        self.replaced = self.replaced.joined_with(removed)
         return left
-
-    def _replace(self, rows: Fingerprint) -> None:
-        self.replaced = self.replaced.joined_with(rows)

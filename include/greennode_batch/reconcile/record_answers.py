@@ -17,7 +17,7 @@ from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy, 
 from greennode_batch.staging.parquet import staged_schema
 from greennode_batch.state.left_as_it_is import LeftAsItIs
 from greennode_batch.state.plan import Plan
-from greennode_batch.tables.sql_table import SqlTable
+from greennode_batch.tables.table_target import TableTarget
 from greennode_batch.write.join import row_statuses
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class _UnknownError(GreenNodeError):
 class AnsweredTable:
     """A table whose rows are compared with the run's between `__init__` and `note`."""
 
-    def __init__(self, table: SqlTable, run: RunFolder, *, run_id: str) -> None:
+    def __init__(self, table: TableTarget, run: RunFolder, *, run_id: str) -> None:
         self._table = table
         self._run = run
         self._run_id = run_id

@@ -20,7 +20,7 @@ from greennode_batch.reconcile.written import WrittenRows
 from greennode_batch.staging.folders import RunFolder, write_json
 from greennode_batch.state.attempts import FIRST_ATTEMPT, retries
 from greennode_batch.state.canaries import read_canaries
-from greennode_batch.state.fingerprint import NO_ROWS, Fingerprint
+from greennode_batch.state.fingerprint import NO_ROWS, RowsFingerprint
 from greennode_batch.state.joined_shard import JoinedShard, joined_shards
 from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.run_report import RunReport
@@ -157,7 +157,9 @@ def check_failed_ratio(made: RunReport, max_failed_ratio: float) -> None:
         )
 
 
-def _join_problems(plan: Plan, joined: Mapping[str, JoinedShard], fingerprints: Mapping[str, Fingerprint]) -> list[str]:
+def _join_problems(
+    plan: Plan, joined: Mapping[str, JoinedShard], fingerprints: Mapping[str, RowsFingerprint]
+) -> list[str]:
     absent = Named(shard.shard_id for shard in plan.shards if shard.shard_id not in joined)
     stale = Named(
         shard_id

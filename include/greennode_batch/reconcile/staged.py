@@ -17,7 +17,7 @@ from greennode_batch.request.request_lines import request_ids
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_pieces, read_staged
 from greennode_batch.state.attempts import FIRST_ATTEMPT, SentShard, planned_shards, retries
-from greennode_batch.state.fingerprint import Fingerprint
+from greennode_batch.state.fingerprint import RowsFingerprint
 from greennode_batch.state.plan import Plan, PlannedShard
 from greennode_batch.state.receipts import is_sent, read_receipt
 from greennode_batch.state.spent import TOKEN_COLUMNS
@@ -46,7 +46,7 @@ class Staged:
         self.anomaly_files: list[str] = []
         self.turned_away = 0
         self.lost: Counter[str] = Counter()
-        self.fingerprints: dict[str, Fingerprint] = {}
+        self.fingerprints: dict[str, RowsFingerprint] = {}
         self.problems: list[str] = []
         tallies = [Tally(FIRST_ATTEMPT, prices)]
         before = planned_shards(plan)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from greennode_batch.tables.sql_table import SqlTable
+from greennode_batch.tables.table_target import TableTarget
 
 
 class WrittenRows(Protocol):
@@ -28,7 +28,7 @@ class WrittenRows(Protocol):
 class TableRows:
     """The rows of a run in a table of SQL."""
 
-    def __init__(self, table: SqlTable, run_id: str) -> None:
+    def __init__(self, table: TableTarget, run_id: str) -> None:
         self.name = f"table {table.name}"
         self._table = table
         self._run_id = run_id

@@ -1,4 +1,4 @@
-"""Fingerprint: a sum over rows that tells whether two sets of them are the same."""
+"""Rows fingerprint: a sum over rows that tells whether a shard, its note and a target hold the same ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 _MODULUS = 1 << 64
 
 
-class Fingerprint(NamedTuple):
+class RowsFingerprint(NamedTuple):
     """How many rows, and the sum of their hashes modulo 2**64."""
 
     rows: int
@@ -18,13 +18,9 @@ class Fingerprint(NamedTuple):
         """The sum as joined.json keeps it: not every reader of JSON keeps 64 bits of a number."""
         return f"{self.total:016x}"
 
-    def joined_with(self, other: Fingerprint) -> Fingerprint:
+    def joined_with(self, other: RowsFingerprint) -> RowsFingerprint:
         """That of both sides' rows together."""
-        return Fingerprint(self.rows + other.rows, (self.total + other.total) % _MODULUS)
-
-    def without(self, other: Fingerprint) -> Fingerprint:
-        """That of these rows but for some of them."""
-        return Fingerprint(self.rows - other.rows, (self.total - other.total) % _MODULUS)
+        return RowsFingerprint(self.rows + other.rows, (self.total + other.total) % _MODULUS)
 
 
-NO_ROWS = Fingerprint(0, 0)
+NO_ROWS = RowsFingerprint(0, 0)

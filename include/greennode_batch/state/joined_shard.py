@@ -6,7 +6,7 @@ import msgspec
 
 from greennode_batch.staging.folders import RunFolder, ShardFolder, read_json
 from greennode_batch.state.document import Document
-from greennode_batch.state.fingerprint import Fingerprint
+from greennode_batch.state.fingerprint import RowsFingerprint
 from greennode_batch.state.plan import Plan
 
 
@@ -24,9 +24,9 @@ class JoinedShard(Document, frozen=True):
     models: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
 
     @property
-    def rows_fingerprint(self) -> Fingerprint:
+    def rows_fingerprint(self) -> RowsFingerprint:
         """The fingerprint as one can reckon with."""
-        return Fingerprint(self.rows, int(self.fingerprint, 16))
+        return RowsFingerprint(self.rows, int(self.fingerprint, 16))
 
 
 def joined_shards(run: RunFolder, plan: Plan) -> dict[str, JoinedShard]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from greennode_batch.state.document import Document
-from greennode_batch.state.fingerprint import Fingerprint
 from greennode_batch.state.plan import LeftRows
+from greennode_batch.state.table_digest import TableDigest
 
 
 class LeftAsItIs(Document, frozen=True):
@@ -16,5 +16,5 @@ class LeftAsItIs(Document, frozen=True):
 
     table: str
     valid_for: str
-    others: Fingerprint
+    others: TableDigest
     left: LeftRows | None

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.source.column_types import is_json
 
 
 class Fit(enum.Enum):
@@ -37,15 +38,19 @@ def quote(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-def sql_type(arrow: pa.DataType, *, decimal: str, large: str, zoned: str) -> str:
-    """The SQL type for an Arrow type; text for what has no other."""
-    kinds = (
-        (pa.types.is_boolean, "boolean"),
-        (pa.types.is_uint64, large),
-        (pa.types.is_integer, "bigint"),
-        (pa.types.is_floating, "double precision"),
-        (pa.types.is_decimal, decimal),
-        (pa.types.is_date, "date"),
-        (pa.types.is_timestamp, zoned if getattr(arrow, "tz", None) else "timestamp"),
-    )
-    return next((name for is_kind, name in kinds if is_kind(arrow)), "text")
+def kind_of(field: pa.Field) -> str:
+    """What a field's values are to a database. `large`: beyond 64 bits with a sign; `zoned`: a moment."""
+    arrow = field.type
+    kinds = {
+        "json": is_json(field),
+        "boolean": pa.types.is_boolean(arrow),
+        "large": pa.types.is_uint64(arrow),
+        "bigint": pa.types.is_integer(arrow),
+        "double precision": pa.types.is_floating(arrow),
+        "decimal": pa.types.is_decimal(arrow),
+        "date": pa.types.is_date(arrow),
+        "zoned": pa.types.is_timestamp(arrow) and arrow.tz is not None,
+        "timestamp": pa.types.is_timestamp(arrow),
+        "text": pa.types.is_string(arrow),
+    }
+    return next((kind for kind, is_kind in kinds.items() if is_kind), "other")

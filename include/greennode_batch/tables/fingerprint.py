@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandas.util import hash_array
 
-from greennode_batch.state.fingerprint import NO_ROWS, Fingerprint
+from greennode_batch.state.fingerprint import NO_ROWS, RowsFingerprint
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -25,12 +25,12 @@ _HALF = np.uint64(32)
 _NULL = "\x00"
 
 
-def fingerprint(tables: Iterable[pa.Table], key: Sequence[str]) -> Fingerprint:
+def fingerprint(tables: Iterable[pa.Table], key: Sequence[str]) -> RowsFingerprint:
     """That of all rows of the tables. Holds one table."""
     made = NO_ROWS
     for rows in tables:
         total = int(row_hashes(rows, key).sum(dtype=np.uint64)) if rows.num_rows else 0
-        made = made.joined_with(Fingerprint(rows.num_rows, total))
+        made = made.joined_with(RowsFingerprint(rows.num_rows, total))
     return made
 
 

@@ -7,18 +7,31 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from greennode_batch.source.column_types import is_json
-from greennode_batch.tables.columns import Column, Fit, sql_type
+from greennode_batch.tables.columns import Column, Fit, kind_of
 
+_MADE = {"json": "jsonb", "large": "numeric", "decimal": "numeric", "zoned": "timestamptz", "other": "text"}
 _INTEGERS = frozenset({"int2", "int4", "int8"})
 _NUMBERS = _INTEGERS | {"float4", "float8", "numeric", "money"}
 _TIMES = frozenset({"date", "timestamp", "timestamptz", "time", "timetz"})
 _SPECIAL = frozenset({"bool", "uuid", "json", "jsonb"})
+_NEVER = {
+    "boolean": _NUMBERS | _TIMES | {"uuid"},
+    **dict.fromkeys(("date", "timestamp", "zoned"), _NUMBERS | _SPECIAL),
+    **dict.fromkeys(("large", "bigint", "double precision"), frozenset({"uuid"})),
+    "decimal": _INTEGERS | {"uuid", "bool"},
+}
+_SELDOM = {
+    "json": _NUMBERS | _TIMES | {"bool", "uuid"},
+    "text": _NUMBERS | _TIMES | _SPECIAL,
+    "double precision": _INTEGERS | _TIMES | {"bool"},
+    **dict.fromkeys(("large", "bigint"), _TIMES | {"bool"}),
+}
 
 
 def postgres_type(field: pa.Field) -> str:
     """The type of a column that is made for a field."""
-    return "jsonb" if is_json(field) else sql_type(field.type, decimal="numeric", large="numeric", zoned="timestamptz")
+    kind = kind_of(field)
+    return _MADE.get(kind, kind)
 
 
 def fit(field: pa.Field, column: Column) -> Fit:
@@ -26,35 +39,9 @@ def fit(field: pa.Field, column: Column) -> Fit:
 
     Domains, enumerations and types of extensions take what they take: only PostgreSQL can tell.
     """
-    kind = column.kind
-    if kind == "array":
+    kind = kind_of(field)
+    if column.kind == "array":
         return Fit.DOUBTFUL if pa.types.is_string(field.type) else Fit.NEVER
-    if kind in _never(field):
+    if column.kind in _NEVER.get(kind, ()) and not (kind == "decimal" and field.type.scale <= 0):
         return Fit.NEVER
-    return Fit.DOUBTFUL if kind in _seldom(field) else Fit.ALWAYS
-
-
-def _never(field: pa.Field) -> frozenset[str]:
-    arrow = field.type
-    if pa.types.is_boolean(arrow):
-        return _NUMBERS | _TIMES | {"uuid"}
-    if pa.types.is_date(arrow) or pa.types.is_timestamp(arrow):
-        return _NUMBERS | _SPECIAL
-    if pa.types.is_decimal(arrow) and arrow.scale > 0:
-        return _INTEGERS | {"uuid", "bool"}
-    if pa.types.is_integer(arrow) or pa.types.is_floating(arrow):
-        return frozenset({"uuid"})
-    return frozenset()
-
-
-def _seldom(field: pa.Field) -> frozenset[str]:
-    arrow = field.type
-    if is_json(field):
-        return _NUMBERS | _TIMES | {"bool", "uuid"}
-    if pa.types.is_string(arrow):
-        return _NUMBERS | _TIMES | _SPECIAL
-    if pa.types.is_floating(arrow):
-        return _INTEGERS | _TIMES | {"bool"}
-    if pa.types.is_integer(arrow):
-        return _TIMES | {"bool"}
-    return frozenset()
+    return Fit.DOUBTFUL if column.kind in _SELDOM.get(kind, ()) else Fit.ALWAYS

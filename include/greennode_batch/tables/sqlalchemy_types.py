@@ -14,6 +14,7 @@ from sqlalchemy.dialects import mssql, mysql, oracle
 from sqlalchemy.types import TypeEngine
 
 from greennode_batch.source.column_types import is_json
+from greennode_batch.tables.columns import kind_of
 
 _MAX_DIGITS = 38
 _UNSIGNED_DIGITS = 20
@@ -23,37 +24,32 @@ _MYSQL = ("mysql", "mariadb")
 # They have no zones: a moment is kept in UTC.
 _WITHOUT_ZONES = frozenset({*_MYSQL, "sqlite"})
 _LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(), *_MYSQL).with_variant(mssql.NVARCHAR(None), "mssql")
-# By default these would keep whole seconds, or every third millisecond.
-_TIME = (
-    sa.DateTime()
-    .with_variant(mysql.DATETIME(fsp=6), *_MYSQL)
-    .with_variant(mssql.DATETIME2(6), "mssql")  # type: ignore[no-untyped-call]
-    .with_variant(oracle.TIMESTAMP(), "oracle")
-)
-_MOMENT = (
-    sa.DateTime(timezone=True)
-    .with_variant(mysql.DATETIME(fsp=6), *_MYSQL)
-    .with_variant(mssql.DATETIMEOFFSET(6), "mssql")  # type: ignore[no-untyped-call]
-    .with_variant(oracle.TIMESTAMP(timezone=True), "oracle")
-)
+_KEY_TEXT = sa.String(_KEY_LETTERS).with_variant(mssql.NVARCHAR(_KEY_LETTERS), "mssql")
+
+
+def _time(mssql_type: TypeEngine[Any], *, zoned: bool) -> TypeEngine[Any]:
+    # By default these would keep whole seconds, or every third millisecond.
+    kind = sa.DateTime(timezone=zoned).with_variant(mysql.DATETIME(fsp=6), *_MYSQL)
+    return kind.with_variant(mssql_type, "mssql").with_variant(oracle.TIMESTAMP(timezone=zoned), "oracle")
+
+
+_TYPES: dict[str, TypeEngine[Any]] = {
+    "boolean": sa.Boolean(),
+    "large": sa.Numeric(_UNSIGNED_DIGITS, 0),
+    "bigint": sa.BigInteger(),
+    "double precision": sa.Double(),
+    "date": sa.Date(),
+    "timestamp": _time(mssql.DATETIME2(6), zoned=False),  # type: ignore[no-untyped-call]
+    "zoned": _time(mssql.DATETIMEOFFSET(6), zoned=True),  # type: ignore[no-untyped-call]
+}
 
 
 def generic_type(field: pa.Field, *, is_key: bool) -> TypeEngine[Any]:
     """The type of a column that is made for a field; text for what has no other, short enough for an index in a key."""
-    arrow = field.type
-    text = sa.String(_KEY_LETTERS).with_variant(mssql.NVARCHAR(_KEY_LETTERS), "mssql") if is_key else _LONG_TEXT
-    kinds: tuple[tuple[bool, TypeEngine[Any]], ...] = (
-        (pa.types.is_boolean(arrow), sa.Boolean()),
-        (pa.types.is_uint64(arrow), sa.Numeric(_UNSIGNED_DIGITS, 0)),
-        (pa.types.is_integer(arrow), sa.BigInteger()),
-        (pa.types.is_floating(arrow), sa.Double()),
-        (pa.types.is_date(arrow), sa.Date()),
-        (pa.types.is_timestamp(arrow) and arrow.tz is None, _TIME),
-        (pa.types.is_timestamp(arrow), _MOMENT),
-    )
-    if pa.types.is_decimal(arrow) and arrow.precision <= _MAX_DIGITS:
-        return sa.Numeric(arrow.precision, arrow.scale)
-    return next((kind for is_kind, kind in kinds if is_kind), text)
+    kind = kind_of(field)
+    if kind == "decimal" and field.type.precision <= _MAX_DIGITS:
+        return sa.Numeric(field.type.precision, field.type.scale)
+    return _TYPES.get(kind, _KEY_TEXT if is_key else _LONG_TEXT)
 
 
 def column_values(rows: pa.Table, name: str, kind: TypeEngine[Any], dialect: str) -> Sequence[Any]:

@@ -3,112 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
 
-from greennode_batch.tables.columns import Column, quote, sql_type
-from greennode_batch.tables.sql_table import SqlTable
+from greennode_batch.tables.columns import Column, kind_of
+from greennode_batch.tables.dialect import Dialect
 from greennode_batch.tables.typed_rows import from_tuples
 
 _CHUNK_ROWS = 5_000
 _READ_ROWS = 10_000
+_TYPES = {"boolean", "bigint", "double precision", "date", "timestamp"}
 
 
-class SqliteTable(SqlTable):
-    """A table of SQLite. It has no dates and decimals: they are kept as ISO 8601 and decimal text."""
+class SqliteDialect(Dialect):
+    """SQLite. It has no dates and decimals: they are kept as ISO 8601 and decimal text."""
 
-    def check_names(self, names: Sequence[str]) -> None:
-        """SQLite keeps any name."""
-
-    def upsert(self, cursor: Any, rows: Iterable[pa.Table]) -> int:
-        """Upsert the rows by key; how many were written."""
-        self.lock(cursor)
-        written = 0
-        for some in rows:
-            names = some.column_names
-            statement = (
-                f"INSERT INTO {self.quoted} ({', '.join(map(quote, names))}) "  # noqa: S608 - quoted
-                f"VALUES ({', '.join('?' * len(names))}) {self.upsert_tail(names)}"
-            )
-            for batch in _as_sqlite(some).to_batches(max_chunksize=_CHUNK_ROWS):
-                cursor.executemany(statement, zip(*(column.to_pylist() for column in batch.columns), strict=True))
-                written += int(cursor.rowcount)
-        return written
-
-    def read(self, cursor: Any, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:
-        """The run's rows: SQLite finds them as they are asked for."""
-        names = ", ".join(map(quote, schema.names))
-        with closing(self._connection.cursor()) as reading:
-            reading.execute(f"SELECT {names} FROM {self.quoted} WHERE run_id = ?", (run_id,))  # noqa: S608 - quoted
-            while rows := reading.fetchmany(_READ_ROWS):
-                yield from_tuples(rows, schema)
-
-    def look_up(self, cursor: Any, keys: pa.Table, schema: pa.Schema) -> pa.Table:
-        """The rows that have these keys, one by one: SQLite is in this process."""
-        statement = (
-            f"SELECT {', '.join(map(quote, schema.names[1:]))} FROM {self.quoted} "  # noqa: S608 - quoted
-            f"WHERE {' AND '.join(f'{quote(name)} = ?' for name in keys.column_names)}"
-        )
-        columns = [column.to_pylist() for column in _as_sqlite(keys).columns]
-        found = [
-            (place, *row)
-            for place, key in enumerate(zip(*columns, strict=True))
-            for row in cursor.execute(statement, key).fetchall()
-        ]
-        return from_tuples(found, schema)
-
-    def gather(self, cursor: Any, name: str, keys: Iterable[pa.Table]) -> list[str]:
-        """Put keys into a temporary table that has the target's own types; the names of their columns."""
-        names: list[str] = []
+    def begin(self, *, writes: bool) -> None:
+        """Begin also on a connection that commits by itself; only one worker may write at a time."""
         if not self._connection.in_transaction:
-            self.lock(cursor)
-        cursor.execute(f"DROP TABLE IF EXISTS temp.{name}")
-        for some in keys:
-            if not names:
-                names = some.column_names
-                quoted = ", ".join(map(quote, names))
-                cursor.execute(f"CREATE TEMPORARY TABLE {name} AS SELECT {quoted} FROM {self.quoted} LIMIT 0")  # noqa: S608
-                cursor.execute(f"CREATE INDEX temp.{name}_index ON {name} ({quoted})")
-            rows = zip(*(column.to_pylist() for column in _as_sqlite(some).columns), strict=True)
-            cursor.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(names))})", rows)  # noqa: S608
-        return names
+            self._connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     def type_of(self, field: pa.Field) -> str:
-        """The column type for a field."""
-        return sql_type(field.type, decimal="text", large="text", zoned="text")
+        """The type of a column that is made for a field."""
+        kind = kind_of(field)
+        return kind if kind in _TYPES else "text"
 
-    def columns(self, cursor: Any) -> list[Column]:
+    def columns(self, tx: Any) -> list[Column]:
         """The table's columns, none if there is no such table."""
-        cursor.execute(
-            'SELECT name, "notnull" AND dflt_value IS NULL AND NOT pk FROM pragma_table_info(?, ?)', self._place
-        )
-        return [Column(name, bool(is_demanded)) for name, is_demanded in cursor.fetchall()]
+        query = 'SELECT name, "notnull" AND dflt_value IS NULL AND NOT pk FROM pragma_table_info(?, ?)'
+        return [Column(name, bool(is_demanded)) for name, is_demanded in self.run(tx, query, self._place)]
 
-    def unique_keys(self, cursor: Any) -> list[set[str]]:
+    def unique_keys(self, tx: Any) -> list[set[str]]:
         """The primary key, and the columns of each whole unique index."""
-        table, schema = self._place
-        cursor.execute("SELECT name FROM pragma_table_info(?, ?) WHERE pk > 0", (table, schema))
-        found = [{name for (name,) in cursor.fetchall()}]
-        cursor.execute('SELECT name FROM pragma_index_list(?, ?) WHERE "unique" AND NOT partial', (table, schema))
-        for (index,) in cursor.fetchall():
-            cursor.execute("SELECT name FROM pragma_index_info(?, ?)", (index, schema))
-            found.append({name for (name,) in cursor.fetchall()})
-        return found
+        found = [self.run(tx, "SELECT name FROM pragma_table_info(?, ?) WHERE pk > 0", self._place)]
+        indexes = 'SELECT name FROM pragma_index_list(?, ?) WHERE "unique" AND NOT partial'
+        for (index,) in self.run(tx, indexes, self._place):
+            found.append(self.run(tx, "SELECT name FROM pragma_index_info(?, ?)", (index, self._place[1])))
+        return [{name for (name,) in names} for names in found]
 
-    def lock(self, cursor: Any) -> None:
-        """Let only one worker make or write the table, also on a connection that commits by itself."""
-        cursor.execute("BEGIN IMMEDIATE")
+    def upsert(self, tx: Any, rows: Iterable[pa.Table]) -> int:
+        """Upsert the rows by key; how many were written."""
+        return sum(self._inserted(tx, self.quoted, some, self.upsert_tail(some.column_names)) for some in rows)
+
+    def insert(self, tx: Any, staged: str, rows: pa.Table) -> None:
+        """Put rows into a temporary table."""
+        self._inserted(tx, staged, rows)
+
+    def make_quick(self, tx: Any, staged: str, names: Sequence[str]) -> None:
+        """By an index of its own."""
+        self.run(tx, f"CREATE INDEX temp.{staged}_index ON {staged} ({self.names(names)})")
+
+    def read(self, tx: Any, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:
+        """The run's rows: SQLite finds them as they are asked for."""
+        query = f"SELECT {self.names(schema.names)} FROM {self.quoted} WHERE run_id = ?"  # noqa: S608 - quoted
+        found = self.run(tx, query, (run_id,))
+        while rows := found.fetchmany(_READ_ROWS):
+            yield from_tuples(rows, schema)
+
+    def fetch(self, tx: Any, query: str, schema: pa.Schema) -> pa.Table:
+        """What a query gives."""
+        return from_tuples(self.run(tx, query).fetchall(), schema)
+
+    def _inserted(self, tx: Any, table: str, rows: pa.Table, tail: str = "") -> int:
+        for place, field in enumerate(rows.schema):
+            if pa.types.is_temporal(field.type) or pa.types.is_decimal(field.type) or pa.types.is_uint64(field.type):
+                rows = rows.set_column(place, field.name, rows[place].cast(pa.string()))
+        marks = ", ".join("?" * rows.num_columns)
+        statement = f"INSERT INTO {table} ({self.names(rows.column_names)}) VALUES ({marks}) {tail}"  # noqa: S608
+        cursor = tx.cursor()
+        written = 0
+        for batch in rows.to_batches(max_chunksize=_CHUNK_ROWS):
+            cursor.executemany(statement, zip(*(column.to_pylist() for column in batch.columns), strict=True))
+            written += int(cursor.rowcount)
+        return written
 
     @property
     def _place(self) -> tuple[str, str]:
         """The table and its schema, which is `main` unless it is named."""
         return self.parts[-1], self.parts[0] if len(self.parts) > 1 else "main"
-
-
-def _as_sqlite(rows: pa.Table) -> pa.Table:
-    for place, field in enumerate(rows.schema):
-        if pa.types.is_temporal(field.type) or pa.types.is_decimal(field.type) or pa.types.is_uint64(field.type):
-            rows = rows.set_column(place, field.name, rows[place].cast(pa.string()))
-    return rows

@@ -11,6 +11,9 @@ import pyarrow as pa
 from greennode_batch.errors import ConfigError
 from greennode_batch.source.column_types import to_arrow
 
+DIGEST = "greennode digest"
+"""A column of what `find` gives: a number that the database makes of a row's key, custom_id and status."""
+
 _FOUND = (pa.field("custom_id", pa.string()), pa.field("status", pa.string()), pa.field("run_id", pa.string()))
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.state.run_report import RunReport
 from greennode_batch.state.spent import TOKEN_COLUMNS, ModelSpent
-from greennode_batch.tables.sql_table import SqlTable
+from greennode_batch.tables.table_target import TableTarget
 
 _MOMENT = pa.timestamp("us", tz="UTC")
 _STATUSES = tuple(status.value for status in RowStatus)
@@ -33,7 +33,7 @@ RUNS_SCHEMA = pa.schema(
 """Its columns: rows are counted by status, `ended_at` is when the run was accounted for, costs are in `currency`."""
 
 
-def write_run(table: SqlTable, made: RunReport, *, dag_id: str) -> None:
+def write_run(table: TableTarget, made: RunReport, *, dag_id: str) -> None:
     """Upsert a run's rows into the table of runs, which is made if it is missing, in a transaction of its own."""
     if not made.models:
         return

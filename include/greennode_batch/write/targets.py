@@ -11,13 +11,13 @@ from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_pieces
 from greennode_batch.state.joined_shard import JoinedShard, read_joined
 from greennode_batch.state.plan import Plan
-from greennode_batch.tables.sql_table import SqlTable
+from greennode_batch.tables.table_target import TableTarget
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.join import JoinedRows, joined_schema
 from greennode_batch.write.joined_rows import CountedRows, note_joined
 from greennode_batch.write.partitions import check_count
 
-OpenTarget = SqlTable | Dataset
+OpenTarget = TableTarget | Dataset
 
 
 def prepare_targets(

@@ -14,7 +14,7 @@ from sqlalchemy.exc import NoSuchModuleError
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.targets import SqlTarget
 from greennode_batch.tables.open_table import OWN_DRIVERS, sql_table
-from greennode_batch.tables.sql_table import SqlTable
+from greennode_batch.tables.table_target import TableTarget
 
 
 def connect(conn_id: str) -> Any:
@@ -35,7 +35,7 @@ def hook_of(conn_id: str) -> Any:
 
 
 @contextmanager
-def open_table(target: SqlTarget, key: Sequence[str]) -> Iterator[SqlTable]:
+def open_table(target: SqlTarget, key: Sequence[str]) -> Iterator[TableTarget]:
     """The target's table on a connection of its own: by the driver's fast way, or by SQLAlchemy for other databases."""
     with closing(connect(target.conn_id)) as connection:
         if type(connection).__module__.partition(".")[0] in OWN_DRIVERS:

@@ -12,7 +12,7 @@ from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.targets import FileTarget, Target
 from greennode_batch.reconcile.record_answers import AnsweredTable
 from greennode_batch.staging.folders import RunFolder
-from greennode_batch.tables.sql_table import SqlTable
+from greennode_batch.tables.table_target import TableTarget
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.targets import OpenTarget
 
@@ -40,7 +40,7 @@ def known_rows(job: BatchJob) -> Iterator[EarlierRows | None]:
 def known_table(job: BatchJob, targets: Sequence[OpenTarget], run: RunFolder, *, run_id: str) -> AnsweredTable | None:
     """The one of the job's open targets that the next run will ask what it has answered, if there is one."""
     for declared, target in zip(job.targets, targets, strict=True):
-        if declared == job.known_table and isinstance(target, SqlTable):
+        if declared == job.known_table and isinstance(target, TableTarget):
             return AnsweredTable(target, run, run_id=run_id)
     return None
 

@@ -12,10 +12,10 @@ from greennode_batch.incremental import answer_cache as answered_note
 from greennode_batch.incremental.answer_cache import SeenTwiceError, note_path, read_note, validity, write_note
 from greennode_batch.incremental.row_hashes import ROW_HASHES
 from greennode_batch.staging.folders import run_folder
-from greennode_batch.state.fingerprint import Fingerprint
 from greennode_batch.state.plan import LeftRows
+from greennode_batch.state.table_digest import TableDigest
 
-TABLE = Fingerprint(5, 2**64 - 1)
+TABLE = TableDigest(5, 2**64 - 1)
 WORDS = st.integers(0, 2**64 - 1)
 
 
@@ -42,7 +42,7 @@ def test_it_holds_what_was_written_in_whatever_order_pieces_and_buckets(note, mo
     monkeypatch.setattr(answered_note, "_BUCKET_ROWS", data.draw(st.integers(1, 50)))
     shuffled = data.draw(st.permutations(list(rows.items())))
     cut = data.draw(st.integers(0, len(rows)))
-    made = note(entries(*shuffled[:cut]), entries(*shuffled[cut:]), table=Fingerprint(len(rows), 7))
+    made = note(entries(*shuffled[:cut]), entries(*shuffled[cut:]), table=TableDigest(len(rows), 7))
     asked = data.draw(st.dictionaries(st.sampled_from(list(rows)) | WORDS, st.sampled_from([0, *rows.values()])))
     same = made.unchanged(entries(*asked.items()))
     assert same.tolist() == [given != 0 and rows.get(key) == given for key, given in asked.items()]

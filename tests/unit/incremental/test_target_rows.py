@@ -61,19 +61,19 @@ def test_a_row_is_answered_where_the_table_has_a_good_answer_to_the_same_request
 
 
 def test_a_table_that_is_not_there_or_is_another_s_has_no_answers(table):
-    missing = sql_table(table._connection, "nowhere", KEY)
+    missing = sql_table(table.dialect._connection, "nowhere", KEY)
     assert EarlierRows(missing).answered(keys_of((1, "a")), ["x"]) == []
     assert EarlierRows(missing).left([keys_of((1, "a"))], remove=True).count == 0
-    table._connection.execute("CREATE TABLE another (id bigint, part text)")
-    table._connection.commit()
-    another = sql_table(table._connection, "another", KEY)
+    table.dialect._connection.execute("CREATE TABLE another (id bigint, part text)")
+    table.dialect._connection.commit()
+    another = sql_table(table.dialect._connection, "another", KEY)
     assert EarlierRows(another).answered(keys_of((1, "a")), ["x"]) == []
     # Without an index each look would be through the whole table; such a one is refused when it is prepared.
-    table._connection.execute(
+    table.dialect._connection.execute(
         "CREATE TABLE bare AS SELECT 1 AS id, 'a' AS part, 'x' AS custom_id, 'r' AS run_id, 'succeeded' AS status"
     )
-    table._connection.commit()
-    bare = sql_table(table._connection, "bare", KEY)
+    table.dialect._connection.commit()
+    bare = sql_table(table.dialect._connection, "bare", KEY)
     assert EarlierRows(bare).answered(keys_of((1, "a")), ["x"]) == []
 
 
@@ -120,10 +120,10 @@ def test_of_a_table_that_was_asked_before_only_what_is_new_changed_or_failed_is_
         made = build(job, lambda: source, run, run_id="r", profile=ApiProfile(), known=known)
         return made, [(run.shard(shard.shard_id), shard) for shard in made.shards]
 
-    labels = sql_table(table._connection, "labels", ("id",))
+    labels = sql_table(table.dialect._connection, "labels", ("id",))
     schema = pa.schema([SCHEMA.field(name) for name in SCHEMA.names if name != "part"])
-    table._connection.execute("DROP TABLE IF EXISTS labels")
-    table._connection.commit()
+    table.dialect._connection.execute("DROP TABLE IF EXISTS labels")
+    table.dialect._connection.commit()
     labels.prepare(schema)
     known = EarlierRows(labels)
     _, shards = plan(before, known)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.state.fingerprint import NO_ROWS, Fingerprint
+from greennode_batch.state.fingerprint import NO_ROWS, RowsFingerprint
 from greennode_batch.tables.fingerprint import fingerprint, row_hashes
 
 KEY = ("id", "part")
@@ -94,7 +94,7 @@ def test_it_is_the_same_in_every_process_and_in_every_version():
 
 
 def test_sums_wrap_around_and_no_rows_add_nothing():
-    assert Fingerprint(1, 2**64 - 1).joined_with(Fingerprint(2, 3)) == Fingerprint(3, 2)
+    assert RowsFingerprint(1, 2**64 - 1).joined_with(RowsFingerprint(2, 3)) == RowsFingerprint(3, 2)
     assert of([]) == NO_ROWS
     assert of().joined_with(NO_ROWS) == of()
     assert int(of().hex, 16) == of().total

@@ -1,0 +1,229 @@
+"""What every target keeps to, whatever its database."""
+
+import sqlite3
+from contextlib import closing
+
+import psycopg
+import pyarrow as pa
+import pytest
+
+from greennode_batch.errors import ConfigError
+from greennode_batch.tables.fingerprint import fingerprint
+from greennode_batch.tables.open_table import sql_table
+
+# To upsert by, without a word about the types: each database has its own.
+COLUMNS = "answer text, status text, run_id text"
+
+
+def statement_of(refused):
+    """The statement by which an error says that it is mended."""
+    return str(refused.value).partition("nothing is paid twice: ")[2]
+
+
+def test_writing_twice_writes_the_same_rows(db):
+    db.written(db.rows_of("a", "b"))
+    table = db.written(db.rows_of("a2", None, "c2", run_id="s"))
+    assert db.fetch("SELECT id, answer FROM answers ORDER BY id") == [(1, "a2"), (2, None), (3, "c2")]
+    assert list(table.batches("r", db.schema)) == []
+    assert sorted(row["answer"] or "" for piece in table.batches("s", db.schema) for row in piece.to_pylist()) == [
+        "",
+        "a2",
+        "c2",
+    ]
+
+
+def test_the_columns_of_another_are_left_as_they_are(db):
+    db.run(
+        f"CREATE TABLE answers (id bigint PRIMARY KEY, mine varchar(9) DEFAULT 'new' NOT NULL, {COLUMNS})",
+        "INSERT INTO answers (id, mine) VALUES (1, 'kept')",
+    )
+    db.written(db.rows_of("a", "b"))
+    assert db.fetch("SELECT id, mine, answer FROM answers ORDER BY id") == [(1, "kept", "a"), (2, "new", "b")]
+
+
+def test_values_survive_as_they_are(db):
+    hard = ["", None, "'", '"', '""', "\\", "\\N", "\\.", "a\n\\.\nb", "\r\n", "a,b", "😀 tiếng Việt", "\u2028", " x "]
+    db.written(db.rows_of(*hard, "NULL"))
+    assert [row for (row,) in db.fetch("SELECT answer FROM answers ORDER BY id")] == [*hard, "NULL"]
+
+
+def test_looking_makes_nothing(db):
+    db.table().prepare(db.schema, create=False)
+    assert not db.table().is_there(["id"])
+
+
+def test_missing_columns_are_named_with_the_statements_that_add_them(db):
+    db.run("CREATE TABLE answers (id bigint PRIMARY KEY, other text)")
+    with pytest.raises(ConfigError, match=r"has no column answer, status, run_id \(it has id, other\)") as drift:
+        db.table().prepare(db.schema)
+    db.run(*statement_of(drift).split("; "))
+    db.written(db.rows_of("a"))
+
+
+def test_missing_columns_are_added_where_the_job_says_so(db):
+    db.run("CREATE TABLE answers (id bigint PRIMARY KEY, mine text)", "INSERT INTO answers VALUES (1, 'kept')")
+    table = db.table(add_columns=True)
+    table.prepare(db.schema, create=False)
+    assert not table.is_there(["answer"])
+    for _ in range(2):
+        table.prepare(db.schema)
+    assert db.fetch("SELECT id, mine, answer, status FROM answers") == [(1, "kept", None, None)]
+    table.write([db.rows_of("a", "b")])
+    assert db.fetch("SELECT id, mine, answer FROM answers ORDER BY id") == [(1, "kept", "a"), (2, None, "b")]
+
+
+def test_a_key_column_is_never_added(db):
+    db.run(f"CREATE TABLE answers (number bigint PRIMARY KEY, {COLUMNS})")
+    with pytest.raises(ConfigError, match="table answers has no column id"):
+        db.table(add_columns=True).prepare(db.schema)
+
+
+def test_a_table_without_a_fitting_unique_index_says_how_to_add_one(own):
+    own.run(
+        f"CREATE TABLE answers (id bigint, {COLUMNS}, UNIQUE (id, status))",
+        "CREATE UNIQUE INDEX partial ON answers (id) WHERE id > 5",
+    )
+    with pytest.raises(ConfigError, match=r"no unique index on exactly \(id\)") as none:
+        own.table().prepare(own.schema)
+    own.run(statement_of(none))
+    own.written(own.rows_of("a"))
+
+
+def test_a_column_that_demands_a_value_is_found_before_anything_is_paid(db):
+    db.run(f"CREATE TABLE answers (id bigint PRIMARY KEY, mine text NOT NULL, {COLUMNS})")
+    with pytest.raises(ConfigError, match="table answers demands a value in mine"):
+        db.table().prepare(db.schema)
+
+
+def test_several_models_share_a_key_column(db):
+    rows = pa.table([[1, 1], ["a", "b"], ["s", "s"], ["r", "r"], ["m", "n"]], names=[*db.schema.names, "model"])
+    db.written(rows, key=("id", "model"))
+    assert len(db.fetch("SELECT * FROM answers")) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ['x"; DROP TABLE precious; --', "Mixed Case", "tiếng Việt", "a'b", "select", "50%s", "a:b"]
+)
+def test_a_name_is_only_ever_a_name(db, name):
+    db.run("CREATE TABLE precious (id int)")
+    rows = db.rows_of("a", "b").append_column("custom_id", pa.array(["c", "d"]))
+    table = db.written(rows.append_column(name, pa.array(["x", "y"])), name=name, key=("id", name))
+    assert db.read(table, "r", "id", name) == [(1, "x"), (2, "y")]
+    keys = pa.table({"id": [2, 1], name: ["y", "z"]})
+    assert table.find(keys)["place"].to_pylist() == [0]
+    left, _ = table.leave_only([keys], remove=True)
+    assert (left.count, left.shown, db.read(table, "r", "id")) == (1, "(1, x)", [(2,)])
+    assert db.fetch("SELECT * FROM precious") == []
+
+
+@pytest.mark.parametrize("kind", ["psycopg", "postgresql+psycopg"])
+def test_a_schema_may_stand_before_the_table(open_database, kind):
+    db = open_database(kind)
+    db.run('CREATE SCHEMA "My Schema"', "CREATE TABLE answers (id int)")
+    rows = db.rows_of("a", "b").append_column("custom_id", pa.array(["c", "d"]))
+    table = db.written(rows, name="My Schema.answers")
+    assert table.find(rows.select(["id"]))["place"].to_pylist() == [0, 1]
+    left, _ = table.leave_only([pa.table({"id": [1]})], remove=True)
+    assert left.shown == "2"
+    assert db.fetch('SELECT answer FROM "My Schema".answers') == [("a",)]
+
+
+@pytest.mark.parametrize("name", ["", "a.", ".b", "a\x00"])
+def test_what_is_no_name_is_refused(own, name):
+    with pytest.raises(ConfigError, match="is not a name of a table or column"):
+        own.table(name)
+
+
+def test_more_parts_than_schema_and_table_are_refused(db):
+    with pytest.raises(ConfigError, match=r"table a\.b\.c: name it as table or as schema\.table"):
+        db.table("a.b.c")
+
+
+def test_a_shard_that_fails_half_way_leaves_nothing_and_shows_no_row(db):
+    db.run(
+        "CREATE TABLE answers (id bigint PRIMARY KEY, answer text CHECK (answer <> 'bad'), status text, run_id text)"
+    )
+    table = db.written(db.rows_of("old"))
+    rows = db.rows_of(*["fine"] * 6_000, "bad")
+    with pytest.raises(ConfigError, match=r"table answers does not take the answers.*safe in.*at no cost") as refused:
+        table.write([rows.slice(0, 5_500), rows.slice(5_500)])
+    assert "[parameters" not in str(refused.value)
+    assert db.fetch("SELECT id, answer FROM answers") == [(1, "old")]
+    table.write([db.rows_of("new")])
+    assert db.fetch("SELECT answer FROM answers") == [("new",)]
+
+
+def test_a_trigger_that_keeps_a_row_out_is_noticed_and_nothing_is_written(own):
+    table = own.written(own.rows_of("old", "old"))
+    if own.is_sqlite:
+        own.run("CREATE TRIGGER keep BEFORE UPDATE ON answers WHEN NEW.id = 2 BEGIN SELECT RAISE(IGNORE); END")
+    else:
+        own.run(
+            "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+            "CREATE TRIGGER keep BEFORE UPDATE ON answers FOR EACH ROW WHEN (NEW.id = 2) EXECUTE FUNCTION keep()",
+        )
+    with pytest.raises(ConfigError, match="took 2 of 3 rows: a trigger or rule keeps some out"):
+        table.write([own.rows_of("new"), own.rows_of("new", "new", "new").slice(1)])
+    assert own.fetch("SELECT answer FROM answers ORDER BY id") == [("old",), ("old",)]
+
+
+def test_connections_that_commit_by_themselves_still_write_whole_shards(database, tmp_path):
+    with (
+        psycopg.connect(database, autocommit=True) as postgres,
+        closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as sqlite,
+    ):
+        for connection in (postgres, sqlite):
+            table = sql_table(connection, "answers", ("id",))
+            rows = pa.table({"id": [1, 2], "answer": ["a", "b"], "status": ["s", "s"], "run_id": ["r", "r"]})
+            table.prepare(rows.schema)
+            table.write([rows])
+            broken = pa.table([[1, 2], ["x", "y"], ["s", None], ["r", "r"]], schema=rows.schema)
+            with pytest.raises(ConfigError):
+                table.write([broken])
+            found = connection.execute("SELECT answer FROM answers ORDER BY id").fetchall()
+            connection.rollback()
+            assert found == [("a",), ("b",)]
+
+
+def test_many_rows_are_written_read_and_found_in_pieces(db):
+    rows = db.rows_of(*map(str, range(12_000))).append_column("custom_id", pa.array(["c"] * 12_000))
+    table = db.written(rows)
+    assert fingerprint(table.batches("r", rows.schema), ("id",)) == fingerprint([rows], ("id",))
+    for _ in range(2):
+        assert sorted(table.find(rows.select(["id"]).slice(0, 250))["place"].to_pylist()) == list(range(250))
+
+
+def test_rows_whose_keys_the_source_has_no_more_are_told_and_removed(db):
+    table = db.written(db.rows_of(*"abcde"))
+    keys = pa.table({"id": pa.array([2, 4, 9], pa.int64())})
+    for remove in (False, True):
+        left, _ = table.leave_only(iter([keys.slice(0, 1), keys.slice(1)]), remove=remove)
+        assert (left.count, sorted(left.shown.split(", ")), left.removed) == (3, ["1", "3", "5"], remove)
+    assert db.fetch("SELECT id FROM answers ORDER BY id") == [(2,), (4,)]
+    assert table.leave_only(iter([keys]), remove=True)[0].removed is False
+
+
+def test_rows_that_are_not_asked_are_counted_and_stay(db):
+    columns = {"id": [1, 1, 2, 2], "model": list("abab"), "status": ["s"] * 4}
+    table = db.written(pa.table(columns | {"run_id": ["r"] * 4}), key=("id", "model"))
+    asked = pa.table({"model": ["a", "c"]})
+    for remove in (False, True):
+        left, _ = table.leave_only([pa.table({"id": [1]})], asked=asked, remove=remove)
+        assert (left.count, left.shown, left.removed, left.not_asked) == (1, "(2, a)", remove, 2)
+    assert db.fetch("SELECT id, model FROM answers ORDER BY id, model") == [(1, "a"), (1, "b"), (2, "b")]
+
+
+def test_a_digest_is_the_runs_and_all_others_and_that_of_what_is_removed(on_postgres):
+    rows = on_postgres.rows_of(*"abc").append_column("custom_id", pa.array(list("xyz")))
+    table = on_postgres.written(rows)
+    table.write([rows.slice(1, 1).set_column(3, "run_id", pa.array(["s"]))])
+    before = table.digests("r")
+    assert before == table.digests("r")
+    assert (before.all_rows.rows, before.others.rows) == (3, 1)
+    assert table.digests("s").others.rows == 2
+    on_postgres.run("UPDATE answers SET status = 'failed' WHERE id = 2")
+    assert table.digests("r").others != before.others
+    on_postgres.run("UPDATE answers SET status = 'succeeded' WHERE id = 2")
+    _, removed = table.leave_only([pa.table({"id": [1, 3]})], remove=True)
+    assert removed == before.others
+    assert table.digests("r").all_rows == before.all_rows.without(removed)
