@@ -15,7 +15,6 @@ HEAVY = ["pandas", "psycopg", "pyarrow"]
 # Module, and what it imports late without loading any of these: why.
 REASONS = {
     ("greennode_airflow.pipeline", "greennode_airflow.operators.approve"): "few jobs need what asks a person",
-    ("greennode_batch.tables.table_check", "greennode_batch.tables.sql_table"): "for a type; it imports table_check",
 }
 # An import of one of these ends at once, so that one process can try all modules.
 WHICH_ARE_HEAVY = f"""

@@ -29,8 +29,7 @@ TESTED_IN = {
     "request/re*": "tests/unit/plan/test_partition_files.py",
     "retry/retry_budget": "tests/unit/cost/test_actual.py",
     "state/*": "tests/unit/state/test_document.py",
-    "tables/sqlalchemy_types": "tests/unit/tables/test_sqlalchemy_table.py",
-    "tables/*": "tests/unit/tables/test_sql_table.py",
+    "tables/*": "tests/unit/tables/test_table_target.py",
     "write/dataset_files": "tests/unit/write/test_dataset.py",
     "write/joined_rows": "tests/unit/reconcile/test_report.py",
 }

@@ -123,7 +123,7 @@ class BatchJob(Declaration):
     on_kill: Annotated[Literal["cancel", "leave"], "cancel or leave"] = "cancel"
     keep_remote_files: Annotated[bool | None, "True, False or left out"] = None
     refresh: Annotated[Literal["changed", "all"] | None, "changed or all, or left out"] = None
-    left_rows: Annotated[Literal["report", "remove", "ignore"], "report or remove or ignore"] = "report"
+    left_rows: Annotated[Literal["report", "remove", "ignore"], "report, remove or ignore"] = "report"
     partitions: Annotated[int, Field(ge=1), "1 (one task reads) or more"] = 1
     budget: Annotated[InstanceOf[Budget] | None, "Budget(max_cost=…), or left out"] = None
     prices: Annotated[InstanceOf[Mapping[str, Any]] | None, '{"MODEL": [prompt, completion]}, or left out'] = None

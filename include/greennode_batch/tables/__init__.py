@@ -1,1 +1,1 @@
-"""SQL tables, one class a kind of database."""
+"""SQL tables: one TableTarget, one Dialect a kind of database (open_table names them)."""

@@ -21,8 +21,8 @@ def test_null_is_told_from_an_empty_text(text):
         assert render(text, x="") == "False"
 
 
-def test_two_nulls_are_one_to_a_filter_that_looks_for_the_distinct():
-    assert render("{{ [x, y, 'a'] | unique | list | length }}", x=NULL, y=NULL) == "2"
+def test_null_is_looked_up_in_a_table_of_words_as_none():
+    assert render("{{ {none: 'unknown', 'a': 'A'}[x] }}", x=NULL) == "unknown"
 
 
 def test_a_name_that_there_is_not_is_an_error_and_no_empty_text():
