@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from greennode_batch.collect.fetch import fetch, fetch_again
+from greennode_batch.collect.fetch import BatchFiles
 from greennode_batch.errors import RetryableError
 from greennode_batch.state.receipts import read_receipt
 
@@ -17,13 +17,11 @@ def bring(make_shard, client, ended, clock, tmp_path):
     shard = make_shard(*(f"text {n}" for n in range(20)))
     batch = ended(shard)
 
-    def go(step=fetch):
+    def go(step=BatchFiles.fetch):
         work = tmp_path / "work"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
-        if step is fetch_again:
-            return fetch_again(client, batch, shard, work)
-        return fetch(shard, client, batch, work, clock=clock, sleep=clock.sleep)
+        return step(BatchFiles(shard, client, batch, work, clock, clock.sleep))
 
     return shard, go
 
@@ -96,9 +94,9 @@ def test_what_is_longer_the_second_time_takes_the_place_of_what_was_cut_at_the_e
     go()
     whole = shard.output.read_bytes()
     shard.output.write_bytes(b"".join(whole.splitlines(keepends=True)[:11]))
-    assert go(fetch_again)
+    assert go(BatchFiles.fetch_again)
     assert shard.output.read_bytes() == whole
-    assert not go(fetch_again)
+    assert not go(BatchFiles.fetch_again)
 
 
 def test_what_is_shorter_the_second_time_or_does_not_come_changes_nothing(bring, emulator):
@@ -106,7 +104,7 @@ def test_what_is_shorter_the_second_time_or_does_not_come_changes_nothing(bring,
     go()
     whole = shard.output.read_bytes()
     emulator.faults([{"kind": "truncated", "endpoint": CONTENT, "length": "none", "fraction": 0.5, "count": 1}])
-    assert not go(fetch_again)
+    assert not go(BatchFiles.fetch_again)
     emulator.faults([{"kind": "status", "endpoint": CONTENT, "status": 404, "count": 1}])
-    assert not go(fetch_again)
+    assert not go(BatchFiles.fetch_again)
     assert Path(str(shard.output)).read_bytes() == whole

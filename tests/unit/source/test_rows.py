@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from greennode_batch.errors import BudgetError, ConfigError
 from greennode_batch.job.budget import Budget
-from greennode_batch.source.rows import ColumnBatch, Rows, first_rows, within_max_rows
+from greennode_batch.source.rows import RowBatch, Rows, first_rows, within_max_rows
 
 SIZES = st.lists(st.integers(1, 4), max_size=6)
 
@@ -84,7 +84,7 @@ VALUES = st.lists(st.none() | st.text(max_size=3) | st.integers(), min_size=1, m
 def test_rows_that_are_taken_are_the_same_rows_as_columns_and_as_values(values, data):
     places = data.draw(st.lists(st.integers(0, len(values) - 1), max_size=8))
     texts = pa.array([None if value is None else str(value) for value in values], pa.string())
-    taken = ColumnBatch(len(values), {"raw": values, "text": texts}).take(places)
+    taken = RowBatch(len(values), {"raw": values, "text": texts}).take(places)
     assert len(taken) == len(places)
     assert list(taken.values("raw")) == [values[place] for place in places]
     assert taken.array("text").to_pylist() == [texts[place].as_py() for place in places]
@@ -92,19 +92,19 @@ def test_rows_that_are_taken_are_the_same_rows_as_columns_and_as_values(values, 
 
 def test_a_document_is_what_it_says_to_a_prompt_and_its_very_text_in_staging():
     stored = pa.ExtensionArray.from_storage(pa.json_(), pa.array(['{"b":1,  "a": [2]}', None]))
-    batch = ColumnBatch(2, {"doc": stored})
+    batch = RowBatch(2, {"doc": stored})
     assert batch.values("doc") == [{"b": 1, "a": [2]}, None]
     assert batch.array("doc").to_pylist() == ['{"b":1,  "a": [2]}', None]
 
 
 def test_a_document_that_is_no_json_is_named_by_its_column():
-    batch = ColumnBatch(1, {"doc": pa.ExtensionArray.from_storage(pa.json_(), pa.array(["{oops"]))})
+    batch = RowBatch(1, {"doc": pa.ExtensionArray.from_storage(pa.json_(), pa.array(["{oops"]))})
     with pytest.raises(ConfigError, match=r"column doc holds a text that is no JSON .*Nothing was sent"):
         batch.values("doc")
 
 
 def test_what_has_no_plain_type_is_text_in_staging():
     key = uuid.UUID("0b8d5bb9-7c64-4ac0-a7ad-0d0e6f4e0d52")
-    batch = ColumnBatch(1, {"key": pa.array([key.bytes], pa.uuid()), "tags": pa.array([["a", None]])})
+    batch = RowBatch(1, {"key": pa.array([key.bytes], pa.uuid()), "tags": pa.array([["a", None]])})
     assert batch.array("key").to_pylist() == [str(key)]
     assert batch.array("tags").to_pylist() == ['["a", null]']
