@@ -104,7 +104,7 @@ with open(os.environ["STEPS_RAN"], "a") as ran:
 if step in costs["missing"]:
     sys.exit(f"no step {step}")
 if step == costs["interrupts"]:
-    os.kill(os.getppid(), signal.SIGINT)
+    os.kill(os.getppid(), signal.SIGTERM)
 cpu = costs["cpu"].get(step, 1.0)
 parts = {step: {"cpu": cpu, "wall": cpu}} if step.startswith("engine_steps") else {}
 print(json.dumps({"rows": None, "parts": parts, "started_mb": 1.0, "peak_mb": costs["mb"].get(step, 100.0)}))
@@ -149,6 +149,7 @@ def _compare(project, *arguments, against="HEAD~1"):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_steps_of_both_trees_run_in_turn_and_only_what_looks_worse_runs_again(project):
     _commit(project, "theirs", missing=["engine_steps.scan"])
     _commit(project, "ours", cpu={"engine_steps.collect": 1.5}, mb={"engine_steps.report_files": 104})
@@ -170,6 +171,7 @@ def test_the_steps_of_both_trees_run_in_turn_and_only_what_looks_worse_runs_agai
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_an_interrupted_comparison_leaves_no_worktree(project):
     _commit(project, "theirs", interrupts="engine_steps.collect")
     _commit(project, "ours")
@@ -180,6 +182,7 @@ def test_an_interrupted_comparison_leaves_no_worktree(project):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_one_quick_round_finds_nothing_worse(project):
     _commit(project, "theirs")
     _commit(project, "ours", cpu={"engine_steps.collect": 1.5})
@@ -201,6 +204,7 @@ def test_an_unknown_commit_and_a_path_that_is_not_compared_are_refused_before_an
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_this_project_is_compared_with_its_last_commit(tmp_path):
     out = tmp_path / "bench.json"

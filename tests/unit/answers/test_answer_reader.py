@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, RootModel
 
@@ -194,14 +194,12 @@ ANSWERS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(answer=ANSWERS, form=WRAPPED, before=NOISE, after=NOISE, ascii_only=st.booleans())
 def test_an_answer_is_found_whatever_is_written_around_it(answer, form, before, after, ascii_only):
     text = before + form.format(json.dumps(answer, ensure_ascii=ascii_only)) + after
     assert read(text, Part) == {"score": None, **answer}
 
 
-@settings(max_examples=500, deadline=None)
 @given(text=st.lists(st.sampled_from([*"{}[]\"'`~\\:, \n\xa0a1é<>-", '{"name":', "```", "null", "NaN"])).map("".join))
 def test_garbage_is_an_answer_or_has_a_reason_and_is_read_alike_one_by_one_and_together(text):
     for reader in READERS:

@@ -32,9 +32,3 @@ def test_without_an_anomaly_there_is_no_file(make_shard):
         pass
     assert not shard.anomalies.exists()
     assert log.counts == count_anomalies(shard) == {}
-
-
-def test_without_a_file_they_are_counted_all_the_same():
-    with AnomalyLog(None) as log:
-        log.note("blank", Path("output.jsonl"), b"")
-    assert log.counts == {"blank": 1}

@@ -90,7 +90,6 @@ models = pytest.mark.parametrize("model", [None, Label])
 
 
 @models
-@settings(max_examples=150, deadline=None)
 @given(lines=files_lines)
 def test_rows_made_at_once_are_those_of_each_line(model, lines):
     reader = AnswerReader(model)
@@ -120,7 +119,7 @@ def test_the_commonest_answers_are_all_read_at_once(model, message):
 
 
 @models
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=st.lists(files_lines, min_size=1, max_size=2), end=st.sampled_from([b"\n", b"\r\n"]), data=st.data())
 def test_where_the_bytes_are_cut_says_nothing_about_the_rows(model, tmp_path, files, end, data):
     paths = []

@@ -217,7 +217,7 @@ line_of_any_kind = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=st.lists(line_of_any_kind, max_size=20),
     asked=st.sets(st.sampled_from("abcd")),

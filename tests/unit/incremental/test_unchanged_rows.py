@@ -513,8 +513,12 @@ def test_a_database_that_makes_no_digest_is_asked_for_each_row(make_runs, caplog
     caplog.set_level(logging.INFO)
     runs = make_runs()
     runs.execute("ALTER FUNCTION pg_catalog.hashtextextended(text, bigint) RENAME TO hash_of_later_versions")
-    runs.run(list(TEXTS.items()))
-    assert runs.run(list(TEXTS.items()))[1:] == (5, [])
+    try:
+        runs.run(list(TEXTS.items()))
+        assert runs.run(list(TEXTS.items()))[1:] == (5, [])
+    finally:
+        # Other tests have the same database.
+        runs.execute("ALTER FUNCTION pg_catalog.hash_of_later_versions(text, bigint) RENAME TO hashtextextended")
     assert "makes no digest" in caplog.text
     assert not runs.note.exists()
 

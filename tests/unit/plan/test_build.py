@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from greennode_batch.api.profile import ApiProfile
@@ -163,7 +163,6 @@ SOURCES = st.dictionaries(st.integers(0, 8), st.sampled_from(["", "a", "b", "c",
 WORKERS = st.lists(st.sampled_from(["idle", "claim", "send"]), min_size=6, max_size=6)
 
 
-@settings(max_examples=150)
 @given(
     generations=st.lists(st.tuples(SOURCES, WORKERS, st.integers(0, 9)), min_size=2, max_size=4),
     models=st.sampled_from([MODELS, MODELS[:1]]),

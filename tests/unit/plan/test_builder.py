@@ -39,7 +39,7 @@ def all_rows(run, plan):
     return [row for planned in plan.shards for row in source_of(run, planned).to_pylist()]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     texts=st.lists(st.sampled_from(["", " ", "a", "b", "c" * 90, "d", "é", "e" * 900]), max_size=25),
     models=st.sampled_from([MODELS, MODELS[:1], MODELS[0]]),
@@ -217,7 +217,7 @@ def forgetful(monkeypatch):
     monkeypatch.setattr("greennode_batch.plan.shard_set.RequestIndex", index)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.lists(st.sampled_from([*"abcdefghijklm", ""]), max_size=6), max_size=12),
     st.integers(1, 5),

@@ -80,7 +80,7 @@ def parted(tmp_path, make_job):
     return lambda **job: Parted(tmp_path / f"staging_{next(count)}", make_job, **{"partitions": 3, **job})
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     texts=st.lists(st.sampled_from(["", " ", "a", "b", "é\u2028", "c" * 90, "d" * 900, None]), max_size=25),
     cuts=st.lists(st.integers(0, 25), max_size=4),

@@ -4,7 +4,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from greennode_batch.collect.results import RESULT_FIELDS
@@ -90,7 +90,6 @@ some_answers = st.dictionaries(ids, st.text(max_size=3))
 
 
 @pytest.mark.parametrize("held_bytes", [1 << 20, 1], ids=["results at once", "results in parts"])
-@settings(max_examples=60)
 @given(asked=st.lists(ids | st.none()), attempts=st.lists(some_answers, min_size=1, max_size=3), data=st.data())
 def test_the_join_is_what_a_plain_loop_over_rows_says(join, held_bytes, asked, attempts, data):
     shuffled = [dict(data.draw(st.permutations(list(answers.items())))) for answers in attempts]
