@@ -16,6 +16,7 @@ from greennode_batch.reconcile.written import WrittenRows
 from greennode_batch.staging.folders import RunFolder, safe_name
 from greennode_batch.staging.parquet import staged_schema
 from greennode_batch.state.plan import Plan, read_plan
+from greennode_batch.state.row_status import RowStatus
 from greennode_batch.tables.fingerprint import Hashes, row_hashes
 from greennode_batch.tables.shown_keys import Named
 from greennode_batch.write.join import row_statuses
@@ -76,6 +77,7 @@ class _Search:
         self._changed = Named()
         self._earlier: dict[str, Named] = {}
         self._strangers = Named()
+        self._answers = Named()
         self._twice = Named()
         self._shared = Named()
 
@@ -111,17 +113,20 @@ class _Search:
             return
         for rows in self._target.batches(self._schema):
             hashes = row_hashes(rows, self._key)
-            for named, sought in ((self._strangers, strange), (self._twice, twice), (self._shared, shared)):
+            for named, sought in ((self._twice, twice), (self._shared, shared)):
                 named.add_keys(rows.filter(pa.array(_is_in(hashes, sought))).select(self._key))
+            others = rows.filter(pa.array(_is_in(hashes, strange)))
+            is_answer = pc.equal(others["status"], RowStatus.SUCCEEDED.value)
+            self._answers.add_keys(others.filter(is_answer).select(self._key))
+            self._strangers.add_keys(others.filter(pc.invert(is_answer)).select(self._key))
 
     def problems(self) -> list[str]:
         """What was found, in words."""
+        if self._answers.count <= self._plan.unchanged:
+            self._accept_answers()
         again = f"The answers are safe in {self._run}; clear join_results to write them again, at no cost"
-        run_id = self._plan.run_id
-        by_others = (
-            f"rows that are in the target under run {run_id} but not in its source",
-            "An earlier build of the run or somebody else wrote them; delete them where they are not wanted",
-        )
+        by_others = f"rows that are in the target under run {self._plan.run_id} but not in its source"
+        who = "An earlier build of the run or somebody else wrote them"
         by_several = (
             "rows of the target that are those of several source rows each, for it takes their keys for equal",
             "Give the target's key the source's type and collation, or make the keys differ",
@@ -129,7 +134,8 @@ class _Search:
         said = [
             (self._lost, "rows that are not in the target", again),
             (self._changed, "rows that are in the target with another status or custom_id", again),
-            (self._strangers, *by_others),
+            (self._strangers, by_others, f"{who}; delete them where they are not wanted"),
+            (self._answers, f"answered {by_others}", f"{who}; they may have been paid for, so keep them"),
             (self._twice, "rows that are in the target more than once", again),
             (self._shared, *by_several),
         ]
@@ -137,6 +143,17 @@ class _Search:
             why = f"Either they were lost here, or that run was joined again since. {again}"
             said.append((named, f"rows of the target that hold what the earlier run {owner} wrote", why))
         return [f"{what} ({named.count:,}): {named}. {way_out}" for named, what, way_out in said if named.count]
+
+    def _accept_answers(self) -> None:
+        """Take answers that staging does not know for rows that the build found answered, and did not ask again."""
+        if self._answers.count:
+            log.warning(
+                "%s rows were answered by this run before it was built as it is now, and its staging of then is gone. "
+                "They are good, and count as unchanged: %s",
+                f"{self._answers.count:,}",
+                self._answers,
+            )
+        self._answers = Named()
 
     def superseded(self) -> int:
         """How many rows a later run has written over."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
+import pyarrow as pa
 
 from greennode_batch.cost.actual import in_real_time, total
 from greennode_batch.cost.usage_history import note_usage
@@ -17,17 +18,19 @@ from greennode_batch.reconcile.differences import Differences, find_differences,
 from greennode_batch.reconcile.record_answers import AnsweredTable
 from greennode_batch.reconcile.staged import Staged
 from greennode_batch.reconcile.written import WrittenRows
-from greennode_batch.staging.folders import RunFolder, write_json
+from greennode_batch.staging.folders import RunFolder, read_json, write_json
 from greennode_batch.state.attempts import FIRST_ATTEMPT, retries
 from greennode_batch.state.canaries import read_canaries
 from greennode_batch.state.fingerprint import NO_ROWS, RowsFingerprint
 from greennode_batch.state.joined_shard import JoinedShard, joined_shards
 from greennode_batch.state.plan import Plan, read_plan
+from greennode_batch.state.run_identity import RemovedRun
 from greennode_batch.state.run_report import RunReport
 from greennode_batch.state.run_usage import RunUsage
 from greennode_batch.state.spent import ModelSpent, ShardSpent, SpentByShard
 from greennode_batch.tables.fingerprint import fingerprint
 from greennode_batch.tables.shown_keys import Named
+from greennode_batch.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +46,11 @@ def report(
 
     known: the table among the targets of which it is noted, if they agree, what it has answered. prices: for what the
     run has cost. Holds the ids of one shard's requests; if a target differs, 8 bytes a row as well. Follow it with
-    `check_balanced`. Raises ConfigError if the run was never built.
+    `check_balanced`. Raises ConfigError if the run was never built, or if its staging is gone.
     """
     plan = read_plan(run)
     if plan is None:
-        raise ConfigError(f"{run}: there is no plan.json, so nothing was built and nothing sent; see build_requests")
+        raise ConfigError(f"{run}: {_without_plan(run, targets)}")
     key = plan.target_key
     prices = prices or Prices({})
     staged = Staged(run, plan, key, prices)
@@ -99,6 +102,21 @@ def report(
     if known is not None and made.balanced and not made.superseded:
         known.note(plan)
     return made
+
+
+def _without_plan(run: RunFolder, targets: Sequence[WrittenRows]) -> str:
+    """What there is of a run that has no plan."""
+    columns = pa.schema([("custom_id", pa.string()), ("status", pa.string())])
+    held = {target.name: sum(rows.num_rows for rows in target.batches(columns)) for target in targets}
+    removed = read_json(run.removed, RemovedRun)
+    if removed is None and not any(held.values()):
+        return "there is no plan.json, so nothing was built and nothing sent; see build_requests"
+    gone = "is gone" if removed is None else f"was removed on {removed.day}"
+    rows = ", ".join(f"{counted(count, 'row')} in {name}" for name, count in held.items())
+    return (
+        f"this run's staging {gone}, so there is nothing to compare its rows with. What it wrote is good and stays: "
+        f"{rows}. Nothing is to be done; what is new in the source is asked by another run"
+    )
 
 
 def _models(plan: Plan, spent: Sequence[ShardSpent], joined: Mapping[str, JoinedShard]) -> tuple[ModelSpent, ...]:

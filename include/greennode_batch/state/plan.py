@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable
 
 import msgspec
@@ -103,10 +102,9 @@ def refuse_removed(run: RunFolder) -> None:
     """Raise ConfigError for a run whose staging retention has removed."""
     removed = read_json(run.removed, RemovedRun)
     if removed is not None:
-        day = datetime.datetime.fromtimestamp(removed.removed_at, tz=datetime.UTC).date()
         raise ConfigError(
-            f"{run}: this run's staging was removed on {day}; building it again would send, and pay for, all its rows "
-            f"again. Trigger a new run, or delete {run.removed} to build this one again"
+            f"{run}: this run's staging was removed on {removed.day}; building it again would send, and pay for, all "
+            f"its rows again. Trigger a new run, or delete {run.removed} to build this one again"
         )
 
 

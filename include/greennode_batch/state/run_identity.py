@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 from greennode_batch.staging.folders import RunFolder, read_json, write_json
 from greennode_batch.state.document import Document
 
@@ -26,6 +28,11 @@ class RemovedRun(Document, frozen=True):
     """removed.json: what retention leaves of a run, so that nobody pays for it again unawares. Epoch seconds."""
 
     removed_at: float
+
+    @property
+    def day(self) -> datetime.date:
+        """The day of it, in UTC."""
+        return datetime.datetime.fromtimestamp(self.removed_at, tz=datetime.UTC).date()
 
 
 def note_run(run: RunFolder, *, dag_id: str, run_id: str, conn_id: str | None = None) -> None:

@@ -1,6 +1,7 @@
 import datetime
 import json
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -23,6 +24,7 @@ from greennode_batch.staging.folders import RunFolder, read_json, run_folder, wr
 from greennode_batch.state.attempts import attempt_shards
 from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import read_receipt, write_receipt
+from greennode_batch.state.run_identity import RemovedRun
 from greennode_batch.state.run_report import RunReport
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.write.join import join_shard
@@ -175,7 +177,7 @@ def test_statuses_that_two_rows_have_swapped_are_noticed(make_run, carry, target
 def test_a_row_in_the_target_that_no_source_row_asked_for_is_named(account, execute):
     execute("INSERT INTO answers (id, status, run_id) VALUES (77, 'succeeded', 'run_1')")
     assert problem_of(account()).startswith(
-        "rows that are in the target under run run_1 but not in its source (1): 77. An"
+        "answered rows that are in the target under run run_1 but not in its source (1): 77. An"
     )
 
 
@@ -184,8 +186,8 @@ def test_a_row_lost_and_another_added_do_not_make_up_for_each_other(account, exe
     lost, added = account().problems
     assert lost.startswith("rows that are not in the target (1): 3.")
     assert added.endswith(
-        "but not in its source (1): 33. An earlier build of the run or somebody else wrote them; delete "
-        "them where they are not wanted"
+        "but not in its source (1): 33. An earlier build of the run or somebody else wrote them; they may have been "
+        "paid for, so keep them"
     )
 
 
@@ -550,6 +552,30 @@ def test_a_file_is_reconciled_as_a_table_is(make_run, carry, tmp_path):
 def test_a_run_that_was_never_built_says_so(tmp_path):
     with pytest.raises(ConfigError, match=r"there is no plan\.json, so nothing was built and nothing sent"):
         report(run_folder(tmp_path, "dag", "run"), FileRows(tmp_path / "out.parquet"))
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_run_whose_staging_is_gone_says_that_what_it_wrote_is_good(joined, account, removed):
+    run, _ = joined
+    shutil.rmtree(run.path)
+    if removed:
+        write_json(run.removed, RemovedRun(removed_at=86_400.0))
+    gone = r"was removed on 1970-01-02" if removed else "is gone"
+    with pytest.raises(ConfigError, match=rf"staging {gone}, .*is good and stays: 4 rows in table answers\. Nothing"):
+        account()
+
+
+def test_answers_of_a_build_whose_staging_is_gone_are_rows_that_count_as_unchanged(joined, account, execute, caplog):
+    run, plan = joined
+    execute("INSERT INTO answers (id, status, run_id) VALUES (77, 'succeeded', 'run_1'), (78, 'failed', 'run_1')")
+    write_json(run.plan, msgspec.structs.replace(plan, unchanged=1))
+    # What has no answer, or more answers than rows that were found unchanged, is still somebody's.
+    assert problem_of(account()).startswith(
+        "rows that are in the target under run run_1 but not in its source (1): 78."
+    )
+    assert "1 rows were answered by this run before it was built as it is now" in caplog.text
+    execute("UPDATE answers SET status = 'succeeded' WHERE id = 78")
+    assert problem_of(account()).startswith("answered rows that are in the target under run run_1 but not in its sour")
 
 
 def test_an_empty_run_adds_up(make_run, target):
