@@ -101,8 +101,9 @@ def _wire(job: BatchJob) -> None:
     ).expand(shard=shards)
     report = GreenNodeReportOperator(task_id="report", job=job, trigger_rule=TriggerRule.ALL_DONE)
     clean_up = GreenNodeCleanUpOperator(task_id="clean_up", job=job)
-    # A teardown runs whatever became of the report, and a run that failed stays a run that failed.
-    ends >> join >> report >> clean_up.as_teardown()
+    # A teardown runs whatever became of the tasks before it, also where a person has ended the run; and this one alone
+    # says how the run has ended: of tasks that were skipped then, Airflow would make a success.
+    ends >> join >> report >> clean_up.as_teardown(on_failure_fail_dagrun=True)
 
 
 def _approved(job: BatchJob, shards: XComArg) -> XComArg:

@@ -58,7 +58,9 @@ def finished(connection: RunningEmulator, tmp_path: Path, monkeypatch: pytest.Mo
                 pass
             collect_shard(shard, client, None)
         write_json(shard.joined, JoinedShard(rows=1, statuses={"succeeded": 1}, fingerprint=""))
-        write_json(run.report, RunReport("job", "manual__1", 1, 1, 1, {"succeeded": 1}, 0, 0))
+        write_json(
+            run.report, RunReport("job", "manual__1", 1, 1, 1, {"succeeded": 1}, 0, 0, started_at=plan.created_at)
+        )
 
     return make
 
@@ -105,7 +107,7 @@ def test_in_a_task_group_it_cleans_up_that_groups_pipeline(
     finished: Callable[..., None], connection: RunningEmulator
 ) -> None:
     finished("ask")
-    clean_up(a_job())
+    clean_up(a_job())  # of the pipeline that has no group
     assert connection.ledger()["files_deleted"] == 0
     GreenNodeCleanUpOperator(task_id="ask.clean_up", job=a_job()).execute(context_of())
     assert connection.ledger()["files_deleted"] == 2

@@ -83,7 +83,7 @@ def test_a_run_with_too_many_failed_rows_stays_failed_and_is_cleaned_up(
 ) -> None:
     emulator.faults([{"kind": "line_error", "count": 1}])
     states = run_file(A_DAG.format(name="own", max_failed_ratio=0.0))
-    assert (states[""], states["report"], states["clean_up"]) == ("failed", "failed", "success")
+    assert (states[""], states["report"], states["clean_up"]) == ("failed", "failed", "failed")
     assert list(client.list_files()) == []
 
 
@@ -98,6 +98,6 @@ def test_a_task_after_the_group_follows_the_report_and_not_the_clean_up(
     if fails:
         emulator.faults([{"kind": "line_error", "count": 1}])
     states = run_file(A_GROUP.format(name="ask", max_failed_ratio=0.0))
-    after, run = ("upstream_failed", "failed") if fails else ("success", "success")
-    assert (states["after"], states[""], states["ask.clean_up"]) == (after, run, "success")
+    after, ended = ("upstream_failed", "failed") if fails else ("success", "success")
+    assert (states["after"], states[""], states["ask.clean_up"]) == (after, ended, ended)
     assert list(client.list_files()), "a server that deletes nothing fails no run"

@@ -1,23 +1,30 @@
-"""What a run leaves at GreenNode -> nothing."""
+"""What a run leaves at GreenNode -> nothing; and the run's verdict."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runtime.runs import group_of, is_dry_run, run_job, run_of
+from greennode_airflow.runtime.verdict import Verdict
 from greennode_batch.cleanup.remote_files import clean_up
+from greennode_batch.errors import GreenNodeError
 from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.staging.folders import RunFolder, read_json
+from greennode_batch.state.plan import read_plan
+from greennode_batch.state.run_report import RunReport
 
 
 class GreenNodeCleanUpOperator(BaseOperator):
     """Deletes a run's files at GreenNode once their contents are safe, unless the job or the connection keeps them.
 
-    Make it a teardown after the report: it then runs whatever became of the run, and changes nothing of its result.
+    Then it fails unless the run's rows are in the target, as the report has found them. Make it a teardown after the
+    report, with `on_failure_fail_dagrun`: it then runs whatever became of the run, marked by hand or not, and alone
+    says how the run has ended. A file that cannot be deleted, and an outage, change nothing of that.
     """
 
     ui_color = "#e3f4ea"
@@ -28,13 +35,39 @@ class GreenNodeCleanUpOperator(BaseOperator):
 
     @fail_without_retry
     def execute(self, context: Context) -> None:
-        """Delete what may go, and say what stays."""
+        """Delete what may go, say what stays, and judge."""
+        verdict, run = Verdict(self, context), run_of(context, group_of(self))
+        verdict.skip_if_left_out()
         if is_dry_run(context):
+            verdict.check_built()
             raise AirflowSkipException("a dry run sends nothing, so there is nothing to delete")
+        is_lacking = False
+        try:
+            is_lacking = _is_lacking(run)
+            if verdict.is_reported:  # otherwise somebody may be at work on the run
+                self._clean_up(run, context)
+        except Exception as error:
+            # Worth another try where it was the network; not worth a good run where that is down for long.
+            task = context["ti"]
+            if not isinstance(error, GreenNodeError) and task.try_number <= task.max_tries:
+                raise
+            self.log.warning("Files of the run stay at GreenNode, which changes nothing of its result", exc_info=True)
+        verdict.check_reported()
+        if is_lacking:
+            raise AirflowFailException(
+                "the report of what is built now did not find all rows in the target, or was never made, though its "
+                "task is a success: clear report of this run with all that is downstream, at no cost"
+            )
+
+    def _clean_up(self, run: RunFolder, context: Context) -> None:
         job = run_job(self.job, context)
         hook, keep = GreenNodeHook(job.conn_id), job.keep_remote_files
         with hook.get_conn() as client:
-            cleaned = clean_up(
-                run_of(context, group_of(self)), client, keep=hook.keep_remote_files() if keep is None else keep
-            )
+            cleaned = clean_up(run, client, keep=hook.keep_remote_files() if keep is None else keep)
         self.log.info("%s", cleaned)
+
+
+def _is_lacking(run: RunFolder) -> bool:
+    """Whether staging has a plan, and no report that found it in the target: a person may have marked the report."""
+    plan, made = read_plan(run), read_json(run.report, RunReport)
+    return plan is not None and (made is None or not made.balanced or made.started_at != plan.created_at)

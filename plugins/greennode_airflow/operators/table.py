@@ -19,11 +19,13 @@ from greennode_airflow.observability.links import RUN_LINKS
 from greennode_airflow.observability.metric_events import count_run
 from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.runtime.runs import group_of, is_dry_run, run_job, run_of, shard_at
+from greennode_airflow.runtime.verdict import Verdict
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.targets import SqlTarget, Target
 from greennode_batch.staging.folders import RunFolder, read_json
 from greennode_batch.state.approval import refuse_rejected
+from greennode_batch.state.plan import read_plan
 from greennode_batch.state.run_report import RunReport
 
 if TYPE_CHECKING:
@@ -92,9 +94,9 @@ class GreenNodeJoinResultsOperator(BaseOperator):
 class GreenNodeReportOperator(BaseOperator):
     """Reconciles source, shards, results and target by id, and says what became of every row.
 
-    Fails if they differ (with the ids), or if more than the job's `max_failed_ratio` have no answer. Its result, also
-    when it fails, is the report, as in report.json in staging. Where it succeeds, each target's asset has
-    an event with its counts.
+    Fails if they differ (with the ids), if more than the job's `max_failed_ratio` have no answer, or if this try of the
+    run was not built. Its result, also when it fails, is the report, as in report.json in staging. Where it succeeds,
+    each target's asset has an event with its counts.
     """
 
     template_fields: Sequence[str] = ("paths",)
@@ -114,10 +116,14 @@ class GreenNodeReportOperator(BaseOperator):
         from greennode_batch.reconcile.report import check_balanced, check_failed_ratio, report
         from greennode_batch.reconcile.written_targets import written_rows
 
+        verdict, run, job = Verdict(self, context), run_of(context, group_of(self)), run_job(self.job, context)
+        verdict.skip_if_left_out()
         if is_dry_run(context):
+            verdict.check_built()
             raise AirflowSkipException("a dry run sends nothing and writes nothing; see the log of build_requests")
-        run, job = run_of(context, group_of(self)), run_job(self.job, context)
         refuse_rejected(run)
+        if read_plan(run) is not None:  # without one, the report itself says what there is
+            verdict.check_built()
         before = _reported_before(run)
         with open_targets(with_paths(job.targets, self.paths), job.target_key, run) as targets:
             known = known_table(job, targets, run, run_id=context["run_id"])
