@@ -126,6 +126,79 @@ def _all_cleared(scene: Scene) -> None:
     scene.expect(scene.paid() == paid, "something was paid for or sent anew after all was cleared")
 
 
+def _run_marked_failed(scene: Scene) -> None:
+    _half_done(scene)
+    scene.mark_run("failed")
+    scene.until_called(_CANCEL)
+    scene.finish("failed")
+    # No clear but the one that the run's last task names makes it good, and nothing says so before.
+    scene.clear_run(only_failed=True)
+    scene.finish("failed")
+    scene.expect(scene.events() == 0, "a failed run said that its target is new")
+    scene.clear(SUBMIT, downstream=True)
+    scene.finish()
+    _asked_again(scene)
+    scene.expect(scene.events() == 1, "the run did not say that its target is new")
+
+
+def _run_marked_success(scene: Scene) -> None:
+    _half_done(scene)
+    scene.mark_run("success")
+    scene.until_called(_CANCEL)
+    scene.finish("failed")
+    scene.expect(scene.events() == 0, "a failed run said that its target is new")
+    scene.clear(SUBMIT, downstream=True)
+    scene.finish()
+    _asked_again(scene)
+
+
+def _run_marked_failed_in_build(scene: Scene) -> None:
+    scene.lock(f"LOCK TABLE {scene.lane.source} IN ACCESS EXCLUSIVE MODE")
+    scene.start()
+    scene.until_blocked(1)
+    scene.mark_run("failed")
+    scene.finish("failed")
+    scene.release()
+    scene.clear_run(only_failed=True)
+    # What was skipped stays so: built, and nothing sent.
+    scene.finish("failed")
+    scene.expect(scene.paid()["batches_created"] == 0, "a batch was created")
+    scene.clear(BUILD, downstream=True)
+    scene.finish()
+
+
+def _report_marked_failed(scene: Scene) -> None:
+    scene.start()
+    scene.finish()
+    scene.lock(f"LOCK TABLE {scene.lane.target} IN ACCESS EXCLUSIVE MODE")
+    scene.clear(REPORT, downstream=True)
+    scene.until_blocked(1)
+    scene.mark(REPORT, "failed")
+    scene.finish("failed")
+    scene.release()
+    paid = scene.paid()
+    scene.clear_run(only_failed=True)
+    scene.finish()
+    scene.expect(scene.paid() == paid, "something was paid for or sent anew")
+
+
+def _cleared_and_not_built(scene: Scene) -> None:
+    scene.start()
+    scene.finish()
+    paid = scene.paid()
+    scene.lock(f"LOCK TABLE {scene.lane.source} IN ACCESS EXCLUSIVE MODE")
+    scene.clear_run()
+    scene.until_blocked(1)
+    scene.mark(BUILD, "failed")
+    scene.finish("failed")
+    scene.expect(scene.events() == 1, "a failed run said that its target is new")
+    scene.release()
+    scene.clear_run(only_failed=True)
+    scene.finish()
+    scene.expect(scene.paid() == paid, "something was paid for or sent anew")
+    scene.expect(scene.events() == 2, "the run did not say that its target is new")  # noqa: PLR2004
+
+
 def cases() -> Iterator[AirflowCase]:
     """All of them."""
     yield AirflowCase(group="clear", name="wait_for_batch while deferred", act=_wait_cleared)
@@ -141,3 +214,10 @@ def cases() -> Iterator[AirflowCase]:
     yield AirflowCase(
         group="mark", name="collect_results failed in mid-download, then cleared", act=_collect_marked_failed
     )
+    yield AirflowCase(group="run", name="marked failed while batches wait, then cleared", act=_run_marked_failed)
+    yield AirflowCase(group="run", name="marked success while batches wait, then cleared", act=_run_marked_success)
+    yield AirflowCase(
+        group="run", name="marked failed in build_requests, then cleared", act=_run_marked_failed_in_build
+    )
+    yield AirflowCase(group="run", name="its report marked failed, then cleared", act=_report_marked_failed)
+    yield AirflowCase(group="run", name="cleared, and its build marked failed", act=_cleared_and_not_built)

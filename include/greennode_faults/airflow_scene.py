@@ -184,6 +184,10 @@ class Scene:
         found = self.airflow.task_instances(self.dag_id, self.run_id)
         return [task for task in found if task["task_id"] == task_id]
 
+    def events(self) -> int:
+        """How many times the run has said that its target is new."""
+        return self.airflow.asset_events(self.dag_id, self.run_id)
+
     def paid(self) -> dict[str, int]:
         """What was sent and billed so far."""
         ledger = self.lane.emulator.ledger(summary=True)
@@ -223,6 +227,14 @@ class Scene:
         """Mark each instance of a task, as a user does."""
         for task in self.tasks(task_id):
             self.airflow.set_state(self.dag_id, self.run_id, task_id, state, map_index=task["map_index"])
+
+    def mark_run(self, state: str) -> None:
+        """Mark the whole run, as a user does."""
+        self.airflow.set_run_state(self.dag_id, self.run_id, state)
+
+    def clear_run(self, *, only_failed: bool = False) -> None:
+        """Clear the whole run, or what of it failed, as a user does."""
+        self.airflow.clear_run(self.dag_id, self.run_id, only_failed=only_failed)
 
     def kill_component(self, component: str) -> None:
         """`kill -9` one of Airflow's own processes, with all that it started."""

@@ -174,6 +174,15 @@ class AirflowClient:
         answer = self._call("POST", f"/dags/{dag_id}/clearTaskInstances", json=body).json()
         return list(answer["task_instances"])
 
+    def clear_run(self, dag_id: str, run_id: str, *, only_failed: bool = False) -> None:
+        """Clear a run as a user does: all of its tasks, or those that failed and those that did not run for it."""
+        self._call("POST", f"{_run_path(dag_id, run_id)}/clear", json={"dry_run": False, "only_failed": only_failed})
+
+    def asset_events(self, dag_id: str, run_id: str) -> int:
+        """How many times a run has said that an asset is new."""
+        found = self._get("/assets/events", source_dag_id=dag_id, source_run_id=run_id)
+        return int(found["total_entries"])
+
     def set_state(self, dag_id: str, run_id: str, task_id: str, state: str, *, map_index: int = -1) -> None:
         """Mark a task instance as a user does in the UI."""
         path = (
