@@ -106,6 +106,7 @@ def test_a_run_whose_report_is_good_is_good_also_where_its_files_cannot_be_delet
         ({**MARKED, "ask.build_requests": "failed"}, r"Clear ask\.build_requests of this run"),
         ({**MARKED, "ask.read_part_1": "failed"}, r"Clear ask\.read_part of this run"),
         (NOT_BEGUN, r"Clear ask\.read_part of this run"),
+        ({**NOT_BEGUN, "before": "failed"}, r"Clear ask\.read_part of this run"),
     ],
 )
 def test_a_run_whose_report_did_not_find_its_rows_is_failed_and_told_which_clear_ends_it_well(

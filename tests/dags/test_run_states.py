@@ -40,13 +40,13 @@ JOB = BatchJob(
 )
 """
 A_DAG = JOB + "dag = batch_table(JOB)\n"
-A_BRANCH = (
+A_GROUP = (
     JOB
     + """
 with DAG("own", schedule=None) as dag:
-    @task.branch
+    @task.KIND
     def choose():
-        return "another"
+        return CHOICE
 
     group = batch_table_group(JOB)
     choose() >> [group, EmptyOperator(task_id="another")]
@@ -104,9 +104,14 @@ def test_a_run_with_nothing_to_ask_is_a_success(
     assert emulator.ledger(summary=True)["batches_created"] == 1
 
 
-def test_a_group_that_a_branch_leaves_out_fails_nothing(run_file: RunFile, emulator: RunningEmulator) -> None:
-    ended = run_file(A_BRANCH)
-    assert (ended["another"], ended[""]) == ("success", "success")
+@pytest.mark.parametrize(
+    ("kind", "choice", "another"), [("branch", '"another"', "success"), ("short_circuit", "False", "skipped")]
+)
+def test_a_group_that_its_dag_leaves_out_fails_nothing(
+    run_file: RunFile, emulator: RunningEmulator, kind: str, choice: str, another: str
+) -> None:
+    ended = run_file(A_GROUP.replace("KIND", kind).replace("CHOICE", choice))
+    assert (ended["another"], ended[""]) == (another, "success")
     assert {ended[name] for name in ("own.build_requests", "own.report", "own.clean_up", "after")} == {"skipped"}
     assert emulator.ledger(summary=True)["files_uploaded"] == 0
 
