@@ -70,11 +70,25 @@ def _gateway_down(scene: Scene) -> None:
 
 
 def _storage_down_in_wait(scene: Scene) -> None:
-    _waiting(scene, seconds=4)
+    """The triggerer ends the waits all the same, and only the tasks after them are tried again."""
+    _waiting(scene, seconds=30)
     scene.stop_storage()
+    scene.until(WAIT, "success")
+    scene.until(COLLECT, "up_for_retry", times=1)
+    scene.restore()
+    scene.finish()
+    scene.expect({task["try_number"] for task in scene.tasks(WAIT)} == {1}, "a wait was started again")
+
+
+def _storage_down_before_wait(scene: Scene) -> None:
+    _waiting(scene, seconds=60)
+    scene.stop_storage()
+    scene.clear(WAIT)
     scene.until(WAIT, "up_for_retry", times=1)
     scene.restore()
     scene.finish()
+    scene.expect(scene.called("POST /batches/{id}/cancel") == 0, "a batch was cancelled")
+    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created anew")
 
 
 def _storage_down_in_collect(scene: Scene) -> None:
@@ -130,4 +144,5 @@ def cases() -> Iterator[AirflowCase]:
         group="kill -9", name="the scheduler, before the receipts", act=_scheduler_killed_at_create, alone=True
     )
     yield AirflowCase(group="staging", name="S3 gone while batches wait", act=_storage_down_in_wait, alone=True)
+    yield AirflowCase(group="staging", name="S3 gone when a wait begins", act=_storage_down_before_wait, alone=True)
     yield AirflowCase(group="staging", name="S3 gone in mid-collect", act=_storage_down_in_collect, alone=True)

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+
+from greennode_airflow.pipeline import batch_table
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import SqlSource
+from greennode_batch.job.targets import SqlTarget
+
+JOB = BatchJob(
+    name="ask",
+    source=SqlSource(conn_id="warehouse", sql="SELECT 1"),
+    target=SqlTarget(conn_id="warehouse", table="answers"),
+    key="id",
+    model="google/gemma-4-31b-it",
+    prompt="{{ text }}",
+)
+TASKS = ("build_requests", "attempt_1.submit_batch", "attempt_1.wait_for_batch", "attempt_1.collect_results", "report")
+
+
+@pytest.mark.parametrize("task_id", TASKS)
+def test_an_outage_of_a_quarter_of_an_hour_is_outlasted(task_id: str) -> None:
+    task = batch_table(JOB).get_task(task_id)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    instance = TaskInstance(task=task, run_id="r1", dag_version_id=None)
+    instance.dag_run = DagRun(dag_id="ask", run_id="r1", logical_date=moment)
+    instance.end_date = moment
+    waited = timedelta()
+    for number in range(1, task.retries + 1):
+        instance.try_number = number
+        waited += instance.next_retry_datetime() - moment
+    assert waited >= timedelta(minutes=15)
