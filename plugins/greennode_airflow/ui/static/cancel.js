@@ -41,7 +41,7 @@ function words(detail, shard) {
     ? "The rows that have no answer yet are asked again by this run's next attempt."
     : "The rows that have no answer yet get the status cancelled; the next run asks them again.";
   const unsent = !shard && detail.unsent_shards ? `${counted(detail.unsent_shards, "batch", "batches")} of this run not sent yet will still be sent.` : "";
-  const stop = detail.asks_again || unsent ? "To end the run for good, mark it as failed in Airflow: that cancels its batches as well." : "";
+  const stop = detail.asks_again || unsent ? "To end the run for good, mark it as failed in Airflow: that cancels its batches as well, and the run stays failed." : "";
   const said = ["What is finished stays: it was paid for, and goes into the target.", again, unsent, stop];
   return [shard ? el("p", { class: "mono" }, shard.batch_id) : null, ...said.filter(Boolean).map((one) => el("p", {}, one))];
 }
