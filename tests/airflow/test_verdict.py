@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,7 +40,7 @@ ALL_WELL = {
     "ask.approve_spend": "success",
     "ask.report": "success",
 }
-# As Airflow leaves them: marked as failed in mid-wait, not begun, begun in vain, and left out by a branch.
+# As Airflow leaves a run that was ended in mid-wait, and a pipeline that was not begun.
 MARKED = {**ALL_WELL, "ask.report": "skipped"}
 NOT_BEGUN = {**dict.fromkeys(ALL_WELL, "skipped"), "before": "success"}
 
@@ -66,7 +66,7 @@ class Task:
 
 
 @pytest.fixture(autouse=True)
-def run(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFolder]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     monkeypatch.setenv("AIRFLOW__GREENNODE__STAGING", f"file://{tmp_path}/staging")
     return run_of(context_of(Task({})), "ask")
 
