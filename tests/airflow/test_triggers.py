@@ -27,6 +27,9 @@ def a_trigger(batch_id: str, *, seconds: float = 60, on_kill: str = "cancel") ->
     return GreenNodeBatchTrigger("greennode_default", batch_id, time.time() + seconds, on_kill)
 
 
+POLLS = "GET /batches", "GET /batches/{id}"
+
+
 async def first_event(trigger: GreenNodeBatchTrigger) -> dict[str, str]:
     events = [event async for event in trigger.run()]
     assert len(events) == 1
@@ -173,18 +176,22 @@ async def test_waiting_does_not_block_the_loop_that_all_triggers_share(
     slow_emulator: RunningEmulator, make_batch: MakeBatch
 ) -> None:
     batch_id = make_batch()
-    ticks = 0
+    slow_emulator.faults([{"kind": "timeout", "endpoint": endpoint, "count": None} for endpoint in POLLS])
 
-    async def count() -> None:
-        nonlocal ticks
-        while True:
-            ticks += 1
-            await asyncio.sleep(0.005)
+    def polls() -> int:
+        return sum(slow_emulator.ledger()["calls"].get(endpoint, 0) for endpoint in POLLS)
 
-    counting = asyncio.ensure_future(count())
-    await asyncio.gather(*(first_event(a_trigger(batch_id, seconds=0.5)) for _ in range(5)))
-    counting.cancel()
-    assert ticks > 20, "a poll held the loop for most of half a second"
+    waits = [asyncio.ensure_future(first_event(a_trigger(batch_id, seconds=600))) for _ in range(5)]
+    while not polls():
+        await asyncio.sleep(0.005)  # noqa: ASYNC110 - no event comes out of the server
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+    # All that time one poll has hung, and nothing but it.
+    assert polls() == 1
+    assert not any(wait.done() for wait in waits)
+    for wait in waits:
+        wait.cancel()
+    await asyncio.wait(waits)
 
 
 async def test_a_plain_end_ends_the_task_itself_with_what_a_worker_would_return(
