@@ -182,8 +182,8 @@ async def test_waiting_does_not_block_the_loop_that_all_triggers_share(
         return sum(slow_emulator.ledger()["calls"].get(endpoint, 0) for endpoint in POLLS)
 
     waits = [asyncio.ensure_future(first_event(a_trigger(batch_id, seconds=600))) for _ in range(5)]
-    while not polls():
-        await asyncio.sleep(0.005)  # noqa: ASYNC110 - no event comes out of the server
+    while not polls():  # noqa: ASYNC110 - no event comes out of the server
+        await asyncio.sleep(0.005)
     for _ in range(20):
         await asyncio.sleep(0.005)
     # All that time one poll has hung, and nothing but it.
