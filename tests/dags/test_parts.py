@@ -20,9 +20,9 @@ READ = {"read_part", "build_requests"}
 JOB = """
 from airflow.sdk import DAG
 from greennode_airflow.pipeline import batch_table, batch_table_group
-from greennode_batch.job.batch_job.batch_job import BatchJob
-from greennode_batch.job.batch_job.targets import SqlTarget
-from greennode_batch.job.batch_job.sources import FileSource, SqlSource
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.targets import SqlTarget
+from greennode_batch.job.sources import FileSource, SqlSource
 
 JOB = BatchJob(
     name="own",
@@ -97,7 +97,7 @@ def test_a_query_may_lie_in_a_file_and_name_its_part_there(
     run_own: RunSteps, texts: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "texts.sql").write_text(f"{TEXTS}\n{{% if partitions > 1 %}} {OWN} {{% endif %}}\n")
-    monkeypatch.setattr("greennode_batch.job.batch_job.texts.read_job_text.__kwdefaults__", {"folder": tmp_path})
+    monkeypatch.setattr("greennode_batch.job.texts.read_job_text.__kwdefaults__", {"folder": tmp_path})
     run_own(text_of(sql_source("texts.sql")))
     assert statuses(texts) == ALL
 

@@ -51,7 +51,7 @@ def test_without_one_all_tasks_are_in_airflows_own() -> None:
 
 
 def test_a_pool_without_a_name_is_refused() -> None:
-    with pytest.raises(ConfigError, match="pool is empty"):
+    with pytest.raises(ConfigError, match="pool is ' '; it is the name of a pool of Airflow"):
         dag_of(pool=" ")
 
 
