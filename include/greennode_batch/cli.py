@@ -29,6 +29,7 @@ from greennode_batch.probe.command import add_parser as add_probe_parser
 from greennode_batch.reconcile.report import check_failed_ratio
 from greennode_batch.run import run_to_file
 from greennode_batch.staging.folders import RunFolder, run_folder
+from greennode_batch.staging.modes import make_folder
 from greennode_batch.write.dataset import Dataset
 
 _KEY_VARIABLE = "GREENNODE_API_KEY"
@@ -199,7 +200,7 @@ def _api_key() -> str:
 def _alone_in(run: RunFolder) -> Iterator[None]:
     """Hold the run's lock, which ends with the process, however it ends."""
     path = Path(str(run), "lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,13 +8,13 @@ from typing import Self, TypeVar
 
 import httpx
 
+from greennode_batch.api.bounds import Body
 from greennode_batch.api.connection import (
     DEFAULT_TIMEOUT_SECONDS,
     MAX_CONNECTIONS,
-    MAX_REPLY_BYTES,
     Connection,
     lost,
-    reply_of,
+    whole_reply,
 )
 from greennode_batch.api.exchange import Call, Loss, Lost, Operation, Reply, Wait, run
 from greennode_batch.api.paging import Pager
@@ -115,17 +115,18 @@ class AsyncGreenNodeClient:
                 outcome = await self._send(step)
 
     async def _send(self, call: Call) -> Reply | Lost:
-        body = bytearray()
         try:
             async with (
                 asyncio.timeout(call.deadline_seconds),
                 self._http.stream(**self._connection.request(call)) as response,
             ):
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_REPLY_BYTES:
-                        return Lost(Loss.NO_REPLY, f"gave up {len(body)} bytes into the reply")
-                return reply_of(response, bytes(body))
+                body = Body(response.headers)
+                assert isinstance(response.stream, httpx.AsyncByteStream)
+                async for chunk in response.stream:
+                    complaint = body.take(chunk)
+                    if complaint is not None:
+                        return Lost(Loss.NO_REPLY, complaint)
+                return whole_reply(response, body)
         except httpx.RequestError as error:
             return lost(error)
         except TimeoutError:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, TypeVar
 
 import httpx
 
+from greennode_batch.api import bounds
 from greennode_batch.api.async_client import AsyncGreenNodeClient
 from greennode_batch.api.connection import (
     DEFAULT_TIMEOUT_SECONDS,
@@ -18,6 +19,7 @@ from greennode_batch.api.connection import (
 )
 from greennode_batch.api.downloads import download
 from greennode_batch.api.exchange import Call, Loss, Lost, Operation, Reply, Wait, drive, run
+from greennode_batch.api.network import Deadline, bounded
 from greennode_batch.api.paging import Item, Pager
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.results.result_line import ResultLine
@@ -35,8 +37,8 @@ class GreenNodeClient:
     """GreenNode's Files, Batches, Models and chat over HTTP, with one connection pool.
 
     Errors are ApiErrors named for the caller's next move. What is safe to repeat is repeated here, with
-    growing pauses; a create or a chat never is. `timeout` bounds an ordinary call, and each silence of a
-    download, in seconds (uploads and chats get a multiple of it); `max_tries` how often a call that is safe to
+    growing pauses; a create or a chat never is. `timeout` bounds an ordinary call from its first byte to its last, in
+    seconds (chats get a multiple of it, files more by their size); `max_tries` how often a call that is safe to
     repeat is tried.
     """
 
@@ -62,7 +64,8 @@ class GreenNodeClient:
         self._operations = self._connection.operations
         self._max_tries = max_tries
         self._sleep = sleep
-        self._http = httpx.Client(transport=transport, limits=httpx.Limits(max_connections=MAX_CONNECTIONS))
+        http = httpx.Client(transport=transport, limits=httpx.Limits(max_connections=MAX_CONNECTIONS))
+        self._http = bounded(http, self._connection.reach)
 
     def __repr__(self) -> str:
         return f"GreenNodeClient({self._connection!r})"
@@ -146,28 +149,39 @@ class GreenNodeClient:
         """Delete a batch for ever; one that is gone already is fine. First save its results."""
         self._run(self._operations.delete_batch(batch_id))
 
-    def download_file(self, file_id: str, destination: Path) -> int:
-        """Bring a file to `destination`, whole or not at all; returns its size in bytes."""
+    def download_file(self, file_id: str, destination: Path, *, max_bytes: int = bounds.MAX_FILE_BYTES) -> int:
+        """Bring a file to `destination`, whole or not at all; returns its size in bytes.
+
+        A file that is larger than `max_bytes` (unpacked) is given up: RejectedError with the code `over_bound`.
+        """
         if file_id.startswith(("https://", "http://")):
             url = file_id
         elif self.profile.result_style == "url":
             url = self._run(self._operations.file_url(file_id))
         else:
             url = str(self._connection.url(self._operations.content_path(file_id)))
-        return self._download(url, destination, f"download file {file_id.partition('?')[0]}")
+        return self._download(url, destination, f"download file {file_id.partition('?')[0]}", max_bytes)
 
-    def download_results(self, batch: Batch, which: Literal["output", "error"], destination: Path) -> int | None:
+    def download_results(
+        self,
+        batch: Batch,
+        which: Literal["output", "error"],
+        destination: Path,
+        *,
+        max_bytes: int = bounds.MAX_FILE_BYTES,
+    ) -> int | None:
         """Bring a batch's output or error file to `destination`; None where the batch has no such file.
 
+        `max_bytes` as for `download_file`.
         Where the API has one list of results for a batch, that is the output, and there is no error file.
         """
         if self.profile.result_style == "results":
             if which == "error":
                 return None
             url = str(self._connection.url(self._operations.results_path(batch.id)))
-            return self._download(url, destination, f"download results of batch {batch.id}")
+            return self._download(url, destination, f"download results of batch {batch.id}", max_bytes)
         file_id = batch.output_file_id if which == "output" else batch.error_file_id
-        return None if file_id is None else self.download_file(file_id, destination)
+        return None if file_id is None else self.download_file(file_id, destination, max_bytes=max_bytes)
 
     def list_models(self) -> list[Model]:
         """Every model that the key may use."""
@@ -181,8 +195,10 @@ class GreenNodeClient:
         while (operation := pager.next_page()) is not None:
             yield from pager.take(self._run(operation))
 
-    def _download(self, url: str, destination: Path, what: str) -> int:
-        return download(self._http, self._connection, url, destination, what=what, sleep=self._sleep)
+    def _download(self, url: str, destination: Path, what: str, max_bytes: int) -> int:
+        return download(
+            self._http, self._connection, url, destination, what=what, max_bytes=max_bytes, sleep=self._sleep
+        )
 
     def _run(self, operation: Operation[T]) -> T:
         steps = run(operation, self._connection.key.redact, max_tries=self._max_tries)
@@ -195,5 +211,5 @@ class GreenNodeClient:
     def _send(self, call: Call) -> Reply | Lost:
         if call.not_after is not None and time.time() > call.not_after:
             return Lost(Loss.NOT_SENT, "this process was held up for too long; another one may have taken over")
-        deadline = None if call.upload else time.monotonic() + call.deadline_seconds
-        return stream_reply(self._http, self._connection.request(call), deadline=deadline)
+        more = bounds.file_seconds(call.upload.file_bytes) if call.upload is not None else 0.0
+        return stream_reply(self._http, self._connection.request(call), Deadline(call.deadline_seconds + more))

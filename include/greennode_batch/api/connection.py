@@ -1,17 +1,19 @@
 """What both clients share: where to, with which key, and how a Call becomes an httpx request."""
 
 import logging
-import time
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import httpx
 import msgspec
 
+from greennode_batch.api.bounds import Body
 from greennode_batch.api.endpoint import ApiKey, check_base_url
 from greennode_batch.api.exchange import Call, Loss, Lost, Reply
+from greennode_batch.api.network import Deadline, until
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.protocol import Operations
+from greennode_batch.api.reach import ForbiddenAddressError, Reach
 from greennode_batch.api.wire import Batch, BatchStatus
 
 log = logging.getLogger(__name__)
@@ -19,8 +21,6 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS: Final = 10.0
 DEFAULT_TIMEOUT_SECONDS: Final = 60.0
 MAX_CONNECTIONS: Final = 20
-# A reply is JSON about batches, files or models; what is larger is not one.
-MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 _USER_AGENT = "greennode-batch"
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
@@ -39,6 +39,7 @@ class Connection:
     ) -> None:
         self.allow_http_hosts = frozenset(allow_http_hosts)
         self.base_url = check_base_url(base_url, allow_http_hosts=self.allow_http_hosts)
+        self.reach = Reach(self.base_url, self.allow_http_hosts)
         self.key = ApiKey(api_key)
         self.profile = profile
         self.timeout_seconds = timeout_seconds
@@ -67,7 +68,7 @@ class Connection:
     def request(self, call: Call) -> dict[str, Any]:
         """The arguments of httpx's `stream` for a call."""
         url = self.url(call.path)
-        headers = self.headers(url)
+        headers = self.headers(url) | {"accept-encoding": "gzip"}
         content: Any = None
         if call.upload is not None:
             content = call.upload
@@ -93,7 +94,13 @@ class Connection:
         return httpx.Timeout(connect=short, pool=short, write=write, read=seconds)
 
     def note(self, batch: Batch) -> Batch:
-        """The same batch; logs a status word that is not known, once a word."""
+        """The same batch, without the key; logs a status word that is not known, once a word."""
+        batch = msgspec.structs.replace(
+            batch,
+            raw_status=self.key.redact(batch.raw_status),
+            errors=tuple(map(self.key.redact, batch.errors)),
+            error_codes=tuple(map(self.key.redact, batch.error_codes)),
+        )
         if batch.status is BatchStatus.UNKNOWN and batch.raw_status not in self._unknown_words:
             self._unknown_words.add(batch.raw_status)
             log.warning(
@@ -110,18 +117,37 @@ def reply_of(response: httpx.Response, body: bytes) -> Reply:
     return Reply(response.status_code, dict(response.headers.items()), body)
 
 
-def stream_reply(http: httpx.Client, request: Mapping[str, Any], *, deadline: float | None) -> Reply | Lost:
-    """Send a request, with httpx's arguments, and read its reply: in memory, bounded, until `deadline` (monotonic)."""
-    body = bytearray()
+def stream_reply(http: httpx.Client, request: Mapping[str, Any], deadline: Deadline) -> Reply | Lost:
+    """Send a request, with httpx's arguments, and read its reply: in memory, bounded, until the deadline."""
     try:
-        with http.stream(**request) as response:
-            for chunk in response.iter_bytes():
-                body += chunk
-                if len(body) > MAX_REPLY_BYTES or (deadline is not None and time.monotonic() > deadline):
-                    return Lost(Loss.NO_REPLY, f"gave up {len(body)} bytes into the reply")
-            return reply_of(response, bytes(body))
+        with until(deadline), http.stream(**request) as response:
+            body = Body(response.headers)
+            # The bytes as they come over the wire: httpx would unpack a chunk of them to any size.
+            assert isinstance(response.stream, httpx.SyncByteStream)
+            for chunk in response.stream:
+                complaint = too_late(deadline) if deadline.has_passed else body.take(chunk)
+                if complaint is not None:
+                    return Lost(Loss.NO_REPLY, complaint)
+            return whole_reply(response, body)
+    except httpx.TimeoutException as error:
+        # Which phase of the call its deadline has cut short tells nobody anything.
+        reason = too_late(deadline) if deadline.has_passed else lost(error).reason
+        return Lost(lost(error).loss, reason)
     except httpx.RequestError as error:
         return lost(error)
+    except ForbiddenAddressError as refusal:
+        return Lost(Loss.NOT_SENT, str(refusal))
+
+
+def whole_reply(response: httpx.Response, body: Body) -> Reply | Lost:
+    """A Reply from httpx's response and the body that was read to its end."""
+    complaint = body.end()
+    return reply_of(response, bytes(body.data)) if complaint is None else Lost(Loss.NO_REPLY, complaint)
+
+
+def too_late(deadline: Deadline) -> str:
+    """Why a call is given up at its deadline."""
+    return f"no whole reply within {deadline.seconds:.0f} s"
 
 
 def lost(error: httpx.RequestError) -> Lost:

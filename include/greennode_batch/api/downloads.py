@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -14,9 +14,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from greennode_batch.api.bounds import OVER_BOUND, Body, Gunzip, file_seconds, in_mib
 from greennode_batch.api.connection import Connection, lost, reply_of
 from greennode_batch.api.endpoint import may_use
 from greennode_batch.api.exchange import Call, error_of
+from greennode_batch.api.network import Deadline, until
+from greennode_batch.api.reach import ForbiddenAddressError
 from greennode_batch.api.retries import next_delay
 from greennode_batch.errors import ApiError, RejectedError, RetryableError
 
@@ -28,27 +31,8 @@ _MAX_REDIRECTS: Final = 5
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_NOTHING_LOST: Final = "Nothing is lost: what was paid for is still at the server"
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
-
-
-class _Gunzip:
-    """Unpacks gzip, also several members in a row, and knows whether it ended whole."""
-
-    def __init__(self) -> None:
-        self._member = zlib.decompressobj(wbits=31)
-
-    @property
-    def whole(self) -> bool:
-        return self._member.eof
-
-    def unpack(self, data: bytes) -> bytes:
-        unpacked = []
-        while data:
-            if self._member.eof:
-                self._member = zlib.decompressobj(wbits=31)
-            unpacked.append(self._member.decompress(data))
-            data = self._member.unused_data
-        return b"".join(unpacked)
 
 
 @dataclasses.dataclass
@@ -56,6 +40,7 @@ class _Part:
     """The file as far as it is here, and what is needed to go on from there."""
 
     file: BinaryIO
+    max_bytes: int
     total_bytes: int | None = None
     validator: str | None = None
     can_resume: bool = False
@@ -95,17 +80,20 @@ def download(
     destination: Path,
     *,
     what: str,
+    max_bytes: int,
     sleep: Callable[[float], None],
 ) -> int:
     """Bring what lies at `url` to `destination`; returns the bytes on disk.
 
-    It is written beside the destination and put in its place when it is whole; on failure nothing is left.
+    It is written beside the destination and put in its place when it is whole; on failure nothing is left. A try may
+    take as long as an ordinary call, and more by what comes. RejectedError with the code OVER_BOUND for a file larger
+    than `max_bytes`, and for a host that is out of reach.
     """
     call = Call(what=what, method="GET", path=url, deadline_seconds=connection.timeout_seconds)
     beside = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}.part")
     try:
         with beside.open("w+b") as file:
-            part = _Part(file)
+            part = _Part(file, max_bytes)
             attempt, furthest = 1, 0
             while (error := _attempt(http, connection, part, call)) is not None:
                 delay = next_delay(attempt, error)
@@ -125,16 +113,19 @@ def download(
 
 def _attempt(http: httpx.Client, connection: Connection, part: _Part, call: Call) -> ApiError | None:
     timeout = connection.timeout(call)
+    deadline = Deadline(call.deadline_seconds)
     try:
         url = _allowed(httpx.URL(call.path), connection, call)
         for _ in range(_MAX_REDIRECTS + 1):
             # What decides over the key is the host that is asked: `headers` gives it to the API alone.
             headers = connection.headers(url) | {"accept-encoding": "identity"} | part.range_headers()
-            with http.stream("GET", url, headers=headers, timeout=timeout) as response:
+            with until(deadline), http.stream("GET", url, headers=headers, timeout=timeout) as response:
                 if response.status_code not in _REDIRECTS:
-                    return _receive(response, part, call, connection)
+                    return _receive(response, part, call, connection, deadline)
                 url = _allowed(url.join(response.headers.get("location", "")), connection, call)
         return RejectedError(f"{call.what}: more than {_MAX_REDIRECTS} redirects")
+    except ForbiddenAddressError as refusal:
+        return RejectedError(f"{call.what}: {refusal}", code=OVER_BOUND)
     except httpx.InvalidURL:
         return RejectedError(f"{call.what}: the server names what is not a URL")
     except httpx.RequestError as error:
@@ -147,10 +138,13 @@ def _attempt(http: httpx.Client, connection: Connection, part: _Part, call: Call
 def _allowed(url: httpx.URL, connection: Connection, call: Call) -> httpx.URL:
     if not may_use(urlsplit(str(url)), connection.allow_http_hosts):
         raise RejectedError(f"{call.what}: the server points to {url.scheme}://{url.host}, which is not encrypted")
+    connection.reach.check_name(url.host)
     return url
 
 
-def _receive(response: httpx.Response, part: _Part, call: Call, connection: Connection) -> ApiError | None:
+def _receive(
+    response: httpx.Response, part: _Part, call: Call, connection: Connection, deadline: Deadline
+) -> ApiError | None:
     """Write a reply's body to the part; None when the file is whole now."""
     redact = connection.key.redact
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
@@ -167,27 +161,30 @@ def _receive(response: httpx.Response, part: _Part, call: Call, connection: Conn
     else:
         body = _beginning(response)
         return error_of(reply_of(response, body), call, redact, now=time.time())
-    error = _write(response, part, call)
+    error = _write(response, part, call, deadline)
     if error is None and part.total_bytes is not None and part.can_resume and part.file.tell() < part.total_bytes:
         return RetryableError(f"{call.what}: {part.file.tell()} of {part.total_bytes} bytes are here")
     return error
 
 
-def _write(response: httpx.Response, part: _Part, call: Call) -> ApiError | None:
+def _write(response: httpx.Response, part: _Part, call: Call, deadline: Deadline) -> ApiError | None:
     length = response.headers.get("content-length", "")
     encoding = response.headers.get("content-encoding", "identity").lower()
-    gunzip: _Gunzip | None = None
+    gunzip: Gunzip | None = None
     received = 0
     # The bytes as they come over the wire; `iter_raw` would refuse a reply that a test's transport made whole.
     assert isinstance(response.stream, httpx.SyncByteStream)
     for chunk in response.stream:
         # Some servers compress unasked, and not all of them say so. No line of JSON begins like this.
         if not received and not part.file.tell() and chunk.startswith(_GZIP_MAGIC):
-            gunzip, part.can_resume = _Gunzip(), False
+            gunzip, part.can_resume = Gunzip(), False
         elif not received and gunzip is None and encoding not in {"identity", "gzip", "x-gzip", ""}:
             return RejectedError(f"{call.what}: the server sends {encoding}, though only identity was asked for")
         received += len(chunk)
-        part.file.write(chunk if gunzip is None else gunzip.unpack(chunk))
+        deadline.seconds = call.deadline_seconds + file_seconds(received)
+        error = _over_bound(part, [chunk] if gunzip is None else gunzip.unpack(chunk), call, deadline)
+        if error is not None:
+            return error
     if length.isdecimal() and received != int(length):
         return RetryableError(f"{call.what}: cut off after {received} of {length} bytes")
     if gunzip is not None and not gunzip.whole:
@@ -200,10 +197,28 @@ def _write(response: httpx.Response, part: _Part, call: Call) -> ApiError | None
     return None
 
 
+def _over_bound(part: _Part, pieces: Iterable[bytes], call: Call, deadline: Deadline) -> ApiError | None:
+    """Write what came; the error where the file is too large with it, or comes too slowly."""
+    for piece in pieces:
+        if part.file.tell() + len(piece) > part.max_bytes:
+            return RejectedError(
+                f"{call.what}: the file is larger than {in_mib(part.max_bytes)}, the bound for what was asked. "
+                f"{_NOTHING_LOST}",
+                code=OVER_BOUND,
+            )
+        part.file.write(piece)
+    if deadline.has_passed:
+        return RetryableError(
+            f"{call.what}: given up {part.file.tell()} bytes into the file, after {deadline.seconds:.0f} s: it comes "
+            f"too slowly. {_NOTHING_LOST}"
+        )
+    return None
+
+
 def _beginning(response: httpx.Response) -> bytes:
-    body = b""
-    for chunk in response.iter_bytes():
-        body += chunk
-        if len(body) > _MAX_ERROR_BYTES:
+    body = Body(response.headers)
+    assert isinstance(response.stream, httpx.SyncByteStream)
+    for chunk in response.stream:
+        if body.take(chunk) is not None or len(body.data) > _MAX_ERROR_BYTES:
             break
-    return body[:_MAX_ERROR_BYTES]
+    return bytes(body.data[:_MAX_ERROR_BYTES])

@@ -1,22 +1,30 @@
 """Base URL and API key: checked on the way in, never shown on the way out."""
 
-import ipaddress
+import base64
+import html
 import re
 from collections.abc import Collection
 from urllib.parse import SplitResult, urlsplit
 
+from greennode_batch.api.reach import is_loopback
 from greennode_batch.errors import ConfigError
 
 _VERSION_SEGMENT = re.compile(r"v\d+(?:\.\d+)?(?:(?:alpha|beta)\d*)?")
 _MASK = "***"
 _SHORTEST_BEGINNING = 4
-_BEARER = re.compile(r"(?i)\bbearer\s+[\w\-.~+/]+=*")
+_BEARER = re.compile(r"(?i)\bbearer(?:\s|%20|\+)+[\w\-.~+/%]+=*")
+# What may be left of a character's escape where a message was cut.
+_CUT_ESCAPE = re.compile(r"(?:%\w{0,3}|\\+(?:[ux]\w{0,3})?|&[#\w]{0,6})?\Z")
+_ESCAPED = "\"'/"
+_ENTITY = "&(?:amp;)*"
+# Base64 of fewer characters than these may be any word.
+_SHORTEST_BASE64 = 6
 
 
 class ApiKey:
     """An API key that shows itself only in the header it is for."""
 
-    __slots__ = ("__value",)
+    __slots__ = ("__spellings", "__value", "__written")
 
     def __init__(self, value: str) -> None:
         if not isinstance(value, str) or not value:
@@ -27,6 +35,8 @@ class ApiKey:
                 "the API key holds a space, a line end or a character outside ASCII (not shown here): paste it again"
             )
         self.__value = value
+        self.__spellings = [[re.compile(char) for char in chars] for chars in _spellings(value)]
+        self.__written = re.compile("|".join("".join(char.pattern for char in chars) for chars in self.__spellings))
 
     def __repr__(self) -> str:
         return f"ApiKey({_MASK})"
@@ -40,17 +50,73 @@ class ApiKey:
         return f"Bearer {self.__value}"
 
     def redact(self, words: str) -> str:
-        """The same text without the key: APIs echo it in their errors, and so do proxies with the whole header."""
-        *cut, last = words.replace(self.__value, _MASK).split("…")
-        words = "…".join([*(_without_beginning(part, self.__value) for part in cut), last])
+        """The same text without the key: APIs echo it in their errors, and so do proxies with the whole header.
+
+        Also as it stands in URLs, JSON, HTML and base64 (alone, or behind a user's name or a scheme).
+        """
+        *cut, last = self.__written.sub(_MASK, words).split("…")
+        words = "…".join([*map(self._without_beginning, cut), last])
         return _BEARER.sub(f"Bearer {_MASK}", words)
 
+    def _without_beginning(self, words: str) -> str:
+        """The same text without what is left of the key where a message was cut in the middle of it."""
+        longest = max(map(len, self.__spellings)) * len("%252525")
+        for start in range(max(0, len(words) - longest), len(words)):
+            if any(_is_beginning(words, start, chars) for chars in self.__spellings):
+                return words[:start] + _MASK
+        return words
 
-def _without_beginning(words: str, key: str) -> str:
-    """The same text without what is left of the key where a message was cut in the middle of it."""
-    lengths = range(min(len(key) - 1, len(words)), _SHORTEST_BEGINNING - 1, -1)
-    length = next((length for length in lengths if words.endswith(key[:length])), 0)
-    return words[:-length] + _MASK if length else words
+
+def _spellings(key: str) -> list[list[str]]:
+    """How the key may be written, each as one pattern a character: as text, as base64 in each alignment, as hex."""
+    data = key.encode()
+    # JSON in JSON in JSON has four backslashes for one.
+    levels = (1, 2, 4) if "\\" in key else (1,)
+    spellings = [[_written(char, level) for char in key] for level in levels]
+    spellings.append([f"(?i:{digit})" for digit in data.hex()])
+    for before in range(3):
+        # Only the characters that no neighbour has a bit in.
+        encoded = base64.b64encode(bytes(before) + data).decode().rstrip("=")
+        core = encoded[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]
+        if len(core) >= _SHORTEST_BASE64:
+            spellings.append([_base64_written(char) for char in core])
+    return spellings
+
+
+def _written(char: str, level: int = 1) -> str:
+    """A pattern of one character as it is, or escaped for a URL, JSON or HTML, also twice."""
+    code = f"{ord(char):02x}"
+    plain = re.escape(char)
+    if char == "\\":
+        plain *= level
+    elif char in _ESCAPED:
+        plain = rf"\\{{0,4}}{plain}"
+    # The plain way comes last: some of the others begin like it.
+    ways = [
+        f"(?i:%(?:25)*{code})",
+        rf"(?i:\\{{1,4}}(?:u00|x){code})",
+        f"(?i:&(?:amp;)*#(?:0*{ord(char)}|x0*{code});)",
+    ]
+    name = html.escape(char)
+    if name != char:
+        ways.append(f"{_ENTITY}{name[1:]}")
+    return f"(?:{'|'.join([*ways, plain])})"
+
+
+def _base64_written(char: str) -> str:
+    # The URL-safe alphabet has other characters for two.
+    return {"+": f"(?:{_written('+')}|-)", "/": f"(?:{_written('/')}|_)"}.get(char, re.escape(char))
+
+
+def _is_beginning(words: str, start: int, chars: list[re.Pattern[str]]) -> bool:
+    """Whether a text ends with the beginning of the key, from `start`."""
+    place = start
+    for count, char in enumerate(chars):
+        found = char.match(words, place)
+        if found is None:
+            return count >= _SHORTEST_BEGINNING and _CUT_ESCAPE.match(words, place) is not None
+        place = found.end()
+    return False
 
 
 def check_base_url(base_url: str, *, allow_http_hosts: Collection[str] = ()) -> str:
@@ -84,17 +150,8 @@ def may_use(parts: SplitResult, allow_http_hosts: Collection[str]) -> bool:
         return True
     allowed = {name.strip().lower() for name in allow_http_hosts}
     return parts.scheme == "http" and (
-        _is_loopback(parts.hostname or "") or not allowed.isdisjoint({parts.hostname, parts.netloc.lower()})
+        is_loopback(parts.hostname or "") or not allowed.isdisjoint({parts.hostname, parts.netloc.lower()})
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_path(parts: SplitResult) -> None:

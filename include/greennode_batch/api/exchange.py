@@ -62,7 +62,7 @@ class Call:
     params: Mapping[str, str | int] = dataclasses.field(default_factory=dict)
     json: Any = None
     upload: Upload | None = None
-    """A file to send as multipart/form-data; its deadline bounds each silence, not the whole."""
+    """A file to send as multipart/form-data; it gets more time, by its size."""
     repeat: Repeat = Repeat.SAFE
     accept: frozenset[int] = frozenset()
     """Statuses outside 2xx that the operation itself makes something of."""

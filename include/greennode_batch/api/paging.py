@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
+from greennode_batch.api.bounds import MAX_ENTRIES, MAX_PAGES, OVER_BOUND
 from greennode_batch.api.exchange import Operation
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.wire import Batch, Page, RemoteFile
+from greennode_batch.errors import RejectedError
 
 Item = TypeVar("Item", Batch, RemoteFile)
 Parameters = Mapping[str, str | int]
@@ -34,7 +36,14 @@ class Pager(Generic[Item]):
         return self._done
 
     def next_page(self) -> Operation[Page[Item]] | None:
-        """The operation that gets the next page; None at the end."""
+        """The operation that gets the next page; None at the end. RejectedError for a list that does not end."""
+        if not self._done and (self._pages >= MAX_PAGES or len(self._seen) >= MAX_ENTRIES):
+            raise RejectedError(
+                f"the server's list goes on after {self._pages:,} pages and {len(self._seen):,} entries; it is read "
+                f"up to {MAX_PAGES:,} and {MAX_ENTRIES:,}. What was not reached may be there all the same: nothing is "
+                "concluded from it, and nothing is sent or paid for",
+                code=OVER_BOUND,
+            )
         return None if self._done else self._ask(self._parameters())
 
     def take(self, page: Page[Item]) -> list[Item]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -226,7 +227,7 @@ class _Submission:
 
     def _model(self) -> str:
         with local_copy(self.shard.requests) as path, path.open("rb") as file:
-            return _first_line.decode(next(iter_lines(file))).body.model
+            return _first_line.decode(next(iter_lines(file, max_bytes=sys.maxsize))).body.model
 
     def _refused(self, error: ApiError, *, tries: int) -> ApiError:
         """The error to raise for a create that was refused for certain."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -94,13 +94,13 @@ def count_statuses(results: pa.Table) -> Counter[str]:
     return Counter({entry["values"]: entry["counts"] for entry in pc.value_counts(results["status"]).to_pylist()})
 
 
-def requested_ids(shard: ShardFolder) -> Iterable[str]:
+def requested_ids(shard: ShardFolder) -> Collection[str]:
     """The custom_id of every request of the shard."""
     if shard.source.exists():
         asked: list[str] = read_staged(shard.source, ["custom_id"])["custom_id"].drop_null().unique().to_pylist()
         return asked
     # A shard of a later attempt, or one that was not built here: a folder with requests.jsonl alone.
-    return request_ids(shard)
+    return list(request_ids(shard))
 
 
 def _ended_batch(
@@ -143,18 +143,19 @@ def _collect(
         batch = _ended_batch(shard, client, receipt, clock=clock, sleep=sleep)
     else:
         batch = Batch(id=receipt.batch_id or "", status=BatchStatus.UNKNOWN, raw_status=receipt.lost)
+    asked = requested_ids(shard)
     with work_folder(shard.path) as folder:
         work = Path(folder)
-        files = BatchFiles(shard, client, batch, work, clock, sleep)
+        files = BatchFiles(shard, client, batch, work, len(asked), clock, sleep)
         if receipt.lost is None:
             files.fetch()
-        made, results = _settle(shard, batch, reader, work)
+        made, results = _settle(shard, batch, asked, reader, work)
         counts = count_statuses(results)
         missing = counts[RowStatus.MISSING.value]
         if missing and receipt.lost is None:
             log.warning("Batch %s: %d requests are in neither file; fetching them again to be sure", batch.id, missing)
             if files.fetch_again():
-                made, results = _settle(shard, batch, reader, work)
+                made, results = _settle(shard, batch, asked, reader, work)
                 counts = count_statuses(results)
         tokens = tokens_in(results, _RECEIPT_TOKENS)
         anomalies = work / "anomalies.jsonl"
@@ -166,13 +167,15 @@ def _collect(
     return counts
 
 
-def _settle(shard: ShardFolder, batch: Batch, reader: AnswerReader, work: Path) -> tuple[Path, pa.Table]:
+def _settle(
+    shard: ShardFolder, batch: Batch, asked: Collection[str], reader: AnswerReader, work: Path
+) -> tuple[Path, pa.Table]:
     """Make the shard's results, and its anomalies if there are any; the results' statuses and tokens."""
     made = work / "results.parquet"
     with ExitStack() as stack:
         log_of_anomalies = stack.enter_context(AnomalyLog(work / "anomalies.jsonl"))
         files = [stack.enter_context(local_copy(path)) for path in (shard.output, shard.errors) if path.exists()]
-        write_results(batch, files, requested_ids(shard), reader, made, anomalies=log_of_anomalies)
+        write_results(batch, files, asked, reader, made, anomalies=log_of_anomalies)
     for kind, count in log_of_anomalies.counts.items():
         log.warning("Batch %s: %d lines: %s (see anomalies.jsonl in staging)", batch.id, count, kind)
     return made, read_table(made, ["status", *_RECEIPT_TOKENS])

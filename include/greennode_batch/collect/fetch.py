@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import msgspec
 from upath import UPath
 
+from greennode_batch.api.bounds import OVER_BOUND, max_file_bytes
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import FORGOTTEN_SECONDS
 from greennode_batch.api.results.result_lines import Anomaly, ends_with_newline, iter_lines, parse_line
@@ -30,12 +31,16 @@ _Which = Literal["output", "error"]
 
 
 class BatchFiles(NamedTuple):
-    """The result files of a shard's batch, on their way to staging. work: a folder to make them in."""
+    """The result files of a shard's batch, on their way to staging.
+
+    work: a folder to make them in. requests: how many the shard has; the files are bounded by it.
+    """
 
     shard: ShardFolder
     client: GreenNodeClient
     batch: Batch
     work: Path
+    requests: int
     clock: Callable[[], float]
     sleep: Callable[[float], None]
 
@@ -43,13 +48,22 @@ class BatchFiles(NamedTuple):
         """Bring both files to staging, but for those that are there.
 
         Raises RetryableError while a file that the batch names cannot be read; one that could not be read for half an
-        hour is lost, and its requests are missing.
+        hour is lost, and its requests are missing. Raises RejectedError for a file that is over the bounds of this
+        client: a person decides.
         """
         for path, which in self._files:
             if path.exists():
                 continue
             made = self.work / path.name
-            if self._download_when_ready(which, made):
+            try:
+                found = self._download_when_ready(which, made)
+            except RejectedError as error:
+                raise RejectedError(
+                    f"{error}. If the {which} file of batch {self.batch.id} is good, bring it here by hand as {path} "
+                    "and clear collect_results",
+                    code=error.code,
+                ) from error
+            if found:
                 size = made.stat().st_size
                 land(made, path)
                 log.info("Fetched %s of batch %s (%.1f MB)", path.name, self.batch.id, size / 1e6)
@@ -65,7 +79,7 @@ class BatchFiles(NamedTuple):
         for path, which in self._files:
             made = self.work / f"second-{path.name}"
             try:
-                if self.client.download_results(self.batch, which, made) is None:
+                if self._download(which, made) is None:
                     continue
             except ApiError as error:
                 log.warning("The %s file of batch %s could not be fetched a second time: %s", which, batch_id, error)
@@ -90,6 +104,8 @@ class BatchFiles(NamedTuple):
             try:
                 return self._download_whole(which, made)
             except (NotFoundError, RejectedError) as error:
+                if error.code == OVER_BOUND:
+                    raise
                 if self.clock() - began < READY_SECONDS:
                     log.warning("%s. The batch names this file, so it should be readable soon", error)
                     self.sleep(_PAUSE_SECONDS)
@@ -102,6 +118,9 @@ class BatchFiles(NamedTuple):
                 log.error("%s. Its requests are missing", error)  # noqa: TRY400 - the message says it all
                 return False
 
+    def _download(self, which: _Which, made: Path) -> int | None:
+        return self.client.download_results(self.batch, which, made, max_bytes=max_file_bytes(self.requests))
+
     def _download_whole(self, which: _Which, made: Path) -> bool:
         """Whether there is such a file. One that ends in half a line is fetched again and again.
 
@@ -109,7 +128,7 @@ class BatchFiles(NamedTuple):
         """
         sizes = set()
         for pause in (*_CUT_OFF_PAUSES, None):
-            size = self.client.download_results(self.batch, which, made)
+            size = self._download(which, made)
             if size is None:
                 return False
             if _ends_whole(made):

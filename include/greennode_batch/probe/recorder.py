@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import httpx
 import msgspec
@@ -34,16 +32,10 @@ class Recorder:
         if local is not None:
             local.mkdir(parents=True, exist_ok=True)
         self._key = key
-        value = key.header.removeprefix("Bearer ")
-        # As it stands in JSON and in a URL, where it holds a character that is written otherwise there.
-        self._spellings = (json.dumps(value)[1:-1], quote(value, safe=""), quote_plus(value))
 
     def clean(self, words: str) -> str:
         """The same text without the key and without signatures of links."""
-        words = self._key.redact(words)
-        for spelling in self._spellings:
-            words = words.replace(spelling, _MASK)
-        return _SIGNED.sub(rf"\1{_MASK}", words)
+        return _SIGNED.sub(rf"\1{_MASK}", self._key.redact(words))
 
     def clean_json(self, value: Any) -> Any:
         """The same JSON without them."""

@@ -15,6 +15,7 @@ import httpx
 from greennode_batch.api.connection import Connection, stream_reply
 from greennode_batch.api.error_body import parse_error, shorten
 from greennode_batch.api.exchange import Call, Lost, Operation, Reply, drive, run
+from greennode_batch.api.network import Deadline, bounded
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.protocol import Operations
 from greennode_batch.api.wire import RemoteFile, reply_object
@@ -111,7 +112,7 @@ class Session:
         self.sleep = sleep
         self.now = now
         self.save = save
-        self._http = httpx.Client(transport=transport)
+        self._http = bounded(httpx.Client(transport=transport), connection.reach)
         self._lost_in_a_row = 0
         self._file = ""
         self._url = httpx.URL(connection.base_url)
@@ -198,7 +199,7 @@ class Session:
             url = httpx.URL(call.path)
             request |= {"url": url, "headers": self.connection.headers(url)}
         self._url = request["url"]
-        outcome = stream_reply(self._http, request, deadline=time.monotonic() + call.deadline_seconds)
+        outcome = stream_reply(self._http, request, Deadline(call.deadline_seconds))
         self.state.calls += 1
         self._file = self.recorder.write(self.state.calls, name, call, request, outcome)
         if isinstance(outcome, Lost):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import operator
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -170,7 +171,7 @@ class RequestTemplate:
 def lines_of(shard: ShardFolder) -> Iterator[bytes]:
     """The request lines of a shard, in the order of its file."""
     with local_copy(shard.requests) as path, path.open("rb") as file:
-        yield from iter_lines(file)
+        yield from iter_lines(file, max_bytes=sys.maxsize)
 
 
 def request_ids(shard: ShardFolder) -> Iterator[str]:

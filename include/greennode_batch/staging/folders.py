@@ -36,6 +36,7 @@ import msgspec
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.staging.modes import file_mode, folder_mode, make_folder
 
 T = TypeVar("T")
 
@@ -194,8 +195,11 @@ def work_folder(near: UPath | Path) -> tempfile.TemporaryDirectory[str]:
     local = local_path(near)
     if local is None:
         return tempfile.TemporaryDirectory(prefix="greennode-")
-    local.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(prefix=_WORK_PREFIX, dir=local)
+    make_folder(local)
+    work = tempfile.TemporaryDirectory(prefix=_WORK_PREFIX, dir=local)
+    # What a killed process leaves is removed by another worker.
+    Path(work.name).chmod(folder_mode())
+    return work
 
 
 def remove_work_folders(near: UPath | Path) -> None:
@@ -205,14 +209,18 @@ def remove_work_folders(near: UPath | Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def land(made: Path, path: UPath) -> None:
-    """Move a finished local file to its place in staging, whole."""
+def land(made: Path, path: UPath, *, private: bool = True) -> None:
+    """Move a finished local file to its place in staging, whole. private: false for what is not staging's own."""
     local = local_path(path)
     if local is None:
         path.fs.put_file(str(made), path.path)
         made.unlink()
         return
-    local.parent.mkdir(parents=True, exist_ok=True)
+    if private:
+        make_folder(local.parent)
+        made.chmod(file_mode())
+    else:
+        local.parent.mkdir(parents=True, exist_ok=True)
     # What is uploaded and paid for must not turn out empty after a power cut.
     with made.open("rb") as file:
         os.fsync(file.fileno())
@@ -294,10 +302,11 @@ def readable_json(value: Any) -> bytes:
 @contextmanager
 def written_beside(local: Path, data: bytes) -> Iterator[Path]:
     """The data in a whole file beside its place, removed at the end if it is still there."""
-    local.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(local.parent)
     beside = local.with_name(f".{local.name}.{secrets.token_hex(8)}")
     try:
-        with beside.open("xb") as file:
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, file_mode())
+        with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

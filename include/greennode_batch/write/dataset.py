@@ -50,7 +50,7 @@ class Dataset:
         try:
             with self._work("trial") as work:
                 (made := work / "trial").write_bytes(b"")
-                land(made, self._at(trial))
+                land(made, self._at(trial), private=False)
                 self.remove(trial)
         except (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
             raise ConfigError(
@@ -73,7 +73,7 @@ class Dataset:
                 made, is_done = self._write_some(rows, work, done=written)
                 for folder, file in made.items():
                     written[folder] = f"{folder}/{name}" if folder else name
-                    land(file, self._at(written[folder]))
+                    land(file, self._at(written[folder]), private=False)
         for path in sorted(set(replaces) - set(written.values())):
             self.remove(path)
         return tuple(written.values())

@@ -1,5 +1,10 @@
+import base64
 import copy
+import html
+import json
 import pickle
+import re
+from urllib.parse import quote
 
 import pytest
 
@@ -89,3 +94,70 @@ def test_an_echoed_key_is_redacted():
 def test_what_is_left_of_a_key_where_a_message_was_cut_is_redacted(length):
     shown = ApiKey(KEY).redact(f"no such key: {KEY[:length]}… Look at the … console")
     assert shown == "no such key: ***… Look at the … console"
+
+
+ODD_KEY = 'gn+key/"q\\z"&<x>=%7E~0123'
+
+
+def spelled(key):
+    """The ways in which a server may write a key that it echoes, by name."""
+    data, basic = key.encode(), f"user:{key}".encode()
+    return {
+        "url": quote(key, safe=""),
+        "url, lower case": re.sub("%..", lambda code: code[0].lower(), quote(key, safe="")),
+        "url, path": quote(key),
+        "url, every character": "".join(f"%{byte:02X}" for byte in data),
+        "url, twice": quote(quote(key, safe=""), safe=""),
+        "json": json.dumps(key),
+        "json in json": json.dumps(json.dumps(key)),
+        "json, slashes": json.dumps(key).replace("/", "\\/"),
+        "json, every character": "".join(f"\\u{byte:04X}" for byte in data),
+        "repr": repr(key),
+        "bytes": repr(data),
+        "html": html.escape(key),
+        "html, numbers": "".join(f"&#{byte};" for byte in data),
+        "html, hex": "".join(f"&#x{byte:X};" for byte in data),
+        "base64": base64.b64encode(data).decode(),
+        "base64 of basic authentication": base64.b64encode(basic).decode(),
+        "base64 of the header": base64.b64encode(f"Bearer {key}".encode()).decode(),
+        "base64 of more": base64.b64encode(f"ab{key}cde".encode()).decode(),
+        "base64 without padding": base64.b64encode(data).decode().rstrip("="),
+        "base64 for urls": base64.urlsafe_b64encode(data).decode(),
+        "base64 in a url": quote(base64.b64encode(data).decode(), safe=""),
+        "hex": data.hex(),
+        "hex, upper case": data.hex().upper(),
+    }
+
+
+@pytest.mark.parametrize("key", [KEY, ODD_KEY])
+@pytest.mark.parametrize("way", spelled(KEY))
+def test_a_key_is_redacted_however_it_is_written(key, way):
+    written = spelled(key)[way]
+    shown = ApiKey(key).redact(f"rejected: {written} (see the docs)")
+    assert shown.startswith("rejected: ")
+    assert shown.endswith("(see the docs)")
+    middle = shown.removeprefix("rejected: ").removesuffix(" (see the docs)")
+    assert "***" in middle
+    # What is left of base64 is of the text around the key.
+    core = middle.replace("***", "")
+    assert not any(written[at : at + 6] in core for at in range(10, len(written) - 16))
+
+
+@pytest.mark.parametrize("key", [KEY, ODD_KEY])
+@pytest.mark.parametrize("way", spelled(KEY))
+def test_what_is_left_of_it_where_a_message_was_cut_is_redacted_too(key, way):
+    written = spelled(key)[way]
+    shown = ApiKey(key).redact(f"rejected: {written[: len(written) * 2 // 3]}… (see the docs)")
+    assert "***…" in shown
+    assert len(shown) < len("rejected: ***… (see the docs)") + 12
+
+
+def test_words_that_are_like_a_key_stay():
+    words = "the key sk-liv is not sk-dead-0123456789abcdef; base64 c2stZGVhZA== is fine… and so is sk-l"
+    assert ApiKey(KEY).redact(words) == words
+
+
+def test_redacting_takes_no_time_to_speak_of_whatever_the_text():
+    key = ApiKey("\\" * 20 + "a%2525" * 10)
+    for words in ("\\" * 4000, "%25" * 2000, "&amp;" * 2000, "a" * 8000, ("\\" * 500 + "…") * 8):
+        key.redact(words)

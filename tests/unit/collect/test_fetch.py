@@ -21,7 +21,7 @@ def bring(make_shard, client, ended, clock, tmp_path):
         work = tmp_path / "work"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
-        return step(BatchFiles(shard, client, batch, work, clock, clock.sleep))
+        return step(BatchFiles(shard, client, batch, work, 20, clock, clock.sleep))
 
     return shard, go
 

@@ -4,7 +4,11 @@ from typing import Literal
 
 import msgspec
 
-AnomalyKind = Literal["blank", "not_json", "not_object", "no_custom_id", "file_error"]
+AnomalyKind = Literal["blank", "too_long", "not_json", "not_object", "no_custom_id", "file_error"]
+
+
+class CutLine(bytes):
+    """The beginning of a line that is too long to be read."""
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
@@ -19,7 +23,8 @@ class ResultLine(msgspec.Struct, frozen=True, gc=False):
 
     `error` is None exactly where an answer came: the text in `content` (which may be "" or None), the refusal
     in `refusal`, thinking in `reasoning`, calls of tools in `tool_calls`. `status_code` is None where the line has
-    none, and 0 where the API says 0. Token counts are 0 where the API does not say. `created` is in epoch seconds.
+    none, and 0 where the API says 0. Token counts are 0 where the API does not say, or
+    says what is none. `created` is in epoch seconds.
     """
 
     custom_id: str

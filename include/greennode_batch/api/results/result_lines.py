@@ -3,12 +3,13 @@
 import itertools
 import os
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
 
 import msgspec
 
-from greennode_batch.api.results.result_line import Anomaly, ResultLine, ToolCall
-from greennode_batch.api.results.tolerant_lines import read_odd_line
+from greennode_batch.api.bounds import MAX_LINE_BYTES, MAX_TOKENS
+from greennode_batch.api.results.result_line import Anomaly, CutLine, ResultLine, ToolCall
+from greennode_batch.api.results.tolerant_lines import among, read_odd_line
 
 __all__ = [
     "Anomaly",
@@ -25,30 +26,39 @@ __all__ = [
 _CHUNK_BYTES = 1 << 18
 
 
-def iter_lines(file: BinaryIO) -> Iterator[bytes]:
+def iter_lines(file: BinaryIO, *, max_bytes: int = MAX_LINE_BYTES) -> Iterator[bytes]:
     r"""Yield the lines of a file, split on b"\n" only, without b"\r", blank ones left out.
 
-    Raw U+2028, U+2029 and U+0085 inside a string are data. Holds one chunk and the line that is being read.
+    Raw U+2028, U+2029 and U+0085 inside a string are data. Of a line of more than `max_bytes` comes its beginning,
+    as a CutLine. Holds one chunk and the line that is being read.
     """
-    return itertools.chain.from_iterable(line_batches(file))
+    return itertools.chain.from_iterable(line_batches(file, max_bytes=max_bytes))
 
 
-def line_batches(file: BinaryIO) -> Iterator[list[bytes]]:
+def line_batches(file: BinaryIO, *, max_bytes: int = MAX_LINE_BYTES) -> Iterator[list[bytes]]:
     """The same, some hundred lines at a time."""
     pending: list[bytes] = []
+    pending_bytes = 0
     while chunk := file.read(_CHUNK_BYTES):
         lines = chunk.split(b"\n")
-        pending.append(lines[0])
+        pending_bytes += len(lines[0])
+        if pending_bytes <= max_bytes:
+            pending.append(lines[0])
         if len(lines) > 1:
-            lines[0] = b"".join(pending)
+            lines[0] = _joined(pending, is_cut=pending_bytes > max_bytes)
             pending = [lines.pop()]
+            pending_bytes = len(pending[0])
             yield _cleaned(lines, with_returns=b"\r" in chunk or b"\r" in lines[0])
-    yield _cleaned([b"".join(pending)], with_returns=True)
+    yield _cleaned([_joined(pending, is_cut=pending_bytes > max_bytes)], with_returns=True)
+
+
+def _joined(parts: list[bytes], *, is_cut: bool) -> bytes:
+    return CutLine(parts[0]) if is_cut else b"".join(parts)
 
 
 def _cleaned(lines: list[bytes], *, with_returns: bool) -> list[bytes]:
     if with_returns:
-        lines = [line.rstrip(b"\r") for line in lines]
+        lines = [line if isinstance(line, CutLine) else line.rstrip(b"\r") for line in lines]
     return [line for line in lines if line]
 
 
@@ -60,17 +70,21 @@ def ends_with_newline(file: BinaryIO) -> bool:
     return file.read() == b"\n"
 
 
+# What is no such number goes the tolerant way, which counts it as unknown.
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
+
+
 class _PromptDetails(msgspec.Struct, gc=False):
-    cached_tokens: int | None = None
+    cached_tokens: _Tokens | None = None
 
 
 class _CompletionDetails(msgspec.Struct, gc=False):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: _Tokens | None = None
 
 
 class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: _Tokens | None = None
+    completion_tokens: _Tokens | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
 
@@ -147,14 +161,15 @@ def plain_answer(line: bytes) -> PlainAnswer | None:
     if usage is None:
         return decoded.custom_id, message.content, reasoning, 0, 0, 0, 0, created
     prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
+    prompt_tokens, completion_tokens = usage.prompt_tokens or 0, usage.completion_tokens or 0
     return (
         decoded.custom_id,
         message.content,
         reasoning,
-        usage.prompt_tokens or 0,
-        usage.completion_tokens or 0,
-        0 if prompt is None else prompt.cached_tokens or 0,
-        0 if completion is None else completion.reasoning_tokens or 0,
+        prompt_tokens,
+        completion_tokens,
+        0 if prompt is None else among(prompt.cached_tokens, prompt_tokens),
+        0 if completion is None else among(completion.reasoning_tokens, completion_tokens),
         created,
     )
 
@@ -181,9 +196,9 @@ def parse_line(line: bytes) -> ResultLine | Anomaly:
         completion_tokens = usage.completion_tokens or 0
         prompt_details, completion_details = usage.prompt_tokens_details, usage.completion_tokens_details
         if prompt_details is not None:
-            cached_tokens = prompt_details.cached_tokens or 0
+            cached_tokens = among(prompt_details.cached_tokens, prompt_tokens)
         if completion_details is not None:
-            reasoning_tokens = completion_details.reasoning_tokens or 0
+            reasoning_tokens = among(completion_details.reasoning_tokens, completion_tokens)
     return ResultLine(
         decoded.custom_id,
         _OK,

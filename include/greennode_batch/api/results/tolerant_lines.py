@@ -6,9 +6,10 @@ import re
 from http import HTTPStatus
 from typing import Any
 
+from greennode_batch.api.bounds import MAX_LINE_BYTES, MAX_TOKENS, in_mib
 from greennode_batch.api.error_body import decode, describe, shorten
 from greennode_batch.api.fields import count, epoch_seconds, pick, text
-from greennode_batch.api.results.result_line import Anomaly, ResultLine, ToolCall
+from greennode_batch.api.results.result_line import Anomaly, CutLine, ResultLine, ToolCall
 
 _SHOWN_CHARS = 200
 _MAX_DIGITS = 1_000
@@ -23,9 +24,9 @@ def read_odd_line(line: bytes) -> ResultLine | Anomaly:
     """What a line says that is not in the normal shape. Never raises."""
     if not line.strip(b" \t\r\n\x00"):
         return Anomaly("blank", "")
-    data = _read_json(line)
+    data = _NO_JSON if isinstance(line, CutLine) else _read_json(line)
     if data is _NO_JSON:
-        return Anomaly("not_json", _shown(line))
+        return _unreadable(line)
     if not isinstance(data, dict):
         return Anomaly("not_object", _shown(line))
     custom_id = pick(data, "custom_id")
@@ -81,6 +82,10 @@ def result_of_body(
     refusal, _, more_refusal = _spoken(pick(answer, "refusal"))
     usage = fields.get("usage")
     usage = usage if isinstance(usage, dict) else {}
+    prompt_tokens = _tokens(usage, "prompt_tokens", "input_tokens")
+    completion_tokens = _tokens(usage, "completion_tokens", "output_tokens")
+    cached_tokens = _tokens(pick(usage, "prompt_tokens_details", "input_tokens_details"), "cached_tokens")
+    reasoning_tokens = _tokens(pick(usage, "completion_tokens_details", "output_tokens_details"), "reasoning_tokens")
     return ResultLine(
         custom_id,
         status_code,
@@ -90,10 +95,10 @@ def result_of_body(
         reasoning=reasoning or more_reasoning or part_reasoning,
         finish_reason=text(pick(choice, "finish_reason")),
         model=text(fields.get("model")),
-        prompt_tokens=_tokens(usage, "prompt_tokens", "input_tokens"),
-        completion_tokens=_tokens(usage, "completion_tokens", "output_tokens"),
-        cached_tokens=_tokens(pick(usage, "prompt_tokens_details", "input_tokens_details"), "cached_tokens"),
-        reasoning_tokens=_tokens(pick(usage, "completion_tokens_details", "output_tokens_details"), "reasoning_tokens"),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        cached_tokens=among(cached_tokens, prompt_tokens),
+        reasoning_tokens=among(reasoning_tokens, completion_tokens),
         created=epoch_seconds(fields.get("created")),
         tool_calls=_tool_calls(answer),
     )
@@ -166,8 +171,18 @@ def _words(part: object, depth: int = 0) -> str | None:
     return None
 
 
+def among(part: int | None, whole: int) -> int:
+    """The tokens that are among others; 0, for unknown, where the API says more than those are."""
+    return part if part is not None and part <= whole else 0
+
+
 def _tokens(usage: object, *names: str) -> int:
-    return (count(pick(usage, *names)) or 0) if isinstance(usage, dict) else 0
+    """A count of tokens; 0, for unknown, where it is not a whole number that a request can have."""
+    said = pick(usage, *names) if isinstance(usage, dict) else None
+    tokens = count(said)
+    if said is None or tokens is None or tokens > MAX_TOKENS or tokens != float(said):
+        return 0
+    return tokens
 
 
 def _unquoted(value: object) -> object:
@@ -224,6 +239,14 @@ def _mended(value: Any) -> Any:
     if isinstance(value, dict):
         return {_mended(key): _mended(item) for key, item in value.items()}
     return value
+
+
+def _unreadable(line: bytes) -> Anomaly:
+    if not isinstance(line, CutLine):
+        return Anomaly("not_json", _shown(line))
+    bound = in_mib(MAX_LINE_BYTES)
+    words = f"a line of more than {bound} was not read; its request, which may have been paid for, counts as missing"
+    return Anomaly("too_long", f"{words}: {_shown(line)}")
 
 
 def _shown(line: bytes) -> str:
