@@ -29,6 +29,7 @@ from greennode_batch.plan.rebuild import (
 )
 from greennode_batch.request.needed_columns import refuse_missing
 from greennode_batch.source.rows import Rows, within_max_rows
+from greennode_batch.staging.exclusive import check_exclusive
 from greennode_batch.staging.folders import RunFolder, remove_work_folders, work_folder, write_json
 from greennode_batch.state.plan import LeftRows, Plan, read_plan, refuse_removed
 from greennode_batch.wording import counted
@@ -57,6 +58,7 @@ def build(
     and SupersededError if another build of the run began meanwhile; nothing is sent here.
     """
     refuse_removed(run)
+    check_exclusive(run.path)
     turn = begin_build(run, now=clock())
     old = read_plan(run)
     remove_work_folders(run.path)

@@ -1,13 +1,17 @@
 """Exclusive creation: of all workers that want to make one file, at most one is told that it made it.
 
-On local disk a hard link decides, in an object store a conditional put (`If-None-Match: *`). Some stores take that
-condition and ignore it. A self-test finds them, once a process and store; there candidates decide: see `_Candidate`.
+On local disk a hard link decides, and a rename that replaces nothing where the file system has no links (SMB, Azure
+Files); in an object store a conditional put (`If-None-Match: *`). Some stores take that condition and ignore it. A
+self-test finds them, once a process and store; there candidates decide: see `_Candidate`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import logging
+import os
 import threading
 import time
 import uuid
@@ -16,6 +20,7 @@ from typing import Any
 
 from upath import UPath
 
+from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import local_path, readable_json, uncached, written_beside
 
 log = logging.getLogger(__name__)
@@ -26,6 +31,11 @@ _LOOKS = 10
 # s3fs makes it a FileExistsError only where the reply names the condition, as Amazon's does and others' do not.
 _EXISTS_CODES = {"PreconditionFailed", "412"}
 _NO_CONDITIONS_CODES = {"NotImplemented", "501"}
+
+# What file systems and kernels say of a call that they do not have.
+_NOT_OFFERED = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
 
 _honours: dict[tuple[str, ...], bool] = {}
 _testing = threading.Lock()
@@ -44,6 +54,21 @@ def create_exclusive(path: UPath, value: Any) -> bool:
     if honours_conditions(path):
         return _put_new(path, data)
     return _Candidate(path, data).stand()
+
+
+def check_exclusive(folder: UPath) -> None:
+    """Raise ConfigError if files on local disk cannot be made exclusively in a folder of staging.
+
+    Call it before anything is paid. A store is tried with the first file that is made there.
+    """
+    if local_path(folder) is None:
+        return
+    probe = folder / f".probe.{uuid.uuid4().hex}"
+    try:
+        if not create_exclusive(probe, {}) or create_exclusive(probe, {}):
+            raise _refusal(probe, "says that two workers have both made one file")
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def honours_conditions(path: UPath) -> bool:
@@ -106,7 +131,38 @@ def _link(local: Path, data: bytes) -> bool:
             local.hardlink_to(beside)
         except FileExistsError:
             return False
+        except OSError as error:
+            if error.errno not in _NOT_OFFERED:
+                raise
+            return _rename_new(beside, local)
     return True
+
+
+def _rename_new(made: Path, local: Path) -> bool:
+    """Move a whole file to its place if nothing is there; whether it was moved."""
+    code = _rename_noreplace(made, local)
+    if code in {0, errno.EEXIST}:
+        return not code
+    if code in _NOT_OFFERED:
+        raise _refusal(local, "has neither hard links nor renames that replace nothing")
+    raise OSError(code, os.strerror(code), str(local))
+
+
+def _rename_noreplace(made: Path, local: Path) -> int:
+    """Linux's renameat2, which Python does not have; 0, or the errno of its failure."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return errno.ENOSYS
+    done = call(_AT_FDCWD, os.fsencode(made), _AT_FDCWD, os.fsencode(local), _RENAME_NOREPLACE)
+    return ctypes.get_errno() if done else 0
+
+
+def _refusal(path: Path | UPath, what: str) -> ConfigError:
+    return ConfigError(
+        f"{path.parent}: the file system of this staging folder {what}, so two workers could send one shard, and it "
+        "would be paid for twice. Nothing was sent. Put staging ([greennode] staging, or --staging) on a local disk, "
+        "NFS, SMB as Linux mounts it, or in an object store (s3://)"
+    )
 
 
 class _Candidate:
