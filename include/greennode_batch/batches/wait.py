@@ -24,7 +24,7 @@ from greennode_batch.api.polling.polling import (
     next_step,
     when_missing,
 )
-from greennode_batch.api.wire import Batch
+from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.errors import ApiError, ConfigError, GreenNodeError, NotFoundError
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import Receipt, latest_claim, read_receipt, release_claim, write_receipt
@@ -61,8 +61,9 @@ def look(
         raise ConfigError(f"{shard}: no batch was created for this shard; submit it first (clear submit_batch)")
     if receipt.batch_id is None:
         return SendAgain(pause_seconds(len(receipt.turned_away)))
-    if receipt.lost is not None:
-        return Done(receipt.lost)
+    if receipt.lost is not None or receipt.state == "collected":
+        # Of what is collected the server may have dropped the batch since.
+        return Done(receipt.lost or "ended", receipt.ended.status if receipt.ended else BatchStatus.UNKNOWN.name)
     try:
         batch = client.get_batch(receipt.batch_id)
     except NotFoundError as error:

@@ -21,11 +21,11 @@ from greennode_batch.collect.anomalies import AnomalyLog
 from greennode_batch.collect.fetch import BatchFiles
 from greennode_batch.collect.results import RESULT_FIELDS, write_results
 from greennode_batch.cost.actual import tokens_in
-from greennode_batch.errors import ConfigError, NotFoundError, RetryableError
+from greennode_batch.errors import ApiError, ConfigError, NotFoundError, RetryableError
 from greennode_batch.request.request_lines import request_ids
 from greennode_batch.staging.folders import ShardFolder, land, local_copy, work_folder
 from greennode_batch.staging.parquet import read_staged, read_table, staged_schema
-from greennode_batch.state.receipts import Receipt, read_receipt, write_receipt
+from greennode_batch.state.receipts import EndedBatch, Receipt, read_receipt, write_receipt
 from greennode_batch.state.row_status import RowStatus
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ def collect_shard(
 ) -> Counter[str]:
     """Requests of the shard by status. Files that are whole in staging are not fetched again.
 
-    Both files are read whatever the batch's status is; they are read again for another answer model. Raises
-    RetryableError while the batch is not finished, or its files cannot be read.
+    Both files are read whatever the batch's status is; they are read again for another answer model, for
+    which the server is not needed. Raises RetryableError while the batch is not finished, or its files cannot be read.
     """
     receipt = read_receipt(shard)
     if receipt is None or receipt.batch_id is None:
@@ -66,10 +66,15 @@ def look_at(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt) -> Ba
     try:
         return client.get_batch(receipt.batch_id)
     except NotFoundError as error:
+        way_out = f"remove {shard.receipt} and run again, which pays for this shard anew"
+        if shard.output.exists() or shard.errors.exists():
+            way_out = (
+                f'write "lost": "forgotten" into {shard.receipt} and run again: the answers that are in staging are '
+                "kept, and the other requests are asked anew"
+            )
         raise NotFoundError(
             f"{error}. It is the batch of shard {shard.shard_id}, and may have been billed. Was the base URL or the "
-            f"key changed? Then change it back and run again. If the batch is gone for good, remove {shard.receipt} "
-            "and run again, which pays for this shard anew",
+            f"key changed? Then change it back and run again. If the batch is gone for good, {way_out}",
             status=error.status,
             code=error.code,
             request_id=error.request_id,
@@ -139,22 +144,24 @@ def _collect(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> Counter[str]:
-    if receipt.lost is None:
-        batch = _ended_batch(shard, client, receipt, clock=clock, sleep=sleep)
-    else:
-        batch = Batch(id=receipt.batch_id or "", status=BatchStatus.UNKNOWN, raw_status=receipt.lost)
     asked = requested_ids(shard)
     with work_folder(shard.path) as folder:
         work = Path(folder)
-        files = BatchFiles(shard, client, batch, work, len(asked), clock, sleep)
-        if receipt.lost is None:
-            files.fetch()
+        try:
+            batch, is_whole = _batch_and_files(shard, client, receipt, work, len(asked), clock=clock, sleep=sleep)
+        except NotFoundError:
+            # Either file may hold all that was asked: then nothing of the batch is missing with the server.
+            batch, is_whole = _batch_of(receipt), True
+            _, results = _settle(shard, batch, asked, reader, work)
+            if count_statuses(results)[RowStatus.MISSING.value]:
+                raise
         made, results = _settle(shard, batch, asked, reader, work)
         counts = count_statuses(results)
         missing = counts[RowStatus.MISSING.value]
         if missing and receipt.lost is None:
             log.warning("Batch %s: %d requests are in neither file; fetching them again to be sure", batch.id, missing)
-            if files.fetch_again():
+            there = _batch_if_known(client, batch) if is_whole else batch
+            if there is not None and BatchFiles(shard, client, there, work, len(asked), clock, sleep).fetch_again():
                 made, results = _settle(shard, batch, asked, reader, work)
                 counts = count_statuses(results)
         tokens = tokens_in(results, _RECEIPT_TOKENS)
@@ -165,6 +172,57 @@ def _collect(
     latest = read_receipt(shard) or receipt
     write_receipt(shard, msgspec.structs.replace(latest, state="collected", statuses=dict(counts), **tokens))
     return counts
+
+
+def _batch_and_files(
+    shard: ShardFolder,
+    client: GreenNodeClient,
+    receipt: Receipt,
+    work: Path,
+    requests: int,
+    *,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> tuple[Batch, bool]:
+    """The batch, whose files are in staging then, and whether they were before, so that the server was not asked."""
+    if receipt.lost is not None or _is_whole(shard, receipt):
+        return _batch_of(receipt), True
+    batch = _ended_batch(shard, client, receipt, clock=clock, sleep=sleep)
+    latest = read_receipt(shard) or receipt
+    ended = EndedBatch(batch.status.name, batch.raw_status, batch.completed_at, batch.errors)
+    write_receipt(shard, msgspec.structs.replace(latest, ended=ended))
+    BatchFiles(shard, client, batch, work, requests, clock, sleep).fetch()
+    return batch, False
+
+
+def _batch_if_known(client: GreenNodeClient, batch: Batch) -> Batch | None:
+    """The batch as the server has it; None where it does not."""
+    try:
+        return client.get_batch(batch.id)
+    except ApiError as error:
+        log.warning("%s. What is in staging is all there is", error)
+        return None
+
+
+def _is_whole(shard: ShardFolder, receipt: Receipt) -> bool:
+    """Whether all that the batch has to tell is in staging: each file lands there whole, or not at all."""
+    found = [path.exists() for path in (shard.output, shard.errors)]
+    return all(found) or (any(found) and receipt.state == "collected")
+
+
+def _batch_of(receipt: Receipt) -> Batch:
+    """The batch as far as its receipt knows it."""
+    batch_id = receipt.batch_id or ""
+    if receipt.lost is not None or receipt.ended is None:
+        return Batch(id=batch_id, status=BatchStatus.UNKNOWN, raw_status=receipt.lost or "not known any more")
+    ended = receipt.ended
+    return Batch(
+        id=batch_id,
+        status=BatchStatus.__members__.get(ended.status, BatchStatus.UNKNOWN),
+        raw_status=ended.raw_status,
+        completed_at=ended.completed_at,
+        errors=ended.errors,
+    )
 
 
 def _settle(

@@ -21,6 +21,15 @@ from greennode_batch.state.document import Document
 _CLAIM_NAME = re.compile(r"creating\.(\d+)\.json")
 
 
+class EndedBatch(msgspec.Struct, frozen=True):
+    """How a batch ended, as the server said it, for whoever reads its files again. status: a BatchStatus by name."""
+
+    status: str
+    raw_status: str
+    completed_at: float | None = None
+    errors: tuple[str, ...] = ()
+
+
 class Receipt(Document, frozen=True):
     """receipt.json: how far a shard's batch is. Times are epoch seconds.
 
@@ -29,6 +38,7 @@ class Receipt(Document, frozen=True):
     not know the batch, if that is what it says now. unreadable_since: when a file of results that the batch names could
     first not be read. cancelled_at: when it was cancelled at its deadline. lost: the
     batch will tell nothing any more, for the server has `forgotten` it, or it is `overdue`: cancelled and still open.
+    ended: how the batch ended, once that was seen by who fetches its files.
     statuses, prompt_tokens, completion_tokens: of its requests, once it is collected, for whoever wants to know how a
     run stands without reading its results.
     """
@@ -45,6 +55,7 @@ class Receipt(Document, frozen=True):
     unreadable_since: float | None = None
     cancelled_at: float | None = None
     lost: Literal["forgotten", "overdue"] | None = None
+    ended: EndedBatch | None = None
     statuses: dict[str, int] = msgspec.field(default_factory=dict)
     prompt_tokens: int = 0
     completion_tokens: int = 0

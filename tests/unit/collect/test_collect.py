@@ -6,7 +6,9 @@ import pytest
 from pydantic import BaseModel
 
 from greennode_batch.answers.answer_reader import AnswerReader
+from greennode_batch.api.polling.polling import Done
 from greennode_batch.batches.submit import submit
+from greennode_batch.batches.wait import look
 from greennode_batch.collect.anomalies import count_anomalies
 from greennode_batch.collect.collect import collect_shard, look_at, requested_ids
 from greennode_batch.errors import ConfigError, NotFoundError, RetryableError
@@ -184,3 +186,72 @@ def test_a_file_in_utf_16_is_whole_and_fetched_once(make_shard, client, emulator
     ended(shard)
     assert collect_shard(shard, client, None, sleep=clock.sleep) == {"succeeded": 2}
     assert clock.slept == []
+
+
+@pytest.mark.parametrize("is_lost", ["results", "nothing"])
+def test_what_is_whole_in_staging_is_read_again_without_the_server(is_lost, make_shard, client, emulator, ended):
+    shard = make_shard("a", "b", answer=Label)
+    ended(shard)
+    collect_shard(shard, client, Label)
+    before = read_receipt(shard)
+    emulator.reset()
+    if is_lost == "results":
+        shard.results.unlink()
+    assert collect_shard(shard, client, Rating) == {"invalid_output": 2}
+    assert collect_shard(shard, client, Label) == {"succeeded": 2}
+    assert emulator.ledger()["calls"] == {}
+    assert read_receipt(shard) == before
+
+
+def test_rows_without_a_line_are_told_the_same_when_they_are_read_again(make_shard, client, emulator, ended):
+    shard = make_shard("a", "b")
+    ended(shard)
+    collect_shard(shard, client, None)
+    output = shard.output.read_bytes().splitlines(keepends=True)
+    shard.output.write_bytes(output[0])
+    ended_as = msgspec.structs.replace(read_receipt(shard).ended, status="EXPIRED", raw_status="expired")
+    write_receipt(shard, msgspec.structs.replace(read_receipt(shard), ended=ended_as))
+    shard.results.unlink()
+    emulator.reset()
+    assert collect_shard(shard, client, None) == {"succeeded": 1, "expired": 1}
+    assert emulator.ledger()["calls"] == {}
+
+
+@pytest.mark.parametrize("state", ["created", "collected"])
+@pytest.mark.parametrize("files", ["output", "both"])
+def test_a_receipt_of_an_earlier_version_is_enough_where_the_files_have_every_request(
+    state, files, make_shard, client, emulator, ended, clock
+):
+    shard = make_shard("a", "b")
+    ended(shard)
+    collect_shard(shard, client, None)
+    write_receipt(shard, msgspec.structs.replace(read_receipt(shard), state=state, ended=None, statuses={}))
+    shard.results.unlink()
+    if files == "both":
+        shard.errors.write_bytes(b"")
+    emulator.reset()
+    assert collect_shard(shard, client, None, clock=clock, sleep=clock.sleep) == {"succeeded": 2}
+    assert read_receipt(shard).state == "collected"
+
+
+def test_half_of_the_answers_in_staging_are_kept_by_the_way_out(make_shard, client, emulator, ended, clock):
+    shard = make_shard("a", "b")
+    ended(shard)
+    collect_shard(shard, client, None)
+    write_receipt(shard, msgspec.structs.replace(read_receipt(shard), state="created", ended=None))
+    shard.output.write_bytes(shard.output.read_bytes().splitlines(keepends=True)[0])
+    shard.results.unlink()
+    emulator.reset()
+    with pytest.raises(NotFoundError, match=r'write "lost": "forgotten" into .*receipt\.json.*in staging are kept'):
+        collect_shard(shard, client, None, clock=clock, sleep=clock.sleep)
+    write_receipt(shard, msgspec.structs.replace(read_receipt(shard), lost="forgotten"))
+    assert collect_shard(shard, client, None) == {"succeeded": 1, "missing": 1}
+
+
+def test_a_shard_that_is_collected_is_not_waited_for_again(make_shard, client, emulator, ended):
+    shard = make_shard()
+    ended(shard)
+    collect_shard(shard, client, None)
+    emulator.reset()
+    assert look(shard, client, now=0.0) == Done("ended", "COMPLETED")
+    assert emulator.ledger()["calls"] == {}
