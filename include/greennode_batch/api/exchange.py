@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from greennode_batch.api.error_body import decode, describe, parse_error, shorten
 from greennode_batch.api.fields import count, pick, text
-from greennode_batch.api.retries import MAX_TRIES, error_type, next_delay, retry_after_seconds
+from greennode_batch.api.retries import MAX_TRIES, error_type, honoured_seconds, next_delay, retry_after_seconds
 from greennode_batch.api.uploads import Upload
 from greennode_batch.api.wire import WireError
 from greennode_batch.errors import AmbiguousError, ApiError, RetryableError
@@ -200,7 +200,7 @@ def error_of(outcome: Reply | Lost, call: Call, redact: Callable[[str], str], *,
         status=outcome.status,
         code=None if code is None else redact(code),
         request_id=None if request_id is None else redact(shorten(request_id, 100)),
-        retry_after=retry_after_seconds(status, outcome.headers, now=now),
+        retry_after=honoured_seconds(retry_after_seconds(status, outcome.headers, now=now)),
     )
 
 

@@ -19,8 +19,10 @@ from greennode_batch.errors import (
 MAX_TRIES = 5
 FIRST_DELAY_SECONDS = 1.0
 MAX_DELAY_SECONDS = 30.0
-# What a server asks for is honoured up to here; who must wait longer is told by the error's `retry_after`.
+# What a server asks for is honoured up to here between the tries of a call, and up to the second where a task waits
+# without a worker: a date that is wrong, or a month, must not stop a run.
 MAX_RETRY_AFTER_SECONDS = 120.0
+MAX_ASKED_SECONDS = 900.0
 
 _CREDIT_WORDS = re.compile(
     r"credit|\bplan\b|quota|balance|billing|payment|subscri|top.?up|recharge|insufficient|arrear", re.IGNORECASE
@@ -70,6 +72,11 @@ def next_delay(
         return jittered
     # Jitter on top: all who were turned away together are told the same second.
     return min(MAX_RETRY_AFTER_SECONDS, max(0.0, error.retry_after)) + rng() * min(1.0, jittered)
+
+
+def honoured_seconds(asked: float | None) -> float | None:
+    """What an error tells of the wait that the server asks for: a quarter of an hour at most."""
+    return None if asked is None else min(asked, MAX_ASKED_SECONDS)
 
 
 def retry_after_seconds(status: int, headers: Mapping[str, str], *, now: float) -> float | None:

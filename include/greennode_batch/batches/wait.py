@@ -61,11 +61,15 @@ def look(
         raise ConfigError(f"{shard}: no batch was created for this shard; submit it first (clear submit_batch)")
     if receipt.batch_id is None:
         return SendAgain(pause_seconds(len(receipt.turned_away)))
+    batch_id = receipt.batch_id
+    if receipt.created_at is None:
+        # Written or mended by hand: its deadline is counted from now, once.
+        receipt = write_receipt(shard, msgspec.structs.replace(receipt, created_at=now))
     if receipt.lost is not None or receipt.state == "collected":
         # Of what is collected the server may have dropped the batch since.
         return Done(receipt.lost or "ended", receipt.ended.status if receipt.ended else BatchStatus.UNKNOWN.name)
     try:
-        batch = client.get_batch(receipt.batch_id)
+        batch = client.get_batch(batch_id)
     except NotFoundError as error:
         return _missing(shard, client, receipt, error, now=now, since=missing_since)
     if receipt.missing_since is not None:

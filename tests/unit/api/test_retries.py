@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.api.retries import MAX_RETRY_AFTER_SECONDS, MAX_TRIES, error_type, next_delay, retry_after_seconds
+from greennode_batch.api.exchange import Call, Reply, error_of
+from greennode_batch.api.retries import (
+    MAX_ASKED_SECONDS,
+    MAX_RETRY_AFTER_SECONDS,
+    MAX_TRIES,
+    error_type,
+    next_delay,
+    retry_after_seconds,
+)
 from greennode_batch.errors import (
     AmbiguousError,
     AuthError,
@@ -107,3 +115,21 @@ def test_any_header_is_read_without_an_exception(value):
 def test_a_wait_with_an_odd_blank_beside_it_is_no_error(blank):
     for name in ("retry-after", "retry-after-ms", "x-ratelimit-reset"):
         assert retry_after_seconds(429, {name: f"{blank}8"}, now=NOW) in {None, 8, 0.008}
+
+
+MONTH = 30 * 86_400
+ASKED = [
+    {"retry-after": str(MONTH)},
+    {"retry-after-ms": str(MONTH * 1000)},
+    {"retry-after": email.utils.formatdate(NOW + MONTH, usegmt=True)},
+    {"x-ratelimit-reset": str(MONTH)},
+    {"x-ratelimit-reset-tokens": "720h0m0s"},
+]
+
+
+@pytest.mark.parametrize("headers", ASKED)
+def test_a_month_that_a_server_asks_for_is_not_waited(headers):
+    call = Call(what="create batch", method="POST", path="/batches", deadline_seconds=1.0)
+    error = error_of(Reply(429, headers, b""), call, str, now=NOW)
+    assert error.retry_after == MAX_ASKED_SECONDS
+    assert next_delay(1, error, rng=lambda: 0.0) == MAX_RETRY_AFTER_SECONDS

@@ -379,3 +379,15 @@ def test_an_api_that_wants_the_model_in_the_create_gets_it(make_shard):
     server = Server(**{"POST /batch/jobs": create})
     submit(make_shard(), server.client(PRESETS["mistral"]))
     assert sent[0]["model"] == "google/gemma-4-31b-it"
+
+
+def test_a_server_without_room_that_asks_for_a_month_is_tried_again_in_a_quarter_of_an_hour_at_most(make_shard):
+    def handler(request):
+        if request.url.path.endswith("/files"):
+            return httpx.Response(200, json={"id": "file-1", "status": "processed"})
+        return httpx.Response(429, json={"error": "busy"}, headers={"retry-after": "2592000"})
+
+    client = GreenNodeClient("https://api.example/v1", "sk-1", transport=httpx.MockTransport(handler))
+    with pytest.raises(BusyError) as busy:
+        submit(make_shard(), client)
+    assert 120 < busy.value.retry_after <= 900

@@ -1,12 +1,13 @@
 """Looks at a shard's batch: what follows from each, with the clock in hand."""
 
+import msgspec
 import pytest
 
 from greennode_batch.api.polling.polling import DEADLINE_SECONDS, FORGOTTEN_SECONDS, Done, Wait
 from greennode_batch.batches.submit import submit
-from greennode_batch.batches.wait import GRACE_SECONDS, SendAgain, look
+from greennode_batch.batches.wait import GRACE_SECONDS, SendAgain, deadline_of, look
 from greennode_batch.errors import ConfigError
-from greennode_batch.state.receipts import latest_claim, read_receipt
+from greennode_batch.state.receipts import latest_claim, read_receipt, write_receipt
 
 
 @pytest.fixture
@@ -125,3 +126,14 @@ def test_a_batch_that_failed_for_its_file_is_not_sent_again(make_shard, client, 
     shard = make_shard(model="no/such-model")
     submit(shard, client, clock=clock)
     assert look_until(shard) == Done("ended", "FAILED")
+
+
+def test_a_receipt_without_its_time_has_a_deadline_from_when_it_was_first_seen(make_shard, client, clock):
+    shard = make_shard(*map(str, range(2_000)))
+    write_receipt(shard, msgspec.structs.replace(submit(shard, client), created_at=None))
+    first = clock()
+    look(shard, client, now=first)
+    clock.sleep(3600)
+    look(shard, client, now=clock())
+    assert read_receipt(shard).created_at == first
+    assert deadline_of(read_receipt(shard), now=clock(), deadline_seconds=7200) == first + 7200
