@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.monitor.staged_run import StagedRun, StagedShard
-from greennode_batch.staging.folders import RunFolder
-from greennode_batch.state.attempts import FIRST_ATTEMPT
+from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
+from greennode_batch.staging.parquet import read_table
+from greennode_batch.state.attempts import FIRST_ATTEMPT, settling_shards
 from greennode_batch.state.joined_shard import read_joined
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.row_status import RowStatus
@@ -80,7 +81,8 @@ def failed_rows(
     until = clock() + _SECONDS
     rows: list[FailedRow] = []
     reasons: Counter[tuple[str, str]] = Counter()
-    problem, done = None, 0
+    problems: list[str] = []
+    done = 0
     for shard in candidates[:_MAX_SHARDS]:
         if clock() > until:
             break
@@ -89,8 +91,8 @@ def failed_rows(
             for some in _without_answer(folder, shard, plan, status):
                 reasons.update(_reasons(some))
                 rows += _rows(some.slice(0, SHOWN_ROWS - len(rows)), plan)
-        except (ConfigError, OSError) as error:
-            problem = str(error)
+        except (ConfigError, OSError, pa.ArrowException) as error:
+            problems.append(_damaged(folder.shard(shard.shard_id), error))
     return FailedRows(
         key=plan.target_key,
         rows=tuple(rows),
@@ -100,7 +102,7 @@ def failed_rows(
         ),
         looked_through=done,
         left=len(candidates) - done,
-        problem=problem,
+        problem="; ".join(problems) or None,
     )
 
 
@@ -128,6 +130,19 @@ def _without_answer(folder: RunFolder, shard: StagedShard, plan: Plan, status: s
                 else pc.equal(table["status"], status)
             )
             yield table.select(list(dict.fromkeys([*plan.target_key, *_SHOWN]))).filter(wanted)
+
+
+def _damaged(shard: ShardFolder, error: Exception) -> str:
+    """Why a shard's rows cannot be shown, with the file that cannot be read."""
+    files = [shard.source, *(one.results for one, _ in settling_shards(shard.run, shard.shard_id))]
+    for path in files:
+        try:
+            if path.exists():
+                with local_copy(path) as copy:
+                    read_table(copy)
+        except (OSError, pa.ArrowException) as damage:
+            return f"{path} is damaged and cannot be read ({damage})"
+    return str(error)
 
 
 def _reasons(rows: pa.Table) -> Counter[tuple[str, str]]:

@@ -40,6 +40,8 @@ class StagedDags:
         self._lock = threading.Lock()
         self._looked_at = -_LOOK_SECONDS
         self._known: dict[str, Pipeline] = {}
+        # Runs that retention has removed tell nothing any more; each is looked at once.
+        self._removed: set[tuple[str, str]] = set()
 
     def by_dag(self) -> Mapping[str, tuple[Pipeline, ...]]:
         """The jobs of each DAG that has files in staging."""
@@ -66,17 +68,21 @@ class StagedDags:
         """The job whose runs a folder has, told by one of them; the folder's name is made safe, and does not tell."""
         looked_at = 0
         for run_name in sorted(fresh_names(self.root / folder), reverse=True):
-            if run_name.startswith("."):
+            if run_name.startswith(".") or (folder, run_name) in self._removed:
                 continue
             if looked_at == _RUNS_LOOKED_AT:
                 return None
-            looked_at += 1
             run = RunFolder(self.root / folder / run_name)
+            names = fresh_names(run.path)
+            if run.removed.name in names and run.plan.name not in names:
+                self._removed.add((folder, run_name))
+                continue
+            looked_at += 1
             try:
                 identity = identity_of(run)
             except ConfigError:
                 continue
-            if identity is None or _JOB_FILES.isdisjoint(fresh_names(run.path)):
+            if identity is None or _JOB_FILES.isdisjoint(names):
                 continue
             dag_id = identity.dag_id
             if safe_name(dag_id) == folder:

@@ -1,3 +1,7 @@
+from pathlib import Path
+
+import pytest
+
 from greennode_batch.monitor.failed_rows import SHOWN_ROWS, failed_rows
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -90,3 +94,21 @@ def test_a_row_of_one_model_and_sample_is_told_from_its_others(make_scene, emula
     assert found.key == ("ticket", "model", "sample")
     assert len({row.key for row in found.rows}) == len(found.rows) == 2 * 2 * 2
     assert {row.key[2] for row in found.rows} == {"1", "2"}
+
+
+@pytest.mark.parametrize("name", ["source.parquet", "results.parquet"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "middle", "garbage"])
+def test_a_damaged_file_is_named_and_the_rest_is_shown(name, damage, make_scene, emulator):
+    scene = make_scene(texts(60), per_shard=30)
+    emulator.faults([{"kind": "line_error", "status": 400}])
+    scene.submit()
+    scene.collect()
+    path = min(Path(scene.run.path.path).rglob(name))
+    data = path.read_bytes()
+    middle = data[:4] + b"\xff" * (len(data) // 2) + data[4 + len(data) // 2 :]
+    path.write_bytes({"cut": data[:-20], "empty": b"", "middle": middle, "garbage": b"x" * 500}[damage])
+    found = failed(scene)
+    assert str(path) in found.problem
+    assert "damaged" in found.problem
+    assert sum(reason.rows for reason in found.reasons) >= 30
+    assert found.looked_through == 2

@@ -1,6 +1,8 @@
 import pytest
 from upath import UPath
 
+from greennode_batch.cleanup.retention import remove_run
+from greennode_batch.monitor import staged_dags
 from greennode_batch.monitor.staged_dags import Pipeline, StagedDags
 from greennode_batch.staging.folders import run_folder
 from greennode_batch.state.run_identity import note_run
@@ -57,3 +59,23 @@ def test_a_new_dag_is_seen_within_seconds_and_a_removed_one_is_gone(root):
     run.path.parent.rename(root.parent / "elsewhere")
     now[0] += 20
     assert dags.by_dag() == {}
+
+
+def test_a_dag_is_known_though_its_newest_runs_were_removed(root):
+    begin(root, "daily", run_id="run_000")
+    for number in range(1, 40):
+        run = begin(root, "daily", run_id=f"run_{number:03}")
+        (run.path / "report.json").write_text("{}")
+        remove_run(run, now=0.0, is_over=lambda: True)
+    assert set(StagedDags(root).by_dag()) == {"daily"}
+
+
+def test_runs_that_were_removed_are_looked_at_once(root, monkeypatch):
+    now, looks = [0.0], []
+    real = staged_dags.fresh_names
+    monkeypatch.setattr(staged_dags, "fresh_names", lambda folder: looks.append(folder.name) or real(folder))
+    remove_run(begin(root, "daily"), now=0.0, is_over=lambda: True)
+    dags = StagedDags(root, clock=lambda: now[0])
+    for now[0] in (0.0, 100.0, 200.0):
+        assert dags.by_dag() == {}
+    assert looks.count("run_1") == 1
