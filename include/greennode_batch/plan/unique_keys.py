@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +26,8 @@ _DOUBTS = 100_000
 class Keys:
     """Checks keys batch by batch. Holds a filter of fixed size; the keys themselves lie on disk, in `work`.
 
-    Two keys are equal where Python calls their values equal: 1 and Decimal("1.0") are.
+    Two keys are equal where Python calls their values equal: 1 and Decimal("1.0") are. Times with a zone are compared
+    as instants: in the hour that comes twice in autumn, Python calls two different ones equal.
     """
 
     def __init__(self, names: Sequence[str], work: Path, *, seen: HashFilter | None = None) -> None:
@@ -37,7 +39,7 @@ class Keys:
 
     def add(self, batch: RowBatch) -> list[Key]:
         """The keys of a batch of rows. Raises RowError for one that is NULL, has no equality, or came before."""
-        columns = [list(batch.values(name)) for name in self._names]
+        columns = [_instants(list(batch.values(name))) for name in self._names]
         keys = list(zip(*columns, strict=True))
         if any(None in column for column in columns) or not _are_distinct(keys):
             self._refuse_odd(keys)
@@ -97,6 +99,16 @@ class Keys:
             f"{self.named(key)}: this key comes twice. Name all columns that identify a row "
             '(key=("a", "b")), or make the rows unique in the query. Nothing was sent'
         )
+
+
+def _instants(values: list[Any]) -> list[Any]:
+    """The same values, with times that have a zone in UTC."""
+    if not any(issubclass(kind, dt.datetime) for kind in set(map(type, values))):
+        return values
+    return [
+        value.astimezone(dt.UTC) if isinstance(value, dt.datetime) and value.utcoffset() is not None else value
+        for value in values
+    ]
 
 
 def _are_distinct(keys: Sequence[Key]) -> bool:

@@ -1,6 +1,7 @@
 import datetime
 import uuid
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -63,3 +64,28 @@ def test_keys_that_python_gives_one_hash_are_told_apart(tmp_path):
 def test_what_cannot_be_a_key_is_named(tmp_path, key, words):
     with pytest.raises(RowError, match=words):
         check(tmp_path, [[(1,)], [(2,), key]])
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+FIRST = datetime.datetime(2024, 10, 27, 2, 30, tzinfo=BERLIN)
+SECOND = FIRST.replace(fold=1)
+
+
+@pytest.mark.parametrize("batches", [[[(FIRST,), (SECOND,)]], [[(FIRST,)], [(SECOND,)]], [[(SECOND,), (FIRST,)]]])
+@pytest.mark.parametrize("words", [1, 1 << 10])
+def test_the_two_times_of_the_hour_that_comes_twice_in_autumn_are_two_keys(tmp_path, batches, words):
+    assert FIRST == SECOND, "as Python compares them"
+    check(tmp_path, batches, seen=HashFilter(words))
+
+
+@pytest.mark.parametrize(
+    "other", [FIRST.astimezone(datetime.UTC), FIRST.replace(fold=0), FIRST.astimezone(ZoneInfo("Asia/Tokyo"))]
+)
+def test_one_instant_is_one_key_however_it_is_written(tmp_path, other):
+    with pytest.raises(RowError, match="this key comes twice"):
+        check(tmp_path, [[(FIRST,), (other,)]])
+
+
+def test_a_run_is_built_with_both(make_run):
+    _, plan = make_run(("at", "text"), [(FIRST, "a"), (SECOND, "b")], key="at")
+    assert (plan.rows, plan.requests) == (2, 2)
