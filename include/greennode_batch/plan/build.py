@@ -75,7 +75,7 @@ def build(
                     builder = _read_all(
                         job, rows(), run, Path(work), profile=profile, kept=stay, known=known, by_note=by_note
                     )
-                    plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), is_rebuilt=bool(kept))
+                    plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), kept=kept)
                     check_turn(turn, run)
                     planned = {shard.shard_id for shard in plan.shards}
                     late = withdraw_others(run, planned=planned, kept=kept, before=before, clock=clock)
@@ -129,10 +129,13 @@ def _look_for_left(builder: Builder) -> LeftRows | None:
     return builder.unchanged.left(builder.keys.tables())
 
 
-def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, now: float, is_rebuilt: bool) -> Plan:
+def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, now: float, kept: set[str]) -> Plan:
+    is_rebuilt = bool(kept)
     # What was planned before keeps its place, be it kept or built again byte for byte: a mapped task is known by it.
     place = {shard.shard_id: number for number, shard in enumerate(old.shards)} if old else {}
     shards = sorted(builder.finish(), key=lambda shard: place.get(shard.shard_id, len(place)))
+    # Where all stays as it was sent, that was said which the prompt was then, whatever it is now.
+    is_as_sent = old is not None and is_rebuilt and all(shard.shard_id in kept for shard in shards)
     longest = [old.longest] if old and is_rebuilt else []
     return Plan(
         job=job.name,
@@ -145,7 +148,7 @@ def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, 
         unsent=builder.unsent,
         bytes=sum(shard.bytes for shard in shards),
         longest=max([*longest, builder.longest], key=lambda request: request.bytes),
-        prompt_hash=builder.prompt_hash,
+        prompt_hash=old.prompt_hash if old is not None and is_as_sent else builder.prompt_hash,
         shards=tuple(shards),
         unchanged=builder.unchanged.count,
         target_key=job.target_key,

@@ -590,3 +590,13 @@ def test_a_run_whose_staging_was_removed_is_not_paid_again_unawares(staged):
     assert not staged.run.shards.exists()
     staged.run.removed.unlink()
     assert staged.build([(1, "a")]).requests == 1
+
+
+def test_what_was_sent_keeps_the_hash_of_its_prompt_when_the_build_is_cleared(staged):
+    first = staged.build([(1, "a"), (2, "b")], prompt="old {{ text }}")
+    for shard in first.shards:
+        staged.send(shard)
+    again = staged.build([(1, "a"), (2, "b")], prompt="new {{ text }}")
+    assert again.shards == first.shards
+    assert again.prompt_hash == first.prompt_hash
+    assert staged.build([(1, "a"), (2, "b"), (3, "c")], prompt="new {{ text }}").prompt_hash != first.prompt_hash
