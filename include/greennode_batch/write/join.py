@@ -23,6 +23,7 @@ from greennode_batch.plan.source_rows import OWN_COLUMNS
 from greennode_batch.staging.folders import ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_pieces
 from greennode_batch.state.attempts import settling_shards
+from greennode_batch.state.plan import refuse_emptied
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.write.result_parts import ResultParts
 
@@ -150,6 +151,8 @@ def _opened(shard: ShardFolder, fields: Sequence[pa.Field]) -> Iterator[tuple[pq
         def opened(path: UPath) -> pq.ParquetFile:
             return stack.enter_context(pq.ParquetFile(stack.enter_context(local_copy(path))))
 
+        if not shard.source.exists():
+            refuse_emptied(shard.run)
         source = opened(shard.source)
         files, stops = [], []
         if shard.results.exists():

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from greennode_batch.cleanup.retention import remove_run
 from greennode_batch.collect.results import RESULT_FIELDS
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import RESULT_COLUMNS
 from greennode_batch.staging.folders import run_folder, write_json
 from greennode_batch.state.attempts import RetryPlan, RetryShard
+from greennode_batch.state.run_identity import note_run
 from greennode_batch.write import join as join_module
 from greennode_batch.write import result_parts
 from greennode_batch.write.join import join_shard, row_statuses
@@ -166,3 +168,12 @@ def test_an_answer_larger_than_a_piece_is_a_piece_by_itself(join, monkeypatch):
     monkeypatch.setattr(join_module, "_PIECE_BYTES", 10)
     pieces, _ = join(source_of(["a", "b", "a"]), results_of({"a": "x" * 100, "b": "y"}), group=10)
     assert [piece["answer"].to_pylist() for piece in pieces] == [["x" * 100], ["y"], ["x" * 100]]
+
+
+def test_a_run_that_retention_has_removed_says_so_and_what_to_do(make_shard):
+    shard = make_shard()
+    note_run(shard.run, dag_id="job", run_id="run_1")
+    remove_run(shard.run, now=1_750_000_000.0, is_over=lambda: True)
+    words = r"staging was removed on 2025-06-15 by retention.*into the target is still there.*trigger a new run"
+    with pytest.raises(ConfigError, match=words), join_shard(shard, run_id="run_1", answer_fields=()):
+        pass
