@@ -242,7 +242,11 @@ def local_copy(path: UPath) -> Iterator[Path]:
 
 def write_json(path: UPath, value: Any) -> None:
     """Write a value as JSON; readers see the old file or the new one, never a part."""
-    data = readable_json(value)
+    write_whole(path, readable_json(value))
+
+
+def write_whole(path: UPath, data: bytes) -> None:
+    """The same of bytes. It needs no work folder, which somebody who cleans up might remove."""
     local = local_path(path)
     if local is None:
         path.fs.pipe_file(path.path, data)

@@ -11,7 +11,7 @@ from upath import UPath
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.texts import JOBS_FOLDER
-from greennode_batch.staging.folders import land, work_folder
+from greennode_batch.staging.folders import write_whole
 
 _OWN_FOLDERS = (Path(__file__).parent, Path(__file__).parents[1] / "evaluation")
 _MINUTE, _HOUR = 60, 3600
@@ -35,10 +35,7 @@ def render_page(template: str, *, jobs_folder: Path = JOBS_FOLDER, **values: Any
 
 def write_page(page: str, path: UPath) -> None:
     """Write a page into staging, whole."""
-    with work_folder(path.parent) as work:
-        made = Path(work) / path.name
-        made.write_text(page, encoding="utf-8")
-        land(made, path)
+    write_whole(path, page.encode())
 
 
 def _environment(jobs_folder: Path) -> jinja2.Environment:

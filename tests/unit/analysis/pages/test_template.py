@@ -7,6 +7,7 @@ from upath import UPath
 
 from greennode_batch.analysis.pages.template import duration, number, percent, render_page, write_page
 from greennode_batch.errors import ConfigError
+from greennode_batch.staging.folders import remove_work_folders
 
 
 @pytest.fixture
@@ -70,3 +71,15 @@ def test_numbers_are_written_for_people() -> None:
         "2.0 h",
     ]
     assert {percent(None), number(None), duration(None)} == {"\N{EN DASH}"}
+
+
+def test_a_page_that_is_written_while_a_run_is_cleaned_up_lands(tmp_path, monkeypatch):
+    real = Path.replace
+
+    def replace(self, target):
+        remove_work_folders(UPath(tmp_path))
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    write_page("page", UPath(tmp_path) / "page.html")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("page.html", "page")]
