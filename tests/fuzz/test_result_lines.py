@@ -21,7 +21,8 @@ LINES = 100_000
 LINES_A_FILE = 500
 # Of the time of all of them together, that one may take.
 MAX_SHARE = 0.1
-KINDS = frozenset(AnomalyKind.__args__)  # type: ignore[attr-defined]
+# None of these lines is over the bound.
+KINDS = frozenset(AnomalyKind.__args__) - {"too_long"}  # type: ignore[attr-defined]
 ID = "9f86d081884c7d659a2feaa0c55ad015"
 
 MESSAGE = {"role": "assistant", "content": "Khách hàng\u2028is \u0085pleased. 😀"}
