@@ -112,9 +112,8 @@ def refuse_emptied(run: RunFolder) -> None:
     """Raise ConfigError where a step after the build is run again of a run whose staging retention has removed."""
     removed = read_json(run.removed, RemovedRun)
     if removed is not None:
-        day = datetime.datetime.fromtimestamp(removed.removed_at, tz=datetime.UTC).date()
         raise ConfigError(
-            f"{run}: this run's staging was removed on {day} by retention, so its answers cannot be written again. "
+            f"{run}: this run's staging was removed on {removed.day} by retention, so its answers cannot be written again. "
             "What was written into the target is still there, untouched. To ask the rows again, which is paid "
             "again, trigger a new run; to keep staging for longer, raise staging_retention_days"
         )
