@@ -113,8 +113,8 @@ def refuse_emptied(run: RunFolder) -> None:
     removed = read_json(run.removed, RemovedRun)
     if removed is not None:
         raise ConfigError(
-            f"{run}: this run's staging was removed on {removed.day} by retention, so its answers cannot be written again. "
-            "What was written into the target is still there, untouched. To ask the rows again, which is paid "
+            f"{run}: this run's staging was removed on {removed.day} by retention, so its answers cannot be written "
+            "again. What was written into the target is still there, untouched. To ask the rows again, which is paid "
             "again, trigger a new run; to keep staging for longer, raise staging_retention_days"
         )
 
