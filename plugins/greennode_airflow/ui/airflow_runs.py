@@ -52,7 +52,7 @@ class Runs(msgspec.Struct, frozen=True):
 
 
 def list_runs(
-    session: Session, dag_ids: Collection[str], *, state: str | None, search: str, offset: int, limit: int
+    session: Session, dag_ids: Collection[str], state: str | None, search: str, *, offset: int, limit: int
 ) -> Runs:
     """The runs of these DAGs, the latest first. search: in the ids of DAG and run."""
     mine = [DagRun.dag_id.in_(sorted(dag_ids)), *_matching(search)]
@@ -77,8 +77,7 @@ def count_tasks(session: Session, runs: Sequence[AirflowRun]) -> Mapping[tuple[s
     rows = session.execute(
         select(*columns, func.count())
         .where(
-            TaskInstance.dag_id.in_({run.dag_id for run in runs}),
-            TaskInstance.run_id.in_({run.run_id for run in runs}),
+            TaskInstance.dag_id.in_({run.dag_id for run in runs}), TaskInstance.run_id.in_({run.run_id for run in runs})
         )
         .group_by(*columns)
     ).all()

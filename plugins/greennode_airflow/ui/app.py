@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Response, status
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response, status
 from pydantic import BaseModel, Field
 
 from greennode_airflow.runtime.runs import staging_root
 from greennode_airflow.ui.access import EditDag, IsEditor, ReadableDags, ReadDag, of_this_page
 from greennode_airflow.ui.airflow_runs import AirflowRun, find_run, note_cancel
 from greennode_airflow.ui.connections import Connections
-from greennode_airflow.ui.views import Views
+from greennode_airflow.ui.views import RunsWanted, ShardsWanted, Views
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.monitor.cancel import cancel_batches
 from greennode_batch.monitor.failed_rows import failed_rows
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+_FILES = {path.name: path for path in _STATIC.iterdir() if path.suffix in _TYPES}
 _HEADERS = {
     # Nothing but what is served here, and in no other site's frame.
     "Content-Security-Policy": (
@@ -40,13 +41,6 @@ _CANCELLED_AT_ONCE = 40
 
 RunId = Annotated[str, Query(min_length=1, max_length=250)]
 Group = Annotated[str, Query(max_length=250)]
-Search = Annotated[str, Query(max_length=200)]
-Offset = Annotated[int, Query(ge=0, le=1_000_000)]
-Limit = Annotated[int, Query(ge=1, le=100)]
-State = Annotated[Literal["queued", "running", "success", "failed"] | None, Query()]
-StageFilter = Annotated[
-    Literal["built", "refused", "sent", "cancelling", "collected", "lost", "with_failures"] | None, Query()
-]
 
 
 class CancelRequest(BaseModel):
@@ -57,135 +51,31 @@ class CancelRequest(BaseModel):
     start: int = Field(default=0, ge=0)
 
 
+_pages, _reading, _acting = APIRouter(), APIRouter(), APIRouter()
+
+
 def make_app(views: Views | None = None) -> FastAPI:
     """The app, to be mounted by the API server. views: for tests; the staging area of this Airflow by default."""
-    views = views or Views(StagedDags(staging_root()), Connections())
     app = FastAPI(title="GreenNode batches", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.views = views or Views(StagedDags(staging_root()), Connections())
     # Every route asks for a login first, whatever else it asks for.
-    app.include_router(_pages(), dependencies=[Depends(get_user)])
-    app.include_router(_reading(views), prefix="/api", dependencies=[Depends(get_user)])
-    app.include_router(_acting(views), prefix="/api", dependencies=[Depends(get_user), Depends(of_this_page)])
+    app.include_router(_pages, dependencies=[Depends(get_user)])
+    app.include_router(_reading, prefix="/api", dependencies=[Depends(get_user)])
+    app.include_router(_acting, prefix="/api", dependencies=[Depends(get_user), Depends(of_this_page)])
     return app
 
 
-def _pages() -> APIRouter:
-    router = APIRouter()
-    files = {path.name: path for path in _STATIC.iterdir() if path.suffix in _TYPES}
-
-    @router.get("/")
-    def runs_page() -> Response:
-        return _file(files["index.html"])
-
-    @router.get("/run")
-    def run_page() -> Response:
-        return _file(files["run.html"])
-
-    @router.get("/static/{name}")
-    def static(name: str) -> Response:
-        if name not in files:
-            raise HTTPException(status.HTTP_404_NOT_FOUND)
-        return _file(files[name])
-
-    return router
+def _views(request: Request) -> Any:
+    return request.app.state.views
 
 
-def _reading(views: Views) -> APIRouter:
-    router = APIRouter()
-
-    @router.get("/runs")
-    def runs(
-        *,
-        session: SessionDep,
-        readable: ReadableDags,
-        dag_id: Annotated[str | None, Query(max_length=250)] = None,
-        state: State = None,
-        search: Search = "",
-        offset: Offset = 0,
-        limit: Limit = 20,
-    ) -> Response:
-        listed = views.run_list(
-            session, readable, dag_id=dag_id, state=state, search=search.strip(), offset=offset, limit=limit
-        )
-        return _json(listed)
-
-    @router.get("/run")
-    def run(session: SessionDep, dag_id: ReadDag, run_id: RunId, is_editor: IsEditor, group: Group = "") -> Response:
-        found, pipeline = _find(views, session, dag_id, run_id, group)
-        return _json(views.run_detail(session, found, pipeline, may_edit=is_editor))
-
-    @router.get("/shards")
-    def shards(
-        *,
-        session: SessionDep,
-        dag_id: ReadDag,
-        run_id: RunId,
-        group: Group = "",
-        stage: StageFilter = None,
-        search: Search = "",
-        offset: Offset = 0,
-        limit: Limit = 25,
-    ) -> Response:
-        found, pipeline = _find(views, session, dag_id, run_id, group)
-        listed = views.shard_list(
-            session, found, pipeline, stage=stage, search=search.strip(), offset=offset, limit=limit
-        )
-        return _json(listed)
-
-    @router.get("/failed-rows")
-    def rows(
-        session: SessionDep,
-        dag_id: ReadDag,
-        run_id: RunId,
-        group: Group = "",
-        row_status: Annotated[str | None, Query(max_length=40)] = None,
-    ) -> Response:
-        found, pipeline = _find(views, session, dag_id, run_id, group)
-        return _json(failed_rows(views.folder(found, pipeline), views.staged(found, pipeline), status=row_status))
-
-    return router
+PageViews = Annotated[Views, Depends(_views)]
 
 
-def _acting(views: Views) -> APIRouter:
-    router = APIRouter()
-
-    @router.post("/cancel")
-    def cancel(
-        *,
-        session: SessionDep,
-        user: GetUserDep,
-        dag_id: EditDag,
-        run_id: RunId,
-        wanted: CancelRequest,
-        group: Group = "",
-    ) -> Response:
-        found, pipeline = _find(views, session, dag_id, run_id, group)
-        staged = views.staged(found, pipeline)
-        numbered = [
-            (number, shard)
-            for number, shard in enumerate(staged.shards)
-            if number >= wanted.start
-            and shard.is_open
-            and wanted.shard_id in {None, shard.shard_id}
-            and wanted.attempt in {None, shard.attempt}
-        ]
-        now, later = numbered[:_CANCELLED_AT_ONCE], numbered[_CANCELLED_AT_ONCE:]
-        try:
-            with views.connections.client(staged.conn_id) as client:
-                done = cancel_batches([shard for _, shard in now], client)
-        except GreenNodeError as error:
-            raise HTTPException(status.HTTP_502_BAD_GATEWAY, str(error)) from error
-        batch_ids = [shard.batch_id for _, shard in now if shard.batch_id]
-        views.connections.live(staged.conn_id).forget(batch_ids)
-        words = f"{done.asked} batches were asked to end, {len(done.failed)} could not be: {', '.join(batch_ids)}"
-        log.info("%s %s: %s by %s", dag_id, run_id, words, user.get_name())
-        note_cancel(session, found, user.get_name(), words)
-        return _json({"asked": done.asked, "failed": done.failed, "next": later[0][0] if later else None})
-
-    return router
-
-
-def _find(views: Views, session: Any, dag_id: str, run_id: str, group: str) -> tuple[AirflowRun, Pipeline]:
-    """The run, and the job that it is of. 404 where there is none."""
+def find_job(
+    session: SessionDep, views: PageViews, dag_id: ReadDag, run_id: RunId, group: Group = ""
+) -> tuple[AirflowRun, Pipeline]:
+    """The run that is asked for, and the job that it is of. 404 where there is none."""
     jobs = views.dags.by_dag().get(dag_id, ())
     pipeline = next((job for job in jobs if job.group == group), None)
     found = find_run(session, dag_id, run_id)
@@ -194,8 +84,84 @@ def _find(views: Views, session: Any, dag_id: str, run_id: str, group: str) -> t
     return found, pipeline
 
 
-def _file(path: Path) -> Response:
+ReadJob = Annotated[tuple[AirflowRun, Pipeline], Depends(find_job)]
+
+
+@_pages.get("/")
+def _runs_page() -> Response:
+    return _static("index.html")
+
+
+@_pages.get("/run")
+def _run_page() -> Response:
+    return _static("run.html")
+
+
+@_pages.get("/static/{name}")
+def _static(name: str) -> Response:
+    path = _FILES.get(name)
+    if path is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
     return Response(path.read_bytes(), media_type=_TYPES[path.suffix], headers=_HEADERS)
+
+
+@_reading.get("/runs")
+def _runs(
+    session: SessionDep, views: PageViews, readable: ReadableDags, wanted: Annotated[RunsWanted, Query()]
+) -> Response:
+    return _json(views.run_list(session, readable, wanted))
+
+
+@_reading.get("/run")
+def _run(session: SessionDep, views: PageViews, job: ReadJob, is_editor: IsEditor) -> Response:
+    return _json(views.run_detail(session, *job, may_edit=is_editor))
+
+
+@_reading.get("/shards")
+def _shards(session: SessionDep, views: PageViews, job: ReadJob, wanted: Annotated[ShardsWanted, Query()]) -> Response:
+    return _json(views.shard_list(session, *job, wanted))
+
+
+@_reading.get("/failed-rows")
+def _failed_rows(
+    views: PageViews, job: ReadJob, row_status: Annotated[str | None, Query(max_length=40)] = None
+) -> Response:
+    return _json(failed_rows(views.folder(*job), views.staged(*job), status=row_status))
+
+
+@_acting.post("/cancel")
+def _cancel(
+    *,
+    session: SessionDep,
+    views: PageViews,
+    user: GetUserDep,
+    dag_id: EditDag,
+    run_id: RunId,
+    wanted: CancelRequest,
+    group: Group = "",
+) -> Response:
+    found, pipeline = find_job(session, views, dag_id, run_id, group)
+    staged = views.staged(found, pipeline)
+    numbered = [
+        (number, shard)
+        for number, shard in enumerate(staged.shards)
+        if number >= wanted.start
+        and shard.is_open
+        and wanted.shard_id in {None, shard.shard_id}
+        and wanted.attempt in {None, shard.attempt}
+    ]
+    now, later = numbered[:_CANCELLED_AT_ONCE], numbered[_CANCELLED_AT_ONCE:]
+    try:
+        with views.connections.client(staged.conn_id) as client:
+            done = cancel_batches([shard for _, shard in now], client)
+    except GreenNodeError as error:
+        raise HTTPException(status.HTTP_502_BAD_GATEWAY, str(error)) from error
+    batch_ids = [shard.batch_id for _, shard in now if shard.batch_id]
+    views.connections.live(staged.conn_id).forget(batch_ids)
+    words = f"{done.asked} batches were asked to end, {len(done.failed)} could not be: {', '.join(batch_ids)}"
+    log.info("%s %s: %s by %s", dag_id, run_id, words, user.get_name())
+    note_cancel(session, found, user.get_name(), words)
+    return _json({"asked": done.asked, "failed": done.failed, "next": later[0][0] if later else None})
 
 
 def _json(value: Any) -> Response:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Literal
 from urllib.parse import quote
 
 import msgspec
 from airflow.api_fastapi.app import API_ROOT_PATH
+from pydantic import BaseModel, Field, StringConstraints
 from sqlalchemy.orm import Session
 
 from greennode_airflow.ui.airflow_runs import (
@@ -31,17 +33,34 @@ _TASKS = ("submit_batch", "wait_for_batch", "collect_results")
 _RUNNING_LOOKED_AT = 20
 
 
-class RunRow(msgspec.Struct, frozen=True):
+_Search = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
+_Offset = Annotated[int, Field(ge=0, le=1_000_000)]
+_Limit = Annotated[int, Field(ge=1, le=100)]
+
+
+class RunsWanted(BaseModel):
+    """Which runs the browser asks for. search: in the ids of DAG and run."""
+
+    dag_id: Annotated[str, Field(max_length=250)] | None = None
+    state: Literal["queued", "running", "success", "failed"] | None = None
+    search: _Search = ""
+    offset: _Offset = 0
+    limit: _Limit = 20
+
+
+class ShardsWanted(BaseModel):
+    """Which shards of a run. stage: of these alone, or `with_failures`. search: in the ids of shard and batch."""
+
+    stage: Literal["built", "refused", "sent", "cancelling", "collected", "lost", "with_failures"] | None = None
+    search: _Search = ""
+    offset: _Offset = 0
+    limit: _Limit = 25
+
+
+class RunRow(AirflowRun, frozen=True):
     """One run of one job. group: tells apart several jobs of one DAG."""
 
-    dag_id: str
-    run_id: str
     group: str
-    state: str
-    run_type: str
-    started_at: float | None
-    ended_at: float | None
-    due_at: float | None
     phase: str
     figures: RunFigures
 
@@ -118,22 +137,13 @@ class Views:
         self.connections = connections
         self._runs = StagedRuns()
 
-    def run_list(
-        self,
-        session: Session,
-        readable: Collection[str],
-        *,
-        dag_id: str | None,
-        state: str | None,
-        search: str,
-        offset: int,
-        limit: int,
-    ) -> RunList:
+    def run_list(self, session: Session, readable: Collection[str], wanted: RunsWanted) -> RunList:
         """Runs of those DAGs that have run a job and may be read."""
         pipelines = {name: jobs for name, jobs in self.dags.by_dag().items() if name in readable}
-        dag_ids = set(pipelines) if dag_id is None else {dag_id} & set(pipelines)
-        found = list_runs(session, dag_ids, state=state, search=search, offset=offset, limit=limit)
-        running = list_runs(session, dag_ids, state="running", search=search, offset=0, limit=_RUNNING_LOOKED_AT)
+        dag_ids = set(pipelines) if wanted.dag_id is None else {wanted.dag_id} & set(pipelines)
+        search = wanted.search
+        found = list_runs(session, dag_ids, wanted.state, search, offset=wanted.offset, limit=wanted.limit)
+        running = list_runs(session, dag_ids, "running", search, offset=0, limit=_RUNNING_LOOKED_AT)
         under_way = self._rows(session, running.runs, pipelines)
         return RunList(
             now=time.time(),
@@ -172,21 +182,11 @@ class Views:
             unsent_shards=sum(shard.stage in {"built", "refused"} for shard in staged.shards),
         )
 
-    def shard_list(
-        self,
-        session: Session,
-        run: AirflowRun,
-        pipeline: Pipeline,
-        *,
-        stage: str | None,
-        search: str,
-        offset: int,
-        limit: int,
-    ) -> ShardList:
-        """Shards of one run. stage: of these alone, or `with_failures`."""
+    def shard_list(self, session: Session, run: AirflowRun, pipeline: Pipeline, wanted: ShardsWanted) -> ShardList:
+        """Shards of one run."""
         staged = self.staged(run, pipeline)
-        wanted = [shard for shard in staged.shards if _is_wanted(shard, stage, search)]
-        page = wanted[offset : offset + limit]
+        found = [shard for shard in staged.shards if _is_wanted(shard, wanted.stage, wanted.search)]
+        page = found[wanted.offset : wanted.offset + wanted.limit]
         live = self._live(staged, page)
         prefix = f"{pipeline.group}." if pipeline.group else ""
         names = {f"{prefix}attempt_{shard.attempt}.{task}" for shard in page for task in _TASKS}
@@ -197,7 +197,7 @@ class Views:
             task, task_state = _task_of(shard, prefix, states)
             figures = shard_figures(staged, shard, live, now=now)
             rows.append(ShardRow(figures, task, task_state, task_url(run, task, shard.place)))
-        return ShardList(now, len(wanted), tuple(rows))
+        return ShardList(now, len(found), tuple(rows))
 
     def staged(self, run: AirflowRun, pipeline: Pipeline) -> StagedRun:
         """What lies in staging of a run."""
@@ -219,14 +219,8 @@ class Views:
 
     def _row(self, run: AirflowRun, pipeline: Pipeline, staged: StagedRun, tasks: TaskCounts) -> RunRow:
         return RunRow(
-            dag_id=run.dag_id,
-            run_id=run.run_id,
+            **msgspec.structs.asdict(run),
             group=pipeline.group,
-            state=run.state,
-            run_type=run.run_type,
-            started_at=run.started_at,
-            ended_at=run.ended_at,
-            due_at=run.due_at,
             phase=phase_of(run.state, tasks, group=pipeline.group),
             figures=run_figures(staged, self._live(staged, staged.shards), is_over=run.is_over, now=time.time()),
         )
