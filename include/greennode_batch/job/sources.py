@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Annotated, Any, ClassVar
 
-from greennode_batch.errors import ConfigError
-from greennode_batch.job.file_types import FORMATS, FileFormat, check_type
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from greennode_batch.job.declaration import Declaration
+from greennode_batch.job.file_types import FileFormat, check_type
+
+_ParameterName = Annotated[str, Field(pattern=r"^[^\W\d]\w*$")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SqlSource:
+class SqlSource(Declaration):
     """Rows of a query on a database.
 
     conn_id: any connection of Airflow's whose hook gives a DB-API connection. PostgreSQL keeps the rows on the server
@@ -29,24 +34,18 @@ class SqlSource:
     Raises ConfigError for a declaration that cannot work.
     """
 
-    conn_id: str
-    sql: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    tables: Sequence[str] = ()
+    what: ClassVar[str] = "SqlSource"
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot work, while nothing is read yet."""
-        if isinstance(self.tables, str):
-            raise ConfigError(f'SqlSource: tables is a sequence: tables=("{self.tables}",)')
-        if not isinstance(self.parameters, Mapping):
-            raise ConfigError('SqlSource: parameters is a mapping by name: parameters={"day": "{{ params.day }}"}')
-        for name in self.parameters:
-            if not isinstance(name, str) or not name.isidentifier():
-                raise ConfigError(f"SqlSource: the parameter {name!r} needs a name of letters, digits and '_'")
+    conn_id: Annotated[str, "the id of a connection of Airflow"]
+    sql: Annotated[str, "a query, or the name of a file below include/jobs"]
+    parameters: Annotated[
+        Mapping[_ParameterName, Any], 'values by name, an identifier each, such as {"day": "{{ params.day }}"}'
+    ] = field(default_factory=dict)
+    tables: Annotated[tuple[str, ...], Field(strict=False), 'a tuple of tables, such as ("public.tickets",)'] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileSource:
+class FileSource(Declaration):
     """Rows of a file, or of all files of one format below a folder: Parquet, CSV or JSON Lines.
 
     path: local, or in an object store: `s3://conn_id@bucket/folder/`. Airflow renders it:
@@ -64,16 +63,14 @@ class FileSource:
     Raises ConfigError for a declaration that cannot work.
     """
 
-    path: str
-    format: FileFormat | None = None
-    types: Mapping[str, str] = field(default_factory=dict)
+    what: ClassVar[str] = "FileSource"
+
+    path: Annotated[str, Field(pattern=r"\S"), "the path of a file or a folder"]
+    format: Annotated[FileFormat | None, "csv, jsonl, parquet or tsv, or left out"] = None
+    types: Annotated[Mapping[str, str], 'types by column, such as {"day": "date"}'] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, while nothing is read yet."""
-        if not self.path.strip():
-            raise ConfigError("FileSource: path is empty; name a file or a folder")
-        if self.format is not None and self.format not in FORMATS.values():
-            raise ConfigError(f"FileSource: format is {self.format!r}; it is {', '.join(sorted({*FORMATS.values()}))}")
+        """Refuse words that declare no type."""
         for words in self.types.values():
             check_type(words)
 

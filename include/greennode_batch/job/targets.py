@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.job.declaration import Declaration
 
 
 @dataclass(frozen=True, kw_only=True)
-class SqlTarget:
+class SqlTarget(Declaration):
     """A table that is written by upsert, made if it is missing.
 
     A table that is there keeps its columns and types; before anything is paid it is checked that they can take what the
@@ -22,10 +26,14 @@ class SqlTarget:
     write/runs_table.py); it is made if it is missing.
     """
 
-    conn_id: str
-    table: str
-    add_columns: bool = False
-    runs_table: str | None = None
+    what: ClassVar[str] = "SqlTarget"
+
+    conn_id: Annotated[str, "the id of a connection of Airflow"]
+    table: Annotated[str, "the name of a table, or schema.table"]
+    add_columns: Annotated[bool, "True or False"] = False
+    runs_table: Annotated[
+        str | None, Field(pattern=r"\S"), "the name of a table, such as greennode_runs, or left out"
+    ] = None
 
     def runs(self) -> SqlTarget | None:
         """The table of runs as a target, if there is to be one."""
@@ -35,7 +43,7 @@ class SqlTarget:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileTarget:
+class FileTarget(Declaration):
     """A dataset of Parquet files in a folder, one file a shard.
 
     Athena, DuckDB, Spark, pandas and pyarrow read the folder as one table. Each run adds files of its own, and replaces
@@ -46,8 +54,10 @@ class FileTarget:
     partition_by: columns of the target that become folders (`day=2026-01-31`) in place of columns of the files.
     """
 
-    path: str
-    partition_by: tuple[str, ...] = ()
+    what: ClassVar[str] = "FileTarget"
+
+    path: Annotated[str, "the path of a folder"]
+    partition_by: Annotated[tuple[str, ...], Field(strict=False), 'a tuple of column names, such as ("day",)'] = ()
 
 
 Target = SqlTarget | FileTarget
@@ -60,8 +70,6 @@ def check_targets(targets: Sequence[Target], columns: Collection[str]) -> None:
     for place, target in enumerate(targets):
         if target in targets[:place]:
             raise ConfigError(f"a target is named twice: {target}")
-        if isinstance(target, SqlTarget) and target.runs_table is not None and not target.runs_table.strip():
-            raise ConfigError("runs_table is empty; name a table, such as greennode_runs, or leave it out")
         if isinstance(target, SqlTarget) and target.runs_table == target.table:
             raise ConfigError(f"the answers and the runs cannot lie in one table, {target.table}")
         if isinstance(target, FileTarget):
@@ -69,8 +77,6 @@ def check_targets(targets: Sequence[Target], columns: Collection[str]) -> None:
 
 
 def _check_partitions(where: str, partition_by: Sequence[str], columns: Collection[str]) -> None:
-    if isinstance(partition_by, str):
-        raise ConfigError(f'{where} is a tuple of column names: partition_by=("{partition_by}",)')
     for place, column in enumerate(partition_by):
         if column not in columns:
             raise ConfigError(f"{where}: the target has no column {column!r}; carry it, or take another")

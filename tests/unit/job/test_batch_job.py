@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.budget import Budget
+from greennode_batch.job.sources import FileSource, SqlSource
 from greennode_batch.job.targets import FileTarget, SqlTarget
 from greennode_batch.job.texts import read_job_text
 
@@ -71,7 +72,6 @@ class Raw(BaseModel):
         ({"target": ()}, "target is empty; it is a SqlTarget, a FileTarget or a tuple of them"),
         ({"target": "answers"}, "target is 'answers'; it is a SqlTarget, a FileTarget or a tuple of them"),
         ({"target": [TABLE, TABLE]}, "a target is named twice"),
-        ({"target": FileTarget(path="a", partition_by="id")}, r'partition_by of a is a tuple.*\("id",\)'),
         ({"target": FileTarget(path="a", partition_by=("day",))}, "partition_by of a: the target has no column 'day'"),
         ({"target": FileTarget(path="a", partition_by=("id", "id"))}, "partition_by of a names 'id' twice"),
         ({"target": FileTarget(path="a", partition_by=("_d",)), "carry": ("_d",)}, "take the folder _d=… for hidden"),
@@ -113,6 +113,33 @@ def test_a_field_that_is_missing_or_has_no_name_is_a_config_error():
         BatchJob("tickets")
     with pytest.raises(ConfigError, match=r"^budget: there is no field 'max_costs'; did you mean 'max_cost'\?$"):
         Budget(max_costs=5)
+
+
+@pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (lambda: SqlSource(conn_id="w", sql="x", tables="t"), r"^SqlSource: tables is 't'; it is a tuple of tables"),
+        (
+            lambda: SqlSource(conn_id="w", sql="x", parameters=["a"]),
+            r"^SqlSource: parameters is \['a'\]; it is values by",
+        ),
+        (lambda: SqlSource(conn_id="w", sql="x", parameters={"a b": 1}), r"parameters is {'a b': 1}; it is values by"),
+        (lambda: SqlSource(conn="w", sql="x"), r"^SqlSource: there is no field 'conn'; did you mean 'conn_id'\?$"),
+        (lambda: FileSource(path=" "), r"^FileSource: path is ' '; it is the path of a file or a folder$"),
+        (
+            lambda: FileSource(path="a", format="xlsx"),
+            "^FileSource: format is 'xlsx'; it is csv, jsonl, parquet or tsv",
+        ),
+        (
+            lambda: FileTarget(path="a", partition_by="id"),
+            r"^FileTarget: partition_by is 'id'; it is a tuple of column",
+        ),
+        (lambda: SqlTarget(conn_id="w", table="t", runs_table=" "), "^SqlTarget: runs_table is ' '; it is the name of"),
+    ],
+)
+def test_a_source_or_target_that_cannot_work_is_refused_by_name(declare, message):
+    with pytest.raises(ConfigError, match=message):
+        declare()
 
 
 def test_a_long_value_is_cut_in_the_message(make_job):
