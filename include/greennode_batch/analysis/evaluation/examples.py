@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,27 +15,17 @@ from greennode_batch.source.rows import Rows
 _OWN = frozenset({*NEEDED, *NUMBERS, "reason", "custom_id"})
 
 
-@dataclass(frozen=True)
-class Said:
-    """What one model made of a row. texts: by column, what is its own."""
-
-    model: str
-    status: str
-    said: Any
-    is_right: bool
-    score: Any
-    reason: Any
-    texts: Mapping[str, Any]
-
-
 @dataclass
 class Example:
-    """One row. texts: by column, what is the same for all models."""
+    """One row. texts: by column, what is the same for all models.
+
+    answers: of each model its row of the query, with `is_right` and its own `texts`; `score` and `reason` may be None.
+    """
 
     name: str
     expected: Any
     texts: dict[str, Any] = field(default_factory=dict)
-    answers: list[Said] = field(default_factory=list)
+    answers: list[dict[str, Any]] = field(default_factory=list)
 
 
 def choose_examples(frame: pd.DataFrame, count: int) -> list[str]:
@@ -71,15 +61,7 @@ def _example(name: str, answers: Sequence[dict[str, Any]]) -> Example:
     shared = [column for column in texts if all(answer[column] == answers[0][column] for answer in answers)]
     made = Example(shown_key(name), answers[0]["expected"], {column: answers[0][column] for column in shared})
     for answer in answers:
-        made.answers.append(
-            Said(
-                model=answer["model"],
-                status=answer["status"],
-                said=answer["said"],
-                is_right=answer["said"] is not None and str(answer["said"]) == str(answer["expected"]),
-                score=answer.get("score"),
-                reason=answer.get("reason"),
-                texts={column: answer[column] for column in texts if column not in shared},
-            )
-        )
+        is_right = answer["said"] is not None and str(answer["said"]) == str(answer["expected"])
+        own = {column: answer[column] for column in texts if column not in shared}
+        made.answers.append({"score": None, "reason": None, **answer, "is_right": is_right, "texts": own})
     return made

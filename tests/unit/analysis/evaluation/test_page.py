@@ -92,13 +92,13 @@ def test_the_page_needs_nothing_beside_itself() -> None:
 def test_examples_come_from_each_class_and_those_first_that_somebody_has_right() -> None:
     examples = made(examples=3).examples
     assert [example.expected for example in examples] == [LONG, "cat", "dog"]
-    assert [[said.is_right for said in example.answers] for example in examples] == [
+    assert [[said["is_right"] for said in example.answers] for example in examples] == [
         [False, True],
         [True, False],
         [True, False],
     ]
     assert list(examples[0].texts) == ["body"]
-    assert list(examples[0].answers[0].texts) == ["reply"]
+    assert list(examples[0].answers[0]["texts"]) == ["reply"]
 
 
 def test_without_prices_labels_or_waits_the_page_says_so_and_leaves_out_what_needs_them() -> None:
