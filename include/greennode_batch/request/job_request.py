@@ -12,7 +12,6 @@ from greennode_batch.answers.answer_schema import response_format, schema_wish
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.request.prompt_files import PromptText, names_in, read_prompt
-from greennode_batch.request.request_lines import line_fields
 from greennode_batch.request.token_limits import TOKEN_LIMITS
 
 Message = Mapping[str, Any]
@@ -94,6 +93,13 @@ def request_params(job: BatchJob, profile: ApiProfile) -> dict[str, Any]:
     if job.answer is not None and profile.json_schema == "native":
         params["response_format"] = response_format(job.answer)
     return params
+
+
+def line_fields(profile: ApiProfile) -> dict[str, str]:
+    """What the profile wants on a line beside `custom_id` and `body`."""
+    if profile.line_format == "custom_id+body":
+        return {}
+    return {"method": "POST", "url": profile.endpoint or f"/v1{profile.chat_path}"}
 
 
 def _field(name: str, profile: ApiProfile) -> str:

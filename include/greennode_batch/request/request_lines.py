@@ -6,16 +6,16 @@ import hashlib
 import itertools
 import operator
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.results.result_lines import iter_lines
 from greennode_batch.errors import ConfigError
 from greennode_batch.request.body_json import encode, encode_texts, escape_line_separators
 from greennode_batch.request.body_template import FIELD_MARK, CutBody
+from greennode_batch.request.job_request import JobRequest
 from greennode_batch.request.message_slots import MessageSlots
 from greennode_batch.request.row_params import RowField
 from greennode_batch.request.token_limits import TokenLimits
@@ -87,24 +87,11 @@ class RequestTemplate:
     as they are sent, so equal requests have equal ids whatever row or run they come from.
     """
 
-    def __init__(
-        self,
-        *,
-        model: str,
-        messages: Sequence[Mapping[str, Any]],
-        params: Mapping[str, Any],
-        columns: Sequence[str],
-        line_fields: Mapping[str, str],
-        row_params: Mapping[str, str] | None = None,
-        prompt_name: str = "prompt",
-    ) -> None:
-        """columns: all that the source has. row_params: fields of the body, each with the column that gives its value.
-
-        line_fields: what goes between `custom_id` and `body`: `method`, `url`.
-        """
+    def __init__(self, model: str, request: JobRequest, columns: Sequence[str], *, prompt_name: str = "prompt") -> None:
+        """columns: all that the source has."""
         self.model = model
-        slots = MessageSlots(messages, columns, name=prompt_name)
-        by_row = row_params or {}
+        slots = MessageSlots(request.messages, columns, name=prompt_name)
+        params, by_row, line_fields = request.params, request.row_params, request.line_fields
         fields = {**params, **dict.fromkeys(by_row, FIELD_MARK)}
         try:
             body = escape_line_separators(encode({"model": model, "messages": slots.marked, **fields}))
@@ -189,13 +176,6 @@ class _HasId(msgspec.Struct):
 
 
 _decode_id = msgspec.json.Decoder(_HasId).decode
-
-
-def line_fields(profile: ApiProfile) -> dict[str, str]:
-    """What the profile wants on a line beside `custom_id` and `body`."""
-    if profile.line_format == "custom_id+body":
-        return {}
-    return {"method": "POST", "url": profile.endpoint or f"/v1{profile.chat_path}"}
 
 
 _ID_CHARACTERS = 32

@@ -18,18 +18,7 @@ HELD_BYTES = 16 << 20
 
 def request_templates(job: BatchJob, request: JobRequest, columns: Sequence[str]) -> list[RequestTemplate]:
     """The job's templates, in the order of its models. columns: all that the source has."""
-    return [
-        RequestTemplate(
-            model=model,
-            messages=request.messages,
-            params=request.params,
-            row_params=request.row_params,
-            columns=columns,
-            line_fields=request.line_fields,
-            prompt_name=prompt_name(job),
-        )
-        for model in job.models
-    ]
+    return [RequestTemplate(model, request, columns, prompt_name=prompt_name(job)) for model in job.models]
 
 
 def requests_of(

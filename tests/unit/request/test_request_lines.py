@@ -10,18 +10,14 @@ from hypothesis import strategies as st
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.errors import ConfigError, RowError
-from greennode_batch.request.request_lines import RequestTemplate, line_fields
+from greennode_batch.request.job_request import JobRequest, line_fields
+from greennode_batch.request.request_lines import RequestTemplate
 from greennode_batch.source.rows import Rows
 
 
 def template(messages=None, profile=None, **params):
-    return RequestTemplate(
-        model="model",
-        messages=messages or [{"role": "user", "content": "{{ text }}"}],
-        params=params,
-        columns=["text"],
-        line_fields=line_fields(profile or ApiProfile()),
-    )
+    said = messages or [{"role": "user", "content": "{{ text }}"}]
+    return RequestTemplate("model", JobRequest(said, params, {}, line_fields(profile or ApiProfile())), ["text"])
 
 
 class Line(NamedTuple):
@@ -178,10 +174,8 @@ def test_the_ids_of_requests_stay_as_they_have_always_been(messages, ids):
     assert made.custom_ids == ids
 
 
-def requests_of(messages, *, rows, columns=("id", "text"), **options):
-    template = RequestTemplate(
-        **{"model": "m", "params": {}, "line_fields": {}, **options}, messages=messages, columns=columns
-    )
+def requests_of(messages, *, rows, columns=("id", "text"), model="m", params=None, row_params=None):
+    template = RequestTemplate(model, JobRequest(messages, params or {}, row_params or {}, {}), columns)
     return template.requests(next(Rows.from_tuples(columns, [rows]).batches))
 
 
