@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from greennode_airflow.observability import metrics
 from greennode_airflow.observability.metric_events import count_end, count_run
-from greennode_airflow.observability.metrics import METRICS, POLL_ERRORS, ROWS, RUNS_LATE, WAIT, tag_value
+from greennode_airflow.observability.metrics import POLL_ERRORS, ROWS, RUNS_LATE, WAIT, tag_value
 from greennode_airflow.triggers import GreenNodeBatchTrigger
 from greennode_batch.api.polling.polling import Done
 from greennode_batch.state.run_report import RunReport
@@ -20,6 +20,7 @@ from greennode_batch.state.spent import ModelSpent
 from greennode_emulator.server import RunningEmulator
 
 PROJECT = Path(__file__).parents[2]
+METRICS = [one for one in vars(metrics).values() if isinstance(one, metrics.Metric)]
 Statsd = Callable[[], list[str]]
 
 

@@ -50,23 +50,26 @@ class Metric:
             _warn(f"{type(error).__name__}: {error}")
 
 
+_BY_SHARD = ("dag_id", "conn_id")
+_BY_MODEL = ("dag_id", "model")
+
 BATCHES_SUBMITTED = Metric(
     "greennode.batches_submitted",
     "counter",
-    ("dag_id", "conn_id", "outcome"),
+    (*_BY_SHARD, "outcome"),
     "Tries to submit a shard: `created`; turned away with `no_room` or `no_credit`; or `failed`.",
 )
 BATCHES_ENDED = Metric(
     "greennode.batches_ended",
     "counter",
-    ("dag_id", "conn_id", "status"),
+    (*_BY_SHARD, "status"),
     "Waits that are over, by the batch's end: `completed`, `failed`, `expired`, `cancelled`; or `deadline`, "
     "`overdue`, `forgotten`, `refused` where it has none.",
 )
 WAIT = Metric(
     "greennode.wait",
     "timer",
-    ("dag_id", "conn_id", "status"),
+    (*_BY_SHARD, "status"),
     "From the creation of a batch to the moment that its end was noticed.",
 )
 POLL = Metric(
@@ -84,52 +87,29 @@ POLL_ERRORS = Metric(
 REQUESTS = Metric(
     "greennode.requests",
     "counter",
-    ("dag_id", "conn_id", "status"),
+    (*_BY_SHARD, "status"),
     "Requests whose results were collected, of each attempt, by status.",
 )
 ROWS = Metric(
     "greennode.rows",
     "counter",
-    ("dag_id", "model", "status"),
+    (*_BY_MODEL, "status"),
     "Rows of the reports, by the status that they have in the target.",
 )
 TOKENS = Metric(
     "greennode.tokens",
     "counter",
-    ("dag_id", "model", "kind"),
+    (*_BY_MODEL, "kind"),
     "Tokens of the reports, of all attempts: `prompt` (`cached` among these), `completion` (`reasoning` among these).",
 )
 COST = Metric(
-    "greennode.cost",
-    "counter",
-    ("dag_id", "model", "currency"),
-    "What the reports say that it cost, where prices are known.",
+    "greennode.cost", "counter", (*_BY_MODEL, "currency"), "What the reports say that it cost, where prices are known."
 )
 SAVING = Metric(
-    "greennode.saving",
-    "counter",
-    ("dag_id", "model", "currency"),
-    "What the same would have cost more in real time.",
+    "greennode.saving", "counter", (*_BY_MODEL, "currency"), "What the same would have cost more in real time."
 )
 RUNS_LATE = Metric(
-    "greennode.runs_late",
-    "counter",
-    ("dag_id",),
-    "Runs that were not over when `late_run` said that they should be.",
-)
-
-METRICS = (
-    BATCHES_SUBMITTED,
-    BATCHES_ENDED,
-    WAIT,
-    POLL,
-    POLL_ERRORS,
-    REQUESTS,
-    ROWS,
-    TOKENS,
-    COST,
-    SAVING,
-    RUNS_LATE,
+    "greennode.runs_late", "counter", ("dag_id",), "Runs that were not over when `late_run` said that they should be."
 )
 
 
