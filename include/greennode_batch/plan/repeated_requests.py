@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from greennode_batch.request.request_lines import RequestLines
+from greennode_batch.source.formats.batch_limits import together
 from greennode_batch.staging.spill_file import SpillFile
 
 # For each of these lots all shards' ids are looked through once.
@@ -35,15 +36,8 @@ class RepeatedRequests:
 
     def take(self) -> Iterator[list[PutAside]]:
         """All of them, some ten thousand rows or some megabytes at a time."""
-        together: list[PutAside] = []
-        rows = size = 0
-        for some in self._spilled:
-            together.append(some)
-            rows += some.rows.num_rows
-            size += some.rows.nbytes + sum(map(len, some.requests.lines))
-            if rows >= _TOGETHER or size >= _TOGETHER_BYTES:
-                yield together
-                together = []
-                rows = size = 0
-        if together:
-            yield together
+        return together(self._spilled, _sizes, _TOGETHER, _TOGETHER_BYTES)
+
+
+def _sizes(some: PutAside) -> tuple[int, int]:
+    return some.rows.num_rows, some.rows.nbytes + sum(map(len, some.requests.lines))

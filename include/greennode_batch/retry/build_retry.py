@@ -64,9 +64,8 @@ def build_retry(
         kept = [shard for shard in old.shards if is_sent(run.shard(shard.shard_id, attempt=attempt))] if old else []
         stop = _over_budget(job, run, plan, attempt, kept=kept, prices=prices)
         with work_folder(run.path) as work:
-            writer = _RetryWriter(
-                run, attempt, Path(work), shard_limits(job, profile), explains=job.explain_errors, clock=clock
-            )
+            limits = shard_limits(job, profile)
+            writer = _RetryWriter(run, attempt, Path(work), limits, explains=job.explain_errors, clock=clock)
             for sent in () if stop else sent_shards(run, plan, attempt - 1):
                 again = _worth_asking_again(sent.folder(run))
                 for earlier in kept if again else ():

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from greennode_batch.answers.answer_reader import reasons_in
 from greennode_batch.answers.reasoning import split_reasoning
+from greennode_batch.source.formats.batch_limits import together
 from greennode_batch.staging.folders import ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_pieces
 
@@ -33,21 +34,16 @@ def explanations(shard: ShardFolder, ids: Collection[str]) -> Iterator[Mapping[s
 
     An empty answer, or one that is all thinking, leaves nothing to explain.
     """
-    held: dict[str, Explanation] = {}
-    size = 0
+    return map(dict, together(_explanations(shard, ids), lambda one: (sum(map(len, one[1])),), _HELD_CHARACTERS))
+
+
+def _explanations(shard: ShardFolder, ids: Collection[str]) -> Iterator[tuple[str, Explanation]]:
     with local_copy(shard.results) as path, pq.ParquetFile(path) as file:
         for rows in read_pieces(file, ["custom_id", "error", "raw_answer"]):
             for row in rows.filter(pc.is_valid(rows["raw_answer"])).to_pylist():
                 answer = split_reasoning(row["raw_answer"]).answer
-                if row["custom_id"] not in ids or not answer or answer.isspace():
-                    continue
-                held[row["custom_id"]] = explanation = _explanation(answer, reasons_in(row["error"]))
-                size += sum(map(len, explanation))
-                if size >= _HELD_CHARACTERS:
-                    yield held
-                    held, size = {}, 0
-    if held:
-        yield held
+                if row["custom_id"] in ids and answer and not answer.isspace():
+                    yield row["custom_id"], _explanation(answer, reasons_in(row["error"]))
 
 
 def explained(line: bytes, explanation: Explanation) -> bytes:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from greennode_batch.source.formats.batch_limits import together
 from greennode_batch.state.row_status import RowStatus
 
 _AGAIN = "ask_again"
@@ -75,15 +76,10 @@ def _told(rows: pa.Table, stop: str) -> pa.ChunkedArray:
 
 def _together(metadata: pq.FileMetaData, columns: Collection[str]) -> Iterator[list[int]]:
     """The row groups of a file, as many at a time as may be held in these columns."""
-    groups: list[int] = []
-    held = 0
-    for number in range(metadata.num_row_groups):
+
+    def sizes(number: int) -> tuple[int]:
         group = metadata.row_group(number)
         parts = map(group.column, range(group.num_columns))
-        size = sum(part.total_uncompressed_size for part in parts if part.path_in_schema in columns)
-        if groups and held + size > _HELD_BYTES:
-            yield groups
-            groups, held = [], 0
-        groups.append(number)
-        held += size
-    yield groups
+        return (sum(part.total_uncompressed_size for part in parts if part.path_in_schema in columns),)
+
+    yield from together(range(metadata.num_row_groups), sizes, _HELD_BYTES) if metadata.num_row_groups else [[]]

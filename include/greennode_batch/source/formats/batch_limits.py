@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import operator
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import pyarrow as pa
+
+T = TypeVar("T")
 
 MAX_ROWS = 5_000
 MAX_BYTES = 8 << 20
@@ -52,18 +55,21 @@ def pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 def joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Small batches as larger ones within the limits. Holds one of these."""
-    held: list[pa.RecordBatch] = []
-    rows = size = 0
-    for batch in batches:
-        if held and (rows + batch.num_rows > MAX_ROWS or size + batch.nbytes > MAX_BYTES):
-            yield _together(held)
-            held, rows, size = [], 0, 0
-        held.append(batch)
-        rows += batch.num_rows
-        size += batch.nbytes
+    for some in together(batches, lambda batch: (batch.num_rows, batch.nbytes), MAX_ROWS, MAX_BYTES):
+        yield some[0] if len(some) == 1 else pa.concat_batches(some)
+
+
+def together(items: Iterable[T], sizes: Callable[[T], tuple[int, ...]], *limits: int) -> Iterator[list[T]]:
+    """The items, as many at a time as are within the limits of their sizes, or one. Holds these."""
+    held: list[T] = []
+    total: Sequence[int] = ()
+    for item in items:
+        own = sizes(item)
+        more = tuple(map(operator.add, total, own))
+        if held and any(map(operator.gt, more, limits)):
+            yield held
+            held, more = [], own
+        total = more or own
+        held.append(item)
     if held:
-        yield _together(held)
-
-
-def _together(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+        yield held
