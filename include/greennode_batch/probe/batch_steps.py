@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.wire import Batch
@@ -12,7 +11,6 @@ from greennode_batch.probe import shapes, variants
 from greennode_batch.probe.list_steps import find_by_file
 from greennode_batch.probe.session import Answer, ProbeEndedError, Session
 from greennode_batch.probe.state import MAX_BATCHES, MAX_CREATE_CALLS, ProbeBatch, Role
-from greennode_batch.probe.tiny_requests import good_lines, lines_to_cancel, lines_with_a_bad_one
 from greennode_batch.probe.watch_steps import look
 
 CREATE = "Creating a batch"
@@ -21,8 +19,6 @@ _MAX_TRIES = 12
 _PAUSE_SECONDS = 0.5
 _NOT_READY = re.compile(r"\bfile\b.*(?:not found|not exist|not ready|process|upload)", re.IGNORECASE)
 _NOT_READY_TRIES = 3
-
-Lines = Callable[[ApiProfile, str], bytes]
 
 
 def create_main(session: Session) -> None:
@@ -62,8 +58,7 @@ def create_main(session: Session) -> None:
 def upload_other_lines(session: Session) -> str | None:
     """The main file in the other line format."""
     profile = variants.laid_over(session.profile, variants.other_line_format(session.profile))
-    assert session.state.model is not None
-    answer = session.upload("upload other lines", profile, good_lines(profile, session.state.model), "input of main")
+    answer = session.upload("upload other lines", profile, "main")
     if answer.value is None:
         return None
     session.state.works(profile, "line_format")
@@ -169,7 +164,7 @@ def _sent(variant: variants.Variant) -> str:
 def create_cancelled(session: Session) -> None:
     """Create the batch that is to be cancelled, and learn by it which fields of a create are needed."""
     state = session.state
-    file_id = _input_for(session, "cancelled", lines_to_cancel)
+    file_id = _input_for(session, "cancelled")
     if file_id is None:
         return
     for left_out, variant in variants.shorter_creates(session.profile):
@@ -187,19 +182,18 @@ def create_cancelled(session: Session) -> None:
 
 def create_bad_line(session: Session) -> None:
     """Create the batch that has one line that no server should answer."""
-    file_id = _input_for(session, "bad_line", lines_with_a_bad_one)
+    file_id = _input_for(session, "bad_line")
     if file_id is not None:
         answer = create(session, "bad_line", session.profile, file_id)
         if answer is not None and not answer.ok:
             session.state.add("One bad line", f"The create itself is refused: {answer.says}.", answer.file)
 
 
-def _input_for(session: Session, role: Role, lines: Lines) -> str | None:
+def _input_for(session: Session, role: Role) -> str | None:
     state = session.state
     if state.current("main") is None or state.current(role) is not None or state.model is None:
         return None
-    content = lines(session.profile, state.model)
-    answer = session.upload(f"upload for {role}", session.profile, content, f"input of {role}")
+    answer = session.upload(f"upload for {role}", session.profile, role)
     if answer.value is None:
         state.open[f"the {role} batch"] = f"its file was refused: {answer.says}"
         state.add("Files", f"The file of the {role} batch is refused at upload: {answer.says}.", answer.file)

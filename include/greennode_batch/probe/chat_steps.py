@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -103,10 +103,7 @@ def chat(session: Session) -> None:
 def structured(session: Session) -> None:
     """Whether a JSON schema is taken natively."""
     state = session.state
-    if "chat_path" not in state.seen or state.model is None:
-        state.open["structured output"] = "no chat was answered"
-        return
-    answer = _send(session, "chat with a JSON schema", schema_body(state.model, session.profile.token_parameter))
+    answer = _send_more(session, "chat with a JSON schema", schema_body, unknown="structured output")
     if answer is None:
         return
     if not answer.ok:
@@ -132,10 +129,7 @@ def structured(session: Session) -> None:
 def refusal(session: Session) -> None:
     """What a chat with impossible parameters gets."""
     state = session.state
-    if "chat_path" not in state.seen or state.model is None:
-        state.open["the form of refusals in real time"] = "no chat was answered"
-        return
-    answer = _send(session, "chat with bad parameters", bad_body(state.model, session.profile.token_parameter))
+    answer = _send_more(session, "chat with bad parameters", bad_body, unknown="the form of refusals in real time")
     if answer is None:
         return
     if answer.ok:
@@ -145,6 +139,17 @@ def refusal(session: Session) -> None:
         return
     shape = fields(answer.json) if answer.json is not None else "no JSON"
     state.add(CHAT, f"Bad parameters are refused with {answer.says} (a body with {shape}).", answer.file)
+
+
+def _send_more(
+    session: Session, name: str, body: Callable[[str, str], dict[str, Any]], *, unknown: str
+) -> Answer[ResultLine] | None:
+    """Another chat, where one was answered. unknown: what is not found out without it."""
+    state = session.state
+    if "chat_path" not in state.seen or state.model is None:
+        state.open[unknown] = "no chat was answered"
+        return None
+    return _send(session, name, body(state.model, session.profile.token_parameter))
 
 
 def _send(session: Session, name: str, body: Mapping[str, Any]) -> Answer[ResultLine] | None:

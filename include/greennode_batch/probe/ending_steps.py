@@ -93,10 +93,10 @@ def cancel_finished(session: Session) -> None:
     )
 
 
-def delete(session: Session, *, keep: bool) -> None:
+def delete(session: Session) -> None:
     """Delete the batches, the main one twice."""
     state = session.state
-    if keep:
+    if session.keep:
         state.open["what deleting a batch answers"] = "everything was to be kept"
         return
     for one in [*reversed(state.batches)]:

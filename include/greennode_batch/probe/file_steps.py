@@ -6,7 +6,6 @@ from greennode_batch.api.wire import RemoteFile
 from greennode_batch.probe import variants
 from greennode_batch.probe.session import Answer, ProbeEndedError, Session
 from greennode_batch.probe.shapes import fields, list_shape, wrapper
-from greennode_batch.probe.tiny_requests import good_lines
 
 FILES = "Files"
 _MAX_UPLOADS = 10
@@ -18,7 +17,6 @@ _BUSY = frozenset({"processing", "pending", "uploading", "uploaded_pending", "va
 def upload(session: Session) -> None:
     """Store the first file, in the first way that is accepted."""
     state = session.state
-    assert state.model is not None
     if "main" in state.inputs:
         return
     left = variants.uploads(session.profile)
@@ -26,7 +24,7 @@ def upload(session: Session) -> None:
     for _ in range(_MAX_UPLOADS):
         variant = left.pop(0)
         profile = variants.laid_over(session.profile, variant)
-        answer = session.upload("upload the main file", profile, good_lines(profile, state.model), "input of main")
+        answer = session.upload("upload the main file", profile, "main")
         if answer.value is not None:
             _uploaded(session, answer, variant)
             return
@@ -82,10 +80,7 @@ def look(session: Session) -> None:
         session.sleep(_PAUSE_SECONDS * 2 ** len(words))
     if words:
         state.add(FILES, f"GET of a file gives its metadata; status words seen: {', '.join(words)}.", answer.file)
-    pager = session.operations.files(100)
-    page = pager.next_page()
-    assert page is not None
-    listed = session.ask("list files", page)
+    listed = session.ask_page("list files", session.operations.files(100))
     if listed.value is None:
         state.open["the list of files"] = listed.says
         return
@@ -104,7 +99,7 @@ def purposes(session: Session) -> None:
             continue
         profile = variants.laid_over(session.profile, {"purpose": purpose})
         name = "no purpose" if purpose is None else f"purpose {purpose!r}"
-        answer = session.upload(f"upload with {name}", profile, good_lines(profile, state.model), f"test of {name}")
+        answer = session.upload(f"upload with {name}", profile, "main", f"test of {name}")
         if answer.ok:
             state.works_too("purpose", value=purpose)
             state.add(FILES, f"An upload with {name} is accepted as well (no batch was made of it).", answer.file)
@@ -122,10 +117,10 @@ def content(session: Session) -> None:
     session.state.add(FILES, f"An input file {verdict}.", answer.file)
 
 
-def delete(session: Session, *, keep: bool) -> None:
+def delete(session: Session) -> None:
     """Delete every file that the probe made; the first one twice."""
     state = session.state
-    if keep:
+    if session.keep:
         state.open["what deleting a file answers"] = "everything was to be kept"
         return
     for number, (file_id, what) in enumerate(list(state.files.items())):

@@ -72,9 +72,7 @@ def _list(session: Session) -> Answer[Page[Batch]]:
 def _page(session: Session, profile: ApiProfile, size: int, name: str) -> Answer[Page[Batch]]:
     # Whatever the profile says of lists: it is asked to find out.
     asked = variants.laid_over(profile, {"can_list_batches": True})
-    operation = session.with_profile(asked).batches(size).next_page()
-    assert operation is not None
-    return session.ask(name, operation)
+    return session.ask_page(name, session.with_profile(asked).batches(size))
 
 
 def paging(session: Session) -> None:
@@ -122,9 +120,7 @@ def _say(session: Session, found: ApiProfile) -> None:
 def _turned(session: Session, profile: ApiProfile) -> ApiProfile | None:
     """The profile, if `limit` bounds a page and `after` turns it."""
     pager = session.with_profile(profile).batches(1)
-    operation = pager.next_page()
-    assert operation is not None
-    first = session.ask("list one batch by limit", operation)
+    first = session.ask_page("list one batch by limit", pager)
     if first.value is None or len(first.value.items) != 1:
         return None
     pager.take(first.value)

@@ -25,13 +25,38 @@ from greennode_batch.probe import (
 )
 from greennode_batch.probe.found import Found, found
 from greennode_batch.probe.session import ProbeEndedError, Session
-from greennode_batch.probe.state import State
+from greennode_batch.probe.state import ProbeBatch, Role, State
 from greennode_batch.staging.folders import read_json, write_json
 
 DEFAULT_WAIT_SECONDS = 600.0
 RESUME = "resume.json"
 
-Step = Callable[[Session], None]
+_WAIT = "wait for the batches"
+_ALL: tuple[Role, ...] = ("main", "bad_line", "cancelled")
+# Each with the roles whose batches must have ended.
+_STEPS: dict[str, tuple[Callable[[Session], None], tuple[Role, ...]]] = {
+    "models": (chat_steps.models, ()),
+    "chat": (chat_steps.chat, ()),
+    "structured output": (chat_steps.structured, ()),
+    "bad parameters": (chat_steps.refusal, ()),
+    "upload": (file_steps.upload, ()),
+    "look at the file": (file_steps.look, ()),
+    "other purposes": (file_steps.purposes, ()),
+    "read the file back": (file_steps.content, ()),
+    "create a batch": (batch_steps.create_main, ()),
+    "first look at the batch": (wait_steps.first_look, ()),
+    "create a batch to cancel": (batch_steps.create_cancelled, ()),
+    "cancel it": (ending_steps.cancel, ()),
+    "create a batch with a bad line": (batch_steps.create_bad_line, ()),
+    _WAIT: (wait_steps.wait, ()),
+    "pages of the list": (list_steps.paging, ()),
+    "results": (result_steps.results, ("main",)),
+    "the bad line": (result_steps.bad_line, ("bad_line",)),
+    "what the cancel left": (result_steps.cancelled, ("cancelled",)),
+    "cancel a finished batch": (ending_steps.cancel_finished, ("main",)),
+    "delete the batches": (ending_steps.delete, _ALL),
+    "delete the files": (file_steps.delete, _ALL),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,12 +97,18 @@ class Probe:
             base_url, api_key, profile=self._base, allow_http_hosts=allow_http_hosts, timeout_seconds=timeout
         )
         self._folder = folder
-        self._wait_seconds = wait_seconds
-        self._keep = keep
         self._say = say
         self._state = self._begin(model)
         self._session = Session(
-            self._connection, self._state, folder, transport=transport, sleep=sleep, now=now, save=self._save
+            connection=self._connection,
+            state=self._state,
+            folder=folder,
+            transport=transport,
+            sleep=sleep,
+            now=now,
+            save=self._save,
+            wait_seconds=wait_seconds,
+            keep=keep,
         )
 
     def run(self) -> Outcome:
@@ -89,10 +120,10 @@ class Probe:
         state.left.clear()
         try:
             batch_steps.settle_creates(self._session)
-            for name, step in self._steps():
+            for name in _STEPS:
                 if name not in state.done:
                     self._say(f"{name} …")
-                    self._take(name, step)
+                    self._take(name)
         except ProbeEndedError as end:
             state.ended = str(end)
         except KeyboardInterrupt:
@@ -101,59 +132,26 @@ class Probe:
             self._session.close()
         return self._finish()
 
-    def _take(self, name: str, step: Step) -> None:
-        waits = self._waits_for(name)
+    def _take(self, name: str) -> None:
+        step, roles = _STEPS[name]
+        waits = self._waits_for(roles)
         if waits is not None:
             self._state.pending[name] = waits
             return
         step(self._session)
         # A wait that ran out of time is taken again by a later run.
-        if name != "wait for the batches" or not self._running():
+        if name != _WAIT or not self._running():
             self._state.done.append(name)
         self._save()
 
-    def _steps(self) -> list[tuple[str, Step]]:
-        wait, keep = self._wait_seconds, self._keep
-        return [
-            ("models", chat_steps.models),
-            ("chat", chat_steps.chat),
-            ("structured output", chat_steps.structured),
-            ("bad parameters", chat_steps.refusal),
-            ("upload", file_steps.upload),
-            ("look at the file", file_steps.look),
-            ("other purposes", file_steps.purposes),
-            ("read the file back", file_steps.content),
-            ("create a batch", batch_steps.create_main),
-            ("first look at the batch", lambda session: wait_steps.first_look(session, wait)),
-            ("create a batch to cancel", batch_steps.create_cancelled),
-            ("cancel it", ending_steps.cancel),
-            ("create a batch with a bad line", batch_steps.create_bad_line),
-            ("wait for the batches", lambda session: wait_steps.wait(session, wait)),
-            ("pages of the list", list_steps.paging),
-            ("results", result_steps.results),
-            ("the bad line", result_steps.bad_line),
-            ("what the cancel left", result_steps.cancelled),
-            ("cancel a finished batch", ending_steps.cancel_finished),
-            ("delete the batches", lambda session: ending_steps.delete(session, keep=keep)),
-            ("delete the files", lambda session: file_steps.delete(session, keep=keep)),
-        ]
-
-    def _waits_for(self, name: str) -> str | None:
+    def _waits_for(self, roles: tuple[Role, ...]) -> str | None:
         """Which batch a step waits for; None where it can be taken."""
-        needed: dict[str, tuple[str, ...]] = {
-            "results": ("main",),
-            "the bad line": ("bad_line",),
-            "what the cancel left": ("cancelled",),
-            "cancel a finished batch": ("main",),
-            "delete the batches": ("main", "bad_line", "cancelled"),
-            "delete the files": ("main", "bad_line", "cancelled"),
-        }
-        running = [one for one in self._running() if one.role in needed.get(name, ())]
+        running = [one for one in self._running() if one.role in roles]
         if not running:
             return None
         return "; ".join(f"batch {one.id} ({one.role}) is still {one.batch.raw_status!r}" for one in running)
 
-    def _running(self) -> list[Any]:
+    def _running(self) -> list[ProbeBatch]:
         return [one for one in self._state.batches if not one.ended]
 
     def _begin(self, model: str | None) -> State:

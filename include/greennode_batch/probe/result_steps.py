@@ -17,7 +17,7 @@ from greennode_batch.api.wire import WireError, parse_url
 from greennode_batch.probe import shapes, variants
 from greennode_batch.probe.session import Answer, Session
 from greennode_batch.probe.state import ProbeBatch
-from greennode_batch.probe.tiny_requests import BAD_IDS, GOOD_IDS
+from greennode_batch.probe.tiny_requests import IDS
 
 RESULTS = "Results"
 BAD_LINE = "One bad line"
@@ -58,11 +58,11 @@ def results(session: Session) -> None:
     state.add(RESULTS, f"A line of the {where} file: {shapes.result_line(decode(lines.raw[0]))}.", lines.shown_by)
     answered = [result for result in lines.results if result.error is None]
     state.add(
-        RESULTS, f"{len(answered)} of {len(GOOD_IDS)} good lines ({one.line_format}) are answered.", lines.shown_by
+        RESULTS, f"{len(answered)} of {len(IDS['main'])} good lines ({one.line_format}) are answered.", lines.shown_by
     )
     if answered:
         state.seen["line_format"] = one.line_format
-        order = "as they were sent" if lines.ids == list(GOOD_IDS) else "in another order than they were sent"
+        order = "as they were sent" if lines.ids == list(IDS["main"]) else "in another order than they were sent"
         state.add(RESULTS, f"They come {order} (two lines prove little).", lines.shown_by)
         if not any(result.prompt_tokens for result in answered):
             state.add(RESULTS, "Result lines have no usage.", lines.shown_by)
@@ -94,10 +94,10 @@ def bad_line(session: Session) -> None:
         for result in lines.results if lines else ():
             fate = "answered" if result.error is None else f"status {result.status_code}, {result.error.rstrip('.')}"
             places[result.custom_id] = f"in the {which} file ({fate})"
-            if result.custom_id == BAD_IDS[1] and lines:
+            if result.custom_id == IDS["bad_line"][1] and lines:
                 raw = lines.raw[lines.results.index(result)]
                 state.add(BAD_LINE, f"The bad line's result: {shapes.result_line(decode(raw))}.", lines.shown_by)
-    for name, what in zip(BAD_IDS, ("good", "bad"), strict=True):
+    for name, what in zip(IDS["bad_line"], ("good", "bad"), strict=True):
         state.add(BAD_LINE, f"The {what} line is {places.get(name, 'in no file')}.")
 
 

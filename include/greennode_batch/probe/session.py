@@ -5,23 +5,25 @@ from __future__ import annotations
 import dataclasses
 import re
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import httpx
+from upath import UPath
 
 from greennode_batch.api.connection import Connection, stream_reply
 from greennode_batch.api.error_body import parse_error, shorten
 from greennode_batch.api.exchange import Call, Lost, Operation, Reply, drive, run
 from greennode_batch.api.network import Deadline, bounded
+from greennode_batch.api.paging import Item, Pager
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.protocol import Operations
-from greennode_batch.api.wire import RemoteFile, reply_object
+from greennode_batch.api.wire import Page, RemoteFile, reply_object
 from greennode_batch.errors import ApiError, AuthError, CreditError, GreenNodeError
 from greennode_batch.probe.recorder import Recorder
-from greennode_batch.probe.state import State
+from greennode_batch.probe.state import Role, State
+from greennode_batch.probe.tiny_requests import tiny_lines
 
 T = TypeVar("T")
 
@@ -92,30 +94,27 @@ class Answer(Generic[T]):
         return isinstance(self.error, AuthError | CreditError) or self.reply is None
 
 
+@dataclasses.dataclass(kw_only=True)
 class Session:
     """Sends operations with a connection, into a state and a folder."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        state: State,
-        folder: Any,
-        *,
-        transport: httpx.BaseTransport | None = None,
-        sleep: Callable[[float], None] = time.sleep,
-        now: Callable[[], float] = time.time,
-        save: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.connection = connection
-        self.state = state
-        self.recorder = Recorder(folder, connection.key)
-        self.sleep = sleep
-        self.now = now
-        self.save = save
-        self._http = bounded(httpx.Client(transport=transport), connection.reach)
+    connection: Connection
+    state: State
+    folder: UPath
+    transport: httpx.BaseTransport | None
+    sleep: Callable[[float], None]
+    now: Callable[[], float]
+    save: Callable[[], None]
+    wait_seconds: float
+    keep: bool
+
+    def __post_init__(self) -> None:
+        """Begin."""
+        self.recorder = Recorder(self.folder, self.connection.key)
+        self._http = bounded(httpx.Client(transport=self.transport), self.connection.reach)
         self._lost_in_a_row = 0
         self._file = ""
-        self._url = httpx.URL(connection.base_url)
+        self._url = httpx.URL(self.connection.base_url)
         self._reply: Reply | None = None
 
     def close(self) -> None:
@@ -143,22 +142,30 @@ class Session:
             value = self._run(name, operation)
         except AuthError as error:
             if not self.state.successes:
-                raise ProbeEndedError(f"the server refuses the key: {self._clean(error)}") from None
+                words = self.recorder.clean(str(error))
+                raise ProbeEndedError(f"the server refuses the key: {words}") from None
             return Answer(error=error, reply=self._clean_reply(), file=self._file)
         except ApiError as error:
             return Answer(error=error, reply=self._clean_reply(), file=self._file)
         self.state.successes += 1
         return Answer(value=value, reply=self._clean_reply(), file=self._file)
 
-    def upload(self, name: str, profile: ApiProfile, content: bytes, what: str) -> Answer[RemoteFile]:
-        """Store a small file, and remember to delete it."""
+    def ask_page(self, name: str, pager: Pager[Item]) -> Answer[Page[Item]]:
+        """The first page of a list, or the next one."""
+        operation = pager.next_page()
+        assert operation is not None
+        return self.ask(name, operation)
+
+    def upload(self, name: str, profile: ApiProfile, role: Role, what: str = "") -> Answer[RemoteFile]:
+        """Store the two lines for the batch of a role, and remember to delete them."""
+        assert self.state.model is not None
         with tempfile.TemporaryDirectory(prefix="greennode-probe-") as scratch:
             path = Path(scratch) / "probe.jsonl"
-            path.write_bytes(content)
+            path.write_bytes(tiny_lines(role, profile, self.state.model))
             answer = self.ask(name, self.with_profile(profile).upload_file(path, filename="greennode-probe.jsonl"))
         if answer.value is not None:
             # A server that knows the content may give the id of an earlier file.
-            self.state.files.setdefault(answer.value.id, what)
+            self.state.files.setdefault(answer.value.id, what or f"input of {role}")
         return answer
 
     def fetch(self, name: str, path: str, *, method: str = "GET") -> Answer[bytes]:
@@ -205,7 +212,8 @@ class Session:
         if isinstance(outcome, Lost):
             self._lost_in_a_row += 1
             if self._lost_in_a_row >= _MAX_LOST_IN_A_ROW:
-                raise ProbeEndedError(f"the server does not answer: {self._lost_words(outcome)}")
+                words = f"{self._url.host}, {outcome.loss.value} ({self.recorder.clean(outcome.reason)})"
+                raise ProbeEndedError(f"the server does not answer: {words}")
             return outcome
         self._lost_in_a_row = 0
         self._reply = outcome
@@ -229,10 +237,3 @@ class Session:
         body = self.recorder.clean(self._reply.body.decode("utf-8", "surrogateescape"))
         headers = {name: self.recorder.clean(value) for name, value in self._reply.headers.items()}
         return Reply(self._reply.status, headers, body.encode("utf-8", "surrogateescape"))
-
-    def _clean(self, error: ApiError) -> str:
-        return self.recorder.clean(str(error))
-
-    def _lost_words(self, outcome: Lost) -> str:
-        host = httpx.URL(self.connection.base_url).host
-        return f"{host}, {outcome.loss.value} ({self.recorder.clean(outcome.reason)})"

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.probe.state import Role
+from greennode_batch.request.job_request import line_fields
 
 # Some servers refuse less.
 MAX_TOKENS = 16
@@ -17,9 +19,11 @@ SCHEMA = {
     "required": ["ok"],
     "additionalProperties": False,
 }
-GOOD_IDS = ("probe-1", "probe-2")
-CANCELLED_IDS = ("probe-cancelled-1", "probe-cancelled-2")
-BAD_IDS = ("probe-good", "probe-bad")
+IDS: dict[Role, tuple[str, str]] = {
+    "main": ("probe-1", "probe-2"),
+    "cancelled": ("probe-cancelled-1", "probe-cancelled-2"),
+    "bad_line": ("probe-good", "probe-bad"),
+}
 
 
 def chat_body(model: str, token_parameter: str, **more: Any) -> dict[str, Any]:
@@ -43,28 +47,15 @@ def bad_body(model: str, token_parameter: str) -> dict[str, Any]:
     return {**chat_body(model, token_parameter), token_parameter: -1, "temperature": 99}
 
 
-def good_lines(profile: ApiProfile, model: str) -> bytes:
-    """Two lines that are both fine."""
-    body = chat_body(model, profile.token_parameter)
-    return _lines(profile, [(custom_id, body) for custom_id in GOOD_IDS])
+def tiny_lines(role: Role, profile: ApiProfile, model: str) -> bytes:
+    """Two lines for the batch of a role, both fine; of the one with a bad line no server should answer the second.
 
-
-def lines_to_cancel(profile: ApiProfile, model: str) -> bytes:
-    """Two more, which are fine as well. No two files are the same, so that none stands in for another."""
-    body = chat_body(model, profile.token_parameter)
-    return _lines(profile, [(custom_id, body) for custom_id in CANCELLED_IDS])
-
-
-def lines_with_a_bad_one(profile: ApiProfile, model: str) -> bytes:
-    """Two lines: the first is fine, the second no server should answer."""
-    good, bad = BAD_IDS
-    parameter = profile.token_parameter
-    return _lines(profile, [(good, chat_body(model, parameter)), (bad, bad_body(model, parameter))])
-
-
-def _lines(profile: ApiProfile, requests: list[tuple[str, dict[str, Any]]]) -> bytes:
-    extra: dict[str, str] = {}
-    if profile.line_format == "custom_id+method+url+body":
-        extra = {"method": "POST", "url": profile.endpoint or "/v1/chat/completions"}
-    lines = [msgspec.json.encode({"custom_id": name, **extra, "body": body}) for name, body in requests]
+    No two files are the same, so that none stands in for another.
+    """
+    good = chat_body(model, profile.token_parameter)
+    bodies = (good, bad_body(model, profile.token_parameter) if role == "bad_line" else good)
+    lines = [
+        msgspec.json.encode({"custom_id": name, **line_fields(profile), "body": body})
+        for name, body in zip(IDS[role], bodies, strict=True)
+    ]
     return b"\n".join(lines) + b"\n"

@@ -12,13 +12,13 @@ from greennode_batch.probe.watch_steps import look, pause
 _FIRST_LOOK_SECONDS = 20.0
 
 
-def first_look(session: Session, wait_seconds: float) -> None:
+def first_look(session: Session) -> None:
     """Watch the main batch for a short while: it should show in the list, and its lines be taken."""
     for _ in range(2):
         one = session.state.current("main")
         if one is None:
             return
-        until = one.created_at + min(_FIRST_LOOK_SECONDS, wait_seconds)
+        until = one.created_at + min(_FIRST_LOOK_SECONDS, session.wait_seconds)
         while True:
             taken = one.ended or not look(session, one) or one.ended or len(one.words) > 1
             if (look_in_list(session, one) and taken) or session.now() >= until:
@@ -48,9 +48,9 @@ def mend_lines(session: Session) -> bool:
     return answer is not None and answer.ok
 
 
-def wait(session: Session, wait_seconds: float) -> None:
+def wait(session: Session) -> None:
     """Watch every batch until it ends, or the time is up."""
-    deadline = session.now() + wait_seconds
+    deadline = session.now() + session.wait_seconds
     while running := [one for one in session.state.batches if not one.ended and not one.replaced]:
         for one in running:
             look(session, one)

@@ -12,7 +12,7 @@ import pytest
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.probe.state import MAX_BATCHES, MAX_CHATS
-from greennode_batch.probe.tiny_requests import good_lines
+from greennode_batch.probe.tiny_requests import tiny_lines
 from greennode_emulator.dialects import DIALECTS
 from greennode_emulator.server import running
 from greennode_emulator.settings import Settings
@@ -53,7 +53,7 @@ def lotus(monkeypatch, clock):
 def test_the_pages_example_brings_two_answers_home(lotus, rest, tmp_path):
     profile = ApiProfile.from_extra(json.loads(block("json")))
     path = tmp_path / "lines.jsonl"
-    path.write_bytes(good_lines(profile, MODEL))
+    path.write_bytes(tiny_lines("main", profile, MODEL))
     with GreenNodeClient(lotus.base_url, lotus.api_key, profile=profile) as client:
         batch = client.create_batch(client.upload_file(path).id)
         while not batch.status.is_terminal:

@@ -12,7 +12,7 @@ from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.api.results.result_lines import iter_lines, parse_line
 from greennode_batch.errors import ConfigError, NotFoundError
 from greennode_batch.probe.state import LINES_A_BATCH, MAX_BATCHES, MAX_CHATS
-from greennode_batch.probe.tiny_requests import good_lines
+from greennode_batch.probe.tiny_requests import tiny_lines
 from greennode_emulator.dialects import DIALECTS
 from greennode_emulator.server import running
 from greennode_emulator.settings import Settings
@@ -33,7 +33,7 @@ def emulator(clock):
 def client_runs_two_lines(emulator, profile, tmp_path, rest):
     """The client, with this profile and nothing else, brings two answers home, and finds its batch in the list."""
     path = tmp_path / "lines.jsonl"
-    path.write_bytes(good_lines(profile, MODEL))
+    path.write_bytes(tiny_lines("main", profile, MODEL))
     with GreenNodeClient(emulator.base_url, emulator.api_key, profile=profile) as client:
         batch = client.create_batch(client.upload_file(path).id, metadata={"a": "b"}, model=MODEL)
         while not batch.status.is_terminal:
