@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +19,21 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.columns import SAMPLE
 from greennode_batch.plan.kept_index import KeptIndex, key_texts
-from greennode_batch.plan.source_rows import OWN_COLUMNS, SourceRows
+from greennode_batch.plan.source_rows import OWN_COLUMNS, BuiltShard, SourceRows
 from greennode_batch.source.column_types import kept_forms, unify
-from greennode_batch.staging.folders import ShardFolder, local_copy
+from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.staging.parquet import read_staged, staged_schema
 from greennode_batch.state.plan import PlannedShard
 
 
-class KeptShard:
+class KeptShard(BuiltShard):
     """A shard that was sent. Its requests and rows stay; `rows` takes more rows that ask what it asks."""
 
     def __init__(self, shard: ShardFolder, table: pa.Table, rows: SourceRows, planned: PlannedShard | None) -> None:
+        super().__init__(rows, shard.source, table.schema)
         asked = table.filter(table["custom_id"].is_valid())
         size = shard.requests.stat().st_size
         self.unsent = table.num_rows - asked.num_rows
-        self.rows = rows
-        self._shard = shard
-        self._schema = table.schema
         self._planned = PlannedShard(
             shard_id=shard.shard_id,
             model=asked["model"][0].as_py(),  # rows that are not sent may lie beside any model's requests
@@ -51,21 +48,6 @@ class KeptShard:
     def shard_id(self) -> str:
         """The folder's name."""
         return self._planned.shard_id
-
-    def is_stored_as(self, schema: pa.Schema) -> bool:
-        """Whether its source file holds all its rows, with these types."""
-        return self._schema == schema and not len(self.rows)
-
-    def schemas(self) -> list[pa.Schema]:
-        """The types of its rows."""
-        return [self._schema, *self.rows.schemas()]
-
-    @contextmanager
-    def files(self) -> Iterator[list[Path]]:
-        """Where the rows lie: those that it had, and those that join it."""
-        self.rows.close()
-        with local_copy(self._shard.source) as stored:
-            yield [stored, *self.rows.files()]
 
     def planned(self) -> PlannedShard:
         """The shard as the plan tells it."""

@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import pyarrow as pa
-
 from greennode_batch.cost.estimate import estimate_tokens
-from greennode_batch.plan.shard_file import Shard, ShardFile, ShardLimits
-from greennode_batch.plan.source_rows import SourceRows
+from greennode_batch.plan.shard_file import ShardFile, ShardLimits
+from greennode_batch.plan.source_rows import BuiltShard, SourceRows
 from greennode_batch.request.request_lines import RequestLines
 from greennode_batch.staging.folders import RunFolder, land
 from greennode_batch.state.estimate import total
 from greennode_batch.state.plan import PlannedShard
 
 
-class OpenShard:
+class OpenShard(BuiltShard):
     """A shard's file, and the rows that it answers: also those that come after the file is full.
 
     name: of the files that are made for it in the folder `work`.
     """
 
     def __init__(self, model: str, work: Path, name: str, limits: ShardLimits) -> None:
+        super().__init__(SourceRows(work, name))
         self.model = model
         self._file = ShardFile(work / f"{name}.jsonl", limits)
-        self.rows = SourceRows(work, name)
         self._characters = 0
         self._text_bytes = 0
         self._max_tokens: int | None = 0
         self._counted: int | None = 0
-        self._shard: Shard | None = None
 
     @property
     def shard_id(self) -> str:
         """The hash of the file's bytes, once it is closed."""
-        assert self._shard is not None
-        return self._shard.shard_id
+        return self._file.shard_id
 
     def take(self, requests: RequestLines, start: int) -> int:
         """Add requests from a place on, as far as the limits allow; how many these are."""
@@ -52,34 +46,19 @@ class OpenShard:
 
     def close(self, run: RunFolder) -> None:
         """Land the file of requests, and hold none of its rows any more."""
-        self._shard = self._file.close()
+        self._file.close()
         self.rows.close()
-        land(self._shard.path, run.shard(self.shard_id).requests)
-
-    def is_stored_as(self, schema: pa.Schema) -> bool:
-        """Never: its rows are not in staging yet."""
-        return False
-
-    def schemas(self) -> list[pa.Schema]:
-        """The types of its rows."""
-        return self.rows.schemas()
-
-    @contextmanager
-    def files(self) -> Iterator[list[Path]]:
-        """Where its rows lie."""
-        self.rows.close()
-        yield self.rows.files()
+        land(self._file.path, run.shard(self.shard_id).requests)
 
     def planned(self) -> PlannedShard:
         """The shard as the plan tells it."""
-        assert self._shard is not None
         estimated = estimate_tokens(self._characters, self._text_bytes)
         return PlannedShard(
             shard_id=self.shard_id,
             model=self.model,
-            requests=self._shard.requests,
+            requests=self._file.requests,
             rows=len(self.rows),
-            bytes=self._shard.bytes,
+            bytes=self._file.bytes,
             prompt_tokens=estimated if self._counted is None else self._counted,
             max_completion_tokens=self._max_tokens,
         )

@@ -29,22 +29,17 @@ def shard_limits(job: BatchJob, profile: ApiProfile) -> ShardLimits:
     )
 
 
-class Shard(NamedTuple):
-    """A finished batch file: its id (hex of the SHA-256 of its bytes, cut to 128 bits), lines, bytes and place."""
-
-    shard_id: str
-    requests: int
-    bytes: int
-    path: Path
-
-
 class ShardFile:
-    """A batch file being written: one model's lines, within the limits. Holds no line."""
+    """A batch file being written: one model's lines, within the limits. Holds no line.
+
+    shard_id: the hex of the SHA-256 of its bytes, cut to 128 bits, once it is closed.
+    """
 
     def __init__(self, path: Path, limits: ShardLimits) -> None:
-        self._path = path
+        self.path = path
         self._limits = limits
-        self._requests = 0
+        self.shard_id = ""
+        self.requests = 0
         self.bytes = 0
         # Most processors have instructions for it, and so it is more than twice as fast as BLAKE2b here.
         self._hash = hashlib.sha256()
@@ -55,7 +50,7 @@ class ShardFile:
 
         A line that fits no empty file fits no file at all.
         """
-        taken = lines[: self._limits.max_requests - self._requests]
+        taken = lines[: self._limits.max_requests - self.requests]
         content = b"".join(taken)
         room = self._limits.max_bytes - self.bytes
         if len(content) > room:
@@ -64,11 +59,11 @@ class ShardFile:
             content = b"".join(taken)
         self._file.write(content)
         self._hash.update(content)
-        self._requests += len(taken)
+        self.requests += len(taken)
         self.bytes += len(content)
         return len(taken)
 
-    def close(self) -> Shard:
-        """The finished file."""
+    def close(self) -> None:
+        """Finish the file."""
         self._file.close()
-        return Shard(self._hash.hexdigest()[:_ID_CHARACTERS], self._requests, self.bytes, self._path)
+        self.shard_id = self._hash.hexdigest()[:_ID_CHARACTERS]

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from upath import UPath
 
 from greennode_batch.incremental.row_hashes import ROW_HASHES, RowHashes
 from greennode_batch.source.column_types import fit
+from greennode_batch.staging.folders import local_copy
 from greennode_batch.staging.parquet import table_writer
 
 _OWN_FIELDS = (("model", pa.string()), ("custom_id", pa.string()), ("unsent", pa.string()))
@@ -100,6 +103,31 @@ class SourceRows:
                 self._writer = table_writer(self._files[-1], schema)
             self._writer.write_table(pa.concat_tables(tables))
         self._held = []
+
+
+class BuiltShard:
+    """A shard while its run is built. rows: what it has beside its source file in staging, if that is there."""
+
+    def __init__(self, rows: SourceRows, stored: UPath | None = None, schema: pa.Schema | None = None) -> None:
+        """stored, schema: the source file, and its types."""
+        self.rows = rows
+        self._stored = stored
+        self._schema = schema
+
+    def is_stored_as(self, schema: pa.Schema) -> bool:
+        """Whether its source file holds all its rows, with these types."""
+        return self._schema == schema and not len(self.rows)
+
+    def schemas(self) -> list[pa.Schema]:
+        """The types of its rows."""
+        return [*([] if self._schema is None else [self._schema]), *self.rows.schemas()]
+
+    @contextmanager
+    def files(self) -> Iterator[list[Path]]:
+        """Where the rows lie: those that it had, and those that joined it."""
+        self.rows.close()
+        with nullcontext() if self._stored is None else local_copy(self._stored) as stored:
+            yield [*filter(None, [stored]), *self.rows.files()]
 
 
 def read_tables(files: Iterable[Path]) -> Iterator[pa.Table]:

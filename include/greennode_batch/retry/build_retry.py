@@ -13,6 +13,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from greennode_batch.api.profile import ApiProfile
@@ -64,8 +65,14 @@ def build_retry(
         kept = [shard for shard in old.shards if is_sent(run.shard(shard.shard_id, attempt=attempt))] if old else []
         stop = _over_budget(job, run, plan, attempt, kept=kept, prices=prices)
         with work_folder(run.path) as work:
-            limits = shard_limits(job, profile)
-            writer = _RetryWriter(run, attempt, Path(work), limits, explains=job.explain_errors, clock=clock)
+            writer = _RetryWriter(
+                run=run,
+                attempt=attempt,
+                work=Path(work),
+                limits=shard_limits(job, profile),
+                explains=job.explain_errors,
+                clock=clock,
+            )
             for sent in () if stop else sent_shards(run, plan, attempt - 1):
                 again = _worth_asking_again(sent.folder(run))
                 for earlier in kept if again else ():
@@ -108,33 +115,24 @@ def _worth_asking_again(shard: ShardFolder) -> set[str]:
     return set(results.filter(results["ask_again"])["custom_id"].to_pylist())
 
 
+@dataclass(kw_only=True)
 class _RetryWriter:
     """Cuts lines into the shards of an attempt, one file open a model. Holds some hundred lines."""
 
-    def __init__(
-        self,
-        run: RunFolder,
-        attempt: int,
-        work: Path,
-        limits: ShardLimits,
-        *,
-        explains: bool,
-        clock: Callable[[], float],
-    ) -> None:
-        self._run = run
-        self._attempt = attempt
-        self._work = work
-        self._limits = limits
-        self._explains = explains
-        self._clock = clock
-        self._open: dict[str, tuple[ShardFile, set[str]]] = {}
-        self._opened = 0
-        self._made: list[RetryShard] = []
+    run: RunFolder
+    attempt: int
+    work: Path
+    limits: ShardLimits
+    explains: bool
+    clock: Callable[[], float]
+    open: dict[str, tuple[ShardFile, set[str]]] = field(default_factory=dict)
+    opened: int = 0
+    made: list[RetryShard] = field(default_factory=list)
 
     def add(self, sent: SentShard, ids: set[str]) -> None:
         """The lines of a shard that have these ids, with an explanation where there is something to explain."""
-        shard, plain = sent.folder(self._run), set(ids)
-        for some in explanations(shard, ids) if self._explains else ():
+        shard, plain = sent.folder(self.run), set(ids)
+        for some in explanations(shard, ids) if self.explains else ():
             plain.difference_update(some)
             self._take(sent, self._explained(_lines(shard, some), some))
         if plain:
@@ -144,7 +142,7 @@ class _RetryWriter:
         for line in lines:
             longer = explained(line, said[id_of_line(line)])
             # What fits no file goes as it was: asked without a word is better than not asked.
-            yield longer if len(longer) <= self._limits.max_bytes else line
+            yield longer if len(longer) <= self.limits.max_bytes else line
 
     def _take(self, sent: SentShard, left: Iterator[bytes]) -> None:
         while lines := list(itertools.islice(left, _LINES_TOGETHER)):
@@ -159,23 +157,23 @@ class _RetryWriter:
 
     def close(self) -> list[RetryShard]:
         """Land what is open; all shards that were made."""
-        for model in list(self._open):
+        for model in list(self.open):
             self._land(model)
-        return self._made
+        return self.made
 
     def _file_for(self, model: str) -> tuple[ShardFile, set[str]]:
-        if model not in self._open:
-            self._opened += 1
-            self._open[model] = (ShardFile(self._work / f"{self._opened:06}.jsonl", self._limits), set())
-        return self._open[model]
+        if model not in self.open:
+            self.opened += 1
+            self.open[model] = (ShardFile(self.work / f"{self.opened:06}.jsonl", self.limits), set())
+        return self.open[model]
 
     def _land(self, model: str) -> None:
-        file, origins = self._open.pop(model)
-        made = file.close()
-        shard = self._run.shard(made.shard_id, attempt=self._attempt)
-        land(made.path, shard.requests)
-        reopen(shard, now=self._clock())
-        self._made.append(RetryShard(made.shard_id, model, made.requests, made.bytes, tuple(sorted(origins))))
+        file, origins = self.open.pop(model)
+        file.close()
+        shard = self.run.shard(file.shard_id, attempt=self.attempt)
+        land(file.path, shard.requests)
+        reopen(shard, now=self.clock())
+        self.made.append(RetryShard(file.shard_id, model, file.requests, file.bytes, tuple(sorted(origins))))
 
 
 def _lines(shard: ShardFolder, ids: Collection[str]) -> Iterator[bytes]:

@@ -16,7 +16,8 @@ def write(lines, folder, *, max_requests, max_bytes):
         while some and (taken := file.take(some)):
             left = left[taken:]
             some = left[:3] if taken == len(some) else []
-        shards.append(file.close())
+        file.close()
+        shards.append(file)
     return shards
 
 
