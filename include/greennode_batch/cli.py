@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import logging
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.targets import FileTarget
 from greennode_batch.plan.build import build
 from greennode_batch.plan.preview import preview
+from greennode_batch.probe.command import KEY_VARIABLE, api_key
 from greennode_batch.probe.command import add_parser as add_probe_parser
 from greennode_batch.reconcile.report import check_failed_ratio
 from greennode_batch.run import run_to_file
@@ -32,7 +32,6 @@ from greennode_batch.staging.folders import RunFolder, run_folder
 from greennode_batch.staging.modes import make_folder
 from greennode_batch.write.dataset import Dataset
 
-_KEY_VARIABLE = "GREENNODE_API_KEY"
 _OUT_HELP = (
     "the Parquet file to write; or, with / at its end, a folder for a dataset: ./answers/ or s3://bucket/answers/"
 )
@@ -59,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _hint(error: ApiError) -> str:
     """What to mend before the command is started again."""
     if isinstance(error, AuthError):
-        return f"The key comes from {_KEY_VARIABLE}: check it there. "
+        return f"The key comes from {KEY_VARIABLE}: check it there. "
     if isinstance(error, CreditError):
         return "Top up the account first: no more was submitted, and what was goes on. "
     return ""
@@ -88,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         help="ask one question per row of a file, and write the answers",
         description="Ask one question per row of a file and write the answers beside the key. Start the same "
         "command again after any interruption: it goes on where it was, and nothing is paid twice. "
-        f"The API key is read from the environment variable {_KEY_VARIABLE}.",
+        f"The API key is read from the environment variable {KEY_VARIABLE}.",
     )
     add_job_options(run)
     run.add_argument("--out", required=True, metavar="FILE|FOLDER/", help=_OUT_HELP)
@@ -151,7 +150,7 @@ def _run(options: argparse.Namespace) -> int:
     folder = run_folder(options.staging, job.name, run_id)
     out = _open_out(job, folder)
     with (
-        GreenNodeClient(options.base_url, _api_key(), profile=options.profile) as client,
+        GreenNodeClient(options.base_url, api_key(), profile=options.profile) as client,
         _alone_in(folder),
     ):
         made = run_to_file(
@@ -185,15 +184,6 @@ def _open_out(job: BatchJob, run: RunFolder) -> Path | Dataset:
     out = Path(target.path)
     out.parent.mkdir(parents=True, exist_ok=True)
     return out
-
-
-def _api_key() -> str:
-    key = os.environ.get(_KEY_VARIABLE, "")
-    if not key:
-        raise ConfigError(
-            f"the environment variable {_KEY_VARIABLE} is not set; it holds the API key. Nothing was sent"
-        )
-    return key
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from greennode_batch.probe.probe import DEFAULT_WAIT_SECONDS, RESUME, Outcome, P
 from greennode_batch.probe.state import State
 from greennode_batch.staging.folders import read_json
 
-_KEY_VARIABLE = "GREENNODE_API_KEY"
+KEY_VARIABLE = "GREENNODE_API_KEY"
 
 
 def add_parser(commands: Any) -> None:
@@ -26,7 +26,7 @@ def add_parser(commands: Any) -> None:
         help="find out what a server speaks, and print the profile for its connection",
         description="Send a few tiny requests and two-line batches, and say what holds: models, files, batches, "
         "status words, lists, results, cancel, delete. Raw replies land in a folder without the key. "
-        f"The API key is read from the environment variable {_KEY_VARIABLE}.",
+        f"The API key is read from the environment variable {KEY_VARIABLE}.",
     )
     parser.add_argument("--base-url", metavar="URL", help="the API's address, e.g. https://HOST/v1")
     parser.add_argument("--model", help="an id of the server's model list; the first for chat if left out")
@@ -49,11 +49,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Probe; the exit code: 0 all steps were taken, 1 it ended early, 3 batches are still open."""
-    key = os.environ.get(_KEY_VARIABLE, "")
-    if not key:
-        raise ConfigError(
-            f"the environment variable {_KEY_VARIABLE} is not set; it holds the API key. Nothing was sent"
-        )
+    key = api_key()
     folder, base_url, profile = _where(options)
     probe = Probe(
         base_url,
@@ -67,6 +63,14 @@ def run(options: argparse.Namespace) -> int:
         say=_print,
     )
     return show(probe.run(), folder)
+
+
+def api_key() -> str:
+    """The key, from the environment. Raises ConfigError where there is none."""
+    key = os.environ.get(KEY_VARIABLE, "")
+    if not key:
+        raise ConfigError(f"the environment variable {KEY_VARIABLE} is not set; it holds the API key. Nothing was sent")
+    return key
 
 
 def show(outcome: Outcome, folder: UPath) -> int:
