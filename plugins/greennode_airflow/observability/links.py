@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
 from airflow.sdk import BaseOperator, BaseOperatorLink
@@ -63,23 +63,20 @@ class RunLink(BaseOperatorLink):
     """To the page of the run that the task belongs to: progress, cost, what failed, the report."""
 
     name = "Run and report"
-
-    @_or_nothing
-    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """The link, or nothing for a task that is no part of a job's pipeline."""
-        return _run_page(operator, ti_key)
-
-
-class StagingLink(BaseOperatorLink):
-    """To where that page says in which folder the run's files lie."""
-
-    name = "Staging folder"
+    part: ClassVar[str] = ""
 
     @_or_nothing
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         """The link, or nothing for a task that is no part of a job's pipeline."""
         page = _run_page(operator, ti_key)
-        return f"{page}#report" if page else _NOTHING
+        return f"{page}{self.part}" if page else _NOTHING
+
+
+class StagingLink(RunLink):
+    """To where that page says in which folder the run's files lie."""
+
+    name = "Staging folder"
+    part = "#report"
 
 
 SHARD_LINKS = (BatchLink(), RunLink(), StagingLink())

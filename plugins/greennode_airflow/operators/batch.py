@@ -22,7 +22,20 @@ from greennode_batch.errors import BusyError, ConfigError, NotFoundError
 from greennode_batch.state.receipts import read_receipt
 
 
-class GreenNodeSubmitBatchOperator(BaseOperator):
+class _ShardOperator(BaseOperator):
+    """What acts on a shard by its folder (templated)."""
+
+    template_fields: Sequence[str] = ("shard", "greennode_conn_id")
+    operator_extra_links = SHARD_LINKS
+    ui_color = "#e3f4ea"
+
+    def __init__(self, *, shard: str, greennode_conn_id: str = GreenNodeHook.default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.shard = shard
+        self.greennode_conn_id = greennode_conn_id
+
+
+class GreenNodeSubmitBatchOperator(_ShardOperator):
     """Makes one batch of one shard, exactly once however often it runs. Returns the batch's id.
 
     While the server has no room for it, or others are before it in the line of a connection that has limits, the task
@@ -33,21 +46,8 @@ class GreenNodeSubmitBatchOperator(BaseOperator):
     one batch. on_ambiguous: what to do when a create may have been accepted and the server cannot tell.
     """
 
-    template_fields: Sequence[str] = ("shard", "greennode_conn_id")
-    operator_extra_links = SHARD_LINKS
-    ui_color = "#e3f4ea"
-
-    def __init__(
-        self,
-        *,
-        shard: str,
-        greennode_conn_id: str = GreenNodeHook.default_conn_name,
-        on_ambiguous: Literal["fail", "resubmit"] = "fail",
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, on_ambiguous: Literal["fail", "resubmit"] = "fail", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.shard = shard
-        self.greennode_conn_id = greennode_conn_id
         self.on_ambiguous = on_ambiguous
 
     @fail_without_retry
@@ -78,28 +78,15 @@ class GreenNodeSubmitBatchOperator(BaseOperator):
         return self.execute(context)
 
 
-class GreenNodeCollectResultsOperator(BaseOperator):
+class GreenNodeCollectResultsOperator(_ShardOperator):
     """Fetches a finished batch's files into staging and settles every request. Returns counts by status.
 
     shard: the folder that was submitted (templated). answer: a Pydantic model that each answer must match.
     """
 
-    template_fields: Sequence[str] = ("shard", "greennode_conn_id")
-    operator_extra_links = SHARD_LINKS
-    ui_color = "#e3f4ea"
-
-    def __init__(
-        self,
-        *,
-        shard: str,
-        answer: type[BaseModel] | None = None,
-        greennode_conn_id: str = GreenNodeHook.default_conn_name,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, answer: type[BaseModel] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.shard = shard
         self.answer = answer
-        self.greennode_conn_id = greennode_conn_id
 
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, int]:
