@@ -46,20 +46,12 @@ def _row(made: RunReport, one: ModelSpent, dag_id: str) -> dict[str, Any]:
     expected = made.estimate.by_model.get(one.model) if made.estimate else None
     return {
         "dag_id": dag_id,
-        "run_id": made.run_id,
-        "model": one.model,
-        "job": made.job,
-        "prompt_hash": made.prompt_hash,
+        **{name: getattr(made, name) for name in ("run_id", "job", "prompt_hash", "currency", "balanced")},
+        **{name: getattr(one, name) for name in ("model", "requests", *TOKEN_COLUMNS, "cost", "saving")},
         "started_at": _moment(made.started_at),
         "ended_at": _moment(made.ended_at),
-        "requests": one.requests,
         **{status: one.statuses.get(status, 0) for status in _STATUSES},
-        **{name: getattr(one, name) for name in TOKEN_COLUMNS},
-        "cost": one.cost,
-        "saving": one.saving,
         "estimated_cost": expected.cost if expected else None,
-        "currency": made.currency,
-        "balanced": made.balanced,
     }
 
 

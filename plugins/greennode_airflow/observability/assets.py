@@ -11,6 +11,9 @@ from greennode_batch.job.sources import Source, SqlSource
 from greennode_batch.job.targets import SqlTarget, Target
 from greennode_batch.staging.folders import RunFolder
 from greennode_batch.state.run_report import RunReport
+from greennode_batch.state.spent import TOKEN_COLUMNS
+
+_TOLD = ("run_id", "rows", "unchanged", "statuses", *TOKEN_COLUMNS, "cost", "saving", "currency")
 
 
 def asset_of(target: Target) -> Asset:
@@ -32,20 +35,7 @@ def assets_of(source: Source) -> list[Asset]:
 
 def event_extra(made: RunReport, run: RunFolder) -> Mapping[str, Any]:
     """What the event of a run that adds up tells: counts and money, and where its report lies."""
-    return {
-        "run_id": made.run_id,
-        "rows": made.rows,
-        "unchanged": made.unchanged,
-        "statuses": made.statuses,
-        "prompt_tokens": made.prompt_tokens,
-        "cached_tokens": made.cached_tokens,
-        "completion_tokens": made.completion_tokens,
-        "reasoning_tokens": made.reasoning_tokens,
-        "cost": made.cost,
-        "saving": made.saving,
-        "currency": made.currency,
-        "report": str(run.report),
-    }
+    return {**{name: getattr(made, name) for name in _TOLD}, "report": str(run.report)}
 
 
 def _table(conn_id: str, table: str) -> Asset:
