@@ -5,18 +5,18 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
-from urllib.parse import unquote
+from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.source.formats.file_listing import NULL_PARTITION, folder_values
 
 MAX_PARTITIONS = 1_000
 """Partitions of one shard. More make files of a few rows each, which are slow to write and slower to query."""
 
-_NULL = "__HIVE_DEFAULT_PARTITION__"
 _MAX_NAME_BYTES = 255
 # Spark takes %C3%A9 for two characters, so what is not ASCII stands as it is.
 _ESCAPED = re.compile(r"[\x00-\x7f]", re.ASCII)
@@ -69,15 +69,11 @@ def check_count(count: int, by: Sequence[str]) -> None:
 
 def partition_values(folder: str) -> dict[str, str | None]:
     """The columns and values that a partition's folder names; None for NULL or an empty text."""
-    values: dict[str, str | None] = {}
-    for part in folder.split("/") if folder else ():
-        name, _, value = part.partition("=")
-        values[unquote(name)] = None if value == _NULL else unquote(value)
-    return values
+    return folder_values(PurePosixPath(folder))
 
 
 def _folder(name: str, value: str) -> str:
-    folder = f"{_escaped(name)}={_escaped(value) if value else _NULL}"
+    folder = f"{_escaped(name)}={_escaped(value) if value else NULL_PARTITION}"
     if len(folder.encode()) > _MAX_NAME_BYTES:
         raise ConfigError(
             f"partition_by {name}: the value {value[:40]!r}… is too long for a folder's name, which may have "

@@ -24,7 +24,7 @@ from greennode_batch.staging.folders import local_path, uncached
 _GZIP = ".gz"
 _STREAM_BYTES = 4 << 20
 # What Hive and Spark write for a partition whose value is NULL.
-_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,10 @@ def source_files(path: UPath | Path, file_format: FileFormat | None = None) -> l
         what = f"{file_format} file" if file_format else "file"
         raise ConfigError(f"{path}: there is no {what} in this folder. Nothing was sent")
     files = [
-        SourceFile(path / name, name, file_format or _format_of(path / name, name), _partitions(name)) for name in names
+        SourceFile(
+            path / name, name, file_format or _format_of(path / name, name), folder_values(PurePosixPath(name).parent)
+        )
+        for name in names
     ]
     for file in files:
         if file.format != files[0].format:
@@ -155,10 +158,11 @@ def _is_shown(name: str) -> bool:
     return not any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)
 
 
-def _partitions(name: str) -> dict[str, str | None]:
-    pairs = (part.partition("=") for part in PurePosixPath(name).parts[:-1])
+def folder_values(folder: PurePosixPath) -> dict[str, str | None]:
+    """The columns that a folder's names stand for (`day=2026-01-31`), with their values; None for NULL."""
+    pairs = (part.partition("=") for part in folder.parts)
     return {
-        unquote(column): None if value == _NULL_PARTITION else unquote(value)
+        unquote(column): None if value == NULL_PARTITION else unquote(value)
         for column, is_one, value in pairs
         if is_one and column
     }
