@@ -7,6 +7,7 @@ earlier requests really had; those of answers by what earlier ones had, else by 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from greennode_batch.job.prices import Prices
 from greennode_batch.state.estimate import Estimate, Usage, total
@@ -15,6 +16,9 @@ _CHARACTERS_PER_TOKEN = 4
 # Beyond ASCII a character is more tokens: about one for Chinese, Japanese and Korean, a token for every two or
 # three letters of Vietnamese. The bytes that UTF-8 needs above one a character say how far beyond.
 _TOKENS_PER_EXTRA_BYTE = 0.4
+
+
+_SUMMED = ("prompt_tokens", "completion_tokens", "max_completion_tokens", "cost", "max_cost")
 
 
 def estimate_tokens(characters: int, utf8_bytes: int) -> int:
@@ -43,12 +47,9 @@ def estimate(
             usage, most = (seen or {}).get(model, nothing), max_completion_tokens[model]
             by_model[model] = _of_model(model, prompt_tokens[model], count, most, usage, prices=prices)
     of_models = list(by_model.values())
+    summed: dict[str, Any] = {name: total(getattr(one, name) for one in of_models) for name in _SUMMED}
     return Estimate(
-        prompt_tokens=sum(one.prompt_tokens for one in of_models),
-        completion_tokens=total(one.completion_tokens for one in of_models),
-        max_completion_tokens=total(one.max_completion_tokens for one in of_models),
-        cost=total(one.cost for one in of_models),
-        max_cost=total(one.max_cost for one in of_models),
+        **summed,
         currency=prices.currency,
         basis=", ".join(dict.fromkeys(one.basis for one in of_models)) or "no request",
         seen_requests=min((one.seen_requests for one in of_models), default=0),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from airflow.sdk import Context
@@ -41,24 +40,15 @@ class GreenNodeMarkNearDuplicatesOperator(QueryOperator):
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, int]:
         """Compare and write, in one transaction; again, it writes the same."""
-        import pyarrow as pa
-
         from greennode_airflow.runtime.databases import open_table
         from greennode_batch.analysis.near_duplicates import DUPLICATE_OF, mark_near_duplicates
 
-        counts = {"rows": 0, "kept": 0, "near_duplicates": 0}
-
-        def counted(marks: Iterator[pa.Table]) -> Iterator[pa.Table]:
-            for some in marks:
-                counts["rows"] += some.num_rows
-                counts["kept"] += some[DUPLICATE_OF].null_count
-                yield some
-
         with self.opened() as read, open_table(self.target, self.key) as table:
-            marks = list(counted(mark_near_duplicates(read(), self.key, self.text, self.threshold)))
+            marks = list(mark_near_duplicates(read(), self.key, self.text, self.threshold))
             if marks:
                 table.prepare(marks[0].schema)
                 table.write(marks)
-        counts["near_duplicates"] = counts["rows"] - counts["kept"]
+        rows, kept = sum(some.num_rows for some in marks), sum(some[DUPLICATE_OF].null_count for some in marks)
+        counts = {"rows": rows, "kept": kept, "near_duplicates": rows - kept}
         self.log.info("%(rows)d rows: %(kept)d are kept, %(near_duplicates)d are near duplicates of them", counts)
         return counts
