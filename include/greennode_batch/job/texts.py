@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 from greennode_batch.errors import ConfigError
 
@@ -14,27 +13,20 @@ JOBS_FOLDER = Path(__file__).parents[2] / "jobs"
 _FILE_ENDINGS = (".sql", ".md", ".txt", ".j2", ".jinja")
 
 
-class JobText(NamedTuple):
-    """A text, and the file that holds it; None if the job itself does."""
-
-    text: str
-    path: Path | None
-
-
-def find_job_text(text: str, *, folder: Path = JOBS_FOLDER) -> JobText:
-    """The text itself, or the content of the file that it names below `folder`.
+def find_job_text(text: str, *, folder: Path = JOBS_FOLDER) -> tuple[str, Path | None]:
+    """The text itself, or the content of the file that it names below `folder`, and that file.
 
     A text is a file's name if it is one line without spaces that ends in .sql, .md, .txt, .j2 or .jinja.
     Raises ConfigError for a file that is missing or lies outside of the folder.
     """
     if not text.endswith(_FILE_ENDINGS) or re.search(r"\s", text):
-        return JobText(text, None)
-    return JobText(read_below(folder, text, of="jobs folder"), folder / text)
+        return text, None
+    return read_below(folder, text, of="jobs folder"), folder / text
 
 
 def read_job_text(text: str, *, folder: Path = JOBS_FOLDER) -> str:
     """The same without the file."""
-    return find_job_text(text, folder=folder).text
+    return find_job_text(text, folder=folder)[0]
 
 
 def read_below(folder: Path, name: str, *, of: str) -> str:

@@ -124,12 +124,9 @@ def _without_answer(folder: RunFolder, shard: StagedShard, plan: Plan, status: s
         return
     with join_shard(path, run_id=plan.run_id, answer_fields=()) as joined_rows:
         for table in joined_rows:
-            wanted = (
-                pc.not_equal(table["status"], RowStatus.SUCCEEDED.value)
-                if status is None
-                else pc.equal(table["status"], status)
-            )
-            yield table.select(list(dict.fromkeys([*plan.target_key, *_SHOWN]))).filter(wanted)
+            compare = pc.not_equal if status is None else pc.equal
+            is_wanted = compare(table["status"], status or RowStatus.SUCCEEDED.value)
+            yield table.select(list(dict.fromkeys([*plan.target_key, *_SHOWN]))).filter(is_wanted)
 
 
 def _damaged(shard: ShardFolder, error: Exception) -> str:

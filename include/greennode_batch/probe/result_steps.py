@@ -126,13 +126,12 @@ def _read(session: Session, one: ProbeBatch, which: Which) -> _File | None:
         by_batch = _results_of_batch(session, one)
         if by_batch is not None:
             return by_batch
-    if answer is not None and not answer.ok:
-        state.open[f"the {which} file of the {one.role} batch"] = answer.says
-    lines = None if answer is None or not answer.ok else _lines(answer)
-    if answer is not None and answer.ok and lines is None and answer.value:
-        state.open[f"the {which} file of the {one.role} batch"] = (
-            f"it is there, but holds no result line ({answer.file})"
-        )
+    if answer is None:
+        return None
+    lines = _lines(answer) if answer.ok else None
+    if not answer.ok or (lines is None and answer.value):
+        why = f"it is there, but holds no result line ({answer.file})" if answer.ok else answer.says
+        state.open[f"the {which} file of the {one.role} batch"] = why
     return lines
 
 

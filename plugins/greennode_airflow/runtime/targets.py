@@ -46,10 +46,6 @@ def known_table(job: BatchJob, targets: Sequence[OpenTarget], run: RunFolder, *,
 
 
 def _dataset(target: FileTarget, run: RunFolder) -> Dataset:
-    folder = shared_path(
-        target.path,
-        what="target",
-        kind="folder",
-        example="(/data/answers) or an object store's (s3://conn_id@bucket/answers)",
-    )
+    whole = "(/data/answers) or an object store's (s3://conn_id@bucket/answers)"
+    folder = shared_path(target.path, what="target", kind="folder", example=whole)
     return Dataset(folder, run, partition_by=target.partition_by)

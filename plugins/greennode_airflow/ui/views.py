@@ -153,7 +153,7 @@ class Views:
             runs=tuple(self._rows(session, found.runs, pipelines)),
             summary=Summary(
                 runs=running.total,
-                batches=sum(_open_batches(row.figures) for row in under_way),
+                batches=sum(row.figures.stages.get(stage, 0) for row in under_way for stage in ("sent", "cancelling")),
                 asked=sum(row.figures.asked for row in under_way),
                 done=sum(row.figures.done for row in under_way),
             ),
@@ -262,10 +262,6 @@ def _is_wanted(shard: StagedShard, stage: str | None, search: str) -> bool:
     if stage == "with_failures":
         return shard.receipt is not None and any(status != "succeeded" for status in shard.receipt.statuses)
     return shard.stage == stage
-
-
-def _open_batches(figures: RunFigures) -> int:
-    return figures.stages.get("sent", 0) + figures.stages.get("cancelling", 0)
 
 
 def _part(text: str) -> str:

@@ -33,10 +33,8 @@ def _size(value: Any) -> int:
         return len(value)
     if isinstance(value, memoryview):
         return value.nbytes
-    if isinstance(value, dict):
-        return sum(map(_size, value.values())) + 8 * len(value)
-    if isinstance(value, list):
-        return sum(map(_size, value)) + 8 * len(value)
+    if isinstance(value, dict | list):
+        return sum(map(_size, value.values() if isinstance(value, dict) else value)) + 8 * len(value)
     return 8
 
 
