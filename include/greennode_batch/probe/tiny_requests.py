@@ -8,7 +8,6 @@ import msgspec
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.probe.state import Role
-from greennode_batch.request.job_request import line_fields
 
 # Some servers refuse less.
 MAX_TOKENS = 16
@@ -54,8 +53,11 @@ def tiny_lines(role: Role, profile: ApiProfile, model: str) -> bytes:
     """
     good = chat_body(model, profile.token_parameter)
     bodies = (good, bad_body(model, profile.token_parameter) if role == "bad_line" else good)
+    extra = {}
+    if profile.line_format == "custom_id+method+url+body":
+        extra = {"method": "POST", "url": profile.endpoint or "/v1/chat/completions"}
     lines = [
-        msgspec.json.encode({"custom_id": name, **line_fields(profile), "body": body})
+        msgspec.json.encode({"custom_id": name, **extra, "body": body})
         for name, body in zip(IDS[role], bodies, strict=True)
     ]
     return b"\n".join(lines) + b"\n"
