@@ -1,4 +1,7 @@
-"""Batch files -> one result per request.
+"""Result files become results.parquet, one row per request.
 
-thoughts splits what a model wrote, answers reads it, result_rows makes rows of lines, results accounts for every line.
+collect       the whole step, for one shard
+fetch         both files come into staging, whole, once
+results       every line is accounted for (result_rows: lines -> columns)
+anomalies     lines that settle no request, kept and counted
 """

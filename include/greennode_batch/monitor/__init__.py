@@ -1,6 +1,9 @@
-"""The overview: how runs stand, for people to look at. It reads staging and asks the server, and changes neither.
+"""How runs stand, for people to look at. It reads staging and asks the server, and changes neither.
 
-staged_dags says whose folders there are, run_view adds up one run from its plan and receipts (seen_files: each read
-again only if it was written since), live_batches has what the server says of what is under way, failed_rows shows
-which rows have no answer and why, cancel ends batches for somebody who asks for it.
+staged_dags    which folders of staging belong to which DAG
+staged_run     a run's plan, receipts and report (file_cache: each read again only if it was written since)
+run_figures    how far a run is, and what it has used
+live_batches   what the server says of batches under way
+failed_rows    which rows have no answer, and why
+cancel         ends batches for somebody who asks for it
 """

@@ -1,4 +1,8 @@
-"""Results + source rows -> targets: join matches by custom_id, target writes a shard into each table or dataset.
+"""Results and source rows go into the targets.
 
-`open_table` chooses the way into a table; `earlier_rows` tells the builder what one has of runs before.
+join          each source row of a shard meets the result of its request (result_parts: some megabytes at a time)
+joined_rows   the note of what one shard put into the targets
+targets       a shard's rows into each target; a table in one transaction, a dataset file by file
+dataset       a folder of Parquet files as a target (dataset_files, partitions)
+runs_table    a row for each run and model
 """
