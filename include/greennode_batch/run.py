@@ -176,7 +176,7 @@ def _joined(job: BatchJob, plan: Plan, run: RunFolder) -> Iterator[tuple[ShardFo
     fields = AnswerReader(job.answer).fields
     for planned in plan.shards:
         shard = run.shard(planned.shard_id)
-        with join_shard(shard, run_id=plan.run_id, answer_fields=fields, keep_reasoning=job.keep_reasoning) as joined:
+        with join_shard(shard, owner=plan.owner, answer_fields=fields, keep_reasoning=job.keep_reasoning) as joined:
             yield shard, joined
 
 

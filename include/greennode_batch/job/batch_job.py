@@ -15,7 +15,7 @@ from greennode_batch.api.polling.polling import DEADLINE_SECONDS
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.budget import Budget
 from greennode_batch.job.checks import check_answer, check_columns, check_params, check_question
-from greennode_batch.job.columns import RESULT_COLUMNS, SAMPLE
+from greennode_batch.job.columns import OWNER_COLUMNS, RESULT_COLUMNS, SAMPLE
 from greennode_batch.job.declaration import Declaration
 from greennode_batch.job.prices import read_prices
 from greennode_batch.job.sources import FileSource, SqlSource
@@ -152,7 +152,7 @@ class BatchJob(Declaration):
         check_params(self.params, self.row_params)
         read_prices(self.prices or {})
         sample = (SAMPLE,) if self.samples > 1 else ()
-        check_columns((*self.key_columns, *self.carry), self.answer_columns, (*sample, *RESULT_COLUMNS))
+        check_columns((*self.key_columns, *self.carry), self.answer_columns, (*sample, *RESULT_COLUMNS, *OWNER_COLUMNS))
         check_targets(self.targets, {*self.key_columns, *self.carry, *sample, *self.answer_columns, *RESULT_COLUMNS})
         if self.refresh == "changed" and self.known_table is None:
             raise ConfigError(

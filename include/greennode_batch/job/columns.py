@@ -15,5 +15,11 @@ RESULT_COLUMNS = (
 )
 """Columns that every target has after the key, the carried columns and the answer."""
 
+OWNER_COLUMNS = ("greennode_job", "greennode_order", "greennode_final")
+"""Columns that follow these: which job wrote the row, for what moment, and whether its outcome is final.
+
+A table that was made by an earlier version may lack them. Its rows are then told apart by `run_id` alone.
+"""
+
 SAMPLE = "sample"
 """The column that every target has after the carried ones where a job asks for several samples."""

@@ -122,7 +122,7 @@ def _without_answer(folder: RunFolder, shard: StagedShard, plan: Plan, status: s
     joined = read_joined(path)
     if joined is not None and set(joined.statuses) <= {RowStatus.SUCCEEDED}:
         return
-    with join_shard(path, run_id=plan.run_id, answer_fields=()) as joined_rows:
+    with join_shard(path, owner=plan.owner, answer_fields=()) as joined_rows:
         for table in joined_rows:
             compare = pc.not_equal if status is None else pc.equal
             is_wanted = compare(table["status"], status or RowStatus.SUCCEEDED.value)

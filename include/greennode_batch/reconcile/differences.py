@@ -27,10 +27,11 @@ _LOOKED_UP_ROWS = 20_000
 
 
 class Differences(NamedTuple):
-    """What does not add up, in words with keys, and how many rows a later run has written over."""
+    """What does not add up, in words with keys; rows that a later run has written over; earlier answers that stayed."""
 
     problems: list[str]
-    superseded: int
+    superseded: int = 0
+    kept_answers: int = 0
 
 
 def find_differences(run: RunFolder, plan: Plan, key: Sequence[str], target: WrittenRows) -> Differences:
@@ -44,7 +45,7 @@ def find_differences(run: RunFolder, plan: Plan, key: Sequence[str], target: Wri
         for rows in row_statuses(run.shard(planned.shard_id), key):
             search.look_up(rows)
     search.name_strangers()
-    return Differences(search.problems(), search.superseded())
+    return Differences(search.problems(), search.superseded(), search.kept_answers)
 
 
 def key_schema(run: RunFolder, plan: Plan, key: Sequence[str]) -> pa.Schema:
@@ -73,6 +74,7 @@ class _Search:
         self._doubled = _repeated(self._expected)
         self._explained: list[Hashes] = []
         self._owners: Counter[str] = Counter()
+        self.kept_answers = 0
         self._lost = Named()
         self._changed = Named()
         self._earlier: dict[str, Named] = {}
@@ -172,16 +174,23 @@ class _Search:
 
     def _note_others(self, asked: pa.Table, found: pa.Table) -> None:
         wanted = asked.take(found["place"])
-        for number, owner in enumerate(found["run_id"].to_pylist()):
+        statuses = zip(wanted["status"].to_pylist(), found["status"].to_pylist(), strict=True)
+        owners = zip(found["run_id"].to_pylist(), found["greennode_order"].to_pylist(), strict=True)
+        for number, ((owner, order), (want, have)) in enumerate(zip(owners, statuses, strict=True)):
             if owner is None:
                 self._changed.add(f"{_key_of(wanted, self._key, number)} (run_id is NULL)")
-            elif self._is_earlier(owner):
-                self._earlier[owner].add(_key_of(wanted, self._key, number))
-            else:
+            elif not self._is_earlier(owner, order):
                 self._owners[owner] += 1
+            elif have == RowStatus.SUCCEEDED != want:
+                self.kept_answers += 1
+            else:
+                self._earlier.setdefault(owner, Named()).add(_key_of(wanted, self._key, number))
 
-    def _is_earlier(self, owner: str) -> bool:
-        """Whether that run is known to have been built before this one: then it has not written over these rows."""
+    def _is_earlier(self, owner: str, order: str | None) -> bool:
+        """Whether that run is known to come before this one: then it has not written over these rows."""
+        own_order = self._plan.owner.order
+        if order is not None and own_order is not None and order != own_order:
+            return order < own_order
         if owner not in self._earlier and owner not in self._owners:
             other = read_plan(RunFolder(self._run.path.parent / safe_name(owner)))
             if other is not None and other.created_at < self._plan.created_at:

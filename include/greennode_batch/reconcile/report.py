@@ -57,12 +57,13 @@ def report(
     joined = joined_shards(run, plan)
     problems = [*staged.problems, *_join_problems(plan, joined, staged.fingerprints)]
     is_sound = not problems
-    superseded = 0
+    superseded = kept_answers = 0
     for target in targets if len(joined) == len(plan.shards) else ():
         compared = _compare_target(run, plan, key, target, joined, is_sound=is_sound)
         where = f"{target.name}: " if len(targets) > 1 else ""
         problems += [f"{where}{words}" for words in compared.problems]
         superseded = max(superseded, compared.superseded)
+        kept_answers = max(kept_answers, compared.kept_answers)
     statuses: Counter[str] = Counter()
     for note in joined.values():
         statuses.update(note.statuses)
@@ -78,6 +79,7 @@ def report(
         anomalies=dict(staged.anomalies.most_common()),
         anomaly_files=tuple(staged.anomaly_files),
         superseded=superseded,
+        kept_answers=kept_answers,
         turned_away=staged.turned_away,
         lost=dict(staged.lost),
         unchanged=plan.unchanged,
@@ -213,7 +215,7 @@ def _compare_target(
         expected = expected.joined_with(note.rows_fingerprint)
     held = fingerprint(target.batches(key_schema(run, plan, key)), key)
     if held == expected:
-        return Differences([], 0)
+        return Differences([])
     log.info(
         "The %s has %s rows of this run as they were written, or others; %s were joined. Looking which differ",
         target.name,
@@ -225,5 +227,5 @@ def _compare_target(
             f"the target's {held.rows:,} rows are not the {expected.rows:,} that were joined. Which differ is told "
             "once the above is mended"
         )
-        return Differences([words], 0)
+        return Differences([words])
     return find_differences(run, plan, key, target)

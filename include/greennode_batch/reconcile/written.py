@@ -21,7 +21,7 @@ class WrittenRows(Protocol):
     def find(self, keys: pa.Table) -> pa.Table:
         """The rows that have these keys, whatever run wrote them.
 
-        Columns: `place` (of the key among those asked), the key as the target holds it, custom_id, status, run_id.
+        Columns: those of `found_schema`; the key is as the target holds it.
         """
 
 

@@ -49,7 +49,7 @@ class FileRows(_ScannedRows):
             return
         with pq.ParquetFile(self._path) as file:
             for batch in file.iter_batches(columns=schema.names):
-                yield pa.table(batch).select(schema.names)
+                yield pa.table([_column(batch, field) for field in schema], names=schema.names)
 
 
 class DatasetRows(_ScannedRows):
@@ -69,11 +69,16 @@ class DatasetRows(_ScannedRows):
                     columns = [
                         _repeated(values[field.name], field.name, batch.num_rows)
                         if field.name in values
-                        else batch[field.name]
+                        else _column(batch, field)
                         for field in schema
                     ]
                     arrays = [_as_kept(column, field.type) for column, field in zip(columns, schema, strict=True)]
                     yield pa.table(arrays, names=schema.names)
+
+
+def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
+    # Files of an earlier version lack some of our own columns.
+    return batch[field.name] if field.name in batch.schema.names else pa.nulls(batch.num_rows, field.type)
 
 
 def _repeated(value: str | None, name: str, count: int) -> pa.Array:

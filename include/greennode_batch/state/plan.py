@@ -11,6 +11,7 @@ from greennode_batch.job.prices import Prices
 from greennode_batch.staging.folders import RunFolder, read_json
 from greennode_batch.state.document import Document
 from greennode_batch.state.estimate import Estimate, total
+from greennode_batch.state.row_owner import RowOwner, run_order
 from greennode_batch.state.run_identity import RemovedRun
 from greennode_batch.wording import counted
 
@@ -22,7 +23,8 @@ class Plan(Document, frozen=True):
     the target that left the source; None where they were not looked for. `target_key`: what identifies a row of the
     target; the run's models do not tell it, for they may be some of the job's. `estimate`: what the run may take, by
     `prices`, those that were known of its models. `is_counted`: the shards' prompt tokens were counted by the job's
-    tokenizer, and not taken from the texts' length.
+    tokenizer, and not taken from the texts' length. `job_id`: whose its rows are in the target. `data_until`: the end
+    of the run's data, in epoch seconds, where it has one.
     """
 
     job: str
@@ -43,12 +45,19 @@ class Plan(Document, frozen=True):
     estimate: Estimate | None = None
     is_counted: bool = False
     prices: Prices | None = None
+    job_id: str = ""
+    data_until: float | None = None
 
     def __post_init__(self) -> None:
         """Derive the target's key of a plan.json that was written before it had one."""
         if not self.target_key:
             several = ("model",) if len(self.models) > 1 else ()
             msgspec.structs.force_setattr(self, "target_key", (*self.key, *several))
+
+    @property
+    def owner(self) -> RowOwner:
+        """Whose its rows are."""
+        return RowOwner(self.run_id, self.job_id or self.job, run_order(self.data_until, self.created_at))
 
     @property
     def prompt_tokens(self) -> dict[str, int]:

@@ -19,7 +19,8 @@ class RunReport(Document, frozen=True):
     """report.json: a run's rows by status, what was asked and paid for it, and whether it all adds up.
 
     anomalies: lines of result files that settle no request, by kind; anomaly_files: where they are kept. superseded:
-    rows that a later run has written over. turned_away: batches that the server refused for want of room, and that
+    rows that a later run has written over. kept_answers: rows without an answer whose place in the target a good answer
+    of an earlier run keeps. turned_away: batches that the server refused for want of room, and that
     cost nothing. lost: batches that were given up, by what became of them. unchanged: rows beside these whose answer
     the target has since an earlier run. left: rows of the target that are not in the source. problems: what does not
     add up, in words.
@@ -42,6 +43,7 @@ class RunReport(Document, frozen=True):
     anomalies: dict[str, int] = msgspec.field(default_factory=dict)
     anomaly_files: tuple[str, ...] = ()
     superseded: int = 0
+    kept_answers: int = 0
     turned_away: int = 0
     lost: dict[str, int] = msgspec.field(default_factory=dict)
     unchanged: int = 0
@@ -122,6 +124,9 @@ class RunReport(Document, frozen=True):
         if self.lost:
             batches = counted(sum(self.lost.values()), "batch was", "batches were")
             said.append(f"{batches} given up ({_listed(self.lost)}), and may have been billed all the same")
+        if self.kept_answers:
+            rows = counted(self.kept_answers, "row without an answer keeps", "rows without an answer keep")
+            said.append(f"{rows} the good answer of an earlier run in the target")
         if self.superseded:
             said.append(f"{counted(self.superseded, 'row was', 'rows were')} written over by a later run")
         return said

@@ -14,6 +14,7 @@ import pyarrow as pa
 from greennode_batch.errors import ConfigError
 from greennode_batch.state.table_digest import TableDigest
 from greennode_batch.tables.columns import Column, Fit, quote
+from greennode_batch.tables.standing_rows import stands
 
 _MAX_PARTS = 2  # schema.table
 _PLACE = "greennode place"
@@ -25,6 +26,13 @@ class Digests(NamedTuple):
 
     all_rows: TableDigest
     others: TableDigest
+
+
+class Upserted(NamedTuple):
+    """How many rows were written, and how many of the table's own stand in place of such that were not."""
+
+    written: int
+    standing: int
 
 
 class Dialect(ABC):
@@ -76,7 +84,7 @@ class Dialect(ABC):
 
     def same(self, staged: str, names: Iterable[str]) -> str:
         """The condition that a row of the table has in these columns what one of a temporary table has."""
-        return " AND ".join(f"{self.quoted}.{name} = {staged}.{name}" for name in map(self.quote, names))
+        return " AND ".join(f"{self.own(name)} = {staged}.{self.quote(name)}" for name in names)
 
     def check_names(self, names: Sequence[str]) -> None:
         """Raise ConfigError for a name that this database would not keep as it is."""
@@ -107,13 +115,28 @@ class Dialect(ABC):
         return f"CREATE TABLE {self.quoted} ({', '.join(columns)}, PRIMARY KEY ({self.names(self.key)}))"
 
     @abstractmethod
-    def upsert(self, tx: Any, rows: Iterable[pa.Table]) -> int:
-        """Upsert the rows by key; how many were written. Holds some of them."""
+    def upsert(self, tx: Any, rows: Iterable[pa.Table]) -> Upserted:
+        """Upsert the rows by key, but those whose place another row keeps. Holds some of them."""
 
     def upsert_tail(self, columns: Sequence[str]) -> str:
         """What follows the rows of an INSERT."""
         updates = ", ".join(f"{self.quote(c)} = excluded.{self.quote(c)}" for c in columns if c not in self.key)
-        return f"ON CONFLICT ({self.names(self.key)}) DO UPDATE SET {updates}"
+        stay = stands(columns, self.own, lambda name: f"excluded.{self.quote(name)}")
+        # Not NOT: where a value is NULL, the condition is neither true nor false.
+        where = f" WHERE CASE WHEN {stay} THEN 0 ELSE 1 END = 1" if stay else ""
+        return f"ON CONFLICT ({self.names(self.key)}) DO UPDATE SET {updates}{where}"
+
+    def own(self, name: str) -> str:
+        """A column of the table itself."""
+        return f"{self.quoted}.{self.quote(name)}"
+
+    def count_standing(self, tx: Any, staged: str, names: Sequence[str]) -> int:
+        """How many rows of the table stand in place of rows of a temporary table, whose columns these are."""
+        stay = stands(names, self.own, lambda name: f"{staged}.{self.quote(name)}")
+        if stay is None:
+            return 0
+        joined = f"{staged} JOIN {self.quoted} ON {self.same(staged, self.key)}"
+        return int(self.run(tx, f"SELECT count(*) FROM {joined} WHERE {stay}").fetchone()[0])  # noqa: S608 - quoted
 
     @abstractmethod
     def read(self, tx: Any, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:
@@ -129,7 +152,7 @@ class Dialect(ABC):
 
     def value(self, name: str) -> str:
         """What is read of a column."""
-        return f"{self.quoted}.{self.quote(name)}"
+        return self.own(name)
 
     def fetch(self, tx: Any, query: str, schema: pa.Schema) -> pa.Table:
         """What a query gives, in these columns."""

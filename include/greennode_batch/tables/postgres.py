@@ -10,7 +10,7 @@ import pyarrow as pa
 from greennode_batch.errors import ConfigError
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
 from greennode_batch.tables.columns import Column, Fit
-from greennode_batch.tables.dialect import Dialect, Digests
+from greennode_batch.tables.dialect import Dialect, Digests, Upserted
 from greennode_batch.tables.postgres_copy import copy_in, copy_out
 from greennode_batch.tables.postgres_types import fit, postgres_type
 from greennode_batch.tables.typed_rows import DIGEST, from_texts
@@ -78,8 +78,8 @@ class PostgresDialect(Dialect):
         """Let only one worker make the table."""
         self.run(tx, "SELECT pg_advisory_xact_lock(hashtext(%s))", (f"greennode {self.quoted}",))
 
-    def upsert(self, tx: Any, rows: Iterable[pa.Table]) -> int:
-        """Upsert the rows by key; how many were written. They wait in a temporary table until all are there."""
+    def upsert(self, tx: Any, rows: Iterable[pa.Table]) -> Upserted:
+        """Upsert the rows by key. They wait in a temporary table until all are there."""
         with self.staged(tx, "greennode_shard", rows) as names:
             columns = self.names(names)
             # One order of locks for all workers: two shards can never wait for each other.
@@ -87,8 +87,10 @@ class PostgresDialect(Dialect):
                 tx,
                 f"INSERT INTO {self.quoted} ({columns}) SELECT {columns} FROM greennode_shard "  # noqa: S608 - quoted
                 f"ORDER BY {self.names(self.key)} {self.upsert_tail(names)}",
-            )
-            return int(written.rowcount)
+            ).rowcount
+            given = self.run(tx, "SELECT count(*) FROM greennode_shard").fetchone()[0]
+            standing = self.count_standing(tx, "greennode_shard", names) if written < given else 0
+            return Upserted(int(written), standing)
 
     def insert(self, tx: Any, staged: str, rows: pa.Table) -> None:
         """By COPY."""

@@ -13,8 +13,9 @@ from sqlalchemy.schema import CreateTable
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.tables.columns import Column
-from greennode_batch.tables.dialect import Dialect
+from greennode_batch.tables.dialect import Dialect, Upserted
 from greennode_batch.tables.sqlalchemy_types import column_values, generic_type
+from greennode_batch.tables.standing_rows import stands
 from greennode_batch.tables.typed_rows import from_tuples
 
 _CHUNK_ROWS = 5_000
@@ -84,25 +85,31 @@ class SqlAlchemyDialect(Dialect):
         table = sa.Table(self.parts[-1], sa.MetaData(), *columns, key, schema=self._schema)
         return str(CreateTable(table).compile(dialect=self._sql))
 
-    def upsert(self, tx: sa.Connection, rows: Iterable[pa.Table]) -> int:
-        """Upsert the rows by key, as the database compares keys; how many were written."""
+    def upsert(self, tx: sa.Connection, rows: Iterable[pa.Table]) -> Upserted:
+        """Upsert the rows by key, as the database compares keys."""
         table = self._reflected(tx)
-        given = 0
-        counts: list[int] = []
+        is_counted = self._sql.supports_sane_multi_rowcount
+        written = standing = 0
         for some in rows:
-            given += some.num_rows
             marks = self._marks(table, some.column_names)
             same = sa.and_(*(table.c[name] == marks[name] for name in self.key))
             others = {table.c[name]: mark for name, mark in marks.items() if name not in self.key}
             absent = sa.select(*marks.values()).where(~sa.exists().where(same).select_from(table))
-            update = sa.update(table).where(same).values(others)
+            stay = self._stay(marks)
+            is_free = [] if stay is None else [sa.case((stay, 0), else_=1) == 1]
+            update = sa.update(table).where(same, *is_free).values(others)
             insert = sa.insert(table).from_select([table.c[name] for name in marks], absent, include_defaults=False)
             for start in range(0, some.num_rows, _CHUNK_ROWS):
                 values = self._values(table, some.slice(start, _CHUNK_ROWS))
-                counts += [tx.execute(statement, values).rowcount for statement in (update, insert)]
-        # Where a driver does not count, nothing tells of triggers.
-        is_counted = self._sql.supports_sane_multi_rowcount and min(counts, default=0) >= 0
-        return sum(counts) if is_counted else given
+                counts = [tx.execute(statement, values).rowcount for statement in (update, insert)]
+                # Where a driver does not count, nothing shows what triggers keep out.
+                is_counted = is_counted and min(counts) >= 0
+                taken = sum(counts) if is_counted else len(values)
+                written += taken
+                if taken < len(values) and stay is not None:
+                    count = sa.select(sa.func.count()).select_from(table).where(same, stay)
+                    standing += sum(tx.execute(count, one).scalar_one() for one in values)
+        return Upserted(written, standing)
 
     def read(self, tx: sa.Connection, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:
         """The run's rows, some thousand at a time where the driver can."""
@@ -147,6 +154,17 @@ class SqlAlchemyDialect(Dialect):
         kept = sa.table(staged, *map(sa.column, rows.column_names))
         if values := self._values(table, rows):
             tx.execute(sa.insert(kept).values(self._marks(table, rows.column_names)), values)
+
+    def _stay(self, marks: dict[str, sa.BindParameter[Any]]) -> sa.TextClause | None:
+        """The condition that a row of the table stays, with these parameters for the new row."""
+        used: dict[str, sa.BindParameter[Any]] = {}
+
+        def new(name: str) -> str:
+            used[name] = marks[name]
+            return f":{marks[name].key}"
+
+        words = stands(marks, self.quote, new)
+        return None if words is None else sa.text(words).bindparams(*used.values())
 
     def _marks(self, table: sa.Table, names: Iterable[str]) -> dict[str, sa.BindParameter[Any]]:
         """Parameters with names of their own, for a column may be called anything."""

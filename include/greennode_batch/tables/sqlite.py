@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from greennode_batch.tables.columns import Column, kind_of
-from greennode_batch.tables.dialect import Dialect
+from greennode_batch.tables.dialect import Dialect, Upserted
 from greennode_batch.tables.typed_rows import from_tuples
 
 _CHUNK_ROWS = 5_000
@@ -42,9 +42,16 @@ class SqliteDialect(Dialect):
             found.append(self.run(tx, "SELECT name FROM pragma_index_info(?, ?)", (index, self._place[1])))
         return [{name for (name,) in names} for names in found]
 
-    def upsert(self, tx: Any, rows: Iterable[pa.Table]) -> int:
-        """Upsert the rows by key; how many were written."""
-        return sum(self._inserted(tx, self.quoted, some, self.upsert_tail(some.column_names)) for some in rows)
+    def upsert(self, tx: Any, rows: Iterable[pa.Table]) -> Upserted:
+        """Upsert the rows by key."""
+        written = standing = 0
+        for some in rows:
+            taken = self._inserted(tx, self.quoted, some, self.upsert_tail(some.column_names))
+            written += taken
+            if taken < some.num_rows:
+                with self.staged(tx, "greennode_shard", [some]) as names:
+                    standing += self.count_standing(tx, "greennode_shard", names)
+        return Upserted(written, standing)
 
     def insert(self, tx: Any, staged: str, rows: pa.Table) -> None:
         """Put rows into a temporary table."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.columns import SAMPLE
+from greennode_batch.job.columns import OWNER_COLUMNS, SAMPLE
 from greennode_batch.tables.columns import Column, Fit
 from greennode_batch.tables.dialect import Dialect
 
@@ -26,7 +26,7 @@ def check_table(
 
     Raises ConfigError for what they do not mend, with the statement that does.
     """
-    additions = _additions(dialect, existing, schema, may_add=may_add)
+    statements = _additions(dialect, existing, schema, may_add=may_add)
     _check_types(dialect, existing, schema)
     if set(dialect.key) not in unique_keys:
         index = dialect.quote(f"{dialect.parts[-1]}_{'_'.join(dialect.key)}"[:60])
@@ -41,7 +41,17 @@ def check_table(
             f"table {dialect.name} demands a value in {', '.join(demanded)}, which this job does not give. {_WAY_OUT}: "
             f"ALTER TABLE {dialect.quoted} ALTER COLUMN {dialect.quote(demanded[0])} DROP NOT NULL"
         )
-    return additions
+    return statements
+
+
+def additions(dialect: Dialect, existing: Sequence[Column], fields: Iterable[pa.Field]) -> list[str]:
+    """The statements that add those of these columns which a table does not have."""
+    names = {column.name for column in existing}
+    return [
+        f"ALTER TABLE {dialect.quoted} ADD COLUMN {dialect.quote(field.name)} {dialect.type_of(field)}"
+        for field in fields
+        if field.name not in names
+    ]
 
 
 def _check_narrower(dialect: Dialect, unique_keys: Collection[set[str]]) -> None:
@@ -58,11 +68,8 @@ def _check_narrower(dialect: Dialect, unique_keys: Collection[set[str]]) -> None
 
 def _additions(dialect: Dialect, existing: Sequence[Column], schema: pa.Schema, *, may_add: bool) -> list[str]:
     names = [column.name for column in existing]
-    missing = [field for field in schema if field.name not in names]
-    statements = [
-        f"ALTER TABLE {dialect.quoted} ADD COLUMN {dialect.quote(field.name)} {dialect.type_of(field)}"
-        for field in missing
-    ]
+    missing = [field for field in schema if field.name not in {*names, *OWNER_COLUMNS}]
+    statements = additions(dialect, existing, missing)
     # A column that is added is NULL in the rows that are there, which a key may not be.
     if missing and (not may_add or {field.name for field in missing} & set(dialect.key)):
         raise ConfigError(

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.job.columns import OWNER_COLUMNS
 from greennode_batch.state.plan import LeftRows
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
-from greennode_batch.tables.dialect import Dialect, Digests
+from greennode_batch.tables.dialect import Dialect, Digests, Upserted
 from greennode_batch.tables.shown_keys import SHOWN, Named
-from greennode_batch.tables.table_check import check_table
+from greennode_batch.tables.table_check import additions, check_table
 from greennode_batch.tables.typed_rows import DIGEST, found_schema
 
 log = logging.getLogger(__name__)
@@ -32,10 +33,10 @@ class TableTarget:
         self.add_columns = add_columns
         self._has_digests = False
 
-    def prepare(self, schema: pa.Schema, *, create: bool = True) -> None:
+    def prepare(self, schema: pa.Schema, *, create: bool = True) -> list[str]:
         """Make the table if it is missing; raise ConfigError if it cannot take these columns by this key and type.
 
-        create: False only looks.
+        create: False only looks. Returns the statements that would add the OWNER_COLUMNS which the table goes without.
         """
         dialect = self.dialect
         dialect.check_names([*dialect.parts, *schema.names])
@@ -48,20 +49,41 @@ class TableTarget:
                 statements = [dialect.create_statement(schema)]
             for statement in statements if create else ():
                 dialect.run(tx, statement)
+        return self._add_owner_columns(schema, create=create) if existing else []
 
-    def write(self, rows: Iterable[pa.Table]) -> int:
-        """Upsert the rows by key, some after the others, all in one transaction; how many were written."""
+    def _add_owner_columns(self, schema: pa.Schema, *, create: bool) -> list[str]:
+        """Add them where that may be; the statements for those that are still missing."""
+        with self.dialect.transaction() as tx:
+            statements = additions(self.dialect, self.dialect.columns(tx), _owner_fields(schema))
+        if not (statements and create and self.add_columns):
+            return statements
+        try:
+            with self.dialect.transaction(writes=True) as tx:
+                for statement in statements:
+                    self.dialect.run(tx, statement)
+        except self.dialect.driver.Error as error:
+            # The table belongs to somebody else, say. It can do without.
+            log.info("Table %s takes no more columns: %s", self.name, " ".join(str(error).split()))
+            return statements
+        return []
+
+    def write(self, rows: Iterable[pa.Table]) -> Upserted:
+        """Upsert the rows by key, some after the others, all in one transaction.
+
+        A row of the table stays where another one may not write over it (see standing_rows.py).
+        """
         given = 0
 
         def counted() -> Iterator[pa.Table]:
             nonlocal given
             for some in rows:
                 given += some.num_rows
-                yield some
+                yield some.drop_columns([name for name in some.column_names if name in lacking])
 
         with self.dialect.transaction(writes=True) as tx:
+            lacking = set(OWNER_COLUMNS).difference(column.name for column in self.dialect.columns(tx))
             try:
-                written = self.dialect.upsert(tx, counted())
+                made = self.dialect.upsert(tx, counted())
             except (self.dialect.driver.DataError, self.dialect.driver.IntegrityError) as error:
                 # SQLAlchemy's own words would show the row.
                 reason = " ".join(str(getattr(error, "orig", error)).split())
@@ -70,14 +92,14 @@ class TableTarget:
                     "written; its answers are safe in staging. Mend the table (or name another one) and write them "
                     "again, at no cost"
                 ) from error
-            if written != given:
+            if sum(made) != given:
                 # An older run's row would stand in its place, and look as if a later one had written it.
                 raise ConfigError(
-                    f"table {self.name} took {written:,} of {given:,} rows: a trigger or rule keeps some out. "
+                    f"table {self.name} took {made.written:,} of {given:,} rows: a trigger or rule keeps some out. "
                     "Nothing of this shard was written; its answers are safe in staging. Mend the table and write them "
                     "again, at no cost"
                 )
-            return written
+            return made
 
     def batches(self, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:
         """All rows that a run has written, some thousand at a time; none if there is no table.
@@ -107,7 +129,7 @@ class TableTarget:
         return made
 
     def find(self, keys: pa.Table, *, digests: bool = False) -> pa.Table:
-        """The rows that have these keys, whatever run wrote them: place among the keys, key, custom_id, status, run_id.
+        """The rows that have these keys, whatever run wrote them; their columns are those of `found_schema`.
 
         The database compares, and takes each key as it would to write it: what it pads or rounds is found all the same.
         digests: with a column DIGEST, of a database that makes them.
@@ -116,7 +138,15 @@ class TableTarget:
         if digests:
             schema = schema.append(pa.field(DIGEST, pa.int64()))
         with self.dialect.transaction() as tx:
-            return self.dialect.look_up(tx, keys, schema) if self.dialect.columns(tx) else schema.empty_table()
+            names = {column.name for column in self.dialect.columns(tx)}
+            if not names:
+                return schema.empty_table()
+            there = [field for field in schema if field.name in names or field.name not in OWNER_COLUMNS]
+            found = self.dialect.look_up(tx, keys, pa.schema(there))
+        for place, field in enumerate(schema):
+            if field not in there:
+                found = found.add_column(place, field, pa.nulls(found.num_rows, field.type))
+        return found
 
     def is_there(self, names: Iterable[str]) -> bool:
         """Whether there is a table that has these columns, and rows by this key."""
@@ -160,3 +190,7 @@ class TableTarget:
                     removed = dialect.digests(tx, "", others).all_rows
                 dialect.run(tx, f"DELETE FROM {dialect.quoted} WHERE {others}")  # noqa: S608 - quoted
             return LeftRows(count, str(named), removed=remove and count > 0, not_asked=not_asked), removed
+
+
+def _owner_fields(schema: pa.Schema) -> list[pa.Field]:
+    return [field for field in schema if field.name in OWNER_COLUMNS]

@@ -9,12 +9,13 @@ from typing import Any
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.job.columns import OWNER_COLUMNS
 from greennode_batch.source.column_types import to_arrow
 
 DIGEST = "greennode digest"
 """A column of what `find` gives: a number that the database makes of a row's key, custom_id and status."""
 
-_FOUND = (pa.field("custom_id", pa.string()), pa.field("status", pa.string()), pa.field("run_id", pa.string()))
+_FOUND = tuple(pa.field(name, pa.string()) for name in ("custom_id", "status", "run_id", *OWNER_COLUMNS))
 
 
 def found_schema(key: pa.Schema) -> pa.Schema:

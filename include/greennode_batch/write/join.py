@@ -18,16 +18,17 @@ from upath import UPath
 
 from greennode_batch.collect.results import RESULT_FIELDS
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.columns import RESULT_COLUMNS
+from greennode_batch.job.columns import OWNER_COLUMNS, RESULT_COLUMNS
 from greennode_batch.plan.source_rows import OWN_COLUMNS
 from greennode_batch.staging.folders import ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_pieces
 from greennode_batch.state.attempts import settling_shards
 from greennode_batch.state.plan import refuse_emptied
+from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.write.result_parts import ResultParts
 
-_SOURCE_TYPES = {"model": pa.string(), "run_id": pa.string()}
+_SOURCE_TYPES = dict.fromkeys(("model", "run_id", *OWNER_COLUMNS), pa.string())
 _JOINED_FIELDS = tuple(field for field in RESULT_FIELDS if field.name in RESULT_COLUMNS)
 _STATUS_FIELDS = tuple(field for field in RESULT_FIELDS if field.name in {"custom_id", "status"})
 # Of the results in one piece; source.parquet has row groups of some megabytes.
@@ -42,12 +43,12 @@ class JoinedRows:
     """
 
     def __init__(
-        self, source: pq.ParquetFile, results: ResultParts, *, run_id: str, answer_fields: Sequence[pa.Field]
+        self, source: pq.ParquetFile, results: ResultParts, *, owner: RowOwner, answer_fields: Sequence[pa.Field]
     ) -> None:
         self.schema = joined_schema(source.schema_arrow, answer_fields)
         self._source = source
         self._results = results
-        self._run_id = run_id
+        self._owner = owner
 
     def __iter__(self) -> Iterator[pa.Table]:
         """Some thousand rows at a time."""
@@ -61,25 +62,28 @@ class JoinedRows:
             "error": pc.if_else(_is_missing(source, matched), "no result names this request", error),
             "model": source["model"],
             "custom_id": source["custom_id"],
-            "run_id": pa.repeat(pa.scalar(self._run_id, pa.string()), source.num_rows),
+            **{name: pa.repeat(pa.scalar(value, pa.string()), source.num_rows) for name, value in self._written_by()},
         }
         found = _by_name(matched) | _by_name(source) | columns
         arrays = [found.get(field.name, pa.nulls(source.num_rows, field.type)) for field in self.schema]
         return pa.table(arrays, schema=self.schema)
 
+    def _written_by(self) -> Iterator[tuple[str, str | None]]:
+        yield from zip(("run_id", "greennode_job", "greennode_order"), self._owner, strict=True)
+
 
 @contextmanager
 def join_shard(
-    shard: ShardFolder, *, run_id: str, answer_fields: Sequence[pa.Field], keep_reasoning: bool = False
+    shard: ShardFolder, *, owner: RowOwner, answer_fields: Sequence[pa.Field], keep_reasoning: bool = False
 ) -> Iterator[JoinedRows]:
     """The shard's source rows with their results: those of the latest attempt that has any.
 
-    keep_reasoning: whether `reasoning` is filled; staging has it in any case, so it can be joined later. Raises
-    ConfigError for a shard that is not collected, or was collected for another answer model.
+    owner: whose rows these are. keep_reasoning: whether `reasoning` is filled; staging has it in any case, so it can be
+    joined later. Raises ConfigError for a shard that is not collected, or was collected for another answer model.
     """
     kept = [field for field in _JOINED_FIELDS if keep_reasoning or field.name != "reasoning"]
     with _opened(shard, [*kept, *answer_fields]) as (source, results):
-        yield JoinedRows(source, results, run_id=run_id, answer_fields=answer_fields)
+        yield JoinedRows(source, results, owner=owner, answer_fields=answer_fields)
 
 
 def row_statuses(shard: ShardFolder, key: Sequence[str]) -> Iterator[pa.Table]:
@@ -93,7 +97,9 @@ def joined_schema(source: pa.Schema, answer_fields: Iterable[pa.Field]) -> pa.Sc
     """The target's columns: key and carried columns, the answer, then what became of the row."""
     kept = [field for field in source if field.name not in OWN_COLUMNS]
     types = _SOURCE_TYPES | {field.name: field.type for field in RESULT_FIELDS}
-    return pa.schema([*kept, *answer_fields, *(pa.field(name, types[name]) for name in RESULT_COLUMNS)])
+    return pa.schema(
+        [*kept, *answer_fields, *(pa.field(name, types[name]) for name in (*RESULT_COLUMNS, *OWNER_COLUMNS))]
+    )
 
 
 def _matched(file: pq.ParquetFile, columns: Sequence[str], results: ResultParts) -> Iterator[tuple[pa.Table, pa.Table]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -16,6 +17,8 @@ from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.join import JoinedRows, joined_schema
 from greennode_batch.write.joined_rows import CountedRows, note_joined
 from greennode_batch.write.partitions import check_count
+
+log = logging.getLogger(__name__)
 
 OpenTarget = TableTarget | Dataset
 
@@ -32,9 +35,16 @@ def prepare_targets(
     with local_copy(run.shard(plan.shards[0].shard_id).source) as path:
         schema = joined_schema(pq.read_schema(path), answer_fields)
     for target in targets:
-        target.prepare(schema, create=create)
         if isinstance(target, Dataset):
+            target.prepare(schema, create=create)
             _check_partitions(target, run, plan)
+        elif statements := target.prepare(schema, create=create):
+            log.info(
+                "Table %s lacks columns that tell whose its rows are, so they are told apart by run_id alone, and an "
+                "older run may write over a later one's rows. To have them: %s",
+                target.name,
+                "; ".join(statements),
+            )
 
 
 def _check_partitions(dataset: Dataset, run: RunFolder, plan: Plan) -> None:

@@ -26,6 +26,7 @@ from greennode_batch.job.targets import SqlTarget, Target
 from greennode_batch.staging.folders import RunFolder, read_json
 from greennode_batch.state.approval import refuse_rejected
 from greennode_batch.state.plan import read_plan
+from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.state.run_report import RunReport
 
 if TYPE_CHECKING:
@@ -70,10 +71,11 @@ class GreenNodeJoinResultsOperator(BaseOperator):
         from greennode_batch.write.targets import write_shard
 
         shard = shard_at(self.shard)
+        plan = read_plan(shard.run)
         with (
             join_shard(
                 shard,
-                run_id=context["run_id"],
+                owner=plan.owner if plan else RowOwner(context["run_id"]),
                 answer_fields=AnswerReader(self.answer).fields,
                 keep_reasoning=self.keep_reasoning,
             ) as joined,

@@ -57,7 +57,7 @@ def account(run: RunFolder, plan: Plan) -> None:
     """Join a run's rows and make its report, as its last tasks do."""
     for planned in plan.shards:
         shard = run.shard(planned.shard_id)
-        with join_shard(shard, run_id=plan.run_id, answer_fields=AnswerReader(None).fields) as rows:
+        with join_shard(shard, owner=plan.owner, answer_fields=AnswerReader(None).fields) as rows:
             joined = CountedRows(rows, plan.target_key)
             for _ in joined:
                 pass

@@ -13,6 +13,7 @@ from greennode_batch.collect.anomalies import count_anomalies
 from greennode_batch.collect.collect import collect_shard, look_at, requested_ids
 from greennode_batch.errors import ConfigError, NotFoundError, RetryableError
 from greennode_batch.state.receipts import read_receipt, write_receipt
+from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.write.join import join_shard
 
 
@@ -62,7 +63,7 @@ def test_results_of_another_answer_model_are_not_joined(make_shard, client, ende
     fields = AnswerReader(Rating).fields
     with (
         pytest.raises(ConfigError, match="another answer model; run collect_results"),
-        join_shard(shard, run_id="r", answer_fields=fields),
+        join_shard(shard, owner=RowOwner("r"), answer_fields=fields),
     ):
         pass
 

@@ -84,7 +84,7 @@ class Runs:
             schema = pa.schema([*RESULT_FIELDS, *FIELDS])
             columns = [given.get(field.name, pa.nulls(asked.num_rows, field.type)) for field in schema]
             pq.write_table(pa.table(columns, schema=schema), str(shard.results))
-            with join_shard(shard, run_id=plan.run_id, answer_fields=FIELDS) as joined:
+            with join_shard(shard, owner=plan.owner, answer_fields=FIELDS) as joined:
                 write_shard(shard, joined, [self.table], key=self.job.target_key)
         AnsweredTable(self.table, run, run_id=plan.run_id).note(plan)
 
@@ -400,7 +400,7 @@ def test_where_samples_are_raised_only_the_further_ones_are_asked(make_any_runs)
     rows = [(1, "a"), (2, "b"), (3, "a")]
     assert runs.run(rows)[2] == [1, 1, 2, 2, 3, 3]
     before = runs.execute("SELECT * FROM answers ORDER BY id, sample")
-    assert len({row[-4] for row in before}) == 4  # custom_id: two texts, each asked twice
+    assert len({row[-7] for row in before}) == 4  # custom_id: two texts, each asked twice
     runs.job = dataclasses.replace(runs.job, samples=3)
     run, plan, _ = runs.build([*rows, (4, "b")])
     assert asked_samples(run, plan) == [(1, 3), (2, 3), (3, 3), (4, 1), (4, 2), (4, 3)]

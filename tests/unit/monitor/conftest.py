@@ -20,6 +20,7 @@ from greennode_batch.reconcile.report import report
 from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import run_folder
 from greennode_batch.state.receipts import read_receipt, write_receipt
+from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.state.run_identity import note_run
 from greennode_batch.write.join import join_shard
 from greennode_batch.write.joined_rows import CountedRows, note_joined
@@ -63,7 +64,7 @@ class Scene:
     def account(self):
         """Join all rows and make the report, as the run's last tasks do."""
         for shard in self.shards:
-            with join_shard(shard, run_id="run_1", answer_fields=AnswerReader(self.job.answer).fields) as rows:
+            with join_shard(shard, owner=RowOwner("run_1"), answer_fields=AnswerReader(self.job.answer).fields) as rows:
                 joined = CountedRows(rows, self.plan.target_key)
                 for _ in joined:
                     pass

@@ -24,6 +24,7 @@ from greennode_batch.staging.folders import RunFolder, read_json, run_folder, wr
 from greennode_batch.state.attempts import attempt_shards
 from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import read_receipt, write_receipt
+from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.state.run_identity import RemovedRun
 from greennode_batch.state.run_report import RunReport
 from greennode_batch.tables.open_table import sql_table
@@ -75,7 +76,7 @@ def ask_again(make_job, carry):
 def join(run, plan, table):
     for planned in plan.shards:
         shard = run.shard(planned.shard_id)
-        with join_shard(shard, run_id=plan.run_id, answer_fields=FIELDS) as joined:
+        with join_shard(shard, owner=plan.owner, answer_fields=FIELDS) as joined:
             table.prepare(joined.schema)
             rows = CountedRows(joined, table.key)
             table.write(rows)
@@ -532,7 +533,7 @@ def test_a_file_is_reconciled_as_a_table_is(make_run, carry, tmp_path):
     parts = []
     for planned in plan.shards:
         shard = run.shard(planned.shard_id)
-        with join_shard(shard, run_id="run_1", answer_fields=FIELDS) as joined:
+        with join_shard(shard, owner=RowOwner("run_1"), answer_fields=FIELDS) as joined:
             parts += (rows := CountedRows(joined, ("id",)))
         note_joined(shard, rows)
     rows = pa.concat_tables(parts)

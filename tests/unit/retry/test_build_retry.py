@@ -15,6 +15,7 @@ from greennode_batch.request.request_lines import request_ids
 from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.state.attempts import all_sent, attempt_shards, read_retry, settling_shards
 from greennode_batch.state.receipts import latest_claim
+from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.write.join import join_shard
 
 
@@ -63,7 +64,7 @@ def statuses(run, plan):
     found = {}
     for planned in plan.shards:
         shard = run.shard(planned.shard_id)
-        with join_shard(shard, run_id="r", answer_fields=AnswerReader(Label).fields) as joined:
+        with join_shard(shard, owner=RowOwner("r"), answer_fields=AnswerReader(Label).fields) as joined:
             found |= {row["id"]: row["status"] for rows in joined for row in rows.to_pylist()}
     return found
 

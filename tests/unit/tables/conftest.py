@@ -52,7 +52,7 @@ class Database:
     def written(self, rows, name="answers", key=("id",), **options):
         table = self.table(name, key, **options)
         table.prepare(rows.schema)
-        assert table.write([rows]) == rows.num_rows
+        assert table.write([rows]) == (rows.num_rows, 0)
         return table
 
     def read(self, table, run_id, *names):

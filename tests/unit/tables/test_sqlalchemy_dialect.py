@@ -109,6 +109,6 @@ def test_what_is_read_back_and_found_is_what_was_written(generic, kind, data):
         }
     )
     table = generic.written(rows, name=f"t{next(numbers)}", key=("k0", "k1"))
-    assert table.write([rows]) == count
+    assert table.write([rows]) == (count, 0)
     assert fingerprint(table.batches("r", rows.schema.remove(4)), table.key) == fingerprint([rows], table.key)
     assert sorted(table.find(rows.select(["k0", "k1"]))["place"].to_pylist()) == list(range(count))

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from greennode_batch.cleanup.retention import remove_run
 from greennode_batch.collect.results import RESULT_FIELDS
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.columns import RESULT_COLUMNS
+from greennode_batch.job.columns import OWNER_COLUMNS, RESULT_COLUMNS
 from greennode_batch.staging.folders import run_folder, write_json
 from greennode_batch.state.attempts import RetryPlan, RetryShard
+from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.state.run_identity import note_run
 from greennode_batch.write import join as join_module
 from greennode_batch.write import result_parts
@@ -56,7 +57,7 @@ def join(tmp_path_factory):
             if number > 1:
                 again = RetryShard("s1", "m", results.num_rows, 1, ("s1",))
                 write_json(run.retry(number), RetryPlan(number, 0.0, (again,)))
-        with join_shard(shard, run_id="run_1", answer_fields=ANSWER) as rows:
+        with join_shard(shard, owner=RowOwner("run_1"), answer_fields=ANSWER) as rows:
             pieces = list(rows)
             assert all(piece.schema == rows.schema for piece in pieces)
             assert list(rows) == pieces
@@ -108,7 +109,7 @@ def test_the_join_is_what_a_plain_loop_over_rows_says(join, held_bytes, asked, a
 
 def test_the_columns_stand_in_the_order_of_the_target(join):
     ((piece,), _) = join(source_of(["a"]), results_of({}))
-    assert piece.column_names == ["id", "answer", *RESULT_COLUMNS]
+    assert piece.column_names == ["id", "answer", *RESULT_COLUMNS, *OWNER_COLUMNS]
 
 
 @pytest.mark.parametrize(("keep_reasoning", "expected"), [(False, [None, None]), (True, ["hm", None])])
@@ -117,7 +118,7 @@ def test_thinking_is_joined_only_where_it_is_wanted(make_shard, keep_reasoning, 
     ids = pq.read_table(str(shard.source))["custom_id"].to_pylist()
     said = [{"custom_id": ids[0], "status": "succeeded", "reasoning": "hm"}, {"custom_id": ids[1], "status": "failed"}]
     write(pa.Table.from_pylist(said, RESULTS), shard.results, 10)
-    with join_shard(shard, run_id="r", answer_fields=ANSWER, keep_reasoning=keep_reasoning) as joined:
+    with join_shard(shard, owner=RowOwner("r"), answer_fields=ANSWER, keep_reasoning=keep_reasoning) as joined:
         (piece,) = joined
         assert piece.schema == joined.schema
     assert piece["reasoning"].to_pylist() == expected
@@ -127,14 +128,14 @@ def test_a_shard_that_was_not_collected_is_named(make_shard):
     shard = make_shard()
     with (
         pytest.raises(ConfigError, match=f"{shard.shard_id}: its results were not collected yet"),
-        join_shard(shard, run_id="r", answer_fields=ANSWER),
+        join_shard(shard, owner=RowOwner("r"), answer_fields=ANSWER),
     ):
         pass
 
 
 def test_a_shard_of_unsent_rows_alone_is_joined_without_a_batch(make_run):
     run, plan = make_run(("id", "text"), [(1, ""), (2, "")])
-    with join_shard(run.shard(plan.shards[0].shard_id), run_id="r", answer_fields=ANSWER) as joined:
+    with join_shard(run.shard(plan.shards[0].shard_id), owner=RowOwner("r"), answer_fields=ANSWER) as joined:
         (piece,) = joined
     assert piece["status"].to_pylist() == ["unsent", "unsent"]
     assert piece["batch_id"].null_count == 2
@@ -175,5 +176,5 @@ def test_a_run_that_retention_has_removed_says_so_and_what_to_do(make_shard):
     note_run(shard.run, dag_id="job", run_id="run_1")
     remove_run(shard.run, now=1_750_000_000.0, is_over=lambda: True)
     words = r"staging was removed on 2025-06-15 by retention.*into the target is still there.*trigger a new run"
-    with pytest.raises(ConfigError, match=words), join_shard(shard, run_id="run_1", answer_fields=()):
+    with pytest.raises(ConfigError, match=words), join_shard(shard, owner=RowOwner("run_1"), answer_fields=()):
         pass

@@ -15,6 +15,7 @@ from greennode_batch.plan.build import build
 from greennode_batch.reconcile.report import check_balanced, report
 from greennode_batch.reconcile.written_targets import written_rows
 from greennode_batch.source.rows import Rows
+from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.join import join_shard
@@ -56,7 +57,7 @@ def carry(ended, client):
 def join(run, plan, targets):
     for planned in plan.shards:
         shard = run.shard(planned.shard_id)
-        with join_shard(shard, run_id="run_1", answer_fields=FIELDS) as joined:
+        with join_shard(shard, owner=RowOwner("run_1"), answer_fields=FIELDS) as joined:
             write_shard(shard, joined, targets, key=("id",))
 
 
@@ -137,7 +138,7 @@ def test_files_are_left_while_a_shard_is_not_joined(make_run, carry, open_both, 
     join(run, plan, [dataset])
     shard = run.shard(plan.shards[0].shard_id)
     shard.joined.unlink()
-    with join_shard(shard, run_id="r", answer_fields=FIELDS) as joined:
+    with join_shard(shard, owner=RowOwner("r"), answer_fields=FIELDS) as joined:
         (stray,) = dataset.write(joined, "stray")
     account(run, [dataset])
     assert stray in dataset.files()
