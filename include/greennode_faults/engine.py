@@ -113,6 +113,7 @@ def _run_to_the_end(
             emulator.api_key,
             profile=ApiProfile.from_extra(case.profile),
             timeout=_TIMEOUT_SECONDS,
+            clock=clock,
             sleep=clock.sleep,
         ) as client:
             try:

@@ -132,7 +132,7 @@ def _run(emulator: RunningEmulator, folder: Path, counter: _Counter, *, report_t
     for _ in range(3):
         try:
             with GreenNodeClient(
-                emulator.base_url, emulator.api_key, timeout=_TIMEOUT_SECONDS, sleep=clock.sleep
+                emulator.base_url, emulator.api_key, timeout=_TIMEOUT_SECONDS, clock=clock, sleep=clock.sleep
             ) as client:
                 run_to_file(job, open_source, client, run, out, run_id="run", clock=clock, sleep=clock.sleep)
             break

@@ -52,6 +52,7 @@ class GreenNodeClient:
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         max_tries: int = MAX_TRIES,
         transport: httpx.BaseTransport | None = None,
+        clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._connection = Connection(
@@ -60,6 +61,7 @@ class GreenNodeClient:
             profile=profile or ApiProfile(),
             allow_http_hosts=allow_http_hosts,
             timeout_seconds=timeout,
+            clock=clock,
         )
         self._operations = self._connection.operations
         self._max_tries = max_tries
@@ -123,7 +125,7 @@ class GreenNodeClient:
         """Create a batch, once. AmbiguousError: it may exist; list and match before another is created.
 
         `metadata` and `model` are sent only where the profile says that the API takes them. `not_after`: epoch
-        seconds by which the request must be on its way, or it is not sent at all (RetryableError).
+        seconds, by the client's clock, by which the request must be on its way, or it is not sent (RetryableError).
         """
         create = self._operations.create_batch(input_file_id, metadata, model, not_after=not_after)
         return self._connection.note(self._run(create))
@@ -201,7 +203,7 @@ class GreenNodeClient:
         )
 
     def _run(self, operation: Operation[T]) -> T:
-        steps = run(operation, self._connection.key.redact, max_tries=self._max_tries)
+        steps = run(operation, self._connection.key.redact, max_tries=self._max_tries, now=self._connection.clock)
         return drive(steps, send=self._send, wait=self._wait)
 
     def _wait(self, step: Wait) -> None:
@@ -209,7 +211,7 @@ class GreenNodeClient:
         self._sleep(step.seconds)
 
     def _send(self, call: Call) -> Reply | Lost:
-        if call.not_after is not None and time.time() > call.not_after:
+        if call.not_after is not None and self._connection.clock() > call.not_after:
             return Lost(Loss.NOT_SENT, "this process was held up for too long; another one may have taken over")
         more = bounds.file_seconds(call.upload.file_bytes) if call.upload is not None else 0.0
         return stream_reply(self._http, self._connection.request(call), Deadline(call.deadline_seconds + more))

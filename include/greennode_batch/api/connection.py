@@ -1,7 +1,8 @@
 """What both clients share: where to, with which key, and how a Call becomes an httpx request."""
 
 import logging
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import httpx
@@ -36,6 +37,7 @@ class Connection:
         profile: ApiProfile,
         allow_http_hosts: Collection[str],
         timeout_seconds: float,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.allow_http_hosts = frozenset(allow_http_hosts)
         self.base_url = check_base_url(base_url, allow_http_hosts=self.allow_http_hosts)
@@ -43,6 +45,7 @@ class Connection:
         self.key = ApiKey(api_key)
         self.profile = profile
         self.timeout_seconds = timeout_seconds
+        self.clock = clock
         self.operations = Operations(profile, seconds=timeout_seconds)
         self._origin = _origin(httpx.URL(self.base_url))
         self._unknown_words: set[str] = set()

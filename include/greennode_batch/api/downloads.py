@@ -4,7 +4,6 @@ import dataclasses
 import logging
 import re
 import secrets
-import time
 import zlib
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -160,7 +159,7 @@ def _receive(
         part.begins_with(response)
     else:
         body = _beginning(response)
-        return error_of(reply_of(response, body), call, redact, now=time.time())
+        return error_of(reply_of(response, body), call, redact, now=connection.clock())
     error = _write(response, part, call, deadline)
     if error is None and part.total_bytes is not None and part.can_resume and part.file.tell() < part.total_bytes:
         return RetryableError(f"{call.what}: {part.file.tell()} of {part.total_bytes} bytes are here")

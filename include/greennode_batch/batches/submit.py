@@ -140,7 +140,7 @@ class _Submission:
                     continue
                 self._may_send_again(last.claim)
             self._refuse_what_is_void(last, creates)
-            not_after = min(time.time() + _CLAIM_SECONDS, self.not_after)
+            not_after = min(self.clock() + _CLAIM_SECONDS, self.not_after)
             mine = HeldClaim(
                 number=last.number + 1 if last else 1,
                 claim=Claim(token=self.token, file_id=self.receipt.file_id, claimed_at=self.clock()),

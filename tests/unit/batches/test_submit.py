@@ -1,5 +1,8 @@
+import math
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import httpx
 import msgspec
@@ -57,10 +60,9 @@ class Server:
             raise answer
         return httpx.Response(answer[0], json=answer[1])
 
-    def client(self, profile=None, base_url="https://host/v1"):
-        return GreenNodeClient(
-            base_url, "key", profile=profile, transport=httpx.MockTransport(self), sleep=lambda _: None
-        )
+    def client(self, profile=None, base_url="https://host/v1", clock=time.time):
+        transport = httpx.MockTransport(self)
+        return GreenNodeClient(base_url, "key", profile=profile, transport=transport, clock=clock, sleep=lambda _: None)
 
 
 def lost(_request):
@@ -221,12 +223,21 @@ def test_a_file_that_the_server_is_still_processing_is_waited_for(make_shard, cl
     assert submit(shard, client).state == "created"
 
 
-def test_a_worker_that_was_held_up_before_its_create_sends_nothing(make_shard, clock, monkeypatch):
-    server = Server()
-    monkeypatch.setattr("greennode_batch.batches.submit._CLAIM_SECONDS", -1.0)
-    with pytest.raises(RetryableError, match="held up for too long"):
-        submit(make_shard(), server.client(), clock=clock, sleep=clock.sleep)
-    assert "POST /batches" not in server.requests
+@pytest.mark.parametrize("turn_seconds", [math.inf, 10.0])
+@pytest.mark.parametrize("epoch", [1_000.0, 4e9])
+def test_a_worker_that_is_held_up_between_its_claim_and_its_create_sends_nothing(
+    make_shard, clock, turn_seconds, epoch
+):
+    clock.now = epoch
+    until = min(turn_seconds, 30.0)
+    for held_up, sent in ((until + 1, False), (until - 1, True)):
+        server = Server()
+        # What passes while the worker stands still, the client is the first to see.
+        client = server.client(clock=lambda seconds=held_up: clock() + seconds)
+        shard, turn = make_shard(f"held up for {held_up} s"), nullcontext(clock() + turn_seconds)
+        with nullcontext() if sent else pytest.raises(RetryableError, match="held up for too long"):
+            submit(shard, client, admit=lambda _, turn=turn: turn, clock=clock, sleep=clock.sleep)
+        assert ("POST /batches" in server.requests) == sent
 
 
 def test_a_worker_whose_shard_was_taken_over_while_its_create_was_under_way_cancels_what_it_made(make_shard, clock):
