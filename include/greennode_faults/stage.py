@@ -32,7 +32,7 @@ class Label(BaseModel):
 
 
 class FastClock:
-    """A clock on which a wait of a second takes 10 ms, and longer ones ever less; work takes its time.
+    """A clock on which a wait of a second takes 10 ms, and none takes more than 30; work takes its time.
 
     So a create, which has 45 seconds, is over (after half a real second here) before its settle time is, and yet an
     hour passes in seconds.
@@ -47,7 +47,7 @@ class FastClock:
 
     def sleep(self, seconds: float) -> None:
         """Pass the time."""
-        real = min(seconds, 15.0) / 100 + max(0.0, seconds - 15.0) / 1000
+        real = min(seconds, 3.0) / 100
         time.sleep(real)
         self._ahead += seconds - real
 

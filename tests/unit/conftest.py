@@ -84,7 +84,7 @@ def make_shard(make_run):
 
 @pytest.fixture
 def client(emulator) -> Iterator[GreenNodeClient]:
-    with GreenNodeClient(emulator.base_url, emulator.api_key) as made:
+    with GreenNodeClient(emulator.base_url, emulator.api_key, sleep=lambda _: None) as made:
         yield made
 
 
