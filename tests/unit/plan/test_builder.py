@@ -32,7 +32,7 @@ def lines_of(run, planned):
 
 
 def source_of(run, planned):
-    return pq.read_table(str(run.shard(planned.shard_id).source))
+    return pq.ParquetFile(str(run.shard(planned.shard_id).source)).read(use_threads=False)
 
 
 def all_rows(run, plan):

@@ -142,8 +142,10 @@ def test_what_is_read_in_parts_becomes_the_very_files_of_a_build_in_one_task(
         assert files_of(parted.run) == files_of(plain_run)
 
 
-def test_a_long_prompt_is_held_some_rows_at_a_time_and_gives_the_same_files(parted, make_run):
-    prompt = "{{ text }}" + "x" * (6 << 20)
+def test_a_long_prompt_is_held_some_rows_at_a_time_and_gives_the_same_files(parted, make_run, monkeypatch):
+    for module in ("builder", "partition_files"):
+        monkeypatch.setattr(f"greennode_batch.plan.{module}.HELD_BYTES", 1 << 20)
+    prompt = "{{ text }}" + "x" * (400 << 10)
     rows = [(number, f"row {number}") for number in range(7)]
     long = parted(partitions=2, prompt=prompt)
     long.read_all([rows[:5], rows[5:]], batch=5)
