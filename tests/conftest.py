@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import certifi
 import hypothesis
 import psycopg
 import pytest
@@ -40,9 +41,13 @@ os.fsync = lambda _: None
 
 def pytest_configure(config: pytest.Config) -> None:
     # All servers are on loopback without TLS, and to read the certificates of all the world takes each client longer
-    # than a test. Witnesses are fetched from the registries, which need them.
+    # than a test, whichever the machine names: one will do. Witnesses are fetched from the registries, which need them.
     if "witness" not in (config.option.markexpr or ""):
-        os.environ.setdefault("SSL_CERT_DIR", tempfile.mkdtemp(prefix="greennode-test-no-certificates-"))
+        end = "-----END CERTIFICATE-----\n"
+        one = Path(tempfile.mkdtemp(prefix="greennode-test-certificate-")) / "one.pem"
+        one.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
+        # httpx reads the first, S3's clients the second.
+        os.environ |= dict.fromkeys(("SSL_CERT_FILE", "AWS_CA_BUNDLE"), str(one))
 
 
 from greennode_emulator.server import RunningEmulator, running  # noqa: E402
