@@ -35,6 +35,8 @@ os.environ |= {
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
 }
 
+_NAME_CHARACTERS = 500
+
 # No test cuts the power, and on a busy disk a small file takes longer to get there than its test.
 os.fsync = lambda _: None
 
@@ -48,6 +50,11 @@ def pytest_configure(config: pytest.Config) -> None:
         one.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
         # httpx reads the first, S3's clients the second.
         os.environ |= dict.fromkeys(("SSL_CERT_FILE", "AWS_CA_BUNDLE"), str(one))
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A test's name is sent to and fro, and lies in the environment: a text of megabytes is not part of it."""
+    return f"{val[:60]!r} and more" if isinstance(val, str | bytes) and len(val) > _NAME_CHARACTERS else None
 
 
 from greennode_emulator.server import RunningEmulator, running  # noqa: E402

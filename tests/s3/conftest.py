@@ -1,5 +1,6 @@
 """Two S3 servers that differ where it matters: one honours conditional puts, one ignores them."""
 
+import functools
 import json
 import tempfile
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from botocore.loaders import JSONFileLoader
 from moto.server import DomainDispatcherApplication, create_backend_app
 from upath import UPath
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -65,6 +67,16 @@ class _OneAtATime:
             headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
         start_response(status, headers)
         return [body]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _service_models_are_read_once() -> Iterator[None]:
+    """Tests open stores anew, as other workers would; what botocore knows of S3 is the same for all of them."""
+    load = JSONFileLoader.load_file
+    once = functools.cache(lambda path: load(JSONFileLoader(), path))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", lambda _self, path: once(path))
+        yield
 
 
 @pytest.fixture(scope="session")

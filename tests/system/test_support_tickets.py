@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
+from greennode_local.airflow_client import DAG_RUN_ENDS
 from greennode_local.outcome import read_outcome
+from greennode_local.processes import wait_until
 from greennode_local.progress import failed_logs
 from greennode_local.samples import SAMPLES
 from greennode_local.stack import LocalStack
@@ -22,11 +22,14 @@ def finished_run(stack: LocalStack) -> tuple[str, set[str]]:
     client.unpause(DAG)
     run_id = client.trigger(DAG)
     seen = set()
-    deadline = time.monotonic() + 900
-    while client.dag_run(DAG, run_id)["state"] not in {"success", "failed"}:
-        assert time.monotonic() < deadline, client.states(DAG, run_id)
+
+    def is_over() -> bool:
         waits = [ti for ti in client.task_instances(DAG, run_id) if ti["task_id"] == "attempt_1.wait_for_batch"]
         seen.update(ti["state"] for ti in waits)
+        return client.dag_run(DAG, run_id)["state"] in DAG_RUN_ENDS
+
+    # Asked without a pause, the API server would take a core from what it is asked about.
+    wait_until(is_over, what=f"the run of {DAG}", seconds=900, services=stack.services, poll_seconds=0.3)
     assert client.dag_run(DAG, run_id)["state"] == "success", failed_logs(client, DAG, run_id)
     return run_id, seen
 

@@ -102,7 +102,7 @@ def test_rows_that_are_not_asked_have_not_left_and_are_not_removed(table, remove
     assert (again.count, again.not_asked) == (0 if remove else 2, 3)
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings.default.max_examples // 3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(st.integers(0, 12), st.sampled_from("abc"), max_size=10),
     st.dictionaries(st.integers(0, 12), st.sampled_from(["a", "b", "c", ""]), max_size=10),

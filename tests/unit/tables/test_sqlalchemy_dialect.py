@@ -93,7 +93,7 @@ KEYS = {
 
 
 @pytest.mark.parametrize("kind", KEYS)
-@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings.default.max_examples // 6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_what_is_read_back_and_found_is_what_was_written(generic, kind, data):
     values = data.draw(st.lists(KEYS[kind], min_size=1, max_size=9, unique_by=(str, lambda value: value)))
