@@ -3,6 +3,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import shutil
 import sys
 import time
 from collections import defaultdict
@@ -71,19 +72,42 @@ def deployment(database: str, emulator: RunningEmulator, tmp_path: Path, monkeyp
     return staging
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def dag_bag() -> DagBag:
-    """All DAGs of the project. Read anew for each test: dag.test() keeps a run's conf in the DAG's params."""
+    """All DAGs of the project, to look at."""
     return DagBag(str(DAGS))
 
 
 @pytest.fixture
-def run_dag(_metadata: None, deployment: Path, dag_bag: DagBag) -> Callable[..., str]:
+def read_dag() -> Callable[[str], DAG]:
+    """Read a DAG of the project from its file, for this test alone: dag.test() keeps a run's conf in its params."""
+
+    def read(dag_id: str) -> DAG:
+        bag = DagBag(str(DAGS / f"{dag_id}.py"))
+        assert not bag.import_errors
+        return bag.dags[dag_id]
+
+    return read
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the only bundle, empty: dag.test() reads and writes to the database all DAGs of the bundles."""
+    folder = tmp_path / "own_dags"
+    folder.mkdir()
+    bundle = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    bundles = [{"name": "own", "classpath": bundle, "kwargs": {"path": str(folder)}}]
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
+    return folder
+
+
+@pytest.fixture
+def run_dag(_metadata: None, deployment: Path, bundle: Path, read_dag: Callable[[str], DAG]) -> Callable[..., str]:
     """Run a DAG of the project whole, as Airflow does, in this process and without retries; its end state."""
 
     def run(dag_id: str, **conf: Any) -> str:
-        dag = dag_bag.get_dag(dag_id)
-        assert dag is not None, dag_bag.import_errors
+        shutil.copy(DAGS / f"{dag_id}.py", bundle)
+        dag = read_dag(dag_id)
         for task in dag.tasks:
             task.retries = 0
         return dag.test(run_conf=conf).state
@@ -110,20 +134,14 @@ def own_dag(tmp_path: Path) -> Callable[[str], DAG]:
 def run_file(
     _metadata: None,
     deployment: Path,
+    bundle: Path,
     own_dag: Callable[[str], DAG],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., dict[str, str]]:
     """Run the DAG `own` of a file with this text whole, as Airflow does: the states of its tasks, and of the run as "".
 
     It takes seconds. What does not depend on how Airflow goes from task to task runs by `run_steps`. options: of
     dag.test().
     """
-    # dag.test() writes a bundle's DAGs to the database, so the folder must be one.
-    folder = tmp_path / "own_dags"
-    bundle = "airflow.dag_processing.bundles.local.LocalDagBundle"
-    bundles = [{"name": "own", "classpath": bundle, "kwargs": {"path": str(folder)}}]
-    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
 
     def run(text: str, **options: Any) -> dict[str, str]:
         ended = own_dag(text).test(**options)

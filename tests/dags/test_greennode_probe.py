@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
 from greennode_emulator.server import RunningEmulator
@@ -15,9 +16,9 @@ RunProbe = Callable[..., Any]
 
 
 @pytest.fixture
-def run_probe(dag_bag: DagBag, run_steps: Callable[..., Any]) -> RunProbe:
+def run_probe(read_dag: Callable[[str], DAG], run_steps: Callable[..., Any]) -> RunProbe:
     """Run the DAG's task with what the form chose."""
-    return lambda **conf: run_steps(dag_bag.dags["greennode_probe"], conf=conf)
+    return lambda **conf: run_steps(read_dag("greennode_probe"), conf=conf)
 
 
 def found_in(deployment: Path, name: str) -> str:

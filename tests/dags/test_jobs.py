@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import psycopg
 import pytest
-from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
 from psycopg.rows import dict_row
 
 from greennode_batch.job.batch_job import BatchJob
@@ -19,6 +19,7 @@ from greennode_emulator.server import RunningEmulator
 from greennode_local.samples import SAMPLES, data_of, load
 
 RunSteps = Callable[..., dict[str, list[Any]]]
+ReadDag = Callable[[str], DAG]
 MODELS = ("google/gemma-4-31b-it", "qwen/qwen3.6-flash", "zai/glm-5.2")
 
 
@@ -30,8 +31,8 @@ def sample(request: pytest.FixtureRequest, warehouse: psycopg.Connection) -> str
     return request.param
 
 
-def job_of(dag_bag: DagBag, dag_id: str, group: str = "") -> BatchJob:
-    return dag_bag.dags[dag_id].get_task(f"{group}.build_requests" if group else "build_requests").job
+def job_of(read_dag: ReadDag, dag_id: str, group: str = "") -> BatchJob:
+    return read_dag(dag_id).get_task(f"{group}.build_requests" if group else "build_requests").job
 
 
 def rows_of(warehouse: psycopg.Connection, query: str) -> list[dict[str, Any]]:
@@ -76,12 +77,12 @@ def test_every_row_of_the_query_has_its_own_typed_answer(
     rows: int,
     columns: dict[str, str],
     run_steps: RunSteps,
-    dag_bag: DagBag,
+    read_dag: ReadDag,
     warehouse: psycopg.Connection,
     expected_answer: Callable[..., dict[str, Any]],
 ) -> None:
-    run_steps(dag_bag.dags[sample])
-    job = job_of(dag_bag, sample)
+    run_steps(read_dag(sample))
+    job = job_of(read_dag, sample)
     assert answered_by_key(warehouse, sample, job, expected_answer) == rows
     types = warehouse.execute(
         "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = %s", [job.target.table]
@@ -90,8 +91,8 @@ def test_every_row_of_the_query_has_its_own_typed_answer(
 
 
 @pytest.mark.parametrize("channel", ["shop_page", "facebook", "email", "sms"])
-def test_a_text_longer_than_the_prompt_allows_its_channel_is_no_answer(channel: str, dag_bag: DagBag) -> None:
-    answer = job_of(dag_bag, "product_copy").answer
+def test_a_text_longer_than_the_prompt_allows_its_channel_is_no_answer(channel: str, read_dag: ReadDag) -> None:
+    answer = job_of(read_dag, "product_copy").answer
     prompt = jinja2.Template((JOBS_FOLDER / "product_copy" / "prompt.md").read_text())
     row = {"channel": channel, "language": "en", "name": "Lamp", "category": "home", "price_vnd": 1, "facts": "f"}
     limit = int(re.search(r"(\d+) characters at most", prompt.render(**row, audience="a"))[1])
@@ -103,15 +104,15 @@ def test_a_text_longer_than_the_prompt_allows_its_channel_is_no_answer(channel: 
 
 def test_the_tickets_labels_are_summed_up_by_category_on_a_page(
     run_steps: RunSteps,
-    dag_bag: DagBag,
+    read_dag: ReadDag,
     warehouse: psycopg.Connection,
     tickets: int,
     deployment: Path,
     expected_answer: Callable[..., dict[str, Any]],
 ) -> None:
-    run_steps(dag_bag.dags["support_tickets"])
-    run_steps(dag_bag.dags["ticket_report"])
-    job = job_of(dag_bag, "ticket_report")
+    run_steps(read_dag("support_tickets"))
+    run_steps(read_dag("ticket_report"))
+    job = job_of(read_dag, "ticket_report")
     categories = answered_by_key(warehouse, "ticket_report", job, expected_answer)
     assert categories == warehouse.execute("SELECT count(DISTINCT category) FROM ticket_labels").fetchone()[0] > 1
     (page,) = (deployment / "ticket_report").rglob("page.html")
@@ -125,14 +126,14 @@ def test_the_tickets_labels_are_summed_up_by_category_on_a_page(
 def test_models_are_compared_by_labels_and_by_a_judge(
     sample: str,
     run_steps: RunSteps,
-    dag_bag: DagBag,
+    read_dag: ReadDag,
     warehouse: psycopg.Connection,
     emulator: RunningEmulator,
     deployment: Path,
     expected_answer: Callable[..., dict[str, Any]],
 ) -> None:
-    run_steps(dag_bag.dags[sample])
-    job = job_of(dag_bag, sample, "answers")
+    run_steps(read_dag(sample))
+    job = job_of(read_dag, sample, "answers")
     for model in MODELS:
         assert answered_by_key(warehouse, sample, job, expected_answer, model) == 72
     verdicts = rows_of(warehouse, "SELECT candidate, count(*) AS n FROM wallet_answers_verdicts GROUP BY candidate")
@@ -152,17 +153,17 @@ def test_models_are_compared_by_labels_and_by_a_judge(
 def test_messages_that_are_nearly_the_same_are_marked_and_the_first_of_them_is_kept(
     sample: str,
     run_steps: RunSteps,
-    dag_bag: DagBag,
+    read_dag: ReadDag,
     warehouse: psycopg.Connection,
     expected_answer: Callable[..., dict[str, Any]],
 ) -> None:
-    run_steps(dag_bag.dags[sample], run_id="first")
-    assert answered_by_key(warehouse, sample, job_of(dag_bag, sample), expected_answer) == 144
+    run_steps(read_dag(sample), run_id="first")
+    assert answered_by_key(warehouse, sample, job_of(read_dag, sample), expected_answer) == 144
     warehouse.execute(
         "UPDATE synthetic_messages SET text = 'Where is my parcel? It was to be here on Monday' "
         "|| CASE variant WHEN 1 THEN '' ELSE '!!' END WHERE seed_id = 3"
     )
-    run_steps(dag_bag.dags[sample], run_id="second")
+    run_steps(read_dag(sample), run_id="second")
     marks = rows_of(warehouse, "SELECT * FROM synthetic_duplicates")
     assert len(marks) == 144
     third = {row["variant"]: row["duplicate_of"] for row in marks if row["seed_id"] == 3}

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pyarrow.parquet as pq
 import pytest
-from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
 from psycopg.rows import dict_row
 
 from greennode_emulator.server import RunningEmulator
@@ -34,14 +34,14 @@ def packages(database: str, tmp_path: Path) -> int:
 
 def test_every_package_is_joined_to_its_own_answer_by_its_composite_key(
     run_steps: Callable[..., dict[str, list[Any]]],
-    dag_bag: DagBag,
+    read_dag: Callable[[str], DAG],
     warehouse: psycopg.Connection,
     packages: int,
     emulator: RunningEmulator,
     deployment: Path,
     expected_answer: Callable[..., dict[str, Any]],
 ) -> None:
-    dag = dag_bag.dags["package_sections"]
+    dag = read_dag("package_sections")
     run_steps(dag)
     job = dag.get_task("build_requests").job
     cursor = warehouse.cursor(row_factory=dict_row)

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 from psycopg.rows import dict_row
 
@@ -26,9 +27,9 @@ def statuses(warehouse: psycopg.Connection) -> dict[str, int]:
 
 
 @pytest.fixture
-def run_tickets(dag_bag: DagBag, run_steps: RunTickets, tickets: int) -> RunTickets:
+def run_tickets(read_dag: Callable[[str], DAG], run_steps: RunTickets, tickets: int) -> RunTickets:
     """Run the steps of the tickets' DAG."""
-    return lambda **options: run_steps(dag_bag.dags["support_tickets"], **options)
+    return lambda **options: run_steps(read_dag("support_tickets"), **options)
 
 
 def test_every_ticket_is_joined_to_its_own_answer_and_paid_once(
