@@ -1,29 +1,73 @@
-"""Which errors fail a task at once, because a retry cannot mend them."""
+"""Failures: which errors fail a task at once, because a retry cannot help, and what failed of a group of shards."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from airflow.sdk.exceptions import AirflowFailException
 
 from greennode_batch.errors import GreenNodeError
+from greennode_batch.staging.folders import ShardFolder
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def fail_without_retry(execute: Callable[P, R]) -> Callable[P, R]:
-    """Fail the task at once for an error that is not retryable; Airflow retries it after any other."""
+    """Fail the task at once for an error that is not retryable; Airflow retries it after any other.
+
+    Of several errors together one that is retryable is enough.
+    """
 
     @functools.wraps(execute)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return execute(*args, **kwargs)
-        except GreenNodeError as error:
-            if error.is_retryable:
+        except (GreenNodeError, ExceptionGroup) as error:
+            if _is_retryable(error):
                 raise
             raise AirflowFailException(str(error)) from error
 
     return wrapped
+
+
+class ShardFailures:
+    """What failed of the shards of one task: each has its turn, whatever became of those before it."""
+
+    def __init__(self) -> None:
+        self._errors: list[Exception] = []
+
+    @contextmanager
+    def held(self, shard: ShardFolder) -> Iterator[None]:
+        """Hold an error of this shard back until the others are done."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - it is raised at the end
+            if not self._errors:
+                log.info("Going on with the other shards of this task, if there are any")
+            log.error("Shard %s failed: %s", shard.shard_id, error)  # noqa: TRY400 - with its traceback at the end
+            self._errors.append(error)
+
+    def __bool__(self) -> bool:
+        """Whether something has failed."""
+        return bool(self._errors)
+
+    def raise_all(self) -> None:
+        """Raise what was held back: the error itself, or all of several together."""
+        if len(self._errors) == 1:
+            raise self._errors[0]
+        if self._errors:
+            words = dict.fromkeys(str(error) or repr(error) for error in self._errors)
+            raise ExceptionGroup(f"{len(self._errors):,} shards failed: {'; '.join(words)}", self._errors)
+
+
+def _is_retryable(error: Exception) -> bool:
+    if isinstance(error, ExceptionGroup):
+        return any(map(_is_retryable, error.exceptions))
+    return not isinstance(error, GreenNodeError) or error.is_retryable

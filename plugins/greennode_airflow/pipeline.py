@@ -25,6 +25,7 @@ from greennode_airflow.operators import (
     GreenNodeReportOperator,
     GreenNodeSubmitBatchOperator,
 )
+from greennode_airflow.runtime.shard_groups import Shards
 from greennode_airflow.sensors import GreenNodeBatchSensor
 from greennode_batch.job.batch_job import BatchJob
 
@@ -117,10 +118,13 @@ def _approved(job: BatchJob, shards: XComArg) -> XComArg:
 
 
 def _attempt(job: BatchJob, number: int, shards: XComArg) -> Any:
-    """The tasks of one attempt, mapped over its shards; over none of them they are skipped."""
+    """The tasks of one attempt, mapped over its shards; over none of them they are skipped.
+
+    An instance that has several goes on with those that the task before it has not failed for.
+    """
 
     @task_group(group_id=f"attempt_{number}")
-    def attempt(shard: str) -> None:
+    def attempt(shard: Shards) -> None:
         submit = GreenNodeSubmitBatchOperator(
             task_id="submit_batch",
             shard=shard,
@@ -135,10 +139,16 @@ def _attempt(job: BatchJob, number: int, shards: XComArg) -> Any:
             deadline=timedelta(seconds=job.deadline_seconds),
             on_kill=job.on_kill,
             on_ambiguous=job.on_ambiguous,
+            trigger_rule=TriggerRule.ALL_DONE,
             **_in_pool(job, _WAIT_WEIGHT),
         )
         collect = GreenNodeCollectResultsOperator(
-            task_id="collect_results", shard=shard, answer=job.answer, greennode_conn_id=job.conn_id
+            task_id="collect_results",
+            shard=shard,
+            answer=job.answer,
+            greennode_conn_id=job.conn_id,
+            wait_task_id=wait.task_id,
+            trigger_rule=TriggerRule.ALL_DONE,
         )
         submit >> wait >> collect
 

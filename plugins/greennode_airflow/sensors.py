@@ -1,9 +1,9 @@
-"""GreenNodeBatchSensor: looks at a batch once, then waits in the triggerer."""
+"""GreenNodeBatchSensor: looks at a batch, or those of several shards, once, then waits in the triggerer."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NoReturn
 
@@ -11,24 +11,27 @@ from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.exceptions import AirflowException
 
-from greennode_airflow.failures import fail_without_retry
+from greennode_airflow.failures import ShardFailures, fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.observability.links import SHARD_LINKS
 from greennode_airflow.observability.metric_events import count_end, submit_counted
-from greennode_airflow.observability.shard_state import note_shard
-from greennode_airflow.runtime.runs import shard_at
-from greennode_airflow.triggers import REASONS, GreenNodeBatchTrigger
+from greennode_airflow.observability.shard_state import note_shards
+from greennode_airflow.runtime.shard_groups import Shards, shards_to_send
+from greennode_airflow.triggers import REASONS, GreenNodeBatchTrigger, events_of
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import DEADLINE_SECONDS, MIN_POLL_SECONDS, Done, Wait, next_step
 from greennode_batch.api.wire import BatchStatus
 from greennode_batch.batches.credit import submit_on_credit
 from greennode_batch.batches.wait import SendAgain, deadline_of, look
 from greennode_batch.errors import BusyError, ConfigError, NotFoundError, RetryableError
-from greennode_batch.state.receipts import read_receipt
+from greennode_batch.staging.folders import ShardFolder
+from greennode_batch.state.receipts import Receipt, read_receipt
 
 _COMPLETED = (BatchStatus.COMPLETED.name,)
 # A shard's batch is collected whatever its end.
 _ENDS = tuple(status.name for status in BatchStatus if status.is_terminal)
+
+_Result = dict[str, str] | list[dict[str, str]]
 
 
 class GreenNodeBatchSensor(BaseSensorOperator):
@@ -38,6 +41,9 @@ class GreenNodeBatchSensor(BaseSensorOperator):
     (the pipeline does). A shard is taken to whatever end it has: at its deadline its batch is cancelled, so that
     what is finished can be collected; one that the server refused for want of room is sent again, later; one that
     the server has forgotten is over. For a batch_id, an end other than completed, and the deadline, fail the task.
+
+    shard may be a list of folders: then the task waits until the batches of all are over, and its result is a list of
+    those. Where it cannot wait for some, it fails once the others are over, and has its result all the same.
 
     deadline: how long after its creation to wait; longer than the API's window of 24 hours. on_kill: `cancel` ends
     the remote batch when a person marks the waiting task as failed or as success, `leave` lets it run.
@@ -51,7 +57,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         self,
         *,
         batch_id: str | None = None,
-        shard: str | None = None,
+        shard: Shards | None = None,
         greennode_conn_id: str = GreenNodeHook.default_conn_name,
         deadline: timedelta = timedelta(seconds=DEADLINE_SECONDS),
         on_kill: Literal["cancel", "leave"] = "cancel",
@@ -69,34 +75,101 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         self.on_ambiguous = on_ambiguous
 
     @fail_without_retry
-    def execute(self, context: Context) -> dict[str, str]:
-        """Look once; defer if the batch still runs."""
+    def execute(self, context: Context) -> _Result:
+        """Look once; defer if a batch still runs."""
         if self.shard is not None:
-            note_shard(context, shard_at(self.shard))
+            note_shards(context, shards_to_send(self.shard))
+            return self._follow(context)
         with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
-            return self._look(client) if self.shard is None else self._follow(client)
+            return self._look(client)
 
     @fail_without_retry
-    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
-        """Go on after the trigger fired: for a shard, with a look of our own."""
+    def resume(self, context: Context, event: dict[str, Any]) -> _Result:
+        """Go on after the trigger fired: for shards, with looks of our own."""
         if not isinstance(event, dict):
             # dag.test() resumes also what the trigger has ended as a success, and hands on nothing but that word.
             return self.execute(context)
-        if event.get("reason") not in REASONS:
+        events = events_of(event)
+        reasons = {one.get("reason") for one in events}
+        if reasons <= {None} or not reasons <= {None, *REASONS}:
             raise AirflowException(f"an event that is not of a batch: {event}")
         if self.shard is not None:
-            with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
-                return self._follow(client, missing_since=event.get("missing_since"))
+            missing = {str(one.get("batch_id")): one.get("missing_since") for one in events}
+            return self._follow(context, missing_since=missing)
         if event.get("batch_id") != self.batch_id:
             raise AirflowException(f"an event that is not of batch {self.batch_id}: {event}")
         return self._settle(Done(event["reason"], event["status"]))
 
     @fail_without_retry
-    def send_again(self, context: Context, event: Any = None) -> dict[str, str]:
-        """Submit the shard once more, whose batch the server had no room for."""
+    def send_again(self, context: Context, event: Any = None) -> _Result:
+        """Submit once more what the server had no room for, unless another batch has called for a worker before."""
         assert self.shard is not None
-        shard, hook = shard_at(self.shard), GreenNodeHook(self.greennode_conn_id)
+        if isinstance(event, dict) and any(one.get("reason") not in {None, "deadline"} for one in events_of(event)):
+            return self.resume(context, event)
+        try:
+            return self._follow(context, sends_again=True)
+        finally:
+            note_shards(context, shards_to_send(self.shard))
+
+    def _follow(
+        self,
+        context: Context,
+        *,
+        missing_since: Mapping[str, float | None] | None = None,
+        sends_again: bool = False,
+    ) -> _Result:
+        """What is next for the batches of the shards."""
+        assert self.shard is not None
+        now, failures = time.time(), ShardFailures()
+        over: dict[ShardFolder, Done] = {}
+        open_: list[Receipt] = []
+        moments: list[float] = []
+        hook, shards = GreenNodeHook(self.greennode_conn_id), shards_to_send(self.shard)
         with hook.get_conn() as client:
+            for shard in shards:
+                with failures.held(shard):
+                    step = self._step(shard, hook, client, now, missing_since or {}, sends_again=sends_again)
+                    if isinstance(step, SendAgain):
+                        moments.append(now + step.seconds)
+                    elif isinstance(step, Done):
+                        over[shard] = step
+                    else:
+                        open_.append(_receipt_of(shard))
+        is_one = isinstance(self.shard, str)
+        if open_:
+            # What the trigger saw must not hide what a worker has to write down, or to tell of others.
+            is_plain = len(open_) == len(shards) and all(receipt.missing_since is None for receipt in open_)
+            seconds = self.deadline.total_seconds()
+            batch_ids = [receipt.batch_id or "" for receipt in open_]
+            self._defer_to_trigger(
+                batch_ids[0] if is_one else batch_ids,
+                min([*moments, *(deadline_of(receipt, now=now, deadline_seconds=seconds) for receipt in open_)]),
+                succeeds_on=_ENDS if is_plain else (),
+                method_name="send_again" if moments else "resume",
+            )
+        if moments:
+            moment = datetime.fromtimestamp(min(moments), UTC)
+            self.defer(trigger=DateTimeTrigger(moment=moment), method_name="send_again")
+        results = [self._over(_receipt_of(shard), done) for shard, done in over.items()]
+        if failures and results:
+            # A task that fails has no result, and by this one what is over is collected.
+            context["ti"].xcom_push(key="return_value", value=results)
+        failures.raise_all()
+        return results[0] if is_one else results
+
+    def _step(
+        self,
+        shard: ShardFolder,
+        hook: GreenNodeHook,
+        client: GreenNodeClient,
+        now: float,
+        missing_since: Mapping[str, float | None],
+        *,
+        sends_again: bool,
+    ) -> Wait | SendAgain | Done:
+        receipt = read_receipt(shard)
+        batch_id = receipt.batch_id if receipt else None
+        if sends_again and receipt is not None and batch_id is None and receipt.turned_away:
             try:
                 with submit_counted(shard, dag_id=self.dag_id, conn_id=self.greennode_conn_id):
                     submit_on_credit(
@@ -104,34 +177,26 @@ class GreenNodeBatchSensor(BaseSensorOperator):
                     )
             except BusyError as error:
                 self.log.warning("%s", error)
-                self._defer_until(time.time() + (error.retry_after or 0.0))
-            note_shard(context, shard)
-            return self._follow(client)
-
-    def _follow(self, client: GreenNodeClient, *, missing_since: float | None = None) -> dict[str, str]:
-        """What is next for the shard's batch."""
-        shard = shard_at(self.shard or "")
-        now = time.time()
-        seconds = self.deadline.total_seconds()
+                return SendAgain(error.retry_after or 0.0)
         try:
-            step = look(shard, client, now=now, deadline_seconds=seconds, missing_since=missing_since)
+            return look(
+                shard,
+                client,
+                now=now,
+                deadline_seconds=self.deadline.total_seconds(),
+                missing_since=missing_since.get(batch_id or ""),
+            )
         except RetryableError as error:
             self.log.warning("%s. The triggerer looks again", error)
-            step = Wait(MIN_POLL_SECONDS)
-        if isinstance(step, SendAgain):
-            self._defer_until(now + step.seconds)
-        receipt = read_receipt(shard)
-        assert receipt is not None and receipt.batch_id is not None, "a look finds the receipt"  # noqa: PT018
-        if isinstance(step, Done):
-            self.log.info("The wait for batch %s is over: %s, %s", receipt.batch_id, step.reason, step.status)
-            self._count_end(step, receipt.created_at)
-            return {"batch_id": receipt.batch_id, "status": step.status, "reason": step.reason}
-        deadline = deadline_of(receipt, now=now, deadline_seconds=seconds)
-        # What the trigger saw must not hide what a worker has to write down.
-        is_plain = receipt.missing_since is None
-        self._defer_to_trigger(receipt.batch_id, deadline, succeeds_on=_ENDS if is_plain else ())
+            return Wait(MIN_POLL_SECONDS)
 
-    def _look(self, client: GreenNodeClient) -> dict[str, str]:
+    def _over(self, receipt: Receipt, done: Done) -> dict[str, str]:
+        assert receipt.batch_id is not None, "what is over has a batch"
+        self.log.info("The wait for batch %s is over: %s, %s", receipt.batch_id, done.reason, done.status)
+        self._count_end(done, receipt.created_at)
+        return {"batch_id": receipt.batch_id, "status": done.status, "reason": done.reason}
+
+    def _look(self, client: GreenNodeClient) -> _Result:
         """What is next for a batch that is no shard's."""
         batch_id = self.batch_id or ""
         now = time.time()
@@ -147,7 +212,14 @@ class GreenNodeBatchSensor(BaseSensorOperator):
             return self._settle(step, batch.created_at)
         self._defer_to_trigger(batch_id, deadline)
 
-    def _defer_to_trigger(self, batch_id: str, deadline: float, *, succeeds_on: Sequence[str] = _COMPLETED) -> NoReturn:
+    def _defer_to_trigger(
+        self,
+        batch_id: str | list[str],
+        deadline: float,
+        *,
+        succeeds_on: Sequence[str] = _COMPLETED,
+        method_name: str = "resume",
+    ) -> NoReturn:
         # What Airflow does for a task at its end on a worker, it does not where the triggerer ends it.
         needs_worker = self.outlets or self.on_success_callback or self._post_execute_hook is not None
         trigger = GreenNodeBatchTrigger(
@@ -157,12 +229,9 @@ class GreenNodeBatchSensor(BaseSensorOperator):
             self.when_killed,
             succeeds_on=() if needs_worker else succeeds_on,
         )
-        self.defer(trigger=trigger, method_name="resume")
+        self.defer(trigger=trigger, method_name=method_name)
 
-    def _defer_until(self, moment: float) -> NoReturn:
-        self.defer(trigger=DateTimeTrigger(moment=datetime.fromtimestamp(moment, UTC)), method_name="send_again")
-
-    def _settle(self, done: Done, created_at: float | None = None) -> dict[str, str]:
+    def _settle(self, done: Done, created_at: float | None = None) -> _Result:
         batch_id, reason, status = self.batch_id or "", done.reason, done.status
         self._count_end(done, created_at)
         if reason == "deadline":
@@ -177,6 +246,12 @@ class GreenNodeBatchSensor(BaseSensorOperator):
 
     def _count_end(self, done: Done, created_at: float | None) -> None:
         count_end(done, dag_id=self.dag_id, conn_id=self.greennode_conn_id, created_at=created_at)
+
+
+def _receipt_of(shard: ShardFolder) -> Receipt:
+    receipt = read_receipt(shard)
+    assert receipt is not None and receipt.batch_id is not None, "a look finds the receipt"  # noqa: PT018
+    return receipt
 
 
 _WORDS = {

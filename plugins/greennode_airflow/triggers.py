@@ -1,19 +1,18 @@
-"""GreenNodeBatchTrigger: waits for one batch in the triggerer, and fires once."""
+"""GreenNodeBatchTrigger: waits for one batch, or several, in the triggerer, and fires once."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from greennode_airflow.observability.metric_events import count_end
 from greennode_airflow.waiting.poller import Poller
-from greennode_airflow.waiting.shared_client import shared_client
+from greennode_airflow.waiting.shared_client import SharedClient, shared_client
 from greennode_airflow.waiting.task_states import name_of, states_like
-from greennode_airflow.waiting.waiter import Waiter
 from greennode_batch.api.capacity import failed_for_want_of_room
 from greennode_batch.api.polling.polling import Done
 from greennode_batch.api.polling.watch import Watch
@@ -31,12 +30,19 @@ _MARKED = frozenset({"failed", "success", "skipped", "upstream_failed", "removed
 _under_way: set[asyncio.Task[None]] = set()
 
 
+def events_of(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What an event of this trigger says of each of its batches; of one that is still waited for the reason is None."""
+    return list(event.get("batches", [event]))
+
+
 class GreenNodeBatchTrigger(BaseTrigger):
     """Fires when the batch has ended, whatever its end, when the deadline has passed, or if the batch is gone.
 
     The looks are the poller's, which has one call for many batches. A look that fails is logged, and made again.
 
-    deadline: epoch seconds. on_kill: `cancel` ends the remote batch when a person marks the waiting task as failed
+    batch_id: a list waits for all of these, and fires before they have ended only where one of them needs a worker: at
+    the deadline, which is of all of them, or if it was refused for want of room, or is gone. deadline: epoch seconds.
+    on_kill: `cancel` ends the remote batch when a person marks the waiting task as failed
     or as success; a task that is cleared goes on with the batch. succeeds_on: an end with one of these statuses ends
     the task right here, as a success whose result is what a resumed sensor returns, so that no worker is started;
     save for a batch that was refused for want of room.
@@ -45,18 +51,23 @@ class GreenNodeBatchTrigger(BaseTrigger):
     def __init__(
         self,
         greennode_conn_id: str,
-        batch_id: str,
+        batch_id: str | Sequence[str],
         deadline: float,
         on_kill: Literal["cancel", "leave"],
         succeeds_on: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.greennode_conn_id = greennode_conn_id
-        self.batch_id = batch_id
+        self.batch_id = batch_id if isinstance(batch_id, str) else list(batch_id)
         self.deadline = deadline
         self.when_killed = on_kill
         self.succeeds_on = list(succeeds_on)
-        self._seen = ""
+        self._seen: dict[str, str] = {}
+
+    @property
+    def batch_ids(self) -> list[str]:
+        """The batches that it waits for."""
+        return [self.batch_id] if isinstance(self.batch_id, str) else self.batch_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What the triggerer needs to make this trigger again; no secret is part of it."""
@@ -73,56 +84,76 @@ class GreenNodeBatchTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait until there is something to tell; yield one event."""
-        with Poller.of(self.greennode_conn_id).waiting(self.batch_id, deadline=self.deadline) as waiter:
-            done = await self._until_done(waiter)
-        yield self._event(done, waiter.watch)
+        watches: dict[str, Watch] = {}
+        waits = {asyncio.create_task(self._wait(one, watches)): one for one in self.batch_ids}
+        over: dict[str, Done] = {}
+        try:
+            while len(over) < len(waits) and all(_is_plain(watches[one], done) for one, done in over.items()):
+                left = [wait for wait, one in waits.items() if one not in over]
+                ended, _ = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                over |= {waits[wait]: wait.result() for wait in ended}
+        finally:
+            for wait in waits:
+                wait.cancel()
+        yield self._event(watches, over)
 
-    async def _until_done(self, waiter: Waiter) -> Done:
-        while True:
-            left = self.deadline + _LAST_LOOK_SECONDS - time.time()
-            if not await waiter.news(seconds=max(left, 0.0)):
-                batch = waiter.watch.batch
-                return Done("deadline", batch.status.name) if batch is not None else Done("deadline")
-            self._tell(waiter.watch)
-            if isinstance(waiter.watch.step, Done):
-                return waiter.watch.step
+    async def _wait(self, batch_id: str, watches: dict[str, Watch]) -> Done:
+        """Why the wait for one batch is over; what is known of it goes into `watches`."""
+        with Poller.of(self.greennode_conn_id).waiting(batch_id, deadline=self.deadline) as waiter:
+            watch = watches[batch_id] = waiter.watch
+            while True:
+                left = self.deadline + _LAST_LOOK_SECONDS - time.time()
+                if not await waiter.news(seconds=max(left, 0.0)):
+                    return Done("deadline", watch.batch.status.name) if watch.batch is not None else Done("deadline")
+                self._tell(watch)
+                if isinstance(watch.step, Done):
+                    return watch.step
 
     def _tell(self, watch: Watch) -> None:
         """Say what has changed: a failure, or how far the batch is."""
+        batch_id = watch.batch_id
         if watch.error is not None:
-            self.log.warning("Batch %s could not be looked at, trying again: %s", self.batch_id, watch.error)
+            self.log.warning("Batch %s could not be looked at, trying again: %s", batch_id, watch.error)
             return
         batch = watch.batch
         progress = f"{batch.raw_status}, {batch.counts}" if batch is not None else ""
-        if progress != self._seen:
-            self.log.info("Batch %s: %s%s", self.batch_id, progress, watch.pace.in_words(time.time()))
-            self._seen = progress
+        if progress != self._seen.get(batch_id, ""):
+            self.log.info("Batch %s: %s%s", batch_id, progress, watch.pace.in_words(time.time()))
+            self._seen[batch_id] = progress
 
-    def _event(self, done: Done, watch: Watch) -> TriggerEvent:
-        has_room = watch.batch is None or not failed_for_want_of_room(watch.batch)
-        if done.reason == "ended" and done.status in self.succeeds_on and has_room:
-            self.log.info("The wait for batch %s is over: %s, %s", self.batch_id, done.reason, done.status)
-            count_end(
-                done,
-                dag_id=self.task_instance.dag_id if self.task_instance else "",
-                conn_id=self.greennode_conn_id,
-                created_at=watch.batch.created_at if watch.batch else None,
-            )
-            result = {"batch_id": self.batch_id, "status": done.status, "reason": done.reason}
-            return TaskSuccessEvent(xcoms={"return_value": result})
-        return TriggerEvent(
+    def _event(self, watches: Mapping[str, Watch], over: Mapping[str, Done]) -> TriggerEvent:
+        is_one = isinstance(self.batch_id, str)
+        if all(
+            one in over and over[one].status in self.succeeds_on and _is_plain(watches[one], over[one])
+            for one in self.batch_ids
+        ):
+            results = [self._success(watches[one], over[one]) for one in self.batch_ids]
+            return TaskSuccessEvent(xcoms={"return_value": results[0] if is_one else results})
+        events = [
             {
-                "batch_id": self.batch_id,
-                "reason": done.reason,
-                "status": done.status,
-                "missing_since": watch.missing_since,
+                "batch_id": one,
+                "reason": over[one].reason if one in over else None,
+                "status": over[one].status if one in over else None,
+                "missing_since": watches[one].missing_since if one in watches else None,
             }
+            for one in self.batch_ids
+        ]
+        return TriggerEvent(events[0] if is_one else {"batches": events})
+
+    def _success(self, watch: Watch, done: Done) -> dict[str, str]:
+        self.log.info("The wait for batch %s is over: %s, %s", watch.batch_id, done.reason, done.status)
+        count_end(
+            done,
+            dag_id=self.task_instance.dag_id if self.task_instance else "",
+            conn_id=self.greennode_conn_id,
+            created_at=watch.batch.created_at if watch.batch else None,
         )
+        return {"batch_id": watch.batch_id, "status": done.status, "reason": done.reason}
 
     async def on_kill(self) -> None:
-        """Cancel the remote batch if a person has marked the waiting task, unless told to leave it."""
+        """Cancel the remote batches if a person has marked the waiting task, unless told to leave them."""
         if self.when_killed == "leave":
-            self.log.info("Batch %s is left to run (on_kill='leave')", self.batch_id)
+            self.log.info("%s: left to run (on_kill='leave')", self._words)
             return
         # Airflow 3.3.2 cancels a trigger that was killed again at each round of its loop, a second apart, and with it
         # what is done here; the first question to its API alone takes some seconds. So it is done beside.
@@ -134,20 +165,25 @@ class GreenNodeBatchTrigger(BaseTrigger):
     async def _cancel_unless_cleared(self) -> None:
         try:
             if await self._is_cleared():
-                self.log.info("The task was cleared: batch %s runs on, and the next try waits for it", self.batch_id)
+                self.log.info("The task was cleared: %s runs on, and the next try waits for it", self._words)
                 return
-            async with (
-                shared_client(self.greennode_conn_id) as shared,
-                shared.cancels,
-                asyncio.timeout(_CANCEL_SECONDS),
-            ):
-                await (await shared.get()).cancel_batch(self.batch_id)
+            async with shared_client(self.greennode_conn_id) as shared:
+                await asyncio.gather(*(self._cancel(shared, batch_id) for batch_id in self.batch_ids))
         except Exception:
-            self.log.exception(
-                "Batch %s could not be cancelled and runs on; a cleared task waits for it", self.batch_id
-            )
+            self.log.exception("%s could not be cancelled and runs on; a cleared task waits for it", self._words)
+
+    async def _cancel(self, shared: SharedClient, batch_id: str) -> None:
+        try:
+            async with shared.cancels, asyncio.timeout(_CANCEL_SECONDS):
+                await (await shared.get()).cancel_batch(batch_id)
+        except Exception:
+            self.log.exception("Batch %s could not be cancelled and runs on; a cleared task waits for it", batch_id)
             return
-        self.log.info("Batch %s: cancellation asked for; finished rows stay to be collected", self.batch_id)
+        self.log.info("Batch %s: cancellation asked for; finished rows stay to be collected", batch_id)
+
+    @property
+    def _words(self) -> str:
+        return f"Batch {', '.join(self.batch_ids)}"
 
     async def _is_cleared(self) -> bool:
         """Whether the task is to run again, by the state that Airflow gives it now."""
@@ -156,3 +192,8 @@ class GreenNodeBatchTrigger(BaseTrigger):
             return False
         states, name = await states_like(task), name_of(task)
         return name in states and states[name] not in _MARKED
+
+
+def _is_plain(watch: Watch, done: Done) -> bool:
+    """Whether the batch has ended, and nothing but its results is left of it."""
+    return done.reason == "ended" and (watch.batch is None or not failed_for_want_of_room(watch.batch))

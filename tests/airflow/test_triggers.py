@@ -23,7 +23,7 @@ def status_of(batch_id: str) -> BatchStatus:
         return client.get_batch(batch_id).status
 
 
-def a_trigger(batch_id: str, *, seconds: float = 60, on_kill: str = "cancel") -> GreenNodeBatchTrigger:
+def a_trigger(batch_id: str | list[str], *, seconds: float = 60, on_kill: str = "cancel") -> GreenNodeBatchTrigger:
     return GreenNodeBatchTrigger("greennode_default", batch_id, time.time() + seconds, on_kill)
 
 
@@ -212,3 +212,78 @@ async def test_a_batch_that_was_refused_for_want_of_room_is_left_to_a_worker(
     (event,) = [event async for event in trigger.run()]
     assert not isinstance(event, TaskSuccessEvent)
     assert event.payload["status"] == "FAILED"
+
+
+STUCK = {"kind": "stuck", "status": "in_progress", "count": None}
+
+
+async def test_a_trigger_of_several_batches_fires_once_all_have_ended_with_the_end_of_each(
+    connection: RunningEmulator, make_batch: MakeBatch
+) -> None:
+    batch_ids = [make_batch() for _ in range(3)]
+    events = await first_event(a_trigger(batch_ids))
+    assert [(one["batch_id"], one["reason"], one["status"]) for one in events["batches"]] == [
+        (batch_id, "ended", "COMPLETED") for batch_id in batch_ids
+    ]
+    trigger = GreenNodeBatchTrigger("greennode_default", batch_ids, time.time() + 60, "cancel", ["COMPLETED"])
+    (event,) = [event async for event in trigger.run()]
+    assert isinstance(event, TaskSuccessEvent)
+    assert event.xcoms["return_value"] == [
+        {"batch_id": batch_id, "status": "COMPLETED", "reason": "ended"} for batch_id in batch_ids
+    ]
+
+
+async def test_a_batch_that_needs_a_worker_does_not_wait_for_the_others_of_its_trigger(
+    connection: RunningEmulator, make_batch: MakeBatch
+) -> None:
+    connection.faults([{"kind": "failed", "code": "token_limit_exceeded"}])
+    refused = make_batch()
+    connection.faults([STUCK])
+    open_batch = make_batch()
+    trigger = GreenNodeBatchTrigger("greennode_default", [open_batch, refused], time.time() + 600, "cancel", ["FAILED"])
+    (event,) = [event async for event in trigger.run()]
+    assert not isinstance(event, TaskSuccessEvent)
+    assert [(one["batch_id"], one["reason"]) for one in event.payload["batches"]] == [
+        (open_batch, None),
+        (refused, "ended"),
+    ]
+
+
+async def test_a_batch_that_has_ended_is_not_looked_at_again_while_the_others_are_waited_for(
+    connection: RunningEmulator, make_batch: MakeBatch
+) -> None:
+    ended = make_batch()
+    while not status_of(ended).is_terminal:
+        pass
+    connection.faults([STUCK])
+    open_batch = make_batch()
+    events = await first_event(a_trigger([open_batch, ended], seconds=1.0))
+    assert {one["batch_id"]: one["reason"] for one in events["batches"]} == {open_batch: "deadline", ended: "ended"}
+    calls = connection.ledger()["calls"]
+    assert sum(calls.get(endpoint, 0) for endpoint in POLLS) < 20
+
+
+async def test_a_kill_by_a_person_cancels_all_batches_of_a_trigger_whatever_becomes_of_one(
+    slow_emulator: RunningEmulator, make_batch: MakeBatch
+) -> None:
+    batch_ids = [make_batch(), make_batch()]
+    await a_trigger([batch_ids[0], "batch_that_is_not_there", batch_ids[1]]).on_kill()
+    assert {status_of(one) for one in batch_ids} <= {BatchStatus.CANCELLING, BatchStatus.CANCELLED}
+
+
+async def test_a_trigger_that_the_version_before_has_stored_goes_on(
+    connection: RunningEmulator, make_batch: MakeBatch
+) -> None:
+    """Airflow keeps these arguments in its database while a task waits."""
+    batch_id = make_batch()
+    stored = {
+        "greennode_conn_id": "greennode_default",
+        "batch_id": batch_id,
+        "deadline": time.time() + 60,
+        "on_kill": "cancel",
+        "succeeds_on": ["COMPLETED", "FAILED", "EXPIRED", "CANCELLED"],
+    }
+    trigger = GreenNodeBatchTrigger(**stored)
+    assert trigger.serialize() == ("greennode_airflow.triggers.GreenNodeBatchTrigger", stored)
+    (event,) = [event async for event in trigger.run()]
+    assert event.xcoms == {"return_value": {"batch_id": batch_id, "status": "COMPLETED", "reason": "ended"}}

@@ -166,7 +166,9 @@ class _TaskInstance:
     def xcom_push(self, **_: Any) -> None:
         pass
 
-    def get_task_states(self, *, dag_id: str, task_ids: Collection[str], run_ids: list[str]) -> dict[str, Any]:
+    def get_task_states(
+        self, *, dag_id: str, task_ids: Collection[str], run_ids: list[str], map_index: int | None = None
+    ) -> dict[str, Any]:
         """Those that ran are a success, for the first error ends the steps."""
         return {run_ids[0]: {name: "success" if name in self._results else None for name in task_ids}}
 

@@ -28,7 +28,7 @@ Stage = Literal["empty", "built", "refused", "sent", "cancelling", "collected", 
 
 
 class StagedShard(msgspec.Struct, frozen=True):
-    """One batch file of a run. place: its number among its attempt's, by which its mapped tasks are numbered.
+    """One batch file of a run. place: its number among its attempt's, in whose order their mapped tasks take them.
 
     spent: what its batch has used, once the run was accounted for.
     """

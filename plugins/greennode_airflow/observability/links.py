@@ -15,9 +15,10 @@ from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.configuration import conf
 
 from greennode_airflow.hooks import GreenNodeHook
-from greennode_airflow.runtime.runs import shard_at, staging_root
+from greennode_airflow.runtime.runs import staging_root
+from greennode_airflow.runtime.shard_groups import shards_in
 from greennode_airflow.ui import PAGE_PREFIX, PAGE_ROUTE
-from greennode_batch.staging.folders import run_folder
+from greennode_batch.staging.folders import ShardFolder, run_folder
 from greennode_batch.state.receipts import read_receipt
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,10 @@ def _or_nothing(tell: Told) -> Told:
 
 
 class BatchLink(BaseOperatorLink):
-    """To the task's batch, by the connection's `batch_url`; without one, GreenNode's own lead to its console."""
+    """To the task's batch, by the connection's `batch_url`; without one, GreenNode's own lead to its console.
+
+    Of a task that has several, to the first; the run's page has them all.
+    """
 
     name = "Batch at GreenNode"
 
@@ -50,9 +54,11 @@ class BatchLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         """The link, or nothing while there is no batch."""
         batch_id, host = getattr(operator, "batch_id", None), None
-        if (shard := getattr(operator, "shard", None)) is not None:
-            receipt = read_receipt(shard_at(shard))
-            batch_id, host = (receipt.batch_id, receipt.server) if receipt else (None, None)
+        for shard in _shards_of(operator):
+            receipt = read_receipt(shard)
+            if receipt is not None and receipt.batch_id is not None:
+                batch_id, host = receipt.batch_id, receipt.server
+                break
         if not batch_id:
             return _NOTHING
         template = GreenNodeHook(getattr(operator, "greennode_conn_id")).batch_url(host)  # noqa: B009 - not all have it
@@ -85,15 +91,19 @@ RUN_LINKS = (RunLink(), StagingLink())
 """Of a run's own tasks."""
 
 
+def _shards_of(operator: BaseOperator) -> list[ShardFolder]:
+    group = getattr(operator, "shard", None)
+    return [] if group is None else shards_in(group)
+
+
 def _run_page(operator: BaseOperator, ti_key: Any) -> str:
     group = operator.task_id.rpartition(".")[0]
-    shard = getattr(operator, "shard", None)
-    if shard is not None:
+    if shards := _shards_of(operator):
         # …attempt_1.submit_batch: the group of an attempt stands in the job's.
         group = group.rpartition(".")[0]
         folder = f"{ti_key.dag_id}.{group}" if group else ti_key.dag_id
         run = run_folder(staging_root(), folder, ti_key.run_id)
-        if not str(shard_at(shard)).startswith(f"{run}/"):
+        if not str(shards[0]).startswith(f"{run}/"):
             return _NOTHING
     elif not hasattr(operator, "job"):
         return _NOTHING

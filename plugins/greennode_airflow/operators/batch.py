@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException
 from pydantic import BaseModel
 
-from greennode_airflow.failures import fail_without_retry
+from greennode_airflow.failures import ShardFailures, fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.observability.links import SHARD_LINKS
 from greennode_airflow.observability.metric_events import count_requests, submit_counted
-from greennode_airflow.observability.shard_state import note_shard
-from greennode_airflow.runtime.runs import shard_at
+from greennode_airflow.observability.shard_state import note_shards
+from greennode_airflow.runtime.shard_groups import Shards, shards_to_send
+from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.batches.credit import submit_on_credit
 from greennode_batch.errors import BusyError, ConfigError, NotFoundError
+from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import read_receipt
 
 
 class _ShardOperator(BaseOperator):
-    """What acts on a shard by its folder (templated)."""
+    """What acts on a shard by its folder (templated), or on each of several, whatever becomes of the others."""
 
     template_fields: Sequence[str] = ("shard", "greennode_conn_id")
     operator_extra_links = SHARD_LINKS
     ui_color = "#e3f4ea"
 
-    def __init__(self, *, shard: str, greennode_conn_id: str = GreenNodeHook.default_conn_name, **kwargs: Any) -> None:
+    def __init__(
+        self, *, shard: Shards, greennode_conn_id: str = GreenNodeHook.default_conn_name, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.shard = shard
         self.greennode_conn_id = greennode_conn_id
@@ -43,7 +48,8 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
     it fails for good, and so do the run's shards that were not tried yet; cleared, they are sent.
 
     shard: the folder that holds `requests.jsonl` (templated); its receipt is kept beside it, so a folder is for
-    one batch. on_ambiguous: what to do when a create may have been accepted and the server cannot tell.
+    one batch. Of a list of folders each gets its batch, and the task returns their ids; where some fail, it fails once
+    all others are sent. on_ambiguous: what to do when a create may have been accepted and the server cannot tell.
     """
 
     def __init__(self, *, on_ambiguous: Literal["fail", "resubmit"] = "fail", **kwargs: Any) -> None:
@@ -51,55 +57,91 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         self.on_ambiguous = on_ambiguous
 
     @fail_without_retry
-    def execute(self, context: Context) -> str:
+    def execute(self, context: Context) -> str | list[str]:
         """Submit, or find what was submitted before."""
-        shard = shard_at(self.shard)
-        if shard.requests.exists() and shard.requests.stat().st_size == 0:
-            raise AirflowSkipException("no row of this shard can be sent; they go to the target as unsent")
-        note_shard(context, shard)
-        hook = GreenNodeHook(self.greennode_conn_id)
+        shards = shards_to_send(self.shard)
+        note_shards(context, shards)
+        hook, failures = GreenNodeHook(self.greennode_conn_id), ShardFailures()
+        batch_ids: list[str] = []
+        pauses: list[float] = []
         with hook.get_conn() as client:
-            try:
-                again = context["ti"].try_number > 1
-                with submit_counted(shard, dag_id=self.dag_id, conn_id=self.greennode_conn_id):
-                    receipt = submit_on_credit(
-                        shard, client, is_cleared=again, on_ambiguous=self.on_ambiguous, admit=hook.admit(client)
-                    )
-            except BusyError as error:
-                self.log.warning("%s. Waiting without a worker, then trying again", error)
-                moment = datetime.now(UTC) + timedelta(seconds=error.retry_after or 0.0)
-                self.defer(trigger=DateTimeTrigger(moment=moment), method_name="resume")
-        assert receipt.batch_id is not None
-        note_shard(context, shard)
-        return receipt.batch_id
+            for shard in shards:
+                with failures.held(shard):
+                    try:
+                        batch_ids.append(self._submit(shard, hook, client, is_cleared=context["ti"].try_number > 1))
+                    except BusyError as error:
+                        self.log.warning("%s. Waiting without a worker, then trying again", error)
+                        pauses.append(error.retry_after or 0.0)
+        note_shards(context, shards)
+        if pauses:
+            moment = datetime.now(UTC) + timedelta(seconds=min(pauses))
+            self.defer(trigger=DateTimeTrigger(moment=moment), method_name="resume")
+        failures.raise_all()
+        return batch_ids[0] if isinstance(self.shard, str) else batch_ids
 
-    def resume(self, context: Context, event: Any = None) -> str:
-        """Try again after the server had no room, or others were before."""
+    def resume(self, context: Context, event: Any = None) -> str | list[str]:
+        """Try again what is not sent, after the server had no room, or others were before."""
         return self.execute(context)
+
+    def _submit(self, shard: ShardFolder, hook: GreenNodeHook, client: GreenNodeClient, *, is_cleared: bool) -> str:
+        with submit_counted(shard, dag_id=self.dag_id, conn_id=self.greennode_conn_id):
+            receipt = submit_on_credit(
+                shard, client, is_cleared=is_cleared, on_ambiguous=self.on_ambiguous, admit=hook.admit(client)
+            )
+        assert receipt.batch_id is not None
+        return receipt.batch_id
 
 
 class GreenNodeCollectResultsOperator(_ShardOperator):
     """Fetches a finished batch's files into staging and settles every request. Returns counts by status.
 
-    shard: the folder that was submitted (templated). answer: a Pydantic model that each answer must match.
+    shard: the folder that was submitted (templated), or a list of such, whose counts are added up; where some cannot be
+    collected, the task fails once all others are. answer: a Pydantic model that each answer must match. wait_task_id:
+    the sensor before, where this runs even if that has failed; then it collects only if the wait came to its end.
     """
 
-    def __init__(self, *, answer: type[BaseModel] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, answer: type[BaseModel] | None = None, wait_task_id: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.answer = answer
+        self.wait_task_id = wait_task_id
 
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, int]:
         """Collect, or read what was collected before."""
         from greennode_batch.collect.collect import collect_shard
 
-        shard = shard_at(self.shard)
-        note_shard(context, shard)
-        before = read_receipt(shard)
+        shards, failures = shards_to_send(self.shard), ShardFailures()
+        self._check_waited(context)
+        note_shards(context, shards)
+        total: Counter[str] = Counter()
         with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
-            counts = dict(collect_shard(shard, client, self.answer))
-        count_requests(before, counts, dag_id=self.dag_id, conn_id=self.greennode_conn_id)
-        return counts
+            for shard in shards:
+                with failures.held(shard):
+                    before = read_receipt(shard)
+                    counts = collect_shard(shard, client, self.answer)
+                    count_requests(before, counts, dag_id=self.dag_id, conn_id=self.greennode_conn_id)
+                    total += counts
+        failures.raise_all()
+        return dict(total)
+
+    def _check_waited(self, context: Context) -> None:
+        """Fail the task if a person, or an outage, has ended the wait: what is collected then would be asked again."""
+        if self.wait_task_id is None:
+            return
+        task, run = context["ti"], context["dag_run"]
+        states = task.get_task_states(
+            dag_id=run.dag_id, task_ids=[self.wait_task_id], run_ids=[run.run_id], map_index=task.map_index
+        )
+        state = next(iter(states.get(run.run_id, {}).values()), None)
+        if state == "success":
+            return
+        if task.xcom_pull(task_ids=self.wait_task_id, map_indexes=task.map_index) is None:
+            raise AirflowFailException(
+                f"{self.wait_task_id} is {state}, so nothing is collected. Nothing is lost: clear it with all that is "
+                "downstream, and what is finished is collected"
+            )
 
 
 class _BatchByIdOperator(BaseOperator):

@@ -15,6 +15,7 @@ from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.operators.source import SourceOperator
 from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.runtime.runs import begin_run, group_of, is_partial, run_job
+from greennode_airflow.runtime.shard_groups import Shards, shard_groups
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.cost.budget_check import outlook
 from greennode_batch.job.batch_job import BatchJob
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 class GreenNodeBuildRequestsOperator(SourceOperator):
     """Reads the source and builds the shards. Returns their folders; nothing is sent.
+
+    Of more shards than Airflow maps a task over (`[core] max_map_length`) it returns lists of folders.
 
     job: what to ask; its source's query or path is templated. Clear the task to pick up new rows: shards of the run
     that were sent stay as they are, with their rows, and only the rest is built again. The rows of a job with
@@ -45,7 +48,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
             self.sql = self.parameters = self.source_path = None
 
     @fail_without_retry
-    def execute(self, context: Context) -> list[str]:
+    def execute(self, context: Context) -> list[Shards]:
         """Build all that was not sent before."""
         job, chosen = run_job(self.job, context), choices_of(context)
         run = begin_run(context, group_of(self), conn_id=job.conn_id)
@@ -62,7 +65,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
             self.log.info("%s: no batch is created, and the run succeeds", why)
         if chosen.dry_run:
             return []
-        return [str(run.shard(shard.shard_id)) for shard in plan.shards]
+        return shard_groups([run.shard(shard.shard_id) for shard in plan.shards])
 
     def _build(self, job: BatchJob, run: RunFolder, run_id: str, chosen: Choices) -> Plan:
         from greennode_airflow.runtime.targets import known_rows, open_targets

@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator, Context
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runtime.runs import group_of, is_dry_run, run_job, run_of
+from greennode_airflow.runtime.shard_groups import Shards, shard_groups
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.state.attempts import attempt_shards
 from greennode_batch.state.plan import read_plan
@@ -16,6 +17,8 @@ from greennode_batch.state.plan import read_plan
 
 class GreenNodeBuildRetryOperator(BaseOperator):
     """Builds the shards of an attempt from the results of the one before. Returns their folders, none if all is well.
+
+    Of more shards than Airflow maps a task over (`[core] max_map_length`) it returns lists of folders.
 
     attempt: the number of the attempt that is built, from 2. What of it was sent before is kept as it is.
     """
@@ -28,7 +31,7 @@ class GreenNodeBuildRetryOperator(BaseOperator):
         self.attempt = attempt
 
     @fail_without_retry
-    def execute(self, context: Context) -> list[str]:
+    def execute(self, context: Context) -> list[Shards]:
         """Build, or go on with what is built."""
         from greennode_batch.retry.build_retry import build_retry
 
@@ -50,4 +53,4 @@ class GreenNodeBuildRetryOperator(BaseOperator):
             f"{plan.requests:,}",
             len(retry.shards),
         )
-        return [str(shard) for shard in attempt_shards(run, plan, self.attempt)]
+        return shard_groups(attempt_shards(run, plan, self.attempt))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -12,18 +13,19 @@ from airflow.sdk.exceptions import AirflowSkipException
 from pydantic import BaseModel
 from upath import UPath
 
-from greennode_airflow.failures import fail_without_retry
+from greennode_airflow.failures import ShardFailures, fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.observability.assets import asset_of, event_extra
 from greennode_airflow.observability.links import RUN_LINKS
 from greennode_airflow.observability.metric_events import count_run
 from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
-from greennode_airflow.runtime.runs import group_of, is_dry_run, run_job, run_of, shard_at
+from greennode_airflow.runtime.runs import group_of, is_dry_run, run_job, run_of
+from greennode_airflow.runtime.shard_groups import Shards, shards_in
 from greennode_airflow.runtime.verdict import Verdict
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.targets import SqlTarget, Target
-from greennode_batch.staging.folders import RunFolder, read_json
+from greennode_batch.staging.folders import RunFolder, ShardFolder, read_json
 from greennode_batch.state.approval import refuse_rejected
 from greennode_batch.state.plan import read_plan
 from greennode_batch.state.row_owner import RowOwner
@@ -36,8 +38,9 @@ if TYPE_CHECKING:
 class GreenNodeJoinResultsOperator(BaseOperator):
     """Joins a shard's results to its source rows and writes them into the target. Returns counts by status.
 
-    shard: a folder that build_requests made (templated). target: one or several; a dataset's path is templated. key:
-    the targets' key columns. keep_reasoning: whether the column `reasoning` is filled; staging has it in any case.
+    shard: a folder that build_requests made (templated), or a list of such, whose counts are added up; where some fail,
+    the task fails once all others are written. target: one or several; a dataset's path is templated. key: the targets'
+    key columns. keep_reasoning: whether the column `reasoning` is filled; staging has it in any case.
     """
 
     template_fields: Sequence[str] = ("shard", "paths")
@@ -46,7 +49,7 @@ class GreenNodeJoinResultsOperator(BaseOperator):
     def __init__(
         self,
         *,
-        shard: str,
+        shard: Shards,
         target: Target | Sequence[Target],
         key: tuple[str, ...],
         answer: type[BaseModel] | None = None,
@@ -64,13 +67,21 @@ class GreenNodeJoinResultsOperator(BaseOperator):
 
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, int]:
-        """Join and write, in one transaction a table; running it again writes the same rows."""
+        """Join and write, a shard in one transaction a table; running it again writes the same rows."""
+        total: Counter[str] = Counter()
+        failures = ShardFailures()
+        for shard in shards_in(self.shard):
+            with failures.held(shard):
+                total.update(self._write(shard, context))
+        failures.raise_all()
+        return dict(total)
+
+    def _write(self, shard: ShardFolder, context: Context) -> dict[str, int]:
         from greennode_airflow.runtime.targets import open_targets
         from greennode_batch.answers.answer_reader import AnswerReader
         from greennode_batch.write.join import join_shard
         from greennode_batch.write.targets import write_shard
 
-        shard = shard_at(self.shard)
         plan = read_plan(shard.run)
         with (
             join_shard(
@@ -83,7 +94,8 @@ class GreenNodeJoinResultsOperator(BaseOperator):
         ):
             note = write_shard(shard, joined, targets, key=self.key)
             self.log.info("Wrote %s rows into %s", f"{note.rows:,}", ", ".join(target.name for target in targets))
-            self.wrote = note.rows, joined.schema, shard.run.path.parent
+            before = self.wrote[0] if self.wrote else 0
+            self.wrote = before + note.rows, joined.schema, shard.run.path.parent
         return note.statuses
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:

@@ -99,14 +99,29 @@ def failed_tasks(session: Session, run: AirflowRun) -> list[FailedTask]:
     return [FailedTask(task_id, map_index, state == "up_for_retry") for task_id, map_index, state in rows]
 
 
+def count_instances(session: Session, run: AirflowRun, task_ids: Collection[str]) -> Mapping[str, int]:
+    """How many instances each mapped task has now; a task that is not mapped yet is not among them."""
+    rows = session.execute(
+        select(TaskInstance.task_id, func.count())
+        .where(
+            *_of(run),
+            TaskInstance.task_id.in_(sorted(task_ids)),
+            TaskInstance.map_index >= 0,
+            TaskInstance.state.is_distinct_from("removed"),
+        )
+        .group_by(TaskInstance.task_id)
+    ).all()
+    return {task_id: int(count) for task_id, count in rows}
+
+
 def mapped_states(
-    session: Session, run: AirflowRun, task_ids: Collection[str], places: Collection[int]
+    session: Session, run: AirflowRun, task_ids: Collection[str], indexes: Collection[int]
 ) -> Mapping[tuple[str, int], str]:
     """The states of mapped tasks, by task and map index."""
     columns = (TaskInstance.task_id, TaskInstance.map_index, TaskInstance.state)
     rows = session.execute(
         select(*columns).where(
-            *_of(run), TaskInstance.task_id.in_(sorted(task_ids)), TaskInstance.map_index.in_(sorted(places))
+            *_of(run), TaskInstance.task_id.in_(sorted(task_ids)), TaskInstance.map_index.in_(sorted(indexes))
         )
     ).all()
     return {(task_id, map_index): str(state or "none") for task_id, map_index, state in rows}

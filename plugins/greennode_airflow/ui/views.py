@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Literal
 from urllib.parse import quote
@@ -12,9 +13,11 @@ from airflow.api_fastapi.app import API_ROOT_PATH
 from pydantic import BaseModel, Field, StringConstraints
 from sqlalchemy.orm import Session
 
+from greennode_airflow.runtime.shard_groups import group_size
 from greennode_airflow.ui.airflow_runs import (
     AirflowRun,
     FailedTask,
+    count_instances,
     count_tasks,
     failed_tasks,
     list_runs,
@@ -190,14 +193,27 @@ class Views:
         live = self._live(staged, page)
         prefix = f"{pipeline.group}." if pipeline.group else ""
         names = {f"{prefix}attempt_{shard.attempt}.{task}" for shard in page for task in _TASKS}
-        states = mapped_states(session, run, names, {shard.place for shard in page}) if page else {}
+        sizes = self._group_sizes(session, run, staged, prefix)
+        indexes = {shard.place // sizes[shard.attempt] for shard in page}
+        states = mapped_states(session, run, names, indexes) if page else {}
         now = time.time()
         rows = []
         for shard in page:
-            task, task_state = _task_of(shard, prefix, states)
+            index = shard.place // sizes[shard.attempt]
+            task, task_state = _task_of(shard, index, prefix, states)
             figures = shard_figures(staged, shard, live, now=now)
-            rows.append(ShardRow(figures, task, task_state, task_url(run, task, shard.place)))
+            rows.append(ShardRow(figures, task, task_state, task_url(run, task, index)))
         return ShardList(now, len(found), tuple(rows))
+
+    def _group_sizes(self, session: Session, run: AirflowRun, staged: StagedRun, prefix: str) -> Mapping[int, int]:
+        """Of each attempt, how many shards an instance of its tasks has."""
+        shards = Counter(shard.attempt for shard in staged.shards)
+        tasks = {attempt: f"{prefix}attempt_{attempt}.{_TASKS[0]}" for attempt in shards}
+        instances = count_instances(session, run, tasks.values())
+        return {
+            attempt: group_size(count, instances[tasks[attempt]]) if tasks[attempt] in instances else 1
+            for attempt, count in shards.items()
+        }
 
     def staged(self, run: AirflowRun, pipeline: Pipeline) -> StagedRun:
         """What lies in staging of a run."""
@@ -246,12 +262,13 @@ def _linked(run: AirflowRun, task: FailedTask) -> LinkedTask:
     return LinkedTask(name, task_url(run, task.task_id, task.map_index), task.is_tried_again)
 
 
-def _task_of(shard: StagedShard, prefix: str, states: Mapping[tuple[str, int], str]) -> tuple[str, str]:
-    """The task that a shard is at, and its state: the last of its three that has begun."""
+def _task_of(shard: StagedShard, index: int, prefix: str, states: Mapping[tuple[str, int], str]) -> tuple[str, str]:
+    """The task that a shard is at, and its state: the first of its three that failed, or the last that has begun."""
     names = [f"{prefix}attempt_{shard.attempt}.{task}" for task in _TASKS]
-    begun = [name for name in names if states.get((name, shard.place), "none") not in {"none", "upstream_failed"}]
-    task = begun[-1] if begun else names[0]
-    return task, states.get((task, shard.place), "none")
+    found = {name: states.get((name, index), "none") for name in names}
+    begun = [name for name in names if found[name] not in {"none", "upstream_failed"}] or names[:1]
+    task = next((name for name in names if found[name] == "failed"), begun[-1])
+    return task, found[task]
 
 
 def _is_wanted(shard: StagedShard, stage: str | None, search: str) -> bool:

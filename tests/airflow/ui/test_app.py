@@ -280,6 +280,20 @@ def test_a_thousand_shards_are_bounded_answers_and_are_read_once(
     assert (found["total"], found["shards"][0]["figures"]["place"]) == (1, 500)
 
 
+def test_a_shard_leads_to_the_task_that_has_it_among_others(client_of, add_run, build_run, connection) -> None:
+    names = ("submit_batch", "wait_for_batch")
+    states = [(f"attempt_1.{name}", index, "success") for name in names for index in range(3)]
+    # Left of an earlier build that had more shards, and of a shard that was refused.
+    states += [("attempt_1.submit_batch", 3, "removed"), ("attempt_1.collect_results", 2, "failed")]
+    run_id = add_run("tickets", state="running", tasks=states)
+    build_run("tickets", run_id, texts(5), per_shard=1)
+    shards = client_of("viewer").get(f"{API}/shards", params={"dag_id": "tickets", "run_id": run_id}).json()["shards"]
+    assert [(shard["task"], shard["task_state"], shard["task_url"].rpartition("/")[2]) for shard in shards] == [
+        *[("attempt_1.wait_for_batch", "success", index) for index in "0011"],
+        ("attempt_1.collect_results", "failed", "2"),
+    ]
+
+
 def test_two_jobs_of_one_dag_are_two_rows_and_pages(client_of, add_run, build_run, connection) -> None:
     run_id = add_run("weekly", state="running", tasks=[("labels.build_requests", -1, "running")])
     for group in ("labels", "summaries"):
