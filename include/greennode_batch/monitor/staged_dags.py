@@ -11,7 +11,7 @@ from upath import UPath
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import RunFolder, fresh_names, safe_name
-from greennode_batch.state.run_identity import identity_of
+from greennode_batch.state.run_identity import find_run, identity_of
 
 _LOOK_SECONDS = 15.0
 # What only the run of a job has; other DAGs keep files of theirs in staging as well.
@@ -20,7 +20,10 @@ _RUNS_LOOKED_AT = 5
 
 
 class Pipeline(NamedTuple):
-    """One job of a DAG. group: the task group that its tasks stand in; empty for a DAG of its own."""
+    """One job of a DAG. group: the task group that its tasks stand in; empty for a DAG of its own.
+
+    folder: one that has runs of it; those that began before are perhaps in another.
+    """
 
     dag_id: str
     group: str
@@ -28,7 +31,9 @@ class Pipeline(NamedTuple):
 
     def run_folder(self, root: UPath, run_id: str) -> RunFolder:
         """Where a run of it lies."""
-        return RunFolder(root / self.folder / safe_name(run_id))
+        if self.group == self.folder:  # an earlier version's, whose name does not tell the group
+            return RunFolder(root / self.folder / safe_name(run_id))
+        return find_run(root, self.dag_id, run_id, group=self.group)
 
 
 class StagedDags:
@@ -49,9 +54,9 @@ class StagedDags:
             if self._clock() - self._looked_at >= _LOOK_SECONDS:
                 self._look()
                 self._looked_at = self._clock()
-            known = list(self._known.values())
+            known = {(one.dag_id, one.group): one for one in self._known.values()}
         found: dict[str, tuple[Pipeline, ...]] = {}
-        for pipeline in sorted(known):
+        for pipeline in sorted(known.values()):
             found[pipeline.dag_id] = (*found.get(pipeline.dag_id, ()), pipeline)
         return found
 
@@ -85,6 +90,8 @@ class StagedDags:
             if identity is None or _JOB_FILES.isdisjoint(names):
                 continue
             dag_id = identity.dag_id
+            if identity.group is not None:
+                return Pipeline(dag_id, identity.group, folder)
             if safe_name(dag_id) == folder:
                 return Pipeline(dag_id, "", folder)
             if folder.startswith(f"{dag_id}."):

@@ -1,6 +1,6 @@
 """Staging: one folder a run, on local disk or an object store; every file lands whole or not at all.
 
-    <root>/<dag_id>/<run>/plan.json
+    <root>/<dag_id>[+<group>]/<run>/plan.json
                          /shards/<shard_id>/requests.jsonl  source.parquet  uploading.json  receipt.json
                                            creating.<n>.json  output.jsonl  errors.jsonl  results.parquet
                                            anomalies.jsonl  joined.json  cleaned.json
@@ -119,11 +119,15 @@ class RunFolder:
         return str(self.path)
 
 
-def run_folder(root: UPath | Path | str, dag_id: str, run_id: str) -> RunFolder:
-    """Where a run's files lie. Ids become safe folder names; different ids never share a folder."""
+def run_folder(root: UPath | Path | str, dag_id: str, run_id: str, *, group: str | None = None) -> RunFolder:
+    """Where a run's files lie. Ids become safe folder names; different ids never share a folder.
+
+    group: tells apart several pipelines of one DAG; the plus sign before it is in no safe name.
+    """
     # A path of Airflow's stays one: UPath() of it would lose its connection.
     base = root if isinstance(root, UPath) else UPath(root)
-    return RunFolder(base / safe_name(dag_id) / safe_name(run_id))
+    name = safe_name(dag_id) if group is None else f"{safe_name(dag_id)}+{safe_name(group)}"
+    return RunFolder(base / name / safe_name(run_id))
 
 
 def safe_name(text: str) -> str:

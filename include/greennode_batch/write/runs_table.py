@@ -16,7 +16,7 @@ _MOMENT = pa.timestamp("us", tz="UTC")
 _STATUSES = tuple(status.value for status in RowStatus)
 
 RUNS_KEY = ("dag_id", "run_id", "model")
-"""What identifies a row. Of a pipeline within a larger DAG, dag_id has the task group's id behind a dot."""
+"""What identifies a row. Of a pipeline within a larger DAG, dag_id has the task group's id behind a plus sign."""
 
 RUNS_SCHEMA = pa.schema(
     [

@@ -18,8 +18,9 @@ from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runtime.runs import staging_root
 from greennode_airflow.runtime.shard_groups import shards_in
 from greennode_airflow.ui import PAGE_PREFIX, PAGE_ROUTE
-from greennode_batch.staging.folders import ShardFolder, run_folder
+from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import read_receipt
+from greennode_batch.state.run_identity import find_run
 
 log = logging.getLogger(__name__)
 
@@ -101,8 +102,7 @@ def _run_page(operator: BaseOperator, ti_key: Any) -> str:
     if shards := _shards_of(operator):
         # …attempt_1.submit_batch: the group of an attempt stands in the job's.
         group = group.rpartition(".")[0]
-        folder = f"{ti_key.dag_id}.{group}" if group else ti_key.dag_id
-        run = run_folder(staging_root(), folder, ti_key.run_id)
+        run = find_run(staging_root(), ti_key.dag_id, ti_key.run_id, group=group)
         if not str(shards[0]).startswith(f"{run}/"):
             return _NOTHING
     elif not hasattr(operator, "job"):

@@ -13,8 +13,8 @@ from upath import UPath
 from greennode_airflow.form import choices_of, is_form_field
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
-from greennode_batch.staging.folders import RunFolder, ShardFolder, local_path, run_folder
-from greennode_batch.state.run_identity import note_run
+from greennode_batch.staging.folders import RunFolder, ShardFolder, local_path
+from greennode_batch.state.run_identity import find_run, note_run
 
 
 def run_of(context: Context, prefix: str = "") -> RunFolder:
@@ -23,7 +23,7 @@ def run_of(context: Context, prefix: str = "") -> RunFolder:
     prefix: tells apart several pipelines of one DAG (the task group's id).
     """
     run = context["dag_run"]
-    return run_folder(staging_root(), f"{run.dag_id}.{prefix}" if prefix else run.dag_id, run.run_id)
+    return find_run(staging_root(), run.dag_id, run.run_id, group=prefix)
 
 
 def begin_run(context: Context, prefix: str = "", *, conn_id: str | None = None) -> RunFolder:
@@ -32,7 +32,8 @@ def begin_run(context: Context, prefix: str = "", *, conn_id: str | None = None)
     conn_id: the connection that its batches are made with.
     """
     run = run_of(context, prefix)
-    note_run(run, dag_id=context["dag_run"].dag_id, run_id=context["dag_run"].run_id, conn_id=conn_id)
+    dag_run = context["dag_run"]
+    note_run(run, dag_id=dag_run.dag_id, run_id=dag_run.run_id, conn_id=conn_id, group=prefix)
     return run
 
 

@@ -5,7 +5,7 @@ from greennode_batch.cleanup.retention import remove_run
 from greennode_batch.monitor import staged_dags
 from greennode_batch.monitor.staged_dags import Pipeline, StagedDags
 from greennode_batch.staging.folders import run_folder
-from greennode_batch.state.run_identity import note_run
+from greennode_batch.state.run_identity import find_run, note_run
 
 
 @pytest.fixture
@@ -34,6 +34,17 @@ def test_the_jobs_of_one_dag_are_told_apart_by_their_task_groups(root):
     begin(root, "weekly", folder="weekly.inner.summaries")
     found = StagedDags(root).by_dag()
     assert [pipeline.group for pipeline in found["weekly"]] == ["inner.summaries", "labels"]
+
+
+def test_a_job_whose_runs_lie_in_an_old_folder_and_a_new_one_is_one_job(root):
+    before = begin(root, "weekly", folder="weekly.labels")
+    since = find_run(root, "weekly", "run_2", group="labels")
+    note_run(since, dag_id="weekly", run_id="run_2", group="labels")
+    (since.path / "plan.json").write_text("{}")
+    ((pipeline,),) = StagedDags(root).by_dag().values()
+    assert (pipeline.dag_id, pipeline.group) == ("weekly", "labels")
+    assert [str(pipeline.run_folder(root, run_id)) for run_id in ("run_1", "run_2")] == [str(before), str(since)]
+    assert before.path.parent != since.path.parent
 
 
 def test_what_is_no_run_of_a_job_is_no_dag_of_ours(root):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from upath import UPath
 
@@ -37,6 +37,18 @@ def test_a_name_is_one_folder_that_stays_where_it_is_put(text):
     assert name not in {".", ".."}
     assert set(name) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
     assert len(name) <= 113
+
+
+IDS = st.text("ab.+-_é", max_size=6)
+
+
+@given(st.tuples(IDS, st.none() | IDS), st.tuples(IDS, st.none() | IDS))
+@example(("a.b", None), ("a", "b"))
+@example(("a", "b.c"), ("a.b", "c"))
+@example(("a", None), ("a", ""))
+def test_different_jobs_never_share_a_folder(one, other):
+    folders = [str(run_folder("/staging", dag_id, "run", group=group)) for dag_id, group in (one, other)]
+    assert (folders[0] == folders[1]) == (one == other)
 
 
 def test_a_name_that_looks_like_one_that_was_changed_is_changed_itself():
