@@ -1,7 +1,8 @@
 """Upload: a shard's file gets into the API's store, and is found there again if the reply was lost.
 
-Every file carries a name of its own, by the shard's bytes and its place in staging, so that a copy which nobody has
-an id of can be told from all other files: it is used, or deleted when the run is over. An upload costs nothing.
+Every file carries a name of its own, by the shard's bytes, the staging area and its place there, so that a copy which
+nobody has an id of can be told from all other files: it is used, or deleted when the run is over. An upload costs
+nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from greennode_batch.state.receipts import (
     read_receipt,
     write_receipt,
 )
+from greennode_batch.state.staging_identity import staging_token
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +41,13 @@ _READY_STATES = frozenset({"processed", "uploaded", "ready", "created", "complet
 
 
 def remote_name(shard: ShardFolder) -> str:
-    """The name that the shard's file has in the API's store."""
-    place = hashlib.blake2b(str(shard.path).encode(), digest_size=6).hexdigest()
+    """The name that the shard's file has in the API's store; once it is begun to be uploaded, that stays."""
+    begun = read_json(shard.uploading, UploadBegun)
+    if begun is not None:
+        return begun.name
+    # Of a shard that is in no run, its folder is all that there is of a staging area.
+    area = shard.run.path.parent.parent if shard.run.plan.exists() else shard.path
+    place = hashlib.blake2b(f"{staging_token(area)}\n{shard.path}".encode(), digest_size=6).hexdigest()
     return f"{shard.shard_id}.{place}.jsonl"
 
 

@@ -11,6 +11,7 @@
                          /answered.json  unchanged.bin: from build to report, for .answered-…
                   /.answered-<hash>: what a table has answered; see incremental/answer_cache.py
                   /.usage.json: what earlier runs have used; see cost/usage_history.py
+    <root>/.identity.json: which staging area this is; see state/staging_identity.py
     <root>/.line/<connection>/: the shards that wait for their turn; see batches/throttle/queue_folder.py
 
 Paths are UPath objects (Airflow's ObjectStoragePath is one), so `file://` and `s3://` work alike. Files are

@@ -45,6 +45,27 @@ def test_the_same_bytes_in_another_place_of_staging_have_another_name(make_shard
     assert re.fullmatch(rf"{shard.shard_id}\.[0-9a-f]{{12}}\.jsonl", remote_name(shard))
 
 
+def test_two_staging_areas_of_one_path_have_names_apart(make_run):
+    """Two machines with one key: each deletes what has its own names."""
+    run, plan = make_run(("id", "text"), [(1, "one")])
+    shard = run.shard(plan.shards[0].shard_id)
+    mine = remote_name(shard)
+    assert remote_name(shard) == mine
+    (run.path.parent.parent / ".identity.json").unlink()
+    assert remote_name(shard) != mine
+
+
+def test_an_upload_that_an_earlier_version_began_keeps_its_name(make_shard, client, emulator, clock):
+    shard = make_shard()
+    name = f"{shard.shard_id}.0123456789ab.jsonl"
+    size = shard.requests.stat().st_size
+    shard.uploading.write_text(f'{{"name": "{name}", "bytes": {size}, "began_at": 1.0}}')
+    found = client.upload_file(shard.requests, filename=name)
+    assert upload(shard, client, clock).file_id == found.id
+    assert remote_name(shard) == name
+    assert emulator.ledger()["files_uploaded"] == 1
+
+
 def test_a_file_that_the_server_has_lost_is_uploaded_again(make_shard, client, emulator, clock):
     shard = make_shard()
     gone = Receipt(
@@ -81,7 +102,7 @@ def test_a_file_of_that_name_that_is_not_whole_is_not_taken_for_it(make_shard, c
     half = tmp_path / "half"
     half.write_bytes(shard.requests.read_bytes()[:-20])
     client.upload_file(half, filename=remote_name(shard))
-    shard.uploading.write_text('{"name": "x", "bytes": 1, "began_at": 1.0}')
+    shard.uploading.write_text(f'{{"name": "{remote_name(shard)}", "bytes": 1, "began_at": 1.0}}')
     receipt = upload(shard, client, clock)
     assert client.get_file(receipt.file_id).bytes == shard.requests.stat().st_size
 
