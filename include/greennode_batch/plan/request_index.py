@@ -27,11 +27,11 @@ class RequestIndex:
         recent: int = RECENT_REQUESTS,
         older: HashFilter | None = None,
     ) -> None:
-        """kept: tells the shards of requests that are there before."""
+        """kept: tells the shards of requests that are there before. older: an empty filter, not of the usual size."""
         self._kept = kept
         self._recent = recent
-        self._older = older or HashFilter()
-        self._has_older = False
+        # Most tables have no older ones, and a filter's 16 MB take longer to get than a small build.
+        self._older = older
         self._newest: dict[str, int] = {}
         self._before: dict[str, int] = {}
 
@@ -39,7 +39,7 @@ class RequestIndex:
         """Those of the requests, by number, that came before, with their shards; `MAYBE` if that may be long ago."""
         self._let_go()
         places: dict[int, int] = {}
-        if self._has_older:
+        if self._older is not None:
             numbers = np.flatnonzero(self._older.may_hold(_hashes(custom_ids))).tolist()
             places.update(dict.fromkeys(numbers, MAYBE))
         for known in (self._kept(custom_ids), self._before, self._newest):
@@ -55,8 +55,8 @@ class RequestIndex:
         if len(self._newest) < self._recent:
             return
         if self._before:
+            self._older = self._older or HashFilter()
             self._older.add(_hashes(list(self._before)))
-            self._has_older = True
         self._before, self._newest = self._newest, {}
 
 
