@@ -33,7 +33,7 @@ class Airflow:
         self._start("api-server")
         self._start_next()
 
-    def wait_until_ready(self, dag_ids: Collection[str] = (), *, seconds: float = 120) -> None:
+    def wait_until_ready(self, dag_ids: Collection[str] = (), *, seconds: float = 300) -> None:
         """Wait for the first heartbeat of every component, and for these DAGs to be parsed."""
         wait_until(self._is_ready, what="Airflow", seconds=seconds, services=self.services, poll_seconds=0.2)
         self.client.wait_for_dags(dag_ids, since=self.started)

@@ -10,6 +10,12 @@ from greennode_faults.airflow_stage import AirflowStage, airflow_stage
 from greennode_local.samples import SAMPLES, data_of, load
 from greennode_local.stack import LocalStack
 
+# The DAGs do not change: to read all of them again every half a minute takes half a core from the runs.
+_SETTINGS = {
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
+    "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "60",
+}
+
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
@@ -17,7 +23,7 @@ def stack() -> Iterator[LocalStack]:
     # Not below pytest's own folder: see `postgres` in tests/conftest.py.
     with (
         tempfile.TemporaryDirectory(prefix="greennode-test-system-", ignore_cleanup_errors=True) as home,
-        LocalStack(Path(home), batch_seconds=15) as stack,
+        LocalStack(Path(home), settings=_SETTINGS) as stack,
     ):
         sample = SAMPLES["support_tickets"]
         with stack.warehouse() as connection:
