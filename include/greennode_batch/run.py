@@ -36,6 +36,7 @@ from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.receipts import is_sent, read_receipt
 from greennode_batch.state.run_report import RunReport
 from greennode_batch.write.dataset import Dataset
+from greennode_batch.write.final_outcomes import FinalOutcomes
 from greennode_batch.write.join import JoinedRows, join_shard
 from greennode_batch.write.joined_rows import CountedRows, note_joined
 from greennode_batch.write.targets import prepare_targets, write_shard
@@ -173,10 +174,12 @@ def _write(job: BatchJob, plan: Plan, run: RunFolder, out: Path | Dataset) -> Wr
 
 def _joined(job: BatchJob, plan: Plan, run: RunFolder) -> Iterator[tuple[ShardFolder, JoinedRows]]:
     """Each shard, and its source rows with their results."""
-    fields = AnswerReader(job.answer).fields
+    fields, final = AnswerReader(job.answer).fields, FinalOutcomes(run, plan)
     for planned in plan.shards:
         shard = run.shard(planned.shard_id)
-        with join_shard(shard, owner=plan.owner, answer_fields=fields, keep_reasoning=job.keep_reasoning) as joined:
+        with join_shard(
+            shard, owner=plan.owner, answer_fields=fields, keep_reasoning=job.keep_reasoning, final=final
+        ) as joined:
             yield shard, joined
 
 

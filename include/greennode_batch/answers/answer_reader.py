@@ -23,6 +23,7 @@ from greennode_batch.source.column_types import _MARK, is_json
 
 _SHOWN_CHARACTERS = 500
 _BEFORE_ANSWER = "; the answer was: "
+_HASH_CHARACTERS = 16
 _INT64 = range(-(1 << 63), 1 << 63)
 
 # By type and format of a JSON schema.
@@ -50,6 +51,11 @@ class AnswerReader:
         schema = _schema(model, "validation") if model else {}
         digest = hashlib.blake2b(json.dumps(schema, sort_keys=True).encode(), digest_size=16).hexdigest()
         self.mark: Mapping[bytes, bytes] = {_MARK: digest.encode()}
+
+    @property
+    def model_hash(self) -> str:
+        """A short hash of the answer model, by which a final outcome is known to be of this one."""
+        return self.mark[_MARK][:_HASH_CHARACTERS].decode()
 
     def made(self, results: pa.Schema) -> bool:
         """Whether results were read with this answer model: they are marked with it."""
@@ -120,6 +126,12 @@ class AnswerReader:
             _plain(column, as_json=as_json, as_text=as_text)
             for column, as_json, as_text in zip(columns, self._as_json, self._as_text, strict=True)
         ]
+
+
+def model_hash_of(results: pa.Schema) -> str | None:
+    """The `model_hash` of the reader that made these results; None where they are not marked with it."""
+    mark = (results.metadata or {}).get(_MARK)
+    return mark[:_HASH_CHARACTERS].decode() if mark else None
 
 
 def reasons_in(error: str) -> str:

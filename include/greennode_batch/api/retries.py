@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
-from greennode_batch.api.retryable import is_retryable
+from greennode_batch.api.retryable import CREDIT_WORDS, is_retryable
 from greennode_batch.errors import (
     ApiError,
     AuthError,
@@ -24,9 +24,6 @@ MAX_DELAY_SECONDS = 30.0
 MAX_RETRY_AFTER_SECONDS = 120.0
 MAX_ASKED_SECONDS = 900.0
 
-_CREDIT_WORDS = re.compile(
-    r"credit|\bplan\b|quota|balance|billing|payment|subscri|top.?up|recharge|insufficient|arrear", re.IGNORECASE
-)
 # A rate limit speaks of quotas and plans as well; only these words of a 429 mean that the money is gone.
 _SPENT_WORDS = re.compile(
     r"insufficient[_ ](?:quota|credit|balance|fund)|billing_hard_limit|out of credit", re.IGNORECASE
@@ -41,7 +38,7 @@ def error_type(status: int, message: str, code: str | None) -> type[ApiError]:
     words = f"{code or ''} {message}"
     if status == HTTPStatus.UNAUTHORIZED:
         return AuthError
-    if status == HTTPStatus.PAYMENT_REQUIRED or (status == HTTPStatus.FORBIDDEN and _CREDIT_WORDS.search(words)):
+    if status == HTTPStatus.PAYMENT_REQUIRED or (status == HTTPStatus.FORBIDDEN and CREDIT_WORDS.search(words)):
         return CreditError
     if status == HTTPStatus.TOO_MANY_REQUESTS and _SPENT_WORDS.search(words):
         return CreditError

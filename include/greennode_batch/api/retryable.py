@@ -1,10 +1,22 @@
-"""Retryable HTTP statuses, of a whole reply and of one line in a result file alike."""
+"""Retryable and final HTTP statuses, of a whole reply and of one line in a result file alike."""
 
+import re
 from http import HTTPStatus
 
 _RETRYABLE_4XX = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
+
+FINAL_STATUSES = frozenset({400, 413, 422})
+"""Those that refuse a request for what it is: the same one is refused again, on another day as well.
+
+The other 4xx are refusals of a key, an account or a model, which somebody may put right.
+"""
+
+CREDIT_WORDS = re.compile(
+    r"credit|\bplan\b|quota|balance|billing|payment|subscri|top.?up|recharge|insufficient|arrear", re.IGNORECASE
+)
+"""In the words of a refusal they mean that the account is the reason."""
 
 
 def is_retryable(status: int) -> bool:

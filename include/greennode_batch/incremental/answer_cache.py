@@ -2,8 +2,8 @@
 
 One file a table, beside the runs' folders: an array as NumPy saves it (.npy), and behind it a JSON document (Header).
 The array has two rows: all hashes of keys, sorted, and in that order those of the inputs, 0 where there is no good
-answer. It only spares work: the table is the truth, and a note counts while the table is just as it was when the note
-was made.
+answer. Where it is final that there is none, the status and the answer model are mixed into the input's hash. It only
+spares work: the table is the truth, and a note counts while the table is just as it was when the note was made.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ import numpy.typing as npt
 from upath import UPath
 
 from greennode_batch.errors import GreenNodeError
+from greennode_batch.incremental.answered import ANSWERED, FINAL_CODES, SETTLED, Codes
 from greennode_batch.incremental.row_hashes import ROW_HASHES, RowHashes
 from greennode_batch.staging.folders import RunFolder, land, local_path
 from greennode_batch.state.plan import LeftRows
 from greennode_batch.state.table_digest import TableDigest
+from greennode_batch.tables.fingerprint import mix_in
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +69,11 @@ class AnsweredNote:
         starts = np.searchsorted(self._keys, np.arange(1 << bits, dtype=np.uint64) << self._shift)
         self._starts = np.minimum(starts, self._last).astype(np.uint32)
 
-    def unchanged(self, hashes: RowHashes) -> npt.NDArray[np.bool_]:
-        """Which of these rows have a good answer, by the same key and input. Raises SeenTwiceError."""
+    def settled(self, hashes: RowHashes, final_for: str | None) -> Codes:
+        """Which of these rows have a good answer or a final outcome, by the same key and input. Raises SeenTwiceError.
+
+        final_for: see `settled` of answered.py.
+        """
         keys, inputs = np.ascontiguousarray(hashes["key"]), hashes["input"]
         places = self._places(keys)
         is_there = (self._keys[places] == keys) & (keys != 0)
@@ -76,8 +81,14 @@ class AnsweredNote:
         if self._is_seen[found].any() or (found[1:] == found[:-1]).any():
             raise SeenTwiceError("two rows of the source have the key of one row of the note")
         self._is_seen[found] = True
-        same: npt.NDArray[np.bool_] = is_there & (self._inputs[places] == inputs) & (inputs != 0)
-        return same
+        noted = self._inputs[places] * (is_there & (inputs != 0))
+        codes = np.where((noted == inputs) & (noted != 0), np.uint8(ANSWERED), np.uint8(0))
+        others = np.flatnonzero((noted != 0) & (codes == 0))
+        if final_for is not None and others.size:
+            for code in FINAL_CODES:
+                wanted = as_noted(hashes[others], np.full(len(others), code, np.uint8), final_for)
+                codes[others[noted[others] == wanted["input"]]] = code
+        return codes
 
     def _places(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """Where each of these keys is, if it is there at all."""
@@ -93,6 +104,23 @@ class AnsweredNote:
     def seen(self) -> int:
         """How many of its rows the source has had so far."""
         return int(np.count_nonzero(self._is_seen))
+
+
+def as_noted(hashes: RowHashes, codes: Codes, final_for: str) -> RowHashes:
+    """The hashes of rows as a note has them, by what they have come to.
+
+    final_for: the answer model that their outcomes are final for.
+    """
+    made = hashes.copy()
+    made["input"][codes == 0] = 0
+    for code in FINAL_CODES:
+        is_final = (codes == code) & (made["input"] != 0)
+        if is_final.any():
+            words = f"{SETTLED[code - 1]} {final_for}".encode()
+            inputs = made["input"][is_final]
+            mix_in(inputs, np.frombuffer(hashlib.blake2b(words, digest_size=8).digest(), "<u8"))
+            made["input"][is_final] = inputs
+    return made
 
 
 def note_path(run: RunFolder, table: str) -> UPath:

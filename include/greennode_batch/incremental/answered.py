@@ -2,12 +2,53 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from greennode_batch.answers.final_outcome import OF_THE_ROW, is_final
 from greennode_batch.state.row_status import RowStatus
+
+SETTLED = (
+    RowStatus.SUCCEEDED,
+    RowStatus.REFUSED,
+    RowStatus.TRUNCATED,
+    RowStatus.INVALID_OUTPUT,
+    RowStatus.FAILED,
+    RowStatus.UNSENT,
+)
+"""What a row may have come to that the same request is not sent for again: an answer, or a final outcome."""
+
+Codes = npt.NDArray[np.uint8]
+"""For each row the place of its status in SETTLED, counted from 1; 0 for one that is to be asked."""
+
+ANSWERED = 1
+"""The code of a good answer."""
+
+FINAL_CODES = range(ANSWERED + 1, len(SETTLED) + 1)
+"""Those of final outcomes."""
+
+_STATUSES = pa.array([status.value for status in SETTLED])
 
 
 def is_answered(rows: pa.Table) -> pa.ChunkedArray:
     """Whether each row has a good answer to its request. rows: with `status`; a NULL there is no answer."""
     return pc.fill_null(pc.equal(rows["status"], RowStatus.SUCCEEDED.value), fill_value=False)
+
+
+def settled(rows: pa.Table, final_for: str | None) -> Codes:
+    """What each row needs no new request for, if it is asked the same. rows: with the columns of `found_schema`.
+
+    final_for: the answer model whose final outcomes count; None: those of none. A row that says nothing of whose it is
+    stems from an earlier version: then status and error tell whether its outcome is final.
+    """
+    is_settled = is_answered(rows)
+    if final_for is not None:
+        known = pc.is_in(rows["greennode_final"], value_set=pa.array([final_for, OF_THE_ROW]))
+        derived = pc.and_(pc.is_null(rows["greennode_order"]), is_final(rows))
+        is_settled = pc.or_(is_settled, pc.or_(known, derived))
+    codes = pc.add(pc.index_in(rows["status"], value_set=_STATUSES), 1)
+    return cast("Codes", pc.fill_null(pc.if_else(is_settled, codes, 0), 0).to_numpy().astype(np.uint8))

@@ -1,4 +1,6 @@
-"""Unchanged rows: those to whose request the target has a good answer. A note tells of most before they are rendered.
+"""Unchanged rows: those to whose request the target has a good answer, or remembers that there is none.
+
+A note tells of most before they are rendered.
 
 What a run leaves as it is, is written down until its end, when the next note is made: answered.json, and the hashes of
 these rows in unchanged.bin.
@@ -7,14 +9,17 @@ these rows in unchanged.bin.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from greennode_batch.incremental.answer_cache import AnsweredNote, note_path, read_note, validity
+from greennode_batch.answers.answer_reader import AnswerReader
+from greennode_batch.incremental.answer_cache import AnsweredNote, as_noted, note_path, read_note, validity
+from greennode_batch.incremental.answered import ANSWERED, FINAL_CODES, SETTLED, Codes
 from greennode_batch.incremental.batch_buffer import HeldRows
 from greennode_batch.incremental.row_hashes import RowHashes, hash_rows, with_model
 from greennode_batch.incremental.target_rows import EarlierRows
@@ -27,14 +32,16 @@ from greennode_batch.staging.folders import RunFolder, land, write_json
 from greennode_batch.staging.spill_file import SpillFile
 from greennode_batch.state.left_as_it_is import LeftAsItIs
 from greennode_batch.state.plan import LeftRows
+from greennode_batch.state.row_owner import RowOwner
 
 
 class UnchangedRows:
     """Holds a byte for each row of the note; the hashes and keys of rows lie on disk, in `work`.
 
     known: the target; without one no row is unchanged. columns: of the source. names: all in the prompts. requests:
-    what else makes the requests, as JSON can hold it. is_first: whether nothing of this run was sent yet; else no note
-    is used, nor made, and neither where rows that left the source are not sought. by_note: whether a note may be used.
+    what else makes the requests, as JSON can hold it. owner: whose the run's rows are. is_first: whether nothing of
+    this run was sent yet; else no note is used, nor made, and neither where rows that left the source are not sought.
+    by_note: whether a note may be used.
     """
 
     def __init__(
@@ -47,11 +54,14 @@ class UnchangedRows:
         columns: Sequence[str],
         names: Collection[str],
         requests: Sequence[Any],
+        owner: RowOwner,
         is_first: bool,
         by_note: bool,
     ) -> None:
         self.count = 0
-        """Rows times models times samples."""
+        """Rows times models times samples that have a good answer."""
+        self.remembered: Counter[str] = Counter()
+        """Those whose outcome is final, by status."""
         self.taken_out = 0
         """Rows that nobody has looked at but the note."""
         self._job = job
@@ -60,6 +70,9 @@ class UnchangedRows:
         self._inputs = [name for name in columns if name in names]
         self._held = HeldRows(columns, kept=(*job.key_columns, *job.carry))
         self._known = known
+        self._owner = owner
+        self._model_hash = AnswerReader(job.answer).model_hash
+        self._final_for = None if job.retry_final else self._model_hash
         # A query of one interval alone is not worth a look through all that the table ever had. What other tasks have
         # rendered has its prompts, and not what went into them.
         is_whole = job.left_rows != "ignore" and job.partitions == 1
@@ -90,9 +103,10 @@ class UnchangedRows:
             yield batch, hashes
             return
         asked = [with_model(hashes, model, sample) for model, sample in self._asks]
-        same = np.logical_and.reduce([self._note.unchanged(one) for one in asked])
-        for one in asked:
-            self._keep(one[same])
+        codes = [self._note.settled(one, self._final_for) for one in asked]
+        same = np.logical_and.reduce([one != 0 for one in codes])
+        for one, come_to in zip(asked, codes, strict=True):
+            self._keep(one[same], come_to[same])
         self.taken_out += int(np.count_nonzero(same))
         self._keys.add([list(itertools.compress(batch.values(name), same)) for name in self._job.key_columns])
         if not same.all():
@@ -103,21 +117,21 @@ class UnchangedRows:
         """What `others` has not given yet."""
         return self._held.take()
 
-    def changed(self, requests: RequestLines, rows: pa.Table, hashes: RowHashes | None) -> Sequence[int]:
-        """The places of those rows to whose request the target has no good answer.
+    def changed(
+        self, requests: RequestLines, rows: pa.Table, hashes: RowHashes | None, unsent: Mapping[int, str]
+    ) -> Sequence[int]:
+        """The places of those rows to whose request the target has neither a good answer nor a final outcome.
 
-        rows: with the target's key columns, but for the model.
+        rows: with the target's key columns, but for the model. unsent: those that are not sent, by place, and why.
         """
         if self._known is None:
             return range(rows.num_rows)
         keys = rows.append_column("model", pa.repeat(requests.model, rows.num_rows)).select(self._job.target_key)
-        answered = self._known.answered(keys, requests.custom_ids)
-        if hashes is None:
-            self.count += len(answered)
-        else:
-            self._keep(hashes[answered])
-        there = set(answered)
-        return [place for place in range(rows.num_rows) if place not in there]
+        codes = self._known.settled(keys, requests.custom_ids, unsent, final_for=self._final_for, owner=self._owner)
+        is_settled = codes != 0
+        self._keep(None if hashes is None else hashes[is_settled], codes[is_settled])
+        places: list[int] = np.flatnonzero(~is_settled).tolist()
+        return places
 
     @property
     def seeks_left(self) -> bool:
@@ -147,12 +161,22 @@ class UnchangedRows:
         # What was removed is in the table no more, and what was not sought is not known.
         still = left if left is not None and not left.removed else None
         others = self._table.without(self._known.replaced)
-        note = LeftAsItIs(table=self._known.name, valid_for=self._valid_for, others=others, left=still)
+        note = LeftAsItIs(
+            table=self._known.name,
+            valid_for=self._valid_for,
+            others=others,
+            left=still,
+            final_for=self._model_hash,
+        )
         write_json(self._run.answered, note)
 
-    def _keep(self, hashes: RowHashes) -> None:
-        self.count += len(hashes)
-        self._hashes.write(hashes.tobytes())
+    def _keep(self, hashes: RowHashes | None, codes: Codes) -> None:
+        """Count rows by what they have come to. hashes: theirs, if a note is to be made."""
+        counts = np.bincount(codes, minlength=len(SETTLED) + 1).tolist()
+        self.count += counts[ANSWERED]
+        self.remembered += Counter({SETTLED[code - 1].value: counts[code] for code in FINAL_CODES})
+        if hashes is not None:
+            self._hashes.write(as_noted(hashes, codes, self._model_hash).tobytes())
 
     def _left_by_note(self, known: EarlierRows) -> LeftRows | None:
         """The same as the table would tell, if the note is enough for it."""

@@ -57,9 +57,12 @@ class BatchJob(Declaration):
 
     refresh: `changed` asks only rows that are new to the table they go to, whose request is another one than the one
     that was answered there, or that have no good answer yet; `all` asks every row again. By default `changed` if all
-    targets are tables. Of a row that is not asked the target stays as it is, carried columns too. left_rows: rows of
-    the table that the source does not have (any more): `report` counts them, `remove` deletes them when the requests
-    are built, `ignore` does not look for them.
+    targets are tables. Of a row that is not asked the target stays as it is, carried columns too. retry_final: whether
+    `changed` also asks again what ended in a final outcome: refused, cut at `max_tokens`, rejected with 400, 413 or
+    422, an answer that never fitted the answer model, a row that asks nothing or too much. By default the target
+    remembers these until another request is made of the row. left_rows: rows of the table that the source does not
+    have (any more): `report` counts them, `remove` deletes them when the requests are built, `ignore` does not look for
+    them.
 
     Where model is a list, be it of one, `model` is part of the target's key. A run may ask some of the models: what the
     others have answered stays in the table, also to rows that have left the source.
@@ -123,6 +126,7 @@ class BatchJob(Declaration):
     on_kill: Annotated[Literal["cancel", "leave"], "cancel or leave"] = "cancel"
     keep_remote_files: Annotated[bool | None, "True, False or left out"] = None
     refresh: Annotated[Literal["changed", "all"] | None, "changed or all, or left out"] = None
+    retry_final: Annotated[bool, "True or False"] = False
     left_rows: Annotated[Literal["report", "remove", "ignore"], "report, remove or ignore"] = "report"
     partitions: Annotated[int, Field(ge=1), "1 (one task reads) or more"] = 1
     budget: Annotated[InstanceOf[Budget] | None, "Budget(max_cost=…), or left out"] = None

@@ -54,6 +54,8 @@ class RunFigures(msgspec.Struct, frozen=True):
     """A run in numbers.
 
     rows: of the source, times models and samples; per: which of `model` and `sample` tell rows of one key apart.
+    unchanged, remembered: rows beside these that have an answer, or a final outcome, since an earlier run.
+    kept_answers: rows that failed, and whose earlier answer stays.
     requests: what they ask, each once; asked, done: the same over all attempts.
     statuses: of rows once the run is accounted for, before of requests. failed: without an answer so far. stages: how
     many shards are how far. cost: by the report once the run is accounted for, before by the plan's prices, which takes
@@ -65,6 +67,8 @@ class RunFigures(msgspec.Struct, frozen=True):
     rows: int
     per: tuple[str, ...]
     unchanged: int
+    remembered: int
+    kept_answers: int
     unsent: int
     requests: int
     asked: int
@@ -140,6 +144,8 @@ def run_figures(run: StagedRun, live: Mapping[str, LiveBatch], *, is_over: bool,
         rows=report.rows if report else plan.rows if plan else 0,
         per=plan.target_key[len(plan.key) :] if plan else (),
         unchanged=report.unchanged if report else plan.unchanged if plan else 0,
+        remembered=sum(told.remembered.values()) if (told := report or plan) else 0,
+        kept_answers=report.kept_answers if report else 0,
         unsent=plan.unsent if plan else 0,
         requests=requests,
         asked=sum(shard.requests for shard in sent) or requests,

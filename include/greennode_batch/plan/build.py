@@ -32,6 +32,7 @@ from greennode_batch.source.rows import Rows, within_max_rows
 from greennode_batch.staging.exclusive import check_exclusive
 from greennode_batch.staging.folders import RunFolder, remove_work_folders, work_folder, write_json
 from greennode_batch.state.plan import LeftRows, Plan, read_plan, refuse_removed
+from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.wording import counted
 
 log = logging.getLogger(__name__)
@@ -71,13 +72,22 @@ def build(
     before = shards_of(run)
     kept = sent_of(before)
     late: set[str] = set()
-    by_note = True
+    # The report of this very run has made the note: what it left without an answer is still its own to answer for.
+    by_note = not run.report.exists()
     try:
         while True:
             try:
                 with work_folder(run.path) as work, closing(_load_kept(job, run, kept, Path(work), old)) as stay:
                     builder = _read_all(
-                        job, rows(), run, Path(work), profile=profile, kept=stay, known=known, by_note=by_note
+                        job,
+                        rows(),
+                        run,
+                        Path(work),
+                        owner=RowOwner(run_id, job_id or job.name),
+                        profile=profile,
+                        kept=stay,
+                        known=known,
+                        by_note=by_note,
                     )
                     plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), kept=kept)
                     plan = msgspec.structs.replace(plan, job_id=job_id or job.name, data_until=data_until)
@@ -113,13 +123,16 @@ def _read_all(
     run: RunFolder,
     work: Path,
     *,
+    owner: RowOwner,
     profile: ApiProfile,
     kept: KeptShards,
     known: EarlierRows | None,
     by_note: bool,
 ) -> Builder:
     refuse_missing(job, rows.columns)
-    builder = Builder(job, rows.columns, run, work, profile=profile, kept=kept, known=known, by_note=by_note)
+    builder = Builder(
+        job, rows.columns, run, work, owner=owner, profile=profile, kept=kept, known=known, by_note=by_note
+    )
     for batch in within_max_rows(rows, job.budget).batches:
         builder.add(batch)
     return builder
@@ -157,6 +170,8 @@ def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, 
         shards=tuple(shards),
         unchanged=builder.unchanged.count,
         target_key=job.target_key,
+        remembered=dict(builder.unchanged.remembered),
+        attempts=job.attempts,
         # Beside shards that were sent before it had one, it is an estimate.
         is_counted=job.tokenizer is not None and (old is None or not is_rebuilt or old.is_counted),
     )

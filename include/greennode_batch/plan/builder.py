@@ -26,6 +26,7 @@ from greennode_batch.request.token_counter import token_counter
 from greennode_batch.source.rows import Key, RowBatch
 from greennode_batch.staging.folders import RunFolder
 from greennode_batch.state.plan import LongestRequest, PlannedShard
+from greennode_batch.state.row_owner import RowOwner
 
 
 class _Asked(NamedTuple):
@@ -64,8 +65,9 @@ class _Asked(NamedTuple):
 class Builder:
     """Rows -> shards in one pass. Holds a batch of rows, and what Keys and ShardSet hold.
 
-    kept: shards that stay as they are; rows that lie there already are not asked again. known: what the target has of
-    earlier runs; rows whose answer it has are not asked again either. by_note: whether a note may tell which they are.
+    owner: whose the run's rows are. kept: shards that stay as they are; rows that lie there already are not asked
+    again. known: what the target has of earlier runs; rows whose answer it has are not asked again either. by_note:
+    whether a note may tell which they are.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Builder:
         run: RunFolder,
         work: Path,
         *,
+        owner: RowOwner,
         profile: ApiProfile,
         kept: KeptShards,
         known: EarlierRows | None = None,
@@ -96,7 +99,9 @@ class Builder:
             known,
             columns=columns,
             names=request.names(job),
-            requests=[request],
+            # Of the limits too it depends which rows are not sent.
+            requests=[request, self._limits.max_bytes],
+            owner=owner,
             is_first=not kept.shards,
             by_note=by_note,
         )
@@ -148,11 +153,13 @@ class Builder:
 
     def _ask(self, asked: _Asked) -> None:
         """Ask of each row what the target has no answer to, or keep the reason why not."""
-        asked = asked.chosen(self.unchanged.changed(asked.requests, asked.kept, asked.hashes))
-        if not asked.keys:
+        unsent = self._unsent(asked.requests)
+        chosen = self.unchanged.changed(asked.requests, asked.kept, asked.hashes, unsent)
+        if not chosen:
             return
+        unsent = {number: unsent[place] for number, place in enumerate(chosen) if place in unsent}
+        asked = asked.chosen(chosen)
         requests = asked.requests
-        unsent = self._unsent(requests)
         custom_ids: Sequence[str | None] = requests.custom_ids
         reasons: Sequence[str | None] = [None] * len(custom_ids)
         if unsent:

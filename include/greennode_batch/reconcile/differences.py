@@ -124,8 +124,9 @@ class _Search:
 
     def problems(self) -> list[str]:
         """What was found, in words."""
-        if self._answers.count <= self._plan.unchanged:
-            self._accept_answers()
+        self._answers = self._less_known(self._answers, self._plan.unchanged, "unchanged")
+        remembered = sum(self._plan.remembered.values())
+        self._strangers = self._less_known(self._strangers, remembered, "remembered")
         again = f"The answers are safe in {self._run}; clear join_results to write them again, at no cost"
         by_others = f"rows that are in the target under run {self._plan.run_id} but not in its source"
         who = "An earlier build of the run or somebody else wrote them"
@@ -146,16 +147,18 @@ class _Search:
             said.append((named, f"rows of the target that hold what the earlier run {owner} wrote", why))
         return [f"{what} ({named.count:,}): {named}. {way_out}" for named, what, way_out in said if named.count]
 
-    def _accept_answers(self) -> None:
-        """Take answers that staging does not know for rows that the build found answered, and did not ask again."""
-        if self._answers.count:
-            log.warning(
-                "%s rows were answered by this run before it was built as it is now, and its staging of then is gone. "
-                "They are good, and count as unchanged: %s",
-                f"{self._answers.count:,}",
-                self._answers,
-            )
-        self._answers = Named()
+    def _less_known(self, strangers: Named, known: int, what: str) -> Named:
+        """None of these rows that staging does not know, if the build may have found them all, and not asked again."""
+        if not 0 < strangers.count <= known:
+            return strangers
+        log.warning(
+            "%s rows were written by this run before it was built as it is now, and its staging of then is gone. They "
+            "count as %s: %s",
+            f"{strangers.count:,}",
+            what,
+            strangers,
+        )
+        return Named()
 
     def superseded(self) -> int:
         """How many rows a later run has written over."""

@@ -7,18 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from greennode_batch.errors import GreenNodeError
-from greennode_batch.incremental.answer_cache import SeenTwiceError, note_path, write_note
-from greennode_batch.incremental.answered import is_answered
+from greennode_batch.incremental.answer_cache import SeenTwiceError, as_noted, note_path, write_note
+from greennode_batch.incremental.answered import settled
 from greennode_batch.incremental.row_hashes import ROW_HASHES, RowHashes
 from greennode_batch.plan.source_rows import HASHES, hashes_in
-from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy, read_json, work_folder
+from greennode_batch.staging.folders import RunFolder, local_copy, read_json, work_folder
 from greennode_batch.staging.parquet import staged_schema
 from greennode_batch.state.left_as_it_is import LeftAsItIs
 from greennode_batch.state.plan import Plan
 from greennode_batch.tables.table_target import TableTarget
-from greennode_batch.write.join import row_statuses
+from greennode_batch.write.final_outcomes import FinalOutcomes
+from greennode_batch.write.join import row_outcomes
+from greennode_batch.write.result_parts import FINAL
 
 log = logging.getLogger(__name__)
 
@@ -60,15 +63,16 @@ class AnsweredTable:
         if digests is None or digests != self._digests or digests.others != left_as_it_is.others:
             raise _UnknownError("somebody else has written into the table since the run was built")
         table = digests.all_rows
-        absent = table.rows - plan.rows - plan.unchanged
+        absent = table.rows - plan.answers_for
         left = left_as_it_is.left
         if absent < 0 or (left is not None and left.count + left.not_asked != absent):
-            raise _UnknownError(f"it has {table.rows:,} rows, and the run knows of {plan.rows + plan.unchanged:,}")
-        size = run.unchanged.stat().st_size
-        if size != plan.unchanged * ROW_HASHES.itemsize:
-            raise _UnknownError(f"{run.unchanged} has {size:,} bytes, which are not {plan.unchanged:,} rows")
+            raise _UnknownError(f"it has {table.rows:,} rows, and the run knows of {plan.answers_for:,}")
+        size, stay = run.unchanged.stat().st_size, plan.answers_for - plan.rows
+        if size != stay * ROW_HASHES.itemsize:
+            raise _UnknownError(f"{run.unchanged} has {size:,} bytes, which are not {stay:,} rows")
         with work_folder(run.path) as work:
-            entries = _entries(run, plan)
+            has_final = self._table.is_there([FINAL.name])
+            entries = _entries(run, plan, left_as_it_is.final_for, has_final=has_final)
             path = note_path(run, self._table.name)
             write_note(path, Path(work), entries, valid_for=left_as_it_is.valid_for, table=table, left=left)
         log.info("Noted what table %s has answered, for the next run: %s", self._table.name, path)
@@ -77,23 +81,26 @@ class AnsweredTable:
         run.unchanged.unlink()
 
 
-def _entries(run: RunFolder, plan: Plan) -> Iterator[RowHashes]:
-    """The hashes of all rows that the source has, an input of 0 where there is no good answer."""
+def _entries(run: RunFolder, plan: Plan, final_for: str, *, has_final: bool) -> Iterator[RowHashes]:
+    """The hashes of all rows that the source has, as the note has them.
+
+    has_final: whether the table remembers what is final; else its statuses and errors tell.
+    """
     with local_copy(run.unchanged) as path, path.open("rb") as file:
         while len(some := np.fromfile(file, ROW_HASHES, _READ_ROWS)):
             yield some
+    final = FinalOutcomes(run, plan)
+    order = plan.owner.order if has_final else None
     for planned in plan.shards:
-        yield from _entries_of(run.shard(planned.shard_id))
-
-
-def _entries_of(shard: ShardFolder) -> Iterator[RowHashes]:
-    unknown = _UnknownError(f"{shard.source} has no hashes of its rows")
-    if HASHES not in staged_schema(shard.source).names:
-        raise unknown
-    for rows in row_statuses(shard, [HASHES]):
-        hashes = hashes_in(rows)
-        if hashes is None:
+        shard = run.shard(planned.shard_id)
+        unknown = _UnknownError(f"{shard.source} has no hashes of its rows")
+        if HASHES not in staged_schema(shard.source).names:
             raise unknown
-        entries = hashes.copy()
-        entries["input"] *= is_answered(rows).to_numpy()
-        yield entries
+        for rows in row_outcomes(shard, [HASHES], final):
+            hashes = hashes_in(rows)
+            if hashes is None:
+                raise unknown
+            orders = pa.repeat(pa.scalar(order, pa.string()), rows.num_rows)
+            finals = rows[FINAL.name] if has_final else pa.nulls(rows.num_rows, pa.string())
+            held = rows.append_column("greennode_order", orders).drop_columns(FINAL.name).append_column(FINAL, finals)
+            yield as_noted(hashes, settled(held, final_for or None), final_for)

@@ -28,11 +28,14 @@ from greennode_batch.state.run_identity import RemovedRun
 from greennode_batch.state.run_report import RunReport
 from greennode_batch.state.run_usage import RunUsage
 from greennode_batch.state.spent import ModelSpent, ShardSpent, SpentByShard
+from greennode_batch.state.systematic_failure import fails_systematically
 from greennode_batch.tables.fingerprint import fingerprint
 from greennode_batch.tables.shown_keys import Named
 from greennode_batch.wording import counted
 
 log = logging.getLogger(__name__)
+
+_WHERE = "All rows are in the target; see its columns status and error"
 
 
 def report(
@@ -83,6 +86,7 @@ def report(
         turned_away=staged.turned_away,
         lost=dict(staged.lost),
         unchanged=plan.unchanged,
+        remembered=plan.remembered,
         left=plan.left,
         balanced=not problems,
         problems=tuple(problems),
@@ -168,12 +172,23 @@ def check_balanced(made: RunReport) -> None:
 
 
 def check_failed_ratio(made: RunReport, max_failed_ratio: float) -> None:
-    """Raise FailedRowsError if too large a share of the rows ended without an answer."""
+    """Raise FailedRowsError if too many of the run's own rows or requests ended without an answer.
+
+    Rows whose final outcome an earlier run has found count among those that the run answers for, not among those that
+    failed. Over half of many requests are too many whatever the share: however small a part of the table they are, the
+    reason is hardly in them.
+    """
     failed = made.rows - made.succeeded
-    if failed > made.rows * max_failed_ratio:
+    if failed > made.answers_for * max_failed_ratio:
         raise FailedRowsError(
-            f"{failed:,} of {made.rows:,} rows ended without an answer ({made.summary}); the job allows a share of "
-            f"{max_failed_ratio:.1%} (max_failed_ratio). All rows are in the target; see its columns status and error"
+            f"{failed:,} of {made.answers_for:,} rows ended without an answer in this run ({made.summary}); the job "
+            f"allows a share of {max_failed_ratio:.1%} (max_failed_ratio). {_WHERE}"
+        )
+    if fails_systematically(made.requests, made.answered_requests):
+        raise FailedRowsError(
+            f"{made.requests - made.answered_requests:,} of {made.requests:,} requests ended without an answer in this "
+            f"run ({made.summary}); over half of them is too much, whatever share of all {made.answers_for:,} rows "
+            f"that is. {_WHERE}"
         )
 
 

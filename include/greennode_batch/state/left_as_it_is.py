@@ -12,9 +12,11 @@ class LeftAsItIs(Document, frozen=True):
 
     valid_for: a hash of all that makes requests of rows. others: the table's rows of other runs, as it will tell them
     when this run is written, if nobody else writes. left: its rows that the source does not have, if they were sought.
+    final_for: the answer model that final outcomes are noted for.
     """
 
     table: str
     valid_for: str
     others: TableDigest
     left: LeftRows | None
+    final_for: str = ""

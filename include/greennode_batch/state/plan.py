@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -19,7 +19,9 @@ from greennode_batch.wording import counted
 class Plan(Document, frozen=True):
     """plan.json: what a run asks. `rows` counts source rows times models and samples; `unsent` what is not asked.
 
-    `unchanged` rows come on top: the target has the answer to their request since an earlier run. `left` are rows of
+    `unchanged` rows come on top: the target has the answer to their request since an earlier run; so do `remembered`
+    ones, by status: there it is final that their request has no answer. `attempts`: how often the job asks a request at
+    most, 0 where that is not known. `left` are rows of
     the target that left the source; None where they were not looked for. `target_key`: what identifies a row of the
     target; the run's models do not tell it, for they may be some of the job's. `estimate`: what the run may take, by
     `prices`, those that were known of its models. `is_counted`: the shards' prompt tokens were counted by the job's
@@ -47,6 +49,8 @@ class Plan(Document, frozen=True):
     prices: Prices | None = None
     job_id: str = ""
     data_until: float | None = None
+    remembered: dict[str, int] = msgspec.field(default_factory=dict)
+    attempts: int = 0
 
     def __post_init__(self) -> None:
         """Derive the target's key of a plan.json that was written before it had one."""
@@ -89,6 +93,8 @@ class Plan(Document, frozen=True):
 
     def __str__(self) -> str:
         unchanged = f", {counted(self.unchanged, 'row')} unchanged since an earlier run" if self.unchanged else ""
+        if self.remembered:
+            unchanged += f", {remembered_rows(self.remembered)}"
         return (
             f"{counted(self.rows, 'row')}: {counted(self.requests, 'request')} in "
             f"{counted(self.submitted_shards, 'shard')} ({self.bytes / 1e6:,.1f} MB), "
@@ -97,9 +103,21 @@ class Plan(Document, frozen=True):
         )
 
     @property
+    def answers_for(self) -> int:
+        """All rows that the run answers for: what it asks, and what it leaves as an earlier run left it."""
+        return self.rows + self.unchanged + sum(self.remembered.values())
+
+    @property
     def submitted_shards(self) -> int:
         """Shards that hold a request. One that holds unsent rows alone is joined, never submitted."""
         return sum(shard.requests > 0 for shard in self.shards)
+
+
+def remembered_rows(statuses: Mapping[str, int]) -> str:
+    """Rows whose final outcome an earlier run has found, in words. statuses: how many there are of each."""
+    told = ", ".join(f"{count:,} {status}" for status, count in statuses.items())
+    rows = counted(sum(statuses.values()), "row is", "rows are")
+    return f"{rows} not asked again, for the outcome of the same request is final ({told})"
 
 
 def read_plan(run: RunFolder) -> Plan | None:

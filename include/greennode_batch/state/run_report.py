@@ -9,7 +9,7 @@ import msgspec
 from greennode_batch.job.prices import amount
 from greennode_batch.state.document import Document
 from greennode_batch.state.estimate import Estimate
-from greennode_batch.state.plan import LeftRows
+from greennode_batch.state.plan import LeftRows, remembered_rows
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.state.spent import AttemptReport, CanariesSpent, ModelSpent, Spent
 from greennode_batch.wording import counted
@@ -22,7 +22,8 @@ class RunReport(Document, frozen=True):
     rows that a later run has written over. kept_answers: rows without an answer whose place in the target a good answer
     of an earlier run keeps. turned_away: batches that the server refused for want of room, and that
     cost nothing. lost: batches that were given up, by what became of them. unchanged: rows beside these whose answer
-    the target has since an earlier run. left: rows of the target that are not in the source. problems: what does not
+    the target has since an earlier run. remembered: rows beside these whose final outcome it has since an earlier run,
+    by status. left: rows of the target that are not in the source. problems: what does not
     add up, in words.
 
     Tokens and cost are what the results say of all attempts; cost is None where a price is not known, saving what the
@@ -47,6 +48,7 @@ class RunReport(Document, frozen=True):
     turned_away: int = 0
     lost: dict[str, int] = msgspec.field(default_factory=dict)
     unchanged: int = 0
+    remembered: dict[str, int] = msgspec.field(default_factory=dict)
     left: LeftRows | None = None
     balanced: bool = True
     problems: tuple[str, ...] = ()
@@ -67,6 +69,17 @@ class RunReport(Document, frozen=True):
     def succeeded(self) -> int:
         """Rows with an answer."""
         return self.statuses.get(RowStatus.SUCCEEDED, 0)
+
+    @property
+    def answers_for(self) -> int:
+        """All rows that the run answers for: what it asked, and what it left as an earlier run left it."""
+        return self.rows + self.unchanged + sum(self.remembered.values())
+
+    @property
+    def answered_requests(self) -> int:
+        """Requests that got an answer in one of the attempts."""
+        answered = sum(attempt.statuses.get(RowStatus.SUCCEEDED, 0) for attempt in self.attempts)
+        return min(answered, self.requests)
 
     @property
     def summary(self) -> str:
@@ -103,6 +116,8 @@ class RunReport(Document, frozen=True):
 
     def _remarks(self) -> list[str]:
         said = [f"{counted(self.unchanged, 'row')} unchanged since an earlier run"] if self.unchanged else []
+        if self.remembered:
+            said.append(f"{remembered_rows(self.remembered)}; retry_final=True asks again")
         said += [str(self.left)] if self.left and self.left.count else []
         said += [
             f"{counted(one.requests, 'request was', 'requests were')} asked again in attempt {one.attempt}: "

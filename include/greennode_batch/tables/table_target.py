@@ -15,7 +15,7 @@ from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
 from greennode_batch.tables.dialect import Dialect, Digests, Upserted
 from greennode_batch.tables.shown_keys import SHOWN, Named
 from greennode_batch.tables.table_check import additions, check_table
-from greennode_batch.tables.typed_rows import DIGEST, found_schema
+from greennode_batch.tables.typed_rows import DIGEST, OPTIONAL, found_schema
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ class TableTarget:
             names = {column.name for column in self.dialect.columns(tx)}
             if not names:
                 return schema.empty_table()
-            there = [field for field in schema if field.name in names or field.name not in OWNER_COLUMNS]
+            there = [field for field in schema if field.name in names or field.name not in OPTIONAL]
             found = self.dialect.look_up(tx, keys, pa.schema(there))
         for place, field in enumerate(schema):
             if field not in there:

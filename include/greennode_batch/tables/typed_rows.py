@@ -15,7 +15,10 @@ from greennode_batch.source.column_types import to_arrow
 DIGEST = "greennode digest"
 """A column of what `find` gives: a number that the database makes of a row's key, custom_id and status."""
 
-_FOUND = tuple(pa.field(name, pa.string()) for name in ("custom_id", "status", "run_id", *OWNER_COLUMNS))
+OPTIONAL = ("error", *OWNER_COLUMNS)
+"""Columns of what `find` gives that are NULL of a table without them."""
+
+_FOUND = tuple(pa.field(name, pa.string()) for name in ("custom_id", "status", "run_id", *OPTIONAL))
 
 
 def found_schema(key: pa.Schema) -> pa.Schema:

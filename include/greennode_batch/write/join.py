@@ -26,11 +26,13 @@ from greennode_batch.state.attempts import settling_shards
 from greennode_batch.state.plan import refuse_emptied
 from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.state.row_status import RowStatus
-from greennode_batch.write.result_parts import ResultParts
+from greennode_batch.write.final_outcomes import FinalOutcomes
+from greennode_batch.write.result_parts import FINAL, ResultParts
 
 _SOURCE_TYPES = dict.fromkeys(("model", "run_id", *OWNER_COLUMNS), pa.string())
 _JOINED_FIELDS = tuple(field for field in RESULT_FIELDS if field.name in RESULT_COLUMNS)
 _STATUS_FIELDS = tuple(field for field in RESULT_FIELDS if field.name in {"custom_id", "status"})
+_OUTCOME_FIELDS = tuple(field for field in RESULT_FIELDS if field.name in {"custom_id", "status", "error"})
 # Of the results in one piece; source.parquet has row groups of some megabytes.
 _PIECE_BYTES = 16 << 20
 
@@ -43,12 +45,19 @@ class JoinedRows:
     """
 
     def __init__(
-        self, source: pq.ParquetFile, results: ResultParts, *, owner: RowOwner, answer_fields: Sequence[pa.Field]
+        self,
+        source: pq.ParquetFile,
+        results: ResultParts,
+        *,
+        owner: RowOwner,
+        answer_fields: Sequence[pa.Field],
+        final: FinalOutcomes | None,
     ) -> None:
         self.schema = joined_schema(source.schema_arrow, answer_fields)
         self._source = source
         self._results = results
         self._owner = owner
+        self._final = final
 
     def __iter__(self) -> Iterator[pa.Table]:
         """Some thousand rows at a time."""
@@ -56,10 +65,8 @@ class JoinedRows:
             yield self._joined(source, matched)
 
     def _joined(self, source: pa.Table, matched: pa.Table) -> pa.Table:
-        error = pc.coalesce(source["unsent"], matched["error"])
         columns = {
-            "status": _statuses(source, matched),
-            "error": pc.if_else(_is_missing(source, matched), "no result names this request", error),
+            **_outcomes(source, matched, self._final),
             "model": source["model"],
             "custom_id": source["custom_id"],
             **{name: pa.repeat(pa.scalar(value, pa.string()), source.num_rows) for name, value in self._written_by()},
@@ -74,16 +81,22 @@ class JoinedRows:
 
 @contextmanager
 def join_shard(
-    shard: ShardFolder, *, owner: RowOwner, answer_fields: Sequence[pa.Field], keep_reasoning: bool = False
+    shard: ShardFolder,
+    *,
+    owner: RowOwner,
+    answer_fields: Sequence[pa.Field],
+    keep_reasoning: bool = False,
+    final: FinalOutcomes | None = None,
 ) -> Iterator[JoinedRows]:
     """The shard's source rows with their results: those of the latest attempt that has any.
 
     owner: whose rows these are. keep_reasoning: whether `reasoning` is filled; staging has it in any case, so it can be
-    joined later. Raises ConfigError for a shard that is not collected, or was collected for another answer model.
+    joined later. final: fills `greennode_final`, which is NULL otherwise. Raises ConfigError for a shard that is not
+    collected, or was collected for another answer model.
     """
     kept = [field for field in _JOINED_FIELDS if keep_reasoning or field.name != "reasoning"]
-    with _opened(shard, [*kept, *answer_fields]) as (source, results):
-        yield JoinedRows(source, results, owner=owner, answer_fields=answer_fields)
+    with _opened(shard, [*kept, *answer_fields], final) as (source, results):
+        yield JoinedRows(source, results, owner=owner, answer_fields=answer_fields, final=final)
 
 
 def row_statuses(shard: ShardFolder, key: Sequence[str]) -> Iterator[pa.Table]:
@@ -91,6 +104,16 @@ def row_statuses(shard: ShardFolder, key: Sequence[str]) -> Iterator[pa.Table]:
     with _opened(shard, _STATUS_FIELDS) as (opened, results):
         for source, matched in _matched(opened, [*key, "custom_id", "unsent"], results):
             yield source.drop_columns("unsent").append_column("status", _statuses(source, matched))
+
+
+def row_outcomes(shard: ShardFolder, names: Sequence[str], final: FinalOutcomes) -> Iterator[pa.Table]:
+    """Columns of the shard's source rows, with custom_id, status, error and `greennode_final` as they are joined."""
+    with _opened(shard, _OUTCOME_FIELDS, final) as (opened, results):
+        for source, matched in _matched(opened, [*names, "custom_id", "unsent"], results):
+            rows = source.drop_columns("unsent")
+            for name, values in _outcomes(source, matched, final).items():
+                rows = rows.append_column(name, values)
+            yield rows
 
 
 def joined_schema(source: pa.Schema, answer_fields: Iterable[pa.Field]) -> pa.Schema:
@@ -145,12 +168,25 @@ def _statuses(source: pa.Table, matched: pa.Table) -> pa.ChunkedArray:
     return pc.if_else(_is_missing(source, matched), RowStatus.MISSING.value, status)
 
 
+def _outcomes(source: pa.Table, matched: pa.Table, final: FinalOutcomes | None) -> dict[str, pa.ChunkedArray]:
+    error = pc.coalesce(source["unsent"], matched["error"])
+    made = {
+        "status": _statuses(source, matched),
+        "error": pc.if_else(_is_missing(source, matched), "no result names this request", error),
+    }
+    if final is not None:
+        made[FINAL.name] = pc.coalesce(final.of_unsent(source["unsent"]), matched[FINAL.name])
+    return made
+
+
 def _is_missing(source: pa.Table, matched: pa.Table) -> pa.ChunkedArray:
     return pc.and_not(pc.is_null(matched["custom_id"]), pc.is_valid(source["unsent"]))
 
 
 @contextmanager
-def _opened(shard: ShardFolder, fields: Sequence[pa.Field]) -> Iterator[tuple[pq.ParquetFile, ResultParts]]:
+def _opened(
+    shard: ShardFolder, fields: Sequence[pa.Field], final: FinalOutcomes | None = None
+) -> Iterator[tuple[pq.ParquetFile, ResultParts]]:
     """The shard's source file, and its results in these columns."""
     with ExitStack() as stack:
 
@@ -160,16 +196,17 @@ def _opened(shard: ShardFolder, fields: Sequence[pa.Field]) -> Iterator[tuple[pq
         if not shard.source.exists():
             refuse_emptied(shard.run)
         source = opened(shard.source)
-        files, stops = [], []
+        files, stops, attempts = [], [], []
         if shard.results.exists():
             for one, stop in settling_shards(shard.run, shard.shard_id):
                 if one.results.exists():
                     files.append(opened(one.results))
                     stops.append(stop)
+                    attempts.append(one.attempt)
                     _check_fields(one, files[-1], fields)
         elif any(rows["custom_id"].null_count < len(rows) for rows in read_pieces(source, ["custom_id"])):
             raise ConfigError(f"{shard}: its results were not collected yet; run collect_results for this shard first")
-        yield source, ResultParts(files, fields, stops)
+        yield source, ResultParts(files, fields, stops, attempts=attempts, final=final)
 
 
 def _check_fields(shard: ShardFolder, results: pq.ParquetFile, fields: Sequence[pa.Field]) -> None:

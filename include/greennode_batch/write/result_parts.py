@@ -9,8 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from greennode_batch.answers.answer_reader import model_hash_of
 from greennode_batch.source.formats.batch_limits import together
+from greennode_batch.state.attempts import FIRST_ATTEMPT
 from greennode_batch.state.row_status import RowStatus
+from greennode_batch.write.final_outcomes import FinalOutcomes
+
+FINAL = pa.field("greennode_final", pa.string())
+"""The column that is derived, and in no results.parquet."""
 
 _AGAIN = "ask_again"
 _SAID = ("status", "error")
@@ -23,15 +29,25 @@ class ResultParts:
 
     files: results.parquet of the first attempt and of later ones, in their order; what a later one says of a request
     takes the place of what was said before. fields: the columns that are wanted, custom_id among them. stops: for each
-    file why what was worth asking again after it was not, if so: these requests are `unsent`.
+    file why what was worth asking again after it was not, if so: these requests are `unsent`. attempts: of the files.
+    final: what is derived for the column FINAL, where that is wanted.
     """
 
     def __init__(
-        self, files: Sequence[pq.ParquetFile], fields: Sequence[pa.Field], stops: Sequence[str | None] = ()
+        self,
+        files: Sequence[pq.ParquetFile],
+        fields: Sequence[pa.Field],
+        stops: Sequence[str | None] = (),
+        *,
+        attempts: Sequence[int] = (),
+        final: FinalOutcomes | None = None,
     ) -> None:
         self._files = files
-        self._schema = pa.schema(fields)
+        self._schema = pa.schema([*fields, *([FINAL] if final else [])])
         self._stops = stops or [None] * len(files)
+        self._attempts = attempts or [FIRST_ATTEMPT] * len(files)
+        self._final = final
+        self._read = list(dict.fromkeys((*(field.name for field in fields), *(_SAID if final else ()))))
 
     @cached_property
     def asked(self) -> pa.ChunkedArray:
@@ -45,12 +61,16 @@ class ResultParts:
         if not self._files:
             yield self._schema.empty_table()
         said: list[pa.ChunkedArray] = []
-        for file, stop in zip(reversed(self._files), reversed(self._stops), strict=True):
+        files = list(zip(self._files, self._stops, self._attempts, strict=True))
+        for file, stop, attempt in reversed(files):
             before = pa.chunked_array([chunk for ids in said for chunk in ids.chunks], pa.string())
-            for groups in _together(file.metadata, self._schema.names):
-                columns = self._schema.names if stop is None else [*self._schema.names, _AGAIN, *_SAID]
+            for groups in _together(file.metadata, self._read):
+                columns = self._read if stop is None else [*self._read, _AGAIN, *_SAID]
                 rows = file.read_row_groups(groups, columns=list(dict.fromkeys(columns)), use_threads=False)
                 rows = rows if stop is None else _unsent(rows, stop)
+                if self._final is not None:
+                    made_by = model_hash_of(file.schema_arrow)
+                    rows = rows.append_column(FINAL, self._final.of_results(rows, attempt=attempt, model_hash=made_by))
                 rows = rows.select(self._schema.names).replace_schema_metadata(None)
                 if file is not self._files[0]:
                     rows = rows.filter(pc.is_in(rows["custom_id"], value_set=self.asked))

@@ -13,7 +13,7 @@ from greennode_batch.staging.folders import RunFolder
 from greennode_batch.state.run_report import RunReport
 from greennode_batch.state.spent import TOKEN_COLUMNS
 
-_TOLD = ("run_id", "rows", "unchanged", "statuses", *TOKEN_COLUMNS, "cost", "saving", "currency")
+_TOLD = ("run_id", "rows", "unchanged", "remembered", "statuses", *TOKEN_COLUMNS, "cost", "saving", "currency")
 
 
 def asset_of(target: Target) -> Asset:

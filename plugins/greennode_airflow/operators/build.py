@@ -20,7 +20,7 @@ from greennode_batch.api.profile import ApiProfile
 from greennode_batch.cost.budget_check import outlook
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.staging.folders import RunFolder
-from greennode_batch.state.plan import Plan
+from greennode_batch.state.plan import Plan, remembered_rows
 from greennode_batch.state.receipts import is_sent
 
 if TYPE_CHECKING:
@@ -59,9 +59,10 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
             job = dataclasses.replace(job, left_rows="ignore")
         plan = self._build(job, run, context["run_id"], chosen)
         if job.partitions == 1:  # otherwise read_part has told it
-            self.read = (plan.rows + plan.unchanged) // (len(plan.models) * job.samples), run.path.parent
+            self.read = plan.answers_for // (len(plan.models) * job.samples), run.path.parent
         if not plan.rows:
-            why = "All rows are answered already" if plan.unchanged else "The source has no rows"
+            why = "All rows are answered already" if plan.answers_for else "The source has no rows"
+            why += f"; {remembered_rows(plan.remembered)}" if plan.remembered else ""
             self.log.info("%s: no batch is created, and the run succeeds", why)
         if chosen.dry_run:
             return []

@@ -79,6 +79,7 @@ class GreenNodeJoinResultsOperator(BaseOperator):
     def _write(self, shard: ShardFolder, context: Context) -> dict[str, int]:
         from greennode_airflow.runtime.targets import open_targets
         from greennode_batch.answers.answer_reader import AnswerReader
+        from greennode_batch.write.final_outcomes import FinalOutcomes
         from greennode_batch.write.join import join_shard
         from greennode_batch.write.targets import write_shard
 
@@ -89,6 +90,7 @@ class GreenNodeJoinResultsOperator(BaseOperator):
                 owner=plan.owner if plan else RowOwner(context["run_id"]),
                 answer_fields=AnswerReader(self.answer).fields,
                 keep_reasoning=self.keep_reasoning,
+                final=FinalOutcomes(shard.run, plan) if plan else None,
             ) as joined,
             open_targets(with_paths(self.targets, self.paths), self.key, shard.run) as targets,
         ):

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from greennode_batch.incremental import answer_cache as answered_note
-from greennode_batch.incremental.answer_cache import SeenTwiceError, note_path, read_note, validity, write_note
+from greennode_batch.incremental.answer_cache import (
+    SeenTwiceError,
+    as_noted,
+    note_path,
+    read_note,
+    validity,
+    write_note,
+)
+from greennode_batch.incremental.answered import ANSWERED, FINAL_CODES
 from greennode_batch.incremental.row_hashes import ROW_HASHES
 from greennode_batch.staging.folders import run_folder
 from greennode_batch.state.plan import LeftRows
@@ -44,24 +52,40 @@ def test_it_holds_what_was_written_in_whatever_order_pieces_and_buckets(note, mo
     cut = data.draw(st.integers(0, len(rows)))
     made = note(entries(*shuffled[:cut]), entries(*shuffled[cut:]), table=TableDigest(len(rows), 7))
     asked = data.draw(st.dictionaries(st.sampled_from(list(rows)) | WORDS, st.sampled_from([0, *rows.values()])))
-    same = made.unchanged(entries(*asked.items()))
+    same = made.settled(entries(*asked.items()), "model") == ANSWERED
     assert same.tolist() == [given != 0 and rows.get(key) == given for key, given in asked.items()]
     assert made.seen == len(asked.keys() & rows.keys())
 
 
 def test_a_row_without_a_good_answer_is_there_and_is_never_unchanged(note):
     made = note(entries((1, 0), (2, 5)))
-    assert made.unchanged(entries((1, 0), (2, 0), (0, 5))).tolist() == [False, False, False]
+    assert made.settled(entries((1, 0), (2, 0), (0, 5)), "model").tolist() == [0, 0, 0]
     assert made.seen == 2
+
+
+def test_a_final_outcome_is_one_by_its_status_and_answer_model_and_no_answer(note):
+    rows = entries(*((number, 10 + number) for number in range(1, 9)))
+    codes = np.array([ANSWERED, *FINAL_CODES, 0, 2], np.uint8)
+    made = note(as_noted(rows, codes, "model"))
+    assert made.settled(rows, "model").tolist() == codes.tolist()
+    answered = [ANSWERED, 0, 0, 0, 0, 0, 0, 0]
+    for other in ("another model", None):
+        assert note(as_noted(rows, codes, "model")).settled(rows, other).tolist() == answered
+    changed = rows.copy()
+    changed["input"] += 1
+    assert not note(as_noted(rows, codes, "model")).settled(changed, "model").any()
+    # Whose input is not told stays so.
+    rows["input"] = 0
+    assert not as_noted(rows, codes, "model")["input"].any()
 
 
 def test_two_rows_of_one_key_are_not_told_apart(note):
     with pytest.raises(SeenTwiceError):
-        note(entries((1, 5), (2, 6))).unchanged(entries((2, 7), (1, 5), (2, 6)))
+        note(entries((1, 5), (2, 6))).settled(entries((2, 7), (1, 5), (2, 6)), "model")
     made = note(entries((1, 5), (2, 6)))
-    assert made.unchanged(entries((2, 6))).tolist() == [True]
+    assert made.settled(entries((2, 6)), "model").tolist() == [ANSWERED]
     with pytest.raises(SeenTwiceError):
-        made.unchanged(entries((3, 1), (2, 7)))
+        made.settled(entries((3, 1), (2, 7)), "model")
 
 
 def test_two_rows_of_one_key_are_not_noted(note):
@@ -71,7 +95,7 @@ def test_two_rows_of_one_key_are_not_noted(note):
 
 def test_a_row_whose_key_is_not_told_is_not_noted(note):
     made = note(entries((0, 5), (2, 6), (0, 7)))
-    assert (made.rows, made.unchanged(entries((0, 5), (2, 6))).tolist()) == (1, [False, True])
+    assert (made.rows, made.settled(entries((0, 5), (2, 6)), "model").tolist()) == (1, [0, ANSWERED])
 
 
 def test_what_left_the_source_is_kept_beside_it(note):

@@ -12,11 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.incremental.answered import ANSWERED
 from greennode_batch.incremental.target_rows import EarlierRows
 from greennode_batch.job.targets import SqlTarget
 from greennode_batch.plan.build import build
 from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import run_folder
+from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.tables.open_table import sql_table
 
 SCHEMA = pa.schema(
@@ -42,6 +44,11 @@ def written(table, *rows):
     table.write([pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], schema=SCHEMA)])
 
 
+def settled_in(table, keys, custom_ids, unsent=None, final_for="model", owner=None):
+    owner = owner or RowOwner("now", "job")
+    return EarlierRows(table).settled(keys, custom_ids, unsent or {}, final_for=final_for, owner=owner).tolist()
+
+
 def keys_of(*keys):
     return pa.Table.from_pylist(
         [dict(zip(KEY, key, strict=True)) for key in keys], schema=pa.schema([SCHEMA.field(name) for name in KEY])
@@ -57,24 +64,24 @@ def test_a_row_is_answered_where_the_table_has_a_good_answer_to_the_same_request
         (3, "a", None, "unsent", "r2"),
     )
     keys = keys_of((3, "a"), (1, "b"), (9, "a"), (1, "a"), (2, "a"))
-    assert EarlierRows(table).answered(keys, ["same"] * 5) == [3]
+    assert settled_in(table, keys, ["same"] * 5) == [0, 0, 0, ANSWERED, 0]
 
 
 def test_a_table_that_is_not_there_or_is_another_s_has_no_answers(table):
     missing = sql_table(table.dialect._connection, "nowhere", KEY)
-    assert EarlierRows(missing).answered(keys_of((1, "a")), ["x"]) == []
+    assert settled_in(missing, keys_of((1, "a")), ["x"]) == [0]
     assert EarlierRows(missing).left([keys_of((1, "a"))], remove=True).count == 0
     table.dialect._connection.execute("CREATE TABLE another (id bigint, part text)")
     table.dialect._connection.commit()
     another = sql_table(table.dialect._connection, "another", KEY)
-    assert EarlierRows(another).answered(keys_of((1, "a")), ["x"]) == []
+    assert settled_in(another, keys_of((1, "a")), ["x"]) == [0]
     # Without an index each look would be through the whole table; such a one is refused when it is prepared.
     table.dialect._connection.execute(
         "CREATE TABLE bare AS SELECT 1 AS id, 'a' AS part, 'x' AS custom_id, 'r' AS run_id, 'succeeded' AS status"
     )
     table.dialect._connection.commit()
     bare = sql_table(table.dialect._connection, "bare", KEY)
-    assert EarlierRows(bare).answered(keys_of((1, "a")), ["x"]) == []
+    assert settled_in(bare, keys_of((1, "a")), ["x"]) == [0]
 
 
 @pytest.mark.parametrize("remove", [False, True])
@@ -150,5 +157,5 @@ def test_keys_of_any_type_are_found_again(database, value):
         table.prepare(schema)
         table.write([pa.table([[value], ["same"], ["succeeded"], ["r"]], schema=schema)])
         keys = pa.table([[value]], schema=pa.schema([schema.field("k")]))
-        assert EarlierRows(table).answered(keys, ["same"]) == [0]
+        assert settled_in(table, keys, ["same"]) == [ANSWERED]
         assert EarlierRows(table).left([keys], remove=True).count == 0

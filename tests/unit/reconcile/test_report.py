@@ -574,7 +574,7 @@ def test_answers_of_a_build_whose_staging_is_gone_are_rows_that_count_as_unchang
     assert problem_of(account()).startswith(
         "rows that are in the target under run run_1 but not in its source (1): 78."
     )
-    assert "1 rows were answered by this run before it was built as it is now" in caplog.text
+    assert "1 rows were written by this run before it was built as it is now" in caplog.text
     execute("UPDATE answers SET status = 'succeeded' WHERE id = 78")
     assert problem_of(account()).startswith("answered rows that are in the target under run run_1 but not in its sour")
 

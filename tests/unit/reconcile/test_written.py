@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from upath import UPath
 
-from greennode_batch.job.columns import OWNER_COLUMNS
 from greennode_batch.reconcile.written import TableRows
 from greennode_batch.reconcile.written_files import DatasetRows, FileRows
 from greennode_batch.source.column_types import to_arrow
@@ -23,6 +22,7 @@ from greennode_batch.staging.folders import run_folder
 from greennode_batch.tables import postgres_copy
 from greennode_batch.tables.fingerprint import fingerprint
 from greennode_batch.tables.open_table import sql_table
+from greennode_batch.tables.typed_rows import OPTIONAL
 from greennode_batch.write.dataset import Dataset
 
 numbers = itertools.count()
@@ -215,7 +215,7 @@ def test_rows_are_found_by_their_keys_whoever_wrote_them(connection, tmp_path):
     asked = pa.table({"k0": [9, 3, 2, 1], "k1": ["a", "c", "c", "a"]})
     for target in (TableRows(table, "another"), FileRows(tmp_path / "out.parquet")):
         found = target.find(asked)
-        assert sorted(found.drop_columns(list(OWNER_COLUMNS)).to_pylist(), key=lambda row: row["place"]) == [
+        assert sorted(found.drop_columns(list(OPTIONAL)).to_pylist(), key=lambda row: row["place"]) == [
             {"place": 1, "k0": 3, "k1": "c", "custom_id": None, "status": "unsent", "run_id": "r"},
             {"place": 3, "k0": 1, "k1": "a", "custom_id": "id 0", "status": "succeeded", "run_id": "r"},
         ]

@@ -1,0 +1,70 @@
+"""Final outcomes: for which rows of a run the target is to remember that their request has no answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from greennode_batch.answers.final_outcome import OF_THE_ROW, is_final
+from greennode_batch.collect.collect import count_results
+from greennode_batch.staging.folders import RunFolder
+from greennode_batch.state.attempts import FIRST_ATTEMPT, SentShard, retries, sent_shards
+from greennode_batch.state.plan import Plan
+from greennode_batch.state.receipts import read_receipt
+from greennode_batch.state.row_status import RowStatus
+from greennode_batch.state.systematic_failure import fails_systematically
+
+# Of an attempt with more, so many tell how it went: each shard's join reads them.
+_READ_SHARDS = 100
+
+
+class FinalOutcomes:
+    """What the column `greennode_final` has for the rows of a run: NULL, or what their outcome is final for.
+
+    Nothing is final of a run that fails systematically. Reads how its shards ended once, if any row asks for it.
+    """
+
+    def __init__(self, run: RunFolder, plan: Plan) -> None:
+        self._run = run
+        self._plan = plan
+
+    def of_results(self, results: pa.Table, *, attempt: int, model_hash: str | None) -> pa.ChunkedArray:
+        """For results of an attempt. model_hash: of the answer model that they were read with."""
+        rows_are_final = is_final(results)
+        if 0 < self._plan.attempts <= attempt:
+            is_misfit = pc.equal(results["status"], RowStatus.INVALID_OUTPUT.value)
+            rows_are_final = pc.or_(rows_are_final, pc.fill_null(is_misfit, fill_value=False))
+        return self._only(rows_are_final, model_hash)
+
+    def of_unsent(self, reasons: pa.ChunkedArray) -> pa.ChunkedArray:
+        """For rows that were not sent. reasons: why not; NULL for others, which get NULL."""
+        return self._only(pc.is_valid(reasons), OF_THE_ROW)
+
+    def _only(self, rows_are_final: pa.ChunkedArray, what_for: str | None) -> pa.ChunkedArray:
+        is_any = pc.any(rows_are_final).as_py() and not self._is_systematic
+        given = pa.scalar(what_for if is_any else None, pa.string())
+        return pc.if_else(rows_are_final, given, pa.scalar(None, pa.string()))
+
+    @cached_property
+    def _is_systematic(self) -> bool:
+        numbers = (FIRST_ATTEMPT, *(retry.attempt for retry in retries(self._run)))
+        answered = sum(self._answered(sent_shards(self._run, self._plan, number)) for number in numbers)
+        return fails_systematically(self._plan.requests, round(answered))
+
+    def _answered(self, shards: Sequence[SentShard]) -> float:
+        """How many requests of an attempt were answered; of one of very many shards, by some of them."""
+        some = shards[:: -(-len(shards) // _READ_SHARDS) or 1]
+        asked = sum(shard.requests for shard in some)
+        answered = sum(self._answered_in(shard) for shard in some)
+        return answered * sum(shard.requests for shard in shards) / asked if asked else 0
+
+    def _answered_in(self, sent: SentShard) -> int:
+        shard = sent.folder(self._run)
+        receipt = read_receipt(shard)
+        statuses = receipt.statuses if receipt is not None else {}
+        if not statuses and shard.results.exists():  # a worker was killed between the two
+            statuses = count_results(shard)
+        return statuses.get(RowStatus.SUCCEEDED.value, 0)
