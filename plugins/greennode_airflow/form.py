@@ -22,6 +22,7 @@ class Choices(msgspec.Struct, frozen=True):
     limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
     models: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
     refresh: Literal["changed", "all"] | None = None
+    retry_final: bool | None = None
     dry_run: bool = False
 
 
@@ -78,7 +79,7 @@ def form_params(job: BatchJob | Sequence[BatchJob], own: Mapping[str, Any] | Non
         ),
         **({f"{one.name}{_MODELS_OF}": _models(one, f" of {one.name}") for one in jobs} if len(jobs) > 1 else {}),
         **({"models": _models(jobs[0])} if len(jobs) == 1 else {}),
-        **_refresh(jobs),
+        **(_refresh(jobs) | _retry_final(jobs) if all(map(_has_table, jobs)) else {}),
         "dry_run": Param(
             default=False,
             type="boolean",
@@ -119,9 +120,11 @@ def _models(job: BatchJob, of: str = "") -> Param:
     )
 
 
+def _has_table(job: BatchJob) -> bool:
+    return any(isinstance(target, SqlTarget) for target in job.targets)
+
+
 def _refresh(jobs: Sequence[BatchJob]) -> dict[str, Param]:
-    if not all(any(isinstance(target, SqlTarget) for target in job.targets) for job in jobs):
-        return {}
     means = "Ask the rows that the table has no good answer to yet, or every row, answered or not"
     fields: dict[str, Any] = {"values_display": _REFRESH_WORDS, "title": "Ask again"}
     if len(jobs) > 1:
@@ -130,3 +133,15 @@ def _refresh(jobs: Sequence[BatchJob]) -> dict[str, Param]:
         return {"refresh": Param(None, type=["null", "string"], enum=choices, description=text, **fields)}
     default = "changed" if jobs[0].known_table is not None else "all"
     return {"refresh": Param(default, type="string", enum=list(_REFRESH_WORDS), description=f"{means}.", **fields)}
+
+
+def _retry_final(jobs: Sequence[BatchJob]) -> dict[str, Param]:
+    means = (
+        "Among new and changed rows, ask also those that were refused, cut off, rejected or never fitted, though their "
+        "request is the same"
+    )
+    title = "Ask final outcomes again"
+    if len(jobs) > 1:
+        text = f"{means}; empty: as each job says."
+        return {"retry_final": Param(None, type=["null", "boolean"], title=title, description=text)}
+    return {"retry_final": Param(jobs[0].retry_final, type="boolean", title=title, description=f"{means}.")}

@@ -69,8 +69,8 @@ def batch_table_group(job: BatchJob, **group_arguments: Any) -> TaskGroup:
     """The same tasks as one task group, as a step of a larger DAG; call it inside of that DAG.
 
     They are retried as those of `batch_table` are, unless the DAG's or the group's default_args say otherwise. They
-    heed the DAG's params `limit`, `models`, `refresh` and `dry_run`; form_params(job) makes them, and form_params of
-    several jobs gives each a field for its own models.
+    heed the DAG's params `limit`, `models`, `refresh`, `retry_final` and `dry_run`; form_params(job) makes them, and
+    form_params of several jobs gives each a field for its own models.
     """
     with TaskGroup(**{"group_id": job.name, **group_arguments}) as group:
         group.default_args = {**RETRIES, **group.dag.default_args, **group.default_args}

@@ -46,9 +46,9 @@ def triggered(job: BatchJob, *, own: dict[str, Any] | None = None, **conf: Any) 
 
 
 def test_a_run_that_chooses_nothing_is_as_the_job_says() -> None:
-    job = a_job(refresh="all")
+    job = a_job(refresh="all", retry_final=True)
     params = triggered(job)
-    assert params == {"limit": None, "models": [ONE], "refresh": "all", "dry_run": False}
+    assert params == {"limit": None, "models": [ONE], "refresh": "all", "retry_final": True, "dry_run": False}
     assert run_job(job, {"params": params}) == job
     assert not is_partial(job, {"params": params}, {})
 
@@ -67,6 +67,7 @@ def test_a_run_that_chooses_nothing_is_as_the_job_says() -> None:
         ({"model": [ONE, TWO]}, {"models": [THREE]}),
         ({"model": [ONE, TWO]}, {"models": [ONE, ONE]}),
         ({}, {"refresh": "some"}),
+        ({}, {"retry_final": "perhaps"}),
         ({}, {"dry_run": "perhaps"}),
         ({}, {"section": 7}),
     ],
@@ -92,11 +93,18 @@ def test_the_chosen_models_are_asked(changes: dict[str, Any], conf: dict[str, An
 
 
 def test_to_ask_again_is_offered_where_a_table_tells_what_is_answered() -> None:
-    assert "refresh" not in form_params(a_job(target=FILES))
+    assert not {"refresh", "retry_final"} & form_params(a_job(target=FILES)).keys()
     both = a_job(target=(TABLE, FILES))
     assert triggered(both)["refresh"] == "all"
     chosen = run_job(both, {"params": triggered(both, refresh="changed")})
     assert (both.known_table, chosen.known_table) == (None, TABLE)
+
+
+@pytest.mark.parametrize("retry_final", [True, False])
+def test_a_person_may_ask_again_what_is_final(retry_final: bool) -> None:  # noqa: FBT001
+    job = a_job(retry_final=not retry_final)
+    chosen = run_job(job, {"params": triggered(job, retry_final=retry_final)})
+    assert chosen.retry_final is retry_final
 
 
 @pytest.mark.parametrize(
@@ -106,6 +114,7 @@ def test_to_ask_again_is_offered_where_a_table_tells_what_is_answered() -> None:
         ({"limit": 0}, "limit"),
         ({"models": []}, "models"),
         ({"refresh": "some"}, "refresh"),
+        ({"retry_final": "perhaps"}, "retry_final"),
     ],
 )
 def test_a_dag_of_ones_own_without_such_checks_is_refused_by_name(params: dict[str, Any], words: str) -> None:
@@ -119,7 +128,7 @@ def test_a_dag_of_ones_own_without_such_checks_is_refused_by_name(params: dict[s
     ("conf", "partial"),
     [
         ({}, False),
-        ({"models": [ONE, TWO], "refresh": "all", "section": None}, False),
+        ({"models": [ONE, TWO], "refresh": "all", "retry_final": True, "section": None}, False),
         ({"limit": 5}, True),
         ({"models": [TWO]}, True),
         ({"section": "net"}, True),
@@ -133,27 +142,28 @@ def test_a_run_of_a_part_is_told_from_one_of_the_whole_job(conf: dict[str, Any],
 
 
 def test_the_dags_own_params_stand_beside_the_jobs() -> None:
-    assert set(triggered(a_job(), own=SECTION)) == {"section", "limit", "models", "refresh", "dry_run"}
+    assert set(triggered(a_job(), own=SECTION)) == {"section", "limit", "models", "refresh", "retry_final", "dry_run"}
     with pytest.raises(ConfigError, match="may not have limit, dry_run"):
         batch_table(a_job(), params={"limit": 3, "dry_run": True})
 
 
 def test_every_field_has_a_title_and_says_what_it_does() -> None:
     for params in (form_params(a_job()), form_params(a_job(model=[ONE, TWO]))):
-        for name in ("limit", "models", "refresh", "dry_run"):
+        for name in ("limit", "models", "refresh", "retry_final", "dry_run"):
             assert params[name].schema["title"]
             assert params[name].description.endswith(".")
 
 
 def test_each_of_several_jobs_of_a_dag_has_its_own_models() -> None:
     answers = dataclasses.replace(a_job(model=[ONE, TWO]), name="answers")
-    judge = dataclasses.replace(a_job(refresh="all"), name="judge")
+    judge = dataclasses.replace(a_job(refresh="all", retry_final=True), name="judge")
     with DAG("larger", schedule=None, params=form_params([answers, judge], SECTION)) as dag:
         batch_table_group(answers) >> batch_table_group(judge)
     own = own_values(dag)
     assert set(own) == {"section"}
     params = as_the_scheduler_has_it(dag).params
-    assert set(params.dump()) == {"section", "limit", "answers.models", "judge.models", "refresh", "dry_run"}
+    models = {"answers.models", "judge.models"}
+    assert set(params.dump()) == {"section", "limit", *models, "refresh", "retry_final", "dry_run"}
     nothing_chosen = {"params": params.dump()}
     assert [run_job(job, nothing_chosen) for job in (answers, judge)] == [answers, judge]
     chosen = params.deep_merge({"answers.models": [TWO], "judge.models": [THREE]})

@@ -64,7 +64,7 @@ def test_every_job_has_its_form_with_help_and_checks(dag_bag: DagBag) -> None:
     for job in ALL_JOBS:
         params = dag_bag.dags[job].params
         models = ["answers.models", "answers_judge.models"] if job == "model_evaluation" else ["models"]
-        for name in ("limit", "refresh", "dry_run", *models):
+        for name in ("limit", "refresh", "retry_final", "dry_run", *models):
             field = params.get_param(name)
             assert field.schema["title"], (job, name)
             assert field.schema.get("type") or field.schema.get("enum"), (job, name)

@@ -77,7 +77,7 @@ def is_dry_run(context: Context) -> bool:
 
 
 def run_job(job: BatchJob, context: Context) -> BatchJob:
-    """The job as the run of a task asks it: with the models and the refresh that the trigger form chose.
+    """The job as the run of a task asks it: with what the trigger form chose to ask.
 
     Raises ConfigError for a choice that is not the job's to make.
     """
@@ -87,6 +87,8 @@ def run_job(job: BatchJob, context: Context) -> BatchJob:
         changes["model"] = _chosen_models(job, chosen.models)
     if chosen.refresh is not None:
         changes["refresh"] = chosen.refresh
+    if chosen.retry_final is not None:
+        changes["retry_final"] = chosen.retry_final
     return dataclasses.replace(job, **changes) if changes else job
 
 

@@ -230,3 +230,16 @@ def test_the_connection_and_the_server_of_a_run_are_known(make_scene):
     assert (scene.staged().conn_id, scene.staged().server) == ("my_connection", "")
     scene.submit()
     assert scene.staged().server == "127.0.0.1"
+
+
+def test_what_an_earlier_run_has_settled_stands_beside_the_rows(make_scene):
+    scene = make_scene(texts(2))
+    scene.plan = msgspec.structs.replace(scene.plan, unchanged=3, remembered={"refused": 1, "unsent": 1})
+    write_json(scene.run.plan, scene.plan)
+    made = figures(scene)
+    assert (made.rows, made.unchanged, made.remembered, made.kept_answers) == (2, 3, 2, 0)
+    scene.submit()
+    scene.collect()
+    write_json(scene.run.report, msgspec.structs.replace(scene.account(), kept_answers=1))
+    made = figures(scene, is_over=True)
+    assert (made.unchanged, made.remembered, made.kept_answers) == (3, 2, 1)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.collect.collect import collect_shard
 from greennode_batch.collect.results import RESULT_FIELDS
 from greennode_batch.errors import FailedRowsError
 from greennode_batch.incremental.target_rows import EarlierRows
@@ -300,6 +301,51 @@ def test_good_answers_stay_where_all_rows_are_asked_again_and_the_batch_expires(
     assert (again.kept_answers, days.held()) == (2, before | {3: ("expired", None)})
     for wanted in ([3], []):
         assert days.day(rows)[0] == wanted
+
+
+def test_a_whole_refresh_that_expires_half_done_loses_and_pays_nothing_twice(make_days, emulator, client, ended):
+    days = make_days(attempts=1)
+
+    def carry(job, run, plan, today):
+        for shard in attempt_shards(run, plan, 1):
+            ended(shard)
+            collect_shard(shard, client, None)
+
+    days.carry = carry
+    rows = {number: f"text {number}" for number in range(8)}
+    days.day(rows)
+    before = days.held()
+    emulator.faults([{"kind": "expired"}])
+    _, made = days.day(rows, refresh="all")
+    assert made.statuses == {"succeeded": 4, "expired": 4}
+    assert (made.kept_answers, made.balanced, is_green(made)) == (4, True, False)
+    assert days.held() == before
+    # Half are the refresh's, half those of before; cleared and joined again it stays so.
+    runs = "SELECT run_id, count(*) FROM answers WHERE answer IS NOT NULL GROUP BY run_id ORDER BY run_id"
+    assert days.connection.execute(runs).fetchall() == [("day 1", 4), ("day 2", 4)]
+    days.connection.commit()
+    run = run_folder(days.root, "dag", "day 2")
+    days.join(run, read_plan(run))
+    assert days.connection.execute(runs).fetchall() == [("day 1", 4), ("day 2", 4)]
+    days.connection.commit()
+    billed = emulator.ledger()["requests_billed"]
+    for _ in range(2):
+        assert days.day(rows)[0] == []
+    assert emulator.ledger()["requests_billed"] == billed
+
+
+def test_a_changed_row_that_expires_keeps_its_old_answer_until_the_new_one_is_there(make_days):
+    days = make_days()
+    rows = {1: "good", 2: "good too"}
+    days.day(rows)
+    changed = rows | {2: "late"}
+    for _ in range(2):
+        asked, made = days.day(changed)
+        assert (asked, made.kept_answers, made.unchanged) == ([2], 1, 1)
+        assert days.held()[2] == ("succeeded", None)
+    asked, made = days.day(changed, {"late": "good"})
+    assert (asked, made.kept_answers) == ([2], 0)
+    assert days.day(changed)[0] == []
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])

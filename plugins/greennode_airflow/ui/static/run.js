@@ -69,7 +69,7 @@ function begun(row, now) {
 function showProgress({ row, live_problem: problem, server }) {
   const { figures } = row;
   if (!figures.asked) {
-    const words = figures.unchanged ? "All rows have their answer from an earlier run: there was nothing to ask." : nothingBuilt(row);
+    const words = figures.unchanged || figures.remembered ? "All rows have their outcome from an earlier run: there was nothing to ask." : nothingBuilt(row);
     show(byId("progress"), el("p", { class: "quiet" }, words));
     return;
   }
@@ -107,6 +107,8 @@ function showTiles(detail) {
     tile("Rows", number(figures.rows), [
       figures.per.length ? `one for each ${figures.per.join(" and ")}` : "",
       figures.unchanged ? `${number(figures.unchanged)} more unchanged since an earlier run` : "",
+      figures.remembered ? `${number(figures.remembered)} more without an answer, which is final` : "",
+      figures.kept_answers ? `${number(figures.kept_answers)} keep an earlier answer` : "",
       figures.unsent ? `${number(figures.unsent)} cannot be sent` : "",
     ]),
     tile("Requests", number(figures.requests), [

@@ -118,7 +118,7 @@ function runCell(run) {
 }
 
 function progress(figures, name) {
-  if (!figures.asked) return el("span", { class: "quiet" }, figures.unchanged ? "nothing new to ask" : "–");
+  if (!figures.asked) return el("span", { class: "quiet" }, figures.unchanged || figures.remembered ? "nothing new to ask" : "–");
   const open = Math.max(0, figures.done - figures.succeeded - figures.failed);
   const words = figures.counts_rows
     ? `${number(figures.succeeded)} of ${number(figures.rows)} rows answered`
