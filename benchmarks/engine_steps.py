@@ -186,10 +186,12 @@ def _report(folder: BenchFolder, watch: Stopwatch, target: OpenTarget) -> None:
 
 def _join_and_write(folder: BenchFolder, watch: Stopwatch, target: OpenTarget) -> None:
     fields = AnswerReader(JOB.answer).fields
+    plan = read_plan(run_of(folder))
+    assert plan is not None, "build comes first"
     for shard in _shards(folder):
         with ExitStack() as stack:
             with watch("join"):
-                joined = stack.enter_context(join_shard(shard, run_id=RUN_ID, answer_fields=fields))
+                joined = stack.enter_context(join_shard(shard, owner=plan.owner, answer_fields=fields))
             with watch("write"):
                 write_shard(shard, _WatchedRows(joined, watch), [target], key=JOB.target_key)
 
