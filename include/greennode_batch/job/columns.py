@@ -15,7 +15,10 @@ RESULT_COLUMNS = (
 )
 """Columns that every target has after the key, the carried columns and the answer."""
 
-OWNER_COLUMNS = ("greennode_job", "greennode_order", "greennode_final")
+JOB_ID = "greennode_job"
+"""The column that says whose a row is; NULL where nobody has said it yet."""
+
+OWNER_COLUMNS = (JOB_ID, "greennode_order", "greennode_final")
 """Columns that follow these: which job wrote the row, for what moment, and whether its outcome is final.
 
 A table that was made by an earlier version may lack them. Its rows are then told apart by `run_id` alone.

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.job.columns import JOB_ID
 from greennode_batch.state.table_digest import TableDigest
 from greennode_batch.tables.columns import Column, Fit, quote
 from greennode_batch.tables.standing_rows import stands
@@ -19,6 +20,7 @@ from greennode_batch.tables.standing_rows import stands
 _MAX_PARTS = 2  # schema.table
 _PLACE = "greennode place"
 _KEYS = "greennode_keys"
+_OWNER = "greennode_owner"
 
 
 class Digests(NamedTuple):
@@ -139,8 +141,8 @@ class Dialect(ABC):
         return int(self.run(tx, f"SELECT count(*) FROM {joined} WHERE {stay}").fetchone()[0])  # noqa: S608 - quoted
 
     @abstractmethod
-    def read(self, tx: Any, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:
-        """A run's rows in these columns, some thousand at a time where the driver can."""
+    def read(self, tx: Any, run_id: str, schema: pa.Schema, job_id: str | None = None) -> Iterator[pa.Table]:
+        """A run's rows in these columns, some thousand at a time where the driver can. job_id: only this job's."""
 
     def look_up(self, tx: Any, keys: pa.Table, schema: pa.Schema) -> pa.Table:
         """Each row that has one of these keys, with its place among them, in these columns; as `read` gives them."""
@@ -175,9 +177,28 @@ class Dialect(ABC):
     def insert(self, tx: Any, staged: str, rows: pa.Table) -> None:
         """Put rows into a temporary table."""
 
+    def take_over(self, tx: Any, keys: pa.Table, job_id: str) -> None:
+        """Make those rows the job's which have these keys and are nobody's yet."""
+        job_ids = pa.table({JOB_ID: [job_id]}, schema=pa.schema([(JOB_ID, pa.string())]))
+        with self.staged(tx, _KEYS, [keys]) as names, self.staged(tx, _OWNER, [job_ids]):
+            self.run(
+                tx,
+                f"UPDATE {self.quoted} SET {self.quote(JOB_ID)} = (SELECT {self.quote(JOB_ID)} FROM {_OWNER}) "  # noqa: S608
+                f"WHERE ({self.names(names)}) IN ({self.unowned(_KEYS, names)})",
+            )
+
+    def unowned(self, staged: str, names: Sequence[str]) -> str:
+        """A query for those keys of a temporary table whose rows are nobody's yet."""
+        own = ", ".join(map(self.own, names))
+        joined = f"{staged} JOIN {self.quoted} ON {self.same(staged, names)}"
+        return f"SELECT {own} FROM {joined} WHERE {self.own(JOB_ID)} IS NULL"  # noqa: S608 - quoted
+
     def make_quick(self, tx: Any, staged: str, names: Sequence[str]) -> None:
         """Make a temporary table quick to look into for each row of the target."""
 
-    def digests(self, tx: Any, run_id: str, rows: str = "1 = 1") -> Digests:
-        """Digests of the rows of a table that is there. rows: which of them; only where `makes_digests`."""
+    def digests(self, tx: Any, run_id: str, job_id: str | None = None, rows: str = "1 = 1") -> Digests:
+        """Digests of the rows of a table that is there; only where `makes_digests`.
+
+        job_id: only this job's. rows: a condition, for some of them.
+        """
         raise NotImplementedError

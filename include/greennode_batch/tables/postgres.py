@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.job.columns import JOB_ID
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
 from greennode_batch.tables.columns import Column, Fit
 from greennode_batch.tables.dialect import Dialect, Digests, Upserted
@@ -104,11 +105,15 @@ class PostgresDialect(Dialect):
         """By a cast, which writes a boolean out and pads no char(8)."""
         return f"({self._row_digest() if name == DIGEST else super().value(name)})::text"
 
-    def read(self, tx: Any, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:
+    def read(self, tx: Any, run_id: str, schema: pa.Schema, job_id: str | None = None) -> Iterator[pa.Table]:
         """The run's rows by COPY, which is some times cheaper than a cursor."""
         query = f"SELECT {', '.join(map(self.value, schema.names))} FROM {self.quoted} WHERE run_id = "  # noqa: S608
+        query, parameters = query.replace("%", "%%") + "%s", [run_id]
+        if job_id is not None:
+            query += f" AND {self.quote(JOB_ID)} = %s"
+            parameters.append(job_id)
         self.run(tx, _PLAIN_WORDS)
-        for rows in copy_out(tx.cursor(), query.replace("%", "%%") + "%s", schema.names, parameters=(run_id,)):
+        for rows in copy_out(tx.cursor(), query, schema.names, parameters=tuple(parameters)):
             yield from_texts(rows, schema)
 
     def look_up(self, tx: Any, keys: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -116,18 +121,32 @@ class PostgresDialect(Dialect):
         self.run(tx, _BY_INDEX)
         return super().look_up(tx, keys, schema)
 
+    def take_over(self, tx: Any, keys: pa.Table, job_id: str) -> None:
+        """Make rows the job's, by the key's index."""
+        self.run(tx, _BY_INDEX)
+        super().take_over(tx, keys, job_id)
+
+    def unowned(self, staged: str, names: Sequence[str]) -> str:
+        """Keys of rows that are nobody's yet, locked in the order in which an upsert locks rows."""
+        by_key = ", ".join(map(self.own, self.key))
+        return f"{super().unowned(staged, names)} ORDER BY {by_key} FOR UPDATE OF {self.quote(self.parts[-1])}"
+
     def fetch(self, tx: Any, query: str, schema: pa.Schema) -> pa.Table:
         """What a query gives, by COPY."""
         self.run(tx, _PLAIN_WORDS)
         found = list(copy_out(tx.cursor(), query, schema.names))
         return from_texts(pa.concat_tables(found), schema) if found else schema.empty_table()
 
-    def digests(self, tx: Any, run_id: str, rows: str = "1 = 1") -> Digests:
+    def digests(self, tx: Any, run_id: str, job_id: str | None = None, rows: str = "1 = 1") -> Digests:
         """Digests of the rows of a table that is there."""
         made = dict.fromkeys((True, False), NO_DIGEST)
-        query = f"count(*), sum({self._row_digest()}) FROM {self.quoted} WHERE {rows} GROUP BY 1"
+        query = f"count(*), sum({self._row_digest()}) FROM {self.quoted} WHERE {rows}".replace("%", "%%")
+        parameters = [run_id]
+        if job_id is not None:
+            query += f" AND {self.quote(JOB_ID)} = %s"
+            parameters.append(job_id)
         self.run(tx, _PLAIN_WORDS)
-        for is_own, count, total in self.run(tx, "SELECT run_id = %s, " + query.replace("%", "%%"), (run_id,)):
+        for is_own, count, total in self.run(tx, f"SELECT run_id = %s, {query} GROUP BY 1", parameters):
             made[bool(is_own)] = made[bool(is_own)].joined_with(TableDigest(count, int(total)))
         return Digests(made[True].joined_with(made[False]), made[False])
 

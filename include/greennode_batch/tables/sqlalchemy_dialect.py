@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.job.columns import JOB_ID
 from greennode_batch.tables.columns import Column
 from greennode_batch.tables.dialect import Dialect, Upserted
 from greennode_batch.tables.sqlalchemy_types import column_values, generic_type
@@ -111,10 +112,12 @@ class SqlAlchemyDialect(Dialect):
                     standing += sum(tx.execute(count, one).scalar_one() for one in values)
         return Upserted(written, standing)
 
-    def read(self, tx: sa.Connection, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:
+    def read(self, tx: sa.Connection, run_id: str, schema: pa.Schema, job_id: str | None = None) -> Iterator[pa.Table]:
         """The run's rows, some thousand at a time where the driver can."""
         table = self._reflected(tx)
         query = sa.select(*(table.c[name] for name in schema.names)).where(table.c["run_id"] == run_id)
+        if job_id is not None:
+            query = query.where(table.c[JOB_ID] == job_id)
         found = tx.execution_options(stream_results=True, yield_per=_READ_ROWS).execute(query)
         for rows in found.partitions():
             yield from_tuples(rows, schema)
@@ -135,6 +138,15 @@ class SqlAlchemyDialect(Dialect):
             ]
             found += tx.execute(sa.union_all(*selects)).fetchall()
         return from_tuples(found, schema)
+
+    def take_over(self, tx: sa.Connection, keys: pa.Table, job_id: str) -> None:
+        """Make rows the job's, one after the other: not every database takes temporary tables."""
+        table = self._reflected(tx)
+        marks = self._marks(table, keys.column_names)
+        same = (table.c[name] == mark for name, mark in marks.items())
+        update = sa.update(table).where(*same, table.c[JOB_ID].is_(None)).values({table.c[JOB_ID]: job_id})
+        if values := self._values(table, keys):
+            tx.execute(update, values)
 
     @contextmanager
     def staged(self, tx: sa.Connection, name: str, pieces: Iterable[pa.Table]) -> Iterator[list[str]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from greennode_batch.job.columns import JOB_ID
 from greennode_batch.tables.columns import Column, kind_of
 from greennode_batch.tables.dialect import Dialect, Upserted
 from greennode_batch.tables.typed_rows import from_tuples
@@ -61,10 +62,14 @@ class SqliteDialect(Dialect):
         """By an index of its own."""
         self.run(tx, f"CREATE INDEX temp.{staged}_index ON {staged} ({self.names(names)})")
 
-    def read(self, tx: Any, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:
+    def read(self, tx: Any, run_id: str, schema: pa.Schema, job_id: str | None = None) -> Iterator[pa.Table]:
         """The run's rows: SQLite finds them as they are asked for."""
         query = f"SELECT {self.names(schema.names)} FROM {self.quoted} WHERE run_id = ?"  # noqa: S608 - quoted
-        found = self.run(tx, query, (run_id,))
+        parameters = [run_id]
+        if job_id is not None:
+            query += f" AND {self.quote(JOB_ID)} = ?"
+            parameters.append(job_id)
+        found = self.run(tx, query, parameters)
         while rows := found.fetchmany(_READ_ROWS):
             yield from_tuples(rows, schema)
 

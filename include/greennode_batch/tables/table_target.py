@@ -9,9 +9,10 @@ from contextlib import ExitStack
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.columns import OWNER_COLUMNS
+from greennode_batch.job.columns import JOB_ID, OWNER_COLUMNS
 from greennode_batch.state.plan import LeftRows
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
+from greennode_batch.tables.columns import Column
 from greennode_batch.tables.dialect import Dialect, Digests, Upserted
 from greennode_batch.tables.shown_keys import SHOWN, Named
 from greennode_batch.tables.table_check import additions, check_table
@@ -101,27 +102,28 @@ class TableTarget:
                 )
             return made
 
-    def batches(self, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:
+    def batches(self, run_id: str, schema: pa.Schema, *, job_id: str | None = None) -> Iterator[pa.Table]:
         """All rows that a run has written, some thousand at a time; none if there is no table.
 
-        In these columns, with these types where the values fit them, else as text.
+        In these columns, with these types where the values fit them, else as text. job_id: whose run it is, for other
+        jobs may have runs of the same id; heeded if the table says whose its rows are.
         """
         with self.dialect.transaction() as tx:
-            if self.dialect.columns(tx):
-                yield from self.dialect.read(tx, run_id, schema)
+            if columns := self.dialect.columns(tx):
+                yield from self.dialect.read(tx, run_id, schema, _told(job_id, columns))
 
-    def digests(self, run_id: str) -> Digests | None:
+    def digests(self, run_id: str, *, job_id: str | None = None) -> Digests | None:
         """Digests of all rows, and of those that are not the run's; None where this database makes none.
 
-        A table that is not there has no rows.
+        A table that is not there has no rows. job_id: whose rows alone, if the table says whose they are.
         """
         if not self.dialect.makes_digests:
             return None
         made = Digests(NO_DIGEST, NO_DIGEST)
         try:
             with self.dialect.transaction() as tx:
-                if self.dialect.columns(tx):
-                    made = self.dialect.digests(tx, run_id)
+                if columns := self.dialect.columns(tx):
+                    made = self.dialect.digests(tx, run_id, _told(job_id, columns))
         except (self.dialect.driver.ProgrammingError, self.dialect.driver.NotSupportedError) as error:
             log.info("Table %s makes no digest of its rows (%s)", self.name, " ".join(str(error).split()))
             return None
@@ -148,6 +150,11 @@ class TableTarget:
                 found = found.add_column(place, field, pa.nulls(found.num_rows, field.type))
         return found
 
+    def take_over(self, keys: pa.Table, *, job_id: str) -> None:
+        """Make rows that have these keys the job's, if they are nobody's yet. Only of a table that has JOB_ID."""
+        with self.dialect.transaction(writes=True) as tx:
+            self.dialect.take_over(tx, keys, job_id)
+
     def is_there(self, names: Iterable[str]) -> bool:
         """Whether there is a table that has these columns, and rows by this key."""
         with self.dialect.transaction() as tx:
@@ -155,12 +162,13 @@ class TableTarget:
             return has_columns and set(self.key) in self.dialect.unique_keys(tx)
 
     def leave_only(
-        self, keys: Iterable[pa.Table], *, asked: pa.Table | None = None, remove: bool
+        self, keys: Iterable[pa.Table], *, asked: pa.Table | None = None, job_id: str | None = None, remove: bool
     ) -> tuple[LeftRows, TableDigest]:
         """The rows whose keys are not among these; they are removed if that is wanted. Holds none of the keys.
 
-        asked: values of other columns; rows that have none of them are counted alone. Beside them a digest of what was
-        removed, if `digests` gave any before.
+        asked: values of other columns; rows that have none of them are counted alone. job_id: whose rows alone, if the
+        table says whose they are: another job's and nobody's are neither counted nor removed. Beside them a digest of
+        what was removed, if `digests` gave any before.
         """
         dialect = self.dialect
         with ExitStack() as stack:
@@ -175,10 +183,14 @@ class TableTarget:
                 return int(dialect.run(tx, f"SELECT count(*) FROM {dialect.quoted} WHERE {rows}").fetchone()[0])  # noqa: S608
 
             others = f"NOT {is_among('greennode_source_keys', keys)}"
+            is_own = "1 = 1"
+            if (told := _told(job_id, dialect.columns(tx))) is not None:
+                is_own = is_among("greennode_owner", [pa.table({JOB_ID: [told]})])
+                others += f" AND {is_own}"
             not_asked = 0
             if asked is not None:
                 is_asked = is_among("greennode_asked", [asked])
-                not_asked = count_of(f"NOT {is_asked}")
+                not_asked = count_of(f"{is_own} AND NOT {is_asked}")
                 others += f" AND {is_asked}"
             count = count_of(others)
             query = f"SELECT {dialect.names(self.key)} FROM {dialect.quoted} WHERE {others} LIMIT {SHOWN}"  # noqa: S608
@@ -187,9 +199,14 @@ class TableTarget:
             removed = NO_DIGEST
             if remove and count:
                 if self._has_digests:
-                    removed = dialect.digests(tx, "", others).all_rows
+                    removed = dialect.digests(tx, "", rows=others).all_rows
                 dialect.run(tx, f"DELETE FROM {dialect.quoted} WHERE {others}")  # noqa: S608 - quoted
             return LeftRows(count, str(named), removed=remove and count > 0, not_asked=not_asked), removed
+
+
+def _told(job_id: str | None, columns: Iterable[Column]) -> str | None:
+    """The job's id where the table says whose its rows are."""
+    return job_id if any(column.name == JOB_ID for column in columns) else None
 
 
 def _owner_fields(schema: pa.Schema) -> list[pa.Field]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.job.columns import JOB_ID
 from greennode_batch.tables.fingerprint import fingerprint
 from greennode_batch.tables.open_table import sql_table
 
@@ -227,3 +228,50 @@ def test_a_digest_is_the_runs_and_all_others_and_that_of_what_is_removed(on_post
     _, removed = table.leave_only([pa.table({"id": [1, 3]})], remove=True)
     assert removed == before.others
     assert table.digests("r").all_rows == before.all_rows.without(removed)
+
+
+def test_of_a_table_that_several_jobs_write_each_sees_its_own_rows(db):
+    schema = db.schema.append(pa.field(JOB_ID, pa.string()))
+    owners = ["one", "one", "it's %s", None, None]
+    rows = db.rows_of(*"abcde").append_column(schema.field(JOB_ID), pa.array(owners, pa.string()))
+    table = db.written(rows)
+
+    def read(job_id):
+        return sorted(row["id"] for piece in table.batches("r", db.schema, job_id=job_id) for row in piece.to_pylist())
+
+    assert (read(None), read("one"), read("it's %s"), read("two")) == ([1, 2, 3, 4, 5], [1, 2], [3], [])
+    table.take_over(pa.table({"id": [1, 3, 4, 9]}), job_id="it's %s")
+    assert (read("one"), read("it's %s")) == ([1, 2], [3, 4])
+    keys = pa.table({"id": [1]})
+    asked = pa.table({"answer": ["b", "c", "e"]})
+    left, _ = table.leave_only([keys], asked=asked, job_id="it's %s", remove=False)
+    assert (left.count, left.shown, left.not_asked) == (1, "3", 1)
+    assert table.leave_only([keys], job_id="it's %s", remove=True)[0].count == 2
+    assert read(None) == [1, 2, 5]
+
+
+def test_a_table_that_does_not_say_whose_its_rows_are_tells_all_of_them(db):
+    table = db.written(db.rows_of("a", "b"))
+    assert [piece.num_rows for piece in table.batches("r", db.schema, job_id="one")] == [2]
+    assert table.leave_only([pa.table({"id": [1]})], job_id="one", remove=True)[0].count == 1
+
+
+def test_digests_are_of_one_job_s_rows(on_postgres):
+    schema = on_postgres.schema.append(pa.field("custom_id", pa.string())).append(pa.field(JOB_ID, pa.string()))
+    rows = on_postgres.rows_of("a", "b", "c")
+    table = on_postgres.written(pa.table([*rows.columns, ["x"] * 3, ["one", "two", None]], schema=schema))
+    before = table.digests("r", job_id="one")
+    assert (before.all_rows.rows, before.others.rows, table.digests("s", job_id="one").others.rows) == (1, 0, 1)
+    on_postgres.run("DELETE FROM answers WHERE id > 1")
+    assert table.digests("r", job_id="one") == before
+    assert table.digests("r") == before
+
+
+def test_rows_of_a_table_with_a_schema_and_several_key_columns_are_taken_over(on_postgres):
+    on_postgres.run("CREATE SCHEMA s")
+    schema = pa.schema([("k", pa.string()), *on_postgres.schema, (JOB_ID, pa.string())])
+    rows = on_postgres.rows_of("a", "b")
+    rows = pa.table([["x", "y"], *rows.columns, pa.nulls(2, pa.string())], schema=schema)
+    table = on_postgres.written(rows, name="s.answers", key=("id", "k"))
+    table.take_over(pa.table({"id": [1, 1, 2], "k": ["x", "y", "x"]}), job_id="one")
+    assert on_postgres.fetch("SELECT id, greennode_job FROM s.answers ORDER BY id") == [(1, "one"), (2, None)]
