@@ -60,9 +60,9 @@ class BatchJob(Declaration):
     targets are tables. Of a row that is not asked the target stays as it is, carried columns too. retry_final: whether
     `changed` also asks again what ended in a final outcome: refused, cut at `max_tokens`, rejected with 400, 413 or
     422, an answer that never fitted the answer model, a row that asks nothing or too much. By default the target
-    remembers these until another request is made of the row. left_rows: rows of the table that the source does not
-    have (any more): `report` counts them, `remove` deletes them when the requests are built, `ignore` does not look for
-    them.
+    remembers these until another request is made of the row. left_rows: rows of the table that the job has written and
+    that the source does not have (any more): `report` counts them, `remove` deletes them when the requests are built,
+    `ignore` does not look for them.
 
     Where model is a list, be it of one, `model` is part of the target's key. A run may ask some of the models: what the
     others have answered stays in the table, also to rows that have left the source.
@@ -86,6 +86,10 @@ class BatchJob(Declaration):
     pool: an Airflow pool, in whose slots the job's batches are sent and waited for; it must count deferred tasks
     (set-up makes such a one, `greennode`). Of a pool that does not exist Airflow says nothing: the tasks stay
     scheduled for ever. The command line does not heed it.
+
+    job_id: what the column `greennode_job` says of the rows that the job writes. By default the job's name; where
+    several jobs of a DAG share that, the task group's id stands before it (`mails/label`). Jobs may share a table: each
+    counts and removes its own rows only. To rename a job, set this to its old name.
 
     Raises ConfigError for a declaration that cannot work.
     """
@@ -133,6 +137,11 @@ class BatchJob(Declaration):
     prices: Annotated[InstanceOf[Mapping[str, Any]] | None, '{"MODEL": [prompt, completion]}, or left out'] = None
     samples: Annotated[int, Field(ge=1), "1 (one answer to each request) or more"] = 1
     pool: Annotated[str | None, Field(pattern=r"\S"), "the name of a pool of Airflow, or left out"] = None
+    job_id: Annotated[
+        str | None,
+        Field(pattern=r"^[A-Za-z0-9_./-]+$"),
+        "letters, digits, '_', '-', '.' and '/', or left out",
+    ] = None
     tokenizer: Annotated[_Name | None, "the path of a tokenizer.json, or left out"] = None
 
     def __post_init__(self) -> None:
@@ -163,6 +172,11 @@ class BatchJob(Declaration):
                 "refresh='changed' asks a table which rows are answered, and no target is one; add a SqlTarget, or "
                 "leave refresh out"
             )
+
+    @property
+    def own_id(self) -> str:
+        """What identifies the job over its runs: `job_id`, or its name."""
+        return self.job_id or self.name
 
     @property
     def key_columns(self) -> tuple[str, ...]:

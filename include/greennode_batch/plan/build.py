@@ -56,7 +56,8 @@ def build(
     known: what the target has of earlier runs, where rows that it has the answer of are not to be asked again.
     rows: opens the source; called once more for each time that a shard was sent while this was at work, and if the note
     of what is answered cannot tell two rows apart. prices: for the estimate; the job's own by default.
-    job_id: whose the run's rows are, the job's name by default. data_until: the end of its data, in epoch seconds.
+    job_id: whose the run's rows are, as the job itself says by default. data_until: the end of its data, in epoch
+    seconds.
 
     Safe to call on a run that was built before: what was sent stays, with its rows, and only the rest is built. Raises
     ConfigError or RowError, with the row's key, for whatever would fail later, BudgetError for more rows than the
@@ -90,7 +91,7 @@ def build(
                         by_note=by_note,
                     )
                     plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), kept=kept)
-                    plan = msgspec.structs.replace(plan, job_id=job_id or job.name, data_until=data_until)
+                    plan = msgspec.structs.replace(plan, job_id=job_id or job.own_id, data_until=data_until)
                     check_turn(turn, run)
                     planned = {shard.shard_id for shard in plan.shards}
                     late = withdraw_others(run, planned=planned, kept=kept, before=before, clock=clock)
