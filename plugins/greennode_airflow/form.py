@@ -11,7 +11,6 @@ from airflow.sdk.definitions.param import ParamsDict
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
-from greennode_batch.job.targets import SqlTarget
 
 _REFRESH_WORDS = {"changed": "new and changed rows", "all": "all rows"}
 
@@ -79,7 +78,8 @@ def form_params(job: BatchJob | Sequence[BatchJob], own: Mapping[str, Any] | Non
         ),
         **({f"{one.name}{_MODELS_OF}": _models(one, f" of {one.name}") for one in jobs} if len(jobs) > 1 else {}),
         **({"models": _models(jobs[0])} if len(jobs) == 1 else {}),
-        **(_refresh(jobs) | _retry_final(jobs) if all(map(_has_table, jobs)) else {}),
+        **_refresh(jobs),
+        **_retry_final(jobs),
         "dry_run": Param(
             default=False,
             type="boolean",
@@ -120,19 +120,16 @@ def _models(job: BatchJob, of: str = "") -> Param:
     )
 
 
-def _has_table(job: BatchJob) -> bool:
-    return any(isinstance(target, SqlTarget) for target in job.targets)
-
-
 def _refresh(jobs: Sequence[BatchJob]) -> dict[str, Param]:
-    means = "Ask the rows that the table has no good answer to yet, or every row, answered or not"
+    means = "Ask the rows that a target has no good answer to yet, or every row, answered or not"
     fields: dict[str, Any] = {"values_display": _REFRESH_WORDS, "title": "Ask again"}
     if len(jobs) > 1:
         choices = [None, *_REFRESH_WORDS]
         text = f"{means}; empty: as each job says."
         return {"refresh": Param(None, type=["null", "string"], enum=choices, description=text, **fields)}
-    default = "changed" if jobs[0].known_table is not None else "all"
-    return {"refresh": Param(default, type="string", enum=list(_REFRESH_WORDS), description=f"{means}.", **fields)}
+    return {
+        "refresh": Param(jobs[0].refresh, type="string", enum=list(_REFRESH_WORDS), description=f"{means}.", **fields)
+    }
 
 
 def _retry_final(jobs: Sequence[BatchJob]) -> dict[str, Param]:

@@ -92,12 +92,11 @@ def test_the_chosen_models_are_asked(changes: dict[str, Any], conf: dict[str, An
     assert run_job(job, {"params": triggered(job, **conf)}).model == model
 
 
-def test_to_ask_again_is_offered_where_a_table_tells_what_is_answered() -> None:
-    assert not {"refresh", "retry_final"} & form_params(a_job(target=FILES)).keys()
-    both = a_job(target=(TABLE, FILES))
-    assert triggered(both)["refresh"] == "all"
-    chosen = run_job(both, {"params": triggered(both, refresh="changed")})
-    assert (both.known_table, chosen.known_table) == (None, TABLE)
+@pytest.mark.parametrize("target", [TABLE, FILES, (TABLE, FILES)])
+def test_to_ask_again_is_offered_whatever_the_targets(target: Any) -> None:
+    job = a_job(target=target)
+    assert triggered(job)["refresh"] == job.refresh == "changed"
+    assert run_job(job, {"params": triggered(job, refresh="all")}).refresh == "all"
 
 
 @pytest.mark.parametrize("retry_final", [True, False])

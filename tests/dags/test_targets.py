@@ -95,3 +95,22 @@ def test_a_single_file_is_refused_when_the_dag_is_read(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(JOB.format(target="FileTarget(path='/data/answers.parquet')"))
     (words,) = DagBag(str(tmp_path)).import_errors.values()
     assert "target /data/answers.parquet: in Airflow, shards are written side by side into a folder" in words
+
+
+def test_a_table_that_is_added_to_a_dataset_gets_its_answers_at_no_cost(
+    run_own: RunSteps,
+    run_file: RunFile,
+    warehouse: psycopg.Connection,
+    emulator: RunningEmulator,
+    tmp_path: Path,
+) -> None:
+    dataset, table = f"FileTarget(path='{tmp_path}/answers')", "SqlTarget(conn_id='warehouse', table='answers')"
+    run_own(JOB.format(target=dataset), run_id="first")
+    billed = sum(emulator.ledger()["requests"].values())
+    (second,) = run_own(JOB.format(target=dataset), run_id="second")["report"]
+    assert (second["rows"], second["unchanged"], len(read(tmp_path / "answers"))) == (0, 5, 5)
+    assert run_file(JOB.format(target=f"({table}, {dataset})"))[""] == "success"
+    rows = warehouse.execute("SELECT id, status, answer FROM answers").fetchall()
+    assert {number: (status, answer) for number, status, answer in rows} == read(tmp_path / "answers")
+    assert len(rows) == 5
+    assert sum(emulator.ledger()["requests"].values()) == billed

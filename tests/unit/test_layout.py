@@ -20,6 +20,7 @@ TESTED_IN = {
     "cost/estimated_plan": "tests/unit/cost/test_actual.py",
     "job/*": "tests/unit/job/test_batch_job.py",
     "monitor/staged_run": "tests/unit/monitor/test_run_figures.py",
+    "plan/copied_shard": "tests/unit/incremental/test_all_targets.py",
     "plan/kept_*": "tests/unit/plan/test_build.py",
     "plan/open_shard": "tests/unit/plan/test_builder.py",
     "plan/rebuild": "tests/unit/plan/test_build.py",
@@ -31,6 +32,7 @@ TESTED_IN = {
     "retry/retry_budget": "tests/unit/cost/test_actual.py",
     "state/*": "tests/unit/state/test_document.py",
     "tables/*": "tests/unit/tables/test_table_target.py",
+    "write/answer_index": "tests/unit/write/test_known_files.py",
     "write/dataset_files": "tests/unit/write/test_dataset.py",
     "write/joined_rows": "tests/unit/reconcile/test_report.py",
 }

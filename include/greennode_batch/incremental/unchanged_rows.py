@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ import numpy as np
 import pyarrow as pa
 
 from greennode_batch.answers.answer_reader import AnswerReader
+from greennode_batch.incremental.all_targets import AllTargets, Copies
 from greennode_batch.incremental.answer_cache import AnsweredNote, as_noted, note_path, read_note, validity
 from greennode_batch.incremental.answered import ANSWERED, FINAL_CODES, SETTLED, Codes
 from greennode_batch.incremental.batch_buffer import HeldRows
 from greennode_batch.incremental.row_hashes import RowHashes, hash_rows, with_model
-from greennode_batch.incremental.target_rows import EarlierRows
+from greennode_batch.incremental.target_rows import EarlierRows, KnownRows
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.columns import SAMPLE
 from greennode_batch.request.request_lines import RequestLines
@@ -38,10 +39,10 @@ from greennode_batch.state.row_owner import RowOwner
 class UnchangedRows:
     """Holds a byte for each row of the note; the hashes and keys of rows lie on disk, in `work`.
 
-    known: the target; without one no row is unchanged. columns: of the source. names: all in the prompts. requests:
-    what else makes the requests, as JSON can hold it. owner: whose the run's rows are. is_first: whether nothing of
-    this run was sent yet; else no note is used, nor made, and neither where rows that left the source are not sought.
-    by_note: whether a note may be used.
+    known: the targets; without one no row is unchanged. A note is used, and made, of a single table. columns: of the
+    source. names: all in the prompts. requests: what else makes the requests, as JSON can hold it. owner: whose the
+    run's rows are. is_first: whether nothing of this run was sent yet; else no note is used, nor made, and neither
+    where rows that left the source are not sought. by_note: whether a note may be used.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class UnchangedRows:
         job: BatchJob,
         run: RunFolder,
         work: Path,
-        known: EarlierRows | None,
+        known: Sequence[KnownRows],
         *,
         columns: Sequence[str],
         names: Collection[str],
@@ -62,6 +63,8 @@ class UnchangedRows:
         """Rows times models times samples that have a good answer."""
         self.remembered: Counter[str] = Counter()
         """Those whose outcome is final, by status."""
+        self.answered_before = 0
+        """Those that are asked although a target has a good answer of them."""
         self.taken_out = 0
         """Rows that nobody has looked at but the note."""
         self._job = job
@@ -69,22 +72,28 @@ class UnchangedRows:
         self._run = run
         self._inputs = [name for name in columns if name in names]
         self._held = HeldRows(columns, kept=(*job.key_columns, *job.carry))
-        self._known = known
-        self._owner = owner
-        self._model_hash = AnswerReader(job.answer).model_hash
+        reader = AnswerReader(job.answer)
+        self._model_hash = reader.model_hash
         self._final_for = None if job.retry_final else self._model_hash
+        self._targets = AllTargets(known, reader.fields, final_for=self._final_for, owner=owner) if known else None
+        # Where all is asked again, the targets tell only how much of that they have.
+        is_incremental = bool(known) and job.refresh == "changed"
+        self.seeks_left = is_incremental and job.left_rows != "ignore"
+        """Whether rows of the targets that the source does not have are sought."""
+        single = known[0] if is_incremental and len(known) == 1 else None
+        self._known = single if isinstance(single, EarlierRows) else None
         # A query of one interval alone is not worth a look through all that the table ever had. What other tasks have
         # rendered has its prompts, and not what went into them.
         is_whole = job.left_rows != "ignore" and job.partitions == 1
-        self._table = known.begin() if known is not None and is_first and is_whole else None
+        self._table = self._known.begin() if self._known is not None and is_first and is_whole else None
         self._note: AnsweredNote | None = None
         self._valid_for = ""
-        if known is not None and self._table is not None:
+        if self._known is not None and self._table is not None:
             # So that a note of a job without samples is what it always was.
             samples = [job.samples] if job.samples > 1 else []
-            self._valid_for = validity(known.name, job.target_key, job.models, self._inputs, requests, *samples)
+            self._valid_for = validity(self._known.name, job.target_key, job.models, self._inputs, requests, *samples)
             if by_note:
-                path = note_path(run, known.name)
+                path = note_path(run, self._known.name)
                 self._note = read_note(path, work, valid_for=self._valid_for, table=self._table)
         self._keys = SpillFile[list[list[Any]]](work / "unchanged.pickle")
         self._hashes_path = work / "unchanged.bin"
@@ -119,38 +128,38 @@ class UnchangedRows:
 
     def changed(
         self, requests: RequestLines, rows: pa.Table, hashes: RowHashes | None, unsent: Mapping[int, str]
-    ) -> Sequence[int]:
-        """The places of those rows to whose request the target has neither a good answer nor a final outcome.
+    ) -> tuple[Sequence[int], Sequence[Copies]]:
+        """The places of those rows to whose request no target has an answer or a final outcome; rows that some have.
 
         rows: with the target's key columns, but for the model. unsent: those that are not sent, by place, and why.
         """
-        if self._known is None:
-            return range(rows.num_rows)
+        if self._targets is None:
+            return range(rows.num_rows), []
         keys = rows.append_column("model", pa.repeat(requests.model, rows.num_rows)).select(self._job.target_key)
-        codes = self._known.settled(keys, requests.custom_ids, unsent, final_for=self._final_for, owner=self._owner)
-        is_settled = codes != 0
-        self._keep(None if hashes is None else hashes[is_settled], codes[is_settled])
-        places: list[int] = np.flatnonzero(~is_settled).tolist()
-        return places
+        if self._job.refresh == "all":
+            self.answered_before += self._targets.count_answered(keys, requests.custom_ids)
+            return range(rows.num_rows), []
+        found = self._targets.look_up(keys, requests.custom_ids, unsent)
+        self.answered_before += found.answered_before
+        is_settled = found.codes != 0
+        self._keep(None if hashes is None else hashes[is_settled], found.codes[is_settled])
+        return found.asked, found.copies
 
-    @property
-    def seeks_left(self) -> bool:
-        """Whether rows of the target that the source does not have are sought."""
-        return self._known is not None and self._job.left_rows != "ignore"
+    def left(self, keys: Callable[[], Iterable[pa.Table]]) -> LeftRows:
+        """The targets' rows that the source does not have, removed if the job says so. Only where they are sought.
 
-    def left(self, keys: Iterable[pa.Table]) -> LeftRows:
-        """The target's rows that the source does not have, removed if the job says so. Only where they are sought.
-
-        keys: of all rows that were not taken out.
+        keys: gives those of all rows that were not taken out, as often as it is called.
         """
-        assert self._known is not None
-        by_note = self._left_by_note(self._known)
+        assert self._targets is not None
+        by_note = self._left_by_note(self._known) if self._known is not None else None
         if by_note is not None:
             return by_note
-        taken_out = (table_of(columns, self._job.key_columns) for columns in self._keys)
-        return self._known.left(
-            itertools.chain(keys, taken_out), asked=self._asked, remove=self._job.left_rows == "remove"
-        )
+
+        def all_keys() -> Iterator[pa.Table]:
+            yield from keys()
+            yield from (table_of(columns, self._job.key_columns) for columns in self._keys)
+
+        return self._targets.left(all_keys, asked=self._asked, remove=self._job.left_rows == "remove")
 
     def land(self, left: LeftRows | None) -> None:
         """Write down what is left as it is. left: what `left` gave."""

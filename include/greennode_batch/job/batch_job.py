@@ -55,14 +55,15 @@ class BatchJob(Declaration):
     model and is asked again. keep_reasoning: whether what a model thinks goes into the target's column
     `reasoning`, which is NULL otherwise. Staging has it in any case: a join that is cleared can still bring it.
 
-    refresh: `changed` asks only rows that are new to the table they go to, whose request is another one than the one
-    that was answered there, or that have no good answer yet; `all` asks every row again. By default `changed` if all
-    targets are tables. Of a row that is not asked the target stays as it is, carried columns too. retry_final: whether
-    `changed` also asks again what ended in a final outcome: refused, cut at `max_tokens`, rejected with 400, 413 or
-    422, an answer that never fitted the answer model, a row that asks nothing or too much. By default the target
-    remembers these until another request is made of the row. left_rows: rows of the table that the job has written and
-    that the source does not have (any more): `report` counts them, `remove` deletes them when the requests are built,
-    `ignore` does not look for them.
+    refresh: `changed` asks only rows that are new to the targets, whose request is another one than the one that was
+    answered there, or that have no good answer yet; `all` asks every row again. A row is unchanged if every target has
+    its answer; an answer that some targets have and others lack is copied to these, at no cost. Of a row that is
+    unchanged the targets stay as they are, carried columns too. retry_final: whether `changed` also asks again what
+    ended in a final outcome: refused, cut at `max_tokens`, rejected with 400, 413 or 422, an answer that never fitted
+    the answer model, a row that asks nothing or too much. By default the targets remember these until another request
+    is made of the row. left_rows: rows of the targets that the job has written and that the source does not have (any
+    more): `report` counts them, `remove` deletes those of tables when the requests are built, `ignore` does not look
+    for them.
 
     Where model is a list, be it of one, `model` is part of the target's key. A run may ask some of the models: what the
     others have answered stays in the table, also to rows that have left the source.
@@ -129,7 +130,7 @@ class BatchJob(Declaration):
     on_ambiguous: Annotated[Literal["fail", "resubmit"], "fail or resubmit"] = "fail"
     on_kill: Annotated[Literal["cancel", "leave"], "cancel or leave"] = "cancel"
     keep_remote_files: Annotated[bool | None, "True, False or left out"] = None
-    refresh: Annotated[Literal["changed", "all"] | None, "changed or all, or left out"] = None
+    refresh: Annotated[Literal["changed", "all"], "changed or all"] = "changed"
     retry_final: Annotated[bool, "True or False"] = False
     left_rows: Annotated[Literal["report", "remove", "ignore"], "report, remove or ignore"] = "report"
     partitions: Annotated[int, Field(ge=1), "1 (one task reads) or more"] = 1
@@ -167,11 +168,6 @@ class BatchJob(Declaration):
         sample = (SAMPLE,) if self.samples > 1 else ()
         check_columns((*self.key_columns, *self.carry), self.answer_columns, (*sample, *RESULT_COLUMNS, *OWNER_COLUMNS))
         check_targets(self.targets, {*self.key_columns, *self.carry, *sample, *self.answer_columns, *RESULT_COLUMNS})
-        if self.refresh == "changed" and self.known_table is None:
-            raise ConfigError(
-                "refresh='changed' asks a table which rows are answered, and no target is one; add a SqlTarget, or "
-                "leave refresh out"
-            )
 
     @property
     def own_id(self) -> str:
@@ -195,10 +191,9 @@ class BatchJob(Declaration):
 
     @property
     def known_table(self) -> SqlTarget | None:
-        """The table that tells which rows are answered already; None if every row is to be asked."""
-        tables = [target for target in self.targets if isinstance(target, SqlTarget)]
-        refresh = self.refresh or ("changed" if len(tables) == len(self.targets) else "all")
-        return tables[0] if tables and refresh == "changed" else None
+        """The table of which it is noted what it has answered: the only target, where not every row is asked again."""
+        (first, *others) = self.targets
+        return first if isinstance(first, SqlTarget) and not others and self.refresh == "changed" else None
 
     @property
     def answer_columns(self) -> tuple[str, ...]:

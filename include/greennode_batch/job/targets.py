@@ -35,6 +35,11 @@ class SqlTarget(Declaration):
         str | None, Field(pattern=r"\S"), "the name of a table, such as greennode_runs, or left out"
     ] = None
 
+    @property
+    def target_id(self) -> str:
+        """What tells it from other targets of the job."""
+        return f"{self.conn_id}/{self.table}"
+
     def runs(self) -> SqlTarget | None:
         """The table of runs as a target, if there is to be one."""
         if self.runs_table is None:

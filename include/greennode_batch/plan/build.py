@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import msgspec
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.cost.estimated_plan import estimated
 from greennode_batch.incremental.answer_cache import SeenTwiceError
-from greennode_batch.incremental.target_rows import EarlierRows
+from greennode_batch.incremental.target_rows import KnownRows
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices, read_prices
 from greennode_batch.plan.builder import Builder
@@ -45,7 +45,7 @@ def build(
     *,
     run_id: str,
     profile: ApiProfile,
-    known: EarlierRows | None = None,
+    known: Sequence[KnownRows] = (),
     prices: Prices | None = None,
     job_id: str | None = None,
     data_until: float | None = None,
@@ -53,7 +53,8 @@ def build(
 ) -> Plan:
     """Build every shard of a run from its rows, and the plan. Holds no more of a larger table than of a smaller one.
 
-    known: what the target has of earlier runs, where rows that it has the answer of are not to be asked again.
+    known: what the job's targets have of earlier runs: rows of which all have the answer are not asked again, and what
+    one of them has and another lacks is copied.
     rows: opens the source; called once more for each time that a shard was sent while this was at work, and if the note
     of what is answered cannot tell two rows apart. prices: for the estimate; the job's own by default.
     job_id: whose the run's rows are, as the job itself says by default. data_until: the end of its data, in epoch
@@ -127,7 +128,7 @@ def _read_all(
     owner: RowOwner,
     profile: ApiProfile,
     kept: KeptShards,
-    known: EarlierRows | None,
+    known: Sequence[KnownRows],
     by_note: bool,
 ) -> Builder:
     refuse_missing(job, rows.columns)
@@ -145,7 +146,7 @@ def _look_for_left(builder: Builder) -> LeftRows | None:
     if not builder.keys.count + builder.unchanged.taken_out:
         log.warning("The source has no rows at all, so the target's rows are not looked through and none is removed")
         return None
-    return builder.unchanged.left(builder.keys.tables())
+    return builder.unchanged.left(builder.keys.tables)
 
 
 def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, now: float, kept: set[str]) -> Plan:
@@ -173,6 +174,7 @@ def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, 
         target_key=job.target_key,
         remembered=dict(builder.unchanged.remembered),
         attempts=job.attempts,
+        answered_before=builder.unchanged.answered_before,
         # Beside shards that were sent before it had one, it is an estimate.
         is_counted=job.tokenizer is not None and (old is None or not is_rebuilt or old.is_counted),
     )

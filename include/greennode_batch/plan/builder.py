@@ -9,8 +9,9 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.incremental.all_targets import Copies
 from greennode_batch.incremental.row_hashes import RowHashes, with_model
-from greennode_batch.incremental.target_rows import EarlierRows
+from greennode_batch.incremental.target_rows import KnownRows
 from greennode_batch.incremental.unchanged_rows import UnchangedRows
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.columns import SAMPLE
@@ -66,8 +67,8 @@ class Builder:
     """Rows -> shards in one pass. Holds a batch of rows, and what Keys and ShardSet hold.
 
     owner: whose the run's rows are. kept: shards that stay as they are; rows that lie there already are not asked
-    again. known: what the target has of earlier runs; rows whose answer it has are not asked again either. by_note:
-    whether a note may tell which they are.
+    again. known: what the targets have of earlier runs; rows whose answer they have are not asked again either.
+    by_note: whether a note may tell which they are.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Builder:
         owner: RowOwner,
         profile: ApiProfile,
         kept: KeptShards,
-        known: EarlierRows | None = None,
+        known: Sequence[KnownRows] = (),
         by_note: bool = True,
     ) -> None:
         self._limits = shard_limits(job, profile)
@@ -154,7 +155,9 @@ class Builder:
     def _ask(self, asked: _Asked) -> None:
         """Ask of each row what the target has no answer to, or keep the reason why not."""
         unsent = self._unsent(asked.requests)
-        chosen = self.unchanged.changed(asked.requests, asked.kept, asked.hashes, unsent)
+        chosen, copies = self.unchanged.changed(asked.requests, asked.kept, asked.hashes, unsent)
+        for copied in copies:
+            self._copy(asked.chosen(copied.places), copied)
         if not chosen:
             return
         unsent = {number: unsent[place] for number, place in enumerate(chosen) if place in unsent}
@@ -172,6 +175,12 @@ class Builder:
         if len(longest) > self.longest.bytes:
             row = self.keys.named(asked.keys[requests.lines.index(longest)]).removeprefix("row ")
             self.longest = LongestRequest(len(longest), row)
+
+    def _copy(self, chosen: _Asked, copied: Copies) -> None:
+        """Keep rows whose answer one target has for those that lack it."""
+        model, custom_ids = chosen.requests.model, chosen.requests.custom_ids
+        rows = source_rows(chosen.kept, model, custom_ids, [None] * len(custom_ids), chosen.hashes)
+        self.shards.copy(rows, copied.answers, model, copied.into)
 
     def _unsent(self, requests: RequestLines) -> dict[int, str]:
         """Rows that are not sent, by place, and why not."""

@@ -75,7 +75,7 @@ def remove_withdrawn(run: RunFolder, *, planned: Collection[str]) -> None:
     """Remove the files of what was taken back. The claims stay: they are what stops a worker that has not seen it."""
     for shard_id, shard in shards_of(run).items():
         if shard_id not in planned:
-            for path in (shard.requests, shard.source):
+            for path in (shard.requests, shard.source, shard.copied):
                 if path.exists():
                     path.unlink()
 

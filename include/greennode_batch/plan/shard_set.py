@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from greennode_batch.plan.copied_shard import CopiedShard
 from greennode_batch.plan.kept_shards import KeptShard, KeptShards
 from greennode_batch.plan.open_shard import OpenShard
 from greennode_batch.plan.repeated_requests import PutAside, RepeatedRequests
@@ -19,6 +20,9 @@ from greennode_batch.source.column_types import settle, unify
 from greennode_batch.staging.folders import RunFolder, ShardFolder, land
 from greennode_batch.staging.parquet import read_table
 from greennode_batch.state.plan import PlannedShard
+
+MAX_COPIED_ROWS = 50_000
+"""Rows of one shard that is copied: a table takes it in one transaction. Some thousand more may be in it."""
 
 
 class ShardSet:
@@ -35,6 +39,8 @@ class ShardSet:
         self._index = RequestIndex(kept.places_of)
         self._repeated = RepeatedRequests(work)
         self._open: dict[str, tuple[int, OpenShard]] = {}  # model -> the shard that is open for it, and its place
+        self._copied: list[CopiedShard] = []
+        self._open_copied: dict[tuple[str, tuple[str, ...]], CopiedShard] = {}  # by model and targets
         self._sources: list[tuple[Path, ShardFolder]] = []
 
     def add(self, requests: RequestLines, rows: pa.Table, unsent: Collection[int]) -> RequestLines:
@@ -61,22 +67,37 @@ class ShardSet:
             self._repeated.add(PutAside(rows.take(aside), requests.chosen(aside)))
         return asked
 
+    def copy(self, rows: pa.Table, answers: pa.Table, model: str, into: tuple[str, ...]) -> None:
+        """Put rows that no request asks into shards of their own.
+
+        rows: as source.parquet has them. answers: what is stored of each. into: the ids of the targets that get them.
+        """
+        copied = self._open_copied.get((model, into))
+        if copied is None or len(copied.rows) >= MAX_COPIED_ROWS:
+            copied = CopiedShard(model, into, self._work, f"copied-{len(self._copied):06}")
+            self._copied.append(copied)
+            self._open_copied[model, into] = copied
+        copied.add(rows, answers)
+
     def finish(self) -> list[PlannedShard]:
-        """Close what is open, settle one schema for all source files, and make them: the kept shards come first."""
+        """Close what is open, settle one schema for all source files, and make them: kept shards come first."""
         for together in self._repeated.take():
             self._settle(together)
         for model in list(self._open):
             self._close(model)
         for shard in self._shards:
             shard.rows.close()
-        schema = settle(unify([part for shard in self._shards for part in shard.schemas()]))
-        for place, shard in enumerate(self._shards):
-            if not shard.is_stored_as(schema):
+        for copied in self._copied:
+            copied.close(self._run)
+        shards: list[KeptShard | OpenShard | CopiedShard] = [*self._shards, *self._copied]
+        schema = settle(unify([part for shard in shards for part in shard.schemas()]))
+        for place, built in enumerate(shards):
+            if not built.is_stored_as(schema):
                 made = self._work / f"{place:06}.source.parquet"
-                with shard.files() as files:
+                with built.files() as files:
                     write_source(files, schema, made)
-                self._sources.append((made, self._run.shard(shard.shard_id)))
-        return [shard.planned() for shard in self._shards]
+                self._sources.append((made, self._run.shard(built.shard_id)))
+        return [built.planned() for built in shards]
 
     def land_sources(self) -> None:
         """Put the source files into their places: what the rows of a shard are is settled with this."""

@@ -24,6 +24,7 @@ from greennode_batch.state.canaries import read_canaries
 from greennode_batch.state.fingerprint import NO_ROWS, RowsFingerprint
 from greennode_batch.state.joined_shard import JoinedShard, joined_shards
 from greennode_batch.state.plan import Plan, read_plan
+from greennode_batch.state.row_status import RowStatus
 from greennode_batch.state.run_identity import RemovedRun
 from greennode_batch.state.run_report import RunReport
 from greennode_batch.state.run_usage import RunUsage
@@ -62,7 +63,7 @@ def report(
     is_sound = not problems
     superseded = kept_answers = 0
     for target in targets if len(joined) == len(plan.shards) else ():
-        compared = _compare_target(run, plan, key, target, joined, is_sound=is_sound)
+        compared = _compare_target(run, plan.for_target(target.target_id), key, target, joined, is_sound=is_sound)
         where = f"{target.name}: " if len(targets) > 1 else ""
         problems += [f"{where}{words}" for words in compared.problems]
         superseded = max(superseded, compared.superseded)
@@ -87,6 +88,12 @@ def report(
         lost=dict(staged.lost),
         unchanged=plan.unchanged,
         remembered=plan.remembered,
+        copied=plan.copied,
+        copied_failures=sum(
+            joined[shard.shard_id].rows - joined[shard.shard_id].statuses.get(RowStatus.SUCCEEDED, 0)
+            for shard in plan.shards
+            if shard.copied_into and shard.shard_id in joined
+        ),
         left=plan.left,
         balanced=not problems,
         problems=tuple(problems),
@@ -178,7 +185,7 @@ def check_failed_ratio(made: RunReport, max_failed_ratio: float) -> None:
     failed. Over half of many requests are too many whatever the share: however small a part of the table they are, the
     reason is hardly in them.
     """
-    failed = made.rows - made.succeeded
+    failed = made.rows - made.succeeded - made.copied_failures
     if failed > made.answers_for * max_failed_ratio:
         raise FailedRowsError(
             f"{failed:,} of {made.answers_for:,} rows ended without an answer in this run ({made.summary}); the job "
@@ -224,10 +231,13 @@ def _compare_target(
     *,
     is_sound: bool,
 ) -> Differences:
-    """Whether the target holds what was joined; how many rows and which, only if it does not."""
+    """Whether the target holds what was joined; how many rows and which, only if it does not.
+
+    plan: as far as the target is concerned.
+    """
     expected = NO_ROWS
-    for note in joined.values():
-        expected = expected.joined_with(note.rows_fingerprint)
+    for planned in plan.shards:
+        expected = expected.joined_with(joined[planned.shard_id].rows_fingerprint)
     held = fingerprint(target.batches(key_schema(run, plan, key)), key)
     if held == expected:
         return Differences([])

@@ -77,6 +77,9 @@ class Staged:
         if not shard.source.exists():
             self.problems.append(f"{where}: {shard.source} is gone, so nothing tells its rows; restore it")
             return
+        if planned.copied_into:
+            self._check_copied(planned, shard)
+            return
         ids, rows = _asked(shard)
         if rows != planned.rows:
             self.problems.append(
@@ -95,6 +98,20 @@ class Staged:
         tally.add(sent, results)
         if results is not None:
             self._compare_results(where, ids, results)
+
+    def _check_copied(self, planned: PlannedShard, shard: ShardFolder) -> None:
+        """A shard that no request asks: source.parquet and copied.parquet against the plan."""
+        if not shard.copied.exists():
+            self.problems.append(
+                f"shard {planned.shard_id}: {shard.copied} is gone; restore it, or clear build_requests"
+            )
+            return
+        for path in (shard.source, shard.copied):
+            with local_copy(path) as local:
+                rows = pq.read_metadata(local).num_rows
+            if rows != planned.rows:
+                words = f"{path.name} has {rows:,} rows, and the plan {planned.rows:,}; restore it"
+                self.problems.append(f"shard {planned.shard_id}: {words}")
 
     def _check_later(self, sent: SentShard, before: Sequence[SentShard], tally: Tally) -> None:
         """A shard of a later attempt: its requests against its results and those of the attempt before.

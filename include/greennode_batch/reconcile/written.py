@@ -11,9 +11,10 @@ from greennode_batch.tables.table_target import TableTarget
 
 
 class WrittenRows(Protocol):
-    """What a target holds of a run. `name`: what people call the target."""
+    """What a target holds of a run. `name`: what people call the target. `target_id`: see state/plan.py."""
 
     name: str
+    target_id: str
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.Table]:
         """The run's rows in these columns, with these types where they can have them. May be asked again."""
@@ -30,6 +31,7 @@ class TableRows:
 
     def __init__(self, table: TableTarget, run_id: str) -> None:
         self.name = f"table {table.name}"
+        self.target_id = table.target_id
         self._table = table
         self._run_id = run_id
 

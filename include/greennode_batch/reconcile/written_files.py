@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from greennode_batch.job.columns import OWNER_COLUMNS
 from greennode_batch.tables.fingerprint import row_hashes
 from greennode_batch.tables.typed_rows import found_schema
 from greennode_batch.write.dataset import Dataset
-from greennode_batch.write.partitions import partition_values
 
 
 class _ScannedRows(ABC):
-    """Rows of one run alone."""
+    """Rows of files."""
 
     @abstractmethod
-    def batches(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        """The rows in these columns, some thousand at a time."""
+    def every(self, schema: pa.Schema) -> Iterator[pa.Table]:
+        """The rows of all runs in these columns, some thousand at a time."""
 
     def find(self, keys: pa.Table) -> pa.Table:
         """The rows that have these keys; reads all of them."""
         schema = found_schema(keys.schema)
         places = {one: place for place, one in enumerate(_key_hashes(keys, keys.column_names))}
         found = []
-        for rows in self.batches(pa.schema(list(schema)[1:])):
+        for rows in self.every(pa.schema(list(schema)[1:])):
             hashes = _key_hashes(rows, keys.column_names)
             taken = [number for number, one in enumerate(hashes) if one in places]
             column = pa.array([places[hashes[number]] for number in taken], pa.int64())
@@ -41,10 +42,15 @@ class FileRows(_ScannedRows):
 
     def __init__(self, path: Path) -> None:
         self.name = f"file {path}"
+        self.target_id = str(path)
         self._path = path
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.Table]:
         """The file's rows, some thousand at a time."""
+        return self.every(schema)
+
+    def every(self, schema: pa.Schema) -> Iterator[pa.Table]:
+        """The same."""
         if not self._path.exists():
             return
         with pq.ParquetFile(self._path) as file:
@@ -57,23 +63,24 @@ class DatasetRows(_ScannedRows):
 
     def __init__(self, dataset: Dataset) -> None:
         self.name = f"dataset {dataset.name}"
+        self.target_id = dataset.target_id
         self._dataset = dataset
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.Table]:
         """The rows of one file after the other; a column that became a folder is read from its name."""
-        for path in self._dataset.files():
-            folder = PurePosixPath(path).parent.as_posix()
-            values = partition_values("" if folder == "." else folder)
-            with self._dataset.open(path) as file:
-                for batch in file.iter_batches(columns=[name for name in schema.names if name not in values]):
-                    columns = [
-                        _repeated(values[field.name], field.name, batch.num_rows)
-                        if field.name in values
-                        else _column(batch, field)
-                        for field in schema
-                    ]
-                    arrays = [_as_kept(column, field.type) for column, field in zip(columns, schema, strict=True)]
-                    yield pa.table(arrays, names=schema.names)
+        return self._rows_of(self._dataset.files(), schema)
+
+    def every(self, schema: pa.Schema) -> Iterator[pa.Table]:
+        """The same of the files of all runs."""
+        needed = [name for name in schema.names if name not in OWNER_COLUMNS]
+        files = (path for path in self._dataset.all_files() if self._dataset.has_columns(path, needed))
+        return self._rows_of(files, schema)
+
+    def _rows_of(self, paths: Iterable[str], schema: pa.Schema) -> Iterator[pa.Table]:
+        for path in paths:
+            for rows in self._dataset.read(path, schema.names):
+                arrays = [_as_kept(_told(rows[field.name], field.name), field.type) for field in schema]
+                yield pa.table(arrays, names=schema.names)
 
 
 def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
@@ -81,13 +88,13 @@ def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
     return batch[field.name] if field.name in batch.schema.names else pa.nulls(batch.num_rows, field.type)
 
 
-def _repeated(value: str | None, name: str, count: int) -> pa.Array:
-    # A key and a status are never NULL, so it was an empty text.
-    text = "" if value is None and name != "custom_id" else value
-    return pa.repeat(pa.scalar(text, pa.string()), count)
+def _told(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    # A key and a status are never NULL, so it was an empty text that became a folder.
+    may_be_null = name in {"custom_id", *OWNER_COLUMNS} or not pa.types.is_string(column.type)
+    return column if may_be_null else pc.fill_null(column, "")
 
 
-def _as_kept(column: pa.Array, kept: pa.DataType) -> pa.Array:
+def _as_kept(column: pa.ChunkedArray, kept: pa.DataType) -> pa.ChunkedArray:
     """The column as staging keeps it, of which a dataset writes some types as others."""
     with suppress(pa.ArrowException):
         return column.cast(kept)

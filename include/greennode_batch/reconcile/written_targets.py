@@ -5,32 +5,40 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+import pyarrow as pa
+
+from greennode_batch.reconcile.differences import key_schema
 from greennode_batch.reconcile.written import TableRows, WrittenRows
 from greennode_batch.reconcile.written_files import DatasetRows
 from greennode_batch.staging.folders import RunFolder
 from greennode_batch.state.joined_shard import JoinedShard, joined_shards
 from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.write.dataset import Dataset
+from greennode_batch.write.known_files import remove_replaced
 from greennode_batch.write.targets import OpenTarget
 
 log = logging.getLogger(__name__)
 
 
 def written_rows(run: RunFolder, targets: Sequence[OpenTarget], *, run_id: str) -> list[WrittenRows]:
-    """The run's rows in each target, less the files of shards that a later build of the run took back."""
+    """The run's rows in each target.
+
+    Of a dataset, the files of shards that a later build of the run took back are removed before, and the rows in whose
+    place others stand.
+    """
     plan = read_plan(run)
     rows: list[WrittenRows] = []
     for target in targets:
         if isinstance(target, Dataset):
             if plan is not None:
-                _remove_withdrawn(run, plan, target)
+                _settle(run, plan, target)
             rows.append(DatasetRows(target))
         else:
             rows.append(TableRows(target, run_id))
     return rows
 
 
-def _remove_withdrawn(run: RunFolder, plan: Plan, dataset: Dataset) -> None:
+def _settle(run: RunFolder, plan: Plan, dataset: Dataset) -> None:
     joined = joined_shards(run, plan)
     if len(joined) < len(plan.shards):
         return  # some may be at work right now
@@ -39,6 +47,10 @@ def _remove_withdrawn(run: RunFolder, plan: Plan, dataset: Dataset) -> None:
         dataset.remove(path)
     if withdrawn:
         log.info("Removed %d files of earlier builds of this run from dataset %s", len(withdrawn), dataset.name)
+    schema = key_schema(run, plan, plan.target_key)
+    replaced = remove_replaced(dataset, pa.schema([schema.field(name) for name in plan.target_key]))
+    if replaced:
+        log.info("Removed %s rows from dataset %s that others have replaced", f"{replaced:,}", dataset.name)
 
 
 def _is_withdrawn(path: str, dataset: Dataset, joined: dict[str, JoinedShard]) -> bool:

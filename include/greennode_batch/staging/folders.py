@@ -4,6 +4,7 @@
                          /shards/<shard_id>/requests.jsonl  source.parquet  uploading.json  receipt.json
                                            creating.<n>.json  output.jsonl  errors.jsonl  results.parquet
                                            anomalies.jsonl  joined.json  cleaned.json
+                                           copied.parquet: in place of results, of rows that no request asks
                          /parts/<number>-of-<count>/<job>-<files>.arrows
                          /attempt_2/retry.json  shards/<shard_id>/…: as above, without source and joined
                          /run.json  building.json  canary.json  approval.json  spend.json  no_credit.json
@@ -59,6 +60,7 @@ class ShardFolder:
         self.output = path / "output.jsonl"
         self.errors = path / "errors.jsonl"
         self.results = path / "results.parquet"
+        self.copied = path / "copied.parquet"
         self.anomalies = path / "anomalies.jsonl"
         self.joined = path / "joined.json"
         self.cleaned = path / "cleaned.json"

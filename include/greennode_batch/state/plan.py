@@ -19,14 +19,15 @@ from greennode_batch.wording import counted
 class Plan(Document, frozen=True):
     """plan.json: what a run asks. `rows` counts source rows times models and samples; `unsent` what is not asked.
 
-    `unchanged` rows come on top: the target has the answer to their request since an earlier run; so do `remembered`
-    ones, by status: there it is final that their request has no answer. `attempts`: how often the job asks a request at
-    most, 0 where that is not known. `left` are rows of
-    the target that left the source; None where they were not looked for. `target_key`: what identifies a row of the
-    target; the run's models do not tell it, for they may be some of the job's. `estimate`: what the run may take, by
-    `prices`, those that were known of its models. `is_counted`: the shards' prompt tokens were counted by the job's
-    tokenizer, and not taken from the texts' length. `job_id`: whose its rows are in the target. `data_until`: the end
-    of the run's data, in epoch seconds, where it has one.
+    `copied` rows are among them: a target has the answer to their request since an earlier run, and another gets it.
+    `unchanged` rows come on top: every target has that answer; so do `remembered` ones, by status: there it is final
+    that their request has no answer. `answered_before` counts rows that are asked although a target has a good answer
+    of them, to this request or another. `attempts`: how often the job asks a request at most, 0 where that is not
+    known. `left` are rows of the target that left the source; None where they were not looked for. `target_key`: what
+    identifies a row of the target; the run's models do not tell it, for they may be some of the job's. `estimate`: what
+    the run may take, by `prices`, those that were known of its models. `is_counted`: the shards' prompt tokens were
+    counted by the job's tokenizer, and not taken from the texts' length. `job_id`: whose its rows are in the target.
+    `data_until`: the end of the run's data, in epoch seconds, where it has one.
     """
 
     job: str
@@ -51,6 +52,7 @@ class Plan(Document, frozen=True):
     data_until: float | None = None
     remembered: dict[str, int] = msgspec.field(default_factory=dict)
     attempts: int = 0
+    answered_before: int = 0
 
     def __post_init__(self) -> None:
         """Derive the target's key of a plan.json that was written before it had one."""
@@ -89,17 +91,31 @@ class Plan(Document, frozen=True):
     @property
     def repeated(self) -> int:
         """Rows that ask what another row asks already: joined, and not paid again."""
-        return self.rows - self.unsent - self.requests
+        return self.rows - self.unsent - self.requests - self.copied
+
+    @property
+    def copied(self) -> int:
+        """Rows whose answer one target has and another gets: nothing is paid."""
+        return sum(shard.rows for shard in self.shards if shard.copied_into)
+
+    def writes(self, shard_id: str, target_id: str) -> bool:
+        """Whether the rows of a shard go into this target."""
+        return all(one.goes_into(target_id) for one in self.shards if one.shard_id == shard_id)
+
+    def for_target(self, target_id: str) -> Plan:
+        """The plan as far as one target is concerned: shards that are copied into others alone are not in it."""
+        return msgspec.structs.replace(self, shards=tuple(one for one in self.shards if one.goes_into(target_id)))
 
     def __str__(self) -> str:
         unchanged = f", {counted(self.unchanged, 'row')} unchanged since an earlier run" if self.unchanged else ""
         if self.remembered:
             unchanged += f", {remembered_rows(self.remembered)}"
+        copied = f", {counted(self.copied, 'row')} copied from one target to another" if self.copied else ""
         return (
             f"{counted(self.rows, 'row')}: {counted(self.requests, 'request')} in "
             f"{counted(self.submitted_shards, 'shard')} ({self.bytes / 1e6:,.1f} MB), "
             f"{counted(self.repeated, 'row shares', 'rows share')} another row's request, {self.unsent:,} unsent"
-            f"{unchanged}{f'. {self.left}' if self.left and self.left.count else ''}"
+            f"{copied}{unchanged}{f'. {self.left}' if self.left and self.left.count else ''}"
         )
 
     @property
@@ -152,6 +168,8 @@ class PlannedShard(msgspec.Struct, frozen=True):
     `prompt_tokens` is an estimate, by the length of the texts, or counted by the job's tokenizer; what a model makes of
     an image is not in it.
     `max_completion_tokens` is what its answers may have at most; None if one of them has no limit.
+    `copied_into`: of a shard that has no requests, for its answers are copied from one target: the ids of the targets
+    that get them. Empty for any other shard, whose rows go into every target.
     """
 
     shard_id: str
@@ -161,6 +179,11 @@ class PlannedShard(msgspec.Struct, frozen=True):
     bytes: int
     prompt_tokens: int
     max_completion_tokens: int | None = None
+    copied_into: tuple[str, ...] = ()
+
+    def goes_into(self, target_id: str) -> bool:
+        """Whether its rows are written into this target."""
+        return not self.copied_into or target_id in self.copied_into
 
 
 class LongestRequest(msgspec.Struct, frozen=True):

@@ -21,9 +21,11 @@ class RunReport(Document, frozen=True):
     anomalies: lines of result files that settle no request, by kind; anomaly_files: where they are kept. superseded:
     rows that a later run has written over. kept_answers: rows without an answer whose place in the target a good answer
     of an earlier run keeps. turned_away: batches that the server refused for want of room, and that
-    cost nothing. lost: batches that were given up, by what became of them. unchanged: rows beside these whose answer
-    the target has since an earlier run. remembered: rows beside these whose final outcome it has since an earlier run,
-    by status. left: rows of the target that are not in the source. problems: what does not
+    cost nothing. lost: batches that were given up, by what became of them. copied: rows among these whose answer was
+    copied from one target to another; copied_failures: those of them whose final outcome was. unchanged: rows beside
+    these whose answer every target has since an earlier run.
+    remembered: rows beside these whose final outcome it has since an earlier run, by status. left: rows of the target
+    that are not in the source. problems: what does not
     add up, in words.
 
     Tokens and cost are what the results say of all attempts; cost is None where a price is not known, saving what the
@@ -49,6 +51,8 @@ class RunReport(Document, frozen=True):
     lost: dict[str, int] = msgspec.field(default_factory=dict)
     unchanged: int = 0
     remembered: dict[str, int] = msgspec.field(default_factory=dict)
+    copied: int = 0
+    copied_failures: int = 0
     left: LeftRows | None = None
     balanced: bool = True
     problems: tuple[str, ...] = ()
@@ -118,6 +122,8 @@ class RunReport(Document, frozen=True):
         said = [f"{counted(self.unchanged, 'row')} unchanged since an earlier run"] if self.unchanged else []
         if self.remembered:
             said.append(f"{remembered_rows(self.remembered)}; retry_final=True asks again")
+        if self.copied:
+            said.append(f"{counted(self.copied, 'row was', 'rows were')} copied from one target to another, at no cost")
         said += [str(self.left)] if self.left and self.left.count else []
         said += [
             f"{counted(one.requests, 'request was', 'requests were')} asked again in attempt {one.attempt}: "

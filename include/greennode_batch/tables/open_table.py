@@ -25,10 +25,12 @@ OWN_DRIVERS: dict[str, type[Dialect]] = {
 """DB-API drivers with a fast way of their own; all others go by way of SQLAlchemy."""
 
 
-def sql_table(connection: Any, table: str, key: Sequence[str], *, add_columns: bool = False) -> TableTarget:
+def sql_table(
+    connection: Any, table: str, key: Sequence[str], *, add_columns: bool = False, target_id: str = ""
+) -> TableTarget:
     """The table on a DB-API connection of psycopg, psycopg2 or sqlite3, or else on an engine of SQLAlchemy."""
     driver = type(connection).__module__.partition(".")[0]
     own = SqlAlchemyDialect if isinstance(connection, sa.Engine) else OWN_DRIVERS.get(driver)
     if own is None:
         raise ConfigError(f"table {table}: a target on {driver} needs an engine of SQLAlchemy")
-    return TableTarget(own(connection, table, key), add_columns=add_columns)
+    return TableTarget(own(connection, table, key), add_columns=add_columns, target_id=target_id)

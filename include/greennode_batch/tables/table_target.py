@@ -24,11 +24,13 @@ log = logging.getLogger(__name__)
 class TableTarget:
     """A table. Each public call is one transaction.
 
-    add_columns: columns that the table lacks are added to it; else they are an error that says how.
+    add_columns: columns that the table lacks are added to it; else they are an error that says how. target_id: what
+    tells it from the job's other targets, which may be tables of this name in other databases; by default the name.
     """
 
-    def __init__(self, dialect: Dialect, *, add_columns: bool = False) -> None:
+    def __init__(self, dialect: Dialect, *, add_columns: bool = False, target_id: str = "") -> None:
         self.name = dialect.name
+        self.target_id = target_id or dialect.name
         self.key = dialect.key
         self.dialect = dialect
         self.add_columns = add_columns
@@ -139,6 +141,18 @@ class TableTarget:
         schema = found_schema(keys.schema)
         if digests:
             schema = schema.append(pa.field(DIGEST, pa.int64()))
+        return self._look_up(keys, schema)
+
+    def stored(self, keys: pa.Table, fields: Iterable[pa.Field]) -> pa.Table:
+        """What the rows that have these keys hold in these columns, beside `place`: of which key a row is.
+
+        With these types where the values fit them, else as text. Raises the driver's error for a column that is not
+        there, unless it is one of the OWNER_COLUMNS.
+        """
+        schema = pa.schema([pa.field("place", pa.int64()), *fields])
+        return self._look_up(keys, schema)
+
+    def _look_up(self, keys: pa.Table, schema: pa.Schema) -> pa.Table:
         with self.dialect.transaction() as tx:
             names = {column.name for column in self.dialect.columns(tx)}
             if not names:

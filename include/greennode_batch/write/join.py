@@ -37,17 +37,35 @@ _OUTCOME_FIELDS = tuple(field for field in RESULT_FIELDS if field.name in {"cust
 _PIECE_BYTES = 16 << 20
 
 
+class _CopiedParts:
+    """What a target had stored of each row of a shard that is copied, in the order of its source.parquet."""
+
+    def __init__(self, file: pq.ParquetFile, fields: Sequence[pa.Field]) -> None:
+        self._file = file
+        self._names = [*dict.fromkeys([*(field.name for field in fields), "greennode_final"])]
+
+    def beside(self, source: pq.ParquetFile, columns: Sequence[str]) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """Source rows in these columns, and beside each what is stored of it."""
+        stored = read_pieces(self._file, self._names)
+        held = self._file.schema_arrow.empty_table().select(self._names)
+        for rows in read_pieces(source, columns):
+            while held.num_rows < rows.num_rows:
+                held = pa.concat_tables([held, next(stored)])
+            yield rows, held.slice(0, rows.num_rows)
+            held = held.slice(rows.num_rows)
+
+
 class JoinedRows:
     """One row per source row of a shard, in the target's columns and order, as often as they are gone through.
 
-    A row without a result is `missing`, one that was not sent `unsent`. A column that the results were not asked for
-    is NULL. Holds some megabytes, and of the results 32.
+    A row without a result is `missing`, one that was not sent `unsent`; one that is copied is as it was stored. A
+    column that the results were not asked for is NULL. Holds some megabytes, and of the results 32.
     """
 
     def __init__(
         self,
         source: pq.ParquetFile,
-        results: ResultParts,
+        results: ResultParts | _CopiedParts,
         *,
         owner: RowOwner,
         answer_fields: Sequence[pa.Field],
@@ -125,8 +143,13 @@ def joined_schema(source: pa.Schema, answer_fields: Iterable[pa.Field]) -> pa.Sc
     )
 
 
-def _matched(file: pq.ParquetFile, columns: Sequence[str], results: ResultParts) -> Iterator[tuple[pa.Table, pa.Table]]:
+def _matched(
+    file: pq.ParquetFile, columns: Sequence[str], results: ResultParts | _CopiedParts
+) -> Iterator[tuple[pa.Table, pa.Table]]:
     """Source rows, and beside each its result, or a row of NULLs."""
+    if isinstance(results, _CopiedParts):
+        yield from results.beside(file, columns)
+        return
     for number, part in enumerate(results):
         sizes = _sizes(part)
         for source in read_pieces(file, columns):
@@ -186,7 +209,7 @@ def _is_missing(source: pa.Table, matched: pa.Table) -> pa.ChunkedArray:
 @contextmanager
 def _opened(
     shard: ShardFolder, fields: Sequence[pa.Field], final: FinalOutcomes | None = None
-) -> Iterator[tuple[pq.ParquetFile, ResultParts]]:
+) -> Iterator[tuple[pq.ParquetFile, ResultParts | _CopiedParts]]:
     """The shard's source file, and its results in these columns."""
     with ExitStack() as stack:
 
@@ -196,6 +219,11 @@ def _opened(
         if not shard.source.exists():
             refuse_emptied(shard.run)
         source = opened(shard.source)
+        if shard.copied.exists():
+            copied = opened(shard.copied)
+            _check_fields(copied, fields, f"{shard}: it was copied for another answer model; clear build_requests")
+            yield source, _CopiedParts(copied, fields)
+            return
         files, stops, attempts = [], [], []
         if shard.results.exists():
             for one, stop in settling_shards(shard.run, shard.shard_id):
@@ -203,12 +231,13 @@ def _opened(
                     files.append(opened(one.results))
                     stops.append(stop)
                     attempts.append(one.attempt)
-                    _check_fields(one, files[-1], fields)
+                    words = f"{one}: its results are of another answer model; run collect_results again, at no cost"
+                    _check_fields(files[-1], fields, words)
         elif any(rows["custom_id"].null_count < len(rows) for rows in read_pieces(source, ["custom_id"])):
             raise ConfigError(f"{shard}: its results were not collected yet; run collect_results for this shard first")
         yield source, ResultParts(files, fields, stops, attempts=attempts, final=final)
 
 
-def _check_fields(shard: ShardFolder, results: pq.ParquetFile, fields: Sequence[pa.Field]) -> None:
+def _check_fields(results: pq.ParquetFile, fields: Sequence[pa.Field], words: str) -> None:
     if not {field.name for field in fields} <= set(results.schema_arrow.names):
-        raise ConfigError(f"{shard}: its results are of another answer model; run collect_results again, at no cost")
+        raise ConfigError(words)

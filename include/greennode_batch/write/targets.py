@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_pieces
 from greennode_batch.state.joined_shard import JoinedShard, read_joined
-from greennode_batch.state.plan import Plan
+from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.tables.table_target import TableTarget
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.join import JoinedRows, joined_schema
@@ -64,11 +64,17 @@ def _check_partitions(dataset: Dataset, run: RunFolder, plan: Plan) -> None:
 def write_shard(
     shard: ShardFolder, joined: JoinedRows, targets: Sequence[OpenTarget], *, key: Sequence[str]
 ) -> JoinedShard:
-    """Write a shard's rows into each target, and joined.json when all have them. Again, it writes the same rows."""
+    """Write a shard's rows into each target that gets them, and joined.json when all of these have them.
+
+    Again, it writes the same rows.
+    """
     before = read_joined(shard)
     rows = CountedRows(joined, key)
     files: dict[str, tuple[str, ...]] = {}
+    plan = read_plan(shard.run)
     for target in targets:
+        if plan is not None and not plan.writes(shard.shard_id, target.target_id):
+            continue
         if isinstance(target, Dataset):
             replaced = before.files.get(target.name, ()) if before else ()
             files[target.name] = target.write(rows, shard.shard_id, replaces=replaced)

@@ -81,12 +81,16 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         with hook.get_conn() as client:
             # A wrong key or model is found out before the source is read.
             check_models(client, job.models)
-            with self._source(job, run, client.profile, chosen.limit) as rows, known_rows(job) as known:
+            targets = with_paths(job.targets, self.paths)
+            with (
+                self._source(job, run, client.profile, chosen.limit) as rows,
+                known_rows(targets, job.target_key, run) as known,
+            ):
                 plan = build(job, rows, run, run_id=run_id, profile=client.profile, known=known, prices=prices)
             reader = AnswerReader(job.answer)
             # What cannot take the answers is found out here, before anything is paid.
-            with open_targets(with_paths(job.targets, self.paths), job.target_key, run) as targets:
-                prepare_targets(targets, run, plan, answer_fields=reader.fields, create=not chosen.dry_run)
+            with open_targets(targets, job.target_key, run) as opened:
+                prepare_targets(opened, run, plan, answer_fields=reader.fields, create=not chosen.dry_run)
             shown = 3 if chosen.dry_run else 0
             self.log.info("Built %s", preview(run, plan, shown=shown))
             if chosen.dry_run:

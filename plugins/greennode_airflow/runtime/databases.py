@@ -39,13 +39,17 @@ def open_table(target: SqlTarget, key: Sequence[str]) -> Iterator[TableTarget]:
     """The target's table on a connection of its own: by the driver's fast way, or by SQLAlchemy for other databases."""
     with closing(connect(target.conn_id)) as connection:
         if type(connection).__module__.partition(".")[0] in OWN_DRIVERS:
-            yield sql_table(connection, target.table, key, add_columns=target.add_columns)
+            yield sql_table(connection, target.table, key, **_options(target))
             return
     engine = _engine(target)
     try:
-        yield sql_table(engine, target.table, key, add_columns=target.add_columns)
+        yield sql_table(engine, target.table, key, **_options(target))
     finally:
         engine.dispose()
+
+
+def _options(target: SqlTarget) -> dict[str, Any]:
+    return {"add_columns": target.add_columns, "target_id": target.target_id}
 
 
 def _engine(target: SqlTarget) -> Engine:

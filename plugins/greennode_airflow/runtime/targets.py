@@ -7,13 +7,14 @@ from contextlib import ExitStack, contextmanager
 
 from greennode_airflow.runtime.databases import open_table
 from greennode_airflow.runtime.runs import shared_path
-from greennode_batch.incremental.target_rows import EarlierRows
+from greennode_batch.incremental.target_rows import EarlierRows, KnownRows
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.targets import FileTarget, Target
 from greennode_batch.reconcile.record_answers import AnsweredTable
 from greennode_batch.staging.folders import RunFolder
 from greennode_batch.tables.table_target import TableTarget
 from greennode_batch.write.dataset import Dataset
+from greennode_batch.write.known_files import known_files
 from greennode_batch.write.targets import OpenTarget
 
 
@@ -28,13 +29,15 @@ def open_targets(targets: Sequence[Target], key: Sequence[str], run: RunFolder) 
 
 
 @contextmanager
-def known_rows(job: BatchJob) -> Iterator[EarlierRows | None]:
-    """What the job's table has of earlier runs; None where every row is to be asked."""
-    if job.known_table is None:
-        yield None
-        return
-    with open_table(job.known_table, job.target_key) as table:
-        yield EarlierRows(table)
+def known_rows(targets: Sequence[Target], key: Sequence[str], run: RunFolder) -> Iterator[list[KnownRows]]:
+    """What each target has of earlier runs."""
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(known_files(_dataset(target, run), key))
+            if isinstance(target, FileTarget)
+            else EarlierRows(stack.enter_context(open_table(target, key)))
+            for target in targets
+        ]
 
 
 def known_table(job: BatchJob, targets: Sequence[OpenTarget], run: RunFolder, *, run_id: str) -> AnsweredTable | None:

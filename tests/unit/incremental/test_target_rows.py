@@ -46,7 +46,7 @@ def written(table, *rows):
 
 def settled_in(table, keys, custom_ids, unsent=None, final_for="model", owner=None):
     owner = owner or RowOwner("now", "job")
-    return EarlierRows(table).settled(keys, custom_ids, unsent or {}, final_for=final_for, owner=owner).tolist()
+    return EarlierRows(table).look_up(keys, custom_ids, unsent or {}, final_for=final_for, owner=owner).codes.tolist()
 
 
 def keys_of(*keys):
@@ -124,7 +124,7 @@ def test_of_a_table_that_was_asked_before_only_what_is_new_changed_or_failed_is_
     def plan(rows, known):
         run = run_folder(tmp_path_factory.mktemp("staging"), "job", "run")
         source = Rows.from_tuples(("id", "text"), [list(rows.items())])
-        made = build(job, lambda: source, run, run_id="r", profile=ApiProfile(), known=known)
+        made = build(job, lambda: source, run, run_id="r", profile=ApiProfile(), known=[known])
         return made, [(run.shard(shard.shard_id), shard) for shard in made.shards]
 
     labels = sql_table(table.dialect._connection, "labels", ("id",))

@@ -41,9 +41,9 @@ class Watched(EarlierRows):
 
     looked_up = 0
 
-    def settled(self, keys, *args, **options):
+    def look_up(self, keys, *args, **options):
         self.looked_up += keys.num_rows
-        return super().settled(keys, *args, **options)
+        return super().look_up(keys, *args, **options)
 
 
 class Runs:
@@ -69,7 +69,7 @@ class Runs:
             run,
             run_id=run.path.name,
             profile=ApiProfile(),
-            known=known,
+            known=[known],
         )
         return run, plan, known.looked_up
 

@@ -1,0 +1,134 @@
+"""All targets: what a job's targets have answered together. What one has and another lacks is copied, at no cost.
+
+A good answer counts for more than a final outcome to the same request: a target that has only that gets the answer.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from greennode_batch.incremental.answered import ANSWERED, Codes
+from greennode_batch.incremental.target_rows import KnownRows
+from greennode_batch.job.columns import RESULT_COLUMNS
+from greennode_batch.state.plan import LeftRows
+from greennode_batch.state.row_owner import RowOwner
+
+_Flags = npt.NDArray[np.bool_]
+
+# The other columns of a target are the row's own in the run that copies it: its key, what it carries, whose it is.
+_COPIED = {
+    **dict.fromkeys(RESULT_COLUMNS, pa.string()),
+    "prompt_tokens": pa.int64(),
+    "completion_tokens": pa.int64(),
+    "completed_at": pa.timestamp("us", tz="UTC"),
+    "greennode_final": pa.string(),
+}
+
+
+class Copies(NamedTuple):
+    """Rows whose answer, or final outcome, some targets have and others lack.
+
+    places: of the rows, in their order. answers: what is stored of each. into: the ids of the targets that lack it.
+    """
+
+    places: Sequence[int]
+    answers: pa.Table
+    into: tuple[str, ...]
+
+
+class LookedUp(NamedTuple):
+    """What becomes of some rows.
+
+    codes: of those that every target has, an answer or a final outcome; 0 for others. copies: some have it. asked: the
+    places of those that none can give. answered_before: how many of these have a good answer in some target, to this
+    request or another.
+    """
+
+    codes: Codes
+    copies: Sequence[Copies]
+    asked: Sequence[int]
+    answered_before: int
+
+
+class AllTargets:
+    """The targets of a job, one or several.
+
+    answer_fields: the columns of an answer. final_for, owner: as a look into one target takes them.
+    """
+
+    def __init__(
+        self, targets: Sequence[KnownRows], answer_fields: Sequence[pa.Field], *, final_for: str | None, owner: RowOwner
+    ) -> None:
+        self._targets = list(targets)
+        names = [name for name in _COPIED if name not in {"model", "run_id"}]
+        self._fields = [*answer_fields, *(pa.field(name, _COPIED[name]) for name in names)]
+        self._final_for = final_for
+        self._owner = owner
+
+    def look_up(self, keys: pa.Table, custom_ids: Sequence[str], unsent: Mapping[int, str]) -> LookedUp:
+        """What becomes of these rows; see EarlierRows for what is given."""
+        found = [
+            target.look_up(keys, custom_ids, unsent, final_for=self._final_for, owner=self._owner)
+            for target in self._targets
+        ]
+        codes = np.stack([one.codes for one in found])
+        is_good = codes == ANSWERED
+        has = np.where(is_good.any(axis=0), is_good, codes != 0)
+        stays = has.copy()
+        for flags, one in zip(stays, found, strict=True):
+            flags[list(one.rewritten)] = False
+        unchanged: _Flags = stays.all(axis=0)
+        # What is not sent costs nothing, so each target gets its row as the build makes it.
+        open_rows = has.any(axis=0) & ~unchanged
+        open_rows[list(unsent)] = False
+        copies = list(self._copies(keys, open_rows, has, stays))
+        asked = ~unchanged
+        for copied in copies:
+            asked[copied.places] = False
+        is_answered = is_good.any(axis=0)
+        is_answered[[place for one in found for place in one.stale]] = True
+        return LookedUp(
+            np.where(unchanged, codes[0], 0), copies, _places(asked), int(np.count_nonzero(asked & is_answered))
+        )
+
+    def count_answered(self, keys: pa.Table, custom_ids: Sequence[str]) -> int:
+        """How many of these rows have a good answer in some target, to this request or another."""
+        is_answered = np.zeros(keys.num_rows, np.bool_)
+        for target in self._targets:
+            found = target.look_up(keys, custom_ids, {}, final_for=None, owner=self._owner)
+            is_answered |= found.codes == ANSWERED
+            is_answered[list(found.stale)] = True
+        return int(np.count_nonzero(is_answered))
+
+    def left(self, keys: Callable[[], Iterable[pa.Table]], *, asked: pa.Table | None = None, remove: bool) -> LeftRows:
+        """The rows whose keys are not among these, of the target that has the most of them; see EarlierRows.
+
+        keys: gives them once for each target.
+        """
+        left = [target.left(keys(), asked=asked, remove=remove) for target in self._targets]
+        return max(left, key=lambda one: one.count)
+
+    def _copies(self, keys: pa.Table, open_rows: _Flags, has: _Flags, stays: _Flags) -> Iterator[Copies]:
+        """The open rows by the targets that lack them."""
+        for lacks in np.unique(~stays[:, open_rows], axis=1).T if open_rows.any() else ():
+            into = tuple(itertools.compress((target.target_id for target in self._targets), lacks))
+            wanted = open_rows & (~stays == lacks[:, None]).all(axis=0)
+            for number, target in enumerate(self._targets):
+                places = np.flatnonzero(wanted & has[number])
+                if places.size:
+                    # A database gives rows in any order.
+                    stored = target.stored(keys.take(pa.array(places)), self._fields).sort_by("place")
+                    places = places[stored["place"].to_numpy()]
+                    wanted[places] = False
+                    yield Copies(places.tolist(), stored.drop_columns("place"), into)
+
+
+def _places(flags: _Flags) -> list[int]:
+    made: list[int] = np.flatnonzero(flags).tolist()
+    return made

@@ -1,0 +1,111 @@
+"""Answer index: the rows of a dataset by key, and which of several rows of one key stands. It is on local disk."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from greennode_batch.job.columns import OWNER_COLUMNS
+from greennode_batch.tables.sqlite import SqliteDialect
+from greennode_batch.tables.table_target import TableTarget
+
+_CACHE_KIB = 16_384
+_FILE, _PLACE = "greennode file", "greennode row"
+_TEXTS = ("custom_id", "status", "run_id", *OWNER_COLUMNS)
+INDEXED = (*_TEXTS, "completed_at")
+"""What the index needs of a row beside its key."""
+
+# Of what no text is: 1.50 and 1.5 are one number, 10:00:00.500000 and 10:00:00.5 one time.
+_LAST_ZEROS = (r"(\.[0-9]*?)0+(Z?)$", r"\1\2")
+_BARE_POINT = (r"\.(Z?)$", r"\1")
+# Rows of an earlier version have no order: all of them come before those that have one.
+_NO_ORDER = "0 "
+
+
+class AnswerIndex:
+    """Holds some megabytes, whatever the number of rows.
+
+    key: the target's key with the types of the source. The rule by which a row stands is that of tables.
+    """
+
+    def __init__(self, work: Path, key: pa.Schema) -> None:
+        self.key = key.names
+        self._is_text = {field.name: pa.types.is_string(field.type) for field in key}
+        # It is void if this process dies, so nothing need be safe from that.
+        self._database = sqlite3.connect(work / "answers.sqlite", isolation_level=None)
+        self._database.executescript(
+            f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{_CACHE_KIB};"
+        )
+        self._dialect = SqliteDialect(self._database, "standing", self.key)
+        self.table = TableTarget(self._dialect)
+        """The rows that stand, once `settle` was called. All of their columns but the file and the place are text."""
+        texts = [pa.field(name, pa.string()) for name in (*self.key, *_TEXTS)]
+        self._schema = pa.schema([*texts, pa.field(_FILE, pa.int64()), pa.field(_PLACE, pa.int64())])
+        self.table.prepare(self._schema)
+        self._database.execute("CREATE TABLE given AS SELECT * FROM standing")
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._database.close()
+
+    def texts(self, rows: pa.Table) -> pa.Table:
+        """Columns of the key as the index has them: equal where the values are, whatever their types."""
+        columns = [_texts(rows[name], is_text=self._is_text.get(name, True)) for name in rows.column_names]
+        return pa.table(columns, names=rows.column_names)
+
+    def add(self, file: int, places: pa.Array, rows: pa.Table) -> None:
+        """Some rows of a file, by their places in it. rows: the key and the columns of INDEXED."""
+        since = pc.binary_join_element_wise(_NO_ORDER, pc.fill_null(rows["completed_at"].cast(pa.string()), ""), "")
+        known = {name: rows[name].cast(pa.string()) for name in _TEXTS}
+        known |= {name: pc.fill_null(known[name], "") for name in ("status", "run_id")}
+        known["greennode_order"] = pc.coalesce(known["greennode_order"], since)
+        columns = [*self.texts(rows.select(self.key)).columns, *known.values(), pa.repeat(file, len(places)), places]
+        with self._dialect.transaction(writes=True) as tx:
+            self._dialect.insert(tx, "given", pa.table(columns, schema=self._schema))
+
+    def settle(self) -> None:
+        """Find which rows stand of all that were added."""
+        names = self._dialect.names(self._schema.names)
+        with self._dialect.transaction(writes=True) as tx:
+            self._dialect.run(tx, "DELETE FROM standing")
+            self._dialect.run(
+                tx,
+                f"INSERT INTO standing ({names}) SELECT {names} FROM given WHERE 1 ORDER BY greennode_order, rowid "  # noqa: S608 - quoted
+                f"{self._dialect.upsert_tail(self._schema.names)}",
+            )
+
+    def standing(self, texts: pa.Table) -> pa.Table:
+        """Where the rows stand that have these keys: `place` (of the key), `file`, `row` (of the file)."""
+        fields = [pa.field(name, pa.int64()) for name in (_FILE, _PLACE)]
+        return self.table.stored(texts, fields).rename_columns(["place", "file", "row"])
+
+    def replaced(self) -> Iterator[tuple[int, list[int]]]:
+        """Each file that has rows which do not stand, and the places of these."""
+        names = (*self.key, _FILE, _PLACE)
+        is_standing = f"SELECT 1 FROM standing WHERE {self._dialect.same('given', names)}"  # noqa: S608 - quoted
+        query = f'SELECT "{_FILE}", "{_PLACE}" FROM given WHERE NOT EXISTS ({is_standing}) ORDER BY 1, 2'  # noqa: S608
+        for file, found in itertools.groupby(self._database.execute(query), operator.itemgetter(0)):
+            yield file, [place for _, place in found]
+
+
+def _texts(column: pa.ChunkedArray, *, is_text: bool) -> pa.ChunkedArray:
+    if pa.types.is_timestamp(column.type) and column.type.tz is not None:
+        column = column.cast(pa.timestamp(column.type.unit, tz="UTC"))
+    # A key is never NULL: where it became a folder, it was an empty text.
+    texts = pc.fill_null(column.cast(pa.string()), "")
+    for pattern, kept in () if is_text else (_LAST_ZEROS, _BARE_POINT):
+        texts = pc.replace_substring_regex(texts, pattern, kept)
+    return texts
+
+
+def key_types(keys: Sequence[pa.Field], names: Sequence[str]) -> pa.Schema:
+    """The types of a target's key, of which the source gives some columns: the model is text, the sample a number."""
+    given = {field.name: field.type for field in keys}
+    others = {"model": pa.string(), "sample": pa.int64()}
+    return pa.schema([(name, given.get(name, others.get(name, pa.string()))) for name in names])

@@ -1,0 +1,163 @@
+"""Known files: which rows a dataset has answered, whatever run wrote them. It is looked up in an index of its files."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from greennode_batch.incremental.target_rows import EarlierRows, Found, typed
+from greennode_batch.job.columns import OWNER_COLUMNS
+from greennode_batch.state.plan import LeftRows
+from greennode_batch.state.row_owner import RowOwner
+from greennode_batch.tables.fingerprint import Hashes, row_hashes
+from greennode_batch.write.answer_index import INDEXED, AnswerIndex, key_types
+from greennode_batch.write.dataset import Dataset
+
+_NEEDED = ("custom_id", "status", "run_id")
+
+
+class KnownFiles:
+    """What a dataset has of earlier runs; its index is made when it is first asked. work: a folder on local disk.
+
+    Rows in the run's own files are sources, and have to be written once more: a later build takes these files back.
+    """
+
+    def __init__(self, dataset: Dataset, key: Sequence[str], work: Path) -> None:
+        self.name = dataset.name
+        self.target_id = dataset.target_id
+        self._dataset = dataset
+        self._key = key
+        self._work = work
+        self._paths: list[str] = []
+        self._index: AnswerIndex | None = None
+
+    def close(self) -> None:
+        """Let go of the index."""
+        if self._index is not None:
+            self._index.close()
+
+    def look_up(
+        self,
+        keys: pa.Table,
+        custom_ids: Sequence[str],
+        unsent: Mapping[int, str],
+        *,
+        final_for: str | None,
+        owner: RowOwner,
+    ) -> Found:
+        """What the dataset has of these rows; see EarlierRows."""
+        index = self._opened(keys.schema)
+        texts = index.texts(keys)
+        found = EarlierRows(index.table).look_up(texts, custom_ids, unsent, final_for=final_for, owner=owner)
+        settled = np.flatnonzero(found.codes)
+        where = index.standing(texts.take(pa.array(settled)))
+        own = [number for number, path in enumerate(self._paths) if self._dataset.is_own(path)]
+        rewritten = where.filter(pc.is_in(where["file"], value_set=pa.array(own, pa.int64())))["place"].to_numpy()
+        return found._replace(rewritten=settled[rewritten].tolist())
+
+    def stored(self, keys: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
+        """What the rows that have these keys hold in these columns, beside `place`; see EarlierRows."""
+        index = self._opened(keys.schema)
+        where = index.standing(index.texts(keys))
+        made = [pa.schema([pa.field("place", pa.int64()), *fields]).empty_table()]
+        for number in where["file"].unique().to_pylist():
+            of_file = where.filter(pc.equal(where["file"], number))
+            path = self._paths[number]
+            wanted = [field.name for field in fields if field.name not in OWNER_COLUMNS]
+            if self._dataset.has_columns(path, wanted):
+                rows = self._dataset.take(path, of_file["row"].to_numpy(), [field.name for field in fields])
+                made.append(typed(rows.add_column(0, "place", of_file["place"]), fields))
+        return pa.concat_tables(made)
+
+    def left(self, keys: Iterable[pa.Table], *, asked: pa.Table | None = None, remove: bool) -> LeftRows:
+        """The rows whose keys are not among these. They stay: of a dataset no row is removed that is not replaced."""
+        given = iter(keys)
+        first = next(given, None)
+        if first is None:
+            return LeftRows(0, "", removed=False)
+        index = self._opened(first.schema)
+        texts = (index.texts(some) for some in (first, *given))
+        return EarlierRows(index.table).left(texts, asked=None if asked is None else index.texts(asked), remove=False)
+
+    def _opened(self, schema: pa.Schema) -> AnswerIndex:
+        if self._index is None:
+            self._paths = self._dataset.all_files()
+            self._index = AnswerIndex(self._work, key_types(schema, self._key))
+            for number, path in enumerate(self._paths):
+                for places, rows in indexed_rows(self._dataset, path, self._key):
+                    self._index.add(number, places, rows)
+            self._index.settle()
+        return self._index
+
+
+@contextmanager
+def known_files(dataset: Dataset, key: Sequence[str]) -> Iterator[KnownFiles]:
+    """What a dataset has of earlier runs, with a folder for its index. key: the target's."""
+    with (
+        tempfile.TemporaryDirectory(prefix="greennode-") as folder,
+        closing(KnownFiles(dataset, key, Path(folder))) as made,
+    ):
+        yield made
+
+
+def remove_replaced(dataset: Dataset, key: pa.Schema) -> int:
+    """Remove the rows of a dataset in whose place others stand, as far as the run has written their keys; how many.
+
+    key: the target's key with the types of the source. Files of earlier runs are rewritten without rows that the run
+    has written anew, its own without those that may not take the place of an earlier row. Call it when all files of
+    the run have landed; after any end it is called again. A reader may see a row twice meanwhile, and never misses one.
+    """
+    own, others = dataset.files(), set(dataset.all_files())
+    paths = [*own, *sorted(others.difference(own))]
+    if not own or len(paths) == len(own):
+        return 0
+    with tempfile.TemporaryDirectory(prefix="greennode-") as work, closing(AnswerIndex(Path(work), key)) as index:
+        hashes = []
+        for number, path in enumerate(own):
+            for places, rows in indexed_rows(dataset, path, key.names):
+                hashes.append(_key_hashes(index.texts(rows.select(key.names))))
+                index.add(number, places, rows)
+        index.settle()
+        ours = np.sort(np.concatenate([np.empty(0, np.uint64), *hashes]))
+        for number, path in enumerate(paths[len(own) :], start=len(own)):
+            for places, rows in indexed_rows(dataset, path, key.names):
+                for chosen in _of_keys(index, ours, rows.select(key.names)):
+                    index.add(number, places.take(chosen), rows.take(chosen))
+        index.settle()
+        removed = 0
+        for number, gone in index.replaced():
+            dataset.rewrite(paths[number], without=gone)
+            removed += len(gone)
+    return removed
+
+
+def indexed_rows(dataset: Dataset, path: str, key: Sequence[str]) -> Iterator[tuple[pa.Array, pa.Table]]:
+    """The rows of a file with what an index needs, and their places in it; none if the file is no job's."""
+    if not dataset.has_columns(path, [*key, *_NEEDED]):
+        return
+    start = 0
+    for rows in dataset.read(path, [*key, *(name for name in INDEXED if name not in key)]):
+        yield pa.array(range(start, start + rows.num_rows), pa.int64()), rows
+        start += rows.num_rows
+
+
+def _of_keys(index: AnswerIndex, ours: Hashes, keys: pa.Table) -> Iterator[pa.Array]:
+    """The places of those rows whose keys the index has. ours: the hashes of these, in order."""
+    texts = index.texts(keys)
+    hashes = _key_hashes(texts)
+    near = np.searchsorted(ours, hashes)
+    near[near == ours.size] = 0
+    alike = pa.array(np.flatnonzero(ours[near] == hashes)) if ours.size else pa.array([], pa.int64())
+    if len(alike):
+        yield alike.take(index.standing(texts.take(alike))["place"])
+
+
+def _key_hashes(texts: pa.Table) -> Hashes:
+    nothing = pa.nulls(texts.num_rows, pa.string())
+    return row_hashes(texts.append_column("custom_id", nothing).append_column("status", nothing), texts.column_names)
