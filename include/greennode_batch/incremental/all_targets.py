@@ -47,13 +47,14 @@ class LookedUp(NamedTuple):
 
     codes: of those that every target has, an answer or a final outcome; 0 for others. copies: some have it. asked: the
     places of those that none can give. answered_before: how many of these have a good answer in some target, to this
-    request or another.
+    request or another. of_others: the places of those that every target has, the first of them as another job's row.
     """
 
     codes: Codes
     copies: Sequence[Copies]
     asked: Sequence[int]
     answered_before: int
+    of_others: Sequence[int]
 
 
 class AllTargets:
@@ -94,7 +95,11 @@ class AllTargets:
         is_answered = is_good.any(axis=0)
         is_answered[[place for one in found for place in one.stale]] = True
         return LookedUp(
-            np.where(unchanged, codes[0], 0), copies, _places(asked), int(np.count_nonzero(asked & is_answered))
+            codes=np.where(unchanged, codes[0], 0),
+            copies=copies,
+            asked=_places(asked),
+            answered_before=int(np.count_nonzero(asked & is_answered)),
+            of_others=[place for place in found[0].of_others if unchanged[place]],
         )
 
     def count_answered(self, keys: pa.Table, custom_ids: Sequence[str]) -> int:
@@ -106,12 +111,19 @@ class AllTargets:
             is_answered[list(found.stale)] = True
         return int(np.count_nonzero(is_answered))
 
-    def left(self, keys: Callable[[], Iterable[pa.Table]], *, asked: pa.Table | None = None, remove: bool) -> LeftRows:
+    def left(
+        self,
+        keys: Callable[[], Iterable[pa.Table]],
+        *,
+        asked: pa.Table | None = None,
+        order: str | None = None,
+        remove: bool,
+    ) -> LeftRows:
         """The rows whose keys are not among these, of the target that has the most of them; see EarlierRows.
 
         keys: gives them once for each target.
         """
-        left = [target.left(keys(), asked=asked, remove=remove) for target in self._targets]
+        left = [target.left(keys(), asked=asked, order=order, remove=remove) for target in self._targets]
         return max(left, key=lambda one: one.count)
 
     def _copies(self, keys: pa.Table, open_rows: _Flags, has: _Flags, stays: _Flags) -> Iterator[Copies]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from greennode_batch.incremental.answered import ANSWERED, Codes, is_answered, settled
-from greennode_batch.job.columns import OWNER_COLUMNS
+from greennode_batch.job.columns import JOB_ID, OWNER_COLUMNS
 from greennode_batch.state.plan import LeftRows
 from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
@@ -19,7 +19,9 @@ from greennode_batch.tables.table_target import TableTarget
 from greennode_batch.tables.typed_rows import DIGEST
 
 _ASKED_FOR = ("custom_id", "status", "run_id")
-_JOB, _ORDER, _FINAL = "greennode_job", "greennode_order", "greennode_final"
+_ORDER, _FINAL = "greennode_order", "greennode_final"
+
+_Flags = npt.NDArray[np.bool_]
 
 
 class Found(NamedTuple):
@@ -27,12 +29,13 @@ class Found(NamedTuple):
 
     codes: an answer or a final outcome to this very request, by row. stale: the places of those with a good answer to
     another request. rewritten: the places of settled ones whose row in the target the run itself takes back, so that it
-    has to write them once more.
+    has to write them once more. of_others: the places of settled ones whose row is another job's.
     """
 
     codes: Codes
     stale: Sequence[int]
     rewritten: Sequence[int] = ()
+    of_others: Sequence[int] = ()
 
 
 class KnownRows(Protocol):
@@ -55,32 +58,41 @@ class KnownRows(Protocol):
     def stored(self, keys: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
         """What the rows that have these keys hold in these columns."""
 
-    def left(self, keys: Iterable[pa.Table], *, asked: pa.Table | None = None, remove: bool) -> LeftRows:
-        """The rows whose keys are not among these."""
+    def left(
+        self, keys: Iterable[pa.Table], *, asked: pa.Table | None = None, order: str | None = None, remove: bool
+    ) -> LeftRows:
+        """The job's rows whose keys are not among these."""
 
 
 class EarlierRows:
     """The rows of a table, whatever run wrote them. One that is not there yet, or is another's, has none.
 
-    found: how many rows it had for the keys that it was asked for since `begin`. replaced: a digest of those among them
-    that are to be written over, and of those that `left` removed.
+    job_id: whose rows it counts and removes; by default, and in a table that does not say whose its rows are, all.
+    takes_over: whether rows that are nobody's yet become the job's where they are found answered.
+
+    All figures are of the job's own rows, since `begin`. found: how many it had for the keys that it was asked for.
+    replaced: a digest of those among them that are to be written over, and of those that `left` removed. taken_over: of
+    those that have become the job's.
     """
 
-    def __init__(self, table: TableTarget) -> None:
+    def __init__(self, table: TableTarget, *, job_id: str | None = None, takes_over: bool = True) -> None:
         self.name = table.name
         self.target_id = table.target_id
+        self.job_id = job_id
         self.found = 0
-        self.replaced = NO_DIGEST
+        self.replaced = self.taken_over = NO_DIGEST
         self._table = table
         # What is wrong with another's table is told when it is prepared, which is before anything is paid.
         self._is_ours = table.is_there([*table.key, *_ASKED_FOR])
         self._has_final = table.is_there([_FINAL])
+        self._tells_owners = job_id is not None and table.is_there([*table.key, JOB_ID])
+        self._takes_over = takes_over
         self._has_digests = False
 
     def begin(self) -> TableDigest | None:
-        """Begin to count; a digest of key, custom_id and status of all rows, None where the database makes none."""
-        self.found, self.replaced = 0, NO_DIGEST
-        digests = self._table.digests(run_id="")
+        """Begin to count; a digest of key, custom_id and status of the rows, None where the database makes none."""
+        self.found, self.replaced, self.taken_over = 0, NO_DIGEST, NO_DIGEST
+        digests = self._table.digests(run_id="", job_id=self.job_id)
         self._has_digests = digests is not None
         return None if digests is None else digests.all_rows
 
@@ -93,7 +105,7 @@ class EarlierRows:
         final_for: str | None,
         owner: RowOwner,
     ) -> Found:
-        """What the table has of these rows.
+        """What the table has of these rows, whoever wrote it.
 
         keys: the target's key columns, a row each. unsent: by place, why a row is not sent. final_for: see `settled`.
         owner: of the run that asks; the outcomes of its own rows are its own to find, also where it is built again.
@@ -111,17 +123,23 @@ class EarlierRows:
         reasons = pa.array([unsent.get(place) for place in places.tolist()], pa.string())
         is_unsent = pc.and_(pc.is_null(found["custom_id"]), pc.equal(found["error"], reasons))
         is_same = _is_true(pc.or_kleene(pc.equal(found["custom_id"], asked), is_unsent))
-        is_own = pc.and_kleene(
-            pc.equal(found["run_id"], owner.run_id), pc.equal(pc.coalesce(found[_JOB], owner.job_id), owner.job_id)
+        is_of_run = pc.and_kleene(
+            pc.equal(found["run_id"], owner.run_id), pc.equal(pc.coalesce(found[JOB_ID], owner.job_id), owner.job_id)
         )
         made = settled(found, final_for)
-        made[~is_same | (_is_true(is_own) & (made != ANSWERED))] = 0
+        made[~is_same | (_is_true(is_of_run) & (made != ANSWERED))] = 0
         codes[places] = made
-        self.found += found.num_rows
-        if self._has_digests:
-            replaced = found[DIGEST].to_numpy()[made == 0]
-            self.replaced = self.replaced.joined_with(TableDigest(len(replaced), sum(replaced.tolist())))
-        return Found(codes, places[_is_true(is_answered(found)) & ~is_same].tolist())
+        is_settled = made != 0
+        is_own = self._is_own(found)
+        self.found += int(np.count_nonzero(is_own))
+        self.replaced = self.replaced.joined_with(self._digest_of(found, is_own & ~is_settled))
+        is_nobodys = is_settled & _is_true(pc.is_null(found[JOB_ID]))
+        if self._tells_owners and self._takes_over and is_nobodys.any():
+            self._table.take_over(keys.take(pa.array(places[is_nobodys])), job_id=self.job_id or "")
+            self.taken_over = self.taken_over.joined_with(self._digest_of(found, is_nobodys))
+            is_own |= is_nobodys
+        stale = places[_is_true(is_answered(found)) & ~is_same]
+        return Found(codes, stale.tolist(), of_others=places[is_settled & ~is_own].tolist())
 
     def stored(self, keys: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
         """What the rows that have these keys hold in these columns, beside `place`: of which key a row is.
@@ -133,15 +151,29 @@ class EarlierRows:
             return typed(keys.slice(0, 0), fields)
         return typed(self._table.stored(keys, fields), fields)
 
-    def left(self, keys: Iterable[pa.Table], *, asked: pa.Table | None = None, remove: bool) -> LeftRows:
-        """The rows whose keys are not among these; removes them if told to.
+    def _is_own(self, found: pa.Table) -> _Flags:
+        if not self._tells_owners:
+            return np.ones(found.num_rows, np.bool_)
+        return _is_true(pc.equal(found[JOB_ID], self.job_id))
+
+    def _digest_of(self, found: pa.Table, chosen: _Flags) -> TableDigest:
+        if not self._has_digests:
+            return NO_DIGEST
+        digests = found[DIGEST].to_numpy()[chosen].tolist()
+        return TableDigest(len(digests), sum(digests))
+
+    def left(
+        self, keys: Iterable[pa.Table], *, asked: pa.Table | None = None, order: str | None = None, remove: bool
+    ) -> LeftRows:
+        """The job's rows whose keys are not among these; removes them if told to.
 
         keys: of all rows of the source, some thousand at a time. Holds none of them. asked: what the other columns of
-        the target's key may hold, if it has any: a row with anything else is neither left nor removed.
+        the target's key may hold, if it has any: a row with anything else is neither left nor removed. order: the
+        run's; nor is what a later one wrote.
         """
         if not self._is_ours:
             return LeftRows(0, "", removed=False)
-        left, removed = self._table.leave_only(keys, asked=asked, remove=remove)
+        left, removed = self._table.leave_only(keys, asked=asked, job_id=self.job_id, order=order, remove=remove)
         self.replaced = self.replaced.joined_with(removed)
         return left
 
@@ -155,6 +187,6 @@ def typed(stored: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
         return schema.empty_table()
 
 
-def _is_true(conditions: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    made: npt.NDArray[np.bool_] = pc.fill_null(conditions, fill_value=False).to_numpy()
+def _is_true(conditions: pa.ChunkedArray) -> _Flags:
+    made: _Flags = pc.fill_null(conditions, fill_value=False).to_numpy()
     return made

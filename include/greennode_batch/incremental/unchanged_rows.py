@@ -65,6 +65,8 @@ class UnchangedRows:
         """Those whose outcome is final, by status."""
         self.answered_before = 0
         """Those that are asked although a target has a good answer of them."""
+        self.of_others = 0
+        """Settled ones by another job's row. No note is made of these: that job may change or remove them."""
         self.taken_out = 0
         """Rows that nobody has looked at but the note."""
         self._job = job
@@ -115,6 +117,7 @@ class UnchangedRows:
         codes = [self._note.settled(one, self._final_for) for one in asked]
         same = np.logical_and.reduce([one != 0 for one in codes])
         for one, come_to in zip(asked, codes, strict=True):
+            self._count(come_to[same])
             self._keep(one[same], come_to[same])
         self.taken_out += int(np.count_nonzero(same))
         self._keys.add([list(itertools.compress(batch.values(name), same)) for name in self._job.key_columns])
@@ -141,14 +144,19 @@ class UnchangedRows:
             return range(rows.num_rows), []
         found = self._targets.look_up(keys, requests.custom_ids, unsent)
         self.answered_before += found.answered_before
-        is_settled = found.codes != 0
-        self._keep(None if hashes is None else hashes[is_settled], found.codes[is_settled])
+        is_noted = found.codes != 0
+        self._count(found.codes)
+        is_noted[list(found.of_others)] = False
+        self.of_others += len(found.of_others)
+        if hashes is not None:
+            self._keep(hashes[is_noted], found.codes[is_noted])
         return found.asked, found.copies
 
-    def left(self, keys: Callable[[], Iterable[pa.Table]]) -> LeftRows:
+    def left(self, keys: Callable[[], Iterable[pa.Table]], *, order: str | None) -> LeftRows:
         """The targets' rows that the source does not have, removed if the job says so. Only where they are sought.
 
-        keys: gives those of all rows that were not taken out, as often as it is called.
+        keys: gives those of all rows that were not taken out, as often as it is called. order: the run's; what a later
+        one wrote has not left.
         """
         assert self._targets is not None
         by_note = self._left_by_note(self._known) if self._known is not None else None
@@ -159,7 +167,7 @@ class UnchangedRows:
             yield from keys()
             yield from (table_of(columns, self._job.key_columns) for columns in self._keys)
 
-        return self._targets.left(all_keys, asked=self._asked, remove=self._job.left_rows == "remove")
+        return self._targets.left(all_keys, asked=self._asked, order=order, remove=self._job.left_rows == "remove")
 
     def land(self, left: LeftRows | None) -> None:
         """Write down what is left as it is. left: what `left` gave."""
@@ -169,23 +177,27 @@ class UnchangedRows:
         land(self._hashes_path, self._run.unchanged)
         # What was removed is in the table no more, and what was not sought is not known.
         still = left if left is not None and not left.removed else None
-        others = self._table.without(self._known.replaced)
+        others = self._table.without(self._known.replaced).joined_with(self._known.taken_over)
         note = LeftAsItIs(
             table=self._known.name,
             valid_for=self._valid_for,
             others=others,
             left=still,
+            job_id=self._known.job_id,
+            of_other_jobs=self.of_others,
             final_for=self._model_hash,
         )
         write_json(self._run.answered, note)
 
-    def _keep(self, hashes: RowHashes | None, codes: Codes) -> None:
-        """Count rows by what they have come to. hashes: theirs, if a note is to be made."""
+    def _count(self, codes: Codes) -> None:
+        """Count rows by what they have come to."""
         counts = np.bincount(codes, minlength=len(SETTLED) + 1).tolist()
         self.count += counts[ANSWERED]
         self.remembered += Counter({SETTLED[code - 1].value: counts[code] for code in FINAL_CODES})
-        if hashes is not None:
-            self._hashes.write(as_noted(hashes, codes, self._model_hash).tobytes())
+
+    def _keep(self, hashes: RowHashes, codes: Codes) -> None:
+        """Keep what the next note has of rows. hashes: theirs."""
+        self._hashes.write(as_noted(hashes, codes, self._model_hash).tobytes())
 
     def _left_by_note(self, known: EarlierRows) -> LeftRows | None:
         """The same as the table would tell, if the note is enough for it."""

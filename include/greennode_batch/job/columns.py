@@ -18,7 +18,10 @@ RESULT_COLUMNS = (
 JOB_ID = "greennode_job"
 """The column that says whose a row is; NULL where nobody has said it yet."""
 
-OWNER_COLUMNS = (JOB_ID, "greennode_order", "greennode_final")
+ORDER = "greennode_order"
+"""The column that says which of two runs is the later one, as `run_order` writes it."""
+
+OWNER_COLUMNS = (JOB_ID, ORDER, "greennode_final")
 """Columns that follow these: which job wrote the row, for what moment, and whether its outcome is final.
 
 A table that was made by an earlier version may lack them. Its rows are then told apart by `run_id` alone.

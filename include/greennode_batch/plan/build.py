@@ -99,7 +99,7 @@ def build(
                     if not late:
                         reopen_all(run, planned & before.keys(), now=clock())
                         builder.shards.land_sources()
-                        plan = msgspec.structs.replace(plan, left=_look_for_left(builder))
+                        plan = msgspec.structs.replace(plan, left=_look_for_left(builder, plan.owner.order))
                         builder.unchanged.land(plan.left)
                         plan = estimated(plan, run, prices or read_prices(job.prices or {}))
                         return _settled(run, plan, old, kept)
@@ -140,13 +140,13 @@ def _read_all(
     return builder
 
 
-def _look_for_left(builder: Builder) -> LeftRows | None:
+def _look_for_left(builder: Builder, order: str | None) -> LeftRows | None:
     if not builder.unchanged.seeks_left:
         return None
     if not builder.keys.count + builder.unchanged.taken_out:
         log.warning("The source has no rows at all, so the target's rows are not looked through and none is removed")
         return None
-    return builder.unchanged.left(builder.keys.tables)
+    return builder.unchanged.left(builder.keys.tables, order=order)
 
 
 def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, now: float, kept: set[str]) -> Plan:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from greennode_batch.job.columns import JOB_ID, ORDER
 from greennode_batch.reconcile.written import WrittenRows
 from greennode_batch.staging.folders import RunFolder, safe_name
 from greennode_batch.staging.parquet import staged_schema
@@ -27,10 +28,15 @@ _LOOKED_UP_ROWS = 20_000
 
 
 class Differences(NamedTuple):
-    """What does not add up, in words with keys; rows that a later run has written over; earlier answers that stayed."""
+    """What does not add up, in words with keys.
+
+    superseded: rows that a later run of the job has written over. taken_over: rows that are another job's since.
+    kept_answers: earlier answers that stayed.
+    """
 
     problems: list[str]
     superseded: int = 0
+    taken_over: int = 0
     kept_answers: int = 0
 
 
@@ -45,7 +51,7 @@ def find_differences(run: RunFolder, plan: Plan, key: Sequence[str], target: Wri
         for rows in row_statuses(run.shard(planned.shard_id), key):
             search.look_up(rows)
     search.name_strangers()
-    return Differences(search.problems(), search.superseded(), search.kept_answers)
+    return Differences(search.problems(), search.superseded(), search.taken_over(), search.kept_answers)
 
 
 def key_schema(run: RunFolder, plan: Plan, key: Sequence[str]) -> pa.Schema:
@@ -63,6 +69,7 @@ class _Search:
     def __init__(self, run: RunFolder, plan: Plan, key: Sequence[str], target: WrittenRows) -> None:
         self._run = run
         self._plan = plan
+        self._job_id = plan.owner.job_id
         self._key = list(key)
         self._target = target
         self._schema = key_schema(run, plan, key)
@@ -74,6 +81,7 @@ class _Search:
         self._doubled = _repeated(self._expected)
         self._explained: list[Hashes] = []
         self._owners: Counter[str] = Counter()
+        self._other_jobs: Counter[str] = Counter()
         self.kept_answers = 0
         self._lost = Named()
         self._changed = Named()
@@ -93,6 +101,8 @@ class _Search:
             present = pc.is_in(pa.array(range(asked.num_rows)), value_set=found["place"].combine_chunks())
             self._lost.add_keys(asked.filter(pc.invert(present)).select(self._key))
             ours = pc.fill_null(pc.equal(found["run_id"], self._plan.run_id), fill_value=False)
+            if self._job_id is not None:
+                ours = pc.and_(ours, pc.fill_null(pc.equal(found[JOB_ID], self._job_id), fill_value=True))
             self._note_changed(asked, found.filter(ours))
             self._note_others(asked, found.filter(pc.invert(ours)))
 
@@ -166,6 +176,12 @@ class _Search:
             log.warning("%s rows were written over by the later run %s", f"{count:,}", owner)
         return self._owners.total()
 
+    def taken_over(self) -> int:
+        """How many rows are another job's since."""
+        for job_id, count in self._other_jobs.most_common():
+            log.warning("%s rows were written over by the job %s, which shares this target", f"{count:,}", job_id)
+        return self._other_jobs.total()
+
     def _note_changed(self, asked: pa.Table, found: pa.Table) -> None:
         self._explained.append(row_hashes(found, self._key))
         wanted = asked.take(found["place"])
@@ -178,22 +194,30 @@ class _Search:
     def _note_others(self, asked: pa.Table, found: pa.Table) -> None:
         wanted = asked.take(found["place"])
         statuses = zip(wanted["status"].to_pylist(), found["status"].to_pylist(), strict=True)
-        owners = zip(found["run_id"].to_pylist(), found["greennode_order"].to_pylist(), strict=True)
-        for number, ((owner, order), (want, have)) in enumerate(zip(owners, statuses, strict=True)):
+        owners = zip(*(found[name].to_pylist() for name in ("run_id", JOB_ID, ORDER)), strict=True)
+        for number, ((owner, job_id, order), (want, have)) in enumerate(zip(owners, statuses, strict=True)):
+            is_other_job = None not in (job_id, self._job_id) and job_id != self._job_id
+            is_kept = have == RowStatus.SUCCEEDED != want
+            is_earlier = owner is not None and self._is_earlier(owner, order, is_other_job=is_other_job)
             if owner is None:
                 self._changed.add(f"{_key_of(wanted, self._key, number)} (run_id is NULL)")
-            elif not self._is_earlier(owner, order):
-                self._owners[owner] += 1
-            elif have == RowStatus.SUCCEEDED != want:
+            elif is_kept and (is_earlier or (order is None and job_id is not None)):
+                # Where a job has a row without an order, it is that of an earlier version.
                 self.kept_answers += 1
-            else:
+            elif is_earlier:
                 self._earlier.setdefault(owner, Named()).add(_key_of(wanted, self._key, number))
+            elif is_other_job:
+                self._other_jobs[job_id] += 1
+            else:
+                self._owners[owner] += 1
 
-    def _is_earlier(self, owner: str, order: str | None) -> bool:
+    def _is_earlier(self, owner: str, order: str | None, *, is_other_job: bool) -> bool:
         """Whether that run is known to come before this one: then it has not written over these rows."""
         own_order = self._plan.owner.order
         if order is not None and own_order is not None and order != own_order:
             return order < own_order
+        if is_other_job:
+            return False  # it may have a run of the same id, and its folder is another
         if owner not in self._earlier and owner not in self._owners:
             other = read_plan(RunFolder(self._run.path.parent / safe_name(owner)))
             if other is not None and other.created_at < self._plan.created_at:

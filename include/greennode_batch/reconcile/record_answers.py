@@ -18,6 +18,7 @@ from greennode_batch.staging.folders import RunFolder, local_copy, read_json, wo
 from greennode_batch.staging.parquet import staged_schema
 from greennode_batch.state.left_as_it_is import LeftAsItIs
 from greennode_batch.state.plan import Plan
+from greennode_batch.tables.dialect import Digests
 from greennode_batch.tables.table_target import TableTarget
 from greennode_batch.write.final_outcomes import FinalOutcomes
 from greennode_batch.write.join import row_outcomes
@@ -40,7 +41,7 @@ class AnsweredTable:
         self._run = run
         self._run_id = run_id
         self._left_as_it_is = read_json(run.answered, LeftAsItIs)
-        self._digests = table.digests(run_id) if self._left_as_it_is else None
+        self._digests = self._digests_of(self._left_as_it_is) if self._left_as_it_is else None
 
     def note(self, plan: Plan) -> None:
         """Note what the table has answered, now that its rows of the run were found to be as they should.
@@ -52,6 +53,9 @@ class AnsweredTable:
         except (_UnknownError, SeenTwiceError) as error:
             log.info("What table %s has answered is not noted: %s", self._table.name, error)
 
+    def _digests_of(self, left_as_it_is: LeftAsItIs) -> Digests | None:
+        return self._table.digests(self._run_id, job_id=left_as_it_is.job_id)
+
     def _note(self, plan: Plan) -> None:
         run, left_as_it_is = self._run, self._left_as_it_is
         if left_as_it_is is None or left_as_it_is.table != self._table.name:
@@ -59,15 +63,16 @@ class AnsweredTable:
                 "the job or the database asks for no note, the run was built around shards that were sent before, or "
                 "its note is made already"
             )
-        digests = self._table.digests(self._run_id)
+        digests = self._digests_of(left_as_it_is)
         if digests is None or digests != self._digests or digests.others != left_as_it_is.others:
-            raise _UnknownError("somebody else has written into the table since the run was built")
+            raise _UnknownError("somebody else has written into these rows since the run was built")
         table = digests.all_rows
-        absent = table.rows - plan.answers_for
+        rows = plan.answers_for - left_as_it_is.of_other_jobs
+        absent = table.rows - rows
         left = left_as_it_is.left
         if absent < 0 or (left is not None and left.count + left.not_asked != absent):
-            raise _UnknownError(f"it has {table.rows:,} rows, and the run knows of {plan.answers_for:,}")
-        size, stay = run.unchanged.stat().st_size, plan.answers_for - plan.rows
+            raise _UnknownError(f"it has {table.rows:,} rows, and the run knows of {rows:,}")
+        size, stay = run.unchanged.stat().st_size, rows - plan.rows
         if size != stay * ROW_HASHES.itemsize:
             raise _UnknownError(f"{run.unchanged} has {size:,} bytes, which are not {stay:,} rows")
         with work_folder(run.path) as work:

@@ -61,12 +61,13 @@ def report(
     joined = joined_shards(run, plan)
     problems = [*staged.problems, *_join_problems(plan, joined, staged.fingerprints)]
     is_sound = not problems
-    superseded = kept_answers = 0
+    superseded = taken_over = kept_answers = 0
     for target in targets if len(joined) == len(plan.shards) else ():
         compared = _compare_target(run, plan.for_target(target.target_id), key, target, joined, is_sound=is_sound)
         where = f"{target.name}: " if len(targets) > 1 else ""
         problems += [f"{where}{words}" for words in compared.problems]
         superseded = max(superseded, compared.superseded)
+        taken_over = max(taken_over, compared.taken_over)
         kept_answers = max(kept_answers, compared.kept_answers)
     statuses: Counter[str] = Counter()
     for note in joined.values():
@@ -83,6 +84,7 @@ def report(
         anomalies=dict(staged.anomalies.most_common()),
         anomaly_files=tuple(staged.anomaly_files),
         superseded=superseded,
+        taken_over=taken_over,
         kept_answers=kept_answers,
         turned_away=staged.turned_away,
         lost=dict(staged.lost),
@@ -111,8 +113,8 @@ def report(
     write_json(run.spend, SpentByShard(staged.spent))
     write_json(run.report, made)
     note_usage(run, _usage(plan, staged.spent))
-    # Where a later run has written over some rows, it is that run's to note.
-    if known is not None and made.balanced and not made.superseded:
+    # Where a later run has written over some rows, it is that run's to note; another job's rows are not noted at all.
+    if known is not None and made.balanced and not (made.superseded or made.taken_over or made.kept_answers):
         known.note(plan)
     return made
 

@@ -27,17 +27,18 @@ class WrittenRows(Protocol):
 
 
 class TableRows:
-    """The rows of a run in a table of SQL."""
+    """The rows of a run in a table of SQL. job_id: whose run it is; by default any job's."""
 
-    def __init__(self, table: TableTarget, run_id: str) -> None:
+    def __init__(self, table: TableTarget, run_id: str, *, job_id: str | None = None) -> None:
         self.name = f"table {table.name}"
         self.target_id = table.target_id
         self._table = table
         self._run_id = run_id
+        self._job_id = job_id
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.Table]:
         """The run's rows, some thousand at a time."""
-        return self._table.batches(self._run_id, schema)
+        return self._table.batches(self._run_id, schema, job_id=self._job_id)
 
     def find(self, keys: pa.Table) -> pa.Table:
         """The rows that have these keys, as the database compares them."""

@@ -20,13 +20,17 @@ from greennode_batch.write.targets import OpenTarget
 log = logging.getLogger(__name__)
 
 
-def written_rows(run: RunFolder, targets: Sequence[OpenTarget], *, run_id: str) -> list[WrittenRows]:
+def written_rows(
+    run: RunFolder, targets: Sequence[OpenTarget], *, run_id: str, job_id: str | None = None
+) -> list[WrittenRows]:
     """The run's rows in each target.
 
     Of a dataset, the files of shards that a later build of the run took back are removed before, and the rows in whose
-    place others stand.
+    place others stand. job_id: whose run it is, where there is no plan any more that says so.
     """
     plan = read_plan(run)
+    if plan is not None:
+        job_id = plan.owner.job_id
     rows: list[WrittenRows] = []
     for target in targets:
         if isinstance(target, Dataset):
@@ -34,7 +38,7 @@ def written_rows(run: RunFolder, targets: Sequence[OpenTarget], *, run_id: str) 
                 _settle(run, plan, target)
             rows.append(DatasetRows(target))
         else:
-            rows.append(TableRows(target, run_id))
+            rows.append(TableRows(target, run_id, job_id=job_id))
     return rows
 
 

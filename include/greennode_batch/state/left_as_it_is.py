@@ -10,9 +10,11 @@ from greennode_batch.state.table_digest import TableDigest
 class LeftAsItIs(Document, frozen=True):
     """answered.json: what a run leaves as it is in its table.
 
-    valid_for: a hash of all that makes requests of rows. others: the table's rows of other runs, as it will tell them
-    when this run is written, if nobody else writes. left: its rows that the source does not have, if they were sought.
-    final_for: the answer model that final outcomes are noted for.
+    valid_for: a hash of all that makes requests of rows. others: the job's rows of other runs, as the table will tell
+    them when this run is written, if nobody else writes. left: the job's rows that the source does not have, if they
+    were sought. job_id: whose rows these are; None for all of the table's. of_other_jobs: how many rows beside them are
+    left as they are since another job's row serves this one as well. final_for: the answer model that final outcomes
+    are noted for.
     """
 
     table: str
@@ -20,3 +22,5 @@ class LeftAsItIs(Document, frozen=True):
     others: TableDigest
     left: LeftRows | None
     final_for: str = ""
+    job_id: str | None = None
+    of_other_jobs: int = 0

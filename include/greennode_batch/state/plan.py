@@ -63,7 +63,8 @@ class Plan(Document, frozen=True):
     @property
     def owner(self) -> RowOwner:
         """Whose its rows are."""
-        return RowOwner(self.run_id, self.job_id or self.job, run_order(self.data_until, self.created_at))
+        # What was built by an earlier version goes on as it began; the job takes its rows over later.
+        return RowOwner(self.run_id, self.job_id or None, run_order(self.data_until, self.created_at))
 
     @property
     def prompt_tokens(self) -> dict[str, int]:

@@ -19,7 +19,8 @@ class RunReport(Document, frozen=True):
     """report.json: a run's rows by status, what was asked and paid for it, and whether it all adds up.
 
     anomalies: lines of result files that settle no request, by kind; anomaly_files: where they are kept. superseded:
-    rows that a later run has written over. kept_answers: rows without an answer whose place in the target a good answer
+    rows that a later run has written over. taken_over: rows of which another job, which shares the target, has written
+    later. kept_answers: rows without an answer whose place in the target a good answer
     of an earlier run keeps. turned_away: batches that the server refused for want of room, and that
     cost nothing. lost: batches that were given up, by what became of them. copied: rows among these whose answer was
     copied from one target to another; copied_failures: those of them whose final outcome was. unchanged: rows beside
@@ -46,6 +47,7 @@ class RunReport(Document, frozen=True):
     anomalies: dict[str, int] = msgspec.field(default_factory=dict)
     anomaly_files: tuple[str, ...] = ()
     superseded: int = 0
+    taken_over: int = 0
     kept_answers: int = 0
     turned_away: int = 0
     lost: dict[str, int] = msgspec.field(default_factory=dict)
@@ -150,6 +152,9 @@ class RunReport(Document, frozen=True):
             said.append(f"{rows} the good answer of an earlier run in the target")
         if self.superseded:
             said.append(f"{counted(self.superseded, 'row was', 'rows were')} written over by a later run")
+        if self.taken_over:
+            rows = counted(self.taken_over, "row was", "rows were")
+            said.append(f"{rows} written over by another job that shares the target")
         return said
 
 

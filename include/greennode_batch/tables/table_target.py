@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.columns import JOB_ID, OWNER_COLUMNS
+from greennode_batch.job.columns import JOB_ID, ORDER, OWNER_COLUMNS
 from greennode_batch.state.plan import LeftRows
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
 from greennode_batch.tables.columns import Column
@@ -176,13 +176,20 @@ class TableTarget:
             return has_columns and set(self.key) in self.dialect.unique_keys(tx)
 
     def leave_only(
-        self, keys: Iterable[pa.Table], *, asked: pa.Table | None = None, job_id: str | None = None, remove: bool
+        self,
+        keys: Iterable[pa.Table],
+        *,
+        asked: pa.Table | None = None,
+        job_id: str | None = None,
+        order: str | None = None,
+        remove: bool,
     ) -> tuple[LeftRows, TableDigest]:
         """The rows whose keys are not among these; they are removed if that is wanted. Holds none of the keys.
 
         asked: values of other columns; rows that have none of them are counted alone. job_id: whose rows alone, if the
-        table says whose they are: another job's and nobody's are neither counted nor removed. Beside them a digest of
-        what was removed, if `digests` gave any before.
+        table says whose they are: another job's and nobody's are neither counted nor removed. order: the run's; what a
+        later one wrote is neither, if the table says when it was. Beside them a digest of what was removed, if
+        `digests` gave any before.
         """
         dialect = self.dialect
         with ExitStack() as stack:
@@ -198,9 +205,14 @@ class TableTarget:
 
             others = f"NOT {is_among('greennode_source_keys', keys)}"
             is_own = "1 = 1"
-            if (told := _told(job_id, dialect.columns(tx))) is not None:
+            columns = dialect.columns(tx)
+            if (told := _told(job_id, columns)) is not None:
                 is_own = is_among("greennode_owner", [pa.table({JOB_ID: [told]})])
                 others += f" AND {is_own}"
+            if order is not None and any(column.name == ORDER for column in columns):
+                names = stack.enter_context(dialect.staged(tx, "greennode_order", [pa.table({ORDER: [order]})]))
+                is_later = f"{dialect.own(ORDER)} > greennode_order.{dialect.names(names)}"
+                others += f" AND NOT EXISTS (SELECT 1 FROM greennode_order WHERE {is_later})"  # noqa: S608 - quoted
             not_asked = 0
             if asked is not None:
                 is_asked = is_among("greennode_asked", [asked])

@@ -28,12 +28,13 @@ class KnownFiles:
     Rows in the run's own files are sources, and have to be written once more: a later build takes these files back.
     """
 
-    def __init__(self, dataset: Dataset, key: Sequence[str], work: Path) -> None:
+    def __init__(self, dataset: Dataset, key: Sequence[str], work: Path, *, job_id: str | None = None) -> None:
         self.name = dataset.name
         self.target_id = dataset.target_id
         self._dataset = dataset
         self._key = key
         self._work = work
+        self._job_id = job_id
         self._paths: list[str] = []
         self._index: AnswerIndex | None = None
 
@@ -54,7 +55,7 @@ class KnownFiles:
         """What the dataset has of these rows; see EarlierRows."""
         index = self._opened(keys.schema)
         texts = index.texts(keys)
-        found = EarlierRows(index.table).look_up(texts, custom_ids, unsent, final_for=final_for, owner=owner)
+        found = self._rows_of(index).look_up(texts, custom_ids, unsent, final_for=final_for, owner=owner)
         settled = np.flatnonzero(found.codes)
         where = index.standing(texts.take(pa.array(settled)))
         own = [number for number, path in enumerate(self._paths) if self._dataset.is_own(path)]
@@ -75,7 +76,9 @@ class KnownFiles:
                 made.append(typed(rows.add_column(0, "place", of_file["place"]), fields))
         return pa.concat_tables(made)
 
-    def left(self, keys: Iterable[pa.Table], *, asked: pa.Table | None = None, remove: bool) -> LeftRows:
+    def left(
+        self, keys: Iterable[pa.Table], *, asked: pa.Table | None = None, order: str | None = None, remove: bool
+    ) -> LeftRows:
         """The rows whose keys are not among these. They stay: of a dataset no row is removed that is not replaced."""
         given = iter(keys)
         first = next(given, None)
@@ -83,7 +86,11 @@ class KnownFiles:
             return LeftRows(0, "", removed=False)
         index = self._opened(first.schema)
         texts = (index.texts(some) for some in (first, *given))
-        return EarlierRows(index.table).left(texts, asked=None if asked is None else index.texts(asked), remove=False)
+        as_texts = None if asked is None else index.texts(asked)
+        return self._rows_of(index).left(texts, asked=as_texts, order=order, remove=False)
+
+    def _rows_of(self, index: AnswerIndex) -> EarlierRows:
+        return EarlierRows(index.table, job_id=self._job_id, takes_over=False)
 
     def _opened(self, schema: pa.Schema) -> AnswerIndex:
         if self._index is None:
@@ -97,11 +104,11 @@ class KnownFiles:
 
 
 @contextmanager
-def known_files(dataset: Dataset, key: Sequence[str]) -> Iterator[KnownFiles]:
-    """What a dataset has of earlier runs, with a folder for its index. key: the target's."""
+def known_files(dataset: Dataset, key: Sequence[str], *, job_id: str | None = None) -> Iterator[KnownFiles]:
+    """What a dataset has of earlier runs, with a folder for its index. key: the target's. job_id: whose rows count."""
     with (
         tempfile.TemporaryDirectory(prefix="greennode-") as folder,
-        closing(KnownFiles(dataset, key, Path(folder))) as made,
+        closing(KnownFiles(dataset, key, Path(folder), job_id=job_id)) as made,
     ):
         yield made
 

@@ -61,7 +61,7 @@ class Runs:
         """What a run over rows asks: (run, plan, how many rows were looked up)."""
         self.count += 1
         run = run_folder(root or self.root, "dag", run_id or f"run {self.count}")
-        known = Watched(self.table)
+        known = Watched(self.table, job_id=self.job.own_id)
         pieces = [rows[start : start + 3] for start in range(0, len(rows), 3)]
         plan = build(
             self.job,
@@ -116,7 +116,8 @@ def make_runs(database, make_job, tmp_path):
     with psycopg.connect(database) as connection:
 
         def make(columns=("id", "text"), **job):
-            return Runs(connection, tmp_path / "staging", make_job(**{**IN_TABLE, **job}), columns)
+            declared = make_job(**{**IN_TABLE, **job})
+            return Runs(connection, tmp_path / "staging" / declared.name, declared, columns)
 
         yield make
 
@@ -173,13 +174,49 @@ def test_a_row_without_a_good_answer_is_asked_again(make_runs):
     assert (asked, looked_up, plan.unchanged, plan.unsent, plan.remembered) == ([3], 1, 2, 0, {"unsent": 2})
 
 
+def test_what_another_job_writes_does_not_void_the_note(runs, make_runs):
+    other = make_runs(name="other")
+    assert other.run([(11, "k"), (12, "l")])[1:] == (2, [11, 12])
+    for job, rows in ((runs, TEXTS), (other, {11: "k", 12: "l"})):
+        plan, looked_up, asked = job.run(list(rows.items()))
+        assert (asked, looked_up, plan.unchanged, plan.left.count) == ([], 0, len(rows), 0)
+    # Unless it is written over one of the job's own.
+    assert other.run([(1, "another"), (11, "k"), (12, "l")])[1:] == (1, [1])
+    assert runs.run(list(TEXTS.items()))[1:] == (5, [1])
+
+
+def test_of_another_job_s_answers_no_note_is_made_for_it_may_remove_them(runs, make_runs):
+    other = make_runs(name="other")
+    rows = [(1, "a"), (2, "b"), (6, "own")]
+    assert other.run(rows)[2] == [6]
+    for _ in range(2):
+        plan, looked_up, asked = other.run(rows)
+        assert (asked, looked_up, plan.unchanged, plan.left.count) == ([], 2, 3, 0)
+    runs.execute("DELETE FROM answers WHERE id = 2")
+    assert other.run(rows)[1:] == (2, [2])
+    # It is the job's own from then on.
+    assert other.run(rows)[1:] == (1, [])
+
+
+def test_rows_that_are_nobody_s_are_noted_once_the_job_has_found_them(runs):
+    runs.execute("UPDATE answers SET greennode_job = NULL")
+    rows = [(1, "a"), (2, "other"), (6, "new")]
+    plan, looked_up, asked = runs.run(rows)
+    assert (asked, looked_up, plan.unchanged) == ([2, 6], 3, 1)
+    # What has left the source meanwhile stays nobody's.
+    assert plan.left.count == 0
+    owners = {1: "job", 2: "job", 3: None, 4: None, 5: None, 6: "job"}
+    assert dict(runs.execute("SELECT id, greennode_job FROM answers")) == owners
+    assert runs.run(rows)[1:] == (0, [])
+
+
 EDITS = {
     "DELETE FROM answers WHERE id = 2": [2],
     "UPDATE answers SET status = 'failed' WHERE id = 2": [2],
     "UPDATE answers SET custom_id = 'another' WHERE id = 2": [2],
     "UPDATE answers SET custom_id = NULL WHERE id = 2": [2],
     "UPDATE answers SET id = 7 WHERE id = 2": [2],
-    "INSERT INTO answers (id, answer, status, run_id) VALUES (8, 'by hand', 'succeeded', 'by hand')": [],
+    "INSERT INTO answers (id, status, run_id, greennode_job) VALUES (8, 'succeeded', 'by hand', 'job')": [],
     "UPDATE answers a SET custom_id = b.custom_id FROM answers b WHERE a.id + b.id = 3": [1, 2],
 }
 
@@ -208,7 +245,7 @@ def test_what_does_not_matter_does_not_void_the_note(runs, edit, database):
         "UPDATE answers SET status = 'failed' WHERE id = 2",
         "UPDATE answers SET custom_id = 'another' WHERE id = 6",
         "DELETE FROM answers WHERE id = 2",
-        "INSERT INTO answers (id, status, run_id) VALUES (8, 'succeeded', 'by hand')",
+        "INSERT INTO answers (id, status, run_id, greennode_job) VALUES (8, 'succeeded', 'by hand', 'job')",
     ],
 )
 def test_what_somebody_writes_between_build_and_report_is_never_noted_as_answered(runs, edit, monkeypatch):
