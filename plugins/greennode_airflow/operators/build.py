@@ -14,7 +14,7 @@ from greennode_airflow.form import Choices, choices_of, own_values
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.operators.source import SourceOperator
 from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
-from greennode_airflow.runtime.runs import begin_run, group_of, is_partial, run_job
+from greennode_airflow.runtime.runs import begin_run, data_until, group_of, is_partial, job_id_of, run_job
 from greennode_airflow.runtime.shard_groups import Shards, shard_groups
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.cost.budget_check import outlook
@@ -57,7 +57,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         if is_partial(self.job, context, self.own_values):
             self.log.info("A part of the job is asked: rows that left the source are not looked for")
             job = dataclasses.replace(job, left_rows="ignore")
-        plan = self._build(job, run, context["run_id"], chosen)
+        plan = self._build(job, run, context, chosen)
         if job.partitions == 1:  # otherwise read_part has told it
             self.read = plan.answers_for // (len(plan.models) * job.samples), run.path.parent
         if not plan.rows:
@@ -68,7 +68,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
             return []
         return shard_groups([run.shard(shard.shard_id) for shard in plan.shards])
 
-    def _build(self, job: BatchJob, run: RunFolder, run_id: str, chosen: Choices) -> Plan:
+    def _build(self, job: BatchJob, run: RunFolder, context: Context, chosen: Choices) -> Plan:
         from greennode_airflow.runtime.targets import known_rows, open_targets
         from greennode_batch.answers.answer_reader import AnswerReader
         from greennode_batch.plan.build import build
@@ -78,15 +78,26 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
 
         hook = GreenNodeHook(job.conn_id)
         prices = hook.prices(job)
+        job_id = job_id_of(self, self.job)
         with hook.get_conn() as client:
             # A wrong key or model is found out before the source is read.
             check_models(client, job.models)
             targets = with_paths(job.targets, self.paths)
             with (
                 self._source(job, run, client.profile, chosen.limit) as rows,
-                known_rows(targets, job.target_key, run) as known,
+                known_rows(targets, job.target_key, run, job_id=job_id, takes_over=not chosen.dry_run) as known,
             ):
-                plan = build(job, rows, run, run_id=run_id, profile=client.profile, known=known, prices=prices)
+                plan = build(
+                    job,
+                    rows,
+                    run,
+                    run_id=context["run_id"],
+                    profile=client.profile,
+                    known=known,
+                    prices=prices,
+                    job_id=job_id,
+                    data_until=data_until(context),
+                )
             reader = AnswerReader(job.answer)
             # What cannot take the answers is found out here, before anything is paid.
             with open_targets(targets, job.target_key, run) as opened:

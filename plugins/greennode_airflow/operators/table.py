@@ -19,7 +19,7 @@ from greennode_airflow.observability.assets import asset_of, event_extra
 from greennode_airflow.observability.links import RUN_LINKS
 from greennode_airflow.observability.metric_events import count_run
 from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
-from greennode_airflow.runtime.runs import group_of, is_dry_run, run_job, run_of
+from greennode_airflow.runtime.runs import group_of, is_dry_run, job_id_of, run_job, run_of
 from greennode_airflow.runtime.shard_groups import Shards, shards_in
 from greennode_airflow.runtime.verdict import Verdict
 from greennode_batch.errors import ConfigError
@@ -143,7 +143,7 @@ class GreenNodeReportOperator(BaseOperator):
         before = _reported_before(run)
         with open_targets(with_paths(job.targets, self.paths), job.target_key, run) as targets:
             known = known_table(job, targets, run, run_id=context["run_id"])
-            written = written_rows(run, targets, run_id=context["run_id"])
+            written = written_rows(run, targets, run_id=context["run_id"], job_id=job_id_of(self, self.job))
             made = report(run, *written, known=known, prices=GreenNodeHook(job.conn_id).prices(job))
         self.log.info("%s", made)
         count_run(made, before, dag_id=self.dag_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -69,6 +70,42 @@ def _storage(path: str) -> UPath:
 def group_of(operator: BaseOperator) -> str:
     """The id of the task group that a pipeline's own tasks stand in; empty for a DAG of its own."""
     return operator.task_id.rpartition(".")[0]
+
+
+def job_id_of(operator: BaseOperator, job: BatchJob) -> str:
+    """Whose the rows are that a pipeline writes: the same in every run of the job, whichever DAG it stands in.
+
+    It is as the job says; only where another group of the DAG has a job of that name, the group's id comes before it.
+    """
+    dag, group = operator.get_dag(), group_of(operator)
+    groups = {
+        task.task_id.rpartition(".")[0]
+        for task in (dag.tasks if dag is not None else ())
+        if isinstance(declared := getattr(task, "job", None), BatchJob) and declared.own_id == job.own_id
+    }
+    is_shared = job.job_id is None and bool(groups - {group})
+    return f"{group}/{job.own_id}" if group and is_shared else job.own_id
+
+
+def data_until(context: Context) -> float | None:
+    """When the data of a run ends, in epoch seconds: the partition that it is of, else the end of its data interval.
+
+    None where it has neither, as a run that an asset has triggered.
+    """
+    moment = context.get("partition_date") or _as_moment(context.get("partition_key"))
+    moment = moment or context.get("data_interval_end")
+    return None if moment is None else moment.timestamp()
+
+
+def _as_moment(partition_key: str | None) -> datetime.datetime | None:
+    """The moment that a partition's key names, if it names one."""
+    if partition_key is None or "-" not in partition_key:  # eight digits may be anything
+        return None
+    try:
+        moment = datetime.datetime.fromisoformat(partition_key)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
 
 
 def is_dry_run(context: Context) -> bool:

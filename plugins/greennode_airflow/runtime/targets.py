@@ -29,13 +29,18 @@ def open_targets(targets: Sequence[Target], key: Sequence[str], run: RunFolder) 
 
 
 @contextmanager
-def known_rows(targets: Sequence[Target], key: Sequence[str], run: RunFolder) -> Iterator[list[KnownRows]]:
-    """What each target has of earlier runs."""
+def known_rows(
+    targets: Sequence[Target], key: Sequence[str], run: RunFolder, *, job_id: str, takes_over: bool
+) -> Iterator[list[KnownRows]]:
+    """What each target has of earlier runs.
+
+    job_id: whose the run's rows are. takes_over: whether rows of tables that are nobody's yet become the job's.
+    """
     with ExitStack() as stack:
         yield [
-            stack.enter_context(known_files(_dataset(target, run), key))
+            stack.enter_context(known_files(_dataset(target, run), key, job_id=job_id))
             if isinstance(target, FileTarget)
-            else EarlierRows(stack.enter_context(open_table(target, key)))
+            else EarlierRows(stack.enter_context(open_table(target, key)), job_id=job_id, takes_over=takes_over)
             for target in targets
         ]
 
