@@ -111,7 +111,7 @@ def build_changed(folder: BenchFolder, watch: Stopwatch) -> None:
 def _build_on_table(folder: BenchFolder, run_id: str) -> None:
     dsn = os.environ["BENCH_DSN"]
     with psycopg.connect(dsn) as source, psycopg.connect(dsn) as target:
-        known = [EarlierRows(sql_table(target, "bench_engine", ON_TABLE.target_key))]
+        known = [EarlierRows(sql_table(target, "bench_engine", ON_TABLE.target_key), job_id=ON_TABLE.own_id)]
         rows = partial(read_sql, source, _ROWS)
         build(ON_TABLE, rows, run_of(folder, run_id), run_id=run_id, profile=ApiProfile(), known=known)
 

@@ -1,13 +1,13 @@
 """Whose a row is: two jobs on one table, day after day, with runs of equal ids, and runs that come late."""
 
 import sqlite3
-from contextlib import closing
 from typing import NamedTuple
 
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -112,6 +112,9 @@ class Runs:
         return self.report(run, plan), asked(run, plan)
 
     def execute(self, statement):
+        if isinstance(self.connection, sa.Engine):
+            with self.connection.begin() as tx:
+                return [tuple(row) for row in tx.exec_driver_sql(statement)]
         done = self.connection.execute(statement)
         found = done.fetchall() if done.description else []
         self.connection.commit()
@@ -126,14 +129,17 @@ def asked(run, plan):
     return {number for source in sources for number in source["id"].to_pylist()}
 
 
-@pytest.fixture(params=["postgres", "sqlite"])
+@pytest.fixture(params=["postgres", "sqlite", "sqlalchemy"])
 def connection(request, tmp_path):
-    if request.param == "sqlite":
+    """A database, as a target opens it."""
+    if request.param == "postgres":
+        opened = psycopg.connect(request.getfixturevalue("database"))
+    elif request.param == "sqlite":
         opened = sqlite3.connect(tmp_path / "target.db")
     else:
-        opened = psycopg.connect(request.getfixturevalue("database"))
-    with closing(opened):
-        yield opened
+        opened = sa.create_engine(f"sqlite:///{tmp_path}/target.db")
+    yield opened
+    opened.dispose() if isinstance(opened, sa.Engine) else opened.close()
 
 
 @pytest.fixture
@@ -325,6 +331,7 @@ def is_before(row, order):
     return row.order is not None and row.order < order
 
 
+@pytest.mark.parametrize("connection", ["postgres", "sqlite"], indirect=True)
 def test_two_jobs_share_a_table_for_days_and_neither_harms_the_other(connection, tmp_path_factory, make_job):
     def make_runs():
         connection.execute("DROP TABLE IF EXISTS answers")
