@@ -8,6 +8,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -153,7 +154,7 @@ def run_file(
 class _TaskInstance:
     """What a task has of Airflow, with no database: the results of the tasks before it, by their ids."""
 
-    try_number = 1
+    try_number, max_tries = 1, 0
 
     def __init__(self, results: Mapping[str, list[Any]], map_index: int) -> None:
         self._results = results
@@ -183,7 +184,8 @@ def run_steps(deployment: Path) -> Callable[..., dict[str, list[Any]]]:
 
     Airflow makes the DAG, maps and renders its tasks; the first error is raised. A task that would wait in the
     triggerer is tried again at once. only: some of the tasks. results: of those that ran before. conf: what the
-    run's form chose. run_id: the same one again is that run, with its tasks cleared.
+    run's form chose. run_id: the same one again is that run, with its tasks cleared, unless it was started at another
+    moment.
     """
 
     def run(
@@ -193,9 +195,12 @@ def run_steps(deployment: Path) -> Callable[..., dict[str, list[Any]]]:
         results: Mapping[str, list[Any]] | None = None,
         conf: Mapping[str, Any] | None = None,
         run_id: str = "manual__1",
+        started: datetime = datetime(2026, 1, 1, tzinfo=UTC),
     ) -> dict[str, list[Any]]:
         done = defaultdict(list, results or {})
-        of_run = SimpleNamespace(dag_id=dag.dag_id, run_id=run_id, conf=dict(conf or {}))
+        of_run = SimpleNamespace(
+            dag_id=dag.dag_id, run_id=run_id, conf=dict(conf or {}), start_date=started, clear_number=0
+        )
         params = process_params(dag, dag.tasks[0], of_run.conf, suppress_exception=False)
         for task in dag.topological_sort():
             if only is not None and task.task_id not in only:

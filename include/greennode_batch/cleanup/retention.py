@@ -80,10 +80,24 @@ def _stored(path: UPath) -> StoredRun | None:
     except ConfigError as error:
         log.warning("%s. The folder is left alone", error)
         return None
-    # A copy that somebody made of a run's folder is not the run.
-    if identity is None or path.name != safe_name(identity.run_id):
-        return None
     run = RunFolder(path)
-    files: Mapping[str, Mapping[str, Any]] = uncached(path).fs.find(path.path, detail=True)
-    written = [written_at(info) for name, info in files.items() if not name.endswith(f"/{run.removed.name}")]
-    return StoredRun(run, identity, sum(info.get("size") or 0 for info in files.values()), max(written))
+    # A copy that somebody made of a run's folder is not the run.
+    if identity is None or run.name != safe_name(identity.run_id):
+        return None
+    files = _files(path)
+    # Where a run was made again, this leads there: it stays as long as that.
+    last = max(_written(run, files), _written(run, _files(path.parent / identity.later) if identity.later else {}))
+    return StoredRun(run, identity, sum(info.get("size") or 0 for info in files.values()), last)
+
+
+_Files = Mapping[str, Mapping[str, Any]]
+
+
+def _files(path: UPath) -> _Files:
+    found: _Files = uncached(path).fs.find(path.path, detail=True)
+    return found
+
+
+def _written(run: RunFolder, files: _Files) -> float:
+    written = (written_at(info) for name, info in files.items() if not name.endswith(f"/{run.removed.name}"))
+    return max(written, default=0.0)

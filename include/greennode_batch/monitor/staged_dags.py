@@ -33,7 +33,10 @@ class Pipeline(NamedTuple):
         """Where a run of it lies."""
         if self.group == self.folder:  # an earlier version's, whose name does not tell the group
             return RunFolder(root / self.folder / safe_name(run_id))
-        return find_run(root, self.dag_id, run_id, group=self.group)
+        try:
+            return find_run(root, self.dag_id, run_id, group=self.group)
+        except ConfigError:  # what cannot be read is shown as it is
+            return RunFolder(root / self.folder / safe_name(run_id))
 
 
 class StagedDags:

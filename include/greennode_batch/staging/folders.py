@@ -10,6 +10,7 @@
                          /run.json  building.json  canary.json  approval.json  spend.json  no_credit.json
                          /report.json  removed.json
                          /answered.json  unchanged.bin: from build to report, for .answered-…
+                  /<run>~<hash>/: the same run, deleted in Airflow and made again; the run.json before leads to it
                   /.answered-<hash>: what a table has answered; see incremental/answer_cache.py
                   /.usage.json: what earlier runs have used; see cost/usage_history.py
     <root>/.identity.json: which staging area this is; see state/staging_identity.py
@@ -44,6 +45,8 @@ T = TypeVar("T")
 
 _WORK_PREFIX = ".work-"
 _READ_TRIES = 5
+# In no safe name.
+_AGAIN = "~"
 _ATTEMPT_NAME = re.compile(r"attempt_([0-9]+)")
 _HASHED_NAME = re.compile(r".*-[0-9a-f]{12}")
 
@@ -105,6 +108,15 @@ class RunFolder:
         self.removed = path / "removed.json"
         self.shards = path / "shards"
         self.parts = path / "parts"
+
+    @property
+    def name(self) -> str:
+        """What tells it from other runs of its job, however often it was made again."""
+        return self.path.name.partition(_AGAIN)[0]
+
+    def made_again(self, token: str) -> RunFolder:
+        """A folder beside it, for a run that has the same id and is another."""
+        return RunFolder(self.path.parent / f"{self.name}{_AGAIN}{token}")
 
     def shard(self, shard_id: str, *, attempt: int = 1) -> ShardFolder:
         """The folder of one shard. A later attempt may send the very bytes of the first: it has folders of its own."""

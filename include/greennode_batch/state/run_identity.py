@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+from collections.abc import Iterator
 
+import msgspec
 from upath import UPath
 
 from greennode_batch.staging.folders import RunFolder, fresh_names, read_json, run_folder, write_json
@@ -16,13 +19,18 @@ class RunIdentity(Document, frozen=True):
     """run.json: the run that a folder belongs to. The folder's name is made safe, and does not tell.
 
     conn_id: the connection that its batches are made with, where that is noted. group: the task group of its pipeline,
-    empty for a DAG of its own; None in a folder that an earlier version has begun.
+    empty for a DAG of its own; None in a folder that an earlier version has begun. began_at: when Airflow started the
+    run, before it was ever cleared; epoch seconds. A run that was deleted there and made again has a folder of its own
+    beside: `later` is the name of that in the first folder, and `earlier`, in each other, the name of the one before.
     """
 
     dag_id: str
     run_id: str
     conn_id: str | None = None
     group: str | None = None
+    began_at: float | None = None
+    later: str | None = None
+    earlier: str | None = None
 
     def __str__(self) -> str:
         return f"{self.dag_id} {self.run_id}"
@@ -43,17 +51,38 @@ def find_run(root: UPath, dag_id: str, run_id: str, *, group: str = "") -> RunFo
     """The folder of a run of a DAG, or of a task group's pipeline in it.
 
     Earlier versions gave group `b` of DAG `a` and DAG `a.b` one folder. A run that began there stays there, and another
-    run of the same id that would have had it has a folder apart.
+    run of the same id that would have had it has a folder apart. Of a run that was made again, the latest folder.
     """
+    run = _first_folder(root, dag_id, run_id, group)
+    identity = identity_of(run)
+    return RunFolder(run.path.parent / identity.later) if identity and identity.later else run
+
+
+def make_again(run: RunFolder, identity: RunIdentity, *, began_at: float) -> RunFolder:
+    """The folder of a run that has the id of one that Airflow has no more, whose folder stays as it is.
+
+    Whoever calls it for the same run gets the same folder.
+    """
+    again = run.made_again(hashlib.blake2b(str(began_at).encode(), digest_size=6).hexdigest())
+    note = msgspec.structs.replace(identity, began_at=began_at, earlier=run.path.name, later=None)
+    write_json(again.path / _IDENTITY, note)
+    first = RunFolder(run.path.parent / run.name)
+    before = identity if first.path == run.path else identity_of(first)
+    if before is not None:
+        write_json(first.path / _IDENTITY, msgspec.structs.replace(before, later=again.path.name))
+    return again
+
+
+_ANYBODY = ""
+
+
+def _first_folder(root: UPath, dag_id: str, run_id: str, group: str) -> RunFolder:
     if group:
         earlier = run_folder(root, f"{dag_id}.{group}", run_id)
         return earlier if _owner_of(earlier) in {dag_id, _ANYBODY} else run_folder(root, dag_id, run_id, group=group)
     run = run_folder(root, dag_id, run_id)
     is_free = "." not in dag_id or _owner_of(run) in {dag_id, _ANYBODY, None}
     return run if is_free else run_folder(root, dag_id, run_id, group="")
-
-
-_ANYBODY = ""
 
 
 def _owner_of(run: RunFolder) -> str | None:
@@ -64,9 +93,28 @@ def _owner_of(run: RunFolder) -> str | None:
     return identity.dag_id if identity else _ANYBODY
 
 
-def note_run(run: RunFolder, *, dag_id: str, run_id: str, conn_id: str | None = None, group: str | None = None) -> None:
+def note_run(
+    run: RunFolder,
+    *,
+    dag_id: str,
+    run_id: str,
+    conn_id: str | None = None,
+    group: str | None = None,
+    began_at: float | None = None,
+) -> None:
     """Write down whose folder this is. Call it whenever the run is begun, or begun again: it is young from then on."""
-    write_json(run.path / _IDENTITY, RunIdentity(dag_id, run_id, conn_id, group))
+    known = identity_of(run)
+    note = RunIdentity(dag_id, run_id, conn_id, group, began_at, earlier=known.earlier if known else None)
+    write_json(run.path / _IDENTITY, note)
+
+
+def earlier_runs(run: RunFolder) -> Iterator[RunFolder]:
+    """The folders of runs that had the id of this one before, the latest first."""
+    identity = identity_of(run)
+    while identity is not None and identity.earlier is not None:
+        run = RunFolder(run.path.parent / identity.earlier)
+        yield run
+        identity = identity_of(run)
 
 
 def identity_of(run: RunFolder) -> RunIdentity | None:

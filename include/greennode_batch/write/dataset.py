@@ -37,7 +37,7 @@ class Dataset:
         self._folder = folder
         self._local = local_path(folder)
         # By its DAG as well: scheduled runs of two DAGs have the same ids.
-        self._prefix = f"part-{_token(run.path.parent.name, run.path.name)}-"
+        self._prefix = f"part-{_token(run.path.parent.name, run.name)}-"
 
     def prepare(self, schema: pa.Schema, *, create: bool = True) -> None:
         """Raise ConfigError if files cannot be put there and removed again. create: False only looks."""

@@ -18,10 +18,12 @@ from greennode_airflow.runtime.runs import begin_run, data_until, group_of, is_p
 from greennode_airflow.runtime.shard_groups import Shards, shard_groups
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.cost.budget_check import outlook
+from greennode_batch.errors import RetryableError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.staging.folders import RunFolder
-from greennode_batch.state.plan import Plan, remembered_rows
+from greennode_batch.state.plan import Plan, read_plan, remembered_rows
 from greennode_batch.state.receipts import is_sent
+from greennode_batch.state.run_identity import earlier_runs
 
 if TYPE_CHECKING:
     # Its module loads Arrow, which a task that sends or waits does without.
@@ -51,7 +53,9 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
     def execute(self, context: Context) -> list[Shards]:
         """Build all that was not sent before."""
         job, chosen = run_job(self.job, context), choices_of(context)
-        run = begin_run(context, group_of(self), conn_id=job.conn_id)
+        run = begin_run(context, group_of(self), conn_id=job.conn_id, is_first=True)
+        if not chosen.dry_run:
+            self._harvest(job, run, context)
         if chosen.dry_run:
             job = dataclasses.replace(job, left_rows="report")  # a dry run changes nothing
         if is_partial(self.job, context, self.own_values):
@@ -67,6 +71,25 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         if chosen.dry_run:
             return []
         return shard_groups([run.shard(shard.shard_id) for shard in plan.shards])
+
+    def _harvest(self, job: BatchJob, run: RunFolder, context: Context) -> None:
+        """Keep what a run that had this id before has paid for, unless this one is built already."""
+        earlier = [] if read_plan(run) else list(earlier_runs(run))
+        if not earlier:
+            return
+        from greennode_airflow.runtime.targets import open_targets
+        from greennode_batch.write.harvest import harvest
+
+        targets = with_paths(job.targets, self.paths)
+        for one in earlier:
+            with (
+                GreenNodeHook(job.conn_id).get_conn() as client,
+                open_targets(targets, job.target_key, one) as opened,
+            ):
+                done = harvest(one, client, job, opened)
+            if done.is_retryable and context["ti"].try_number <= context["ti"].max_tries:
+                raise RetryableError(f"{done}. This is tried again before anything is sent")
+            self.log.warning("%s", done)
 
     def _build(self, job: BatchJob, run: RunFolder, context: Context, chosen: Choices) -> Plan:
         from greennode_airflow.runtime.targets import known_rows, open_targets

@@ -36,7 +36,7 @@ class GreenNodeReadPartOperator(SourceOperator):
         from greennode_batch.plan.preflight import check_models
 
         job = run_job(self.job, context)
-        run = begin_run(context, group_of(self), conn_id=job.conn_id)
+        run = begin_run(context, group_of(self), conn_id=job.conn_id, is_first=True)
         part = WHOLE if self.names_its_part() else self.part
         with GreenNodeHook(job.conn_id).get_conn() as client:
             # A wrong key or model is found out before the source is read.

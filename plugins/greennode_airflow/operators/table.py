@@ -29,6 +29,7 @@ from greennode_batch.staging.folders import RunFolder, ShardFolder, read_json
 from greennode_batch.state.approval import refuse_rejected
 from greennode_batch.state.plan import read_plan
 from greennode_batch.state.row_owner import RowOwner
+from greennode_batch.state.run_identity import earlier_runs
 from greennode_batch.state.run_report import RunReport
 
 if TYPE_CHECKING:
@@ -146,6 +147,8 @@ class GreenNodeReportOperator(BaseOperator):
             written = written_rows(run, targets, run_id=context["run_id"], job_id=job_id_of(self, self.job))
             made = report(run, *written, known=known, prices=GreenNodeHook(job.conn_id).prices(job))
         self.log.info("%s", made)
+        for earlier in earlier_runs(run):
+            self.log.info("Not in this report: what an earlier run of this id has sent, which lies in %s", earlier)
         count_run(made, before, dag_id=self.dag_id)
         self.reported = made.rows
         # As JSON has it: XCom would write down that a tuple is one.

@@ -15,7 +15,7 @@ from greennode_airflow.form import choices_of, is_form_field
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_path
-from greennode_batch.state.run_identity import find_run, note_run
+from greennode_batch.state.run_identity import find_run, identity_of, make_again, note_run
 
 
 def run_of(context: Context, prefix: str = "") -> RunFolder:
@@ -27,14 +27,23 @@ def run_of(context: Context, prefix: str = "") -> RunFolder:
     return find_run(staging_root(), run.dag_id, run.run_id, group=prefix)
 
 
-def begin_run(context: Context, prefix: str = "", *, conn_id: str | None = None) -> RunFolder:
+def begin_run(context: Context, prefix: str = "", *, conn_id: str | None = None, is_first: bool = False) -> RunFolder:
     """The same, with a note of whose it is: without one, its files are never removed when the run is long over.
 
-    conn_id: the connection that its batches are made with.
+    A run that was deleted in Airflow and made again under its id is another one, and gets a folder apart. conn_id: the
+    connection that its batches are made with. is_first: whether the task is among the first of a pipeline.
     """
-    run = run_of(context, prefix)
-    dag_run = context["dag_run"]
-    note_run(run, dag_id=dag_run.dag_id, run_id=dag_run.run_id, conn_id=conn_id, group=prefix)
+    run, dag_run = run_of(context, prefix), context["dag_run"]
+    known = identity_of(run)
+    began_at = known.began_at if known else None
+    if not dag_run.clear_number and dag_run.start_date is not None:
+        started_at = dag_run.start_date.timestamp()
+        # A version before has noted no start; of its runs, one that is built for the first time has no plan.
+        is_other = is_first and context["ti"].try_number == 1 and run.plan.exists()
+        if known is not None and (is_other if began_at is None else began_at != started_at):
+            run = make_again(run, known, began_at=started_at)
+        began_at = started_at
+    note_run(run, dag_id=dag_run.dag_id, run_id=dag_run.run_id, conn_id=conn_id, group=prefix, began_at=began_at)
     return run
 
 

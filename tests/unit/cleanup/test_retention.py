@@ -8,7 +8,7 @@ from upath import UPath
 from greennode_batch.cleanup.retention import old_runs, remove_run
 from greennode_batch.incremental.answer_cache import note_path
 from greennode_batch.staging.folders import read_json, run_folder
-from greennode_batch.state.run_identity import RemovedRun, RunIdentity, note_run
+from greennode_batch.state.run_identity import RemovedRun, RunIdentity, identity_of, make_again, note_run
 
 OLD, CUT, YOUNG = 1_000_000_000.0, 1_100_000_000.0, 1_200_000_000.0
 RUN_ID = "scheduled__2026-01-01T00:00:00+00:00"
@@ -182,3 +182,14 @@ def test_a_file_of_unknown_age_keeps_a_run(make_old_run):
     run = run_folder(store, "tickets", "one")
     note_run(run, dag_id="tickets", run_id="one")
     assert list(old_runs(store, before=YOUNG * 10)) == []
+
+
+def test_a_run_that_was_made_again_is_old_when_both_its_folders_are(root, make_old_run):
+    first = make_old_run()
+    again = make_again(first, identity_of(first), began_at=OLD)
+    assert found(root) == []
+    touch_all(again.path.path, OLD)
+    touch_all(first.path.path, OLD)
+    assert found(root) == [first.path.name, again.path.name]
+    touch_all(again.path.path, YOUNG)
+    assert found(root) == [], "the first leads to the other"
