@@ -50,7 +50,8 @@ def use_hook(monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda url: monkeypatch.setattr(BaseHook, "get_hook", lambda _: _OtherHook(url))
 
 
-def test_postgres_goes_its_own_fast_way(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def warehouse(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = conninfo_to_dict(database)
     connection = {
         "conn_type": "postgres",
@@ -61,9 +62,28 @@ def test_postgres_goes_its_own_fast_way(database: str, monkeypatch: pytest.Monke
         "schema": parts["dbname"],
     }
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(connection))
+
+
+def test_postgres_goes_its_own_fast_way(warehouse: None) -> None:
     with open_table(TARGET, ("id",)) as table:
         assert isinstance(table.dialect, PostgresDialect)
         assert table.add_columns
+
+
+def test_no_statement_is_prepared_at_the_server_for_a_pooler_gives_the_next_one_another_session(
+    warehouse: None,
+) -> None:
+    with open_table(TARGET, ("id",)) as table:
+        table.prepare(ROWS.schema)
+        for _ in range(10):
+            table.write([ROWS])
+            assert table.find(ROWS.select(["id"])).num_rows == 1
+        with table.dialect.transaction() as tx:
+            assert table.dialect.run(tx, "SELECT statement FROM pg_prepared_statements").fetchall() == []
+    with closing(connect("warehouse")) as connection:
+        for _ in range(20):
+            connection.execute("SELECT %s::int", (1,))
+        assert connection.execute("SELECT statement FROM pg_prepared_statements").fetchall() == []
 
 
 def test_another_database_goes_by_its_engine(use_hook: Any, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
+import psycopg
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException
 from sqlalchemy.engine import Engine
@@ -19,7 +20,11 @@ from greennode_batch.tables.table_target import TableTarget
 
 def connect(conn_id: str) -> Any:
     """A new DB-API connection; close it."""
-    return hook_of(conn_id).get_conn()
+    connection = hook_of(conn_id).get_conn()
+    if isinstance(connection, psycopg.Connection):
+        # What it prepares at the server is not there for its next transaction behind a pooler such as PgBouncer.
+        connection.prepare_threshold = None
+    return connection
 
 
 def hook_of(conn_id: str) -> Any:
