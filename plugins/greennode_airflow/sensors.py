@@ -104,7 +104,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
     def send_again(self, context: Context, event: Any = None) -> _Result:
         """Submit once more what the server had no room for, unless another batch has called for a worker before."""
         assert self.shard is not None
-        if isinstance(event, dict) and any(one.get("reason") not in {None, "deadline"} for one in events_of(event)):
+        if isinstance(event, dict) and not any(one.get("reason") == "deadline" for one in events_of(event)):
             return self.resume(context, event)
         try:
             return self._follow(context, sends_again=True)

@@ -191,6 +191,7 @@ def test_a_group_that_finds_no_room_goes_on_with_what_is_not_sent(
 ) -> None:
     set_connection(host=emulator.base_url, password=emulator.api_key, extra={"max_batches_in_flight": 1})
     monkeypatch.setenv("AIRFLOW__GREENNODE__STAGING", f"file://{tmp_path}")
+    emulator.faults([STUCK])
     operator = submitting(shards)
     for sent in (1, 2):
         with pytest.raises(TaskDeferred) as deferred:
@@ -198,6 +199,8 @@ def test_a_group_that_finds_no_room_goes_on_with_what_is_not_sent(
         assert deferred.value.method_name == "resume"
         batch_ids = [receipt.batch_id for receipt in map(read_receipt, shards) if receipt and receipt.batch_id]
         assert len(batch_ids) == sent
+        with GreenNodeHook().get_conn() as client:
+            client.cancel_batch(batch_ids[-1])
         all_over(batch_ids)
     assert len(operator.resume(a_context(), {"moment": "now"})) == 3
     assert emulator.ledger(summary=True)["batches_created"] == 3
@@ -245,7 +248,9 @@ def test_a_shard_that_the_server_has_no_room_for_is_sent_again_while_the_others_
     with pytest.raises(TaskDeferred) as deferred:
         sensor.send_again(a_context(), early)
     assert (deferred.value.method_name, read_receipt(first).batch_id) == ("send_again", None)
-    due = {"batches": [{"batch_id": one, "reason": "deadline", "status": "IN_PROGRESS"} for one in others_ids]}
+    # Its time has come, whatever else has come with it.
+    reasons = zip(others_ids, ("ended", "deadline"), strict=True)
+    due = {"batches": [{"batch_id": one, "reason": reason, "status": "IN_PROGRESS"} for one, reason in reasons]}
     with pytest.raises(TaskDeferred) as deferred:
         sensor.send_again(a_context(), due)
     sent = read_receipt(first).batch_id
