@@ -137,7 +137,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
                         open_.append(_receipt_of(shard))
         is_one = isinstance(self.shard, str)
         if open_:
-            # What the trigger saw must not hide what a worker has to write down, or to tell of others.
+            # What the trigger saw must not hide what a worker has to write down, or what became of other shards.
             is_plain = len(open_) == len(shards) and all(receipt.missing_since is None for receipt in open_)
             seconds = self.deadline.total_seconds()
             batch_ids = [receipt.batch_id or "" for receipt in open_]

@@ -151,7 +151,7 @@ class GreenNodeBatchTrigger(BaseTrigger):
         return {"batch_id": watch.batch_id, "status": done.status, "reason": done.reason}
 
     async def on_kill(self) -> None:
-        """Cancel the remote batches if a person has marked the waiting task, unless told to leave them."""
+        """Cancel the remote batches if a person has marked the waiting task, unless on_kill says to leave them."""
         if self.when_killed == "leave":
             self.log.info("%s: left to run (on_kill='leave')", self._words)
             return

@@ -31,7 +31,7 @@ class Pipeline(NamedTuple):
 
     def run_folder(self, root: UPath, run_id: str) -> RunFolder:
         """Where a run of it lies."""
-        if self.group == self.folder:  # an earlier version's, whose name does not tell the group
+        if self.group == self.folder:  # an earlier version's: its name does not show the group
             return RunFolder(root / self.folder / safe_name(run_id))
         try:
             return find_run(root, self.dag_id, run_id, group=self.group)

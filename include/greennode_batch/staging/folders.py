@@ -111,7 +111,7 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """What tells it from other runs of its job, however often it was made again."""
+        """The part that stays the same however often the run was made again."""
         return self.path.name.partition(_AGAIN)[0]
 
     def made_again(self, token: str) -> RunFolder:
@@ -137,7 +137,7 @@ class RunFolder:
 def run_folder(root: UPath | Path | str, dag_id: str, run_id: str, *, group: str | None = None) -> RunFolder:
     """Where a run's files lie. Ids become safe folder names; different ids never share a folder.
 
-    group: tells apart several pipelines of one DAG; the plus sign before it is in no safe name.
+    group: separates several pipelines of one DAG; the plus sign before it is in no safe name.
     """
     # A path of Airflow's stays one: UPath() of it would lose its connection.
     base = root if isinstance(root, UPath) else UPath(root)

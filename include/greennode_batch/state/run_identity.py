@@ -20,8 +20,8 @@ class RunIdentity(Document, frozen=True):
 
     conn_id: the connection that its batches are made with, where that is noted. group: the task group of its pipeline,
     empty for a DAG of its own; None in a folder that an earlier version has begun. began_at: when Airflow started the
-    run, before it was ever cleared; epoch seconds. A run that was deleted there and made again has a folder of its own
-    beside: `later` is the name of that in the first folder, and `earlier`, in each other, the name of the one before.
+    run, before it was ever cleared; epoch seconds. A run that was deleted there and made again has a separate folder
+    beside it: `later`, in the first folder, is the latest one's name; `earlier`, in each other, that of the one before.
     """
 
     dag_id: str
@@ -61,7 +61,7 @@ def find_run(root: UPath, dag_id: str, run_id: str, *, group: str = "") -> RunFo
 def make_again(run: RunFolder, identity: RunIdentity, *, began_at: float) -> RunFolder:
     """The folder of a run that has the id of one that Airflow has no more, whose folder stays as it is.
 
-    Whoever calls it for the same run gets the same folder.
+    Every caller gets the same folder for the same run.
     """
     again = run.made_again(hashlib.blake2b(str(began_at).encode(), digest_size=6).hexdigest())
     note = msgspec.structs.replace(identity, began_at=began_at, earlier=run.path.name, later=None)
@@ -86,7 +86,7 @@ def _first_folder(root: UPath, dag_id: str, run_id: str, group: str) -> RunFolde
 
 
 def _owner_of(run: RunFolder) -> str | None:
-    """The DAG that has a folder; None where there is none, "" where nothing tells, as after retention."""
+    """The DAG that has a folder; None where there is none, "" if nothing says which, as after retention."""
     if not fresh_names(run.path):
         return None
     identity = identity_of(run)
