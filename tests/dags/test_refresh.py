@@ -61,3 +61,22 @@ def test_a_second_run_asks_what_is_new_or_changed_and_pays_for_nothing_else(
     # Nothing to ask: no batch, no shard, and yet a report.
     assert (results["build_requests"], len(results["report"])) == ([[]], 1)
     assert sum(emulator.ledger()["requests"].values()) == billed
+
+
+def test_a_row_that_is_refused_turns_no_later_day_red_and_is_asked_again_on_demand_alone(
+    run_own: RunSteps, warehouse: psycopg.Connection, emulator: RunningEmulator
+) -> None:
+    warehouse.execute("CREATE TABLE texts AS SELECT i AS id, 'row ' || i AS body FROM generate_series(1, 39) i")
+    warehouse.execute("INSERT INTO texts VALUES (40, '')")
+    emulator.faults([{"kind": "content_filter", "count": 1, "batches": 1}])
+    job = JOB.format(more="")
+    (made,) = run_own(job, run_id="day 1")["report"]
+    assert made["statuses"] == {"succeeded": 38, "refused": 1, "unsent": 1}
+    billed = emulator.ledger()["requests_billed"]
+    for day in (2, 3):
+        results = run_own(job, run_id=f"day {day}")
+        (made,) = results["report"]
+        assert (results["build_requests"], made["remembered"]) == ([[]], {"refused": 1, "unsent": 1})
+    assert emulator.ledger()["requests_billed"] == billed
+    (made,) = run_own(job, run_id="day 4", conf={"retry_final": True})["report"]
+    assert (made["statuses"], made["unchanged"]) == ({"unsent": 1, "succeeded": 1}, 38)
