@@ -42,9 +42,10 @@ class BatchJob(Declaration):
     `{"max_tokens": "token_limit"}`; where it is NULL, it is as `params` say, or left out.
     conn_id: the GreenNode connection. canary: how many requests of each model are tried in real time, at the full
     price, before the table is sent; 0 sends it untried. max_failed_ratio: the share of all rows that may end without an
-    answer in a run before it is called failed; a run that got no answer to over half of at least 20 requests fails in
-    any case. on_ambiguous: what to do when a create may have been accepted and the server cannot tell: `fail` asks a
-    person, `resubmit` risks paying a shard twice. max_shard_requests, max_shard_bytes: caps below the API's own.
+    answer in a run before it is called failed; one that got no answer to over half of at least 20 requests fails as
+    well, if that is a larger share. on_ambiguous: what to do when a create may have been accepted and the server cannot
+    tell: `fail` asks a person, `resubmit` risks paying a shard twice. max_shard_requests, max_shard_bytes: caps below
+    the API's own.
     attempts: how often a request is asked at most; asked again is only what is missing, expired, cancelled, invalid or
     failed in a way that may pass. deadline_hours: how long after its creation a batch is waited for; then it is
     cancelled, and what is finished is kept. on_kill: `cancel` ends the remote batch when a waiting task is marked as
