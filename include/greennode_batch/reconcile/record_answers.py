@@ -8,20 +8,24 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.incremental.answer_cache import SeenTwiceError, as_noted, note_path, write_note
-from greennode_batch.incremental.answered import settled
+from greennode_batch.incremental.answered import is_answered, settled
 from greennode_batch.incremental.row_hashes import ROW_HASHES, RowHashes
+from greennode_batch.job.columns import JOB_ID
 from greennode_batch.plan.source_rows import HASHES, hashes_in
 from greennode_batch.staging.folders import RunFolder, local_copy, read_json, work_folder
 from greennode_batch.staging.parquet import staged_schema
 from greennode_batch.state.left_as_it_is import LeftAsItIs
 from greennode_batch.state.plan import Plan
+from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
 from greennode_batch.tables.dialect import Digests
 from greennode_batch.tables.table_target import TableTarget
+from greennode_batch.tables.typed_rows import DIGEST
 from greennode_batch.write.final_outcomes import FinalOutcomes
-from greennode_batch.write.join import row_outcomes
+from greennode_batch.write.join import row_outcomes, row_statuses
 from greennode_batch.write.result_parts import FINAL
 
 log = logging.getLogger(__name__)
@@ -43,20 +47,21 @@ class AnsweredTable:
         self._left_as_it_is = read_json(run.answered, LeftAsItIs)
         self._digests = self._digests_of(self._left_as_it_is) if self._left_as_it_is else None
 
-    def note(self, plan: Plan) -> None:
+    def note(self, plan: Plan, *, kept_answers: int = 0) -> None:
         """Note what the table has answered, now that its rows of the run were found to be as they should.
 
-        Nothing is noted, and the log says why, where it cannot be known. Holds some thousand rows.
+        kept_answers: rows of the run without an answer in whose place an earlier one stays. Nothing is noted, and the
+        log says why, where it cannot be known. Holds some thousand rows.
         """
         try:
-            self._note(plan)
+            self._note(plan, kept_answers)
         except (_UnknownError, SeenTwiceError) as error:
             log.info("What table %s has answered is not noted: %s", self._table.name, error)
 
     def _digests_of(self, left_as_it_is: LeftAsItIs) -> Digests | None:
         return self._table.digests(self._run_id, job_id=left_as_it_is.job_id)
 
-    def _note(self, plan: Plan) -> None:
+    def _note(self, plan: Plan, kept_answers: int) -> None:
         run, left_as_it_is = self._run, self._left_as_it_is
         if left_as_it_is is None or left_as_it_is.table != self._table.name:
             raise _UnknownError(
@@ -64,7 +69,10 @@ class AnsweredTable:
                 "its note is made already"
             )
         digests = self._digests_of(left_as_it_is)
-        if digests is None or digests != self._digests or digests.others != left_as_it_is.others:
+        expected = left_as_it_is.others
+        if kept_answers:
+            expected = expected.joined_with(self._kept(plan, left_as_it_is.job_id))
+        if digests is None or digests != self._digests or digests.others != expected:
             raise _UnknownError("somebody else has written into these rows since the run was built")
         table = digests.all_rows
         rows = plan.answers_for - left_as_it_is.of_other_jobs
@@ -84,6 +92,20 @@ class AnsweredTable:
         # The note has it now.
         run.answered.unlink()
         run.unchanged.unlink()
+
+    def _kept(self, plan: Plan, job_id: str | None) -> TableDigest:
+        """A digest of the job's rows that stay in the place of rows of the run."""
+        made = NO_DIGEST
+        tells_owners = job_id is not None and self._table.is_there([JOB_ID])
+        for planned in plan.shards:
+            for rows in row_statuses(self._run.shard(planned.shard_id), self._table.key):
+                failed = rows.filter(pc.invert(is_answered(rows)))
+                found = self._table.find(failed.select(self._table.key), digests=True)
+                others = found.filter(pc.not_equal(found["run_id"], self._run_id))
+                if tells_owners:
+                    others = others.filter(pc.equal(others[JOB_ID], job_id))
+                made = made.joined_with(TableDigest(others.num_rows, sum(others[DIGEST].to_pylist())))
+        return made
 
 
 def _entries(run: RunFolder, plan: Plan, final_for: str, *, has_final: bool) -> Iterator[RowHashes]:

@@ -114,8 +114,8 @@ def report(
     write_json(run.report, made)
     note_usage(run, _usage(plan, staged.spent))
     # Where a later run has written over some rows, it is that run's to note; another job's rows are not noted at all.
-    if known is not None and made.balanced and not (made.superseded or made.taken_over or made.kept_answers):
-        known.note(plan)
+    if known is not None and made.balanced and not (made.superseded or made.taken_over):
+        known.note(plan, kept_answers=kept_answers)
     return made
 
 

@@ -254,9 +254,9 @@ def test_what_somebody_writes_between_build_and_report_is_never_noted_as_answere
     note = AnsweredTable.note
     run, plan, _ = runs.build(rows)
 
-    def edited(self, *args):
+    def edited(self, *args, **options):
         runs.execute(edit)
-        note(self, *args)
+        note(self, *args, **options)
 
     # After the rows of the run were written and compared; also of that the note must not speak.
     monkeypatch.setattr(AnsweredTable, "note", edited)

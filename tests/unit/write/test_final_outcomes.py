@@ -1,6 +1,7 @@
 """Final outcomes over days: what a table remembers, who is asked, and how each run is judged."""
 
 import dataclasses
+import logging
 import shutil
 import sqlite3
 from collections import Counter
@@ -336,15 +337,20 @@ def test_a_whole_refresh_that_expires_half_done_loses_and_pays_nothing_twice(mak
     assert emulator.ledger()["requests_billed"] == billed
 
 
-def test_a_changed_row_that_expires_keeps_its_old_answer_until_the_new_one_is_there(make_days):
+def test_a_changed_row_that_expires_keeps_its_old_answer_until_the_new_one_is_there(make_days, caplog):
+    caplog.set_level(logging.INFO)
     days = make_days()
     rows = {1: "good", 2: "good too"}
     days.day(rows)
     changed = rows | {2: "late"}
-    for _ in range(2):
+    for count in (1, 2):
+        changed[2 + count] = f"good {count}"
+        caplog.clear()
         asked, made = days.day(changed)
-        assert (asked, made.kept_answers, made.unchanged) == ([2], 1, 1)
+        assert (asked, made.kept_answers, made.unchanged) == ([2, 2 + count], 1, count)
         assert days.held()[2] == ("succeeded", None)
+        # What the database can note of the others it notes all the same.
+        assert ("Noted what table" in caplog.text) is days.table.dialect.makes_digests
     asked, made = days.day(changed, {"late": "good"})
     assert (asked, made.kept_answers) == ([2], 0)
     assert days.day(changed)[0] == []
