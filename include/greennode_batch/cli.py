@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import itertools
 import logging
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.batches.throttle.limits import read_limits
 from greennode_batch.batches.throttle.queue import Line
 from greennode_batch.batches.throttle.queue_folder import line_folder
+from greennode_batch.cleanup.remote_files import clean_up
 from greennode_batch.cli_options import add_job_options, job_of, names, read_source, run_id_of
 from greennode_batch.cost.budget_check import outlook
 from greennode_batch.errors import ApiError, AuthError, ConfigError, CreditError, GreenNodeError
@@ -27,14 +29,16 @@ from greennode_batch.plan.preview import preview
 from greennode_batch.probe.command import KEY_VARIABLE, api_key
 from greennode_batch.probe.command import add_parser as add_probe_parser
 from greennode_batch.reconcile.report import check_failed_ratio
-from greennode_batch.run import run_to_file
-from greennode_batch.staging.folders import RunFolder, run_folder
+from greennode_batch.run import is_there, run_to_file
+from greennode_batch.staging.folders import RunFolder, read_json, run_folder
 from greennode_batch.staging.modes import make_folder
+from greennode_batch.state.run_report import RunReport
 from greennode_batch.write.dataset import Dataset
 
 _OUT_HELP = (
     "the Parquet file to write; or, with / at its end, a folder for a dataset: ./answers/ or s3://bucket/answers/"
 )
+_REFRESH_HELP = "all: ask also the rows that have a good answer there, and pay for them again; default: changed"
 _GO_ON = "What was sent is kept in staging; start the same command again to go on, and nothing is paid twice"
 
 
@@ -86,12 +90,14 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="ask one question per row of a file, and write the answers",
         description="Ask one question per row of a file and write the answers beside the key. Start the same "
-        "command again after any interruption: it goes on where it was, and nothing is paid twice. "
+        "command again after any interruption: it goes on where it was, and nothing is paid twice. Started when it is "
+        "over, it asks what FILE or FOLDER/ has no good answer of yet: rows that are new or changed, or have failed. "
         f"The API key is read from the environment variable {KEY_VARIABLE}.",
     )
     add_job_options(run)
     run.add_argument("--out", required=True, metavar="FILE|FOLDER/", help=_OUT_HELP)
     run.add_argument("--partition-by", default="", metavar="COLUMNS", help="a,b: columns that become folders of FOLDER")
+    run.add_argument("--refresh", choices=("changed", "all"), default="changed", help=_REFRESH_HELP)
     run.add_argument("--base-url", required=True, metavar="URL", help="the API's address, e.g. https://HOST/v1")
     run.add_argument("--staging", type=Path, required=True, metavar="DIR", help="where the run's state is kept")
     run.add_argument("--max-failed-ratio", type=float, default=0.05, metavar="SHARE", help="default: 0.05")
@@ -144,30 +150,55 @@ def _run(options: argparse.Namespace) -> int:
         attempts=options.attempts,
         keep_remote_files=options.keep_remote_files,
         keep_reasoning=options.keep_reasoning,
+        refresh=options.refresh,
     )
     limits = read_limits(vars(options), where="the command line")
     run_id = run_id_of(job, options.base_url)
-    folder = run_folder(options.staging, job.name, run_id)
-    out = _open_out(job, folder)
+    first = run_folder(options.staging, job.name, run_id)
     with (
         GreenNodeClient(options.base_url, api_key(), profile=options.profile) as client,
-        _alone_in(folder),
+        _alone_in(first),
     ):
-        made = run_to_file(
-            job,
-            lambda: read_source(job),
-            client,
-            folder,
-            out,
-            run_id=run_id,
-            prices=options.prices,
-            admit=Line(line_folder(UPath(options.staging), client.host), limits, client).turn if limits else None,
-        )
+
+        def run_in(folder: RunFolder) -> RunReport:
+            return run_to_file(
+                job,
+                lambda: read_source(job),
+                client,
+                folder,
+                _open_out(job, folder),
+                run_id=folder.path.name,
+                prices=options.prices,
+                admit=Line(line_folder(UPath(options.staging), client.host), limits, client).turn if limits else None,
+            )
+
+        over, folder = _runs_of(options.staging, job, run_id)
+        if over:
+            # It may have been stopped after its report.
+            clean_up(over[-1], client, keep=bool(job.keep_remote_files))
+        if over and not is_there(_open_out(job, first)):
+            # What was paid for is written again, not asked again.
+            for one in over:
+                run_in(one)
+        made = run_in(folder)
     print(made)  # noqa: T201 - this is the command's output
     if not made.rows:
-        print(f"{options.source} has no rows: no batch was created, no file written")  # noqa: T201 - likewise
+        why = "all rows are answered already" if made.unchanged else f"{options.source} has no rows"
+        print(f"{why}: no batch was created, no file written")  # noqa: T201 - likewise
     check_failed_ratio(made, job.max_failed_ratio)
     return 0
+
+
+def _runs_of(staging: Path, job: BatchJob, run_id: str) -> tuple[list[RunFolder], RunFolder]:
+    """The runs of this very command that are over, in their order, and the one to go on with, or to begin."""
+    over: list[RunFolder] = []
+    for number in itertools.count(1):
+        run = run_folder(staging, job.name, run_id if number == 1 else f"{run_id}-{number}")
+        made = read_json(run.report, RunReport)
+        if made is None or not made.balanced:
+            break
+        over.append(run)
+    return over, run
 
 
 def _open_out(job: BatchJob, run: RunFolder) -> Path | Dataset:

@@ -24,6 +24,7 @@ from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices, read_prices
 from greennode_batch.plan.build import build
 from greennode_batch.plan.preflight import check_models, settle_cost
+from greennode_batch.reconcile.differences import target_key
 from greennode_batch.reconcile.report import check_balanced, report
 from greennode_batch.reconcile.written import WrittenRows
 from greennode_batch.reconcile.written_files import FileRows
@@ -35,11 +36,13 @@ from greennode_batch.state.attempts import FIRST_ATTEMPT, attempt_shards
 from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.receipts import is_sent, read_receipt
 from greennode_batch.state.run_report import RunReport
+from greennode_batch.write.answer_file import AnswerFile
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.final_outcomes import FinalOutcomes
 from greennode_batch.write.join import JoinedRows, join_shard
 from greennode_batch.write.joined_rows import CountedRows, note_joined
-from greennode_batch.write.targets import prepare_targets, write_shard
+from greennode_batch.write.known_files import known_files
+from greennode_batch.write.targets import prepare_targets, target_schema, write_shard
 
 log = logging.getLogger(__name__)
 
@@ -62,22 +65,30 @@ def run_to_file(
 ) -> RunReport:
     """Build, submit, wait, collect, ask again, join into one Parquet file or a dataset, report.
 
-    Start it again after any end. rows: opens the source; called only if the run is not built yet. prices: the job's own
-    by default. admit: where its shards wait for their turn. Raises BudgetError for a run that would go over the job's
-    budget, and RetryableError if the API could not be used for a quarter of an hour: nothing is lost, and the next
-    start goes on.
+    Asks what the file or the dataset has no good answer of, or all, as the job's `refresh` says. Rows of other runs
+    stay there, but for those that this one replaces. Start it again after any end.
+
+    rows: opens the source; called only if the run is not built yet. prices: the job's own by default. admit: where its
+    shards wait for their turn. Raises BudgetError for a run that would go over the job's budget, and RetryableError if
+    the API could not be used for a quarter of an hour: nothing is lost, and the next start goes on.
     """
     prices = prices or read_prices(job.prices or {})
     plan = read_plan(run)
+    target = _target(out)
     if plan is None:
         check_models(client, job.models)
-        plan = build(job, rows, run, run_id=run_id, profile=client.profile, prices=prices, clock=clock)
+        with known_files(target, job.target_key, job_id=job.own_id) as known:
+            plan = build(
+                job, rows, run, run_id=run_id, profile=client.profile, known=[known], prices=prices, clock=clock
+            )
         log.info("Built %s", plan)
     else:
         log.info("Going on with the run that was built before: %s", plan)
     reader = AnswerReader(job.answer)
-    if isinstance(out, Dataset):
-        prepare_targets([out], run, plan, answer_fields=reader.fields)
+    if isinstance(target, Dataset):
+        prepare_targets([target], run, plan, answer_fields=reader.fields)
+    elif plan.shards:
+        target.check(target_schema(run, plan, reader.fields), job.target_key)
     shards = attempt_shards(run, plan, FIRST_ATTEMPT)
     if not all(map(is_sent, shards)):
         plan = settle_cost(job, run, plan, client, reader, prices=prices)
@@ -88,10 +99,19 @@ def run_to_file(
             shards = attempt_shards(run, plan, attempt)
             log.info("Attempt %d asks %d requests again", attempt, retry.requests)
         _Carrier(job=job, client=client, reader=reader, admit=admit, clock=clock, sleep=sleep).carry(shards)
-    made = report(run, _write(job, plan, run, out), prices=prices, clock=clock)
+    made = report(run, _write(job, plan, run, target), prices=prices, clock=clock)
     check_balanced(made)
     log.info("%s", clean_up(run, client, keep=bool(job.keep_remote_files), clock=clock))
     return made
+
+
+def is_there(out: Path | Dataset) -> bool:
+    """Whether there is a file, or any file of the dataset."""
+    return bool(_target(out).all_files())
+
+
+def _target(out: Path | Dataset) -> AnswerFile | Dataset:
+    return out if isinstance(out, Dataset) else AnswerFile(out)
 
 
 @dataclass(kw_only=True)
@@ -161,11 +181,11 @@ class _Carrier:
         return None
 
 
-def _write(job: BatchJob, plan: Plan, run: RunFolder, out: Path | Dataset) -> WrittenRows:
+def _write(job: BatchJob, plan: Plan, run: RunFolder, out: AnswerFile | Dataset) -> WrittenRows:
     """Write the joined rows; what the target holds of them."""
-    if isinstance(out, Path):
+    if isinstance(out, AnswerFile):
         _write_file(job, plan, run, out)
-        return FileRows(out)
+        return FileRows(out.path, plan.run_id)
     for shard, joined in _joined(job, plan, run):
         write_shard(shard, joined, [out], key=job.target_key)
     (rows,) = written_rows(run, [out], run_id=plan.run_id)
@@ -183,9 +203,9 @@ def _joined(job: BatchJob, plan: Plan, run: RunFolder) -> Iterator[tuple[ShardFo
             yield shard, joined
 
 
-def _write_file(job: BatchJob, plan: Plan, run: RunFolder, out: Path) -> None:
-    """Write the joined rows of every shard to one file, whole."""
-    made = out.with_name(f".{out.name}.part")
+def _write_file(job: BatchJob, plan: Plan, run: RunFolder, out: AnswerFile) -> None:
+    """Write the joined rows of every shard to one file, beside those of other runs, whole."""
+    made = out.path.with_name(f".{out.path.name}.part")
     made.parent.mkdir(parents=True, exist_ok=True)
     writer: pq.ParquetWriter | None = None
     try:
@@ -197,7 +217,7 @@ def _write_file(job: BatchJob, plan: Plan, run: RunFolder, out: Path) -> None:
             note_joined(shard, counted)
         if writer is not None:
             writer.close()
-            made.replace(out)
+            out.merge(made, target_key(run, plan), run_id=plan.run_id)
     finally:
         if writer is not None:
             writer.close()

@@ -94,10 +94,17 @@ def test_every_row_gets_its_own_answer_and_a_second_start_bills_nothing(argument
     assert capsys.readouterr().out.startswith("300 rows (300 succeeded) from 250 requests in 1 shard; ")
     ledger = emulator.ledger()
     assert len(ledger["requests"]) == ledger["requests_billed"] == 250
+    for _ in range(2):
+        assert main(arguments()) == 0
+        said = capsys.readouterr().out
+        assert said.startswith("0 rows (none) from 0 requests in 0 shards; ")
+        assert "300 rows unchanged since an earlier run" in said
+        assert "all rows are answered already: no batch was created, no file written" in said
     (tmp_path / "out/answers.parquet").unlink()
     assert main(arguments()) == 0
     check(tmp_path, rows)
-    assert emulator.ledger() == ledger
+    after = emulator.ledger()
+    assert (after["requests"], after["batches_created"]) == (ledger["requests"], ledger["batches_created"])
 
 
 def test_a_path_that_ends_in_a_slash_is_a_dataset(arguments, tmp_path, rows, emulator):
@@ -105,7 +112,7 @@ def test_a_path_that_ends_in_a_slash_is_a_dataset(arguments, tmp_path, rows, emu
     assert main(arguments(**options)) == 0
     ledger = emulator.ledger()
     assert main(arguments(**options)) == 0
-    assert emulator.ledger() == ledger
+    assert emulator.ledger()["requests"] == ledger["requests"]
     found = pd.read_parquet(tmp_path / "answers").set_index("id")
     assert found["version"].astype(str).to_dict() == {row["id"]: row["version"] for row in rows}
     assert found["answer"].to_dict() == {row["id"]: answer_of(row) for row in rows}
@@ -135,7 +142,9 @@ def test_rows_of_csv_are_asked_and_other_content_is_another_run(arguments, tmp_p
     file.write_text("id,name,text\n007,a,one\n009,b,three\n")
     assert main(command) == 0
     assert emulator.ledger()["batches_created"] == 2
-    assert pq.read_table(tmp_path / "out/answers.parquet")["id"].to_pylist() == ["007", "009"]
+    # A row that left the source stays in the file.
+    assert pq.read_table(tmp_path / "out/answers.parquet")["id"].to_pylist() == ["007", "008", "009"]
+    assert set(emulator.ledger()["requests"].values()) == {1}
 
 
 def test_more_samples_are_another_run_and_one_is_the_run_that_it_was(arguments, tmp_path, emulator):
@@ -149,10 +158,32 @@ def test_more_samples_are_another_run_and_one_is_the_run_that_it_was(arguments, 
     assert (found.num_rows, set(found["sample"].to_pylist())) == (600, {1, 2})
 
 
-def test_another_server_is_another_run(arguments, emulator):
+def test_another_server_is_another_run(arguments, tmp_path, emulator):
     main(arguments())
-    assert main(arguments(**{"base-url": emulator.base_url.replace("127.0.0.1", "localhost")})) == 0
+    options = {"base-url": emulator.base_url.replace("127.0.0.1", "localhost"), "out": tmp_path / "others.parquet"}
+    assert main(arguments(**options)) == 0
     assert emulator.ledger()["batches_created"] == 2
+
+
+@pytest.mark.parametrize("out", ["answers.parquet", "answers/"])
+def test_a_row_that_is_appended_is_one_request_and_each_is_there_once(arguments, tmp_path, emulator, out):
+    def ids():
+        return sorted(pd.read_parquet(tmp_path / out)["id"].astype(int))
+
+    file = tmp_path / "rows.csv"
+    lines = ["id,name,text", *(f"{number},a,text {number}" for number in range(1, 6))]
+    file.write_text("\n".join(lines))
+    command = arguments(**{"in": file, "key": "id", "out": f"{tmp_path}/{out}", "canary": 0})
+    assert main(command) == 0
+    assert (emulator.ledger()["requests_billed"], ids()) == (5, [1, 2, 3, 4, 5])
+    file.write_text("\n".join([*lines, "6,a,text 6"]))
+    assert main(command) == 0
+    assert (emulator.ledger()["requests_billed"], ids()) == (6, [1, 2, 3, 4, 5, 6])
+    file.write_text("\n".join([*lines, "6,a,another text"]))
+    assert main(command) == 0
+    assert (emulator.ledger()["requests_billed"], ids()) == (7, [1, 2, 3, 4, 5, 6])
+    assert main([*command, "--refresh", "all"]) == 0
+    assert (emulator.ledger()["requests_billed"], ids()) == (13, [1, 2, 3, 4, 5, 6])
 
 
 @pytest.mark.parametrize(
@@ -164,6 +195,7 @@ def test_another_server_is_another_run(arguments, emulator):
         "greennode_batch.run::look:after",
         "greennode_batch.api.client:GreenNodeClient:download_results:after",
         "greennode_batch.run::note_joined:before",
+        "greennode_batch.run::clean_up:before",
     ],
 )
 def test_killed_at_any_point_and_started_again_it_finishes_and_bills_each_request_once(
@@ -180,6 +212,7 @@ def test_killed_at_any_point_and_started_again_it_finishes_and_bills_each_reques
     assert set(ledger["requests"].values()) == {1}
     assert len(ledger["requests"]) == 250
     assert not list((tmp_path / "staging").rglob(".work-*"))
+    assert list((tmp_path / "staging").rglob("cleaned.json"))
 
 
 def test_a_create_that_was_accepted_and_then_dropped_bills_once(arguments, tmp_path, rows, emulator):

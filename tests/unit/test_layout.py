@@ -34,6 +34,7 @@ TESTED_IN = {
     "tables/*": "tests/unit/tables/test_table_target.py",
     "write/answer_index": "tests/unit/write/test_known_files.py",
     "write/dataset_files": "tests/unit/write/test_dataset.py",
+    "write/parquet_files": "tests/unit/write/test_known_files.py",
     "write/joined_rows": "tests/unit/reconcile/test_report.py",
 }
 # What tests of several modules promise, or of a page of the docs.

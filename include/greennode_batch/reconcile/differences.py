@@ -63,6 +63,12 @@ def key_schema(run: RunFolder, plan: Plan, key: Sequence[str]) -> pa.Schema:
     return pa.schema([*(source.field(name).remove_metadata() for name in key), *list(text)[len(key) :]])
 
 
+def target_key(run: RunFolder, plan: Plan) -> pa.Schema:
+    """The key alone, with these types."""
+    schema = key_schema(run, plan, plan.target_key)
+    return pa.schema([schema.field(name) for name in plan.target_key])
+
+
 class _Search:
     """Goes through the run shard by shard, and through the target once more for what no shard has."""
 

@@ -38,19 +38,25 @@ class _ScannedRows(ABC):
 
 
 class FileRows(_ScannedRows):
-    """The rows of a Parquet file, which is of one run alone. A file that is not there has no rows."""
+    """The rows of a run in a Parquet file; of all runs if none is named. A file that is not there has no rows."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run_id: str | None = None) -> None:
         self.name = f"file {path}"
         self.target_id = str(path)
         self._path = path
+        self._run_id = run_id
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        """The file's rows, some thousand at a time."""
-        return self.every(schema)
+        """The run's rows, some thousand at a time."""
+        if self._run_id is None:
+            yield from self.every(schema)
+            return
+        run_id = pa.field("run_id", pa.string())
+        for rows in self.every(schema if "run_id" in schema.names else schema.append(run_id)):
+            yield rows.filter(pc.equal(rows["run_id"], self._run_id)).select(schema.names)
 
     def every(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        """The same."""
+        """The same of all runs."""
         if not self._path.exists():
             return
         with pq.ParquetFile(self._path) as file:

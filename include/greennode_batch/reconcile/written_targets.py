@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-import pyarrow as pa
-
-from greennode_batch.reconcile.differences import key_schema
+from greennode_batch.reconcile.differences import target_key
 from greennode_batch.reconcile.written import TableRows, WrittenRows
 from greennode_batch.reconcile.written_files import DatasetRows
 from greennode_batch.staging.folders import RunFolder
@@ -51,8 +49,7 @@ def _settle(run: RunFolder, plan: Plan, dataset: Dataset) -> None:
         dataset.remove(path)
     if withdrawn:
         log.info("Removed %d files of earlier builds of this run from dataset %s", len(withdrawn), dataset.name)
-    schema = key_schema(run, plan, plan.target_key)
-    replaced = remove_replaced(dataset, pa.schema([schema.field(name) for name in plan.target_key]))
+    replaced = remove_replaced(dataset, target_key(run, plan))
     if replaced:
         log.info("Removed %s rows from dataset %s that others have replaced", f"{replaced:,}", dataset.name)
 

@@ -8,6 +8,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -84,6 +86,12 @@ class AnswerIndex:
         """Where the rows stand that have these keys: `place` (of the key), `file`, `row` (of the file)."""
         fields = [pa.field(name, pa.int64()) for name in (_FILE, _PLACE)]
         return self.table.stored(texts, fields).rename_columns(["place", "file", "row"])
+
+    def stand(self) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+        """Each file that has rows which stand, and the places of these, in order. Holds 8 bytes of each."""
+        query = f'SELECT "{_FILE}", "{_PLACE}" FROM standing ORDER BY 1, 2'  # noqa: S608 - our own names
+        for file, found in itertools.groupby(self._database.execute(query), operator.itemgetter(0)):
+            yield file, np.fromiter((place for _, place in found), np.int64)
 
     def replaced(self) -> Iterator[tuple[int, list[int]]]:
         """Each file that has rows which do not stand, and the places of these."""

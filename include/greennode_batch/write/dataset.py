@@ -6,12 +6,11 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
@@ -19,13 +18,14 @@ from upath import UPath
 from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import RunFolder, land, local_path, uncached
 from greennode_batch.write.dataset_files import PartFiles
-from greennode_batch.write.partitions import check_count, partition_values, partitions
+from greennode_batch.write.parquet_files import ParquetFiles
+from greennode_batch.write.partitions import check_count, partitions
 
 _ENDING = ".parquet"
 _MAX_DECIMAL_DIGITS = 38
 
 
-class Dataset:
+class Dataset(ParquetFiles):
     """What one run has in a folder of Parquet files. Its files are told from other runs' by their names.
 
     Every file lands whole; what is unfinished has a name that readers of datasets pass over.
@@ -91,39 +91,6 @@ class Dataset:
     def is_own(self, path: str) -> bool:
         """Whether one of the files is the run's."""
         return PurePosixPath(path).name.startswith(self._prefix)
-
-    def has_columns(self, path: str, names: Iterable[str]) -> bool:
-        """Whether one of the files has these columns, or is in a folder that gives them."""
-        with self.open(path) as file:
-            return {*file.schema_arrow.names, *_folder_values(path)}.issuperset(names)
-
-    def read(self, path: str, names: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows of one of the files in these columns, some thousand at a time.
-
-        A column that became a folder is text; one that the file lacks is NULL, as in files of an earlier version.
-        """
-        values = _folder_values(path)
-        with self.open(path) as file:
-            there = [name for name in names if name in file.schema_arrow.names and name not in values]
-            for batch in file.iter_batches(columns=there):
-                yield _with_values(pa.table(batch), names, values)
-
-    def take(self, path: str, places: npt.NDArray[np.int64], names: Sequence[str]) -> pa.Table:
-        """Some rows of one of the files by their places, in this order. Reads the row groups that they lie in."""
-        values = _folder_values(path)
-        order = np.argsort(places, kind="stable")
-        found, start, done = [], 0, 0
-        with self.open(path) as file:
-            there = [name for name in names if name in file.schema_arrow.names and name not in values]
-            for group in range(file.num_row_groups):
-                stop = start + file.metadata.row_group(group).num_rows
-                end = int(np.searchsorted(places[order], stop))
-                if end > done:
-                    rows = file.read_row_group(group, columns=there, use_threads=False)
-                    found.append(rows.take(pa.array(places[order[done:end]] - start)))
-                start, done = stop, end
-            rows = pa.concat_tables(found) if found else file.schema_arrow.empty_table().select(there)
-        return _with_values(rows.take(pa.array(np.argsort(order))), names, values)
 
     def rewrite(self, path: str, *, without: Collection[int]) -> None:
         """Write one of the files again without some rows, by their places; remove it if it has no other."""
@@ -213,20 +180,6 @@ class Dataset:
 
 def _is_hidden(path: str) -> bool:
     return any(part.startswith((".", "_")) for part in PurePosixPath(path).parts)
-
-
-def _folder_values(path: str) -> dict[str, str | None]:
-    folder = PurePosixPath(path).parent.as_posix()
-    return partition_values("" if folder == "." else folder)
-
-
-def _with_values(rows: pa.Table, names: Sequence[str], values: Mapping[str, str | None]) -> pa.Table:
-    """The rows in these columns, of which folders give some; NULL for what neither has."""
-    columns = [
-        rows[name] if name in rows.column_names else pa.repeat(pa.scalar(values.get(name), pa.string()), rows.num_rows)
-        for name in names
-    ]
-    return pa.table(columns, names=list(names))
 
 
 def _token(*names: str) -> str:

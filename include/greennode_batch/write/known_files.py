@@ -1,4 +1,4 @@
-"""Known files: which rows a dataset has answered, whatever run wrote them. It is looked up in an index of its files."""
+"""Known files: which rows Parquet files have answered, whatever run wrote them. They are looked up in an index."""
 
 from __future__ import annotations
 
@@ -18,20 +18,24 @@ from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.tables.fingerprint import Hashes, row_hashes
 from greennode_batch.write.answer_index import INDEXED, AnswerIndex, key_types
 from greennode_batch.write.dataset import Dataset
+from greennode_batch.write.parquet_files import ParquetFiles
 
-_NEEDED = ("custom_id", "status", "run_id")
+NEEDED = ("custom_id", "status", "run_id")
+"""Without these beside the key a file holds no answers."""
 
 
 class KnownFiles:
-    """What a dataset has of earlier runs; its index is made when it is first asked. work: a folder on local disk.
+    """What a dataset or a file has of earlier runs; an index is made when it is first asked.
+
+    key: the target's. work: a folder on local disk.
 
     Rows in the run's own files are sources, and have to be written once more: a later build takes these files back.
     """
 
-    def __init__(self, dataset: Dataset, key: Sequence[str], work: Path, *, job_id: str | None = None) -> None:
-        self.name = dataset.name
-        self.target_id = dataset.target_id
-        self._dataset = dataset
+    def __init__(self, files: ParquetFiles, key: Sequence[str], work: Path, *, job_id: str | None = None) -> None:
+        self.name = files.name
+        self.target_id = files.target_id
+        self._files = files
         self._key = key
         self._work = work
         self._job_id = job_id
@@ -58,7 +62,7 @@ class KnownFiles:
         found = self._rows_of(index).look_up(texts, custom_ids, unsent, final_for=final_for, owner=owner)
         settled = np.flatnonzero(found.codes)
         where = index.standing(texts.take(pa.array(settled)))
-        own = [number for number, path in enumerate(self._paths) if self._dataset.is_own(path)]
+        own = [number for number, path in enumerate(self._paths) if self._files.is_own(path)]
         rewritten = where.filter(pc.is_in(where["file"], value_set=pa.array(own, pa.int64())))["place"].to_numpy()
         return found._replace(rewritten=settled[rewritten].tolist())
 
@@ -71,8 +75,8 @@ class KnownFiles:
             of_file = where.filter(pc.equal(where["file"], number))
             path = self._paths[number]
             wanted = [field.name for field in fields if field.name not in OWNER_COLUMNS]
-            if self._dataset.has_columns(path, wanted):
-                rows = self._dataset.take(path, of_file["row"].to_numpy(), [field.name for field in fields])
+            if self._files.has_columns(path, wanted):
+                rows = self._files.take(path, of_file["row"].to_numpy(), [field.name for field in fields])
                 made.append(typed(rows.add_column(0, "place", of_file["place"]), fields))
         return pa.concat_tables(made)
 
@@ -94,21 +98,24 @@ class KnownFiles:
 
     def _opened(self, schema: pa.Schema) -> AnswerIndex:
         if self._index is None:
-            self._paths = self._dataset.all_files()
+            self._paths = self._files.all_files()
             self._index = AnswerIndex(self._work, key_types(schema, self._key))
             for number, path in enumerate(self._paths):
-                for places, rows in indexed_rows(self._dataset, path, self._key):
+                for places, rows in indexed_rows(self._files, path, self._key):
                     self._index.add(number, places, rows)
             self._index.settle()
         return self._index
 
 
 @contextmanager
-def known_files(dataset: Dataset, key: Sequence[str], *, job_id: str | None = None) -> Iterator[KnownFiles]:
-    """What a dataset has of earlier runs, with a folder for its index. key: the target's. job_id: whose rows count."""
+def known_files(files: ParquetFiles, key: Sequence[str], *, job_id: str | None = None) -> Iterator[KnownFiles]:
+    """What a dataset or a file has of earlier runs, with a folder for its index.
+
+    key: the target's. job_id: whose rows count.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="greennode-") as folder,
-        closing(KnownFiles(dataset, key, Path(folder), job_id=job_id)) as made,
+        closing(KnownFiles(files, key, Path(folder), job_id=job_id)) as made,
     ):
         yield made
 
@@ -144,12 +151,12 @@ def remove_replaced(dataset: Dataset, key: pa.Schema) -> int:
     return removed
 
 
-def indexed_rows(dataset: Dataset, path: str, key: Sequence[str]) -> Iterator[tuple[pa.Array, pa.Table]]:
+def indexed_rows(files: ParquetFiles, path: str, key: Sequence[str]) -> Iterator[tuple[pa.Array, pa.Table]]:
     """The rows of a file with what an index needs, and their places in it; none if the file is no job's."""
-    if not dataset.has_columns(path, [*key, *_NEEDED]):
+    if not files.has_columns(path, [*key, *NEEDED]):
         return
     start = 0
-    for rows in dataset.read(path, [*key, *(name for name in INDEXED if name not in key)]):
+    for rows in files.read(path, [*key, *(name for name in INDEXED if name not in key)]):
         yield pa.array(range(start, start + rows.num_rows), pa.int64()), rows
         start += rows.num_rows
 

@@ -32,8 +32,7 @@ def prepare_targets(
     """
     if not plan.shards:
         return
-    with local_copy(run.shard(plan.shards[0].shard_id).source) as path:
-        schema = joined_schema(pq.read_schema(path), answer_fields)
+    schema = target_schema(run, plan, answer_fields)
     for target in targets:
         if isinstance(target, Dataset):
             target.prepare(schema, create=create)
@@ -45,6 +44,12 @@ def prepare_targets(
                 target.name,
                 "; ".join(statements),
             )
+
+
+def target_schema(run: RunFolder, plan: Plan, answer_fields: Sequence[pa.Field]) -> pa.Schema:
+    """The columns of what a run will write, of which there is a shard at least."""
+    with local_copy(run.shard(plan.shards[0].shard_id).source) as path:
+        return joined_schema(pq.read_schema(path), answer_fields)
 
 
 def _check_partitions(dataset: Dataset, run: RunFolder, plan: Plan) -> None:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
+from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import land, run_folder
 from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.write.dataset import Dataset
@@ -106,6 +107,13 @@ def test_what_is_in_the_folder_beside_answers_is_passed_over(write, make, folder
     (folder / "notes.txt").write_text("no rows")
     assert look_up(make("new"), [1], ["a"]).answered == [0]
     assert look_up(make("elsewhere"), [1], ["a"], key=("id", "sample")).answered == []
+
+
+def test_a_damaged_file_is_named_before_its_rows_are_asked_again(write, make, folder):
+    write(1, {1: ("a", GOOD)})
+    (folder / "part-0.parquet").write_bytes(b"PAR1 cut off")
+    with pytest.raises(ConfigError, match=r"part-0\.parquet cannot be read as Parquet"):
+        look_up(make("new"), [1], ["a"])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,100 @@
+"""An answer file: one Parquet file on local disk as a target. It holds every row once, whatever run wrote it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from greennode_batch.errors import ConfigError
+from greennode_batch.write.answer_index import AnswerIndex
+from greennode_batch.write.known_files import NEEDED, indexed_rows
+from greennode_batch.write.parquet_files import ParquetFiles
+
+
+class AnswerFile(ParquetFiles):
+    """A file at a path, which need not be there. One that holds no answers by the job's key is replaced."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = self.target_id = str(path)
+        self.path = path
+
+    def all_files(self) -> list[str]:
+        """Its path, if it is there and a Parquet file."""
+        try:
+            pq.read_metadata(self.path)
+        except (FileNotFoundError, pa.ArrowInvalid):
+            return []
+        return [self.name]
+
+    def is_own(self, path: str) -> bool:
+        """It is never one run's alone."""
+        return False
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[pq.ParquetFile]:
+        """It, or a file that is to take its place."""
+        with pq.ParquetFile(path) as file:
+            yield file
+
+    def check(self, schema: pa.Schema, key: Sequence[str]) -> None:
+        """Raise ConfigError if rows with these columns cannot stand beside those that it has."""
+        if self._has_answers(key):
+            self._merged_schema(schema)
+
+    def merge(self, made: Path, key: pa.Schema, *, run_id: str) -> None:
+        """Put a file of all rows of a run in its place, with the rows of other runs that they do not replace.
+
+        key: the target's key with the types of the source. It lands whole; called again, it makes the same file.
+        """
+        if not self._has_answers(key.names):
+            made.replace(self.path)
+            return
+        files = [self.name, str(made)]
+        with tempfile.TemporaryDirectory(prefix="greennode-") as work, closing(AnswerIndex(Path(work), key)) as index:
+            for number, path in enumerate(files):
+                for places, rows in indexed_rows(self, path, key.names):
+                    if path == self.name:
+                        is_own = pc.fill_null(pc.equal(rows["run_id"].cast(pa.string()), run_id), fill_value=False)
+                        others = pa.array(np.flatnonzero(~is_own.to_numpy()))
+                        places, rows = places.take(others), rows.take(others)  # noqa: PLW2901
+                    index.add(number, places, rows)
+            index.settle()
+            merged = made.with_name(f"{made.name}.merged")
+            try:
+                self._write(merged, files, index, self._merged_schema(pq.read_schema(made)))
+                merged.replace(self.path)
+            finally:
+                merged.unlink(missing_ok=True)
+                made.unlink(missing_ok=True)
+
+    def _write(self, merged: Path, files: Sequence[str], index: AnswerIndex, schema: pa.Schema) -> None:
+        stand = dict(index.stand())
+        with pq.ParquetWriter(merged, schema, compression="zstd") as writer:
+            for number, path in enumerate(files):
+                places = stand.get(number, np.empty(0, np.int64))
+                start = 0
+                for rows in self.read(path, schema.names):
+                    begin, end = np.searchsorted(places, [start, start + rows.num_rows])
+                    if end > begin:
+                        writer.write_table(rows.take(pa.array(places[begin:end] - start)).cast(schema))
+                    start += rows.num_rows
+
+    def _has_answers(self, key: Sequence[str]) -> bool:
+        return any(self.has_columns(path, [*key, *NEEDED]) for path in self.all_files())
+
+    def _merged_schema(self, schema: pa.Schema) -> pa.Schema:
+        held = pq.read_schema(self.path)
+        try:
+            return pa.unify_schemas([schema.remove_metadata(), held.remove_metadata()], promote_options="permissive")
+        except pa.ArrowException as error:
+            raise ConfigError(
+                f"{self.name}: its rows cannot stand in one file with those of this run ({error}); name another file, "
+                "or move it away. Nothing was sent"
+            ) from None
