@@ -82,6 +82,8 @@ def run_to_file(
                 job, rows, run, run_id=run_id, profile=client.profile, known=[known], prices=prices, clock=clock
             )
         log.info("Built %s", plan)
+        if plan.asks_again:
+            log.warning("%s", plan.asks_again)
     else:
         log.info("Going on with the run that was built before: %s", plan)
     reader = AnswerReader(job.answer)

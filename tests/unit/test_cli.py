@@ -166,7 +166,7 @@ def test_another_server_is_another_run(arguments, tmp_path, emulator):
 
 
 @pytest.mark.parametrize("out", ["answers.parquet", "answers/"])
-def test_a_row_that_is_appended_is_one_request_and_each_is_there_once(arguments, tmp_path, emulator, out):
+def test_a_row_that_is_appended_is_one_request_and_each_is_there_once(arguments, tmp_path, emulator, caplog, out):
     def ids():
         return sorted(pd.read_parquet(tmp_path / out)["id"].astype(int))
 
@@ -182,7 +182,9 @@ def test_a_row_that_is_appended_is_one_request_and_each_is_there_once(arguments,
     file.write_text("\n".join([*lines, "6,a,another text"]))
     assert main(command) == 0
     assert (emulator.ledger()["requests_billed"], ids()) == (7, [1, 2, 3, 4, 5, 6])
+    assert "1 row has a good answer in a target already, to this request or to another" in caplog.text
     assert main([*command, "--refresh", "all"]) == 0
+    assert "6 rows have a good answer in a target already" in caplog.text
     assert (emulator.ledger()["requests_billed"], ids()) == (13, [1, 2, 3, 4, 5, 6])
 
 

@@ -6,7 +6,7 @@ A good answer counts for more than a final outcome to the same request: a target
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,14 +46,14 @@ class LookedUp(NamedTuple):
     """What becomes of some rows.
 
     codes: of those that every target has, an answer or a final outcome; 0 for others. copies: some have it. asked: the
-    places of those that none can give. answered_before: how many of these have a good answer in some target, to this
+    places of those that none can give. answered_before: those of these that have a good answer in some target, to this
     request or another. of_others: the places of those that every target has, the first of them as another job's row.
     """
 
     codes: Codes
     copies: Sequence[Copies]
     asked: Sequence[int]
-    answered_before: int
+    answered_before: Sequence[int]
     of_others: Sequence[int]
 
 
@@ -98,18 +98,18 @@ class AllTargets:
             codes=np.where(unchanged, codes[0], 0),
             copies=copies,
             asked=_places(asked),
-            answered_before=int(np.count_nonzero(asked & is_answered)),
+            answered_before=_places(asked & is_answered),
             of_others=[place for place in found[0].of_others if unchanged[place]],
         )
 
-    def count_answered(self, keys: pa.Table, custom_ids: Sequence[str]) -> int:
-        """How many of these rows have a good answer in some target, to this request or another."""
+    def answered(self, keys: pa.Table, custom_ids: Sequence[str]) -> Collection[int]:
+        """Which of these rows have a good answer in some target, to this request or another: their places."""
         is_answered = np.zeros(keys.num_rows, np.bool_)
         for target in self._targets:
             found = target.look_up(keys, custom_ids, {}, final_for=None, owner=self._owner)
             is_answered |= found.codes == ANSWERED
             is_answered[list(found.stale)] = True
-        return int(np.count_nonzero(is_answered))
+        return _places(is_answered)
 
     def left(
         self,

@@ -140,10 +140,11 @@ class UnchangedRows:
             return range(rows.num_rows), []
         keys = rows.append_column("model", pa.repeat(requests.model, rows.num_rows)).select(self._job.target_key)
         if self._job.refresh == "all":
-            self.answered_before += self._targets.count_answered(keys, requests.custom_ids)
+            before = self._targets.answered(keys, requests.custom_ids)
+            self.answered_before += len(set(before).difference(unsent))
             return range(rows.num_rows), []
         found = self._targets.look_up(keys, requests.custom_ids, unsent)
-        self.answered_before += found.answered_before
+        self.answered_before += len(set(found.answered_before).difference(unsent))
         is_noted = found.codes != 0
         self._count(found.codes)
         is_noted[list(found.of_others)] = False

@@ -70,6 +70,7 @@ def approval_text(run: RunFolder, plan: Plan, budget: Budget) -> str:
         "estimated by": expected.basis,
         "rows": f"{plan.rows:,}",
         "requests": f"{plan.requests:,}",
+        **({"asked again": plan.asks_again} if plan.answered_before else {}),
         "shards": f"{plan.submitted_shards:,}",
         "prompt tokens": f"about {expected.prompt_tokens:,}",
         "completion tokens": f"about {_counted(expected.completion_tokens)}, at most "

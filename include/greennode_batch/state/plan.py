@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.prices import Prices
+from greennode_batch.job.prices import Prices, amount
 from greennode_batch.staging.folders import RunFolder, read_json
 from greennode_batch.state.document import Document
 from greennode_batch.state.estimate import Estimate, total
@@ -98,6 +98,20 @@ class Plan(Document, frozen=True):
     def copied(self) -> int:
         """Rows whose answer one target has and another gets: nothing is paid."""
         return sum(shard.rows for shard in self.shards if shard.copied_into)
+
+    @property
+    def asks_again(self) -> str:
+        """How many rows are asked although they have an answer, and about what that costs, in words; empty for none."""
+        if not self.answered_before:
+            return ""
+        share = self.answered_before / max(1, self.rows - self.unsent - self.copied)
+        estimate, price = self.estimate, ""
+        if estimate is not None and estimate.cost is not None:
+            price = f", for about {amount(estimate.cost * share, estimate.currency)}"
+        rows = counted(self.answered_before, "row has", "rows have")
+        return (
+            f"{rows} a good answer in a target already, to this request or to another, and will be asked again{price}"
+        )
 
     def writes(self, shard_id: str, target_id: str) -> bool:
         """Whether the rows of a shard go into this target."""

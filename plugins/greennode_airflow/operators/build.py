@@ -106,6 +106,13 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
             # A wrong key or model is found out before the source is read.
             check_models(client, job.models)
             targets = with_paths(job.targets, self.paths)
+            for declared, rendered in zip(job.targets, targets, strict=True):
+                if declared != rendered:
+                    self.log.info(
+                        "%s: the path is made anew for each run. Of a folder that no earlier run wrote nothing is "
+                        "answered yet: each row is copied there from another target, or asked",
+                        rendered,
+                    )
             with (
                 self._source(job, run, client.profile, chosen.limit) as rows,
                 known_rows(targets, job.target_key, run, job_id=job_id, takes_over=not chosen.dry_run) as known,

@@ -97,6 +97,7 @@ class Days:
     def _answer(self, shard, fields, failing):
         source = pq.read_table(str(shard.source))
         texts = dict(zip(source["custom_id"].to_pylist(), source["text"].to_pylist(), strict=True))
+        texts.pop(None, None)  # of a row that is not sent
         rows = []
         for custom_id, text in texts.items():
             self.asked[custom_id] += 1
@@ -168,12 +169,19 @@ def test_a_failure_does_not_take_the_place_of_a_good_answer(days, names):
     assert days.run(names, ROWS, refresh="changed")[0].unchanged == 5
 
 
-def test_rows_that_are_asked_though_they_are_answered_are_counted(days):
-    days.run(["first", "files"], ROWS)
-    plan, _ = days.run(["first", "files"], ROWS | {2: "other", 6: "f"})
-    assert (plan.requests, plan.answered_before) == (2, 1)
+@pytest.mark.parametrize("refresh", ["changed", "all"])
+def test_rows_that_are_asked_though_they_are_answered_are_counted_and_told_with_their_cost(days, refresh):
+    prices = {days.job.models[0]: [2_000_000, 2_000_000], "currency": "USD"}
+    days.run(["first", "files"], ROWS, prices=prices, params={"max_tokens": 10})
+    # An empty prompt is not sent.
+    rows = ROWS | {2: "other", 5: "", 6: "f"}
+    plan, _ = days.run(["first", "files"], rows, refresh=refresh, prompt="{{ text }}{# another body #}")
+    assert plan.answered_before == {"changed": 1, "all": 4}[refresh]
+    assert plan.asks_again.startswith(f"{plan.answered_before} row")
+    share = plan.estimate.cost * plan.answered_before / plan.requests
+    assert plan.asks_again.endswith(f"will be asked again, for about {share:.2f} USD")
     plan, _ = days.run(["files_of_today"], ROWS)
-    assert (plan.requests, plan.answered_before) == (5, 0)
+    assert (plan.requests, plan.asks_again) == (5, "")
 
 
 @pytest.mark.parametrize("stop", ["built", "joined 0", None])

@@ -101,6 +101,13 @@ def test_the_text_has_the_numbers_and_the_first_prompt_of_each_model(built):
     assert f"row id = 2 asks {ONE}\n" in text
 
 
+def test_the_text_says_how_many_rows_are_asked_again(built):
+    run, plan = built("one", "two")
+    assert "asked again" not in approval_text(run, plan, BUDGET)
+    text = approval_text(run, msgspec.structs.replace(plan, answered_before=1), BUDGET)
+    assert "| asked again | 1 row has a good answer in a target already" in text
+
+
 def test_no_prompt_ends_the_block_that_it_is_shown_in(built):
     prompts = ["```\n# a heading", "````text\n``````\n**bold**", "x" * 5_000]
     blocks, outside = [], []
