@@ -58,8 +58,9 @@ nightly: lint ## All tests at full length: whole fuzz, whole runs, every fault a
 witness: $(READY) ## The client and the engine against servers that others wrote: OGX, llmock, aimock
 	$(BIN)/pytest -m witness tests/witness
 
-faults: $(READY) ## The fault matrix: every known fault, mixtures of them, kills at each step (ONLY=text: some of it)
+faults: $(READY) ## The fault matrix: faults, mixtures, kills at each step, late workers (ONLY=text SEED= SCHEDULES=)
 	PYTHONPATH=include:plugins $(BIN)/python -m greennode_faults --quiet engine $(if $(ONLY),--only "$(ONLY)")
+	PYTHONPATH=include:plugins $(BIN)/python -m greennode_faults interleavings $(if $(ONLY),--only "$(ONLY)") $(if $(SEED),--seed $(SEED)) $(if $(SCHEDULES),--random $(SCHEDULES))
 	$(if $(ONLY),,PYTHONPATH=include:plugins $(BIN)/python -m greennode_faults --quiet airflow)
 
 bench: $(READY) ## CPU, memory and rows/s beside a floor, peers or AGAINST=commit (QUICK=1; docs/performance.md has the rest)

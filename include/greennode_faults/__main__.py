@@ -16,6 +16,8 @@ from greennode_faults.airflow_matrix import run_airflow
 from greennode_faults.case import Case, Outcome
 from greennode_faults.catalogue import SINGLES, mixtures
 from greennode_faults.engine import bench, run_cases
+from greennode_faults.interleavings.tally import heading as heading_of_tallies
+from greennode_faults.interleavings.tally import play_all
 from greennode_faults.kills import Steps, each_step
 from greennode_faults.live import run_live
 from greennode_faults.table import as_json, heading, line
@@ -26,6 +28,8 @@ _WORKERS = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for."""
     options = _parser().parse_args(arguments)
+    if options.command == "interleavings":
+        return run_interleavings(options)
     logging.basicConfig(level=logging.CRITICAL if options.quiet else logging.WARNING, format="    %(message)s")
     print(heading(), flush=True)
     outcomes = []
@@ -48,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m greennode_faults", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcomes there as well")
     parser.add_argument("--quiet", action="store_true", help="leave out what the engine logs")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     engine = commands.add_parser("engine", help="the engine under every fault, mixtures of faults, and kills")
     engine.add_argument("--mixtures", type=int, default=200, metavar="N", help="random combinations; default: 200")
     engine.add_argument("--seed", type=int, default=1, help="of the combinations; default: 1")
@@ -59,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     airflow.add_argument("--quick", action="store_true", help="the few most telling cases")
     airflow.add_argument("--only", metavar="TEXT", help="cases whose group or name holds this text")
     airflow.set_defaults(run=_airflow)
+    late = commands.add_parser("interleavings", help="workers that are stopped at every step while others go on")
+    late.add_argument("--seed", type=int, default=1, help="of the first random schedule; default: 1")
+    late.add_argument("--random", type=int, default=20_000, metavar="N", help="random schedules; default: 20,000")
+    late.add_argument("--only", metavar="TEXT", default="", help="scenes whose name or store holds this text")
     live = commands.add_parser("live", help="the harmless part, against a server of your own")
     live.add_argument("--base-url", required=True, metavar="URL")
     live.add_argument("--model", required=True)
@@ -90,6 +98,25 @@ def _engine(options: argparse.Namespace) -> Iterator[Outcome]:
             steps = Steps(stage.emulator, stage.wanted)
             yield from each_step(steps, "kill", stride=options.stride)
             yield from each_step(steps, "pause", stride=options.stride)
+
+
+def run_interleavings(options: argparse.Namespace) -> int:
+    """Print how many schedules were played, and how they ended; 0 if none lost a row or paid twice."""
+    logging.basicConfig(level=logging.CRITICAL + 1)
+    began = time.monotonic()
+    print(heading_of_tallies(), flush=True)
+    tallies = []
+    for tally in play_all(seed=options.seed, random=options.random, only=options.only):
+        print(tally, flush=True)
+        tallies.append(tally)
+    wrong = sum(len(tally.wrong) for tally in tallies)
+    window = sum(tally.in_window for tally in tallies)
+    schedules = sum(tally.schedules for tally in tallies)
+    print(
+        f"\n{schedules:,} schedules, {schedules - wrong - window:,} ok, {window:,} in the window of guarantees.md, "
+        f"{wrong:,} not; {time.monotonic() - began:.0f} s"
+    )
+    return 1 if wrong or not tallies else 0
 
 
 def _run_chunk(cases: list[Case]) -> list[Outcome]:

@@ -121,7 +121,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         """What is next for the batches of the shards."""
         assert self.shard is not None
         now, failures = time.time(), ShardFailures()
-        over: dict[ShardFolder, Done] = {}
+        over: list[tuple[Receipt, Done]] = []
         open_: list[Receipt] = []
         moments: list[float] = []
         hook, shards = GreenNodeHook(self.greennode_conn_id), shards_to_send(self.shard)
@@ -129,12 +129,16 @@ class GreenNodeBatchSensor(BaseSensorOperator):
             for shard in shards:
                 with failures.held(shard):
                     step = self._step(shard, hook, client, now, missing_since or {}, sends_again=sends_again)
+                    receipt = read_receipt(shard)
                     if isinstance(step, SendAgain):
                         moments.append(now + step.seconds)
+                    elif receipt is None or receipt.batch_id is None:
+                        # Another worker has seen since that the server had no room for it.
+                        moments.append(now + MIN_POLL_SECONDS)
                     elif isinstance(step, Done):
-                        over[shard] = step
+                        over.append((receipt, step))
                     else:
-                        open_.append(_receipt_of(shard))
+                        open_.append(receipt)
         is_one = isinstance(self.shard, str)
         if open_:
             # What the trigger saw must not hide what a worker has to write down, or what became of other shards.
@@ -150,7 +154,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         if moments:
             moment = datetime.fromtimestamp(min(moments), UTC)
             self.defer(trigger=DateTimeTrigger(moment=moment), method_name="send_again")
-        results = [self._over(_receipt_of(shard), done) for shard, done in over.items()]
+        results = [self._over(receipt, done) for receipt, done in over]
         if failures and results:
             # A task that fails has no result, and by this one what is over is collected.
             context["ti"].xcom_push(key="return_value", value=results)
@@ -246,12 +250,6 @@ class GreenNodeBatchSensor(BaseSensorOperator):
 
     def _count_end(self, done: Done, created_at: float | None) -> None:
         count_end(done, dag_id=self.dag_id, conn_id=self.greennode_conn_id, created_at=created_at)
-
-
-def _receipt_of(shard: ShardFolder) -> Receipt:
-    receipt = read_receipt(shard)
-    assert receipt is not None and receipt.batch_id is not None, "a look finds the receipt"  # noqa: PT018
-    return receipt
 
 
 _WORDS = {

@@ -11,9 +11,12 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.errors import NotFoundError
+from greennode_batch.staging.folders import ShardFolder
+from greennode_batch.state.receipts import read_receipt
 from greennode_emulator.server import RunningEmulator
 
 RunFile = Callable[[str], dict[str, str]]
@@ -96,7 +99,7 @@ def test_each_operator_is_usable_alone(run_file: RunFile, emulator: RunningEmula
     assert run_file(SINGLE_OPERATORS.format(folder=shard.as_uri()))[""] == "success"
     assert (shard / "results.parquet").exists()
     assert emulator.ledger()["requests"] == {"one": 1}
-    batch_id = json.loads((shard / "receipt.json").read_bytes())["batch_id"]
+    batch_id = read_receipt(ShardFolder(UPath(shard))).batch_id
     with GreenNodeClient(emulator.base_url, emulator.api_key) as client, pytest.raises(NotFoundError):
         client.get_batch(batch_id)
 

@@ -69,7 +69,7 @@ def test_the_api_key_is_in_no_log_xcom_or_staging_file(stack: LocalStack, finish
     files = [
         path for folder in (stack.staging, stack.airflow.home.logs) for path in folder.rglob("*") if path.is_file()
     ]
-    assert any(path.name == "receipt.json" for path in files)
+    assert any(path.name == "receipt.1.json" for path in files)
     assert any(path.suffix == ".log" for path in files)
     for path in files:
         assert key.encode() not in path.read_bytes(), path

@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NoReturn
 
 import msgspec
 
@@ -42,10 +42,12 @@ from greennode_batch.staging.folders import ShardFolder, local_copy
 from greennode_batch.state.receipts import (
     Claim,
     HeldClaim,
+    OvertakenError,
     Receipt,
     is_sent,
     latest_claim,
     read_receipt,
+    receipt_path,
     release_claim,
     take_claim,
     write_receipt,
@@ -147,10 +149,14 @@ class _Submission:
             )
             if not take_claim(self.shard, mine):
                 continue
-            receipt = read_receipt(self.shard)
-            if receipt is not None and receipt.batch_id is not None:
-                release_claim(self.shard, mine)
-                return receipt
+            # Nobody else writes of a batch from here on, unless this worker is held up.
+            self._read_again()
+            if self.receipt.batch_id is not None:
+                release_claim(self.shard, mine.number)
+                return self.receipt
+            if self.receipt.file_id != mine.claim.file_id:
+                release_claim(self.shard, mine.number)
+                continue
             creates += 1
             try:
                 return self._create(mine, not_after)
@@ -179,14 +185,14 @@ class _Submission:
             raise
         except ApiError as error:
             # A definite no: nothing runs, nothing is paid, and the next try may create at once.
-            release_claim(self.shard, mine)
+            release_claim(self.shard, mine.number)
             raise self._refused(error, tries=mine.number) from error
         last = latest_claim(self.shard)
         if last is not None and last.number > mine.number:
             self._give_up(batch)
-        return self._created(batch, mine.claim)
+        return self._created(batch, mine)
 
-    def _give_up(self, batch: Batch) -> None:
+    def _give_up(self, batch: Batch) -> NoReturn:
         """Cancel what this worker made although another one had taken the shard over meanwhile."""
         outcome = "it was cancelled at once"
         try:
@@ -240,26 +246,35 @@ class _Submission:
         elif isinstance(error, NotFoundError):
             words += (
                 f". If the server has lost file {self.receipt.file_id} (see GreenNode's console), remove "
-                f"{self.shard.receipt} to upload the shard again, at no cost"
+                f"every receipt*.json in {self.shard} to upload the shard again, at no cost"
             )
         return kind(words, status=error.status, code=error.code, request_id=error.request_id, retry_after=retry_after)
 
-    def _created(self, batch: Batch, claim: Claim) -> Receipt:
+    def _created(self, batch: Batch, held: HeldClaim) -> Receipt:
         log.info("Shard %s is batch %s (%s)", self.shard.shard_id, batch.id, batch.raw_status)
-        return write_receipt(
-            self.shard,
-            Receipt(
-                shard_id=self.shard.shard_id,
-                state="created",
-                file_id=claim.file_id,
-                server=self.client.host,
-                batch_id=batch.id,
-                uploaded_at=self.receipt.uploaded_at,
-                # By our clock, which its deadline is counted on; the server's may be off.
-                created_at=claim.claimed_at,
-                turned_away=self.receipt.turned_away,
-            ),
+        made = msgspec.structs.replace(
+            self.receipt,
+            state="created",
+            file_id=held.claim.file_id,
+            server=self.client.host,
+            batch_id=batch.id,
+            claim=held.number,
+            # By our clock, which its deadline is counted on; the server's may be off.
+            created_at=held.claim.claimed_at,
         )
+        try:
+            return write_receipt(self.shard, made)
+        except OvertakenError:
+            self._read_again()
+            if self.receipt.batch_id == batch.id:
+                return self.receipt
+            if batch.id in self.receipt.turned_away:
+                raise
+            self._give_up(batch)
+
+    def _read_again(self) -> None:
+        """See what others have written of the shard."""
+        self.receipt = read_receipt(self.shard) or self.receipt
 
     def _look_until_settled(self, last: HeldClaim) -> Receipt | None:
         """The batch of the claim that stands: by another worker's receipt, or in the list. None if there is none.
@@ -267,13 +282,13 @@ class _Submission:
         Whoever claimed is creating it right now, or was stopped while they did.
         """
         while True:
-            receipt = read_receipt(self.shard)
-            if receipt is not None and receipt.batch_id is not None:
-                return receipt
+            self._read_again()
+            if self.receipt.batch_id is not None:
+                return self.receipt
             batch = self._find_batch(last.claim)
             if batch is not None:
                 log.info("Found batch %s, which was created though no reply came", batch.id)
-                return self._created(batch, last.claim)
+                return self._created(batch, last)
             left = last.claim.claimed_at + self.settle_seconds - self.clock()
             if left <= 0 or latest_claim(self.shard) != last or (self.blind and last.claim.token == self.token):
                 return None
@@ -303,8 +318,8 @@ class _Submission:
         raise AmbiguousError(
             f"shard {self.shard.shard_id}: it is not known whether its batch was created (and will be billed), and "
             f"this server {self.blind}. Look at GreenNode's console for a batch of file {claim.file_id}. If there is "
-            f'one, write its id into {self.shard.receipt} as "batch_id" and run again; if there is none, run again '
-            "with on_ambiguous='resubmit' (which pays for this shard twice if there was one after all)"
+            f'one, write its id into {receipt_path(self.shard)} as "batch_id" and run again; if there is none, run '
+            "again with on_ambiguous='resubmit' (which pays for this shard twice if there was one after all)"
         )
 
 

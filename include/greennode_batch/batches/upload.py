@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import msgspec
@@ -25,7 +25,6 @@ from greennode_batch.state.receipts import (
     first_receipt,
     latest_claim,
     read_receipt,
-    write_receipt,
 )
 from greennode_batch.state.staging_identity import staging_token
 
@@ -56,6 +55,7 @@ def upload(shard: ShardFolder, client: GreenNodeClient, clock: Callable[[], floa
 
     Raises ConfigError if the shard was sent to another server than the client's.
     """
+    before = fresh_names(shard.path)
     old = read_receipt(shard)
     if old is not None and _is_good(shard, old, client, clock()):
         return old
@@ -64,24 +64,26 @@ def upload(shard: ShardFolder, client: GreenNodeClient, clock: Callable[[], floa
             f"{shard.requests}: no such file, so nothing was sent; a shard is a folder that holds requests.jsonl"
         )
     if old is None:
-        _forget_results(shard)
+        _forget_results(shard, before)
     with local_copy(shard.requests) as path:
         remote = _find_or_store(shard, client, path, clock)
     mine = Receipt(
         shard_id=shard.shard_id, state="uploaded", file_id=remote.id, server=client.host, uploaded_at=clock()
     )
     if old is not None:
-        return write_receipt(shard, msgspec.structs.replace(mine, turned_away=old.turned_away))
+        mine = msgspec.structs.replace(mine, turned_away=old.turned_away, number=old.number, by_hand=old.by_hand)
     # All workers on a shard go on with one file: the list of batches is searched by its id.
     written = first_receipt(shard, mine)
-    if written != mine:
+    if written.file_id != mine.file_id:
         log.info("Another worker uploaded shard %s first; file %s is spare and costs nothing", shard, mine.file_id)
     return written
 
 
-def _forget_results(shard: ShardFolder) -> None:
-    """Remove what was fetched of a batch whose receipt a person has removed, to send the shard anew."""
-    names = fresh_names(shard.path)
+def _forget_results(shard: ShardFolder, names: Collection[str]) -> None:
+    """Remove what was fetched of a batch whose receipts a person has removed, to send the shard again.
+
+    names: what was in the shard's folder before it was seen to have no receipt. What came later is of another worker.
+    """
     for path in (shard.output, shard.errors, shard.results, shard.anomalies, shard.cleaned):
         if path.name in names:
             path.unlink()

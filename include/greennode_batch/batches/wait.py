@@ -27,7 +27,14 @@ from greennode_batch.api.polling.polling import (
 from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.errors import ApiError, ConfigError, GreenNodeError, NotFoundError
 from greennode_batch.staging.folders import ShardFolder
-from greennode_batch.state.receipts import Receipt, latest_claim, read_receipt, release_claim, write_receipt
+from greennode_batch.state.receipts import (
+    OvertakenError,
+    Receipt,
+    latest_claim,
+    read_receipt,
+    release_claim,
+    write_receipt,
+)
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +63,21 @@ def look(
     finished can be fetched. missing_since: since when somebody else who polls has got no such batch. Raises
     ConfigError if no batch was created for the shard.
     """
+    while True:
+        try:
+            return _look(shard, client, now=now, deadline_seconds=deadline_seconds, missing_since=missing_since)
+        except OvertakenError as error:
+            log.info("%s. Looking again", error)
+
+
+def _look(
+    shard: ShardFolder,
+    client: GreenNodeClient,
+    *,
+    now: float,
+    deadline_seconds: float,
+    missing_since: float | None,
+) -> Wait | SendAgain | Done:
     receipt = read_receipt(shard)
     if receipt is None or (receipt.batch_id is None and not receipt.turned_away):
         raise ConfigError(f"{shard}: no batch was created for this shard; submit it first (clear submit_batch)")
@@ -68,6 +90,7 @@ def look(
     if receipt.lost is not None or receipt.state == "collected":
         # Of what is collected the server may have dropped the batch since.
         return Done(receipt.lost or "ended", receipt.ended.status if receipt.ended else BatchStatus.UNKNOWN.name)
+    claim = receipt.claim or _claim_before(shard)
     try:
         batch = client.get_batch(batch_id)
     except NotFoundError as error:
@@ -77,7 +100,7 @@ def look(
     if not batch.status.is_terminal:
         return _open(shard, client, receipt, batch, now=now, deadline_seconds=deadline_seconds)
     if failed_for_want_of_room(batch) and now - (receipt.uploaded_at or now) < BUSY_SECONDS:
-        return _turned_away(shard, receipt, batch)
+        return _turned_away(shard, receipt, batch, claim)
     return Done("ended", batch.status.name)
 
 
@@ -120,7 +143,13 @@ def _open(
     return Done("overdue", batch.status.name)
 
 
-def _turned_away(shard: ShardFolder, receipt: Receipt, batch: Batch) -> SendAgain:
+def _claim_before(shard: ShardFolder) -> int:
+    """The claim that created the batch of a receipt of the version before, or of a person."""
+    last = latest_claim(shard)
+    return last.number if last is not None else 0
+
+
+def _turned_away(shard: ShardFolder, receipt: Receipt, batch: Batch, claim: int) -> SendAgain:
     words = "; ".join(batch.errors[:3])
     pause = pause_seconds(len(receipt.turned_away) + 1)
     log.warning(
@@ -129,6 +158,9 @@ def _turned_away(shard: ShardFolder, receipt: Receipt, batch: Batch) -> SendAgai
         words,
         pause,
     )
+    if claim:
+        # What that create has made is known and over: the next one need not look for it.
+        release_claim(shard, claim)
     again = Receipt(
         shard_id=receipt.shard_id,
         state="uploaded",
@@ -136,11 +168,9 @@ def _turned_away(shard: ShardFolder, receipt: Receipt, batch: Batch) -> SendAgai
         server=receipt.server,
         uploaded_at=receipt.uploaded_at,
         turned_away=(*receipt.turned_away, batch.id),
+        number=receipt.number,
+        by_hand=receipt.by_hand,
     )
-    last = latest_claim(shard)
-    if last is not None:
-        # What that create has made is known and over: the next one need not look for it.
-        release_claim(shard, last)
     write_receipt(shard, again)
     return SendAgain(pause)
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
@@ -25,7 +24,7 @@ from greennode_batch.errors import ApiError, ConfigError, NotFoundError, Retryab
 from greennode_batch.request.request_lines import request_ids
 from greennode_batch.staging.folders import ShardFolder, land, local_copy, work_folder
 from greennode_batch.staging.parquet import read_staged, read_table, staged_schema
-from greennode_batch.state.receipts import EndedBatch, Receipt, read_receipt, write_receipt
+from greennode_batch.state.receipts import EndedBatch, Receipt, note_of_batch, read_receipt, receipt_path
 from greennode_batch.state.row_status import RowStatus
 
 log = logging.getLogger(__name__)
@@ -66,11 +65,11 @@ def look_at(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt) -> Ba
     try:
         return client.get_batch(receipt.batch_id)
     except NotFoundError as error:
-        way_out = f"remove {shard.receipt} and run again, which pays for this shard anew"
+        way_out = f"remove every receipt*.json in {shard} and run again, which pays for this shard anew"
         if shard.output.exists() or shard.errors.exists():
             way_out = (
-                f'write "lost": "forgotten" into {shard.receipt} and run again: the answers that are in staging are '
-                "kept, and the other requests are asked anew"
+                f'write "lost": "forgotten" into {receipt_path(shard)} and run again: the answers that are in staging '
+                "are kept, and the other requests are asked anew"
             )
         raise NotFoundError(
             f"{error}. It is the batch of shard {shard.shard_id}, and may have been billed. Was the base URL or the "
@@ -169,8 +168,7 @@ def _collect(
         if anomalies.exists():
             land(anomalies, shard.anomalies)
         land(made, shard.results)
-    latest = read_receipt(shard) or receipt
-    write_receipt(shard, msgspec.structs.replace(latest, state="collected", statuses=dict(counts), **tokens))
+    note_of_batch(shard, receipt, state="collected", statuses=dict(counts), **tokens)
     return counts
 
 
@@ -188,9 +186,8 @@ def _batch_and_files(
     if receipt.lost is not None or _is_whole(shard, receipt):
         return _batch_of(receipt), True
     batch = _ended_batch(shard, client, receipt, clock=clock, sleep=sleep)
-    latest = read_receipt(shard) or receipt
     ended = EndedBatch(batch.status.name, batch.raw_status, batch.completed_at, batch.errors)
-    write_receipt(shard, msgspec.structs.replace(latest, ended=ended))
+    note_of_batch(shard, receipt, ended=ended)
     BatchFiles(shard, client, batch, work, requests, clock, sleep).fetch()
     return batch, False
 

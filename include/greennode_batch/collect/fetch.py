@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import msgspec
 from upath import UPath
 
 from greennode_batch.api.bounds import OVER_BOUND, max_file_bytes
@@ -18,7 +17,7 @@ from greennode_batch.api.results.result_lines import Anomaly, ends_with_newline,
 from greennode_batch.api.wire import Batch
 from greennode_batch.errors import ApiError, NotFoundError, RejectedError, RetryableError
 from greennode_batch.staging.folders import ShardFolder, land, local_copy
-from greennode_batch.state.receipts import read_receipt, write_receipt
+from greennode_batch.state.receipts import note_of_batch, read_receipt
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +149,7 @@ def _is_lost(shard: ShardFolder, now: float) -> bool:
     receipt = read_receipt(shard)
     assert receipt is not None, "a shard that is collected has a receipt"
     if receipt.unreadable_since is None:
-        write_receipt(shard, msgspec.structs.replace(receipt, unreadable_since=now))
+        note_of_batch(shard, receipt, unreadable_since=now)
         return False
     return now - receipt.unreadable_since >= FORGOTTEN_SECONDS
 

@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
@@ -65,6 +65,18 @@ class SeenFiles(Generic[T]):
             self._keep(f"{folder}/{names[place]}", marks[names[place]], value)
         return values
 
+    def names(self, folder: UPath, below: Sequence[str]) -> list[Collection[str]]:
+        """The names of the files in each of these folders, which are paths below the folder."""
+        local = local_path(folder)
+        if local is not None:
+            return [_names_in(f"{local}/{one}") for one in below]
+        found: dict[str, list[str]] = {one: [] for one in below}
+        for path in self._listed(folder):
+            parent, _, name = path.rpartition("/")
+            if parent in found:
+                found[parent].append(name)
+        return [found[one] for one in below]
+
     def read_one(self, folder: UPath, name: str) -> T | None:
         """The value of one file, or None if it is not there."""
         return self.read(folder, [name])[0]
@@ -118,3 +130,10 @@ class SeenFiles(Generic[T]):
             for oldest in list(itertools.islice(self._listings, max(len(self._listings) - _LISTINGS, 0))):
                 del self._listings[oldest]
         return listing
+
+
+def _names_in(path: str) -> Collection[str]:
+    try:
+        return os.listdir(path)  # noqa: PTH208 - a Path for each file of thousands of folders takes longer than this
+    except FileNotFoundError:
+        return ()

@@ -14,7 +14,7 @@ from greennode_batch.staging.folders import RunFolder
 from greennode_batch.state.attempts import FIRST_ATTEMPT, RetryPlan, SentShard, planned_shards
 from greennode_batch.state.document import or_before
 from greennode_batch.state.plan import Plan
-from greennode_batch.state.receipts import Receipt
+from greennode_batch.state.receipts import Receipt, receipt_names, receipt_of
 from greennode_batch.state.run_identity import RemovedRun, RunIdentity
 from greennode_batch.state.run_report import RunReport
 from greennode_batch.state.spent import ShardSpent, SpentByShard
@@ -131,8 +131,12 @@ class StagedRuns:
         if not shards:
             return
         # One folder is made of paths, and the others of text: a path object takes longer than to read a receipt.
-        name = _below(run, str(shards[0]._replace(shard_id=_PLACEHOLDER).folder(run).receipt))
-        receipts = self._receipts.read(run.path, (name.replace(_PLACEHOLDER, one.shard_id) for one in shards))
+        folder = _below(run, str(shards[0]._replace(shard_id=_PLACEHOLDER).folder(run)))
+        folders = [folder.replace(_PLACEHOLDER, one.shard_id) for one in shards]
+        names = [receipt_names(found) for found in self._receipts.names(run.path, folders)]
+        paths = [f"{folder}/{name}" for folder, some in zip(folders, names, strict=True) for name in some]
+        read = iter(self._receipts.read(run.path, paths))
+        receipts = [receipt_of({name: next(read) for name in some}) for some in names]
         for place, (one, receipt) in enumerate(zip(shards, receipts, strict=True)):
             used = spent.get(receipt.batch_id) if receipt and receipt.batch_id else None
             yield StagedShard(one.attempt, place, one.shard_id, one.model, one.requests, receipt, used)

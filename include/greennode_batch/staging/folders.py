@@ -1,9 +1,9 @@
 """Staging: one folder a run, on local disk or an object store; every file lands whole or not at all.
 
     <root>/<dag_id>[+<group>]/<run>/plan.json
-                         /shards/<shard_id>/requests.jsonl  source.parquet  uploading.json  receipt.json
-                                           creating.<n>.json  output.jsonl  errors.jsonl  results.parquet
-                                           anomalies.jsonl  joined.json  cleaned.json
+                         /shards/<shard_id>/requests.jsonl  source.parquet  uploading.json  receipt.<n>.json
+                                           creating.<n>.json  released.<n>.json  output.jsonl  errors.jsonl
+                                           results.parquet  anomalies.jsonl  joined.json  cleaned.json
                                            copied.parquet: in place of results, of rows that no request asks
                          /parts/<number>-of-<count>/<job>-<files>.arrows
                          /attempt_2/retry.json  shards/<shard_id>/…: as above, without source and joined

@@ -27,6 +27,7 @@ from greennode_batch.state.receipts import (
     first_receipt,
     latest_claim,
     read_receipt,
+    receipt_path,
     reopen,
     take_claim,
     withdraw,
@@ -314,7 +315,7 @@ def test_where_the_server_cannot_tell_a_person_decides(make_shard, clock, profil
     server = Server(**{"POST /batches": lost, "GET /batches": listing})
     with pytest.raises(AmbiguousError, match=why) as unknown:
         submit(shard, server.client(profile), clock=clock, sleep=clock.sleep)
-    assert f'write its id into {shard.receipt} as "batch_id"' in str(unknown.value)
+    assert f'write its id into {receipt_path(shard)} as "batch_id"' in str(unknown.value)
     assert "on_ambiguous='resubmit'" in str(unknown.value)
     assert "file-1" in str(unknown.value)
     assert server.requests.count("POST /batches") == 1
@@ -325,12 +326,16 @@ def test_where_the_server_cannot_tell_a_person_decides(make_shard, clock, profil
     assert again.batch_id == "batch_2"
 
 
-def test_an_id_that_a_person_writes_into_the_receipt_is_taken(make_shard, clock):
+@pytest.mark.parametrize("place", ["the file that the error names", "receipt.json"])
+def test_an_id_that_a_person_writes_into_the_receipt_is_taken(make_shard, clock, place):
     shard = make_shard()
     server = Server(**{"POST /batches": lost})
     with pytest.raises(AmbiguousError):
         submit(shard, server.client(CANNOT_LIST), clock=clock, sleep=clock.sleep)
-    shard.receipt.write_text(shard.receipt.read_text().replace('"batch_id": null', '"batch_id": "batch_9"'))
+    told = receipt_path(shard)
+    assert told.name == "receipt.1.json"
+    path = told if place == "the file that the error names" else shard.receipt
+    path.write_text(told.read_text().replace('"batch_id": null', '"batch_id": "batch_9"'))
     assert submit(shard, server.client(CANNOT_LIST)).batch_id == "batch_9"
     assert server.requests.count("POST /batches") == 1
 
@@ -343,9 +348,9 @@ def test_resubmitting_waits_for_a_worker_who_may_be_alive(make_shard, clock):
 
     def sleep(seconds):
         clock.sleep(seconds)
-        write_receipt(
-            shard, Receipt(shard_id=shard.shard_id, state="created", file_id="file-1", batch_id="batch_of_the_other")
-        )
+        if read_receipt(shard).batch_id is None:
+            created = msgspec.structs.replace(read_receipt(shard), state="created", batch_id="batch_of_the_other")
+            write_receipt(shard, created)
 
     receipt = submit(shard, server.client(CANNOT_LIST), on_ambiguous="resubmit", clock=clock, sleep=sleep)
     assert receipt.batch_id == "batch_of_the_other"

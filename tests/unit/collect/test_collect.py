@@ -86,10 +86,11 @@ def test_a_batch_that_the_server_has_forgotten_says_what_may_be_paid_and_the_way
     receipt = submit(shard, client)
     emulator.reset()
     with pytest.raises(
-        NotFoundError, match=r"may have been billed.*base URL or the key changed.*remove .*receipt\.json"
+        NotFoundError, match=r"may have been billed.*base URL or the key changed.*remove every receipt\*\.json in .*"
     ):
         look_at(shard, client, receipt)
-    shard.receipt.unlink()
+    for path in shard.path.glob("receipt*.json"):
+        path.unlink()
     assert submit(shard, client, settle_seconds=0).batch_id != receipt.batch_id
 
 
@@ -201,7 +202,7 @@ def test_what_is_whole_in_staging_is_read_again_without_the_server(is_lost, make
     assert collect_shard(shard, client, Rating) == {"invalid_output": 2}
     assert collect_shard(shard, client, Label) == {"succeeded": 2}
     assert emulator.ledger()["calls"] == {}
-    assert read_receipt(shard) == before
+    assert msgspec.structs.replace(read_receipt(shard), number=before.number) == before
 
 
 def test_rows_without_a_line_are_told_the_same_when_they_are_read_again(make_shard, client, emulator, ended):
@@ -243,7 +244,7 @@ def test_half_of_the_answers_in_staging_are_kept_by_the_way_out(make_shard, clie
     shard.output.write_bytes(shard.output.read_bytes().splitlines(keepends=True)[0])
     shard.results.unlink()
     emulator.reset()
-    with pytest.raises(NotFoundError, match=r'write "lost": "forgotten" into .*receipt\.json.*in staging are kept'):
+    with pytest.raises(NotFoundError, match=r'write "lost": "forgotten" into .*receipt\.5\.json.*in staging are kept'):
         collect_shard(shard, client, None, clock=clock, sleep=clock.sleep)
     write_receipt(shard, msgspec.structs.replace(read_receipt(shard), lost="forgotten"))
     assert collect_shard(shard, client, None) == {"succeeded": 1, "missing": 1}

@@ -305,7 +305,7 @@ def test_what_is_not_planned_any_more_is_withdrawn_and_its_claims_and_receipt_st
     assert {path.name for path in staged.shard(shard).path.iterdir()} == {
         "creating.1.json",
         "creating.2.json",
-        "receipt.json",
+        "receipt.1.json",
     }
     assert read_receipt(staged.shard(shard)) == receipt
 

@@ -408,7 +408,7 @@ def test_results_of_another_batch_than_the_receipts_are_not_collected(joined, ac
     shard = run.shard(plan.shards[0].shard_id)
     receipt = msgspec.structs.replace(read_receipt(shard), state="created")
     # Killed between the results and the receipt: nothing is amiss.
-    write_receipt(shard, receipt)
+    receipt = write_receipt(shard, receipt)
     check_balanced(account())
     write_receipt(shard, msgspec.structs.replace(receipt, batch_id="batch_another"))
     assert f"are not collected: {shard.shard_id}." in problem_of(account())

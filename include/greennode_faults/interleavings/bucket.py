@@ -1,0 +1,178 @@
+"""A bucket in memory, with what an object store promises: each file lands whole, and what is put is seen at once.
+
+One kind honours `If-None-Match: *`, the other ignores it, as some stores do. Each operation is a step.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fsspec import AbstractFileSystem, register_implementation
+from upath import UPath
+from upath.implementations.cloud import CloudPath
+from upath.registry import register_implementation as register_path
+
+from greennode_faults.interleavings.workers import step
+
+PROTOCOL = "interleaved"
+HONOURS, IGNORES = "honours", "ignores"
+
+
+class _Stored(NamedTuple):
+    data: bytes
+    written: datetime
+
+
+_buckets: dict[str, dict[str, _Stored]] = {HONOURS: {}, IGNORES: {}}
+_BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class _Clock:
+    """The store's clock: no two files are written at the same time."""
+
+    puts = 0
+
+    @classmethod
+    def now(cls) -> datetime:
+        cls.puts += 1
+        return _BEGAN + timedelta(milliseconds=cls.puts)
+
+
+class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no annotations
+    """The buckets as fsspec has them. Paths begin with the bucket's name."""
+
+    protocol = PROTOCOL
+    cachable = True
+
+    def _of(self, path: str) -> tuple[dict[str, _Stored], str]:
+        bucket, _, key = self._strip_protocol(path).partition("/")
+        return _buckets[bucket], key
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
+        """Put a file; with mode `create` only where there is none, if the bucket honours that."""
+        files, key = self._of(path)
+        step(f"put {key}")
+        if mode == "create" and files is _buckets[HONOURS] and key in files:
+            raise FileExistsError(path)
+        files[key] = _Stored(bytes(value), _Clock.now())
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+        """The bytes of a file."""
+        files, key = self._of(path)
+        step(f"get {key}")
+        if key not in files:
+            raise FileNotFoundError(path)
+        return files[key].data[start:end]
+
+    def put_file(self, lpath: str, rpath: str, **_: Any) -> None:
+        """Put a local file."""
+        self.pipe_file(rpath, Path(lpath).read_bytes())
+
+    def get_file(self, rpath: str, lpath: str, **_: Any) -> None:
+        """Get a file to local disk."""
+        Path(lpath).write_bytes(self.cat_file(rpath))
+
+    def cp_file(self, path1: str, path2: str, **_: Any) -> None:
+        """Copy a file inside the store."""
+        self.pipe_file(path2, self.cat_file(path1))
+
+    def rm_file(self, path: str) -> None:
+        """Delete a file; one that is not there is fine, as with S3."""
+        files, key = self._of(path)
+        step(f"delete {key}")
+        files.pop(key, None)
+
+    def rm(self, path: str, recursive: bool = False, maxdepth: int | None = None) -> None:  # noqa: FBT001, FBT002
+        """Delete a file, or all below a path."""
+        files, key = self._of(path)
+        if not recursive:
+            self.rm_file(path)
+            return
+        step(f"delete all of {key}")
+        for name in [name for name in files if name == key or name.startswith(f"{key}/")]:
+            del files[name]
+
+    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002
+        """What lies in a folder, or the file itself."""
+        bucket = self._strip_protocol(path).partition("/")[0]
+        files, key = self._of(path)
+        step(f"list {key}")
+        start = f"{key.rstrip('/')}/" if key else ""
+        found: dict[str, Mapping[str, Any]] = {}
+        for name, stored in list(files.items()):
+            if name == key:
+                found[name] = self._info(bucket, name, stored)
+            elif name.startswith(start):
+                child, is_below, _rest = name[len(start) :].partition("/")
+                below = f"{bucket}/{start}{child}"
+                if is_below:
+                    found.setdefault(child, {"name": below, "size": 0, "type": "directory"})
+                else:
+                    found[child] = self._info(bucket, name, stored)
+        if not found:
+            raise FileNotFoundError(path)
+        return [dict(one) for one in found.values()] if detail else [one["name"] for one in found.values()]
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        """Size and time of a file."""
+        bucket = self._strip_protocol(path).partition("/")[0]
+        files, key = self._of(path)
+        step(f"head {key}")
+        if key in files:
+            return self._info(bucket, key, files[key])
+        if any(name.startswith(f"{key}/") for name in files):
+            return {"name": f"{bucket}/{key}", "size": 0, "type": "directory"}
+        raise FileNotFoundError(path)
+
+    def exists(self, path: str, **_: Any) -> bool:
+        """Whether a file or folder is there."""
+        try:
+            self.info(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> io.BytesIO:
+        if mode != "rb":
+            raise NotImplementedError(mode)
+        return io.BytesIO(self.cat_file(path))
+
+    @staticmethod
+    def _info(bucket: str, name: str, stored: _Stored) -> dict[str, Any]:
+        return {
+            "name": f"{bucket}/{name}",
+            "size": len(stored.data),
+            "type": "file",
+            "LastModified": stored.written,
+            "ETag": str(hash(stored.data)),
+        }
+
+
+class BucketPath(CloudPath):
+    """A path in one of the buckets."""
+
+    __slots__ = ()
+
+
+register_implementation(PROTOCOL, BucketFileSystem, clobber=True)
+register_path(PROTOCOL, BucketPath, clobber=True)
+
+
+def bucket_path(bucket: str) -> UPath:
+    """The root of staging in a bucket."""
+    return UPath(f"{PROTOCOL}://{bucket}/staging")
+
+
+def contents(bucket: str) -> dict[str, Any]:
+    """All that is in a bucket, to be put back later."""
+    return dict(_buckets[bucket])
+
+
+def put_back(bucket: str, files: Mapping[str, Any]) -> None:
+    """Let a bucket hold these files alone."""
+    _buckets[bucket].clear()
+    _buckets[bucket].update(files)

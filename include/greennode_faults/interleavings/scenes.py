@@ -1,0 +1,220 @@
+"""Scenes: what two or three workers do to one run, and the staging that they find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.polling.polling import Wait
+from greennode_batch.batches.submit import submit
+from greennode_batch.batches.wait import SendAgain, look
+from greennode_batch.collect.collect import collect_shard
+from greennode_batch.errors import RetryableError
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import FileSource
+from greennode_batch.job.targets import FileTarget
+from greennode_batch.plan.build import build
+from greennode_batch.retry.build_retry import build_retry
+from greennode_batch.run import run_to_file
+from greennode_batch.source.rows import Rows
+from greennode_batch.staging.folders import ShardFolder
+from greennode_batch.state.attempts import FIRST_ATTEMPT, attempt_shards
+from greennode_batch.state.plan import Plan, read_plan
+from greennode_batch.state.run_report import RunReport
+from greennode_faults.interleavings.ground import Ground
+from greennode_faults.interleavings.small_api import BATCH_SECONDS, Trouble
+from greennode_faults.interleavings.workers import sleep
+
+SourceRows = tuple[tuple[int, str], ...]
+Work = Callable[[Ground, int], None]
+
+_TRIES = 4
+_AGAIN_SECONDS = 15.0
+TWO: SourceRows = ((1, "one"), (2, "two"))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """works: of each worker. prepare: makes the staging that they find. rows: what the source has in the end."""
+
+    kind: str
+    name: str
+    works: Sequence[Work]
+    prepare: Callable[[Ground], None]
+    trouble: Trouble = field(default_factory=Trouble)
+    rows: SourceRows = TWO
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.name}"
+
+
+def job_of(ground: Ground) -> BatchJob:
+    """A job of small shards."""
+    return BatchJob(
+        name="job",
+        source=FileSource(path="rows"),
+        target=FileTarget(path=str(ground.out)),
+        key="id",
+        model="model",
+        prompt="{{ text }}",
+        canary=0,
+        max_failed_ratio=1.0,
+        max_shard_requests=2,
+        attempts=3,
+    )
+
+
+def finish(ground: Ground, scene: Scene) -> RunReport:
+    """Take the run to its end, as the last start of its tasks does, once the batches that were sent have ended."""
+    ground.clock.now += BATCH_SECONDS
+    return run_to_file(
+        job_of(ground),
+        lambda: _source(scene.rows),
+        ground.clients[-1],
+        ground.run,
+        ground.out,
+        run_id="run",
+        clock=ground.clock,
+        sleep=sleep,
+    )
+
+
+def _source(rows: SourceRows) -> Rows:
+    return Rows.from_tuples(("id", "text"), iter([list(rows)]))
+
+
+def _build(ground: Ground, place: int, rows: SourceRows) -> Plan:
+    profile = ground.clients[place].profile
+    job = job_of(ground)
+    return build(job, lambda: _source(rows), ground.run, run_id="run", profile=profile, clock=ground.clock)
+
+
+def _carry(ground: Ground, client: GreenNodeClient, shard: ShardFolder) -> None:
+    """Take a shard to its results, as its three tasks do; each is tried again after what passes."""
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            _carry_once(ground, client, shard)
+        except RetryableError as error:
+            if not tries_left:
+                raise
+            sleep(error.retry_after or _AGAIN_SECONDS)
+        else:
+            return
+
+
+def _carry_once(ground: Ground, client: GreenNodeClient, shard: ShardFolder) -> None:
+    submit(shard, client, clock=ground.clock, sleep=sleep)
+    while isinstance(step := look(shard, client, now=ground.clock()), Wait | SendAgain):
+        # A worker that waits leaves that to the triggerer, which wakes one near the end.
+        sleep(max(step.seconds, BATCH_SECONDS / 2))
+        if isinstance(step, SendAgain):
+            submit(shard, client, clock=ground.clock, sleep=sleep)
+    collect_shard(shard, client, None, clock=ground.clock, sleep=sleep)
+
+
+def _carry_planned(ground: Ground, place: int) -> None:
+    plan = read_plan(ground.run)
+    assert plan is not None
+    for shard in attempt_shards(ground.run, plan, FIRST_ATTEMPT):
+        _carry(ground, ground.clients[place], shard)
+
+
+def _built(rows: SourceRows) -> Callable[[Ground], None]:
+    def prepare(ground: Ground) -> None:
+        _build(ground, 0, rows)
+
+    return prepare
+
+
+def _shard_scenes() -> Iterator[Scene]:
+    troubles: dict[str, Trouble] = {
+        "submit, wait, collect": Trouble(),
+        "its create is refused for capacity": Trouble(refused=1),
+        "its batch ends for want of room": Trouble(turned_away=1),
+        "its create gets no reply": Trouble(unanswered=1),
+        "a line is missing": Trouble(lacking=1),
+    }
+    for name, trouble in troubles.items():
+        yield Scene("shard", name, (_carry_planned, _carry_planned), _built(TWO), trouble)
+    yield Scene(
+        "shard",
+        "three workers, its batch ends for want of room",
+        (_carry_planned,) * 3,
+        _built(TWO),
+        Trouble(turned_away=1),
+    )
+
+
+def _builds_and_carries(rows: SourceRows) -> Work:
+    """The tasks of a run's first attempt, over a source that has these rows when it is read."""
+
+    def work(ground: Ground, place: int) -> None:
+        plan = _build(ground, place, rows)
+        for shard in attempt_shards(ground.run, plan, FIRST_ATTEMPT):
+            _carry(ground, ground.clients[place], shard)
+
+    return work
+
+
+def _build_scenes() -> Iterator[Scene]:
+    changed: SourceRows = ((1, "one"), (2, "deux"))
+    more: SourceRows = (*TWO, (3, "three"))
+    same: SourceRows = (*TWO, (3, "one"))
+    two = _builds_and_carries(TWO)
+    yield Scene("build", "two at once, of one source", (two, two), _nothing)
+    for name, rows in {"changed": changed, "more rows": more, "a row that asks the same": same}.items():
+        later = _builds_and_carries(rows)
+        yield Scene("build", f"the later one has {name}", (two, later), _nothing, rows=rows)
+        yield Scene("build", f"built before, the later one has {name}", (two, later), _built(TWO), rows=rows)
+        yield Scene("build", f"sent before, the later one has {name}", (two, later), _sent(TWO), rows=rows)
+
+
+def _nothing(ground: Ground) -> None:
+    """Nothing is staged."""
+
+
+def _sent(rows: SourceRows) -> Callable[[Ground], None]:
+    def prepare(ground: Ground) -> None:
+        plan = _build(ground, 0, rows)
+        submit(ground.run.shard(plan.shards[0].shard_id), ground.clients[0], clock=ground.clock, sleep=sleep)
+
+    return prepare
+
+
+def _retry_scenes() -> Iterator[Scene]:
+    four: SourceRows = (*TWO, (3, "three"), (4, "four"))
+    for name, whole in {"all is collected": True, "the later one has more to ask": False}.items():
+        later = _retries if whole else _collects_and_retries
+        yield Scene("retry", name, (_retries, later), _collected(four, whole=whole), Trouble(lacking=2), rows=four)
+
+
+def _retries(ground: Ground, place: int) -> None:
+    """The tasks of a run's second attempt."""
+    plan, client = read_plan(ground.run), ground.clients[place]
+    assert plan is not None
+    profile = client.profile
+    retry = build_retry(job_of(ground), ground.run, plan, attempt=2, profile=profile, clock=ground.clock)
+    for sent in retry.sent:
+        _carry(ground, client, sent.folder(ground.run))
+
+
+def _collects_and_retries(ground: Ground, place: int) -> None:
+    _carry_planned(ground, place)
+    _retries(ground, place)
+
+
+def _collected(rows: SourceRows, *, whole: bool) -> Callable[[Ground], None]:
+    """All shards are collected, or only the first; each batch has lost one of its answers."""
+
+    def prepare(ground: Ground) -> None:
+        plan = _build(ground, 0, rows)
+        for shard in attempt_shards(ground.run, plan, FIRST_ATTEMPT)[: None if whole else 1]:
+            _carry(ground, ground.clients[0], shard)
+
+    return prepare
+
+
+def scenes() -> list[Scene]:
+    """All of them."""
+    return [*_shard_scenes()]

@@ -1,0 +1,16 @@
+"""A sample of what `make faults` plays in full: workers that sleep over the lives of others."""
+
+import pytest
+
+from greennode_faults.interleavings.ground import STORES
+from greennode_faults.interleavings.scenes import scenes
+from greennode_faults.interleavings.tally import play
+
+
+@pytest.mark.parametrize("place", range(len(scenes())), ids=[str(scene) for scene in scenes()])
+def test_a_worker_that_wakes_late_neither_pays_twice_nor_loses_a_row(place):
+    # Each scene on another kind of store; all of them on each are played by `make faults`.
+    store = STORES[place % len(STORES)]
+    tally = play(store, place, range(7), stride=13)
+    assert tally.schedules > 10
+    assert tally.wrong == ()
