@@ -1,6 +1,7 @@
 import numpy as np
 
 from greennode_batch.incremental.answer_cache import note_path, read_note, write_note
+from greennode_batch.incremental.answered import ANSWERED
 from greennode_batch.incremental.row_hashes import ROW_HASHES
 from greennode_batch.staging.folders import run_folder
 from greennode_batch.state.table_digest import TableDigest
@@ -15,4 +16,4 @@ def test_a_note_in_an_object_store_is_replaced_whole_and_read_from_a_copy(bucket
         write_note(path, tmp_path, [entries], valid_for="v", table=table, left=None)
         note = read_note(path, tmp_path, valid_for="v", table=table)
         assert note is not None
-        assert note.unchanged(entries).all()
+        assert (note.settled(entries, None) == ANSWERED).all()

@@ -1,6 +1,7 @@
 """Results and source rows go into the targets.
 
 join          each source row of a shard meets the result of its request (result_parts: some megabytes at a time)
+final_outcomes  for which of them the target remembers that there is no answer
 joined_rows   the note of what one shard put into the targets
 targets       a shard's rows into each target; a table in one transaction, a dataset file by file
 dataset       a folder of Parquet files as a target (dataset_files, partitions)
