@@ -85,7 +85,7 @@ class EarlierRows:
         # What is wrong with another's table is told when it is prepared, which is before anything is paid.
         self._is_ours = table.is_there([*table.key, *_ASKED_FOR])
         self._has_final = table.is_there([_FINAL])
-        self._tells_owners = job_id is not None and table.is_there([*table.key, JOB_ID])
+        self._has_owners = job_id is not None and table.is_there([*table.key, JOB_ID])
         self._takes_over = takes_over
         self._has_digests = False
 
@@ -133,11 +133,11 @@ class EarlierRows:
         is_own = self._is_own(found)
         self.found += int(np.count_nonzero(is_own))
         self.replaced = self.replaced.joined_with(self._digest_of(found, is_own & ~is_settled))
-        is_nobodys = is_settled & _is_true(pc.is_null(found[JOB_ID]))
-        if self._tells_owners and self._takes_over and is_nobodys.any():
-            self._table.take_over(keys.take(pa.array(places[is_nobodys])), job_id=self.job_id or "")
-            self.taken_over = self.taken_over.joined_with(self._digest_of(found, is_nobodys))
-            is_own |= is_nobodys
+        is_unowned = is_settled & _is_true(pc.is_null(found[JOB_ID]))
+        if self._has_owners and self._takes_over and is_unowned.any():
+            self._table.take_over(keys.take(pa.array(places[is_unowned])), job_id=self.job_id or "")
+            self.taken_over = self.taken_over.joined_with(self._digest_of(found, is_unowned))
+            is_own |= is_unowned
         stale = places[_is_true(is_answered(found)) & ~is_same]
         return Found(codes, stale.tolist(), of_others=places[is_settled & ~is_own].tolist())
 
@@ -152,7 +152,7 @@ class EarlierRows:
         return typed(self._table.stored(keys, fields), fields)
 
     def _is_own(self, found: pa.Table) -> _Flags:
-        if not self._tells_owners:
+        if not self._has_owners:
             return np.ones(found.num_rows, np.bool_)
         return _is_true(pc.equal(found[JOB_ID], self.job_id))
 

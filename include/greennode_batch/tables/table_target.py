@@ -112,7 +112,7 @@ class TableTarget:
         """
         with self.dialect.transaction() as tx:
             if columns := self.dialect.columns(tx):
-                yield from self.dialect.read(tx, run_id, schema, _told(job_id, columns))
+                yield from self.dialect.read(tx, run_id, schema, _owner_in(job_id, columns))
 
     def digests(self, run_id: str, *, job_id: str | None = None) -> Digests | None:
         """Digests of all rows, and of those that are not the run's; None where this database makes none.
@@ -125,7 +125,7 @@ class TableTarget:
         try:
             with self.dialect.transaction() as tx:
                 if columns := self.dialect.columns(tx):
-                    made = self.dialect.digests(tx, run_id, _told(job_id, columns))
+                    made = self.dialect.digests(tx, run_id, _owner_in(job_id, columns))
         except (self.dialect.driver.ProgrammingError, self.dialect.driver.NotSupportedError) as error:
             log.info("Table %s makes no digest of its rows (%s)", self.name, " ".join(str(error).split()))
             return None
@@ -206,8 +206,8 @@ class TableTarget:
             others = f"NOT {is_among('greennode_source_keys', keys)}"
             is_own = "1 = 1"
             columns = dialect.columns(tx)
-            if (told := _told(job_id, columns)) is not None:
-                is_own = is_among("greennode_owner", [pa.table({JOB_ID: [told]})])
+            if (owner := _owner_in(job_id, columns)) is not None:
+                is_own = is_among("greennode_owner", [pa.table({JOB_ID: [owner]})])
                 others += f" AND {is_own}"
             if order is not None and any(column.name == ORDER for column in columns):
                 names = stack.enter_context(dialect.staged(tx, "greennode_order", [pa.table({ORDER: [order]})]))
@@ -230,7 +230,7 @@ class TableTarget:
             return LeftRows(count, str(named), removed=remove and count > 0, not_asked=not_asked), removed
 
 
-def _told(job_id: str | None, columns: Iterable[Column]) -> str | None:
+def _owner_in(job_id: str | None, columns: Iterable[Column]) -> str | None:
     """The job's id where the table says whose its rows are."""
     return job_id if any(column.name == JOB_ID for column in columns) else None
 
