@@ -73,7 +73,7 @@ class Runs:
             run,
             run_id=f"day {day} {attempt}",
             profile=ApiProfile(),
-            known=EarlierRows(self.table, job_id=job.own_id),
+            known=[EarlierRows(self.table, job_id=job.own_id)],
             data_until=1e9 + day * DAY,
             clock=lambda: self.now,
         )

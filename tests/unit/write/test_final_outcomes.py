@@ -73,7 +73,7 @@ class Days:
             run,
             run_id=run_id,
             profile=ApiProfile(),
-            known=None if job.refresh == "all" else EarlierRows(self.table),
+            known=[] if job.refresh == "all" else [EarlierRows(self.table)],
         )
         if plan.shards:
             prepare_targets([self.table], run, plan, answer_fields=READER.fields)
