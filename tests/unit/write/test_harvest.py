@@ -57,7 +57,9 @@ def test_what_was_collected_and_not_written_is_written_once(make_run, ended, cli
 def test_an_open_batch_is_cancelled_and_what_it_has_answered_is_written(make_run, client, emulator, reap, statuses):
     emulator.faults([{"kind": "stuck", "status": "in_progress", "fraction": 0.5}])
     run, plan = make_run(("id", "text"), ROWS)
-    submit(*shards_of(run, plan), client)
+    receipt = submit(*shards_of(run, plan), client)
+    while client.get_batch(receipt.batch_id).counts.completed < 2:
+        pass
     assert reap(run).cancelled == 1
     assert sorted(statuses()) == ["cancelled", "cancelled", "succeeded", "succeeded"]
     assert emulator.ledger(summary=True)["requests_billed"] == 2
