@@ -43,7 +43,8 @@ a run may be upgraded while its batches wait. A document of a format that it doe
 that says what to do."""
 _OTHER_FILES = """Beside them: `requests.jsonl` (a shard as it is uploaded), `source.parquet` (its rows: key, carried
 columns, `custom_id`), `output.jsonl` and `errors.jsonl` (as downloaded), `anomalies.jsonl` (lines that settled no
-request), `results.parquet` (one row per `custom_id`)."""
+request), `results.parquet` (one row per `custom_id`), `copied.parquet` (in place of results: what a target had
+stored of rows that another one gets)."""
 _MADE = "<!-- Made from the code by `make docs`: change the docstrings, not this page. -->"
 
 

@@ -51,11 +51,12 @@ class SqlTarget(Declaration):
 class FileTarget(Declaration):
     """A dataset of Parquet files in a folder, one file a shard.
 
-    Athena, DuckDB, Spark, pandas and pyarrow read the folder as one table. Each run adds files of its own, and replaces
-    them when it is joined again.
+    Athena, DuckDB, Spark, pandas and pyarrow read the folder as one table. Each run adds files, and replaces them when
+    it is joined again. Rows of earlier runs that it answers anew are removed from their files.
 
     path: of the folder, local or `s3://conn_id@bucket/folder`. Airflow renders it, so `.../{{ run_id }}` gives each run
-    a folder. On the command line a path that ends in `.parquet` is one file, written when every row has its status.
+    a folder, in which no row is answered yet. On the command line a path that ends in `.parquet` is one file, written
+    when every row has its status; rows of earlier runs stay in it.
     partition_by: columns of the target that become folders (`day=2026-01-31`) in place of columns of the files.
     """
 

@@ -61,11 +61,15 @@ class KnownFiles:
     ) -> Found:
         """What the dataset has of these rows; see EarlierRows."""
         index = self._opened(keys.schema)
+        if not self._paths:
+            return Found(np.zeros(keys.num_rows, np.uint8), [])
         texts = index.texts(keys)
         found = self._rows_of(index).look_up(texts, custom_ids, unsent, final_for=final_for, owner=owner)
+        own = [number for number, path in enumerate(self._paths) if self._files.is_own(path)]
+        if not own:
+            return found
         settled = np.flatnonzero(found.codes)
         where = index.standing(texts.take(pa.array(settled)))
-        own = [number for number, path in enumerate(self._paths) if self._files.is_own(path)]
         rewritten = where.filter(pc.is_in(where["file"], value_set=pa.array(own, pa.int64())))["place"].to_numpy()
         return found._replace(rewritten=settled[rewritten].tolist())
 
@@ -89,9 +93,9 @@ class KnownFiles:
         """The rows whose keys are not among these. They stay: of a dataset no row is removed that is not replaced."""
         given = iter(keys)
         first = next(given, None)
-        if first is None:
+        index = None if first is None else self._opened(first.schema)
+        if first is None or index is None or not self._paths:
             return LeftRows(0, "", removed=False)
-        index = self._opened(first.schema)
         texts = (index.texts(some) for some in (first, *given))
         as_texts = None if asked is None else index.texts(asked)
         return self._rows_of(index).left(texts, asked=as_texts, order=order, remove=False)
