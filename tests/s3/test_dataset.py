@@ -13,6 +13,7 @@ from greennode_batch.reconcile.written_files import DatasetRows
 from greennode_batch.staging.folders import run_folder
 from greennode_batch.tables.fingerprint import fingerprint
 from greennode_batch.write.dataset import Dataset
+from greennode_batch.write.known_files import known_files, remove_replaced
 
 NewFolder = Callable[[], UPath]
 SCHEMA = pa.schema([("id", pa.int64()), ("topic", pa.string()), ("custom_id", pa.string()), ("status", pa.string())])
@@ -63,6 +64,23 @@ def test_shards_are_written_read_back_and_replaced(make, new_folder):
     make().remove(second[0])
     make().remove(second[0])
     assert make().files() == [second[1]]
+
+
+def test_what_earlier_runs_answered_is_found_and_replaced_rows_go(make, new_folder):
+    def answered(*rows: tuple[int, str], run_id: str) -> pa.Table:
+        table = rows_of(*rows)
+        own = {"run_id": run_id, "greennode_job": "job", "greennode_order": run_id}
+        for name, value in own.items():
+            table = table.append_column(name, pa.repeat(pa.scalar(value), table.num_rows))
+        return table.append_column("completed_at", pa.nulls(table.num_rows, pa.timestamp("us", tz="UTC")))
+
+    make("1").write([answered((1, "a"), (2, "a"), (3, "b"), run_id="1")], "shard1")
+    with known_files(make("2"), ("id",)) as known:
+        assert known.look_up(pa.table({"id": [3, 4, 1]}), ["c", "c", "d"]) == ([0], [2], ())
+    dataset = make("2")
+    dataset.write([answered((1, "b"), (3, "b"), (4, "b"), run_id="2")], "shard1")
+    assert remove_replaced(dataset, pa.schema([("id", pa.int64())])) == 2
+    assert in_bucket(new_folder) == [(1, "b"), (2, "a"), (3, "b"), (4, "b")]
 
 
 def test_a_bucket_that_is_not_there_is_found_before_anything_is_paid(store, tmp_path):

@@ -23,6 +23,7 @@ from greennode_batch.reconcile.report import check_balanced, report
 from greennode_batch.reconcile.written_targets import written_rows
 from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import run_folder
+from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import Receipt, write_receipt
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.write.dataset import Dataset
@@ -213,6 +214,27 @@ def test_a_target_that_lacks_a_column_of_the_answer_gives_none(days):
     days.database.execute("ALTER TABLE first ADD COLUMN score text DEFAULT 'high'")
     plan, _ = days.run(["first", "second"], ROWS)
     assert (plan.requests, plan.copied) == (5, 0)
+
+
+@pytest.mark.parametrize(("before", "after"), [("first", "files"), ("files", "first")])
+def test_each_model_and_sample_of_a_row_is_copied(tmp_path, make_job, before, after):
+    days = Days(tmp_path, make_job, carry=("text",), model=["m", "n"], samples=2)
+    days.run([before], ROWS)
+    plan, made = days.run([before, after], ROWS)
+    assert (plan.requests, plan.copied, made.copied, made.balanced) == (0, 20, 20, True)
+    plan, _ = days.run([after], ROWS, samples=3)
+    assert (plan.requests, plan.unchanged) == (10, 20)
+
+
+def test_a_target_that_is_dropped_between_build_and_join_is_no_difference(days):
+    days.run(["first"], ROWS)
+    days.run(["first", "second"], ROWS, stop="built")
+    run = run_folder(days.folder / "staging", "dag", "run 2")
+    plan = read_plan(run)
+    (planned,) = plan.shards
+    with join_shard(run.shard(planned.shard_id), owner=plan.owner, answer_fields=AnswerReader(Label).fields) as joined:
+        write_shard(run.shard(planned.shard_id), joined, [days.open("first", run)], key=("id",))
+    assert report(run, *written_rows(run, [days.open("first", run)], run_id=plan.run_id)).balanced
 
 
 NAMES = ("first", "second", "files", "files_by_label")
