@@ -97,20 +97,32 @@ def test_a_single_file_is_refused_when_the_dag_is_read(tmp_path: Path) -> None:
     assert "target /data/answers.parquet: in Airflow, shards are written side by side into a folder" in words
 
 
-def test_a_table_that_is_added_to_a_dataset_gets_its_answers_at_no_cost(
+DATASET = "FileTarget(path='{tmp_path}/answers')"
+TABLE, ANOTHER = (f"SqlTarget(conn_id='warehouse', table='{name}')" for name in ("answers", "others"))
+
+
+@pytest.mark.parametrize(
+    ("first", "both"), [(DATASET, f"({TABLE}, {DATASET})"), (TABLE, f"({TABLE}, {ANOTHER})")], ids=["dataset", "table"]
+)
+def test_a_target_that_is_added_gets_the_answers_of_the_other_at_no_cost(
+    first: str,
+    both: str,
     run_own: RunSteps,
     run_file: RunFile,
     warehouse: psycopg.Connection,
     emulator: RunningEmulator,
     tmp_path: Path,
 ) -> None:
-    dataset, table = f"FileTarget(path='{tmp_path}/answers')", "SqlTarget(conn_id='warehouse', table='answers')"
-    run_own(JOB.format(target=dataset), run_id="first")
+    def rows(table: str) -> dict[int, tuple[str, str]]:
+        found = warehouse.execute(f"SELECT id, status, answer FROM {table}").fetchall()
+        return {number: (status, answer) for number, status, answer in found}
+
+    first, both = first.format(tmp_path=tmp_path), both.format(tmp_path=tmp_path)
+    run_own(JOB.format(target=first), run_id="first")
     billed = sum(emulator.ledger()["requests"].values())
-    (second,) = run_own(JOB.format(target=dataset), run_id="second")["report"]
-    assert (second["rows"], second["unchanged"], len(read(tmp_path / "answers"))) == (0, 5, 5)
-    assert run_file(JOB.format(target=f"({table}, {dataset})"))[""] == "success"
-    rows = warehouse.execute("SELECT id, status, answer FROM answers").fetchall()
-    assert {number: (status, answer) for number, status, answer in rows} == read(tmp_path / "answers")
-    assert len(rows) == 5
+    (second,) = run_own(JOB.format(target=first), run_id="second")["report"]
+    assert (second["rows"], second["unchanged"]) == (0, 5)
+    assert run_file(JOB.format(target=both))[""] == "success"
+    assert rows("answers") == (read(tmp_path / "answers") if "FileTarget" in first else rows("others"))
+    assert len(rows("answers")) == 5
     assert sum(emulator.ledger()["requests"].values()) == billed
