@@ -41,9 +41,9 @@ Each run has a folder in staging (`docs/architecture.md` shows where). Its JSON 
 format in the field `format`; a document without one is of format 1. A version reads what the version before wrote, so
 a run may be upgraded while its batches wait. A document of a format that it does not know is refused, with a sentence
 that says what to do."""
-_OTHER_FILES = """Beside them: `requests.jsonl` (a shard as it is uploaded), `source.parquet` (its rows: key, carried
-columns, `custom_id`), `output.jsonl` and `errors.jsonl` (as downloaded), `anomalies.jsonl` (lines that settled no
-request), `results.parquet` (one row per `custom_id`), `copied.parquet` (in place of results: what a target had
+_OTHER_FILES = """Beside them: `requests.jsonl` (a shard as it is uploaded), `source.<n>.parquet` (its rows: key,
+carried columns, `custom_id`), `output.jsonl` and `errors.jsonl` (as downloaded), `anomalies.jsonl` (lines that settled
+no request), `results.parquet` (one row per `custom_id`), `copied.parquet` (in place of results: what a target had
 stored of rows that another one gets)."""
 _MADE = "<!-- Made from the code by `make docs`: change the docstrings, not this page. -->"
 

@@ -144,7 +144,7 @@ def test_the_key_is_nowhere_in_what_runs_leave_behind_and_tell(
     told = "\n".join([output.out, output.err, *metrics, json.dumps(events)])
     assert key not in told
     files = [path for path in deployment.rglob("*") if path.is_file()]
-    assert {"plan.json", "receipt.1.json", "results.parquet", "report.json"} <= {path.name for path in files}
+    assert {"plan.1.json", "receipt.1.json", "results.parquet", "report.json"} <= {path.name for path in files}
     # What Airflow keeps: results and fields of tasks, their state, triggers, assets' events.
     home = [path for path in Path(os.environ["AIRFLOW_HOME"]).rglob("*") if path.is_file()]
     assert any(b'"batch_id": "batch_' in path.read_bytes() for path in home)

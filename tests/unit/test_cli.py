@@ -357,7 +357,8 @@ def test_the_whole_debian_archive_comes_back_row_for_row(arguments, tmp_path, em
     ledger = emulator.ledger(summary=True)
     assert ledger["batches_created"] >= 2
     assert (
-        ledger["requests_billed"] == json.loads(next((tmp_path / "staging").rglob("plan.json")).read_text())["requests"]
+        ledger["requests_billed"]
+        == json.loads(next((tmp_path / "staging").rglob("plan.1.json")).read_text())["requests"]
     )
 
 

@@ -52,6 +52,7 @@ from greennode_batch.state.receipts import (
     take_claim,
     write_receipt,
 )
+from greennode_batch.state.withdrawn import is_withdrawn
 
 log = logging.getLogger(__name__)
 
@@ -165,9 +166,9 @@ class _Submission:
                 self.unsure = self.unsure or mine.number
 
     def _refuse_what_is_void(self, last: HeldClaim | None, creates: int) -> None:
-        if last is not None and last.claim.withdrawn:
+        if last is not None and is_withdrawn(self.shard, last.claim):
             raise ConfigError(
-                f"shard {self.shard.shard_id} was withdrawn: its run was built anew without it. Nothing was sent. "
+                f"shard {self.shard.shard_id} was withdrawn: its run was built again without it. Nothing was sent. "
                 "Clear build_requests and what follows it"
             )
         if creates == _CREATES:

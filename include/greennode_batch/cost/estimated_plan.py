@@ -24,6 +24,7 @@ def estimated(plan: Plan, run: RunFolder, prices: Prices) -> Plan:
 def estimate_again(plan: Plan, run: RunFolder, prices: Prices) -> Plan:
     """The same, written into plan.json where that is this plan still."""
     better = estimated(plan, run, prices)
-    if better != plan and read_json(run.plan, type(plan)) == plan:
-        write_json(run.plan, better)
+    path = run.plan
+    if better != plan and read_json(path, type(plan)) == plan:
+        write_json(path, better)
     return better

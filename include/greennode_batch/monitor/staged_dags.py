@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from greennode_batch.state.run_identity import find_run, identity_of
 
 _LOOK_SECONDS = 15.0
 # What only the run of a job has; other DAGs keep files of theirs in staging as well.
-_JOB_FILES = frozenset({"plan.json", "building.json", "report.json", "parts"})
+_JOB_FILES = re.compile(r"(?:plan|building|report)(?:\.\d+)?\.json|parts")
 _RUNS_LOOKED_AT = 5
 
 
@@ -82,7 +83,7 @@ class StagedDags:
                 return None
             run = RunFolder(self.root / folder / run_name)
             names = fresh_names(run.path)
-            if run.removed.name in names and run.plan.name not in names:
+            if run.removed.name in names and not any(name.startswith("plan.") for name in names):
                 self._removed.add((folder, run_name))
                 continue
             looked_at += 1
@@ -90,7 +91,7 @@ class StagedDags:
                 identity = identity_of(run)
             except ConfigError:
                 continue
-            if identity is None or _JOB_FILES.isdisjoint(names):
+            if identity is None or not any(map(_JOB_FILES.fullmatch, names)):
                 continue
             dag_id = identity.dag_id
             if identity.group is not None:

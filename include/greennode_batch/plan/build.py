@@ -18,19 +18,12 @@ from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices, read_prices
 from greennode_batch.plan.builder import Builder
 from greennode_batch.plan.kept_shards import KeptShards
-from greennode_batch.plan.rebuild import (
-    begin_build,
-    check_turn,
-    remove_withdrawn,
-    reopen_all,
-    sent_of,
-    shards_of,
-    withdraw_others,
-)
+from greennode_batch.plan.rebuild import sent_of, shards_of, withdraw_others
 from greennode_batch.request.needed_columns import refuse_missing
 from greennode_batch.source.rows import Rows, within_max_rows
 from greennode_batch.staging.exclusive import check_exclusive
 from greennode_batch.staging.folders import RunFolder, remove_work_folders, work_folder, write_json
+from greennode_batch.state.build_turn import check_turn, take_turn
 from greennode_batch.state.plan import LeftRows, Plan, read_plan, refuse_removed
 from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.wording import counted
@@ -66,11 +59,10 @@ def build(
     """
     refuse_removed(run)
     check_exclusive(run.path)
-    turn = begin_build(run, now=clock())
+    turn = take_turn(run.path, now=clock())
+    mine = run.of_turn(turn)
     old = read_plan(run)
     remove_work_folders(run.path)
-    if run.answered.exists():
-        run.answered.unlink()  # it tells what an earlier build left as it is
     before = shards_of(run)
     kept = sent_of(before)
     late: set[str] = set()
@@ -83,9 +75,9 @@ def build(
                     builder = _read_all(
                         job,
                         rows(),
-                        run,
+                        mine,
                         Path(work),
-                        owner=RowOwner(run_id, job_id or job.name),
+                        owner=RowOwner(run_id, job_id or job.own_id),
                         profile=profile,
                         kept=stay,
                         known=known,
@@ -93,16 +85,16 @@ def build(
                     )
                     plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), kept=kept)
                     plan = msgspec.structs.replace(plan, job_id=job_id or job.own_id, data_until=data_until)
-                    check_turn(turn, run)
+                    check_turn(run.path, turn)
                     planned = {shard.shard_id for shard in plan.shards}
-                    late = withdraw_others(run, planned=planned, kept=kept, before=before, clock=clock)
+                    late = withdraw_others(run, turn=turn, planned=planned, kept=kept, before=before, clock=clock)
                     if not late:
-                        reopen_all(run, planned & before.keys(), now=clock())
-                        builder.shards.land_sources()
+                        builder.shards.land_sources(turn)
+                        check_turn(run.path, turn)
                         plan = msgspec.structs.replace(plan, left=_look_for_left(builder, plan.owner.order))
                         builder.unchanged.land(plan.left)
                         plan = estimated(plan, run, prices or read_prices(job.prices or {}))
-                        return _settled(run, plan, old, kept)
+                        return _settled(mine, plan, old, kept, turn)
                 log.info("Sent while this was built, so it is built again around them: %s", ", ".join(sorted(late)))
             except SeenTwiceError as error:
                 log.info("%s, so it is built again without it", error)
@@ -110,7 +102,7 @@ def build(
             before = shards_of(run)
             kept |= late | sent_of(before)
     except FileNotFoundError:
-        check_turn(turn, run)  # a later build removes what this one is working on
+        check_turn(run.path, turn)  # a later build removes what this one is working on
         raise
 
 
@@ -180,15 +172,15 @@ def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, 
     )
 
 
-def _settled(run: RunFolder, plan: Plan, old: Plan | None, kept: set[str]) -> Plan:
-    """The plan, written down; what it does not list any more is removed."""
+def _settled(run: RunFolder, plan: Plan, old: Plan | None, kept: set[str], turn: int) -> Plan:
+    """The plan, written down as that of its turn, unless it is overtaken."""
     if old is not None:
         told = {"created_at": old.created_at, "estimate": old.estimate, "prices": old.prices}
         if msgspec.structs.replace(plan, **told) == old:
             plan = msgspec.structs.replace(plan, created_at=old.created_at)
-    if plan != old:
-        write_json(run.plan, plan)
-    remove_withdrawn(run, planned={shard.shard_id for shard in plan.shards})
+    write_json(run.plan, plan)
+    # A plan that was written too late is not the latest; nor may anybody go on by it.
+    check_turn(run.path, turn)
     if kept:
         requests = sum(shard.requests for shard in plan.shards if shard.shard_id in kept)
         new = len(plan.shards) - len(kept)

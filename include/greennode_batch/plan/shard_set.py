@@ -17,7 +17,7 @@ from greennode_batch.plan.shard_file import ShardLimits
 from greennode_batch.plan.source_rows import write_source
 from greennode_batch.request.request_lines import RequestLines
 from greennode_batch.source.column_types import settle, unify
-from greennode_batch.staging.folders import RunFolder, ShardFolder, land
+from greennode_batch.staging.folders import RunFolder, ShardFolder, copy_file, land
 from greennode_batch.staging.parquet import read_table
 from greennode_batch.state.plan import PlannedShard
 
@@ -42,6 +42,7 @@ class ShardSet:
         self._copied: list[CopiedShard] = []
         self._open_copied: dict[tuple[str, tuple[str, ...]], CopiedShard] = {}  # by model and targets
         self._sources: list[tuple[Path, ShardFolder]] = []
+        self._stored: list[ShardFolder] = []
 
     def add(self, requests: RequestLines, rows: pa.Table, unsent: Collection[int]) -> RequestLines:
         """Put requests into shards and each one's row beside it; those that no row before asked.
@@ -92,17 +93,22 @@ class ShardSet:
         shards: list[KeptShard | OpenShard | CopiedShard] = [*self._shards, *self._copied]
         schema = settle(unify([part for shard in shards for part in shard.schemas()]))
         for place, built in enumerate(shards):
-            if not built.is_stored_as(schema):
+            folder = self._run.shard(built.shard_id)
+            if built.is_stored_as(schema):
+                self._stored.append(folder)
+            else:
                 made = self._work / f"{place:06}.source.parquet"
                 with built.files() as files:
                     write_source(files, schema, made)
-                self._sources.append((made, self._run.shard(built.shard_id)))
+                self._sources.append((made, folder))
         return [built.planned() for built in shards]
 
-    def land_sources(self) -> None:
-        """Put the source files into their places: what the rows of a shard are is settled with this."""
+    def land_sources(self, turn: int) -> None:
+        """Put the source files into their places: with the plan of this turn, they say what the rows of a shard are."""
         for made, shard in self._sources:
-            land(made, shard.source)
+            land(made, shard.source_of(turn))
+        for shard in self._stored:
+            copy_file(shard.source, shard.source_of(turn))
 
     def _put(self, new: RequestLines) -> list[int]:
         """Put new requests into shards; the place of each one's shard."""

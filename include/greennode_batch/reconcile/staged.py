@@ -14,9 +14,9 @@ from greennode_batch.collect.anomalies import count_anomalies
 from greennode_batch.job.prices import Prices
 from greennode_batch.reconcile.attempts import Tally
 from greennode_batch.request.request_lines import request_ids
-from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
+from greennode_batch.staging.folders import ATTEMPT_NAME, RunFolder, ShardFolder, fresh_names, local_copy
 from greennode_batch.staging.parquet import read_pieces, read_staged
-from greennode_batch.state.attempts import FIRST_ATTEMPT, SentShard, planned_shards, retries
+from greennode_batch.state.attempts import FIRST_ATTEMPT, SentShard, planned_shards, read_retry, retries
 from greennode_batch.state.fingerprint import RowsFingerprint
 from greennode_batch.state.plan import Plan, PlannedShard
 from greennode_batch.state.receipts import is_sent, read_receipt
@@ -61,9 +61,10 @@ class Staged:
         self.attempts = tuple(tally.report() for tally in tallies if tally.shards)
         self.spent = tuple(one for tally in tallies for one in tally.spent)
         self._say_uncollected()
+        self._say_unplanned(plan)
         in_plan = sum(planned.rows for planned in plan.shards)
         if in_plan != plan.rows:
-            self.problems.append(f"plan.json says {plan.rows:,} rows, and its shards {in_plan:,}; restore it")
+            self.problems.append(f"{run.plan.name} says {plan.rows:,} rows, and its shards {in_plan:,}; restore it")
         if not self.problems:
             # Only what agrees so far can be joined.
             for planned in plan.shards:
@@ -156,6 +157,29 @@ class Staged:
                 f"shards that were sent and are not collected: {self._uncollected}. Clear their wait_for_batch, or "
                 "start the command again: the batches are found again, and nothing is paid twice"
             )
+
+    def _say_unplanned(self, plan: Plan) -> None:
+        """Say which shards were sent, or may have been, that no plan lists: their answers are in no row."""
+        later = [int(match[1]) for name in fresh_names(self._run.path) if (match := ATTEMPT_NAME.fullmatch(name))]
+        for attempt in (FIRST_ATTEMPT, *sorted(later)):
+            planned = {shard.shard_id for shard in plan.shards}
+            way_out = f"Clear build_requests, or remove {self._run.plan} and start the command again"
+            if attempt > FIRST_ATTEMPT:
+                retry = read_retry(self._run, attempt)
+                planned = {shard.shard_id for shard in retry.shards} if retry is not None else set()
+                way_out = f"Clear build_retry_{attempt}, or start the command again"
+            folder = self._run.shard("any", attempt=attempt).path.parent
+            unplanned = Named()
+            for name in sorted(set(fresh_names(folder)) - planned):
+                shard = self._run.shard(name, attempt=attempt)
+                if is_sent(shard):
+                    receipt = read_receipt(shard)
+                    unplanned.add(f"{name} ({receipt.batch_id if receipt and receipt.batch_id else 'no receipt yet'})")
+            if unplanned.count:
+                self.problems.append(
+                    f"shards of attempt {attempt} that were sent, and that no plan lists: {unplanned}. {way_out}: what "
+                    "was sent is kept, with its rows, and nothing is paid twice"
+                )
 
     def _was_sent(self, shard: ShardFolder) -> bool:
         receipt = read_receipt(shard)

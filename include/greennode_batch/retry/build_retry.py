@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices, read_prices
 from greennode_batch.plan.shard_file import ShardFile, ShardLimits, shard_limits
 from greennode_batch.request.request_lines import id_of_line, lines_of, request_ids
 from greennode_batch.retry.explanations import Explanation, explained, explanations
 from greennode_batch.retry.retry_budget import over_budget
-from greennode_batch.staging.folders import RunFolder, ShardFolder, land, work_folder, write_json
+from greennode_batch.staging.folders import RunFolder, ShardFolder, fresh_names, land, work_folder, write_json
 from greennode_batch.staging.parquet import read_staged
 from greennode_batch.state.attempts import (
     FIRST_ATTEMPT,
@@ -31,11 +32,13 @@ from greennode_batch.state.attempts import (
     RetryPlan,
     RetryShard,
     SentShard,
+    planned_shards,
     read_retry,
     sent_shards,
 )
+from greennode_batch.state.build_turn import check_turn, take_turn
 from greennode_batch.state.plan import Plan
-from greennode_batch.state.receipts import is_sent, reopen, withdraw
+from greennode_batch.state.receipts import is_sent, withdraw
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +60,14 @@ def build_retry(
     Holds the ids of one shard, and some megabytes of explanations. Safe to call again, also once more of those results
     are there: what is sent already stays as it is, and only the rest is built. A shard without results has nothing to
     ask again yet. Where asking again would go over the job's budget, nothing more is built, and its rows become
-    `unsent`. prices: the job's own by default.
+    `unsent`. prices: the job's own by default. Raises SupersededError if another build of the attempt began meanwhile.
     """
     prices = prices or read_prices(job.prices or {})
+    folder = run.attempt(attempt)
+    turn = take_turn(folder, now=clock())
     old = read_retry(run, attempt)
     while True:
-        kept = [shard for shard in old.shards if is_sent(run.shard(shard.shard_id, attempt=attempt))] if old else []
+        kept = _kept(run, plan, attempt, old)
         stop = _over_budget(job, run, plan, attempt, kept=kept, prices=prices)
         with work_folder(run.path) as work:
             writer = _RetryWriter(
@@ -71,7 +76,6 @@ def build_retry(
                 work=Path(work),
                 limits=shard_limits(job, profile),
                 explains=job.explain_errors,
-                clock=clock,
             )
             for sent in () if stop else sent_shards(run, plan, attempt - 1):
                 again = _worth_asking_again(sent.folder(run))
@@ -82,9 +86,34 @@ def build_retry(
                     writer.add(sent, again)
             made = writer.close()
         retry = RetryPlan(attempt=attempt, created_at=clock(), shards=(*kept, *made), over_budget=stop)
-        if _withdraw_others(run, old, retry, now=clock()):
-            write_json(run.retry(attempt), retry)
+        check_turn(folder, turn)
+        if _withdraw_others(run, retry, turn=turn, now=clock()):
+            write_json(folder / f"retry.{turn}.json", retry)
+            # One that was written too late is not the latest; nor may anybody go on by it.
+            check_turn(folder, turn)
             return retry
+
+
+def _shards_of(run: RunFolder, attempt: int) -> list[ShardFolder]:
+    """Every shard of the attempt that was ever begun."""
+    return [run.shard(name, attempt=attempt) for name in sorted(fresh_names(run.attempt(attempt) / "shards"))]
+
+
+def _kept(run: RunFolder, plan: Plan, attempt: int, old: RetryPlan | None) -> list[RetryShard]:
+    """The shards of the attempt that were sent: they stay, whether an earlier build of it lists them or not."""
+    planned = {shard.shard_id: shard for shard in old.shards} if old else {}
+    sent = [shard for shard in _shards_of(run, attempt) if is_sent(shard)]
+    return [planned.get(shard.shard_id) or _unplanned(run, plan, shard) for shard in sent]
+
+
+def _unplanned(run: RunFolder, plan: Plan, shard: ShardFolder) -> RetryShard:
+    """A shard that was sent by a build that left no plan. Its requests stem from the first attempt, as all do."""
+    ids = set(request_ids(shard))
+    first = [sent for sent in planned_shards(plan) if not ids.isdisjoint(request_ids(sent.folder(run)))]
+    if not first:
+        raise ConfigError(f"{shard}: was sent, and no shard of the plan asks its requests; clear build_requests first")
+    origins = tuple(sent.shard_id for sent in first)
+    return RetryShard(shard.shard_id, first[0].model, len(ids), shard.requests.stat().st_size, origins)
 
 
 def _over_budget(
@@ -124,7 +153,6 @@ class _RetryWriter:
     work: Path
     limits: ShardLimits
     explains: bool
-    clock: Callable[[], float]
     open: dict[str, tuple[ShardFile, set[str]]] = field(default_factory=dict)
     opened: int = 0
     made: list[RetryShard] = field(default_factory=list)
@@ -172,7 +200,6 @@ class _RetryWriter:
         file.close()
         shard = self.run.shard(file.shard_id, attempt=self.attempt)
         land(file.path, shard.requests)
-        reopen(shard, now=self.clock())
         self.made.append(RetryShard(file.shard_id, model, file.requests, file.bytes, tuple(sorted(origins))))
 
 
@@ -180,11 +207,8 @@ def _lines(shard: ShardFolder, ids: Collection[str]) -> Iterator[bytes]:
     return (line + b"\n" for line in lines_of(shard) if id_of_line(line) in ids)
 
 
-def _withdraw_others(run: RunFolder, old: RetryPlan | None, retry: RetryPlan, *, now: float) -> bool:
-    """Take back what an earlier build has made and this one has not; False if one of them is being sent after all."""
+def _withdraw_others(run: RunFolder, retry: RetryPlan, *, turn: int, now: float) -> bool:
+    """Take back what earlier builds have made and this one has not; False if one of them is being sent after all."""
     planned = {shard.shard_id for shard in retry.shards}
-    return all(
-        withdraw(run.shard(shard.shard_id, attempt=retry.attempt), now=now)
-        for shard in (old.shards if old else ())
-        if shard.shard_id not in planned
-    )
+    others = [shard for shard in _shards_of(run, retry.attempt) if shard.shard_id not in planned]
+    return all(withdraw(shard, now=now, turn=turn) for shard in others)

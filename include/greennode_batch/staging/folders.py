@@ -1,15 +1,16 @@
 """Staging: one folder a run, on local disk or an object store; every file lands whole or not at all.
 
-    <root>/<dag_id>[+<group>]/<run>/plan.json
-                         /shards/<shard_id>/requests.jsonl  source.parquet  uploading.json  receipt.<n>.json
-                                           creating.<n>.json  released.<n>.json  output.jsonl  errors.jsonl
-                                           results.parquet  anomalies.jsonl  joined.json  cleaned.json
+    <root>/<dag_id>[+<group>]/<run>/plan.<n>.json
+                         /shards/<shard_id>/requests.jsonl  source.<n>.parquet  uploading.json
+                                           receipt.<n>.json  creating.<n>.json  released.<n>.json  output.jsonl
+                                           errors.jsonl  results.parquet  anomalies.jsonl  joined.json  cleaned.json
                                            copied.parquet: in place of results, of rows that no request asks
                          /parts/<number>-of-<count>/<job>-<files>.arrows
-                         /attempt_2/retry.json  shards/<shard_id>/…: as above, without source and joined
-                         /run.json  building.json  canary.json  approval.json  spend.json  no_credit.json
+                         /attempt_2/retry.<n>.json  building.<n>.json
+                                   /shards/<shard_id>/…: as above, without source and joined
+                         /run.json  building.<n>.json  canary.json  approval.json  spend.json  no_credit.json
                          /report.json  removed.json
-                         /answered.json  unchanged.bin: from build to report, for .answered-…
+                         /answered.<n>.json  unchanged.<n>.bin: from build to report, for .answered-…
                   /<run>~<hash>/: the same run, deleted in Airflow and made again; the run.json before leads to it
                   /.answered-<hash>: what a table has answered; see incremental/answer_cache.py
                   /.usage.json: what earlier runs have used; see cost/usage_history.py
@@ -29,7 +30,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -44,10 +45,11 @@ from greennode_batch.staging.modes import file_mode, folder_mode, make_folder
 T = TypeVar("T")
 
 _WORK_PREFIX = ".work-"
+_SOURCE = "source.parquet"
 _READ_TRIES = 5
 # In no safe name.
 _AGAIN = "~"
-_ATTEMPT_NAME = re.compile(r"attempt_([0-9]+)")
+ATTEMPT_NAME = re.compile(r"attempt_([0-9]+)")
 _HASHED_NAME = re.compile(r".*-[0-9a-f]{12}")
 
 
@@ -57,7 +59,6 @@ class ShardFolder:
     def __init__(self, path: UPath) -> None:
         self.path = uncached(path)
         self.requests = path / "requests.jsonl"
-        self.source = path / "source.parquet"
         self.uploading = path / "uploading.json"
         self.receipt = path / "receipt.json"
         self.output = path / "output.jsonl"
@@ -69,6 +70,20 @@ class ShardFolder:
         self.cleaned = path / "cleaned.json"
 
     @property
+    def source(self) -> UPath:
+        """Its source rows, as the latest build of its run that has finished left them."""
+        names = fresh_names(self.path)
+        turns = [*numbered(names, "source", "parquet"), *([0] if _SOURCE in names else [])]
+        if len(turns) > 1:
+            finished = max(numbered(fresh_names(self.run.path), "plan"), default=0)
+            turns = [turn for turn in turns if turn <= finished] or turns
+        return self.source_of(max(turns, default=0))
+
+    def source_of(self, turn: int) -> UPath:
+        """Its source rows, as a build leaves them; 0: one of the version before."""
+        return self.path / (f"source.{turn}.parquet" if turn else _SOURCE)
+
+    @property
     def shard_id(self) -> str:
         """The folder's name."""
         return self.path.name
@@ -76,14 +91,14 @@ class ShardFolder:
     @property
     def attempt(self) -> int:
         """The number of the attempt that it belongs to."""
-        later = _ATTEMPT_NAME.fullmatch(self.path.parent.parent.name)
+        later = ATTEMPT_NAME.fullmatch(self.path.parent.parent.name)
         return int(later[1]) if later else 1
 
     @property
     def run(self) -> RunFolder:
         """The run that it belongs to."""
         folder = self.path.parent.parent
-        return RunFolder(folder.parent if _ATTEMPT_NAME.fullmatch(folder.name) else folder)
+        return RunFolder(folder.parent if ATTEMPT_NAME.fullmatch(folder.name) else folder)
 
     def claim(self, number: int) -> UPath:
         """The note that the shard's batch is being created for the n-th time."""
@@ -96,18 +111,42 @@ class ShardFolder:
 class RunFolder:
     """The files of one run, by name."""
 
-    def __init__(self, path: UPath) -> None:
+    def __init__(self, path: UPath, *, turn: int | None = None) -> None:
+        """turn: which of its builds this is for; by default, the latest that has finished."""
         self.path = uncached(path)
-        self.plan = path / "plan.json"
+        self._turn = turn
         self.canary = path / "canary.json"
         self.approval = path / "approval.json"
         self.report = path / "report.json"
         self.spend = path / "spend.json"
-        self.answered = path / "answered.json"
-        self.unchanged = path / "unchanged.bin"
         self.removed = path / "removed.json"
         self.shards = path / "shards"
         self.parts = path / "parts"
+
+    @property
+    def plan(self) -> UPath:
+        """What the run asks, as its latest build that has finished says."""
+        return self._of_turn("plan")
+
+    @property
+    def answered(self) -> UPath:
+        """What that build leaves as it is in the table."""
+        return self._of_turn("answered")
+
+    @property
+    def unchanged(self) -> UPath:
+        """The hashes of those rows."""
+        return self._of_turn("unchanged", "bin")
+
+    def of_turn(self, turn: int) -> RunFolder:
+        """The same run, for one of its builds to write."""
+        return RunFolder(self.path, turn=turn)
+
+    def _of_turn(self, stem: str, suffix: str = "json") -> UPath:
+        turn = self._turn
+        if turn is None:
+            turn = max(numbered(fresh_names(self.path), "plan"), default=0)
+        return self.path / (f"{stem}.{turn}.{suffix}" if turn else f"{stem}.{suffix}")
 
     @property
     def name(self) -> str:
@@ -120,11 +159,17 @@ class RunFolder:
 
     def shard(self, shard_id: str, *, attempt: int = 1) -> ShardFolder:
         """The folder of one shard. A later attempt may send the very bytes of the first: it has folders of its own."""
-        return ShardFolder((self.shards if attempt == 1 else self.path / f"attempt_{attempt}" / "shards") / shard_id)
+        return ShardFolder((self.shards if attempt == 1 else self.attempt(attempt) / "shards") / shard_id)
 
     def retry(self, attempt: int) -> UPath:
-        """What a later attempt asks again."""
-        return self.path / f"attempt_{attempt}" / "retry.json"
+        """What a later attempt asks again, as its latest build that has finished says."""
+        folder = self.attempt(attempt)
+        names = numbered(fresh_names(folder), "retry")
+        return folder / (names[max(names)] if names else "retry.json")
+
+    def attempt(self, attempt: int) -> UPath:
+        """The folder of a later attempt, where it is built."""
+        return self.path / f"attempt_{attempt}"
 
     def part(self, number: int, total: int) -> UPath:
         """The folder of what was read as one of so many parts of the source."""
@@ -182,6 +227,12 @@ def fresh_names(folder: UPath) -> list[str]:
         return [name.rpartition("/")[2] for name in uncached(folder).fs.ls(folder.path, detail=False)]
     except FileNotFoundError:
         return []
+
+
+def numbered(names: Iterable[str], stem: str, suffix: str = "json") -> dict[int, str]:
+    """The names `<stem>.<n>.<suffix>` among some, by their numbers."""
+    found = re.compile(rf"{stem}\.(\d+)\.{suffix}")
+    return {int(match[1]): name for name in names if (match := found.fullmatch(name))}
 
 
 def fresh_times(folder: UPath) -> dict[str, float]:
@@ -244,6 +295,21 @@ def land(made: Path, path: UPath, *, private: bool = True) -> None:
     with made.open("rb") as file:
         os.fsync(file.fileno())
     made.replace(local)
+
+
+def copy_file(path: UPath, to: UPath) -> None:
+    """Let a staging file that is never changed have another name as well."""
+    local, target = local_path(path), local_path(to)
+    if local is None or target is None:
+        path.fs.cp_file(path.path, to.path)
+        return
+    with tempfile.TemporaryDirectory(prefix=_WORK_PREFIX, dir=target.parent) as work:
+        made = Path(work) / target.name
+        try:
+            made.hardlink_to(local)
+        except OSError:
+            shutil.copyfile(local, made)
+        made.replace(target)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Attempts: retry.json, and the shards of each attempt of a run."""
+"""Attempts: what each attempt of a run asks, and its shards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class RetryShard(msgspec.Struct, frozen=True):
 
 
 class RetryPlan(Document, frozen=True):
-    """retry.json: what an attempt asks again. over_budget: why it asks no more than what was sent before."""
+    """retry.<n>.json: what an attempt asks again, by its n-th build.
+
+    over_budget: why it asks no more than what was sent before.
+    """
 
     attempt: int
     created_at: float

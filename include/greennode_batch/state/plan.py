@@ -1,4 +1,4 @@
-"""Plan: plan.json, what a run asks, written last by the build."""
+"""Plan: what a run asks, written last by the build."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from greennode_batch.wording import counted
 
 
 class Plan(Document, frozen=True):
-    """plan.json: what a run asks. `rows` counts source rows times models and samples; `unsent` what is not asked.
+    """plan.<n>.json: what a run asks, by its n-th build.
 
+    `rows` counts source rows times models and samples; `unsent` what is not asked.
     `copied` rows are among them: a target has the answer to their request since an earlier run, and another gets it.
     `unchanged` rows come on top: every target has that answer; so do `remembered` ones, by status: there it is final
     that their request has no answer. `answered_before` counts rows that are asked although a target has a good answer

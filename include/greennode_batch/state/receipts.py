@@ -15,7 +15,6 @@ person may change it by hand, or write `receipt.json` (what the version before w
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -24,11 +23,9 @@ from upath import UPath
 
 from greennode_batch.errors import RetryableError
 from greennode_batch.staging.exclusive import create_exclusive
-from greennode_batch.staging.folders import ShardFolder, fresh_names, read_json, write_json
+from greennode_batch.staging.folders import ShardFolder, fresh_names, numbered, read_json, write_json
 from greennode_batch.state.document import Document
 
-_RECEIPT_NAME = re.compile(r"receipt\.(\d+)\.json")
-_CLAIM_NAME = re.compile(r"creating\.(\d+)\.json")
 _BY_HAND = "receipt.json"
 
 
@@ -86,7 +83,7 @@ class Claim(Document, frozen=True):
     """creating.<n>.json: somebody is about to send a create for this shard, or was when they were stopped.
 
     `released`: the create was refused for certain, so the next one need not look for its batch. `withdrawn`: the
-    shard is not to be sent any more, for the run was built anew without it.
+    shard is not to be sent any more, for the run was built again without it, in this `turn`.
     """
 
     token: str
@@ -94,6 +91,7 @@ class Claim(Document, frozen=True):
     claimed_at: float
     released: bool = False
     withdrawn: bool = False
+    turn: int = 0
 
 
 class HeldClaim(NamedTuple):
@@ -114,7 +112,7 @@ def read_receipt(shard: ShardFolder) -> Receipt | None:
 
 def receipt_names(names: Collection[str]) -> list[str]:
     """Which of a shard's files tell its receipt: one that was written by hand, and the latest of its own."""
-    found = {int(match[1]): name for name in names if (match := _RECEIPT_NAME.fullmatch(name))}
+    found = numbered(names, "receipt")
     return [*([_BY_HAND] if _BY_HAND in names else []), *([found[max(found)]] if found else [])]
 
 
@@ -125,7 +123,7 @@ def receipt_of(found: Mapping[str, Receipt | None]) -> Receipt | None:
     if receipt is None:
         return None
     by_hand = _hash_of(receipt) if name == _BY_HAND else receipt.by_hand
-    number = max((int(match[1]) for one in found if (match := _RECEIPT_NAME.fullmatch(one))), default=0)
+    number = max(numbered(found, "receipt"), default=0)
     return msgspec.structs.replace(receipt, number=number, by_hand=by_hand)
 
 
@@ -195,10 +193,9 @@ def _receipt_among(shard: ShardFolder, names: list[str]) -> Receipt | None:
 
 
 def _claim_among(shard: ShardFolder, names: list[str]) -> HeldClaim | None:
-    numbers = [int(match[1]) for name in names if (match := _CLAIM_NAME.fullmatch(name))]
-    if not numbers:
+    number = max(numbered(names, "creating"), default=0)
+    if not number:
         return None
-    number = max(numbers)
     claim = read_json(shard.claim(number), Claim)
     assert claim is not None, "claims are never removed"
     if f"released.{number}.json" in names:
@@ -230,26 +227,20 @@ def is_sent(shard: ShardFolder) -> bool:
     return last is not None and not last.claim.released
 
 
-def withdraw(shard: ShardFolder, *, now: float) -> bool:
+def withdraw(shard: ShardFolder, *, now: float, turn: int) -> bool:
     """Take back a shard that is not to be sent any more; False if somebody is sending it, or has.
 
-    It is a claim like any other, so a worker that is about to create the batch and this call cannot both win.
+    It is a claim like any other, so a worker that is about to create the batch and this call cannot both win. turn: of
+    the build that does without it; a later build that plans it overrules this (`state.withdrawn`).
     """
     # Looked at first: a claim that is taken after this has the number that is tried below, or is seen by is_sent.
     last = latest_claim(shard)
     if is_sent(shard):
         return False
-    if last is not None and last.claim.withdrawn:
+    if last is not None and last.claim.withdrawn and last.claim.turn >= turn:
         return True
-    claim = Claim("builder", "", now, released=True, withdrawn=True)
+    claim = Claim("builder", "", now, released=True, withdrawn=True, turn=turn)
     return take_claim(shard, HeldClaim(last.number + 1 if last else 1, claim))
-
-
-def reopen(shard: ShardFolder, *, now: float) -> None:
-    """Let a shard be sent again that was withdrawn, for the run was built with it after all."""
-    last = latest_claim(shard)
-    if last is not None and last.claim.withdrawn:
-        take_claim(shard, HeldClaim(last.number + 1, Claim("builder", "", now, released=True)))
 
 
 class UploadBegun(Document, frozen=True):

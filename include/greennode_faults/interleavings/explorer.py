@@ -174,7 +174,8 @@ class Explorer:
     def _lost(self) -> list[str]:
         api, problems = self._ground.api, []
         rows = pq.read_table(self._ground.out, columns=["id", "status", "custom_id"]).to_pylist()
-        if sorted(row["id"] for row in rows) != sorted(key for key, _ in self._scene.rows):
+        wanted = [sorted(key for key, _ in source) for source in (self._scene.rows, self._scene.before or ())]
+        if sorted(row["id"] for row in rows) not in wanted:
             problems.append(f"the target has rows {sorted(row['id'] for row in rows)}")
         bad = [row["id"] for row in rows if row["status"] != "succeeded"]
         if bad:

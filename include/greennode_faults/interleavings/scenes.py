@@ -36,7 +36,11 @@ TWO: SourceRows = ((1, "one"), (2, "two"))
 
 @dataclass(frozen=True)
 class Scene:
-    """works: of each worker. prepare: makes the staging that they find. rows: what the source has in the end."""
+    """works: of each worker. prepare: makes the staging that they find.
+
+    rows: of the source when the last worker reads it. before: when the others do, if that differs: these are the run's
+    rows where the last one was the first to begin.
+    """
 
     kind: str
     name: str
@@ -44,6 +48,7 @@ class Scene:
     prepare: Callable[[Ground], None]
     trouble: Trouble = field(default_factory=Trouble)
     rows: SourceRows = TWO
+    before: SourceRows | None = None
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.name}"
@@ -165,9 +170,11 @@ def _build_scenes() -> Iterator[Scene]:
     yield Scene("build", "two at once, of one source", (two, two), _nothing)
     for name, rows in {"changed": changed, "more rows": more, "a row that asks the same": same}.items():
         later = _builds_and_carries(rows)
-        yield Scene("build", f"the later one has {name}", (two, later), _nothing, rows=rows)
-        yield Scene("build", f"built before, the later one has {name}", (two, later), _built(TWO), rows=rows)
-        yield Scene("build", f"sent before, the later one has {name}", (two, later), _sent(TWO), rows=rows)
+        yield Scene("build", f"the later one has {name}", (two, later), _nothing, rows=rows, before=TWO)
+        yield Scene(
+            "build", f"built before, the later one has {name}", (two, later), _built(TWO), rows=rows, before=TWO
+        )
+        yield Scene("build", f"sent before, the later one has {name}", (two, later), _sent(TWO), rows=rows, before=TWO)
 
 
 def _nothing(ground: Ground) -> None:
@@ -217,4 +224,4 @@ def _collected(rows: SourceRows, *, whole: bool) -> Callable[[Ground], None]:
 
 def scenes() -> list[Scene]:
     """All of them."""
-    return [*_shard_scenes()]
+    return [*_shard_scenes(), *_build_scenes(), *_retry_scenes()]

@@ -28,7 +28,6 @@ from greennode_batch.state.receipts import (
     latest_claim,
     read_receipt,
     receipt_path,
-    reopen,
     take_claim,
     withdraw,
     write_receipt,
@@ -290,15 +289,20 @@ def test_that_strays_cannot_be_looked_for_takes_nothing_from_the_receipt(make_sh
     assert submit(make_shard(), server.client(), clock=clock, sleep=clock.sleep).batch_id == "batch_2"
 
 
-def test_a_withdrawn_shard_is_not_sent_until_it_is_planned_again(make_shard, client, emulator, clock):
+def test_a_withdrawn_shard_is_not_sent(make_shard, client, emulator, clock):
     shard = make_shard()
-    assert withdraw(shard, now=clock())
+    assert withdraw(shard, now=clock(), turn=2)
     with pytest.raises(ConfigError, match="was withdrawn"):
         submit(shard, client)
     assert emulator.ledger()["batches_created"] == 0
-    reopen(shard, now=clock())
+
+
+def test_a_build_that_wakes_late_cannot_withdraw_what_a_later_one_has_planned(make_run, client, clock):
+    run, plan = make_run(("id", "text"), [(1, "a")])
+    shard = run.shard(plan.shards[0].shard_id)
+    assert withdraw(shard, now=clock(), turn=0)
     assert submit(shard, client).state == "created"
-    assert not withdraw(shard, now=clock())
+    assert not withdraw(shard, now=clock(), turn=2)
 
 
 @pytest.mark.parametrize(

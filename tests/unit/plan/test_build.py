@@ -4,7 +4,6 @@ import json
 import tempfile
 import uuid
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
 import psycopg
@@ -20,10 +19,10 @@ from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.sources import FileSource
 from greennode_batch.job.targets import FileTarget
 from greennode_batch.plan.build import build
-from greennode_batch.plan.rebuild import SupersededError
 from greennode_batch.source.rows import Rows
 from greennode_batch.source.sql import read_sql
 from greennode_batch.staging.folders import run_folder, write_json
+from greennode_batch.state.build_turn import SupersededError
 from greennode_batch.state.plan import LongestRequest, read_plan
 from greennode_batch.state.receipts import (
     Claim,
@@ -36,6 +35,7 @@ from greennode_batch.state.receipts import (
     write_receipt,
 )
 from greennode_batch.state.run_identity import RemovedRun
+from greennode_batch.state.withdrawn import is_withdrawn as is_withdrawn_now
 
 MODELS = ("google/gemma-4-31b-it", "openai/gpt-oss-120b")
 
@@ -106,8 +106,14 @@ class Staged:
         return [json.loads(line)["body"]["messages"][-1]["content"] for line in lines]
 
     def files(self):
-        folder = Path(str(self.run))
-        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".json"}
+        """What there is of each shard, but for its receipts and claims."""
+        files = {
+            path: path.read_bytes()
+            for shard in self.shards()
+            for path in (shard.requests, shard.results)
+            if path.exists()
+        }
+        return files | {shard.shard_id: shard.source.read_bytes() for shard in self.shards()}
 
 
 @pytest.fixture
@@ -159,9 +165,9 @@ def check_claims(staged, plan):
     planned = {shard.shard_id for shard in plan.shards}
     for shard in staged.shards():
         last = latest_claim(shard)
-        is_withdrawn = last is not None and last.claim.withdrawn
+        is_withdrawn = last is not None and is_withdrawn_now(shard, last.claim)
         assert is_withdrawn == (shard.shard_id not in planned)
-        assert shard.requests.exists() == shard.source.exists() == (not is_withdrawn)
+        assert is_withdrawn or (shard.requests.exists() and shard.source.exists())
 
 
 SOURCES = st.dictionaries(st.integers(0, 8), st.sampled_from(["", "a", "b", "c", "d", "e"]), max_size=9)
@@ -296,7 +302,7 @@ def test_an_upload_alone_does_not_keep_a_shard_nor_does_a_create_that_was_refuse
     assert staged.texts(shard) == ["changed"]
 
 
-def test_what_is_not_planned_any_more_is_withdrawn_and_its_claims_and_receipt_stay(staged):
+def test_what_is_not_planned_any_more_is_withdrawn_and_its_files_stay(staged):
     (shard,) = staged.build([(1, "a")]).shards
     receipt = write_receipt(staged.shard(shard), Receipt(shard.shard_id, "uploaded", "file-1"))
     staged.claim(shard, released=True)
@@ -306,6 +312,8 @@ def test_what_is_not_planned_any_more_is_withdrawn_and_its_claims_and_receipt_st
         "creating.1.json",
         "creating.2.json",
         "receipt.1.json",
+        "requests.jsonl",
+        "source.1.parquet",
     }
     assert read_receipt(staged.shard(shard)) == receipt
 

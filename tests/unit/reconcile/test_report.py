@@ -21,7 +21,7 @@ from greennode_batch.reconcile.written import TableRows
 from greennode_batch.reconcile.written_files import FileRows
 from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.staging.folders import RunFolder, read_json, run_folder, write_json
-from greennode_batch.state.attempts import attempt_shards
+from greennode_batch.state.attempts import RetryPlan, attempt_shards
 from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import read_receipt, write_receipt
 from greennode_batch.state.row_owner import RowOwner
@@ -438,6 +438,36 @@ def test_each_attempt_is_told_with_what_it_has_cost(twice_asked, target, emulato
     assert (made.prompt_tokens, made.completion_tokens) == (ledger["prompt_tokens"], ledger["completion_tokens"])
     assert sum(one.prompt_tokens for one in made.attempts) == made.prompt_tokens
     assert "\n2 requests were asked again in attempt 2: 2 succeeded" in str(made)
+
+
+def test_a_shard_of_a_second_attempt_that_no_plan_lists_is_named_and_the_way_out_keeps_it(
+    twice_asked, ask_again, target, emulator
+):
+    run, plan = twice_asked
+    (again,) = attempt_shards(run, plan, 2)
+    # What a late build of the version before has left: it wrote over the plan of another one, which was sent.
+    write_json(run.retry(2), RetryPlan(2, 0.0, ()))
+    join(run, plan, target)
+    made = report(run, TableRows(target, "run_1"))
+    batch = read_receipt(again).batch_id
+    assert made.problems[0].startswith(
+        f"shards of attempt 2 that were sent, and that no plan lists: {again.shard_id} ({batch}). Clear build_retry_2"
+    )
+    billed = emulator.ledger()["requests_billed"]
+    ask_again(run, plan)
+    join(run, plan, target)
+    check_balanced(report(run, TableRows(target, "run_1")))
+    assert emulator.ledger()["requests_billed"] == billed
+
+
+def test_a_shard_of_the_first_attempt_that_no_plan_lists_is_named(joined, account):
+    run, plan = joined
+    lost = plan.shards[-1]
+    rest = msgspec.structs.replace(plan, shards=plan.shards[:-1], rows=plan.rows - lost.rows)
+    write_json(run.plan, rest)
+    unplanned = next(one for one in account().problems if "no plan lists" in one)
+    assert lost.shard_id in unplanned
+    assert f"Clear build_requests, or remove {run.plan} and start the command again" in unplanned
 
 
 def test_a_second_attempt_that_is_not_collected_is_named(twice_asked, target):

@@ -113,9 +113,15 @@ def test_every_json_document_that_a_run_leaves_has_the_number_of_its_format(clie
     rows = Rows.from_tuples(("id", "text"), iter([[(1, "one"), (2, ""), (3, "two")]]))
     run_to_file(JOB, lambda: rows, client, run, tmp_path / "answers.parquet", run_id="run", sleep=lambda _: None)
     documents = {path.name: json.loads(path.read_text()) for path in (tmp_path / "staging").rglob("*.json")}
-    assert {"plan.json", "receipt.1.json", "creating.1.json", "canary.json", "spend.json", ".usage.json"} <= set(
-        documents
-    )
+    assert {
+        "plan.1.json",
+        "building.1.json",
+        "receipt.1.json",
+        "creating.1.json",
+        "canary.json",
+        "spend.json",
+        ".usage.json",
+    } <= set(documents)
     assert {name for name, document in documents.items() if document.get("format") != 1} == set()
 
 

@@ -17,7 +17,6 @@ from greennode_batch.state.receipts import (
     read_receipt,
     receipt_path,
     release_claim,
-    reopen,
     take_claim,
     withdraw,
     write_receipt,
@@ -46,33 +45,18 @@ def test_a_shard_is_sent_from_the_claim_on_until_the_create_is_refused(make_shar
 def test_what_was_sent_cannot_be_withdrawn(make_shard):
     shard = make_shard()
     claim(shard, 1)
-    assert not withdraw(shard, now=2.0)
+    assert not withdraw(shard, now=2.0, turn=1)
     assert latest_claim(shard).number == 1
 
 
-def test_what_is_withdrawn_is_so_until_it_is_opened_again(make_shard):
+def test_what_is_withdrawn_is_so_once_for_each_build_that_does_without_it(make_shard):
     shard = make_shard()
     claim(shard, 1, released=True)
-    for _ in range(2):
-        assert withdraw(shard, now=2.0)
+    for number, turn in ((2, 1), (2, 1), (3, 2), (3, 1)):
+        assert withdraw(shard, now=2.0, turn=turn)
         assert latest_claim(shard).claim.withdrawn
         assert not is_sent(shard)
-    assert latest_claim(shard).number == 2
-    for _ in range(2):
-        reopen(shard, now=3.0)
-        assert not latest_claim(shard).claim.withdrawn
-        assert not is_sent(shard)
-    assert latest_claim(shard).number == 3
-    assert withdraw(shard, now=4.0)
-
-
-def test_opening_what_was_never_withdrawn_leaves_no_trace(make_shard):
-    shard = make_shard()
-    reopen(shard, now=1.0)
-    assert latest_claim(shard) is None
-    claim(shard, 1)
-    reopen(shard, now=1.0)
-    assert latest_claim(shard).claim.token == "worker"
+        assert latest_claim(shard).number == number
 
 
 def test_of_two_that_follow_one_receipt_the_second_writes_nothing(make_shard):
@@ -150,7 +134,7 @@ class Interrupted(ShardFolder):
 def test_a_worker_that_claims_while_a_shard_is_being_withdrawn_is_not_overruled(make_shard, at):
     shard = make_shard()
     claim(shard, 1, released=True)
-    assert not withdraw(Interrupted(shard, at=at, event=lambda: claim(shard, 2)), now=2.0)
+    assert not withdraw(Interrupted(shard, at=at, event=lambda: claim(shard, 2)), now=2.0, turn=1)
     last = latest_claim(shard)
     assert (last.number, last.claim.token) == (2, "worker")
 
@@ -163,7 +147,7 @@ def test_of_workers_who_claim_and_builders_who_withdraw_at_once_one_side_wins(ma
     def work(number):
         barrier.wait()
         if number % 2:
-            return withdraw(shard, now=1.0)
+            return withdraw(shard, now=1.0, turn=1)
         return take_claim(shard, HeldClaim(1, Claim(token=f"worker {number}", file_id="file-1", claimed_at=1.0)))
 
     with ThreadPoolExecutor(8) as pool:

@@ -13,6 +13,7 @@ from greennode_batch.errors import ApiError, ConfigError, NotFoundError
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import Receipt, latest_claim, read_receipt
 from greennode_batch.state.submit_queue import Admission
+from greennode_batch.state.withdrawn import is_withdrawn
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class LineEnds:
         except ConfigError as error:
             log.warning("%s. Its shard is taken to be under way", error)
             return False
-        if last is not None and last.claim.withdrawn:
+        if last is not None and is_withdrawn(shard, last.claim):
             return True
         if last is not None and not last.claim.released:
             # Nobody knows whether there is a batch. If there is, it ends by then.

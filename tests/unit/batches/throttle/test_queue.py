@@ -264,7 +264,7 @@ def sent_elsewhere(shard):
 def taken_back(shard):
     for receipt in shard.path.glob("receipt*.json"):
         receipt.unlink()
-    withdraw(shard, now=0)
+    withdraw(shard, now=0, turn=1)
 
 
 @pytest.mark.parametrize("end", [given_up, sent_elsewhere, taken_back])
