@@ -126,7 +126,7 @@ class _Fetched(GreenNodeClient):
         """The batch, which has ended."""
         return BATCH
 
-    def download_results(self, batch: Batch, which: str, destination: Path) -> int | None:
+    def download_results(self, batch: Batch, which: str, destination: Path, *, max_bytes: int = 0) -> int | None:
         """Every request was answered, so there is no file of errors."""
         return None
 
