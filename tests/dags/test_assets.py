@@ -33,6 +33,7 @@ JOB = BatchJob(
     prices={"google/gemma-4-31b-it": [1_000_000, 2_000_000]},
     target=(SqlTarget(conn_id="warehouse", table="answers"), FileTarget(path="FOLDER")),
     attempts=1,
+    refresh="all",
 )
 
 dag = batch_table(JOB)
