@@ -147,7 +147,7 @@ def test_of_a_batch_that_expires_the_samples_that_are_finished_are_kept(start, t
 def test_an_output_that_cannot_be_written_whole_leaves_the_old_one(start, tmp_path, monkeypatch):
     start(max_shard_requests=1)
     before = (tmp_path / "answers.parquet").read_bytes()
-    shards = list(tmp_path.rglob("source.parquet"))
+    shards = list(tmp_path.rglob("source.1.parquet"))
     shards[-1].write_bytes(b"broken")
     with pytest.raises(Exception, match="Parquet"):
         start(max_shard_requests=1)

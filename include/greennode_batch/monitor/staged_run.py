@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from greennode_batch.monitor.file_cache import SeenFiles
-from greennode_batch.staging.folders import RunFolder
+from greennode_batch.staging.folders import RunFolder, numbered
 from greennode_batch.state.attempts import FIRST_ATTEMPT, RetryPlan, SentShard, planned_shards
 from greennode_batch.state.document import or_before
 from greennode_batch.state.plan import Plan
@@ -105,7 +105,7 @@ class StagedRuns:
     def read(self, run: RunFolder) -> StagedRun:
         """The run as it lies there now."""
         identity = self._identities.read_one(run.path, "run.json")
-        plan = self._plans.read_one(run.path, run.plan.name)
+        plan = self._plans.read_one(run.path, self._latest(run, "", "plan"))
         return StagedRun(
             path=str(run),
             conn_id=identity.conn_id if identity else None,
@@ -120,10 +120,17 @@ class StagedRuns:
         spent = {one.batch_id: one for one in (said.shards if isinstance(said, SpentByShard) else said or ())}
         yield from self._of_attempt(run, planned_shards(plan), spent)
         for attempt in itertools.count(FIRST_ATTEMPT + 1):
-            retry = self._retries.read_one(run.path, _below(run, str(run.retry(attempt))))
+            retry = self._retries.read_one(run.path, self._latest(run, f"attempt_{attempt}", "retry"))
             if retry is None:
                 return
             yield from self._of_attempt(run, retry.sent, spent)
+
+    def _latest(self, run: RunFolder, folder: str, stem: str) -> str:
+        """The file of the latest turn, as a path below the run's folder."""
+        (names,) = self._plans.names(run.path, [folder])
+        found = numbered(names, stem)
+        name = found[max(found)] if found else f"{stem}.json"
+        return f"{folder}/{name}" if folder else name
 
     def _of_attempt(
         self, run: RunFolder, shards: Sequence[SentShard], spent: Mapping[str | None, ShardSpent]

@@ -261,7 +261,7 @@ def built_anew(make_run, make_job, client, ended):
 def test_an_upload_of_a_shard_that_was_withdrawn_goes(built_anew, client, emulator, stored, listed):
     def upload_and_withdraw(shard):
         upload(shard, client, time.time)
-        assert withdraw(shard, now=time.time())
+        assert withdraw(shard, now=time.time(), turn=2)
 
     run, _ = built_anew(upload_and_withdraw)
     if not listed:

@@ -96,7 +96,7 @@ def test_a_row_of_one_model_and_sample_is_told_from_its_others(make_scene, emula
     assert {row.key[2] for row in found.rows} == {"1", "2"}
 
 
-@pytest.mark.parametrize("name", ["source.parquet", "results.parquet"])
+@pytest.mark.parametrize("name", ["source.1.parquet", "results.parquet"])
 @pytest.mark.parametrize("damage", ["cut", "empty", "middle", "garbage"])
 def test_a_damaged_file_is_named_and_the_rest_is_shown(name, damage, make_scene, emulator):
     scene = make_scene(texts(60), per_shard=30)
