@@ -11,6 +11,6 @@ from greennode_faults.interleavings.tally import play
 def test_a_worker_that_wakes_late_neither_pays_twice_nor_loses_a_row(place):
     # Each scene on another kind of store; all of them on each are played by `make faults`.
     store = STORES[place % len(STORES)]
-    tally = play(store, place, range(7), stride=13)
-    assert tally.schedules > 10
+    tally = play(store, place, range(3), stride=29)
+    assert tally.schedules > 5
     assert tally.wrong == ()
