@@ -28,7 +28,7 @@ def test_an_answer_is_good_whatever_answer_model_is_asked_for(final_for, row):
     assert settled_as(final_for, status="succeeded", custom_id="c", **row) == "succeeded"
 
 
-@pytest.mark.parametrize("status", set(SETTLED) - {RowStatus.SUCCEEDED})
+@pytest.mark.parametrize("status", sorted(set(SETTLED) - {RowStatus.SUCCEEDED}))
 def test_what_is_final_is_final_for_its_answer_model_and_unless_it_is_to_be_asked_again(status):
     row = {"status": status, "custom_id": "c", "greennode_order": "1", "greennode_final": "model"}
     assert settled_as("model", **row) == status
