@@ -2,8 +2,8 @@
 
 A note tells of most before they are rendered.
 
-What a run leaves as it is, is written down until its end, when the next note is made: answered.json, and the hashes of
-these rows in unchanged.bin.
+What a run leaves as it is, is written down until its end, when the next note is made: answered.<n>.json, and the hashes
+of these rows in unchanged.<n>.bin.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Left as it is: answered.json, which rows of its table a run does not touch."""
+"""Left as it is: answered.<n>.json, which rows of its table a run does not touch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from greennode_batch.state.table_digest import TableDigest
 
 
 class LeftAsItIs(Document, frozen=True):
-    """answered.json: what a run leaves as it is in its table.
+    """answered.<n>.json: what a run leaves as it is in its table.
 
     valid_for: a hash of all that makes requests of rows. others: the job's rows of other runs, as the table will tell
     them when this run is written, if nobody else writes. left: the job's rows that the source does not have, if they
