@@ -146,6 +146,14 @@ def test_a_target_that_is_added_gets_the_answers_that_the_other_has(days, first,
     assert set(days.asked.values()) == {1}
 
 
+def test_each_row_gets_its_own_answer_in_whatever_order_a_target_gives_them(days, monkeypatch):
+    days.run(["first"], ROWS)
+    stored = EarlierRows.stored
+    monkeypatch.setattr(EarlierRows, "stored", lambda *given: stored(*given).sort_by([("place", "descending")]))
+    days.run(["first", "second"], ROWS)
+    assert days.rows("second") == days.rows("first")
+
+
 @pytest.mark.parametrize("names", [["first"], ["files"], ["files_by_label"], ["first", "files"], ["files", "files_2"]])
 def test_a_day_asks_what_is_new_or_changed_and_no_row_is_there_twice(days, names):
     days.run(names, ROWS)
