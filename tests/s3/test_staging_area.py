@@ -85,7 +85,7 @@ def test_what_another_process_wrote_after_a_listing_is_seen(write_elsewhere, fol
     write_elsewhere(shard.receipt, receipt)
     write_elsewhere(shard.results, {})
     assert shard.results.exists()
-    assert read_receipt(shard) == receipt
+    assert msgspec.structs.replace(read_receipt(shard), by_hand="") == receipt
     assert latest_claim(shard) == HeldClaim(1, claim)
     assert {path.name for path in shard.path.iterdir()} > {"results.parquet", "creating.1.json"}
     assert is_sent(shard)

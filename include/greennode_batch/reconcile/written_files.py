@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from greennode_batch.job.columns import OWNER_COLUMNS
 from greennode_batch.tables.fingerprint import row_hashes
-from greennode_batch.tables.typed_rows import found_schema
+from greennode_batch.tables.typed_rows import OPTIONAL, found_schema
 from greennode_batch.write.dataset import Dataset
 
 
@@ -78,7 +77,7 @@ class DatasetRows(_ScannedRows):
 
     def every(self, schema: pa.Schema) -> Iterator[pa.Table]:
         """The same of the files of all runs."""
-        needed = [name for name in schema.names if name not in OWNER_COLUMNS]
+        needed = [name for name in schema.names if name not in OPTIONAL]
         files = (path for path in self._dataset.all_files() if self._dataset.has_columns(path, needed))
         return self._rows_of(files, schema)
 
@@ -96,7 +95,7 @@ def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
 
 def _told(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     # A key and a status are never NULL, so it was an empty text that became a folder.
-    may_be_null = name in {"custom_id", *OWNER_COLUMNS} or not pa.types.is_string(column.type)
+    may_be_null = name in {"custom_id", *OPTIONAL} or not pa.types.is_string(column.type)
     return column if may_be_null else pc.fill_null(column, "")
 
 

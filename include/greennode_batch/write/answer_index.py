@@ -13,13 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from greennode_batch.job.columns import OWNER_COLUMNS
 from greennode_batch.tables.sqlite import SqliteDialect
 from greennode_batch.tables.table_target import TableTarget
+from greennode_batch.tables.typed_rows import OPTIONAL
 
 _CACHE_KIB = 16_384
 _FILE, _PLACE = "greennode file", "greennode row"
-_TEXTS = ("custom_id", "status", "run_id", *OWNER_COLUMNS)
+_TEXTS = ("custom_id", "status", "run_id", *OPTIONAL)
 INDEXED = (*_TEXTS, "completed_at")
 """What the index needs of a row beside its key."""
 

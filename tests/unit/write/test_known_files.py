@@ -88,8 +88,8 @@ GOOD, BAD = "succeeded", "failed"
 def test_of_several_rows_of_a_key_the_latest_counts_unless_it_is_a_failure(write, make):
     write(1, {1: ("a", GOOD), 2: ("a", GOOD), 3: ("a", GOOD), 4: ("a", BAD)})
     write(2, {1: ("b", GOOD), 2: ("a", BAD), 3: ("b", BAD), 4: ("a", GOOD)})
-    assert look_up(make("new"), [1, 2, 3, 4, 5], ["a"] * 5) == ([1, 2, 3], [0], ())
-    assert look_up(make("new"), [1, 2], ["b", "b"]) == ([0], [1], ())
+    assert look_up(make("new"), [1, 2, 3, 4, 5], ["a"] * 5) == ([1, 2, 3], [0], [])
+    assert look_up(make("new"), [1, 2], ["b", "b"]) == ([0], [1], [])
 
 
 def test_files_of_a_version_before_have_answers_and_come_first(write, make):
