@@ -91,7 +91,7 @@ def test_another_database_goes_by_its_engine(use_hook: Any, tmp_path: Path) -> N
     with open_table(TARGET, ("id",)) as table:
         assert isinstance(table.dialect, SqlAlchemyDialect)
         table.prepare(ROWS.schema)
-        assert table.write([ROWS]) == 1
+        assert table.write([ROWS]) == (1, 0)
     engine = sa.create_engine(f"sqlite:///{tmp_path}/target.db")
     with closing(engine.raw_connection()) as connection:
         assert connection.cursor().execute("SELECT id, status FROM answers").fetchall() == [(1, "succeeded")]

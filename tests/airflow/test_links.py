@@ -17,8 +17,8 @@ from greennode_airflow.sensors import GreenNodeBatchSensor
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.sources import FileSource
 from greennode_batch.job.targets import FileTarget
-from greennode_batch.staging.folders import run_folder
-from greennode_batch.state.receipts import Receipt, write_receipt
+from greennode_batch.staging.folders import run_folder, write_json
+from greennode_batch.state.receipts import Receipt
 
 RUN_ID = "manual__2026-01-01T00:00:00+00:00"
 PAGE = "/plugin/greennode-batches/greennode/run?dag_id=tickets&run_id=manual__2026-01-01T00%3A00%3A00%2B00%3A00"
@@ -47,8 +47,7 @@ def shard(tmp_path, monkeypatch):
 @pytest.fixture
 def send(shard):
     def sent(server="maas-llm-aiplatform-hcm.api.vngcloud.vn"):
-        receipt = Receipt("abc", "created", "file-1", server, "batch/1 x", created_at=time.time())
-        write_receipt(shard, receipt)
+        write_json(shard.receipt, Receipt("abc", "created", "file-1", server, "batch/1 x", created_at=time.time()))
 
     return sent
 

@@ -63,10 +63,10 @@ def test_it_asks_what_has_changed_and_no_answer_that_is_good_is_paid_again(
         assert answers(warehouse)[1] == said_of("other")
         assert emulator.ledger(summary=True)["requests_billed"] == 5
     assert (done["report"][0]["rows"], done["report"][0]["unchanged"]) == (0, 4)
-    assert len(list((deployment / "own").glob("manual__1*/plan.json"))) == 3, "each has its own folder"
+    assert len(list((deployment / "own").glob("manual__1*/plan.1.json"))) == 3, "each has its own folder"
     # Cleared, the latest one is found again.
     assert run_own(DAG, started=LATEST)["report"][0]["unchanged"] == 4
-    assert len(list((deployment / "own").glob("manual__1*/plan.json"))) == 3
+    assert len(list((deployment / "own").glob("manual__1*/plan.1.json"))) == 3
 
 
 def test_batches_of_the_deleted_run_are_cancelled_and_what_they_have_answered_is_used(
