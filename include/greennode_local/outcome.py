@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from greennode_batch.job.columns import RESULT_COLUMNS
+from greennode_batch.job.columns import OWNER_COLUMNS, RESULT_COLUMNS
 from greennode_local.errors import LocalError
 from greennode_local.samples import Sample
 
@@ -69,7 +69,7 @@ def first_rows(connection: psycopg.Connection, sample: Sample, *, limit: int) ->
     """The first joined rows: the key, what of the source is shown, the answer and the status."""
     columns = [column.name for column in _columns(connection, sample)]
     asked = ("model",) if sample.answers > 1 else ()
-    answers = [name for name in columns if name not in (*sample.key, *sample.shown, *RESULT_COLUMNS)]
+    answers = [name for name in columns if name not in {*sample.key, *sample.shown, *RESULT_COLUMNS, *OWNER_COLUMNS}]
     taken = [
         *(sql.Identifier("t", name) for name in sample.key),
         *(sql.Identifier("s", name) for name in sample.shown),
