@@ -10,6 +10,7 @@ from upath import UPath
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.incremental.answered import ANSWERED
+from greennode_batch.incremental.target_rows import AskedRows
 from greennode_batch.reconcile.written_files import DatasetRows
 from greennode_batch.staging.folders import run_folder
 from greennode_batch.state.row_owner import RowOwner
@@ -79,7 +80,7 @@ def test_what_earlier_runs_answered_is_found_and_replaced_rows_go(make, new_fold
     make("1").write([answered((1, "a"), (2, "a"), (3, "b"), run_id="1")], "shard1")
     with known_files(make("2"), ("id",)) as known:
         keys, owner = pa.table({"id": [3, 4, 1]}), RowOwner("2", "job")
-        found = known.look_up(keys, ["c", "c", "d"], {}, final_for=None, owner=owner)
+        found = known.look_up(AskedRows(keys, ["c", "c", "d"], {}, None, owner))
         assert (found.codes.tolist(), found.stale) == ([ANSWERED, 0, 0], [2])
     dataset = make("2")
     dataset.write([answered((1, "b"), (3, "b"), (4, "b"), run_id="2")], "shard1")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from greennode_batch.incremental.answered import ANSWERED, Codes
-from greennode_batch.incremental.target_rows import KnownRows
+from greennode_batch.incremental.target_rows import AskedRows, KnownRows
 from greennode_batch.job.columns import RESULT_COLUMNS
 from greennode_batch.state.plan import LeftRows
 from greennode_batch.state.row_owner import RowOwner
@@ -60,7 +60,7 @@ class LookedUp(NamedTuple):
 class AllTargets:
     """The targets of a job, one or several.
 
-    answer_fields: the columns of an answer. final_for, owner: as a look into one target takes them.
+    answer_fields: the columns of an answer. final_for, owner: see AskedRows.
     """
 
     def __init__(
@@ -73,11 +73,9 @@ class AllTargets:
         self._owner = owner
 
     def look_up(self, keys: pa.Table, custom_ids: Sequence[str], unsent: Mapping[int, str]) -> LookedUp:
-        """What becomes of these rows; see EarlierRows for what is given."""
-        found = [
-            target.look_up(keys, custom_ids, unsent, final_for=self._final_for, owner=self._owner)
-            for target in self._targets
-        ]
+        """What becomes of these rows; see AskedRows for what is given."""
+        given = AskedRows(keys, custom_ids, unsent, self._final_for, self._owner)
+        found = [target.look_up(given) for target in self._targets]
         codes = np.stack([one.codes for one in found])
         is_good = codes == ANSWERED
         has = np.where(is_good.any(axis=0), is_good, codes != 0)
@@ -106,7 +104,7 @@ class AllTargets:
         """Which of these rows have a good answer in some target, to this request or another: their places."""
         is_answered = np.zeros(keys.num_rows, np.bool_)
         for target in self._targets:
-            found = target.look_up(keys, custom_ids, {}, final_for=None, owner=self._owner)
+            found = target.look_up(AskedRows(keys, custom_ids, {}, None, self._owner))
             is_answered |= found.codes == ANSWERED
             is_answered[list(found.stale)] = True
         return _places(is_answered)

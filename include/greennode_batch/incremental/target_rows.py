@@ -24,6 +24,21 @@ _ORDER, _FINAL = "greennode_order", "greennode_final"
 _Flags = npt.NDArray[np.bool_]
 
 
+class AskedRows(NamedTuple):
+    """Rows that are looked up in a target.
+
+    keys: the target's key columns, a row each. custom_ids: of their requests. unsent: by place, why a row is not sent.
+    final_for: see `settled`. owner: of the run that asks; the outcomes of its own rows are its own to find, also where
+    it is built again.
+    """
+
+    keys: pa.Table
+    custom_ids: Sequence[str]
+    unsent: Mapping[int, str]
+    final_for: str | None
+    owner: RowOwner
+
+
 class Found(NamedTuple):
     """What a target has of some rows.
 
@@ -44,15 +59,7 @@ class KnownRows(Protocol):
     name: str
     target_id: str
 
-    def look_up(
-        self,
-        keys: pa.Table,
-        custom_ids: Sequence[str],
-        unsent: Mapping[int, str],
-        *,
-        final_for: str | None,
-        owner: RowOwner,
-    ) -> Found:
+    def look_up(self, asked: AskedRows) -> Found:
         """What the target has of these rows."""
 
     def stored(self, keys: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
@@ -96,20 +103,9 @@ class EarlierRows:
         self._has_digests = digests is not None
         return None if digests is None else digests.all_rows
 
-    def look_up(
-        self,
-        keys: pa.Table,
-        custom_ids: Sequence[str],
-        unsent: Mapping[int, str],
-        *,
-        final_for: str | None,
-        owner: RowOwner,
-    ) -> Found:
-        """What the table has of these rows, whoever wrote it.
-
-        keys: the target's key columns, a row each. unsent: by place, why a row is not sent. final_for: see `settled`.
-        owner: of the run that asks; the outcomes of its own rows are its own to find, also where it is built again.
-        """
+    def look_up(self, asked: AskedRows) -> Found:
+        """What the table has of these rows, whoever wrote it."""
+        keys, owner = asked.keys, asked.owner
         codes = np.zeros(keys.num_rows, np.uint8)
         if not self._is_ours:
             return Found(codes, [])
@@ -119,14 +115,14 @@ class EarlierRows:
                 found.schema.get_field_index(_ORDER), _ORDER, pa.nulls(found.num_rows, pa.string())
             )
         places = found["place"].to_numpy()
-        asked = pa.array(custom_ids, pa.string()).take(found["place"])
-        reasons = pa.array([unsent.get(place) for place in places.tolist()], pa.string())
+        custom_ids = pa.array(asked.custom_ids, pa.string()).take(found["place"])
+        reasons = pa.array([asked.unsent.get(place) for place in places.tolist()], pa.string())
         is_unsent = pc.and_(pc.is_null(found["custom_id"]), pc.equal(found["error"], reasons))
-        is_same = _is_true(pc.or_kleene(pc.equal(found["custom_id"], asked), is_unsent))
+        is_same = _is_true(pc.or_kleene(pc.equal(found["custom_id"], custom_ids), is_unsent))
         is_of_run = pc.and_kleene(
             pc.equal(found["run_id"], owner.run_id), pc.equal(pc.coalesce(found[JOB_ID], owner.job_id), owner.job_id)
         )
-        made = settled(found, final_for)
+        made = settled(found, asked.final_for)
         made[~is_same | (_is_true(is_of_run) & (made != ANSWERED))] = 0
         codes[places] = made
         is_settled = made != 0

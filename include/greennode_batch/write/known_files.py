@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -12,10 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from greennode_batch.incremental.target_rows import EarlierRows, Found, typed
+from greennode_batch.incremental.target_rows import AskedRows, EarlierRows, Found, typed
 from greennode_batch.job.columns import OWNER_COLUMNS
 from greennode_batch.state.plan import LeftRows
-from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.tables.fingerprint import Hashes, row_hashes
 from greennode_batch.write.answer_index import INDEXED, AnswerIndex, key_types
 from greennode_batch.write.dataset import Dataset
@@ -50,21 +49,13 @@ class KnownFiles:
         if self._index is not None:
             self._index.close()
 
-    def look_up(
-        self,
-        keys: pa.Table,
-        custom_ids: Sequence[str],
-        unsent: Mapping[int, str],
-        *,
-        final_for: str | None,
-        owner: RowOwner,
-    ) -> Found:
+    def look_up(self, asked: AskedRows) -> Found:
         """What the dataset has of these rows; see EarlierRows."""
-        index = self._opened(keys.schema)
+        index = self._opened(asked.keys.schema)
         if not self._paths:
-            return Found(np.zeros(keys.num_rows, np.uint8), [])
-        texts = index.texts(keys)
-        found = self._rows_of(index).look_up(texts, custom_ids, unsent, final_for=final_for, owner=owner)
+            return Found(np.zeros(asked.keys.num_rows, np.uint8), [])
+        texts = index.texts(asked.keys)
+        found = self._rows_of(index).look_up(asked._replace(keys=texts))
         own = [number for number, path in enumerate(self._paths) if self._files.is_own(path)]
         if not own:
             return found

@@ -39,8 +39,8 @@ def prepare_targets(
             _check_partitions(target, run, plan)
         elif statements := target.prepare(schema, create=create):
             log.info(
-                "Table %s lacks columns that tell whose its rows are, so they are told apart by run_id alone, and an "
-                "older run may write over a later one's rows. To have them: %s",
+                "Table %s has no columns for the job and the order of its rows. Only run_id distinguishes them, and an "
+                "older run may overwrite rows of a later one. To add the columns: %s",
                 target.name,
                 "; ".join(statements),
             )

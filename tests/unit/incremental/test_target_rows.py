@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.incremental.answered import ANSWERED
-from greennode_batch.incremental.target_rows import EarlierRows
+from greennode_batch.incremental.target_rows import AskedRows, EarlierRows
 from greennode_batch.job.targets import SqlTarget
 from greennode_batch.plan.build import build
 from greennode_batch.source.rows import Rows
@@ -46,7 +46,7 @@ def written(table, *rows):
 
 def settled_in(table, keys, custom_ids, unsent=None, final_for="model", owner=None):
     owner = owner or RowOwner("now", "job")
-    return EarlierRows(table).look_up(keys, custom_ids, unsent or {}, final_for=final_for, owner=owner).codes.tolist()
+    return EarlierRows(table).look_up(AskedRows(keys, custom_ids, unsent or {}, final_for, owner)).codes.tolist()
 
 
 def keys_of(*keys):

@@ -41,9 +41,9 @@ class Watched(EarlierRows):
 
     looked_up = 0
 
-    def look_up(self, keys, *args, **options):
-        self.looked_up += keys.num_rows
-        return super().look_up(keys, *args, **options)
+    def look_up(self, asked):
+        self.looked_up += asked.keys.num_rows
+        return super().look_up(asked)
 
 
 class Runs:

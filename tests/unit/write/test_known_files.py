@@ -13,6 +13,7 @@ import pytest
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.incremental.target_rows import AskedRows
 from greennode_batch.staging.folders import land, run_folder
 from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.write.dataset import Dataset
@@ -73,7 +74,7 @@ class Seen(NamedTuple):
 def look_up(dataset, keys, custom_ids, key=("id",)):
     keys = keys if isinstance(keys, pa.Table) else pa.table({"id": keys})
     with known_files(dataset, key) as known:
-        found = known.look_up(keys, custom_ids, {}, final_for=None, owner=RowOwner("now", "job"))
+        found = known.look_up(AskedRows(keys, custom_ids, {}, None, RowOwner("now", "job")))
     return Seen(np.flatnonzero(found.codes).tolist(), list(found.stale), list(found.rewritten))
 
 
