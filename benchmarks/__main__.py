@@ -43,7 +43,7 @@ from step_figures import StepFigures, as_json, measure_steps
 from waiting import PACKAGES, Waited, measure_waiting, waiting_table
 from whole_path import measure_whole_path
 
-from greennode_local.postgres import Postgres, running_postgres
+from greennode_local.postgres_server import Postgres, running_postgres
 
 SIZES = (10_000, 100_000, 1_000_000)
 QUICK_SIZES = (20_000,)

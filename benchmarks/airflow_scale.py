@@ -67,7 +67,7 @@ def measure_airflow(folder: Path, rows: int, *, say: Callable[[str], None]) -> A
 
 
 class _Sampler:
-    """Looks at all tasks' processes, some times a second. seen: MB and CPU seconds of each, by task instance."""
+    """Polls at all tasks' processes, some times a second. seen: MB and CPU seconds of each, by task instance."""
 
     def __init__(self) -> None:
         self.seen: dict[str, list[tuple[float, float]]] = {}
@@ -90,9 +90,9 @@ class _Sampler:
             for pid in psutil.pids():
                 title = _read(pid, "cmdline").split("\0", 1)[0]
                 if title.startswith(_TITLE) and "LocalExecutor" not in title:
-                    self._look(pid, title.removeprefix(_TITLE).strip())
+                    self._poll(pid, title.removeprefix(_TITLE).strip())
 
-    def _look(self, pid: int, instance: str) -> None:
+    def _poll(self, pid: int, instance: str) -> None:
         for line in _read(pid, "status").splitlines():
             if line.startswith("VmHWM:"):
                 fields = _read(pid, "stat").rpartition(")")[2].split()

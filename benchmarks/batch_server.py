@@ -29,8 +29,8 @@ class BatchServer:
     def __init__(self, batches: int) -> None:
         now = time.time()
         self._ids = [f"batch_{number:06}" for number in range(batches)]
-        self._place = {batch_id: place for place, batch_id in enumerate(self._ids)}
-        self._created_at = {batch_id: now - _AGE_SECONDS - place / 10 for batch_id, place in self._place.items()}
+        self._place = {batch_id: index for index, batch_id in enumerate(self._ids)}
+        self._created_at = {batch_id: now - _AGE_SECONDS - index / 10 for batch_id, index in self._place.items()}
         self._ended_at: dict[str, float] = {}
         self._calls = {"list": 0, "get": 0}
         self._shown_at: dict[str, float] = {}

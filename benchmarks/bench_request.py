@@ -5,7 +5,7 @@ QUESTION = "Which section does this belong to? Answer with one word.\n\n"
 """What comes before the text of the row."""
 PARAMS = {"max_tokens": 60, "temperature": 0}
 RUN_ID = "bench"
-NOTED_RUN_ID = "bench-noted"
+CACHED_RUN_ID = "bench-noted"
 CHANGED_RUN_ID = "bench-changed"
 PARTS_RUN_ID = "bench-parts"
 BATCH_ID = "batch_1"

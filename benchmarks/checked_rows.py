@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from bench_folder import BenchFolder
 from bench_job import run_of
 from bench_request import CHANGED_RUN_ID, QUESTION
-from made_rows import DIGEST_CHARACTERS, asked, digest, engine_requests
+from made_rows import DIGEST_CHARACTERS, digest, engine_requests, requested
 
 from greennode_batch.state.plan import read_plan
 
@@ -28,7 +28,7 @@ Batches = Iterable[tuple[pa.Array, pa.Array, pa.Array]]
 def check_typed(folder: BenchFolder) -> None:
     """Raise if the results of typed answers do not hold every request once, with the answer that was made up for it."""
     for shard_id, requests in engine_requests(folder):
-        expected = {custom_id: ("succeeded", digest(question)) for _, custom_id, question in asked(requests)}
+        expected = {custom_id: ("succeeded", digest(question)) for _, custom_id, question in requested(requests)}
         path = str(run_of(folder).shard(shard_id).results)
         ids, statuses, digests = pq.read_table(path, columns=["custom_id", "status", "digest"]).to_pydict().values()
         if len(ids) != len(expected) or dict(zip(ids, zip(statuses, digests, strict=True), strict=True)) != expected:
@@ -91,13 +91,13 @@ def _check(folder: BenchFolder, batches: Batches, mark_of: Callable[[str], str],
     for ids, marks, statuses in batches:
         if len(ids) == 0:
             continue
-        places = ids.to_numpy()
-        if seen[places].any() or len(np.unique(places)) < len(places):
+        indexes = ids.to_numpy()
+        if seen[indexes].any() or len(np.unique(indexes)) < len(indexes):
             raise AssertionError(f"{where}: a row is there twice")
-        seen[places] = True
+        seen[indexes] = True
         if not pc.all(pc.equal(statuses, "succeeded")).as_py():
             raise AssertionError(f"{where}: a row has no answer")
-        if (expected[places] != _numbers(marks.to_pylist())).any():
+        if (expected[indexes] != _numbers(marks.to_pylist())).any():
             raise AssertionError(f"{where}: a row has the answer of another")
     if not seen.all():
         raise AssertionError(f"{where}: {int((~seen).sum()):,} of {len(seen):,} rows are not there")

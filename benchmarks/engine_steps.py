@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from bench_folder import BenchFolder
 from bench_job import BATCH, IN_PARTS, JOB, ON_TABLE, Section, run_of
-from bench_request import CHANGED_RUN_ID, NOTED_RUN_ID, PARTS_RUN_ID, RUN_ID
+from bench_request import CACHED_RUN_ID, CHANGED_RUN_ID, PARTS_RUN_ID, RUN_ID
 from stopwatch import Stopwatch
 from upath import UPath
 
@@ -21,7 +21,7 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.wire import Batch
 from greennode_batch.collect.collect import collect_shard
-from greennode_batch.incremental.target_rows import EarlierRows
+from greennode_batch.incremental.target_lookup import TableLookup
 from greennode_batch.plan.build import build
 from greennode_batch.plan.partition_files import read_parts, write_part
 from greennode_batch.reconcile.record_answers import AnsweredTable
@@ -37,7 +37,7 @@ from greennode_batch.state.receipts import Receipt, write_receipt
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.join import JoinedRows, join_shard
-from greennode_batch.write.targets import OpenTarget, write_shard
+from greennode_batch.write.target_writer import OpenTarget, write_shard
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,14 +85,14 @@ def build_from_parts(folder: BenchFolder, watch: Stopwatch) -> None:
     remove_tree(run.path)
 
 
-def note_answered(folder: BenchFolder) -> None:
+def cache_answers(folder: BenchFolder) -> None:
     """A run that finds all rows answered, and notes it."""
-    _build_on_table(folder, NOTED_RUN_ID)
-    run = run_of(folder, NOTED_RUN_ID)
+    _build_on_table(folder, CACHED_RUN_ID)
+    run = run_of(folder, CACHED_RUN_ID)
     with psycopg.connect(os.environ["BENCH_DSN"]) as connection:
         table = sql_table(connection, "bench_engine", ON_TABLE.target_key)
-        written = written_rows(run, [table], run_id=NOTED_RUN_ID)
-        check_balanced(report(run, *written, known=AnsweredTable(table, run, run_id=NOTED_RUN_ID)))
+        written = written_rows(run, [table], run_id=CACHED_RUN_ID)
+        check_balanced(report(run, *written, answered_table=AnsweredTable(table, run, run_id=CACHED_RUN_ID)))
 
 
 def scan(_folder: BenchFolder, watch: Stopwatch) -> None:
@@ -111,9 +111,9 @@ def build_changed(folder: BenchFolder, watch: Stopwatch) -> None:
 def _build_on_table(folder: BenchFolder, run_id: str) -> None:
     dsn = os.environ["BENCH_DSN"]
     with psycopg.connect(dsn) as source, psycopg.connect(dsn) as target:
-        known = [EarlierRows(sql_table(target, "bench_engine", ON_TABLE.target_key), job_id=ON_TABLE.own_id)]
+        known = [TableLookup(sql_table(target, "bench_engine", ON_TABLE.target_key), job_id=ON_TABLE.own_id)]
         rows = partial(read_sql, source, _ROWS)
-        build(ON_TABLE, rows, run_of(folder, run_id), run_id=run_id, profile=ApiProfile(), known=known)
+        build(ON_TABLE, rows, run_of(folder, run_id), run_id=run_id, profile=ApiProfile(), target_lookups=known)
 
 
 class _Fetched(GreenNodeClient):

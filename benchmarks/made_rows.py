@@ -47,7 +47,7 @@ def write_rows(folder: BenchFolder, count: int) -> None:
     with pq.ParquetWriter(folder.rows, _SCHEMA, compression="zstd") as writer:
         for start in range(0, count, _BATCH_ROWS):
             ids = range(start, min(start + _BATCH_ROWS, count))
-            texts = [f"{place} {' '.join(dice.choices(phrases, k=9))}"[:450] for place in ids]
+            texts = [f"{index} {' '.join(dice.choices(phrases, k=9))}"[:450] for index in ids]
             writer.write_table(pa.table([pa.array(ids, pa.int64()), pa.array(texts)], schema=_SCHEMA))
 
 
@@ -61,18 +61,18 @@ def write_real_rows(folder: BenchFolder, data: str, column: str, count: int | No
 
     count: how many at most. Rows without a text are left out.
     """
-    place = 0
+    index = 0
     with pq.ParquetFile(data) as file, pq.ParquetWriter(folder.rows, _SCHEMA, compression="zstd") as writer:
         for batch in file.iter_batches(_BATCH_ROWS, columns=[column]):
             texts = batch.column(0).cast(pa.string()).drop_null()
             if count is not None:
-                texts = texts.slice(0, count - place)
-            ids = pa.array(range(place, place + len(texts)), pa.int64())
+                texts = texts.slice(0, count - index)
+            ids = pa.array(range(index, index + len(texts)), pa.int64())
             writer.write_table(pa.table([ids, texts], schema=_SCHEMA))
-            place += len(texts)
-            if place == count:
+            index += len(texts)
+            if index == count:
                 break
-    return place
+    return index
 
 
 def load_table(folder: BenchFolder) -> None:
@@ -139,8 +139,8 @@ def _write_results(requests: Path, results: Path, answer: Callable[[str, Sequenc
     """A result for each request, in no order. Holds one file. answer: makes one of a digest and phrases."""
     phrases = _phrases(random.Random(0))  # noqa: S311 - not a secret
     lines = [
-        _result_line(place, custom_id, answer(digest(question), phrases))
-        for place, custom_id, question in asked(requests)
+        _result_line(index, custom_id, answer(digest(question), phrases))
+        for index, custom_id, question in requested(requests)
     ]
     random.Random(len(lines)).shuffle(lines)  # noqa: S311 - not a secret
     results.parent.mkdir(parents=True, exist_ok=True)
@@ -148,13 +148,13 @@ def _write_results(requests: Path, results: Path, answer: Callable[[str, Sequenc
         out.writelines(lines)
 
 
-def asked(requests: Path) -> Iterator[tuple[int, str, str]]:
+def requested(requests: Path) -> Iterator[tuple[int, str, str]]:
     """Place, custom_id and question of each request of a file."""
     decode = msgspec.json.Decoder(_Request).decode
     with requests.open("rb") as lines:
-        for place, line in enumerate(lines):
+        for index, line in enumerate(lines):
             request = decode(line)
-            yield place, request.custom_id, request.body.messages[-1].content
+            yield index, request.custom_id, request.body.messages[-1].content
 
 
 def _plain_answer(own: str, phrases: Sequence[str]) -> str:
@@ -177,12 +177,12 @@ def _typed_answer(own: str, phrases: Sequence[str]) -> str:
     return msgspec.json.encode(answer).decode()
 
 
-def _result_line(place: int, custom_id: str, answer: str) -> bytes:
+def _result_line(index: int, custom_id: str, answer: str) -> bytes:
     """A result line in OpenAI's shape, about 730 bytes."""
     body = {
-        "id": f"chatcmpl-{place}",
+        "id": f"chatcmpl-{index}",
         "object": "chat.completion",
-        "created": 1_780_000_000 + place % 86_400,
+        "created": 1_780_000_000 + index % 86_400,
         "model": MODEL,
         "choices": [
             {
@@ -193,5 +193,5 @@ def _result_line(place: int, custom_id: str, answer: str) -> bytes:
         ],
         "usage": {"prompt_tokens": 120, "completion_tokens": 60, "total_tokens": 180},
     }
-    response = {"status_code": 200, "request_id": f"req_{place}", "body": body}
-    return msgspec.json.encode({"id": f"r{place}", "custom_id": custom_id, "response": response, "error": None}) + b"\n"
+    response = {"status_code": 200, "request_id": f"req_{index}", "body": body}
+    return msgspec.json.encode({"id": f"r{index}", "custom_id": custom_id, "response": response, "error": None}) + b"\n"

@@ -113,7 +113,7 @@ def _write_table(one: Round) -> Iterator[Step]:
 
 def _build_changed(_one: Round) -> Iterator[Step]:
     """A run over rows that the table has answered, but for one in a hundred, beside reading them and nothing else."""
-    yield Step("engine_steps.note_answered")
+    yield Step("engine_steps.cache_answers")
     yield Step("made_rows.change_table")
     yield Step("engine_steps.scan", _ON_TABLE)
     yield Step("engine_steps.build_changed", _ON_TABLE)

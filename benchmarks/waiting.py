@@ -21,7 +21,7 @@ from peers import environment_of
 from greennode_local.airflow_home import inherited_environment
 
 _HERE = Path(__file__).parent
-_DRIVER = _HERE / "peer_drivers" / "waiting.py"
+_DRIVER = _HERE / "peer_drivers" / "waiting_triggers.py"
 _PROJECT = _HERE.parent
 # Triggers of the one and of the other: the first looks at all of them are over, and what is steady is measured.
 _SETTLE_SECONDS = {1_000: 60, 10_000: 180}

@@ -13,7 +13,7 @@ Trigger it by hand with *Dry run* to see in the log what would be removed.
 
 from airflow.sdk import DAG, Param
 
-from greennode_airflow.operators.retention import GreenNodeCleanStagingOperator
+from greennode_airflow.operators.clean_staging import GreenNodeCleanStagingOperator
 
 with DAG(
     dag_id="greennode_maintenance",

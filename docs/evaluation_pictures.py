@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from greennode_batch.analysis.evaluation.evaluation_page import evaluate, evaluation_page
 from greennode_batch.analysis.evaluation.latency import Waits
-from greennode_batch.analysis.evaluation.page import evaluate, evaluation_page
 from greennode_batch.job.prices import read_prices
 from greennode_batch.job.texts import JOBS_FOLDER
 from greennode_batch.source.rows import Rows

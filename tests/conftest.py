@@ -59,7 +59,7 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 from greennode_emulator.server import RunningEmulator, running  # noqa: E402
 from greennode_emulator.settings import Settings  # noqa: E402
-from greennode_local.postgres import Postgres, running_postgres  # noqa: E402
+from greennode_local.postgres_server import Postgres, running_postgres  # noqa: E402
 
 # Sixteen times the input takes as many times as long where the work is linear, some more where it leaves the
 # processor's cache, and 256 times where it is quadratic.

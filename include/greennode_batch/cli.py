@@ -16,11 +16,11 @@ from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.batches.throttle.limits import read_limits
-from greennode_batch.batches.throttle.queue import Line
-from greennode_batch.batches.throttle.queue_folder import line_folder
-from greennode_batch.cleanup.remote_files import clean_up
+from greennode_batch.batches.throttle.queue import SubmitQueue
+from greennode_batch.batches.throttle.queue_folder import queue_folder
+from greennode_batch.cleanup.remote_files import remove_remote_files
 from greennode_batch.cli_options import add_job_options, job_of, names, read_source, run_id_of
-from greennode_batch.cost.budget_check import outlook
+from greennode_batch.cost.budget_check import budget_forecast
 from greennode_batch.errors import ApiError, AuthError, ConfigError, CreditError, GreenNodeError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.targets import FileTarget
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--base-url", required=True, metavar="URL", help="the API's address, e.g. https://HOST/v1")
     run.add_argument("--staging", type=Path, required=True, metavar="DIR", help="where the run's state is kept")
     run.add_argument("--max-failed-ratio", type=float, default=0.05, metavar="SHARE", help="default: 0.05")
-    run.add_argument("--canary", type=int, default=1, metavar="N", help="requests tried in real time first; default: 1")
+    run.add_argument("--canary", type=int, default=1, metavar="N", help="requests tried live first; default: 1")
     run.add_argument("--attempts", type=int, default=2, metavar="N", help="how often a request is asked; default: 2")
     run.add_argument(
         "--max-batches-in-flight",
@@ -134,7 +134,7 @@ def _preview(options: argparse.Namespace) -> int:
             job, lambda: read_source(job), run, run_id="preview", profile=options.profile, prices=options.prices
         )
         print(preview(run, plan, shown=options.requests))  # noqa: T201
-        if said := outlook(plan, job.budget, canary=job.canary):
+        if said := budget_forecast(plan, job.budget, canary=job.canary):
             print(f"\n{said}")  # noqa: T201
     return 0
 
@@ -169,13 +169,15 @@ def _run(options: argparse.Namespace) -> int:
                 _open_out(job, folder),
                 run_id=folder.path.name,
                 prices=options.prices,
-                admit=Line(line_folder(UPath(options.staging), client.host), limits, client).turn if limits else None,
+                admit=SubmitQueue(queue_folder(UPath(options.staging), client.host), limits, client).admit
+                if limits
+                else None,
             )
 
         over, folder = _runs_of(options.staging, job, run_id)
         if over:
             # It may have been stopped after its report.
-            clean_up(over[-1], client, keep=bool(job.keep_remote_files))
+            remove_remote_files(over[-1], client, keep=bool(job.keep_remote_files))
         if over and not is_there(_open_out(job, first)):
             # What was paid for is written again, not asked again.
             for one in over:

@@ -88,13 +88,13 @@ def run_id_of(job: BatchJob, base_url: str) -> str:
     """
     source = _source_of(job)
     contents = [(file.name, _digest(file)) for file in source_files(UPath(source.path), source.format)]
-    asked = [
+    requested = [
         job.key_columns, job.carry, job.models, job.prompt, job.system, dict(job.params),
         contents if contents[0][0] else contents[0][1], base_url.rstrip("/"),
         *([source.format] if source.format else []),
         *([job.samples] if job.samples > 1 else []),
     ]  # fmt: skip
-    return hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(json.dumps(requested, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def _source_of(job: BatchJob) -> FileSource:

@@ -97,7 +97,7 @@ class RetryableError(ApiError):
 
 
 class BusyError(RetryableError):
-    """Nothing was created: the server has no room now, or its file is not ready. Try again after `retry_after`."""
+    """Nothing was created: the server has no capacity now, or its file is not ready. Try again after `retry_after`."""
 
 
 class AmbiguousError(ApiError):

@@ -16,8 +16,8 @@ from greennode_batch.api.capacity import pause_seconds
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import Done
 from greennode_batch.batches.submit import Admit, submit
-from greennode_batch.batches.wait import look
-from greennode_batch.cleanup.remote_files import clean_up
+from greennode_batch.batches.wait import poll
+from greennode_batch.cleanup.remote_files import remove_remote_files
 from greennode_batch.collect.collect import collect_shard, is_read
 from greennode_batch.errors import BusyError, RetryableError
 from greennode_batch.job.batch_job import BatchJob
@@ -38,11 +38,11 @@ from greennode_batch.state.receipts import is_sent, read_receipt
 from greennode_batch.state.run_report import RunReport
 from greennode_batch.write.answer_file import AnswerFile
 from greennode_batch.write.dataset import Dataset
+from greennode_batch.write.file_lookup import file_lookup
 from greennode_batch.write.final_outcomes import FinalOutcomes
 from greennode_batch.write.join import JoinedRows, join_shard
 from greennode_batch.write.joined_rows import CountedRows, note_joined
-from greennode_batch.write.known_files import known_files
-from greennode_batch.write.targets import prepare_targets, target_schema, write_shard
+from greennode_batch.write.target_writer import prepare_targets, target_schema, write_shard
 
 log = logging.getLogger(__name__)
 
@@ -77,13 +77,20 @@ def run_to_file(
     target = _target(out)
     if plan is None:
         check_models(client, job.models)
-        with known_files(target, job.target_key, job_id=job.own_id) as known:
+        with file_lookup(target, job.target_key, job_id=job.own_id) as lookups:
             plan = build(
-                job, rows, run, run_id=run_id, profile=client.profile, known=[known], prices=prices, clock=clock
+                job,
+                rows,
+                run,
+                run_id=run_id,
+                profile=client.profile,
+                target_lookups=[lookups],
+                prices=prices,
+                clock=clock,
             )
         log.info("Built %s", plan)
-        if plan.asks_again:
-            log.warning("%s", plan.asks_again)
+        if plan.repeat_warning:
+            log.warning("%s", plan.repeat_warning)
     else:
         log.info("Going on with the run that was built before: %s", plan)
     reader = AnswerReader(job.answer)
@@ -103,7 +110,7 @@ def run_to_file(
         _Carrier(job=job, client=client, reader=reader, admit=admit, clock=clock, sleep=sleep).carry(shards)
     made = report(run, _write(job, plan, run, target), prices=prices, clock=clock)
     check_balanced(made)
-    log.info("%s", clean_up(run, client, keep=bool(job.keep_remote_files), clock=clock))
+    log.info("%s", remove_remote_files(run, client, keep=bool(job.keep_remote_files), clock=clock))
     return made
 
 
@@ -131,18 +138,18 @@ class _Carrier:
 
     def carry(self, shards: Sequence[ShardFolder]) -> None:
         """Go on until all of them are collected."""
-        due = [(0.0, place) for place in range(len(shards))]
+        due = [(0.0, index) for index in range(len(shards))]
         while due:
-            at, place = heapq.heappop(due)
+            at, index = heapq.heappop(due)
             if (left := at - self.clock()) > 0:
                 self.sleep(left)
-            pause = self._step(shards[place])
+            pause = self._step(shards[index])
             if pause is not None:
-                heapq.heappush(due, (self.clock() + pause, place))
+                heapq.heappush(due, (self.clock() + pause, index))
             elif self.admit is not None:
                 # There is room for the first that waits in line.
-                first = min((place for _, place in due if shards[place].shard_id in self.busy), default=None)
-                due = [(0.0 if place == first else at, place) for at, place in due]
+                first = min((index for _, index in due if shards[index].shard_id in self.busy), default=None)
+                due = [(0.0 if index == first else at, index) for at, index in due]
                 heapq.heapify(due)
 
     def _step(self, shard: ShardFolder) -> float | None:
@@ -176,7 +183,7 @@ class _Carrier:
                 clock=self.clock,
                 sleep=self.sleep,
             )
-        step = look(shard, self.client, now=self.clock(), deadline_seconds=self.job.deadline_seconds)
+        step = poll(shard, self.client, now=self.clock(), deadline_seconds=self.job.deadline_seconds)
         if not isinstance(step, Done):
             return step.seconds
         collect_shard(shard, self.client, self.job.answer, clock=self.clock, sleep=self.sleep)

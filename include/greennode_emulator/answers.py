@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
+from greennode_emulator.answer_words import paragraph, sentence
 from greennode_emulator.chat_request import ChatRequest, convert_chat_request
 from greennode_emulator.dice import Dice
 from greennode_emulator.refusals import RefusedError
 from greennode_emulator.scalars import UnsatisfiableError
 from greennode_emulator.schema_values import value_for
 from greennode_emulator.tokens import count_prompt_tokens, count_tokens, cut
-from greennode_emulator.wording import paragraph, sentence
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 

@@ -16,12 +16,12 @@ import msgspec
 from greennode_emulator.dialects.dialect import Dialect
 from greennode_emulator.faults.batch_faults import AllFailed, Cancelled, EndsEarly, Failed
 from greennode_emulator.faults.line_plan import plan_lines
+from greennode_emulator.input_lines import Scan, scan_file
 from greennode_emulator.ledger import Ledger
 from greennode_emulator.models import Model
+from greennode_emulator.output_lines import LineWriter
 from greennode_emulator.records import TERMINAL, BatchRecord, LineProblem, Phase
-from greennode_emulator.request_lines import Scan, scan_file
 from greennode_emulator.result_files import ResultFiles
-from greennode_emulator.result_lines import LineWriter
 from greennode_emulator.settings import Settings
 from greennode_emulator.store import Store
 from greennode_emulator.timeline import lines_due, pause_seconds, phase_ends

@@ -5,17 +5,17 @@ import secrets
 from fastapi import Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
 
-from greennode_emulator.connections import reset_connection
 from greennode_emulator.core import Emulator
 from greennode_emulator.dialects.dialect import Reply
 from greennode_emulator.endpoints import Endpoint, Handler
 from greennode_emulator.faults.call_acts import is_reply_lost
 from greennode_emulator.file_view import find_file, seen_file
 from greennode_emulator.listing import list_page
+from greennode_emulator.multipart_upload import Upload
+from greennode_emulator.open_connections import reset_connection
 from greennode_emulator.records import FileRecord, Purpose
 from greennode_emulator.refusals import RefusedError
 from greennode_emulator.replies import deleted_reply, json_reply
-from greennode_emulator.uploads import Upload
 
 _MAX_PAGE = 10_000
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from greennode_emulator.answer_words import word, words
 from greennode_emulator.dice import Dice
 from greennode_emulator.patterns import PatternError, matching_text
-from greennode_emulator.wording import word, words
 
 Schema = Mapping[str, Any]
 

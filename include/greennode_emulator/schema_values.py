@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from greennode_emulator import scalars
+from greennode_emulator.answer_words import word
 from greennode_emulator.dice import Dice
 from greennode_emulator.scalars import Schema, UnsatisfiableError
-from greennode_emulator.wording import word
 
 # What cannot be honoured is refused, never silently broken.
 _UNSUPPORTED = frozenset({"not", "if", "dependentSchemas", "dependentRequired", "contains", "unevaluatedProperties"})

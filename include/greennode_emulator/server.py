@@ -15,10 +15,10 @@ from typing import Any, Self
 import httpx
 import uvicorn
 
-from greennode_emulator.app import create_app
-from greennode_emulator.connections import TrackedProtocol
 from greennode_emulator.core import Emulator
 from greennode_emulator.dialects import DIALECTS
+from greennode_emulator.emulator_app import create_app
+from greennode_emulator.open_connections import TrackedProtocol
 from greennode_emulator.settings import Settings
 
 _START_SECONDS = 60

@@ -20,7 +20,7 @@ from greennode_faults.interleavings.tally import heading as heading_of_tallies
 from greennode_faults.interleavings.tally import play_all
 from greennode_faults.kills import Steps, each_step
 from greennode_faults.live import run_live
-from greennode_faults.table import as_json, heading, line
+from greennode_faults.outcome_table import as_json, heading, line
 
 _WORKERS = 2
 

@@ -14,7 +14,7 @@ from greennode_faults.airflow_case import Act, AirflowCase
 from greennode_faults.airflow_scene import BUILD, COLLECT, JOIN, REPORT, SUBMIT, WAIT, Scene
 from greennode_faults.airflow_stage import SHARDS
 
-UPLOAD, CREATE, LOOK = "POST /files", "POST /batches", "GET /batches/{id}"
+UPLOAD, CREATE, POLL = "POST /files", "POST /batches", "GET /batches/{id}"
 CONTENT, CHAT = "GET /files/{id}/content", "POST /chat/completions"
 _CANCEL = "POST /batches/{id}/cancel"
 _EVER = None
@@ -118,7 +118,7 @@ _STORED = Boundary("after the upload was stored", SUBMIT, _stored)
 _SENT = Boundary("a create under way, never accepted", SUBMIT, partial(_held_at, endpoint=CREATE))
 _ACCEPTED = Boundary("after the create, before its receipt", SUBMIT, _accepted, quick=True)
 _ACCEPTED_LATE = Boundary("a create under way, accepted later", SUBMIT, _accepted_late, quick=True)
-_IN_LOOK = Boundary("in the wait's own look", WAIT, partial(_held_at, endpoint=LOOK))
+_IN_POLL = Boundary("in the wait's own look", WAIT, partial(_held_at, endpoint=POLL))
 _IN_DOWNLOAD = Boundary("in mid-download", COLLECT, _in_download)
 _IN_WRITE = Boundary("in mid-write to the target", JOIN, _in_write, quick=True)
 _IN_REPORT = Boundary("in report", REPORT, _in_report, times=1)
@@ -129,7 +129,7 @@ _KILLED = (
     _IN_UPLOAD,
     _STORED,
     _ACCEPTED,
-    _IN_LOOK,
+    _IN_POLL,
     _IN_DOWNLOAD,
     _IN_WRITE,
     _IN_REPORT,
@@ -166,11 +166,11 @@ def _taken_over(scene: Scene) -> None:
 
 def cases() -> Iterator[AirflowCase]:
     """All of them."""
-    for place in _KILLED:
-        yield AirflowCase(group="kill -9", name=place.name, act=place.kill, dag_id=place.dag_id, quick=place.quick)
-    for place in _PAUSED:
+    for index in _KILLED:
+        yield AirflowCase(group="kill -9", name=index.name, act=index.kill, dag_id=index.dag_id, quick=index.quick)
+    for index in _PAUSED:
         yield AirflowCase(
-            group="zombie", name=place.name, act=place.pause, dag_id=place.dag_id, quick=place is _ACCEPTED_LATE
+            group="zombie", name=index.name, act=index.pause, dag_id=index.dag_id, quick=index is _ACCEPTED_LATE
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from greennode_faults.airflow_case import AirflowCase
-from greennode_faults.airflow_kills import CONTENT, CREATE, LOOK
+from greennode_faults.airflow_kills import CONTENT, CREATE, POLL
 from greennode_faults.airflow_scene import BUILD, COLLECT, JOIN, REPORT, RETRY, SUBMIT, WAIT, Scene
 from greennode_faults.airflow_stage import SHARDS
 
@@ -20,7 +20,7 @@ def _half_done(scene: Scene) -> None:
     scene.start()
     scene.until(WAIT, "deferred")
     # The triggers look for themselves: before they run, a mark reaches nobody who could cancel.
-    scene.until_looked(3 * SHARDS)
+    scene.until_polled(3 * SHARDS)
     scene.until_counted("requests_billed", SHARDS * (_SHARD_REQUESTS // 2))
 
 
@@ -103,10 +103,10 @@ def _collect_marked_failed(scene: Scene) -> None:
     scene.expect(scene.paid() == paid, "something was paid for or sent anew")
 
 
-def _look_cleared(scene: Scene) -> None:
-    scene.arm({"kind": "timeout", "endpoint": LOOK, "count": SHARDS})
+def _poll_cleared(scene: Scene) -> None:
+    scene.arm({"kind": "timeout", "endpoint": POLL, "count": SHARDS})
     scene.start()
-    scene.until_called(LOOK)
+    scene.until_called(POLL)
     scene.clear(WAIT)
     scene.until_tried(WAIT)
     scene.finish()
@@ -202,7 +202,7 @@ def _cleared_and_not_built(scene: Scene) -> None:
 def cases() -> Iterator[AirflowCase]:
     """All of them."""
     yield AirflowCase(group="clear", name="wait_for_batch while deferred", act=_wait_cleared)
-    yield AirflowCase(group="clear", name="wait_for_batch in its own look", act=_look_cleared)
+    yield AirflowCase(group="clear", name="wait_for_batch in its own look", act=_poll_cleared)
     yield AirflowCase(group="clear", name="build_requests while batches wait", act=_build_cleared)
     yield AirflowCase(group="clear", name="submit_batch, its batch accepted, no reply", act=_submit_cleared)
     yield AirflowCase(group="clear", name="each task after the end, then all", act=_all_cleared)

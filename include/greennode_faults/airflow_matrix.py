@@ -13,7 +13,7 @@ from greennode_faults.airflow_scene import Scene, playing
 from greennode_faults.airflow_stage import AirflowStage, airflow_stage
 from greennode_faults.case import Case, Outcome
 from greennode_faults.stage import ROWS, needed, problems_of
-from greennode_local.errors import LocalError
+from greennode_local.local_error import LocalError
 
 CASES = (*airflow_kills.cases(), *airflow_marks.cases(), *airflow_outages.cases())
 ASIDE = tuple(airflow_kills.long_cases())

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from functools import partial
 
 from greennode_faults.airflow_case import AirflowCase
-from greennode_faults.airflow_kills import CHAT, CONTENT, CREATE, LOOK, UPLOAD
+from greennode_faults.airflow_kills import CHAT, CONTENT, CREATE, POLL, UPLOAD
 from greennode_faults.airflow_scene import COLLECT, SUBMIT, WAIT, Scene
 from greennode_faults.airflow_stage import SHARDS
 
 _EVERYTHING = (
-    UPLOAD, CREATE, LOOK, CONTENT, CHAT, "GET /files", "GET /files/{id}", "GET /batches", "GET /models",
+    UPLOAD, CREATE, POLL, CONTENT, CHAT, "GET /files", "GET /files/{id}", "GET /batches", "GET /models",
     "POST /batches/{id}/cancel", "DELETE /files/{id}",
 )  # fmt: skip
 
@@ -109,7 +109,7 @@ def _expired_and_missing(scene: Scene) -> None:
     scene.expect(states == {"success"}, f"attempt 2 was {states or 'not made'}")
 
 
-def _no_room(scene: Scene) -> None:
+def _no_capacity(scene: Scene) -> None:
     scene.arm({"kind": "failed", "code": "token_limit_exceeded", "count": SHARDS})
     scene.start()
     scene.finish()
@@ -128,7 +128,7 @@ def cases() -> Iterator[AirflowCase]:
     yield AirflowCase(
         group="batch", name="one expired half done, lines missing in both", act=_expired_and_missing, quick=True
     )
-    yield AirflowCase(group="batch", name="refused for want of room after the create", act=_no_room)
+    yield AirflowCase(group="batch", name="refused for lack of capacity after the create", act=_no_capacity)
     yield AirflowCase(group="batch", name="429 at create", act=_too_many)
     yield AirflowCase(group="storm", name="429 on everything, from the start", act=_rate_limited)
     yield AirflowCase(group="storm", name="503 and resets on everything, while batches wait", act=_gateway_down)

@@ -15,7 +15,7 @@ import psutil
 from greennode_batch.staging.folders import safe_name
 from greennode_faults.airflow_stage import SHARDS, AirflowStage
 from greennode_local.airflow_client import DAG_RUN_ENDS, AirflowClient
-from greennode_local.errors import LocalError
+from greennode_local.local_error import LocalError
 from greennode_local.processes import kill, wait_until
 from greennode_local.progress import failed_logs
 
@@ -115,7 +115,7 @@ class Scene:
             lambda: self.lane.emulator.ledger(summary=True)["calls"].get(endpoint, 0) >= times, f"a call of {endpoint}"
         )
 
-    def until_looked(self, times: int) -> None:
+    def until_polled(self, times: int) -> None:
         """Wait until batches were looked at so often, by themselves or by the list."""
         looks = ("GET /batches/{id}", "GET /batches")
         self._until(lambda: sum(self.called(endpoint) for endpoint in looks) >= times, "a look at a batch")

@@ -49,6 +49,6 @@ class Outcome:
     problems: tuple[str, ...]
 
     @property
-    def verdict(self) -> str:
+    def result(self) -> str:
         """`ok`, or what is wrong."""
         return "; ".join(self.problems) or "ok"

@@ -12,7 +12,7 @@ Fault = Mapping[str, Any]
 
 _CONTENT = "GET /files/{id}/content"
 _CREATE = "POST /batches"
-_LOOK = "GET /batches/{id}"
+_POLL = "GET /batches/{id}"
 _UPLOAD = "POST /files"
 _CANCEL = "POST /batches/{id}/cancel"
 _SLOW_WINDOW = {"deadline_hours": 0.4}
@@ -98,7 +98,7 @@ WAITING = (
         name="validating for long, then 502 HTML",
         faults=[
             {"kind": "stuck", "status": "validating", "seconds": 0.5},
-            _call(_LOOK, "html", 6, skip=3),
+            _call(_POLL, "html", 6, skip=3),
         ],
     ),
     Case(
@@ -136,17 +136,17 @@ WAITING = (
     Case(
         group="waiting",
         name="rate limits on every look",
-        faults=[_call(_LOOK, "status", 8, status=429, headers={"Retry-After": "20"})],
+        faults=[_call(_POLL, "status", 8, status=429, headers={"Retry-After": "20"})],
     ),
     Case(
         group="waiting",
         name="a gateway without authentication (503)",
-        faults=[_call(_LOOK, "status", 8, status=503, shape="message", message="Gateway Auth Unavailable")],
+        faults=[_call(_POLL, "status", 8, status=503, shape="message", message="Gateway Auth Unavailable")],
     ),
     Case(
         group="waiting",
         name="a key that is pending (401)",
-        faults=[_call(_LOOK, "status", 2, status=401)],
+        faults=[_call(_POLL, "status", 2, status=401)],
     ),
 )
 

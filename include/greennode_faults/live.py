@@ -22,7 +22,7 @@ from greennode_batch.api.exchange import Call, Loss, Lost, Reply
 from greennode_batch.api.polling.polling import Done
 from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.batches.submit import submit
-from greennode_batch.batches.wait import look
+from greennode_batch.batches.wait import poll
 from greennode_batch.collect.collect import collect_shard
 from greennode_batch.errors import ConfigError, GreenNodeError
 from greennode_batch.job.batch_job import BatchJob
@@ -174,7 +174,7 @@ def _rows_at_the_end(live: _Live, name: str, deadline: float, problems: list[str
     with live.connect() as client:
         while True:
             try:
-                step = look(shard, client, now=time.time())
+                step = poll(shard, client, now=time.time())
                 if isinstance(step, Done):
                     return collect_shard(shard, client, None).total()
             except GreenNodeError as error:

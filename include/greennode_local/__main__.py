@@ -7,7 +7,7 @@ from pathlib import Path
 from types import FrameType
 
 from greennode_local.demo import run_demo
-from greennode_local.errors import LocalError
+from greennode_local.local_error import LocalError
 from greennode_local.samples import SAMPLES
 from greennode_local.show import show_table
 from greennode_local.ui import run_ui

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from greennode_local.credentials import ADMIN
-from greennode_local.errors import LocalError
+from greennode_local.local_error import LocalError
 from greennode_local.ports import LOOPBACK
 
 DAG_RUN_ENDS = frozenset({"success", "failed"})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from greennode_local.postgres import Postgres
+from greennode_local.postgres_server import Postgres
 from greennode_local.processes import run_to_end
 
 DATABASE = "airflow"

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
-from greennode_local.errors import LocalError
+from greennode_local.local_error import LocalError
 
 _START_SECONDS = 30.0
 _COMMAND_SECONDS = 20.0

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from greennode_local.airflow_home import inherited_environment, path_roots
-from greennode_local.errors import LocalError
+from greennode_local.local_error import LocalError
 from greennode_local.ports import LOOPBACK, free_port
 from greennode_local.processes import MARK, Service, wait_until
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 from upath import UPath
 
-from greennode_local.errors import LocalError
+from greennode_local.local_error import LocalError
 from greennode_local.ports import LOOPBACK, free_port, is_free
 from greennode_local.processes import MARK, Service, wait_until
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from greennode_local.errors import LocalError
+from greennode_local.local_error import LocalError
 
 # Every process of a deployment carries its home folder in its environment and hands it to its children.
 # Sessions and groups do not suffice: Airflow's tasks lead groups of their own, and a killed run leaves orphans.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from greennode_local.airflow_client import DAG_RUN_ENDS, AirflowClient
 from greennode_local.emulator import BatchCounts
-from greennode_local.errors import LocalError
+from greennode_local.local_error import LocalError
 from greennode_local.stack import LocalStack
 
 # In the order in which a task passes through them.

@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from greennode_local.airflow_home import PROJECT
-from greennode_local.errors import LocalError
+from greennode_local.local_error import LocalError
 
 JOBS_FOLDER = PROJECT / "include" / "jobs"
 _BATCH_ROWS = 2000

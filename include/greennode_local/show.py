@@ -8,8 +8,8 @@ import psycopg
 from psycopg import sql
 
 from greennode_local.credentials import load_credentials
-from greennode_local.errors import LocalError
-from greennode_local.postgres import running_port, server_dsn
+from greennode_local.local_error import LocalError
+from greennode_local.postgres_server import running_port, server_dsn
 from greennode_local.stack import WAREHOUSE
 from greennode_local.table_text import format_table
 from greennode_local.ui import HOME

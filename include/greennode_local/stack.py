@@ -18,9 +18,9 @@ from greennode_local.airflow_home import PROJECT, AirflowHome
 from greennode_local.airflow_services import Airflow
 from greennode_local.credentials import load_credentials
 from greennode_local.emulator import Emulator, starting_emulator
-from greennode_local.errors import LocalError
+from greennode_local.local_error import LocalError
 from greennode_local.ports import free_port, port_or_next
-from greennode_local.postgres import Postgres, running_postgres
+from greennode_local.postgres_server import Postgres, running_postgres
 from greennode_local.processes import Service, kill, members_of
 
 WAREHOUSE = "warehouse"

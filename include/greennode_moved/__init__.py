@@ -18,7 +18,7 @@ MOVED = {
     "greennode_airflow.alerts": "greennode_airflow.observability.alerts",
     "greennode_airflow.assets": "greennode_airflow.observability.assets",
     "greennode_airflow.probe_operator": "greennode_airflow.operators.probe",
-    "greennode_airflow.retention_operator": "greennode_airflow.operators.retention",
+    "greennode_airflow.retention_operator": "greennode_airflow.operators.clean_staging",
     "greennode_batch.evaluation": "greennode_batch.analysis.evaluation",
 }
 

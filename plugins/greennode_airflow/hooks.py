@@ -16,8 +16,8 @@ from greennode_batch.api.client import AsyncGreenNodeClient, GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.submit import Admit
 from greennode_batch.batches.throttle.limits import Limits, read_limits
-from greennode_batch.batches.throttle.queue import Line
-from greennode_batch.batches.throttle.queue_folder import line_folder
+from greennode_batch.batches.throttle.queue import SubmitQueue
+from greennode_batch.batches.throttle.queue_folder import queue_folder
 from greennode_batch.errors import ConfigError, GreenNodeError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices, read_prices
@@ -100,7 +100,9 @@ class GreenNodeHook(BaseHook):
         limits = read_limits(self._connection.extra_dejson, where=f"connection {self.greennode_conn_id!r}")
         if not limits:
             return None
-        return Line(line_folder(staging_root(), self.greennode_conn_id), limits, client, shard_at=shard_at).turn
+        return SubmitQueue(
+            queue_folder(staging_root(), self.greennode_conn_id), limits, client, shard_at=shard_at
+        ).admit
 
     def test_connection(self) -> tuple[bool, str]:
         """Whether the key is accepted, for the Test button of the connection form. Costs nothing."""

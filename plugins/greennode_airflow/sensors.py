@@ -22,7 +22,7 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import DEADLINE_SECONDS, MIN_POLL_SECONDS, Done, Wait, next_step
 from greennode_batch.api.wire import BatchStatus
 from greennode_batch.batches.credit import submit_on_credit
-from greennode_batch.batches.wait import SendAgain, deadline_of, look
+from greennode_batch.batches.wait import SendAgain, deadline_of, poll
 from greennode_batch.errors import BusyError, ConfigError, NotFoundError, RetryableError
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import Receipt, read_receipt
@@ -39,7 +39,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
 
     Give one of these, both templated: batch_id, of any batch; or shard, the folder of a shard that was submitted
     (the pipeline does). A shard is taken to whatever end it has: at its deadline its batch is cancelled, so that
-    what is finished can be collected; one that the server refused for want of room is sent again, later; one that
+    what is finished can be collected; one that the server refused for lack of capacity is sent again, later; one that
     the server has forgotten is over. For a batch_id, an end other than completed, and the deadline, fail the task.
 
     shard may be a list of folders: then the task waits until the batches of all are over, and its result is a list of
@@ -81,7 +81,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
             note_shards(context, shards_to_send(self.shard))
             return self._follow(context)
         with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
-            return self._look(client)
+            return self._poll(client)
 
     @fail_without_retry
     def resume(self, context: Context, event: dict[str, Any]) -> _Result:
@@ -102,7 +102,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
 
     @fail_without_retry
     def send_again(self, context: Context, event: Any = None) -> _Result:
-        """Submit once more what the server had no room for, unless another batch has called for a worker before."""
+        """Submit once more what the server had no capacity for, unless another batch has called for a worker before."""
         assert self.shard is not None
         if isinstance(event, dict) and not any(one.get("reason") == "deadline" for one in events_of(event)):
             return self.resume(context, event)
@@ -133,7 +133,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
                     if isinstance(step, SendAgain):
                         moments.append(now + step.seconds)
                     elif receipt is None or receipt.batch_id is None:
-                        # Another worker has seen since that the server had no room for it.
+                        # Another worker has seen since that the server had no capacity for it.
                         moments.append(now + MIN_POLL_SECONDS)
                     elif isinstance(step, Done):
                         over.append((receipt, step))
@@ -173,7 +173,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
     ) -> Wait | SendAgain | Done:
         receipt = read_receipt(shard)
         batch_id = receipt.batch_id if receipt else None
-        if sends_again and receipt is not None and batch_id is None and receipt.turned_away:
+        if sends_again and receipt is not None and batch_id is None and receipt.over_capacity:
             try:
                 with submit_counted(shard, dag_id=self.dag_id, conn_id=self.greennode_conn_id):
                     submit_on_credit(
@@ -183,7 +183,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
                 self.log.warning("%s", error)
                 return SendAgain(error.retry_after or 0.0)
         try:
-            return look(
+            return poll(
                 shard,
                 client,
                 now=now,
@@ -200,7 +200,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         self._count_end(done, receipt.created_at)
         return {"batch_id": receipt.batch_id, "status": done.status, "reason": done.reason}
 
-    def _look(self, client: GreenNodeClient) -> _Result:
+    def _poll(self, client: GreenNodeClient) -> _Result:
         """What is next for a batch that is no shard's."""
         batch_id = self.batch_id or ""
         now = time.time()

@@ -13,7 +13,7 @@ from greennode_airflow.observability.metric_events import count_end
 from greennode_airflow.waiting.poller import Poller
 from greennode_airflow.waiting.shared_client import SharedClient, shared_client
 from greennode_airflow.waiting.task_states import name_of, states_like
-from greennode_batch.api.capacity import failed_for_want_of_room
+from greennode_batch.api.capacity import failed_over_capacity
 from greennode_batch.api.polling.polling import Done
 from greennode_batch.api.polling.watch import Watch
 
@@ -22,7 +22,7 @@ REASONS = ("ended", "deadline", "forgotten", "refused")
 # Each: how many may be under way at a time is bounded as well, and nobody's time runs while they wait for that.
 _CANCEL_SECONDS = 20.0
 # After the deadline, for the last look.
-_LAST_LOOK_SECONDS = 10.0
+_LAST_POLL_SECONDS = 10.0
 # What a person sets by hand; a cleared task has none of these.
 _MARKED = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
 
@@ -41,11 +41,11 @@ class GreenNodeBatchTrigger(BaseTrigger):
     The looks are the poller's, which has one call for many batches. A look that fails is logged, and made again.
 
     batch_id: a list waits for all of these, and fires before they have ended only where one of them needs a worker: at
-    the deadline, which is of all of them, or if it was refused for want of room, or is gone. deadline: epoch seconds.
-    on_kill: `cancel` ends the remote batch when a person marks the waiting task as failed
+    the deadline, which is of all of them, or if it was refused for lack of capacity, or is gone. deadline: epoch
+    seconds. on_kill: `cancel` ends the remote batch when a person marks the waiting task as failed
     or as success; a task that is cleared goes on with the batch. succeeds_on: an end with one of these statuses ends
     the task right here, as a success whose result is what a resumed sensor returns, so that no worker is started;
-    save for a batch that was refused for want of room.
+    save for a batch that was refused for lack of capacity.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class GreenNodeBatchTrigger(BaseTrigger):
         with Poller.of(self.greennode_conn_id).waiting(batch_id, deadline=self.deadline) as waiter:
             watch = watches[batch_id] = waiter.watch
             while True:
-                left = self.deadline + _LAST_LOOK_SECONDS - time.time()
+                left = self.deadline + _LAST_POLL_SECONDS - time.time()
                 if not await waiter.news(seconds=max(left, 0.0)):
                     return Done("deadline", watch.batch.status.name) if watch.batch is not None else Done("deadline")
                 self._tell(watch)
@@ -196,4 +196,4 @@ class GreenNodeBatchTrigger(BaseTrigger):
 
 def _is_plain(watch: Watch, done: Done) -> bool:
     """Whether the batch has ended, and nothing but its results is left of it."""
-    return done.reason == "ended" and (watch.batch is None or not failed_for_want_of_room(watch.batch))
+    return done.reason == "ended" and (watch.batch is None or not failed_over_capacity(watch.batch))

@@ -65,7 +65,7 @@ def finished(connection: RunningEmulator, tmp_path: Path, monkeypatch: pytest.Mo
     return make
 
 
-def clean_up(job: BatchJob, **params: bool) -> None:
+def remove_remote_files(job: BatchJob, **params: bool) -> None:
     GreenNodeCleanUpOperator(task_id="clean_up", job=job).execute(context_of(**params))
 
 
@@ -73,7 +73,7 @@ def test_files_are_deleted_unless_somebody_says_otherwise(
     finished: Callable[..., None], connection: RunningEmulator, capfd: pytest.CaptureFixture[str]
 ) -> None:
     finished()
-    clean_up(a_job())
+    remove_remote_files(a_job())
     assert connection.ledger()["files_deleted"] == 2
     assert "Files of the run deleted at GreenNode: 2" in capfd.readouterr().out
 
@@ -92,14 +92,14 @@ def test_the_job_decides_and_where_it_does_not_the_connection_does(
 ) -> None:
     finished()
     set_connection(host=connection.base_url, password=connection.api_key, extra={"keep_remote_files": of_connection})
-    clean_up(a_job(keep_remote_files=of_job))
+    remove_remote_files(a_job(keep_remote_files=of_job))
     assert connection.ledger()["files_deleted"] == deleted
 
 
 def test_a_dry_run_has_nothing_to_clean_up(finished: Callable[..., None], connection: RunningEmulator) -> None:
     finished()
     with pytest.raises(AirflowSkipException, match="dry run"):
-        clean_up(a_job(), dry_run=True)
+        remove_remote_files(a_job(), dry_run=True)
     assert connection.ledger()["files_deleted"] == 0
 
 
@@ -107,7 +107,7 @@ def test_in_a_task_group_it_cleans_up_that_groups_pipeline(
     finished: Callable[..., None], connection: RunningEmulator
 ) -> None:
     finished("ask")
-    clean_up(a_job())  # of the pipeline that has no group
+    remove_remote_files(a_job())  # of the pipeline that has no group
     assert connection.ledger()["files_deleted"] == 0
     GreenNodeCleanUpOperator(task_id="ask.clean_up", job=a_job()).execute(context_of())
     assert connection.ledger()["files_deleted"] == 2

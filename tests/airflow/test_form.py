@@ -155,21 +155,21 @@ def test_every_field_has_a_title_and_says_what_it_does() -> None:
 
 def test_each_of_several_jobs_of_a_dag_has_its_own_models() -> None:
     answers = dataclasses.replace(a_job(model=[ONE, TWO]), name="answers")
-    judge = dataclasses.replace(a_job(refresh="all", retry_final=True), name="judge")
-    with DAG("larger", schedule=None, params=form_params([answers, judge], SECTION)) as dag:
-        batch_table_group(answers) >> batch_table_group(judge)
+    outcome_of = dataclasses.replace(a_job(refresh="all", retry_final=True), name="judge")
+    with DAG("larger", schedule=None, params=form_params([answers, outcome_of], SECTION)) as dag:
+        batch_table_group(answers) >> batch_table_group(outcome_of)
     own = own_values(dag)
     assert set(own) == {"section"}
     params = as_the_scheduler_has_it(dag).params
     models = {"answers.models", "judge.models"}
     assert set(params.dump()) == {"section", "limit", *models, "refresh", "retry_final", "dry_run"}
     nothing_chosen = {"params": params.dump()}
-    assert [run_job(job, nothing_chosen) for job in (answers, judge)] == [answers, judge]
+    assert [run_job(job, nothing_chosen) for job in (answers, outcome_of)] == [answers, outcome_of]
     chosen = params.deep_merge({"answers.models": [TWO], "judge.models": [THREE]})
     chosen.validate()
     context = {"params": chosen.dump()}
-    assert [run_job(job, context).model for job in (answers, judge)] == [(TWO,), THREE]
-    assert [is_partial(job, context, own) for job in (answers, judge)] == [True, False]
+    assert [run_job(job, context).model for job in (answers, outcome_of)] == [(TWO,), THREE]
+    assert [is_partial(job, context, own) for job in (answers, outcome_of)] == [True, False]
     with pytest.raises(ConfigError, match=r"may not have judge\.models"):
         form_params(answers, {"judge.models": 1})
 

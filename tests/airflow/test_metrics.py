@@ -15,8 +15,8 @@ from greennode_airflow.observability.metric_events import count_end, count_run
 from greennode_airflow.observability.metrics import POLL_ERRORS, ROWS, RUNS_LATE, WAIT, tag_value
 from greennode_airflow.triggers import GreenNodeBatchTrigger
 from greennode_batch.api.polling.polling import Done
+from greennode_batch.state.actual_cost import ModelCost
 from greennode_batch.state.run_report import RunReport
-from greennode_batch.state.spent import ModelSpent
 from greennode_emulator.server import RunningEmulator
 
 PROJECT = Path(__file__).parents[2]
@@ -25,9 +25,9 @@ Statsd = Callable[[], list[str]]
 
 
 def a_report(*, succeeded: int, failed: int, tokens: int, cost: float | None) -> RunReport:
-    spent = {"completion_tokens": tokens, "cost": cost, "saving": cost}
+    actual_cost = {"completion_tokens": tokens, "cost": cost, "saving": cost}
     statuses = {"succeeded": succeeded, "failed": failed}
-    model = ModelSpent(model="m/1", requests=5, statuses=statuses, **spent)
+    model = ModelCost(model="m/1", requests=5, statuses=statuses, **actual_cost)
     return RunReport(
         job="j",
         run_id="r",
@@ -38,7 +38,7 @@ def a_report(*, succeeded: int, failed: int, tokens: int, cost: float | None) ->
         prompt_tokens=0,
         models=(model,),
         currency="VND",
-        **spent,
+        **actual_cost,
     )
 
 

@@ -23,10 +23,10 @@ def test_each_event_loop_has_one_of_its_own_which_goes_with_it():
     other = asyncio.run(twice())[0]
     assert first is again
     assert other is not first
-    left = weakref.ref(first), weakref.ref(other)
+    orphaned = weakref.ref(first), weakref.ref(other)
     del first, again, other
     gc.collect()
-    assert [one() for one in left] == [None, None]
+    assert [one() for one in orphaned] == [None, None]
 
 
 def test_outside_of_an_event_loop_there_is_none():

@@ -12,7 +12,7 @@ import pytest
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.triggers import GreenNodeBatchTrigger
 from greennode_airflow.waiting.poller import Poller
-from greennode_batch.api.polling import watch_list
+from greennode_batch.api.polling import poll_schedule
 from greennode_batch.api.polling.polling import Done
 from greennode_batch.errors import AuthError
 from greennode_emulator.server import RunningEmulator
@@ -184,10 +184,10 @@ async def test_a_call_that_hangs_holds_nobody_else_up(
     batch_ids = make_batches(4)
     emulator.faults([{"kind": "timeout", "endpoint": GET}])
     waits = [asyncio.ensure_future(ends(a_trigger(batch_id))) for batch_id in batch_ids]
-    left = set(waits)
-    while len(left) > 1:
-        _, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
-    (hanging,) = left
+    orphaned = set(waits)
+    while len(orphaned) > 1:
+        _, orphaned = await asyncio.wait(orphaned, return_when=asyncio.FIRST_COMPLETED)
+    (hanging,) = orphaned
     assert not hanging.done()
     hanging.cancel()
     await asyncio.wait([hanging])
@@ -204,8 +204,8 @@ async def test_a_mistake_in_the_poller_leaves_nobody_waiting_for_ever(
             raise ZeroDivisionError
         return real(*arguments, **options)
 
-    real = watch_list.plan_looks
-    monkeypatch.setattr(watch_list, "plan_looks", plan)
+    real = poll_schedule.plan_polls
+    monkeypatch.setattr(poll_schedule, "plan_polls", plan)
     monkeypatch.setattr("greennode_airflow.waiting.poller._RESTART_SECONDS", 0.0)
     assert await all_end(make_batches(3)) == {"ended"}
     assert len(planned) > 1
@@ -228,8 +228,8 @@ async def test_hundreds_that_are_killed_together_are_all_cancelled(
     slow_emulator.faults([{"kind": "slow", "endpoint": CANCEL, "seconds": 0.05, "count": None}])
     questions = []
 
-    def states(**asked: object) -> dict[str, dict[str, str]]:
-        questions.append(asked)
+    def states(**requested: object) -> dict[str, dict[str, str]]:
+        questions.append(requested)
         return {"run": {f"wait_{number}": "failed" for number in range(200)}}
 
     monkeypatch.setattr("greennode_airflow.waiting.task_states.RuntimeTaskInstance.get_task_states", states)

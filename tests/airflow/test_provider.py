@@ -45,7 +45,7 @@ def test_the_connection_type_leads_to_the_hook() -> None:
 
 
 def test_a_dag_file_that_declares_a_job_loads_neither_arrow_nor_a_driver() -> None:
-    modules = "greennode_airflow.pipeline, greennode_airflow.operators.probe, greennode_airflow.operators.retention"
+    modules = "greennode_airflow.pipeline, greennode_airflow.operators.probe, greennode_airflow.operators.clean_staging"
     program = f"import sys, {modules}; print(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     loaded = done.stdout.splitlines()[-1].split()

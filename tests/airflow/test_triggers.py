@@ -123,16 +123,16 @@ async def test_a_kill_that_is_itself_cancelled_ends_all_the_same(
     batch_id = make_batch()
     trigger = a_trigger(batch_id)
     trigger.task_instance = Task()
-    asked, answer = threading.Event(), threading.Event()
+    requested, answer = threading.Event(), threading.Event()
 
     def states(**_: object) -> dict[str, dict[str, str]]:
-        asked.set()
+        requested.set()
         answer.wait(30)
         return {"run": {"wait_3": "failed"}}
 
     monkeypatch.setattr("greennode_airflow.waiting.task_states.RuntimeTaskInstance.get_task_states", states)
     killing = asyncio.create_task(trigger.on_kill())
-    await asyncio.to_thread(asked.wait, 30)
+    await asyncio.to_thread(requested.wait, 30)
     killing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await killing

@@ -64,7 +64,7 @@ def test_a_benchmark_that_loses_or_mixes_up_rows_fails(tmp_path, benchmarks, ids
         answered.mkdir(parents=True)
         pq.write_table(right, answered / "0.parquet")
     benchmarks.check_files(folder)
-    wrong = pa.table({"id": ids, "answer": [own[int(place)] for place in answers], "status": statuses})
+    wrong = pa.table({"id": ids, "answer": [own[int(index)] for index in answers], "status": statuses})
     pq.write_table(wrong, folder.engine_answers / "0.parquet")
     with pytest.raises(AssertionError, match=words):
         benchmarks.check_files(folder)

@@ -205,8 +205,10 @@ def run_steps(deployment: Path) -> Callable[..., dict[str, list[Any]]]:
         for task in dag.topological_sort():
             if only is not None and task.task_id not in only:
                 continue
-            places = _places(task, done)
-            done[task.task_id] = [_result_of(task, dag, of_run, params, _TaskInstance(done, place)) for place in places]
+            indexes = _indexes(task, done)
+            done[task.task_id] = [
+                _result_of(task, dag, of_run, params, _TaskInstance(done, index)) for index in indexes
+            ]
         return dict(done)
 
     return run
@@ -218,7 +220,7 @@ def run_own(own_dag: Callable[[str], DAG], run_steps: Callable[..., Any]) -> Cal
     return lambda text, **options: run_steps(own_dag(text), **options)
 
 
-def _places(task: Any, results: Mapping[str, list[Any]]) -> Collection[int]:
+def _indexes(task: Any, results: Mapping[str, list[Any]]) -> Collection[int]:
     """The map indexes of a task, once those before it have run."""
     group = task.get_closest_mapped_task_group()
     if not task.is_mapped and group is None:

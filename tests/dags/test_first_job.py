@@ -68,8 +68,8 @@ def test_the_page_has_one_query_one_prompt_and_one_dag_file() -> None:
 
 def test_the_page_s_files_declare_a_job(project: Path) -> None:
     text = "from airflow.dag_processing.dagbag import DagBag; import sys; bag = DagBag(sys.argv[1]); "
-    asked = "print(bag.import_errors, *bag.dags['ticket_callbacks'].task_ids[:1])"
-    assert "{} build_requests" in python(project, text + asked, str(project / "dags"))
+    requested = "print(bag.import_errors, *bag.dags['ticket_callbacks'].task_ids[:1])"
+    assert "{} build_requests" in python(project, text + requested, str(project / "dags"))
 
 
 @pytest.mark.nightly
@@ -79,12 +79,12 @@ def test_the_page_s_files_make_a_job_that_runs_as_the_page_says(
 ) -> None:
     log = run(project, '{"dry_run": true}', "{}", "{}")
     assert BEGINNING in log, log.partition("Built ")[2][:600]
-    asked = warehouse.execute(
+    requested = warehouse.execute(
         "SELECT s.ticket_id, call_back IS NOT NULL AND within_hours BETWEEN 1 AND 72 AND reason IS NOT NULL "
         "FROM support_tickets s JOIN ticket_callbacks t USING (ticket_id) WHERE channel IN ('email', 'phone')"
     ).fetchall()
-    assert len(asked) == warehouse.execute("SELECT count(*) FROM ticket_callbacks").fetchone()[0] == 126
-    assert all(is_answered for _, is_answered in asked)
+    assert len(requested) == warehouse.execute("SELECT count(*) FROM ticket_callbacks").fetchone()[0] == 126
+    assert all(is_answered for _, is_answered in requested)
     ledger = emulator.ledger()
     assert ledger["batches_created"] == 1, "the dry run sends nothing, and the third had nothing to ask"
     assert set(ledger["requests"].values()) == {1}

@@ -79,7 +79,7 @@ def test_only_finished_runs_are_removed_and_their_reports_stay(
     assert run_dag("greennode_maintenance") == "success"
     assert {name for name, folder in runs.items() if not whole(folder)} == {"success", "failed", "deleted"}
     for name in ("success", "failed", "deleted"):
-        assert sorted(left.name for left in runs[name].iterdir()) == ["removed.json", "report.json"]
+        assert sorted(orphaned.name for orphaned in runs[name].iterdir()) == ["removed.json", "report.json"]
     assert whole(foreign)
     log = "".join(capfd.readouterr())
     assert f"Removed: {DAG_ID} manual__success+00:00 (success, 2.0 MB)" in log
@@ -117,7 +117,7 @@ def test_the_files_of_a_probe_are_those_of_a_run_like_any_other(run_dag: RunDag,
     make_old(deployment)
     assert run_dag("greennode_maintenance") == "success"
     assert not folder.exists()
-    assert [left.name for left in folder.parent.iterdir()] == ["removed.json"]
+    assert [orphaned.name for orphaned in folder.parent.iterdir()] == ["removed.json"]
 
 
 def test_it_runs_every_day_and_does_not_catch_up(dag_bag: DagBag) -> None:

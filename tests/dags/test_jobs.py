@@ -53,14 +53,14 @@ def answered_by_key(
         for row in rows_of(warehouse, f"SELECT * FROM {table}")
         if row["model"] == model
     }
-    asked = rows_of(warehouse, SAMPLES[dag_id].query)
-    assert len(asked) == len(written)
-    for row in asked:
+    requested = rows_of(warehouse, SAMPLES[dag_id].query)
+    assert len(requested) == len(written)
+    for row in requested:
         key = tuple(row[name] for name in job.key_columns)
         answer = job.answer(**expected_answer(job.prompt, row, job.answer, model=model, **job.params)).model_dump()
         assert {name: written[key][name] for name in answer} == answer, key
         assert written[key]["status"] == "succeeded"
-    return len(asked)
+    return len(requested)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_set_up_makes_a_pool_that_counts_deferred_tasks_as_the_docs_say() -> Non
         if (found := re.search(line, (PROJECT / path).read_text()))
     }
     (command,) = said
-    asked = get_parser().parse_args(shlex.split(command))
-    asked.func(asked)
+    requested = get_parser().parse_args(shlex.split(command))
+    requested.func(requested)
     pool = Pool.get_pool("greennode")
     assert (pool.slots, pool.include_deferred) == (20, True)

@@ -32,13 +32,13 @@ dag = batch_table(JOB)
 """
 
 
-@pytest.mark.parametrize("left", ["report", "remove"])
+@pytest.mark.parametrize("orphaned", ["report", "remove"])
 def test_a_second_run_asks_what_is_new_or_changed_and_pays_for_nothing_else(
-    run_own: RunSteps, warehouse: psycopg.Connection, emulator: RunningEmulator, left: str
+    run_own: RunSteps, warehouse: psycopg.Connection, emulator: RunningEmulator, orphaned: str
 ) -> None:
     warehouse.execute("CREATE TABLE texts AS SELECT i AS id, 'row ' || i AS body FROM generate_series(1, 6) i")
     warehouse.commit()
-    job = JOB.format(more=f"left_rows={left!r},")
+    job = JOB.format(more=f"left_rows={orphaned!r},")
     run_own(job, run_id="first")
     first = dict(warehouse.execute("SELECT id, run_id FROM answers").fetchall())
     assert len(first) == 6
@@ -54,7 +54,7 @@ def test_a_second_run_asks_what_is_new_or_changed_and_pays_for_nothing_else(
     assert sum(emulator.ledger()["requests"].values()) - billed == 4
     second = dict(warehouse.execute("SELECT id, run_id FROM answers").fetchall())
     assert {number for number, run_id in second.items() if run_id != first.get(number)} == {2, 4, 5, 7}
-    assert (3 in second) is (left == "report")
+    assert (3 in second) is (orphaned == "report")
     warehouse.commit()
     billed = sum(emulator.ledger()["requests"].values())
     results = run_own(job, run_id="third")

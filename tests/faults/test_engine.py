@@ -31,12 +31,12 @@ def bench_of() -> Iterator[Callable[[str], Bench]]:
 
 @pytest.mark.parametrize("case", SINGLES, ids=lambda case: f"{case.group}: {case.name}")
 def test_each_row_comes_out_and_is_paid_for_once_under_a_fault(case: Case, bench_of: Callable[[str], Bench]) -> None:
-    assert bench_of(case.dialect).run(case).verdict == "ok"
+    assert bench_of(case.dialect).run(case).result == "ok"
 
 
 @pytest.mark.parametrize("case", MIXTURES, ids=lambda case: case.name)
 def test_each_row_comes_out_and_is_paid_for_once_under_several(case: Case, bench_of: Callable[[str], Bench]) -> None:
-    assert bench_of(case.dialect).run(case).verdict == "ok"
+    assert bench_of(case.dialect).run(case).result == "ok"
 
 
 def test_mixtures_are_the_same_for_the_same_seed() -> None:
@@ -49,4 +49,4 @@ def test_mixtures_are_the_same_for_the_same_seed() -> None:
 def test_a_run_that_is_stopped_anywhere_ends_well(way: str, part: int, bench_of: Callable[[str], Bench]) -> None:
     stage = bench_of("openai")
     steps = Steps(stage.emulator, stage.wanted)
-    assert steps.stop_at(part * 24 + 3, way).verdict == "ok"
+    assert steps.stop_at(part * 24 + 3, way).result == "ok"

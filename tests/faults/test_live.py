@@ -26,9 +26,9 @@ def options(emulator: RunningEmulator, tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_each_case_makes_one_batch_and_started_again_none(options: Namespace, emulator: RunningEmulator) -> None:
     outcomes = list(run_live(options))
-    assert [outcome.verdict for outcome in outcomes] == ["ok"] * 6
+    assert [outcome.result for outcome in outcomes] == ["ok"] * 6
     assert emulator.ledger()["batches_created"] == 6
-    assert {outcome.verdict for outcome in run_live(options)} == {"ok"}
+    assert {outcome.result for outcome in run_live(options)} == {"ok"}
     assert emulator.ledger()["batches_created"] == 6
 
 
@@ -37,6 +37,6 @@ def test_a_second_batch_of_a_file_is_found(options: Namespace, emulator: Running
     first = next(iter(emulator.ledger()["batches"]))
     with GreenNodeClient(emulator.base_url, emulator.api_key) as client:
         client.create_batch(first["input_file_id"])
-    problems = [outcome.verdict for outcome in run_live(options) if outcome.problems]
+    problems = [outcome.result for outcome in run_live(options) if outcome.problems]
     assert len(problems) == 1
     assert problems[0].startswith("2 batches for one shard")

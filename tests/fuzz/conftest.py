@@ -88,16 +88,16 @@ class Mutator:
                 value[name] = self._twisted(value[name])
             return value
         if isinstance(value, list) and value and rng.random() < 0.8:
-            place = rng.randrange(len(value))
+            index = rng.randrange(len(value))
             act = rng.random()
             if act < 0.1:
-                del value[place]
+                del value[index]
             elif act < 0.2:
-                value.insert(place, copy.deepcopy(value[place]))
+                value.insert(index, copy.deepcopy(value[index]))
             elif act < 0.3:
-                value.insert(place, self._odd())
+                value.insert(index, self._odd())
             else:
-                value[place] = self._twisted(value[place])
+                value[index] = self._twisted(value[index])
             return value
         return self._replaced(value)
 
@@ -115,12 +115,12 @@ class Mutator:
     def _replaced_text(self, value: str) -> str:
         rng = self.rng
         act = rng.random()
-        place = rng.randrange(len(value) + 1)
+        index = rng.randrange(len(value) + 1)
         if act < 0.35 and self._words:
             return f"{value[: rng.randrange(30)]}{'.' * rng.randrange(600)} {rng.choice(self._words)}"
         if act < 0.5:
             return value[:100] * rng.choice((2, 50, 3000))
-        return value[:place] + rng.choice(_CONTROL) + value[place:]
+        return value[:index] + rng.choice(_CONTROL) + value[index:]
 
     def _odd(self) -> Any:
         return copy.deepcopy(self.rng.choice(_ODD_VALUES))
@@ -146,8 +146,8 @@ class Mutator:
         )
 
     def _with_odd_bytes(self, data: bytes, _: bytes) -> bytes:
-        place = self.rng.randrange(len(data) + 1)
-        return data[:place] + self.rng.choice(_ODD_BYTES) + data[place:]
+        index = self.rng.randrange(len(data) + 1)
+        return data[:index] + self.rng.choice(_ODD_BYTES) + data[index:]
 
     def _joined(self, data: bytes, other: bytes) -> bytes:
         return data + self.rng.choice((b"", b"\n", b",", b" ")) + other

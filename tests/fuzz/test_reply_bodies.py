@@ -360,11 +360,11 @@ def headers(rng) -> dict[str, str]:
 
 def mutated(mutate, plain: list[bytes]) -> bytes:
     rng = mutate.rng
-    place = rng.randrange(len(CORPUS))
+    index = rng.randrange(len(CORPUS))
     way = rng.random()
-    if way < 0.6 and not isinstance(CORPUS[place], str):
-        return mutate.twisted_json(CORPUS[place], twists=rng.choice((1, 1, 2, 3)))
-    data = plain[place] if way < 0.9 else mutate.twisted_json(CORPUS[place], twists=1)
+    if way < 0.6 and not isinstance(CORPUS[index], str):
+        return mutate.twisted_json(CORPUS[index], twists=rng.choice((1, 1, 2, 3)))
+    data = plain[index] if way < 0.9 else mutate.twisted_json(CORPUS[index], twists=1)
     return mutate.twisted_bytes(data, rng.choice(plain))
 
 

@@ -79,7 +79,7 @@ def test_every_request_has_exactly_one_row_whatever_the_files_hold(model, mutato
     mutate = mutator(f"files {model}")
     reader = AnswerReader(model)
     output, errors, made = tmp_path / "output.jsonl", tmp_path / "errors.jsonl", tmp_path / "results.parquet"
-    asked = [custom_id(n) for n in range(REQUESTS)]
+    requested = [custom_id(n) for n in range(REQUESTS)]
     statuses: Counter[str] = Counter()
     anomalies: Counter[str] = Counter()
     kept = 0
@@ -89,10 +89,10 @@ def test_every_request_has_exactly_one_row_whatever_the_files_hold(model, mutato
         batch = Batch(id="b", status=end, raw_status=end.value, errors=mutate.rng.choice(((), ("all is lost",))))
         try:
             with AnomalyLog(tmp_path / "anomalies.jsonl") as noted:
-                write_results(batch, [output, errors], asked, reader, made, anomalies=noted)
+                write_results(batch, [output, errors], requested, reader, made, anomalies=noted)
             anomalies += noted.counts
             rows = pq.read_table(made).to_pylist()
-            assert sorted(row["custom_id"] for row in rows) == sorted(asked)
+            assert sorted(row["custom_id"] for row in rows) == sorted(requested)
             assert {row["status"] for row in rows} <= set(RowStatus)
             by_id = {row["custom_id"]: row for row in rows}
             # A failure may give way to an answer for the same request; an answer that can be used gives way to nothing.

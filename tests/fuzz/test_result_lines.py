@@ -209,11 +209,11 @@ def test_mutated_lines_all_end_as_an_answer_a_failure_or_a_named_anomaly(mutator
 
 def mutated(mutate, plain: list[bytes]) -> bytes:
     rng = mutate.rng
-    place = rng.randrange(len(CORPUS))
+    index = rng.randrange(len(CORPUS))
     way = rng.random()
     if way < 0.5:
-        return mutate.twisted_json(CORPUS[place], twists=rng.choice((1, 1, 2, 3)))
-    data = plain[place] if way < 0.9 else mutate.twisted_json(CORPUS[place], twists=1)
+        return mutate.twisted_json(CORPUS[index], twists=rng.choice((1, 1, 2, 3)))
+    data = plain[index] if way < 0.9 else mutate.twisted_json(CORPUS[index], twists=1)
     return mutate.twisted_bytes(data, rng.choice(plain))
 
 

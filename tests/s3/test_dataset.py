@@ -10,13 +10,13 @@ from upath import UPath
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.incremental.answered import ANSWERED
-from greennode_batch.incremental.target_rows import AskedRows
+from greennode_batch.incremental.target_lookup import LookupRows
 from greennode_batch.reconcile.written_files import DatasetRows
 from greennode_batch.staging.folders import run_folder
 from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.tables.fingerprint import fingerprint
 from greennode_batch.write.dataset import Dataset
-from greennode_batch.write.known_files import known_files, remove_replaced
+from greennode_batch.write.file_lookup import file_lookup, remove_replaced
 
 NewFolder = Callable[[], UPath]
 SCHEMA = pa.schema([("id", pa.int64()), ("topic", pa.string()), ("custom_id", pa.string()), ("status", pa.string())])
@@ -78,9 +78,9 @@ def test_what_earlier_runs_answered_is_found_and_replaced_rows_go(make, new_fold
         return table.append_column("completed_at", pa.nulls(table.num_rows, pa.timestamp("us", tz="UTC")))
 
     make("1").write([answered((1, "a"), (2, "a"), (3, "b"), run_id="1")], "shard1")
-    with known_files(make("2"), ("id",)) as known:
+    with file_lookup(make("2"), ("id",)) as known:
         keys, owner = pa.table({"id": [3, 4, 1]}), RowOwner("2", "job")
-        found = known.look_up(AskedRows(keys, ["c", "c", "d"], {}, None, owner))
+        found = known.look_up(LookupRows(keys, ["c", "c", "d"], {}, None, owner))
         assert (found.codes.tolist(), found.stale) == ([ANSWERED, 0, 0], [2])
     dataset = make("2")
     dataset.write([answered((1, "b"), (3, "b"), (4, "b"), run_id="2")], "shard1")

@@ -18,7 +18,7 @@ from greennode_batch.source.partition import Part
 from greennode_batch.source.rows import Rows
 from greennode_batch.staging import exclusive
 from greennode_batch.staging.folders import ShardFolder, fresh_names, land, local_copy, run_folder, write_json
-from greennode_batch.state.receipts import HeldClaim, latest_claim, read_receipt
+from greennode_batch.state.receipts import NumberedClaim, latest_claim, read_receipt
 
 TEXTS = ["one", "two", "one", "", "three"]
 
@@ -106,7 +106,7 @@ def test_a_path_of_airflow_takes_every_call_that_staging_makes(airflow_root, tmp
     assert folder.requests.stat().st_size == 8
     assert exclusive.create_exclusive(folder.claim(1), {"token": "t", "file_id": "f", "claimed_at": 1.0})
     assert not exclusive.create_exclusive(folder.claim(1), {"token": "u", "file_id": "f", "claimed_at": 1.0})
-    assert isinstance(latest_claim(folder), HeldClaim)
+    assert isinstance(latest_claim(folder), NumberedClaim)
     assert latest_claim(folder).claim.token == "t"
     assert sorted(fresh_names(folder.path)) == ["creating.1.json", "requests.jsonl"]
     # The path that goes from task to task names its connection, and leads to the same files.

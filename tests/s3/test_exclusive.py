@@ -166,12 +166,12 @@ def test_an_elected_worker_that_was_given_up_is_told_that_it_did_not_make_the_fi
 def test_a_worker_that_looks_while_the_elected_one_finishes_is_not_elected_after_it(path):
     first, late = candidate(path, "first", token="0"), candidate(path, "late", token="1")
     told = []
-    look = late._elected
+    poll = late._elected
 
     def look_late():
         told.append(first._settle())
         first._remove(first._name)
-        return look()
+        return poll()
 
     late._elected = look_late
     assert not late._settle()

@@ -110,13 +110,13 @@ def test_only_the_needed_columns_of_parquet_are_fetched_and_never_a_whole_file(n
 def test_a_text_file_is_fetched_once_in_parts(new_folder, put, fetched, ending):
     texts = [os.urandom(1_000).hex() for _ in range(10_000)]
     if ending == "csv":
-        content = "id,text\n" + "".join(f"{place},{text}\n" for place, text in enumerate(texts))
+        content = "id,text\n" + "".join(f"{index},{text}\n" for index, text in enumerate(texts))
     else:
-        content = "".join(json.dumps({"id": str(place), "text": text}) + "\n" for place, text in enumerate(texts))
+        content = "".join(json.dumps({"id": str(index), "text": text}) + "\n" for index, text in enumerate(texts))
     put(f"rows.{ending}", content.encode())
     source = read_files(new_folder(), columns={"id", "text"})
     fetched.clear()
-    assert rows_of(source, "id", "text") == [(str(place), text) for place, text in enumerate(texts)]
+    assert rows_of(source, "id", "text") == [(str(index), text) for index, text in enumerate(texts)]
     assert len(content) <= sum(fetched) < 1.2 * len(content)
     assert len(fetched) < 8
     assert max(fetched) <= 9 << 20

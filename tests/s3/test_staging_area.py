@@ -20,7 +20,7 @@ from greennode_batch.staging.folders import (
     remove_tree,
     write_json,
 )
-from greennode_batch.state.receipts import Claim, HeldClaim, Receipt, is_sent, latest_claim, read_receipt
+from greennode_batch.state.receipts import Claim, NumberedClaim, Receipt, is_sent, latest_claim, read_receipt
 
 MULTIPART_BYTES = 101 * 2**20
 
@@ -86,7 +86,7 @@ def test_what_another_process_wrote_after_a_listing_is_seen(write_elsewhere, fol
     write_elsewhere(shard.results, {})
     assert shard.results.exists()
     assert msgspec.structs.replace(read_receipt(shard), by_hand="") == receipt
-    assert latest_claim(shard) == HeldClaim(1, claim)
+    assert latest_claim(shard) == NumberedClaim(1, claim)
     assert {path.name for path in shard.path.iterdir()} > {"results.parquet", "creating.1.json"}
     assert is_sent(shard)
 

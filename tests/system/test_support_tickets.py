@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greennode_local.airflow_client import DAG_RUN_ENDS
-from greennode_local.outcome import read_outcome
+from greennode_local.demo_outcome import read_outcome
 from greennode_local.processes import wait_until
 from greennode_local.progress import failed_logs
 from greennode_local.samples import SAMPLES

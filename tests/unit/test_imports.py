@@ -31,7 +31,7 @@ def test_what_declares_sends_waits_cleans_up_or_looks_on_needs_neither_arrow_nor
 
 
 def test_what_writes_files_needs_no_database():
-    loaded = loaded_by("greennode_batch.cli", "greennode_batch.write.targets", "greennode_batch.reconcile.report")
+    loaded = loaded_by("greennode_batch.cli", "greennode_batch.write.target_writer", "greennode_batch.reconcile.report")
     assert not loaded & DATABASES
 
 

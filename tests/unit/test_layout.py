@@ -11,7 +11,7 @@ TESTS = Path(__file__).parent
 
 # Where a module without a file of its own is tested. A pattern stands for all such modules; the first that fits counts.
 TESTED_IN = {
-    "analysis/evaluation/examples": "tests/unit/analysis/evaluation/test_page.py",
+    "analysis/evaluation/examples": "tests/unit/analysis/evaluation/test_evaluation_page.py",
     "api/connection": "tests/unit/api/test_client.py",
     "api/network": "tests/unit/api/test_reach.py",
     "api/protocol": "tests/unit/api/test_client.py",
@@ -21,20 +21,20 @@ TESTED_IN = {
     "job/*": "tests/unit/job/test_batch_job.py",
     "monitor/staged_run": "tests/unit/monitor/test_run_figures.py",
     "plan/copied_shard": "tests/unit/incremental/test_all_targets.py",
-    "plan/kept_*": "tests/unit/plan/test_build.py",
+    "plan/submitted_*": "tests/unit/plan/test_build.py",
     "plan/open_shard": "tests/unit/plan/test_builder.py",
     "plan/rebuild": "tests/unit/plan/test_build.py",
     "plan/shard_set": "tests/unit/plan/test_builder.py",
-    "probe/*": "tests/unit/probe/test_probe.py",
+    "probe/*": "tests/unit/probe/test_probe_run.py",
     "reconcile/written_*": "tests/unit/reconcile/test_written.py",
     "reconcile/*": "tests/unit/reconcile/test_report.py",
     "request/re*": "tests/unit/plan/test_partition_files.py",
     "retry/retry_budget": "tests/unit/cost/test_actual.py",
     "state/*": "tests/unit/state/test_document.py",
     "tables/*": "tests/unit/tables/test_table_target.py",
-    "write/answer_index": "tests/unit/write/test_known_files.py",
+    "write/answer_index": "tests/unit/write/test_file_lookup.py",
     "write/dataset_files": "tests/unit/write/test_dataset.py",
-    "write/parquet_files": "tests/unit/write/test_known_files.py",
+    "write/parquet_files": "tests/unit/write/test_file_lookup.py",
     "write/joined_rows": "tests/unit/reconcile/test_report.py",
 }
 # What tests of several modules promise, or of a page of the docs.

@@ -9,8 +9,8 @@ from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.batches.throttle.limits import Limits
-from greennode_batch.batches.throttle.queue import Line
-from greennode_batch.batches.throttle.queue_folder import line_folder
+from greennode_batch.batches.throttle.queue import SubmitQueue
+from greennode_batch.batches.throttle.queue_folder import queue_folder
 from greennode_batch.errors import ConfigError
 from greennode_batch.reconcile.report import check_balanced
 from greennode_batch.run import run_to_file
@@ -210,7 +210,7 @@ def test_two_runs_before_one_line_have_no_more_batches_open_than_may_be_and_both
                 run_folder(staging, name, "run"),
                 tmp_path / f"{name}.parquet",
                 run_id="run",
-                admit=Line(line_folder(UPath(staging), "c"), Limits(max_batches_in_flight=1), client).turn,
+                admit=SubmitQueue(queue_folder(UPath(staging), "c"), Limits(max_batches_in_flight=1), client).admit,
                 sleep=lambda _: None,
             )
 

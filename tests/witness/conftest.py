@@ -173,10 +173,10 @@ def pythons(version: tuple[int, int]) -> Iterator[str]:
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
     found = [sys.executable, shutil.which(name), *map(str, pyenv.glob(f"{version[0]}.{version[1]}.*/bin/python"))]
     for python in filter(None, found):
-        asked = subprocess.run(
+        requested = subprocess.run(
             [python, "-c", f"import sys; sys.exit(sys.version_info[:2] != {version})"], check=False, capture_output=True
         )
-        if asked.returncode == 0:
+        if requested.returncode == 0:
             yield python
 
 

@@ -158,9 +158,9 @@ def test_a_batch_that_is_cancelled_ends_as_cancelled(witness, tmp_path):
     with witness.client() as client:
         file_id = upload(client, tmp_path, [line(witness, f"id{n}") for n in range(200)])
         created = client.create_batch(file_id, model=witness.model)
-        asked = client.cancel_batch(created.id)
-        assert asked is not None
-        assert asked.status in {BatchStatus.CANCELLING, BatchStatus.CANCELLED}
+        requested = client.cancel_batch(created.id)
+        assert requested is not None
+        assert requested.status in {BatchStatus.CANCELLING, BatchStatus.CANCELLED}
         assert ended(client, created.id).status is BatchStatus.CANCELLED
 
 

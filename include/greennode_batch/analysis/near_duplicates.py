@@ -16,7 +16,7 @@ import rensa
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.source.rows import Rows
-from greennode_batch.tables.shown_keys import Named
+from greennode_batch.tables.key_sample import KeySample
 
 DUPLICATE_OF = "duplicate_of"
 SIMILARITY = "similarity"
@@ -42,7 +42,7 @@ class Likeness(NamedTuple):
 
 
 class NearDuplicates:
-    """Looks each text up among those kept before. threshold: from which likeness on two texts are near duplicates.
+    """Polls each text up among those kept before. threshold: from which likeness on two texts are near duplicates.
 
     Holds the texts that are kept, and about 2 KB for each.
     """
@@ -61,7 +61,7 @@ class NearDuplicates:
         sketch.update(sorted(pieces))
         found = [
             Likeness(kept.name, _jaccard(pieces, _pieces(kept.text)))
-            for kept in (self._kept[place] for place in sorted(self._index.query(sketch)))
+            for kept in (self._kept[index] for index in sorted(self._index.query(sketch)))
             if sketch.jaccard(kept.sketch) >= self.threshold - _DOUBT
         ]
         best = max(found, key=lambda like: like.similarity, default=None)
@@ -83,7 +83,7 @@ def mark_near_duplicates(rows: Rows, key: Sequence[str], text: str, threshold: f
     known = NearDuplicates(threshold)
     for batch in rows.batches:
         keys = pa.table([batch.array(name) for name in key], names=list(key))
-        names = map(Named.text, zip(*(batch.values(name) for name in key), strict=True))
+        names = map(KeySample.text, zip(*(batch.values(name) for name in key), strict=True))
         marks = [
             None if written is None else known.add(name, str(written))
             for name, written in zip(names, batch.values(text), strict=True)

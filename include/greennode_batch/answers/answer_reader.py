@@ -84,21 +84,21 @@ class AnswerReader:
         if self._validate is None:
             if all(texts) and not any(map(str.isspace, texts)):
                 return range(len(texts)), [texts]
-            places = [place for place, text in enumerate(texts) if text.strip()]
-            return places, [[texts[place] for place in places]]
-        places, read = [], []
-        for place, text in enumerate(texts):
+            indexes = [index for index, text in enumerate(texts) if text.strip()]
+            return indexes, [[texts[index] for index in indexes]]
+        indexes, read = [], []
+        for index, text in enumerate(texts):
             try:
                 read.append(self._values(text))
             except ValidationError:
                 continue
-            places.append(place)
+            indexes.append(index)
         columns = self._columns(read)
         large = set().union(*map(_too_large, columns))
         if large:
             fit = [row not in large for row in range(len(read))]
-            places, columns = list(compress(places, fit)), [list(compress(column, fit)) for column in columns]
-        return places, columns
+            indexes, columns = list(compress(indexes, fit)), [list(compress(column, fit)) for column in columns]
+        return indexes, columns
 
     def _values(self, text: str) -> tuple[Any, ...]:
         """The fields of the text as an answer, or of what of it is one. Raises ValidationError for what is meant.
@@ -208,4 +208,4 @@ def _too_large(column: Sequence[Any]) -> list[int]:
     """The places of the numbers that no column holds."""
     if not any(issubclass(kind, int) for kind in set(map(type, column))):
         return []
-    return [place for place, one in enumerate(column) if isinstance(one, int) and one not in _INT64]
+    return [index for index, one in enumerate(column) if isinstance(one, int) and one not in _INT64]

@@ -17,30 +17,30 @@ _REFUSED_FOR_GOOD = re.compile(
 )
 
 
-class Verdict(NamedTuple):
+class Outcome(NamedTuple):
     """What one line amounts to. `values` are the answer's columns, where there is an answer.
 
-    `ask_again`: whether another attempt may end better. `raw_answer`: what the model wrote, where it is no answer.
+    `is_retryable`: whether another attempt may end better. `raw_answer`: what the model wrote, where it is no answer.
     """
 
     status: RowStatus
     error: str | None
     reasoning: str | None
     values: tuple[Any, ...] | None
-    ask_again: bool = False
+    is_retryable: bool = False
     raw_answer: str | None = None
 
 
-def judge(line: ResultLine, reader: AnswerReader) -> Verdict:
+def outcome_of(line: ResultLine, reader: AnswerReader) -> Outcome:
     """What became of one request."""
     if line.error is not None:
         return _failure(line)
     if line.refusal or line.finish_reason == "content_filter":
         words = line.refusal or "the content filter stopped the answer"
-        return Verdict(RowStatus.REFUSED, words, line.reasoning, None)
-    thought = split_reasoning(line.content or "")
-    reasoning = line.reasoning or thought.reasoning
-    written, answer = line.content, thought.answer
+        return Outcome(RowStatus.REFUSED, words, line.reasoning, None)
+    split = split_reasoning(line.content or "")
+    reasoning = line.reasoning or split.reasoning
+    written, answer = line.content, split.answer
     if line.tool_calls and (line.finish_reason in CALLING_ENDS or not answer or answer.isspace()):
         written = answer = reader.called(line.tool_calls)
     if answer is None:
@@ -48,28 +48,28 @@ def judge(line: ResultLine, reader: AnswerReader) -> Verdict:
     values = reader.read(answer)
     usable = None if isinstance(values, str) else values
     if line.finish_reason == "length":
-        return Verdict(RowStatus.TRUNCATED, "cut off at max_tokens", reasoning, usable)
+        return Outcome(RowStatus.TRUNCATED, "cut off at max_tokens", reasoning, usable)
     if isinstance(values, str):
-        return Verdict(RowStatus.INVALID_OUTPUT, values, reasoning, None, ask_again=True, raw_answer=written)
-    return Verdict(RowStatus.SUCCEEDED, None, reasoning, values)
+        return Outcome(RowStatus.INVALID_OUTPUT, values, reasoning, None, is_retryable=True, raw_answer=written)
+    return Outcome(RowStatus.SUCCEEDED, None, reasoning, values)
 
 
-def _only_thinking(line: ResultLine, reasoning: str | None) -> Verdict:
+def _only_thinking(line: ResultLine, reasoning: str | None) -> Outcome:
     if line.finish_reason == "stop":
         words = "the model ended in the middle of its thinking"
-        return Verdict(RowStatus.INVALID_OUTPUT, words, reasoning, None, ask_again=True, raw_answer=line.content)
-    return Verdict(RowStatus.TRUNCATED, "cut off while the model was thinking; raise max_tokens", reasoning, None)
+        return Outcome(RowStatus.INVALID_OUTPUT, words, reasoning, None, is_retryable=True, raw_answer=line.content)
+    return Outcome(RowStatus.TRUNCATED, "cut off while the model was thinking; raise max_tokens", reasoning, None)
 
 
-def _failure(line: ResultLine) -> Verdict:
+def _failure(line: ResultLine) -> Outcome:
     code = (line.code or "").lower()
     parts = [str(line.status_code) if line.status_code else "", line.code or "", line.error or ""]
     words = " ".join(filter(None, parts)) or "an empty reply"
     if "expired" in code:
-        return Verdict(RowStatus.EXPIRED, words, line.reasoning, None, ask_again=True)
+        return Outcome(RowStatus.EXPIRED, words, line.reasoning, None, is_retryable=True)
     if "cancel" in code:
-        return Verdict(RowStatus.CANCELLED, words, line.reasoning, None, ask_again=True)
-    return Verdict(RowStatus.FAILED, words, line.reasoning, None, ask_again=_may_pass(line.status_code, code))
+        return Outcome(RowStatus.CANCELLED, words, line.reasoning, None, is_retryable=True)
+    return Outcome(RowStatus.FAILED, words, line.reasoning, None, is_retryable=_may_pass(line.status_code, code))
 
 
 def _may_pass(status: int | None, code: str) -> bool:

@@ -11,43 +11,43 @@ _ANSWER = re.compile(r"<answer>(.*)</answer>|<answer>(.*)", re.IGNORECASE | re.D
 _QUOTES = frozenset("\"'`")
 
 
-class Thought(NamedTuple):
+class ReasonedText(NamedTuple):
     """A model's text, split: what it thought and what it answered. `answer` is None if all of it is thinking."""
 
     reasoning: str | None
     answer: str | None
 
 
-def split_reasoning(text: str) -> Thought:
+def split_reasoning(text: str) -> ReasonedText:
     """Split thinking and `<answer>…</answer>`, as GreenMind and others write them, off a model's text.
 
-    Thinking stands between `<think>` and `</think>` (or `thinking`, `thought`, `reasoning`), several times maybe; the
+    Thinking stands between `<think>` and `</think>` (or `thinking`, `split`, `reasoning`), several times maybe; the
     first of the opening tags may be missing, as chat templates write it themselves. A tag in quotes is one that is
     spoken of. A text that begins as JSON is an answer, whatever is written in it.
     """
     if "<" not in text or text.lstrip().startswith(("{", "[{")):
-        return Thought(None, text)
-    thoughts: list[str] = []
+        return ReasonedText(None, text)
+    reasoned: list[str] = []
     said: list[str] = []
     at = 0
     is_thinking = False
     for tag in _tags(text):
         is_closing = bool(tag[1])
-        if is_closing and (is_thinking or not (thoughts or said)):
-            thoughts.append(text[at : tag.start()].strip())
+        if is_closing and (is_thinking or not (reasoned or said)):
+            reasoned.append(text[at : tag.start()].strip())
         elif not is_closing and not is_thinking:
             said.append(text[at : tag.start()])
         else:
             continue
         at, is_thinking = tag.end(), not is_closing
     if is_thinking and not "".join(said).strip():
-        return Thought(_joined([*thoughts, text[at:].strip()]), None)
+        return ReasonedText(_joined([*reasoned, text[at:].strip()]), None)
     if is_thinking:
         # Nothing closes it, and an answer has begun before: most likely the tag is spoken of.
         at = text.rindex("<", 0, at)
-    if not thoughts:
-        return Thought(None, _unwrapped(text))
-    return Thought(_joined(thoughts), _unwrapped("".join([*said, text[at:]]).strip()))
+    if not reasoned:
+        return ReasonedText(None, _unwrapped(text))
+    return ReasonedText(_joined(reasoned), _unwrapped("".join([*said, text[at:]]).strip()))
 
 
 def _tags(text: str) -> Iterator[re.Match[str]]:
@@ -57,8 +57,8 @@ def _tags(text: str) -> Iterator[re.Match[str]]:
             yield tag
 
 
-def _joined(thoughts: Sequence[str]) -> str:
-    return "\n\n".join(filter(None, thoughts))
+def _joined(reasoned: Sequence[str]) -> str:
+    return "\n\n".join(filter(None, reasoned))
 
 
 def _unwrapped(text: str) -> str:

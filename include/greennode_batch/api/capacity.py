@@ -23,17 +23,17 @@ _WORDS = re.compile(
 )
 
 
-def is_for_want_of_room(error: ApiError) -> bool:
+def is_over_capacity(error: ApiError) -> bool:
     """Whether the server turned a call away because it is full."""
     if isinstance(error, CreditError):
         return False
-    return error.status == HTTPStatus.TOO_MANY_REQUESTS or _speaks_of_room((error.code or "",), (str(error),))
+    return error.status == HTTPStatus.TOO_MANY_REQUESTS or _mentions_capacity((error.code or "",), (str(error),))
 
 
-def failed_for_want_of_room(batch: Batch) -> bool:
+def failed_over_capacity(batch: Batch) -> bool:
     """Whether a batch failed before it began, and only because the server was full: its file is innocent."""
     untouched = batch.output_file_id is None and not batch.counts.completed
-    return batch.status is BatchStatus.FAILED and untouched and _speaks_of_room(batch.error_codes, batch.errors)
+    return batch.status is BatchStatus.FAILED and untouched and _mentions_capacity(batch.error_codes, batch.errors)
 
 
 def pause_seconds(tries: int, *, rng: Callable[[], float] = random.random) -> float:
@@ -41,5 +41,5 @@ def pause_seconds(tries: int, *, rng: Callable[[], float] = random.random) -> fl
     return min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 30)) * (0.5 + rng() / 2)
 
 
-def _speaks_of_room(codes: tuple[str, ...], words: tuple[str, ...]) -> bool:
+def _mentions_capacity(codes: tuple[str, ...], words: tuple[str, ...]) -> bool:
     return any(_CODES.search(code.lower()) for code in codes) or any(_WORDS.search(text) for text in words)

@@ -110,12 +110,12 @@ def _base64_written(char: str) -> str:
 
 def _is_beginning(words: str, start: int, chars: list[re.Pattern[str]]) -> bool:
     """Whether a text ends with the beginning of the key, from `start`."""
-    place = start
+    index = start
     for count, char in enumerate(chars):
-        found = char.match(words, place)
+        found = char.match(words, index)
         if found is None:
-            return count >= _SHORTEST_BEGINNING and _CUT_ESCAPE.match(words, place) is not None
-        place = found.end()
+            return count >= _SHORTEST_BEGINNING and _CUT_ESCAPE.match(words, index) is not None
+        index = found.end()
     return False
 
 

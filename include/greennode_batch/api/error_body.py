@@ -75,9 +75,9 @@ def _described_object(data: dict[str, Any], depth: int) -> tuple[str | None, str
     if message is None:
         return code, code
     line, times = count(data.get("line")), count(data.get("count"))
-    place = f"line {line}: " if line is not None else ""
+    index = f"line {line}: " if line is not None else ""
     repeated = f" ({times} times)" if times is not None and times > 1 else ""
-    return shorten(f"{place}{message}{repeated}"), code
+    return shorten(f"{index}{message}{repeated}"), code
 
 
 def _code(value: object) -> str | None:
@@ -102,8 +102,8 @@ def _described_list(data: "list[Any] | tuple[Any, ...]", depth: int) -> tuple[st
 def _validation_item(item: object) -> object:
     """FastAPI and Pydantic say where in `loc`: {"loc": ["body", "model"], "msg": "Field required"}."""
     if isinstance(item, dict) and isinstance(item.get("loc"), list) and isinstance(item.get("msg"), str):
-        place = ".".join(filter(None, map(text, item["loc"])))
-        return {**item, "msg": f"{place}: {item['msg']}"}
+        index = ".".join(filter(None, map(text, item["loc"])))
+        return {**item, "msg": f"{index}: {item['msg']}"}
     return item
 
 

@@ -21,7 +21,7 @@ from greennode_batch.errors import AmbiguousError, ApiError, RetryableError
 
 UPLOAD_TRIES = 3
 # The server says that it turned the call away unread.
-_TURNED_AWAY = frozenset({HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_OVER_CAPACITY = frozenset({HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _ERROR_STATUSES = range(400, 600)
 _ANSWERS = frozenset({"id", "batch_id", "job_id", "file_id", "uuid", "choices", "items", "value", "listData", "url"})
 _WRAPPERS = ("data", "job", "batch", "result", "file")
@@ -191,7 +191,7 @@ def error_of(outcome: Reply | Lost, call: Call, redact: Callable[[str], str], *,
         message += " (is the base URL complete, with /v1?)"
     kind: type[ApiError] = RetryableError if status < HTTPStatus.MULTIPLE_CHOICES else error_type(status, message, code)
     words = f"{call.what}: HTTP {outcome.status}: {message}"
-    if call.repeat is Repeat.NEVER and kind is RetryableError and status not in _TURNED_AWAY:
+    if call.repeat is Repeat.NEVER and kind is RetryableError and status not in _OVER_CAPACITY:
         # A 5xx may come from a gateway that had
         # passed it on, a 408 and a 409 from a server that has it already: look before it is sent again.
         kind, words = AmbiguousError, f"{words}. {call.at_stake}"

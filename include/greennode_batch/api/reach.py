@@ -109,8 +109,8 @@ def _resolved(host: str, port: int) -> list[tuple[object, object, object, object
 
 
 def _words(host: str, address: str) -> str:
-    place = host if host == address else f"{host} ({address})"
+    index = host if host == address else f"{host} ({address})"
     return (
-        f"the server points to {place}, which is not on the public internet, so it was not asked. Nothing is lost: "
+        f"the server points to {index}, which is not on the public internet, so it was not asked. Nothing is lost: "
         "what was paid for is still at the server. If this host is right, allow it by name (allow_http_hosts)"
     )

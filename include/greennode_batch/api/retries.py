@@ -22,10 +22,10 @@ MAX_DELAY_SECONDS = 30.0
 # What a server asks for is honoured up to here between the tries of a call, and up to the second where a task waits
 # without a worker: a date that is wrong, or a month, must not stop a run.
 MAX_RETRY_AFTER_SECONDS = 120.0
-MAX_ASKED_SECONDS = 900.0
+MAX_REQUESTED_SECONDS = 900.0
 
 # A rate limit speaks of quotas and plans as well; only these words of a 429 mean that the money is gone.
-_SPENT_WORDS = re.compile(
+_QUOTA_WORDS = re.compile(
     r"insufficient[_ ](?:quota|credit|balance|fund)|billing_hard_limit|out of credit", re.IGNORECASE
 )
 _RESET_HEADER = re.compile(r"(?:x-)?(?:ai-)?ratelimit-reset(?:-.+)?")
@@ -40,7 +40,7 @@ def error_type(status: int, message: str, code: str | None) -> type[ApiError]:
         return AuthError
     if status == HTTPStatus.PAYMENT_REQUIRED or (status == HTTPStatus.FORBIDDEN and CREDIT_WORDS.search(words)):
         return CreditError
-    if status == HTTPStatus.TOO_MANY_REQUESTS and _SPENT_WORDS.search(words):
+    if status == HTTPStatus.TOO_MANY_REQUESTS and _QUOTA_WORDS.search(words):
         return CreditError
     if status in {404, 410}:
         return NotFoundError
@@ -71,9 +71,9 @@ def next_delay(
     return min(MAX_RETRY_AFTER_SECONDS, max(0.0, error.retry_after)) + rng() * min(1.0, jittered)
 
 
-def honoured_seconds(asked: float | None) -> float | None:
+def honoured_seconds(requested: float | None) -> float | None:
     """What an error tells of the wait that the server asks for: a quarter of an hour at most."""
-    return None if asked is None else min(asked, MAX_ASKED_SECONDS)
+    return None if requested is None else min(requested, MAX_REQUESTED_SECONDS)
 
 
 def retry_after_seconds(status: int, headers: Mapping[str, str], *, now: float) -> float | None:
@@ -84,10 +84,10 @@ def retry_after_seconds(status: int, headers: Mapping[str, str], *, now: float) 
     milliseconds = _number(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
         return milliseconds / 1000
-    asked = headers.get("retry-after")
-    if asked is not None:
-        seconds = _number(asked)
-        return _seconds_until(asked, now) if seconds is None else seconds
+    requested = headers.get("retry-after")
+    if requested is not None:
+        seconds = _number(requested)
+        return _seconds_until(requested, now) if seconds is None else seconds
     if status != HTTPStatus.TOO_MANY_REQUESTS:
         return None
     resets = [_reset_seconds(value, now) for name, value in headers.items() if _RESET_HEADER.fullmatch(name)]

@@ -22,7 +22,7 @@ from typing import Literal, NoReturn
 
 import msgspec
 
-from greennode_batch.api.capacity import is_for_want_of_room, pause_seconds
+from greennode_batch.api.capacity import is_over_capacity, pause_seconds
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import BUSY_SECONDS
 from greennode_batch.api.results.result_lines import iter_lines
@@ -41,7 +41,7 @@ from greennode_batch.errors import (
 from greennode_batch.staging.folders import ShardFolder, local_copy
 from greennode_batch.state.receipts import (
     Claim,
-    HeldClaim,
+    NumberedClaim,
     OvertakenError,
     Receipt,
     is_sent,
@@ -61,10 +61,10 @@ Admit = Callable[[ShardFolder], AbstractContextManager[float]]
 
 SETTLE_SECONDS = 90.0
 """How long a batch may take to show in the server's list. Longer than a create may be under way."""
-"""How long a server may have no room, or a file not be ready, before this is called a failure."""
+"""How long a server may have no capacity, or a file not be ready, before this is called a failure."""
 # With the 45 seconds that a create may take, it is over before another worker stops looking for it.
 _CLAIM_SECONDS = 30.0
-_LOOK_SECONDS = 3.0
+_POLL_SECONDS = 3.0
 _CREATES = 3
 # Between this machine's clock and the server's.
 _CLOCK_SECONDS = 3600.0
@@ -84,7 +84,7 @@ def submit(
 ) -> Receipt:
     """The receipt of the shard's batch, which is created if it is not there yet.
 
-    Safe to call again after any end, by this worker or another. Raises BusyError where the server has no room for
+    Safe to call again after any end, by this worker or another. Raises BusyError where the server has no capacity for
     it now, and AmbiguousError where it cannot say whether a create was accepted and the job did not choose
     `on_ambiguous="resubmit"`. admit: where shards wait for their turn; then BusyError is raised as well where others
     are before it. A shard that is sent, or may be, does not wait.
@@ -136,7 +136,7 @@ class _Submission:
         while True:
             last = latest_claim(self.shard)
             if last is not None and not last.claim.released:
-                found = self._look_until_settled(last)
+                found = self._search_until_settled(last)
                 if found is not None:
                     return found
                 if latest_claim(self.shard) != last:
@@ -144,7 +144,7 @@ class _Submission:
                 self._may_send_again(last.claim)
             self._refuse_what_is_void(last, creates)
             not_after = min(self.clock() + _CLAIM_SECONDS, self.not_after)
-            mine = HeldClaim(
+            mine = NumberedClaim(
                 number=last.number + 1 if last else 1,
                 claim=Claim(token=self.token, file_id=self.receipt.file_id, claimed_at=self.clock()),
             )
@@ -165,7 +165,7 @@ class _Submission:
                 log.warning("%s Looking for the batch before anything is sent again.", error)
                 self.unsure = self.unsure or mine.number
 
-    def _refuse_what_is_void(self, last: HeldClaim | None, creates: int) -> None:
+    def _refuse_what_is_void(self, last: NumberedClaim | None, creates: int) -> None:
         if last is not None and is_withdrawn(self.shard, last.claim):
             raise ConfigError(
                 f"shard {self.shard.shard_id} was withdrawn: its run was built again without it. Nothing was sent. "
@@ -177,7 +177,7 @@ class _Submission:
                 "list shows none of them. Nothing is lost; when this is tried again, it looks before it sends"
             )
 
-    def _create(self, mine: HeldClaim, not_after: float) -> Receipt:
+    def _create(self, mine: NumberedClaim, not_after: float) -> Receipt:
         metadata = {_SHARD_FIELD: self.shard.shard_id, _FILE_FIELD: self.receipt.file_id}
         model = self._model() if self.client.profile.model_in_create else None
         try:
@@ -219,7 +219,7 @@ class _Submission:
             receipt = read_receipt(self.shard)
             if receipt is None or receipt.batch_id is None:
                 return
-            known = {receipt.batch_id, *receipt.turned_away}
+            known = {receipt.batch_id, *receipt.over_capacity}
             for batch in batches:
                 file_id = _file_of(batch)
                 if file_id == receipt.file_id and batch.id not in known and not batch.status.is_terminal:
@@ -242,7 +242,7 @@ class _Submission:
         words = f"shard {self.shard.shard_id}: {error}. No batch was created for this shard, and nothing is paid for it"
         age = self.clock() - (self.receipt.uploaded_at or self.clock())
         unready = isinstance(error, NotFoundError | RejectedError) and is_unready(self.client, self.receipt, error)
-        if (unready or is_for_want_of_room(error)) and age < BUSY_SECONDS:
+        if (unready or is_over_capacity(error)) and age < BUSY_SECONDS:
             kind, retry_after = BusyError, max(pause_seconds(tries), retry_after or 0.0)
         elif isinstance(error, NotFoundError):
             words += (
@@ -251,7 +251,7 @@ class _Submission:
             )
         return kind(words, status=error.status, code=error.code, request_id=error.request_id, retry_after=retry_after)
 
-    def _created(self, batch: Batch, held: HeldClaim) -> Receipt:
+    def _created(self, batch: Batch, held: NumberedClaim) -> Receipt:
         log.info("Shard %s is batch %s (%s)", self.shard.shard_id, batch.id, batch.raw_status)
         made = msgspec.structs.replace(
             self.receipt,
@@ -269,7 +269,7 @@ class _Submission:
             self._read_again()
             if self.receipt.batch_id == batch.id:
                 return self.receipt
-            if batch.id in self.receipt.turned_away:
+            if batch.id in self.receipt.over_capacity:
                 raise
             self._give_up(batch)
 
@@ -277,7 +277,7 @@ class _Submission:
         """See what others have written of the shard."""
         self.receipt = read_receipt(self.shard) or self.receipt
 
-    def _look_until_settled(self, last: HeldClaim) -> Receipt | None:
+    def _search_until_settled(self, last: NumberedClaim) -> Receipt | None:
         """The batch of the claim that stands: by another worker's receipt, or in the list. None if there is none.
 
         Whoever claimed is creating it right now, or was stopped while they did.
@@ -293,7 +293,7 @@ class _Submission:
             left = last.claim.claimed_at + self.settle_seconds - self.clock()
             if left <= 0 or latest_claim(self.shard) != last or (self.blind and last.claim.token == self.token):
                 return None
-            self.sleep(min(_LOOK_SECONDS, left))
+            self.sleep(min(_POLL_SECONDS, left))
 
     def _find_batch(self, claim: Claim) -> Batch | None:
         """The batch of the claim's file in the server's list. Notes where the list cannot tell."""
@@ -301,7 +301,7 @@ class _Submission:
             return None
         try:
             for batch in self.client.list_batches():
-                if batch.id in self.receipt.turned_away:
+                if batch.id in self.receipt.over_capacity:
                     continue
                 file_id = _file_of(batch)
                 if file_id == claim.file_id:

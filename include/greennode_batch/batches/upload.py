@@ -46,8 +46,8 @@ def remote_name(shard: ShardFolder) -> str:
         return begun.name
     # Of a shard that is in no run, its folder is all that there is of a staging area.
     area = shard.run.path.parent.parent if shard.run.plan.exists() else shard.path
-    place = hashlib.blake2b(f"{staging_token(area)}\n{shard.path}".encode(), digest_size=6).hexdigest()
-    return f"{shard.shard_id}.{place}.jsonl"
+    index = hashlib.blake2b(f"{staging_token(area)}\n{shard.path}".encode(), digest_size=6).hexdigest()
+    return f"{shard.shard_id}.{index}.jsonl"
 
 
 def upload(shard: ShardFolder, client: GreenNodeClient, clock: Callable[[], float]) -> Receipt:
@@ -71,7 +71,7 @@ def upload(shard: ShardFolder, client: GreenNodeClient, clock: Callable[[], floa
         shard_id=shard.shard_id, state="uploaded", file_id=remote.id, server=client.host, uploaded_at=clock()
     )
     if old is not None:
-        mine = msgspec.structs.replace(mine, turned_away=old.turned_away, number=old.number, by_hand=old.by_hand)
+        mine = msgspec.structs.replace(mine, over_capacity=old.over_capacity, number=old.number, by_hand=old.by_hand)
     # All workers on a shard go on with one file: the list of batches is searched by its id.
     written = first_receipt(shard, mine)
     if written.file_id != mine.file_id:

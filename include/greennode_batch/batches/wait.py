@@ -1,7 +1,7 @@
 """Wait: one look at a shard's batch, and what follows from it. Nothing here sleeps, so anybody can do the waiting.
 
 Wait        look again later
-SendAgain   the server ended the batch for want of room, before it began: submit the shard again, later
+SendAgain   the server ended the batch for lack of capacity, before it began: submit the shard again, later
 Done        collect it: it has ended, or will tell nothing any more
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from greennode_batch.api.capacity import failed_for_want_of_room, pause_seconds
+from greennode_batch.api.capacity import failed_over_capacity, pause_seconds
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import (
     BUSY_SECONDS,
@@ -49,7 +49,7 @@ class SendAgain:
     seconds: float
 
 
-def look(
+def poll(
     shard: ShardFolder,
     client: GreenNodeClient,
     *,
@@ -65,12 +65,12 @@ def look(
     """
     while True:
         try:
-            return _look(shard, client, now=now, deadline_seconds=deadline_seconds, missing_since=missing_since)
+            return _poll(shard, client, now=now, deadline_seconds=deadline_seconds, missing_since=missing_since)
         except OvertakenError as error:
             log.info("%s. Looking again", error)
 
 
-def _look(
+def _poll(
     shard: ShardFolder,
     client: GreenNodeClient,
     *,
@@ -79,10 +79,10 @@ def _look(
     missing_since: float | None,
 ) -> Wait | SendAgain | Done:
     receipt = read_receipt(shard)
-    if receipt is None or (receipt.batch_id is None and not receipt.turned_away):
+    if receipt is None or (receipt.batch_id is None and not receipt.over_capacity):
         raise ConfigError(f"{shard}: no batch was created for this shard; submit it first (clear submit_batch)")
     if receipt.batch_id is None:
-        return SendAgain(pause_seconds(len(receipt.turned_away)))
+        return SendAgain(pause_seconds(len(receipt.over_capacity)))
     batch_id = receipt.batch_id
     if receipt.created_at is None:
         # Written or mended by hand: its deadline is counted from now, once.
@@ -99,8 +99,8 @@ def _look(
         receipt = write_receipt(shard, msgspec.structs.replace(receipt, missing_since=None))
     if not batch.status.is_terminal:
         return _open(shard, client, receipt, batch, now=now, deadline_seconds=deadline_seconds)
-    if failed_for_want_of_room(batch) and now - (receipt.uploaded_at or now) < BUSY_SECONDS:
-        return _turned_away(shard, receipt, batch, claim)
+    if failed_over_capacity(batch) and now - (receipt.uploaded_at or now) < BUSY_SECONDS:
+        return _over_capacity(shard, receipt, batch, claim)
     return Done("ended", batch.status.name)
 
 
@@ -149,11 +149,11 @@ def _claim_before(shard: ShardFolder) -> int:
     return last.number if last is not None else 0
 
 
-def _turned_away(shard: ShardFolder, receipt: Receipt, batch: Batch, claim: int) -> SendAgain:
+def _over_capacity(shard: ShardFolder, receipt: Receipt, batch: Batch, claim: int) -> SendAgain:
     words = "; ".join(batch.errors[:3])
-    pause = pause_seconds(len(receipt.turned_away) + 1)
+    pause = pause_seconds(len(receipt.over_capacity) + 1)
     log.warning(
-        "Batch %s was refused for want of room (%s). Nothing was paid; its file is sent again in %.0f s",
+        "Batch %s was refused for lack of capacity (%s). Nothing was paid; its file is sent again in %.0f s",
         batch.id,
         words,
         pause,
@@ -167,7 +167,7 @@ def _turned_away(shard: ShardFolder, receipt: Receipt, batch: Batch, claim: int)
         file_id=receipt.file_id,
         server=receipt.server,
         uploaded_at=receipt.uploaded_at,
-        turned_away=(*receipt.turned_away, batch.id),
+        over_capacity=(*receipt.over_capacity, batch.id),
         number=receipt.number,
         by_hand=receipt.by_hand,
     )

@@ -40,25 +40,25 @@ _FAILURES_IN_A_ROW = 5
 _UPLOAD_NAME = re.compile(r"([0-9a-f]+)\.[0-9a-f]+\.jsonl")
 
 
-class CleanUp(NamedTuple):
+class RemovedFiles(NamedTuple):
     """How many files were deleted, how many calls failed, how many shards keep theirs, or why nothing was touched."""
 
     deleted: int = 0
     failed: int = 0
-    kept_shards: int = 0
+    shards_kept: int = 0
     why_kept: str = ""
 
     def __str__(self) -> str:
         if self.why_kept:
             return f"The run's files stay at GreenNode: {self.why_kept}"
         failed = f"; calls that failed: {self.failed:,}" if self.failed else ""
-        kept = f"; shards that keep theirs: {self.kept_shards:,}" if self.kept_shards else ""
+        kept = f"; shards that keep theirs: {self.shards_kept:,}" if self.shards_kept else ""
         return f"Files of the run deleted at GreenNode: {self.deleted:,}{failed}{kept}"
 
 
-def clean_up(
+def remove_remote_files(
     run: RunFolder, client: GreenNodeClient, *, keep: bool = False, clock: Callable[[], float] = time.time
-) -> CleanUp:
+) -> RemovedFiles:
     """Delete the files of a run that is over: input, output and errors, and spare copies of uploads.
 
     keep: leave them all. Safe to call again: what is deleted is asked for no more. Call it when nobody works on the
@@ -75,9 +75,9 @@ def clean_up(
         # Of no use but to a build, and as large as all requests.
         remove_tree(run.parts)
     if keep:
-        return CleanUp(why_kept="keep_remote_files is set")
+        return RemovedFiles(why_kept="keep_remote_files is set")
     if not is_over:
-        return CleanUp(why_kept="no report says that all of its rows are in the target")
+        return RemovedFiles(why_kept="no report says that all of its rows are in the target")
     return _Sweep(run, sent, client).over(clock)
 
 
@@ -113,7 +113,7 @@ class _Sweep:
         self._unclear: set[str] = set()
         self._failed = self._failed_in_a_row = 0
 
-    def over(self, clock: Callable[[], float]) -> CleanUp:
+    def over(self, clock: Callable[[], float]) -> RemovedFiles:
         """Settle, delete, and write down what is done."""
         left = {
             name: one
@@ -121,7 +121,7 @@ class _Sweep:
             if not _is_cleaned(shard := one.folder(self._run), read_receipt(shard))
         }
         if not left:
-            return CleanUp()
+            return RemovedFiles()
         for name, one in left.items():
             try:
                 self._settle(name, one)
@@ -129,14 +129,14 @@ class _Sweep:
                 log.warning("Shard %s keeps its files at GreenNode: %s", one.shard_id, why)
                 self._kept.add(name)
         self._settle_withdrawn()
-        self._settle_spares()
+        self._settle_copies()
         deleted = 0
         for name, (shard, files) in self._going.items():
             gone = [file_id for file_id in files if self._delete(file_id)]
             deleted += len(gone)
             if len(gone) == len(files) and name not in self._unclear:
                 write_json(shard.cleaned, Cleaned(tuple(gone), clock()))
-        return CleanUp(deleted=deleted, failed=self._failed, kept_shards=len(self._kept))
+        return RemovedFiles(deleted=deleted, failed=self._failed, shards_kept=len(self._kept))
 
     def _settle(self, name: str, one: SentShard) -> None:
         """Mark the files of a shard's batch that are safe. Raises _KeptError if it cannot be told that they are."""
@@ -193,7 +193,7 @@ class _Sweep:
                 ):
                     self._mark(remote_name(shard), shard, receipt.file_id)
 
-    def _settle_spares(self) -> None:
+    def _settle_copies(self) -> None:
         """Mark what the store holds under the name of an upload of this run, whatever its id.
 
         Such a copy is left by an upload whose reply was lost, and nobody knows it by its id.

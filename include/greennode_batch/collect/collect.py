@@ -17,7 +17,7 @@ from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.collect.anomalies import AnomalyLog
-from greennode_batch.collect.fetch import BatchFiles
+from greennode_batch.collect.download import BatchFiles
 from greennode_batch.collect.results import RESULT_FIELDS, write_results
 from greennode_batch.cost.actual import tokens_in
 from greennode_batch.errors import ApiError, ConfigError, NotFoundError, RetryableError
@@ -30,7 +30,7 @@ from greennode_batch.state.row_status import RowStatus
 log = logging.getLogger(__name__)
 
 _NEAR_SECONDS = 300.0
-_LOOK_SECONDS = 3.0
+_POLL_SECONDS = 3.0
 _RECEIPT_TOKENS = ("prompt_tokens", "completion_tokens")
 
 
@@ -59,7 +59,7 @@ def collect_shard(
     return counts
 
 
-def look_at(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt) -> Batch:
+def poll_batch(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt) -> Batch:
     """The shard's batch as it stands. Raises NotFoundError, with the way out, if the server does not know it."""
     assert receipt.batch_id is not None
     try:
@@ -101,8 +101,8 @@ def count_statuses(results: pa.Table) -> Counter[str]:
 def requested_ids(shard: ShardFolder) -> Collection[str]:
     """The custom_id of every request of the shard."""
     if shard.source.exists():
-        asked: list[str] = read_staged(shard.source, ["custom_id"])["custom_id"].drop_null().unique().to_pylist()
-        return asked
+        requested: list[str] = read_staged(shard.source, ["custom_id"])["custom_id"].drop_null().unique().to_pylist()
+        return requested
     # A shard of a later attempt, or one that was not built here: a folder with requests.jsonl alone.
     return list(request_ids(shard))
 
@@ -120,7 +120,7 @@ def _ended_batch(
     while True:
         is_early = clock() - began < _NEAR_SECONDS
         try:
-            batch = look_at(shard, client, receipt)
+            batch = poll_batch(shard, client, receipt)
         except NotFoundError as error:
             if not is_early:
                 raise
@@ -131,7 +131,7 @@ def _ended_batch(
             if batch.status is not BatchStatus.CANCELLING or not is_early:
                 raise RetryableError(f"batch {batch.id} is {batch.raw_status}: not finished yet; nothing is lost")
             log.info("Batch %s is being cancelled; waiting for its end", batch.id)
-        sleep(_LOOK_SECONDS)
+        sleep(_POLL_SECONDS)
 
 
 def _collect(
@@ -143,25 +143,28 @@ def _collect(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> Counter[str]:
-    asked = requested_ids(shard)
+    requested = requested_ids(shard)
     with work_folder(shard.path) as folder:
         work = Path(folder)
         try:
-            batch, is_whole = _batch_and_files(shard, client, receipt, work, len(asked), clock=clock, sleep=sleep)
+            batch, is_whole = _batch_and_files(shard, client, receipt, work, len(requested), clock=clock, sleep=sleep)
         except NotFoundError:
             # Either file may hold all that was asked: then nothing of the batch is missing with the server.
             batch, is_whole = _batch_of(receipt), True
-            _, results = _settle(shard, batch, asked, reader, work)
+            _, results = _settle(shard, batch, requested, reader, work)
             if count_statuses(results)[RowStatus.MISSING.value]:
                 raise
-        made, results = _settle(shard, batch, asked, reader, work)
+        made, results = _settle(shard, batch, requested, reader, work)
         counts = count_statuses(results)
         missing = counts[RowStatus.MISSING.value]
         if missing and receipt.lost is None:
             log.warning("Batch %s: %d requests are in neither file; fetching them again to be sure", batch.id, missing)
             there = _batch_if_known(client, batch) if is_whole else batch
-            if there is not None and BatchFiles(shard, client, there, work, len(asked), clock, sleep).fetch_again():
-                made, results = _settle(shard, batch, asked, reader, work)
+            if (
+                there is not None
+                and BatchFiles(shard, client, there, work, len(requested), clock, sleep).download_again()
+            ):
+                made, results = _settle(shard, batch, requested, reader, work)
                 counts = count_statuses(results)
         tokens = tokens_in(results, _RECEIPT_TOKENS)
         anomalies = work / "anomalies.jsonl"
@@ -188,7 +191,7 @@ def _batch_and_files(
     batch = _ended_batch(shard, client, receipt, clock=clock, sleep=sleep)
     ended = EndedBatch(batch.status.name, batch.raw_status, batch.completed_at, batch.errors)
     note_of_batch(shard, receipt, ended=ended)
-    BatchFiles(shard, client, batch, work, requests, clock, sleep).fetch()
+    BatchFiles(shard, client, batch, work, requests, clock, sleep).download()
     return batch, False
 
 
@@ -223,14 +226,14 @@ def _batch_of(receipt: Receipt) -> Batch:
 
 
 def _settle(
-    shard: ShardFolder, batch: Batch, asked: Collection[str], reader: AnswerReader, work: Path
+    shard: ShardFolder, batch: Batch, requested: Collection[str], reader: AnswerReader, work: Path
 ) -> tuple[Path, pa.Table]:
     """Make the shard's results, and its anomalies if there are any; the results' statuses and tokens."""
     made = work / "results.parquet"
     with ExitStack() as stack:
         log_of_anomalies = stack.enter_context(AnomalyLog(work / "anomalies.jsonl"))
         files = [stack.enter_context(local_copy(path)) for path in (shard.output, shard.errors) if path.exists()]
-        write_results(batch, files, asked, reader, made, anomalies=log_of_anomalies)
+        write_results(batch, files, requested, reader, made, anomalies=log_of_anomalies)
     for kind, count in log_of_anomalies.counts.items():
         log.warning("Batch %s: %d lines: %s (see anomalies.jsonl in staging)", batch.id, count, kind)
     return made, read_table(made, ["status", *_RECEIPT_TOKENS])

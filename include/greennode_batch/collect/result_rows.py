@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from greennode_batch.answers.answer_reader import AnswerReader
-from greennode_batch.answers.outcome import judge
+from greennode_batch.answers.outcome import outcome_of
 from greennode_batch.answers.reasoning import split_reasoning
 from greennode_batch.api.results.result_lines import ResultLine, plain_answer
 from greennode_batch.api.wire import Batch, BatchStatus
@@ -42,22 +42,22 @@ Row = tuple[Any, ...]
 
 def row_of_line(line: ResultLine, reader: AnswerReader, batch: Batch) -> Row:
     """What became of one request, by its line."""
-    verdict = judge(line, reader)
+    outcome = outcome_of(line, reader)
     return (
         line.custom_id,
-        verdict.status.value,
-        verdict.error,
+        outcome.status.value,
+        outcome.error,
         line.finish_reason,
-        verdict.reasoning,
+        outcome.reasoning,
         _tokens(line.prompt_tokens),
         _tokens(line.completion_tokens),
         _tokens(line.cached_tokens),
         _tokens(line.reasoning_tokens),
         _timestamp(line.created or batch.completed_at),
         batch.id,
-        verdict.ask_again,
-        verdict.raw_answer,
-        *(verdict.values or (None,) * len(reader.fields)),
+        outcome.is_retryable,
+        outcome.raw_answer,
+        *(outcome.values or (None,) * len(reader.fields)),
     )
 
 
@@ -82,9 +82,9 @@ def table_of_rows(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
 
 
 class PlainRows(NamedTuple):
-    """Rows of answers that ended by themselves and can be used, column by column. places: of their lines."""
+    """Rows of answers that ended by themselves and can be used, column by column. indexes: of their lines."""
 
-    places: Sequence[int]
+    indexes: Sequence[int]
     custom_ids: Sequence[str]
     reasoning: Sequence[str | None]
     prompt_tokens: Sequence[int]
@@ -115,7 +115,7 @@ class PlainRows(NamedTuple):
         arrays = [
             pa.array(columns[field.name], field.type)
             if field.name in columns
-            else pa.repeat(pa.scalar(constants[field.name], field.type), len(self.places))
+            else pa.repeat(pa.scalar(constants[field.name], field.type), len(self.indexes))
             for field in schema
         ]
         return pa.table(arrays, schema=schema)
@@ -123,20 +123,20 @@ class PlainRows(NamedTuple):
 
 def plain_rows(lines: Sequence[bytes], reader: AnswerReader) -> PlainRows:
     """Of these lines those that most are by far, in half the time that each would take by itself."""
-    answers = {place: answer for place, line in enumerate(lines) if (answer := plain_answer(line)) is not None}
+    answers = {index: answer for index, line in enumerate(lines) if (answer := plain_answer(line)) is not None}
     if not answers:
         return PlainRows((), (), (), (), (), (), (), (), [()] * len(reader.fields))
     columns: list[Sequence[Any]] = [tuple(answers), *zip(*answers.values(), strict=True)]
-    places, custom_ids, texts, reasoning, *rest = columns
+    indexes, custom_ids, texts, reasoning, *rest = columns
     if any("<" in text for text in texts):
-        thoughts = list(map(split_reasoning, texts))
-        reasoning = [given or thought.reasoning for given, thought in zip(reasoning, thoughts, strict=True)]
+        reasoned = list(map(split_reasoning, texts))
+        reasoning = [given or split.reasoning for given, split in zip(reasoning, reasoned, strict=True)]
         # Nothing but thinking is no answer, as an empty text is none.
-        texts = [thought.answer or "" for thought in thoughts]
+        texts = [split.answer or "" for split in reasoned]
     usable, values = reader.read_columns(texts)
-    columns = [places, custom_ids, reasoning, *rest]
+    columns = [indexes, custom_ids, reasoning, *rest]
     if len(usable) < len(answers):
-        columns = [[column[place] for place in usable] for column in columns]
+        columns = [[column[index] for index in usable] for column in columns]
     return PlainRows._make((*columns, values))
 
 

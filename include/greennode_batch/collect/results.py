@@ -68,15 +68,15 @@ class _Settling:
     """Turns lines into rows of results, one for each request, whatever the order and number of its lines."""
 
     def __init__(
-        self, batch: Batch, reader: AnswerReader, asked: set[str], schema: pa.Schema, anomalies: AnomalyLog
+        self, batch: Batch, reader: AnswerReader, requested: set[str], schema: pa.Schema, anomalies: AnomalyLog
     ) -> None:
         self.better: dict[str, Row] = {}
         self._batch = batch
         self._reader = reader
         self._schema = schema
         self._anomalies = anomalies
-        self._asked = asked
-        self._open = set(asked)  # requests that no line was seen of
+        self._requested = requested
+        self._open = set(requested)  # requests that no line was seen of
         self._ranks: dict[str, int] = {}  # of those whose lines hold no answer that can be used so far
         self._plain: list[pa.Table] = []
         self._rows: list[Row] = []
@@ -88,8 +88,8 @@ class _Settling:
         """Lines of a file: the plain ones at once, then the others; in their order if two may be of one request."""
         plain = plain_rows(raws, self._reader)
         custom_ids = set(plain.custom_ids)
-        places = sorted(set(range(len(raws))).difference(plain.places))
-        others = [(raws[place], parse_line(raws[place])) for place in places]
+        indexes = sorted(set(range(len(raws))).difference(plain.indexes))
+        others = [(raws[index], parse_line(raws[index])) for index in indexes]
         if (
             len(custom_ids) < len(plain.custom_ids)
             or not custom_ids <= self._open
@@ -118,7 +118,7 @@ class _Settling:
             log.warning("%s: %s: %s", file.name, line.kind, line.text[:200])
             return
         custom_id = line.custom_id
-        if custom_id not in self._asked:
+        if custom_id not in self._requested:
             self._anomalies.note("unknown custom_id", file, raw, custom_id)
             return
         row = row_of_line(line, self._reader, self._batch)

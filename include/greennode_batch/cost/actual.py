@@ -1,4 +1,4 @@
-"""Spent: the tokens that results say were used, and what they cost: of a shard, an attempt, a model or a run.
+"""ActualCost: the tokens that results say were used, and what they cost: of a shard, an attempt, a model or a run.
 
 A request that is asked in two attempts has used tokens in both.
 """
@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from greennode_batch.job.prices import Prices
+from greennode_batch.state.actual_cost import TOKEN_COLUMNS, ActualCost, CanaryCost
 from greennode_batch.state.canaries import Canary
-from greennode_batch.state.estimate import total as total_of
-from greennode_batch.state.spent import TOKEN_COLUMNS, CanariesSpent, Spent
+from greennode_batch.state.cost_estimate import total as total_of
 
 
 def tokens_in(results: pa.Table, names: Iterable[str] = TOKEN_COLUMNS) -> dict[str, int]:
@@ -26,38 +26,38 @@ def counted_in(results: pa.Table) -> int:
     return pc.sum(pc.greater(results["prompt_tokens"], 0)).as_py() or 0
 
 
-def in_batch(results: pa.Table, model: str, prices: Prices) -> Spent:
+def in_batch(results: pa.Table, model: str, prices: Prices) -> ActualCost:
     """What the requests of a file of results have used."""
     tokens = tokens_in(results)
     price = prices.by_model.get(model)
     if price is None:
         nothing = not any(tokens.values())
-        return Spent(**tokens, cost=0.0 if nothing else None, saving=0.0 if nothing else None)
-    real_time = price.of(tokens["prompt_tokens"], tokens["completion_tokens"], tokens["cached_tokens"])
-    cost = prices.in_batch(real_time)
-    return Spent(**tokens, cost=cost, saving=real_time - cost)
+        return ActualCost(**tokens, cost=0.0 if nothing else None, saving=0.0 if nothing else None)
+    live_price = price.of(tokens["prompt_tokens"], tokens["completion_tokens"], tokens["cached_tokens"])
+    cost = prices.in_batch(live_price)
+    return ActualCost(**tokens, cost=cost, saving=live_price - cost)
 
 
-def in_real_time(canaries: Iterable[Canary], prices: Prices) -> CanariesSpent:
+def live_cost(canaries: Iterable[Canary], prices: Prices) -> CanaryCost:
     """What the first requests have used."""
-    asked = [one for one in canaries if one.prompt_tokens or one.completion_tokens]
+    requested = [one for one in canaries if one.prompt_tokens or one.completion_tokens]
     costs = [
         price.of(one.prompt_tokens, one.completion_tokens, one.cached_tokens)
         if (price := prices.by_model.get(one.model))
         else None
-        for one in asked
+        for one in requested
     ]
-    return CanariesSpent(
-        **{name: sum(getattr(one, name) for one in asked) for name in TOKEN_COLUMNS},
+    return CanaryCost(
+        **{name: sum(getattr(one, name) for one in requested) for name in TOKEN_COLUMNS},
         cost=total_of(costs),
-        requests=len(asked),
+        requests=len(requested),
     )
 
 
-def total(parts: Iterable[Spent]) -> Spent:
+def total(parts: Iterable[ActualCost]) -> ActualCost:
     """What all of them have used. The cost is not known where that of one is not."""
     parts = list(parts)
-    return Spent(
+    return ActualCost(
         **{name: sum(getattr(part, name) for part in parts) for name in TOKEN_COLUMNS},
         cost=total_of(part.cost for part in parts),
         saving=total_of(part.saving for part in parts),

@@ -39,7 +39,7 @@ def refuse_unpriced(plan: Plan, budget: Budget | None) -> None:
         )
 
 
-def outlook(plan: Plan, budget: Budget | None, *, canary: int) -> str:
+def budget_forecast(plan: Plan, budget: Budget | None, *, canary: int) -> str:
     """What would become of a plan that is shown and not sent, by the job's budget; empty if that limits no cost.
 
     canary: how many requests of each model would be tried first.
@@ -67,6 +67,6 @@ def _likely_cost(plan: Plan, budget: Budget) -> float:
     if plan.estimate.cost is None:
         raise BudgetError(
             f"the job has a budget, and nothing tells how long its answers may be. {_NOTHING}. Set max_tokens in "
-            "params, or let a first request be tried (canary=1, where the server can be asked in real time)"
+            "params, or let a first request be tried (canary=1, where the server can be asked live)"
         )
     return plan.estimate.cost

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from greennode_batch.job.prices import Prices
-from greennode_batch.state.estimate import Estimate, Usage, total
+from greennode_batch.state.cost_estimate import Estimate, Usage, total
 
 _CHARACTERS_PER_TOKEN = 4
 # Beyond ASCII a character is more tokens: about one for Chinese, Japanese and Korean, a token for every two or

@@ -14,8 +14,8 @@ from upath import UPath
 from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import RunFolder, read_json, write_json
 from greennode_batch.state.canaries import Canary, read_canaries
+from greennode_batch.state.cost_estimate import Usage
 from greennode_batch.state.document import or_before
-from greennode_batch.state.estimate import Usage
 from greennode_batch.state.run_usage import RunUsage, UsageHistory
 
 log = logging.getLogger(__name__)
@@ -44,9 +44,9 @@ def seen_usage(
         if found:
             basis = f"by {len(found):,} earlier {'run' if len(found) == 1 else 'runs'}"
             seen[model] = _usage(found, sum(one.requests for one in found), basis)
-        elif asked := [one for one in canaries if one.model == model and one.is_counted == is_counted]:
-            basis = "by the first request" if len(asked) == 1 else f"by the first {len(asked):,} requests"
-            seen[model] = _usage(asked, len(asked), basis)
+        elif requested := [one for one in canaries if one.model == model and one.is_counted == is_counted]:
+            basis = "by the first request" if len(requested) == 1 else f"by the first {len(requested):,} requests"
+            seen[model] = _usage(requested, len(requested), basis)
     return seen
 
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from greennode_batch.incremental.answered import ANSWERED, Codes
-from greennode_batch.incremental.target_rows import AskedRows, KnownRows
+from greennode_batch.incremental.target_lookup import LookupRows, TargetLookup
 from greennode_batch.job.columns import RESULT_COLUMNS
-from greennode_batch.state.plan import LeftRows
+from greennode_batch.state.plan import OrphanedRows
 from greennode_batch.state.row_owner import RowOwner
 
 _Flags = npt.NDArray[np.bool_]
@@ -34,10 +34,10 @@ _COPIED = {
 class Copies(NamedTuple):
     """Rows whose answer, or final outcome, some targets have and others lack.
 
-    places: of the rows, in their order. answers: what is stored of each. into: the ids of the targets that lack it.
+    indexes: of the rows, in their order. answers: what is stored of each. into: the ids of the targets that lack it.
     """
 
-    places: Sequence[int]
+    indexes: Sequence[int]
     answers: pa.Table
     into: tuple[str, ...]
 
@@ -45,14 +45,15 @@ class Copies(NamedTuple):
 class LookedUp(NamedTuple):
     """What becomes of some rows.
 
-    codes: of those that every target has, an answer or a final outcome; 0 for others. copies: some have it. asked: the
-    places of those that none can give. answered_before: those of these that have a good answer in some target, to this
-    request or another. of_others: the places of those that every target has, the first of them as another job's row.
+    codes: of those that every target has, an answer or a final outcome; 0 for others. copies: some have it. requested:
+    the places of those that none can give. answered_before: those of these that have a good answer in some target, to
+    this request or another. of_others: the places of those that every target has, the first of them as another job's
+    row.
     """
 
     codes: Codes
     copies: Sequence[Copies]
-    asked: Sequence[int]
+    requested: Sequence[int]
     answered_before: Sequence[int]
     of_others: Sequence[int]
 
@@ -60,11 +61,16 @@ class LookedUp(NamedTuple):
 class AllTargets:
     """The targets of a job, one or several.
 
-    answer_fields: the columns of an answer. final_for, owner: see AskedRows.
+    answer_fields: the columns of an answer. final_for, owner: see LookupRows.
     """
 
     def __init__(
-        self, targets: Sequence[KnownRows], answer_fields: Sequence[pa.Field], *, final_for: str | None, owner: RowOwner
+        self,
+        targets: Sequence[TargetLookup],
+        answer_fields: Sequence[pa.Field],
+        *,
+        final_for: str | None,
+        owner: RowOwner,
     ) -> None:
         self._targets = list(targets)
         names = [name for name in _COPIED if name not in {"model", "run_id"}]
@@ -73,8 +79,8 @@ class AllTargets:
         self._owner = owner
 
     def look_up(self, keys: pa.Table, custom_ids: Sequence[str], unsent: Mapping[int, str]) -> LookedUp:
-        """What becomes of these rows; see AskedRows for what is given."""
-        given = AskedRows(keys, custom_ids, unsent, self._final_for, self._owner)
+        """What becomes of these rows; see LookupRows for what is given."""
+        given = LookupRows(keys, custom_ids, unsent, self._final_for, self._owner)
         found = [target.look_up(given) for target in self._targets]
         codes = np.stack([one.codes for one in found])
         is_good = codes == ANSWERED
@@ -87,42 +93,44 @@ class AllTargets:
         open_rows = has.any(axis=0) & ~unchanged
         open_rows[list(unsent)] = False
         copies = list(self._copies(keys, open_rows, has, stays))
-        asked = ~unchanged
+        requested = ~unchanged
         for copied in copies:
-            asked[copied.places] = False
+            requested[copied.indexes] = False
         is_answered = is_good.any(axis=0)
-        is_answered[[place for one in found for place in one.stale]] = True
+        is_answered[[index for one in found for index in one.stale]] = True
         return LookedUp(
             codes=np.where(unchanged, codes[0], 0),
             copies=copies,
-            asked=_places(asked),
-            answered_before=_places(asked & is_answered),
-            of_others=[place for place in found[0].of_others if unchanged[place]],
+            requested=_indexes(requested),
+            answered_before=_indexes(requested & is_answered),
+            of_others=[index for index in found[0].of_others if unchanged[index]],
         )
 
     def answered(self, keys: pa.Table, custom_ids: Sequence[str]) -> Collection[int]:
         """Which of these rows have a good answer in some target, to this request or another: their places."""
         is_answered = np.zeros(keys.num_rows, np.bool_)
         for target in self._targets:
-            found = target.look_up(AskedRows(keys, custom_ids, {}, None, self._owner))
+            found = target.look_up(LookupRows(keys, custom_ids, {}, None, self._owner))
             is_answered |= found.codes == ANSWERED
             is_answered[list(found.stale)] = True
-        return _places(is_answered)
+        return _indexes(is_answered)
 
-    def left(
+    def orphaned(
         self,
         keys: Callable[[], Iterable[pa.Table]],
         *,
-        asked: pa.Table | None = None,
+        requested: pa.Table | None = None,
         order: str | None = None,
         remove: bool,
-    ) -> LeftRows:
-        """The rows whose keys are not among these, of the target that has the most of them; see EarlierRows.
+    ) -> OrphanedRows:
+        """The rows whose keys are not among these, of the target that has the most of them; see TableLookup.
 
         keys: gives them once for each target.
         """
-        left = [target.left(keys(), asked=asked, order=order, remove=remove) for target in self._targets]
-        return max(left, key=lambda one: one.count)
+        orphaned = [
+            target.orphaned(keys(), requested=requested, order=order, remove=remove) for target in self._targets
+        ]
+        return max(orphaned, key=lambda one: one.count)
 
     def _copies(self, keys: pa.Table, open_rows: _Flags, has: _Flags, stays: _Flags) -> Iterator[Copies]:
         """The open rows by the targets that lack them."""
@@ -130,15 +138,15 @@ class AllTargets:
             into = tuple(itertools.compress((target.target_id for target in self._targets), lacks))
             wanted = open_rows & (~stays == lacks[:, None]).all(axis=0)
             for number, target in enumerate(self._targets):
-                places = np.flatnonzero(wanted & has[number])
-                if places.size:
+                indexes = np.flatnonzero(wanted & has[number])
+                if indexes.size:
                     # A database gives rows in any order.
-                    stored = target.stored(keys.take(pa.array(places)), self._fields).sort_by("place")
-                    places = places[stored["place"].to_numpy()]
-                    wanted[places] = False
-                    yield Copies(places.tolist(), stored.drop_columns("place"), into)
+                    stored = target.stored(keys.take(pa.array(indexes)), self._fields).sort_by("index")
+                    indexes = indexes[stored["index"].to_numpy()]
+                    wanted[indexes] = False
+                    yield Copies(indexes.tolist(), stored.drop_columns("index"), into)
 
 
-def _places(flags: _Flags) -> list[int]:
+def _indexes(flags: _Flags) -> list[int]:
     made: list[int] = np.flatnonzero(flags).tolist()
     return made

@@ -25,7 +25,7 @@ from greennode_batch.errors import GreenNodeError
 from greennode_batch.incremental.answered import ANSWERED, FINAL_CODES, SETTLED, Codes
 from greennode_batch.incremental.row_hashes import ROW_HASHES, RowHashes
 from greennode_batch.staging.folders import RunFolder, land, local_path
-from greennode_batch.state.plan import LeftRows
+from greennode_batch.state.plan import OrphanedRows
 from greennode_batch.state.table_digest import TableDigest
 from greennode_batch.tables.fingerprint import mix_in
 
@@ -38,22 +38,22 @@ _HALF = np.uint64(32)
 _HASH = ROW_HASHES["key"]
 
 
-class SeenTwiceError(GreenNodeError):
+class RepeatedKeyError(GreenNodeError):
     """Two rows of the source look like one of the note: it cannot tell which, nor whether a key comes twice."""
 
 
 class Header(msgspec.Struct, frozen=True):
     """valid_for: a hash of all that makes a request of a row. table: all rows of the table, as it told them.
 
-    left: which rows of the table the note does not have, if it is known.
+    orphaned: which rows of the table the note does not have, if it is known.
     """
 
     valid_for: str
     table: TableDigest
-    left: LeftRows | None = None
+    orphaned: OrphanedRows | None = msgspec.field(default=None, name="left")
 
 
-class AnsweredNote:
+class AnswerCache:
     """A note that is read. Holds two bytes a row at most; the file is mapped."""
 
     def __init__(self, header: Header, hashes: npt.NDArray[np.uint64]) -> None:
@@ -70,35 +70,35 @@ class AnsweredNote:
         self._starts = np.minimum(starts, self._last).astype(np.uint32)
 
     def settled(self, hashes: RowHashes, final_for: str | None) -> Codes:
-        """Which of these rows have a good answer or a final outcome, by the same key and input. Raises SeenTwiceError.
+        """Which rows have a good answer or a final outcome, by the same key and input. Raises RepeatedKeyError.
 
         final_for: see `settled` of answered.py.
         """
         keys, inputs = np.ascontiguousarray(hashes["key"]), hashes["input"]
-        places = self._places(keys)
-        is_there = (self._keys[places] == keys) & (keys != 0)
-        found = np.sort(places[is_there])
+        indexes = self._indexes(keys)
+        is_there = (self._keys[indexes] == keys) & (keys != 0)
+        found = np.sort(indexes[is_there])
         if self._is_seen[found].any() or (found[1:] == found[:-1]).any():
-            raise SeenTwiceError("two rows of the source have the key of one row of the note")
+            raise RepeatedKeyError("two rows of the source have the key of one row of the note")
         self._is_seen[found] = True
-        noted = self._inputs[places] * (is_there & (inputs != 0))
-        codes = np.where((noted == inputs) & (noted != 0), np.uint8(ANSWERED), np.uint8(0))
-        others = np.flatnonzero((noted != 0) & (codes == 0))
+        cached = self._inputs[indexes] * (is_there & (inputs != 0))
+        codes = np.where((cached == inputs) & (cached != 0), np.uint8(ANSWERED), np.uint8(0))
+        others = np.flatnonzero((cached != 0) & (codes == 0))
         if final_for is not None and others.size:
             for code in FINAL_CODES:
-                wanted = as_noted(hashes[others], np.full(len(others), code, np.uint8), final_for)
-                codes[others[noted[others] == wanted["input"]]] = code
+                wanted = cached_hashes(hashes[others], np.full(len(others), code, np.uint8), final_for)
+                codes[others[cached[others] == wanted["input"]]] = code
         return codes
 
-    def _places(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    def _indexes(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """Where each of these keys is, if it is there at all."""
-        places: npt.NDArray[np.int64] = self._starts[keys >> self._shift].astype(np.int64)
+        indexes: npt.NDArray[np.int64] = self._starts[keys >> self._shift].astype(np.int64)
         behind = np.arange(len(keys))
         while behind.size:
-            here = places[behind]
+            here = indexes[behind]
             behind = behind[(self._keys[here] < keys[behind]) & (here < self._last)]
-            places[behind] += 1
-        return places
+            indexes[behind] += 1
+        return indexes
 
     @property
     def seen(self) -> int:
@@ -106,7 +106,7 @@ class AnsweredNote:
         return int(np.count_nonzero(self._is_seen))
 
 
-def as_noted(hashes: RowHashes, codes: Codes, final_for: str) -> RowHashes:
+def cached_hashes(hashes: RowHashes, codes: Codes, final_for: str) -> RowHashes:
     """The hashes of rows as a note has them, by what they have come to.
 
     final_for: the answer model that their outcomes are final for.
@@ -123,7 +123,7 @@ def as_noted(hashes: RowHashes, codes: Codes, final_for: str) -> RowHashes:
     return made
 
 
-def note_path(run: RunFolder, table: str) -> UPath:
+def answer_cache_path(run: RunFolder, table: str) -> UPath:
     """Where the note about a table lies. No run's folder has a name that begins with a dot."""
     return run.path.parent / f".answered-{hashlib.blake2b(table.encode(), digest_size=8).hexdigest()}"
 
@@ -135,7 +135,7 @@ def validity(*parts: Any) -> str:
     return hashlib.blake2b(msgspec.json.encode(parts), digest_size=16).hexdigest()
 
 
-def read_note(path: UPath, work: Path, *, valid_for: str, table: TableDigest) -> AnsweredNote | None:
+def read_answer_cache(path: UPath, work: Path, *, valid_for: str, table: TableDigest) -> AnswerCache | None:
     """The note if it is of these requests and of the table as it is; else None, and the log says why.
 
     work: a folder on local disk that outlives the note, for a copy of one that lies in an object store.
@@ -161,22 +161,22 @@ def read_note(path: UPath, work: Path, *, valid_for: str, table: TableDigest) ->
     if header.table != table:
         log.info("The table is not as the last run left it, so each row is looked up there")
         return None
-    return AnsweredNote(header, np.asarray(hashes)) if hashes.size else None
+    return AnswerCache(header, np.asarray(hashes)) if hashes.size else None
 
 
-def write_note(
+def write_answer_cache(
     path: UPath,
     work: Path,
     entries: Iterable[RowHashes],
     *,
     valid_for: str,
     table: TableDigest,
-    left: LeftRows | None,
+    orphaned: OrphanedRows | None,
 ) -> None:
-    """Write a note, whole. Holds some of the entries. work: a folder on local disk. Raises SeenTwiceError.
+    """Write a note, whole. Holds some of the entries. work: a folder on local disk. Raises RepeatedKeyError.
 
-    entries: in any order, one for each row that the note is to tell of. left: the rows of the table that are not among
-    them, if that is known.
+    entries: in any order, one for each row that the note is to tell of. orphaned: the rows of the table that are not
+    among them, if that is known.
     """
     buckets = [work / f"answered.{number:04}" for number in range(max(1, table.rows // _BUCKET_ROWS))]
     rows = sum(_distribute(some, buckets) for some in entries)
@@ -190,22 +190,22 @@ def write_note(
             bucket.unlink()
             ordered = ordered[np.argsort(ordered["key"])]
             if (ordered["key"][1:] == ordered["key"][:-1]).any():
-                raise SeenTwiceError("two rows have the same hash of their keys")
+                raise RepeatedKeyError("two rows have the same hash of their keys")
             for row, name in enumerate(("key", "input")):
                 file.seek(start + row * rows * _HASH.itemsize)
                 file.write(ordered[name].tobytes())
             start += len(ordered) * _HASH.itemsize
         file.seek(0, os.SEEK_END)
-        file.write(msgspec.json.encode(Header(valid_for=valid_for, table=table, left=left)))
+        file.write(msgspec.json.encode(Header(valid_for=valid_for, table=table, orphaned=orphaned)))
     land(made, path)
 
 
 def _distribute(entries: RowHashes, buckets: Sequence[Path]) -> int:
     """Put entries into files by the first bits of their keys; how many these are. Of others the key is not told."""
     entries = entries[entries["key"] != 0]
-    places = (entries["key"] >> _HALF) * np.uint64(len(buckets)) >> _HALF
-    order = np.argsort(places, kind="stable")
-    ends = np.searchsorted(places[order], np.arange(1, len(buckets) + 1))
+    indexes = (entries["key"] >> _HALF) * np.uint64(len(buckets)) >> _HALF
+    order = np.argsort(indexes, kind="stable")
+    ends = np.searchsorted(indexes[order], np.arange(1, len(buckets) + 1))
     for bucket, begin, end in zip(buckets, [0, *ends], ends, strict=False):
         if end > begin:
             with bucket.open("ab") as file:

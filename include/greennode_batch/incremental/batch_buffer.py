@@ -14,7 +14,7 @@ from greennode_batch.source.formats.batch_limits import MAX_BYTES, MAX_ROWS, col
 from greennode_batch.source.rows import RowBatch
 
 
-class HeldRows:
+class BatchBuffer:
     """Holds what is within the limits of one batch. columns: all that the source has. kept: those for staging."""
 
     def __init__(self, columns: Sequence[str], kept: Iterable[str]) -> None:

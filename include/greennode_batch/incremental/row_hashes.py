@@ -89,8 +89,8 @@ def _of_values(values: Sequence[Any]) -> Hashes:
         return _of_kind(kinds.pop(), values)
     made = np.zeros(len(values), np.uint64)
     for kind in kinds:
-        places = [place for place, value in enumerate(values) if type(value) is kind]
-        made[places] = _of_kind(kind, [values[place] for place in places])
+        indexes = [index for index, value in enumerate(values) if type(value) is kind]
+        made[indexes] = _of_kind(kind, [values[index] for index in indexes])
     return made
 
 

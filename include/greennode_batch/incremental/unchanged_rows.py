@@ -19,11 +19,17 @@ import pyarrow as pa
 
 from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.incremental.all_targets import AllTargets, Copies
-from greennode_batch.incremental.answer_cache import AnsweredNote, as_noted, note_path, read_note, validity
+from greennode_batch.incremental.answer_cache import (
+    AnswerCache,
+    answer_cache_path,
+    cached_hashes,
+    read_answer_cache,
+    validity,
+)
 from greennode_batch.incremental.answered import ANSWERED, FINAL_CODES, SETTLED, Codes
-from greennode_batch.incremental.batch_buffer import HeldRows
+from greennode_batch.incremental.batch_buffer import BatchBuffer
 from greennode_batch.incremental.row_hashes import RowHashes, hash_rows, with_model
-from greennode_batch.incremental.target_rows import EarlierRows, KnownRows
+from greennode_batch.incremental.target_lookup import TableLookup, TargetLookup
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.columns import SAMPLE
 from greennode_batch.request.request_lines import RequestLines
@@ -31,18 +37,18 @@ from greennode_batch.source.column_types import table_of
 from greennode_batch.source.rows import RowBatch
 from greennode_batch.staging.folders import RunFolder, land, write_json
 from greennode_batch.staging.spill_file import SpillFile
-from greennode_batch.state.left_as_it_is import LeftAsItIs
-from greennode_batch.state.plan import LeftRows
+from greennode_batch.state.plan import OrphanedRows
 from greennode_batch.state.row_owner import RowOwner
+from greennode_batch.state.untouched_rows import UntouchedRows
 
 
 class UnchangedRows:
     """Holds a byte for each row of the note; the hashes and keys of rows lie on disk, in `work`.
 
-    known: the targets; without one no row is unchanged. A note is used, and made, of a single table. columns: of the
-    source. names: all in the prompts. requests: what else makes the requests, as JSON can hold it. owner: whose the
-    run's rows are. is_first: whether nothing of this run was sent yet; else no note is used, nor made, and neither
-    where rows that left the source are not sought. by_note: whether a note may be used.
+    target_lookups: the targets; without one no row is unchanged. A note is used, and made, of a single table. columns:
+    of the source. names: all in the prompts. requests: what else makes the requests, as JSON can hold it. owner: whose
+    the run's rows are. is_first: whether nothing of this run was sent yet; else no note is used, nor made, and neither
+    where rows that left the source are not sought. use_cache: whether a note may be used.
     """
 
     def __init__(
@@ -50,14 +56,14 @@ class UnchangedRows:
         job: BatchJob,
         run: RunFolder,
         work: Path,
-        known: Sequence[KnownRows],
+        target_lookups: Sequence[TargetLookup],
         *,
         columns: Sequence[str],
         names: Collection[str],
         requests: Sequence[Any],
         owner: RowOwner,
         is_first: bool,
-        by_note: bool,
+        use_cache: bool,
     ) -> None:
         self.count = 0
         """Rows times models times samples that have a good answer."""
@@ -70,64 +76,70 @@ class UnchangedRows:
         self.taken_out = 0
         """Rows that nobody has looked at but the note."""
         self._job = job
-        self._asks = job.asks
+        self._model_samples = job.model_samples
         self._run = run
         self._inputs = [name for name in columns if name in names]
-        self._held = HeldRows(columns, kept=(*job.key_columns, *job.carry))
+        self._buffer = BatchBuffer(columns, kept=(*job.key_columns, *job.carry))
         reader = AnswerReader(job.answer)
         self._model_hash = reader.model_hash
         self._final_for = None if job.retry_final else self._model_hash
-        self._targets = AllTargets(known, reader.fields, final_for=self._final_for, owner=owner) if known else None
+        self._targets = (
+            AllTargets(target_lookups, reader.fields, final_for=self._final_for, owner=owner)
+            if target_lookups
+            else None
+        )
         # Where all is asked again, the targets tell only how much of that they have.
-        is_incremental = bool(known) and job.refresh == "changed"
-        self.seeks_left = is_incremental and job.left_rows != "ignore"
+        is_incremental = bool(target_lookups) and job.refresh == "changed"
+        self.seeks_orphaned = is_incremental and job.left_rows != "ignore"
         """Whether rows of the targets that the source does not have are sought."""
-        single = known[0] if is_incremental and len(known) == 1 else None
-        self._known = single if isinstance(single, EarlierRows) else None
+        single = target_lookups[0] if is_incremental and len(target_lookups) == 1 else None
+        self._table_lookup = single if isinstance(single, TableLookup) else None
         # A query of one interval alone is not worth a look through all that the table ever had. What other tasks have
         # rendered has its prompts, and not what went into them.
         is_whole = job.left_rows != "ignore" and job.partitions == 1
-        self._table = self._known.begin() if self._known is not None and is_first and is_whole else None
-        self._note: AnsweredNote | None = None
+        self._table = self._table_lookup.begin() if self._table_lookup is not None and is_first and is_whole else None
+        self._cache: AnswerCache | None = None
         self._valid_for = ""
-        if self._known is not None and self._table is not None:
+        if self._table_lookup is not None and self._table is not None:
             # So that a note of a job without samples is what it always was.
             samples = [job.samples] if job.samples > 1 else []
-            self._valid_for = validity(self._known.name, job.target_key, job.models, self._inputs, requests, *samples)
-            if by_note:
-                path = note_path(run, self._known.name)
-                self._note = read_note(path, work, valid_for=self._valid_for, table=self._table)
+            self._valid_for = validity(
+                self._table_lookup.name, job.target_key, job.models, self._inputs, requests, *samples
+            )
+            if use_cache:
+                path = answer_cache_path(run, self._table_lookup.name)
+                self._cache = read_answer_cache(path, work, valid_for=self._valid_for, table=self._table)
         self._keys = SpillFile[list[list[Any]]](work / "unchanged.pickle")
         self._hashes_path = work / "unchanged.bin"
         self._hashes = self._hashes_path.open("wb")
 
     def others(self, batch: RowBatch) -> Iterator[tuple[RowBatch, RowHashes | None]]:
-        """The rows that the note does not tell to be unchanged, some thousand at a time; `held` gives the last of them.
+        """The rows that the note does not tell to be unchanged, some thousand at a time; `buffered` gives the last.
 
-        With their hashes; None if no note is to be made. Raises SeenTwiceError.
+        With their hashes; None if no note is to be made. Raises RepeatedKeyError.
         """
         if self._table is None:
             yield batch, None
             return
         hashes = hash_rows(batch, key=self._job.key_columns, inputs=self._inputs)
-        if self._note is None:
+        if self._cache is None:
             yield batch, hashes
             return
-        asked = [with_model(hashes, model, sample) for model, sample in self._asks]
-        codes = [self._note.settled(one, self._final_for) for one in asked]
+        requested = [with_model(hashes, model, sample) for model, sample in self._model_samples]
+        codes = [self._cache.settled(one, self._final_for) for one in requested]
         same = np.logical_and.reduce([one != 0 for one in codes])
-        for one, come_to in zip(asked, codes, strict=True):
+        for one, come_to in zip(requested, codes, strict=True):
             self._count(come_to[same])
             self._keep(one[same], come_to[same])
         self.taken_out += int(np.count_nonzero(same))
         self._keys.add([list(itertools.compress(batch.values(name), same)) for name in self._job.key_columns])
         if not same.all():
             others = np.flatnonzero(~same)
-            yield from self._held.add(batch.take(others.tolist()), hashes[others])
+            yield from self._buffer.add(batch.take(others.tolist()), hashes[others])
 
-    def held(self) -> Iterator[tuple[RowBatch, RowHashes]]:
+    def buffered(self) -> Iterator[tuple[RowBatch, RowHashes]]:
         """What `others` has not given yet."""
-        return self._held.take()
+        return self._buffer.take()
 
     def changed(
         self, requests: RequestLines, rows: pa.Table, hashes: RowHashes | None, unsent: Mapping[int, str]
@@ -145,50 +157,52 @@ class UnchangedRows:
             return range(rows.num_rows), []
         found = self._targets.look_up(keys, requests.custom_ids, unsent)
         self.answered_before += len(set(found.answered_before).difference(unsent))
-        is_noted = found.codes != 0
+        is_cached = found.codes != 0
         self._count(found.codes)
-        is_noted[list(found.of_others)] = False
+        is_cached[list(found.of_others)] = False
         self.of_others += len(found.of_others)
         if hashes is not None:
-            self._keep(hashes[is_noted], found.codes[is_noted])
-        return found.asked, found.copies
+            self._keep(hashes[is_cached], found.codes[is_cached])
+        return found.requested, found.copies
 
-    def left(self, keys: Callable[[], Iterable[pa.Table]], *, order: str | None) -> LeftRows:
+    def orphaned(self, keys: Callable[[], Iterable[pa.Table]], *, order: str | None) -> OrphanedRows:
         """The targets' rows that the source does not have, removed if the job says so. Only where they are sought.
 
         keys: gives those of all rows that were not taken out, as often as it is called. order: the run's; what a later
         one wrote has not left.
         """
         assert self._targets is not None
-        by_note = self._left_by_note(self._known) if self._known is not None else None
-        if by_note is not None:
-            return by_note
+        found = self._orphaned_by_cache(self._table_lookup) if self._table_lookup is not None else None
+        if found is not None:
+            return found
 
         def all_keys() -> Iterator[pa.Table]:
             yield from keys()
             yield from (table_of(columns, self._job.key_columns) for columns in self._keys)
 
-        return self._targets.left(all_keys, asked=self._asked, order=order, remove=self._job.left_rows == "remove")
+        return self._targets.orphaned(
+            all_keys, requested=self._requested, order=order, remove=self._job.left_rows == "remove"
+        )
 
-    def land(self, left: LeftRows | None) -> None:
-        """Write down what is left as it is. left: what `left` gave."""
+    def land(self, orphaned: OrphanedRows | None) -> None:
+        """Write down what is left as it is. orphaned: what `orphaned` gave."""
         self._hashes.close()
-        if self._known is None or self._table is None:
+        if self._table_lookup is None or self._table is None:
             return
         land(self._hashes_path, self._run.unchanged)
         # What was removed is in the table no more, and what was not sought is not known.
-        still = left if left is not None and not left.removed else None
-        others = self._table.without(self._known.replaced).joined_with(self._known.taken_over)
-        note = LeftAsItIs(
-            table=self._known.name,
+        still = orphaned if orphaned is not None and not orphaned.removed else None
+        others = self._table.without(self._table_lookup.replaced).joined_with(self._table_lookup.taken_over)
+        cache = UntouchedRows(
+            table=self._table_lookup.name,
             valid_for=self._valid_for,
             others=others,
-            left=still,
-            job_id=self._known.job_id,
+            orphaned=still,
+            job_id=self._table_lookup.job_id,
             of_other_jobs=self.of_others,
             final_for=self._model_hash,
         )
-        write_json(self._run.answered, note)
+        write_json(self._run.answered, cache)
 
     def _count(self, codes: Codes) -> None:
         """Count rows by what they have come to."""
@@ -198,27 +212,27 @@ class UnchangedRows:
 
     def _keep(self, hashes: RowHashes, codes: Codes) -> None:
         """Keep what the next note has of rows. hashes: theirs."""
-        self._hashes.write(as_noted(hashes, codes, self._model_hash).tobytes())
+        self._hashes.write(cached_hashes(hashes, codes, self._model_hash).tobytes())
 
-    def _left_by_note(self, known: EarlierRows) -> LeftRows | None:
+    def _orphaned_by_cache(self, lookup: TableLookup) -> OrphanedRows | None:
         """The same as the table would tell, if the note is enough for it."""
-        if self._note is None:
+        if self._cache is None:
             return None
-        header, rows, seen = self._note.header, self._note.rows, self._note.seen
+        header, rows, seen = self._cache.header, self._cache.rows, self._cache.seen
         # Of the rows that were looked up, some may be in the table and not in the note.
-        if seen < rows or known.found != seen - self.taken_out * len(self._asks):
+        if seen < rows or lookup.found != seen - self.taken_out * len(self._model_samples):
             return None
         count = header.table.rows - rows
         if not count:
-            return LeftRows(0, "", removed=False)
-        left = header.left
-        if left is None or left.count + left.not_asked != count:
+            return OrphanedRows(0, "", removed=False)
+        orphaned = header.orphaned
+        if orphaned is None or orphaned.count + orphaned.not_requested != count:
             return None
-        return None if left.count and self._job.left_rows == "remove" else left
+        return None if orphaned.count and self._job.left_rows == "remove" else orphaned
 
     @property
-    def _asked(self) -> pa.Table | None:
+    def _requested(self) -> pa.Table | None:
         """What the target's key has beside the source's in the rows of this run; None if it has nothing."""
         names = self._job.target_key[len(self._job.key_columns) :]
-        models, samples = zip(*self._asks, strict=True)
+        models, samples = zip(*self._model_samples, strict=True)
         return pa.table({"model": models, SAMPLE: samples}).select(names) if names else None

@@ -40,7 +40,7 @@ class BatchJob(Declaration):
     model whose fields become the target's columns; without it the target has one text column `answer`. params: further
     fields of each request body (`max_tokens`, `tools`, …). row_params: such fields that a column gives, by name:
     `{"max_tokens": "token_limit"}`; where it is NULL, it is as `params` say, or left out.
-    conn_id: the GreenNode connection. canary: how many requests of each model are tried in real time, at the full
+    conn_id: the GreenNode connection. canary: how many requests of each model are tried live, at the full
     price, before the table is sent; 0 sends it untried. max_failed_ratio: the share of all rows that may end without an
     answer in a run before it is called failed; one that got no answer to over half of at least 20 requests fails as
     well, if that is a larger share. on_ambiguous: what to do when a create may have been accepted and the server cannot
@@ -191,7 +191,7 @@ class BatchJob(Declaration):
         return tuple(self.target) if isinstance(self.target, Sequence) else (self.target,)
 
     @property
-    def known_table(self) -> SqlTarget | None:
+    def cached_table(self) -> SqlTarget | None:
         """The table of which it is noted what it has answered: the only target, where not every row is asked again."""
         (first, *others) = self.targets
         return first if isinstance(first, SqlTarget) and not others and self.refresh == "changed" else None
@@ -214,6 +214,6 @@ class BatchJob(Declaration):
         return (*self.key_columns, *model, *sample)
 
     @property
-    def asks(self) -> tuple[tuple[str, int], ...]:
+    def model_samples(self) -> tuple[tuple[str, int], ...]:
         """What is asked about each row: the models, each for its samples, counted from 1."""
         return tuple(itertools.product(self.models, range(1, self.samples + 1)))

@@ -55,9 +55,9 @@ class Prices(msgspec.Struct, frozen=True):
     currency: str = _CURRENCY
     batch_discount: float = BATCH_DISCOUNT
 
-    def in_batch(self, real_time: float) -> float:
+    def in_batch(self, live_price: float) -> float:
         """What a batch costs that would cost so much in real time."""
-        return real_time * (1 - self.batch_discount)
+        return live_price * (1 - self.batch_discount)
 
 
 def read_prices(*tables: Mapping[str, Any]) -> Prices:

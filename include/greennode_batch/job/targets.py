@@ -73,8 +73,8 @@ def check_targets(targets: Sequence[Target], columns: Collection[str]) -> None:
     """Raise ConfigError for targets that cannot take these columns."""
     if not targets:
         raise ConfigError("target is empty; it is a SqlTarget, a FileTarget or a tuple of them")
-    for place, target in enumerate(targets):
-        if target in targets[:place]:
+    for index, target in enumerate(targets):
+        if target in targets[:index]:
             raise ConfigError(f"a target is named twice: {target}")
         if isinstance(target, SqlTarget) and target.runs_table == target.table:
             raise ConfigError(f"the answers and the runs cannot lie in one table, {target.table}")
@@ -83,10 +83,10 @@ def check_targets(targets: Sequence[Target], columns: Collection[str]) -> None:
 
 
 def _check_partitions(where: str, partition_by: Sequence[str], columns: Collection[str]) -> None:
-    for place, column in enumerate(partition_by):
+    for index, column in enumerate(partition_by):
         if column not in columns:
             raise ConfigError(f"{where}: the target has no column {column!r}; carry it, or take another")
-        if column in partition_by[:place]:
+        if column in partition_by[:index]:
             raise ConfigError(f"{where} names {column!r} twice")
         if column.startswith((".", "_")):
             raise ConfigError(f"{where}: Spark and Athena take the folder {column}=… for hidden; rename it (AS …)")

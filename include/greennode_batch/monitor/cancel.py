@@ -18,9 +18,9 @@ _AT_ONCE = 8
 
 
 class Cancelled(msgspec.Struct, frozen=True):
-    """What became of it. asked: batches that the server was asked to end; failed: why it could not be asked, by id."""
+    """What became of it. requested: batches that the server was asked to end; failed: why it could not, by id."""
 
-    asked: int
+    requested: int
     failed: dict[str, str]
 
 
@@ -43,4 +43,4 @@ def cancel_batches(shards: Sequence[StagedShard], client: GreenNodeClient) -> Ca
     with ThreadPoolExecutor(_AT_ONCE) as callers:
         outcomes = dict(zip(batch_ids, callers.map(cancel, batch_ids), strict=True))
     failed = {batch_id: why for batch_id, why in outcomes.items() if why is not None}
-    return Cancelled(asked=len(batch_ids) - len(failed), failed=failed)
+    return Cancelled(requested=len(batch_ids) - len(failed), failed=failed)

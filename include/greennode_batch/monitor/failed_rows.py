@@ -50,7 +50,7 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class FailedRows(msgspec.Struct, frozen=True):
-    """The first of a run's rows without an answer. looked_through: shards that these and the reasons are of.
+    """The first of a run's rows without an answer. searched: shards that these and the reasons are of.
 
     left: more shards have such rows. problem: why nothing can be shown, where that is so.
     """
@@ -58,7 +58,7 @@ class FailedRows(msgspec.Struct, frozen=True):
     key: tuple[str, ...]
     rows: tuple[FailedRow, ...]
     reasons: tuple[Reason, ...]
-    looked_through: int
+    searched: int
     left: int
     problem: str | None = None
 
@@ -100,7 +100,7 @@ def failed_rows(
             Reason(status, error, count)
             for (status, error), count in heapq.nlargest(_REASONS, reasons.items(), key=lambda item: item[1])
         ),
-        looked_through=done,
+        searched=done,
         left=len(candidates) - done,
         problem="; ".join(problems) or None,
     )

@@ -53,16 +53,16 @@ class SeenFiles(Generic[T]):
         values: list[T | None] = [None] * len(names)
         stale: list[int] = []
         with self._lock:
-            for place, name in enumerate(names):
+            for index, name in enumerate(names):
                 mark = marks.get(name)
                 known = self._seen.get(f"{folder}/{name}")
                 if known is not None and known[0] == mark:
-                    values[place] = known[1]
+                    values[index] = known[1]
                 elif mark is not None:
-                    stale.append(place)
-        for place, value in zip(stale, self._read(folder, [names[place] for place in stale]), strict=True):
-            values[place] = value
-            self._keep(f"{folder}/{names[place]}", marks[names[place]], value)
+                    stale.append(index)
+        for index, value in zip(stale, self._read(folder, [names[index] for index in stale]), strict=True):
+            values[index] = value
+            self._keep(f"{folder}/{names[index]}", marks[names[index]], value)
         return values
 
     def names(self, folder: UPath, below: Sequence[str]) -> list[Collection[str]]:

@@ -19,7 +19,7 @@ from greennode_batch.errors import GreenNodeError, NotFoundError
 
 log = logging.getLogger(__name__)
 
-ASK_SECONDS = 10.0
+POLL_SECONDS = 10.0
 """How long what was asked is good for: each process asks no more often."""
 _LIST_SECONDS = 8.0
 # Of an account with many more batches; those beyond are looked up by their ids.
@@ -56,7 +56,7 @@ class LiveBatches:
         self._clock = clock
         self._lock = threading.Lock()
         self._is_asking = False
-        self._asked_at = 0.0
+        self._polled_at = 0.0
         self._wanted: set[str] = set()
         self._seen: dict[str, LiveBatch] = {}
         self.problem: str | None = None
@@ -66,7 +66,7 @@ class LiveBatches:
         with self._lock:
             found = {batch_id: self._seen[batch_id] for batch_id in batch_ids if batch_id in self._seen}
             self._wanted.update(batch_ids)
-            begins = bool(self._wanted) and not self._is_asking and self._clock() - self._asked_at >= ASK_SECONDS
+            begins = bool(self._wanted) and not self._is_asking and self._clock() - self._polled_at >= POLL_SECONDS
             self._is_asking = self._is_asking or begins
         if begins:
             self._begin(self._ask)
@@ -77,7 +77,7 @@ class LiveBatches:
         with self._lock:
             for batch_id in batch_ids:
                 self._seen.pop(batch_id, None)
-            self._asked_at = 0.0
+            self._polled_at = 0.0
 
     def _ask(self) -> None:
         with self._lock:
@@ -96,7 +96,7 @@ class LiveBatches:
         finally:
             with self._lock:
                 self._seen = dict([*self._seen.items(), *found.items()][-_KEPT:])
-                self._asked_at = self._clock()
+                self._polled_at = self._clock()
                 self._is_asking = False
                 self.problem = problem
 

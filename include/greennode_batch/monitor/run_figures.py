@@ -10,10 +10,10 @@ import msgspec
 from greennode_batch.job.prices import Prices
 from greennode_batch.monitor.live_batches import LiveBatch
 from greennode_batch.monitor.staged_run import StagedRun, StagedShard
-from greennode_batch.state.estimate import Estimate
+from greennode_batch.state.actual_cost import ActualCost
+from greennode_batch.state.cost_estimate import Estimate
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.state.run_report import RunReport
-from greennode_batch.state.spent import Spent
 
 # Before so many seconds, or with fewer answers, a rate tells nothing.
 _RATED_SECONDS = 5.0
@@ -31,7 +31,7 @@ class ShardFigures(msgspec.Struct, frozen=True):
     """One shard, as people want to see it. server_status: the server's own word, where it was asked. Epoch seconds."""
 
     attempt: int
-    place: int
+    index: int
     shard_id: str
     model: str
     stage: str
@@ -46,7 +46,7 @@ class ShardFigures(msgspec.Struct, frozen=True):
     sent_at: float | None
     seconds_left: float | None
     server_status: str | None
-    turned_away: int
+    over_capacity: int
     lost: str | None
 
 
@@ -71,7 +71,7 @@ class RunFigures(msgspec.Struct, frozen=True):
     kept_answers: int
     unsent: int
     requests: int
-    asked: int
+    requested: int
     done: int
     succeeded: int
     failed: int
@@ -104,7 +104,7 @@ def shard_figures(run: StagedRun, shard: StagedShard, live: Mapping[str, LiveBat
         failed = min(seen.failed, done)
     return ShardFigures(
         attempt=shard.attempt,
-        place=shard.place,
+        index=shard.index,
         shard_id=shard.shard_id,
         model=shard.model,
         stage=stage,
@@ -119,7 +119,7 @@ def shard_figures(run: StagedRun, shard: StagedShard, live: Mapping[str, LiveBat
         sent_at=receipt.created_at if receipt else None,
         seconds_left=_seconds_left(shard, done, now) if seen and not seen.is_over else None,
         server_status=seen.status if seen else None,
-        turned_away=len(receipt.turned_away) if receipt else 0,
+        over_capacity=len(receipt.over_capacity) if receipt else 0,
         lost=receipt.lost if receipt else None,
     )
 
@@ -148,7 +148,7 @@ def run_figures(run: StagedRun, live: Mapping[str, LiveBatch], *, is_over: bool,
         kept_answers=report.kept_answers if report else 0,
         unsent=plan.unsent if plan else 0,
         requests=requests,
-        asked=sum(shard.requests for shard in sent) or requests,
+        requested=sum(shard.requests for shard in sent) or requests,
         done=sum(shard.done for shard in sent) if sent else requests if report else 0,
         succeeded=succeeded,
         failed=failed,
@@ -208,15 +208,19 @@ def _prices(run: StagedRun) -> Prices | None:
 
 
 def _shard_cost(run: StagedRun, shard: StagedShard) -> Cost | None:
-    if shard.spent is not None and run.report is not None:
-        return _reported(shard.spent, run.report.currency)
+    if shard.actual_cost is not None and run.report is not None:
+        return _reported(shard.actual_cost, run.report.currency)
     return _cost([shard], _prices(run))
 
 
-def _reported(spent: Spent | RunReport, currency: str) -> Cost | None:
-    if spent.cost is None or spent.saving is None or not (spent.prompt_tokens or spent.completion_tokens):
+def _reported(actual_cost: ActualCost | RunReport, currency: str) -> Cost | None:
+    if (
+        actual_cost.cost is None
+        or actual_cost.saving is None
+        or not (actual_cost.prompt_tokens or actual_cost.completion_tokens)
+    ):
         return None
-    return Cost(spent.cost, spent.saving, currency)
+    return Cost(actual_cost.cost, actual_cost.saving, currency)
 
 
 def _unpriced_by(report: RunReport) -> tuple[str, ...]:
@@ -231,9 +235,9 @@ def _cost(shards: Sequence[StagedShard], prices: Prices | None) -> Cost | None:
     used = _used(shards)
     if prices is None or not used or _unpriced(shards, prices):
         return None
-    real_time = sum(prices.by_model[model].of(*tokens) for model, tokens in used.items())
-    cost = prices.in_batch(real_time)
-    return Cost(cost, real_time - cost, prices.currency)
+    live_price = sum(prices.by_model[model].of(*tokens) for model, tokens in used.items())
+    cost = prices.in_batch(live_price)
+    return Cost(cost, live_price - cost, prices.currency)
 
 
 def _seconds_left(shard: StagedShard, done: int, now: float) -> float | None:

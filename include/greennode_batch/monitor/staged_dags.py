@@ -14,10 +14,10 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import RunFolder, fresh_names, safe_name
 from greennode_batch.state.run_identity import find_run, identity_of
 
-_LOOK_SECONDS = 15.0
+_SCAN_SECONDS = 15.0
 # What only the run of a job has; other DAGs keep files of theirs in staging as well.
 _JOB_FILES = re.compile(r"(?:plan|building|report)(?:\.\d+)?\.json|parts")
-_RUNS_LOOKED_AT = 5
+_RUNS_SCANNED = 5
 
 
 class Pipeline(NamedTuple):
@@ -41,13 +41,13 @@ class Pipeline(NamedTuple):
 
 
 class StagedDags:
-    """The jobs that have been run, by DAG. Looks every 15 seconds; used by many threads."""
+    """The jobs that have been run, by DAG. Polls every 15 seconds; used by many threads."""
 
     def __init__(self, root: UPath, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.root = root
         self._clock = clock
         self._lock = threading.Lock()
-        self._looked_at = -_LOOK_SECONDS
+        self._scanned_at = -_SCAN_SECONDS
         self._known: dict[str, Pipeline] = {}
         # Runs that retention has removed tell nothing any more; each is looked at once.
         self._removed: set[tuple[str, str]] = set()
@@ -55,16 +55,16 @@ class StagedDags:
     def by_dag(self) -> Mapping[str, tuple[Pipeline, ...]]:
         """The jobs of each DAG that has files in staging."""
         with self._lock:
-            if self._clock() - self._looked_at >= _LOOK_SECONDS:
-                self._look()
-                self._looked_at = self._clock()
+            if self._clock() - self._scanned_at >= _SCAN_SECONDS:
+                self._scan()
+                self._scanned_at = self._clock()
             known = {(one.dag_id, one.group): one for one in self._known.values()}
         found: dict[str, tuple[Pipeline, ...]] = {}
         for pipeline in sorted(known.values()):
             found[pipeline.dag_id] = (*found.get(pipeline.dag_id, ()), pipeline)
         return found
 
-    def _look(self) -> None:
+    def _scan(self) -> None:
         names = set(fresh_names(self.root))
         for gone in self._known.keys() - names:
             del self._known[gone]
@@ -79,7 +79,7 @@ class StagedDags:
         for run_name in sorted(fresh_names(self.root / folder), reverse=True):
             if run_name.startswith(".") or (folder, run_name) in self._removed:
                 continue
-            if looked_at == _RUNS_LOOKED_AT:
+            if looked_at == _RUNS_SCANNED:
                 return None
             run = RunFolder(self.root / folder / run_name)
             names = fresh_names(run.path)

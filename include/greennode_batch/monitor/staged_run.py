@@ -11,35 +11,35 @@ import msgspec
 
 from greennode_batch.monitor.file_cache import SeenFiles
 from greennode_batch.staging.folders import RunFolder, numbered
+from greennode_batch.state.actual_cost import CostByShard, ShardCost
 from greennode_batch.state.attempts import FIRST_ATTEMPT, RetryPlan, SentShard, planned_shards
 from greennode_batch.state.document import or_before
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import Receipt, receipt_names, receipt_of
 from greennode_batch.state.run_identity import RemovedRun, RunIdentity
 from greennode_batch.state.run_report import RunReport
-from greennode_batch.state.spent import ShardSpent, SpentByShard
 
 log = logging.getLogger(__name__)
 
 _PLACEHOLDER = "SHARD"
 
 Stage = Literal["empty", "built", "refused", "sent", "cancelling", "collected", "lost"]
-"""How far a shard is. `empty`: it has no request to send. `refused`: the server had no room, and it is sent again."""
+"""How far a shard is. `empty`: it has no request to send. `refused`: the server had no capacity; it is sent again."""
 
 
 class StagedShard(msgspec.Struct, frozen=True):
-    """One batch file of a run. place: its number among its attempt's, in whose order their mapped tasks take them.
+    """One batch file of a run. index: its number among its attempt's, in whose order their mapped tasks take them.
 
-    spent: what its batch has used, once the run was accounted for.
+    actual_cost: what its batch has used, once the run was accounted for.
     """
 
     attempt: int
-    place: int
+    index: int
     shard_id: str
     model: str
     requests: int
     receipt: Receipt | None
-    spent: ShardSpent | None = None
+    actual_cost: ShardCost | None = None
 
     @property
     def batch_id(self) -> str | None:
@@ -59,7 +59,7 @@ class StagedShard(msgspec.Struct, frozen=True):
         if receipt.lost is not None:
             return "lost"
         if receipt.batch_id is None:
-            return "refused" if receipt.turned_away else "built"
+            return "refused" if receipt.over_capacity else "built"
         return "sent" if receipt.cancelled_at is None else "cancelling"
 
     @property
@@ -99,7 +99,7 @@ class StagedRuns:
         self._retries = SeenFiles(RetryPlan, limit=500, on_broken=warn)
         self._receipts = SeenFiles(Receipt, on_broken=warn)
         self._reports = SeenFiles(RunReport, limit=500, on_broken=warn)
-        self._spent = SeenFiles(or_before(SpentByShard, tuple[ShardSpent, ...]), limit=100, on_broken=warn)
+        self._actual_cost = SeenFiles(or_before(CostByShard, tuple[ShardCost, ...]), limit=100, on_broken=warn)
         self._removed = SeenFiles(RemovedRun, limit=5_000, on_broken=warn)
 
     def read(self, run: RunFolder) -> StagedRun:
@@ -116,14 +116,14 @@ class StagedRuns:
         )
 
     def _shards(self, run: RunFolder, plan: Plan) -> Iterator[StagedShard]:
-        said = self._spent.read_one(run.path, run.spend.name)
-        spent = {one.batch_id: one for one in (said.shards if isinstance(said, SpentByShard) else said or ())}
-        yield from self._of_attempt(run, planned_shards(plan), spent)
+        said = self._actual_cost.read_one(run.path, run.costs.name)
+        actual_cost = {one.batch_id: one for one in (said.shards if isinstance(said, CostByShard) else said or ())}
+        yield from self._of_attempt(run, planned_shards(plan), actual_cost)
         for attempt in itertools.count(FIRST_ATTEMPT + 1):
             retry = self._retries.read_one(run.path, self._latest(run, f"attempt_{attempt}", "retry"))
             if retry is None:
                 return
-            yield from self._of_attempt(run, retry.sent, spent)
+            yield from self._of_attempt(run, retry.sent, actual_cost)
 
     def _latest(self, run: RunFolder, folder: str, stem: str) -> str:
         """The file of the latest turn, as a path below the run's folder."""
@@ -133,7 +133,7 @@ class StagedRuns:
         return f"{folder}/{name}" if folder else name
 
     def _of_attempt(
-        self, run: RunFolder, shards: Sequence[SentShard], spent: Mapping[str | None, ShardSpent]
+        self, run: RunFolder, shards: Sequence[SentShard], actual_cost: Mapping[str | None, ShardCost]
     ) -> Iterator[StagedShard]:
         if not shards:
             return
@@ -144,9 +144,9 @@ class StagedRuns:
         paths = [f"{folder}/{name}" for folder, some in zip(folders, names, strict=True) for name in some]
         read = iter(self._receipts.read(run.path, paths))
         receipts = [receipt_of({name: next(read) for name in some}) for some in names]
-        for place, (one, receipt) in enumerate(zip(shards, receipts, strict=True)):
-            used = spent.get(receipt.batch_id) if receipt and receipt.batch_id else None
-            yield StagedShard(one.attempt, place, one.shard_id, one.model, one.requests, receipt, used)
+        for index, (one, receipt) in enumerate(zip(shards, receipts, strict=True)):
+            used = actual_cost.get(receipt.batch_id) if receipt and receipt.batch_id else None
+            yield StagedShard(one.attempt, index, one.shard_id, one.model, one.requests, receipt, used)
 
 
 def _below(run: RunFolder, path: str) -> str:

@@ -15,7 +15,7 @@ from greennode_batch.job.budget import Budget
 from greennode_batch.job.prices import amount
 from greennode_batch.plan.preview import PlannedRequest, first_requests
 from greennode_batch.staging.folders import RunFolder, read_json, write_json
-from greennode_batch.state.approval import Approval
+from greennode_batch.state.approval_record import Approval
 from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.receipts import is_sent
 
@@ -23,7 +23,7 @@ _SAMPLES = 3
 _SHOWN_CHARACTERS = 1_000
 
 
-def must_be_asked(run: RunFolder, plan: Plan, budget: Budget | None) -> bool:
+def must_be_approved(run: RunFolder, plan: Plan, budget: Budget | None) -> bool:
     """Whether a person is to be asked before the plan is sent; where not, a no of before counts no more.
 
     Not again for what was approved and is being sent, unless it was built anew and may cost more. Raises BudgetError
@@ -39,20 +39,20 @@ def must_be_asked(run: RunFolder, plan: Plan, budget: Budget | None) -> bool:
     return False
 
 
-def note_asked(run: RunFolder, plan: Plan) -> None:
+def note_approval_request(run: RunFolder, plan: Plan) -> None:
     """Write down that a person is asked about the plan."""
     write_json(run.approval, Approval(_cost(plan), plan.estimate.currency if plan.estimate else ""))
 
 
 def note_answer(run: RunFolder, *, approved: bool, by: str, at: float) -> Approval:
     """Write down what they have said. Raises BudgetError where the plan is another than they saw, and costs more."""
-    asked, plan = read_json(run.approval, Approval), read_plan(run)
-    if asked is None or plan is None or (approved and _cost(plan) > asked.cost):
+    requested, plan = read_json(run.approval, Approval), read_plan(run)
+    if requested is None or plan is None or (approved and _cost(plan) > requested.cost):
         raise BudgetError(
             f"{run}: the requests were built anew since somebody was asked about them, and may cost more. Nothing of "
             "that was submitted; clear approve_spend to ask again"
         )
-    said = msgspec.structs.replace(asked, approved=approved, by=by, at=at)
+    said = msgspec.structs.replace(requested, approved=approved, by=by, at=at)
     write_json(run.approval, said)
     return said
 
@@ -70,7 +70,7 @@ def approval_text(run: RunFolder, plan: Plan, budget: Budget) -> str:
         "estimated by": expected.basis,
         "rows": f"{plan.rows:,}",
         "requests": f"{plan.requests:,}",
-        **({"asked again": plan.asks_again} if plan.answered_before else {}),
+        **({"asked again": plan.repeat_warning} if plan.answered_before else {}),
         "shards": f"{plan.submitted_shards:,}",
         "prompt tokens": f"about {expected.prompt_tokens:,}",
         "completion tokens": f"about {_counted(expected.completion_tokens)}, at most "
@@ -78,7 +78,7 @@ def approval_text(run: RunFolder, plan: Plan, budget: Budget) -> str:
         "models": ", ".join(f"{model} ({count:,} requests)" for model, count in plan.requests_by_model.items()),
     }
     table = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in numbers.items())]
-    samples = [_fenced(_asked(request, plan)) for request in itertools.islice(_in_turns(run, plan), _SAMPLES)]
+    samples = [_fenced(_requested(request, plan)) for request in itertools.islice(_in_turns(run, plan), _SAMPLES)]
     return "\n\n".join(["\n".join(table), "Nothing is sent yet. The first requests are:", *samples])
 
 
@@ -98,7 +98,7 @@ def _in_turns(run: RunFolder, plan: Plan) -> Iterator[PlannedRequest]:
         yield from filter(None, together)
 
 
-def _asked(request: PlannedRequest, plan: Plan) -> str:
+def _requested(request: PlannedRequest, plan: Plan) -> str:
     lines = [f"{request.row(plan)} asks {request.model}"]
     for message in request.body["messages"]:
         lines += [f"[{message['role']}]", _text(message.get("content"))]

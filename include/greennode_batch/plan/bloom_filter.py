@@ -18,7 +18,7 @@ _MIX = np.uint64(0xD6E8FEB86659FD93)
 _HALF = np.uint64(32)
 
 
-class HashFilter:
+class BloomFilter:
     """Of a hash that was added `may_hold` is always true; of another one, for ten million added, once in 200 times.
 
     words: of eight bytes, a power of two. By default it takes 16 MB.
@@ -31,23 +31,23 @@ class HashFilter:
     def add(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
         """Add hashes of any quality; which of them may have been added before."""
         found = np.ones(len(hashes), np.bool_)
-        for places, marks in self._bits(hashes):
-            found &= (self._words[places] & marks) != 0
-            self._mark(places, marks)
+        for indexes, marks in self._bits(hashes):
+            found &= (self._words[indexes] & marks) != 0
+            self._mark(indexes, marks)
         return found
 
-    def _mark(self, places: npt.NDArray[np.int64], marks: Hashes) -> None:
-        while len(places):
-            self._words[places] |= marks
+    def _mark(self, indexes: npt.NDArray[np.int64], marks: Hashes) -> None:
+        while len(indexes):
+            self._words[indexes] |= marks
             # Of several marks for one word, only the last is set.
-            is_lost = (self._words[places] & marks) == 0
-            places, marks = places[is_lost], marks[is_lost]
+            is_lost = (self._words[indexes] & marks) == 0
+            indexes, marks = indexes[is_lost], marks[is_lost]
 
     def may_hold(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
         """Which of the hashes may have been added."""
         found = np.ones(len(hashes), np.bool_)
-        for places, marks in self._bits(hashes):
-            found &= (self._words[places] & marks) != 0
+        for indexes, marks in self._bits(hashes):
+            found &= (self._words[indexes] & marks) != 0
         return found
 
     def _bits(self, hashes: Hashes) -> Iterator[tuple[npt.NDArray[np.int64], Hashes]]:

@@ -12,19 +12,19 @@ import msgspec
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.cost.estimated_plan import estimated
-from greennode_batch.incremental.answer_cache import SeenTwiceError
-from greennode_batch.incremental.target_rows import KnownRows
+from greennode_batch.incremental.answer_cache import RepeatedKeyError
+from greennode_batch.incremental.target_lookup import TargetLookup
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices, read_prices
 from greennode_batch.plan.builder import Builder
-from greennode_batch.plan.kept_shards import KeptShards
 from greennode_batch.plan.rebuild import sent_of, shards_of, withdraw_others
+from greennode_batch.plan.submitted_shards import SubmittedShards
 from greennode_batch.request.needed_columns import refuse_missing
 from greennode_batch.source.rows import Rows, within_max_rows
 from greennode_batch.staging.exclusive import check_exclusive
 from greennode_batch.staging.folders import RunFolder, remove_work_folders, work_folder, write_json
 from greennode_batch.state.build_turn import check_turn, take_turn
-from greennode_batch.state.plan import LeftRows, Plan, read_plan, refuse_removed
+from greennode_batch.state.plan import OrphanedRows, Plan, read_plan, refuse_removed
 from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.wording import counted
 
@@ -38,7 +38,7 @@ def build(
     *,
     run_id: str,
     profile: ApiProfile,
-    known: Sequence[KnownRows] = (),
+    target_lookups: Sequence[TargetLookup] = (),
     prices: Prices | None = None,
     job_id: str | None = None,
     data_until: float | None = None,
@@ -46,8 +46,8 @@ def build(
 ) -> Plan:
     """Build every shard of a run from its rows, and the plan. Holds no more of a larger table than of a smaller one.
 
-    known: what the job's targets have of earlier runs: rows of which all have the answer are not asked again, and what
-    one of them has and another lacks is copied.
+    target_lookups: what the job's targets have of earlier runs: rows of which all have the answer are not asked again,
+    and what one of them has and another lacks is copied.
     rows: opens the source; called once more for each time that a shard was sent while this was at work, and if the note
     of what is answered cannot tell two rows apart. prices: for the estimate; the job's own by default.
     job_id: whose the run's rows are, as the job itself says by default. data_until: the end of its data, in epoch
@@ -64,14 +64,17 @@ def build(
     old = read_plan(run)
     remove_work_folders(run.path)
     before = shards_of(run)
-    kept = sent_of(before)
+    submitted = sent_of(before)
     late: set[str] = set()
     # The report of this very run has made the note: what it left without an answer is still its own to answer for.
-    by_note = not run.report.exists()
+    use_cache = not run.report.exists()
     try:
         while True:
             try:
-                with work_folder(run.path) as work, closing(_load_kept(job, run, kept, Path(work), old)) as stay:
+                with (
+                    work_folder(run.path) as work,
+                    closing(_load_submitted(job, run, submitted, Path(work), old)) as stay,
+                ):
                     builder = _read_all(
                         job,
                         rows(),
@@ -79,36 +82,40 @@ def build(
                         Path(work),
                         owner=RowOwner(run_id, job_id or job.own_id),
                         profile=profile,
-                        kept=stay,
-                        known=known,
-                        by_note=by_note,
+                        submitted=stay,
+                        target_lookups=target_lookups,
+                        use_cache=use_cache,
                     )
-                    plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), kept=kept)
+                    plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), submitted=submitted)
                     plan = msgspec.structs.replace(plan, job_id=job_id or job.own_id, data_until=data_until)
                     check_turn(run.path, turn)
                     planned = {shard.shard_id for shard in plan.shards}
-                    late = withdraw_others(run, turn=turn, planned=planned, kept=kept, before=before, clock=clock)
+                    late = withdraw_others(
+                        run, turn=turn, planned=planned, submitted=submitted, before=before, clock=clock
+                    )
                     if not late:
                         builder.shards.land_sources(turn)
                         check_turn(run.path, turn)
-                        plan = msgspec.structs.replace(plan, left=_look_for_left(builder, plan.owner.order))
-                        builder.unchanged.land(plan.left)
+                        plan = msgspec.structs.replace(plan, orphaned=_find_orphaned(builder, plan.owner.order))
+                        builder.unchanged.land(plan.orphaned)
                         plan = estimated(plan, run, prices or read_prices(job.prices or {}))
-                        return _settled(mine, plan, old, kept, turn)
+                        return _settled(mine, plan, old, submitted, turn)
                 log.info("Sent while this was built, so it is built again around them: %s", ", ".join(sorted(late)))
-            except SeenTwiceError as error:
+            except RepeatedKeyError as error:
                 log.info("%s, so it is built again without it", error)
-                by_note = False
+                use_cache = False
             before = shards_of(run)
-            kept |= late | sent_of(before)
+            submitted |= late | sent_of(before)
     except FileNotFoundError:
         check_turn(run.path, turn)  # a later build removes what this one is working on
         raise
 
 
-def _load_kept(job: BatchJob, run: RunFolder, shard_ids: set[str], work: Path, old: Plan | None) -> KeptShards:
+def _load_submitted(
+    job: BatchJob, run: RunFolder, shard_ids: set[str], work: Path, old: Plan | None
+) -> SubmittedShards:
     planned = {shard.shard_id: shard for shard in old.shards} if old else {}
-    return KeptShards(job, [run.shard(shard_id) for shard_id in sorted(shard_ids)], work, planned)
+    return SubmittedShards(job, [run.shard(shard_id) for shard_id in sorted(shard_ids)], work, planned)
 
 
 def _read_all(
@@ -119,35 +126,45 @@ def _read_all(
     *,
     owner: RowOwner,
     profile: ApiProfile,
-    kept: KeptShards,
-    known: Sequence[KnownRows],
-    by_note: bool,
+    submitted: SubmittedShards,
+    target_lookups: Sequence[TargetLookup],
+    use_cache: bool,
 ) -> Builder:
     refuse_missing(job, rows.columns)
     builder = Builder(
-        job, rows.columns, run, work, owner=owner, profile=profile, kept=kept, known=known, by_note=by_note
+        job,
+        rows.columns,
+        run,
+        work,
+        owner=owner,
+        profile=profile,
+        submitted=submitted,
+        target_lookups=target_lookups,
+        use_cache=use_cache,
     )
     for batch in within_max_rows(rows, job.budget).batches:
         builder.add(batch)
     return builder
 
 
-def _look_for_left(builder: Builder, order: str | None) -> LeftRows | None:
-    if not builder.unchanged.seeks_left:
+def _find_orphaned(builder: Builder, order: str | None) -> OrphanedRows | None:
+    if not builder.unchanged.seeks_orphaned:
         return None
     if not builder.keys.count + builder.unchanged.taken_out:
         log.warning("The source has no rows at all, so the target's rows are not looked through and none is removed")
         return None
-    return builder.unchanged.left(builder.keys.tables, order=order)
+    return builder.unchanged.orphaned(builder.keys.tables, order=order)
 
 
-def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, now: float, kept: set[str]) -> Plan:
-    is_rebuilt = bool(kept)
+def _plan_of(
+    builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, now: float, submitted: set[str]
+) -> Plan:
+    is_rebuilt = bool(submitted)
     # What was planned before keeps its place, be it kept or built again byte for byte: a mapped task is known by it.
-    place = {shard.shard_id: number for number, shard in enumerate(old.shards)} if old else {}
-    shards = sorted(builder.finish(), key=lambda shard: place.get(shard.shard_id, len(place)))
+    index = {shard.shard_id: number for number, shard in enumerate(old.shards)} if old else {}
+    shards = sorted(builder.finish(), key=lambda shard: index.get(shard.shard_id, len(index)))
     # Where all stays as it was sent, that was said which the prompt was then, whatever it is now.
-    is_as_sent = old is not None and is_rebuilt and all(shard.shard_id in kept for shard in shards)
+    is_as_sent = old is not None and is_rebuilt and all(shard.shard_id in submitted for shard in shards)
     longest = [old.longest] if old and is_rebuilt else []
     return Plan(
         job=job.name,
@@ -172,7 +189,7 @@ def _plan_of(builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, 
     )
 
 
-def _settled(run: RunFolder, plan: Plan, old: Plan | None, kept: set[str], turn: int) -> Plan:
+def _settled(run: RunFolder, plan: Plan, old: Plan | None, submitted: set[str], turn: int) -> Plan:
     """The plan, written down as that of its turn, unless it is overtaken."""
     if old is not None:
         told = {"created_at": old.created_at, "estimate": old.estimate, "prices": old.prices}
@@ -181,9 +198,9 @@ def _settled(run: RunFolder, plan: Plan, old: Plan | None, kept: set[str], turn:
     write_json(run.plan, plan)
     # A plan that was written too late is not the latest; nor may anybody go on by it.
     check_turn(run.path, turn)
-    if kept:
-        requests = sum(shard.requests for shard in plan.shards if shard.shard_id in kept)
-        new = len(plan.shards) - len(kept)
-        stay = f"{counted(len(kept), 'shard')} ({counted(requests, 'request')})"
+    if submitted:
+        requests = sum(shard.requests for shard in plan.shards if shard.shard_id in submitted)
+        new = len(plan.shards) - len(submitted)
+        stay = f"{counted(len(submitted), 'shard')} ({counted(requests, 'request')})"
         log.info("Kept %s that were sent before; built %s new", stay, f"{new:,}")
     return plan

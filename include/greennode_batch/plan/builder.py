@@ -11,15 +11,15 @@ import pyarrow as pa
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.incremental.all_targets import Copies
 from greennode_batch.incremental.row_hashes import RowHashes, with_model
-from greennode_batch.incremental.target_rows import KnownRows
+from greennode_batch.incremental.target_lookup import TargetLookup
 from greennode_batch.incremental.unchanged_rows import UnchangedRows
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.columns import SAMPLE
-from greennode_batch.plan.kept_shards import KeptShards
 from greennode_batch.plan.shard_file import shard_limits
 from greennode_batch.plan.shard_set import ShardSet
 from greennode_batch.plan.source_rows import source_rows
-from greennode_batch.plan.unique_keys import Keys
+from greennode_batch.plan.submitted_shards import SubmittedShards
+from greennode_batch.plan.unique_keys import UniqueKeys
 from greennode_batch.request.job_request import job_request
 from greennode_batch.request.request_lines import RequestLines, RequestTemplate
 from greennode_batch.request.request_templates import HELD_BYTES, request_templates, requests_of
@@ -30,35 +30,35 @@ from greennode_batch.state.plan import LongestRequest, PlannedShard
 from greennode_batch.state.row_owner import RowOwner
 
 
-class _Asked(NamedTuple):
+class _Requested(NamedTuple):
     """Requests to one model, and beside each its row as staging keeps it, and the row's key and hashes.
 
     has_samples: whether several answers to each are asked for, so that the rows say which.
     """
 
     requests: RequestLines
-    kept: pa.Table
+    carried: pa.Table
     keys: Sequence[Key]
     hashes: RowHashes | None
     has_samples: bool
 
-    def chosen(self, places: Sequence[int]) -> _Asked:
+    def chosen(self, indexes: Sequence[int]) -> _Requested:
         """Some of them, by their places."""
-        if len(places) == len(self.keys):
+        if len(indexes) == len(self.keys):
             return self
         return self._replace(
-            requests=self.requests.chosen(places),
-            kept=self.kept.take(pa.array(places, pa.int64())),
-            keys=[self.keys[place] for place in places],
-            hashes=None if self.hashes is None else self.hashes[places],
+            requests=self.requests.chosen(indexes),
+            carried=self.carried.take(pa.array(indexes, pa.int64())),
+            keys=[self.keys[index] for index in indexes],
+            hashes=None if self.hashes is None else self.hashes[indexes],
         )
 
-    def of_sample(self, number: int) -> _Asked:
+    def of_sample(self, number: int) -> _Requested:
         """The same, asked for their first, second, … answer."""
         numbers = pa.repeat(pa.scalar(number, pa.int64()), len(self.keys))
         return self._replace(
             requests=self.requests.of_sample(number),
-            kept=self.kept.append_column(SAMPLE, numbers) if self.has_samples else self.kept,
+            carried=self.carried.append_column(SAMPLE, numbers) if self.has_samples else self.carried,
             hashes=None if self.hashes is None else with_model(self.hashes, self.requests.model, number),
         )
 
@@ -66,9 +66,9 @@ class _Asked(NamedTuple):
 class Builder:
     """Rows -> shards in one pass. Holds a batch of rows, and what Keys and ShardSet hold.
 
-    owner: whose the run's rows are. kept: shards that stay as they are; rows that lie there already are not asked
-    again. known: what the targets have of earlier runs; rows whose answer they have are not asked again either.
-    by_note: whether a note may tell which they are.
+    owner: whose the run's rows are. submitted: shards that stay as they are; rows that lie there already are not asked
+    again. target_lookups: what the targets have of earlier runs; rows whose answer they have are not asked again
+    either. use_cache: whether a note may tell which they are.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class Builder:
         *,
         owner: RowOwner,
         profile: ApiProfile,
-        kept: KeptShards,
-        known: Sequence[KnownRows] = (),
-        by_note: bool = True,
+        submitted: SubmittedShards,
+        target_lookups: Sequence[TargetLookup] = (),
+        use_cache: bool = True,
     ) -> None:
         self._limits = shard_limits(job, profile)
         request = job_request(job, profile)
@@ -92,33 +92,33 @@ class Builder:
         self._samples = range(1, job.samples + 1)
         self._key_names = job.key_columns
         self._carried_names = (*job.key_columns, *job.carry)
-        self._kept = kept
+        self._submitted = submitted
         self.unchanged = UnchangedRows(
             job,
             run,
             work,
-            known,
+            target_lookups,
             columns=columns,
             names=request.names(job),
             # Of the limits too it depends which rows are not sent.
             requests=[request, self._limits.max_bytes],
             owner=owner,
-            is_first=not kept.shards,
-            by_note=by_note,
+            is_first=not submitted.shards,
+            use_cache=use_cache,
         )
-        self.keys = Keys(job.key_columns, work)
-        self.shards = ShardSet(run, work, self._limits, kept)
-        self.unsent = kept.unsent
+        self.keys = UniqueKeys(job.key_columns, work)
+        self.shards = ShardSet(run, work, self._limits, submitted)
+        self.unsent = submitted.unsent
         self.longest = LongestRequest(0, "")
 
     def add(self, batch: RowBatch) -> None:
-        """A batch of source rows. Raises RowError, naming the row, and SeenTwiceError."""
+        """A batch of source rows. Raises RowError, naming the row, and RepeatedKeyError."""
         for rows, hashes in self.unchanged.others(batch):
             self._add(rows, hashes)
 
     def finish(self) -> list[PlannedShard]:
         """The shards, all of them whole. Raises RowError for a key that came twice."""
-        for rows, hashes in self.unchanged.held():
+        for rows, hashes in self.unchanged.buffered():
             self._add(rows, hashes)
         self.keys.finish()
         return self.shards.finish()
@@ -126,60 +126,60 @@ class Builder:
     def _add(self, batch: RowBatch, hashes: RowHashes | None) -> None:
         keys = self.keys.add(batch)
         there = None
-        if self._kept.shards:
-            there = list(self._kept.asks_of([batch.values(name) for name in self._key_names]))
+        if self._submitted.shards:
+            there = list(self._submitted.custom_ids_of([batch.values(name) for name in self._key_names]))
         for template in self._templates:
-            asks = [(template.model, sample) for sample in self._samples]
+            model_samples = [(template.model, sample) for sample in self._samples]
             new: Sequence[int] = range(len(batch))
             if there is not None:
-                new = [number for number in new if not there[number].issuperset(asks)]
+                new = [number for number in new if not there[number].issuperset(model_samples)]
             step = max(1, HELD_BYTES // template.constant_bytes)
             for start in range(0, len(new), step):
                 some = new[start : start + step]
                 rows = batch if len(some) == len(batch) else batch.take(some)
                 of_rows = None if hashes is None else hashes[some]
-                asked = self._asked(template, rows, [keys[number] for number in some], of_rows)
-                for model, sample in asks:
+                requested = self._requested(template, rows, [keys[number] for number in some], of_rows)
+                for model, sample in model_samples:
                     lacking: Sequence[int] = range(len(some))
                     if there is not None:
-                        lacking = [place for place in lacking if (model, sample) not in there[some[place]]]
-                    self._ask(asked.chosen(lacking).of_sample(sample))
+                        lacking = [index for index in lacking if (model, sample) not in there[some[index]]]
+                    self._ask(requested.chosen(lacking).of_sample(sample))
 
-    def _asked(
+    def _requested(
         self, template: RequestTemplate, batch: RowBatch, keys: Sequence[Key], hashes: RowHashes | None
-    ) -> _Asked:
+    ) -> _Requested:
         requests = requests_of(template, batch, keys, self.keys.named, self._counter)
-        kept = pa.table([batch.array(name) for name in self._carried_names], names=list(self._carried_names))
-        return _Asked(requests, kept, keys, hashes, has_samples=len(self._samples) > 1)
+        carried = pa.table([batch.array(name) for name in self._carried_names], names=list(self._carried_names))
+        return _Requested(requests, carried, keys, hashes, has_samples=len(self._samples) > 1)
 
-    def _ask(self, asked: _Asked) -> None:
+    def _ask(self, requested: _Requested) -> None:
         """Ask of each row what the target has no answer to, or keep the reason why not."""
-        unsent = self._unsent(asked.requests)
-        chosen, copies = self.unchanged.changed(asked.requests, asked.kept, asked.hashes, unsent)
+        unsent = self._unsent(requested.requests)
+        chosen, copies = self.unchanged.changed(requested.requests, requested.carried, requested.hashes, unsent)
         for copied in copies:
-            self._copy(asked.chosen(copied.places), copied)
+            self._copy(requested.chosen(copied.indexes), copied)
         if not chosen:
             return
-        unsent = {number: unsent[place] for number, place in enumerate(chosen) if place in unsent}
-        asked = asked.chosen(chosen)
-        requests = asked.requests
+        unsent = {number: unsent[index] for number, index in enumerate(chosen) if index in unsent}
+        requested = requested.chosen(chosen)
+        requests = requested.requests
         custom_ids: Sequence[str | None] = requests.custom_ids
         reasons: Sequence[str | None] = [None] * len(custom_ids)
         if unsent:
             self.unsent += len(unsent)
             custom_ids = [None if number in unsent else custom_id for number, custom_id in enumerate(custom_ids)]
             reasons = [unsent.get(number) for number in range(len(custom_ids))]
-        rows = source_rows(asked.kept, requests.model, custom_ids, reasons, asked.hashes)
+        rows = source_rows(requested.carried, requests.model, custom_ids, reasons, requested.hashes)
         new = self.shards.add(requests, rows, unsent)
         longest = max(new.lines, key=len, default=b"")
         if len(longest) > self.longest.bytes:
-            row = self.keys.named(asked.keys[requests.lines.index(longest)]).removeprefix("row ")
+            row = self.keys.named(requested.keys[requests.lines.index(longest)]).removeprefix("row ")
             self.longest = LongestRequest(len(longest), row)
 
-    def _copy(self, chosen: _Asked, copied: Copies) -> None:
+    def _copy(self, chosen: _Requested, copied: Copies) -> None:
         """Keep rows whose answer one target has for those that lack it."""
         model, custom_ids = chosen.requests.model, chosen.requests.custom_ids
-        rows = source_rows(chosen.kept, model, custom_ids, [None] * len(custom_ids), chosen.hashes)
+        rows = source_rows(chosen.carried, model, custom_ids, [None] * len(custom_ids), chosen.hashes)
         self.shards.copy(rows, copied.answers, model, copied.into)
 
     def _unsent(self, requests: RequestLines) -> dict[int, str]:

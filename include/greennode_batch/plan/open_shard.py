@@ -9,7 +9,7 @@ from greennode_batch.plan.shard_file import ShardFile, ShardLimits
 from greennode_batch.plan.source_rows import BuiltShard, SourceRows
 from greennode_batch.request.request_lines import RequestLines
 from greennode_batch.staging.folders import RunFolder, land
-from greennode_batch.state.estimate import total
+from greennode_batch.state.cost_estimate import total
 from greennode_batch.state.plan import PlannedShard
 
 

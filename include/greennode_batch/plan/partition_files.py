@@ -25,7 +25,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.sources import SqlSource
 from greennode_batch.job.texts import read_job_text
-from greennode_batch.plan.unique_keys import Keys
+from greennode_batch.plan.unique_keys import UniqueKeys
 from greennode_batch.request.job_request import JobRequest, job_request
 from greennode_batch.request.needed_columns import needed_columns, refuse_missing
 from greennode_batch.request.rendered_batch import RenderedBatch, stored_batch
@@ -92,9 +92,9 @@ def read_parts(job: BatchJob, run: RunFolder, *, profile: ApiProfile) -> Rows:
     # The rest of a name is what the parts of one source have in common, as of Rows.
     if len({name for (name,) in found.values()}) > 1:
         _refuse(parts, "are not of the same files: files came or went while they were read")
-    kept = (*job.key_columns, *job.carry)
+    carried = (*job.key_columns, *job.carry)
     paths = [run.part(*part) / name for part, (name,) in found.items()]
-    batches = (batch for path in paths for batch in _batches(path, kept, job.models))
+    batches = (batch for path in paths for batch in _batches(path, carried, job.models))
     return Rows(tuple(sorted(needed_columns(job))), batches)
 
 
@@ -132,7 +132,7 @@ def _made_by(job: BatchJob, request: JobRequest) -> str:
 def _write(job: BatchJob, rows: Rows, file: pa.NativeFile, work: Path, request: JobRequest) -> int:
     templates = request_templates(job, request, rows.columns)
     names = (*job.key_columns, *job.carry)
-    keys = Keys(job.key_columns, work)
+    keys = UniqueKeys(job.key_columns, work)
     counter = token_counter(job)
     step = max(1, HELD_BYTES // sum(template.constant_bytes for template in templates))
     for batch in within_max_rows(rows, job.budget).batches:

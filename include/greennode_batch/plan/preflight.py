@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable
 
 from greennode_batch.answers.answer_reader import AnswerReader
-from greennode_batch.answers.outcome import judge
+from greennode_batch.answers.outcome import outcome_of
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.cost.budget_check import check_budget, refuse_unpriced
 from greennode_batch.cost.estimated_plan import estimate_again
@@ -87,32 +87,32 @@ def try_canaries(
     is a warning as well. What was asked for this run before is not asked again. counter: of the plan's tokens, where
     they are counted.
     """
-    asked = {canary.custom_id: canary for canary in read_canaries(run)}
+    requested = {canary.custom_id: canary for canary in read_canaries(run)}
     canaries: list[Canary] = []
     for model in plan.models if count else ():
         for request in itertools.islice(first_requests(run, plan, model), count):
-            if request.custom_id not in asked:
+            if request.custom_id not in requested:
                 # Written before it is asked: whoever is killed meanwhile does not pay for it again.
                 unknown = Canary(request.custom_id, model, _NO_OUTCOME, 0, 0)
-                write_canaries(run, [*asked.values(), unknown])
+                write_canaries(run, [*requested.values(), unknown])
                 try:
                     canary = _ask(request, plan, client, reader, counter)
                 except GreenNodeError:
-                    write_canaries(run, asked.values())
+                    write_canaries(run, requested.values())
                     raise
                 if canary is not None:
-                    asked[request.custom_id] = canary
-                write_canaries(run, asked.values())
+                    requested[request.custom_id] = canary
+                write_canaries(run, requested.values())
                 if canary is None:
                     return tuple(canaries)
-            canaries.append(asked[request.custom_id])
+            canaries.append(requested[request.custom_id])
     return tuple(canaries)
 
 
 def _ask(
     request: PlannedRequest, plan: Plan, client: GreenNodeClient, reader: AnswerReader, counter: TokenCounter | None
 ) -> Canary | None:
-    """Ask one request; None where this server cannot be asked in real time."""
+    """Ask one request; None where this server cannot be asked live."""
     try:
         result = client.chat(request.body)
     except RejectedError as error:
@@ -126,20 +126,20 @@ def _ask(
         log.warning("This server has no chat endpoint (%s): the requests are sent untried", error)
         return None
     except RetryableError as error:
-        log.warning("The first request could not be tried in real time, going on without: %s", error)
+        log.warning("The first request could not be tried live, going on without: %s", error)
         return None
     except AmbiguousError as error:
         log.warning("It is not known what became of the first request, going on without: %s", error)
         return Canary(request.custom_id, request.model, _NO_OUTCOME, 0, 0)
-    verdict = judge(result, reader)
-    if verdict.status is RowStatus.SUCCEEDED:
+    outcome = outcome_of(result, reader)
+    if outcome.status is RowStatus.SUCCEEDED:
         log.info("The first request was tried: %d completion tokens", result.completion_tokens)
     else:
-        log.warning("The answer to %s would not count: %s: %s", request.row(plan), verdict.status, verdict.error)
+        log.warning("The answer to %s would not count: %s: %s", request.row(plan), outcome.status, outcome.error)
     return Canary(
         custom_id=request.custom_id,
         model=request.model,
-        status=verdict.status.value,
+        status=outcome.status.value,
         prompt_tokens=result.prompt_tokens,
         completion_tokens=result.completion_tokens,
         cached_tokens=result.cached_tokens,

@@ -71,7 +71,7 @@ def preview(run: RunFolder, plan: Plan, *, shown: int = 3) -> str:
         str(plan),
         f"longest request: {plan.longest.bytes:,} bytes, of row {plan.longest.row}" if plan.requests else "no request",
         str(plan.estimate),
-        *filter(None, [plan.asks_again]),
+        *filter(None, [plan.repeat_warning]),
     ]
     for model in plan.models:
         for request in itertools.islice(first_requests(run, plan, model), shown):

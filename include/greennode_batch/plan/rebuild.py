@@ -26,7 +26,7 @@ def withdraw_others(
     *,
     turn: int,
     planned: Collection[str],
-    kept: Collection[str],
+    submitted: Collection[str],
     before: Mapping[str, ShardFolder],
     clock: Callable[[], float],
 ) -> set[str]:
@@ -36,6 +36,6 @@ def withdraw_others(
     planned one that was not is known to nobody yet.
     """
     others = {name: shard for name, shard in shards_of(run).items() if name not in planned}
-    late = sent_of({name: shard for name, shard in before.items() if name in planned and name not in kept})
+    late = sent_of({name: shard for name, shard in before.items() if name in planned and name not in submitted})
     # Where the run is to be built again in any case, what is withdrawn now might be planned then.
     return late or {name for name, shard in others.items() if not withdraw(shard, now=clock(), turn=turn)}

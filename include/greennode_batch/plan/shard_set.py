@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from greennode_batch.plan.copied_shard import CopiedShard
-from greennode_batch.plan.kept_shards import KeptShard, KeptShards
 from greennode_batch.plan.open_shard import OpenShard
 from greennode_batch.plan.repeated_requests import PutAside, RepeatedRequests
 from greennode_batch.plan.request_index import MAYBE, RequestIndex
 from greennode_batch.plan.shard_file import ShardLimits
 from greennode_batch.plan.source_rows import write_source
+from greennode_batch.plan.submitted_shards import SubmittedShard, SubmittedShards
 from greennode_batch.request.request_lines import RequestLines
 from greennode_batch.source.column_types import settle, unify
 from greennode_batch.staging.folders import RunFolder, ShardFolder, copy_file, land
@@ -28,15 +28,15 @@ MAX_COPIED_ROWS = 50_000
 class ShardSet:
     """Holds some thousand rows a shard, the latest requests' ids and a filter of fixed size.
 
-    kept: shards that stay as they are. work: a folder for what is not finished.
+    submitted: shards that stay as they are. work: a folder for what is not finished.
     """
 
-    def __init__(self, run: RunFolder, work: Path, limits: ShardLimits, kept: KeptShards) -> None:
+    def __init__(self, run: RunFolder, work: Path, limits: ShardLimits, submitted: SubmittedShards) -> None:
         self._run = run
         self._work = work
         self._limits = limits
-        self._shards: list[KeptShard | OpenShard] = [*kept.shards]
-        self._index = RequestIndex(kept.places_of)
+        self._shards: list[SubmittedShard | OpenShard] = [*submitted.shards]
+        self._index = RequestIndex(submitted.indexes_of)
         self._repeated = RepeatedRequests(work)
         self._open: dict[str, tuple[int, OpenShard]] = {}  # model -> the shard that is open for it, and its place
         self._copied: list[CopiedShard] = []
@@ -49,24 +49,24 @@ class ShardSet:
 
         rows: as source.parquet has them. unsent: the places of rows that are not asked.
         """
-        earlier = self._index.places_of(requests.custom_ids)
+        earlier = self._index.indexes_of(requests.custom_ids)
         count = len(requests.custom_ids)
         new = [number for number in range(count) if number not in earlier and number not in unsent]
         # Equal requests are one: the other rows join its answer, and nothing is paid.
-        asked = requests.first(new)
-        put = self._put(asked)
-        if asked is requests:
+        requested = requests.first(new)
+        put = self._put(requested)
+        if requested is requests:
             self._put_rows(rows, put)
-            return asked
-        place_of = dict(zip(asked.custom_ids, put, strict=True))
-        places = [earlier.get(number, place_of.get(one, MAYBE)) for number, one in enumerate(requests.custom_ids)]
+            return requested
+        index_of = dict(zip(requested.custom_ids, put, strict=True))
+        indexes = [earlier.get(number, index_of.get(one, MAYBE)) for number, one in enumerate(requests.custom_ids)]
         for number in unsent:
-            places[number] = self._any_place(requests.model)
-        self._put_rows(rows, places)
-        aside = [number for number, place in enumerate(places) if place == MAYBE]
+            indexes[number] = self._any_index(requests.model)
+        self._put_rows(rows, indexes)
+        aside = [number for number, index in enumerate(indexes) if index == MAYBE]
         if aside:
             self._repeated.add(PutAside(rows.take(aside), requests.chosen(aside)))
-        return asked
+        return requested
 
     def copy(self, rows: pa.Table, answers: pa.Table, model: str, into: tuple[str, ...]) -> None:
         """Put rows that no request asks into shards of their own.
@@ -90,14 +90,14 @@ class ShardSet:
             shard.rows.close()
         for copied in self._copied:
             copied.close(self._run)
-        shards: list[KeptShard | OpenShard | CopiedShard] = [*self._shards, *self._copied]
+        shards: list[SubmittedShard | OpenShard | CopiedShard] = [*self._shards, *self._copied]
         schema = settle(unify([part for shard in shards for part in shard.schemas()]))
-        for place, built in enumerate(shards):
+        for index, built in enumerate(shards):
             folder = self._run.shard(built.shard_id)
             if built.is_stored_as(schema):
                 self._stored.append(folder)
             else:
-                made = self._work / f"{place:06}.source.parquet"
+                made = self._work / f"{index:06}.source.parquet"
                 with built.files() as files:
                     write_source(files, schema, made)
                 self._sources.append((made, folder))
@@ -115,39 +115,39 @@ class ShardSet:
         put: list[int] = []
         while len(put) < len(new.custom_ids):
             begin = len(put)
-            place, shard = self._shard_for(new.model)
+            index, shard = self._shard_for(new.model)
             count = shard.take(new, begin)
-            self._index.add(new.custom_ids[begin : begin + count], place)
-            put += [place] * count
+            self._index.add(new.custom_ids[begin : begin + count], index)
+            put += [index] * count
             if len(put) < len(new.custom_ids):
                 self._close(new.model)
         return put
 
-    def _put_rows(self, rows: pa.Table, places: Sequence[int]) -> None:
+    def _put_rows(self, rows: pa.Table, indexes: Sequence[int]) -> None:
         """Put rows beside the shards that answer them."""
-        distinct = set(places)
-        for place in distinct - {MAYBE}:
-            chosen = rows if len(distinct) == 1 else rows.filter(pa.array([one == place for one in places]))
-            self._shards[place].rows.add(chosen)
+        distinct = set(indexes)
+        for index in distinct - {MAYBE}:
+            chosen = rows if len(distinct) == 1 else rows.filter(pa.array([one == index for one in indexes]))
+            self._shards[index].rows.add(chosen)
 
     def _settle(self, together: Sequence[PutAside]) -> None:
         """Find the shards of requests that may have been asked long before; what was not is asked."""
         wanted = pa.concat_arrays([chunk for some in together for chunk in some.rows["custom_id"].chunks]).unique()
         found: dict[str, int] = {}
-        for place, shard in enumerate(self._shards):
+        for index, shard in enumerate(self._shards):
             with shard.files() as files:
                 for path in files:
-                    asked = read_table(path, ["custom_id"])["custom_id"]
-                    hits = asked.filter(pc.is_in(asked, value_set=wanted))
-                    found.update(dict.fromkeys(hits.to_pylist(), place))
+                    requested = read_table(path, ["custom_id"])["custom_id"]
+                    hits = requested.filter(pc.is_in(requested, value_set=wanted))
+                    found.update(dict.fromkeys(hits.to_pylist(), index))
         for some in together:
             custom_ids = some.requests.custom_ids
             new = [number for number, custom_id in enumerate(custom_ids) if custom_id not in found]
-            asked = some.requests.first(new)
-            found.update(zip(asked.custom_ids, self._put(asked), strict=True))
+            requested = some.requests.first(new)
+            found.update(zip(requested.custom_ids, self._put(requested), strict=True))
             self._put_rows(some.rows, [found[custom_id] for custom_id in custom_ids])
 
-    def _any_place(self, model: str) -> int:
+    def _any_index(self, model: str) -> int:
         """A shard for a row that is not sent: any will do, for such a row is joined to nothing.
 
         One without requests is made only where there is no other; two would have the same bytes, and so the same
@@ -160,10 +160,10 @@ class ShardSet:
     def _shard_for(self, model: str) -> tuple[int, OpenShard]:
         """The shard that is open for the model, and its place."""
         if model not in self._open:
-            place = len(self._shards)
-            shard = OpenShard(model, self._work, f"{place:06}", self._limits)
+            index = len(self._shards)
+            shard = OpenShard(model, self._work, f"{index:06}", self._limits)
             self._shards.append(shard)
-            self._open[model] = place, shard
+            self._open[model] = index, shard
         return self._open[model]
 
     def _close(self, model: str) -> None:

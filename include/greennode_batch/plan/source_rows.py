@@ -31,19 +31,19 @@ _HELD_BYTES = 8 << 20
 
 
 def source_rows(
-    kept: pa.Table,
+    carried: pa.Table,
     model: str,
     custom_ids: Sequence[str | None],
     unsent: Sequence[str | None],
     hashes: RowHashes | None = None,
 ) -> pa.Table:
-    """Source rows as source.parquet has them. kept: the key, the carried columns and `sample`, if there is one."""
+    """Source rows as source.parquet has them. carried: the key, the carried columns and `sample`, if there is one."""
     own = (
         pa.repeat(pa.scalar(model, pa.string()), len(custom_ids)),
         pa.array(custom_ids, pa.string()),
         pa.array(unsent, pa.string()),
     )
-    rows = pa.table([*kept.columns, *own], names=[*kept.column_names, *(name for name, _ in _OWN_FIELDS)])
+    rows = pa.table([*carried.columns, *own], names=[*carried.column_names, *(name for name, _ in _OWN_FIELDS)])
     if hashes is None:
         return rows
     column = pa.FixedSizeBinaryArray.from_buffers(_HASHES_TYPE, len(hashes), [None, pa.py_buffer(hashes.tobytes())])

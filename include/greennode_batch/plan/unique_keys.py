@@ -1,4 +1,4 @@
-"""Keys: each row has one, never NULL, never twice in the table, however large that is."""
+"""UniqueKeys: each row has one, never NULL, never twice in the table, however large that is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from greennode_batch.errors import RowError
-from greennode_batch.plan.bloom_filter import HashFilter
+from greennode_batch.plan.bloom_filter import BloomFilter
 from greennode_batch.source.column_types import table_of
 from greennode_batch.source.rows import Key, RowBatch
 from greennode_batch.staging.spill_file import SpillFile
@@ -23,17 +23,17 @@ _SMALL_ROWS = 1_000_000
 _DOUBTS = 100_000
 
 
-class Keys:
+class UniqueKeys:
     """Checks keys batch by batch. Holds a filter of fixed size; the keys themselves lie on disk, in `work`.
 
     Two keys are equal where Python calls their values equal: 1 and Decimal("1.0") are. Times with a zone are compared
     as instants: in the hour that comes twice in autumn, Python calls two different ones equal.
     """
 
-    def __init__(self, names: Sequence[str], work: Path, *, seen: HashFilter | None = None) -> None:
+    def __init__(self, names: Sequence[str], work: Path, *, seen: BloomFilter | None = None) -> None:
         self._names = tuple(names)
         self._spilled = SpillFile[list[list[Any]]](work / "keys.pickle")
-        self._seen = seen or HashFilter()
+        self._seen = seen or BloomFilter()
         self.count = 0
         self._doubtful: set[Key] = set()
 
@@ -44,7 +44,7 @@ class Keys:
         if any(None in column for column in columns) or not _are_distinct(keys):
             self._refuse_odd(keys)
         hashes = np.fromiter(map(hash, keys), np.int64, len(keys)).view(np.uint64)
-        self._doubtful.update(keys[place] for place in np.flatnonzero(self._seen.add(hashes)))
+        self._doubtful.update(keys[index] for index in np.flatnonzero(self._seen.add(hashes)))
         self.count += len(keys)
         self._spilled.add(columns)
         if len(self._doubtful) > (self.count // 1000 if self.count < _SMALL_ROWS else _DOUBTS):

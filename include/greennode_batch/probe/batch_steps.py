@@ -11,7 +11,7 @@ from greennode_batch.probe import shapes, variants
 from greennode_batch.probe.list_steps import find_by_file
 from greennode_batch.probe.session import Answer, ProbeEndedError, Session
 from greennode_batch.probe.state import MAX_BATCHES, MAX_CREATE_CALLS, ProbeBatch, Role
-from greennode_batch.probe.watch_steps import look
+from greennode_batch.probe.watch_steps import poll
 
 CREATE = "Creating a batch"
 METADATA = {"made_by": "greennode-batch probe"}
@@ -132,7 +132,7 @@ def _created(session: Session, answer: Answer[Batch], variant: variants.Variant)
     state.add(CREATE, f"Accepted: {_sent(variant)}.", answer.file)
     state.add(CREATE, f"The reply is {shapes.wrapper(answer.json)}: {shapes.fields(answer.json_object)}.", answer.file)
     one = state.current("main")
-    if one is None or not look(session, one):
+    if one is None or not poll(session, one):
         return
     obj = one.raw
     got = session.ask("get the batch", session.operations.get_batch(one.id))

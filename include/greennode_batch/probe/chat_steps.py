@@ -28,12 +28,12 @@ def models(session: Session) -> None:
     answer = session.ask("list models", session.operations.list_models())
     if answer.value is None:
         state.open["the list of models"] = answer.says
-        if state.asked_model is None:
+        if state.requested_model is None:
             raise ProbeEndedError(
                 f"the server gives no list of models ({answer.says}): name a model with --model. "
                 "Is the base URL complete, with /v1?"
             )
-        state.model = state.asked_model
+        state.model = state.requested_model
         return
     state.works(session.profile, "models_path")
     listed = answer.value
@@ -42,25 +42,27 @@ def models(session: Session) -> None:
     shown = ", ".join(chat_models[:_SHOWN_MODELS]) + (", …" if len(chat_models) > _SHOWN_MODELS else "")
     state.add(MODELS, f"{len(listed)} models are listed; {len(chat_models)} may be for chat: {shown}.", answer.file)
     state.add(MODELS, f"The list has its entries {list_shape(answer.json)}.", answer.file)
-    state.model = _choose(state.asked_model, listed, chat_models)
-    if state.asked_model is None:
+    state.model = _choose(state.requested_model, listed, chat_models)
+    if state.requested_model is None:
         state.add(MODELS, f"No model was asked for; {state.model} was taken, the first that may be for chat.")
-    elif state.model != state.asked_model:
-        state.add(MODELS, f"The list spells {state.asked_model} as {state.model}: that is what was sent.", answer.file)
+    elif state.model != state.requested_model:
+        state.add(
+            MODELS, f"The list spells {state.requested_model} as {state.model}: that is what was sent.", answer.file
+        )
 
 
-def _choose(asked: str | None, listed: list[Model], chat_models: list[str]) -> str:
+def _choose(requested: str | None, listed: list[Model], chat_models: list[str]) -> str:
     ids = [one.id for one in listed]
-    if asked is None:
+    if requested is None:
         if not chat_models:
             raise ProbeEndedError("the list of models names none for chat: name a model with --model")
         return chat_models[0]
     by_folded = {one.casefold(): one for one in reversed(ids)}
-    found = asked if asked in ids else by_folded.get(asked.casefold())
+    found = requested if requested in ids else by_folded.get(requested.casefold())
     if found is None:
-        near = difflib.get_close_matches(asked.casefold(), by_folded, n=3, cutoff=0.4)
+        near = difflib.get_close_matches(requested.casefold(), by_folded, n=3, cutoff=0.4)
         hint = f"near: {', '.join(by_folded[one] for one in near)}" if near else f"the first are {', '.join(ids[:5])}"
-        raise ProbeEndedError(f"the model {asked!r} is not among the {len(ids)} listed; {hint}")
+        raise ProbeEndedError(f"the model {requested!r} is not among the {len(ids)} listed; {hint}")
     return found
 
 

@@ -12,7 +12,7 @@ from upath import UPath
 
 from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.errors import ConfigError
-from greennode_batch.probe.probe import DEFAULT_WAIT_SECONDS, RESUME, Outcome, Probe
+from greennode_batch.probe.probe_run import DEFAULT_WAIT_SECONDS, RESUME, Outcome, Probe
 from greennode_batch.probe.state import State
 from greennode_batch.staging.folders import read_json
 

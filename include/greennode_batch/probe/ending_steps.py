@@ -6,7 +6,7 @@ from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.probe import shapes, variants
 from greennode_batch.probe.session import Answer, Session
 from greennode_batch.probe.state import ProbeBatch
-from greennode_batch.probe.watch_steps import look
+from greennode_batch.probe.watch_steps import poll
 
 ENDING = "Cancel and delete"
 _DECLINED = frozenset({400, 409, 422})
@@ -26,7 +26,7 @@ def cancel(session: Session) -> None:
         path = profile.cancel_path if variant["cancel_style"] == "post" else profile.batch_path
         what = f"{'POST' if variant['cancel_style'] == 'post' else 'DELETE'} {path}"
         answer = session.ask("cancel", session.with_profile(profile).cancel_batch(one.id))
-        gone = _look_after(session, one)
+        gone = _poll_after(session, one)
         if variant["cancel_style"] == "delete":
             _deleting_cancel(session, one, variant, answer, gone=gone)
             return
@@ -87,7 +87,7 @@ def cancel_finished(session: Session) -> None:
         )
         return
     answer = session.ask("cancel the finished batch", session.operations.cancel_batch(one.id))
-    look(session, one)
+    poll(session, one)
     state.add(
         ENDING, f"Cancelling a finished batch answers {answer.says}; it stays {one.batch.raw_status!r}.", answer.file
     )
@@ -112,7 +112,7 @@ def _delete(session: Session, one: ProbeBatch) -> None:
     state, path = session.state, session.profile.batch_path
     profile = variants.laid_over(session.profile, {"delete_style": "delete"})
     answer = session.ask(f"delete {one.role}", session.with_profile(profile).delete_batch(one.id))
-    gone = _look_after(session, one)
+    gone = _poll_after(session, one)
     first = "delete_style" not in state.seen
     if answer.ok and gone:
         state.seen["delete_style"] = "delete"
@@ -129,7 +129,7 @@ def _delete(session: Session, one: ProbeBatch) -> None:
         state.open["how to delete a batch"] = f"DELETE {path}: {answer.says}"
 
 
-def _look_after(session: Session, one: ProbeBatch) -> bool:
+def _poll_after(session: Session, one: ProbeBatch) -> bool:
     """Look at a batch again; whether it is gone."""
     answer = session.ask("get the batch after", session.operations.get_batch(one.id))
     if answer.value is not None:

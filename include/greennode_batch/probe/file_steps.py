@@ -9,7 +9,7 @@ from greennode_batch.probe.shapes import fields, list_shape, wrapper
 
 FILES = "Files"
 _MAX_UPLOADS = 10
-_MAX_LOOKS = 8
+_MAX_POLLS = 8
 _PAUSE_SECONDS = 0.5
 _BUSY = frozenset({"processing", "pending", "uploading", "uploaded_pending", "validating", "running", "queued"})
 
@@ -59,14 +59,14 @@ def _uploaded(session: Session, answer: Answer[RemoteFile], variant: variants.Va
     state.add(FILES, f"The reply is {wrapper(answer.json)}: {fields(answer.json)}.", answer.file)
 
 
-def look(session: Session) -> None:
+def poll(session: Session) -> None:
     """Look at the file until it is processed, and find it in the list."""
     state = session.state
     file_id = next(iter(state.files), None)
     if file_id is None:
         return
     words: list[str] = []
-    for _ in range(_MAX_LOOKS):
+    for _ in range(_MAX_POLLS):
         answer = session.ask("get the file", session.operations.get_file(file_id))
         if answer.value is None:
             state.open["the status of a file"] = answer.says

@@ -10,14 +10,14 @@ from greennode_batch.probe.state import ProbeBatch
 
 LIST = "The list of batches"
 _PAGE_SIZE = 50
-_MAX_LOOKS = 3
+_MAX_POLLS = 3
 _PAUSE_SECONDS = 2.0
 _NEEDED = 2
 _FIRST_PAUSE_SECONDS = 0.5
-_MAX_LOOKS_FOR_PAGES = 5
+_MAX_POLLS_FOR_PAGES = 5
 
 
-def look_in_list(session: Session, one: ProbeBatch) -> bool:
+def find_in_list(session: Session, one: ProbeBatch) -> bool:
     """Note when the list first shows a batch. True where there is nothing more to learn of it."""
     if one.listed_after_seconds is not None or session.state.seen.get("can_list_batches") is False:
         return True
@@ -39,14 +39,14 @@ def look_in_list(session: Session, one: ProbeBatch) -> bool:
 
 def find_by_file(session: Session, file_id: str) -> tuple[Batch | None, bool]:
     """The batch of an input file, and whether there was a list to find it in. New ones may show late."""
-    for look in range(_MAX_LOOKS):
+    for poll in range(_MAX_POLLS):
         answer = _list(session)
         if answer.value is None:
             return None, False
         for batch in answer.value.items:
             if batch.input_file_id == file_id:
                 return batch, True
-        session.sleep(_PAUSE_SECONDS * 2**look)
+        session.sleep(_PAUSE_SECONDS * 2**poll)
     return None, True
 
 
@@ -71,8 +71,8 @@ def _list(session: Session) -> Answer[Page[Batch]]:
 
 def _page(session: Session, profile: ApiProfile, size: int, name: str) -> Answer[Page[Batch]]:
     # Whatever the profile says of lists: it is asked to find out.
-    asked = variants.laid_over(profile, {"can_list_batches": True})
-    return session.ask_page(name, session.with_profile(asked).batches(size))
+    requested = variants.laid_over(profile, {"can_list_batches": True})
+    return session.ask_page(name, session.with_profile(requested).batches(size))
 
 
 def paging(session: Session) -> None:
@@ -101,11 +101,11 @@ def paging(session: Session) -> None:
 def _shown(session: Session) -> Answer[Page[Batch]]:
     """The list, when it shows every batch of the probe; or as it is after a few looks."""
     made = {one.id for one in session.state.batches if not one.gone}
-    for look in range(_MAX_LOOKS_FOR_PAGES):
+    for poll in range(_MAX_POLLS_FOR_PAGES):
         answer = _list(session)
         if answer.value is None or made <= {item.id for item in answer.value.items}:
             break
-        session.sleep(_FIRST_PAUSE_SECONDS * 2**look)
+        session.sleep(_FIRST_PAUSE_SECONDS * 2**poll)
     return answer
 
 
@@ -136,8 +136,8 @@ def _numbered(session: Session, profile: ApiProfile) -> ApiProfile | None:
     heads: dict[int, str] = {}
     for number in (0, 1, 2):
         name = f"list page {number} by {profile.page_parameter} and {profile.size_parameter}"
-        asked = variants.laid_over(profile, {"first_page": number})
-        answer = _page(session, asked, 1, name)
+        requested = variants.laid_over(profile, {"first_page": number})
+        answer = _page(session, requested, 1, name)
         items = answer.value.items if answer.value is not None else ()
         if len(items) > 1:
             return None

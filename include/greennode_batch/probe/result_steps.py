@@ -88,17 +88,17 @@ def bad_line(session: Session) -> None:
     state.add(BAD_LINE, words + (f": {'; '.join(batch.errors)}." if batch.errors else "."))
     counted = f"{batch.counts.completed} completed and {batch.counts.failed} failed of {batch.counts.total}"
     state.add(BAD_LINE, f"Its counts say {counted}.")
-    places: dict[str, str] = {}
+    indexes: dict[str, str] = {}
     for which in ("output", "error"):
         lines = _read(session, one, which)
         for result in lines.results if lines else ():
             fate = "answered" if result.error is None else f"status {result.status_code}, {result.error.rstrip('.')}"
-            places[result.custom_id] = f"in the {which} file ({fate})"
+            indexes[result.custom_id] = f"in the {which} file ({fate})"
             if result.custom_id == IDS["bad_line"][1] and lines:
                 raw = lines.raw[lines.results.index(result)]
                 state.add(BAD_LINE, f"The bad line's result: {shapes.result_line(decode(raw))}.", lines.shown_by)
     for name, what in zip(IDS["bad_line"], ("good", "bad"), strict=True):
-        state.add(BAD_LINE, f"The {what} line is {places.get(name, 'in no file')}.")
+        state.add(BAD_LINE, f"The {what} line is {indexes.get(name, 'in no file')}.")
 
 
 def cancelled(session: Session) -> None:

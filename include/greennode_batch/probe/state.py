@@ -70,7 +70,7 @@ class State(msgspec.Struct, kw_only=True):
 
     base_url: str
     preset: str
-    asked_model: str | None = None
+    requested_model: str | None = None
     model: str | None = None
     seen: dict[str, Any] = {}
     """Fields of the profile, with the value that was tried and worked."""

@@ -100,17 +100,19 @@ def _creates(refused: Variant, words: str) -> Iterator[Variant]:
 
 def _guided(refused: Variant, words: str) -> Iterator[Variant]:
     """What the refusal itself asks for, taken together first and then one by one."""
-    asked = [change for name, change in _asked(refused, words) if re.search(rf"(?<![\w-]){name}(?![\w-])", words)]
-    if asked:
+    requested = [
+        change for name, change in _requested(refused, words) if re.search(rf"(?<![\w-]){name}(?![\w-])", words)
+    ]
+    if requested:
         together: Variant = dict(refused)
-        for change in asked:
+        for change in requested:
             together |= change
         yield together
-    for change in asked:
+    for change in requested:
         yield {**refused, **change}
 
 
-def _asked(refused: Variant, words: str) -> Iterator[tuple[str, Variant]]:
+def _requested(refused: Variant, words: str) -> Iterator[tuple[str, Variant]]:
     yield "metadata", {"metadata": not refused["metadata"]}
     offered = re.findall(r"['\"`](\d+[hd])['\"`]", words)
     window = next((one for one in offered if one != refused["completion_window"]), None)

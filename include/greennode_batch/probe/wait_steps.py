@@ -5,23 +5,23 @@ from __future__ import annotations
 from greennode_batch.api.wire import BatchStatus
 from greennode_batch.probe import variants
 from greennode_batch.probe.batch_steps import CREATE, create, upload_other_lines
-from greennode_batch.probe.list_steps import look_in_list
+from greennode_batch.probe.list_steps import find_in_list
 from greennode_batch.probe.session import Session
-from greennode_batch.probe.watch_steps import look, pause
+from greennode_batch.probe.watch_steps import pause, poll
 
-_FIRST_LOOK_SECONDS = 20.0
+_FIRST_POLL_SECONDS = 20.0
 
 
-def first_look(session: Session) -> None:
+def first_poll(session: Session) -> None:
     """Watch the main batch for a short while: it should show in the list, and its lines be taken."""
     for _ in range(2):
         one = session.state.current("main")
         if one is None:
             return
-        until = one.created_at + min(_FIRST_LOOK_SECONDS, session.wait_seconds)
+        until = one.created_at + min(_FIRST_POLL_SECONDS, session.wait_seconds)
         while True:
-            taken = one.ended or not look(session, one) or one.ended or len(one.words) > 1
-            if (look_in_list(session, one) and taken) or session.now() >= until:
+            taken = one.ended or not poll(session, one) or one.ended or len(one.words) > 1
+            if (find_in_list(session, one) and taken) or session.now() >= until:
                 break
             pause(session, one)
         if not mend_lines(session):
@@ -53,9 +53,9 @@ def wait(session: Session) -> None:
     deadline = session.now() + session.wait_seconds
     while running := [one for one in session.state.batches if not one.ended and not one.replaced]:
         for one in running:
-            look(session, one)
+            poll(session, one)
             if one.listed_after_seconds is None and one.role == "main":
-                look_in_list(session, one)
+                find_in_list(session, one)
         mend_lines(session)
         left = deadline - session.now()
         if left <= 0 or all(one.ended for one in running):

@@ -13,7 +13,7 @@ _MAX_PAUSE_SECONDS = 60.0
 _SHARE_OF_AGE = 0.1
 
 
-def look(session: Session, one: ProbeBatch) -> bool:
+def poll(session: Session, one: ProbeBatch) -> bool:
     """Take over the batch's present state; whether it could be had."""
     answer = session.ask(f"get {one.role}", session.operations.get_batch(one.id))
     if answer.value is not None:

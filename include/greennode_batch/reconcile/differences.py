@@ -19,7 +19,7 @@ from greennode_batch.staging.parquet import staged_schema
 from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.tables.fingerprint import Hashes, row_hashes
-from greennode_batch.tables.shown_keys import Named
+from greennode_batch.tables.key_sample import KeySample
 from greennode_batch.write.join import row_statuses
 
 log = logging.getLogger(__name__)
@@ -89,28 +89,28 @@ class _Search:
         self._owners: Counter[str] = Counter()
         self._other_jobs: Counter[str] = Counter()
         self.kept_answers = 0
-        self._lost = Named()
-        self._changed = Named()
-        self._earlier: dict[str, Named] = {}
-        self._strangers = Named()
-        self._answers = Named()
-        self._twice = Named()
-        self._shared = Named()
+        self._lost = KeySample()
+        self._changed = KeySample()
+        self._earlier: dict[str, KeySample] = {}
+        self._strangers = KeySample()
+        self._answers = KeySample()
+        self._twice = KeySample()
+        self._shared = KeySample()
 
     def look_up(self, rows: pa.Table) -> None:
         """Look rows of a shard up that were not seen in the target as they are here."""
         hashes = row_hashes(rows, self._key)
         odd = rows.filter(pa.array(~_is_in(hashes, self._held) | _is_in(hashes, self._doubled)))
         for start in range(0, odd.num_rows, _LOOKED_UP_ROWS):
-            asked = odd.slice(start, _LOOKED_UP_ROWS)
-            found = self._target.find(asked.select(self._key))
-            present = pc.is_in(pa.array(range(asked.num_rows)), value_set=found["place"].combine_chunks())
-            self._lost.add_keys(asked.filter(pc.invert(present)).select(self._key))
+            requested = odd.slice(start, _LOOKED_UP_ROWS)
+            found = self._target.find(requested.select(self._key))
+            present = pc.is_in(pa.array(range(requested.num_rows)), value_set=found["index"].combine_chunks())
+            self._lost.add_keys(requested.filter(pc.invert(present)).select(self._key))
             ours = pc.fill_null(pc.equal(found["run_id"], self._plan.run_id), fill_value=False)
             if self._job_id is not None:
                 ours = pc.and_(ours, pc.fill_null(pc.equal(found[JOB_ID], self._job_id), fill_value=True))
-            self._note_changed(asked, found.filter(ours))
-            self._note_others(asked, found.filter(pc.invert(ours)))
+            self._note_changed(requested, found.filter(ours))
+            self._note_others(requested, found.filter(pc.invert(ours)))
 
     def name_strangers(self) -> None:
         """Read the target's rows again, to name those that no row of the source explains."""
@@ -163,7 +163,7 @@ class _Search:
             said.append((named, f"rows of the target that hold what the earlier run {owner} wrote", why))
         return [f"{what} ({named.count:,}): {named}. {way_out}" for named, what, way_out in said if named.count]
 
-    def _less_known(self, strangers: Named, known: int, what: str) -> Named:
+    def _less_known(self, strangers: KeySample, known: int, what: str) -> KeySample:
         """None of these rows that staging does not know, if the build may have found them all, and not asked again."""
         if not 0 < strangers.count <= known:
             return strangers
@@ -174,7 +174,7 @@ class _Search:
             what,
             strangers,
         )
-        return Named()
+        return KeySample()
 
     def superseded(self) -> int:
         """How many rows a later run has written over."""
@@ -188,17 +188,17 @@ class _Search:
             log.warning("%s rows were written over by the job %s, which shares this target", f"{count:,}", job_id)
         return self._other_jobs.total()
 
-    def _note_changed(self, asked: pa.Table, found: pa.Table) -> None:
+    def _note_changed(self, requested: pa.Table, found: pa.Table) -> None:
         self._explained.append(row_hashes(found, self._key))
-        wanted = asked.take(found["place"])
-        as_asked = zip(wanted["custom_id"].to_pylist(), wanted["status"].to_pylist(), strict=True)
+        wanted = requested.take(found["index"])
+        as_requested = zip(wanted["custom_id"].to_pylist(), wanted["status"].to_pylist(), strict=True)
         as_found = zip(found["custom_id"].to_pylist(), found["status"].to_pylist(), strict=True)
-        for number, (want, have) in enumerate(zip(as_asked, as_found, strict=True)):
+        for number, (want, have) in enumerate(zip(as_requested, as_found, strict=True)):
             if want != have:
                 self._changed.add(f"{_key_of(wanted, self._key, number)} ({_told_apart(want, have)})")
 
-    def _note_others(self, asked: pa.Table, found: pa.Table) -> None:
-        wanted = asked.take(found["place"])
+    def _note_others(self, requested: pa.Table, found: pa.Table) -> None:
+        wanted = requested.take(found["index"])
         statuses = zip(wanted["status"].to_pylist(), found["status"].to_pylist(), strict=True)
         owners = zip(*(found[name].to_pylist() for name in ("run_id", JOB_ID, ORDER)), strict=True)
         for number, ((owner, job_id, order), (want, have)) in enumerate(zip(owners, statuses, strict=True)):
@@ -211,7 +211,7 @@ class _Search:
                 # Where a job has a row without an order, it is that of an earlier version.
                 self.kept_answers += 1
             elif is_earlier:
-                self._earlier.setdefault(owner, Named()).add(_key_of(wanted, self._key, number))
+                self._earlier.setdefault(owner, KeySample()).add(_key_of(wanted, self._key, number))
             elif is_other_job:
                 self._other_jobs[job_id] += 1
             else:
@@ -227,7 +227,7 @@ class _Search:
         if owner not in self._earlier and owner not in self._owners:
             other = read_plan(RunFolder(self._run.path.parent / safe_name(owner)))
             if other is not None and other.created_at < self._plan.created_at:
-                self._earlier[owner] = Named()
+                self._earlier[owner] = KeySample()
         return owner in self._earlier
 
 
@@ -241,7 +241,7 @@ def _told_apart(want: tuple[Any, Any], have: tuple[Any, Any]) -> str:
 
 
 def _key_of(rows: pa.Table, key: Sequence[str], number: int) -> str:
-    return Named.text([rows[name][number].as_py() for name in key])
+    return KeySample.text([rows[name][number].as_py() for name in key])
 
 
 def _sorted(parts: Iterable[Hashes] | Iterator[Hashes]) -> Hashes:
@@ -263,7 +263,7 @@ def _is_in(values: Hashes, ordered: Hashes) -> npt.NDArray[np.bool_]:
     """Which of the values are among the ordered ones; unlike numpy's isin, it copies neither."""
     if not ordered.size:
         return np.zeros(values.shape, np.bool_)
-    places = np.searchsorted(ordered, values)
-    places[places == ordered.size] = 0
-    found: npt.NDArray[np.bool_] = ordered[places] == values
+    indexes = np.searchsorted(ordered, values)
+    indexes[indexes == ordered.size] = 0
+    found: npt.NDArray[np.bool_] = ordered[indexes] == values
     return found

@@ -11,17 +11,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from greennode_batch.errors import GreenNodeError
-from greennode_batch.incremental.answer_cache import SeenTwiceError, as_noted, note_path, write_note
+from greennode_batch.incremental.answer_cache import (
+    RepeatedKeyError,
+    answer_cache_path,
+    cached_hashes,
+    write_answer_cache,
+)
 from greennode_batch.incremental.answered import is_answered, settled
 from greennode_batch.incremental.row_hashes import ROW_HASHES, RowHashes
 from greennode_batch.job.columns import JOB_ID
 from greennode_batch.plan.source_rows import HASHES, hashes_in
 from greennode_batch.staging.folders import RunFolder, local_copy, read_json, work_folder
 from greennode_batch.staging.parquet import staged_schema
-from greennode_batch.state.left_as_it_is import LeftAsItIs
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
-from greennode_batch.tables.dialect import Digests
+from greennode_batch.state.untouched_rows import UntouchedRows
+from greennode_batch.tables.sql_dialect import Digests
 from greennode_batch.tables.table_target import TableTarget
 from greennode_batch.tables.typed_rows import DIGEST
 from greennode_batch.write.final_outcomes import FinalOutcomes
@@ -38,56 +43,58 @@ class _UnknownError(GreenNodeError):
 
 
 class AnsweredTable:
-    """A table whose rows are compared with the run's between `__init__` and `note`."""
+    """A table whose rows are compared with the run's between `__init__` and `record`."""
 
     def __init__(self, table: TableTarget, run: RunFolder, *, run_id: str) -> None:
         self._table = table
         self._run = run
         self._run_id = run_id
-        self._left_as_it_is = read_json(run.answered, LeftAsItIs)
-        self._digests = self._digests_of(self._left_as_it_is) if self._left_as_it_is else None
+        self._untouched_rows = read_json(run.answered, UntouchedRows)
+        self._digests = self._digests_of(self._untouched_rows) if self._untouched_rows else None
 
-    def note(self, plan: Plan, *, kept_answers: int = 0) -> None:
+    def record(self, plan: Plan, *, kept_answers: int = 0) -> None:
         """Note what the table has answered, now that its rows of the run were found to be as they should.
 
         kept_answers: rows of the run without an answer in whose place an earlier one stays. Nothing is noted, and the
         log says why, where it cannot be known. Holds some thousand rows.
         """
         try:
-            self._note(plan, kept_answers)
-        except (_UnknownError, SeenTwiceError) as error:
+            self._record(plan, kept_answers)
+        except (_UnknownError, RepeatedKeyError) as error:
             log.info("What table %s has answered is not noted: %s", self._table.name, error)
 
-    def _digests_of(self, left_as_it_is: LeftAsItIs) -> Digests | None:
-        return self._table.digests(self._run_id, job_id=left_as_it_is.job_id)
+    def _digests_of(self, untouched_rows: UntouchedRows) -> Digests | None:
+        return self._table.digests(self._run_id, job_id=untouched_rows.job_id)
 
-    def _note(self, plan: Plan, kept_answers: int) -> None:
-        run, left_as_it_is = self._run, self._left_as_it_is
-        if left_as_it_is is None or left_as_it_is.table != self._table.name:
+    def _record(self, plan: Plan, kept_answers: int) -> None:
+        run, untouched_rows = self._run, self._untouched_rows
+        if untouched_rows is None or untouched_rows.table != self._table.name:
             raise _UnknownError(
                 "the job or the database asks for no note, the run was built around shards that were sent before, or "
                 "its note is made already"
             )
-        digests = self._digests_of(left_as_it_is)
-        expected = left_as_it_is.others
+        digests = self._digests_of(untouched_rows)
+        expected = untouched_rows.others
         if kept_answers:
-            expected = expected.joined_with(self._kept(plan, left_as_it_is.job_id))
+            expected = expected.joined_with(self._kept(plan, untouched_rows.job_id))
         if digests is None or digests != self._digests or digests.others != expected:
             raise _UnknownError("somebody else has written into these rows since the run was built")
         table = digests.all_rows
-        rows = plan.answers_for - left_as_it_is.of_other_jobs
+        rows = plan.answers_for - untouched_rows.of_other_jobs
         absent = table.rows - rows
-        left = left_as_it_is.left
-        if absent < 0 or (left is not None and left.count + left.not_asked != absent):
+        orphaned = untouched_rows.orphaned
+        if absent < 0 or (orphaned is not None and orphaned.count + orphaned.not_requested != absent):
             raise _UnknownError(f"it has {table.rows:,} rows, and the run knows of {rows:,}")
         size, stay = run.unchanged.stat().st_size, rows - plan.rows
         if size != stay * ROW_HASHES.itemsize:
             raise _UnknownError(f"{run.unchanged} has {size:,} bytes, which are not {stay:,} rows")
         with work_folder(run.path) as work:
             has_final = self._table.is_there([FINAL.name])
-            entries = _entries(run, plan, left_as_it_is.final_for, has_final=has_final)
-            path = note_path(run, self._table.name)
-            write_note(path, Path(work), entries, valid_for=left_as_it_is.valid_for, table=table, left=left)
+            entries = _entries(run, plan, untouched_rows.final_for, has_final=has_final)
+            path = answer_cache_path(run, self._table.name)
+            write_answer_cache(
+                path, Path(work), entries, valid_for=untouched_rows.valid_for, table=table, orphaned=orphaned
+            )
         log.info("Noted what table %s has answered, for the next run: %s", self._table.name, path)
         # The note has it now.
         run.answered.unlink()
@@ -130,4 +137,4 @@ def _entries(run: RunFolder, plan: Plan, final_for: str, *, has_final: bool) -> 
             orders = pa.repeat(pa.scalar(order, pa.string()), rows.num_rows)
             finals = rows[FINAL.name] if has_final else pa.nulls(rows.num_rows, pa.string())
             held = rows.append_column("greennode_order", orders).drop_columns(FINAL.name).append_column(FINAL, finals)
-            yield as_noted(hashes, settled(held, final_for or None), final_for)
+            yield cached_hashes(hashes, settled(held, final_for or None), final_for)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import pyarrow as pa
 
-from greennode_batch.cost.actual import in_real_time, total
+from greennode_batch.cost.actual import live_cost, total
 from greennode_batch.cost.usage_history import note_usage
 from greennode_batch.errors import AccountingError, ConfigError, FailedRowsError
 from greennode_batch.job.prices import Prices
@@ -19,19 +19,19 @@ from greennode_batch.reconcile.record_answers import AnsweredTable
 from greennode_batch.reconcile.staged import Staged
 from greennode_batch.reconcile.written import WrittenRows
 from greennode_batch.staging.folders import RunFolder, read_json, write_json
+from greennode_batch.state.actual_cost import CostByShard, ModelCost, ShardCost
 from greennode_batch.state.attempts import FIRST_ATTEMPT, retries
 from greennode_batch.state.canaries import read_canaries
-from greennode_batch.state.fingerprint import NO_ROWS, RowsFingerprint
 from greennode_batch.state.joined_shard import JoinedShard, joined_shards
 from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.row_status import RowStatus
+from greennode_batch.state.rows_fingerprint import NO_ROWS, RowsFingerprint
 from greennode_batch.state.run_identity import RemovedRun
 from greennode_batch.state.run_report import RunReport
 from greennode_batch.state.run_usage import RunUsage
-from greennode_batch.state.spent import ModelSpent, ShardSpent, SpentByShard
 from greennode_batch.state.systematic_failure import fails_systematically
 from greennode_batch.tables.fingerprint import fingerprint
-from greennode_batch.tables.shown_keys import Named
+from greennode_batch.tables.key_sample import KeySample
 from greennode_batch.wording import counted
 
 log = logging.getLogger(__name__)
@@ -42,15 +42,15 @@ _WHERE = "All rows are in the target; see its columns status and error"
 def report(
     run: RunFolder,
     *targets: WrittenRows,
-    known: AnsweredTable | None = None,
+    answered_table: AnsweredTable | None = None,
     prices: Prices | None = None,
     clock: Callable[[], float] = time.time,
 ) -> RunReport:
     """Reconcile source, shards, results and targets by id, and write report.json, whether they agree or not.
 
-    known: the table among the targets of which it is noted, if they agree, what it has answered. prices: for what the
-    run has cost. Holds the ids of one shard's requests; if a target differs, 8 bytes a row as well. Follow it with
-    `check_balanced`. Raises ConfigError if the run was never built, or if its staging is gone.
+    answered_table: the table among the targets of which it is noted, if they agree, what it has answered. prices: for
+    what the run has cost. Holds the ids of one shard's requests; if a target differs, 8 bytes a row as well. Follow it
+    with `check_balanced`. Raises ConfigError if the run was never built, or if its staging is gone.
     """
     plan = read_plan(run)
     if plan is None:
@@ -73,7 +73,7 @@ def report(
     for note in joined.values():
         statuses.update(note.statuses)
     made = RunReport(
-        **msgspec.structs.asdict(total(staged.spent)),
+        **msgspec.structs.asdict(total(staged.actual_cost)),
         job=plan.job,
         run_id=plan.run_id,
         rows=plan.rows,
@@ -86,7 +86,7 @@ def report(
         superseded=superseded,
         taken_over=taken_over,
         kept_answers=kept_answers,
-        turned_away=staged.turned_away,
+        over_capacity=staged.over_capacity,
         lost=dict(staged.lost),
         unchanged=plan.unchanged,
         remembered=plan.remembered,
@@ -96,26 +96,26 @@ def report(
             for shard in plan.shards
             if shard.copied_into and shard.shard_id in joined
         ),
-        left=plan.left,
+        orphaned=plan.orphaned,
         balanced=not problems,
         problems=tuple(problems),
         prompt_hash=plan.prompt_hash,
         currency=prices.currency,
         estimate=plan.estimate,
-        models=_models(plan, staged.spent, joined),
-        canaries=in_real_time(read_canaries(run), prices),
+        models=_models(plan, staged.actual_cost, joined),
+        canaries=live_cost(read_canaries(run), prices),
         started_at=plan.created_at,
         ended_at=clock(),
         over_budget=tuple(
             f"Attempt {retry.attempt} was not sent: {retry.over_budget}" for retry in retries(run) if retry.over_budget
         ),
     )
-    write_json(run.spend, SpentByShard(staged.spent))
+    write_json(run.costs, CostByShard(staged.actual_cost))
     write_json(run.report, made)
-    note_usage(run, _usage(plan, staged.spent))
+    note_usage(run, _usage(plan, staged.actual_cost))
     # Where a later run has written over some rows, it is that run's to note; another job's rows are not noted at all.
-    if known is not None and made.balanced and not (made.superseded or made.taken_over):
-        known.note(plan, kept_answers=kept_answers)
+    if answered_table is not None and made.balanced and not (made.superseded or made.taken_over):
+        answered_table.record(plan, kept_answers=kept_answers)
     return made
 
 
@@ -134,7 +134,7 @@ def _without_plan(run: RunFolder, targets: Sequence[WrittenRows]) -> str:
     )
 
 
-def _models(plan: Plan, spent: Sequence[ShardSpent], joined: Mapping[str, JoinedShard]) -> tuple[ModelSpent, ...]:
+def _models(plan: Plan, actual_cost: Sequence[ShardCost], joined: Mapping[str, JoinedShard]) -> tuple[ModelCost, ...]:
     """What each model was asked and has used."""
     requests = plan.requests_by_model
     statuses: dict[str, Counter[str]] = {model: Counter() for model in requests}
@@ -143,8 +143,8 @@ def _models(plan: Plan, spent: Sequence[ShardSpent], joined: Mapping[str, Joined
             for model, counts in joined[shard.shard_id].models.items():
                 statuses.setdefault(model, Counter()).update(counts)
     return tuple(
-        ModelSpent(
-            **msgspec.structs.asdict(total(one for one in spent if one.model == model)),
+        ModelCost(
+            **msgspec.structs.asdict(total(one for one in actual_cost if one.model == model)),
             model=model,
             requests=requests.get(model, 0),
             statuses=dict(counts.most_common()),
@@ -153,12 +153,12 @@ def _models(plan: Plan, spent: Sequence[ShardSpent], joined: Mapping[str, Joined
     )
 
 
-def _usage(plan: Plan, spent: Sequence[ShardSpent]) -> list[RunUsage]:
+def _usage(plan: Plan, actual_cost: Sequence[ShardCost]) -> list[RunUsage]:
     """What requests that were asked once have used, beside what they were taken for."""
     planned = {shard.shard_id: shard.prompt_tokens / shard.requests for shard in plan.shards if shard.requests}
     used = []
     for model in plan.models:
-        shards = [one for one in spent if one.attempt == FIRST_ATTEMPT and one.model == model]
+        shards = [one for one in actual_cost if one.attempt == FIRST_ATTEMPT and one.model == model]
         used.append(
             RunUsage(
                 run_id=plan.run_id,
@@ -206,8 +206,8 @@ def check_failed_ratio(made: RunReport, max_failed_ratio: float) -> None:
 def _join_problems(
     plan: Plan, joined: Mapping[str, JoinedShard], fingerprints: Mapping[str, RowsFingerprint]
 ) -> list[str]:
-    absent = Named(shard.shard_id for shard in plan.shards if shard.shard_id not in joined)
-    stale = Named(
+    absent = KeySample(shard.shard_id for shard in plan.shards if shard.shard_id not in joined)
+    stale = KeySample(
         shard_id
         for shard_id, note in joined.items()
         if shard_id in fingerprints and note.rows_fingerprint != fingerprints[shard_id]

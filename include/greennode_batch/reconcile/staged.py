@@ -12,17 +12,17 @@ import pyarrow.parquet as pq
 
 from greennode_batch.collect.anomalies import count_anomalies
 from greennode_batch.job.prices import Prices
-from greennode_batch.reconcile.attempts import Tally
+from greennode_batch.reconcile.attempt_tally import Tally
 from greennode_batch.request.request_lines import request_ids
 from greennode_batch.staging.folders import ATTEMPT_NAME, RunFolder, ShardFolder, fresh_names, local_copy
 from greennode_batch.staging.parquet import read_pieces, read_staged
+from greennode_batch.state.actual_cost import TOKEN_COLUMNS
 from greennode_batch.state.attempts import FIRST_ATTEMPT, SentShard, planned_shards, read_retry, retries
-from greennode_batch.state.fingerprint import RowsFingerprint
 from greennode_batch.state.plan import Plan, PlannedShard
 from greennode_batch.state.receipts import is_sent, read_receipt
-from greennode_batch.state.spent import TOKEN_COLUMNS
+from greennode_batch.state.rows_fingerprint import RowsFingerprint
 from greennode_batch.tables.fingerprint import fingerprint
-from greennode_batch.tables.shown_keys import Named
+from greennode_batch.tables.key_sample import KeySample
 from greennode_batch.write.join import row_statuses
 
 log = logging.getLogger(__name__)
@@ -34,17 +34,18 @@ _READ_AGAIN = "Remove its results.parquet and clear its collect_results: the ans
 class Staged:
     """What lies in staging of a run, and what of it does not agree: goes through its shards when it is made.
 
-    spent: what each shard that is collected has used. fingerprints: of the rows as they stand in staging now, by shard.
-    anomaly_files: where the anomalies are kept. problems: in words with ids. Holds the ids of one shard's requests.
+    actual_cost: what each shard that is collected has used. fingerprints: of the rows as they stand in staging now, by
+    shard. anomaly_files: where the anomalies are kept. problems: in words with ids. Holds the ids of one shard's
+    requests.
     """
 
     def __init__(self, run: RunFolder, plan: Plan, key: Sequence[str], prices: Prices) -> None:
         self._run = run
-        self._uncollected = Named()
-        self._unsent = Named()
+        self._uncollected = KeySample()
+        self._unsent = KeySample()
         self.anomalies: Counter[str] = Counter()
         self.anomaly_files: list[str] = []
-        self.turned_away = 0
+        self.over_capacity = 0
         self.lost: Counter[str] = Counter()
         self.fingerprints: dict[str, RowsFingerprint] = {}
         self.problems: list[str] = []
@@ -59,7 +60,7 @@ class Staged:
                 self._check_later(sent, origins, tallies[-1])
             before = retry.sent
         self.attempts = tuple(tally.report() for tally in tallies if tally.shards)
-        self.spent = tuple(one for tally in tallies for one in tally.spent)
+        self.actual_cost = tuple(one for tally in tallies for one in tally.actual_cost)
         self._say_uncollected()
         self._say_unplanned(plan)
         in_plan = sum(planned.rows for planned in plan.shards)
@@ -81,7 +82,7 @@ class Staged:
         if planned.copied_into:
             self._check_copied(planned, shard)
             return
-        ids, rows = _asked(shard)
+        ids, rows = _requested(shard)
         if rows != planned.rows:
             self.problems.append(
                 f"{where}: source.parquet has {rows:,} rows, and the plan {planned.rows:,}; restore it"
@@ -130,20 +131,20 @@ class Staged:
             return
         if shard.requests.exists():
             self._compare_results(where, pa.array(request_ids(shard), pa.string()), results)
-        strange = asked_once = results["custom_id"].combine_chunks()
+        strange = final_ids = results["custom_id"].combine_chunks()
         for earlier in (one.folder(self._run) for one in before):
             if earlier.results.exists():
                 said = read_staged(earlier.results, ["custom_id", "ask_again"])
                 strange = _without(strange, said["custom_id"])
-                asked_once = _without(asked_once, said.filter(said["ask_again"])["custom_id"])
+                final_ids = _without(final_ids, said.filter(said["ask_again"])["custom_id"])
         if len(strange):
             self.problems.append(
-                f"{where}: its results have ids that attempt {sent.attempt - 1} did not ask: {_named(strange)}. "
+                f"{where}: its results have ids that attempt {sent.attempt - 1} did not ask: {_key_sample(strange)}. "
                 f"{_READ_AGAIN}"
             )
-        elif len(asked_once):
+        elif len(final_ids):
             # Right where the results before were read again, with another answer model, since.
-            log.warning("%s asked again what by now need not be: %s", where, _named(asked_once))
+            log.warning("%s asked again what by now need not be: %s", where, _key_sample(final_ids))
 
     def _say_uncollected(self) -> None:
         """Say which shards are not sent or not collected."""
@@ -169,7 +170,7 @@ class Staged:
                 planned = {shard.shard_id for shard in retry.shards} if retry is not None else set()
                 way_out = f"Clear build_retry_{attempt}, or start the command again"
             folder = self._run.shard("any", attempt=attempt).path.parent
-            unplanned = Named()
+            unplanned = KeySample()
             for name in sorted(set(fresh_names(folder)) - planned):
                 shard = self._run.shard(name, attempt=attempt)
                 if is_sent(shard):
@@ -185,7 +186,7 @@ class Staged:
         receipt = read_receipt(shard)
         if receipt is None:
             return shard.path.exists() and is_sent(shard)
-        self.turned_away += len(receipt.turned_away)
+        self.over_capacity += len(receipt.over_capacity)
         if receipt.lost is not None:
             self.lost[receipt.lost] += 1
         return True
@@ -205,21 +206,21 @@ class Staged:
         self._uncollected.add(name)
         return None
 
-    def _compare_results(self, where: str, asked: pa.Array, results: pa.Table) -> None:
+    def _compare_results(self, where: str, requested: pa.Array, results: pa.Table) -> None:
         answered = results["custom_id"].unique()
         if len(answered) < results.num_rows:
             twice = pc.value_counts(results["custom_id"])
             ids = twice.field("values").filter(pc.greater(twice.field("counts"), 1))
-            self.problems.append(f"{where}: results.parquet has ids more than once: {_named(ids)}. {_READ_AGAIN}")
-        self._compare(f"{where}, its requests and results.parquet", asked, answered)
+            self.problems.append(f"{where}: results.parquet has ids more than once: {_key_sample(ids)}. {_READ_AGAIN}")
+        self._compare(f"{where}, its requests and results.parquet", requested, answered)
 
     def _compare(self, what: str, here: pa.Array, there: pa.Array) -> None:
         for lacking, words in ((_without(here, there), "lacks ids"), (_without(there, here), "has other ids")):
             if len(lacking):
-                self.problems.append(f"{what}: the latter {words}: {_named(lacking)}. {_READ_AGAIN}")
+                self.problems.append(f"{what}: the latter {words}: {_key_sample(lacking)}. {_READ_AGAIN}")
 
 
-def _asked(shard: ShardFolder) -> tuple[pa.Array, int]:
+def _requested(shard: ShardFolder) -> tuple[pa.Array, int]:
     """The ids of the requests that the rows of a shard ask, and how many rows these are."""
     ids = pa.nulls(0, pa.string())
     with local_copy(shard.source) as path, pq.ParquetFile(path) as file:
@@ -233,7 +234,7 @@ def _without(ids: pa.Array, others: pa.Array | pa.ChunkedArray) -> pa.Array:
     return ids.filter(pc.invert(pc.is_in(ids, value_set=value_set)))
 
 
-def _named(ids: pa.Array) -> str:
-    named = Named()
+def _key_sample(ids: pa.Array) -> str:
+    named = KeySample()
     named.add_keys(pa.table([ids], names=["custom_id"]))
     return str(named)

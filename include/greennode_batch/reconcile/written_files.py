@@ -26,13 +26,13 @@ class _ScannedRows(ABC):
     def find(self, keys: pa.Table) -> pa.Table:
         """The rows that have these keys; reads all of them."""
         schema = found_schema(keys.schema)
-        places = {one: place for place, one in enumerate(_key_hashes(keys, keys.column_names))}
+        indexes = {one: index for index, one in enumerate(_key_hashes(keys, keys.column_names))}
         found = []
         for rows in self.every(pa.schema(list(schema)[1:])):
             hashes = _key_hashes(rows, keys.column_names)
-            taken = [number for number, one in enumerate(hashes) if one in places]
-            column = pa.array([places[hashes[number]] for number in taken], pa.int64())
-            found.append(rows.take(pa.array(taken, pa.int64())).add_column(0, "place", column))
+            taken = [number for number, one in enumerate(hashes) if one in indexes]
+            column = pa.array([indexes[hashes[number]] for number in taken], pa.int64())
+            found.append(rows.take(pa.array(taken, pa.int64())).add_column(0, "index", column))
         return pa.concat_tables(found) if found else schema.empty_table()
 
 

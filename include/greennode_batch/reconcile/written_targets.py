@@ -12,8 +12,8 @@ from greennode_batch.staging.folders import RunFolder
 from greennode_batch.state.joined_shard import JoinedShard, joined_shards
 from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.write.dataset import Dataset
-from greennode_batch.write.known_files import remove_replaced
-from greennode_batch.write.targets import OpenTarget
+from greennode_batch.write.file_lookup import remove_replaced
+from greennode_batch.write.target_writer import OpenTarget
 
 log = logging.getLogger(__name__)
 

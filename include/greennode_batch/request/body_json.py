@@ -19,12 +19,12 @@ def encode_texts(texts: Sequence[str]) -> list[bytes]:
     try:
         encoded = [encode(text)[1:-1] for text in texts]
     except UnicodeEncodeError:
-        for place, text in enumerate(texts):
+        for index, text in enumerate(texts):
             try:
                 text.encode()
             except UnicodeEncodeError as error:
                 words = f"the text holds half of a surrogate pair at character {error.start}: not UTF-8"
-                raise RowError(words, row=place) from None
+                raise RowError(words, row=index) from None
         raise
     return [one if one.isascii() else escape_line_separators(one) for one in encoded]
 

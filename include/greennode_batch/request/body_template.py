@@ -13,7 +13,7 @@ FIELD_MARK = "\x00field\x00"
 """What stands for the value of a field that comes from a column."""
 
 
-class CutBody:
+class BodyTemplate:
     """A body in JSON, cut at the marks of its messages' slots and of its fields, which come behind them.
 
     sources: what gives the texts of the slots, in order. constants: the bytes before, between and after all cuts, one
@@ -28,13 +28,13 @@ class CutBody:
         self.texts: set[int] = set()
         self.characters = self.text_bytes = 0
         self._left = body
-        places = {slot.where: self._fill(slots.mark(number), slot) for number, slot in enumerate(slots.slots)}
+        indexes = {slot.where: self._fill(slots.mark(number), slot) for number, slot in enumerate(slots.slots)}
         for name in fields:
             self._cut_at(b"," + escape_line_separators(encode({name: FIELD_MARK})[1:-1]))
             self.constants.append(b"")
         self.constants[-1] += self._left
         self.needed = [
-            ([place for slot in together for place in places[slot.where]], reason)
+            ([index for slot in together for index in indexes[slot.where]], reason)
             for together, reason in slots.needed()
         ]
 

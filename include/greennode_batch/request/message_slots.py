@@ -43,12 +43,12 @@ class MessageSlots:
         self._name = name
         self.slots: list[Slot] = []
         self._messages = messages
-        self.marked = [self._message(message, place) for place, message in enumerate(messages)]
+        self.marked = [self._message(message, index) for index, message in enumerate(messages)]
 
     @staticmethod
-    def mark(place: int) -> str:
+    def mark(index: int) -> str:
         """What stands for a slot."""
-        return f"\x00slot {place}\x00"
+        return f"\x00slot {index}\x00"
 
     def needed(self) -> Iterator[tuple[list[Slot], str]]:
         """Slots of which not all may be empty in a row, and what is said of a row where they are.
@@ -65,20 +65,20 @@ class MessageSlots:
             if slot.kind is Kind.MEDIA and slot.prompt.sources:
                 yield [slot], f"{slot.where} is empty"
 
-    def _message(self, message: Mapping[str, Any], place: int) -> dict[str, Any]:
-        where = f"messages[{place}]"
+    def _message(self, message: Mapping[str, Any], index: int) -> dict[str, Any]:
+        where = f"messages[{index}]"
         if message.get("content") is None and not message.get("tool_calls"):
             raise ConfigError(f"{self._name}: {where} has no content; it is a text or a list of parts")
         return {
-            key: self._content(value, f"{where}.content", place)
+            key: self._content(value, f"{where}.content", index)
             if key == "content"
-            else self._marked(value, Kind.OTHER, f"{where}.{key}", place)
+            else self._marked(value, Kind.OTHER, f"{where}.{key}", index)
             for key, value in message.items()
         }
 
     def _content(self, content: Any, where: str, message: int) -> Any:
         if isinstance(content, list | tuple):
-            return [self._part(part, f"{where}[{place}]", message) for place, part in enumerate(content)]
+            return [self._part(part, f"{where}[{index}]", message) for index, part in enumerate(content)]
         if not isinstance(content, str | PromptText | None):
             kind = type(content).__name__
             raise ConfigError(f"{self._name}: {where} must be a text or a list of parts, not {kind}")
@@ -102,7 +102,7 @@ class MessageSlots:
         if isinstance(value, Mapping):
             return {key: self._marked(part, kind, f"{where}.{key}", message) for key, part in value.items()}
         if isinstance(value, list | tuple):
-            return [self._marked(part, kind, f"{where}[{place}]", message) for place, part in enumerate(value)]
+            return [self._marked(part, kind, f"{where}[{index}]", message) for index, part in enumerate(value)]
         return value
 
 

@@ -36,8 +36,8 @@ class ColumnText:
         try:
             return [value if type(value) is str else _written(value) for value in values]
         except TypeError as error:
-            place = next(place for place, value in enumerate(values) if not _has_text(value))
-            raise RowError(f"{self._name}: TypeError: {error}", row=place) from error
+            index = next(index for index, value in enumerate(values) if not _has_text(value))
+            raise RowError(f"{self._name}: TypeError: {error}", row=index) from error
 
 
 class ColumnDataUrl:
@@ -100,10 +100,10 @@ class Prompt:
         rows = zip(*columns, strict=True) if columns else itertools.repeat((), len(batch))
         texts: list[str] = []
         for row in rows:
-            texts.append(self._text(row, place=len(texts)))
+            texts.append(self._text(row, index=len(texts)))
         return texts
 
-    def _text(self, row: Sequence[Any], *, place: int) -> str:
+    def _text(self, row: Sequence[Any], *, index: int) -> str:
         self._values.update(zip(self.columns, [NULL if value is None else value for value in row], strict=True))
         self._context.vars.clear()
         self._context.exported_vars.clear()
@@ -115,7 +115,7 @@ class Prompt:
             raise RowError(
                 f"{self.name}: {error.message}. The source has the columns {', '.join(self._known)}; "
                 "mend the prompt or add the column to the query",
-                row=place,
+                row=index,
             ) from None
         except (
             jinja2.TemplateError,
@@ -126,7 +126,7 @@ class Prompt:
             AttributeError,
             RecursionError,
         ) as error:
-            raise RowError(f"{self.name}: {type(error).__name__}: {error}{self._bytes_in(row)}", row=place) from error
+            raise RowError(f"{self.name}: {type(error).__name__}: {error}{self._bytes_in(row)}", row=index) from error
 
     def _bytes_in(self, row: Sequence[Any]) -> str:
         """Which columns hold bytes, which few filters take."""

@@ -23,11 +23,11 @@ def stored_batch(batch: RowBatch, names: Sequence[str], requests: Sequence[Reque
             pa.array(one.characters, pa.int64()),
             pa.array(one.other_bytes, pa.int64()),
             pa.array(one.max_tokens, pa.int64()),
-            pa.array([one.blank.get(place) for place in range(len(batch))], pa.string()),
+            pa.array([one.blank.get(index) for index in range(len(batch))], pa.string()),
             pa.nulls(len(batch), pa.int64()) if one.prompt_tokens is None else pa.array(one.prompt_tokens, pa.int64()),
         )
     # They are told by their places: a source may name its columns as it likes.
-    return pa.RecordBatch.from_arrays(columns, names=[str(place) for place in range(len(columns))])
+    return pa.RecordBatch.from_arrays(columns, names=[str(index) for index in range(len(columns))])
 
 
 class RenderedBatch(RowBatch):
@@ -39,15 +39,15 @@ class RenderedBatch(RowBatch):
         self._names = names
         self._models = models
 
-    def take(self, places: Sequence[int]) -> RenderedBatch:
+    def take(self, indexes: Sequence[int]) -> RenderedBatch:
         """Some of the rows, by their places."""
-        return RenderedBatch(self._stored.take(pa.array(places, pa.int64())), self._names, self._models)
+        return RenderedBatch(self._stored.take(pa.array(indexes, pa.int64())), self._names, self._models)
 
     def requests(self, template: RequestTemplate) -> RequestLines:
         """The requests that the template has made of the rows."""
         first = len(self._names) + _REQUEST_COLUMNS * self._models.index(template.model)
         *others, blank, prompt_tokens = self._stored.columns[first : first + _REQUEST_COLUMNS]
-        reasons = {place: blank[place].as_py() for place in np.flatnonzero(blank.is_valid()).tolist()}
+        reasons = {index: blank[index].as_py() for index in np.flatnonzero(blank.is_valid()).tolist()}
         counted = None if prompt_tokens.null_count else prompt_tokens.to_pylist()
         values = (column.to_pylist() for column in others)
         return RequestLines._make((template.model, *values, reasons, counted))

@@ -14,7 +14,7 @@ import msgspec
 from greennode_batch.api.results.result_lines import iter_lines
 from greennode_batch.errors import ConfigError
 from greennode_batch.request.body_json import encode, encode_texts, escape_line_separators
-from greennode_batch.request.body_template import FIELD_MARK, CutBody
+from greennode_batch.request.body_template import FIELD_MARK, BodyTemplate
 from greennode_batch.request.job_request import JobRequest
 from greennode_batch.request.message_slots import MessageSlots
 from greennode_batch.request.row_params import RowField
@@ -40,16 +40,16 @@ class RequestLines(NamedTuple):
     blank: dict[int, str]
     prompt_tokens: list[int] | None = None
 
-    def chosen(self, places: Sequence[int]) -> RequestLines:
+    def chosen(self, indexes: Sequence[int]) -> RequestLines:
         """Some of them, by their places."""
-        if len(places) == len(self.lines):
+        if len(indexes) == len(self.lines):
             return self
         chosen: dict[str, Any] = {
-            name: [values[place] for place in places]
+            name: [values[index] for index in indexes]
             for name, values in self._asdict().items()
             if isinstance(values, list)
         }
-        blank = {number: self.blank[place] for number, place in enumerate(places) if place in self.blank}
+        blank = {number: self.blank[index] for number, index in enumerate(indexes) if index in self.blank}
         return self._replace(**chosen, blank=blank)
 
     def of_sample(self, number: int) -> RequestLines:
@@ -72,11 +72,11 @@ class RequestLines(NamedTuple):
         ]
         return self._replace(custom_ids=custom_ids, lines=lines)
 
-    def first(self, places: Sequence[int]) -> RequestLines:
+    def first(self, indexes: Sequence[int]) -> RequestLines:
         """Of those at these places the distinct ones, each where it comes first."""
-        if len(places) == len(set(self.custom_ids)) == len(self.custom_ids):
+        if len(indexes) == len(set(self.custom_ids)) == len(self.custom_ids):
             return self
-        first = {self.custom_ids[place]: place for place in reversed(places)}
+        first = {self.custom_ids[index]: index for index in reversed(indexes)}
         return self.chosen(sorted(first.values()))
 
 
@@ -99,7 +99,7 @@ class RequestTemplate:
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{prompt_name}: a message or parameter cannot be written as JSON: {error}") from None
         self._limits = TokenLimits(params, by_row)
-        self._cut = CutBody(body, slots, [name for name in fields if name in by_row])
+        self._cut = BodyTemplate(body, slots, [name for name in fields if name in by_row])
         start, *self._rest = self._cut.constants
         self._hash_so_far = hashlib.blake2b(start, digest_size=_ID_CHARACTERS // 2)
         before_body = b'",' + (encode(line_fields)[1:-1] + b"," if line_fields else b"") + b'"body":'
@@ -115,10 +115,10 @@ class RequestTemplate:
         parts: list[Iterable[bytes]] = []
         characters = [self._cut.characters] * rows
         other_bytes = [self.constant_bytes - self._cut.text_bytes] * rows
-        for place, (column, constant) in enumerate(zip(encoded, self._rest, strict=True)):
+        for index, (column, constant) in enumerate(zip(encoded, self._rest, strict=True)):
             parts += [column, itertools.repeat(constant)]
-            if place in self._cut.texts:
-                characters = list(map(operator.add, characters, map(len, texts[place])))
+            if index in self._cut.texts:
+                characters = list(map(operator.add, characters, map(len, texts[index])))
             else:
                 other_bytes = list(map(operator.add, other_bytes, map(len, column)))
         bodies = map(b"".join, zip(*parts, strict=False)) if parts else itertools.repeat(b"", rows)
@@ -147,9 +147,9 @@ class RequestTemplate:
 
     def _blank(self, texts: Sequence[Sequence[str]], rows: int) -> dict[int, str]:
         blank: dict[int, str] = {}
-        for places, reason in self._cut.needed:
+        for indexes, reason in self._cut.needed:
             empty: Iterable[int] = range(rows)
-            for column in map(texts.__getitem__, places):
+            for column in map(texts.__getitem__, indexes):
                 empty = [row for row in empty if not column[row] or column[row].isspace()]
             blank = dict.fromkeys(empty, reason) | blank
         return blank

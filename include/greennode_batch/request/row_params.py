@@ -35,17 +35,17 @@ class RowField:
     def entries(self, batch: RowBatch) -> list[bytes]:
         """What the body of each row has. Raises RowError for a value that JSON has no form of: bytes, NaN."""
         return [
-            self._default if value is None else self._before + self._written(value, place)
-            for place, value in enumerate(batch.values(self._column))
+            self._default if value is None else self._before + self._written(value, index)
+            for index, value in enumerate(batch.values(self._column))
         ]
 
-    def _written(self, value: Any, place: int) -> bytes:
+    def _written(self, value: Any, index: int) -> bytes:
         try:
             for part in _parts(value):
                 _refuse_unwritten(part)
             return escape_line_separators(_encode_value(value))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise RowError(f"{self._name} from column {self._column}: {error}", row=place) from None
+            raise RowError(f"{self._name} from column {self._column}: {error}", row=index) from None
 
 
 def _parts(value: Any) -> Iterator[Any]:

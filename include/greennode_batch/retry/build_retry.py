@@ -78,7 +78,7 @@ def build_retry(
                 explains=job.explain_errors,
             )
             for sent in () if stop else sent_shards(run, plan, attempt - 1):
-                again = _worth_asking_again(sent.folder(run))
+                again = _worth_retrying(sent.folder(run))
                 for earlier in kept if again else ():
                     if not set(sent.origins).isdisjoint(earlier.origins):
                         again.difference_update(request_ids(run.shard(earlier.shard_id, attempt=attempt)))
@@ -123,20 +123,20 @@ def _over_budget(
         return None
     again: Counter[str] = Counter()
     for sent in sent_shards(run, plan, attempt - 1):
-        again[sent.model] += len(_worth_asking_again(sent.folder(run)))
+        again[sent.model] += len(_worth_retrying(sent.folder(run)))
     for shard in kept:
         again[shard.model] -= shard.requests
     again = +again
     if not again:
         return None
-    asked = (sent for number in range(FIRST_ATTEMPT, attempt + 1) for sent in sent_shards(run, plan, number))
-    stop = over_budget(job.budget.max_cost, run, plan, asked, again, prices=prices)
+    requested = (sent for number in range(FIRST_ATTEMPT, attempt + 1) for sent in sent_shards(run, plan, number))
+    stop = over_budget(job.budget.max_cost, run, plan, requested, again, prices=prices)
     if stop is not None:
         log.warning("Attempt %d is not sent: %s", attempt, stop)
     return stop
 
 
-def _worth_asking_again(shard: ShardFolder) -> set[str]:
+def _worth_retrying(shard: ShardFolder) -> set[str]:
     """The ids that the shard's results mark so."""
     if not shard.results.exists():
         return set()

@@ -5,30 +5,36 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from greennode_batch.cost.actual import counted_in, in_batch, in_real_time
+from greennode_batch.cost.actual import counted_in, in_batch, live_cost
 from greennode_batch.errors import BudgetError
 from greennode_batch.job.prices import Prices
 from greennode_batch.staging.folders import RunFolder
 from greennode_batch.staging.parquet import read_staged
+from greennode_batch.state.actual_cost import TOKEN_COLUMNS
 from greennode_batch.state.attempts import OverBudget, SentShard
 from greennode_batch.state.canaries import read_canaries
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import is_sent
-from greennode_batch.state.spent import TOKEN_COLUMNS
 
 
 def over_budget(
-    max_cost: float, run: RunFolder, plan: Plan, asked: Iterable[SentShard], again: Mapping[str, int], *, prices: Prices
+    max_cost: float,
+    run: RunFolder,
+    plan: Plan,
+    requested: Iterable[SentShard],
+    again: Mapping[str, int],
+    *,
+    prices: Prices,
 ) -> OverBudget | None:
     """Why no requests are to be asked again; None if they may.
 
-    asked: the shards of all attempts so far. again: how many requests are to be asked again, by model. What a batch
+    requested: the shards of all attempts so far. again: how many requests are to be asked again, by model. What a batch
     costs whose results are not there is estimated. Raises BudgetError where no price is known.
     """
     counted: Counter[str] = Counter()  # requests that said what they used
     costs: dict[str, float] = dict.fromkeys(plan.models, 0.0)
     waiting: Counter[str] = Counter()
-    for one in asked:
+    for one in requested:
         shard = one.folder(run)
         if shard.results.exists():
             results = read_staged(shard.results, TOKEN_COLUMNS)
@@ -43,12 +49,12 @@ def over_budget(
         model: costs[model] / counted[model] if counted[model] else _estimated(plan, model)
         for model in waiting + Counter(again)
     }
-    canaries = in_real_time(read_canaries(run), prices).cost or 0.0
-    spent = sum(costs.values()) + sum(count * each[model] for model, count in waiting.items()) + canaries
+    canaries = live_cost(read_canaries(run), prices).cost or 0.0
+    actual_cost = sum(costs.values()) + sum(count * each[model] for model, count in waiting.items()) + canaries
     expected = sum(count * each[model] for model, count in again.items() if count)
-    if spent + expected <= max_cost:
+    if actual_cost + expected <= max_cost:
         return None
-    return OverBudget(max_cost, spent, expected, sum(again.values()), prices.currency)
+    return OverBudget(max_cost, actual_cost, expected, sum(again.values()), prices.currency)
 
 
 def _estimated(plan: Plan, model: str) -> float:

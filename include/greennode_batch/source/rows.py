@@ -78,13 +78,13 @@ class RowBatch:
                 return plain
         return to_arrow(self.values(column), column)
 
-    def take(self, places: Sequence[int]) -> RowBatch:
+    def take(self, indexes: Sequence[int]) -> RowBatch:
         """Some of the rows, by their places."""
-        chosen = pa.array(places, pa.int64())
+        chosen = pa.array(indexes, pa.int64())
         return RowBatch(
-            len(places),
+            len(indexes),
             {
-                name: held.take(chosen) if isinstance(held, pa.Array) else [held[place] for place in places]
+                name: held.take(chosen) if isinstance(held, pa.Array) else [held[index] for index in indexes]
                 for name, held in self._columns.items()
             },
             {name: held.take(chosen) for name, held in self._arrays.items()},

@@ -74,9 +74,9 @@ def _batches(cursor: Any, first: Sequence[Any], max_rows: int, max_bytes: int) -
         if len(held) >= max_rows or size >= max_bytes:
             yield held
             held, size = [], 0
-        asked = max(1, min(4 * len(rows), _MAX_FETCHED, max_bytes * len(rows) // max(new, 1), max_rows - len(held)))
+        requested = max(1, min(4 * len(rows), _MAX_FETCHED, max_bytes * len(rows) // max(new, 1), max_rows - len(held)))
         with _query_errors():
-            fetched = cursor.fetchmany(asked)
+            fetched = cursor.fetchmany(requested)
     if held:
         yield held
 

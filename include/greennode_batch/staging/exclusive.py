@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 3.0
 """How long a put may take, and a worker be held up, in a store that ignores conditional puts."""
-_LOOKS = 10
+_TRIES = 10
 # s3fs makes it a FileExistsError only where the reply names the condition, as Amazon's does and others' do not.
 _EXISTS_CODES = {"PreconditionFailed", "412"}
 _NO_CONDITIONS_CODES = {"NotImplemented", "501"}
@@ -211,7 +211,7 @@ class _Candidate:
                 return True
             if time.monotonic() >= given_up_at:
                 self._put_for(elected)
-            time.sleep(SETTLE_SECONDS / _LOOKS)
+            time.sleep(SETTLE_SECONDS / _TRIES)
 
     def _put_for(self, elected: str) -> None:
         """Put the file of a worker that was killed before it could."""

@@ -118,7 +118,7 @@ class RunFolder:
         self.canary = path / "canary.json"
         self.approval = path / "approval.json"
         self.report = path / "report.json"
-        self.spend = path / "spend.json"
+        self.costs = path / "spend.json"
         self.removed = path / "removed.json"
         self.shards = path / "shards"
         self.parts = path / "parts"

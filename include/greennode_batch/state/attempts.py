@@ -121,10 +121,10 @@ def settling_shards(run: RunFolder, shard_id: str) -> Iterator[tuple[ShardFolder
 
 
 class OverBudget(msgspec.Struct, frozen=True):
-    """Why requests are not asked again. spent: so far; expected: what it would cost to ask these requests again."""
+    """Why requests are not asked again. actual_cost: so far; expected: what asking them again would cost."""
 
     max_cost: float
-    spent: float
+    actual_cost: float = msgspec.field(name="spent")
     expected: float
     requests: int
     currency: str
@@ -136,6 +136,7 @@ class OverBudget(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return (
-            f"{self.reason}: {amount(self.spent, self.currency)} are spent, and to ask {self.requests:,} requests "
+            f"{self.reason}: {amount(self.actual_cost, self.currency)} are spent, and to ask "
+            f"{self.requests:,} requests "
             f"again would cost about {amount(self.expected, self.currency)}"
         )

@@ -1,4 +1,4 @@
-"""canary.json: the first requests of a run, which are asked in real time before its table is sent."""
+"""canary.json: the first requests of a run, which are asked live before its table is sent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from greennode_batch.state.document import Document, or_before
 
 
 class Canary(msgspec.Struct, frozen=True):
-    """One request that was asked in real time, and what became of it. It costs the full price of one row.
+    """One request that was asked live, and what became of it. It costs the full price of one row.
 
     `status` is "unknown" while, or if, it is not known. estimated_prompt_tokens: what its prompt was taken for before,
     by the job's tokenizer if `is_counted`.

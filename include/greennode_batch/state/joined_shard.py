@@ -6,8 +6,8 @@ import msgspec
 
 from greennode_batch.staging.folders import RunFolder, ShardFolder, read_json
 from greennode_batch.state.document import Document
-from greennode_batch.state.fingerprint import RowsFingerprint
 from greennode_batch.state.plan import Plan
+from greennode_batch.state.rows_fingerprint import RowsFingerprint
 
 
 class JoinedShard(Document, frozen=True):

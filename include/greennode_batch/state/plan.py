@@ -9,8 +9,8 @@ import msgspec
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.prices import Prices, amount
 from greennode_batch.staging.folders import RunFolder, read_json
+from greennode_batch.state.cost_estimate import Estimate, total
 from greennode_batch.state.document import Document
-from greennode_batch.state.estimate import Estimate, total
 from greennode_batch.state.row_owner import RowOwner, run_order
 from greennode_batch.state.run_identity import RemovedRun
 from greennode_batch.wording import counted
@@ -24,11 +24,11 @@ class Plan(Document, frozen=True):
     `unchanged` rows come on top: every target has that answer; so do `remembered` ones, by status: there it is final
     that their request has no answer. `answered_before` counts rows that are asked although a target has a good answer
     of them, to this request or another. `attempts`: how often the job asks a request at most, 0 where that is not
-    known. `left` are rows of the target that left the source; None where they were not looked for. `target_key`: what
-    identifies a row of the target; the run's models do not tell it, for they may be some of the job's. `estimate`: what
-    the run may take, by `prices`, those that were known of its models. `is_counted`: the shards' prompt tokens were
-    counted by the job's tokenizer, and not taken from the texts' length. `job_id`: whose its rows are in the target.
-    `data_until`: the end of the run's data, in epoch seconds, where it has one.
+    known. `orphaned` are rows of the target that left the source; None where they were not looked for. `target_key`:
+    what identifies a row of the target; the run's models do not tell it, for they may be some of the job's. `estimate`:
+    what the run may take, by `prices`, those that were known of its models. `is_counted`: the shards' prompt tokens
+    were counted by the job's tokenizer, and not taken from the texts' length. `job_id`: whose its rows are in the
+    target. `data_until`: the end of the run's data, in epoch seconds, where it has one.
     """
 
     job: str
@@ -44,7 +44,7 @@ class Plan(Document, frozen=True):
     prompt_hash: str
     shards: tuple[PlannedShard, ...]
     unchanged: int = 0
-    left: LeftRows | None = None
+    orphaned: OrphanedRows | None = msgspec.field(default=None, name="left")
     target_key: tuple[str, ...] = ()
     estimate: Estimate | None = None
     is_counted: bool = False
@@ -101,7 +101,7 @@ class Plan(Document, frozen=True):
         return sum(shard.rows for shard in self.shards if shard.copied_into)
 
     @property
-    def asks_again(self) -> str:
+    def repeat_warning(self) -> str:
         """How many rows are asked although they have an answer, and about what that costs, in words; empty for none."""
         if not self.answered_before:
             return ""
@@ -131,7 +131,7 @@ class Plan(Document, frozen=True):
             f"{counted(self.rows, 'row')}: {counted(self.requests, 'request')} in "
             f"{counted(self.submitted_shards, 'shard')} ({self.bytes / 1e6:,.1f} MB), "
             f"{counted(self.repeated, 'row shares', 'rows share')} another row's request, {self.unsent:,} unsent"
-            f"{copied}{unchanged}{f'. {self.left}' if self.left and self.left.count else ''}"
+            f"{copied}{unchanged}{f'. {self.orphaned}' if self.orphaned and self.orphaned.count else ''}"
         )
 
     @property
@@ -209,16 +209,17 @@ class LongestRequest(msgspec.Struct, frozen=True):
     row: str
 
 
-class LeftRows(msgspec.Struct, frozen=True):
+class OrphanedRows(msgspec.Struct, frozen=True):
     """Rows of a target whose keys the source has no more. `shown`: the first of these keys, in words.
 
-    `not_asked`: how many rows beside these are of a model or sample that the run does not ask; they were not looked at.
+    `not_requested`: how many rows beside these are of a model or sample that the run does not ask; they were not looked
+    at.
     """
 
     count: int
     shown: str
     removed: bool
-    not_asked: int = 0
+    not_requested: int = msgspec.field(default=0, name="not_requested")
 
     def __str__(self) -> str:
         done = "were removed" if self.removed else "stay"

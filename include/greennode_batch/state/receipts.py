@@ -48,7 +48,7 @@ class Receipt(Document, frozen=True):
     number: its place among the shard's receipts, as its file has it; 0 for a receipt.json. by_hand: the hash of the
     receipt.json that was there when this one was written, so that one that is written later is known as such.
     claim: the number of the claim that created the batch; 0 where that was not noted.
-    server: the host that has the file and the batch. turned_away: batches of this file that the server ended for want
+    server: the host that has the file and the batch. over_capacity: batches of this file that the server ended for want
     of room, before they began; none of them is the shard's. missing_since: when the server first said that it does
     not know the batch, if that is what it says now. unreadable_since: when a file of results that the batch names could
     first not be read. cancelled_at: when it was cancelled at its deadline. lost: the
@@ -65,7 +65,7 @@ class Receipt(Document, frozen=True):
     batch_id: str | None = None
     uploaded_at: float | None = None
     created_at: float | None = None
-    turned_away: tuple[str, ...] = ()
+    over_capacity: tuple[str, ...] = msgspec.field(default=(), name="turned_away")
     missing_since: float | None = None
     unreadable_since: float | None = None
     cancelled_at: float | None = None
@@ -94,7 +94,7 @@ class Claim(Document, frozen=True):
     turn: int = 0
 
 
-class HeldClaim(NamedTuple):
+class NumberedClaim(NamedTuple):
     """A claim and its number. A number is never used again: to take over from claim 1 is to be the first to write 2."""
 
     number: int
@@ -183,7 +183,7 @@ def first_receipt(shard: ShardFolder, receipt: Receipt) -> Receipt:
         return written
 
 
-def latest_claim(shard: ShardFolder) -> HeldClaim | None:
+def latest_claim(shard: ShardFolder) -> NumberedClaim | None:
     """The last claim on creating the shard's batch, or None if there never was one."""
     return _claim_among(shard, fresh_names(shard.path))
 
@@ -192,7 +192,7 @@ def _receipt_among(shard: ShardFolder, names: list[str]) -> Receipt | None:
     return receipt_of({name: read_json(shard.path / name, Receipt) for name in receipt_names(names)})
 
 
-def _claim_among(shard: ShardFolder, names: list[str]) -> HeldClaim | None:
+def _claim_among(shard: ShardFolder, names: list[str]) -> NumberedClaim | None:
     number = max(numbered(names, "creating"), default=0)
     if not number:
         return None
@@ -200,14 +200,14 @@ def _claim_among(shard: ShardFolder, names: list[str]) -> HeldClaim | None:
     assert claim is not None, "claims are never removed"
     if f"released.{number}.json" in names:
         claim = msgspec.structs.replace(claim, released=True)
-    return HeldClaim(number, claim)
+    return NumberedClaim(number, claim)
 
 
 def _hash_of(receipt: Receipt) -> str:
     return hashlib.blake2b(msgspec.json.encode(receipt), digest_size=8).hexdigest()
 
 
-def take_claim(shard: ShardFolder, held: HeldClaim) -> bool:
+def take_claim(shard: ShardFolder, held: NumberedClaim) -> bool:
     """Claim the right to create the shard's batch; False if somebody has taken this number before."""
     return create_exclusive(shard.claim(held.number), held.claim)
 
@@ -240,7 +240,7 @@ def withdraw(shard: ShardFolder, *, now: float, turn: int) -> bool:
     if last is not None and last.claim.withdrawn and last.claim.turn >= turn:
         return True
     claim = Claim("builder", "", now, released=True, withdrawn=True, turn=turn)
-    return take_claim(shard, HeldClaim(last.number + 1 if last else 1, claim))
+    return take_claim(shard, NumberedClaim(last.number + 1 if last else 1, claim))
 
 
 class UploadBegun(Document, frozen=True):

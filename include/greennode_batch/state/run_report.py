@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import msgspec
 
 from greennode_batch.job.prices import amount
+from greennode_batch.state.actual_cost import ActualCost, AttemptReport, CanaryCost, ModelCost
+from greennode_batch.state.cost_estimate import Estimate
 from greennode_batch.state.document import Document
-from greennode_batch.state.estimate import Estimate
-from greennode_batch.state.plan import LeftRows, remembered_rows
+from greennode_batch.state.plan import OrphanedRows, remembered_rows
 from greennode_batch.state.row_status import RowStatus
-from greennode_batch.state.spent import AttemptReport, CanariesSpent, ModelSpent, Spent
 from greennode_batch.wording import counted
 
 
@@ -21,16 +21,16 @@ class RunReport(Document, frozen=True):
     anomalies: lines of result files that settle no request, by kind; anomaly_files: where they are kept. superseded:
     rows that a later run has written over. taken_over: rows of which another job, which shares the target, has written
     later. kept_answers: rows without an answer whose place in the target a good answer
-    of an earlier run keeps. turned_away: batches that the server refused for want of room, and that
+    of an earlier run keeps. over_capacity: batches that the server refused for lack of capacity, and that
     cost nothing. lost: batches that were given up, by what became of them. copied: rows among these whose answer was
     copied from one target to another; copied_failures: those of them whose final outcome was. unchanged: rows beside
     these whose answer every target has since an earlier run.
-    remembered: rows beside these whose final outcome it has since an earlier run, by status. left: rows of the target
-    that are not in the source. problems: what does not
+    remembered: rows beside these whose final outcome it has since an earlier run, by status. orphaned: rows of the
+    target that are not in the source. problems: what does not
     add up, in words.
 
     Tokens and cost are what the results say of all attempts; cost is None where a price is not known, saving what the
-    same would have cost more in real time. canaries: the first requests, which come on top. estimate: as the plan has
+    same would have cost more live. canaries: the first requests, which come on top. estimate: as the plan has
     it. over_budget: which attempts were not sent, or not all of them, and why. What each shard has used is in
     spend.json, beside this file.
     """
@@ -49,13 +49,13 @@ class RunReport(Document, frozen=True):
     superseded: int = 0
     taken_over: int = 0
     kept_answers: int = 0
-    turned_away: int = 0
+    over_capacity: int = msgspec.field(default=0, name="turned_away")
     lost: dict[str, int] = msgspec.field(default_factory=dict)
     unchanged: int = 0
     remembered: dict[str, int] = msgspec.field(default_factory=dict)
     copied: int = 0
     copied_failures: int = 0
-    left: LeftRows | None = None
+    orphaned: OrphanedRows | None = msgspec.field(default=None, name="left")
     balanced: bool = True
     problems: tuple[str, ...] = ()
     prompt_hash: str = ""
@@ -65,8 +65,8 @@ class RunReport(Document, frozen=True):
     saving: float | None = None
     currency: str = ""
     estimate: Estimate | None = None
-    models: tuple[ModelSpent, ...] = ()
-    canaries: CanariesSpent | None = None
+    models: tuple[ModelCost, ...] = ()
+    canaries: CanaryCost | None = None
     started_at: float = 0.0
     ended_at: float = 0.0
     over_budget: tuple[str, ...] = ()
@@ -111,14 +111,14 @@ class RunReport(Document, frozen=True):
         tried = self.canaries
         if tried is not None and tried.requests:
             requests = counted(tried.requests, "request was", "requests were")
-            said.append(f"On top, {requests} tried in real time: {_tokens(tried)}; {self._paid(tried)}")
+            said.append(f"On top, {requests} tried live: {_tokens(tried)}; {self._paid(tried)}")
         return said
 
-    def _paid(self, spent: Spent | RunReport) -> str:
-        if spent.cost is None:
+    def _paid(self, actual_cost: ActualCost | RunReport) -> str:
+        if actual_cost.cost is None:
             return "no price known"
-        saving = f", {amount(spent.saving, self.currency)} less than in real time" if spent.saving else ""
-        return f"{amount(spent.cost, self.currency)}{saving}"
+        saving = f", {amount(actual_cost.saving, self.currency)} less than live" if actual_cost.saving else ""
+        return f"{amount(actual_cost.cost, self.currency)}{saving}"
 
     def _remarks(self) -> list[str]:
         said = [f"{counted(self.unchanged, 'row')} unchanged since an earlier run"] if self.unchanged else []
@@ -126,7 +126,7 @@ class RunReport(Document, frozen=True):
             said.append(f"{remembered_rows(self.remembered)}; retry_final=True asks again")
         if self.copied:
             said.append(f"{counted(self.copied, 'row was', 'rows were')} copied from one target to another, at no cost")
-        said += [str(self.left)] if self.left and self.left.count else []
+        said += [str(self.orphaned)] if self.orphaned and self.orphaned.count else []
         said += [
             f"{counted(one.requests, 'request was', 'requests were')} asked again in attempt {one.attempt}: "
             f"{_listed(one.statuses)}"
@@ -139,9 +139,10 @@ class RunReport(Document, frozen=True):
                 f"({_listed(self.anomalies)}); see {self.anomaly_files[0]}"
                 f"{f' and {more:,} more of that name' if more else ''}"
             )
-        if self.turned_away:
+        if self.over_capacity:
             said.append(
-                f"{counted(self.turned_away, 'batch was', 'batches were')} refused for want of room and sent again, "
+                f"{counted(self.over_capacity, 'batch was', 'batches were')} refused for lack of "
+                "capacity and sent again, "
                 "at no cost"
             )
         if self.lost:
@@ -162,10 +163,10 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {what}" for what, count in counts.items()) or "none"
 
 
-def _tokens(spent: Spent | RunReport) -> str:
+def _tokens(actual_cost: ActualCost | RunReport) -> str:
     return (
-        f"{spent.prompt_tokens:,} prompt{_part(spent.cached_tokens, 'cached')} and "
-        f"{spent.completion_tokens:,} completion tokens{_part(spent.reasoning_tokens, 'reasoning')}"
+        f"{actual_cost.prompt_tokens:,} prompt{_part(actual_cost.cached_tokens, 'cached')} and "
+        f"{actual_cost.completion_tokens:,} completion tokens{_part(actual_cost.reasoning_tokens, 'reasoning')}"
     )
 
 

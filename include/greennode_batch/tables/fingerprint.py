@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandas.util import hash_array
 
-from greennode_batch.state.fingerprint import NO_ROWS, RowsFingerprint
+from greennode_batch.state.rows_fingerprint import NO_ROWS, RowsFingerprint
 
 Hashes = npt.NDArray[np.uint64]
 

@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.tables.dialect import Dialect
 from greennode_batch.tables.postgres import PostgresDialect
+from greennode_batch.tables.sql_dialect import Dialect
 from greennode_batch.tables.sqlalchemy_dialect import SqlAlchemyDialect
 from greennode_batch.tables.sqlite import SqliteDialect
 from greennode_batch.tables.table_target import TableTarget

@@ -10,10 +10,10 @@ import pyarrow as pa
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import JOB_ID
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
-from greennode_batch.tables.columns import Column, Fit
-from greennode_batch.tables.dialect import Dialect, Digests, Upserted
 from greennode_batch.tables.postgres_copy import copy_in, copy_out
 from greennode_batch.tables.postgres_types import fit, postgres_type
+from greennode_batch.tables.sql_dialect import Dialect, Digests, Upserted
+from greennode_batch.tables.table_columns import Column, Fit
 from greennode_batch.tables.typed_rows import DIGEST, from_texts
 
 _MAX_NAME_BYTES = 63

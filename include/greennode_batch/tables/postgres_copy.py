@@ -15,7 +15,7 @@ import pyarrow.csv as pacsv
 from psycopg.pq import ExecStatus
 
 from greennode_batch.source.column_types import is_json
-from greennode_batch.tables.columns import quote
+from greennode_batch.tables.table_columns import quote
 
 _CHUNK_ROWS = 5_000
 # A row must fit into it, that is a key with an id and a status, and some dozen of them are held.
@@ -107,12 +107,12 @@ def _csv(rows: pa.Table) -> Iterator[bytes]:
 
 def _without_nul(rows: pa.Table) -> pa.Table:
     """PostgreSQL's text and jsonb cannot hold U+0000, and a model may write it: it becomes U+FFFD."""
-    for place, field in enumerate(rows.schema):
+    for index, field in enumerate(rows.schema):
         if not pa.types.is_string(field.type):
             continue
-        if is_json(field) and pc.any(pc.match_substring(rows[place], "\\u0000")).as_py():
-            mended = [None if text is None else _ESCAPED_NUL.sub("\\1\ufffd", text) for text in rows[place].to_pylist()]
-            rows = rows.set_column(place, field, pa.array(mended, field.type))
-        if pc.any(pc.match_substring(rows[place], "\x00")).as_py():
-            rows = rows.set_column(place, field, pc.replace_substring(rows[place], "\x00", "\ufffd"))
+        if is_json(field) and pc.any(pc.match_substring(rows[index], "\\u0000")).as_py():
+            mended = [None if text is None else _ESCAPED_NUL.sub("\\1\ufffd", text) for text in rows[index].to_pylist()]
+            rows = rows.set_column(index, field, pa.array(mended, field.type))
+        if pc.any(pc.match_substring(rows[index], "\x00")).as_py():
+            rows = rows.set_column(index, field, pc.replace_substring(rows[index], "\x00", "\ufffd"))
     return rows

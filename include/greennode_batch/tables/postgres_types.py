@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from greennode_batch.tables.columns import Column, Fit, kind_of
+from greennode_batch.tables.table_columns import Column, Fit, kind_of
 
 _MADE = {"json": "jsonb", "large": "numeric", "decimal": "numeric", "zoned": "timestamptz", "other": "text"}
 _INTEGERS = frozenset({"int2", "int4", "int8"})

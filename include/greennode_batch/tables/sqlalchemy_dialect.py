@@ -13,10 +13,10 @@ from sqlalchemy.schema import CreateTable
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import JOB_ID
-from greennode_batch.tables.columns import Column
-from greennode_batch.tables.dialect import Dialect, Upserted
+from greennode_batch.tables.sql_dialect import Dialect, Upserted
 from greennode_batch.tables.sqlalchemy_types import column_values, generic_type
 from greennode_batch.tables.standing_rows import stands
+from greennode_batch.tables.table_columns import Column
 from greennode_batch.tables.typed_rows import from_tuples
 
 _CHUNK_ROWS = 5_000
@@ -126,15 +126,15 @@ class SqlAlchemyDialect(Dialect):
         """The rows that have these keys, a hundred at a time: not every database takes temporary tables."""
         table = self._reflected(tx)
         columns = [table.c[name] for name in keys.column_names]
-        asked = list(enumerate(self._values(table, keys)))
+        requested = list(enumerate(self._values(table, keys)))
         found: list[Sequence[Any]] = []
-        for start in range(0, len(asked), _LOOKED_UP_KEYS):
+        for start in range(0, len(requested), _LOOKED_UP_KEYS):
             # No name of a column is part of a parameter's.
             selects = [
                 sa.select(
-                    sa.literal(place, sa.Integer).label("place"), *(table.c[name] for name in schema.names[1:])
+                    sa.literal(index, sa.Integer).label("index"), *(table.c[name] for name in schema.names[1:])
                 ).where(*(c == sa.literal(value, c.type) for c, value in zip(columns, key.values(), strict=True)))
-                for place, key in asked[start : start + _LOOKED_UP_KEYS]
+                for index, key in requested[start : start + _LOOKED_UP_KEYS]
             ]
             found += tx.execute(sa.union_all(*selects)).fetchall()
         return from_tuples(found, schema)
@@ -180,12 +180,12 @@ class SqlAlchemyDialect(Dialect):
 
     def _marks(self, table: sa.Table, names: Iterable[str]) -> dict[str, sa.BindParameter[Any]]:
         """Parameters with names of their own, for a column may be called anything."""
-        return {name: sa.bindparam(f"p{place}", type_=table.c[name].type) for place, name in enumerate(names)}
+        return {name: sa.bindparam(f"p{index}", type_=table.c[name].type) for index, name in enumerate(names)}
 
     def _values(self, table: sa.Table, rows: pa.Table) -> list[dict[str, Any]]:
         """What these parameters are in each row."""
         columns = (column_values(rows, name, table.c[name].type, self._sql.name) for name in rows.column_names)
-        return [{f"p{place}": value for place, value in enumerate(row)} for row in zip(*columns, strict=True)]
+        return [{f"p{index}": value for index, value in enumerate(row)} for row in zip(*columns, strict=True)]
 
     def _reflected(self, tx: sa.Connection) -> sa.Table:
         if tx not in self._seen:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import mssql, mysql, oracle
 from sqlalchemy.types import TypeEngine
 
 from greennode_batch.source.column_types import is_json
-from greennode_batch.tables.columns import kind_of
+from greennode_batch.tables.table_columns import kind_of
 
 _MAX_DIGITS = 38
 _UNSIGNED_DIGITS = 20

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from greennode_batch.job.columns import JOB_ID
-from greennode_batch.tables.columns import Column, kind_of
-from greennode_batch.tables.dialect import Dialect, Upserted
+from greennode_batch.tables.sql_dialect import Dialect, Upserted
+from greennode_batch.tables.table_columns import Column, kind_of
 from greennode_batch.tables.typed_rows import from_tuples
 
 _CHUNK_ROWS = 5_000
@@ -78,9 +78,9 @@ class SqliteDialect(Dialect):
         return from_tuples(self.run(tx, query).fetchall(), schema)
 
     def _inserted(self, tx: Any, table: str, rows: pa.Table, tail: str = "") -> int:
-        for place, field in enumerate(rows.schema):
+        for index, field in enumerate(rows.schema):
             if pa.types.is_temporal(field.type) or pa.types.is_decimal(field.type) or pa.types.is_uint64(field.type):
-                rows = rows.set_column(place, field.name, rows[place].cast(pa.string()))
+                rows = rows.set_column(index, field.name, rows[index].cast(pa.string()))
         marks = ", ".join("?" * rows.num_columns)
         statement = f"INSERT INTO {table} ({self.names(rows.column_names)}) VALUES ({marks}) {tail}"  # noqa: S608
         cursor = tx.cursor()

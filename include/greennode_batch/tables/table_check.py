@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import OWNER_COLUMNS, SAMPLE
-from greennode_batch.tables.columns import Column, Fit
-from greennode_batch.tables.dialect import Dialect
+from greennode_batch.tables.sql_dialect import Dialect
+from greennode_batch.tables.table_columns import Column, Fit
 
 log = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import JOB_ID, ORDER, OWNER_COLUMNS
-from greennode_batch.state.plan import LeftRows
+from greennode_batch.state.plan import OrphanedRows
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
-from greennode_batch.tables.columns import Column
-from greennode_batch.tables.dialect import Dialect, Digests, Upserted
-from greennode_batch.tables.shown_keys import SHOWN, Named
+from greennode_batch.tables.key_sample import SHOWN, KeySample
+from greennode_batch.tables.sql_dialect import Dialect, Digests, Upserted
 from greennode_batch.tables.table_check import additions, check_table
+from greennode_batch.tables.table_columns import Column
 from greennode_batch.tables.typed_rows import DIGEST, OPTIONAL, found_schema
 
 log = logging.getLogger(__name__)
@@ -144,12 +144,12 @@ class TableTarget:
         return self._look_up(keys, schema)
 
     def stored(self, keys: pa.Table, fields: Iterable[pa.Field]) -> pa.Table:
-        """What the rows that have these keys hold in these columns, beside `place`: of which key a row is.
+        """What the rows that have these keys hold in these columns, beside `index`: of which key a row is.
 
         With these types where the values fit them, else as text. Raises the driver's error for a column that is not
         there, unless it is one of the OWNER_COLUMNS.
         """
-        schema = pa.schema([pa.field("place", pa.int64()), *fields])
+        schema = pa.schema([pa.field("index", pa.int64()), *fields])
         return self._look_up(keys, schema)
 
     def _look_up(self, keys: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -159,9 +159,9 @@ class TableTarget:
                 return schema.empty_table()
             there = [field for field in schema if field.name in names or field.name not in OPTIONAL]
             found = self.dialect.look_up(tx, keys, pa.schema(there))
-        for place, field in enumerate(schema):
+        for index, field in enumerate(schema):
             if field not in there:
-                found = found.add_column(place, field, pa.nulls(found.num_rows, field.type))
+                found = found.add_column(index, field, pa.nulls(found.num_rows, field.type))
         return found
 
     def take_over(self, keys: pa.Table, *, job_id: str) -> None:
@@ -179,16 +179,16 @@ class TableTarget:
         self,
         keys: Iterable[pa.Table],
         *,
-        asked: pa.Table | None = None,
+        requested: pa.Table | None = None,
         job_id: str | None = None,
         order: str | None = None,
         remove: bool,
-    ) -> tuple[LeftRows, TableDigest]:
+    ) -> tuple[OrphanedRows, TableDigest]:
         """The rows whose keys are not among these; they are removed if that is wanted. Holds none of the keys.
 
-        asked: values of other columns; rows that have none of them are counted alone. job_id: whose rows alone, if the
-        table says whose they are: another job's and nobody's are neither counted nor removed. order: the run's; what a
-        later one wrote is neither, if the table says when it was. Beside them a digest of what was removed, if
+        requested: values of other columns; rows that have none of them are counted alone. job_id: whose rows alone, if
+        the table says whose they are: another job's and nobody's are neither counted nor removed. order: the run's;
+        what a later one wrote is neither, if the table says when it was. Beside them a digest of what was removed, if
         `digests` gave any before.
         """
         dialect = self.dialect
@@ -213,21 +213,21 @@ class TableTarget:
                 names = stack.enter_context(dialect.staged(tx, "greennode_order", [pa.table({ORDER: [order]})]))
                 is_later = f"{dialect.own(ORDER)} > greennode_order.{dialect.names(names)}"
                 others += f" AND NOT EXISTS (SELECT 1 FROM greennode_order WHERE {is_later})"  # noqa: S608 - quoted
-            not_asked = 0
-            if asked is not None:
-                is_asked = is_among("greennode_asked", [asked])
-                not_asked = count_of(f"{is_own} AND NOT {is_asked}")
-                others += f" AND {is_asked}"
+            not_requested = 0
+            if requested is not None:
+                is_requested = is_among("greennode_asked", [requested])
+                not_requested = count_of(f"{is_own} AND NOT {is_requested}")
+                others += f" AND {is_requested}"
             count = count_of(others)
             query = f"SELECT {dialect.names(self.key)} FROM {dialect.quoted} WHERE {others} LIMIT {SHOWN}"  # noqa: S608
-            named = Named(map(Named.text, dialect.run(tx, query).fetchall()))
+            named = KeySample(map(KeySample.text, dialect.run(tx, query).fetchall()))
             named.count = count
             removed = NO_DIGEST
             if remove and count:
                 if self._has_digests:
                     removed = dialect.digests(tx, "", rows=others).all_rows
                 dialect.run(tx, f"DELETE FROM {dialect.quoted} WHERE {others}")  # noqa: S608 - quoted
-            return LeftRows(count, str(named), removed=remove and count > 0, not_asked=not_asked), removed
+            return OrphanedRows(count, str(named), removed=remove and count > 0, not_requested=not_requested), removed
 
 
 def _owner_in(job_id: str | None, columns: Iterable[Column]) -> str | None:

@@ -23,7 +23,7 @@ _FOUND = tuple(pa.field(name, pa.string()) for name in ("custom_id", "status", "
 
 def found_schema(key: pa.Schema) -> pa.Schema:
     """The columns of what `find` gives, for keys of these types."""
-    return pa.schema([pa.field("place", pa.int64()), *key, *_FOUND])
+    return pa.schema([pa.field("index", pa.int64()), *key, *_FOUND])
 
 
 def from_tuples(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.write.answer_index import AnswerIndex
-from greennode_batch.write.known_files import NEEDED, indexed_rows
+from greennode_batch.write.file_lookup import NEEDED, indexed_rows
 from greennode_batch.write.parquet_files import ParquetFiles
 
 
@@ -59,12 +59,12 @@ class AnswerFile(ParquetFiles):
         files = [self.name, str(made)]
         with tempfile.TemporaryDirectory(prefix="greennode-") as work, closing(AnswerIndex(Path(work), key)) as index:
             for number, path in enumerate(files):
-                for places, rows in indexed_rows(self, path, key.names):
+                for indexes, rows in indexed_rows(self, path, key.names):
                     if path == self.name:
                         is_own = pc.fill_null(pc.equal(rows["run_id"].cast(pa.string()), run_id), fill_value=False)
                         others = pa.array(np.flatnonzero(~is_own.to_numpy()))
-                        places, rows = places.take(others), rows.take(others)  # noqa: PLW2901
-                    index.add(number, places, rows)
+                        indexes, rows = indexes.take(others), rows.take(others)  # noqa: PLW2901
+                    index.add(number, indexes, rows)
             index.settle()
             merged = made.with_name(f"{made.name}.merged")
             try:
@@ -78,12 +78,12 @@ class AnswerFile(ParquetFiles):
         stand = dict(index.stand())
         with pq.ParquetWriter(merged, schema, compression="zstd") as writer:
             for number, path in enumerate(files):
-                places = stand.get(number, np.empty(0, np.int64))
+                indexes = stand.get(number, np.empty(0, np.int64))
                 start = 0
                 for rows in self.read(path, schema.names):
-                    begin, end = np.searchsorted(places, [start, start + rows.num_rows])
+                    begin, end = np.searchsorted(indexes, [start, start + rows.num_rows])
                     if end > begin:
-                        writer.write_table(rows.take(pa.array(places[begin:end] - start)).cast(schema))
+                        writer.write_table(rows.take(pa.array(indexes[begin:end] - start)).cast(schema))
                     start += rows.num_rows
 
     def _has_answers(self, key: Sequence[str]) -> bool:

@@ -18,7 +18,7 @@ from greennode_batch.tables.table_target import TableTarget
 from greennode_batch.tables.typed_rows import OPTIONAL
 
 _CACHE_KIB = 16_384
-_FILE, _PLACE = "greennode file", "greennode row"
+_FILE, _INDEX = "greennode file", "greennode row"
 _TEXTS = ("custom_id", "status", "run_id", *OPTIONAL)
 INDEXED = (*_TEXTS, "completed_at")
 """What the index needs of a row beside its key."""
@@ -48,7 +48,7 @@ class AnswerIndex:
         self.table = TableTarget(self._dialect)
         """The rows that stand, once `settle` was called. All of their columns but the file and the place are text."""
         texts = [pa.field(name, pa.string()) for name in (*self.key, *_TEXTS)]
-        self._schema = pa.schema([*texts, pa.field(_FILE, pa.int64()), pa.field(_PLACE, pa.int64())])
+        self._schema = pa.schema([*texts, pa.field(_FILE, pa.int64()), pa.field(_INDEX, pa.int64())])
         self.table.prepare(self._schema)
         self._database.execute("CREATE TABLE given AS SELECT * FROM standing")
 
@@ -61,13 +61,13 @@ class AnswerIndex:
         columns = [_texts(rows[name], is_text=self._is_text.get(name, True)) for name in rows.column_names]
         return pa.table(columns, names=rows.column_names)
 
-    def add(self, file: int, places: pa.Array, rows: pa.Table) -> None:
+    def add(self, file: int, indexes: pa.Array, rows: pa.Table) -> None:
         """Some rows of a file, by their places in it. rows: the key and the columns of INDEXED."""
         since = pc.binary_join_element_wise(_NO_ORDER, pc.fill_null(rows["completed_at"].cast(pa.string()), ""), "")
         known = {name: rows[name].cast(pa.string()) for name in _TEXTS}
         known |= {name: pc.fill_null(known[name], "") for name in ("status", "run_id")}
         known["greennode_order"] = pc.coalesce(known["greennode_order"], since)
-        columns = [*self.texts(rows.select(self.key)).columns, *known.values(), pa.repeat(file, len(places)), places]
+        columns = [*self.texts(rows.select(self.key)).columns, *known.values(), pa.repeat(file, len(indexes)), indexes]
         with self._dialect.transaction(writes=True) as tx:
             self._dialect.insert(tx, "given", pa.table(columns, schema=self._schema))
 
@@ -83,23 +83,23 @@ class AnswerIndex:
             )
 
     def standing(self, texts: pa.Table) -> pa.Table:
-        """Where the rows stand that have these keys: `place` (of the key), `file`, `row` (of the file)."""
-        fields = [pa.field(name, pa.int64()) for name in (_FILE, _PLACE)]
-        return self.table.stored(texts, fields).rename_columns(["place", "file", "row"])
+        """Where the rows stand that have these keys: `index` (of the key), `file`, `row` (of the file)."""
+        fields = [pa.field(name, pa.int64()) for name in (_FILE, _INDEX)]
+        return self.table.stored(texts, fields).rename_columns(["index", "file", "row"])
 
     def stand(self) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
         """Each file that has rows which stand, and the places of these, in order. Holds 8 bytes of each."""
-        query = f'SELECT "{_FILE}", "{_PLACE}" FROM standing ORDER BY 1, 2'  # noqa: S608 - our own names
+        query = f'SELECT "{_FILE}", "{_INDEX}" FROM standing ORDER BY 1, 2'  # noqa: S608 - our own names
         for file, found in itertools.groupby(self._database.execute(query), operator.itemgetter(0)):
-            yield file, np.fromiter((place for _, place in found), np.int64)
+            yield file, np.fromiter((index for _, index in found), np.int64)
 
     def replaced(self) -> Iterator[tuple[int, list[int]]]:
         """Each file that has rows which do not stand, and the places of these."""
-        names = (*self.key, _FILE, _PLACE)
+        names = (*self.key, _FILE, _INDEX)
         is_standing = f"SELECT 1 FROM standing WHERE {self._dialect.same('given', names)}"  # noqa: S608 - quoted
-        query = f'SELECT "{_FILE}", "{_PLACE}" FROM given WHERE NOT EXISTS ({is_standing}) ORDER BY 1, 2'  # noqa: S608
+        query = f'SELECT "{_FILE}", "{_INDEX}" FROM given WHERE NOT EXISTS ({is_standing}) ORDER BY 1, 2'  # noqa: S608
         for file, found in itertools.groupby(self._database.execute(query), operator.itemgetter(0)):
-            yield file, [place for _, place in found]
+            yield file, [index for _, index in found]
 
 
 def _texts(column: pa.ChunkedArray, *, is_text: bool) -> pa.ChunkedArray:

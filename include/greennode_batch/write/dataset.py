@@ -117,20 +117,20 @@ class Dataset(ParquetFiles):
 
     def remove(self, path: str) -> None:
         """Remove one of the files, if it is there."""
-        place = self._at(path)
-        local = local_path(place)
+        index = self._at(path)
+        local = local_path(index)
         if local is not None:
             local.unlink(missing_ok=True)
             return
         with suppress(FileNotFoundError):
-            place.fs.rm_file(place.path)
+            index.fs.rm_file(index.path)
 
     @contextmanager
     def open(self, path: str) -> Iterator[pq.ParquetFile]:
         """One of the files, to be read."""
-        place = self._at(path)
-        local = local_path(place)
-        with local.open("rb") if local else place.fs.open(place.path, "rb") as file:
+        index = self._at(path)
+        local = local_path(index)
+        with local.open("rb") if local else index.fs.open(index.path, "rb") as file:
             yield pq.ParquetFile(file)
 
     def _write_some(
@@ -191,7 +191,7 @@ def _readable(rows: pa.Table) -> pa.Table:
 
     Spark and Athena have no time of day, no nanoseconds, no unsigned integers and no decimals beyond 38 digits.
     """
-    for place, field in enumerate(rows.schema):
+    for index, field in enumerate(rows.schema):
         arrow = field.type
         wanted = arrow
         if pa.types.is_time(arrow) or (pa.types.is_decimal(arrow) and arrow.precision > _MAX_DECIMAL_DIGITS):
@@ -202,5 +202,5 @@ def _readable(rows: pa.Table) -> pa.Table:
             wanted = pa.decimal128(20, 0) if pa.types.is_uint64(arrow) else pa.int64()
         if wanted != arrow:
             # Not safe: what a timestamp has beyond microseconds is cut off.
-            rows = rows.set_column(place, field.with_type(wanted), rows[place].cast(wanted, safe=False))
+            rows = rows.set_column(index, field.with_type(wanted), rows[index].cast(wanted, safe=False))
     return rows

@@ -57,9 +57,9 @@ class FinalOutcomes:
     def _answered(self, shards: Sequence[SentShard]) -> float:
         """How many requests of an attempt were answered; of one of very many shards, by some of them."""
         some = shards[:: -(-len(shards) // _READ_SHARDS) or 1]
-        asked = sum(shard.requests for shard in some)
+        requested = sum(shard.requests for shard in some)
         answered = sum(self._answered_in(shard) for shard in some)
-        return answered * sum(shard.requests for shard in shards) / asked if asked else 0
+        return answered * sum(shard.requests for shard in shards) / requested if requested else 0
 
     def _answered_in(self, sent: SentShard) -> int:
         shard = sent.folder(self._run)

@@ -21,7 +21,7 @@ from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.receipts import is_sent, read_receipt
 from greennode_batch.write.final_outcomes import FinalOutcomes
 from greennode_batch.write.join import join_shard
-from greennode_batch.write.targets import OpenTarget, write_shard
+from greennode_batch.write.target_writer import OpenTarget, write_shard
 
 log = logging.getLogger(__name__)
 

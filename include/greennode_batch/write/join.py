@@ -153,16 +153,16 @@ def _matched(
     for number, part in enumerate(results):
         sizes = _sizes(part)
         for source in read_pieces(file, columns):
-            place = pc.index_in(source["custom_id"], value_set=part["custom_id"])
+            index = pc.index_in(source["custom_id"], value_set=part["custom_id"])
             rows = source
-            if place.null_count:
-                mine = pc.is_valid(place)
+            if index.null_count:
+                mine = pc.is_valid(index)
                 if number == 0:
                     # What has no result comes once, too.
-                    mine = pc.or_(mine, pc.invert(pc.is_in(source["custom_id"], value_set=results.asked)))
-                rows, place = source.filter(mine), place.filter(mine)
-            for start, stop in _cuts(sizes[place.fill_null(len(sizes) - 1).to_numpy()]):
-                yield rows.slice(start, stop - start), part.take(place.slice(start, stop - start))
+                    mine = pc.or_(mine, pc.invert(pc.is_in(source["custom_id"], value_set=results.requested)))
+                rows, index = source.filter(mine), index.filter(mine)
+            for start, stop in _cuts(sizes[index.fill_null(len(sizes) - 1).to_numpy()]):
+                yield rows.slice(start, stop - start), part.take(index.slice(start, stop - start))
         del part  # not to hold two parts while the next one is read
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import pyarrow as pa
 
 from greennode_batch.staging.folders import ShardFolder, write_json
-from greennode_batch.state.fingerprint import NO_ROWS
 from greennode_batch.state.joined_shard import JoinedShard
+from greennode_batch.state.rows_fingerprint import NO_ROWS
 from greennode_batch.tables.fingerprint import fingerprint
 
 

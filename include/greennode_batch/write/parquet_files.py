@@ -59,19 +59,19 @@ class ParquetFiles(ABC):
             for batch in file.iter_batches(columns=there):
                 yield _with_values(pa.table(batch), names, values)
 
-    def take(self, path: str, places: npt.NDArray[np.int64], names: Sequence[str]) -> pa.Table:
+    def take(self, path: str, indexes: npt.NDArray[np.int64], names: Sequence[str]) -> pa.Table:
         """Some rows of one of the files by their places, in this order. Reads the row groups that they lie in."""
         values = _folder_values(path)
-        order = np.argsort(places, kind="stable")
+        order = np.argsort(indexes, kind="stable")
         found, start, done = [], 0, 0
         with self.open(path) as file:
             there = [name for name in names if name in file.schema_arrow.names and name not in values]
             for group in range(file.num_row_groups):
                 stop = start + file.metadata.row_group(group).num_rows
-                end = int(np.searchsorted(places[order], stop))
+                end = int(np.searchsorted(indexes[order], stop))
                 if end > done:
                     rows = file.read_row_group(group, columns=there, use_threads=False)
-                    found.append(rows.take(pa.array(places[order[done:end]] - start)))
+                    found.append(rows.take(pa.array(indexes[order[done:end]] - start)))
                 start, done = stop, end
             rows = pa.concat_tables(found) if found else file.schema_arrow.empty_table().select(there)
         return _with_values(rows.take(pa.array(np.argsort(order))), names, values)

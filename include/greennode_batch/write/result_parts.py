@@ -50,7 +50,7 @@ class ResultParts:
         self._read = list(dict.fromkeys((*(field.name for field in fields), *(_SAID if final else ()))))
 
     @cached_property
-    def asked(self) -> pa.ChunkedArray:
+    def requested(self) -> pa.ChunkedArray:
         """The requests that the first attempt has results of. Those of a later one may be of other shards as well."""
         if not self._files:
             return pa.chunked_array([], pa.string())
@@ -73,7 +73,7 @@ class ResultParts:
                     rows = rows.append_column(FINAL, self._final.of_results(rows, attempt=attempt, model_hash=made_by))
                 rows = rows.select(self._schema.names).replace_schema_metadata(None)
                 if file is not self._files[0]:
-                    rows = rows.filter(pc.is_in(rows["custom_id"], value_set=self.asked))
+                    rows = rows.filter(pc.is_in(rows["custom_id"], value_set=self.requested))
                     said.append(rows["custom_id"])
                 if len(before):
                     rows = rows.filter(pc.invert(pc.is_in(rows["custom_id"], value_set=before)))

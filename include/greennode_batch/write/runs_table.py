@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from greennode_batch.state.actual_cost import TOKEN_COLUMNS, ModelCost
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.state.run_report import RunReport
-from greennode_batch.state.spent import TOKEN_COLUMNS, ModelSpent
 from greennode_batch.tables.table_target import TableTarget
 
 _MOMENT = pa.timestamp("us", tz="UTC")
@@ -42,7 +42,7 @@ def write_run(table: TableTarget, made: RunReport, *, dag_id: str) -> None:
     table.write([pa.Table.from_pylist(rows, schema=RUNS_SCHEMA)])
 
 
-def _row(made: RunReport, one: ModelSpent, dag_id: str) -> dict[str, Any]:
+def _row(made: RunReport, one: ModelCost, dag_id: str) -> dict[str, Any]:
     expected = made.estimate.by_model.get(one.model) if made.estimate else None
     return {
         "dag_id": dag_id,

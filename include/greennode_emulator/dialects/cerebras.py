@@ -2,7 +2,7 @@
 
 from greennode_emulator.dialects.creates import WindowlessCreate
 from greennode_emulator.dialects.dialect import Dialect, Reply, routes
-from greennode_emulator.dialects.shapes import batch_reply, counts, problem_text
+from greennode_emulator.dialects.reply_shapes import batch_reply, counts, problem_text
 from greennode_emulator.endpoints import Endpoint
 from greennode_emulator.error_bodies import flat
 from greennode_emulator.records import BatchRecord, Phase

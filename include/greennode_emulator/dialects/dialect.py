@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
 
-from greennode_emulator.dialects import shapes
+from greennode_emulator.dialects import reply_shapes
 from greennode_emulator.dialects.creates import CreateBody, OpenAICreate
 from greennode_emulator.endpoints import Endpoint
 from greennode_emulator.error_bodies import Body, error_object
@@ -71,10 +71,10 @@ class Dialect:
     # Files.
     upload_purposes: frozenset[str] = frozenset({"batch"})
     upload_status: int = 200
-    file_id: Callable[[str], str] = shapes.file_id
+    file_id: Callable[[str], str] = reply_shapes.file_id
     """From 24 hexadecimal digits."""
-    file_reply: Callable[[FileRecord], Reply] = shapes.file_reply
-    upload_reply: Callable[[Reply], Reply] = shapes.bare
+    file_reply: Callable[[FileRecord], Reply] = reply_shapes.file_reply
+    upload_reply: Callable[[Reply], Reply] = reply_shapes.bare
     line_form: Literal["any", "bare", "full"] = "any"
     """Whether lines may, must not or must have `method` and `url`."""
     content: Literal["bytes", "redirect"] = "bytes"
@@ -84,25 +84,25 @@ class Dialect:
     batch_endpoints: frozenset[str] = frozenset({"/v1/chat/completions"})
     completion_windows: frozenset[str] = frozenset({"24h"})
     create_status: int = 200
-    batch_id: Callable[[str], str] = shapes.batch_id
+    batch_id: Callable[[str], str] = reply_shapes.batch_id
     words: Mapping[Phase, str] = field(default_factory=lambda: {phase: phase.value for phase in Phase})
-    batch_reply: Callable[[BatchRecord, str], Reply] = shapes.batch_reply
+    batch_reply: Callable[[BatchRecord, str], Reply] = reply_shapes.batch_reply
     """From the batch and its status word."""
-    create_reply: Callable[[Reply], Reply] = shapes.bare
+    create_reply: Callable[[Reply], Reply] = reply_shapes.bare
     ids_early: bool = False
     """Whether the ids of result files show before the files can be read."""
 
     # Lists.
     paging: Paging = field(default_factory=Paging)
     list_delay_seconds: float = 0.0
-    list_reply: Callable[[Page], Any] = shapes.list_reply
+    list_reply: Callable[[Page], Any] = reply_shapes.list_reply
     file_list_reply: Callable[[Page], Any] | None = None
-    model_list_reply: Callable[[Page], Any] = shapes.list_reply
-    model_reply: Callable[[str], Reply] = shapes.model_reply
+    model_list_reply: Callable[[Page], Any] = reply_shapes.list_reply
+    model_reply: Callable[[str], Reply] = reply_shapes.model_reply
 
     # Deletion; a reply of None is no body at all.
     deleted_status: int = 200
-    deleted_reply: Callable[[str, str], Reply | None] = shapes.deleted_reply
+    deleted_reply: Callable[[str, str], Reply | None] = reply_shapes.deleted_reply
     gone_status: int = 404
 
     # Errors.
@@ -111,10 +111,10 @@ class Dialect:
     """HTTP statuses in place of the usual ones."""
 
     # Result lines, from OpenAI's chat completion.
-    chat_reply: Callable[[Reply], Reply] = shapes.bare
-    result_line: Callable[[str, str, Reply], Reply] = shapes.result_line
-    error_line: Callable[[str, str, RefusedError], Reply] = shapes.error_line
-    merged_line: Callable[[Reply], Reply] = shapes.bare
+    chat_reply: Callable[[Reply], Reply] = reply_shapes.bare
+    result_line: Callable[[str, str, Reply], Reply] = reply_shapes.result_line
+    error_line: Callable[[str, str, RefusedError], Reply] = reply_shapes.error_line
+    merged_line: Callable[[Reply], Reply] = reply_shapes.bare
     """From a line of a result file to one of BATCH_RESULTS."""
 
     @property

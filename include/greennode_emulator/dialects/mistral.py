@@ -4,7 +4,7 @@ from collections import Counter
 
 from greennode_emulator.dialects.creates import MistralCreate
 from greennode_emulator.dialects.dialect import Dialect, Page, Paging, Reply, own_route, routes, uuid_from
-from greennode_emulator.dialects.shapes import ended_at, epoch, file_reply
+from greennode_emulator.dialects.reply_shapes import ended_at, epoch, file_reply
 from greennode_emulator.endpoints import Endpoint
 from greennode_emulator.error_bodies import BODIES, Body, flat
 from greennode_emulator.records import BatchRecord, FileRecord, Phase

@@ -2,7 +2,7 @@
 
 from greennode_emulator.dialects.creates import WindowlessCreate
 from greennode_emulator.dialects.dialect import Dialect, Paging, Reply
-from greennode_emulator.dialects.shapes import batch_reply, iso, problem_text
+from greennode_emulator.dialects.reply_shapes import batch_reply, iso, problem_text
 from greennode_emulator.error_bodies import Body
 from greennode_emulator.records import BatchRecord, Phase
 from greennode_emulator.refusals import RefusedError

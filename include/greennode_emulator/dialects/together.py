@@ -2,7 +2,7 @@
 
 from greennode_emulator.dialects.creates import WindowlessCreate
 from greennode_emulator.dialects.dialect import Dialect, Page, Paging, Reply, routes, uuid_from
-from greennode_emulator.dialects.shapes import WINDOW_SECONDS, ended_at, iso, problem_text
+from greennode_emulator.dialects.reply_shapes import WINDOW_SECONDS, ended_at, iso, problem_text
 from greennode_emulator.endpoints import Endpoint
 from greennode_emulator.records import BatchRecord, FileRecord, Phase
 from greennode_emulator.refusals import RefusedError

@@ -5,7 +5,7 @@ Whoever works with it, and with the others, may hope to work with what GreenNode
 
 from greennode_emulator.dialects.creates import WindowlessCreate
 from greennode_emulator.dialects.dialect import Dialect, Page, Paging, Reply, routes
-from greennode_emulator.dialects.shapes import ended_at, iso, model_reply, problems
+from greennode_emulator.dialects.reply_shapes import ended_at, iso, model_reply, problems
 from greennode_emulator.endpoints import Endpoint
 from greennode_emulator.error_bodies import BODIES, Body
 from greennode_emulator.records import BatchRecord, FileRecord, Phase

@@ -6,10 +6,10 @@ from typing import Any
 
 from fastapi import Response
 
-from greennode_emulator.connections import close_connection, pause, reset_connection
 from greennode_emulator.dialects.dialect import Dialect
 from greennode_emulator.error_bodies import BODIES
 from greennode_emulator.faults import call_faults as faults
+from greennode_emulator.open_connections import close_connection, pause, reset_connection
 from greennode_emulator.refusals import RefusedError
 from greennode_emulator.replies import body_reply, refusal_reply
 

@@ -38,15 +38,15 @@ class HoldUp:
 
     def choose(self, able: Sequence[Worker], asleep: Sequence[Worker], clock: VirtualClock) -> Worker | None:
         """The first one up to the step, then the others, then the first one again."""
-        first = next((worker for worker in able if worker.place == self._first), None)
+        first = next((worker for worker in able if worker.index == self._first), None)
         others = [worker for worker in able if worker is not first]
         if first is not None and not self.was_reached and first.steps == self._step:
             self.was_reached = True
         if not self.was_reached:
             # Nobody else begins before; while it sleeps, time passes. If it ends before that step, the others follow.
-            is_asleep = any(worker.place == self._first for worker in asleep)
+            is_asleep = any(worker.index == self._first for worker in asleep)
             return first if first is not None or is_asleep else others[0]
-        if others or any(worker.place != self._first for worker in asleep):
+        if others or any(worker.index != self._first for worker in asleep):
             return others[0] if others else None
         if not self._woken:
             self._woken = True
@@ -69,10 +69,10 @@ class AtRandom:
         """The one that is at work, mostly."""
         if self._jumps and self._random.random() < self._jumps:
             clock.now += self._random.choice(self._LATER)
-        present = next((worker for worker in able if worker.place == self._now), None)
+        present = next((worker for worker in able if worker.index == self._now), None)
         if present is None or self._random.random() < self._changes:
             present = self._random.choice(able)
-            self._now = present.place
+            self._now = present.index
         return present
 
 
@@ -131,7 +131,7 @@ class Explorer:
     def _play(self, kind: Kind, number: int, schedule: HoldUp | AtRandom) -> Played:
         self._again()
         ground, scene = self._ground, self._scene
-        works = [lambda work=work, place=place: work(ground, place) for place, work in enumerate(scene.works)]
+        works = [lambda work=work, index=index: work(ground, index) for index, work in enumerate(scene.works)]
         self.crew = crew = ground.play(works, schedule)
         problems = _unexpected(crew)
         problems += self._finish()
@@ -168,7 +168,7 @@ class Explorer:
         for attempt in range(FIRST_ATTEMPT, job_of(self._ground).attempts + 1):
             folder = run.shard("any", attempt=attempt).path.parent
             for receipt in (read_receipt(ShardFolder(folder / name)) for name in fresh_names(folder)):
-                known.update((receipt.batch_id, *receipt.turned_away) if receipt is not None else ())
+                known.update((receipt.batch_id, *receipt.over_capacity) if receipt is not None else ())
         return sorted(api.batches.keys() - known - api.given_up)
 
     def _lost(self) -> list[str]:
@@ -193,7 +193,7 @@ class Explorer:
 def _unexpected(crew: Crew) -> list[str]:
     """Errors that are none of those which a worker may end with."""
     return [
-        f"worker {worker.place} ended with {type(worker.error).__name__}: {worker.error}"
+        f"worker {worker.index} ended with {type(worker.error).__name__}: {worker.error}"
         for worker in crew.workers
         if worker.error is not None and not isinstance(worker.error, GreenNodeError)
     ]

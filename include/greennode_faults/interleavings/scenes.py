@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import Wait
 from greennode_batch.batches.submit import submit
-from greennode_batch.batches.wait import SendAgain, look
+from greennode_batch.batches.wait import SendAgain, poll
 from greennode_batch.collect.collect import collect_shard
 from greennode_batch.errors import RetryableError
 from greennode_batch.job.batch_job import BatchJob
@@ -89,8 +89,8 @@ def _source(rows: SourceRows) -> Rows:
     return Rows.from_tuples(("id", "text"), iter([list(rows)]))
 
 
-def _build(ground: Ground, place: int, rows: SourceRows) -> Plan:
-    profile = ground.clients[place].profile
+def _build(ground: Ground, index: int, rows: SourceRows) -> Plan:
+    profile = ground.clients[index].profile
     job = job_of(ground)
     return build(job, lambda: _source(rows), ground.run, run_id="run", profile=profile, clock=ground.clock)
 
@@ -110,7 +110,7 @@ def _carry(ground: Ground, client: GreenNodeClient, shard: ShardFolder) -> None:
 
 def _carry_once(ground: Ground, client: GreenNodeClient, shard: ShardFolder) -> None:
     submit(shard, client, clock=ground.clock, sleep=sleep)
-    while isinstance(step := look(shard, client, now=ground.clock()), Wait | SendAgain):
+    while isinstance(step := poll(shard, client, now=ground.clock()), Wait | SendAgain):
         # A worker that waits leaves that to the triggerer, which wakes one near the end.
         sleep(max(step.seconds, BATCH_SECONDS / 2))
         if isinstance(step, SendAgain):
@@ -118,11 +118,11 @@ def _carry_once(ground: Ground, client: GreenNodeClient, shard: ShardFolder) -> 
     collect_shard(shard, client, None, clock=ground.clock, sleep=sleep)
 
 
-def _carry_planned(ground: Ground, place: int) -> None:
+def _carry_planned(ground: Ground, index: int) -> None:
     plan = read_plan(ground.run)
     assert plan is not None
     for shard in attempt_shards(ground.run, plan, FIRST_ATTEMPT):
-        _carry(ground, ground.clients[place], shard)
+        _carry(ground, ground.clients[index], shard)
 
 
 def _built(rows: SourceRows) -> Callable[[Ground], None]:
@@ -136,7 +136,7 @@ def _shard_scenes() -> Iterator[Scene]:
     troubles: dict[str, Trouble] = {
         "submit, wait, collect": Trouble(),
         "its create is refused for capacity": Trouble(refused=1),
-        "its batch ends for want of room": Trouble(turned_away=1),
+        "its batch ends for lack of capacity": Trouble(over_capacity=1),
         "its create gets no reply": Trouble(unanswered=1),
         "a line is missing": Trouble(lacking=1),
     }
@@ -144,20 +144,20 @@ def _shard_scenes() -> Iterator[Scene]:
         yield Scene("shard", name, (_carry_planned, _carry_planned), _built(TWO), trouble)
     yield Scene(
         "shard",
-        "three workers, its batch ends for want of room",
+        "three workers, its batch ends for lack of capacity",
         (_carry_planned,) * 3,
         _built(TWO),
-        Trouble(turned_away=1),
+        Trouble(over_capacity=1),
     )
 
 
 def _builds_and_carries(rows: SourceRows) -> Work:
     """The tasks of a run's first attempt, over a source that has these rows when it is read."""
 
-    def work(ground: Ground, place: int) -> None:
-        plan = _build(ground, place, rows)
+    def work(ground: Ground, index: int) -> None:
+        plan = _build(ground, index, rows)
         for shard in attempt_shards(ground.run, plan, FIRST_ATTEMPT):
-            _carry(ground, ground.clients[place], shard)
+            _carry(ground, ground.clients[index], shard)
 
     return work
 
@@ -196,9 +196,9 @@ def _retry_scenes() -> Iterator[Scene]:
         yield Scene("retry", name, (_retries, later), _collected(four, whole=whole), Trouble(lacking=2), rows=four)
 
 
-def _retries(ground: Ground, place: int) -> None:
+def _retries(ground: Ground, index: int) -> None:
     """The tasks of a run's second attempt."""
-    plan, client = read_plan(ground.run), ground.clients[place]
+    plan, client = read_plan(ground.run), ground.clients[index]
     assert plan is not None
     profile = client.profile
     retry = build_retry(job_of(ground), ground.run, plan, attempt=2, profile=profile, clock=ground.clock)
@@ -206,9 +206,9 @@ def _retries(ground: Ground, place: int) -> None:
         _carry(ground, client, sent.folder(ground.run))
 
 
-def _collects_and_retries(ground: Ground, place: int) -> None:
-    _carry_planned(ground, place)
-    _retries(ground, place)
+def _collects_and_retries(ground: Ground, index: int) -> None:
+    _carry_planned(ground, index)
+    _retries(ground, index)
 
 
 def _collected(rows: SourceRows, *, whole: bool) -> Callable[[Ground], None]:

@@ -33,13 +33,13 @@ class _Batch:
 
 @dataclass(frozen=True)
 class Trouble:
-    """What goes wrong with the first creates: how many are refused for capacity, end for want of room, get no reply.
+    """What goes wrong with the first creates: how many are refused or end for lack of capacity, get no reply.
 
     lacking: how many batches have a request that is billed, and in no file of results.
     """
 
     refused: int = 0
-    turned_away: int = 0
+    over_capacity: int = 0
     unanswered: int = 0
     lacking: int = 0
 
@@ -118,9 +118,9 @@ class SmallApi:
             return _json({"error": {"message": "busy", "code": "rate_limit_exceeded"}}, status=429)
         number = len(self.batches) + 1
         batch = _Batch(f"batch_{number}", file_id, body.get("metadata") or {}, self.now())
-        if number <= trouble.turned_away:
+        if number <= trouble.over_capacity:
             batch.fate = "is turned away"
-        elif number <= trouble.turned_away + trouble.lacking:
+        elif number <= trouble.over_capacity + trouble.lacking:
             batch.fate = "lacks lines"
         self.batches[batch.id] = batch
         if number <= trouble.unanswered:

@@ -33,13 +33,13 @@ class Tally:
 
     def __str__(self) -> str:
         kind, _, name = self.scene.partition(": ")
-        verdict = "ok"
+        result = "ok"
         if self.in_window:
-            verdict += f", {self.in_window} in the window, each cancelled; billed all the same: {self.paid_in_window}"
+            result += f", {self.in_window} in the window, each cancelled; billed all the same: {self.paid_in_window}"
         if self.wrong:
             first = self.wrong[0]
-            verdict = f"{len(self.wrong)} wrong, as {first.kind} {first.number}: {'; '.join(first.problems)}"
-        return _COLUMNS.format(kind, name, self.store, self.hold_ups, self.random, len(self.wrong), verdict)
+            result = f"{len(self.wrong)} wrong, as {first.kind} {first.number}: {'; '.join(first.problems)}"
+        return _COLUMNS.format(kind, name, self.store, self.hold_ups, self.random, len(self.wrong), result)
 
 
 def heading() -> str:
@@ -49,17 +49,17 @@ def heading() -> str:
 
 def play_all(*, seed: int, random: int, only: str = "", stride: int = 1) -> Iterator[Tally]:
     """Play every single hold-up, or each so many-th, and about so many random schedules in all."""
-    chosen = [(store, place) for place, scene in enumerate(scenes()) for store in STORES if only in f"{scene}, {store}"]
+    chosen = [(store, index) for index, scene in enumerate(scenes()) for store in STORES if only in f"{scene}, {store}"]
     each = -(-random // len(chosen)) if chosen else 0
     with ProcessPoolExecutor(_WORKERS) as pool:
-        work = [pool.submit(play, store, place, range(seed, seed + each), stride) for store, place in chosen]
+        work = [pool.submit(play, store, index, range(seed, seed + each), stride) for store, index in chosen]
         for one in work:
             yield one.result()
 
 
-def play(store: StoreKind, place: int, seeds: Sequence[int], stride: int = 1) -> Tally:
+def play(store: StoreKind, index: int, seeds: Sequence[int], stride: int = 1) -> Tally:
     """Play one of the scenes on one kind of store."""
-    scene = scenes()[place]
+    scene = scenes()[index]
     with ground(store) as where:
         explorer = Explorer(where, scene)
         hold_ups = list(explorer.hold_ups(stride=stride))

@@ -41,10 +41,10 @@ class Schedule(Protocol):
 
 
 class Worker:
-    """One thread. place: its number. stands: the step that it is about to take."""
+    """One thread. index: its number. stands: the step that it is about to take."""
 
-    def __init__(self, place: int, work: Callable[[], None]) -> None:
-        self.place = place
+    def __init__(self, index: int, work: Callable[[], None]) -> None:
+        self.index = index
         self.stands = "its start"
         self.steps = 0
         self.asleep_until = 0.0
@@ -82,7 +82,7 @@ class Crew:
     """Some workers, and whose turn it is."""
 
     def __init__(self, works: Sequence[Callable[[], None]], schedule: Schedule, clock: VirtualClock) -> None:
-        self.workers = [Worker(place, work) for place, work in enumerate(works)]
+        self.workers = [Worker(index, work) for index, work in enumerate(works)]
         self.clock = clock
         self.is_stopped = False
         self.trace: list[tuple[int, str]] = []
@@ -113,9 +113,9 @@ class Crew:
         self._pass_on(worker)
         if self.is_stopped:
             raise StoppedError
-        self.holds.append((worker.place, what, self.clock.now - before))
+        self.holds.append((worker.index, what, self.clock.now - before))
         self.clock.now += _TICK_SECONDS
-        self.trace.append((worker.place, what))
+        self.trace.append((worker.index, what))
 
     def sleep(self, worker: Worker, seconds: float) -> None:
         """A worker lets time pass."""

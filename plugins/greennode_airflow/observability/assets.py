@@ -10,8 +10,8 @@ from airflow.sdk import Asset
 from greennode_batch.job.sources import Source, SqlSource
 from greennode_batch.job.targets import SqlTarget, Target
 from greennode_batch.staging.folders import RunFolder
+from greennode_batch.state.actual_cost import TOKEN_COLUMNS
 from greennode_batch.state.run_report import RunReport
-from greennode_batch.state.spent import TOKEN_COLUMNS
 
 _TOLD = ("run_id", "rows", "unchanged", "remembered", "statuses", *TOKEN_COLUMNS, "cost", "saving", "currency")
 

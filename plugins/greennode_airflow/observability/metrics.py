@@ -105,9 +105,7 @@ TOKENS = Metric(
 COST = Metric(
     "greennode.cost", "counter", (*_BY_MODEL, "currency"), "What the reports say that it cost, where prices are known."
 )
-SAVING = Metric(
-    "greennode.saving", "counter", (*_BY_MODEL, "currency"), "What the same would have cost more in real time."
-)
+SAVING = Metric("greennode.saving", "counter", (*_BY_MODEL, "currency"), "What the same would have cost more live.")
 RUNS_LATE = Metric(
     "greennode.runs_late", "counter", ("dag_id",), "Runs that were not over when `late_run` said that they should be."
 )

@@ -11,12 +11,12 @@ from greennode_airflow.operators.batch import (
     GreenNodeDeleteBatchOperator,
     GreenNodeSubmitBatchOperator,
 )
-from greennode_airflow.operators.build import GreenNodeBuildRequestsOperator
+from greennode_airflow.operators.build_requests import GreenNodeBuildRequestsOperator
 from greennode_airflow.operators.clean_up import GreenNodeCleanUpOperator
 from greennode_airflow.operators.evaluation import GreenNodeEvaluationReportOperator
-from greennode_airflow.operators.near_duplicates import GreenNodeMarkNearDuplicatesOperator
-from greennode_airflow.operators.page import GreenNodePageOperator
+from greennode_airflow.operators.mark_near_duplicates import GreenNodeMarkNearDuplicatesOperator
 from greennode_airflow.operators.part import GreenNodeReadPartOperator
+from greennode_airflow.operators.render_page import GreenNodePageOperator
 from greennode_airflow.operators.retry import GreenNodeBuildRetryOperator
 from greennode_airflow.operators.table import GreenNodeJoinResultsOperator, GreenNodeReportOperator
 

@@ -38,16 +38,16 @@ class GreenNodeApproveSpendOperator(HITLOperator):
     @fail_without_retry
     def execute(self, context: Context) -> Any:
         """Pass, or wait for an answer without a worker."""
-        from greennode_batch.plan.approval import approval_text, must_be_asked, note_asked
+        from greennode_batch.plan.approval import approval_text, must_be_approved, note_approval_request
 
         run, budget = run_of(context, group_of(self)), run_job(self.job, context).budget
         plan = read_plan(run) if self.shards else None
-        if plan is None or budget is None or not must_be_asked(run, plan, budget):
+        if plan is None or budget is None or not must_be_approved(run, plan, budget):
             self.log.info("Nobody is to be asked: %s", plan.estimate if plan else "nothing is to be sent")
             return self.shards
         # No template: a prompt's own braces are shown as they are.
         self.body = approval_text(run, plan, budget)
-        note_asked(run, plan)
+        note_approval_request(run, plan)
         self.log.info("A person is asked, for the %s", plan.estimate)
         return super().execute(context)
 

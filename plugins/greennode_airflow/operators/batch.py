@@ -43,8 +43,8 @@ class _ShardOperator(BaseOperator):
 class GreenNodeSubmitBatchOperator(_ShardOperator):
     """Makes one batch of one shard, exactly once however often it runs. Returns the batch's id.
 
-    While the server has no room for it, or others are before it in the line of a connection that has limits, the task
-    waits in the triggerer and tries again. Where the credit has run out
+    While the server has no capacity for it, or others are before it in the line of a connection that has limits, the
+    task waits in the triggerer and tries again. Where the credit has run out
     it fails for good, and so do the run's shards that were not tried yet; cleared, they are sent.
 
     shard: the folder that holds `requests.jsonl` (templated); its receipt is kept beside it, so a folder is for
@@ -80,7 +80,7 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         return batch_ids[0] if isinstance(self.shard, str) else batch_ids
 
     def resume(self, context: Context, event: Any = None) -> str | list[str]:
-        """Try again what is not sent, after the server had no room, or others were before."""
+        """Try again what is not sent, after the server had no capacity, or others were before."""
         return self.execute(context)
 
     def _submit(self, shard: ShardFolder, hook: GreenNodeHook, client: GreenNodeClient, *, is_cleared: bool) -> str:

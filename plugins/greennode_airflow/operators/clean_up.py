@@ -9,9 +9,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
+from greennode_airflow.runtime.run_outcome import RunOutcome
 from greennode_airflow.runtime.runs import group_of, is_dry_run, run_job, run_of
-from greennode_airflow.runtime.verdict import Verdict
-from greennode_batch.cleanup.remote_files import clean_up
+from greennode_batch.cleanup.remote_files import remove_remote_files
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.staging.folders import RunFolder, read_json
@@ -36,15 +36,15 @@ class GreenNodeCleanUpOperator(BaseOperator):
     @fail_without_retry
     def execute(self, context: Context) -> None:
         """Delete what may go, say what stays, and judge."""
-        verdict, run = Verdict(self, context), run_of(context, group_of(self))
-        verdict.skip_if_left_out()
+        outcome, run = RunOutcome(self, context), run_of(context, group_of(self))
+        outcome.skip_if_left_out()
         if is_dry_run(context):
-            verdict.check_built()
+            outcome.check_built()
             raise AirflowSkipException("a dry run sends nothing, so there is nothing to delete")
         is_lacking = False
         try:
             is_lacking = _is_lacking(run)
-            if verdict.is_reported:  # otherwise somebody may be at work on the run
+            if outcome.is_reported:  # otherwise somebody may be at work on the run
                 self._clean_up(run, context)
         except Exception as error:
             # Worth another try where it was the network; not worth a good run where that is down for long.
@@ -52,7 +52,7 @@ class GreenNodeCleanUpOperator(BaseOperator):
             if not isinstance(error, GreenNodeError) and task.try_number <= task.max_tries:
                 raise
             self.log.warning("Files of the run stay at GreenNode, which changes nothing of its result", exc_info=True)
-        verdict.check_reported()
+        outcome.check_reported()
         if is_lacking:
             raise AirflowFailException(
                 "the report of what is built now did not find all rows in the target, or was never made, though its "
@@ -63,7 +63,7 @@ class GreenNodeCleanUpOperator(BaseOperator):
         job = run_job(self.job, context)
         hook, keep = GreenNodeHook(job.conn_id), job.keep_remote_files
         with hook.get_conn() as client:
-            cleaned = clean_up(run, client, keep=hook.keep_remote_files() if keep is None else keep)
+            cleaned = remove_remote_files(run, client, keep=hook.keep_remote_files() if keep is None else keep)
         self.log.info("%s", cleaned)
 
 

@@ -45,8 +45,8 @@ class GreenNodeEvaluationReportOperator(QueryOperator):
     @fail_without_retry
     def execute(self, context: Context) -> str:
         """Count, choose examples, write the page."""
+        from greennode_batch.analysis.evaluation.evaluation_page import evaluate, evaluation_page
         from greennode_batch.analysis.evaluation.latency import answer_waits
-        from greennode_batch.analysis.evaluation.page import evaluate, evaluation_page
 
         with self.opened() as read:
             found = evaluate(
@@ -61,5 +61,5 @@ class GreenNodeEvaluationReportOperator(QueryOperator):
         run = context["dag_run"]
         title = self.title or run.dag_id.replace("_", " ").capitalize()
         write_page(evaluation_page(found, title=title, origin=f"DAG {run.dag_id}, run {run.run_id}."), path)
-        self.log.info("%s The page is %s", found.verdict, path)
+        self.log.info("%s The page is %s", found.conclusion, path)
         return str(path)

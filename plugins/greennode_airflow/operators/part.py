@@ -31,7 +31,7 @@ class GreenNodeReadPartOperator(SourceOperator):
     @fail_without_retry
     def execute(self, context: Context) -> None:
         """Read and render; what was read before is replaced."""
-        from greennode_airflow.runtime.sources import open_source
+        from greennode_airflow.runtime.source_access import open_source
         from greennode_batch.plan.partition_files import write_part
         from greennode_batch.plan.preflight import check_models
 

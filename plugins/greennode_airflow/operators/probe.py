@@ -11,7 +11,7 @@ from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook, client_arguments
 from greennode_airflow.runtime.runs import begin_run
 from greennode_batch.errors import ConfigError
-from greennode_batch.probe.probe import DEFAULT_WAIT_SECONDS, Probe
+from greennode_batch.probe.probe_run import DEFAULT_WAIT_SECONDS, Probe
 
 
 class GreenNodeProbeOperator(BaseOperator):

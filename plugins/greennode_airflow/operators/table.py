@@ -19,14 +19,14 @@ from greennode_airflow.observability.assets import asset_of, event_extra
 from greennode_airflow.observability.links import RUN_LINKS
 from greennode_airflow.observability.metric_events import count_run
 from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
+from greennode_airflow.runtime.run_outcome import RunOutcome
 from greennode_airflow.runtime.runs import group_of, is_dry_run, job_id_of, run_job, run_of
 from greennode_airflow.runtime.shard_groups import Shards, shards_in
-from greennode_airflow.runtime.verdict import Verdict
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.targets import SqlTarget, Target
 from greennode_batch.staging.folders import RunFolder, ShardFolder, read_json
-from greennode_batch.state.approval import refuse_rejected
+from greennode_batch.state.approval_record import refuse_rejected
 from greennode_batch.state.plan import read_plan
 from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.state.run_identity import earlier_runs
@@ -78,11 +78,11 @@ class GreenNodeJoinResultsOperator(BaseOperator):
         return dict(total)
 
     def _write(self, shard: ShardFolder, context: Context) -> dict[str, int]:
-        from greennode_airflow.runtime.targets import open_targets
+        from greennode_airflow.runtime.target_access import open_targets
         from greennode_batch.answers.answer_reader import AnswerReader
         from greennode_batch.write.final_outcomes import FinalOutcomes
         from greennode_batch.write.join import join_shard
-        from greennode_batch.write.targets import write_shard
+        from greennode_batch.write.target_writer import write_shard
 
         plan = read_plan(shard.run)
         with (
@@ -129,23 +129,23 @@ class GreenNodeReportOperator(BaseOperator):
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, Any]:
         """Account for the run."""
-        from greennode_airflow.runtime.targets import known_table, open_targets
+        from greennode_airflow.runtime.target_access import cached_table, open_targets
         from greennode_batch.reconcile.report import check_balanced, check_failed_ratio, report
         from greennode_batch.reconcile.written_targets import written_rows
 
-        verdict, run, job = Verdict(self, context), run_of(context, group_of(self)), run_job(self.job, context)
-        verdict.skip_if_left_out()
+        outcome, run, job = RunOutcome(self, context), run_of(context, group_of(self)), run_job(self.job, context)
+        outcome.skip_if_left_out()
         if is_dry_run(context):
-            verdict.check_built()
+            outcome.check_built()
             raise AirflowSkipException("a dry run sends nothing and writes nothing; see the log of build_requests")
         refuse_rejected(run)
         if read_plan(run) is not None:  # without one, the report itself says what there is
-            verdict.check_built()
+            outcome.check_built()
         before = _reported_before(run)
         with open_targets(with_paths(job.targets, self.paths), job.target_key, run) as targets:
-            known = known_table(job, targets, run, run_id=context["run_id"])
+            answered_table = cached_table(job, targets, run, run_id=context["run_id"])
             written = written_rows(run, targets, run_id=context["run_id"], job_id=job_id_of(self, self.job))
-            made = report(run, *written, known=known, prices=GreenNodeHook(job.conn_id).prices(job))
+            made = report(run, *written, answered_table=answered_table, prices=GreenNodeHook(job.conn_id).prices(job))
         self.log.info("%s", made)
         for earlier in earlier_runs(run):
             self.log.info("Not in this report: what an earlier run of this id has sent, which lies in %s", earlier)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from greennode_airflow.runtime.runs import staging_root
 from greennode_airflow.ui.access import EditDag, IsEditor, ReadableDags, ReadDag, of_this_page
 from greennode_airflow.ui.airflow_runs import AirflowRun, find_run, note_cancel
-from greennode_airflow.ui.connections import Connections
+from greennode_airflow.ui.page_connections import Connections
 from greennode_airflow.ui.views import RunsWanted, ShardsWanted, Views
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.monitor.cancel import cancel_batches
@@ -158,10 +158,10 @@ def _cancel(
         raise HTTPException(status.HTTP_502_BAD_GATEWAY, str(error)) from error
     batch_ids = [shard.batch_id for _, shard in now if shard.batch_id]
     views.connections.live(staged.conn_id).forget(batch_ids)
-    words = f"{done.asked} batches were asked to end, {len(done.failed)} could not be: {', '.join(batch_ids)}"
+    words = f"{done.requested} batches were asked to end, {len(done.failed)} could not be: {', '.join(batch_ids)}"
     log.info("%s %s: %s by %s", dag_id, run_id, words, user.get_name())
     note_cancel(session, found, user.get_name(), words)
-    return _json({"asked": done.asked, "failed": done.failed, "next": later[0][0] if later else None})
+    return _json({"requested": done.requested, "failed": done.failed, "next": later[0][0] if later else None})
 
 
 def _json(value: Any) -> Response:

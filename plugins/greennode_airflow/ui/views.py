@@ -23,7 +23,7 @@ from greennode_airflow.ui.airflow_runs import (
     list_runs,
     mapped_states,
 )
-from greennode_airflow.ui.connections import Connections
+from greennode_airflow.ui.page_connections import Connections
 from greennode_airflow.ui.phases import TaskCounts, has_later_attempt, phase_of
 from greennode_batch.monitor.live_batches import LiveBatch
 from greennode_batch.monitor.run_figures import RunFigures, ShardFigures, run_figures, shard_figures
@@ -33,7 +33,7 @@ from greennode_batch.staging.folders import RunFolder
 from greennode_batch.state.run_report import RunReport
 
 _TASKS = ("submit_batch", "wait_for_batch", "collect_results")
-_RUNNING_LOOKED_AT = 20
+_RUNNING_READ = 20
 
 
 _Search = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
@@ -73,7 +73,7 @@ class Summary(msgspec.Struct, frozen=True):
 
     runs: int
     batches: int
-    asked: int
+    requested: int
     done: int
 
 
@@ -110,7 +110,7 @@ class RunDetail(msgspec.Struct, frozen=True):
     airflow_url: str
     failed_tasks: tuple[LinkedTask, ...]
     report: RunReport | None
-    asks_again: bool
+    will_retry: bool
     cancellable: int
     unsent_shards: int
 
@@ -146,7 +146,7 @@ class Views:
         dag_ids = set(pipelines) if wanted.dag_id is None else {wanted.dag_id} & set(pipelines)
         search = wanted.search
         found = list_runs(session, dag_ids, wanted.state, search, offset=wanted.offset, limit=wanted.limit)
-        running = list_runs(session, dag_ids, "running", search, offset=0, limit=_RUNNING_LOOKED_AT)
+        running = list_runs(session, dag_ids, "running", search, offset=0, limit=_RUNNING_READ)
         under_way = self._rows(session, running.runs, pipelines)
         return RunList(
             now=time.time(),
@@ -157,7 +157,7 @@ class Views:
             summary=Summary(
                 runs=running.total,
                 batches=sum(row.figures.stages.get(stage, 0) for row in under_way for stage in ("sent", "cancelling")),
-                asked=sum(row.figures.asked for row in under_way),
+                requested=sum(row.figures.requested for row in under_way),
                 done=sum(row.figures.done for row in under_way),
             ),
         )
@@ -180,7 +180,7 @@ class Views:
             airflow_url=run_url(run),
             failed_tasks=tuple(_linked(run, task) for task in failed_tasks(session, run)),
             report=staged.report,
-            asks_again=has_later_attempt(tasks, latest, group=pipeline.group),
+            will_retry=has_later_attempt(tasks, latest, group=pipeline.group),
             cancellable=len(open_shards),
             unsent_shards=sum(shard.stage in {"built", "refused"} for shard in staged.shards),
         )
@@ -194,12 +194,12 @@ class Views:
         prefix = f"{pipeline.group}." if pipeline.group else ""
         names = {f"{prefix}attempt_{shard.attempt}.{task}" for shard in page for task in _TASKS}
         sizes = self._group_sizes(session, run, staged, prefix)
-        indexes = {shard.place // sizes[shard.attempt] for shard in page}
+        indexes = {shard.index // sizes[shard.attempt] for shard in page}
         states = mapped_states(session, run, names, indexes) if page else {}
         now = time.time()
         rows = []
         for shard in page:
-            index = shard.place // sizes[shard.attempt]
+            index = shard.index // sizes[shard.attempt]
             task, task_state = _task_of(shard, index, prefix, states)
             figures = shard_figures(staged, shard, live, now=now)
             rows.append(ShardRow(figures, task, task_state, task_url(run, task, index)))

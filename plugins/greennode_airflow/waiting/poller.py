@@ -15,9 +15,9 @@ from greennode_airflow.waiting.shared_client import SharedClient, shared_client
 from greennode_airflow.waiting.waiter import Waiter
 from greennode_batch.api.client import AsyncGreenNodeClient
 from greennode_batch.api.paging import Pager
-from greennode_batch.api.polling.rate_limit import CallBudget
+from greennode_batch.api.polling.poll_schedule import NO_LIST_SECONDS, PollSchedule, Walk
+from greennode_batch.api.polling.rate_limiter import RateLimiter
 from greennode_batch.api.polling.watch import Watch
-from greennode_batch.api.polling.watch_list import NO_LIST_SECONDS, Walk, WatchList
 from greennode_batch.api.wire import Batch
 from greennode_batch.errors import ApiError, AuthError, CreditError, GreenNodeError, RetryableError
 
@@ -36,19 +36,19 @@ _TICK_SECONDS_A_BATCH = 5e-5
 
 
 class Poller:
-    """Looks at batches for whoever waits, by pages of the list where that takes fewer calls than to ask for each.
+    """Polls at batches for whoever waits, by pages of the list where that takes fewer calls than to ask for each.
 
     It works as long as somebody waits. A look that fails ends nobody's wait, nor does a mistake in here.
     """
 
     def __init__(self, greennode_conn_id: str) -> None:
         self._conn_id = greennode_conn_id
-        self._watches = WatchList()
+        self._watches = PollSchedule()
         self._waiters: dict[Watch, Waiter] = {}
         self._wake = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
         self._turns = asyncio.Lock()
-        self._budget = CallBudget(per_second=CALLS_PER_SECOND, burst=_BURST_CALLS, now=time.monotonic())
+        self._budget = RateLimiter(per_second=CALLS_PER_SECOND, burst=_BURST_CALLS, now=time.monotonic())
 
     @classmethod
     def of(cls, greennode_conn_id: str) -> Poller:
@@ -94,10 +94,10 @@ class Poller:
             under_way: set[asyncio.Task[None]] = set()
             while self._watches:
                 self._wake.clear()
-                looks = self._watches.begin(time.time())
-                work = [self._ask(shared, batch_id) for batch_id in looks.single]
-                if looks.walk is not None:
-                    work.append(self._read_list(shared, looks.walk))
+                polls = self._watches.begin(time.time())
+                work = [self._ask(shared, batch_id) for batch_id in polls.single]
+                if polls.walk is not None:
+                    work.append(self._read_list(shared, polls.walk))
                 for one in work:
                     task = calls.create_task(one)
                     under_way.add(task)

@@ -30,12 +30,12 @@ from upath import UPath
 
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.ui.app import make_app
-from greennode_airflow.ui.connections import Connections
+from greennode_airflow.ui.page_connections import Connections
 from greennode_airflow.ui.views import Views
 from greennode_batch.api.polling.polling import Wait
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.submit import submit
-from greennode_batch.batches.wait import look
+from greennode_batch.batches.wait import poll
 from greennode_batch.collect.collect import collect_shard
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.sources import FileSource
@@ -186,7 +186,7 @@ def collect_all() -> Callable[..., None]:
         with GreenNodeHook().get_conn() as client:
             for shard in plan.shards:
                 folder = run.shard(shard.shard_id)
-                while isinstance(look(folder, client, now=time.time()), Wait):
+                while isinstance(poll(folder, client, now=time.time()), Wait):
                     pass
                 collect_shard(folder, client, None)
 

@@ -49,17 +49,21 @@ def only_tickets(monkeypatch):
 
 def routes():
     """Every route of the page, with its method, in a form that can be asked for."""
-    asked = "?dag_id=tickets&run_id=run_1"
-    pages = ["/greennode/", f"/greennode/run{asked}", *(f"/greennode/static/{path.name}" for path in STATIC.iterdir())]
-    reading = [f"{API}/{name}{asked}" for name in ("runs", "run", "shards", "failed-rows")]
-    return [*(("GET", path) for path in pages + reading), ("POST", f"{API}/cancel{asked}")]
+    requested = "?dag_id=tickets&run_id=run_1"
+    pages = [
+        "/greennode/",
+        f"/greennode/run{requested}",
+        *(f"/greennode/static/{path.name}" for path in STATIC.iterdir()),
+    ]
+    reading = [f"{API}/{name}{requested}" for name in ("runs", "run", "shards", "failed-rows")]
+    return [*(("GET", path) for path in pages + reading), ("POST", f"{API}/cancel{requested}")]
 
 
 def test_every_route_there_is_is_asked_for_below(client_of) -> None:
     app = client_of(None).app.routes[-1].app
     made = {(method, route.path) for route in app.routes for method in route.methods - {"HEAD"}}
-    asked = {(method, re.sub(r"static/.*", "static/{name}", path.partition("?")[0])) for method, path in routes()}
-    assert {(method, f"/greennode{path}") for method, path in made} == asked
+    requested = {(method, re.sub(r"static/.*", "static/{name}", path.partition("?")[0])) for method, path in routes()}
+    assert {(method, f"/greennode{path}") for method, path in made} == requested
 
 
 @pytest.mark.parametrize(("method", "path"), routes())
@@ -103,33 +107,33 @@ def test_a_user_sees_only_the_dags_that_they_may_read(
 
 def test_a_viewer_may_look_and_not_cancel(client_of, waiting_run, connection) -> None:
     run_id, _ = waiting_run
-    asked = {"dag_id": "tickets", "run_id": run_id}
+    requested = {"dag_id": "tickets", "run_id": run_id}
     viewer = client_of("viewer")
-    assert viewer.get(f"{API}/run", params=asked).json()["may_edit"] is False
-    assert viewer.post(f"{API}/cancel", params=asked, json={}).status_code == 403
+    assert viewer.get(f"{API}/run", params=requested).json()["may_edit"] is False
+    assert viewer.post(f"{API}/cancel", params=requested, json={}).status_code == 403
     assert "POST /batches/{id}/cancel" not in connection.ledger(summary=True)["calls"]
-    assert client_of("user").get(f"{API}/run", params=asked).json()["may_edit"] is True
+    assert client_of("user").get(f"{API}/run", params=requested).json()["may_edit"] is True
 
 
 def test_a_form_or_a_script_of_another_site_cancels_nothing(client_of, waiting_run, connection) -> None:
     run_id, _ = waiting_run
     user = client_of("user")
-    asked = {"dag_id": "tickets", "run_id": run_id}
+    requested = {"dag_id": "tickets", "run_id": run_id}
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
-        answer = user.post(f"{API}/cancel", params=asked, content="{}", headers={"content-type": kind})
+        answer = user.post(f"{API}/cancel", params=requested, content="{}", headers={"content-type": kind})
         assert answer.status_code in {415, 422}, kind
     for site in ("cross-site", "same-site"):
-        answer = user.post(f"{API}/cancel", params=asked, json={}, headers={"sec-fetch-site": site})
+        answer = user.post(f"{API}/cancel", params=requested, json={}, headers={"sec-fetch-site": site})
         assert answer.status_code == 403
     assert "POST /batches/{id}/cancel" not in connection.ledger(summary=True)["calls"]
 
 
 def test_cancelling_ends_the_batches_and_leaves_a_note_of_who_did(client_of, waiting_run, connection, session) -> None:
     run_id, batch_ids = waiting_run
-    asked = {"dag_id": "tickets", "run_id": run_id}
+    requested = {"dag_id": "tickets", "run_id": run_id}
     user = client_of("user")
-    answer = user.post(f"{API}/cancel", params=asked, json={}, headers={"sec-fetch-site": "same-origin"})
-    assert answer.json() == {"asked": 2, "failed": {}, "next": None}
+    answer = user.post(f"{API}/cancel", params=requested, json={}, headers={"sec-fetch-site": "same-origin"})
+    assert answer.json() == {"requested": 2, "failed": {}, "next": None}
     assert connection.ledger(summary=True)["calls"]["POST /batches/{id}/cancel"] == 2
     session.expire_all()
     (entry,) = session.scalars(select(Log).where(Log.event == "greennode_cancel"))
@@ -139,11 +143,11 @@ def test_cancelling_ends_the_batches_and_leaves_a_note_of_who_did(client_of, wai
 
 def test_one_batch_alone_can_be_cancelled(client_of, waiting_run, connection) -> None:
     run_id, _ = waiting_run
-    asked = {"dag_id": "tickets", "run_id": run_id}
+    requested = {"dag_id": "tickets", "run_id": run_id}
     user = client_of("user")
-    shard = user.get(f"{API}/shards", params=asked).json()["shards"][1]["figures"]
+    shard = user.get(f"{API}/shards", params=requested).json()["shards"][1]["figures"]
     body = {"shard_id": shard["shard_id"], "attempt": 1}
-    assert user.post(f"{API}/cancel", params=asked, json=body).json()["asked"] == 1
+    assert user.post(f"{API}/cancel", params=requested, json=body).json()["requested"] == 1
     assert connection.ledger(summary=True)["calls"]["POST /batches/{id}/cancel"] == 1
 
 
@@ -154,11 +158,11 @@ def test_many_batches_are_cancelled_some_at_a_time(client_of, add_run, build_run
     shards = tuple(msgspec.structs.replace(plan.shards[0], shard_id=shard_id) for shard_id in ids)
     write_json(run.plan, msgspec.structs.replace(plan, rows=90, requests=90, shards=shards))
     pretend_sent(run, ids)
-    user, asked = client_of("user"), {"dag_id": "tickets", "run_id": run_id}
+    user, requested = client_of("user"), {"dag_id": "tickets", "run_id": run_id}
     start, seen = 0, 0
     while start is not None:
-        answer = user.post(f"{API}/cancel", params=asked, json={"start": start}).json()
-        seen += answer["asked"] + len(answer["failed"])
+        answer = user.post(f"{API}/cancel", params=requested, json={"start": start}).json()
+        seen += answer["requested"] + len(answer["failed"])
         assert len(answer["failed"]) <= 40
         start = answer["next"]
     assert seen == 90
@@ -168,20 +172,20 @@ def test_a_server_that_is_down_is_told_and_nothing_is_said_to_be_done(client_of,
     run_id, _ = waiting_run
     set_connection(host="http://127.0.0.1:9/v1", password="secret-key-of-mine")
     answer = client_of("user").post(f"{API}/cancel", params={"dag_id": "tickets", "run_id": run_id}, json={})
-    assert answer.json()["asked"] == 0
+    assert answer.json()["requested"] == 0
     assert len(answer.json()["failed"]) == 2
     assert "secret-key-of-mine" not in answer.text
 
 
 def test_a_running_run_shows_how_far_the_server_is(client_of, waiting_run, live_at_once) -> None:
     run_id, batch_ids = waiting_run
-    viewer, asked = client_of("viewer"), {"dag_id": "tickets", "run_id": run_id}
-    first = viewer.get(f"{API}/run", params=asked).json()["row"]
+    viewer, requested = client_of("viewer"), {"dag_id": "tickets", "run_id": run_id}
+    first = viewer.get(f"{API}/run", params=requested).json()["row"]
     assert (first["state"], first["phase"], first["figures"]["unheard"]) == ("running", "waits for GreenNode", 2)
-    figures = viewer.get(f"{API}/run", params=asked).json()["row"]["figures"]
-    assert (figures["asked"], figures["unheard"], figures["stages"]) == (20, 0, {"sent": 2})
+    figures = viewer.get(f"{API}/run", params=requested).json()["row"]["figures"]
+    assert (figures["requested"], figures["unheard"], figures["stages"]) == (20, 0, {"sent": 2})
     assert 0 < figures["done"] < 20
-    (shard, _) = viewer.get(f"{API}/shards", params=asked).json()["shards"]
+    (shard, _) = viewer.get(f"{API}/shards", params=requested).json()["shards"]
     assert (shard["figures"]["batch_id"], shard["task"], shard["task_state"]) == (
         batch_ids[0],
         "attempt_1.wait_for_batch",
@@ -200,13 +204,13 @@ def test_a_failed_run_says_which_task_and_which_rows(
     run, plan = build_run("tickets", run_id, texts(10))
     submit_all(run, plan)
     collect_all(run, plan)
-    viewer, asked = client_of("viewer"), {"dag_id": "tickets", "run_id": run_id}
-    detail = viewer.get(f"{API}/run", params=asked).json()
+    viewer, requested = client_of("viewer"), {"dag_id": "tickets", "run_id": run_id}
+    detail = viewer.get(f"{API}/run", params=requested).json()
     assert {task["name"] for task in detail["failed_tasks"]} == {"report", "attempt_1.submit_batch [1]"}
     assert (detail["row"]["figures"]["failed"], detail["row"]["phase"]) == (3, "failed")
-    rows = viewer.get(f"{API}/failed-rows", params=asked).json()
+    rows = viewer.get(f"{API}/failed-rows", params=requested).json()
     assert (len(rows["rows"]), rows["reasons"][0]["rows"]) == (3, 3)
-    only = viewer.get(f"{API}/shards", params={**asked, "stage": "with_failures"}).json()
+    only = viewer.get(f"{API}/shards", params={**requested, "stage": "with_failures"}).json()
     assert only["total"] == 1
 
 
@@ -257,27 +261,27 @@ def test_a_thousand_shards_are_bounded_answers_and_are_read_once(
     write_json(run.plan, msgspec.structs.replace(plan, rows=2000, requests=2000, shards=shards))
     pretend_sent(run, ids[:700], collected=True)
     pretend_sent(run, ids[700:990])
-    viewer, asked = client_of("viewer"), {"dag_id": "catalogue", "run_id": run_id}
-    detail = viewer.get(f"{API}/run", params=asked)
+    viewer, requested = client_of("viewer"), {"dag_id": "catalogue", "run_id": run_id}
+    detail = viewer.get(f"{API}/run", params=requested)
     assert len(detail.content) < 5_000
     figures = detail.json()["row"]["figures"]
     assert figures["stages"] == {"collected": 700, "sent": 290, "built": 10}
-    assert (figures["asked"], figures["done"], figures["succeeded"]) == (2000, 1400, 1400)
+    assert (figures["requested"], figures["done"], figures["succeeded"]) == (2000, 1400, 1400)
 
     reads = []
     read = seen_files.read_json
     monkeypatch.setattr(seen_files, "read_json", lambda path, kind: (reads.append(path.name), read(path, kind))[1])
     pretend_sent(run, ids[990:])
-    assert viewer.get(f"{API}/run", params=asked).json()["row"]["figures"]["stages"]["sent"] == 300
+    assert viewer.get(f"{API}/run", params=requested).json()["row"]["figures"]["stages"]["sent"] == 300
     assert reads == ["receipt.json"] * 10
 
-    last = viewer.get(f"{API}/shards", params={**asked, "offset": 980, "limit": 100})
+    last = viewer.get(f"{API}/shards", params={**requested, "offset": 980, "limit": 100})
     assert (last.json()["total"], len(last.json()["shards"])) == (1000, 20)
-    whole = viewer.get(f"{API}/shards", params={**asked, "limit": 100})
+    whole = viewer.get(f"{API}/shards", params={**requested, "limit": 100})
     assert len(whole.content) < 100_000
     batch_id = f"batch_{ids[500]}"
-    found = viewer.get(f"{API}/shards", params={**asked, "search": batch_id}).json()
-    assert (found["total"], found["shards"][0]["figures"]["place"]) == (1, 500)
+    found = viewer.get(f"{API}/shards", params={**requested, "search": batch_id}).json()
+    assert (found["total"], found["shards"][0]["figures"]["index"]) == (1, 500)
 
 
 def test_a_shard_leads_to_the_task_that_has_it_among_others(client_of, add_run, build_run, connection) -> None:
@@ -302,17 +306,17 @@ def test_two_jobs_of_one_dag_are_two_rows_and_pages(client_of, add_run, build_ru
     rows = viewer.get(f"{API}/runs").json()["runs"]
     assert [(row["dag_id"], row["group"]) for row in rows] == [("weekly", "labels"), ("weekly", "summaries")]
     assert rows[0]["phase"] == "reads the source and builds the requests"
-    asked = {"dag_id": "weekly", "run_id": run_id}
-    assert viewer.get(f"{API}/run", params={**asked, "group": "labels"}).json()["row"]["group"] == "labels"
-    assert viewer.get(f"{API}/run", params=asked).status_code == 404
+    requested = {"dag_id": "weekly", "run_id": run_id}
+    assert viewer.get(f"{API}/run", params={**requested, "group": "labels"}).json()["row"]["group"] == "labels"
+    assert viewer.get(f"{API}/run", params=requested).status_code == 404
 
 
 def test_the_key_is_in_no_answer(client_of, waiting_run, connection, live_at_once) -> None:
     run_id, _ = waiting_run
     words = f"Incorrect API key: {connection.api_key}"
     connection.faults([{"kind": "status", "endpoint": "GET /batches", "status": 401, "message": words, "count": None}])
-    viewer, asked = client_of("viewer"), {"dag_id": "tickets", "run_id": run_id}
-    answers = [viewer.get(f"{API}/{name}", params=asked) for name in ("runs", "run", "shards", "failed-rows") * 2]
+    viewer, requested = client_of("viewer"), {"dag_id": "tickets", "run_id": run_id}
+    answers = [viewer.get(f"{API}/{name}", params=requested) for name in ("runs", "run", "shards", "failed-rows") * 2]
     assert [answer.status_code for answer in answers] == [200] * 8
     assert any("401" in answer.text for answer in answers), "the problem is told"
     assert not [answer for answer in answers if connection.api_key in answer.text]

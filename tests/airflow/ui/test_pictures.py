@@ -108,7 +108,7 @@ def addresses(connection, add_run, build_run, submit_all, collect_all, live_at_o
 
 
 @pytest.fixture
-def look(client_of) -> Iterator[Callable[..., Page]]:
+def poll(client_of) -> Iterator[Callable[..., Page]]:
     """Opens the page, served to a browser that is logged in, and waits until it shows what it has to."""
     admin = client_of("admin")
     port = free_port()
@@ -138,14 +138,14 @@ def take(page: Page, name: str) -> None:
     assert 10_000 < path.stat().st_size < MAX_BYTES
 
 
-def test_pictures_of_the_page(addresses, look) -> None:
+def test_pictures_of_the_page(addresses, poll) -> None:
     at_work = HAS_ROWS.format("#shards", 7) + " && /done at GreenNode/.test(document.body.innerText)"
-    page = look(addresses["running"], at_work)
+    page = poll(addresses["running"], at_work)
     take(page, "page-running")
     page.prefer_dark(is_dark=True)
-    take(look(addresses["running"], at_work), "page-running-dark")
+    take(poll(addresses["running"], at_work), "page-running-dark")
     page.prefer_dark(is_dark=False)
-    take(look(addresses["failed"], HAS_ROWS.format("#failure-list", 5)), "page-failed")
-    take(look(addresses["running"], at_work, width=390, is_phone=True), "page-phone")
+    take(poll(addresses["failed"], HAS_ROWS.format("#failure-list", 5)), "page-failed")
+    take(poll(addresses["running"], at_work, width=390, is_phone=True), "page-phone")
     # By now the server has said how far the batches are.
-    take(look(addresses["list"], HAS_ROWS.format("#runs", 7)), "page-list")
+    take(poll(addresses["list"], HAS_ROWS.format("#runs", 7)), "page-list")

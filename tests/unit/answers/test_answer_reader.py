@@ -204,9 +204,9 @@ def test_an_answer_is_found_whatever_is_written_around_it(answer, form, before, 
 def test_garbage_is_an_answer_or_has_a_reason_and_is_read_alike_one_by_one_and_together(text):
     for reader in READERS:
         values = reader.read(text)
-        places, columns = reader.read_columns([text])
+        indexes, columns = reader.read_columns([text])
         assert isinstance(values, str) or len(values) == len(reader.fields)
-        assert [tuple(column[0] for column in columns)] == [values] if places else isinstance(values, str)
+        assert [tuple(column[0] for column in columns)] == [values] if indexes else isinstance(values, str)
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ class Odd(BaseModel):
 
 
 def test_the_server_is_told_the_schema_by_the_models_name():
-    asked = response_format(Label)
-    assert asked["type"] == "json_schema"
-    assert asked["json_schema"]["name"] == "Label"
-    schema = asked["json_schema"]["schema"]
+    requested = response_format(Label)
+    assert requested["type"] == "json_schema"
+    assert requested["json_schema"]["name"] == "Label"
+    schema = requested["json_schema"]["schema"]
     jsonschema.validate({"kind": "câu hỏi"}, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"kind": "c"}, schema)

@@ -3,7 +3,7 @@ import pytest
 
 from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.answers.final_outcome import is_final
-from greennode_batch.answers.outcome import judge
+from greennode_batch.answers.outcome import outcome_of
 from greennode_batch.api.results.result_line import ResultLine
 from greennode_batch.state.row_status import RowStatus
 
@@ -17,8 +17,8 @@ def finality(status, error=None, custom_id="c"):
 
 
 def finality_of(**line):
-    verdict = judge(ResultLine("c", **line), READER)
-    return finality(verdict.status.value, verdict.error)
+    outcome = outcome_of(ResultLine("c", **line), READER)
+    return finality(outcome.status.value, outcome.error)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from greennode_batch.answers.answer_reader import AnswerReader
-from greennode_batch.answers.outcome import judge
+from greennode_batch.answers.outcome import outcome_of
 from greennode_batch.api.results.result_line import ResultLine, ToolCall
 from greennode_batch.state.row_status import RowStatus
 
@@ -18,11 +18,11 @@ GOOD = '{"label": "a"}'
 
 
 def said(reader=TYPED, **fields):
-    return judge(ResultLine("c1", 200, **{"finish_reason": "stop", **fields}), reader)
+    return outcome_of(ResultLine("c1", 200, **{"finish_reason": "stop", **fields}), reader)
 
 
 def failed(status=None, code=None, error="broke"):
-    return judge(ResultLine("c1", status, code=code, error=error), TYPED)
+    return outcome_of(ResultLine("c1", status, code=code, error=error), TYPED)
 
 
 def test_an_answer_that_fits_is_final_and_has_its_columns():
@@ -32,14 +32,14 @@ def test_an_answer_that_fits_is_final_and_has_its_columns():
 
 def test_an_answer_that_does_not_fit_is_kept_as_it_was_written_and_asked_again():
     outcome = said(content="<think>hm</think>no JSON")
-    assert (outcome.status, outcome.ask_again, outcome.values) == (RowStatus.INVALID_OUTPUT, True, None)
+    assert (outcome.status, outcome.is_retryable, outcome.values) == (RowStatus.INVALID_OUTPUT, True, None)
     assert outcome.raw_answer == "<think>hm</think>no JSON"
 
 
 @pytest.mark.parametrize(("content", "values"), [(GOOD, ("a",)), ('{"label": "a', None)])
 def test_an_answer_that_was_cut_off_is_final_and_keeps_what_can_be_used(content, values):
     outcome = said(content=content, finish_reason="length")
-    assert (outcome.status, outcome.values, outcome.ask_again) == (RowStatus.TRUNCATED, values, False)
+    assert (outcome.status, outcome.values, outcome.is_retryable) == (RowStatus.TRUNCATED, values, False)
 
 
 @pytest.mark.parametrize(
@@ -47,13 +47,13 @@ def test_an_answer_that_was_cut_off_is_final_and_keeps_what_can_be_used(content,
 )
 def test_thinking_without_an_answer_is_asked_again_unless_it_ran_out_of_tokens(end, status, again):
     outcome = said(content="<think>hm", finish_reason=end)
-    assert (outcome.status, outcome.ask_again, outcome.reasoning) == (status, again, "hm")
+    assert (outcome.status, outcome.is_retryable, outcome.reasoning) == (status, again, "hm")
 
 
 @pytest.mark.parametrize("fields", [{"refusal": "I will not"}, {"content": GOOD, "finish_reason": "content_filter"}])
 def test_a_refusal_is_final_whatever_was_written_beside_it(fields):
     outcome = said(**fields)
-    assert (outcome.status, outcome.values, outcome.ask_again) == (RowStatus.REFUSED, None, False)
+    assert (outcome.status, outcome.values, outcome.is_retryable) == (RowStatus.REFUSED, None, False)
     assert outcome.error
 
 
@@ -78,13 +78,13 @@ def test_a_call_of_a_tool_is_the_answer_where_the_model_ends_with_it_or_says_not
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 503, 529])
 def test_what_may_pass_is_asked_again(status):
-    assert failed(status).ask_again
+    assert failed(status).is_retryable
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 413, 422])
 def test_what_was_refused_for_what_it_is_is_final(status):
     outcome = failed(status, "some_code")
-    assert (outcome.status, outcome.ask_again) == (RowStatus.FAILED, False)
+    assert (outcome.status, outcome.is_retryable) == (RowStatus.FAILED, False)
     assert outcome.error == f"{status} some_code broke"
 
 
@@ -98,7 +98,7 @@ def test_what_was_refused_for_what_it_is_is_final(status):
     ],
 )  # fmt: skip
 def test_without_a_status_the_code_decides(status, code, again):
-    assert failed(status, code).ask_again is again
+    assert failed(status, code).is_retryable is again
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_without_a_status_the_code_decides(status, code, again):
 @pytest.mark.parametrize("http_status", [None, 400, 500])
 def test_what_ended_with_its_batch_is_asked_again(http_status, code, status):
     outcome = failed(http_status, code)
-    assert (outcome.status, outcome.ask_again) == (status, True)
+    assert (outcome.status, outcome.is_retryable) == (status, True)
 
 
 def test_an_empty_error_still_says_something():
@@ -129,10 +129,10 @@ LINES = st.builds(
 
 @given(LINES, st.sampled_from([PLAIN, TYPED]))
 def test_a_row_has_values_and_no_error_exactly_where_it_succeeded_and_nothing_good_is_asked_again(line, reader):
-    outcome = judge(line, reader)
+    outcome = outcome_of(line, reader)
     assert (outcome.error is None) == (outcome.status is RowStatus.SUCCEEDED)
     if outcome.status is RowStatus.SUCCEEDED:
         assert len(outcome.values) == len(reader.fields)
-        assert not outcome.ask_again
+        assert not outcome.is_retryable
     elif outcome.status is not RowStatus.TRUNCATED:
         assert outcome.values is None

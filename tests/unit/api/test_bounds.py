@@ -65,25 +65,25 @@ def test_an_ordinary_reply_that_is_packed_is_read_by_both_clients():
             200, content=gzip.compress(json.dumps(BATCH).encode()), headers={"content-encoding": "gzip"}
         )
 
-    async def look():
+    async def poll():
         transport = httpx.MockTransport(handler)
         async with AsyncGreenNodeClient("https://api.example/v1", KEY, transport=transport) as client:
             return await client.get_batch("batch_1")
 
-    assert client_of(handler).get_batch("batch_1") == asyncio.run(look())
+    assert client_of(handler).get_batch("batch_1") == asyncio.run(poll())
 
 
 def test_an_endless_packed_reply_ends_for_the_async_client_as_well(peak):
     data = bomb(100 * MIB)
 
-    async def look():
+    async def poll():
         reply = httpx.Response(200, stream=httpx.ByteStream(data), headers={"content-encoding": "gzip"})
         transport = httpx.MockTransport(lambda _: reply)
         async with AsyncGreenNodeClient("https://api.example/v1", KEY, transport=transport) as client:
             await client.get_batch("batch_1", max_tries=1)
 
     with pytest.raises(RetryableError, match="larger than 16 MiB"):
-        asyncio.run(look())
+        asyncio.run(poll())
     assert peak() < 64 * MIB
 
 
@@ -204,8 +204,8 @@ ANSWER = (
 )
 
 
-@pytest.mark.parametrize("place", ["first", "middle", "last"])
-def test_a_line_over_the_bound_costs_neither_memory_nor_the_other_lines(place, peak):
+@pytest.mark.parametrize("index", ["first", "middle", "last"])
+def test_a_line_over_the_bound_costs_neither_memory_nor_the_other_lines(index, peak):
     huge = itertools.chain([b'{"custom_id": "huge", "x": "'], itertools.repeat(b"a" * (1 << 16), 6400))
     before, after = [ANSWER % b"a"], [ANSWER % b"b"]
     ended = itertools.chain(huge, [b"\n"])
@@ -213,7 +213,7 @@ def test_a_line_over_the_bound_costs_neither_memory_nor_the_other_lines(place, p
         "first": lambda: lines_of(ended, before, after),
         "middle": lambda: lines_of(before, ended, after),
         "last": lambda: lines_of(before, after, huge),
-    }[place]()
+    }[index]()
     parsed = [parse_line(line) for line in iter_lines(file)]
     assert [line.custom_id for line in parsed if not isinstance(line, Anomaly)] == ["a", "b"]
     (anomaly,) = (line for line in parsed if isinstance(line, Anomaly))

@@ -1,6 +1,6 @@
 import pytest
 
-from greennode_batch.api.capacity import MAX_PAUSE_SECONDS, failed_for_want_of_room, is_for_want_of_room, pause_seconds
+from greennode_batch.api.capacity import MAX_PAUSE_SECONDS, failed_over_capacity, is_over_capacity, pause_seconds
 from greennode_batch.api.wire import Batch, BatchStatus, Counts
 from greennode_batch.errors import CreditError, RejectedError, RetryableError
 
@@ -25,7 +25,7 @@ def failed(code="", message="", **changes):
     ],
 )
 def test_only_a_batch_that_failed_untouched_and_for_load_may_be_sent_again(batch, verdict):
-    assert failed_for_want_of_room(batch) is verdict
+    assert failed_over_capacity(batch) is verdict
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_only_a_batch_that_failed_untouched_and_for_load_may_be_sent_again(batch
     ],
 )
 def test_only_a_refusal_for_load_is_waited_out(error, verdict):
-    assert is_for_want_of_room(error) is verdict
+    assert is_over_capacity(error) is verdict
 
 
 def test_pauses_grow_to_a_limit_and_are_spread():

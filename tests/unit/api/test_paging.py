@@ -14,15 +14,15 @@ ENTRIES = [{"id": f"b{n}", "status": "completed"} for n in range(7)]
 def walk(profile, server, page_size=3):
     """(ids of the list, parameters of each call) when the server answers like this."""
     pager = Operations(profile, seconds=1.0).batches(page_size)
-    ids, asked = [], []
+    ids, requested = [], []
     while (operation := pager.next_page()) is not None:
         call = next(operation)
-        asked.append(dict(call.params))
-        assert len(asked) < 20
+        requested.append(dict(call.params))
+        assert len(requested) < 20
         with pytest.raises(StopIteration) as done:
             operation.send(Reply(200, {}, server(call.params)))
         ids += [batch.id for batch in pager.take(done.value.value)]
-    return ids, asked
+    return ids, requested
 
 
 encode = msgspec.json.encode
@@ -41,9 +41,9 @@ def test_a_list_with_has_more_is_walked_to_its_end_and_no_further():
         data, more = by_cursor(params)
         return encode({"data": data, "has_more": more})
 
-    ids, asked = walk(ApiProfile(), server)
+    ids, requested = walk(ApiProfile(), server)
     assert ids == ALL
-    assert asked == [{"limit": 3}, {"limit": 3, "after": "b2"}, {"limit": 3, "after": "b5"}]
+    assert requested == [{"limit": 3}, {"limit": 3, "after": "b2"}, {"limit": 3, "after": "b5"}]
 
 
 def test_a_list_without_has_more_is_walked_to_its_end():
@@ -55,13 +55,15 @@ def test_a_server_that_caps_the_page_hides_nothing():
 
 
 def test_a_server_that_ignores_the_cursor_ends_the_list():
-    ids, asked = walk(ApiProfile(), lambda _: encode({"data": ENTRIES, "has_more": True}))
-    assert (ids, len(asked)) == (ALL, 2)
+    ids, requested = walk(ApiProfile(), lambda _: encode({"data": ENTRIES, "has_more": True}))
+    assert (ids, len(requested)) == (ALL, 2)
 
 
 def test_a_cursor_that_repeats_ends_the_list():
-    ids, asked = walk(ApiProfile(), lambda _: encode({"data": ENTRIES[:2], "has_more": True, "next_cursor": "same"}))
-    assert (ids, len(asked)) == (["b0", "b1"], 2)
+    ids, requested = walk(
+        ApiProfile(), lambda _: encode({"data": ENTRIES[:2], "has_more": True, "next_cursor": "same"})
+    )
+    assert (ids, len(requested)) == (["b0", "b1"], 2)
 
 
 def test_an_entry_that_slid_to_the_next_page_is_given_once():
@@ -85,9 +87,9 @@ def test_a_list_by_page_number_is_walked(first):
         start = (params["page"] - first) * 3
         return encode({"items": ENTRIES[start : start + 3], "total": 7})
 
-    ids, asked = walk(profile, server)
+    ids, requested = walk(profile, server)
     assert ids == ALL
-    assert asked[0] == {"page": first, "size": 3}
+    assert requested[0] == {"page": first, "size": 3}
 
 
 def test_a_list_without_paging_is_asked_once_and_without_parameters():

@@ -37,11 +37,11 @@ def names(monkeypatch):
 @pytest.mark.parametrize("host", INSIDE)
 @pytest.mark.parametrize("way", ["redirect", "in JSON", "file id"])
 def test_what_the_server_names_inside_is_not_asked(host, way, tmp_path, names):
-    asked = []
+    requested = []
     url = f"https://{host}:8443/secrets"
 
     def handler(request):
-        asked.append(request.url.host)
+        requested.append(request.url.host)
         if way == "redirect":
             return httpx.Response(302, headers={"location": url})
         return httpx.Response(200, json={"url": url})
@@ -54,7 +54,7 @@ def test_what_the_server_names_inside_is_not_asked(host, way, tmp_path, names):
     )
     with pytest.raises(RejectedError, match=r"not on the public internet.*Nothing is lost.*allow_http_hosts"):
         client.download_file(url if way == "file id" else "file-1", tmp_path / "out")
-    assert set(asked) <= {"api.example"}
+    assert set(requested) <= {"api.example"}
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from greennode_batch.api.exchange import Call, Reply, error_of
 from greennode_batch.api.retries import (
-    MAX_ASKED_SECONDS,
+    MAX_REQUESTED_SECONDS,
     MAX_RETRY_AFTER_SECONDS,
     MAX_TRIES,
     error_type,
@@ -74,10 +74,10 @@ def test_only_what_is_retryable_is_tried_again(error):
     assert next_delay(1, error("x")) is None
 
 
-@pytest.mark.parametrize(("asked", "waited"), [(0, 0.0), (7, 7.0), (-3, 0.0), (9e9, MAX_RETRY_AFTER_SECONDS)])
-def test_what_the_server_asks_for_is_honoured_up_to_a_limit(asked, waited):
-    assert next_delay(1, RetryableError("x", retry_after=asked), rng=lambda: 0.0) == waited
-    assert waited <= next_delay(1, RetryableError("x", retry_after=asked), rng=lambda: 0.999) <= waited + 1
+@pytest.mark.parametrize(("requested", "waited"), [(0, 0.0), (7, 7.0), (-3, 0.0), (9e9, MAX_RETRY_AFTER_SECONDS)])
+def test_what_the_server_asks_for_is_honoured_up_to_a_limit(requested, waited):
+    assert next_delay(1, RetryableError("x", retry_after=requested), rng=lambda: 0.0) == waited
+    assert waited <= next_delay(1, RetryableError("x", retry_after=requested), rng=lambda: 0.999) <= waited + 1
 
 
 @pytest.mark.parametrize(
@@ -131,5 +131,5 @@ ASKED = [
 def test_a_month_that_a_server_asks_for_is_not_waited(headers):
     call = Call(what="create batch", method="POST", path="/batches", deadline_seconds=1.0)
     error = error_of(Reply(429, headers, b""), call, str, now=NOW)
-    assert error.retry_after == MAX_ASKED_SECONDS
+    assert error.retry_after == MAX_REQUESTED_SECONDS
     assert next_delay(1, error, rng=lambda: 0.0) == MAX_RETRY_AFTER_SECONDS

@@ -22,7 +22,7 @@ from greennode_batch.errors import (
 )
 from greennode_batch.state.receipts import (
     Claim,
-    HeldClaim,
+    NumberedClaim,
     Receipt,
     first_receipt,
     latest_claim,
@@ -127,7 +127,7 @@ def test_a_worker_killed_before_its_create_is_taken_over_from_when_the_claim_has
     shard = make_shard()
     file = client.upload_file(shard.requests)
     first_receipt(shard, Receipt(shard_id=shard.shard_id, state="uploaded", file_id=file.id))
-    take_claim(shard, HeldClaim(1, Claim(token="dead", file_id=file.id, claimed_at=clock())))
+    take_claim(shard, NumberedClaim(1, Claim(token="dead", file_id=file.id, claimed_at=clock())))
     receipt = submit(shard, client, clock=clock, sleep=clock.sleep)
     assert receipt.file_id == file.id
     assert sum(clock.slept) == pytest.approx(SETTLE_SECONDS)
@@ -177,7 +177,7 @@ def test_of_two_who_take_over_from_a_dead_worker_one_creates(make_shard, emulato
     with GreenNodeClient(emulator.base_url, emulator.api_key) as client:
         file = client.upload_file(shard.requests)
     first_receipt(shard, Receipt(shard_id=shard.shard_id, state="uploaded", file_id=file.id))
-    take_claim(shard, HeldClaim(1, Claim(token="dead", file_id=file.id, claimed_at=clock() - 1_000)))
+    take_claim(shard, NumberedClaim(1, Claim(token="dead", file_id=file.id, claimed_at=clock() - 1_000)))
 
     def work(_):
         with GreenNodeClient(emulator.base_url, emulator.api_key) as client:
@@ -244,7 +244,7 @@ def test_a_worker_whose_shard_was_taken_over_while_its_create_was_under_way_canc
     shard = make_shard()
 
     def taken_over(_request):
-        take_claim(shard, HeldClaim(2, Claim(token="another", file_id="file-1", claimed_at=clock())))
+        take_claim(shard, NumberedClaim(2, Claim(token="another", file_id="file-1", claimed_at=clock())))
         return 200, {"id": "batch_late", "status": "validating"}
 
     cancelled = (200, {"id": "batch_late", "status": "cancelling"})
@@ -330,15 +330,15 @@ def test_where_the_server_cannot_tell_a_person_decides(make_shard, clock, profil
     assert again.batch_id == "batch_2"
 
 
-@pytest.mark.parametrize("place", ["the file that the error names", "receipt.json"])
-def test_an_id_that_a_person_writes_into_the_receipt_is_taken(make_shard, clock, place):
+@pytest.mark.parametrize("index", ["the file that the error names", "receipt.json"])
+def test_an_id_that_a_person_writes_into_the_receipt_is_taken(make_shard, clock, index):
     shard = make_shard()
     server = Server(**{"POST /batches": lost})
     with pytest.raises(AmbiguousError):
         submit(shard, server.client(CANNOT_LIST), clock=clock, sleep=clock.sleep)
     told = receipt_path(shard)
     assert told.name == "receipt.1.json"
-    path = told if place == "the file that the error names" else shard.receipt
+    path = told if index == "the file that the error names" else shard.receipt
     path.write_text(told.read_text().replace('"batch_id": null', '"batch_id": "batch_9"'))
     assert submit(shard, server.client(CANNOT_LIST)).batch_id == "batch_9"
     assert server.requests.count("POST /batches") == 1
@@ -347,7 +347,7 @@ def test_an_id_that_a_person_writes_into_the_receipt_is_taken(make_shard, clock,
 def test_resubmitting_waits_for_a_worker_who_may_be_alive(make_shard, clock):
     shard = make_shard()
     first_receipt(shard, Receipt(shard_id=shard.shard_id, state="uploaded", file_id="file-1"))
-    take_claim(shard, HeldClaim(1, Claim(token="alive", file_id="file-1", claimed_at=clock())))
+    take_claim(shard, NumberedClaim(1, Claim(token="alive", file_id="file-1", claimed_at=clock())))
     server = Server()
 
     def sleep(seconds):

@@ -12,7 +12,7 @@ from greennode_batch.errors import ConfigError, NotFoundError, RejectedError, Re
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import (
     Claim,
-    HeldClaim,
+    NumberedClaim,
     Receipt,
     first_receipt,
     read_receipt,
@@ -70,12 +70,12 @@ def test_a_file_that_the_server_has_lost_is_uploaded_again(make_shard, client, e
     shard = make_shard()
     gone = Receipt(
         shard_id=shard.shard_id, state="uploaded", file_id="file-gone", uploaded_at=clock() - 2 * HOUR,
-        turned_away=("batch_0",),
+        over_capacity=("batch_0",),
     )  # fmt: skip
     first_receipt(shard, gone)
     receipt = upload(shard, client, clock)
     assert receipt.file_id != "file-gone"
-    assert receipt.turned_away == ("batch_0",), "what the server has turned away is not forgotten"
+    assert receipt.over_capacity == ("batch_0",), "what the server has turned away is not forgotten"
     assert emulator.ledger()["files_uploaded"] == 1
 
 
@@ -143,7 +143,7 @@ def _a_batch(shard, receipt, clock):
 
 
 def _a_claim(shard, receipt, clock):
-    take_claim(shard, HeldClaim(1, Claim(token="mine", file_id=receipt.file_id, claimed_at=clock())))
+    take_claim(shard, NumberedClaim(1, Claim(token="mine", file_id=receipt.file_id, claimed_at=clock())))
 
 
 def test_a_shard_that_was_only_uploaded_to_another_server_is_uploaded_here(make_shard, client, elsewhere, clock):

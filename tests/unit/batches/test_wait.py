@@ -1,21 +1,21 @@
-"""Looks at a shard's batch: what follows from each, with the clock in hand."""
+"""Polls at a shard's batch: what follows from each, with the clock in hand."""
 
 import msgspec
 import pytest
 
 from greennode_batch.api.polling.polling import DEADLINE_SECONDS, FORGOTTEN_SECONDS, Done, Wait
 from greennode_batch.batches.submit import submit
-from greennode_batch.batches.wait import GRACE_SECONDS, SendAgain, deadline_of, look
+from greennode_batch.batches.wait import GRACE_SECONDS, SendAgain, deadline_of, poll
 from greennode_batch.errors import ConfigError
 from greennode_batch.state.receipts import latest_claim, read_receipt, write_receipt
 
 
 @pytest.fixture
 def look_until(client, clock):
-    """Looks at a shard until the look says something other than to wait."""
+    """Polls at a shard until the look says something other than to wait."""
 
     def until(shard, *, seconds=None):
-        while isinstance(step := look(shard, client, now=clock()), Wait):
+        while isinstance(step := poll(shard, client, now=clock()), Wait):
             clock.now += seconds or 0.0
         return step
 
@@ -24,7 +24,7 @@ def look_until(client, clock):
 
 def test_a_shard_that_was_not_submitted_is_named(make_shard, client, clock):
     with pytest.raises(ConfigError, match="submit it first"):
-        look(make_shard(), client, now=clock())
+        poll(make_shard(), client, now=clock())
 
 
 def test_a_batch_is_waited_for_until_it_ends(make_shard, client, look_until, clock):
@@ -45,7 +45,7 @@ def test_at_its_deadline_a_batch_is_cancelled_once_and_ends(make_shard, client, 
     emulator.faults([{"kind": "stuck", "status": "in_progress"}])
     shard = make_shard()
     submit(shard, client, clock=clock)
-    assert isinstance(look(shard, client, now=clock()), Wait)
+    assert isinstance(poll(shard, client, now=clock()), Wait)
     assert emulator.ledger()["calls"].get("POST /batches/{id}/cancel", 0) == 0
     clock.now += DEADLINE_SECONDS
     assert look_until(shard) == Done("ended", "CANCELLED")
@@ -64,11 +64,11 @@ def test_a_batch_that_outlives_its_cancellation_is_overdue_after_the_grace_time(
     shard = make_shard()
     submit(shard, client, clock=clock)
     clock.now += DEADLINE_SECONDS
-    assert isinstance(look(shard, client, now=clock()), Wait)
+    assert isinstance(poll(shard, client, now=clock()), Wait)
     clock.now += GRACE_SECONDS - 1
-    assert isinstance(look(shard, client, now=clock()), Wait)
+    assert isinstance(poll(shard, client, now=clock()), Wait)
     clock.now += 1
-    assert look(shard, client, now=clock()).reason == "overdue"
+    assert poll(shard, client, now=clock()).reason == "overdue"
     assert read_receipt(shard).lost == "overdue"
 
 
@@ -76,7 +76,7 @@ def test_a_batch_that_is_out_of_sight_for_a_while_is_waited_for(make_shard, clie
     emulator.faults([{"kind": "not_found", "looks": 3}])
     shard = make_shard()
     submit(shard, client, clock=clock)
-    assert isinstance(look(shard, client, now=clock()), Wait)
+    assert isinstance(poll(shard, client, now=clock()), Wait)
     assert read_receipt(shard).missing_since == clock()
     assert look_until(shard) == Done("ended", "COMPLETED")
     assert read_receipt(shard).missing_since is None
@@ -86,21 +86,21 @@ def test_a_batch_that_is_out_of_sight_for_long_is_forgotten(make_shard, client, 
     emulator.faults([{"kind": "forgotten"}])
     shard = make_shard()
     submit(shard, client, clock=clock)
-    assert isinstance(look(shard, client, now=clock()), Wait)
+    assert isinstance(poll(shard, client, now=clock()), Wait)
     clock.now += FORGOTTEN_SECONDS - 1
-    assert isinstance(look(shard, client, now=clock()), Wait)
+    assert isinstance(poll(shard, client, now=clock()), Wait)
     clock.now += 1
-    assert look(shard, client, now=clock()) == Done("forgotten")
-    assert look(shard, client, now=clock()) == Done("forgotten"), "and stays so"
+    assert poll(shard, client, now=clock()) == Done("forgotten")
+    assert poll(shard, client, now=clock()) == Done("forgotten"), "and stays so"
 
 
 def test_a_batch_that_the_list_still_has_is_not_forgotten(make_shard, client, emulator, clock):
     emulator.faults([{"kind": "not_found", "looks": 1_000}])
     shard = make_shard()
     submit(shard, client, clock=clock)
-    look(shard, client, now=clock())
+    poll(shard, client, now=clock())
     clock.now += FORGOTTEN_SECONDS * 2
-    assert isinstance(look(shard, client, now=clock()), Wait)
+    assert isinstance(poll(shard, client, now=clock()), Wait)
 
 
 def test_a_batch_that_was_refused_for_want_of_room_is_sent_again_from_the_same_file(
@@ -111,10 +111,10 @@ def test_a_batch_that_was_refused_for_want_of_room_is_sent_again_from_the_same_f
     first = submit(shard, client, clock=clock)
     assert isinstance(look_until(shard), SendAgain)
     assert latest_claim(shard).claim.released, "so that a server without a list is not asked in vain"
-    assert read_receipt(shard).turned_away == (first.batch_id,)
+    assert read_receipt(shard).over_capacity == (first.batch_id,)
     second = submit(shard, client, clock=clock)
     assert isinstance(look_until(shard), SendAgain)
-    assert isinstance(look(shard, client, now=clock()), SendAgain), "also after a kill"
+    assert isinstance(poll(shard, client, now=clock()), SendAgain), "also after a kill"
     third = submit(shard, client, clock=clock)
     assert look_until(shard) == Done("ended", "COMPLETED")
     assert first.file_id == second.file_id == third.file_id
@@ -132,8 +132,8 @@ def test_a_receipt_without_its_time_has_a_deadline_from_when_it_was_first_seen(m
     shard = make_shard(*map(str, range(2_000)))
     write_receipt(shard, msgspec.structs.replace(submit(shard, client), created_at=None))
     first = clock()
-    look(shard, client, now=first)
+    poll(shard, client, now=first)
     clock.sleep(3600)
-    look(shard, client, now=clock())
+    poll(shard, client, now=clock())
     assert read_receipt(shard).created_at == first
     assert deadline_of(read_receipt(shard), now=clock(), deadline_seconds=7200) == first + 7200

@@ -8,7 +8,7 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.submit import submit
 from greennode_batch.batches.upload import remote_name, upload
-from greennode_batch.cleanup.remote_files import CleanUp, clean_up
+from greennode_batch.cleanup.remote_files import RemovedFiles, remove_remote_files
 from greennode_batch.collect.collect import collect_shard
 from greennode_batch.plan.build import build
 from greennode_batch.retry.build_retry import build_retry
@@ -78,7 +78,7 @@ def test_input_output_and_error_file_go_and_nothing_else_of_the_account(
     # A file of somebody else, and one of the same requests in another run.
     others = {client.upload_file(tmp_path / "foreign.jsonl").id, upload(over()[1], client, time.time).file_id}
     others |= stored() - mine
-    assert clean_up(run, client) == CleanUp(deleted=3)
+    assert remove_remote_files(run, client) == RemovedFiles(deleted=3)
     assert stored() == others
     assert emulator.ledger()["files_deleted"] == 3
     assert client.get_batch(batch.id).id == batch.id, "batches stay"
@@ -86,16 +86,16 @@ def test_input_output_and_error_file_go_and_nothing_else_of_the_account(
 
 def test_a_second_clean_up_makes_no_call(over, client, emulator):
     run, _ = over(max_shard_requests=1)
-    clean_up(run, client)
+    remove_remote_files(run, client)
     before = emulator.ledger()["calls"]
-    assert clean_up(run, client) == CleanUp()
+    assert remove_remote_files(run, client) == RemovedFiles()
     assert emulator.ledger()["calls"] == before
 
 
 def test_keep_deletes_nothing_at_the_server_and_calls_nothing(over, client, emulator):
     run, _ = over()
     before = emulator.ledger()["calls"]
-    assert clean_up(run, client, keep=True).why_kept == "keep_remote_files is set"
+    assert remove_remote_files(run, client, keep=True).why_kept == "keep_remote_files is set"
     assert emulator.ledger()["calls"] == before
 
 
@@ -104,7 +104,7 @@ def test_what_killed_workers_left_in_staging_goes(over, client, keep):
     run, shard = over()
     for folder in (run.path, shard.path):
         (folder / ".work-of-the-killed").mkdir()
-    clean_up(run, client, keep=keep)
+    remove_remote_files(run, client, keep=keep)
     assert not (run.path / ".work-of-the-killed").exists()
     assert not (shard.path / ".work-of-the-killed").exists()
 
@@ -116,14 +116,14 @@ def test_a_run_that_does_not_add_up_or_has_no_report_keeps_its_files(over, clien
         run.report.unlink()
     else:
         account(run, balanced=balanced)
-    assert "no report says that all of its rows are in the target" in str(clean_up(run, client))
+    assert "no report says that all of its rows are in the target" in str(remove_remote_files(run, client))
     assert deletions(emulator) == 0
 
 
 def test_a_run_that_was_never_built_has_nothing_to_delete(make_run, client, emulator):
     run, _ = make_run(COLUMNS, ROWS)
     run.plan.unlink()
-    clean_up(run, client)
+    remove_remote_files(run, client)
     assert emulator.ledger()["calls"] == {}
 
 
@@ -137,7 +137,7 @@ def test_a_shard_whose_contents_are_not_safe_keeps_its_files_and_its_neighbour_d
     else:
         getattr(shard, absent).unlink()
     batch = client.get_batch(read_receipt(shard).batch_id)
-    assert clean_up(run, client) == CleanUp(deleted=2, kept_shards=1)
+    assert remove_remote_files(run, client) == RemovedFiles(deleted=2, shards_kept=1)
     assert stored() == {batch.input_file_id, batch.output_file_id}
 
 
@@ -149,7 +149,7 @@ def test_files_of_a_batch_that_runs_are_never_touched(make_run, client, emulator
     shard.results.touch()
     note_joined(shard)
     account(run)
-    assert clean_up(run, client) == CleanUp(kept_shards=1)
+    assert remove_remote_files(run, client) == RemovedFiles(shards_kept=1)
     assert deletions(emulator) == 0
 
 
@@ -157,7 +157,7 @@ def test_files_of_a_batch_that_was_given_up_as_overdue_are_never_touched(over, c
     run, shard = over()
     write_receipt(shard, msgspec.structs.replace(read_receipt(shard), lost="overdue"))
     client.upload_file(shard.requests, filename=remote_name(shard))
-    assert clean_up(run, client) == CleanUp(kept_shards=1)
+    assert remove_remote_files(run, client) == RemovedFiles(shards_kept=1)
     assert deletions(emulator) == 0
 
 
@@ -171,17 +171,17 @@ def test_of_a_batch_that_the_server_has_forgotten_the_input_goes(make_run, clien
     account(run)
     file_id = read_receipt(shard).file_id
     assert file_id in stored()
-    assert clean_up(run, client) == CleanUp(deleted=1)
+    assert remove_remote_files(run, client) == RemovedFiles(deleted=1)
     assert file_id not in stored()
-    assert clean_up(run, client) == CleanUp()
+    assert remove_remote_files(run, client) == RemovedFiles()
 
 
 def test_of_a_batch_that_is_out_of_sight_the_results_go_when_it_is_seen_again(over, client, emulator, stored):
     run, _ = over()
     emulator.faults([{"endpoint": "GET /batches/{id}", "kind": "status", "status": 404}])
-    assert clean_up(run, client) == CleanUp(deleted=1)
+    assert remove_remote_files(run, client) == RemovedFiles(deleted=1)
     assert len(stored()) == 1
-    clean_up(run, client)
+    remove_remote_files(run, client)
     assert stored() == set()
 
 
@@ -189,7 +189,7 @@ def test_a_file_of_results_that_was_never_fetched_stays(over, client, stored):
     run, shard = over()
     batch = client.get_batch(read_receipt(shard).batch_id)
     shard.output.unlink()
-    assert clean_up(run, client) == CleanUp(deleted=1)
+    assert remove_remote_files(run, client) == RemovedFiles(deleted=1)
     assert stored() == {batch.output_file_id}
 
 
@@ -197,25 +197,25 @@ def test_a_file_of_results_that_was_never_fetched_stays(over, client, stored):
 def test_deletes_that_fail_are_said_and_made_up_for_by_the_next_clean_up(over, patient, emulator, stored, status):
     run, shard = over()
     emulator.faults([{"endpoint": "DELETE /files/{id}", "kind": "status", "status": status, "count": None}])
-    assert clean_up(run, patient) == CleanUp(failed=2)
+    assert remove_remote_files(run, patient) == RemovedFiles(failed=2)
     assert len(stored()) == 2
     assert not shard.cleaned.exists()
     emulator.disarm()
-    assert clean_up(run, patient) == CleanUp(deleted=2)
+    assert remove_remote_files(run, patient) == RemovedFiles(deleted=2)
     assert stored() == set()
 
 
 def test_a_server_that_deletes_nothing_is_not_asked_for_every_file(over, patient, emulator):
     run, _ = over(max_shard_requests=1)
     emulator.faults([{"endpoint": "DELETE /files/{id}", "kind": "status", "status": 403, "count": None}])
-    assert clean_up(run, patient) == CleanUp(failed=5)
+    assert remove_remote_files(run, patient) == RemovedFiles(failed=5)
     assert deletions(emulator) == 5
 
 
 def test_batches_that_cannot_be_looked_at_keep_their_files(over, patient, emulator):
     run, _ = over(max_shard_requests=1)
     emulator.faults([{"endpoint": "GET /batches/{id}", "kind": "status", "status": 500, "count": None}])
-    assert clean_up(run, patient).kept_shards == 4
+    assert remove_remote_files(run, patient).shards_kept == 4
     assert deletions(emulator) == 0
 
 
@@ -223,7 +223,7 @@ def test_copies_of_an_upload_whose_reply_was_lost_go(over, client, emulator, sto
     emulator.faults([{"kind": "reset_after", "endpoint": "POST /files"}])
     run, shard = over()
     assert [file.filename for file in client.list_files()].count(remote_name(shard)) == 2
-    assert clean_up(run, client) == CleanUp(deleted=3)
+    assert remove_remote_files(run, client) == RemovedFiles(deleted=3)
     assert stored() == set()
 
 
@@ -231,7 +231,7 @@ def test_copies_of_an_upload_whose_reply_was_lost_go(over, client, emulator, sto
 def test_where_files_cannot_be_listed_those_that_are_known_go(over, patient, emulator, stored, status, done):
     run, shard = over()
     emulator.faults([{"endpoint": "GET /files", "kind": "status", "status": status}])
-    assert clean_up(run, patient) == CleanUp(deleted=2)
+    assert remove_remote_files(run, patient) == RemovedFiles(deleted=2)
     assert stored() == set()
     assert shard.cleaned.exists() == done, "a list that fails for now is asked for again"
 
@@ -266,7 +266,7 @@ def test_an_upload_of_a_shard_that_was_withdrawn_goes(built_anew, client, emulat
     run, _ = built_anew(upload_and_withdraw)
     if not listed:
         emulator.faults([{"endpoint": "GET /files", "kind": "status", "status": 404}])
-    assert clean_up(run, client) == CleanUp(deleted=3)
+    assert remove_remote_files(run, client) == RemovedFiles(deleted=3)
     assert stored() == set()
 
 
@@ -275,14 +275,14 @@ def test_an_upload_without_a_reply_of_a_shard_that_was_withdrawn_goes(built_anew
     run, first = built_anew(lambda shard: client.upload_file(shard.requests, filename=remote_name(shard)))
     if forgotten:
         remove_tree(first.path)
-    assert clean_up(run, client) == CleanUp(deleted=3)
+    assert remove_remote_files(run, client) == RemovedFiles(deleted=3)
     assert stored() == set()
 
 
 def test_a_shard_that_has_a_batch_keeps_its_files_though_no_plan_lists_it(built_anew, client, stored):
     run, first = built_anew(lambda shard: upload(shard, client, time.time))
     receipt = write_receipt(first, msgspec.structs.replace(read_receipt(first), batch_id="batch_1", state="created"))
-    assert clean_up(run, client) == CleanUp(deleted=2)
+    assert remove_remote_files(run, client) == RemovedFiles(deleted=2)
     assert stored() == {receipt.file_id}
 
 
@@ -299,9 +299,9 @@ def test_a_later_attempt_is_cleaned_once_the_rows_that_wait_for_it_are_in_the_ta
     ended(again)
     collect_shard(again, client, None)
     account(run)
-    assert clean_up(run, client) == CleanUp(kept_shards=2)
+    assert remove_remote_files(run, client) == RemovedFiles(shards_kept=2)
     note_joined(first)
-    assert clean_up(run, client).deleted == 4
+    assert remove_remote_files(run, client).deleted == 4
     assert stored() == set()
     assert again.cleaned.exists()
 
@@ -309,14 +309,14 @@ def test_a_later_attempt_is_cleaned_once_the_rows_that_wait_for_it_are_in_the_ta
 def test_files_at_another_server_are_not_looked_for_at_this_one(over, client, emulator):
     run, shard = over()
     write_receipt(shard, msgspec.structs.replace(read_receipt(shard), server="api.example.com"))
-    assert clean_up(run, client) == CleanUp(kept_shards=1)
+    assert remove_remote_files(run, client) == RemovedFiles(shards_kept=1)
     assert deletions(emulator) == 0
 
 
 def test_a_shard_that_was_sent_anew_is_cleaned_anew(over, client, stored):
     run, shard = over()
     write_json(shard.cleaned, Cleaned(("file-of-the-batch-before",), 0))
-    assert clean_up(run, client) == CleanUp(deleted=2)
+    assert remove_remote_files(run, client) == RemovedFiles(deleted=2)
     assert stored() == set()
 
 
@@ -335,13 +335,13 @@ def test_a_url_in_the_place_of_a_file_is_not_deleted(over):
 
     write_receipt(shard, msgspec.structs.replace(read_receipt(shard), server=""))
     with GreenNodeClient("https://host/v1", "key", transport=httpx.MockTransport(answer)) as client:
-        assert clean_up(run, client) == CleanUp(deleted=1)
+        assert remove_remote_files(run, client) == RemovedFiles(deleted=1)
     assert deleted == [f"/v1/files/{read_receipt(shard).file_id}"]
 
 
 def test_what_was_done_reads_as_one_line():
-    assert str(CleanUp(deleted=3)) == "Files of the run deleted at GreenNode: 3"
-    assert str(CleanUp(1_000, 2, 1)) == (
+    assert str(RemovedFiles(deleted=3)) == "Files of the run deleted at GreenNode: 3"
+    assert str(RemovedFiles(1_000, 2, 1)) == (
         "Files of the run deleted at GreenNode: 1,000; calls that failed: 2; shards that keep theirs: 1"
     )
-    assert str(CleanUp(why_kept="because")) == "The run's files stay at GreenNode: because"
+    assert str(RemovedFiles(why_kept="because")) == "The run's files stay at GreenNode: because"

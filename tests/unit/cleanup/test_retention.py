@@ -6,7 +6,7 @@ import pytest
 from upath import UPath
 
 from greennode_batch.cleanup.retention import old_runs, remove_run
-from greennode_batch.incremental.answer_cache import note_path
+from greennode_batch.incremental.answer_cache import answer_cache_path
 from greennode_batch.staging.folders import read_json, run_folder
 from greennode_batch.state.run_identity import RemovedRun, RunIdentity, identity_of, make_again, note_run
 
@@ -95,7 +95,7 @@ def test_what_has_no_run_json_is_left_alone(root, make_old_run):
 
 def test_the_note_of_what_is_answered_is_no_run_and_outlives_the_runs(root, make_old_run):
     run = make_old_run()
-    note = note_path(run, "answers")
+    note = answer_cache_path(run, "answers")
     note.write_text("x")
     touch_all(root.path, OLD)
     (old,) = old_runs(root, before=CUT)

@@ -8,9 +8,9 @@ from pydantic import BaseModel
 from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.polling.polling import Done
 from greennode_batch.batches.submit import submit
-from greennode_batch.batches.wait import look
+from greennode_batch.batches.wait import poll
 from greennode_batch.collect.anomalies import count_anomalies
-from greennode_batch.collect.collect import collect_shard, look_at, requested_ids
+from greennode_batch.collect.collect import collect_shard, poll_batch, requested_ids
 from greennode_batch.errors import ConfigError, NotFoundError, RetryableError
 from greennode_batch.state.receipts import read_receipt, write_receipt
 from greennode_batch.state.row_owner import RowOwner
@@ -88,7 +88,7 @@ def test_a_batch_that_the_server_has_forgotten_says_what_may_be_paid_and_the_way
     with pytest.raises(
         NotFoundError, match=r"may have been billed.*base URL or the key changed.*remove every receipt\*\.json in .*"
     ):
-        look_at(shard, client, receipt)
+        poll_batch(shard, client, receipt)
     for path in shard.path.glob("receipt*.json"):
         path.unlink()
     assert submit(shard, client, settle_seconds=0).batch_id != receipt.batch_id
@@ -105,9 +105,9 @@ def test_a_batch_of_an_unknown_model_fails_row_by_row_with_the_servers_reason(ma
 
 def test_a_folder_with_requests_alone_is_collected_by_its_lines(make_shard, client, ended):
     shard = make_shard("a", "b")
-    asked = set(requested_ids(shard))
+    requested = set(requested_ids(shard))
     shard.source.unlink()
-    assert set(requested_ids(shard)) == asked
+    assert set(requested_ids(shard)) == requested
     ended(shard)
     assert collect_shard(shard, client, None) == {"succeeded": 2}
 
@@ -255,5 +255,5 @@ def test_a_shard_that_is_collected_is_not_waited_for_again(make_shard, client, e
     ended(shard)
     collect_shard(shard, client, None)
     emulator.reset()
-    assert look(shard, client, now=0.0) == Done("ended", "COMPLETED")
+    assert poll(shard, client, now=0.0) == Done("ended", "COMPLETED")
     assert emulator.ledger()["calls"] == {}

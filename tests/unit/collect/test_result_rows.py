@@ -96,7 +96,7 @@ def test_rows_made_at_once_are_those_of_each_line(model, lines):
     schema = pa.schema([*RESULT_FIELDS, *reader.fields])
     plain = plain_rows(lines, reader)
     parsed = [parse_line(line) for line in lines]
-    said = [parsed[place] for place in plain.places]
+    said = [parsed[index] for index in plain.indexes]
     expected = table_of_rows([row_of_line(line, reader, BATCH) for line in said], schema)
     assert plain.table(BATCH, schema).equals(expected) if said else not plain.custom_ids
     assert list(plain.custom_ids) == [line.custom_id for line in said]
@@ -115,7 +115,7 @@ def test_rows_made_at_once_are_those_of_each_line(model, lines):
 )
 def test_the_commonest_answers_are_all_read_at_once(model, message):
     lines = [answered(custom_id, message, {}, "stop", 1_760_000_000) for custom_id in IDS]
-    assert list(plain_rows(lines, AnswerReader(model)).places) == list(range(len(IDS)))
+    assert list(plain_rows(lines, AnswerReader(model)).indexes) == list(range(len(IDS)))
 
 
 @models

@@ -44,12 +44,12 @@ def failed(custom_id, *, status=500, code="server_error", message="broke"):
     return json.dumps({"custom_id": custom_id, "response": {"status_code": status, "body": body}}).encode()
 
 
-def settled(tmp_path, lines, asked, *, of=None, answer=None):
+def settled(tmp_path, lines, requested, *, of=None, answer=None):
     """The rows of results.parquet by id, and the anomalies."""
     output, made = tmp_path / "output.jsonl", tmp_path / "results.parquet"
     output.write_bytes(b"".join(line + b"\n" for line in lines))
     with AnomalyLog(tmp_path / "anomalies.jsonl") as anomalies:
-        write_results(of or batch(), [output], asked, AnswerReader(answer), made, anomalies=anomalies)
+        write_results(of or batch(), [output], requested, AnswerReader(answer), made, anomalies=anomalies)
     rows = pq.read_table(made).to_pylist()
     assert len({row["custom_id"] for row in rows}) == len(rows)
     return {row["custom_id"]: row for row in rows}, anomalies.counts
@@ -220,12 +220,14 @@ line_of_any_kind = st.one_of(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=st.lists(line_of_any_kind, max_size=20),
-    asked=st.sets(st.sampled_from("abcd")),
+    requested=st.sets(st.sampled_from("abcd")),
     status=st.sampled_from(TERMINAL),
 )
-def test_whatever_the_files_hold_each_request_has_one_row_and_an_answer_beats_a_failure(tmp_path, lines, asked, status):
-    rows, anomalies = settled(tmp_path, lines, iter(asked), of=batch(status))
-    assert set(rows) == asked
+def test_whatever_the_files_hold_each_request_has_one_row_and_an_answer_beats_a_failure(
+    tmp_path, lines, requested, status
+):
+    rows, anomalies = settled(tmp_path, lines, iter(requested), of=batch(status))
+    assert set(rows) == requested
     said = [json.loads(line) for line in lines if b'"response"' in line]
     for custom_id, row in rows.items():
         mine = [one["response"]["body"] for one in said if one["custom_id"] == custom_id]
@@ -243,7 +245,7 @@ def test_whatever_the_files_hold_each_request_has_one_row_and_an_answer_beats_a_
             assert row["status"] in {"failed", "expired"}
         else:
             assert row["status"] in {"missing", "expired", "cancelled"}
-    assert anomalies["unknown custom_id"] == sum(one["custom_id"] not in asked for one in said)
+    assert anomalies["unknown custom_id"] == sum(one["custom_id"] not in requested for one in said)
 
 
 def test_rows_of_many_groups_are_all_written(tmp_path):

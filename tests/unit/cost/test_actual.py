@@ -15,8 +15,8 @@ from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.run import run_to_file
 from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import read_json, run_folder
+from greennode_batch.state.actual_cost import CostByShard
 from greennode_batch.state.plan import read_plan
-from greennode_batch.state.spent import SpentByShard
 
 MODEL = "google/gemma-4-31b-it"
 OTHER = "zai/glm-5.2"
@@ -55,13 +55,13 @@ def test_a_report_has_the_tokens_that_were_billed_and_what_they_cost(start, emul
     made = start(max_shard_requests=8)
     ledger = emulator.ledger()
     assert (made.prompt_tokens, made.completion_tokens) == (ledger["prompt_tokens"], ledger["completion_tokens"])
-    real_time = ledger["prompt_tokens"] * 10 + ledger["completion_tokens"] * 20
-    assert (made.cost, made.saving, made.currency) == (real_time / 2, real_time / 2, "VND")
-    spent = read_json(folder().spend, SpentByShard).shards
-    assert [one.requests for one in spent] == [8, 8, 4]
-    assert sum(one.cost for one in spent) == pytest.approx(made.cost)
-    assert {one.batch_id for one in spent} == {batch["id"] for batch in ledger["batches"]}
-    assert f"Cost: {real_time / 2:,.0f} VND, {real_time / 2:,.0f} VND less than in real time" in str(made)
+    live_price = ledger["prompt_tokens"] * 10 + ledger["completion_tokens"] * 20
+    assert (made.cost, made.saving, made.currency) == (live_price / 2, live_price / 2, "VND")
+    actual_cost = read_json(folder().costs, CostByShard).shards
+    assert [one.requests for one in actual_cost] == [8, 8, 4]
+    assert sum(one.cost for one in actual_cost) == pytest.approx(made.cost)
+    assert {one.batch_id for one in actual_cost} == {batch["id"] for batch in ledger["batches"]}
+    assert f"Cost: {live_price / 2:,.0f} VND, {live_price / 2:,.0f} VND less than live" in str(made)
     assert f"It was estimated before: {made.estimate}".replace("estimate: ", "") in str(made)
 
 
@@ -96,11 +96,11 @@ def test_what_is_asked_in_two_attempts_is_counted_in_both(start, clock, emulator
 
 def test_first_requests_are_counted_apart_at_the_full_price(start, emulator):
     made = start(canary=2)
-    asked = made.canaries
-    assert (asked.requests, emulator.ledger()["chat_requests_billed"]) == (2, 2)
-    assert asked.cost == pytest.approx(asked.prompt_tokens * 10 + asked.completion_tokens * 20)
+    requested = made.canaries
+    assert (requested.requests, emulator.ledger()["chat_requests_billed"]) == (2, 2)
+    assert requested.cost == pytest.approx(requested.prompt_tokens * 10 + requested.completion_tokens * 20)
     assert made.estimate.basis == "by the first 2 requests"
-    assert "On top, 2 requests were tried in real time: " in str(made)
+    assert "On top, 2 requests were tried live: " in str(made)
 
 
 def error(made):

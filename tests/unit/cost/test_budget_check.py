@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.cost.budget_check import check_budget, needs_approval, outlook
+from greennode_batch.cost.budget_check import budget_forecast, check_budget, needs_approval
 from greennode_batch.errors import BudgetError, ConfigError
 from greennode_batch.job.budget import Budget
 from greennode_batch.plan.build import build
@@ -67,13 +67,13 @@ def test_a_person_is_asked_only_over_the_sum_that_the_budget_names(plan):
     ],
 )
 def test_a_plan_that_is_only_shown_says_what_would_become_of_it(plan, job, budget, words):
-    said = outlook(plan(**job), budget, canary=1)
+    said = budget_forecast(plan(**job), budget, canary=1)
     assert said.startswith(words)
     assert bool(said) == bool(words)
 
 
 def test_where_no_request_is_tried_first_an_unknown_cost_would_be_refused(plan):
-    assert outlook(plan(params={}), Budget(max_cost=1e9), canary=0).startswith("This run would be refused: ")
+    assert budget_forecast(plan(params={}), Budget(max_cost=1e9), canary=0).startswith("This run would be refused: ")
 
 
 @pytest.mark.parametrize("budget", [Budget(max_cost=1e9), Budget(approve_over=1e9)])

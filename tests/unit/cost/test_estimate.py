@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from greennode_batch.cost.estimate import estimate, estimate_tokens
 from greennode_batch.job.prices import Price, Prices
-from greennode_batch.state.estimate import Usage
+from greennode_batch.state.cost_estimate import Usage
 
 PRICES = Prices({"m": Price(prompt=10, completion=100)})
 

@@ -18,7 +18,7 @@ def test_a_file_comes_back_byte_for_byte(caller):
 
 
 @pytest.mark.parametrize(
-    ("asked", "start", "end"),
+    ("requested", "start", "end"),
     [
         ("bytes=0-99", 0, 100),
         ("bytes=255900-", 255_900, 256_000),
@@ -26,9 +26,9 @@ def test_a_file_comes_back_byte_for_byte(caller):
         ("bytes=5-5", 5, 6),
     ],
 )
-def test_a_range_is_honoured(caller, asked, start, end):
+def test_a_range_is_honoured(caller, requested, start, end):
     file_id = caller.upload(CONTENT).json()["id"]
-    reply = caller.http.get(f"/files/{file_id}/content", headers={"range": asked})
+    reply = caller.http.get(f"/files/{file_id}/content", headers={"range": requested})
     assert reply.status_code == 206
     assert reply.content == CONTENT[start:end]
     assert reply.headers["content-range"] == f"bytes {start}-{end - 1}/{len(CONTENT)}"

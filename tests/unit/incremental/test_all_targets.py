@@ -17,7 +17,7 @@ from upath import UPath
 from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.collect.results import RESULT_FIELDS
-from greennode_batch.incremental.target_rows import EarlierRows
+from greennode_batch.incremental.target_lookup import TableLookup
 from greennode_batch.plan.build import build
 from greennode_batch.reconcile.report import check_balanced, report
 from greennode_batch.reconcile.written_targets import written_rows
@@ -27,9 +27,9 @@ from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import Receipt, write_receipt
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.write.dataset import Dataset
+from greennode_batch.write.file_lookup import file_lookup
 from greennode_batch.write.join import join_shard
-from greennode_batch.write.known_files import known_files
-from greennode_batch.write.targets import prepare_targets, write_shard
+from greennode_batch.write.target_writer import prepare_targets, write_shard
 
 
 class Label(BaseModel):
@@ -44,7 +44,7 @@ class Days:
         self.folder = folder
         self.job = make_job(answer=Label, max_shard_requests=3, **job)
         self.database = sqlite3.connect(folder / "targets.db")
-        self.asked = Counter()
+        self.requested = Counter()
         self.count = 0
 
     def open(self, name, run):
@@ -55,7 +55,7 @@ class Days:
     def known(self, names, run, stack):
         opened = [self.open(name, run) for name in names]
         return [
-            stack.enter_context(known_files(one, self.job.target_key)) if isinstance(one, Dataset) else EarlierRows(one)
+            stack.enter_context(file_lookup(one, self.job.target_key)) if isinstance(one, Dataset) else TableLookup(one)
             for one in opened
         ]
 
@@ -75,7 +75,7 @@ class Days:
                 run,
                 run_id=run.path.name,
                 profile=ApiProfile(),
-                known=self.known(names, run, stack),
+                target_lookups=self.known(names, run, stack),
                 clock=lambda: 1_000_000.0 + self.count,
             )
         targets = [self.open(name, run) for name in names]
@@ -101,7 +101,7 @@ class Days:
         texts.pop(None, None)  # of a row that is not sent
         rows = []
         for custom_id, text in texts.items():
-            self.asked[custom_id] += 1
+            self.requested[custom_id] += 1
             row = {"custom_id": custom_id, "status": "failed", "batch_id": f"b{self.count}", "ask_again": False}
             if text not in failing:
                 row |= {"status": "succeeded", "label": f"{text} on day {self.count}", "score": self.count / 2}
@@ -114,8 +114,8 @@ class Days:
         if name.startswith("files"):
             by_label = ds.partitioning(pa.schema([("label", pa.string())]), flavor="hive")
             partitioning = by_label if name == "files_by_label" else None
-            held = ds.dataset(self.folder / name, partitioning=partitioning).to_table().to_pylist()
-            found = [tuple(row[c] for c in ("id", "text", "label", "score", "status", "batch_id")) for row in held]
+            buffered = ds.dataset(self.folder / name, partitioning=partitioning).to_table().to_pylist()
+            found = [tuple(row[c] for c in ("id", "text", "label", "score", "status", "batch_id")) for row in buffered]
         else:
             found = self.database.execute(f"SELECT id, text, label, score, status, batch_id FROM {name}").fetchall()
         assert len(found) == len({row[0] for row in found})
@@ -143,13 +143,13 @@ def test_a_target_that_is_added_gets_the_answers_that_the_other_has(days, first,
     assert days.rows(second)[2] == ("b", "b on day 1", 0.5, "succeeded", "b1")
     plan, _ = days.run(order, ROWS | {6: "f"})
     assert (plan.rows, plan.unchanged) == (0, 6)
-    assert set(days.asked.values()) == {1}
+    assert set(days.requested.values()) == {1}
 
 
 def test_each_row_gets_its_own_answer_in_whatever_order_a_target_gives_them(days, monkeypatch):
     days.run(["first"], ROWS)
-    stored = EarlierRows.stored
-    monkeypatch.setattr(EarlierRows, "stored", lambda *given: stored(*given).sort_by([("place", "descending")]))
+    stored = TableLookup.stored
+    monkeypatch.setattr(TableLookup, "stored", lambda *given: stored(*given).sort_by([("index", "descending")]))
     days.run(["first", "second"], ROWS)
     assert days.rows("second") == days.rows("first")
 
@@ -188,11 +188,11 @@ def test_rows_that_are_asked_though_they_are_answered_are_counted_and_told_with_
     rows = ROWS | {2: "other", 5: "", 6: "f"}
     plan, _ = days.run(["first", "files"], rows, refresh=refresh, prompt="{{ text }}{# another body #}")
     assert plan.answered_before == {"changed": 1, "all": 4}[refresh]
-    assert plan.asks_again.startswith(f"{plan.answered_before} row")
+    assert plan.repeat_warning.startswith(f"{plan.answered_before} row")
     share = plan.estimate.cost * plan.answered_before / plan.requests
-    assert plan.asks_again.endswith(f"will be asked again, for about {share:.2f} USD")
+    assert plan.repeat_warning.endswith(f"will be asked again, for about {share:.2f} USD")
     plan, _ = days.run(["files_of_today"], ROWS)
-    assert (plan.requests, plan.asks_again) == (5, "")
+    assert (plan.requests, plan.repeat_warning) == (5, "")
 
 
 @pytest.mark.parametrize("stop", ["built", "joined 0", None])
@@ -204,7 +204,7 @@ def test_a_run_that_is_built_again_after_any_end_copies_all(days, names, stop):
     assert made.balanced
     assert days.rows(names[0]) == days.rows(names[1])
     assert len(days.rows(names[1])) == 6
-    assert set(days.asked.values()) == {1}
+    assert set(days.requested.values()) == {1}
 
 
 def test_an_older_run_that_is_joined_again_leaves_the_later_one_s_rows(days):
@@ -263,17 +263,17 @@ DAY = st.tuples(
 def test_whatever_targets_and_rows_come_and_go(tmp_path_factory, make_job, history):
     """The model: a row is asked only if no target of the day has its answer, and then every target has it."""
     days = Days(tmp_path_factory.mktemp("days"), make_job, carry=("text",))
-    held = {name: {} for name in NAMES}
+    buffered = {name: {} for name in NAMES}
     for names, rows, failing in history:
-        before = days.asked.total()
-        answered = {key: any(held[name].get(key) == text for name in names) for key, text in rows.items()}
+        before = days.requested.total()
+        answered = {key: any(buffered[name].get(key) == text for name in names) for key, text in rows.items()}
         days.run(names, rows, failing=failing)
-        assert days.asked.total() - before == len({text for key, text in rows.items() if not answered[key]})
+        assert days.requested.total() - before == len({text for key, text in rows.items() if not answered[key]})
         for name in names:
-            held[name] |= {key: text for key, text in rows.items() if answered[key] or text not in failing}
-            found = days.rows(name) if rows or held[name] else {}
+            buffered[name] |= {key: text for key, text in rows.items() if answered[key] or text not in failing}
+            found = days.rows(name) if rows or buffered[name] else {}
             assert found.keys() >= rows.keys()
             good = {key: row[0] for key, row in found.items() if row[3] == "succeeded"}
-            assert good == held[name]
+            assert good == buffered[name]
             assert all(found[key][1].startswith(f"{text} on day") for key, text in good.items())
     days.database.close()

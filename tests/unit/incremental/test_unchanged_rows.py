@@ -18,8 +18,8 @@ from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.collect.results import RESULT_FIELDS
 from greennode_batch.errors import ConfigError, RowError
-from greennode_batch.incremental.answer_cache import note_path
-from greennode_batch.incremental.target_rows import EarlierRows
+from greennode_batch.incremental.answer_cache import answer_cache_path
+from greennode_batch.incremental.target_lookup import TableLookup
 from greennode_batch.job.targets import SqlTarget
 from greennode_batch.plan.build import build
 from greennode_batch.reconcile.record_answers import AnsweredTable
@@ -28,7 +28,7 @@ from greennode_batch.staging.folders import run_folder
 from greennode_batch.state.receipts import Receipt, write_receipt
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.write.join import join_shard, joined_schema
-from greennode_batch.write.targets import write_shard
+from greennode_batch.write.target_writer import write_shard
 
 FIELDS = AnswerReader(None).fields
 TEXTS = {1: "a", 2: "b", 3: "c", 4: None, 5: ""}
@@ -36,14 +36,14 @@ NOTED = "Noted what table"
 IN_TABLE = {"key": "id", "target": SqlTarget(conn_id="db", table="answers"), "prompt": "Say {{ text }}"}
 
 
-class Watched(EarlierRows):
+class Watched(TableLookup):
     """Keeps how many keys were looked up in the table: only what was rendered is."""
 
     looked_up = 0
 
-    def look_up(self, asked):
-        self.looked_up += asked.keys.num_rows
-        return super().look_up(asked)
+    def look_up(self, requested):
+        self.looked_up += requested.keys.num_rows
+        return super().look_up(requested)
 
 
 class Runs:
@@ -54,7 +54,7 @@ class Runs:
         self.root = root
         self.job = job
         self.columns = columns
-        self.table = sql_table(connection, job.known_table.table, job.target_key)
+        self.table = sql_table(connection, job.cached_table.table, job.target_key)
         self.count = 0
 
     def build(self, rows, run_id="", root=None):
@@ -69,7 +69,7 @@ class Runs:
             run,
             run_id=run.path.name,
             profile=ApiProfile(),
-            known=[known],
+            target_lookups=[known],
         )
         return run, plan, known.looked_up
 
@@ -78,22 +78,22 @@ class Runs:
         for planned in plan.shards:
             shard = run.shard(planned.shard_id)
             source = pq.read_table(str(shard.source))
-            asked = source.filter(source["custom_id"].is_valid()).group_by("custom_id").aggregate([])
-            status = ["failed" if one in failed else "succeeded" for one in asked["custom_id"].to_pylist()]
-            given = {"custom_id": asked["custom_id"], "status": status}
+            requested = source.filter(source["custom_id"].is_valid()).group_by("custom_id").aggregate([])
+            status = ["failed" if one in failed else "succeeded" for one in requested["custom_id"].to_pylist()]
+            given = {"custom_id": requested["custom_id"], "status": status}
             schema = pa.schema([*RESULT_FIELDS, *FIELDS])
-            columns = [given.get(field.name, pa.nulls(asked.num_rows, field.type)) for field in schema]
+            columns = [given.get(field.name, pa.nulls(requested.num_rows, field.type)) for field in schema]
             pq.write_table(pa.table(columns, schema=schema), str(shard.results))
             with join_shard(shard, owner=plan.owner, answer_fields=FIELDS) as joined:
                 write_shard(shard, joined, [self.table], key=self.job.target_key)
-        AnsweredTable(self.table, run, run_id=plan.run_id).note(plan)
+        AnsweredTable(self.table, run, run_id=plan.run_id).cache(plan)
 
     def run(self, rows, failed=()):
         """Build, answer, write, note: (plan, how many rows were looked up, which were asked)."""
         run, plan, looked_up = self.build(rows)
-        asked = keys_in(run, plan)
+        requested = keys_in(run, plan)
         self.finish(run, plan, failed)
-        return plan, looked_up, asked
+        return plan, looked_up, requested
 
     def execute(self, statement):
         done = self.connection.execute(statement)
@@ -102,8 +102,8 @@ class Runs:
         return found
 
     @property
-    def note(self):
-        return note_path(run_folder(self.root, "dag", "any"), self.table.name)
+    def cache(self):
+        return answer_cache_path(run_folder(self.root, "dag", "any"), self.table.name)
 
 
 def keys_in(run, plan):
@@ -140,21 +140,21 @@ def make_any_runs(request, make_job, tmp_path):
 def runs(make_runs):
     """Runs on a table that has answered TEXTS, and a note of it."""
     made = make_runs()
-    plan, _, asked = made.run(list(TEXTS.items()))
-    assert (asked, plan.left.count) == (list(TEXTS), 0)
-    assert made.note.exists()
+    plan, _, requested = made.run(list(TEXTS.items()))
+    assert (requested, plan.orphaned.count) == (list(TEXTS), 0)
+    assert made.cache.exists()
     return made
 
 
 def test_a_row_that_is_unchanged_is_not_rendered_nor_looked_up(runs):
-    plan, looked_up, asked = runs.run([*TEXTS.items(), (6, "new")])
-    assert (asked, looked_up, plan.unchanged, plan.left.count) == ([6], 1, 5, 0)
-    plan, looked_up, asked = runs.run([*(TEXTS | {2: "other"}).items(), (6, "new")])
-    assert (asked, looked_up, plan.unchanged, plan.left.count) == ([2], 1, 5, 0)
+    plan, looked_up, requested = runs.run([*TEXTS.items(), (6, "new")])
+    assert (requested, looked_up, plan.unchanged, plan.orphaned.count) == ([6], 1, 5, 0)
+    plan, looked_up, requested = runs.run([*(TEXTS | {2: "other"}).items(), (6, "new")])
+    assert (requested, looked_up, plan.unchanged, plan.orphaned.count) == ([2], 1, 5, 0)
     # And so it goes on where nothing is asked.
     for _ in range(2):
-        plan, looked_up, asked = runs.run([*(TEXTS | {2: "other"}).items(), (6, "new")])
-        assert (asked, looked_up, plan.unchanged) == ([], 0, 6)
+        plan, looked_up, requested = runs.run([*(TEXTS | {2: "other"}).items(), (6, "new")])
+        assert (requested, looked_up, plan.unchanged) == ([], 0, 6)
 
 
 def test_a_text_that_came_back_is_looked_up_and_asked(runs):
@@ -170,16 +170,16 @@ def test_a_row_without_a_good_answer_is_asked_again(make_runs):
     source = pq.read_table(str(run.shard(shard.shard_id).source))
     runs.finish(run, plan, failed=[source["custom_id"][source["id"].index(3).as_py()].as_py()])
     # NULL and an empty text make an empty prompt, which is not sent, today as yesterday.
-    plan, looked_up, asked = runs.run(list(TEXTS.items()))
-    assert (asked, looked_up, plan.unchanged, plan.unsent, plan.remembered) == ([3], 1, 2, 0, {"unsent": 2})
+    plan, looked_up, requested = runs.run(list(TEXTS.items()))
+    assert (requested, looked_up, plan.unchanged, plan.unsent, plan.remembered) == ([3], 1, 2, 0, {"unsent": 2})
 
 
 def test_what_another_job_writes_does_not_void_the_note(runs, make_runs):
     other = make_runs(name="other")
     assert other.run([(11, "k"), (12, "l")])[1:] == (2, [11, 12])
     for job, rows in ((runs, TEXTS), (other, {11: "k", 12: "l"})):
-        plan, looked_up, asked = job.run(list(rows.items()))
-        assert (asked, looked_up, plan.unchanged, plan.left.count) == ([], 0, len(rows), 0)
+        plan, looked_up, requested = job.run(list(rows.items()))
+        assert (requested, looked_up, plan.unchanged, plan.orphaned.count) == ([], 0, len(rows), 0)
     # Unless it is written over one of the job's own.
     assert other.run([(1, "another"), (11, "k"), (12, "l")])[1:] == (1, [1])
     assert runs.run(list(TEXTS.items()))[1:] == (5, [1])
@@ -190,8 +190,8 @@ def test_of_another_job_s_answers_no_note_is_made_for_it_may_remove_them(runs, m
     rows = [(1, "a"), (2, "b"), (6, "own")]
     assert other.run(rows)[2] == [6]
     for _ in range(2):
-        plan, looked_up, asked = other.run(rows)
-        assert (asked, looked_up, plan.unchanged, plan.left.count) == ([], 2, 3, 0)
+        plan, looked_up, requested = other.run(rows)
+        assert (requested, looked_up, plan.unchanged, plan.orphaned.count) == ([], 2, 3, 0)
     runs.execute("DELETE FROM answers WHERE id = 2")
     assert other.run(rows)[1:] == (2, [2])
     # It is the job's own from then on.
@@ -201,10 +201,10 @@ def test_of_another_job_s_answers_no_note_is_made_for_it_may_remove_them(runs, m
 def test_rows_that_are_nobody_s_are_noted_once_the_job_has_found_them(runs):
     runs.execute("UPDATE answers SET greennode_job = NULL")
     rows = [(1, "a"), (2, "other"), (6, "new")]
-    plan, looked_up, asked = runs.run(rows)
-    assert (asked, looked_up, plan.unchanged) == ([2, 6], 3, 1)
+    plan, looked_up, requested = runs.run(rows)
+    assert (requested, looked_up, plan.unchanged) == ([2, 6], 3, 1)
     # What has left the source meanwhile stays nobody's.
-    assert plan.left.count == 0
+    assert plan.orphaned.count == 0
     owners = {1: "job", 2: "job", 3: None, 4: None, 5: None, 6: "job"}
     assert dict(runs.execute("SELECT id, greennode_job FROM answers")) == owners
     assert runs.run(rows)[1:] == (0, [])
@@ -224,12 +224,12 @@ EDITS = {
 @pytest.mark.parametrize(("edit", "wanted"), EDITS.items(), ids=range(len(EDITS)))
 def test_of_a_table_that_somebody_else_has_written_each_row_is_looked_up(runs, edit, wanted):
     runs.execute(edit)
-    plan, looked_up, asked = runs.run(list(TEXTS.items()))
-    assert (looked_up, asked) == (5, wanted)
-    assert plan.left.count == runs.execute("SELECT count(*) FROM answers WHERE id > 5")[0][0]
+    plan, looked_up, requested = runs.run(list(TEXTS.items()))
+    assert (looked_up, requested) == (5, wanted)
+    assert plan.orphaned.count == runs.execute("SELECT count(*) FROM answers WHERE id > 5")[0][0]
     # From then on it is known again, and what left is told as before.
-    again, looked_up, asked = runs.run(list(TEXTS.items()))
-    assert (looked_up, asked, again.left) == (0, [], plan.left)
+    again, looked_up, requested = runs.run(list(TEXTS.items()))
+    assert (looked_up, requested, again.orphaned) == (0, [], plan.orphaned)
 
 
 @pytest.mark.parametrize("edit", ["UPDATE answers SET answer = 'x' WHERE id = 2", "VACUUM FULL answers"])
@@ -250,28 +250,28 @@ def test_what_does_not_matter_does_not_void_the_note(runs, edit, database):
 )
 def test_what_somebody_writes_between_build_and_report_is_never_noted_as_answered(runs, edit, monkeypatch):
     rows = [*TEXTS.items(), (6, "new")]
-    before = runs.note.read_bytes()
-    note = AnsweredTable.note
+    before = runs.cache.read_bytes()
+    cache = AnsweredTable.cache
     run, plan, _ = runs.build(rows)
 
     def edited(self, *args, **options):
         runs.execute(edit)
-        note(self, *args, **options)
+        cache(self, *args, **options)
 
     # After the rows of the run were written and compared; also of that the note must not speak.
     monkeypatch.setattr(AnsweredTable, "note", edited)
     runs.finish(run, plan)
     monkeypatch.undo()
-    assert runs.note.read_bytes() == before
+    assert runs.cache.read_bytes() == before
     exact = runs.build(rows, root=runs.root.parent / "exact")
-    noted = runs.build(rows)
-    assert keys_in(*noted[:2]) == keys_in(*exact[:2])
-    assert noted[2] == len(rows)
+    cached = runs.build(rows)
+    assert keys_in(*cached[:2]) == keys_in(*exact[:2])
+    assert cached[2] == len(rows)
 
 
 @pytest.mark.parametrize("end", [-8, 0])
 def test_a_note_that_is_spoilt_is_made_anew(runs, end, caplog):
-    runs.note.write_bytes(runs.note.read_bytes()[:end])
+    runs.cache.write_bytes(runs.cache.read_bytes()[:end])
     assert runs.run(list(TEXTS.items()))[1:] == (5, [])
     assert "no note that can be used" in caplog.text
     assert runs.run(list(TEXTS.items()))[1:] == (0, [])
@@ -307,11 +307,11 @@ def test_a_macro_that_was_edited_asks_each_row_again(make_runs, tmp_path, monkey
     macros.write_text("{% macro say(it) %}Say {{ it }}{% endmacro %}")
     runs = make_runs(prompt="prompt.md")
     first, _, _ = runs.run([(1, "a"), (2, "b")])
-    same, looked_up, asked = runs.run([(1, "a"), (2, "b")])
-    assert (looked_up, asked, same.prompt_hash) == (0, [], first.prompt_hash)
+    same, looked_up, requested = runs.run([(1, "a"), (2, "b")])
+    assert (looked_up, requested, same.prompt_hash) == (0, [], first.prompt_hash)
     macros.write_text("{% macro say(it) %}Shout {{ it }}{% endmacro %}")
-    edited, looked_up, asked = runs.run([(1, "a"), (2, "b")])
-    assert (looked_up, asked) == (2, [1, 2])
+    edited, looked_up, requested = runs.run([(1, "a"), (2, "b")])
+    assert (looked_up, requested) == (2, [1, 2])
     assert edited.prompt_hash != first.prompt_hash
 
 
@@ -324,44 +324,44 @@ def test_a_carried_column_is_no_part_of_the_request(make_runs):
 def test_rows_that_left_are_told_again_in_each_run(runs):
     rows = [(1, "a"), (2, "b"), (4, None)]
     plan, looked_up, _ = runs.run(rows)
-    assert (looked_up, plan.left.count, plan.left.shown, plan.left.removed) == (0, 2, "3, 5", False)
+    assert (looked_up, plan.orphaned.count, plan.orphaned.shown, plan.orphaned.removed) == (0, 2, "3, 5", False)
     again, looked_up, _ = runs.run(rows)
-    assert (looked_up, again.left) == (0, plan.left)
+    assert (looked_up, again.orphaned) == (0, plan.orphaned)
     # One that comes back is found in the table, and asked only if it is another.
-    plan, looked_up, asked = runs.run([*rows, (3, "c")])
-    assert (looked_up, asked, plan.unchanged, plan.left.shown) == (1, [], 4, "5")
-    plan, looked_up, asked = runs.run([*rows, (3, "c"), (5, "other")])
-    assert (looked_up, asked, plan.left.count) == (1, [5], 0)
+    plan, looked_up, requested = runs.run([*rows, (3, "c")])
+    assert (looked_up, requested, plan.unchanged, plan.orphaned.shown) == (1, [], 4, "5")
+    plan, looked_up, requested = runs.run([*rows, (3, "c"), (5, "other")])
+    assert (looked_up, requested, plan.orphaned.count) == (1, [5], 0)
 
 
 def test_rows_that_left_are_removed_and_the_note_lives_on(runs, make_runs):
     removing = make_runs(left_rows="remove")
     removing.count = runs.count
     rows = [(1, "a"), (2, "b"), (4, "other")]
-    plan, looked_up, asked = removing.run(rows)
-    assert (looked_up, asked, plan.left.count, plan.left.removed) == (1, [4], 2, True)
+    plan, looked_up, requested = removing.run(rows)
+    assert (looked_up, requested, plan.orphaned.count, plan.orphaned.removed) == (1, [4], 2, True)
     assert runs.execute("SELECT id FROM answers ORDER BY id") == [(1,), (2,), (4,)]
-    plan, looked_up, asked = removing.run(rows)
-    assert (looked_up, asked, plan.left.count, plan.left.removed) == (0, [], 0, False)
+    plan, looked_up, requested = removing.run(rows)
+    assert (looked_up, requested, plan.orphaned.count, plan.orphaned.removed) == (0, [], 0, False)
 
 
 def test_where_nobody_asks_what_left_the_table_is_not_looked_through(runs, make_runs, monkeypatch):
     ignoring = make_runs(left_rows="ignore")
     ignoring.count = runs.count
     monkeypatch.setattr(type(runs.table), "digests", None)
-    for asked in ([9], []):
+    for requested in ([9], []):
         plan, looked_up, found = ignoring.run([(1, "a"), (9, "new")])
-        assert (looked_up, found, plan.left) == (2, asked, None)
+        assert (looked_up, found, plan.orphaned) == (2, requested, None)
     monkeypatch.undo()
     # Those who ask are told.
     runs.count = ignoring.count
-    assert runs.run([(1, "a"), (9, "new")])[0].left.shown == "2, 3, 4, 5"
+    assert runs.run([(1, "a"), (9, "new")])[0].orphaned.shown == "2, 3, 4, 5"
 
 
 def test_a_source_without_rows_removes_nothing(runs, make_runs):
     removing = make_runs(left_rows="remove")
     removing.count = runs.count
-    assert removing.run([])[0].left is None
+    assert removing.run([])[0].orphaned is None
     assert runs.execute("SELECT count(*) FROM answers") == [(5,)]
 
 
@@ -379,13 +379,13 @@ def test_a_null_key_is_an_error_also_among_unchanged_rows(runs):
 def test_each_model_has_its_own_answers(make_runs):
     runs = make_runs(model=("a/x", "b/y"))
     assert runs.run([(1, "a"), (2, "b")])[2] == [1, 1, 2, 2]
-    plan, looked_up, asked = runs.run([(1, "a"), (2, "b"), (3, "c")])
-    assert (looked_up, asked, plan.unchanged, plan.left.count) == (2, [3, 3], 4, 0)
+    plan, looked_up, requested = runs.run([(1, "a"), (2, "b"), (3, "c")])
+    assert (looked_up, requested, plan.unchanged, plan.orphaned.count) == (2, [3, 3], 4, 0)
     runs.execute("UPDATE answers SET status = 'failed' WHERE id = 2 AND model = 'b/y'")
-    plan, _, asked = runs.run([(1, "a"), (2, "b"), (3, "c")])
-    assert (asked, plan.unchanged) == ([2], 5)
-    plan, looked_up, asked = runs.run([(1, "a"), (2, "changed"), (3, "c")])
-    assert (looked_up, asked, plan.unchanged, plan.left.count) == (2, [2, 2], 4, 0)
+    plan, _, requested = runs.run([(1, "a"), (2, "b"), (3, "c")])
+    assert (requested, plan.unchanged) == ([2], 5)
+    plan, looked_up, requested = runs.run([(1, "a"), (2, "changed"), (3, "c")])
+    assert (looked_up, requested, plan.unchanged, plan.orphaned.count) == (2, [2, 2], 4, 0)
 
 
 @pytest.mark.parametrize("left_rows", ["report", "remove"])
@@ -396,35 +396,47 @@ def test_a_run_of_some_models_leaves_the_rows_of_the_others_as_they_are(make_any
     both, runs.job = runs.job, dataclasses.replace(runs.job, model=["a/x"])
     # One has changed, one is new, and one has left.
     rows = [(1, "a"), (2, "changed"), (4, "new")]
-    plan, _, asked = runs.run(rows)
-    assert (asked, plan.rows, plan.unchanged, plan.models, plan.target_key) == ([2, 4], 2, 1, ("a/x",), ("id", "model"))
-    assert (plan.left.count, plan.left.shown, plan.left.removed) == (1, "(3, a/x)", left_rows == "remove")
+    plan, _, requested = runs.run(rows)
+    assert (requested, plan.rows, plan.unchanged, plan.models, plan.target_key) == (
+        [2, 4],
+        2,
+        1,
+        ("a/x",),
+        ("id", "model"),
+    )
+    assert (plan.orphaned.count, plan.orphaned.shown, plan.orphaned.removed) == (1, "(3, a/x)", left_rows == "remove")
     assert runs.execute("SELECT * FROM answers WHERE model = 'b/y' ORDER BY id") == of_other
     kept = [] if left_rows == "remove" else [(3,)]
     assert runs.execute("SELECT id FROM answers WHERE model = 'a/x' ORDER BY id") == [(1,), (2,), *kept, (4,)]
     # All of them again: the other model's rows are looked for, too.
     runs.job = both
-    plan, _, asked = runs.run(rows)
-    assert (asked, plan.unchanged) == ([2, 4], 4)
-    assert (plan.left.count, plan.left.removed) == (1 if left_rows == "remove" else 2, left_rows == "remove")
+    plan, _, requested = runs.run(rows)
+    assert (requested, plan.unchanged) == ([2, 4], 4)
+    assert (plan.orphaned.count, plan.orphaned.removed) == (1 if left_rows == "remove" else 2, left_rows == "remove")
 
 
 def test_the_rows_of_a_model_that_is_asked_no_more_stay_and_the_note_lives_on(make_runs):
     runs = make_runs(model=["a/x", "b/y"])
     runs.run([(1, "a"), (2, "b")])
     runs.job = dataclasses.replace(runs.job, model=["a/x"], left_rows="remove")
-    plan, looked_up, asked = runs.run([(1, "a")])
-    assert (looked_up, asked, plan.left.count, plan.left.not_asked) == (1, [], 1, 2)
+    plan, looked_up, requested = runs.run([(1, "a")])
+    assert (looked_up, requested, plan.orphaned.count, plan.orphaned.not_requested) == (1, [], 1, 2)
     assert runs.execute("SELECT id, model FROM answers ORDER BY id, model") == [(1, "a/x"), (1, "b/y"), (2, "b/y")]
     for _ in range(2):
-        plan, looked_up, asked = runs.run([(1, "a")])
-        assert (looked_up, asked, plan.unchanged, plan.left.count, plan.left.removed) == (0, [], 1, 0, False)
+        plan, looked_up, requested = runs.run([(1, "a")])
+        assert (looked_up, requested, plan.unchanged, plan.orphaned.count, plan.orphaned.removed) == (
+            0,
+            [],
+            1,
+            0,
+            False,
+        )
     # Somebody else's row of that model voids the note, as any other does.
     runs.execute("UPDATE answers SET status = 'failed' WHERE model = 'b/y'")
     assert runs.run([(1, "a")])[1] == 1
     runs.job = dataclasses.replace(runs.job, model=["a/x", "b/y"])
-    plan, looked_up, asked = runs.run([(1, "a")])
-    assert (looked_up, asked, plan.left.shown) == (2, [1], "(2, b/y)")
+    plan, looked_up, requested = runs.run([(1, "a")])
+    assert (looked_up, requested, plan.orphaned.shown) == (2, [1], "(2, b/y)")
 
 
 def asked_samples(run, plan):
@@ -441,22 +453,22 @@ def test_where_samples_are_raised_only_the_further_ones_are_asked(make_any_runs)
     runs.job = dataclasses.replace(runs.job, samples=3)
     run, plan, _ = runs.build([*rows, (4, "b")])
     assert asked_samples(run, plan) == [(1, 3), (2, 3), (3, 3), (4, 1), (4, 2), (4, 3)]
-    assert (plan.rows, plan.unchanged, plan.left.count, plan.target_key) == (6, 6, 0, ("id", "sample"))
+    assert (plan.rows, plan.unchanged, plan.orphaned.count, plan.target_key) == (6, 6, 0, ("id", "sample"))
     runs.finish(run, plan)
     assert runs.execute("SELECT * FROM answers WHERE sample < 3 AND id < 4 ORDER BY id, sample") == before
     # A row is as it was if each of its samples is.
     runs.execute("UPDATE answers SET status = 'failed' WHERE id = 2 AND sample = 2")
     run, plan, _ = runs.build([(1, "a"), (2, "b"), (3, "other")])
     assert asked_samples(run, plan) == [(2, 2), (3, 1), (3, 2), (3, 3)]
-    assert (plan.unchanged, plan.left.count) == (5, 3)
+    assert (plan.unchanged, plan.orphaned.count) == (5, 3)
 
 
 def test_samples_that_are_asked_no_more_stay_and_are_not_looked_for(make_any_runs):
     runs = make_any_runs(samples=3, left_rows="remove")
     runs.run([(1, "a"), (2, "b")])
     runs.job = dataclasses.replace(runs.job, samples=2)
-    plan, _, asked = runs.run([(1, "a")])
-    assert (asked, plan.unchanged, plan.left.count, plan.left.not_asked) == ([], 2, 2, 2)
+    plan, _, requested = runs.run([(1, "a")])
+    assert (requested, plan.unchanged, plan.orphaned.count, plan.orphaned.not_requested) == ([], 2, 2, 2)
     assert runs.execute("SELECT id, sample FROM answers ORDER BY id, sample") == [(1, 1), (1, 2), (1, 3), (2, 3)]
 
 
@@ -464,10 +476,10 @@ def test_rows_that_are_unchanged_in_each_sample_are_not_rendered(make_runs):
     runs = make_runs(model=["a/x", "b/y"], samples=2)
     rows = [(1, "a"), (2, "b")]
     assert runs.run(rows)[1:] == (8, [1] * 4 + [2] * 4)
-    plan, looked_up, asked = runs.run([*rows, (3, "c")])
-    assert (looked_up, asked, plan.unchanged, plan.left.count) == (4, [3] * 4, 8, 0)
-    plan, looked_up, asked = runs.run(rows)
-    assert (looked_up, asked, plan.unchanged, plan.left.count) == (0, [], 8, 4)
+    plan, looked_up, requested = runs.run([*rows, (3, "c")])
+    assert (looked_up, requested, plan.unchanged, plan.orphaned.count) == (4, [3] * 4, 8, 0)
+    plan, looked_up, requested = runs.run(rows)
+    assert (looked_up, requested, plan.unchanged, plan.orphaned.count) == (0, [], 8, 4)
     # Of a row whose one answer is not good, the others are.
     runs.execute("UPDATE answers SET status = 'failed' WHERE id = 2 AND model = 'b/y' AND sample = 2")
     assert runs.run(rows)[2] == [2]
@@ -507,7 +519,7 @@ def test_keys_of_several_columns_and_any_type_are_known_again(make_runs, keys):
     rows = [(*key, "text") for key in keys]
     runs.run(rows)
     plan, looked_up, _ = runs.run([*rows[:2], (*keys[2], "other")])
-    assert (looked_up, plan.unchanged, plan.left.count) == (1, 2, 0)
+    assert (looked_up, plan.unchanged, plan.orphaned.count) == (1, 2, 0)
 
 
 def test_a_run_that_is_built_again_is_noted_as_the_last_build_left_it(runs):
@@ -557,7 +569,7 @@ def test_a_database_that_makes_no_digest_is_asked_for_each_row(make_runs, caplog
         # Other tests have the same database.
         runs.execute("ALTER FUNCTION pg_catalog.hash_of_later_versions(text, bigint) RENAME TO hashtextextended")
     assert "makes no digest" in caplog.text
-    assert not runs.note.exists()
+    assert not runs.cache.exists()
 
 
 SOURCES = st.dictionaries(st.integers(0, 9), st.sampled_from(["a", "b", "", None]), max_size=8)
@@ -594,10 +606,10 @@ ASKS = st.sampled_from(
     ASKS,
 )
 def test_a_run_by_the_note_asks_tells_and_leaves_what_one_without_it_would(
-    make_runs, tmp_path_factory, steps, left_rows, asks
+    make_runs, tmp_path_factory, steps, left_rows, model_samples
 ):
     root = tmp_path_factory.mktemp("staging")
-    whole, part = asks
+    whole, part = model_samples
     runs = make_runs(left_rows=left_rows, **whole)
     looking = make_runs(left_rows="report", **whole)
     runs.execute("DROP TABLE IF EXISTS answers")
@@ -614,14 +626,14 @@ def test_a_run_by_the_note_asks_tells_and_leaves_what_one_without_it_would(
         run, plan, _ = runs.build(rows)
         assert keys_in(run, plan) == keys_in(exact_run, exact)
         assert (plan.rows, plan.unchanged) == (exact.rows, exact.unchanged)
-        if left_rows != "ignore" and exact.left is not None:
-            assert (plan.left.count, plan.left.shown) == (exact.left.count, exact.left.shown)
-            assert plan.left.not_asked == exact.left.not_asked
+        if left_rows != "ignore" and exact.orphaned is not None:
+            assert (plan.orphaned.count, plan.orphaned.shown) == (exact.orphaned.count, exact.orphaned.shown)
+            assert plan.orphaned.not_requested == exact.orphaned.not_requested
         sources = [pq.ParquetFile(str(run.shard(shard.shard_id).source)) for shard in plan.shards]
-        asked = [one for source in sources for one in source.read(use_threads=False).to_pylist()]
-        runs.finish(run, plan, failed=[one["custom_id"] for one in asked[:1]] if fails else [])
+        requested = [one for source in sources for one in source.read(use_threads=False).to_pylist()]
+        runs.finish(run, plan, failed=[one["custom_id"] for one in requested[:1]] if fails else [])
         is_new = is_new and not plan.shards
         if left_rows == "remove" and rows and not is_new:
             sample = "sample" if "samples" in whole else "1"
             stay = runs.execute(f"SELECT id, model, {sample} FROM answers")
-            assert {key for key, *ask in stay if tuple(ask) in runs.job.asks} == source.keys()
+            assert {key for key, *ask in stay if tuple(ask) in runs.job.model_samples} == source.keys()

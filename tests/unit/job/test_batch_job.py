@@ -174,7 +174,7 @@ def test_several_models_are_part_of_the_targets_key(make_job):
 def test_a_sample_is_part_of_the_targets_key_where_there_are_several(make_job):
     assert make_job(samples=2).target_key == ("id", "sample")
     assert make_job(model=["m", "n"], samples=2).target_key == ("id", "model", "sample")
-    assert make_job(model=["m", "n"], samples=2).asks == (("m", 1), ("m", 2), ("n", 1), ("n", 2))
+    assert make_job(model=["m", "n"], samples=2).model_samples == (("m", 1), ("m", 2), ("n", 1), ("n", 2))
     # The name is free where there is one.
     assert make_job(key=("id", "sample")).target_key == ("id", "sample")
 

@@ -58,10 +58,10 @@ _TOKENS = st.tuples(*[st.integers(0, 10**9)] * 3).map(lambda counts: (counts[0],
 @given(st.lists(_TOKENS), st.floats(0, 1), st.tuples(*[st.floats(0, 1e6)] * 3))
 def test_the_parts_of_a_run_cost_what_the_run_costs_and_what_is_saved_is_the_rest(parts, discount, price):
     prices = Prices({"m": Price(*price)}, batch_discount=discount)
-    real_time = [prices.by_model["m"].of(*part) for part in parts]
+    live_price = [prices.by_model["m"].of(*part) for part in parts]
     whole = prices.by_model["m"].of(*map(sum, zip(*parts, strict=True))) if parts else 0
-    assert sum(real_time) == pytest.approx(whole)
-    assert sum(map(prices.in_batch, real_time)) == pytest.approx(prices.in_batch(whole))
+    assert sum(live_price) == pytest.approx(whole)
+    assert sum(map(prices.in_batch, live_price)) == pytest.approx(prices.in_batch(whole))
     assert 0 <= prices.in_batch(whole) <= whole
 
 

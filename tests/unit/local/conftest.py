@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from greennode_local.postgres import Postgres, running_postgres
+from greennode_local.postgres_server import Postgres, running_postgres
 
 
 @pytest.fixture

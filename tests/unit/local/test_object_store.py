@@ -5,7 +5,7 @@ import psutil
 import pytest
 from upath import UPath
 
-from greennode_local.errors import LocalError
+from greennode_local.local_error import LocalError
 from greennode_local.object_store import ObjectStore, running_object_store
 from greennode_local.processes import members_of
 

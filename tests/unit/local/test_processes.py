@@ -4,7 +4,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from greennode_local.errors import LocalError
+from greennode_local.local_error import LocalError
 from greennode_local.processes import MARK, Service, kill, members_of, run_to_end, wait_until
 
 # A process that ignores SIGTERM and has a child in a group of its own which does so too.

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from greennode_local.errors import LocalError
+from greennode_local.local_error import LocalError
 from greennode_local.samples import SAMPLES, data_of, is_loaded, load, read_json_lines, read_parquet
 
 TICKETS = SAMPLES["support_tickets"]

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from greennode_local.credentials import load_credentials, write_private
-from greennode_local.errors import LocalError
-from greennode_local.postgres import Postgres
+from greennode_local.local_error import LocalError
+from greennode_local.postgres_server import Postgres
 from greennode_local.show import show_table
 from greennode_local.stack import WAREHOUSE
 

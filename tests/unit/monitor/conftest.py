@@ -9,7 +9,7 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import Wait
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.submit import submit
-from greennode_batch.batches.wait import look
+from greennode_batch.batches.wait import poll
 from greennode_batch.collect.collect import collect_shard
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.sources import FileSource
@@ -57,7 +57,7 @@ class Scene:
 
     def collect(self, *shards):
         for shard in shards or self.shards:
-            while isinstance(look(shard, self.client, now=time.time()), Wait):
+            while isinstance(poll(shard, self.client, now=time.time()), Wait):
                 pass
             collect_shard(shard, self.client, None)
 

@@ -26,7 +26,7 @@ def test_the_first_rows_are_shown_with_key_and_reason_and_all_are_counted(make_s
     assert {row.status for row in found.rows} == {"failed"}
     assert all("400" in row.error for row in found.rows)
     assert [(reason.status, reason.rows) for reason in found.reasons] == [("failed", 60)]
-    assert (found.looked_through, found.left, found.problem) == (2, 0, None)
+    assert (found.searched, found.orphaned, found.problem) == (2, 0, None)
 
 
 def test_reasons_are_told_apart_and_can_be_asked_for_by_status(make_scene, emulator):
@@ -43,7 +43,7 @@ def test_a_run_where_all_is_well_reads_no_row(make_scene):
     scene.submit()
     scene.collect()
     found = failed(scene)
-    assert (found.rows, found.reasons, found.looked_through) == ((), (), 0)
+    assert (found.rows, found.reasons, found.searched) == ((), (), 0)
 
 
 def test_rows_that_cannot_be_sent_are_shown_as_well(make_scene):
@@ -71,7 +71,7 @@ def test_time_is_bounded_and_what_was_not_looked_through_is_said(make_scene, emu
     scene.collect()
     ticks = iter(range(0, 1000, 3))
     found = failed(scene, clock=lambda: next(ticks))
-    assert (found.looked_through, found.left) == (1, 2)
+    assert (found.searched, found.orphaned) == (1, 2)
 
 
 def test_files_that_are_gone_are_a_problem_in_words(make_scene, emulator):
@@ -111,4 +111,4 @@ def test_a_damaged_file_is_named_and_the_rest_is_shown(name, damage, make_scene,
     assert str(path) in found.problem
     assert "damaged" in found.problem
     assert sum(reason.rows for reason in found.reasons) >= 30
-    assert found.looked_through == 2
+    assert found.searched == 2

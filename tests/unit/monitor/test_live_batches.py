@@ -3,7 +3,7 @@ from contextlib import contextmanager
 import pytest
 
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.monitor.live_batches import ASK_SECONDS, LiveBatches
+from greennode_batch.monitor.live_batches import POLL_SECONDS, LiveBatches
 
 
 class Later:
@@ -70,7 +70,7 @@ def test_one_call_is_made_for_all_batches_and_none_for_some_seconds_after(live, 
     live.of(batch_ids)
     assert later.run() == 0
     assert calls(emulator) == before + 1
-    now[0] += ASK_SECONDS
+    now[0] += POLL_SECONDS
     live.of(batch_ids)
     assert later.run() == 1
 
@@ -79,12 +79,12 @@ def test_a_server_that_is_down_leaves_what_was_known_and_says_why(live, later, e
     live.of(batch_ids)
     later.run()
     emulator.faults([{"kind": "status", "endpoint": "GET /batches", "status": 503}])
-    now[0] += ASK_SECONDS
+    now[0] += POLL_SECONDS
     live.of(batch_ids)
     later.run()
     assert set(live.of(batch_ids)) == set(batch_ids)
     assert "503" in live.problem
-    now[0] += ASK_SECONDS
+    now[0] += POLL_SECONDS
     live.of(batch_ids)
     later.run()
     assert live.problem is None

@@ -10,8 +10,8 @@ from greennode_batch.monitor.run_figures import run_figures, shard_figures
 from greennode_batch.monitor.staged_run import StagedRun
 from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.staging.folders import read_json, write_json
+from greennode_batch.state.actual_cost import CostByShard
 from greennode_batch.state.run_report import RunReport
-from greennode_batch.state.spent import SpentByShard
 
 MODEL = "google/gemma-4-31b-it"
 NOW = 2_000_000_000.0
@@ -33,14 +33,14 @@ def texts(count):
 
 def test_a_run_that_is_built_has_its_rows_and_nothing_done(make_scene):
     found = figures(make_scene([*texts(25), (25, "text 1")]))
-    assert (found.rows, found.requests, found.asked, found.done) == (26, 25, 25, 0)
+    assert (found.rows, found.requests, found.requested, found.done) == (26, 25, 25, 0)
     assert found.stages == {"built": 3}
     assert (found.cost, found.unpriced, found.seconds_left) == (None, (), None)
 
 
 def test_a_run_with_no_files_at_all_is_all_zeros():
     found = run_figures(StagedRun("nowhere"), {}, is_over=False, now=NOW)
-    assert (found.rows, found.asked, found.done, found.shards, found.stages) == (0, 0, 0, 0, {})
+    assert (found.rows, found.requested, found.done, found.shards, found.stages) == (0, 0, 0, 0, {})
 
 
 def test_what_is_under_way_counts_as_the_server_has_said(make_scene):
@@ -48,7 +48,7 @@ def test_what_is_under_way_counts_as_the_server_has_said(make_scene):
     scene.submit()
     first, second, _ = [shard.batch_id for shard in scene.staged().shards]
     found = figures(scene, {first: live(7, 1), second: live(2)})
-    assert (found.done, found.asked, found.succeeded, found.unheard) == (10, 25, 0, 1)
+    assert (found.done, found.requested, found.succeeded, found.unheard) == (10, 25, 0, 1)
     assert found.stages == {"sent": 3}
 
 
@@ -81,8 +81,8 @@ def test_what_is_collected_has_statuses_tokens_and_a_cost(make_scene, emulator):
     ledger = emulator.ledger(summary=True)
     assert found.prompt_tokens == ledger["prompt_tokens"] > 0
     assert found.completion_tokens == ledger["completion_tokens"] > 0
-    real_time = (found.prompt_tokens * 1000 + found.completion_tokens * 2000) / 1_000_000
-    assert found.cost.amount == found.cost.saving == pytest.approx(real_time / 2)
+    live_price = (found.prompt_tokens * 1000 + found.completion_tokens * 2000) / 1_000_000
+    assert found.cost.amount == found.cost.saving == pytest.approx(live_price / 2)
 
 
 def test_a_model_without_a_price_has_no_cost_and_is_named(make_scene):
@@ -98,9 +98,9 @@ def test_a_jobs_own_prices_are_what_its_cost_goes_by(make_scene):
     scene.submit()
     scene.collect()
     found = figures(scene)
-    real_time = (found.prompt_tokens * 3000 + found.completion_tokens * 6000) / 1_000_000
-    assert found.cost.amount == pytest.approx(real_time * 0.8)
-    assert found.cost.saving == pytest.approx(real_time * 0.2)
+    live_price = (found.prompt_tokens * 3000 + found.completion_tokens * 6000) / 1_000_000
+    assert found.cost.amount == pytest.approx(live_price * 0.8)
+    assert found.cost.saving == pytest.approx(live_price * 0.2)
     assert found.cost.currency == "EUR"
 
 
@@ -133,9 +133,9 @@ def test_once_it_is_accounted_for_a_batch_costs_what_was_added_up_of_it(make_sce
     scene.submit()
     scene.collect()
     scene.account()
-    spent = read_json(scene.run.spend, SpentByShard).shards
-    dearer = tuple(msgspec.structs.replace(one, cost=float(n)) for n, one in enumerate(spent, 1))
-    write_json(scene.run.spend, SpentByShard(dearer))
+    actual_cost = read_json(scene.run.costs, CostByShard).shards
+    dearer = tuple(msgspec.structs.replace(one, cost=float(n)) for n, one in enumerate(actual_cost, 1))
+    write_json(scene.run.costs, CostByShard(dearer))
     # What was sent anew since has used something else.
     scene.change(scene.shards[2], batch_id="batch_new")
     staged = scene.staged()
@@ -160,12 +160,12 @@ def test_rows_count_once_for_each_model_and_sample(make_scene, emulator):
     scene.submit()
     built = figures(scene)
     assert built.per == ("model", "sample")
-    assert (built.rows, built.unsent, built.requests, built.asked) == (8 * 4, 1 * 4, 6 * 4, 6 * 4)
+    assert (built.rows, built.unsent, built.requests, built.requested) == (8 * 4, 1 * 4, 6 * 4, 6 * 4)
     scene.collect()
     emulator.disarm()
     retry = build_retry(scene.job, scene.run, scene.plan, attempt=2, profile=ApiProfile())
     again = figures(scene)
-    assert (again.asked, again.done, again.requests, again.attempts) == (6 * 4 + 3, 6 * 4, 6 * 4, 2)
+    assert (again.requested, again.done, again.requests, again.attempts) == (6 * 4 + 3, 6 * 4, 6 * 4, 2)
     for planned in retry.shards:
         shard = scene.run.shard(planned.shard_id, attempt=2)
         submit(shard, scene.client)
@@ -173,7 +173,7 @@ def test_rows_count_once_for_each_model_and_sample(make_scene, emulator):
     scene.account()
     over = figures(scene, is_over=True)
     assert over.statuses == {"succeeded": 7 * 4, "unsent": 4}
-    assert (over.rows, over.succeeded, over.failed, over.asked, over.done) == (32, 28, 4, 27, 27)
+    assert (over.rows, over.succeeded, over.failed, over.requested, over.done) == (32, 28, 4, 27, 27)
     ledger = emulator.ledger(summary=True)
     assert (over.prompt_tokens, over.completion_tokens) == (ledger["prompt_tokens"], ledger["completion_tokens"])
     staged = scene.staged()
@@ -189,7 +189,7 @@ def test_what_is_asked_again_is_asked_twice_and_fails_once(make_scene, emulator)
     emulator.disarm()
     build_retry(scene.job, scene.run, scene.plan, attempt=2, profile=ApiProfile())
     waiting = figures(scene)
-    assert (waiting.requests, waiting.asked, waiting.done, waiting.attempts) == (20, 24, 20, 2)
+    assert (waiting.requests, waiting.requested, waiting.done, waiting.attempts) == (20, 24, 20, 2)
     assert (waiting.statuses, waiting.failed) == ({"succeeded": 16}, 0)
 
 
@@ -210,7 +210,7 @@ def test_a_removed_run_still_tells_what_its_report_does(make_scene):
     write_json(scene.run.removed, {"removed_at": NOW})
     scene.run.plan.unlink()
     found = figures(scene)
-    assert (found.rows, found.requests, found.asked, found.done, found.shards) == (4, 3, 3, 3, 1)
+    assert (found.rows, found.requests, found.requested, found.done, found.shards) == (4, 3, 3, 3, 1)
     assert (found.prompt_tokens, found.completion_tokens) == (50, 20)
 
 
@@ -221,7 +221,7 @@ def test_every_stage_of_a_shard_is_told_apart(make_scene):
     scene.collect(shards[0])
     scene.change(shards[1], lost="forgotten")
     scene.change(shards[2], cancelled_at=NOW)
-    scene.change(shards[3], state="uploaded", batch_id=None, turned_away=("batch_1",))
+    scene.change(shards[3], state="uploaded", batch_id=None, over_capacity=("batch_1",))
     assert [shard.stage for shard in scene.staged().shards] == ["collected", "lost", "cancelling", "refused", "sent"]
 
 

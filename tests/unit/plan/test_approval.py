@@ -7,9 +7,9 @@ from greennode_batch.cost.estimated_plan import estimated
 from greennode_batch.errors import BudgetError
 from greennode_batch.job.budget import Budget
 from greennode_batch.job.prices import read_prices
-from greennode_batch.plan.approval import approval_text, must_be_asked, note_answer, note_asked
+from greennode_batch.plan.approval import approval_text, must_be_approved, note_answer, note_approval_request
 from greennode_batch.staging.folders import write_json
-from greennode_batch.state.approval import refuse_rejected
+from greennode_batch.state.approval_record import refuse_rejected
 from greennode_batch.state.receipts import Receipt, write_receipt
 
 ONE, TWO = "google/gemma-4-31b-it", "qwen/qwen3.6-flash"
@@ -31,54 +31,54 @@ def built(make_run):
     return make
 
 
-def send(run, plan, place=0):
-    shard = run.shard(plan.shards[place].shard_id)
+def send(run, plan, index=0):
+    shard = run.shard(plan.shards[index].shard_id)
     write_receipt(shard, Receipt(shard_id=shard.shard_id, state="created", file_id="f", batch_id="b"))
 
 
 def test_a_person_is_asked_over_the_sum_and_only_then(built):
     run, plan = built("one", "two")
-    assert must_be_asked(run, plan, BUDGET)
-    assert not must_be_asked(run, plan, Budget(approve_over=plan.estimate.cost))
-    assert not must_be_asked(run, plan, Budget(max_cost=1e9))
-    assert not must_be_asked(run, plan, None)
+    assert must_be_approved(run, plan, BUDGET)
+    assert not must_be_approved(run, plan, Budget(approve_over=plan.estimate.cost))
+    assert not must_be_approved(run, plan, Budget(max_cost=1e9))
+    assert not must_be_approved(run, plan, None)
 
 
 def test_what_was_approved_and_is_being_sent_is_not_asked_about_again(built):
     run, plan = built("one", "two", max_shard_requests=1)
-    note_asked(run, plan)
+    note_approval_request(run, plan)
     note_answer(run, approved=True, by="ann", at=0)
     # Cleared before anything was sent: the person may think otherwise by now.
-    assert must_be_asked(run, plan, BUDGET)
+    assert must_be_approved(run, plan, BUDGET)
     send(run, plan)
-    assert not must_be_asked(run, plan, BUDGET)
+    assert not must_be_approved(run, plan, BUDGET)
     more = msgspec.structs.replace(plan.estimate, cost=plan.estimate.cost + 1)
-    assert must_be_asked(run, msgspec.structs.replace(plan, estimate=more), BUDGET)
+    assert must_be_approved(run, msgspec.structs.replace(plan, estimate=more), BUDGET)
     send(run, plan, 1)
-    assert not must_be_asked(run, msgspec.structs.replace(plan, estimate=more), BUDGET)
+    assert not must_be_approved(run, msgspec.structs.replace(plan, estimate=more), BUDGET)
 
 
 def test_a_part_that_was_sent_without_a_yes_is_no_yes_to_the_rest(built):
     run, plan = built("one", "two", max_shard_requests=1)
     send(run, plan)
-    assert must_be_asked(run, plan, BUDGET)
+    assert must_be_approved(run, plan, BUDGET)
 
 
 def test_a_no_counts_until_a_smaller_run_needs_no_yes(built):
     run, plan = built("one", "two")
     refuse_rejected(run)
-    note_asked(run, plan)
+    note_approval_request(run, plan)
     refuse_rejected(run)
     note_answer(run, approved=False, by="ann", at=0)
     with pytest.raises(BudgetError, match=r"ann rejected .* VND on 1970-01-01 at 00:00 UTC: nothing was submitted"):
         refuse_rejected(run)
-    assert not must_be_asked(run, plan, Budget(approve_over=1e9))
+    assert not must_be_approved(run, plan, Budget(approve_over=1e9))
     refuse_rejected(run)
 
 
 def test_a_yes_is_to_what_was_shown(built):
     run, plan = built("one", "two")
-    note_asked(run, plan)
+    note_approval_request(run, plan)
     more = msgspec.structs.replace(plan.estimate, cost=plan.estimate.cost + 1)
     write_json(run.plan, msgspec.structs.replace(plan, estimate=more))
     with pytest.raises(BudgetError, match="built anew since somebody was asked"):

@@ -26,7 +26,7 @@ from greennode_batch.state.build_turn import SupersededError
 from greennode_batch.state.plan import LongestRequest, read_plan
 from greennode_batch.state.receipts import (
     Claim,
-    HeldClaim,
+    NumberedClaim,
     Receipt,
     is_sent,
     latest_claim,
@@ -82,7 +82,7 @@ class Staged:
         shard = self.shard(planned)
         last = latest_claim(shard)
         claim = Claim(token="worker", file_id="file-1", claimed_at=1.0, released=released)
-        assert take_claim(shard, HeldClaim(last.number + 1 if last else 1, claim))
+        assert take_claim(shard, NumberedClaim(last.number + 1 if last else 1, claim))
 
     def send(self, planned):
         """What a worker leaves that has created the shard's batch."""
@@ -141,23 +141,23 @@ class Ledger:
             shard = self._staged.run.shard(shard_id)
             assert shard.requests.read_bytes() == requests
             assert self._staged.rows_of(shard)[: len(rows)] == rows
-        return {place_of(row) for _, rows in self._sent.values() for row in rows}
+        return {index_of(row) for _, rows in self._sent.values() for row in rows}
 
 
-def place_of(row):
+def index_of(row):
     return row["id"], row["model"], row.get("sample", 1)
 
 
 def check_requests(staged, plan):
     """Each request is in one file, beside the rows that ask it, and the plan says how many there are."""
-    asked = []
+    requested = []
     for planned in plan.shards:
         content = staged.shard(planned).requests.read_bytes()
         ids = [json.loads(line)["custom_id"] for line in content.splitlines()]
         assert (len(ids), len(content)) == (planned.requests, planned.bytes)
         assert set(ids) == set(staged.ids(planned, "custom_id")) - {None}
-        asked += ids
-    assert len(set(asked)) == len(asked) == plan.requests
+        requested += ids
+    assert len(set(requested)) == len(requested) == plan.requests
 
 
 def check_claims(staged, plan):
@@ -212,10 +212,10 @@ def test_whatever_changes_between_builds_what_was_sent_stays_and_each_row_has_on
             )
             assert read_plan(staged.run) == plan
             rows = [row for planned in plan.shards for row in staged.source(planned)]
-            places = list(map(place_of, rows))
-            assert len(set(places)) == len(places) == plan.rows == sum(planned.rows for planned in plan.shards)
-            asked = set(itertools.product(source, models, range(1, samples + 1)))
-            assert set(places) == ledger.stayed(plan) | asked
+            indexes = list(map(index_of, rows))
+            assert len(set(indexes)) == len(indexes) == plan.rows == sum(planned.rows for planned in plan.shards)
+            requested = set(itertools.product(source, models, range(1, samples + 1)))
+            assert set(indexes) == ledger.stayed(plan) | requested
             assert plan.unsent == sum(row["custom_id"] is None for row in rows)
             check_requests(staged, plan)
             check_claims(staged, plan)
@@ -229,8 +229,8 @@ def test_a_row_that_was_sent_keeps_its_request_though_it_has_changed_or_left(sta
     staged.send(shard)
     before = staged.files()
     plan = staged.build([(1, "changed"), (3, "c")])
-    kept, new = plan.shards
-    assert kept == shard
+    submitted, new = plan.shards
+    assert submitted == shard
     assert {path: staged.files()[path] for path in before} == before
     assert (staged.ids(new), staged.texts(new)) == ([3], ["c"])
     assert (plan.rows, plan.requests, plan.unsent) == (3, 3, 0)
@@ -240,17 +240,22 @@ def test_a_row_that_was_sent_to_one_model_is_asked_of_the_other_alone(staged):
     first, other = staged.build([(1, "a")], model=MODELS).shards
     staged.send(first)
     plan = staged.build([(1, "changed")], model=MODELS)
-    kept, new = plan.shards
-    assert kept == first
+    submitted, new = plan.shards
+    assert submitted == first
     assert (new.model, staged.texts(new)) == (other.model, ["changed"])
 
 
 def test_where_samples_are_raised_only_the_rest_is_built(staged):
     (two,) = staged.build([(1, "a")], samples=2).shards
     staged.send(two)
-    kept, new = staged.build([(1, "a"), (2, "a")], samples=3, max_shard_requests=9).shards
-    assert (kept.requests, new.requests) == (2, 1)
-    assert sorted(zip(staged.ids(kept), staged.ids(kept, "sample"), strict=True)) == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    submitted, new = staged.build([(1, "a"), (2, "a")], samples=3, max_shard_requests=9).shards
+    assert (submitted.requests, new.requests) == (2, 1)
+    assert sorted(zip(staged.ids(submitted), staged.ids(submitted, "sample"), strict=True)) == [
+        (1, 1),
+        (1, 2),
+        (2, 1),
+        (2, 2),
+    ]
     assert sorted(zip(staged.ids(new), staged.ids(new, "sample"), strict=True)) == [(1, 3), (2, 3)]
     # A row that was sent without a sample has no place in the target that has them.
     with pytest.raises(ConfigError, match=r"have the columns id, sample; .* are id now\. Undo that"):
@@ -328,9 +333,9 @@ def test_a_shard_that_is_planned_again_after_it_was_withdrawn_can_be_sent(staged
 
 def test_a_shard_that_is_sent_while_the_source_is_read_is_built_around(staged):
     (shard,) = staged.build([(1, "a")]).shards
-    kept, new = staged.build([(1, "changed"), (2, "b")], meanwhile=lambda: staged.claim(shard)).shards
-    assert kept == shard
-    assert (staged.ids(kept), staged.texts(kept)) == ([1], ["a"])
+    submitted, new = staged.build([(1, "changed"), (2, "b")], meanwhile=lambda: staged.claim(shard)).shards
+    assert submitted == shard
+    assert (staged.ids(submitted), staged.texts(submitted)) == ([1], ["a"])
     assert (staged.ids(new), staged.texts(new)) == ([2], ["b"])
 
 
@@ -372,9 +377,9 @@ def test_the_source_is_opened_once_more_only_for_each_time_that_something_was_se
         assert len(opened) == count
 
 
-@pytest.mark.parametrize("place", ["disk", "object store"])
-def test_a_build_that_was_given_up_and_wakes_changes_nothing_of_what_its_retry_has_built_and_sent(place, tmp_path):
-    staged = Staged(tmp_path if place == "disk" else f"memory://{uuid.uuid4().hex}")
+@pytest.mark.parametrize("index", ["disk", "object store"])
+def test_a_build_that_was_given_up_and_wakes_changes_nothing_of_what_its_retry_has_built_and_sent(index, tmp_path):
+    staged = Staged(tmp_path if index == "disk" else f"memory://{uuid.uuid4().hex}")
     made = []
 
     def retry():
@@ -521,8 +526,8 @@ def test_a_key_is_known_again_whatever_its_type_and_another_is_not_taken_for_it(
     (shard,) = staged.build([(key, "a") for key in sent]).shards
     staged.send(shard)
     # All ask something new now, which shows only in those whose key is not known.
-    kept, made = staged.build([(key, f"changed {place}") for place, key in enumerate([*again, new])]).shards
-    assert kept == shard
+    submitted, made = staged.build([(key, f"changed {index}") for index, key in enumerate([*again, new])]).shards
+    assert submitted == shard
     assert staged.texts(made) == [f"changed {len(again)}"]
 
 
@@ -540,8 +545,8 @@ def test_a_composite_key_is_known_by_all_its_parts(staged):
     one, other = uuid.UUID(int=1), uuid.UUID(int=2)
     (shard,) = staged.build([(1, one, "x"), (2, other, "y")], columns=columns, key=key).shards
     staged.send(shard)
-    kept, new = staged.build([(1, one, "p"), (1, other, "q"), (2, other, "r")], columns=columns, key=key).shards
-    assert kept == shard
+    submitted, new = staged.build([(1, one, "p"), (1, other, "q"), (2, other, "r")], columns=columns, key=key).shards
+    assert submitted == shard
     assert staged.texts(new) == ["q"]
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.errors import ConfigError, RowError
-from greennode_batch.plan.bloom_filter import HashFilter
+from greennode_batch.plan.bloom_filter import BloomFilter
 from greennode_batch.plan.build import build
 from greennode_batch.plan.request_index import RequestIndex
 from greennode_batch.source.rows import Rows
@@ -79,8 +79,8 @@ def test_every_row_is_in_one_shard_and_every_distinct_request_is_sent_once(
         assert planned.shard_id == hashlib.sha256(content).hexdigest()[:32]
         assert {line["body"]["model"] for line in lines} <= {planned.model}
         # A row lies beside the shard that answers it.
-        asked = {row["custom_id"] for row in source_of(run, planned).to_pylist()} - {None}
-        assert asked == {line["custom_id"] for line in lines}
+        requested = {row["custom_id"] for row in source_of(run, planned).to_pylist()} - {None}
+        assert requested == {line["custom_id"] for line in lines}
         sent += [(planned.model, line["custom_id"]) for line in lines]
     assert len({custom_id for _, custom_id in sent}) == len(sent) == plan.requests
     # Concatenated, the shards of a model are its distinct requests in the order in which they were first asked.
@@ -211,8 +211,8 @@ def test_a_column_of_mixed_types_is_text_in_all_shards(make_run):
 def forgetful(monkeypatch):
     """A builder that remembers two requests, and whose filter calls most of the rest perhaps repeated."""
 
-    def index(kept):
-        return RequestIndex(kept, recent=1, older=HashFilter(1))
+    def index(submitted):
+        return RequestIndex(submitted, recent=1, older=BloomFilter(1))
 
     monkeypatch.setattr("greennode_batch.plan.shard_set.RequestIndex", index)
 
@@ -241,8 +241,8 @@ def test_a_request_is_sent_once_however_long_ago_it_was_asked(
     sent = [line["custom_id"] for planned in plan.shards for line in lines_of(run, planned)]
     assert len(sent) == len(set(sent)) == plan.requests
     for planned in plan.shards:
-        asked = {row["custom_id"] for row in source_of(run, planned).to_pylist()} - {None}
-        assert asked == {line["custom_id"] for line in lines_of(run, planned)}
+        requested = {row["custom_id"] for row in source_of(run, planned).to_pylist()} - {None}
+        assert requested == {line["custom_id"] for line in lines_of(run, planned)}
 
 
 def test_a_build_begun_anew_leaves_nothing_of_an_interrupted_one_that_could_be_sent(make_job, tmp_path):
@@ -258,11 +258,11 @@ def test_a_build_begun_anew_leaves_nothing_of_an_interrupted_one_that_could_be_s
 
     with pytest.raises(KeyboardInterrupt):
         built(interrupted())
-    (left,) = run.shards.iterdir()
+    (orphaned,) = run.shards.iterdir()
     (tmp_path / "job/run/.work-of-a-killed-build").mkdir()
     (final,) = built(iter([[(1, "final")]])).shards
-    assert {final.shard_id} != {left.name}
-    assert latest_claim(run.shard(left.name)).claim.withdrawn
+    assert {final.shard_id} != {orphaned.name}
+    assert latest_claim(run.shard(orphaned.name)).claim.withdrawn
     assert not list(tmp_path.rglob(".work-*"))
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.cleanup.remote_files import clean_up
+from greennode_batch.cleanup.remote_files import remove_remote_files
 from greennode_batch.errors import ConfigError, RowError
 from greennode_batch.job.sources import SqlSource
 from greennode_batch.plan.build import build
@@ -275,9 +275,9 @@ def test_parts_that_saw_different_files_are_refused_since_a_file_may_be_in_none_
         files.build()
 
 
-@pytest.mark.parametrize("kept", [0, 1, 2.5, 9, 9.9, 10])
-def test_a_part_that_was_cut_off_is_never_taken_for_a_shorter_one(parted, kept):
-    """kept: how many batches of a row each."""
+@pytest.mark.parametrize("submitted", [0, 1, 2.5, 9, 9.9, 10])
+def test_a_part_that_was_cut_off_is_never_taken_for_a_shorter_one(parted, submitted):
+    """submitted: how many batches of a row each."""
     cut = parted(partitions=1)
     cut.read(0, [(number, f"row {number}") for number in range(10)], batch=1)
     path = cut.file(0)
@@ -288,9 +288,9 @@ def test_a_part_that_was_cut_off_is_never_taken_for_a_shorter_one(parted, kept):
                 assert sum(batch.num_rows for batch in stream) == (len(ends) < 10)
             ends.append(file.tell())
     assert len(ends) == 11
-    whole = int(kept)
+    whole = int(submitted)
     starts = [0, *ends]
-    size = starts[whole] + int((kept - whole) * (starts[whole + 1] - starts[whole]))
+    size = starts[whole] + int((submitted - whole) * (starts[whole + 1] - starts[whole]))
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(ConfigError, match=r"\.arrows: is damaged .* Clear the task read_part"):
         cut.build()
@@ -335,10 +335,10 @@ def test_parts_go_when_the_run_is_cleaned_up_and_a_build_then_says_how_to_get_th
     run = parted()
     run.read_all([[(1, "a")], [], []])
     run.build()
-    clean_up(run.run, client, keep=True)
+    remove_remote_files(run.run, client, keep=True)
     assert run.build().rows == 1  # no report says yet that all rows are in the target
     write_json(run.run.report, RunReport("job", "run_1", 1, 1, 1, {"succeeded": 1}, 0, 0))
-    clean_up(run.run, client, keep=True)
+    remove_remote_files(run.run, client, keep=True)
     assert not run.run.parts.exists()
     with pytest.raises(ConfigError, match=r"part\(s\) 0, 1, 2 of 3 are not in .*Clear the tasks read_part"):
         run.build()

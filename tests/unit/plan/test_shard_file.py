@@ -8,14 +8,14 @@ from greennode_batch.plan.shard_file import ShardFile, ShardLimits
 
 def write(lines, folder, *, max_requests, max_bytes):
     """Cut lines into shards, as the builder does; those that fit no file are left out."""
-    left = [line for line in lines if len(line) <= max_bytes]
+    orphaned = [line for line in lines if len(line) <= max_bytes]
     shards = []
-    while left:
+    while orphaned:
         file = ShardFile(folder / f"{len(shards)}.jsonl", ShardLimits(max_requests, max_bytes))
-        some = left[:3]
+        some = orphaned[:3]
         while some and (taken := file.take(some)):
-            left = left[taken:]
-            some = left[:3] if taken == len(some) else []
+            orphaned = orphaned[taken:]
+            some = orphaned[:3] if taken == len(some) else []
         file.close()
         shards.append(file)
     return shards

@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from greennode_batch.errors import RowError
-from greennode_batch.plan.bloom_filter import HashFilter
-from greennode_batch.plan.unique_keys import Keys
+from greennode_batch.plan.bloom_filter import BloomFilter
+from greennode_batch.plan.unique_keys import UniqueKeys
 from greennode_batch.source.rows import Rows
 
 
 def check(tmp_path, batches, names=("id",), seen=None):
-    keys = Keys(names, tmp_path, seen=seen)
+    keys = UniqueKeys(names, tmp_path, seen=seen)
     for batch in Rows.from_tuples(names, batches).batches:
         keys.add(batch)
     keys.finish()
@@ -29,10 +29,10 @@ def test_a_key_that_comes_twice_is_found_wherever_it_comes_and_however_full_the_
     rows = [row for batch in batches for row in batch]
     names = ("id", "part")
     if len(set(rows)) == len(rows):
-        check(tmp_path, batches, names, HashFilter(words))
+        check(tmp_path, batches, names, BloomFilter(words))
         return
     with pytest.raises(RowError, match=r"this key comes twice") as caught:
-        check(tmp_path, batches, names, HashFilter(words))
+        check(tmp_path, batches, names, BloomFilter(words))
     assert any(f"id, part = {number}, {part}:" in str(caught.value) for number, part in rows)
 
 
@@ -75,7 +75,7 @@ SECOND = FIRST.replace(fold=1)
 @pytest.mark.parametrize("words", [1, 1 << 10])
 def test_the_two_times_of_the_hour_that_comes_twice_in_autumn_are_two_keys(tmp_path, batches, words):
     assert FIRST == SECOND, "as Python compares them"
-    check(tmp_path, batches, seen=HashFilter(words))
+    check(tmp_path, batches, seen=BloomFilter(words))
 
 
 @pytest.mark.parametrize(

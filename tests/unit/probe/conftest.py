@@ -10,7 +10,7 @@ import httpx
 import pytest
 from upath import UPath
 
-from greennode_batch.probe.probe import Outcome, Probe
+from greennode_batch.probe.probe_run import Outcome, Probe
 from greennode_emulator.server import RunningEmulator
 
 KEY = 'sk-probe"quote\\slash/plus+equals=and&'

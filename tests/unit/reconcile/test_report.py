@@ -343,8 +343,8 @@ def test_results_that_changed_after_they_were_joined_are_named_by_their_shard(jo
     run, plan = joined
     shard = run.shard(plan.shards[0].shard_id)
     results = pq.read_table(shard.results)
-    place = results.column_names.index("status")
-    pq.write_table(results.set_column(place, "status", pa.array(["truncated"])), str(shard.results))
+    index = results.column_names.index("status")
+    pq.write_table(results.set_column(index, "status", pa.array(["truncated"])), str(shard.results))
     assert problem_of(account()).startswith(
         f"the results of 1 of 2 shards are others than those that were joined: {shard.shard_id}. Clear"
     )
@@ -519,8 +519,8 @@ def test_an_answered_request_that_was_asked_again_is_told_in_the_log(twice_asked
     run, plan = twice_asked
     shard = run.shard(plan.shards[0].shard_id)
     results = pq.read_table(shard.results)
-    place = results.column_names.index("ask_again")
-    pq.write_table(results.set_column(place, "ask_again", pa.array([False] * 3)), str(shard.results))
+    index = results.column_names.index("ask_again")
+    pq.write_table(results.set_column(index, "ask_again", pa.array([False] * 3)), str(shard.results))
     join(run, plan, target)
     # So it is after another answer model has read the first attempt again: every row has its answer all the same.
     check_balanced(report(run, TableRows(target, "run_1")))
@@ -546,12 +546,13 @@ def test_anomalies_are_counted_by_kind_and_shown_with_their_file(make_run, carry
 def test_batches_that_were_refused_or_given_up_are_counted(joined, account):
     run, plan = joined
     first, second = (run.shard(planned.shard_id) for planned in plan.shards)
-    write_receipt(first, msgspec.structs.replace(read_receipt(first), turned_away=("batch_x", "batch_y")))
+    write_receipt(first, msgspec.structs.replace(read_receipt(first), over_capacity=("batch_x", "batch_y")))
     write_receipt(second, msgspec.structs.replace(read_receipt(second), lost="forgotten"))
     made = account()
-    assert (made.turned_away, made.lost) == (2, {"forgotten": 1})
+    assert (made.over_capacity, made.lost) == (2, {"forgotten": 1})
     assert (
-        "\n2 batches were refused for want of room and sent again, at no cost\n1 batch was given up (1 forgotten), and "
+        "\n2 batches were refused for lack of capacity and sent again, at no cost"
+        "\n1 batch was given up (1 forgotten), and "
         "may have been billed all the same" in str(made)
     )
 
@@ -571,8 +572,8 @@ def test_a_file_is_reconciled_as_a_table_is(make_run, carry, tmp_path):
     check_balanced(report(run, FileRows(out)))
     pq.write_table(rows.filter(pc.not_equal(rows["id"], 2)), out)
     assert problem_of(report(run, FileRows(out))).startswith("rows that are not in the target (1): 2.")
-    place = rows.column_names.index("status")
-    pq.write_table(rows.set_column(place, "status", pa.array(["failed", *rows["status"].to_pylist()[1:]])), out)
+    index = rows.column_names.index("status")
+    pq.write_table(rows.set_column(index, "status", pa.array(["failed", *rows["status"].to_pylist()[1:]])), out)
     assert "1 (status failed instead of succeeded)" in problem_of(report(run, FileRows(out)))
     pq.write_table(pa.concat_tables([rows, rows.slice(0, 1)]), out)
     assert problem_of(report(run, FileRows(out))).startswith("rows that are in the target more than once (2): 1, 1.")

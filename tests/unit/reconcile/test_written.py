@@ -69,7 +69,7 @@ def rows_of(columns, statuses):
     """The joined rows for key columns, some of them unsent."""
     count = len(columns[0])
     ids = [None if n % 3 == 2 else f"id {n}" for n in range(count)]
-    keys = {f"k{place}": to_arrow(values, "k") for place, values in enumerate(columns)}
+    keys = {f"k{index}": to_arrow(values, "k") for index, values in enumerate(columns)}
     return pa.table({**keys, "custom_id": pa.array(ids, pa.string()), "status": statuses, "run_id": ["r"] * count})
 
 
@@ -108,7 +108,7 @@ def test_what_a_dataset_gives_back_has_the_fingerprint_of_what_was_written(tmp_p
         dataset.write([rows.slice(1)], "shard2")
     read = DatasetRows(dataset)
     assert fingerprint(read.batches(schema_of(rows)), ("k0", "k1")) == fingerprint([rows], ("k0", "k1"))
-    assert sorted(read.find(rows.select(["k0", "k1"]))["place"].to_pylist()) == list(range(len(values)))
+    assert sorted(read.find(rows.select(["k0", "k1"]))["index"].to_pylist()) == list(range(len(values)))
 
 
 def test_rows_of_other_runs_and_a_table_that_is_not_there_are_not_the_runs(connection):
@@ -212,14 +212,14 @@ def test_rows_are_found_by_their_keys_whoever_wrote_them(connection, tmp_path):
     table.prepare(rows.schema)
     table.write([rows])
     pq.write_table(rows, tmp_path / "out.parquet")
-    asked = pa.table({"k0": [9, 3, 2, 1], "k1": ["a", "c", "c", "a"]})
+    requested = pa.table({"k0": [9, 3, 2, 1], "k1": ["a", "c", "c", "a"]})
     for target in (TableRows(table, "another"), FileRows(tmp_path / "out.parquet")):
-        found = target.find(asked)
-        assert sorted(found.drop_columns(list(OPTIONAL)).to_pylist(), key=lambda row: row["place"]) == [
-            {"place": 1, "k0": 3, "k1": "c", "custom_id": None, "status": "unsent", "run_id": "r"},
-            {"place": 3, "k0": 1, "k1": "a", "custom_id": "id 0", "status": "succeeded", "run_id": "r"},
+        found = target.find(requested)
+        assert sorted(found.drop_columns(list(OPTIONAL)).to_pylist(), key=lambda row: row["index"]) == [
+            {"index": 1, "k0": 3, "k1": "c", "custom_id": None, "status": "unsent", "run_id": "r"},
+            {"index": 3, "k0": 1, "k1": "a", "custom_id": "id 0", "status": "succeeded", "run_id": "r"},
         ]
-        assert target.find(asked.slice(0, 1)).num_rows == 0
+        assert target.find(requested.slice(0, 1)).num_rows == 0
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_a_row_whose_key_the_table_shows_in_its_own_way_is_found(database, value
         table = sql_table(connection, "answers", ("k0",))
         table.write([rows])
         (found,) = TableRows(table, "r").find(rows.select(["k0"])).to_pylist()
-        assert (found["place"], found["custom_id"], found["run_id"]) == (0, "id 0", "r")
+        assert (found["index"], found["custom_id"], found["run_id"]) == (0, "id 0", "r")
 
 
 def test_a_file_is_read_back_as_it_was_written(tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.request.body_json import encode, encode_texts, escape_line_separators
-from greennode_batch.request.body_template import FIELD_MARK, CutBody
+from greennode_batch.request.body_template import FIELD_MARK, BodyTemplate
 from greennode_batch.request.message_slots import MessageSlots
 from greennode_batch.source.rows import Rows
 
@@ -14,7 +14,7 @@ from greennode_batch.source.rows import Rows
 def cut(messages, *, fields=(), columns=("a", "b")):
     slots = MessageSlots(messages, columns, name="prompt")
     body = {"model": "m", "messages": slots.marked, **dict.fromkeys(fields, FIELD_MARK)}
-    return CutBody(escape_line_separators(encode(body)), slots, fields)
+    return BodyTemplate(escape_line_separators(encode(body)), slots, fields)
 
 
 def filled(body, *, fields=(), **row):
@@ -61,7 +61,7 @@ def test_only_what_a_model_reads_is_counted_as_text():
     part = {"type": "image_url", "image_url": {"url": "https://host/{{ a }}"}}
     body = cut([{"role": "user", "content": [{"type": "text", "text": "What is é{{ b }}?"}, part]}])
     assert [
-        body.sources[place].texts(next(Rows.from_tuples(("a", "b"), [[("1", "2")]]).batches)) for place in body.texts
+        body.sources[index].texts(next(Rows.from_tuples(("a", "b"), [[("1", "2")]]).batches)) for index in body.texts
     ] == [["2"]]
     assert (body.characters, body.text_bytes) == (len("What is é?"), len("What is é?".encode()))
 
@@ -75,4 +75,4 @@ def test_a_row_must_fill_the_question_or_say_that_it_does_not():
 def test_a_message_with_the_mark_of_a_slot_that_is_not_there_is_refused():
     slots = MessageSlots([{"role": "user", "content": "x"}], ["a"], name="prompt")
     with pytest.raises(ConfigError, match="holds the character U\\+0000"):
-        CutBody(encode({"messages": []}), slots, ())
+        BodyTemplate(encode({"messages": []}), slots, ())

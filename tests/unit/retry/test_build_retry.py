@@ -239,8 +239,8 @@ def test_a_model_is_told_what_is_wrong_with_its_answer_and_all_else_goes_as_it_w
     assert 0 < len(told) < len(again)
     for custom_id in told:
         before, after = (json.loads(lines[custom_id]) for lines in (sent, again))
-        *asked, answer, words = after["body"].pop("messages")
-        assert asked == before["body"].pop("messages")
+        *requested, answer, words = after["body"].pop("messages")
+        assert requested == before["body"].pop("messages")
         assert after == before
         assert answer == {"role": "assistant", "content": '{"emulator_fault":["wrong_schema"]}'}
         assert words["role"] == "user"

@@ -104,7 +104,7 @@ def test_a_key_is_found_in_the_form_in_which_it_was_kept(parts):
     for values, table in zip(parts, tables, strict=True):
         stored = fit(table, kept)["n"].to_pylist()
         forms = kept_forms(values, "n", kept.field("n").type)
-        assert all(one in {form[place] for form in forms} for place, one in enumerate(stored))
+        assert all(one in {form[index] for form in forms} for index, one in enumerate(stored))
 
 
 @pytest.mark.parametrize(

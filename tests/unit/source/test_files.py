@@ -239,8 +239,8 @@ def test_all_parts_have_the_columns_and_types_of_all_files(write):
 def test_a_single_parquet_file_is_dealt_out_by_row_groups(tmp_path_factory, rows, group, total):
     path = tmp_path_factory.mktemp("rows") / "rows.parquet"
     pq.write_table(pa.table({"id": range(rows)}), path, row_group_size=group)
-    for place in (path, path.parent):
-        parts = parts_of(place, total=total)
+    for index in (path, path.parent):
+        parts = parts_of(index, total=total)
         assert len({part.origin for part in parts}) == 1
         read = [[number for (number,) in rows_of(part)] for part in parts]
         for number, ids in enumerate(read):

@@ -13,8 +13,8 @@ from greennode_batch.source.rows import RowBatch, Rows, first_rows, within_max_r
 SIZES = st.lists(st.integers(1, 4), max_size=6)
 
 
-def rows_of(sizes, *, asked=None):
-    """Rows 0, 1, 2, … in batches of these sizes; each batch that was asked for is noted in `asked`."""
+def rows_of(sizes, *, requested=None):
+    """Rows 0, 1, 2, … in batches of these sizes; each batch that was asked for is noted in `requested`."""
     start, batches = 0, []
     for size in sizes:
         batches.append([(number,) for number in range(start, start + size)])
@@ -22,8 +22,8 @@ def rows_of(sizes, *, asked=None):
 
     def noted():
         for batch in batches:
-            if asked is not None:
-                asked.append(len(batch))
+            if requested is not None:
+                requested.append(len(batch))
             yield batch
 
     return Rows.from_tuples(("id",), noted())
@@ -35,10 +35,10 @@ def ids_of(rows):
 
 @given(SIZES, st.integers(1, 12))
 def test_the_first_rows_are_cut_and_no_batch_after_the_last_of_them_is_asked_for(sizes, count):
-    asked = []
-    found = ids_of(first_rows(rows_of(sizes, asked=asked), count))
+    requested = []
+    found = ids_of(first_rows(rows_of(sizes, requested=requested), count))
     assert found == list(range(min(count, sum(sizes))))
-    assert sum(asked[:-1]) < count
+    assert sum(requested[:-1]) < count
 
 
 @given(SIZES)
@@ -82,12 +82,12 @@ VALUES = st.lists(st.none() | st.text(max_size=3) | st.integers(), min_size=1, m
 
 @given(VALUES, st.data())
 def test_rows_that_are_taken_are_the_same_rows_as_columns_and_as_values(values, data):
-    places = data.draw(st.lists(st.integers(0, len(values) - 1), max_size=8))
+    indexes = data.draw(st.lists(st.integers(0, len(values) - 1), max_size=8))
     texts = pa.array([None if value is None else str(value) for value in values], pa.string())
-    taken = RowBatch(len(values), {"raw": values, "text": texts}).take(places)
-    assert len(taken) == len(places)
-    assert list(taken.values("raw")) == [values[place] for place in places]
-    assert taken.array("text").to_pylist() == [texts[place].as_py() for place in places]
+    taken = RowBatch(len(values), {"raw": values, "text": texts}).take(indexes)
+    assert len(taken) == len(indexes)
+    assert list(taken.values("raw")) == [values[index] for index in indexes]
+    assert taken.array("text").to_pylist() == [texts[index].as_py() for index in indexes]
 
 
 def test_a_document_is_what_it_says_to_a_prompt_and_its_very_text_in_staging():

@@ -62,11 +62,11 @@ def test_a_run_id_of_airflow_keeps_its_readable_part(tmp_path):
 
 
 def test_a_file_lands_in_the_place_of_the_old_one(tmp_path):
-    made, place = tmp_path / "made", UPath(tmp_path) / "new folder" / "file"
+    made, index = tmp_path / "made", UPath(tmp_path) / "new folder" / "file"
     for content in ("old", "new"):
         made.write_text(content)
-        land(made, place)
-        assert place.read_text() == content
+        land(made, index)
+        assert index.read_text() == content
         assert not made.exists()
 
 

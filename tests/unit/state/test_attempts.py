@@ -16,7 +16,7 @@ from greennode_batch.state.attempts import (
 )
 from greennode_batch.state.plan import LongestRequest, Plan, PlannedShard
 
-STOP = OverBudget(max_cost=1_000, spent=900.4, expected=250.0, requests=1_234, currency="VND")
+STOP = OverBudget(max_cost=1_000, actual_cost=900.4, expected=250.0, requests=1_234, currency="VND")
 
 
 @pytest.fixture

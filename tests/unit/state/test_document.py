@@ -104,7 +104,7 @@ def test_a_finished_run_of_the_release_before_is_joined_and_reported_again(befor
 
 def test_the_page_shows_what_a_run_of_the_release_before_has_used(before):
     staged = StagedRuns().read(before("finished"))
-    assert [shard.spent.requests for shard in staged.shards] == [2, 1]
+    assert [shard.actual_cost.requests for shard in staged.shards] == [2, 1]
 
 
 def test_every_json_document_that_a_run_leaves_has_the_number_of_its_format(client, tmp_path):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import run_folder, write_json
-from greennode_batch.state.plan import LeftRows, LongestRequest, Plan, PlannedShard, read_plan, refuse_removed
+from greennode_batch.state.plan import LongestRequest, OrphanedRows, Plan, PlannedShard, read_plan, refuse_removed
 from greennode_batch.state.run_identity import RemovedRun
 
 
@@ -37,7 +37,7 @@ def test_a_shard_of_unsent_rows_alone_is_not_submitted():
 
 
 def test_it_says_what_it_asks():
-    plan = plan_of(shard(), unchanged=1, left=LeftRows(2, "a, b", removed=False))
+    plan = plan_of(shard(), unchanged=1, orphaned=OrphanedRows(2, "a, b", removed=False))
     assert plan.repeated == 3
     assert str(plan) == (
         "10 rows: 6 requests in 1 shard (2.5 MB), 3 rows share another row's request, 1 unsent, "

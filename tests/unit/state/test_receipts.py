@@ -8,7 +8,7 @@ import pytest
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import (
     Claim,
-    HeldClaim,
+    NumberedClaim,
     OvertakenError,
     Receipt,
     is_sent,
@@ -24,7 +24,7 @@ from greennode_batch.state.receipts import (
 
 
 def claim(shard, number, *, released=False):
-    held = HeldClaim(number, Claim(token="worker", file_id="file-1", claimed_at=1.0, released=released))
+    held = NumberedClaim(number, Claim(token="worker", file_id="file-1", claimed_at=1.0, released=released))
     assert take_claim(shard, held)
     return held
 
@@ -76,7 +76,7 @@ def test_what_is_known_of_a_batch_is_kept_beside_what_another_worker_has_written
     last = read_receipt(shard)
     assert (last.state, last.missing_since, last.statuses) == ("collected", 1.0, {"succeeded": 2})
     assert note_of_batch(shard, last, missing_since=1.0) == last, "what is known already is not written again"
-    write_receipt(shard, msgspec.structs.replace(last, state="uploaded", batch_id=None, turned_away=("batch_1",)))
+    write_receipt(shard, msgspec.structs.replace(last, state="uploaded", batch_id=None, over_capacity=("batch_1",)))
     with pytest.raises(OvertakenError, match="is not batch batch_1 any more"):
         note_of_batch(shard, read, cancelled_at=2.0)
 
@@ -120,12 +120,12 @@ class Interrupted(ShardFolder):
 
     def __init__(self, shard, *, at, event):
         super().__init__(shard.path)
-        self._left = at
+        self._orphaned = at
         self._event = event
 
     def claim(self, number):
-        self._left -= 1
-        if self._left == 0:
+        self._orphaned -= 1
+        if self._orphaned == 0:
             self._event()
         return super().claim(number)
 
@@ -148,7 +148,7 @@ def test_of_workers_who_claim_and_builders_who_withdraw_at_once_one_side_wins(ma
         barrier.wait()
         if number % 2:
             return withdraw(shard, now=1.0, turn=1)
-        return take_claim(shard, HeldClaim(1, Claim(token=f"worker {number}", file_id="file-1", claimed_at=1.0)))
+        return take_claim(shard, NumberedClaim(1, Claim(token=f"worker {number}", file_id="file-1", claimed_at=1.0)))
 
     with ThreadPoolExecutor(8) as pool:
         won = list(pool.map(work, range(8)))

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.collect.results import RESULT_FIELDS
-from greennode_batch.incremental.target_rows import EarlierRows
+from greennode_batch.incremental.target_lookup import TableLookup
 from greennode_batch.job.targets import SqlTarget
 from greennode_batch.plan.build import build
 from greennode_batch.reconcile.record_answers import AnsweredTable
@@ -34,7 +34,7 @@ from greennode_batch.state.receipts import Receipt, write_receipt
 from greennode_batch.state.row_owner import run_order
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.write.join import join_shard
-from greennode_batch.write.targets import prepare_targets, write_shard
+from greennode_batch.write.target_writer import prepare_targets, write_shard
 
 FIELDS = AnswerReader(None).fields
 DAY = 86_400.0
@@ -73,7 +73,7 @@ class Runs:
             run,
             run_id=f"day {day} {attempt}",
             profile=ApiProfile(),
-            known=[EarlierRows(self.table, job_id=job.own_id)],
+            target_lookups=[TableLookup(self.table, job_id=job.own_id)],
             data_until=1e9 + day * DAY,
             clock=lambda: self.now,
         )
@@ -101,7 +101,7 @@ class Runs:
 
     def report(self, run, plan):
         known = AnsweredTable(self.table, run, run_id=plan.run_id)
-        made = report(run, *written_rows(run, [self.table], run_id=plan.run_id), known=known)
+        made = report(run, *written_rows(run, [self.table], run_id=plan.run_id), answered_table=known)
         assert made.problems == ()
         return made
 
@@ -109,7 +109,7 @@ class Runs:
         """A whole run: its report, and which rows it asked."""
         run, plan = self.build(name, rows, day=day)
         self.join(run, plan, failed)
-        return self.report(run, plan), asked(run, plan)
+        return self.report(run, plan), requested(run, plan)
 
     def execute(self, statement):
         if isinstance(self.connection, sa.Engine):
@@ -124,7 +124,7 @@ class Runs:
         return dict(self.execute("SELECT id, greennode_job FROM answers"))
 
 
-def asked(run, plan):
+def requested(run, plan):
     sources = [pq.read_table(str(run.shard(shard.shard_id).source)) for shard in plan.shards]
     return {number for source in sources for number in source["id"].to_pylist()}
 
@@ -154,9 +154,9 @@ def test_each_of_two_jobs_counts_and_removes_its_own_rows_alone(make_runs):
         runs.join(run, plan)
     assert [runs.report(run, plan).statuses for _, run, plan in begun] == [{"succeeded": 2}, {"succeeded": 1}]
     made, rows = runs.run("a", {1: "x", 4: "w"}, day=2)
-    assert (made.left.count, made.left.removed, rows) == (1, True, {4})
+    assert (made.orphaned.count, made.orphaned.removed, rows) == (1, True, {4})
     made, rows = runs.run("b", {3: "z"}, day=2)
-    assert (made.left.count, made.unchanged, rows) == (0, 1, set())
+    assert (made.orphaned.count, made.unchanged, rows) == (0, 1, set())
     assert runs.owners() == {1: "a", 3: "b", 4: "a"}
 
 
@@ -176,7 +176,7 @@ def test_the_answer_of_another_job_is_not_paid_again_and_stays_its_own(make_runs
     runs = make_runs(left_rows="remove")
     runs.run("a", {1: "x", 2: "y"}, day=1)
     made, rows = runs.run("b", {1: "x"}, day=1)
-    assert (made.unchanged, made.left.count, rows) == (1, 0, set())
+    assert (made.unchanged, made.orphaned.count, rows) == (1, 0, set())
     # What served both goes with its owner, and then it is asked by the other.
     runs.run("a", {2: "y"}, day=2)
     assert runs.run("b", {1: "x"}, day=2)[1] == {1}
@@ -206,9 +206,9 @@ def test_an_older_run_does_not_remove_what_a_later_one_wrote(make_runs):
     runs = make_runs(left_rows="remove")
     runs.run("a", {1: "x", 3: "z"}, day=1)
     runs.run("a", {1: "x", 2: "y", 3: "z"}, day=3)
-    assert runs.run("a", {1: "x"}, day=2)[0].left.shown == "3"
+    assert runs.run("a", {1: "x"}, day=2)[0].orphaned.shown == "3"
     assert runs.owners() == {1: "a", 2: "a"}
-    assert runs.run("a", {1: "x"}, day=4)[0].left.shown == "2"
+    assert runs.run("a", {1: "x"}, day=4)[0].orphaned.shown == "2"
 
 
 def test_a_run_without_a_date_of_its_data_is_of_the_moment_when_it_was_built():
@@ -254,30 +254,30 @@ class SharedTable(RuleBasedStateMachine):
             for number, text in source.items()
             if number in self.rows and (self.rows[number].text, self.rows[number].is_good) == (text, True)
         }
-        assert asked(run, plan) == source.keys() - same
+        assert requested(run, plan) == source.keys() - same
         assert plan.unchanged == len(same)
         for number in same:
             if self.rows[number].job is None:
                 self.rows[number] = self.rows[number]._replace(job=name)
         order = (day, self.runs.now)
-        left = {
+        orphaned = {
             number
             for number, row in self.rows.items()
             if row.job == name and number not in source and not (row.order and row.order > order)
         }
         if source:
-            assert plan.left.count == len(left)
-            self.rows = {number: row for number, row in self.rows.items() if number not in left}
-        asks = {number: text for number, text in source.items() if number not in same}
-        self.begun[name] = (run, plan, asks, order)
+            assert plan.orphaned.count == len(orphaned)
+            self.rows = {number: row for number, row in self.rows.items() if number not in orphaned}
+        model_samples = {number: text for number, text in source.items() if number not in same}
+        self.begun[name] = (run, plan, model_samples, order)
 
     @precondition(lambda self: self.begun)
     @rule(data=st.data(), failed=some)
     def finish(self, data, failed):
         name = data.draw(st.sampled_from(sorted(self.begun)))
-        run, plan, asks, order = self.begun.pop(name)
+        run, plan, model_samples, order = self.begun.pop(name)
         self.runs.join(run, plan, failed)
-        self.done[name].append((run, plan, asks, order, failed))
+        self.done[name].append((run, plan, model_samples, order, failed))
         self.write(name, *self.done[name][-1][1:])
         self.check_report(name, self.done[name][-1])
 
@@ -297,8 +297,8 @@ class SharedTable(RuleBasedStateMachine):
         name = data.draw(st.sampled_from([name for name in "ab" if self.done[name]]))
         self.check_report(name, self.done[name][-1])
 
-    def write(self, name, plan, asks, order, failed):
-        for number, text in asks.items():
+    def write(self, name, plan, model_samples, order, failed):
+        for number, text in model_samples.items():
             new = Owned(name, text, text not in failed, order, plan.run_id)
             old = self.rows.get(number)
             if old is not None:
@@ -309,9 +309,9 @@ class SharedTable(RuleBasedStateMachine):
             self.rows[number] = new
 
     def check_report(self, name, ended):
-        run, plan, asks, order, failed = ended
-        places = [(self.rows.get(number), text) for number, text in asks.items()]
-        others = [(row, text) for row, text in places if row is None or (row.job, row.run_id) != (name, plan.run_id)]
+        run, plan, model_samples, order, failed = ended
+        indexes = [(self.rows.get(number), text) for number, text in model_samples.items()]
+        others = [(row, text) for row, text in indexes if row is None or (row.job, row.run_id) != (name, plan.run_id)]
         # What the other job has taken over it may remove as well, and what that makes room for may be written again.
         if any(row is None or (is_before(row, order) and not (row.is_good and text in failed)) for row, text in others):
             return

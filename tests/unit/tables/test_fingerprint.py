@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.state.fingerprint import NO_ROWS, RowsFingerprint
+from greennode_batch.state.rows_fingerprint import NO_ROWS, RowsFingerprint
 from greennode_batch.tables.fingerprint import fingerprint, row_hashes
 
 KEY = ("id", "part")
@@ -42,8 +42,8 @@ def test_neither_order_nor_pieces_nor_encoding_change_it(rows, data):
     assert fingerprint(pieces, KEY) == fingerprint([pa.concat_tables(pieces)], KEY) == of(rows)
     encoded = table(rows)
     for name in ("part", "custom_id", "status"):
-        place = encoded.column_names.index(name)
-        encoded = encoded.set_column(place, name, encoded[name].dictionary_encode())
+        index = encoded.column_names.index(name)
+        encoded = encoded.set_column(index, name, encoded[name].dictionary_encode())
     assert fingerprint([encoded], KEY) == of(rows)
 
 

@@ -86,7 +86,7 @@ def test_workers_who_make_and_write_one_table_at_once_all_succeed(database, on_p
     barrier = threading.Barrier(4)
 
     def work(number):
-        rows = on_postgres.rows_of(*[f"{number}-{place}" for place in range(50)])
+        rows = on_postgres.rows_of(*[f"{number}-{index}" for index in range(50)])
         with psycopg.connect(database) as connection:
             barrier.wait()
             table = sql_table(connection, "answers", ("id",))

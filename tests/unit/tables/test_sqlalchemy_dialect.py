@@ -79,7 +79,7 @@ def test_columns_that_are_there_take_what_their_types_want(open_database, kind):
     table = generic.written(rows.append_column(doc, pa.array(['{"a": [1]}'])))
     assert generic.fetch("SELECT answer::text, doc->'a'->>0 FROM answers") == [("good", "1")]
     (found,) = table.find(rows.select(["id"])).to_pylist()
-    assert (found["place"], found["id"], found["run_id"]) == (0, one, "r")
+    assert (found["index"], found["id"], found["run_id"]) == (0, one, "r")
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\ufffd"), max_size=6)
@@ -111,4 +111,4 @@ def test_what_is_read_back_and_found_is_what_was_written(generic, kind, data):
     table = generic.written(rows, name=f"t{next(numbers)}", key=("k0", "k1"))
     assert table.write([rows]) == (count, 0)
     assert fingerprint(table.batches("r", rows.schema.remove(4)), table.key) == fingerprint([rows], table.key)
-    assert sorted(table.find(rows.select(["k0", "k1"]))["place"].to_pylist()) == list(range(count))
+    assert sorted(table.find(rows.select(["k0", "k1"]))["index"].to_pylist()) == list(range(count))

@@ -111,7 +111,7 @@ def test_a_name_is_only_ever_a_name(db, name):
     table = db.written(rows.append_column(name, pa.array(["x", "y"])), name=name, key=("id", name))
     assert db.read(table, "r", "id", name) == [(1, "x"), (2, "y")]
     keys = pa.table({"id": [2, 1], name: ["y", "z"]})
-    assert table.find(keys)["place"].to_pylist() == [0]
+    assert table.find(keys)["index"].to_pylist() == [0]
     left, _ = table.leave_only([keys], remove=True)
     assert (left.count, left.shown, db.read(table, "r", "id")) == (1, "(1, x)", [(2,)])
     assert db.fetch("SELECT * FROM precious") == []
@@ -123,7 +123,7 @@ def test_a_schema_may_stand_before_the_table(open_database, kind):
     db.run('CREATE SCHEMA "My Schema"', "CREATE TABLE answers (id int)")
     rows = db.rows_of("a", "b").append_column("custom_id", pa.array(["c", "d"]))
     table = db.written(rows, name="My Schema.answers")
-    assert table.find(rows.select(["id"]))["place"].to_pylist() == [0, 1]
+    assert table.find(rows.select(["id"]))["index"].to_pylist() == [0, 1]
     left, _ = table.leave_only([pa.table({"id": [1]})], remove=True)
     assert left.shown == "2"
     assert db.fetch('SELECT answer FROM "My Schema".answers') == [("a",)]
@@ -191,7 +191,7 @@ def test_many_rows_are_written_read_and_found_in_pieces(db):
     table = db.written(rows)
     assert fingerprint(table.batches("r", rows.schema), ("id",)) == fingerprint([rows], ("id",))
     for _ in range(2):
-        assert sorted(table.find(rows.select(["id"]).slice(0, 250))["place"].to_pylist()) == list(range(250))
+        assert sorted(table.find(rows.select(["id"]).slice(0, 250))["index"].to_pylist()) == list(range(250))
 
 
 def test_rows_whose_keys_the_source_has_no_more_are_told_and_removed(db):
@@ -207,10 +207,10 @@ def test_rows_whose_keys_the_source_has_no_more_are_told_and_removed(db):
 def test_rows_that_are_not_asked_are_counted_and_stay(db):
     columns = {"id": [1, 1, 2, 2], "model": list("abab"), "status": ["s"] * 4}
     table = db.written(pa.table(columns | {"run_id": ["r"] * 4}), key=("id", "model"))
-    asked = pa.table({"model": ["a", "c"]})
+    requested = pa.table({"model": ["a", "c"]})
     for remove in (False, True):
-        left, _ = table.leave_only([pa.table({"id": [1]})], asked=asked, remove=remove)
-        assert (left.count, left.shown, left.removed, left.not_asked) == (1, "(2, a)", remove, 2)
+        left, _ = table.leave_only([pa.table({"id": [1]})], requested=requested, remove=remove)
+        assert (left.count, left.shown, left.removed, left.not_requested) == (1, "(2, a)", remove, 2)
     assert db.fetch("SELECT id, model FROM answers ORDER BY id, model") == [(1, "a"), (1, "b"), (2, "b")]
 
 
@@ -243,9 +243,9 @@ def test_of_a_table_that_several_jobs_write_each_sees_its_own_rows(db):
     table.take_over(pa.table({"id": [1, 3, 4, 9]}), job_id="it's %s")
     assert (read("one"), read("it's %s")) == ([1, 2], [3, 4])
     keys = pa.table({"id": [1]})
-    asked = pa.table({"answer": ["b", "c", "e"]})
-    left, _ = table.leave_only([keys], asked=asked, job_id="it's %s", remove=False)
-    assert (left.count, left.shown, left.not_asked) == (1, "3", 1)
+    requested = pa.table({"answer": ["b", "c", "e"]})
+    left, _ = table.leave_only([keys], requested=requested, job_id="it's %s", remove=False)
+    assert (left.count, left.shown, left.not_requested) == (1, "3", 1)
     assert table.leave_only([keys], job_id="it's %s", remove=True)[0].count == 2
     assert read(None) == [1, 2, 5]
 

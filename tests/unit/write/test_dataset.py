@@ -145,14 +145,14 @@ def test_too_many_partitions_are_refused_however_many_of_them_a_piece_has(make, 
 
 def test_what_a_killed_worker_left_half_written_goes_when_its_shard_is_written_again(make, folder):
     (path,) = make(partition_by=()).write([rows_of((1, "a"))], "shard1")
-    left = folder / f".{path.removesuffix('.parquet')}-x"
+    orphaned = folder / f".{path.removesuffix('.parquet')}-x"
     other = folder / ".part-of-another"
-    for one in (left, other):
+    for one in (orphaned, other):
         one.mkdir()
         (one / "part").write_bytes(b"half")
     assert found(folder) == expected((1, "a"))
     make(partition_by=()).write([rows_of((1, "a"))], "shard1", replaces=(path,))
-    assert (left.exists(), other.exists()) == (False, True)
+    assert (orphaned.exists(), other.exists()) == (False, True)
 
 
 def test_types_that_spark_and_athena_do_not_have_are_written_as_ones_that_they_have(make, folder):

@@ -20,7 +20,7 @@ from greennode_batch.api.profile import ApiProfile
 from greennode_batch.collect.collect import collect_shard
 from greennode_batch.collect.results import RESULT_FIELDS
 from greennode_batch.errors import FailedRowsError
-from greennode_batch.incremental.target_rows import EarlierRows
+from greennode_batch.incremental.target_lookup import TableLookup
 from greennode_batch.job.targets import SqlTarget
 from greennode_batch.plan.build import build
 from greennode_batch.reconcile.record_answers import AnsweredTable
@@ -36,7 +36,7 @@ from greennode_batch.state.receipts import Receipt, read_receipt, write_receipt
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.write.final_outcomes import FinalOutcomes
 from greennode_batch.write.join import join_shard
-from greennode_batch.write.targets import prepare_targets, write_shard
+from greennode_batch.write.target_writer import prepare_targets, write_shard
 
 READER = AnswerReader(None)
 # By the word of a row's text: status, error, and whether another attempt may end better.
@@ -73,7 +73,7 @@ class Days:
             run,
             run_id=run_id,
             profile=ApiProfile(),
-            known=[] if job.refresh == "all" else [EarlierRows(self.table)],
+            target_lookups=[] if job.refresh == "all" else [TableLookup(self.table)],
         )
         if plan.shards:
             prepare_targets([self.table], run, plan, answer_fields=READER.fields)
@@ -99,7 +99,7 @@ class Days:
         self.carry(job, run, plan, today or {})
         self.join(run, plan)
         known = None if job.refresh == "all" else AnsweredTable(self.table, run, run_id=plan.run_id)
-        made = report(run, TableRows(self.table, plan.run_id), known=known)
+        made = report(run, TableRows(self.table, plan.run_id), answered_table=known)
         check_balanced(made)
         return made
 
@@ -162,17 +162,17 @@ def make_days(request, make_job, tmp_path):
 def test_one_row_that_never_gets_an_answer_turns_no_later_day_red_and_is_not_asked_again(make_days, text):
     days = make_days()
     rows = {number: f"good {number}" for number in range(39)} | {39: text}
-    asked, made = days.day(rows)
-    assert (len(asked), is_green(made)) == (40, True)
+    requested, made = days.day(rows)
+    assert (len(requested), is_green(made)) == (40, True)
     status = "unsent" if not text else OUTCOMES[text][0]
     for _ in range(2):
-        asked, made = days.day(rows)
-        assert (asked, made.unchanged, made.remembered, made.answers_for) == ([], 39, {status: 1}, 40)
+        requested, made = days.day(rows)
+        assert (requested, made.unchanged, made.remembered, made.answers_for) == ([], 39, {status: 1}, 40)
         assert is_green(made, 0.0)
         assert f"1 row is not asked again, for the outcome of the same request is final (1 {status})" in str(made)
     # A row that fails newly is one of all rows, and one of them too many only if the job says so.
-    asked, made = days.day(rows | {40: "refused too"})
-    assert (asked, made.answers_for, is_green(made), is_green(made, 0.02)) == ([40], 41, True, False)
+    requested, made = days.day(rows | {40: "refused too"})
+    assert (requested, made.answers_for, is_green(made), is_green(made, 0.02)) == ([40], 41, True, False)
 
 
 @pytest.mark.parametrize("text", ["broke", "retired", "busy", "late"])
@@ -193,8 +193,8 @@ def test_a_changed_request_and_a_person_ask_again_what_is_final(make_days):
     assert days.day(rows, retry_final=True)[0] == [2, 3, 4]
     # That run knows what it has found, too.
     assert days.day(rows)[0] == []
-    asked, made = days.day(rows | {2: "refused as well", 3: "good now"})
-    assert (asked, made.statuses) == ([2, 3], {"refused": 1, "succeeded": 1})
+    requested, made = days.day(rows | {2: "refused as well", 3: "good now"})
+    assert (requested, made.statuses) == ([2, 3], {"refused": 1, "succeeded": 1})
     assert days.day(rows | {3: "good now"})[0] == [2]
 
 
@@ -234,8 +234,8 @@ def test_over_half_of_twenty_requests_are_too_many_however_large_the_table(make_
     old = {number: f"good {number}" for number in range(500)}
     days.day(old)
     new = {1000 + number: f"{'bad' if number < failed else 'good'} {number}" for number in range(requests)}
-    asked, made = days.day(old | new)
-    assert (len(asked), is_green(made), is_green(made, 0.5)) == (requests, not is_systematic, not is_systematic)
+    requested, made = days.day(old | new)
+    assert (len(requested), is_green(made), is_green(made, 0.5)) == (requests, not is_systematic, not is_systematic)
     # Who allows more allows it of these as well.
     assert is_green(made, 0.55)
     if is_systematic:
@@ -284,8 +284,8 @@ def test_a_table_that_lacks_the_column_remembers_what_its_words_tell(make_days):
     rows = dict(enumerate(("good", "refused", "cut", "bad", "", "misfit", "broke", "late")))
     assert days.day(rows)[0] == list(rows)
     for _ in range(2):
-        asked, made = days.day(rows)
-        assert (asked, made.remembered) == ([5, 6, 7], {"refused": 1, "truncated": 1, "failed": 1, "unsent": 1})
+        requested, made = days.day(rows)
+        assert (requested, made.remembered) == ([5, 6, 7], {"refused": 1, "truncated": 1, "failed": 1, "unsent": 1})
     assert days.day(rows, retry_final=True)[0] == [1, 2, 3, 4, 5, 6, 7]
 
 
@@ -294,8 +294,8 @@ def test_good_answers_stay_where_all_rows_are_asked_again_and_the_batch_expires(
     rows = {1: "good", 2: "good too", 3: "refused"}
     days.day(rows)
     before = days.held()
-    asked, made = days.day(rows, dict.fromkeys(rows.values(), "late"), refresh="all")
-    assert (asked, made.statuses, made.kept_answers, is_green(made)) == ([1, 2, 3], {"expired": 3}, 2, False)
+    requested, made = days.day(rows, dict.fromkeys(rows.values(), "late"), refresh="all")
+    assert (requested, made.statuses, made.kept_answers, is_green(made)) == ([1, 2, 3], {"expired": 3}, 2, False)
     assert "2 rows without an answer keep the good answer of an earlier run" in str(made)
     assert days.held() == before | {3: ("expired", None)}
     # Joined and accounted for again it is the same.
@@ -346,13 +346,13 @@ def test_a_changed_row_that_expires_keeps_its_old_answer_until_the_new_one_is_th
     for count in (1, 2):
         changed[2 + count] = f"good {count}"
         caplog.clear()
-        asked, made = days.day(changed)
-        assert (asked, made.kept_answers, made.unchanged) == ([2, 2 + count], 1, count)
+        requested, made = days.day(changed)
+        assert (requested, made.kept_answers, made.unchanged) == ([2, 2 + count], 1, count)
         assert days.held()[2] == ("succeeded", None)
         # What the database can note of the others it notes all the same.
         assert ("Noted what table" in caplog.text) is days.table.dialect.makes_digests
-    asked, made = days.day(changed, {"late": "good"})
-    assert (asked, made.kept_answers) == ([2], 0)
+    requested, made = days.day(changed, {"late": "good"})
+    assert (requested, made.kept_answers) == ([2], 0)
     assert days.day(changed)[0] == []
 
 
@@ -373,12 +373,12 @@ def test_each_day_asks_whom_a_model_of_a_few_lines_would_and_is_judged_as_it_say
         came_of = {number: today.get(text, text.partition(" ")[0]) for number, text in source.items()}
 
         def is_settled(number, text):
-            asked, word = table.get(number, (None, None))
-            return asked == text and (word == "good" or (word in FINAL and not retry_final))  # noqa: B023
+            requested, word = table.get(number, (None, None))
+            return requested == text and (word == "good" or (word in FINAL and not retry_final))  # noqa: B023
 
         wanted = sorted(number for number, text in source.items() if not is_settled(number, text))
-        asked, made = days.day(source, today, retry_final=retry_final)
-        assert asked == wanted
+        requested, made = days.day(source, today, retry_final=retry_final)
+        assert requested == wanted
         failed = [number for number in wanted if came_of[number] != "good"]
         assert made.answers_for == len(source)
         assert is_green(made, 0.3) == (len(failed) <= 0.3 * len(source))

@@ -7,7 +7,7 @@ import pytest
 
 from greennode_batch.batches.submit import submit
 from greennode_batch.collect.collect import collect_shard
-from greennode_batch.state.receipts import Claim, HeldClaim, read_receipt, take_claim, write_receipt
+from greennode_batch.state.receipts import Claim, NumberedClaim, read_receipt, take_claim, write_receipt
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.write.harvest import harvest
 
@@ -79,7 +79,7 @@ def test_a_shard_that_fails_is_told_and_the_others_are_written(make_run, ended, 
     elsewhere, unsure, unsent, good = shards_of(run, plan)
     ended(elsewhere)
     write_receipt(elsewhere, msgspec.structs.replace(read_receipt(elsewhere), server="api.example.com"))
-    take_claim(unsure, HeldClaim(1, Claim("somebody", "file-1", time.time())))
+    take_claim(unsure, NumberedClaim(1, Claim("somebody", "file-1", time.time())))
     ended(good)
     done = reap(run)
     assert set(done.failed) == {elsewhere.shard_id, unsure.shard_id}

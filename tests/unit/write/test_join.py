@@ -24,9 +24,10 @@ RESULTS = pa.schema([*RESULT_FIELDS, *ANSWER])
 SOURCE = pa.schema([("id", pa.int64()), ("model", pa.string()), ("custom_id", pa.string()), ("unsent", pa.string())])
 
 
-def source_of(asked):
+def source_of(requested):
     rows = [
-        {"id": n, "model": "m", "custom_id": one, "unsent": None if one else "too long"} for n, one in enumerate(asked)
+        {"id": n, "model": "m", "custom_id": one, "unsent": None if one else "too long"}
+        for n, one in enumerate(requested)
     ]
     return pa.Table.from_pylist(rows, SOURCE)
 
@@ -93,16 +94,16 @@ some_answers = st.dictionaries(ids, st.text(max_size=3))
 
 
 @pytest.mark.parametrize("held_bytes", [1 << 20, 1], ids=["results at once", "results in parts"])
-@given(asked=st.lists(ids | st.none()), attempts=st.lists(some_answers, min_size=1, max_size=3), data=st.data())
-def test_the_join_is_what_a_plain_loop_over_rows_says(join, held_bytes, asked, attempts, data):
+@given(requested=st.lists(ids | st.none()), attempts=st.lists(some_answers, min_size=1, max_size=3), data=st.data())
+def test_the_join_is_what_a_plain_loop_over_rows_says(join, held_bytes, requested, attempts, data):
     shuffled = [dict(data.draw(st.permutations(list(answers.items())))) for answers in attempts]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(result_parts, "_HELD_BYTES", held_bytes)
-        pieces, statuses = join(source_of(asked), *map(results_of, shuffled))
+        pieces, statuses = join(source_of(requested), *map(results_of, shuffled))
     said = dict(attempts[0])
     for later in attempts[1:]:
         said |= {one: text for one, text in later.items() if one in attempts[0]}
-    wanted = [wanted_row(number, one, said) for number, one in enumerate(asked)]
+    wanted = [wanted_row(number, one, said) for number, one in enumerate(requested)]
     assert [tuple(row[name] for name in NAMES) for row in rows_of(pieces)] == wanted
     assert [(row["id"], row["custom_id"], row["status"]) for row in rows_of(statuses)] == [row[:3] for row in wanted]
 
@@ -142,10 +143,10 @@ def test_a_shard_of_unsent_rows_alone_is_joined_without_a_batch(make_run):
 
 
 def test_rows_come_in_the_order_of_the_source(join):
-    asked = [f"id{n % 9_000}" for n in range(12_000)]
+    requested = [f"id{n % 9_000}" for n in range(12_000)]
     answers = [(f"id{n}", str(n)) for n in range(9_000)]
     random.Random(1).shuffle(answers)
-    pieces, _ = join(source_of(asked), results_of(dict(answers)), group=1_000)
+    pieces, _ = join(source_of(requested), results_of(dict(answers)), group=1_000)
     assert [text for piece in pieces for text in piece["answer"].to_pylist()] == [str(n % 9_000) for n in range(12_000)]
 
 

@@ -55,15 +55,15 @@ def test_as_many_partitions_as_make_sense_and_one_more():
 
 def test_only_wanted_partitions_are_given_and_all_are_asked_for():
     rows = pa.table({"k": ["c", "a", "b", "a", "c"], "n": range(5)})
-    asked = []
+    requested = []
 
     def is_wanted(folder):
-        asked.append(folder)
+        requested.append(folder)
         return folder != "k=b"
 
     found = [(folder, part["n"].to_pylist()) for folder, part in partitions(rows, ("k",), is_wanted)]
     assert sorted(found) == [("k=a", [1, 3]), ("k=c", [0, 4])]
-    assert sorted(asked) == ["k=a", "k=b", "k=c"]
+    assert sorted(requested) == ["k=a", "k=b", "k=c"]
     assert list(partitions(rows, (), lambda _folder: False)) == []
 
 

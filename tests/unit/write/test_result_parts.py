@@ -50,13 +50,13 @@ def test_of_each_request_of_the_first_attempt_the_last_word_comes_once(tmp_path_
     last = {one: text for answers in attempts for one, text in answers.items() if one in attempts[0]}
     assert sorted((row["custom_id"], row["answer"]) for row in first) == sorted(last.items())
     assert first == again, "they can be gone through as often as one likes"
-    assert sorted(parts.asked.to_pylist()) == sorted(attempts[0])
+    assert sorted(parts.requested.to_pylist()) == sorted(attempts[0])
 
 
 def test_without_files_there_is_one_empty_part_with_the_columns():
     parts = ResultParts([], FIELDS)
     assert [(part.num_rows, part.schema) for part in parts] == [(0, pa.schema(FIELDS))]
-    assert parts.asked.to_pylist() == []
+    assert parts.requested.to_pylist() == []
 
 
 def test_what_was_not_asked_again_for_want_of_money_is_unsent_and_says_why(tmp_path):

@@ -15,8 +15,8 @@ from greennode_batch.cost.estimate import estimate
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.prices import Price, Prices
 from greennode_batch.job.targets import FileTarget, SqlTarget
+from greennode_batch.state.actual_cost import ModelCost
 from greennode_batch.state.run_report import RunReport
-from greennode_batch.state.spent import ModelSpent
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.write.runs_table import RUNS_KEY, write_run
 
@@ -35,11 +35,11 @@ REPORT = RunReport(
     currency="USD",
     estimate=estimate({"m": 100}, {"m": 4}, {"m": 40}, Prices({"m": Price(10_000, 10_000)})),
     models=(
-        ModelSpent(
+        ModelCost(
             model="m", requests=4, statuses={"succeeded": 4, "unsent": 1}, prompt_tokens=200, completion_tokens=20,
             cached_tokens=50, reasoning_tokens=5, cost=1.25, saving=1.25,
         ),
-        ModelSpent(
+        ModelCost(
             model="n", requests=2, statuses={"succeeded": 2}, prompt_tokens=100, completion_tokens=10, cost=None,
             saving=None,
         ),

@@ -44,16 +44,16 @@ def read_examples(rows: Rows, key: Sequence[str], chosen: Sequence[str], models:
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in wanted}
     for batch in rows.batches:
         names = row_names(batch, key).to_pylist()
-        places = [place for place, name in enumerate(names) if name in wanted]
+        indexes = [index for index, name in enumerate(names) if name in wanted]
         columns = {name: batch.values(name) for name in rows.columns if name not in key}
-        for place in places:
-            found[names[place]].append({name: values[place] for name, values in columns.items()})
+        for index in indexes:
+            found[names[index]].append({name: values[index] for name, values in columns.items()})
     return [_example(name, _in_order(answers, models)) for name, answers in found.items() if answers]
 
 
 def _in_order(answers: Iterable[dict[str, Any]], models: Sequence[str]) -> list[dict[str, Any]]:
-    places = {model: place for place, model in enumerate(models)}
-    return sorted(answers, key=lambda answer: places.get(answer["model"], len(places)))
+    indexes = {model: index for index, model in enumerate(models)}
+    return sorted(answers, key=lambda answer: indexes.get(answer["model"], len(indexes)))
 
 
 def _example(name: str, answers: Sequence[dict[str, Any]]) -> Example:

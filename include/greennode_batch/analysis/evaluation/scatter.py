@@ -56,23 +56,23 @@ def scatter_of(models: Sequence[ModelFigures]) -> Scatter:
 
 
 def _points(models: Sequence[ModelFigures], across: Sequence[float], y_low: float) -> tuple[Point, ...]:
-    places = [
+    indexes = [
         (_across(x), _up((one.accuracy.value - y_low) / (1 - y_low))) for one, x in zip(models, across, strict=True)
     ]
-    labels = _apart([y for _, y in places])
+    labels = _apart([y for _, y in indexes])
     return tuple(
-        Point(one.model, x, y, labels[place], "start" if x < WIDTH / 2 else "end")
-        for place, (one, (x, y)) in enumerate(zip(models, places, strict=True))
+        Point(one.model, x, y, labels[index], "start" if x < WIDTH / 2 else "end")
+        for index, (one, (x, y)) in enumerate(zip(models, indexes, strict=True))
     )
 
 
-def _apart(places: Sequence[float]) -> list[float]:
+def _apart(indexes: Sequence[float]) -> list[float]:
     """Places for labels that are near to these and apart from each other, within the chart if there is room."""
-    order = sorted(range(len(places)), key=lambda one: places[one])
+    order = sorted(range(len(indexes)), key=lambda one: indexes[one])
     free = -math.inf
-    labels = list(places)
+    labels = list(indexes)
     for one in order:
-        free = labels[one] = max(places[one], free + _LABEL_HEIGHT)
+        free = labels[one] = max(indexes[one], free + _LABEL_HEIGHT)
     free = HEIGHT - _BOTTOM - _LABEL_HEIGHT / 2 + _LABEL_HEIGHT
     for one in reversed(order):
         free = labels[one] = min(labels[one], free - _LABEL_HEIGHT)
@@ -96,4 +96,4 @@ def _step(most: float) -> float:
 
 
 def _ticks(start: float, end: float, step: float) -> list[float]:
-    return [round(start + place * step, 10) for place in range(round((end - start) / step) + 1)]
+    return [round(start + index * step, 10) for index in range(round((end - start) / step) + 1)]

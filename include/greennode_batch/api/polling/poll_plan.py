@@ -10,7 +10,7 @@ from greennode_batch.api.polling.watch import UNLISTED, Watch
 
 
 @dataclass(frozen=True)
-class LookPlan:
+class PollPlan:
     """walk: begin to read the list. single: ask for these by themselves."""
 
     walk: bool = False
@@ -36,7 +36,7 @@ def pages_worth_reading(pages: Iterable[float], *, front: int = 0) -> int:
     return best
 
 
-def plan_looks(due: Sequence[Watch], *, fronts: Sequence[int], may_walk: bool) -> LookPlan:
+def plan_polls(due: Sequence[Watch], *, fronts: Sequence[int], may_walk: bool) -> PollPlan:
     """What to begin for batches that are due, while the list is being read and is at these pages already.
 
     A batch that lies ahead of somebody who reads the list waits for them, if it pays that they go so far. may_walk:
@@ -47,9 +47,9 @@ def plan_looks(due: Sequence[Watch], *, fronts: Sequence[int], may_walk: bool) -
     behind = [watch for watch in due if rear is None or watch.page <= rear]
     single = [] if rear is None else _beyond(ahead, pages_worth_reading([w.page for w in ahead], front=rear))
     if not may_walk:
-        return LookPlan(single=single)
+        return PollPlan(single=single)
     depth = pages_worth_reading([watch.page for watch in behind])
-    return LookPlan(walk=depth > 0, single=single + _beyond(behind, depth))
+    return PollPlan(walk=depth > 0, single=single + _beyond(behind, depth))
 
 
 def _beyond(watches: Iterable[Watch], depth: int) -> list[Watch]:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from greennode_batch.api.capacity import failed_for_want_of_room
+from greennode_batch.api.capacity import failed_over_capacity
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import BUSY_SECONDS, DEADLINE_SECONDS
 from greennode_batch.errors import ApiError, ConfigError, NotFoundError
@@ -29,12 +29,12 @@ def good_until(admission: Admission, receipt: Receipt | None) -> float:
     One whose batch the server turned away keeps its place as long as it is sent again: the server is fuller than the
     limits say, and another shard in its place would be turned away as well.
     """
-    if receipt is not None and receipt.turned_away:
+    if receipt is not None and receipt.over_capacity:
         return (receipt.uploaded_at or admission.admitted_at) + BUSY_SECONDS
     return admission.admitted_at + UNSENT_SECONDS
 
 
-class LineEnds:
+class Completions:
     """Tells of admissions whether they are over. shard_at: opens a shard's folder, by the text of its path."""
 
     def __init__(
@@ -90,4 +90,4 @@ class LineEnds:
             # It may be out of sight for a while.
             return is_late
         # One that was turned away keeps its place and is sent again, if anybody waits for it.
-        return batch.status.is_terminal and (is_late or not failed_for_want_of_room(batch))
+        return batch.status.is_terminal and (is_late or not failed_over_capacity(batch))

@@ -1,9 +1,9 @@
-"""Line: shards wait for their turn before a connection that takes so many batches, or tokens, at a time.
+"""SubmitQueue: shards wait for their turn before a connection that takes so many batches, or tokens, at a time.
 
 First come, first served. What decides is not who came when, by the clocks of many workers, but the next number of an
 admission: one worker gets it, and it has seen all admissions before. So the limits hold whoever else is at work. A
-shard keeps its admission until its batch has ended, and while the server has no room for it. What was sent while there
-were no limits is not counted.
+shard keeps its admission until its batch has ended, and while the server has no capacity for it. What was sent while
+there were no limits is not counted.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from upath import UPath
 
 from greennode_batch.api.capacity import MAX_PAUSE_SECONDS, pause_seconds
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.batches.throttle.completion import LineEnds, good_until
+from greennode_batch.batches.throttle.completion import Completions, good_until
 from greennode_batch.batches.throttle.limits import Limits
-from greennode_batch.batches.throttle.queue_folder import LineFolder, Seen, Ticket, name_in_line
+from greennode_batch.batches.throttle.queue_folder import QueueFolder, QueueListing, Ticket, name_in_queue
 from greennode_batch.batches.throttle.shard_tokens import prompt_tokens_of
 from greennode_batch.errors import AmbiguousError, ApiError, BusyError, ConfigError, RetryableError
 from greennode_batch.staging.folders import ShardFolder
@@ -36,10 +36,10 @@ def _shard_at(folder: str) -> ShardFolder:
     return ShardFolder(UPath(folder))
 
 
-class Line:
+class SubmitQueue:
     """The line before one connection.
 
-    folder: as line_folder() names it. shard_at: opens the folder of any shard in line, by the text of its path.
+    folder: as queue_folder() names it. shard_at: opens the folder of any shard in line, by the text of its path.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Line:
         shard_at: Callable[[str], ShardFolder] = _shard_at,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._folder = LineFolder(folder)
+        self._folder = QueueFolder(folder)
         self._limits = limits
-        self._ends = LineEnds(client, shard_at, clock)
+        self._ends = Completions(client, shard_at, clock)
         self._clock = clock
 
     @contextmanager
-    def turn(self, shard: ShardFolder) -> Iterator[float]:
+    def admit(self, shard: ShardFolder) -> Iterator[float]:
         """It is the shard's turn: its create may be sent up to the moment that is given, in epoch seconds.
 
         Raises BusyError where it has to wait. A turn that ends with an error after which it is tried again stays the
@@ -77,8 +77,8 @@ class Line:
         """The number of the shard's admission, and until when it is good."""
         while True:
             now = self._clock()
-            seen = self._folder.look()
-            name = name_in_line(shard)
+            seen = self._folder.listing()
+            name = name_in_queue(shard)
             ticket = seen.tickets.get(name) or Ticket(round(now * 1000), name, self._tokens(shard))
             ahead = self._ahead(seen, ticket, now)
             # One that was admitted before, and whose worker was stopped, has no ticket any more.
@@ -106,12 +106,12 @@ class Line:
     def _tokens(self, shard: ShardFolder) -> int:
         return prompt_tokens_of(shard) if self._limits.max_enqueued_tokens is not None else 0
 
-    def _ahead(self, seen: Seen, ticket: Ticket, now: float) -> list[int]:
+    def _ahead(self, seen: QueueListing, ticket: Ticket, now: float) -> list[int]:
         """The tokens of the shards that came before, as far as somebody still tries to send them."""
         return [
             other.tokens
             for other in seen.tickets.values()
-            if other.place < ticket.place and now - other.tried_at < _FRESH_SECONDS
+            if other.position < ticket.position and now - other.tried_at < _FRESH_SECONDS
         ]
 
     def _wait(self, shard: ShardFolder, ticket: Ticket, words: str) -> NoReturn:
@@ -122,7 +122,7 @@ class Line:
             retry_after=pause_seconds(tries),
         )
 
-    def _let_in_again(self, shard: ShardFolder, seen: Seen, own: Admission) -> None:
+    def _let_in_again(self, shard: ShardFolder, seen: QueueListing, own: Admission) -> None:
         """Send a shard that was not sent in time back to its place in the line."""
         self._folder.remove_tickets(seen, own.shard)
         self._folder.write_ticket(Ticket(own.came_ms, own.shard, own.tokens), Tries(str(shard.path), 0))

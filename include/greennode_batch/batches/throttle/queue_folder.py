@@ -30,12 +30,12 @@ _ADMISSION_KEPT_SECONDS = 3600.0
 _TICKET_KEPT_SECONDS = 86_400.0
 
 
-def line_folder(root: UPath, connection: str) -> UPath:
+def queue_folder(root: UPath, connection: str) -> UPath:
     """Where the line of a connection lies, below the root of staging."""
     return root / ".line" / safe_name(connection)
 
 
-def name_in_line(shard: ShardFolder) -> str:
+def name_in_queue(shard: ShardFolder) -> str:
     """What a shard is called there: by its place in staging, for two runs may send the same bytes."""
     return hashlib.blake2b(str(shard.path).encode(), digest_size=8).hexdigest()
 
@@ -54,12 +54,12 @@ class Ticket(NamedTuple):
         return f"waits-{self.came_ms:013}-{self.tokens}-{self.shard}.json"
 
     @property
-    def place(self) -> tuple[int, str]:
+    def position(self) -> tuple[int, str]:
         """Where in the line it stands; the lowest is the first."""
         return self.came_ms, self.shard
 
 
-class Seen(NamedTuple):
+class QueueListing(NamedTuple):
     """The line as one list shows it. tickets: by shard; admitted: the numbers of admissions that are not over."""
 
     tickets: dict[str, Ticket]
@@ -68,13 +68,13 @@ class Seen(NamedTuple):
     times: dict[str, float]
 
 
-class LineFolder:
+class QueueFolder:
     """The files of one line. All of it may be called by many workers at once."""
 
     def __init__(self, path: UPath) -> None:
         self.path = path
 
-    def look(self) -> Seen:
+    def listing(self) -> QueueListing:
         """List the folder, once."""
         times = fresh_times(self.path)
         tickets: dict[str, Ticket] = {}
@@ -83,9 +83,9 @@ class LineFolder:
                 # Of two that two workers wrote for one shard, the first counts.
                 tickets.setdefault(match[3], Ticket(int(match[1]), match[3], int(match[2]), times[name]))
         came, gone = _numbers(_IN_NAME, times), _numbers(_OUT_NAME, times)
-        return Seen(tickets, sorted(came - gone), max(came | gone, default=0), times)
+        return QueueListing(tickets, sorted(came - gone), max(came | gone, default=0), times)
 
-    def admissions(self, seen: Seen) -> Iterator[Admission]:
+    def admissions(self, seen: QueueListing) -> Iterator[Admission]:
         """Read those that are not over."""
         for number in seen.admitted:
             admission = read_json(self._in(number), Admission)
@@ -109,13 +109,13 @@ class LineFolder:
         """Let a shard wait, or wait on."""
         write_json(self.path / ticket.file, tries)
 
-    def remove_tickets(self, seen: Seen, shard: str) -> None:
+    def remove_tickets(self, seen: QueueListing, shard: str) -> None:
         """Let a shard wait no more."""
         for name in seen.times:
             if (match := _TICKET_NAME.fullmatch(name)) and match[3] == shard:
                 (self.path / name).unlink(missing_ok=True)
 
-    def tidy(self, seen: Seen, *, now: float) -> None:
+    def tidy(self, seen: QueueListing, *, now: float) -> None:
         """Remove what has been over for long. The last number stays."""
         for name, written_at in seen.times.items():
             over = _OUT_NAME.fullmatch(name)

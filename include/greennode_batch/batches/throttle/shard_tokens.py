@@ -21,12 +21,12 @@ def prompt_tokens_of(shard: ShardFolder) -> int:
             shard
         )
     retry = read_retry(shard.run, shard.attempt)
-    asked = next((one for one in retry.shards if one.shard_id == shard.shard_id), None) if retry else None
-    like = [one for one in plan.shards if asked is not None and one.model == asked.model]
+    requested = next((one for one in retry.shards if one.shard_id == shard.shard_id), None) if retry else None
+    like = [one for one in plan.shards if requested is not None and one.model == requested.model]
     size = sum(one.bytes for one in like)
-    if asked is None or not size:
+    if requested is None or not size:
         return _of_file(shard)
-    return round(asked.bytes * sum(one.prompt_tokens for one in like) / size)
+    return round(requested.bytes * sum(one.prompt_tokens for one in like) / size)
 
 
 def _of_file(shard: ShardFolder) -> int:

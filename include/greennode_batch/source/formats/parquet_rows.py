@@ -55,8 +55,8 @@ def parquet_batches(file: SourceFile, columns: Sequence[str]) -> Iterator[pa.Rec
 def _read_rows(group: pq.RowGroupMetaData, columns: Sequence[str]) -> int:
     """How many rows may be read at once: few where a row is large, or where Parquet does not tell how large it is."""
     row_bytes = 0
-    for place in range(group.num_columns):
-        chunk = group.column(place)
+    for index in range(group.num_columns):
+        chunk = group.column(index)
         if not any(chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.") for name in columns):
             continue
         size = chunk.total_uncompressed_size

@@ -37,23 +37,23 @@ export function offerCancel({ run, detail, shard, then }) {
 }
 
 function words(detail, shard) {
-  const again = detail.asks_again
+  const again = detail.will_retry
     ? "The rows that have no answer yet are asked again by this run's next attempt."
     : "The rows that have no answer yet get the status cancelled; the next run asks them again.";
   const unsent = !shard && detail.unsent_shards ? `${counted(detail.unsent_shards, "batch", "batches")} of this run not sent yet will still be sent.` : "";
-  const stop = detail.asks_again || unsent ? "To end the run for good, mark it as failed in Airflow: that cancels its batches as well, and the run stays failed." : "";
+  const stop = detail.will_retry || unsent ? "To end the run for good, mark it as failed in Airflow: that cancels its batches as well, and the run stays failed." : "";
   const said = ["What is finished stays: it was paid for, and goes into the target.", again, unsent, stop];
   return [shard ? el("p", { class: "mono" }, shard.batch_id) : null, ...said.filter(Boolean).map((one) => el("p", {}, one))];
 }
 
 async function cancelAll(run, shard, count) {
-  const done = { asked: 0, failed: {} };
+  const done = { requested: 0, failed: {} };
   let start = 0;
   while (start !== null) {
-    say(byId("cancel-progress"), `${number(done.asked)} of ${number(count)} asked to end…`);
+    say(byId("cancel-progress"), `${number(done.requested)} of ${number(count)} asked to end…`);
     const wanted = shard ? { shard_id: shard.shard_id, attempt: shard.attempt, start } : { start };
     const reply = await post("cancel", run, wanted);
-    done.asked += reply.asked;
+    done.requested += reply.requested;
     Object.assign(done.failed, reply.failed);
     start = reply.next;
   }

@@ -53,7 +53,7 @@ export const statusWords = (status) => STATUS_WORDS[status] ?? status.replaceAll
 
 export const STAGE_WORDS = {
   built: "not sent yet",
-  refused: "waiting for room at GreenNode",
+  refused: "waiting for capacity at GreenNode",
   sent: "at GreenNode",
   cancelling: "being cancelled",
   collected: "collected",

@@ -68,14 +68,14 @@ function begun(row, now) {
 
 function showProgress({ row, live_problem: problem, server }) {
   const { figures } = row;
-  if (!figures.asked) {
+  if (!figures.requested) {
     const words = figures.unchanged || figures.remembered ? "All rows have their outcome from an earlier run: there was nothing to ask." : nothingBuilt(row);
     show(byId("progress"), el("p", { class: "quiet" }, words));
     return;
   }
   const answered = Math.max(0, figures.done - figures.succeeded - figures.failed);
   const isCounted = figures.counts_rows;
-  const all = isCounted ? figures.rows : figures.asked;
+  const all = isCounted ? figures.rows : figures.requested;
   const done = isCounted ? figures.succeeded + figures.failed : figures.done;
   const segments = [["good", figures.succeeded], ["bad", figures.failed], ...(isCounted ? [] : [["busy", answered]])];
   const what = isCounted ? "rows" : "requests";
@@ -83,7 +83,7 @@ function showProgress({ row, live_problem: problem, server }) {
     figures.succeeded || !answered ? ["good", `${number(figures.succeeded)} ${what} succeeded`] : null,
     figures.failed ? ["bad", `${number(figures.failed)} without an answer${isOver(row) ? "" : " so far"}`] : null,
     !isCounted && answered ? ["busy", `${number(answered)} done at GreenNode, not fetched yet`] : null,
-    !isCounted && figures.asked > done ? ["", `${number(figures.asked - done)} to come`] : null,
+    !isCounted && figures.requested > done ? ["", `${number(figures.requested - done)} to come`] : null,
   ].filter(Boolean);
   const unheard = figures.unheard ? `GreenNode has not said yet how far ${counted(figures.unheard, "batch is", "batches are")}.` : "";
   const trouble = problem ? `${server || "GreenNode"} could not be asked how far they are: ${problem}` : unheard;
@@ -113,7 +113,7 @@ function showTiles(detail) {
     ]),
     tile("Requests", number(figures.requests), [
       figures.rows - figures.unsent > figures.requests && figures.requests ? "equal ones are asked once" : "",
-      figures.attempts > 1 ? `${number(figures.asked - figures.requests)} asked again` : "",
+      figures.attempts > 1 ? `${number(figures.requested - figures.requests)} asked again` : "",
     ]),
     tile("Batches", number(figures.shards), [stageWords(figures.stages)]),
     isOver(row) || figures.seconds_left === null
@@ -144,7 +144,7 @@ function costTile({ row, conn_id: connection }) {
   const name = isOver(row) ? "Cost" : "Cost so far";
   const estimated = estimateWords(row.figures.estimate);
   if (cost) {
-    const saving = cost.saving ? `${money(cost.saving, cost.currency)} less than in real time` : "";
+    const saving = cost.saving ? `${money(cost.saving, cost.currency)} less than live` : "";
     return tile(name, money(cost.amount, cost.currency), [saving, estimated]);
   }
   if (!unpriced.length) return tile(name, "–", [isOver(row) ? "" : "known once answers are fetched", estimated]);
@@ -159,7 +159,7 @@ function estimateWords(estimate) {
   return `estimated before: about ${money(estimate.cost, estimate.currency)}${most}`;
 }
 
-const STAGES = { sent: "at GreenNode", cancelling: "being cancelled", collected: "collected", built: "not sent", refused: "waiting for room", lost: "given up" };
+const STAGES = { sent: "at GreenNode", cancelling: "being cancelled", collected: "collected", built: "not sent", refused: "waiting for capacity", lost: "given up" };
 
 const stageWords = (stages) =>
   Object.entries(STAGES)

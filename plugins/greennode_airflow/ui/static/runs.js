@@ -72,8 +72,8 @@ function summaryOf({ summary, states }) {
     return `Nothing is running now.${failed}`;
   }
   const runs = `${counted(summary.runs, "run")} at work`;
-  if (!summary.asked) return `${runs}.`;
-  return `${runs}: ${counted(summary.batches, "batch", "batches")} at GreenNode, ${number(summary.done)} of ${number(summary.asked)} requests answered.`;
+  if (!summary.requested) return `${runs}.`;
+  return `${runs}: ${counted(summary.batches, "batch", "batches")} at GreenNode, ${number(summary.done)} of ${number(summary.requested)} requests answered.`;
 }
 
 function emptyWords(list) {
@@ -118,15 +118,15 @@ function runCell(run) {
 }
 
 function progress(figures, name) {
-  if (!figures.asked) return el("span", { class: "quiet" }, figures.unchanged || figures.remembered ? "nothing new to ask" : "–");
+  if (!figures.requested) return el("span", { class: "quiet" }, figures.unchanged || figures.remembered ? "nothing new to ask" : "–");
   const open = Math.max(0, figures.done - figures.succeeded - figures.failed);
   const words = figures.counts_rows
     ? `${number(figures.succeeded)} of ${number(figures.rows)} rows answered`
-    : `${number(figures.done)} of ${number(figures.asked)} requests`;
+    : `${number(figures.done)} of ${number(figures.requested)} requests`;
   const segments = figures.counts_rows
     ? [["good", figures.succeeded], ["bad", figures.failed]]
     : [["good", figures.succeeded], ["bad", figures.failed], ["busy", open]];
-  const [done, all] = figures.counts_rows ? [figures.succeeded + figures.failed, figures.rows] : [figures.done, figures.asked];
+  const [done, all] = figures.counts_rows ? [figures.succeeded + figures.failed, figures.rows] : [figures.done, figures.requested];
   return [bar(`Progress of ${name}`, done, all, segments), el("span", { class: "quiet block" }, words)];
 }
 

@@ -84,7 +84,7 @@ function stateWords(figures, now) {
     const left = figures.seconds_left === null ? "" : `, about ${roughly(figures.seconds_left)} left`;
     return `${figures.server_status}${left}`;
   }
-  if (figures.stage === "refused") return `refused ${number(figures.turned_away)} times, at no cost`;
+  if (figures.stage === "refused") return `refused ${number(figures.over_capacity)} times, at no cost`;
   return figures.sent_at ? `sent ${ago(figures.sent_at, now)}` : "";
 }
 

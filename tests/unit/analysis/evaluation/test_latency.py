@@ -19,7 +19,7 @@ def settle(shard, *seconds, **statuses):
     write_receipt(shard, Receipt(shard.shard_id, "collected", "file", batch_id="batch", created_at=CREATED))
     times = [None if s is None else datetime.datetime.fromtimestamp(CREATED + s, datetime.UTC) for s in seconds]
     columns = {
-        "status": [statuses.get(f"row{place}", "succeeded") for place in range(len(seconds))],
+        "status": [statuses.get(f"row{index}", "succeeded") for index in range(len(seconds))],
         "completed_at": times,
     }
     schema = pa.schema(RESULT_FIELDS)

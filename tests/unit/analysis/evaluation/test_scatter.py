@@ -40,12 +40,12 @@ def test_points_and_ticks_lie_within_the_chart_and_labels_apart(models: list[Mod
     for point in chart.points:
         assert chart.left <= point.x <= chart.right
         assert chart.top <= point.y <= chart.bottom
-    for places, low, high in ((chart.x_ticks, chart.left, chart.right), (chart.y_ticks, chart.top, chart.bottom)):
-        assert 2 <= len(places) <= 7
-        assert all(low <= place <= high for place, _ in places)
+    for indexes, low, high in ((chart.x_ticks, chart.left, chart.right), (chart.y_ticks, chart.top, chart.bottom)):
+        assert 2 <= len(indexes) <= 7
+        assert all(low <= index <= high for index, _ in indexes)
     assert chart.y_ticks[-1] == (chart.top, 1)
     labels = sorted(point.label_y for point in chart.points)
-    assert all(0 <= place < chart.bottom for place in labels)
+    assert all(0 <= index < chart.bottom for index in labels)
     assert all(below - above >= 15.9 for above, below in itertools.pairwise(labels))
 
 

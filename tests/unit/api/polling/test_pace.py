@@ -49,9 +49,9 @@ def test_counts_that_fall_back_begin_anew():
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), *[st.integers(0, 20)] * 3), min_size=1, max_size=8))
-def test_whatever_a_server_counts_nothing_is_negative_or_fails(looks):
+def test_whatever_a_server_counts_nothing_is_negative_or_fails(polls):
     pace, now = Pace(), 0.0
-    for seconds, done, failed, total in looks:
+    for seconds, done, failed, total in polls:
         now += seconds
         pace.take(seen(done, failed=failed, total=total, created_at=None), now=now)
         left = pace.seconds_left(now)

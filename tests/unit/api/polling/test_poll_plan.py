@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.api.polling.poll_plan import LookPlan, pages_worth_reading, plan_looks
+from greennode_batch.api.polling.poll_plan import PollPlan, pages_worth_reading, plan_polls
 from greennode_batch.api.polling.watch import UNLISTED, Watch
 
 pages = st.lists(st.one_of(st.integers(1, 30), st.just(UNLISTED)), max_size=40)
@@ -39,33 +39,33 @@ def watches(of):
     return made
 
 
-def pages_of(plan: LookPlan):
+def pages_of(plan: PollPlan):
     return [watch.page for watch in plan.single]
 
 
 def test_what_is_on_no_page_is_asked_for_at_once_whoever_reads_the_list():
     for fronts in ([], [0], [3, 7]):
-        plan = plan_looks(watches([UNLISTED, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9]), fronts=fronts, may_walk=True)
+        plan = plan_polls(watches([UNLISTED, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9]), fronts=fronts, may_walk=True)
         assert UNLISTED in pages_of(plan)
         assert 9 not in pages_of(plan)
 
 
 def test_whoever_reads_the_list_serves_what_lies_ahead_and_another_one_what_lies_behind():
     due = watches([1, 1] + [8] * 9)
-    assert plan_looks(due, fronts=[5], may_walk=True) == LookPlan(walk=True)
-    assert plan_looks(due, fronts=[0], may_walk=False) == LookPlan()
-    assert plan_looks(due[2:], fronts=[5], may_walk=True) == LookPlan()
+    assert plan_polls(due, fronts=[5], may_walk=True) == PollPlan(walk=True)
+    assert plan_polls(due, fronts=[0], may_walk=False) == PollPlan()
+    assert plan_polls(due[2:], fronts=[5], may_walk=True) == PollPlan()
 
 
 def test_what_is_too_far_ahead_is_not_waited_for():
-    plan = plan_looks(watches([6, 6, 90]), fronts=[5], may_walk=True)
+    plan = plan_polls(watches([6, 6, 90]), fronts=[5], may_walk=True)
     assert pages_of(plan) == [90]
 
 
 @given(pages, st.lists(st.integers(0, 35), max_size=4))
 def test_whatever_is_due_is_looked_at_or_waits_for_somebody(of, fronts):
     due = watches(of)
-    plan = plan_looks(due, fronts=fronts, may_walk=True)
+    plan = plan_polls(due, fronts=fronts, may_walk=True)
     if due and not fronts:
         assert plan.walk or plan.single
     if not plan.walk:

@@ -61,14 +61,14 @@ def test_a_batch_that_is_nearly_through_is_looked_at_when_it_should_be():
 
 def test_a_batch_that_the_server_does_not_know_is_forgotten_after_half_an_hour_and_not_before():
     now = since = 1000.0
-    looks = 0
+    polls = 0
     while isinstance(step := when_missing(since, now=now), Wait):
         assert step.seconds > 0
         now += step.seconds
-        looks += 1
+        polls += 1
     assert step == Done("forgotten")
     assert now - since == pytest.approx(FORGOTTEN_SECONDS)
-    assert looks < 100
+    assert polls < 100
 
 
 def test_a_refusal_that_lasts_for_half_an_hour_is_the_last_word():

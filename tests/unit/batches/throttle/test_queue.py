@@ -12,8 +12,8 @@ from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.batches.submit import submit
 from greennode_batch.batches.throttle import queue as line_module
 from greennode_batch.batches.throttle.limits import Limits
-from greennode_batch.batches.throttle.queue import Line
-from greennode_batch.batches.throttle.queue_folder import line_folder
+from greennode_batch.batches.throttle.queue import SubmitQueue
+from greennode_batch.batches.throttle.queue_folder import queue_folder
 from greennode_batch.errors import BusyError, ConfigError, CreditError, RejectedError, RetryableError
 from greennode_batch.staging.folders import ShardFolder, remove_tree
 from greennode_batch.state.receipts import Receipt, read_receipt, withdraw, write_receipt
@@ -29,10 +29,10 @@ class Server:
 
     def __init__(self):
         self.open = set()
-        self.asked = 0
+        self.requested = 0
 
     def get_batch(self, batch_id):
-        self.asked += 1
+        self.requested += 1
         status = BatchStatus.IN_PROGRESS if batch_id in self.open else BatchStatus.COMPLETED
         return Batch(id=batch_id, status=status, raw_status=status.name)
 
@@ -44,13 +44,13 @@ def server():
 
 @pytest.fixture
 def folder(tmp_path):
-    return line_folder(UPath(tmp_path / "staging"), "greennode_default")
+    return queue_folder(UPath(tmp_path / "staging"), "greennode_default")
 
 
 @pytest.fixture
 def make_line(folder, server, clock):
     def make(**limits):
-        return Line(folder, Limits(**limits), server, clock=clock)
+        return SubmitQueue(folder, Limits(**limits), server, clock=clock)
 
     return make
 
@@ -84,7 +84,7 @@ def begin(shard, *, now):
 def send(line, shard, server, *, now):
     """Send a shard; False where it has to wait."""
     try:
-        with line.turn(shard):
+        with line.admit(shard):
             begin(shard, now=now)
             batch_id = f"batch of {shard.shard_id}"
             server.open.add(batch_id)
@@ -100,7 +100,7 @@ def upload_and_stop(line, shard, error, *, now):
 
     def stop():
         nonlocal until
-        with line.turn(shard) as until:
+        with line.admit(shard) as until:
             begin(shard, now=now)
             raise error
 
@@ -121,13 +121,13 @@ def test_shards_go_in_the_order_in_which_they_came(make_line, new_shard, server,
     for shard in shards[1:]:
         clock.now += 1
         assert not send(line, shard, server, now=clock())
-    for turn in range(1, 4):
-        collect(shards[turn - 1], server)
+    for admit in range(1, 4):
+        collect(shards[admit - 1], server)
         clock.now += 1
-        for place in (3, 2, 1):
-            if place > turn:
-                assert not send(line, shards[place], server, now=clock())
-        assert send(line, shards[turn], server, now=clock())
+        for position in (3, 2, 1):
+            if position > admit:
+                assert not send(line, shards[position], server, now=clock())
+        assert send(line, shards[admit], server, now=clock())
 
 
 def test_a_shard_that_waits_is_told_how_many_are_ahead_and_waits_longer_each_time(make_line, new_shard, server, clock):
@@ -140,12 +140,12 @@ def test_a_shard_that_waits_is_told_how_many_are_ahead_and_waits_longer_each_tim
     for _ in range(3):
         with (
             pytest.raises(BusyError, match=r"waits in line .*max_batches_in_flight 1.*ahead of it: 1") as busy,
-            line.turn(second),
+            line.admit(second),
         ):
             pass
         pauses.append(busy.value.retry_after)
     assert 7.5 <= pauses[0] <= 15 <= pauses[1] <= 30 <= pauses[2] <= 60
-    with pytest.raises(BusyError, match="ahead of it: 0, and under way: 1"), line.turn(first):
+    with pytest.raises(BusyError, match="ahead of it: 0, and under way: 1"), line.admit(first):
         pass
 
 
@@ -160,7 +160,7 @@ def test_a_batch_that_has_ended_makes_room_before_anybody_collects_it_and_only_t
     for shard in waiting:
         clock.now += 1
         assert not send(line, shard, server, now=clock())
-    assert server.asked == 2, "those behind know that there is no room"
+    assert server.requested == 2, "those behind know that there is no room"
     server.open.clear()
     assert not send(line, waiting[2], server, now=clock())
     assert send(line, waiting[0], server, now=clock())
@@ -234,7 +234,7 @@ def test_a_shard_that_was_late_comes_back_to_its_old_place(make_line, new_shard,
 @pytest.mark.parametrize("error", [RejectedError("no"), CreditError("no"), ConfigError("no")])
 def test_a_shard_that_cannot_be_sent_makes_room_at_once(error, make_line, new_shard, server, clock):
     line = make_line(max_batches_in_flight=1)
-    with pytest.raises(type(error)), line.turn(new_shard()):
+    with pytest.raises(type(error)), line.admit(new_shard()):
         raise error
     assert send(line, new_shard(), server, now=clock())
 
@@ -243,7 +243,7 @@ def test_a_shard_that_was_turned_away_keeps_its_place_while_it_is_sent_again(mak
     line = make_line(max_batches_in_flight=1)
     away, other = new_shard(), new_shard()
     assert send(line, away, server, now=clock())
-    receipt = Receipt(away.shard_id, "uploaded", "file", "host", uploaded_at=clock(), turned_away=("batch",))
+    receipt = Receipt(away.shard_id, "uploaded", "file", "host", uploaded_at=clock(), over_capacity=("batch",))
     set_receipt(away, receipt)
     clock.now += 5 * HOUR
     assert not send(line, other, server, now=clock())
@@ -344,7 +344,8 @@ class Crowd:
         self.under_way = {}
         self.over = set()
         self.lines = [
-            Line(line_folder(root, "c"), limits, self.server, clock=lambda skew=skew: 1e9 + skew) for skew in skews
+            SubmitQueue(queue_folder(root, "c"), limits, self.server, clock=lambda skew=skew: 1e9 + skew)
+            for skew in skews
         ]
 
     def _shard(self, root, number):
@@ -357,7 +358,7 @@ class Crowd:
             return
         shard = self.waiting.pop(number)
         try:
-            with self.lines[number].turn(shard):
+            with self.lines[number].admit(shard):
                 self.under_way[number] = shard
                 receipt = begin(shard, now=1e9)
                 self.server.open.add(shard.shard_id)
@@ -407,12 +408,12 @@ def test_of_many_who_come_at_once_no_more_are_admitted_than_may_be(folder, new_s
     admitted, ended = set(), set()
 
     def work(mine):
-        line = Line(folder, Limits(max_batches_in_flight=3), server)
+        line = SubmitQueue(folder, Limits(max_batches_in_flight=3), server)
         barrier.wait()
         while mine:
             for shard in list(mine):
                 try:
-                    with line.turn(shard):
+                    with line.admit(shard):
                         admitted.add(shard.shard_id)
                         most.append(len(admitted - ended))
                         set_receipt(shard, Receipt(shard.shard_id, "created", "file", "host", "batch"))
@@ -440,7 +441,7 @@ def test_a_worker_that_was_held_up_between_its_look_and_its_admission_is_not_let
         return admit(admission)
 
     monkeypatch.setattr(line._folder, "admit", slow)
-    with line.turn(new_shard()) as until:
+    with line.admit(new_shard()) as until:
         assert until - clock.now > line_module._DECISION_SECONDS
     assert [path.name for path in line._folder.path.iterdir() if path.name.startswith("out")] == ["out-1.json"]
 
@@ -448,25 +449,25 @@ def test_a_worker_that_was_held_up_between_its_look_and_its_admission_is_not_let
 def test_a_submitted_shard_passes_at_once_and_a_waiting_one_has_sent_nothing(make_shard, client, emulator, folder):
     emulator.faults([{"kind": "stuck", "status": "in_progress"}])
     sent, waiting = make_shard("one"), make_shard("two")
-    line = Line(folder, Limits(max_batches_in_flight=1), client)
-    receipt = submit(sent, client, admit=line.turn)
+    line = SubmitQueue(folder, Limits(max_batches_in_flight=1), client)
+    receipt = submit(sent, client, admit=line.admit)
     with pytest.raises(BusyError, match="waits in line"):
-        submit(waiting, client, admit=line.turn)
+        submit(waiting, client, admit=line.admit)
     ledger = emulator.ledger(summary=True)
     assert (ledger["batches_created"], ledger["files_uploaded"]) == (1, 1)
     files = sorted(folder.iterdir())
-    assert submit(sent, client, admit=line.turn) == receipt
+    assert submit(sent, client, admit=line.admit) == receipt
     assert sorted(folder.iterdir()) == files
     client.cancel_batch(receipt.batch_id)
     while not client.get_batch(receipt.batch_id).status.is_terminal:
         pass
-    assert submit(waiting, client, admit=line.turn).batch_id not in {None, receipt.batch_id}
+    assert submit(waiting, client, admit=line.admit).batch_id not in {None, receipt.batch_id}
 
 
 def test_a_create_is_not_sent_after_the_turn_is_over(make_shard, client, emulator, folder, monkeypatch):
     shard = make_shard()
-    line = Line(folder, Limits(max_batches_in_flight=1), client)
+    line = SubmitQueue(folder, Limits(max_batches_in_flight=1), client)
     monkeypatch.setattr(line_module, "good_until", lambda *_: 1.0)
     with pytest.raises(RetryableError, match="held up"):
-        submit(shard, client, admit=line.turn)
+        submit(shard, client, admit=line.admit)
     assert emulator.ledger(summary=True)["batches_created"] == 0

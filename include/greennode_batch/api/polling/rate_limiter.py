@@ -1,0 +1,36 @@
+"""RateLimiter: how many calls a connection may make, over time. Pure: the clock is an argument."""
+
+from __future__ import annotations
+
+from greennode_batch.api.retries import MAX_RETRY_AFTER_SECONDS
+
+
+class RateLimiter:
+    """So many calls a second on the average; what was not used is kept, up to `burst` calls. Times in seconds."""
+
+    def __init__(self, *, per_second: float, burst: float, now: float) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._calls = burst
+        self._counted_at = now
+        self._held_until = now
+
+    def seconds_until_next(self, now: float) -> float:
+        """How long to wait before the next call; 0 if it may be made now."""
+        self._count(now)
+        missing = max(0.0, 1.0 - self._calls) / self._per_second
+        return max(missing, self._held_until - now, 0.0)
+
+    def take(self, now: float) -> None:
+        """Note a call."""
+        self._count(now)
+        self._calls -= 1.0
+
+    def hold(self, seconds: float, now: float) -> None:
+        """Make none for so long, as the server asks; it is honoured up to two minutes."""
+        self._held_until = max(self._held_until, now + min(seconds, MAX_RETRY_AFTER_SECONDS))
+
+    def _count(self, now: float) -> None:
+        earned = max(0.0, now - self._counted_at) * self._per_second
+        self._calls = min(self._burst, self._calls + earned)
+        self._counted_at = now

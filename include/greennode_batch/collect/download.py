@@ -1,0 +1,168 @@
+"""Fetch: the result files of a batch that has ended come into staging, whole, once."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from upath import UPath
+
+from greennode_batch.api.bounds import OVER_BOUND, max_file_bytes
+from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.polling.polling import FORGOTTEN_SECONDS
+from greennode_batch.api.results.result_lines import Anomaly, ends_with_newline, iter_lines, parse_line
+from greennode_batch.api.wire import Batch
+from greennode_batch.errors import ApiError, NotFoundError, RejectedError, RetryableError
+from greennode_batch.staging.folders import ShardFolder, land, local_copy
+from greennode_batch.state.receipts import note_of_batch, read_receipt
+
+log = logging.getLogger(__name__)
+
+READY_SECONDS = 120.0
+"""How long a file that the batch names may take to become readable before somebody else should look again later."""
+_PAUSE_SECONDS = 5.0
+# Between the tries at a file that ends in half a line.
+_CUT_OFF_PAUSES = (2.0, 10.0, 30.0, 60.0)
+_Which = Literal["output", "error"]
+
+
+class BatchFiles(NamedTuple):
+    """The result files of a shard's batch, on their way to staging.
+
+    work: a folder to make them in. requests: how many the shard has; the files are bounded by it.
+    """
+
+    shard: ShardFolder
+    client: GreenNodeClient
+    batch: Batch
+    work: Path
+    requests: int
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+
+    def download(self) -> None:
+        """Bring both files to staging, but for those that are there.
+
+        Raises RetryableError while a file that the batch names cannot be read; one that could not be read for half an
+        hour is lost, and its requests are missing. Raises RejectedError for a file that is over the bounds of this
+        client: a person decides.
+        """
+        for path, which in self._files:
+            if path.exists():
+                continue
+            made = self.work / path.name
+            try:
+                found = self._download_when_ready(which, made)
+            except RejectedError as error:
+                raise RejectedError(
+                    f"{error}. If the {which} file of batch {self.batch.id} is good, bring it here by hand as {path} "
+                    "and clear collect_results",
+                    code=error.code,
+                ) from error
+            if found:
+                size = made.stat().st_size
+                land(made, path)
+                log.info("Fetched %s of batch %s (%.1f MB)", path.name, self.batch.id, size / 1e6)
+
+    def download_again(self) -> bool:
+        """Fetch both files once more, and keep what is longer than in staging; whether anything was.
+
+        Where a server does not say how long a file is, one that was cut off at the end of a line looks whole. Before
+        requests are called missing, and paid for again, it is worth the traffic.
+        """
+        grew = False
+        batch_id = self.batch.id
+        for path, which in self._files:
+            made = self.work / f"second-{path.name}"
+            try:
+                if self._download(which, made) is None:
+                    continue
+            except ApiError as error:
+                log.warning("The %s file of batch %s could not be fetched a second time: %s", which, batch_id, error)
+                continue
+            if path.exists():
+                with local_copy(path) as before:
+                    if before.stat().st_size >= made.stat().st_size:
+                        continue
+            log.warning("The %s file of batch %s was not whole when it was fetched first", which, batch_id)
+            land(made, path)
+            grew = True
+        return grew
+
+    @property
+    def _files(self) -> tuple[tuple[UPath, _Which], ...]:
+        return (self.shard.output, "output"), (self.shard.errors, "error")
+
+    def _download_when_ready(self, which: _Which, made: Path) -> bool:
+        """Whether there is such a file; it is at `made` then."""
+        began = self.clock()
+        while True:
+            try:
+                return self._download_whole(which, made)
+            except (NotFoundError, RejectedError) as error:
+                if error.code == OVER_BOUND:
+                    raise
+                if self.clock() - began < READY_SECONDS:
+                    log.warning("%s. The batch names this file, so it should be readable soon", error)
+                    self.sleep(_PAUSE_SECONDS)
+                    continue
+                if not _is_lost(self.shard, self.clock()):
+                    raise RetryableError(
+                        f"{error}. Batch {self.batch.id} has ended and names this file, but it cannot be read yet; "
+                        "nothing is lost, look again later"
+                    ) from error
+                log.error("%s. Its requests are missing", error)  # noqa: TRY400 - the message says it all
+                return False
+
+    def _download(self, which: _Which, made: Path) -> int | None:
+        return self.client.download_results(self.batch, which, made, max_bytes=max_file_bytes(self.requests))
+
+    def _download_whole(self, which: _Which, made: Path) -> bool:
+        """Whether there is such a file. One that ends in half a line is fetched again and again.
+
+        What then comes the same each time is what the server has: its other requests are missing.
+        """
+        sizes = set()
+        for pause in (*_CUT_OFF_PAUSES, None):
+            size = self._download(which, made)
+            if size is None:
+                return False
+            if _ends_whole(made):
+                return True
+            sizes.add(size)
+            log.warning("The %s file of batch %s ends in the middle of a line", which, self.batch.id)
+            if pause is not None:
+                self.sleep(pause)
+        if len(sizes) == 1:
+            return True
+        raise RetryableError(
+            f"the {which} file of batch {self.batch.id} came cut off, each time in another place; nothing is lost, "
+            "fetch it again later"
+        )
+
+
+def _is_lost(shard: ShardFolder, now: float) -> bool:
+    """Whether a file could not be read for so long that it will not come; notes the first time."""
+    receipt = read_receipt(shard)
+    assert receipt is not None, "a shard that is collected has a receipt"
+    if receipt.unreadable_since is None:
+        note_of_batch(shard, receipt, unreadable_since=now)
+        return False
+    return now - receipt.unreadable_since >= FORGOTTEN_SECONDS
+
+
+def _ends_whole(path: Path) -> bool:
+    """Whether the last line is a whole one; its newline may be missing."""
+    with path.open("rb") as file:
+        if ends_with_newline(file):
+            return True
+        file.seek(0)
+        last = deque(iter_lines(file), maxlen=1)
+    if not last:
+        return True
+    parsed = parse_line(last[0])
+    # In UTF-16 half of the last line end is left over.
+    return not isinstance(parsed, Anomaly) or parsed.kind == "blank"

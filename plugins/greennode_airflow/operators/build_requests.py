@@ -1,0 +1,157 @@
+"""Table -> shards."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Context
+
+from greennode_airflow.failures import fail_without_retry
+from greennode_airflow.form import Choices, choices_of, own_values
+from greennode_airflow.hooks import GreenNodeHook
+from greennode_airflow.operators.source import SourceOperator
+from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
+from greennode_airflow.runtime.runs import begin_run, data_until, group_of, is_partial, job_id_of, run_job
+from greennode_airflow.runtime.shard_groups import Shards, shard_groups
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.cost.budget_check import budget_forecast
+from greennode_batch.errors import RetryableError
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.staging.folders import RunFolder
+from greennode_batch.state.plan import Plan, read_plan, remembered_rows
+from greennode_batch.state.receipts import is_sent
+from greennode_batch.state.run_identity import earlier_runs
+
+if TYPE_CHECKING:
+    # Its module loads Arrow, which a task that sends or waits does without.
+    from greennode_batch.source.rows import Rows
+
+
+class GreenNodeBuildRequestsOperator(SourceOperator):
+    """Reads the source and builds the shards. Returns their folders; nothing is sent.
+
+    Of more shards than Airflow maps a task over (`[core] max_map_length`) it returns lists of folders.
+
+    job: what to ask; its source's query or path is templated. Clear the task to pick up new rows: shards of the run
+    that were sent stay as they are, with their rows, and only the rest is built again. The rows of a job with
+    partitions are those that the tasks before have read (GreenNodeReadPartOperator): clear these for new rows.
+    """
+
+    template_fields: Sequence[str] = (*SourceOperator.template_fields, "paths")
+
+    def __init__(self, *, job: BatchJob, **kwargs: Any) -> None:
+        super().__init__(job=job, **kwargs)
+        self.paths = dataset_paths(job.targets)
+        self.own_values = own_values(self.get_dag())
+        if job.partitions > 1:
+            self.sql = self.parameters = self.source_path = None
+
+    @fail_without_retry
+    def execute(self, context: Context) -> list[Shards]:
+        """Build all that was not sent before."""
+        job, chosen = run_job(self.job, context), choices_of(context)
+        run = begin_run(context, group_of(self), conn_id=job.conn_id, is_first=True)
+        if not chosen.dry_run:
+            self._harvest(job, run, context)
+        if chosen.dry_run:
+            job = dataclasses.replace(job, left_rows="report")  # a dry run changes nothing
+        if is_partial(self.job, context, self.own_values):
+            self.log.info("A part of the job is asked: rows that left the source are not looked for")
+            job = dataclasses.replace(job, left_rows="ignore")
+        plan = self._build(job, run, context, chosen)
+        if job.partitions == 1:  # otherwise read_part has told it
+            self.read = plan.answers_for // (len(plan.models) * job.samples), run.path.parent
+        if not plan.rows:
+            why = "All rows are answered already" if plan.answers_for else "The source has no rows"
+            why += f"; {remembered_rows(plan.remembered)}" if plan.remembered else ""
+            self.log.info("%s: no batch is created, and the run succeeds", why)
+        if chosen.dry_run:
+            return []
+        return shard_groups([run.shard(shard.shard_id) for shard in plan.shards])
+
+    def _harvest(self, job: BatchJob, run: RunFolder, context: Context) -> None:
+        """Keep what a run that had this id before has paid for, unless this one is built already."""
+        earlier = [] if read_plan(run) else list(earlier_runs(run))
+        if not earlier:
+            return
+        from greennode_airflow.runtime.target_access import open_targets
+        from greennode_batch.write.harvest import harvest
+
+        targets = with_paths(job.targets, self.paths)
+        for one in earlier:
+            with (
+                GreenNodeHook(job.conn_id).get_conn() as client,
+                open_targets(targets, job.target_key, one) as opened,
+            ):
+                done = harvest(one, client, job, opened)
+            if done.is_retryable and context["ti"].try_number <= context["ti"].max_tries:
+                raise RetryableError(f"{done}. This is tried again before anything is sent")
+            self.log.warning("%s", done)
+
+    def _build(self, job: BatchJob, run: RunFolder, context: Context, chosen: Choices) -> Plan:
+        from greennode_airflow.runtime.target_access import open_targets, target_lookups
+        from greennode_batch.answers.answer_reader import AnswerReader
+        from greennode_batch.plan.build import build
+        from greennode_batch.plan.preflight import check_models, settle_cost
+        from greennode_batch.plan.preview import preview
+        from greennode_batch.write.target_writer import prepare_targets
+
+        hook = GreenNodeHook(job.conn_id)
+        prices = hook.prices(job)
+        job_id = job_id_of(self, self.job)
+        with hook.get_conn() as client:
+            # A wrong key or model is found out before the source is read.
+            check_models(client, job.models)
+            targets = with_paths(job.targets, self.paths)
+            for declared, rendered in zip(job.targets, targets, strict=True):
+                if declared != rendered:
+                    self.log.info(
+                        "%s: the path is made anew for each run. Of a folder that no earlier run wrote nothing is "
+                        "answered yet: each row is copied there from another target, or asked",
+                        rendered,
+                    )
+            with (
+                self._source(job, run, client.profile, chosen.limit) as rows,
+                target_lookups(targets, job.target_key, run, job_id=job_id, takes_over=not chosen.dry_run) as lookups,
+            ):
+                plan = build(
+                    job,
+                    rows,
+                    run,
+                    run_id=context["run_id"],
+                    profile=client.profile,
+                    target_lookups=lookups,
+                    prices=prices,
+                    job_id=job_id,
+                    data_until=data_until(context),
+                )
+            reader = AnswerReader(job.answer)
+            # What cannot take the answers is found out here, before anything is paid.
+            with open_targets(targets, job.target_key, run) as opened:
+                prepare_targets(opened, run, plan, answer_fields=reader.fields, create=not chosen.dry_run)
+            shown = 3 if chosen.dry_run else 0
+            self.log.info("Built %s", preview(run, plan, shown=shown))
+            if chosen.dry_run:
+                said = budget_forecast(plan, job.budget, canary=job.canary)
+                self.log.info("Dry run: nothing is sent%s", f". {said}" if said else "")
+            elif any(shard.requests and not is_sent(run.shard(shard.shard_id)) for shard in plan.shards):
+                plan = settle_cost(job, run, plan, client, reader, prices=prices)
+                self.log.info("%s", plan.estimate)
+        return plan
+
+    @contextmanager
+    def _source(
+        self, job: BatchJob, run: RunFolder, profile: ApiProfile, limit: int | None
+    ) -> Iterator[Callable[[], Rows]]:
+        from greennode_airflow.runtime.source_access import open_source
+        from greennode_batch.plan.partition_files import read_parts
+        from greennode_batch.source.rows import first_rows
+
+        if job.partitions > 1:
+            yield lambda: first_rows(read_parts(job, run, profile=profile), limit)
+            return
+        with open_source(job, self.rendered, limit=limit) as rows:
+            yield rows

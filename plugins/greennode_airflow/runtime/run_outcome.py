@@ -1,0 +1,112 @@
+"""RunOutcome: what a run has come to, by the states that Airflow gives the tasks of its pipeline now.
+
+A task of an earlier try leaves its files in staging and its word in XCom; its state alone is of this try.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from greennode_airflow.runtime.runs import group_of
+
+_READ, _BUILD, _APPROVE, _SUBMIT, _REPORT = (
+    "read_part", "build_requests", "approve_spend", "attempt_1.submit_batch", "report",
+)  # fmt: skip
+# What Airflow's branches leave behind: which tasks they have followed, or skipped.
+_BRANCHED = "skipmixin_key"
+# None: of a task that the DAG has not.
+_GOOD = frozenset({None, "success"})
+
+
+class RunOutcome:
+    """What a task that stands behind a pipeline's others can know of them. Those that its DAG has not are not asked."""
+
+    def __init__(self, operator: BaseOperator, context: Context) -> None:
+        self._context, self._group = context, group_of(operator)
+        dag = operator.get_dag()
+        self._tasks = dict(dag.task_dict) if dag is not None else {}
+        here = [self._name(one) for one in (_READ, _BUILD, _APPROVE, _REPORT)]
+        self._states = self._ask([name for name in here if name in self._tasks])
+
+    def skip_if_left_out(self) -> None:
+        """Skip the task where a branch of the DAG has left the pipeline out."""
+        if self._state(_BUILD) == "skipped" and any(self._branches()):
+            raise AirflowSkipException("the DAG has left this pipeline out, so there is nothing to do")
+
+    def check_built(self) -> None:
+        """Fail the task unless this try has built the run."""
+        state = self._state(_BUILD)
+        if state not in _GOOD:
+            raise AirflowFailException(
+                f"{self._name(_BUILD)} is {state} in this try, and what an earlier one has built is not reported for "
+                f"it. {self._way_out()}"
+            )
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether the report has run to its end, good or bad."""
+        return self._state(_REPORT) in {*_GOOD, "failed"}
+
+    def check_reported(self) -> None:
+        """Fail the task unless the report has found the run's rows in the target."""
+        state, name = self._state(_REPORT), self._name(_REPORT)
+        if state == "failed":
+            raise AirflowFailException(
+                f"{name} failed, and with it the run; its log says why, and what to clear. Where it names nothing, "
+                f"clear {name} with all that is downstream: that costs nothing"
+            )
+        if state not in _GOOD:
+            raise AirflowFailException(
+                f"{name} is {state}, so nothing tells that the run's rows are in the target. {self._way_out()}"
+            )
+
+    def _way_out(self) -> str:
+        """Which clear finishes the run."""
+        first = next((one for one in (_READ, _BUILD, _APPROVE) if self._state(one) not in _GOOD), _SUBMIT)
+        return (
+            f"Clear {self._name(first)} of this run with all that is downstream: what was sent is found again, and no "
+            "answer that came is paid for twice"
+        )
+
+    def _branches(self) -> Iterator[bool]:
+        """Of each task directly before the pipeline: whether it is the reason that the pipeline was skipped.
+
+        Marking a run as failed skips what has not begun as well; then none is.
+        """
+        task = self._context["ti"]
+        first = self._tasks.get(self._name(_READ)) or self._tasks[self._name(_BUILD)]
+        for name in first.upstream_task_ids:
+            said = task.xcom_pull(task_ids=name, key=_BRANCHED) or {}
+            yield first.task_id not in said.get("followed", [first.task_id]) or first.task_id in said.get("skipped", [])
+            yield "skipped" in self._ask([name]).values()
+
+    def _state(self, task_id: str) -> str | None:
+        """The state of a task of the pipeline; of a mapped one, one that is not success; None for one that is not."""
+        name = self._name(task_id)
+        found = [state for key, state in self._states.items() if key == name or _is_mapped(key, name)]
+        return next((state for state in found if state != "success"), found[0] if found else None)
+
+    def _name(self, task_id: str) -> str:
+        return f"{self._group}.{task_id}" if self._group else task_id
+
+    def _ask(self, names: list[str]) -> dict[str, str]:
+        """The states of tasks, those of mapped ones by `<name>_<index>`."""
+        if not names:
+            return {}
+        run = self._context["dag_run"]
+        found: dict[str, Any] = self._context["ti"].get_task_states(
+            dag_id=run.dag_id, task_ids=names, run_ids=[run.run_id]
+        )
+        # Declared as text, a state is an enumeration at times, which would show as TaskInstanceState.FAILED.
+        return {
+            name: "not run" if state is None else str(getattr(state, "value", state))
+            for name, state in found.get(run.run_id, {}).items()
+        }
+
+
+def _is_mapped(key: str, name: str) -> bool:
+    return key.startswith(f"{name}_") and key.removeprefix(f"{name}_").isdecimal()

@@ -1,0 +1,160 @@
+"""Several targets of one job, from before anything is paid until the report."""
+
+from contextlib import ExitStack
+
+import psycopg
+import pyarrow.dataset as ds
+import pytest
+from upath import UPath
+
+from greennode_batch.answers.answer_reader import AnswerReader
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.collect.collect import collect_shard
+from greennode_batch.errors import ConfigError
+from greennode_batch.plan.build import build
+from greennode_batch.reconcile.report import check_balanced, report
+from greennode_batch.reconcile.written_targets import written_rows
+from greennode_batch.source.rows import Rows
+from greennode_batch.state.row_owner import RowOwner
+from greennode_batch.tables.open_table import sql_table
+from greennode_batch.write.dataset import Dataset
+from greennode_batch.write.join import join_shard
+from greennode_batch.write.target_writer import prepare_targets, write_shard
+
+FIELDS = AnswerReader(None).fields
+ROWS = [(1, "a"), (2, "b"), (3, "a"), (4, "")]
+
+
+@pytest.fixture
+def connection(database):
+    with psycopg.connect(database) as made:
+        yield made
+
+
+@pytest.fixture
+def open_both(connection, tmp_path):
+    """A table and a dataset, as a run writes them."""
+
+    def opened(run, *, by=()):
+        table = sql_table(connection, "answers", ("id",))
+        return [table, Dataset(UPath(tmp_path / "answers"), run, partition_by=by)]
+
+    return opened
+
+
+@pytest.fixture
+def carry(ended, client):
+    def run(run, plan):
+        for planned in plan.shards:
+            if planned.requests:
+                shard = run.shard(planned.shard_id)
+                ended(shard)
+                collect_shard(shard, client, None)
+
+    return run
+
+
+def join(run, plan, targets):
+    for planned in plan.shards:
+        shard = run.shard(planned.shard_id)
+        with join_shard(shard, owner=RowOwner("run_1"), answer_fields=FIELDS) as joined:
+            write_shard(shard, joined, targets, key=("id",))
+
+
+def account(run, targets):
+    return report(run, *written_rows(run, targets, run_id="run_1"))
+
+
+def ids_of(folder):
+    return sorted(ds.dataset(folder, partitioning="hive").to_table()["id"].to_pylist())
+
+
+def test_every_row_is_in_each_target_and_the_report_looks_at_each(make_run, carry, open_both, connection, tmp_path):
+    run, plan = make_run(("id", "text"), ROWS, max_shard_requests=1)
+    carry(run, plan)
+    targets = open_both(run, by=("status",))
+    join(run, plan, targets)
+    check_balanced(account(run, targets))
+    assert ids_of(tmp_path / "answers") == [1, 2, 3, 4]
+
+    connection.execute("DELETE FROM answers WHERE id = 2")
+    connection.commit()
+    (tmp_path / "answers" / targets[1].files()[0]).unlink()
+    table, dataset = account(run, targets).problems
+    assert table.startswith("table answers: rows that are not in the target (1): 2.")
+    assert dataset.startswith(f"dataset {tmp_path / 'answers'}: rows that are not in the target (")
+
+    join(run, plan, targets)
+    check_balanced(account(run, targets))
+
+
+def test_one_target_is_spoken_of_as_the_target(make_run, carry, open_both, tmp_path):
+    run, plan = make_run(("id", "text"), ROWS)
+    carry(run, plan)
+    (_, dataset) = open_both(run)
+    join(run, plan, [dataset])
+    (tmp_path / "answers" / dataset.files()[0]).unlink()
+    (problem,) = account(run, [dataset]).problems
+    assert problem.startswith("rows that are not in the target (4): ")
+
+
+def test_a_target_that_fails_leaves_the_shard_unjoined_and_a_second_join_mends_it(
+    make_run, carry, open_both, connection
+):
+    run, plan = make_run(("id", "text"), ROWS)
+    carry(run, plan)
+    table, dataset = open_both(run)
+    connection.execute("CREATE TABLE answers (id int)")
+    connection.commit()
+    with pytest.raises(ConfigError, match="table answers has no column"):
+        join(run, plan, [dataset, table])
+    assert not run.shard(plan.shards[0].shard_id).joined.exists()
+    connection.execute("DROP TABLE answers")
+    connection.commit()
+    join(run, plan, [dataset, table])
+    check_balanced(account(run, [dataset, table]))
+
+
+def test_files_of_shards_that_a_later_build_took_back_are_removed(make_job, make_run, open_both, tmp_path):
+    run, plan = make_run(("id", "text"), [(1, ""), (2, "")])
+    (_, dataset) = open_both(run)
+    join(run, plan, [dataset])
+    assert ids_of(tmp_path / "answers") == [1, 2]
+
+    def source():
+        return Rows.from_tuples(("id", "text"), iter([[(2, ""), (3, "")]]))
+
+    again = build(make_job(), source, run, run_id="run_1", profile=ApiProfile())
+    assert [one.shard_id for one in again.shards] != []
+    join(run, again, [dataset])
+    check_balanced(account(run, [dataset]))
+    assert ids_of(tmp_path / "answers") == [2, 3]
+
+
+def test_files_are_left_while_a_shard_is_not_joined(make_run, carry, open_both, tmp_path):
+    run, plan = make_run(("id", "text"), ROWS, max_shard_requests=1)
+    carry(run, plan)
+    (_, dataset) = open_both(run)
+    join(run, plan, [dataset])
+    shard = run.shard(plan.shards[0].shard_id)
+    shard.joined.unlink()
+    with join_shard(shard, owner=RowOwner("r"), answer_fields=FIELDS) as joined:
+        (stray,) = dataset.write(joined, "stray")
+    account(run, [dataset])
+    assert stray in dataset.files()
+
+
+def test_what_cannot_take_the_answers_is_found_before_anything_is_paid(make_run, open_both, connection, tmp_path):
+    run, plan = make_run(("id", "text"), [(number, "a") for number in range(1_001)])
+    with ExitStack() as stack:
+        stack.callback(connection.rollback)
+        prepare_targets(open_both(run), run, plan, answer_fields=FIELDS, create=False)
+        assert connection.execute("SELECT to_regclass('answers')").fetchone() == (None,)
+    assert not (tmp_path / "answers").exists()
+    with pytest.raises(ConfigError, match="partition_by id cuts one shard into 1,001 partitions"):
+        prepare_targets(open_both(run, by=("id",)), run, plan, answer_fields=FIELDS)
+    prepare_targets(open_both(run, by=("status",)), run, plan, answer_fields=FIELDS)
+    connection.execute("DROP TABLE answers; CREATE TABLE answers (id int)")
+    connection.commit()
+    with pytest.raises(ConfigError, match="table answers has no column"):
+        prepare_targets(open_both(run), run, plan, answer_fields=FIELDS)
