@@ -34,7 +34,7 @@ JOB = BatchJob(
     model={model},
     prompt="{{{{ body }}}}",
     target=SqlTarget(conn_id="warehouse", table="answers"),
-    left_rows="remove",
+    orphaned_rows="remove",
     {more}
 )
 

@@ -38,7 +38,7 @@ def test_a_second_run_asks_what_is_new_or_changed_and_pays_for_nothing_else(
 ) -> None:
     warehouse.execute("CREATE TABLE texts AS SELECT i AS id, 'row ' || i AS body FROM generate_series(1, 6) i")
     warehouse.commit()
-    job = JOB.format(more=f"left_rows={orphaned!r},")
+    job = JOB.format(more=f"orphaned_rows={orphaned!r},")
     run_own(job, run_id="first")
     first = dict(warehouse.execute("SELECT id, run_id FROM answers").fetchall())
     assert len(first) == 6

@@ -31,7 +31,7 @@ def job(source):
         model="google/gemma-4-31b-it",
         prompt="{{ body }}",
         target=SqlTarget(conn_id="warehouse", table="answers"),
-        left_rows="remove",
+        orphaned_rows="remove",
         canary=0,
         attempts=1,
     )

@@ -90,13 +90,13 @@ class UnchangedRows:
         )
         # Where all is asked again, the targets tell only how much of that they have.
         is_incremental = bool(target_lookups) and job.refresh == "changed"
-        self.seeks_orphaned = is_incremental and job.left_rows != "ignore"
+        self.seeks_orphaned = is_incremental and job.orphaned_rows != "ignore"
         """Whether rows of the targets that the source does not have are sought."""
         single = target_lookups[0] if is_incremental and len(target_lookups) == 1 else None
         self._table_lookup = single if isinstance(single, TableLookup) else None
         # A query of one interval alone is not worth a look through all that the table ever had. What other tasks have
         # rendered has its prompts, and not what went into them.
-        is_whole = job.left_rows != "ignore" and job.partitions == 1
+        is_whole = job.orphaned_rows != "ignore" and job.partitions == 1
         self._table = self._table_lookup.begin() if self._table_lookup is not None and is_first and is_whole else None
         self._cache: AnswerCache | None = None
         self._valid_for = ""
@@ -181,7 +181,7 @@ class UnchangedRows:
             yield from (table_of(columns, self._job.key_columns) for columns in self._keys)
 
         return self._targets.orphaned(
-            all_keys, requested=self._requested, order=order, remove=self._job.left_rows == "remove"
+            all_keys, requested=self._requested, order=order, remove=self._job.orphaned_rows == "remove"
         )
 
     def land(self, orphaned: OrphanedRows | None) -> None:
@@ -228,7 +228,7 @@ class UnchangedRows:
         orphaned = header.orphaned
         if orphaned is None or orphaned.count + orphaned.not_requested != count:
             return None
-        return None if orphaned.count and self._job.left_rows == "remove" else orphaned
+        return None if orphaned.count and self._job.orphaned_rows == "remove" else orphaned
 
     @property
     def _requested(self) -> pa.Table | None:

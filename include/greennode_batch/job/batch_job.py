@@ -62,9 +62,9 @@ class BatchJob(Declaration):
     unchanged the targets stay as they are, carried columns too. retry_final: whether `changed` also asks again what
     ended in a final outcome: refused, cut at `max_tokens`, rejected with 400, 413 or 422, an answer that never fitted
     the answer model, a row that asks nothing or too much. By default the targets remember these until another request
-    is made of the row. left_rows: rows of the targets that the job has written and that the source does not have (any
-    more): `report` counts them, `remove` deletes those of tables when the requests are built, `ignore` does not look
-    for them.
+    is made of the row. orphaned_rows: rows of the targets that the job has written and that the source does not have
+    (any more): `report` counts them, `remove` deletes those of tables when the requests are built, `ignore` does not
+    look for them.
 
     Where model is a list, be it of one, `model` is part of the target's key. A run may ask some of the models: what the
     others have answered stays in the table, also to rows that have left the source.
@@ -97,6 +97,7 @@ class BatchJob(Declaration):
     """
 
     what: ClassVar[str] = "job"
+    renamed: ClassVar[Mapping[str, str]] = {"left_rows": "orphaned_rows"}
 
     name: Annotated[str, "a text of letters, digits, '_', '-' and '.'"]
     source: Annotated[InstanceOf[SqlSource] | InstanceOf[FileSource], "a SqlSource or a FileSource"]
@@ -133,7 +134,7 @@ class BatchJob(Declaration):
     keep_remote_files: Annotated[bool | None, "True, False or left out"] = None
     refresh: Annotated[Literal["changed", "all"], "changed or all"] = "changed"
     retry_final: Annotated[bool, "True or False"] = False
-    left_rows: Annotated[Literal["report", "remove", "ignore"], "report, remove or ignore"] = "report"
+    orphaned_rows: Annotated[Literal["report", "remove", "ignore"], "report, remove or ignore"] = "report"
     partitions: Annotated[int, Field(ge=1), "1 (one task reads) or more"] = 1
     budget: Annotated[InstanceOf[Budget] | None, "Budget(max_cost=…), or left out"] = None
     prices: Annotated[InstanceOf[Mapping[str, Any]] | None, '{"MODEL": [prompt, completion]}, or left out'] = None

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import warnings
+from collections.abc import Mapping
 from typing import ClassVar, Self, get_type_hints
 
 from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
@@ -22,10 +24,13 @@ class Declaration:
 
     what: ClassVar[str]
     """What errors call it. Its `name` follows, if it has one."""
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Names that fields had in the release before, and have now. The old ones still work, with a warning."""
 
     @model_validator(mode="wrap")
     @classmethod
     def _name_the_field(cls, given: ArgsKwargs, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        given = cls._with_new_names(given)
         try:
             return handler(given)
         except ValidationError as error:
@@ -45,3 +50,15 @@ class Declaration:
             # A prompt may be long.
             value = f"is {named[field]!r:.200}" if field in named else "is missing"
             raise ConfigError(f"{where}: {field} {value}; it is {meaning}") from None
+
+    @classmethod
+    def _with_new_names(cls, given: ArgsKwargs) -> ArgsKwargs:
+        values = dict(given.kwargs or {})
+        for old, new in cls.renamed.items():
+            if old not in values:
+                continue
+            if new in values:
+                raise ConfigError(f"{cls.what}: {old} is the old name of {new}; give {new} alone")
+            warnings.warn(f"{old} is now {new}; the old name goes with the next release", DeprecationWarning, 4)
+            values[new] = values.pop(old)
+        return ArgsKwargs(given.args, values)

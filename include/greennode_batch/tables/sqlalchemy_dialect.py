@@ -157,7 +157,7 @@ class SqlAlchemyDialect(Dialect):
         except sa.exc.DBAPIError as error:
             raise ConfigError(
                 f"table {self.name}: rows that are not in the source cannot be looked for there, for it takes no "
-                f"temporary table ({error.orig}). Set left_rows='ignore' on the job. Nothing was sent"
+                f"temporary table ({error.orig}). Set orphaned_rows='ignore' on the job. Nothing was sent"
             ) from error
 
     def insert(self, tx: sa.Connection, staged: str, rows: pa.Table) -> None:

@@ -57,10 +57,10 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         if not chosen.dry_run:
             self._harvest(job, run, context)
         if chosen.dry_run:
-            job = dataclasses.replace(job, left_rows="report")  # a dry run changes nothing
+            job = dataclasses.replace(job, orphaned_rows="report")  # a dry run changes nothing
         if is_partial(self.job, context, self.own_values):
             self.log.info("A part of the job is asked: rows that left the source are not looked for")
-            job = dataclasses.replace(job, left_rows="ignore")
+            job = dataclasses.replace(job, orphaned_rows="ignore")
         plan = self._build(job, run, context, chosen)
         if job.partitions == 1:  # otherwise read_part has told it
             self.read = plan.answers_for // (len(plan.models) * job.samples), run.path.parent

@@ -119,7 +119,7 @@ def test_of_a_table_that_was_asked_before_only_what_is_new_changed_or_failed_is_
     table, make_job, tmp_path_factory, before, after, failed
 ):
     """Whatever was answered, and whatever became of the source since."""
-    job = make_job(key="id", target=SqlTarget(conn_id="db", table="labels"), left_rows="report")
+    job = make_job(key="id", target=SqlTarget(conn_id="db", table="labels"), orphaned_rows="report")
 
     def plan(rows, known):
         run = run_folder(tmp_path_factory.mktemp("staging"), "job", "run")

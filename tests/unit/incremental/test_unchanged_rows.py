@@ -335,7 +335,7 @@ def test_rows_that_left_are_told_again_in_each_run(runs):
 
 
 def test_rows_that_left_are_removed_and_the_note_lives_on(runs, make_runs):
-    removing = make_runs(left_rows="remove")
+    removing = make_runs(orphaned_rows="remove")
     removing.count = runs.count
     rows = [(1, "a"), (2, "b"), (4, "other")]
     plan, looked_up, requested = removing.run(rows)
@@ -346,7 +346,7 @@ def test_rows_that_left_are_removed_and_the_note_lives_on(runs, make_runs):
 
 
 def test_where_nobody_asks_what_left_the_table_is_not_looked_through(runs, make_runs, monkeypatch):
-    ignoring = make_runs(left_rows="ignore")
+    ignoring = make_runs(orphaned_rows="ignore")
     ignoring.count = runs.count
     monkeypatch.setattr(type(runs.table), "digests", None)
     for requested in ([9], []):
@@ -359,7 +359,7 @@ def test_where_nobody_asks_what_left_the_table_is_not_looked_through(runs, make_
 
 
 def test_a_source_without_rows_removes_nothing(runs, make_runs):
-    removing = make_runs(left_rows="remove")
+    removing = make_runs(orphaned_rows="remove")
     removing.count = runs.count
     assert removing.run([])[0].orphaned is None
     assert runs.execute("SELECT count(*) FROM answers") == [(5,)]
@@ -388,9 +388,9 @@ def test_each_model_has_its_own_answers(make_runs):
     assert (looked_up, requested, plan.unchanged, plan.orphaned.count) == (2, [2, 2], 4, 0)
 
 
-@pytest.mark.parametrize("left_rows", ["report", "remove"])
-def test_a_run_of_some_models_leaves_the_rows_of_the_others_as_they_are(make_any_runs, left_rows):
-    runs = make_any_runs(model=["a/x", "b/y"], left_rows=left_rows)
+@pytest.mark.parametrize("orphaned_rows", ["report", "remove"])
+def test_a_run_of_some_models_leaves_the_rows_of_the_others_as_they_are(make_any_runs, orphaned_rows):
+    runs = make_any_runs(model=["a/x", "b/y"], orphaned_rows=orphaned_rows)
     runs.run([(1, "a"), (2, "b"), (3, "c")])
     of_other = runs.execute("SELECT * FROM answers WHERE model = 'b/y' ORDER BY id")
     both, runs.job = runs.job, dataclasses.replace(runs.job, model=["a/x"])
@@ -404,21 +404,28 @@ def test_a_run_of_some_models_leaves_the_rows_of_the_others_as_they_are(make_any
         ("a/x",),
         ("id", "model"),
     )
-    assert (plan.orphaned.count, plan.orphaned.shown, plan.orphaned.removed) == (1, "(3, a/x)", left_rows == "remove")
+    assert (plan.orphaned.count, plan.orphaned.shown, plan.orphaned.removed) == (
+        1,
+        "(3, a/x)",
+        orphaned_rows == "remove",
+    )
     assert runs.execute("SELECT * FROM answers WHERE model = 'b/y' ORDER BY id") == of_other
-    kept = [] if left_rows == "remove" else [(3,)]
+    kept = [] if orphaned_rows == "remove" else [(3,)]
     assert runs.execute("SELECT id FROM answers WHERE model = 'a/x' ORDER BY id") == [(1,), (2,), *kept, (4,)]
     # All of them again: the other model's rows are looked for, too.
     runs.job = both
     plan, _, requested = runs.run(rows)
     assert (requested, plan.unchanged) == ([2, 4], 4)
-    assert (plan.orphaned.count, plan.orphaned.removed) == (1 if left_rows == "remove" else 2, left_rows == "remove")
+    assert (plan.orphaned.count, plan.orphaned.removed) == (
+        1 if orphaned_rows == "remove" else 2,
+        orphaned_rows == "remove",
+    )
 
 
 def test_the_rows_of_a_model_that_is_asked_no_more_stay_and_the_note_lives_on(make_runs):
     runs = make_runs(model=["a/x", "b/y"])
     runs.run([(1, "a"), (2, "b")])
-    runs.job = dataclasses.replace(runs.job, model=["a/x"], left_rows="remove")
+    runs.job = dataclasses.replace(runs.job, model=["a/x"], orphaned_rows="remove")
     plan, looked_up, requested = runs.run([(1, "a")])
     assert (looked_up, requested, plan.orphaned.count, plan.orphaned.not_requested) == (1, [], 1, 2)
     assert runs.execute("SELECT id, model FROM answers ORDER BY id, model") == [(1, "a/x"), (1, "b/y"), (2, "b/y")]
@@ -464,7 +471,7 @@ def test_where_samples_are_raised_only_the_further_ones_are_asked(make_any_runs)
 
 
 def test_samples_that_are_asked_no_more_stay_and_are_not_looked_for(make_any_runs):
-    runs = make_any_runs(samples=3, left_rows="remove")
+    runs = make_any_runs(samples=3, orphaned_rows="remove")
     runs.run([(1, "a"), (2, "b")])
     runs.job = dataclasses.replace(runs.job, samples=2)
     plan, _, requested = runs.run([(1, "a")])
@@ -606,12 +613,12 @@ ASKS = st.sampled_from(
     ASKS,
 )
 def test_a_run_by_the_note_asks_tells_and_leaves_what_one_without_it_would(
-    make_runs, tmp_path_factory, steps, left_rows, model_samples
+    make_runs, tmp_path_factory, steps, orphaned_rows, model_samples
 ):
     root = tmp_path_factory.mktemp("staging")
     whole, part = model_samples
-    runs = make_runs(left_rows=left_rows, **whole)
-    looking = make_runs(left_rows="report", **whole)
+    runs = make_runs(orphaned_rows=orphaned_rows, **whole)
+    looking = make_runs(orphaned_rows="report", **whole)
     runs.execute("DROP TABLE IF EXISTS answers")
     runs.root = root / "noted"
     is_new = True
@@ -626,14 +633,14 @@ def test_a_run_by_the_note_asks_tells_and_leaves_what_one_without_it_would(
         run, plan, _ = runs.build(rows)
         assert keys_in(run, plan) == keys_in(exact_run, exact)
         assert (plan.rows, plan.unchanged) == (exact.rows, exact.unchanged)
-        if left_rows != "ignore" and exact.orphaned is not None:
+        if orphaned_rows != "ignore" and exact.orphaned is not None:
             assert (plan.orphaned.count, plan.orphaned.shown) == (exact.orphaned.count, exact.orphaned.shown)
             assert plan.orphaned.not_requested == exact.orphaned.not_requested
         sources = [pq.ParquetFile(str(run.shard(shard.shard_id).source)) for shard in plan.shards]
         requested = [one for source in sources for one in source.read(use_threads=False).to_pylist()]
         runs.finish(run, plan, failed=[one["custom_id"] for one in requested[:1]] if fails else [])
         is_new = is_new and not plan.shards
-        if left_rows == "remove" and rows and not is_new:
+        if orphaned_rows == "remove" and rows and not is_new:
             sample = "sample" if "samples" in whole else "1"
             stay = runs.execute(f"SELECT id, model, {sample} FROM answers")
             assert {key for key, *ask in stay if tuple(ask) in runs.job.model_samples} == source.keys()

@@ -208,3 +208,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, text, message):
     (tmp_path / "latin.md").write_bytes(b"\xe9")
     with pytest.raises(ConfigError, match=message):
         read_job_text(text, folder=tmp_path)
+
+
+def test_the_old_name_of_an_option_works_and_warns(make_job):
+    with pytest.warns(DeprecationWarning, match="left_rows is now orphaned_rows"):
+        job = make_job(left_rows="remove")
+    assert job.orphaned_rows == "remove"
+    with pytest.raises(ConfigError, match="left_rows is the old name of orphaned_rows; give orphaned_rows alone"):
+        make_job(left_rows="remove", orphaned_rows="report")

@@ -148,7 +148,7 @@ def make_runs(connection, tmp_path, make_job):
 
 
 def test_each_of_two_jobs_counts_and_removes_its_own_rows_alone(make_runs):
-    runs = make_runs(left_rows="remove")
+    runs = make_runs(orphaned_rows="remove")
     begun = [(name, *runs.build(name, rows, day=1)) for name, rows in (("a", {1: "x", 2: "y"}), ("b", {3: "z"}))]
     for _, run, plan in begun:
         runs.join(run, plan)
@@ -173,7 +173,7 @@ def test_of_a_row_that_two_jobs_write_the_later_write_counts_and_nothing_is_to_b
 
 
 def test_the_answer_of_another_job_is_not_paid_again_and_stays_its_own(make_runs):
-    runs = make_runs(left_rows="remove")
+    runs = make_runs(orphaned_rows="remove")
     runs.run("a", {1: "x", 2: "y"}, day=1)
     made, rows = runs.run("b", {1: "x"}, day=1)
     assert (made.unchanged, made.orphaned.count, rows) == (1, 0, set())
@@ -203,7 +203,7 @@ def test_an_older_run_leaves_what_a_later_one_wrote_and_its_report_says_how_much
 
 
 def test_an_older_run_does_not_remove_what_a_later_one_wrote(make_runs):
-    runs = make_runs(left_rows="remove")
+    runs = make_runs(orphaned_rows="remove")
     runs.run("a", {1: "x", 3: "z"}, day=1)
     runs.run("a", {1: "x", 2: "y", 3: "z"}, day=3)
     assert runs.run("a", {1: "x"}, day=2)[0].orphaned.shown == "3"
@@ -336,7 +336,7 @@ def test_two_jobs_share_a_table_for_days_and_neither_harms_the_other(connection,
     def make_runs():
         connection.execute("DROP TABLE IF EXISTS answers")
         connection.commit()
-        return Runs(connection, tmp_path_factory.mktemp("staging"), make_job, left_rows="remove")
+        return Runs(connection, tmp_path_factory.mktemp("staging"), make_job, orphaned_rows="remove")
 
     machine = settings(max_examples=settings().max_examples // 4, stateful_step_count=15)
     run_state_machine_as_test(lambda: SharedTable(make_runs), settings=machine)
