@@ -61,7 +61,15 @@ class ObjectStore:
             env={"PATH": os.defpath, "RCLONE_AUTH_KEY": f'"{self.key},{self.secret}"', MARK: str(self.home)},
             log=self.log,
         )
-        wait_until(self._answers, what="the object store", seconds=120, services=[self.service], poll_seconds=0.05)
+        # A client that is made for each look would read the certificates each time.
+        with httpx.Client(timeout=2, trust_env=False) as http:
+            wait_until(
+                lambda: self._answers(http),
+                what="the object store",
+                seconds=120,
+                services=[self.service],
+                poll_seconds=0.05,
+            )
 
     def stop(self) -> None:
         """Stop the server, if it runs."""
@@ -69,10 +77,10 @@ class ObjectStore:
             self.service.stop(grace_seconds=3)
             self.service = None
 
-    def _answers(self) -> bool:
+    def _answers(self, http: httpx.Client) -> bool:
         try:
             # Any answer will do: without a signature it is a refusal.
-            httpx.get(self.endpoint_url, timeout=2, trust_env=False)
+            http.get(self.endpoint_url)
         except httpx.TransportError:
             return False
         return True

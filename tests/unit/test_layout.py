@@ -13,7 +13,6 @@ TESTS = Path(__file__).parent
 TESTED_IN = {
     "analysis/evaluation/examples": "tests/unit/analysis/evaluation/test_evaluation_page.py",
     "api/connection": "tests/unit/api/test_client.py",
-    "api/network": "tests/unit/api/test_reach.py",
     "api/protocol": "tests/unit/api/test_client.py",
     "api/results/result_line": "tests/unit/api/results/test_result_lines.py",
     "batches/throttle/*": "tests/unit/batches/throttle/test_queue.py",

@@ -17,6 +17,7 @@ from greennode_batch.api.connection import (
     whole_reply,
 )
 from greennode_batch.api.exchange import Call, Loss, Lost, Operation, Reply, Wait, run
+from greennode_batch.api.network import tls_context
 from greennode_batch.api.paging import Pager
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.retries import MAX_TRIES
@@ -50,7 +51,8 @@ class AsyncGreenNodeClient:
         )
         self._operations = self._connection.operations
         self._sleep = sleep
-        self._http = httpx.AsyncClient(transport=transport, limits=httpx.Limits(max_connections=MAX_CONNECTIONS))
+        limits = httpx.Limits(max_connections=MAX_CONNECTIONS)
+        self._http = httpx.AsyncClient(transport=transport, verify=tls_context(), limits=limits)
 
     def __repr__(self) -> str:
         return f"AsyncGreenNodeClient({self._connection!r})"

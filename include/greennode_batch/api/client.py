@@ -19,7 +19,7 @@ from greennode_batch.api.connection import (
 )
 from greennode_batch.api.downloads import download
 from greennode_batch.api.exchange import Call, Loss, Lost, Operation, Reply, Wait, drive, run
-from greennode_batch.api.network import Deadline, bounded
+from greennode_batch.api.network import Deadline, bounded, tls_context
 from greennode_batch.api.paging import Item, Pager
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.results.result_line import ResultLine
@@ -66,7 +66,8 @@ class GreenNodeClient:
         self._operations = self._connection.operations
         self._max_tries = max_tries
         self._sleep = sleep
-        http = httpx.Client(transport=transport, limits=httpx.Limits(max_connections=MAX_CONNECTIONS))
+        limits = httpx.Limits(max_connections=MAX_CONNECTIONS)
+        http = httpx.Client(transport=transport, verify=tls_context(), limits=limits)
         self._http = bounded(http, self._connection.reach)
 
     def __repr__(self) -> str:

@@ -1,9 +1,11 @@
-"""Network: sockets that keep to the deadline of a whole call, and to the reach of the connection.
+"""Network: sockets that keep to the deadline of a whole call, and to the reach of the connection; TLS.
 
 httpx's timeouts bound each read. A server that sends its headers a byte at a time keeps within them for hours; so
 each read and write here gets no more than what is left of the call.
 """
 
+import functools
+import os
 import ssl
 import time
 from collections.abc import Iterable, Iterator
@@ -64,6 +66,19 @@ def bounded(http: httpx.Client, reach: Reach) -> httpx.Client:
             is_proxy = isinstance(pool, httpcore.HTTPProxy | httpcore.SOCKSProxy)
             pool._network_backend = _Backend(None if is_proxy else reach)  # noqa: SLF001
     return http
+
+
+def tls_context() -> ssl.SSLContext:
+    """The TLS context that all clients of this process share: to read the certificates takes 10 to 40 ms of CPU.
+
+    SSL_CERT_FILE and SSL_CERT_DIR count as httpx reads them.
+    """
+    return _tls_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@functools.cache
+def _tls_context(*_certificates: str | None) -> ssl.SSLContext:
+    return httpx.create_ssl_context()
 
 
 def _seconds(timeout: float | None, error: type[Exception]) -> float | None:

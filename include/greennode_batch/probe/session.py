@@ -15,7 +15,7 @@ from upath import UPath
 from greennode_batch.api.connection import Connection, stream_reply
 from greennode_batch.api.error_body import parse_error, shorten
 from greennode_batch.api.exchange import Call, Lost, Operation, Reply, drive, run
-from greennode_batch.api.network import Deadline, bounded
+from greennode_batch.api.network import Deadline, bounded, tls_context
 from greennode_batch.api.paging import Item, Pager
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.protocol import Operations
@@ -111,7 +111,7 @@ class Session:
     def __post_init__(self) -> None:
         """Begin."""
         self.recorder = Recorder(self.folder, self.connection.key)
-        self._http = bounded(httpx.Client(transport=self.transport), self.connection.reach)
+        self._http = bounded(httpx.Client(transport=self.transport, verify=tls_context()), self.connection.reach)
         self._lost_in_a_row = 0
         self._file = ""
         self._url = httpx.URL(self.connection.base_url)

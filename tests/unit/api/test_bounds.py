@@ -6,8 +6,6 @@ import io
 import itertools
 import json
 import re
-import threading
-import time
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -144,41 +142,6 @@ def test_a_list_of_endless_pages_is_given_up_by_its_entries():
     with pytest.raises(RejectedError, match=r"200,000 entries"):
         for _ in client_of(handler).list_files():
             pass
-
-
-def drip(head, piece):
-    """Writes the head, then a piece over and over until the other side has had enough."""
-
-    def script(connection, request):
-        connection.sendall(head)
-        stopped = threading.Event()
-        while not stopped.wait(0.02):
-            connection.sendall(piece)
-
-    return script
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        drip(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"),
-        drip(b"HTTP/1.1 200 OK\r\n", b"X-More: y\r\n"),
-        drip(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"),
-        drip(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" "),
-        drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
-    ],
-    ids=["a header", "headers", "interim replies", "a body", "chunks"],
-)
-@pytest.mark.parametrize("what", ["look", "download"])
-def test_a_reply_that_comes_a_byte_at_a_time_is_over_at_the_deadline_of_the_call(script, what, serve, tmp_path):
-    server = serve(script)
-    began = time.monotonic()
-    with (
-        GreenNodeClient(server.base_url, KEY, timeout=0.2, max_tries=1, sleep=lambda _: None) as client,
-        pytest.raises(RetryableError, match=r"no whole reply|comes too slowly|timed out"),
-    ):
-        client.get_batch("batch_1") if what == "look" else client.download_file("file-1", tmp_path / "out")
-    assert time.monotonic() - began < 15
 
 
 def lines_of(*parts):
