@@ -24,7 +24,7 @@ _SHORTEST_BASE64 = 6
 class ApiKey:
     """An API key that shows itself only in the header it is for."""
 
-    __slots__ = ("__spellings", "__value", "__written")
+    __slots__ = ("__begun", "__spellings", "__value", "__written")
 
     def __init__(self, value: str) -> None:
         if not isinstance(value, str) or not value:
@@ -37,6 +37,9 @@ class ApiKey:
         self.__value = value
         self.__spellings = [[re.compile(char) for char in chars] for chars in _spellings(value)]
         self.__written = re.compile("|".join("".join(char.pattern for char in chars) for chars in self.__spellings))
+        # Where a beginning can be, at a hundredth of the time that a look at each place takes.
+        short = ("".join(char.pattern for char in chars[:_SHORTEST_BEGINNING]) for chars in self.__spellings)
+        self.__begun = re.compile(f"(?={'|'.join(short)})")
 
     def __repr__(self) -> str:
         return f"ApiKey({_MASK})"
@@ -61,9 +64,9 @@ class ApiKey:
     def _without_beginning(self, words: str) -> str:
         """The same text without what is left of the key where a message was cut in the middle of it."""
         longest = max(map(len, self.__spellings)) * len("%252525")
-        for start in range(max(0, len(words) - longest), len(words)):
-            if any(_is_beginning(words, start, chars) for chars in self.__spellings):
-                return words[:start] + _MASK
+        for begun in self.__begun.finditer(words, max(0, len(words) - longest)):
+            if any(_is_beginning(words, begun.start(), chars) for chars in self.__spellings):
+                return words[: begun.start()] + _MASK
         return words
 
 
