@@ -8,6 +8,9 @@ LOOPBACK = "127.0.0.1"
 # Below the range that systems hand out to outgoing connections (32768 and up), so that nobody is given the
 # port between our look and the server's bind.
 _LOWEST, _HIGHEST = 20_000, 32_000
+# What was given stays marked until this process ends, for a server takes its time to listen: whoever looks meanwhile,
+# in this process or another one, is given another port. The mark is the UDP port of that number, which no server uses.
+_marks: list[socket.socket] = []
 
 
 def is_free(port: int) -> bool:
@@ -23,17 +26,31 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A free port, picked at random."""
+    """A free port, picked at random. Nobody else is given it while this process lives."""
     for _ in range(1000):
         port = random.randint(_LOWEST, _HIGHEST)  # noqa: S311 - a port is no secret
-        if is_free(port):
+        if _take(port):
             return port
     raise OSError(f"no free port between {_LOWEST} and {_HIGHEST} on {LOOPBACK}")
 
 
 def port_or_next(wanted: int, *, tries: int = 50) -> int:
-    """The wanted port, or the next one above it that is free. The caller says so when they differ."""
+    """The wanted port, or the next one above it that is free, as `free_port`. The caller says so when they differ."""
     for port in range(wanted, min(wanted + tries, 65_536)):
-        if is_free(port):
+        if _take(port):
             return port
     return free_port()
+
+
+def _take(port: int) -> bool:
+    mark = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        mark.bind((LOOPBACK, port))
+    except OSError:
+        mark.close()
+        return False
+    if not is_free(port):
+        mark.close()
+        return False
+    _marks.append(mark)
+    return True

@@ -14,7 +14,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from greennode_batch.api.profile import ApiProfile
 from greennode_emulator.answers import answer_for
 from greennode_emulator.server import RunningEmulator, running
 from greennode_emulator.settings import Settings
+from greennode_local.ports import free_port
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".local" / "witness"
@@ -210,12 +210,6 @@ def installed_aimock() -> Path:
 def call(*command: object) -> None:
     done = subprocess.run([str(part) for part in command], check=False, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @contextmanager
