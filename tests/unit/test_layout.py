@@ -1,6 +1,5 @@
 """Tests mirror the engine: `<folder>/<module>.py` is tested in `<folder>/test_<module>.py`, or the list says where."""
 
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -9,33 +8,47 @@ PROJECT = Path(__file__).parents[2]
 ENGINE = PROJECT / "include" / "greennode_batch"
 TESTS = Path(__file__).parent
 
-# Where a module without a file of its own is tested. A pattern stands for all such modules; the first that fits counts.
+# Where modules without a test file of their own are tested: such as only take part in what the file tests.
 TESTED_IN = {
-    "analysis/evaluation/examples": "tests/unit/analysis/evaluation/test_evaluation_page.py",
-    "api/connection": "tests/unit/api/test_client.py",
-    "api/protocol": "tests/unit/api/test_client.py",
-    "api/results/result_line": "tests/unit/api/results/test_result_lines.py",
-    "batches/throttle/*": "tests/unit/batches/throttle/test_queue.py",
-    "cost/estimated_plan": "tests/unit/cost/test_actual.py",
-    "job/*": "tests/unit/job/test_batch_job.py",
-    "monitor/staged_run": "tests/unit/monitor/test_run_figures.py",
-    "plan/copied_shard": "tests/unit/incremental/test_all_targets.py",
-    "plan/submitted_*": "tests/unit/plan/test_build.py",
-    "plan/open_shard": "tests/unit/plan/test_builder.py",
-    "plan/rebuild": "tests/unit/plan/test_build.py",
-    "plan/shard_set": "tests/unit/plan/test_builder.py",
-    "probe/*": "tests/unit/probe/test_probe_run.py",
-    "reconcile/written_*": "tests/unit/reconcile/test_written.py",
-    "reconcile/*": "tests/unit/reconcile/test_report.py",
-    "request/re*": "tests/unit/plan/test_partition_files.py",
-    "retry/retry_budget": "tests/unit/cost/test_actual.py",
-    "state/*": "tests/unit/state/test_document.py",
-    "tables/*": "tests/unit/tables/test_table_target.py",
-    "write/answer_index": "tests/unit/write/test_file_lookup.py",
-    "write/dataset_files": "tests/unit/write/test_dataset.py",
-    "write/parquet_files": "tests/unit/write/test_file_lookup.py",
-    "write/joined_rows": "tests/unit/reconcile/test_report.py",
-}
+    "analysis/evaluation/test_page.py": ["analysis/evaluation/examples"],
+    "api/test_client.py": ["api/connection", "api/protocol"],
+    "api/results/test_result_lines.py": ["api/results/result_line"],
+    "batches/test_credit.py": ["state/no_credit"],
+    "batches/test_upload.py": ["state/staging_identity"],
+    "batches/throttle/test_queue.py": [
+        "batches/throttle/completion", "batches/throttle/queue_folder", "state/submit_queue",
+    ],
+    "cleanup/test_remote_files.py": ["state/cleaned"],
+    "cost/test_actual.py": ["cost/estimated_plan", "retry/retry_budget", "state/actual_cost"],
+    "cost/test_usage_history.py": ["state/canaries", "state/run_usage"],
+    "incremental/test_all_targets.py": ["plan/copied_shard", "reconcile/written_targets"],
+    "incremental/test_unchanged_rows.py": ["reconcile/record_answers", "state/untouched_rows"],
+    "job/test_batch_job.py": [
+        "job/budget", "job/checks", "job/declaration", "job/file_types", "job/sources", "job/targets",
+    ],
+    "monitor/test_run_figures.py": ["monitor/staged_run"],
+    "plan/test_build.py": [
+        "plan/submitted_index", "plan/submitted_shards", "plan/rebuild", "state/build_turn", "state/withdrawn",
+    ],
+    "plan/test_builder.py": ["plan/open_shard", "plan/shard_set"],
+    "plan/test_partition_files.py": ["request/rendered_batch", "request/request_templates"],
+    "probe/test_probe.py": [
+        "probe/batch_steps", "probe/chat_steps", "probe/ending_steps", "probe/file_steps", "probe/list_steps",
+        "probe/probe_report", "probe/result_steps", "probe/session", "probe/state", "probe/tiny_requests", "probe/wait_steps",
+        "probe/watch_steps",
+    ],
+    "reconcile/test_report.py": [
+        "reconcile/attempt_tally", "reconcile/differences", "reconcile/staged", "state/joined_shard", "state/run_report",
+        "write/joined_rows",
+    ],
+    "reconcile/test_written.py": ["reconcile/written_files"],
+    "tables/test_table_target.py": [
+        "job/columns", "tables/table_columns", "tables/sql_dialect", "tables/key_sample", "tables/table_check",
+        "tables/typed_rows",
+    ],
+    "write/test_dataset.py": ["write/dataset_files"],
+    "write/test_known_files.py": ["write/answer_index", "write/parquet_files"],
+}  # fmt: skip
 # What tests of several modules promise, or of a page of the docs.
 OF_NO_MODULE = ("test_imports.py", "test_layout.py", "probe/test_dialects_page.py")
 # Folders whose tests are of something else than the engine.
@@ -57,14 +70,21 @@ WITHOUT_OWN_FILE = [module for module in MODULES if mirror_of(module) not in FIL
 
 def test_every_module_has_a_test_file_or_says_where_it_is_tested():
     assert MODULES
-    unlisted = [one for one in WITHOUT_OWN_FILE if not any(fnmatchcase(one, pattern) for pattern in TESTED_IN)]
-    assert not unlisted, f"write {', '.join(map(mirror_of, unlisted))}, or say in TESTED_IN where they are tested"
+    unlisted = set(WITHOUT_OWN_FILE).difference(*TESTED_IN.values())
+    assert not unlisted, (
+        f"write {', '.join(map(mirror_of, sorted(unlisted)))}, or say in TESTED_IN where they are tested"
+    )
 
 
-@pytest.mark.parametrize("pattern", TESTED_IN)
-def test_the_list_names_what_has_no_file_of_its_own_and_a_file_that_there_is(pattern):
-    assert any(fnmatchcase(one, pattern) for one in WITHOUT_OWN_FILE), "no such module, or it has its own test file"
-    assert (PROJECT / TESTED_IN[pattern]).is_file()
+@pytest.mark.parametrize("file", TESTED_IN)
+def test_the_list_names_files_that_there_are_and_modules_that_have_none_of_their_own(file):
+    assert (TESTS / file).is_file()
+    assert set(TESTED_IN[file]) <= set(WITHOUT_OWN_FILE), "no such module, or it has its own test file"
+
+
+def test_the_list_names_each_module_once():
+    listed = [module for modules in TESTED_IN.values() for module in modules]
+    assert len(listed) == len(set(listed))
 
 
 def test_every_test_file_mirrors_a_module():
