@@ -34,6 +34,16 @@ def new_root(request: pytest.FixtureRequest, bucket: UPath) -> NewRoot:
     return lambda: ObjectStoragePath(root)
 
 
+@pytest.mark.parametrize(
+    ("store", "new_root"),
+    [
+        ("moto", "upath"),
+        ("rclone", "airflow"),
+        pytest.param("moto", "airflow", marks=pytest.mark.nightly),
+        pytest.param("rclone", "upath", marks=pytest.mark.nightly),
+    ],
+    indirect=True,
+)
 def test_every_row_goes_through_a_staging_area_on_s3_and_is_paid_once(
     new_root, job, client, emulator, tmp_path, monkeypatch
 ):

@@ -78,7 +78,7 @@ def schema_of(rows):
 
 
 @pytest.mark.parametrize("kind", KEYS)
-@settings(max_examples=settings.default.max_examples // 3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings.default.max_examples // 5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_what_is_read_back_has_the_fingerprint_of_what_was_written(connection, kind, data):
     values = data.draw(st.lists(KEYS[kind], min_size=1, max_size=9, unique_by=(str, lambda value: value)))
@@ -93,10 +93,9 @@ def test_what_is_read_back_has_the_fingerprint_of_what_was_written(connection, k
     assert all(piece.column_names == schema_of(rows).names for piece in read)
 
 
-@pytest.mark.parametrize("by", [(), ("k1",), ("k0", "status"), ("run_id",)])
 @pytest.mark.parametrize("kind", KEYS)
-@settings(max_examples=settings.default.max_examples // 6, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
+@settings(max_examples=settings.default.max_examples // 3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), by=st.sampled_from([(), ("k1",), ("k0", "status"), ("run_id",)]))
 def test_what_a_dataset_gives_back_has_the_fingerprint_of_what_was_written(tmp_path, kind, by, data):
     values = data.draw(st.lists(KEYS[kind], min_size=1, max_size=9, unique_by=(str, lambda value: value)))
     second = data.draw(st.lists(texts, min_size=len(values), max_size=len(values)))

@@ -338,5 +338,5 @@ def test_two_jobs_share_a_table_for_days_and_neither_harms_the_other(connection,
         connection.commit()
         return Runs(connection, tmp_path_factory.mktemp("staging"), make_job, orphaned_rows="remove")
 
-    machine = settings(max_examples=settings().max_examples // 4, stateful_step_count=15)
+    machine = settings(max_examples=settings().max_examples // 5, stateful_step_count=12)
     run_state_machine_as_test(lambda: SharedTable(make_runs), settings=machine)
