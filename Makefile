@@ -69,8 +69,7 @@ bench: $(READY) ## CPU, memory and rows/s beside a floor, peers or AGAINST=commi
 lint: $(READY) ## ruff, mypy --strict, the import arrows
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	PYTHONPATH=include:plugins $(BIN)/lint-imports
+	PYTHONPATH=include:plugins $(BIN)/lint-imports & imports=$$!; $(BIN)/mypy && wait $$imports
 
 docs: $(READY) ## Make docs/job-reference.md and DAGS.md from the code
 	PYTHONPATH=include:plugins $(BIN)/python docs/make_reference.py
