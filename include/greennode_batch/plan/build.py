@@ -62,7 +62,7 @@ def build(
     turn = take_turn(run.path, now=clock())
     mine = run.of_turn(turn)
     old = read_plan(run)
-    remove_work_folders(run.path)
+    remove_work_folders(run.path, before=turn)
     before = shards_of(run)
     submitted = sent_of(before)
     late: set[str] = set()
@@ -72,7 +72,7 @@ def build(
         while True:
             try:
                 with (
-                    work_folder(run.path) as work,
+                    work_folder(run.path, turn=turn) as work,
                     closing(_load_submitted(job, run, submitted, Path(work), old)) as stay,
                 ):
                     builder = _read_all(

@@ -45,6 +45,7 @@ from greennode_batch.staging.modes import file_mode, folder_mode, make_folder
 T = TypeVar("T")
 
 _WORK_PREFIX = ".work-"
+_WORK_OF_TURN = re.compile(r"\.work-([0-9]+)-")
 _SOURCE = "source.parquet"
 _READ_TRIES = 5
 # In no safe name.
@@ -260,23 +261,31 @@ def _local_time(entry: os.DirEntry[str]) -> float:
         return 0.0  # removed since it was listed
 
 
-def work_folder(near: UPath | Path) -> tempfile.TemporaryDirectory[str]:
-    """A folder on local disk to make files in; beside `near` where that is local, so that they land by rename."""
+def work_folder(near: UPath | Path, *, turn: int | None = None) -> tempfile.TemporaryDirectory[str]:
+    """A folder on local disk to make files in; beside `near` where that is local, so that they land by rename.
+
+    turn: of the build that works in it, so that a later build may remove it, and an earlier one may not.
+    """
     local = local_path(near)
     if local is None:
         return tempfile.TemporaryDirectory(prefix="greennode-")
     make_folder(local)
-    work = tempfile.TemporaryDirectory(prefix=_WORK_PREFIX, dir=local)
+    work = tempfile.TemporaryDirectory(prefix=_WORK_PREFIX if turn is None else f"{_WORK_PREFIX}{turn}-", dir=local)
     # What a killed process leaves is removed by another worker.
     Path(work.name).chmod(folder_mode())
     return work
 
 
-def remove_work_folders(near: UPath | Path) -> None:
-    """Remove the work folders beside `near` that a killed process left; call it when their work is done or void."""
+def remove_work_folders(near: UPath | Path, *, before: int | None = None) -> None:
+    """Remove the work folders beside `near` that a killed process left; call it when their work is done or void.
+
+    before: only those of builds with a lower turn, whose work is void whether they were killed or not.
+    """
     local = local_path(near)
     for left in local.glob(f"{_WORK_PREFIX}*") if local is not None else ():
-        shutil.rmtree(left, ignore_errors=True)
+        turn = _WORK_OF_TURN.match(left.name)
+        if before is None or (turn and int(turn[1]) < before):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def land(made: Path, path: UPath, *, private: bool = True) -> None:

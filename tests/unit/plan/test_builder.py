@@ -259,7 +259,7 @@ def test_a_build_begun_anew_leaves_nothing_of_an_interrupted_one_that_could_be_s
     with pytest.raises(KeyboardInterrupt):
         built(interrupted())
     (orphaned,) = run.shards.iterdir()
-    (tmp_path / "job/run/.work-of-a-killed-build").mkdir()
+    (tmp_path / "job/run/.work-1-killed").mkdir()
     (final,) = built(iter([[(1, "final")]])).shards
     assert {final.shard_id} != {orphaned.name}
     assert latest_claim(run.shard(orphaned.name)).claim.withdrawn

@@ -119,6 +119,16 @@ def test_work_folders_of_killed_processes_are_removed_and_nothing_else(tmp_path)
         Path(work).mkdir()
 
 
+def test_a_build_that_wakes_late_leaves_the_work_folders_of_later_ones_and_of_other_steps(tmp_path):
+    near = UPath(tmp_path)
+    with work_folder(near, turn=9) as earlier, work_folder(near, turn=10) as later, work_folder(near) as other:
+        remove_work_folders(near, before=9)
+        assert len(list(tmp_path.iterdir())) == 3
+        remove_work_folders(near, before=10)
+        assert {str(left) for left in tmp_path.iterdir()} == {later, other}
+        Path(earlier).mkdir()
+
+
 def test_an_object_store_takes_the_same_calls(tmp_path):
     folder = UPath("memory://staging-test")
     made = tmp_path / "made"
