@@ -43,6 +43,14 @@ class AnswerFile(ParquetFiles):
         with pq.ParquetFile(path) as file:
             yield file
 
+    def version(self, path: str) -> tuple[object, ...]:
+        """Which file it is."""
+        try:
+            found = Path(path).stat()
+        except FileNotFoundError:
+            raise self.changed(path) from None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
     def check(self, schema: pa.Schema, key: Sequence[str]) -> None:
         """Raise ConfigError if rows with these columns cannot stand beside those that it has."""
         if self._has_answers(key):

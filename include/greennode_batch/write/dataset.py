@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.staging.folders import RunFolder, land, local_path, uncached
+from greennode_batch.staging.folders import RunFolder, land, local_path, uncached, written_at
 from greennode_batch.write.dataset_files import PartFiles
 from greennode_batch.write.parquet_files import ParquetFiles
 from greennode_batch.write.partitions import check_count, partitions
@@ -92,8 +92,11 @@ class Dataset(ParquetFiles):
         """Whether one of the files is the run's."""
         return PurePosixPath(path).name.startswith(self._prefix)
 
-    def rewrite(self, path: str, *, without: Collection[int]) -> None:
-        """Write one of the files again without some rows, by their places; remove it if it has no other."""
+    def rewrite(self, path: str, *, without: Collection[int], version: tuple[object, ...]) -> None:
+        """Write one of the files again without some rows, by their places; remove it if it has no other.
+
+        version: of the file when the places were found. Raises ChangedError if it is another one by now.
+        """
         gone = np.asarray(sorted(without), np.int64)
         with self._work("rewrite") as work:
             made, start, kept = work / "rewritten", 0, 0
@@ -106,6 +109,8 @@ class Dataset(ParquetFiles):
                     if stays.any():
                         writer.write_batch(batch.filter(pa.array(stays)))
                         kept += int(stays.sum())
+            # What is put in its place was read before this, so it is without these very rows.
+            self.check_version(path, version)
             if kept:
                 land(made, self._at(path), private=False)
         if not kept:
@@ -130,8 +135,25 @@ class Dataset(ParquetFiles):
         """One of the files, to be read."""
         index = self._at(path)
         local = local_path(index)
-        with local.open("rb") if local else index.fs.open(index.path, "rb") as file:
+        try:
+            opened = local.open("rb") if local else index.fs.open(index.path, "rb")
+        except FileNotFoundError:
+            raise self.changed(path) from None
+        with opened as file:
             yield pq.ParquetFile(file)
+
+    def version(self, path: str) -> tuple[object, ...]:
+        """Which file it is: by disk and time, or as an object store says it."""
+        index = self._at(path)
+        local = local_path(index)
+        try:
+            if local is not None:
+                found = local.stat()
+                return found.st_ino, found.st_mtime_ns, found.st_size
+            told = uncached(index).fs.info(index.path)
+        except FileNotFoundError:
+            raise self.changed(path) from None
+        return told.get("ETag"), written_at(told), told["size"]
 
     def _write_some(
         self, rows: Iterable[pa.Table], work: Path, *, done: Collection[str]

@@ -42,6 +42,7 @@ class FileLookup:
         self._work = work
         self._job_id = job_id
         self._paths: list[str] = []
+        self._versions: list[tuple[object, ...]] = []
         self._index: AnswerIndex | None = None
 
     def close(self) -> None:
@@ -75,6 +76,7 @@ class FileLookup:
             wanted = [field.name for field in fields if field.name not in OWNER_COLUMNS]
             if self._files.has_columns(path, wanted):
                 rows = self._files.take(path, of_file["row"].to_numpy(), [field.name for field in fields])
+                self._files.check_version(path, self._versions[number])
                 made.append(typed(rows.add_column(0, "index", of_file["index"]), fields))
         return pa.concat_tables(made)
 
@@ -99,6 +101,7 @@ class FileLookup:
             self._paths = self._files.all_files()
             if not self._paths:
                 log.info("%s has no rows of earlier runs: what no other target has is asked", self.name)
+            self._versions = [self._files.version(path) for path in self._paths]
             self._index = AnswerIndex(self._work, key_types(schema, self._key))
             for number, path in enumerate(self._paths):
                 for indexes, rows in indexed_rows(self._files, path, self._key):
@@ -126,11 +129,13 @@ def remove_replaced(dataset: Dataset, key: pa.Schema) -> int:
     key: the target's key with the types of the source. Files of earlier runs are rewritten without rows that the run
     has written anew, its own without those that may not take the place of an earlier row. Call it when all files of
     the run have landed; after any end it is called again. A reader may see a row twice meanwhile, and never misses one.
+    Raises ChangedError where another run does the same at the same time.
     """
     own, others = dataset.files(), set(dataset.all_files())
     paths = [*own, *sorted(others.difference(own))]
     if not own or len(paths) == len(own):
         return 0
+    versions = [dataset.version(path) for path in paths]
     with tempfile.TemporaryDirectory(prefix="greennode-") as work, closing(AnswerIndex(Path(work), key)) as index:
         hashes = []
         for number, path in enumerate(own):
@@ -146,7 +151,7 @@ def remove_replaced(dataset: Dataset, key: pa.Schema) -> int:
         index.settle()
         removed = 0
         for number, gone in index.replaced():
-            dataset.rewrite(paths[number], without=gone)
+            dataset.rewrite(paths[number], without=gone, version=versions[number])
             removed += len(gone)
     return removed
 

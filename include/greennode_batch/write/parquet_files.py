@@ -12,8 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from greennode_batch.errors import ConfigError
+from greennode_batch.errors import ConfigError, RetryableError
 from greennode_batch.write.partitions import partition_values
+
+
+class ChangedError(RetryableError):
+    """Another run has written one of the files again, or removed it, since this one read it. Nothing was changed."""
 
 
 class ParquetFiles(ABC):
@@ -33,6 +37,22 @@ class ParquetFiles(ABC):
     @abstractmethod
     def open(self, path: str) -> AbstractContextManager[pq.ParquetFile]:
         """One of the files, to be read."""
+
+    @abstractmethod
+    def version(self, path: str) -> tuple[object, ...]:
+        """What differs once one of the files is written again. Raises ChangedError if it is not there any more."""
+
+    def check_version(self, path: str, version: tuple[object, ...]) -> None:
+        """Raise ChangedError if one of the files is another one by now: rows are known by their places in it."""
+        if self.version(path) != version:
+            raise self.changed(path)
+
+    def changed(self, path: str) -> ChangedError:
+        """The error to raise for a file that changes while it is used."""
+        return ChangedError(
+            f"{self.name}: {path} was written again or removed by another run while it was being read. Nothing was "
+            "changed; try again"
+        )
 
     def has_columns(self, path: str, names: Iterable[str]) -> bool:
         """Whether one of the files has these columns, or is in a folder that gives them.

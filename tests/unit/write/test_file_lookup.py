@@ -18,6 +18,7 @@ from greennode_batch.staging.folders import land, run_folder
 from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.file_lookup import file_lookup, remove_replaced
+from greennode_batch.write.parquet_files import ChangedError
 
 COLUMNS = ("answer", "status", "custom_id", "run_id", "completed_at", "greennode_job", "greennode_order")
 DAY = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -192,6 +193,35 @@ def test_a_file_without_rows_is_removed(write, folder):
     write(1, {1: ("a", GOOD)})
     remove_replaced(write(2, {1: ("b", GOOD)}), KEY)
     assert len(list(folder.glob("*.parquet"))) == 1
+
+
+class _Overtaken(Dataset):
+    """A dataset whose run is stopped when it has found which rows are replaced, and woken when another one is done."""
+
+    def rewrite(self, path, *, without, version):
+        remove_replaced(Dataset(self._folder, self.run), KEY)
+        super().rewrite(path, without=without, version=version)
+
+
+def test_a_report_that_wakes_late_removes_no_other_rows_of_a_file_that_was_written_again(write, folder, tmp_path):
+    write(1, {1: ("a", GOOD), 2: ("a", GOOD), 3: ("a", GOOD)})
+    write(2, {1: ("b", GOOD)})
+    run = run_folder(tmp_path / "staging", "dag", "run 2")
+    late = _Overtaken(UPath(folder), run)
+    late.run = run
+    with pytest.raises(ChangedError, match="written again or removed by another run"):
+        remove_replaced(late, KEY)
+    assert found(folder) == [(1, "run 2"), (2, "run 1"), (3, "run 1")]
+
+
+def test_answers_are_not_taken_from_a_file_that_was_written_again_since_it_was_looked_through(write, folder, make):
+    write(1, {1: ("a", GOOD), 2: ("a", GOOD), 3: ("a", GOOD)})
+    keys = pa.table({"id": pa.array([2], pa.int64())})
+    with file_lookup(make("run 9"), ("id",)) as known:
+        known.look_up(LookupRows(keys, pa.array(["a"]), {}, None, RowOwner("run 9", "job")))
+        remove_replaced(write(2, {1: ("b", GOOD)}), KEY)
+        with pytest.raises(ChangedError):
+            known.stored(keys, [pa.field("answer", pa.string())])
 
 
 class _Killed(BaseException):
