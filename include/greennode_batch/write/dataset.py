@@ -18,7 +18,7 @@ from upath import UPath
 from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import RunFolder, land, local_path, uncached, written_at
 from greennode_batch.write.dataset_files import PartFiles
-from greennode_batch.write.parquet_files import ParquetFiles
+from greennode_batch.write.parquet_files import ChangedError, ParquetFiles
 from greennode_batch.write.partitions import check_count, partitions
 
 _ENDING = ".parquet"
@@ -190,14 +190,25 @@ class Dataset(ParquetFiles):
 
     @contextmanager
     def _work(self, shard_id: str) -> Iterator[Path]:
-        """A folder to make files in: on the same disk, so that they land by a rename, or this machine's own."""
+        """A folder to make files in: on the same disk, so that they land by a rename, or this machine's own.
+
+        Raises ChangedError if another worker begins to make the same files.
+        """
         prefix = f".{self._prefix}{shard_id}-"
         if self._local is not None:
             self._local.mkdir(parents=True, exist_ok=True)
             for left in self._local.glob(f"{prefix}*"):  # by a worker that was killed
                 shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=prefix, dir=self._local) as work:
-            yield Path(work)
+            try:
+                yield Path(work)
+            except FileNotFoundError:
+                if Path(work).exists():
+                    raise
+                raise ChangedError(
+                    f"{self.name}: another worker of this run took this one for dead, and writes the same files. "
+                    "Nothing was changed; try again"
+                ) from None
 
 
 def _is_hidden(path: str) -> bool:

@@ -16,6 +16,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import run_folder
 from greennode_batch.write import dataset_files as part_files
 from greennode_batch.write.dataset import Dataset
+from greennode_batch.write.parquet_files import ChangedError
 
 
 def rows_of(*rows):
@@ -153,6 +154,21 @@ def test_what_a_killed_worker_left_half_written_goes_when_its_shard_is_written_a
     assert found(folder) == expected((1, "a"))
     make(partition_by=()).write([rows_of((1, "a"))], "shard1", replaces=(path,))
     assert (orphaned.exists(), other.exists()) == (False, True)
+
+
+def test_a_worker_in_whose_place_another_one_writes_the_shard_is_told_so_and_changes_nothing(make, folder):
+    class Rows:
+        is_late = True
+
+        def __iter__(self):
+            if self.is_late:
+                self.is_late = False
+                make().write(self, "shard")
+            yield rows_of((1, "a"), (2, "b"))
+
+    with pytest.raises(ChangedError, match="another worker of this run took this one for dead"):
+        make().write(Rows(), "shard")
+    assert found(folder) == expected((1, "a"), (2, "b"))
 
 
 def test_types_that_spark_and_athena_do_not_have_are_written_as_ones_that_they_have(make, folder):
