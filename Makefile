@@ -60,7 +60,7 @@ witness: $(READY) ## The client and the engine against servers that others wrote
 
 faults: $(READY) ## The fault matrix: faults, mixtures, kills at each step, late workers (ONLY=text SEED= SCHEDULES=)
 	PYTHONPATH=include:plugins $(BIN)/python -m greennode_faults --quiet engine $(if $(ONLY),--only "$(ONLY)")
-	PYTHONPATH=include:plugins $(BIN)/python -m greennode_faults interleavings $(if $(ONLY),--only "$(ONLY)") $(if $(SEED),--seed $(SEED)) $(if $(SCHEDULES),--random $(SCHEDULES))
+	PYTHONPATH=include:plugins $(BIN)/python -m greennode_faults interleavings $(if $(ONLY),--only "$(ONLY)") $(if $(SEED),--seed $(SEED)) $(if $(SCHEDULES),--schedules $(SCHEDULES))
 	$(if $(ONLY),,PYTHONPATH=include:plugins $(BIN)/python -m greennode_faults --quiet airflow)
 
 bench: $(READY) ## CPU, memory and rows/s beside a floor, peers or AGAINST=commit (QUICK=1; docs/performance.md has the rest)

@@ -17,7 +17,7 @@ from greennode_faults.case import Case, Outcome
 from greennode_faults.catalogue import SINGLES, mixtures
 from greennode_faults.engine import bench, run_cases
 from greennode_faults.interleavings.tally import heading as heading_of_tallies
-from greennode_faults.interleavings.tally import play_all
+from greennode_faults.interleavings.tally import in_window, play_all
 from greennode_faults.kills import Steps, each_step
 from greennode_faults.live import run_live
 from greennode_faults.outcome_table import as_json, heading, line
@@ -65,7 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     airflow.set_defaults(run=_airflow)
     late = commands.add_parser("interleavings", help="workers that are stopped at every step while others go on")
     late.add_argument("--seed", type=int, default=1, help="of the first random schedule; default: 1")
-    late.add_argument("--random", type=int, default=20_000, metavar="N", help="random schedules; default: 20,000")
+    late.add_argument(
+        "--schedules",
+        type=int,
+        default=20_000,
+        metavar="N",
+        help="so many in all, if hold-ups are fewer; default: 20,000",
+    )
     late.add_argument("--only", metavar="TEXT", default="", help="scenes whose name or store holds this text")
     live = commands.add_parser("live", help="the harmless part, against a server of your own")
     live.add_argument("--base-url", required=True, metavar="URL")
@@ -106,15 +112,17 @@ def run_interleavings(options: argparse.Namespace) -> int:
     began = time.monotonic()
     print(heading_of_tallies(), flush=True)
     tallies = []
-    for tally in play_all(seed=options.seed, random=options.random, only=options.only):
+    for tally in play_all(seed=options.seed, total=options.schedules, only=options.only):
         print(tally, flush=True)
         tallies.append(tally)
     wrong = sum(len(tally.wrong) for tally in tallies)
-    window = sum(tally.in_window for tally in tallies)
-    schedules = sum(tally.schedules for tally in tallies)
+    print(in_window(tallies))
     print(
-        f"\n{schedules:,} schedules, {schedules - wrong - window:,} ok, {window:,} in the window of guarantees.md, "
-        f"{wrong:,} not; {time.monotonic() - began:.0f} s"
+        f"\n{sum(tally.schedules for tally in tallies):,} schedules "
+        f"({sum(tally.schedules for tally in tallies if tally.kind == 'hold-up'):,} single hold-ups, all there are), "
+        f"{sum(len(tally.window) for tally in tallies):,} of them in the window of guarantees.md, {wrong:,} wrong; "
+        f"in the others {sum(tally.needed for tally in tallies):,} requests needed, "
+        f"{sum(tally.billed for tally in tallies):,} billed; {time.monotonic() - began:.0f} s"
     )
     return 1 if wrong or not tallies else 0
 

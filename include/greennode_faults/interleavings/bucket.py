@@ -22,12 +22,14 @@ PROTOCOL = "interleaved"
 HONOURS, IGNORES = "honours", "ignores"
 
 
-class _Stored(NamedTuple):
+class Stored(NamedTuple):
+    """A file, and when it was put."""
+
     data: bytes
     written: datetime
 
 
-_buckets: dict[str, dict[str, _Stored]] = {HONOURS: {}, IGNORES: {}}
+_buckets: dict[str, dict[str, Stored]] = {HONOURS: {}, IGNORES: {}}
 _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -48,7 +50,7 @@ class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has n
     protocol = PROTOCOL
     cachable = True
 
-    def _of(self, path: str) -> tuple[dict[str, _Stored], str]:
+    def _of(self, path: str) -> tuple[dict[str, Stored], str]:
         bucket, _, key = self._strip_protocol(path).partition("/")
         return _buckets[bucket], key
 
@@ -58,7 +60,7 @@ class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has n
         step(f"put {key}")
         if mode == "create" and files is _buckets[HONOURS] and key in files:
             raise FileExistsError(path)
-        files[key] = _Stored(bytes(value), _Clock.now())
+        files[key] = Stored(bytes(value), _Clock.now())
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
         """The bytes of a file."""
@@ -142,7 +144,7 @@ class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has n
         return io.BytesIO(self.cat_file(path))
 
     @staticmethod
-    def _info(bucket: str, name: str, stored: _Stored) -> dict[str, Any]:
+    def _info(bucket: str, name: str, stored: Stored) -> dict[str, Any]:
         return {
             "name": f"{bucket}/{name}",
             "size": len(stored.data),
@@ -153,9 +155,46 @@ class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has n
 
 
 class BucketPath(CloudPath):
-    """A path in one of the buckets."""
+    """A path in one of the buckets. What it leads to is remembered: to make a path costs more than to read its file."""
 
-    __slots__ = ()
+    __slots__ = ("_above", "_below", "_whole")
+    _above: BucketPath
+    _below: dict[str, BucketPath]
+    _whole: str
+
+    def __truediv__(self, name: str) -> BucketPath:  # type: ignore[override] # nobody here joins anything else
+        """What lies in the folder."""
+        try:
+            below = self._below
+        except AttributeError:
+            below = self._below = {}
+        found = below.get(name)
+        if found is None:
+            found = below[name] = super().__truediv__(name)
+            if "/" not in name:
+                found._above = self
+        return found
+
+    @property
+    def parent(self) -> BucketPath:
+        """The folder that it lies in."""
+        try:
+            return self._above
+        except AttributeError:
+            return super().parent
+
+    @property
+    def path(self) -> str:
+        """The bucket's name and the key."""
+        try:
+            return self._whole
+        except AttributeError:
+            self._whole = str(super().path)
+            return self._whole
+
+    def with_name(self, name: str) -> BucketPath:
+        """Its neighbour of that name."""
+        return self.parent / name
 
 
 register_implementation(PROTOCOL, BucketFileSystem, clobber=True)
@@ -163,16 +202,16 @@ register_path(PROTOCOL, BucketPath, clobber=True)
 
 
 def bucket_path(bucket: str) -> UPath:
-    """The root of staging in a bucket."""
-    return UPath(f"{PROTOCOL}://{bucket}/staging")
+    """The root of a bucket."""
+    return UPath(f"{PROTOCOL}://{bucket}/")
 
 
-def contents(bucket: str) -> dict[str, Any]:
+def contents(bucket: str) -> dict[str, Stored]:
     """All that is in a bucket, to be put back later."""
     return dict(_buckets[bucket])
 
 
-def put_back(bucket: str, files: Mapping[str, Any]) -> None:
+def put_back(bucket: str, files: Mapping[str, Stored]) -> None:
     """Let a bucket hold these files alone."""
     _buckets[bucket].clear()
     _buckets[bucket].update(files)

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.staging.exclusive import honours_conditions
 from greennode_batch.staging.folders import RunFolder, run_folder
-from greennode_faults.interleavings.bucket import HONOURS, IGNORES, bucket_path, contents, put_back
+from greennode_faults.interleavings.bucket import HONOURS, IGNORES, Stored, bucket_path, contents, put_back
 from greennode_faults.interleavings.small_api import SmallApi, SmallApiTransport, Trouble
 from greennode_faults.interleavings.storage_steps import file_steps
-from greennode_faults.interleavings.workers import Crew, Schedule, VirtualClock, sleep, virtual_time
+from greennode_faults.interleavings.tokens import Tokens, counted_tokens
+from greennode_faults.interleavings.workers import Crew, Schedule, VirtualClock, sleep, step, virtual_time
 
 StoreKind = Literal["local disk", "S3", "S3 without conditions"]
-STORES: tuple[StoreKind, ...] = ("local disk", "S3", "S3 without conditions")
+LOCAL: StoreKind = "local disk"
+STORES: tuple[StoreKind, ...] = (LOCAL, "S3", "S3 without conditions")
+TABLE = "answers"
+"""The name of the database's table."""
 _BUCKETS = {"S3": HONOURS, "S3 without conditions": IGNORES}
 _CLIENTS = 4
+_STEPS_OF_SQL = ("BEGIN", "INSERT", "DELETE", "COMMIT", "ROLLBACK")
+_MEMORY = "/dev/shm"  # noqa: S108 - Linux has it, in memory
 
 
 @dataclass
@@ -33,6 +41,7 @@ class Ground:
     store: StoreKind
     folder: Path
     root: UPath
+    _tokens: Tokens
     clock: VirtualClock = field(default_factory=VirtualClock)
     api: SmallApi = field(init=False)
     clients: list[GreenNodeClient] = field(init=False)
@@ -42,82 +51,129 @@ class Ground:
         self.api = SmallApi(self.clock)
         self._transports = [SmallApiTransport(self.api) for _ in range(_CLIENTS)]
         self.clients = [
-            GreenNodeClient("https://api.test/v1", "key", transport=transport, sleep=sleep, max_tries=2)
+            GreenNodeClient(
+                "https://api.test/v1", "key", transport=transport, sleep=sleep, clock=self.clock, max_tries=2
+            )
             for transport in self._transports
         ]
 
-    @property
-    def run(self) -> RunFolder:
-        """The run that all work on."""
-        return run_folder(self.root, "job", "run")
+    def run(self, name: str = "run") -> RunFolder:
+        """A run of the job, by name."""
+        return run_folder(self.root, "job", name)
 
     @property
     def out(self) -> Path:
-        """The target."""
+        """A target that is one file."""
         return self.folder / "out.parquet"
+
+    @property
+    def dataset(self) -> UPath:
+        """A target that is a folder of files."""
+        return self.root.parent / "dataset"
+
+    def database(self) -> sqlite3.Connection:
+        """A database for a target. Who finds it locked is refused at once.
+
+        Steps are where a transaction begins, writes rows and ends: between these, a statement of it alone can be seen
+        by nobody.
+        """
+        connection = sqlite3.connect(self._database, timeout=0.0)
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.set_trace_callback(_step_of_transaction)
+        return connection
+
+    def rows_of_table(self) -> list[Any]:
+        """All rows of the database's table, in one order."""
+        if not self._database.exists():
+            return []
+        with closing(sqlite3.connect(self._database)) as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (TABLE,)).fetchall():
+                return []
+            return connection.execute(f"SELECT * FROM {TABLE} ORDER BY 1").fetchall()  # noqa: S608 - no foreign text
+
+    @property
+    def _database(self) -> Path:
+        return self.folder / "database"
 
     def begin(self, trouble: Trouble) -> None:
         """Start over: nothing staged, nothing sent."""
-        self.out.unlink(missing_ok=True)
-        self.clock.now = VirtualClock().now
-        self.api = SmallApi(self.clock, trouble)
-        for transport in self._transports:
-            transport.api = self.api
-        self._clear()
+        self._hold(SmallApi(self.clock, trouble), VirtualClock().now)
+        self._store({}, {})
 
-    def play(self, works: Sequence[Callable[[], None]], schedule: Schedule) -> Crew:
-        """Let workers work to their ends."""
+    def play(self, works: Sequence[Callable[[], None]], schedule: Schedule, *, seed: int) -> Crew:
+        """Let workers work to their ends. seed: of the pauses that have a random length."""
+        self._tokens.begin(seed)
         crew = Crew(works, schedule, self.clock)
         crew.run()
         return crew
 
-    def _clear(self) -> None:
-        if self.store == "local disk":
-            shutil.rmtree(str(self.root), ignore_errors=True)
-        else:
-            put_back(_BUCKETS[self.store], {})
+    def contents(self) -> dict[str, bytes]:
+        """All files in staging and of targets, but the database, by name."""
+        files = _files(self.folder)
+        files.pop(self._database.name, None)
+        return files | {name: stored.data for name, stored in self._bucket().items()}
 
     def snapshot(self) -> Callable[[], None]:
-        """Keep what is staged and at the API now; what is returned puts it back, as often as it is called."""
-        api, now = self.api, self.clock.now
-        kept = api.kept()
-        if self.store == "local disk":
-            # Files are replaced in staging, never changed: so a copy may be made of links.
-            files = {path.relative_to(str(self.root)): path.read_bytes() for path in _files(Path(str(self.root)))}
-        else:
-            stored = contents(_BUCKETS[self.store])
+        """Keep what is stored and at the API now; what is returned puts it back, as often as it is called."""
+        now, kept = self.clock.now, self.api.kept()
+        files, stored = _files(self.folder), self._bucket()
 
         def again() -> None:
-            self.out.unlink(missing_ok=True)
-            self.clock.now = now
-            self.api = kept(self.clock)
-            for transport in self._transports:
-                transport.api = self.api
-            if self.store != "local disk":
-                put_back(_BUCKETS[self.store], stored)
-                return
-            self._clear()
-            for name, data in files.items():
-                path = Path(str(self.root)) / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(data)
+            self._hold(kept(self.clock), now)
+            self._store(files, stored)
 
         return again
 
+    def _hold(self, api: SmallApi, now: float) -> None:
+        self.api, self.clock.now = api, now
+        for transport in self._transports:
+            transport.api = api
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    def _bucket(self) -> dict[str, Stored]:
+        return {} if self.store == LOCAL else contents(_BUCKETS[self.store])
+
+    def _store(self, files: Mapping[str, bytes], stored: Mapping[str, Stored]) -> None:
+        if self.store != LOCAL:
+            put_back(_BUCKETS[self.store], stored)
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        for name, data in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+
+def _step_of_transaction(statement: str) -> None:
+    if statement.startswith(_STEPS_OF_SQL):
+        step(f"SQL {statement.partition('(')[0]}")
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether another worker is in the midst of writing to the database."""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    """What is in all files below a folder, by their paths."""
+    return {
+        str((parent / name).relative_to(folder)): (parent / name).read_bytes()
+        for parent, _, names in ((Path(parent), folders, names) for parent, folders, names in os.walk(folder))
+        for name in names
+    }
 
 
 @contextmanager
 def ground(store: StoreKind) -> Iterator[Ground]:
     """A ground of one kind of store, with virtual time for its workers."""
-    with TemporaryDirectory(prefix="greennode-interleavings-") as name:
+    memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    with TemporaryDirectory(prefix="greennode-interleavings-", dir=memory) as name:
         folder = Path(name)
-        local = folder / "staging"
-        root = UPath(local) if store == "local disk" else bucket_path(_BUCKETS[store])
-        if store != "local disk":
+        root = (UPath(folder) if store == LOCAL else bucket_path(_BUCKETS[store])) / "staging"
+        if store != LOCAL:
             # Found out once, before anybody is at work.
             assert honours_conditions(root / "probe") == (store == "S3")
-        with virtual_time(), file_steps(local):
-            yield Ground(store, folder, root)
+        with virtual_time(), counted_tokens() as tokens, file_steps(folder):
+            yield Ground(store, folder, root, tokens)

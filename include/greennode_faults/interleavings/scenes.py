@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from functools import partial
+
+import pyarrow.parquet as pq
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import Wait
@@ -17,41 +19,17 @@ from greennode_batch.job.targets import FileTarget
 from greennode_batch.plan.build import build
 from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.run import run_to_file
-from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.attempts import FIRST_ATTEMPT, attempt_shards
 from greennode_batch.state.plan import Plan, read_plan
-from greennode_batch.state.run_report import RunReport
 from greennode_faults.interleavings.ground import Ground
-from greennode_faults.interleavings.small_api import BATCH_SECONDS, Trouble
+from greennode_faults.interleavings.join_scenes import join_scenes
+from greennode_faults.interleavings.scene import MAX_ATTEMPTS, TWO, Scene, SourceRows, Work, source
+from greennode_faults.interleavings.small_api import BATCH_SECONDS, Trouble, answer_to
 from greennode_faults.interleavings.workers import sleep
-
-SourceRows = tuple[tuple[int, str], ...]
-Work = Callable[[Ground, int], None]
 
 _TRIES = 4
 _AGAIN_SECONDS = 15.0
-TWO: SourceRows = ((1, "one"), (2, "two"))
-
-
-@dataclass(frozen=True)
-class Scene:
-    """works: of each worker. prepare: makes the staging that they find.
-
-    rows: of the source when the last worker reads it. before: when the others do, if that differs: these are the run's
-    rows where the last one was the first to begin.
-    """
-
-    kind: str
-    name: str
-    works: Sequence[Work]
-    prepare: Callable[[Ground], None]
-    trouble: Trouble = field(default_factory=Trouble)
-    rows: SourceRows = TWO
-    before: SourceRows | None = None
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.name}"
 
 
 def job_of(ground: Ground) -> BatchJob:
@@ -66,18 +44,37 @@ def job_of(ground: Ground) -> BatchJob:
         canary=0,
         max_failed_ratio=1.0,
         max_shard_requests=2,
-        attempts=3,
+        attempts=MAX_ATTEMPTS,
     )
 
 
-def finish(ground: Ground, scene: Scene) -> RunReport:
-    """Take the run to its end, as the last start of its tasks does, once the batches that were sent have ended."""
-    ground.clock.now += BATCH_SECONDS
-    return run_to_file(
+def _scene(
+    kind: str,
+    name: str,
+    works: Sequence[Work],
+    prepare: Callable[[Ground], None],
+    trouble: Trouble | None = None,
+    *,
+    rows: SourceRows = TWO,
+    before: SourceRows | None = None,
+) -> Scene:
+    """A scene of one run.
+
+    rows: of the source when the last worker reads it. before: when the others do, if that differs: these are the run's
+    rows where the last one was the first to begin.
+    """
+    wanted = [rows] if before is None else [rows, before]
+    finish, wrong = partial(_finish, rows=rows), partial(_wrong, wanted=wanted)
+    return Scene(kind, name, works, prepare, finish, wrong, trouble or Trouble())
+
+
+def _finish(ground: Ground, *, rows: SourceRows) -> None:
+    """Take the run to its end, once the batches that were sent have ended."""
+    run_to_file(
         job_of(ground),
-        lambda: _source(scene.rows),
+        lambda: source(rows),
         ground.clients[-1],
-        ground.run,
+        ground.run(),
         ground.out,
         run_id="run",
         clock=ground.clock,
@@ -85,14 +82,25 @@ def finish(ground: Ground, scene: Scene) -> RunReport:
     )
 
 
-def _source(rows: SourceRows) -> Rows:
-    return Rows.from_tuples(("id", "text"), iter([list(rows)]))
+def _wrong(ground: Ground, *, wanted: Sequence[SourceRows]) -> list[str]:
+    problems = []
+    rows = pq.read_table(ground.out, columns=["id", "status", "answer", "custom_id"]).to_pylist()
+    keys = sorted(row["id"] for row in rows)
+    if keys not in [sorted(key for key, _ in one) for one in wanted]:
+        problems.append(f"the target has rows {keys}")
+    bad = [row["id"] for row in rows if (row["status"], row["answer"]) != ("succeeded", answer_to(row["custom_id"]))]
+    if bad:
+        problems.append(f"rows without their answers: {bad}")
+    strangers = ground.api.billed.keys() - {row["custom_id"] for row in rows}
+    if strangers:
+        problems.append(f"{len(strangers)} answers paid for that no row asks for")
+    return problems
 
 
 def _build(ground: Ground, index: int, rows: SourceRows) -> Plan:
     profile = ground.clients[index].profile
     job = job_of(ground)
-    return build(job, lambda: _source(rows), ground.run, run_id="run", profile=profile, clock=ground.clock)
+    return build(job, lambda: source(rows), ground.run(), run_id="run", profile=profile, clock=ground.clock)
 
 
 def _carry(ground: Ground, client: GreenNodeClient, shard: ShardFolder) -> None:
@@ -119,9 +127,9 @@ def _carry_once(ground: Ground, client: GreenNodeClient, shard: ShardFolder) -> 
 
 
 def _carry_planned(ground: Ground, index: int) -> None:
-    plan = read_plan(ground.run)
+    plan = read_plan(ground.run())
     assert plan is not None
-    for shard in attempt_shards(ground.run, plan, FIRST_ATTEMPT):
+    for shard in attempt_shards(ground.run(), plan, FIRST_ATTEMPT):
         _carry(ground, ground.clients[index], shard)
 
 
@@ -141,8 +149,8 @@ def _shard_scenes() -> Iterator[Scene]:
         "a line is missing": Trouble(lacking=1),
     }
     for name, trouble in troubles.items():
-        yield Scene("shard", name, (_carry_planned, _carry_planned), _built(TWO), trouble)
-    yield Scene(
+        yield _scene("shard", name, (_carry_planned, _carry_planned), _built(TWO), trouble)
+    yield _scene(
         "shard",
         "three workers, its batch ends for lack of capacity",
         (_carry_planned,) * 3,
@@ -156,7 +164,7 @@ def _builds_and_carries(rows: SourceRows) -> Work:
 
     def work(ground: Ground, index: int) -> None:
         plan = _build(ground, index, rows)
-        for shard in attempt_shards(ground.run, plan, FIRST_ATTEMPT):
+        for shard in attempt_shards(ground.run(), plan, FIRST_ATTEMPT):
             _carry(ground, ground.clients[index], shard)
 
     return work
@@ -167,14 +175,14 @@ def _build_scenes() -> Iterator[Scene]:
     more: SourceRows = (*TWO, (3, "three"))
     same: SourceRows = (*TWO, (3, "one"))
     two = _builds_and_carries(TWO)
-    yield Scene("build", "two at once, of one source", (two, two), _nothing)
+    yield _scene("build", "two at once, of one source", (two, two), _nothing)
     for name, rows in {"changed": changed, "more rows": more, "a row that asks the same": same}.items():
         later = _builds_and_carries(rows)
-        yield Scene("build", f"the later one has {name}", (two, later), _nothing, rows=rows, before=TWO)
-        yield Scene(
+        yield _scene("build", f"the later one has {name}", (two, later), _nothing, rows=rows, before=TWO)
+        yield _scene(
             "build", f"built before, the later one has {name}", (two, later), _built(TWO), rows=rows, before=TWO
         )
-        yield Scene("build", f"sent before, the later one has {name}", (two, later), _sent(TWO), rows=rows, before=TWO)
+        yield _scene("build", f"sent before, the later one has {name}", (two, later), _sent(TWO), rows=rows, before=TWO)
 
 
 def _nothing(ground: Ground) -> None:
@@ -184,7 +192,7 @@ def _nothing(ground: Ground) -> None:
 def _sent(rows: SourceRows) -> Callable[[Ground], None]:
     def prepare(ground: Ground) -> None:
         plan = _build(ground, 0, rows)
-        submit(ground.run.shard(plan.shards[0].shard_id), ground.clients[0], clock=ground.clock, sleep=sleep)
+        submit(ground.run().shard(plan.shards[0].shard_id), ground.clients[0], clock=ground.clock, sleep=sleep)
 
     return prepare
 
@@ -193,17 +201,17 @@ def _retry_scenes() -> Iterator[Scene]:
     four: SourceRows = (*TWO, (3, "three"), (4, "four"))
     for name, whole in {"all is collected": True, "the later one has more to ask": False}.items():
         later = _retries if whole else _collects_and_retries
-        yield Scene("retry", name, (_retries, later), _collected(four, whole=whole), Trouble(lacking=2), rows=four)
+        yield _scene("retry", name, (_retries, later), _collected(four, whole=whole), Trouble(lacking=2), rows=four)
 
 
 def _retries(ground: Ground, index: int) -> None:
     """The tasks of a run's second attempt."""
-    plan, client = read_plan(ground.run), ground.clients[index]
+    plan, client = read_plan(ground.run()), ground.clients[index]
     assert plan is not None
     profile = client.profile
-    retry = build_retry(job_of(ground), ground.run, plan, attempt=2, profile=profile, clock=ground.clock)
+    retry = build_retry(job_of(ground), ground.run(), plan, attempt=2, profile=profile, clock=ground.clock)
     for sent in retry.sent:
-        _carry(ground, client, sent.folder(ground.run))
+        _carry(ground, client, sent.folder(ground.run()))
 
 
 def _collects_and_retries(ground: Ground, index: int) -> None:
@@ -216,7 +224,7 @@ def _collected(rows: SourceRows, *, whole: bool) -> Callable[[Ground], None]:
 
     def prepare(ground: Ground) -> None:
         plan = _build(ground, 0, rows)
-        for shard in attempt_shards(ground.run, plan, FIRST_ATTEMPT)[: None if whole else 1]:
+        for shard in attempt_shards(ground.run(), plan, FIRST_ATTEMPT)[: None if whole else 1]:
             _carry(ground, ground.clients[0], shard)
 
     return prepare
@@ -224,4 +232,4 @@ def _collected(rows: SourceRows, *, whole: bool) -> Callable[[Ground], None]:
 
 def scenes() -> list[Scene]:
     """All of them."""
-    return [*_shard_scenes(), *_build_scenes(), *_retry_scenes()]
+    return [*_shard_scenes(), *_build_scenes(), *_retry_scenes(), *join_scenes()]

@@ -68,6 +68,11 @@ class SmallApi:
 
         return again
 
+    def state(self) -> str:
+        """All that it holds, in words that differ where it does."""
+        own = (self.files, list(self.batches.values()), sorted(self.given_up), self.creates)
+        return repr((*own, sorted(self.billed.items()), sorted(self.wasted.items())))
+
     def settle(self, *, whole: bool = False) -> None:
         """End the batches whose time has come, or all of them; what ends is billed."""
         for batch in self.batches.values():
@@ -186,13 +191,18 @@ def _view(batch: _Batch) -> dict[str, Any]:
     return view
 
 
+def answer_to(custom_id: str) -> str:
+    """What a request is answered."""
+    return f"of {custom_id}"
+
+
 def _answer(custom_id: str) -> bytes:
     body = {
         "id": f"answer-{custom_id[:8]}",
         "object": "chat.completion",
         "model": "model",
         "choices": [
-            {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": f"of {custom_id}"}}
+            {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer_to(custom_id)}}
         ],
         "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8},
     }

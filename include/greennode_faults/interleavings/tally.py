@@ -6,71 +6,101 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from greennode_faults.interleavings.explorer import Explorer, Played
+from greennode_faults.interleavings.explorer import Explorer, Kind, Played
 from greennode_faults.interleavings.ground import STORES, StoreKind, ground
 from greennode_faults.interleavings.scenes import scenes
 
 _WORKERS = 2
-_COLUMNS = "{:<9} {:<52} {:<22} {:>8} {:>7} {:>7}  {}"
+_COLUMNS = "{:<8} {:<6} {:<54} {:<21} {:>9} {:>7} {:>7} {:>6} {:>5}  {}"
 
 
 @dataclass(frozen=True)
 class Tally:
-    """The schedules of one scene on one kind of store."""
+    """The schedules of one kind of one scene on one kind of store.
 
+    needed, billed: requests, in all schedules but those in the window. window, wrong: those that were.
+    """
+
+    kind: Kind
     scene: str
     store: StoreKind
-    hold_ups: int
-    random: int
-    in_window: int
-    paid_in_window: int
+    schedules: int
+    needed: int
+    billed: int
+    window: tuple[Played, ...]
     wrong: tuple[Played, ...]
 
-    @property
-    def schedules(self) -> int:
-        """How many were played."""
-        return self.hold_ups + self.random
-
     def __str__(self) -> str:
-        kind, _, name = self.scene.partition(": ")
+        works, _, name = self.scene.partition(": ")
         result = "ok"
-        if self.in_window:
-            result += f", {self.in_window} in the window, each cancelled; billed all the same: {self.paid_in_window}"
         if self.wrong:
             first = self.wrong[0]
-            result = f"{len(self.wrong)} wrong, as {first.kind} {first.number}: {'; '.join(first.problems)}"
-        return _COLUMNS.format(kind, name, self.store, self.hold_ups, self.random, len(self.wrong), result)
+            result = f"as {first.number}: {'; '.join(first.problems)}"
+        numbers = (f"{number:,}" for number in (self.schedules, self.needed, self.billed))
+        own = (self.kind, works, name, self.store, *numbers)
+        return _COLUMNS.format(*own, len(self.window), len(self.wrong), result)
 
 
 def heading() -> str:
     """The first line."""
-    return _COLUMNS.format("workers", "on the same", "store", "hold-ups", "random", "wrong", "verdict")
+    names = "kind", "of", "workers", "store", "schedules", "needed", "billed", "window", "wrong", "verdict"
+    return _COLUMNS.format(*names)
 
 
-def play_all(*, seed: int, random: int, only: str = "", stride: int = 1) -> Iterator[Tally]:
-    """Play every single hold-up, or each so many-th, and about so many random schedules in all."""
+def in_window(tallies: Sequence[Tally]) -> str:
+    """The schedules in the window, apart: what became of the batches that were made too late, a line a scene."""
+    lines = ["", "Stopped between the check of a claim and the first byte of its request, until others took over:"]
+    for tally in tallies:
+        if tally.window:
+            second = [one for one in tally.window if one.given_up]
+            billed = sum(one.billed > one.needed for one in second)
+            stray = sum(bool(one.problems) for one in tally.window)
+            lines.append(
+                f"  {tally.scene}, {tally.store}, {tally.kind}: {len(tally.window)}; in {len(second)} a second batch, "
+                f"cancelled on waking (in {billed} it had ended before); not cancelled: {stray}"
+            )
+    return "\n".join([*lines, *(["  none"] if len(lines) == len(["", ""]) else [])])
+
+
+def play_all(*, seed: int, total: int, only: str = "") -> Iterator[Tally]:
+    """Play every single hold-up, and as many random schedules as make so many in all; one of each scene at least."""
     chosen = [(store, index) for index, scene in enumerate(scenes()) for store in STORES if only in f"{scene}, {store}"]
-    each = -(-random // len(chosen)) if chosen else 0
     with ProcessPoolExecutor(_WORKERS) as pool:
-        work = [pool.submit(play, store, index, range(seed, seed + each), stride) for store, index in chosen]
+        left = total
+        for one in [pool.submit(play_hold_ups, store, index) for store, index in chosen]:
+            tally = one.result()
+            left -= tally.schedules
+            yield tally
+        shares = [max(1, (left + number) // len(chosen)) for number in range(len(chosen))]
+        work = [
+            pool.submit(play_random, store, index, range(seed, seed + share))
+            for (store, index), share in zip(chosen, shares, strict=True)
+        ]
         for one in work:
             yield one.result()
 
 
-def play(store: StoreKind, index: int, seeds: Sequence[int], stride: int = 1) -> Tally:
-    """Play one of the scenes on one kind of store."""
-    scene = scenes()[index]
+def play_hold_ups(store: StoreKind, index: int, stride: int = 1) -> Tally:
+    """Play every single hold-up of one of the scenes on one kind of store, or each so many-th."""
     with ground(store) as where:
-        explorer = Explorer(where, scene)
-        hold_ups = list(explorer.hold_ups(stride=stride))
-        random = list(explorer.at_random(seeds))
-    played = [*hold_ups, *random]
+        return _tally("hold-up", store, index, list(Explorer(where, scenes()[index]).hold_ups(stride=stride)))
+
+
+def play_random(store: StoreKind, index: int, seeds: Sequence[int]) -> Tally:
+    """Play one of the scenes on one kind of store, at random from each seed."""
+    with ground(store) as where:
+        return _tally("random", store, index, list(Explorer(where, scenes()[index]).at_random(seeds)))
+
+
+def _tally(kind: Kind, store: StoreKind, index: int, played: Sequence[Played]) -> Tally:
+    outside = [one for one in played if not one.in_window]
     return Tally(
-        scene=str(scene),
+        kind=kind,
+        scene=str(scenes()[index]),
         store=store,
-        hold_ups=len(hold_ups),
-        random=len(random),
-        in_window=sum(one.in_window for one in played),
-        paid_in_window=sum(one.paid_in_window for one in played),
+        schedules=len(played),
+        needed=sum(one.needed for one in outside),
+        billed=sum(one.billed for one in outside),
+        window=tuple(one for one in played if one.in_window),
         wrong=tuple(one for one in played if one.problems),
     )
