@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from greennode_emulator.dialects import DIALECTS
+from greennode_emulator.dialects import UnknownDialectError, dialect_names, find_dialect
 from greennode_emulator.faults.kinds import ScenarioError, read_scenario
 from greennode_emulator.server import describe, listen, make_server, prepared
 from greennode_emulator.settings import DEFAULT_MODELS, Settings
@@ -25,7 +25,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 picks a free one and prints it")
-    parser.add_argument("--dialect", choices=sorted(DIALECTS), default="openai")
+    parser.add_argument(
+        "--dialect", type=_dialect, metavar="NAME", default="openai", help=f"one of {', '.join(dialect_names())}"
+    )
     parser.add_argument(
         "--api-key",
         action="append",
@@ -37,10 +39,17 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--faults", type=Path, metavar="FILE.json", help="faults that are armed from the start")
     parser.add_argument("--upstream", metavar="URL", help="a model server that answers, as http://localhost:11434/v1")
     parser.add_argument("--upstream-key-env", metavar="NAME", help="the environment variable with its key")
-    parser.add_argument("--storage-port", type=int, default=0, help="for results, in dialects that keep them elsewhere")
+    parser.add_argument("--storage-port", type=int, default=0, help="for files that lie elsewhere")
     parser.add_argument("--models", default=",".join(DEFAULT_MODELS), help="ids, comma-separated")
     parser.add_argument("--log-level", choices=["debug", "info", "warning"], default="info")
     return parser.parse_args(arguments)
+
+
+def _dialect(name: str) -> str:
+    try:
+        return find_dialect(name).name
+    except UnknownDialectError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,8 +1,9 @@
 """Create, look at, list, cancel and delete batches; read their results."""
 
+import asyncio
 import os
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import msgspec
 from fastapi import Request, Response
@@ -13,10 +14,12 @@ from greennode_emulator.batch_work import input_name
 from greennode_emulator.core import Emulator
 from greennode_emulator.dialects.dialect import Reply
 from greennode_emulator.endpoints import Endpoint, Handler
+from greennode_emulator.faults.batch_faults import RepeatedCreate, SwappedFile
 from greennode_emulator.faults.call_acts import is_reply_lost
 from greennode_emulator.file_view import check_processed, find_file
+from greennode_emulator.input_lines import rewrite_lines
 from greennode_emulator.listing import list_page
-from greennode_emulator.records import BatchRecord, Phase, Purpose
+from greennode_emulator.records import BatchRecord, FileRecord, Phase, Purpose
 from greennode_emulator.refusals import RefusedError, bad_body, not_found
 from greennode_emulator.replies import deleted_reply, json_reply
 from greennode_emulator.result_files import merged_lines, result_file_id
@@ -59,7 +62,7 @@ class BatchRoutes:
             message = f"File {source.id} is the result of a batch, not the input of one."
             raise RefusedError(400, message, code="invalid_value", param="input_file_id")
         batch = BatchRecord(
-            id=self._dialect.batch_id(secrets.token_hex(12)),
+            id=self._new_id(),
             input_file_id=source.id,
             input_bytes=source.bytes,
             endpoint=wish.endpoint,
@@ -71,12 +74,22 @@ class BatchRoutes:
             faults=self._emulator.faults.take_batch(),
             line_faults=self._emulator.faults.take_lines(),
         )
-        os.link(self._store.path(source.id), self._store.path(input_name(batch.id)))
+        swap = batch.fault(SwappedFile)
+        if swap is not None:
+            copy = await self._copy(source, now=now)
+            metadata = batch.metadata if swap.metadata else None
+            batch = msgspec.structs.replace(batch, input_file_id=copy.id, input_bytes=copy.bytes, metadata=metadata)
+        repeats = batch.fault(RepeatedCreate)
+        batches = [batch, *self._repeated(batch, 0 if repeats is None else repeats.times)]
         with self._store.transaction():
-            self._store.batches.add(batch)
-            self._emulator.ledger.add_batch(batch)
-        self._emulator.runner.start(batch.id)
-        reply = self._dialect.create_reply(batch_reply(batch, self._dialect))
+            for one in batches:
+                os.link(self._store.path(one.input_file_id), self._store.path(input_name(one.id)))
+                self._store.batches.add(one)
+                self._emulator.ledger.add_batch(one)
+        for one in batches:
+            self._emulator.runner.start(one.id)
+        shown = batches[-1 if repeats is not None and repeats.reply == "last" else 0]
+        reply = self._dialect.create_reply(batch_reply(shown, self._dialect))
         return json_reply(reply, status=self._dialect.create_status)
 
     async def list(self, request: Request) -> Response:
@@ -99,7 +112,7 @@ class BatchRoutes:
             batch = looked or batch
             if is_missed(batch) or is_forgotten(batch, now=now):
                 raise not_found("Batch", batch.id)
-        return json_reply(batch_reply(batch, self._dialect))
+        return json_reply(self._dialect.get_reply(batch_reply(batch, self._dialect)))
 
     async def cancel(self, request: Request) -> Response:
         """Stop a batch; a second cancel changes nothing, one after its end is refused."""
@@ -113,7 +126,7 @@ class BatchRoutes:
             return batch if batch.phase is Phase.CANCELLING else batch.enter(Phase.CANCELLING, now)
 
         batch = self._store.batches.update(found.id, change)
-        return json_reply(batch_reply(batch or found, self._dialect))
+        return json_reply(self._dialect.get_reply(batch_reply(batch or found, self._dialect)))
 
     async def delete(self, request: Request) -> Response:
         """Forget a batch that has ended; its files stay."""
@@ -137,6 +150,23 @@ class BatchRoutes:
         return StreamingResponse(
             merged_lines(files, self._dialect.merged_line), media_type="application/x-ndjson", headers=headers
         )
+
+    def _new_id(self) -> str:
+        return self._dialect.batch_id(secrets.token_hex(12))
+
+    def _repeated(self, batch: BatchRecord, times: int) -> Iterator[BatchRecord]:
+        for _ in range(times):
+            yield msgspec.structs.replace(batch, id=self._new_id(), repeat_of=batch.id)
+
+    async def _copy(self, source: FileRecord, *, now: float) -> FileRecord:
+        """A gateway's copy of an input file: the same requests in other bytes, in a file more."""
+        name = self._dialect.file_id(secrets.token_hex(12))
+        size = await asyncio.to_thread(rewrite_lines, self._store.path(source.id), self._store.path(name))
+        copy = msgspec.structs.replace(source, id=name, bytes=size, created_at=now, faults=(), looks=0)
+        with self._store.transaction():
+            self._store.files.add(copy)
+            self._emulator.ledger.count("files_copied")
+        return copy
 
     def _find(self, request: Request, *, now: float) -> BatchRecord:
         name = request.path_params["id"]

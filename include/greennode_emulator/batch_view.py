@@ -1,19 +1,28 @@
 """What clients are shown of a batch: pure functions of the batch and the clock."""
 
+import datetime as dt
+import re
+
 import msgspec
 
 from greennode_emulator.dialects.dialect import Dialect, Reply
+from greennode_emulator.dialects.reply_shapes import local
 from greennode_emulator.faults.batch_faults import (
     Counts,
     EmptyIds,
     Forgotten,
     IdsEarly,
     LateInList,
+    LocalTimes,
     NotFound,
     UnknownStatus,
 )
 from greennode_emulator.records import BatchRecord
 from greennode_emulator.result_files import result_file_id
+
+_NAMES_A_TIME = re.compile("(_at|At|[dD]eadline)$")
+# A larger number counts milliseconds.
+_LATEST_SECONDS = 10**11
 
 
 def is_forgotten(batch: BatchRecord, *, now: float) -> bool:
@@ -52,7 +61,25 @@ def batch_reply(batch: BatchRecord, dialect: Dialect) -> Reply:
     odd = batch.fault(UnknownStatus)
     if odd is not None and odd.during == batch.phase:
         word = odd.word
-    return dialect.batch_reply(_with_odd_counts(_with_odd_ids(batch, dialect)), word)
+    reply = dialect.batch_reply(_with_odd_counts(_with_odd_ids(batch, dialect)), word)
+    times = batch.fault(LocalTimes)
+    return reply if times is None else _with_local_times(reply, times.offset_hours)
+
+
+def _with_local_times(reply: Reply, hours: float) -> Reply:
+    """The reply with its times, which are known by their names, in local time."""
+    return {
+        name: local(_seconds(value), hours) if value and _NAMES_A_TIME.search(name) else value
+        for name, value in reply.items()
+    }
+
+
+def _seconds(time: float | str) -> float:
+    """Seconds since 1970, from any of the forms that a dialect may write a time in."""
+    if isinstance(time, str) and not time.isdecimal():
+        return dt.datetime.fromisoformat(time).timestamp()
+    seconds = float(time)
+    return seconds / 1000 if seconds > _LATEST_SECONDS else seconds
 
 
 def _with_odd_ids(batch: BatchRecord, dialect: Dialect) -> BatchRecord:

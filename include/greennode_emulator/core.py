@@ -4,7 +4,7 @@ from pathlib import Path
 
 from greennode_emulator.batch_runner import BatchRunner
 from greennode_emulator.batch_work import Shop
-from greennode_emulator.dialects import DIALECTS
+from greennode_emulator.dialects import find_dialect
 from greennode_emulator.faults.board import FaultBoard
 from greennode_emulator.ledger import Ledger
 from greennode_emulator.models import EmulatedModel, Model
@@ -19,10 +19,10 @@ class Emulator:
 
     def __init__(self, settings: Settings, *, state: Path) -> None:
         self.settings = settings
-        self.dialect = DIALECTS[settings.dialect]
+        self.dialect = find_dialect(settings.dialect)
         self.store = Store(state)
         self.ledger = Ledger(self.store)
-        self.faults = FaultBoard(settings.faults)
+        self.faults = FaultBoard(settings.faults, standing=self.dialect.faults)
         self.storage = Storage()
         self.model = _model(settings)
         shop = Shop(store=self.store, ledger=self.ledger, dialect=self.dialect, settings=settings, model=self.model)

@@ -37,8 +37,9 @@ def create_app(emulator: Emulator) -> App:
         **ChatRoutes(emulator).handlers(),
     }
     routes = [_route(emulator.dialect, endpoint, handlers[endpoint]) for endpoint in emulator.dialect.routes]
-    method, path = own_route(Endpoint.DOWNLOAD)
-    routes.append(APIRoute(path, handlers[Endpoint.DOWNLOAD], methods=[method], name=Endpoint.DOWNLOAD.value))
+    for endpoint in (Endpoint.STORE, Endpoint.DOWNLOAD):
+        method, path = own_route(endpoint)
+        routes.append(APIRoute(path, handlers[endpoint], methods=[method], name=endpoint.value))
     app.router.routes.extend(routes)
     app.include_router(ControlRoutes(emulator).router())
 

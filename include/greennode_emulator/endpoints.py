@@ -11,10 +11,11 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Endpoint(StrEnum):
     """Named after OpenAI's method and path; a dialect may place an operation elsewhere, or not have it.
 
-    DOWNLOAD is no part of any API: it is the object store that some dialects hand out URLs of.
+    STORE and DOWNLOAD are no part of any API: they are the object store that some dialects hand out URLs of.
     """
 
     UPLOAD_FILE = "POST /files"
+    COMMIT_FILE = "POST /files/{id}/complete"
     LIST_FILES = "GET /files"
     GET_FILE = "GET /files/{id}"
     FILE_CONTENT = "GET /files/{id}/content"
@@ -29,4 +30,5 @@ class Endpoint(StrEnum):
     LIST_MODELS = "GET /models"
     GET_MODEL = "GET /models/{id}"
     CHAT = "POST /chat/completions"
+    STORE = "PUT /_storage/{id}"
     DOWNLOAD = "GET /_storage/{id}"

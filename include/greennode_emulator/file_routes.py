@@ -1,5 +1,7 @@
 """Upload, list, look at, download and delete files."""
 
+import asyncio
+import gzip
 import secrets
 
 from fastapi import Request, Response
@@ -8,14 +10,16 @@ from fastapi.responses import FileResponse, RedirectResponse
 from greennode_emulator.core import Emulator
 from greennode_emulator.dialects.dialect import Reply
 from greennode_emulator.endpoints import Endpoint, Handler
-from greennode_emulator.faults.call_acts import is_reply_lost
+from greennode_emulator.faults.call_acts import fault_of, is_reply_lost
+from greennode_emulator.faults.call_faults import ContentUrl
 from greennode_emulator.file_view import find_file, seen_file
 from greennode_emulator.listing import list_page
 from greennode_emulator.multipart_upload import Upload
-from greennode_emulator.open_connections import reset_connection
-from greennode_emulator.records import FileRecord, Purpose
+from greennode_emulator.records import FileRecord, FileStatus, Purpose
 from greennode_emulator.refusals import RefusedError
 from greennode_emulator.replies import deleted_reply, json_reply
+from greennode_emulator.signed_uploads import SignedUploads
+from greennode_emulator.upload_checks import UploadChecks
 
 _MAX_PAGE = 10_000
 
@@ -28,10 +32,13 @@ class FileRoutes:
         self._dialect = emulator.dialect
         self._store = emulator.store
         self._clock = emulator.settings.clock
+        self._checks = UploadChecks(emulator)
+        self._signed_uploads = SignedUploads(emulator)
 
     def handlers(self) -> dict[Endpoint, Handler]:
         """Which handler serves which endpoint."""
         return {
+            **self._signed_uploads.handlers(),
             Endpoint.UPLOAD_FILE: self.upload,
             Endpoint.LIST_FILES: self.list,
             Endpoint.GET_FILE: self.get,
@@ -42,7 +49,9 @@ class FileRoutes:
         }
 
     async def upload(self, request: Request) -> Response:
-        """Store a file; it exists from the moment that all of it has arrived."""
+        """Store a file; one that comes by a form exists from the moment that all of it has arrived."""
+        if self._dialect.signed_upload is not None:
+            return await self._signed_uploads.begin(request, self._dialect.signed_upload)
         file_id = self._dialect.file_id(secrets.token_hex(12))
         path = self._store.path(file_id)
         try:
@@ -50,8 +59,8 @@ class FileRoutes:
             with path.open("wb") as target:
                 upload = Upload(target, max_bytes=self._emulator.settings.limits.max_file_bytes)
                 await upload.receive(request)
-            self._check_purpose(upload.fields.get("purpose"))
-            self._check_size(request, upload.bytes)
+            self._checks.check_purpose(upload.fields.get("purpose"))
+            self._checks.check_size(request, upload.bytes)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -83,14 +92,19 @@ class FileRoutes:
 
     async def get(self, request: Request) -> Response:
         """One file's metadata."""
-        return json_reply(self._dialect.file_reply(self._find(request)))
+        return json_reply(self._dialect.file_get_reply(self._dialect.file_reply(self._find(request))))
 
     async def content(self, request: Request) -> Response:
         """The file's bytes, or where they are; Range is honoured."""
         record = self._find(request)
-        if self._dialect.content == "redirect":
-            return RedirectResponse(self._emulator.storage.url(request, record.id), status_code=302)
-        return self._bytes(request, record)
+        dialect, storage = self._dialect, self._emulator.storage
+        fault = fault_of(request.scope, ContentUrl)
+        if fault is not None:
+            return json_reply(dialect.content_url(storage.url(request, record.id, elsewhere=fault.elsewhere)))
+        if dialect.content == "bytes":
+            return await self._bytes(request, record)
+        url = storage.url(request, record.id, elsewhere=dialect.content_elsewhere)
+        return json_reply(dialect.content_url(url)) if dialect.content == "url" else RedirectResponse(url, 302)
 
     async def url(self, request: Request) -> Response:
         """Where the file's bytes are."""
@@ -99,7 +113,7 @@ class FileRoutes:
     async def download(self, request: Request) -> Response:
         """The file's bytes, for whoever was given the URL."""
         self._emulator.storage.check(request)
-        return self._bytes(request, self._find(request))
+        return await self._bytes(request, self._find(request))
 
     async def delete(self, request: Request) -> Response:
         """Remove a file. A batch that already reads it keeps its own link."""
@@ -113,24 +127,14 @@ class FileRoutes:
     def _find(self, request: Request) -> FileRecord:
         return find_file(self._store, request.path_params["id"], now=self._clock())
 
-    def _bytes(self, request: Request, record: FileRecord) -> Response:
+    async def _bytes(self, request: Request, record: FileRecord) -> Response:
+        path = self._store.path(record.id)
+        if record.status == FileStatus.AWAITING_UPLOAD:
+            raise RefusedError(409, f"File {record.id} has not been uploaded.", code="file_not_uploaded")
         if record.answers_of is not None and not is_reply_lost(request.scope):
             self._emulator.ledger.add_served(record.answers_of)
-        return FileResponse(
-            self._store.path(record.id), media_type="application/octet-stream", filename=record.filename
-        )
-
-    def _check_size(self, request: Request, size: int) -> None:
-        fault = self._emulator.faults.take_too_large(size)
-        if fault is None:
-            return
-        if fault.reset:
-            reset_connection(request.scope)
-        message = f"The file has {size} bytes; at most {fault.max_bytes} are allowed."
-        raise RefusedError(413, message, code="file_too_large", param="file")
-
-    def _check_purpose(self, purpose: str | None) -> None:
-        allowed = self._dialect.upload_purposes
-        if purpose not in allowed:
-            message = f"Invalid value for 'purpose': expected one of {sorted(allowed)}, got {purpose!r}."
-            raise RefusedError(400, message, code="invalid_value", param="purpose")
+        if self._dialect.content_gzip == "no" or record.purpose is Purpose.INPUT:
+            return FileResponse(path, media_type="application/octet-stream", filename=record.filename)
+        packed = await asyncio.to_thread(lambda: gzip.compress(path.read_bytes(), mtime=0))
+        headers = {"content-encoding": "gzip"} if self._dialect.content_gzip == "declared" else {}
+        return Response(packed, media_type="application/octet-stream", headers=headers)

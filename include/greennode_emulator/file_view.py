@@ -3,7 +3,7 @@
 import msgspec
 
 from greennode_emulator.faults.file_faults import FileNotFound, FileProcessing, FirstLooks
-from greennode_emulator.records import FileRecord
+from greennode_emulator.records import FileRecord, FileStatus
 from greennode_emulator.refusals import RefusedError, not_found
 from greennode_emulator.store import Store
 
@@ -20,17 +20,20 @@ def find_file(store: Store, name: str, *, now: float) -> FileRecord:
 
 def seen_file(record: FileRecord, *, now: float) -> FileRecord:
     """The file with the status that it shows."""
-    if _holding(record, FileProcessing, now) is None:
+    if record.status is not FileStatus.PROCESSED or _holding(record, FileProcessing, now) is None:
         return record
-    return msgspec.structs.replace(record, status="processing")
+    return msgspec.structs.replace(record, status=FileStatus.PROCESSING)
 
 
 def check_processed(record: FileRecord, *, now: float) -> None:
-    """Refuse a file that is still being processed."""
+    """Refuse a file that is still being processed, or has not arrived."""
+    if record.status in (FileStatus.AWAITING_UPLOAD, FileStatus.UPLOADED):
+        message = f"File {record.id} cannot be used: its status is '{record.status}'."
+        raise RefusedError(400, message, code=record.status, param="input_file_id")
     fault = _holding(record, FileProcessing, now)
     if fault is not None and isinstance(fault, FileProcessing):
         message = f"File {record.id} is still being processed. Please try again later."
-        raise RefusedError(fault.status, message, code="file_not_ready", param="input_file_id")
+        raise RefusedError(fault.status, message, code=fault.code, param="input_file_id")
 
 
 def _holding(record: FileRecord, kind: type[FirstLooks], now: float) -> FirstLooks | None:

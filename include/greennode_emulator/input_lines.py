@@ -1,5 +1,6 @@
 """Is a batch file good? Codes and the first message are those that OpenAI and Azure are seen to give."""
 
+import json
 from array import array
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -112,6 +113,17 @@ def scan_file(
         message = f"The model '{model}' does not exist"
         problems.append(LineProblem(code="model_not_found", message=message, line=1, param="body.model"))
     return Scan(starts=starts, checksum=checksum, model=model, problems=tuple(problems))
+
+
+def rewrite_lines(source: Path, target: Path) -> int:
+    """Write the same lines with other spaces and escapes, as a gateway does that reads them; the bytes written."""
+    with source.open("rb") as lines, target.open("wb") as copy:
+        for line in lines:
+            try:
+                copy.write(json.dumps(msgspec.json.decode(line), separators=(" , ", " : ")).encode() + b"\n")
+            except msgspec.DecodeError:
+                copy.write(line)
+        return copy.tell()
 
 
 def _decoder(default_model: str | None) -> Callable[[bytes], _CheckedLine | _CheckedLineOfModel]:

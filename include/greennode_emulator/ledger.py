@@ -23,8 +23,11 @@ TOTALS = (
     "completion_tokens",
     "files_uploaded",
     "files_deleted",
+    "files_copied",
+    "batches_repeated",
 )
 
+_BATCH_FIELDS = ("id", "input_file_id", "requests_billed", "repeat_of")
 # The parameter is a JSON list of the batches that are lost. `served` is the last bill before results were fetched.
 _WASTED = """
     FROM billed WHERE wasted OR (
@@ -56,10 +59,12 @@ class Ledger:
         """Add a batch; it stays here when it is deleted."""
         with self._store.transaction() as database:
             database.execute(
-                "INSERT INTO created (id, input_file_id, at, billed) VALUES (?, ?, ?, 0)",
-                (batch.id, batch.input_file_id, batch.created_at),
+                "INSERT INTO created (id, input_file_id, at, billed, repeat_of) VALUES (?, ?, ?, 0, ?)",
+                (batch.id, batch.input_file_id, batch.created_at, batch.repeat_of),
             )
             self.count("batches_created")
+            if batch.repeat_of is not None:
+                self.count("batches_repeated")
 
     def knows_batch(self, batch_id: str) -> bool:
         """Whether there is or was such a batch."""
@@ -96,7 +101,9 @@ class Ledger:
         with self._store.transaction() as database:
             lost = self._lost(now)
             counters = dict(database.execute("SELECT name, n FROM counters ORDER BY name").fetchall())
-            batches = database.execute("SELECT id, input_file_id, billed FROM created ORDER BY rowid").fetchall()
+            batches = database.execute(
+                "SELECT id, input_file_id, billed, repeat_of FROM created ORDER BY rowid"
+            ).fetchall()
             n_wasted = database.execute(f"SELECT count(*) {_WASTED}", (lost,)).fetchone()[0]
             maps = {}
             if not summary:
@@ -107,7 +114,7 @@ class Ledger:
         reply: dict[str, Any] = {name: counters.get(name, 0) for name in TOTALS}
         reply["requests_wasted"] = n_wasted
         reply["calls"] = {name.removeprefix(CALL): n for name, n in counters.items() if name.startswith(CALL)}
-        reply["batches"] = [{"id": row[0], "input_file_id": row[1], "requests_billed": row[2]} for row in batches]
+        reply["batches"] = [dict(zip(_BATCH_FIELDS, row, strict=True)) for row in batches]
         return reply | maps
 
     def _lost(self, now: float) -> str:

@@ -6,6 +6,8 @@ from typing import TypeVar
 from fastapi import Request
 
 from greennode_emulator.dialects.dialect import Page, Paging, Reply
+from greennode_emulator.faults.call_acts import fault_of
+from greennode_emulator.faults.call_faults import PartialList
 from greennode_emulator.refusals import RefusedError, not_found
 from greennode_emulator.store import Identified, Shelf
 
@@ -33,6 +35,12 @@ def list_page(
         skip = (number - paging.first) * size
     if paging.style == "cursor":
         after = request.query_params.get("after")
+    fault = fault_of(request.scope, PartialList)
+    show = paging.show if fault is None else fault.show
+    if show == "nothing":
+        return Page([], number=number, size=size)
+    if show == "first_page":
+        number, skip, after = paging.first, 0, None
     try:
         with shelf.store.transaction():
             records, more = shelf.newest(limit=size, after=after, skip=skip)

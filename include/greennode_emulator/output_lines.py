@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 
 from greennode_emulator.dialects.dialect import Dialect
-from greennode_emulator.faults.batch_faults import FileErrorLine, RestRefused
+from greennode_emulator.faults.batch_faults import FileErrorLine, LineShape, RestRefused
 from greennode_emulator.faults.line_acts import altered, leaves_no_answer, refusal_of, written
 from greennode_emulator.faults.line_faults import AnyLineFault, StatusZero
 from greennode_emulator.input_lines import RequestLine
 from greennode_emulator.models import Model
 from greennode_emulator.records import BatchRecord, Phase
 from greennode_emulator.refusals import RefusedError
+from greennode_emulator.reshaping import camel_fields, moved, sealed
 
 _lines = msgspec.json.Decoder(RequestLine)
 _encoder = msgspec.json.Encoder()
@@ -65,13 +66,16 @@ class LineWriter:
         # Lines need not name the model that the batch names.
         self._model_name = None if batch.model is None else b'{"model":' + _encoder.encode(batch.model) + b","
         self._file_error = batch.fault(FileErrorLine)
+        self._shape = batch.fault(LineShape)
 
     def answer(self, spans: Iterable[tuple[int, int, int]], *, first: int, now: float) -> Chunk:
         """The lines at (index, start, end), of which `first` were done before."""
         chunk = Chunk()
         if first == 0 and self._file_error is not None:
             error = {"code": self._file_error.code, "message": self._file_error.message}
-            chunk.errors.append(_encoder.encode({"id": None, "custom_id": None, "response": None, "error": error}))
+            chunk.errors.append(
+                _encoder.encode(self._shown({"id": None, "custom_id": None, "response": None, "error": error}))
+            )
         asked: list[tuple[msgspec.Raw, str, int]] = []
         rows: list[tuple[str, str, AnyLineFault | None, RefusedError | None]] = []
         struck: set[str] = set()
@@ -107,17 +111,17 @@ class LineWriter:
             for start, end in spans:
                 custom_id = _lines.decode(os.pread(source.fileno(), end - start, start)).custom_id
                 line = {"id": f"batch_req_{self._name(custom_id)}", "custom_id": custom_id, "response": None}
-                lines.append(_encoder.encode({**line, "error": error}))
+                lines.append(_encoder.encode(self._shown({**line, "error": error})))
         return lines
 
     def _add_answered(
         self, chunk: Chunk, custom_id: str, name: str, fault: AnyLineFault | None, reply: dict[str, Any]
     ) -> None:
         if fault is None:
-            chunk.output.append(_encoder.encode(self._dialect.result_line(name, custom_id, reply)))
+            chunk.output.append(_encoder.encode(self._shown(self._dialect.result_line(name, custom_id, reply))))
         else:
             reply = altered(fault, reply)
-            chunk.output.extend(written(fault, self._dialect.result_line(name, custom_id, reply)))
+            chunk.output.extend(written(fault, self._dialect.result_line(name, custom_id, reply), self._shown))
         usage = reply.get("usage") or {}
         chunk.completed += 1
         chunk.billed.append(custom_id)
@@ -128,11 +132,27 @@ class LineWriter:
         self, chunk: Chunk, custom_id: str, name: str, fault: AnyLineFault | None, refusal: RefusedError
     ) -> None:
         line = self._dialect.error_line(name, custom_id, refusal)
-        chunk.errors.extend([_encoder.encode(line)] if fault is None else written(fault, line))
+        chunk.errors.extend(
+            [_encoder.encode(self._shown(line))] if fault is None else written(fault, line, self._shown)
+        )
         if isinstance(fault, StatusZero):
             chunk.completed += 1
         else:
             chunk.failed += 1
+
+    def _shown(self, line: dict[str, Any]) -> dict[str, Any]:
+        """The line as it stands in the file."""
+        line = self._dialect.shown_line(line)
+        shape = self._shape
+        if shape is None:
+            return line
+        if shape.moves:
+            line = moved(line, shape.moves)
+        if shape.camel_case:
+            line = camel_fields(line, depth=2)
+        if shape.sealed:
+            line = sealed(line)
+        return line if shape.wrapped is None else {shape.wrapped: line}
 
     def _refusal(self, position: int) -> RefusedError | None:
         if self._rest is None or position < self._refused_from:

@@ -35,6 +35,15 @@ class Purpose(StrEnum):
     OUTPUT = "batch_output"
 
 
+class FileStatus(StrEnum):
+    """How far a file has come; a fault may show another."""
+
+    AWAITING_UPLOAD = "awaiting_upload"
+    UPLOADED = "uploaded"
+    PROCESSING = "processing"
+    PROCESSED = "processed"
+
+
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A file that clients can see, from `readable_at` on; its bytes lie in the state folder under its id.
 
@@ -47,7 +56,7 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     created_at: float
     readable_at: float = 0.0
-    status: str = "processed"
+    status: FileStatus = FileStatus.PROCESSED
     answers_of: str | None = None
     faults: tuple[AnyFileFault, ...] = ()
     looks: int = 0
@@ -64,6 +73,8 @@ class LineProblem(msgspec.Struct, frozen=True, kw_only=True):
 
 class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A batch. `output_bytes` and `error_bytes` are how much of the two result files is committed.
+
+    `repeat_of` is the batch whose create a gateway repeated.
 
     `completed` and `failed` are what clients are told; `done` is the number of lines that are over with.
     """
@@ -84,6 +95,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
     completed: int = 0
     failed: int = 0
     done: int = 0
+    repeat_of: str | None = None
     counts_hidden: bool = False
     output_bytes: int = 0
     error_bytes: int = 0

@@ -16,7 +16,6 @@ import httpx
 import uvicorn
 
 from greennode_emulator.core import Emulator
-from greennode_emulator.dialects import DIALECTS
 from greennode_emulator.emulator_app import create_app
 from greennode_emulator.open_connections import TrackedProtocol
 from greennode_emulator.settings import Settings
@@ -66,14 +65,12 @@ class RunningEmulator:
 
 
 class Listeners:
-    """The sockets to serve on: the API's, and another origin for results where the dialect has one."""
+    """The sockets to serve on: the API's, and another origin for files that lie elsewhere."""
 
     def __init__(self, settings: Settings) -> None:
         with ExitStack() as stack:
             self.main = stack.enter_context(_listen(settings.host, settings.port))
-            self.storage: socket.socket | None = None
-            if DIALECTS[settings.dialect].needs_storage:
-                self.storage = stack.enter_context(_listen(settings.host, settings.storage_port))
+            self.storage = stack.enter_context(_listen(settings.host, settings.storage_port))
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -87,7 +84,7 @@ class Listeners:
     @property
     def sockets(self) -> list[socket.socket]:
         """All of them."""
-        return [self.main] if self.storage is None else [self.main, self.storage]
+        return [self.main, self.storage]
 
 
 def listen(settings: Settings) -> Listeners:
@@ -119,8 +116,7 @@ def prepared(settings: Settings, listeners: Listeners) -> Iterator[Emulator]:
             scratch = tempfile.TemporaryDirectory(prefix="greennode-emulator-", ignore_cleanup_errors=True)
             state = Path(stack.enter_context(scratch))
         emulator = Emulator(settings, state=state)
-        if listeners.storage is not None:
-            emulator.storage.port = listeners.storage.getsockname()[1]
+        emulator.storage.port = listeners.storage.getsockname()[1]
         yield emulator
 
 

@@ -33,8 +33,8 @@ class Settings:
     """One emulator; `state` None means a temporary folder, no `api_keys` means one is generated.
 
     `upstream` is the base URL of a model server that answers in place of the emulator; `faults` are armed from the
-    start. Dialects whose results lie elsewhere serve those at `storage_port`. `clock` gives the seconds since 1970:
-    a test may make batches wait for it.
+    start. Files that lie elsewhere are served at `storage_port`. `clock` gives the seconds since 1970: a test may
+    make batches wait for it.
     """
 
     host: str = "127.0.0.1"

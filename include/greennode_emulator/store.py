@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS batches (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TE
 CREATE TABLE IF NOT EXISTS billed (custom_id TEXT, batch_id TEXT, wasted INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, n INTEGER);
 CREATE TABLE IF NOT EXISTS created (id TEXT PRIMARY KEY, input_file_id TEXT, at REAL, billed INTEGER,
-    served INTEGER NOT NULL DEFAULT 0);
+    served INTEGER NOT NULL DEFAULT 0, repeat_of TEXT);
 """
 
 # What the tables of earlier versions do not have; a bill of theirs belongs to no batch, and none of it is wasted.
@@ -28,6 +28,7 @@ _ADDED = (
     ("billed", "batch_id TEXT"),
     ("billed", "wasted INTEGER NOT NULL DEFAULT 0"),
     ("created", "served INTEGER NOT NULL DEFAULT 0"),
+    ("created", "repeat_of TEXT"),
 )
 
 

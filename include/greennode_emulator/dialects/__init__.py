@@ -1,4 +1,4 @@
-"""How files, batches and errors look on the wire, for eight ways to speak.
+"""How files, batches and errors look on the wire, for ten ways to speak.
 
 A dialect is a description: names, words and small functions from a neutral record to a reply. Behaviour is the
 same in every dialect and lives elsewhere. What each of them plays of the variants that such APIs have:
@@ -33,6 +33,9 @@ same in every dialect and lives elsewhere. What each of them plays of the varian
     cerebras     with method and url   purpose batch              response wrapper
     unknown      custom_id + body      in `result`                response is the body, choices an object, content
                                                                   a list; `response: null`, error as text
+
+The client has presets for these, or is known to get on with them. `wrapped` and `presigned` are held back: they show
+whether a profile alone is enough for a server that nobody has seen.
 """
 
 from collections.abc import Mapping
@@ -43,12 +46,33 @@ from greennode_emulator.dialects.doubleword import DOUBLEWORD
 from greennode_emulator.dialects.mistral import MISTRAL
 from greennode_emulator.dialects.novita import NOVITA
 from greennode_emulator.dialects.openai import OPENAI
+from greennode_emulator.dialects.presigned import PRESIGNED
 from greennode_emulator.dialects.siliconflow import SILICONFLOW
 from greennode_emulator.dialects.together import TOGETHER
 from greennode_emulator.dialects.unknown import UNKNOWN
+from greennode_emulator.dialects.wrapped import WRAPPED
 
-__all__ = ["DIALECTS", "OPENAI", "Dialect"]
+__all__ = ["DIALECTS", "HELD_BACK", "OPENAI", "Dialect", "UnknownDialectError", "dialect_names", "find_dialect"]
 
 DIALECTS: Mapping[str, Dialect] = {
     dialect.name: dialect for dialect in (OPENAI, TOGETHER, NOVITA, MISTRAL, SILICONFLOW, DOUBLEWORD, CEREBRAS, UNKNOWN)
 }
+HELD_BACK: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (WRAPPED, PRESIGNED)}
+"""Those that no preset of the client is made for."""
+
+
+class UnknownDialectError(Exception):
+    """There is no such dialect; the message says which there are."""
+
+
+def dialect_names() -> list[str]:
+    """What a dialect may be called."""
+    return sorted([*DIALECTS, *HELD_BACK])
+
+
+def find_dialect(name: str) -> Dialect:
+    """The dialect of that name, or UnknownDialectError."""
+    dialect = DIALECTS.get(name) or HELD_BACK.get(name)
+    if dialect is None:
+        raise UnknownDialectError(f"no dialect {name!r}; choose from {', '.join(dialect_names())}")
+    return dialect

@@ -1,9 +1,12 @@
 """The bodies that create a batch, and what they have in common."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
+
+CHAT_ENDPOINT = "/v1/chat/completions"
+_ONE = msgspec.Meta(min_length=1, max_length=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,39 @@ class CreateBody(msgspec.Struct):
     def wish(self) -> Wish:
         """What it asks for."""
         raise NotImplementedError
+
+
+def create_fields(
+    *,
+    input_file: str,
+    as_list: bool = False,
+    endpoint: str | None = "endpoint",
+    window: str | None = "completion_window",
+    metadata: str | None = "metadata",
+    model: str | None = None,
+) -> type[CreateBody]:
+    """A body with fields of these names. All but the metadata must be there; None: no such field is looked at."""
+    names = {"file": input_file, "endpoint": endpoint, "window": window, "metadata": metadata, "model": model}
+    rename = {ours: theirs for ours, theirs in names.items() if theirs is not None}
+    name = str | int
+    kinds: dict[str, Any] = {
+        "file": Annotated[list[name], _ONE] if as_list else name,
+        "metadata": dict[str, Any] | None,
+    }
+    fields = [(ours, kinds.get(ours, str), *([None] if ours == "metadata" else [])) for ours in rename]
+
+    def wish(self: Any) -> Wish:
+        return Wish(
+            input_file_id=str(self.file[0] if as_list else self.file),
+            endpoint=getattr(self, "endpoint", CHAT_ENDPOINT),
+            window=getattr(self, "window", None),
+            metadata=getattr(self, "metadata", None),
+            model=getattr(self, "model", None),
+        )
+
+    fields.sort(key=len)
+    body = msgspec.defstruct("FieldsCreate", fields, bases=(CreateBody,), namespace={"wish": wish}, rename=rename)
+    return cast("type[CreateBody]", body)
 
 
 class OpenAICreate(CreateBody):
@@ -59,7 +95,7 @@ class WindowlessCreate(CreateBody):
 class MistralCreate(CreateBody):
     """A list of files, of which the emulator takes one; the model for lines that name none."""
 
-    input_files: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1)]
+    input_files: Annotated[list[str], _ONE]
     endpoint: str
     model: str | None = None
     timeout_hours: Annotated[int, msgspec.Meta(ge=1, le=168)] = 24

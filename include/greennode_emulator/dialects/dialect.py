@@ -10,6 +10,7 @@ from greennode_emulator.dialects import reply_shapes
 from greennode_emulator.dialects.creates import CreateBody, OpenAICreate
 from greennode_emulator.endpoints import Endpoint
 from greennode_emulator.error_bodies import Body, error_object
+from greennode_emulator.faults.kinds import AnyFault
 from greennode_emulator.records import BatchRecord, FileRecord, Phase
 from greennode_emulator.refusals import RefusedError
 
@@ -17,17 +18,39 @@ Reply = dict[str, Any]
 Route = tuple[str, str]
 
 # What every dialect has at OpenAI's place, unless it says otherwise.
-_COMMON = frozenset(Endpoint) - {Endpoint.BATCH_RESULTS, Endpoint.FILE_URL, Endpoint.DOWNLOAD, Endpoint.DELETE_BATCH}
+_COMMON = frozenset(Endpoint) - {
+    Endpoint.BATCH_RESULTS,
+    Endpoint.COMMIT_FILE,
+    Endpoint.DELETE_BATCH,
+    Endpoint.DOWNLOAD,
+    Endpoint.FILE_URL,
+    Endpoint.STORE,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Paging:
-    """How a list is asked for: by cursor (`after`, `limit`), by page, or not at all."""
+    """How a list is asked for: by cursor (`after`, `limit`), by page, or not at all; and what it shows of itself."""
 
     style: Literal["cursor", "page", "none"] = "cursor"
     page: str = "page"
     size: str = "limit"
     first: int = 1
+    show: Literal["all", "first_page", "nothing"] = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedUpload:
+    """An upload by a URL: a first call names the file, a PUT brings its bytes.
+
+    `filename` is the field of the first call that names the file, `url` the dotted path of the URL in its reply.
+    `elsewhere`: the URL is of another origin. `commit`: a third call, COMMIT_FILE, ends the upload.
+    """
+
+    filename: str = "filename"
+    url: str = "upload_url"
+    elsewhere: bool = True
+    commit: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,17 +90,28 @@ class Dialect:
     routes: Mapping[Endpoint, Route] = field(default_factory=routes)
     headers: Mapping[str, str] = field(default_factory=dict)
     """Those of every reply."""
+    faults: tuple[AnyFault, ...] = ()
+    """What always goes wrong, behind the faults that are armed."""
 
     # Files.
     upload_purposes: frozenset[str] = frozenset({"batch"})
+    """Empty: it is not looked at."""
     upload_status: int = 200
     file_id: Callable[[str], str] = reply_shapes.file_id
     """From 24 hexadecimal digits."""
     file_reply: Callable[[FileRecord], Reply] = reply_shapes.file_reply
     upload_reply: Callable[[Reply], Reply] = reply_shapes.bare
+    file_get_reply: Callable[[Reply], Reply] = reply_shapes.bare
+    signed_upload: SignedUpload | None = None
+    """In place of a form."""
     line_form: Literal["any", "bare", "full"] = "any"
     """Whether lines may, must not or must have `method` and `url`."""
-    content: Literal["bytes", "redirect"] = "bytes"
+    content: Literal["bytes", "redirect", "url"] = "bytes"
+    """What FILE_CONTENT answers with: the bytes, a redirect to them, or `content_url`."""
+    content_elsewhere: bool = True
+    """Whether a redirect or a URL leads to another origin."""
+    content_url: Callable[[str], Reply] = reply_shapes.url_reply
+    content_gzip: Literal["no", "declared", "undeclared"] = "no"
 
     # Batches.
     create_body: type[CreateBody] = OpenAICreate
@@ -89,6 +123,8 @@ class Dialect:
     batch_reply: Callable[[BatchRecord, str], Reply] = reply_shapes.batch_reply
     """From the batch and its status word."""
     create_reply: Callable[[Reply], Reply] = reply_shapes.bare
+    get_reply: Callable[[Reply], Reply] = reply_shapes.bare
+    """Of a look at a batch, and of its cancel."""
     ids_early: bool = False
     """Whether the ids of result files show before the files can be read."""
 
@@ -111,13 +147,9 @@ class Dialect:
     """HTTP statuses in place of the usual ones."""
 
     # Result lines, from OpenAI's chat completion.
-    chat_reply: Callable[[Reply], Reply] = reply_shapes.bare
     result_line: Callable[[str, str, Reply], Reply] = reply_shapes.result_line
     error_line: Callable[[str, str, RefusedError], Reply] = reply_shapes.error_line
     merged_line: Callable[[Reply], Reply] = reply_shapes.bare
     """From a line of a result file to one of BATCH_RESULTS."""
-
-    @property
-    def needs_storage(self) -> bool:
-        """Whether it hands out URLs of another origin."""
-        return self.content == "redirect" or Endpoint.FILE_URL in self.routes
+    shown_line: Callable[[Reply], Reply] = reply_shapes.bare
+    """From a line with `custom_id`, `response` and `error` to what stands in the file."""

@@ -22,6 +22,16 @@ def bare(reply: Reply) -> Reply:
     return reply
 
 
+def number_from(text: str) -> str:
+    """An id that is a whole number, from hexadecimal digits."""
+    return str(int(text[:12], 16) + 1)
+
+
+def url_reply(url: str) -> Reply:
+    """Where something is."""
+    return {"url": url}
+
+
 def file_id(text: str) -> str:
     """The id of a file."""
     return f"file-{text}"
@@ -42,6 +52,13 @@ def iso(moment: float | None) -> str | None:
     if moment is None:
         return None
     return dt.datetime.fromtimestamp(moment, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def local(moment: float | None, hours: float = 7) -> str | None:
+    """The time on a wall that is so many hours ahead of UTC; nothing says which."""
+    if moment is None:
+        return None
+    return dt.datetime.fromtimestamp(moment + hours * 3600, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def ended_at(batch: BatchRecord) -> float | None:

@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from greennode_emulator.faults.fault import Fault, HttpStatus, Seconds, Share, Whole
+import msgspec
+
+from greennode_emulator.faults.fault import Fault, HttpStatus, Positive, Seconds, Share, Whole
 
 
 class BatchFault(Fault, frozen=True, kw_only=True):
@@ -75,10 +77,12 @@ class ModelDisabled(RestRefused, frozen=True, kw_only=True):
 
 
 class UnknownStatus(BatchFault, frozen=True, kw_only=True):
-    """Shows a status word that nobody knows for as long as a status lasts."""
+    """Shows a status word that nobody knows for as long as a status lasts; that of an end lasts for ever."""
 
     word: str = "PAUSED_BY_OPERATOR"
-    during: Literal["validating", "in_progress", "finalizing"] = "in_progress"
+    during: Literal["validating", "in_progress", "finalizing", "completed", "failed", "expired", "cancelled"] = (
+        "in_progress"
+    )
 
 
 class Counts(BatchFault, frozen=True, kw_only=True):
@@ -144,8 +148,46 @@ class LateInList(BatchFault, frozen=True, kw_only=True):
     seconds: Seconds = 1.0
 
 
+class SwappedFile(BatchFault, frozen=True, kw_only=True):
+    """A gateway makes a rewritten copy of the input file and creates the batch from that.
+
+    The copy stays as one more file. `metadata`: whether the batch keeps the metadata that was sent.
+    """
+
+    metadata: bool = True
+
+
+class RepeatedCreate(BatchFault, frozen=True, kw_only=True):
+    """A gateway repeats the create `times` more: as many more batches of the same file, which all run and bill.
+
+    The reply has the `first` of them or the `last`.
+    """
+
+    times: Positive = 1
+    reply: Literal["first", "last"] = "first"
+
+
+class LocalTimes(BatchFault, frozen=True, kw_only=True):
+    """The batch's times are local ones without an offset, as "2026-11-30 15:04:05"; `offset_hours` ahead of UTC."""
+
+    offset_hours: float = 7.0
+
+
+class LineShape(BatchFault, frozen=True, kw_only=True):
+    """The lines of both result files have another shape.
+
+    `camel_case`: the names of the line and its response; `moves`: values by dotted paths, as
+    {"response.body": "output"}; `wrapped`: the field that holds the line; `sealed`: nobody can read it.
+    """
+
+    camel_case: bool = False
+    moves: dict[str, str] = msgspec.field(default_factory=dict)
+    wrapped: str | None = None
+    sealed: bool = False
+
+
 AnyBatchFault = (
     Stuck | Expired | Cancelled | Failed | AllFailed | CreditOut | ModelDisabled | UnknownStatus | Counts
     | IdsEarly | EmptyIds | EmptyErrorFile | FileErrorLine | Bom | Utf16 | Crlf | NoFinalNewline | Forgotten
-    | NotFound | LateInList
+    | NotFound | LateInList | SwappedFile | RepeatedCreate | LocalTimes | LineShape
 )  # fmt: skip

@@ -51,10 +51,14 @@ class _Armed:
 
 
 class FaultBoard:
-    """Armed faults. `scenario` are those that are armed from the start, and again after every reset."""
+    """Armed faults. `scenario` are those that are armed from the start, and again after every reset.
 
-    def __init__(self, scenario: Collection[AnyFault] = ()) -> None:
+    `standing` are those that nothing disarms or uses up; armed ones come first.
+    """
+
+    def __init__(self, scenario: Collection[AnyFault] = (), *, standing: Collection[AnyFault] = ()) -> None:
         self._scenario = tuple(scenario)
+        self._standing = [_Armed(fault, None) for fault in standing]
         self._armed: list[_Armed] = []
         self.reset()
 
@@ -70,7 +74,7 @@ class FaultBoard:
 
     def take_call(self, endpoint: Endpoint) -> AnyCallFault | None:
         """The first fault that strikes this call."""
-        for one in self._armed:
+        for one in (*self._armed, *self._standing):
             fault = one.fault
             if isinstance(fault, CallFault) and fault.endpoint is endpoint and one.strikes():
                 self._drop_used()
@@ -79,7 +83,7 @@ class FaultBoard:
 
     def take_too_large(self, size: int) -> TooLarge | None:
         """The fault that refuses an upload of so many bytes."""
-        for one in self._armed:
+        for one in (*self._armed, *self._standing):
             if isinstance(one.fault, TooLarge) and size > one.fault.max_bytes and one.strikes():
                 self._drop_used()
                 return one.fault
@@ -107,7 +111,8 @@ class FaultBoard:
         self.arm(self._scenario)
 
     def _strike(self, family: type[Fault]) -> list[AnyFault]:
-        struck = [one.fault for one in self._armed if isinstance(one.fault, family) and one.strikes()]
+        chances = (*self._armed, *self._standing)
+        struck = [one.fault for one in chances if isinstance(one.fault, family) and one.strikes()]
         self._drop_used()
         return struck
 

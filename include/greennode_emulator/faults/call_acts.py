@@ -2,7 +2,7 @@
 
 import gzip
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Response
 
@@ -18,9 +18,11 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+FaultT = TypeVar("FaultT", bound=faults.CallFault)
 
 _SLICES_A_SECOND = 20
 _LOST = "greennode_emulator.reply_is_lost"
+_FAULT = "greennode_emulator.fault"
 _BODILESS = frozenset({204, 304})
 
 
@@ -47,6 +49,17 @@ async def act_out(
             await _carry_out(app, scope, receive)
             reset_connection(scope)
             await _until_gone(receive)
+        case faults.PartialList() | faults.ContentUrl():
+            # The handler knows what a list or a file is, and asks for the fault.
+            scope[_FAULT] = fault
+            await app(scope, receive, send)
+        case _:
+            await _alter(fault, app, scope, receive, send)
+
+
+async def _alter(fault: faults.AnyCallFault, app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one call whose reply arrives otherwise than the application sends it."""
+    match fault:
         case faults.Headers():
             extra = [(name.lower().encode(), value.encode()) for name, value in fault.headers.items()]
             await app(scope, receive, _with_headers(send, extra))
@@ -63,6 +76,12 @@ async def act_out(
 def is_reply_lost(scope: Scope) -> bool:
     """Whether a fault sees to it that the client gets nothing of the reply to this request."""
     return _LOST in scope
+
+
+def fault_of(scope: Scope, kind: type[FaultT]) -> FaultT | None:
+    """The fault that a handler itself has to act out, if it is of that kind."""
+    fault = scope.get(_FAULT)
+    return fault if isinstance(fault, kind) else None
 
 
 async def _carry_out(app: App, scope: Scope, receive: Receive) -> None:

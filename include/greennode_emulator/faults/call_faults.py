@@ -84,6 +84,19 @@ class Gzip(CallFault, frozen=True, kw_only=True):
     declared: bool = True
 
 
+class PartialList(CallFault, frozen=True, kw_only=True):
+    """A list that shows nothing, or its first page whatever page is asked for."""
+
+    show: Literal["nothing", "first_page"] = "nothing"
+
+
+class ContentUrl(CallFault, frozen=True, kw_only=True):
+    """In place of a file's bytes, JSON that says where they are; `elsewhere`: at another origin."""
+
+    endpoint: Endpoint = Endpoint.FILE_CONTENT
+    elsewhere: bool = True
+
+
 class Headers(CallFault, frozen=True, kw_only=True):
     """The reply is as always, with these headers added."""
 
@@ -91,5 +104,6 @@ class Headers(CallFault, frozen=True, kw_only=True):
 
 
 AnyCallFault = (
-    Status | Html | ErrorAfter | Timeout | ResetBefore | ResetAfter | Slow | Truncated | Gzip | Headers
+    Status | Html | ErrorAfter | Timeout | ResetBefore | ResetAfter | Slow | Truncated | Gzip | PartialList
+    | ContentUrl | Headers
 )  # fmt: skip

@@ -19,9 +19,10 @@ class FileNotFound(FirstLooks, frozen=True, kw_only=True):
 
 
 class FileProcessing(FirstLooks, frozen=True, kw_only=True):
-    """The file shows as "processing" for a while, and a create that names it is refused with `status`."""
+    """The file shows as "processing" for a while; a create that names it is refused with `status` and `code`."""
 
     status: HttpStatus = 400
+    code: str = "file_not_ready"
 
 
 class TooLarge(FileFault, frozen=True, kw_only=True):

@@ -56,21 +56,25 @@ def leaves_no_answer(fault: faults.AnyLineFault, body: msgspec.Raw) -> bool:
             return False
 
 
-def written(fault: faults.AnyLineFault, line: Reply) -> list[bytes]:
-    """What stands in the file in place of a line."""
-    text = _encoder.encode(line)
+def written(fault: faults.AnyLineFault, line: Reply, show: Callable[[Reply], Reply]) -> list[bytes]:
+    """What stands in the file in place of a line; `show` gives a line the shape that the file's lines have."""
+
+    def encode(one: Reply) -> bytes:
+        return _encoder.encode(show(one))
+
+    text = encode(line)
     custom_id = line["custom_id"]
     lines = [text]
     match fault:
         case faults.Missing():
             lines = []
         case faults.Duplicate():
-            failure = _encoder.encode(_null_response(custom_id, {"code": "request_failed", "message": _NO_ANSWER}))
+            failure = encode(_null_response(custom_id, {"code": "request_failed", "message": _NO_ANSWER}))
             lines = {"same": [text, text], "failure_first": [failure, text], "success_first": [text, failure]}[
                 fault.order
             ]
         case faults.UnknownId():
-            stranger = _encoder.encode({**line, "custom_id": f"unknown-{custom_id}"})
+            stranger = encode({**line, "custom_id": f"unknown-{custom_id}"})
             lines = [stranger] if fault.instead else [text, stranger]
         case faults.NotJson():
             lines = [text[: len(text) // 2]]
@@ -78,10 +82,10 @@ def written(fault: faults.AnyLineFault, line: Reply) -> list[bytes]:
             lines = [text.decode().encode("utf-16-le")]
         case faults.NullResponse():
             error = _NO_ANSWER if fault.error == "text" else {"code": "request_failed", "message": _NO_ANSWER}
-            lines = [_encoder.encode(_null_response(custom_id, error))]
+            lines = [encode(_null_response(custom_id, error))]
         case faults.StatusZero():
             response = {"status_code": 0, "request_id": "", "body": None}
-            lines = [_encoder.encode({**_null_response(custom_id, None), "response": response})]
+            lines = [encode({**_null_response(custom_id, None), "response": response})]
     return lines
 
 

@@ -4,11 +4,14 @@ import datetime as dt
 import json
 import uuid
 
+import httpx
 import pytest
 
 from greennode_emulator.answers import answer_for
-from greennode_emulator.dialects import DIALECTS
+from greennode_emulator.dialects import DIALECTS, HELD_BACK
 from greennode_emulator.records import Phase
+from greennode_emulator.server import running
+from greennode_emulator.settings import DEFAULT_MODELS, Settings
 
 CHAT = "/v1/chat/completions"
 CREATE = {"endpoint": CHAT}
@@ -41,11 +44,11 @@ def upload(http, content, path="/files", purpose="batch"):
 def wait(until):
     """The last look at a batch, and all the words seen."""
 
-    def last_look(http, path, field, words):
+    def last_look(http, path, field, words, read=httpx.Response.json):
         seen = []
 
         def ready():
-            batch = http.get(path).json()
+            batch = read(http.get(path))
             if batch[field] not in seen:
                 seen.append(batch[field])
             return batch if batch[field] in words else None
@@ -248,6 +251,56 @@ def test_unknown(unknown, clock, wait, bodies):
     batch, _ = wait(http, f"/batches/{odd.json()['result']['batch_id']}", "state", {"JOB_STATE_FAILED"})
     assert batch["errors"][0]["code"] == "unknown_parameter"
     assert server.ledger()["requests"] == {"a": 1, "b": 1}
+
+
+@pytest.fixture
+def wrapped(connect, clock):
+    with running(Settings(dialect="wrapped", batch_seconds=0.1, clock=clock)) as server:
+        yield connect(server), server
+
+
+def unwrapped(reply):
+    envelope = reply.json()
+    assert (envelope["code"], envelope["message"]) == (0, "success")
+    return envelope["data"]
+
+
+def test_the_gateway_wraps_everything(wrapped, wait, bodies, clock):
+    http, server = wrapped
+    assert {model["id"] for model in unwrapped(http.get("/models"))["listData"]} == set(DEFAULT_MODELS)
+    file = unwrapped(upload(http, bare(bodies)))
+    assert unwrapped(http.get(f"/files/{file['fileId']}")) == file
+    assert http.post("/batch-jobs", json={"input_file_id": file["fileId"]}).json()["code"] == 40001
+    created = http.post("/batch-jobs", json={"inputFileId": file["fileId"], "metadata": {"mark": "ours"}})
+    assert (created.status_code, unwrapped(created)["batchStatus"]) == (201, "PENDING")
+    path = f"/batch-jobs/{unwrapped(created)['batchId']}"
+    clock.advance(1)
+    batch, _ = wait(http, path, "batchStatus", {"FINALISED"}, unwrapped)
+    begun = dt.datetime.strptime(batch["createdAt"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=dt.UTC)
+    assert begun.timestamp() == int(clock.now) - 1 + 7 * 3600
+    lines = [json.loads(line) for line in http.get(f"/files/{batch['resultFileId']}/content").text.splitlines()]
+    got = {one["customId"]: unwrapped_body(one)["choices"][0]["message"]["content"] for one in lines}
+    assert got == answers(bodies)
+    (refused,) = map(json.loads, http.get(f"/files/{batch['failureFileId']}/content").text.splitlines())
+    assert (refused["response"]["statusCode"], refused["response"]["body"]["code"]) == (400, 40001)
+    late = http.post(f"{path}/cancel")
+    assert (late.status_code, late.json()["code"], late.json()["data"]) == (200, 40901, None)
+    page = unwrapped(http.get("/batch-jobs", params={"pageNum": 1, "pageSize": 10}))
+    assert ([one["metadata"] for one in page["listData"]], page["totalPage"]) == ([{"mark": "ours"}], 1)
+    assert unwrapped(http.delete(path)) == {"batchId": batch["batchId"]}
+    assert http.get(path).status_code == 404
+    assert server.ledger()["requests"] == {"a": 1, "b": 1}
+
+
+def unwrapped_body(line):
+    body = line["response"]["body"]
+    assert (line["response"]["statusCode"], body["code"]) == (200, 0)
+    return body["data"]
+
+
+@pytest.mark.parametrize("dialect", sorted(HELD_BACK))
+def test_those_that_are_held_back_word_every_phase_too(dialect):
+    assert set(HELD_BACK[dialect].words) == set(Phase)
 
 
 @pytest.mark.parametrize(

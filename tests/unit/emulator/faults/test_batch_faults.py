@@ -1,3 +1,5 @@
+import datetime as dt
+
 import pytest
 
 from greennode_emulator.answers import answer_for
@@ -289,6 +291,107 @@ def test_a_fault_stays_with_its_batch_over_a_restart(tmp_path, caller, clock, co
 def test_the_ledger_knows_every_batch_and_its_input_even_when_it_was_deleted(caller, content, emulator):
     batch = run(caller, content)
     caller.http.delete(f"/batches/{batch['id']}")
-    entry = {"id": batch["id"], "input_file_id": batch["input_file_id"], "requests_billed": ROWS}
+    entry = {"id": batch["id"], "input_file_id": batch["input_file_id"], "requests_billed": ROWS, "repeat_of": None}
     assert emulator.ledger()["batches"] == [entry]
     assert emulator.ledger(summary=True)["batches"] == [entry]
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_gateway_swaps_the_input_file_for_a_copy_of_the_same_requests(caller, content, bodies, keeps):
+    caller.server.faults([{"kind": "swapped_file", "metadata": keeps}])
+    sent = caller.upload(content).json()["id"]
+    batch = caller.wait(caller.create(sent, metadata={"mark": "ours"}).json()["id"])
+    assert batch["input_file_id"] != sent
+    assert batch["metadata"] == ({"mark": "ours"} if keeps else None)
+    assert set(files_of(caller, batch)[0]) == set(bodies)
+    inputs = [file for file in caller.http.get("/files").json()["data"] if file["purpose"] == "batch"]
+    assert {file["id"] for file in inputs} == {sent, batch["input_file_id"]}
+    assert len({file["bytes"] for file in inputs}) == 2
+    copied = caller.lines(batch["input_file_id"])
+    assert copied == caller.lines(sent)
+    ledger = caller.server.ledger()
+    assert (ledger["files_uploaded"], ledger["files_copied"], ledger["batches_created"]) == (1, 1, 1)
+    assert caller.http.delete(f"/files/{batch['input_file_id']}").is_success
+
+
+def test_a_file_that_is_no_json_is_copied_as_it_is(caller):
+    caller.server.faults([{"kind": "swapped_file"}])
+    batch = caller.run(b"not json\n")
+    assert (batch["status"], batch["errors"]["data"][0]["code"]) == ("failed", "invalid_json_line")
+
+
+@pytest.mark.parametrize(("reply", "index"), [("first", 0), ("last", 2)])
+def test_a_gateway_repeats_a_create_and_every_batch_runs_and_bills(caller, content, bodies, reply, index):
+    caller.server.faults([{"kind": "repeated_create", "times": 2, "reply": reply}])
+    sent = caller.upload(content).json()["id"]
+    answered = caller.create(sent, metadata={"mark": "ours"}).json()["id"]
+    listed = caller.http.get("/batches").json()["data"]
+    assert {(one["input_file_id"], one["metadata"]["mark"]) for one in listed} == {(sent, "ours")}
+    for one in listed:
+        assert set(files_of(caller, caller.wait(one["id"]))[0]) == set(bodies)
+    ledger = caller.server.ledger()
+    assert [one["id"] for one in ledger["batches"]][index] == answered
+    assert [one["repeat_of"] for one in ledger["batches"]] == [None, *[ledger["batches"][0]["id"]] * 2]
+    assert (ledger["batches_created"], ledger["batches_repeated"]) == (3, 2)
+    assert ledger["requests"] == dict.fromkeys(bodies, 3)
+    assert ledger["calls"]["POST /batches"] == 1
+
+
+@pytest.mark.parametrize(
+    ("during", "fault"), [("completed", None), ("expired", {"kind": "expired"}), ("cancelled", {"kind": "cancelled"})]
+)
+def test_an_end_may_have_a_word_that_nobody_knows_and_result_files_all_the_same(caller, content, during, fault):
+    odd = {"kind": "unknown_status", "word": "PARTIAL", "during": during}
+    batch = run(caller, content, odd, *([fault] if fault else []), statuses=["PARTIAL"])
+    output, _ = files_of(caller, batch)
+    assert len(output) == (ROWS // 2 if fault else ROWS)
+
+
+def test_times_may_be_local_ones_without_an_offset(timed, clock, content):
+    timed.server.faults([{"kind": "local_times", "offset_hours": 7}])
+    batch_id = timed.start(content)
+    clock.advance(1)
+    batch = timed.wait(batch_id)
+    begun = dt.datetime.strptime(batch["created_at"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=dt.UTC)
+    assert begun.timestamp() == int(clock.now - 1) + 7 * 3600
+    assert batch["completed_at"] > batch["created_at"]
+    assert batch["failed_at"] is None
+
+
+CAMEL = {"id", "customId", "response", "error"}
+
+
+def test_lines_may_have_other_names(caller, content, bodies):
+    batch = run(caller, content, {"kind": "line_shape", "camel_case": True})
+    lines = caller.lines(batch["output_file_id"])
+    assert {frozenset(line) for line in lines} == {frozenset(CAMEL)}
+    assert {line["customId"] for line in lines} == set(bodies)
+    assert {line["response"]["statusCode"] for line in lines} == {200}
+    assert all("finish_reason" in line["response"]["body"]["choices"][0] for line in lines)
+
+
+def test_lines_may_have_the_answer_and_the_id_elsewhere(caller, content, bodies):
+    moves = {"custom_id": "meta.reference", "response.body": "output"}
+    batch = run(caller, content, {"kind": "line_shape", "moves": moves, "wrapped": "data"}, {"kind": "duplicate"})
+    lines = [line["data"] for line in caller.lines(batch["output_file_id"])]
+    assert len(lines) == 2 * ROWS
+    for line in lines:
+        assert "custom_id" not in line
+        answer = line["output"]["choices"][0]["message"]["content"]
+        assert answer == answer_for(bodies[line["meta"]["reference"]]).content
+
+
+def test_refused_lines_have_the_same_shape_as_the_others(caller, content):
+    refused = [{"kind": "line_error", "count": 1}, {"kind": "null_response", "count": 1}]
+    expired = {"kind": "expired"}
+    batch = run(caller, content, {"kind": "line_shape", "wrapped": "result"}, expired, *refused)
+    assert all(set(line) == {"result"} for line in caller.lines(batch["error_file_id"]))
+
+
+def test_lines_that_nobody_can_read_are_billed_and_not_wasted(caller, content, bodies):
+    batch = run(caller, content, {"kind": "line_shape", "sealed": True})
+    text = caller.http.get(f"/files/{batch['output_file_id']}/content").text
+    assert len(text.splitlines()) == ROWS
+    assert not any(f'"{name}"' in text for name in bodies)
+    ledger = caller.server.ledger()
+    assert (ledger["requests"], ledger["wasted"]) == (dict.fromkeys(bodies, 1), {})

@@ -220,3 +220,31 @@ def test_a_rate_strikes_the_same_calls_for_the_same_seed(caller, emulator):
     assert struck(1) == first
     assert struck(2) != first
     assert emulator.armed()[0]["count"] is None
+
+
+def test_a_list_can_show_nothing(caller, emulator):
+    names = [caller.upload(b"x").json()["id"] for _ in range(2)]
+    emulator.faults([{"kind": "partial_list", "endpoint": "GET /files"}])
+    empty = caller.http.get("/files").json()
+    assert (empty["data"], empty["has_more"]) == ([], False)
+    assert {one["id"] for one in caller.http.get("/files").json()["data"]} == set(names)
+
+
+def test_the_pages_of_a_list_need_not_turn(caller, emulator):
+    first, last = [caller.upload(b"x").json()["id"] for _ in range(2)]
+    emulator.faults([{"kind": "partial_list", "endpoint": "GET /files", "show": "first_page", "count": None}])
+    for after in (None, last, first, "nonsense"):
+        page = caller.http.get("/files", params={"limit": 1} | ({"after": after} if after else {})).json()
+        assert ([one["id"] for one in page["data"]], page["has_more"]) == ([last], True)
+
+
+def test_the_content_of_a_file_can_be_json_that_says_where_it_is(caller, emulator):
+    file_id = caller.upload(LINES).json()["id"]
+    emulator.faults([{"kind": "content_url"}, {"kind": "content_url", "elsewhere": False}])
+    urls = [caller.http.get(f"/files/{file_id}/content").json()["url"] for _ in range(2)]
+    assert [url.startswith(emulator.root_url) for url in urls] == [False, True]
+    for url in urls:
+        assert httpx.get(url, trust_env=False).content == LINES
+    # The other origin does not want the key of the API; where both are one origin, it does no harm.
+    assert [caller.http.get(url).status_code for url in urls] == [400, 200]
+    assert caller.http.get(f"/files/{file_id}/content").content == LINES

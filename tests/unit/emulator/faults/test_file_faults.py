@@ -35,6 +35,15 @@ def test_a_file_can_still_be_processing_at_create(caller, body, jsonl, emulator,
     assert caller.create(file["id"]).status_code == 200
 
 
+def test_the_refusal_of_a_file_that_is_processed_can_look_like_that_of_a_bad_field(caller, body, jsonl):
+    caller.server.faults([{"kind": "file_processing", "looks": 1, "status": 422, "code": "PROCESSING"}])
+    file_id = caller.upload(jsonl({"a": body()})).json()["id"]
+    refused = caller.create(file_id)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "PROCESSING")
+    assert refused.json()["error"]["param"] == "input_file_id"
+    assert caller.create(file_id).status_code == 200
+
+
 def test_a_file_can_be_processing_for_some_time(timed, clock, body, jsonl):
     timed.server.faults([{"kind": "file_processing", "seconds": 5}])
     file_id = timed.upload(jsonl({"a": body()})).json()["id"]
