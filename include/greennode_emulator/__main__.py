@@ -91,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.write(f"greennode_emulator speaks {settings.dialect} at {where.base_url}\n")
             if not keys:
                 sys.stdout.write(f"API key: {where.api_key}\n")
+            if emulator.dialect.description:
+                sys.stdout.write(f"{emulator.dialect.name}: {emulator.dialect.description}\n")
             sys.stdout.flush()
             make_server(emulator).run(sockets=listeners.sockets)
     except StateInUseError as error:

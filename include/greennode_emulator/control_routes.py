@@ -30,8 +30,9 @@ class ControlRoutes:
         return router
 
     async def health(self, _request: Request) -> Response:
-        """It answers, so it is well."""
-        return json_reply({"status": "ok", "dialect": self._emulator.dialect.name})
+        """It answers, so it is well; and how it speaks."""
+        dialect = self._emulator.dialect
+        return json_reply({"status": "ok", "dialect": dialect.name, "description": dialect.description})
 
     async def ledger(self, request: Request) -> Response:
         """Calls, bills and waste; `?summary=1` leaves out the maps by custom_id."""

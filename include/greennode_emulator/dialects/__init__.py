@@ -35,7 +35,7 @@ same in every dialect and lives elsewhere. What each of them plays of the varian
                                                                   a list; `response: null`, error as text
 
 The client has presets for these, or is known to get on with them. `wrapped` and `presigned` are held back: they show
-whether a profile alone is enough for a server that nobody has seen.
+whether a profile alone is enough for a server that nobody has seen. `generated` makes a dialect from any seed.
 """
 
 from collections.abc import Mapping
@@ -43,6 +43,7 @@ from collections.abc import Mapping
 from greennode_emulator.dialects.cerebras import CEREBRAS
 from greennode_emulator.dialects.dialect import Dialect
 from greennode_emulator.dialects.doubleword import DOUBLEWORD
+from greennode_emulator.dialects.generated import PREFIX, generated_dialect
 from greennode_emulator.dialects.mistral import MISTRAL
 from greennode_emulator.dialects.novita import NOVITA
 from greennode_emulator.dialects.openai import OPENAI
@@ -67,11 +68,14 @@ class UnknownDialectError(Exception):
 
 def dialect_names() -> list[str]:
     """What a dialect may be called."""
-    return sorted([*DIALECTS, *HELD_BACK])
+    return [*sorted([*DIALECTS, *HELD_BACK]), f"{PREFIX}SEED"]
 
 
 def find_dialect(name: str) -> Dialect:
     """The dialect of that name, or UnknownDialectError."""
+    seed = name.removeprefix(PREFIX)
+    if seed != name and seed.isdecimal():
+        return generated_dialect(int(seed))
     dialect = DIALECTS.get(name) or HELD_BACK.get(name)
     if dialect is None:
         raise UnknownDialectError(f"no dialect {name!r}; choose from {', '.join(dialect_names())}")

@@ -86,6 +86,8 @@ class Dialect:
     """One way to speak. `routes` says where each operation is: its method and its path below `prefix`."""
 
     name: str
+    description: str = ""
+    """What is unlike the usual, where no page says it."""
     prefix: str = "/v1"
     routes: Mapping[Endpoint, Route] = field(default_factory=routes)
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -40,4 +40,4 @@ def test_a_reset_forgets_everything_even_in_mid_batch(timed, clock, body, jsonl)
 
 def test_control_needs_no_key_on_this_machine(emulator):
     reply = httpx.get(f"{emulator.root_url}/_emulator/health", trust_env=False)
-    assert reply.json() == {"status": "ok", "dialect": "openai"}
+    assert reply.json() == {"status": "ok", "dialect": "openai", "description": ""}

@@ -132,7 +132,11 @@ def test_the_defaults_are_the_documented_ones():
     assert options.models == ",".join(DEFAULT_MODELS)
 
 
-@pytest.mark.parametrize("arguments", [["--dialect", "klingon"], ["--port", "x"]])
+def test_a_dialect_can_be_generated_from_a_seed():
+    assert parse_arguments(["--dialect", "generated:17"]).dialect == "generated:17"
+
+
+@pytest.mark.parametrize("arguments", [["--dialect", "klingon"], ["--dialect", "generated:x"], ["--port", "x"]])
 def test_nonsense_options_are_refused(arguments, capsys):
     with pytest.raises(SystemExit):
         parse_arguments(arguments)
