@@ -10,6 +10,7 @@ from pathlib import Path
 
 from greennode_emulator.dialects import UnknownDialectError, dialect_names, find_dialect
 from greennode_emulator.faults.kinds import ScenarioError, read_scenario
+from greennode_emulator.latency import AT_ONCE, Latency
 from greennode_emulator.server import describe, listen, make_server, prepared
 from greennode_emulator.settings import DEFAULT_MODELS, Settings
 from greennode_emulator.store import StateInUseError
@@ -41,6 +42,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--upstream-key-env", metavar="NAME", help="the environment variable with its key")
     parser.add_argument("--storage-port", type=int, default=0, help="for files that lie elsewhere")
     parser.add_argument("--models", default=",".join(DEFAULT_MODELS), help="ids, comma-separated")
+    parser.add_argument("--no-batches", action="store_true", help="models and chat only: no files, no batches")
+    parser.add_argument(
+        "--chat-latency",
+        type=_latency,
+        default=AT_ONCE,
+        metavar="LATENCY",
+        help="of live answers: SECONDS, fixed:SECONDS or lognormal:MEDIAN_SECONDS,SIGMA",
+    )
+    parser.add_argument("--chat-requests-per-minute", type=int, metavar="N", help="more are refused with 429")
+    parser.add_argument("--chat-tokens-per-minute", type=int, metavar="N", help="more are refused with 429")
     parser.add_argument("--log-level", choices=["debug", "info", "warning"], default="info")
     return parser.parse_args(arguments)
 
@@ -49,6 +60,13 @@ def _dialect(name: str) -> str:
     try:
         return find_dialect(name).name
     except UnknownDialectError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _latency(text: str) -> Latency:
+    try:
+        return Latency.parse(text)
+    except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
@@ -79,6 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         upstream=options.upstream,
         upstream_key=os.environ.get(options.upstream_key_env) if options.upstream_key_env else None,
         storage_port=options.storage_port,
+        batches=not options.no_batches,
+        chat_latency=options.chat_latency,
+        chat_requests_per_minute=options.chat_requests_per_minute,
+        chat_tokens_per_minute=options.chat_tokens_per_minute,
     )
     try:
         listeners = listen(settings)

@@ -1,8 +1,9 @@
-"""The models, and chat completions answered at once."""
+"""The models, and live chat completions."""
 
 import asyncio
+import random
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from fastapi import Request, Response
@@ -10,8 +11,21 @@ from fastapi import Request, Response
 from greennode_emulator.core import Emulator
 from greennode_emulator.dialects.dialect import Page
 from greennode_emulator.endpoints import Endpoint, Handler
+from greennode_emulator.faults import line_faults
+from greennode_emulator.faults.call_acts import fault_of, is_reply_cut
+from greennode_emulator.faults.call_faults import ChatAnswer
+from greennode_emulator.faults.line_acts import altered
+from greennode_emulator.models import Reply
+from greennode_emulator.open_connections import pause
 from greennode_emulator.refusals import model_not_found
-from greennode_emulator.replies import json_reply
+from greennode_emulator.replies import json_reply, refusal_reply
+
+_ANSWERS: Mapping[str, line_faults.AnyLineFault] = {
+    "empty": line_faults.EmptyAnswer(),
+    "cut_off": line_faults.CutOff(),
+    "content_filter": line_faults.ContentFilter(),
+    "wrong_schema": line_faults.WrongSchema(),
+}
 
 
 class ChatRoutes:
@@ -20,6 +34,8 @@ class ChatRoutes:
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
         self._dialect = emulator.dialect
+        # The same latencies after every start.
+        self._random = random.Random(0)  # noqa: S311 - a draw, no secret
 
     def handlers(self) -> dict[Endpoint, Handler]:
         """Which handler serves which endpoint."""
@@ -42,13 +58,37 @@ class ChatRoutes:
         return json_reply(self._dialect.model_reply(name))
 
     async def chat(self, request: Request) -> Response:
-        """Answer as a batch would, and bill it apart."""
-        body = msgspec.Raw(await request.body())
-        question = (body, f"chatcmpl-{secrets.token_hex(12)}", int(self._emulator.settings.clock()))
-        # In a thread: a model server may take its time.
-        reply = await asyncio.to_thread(self._emulator.model.chat, question)
-        self._emulator.ledger.count("chat_requests_billed")
-        return json_reply(reply)
+        """Answer as a batch would, after the latency of live answers and within their limits, and bill it apart."""
+        limits, clock = self._emulator.rate_limits, self._emulator.settings.clock
+        with self._emulator.ledger.chat_under_way():
+            body = await request.body()
+            refusal = limits.admit(clock())
+            if refusal is None:
+                response = json_reply(await self._answer(request, body))
+            else:
+                self._emulator.ledger.count("chat_requests_refused")
+                response = refusal_reply(refusal, self._dialect)
+            response.headers.update(limits.headers(clock()))
+            return response
+
+    async def _answer(self, request: Request, body: bytes) -> Reply:
+        """The answer, which is billed even where its client has gone away meanwhile."""
+        emulator = self._emulator
+        question = (msgspec.Raw(body), f"chatcmpl-{secrets.token_hex(12)}", int(emulator.settings.clock()))
+        if emulator.model.waits:
+            reply = await asyncio.to_thread(emulator.model.chat, question)
+        else:
+            reply = emulator.model.chat(question)
+        fault = fault_of(request.scope, ChatAnswer)
+        if fault is not None:
+            reply = altered(_ANSWERS[fault.answer], reply)
+        seconds = emulator.settings.chat_latency.draw(self._random)
+        stays = not seconds or await pause(request.scope, seconds)
+        usage = reply.get("usage") or {}
+        tokens = {name: usage.get(name, 0) for name in ("prompt_tokens", "completion_tokens")}
+        emulator.rate_limits.use_tokens(sum(tokens.values()))
+        emulator.ledger.bill_chat(body, **tokens, lost=not stays or is_reply_cut(request.scope))
+        return reply
 
     async def _names(self) -> Sequence[str]:
         return await asyncio.to_thread(self._emulator.model.names)

@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from greennode_emulator.batch_routes import BatchRoutes
 from greennode_emulator.chat_routes import ChatRoutes
 from greennode_emulator.control_routes import ControlRoutes
 from greennode_emulator.core import Emulator
-from greennode_emulator.dialects.dialect import Dialect, own_route
+from greennode_emulator.dialects.dialect import own_route
 from greennode_emulator.endpoints import Endpoint, Handler
 from greennode_emulator.faults.call_acts import App
 from greennode_emulator.file_routes import FileRoutes
@@ -36,10 +36,11 @@ def create_app(emulator: Emulator) -> App:
         **BatchRoutes(emulator).handlers(),
         **ChatRoutes(emulator).handlers(),
     }
-    routes = [_route(emulator.dialect, endpoint, handlers[endpoint]) for endpoint in emulator.dialect.routes]
-    for endpoint in (Endpoint.STORE, Endpoint.DOWNLOAD):
-        method, path = own_route(endpoint)
-        routes.append(APIRoute(path, handlers[endpoint], methods=[method], name=endpoint.value))
+    # Chat first: each call walks the routes twice, and live answers are the many calls.
+    endpoints = sorted(emulator.dialect.routes, key=lambda endpoint: endpoint is not Endpoint.CHAT)
+    prefix, places = emulator.dialect.prefix, emulator.dialect.routes
+    routes = [_route((places[one][0], prefix + places[one][1]), one, handlers[one]) for one in endpoints]
+    routes += [_route(own_route(one), one, handlers[one]) for one in (Endpoint.STORE, Endpoint.DOWNLOAD)]
     app.router.routes.extend(routes)
     app.include_router(ControlRoutes(emulator).router())
 
@@ -60,9 +61,12 @@ def create_app(emulator: Emulator) -> App:
     return Gate(app, emulator=emulator, routes=list(routes))
 
 
-def _route(dialect: Dialect, endpoint: Endpoint, handler: Handler) -> APIRoute:
-    method, path = dialect.routes[endpoint]
+def _route(index: tuple[str, str], endpoint: Endpoint, handler: Handler) -> Route:
+    method, path = index
     if endpoint is Endpoint.GET_MODEL:
         # A model's id may hold slashes.
         path = path.replace("{id}", "{id:path}")
-    return APIRoute(dialect.prefix + path, handler, methods=[method], name=endpoint.value)
+    # Starlette's own: FastAPI's looks for parameters to inject, at each call, and here are none.
+    route = Route(path, handler, methods=[method], name=endpoint.value)
+    route.methods = {method}
+    return route

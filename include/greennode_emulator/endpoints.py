@@ -32,3 +32,7 @@ class Endpoint(StrEnum):
     CHAT = "POST /chat/completions"
     STORE = "PUT /_storage/{id}"
     DOWNLOAD = "GET /_storage/{id}"
+
+
+OF_MODELS = frozenset({Endpoint.LIST_MODELS, Endpoint.GET_MODEL, Endpoint.CHAT})
+"""What a model server without batches has."""

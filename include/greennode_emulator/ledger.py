@@ -7,7 +7,9 @@ did; or its batch is lost, and no client began to fetch results of the batch aft
 
 import json
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
 from typing import Any
 
 from greennode_emulator.batch_view import is_lost
@@ -19,6 +21,10 @@ TOTALS = (
     "batches_created",
     "requests_billed",
     "chat_requests_billed",
+    "chat_requests_lost",
+    "chat_requests_refused",
+    "chat_prompt_tokens",
+    "chat_completion_tokens",
     "prompt_tokens",
     "completion_tokens",
     "files_uploaded",
@@ -38,18 +44,20 @@ _WASTED = """
 
 
 class Ledger:
-    """Counters in the state folder; they outlive files, batches and the process."""
+    """Counters in the state folder, which outlive files, batches and the process; and what is under way in this one."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._chats = 0
+        self._most_chats = 0
+
+    def clear(self) -> None:
+        """Forget what is not in the state folder."""
+        self._most_chats = 0
 
     def count(self, name: str, n: int = 1) -> None:
         """Add to one counter."""
-        with self._store.transaction() as database:
-            database.execute(
-                "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET n = n + excluded.n",
-                (name, n),
-            )
+        self._add(**{name: n})
 
     def count_call(self, endpoint: str) -> None:
         """Add one call of an endpoint, whatever its outcome."""
@@ -92,12 +100,36 @@ class Ledger:
             rows = [(custom_id, batch_id, custom_id in wasted) for custom_id in custom_ids]
             database.executemany("INSERT INTO billed (custom_id, batch_id, wasted) VALUES (?, ?, ?)", rows)
             database.execute("UPDATE created SET billed = billed + ? WHERE id = ?", (len(rows), batch_id))
-            self.count("requests_billed", len(rows))
-            self.count("prompt_tokens", prompt_tokens)
-            self.count("completion_tokens", completion_tokens)
+            self._add(requests_billed=len(rows), prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+
+    def bill_chat(self, body: bytes, *, prompt_tokens: int, completion_tokens: int, lost: bool) -> None:
+        """Bill a live answer by the hash of its request's body; `lost`: the client does not get the whole of it."""
+        body_hash = blake2b(body, digest_size=16).hexdigest()
+        with self._store.transaction() as database:
+            database.execute(
+                "INSERT INTO chats VALUES (?, 1, ?) "
+                "ON CONFLICT (body_hash) DO UPDATE SET billed = billed + 1, lost = lost + excluded.lost",
+                (body_hash, lost),
+            )
+            self._add(
+                chat_requests_billed=1,
+                chat_prompt_tokens=prompt_tokens,
+                chat_completion_tokens=completion_tokens,
+                chat_requests_lost=int(lost),
+            )
+
+    @contextmanager
+    def chat_under_way(self) -> Iterator[None]:
+        """Count how many live requests this process serves at once."""
+        self._chats += 1
+        self._most_chats = max(self._most_chats, self._chats)
+        try:
+            yield
+        finally:
+            self._chats -= 1
 
     def read(self, *, now: float, summary: bool = False) -> dict[str, Any]:
-        """The whole ledger; a summary leaves out the maps from custom_id to times billed and times wasted."""
+        """The whole ledger; a summary leaves out the maps of times billed, wasted and lost."""
         with self._store.transaction() as database:
             lost = self._lost(now)
             counters = dict(database.execute("SELECT name, n FROM counters ORDER BY name").fetchall())
@@ -111,11 +143,22 @@ class Ledger:
                 maps["requests"] = dict(billed.fetchall())
                 wasted = database.execute(f"SELECT custom_id, count(*) {_WASTED} GROUP BY custom_id", (lost,))
                 maps["wasted"] = dict(wasted.fetchall())
+                chats = database.execute("SELECT body_hash, billed, lost FROM chats").fetchall()
+                maps["chat_requests"] = {body_hash: billed for body_hash, billed, _ in chats}
+                maps["chat_lost"] = {body_hash: lost for body_hash, _, lost in chats if lost}
         reply: dict[str, Any] = {name: counters.get(name, 0) for name in TOTALS}
         reply["requests_wasted"] = n_wasted
+        reply["chat_most_at_once"] = self._most_chats
         reply["calls"] = {name.removeprefix(CALL): n for name, n in counters.items() if name.startswith(CALL)}
         reply["batches"] = [dict(zip(_BATCH_FIELDS, row, strict=True)) for row in batches]
         return reply | maps
+
+    def _add(self, **counts: int) -> None:
+        with self._store.transaction() as database:
+            database.executemany(
+                "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET n = n + excluded.n",
+                [(name, n) for name, n in counts.items() if n],
+            )
 
     def _lost(self, now: float) -> str:
         """The ids of the batches that no client will find again, as a JSON list."""

@@ -15,9 +15,10 @@ Question = tuple[msgspec.Raw, str, int]
 
 
 class Model(Protocol):
-    """Answers requests. `lines_a_step` is how many make a short stretch of work."""
+    """Answers requests. `lines_a_step` is how many make a short stretch of work; `waits`: a single one may be long."""
 
     lines_a_step: int
+    waits: bool
 
     def replies(self, questions: Iterable[Question]) -> Iterator[Reply | RefusedError]:
         """The answer to each, in their order; a request that is turned down has its refusal there."""
@@ -45,6 +46,7 @@ class EmulatedModel:
 
     # About 20 ms of work: short enough to stop for a cancel or a shutdown.
     lines_a_step = 1000
+    waits = False
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names

@@ -40,13 +40,18 @@ class TrackedProtocol(H11Protocol):
         super().shutdown()
 
 
-async def pause(scope: MutableMapping[str, Any], seconds: float | None = None) -> None:
-    """Hold a request for so long, or without end; less where its client goes away or the server stops."""
-    protocol = _open.get((scope["client"], scope["server"]))
+async def pause(scope: MutableMapping[str, Any], seconds: float | None = None) -> bool:
+    """Hold a request for so long, or without end; less where its client goes away or the server stops.
+
+    Whether its client is still there.
+    """
+    addresses = scope["client"], scope["server"]
+    protocol = _open.get(addresses)
     if protocol is not None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await protocol.ending.wait()
+    return _open.get(addresses) is protocol is not None
 
 
 def reset_connection(scope: MutableMapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from greennode_emulator.faults.kinds import AnyFault
+from greennode_emulator.latency import AT_ONCE, Latency
 
 DEFAULT_MODELS = (
     "google/gemma-4-31b-it",
@@ -34,7 +35,8 @@ class Settings:
 
     `upstream` is the base URL of a model server that answers in place of the emulator; `faults` are armed from the
     start. Files that lie elsewhere are served at `storage_port`. `clock` gives the seconds since 1970: a test may
-    make batches wait for it.
+    make batches wait for it. Without `batches` there are neither batches nor files, as at a plain model server. What
+    begins with `chat_` is for live answers; None: no such limit.
     """
 
     host: str = "127.0.0.1"
@@ -49,4 +51,8 @@ class Settings:
     upstream: str | None = None
     upstream_key: str | None = field(default=None, repr=False)
     storage_port: int = 0
+    batches: bool = True
+    chat_latency: Latency = AT_ONCE
+    chat_requests_per_minute: int | None = None
+    chat_tokens_per_minute: int | None = None
     clock: Callable[[], float] = field(default=time.time, repr=False)

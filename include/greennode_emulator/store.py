@@ -18,6 +18,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, record BLOB);
 CREATE TABLE IF NOT EXISTS batches (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, record BLOB);
 CREATE TABLE IF NOT EXISTS billed (custom_id TEXT, batch_id TEXT, wasted INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS chats (body_hash TEXT PRIMARY KEY, billed INTEGER, lost INTEGER);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, n INTEGER);
 CREATE TABLE IF NOT EXISTS created (id TEXT PRIMARY KEY, input_file_id TEXT, at REAL, billed INTEGER,
     served INTEGER NOT NULL DEFAULT 0, repeat_of TEXT);
@@ -103,7 +104,7 @@ class Store:
     def clear(self) -> None:
         """Forget everything."""
         with self.transaction() as database:
-            for table in ("files", "batches", "billed", "counters", "created"):
+            for table in ("files", "batches", "billed", "chats", "counters", "created"):
                 database.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
         for path in self.folder.iterdir():
             path.unlink()

@@ -22,6 +22,7 @@ class UpstreamModel:
 
     # A step lasts as long as its slowest answer, and a cancel waits for it.
     lines_a_step = CONCURRENCY
+    waits = True
 
     def __init__(self, base_url: str, *, key: str | None) -> None:
         # A server on this machine or in this network needs no certificates, which take 20 ms to load, and no proxy.

@@ -1,6 +1,7 @@
 """What is armed, in the order in which it will strike."""
 
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import msgspec
@@ -8,13 +9,15 @@ import msgspec
 from greennode_emulator.dice import Dice
 from greennode_emulator.endpoints import Endpoint
 from greennode_emulator.faults.batch_faults import AnyBatchFault, BatchFault
-from greennode_emulator.faults.call_faults import AnyCallFault, CallFault
+from greennode_emulator.faults.call_faults import CallFault, Storm
 from greennode_emulator.faults.fault import Fault, kind_of
 from greennode_emulator.faults.file_faults import AnyFileFault, FirstLooks, TooLarge
 from greennode_emulator.faults.kinds import AnyFault
 from greennode_emulator.faults.line_faults import AnyLineFault, LineFault
 
 _ROLLS = 1 << 30
+
+Clock = Callable[[], float]
 
 
 @dataclass
@@ -24,9 +27,15 @@ class _Armed:
     fault: AnyFault
     left: int | None
     chances: int = 0
+    struck: int = 0
+    storms_until: float | None = None
 
-    def strikes(self) -> bool:
-        """Whether it strikes at this chance; a fault that does is used up by one."""
+    def strikes(self, clock: Clock) -> bool:
+        """Whether it strikes at this chance; a fault that does is used up by one, a storm by all of its seconds."""
+        if self._storms(clock):
+            return True
+        if self.left == 0:
+            return False
         self.chances += 1
         fault = self.fault
         if isinstance(fault, CallFault) and self.chances <= fault.skip:
@@ -38,7 +47,17 @@ class _Armed:
                 return False
         if self.left is not None:
             self.left -= 1
+        self.struck += 1
+        if isinstance(fault, Storm):
+            self.storms_until = clock() + fault.seconds
         return True
+
+    def is_used_up(self, clock: Clock) -> bool:
+        """Whether it will never strike again."""
+        return self.left == 0 and not self._storms(clock)
+
+    def _storms(self, clock: Clock) -> bool:
+        return self.storms_until is not None and clock() < self.storms_until
 
     def shown(self) -> AnyFault:
         """The fault with what is left of it."""
@@ -56,7 +75,14 @@ class FaultBoard:
     `standing` are those that nothing disarms or uses up; armed ones come first.
     """
 
-    def __init__(self, scenario: Collection[AnyFault] = (), *, standing: Collection[AnyFault] = ()) -> None:
+    def __init__(
+        self,
+        scenario: Collection[AnyFault] = (),
+        *,
+        standing: Collection[AnyFault] = (),
+        clock: Clock = time.time,
+    ) -> None:
+        self._clock = clock
         self._scenario = tuple(scenario)
         self._standing = [_Armed(fault, None) for fault in standing]
         self._armed: list[_Armed] = []
@@ -70,21 +96,22 @@ class FaultBoard:
 
     def armed(self) -> list[AnyFault]:
         """Those that may still strike, with the counts that are left."""
+        self._drop_used()
         return [one.shown() for one in self._armed]
 
-    def take_call(self, endpoint: Endpoint) -> AnyCallFault | None:
-        """The first fault that strikes this call."""
+    def take_call(self, endpoint: Endpoint) -> CallFault | None:
+        """The first fault that strikes this call, as it is for this one."""
         for one in (*self._armed, *self._standing):
             fault = one.fault
-            if isinstance(fault, CallFault) and fault.endpoint is endpoint and one.strikes():
+            if isinstance(fault, CallFault) and fault.endpoint is endpoint and one.strikes(self._clock):
                 self._drop_used()
-                return fault
+                return fault.at(one.struck - 1)
         return None
 
     def take_too_large(self, size: int) -> TooLarge | None:
         """The fault that refuses an upload of so many bytes."""
         for one in (*self._armed, *self._standing):
-            if isinstance(one.fault, TooLarge) and size > one.fault.max_bytes and one.strikes():
+            if isinstance(one.fault, TooLarge) and size > one.fault.max_bytes and one.strikes(self._clock):
                 self._drop_used()
                 return one.fault
         return None
@@ -112,9 +139,9 @@ class FaultBoard:
 
     def _strike(self, family: type[Fault]) -> list[AnyFault]:
         chances = (*self._armed, *self._standing)
-        struck = [one.fault for one in chances if isinstance(one.fault, family) and one.strikes()]
+        struck = [one.fault for one in chances if isinstance(one.fault, family) and one.strikes(self._clock)]
         self._drop_used()
         return struck
 
     def _drop_used(self) -> None:
-        self._armed = [one for one in self._armed if one.left != 0]
+        self._armed = [one for one in self._armed if not one.is_used_up(self._clock)]

@@ -22,12 +22,13 @@ FaultT = TypeVar("FaultT", bound=faults.CallFault)
 
 _SLICES_A_SECOND = 20
 _LOST = "greennode_emulator.reply_is_lost"
+_CUT = "greennode_emulator.reply_is_cut"
 _FAULT = "greennode_emulator.fault"
 _BODILESS = frozenset({204, 304})
 
 
 async def act_out(
-    fault: faults.AnyCallFault, app: App, scope: Scope, receive: Receive, send: Send, *, dialect: Dialect
+    fault: faults.CallFault, app: App, scope: Scope, receive: Receive, send: Send, *, dialect: Dialect
 ) -> None:
     """Serve one call in the way the fault says."""
     match fault:
@@ -49,15 +50,15 @@ async def act_out(
             await _carry_out(app, scope, receive)
             reset_connection(scope)
             await _until_gone(receive)
-        case faults.PartialList() | faults.ContentUrl():
-            # The handler knows what a list or a file is, and asks for the fault.
+        case faults.PartialList() | faults.ContentUrl() | faults.ChatAnswer():
+            # The handler knows what a list, a file or an answer is, and asks for the fault.
             scope[_FAULT] = fault
             await app(scope, receive, send)
         case _:
             await _alter(fault, app, scope, receive, send)
 
 
-async def _alter(fault: faults.AnyCallFault, app: App, scope: Scope, receive: Receive, send: Send) -> None:
+async def _alter(fault: faults.CallFault, app: App, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one call whose reply arrives otherwise than the application sends it."""
     match fault:
         case faults.Headers():
@@ -67,7 +68,11 @@ async def _alter(fault: faults.AnyCallFault, app: App, scope: Scope, receive: Re
             await pause(scope, fault.seconds)
             slow = _dripping(scope, send, fault.bytes_per_second) if fault.bytes_per_second else send
             await app(scope, receive, slow)
+        case faults.Stalled():
+            scope[_CUT] = True
+            await _stall(fault, app, scope, receive, send)
         case faults.Truncated():
+            scope[_CUT] = True
             await _truncate(fault, app, scope, receive, send)
         case faults.Gzip():
             await _compress(fault, app, scope, receive, send)
@@ -76,6 +81,11 @@ async def _alter(fault: faults.AnyCallFault, app: App, scope: Scope, receive: Re
 def is_reply_lost(scope: Scope) -> bool:
     """Whether a fault sees to it that the client gets nothing of the reply to this request."""
     return _LOST in scope
+
+
+def is_reply_cut(scope: Scope) -> bool:
+    """Whether a fault sees to it that the client gets a part of the reply at most."""
+    return _LOST in scope or _CUT in scope
 
 
 def fault_of(scope: Scope, kind: type[FaultT]) -> FaultT | None:
@@ -160,6 +170,17 @@ async def _whole_reply(app: App, scope: Scope, receive: Receive) -> tuple[Messag
 
 def _length(size: int) -> tuple[bytes, bytes]:
     return b"content-length", str(size).encode()
+
+
+async def _stall(fault: faults.Stalled, app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    start, body = await _whole_reply(app, scope, receive)
+    start["headers"].append(_length(len(body)))
+    await send(start)
+    part = body[: min(int(len(body) * fault.fraction), max(0, len(body) - 1))]
+    await send({"type": "http.response.body", "body": part, "more_body": True})
+    await pause(scope)
+    close_connection(scope)
+    await _until_gone(receive)
 
 
 async def _truncate(fault: faults.Truncated, app: App, scope: Scope, receive: Receive, send: Send) -> None:

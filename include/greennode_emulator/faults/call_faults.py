@@ -1,6 +1,6 @@
 """Faults of calls: one endpoint's next calls go wrong. The endpoint is named as in `endpoints.Endpoint`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -8,12 +8,20 @@ from greennode_emulator.endpoints import Endpoint
 from greennode_emulator.error_bodies import Shape
 from greennode_emulator.faults.fault import Fault, HttpStatus, Positive, Seconds, Share, Whole
 
+# As good as for ever, and far from overflow.
+_LONGEST = 24 * 3600.0
+
 
 class CallFault(Fault, frozen=True, kw_only=True):
     """A fault of an endpoint, which lets the first `skip` calls pass."""
 
     endpoint: Endpoint
     skip: Whole = 0
+
+    def at(self, strike: int) -> "CallFault":
+        """What happens to the call that is struck after so many others."""
+        _ = strike
+        return self
 
 
 class Refusal(CallFault, frozen=True, kw_only=True):
@@ -28,6 +36,15 @@ class Refusal(CallFault, frozen=True, kw_only=True):
 
 class Status(Refusal, frozen=True, kw_only=True):
     """Nothing is done; the reply is this status, which may well be 200, with an error in the body."""
+
+
+class Storm(Refusal, frozen=True, kw_only=True):
+    """From its first strike on, every call of so many seconds is refused."""
+
+    seconds: Seconds
+    status: HttpStatus = 429
+    message: str = "Too many requests."
+    code: str | None = "rate_limit_exceeded"
 
 
 class Html(Refusal, frozen=True, kw_only=True):
@@ -67,6 +84,30 @@ class Slow(CallFault, frozen=True, kw_only=True):
     bytes_per_second: Positive | None = None
 
 
+class Slowing(CallFault, frozen=True, kw_only=True):
+    """The answer comes after so many seconds, and every next one `factor` times later.
+
+    After `stop_after` calls (null: never) the server has slowed to a stop: it answers none.
+    """
+
+    count: Positive | None = None
+    seconds: Seconds = 0.1
+    factor: Annotated[float, msgspec.Meta(ge=1)] = 1.5
+    stop_after: Whole | None = None
+
+    def at(self, strike: int) -> CallFault:
+        """The delay, or none at all, of this call."""
+        if self.stop_after is not None and strike >= self.stop_after:
+            return Timeout(endpoint=self.endpoint)
+        return Slow(endpoint=self.endpoint, seconds=min(self.seconds * self.factor ** min(strike, 100), _LONGEST))
+
+
+class Stalled(CallFault, frozen=True, kw_only=True):
+    """After a part of the body nothing more comes, and the connection stays open until the client goes away."""
+
+    fraction: Share = 0.5
+
+
 class Truncated(CallFault, frozen=True, kw_only=True):
     """The body ends in the middle of a line.
 
@@ -97,6 +138,13 @@ class ContentUrl(CallFault, frozen=True, kw_only=True):
     elsewhere: bool = True
 
 
+class ChatAnswer(CallFault, frozen=True, kw_only=True):
+    """The answer of a live request is not what was asked for."""
+
+    endpoint: Endpoint = Endpoint.CHAT
+    answer: Literal["empty", "cut_off", "content_filter", "wrong_schema"] = "empty"
+
+
 class Headers(CallFault, frozen=True, kw_only=True):
     """The reply is as always, with these headers added."""
 
@@ -105,5 +153,5 @@ class Headers(CallFault, frozen=True, kw_only=True):
 
 AnyCallFault = (
     Status | Html | ErrorAfter | Timeout | ResetBefore | ResetAfter | Slow | Truncated | Gzip | PartialList
-    | ContentUrl | Headers
+    | ContentUrl | Headers | Storm | Slowing | Stalled | ChatAnswer
 )  # fmt: skip

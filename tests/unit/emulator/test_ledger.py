@@ -367,7 +367,7 @@ def test_a_summary_has_the_total_of_waste_and_leaves_out_its_map(caller, emulato
     summary = emulator.ledger(summary=True)
     assert summary["requests_wasted"] == 3
     assert "wasted" not in summary
-    assert set(emulator.ledger()) - set(summary) == {"requests", "wasted"}
+    assert set(emulator.ledger()) - set(summary) == {"requests", "wasted", "chat_requests", "chat_lost"}
 
 
 def test_a_state_folder_of_an_earlier_version_opens_with_its_bills_and_counts_on(tmp_path):

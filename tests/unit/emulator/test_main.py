@@ -9,6 +9,7 @@ import pytest
 
 from greennode_emulator.__main__ import KEY_VARIABLE, main, parse_arguments
 from greennode_emulator.faults.kinds import read_scenario
+from greennode_emulator.latency import Latency
 from greennode_emulator.server import RunningEmulator, running
 from greennode_emulator.settings import DEFAULT_MODELS, Settings
 from greennode_emulator.store import Store
@@ -130,6 +131,15 @@ def test_the_defaults_are_the_documented_ones():
     assert (options.host, options.port, options.dialect) == ("127.0.0.1", 8089, "openai")
     assert options.batch_seconds == 2
     assert options.models == ",".join(DEFAULT_MODELS)
+
+
+def test_live_answers_have_options_of_their_own(capsys):
+    options = parse_arguments(["--no-batches", "--chat-latency", "lognormal:0.5,0.6", "--chat-tokens-per-minute", "9"])
+    assert (options.no_batches, options.chat_tokens_per_minute, options.chat_requests_per_minute) == (True, 9, None)
+    assert options.chat_latency == Latency(0.5, 0.6, "lognormal")
+    with pytest.raises(SystemExit):
+        parse_arguments(["--chat-latency", "soon"])
+    assert "lognormal:MEDIAN_SECONDS,SIGMA" in capsys.readouterr().err
 
 
 def test_a_dialect_can_be_generated_from_a_seed():
