@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from greennode_emulator.dialects import UnknownDialectError, dialect_names, find_dialect
-from greennode_emulator.faults.kinds import ScenarioError, read_scenario
+from greennode_emulator.faults.kinds import ScenarioError, read_option, read_scenario
 from greennode_emulator.latency import AT_ONCE, Latency
 from greennode_emulator.server import describe, listen, make_server, prepared
 from greennode_emulator.settings import DEFAULT_MODELS, Settings
@@ -38,6 +38,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--state", type=Path, metavar="DIR", help="kept over restarts; default: temporary")
     parser.add_argument("--batch-seconds", type=float, default=2.0, help="from creation to completed")
     parser.add_argument("--faults", type=Path, metavar="FILE.json", help="faults that are armed from the start")
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="JSON", help="one more of them; may be given more than once"
+    )
     parser.add_argument("--upstream", metavar="URL", help="a model server that answers, as http://localhost:11434/v1")
     parser.add_argument("--upstream-key-env", metavar="NAME", help="the environment variable with its key")
     parser.add_argument("--storage-port", type=int, default=0, help="for files that lie elsewhere")
@@ -81,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from_environment = os.environ.get(KEY_VARIABLE)
     keys = tuple(options.api_key or ([from_environment] if from_environment else []))
     try:
-        faults = read_scenario(options.faults) if options.faults else ()
+        faults = (*(read_scenario(options.faults) if options.faults else ()), *map(read_option, options.fault))
     except ScenarioError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -36,7 +36,8 @@ def list_page(
     if paging.style == "cursor":
         after = request.query_params.get("after")
     fault = fault_of(request.scope, PartialList)
-    show = paging.show if fault is None else fault.show
+    holds = fault is not None and (fault.unless_header or "") not in request.headers
+    show = fault.show if fault is not None and holds else paging.show
     if show == "nothing":
         return Page([], number=number, size=size)
     if show == "first_page":

@@ -126,9 +126,13 @@ class Gzip(CallFault, frozen=True, kw_only=True):
 
 
 class PartialList(CallFault, frozen=True, kw_only=True):
-    """A list that shows nothing, or its first page whatever page is asked for."""
+    """A list that shows nothing, or its first page whatever page is asked for.
+
+    `unless_header`: a call that has this header gets the list as it is.
+    """
 
     show: Literal["nothing", "first_page"] = "nothing"
+    unless_header: str | None = None
 
 
 class ContentUrl(CallFault, frozen=True, kw_only=True):

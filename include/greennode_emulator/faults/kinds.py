@@ -12,10 +12,11 @@ from greennode_emulator.faults.line_faults import AnyLineFault
 AnyFault = AnyCallFault | AnyFileFault | AnyBatchFault | AnyLineFault
 
 _decoder = msgspec.json.Decoder(list[AnyFault])
+_one: msgspec.json.Decoder[AnyFault] = msgspec.json.Decoder(AnyFault)
 
 
 class ScenarioError(Exception):
-    """A scenario file cannot be used; the message says why."""
+    """A scenario file, or a fault of the command line, cannot be used; the message says why."""
 
 
 def read_faults(text: bytes) -> list[AnyFault]:
@@ -29,3 +30,11 @@ def read_scenario(path: Path) -> tuple[AnyFault, ...]:
         return tuple(read_faults(path.read_bytes()))
     except (OSError, msgspec.DecodeError) as error:
         raise ScenarioError(f"cannot use the scenario {path}: {error}") from error
+
+
+def read_option(text: str) -> AnyFault:
+    """The fault of an option of the command line: one JSON object."""
+    try:
+        return _one.decode(text)
+    except msgspec.DecodeError as error:
+        raise ScenarioError(f"cannot use the fault {text}: {error}") from error

@@ -99,6 +99,20 @@ def test_a_scenario_is_armed_from_the_start_and_after_a_reset(tmp_path):
         assert [(fault["kind"], fault["count"]) for fault in server.armed()] == [("expired", 2)]
 
 
+def test_faults_of_the_command_line_come_behind_those_of_a_scenario(tmp_path):
+    scenario = tmp_path / "bad-day.json"
+    scenario.write_text('[{"kind": "expired"}]')
+    faults = ("--fault", '{"kind": "swapped_file", "count": null}', "--fault", '{"kind": "bom"}')
+    with Process("--port", "0", "--api-key", "key", "--faults", str(scenario), *faults) as emulator:
+        armed = emulator.served("key").armed()
+    assert [(fault["kind"], fault["count"]) for fault in armed] == [("expired", 1), ("swapped_file", None), ("bom", 1)]
+
+
+def test_a_fault_of_the_command_line_that_cannot_be_used_is_said_clearly(capsys):
+    assert main(["--port", "0", "--fault", '{"kind": "expird"}']) == 1
+    assert "cannot use the fault" in capsys.readouterr().err
+
+
 def test_a_scenario_that_cannot_be_used_is_said_clearly(tmp_path, capsys):
     scenario = tmp_path / "bad-day.json"
     scenario.write_text('[{"kind": "expird"}]')

@@ -248,3 +248,12 @@ def test_the_content_of_a_file_can_be_json_that_says_where_it_is(caller, emulato
     # The other origin does not want the key of the API; where both are one origin, it does no harm.
     assert [caller.http.get(url).status_code for url in urls] == [400, 200]
     assert caller.http.get(f"/files/{file_id}/content").content == LINES
+
+
+def test_a_list_can_want_a_header(caller, emulator):
+    name = caller.upload(b"x").json()["id"]
+    fault = {"kind": "partial_list", "endpoint": "GET /files", "unless_header": "x-provider", "count": None}
+    emulator.faults([fault])
+    assert caller.http.get("/files").json()["data"] == []
+    (listed,) = caller.http.get("/files", headers={"X-Provider": "any"}).json()["data"]
+    assert listed["id"] == name
