@@ -4,6 +4,7 @@ import asyncio
 import random
 import secrets
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 from fastapi import Request, Response
@@ -19,6 +20,7 @@ from greennode_emulator.models import Reply
 from greennode_emulator.open_connections import pause
 from greennode_emulator.refusals import model_not_found
 from greennode_emulator.replies import json_reply, refusal_reply
+from greennode_emulator.upstream import LIVE_CONCURRENCY
 
 _ANSWERS: Mapping[str, line_faults.AnyLineFault] = {
     "empty": line_faults.EmptyAnswer(),
@@ -34,6 +36,8 @@ class ChatRoutes:
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
         self._dialect = emulator.dialect
+        # asyncio's own are few, and a live request that waits for a model server holds one.
+        self._threads = ThreadPoolExecutor(LIVE_CONCURRENCY, thread_name_prefix="emulator-live")
         # The same latencies after every start.
         self._random = random.Random(0)  # noqa: S311 - a draw, no secret
 
@@ -76,7 +80,8 @@ class ChatRoutes:
         emulator = self._emulator
         question = (msgspec.Raw(body), f"chatcmpl-{secrets.token_hex(12)}", int(emulator.settings.clock()))
         if emulator.model.waits:
-            reply = await asyncio.to_thread(emulator.model.chat, question)
+            loop = asyncio.get_running_loop()
+            reply = await loop.run_in_executor(self._threads, emulator.model.chat, question)
         else:
             reply = emulator.model.chat(question)
         fault = fault_of(request.scope, ChatAnswer)

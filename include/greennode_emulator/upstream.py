@@ -13,6 +13,7 @@ from greennode_emulator.models import Question, Reply
 from greennode_emulator.refusals import RefusedError
 
 CONCURRENCY = 8
+LIVE_CONCURRENCY = 64
 # A model on a laptop may think for minutes.
 _READ_SECONDS = 600
 
@@ -33,7 +34,7 @@ class UpstreamModel:
             timeout=httpx.Timeout(10, read=_READ_SECONDS),
             verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else True,
             trust_env=not plain,
-            limits=httpx.Limits(max_connections=2 * CONCURRENCY),
+            limits=httpx.Limits(max_connections=CONCURRENCY + LIVE_CONCURRENCY),
         )
         self._threads = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="emulator-upstream")
 

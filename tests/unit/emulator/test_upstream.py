@@ -1,11 +1,13 @@
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
 
 from greennode_emulator.answers import answer_for
+from greennode_emulator.latency import Latency
 from greennode_emulator.server import running
 from greennode_emulator.settings import Settings
 
@@ -50,6 +52,18 @@ def test_the_lines_of_a_batch_are_answered_by_the_model_server(fronted, upstream
     ledger = fronted.server.ledger()
     assert ledger["requests"] == dict.fromkeys(bodies, 1)
     assert ledger["completion_tokens"] == sum(answer_for(one).completion_tokens for one in bodies.values())
+
+
+def test_many_live_requests_are_at_the_model_server_at_once(body):
+    with running(Settings(models=MODELS, api_keys=("k",), chat_latency=Latency(0.5))) as slow:
+        settings = Settings(upstream=slow.base_url, upstream_key="k", api_keys=("k",))
+        with running(settings) as server, httpx.Client(base_url=server.base_url, trust_env=False) as http:
+            http.headers["authorization"] = "Bearer k"
+            with ThreadPoolExecutor(24) as threads:
+                bodies = make_bodies(body, 24).values()
+                replies = list(threads.map(lambda one: http.post("/chat/completions", json=one), bodies))
+        assert [reply.status_code for reply in replies] == [200] * 24
+        assert slow.ledger(summary=True)["chat_most_at_once"] > 12
 
 
 def test_errors_of_the_model_server_are_lines_of_the_error_file(fronted, upstream, body, jsonl):
