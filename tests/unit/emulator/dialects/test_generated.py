@@ -137,13 +137,16 @@ class PlainClient:
         return content[0]["text"] if self.choices.answer == "parts" else content
 
 
+def lines_of(choices, bodies):
+    more = {"method": "POST", "url": CHAT} if choices.line_form == "full" else {}
+    lines = [json.dumps({"custom_id": name, **more, "body": one}) for name, one in bodies.items()]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
 def carry(choices, dialect, body, until):
     """One batch, from its upload to its answers, and what is left of it."""
     bodies = {"a": body("a"), "b": body("b"), "hot": body(temperature=3)}
-    more = {"method": "POST", "url": CHAT} if choices.line_form == "full" else {}
-    content = b"".join(
-        json.dumps({"custom_id": name, **more, "body": one}).encode() + b"\n" for name, one in bodies.items()
-    )
+    content = lines_of(choices, bodies)
     with running(Settings(dialect=dialect, batch_seconds=0.05)) as server:
         client = PlainClient(server, choices)
         with client.http:
@@ -219,6 +222,33 @@ PACKED = list(packed(WAYS))
 def test_every_way_of_every_choice_carries_a_batch(number, body, until, monkeypatch):
     monkeypatch.setitem(DIALECTS, "packed", dialect_of(PACKED[number], name="packed"))
     carry(PACKED[number], "packed", body, until)
+
+
+FAULTS = [
+    {"kind": "expired", "fraction": 0.5},
+    {"kind": "file_error_line"},
+    *({"kind": kind, "count": 1} for kind in ("duplicate", "unknown_id", "null_response", "status_zero", "line_error")),
+]
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_lines_that_faults_make_have_the_shape_of_the_servers_other_lines(number, body, until, monkeypatch):
+    choices = PACKED[number]
+    monkeypatch.setitem(DIALECTS, "packed", dialect_of(choices, name="packed"))
+    bodies = {f"r{row}": body(str(row)) for row in range(20)}
+    with running(Settings(dialect="packed", batch_seconds=0.05)) as server:
+        client = PlainClient(server, choices)
+        with client.http:
+            server.faults(FAULTS)
+            content = lines_of(choices, bodies)
+            batch_id = client.create(client.upload(content))[client.name(choices.batch_id_name)]
+            end = find_dialect("packed").words[Phase.EXPIRED]
+            until(lambda: client.get(batch_id)[choices.status_name] == end)
+            answers = client.answers(client.lines(client.get(batch_id)))
+    # An id that nobody sent may be there, and a line for the whole file has none.
+    assert set(bodies) <= set(answers) <= {*bodies, None, *(f"unknown-{name}" for name in bodies)}
+    assert {answers[name] for name in bodies} <= {None, *(answer_for(one).content for one in bodies.values())}
+    assert 5 <= sum(answers[name] is not None for name in bodies) <= 10
 
 
 def test_many_seeds_draw_every_way_of_every_choice():
