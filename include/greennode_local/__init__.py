@@ -1,11 +1,25 @@
 """A whole local deployment from real parts, on a bare machine: `make demo`, `make ui` and the system tests use it.
 
-    ports, credentials, processes        what the parts stand on
-    postgres    emulator                 the warehouse and Airflow's database; GreenNode in the small
-    airflow_home -> airflow_database     settings and secrets; migrated once, copied per deployment
-      -> airflow_services -> airflow_client   the four components; what we ask of them over REST
-    stack                                all of it, as one context manager
-    samples -> demo, ui                  data to try it on; what `python -m greennode_local` does
+    ports             free ports on the loopback address
+    credentials       the random secrets of one deployment
+    processes         processes that are started, watched and ended for sure
+    local_error       what can go wrong, in words that say what to do
 
-Nothing here imports Airflow: it runs in processes of its own and is spoken to over its REST API.
+    postgres_server   a real PostgreSQL: the warehouse, and Airflow's database
+    emulator          the GreenNode emulator, as a process
+    object_store      an S3 server on files
+    airflow_home      Airflow's settings and secrets
+    airflow_database  migrated once, copied for each deployment
+    airflow_services  Airflow's components as processes
+    airflow_client    a small client of Airflow's REST API
+    stack             PostgreSQL, emulator and Airflow as one context manager
+
+    samples           the sample jobs and their data
+    demo, ui, show    what `python -m greennode_local` does
+    demo_outcome      what a run has left in the warehouse, checked
+    progress          waits for a run, a line for each change
+    table_text        rows as a table for the terminal
+    chromium          a headless browser, for tests of pages and their pictures
+
+Nothing here imports Airflow: it runs in processes of its own and is reached over its REST API.
 """

@@ -1,4 +1,16 @@
-"""GreenNode batch inference in Airflow: hook, operators, sensor, trigger, and the pipeline that wires them.
+"""GreenNode batch inference in Airflow.
+
+    hooks           GreenNodeHook: an Airflow connection becomes a client
+    operators/      one operator a step
+    sensors         GreenNodeBatchSensor: waits for batches
+    triggers        GreenNodeBatchTrigger: waits for them in the triggerer
+    pipeline        batch_table, batch_table_group: the tasks of a job, wired
+    form            what a person may choose in the trigger form
+    failures        which errors fail a task at once
+    runtime/        what a task needs of its run
+    waiting/        one poller for all deferred batches
+    observability/  metrics, lineage, assets, alerts, links
+    ui/             the page "GreenNode batches"
 
 This module imports nothing of the package: Airflow loads it in every process to learn what the provider offers.
 """

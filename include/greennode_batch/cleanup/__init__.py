@@ -1,1 +1,5 @@
-"""What a run leaves behind goes: files at the API, folders in staging."""
+"""What a run leaves behind is removed.
+
+    remote_files  files and batches at the API, once their results are safe
+    retention     folders of old, finished runs in staging
+"""

@@ -1,5 +1,7 @@
 """How files, batches and errors look on the wire, for ten ways to speak.
 
+`dialect` has what a dialect may say; `reply_shapes` and `creates` have the parts that several share.
+
 A dialect is a description: names, words and small functions from a neutral record to a reply. Behaviour is the
 same in every dialect and lives elsewhere. What each of them plays of the variants that such APIs have:
 

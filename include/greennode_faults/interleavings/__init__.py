@@ -3,7 +3,7 @@
 workers      threads of which one runs at a time; a schedule says which, and how the clock goes
 schedules    one worker is held up over the lives of all others, or each goes on at random, from a seed
 tokens       what would be random for workers, counted
-file_steps   every operation on a file is a step
+storage_steps  every operation on a file is a step
 bucket       an object store in memory, each operation a step; it honours conditional puts, or ignores them
 small_api    a batch API in memory, each request two steps; it counts what is billed
 ground       a kind of store, and what is put back after each schedule: staging, targets, the server

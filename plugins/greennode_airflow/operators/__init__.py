@@ -1,4 +1,20 @@
-"""One operator a step: read part, build, submit, collect, retry, join, report, clean up; two for a batch by its id.
+"""One operator a step.
+
+    part                  reads and renders one part of a large table
+    build_requests        table -> shards
+    approve               asks a person before a run costs more than the job may spend
+    batch                 submits a shard, collects its results; cancels and deletes a batch by its id
+    retry                 results -> the shards of the next attempt
+    table                 results -> target table; the run's report
+    clean_up              removes what a run leaves at GreenNode; the run's outcome
+
+    probe                 finds out what a server speaks
+    clean_staging         removes old runs from staging
+    evaluation            compares the answers of several models on a page
+    mark_near_duplicates  finds near duplicates among rows
+    render_page           rows of a query -> a page
+
+    source, query         what the operators share that read a job's source, or a query
 
 A DAG file declares all of them, and each task of a run parses it: what loads Arrow, pandas or a database's driver is
 imported when a step runs, so that a task that sends or waits goes without. GreenNodeApproveSpendOperator is imported

@@ -1,7 +1,13 @@
 """The page "GreenNode batches" in Airflow's UI.
 
-plugin declares it; app has its routes, access who may see and do what, airflow_runs what Airflow knows of runs, views
-what is sent to the browser, connections the way to GreenNode. static/ is the page itself: plain HTML, CSS and modules.
+    plugin            declares the page to Airflow
+    app               its routes
+    access            who may see and do what
+    airflow_runs      what Airflow knows of runs and tasks
+    phases            what a run is doing, in words
+    views             what the browser is sent
+    page_connections  the page's way to GreenNode
+    static/           the page itself: plain HTML, CSS and modules
 """
 
 PAGE_PREFIX = "/greennode"
