@@ -1,4 +1,4 @@
-"""Create, look at, list, cancel and delete batches; read their results."""
+"""Create, read, list, cancel and delete batches; read their results."""
 
 import asyncio
 import os
@@ -138,7 +138,7 @@ class BatchRoutes:
         return deleted_reply(self._dialect, "batch", batch.id)
 
     async def results(self, request: Request) -> Response:
-        """All lines of both result files, as far as the batch has got."""
+        """All lines of both result files that the batch has written so far."""
         # One transaction: what is served is what was billed, neither a line more nor a line less.
         with self._store.transaction():
             batch = self._find(request, now=self._clock())

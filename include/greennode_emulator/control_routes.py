@@ -1,4 +1,4 @@
-"""`/_emulator/`: what tests ask and tell the emulator itself; no dialect changes these."""
+"""`/_emulator/`: what tests ask of the emulator itself, and set in it; no dialect changes these."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Upload, list, look at, download and delete files."""
+"""Upload, list, read, download and delete files."""
 
 import asyncio
 import gzip
@@ -111,7 +111,7 @@ class FileRoutes:
         return json_reply({"url": self._emulator.storage.url(request, self._find(request).id)})
 
     async def download(self, request: Request) -> Response:
-        """The file's bytes, for whoever was given the URL."""
+        """The file's bytes, for anybody who has the URL."""
         self._emulator.storage.check(request)
         return await self._bytes(request, self._find(request))
 

@@ -1,4 +1,4 @@
-"""What clients are shown of a file, as its faults show it. One reply takes one look at the clock."""
+"""What clients are shown of a file, as its faults show it. One reply reads the clock once."""
 
 import msgspec
 
@@ -9,7 +9,7 @@ from greennode_emulator.store import Store
 
 
 def find_file(store: Store, name: str, *, now: float) -> FileRecord:
-    """A file that somebody looks at, which counts as a look; RefusedError where it cannot be found yet, or at all."""
+    """A file for one read, which is counted. Raises RefusedError if it cannot be found yet, or at all."""
     record = store.files.get(name)
     if record is not None and record.faults:
         record = store.files.update(name, lambda file: msgspec.structs.replace(file, looks=file.looks + 1))

@@ -76,7 +76,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `repeat_of` is the batch whose create a gateway repeated.
 
-    `completed` and `failed` are what clients are told; `done` is the number of lines that are over with.
+    `completed` and `failed` are what clients see; `done` is the number of lines that are over with.
     """
 
     id: str

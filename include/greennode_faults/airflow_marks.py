@@ -57,7 +57,7 @@ def _wait_cleared(scene: Scene) -> None:
     scene.until_tried(WAIT)
     scene.finish()
     scene.expect(scene.called(_CANCEL) == 0, "a batch was cancelled")
-    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created anew")
+    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created again")
 
 
 def _build_cleared(scene: Scene) -> None:
@@ -67,7 +67,7 @@ def _build_cleared(scene: Scene) -> None:
     scene.clear(BUILD)
     scene.until_tried(BUILD, times=1)
     scene.finish()
-    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created anew")
+    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created again")
 
 
 def _submit_cleared(scene: Scene) -> None:
@@ -77,7 +77,7 @@ def _submit_cleared(scene: Scene) -> None:
     scene.clear(SUBMIT)
     scene.until_tried(SUBMIT)
     scene.finish()
-    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created anew")
+    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created again")
 
 
 def _submit_marked_failed(scene: Scene) -> None:
@@ -88,7 +88,7 @@ def _submit_marked_failed(scene: Scene) -> None:
     scene.finish("failed")
     scene.clear(SUBMIT, downstream=True)
     scene.finish()
-    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created anew")
+    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created again")
 
 
 def _collect_marked_failed(scene: Scene) -> None:
@@ -100,7 +100,7 @@ def _collect_marked_failed(scene: Scene) -> None:
     paid = scene.paid()
     scene.clear(COLLECT, downstream=True)
     scene.finish()
-    scene.expect(scene.paid() == paid, "something was paid for or sent anew")
+    scene.expect(scene.paid() == paid, "something was paid for or sent again")
 
 
 def _poll_cleared(scene: Scene) -> None:
@@ -120,10 +120,10 @@ def _all_cleared(scene: Scene) -> None:
     for task_id in (BUILD, SUBMIT, WAIT, COLLECT, RETRY, JOIN, REPORT):
         scene.clear(task_id)
         scene.finish()
-        scene.expect(scene.paid() == paid, f"something was paid for or sent anew after {task_id} was cleared")
+        scene.expect(scene.paid() == paid, f"something was paid for or sent again after {task_id} was cleared")
     scene.clear(BUILD, downstream=True)
     scene.finish()
-    scene.expect(scene.paid() == paid, "something was paid for or sent anew after all was cleared")
+    scene.expect(scene.paid() == paid, "something was paid for or sent again after all was cleared")
 
 
 def _run_marked_failed(scene: Scene) -> None:
@@ -179,7 +179,7 @@ def _report_marked_failed(scene: Scene) -> None:
     paid = scene.paid()
     scene.clear_run(only_failed=True)
     scene.finish()
-    scene.expect(scene.paid() == paid, "something was paid for or sent anew")
+    scene.expect(scene.paid() == paid, "something was paid for or sent again")
 
 
 def _cleared_and_not_built(scene: Scene) -> None:
@@ -195,7 +195,7 @@ def _cleared_and_not_built(scene: Scene) -> None:
     scene.release()
     scene.clear_run(only_failed=True)
     scene.finish()
-    scene.expect(scene.paid() == paid, "something was paid for or sent anew")
+    scene.expect(scene.paid() == paid, "something was paid for or sent again")
     scene.expect(scene.events() == 2, "the run did not say that its target is new")  # noqa: PLR2004
 
 

@@ -27,7 +27,7 @@ def _component_killed(scene: Scene, *, component: str) -> None:
     scene.kill_component(component)
     scene.restore()
     scene.finish()
-    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created anew")
+    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created again")
 
 
 def _scheduler_killed_at_create(scene: Scene) -> None:
@@ -38,7 +38,7 @@ def _scheduler_killed_at_create(scene: Scene) -> None:
     scene.kill_component("scheduler")
     scene.restore()
     scene.finish()
-    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created anew")
+    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created again")
 
 
 def _rate_limited(scene: Scene) -> None:
@@ -88,7 +88,7 @@ def _storage_down_before_wait(scene: Scene) -> None:
     scene.restore()
     scene.finish()
     scene.expect(scene.called("POST /batches/{id}/cancel") == 0, "a batch was cancelled")
-    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created anew")
+    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created again")
 
 
 def _storage_down_in_collect(scene: Scene) -> None:
@@ -120,7 +120,7 @@ def _too_many(scene: Scene) -> None:
     scene.start()
     scene.until(SUBMIT, "deferred")
     scene.finish()
-    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created anew")
+    scene.expect(scene.paid()["batches_created"] == SHARDS, "a batch was created again")
 
 
 def cases() -> Iterator[AirflowCase]:

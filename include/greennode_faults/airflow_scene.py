@@ -49,7 +49,7 @@ class Worker:
             process.send_signal(signal.SIGSTOP)
 
     def wake(self) -> None:
-        """Let it go on, the task first: its supervisor, which will be told to end it, must not save us."""
+        """Let it go on, the task first: its supervisor will have to end it, and must not come before."""
         _continue(self.task)
         psutil.wait_procs(self.task, timeout=3)
         _continue([self.supervisor])
@@ -118,7 +118,7 @@ class Scene:
     def until_polled(self, times: int) -> None:
         """Wait until batches were looked at so often, by themselves or by the list."""
         looks = ("GET /batches/{id}", "GET /batches")
-        self._until(lambda: sum(self.called(endpoint) for endpoint in looks) >= times, "a look at a batch")
+        self._until(lambda: sum(self.called(endpoint) for endpoint in looks) >= times, "a poll of a batch")
 
     def until_counted(self, name: str, times: int = SHARDS) -> None:
         """Wait until the ledger's total is so high."""
@@ -167,7 +167,7 @@ class Scene:
             storage.process.send_signal(signal.SIGCONT)
 
     def until_void(self) -> None:
-        """Wait until the claims are so old that whoever holds one must not use it any more."""
+        """Wait until the claims are so old that their holders must not use them any more."""
         self._until(
             lambda: all(time.time() - claim.stat().st_mtime > _CLAIM_SECONDS for claim in self._claims()), "old claims"
         )

@@ -83,7 +83,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class AirflowStage:
-    """What the cases play on. `wanted`: the true answers, as the engine got them from an emulator of its own."""
+    """What the cases run on. `wanted`: the true answers, which the engine got from another emulator."""
 
     stack: LocalStack
     store: ObjectStore
@@ -99,7 +99,7 @@ def airflow_stage() -> Iterator[AirflowStage]:
         folder = Path(
             parts.enter_context(tempfile.TemporaryDirectory(prefix="greennode-faults-", ignore_cleanup_errors=True))
         )
-        # A home of its own: the stack ends what it finds in its home when it starts.
+        # A separate home: when the stack starts, it ends all that runs in its home.
         aside = folder / "aside"
         store = parts.enter_context(running_object_store(aside / "s3", log=aside / "s3.log", home=aside))
         store.make_bucket(_BUCKET)

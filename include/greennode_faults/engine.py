@@ -1,4 +1,4 @@
-"""A case on the engine: run it to its end, start it again whenever it stops, and look at rows and bills."""
+"""A case on the engine: run it to its end, start it again whenever it stops, and check rows and bills."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Steps:
     wanted: Answers
 
     def count(self) -> int:
-        """How many steps an undisturbed run has; looks at batches that go on make it vary a little."""
+        """How many steps an undisturbed run has; polls of running batches make it vary a little."""
         self._arm()
         with TemporaryDirectory(prefix="greennode-faults-") as folder:
             read, write = os.pipe()
@@ -53,7 +53,7 @@ class Steps:
                 return int(pipe.read() or 0)
 
     def stop_at(self, step: int, way: Way) -> Outcome:
-        """Stop a run there, let another one finish, wake the first if it was paused, and look at rows and bills."""
+        """Stop a run there, let another one finish, wake the first if it was paused, and check rows and bills."""
         self._arm()
         began = time.monotonic()
         with TemporaryDirectory(prefix="greennode-faults-") as name:
@@ -64,7 +64,7 @@ class Steps:
             if ended == "stopped":
                 os.kill(first, signal.SIGCONT)
                 _wait_for(first)
-            # What the zombie has written last must be as good: look at it with one more start.
+            # What the zombie has written last must be as good: check it with one more start.
             third = _wait_for(_fork(lambda: _run(self.emulator, folder, _Counter(None, way))))
             rows = rows_out(folder / "answers.parquet")
         ledger = self.emulator.ledger()
@@ -118,7 +118,7 @@ class _Counter:
 
 
 def _run(emulator: RunningEmulator, folder: Path, counter: _Counter, *, report_to: int | None = None) -> None:
-    """The whole run, in a process of its own that may change what it likes in its modules."""
+    """The whole run, in its own process, which may change its modules freely."""
     counter.around(GreenNodeClient, "_send")
     counter.around(greennode_batch.api.client, "download")
     counter.around(Path, "replace")
@@ -137,7 +137,7 @@ def _run(emulator: RunningEmulator, folder: Path, counter: _Counter, *, report_t
                 run_to_file(job, open_source, client, run, out, run_id="run", clock=clock, sleep=clock.sleep)
             break
         except GreenNodeError as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 - for whoever looks into a failure
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 - for a person who looks into a failure
     else:
         os._exit(_STOPPED)
     if report_to is not None:

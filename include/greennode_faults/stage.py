@@ -84,7 +84,7 @@ def make_job(out: Path, changes: Mapping[str, Any]) -> BatchJob:
 
 
 class RowOut(BaseModel):
-    """One row of the target, as far as it matters here."""
+    """One row of the target, with what matters here."""
 
     id: int
     status: str
@@ -126,7 +126,7 @@ def problems_of(rows: list[RowOut], ledger: Ledger, wanted: Answers, case: Case)
     twice = [one for one, times in ledger["requests"].items() if times - ledger["wasted"].get(one, 0) > 1]
     if twice:
         problems.append(f"{len(twice)} answers paid for twice")
-    # Answered, and billed for it: the row must have what was bought, be it a verdict.
+    # Answered, and billed for it: the row must have what was bought, even if that is only a status.
     bought = {one for one, times in ledger["requests"].items() if times > ledger["wasted"].get(one, 0)}
     lost = [one for one in bought if one in asked and asked[one].status not in _ANSWERED]
     if lost and not case.withheld:

@@ -21,5 +21,5 @@
     table_text        rows as a table for the terminal
     chromium          a headless browser, for tests of pages and their pictures
 
-Nothing here imports Airflow: it runs in processes of its own and is reached over its REST API.
+Nothing here imports Airflow: it runs in separate processes and is reached over its REST API.
 """

@@ -18,7 +18,7 @@ PASSWORDS_FILE = "simple_auth_manager_passwords.json.generated"
 
 @dataclass(frozen=True)
 class AirflowHome:
-    """What one Airflow deployment is made of. `environment()` is all that its processes are told."""
+    """What one Airflow deployment is made of. Its processes get `environment()` and nothing else."""
 
     folder: Path
     dags_folder: Path
@@ -55,7 +55,7 @@ class AirflowHome:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
-            # setproctitle would overwrite the environment that tells us which processes are ours.
+            # setproctitle would overwrite the environment, by which we recognise our processes.
             "SPT_NOENV": "1",
             MARK: str(self.mark),
             **self._airflow_settings(),
@@ -117,7 +117,7 @@ def inherited_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The caller's environment without another Airflow's settings, Python switches and a real API key.
 
     PYTHONDONTWRITEBYTECODE, which container images like to set, would have each component compile all of
-    Airflow anew: 2 s of CPU each.
+    Airflow again: 2 s of CPU each.
     """
     return {
         name: value

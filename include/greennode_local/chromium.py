@@ -142,13 +142,13 @@ def chromium_page() -> Iterator[Page]:
 
 
 def _page_address(profile: Path, process: subprocess.Popen[bytes]) -> str:
-    told = profile / "DevToolsActivePort"
+    port_file = profile / "DevToolsActivePort"
     until = time.monotonic() + _START_SECONDS
-    while not (told.exists() and told.read_text().count("\n") == 1):
+    while not (port_file.exists() and port_file.read_text().count("\n") == 1):
         if process.poll() is not None or time.monotonic() > until:
             raise LocalError("Chromium did not start")
         time.sleep(0.05)
-    port = told.read_text().splitlines()[0]
+    port = port_file.read_text().splitlines()[0]
     with httpx.Client(trust_env=False) as http:
         found = http.get(f"http://127.0.0.1:{port}/json/list").json()
     address: str = next(target["webSocketDebuggerUrl"] for target in found if target["type"] == "page")

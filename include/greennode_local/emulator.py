@@ -1,4 +1,4 @@
-"""The GreenNode emulator as a process of its own."""
+"""The GreenNode emulator as a process."""
 
 import contextlib
 import os

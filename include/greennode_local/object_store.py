@@ -50,7 +50,7 @@ class ObjectStore:
         """Start the server and wait until it answers."""
         if self.service is not None:
             raise LocalError("the object store was started already")
-        # Else whoever has the port would answer in its place.
+        # Otherwise another process that has the port would answer.
         if not is_free(self.port):
             raise LocalError(f"port {self.port} of {LOOPBACK} is taken")
         self.service = Service(

@@ -8,8 +8,9 @@ LOOPBACK = "127.0.0.1"
 # Below the range that systems hand out to outgoing connections (32768 and up), so that nobody is given the
 # port between our look and the server's bind.
 _LOWEST, _HIGHEST = 20_000, 32_000
-# What was given stays marked until this process ends, for a server takes its time to listen: whoever looks meanwhile,
-# in this process or another one, is given another port. The mark is the UDP port of that number, which no server uses.
+# A port stays marked until this process ends, because a server takes its time to listen. Anybody who looks for a free
+# port meanwhile, in this process or another one, gets a different one. The mark is the UDP port of the same number,
+# which no server uses.
 _marks: list[socket.socket] = []
 
 

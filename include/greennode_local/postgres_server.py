@@ -33,7 +33,7 @@ _SETTINGS = {
     "max_connections": "100",
     "timezone": "UTC",
     "jit": "off",
-    # A local deployment can be made anew: speed before safety from a power cut.
+    # A local deployment can be made again: speed matters more than a power cut.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",

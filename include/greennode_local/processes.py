@@ -14,7 +14,7 @@ import psutil
 from greennode_local.local_error import LocalError
 
 # Every process of a deployment carries its home folder in its environment and hands it to its children.
-# Sessions and groups do not suffice: Airflow's tasks lead groups of their own, and a killed run leaves orphans.
+# Sessions and groups do not suffice: each of Airflow's tasks leads its own group, and a killed run leaves orphans.
 MARK = "GREENNODE_LOCAL_HOME"
 _TAIL_LINES = 30
 # For what nothing can refuse: on a busy machine the end of a process takes its time, too.
@@ -22,7 +22,7 @@ _KILLED_SECONDS = 60
 
 
 class Service:
-    """One long-running process in a session of its own, so that Ctrl-C reaches it only through us."""
+    """One long-running process in its own session, so that Ctrl-C reaches it only through us."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Service:
         return tail(self.log)
 
     def family(self) -> list[psutil.Process]:
-        """The process and its descendants, as far as they live."""
+        """The process and its descendants that are alive."""
         with contextlib.suppress(psutil.NoSuchProcess):
             root = psutil.Process(self.process.pid)
             return [root, *root.children(recursive=True)]

@@ -164,14 +164,14 @@ def data_of(sample: Sample, given: Path | None) -> Path:
     """The file that the sample is loaded from: the given one, else its own. Raises, saying what to do, if none."""
     data = given or sample.data
     if data is None:
-        raise LocalError(f"job {sample.dag_id} has no data of its own: give it with --data FILE.parquet")
+        raise LocalError(f"job {sample.dag_id} has no sample data: give some with --data FILE.parquet")
     if not data.is_file():
         raise LocalError(f"{data}: no such file")
     return data
 
 
 def load(connection: psycopg.Connection, sample: Sample, data: Path) -> int:
-    """Make the sample's source table anew and fill it; returns the number of rows. What the job has written goes."""
+    """Make and fill the sample's source table again, remove what the job has written; return the number of rows."""
     assert sample.read is not None, "its source is another job's target"
     schema = JOBS_FOLDER / sample.dag_id / "schema.sql"
     if not schema.is_file():

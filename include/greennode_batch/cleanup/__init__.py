@@ -1,5 +1,5 @@
 """What a run leaves behind is removed.
 
-    remote_files  files and batches at the API, once their results are safe
-    retention     folders of old, finished runs in staging
+remote_files  files and batches at the API, once their results are safe
+retention     folders of old, finished runs in staging
 """

@@ -1,21 +1,21 @@
 """A few two-line batches against a server find out what it speaks, and print the profile for the connection.
 
-    command        options of the command line -> Probe -> exit code
-    probe_run      the steps in their order; ends, resumes and cleans up
-    session        one call: bounded in cost, recorded, never raises for what a server answers
-    recorder       an exchange -> NN-name.json, without the key
-    state          all that is known so far; saved as resume.json
-    tiny_requests  the few request lines and chats that are sent
-    chat_steps     models, chat, structured output, a refusal
-    file_steps     upload, read, list and delete files
-    batch_steps    create batches, each once
-    watch_steps    one poll of a batch
-    wait_steps     wait for batches to end
-    list_steps     the list of batches and its pages
-    result_steps   result files, one bad line, what a cancelled batch leaves
-    ending_steps   cancel and delete
-    variants       what to try next when something was refused (pure)
-    shapes         a JSON reply -> words (pure)
-    found          what worked -> nearest preset and overrides (pure)
-    probe_report   state -> text (pure)
+command        options of the command line -> Probe -> exit code
+probe_run      the steps in their order; ends, resumes and cleans up
+session        one call: bounded in cost, recorded, never raises for what a server answers
+recorder       an exchange -> NN-name.json, without the key
+state          all that is known so far; saved as resume.json
+tiny_requests  the few request lines and chats that are sent
+chat_steps     models, chat, structured output, a refusal
+file_steps     upload, read, list and delete files
+batch_steps    create batches, each once
+watch_steps    one poll of a batch
+wait_steps     wait for batches to end
+list_steps     the list of batches and its pages
+result_steps   result files, one bad line, what a cancelled batch leaves
+ending_steps   cancel and delete
+variants       what to try next when something was refused (pure)
+shapes         a JSON reply -> words (pure)
+found          what worked -> nearest preset and overrides (pure)
+probe_report   state -> text (pure)
 """

@@ -36,7 +36,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     file_status: str = "lower"
     """"lower", "upper" or "none": no such field."""
     processing_looks: int = 0
-    """How many first looks at a file find it processing; a create in that time is refused with `processing_status`."""
+    """How many reads of a new file find it processing; a create in that time is refused with `processing_status`."""
     processing_status: int = 400
 
     line_form: str = "any"

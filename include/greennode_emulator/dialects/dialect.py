@@ -126,7 +126,7 @@ class Dialect:
     """From the batch and its status word."""
     create_reply: Callable[[Reply], Reply] = reply_shapes.bare
     get_reply: Callable[[Reply], Reply] = reply_shapes.bare
-    """Of a look at a batch, and of its cancel."""
+    """The reply to a poll of a batch, and to its cancel."""
     ids_early: bool = False
     """Whether the ids of result files show before the files can be read."""
 

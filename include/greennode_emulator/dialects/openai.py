@@ -4,7 +4,7 @@ from greennode_emulator.dialects.dialect import Dialect, own_route, routes
 from greennode_emulator.endpoints import Endpoint
 
 # platform.openai.com/docs/api-reference/batch and /files. Two things are not OpenAI's: it cannot delete a batch,
-# and it wants `method` and `url` in every line. GreenNode's help article "Batch Inference" tells of a deletion, and
+# and it wants `method` and `url` in every line. GreenNode's help article "Batch Inference" describes a deletion, and
 # shows lines without the two.
 OPENAI = Dialect(
     name="openai",

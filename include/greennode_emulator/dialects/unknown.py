@@ -1,6 +1,6 @@
 """An invention: the most awkward API that would still be one. It is not how any provider is known to speak.
 
-Whoever works with it, and with the others, may hope to work with what GreenNode turns out to be.
+A client that works with it, and with the others, has a fair chance with the real GreenNode.
 """
 
 from greennode_emulator.dialects.creates import WindowlessCreate

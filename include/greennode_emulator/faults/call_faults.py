@@ -25,7 +25,7 @@ class CallFault(Fault, frozen=True, kw_only=True):
 
 
 class Refusal(CallFault, frozen=True, kw_only=True):
-    """The reply of those faults that answer with a status of their own; `shape` is that of the body."""
+    """The reply of those faults that answer with a status; `shape` is that of the body."""
 
     status: HttpStatus = 503
     shape: Shape = "dialect"

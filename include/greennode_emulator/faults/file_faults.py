@@ -8,7 +8,7 @@ class FileFault(Fault, frozen=True, kw_only=True):
 
 
 class FirstLooks(FileFault, frozen=True, kw_only=True):
-    """Holds for the first `looks` at the file (a look-up, or a create that names it) and for `seconds`."""
+    """Holds for the first `looks` reads of the file (its metadata, or a create that names it) and for `seconds`."""
 
     looks: Whole = 0
     seconds: Seconds = 0

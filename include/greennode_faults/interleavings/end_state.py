@@ -19,7 +19,7 @@ _COARSE_SECONDS = 1800.0
 
 
 def end_state(ground: Ground) -> str:
-    """The digest. Times are told by how many half hours ago they were, tokens by which of them are the same."""
+    """The digest. A time counts as the half hours that have passed since; a token counts by which others equal it."""
     seen: dict[bytes, bytes] = {}
 
     def coarse(found: re.Match[bytes]) -> bytes:
@@ -34,6 +34,6 @@ def end_state(ground: Ground) -> str:
     parts.append((b"the server", ground.api.state().encode()))
     for name, data in sorted(parts, key=lambda part: (_TOKEN.sub(b"", part[0]), part[1])):
         for text in (name, data):
-            told = text if text.startswith(_PARQUET) else _TOKEN.sub(renamed, _TIME.sub(coarse, text))
-            made.update(b"%d:" % len(told) + told)
+            steady = text if text.startswith(_PARQUET) else _TOKEN.sub(renamed, _TIME.sub(coarse, text))
+            made.update(b"%d:" % len(steady) + steady)
     return made.hexdigest()

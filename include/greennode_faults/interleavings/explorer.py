@@ -25,7 +25,7 @@ class Played:
     """One schedule and its outcome. problems: in words. needed, billed: requests.
 
     in_window: a worker was stopped between the check of its claim and the first byte of its create, until others might
-    take its shard over; given_up: batches that were cancelled, for the shard had another one by then.
+    take its shard over; given_up: batches that were cancelled because the shard already had another one.
     """
 
     scene: str

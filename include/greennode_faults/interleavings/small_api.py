@@ -124,7 +124,7 @@ class SmallApi:
         number = len(self.batches) + 1
         batch = _Batch(f"batch_{number}", file_id, body.get("metadata") or {}, self.now())
         if number <= trouble.over_capacity:
-            batch.fate = "is turned away"
+            batch.fate = "is refused"
         elif number <= trouble.over_capacity + trouble.lacking:
             batch.fate = "lacks lines"
         self.batches[batch.id] = batch
@@ -133,7 +133,7 @@ class SmallApi:
         return _json(_view(batch))
 
     def _end(self, batch: _Batch) -> None:
-        if batch.fate == "is turned away":
+        if batch.fate == "is refused":
             batch.status = "failed"
             return
         ids = [json.loads(line)["custom_id"] for line in self.files[batch.file_id][1].splitlines()]

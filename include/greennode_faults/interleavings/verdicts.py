@@ -74,7 +74,7 @@ class Verdicts:
         return [f"it cannot be finished: {type(error).__name__}: {error}"]
 
     def _strays(self) -> list[str]:
-        """Batches that no receipt tells of, and that nobody wanted to be cancelled."""
+        """Batches that no receipt names and that nobody has asked to cancel."""
         known: set[str | None] = set()
         for run in map(self._ground.run, self._scene.runs):
             for attempt in range(FIRST_ATTEMPT, MAX_ATTEMPTS + 1):

@@ -177,10 +177,10 @@ def virtual_time() -> Iterator[None]:
     """Workers see virtual time in `time`, and all other threads the real one."""
 
     def now(real: Callable[[], float]) -> Callable[[], float]:
-        def told() -> float:
+        def told_time() -> float:
             return float(_local.crew.clock.now) if is_worker() else real()
 
-        return told
+        return told_time
 
     def pause(seconds: float) -> None:
         (sleep if is_worker() else _real_sleep)(seconds)

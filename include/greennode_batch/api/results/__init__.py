@@ -1,6 +1,6 @@
 """Result files: bytes -> lines -> ResultLine or Anomaly. Nothing here raises, whatever the bytes.
 
-    result_lines    splits a file into lines, and parses lines of the usual shape fast
-    tolerant_lines  parses lines of any other shape
-    result_line     ResultLine and Anomaly, the two things that a line can be
+result_lines    splits a file into lines, and parses lines of the usual shape fast
+tolerant_lines  parses lines of any other shape
+result_line     ResultLine and Anomaly, the two things that a line can be
 """
