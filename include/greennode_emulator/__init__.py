@@ -31,7 +31,7 @@ A batch's way through it:
     timeline          when a batch does what
     input_lines       whether a batch file is good
     models            who answers: `answers`, or a model server by `upstream`
-    latency           how long a chat completion takes
+    chat_latency      how long a chat completion takes
     rate_limits       requests and tokens a minute
     chat_request      what is read of a chat request, and what makes it bad
     output_lines      request lines -> lines of result files, and what is billed

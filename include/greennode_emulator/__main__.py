@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from greennode_emulator.chat_latency import AT_ONCE, Latency
 from greennode_emulator.dialects import UnknownDialectError, dialect_names, find_dialect
 from greennode_emulator.faults.kinds import ScenarioError, read_option, read_scenario
-from greennode_emulator.latency import AT_ONCE, Latency
 from greennode_emulator.server import describe, listen, make_server, prepared
 from greennode_emulator.settings import DEFAULT_MODELS, Settings
 from greennode_emulator.store import StateInUseError

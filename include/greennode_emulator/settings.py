@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from greennode_emulator.chat_latency import AT_ONCE, Latency
 from greennode_emulator.faults.kinds import AnyFault
-from greennode_emulator.latency import AT_ONCE, Latency
 
 DEFAULT_MODELS = (
     "google/gemma-4-31b-it",

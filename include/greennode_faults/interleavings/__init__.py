@@ -2,7 +2,7 @@
 
 workers      threads of which one runs at a time; a schedule says which, and how the clock goes
 schedules    one worker is held up over the lives of all others, or each goes on at random, from a seed
-tokens       what would be random for workers, counted
+counted_tokens  what would be random for workers, counted
 storage_steps  every operation on a file is a step
 bucket       an object store in memory, each operation a step; it honours conditional puts, or ignores them
 small_api    a batch API in memory, each request two steps; it counts what is billed
@@ -11,7 +11,7 @@ scene        what the workers do, how it is taken to its end, and what is wrong 
 scenes       on the same shard, the same build, the same retry
 join_scenes  on the same rows of a table and a dataset
 end_state    all that a schedule leaves, as one digest
-verdicts     what is wrong with an end, by rows and by money; each end is judged once
+end_result   what is wrong with an end, by rows and by money; each end is judged once
 explorer     every single hold-up, and random schedules, of one scene
 tally        how many schedules were played, and how they ended
 """

@@ -8,10 +8,10 @@ from typing import Literal
 
 from greennode_batch.batches.submit import SETTLE_SECONDS
 from greennode_batch.errors import GreenNodeError
+from greennode_faults.interleavings.end_result import Verdicts, alone
 from greennode_faults.interleavings.ground import Ground, is_locked
 from greennode_faults.interleavings.scene import Scene
 from greennode_faults.interleavings.schedules import AtRandom, HoldUp
-from greennode_faults.interleavings.verdicts import Verdicts, alone
 from greennode_faults.interleavings.workers import Crew, Schedule
 
 _CLAIM_SECONDS = 30.0

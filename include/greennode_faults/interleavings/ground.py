@@ -18,9 +18,9 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.staging.exclusive import honours_conditions
 from greennode_batch.staging.folders import RunFolder, run_folder
 from greennode_faults.interleavings.bucket import HONOURS, IGNORES, Stored, bucket_path, contents, put_back
+from greennode_faults.interleavings.counted_tokens import Tokens, counted_tokens
 from greennode_faults.interleavings.small_api import SmallApi, SmallApiTransport, Trouble
 from greennode_faults.interleavings.storage_steps import file_steps
-from greennode_faults.interleavings.tokens import Tokens, counted_tokens
 from greennode_faults.interleavings.workers import Crew, Schedule, VirtualClock, sleep, step, virtual_time
 
 StoreKind = Literal["local disk", "S3", "S3 without conditions"]

@@ -1,13 +1,13 @@
 """The page "GreenNode batches" in Airflow's UI.
 
-    plugin            declares the page to Airflow
-    app               its routes
-    access            who may see and do what
-    airflow_runs      what Airflow knows of runs and tasks
-    phases            what a run is doing, in words
-    views             what the browser is sent
-    page_connections  the page's way to GreenNode
-    static/           the page itself: plain HTML, CSS and modules
+plugin            declares the page to Airflow
+app               its routes
+access            who may see and do what
+airflow_runs      what Airflow knows of runs and tasks
+phases            what a run is doing, in words
+views             what the browser is sent
+page_connections  the page's way to GreenNode
+static/           the page itself: plain HTML, CSS and modules
 """
 
 PAGE_PREFIX = "/greennode"

@@ -1,8 +1,8 @@
 """Waiting without a worker: one poller for all deferred batches of a connection.
 
-    poller         one loop for each connection and event loop polls all batches that triggers wait for
-    waiter         one trigger that waits at a poller
-    shared_client  one client of a connection for all triggers of an event loop
-    per_loop       what event loops cannot share, once for each of them
-    task_states    what Airflow says of tasks whose triggers are killed
+poller         one loop for each connection and event loop polls all batches that triggers wait for
+waiter         one trigger that waits at a poller
+shared_client  one client of a connection for all triggers of an event loop
+per_loop       what event loops cannot share, once for each of them
+task_states    what Airflow says of tasks whose triggers are killed
 """

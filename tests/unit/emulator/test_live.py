@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from greennode_emulator.answers import answer_for
-from greennode_emulator.latency import Latency
+from greennode_emulator.chat_latency import Latency
 from greennode_emulator.server import running
 from greennode_emulator.settings import Settings
 

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from greennode_emulator.__main__ import KEY_VARIABLE, main, parse_arguments
+from greennode_emulator.chat_latency import Latency
 from greennode_emulator.faults.kinds import read_scenario
-from greennode_emulator.latency import Latency
 from greennode_emulator.server import RunningEmulator, running
 from greennode_emulator.settings import DEFAULT_MODELS, Settings
 from greennode_emulator.store import Store

@@ -3,7 +3,7 @@ import statistics
 
 import pytest
 
-from greennode_emulator.latency import AT_ONCE, Latency
+from greennode_emulator.chat_latency import AT_ONCE, Latency
 
 
 @pytest.mark.parametrize("text", ["0.5", "fixed:0.5"])
