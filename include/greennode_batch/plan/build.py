@@ -12,6 +12,7 @@ import msgspec
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.cost.estimated_plan import estimated
+from greennode_batch.errors import ConfigError
 from greennode_batch.incremental.answer_cache import RepeatedKeyError
 from greennode_batch.incremental.target_lookup import TargetLookup
 from greennode_batch.job.batch_job import BatchJob
@@ -114,6 +115,12 @@ def build(
 def _load_submitted(
     job: BatchJob, run: RunFolder, shard_ids: set[str], work: Path, old: Plan | None
 ) -> SubmittedShards:
+    if old is not None and shard_ids and "model" in set(old.target_key).difference(job.target_key):
+        raise ConfigError(
+            f"job {job.name}: rows that were sent in this run have the key {', '.join(old.target_key)}; the job's is "
+            f"{', '.join(job.target_key)} now, so one key would have the answers of several models. Undo that for this "
+            "run, or trigger a new one"
+        )
     planned = {shard.shard_id: shard for shard in old.shards} if old else {}
     return SubmittedShards(job, [run.shard(shard_id) for shard_id in sorted(shard_ids)], work, planned)
 

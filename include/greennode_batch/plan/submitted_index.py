@@ -27,7 +27,7 @@ class SubmittedIndex:
     def add(
         self,
         keys: pa.Table,
-        models: pa.ChunkedArray,
+        models: pa.ChunkedArray | pa.Array,
         samples: pa.ChunkedArray | pa.Array,
         custom_ids: pa.ChunkedArray,
         index: int,

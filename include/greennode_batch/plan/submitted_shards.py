@@ -74,7 +74,9 @@ class SubmittedShards:
             assert self._index is not None
             first = pa.repeat(pa.scalar(1, pa.int64()), table.num_rows)
             samples = table[SAMPLE] if job.samples > 1 else first
-            self._index.add(keys, table["model"], samples, table["custom_id"], index)
+            # A row has one place in a target whose key has no model, whichever model it was sent to.
+            models = table["model"] if "model" in job.target_key else pa.repeat(job.models[0], table.num_rows)
+            self._index.add(keys, models, samples, table["custom_id"], index)
 
     def close(self) -> None:
         """Let go of what lies on disk."""

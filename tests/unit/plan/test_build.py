@@ -245,6 +245,23 @@ def test_a_row_that_was_sent_to_one_model_is_asked_of_the_other_alone(staged):
     assert (new.model, staged.texts(new)) == (other.model, ["changed"])
 
 
+def test_a_row_that_was_sent_is_not_asked_of_the_model_that_the_job_names_instead(staged):
+    (shard,) = staged.build([(1, "a")], model=MODELS[0]).shards
+    staged.send(shard)
+    submitted, new = staged.build([(1, "a"), (2, "b")], model=MODELS[1]).shards
+    assert submitted == shard
+    assert (new.model, staged.ids(new)) == (MODELS[1], [2])
+
+
+def test_rows_that_were_sent_to_several_models_need_a_key_with_the_model(staged):
+    plan = staged.build([(1, "a")], model=MODELS)
+    for shard in plan.shards:
+        staged.send(shard)
+    with pytest.raises(ConfigError, match=r"have the key id, model; the job's is id now, so one key .* Undo that"):
+        staged.build([(1, "a")], model=MODELS[0])
+    assert read_plan(staged.run) == plan
+
+
 def test_where_samples_are_raised_only_the_rest_is_built(staged):
     (two,) = staged.build([(1, "a")], samples=2).shards
     staged.send(two)
@@ -461,7 +478,7 @@ def test_a_model_that_the_job_asks_no_more_still_counts(staged):
     plan = staged.build([(1, "a")], model=MODELS)
     for planned in plan.shards:
         staged.send(planned)
-    again = staged.build([(1, "a")], model=MODELS[1])
+    again = staged.build([(1, "a")], model=MODELS[1:])
     assert again.requests_by_model == {MODELS[0]: 1, MODELS[1]: 1}
     assert set(again.shards) == set(plan.shards)
 
