@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from greennode_batch.job.columns import JOB_ID, ORDER
+from greennode_batch.reconcile.removals import removed_later
 from greennode_batch.reconcile.written import WrittenRows
 from greennode_batch.staging.folders import RunFolder, safe_name
 from greennode_batch.staging.parquet import staged_schema
@@ -30,8 +31,8 @@ _LOOKED_UP_ROWS = 20_000
 class Differences(NamedTuple):
     """What does not add up, in words with keys.
 
-    superseded: rows that a later run of the job has written over. taken_over: rows that are another job's since.
-    kept_answers: earlier answers that stayed.
+    superseded: rows that a later run of the job has written over or removed. taken_over: rows that are another job's
+    since. kept_answers: earlier answers that stayed.
     """
 
     problems: list[str]
@@ -87,6 +88,7 @@ class _Search:
         self._doubled = _repeated(self._expected)
         self._explained: list[Hashes] = []
         self._owners: Counter[str] = Counter()
+        self._removed = 0
         self._other_jobs: Counter[str] = Counter()
         self.kept_answers = 0
         self._lost = KeySample()
@@ -150,8 +152,9 @@ class _Search:
             "rows of the target that are those of several source rows each, for it takes their keys for equal",
             "Give the target's key the source's type and collation, or make the keys differ",
         )
+        by_intent = 'if another job, or a run whose staging is gone, removed them by orphaned_rows="remove", leave them'
         said = [
-            (self._lost, "rows that are not in the target", again),
+            (self._lost_here(), "rows that are not in the target", f"{again}; {by_intent}"),
             (self._changed, "rows that are in the target with another status or custom_id", again),
             (self._strangers, by_others, f"{who}; delete them where they are not wanted"),
             (self._answers, f"answered {by_others}", f"{who}; they may have been paid for, so keep them"),
@@ -176,11 +179,25 @@ class _Search:
         )
         return KeySample()
 
+    def _lost_here(self) -> KeySample:
+        """None of the rows that the target lacks, if later runs of the job have removed so many of its rows."""
+        removed = removed_later(self._run, self._plan) if self._lost.count else Counter[str]()
+        if not 0 < self._lost.count <= removed.total():
+            return self._lost
+        log.warning(
+            "%s rows are not in the target: later runs removed so many that had left the source (%s): %s",
+            f"{self._lost.count:,}",
+            ", ".join(removed),
+            self._lost,
+        )
+        self._removed = self._lost.count
+        return KeySample()
+
     def superseded(self) -> int:
-        """How many rows a later run has written over."""
+        """How many rows a later run has written over or removed. Call it after `problems`."""
         for owner, count in self._owners.most_common():
             log.warning("%s rows were written over by the later run %s", f"{count:,}", owner)
-        return self._owners.total()
+        return self._owners.total() + self._removed
 
     def taken_over(self) -> int:
         """How many rows are another job's since."""

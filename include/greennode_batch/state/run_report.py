@@ -19,9 +19,9 @@ class RunReport(Document, frozen=True):
     """report.json: a run's rows by status, what was asked and paid for it, and whether it all adds up.
 
     anomalies: lines of result files that settle no request, by kind; anomaly_files: where they are kept. superseded:
-    rows that a later run has written over. taken_over: rows of which another job, which shares the target, has written
-    later. kept_answers: rows without an answer whose place in the target a good answer
-    of an earlier run keeps. over_capacity: batches that the server refused for lack of capacity, and that
+    rows that a later run has written over or removed. taken_over: rows of which another job, which shares the target,
+    has written later. kept_answers: rows without an answer whose place in the target a good answer of an earlier run
+    keeps. over_capacity: batches that the server refused for lack of capacity, and that
     cost nothing. lost: batches that were given up, by what became of them. copied: rows among these whose answer was
     copied from one target to another; copied_failures: those of them whose final outcome was. unchanged: rows beside
     these whose answer every target has since an earlier run.
@@ -152,7 +152,8 @@ class RunReport(Document, frozen=True):
             rows = counted(self.kept_answers, "row without an answer keeps", "rows without an answer keep")
             said.append(f"{rows} the good answer of an earlier run in the target")
         if self.superseded:
-            said.append(f"{counted(self.superseded, 'row was', 'rows were')} written over by a later run")
+            rows = counted(self.superseded, "row was", "rows were")
+            said.append(f"{rows} written over or removed by a later run")
         if self.taken_over:
             rows = counted(self.taken_over, "row was", "rows were")
             said.append(f"{rows} written over by another job that shares the target")

@@ -139,7 +139,8 @@ def test_a_row_that_is_gone_from_the_target_is_named_by_its_key(account, execute
     execute("DELETE FROM answers WHERE id = 3")
     assert problem_of(account()) == (
         f"rows that are not in the target (1): 3. The answers are safe in {run}; clear join_results to write "
-        "them again, at no cost"
+        "them again, at no cost; if another job, or a run whose staging is gone, removed them by "
+        'orphaned_rows="remove", leave them'
     )
     written = json.loads(run.report.read_bytes())
     assert (written["balanced"], len(written["problems"])) == (False, 1)
@@ -210,7 +211,7 @@ def test_rows_that_a_later_run_has_written_over_are_no_error_and_are_counted(acc
     made = account()
     check_balanced(made)
     assert made.superseded == 2
-    assert str(made).endswith("\n2 rows were written over by a later run")
+    assert str(made).endswith("\n2 rows were written over or removed by a later run")
     assert "2 rows were written over by the later run run_2" in caplog.text
 
 

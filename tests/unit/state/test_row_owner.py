@@ -114,7 +114,8 @@ class Runs:
     def execute(self, statement):
         if isinstance(self.connection, sa.Engine):
             with self.connection.begin() as tx:
-                return [tuple(row) for row in tx.exec_driver_sql(statement)]
+                done = tx.exec_driver_sql(statement)
+                return list(map(tuple, done)) if done.returns_rows else []
         done = self.connection.execute(statement)
         found = done.fetchall() if done.description else []
         self.connection.commit()
@@ -209,6 +210,30 @@ def test_an_older_run_does_not_remove_what_a_later_one_wrote(make_runs):
     assert runs.run("a", {1: "x"}, day=2)[0].orphaned.shown == "3"
     assert runs.owners() == {1: "a", 2: "a"}
     assert runs.run("a", {1: "x"}, day=4)[0].orphaned.shown == "2"
+
+
+def test_rows_that_a_later_run_removed_are_not_lost_to_the_report_of_an_earlier_one(make_runs):
+    runs = make_runs(orphaned_rows="remove")
+    run, plan = runs.build("a", {1: "x", 2: "y", 3: "z"}, day=1)
+    runs.join(run, plan)
+    runs.build("a", {1: "x", 2: "y"}, day=2)
+    assert runs.report(run, plan).superseded == 1
+    # A build that is cleared has nothing left to remove.
+    runs.build("a", {1: "x", 2: "y"}, day=2)
+    assert runs.report(run, plan).superseded == 1
+    runs.execute("DELETE FROM answers WHERE id = 2")
+    made = report(run, *written_rows(run, [runs.table], run_id=plan.run_id))
+    assert "rows that are not in the target (2): 2, 3" in made.problems[0]
+
+
+def test_a_row_that_another_job_has_removed_is_lost_and_the_error_names_that_case(make_runs):
+    runs = make_runs(orphaned_rows="remove")
+    run, plan = runs.build("b", {1: "x", 2: "y"}, day=1)
+    runs.join(run, plan)
+    runs.run("a", {2: "changed"}, day=2)
+    runs.run("a", {3: "z"}, day=3)
+    made = report(run, *written_rows(run, [runs.table], run_id=plan.run_id))
+    assert 'if another job, or a run whose staging is gone, removed them by orphaned_rows="remove"' in made.problems[0]
 
 
 def test_a_run_without_a_date_of_its_data_is_of_the_moment_when_it_was_built():
