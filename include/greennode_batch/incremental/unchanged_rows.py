@@ -88,11 +88,10 @@ class UnchangedRows:
             if target_lookups
             else None
         )
-        # Where all is asked again, the targets tell only how much of that they have.
-        is_incremental = bool(target_lookups) and job.refresh == "changed"
-        self.seeks_orphaned = is_incremental and job.orphaned_rows != "ignore"
+        self.seeks_orphaned = bool(target_lookups) and job.orphaned_rows != "ignore"
         """Whether rows of the targets that the source does not have are sought."""
-        single = target_lookups[0] if is_incremental and len(target_lookups) == 1 else None
+        # Where all is asked again, the targets tell how much of that they have, and which rows left the source.
+        single = target_lookups[0] if job.refresh == "changed" and len(target_lookups) == 1 else None
         self._table_lookup = single if isinstance(single, TableLookup) else None
         # A query of one interval alone is not worth a look through all that the table ever had. What other tasks have
         # rendered has its prompts, and not what went into them.

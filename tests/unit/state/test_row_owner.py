@@ -212,6 +212,13 @@ def test_an_older_run_does_not_remove_what_a_later_one_wrote(make_runs):
     assert runs.run("a", {1: "x"}, day=4)[0].orphaned.shown == "2"
 
 
+def test_rows_that_left_are_removed_also_where_all_is_asked_again(make_runs):
+    runs = make_runs(orphaned_rows="remove", refresh="all")
+    runs.run("a", {1: "x", 2: "y"}, day=1)
+    made, model_samples = runs.run("a", {1: "x"}, day=2)
+    assert (model_samples, made.orphaned.shown, made.orphaned.removed, runs.owners()) == ({1}, "2", True, {1: "a"})
+
+
 def test_rows_that_a_later_run_removed_are_not_lost_to_the_report_of_an_earlier_one(make_runs):
     runs = make_runs(orphaned_rows="remove")
     run, plan = runs.build("a", {1: "x", 2: "y", 3: "z"}, day=1)
