@@ -1,0 +1,321 @@
+"""A year of runs as a state machine: whatever happens, each table is what the model says."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import sqlite3
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.year.model import PASSING, UNSENT, Order, Outcome, Request, Row, Table, systematic, to_ask
+from tests.year.world import BUILD, JOIN, STEPS, Clock, Run, World, outcome_of, request_of
+
+from greennode_batch.errors import AccountingError
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import FileSource
+from greennode_batch.job.targets import SqlTarget
+from greennode_emulator.server import running
+from greennode_emulator.settings import Settings
+
+MODELS = ("google/gemma-4-31b-it", "qwen/qwen3.6-flash")
+DAY = 86_400.0
+JOBS = ("first", "second")
+KEYS = st.integers(0, 11)
+TEXTS = st.sampled_from(["", "a", "b", "c", "d", "e"])
+ROWS = st.dictionaries(KEYS, TEXTS, min_size=1, max_size=8)
+TABLE = "answers"
+
+FAULTS: dict[str, list[dict[str, Any]]] = {
+    "expired": [{"kind": "expired", "fraction": 0.5}],
+    "expired, listed": [{"kind": "expired", "fraction": 0.5, "listed": True}],
+    "all expired": [{"kind": "expired", "fraction": 0.0, "count": None}],
+    "filtered": [{"kind": "content_filter", "rate": 0.5}],
+    "cut off": [{"kind": "cut_off", "rate": 0.5}],
+    "rejected": [{"kind": "line_error", "status": 400, "rate": 0.5}],
+    "overloaded": [{"kind": "line_error", "status": 503, "rate": 0.7}],
+    "forbidden": [{"kind": "line_error", "status": 403, "rate": 0.5}],
+    "lines lost": [{"kind": "missing", "rate": 0.5}],
+    "create dropped": [{"kind": "reset_after", "endpoint": "POST /batches"}],
+    "create failed": [{"kind": "status", "endpoint": "POST /batches", "status": 503}],
+    "list late": [{"kind": "late_in_list", "seconds": 20}],
+    "batch out of sight": [{"kind": "not_found", "looks": 2}],
+}
+NOTES = "*/.answered-*"
+EDITS = [{"prompt": "Say"}, {"prompt": "Tell"}, {"max_tokens": 50}, {"max_tokens": 60}, *({"model": m} for m in MODELS)]
+
+
+@dataclass(repr=False)
+class Job:
+    """A job as it stands, its source, and its runs."""
+
+    name: str
+    rows: dict[int, str] = field(default_factory=dict)
+    prompt: str = "Say"
+    max_tokens: int = 50
+    model: str = MODELS[0]
+    runs: list[Play] = field(default_factory=list)
+
+    def declared(self, **options: Any) -> BatchJob:
+        """As a user writes it."""
+        return BatchJob(
+            name=self.name,
+            source=FileSource(path="rows"),
+            key="id",
+            model=self.model,
+            prompt=f"{{{{ text and '{self.prompt} ' ~ text }}}}",
+            params={"max_tokens": self.max_tokens},
+            target=SqlTarget(conn_id="db", table=TABLE),
+            canary=0,
+            max_failed_ratio=1.0,
+            max_shard_requests=5,
+            **options,
+        )
+
+    def asks(self, rows: Mapping[int, str]) -> dict[int, Request]:
+        """What each of these rows asks, but those that ask nothing."""
+        return {key: (self.model, str(self.max_tokens), f"{self.prompt} {text}") for key, text in rows.items() if text}
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - hypothesis calls it
+        printer.text(f"jobs[{self.name!r}]")
+
+
+@dataclass(repr=False)
+class Play:
+    """A run, as the model follows it.
+
+    requested: by key. removed: how many rows each of its builds has removed. step: how many steps it has done.
+    """
+
+    job: Job
+    run: Run
+    refresh: str
+    orphaned_rows: str
+    requested: dict[int, Request] = field(default_factory=dict)
+    unsent: set[int] = field(default_factory=set)
+    outcomes: dict[Request, Outcome] = field(default_factory=dict)
+    removed: list[tuple[Order, int]] = field(default_factory=list)
+    step: int = 0
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether its shards are at the server."""
+        return self.step > BUILD + 1
+
+    def written(self) -> Iterator[tuple[int, Row]]:
+        """The rows that its join writes."""
+        is_systematic = systematic(self.outcomes)
+
+        def row(request: Request, outcome: Outcome) -> Row:
+            kind = PASSING if is_systematic and outcome.kind != "good" else outcome.kind
+            return Row(request, outcome._replace(kind=kind), self.job.name, self.run.run_id, self.run.order)
+
+        for key, request in self.requested.items():
+            yield key, row(request, self.outcomes[request])
+        for key in self.unsent:
+            yield key, row((), UNSENT)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - hypothesis calls it
+        printer.text(self.run.run_id)
+
+
+class Year(RuleBasedStateMachine):
+    """Two jobs on one table."""
+
+    counts: ClassVar[Counter[str]] = Counter()
+    _stack: ClassVar[ExitStack] = ExitStack()
+    _served: ClassVar[tuple[Any, Clock] | None] = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        if Year._served is None:
+            clock = Clock()
+            Year._served = self._stack.enter_context(running(Settings(batch_seconds=0.0, clock=clock))), clock
+        emulator, clock = Year._served
+        emulator.reset()
+        clock.now = (clock.now // DAY + 1) * DAY
+        self.root = Path(tempfile.mkdtemp(prefix="greennode-year-"))
+        self.connection = sqlite3.connect(":memory:")
+        self.world = World(emulator, clock, self.root, self.connection)
+        self.table = Table()
+        self.jobs = {name: Job(name) for name in JOBS}
+        self.numbers = itertools.count(1)
+
+    def teardown(self) -> None:
+        self.world.close()
+        self.connection.close()
+        shutil.rmtree(self.root)
+
+    @initialize(of_first=ROWS, of_second=ROWS)
+    def begin(self, of_first: dict[int, str], of_second: dict[int, str]) -> None:
+        for job, rows in zip(self.jobs.values(), (of_first, of_second), strict=True):
+            job.rows.update(rows)
+
+    @rule(job=st.sampled_from(JOBS), rows=ROWS)
+    def put_rows(self, job: str, rows: dict[int, str]) -> None:
+        """Rows are inserted, changed, or come back."""
+        self._count("rows put")
+        self.jobs[job].rows.update(rows)
+
+    @precondition(lambda self: any(job.rows for job in self.jobs.values()))
+    @rule(data=st.data())
+    def delete_rows(self, data: st.DataObject) -> None:
+        """Rows leave the source."""
+        self._count("rows deleted")
+        job = data.draw(st.sampled_from([one for one in self.jobs.values() if one.rows]))
+        for key in data.draw(st.sets(st.sampled_from(sorted(job.rows)), min_size=1, max_size=4)):
+            del job.rows[key]
+
+    @rule(job=st.sampled_from(JOBS), change=st.sampled_from(EDITS))
+    def edit_job(self, job: str, change: dict[str, Any]) -> None:
+        """The prompt, the parameters or the model is another one."""
+        self._count("job edited")
+        for name, value in change.items():
+            setattr(self.jobs[job], name, value)
+
+    @rule(
+        job=st.sampled_from(JOBS),
+        refresh=st.sampled_from(["changed", "changed", "changed", "all"]),
+        orphaned_rows=st.sampled_from(["report", "report", "remove", "ignore"]),
+        faults=st.lists(st.sampled_from(sorted(FAULTS)), max_size=2),
+        days=st.sampled_from([1, 1, 1, 0, -1, 30]),
+        steps=st.sampled_from(range(1, len(STEPS) + 1)),
+    )
+    def run(self, job: str, refresh: str, orphaned_rows: str, faults: list[str], days: int, steps: int) -> None:
+        """A run of a job, for the day that it is or another one. It may be held up behind any of its steps."""
+        self._run(job, refresh, orphaned_rows, faults, days, steps)
+
+    def _run(self, job: str, refresh: str, orphaned_rows: str, faults: list[str], days: int, steps: int) -> None:
+        self._count("run")
+        one = self.jobs[job]
+        self.world.clock.now += DAY
+        data_until = self.world.clock.now + (days - 1) * DAY
+        run = self.world.run(one.declared(), f"run {next(self.numbers)}", dag=job, data_until=data_until)
+        play = Play(one, run, refresh, orphaned_rows)
+        with self._faults(faults):
+            self._go(play, 0, steps)
+        one.runs.append(play)
+
+    @rule(job=st.sampled_from(JOBS), orphaned_rows=st.sampled_from(["report", "remove"]))
+    def run_daily(self, job: str, orphaned_rows: str) -> None:
+        """A run as the schedule makes it: for yesterday, with nothing in its way."""
+        self._run(job, "changed", orphaned_rows, [], 1, len(STEPS))
+
+    @precondition(lambda self: self._plays(is_over=False))
+    @rule(data=st.data(), faults=st.lists(st.sampled_from(sorted(FAULTS)), max_size=1))
+    def go_on(self, data: st.DataObject, faults: list[str]) -> None:
+        """A run that was held up goes on, whatever has happened since."""
+        self._count("run goes on")
+        play = data.draw(st.sampled_from(self._plays(is_over=False)))
+        with self._faults(faults):
+            self._go(play, play.step, len(STEPS))
+
+    @precondition(lambda self: self._plays(is_over=True))
+    @rule(data=st.data(), step=st.sampled_from(range(len(STEPS))))
+    def clear(self, data: st.DataObject, step: int) -> None:
+        """A task of an earlier run is cleared, with all that follows it."""
+        self._count("task cleared")
+        self._go(data.draw(st.sampled_from(self._plays(is_over=True))), step, len(STEPS))
+
+    @precondition(lambda self: any(self.root.glob(NOTES)))
+    @rule()
+    def lose_notes(self) -> None:
+        """What only spares work is gone."""
+        self._count("notes lost")
+        for path in self.root.glob(NOTES):
+            path.unlink()
+
+    @invariant()
+    def the_table_is_what_the_model_says(self) -> None:
+        held = self.world.held(TABLE)
+        shown = {key: (row["status"], row["run_id"], row["greennode_job"]) for key, row in held.items()}
+        wanted = {key: (row.outcome.status, row.run, row.job) for key, row in self.table.rows.items()}
+        only_shown, only_wanted = set(shown.items()) - set(wanted.items()), set(wanted.items()) - set(shown.items())
+        assert shown == wanted, f"the table has {sorted(only_shown)}, and should have {sorted(only_wanted)}"
+
+    def _plays(self, *, is_over: bool) -> list[Play]:
+        """The last runs of each job that are over, or that are not."""
+        return [play for job in self.jobs.values() for play in job.runs[-5:] if (play.step == len(STEPS)) is is_over]
+
+    def _go(self, play: Play, start: int, stop: int) -> None:
+        """Do some steps, with the engine and with the model."""
+        rows = dict(play.job.rows)
+        if start == BUILD:
+            play.run.job = play.job.declared(refresh=play.refresh, orphaned_rows=play.orphaned_rows)
+            self._build(play, rows)
+        is_lost = start > JOIN and self._lacks(play) > self._removed_since(play)
+        with pytest.raises(AccountingError, match="not in the target") if is_lost else nullcontext():
+            play.run.go(STEPS[start:stop], rows)
+        play.step = stop
+        self._audit(play)
+        if start <= JOIN < stop:
+            for key, row in play.written():
+                self.table.write(key, row)
+
+    def _build(self, play: Play, rows: Mapping[int, str]) -> None:
+        # What is sent stays, with the rows beside it that are not sent.
+        is_kept = play.is_sent and play.requested
+        sent, unsent = (dict(play.requested), set(play.unsent)) if is_kept else ({}, set())
+        rest = {key: text for key, text in rows.items() if key not in sent and key not in unsent}
+        asks = play.job.asks(rest)
+        play.requested = {**sent, **to_ask(asks, [self.table], refresh=play.refresh)}
+        play.unsent = unsent | {key for key in rest if key not in asks and not self._is_remembered(play, key)}
+        order = (play.run.data_until, self.world.clock.now)
+        if play.orphaned_rows == "remove" and rows:
+            left = [
+                key
+                for key, row in self.table.rows.items()
+                if row.job == play.job.name and key not in rows and row.order <= order
+            ]
+            for key in left:
+                del self.table.rows[key]
+            play.removed.append((order, len(left)))
+
+    def _lacks(self, play: Play) -> int:
+        return sum(key not in self.table.rows for key in (*play.requested, *play.unsent))
+
+    def _removed_since(self, play: Play) -> int:
+        """How many rows later runs of the job have removed."""
+        others = [one for one in play.job.runs if one is not play]
+        return sum(count for one in others for order, count in one.removed if order >= play.run.order)
+
+    def _is_remembered(self, play: Play, key: int) -> bool:
+        """Whether a row that asks nothing is in the table as such, since an earlier run."""
+        row = self.table.rows.get(key)
+        is_own = row is not None and (row.job, row.run) == (play.job.name, play.run.run_id)
+        return play.refresh == "changed" and not is_own and self.table.settles(key, (), retry_final=False)
+
+    def _audit(self, play: Play) -> None:
+        """By the server's own files all that was sent is what had to be, each once an attempt."""
+        times: Counter[Request] = Counter()
+        for requests, results in self.world.server.news():
+            by_id = {line["custom_id"]: line for line in results}
+            for line in requests:
+                request = request_of(line)
+                times[request] += 1
+                before = play.outcomes.get(request)
+                assert before is None or before.kind == PASSING, f"{request} is asked again: it was {before.status}"
+                play.outcomes[request] = outcome_of(by_id.get(line["custom_id"]))
+        if play.is_sent:
+            assert set(play.outcomes) >= set(play.requested.values()), "a request was not sent"
+        assert set(times) <= set(play.requested.values()), "a request was sent that nobody needs"
+        assert max(times.values(), default=0) <= 2, "a request was sent more often than there are attempts"
+
+    @contextmanager
+    def _faults(self, names: list[str]) -> Iterator[None]:
+        if names:
+            self.world.emulator.faults([fault for name in names for fault in FAULTS[name]])
+        yield
+        if names:
+            self.world.emulator.disarm()
+
+    def _count(self, what: str) -> None:
+        Year.counts[what] += 1
