@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.year.model import PASSING, UNSENT, Order, Outcome, Request, Row, Table, systematic, to_ask
+from tests.year.model import PASSING, UNSENT, Copied, Order, Outcome, Request, Row, Table, look_up, systematic
 from tests.year.world import BUILD, JOIN, STEPS, Clock, Run, World, outcome_of, request_of
 
 from greennode_batch.errors import AccountingError
@@ -32,7 +32,8 @@ JOBS = ("first", "second")
 KEYS = st.integers(0, 11)
 TEXTS = st.sampled_from(["", "a", "b", "c", "d", "e"])
 ROWS = st.dictionaries(KEYS, TEXTS, min_size=1, max_size=8)
-TABLE = "answers"
+TABLES = ("answers", "copies")
+TARGETS = [TABLES[:1], TABLES[1:], TABLES, TABLES[::-1]]
 
 FAULTS: dict[str, list[dict[str, Any]]] = {
     "expired": [{"kind": "expired", "fraction": 0.5}],
@@ -62,6 +63,7 @@ class Job:
     prompt: str = "Say"
     max_tokens: int = 50
     model: str = MODELS[0]
+    targets: tuple[str, ...] = TABLES[:1]
     runs: list[Play] = field(default_factory=list)
 
     def declared(self, **options: Any) -> BatchJob:
@@ -73,7 +75,7 @@ class Job:
             model=self.model,
             prompt=f"{{{{ text and '{self.prompt} ' ~ text }}}}",
             params={"max_tokens": self.max_tokens},
-            target=SqlTarget(conn_id="db", table=TABLE),
+            target=tuple(SqlTarget(conn_id="db", table=name) for name in self.targets),
             canary=0,
             max_failed_ratio=1.0,
             max_shard_requests=5,
@@ -92,7 +94,8 @@ class Job:
 class Play:
     """A run, as the model follows it.
 
-    requested: by key. removed: how many rows each of its builds has removed. step: how many steps it has done.
+    asked, unsent, copied: by key. targets: by name, as its latest build knew them. removed: how many rows each of its
+    builds has removed. step: how many steps it has done.
     """
 
     job: Job
@@ -101,6 +104,8 @@ class Play:
     orphaned_rows: str
     requested: dict[int, Request] = field(default_factory=dict)
     unsent: set[int] = field(default_factory=set)
+    copied: dict[int, Copied] = field(default_factory=dict)
+    targets: tuple[str, ...] = ()
     outcomes: dict[Request, Outcome] = field(default_factory=dict)
     removed: list[tuple[Order, int]] = field(default_factory=list)
     step: int = 0
@@ -110,8 +115,8 @@ class Play:
         """Whether its shards are at the server."""
         return self.step > BUILD + 1
 
-    def written(self) -> Iterator[tuple[int, Row]]:
-        """The rows that its join writes."""
+    def written(self, target: str) -> Iterator[tuple[int, Row]]:
+        """The rows that its join writes into a target."""
         is_systematic = systematic(self.outcomes)
 
         def row(request: Request, outcome: Outcome) -> Row:
@@ -122,13 +127,17 @@ class Play:
             yield key, row(request, self.outcomes[request])
         for key in self.unsent:
             yield key, row((), UNSENT)
+        for key, one in self.copied.items():
+            if target in one.into:
+                owner = (self.job.name, self.run.run_id, self.run.order)
+                yield key, Row(one.request, one.outcome, *owner)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - hypothesis calls it
         printer.text(self.run.run_id)
 
 
 class Year(RuleBasedStateMachine):
-    """Two jobs on one table."""
+    """Two jobs, each on one of two tables or on both."""
 
     counts: ClassVar[Counter[str]] = Counter()
     _stack: ClassVar[ExitStack] = ExitStack()
@@ -145,7 +154,7 @@ class Year(RuleBasedStateMachine):
         self.root = Path(tempfile.mkdtemp(prefix="greennode-year-"))
         self.connection = sqlite3.connect(":memory:")
         self.world = World(emulator, clock, self.root, self.connection)
-        self.table = Table()
+        self.tables = {name: Table() for name in TABLES}
         self.jobs = {name: Job(name) for name in JOBS}
         self.numbers = itertools.count(1)
 
@@ -180,6 +189,12 @@ class Year(RuleBasedStateMachine):
         self._count("job edited")
         for name, value in change.items():
             setattr(self.jobs[job], name, value)
+
+    @rule(job=st.sampled_from(JOBS), tables=st.sampled_from(TARGETS))
+    def edit_targets(self, job: str, tables: tuple[str, ...]) -> None:
+        """A target is added, removed, or another one."""
+        self._count("targets edited")
+        self.jobs[job].targets = tables
 
     @rule(
         job=st.sampled_from(JOBS),
@@ -234,12 +249,13 @@ class Year(RuleBasedStateMachine):
             path.unlink()
 
     @invariant()
-    def the_table_is_what_the_model_says(self) -> None:
-        held = self.world.held(TABLE)
-        shown = {key: (row["status"], row["run_id"], row["greennode_job"]) for key, row in held.items()}
-        wanted = {key: (row.outcome.status, row.run, row.job) for key, row in self.table.rows.items()}
-        only_shown, only_wanted = set(shown.items()) - set(wanted.items()), set(wanted.items()) - set(shown.items())
-        assert shown == wanted, f"the table has {sorted(only_shown)}, and should have {sorted(only_wanted)}"
+    def the_tables_are_what_the_model_says(self) -> None:
+        for name, table in self.tables.items():
+            held = self.world.held(name)
+            shown = {key: (row["status"], row["run_id"], row["greennode_job"]) for key, row in held.items()}
+            wanted = {key: (row.outcome.status, row.run, row.job) for key, row in table.rows.items()}
+            only_shown, only_wanted = set(shown.items()) - set(wanted.items()), set(wanted.items()) - set(shown.items())
+            assert shown == wanted, f"{name} has {sorted(only_shown)}, and should have {sorted(only_wanted)}"
 
     def _plays(self, *, is_over: bool) -> list[Play]:
         """The last runs of each job that are over, or that are not."""
@@ -251,47 +267,51 @@ class Year(RuleBasedStateMachine):
         if start == BUILD:
             play.run.job = play.job.declared(refresh=play.refresh, orphaned_rows=play.orphaned_rows)
             self._build(play, rows)
-        is_lost = start > JOIN and self._lacks(play) > self._removed_since(play)
+        is_lost = start > JOIN and any(self._lacks(play, name) > self._removed_since(play) for name in play.targets)
         with pytest.raises(AccountingError, match="not in the target") if is_lost else nullcontext():
             play.run.go(STEPS[start:stop], rows)
         play.step = stop
         self._audit(play)
-        if start <= JOIN < stop:
-            for key, row in play.written():
-                self.table.write(key, row)
+        for name in play.targets if start <= JOIN < stop else ():
+            for key, row in play.written(name):
+                self.tables[name].write(key, row)
 
     def _build(self, play: Play, rows: Mapping[int, str]) -> None:
         # What is sent stays, with the rows beside it that are not sent.
         is_kept = play.is_sent and play.requested
-        sent, unsent = (dict(play.requested), set(play.unsent)) if is_kept else ({}, set())
-        rest = {key: text for key, text in rows.items() if key not in sent and key not in unsent}
-        asks = play.job.asks(rest)
-        play.requested = {**sent, **to_ask(asks, [self.table], refresh=play.refresh)}
-        play.unsent = unsent | {key for key in rest if key not in asks and not self._is_remembered(play, key)}
-        order = (play.run.data_until, self.world.clock.now)
+        play.requested, play.unsent = (play.requested, play.unsent) if is_kept else ({}, set())
+        play.targets, play.copied = play.job.targets, {}
+        tables = {name: self.tables[name] for name in play.targets}
+        asks = play.job.asks(rows)
+        for key in rows.keys() - play.requested.keys() - play.unsent:
+            request, run = asks.get(key, ()), (play.job.name, play.run.run_id)
+            found = look_up(tables, key, request, run=run, retry_final=False) if play.refresh == "changed" else None
+            if not request and (found is None or found.into):
+                play.unsent.add(key)
+            elif found is None:
+                play.requested[key] = request
+            elif found.into:
+                play.copied[key] = found
         if play.orphaned_rows == "remove" and rows:
-            left = [
-                key
-                for key, row in self.table.rows.items()
-                if row.job == play.job.name and key not in rows and row.order <= order
-            ]
-            for key in left:
-                del self.table.rows[key]
-            play.removed.append((order, len(left)))
+            order = (play.run.data_until, self.world.clock.now)
+            removed = [self._remove(table, play.job, rows, order) for table in tables.values()]
+            play.removed.append((order, max(removed)))
 
-    def _lacks(self, play: Play) -> int:
-        return sum(key not in self.table.rows for key in (*play.requested, *play.unsent))
+    @staticmethod
+    def _remove(table: Table, job: Job, rows: Mapping[int, str], order: Order) -> int:
+        left = [key for key, row in table.rows.items() if row.job == job.name and key not in rows]
+        left = [key for key in left if table.rows[key].order <= order]
+        for key in left:
+            del table.rows[key]
+        return len(left)
+
+    def _lacks(self, play: Play, name: str) -> int:
+        return sum(key not in self.tables[name].rows for key, _ in play.written(name))
 
     def _removed_since(self, play: Play) -> int:
         """How many rows later runs of the job have removed."""
         others = [one for one in play.job.runs if one is not play]
         return sum(count for one in others for order, count in one.removed if order >= play.run.order)
-
-    def _is_remembered(self, play: Play, key: int) -> bool:
-        """Whether a row that asks nothing is in the table as such, since an earlier run."""
-        row = self.table.rows.get(key)
-        is_own = row is not None and (row.job, row.run) == (play.job.name, play.run.run_id)
-        return play.refresh == "changed" and not is_own and self.table.settles(key, (), retry_final=False)
 
     def _audit(self, play: Play) -> None:
         """By the server's own files all that was sent is what had to be, each once an attempt."""

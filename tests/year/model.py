@@ -55,25 +55,33 @@ class Table:
         self.rows[key] = new
         return True
 
-    def settles(self, key: int, request: Request, *, retry_final: bool) -> bool:
-        """Whether a row needs no new request."""
+    def settled(self, key: int, request: Request, *, run: tuple[str, str], retry_final: bool) -> Kind | None:
+        """What a row needs no new request for. run: the job and the run that ask."""
         row = self.rows.get(key)
-        if row is None or row.request != request:
-            return False
-        return row.outcome.kind == GOOD or (row.outcome.kind == FINAL and not retry_final)
+        if row is None or row.request != request or row.outcome.kind == PASSING:
+            return None
+        is_asked_again = retry_final or (row.job, row.run) == run
+        return None if row.outcome.kind == FINAL and is_asked_again else row.outcome.kind
 
 
-def to_ask(
-    asks: Mapping[int, Request], tables: list[Table], *, refresh: str = "changed", retry_final: bool = False
-) -> dict[int, Request]:
-    """The keys whose requests a run has to ask. asks: of the source's rows, but those that cannot be sent."""
-    if refresh == "all":
-        return dict(asks)
-    return {
-        key: request
-        for key, request in asks.items()
-        if not all(table.settles(key, request, retry_final=retry_final) for table in tables)
-    }
+class Copied(NamedTuple):
+    """A row whose outcome some targets have, and the names of the others."""
+
+    request: Request
+    outcome: Outcome
+    into: frozenset[str]
+
+
+def look_up(
+    tables: Mapping[str, Table], key: int, request: Request, *, run: tuple[str, str], retry_final: bool
+) -> Copied | None:
+    """Where a row's outcome is, and which of the targets lack it; None if it has to be asked."""
+    found = {name: table.settled(key, request, run=run, retry_final=retry_final) for name, table in tables.items()}
+    best = GOOD if GOOD in found.values() else FINAL
+    having = [name for name, kind in found.items() if kind == best]
+    if not having:
+        return None
+    return Copied(request, tables[having[0]].rows[key].outcome, frozenset(tables).difference(having))
 
 
 def systematic(outcomes: Mapping[Request, Outcome]) -> bool:

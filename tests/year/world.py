@@ -138,18 +138,18 @@ class Run:
         return self.data_until, self._plan.created_at
 
     def _build(self) -> None:
-        table = self.world.table(self.job)
+        tables = self.world.tables(self.job)
         plan = build(
             self.job,
             lambda: Rows.from_tuples(("id", "text"), [list(self.rows.items())]),
             self.folder,
             run_id=self.run_id,
             profile=ApiProfile(),
-            known=[TableLookup(table, job_id=self.job.own_id)],
+            known=[TableLookup(table, job_id=self.job.own_id) for table in tables],
             data_until=self.data_until,
             clock=self.world.clock,
         )
-        prepare_targets([table], self.folder, plan, answer_fields=AnswerReader(self.job.answer).fields)
+        prepare_targets(tables, self.folder, plan, answer_fields=AnswerReader(self.job.answer).fields)
 
     def _attempt_1(self) -> None:
         self._attempt(FIRST_ATTEMPT)
@@ -161,18 +161,19 @@ class Run:
         self._attempt(2)
 
     def _join(self) -> None:
-        table = self.world.table(self.job)
+        tables = self.world.tables(self.job)
         for planned in self._plan.shards:
             shard = self.folder.shard(planned.shard_id)
             fields = AnswerReader(self.job.answer).fields
             final = FinalOutcomes(self.folder, self._plan)
             with join_shard(shard, owner=self._plan.owner, answer_fields=fields, final=final) as joined:
-                write_shard(shard, joined, [table], key=self.job.target_key)
+                write_shard(shard, joined, tables, key=self.job.target_key)
 
     def _report(self) -> None:
-        table = self.world.table(self.job)
-        known = AnsweredTable(table, self.folder, run_id=self.run_id)
-        written = written_rows(self.folder, [table], run_id=self.run_id)
+        tables = self.world.tables(self.job)
+        is_noted = self.job.cached_table is not None
+        known = AnsweredTable(tables[0], self.folder, run_id=self.run_id) if is_noted else None
+        written = written_rows(self.folder, tables, run_id=self.run_id)
         self.made = report(self.folder, *written, known=known, clock=self.world.clock)
         check_balanced(self.made)
 
@@ -203,10 +204,9 @@ class World:
         self.connection = connection
         self.client = GreenNodeClient(emulator.base_url, emulator.api_key, clock=clock, sleep=clock.sleep)
 
-    def table(self, job: BatchJob) -> TableTarget:
-        """The job's table."""
-        (target,) = job.targets
-        return sql_table(self.connection, target.table, job.target_key)
+    def tables(self, job: BatchJob) -> list[TableTarget]:
+        """The job's tables."""
+        return [sql_table(self.connection, target.table, job.target_key) for target in job.targets]
 
     def held(self, name: str) -> dict[int, dict[str, Any]]:
         """The rows of a table, by key."""
