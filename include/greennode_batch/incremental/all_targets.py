@@ -125,12 +125,13 @@ class AllTargets:
     ) -> OrphanedRows:
         """The rows whose keys are not among these, of the target that has the most of them; see TableLookup.
 
-        keys: gives them once for each target.
+        Where any were removed, of the target that most were removed from: a dataset beside a table keeps its own. keys:
+        gives them once for each target.
         """
         orphaned = [
             target.orphaned(keys(), requested=requested, order=order, remove=remove) for target in self._targets
         ]
-        return max(orphaned, key=lambda one: one.count)
+        return max(orphaned, key=lambda one: (one.removed, one.count))
 
     def _copies(self, keys: pa.Table, open_rows: _Flags, has: _Flags, stays: _Flags) -> Iterator[Copies]:
         """The open rows by the targets that lack them."""

@@ -277,3 +277,13 @@ def test_whatever_targets_and_rows_come_and_go(tmp_path_factory, make_job, histo
             assert good == buffered[name]
             assert all(found[key][1].startswith(f"{text} on day") for key, text in good.items())
     days.database.close()
+
+
+@pytest.mark.parametrize("names", [("labels", "files"), ("files", "labels")])
+def test_rows_that_were_removed_from_a_table_are_told_though_a_dataset_keeps_them(days, names):
+    days.run(names, ROWS, orphaned_rows="remove")
+    days.run(names, {1: "a", 2: "b", 3: "c"})
+    plan, made = days.run(names, {1: "a", 2: "b"})
+    assert (plan.orphaned.count, plan.orphaned.shown, plan.orphaned.removed) == (1, "3", True)
+    assert made.orphaned == plan.orphaned
+    assert (days.rows("labels").keys(), days.rows("files").keys()) == ({1, 2}, ROWS.keys())
