@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.year.model import PASSING, UNSENT, Copied, Order, Outcome, Request, Row, Table, look_up, systematic
+from tests.year.model import PASSING, UNSENT, Copied, Order, Outcome, Request, Row, Table, failures, look_up, systematic
 from tests.year.world import BUILD, JOIN, STEPS, Clock, Run, World, outcome_of, request_of
 
 from greennode_batch.errors import AccountingError
@@ -33,6 +33,7 @@ KEYS = st.integers(0, 11)
 TEXTS = st.sampled_from(["", "a", "b", "c", "d", "e"])
 ROWS = st.dictionaries(KEYS, TEXTS, min_size=1, max_size=8)
 TABLES = ("answers", "copies")
+MAX_FAILED = 0.3
 TARGETS = [TABLES[:1], TABLES[1:], TABLES, TABLES[::-1]]
 
 FAULTS: dict[str, list[dict[str, Any]]] = {
@@ -77,7 +78,7 @@ class Job:
             params={"max_tokens": self.max_tokens},
             target=tuple(SqlTarget(conn_id="db", table=name) for name in self.targets),
             canary=0,
-            max_failed_ratio=1.0,
+            max_failed_ratio=MAX_FAILED,
             max_shard_requests=5,
             **options,
         )
@@ -90,24 +91,38 @@ class Job:
         printer.text(f"jobs[{self.name!r}]")
 
 
+class Options(NamedTuple):
+    """What a run may say of itself. limit: only the first rows."""
+
+    refresh: Literal["changed", "all"] = "changed"
+    orphaned_rows: Literal["report", "remove", "ignore"] = "report"
+    retry_final: bool = False
+    limit: int | None = None
+
+    def of_job(self) -> dict[str, Any]:
+        """As options of a job: who sees a part of the source cannot say what has left it."""
+        orphaned_rows = self.orphaned_rows if self.limit is None else "ignore"
+        return {"refresh": self.refresh, "orphaned_rows": orphaned_rows, "retry_final": self.retry_final}
+
+
 @dataclass(repr=False)
 class Play:
     """A run, as the model follows it.
 
     asked, unsent, copied: by key. targets: by name, as its latest build knew them. removed: how many rows each of its
-    builds has removed. step: how many steps it has done.
+    builds has removed. left_alone: how many rows need no request. step: how many steps it has done.
     """
 
     job: Job
     run: Run
-    refresh: str
-    orphaned_rows: str
+    options: Options
     requested: dict[int, Request] = field(default_factory=dict)
     unsent: set[int] = field(default_factory=set)
     copied: dict[int, Copied] = field(default_factory=dict)
     targets: tuple[str, ...] = ()
     outcomes: dict[Request, Outcome] = field(default_factory=dict)
     removed: list[tuple[Order, int]] = field(default_factory=list)
+    left_alone: int = 0
     step: int = 0
 
     @property
@@ -132,8 +147,24 @@ class Play:
                 owner = (self.job.name, self.run.run_id, self.run.order)
                 yield key, Row(one.request, one.outcome, *owner)
 
+    def is_failure(self) -> bool:
+        """Whether too many of its own rows, or of many requests, have no answer."""
+        rows = [*map(self.outcomes.__getitem__, self.requested.values()), *(UNSENT for _ in self.unsent)]
+        answers_for = len(rows) + len(self.copied) + self.left_alone
+        requested = {request: self.outcomes[request] for request in self.requested.values()}
+        return failures(rows) > answers_for * MAX_FAILED or (systematic(requested) and failures(requested.values()) > 0)
+
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - hypothesis calls it
         printer.text(self.run.run_id)
+
+
+OPTIONS = st.builds(
+    Options,
+    refresh=st.sampled_from(["changed", "changed", "changed", "all"]),
+    orphaned_rows=st.sampled_from(["report", "report", "remove", "ignore"]),
+    retry_final=st.sampled_from([False, False, False, True]),
+    limit=st.sampled_from([None, None, None, 3]),
+)
 
 
 class Year(RuleBasedStateMachine):
@@ -198,31 +229,42 @@ class Year(RuleBasedStateMachine):
 
     @rule(
         job=st.sampled_from(JOBS),
-        refresh=st.sampled_from(["changed", "changed", "changed", "all"]),
-        orphaned_rows=st.sampled_from(["report", "report", "remove", "ignore"]),
+        options=OPTIONS,
         faults=st.lists(st.sampled_from(sorted(FAULTS)), max_size=2),
         days=st.sampled_from([1, 1, 1, 0, -1, 30]),
         steps=st.sampled_from(range(1, len(STEPS) + 1)),
     )
-    def run(self, job: str, refresh: str, orphaned_rows: str, faults: list[str], days: int, steps: int) -> None:
+    def run(self, job: str, options: Options, faults: list[str], days: int, steps: int) -> None:
         """A run of a job, for the day that it is or another one. It may be held up behind any of its steps."""
-        self._run(job, refresh, orphaned_rows, faults, days, steps)
-
-    def _run(self, job: str, refresh: str, orphaned_rows: str, faults: list[str], days: int, steps: int) -> None:
         self._count("run")
+        play = self._begin(job, options, days)
+        with self._faults(faults):
+            self._go(play, 0, steps)
+        play.job.runs.append(play)
+
+    @rule(job=st.sampled_from(JOBS), orphaned_rows=st.sampled_from(["report", "remove"]))
+    def run_daily(self, job: str, orphaned_rows: Literal["report", "remove"]) -> None:
+        """A run as the schedule makes it: for yesterday, with nothing in its way."""
+        self._count("run")
+        play = self._begin(job, Options(orphaned_rows=orphaned_rows), 1)
+        self._go(play, 0, len(STEPS))
+        play.job.runs.append(play)
+
+    @rule(job=st.sampled_from(JOBS), options=OPTIONS)
+    def run_dry(self, job: str, options: Options) -> None:
+        """A dry run: it changes nothing, and nothing is sent."""
+        self._count("dry run")
+        play = self._begin(job, options._replace(orphaned_rows="report"), 1)
+        play.run.job = play.job.declared(**play.options.of_job())
+        play.run.build_dry(dict(itertools.islice(play.job.rows.items(), options.limit)))
+        self._audit(play)
+
+    def _begin(self, job: str, options: Options, days: int) -> Play:
         one = self.jobs[job]
         self.world.clock.now += DAY
         data_until = self.world.clock.now + (days - 1) * DAY
         run = self.world.run(one.declared(), f"run {next(self.numbers)}", dag=job, data_until=data_until)
-        play = Play(one, run, refresh, orphaned_rows)
-        with self._faults(faults):
-            self._go(play, 0, steps)
-        one.runs.append(play)
-
-    @rule(job=st.sampled_from(JOBS), orphaned_rows=st.sampled_from(["report", "remove"]))
-    def run_daily(self, job: str, orphaned_rows: str) -> None:
-        """A run as the schedule makes it: for yesterday, with nothing in its way."""
-        self._run(job, "changed", orphaned_rows, [], 1, len(STEPS))
+        return Play(one, run, options)
 
     @precondition(lambda self: self._plays(is_over=False))
     @rule(data=st.data(), faults=st.lists(st.sampled_from(sorted(FAULTS)), max_size=1))
@@ -263,9 +305,9 @@ class Year(RuleBasedStateMachine):
 
     def _go(self, play: Play, start: int, stop: int) -> None:
         """Do some steps, with the engine and with the model."""
-        rows = dict(play.job.rows)
+        rows = dict(itertools.islice(play.job.rows.items(), play.options.limit))
         if start == BUILD:
-            play.run.job = play.job.declared(refresh=play.refresh, orphaned_rows=play.orphaned_rows)
+            play.run.job = play.job.declared(**play.options.of_job())
             self._build(play, rows)
         is_lost = start > JOIN and any(self._lacks(play, name) > self._removed_since(play) for name in play.targets)
         with pytest.raises(AccountingError, match="not in the target") if is_lost else nullcontext():
@@ -275,24 +317,31 @@ class Year(RuleBasedStateMachine):
         for name in play.targets if start <= JOIN < stop else ():
             for key, row in play.written(name):
                 self.tables[name].write(key, row)
+        if stop == len(STEPS) and not is_lost:
+            assert play.run.is_failed == play.is_failure(), f"the run is a failure: {play.run.is_failed}"
 
     def _build(self, play: Play, rows: Mapping[int, str]) -> None:
         # What is sent stays, with the rows beside it that are not sent.
         is_kept = play.is_sent and play.requested
         play.requested, play.unsent = (play.requested, play.unsent) if is_kept else ({}, set())
-        play.targets, play.copied = play.job.targets, {}
+        play.targets, play.copied, play.left_alone = play.job.targets, {}, 0
+        options = play.options
         tables = {name: self.tables[name] for name in play.targets}
         asks = play.job.asks(rows)
         for key in rows.keys() - play.requested.keys() - play.unsent:
             request, run = asks.get(key, ()), (play.job.name, play.run.run_id)
-            found = look_up(tables, key, request, run=run, retry_final=False) if play.refresh == "changed" else None
+            found = None
+            if options.refresh == "changed":
+                found = look_up(tables, key, request, run=run, retry_final=options.retry_final)
             if not request and (found is None or found.into):
                 play.unsent.add(key)
             elif found is None:
                 play.requested[key] = request
             elif found.into:
                 play.copied[key] = found
-        if play.orphaned_rows == "remove" and rows:
+            else:
+                play.left_alone += 1
+        if options.of_job()["orphaned_rows"] == "remove" and rows:
             order = (play.run.data_until, self.world.clock.now)
             removed = [self._remove(table, play.job, rows, order) for table in tables.values()]
             play.removed.append((order, max(removed)))

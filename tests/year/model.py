@@ -6,7 +6,7 @@ own files say of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -84,7 +84,11 @@ def look_up(
     return Copied(request, tables[having[0]].rows[key].outcome, frozenset(tables).difference(having))
 
 
+def failures(outcomes: Iterable[Outcome]) -> int:
+    """How many of them are no good answer."""
+    return sum(outcome.kind != GOOD for outcome in outcomes)
+
+
 def systematic(outcomes: Mapping[Request, Outcome]) -> bool:
     """Whether so many requests of a run failed that none of them is final."""
-    failed = sum(outcome.kind != GOOD for outcome in outcomes.values())
-    return len(outcomes) >= MANY and failed * 2 > len(outcomes)
+    return len(outcomes) >= MANY and failures(outcomes.values()) * 2 > len(outcomes)

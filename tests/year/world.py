@@ -21,18 +21,18 @@ from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.submit import submit
 from greennode_batch.batches.wait import look
 from greennode_batch.collect.collect import collect_shard
+from greennode_batch.errors import FailedRowsError
 from greennode_batch.incremental.target_lookup import TableLookup
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.plan.build import build
 from greennode_batch.reconcile.record_answers import AnsweredTable
-from greennode_batch.reconcile.report import check_balanced, report
+from greennode_batch.reconcile.report import check_balanced, check_failed_ratio, report
 from greennode_batch.reconcile.written_targets import written_rows
 from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import RunFolder, run_folder
 from greennode_batch.state.attempts import FIRST_ATTEMPT, attempt_shards
 from greennode_batch.state.plan import read_plan
-from greennode_batch.state.run_report import RunReport
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.tables.table_target import TableTarget
 from greennode_batch.write.final_outcomes import FinalOutcomes
@@ -124,7 +124,7 @@ class Run:
     run_id: str
     data_until: float
     rows: Mapping[int, str] = field(default_factory=dict)
-    made: RunReport | None = None
+    is_failed: bool = False
 
     def go(self, steps: Sequence[str], rows: Mapping[int, str]) -> None:
         """Run these steps, one after the other, as tasks do. rows: of the source as it stands."""
@@ -132,12 +132,17 @@ class Run:
         for step in steps:
             getattr(self, f"_{step}")()
 
+    def build_dry(self, rows: Mapping[int, str]) -> None:
+        """Build, to show what would be sent."""
+        self.rows = rows
+        self._build(is_dry=True)
+
     @property
     def order(self) -> tuple[float, float]:
         """By what runs are later than others."""
         return self.data_until, self._plan.created_at
 
-    def _build(self) -> None:
+    def _build(self, *, is_dry: bool = False) -> None:
         tables = self.world.tables(self.job)
         plan = build(
             self.job,
@@ -145,11 +150,12 @@ class Run:
             self.folder,
             run_id=self.run_id,
             profile=ApiProfile(),
-            known=[TableLookup(table, job_id=self.job.own_id) for table in tables],
+            known=[TableLookup(table, job_id=self.job.own_id, takes_over=not is_dry) for table in tables],
             data_until=self.data_until,
             clock=self.world.clock,
         )
-        prepare_targets(tables, self.folder, plan, answer_fields=AnswerReader(self.job.answer).fields)
+        fields = AnswerReader(self.job.answer).fields
+        prepare_targets(tables, self.folder, plan, answer_fields=fields, create=not is_dry)
 
     def _attempt_1(self) -> None:
         self._attempt(FIRST_ATTEMPT)
@@ -174,8 +180,13 @@ class Run:
         is_noted = self.job.cached_table is not None
         known = AnsweredTable(tables[0], self.folder, run_id=self.run_id) if is_noted else None
         written = written_rows(self.folder, tables, run_id=self.run_id)
-        self.made = report(self.folder, *written, known=known, clock=self.world.clock)
-        check_balanced(self.made)
+        made = report(self.folder, *written, known=known, clock=self.world.clock)
+        check_balanced(made)
+        try:
+            check_failed_ratio(made, self.job.max_failed_ratio)
+            self.is_failed = False
+        except FailedRowsError:
+            self.is_failed = True
 
     def _attempt(self, number: int) -> None:
         clock = self.world.clock
