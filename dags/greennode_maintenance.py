@@ -6,7 +6,7 @@ reports stay. A run that is running or queued is never touched, nor is a folder 
 `[greennode] staging_retention_days` (`AIRFLOW__GREENNODE__STAGING_RETENTION_DAYS`); 0 keeps everything.
 
 The answers are in your tables and stay there. A run whose files are gone cannot be cleared and run again: that
-would pay for its rows anew, so it is refused. Start a new run instead.
+would pay for its rows again, so it is refused. Start a new run instead.
 
 Trigger it by hand with *Dry run* to see in the log what would be removed.
 """
