@@ -9,6 +9,7 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 from greennode_airflow.ui import PAGE_PREFIX, PAGE_ROUTE
+from greennode_airflow.ui.connection_test import NoPortIsNone
 
 Message = MutableMapping[str, Any]
 
@@ -46,6 +47,9 @@ class GreenNodePlugin(AirflowPlugin):
     name = "greennode"
     # Airflow's own declarations, which are not of the class.
     fastapi_apps = [{"app": LazyApp(), "url_prefix": PAGE_PREFIX, "name": "GreenNode batches"}]  # noqa: RUF012
+    fastapi_root_middlewares = [  # noqa: RUF012
+        {"middleware": NoPortIsNone, "args": [], "kwargs": {}, "name": "GreenNode: test of a connection"}
+    ]
     external_views = [  # noqa: RUF012
         {
             "name": "GreenNode batches",

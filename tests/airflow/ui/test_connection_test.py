@@ -1,0 +1,87 @@
+"""Airflow's own API, as its page of connections calls it when a person presses Test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from airflow.api_fastapi.app import create_app, get_auth_manager, purge_cached_app
+from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
+from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from airflow.models.connection import Connection
+from fastapi.testclient import TestClient
+from sqlalchemy import delete
+
+from greennode_emulator.server import RunningEmulator
+from greennode_emulator.settings import DEFAULT_MODELS
+
+PATH = "/api/v2/connections"
+
+
+@pytest.fixture(scope="module")
+def api(_metadata: None) -> Iterator[TestClient]:
+    """Airflow's API with the plugins that it finds, and an admin who is logged in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW__CORE__TEST_CONNECTION", "Enabled")
+        client = TestClient(create_app(apps="core"), base_url="http://localhost")
+        user = SimpleAuthManagerUser(username="admin", role="admin")
+        client.cookies.set(COOKIE_NAME_JWT_TOKEN, get_auth_manager().generate_jwt(user))
+        yield client
+        purge_cached_app()
+
+
+@pytest.fixture
+def press_test(api: TestClient, session: Any) -> Iterator[Callable[..., Any]]:
+    """Store a connection, list it, and ask for its test with what the list has, as the page does; the reply."""
+
+    def press(**fields: Any) -> Any:
+        api.post(PATH, json={"connection_id": "greennode_default", **fields}).raise_for_status()
+        (listed,) = api.get(PATH).raise_for_status().json()["connections"]
+        body = {name: listed[name] or "" for name in ("conn_type", "connection_id", "description", "host", "login")}
+        body |= {name: listed[name] or "" for name in ("password", "schema")}
+        # Number(null) is 0 in the page's language.
+        body |= {"extra": listed["extra"] or "{}", "port": listed["port"] or 0}
+        return api.post(f"{PATH}/test", json=body)
+
+    yield press
+    session.execute(delete(Connection))
+    session.commit()
+
+
+def test_a_right_key_is_accepted_and_the_models_are_counted(
+    press_test: Callable[..., Any], emulator: RunningEmulator
+) -> None:
+    said = press_test(conn_type="greennode", host=emulator.base_url, password=emulator.api_key)
+    assert said.status_code == 200, said.text
+    assert said.json()["status"] is True
+    assert said.json()["message"] == f"Key accepted; {len(DEFAULT_MODELS)} models: {', '.join(DEFAULT_MODELS)}"
+
+
+@pytest.mark.parametrize("extra", ["{}", '{"profile": "greennode", "max_batches_in_flight": null}'])
+def test_a_wrong_key_is_refused_by_the_server_and_not_repeated(
+    press_test: Callable[..., Any], emulator: RunningEmulator, extra: str
+) -> None:
+    said = press_test(conn_type="greennode", host=emulator.base_url, password="sk-secret-and-wrong", extra=extra)
+    assert said.status_code == 200, said.text
+    assert said.json()["status"] is False
+    assert said.json()["message"].startswith(f"{emulator.base_url}: list models: HTTP 401")
+    assert "secret" not in said.text
+
+
+def test_the_stored_key_goes_to_no_other_port_or_host(
+    api: TestClient, press_test: Callable[..., Any], emulator: RunningEmulator
+) -> None:
+    press_test(conn_type="greennode", host=emulator.base_url, password=emulator.api_key, port=7)
+    body = {"connection_id": "greennode_default", "conn_type": "greennode", "password": "***"}
+    for changed in ({"port": 0}, {"port": 8}, {"host": "http://127.0.0.2/v1", "port": 7}):
+        said = api.post(f"{PATH}/test", json={**body, "host": emulator.base_url, **changed})
+        assert (said.status_code, "differs from the stored connection" in said.text) == (400, True)
+
+
+def test_what_is_no_test_of_a_connection_of_ours_reaches_airflow_as_it_was_sent(
+    api: TestClient, press_test: Callable[..., Any]
+) -> None:
+    assert press_test(conn_type="http", host="http://127.0.0.1", password="k").status_code in {200, 400}
+    assert api.post(f"{PATH}/test", content=b'{"port": ').status_code == 422
+    assert api.post(f"{PATH}/test", json=[0]).status_code == 422
