@@ -149,7 +149,7 @@ class UnchangedRows:
         """
         if self._targets is None:
             return range(rows.num_rows), []
-        keys = rows.append_column("model", pa.repeat(requests.model, rows.num_rows)).select(self._job.target_key)
+        keys = self._keys_of(requests, rows)
         if self._job.refresh == "all":
             before = self._targets.answered(keys, requests.custom_ids)
             self.answered_before += len(set(before).difference(unsent))
@@ -163,6 +163,12 @@ class UnchangedRows:
         if hashes is not None:
             self._keep(hashes[is_cached], found.codes[is_cached])
         return found.requested, found.copies
+
+    def to_ask(self, requests: RequestLines, rows: pa.Table, unsent: Mapping[int, str]) -> Sequence[int]:
+        """The places that `changed` would give of the same rows. Counts nothing."""
+        if self._targets is None or self._job.refresh == "all":
+            return range(rows.num_rows)
+        return self._targets.look_up(self._keys_of(requests, rows), requests.custom_ids, unsent).requested
 
     def orphaned(self, keys: Callable[[], Iterable[pa.Table]], *, order: str | None) -> OrphanedRows:
         """The targets' rows that the source does not have, removed if the job says so. Only where they are sought.
@@ -202,6 +208,9 @@ class UnchangedRows:
             final_for=self._model_hash,
         )
         write_json(self._run.answered, cache)
+
+    def _keys_of(self, requests: RequestLines, rows: pa.Table) -> pa.Table:
+        return rows.append_column("model", pa.repeat(requests.model, rows.num_rows)).select(self._job.target_key)
 
     def _count(self, codes: Codes) -> None:
         """Count rows by what they have come to."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -43,6 +44,7 @@ def build(
     prices: Prices | None = None,
     job_id: str | None = None,
     data_until: float | None = None,
+    limit: int | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Plan:
     """Build every shard of a run from its rows, and the plan. Holds no more of a larger table than of a smaller one.
@@ -52,7 +54,8 @@ def build(
     rows: opens the source; called once more for each time that a shard was sent while this was at work, and if the note
     of what is answered cannot tell two rows apart. prices: for the estimate; the job's own by default.
     job_id: whose the run's rows are, as the job itself says by default. data_until: the end of its data, in epoch
-    seconds.
+    seconds. limit: how many rows are asked at most: the first ones, in the source's order, that are to be asked. No row
+    behind the last of them is read, so rows that left the source are not looked for.
 
     Safe to call on a run that was built before: what was sent stays, with its rows, and only the rest is built. Raises
     ConfigError or RowError, with the row's key, for whatever would fail later, BudgetError for more rows than the
@@ -60,6 +63,8 @@ def build(
     """
     refuse_removed(run)
     check_exclusive(run.path)
+    if limit is not None:
+        job = dataclasses.replace(job, orphaned_rows="ignore")
     turn = take_turn(run.path, now=clock())
     mine = run.of_turn(turn)
     old = read_plan(run)
@@ -86,6 +91,7 @@ def build(
                         submitted=stay,
                         target_lookups=target_lookups,
                         use_cache=use_cache,
+                        limit=limit,
                     )
                     plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), submitted=submitted)
                     plan = msgspec.structs.replace(plan, job_id=job_id or job.own_id, data_until=data_until)
@@ -136,6 +142,7 @@ def _read_all(
     submitted: SubmittedShards,
     target_lookups: Sequence[TargetLookup],
     use_cache: bool,
+    limit: int | None,
 ) -> Builder:
     refuse_missing(job, rows.columns)
     builder = Builder(
@@ -148,9 +155,14 @@ def _read_all(
         submitted=submitted,
         target_lookups=target_lookups,
         use_cache=use_cache,
+        limit=limit,
     )
-    for batch in within_max_rows(rows, job.budget).batches:
+    # What is passed over is no row of a limited run.
+    is_within = limit is not None and (job.budget is None or limit <= (job.budget.max_rows or limit))
+    for batch in (rows if is_within else within_max_rows(rows, job.budget)).batches:
         builder.add(batch)
+        if builder.is_full:
+            break
     return builder
 
 

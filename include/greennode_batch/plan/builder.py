@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from greennode_batch.api.profile import ApiProfile
@@ -68,7 +69,8 @@ class Builder:
 
     owner: whose the run's rows are. submitted: shards that stay as they are; rows that lie there already are not asked
     again. target_lookups: what the targets have of earlier runs; rows whose answer they have are not asked again
-    either. use_cache: whether a note may tell which they are.
+    either. use_cache: whether a note may tell which they are. limit: how many rows are asked at most, those that lie in
+    kept shards among them: the first ones that are to be asked.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Builder:
         submitted: SubmittedShards,
         target_lookups: Sequence[TargetLookup] = (),
         use_cache: bool = True,
+        limit: int | None = None,
     ) -> None:
         self._limits = shard_limits(job, profile)
         request = job_request(job, profile)
@@ -93,6 +96,8 @@ class Builder:
         self._key_names = job.key_columns
         self._carried_names = (*job.key_columns, *job.carry)
         self._submitted = submitted
+        self._kept_ahead = submitted.rows
+        self._left = None if limit is None else max(0, limit - submitted.rows)
         self.unchanged = UnchangedRows(
             job,
             run,
@@ -111,9 +116,15 @@ class Builder:
         self.unsent = submitted.unsent
         self.longest = LongestRequest(0, "")
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many rows are asked as the limit allows, and all that lie in kept shards have come."""
+        return self._left == 0 and self._kept_ahead <= 0
+
     def add(self, batch: RowBatch) -> None:
         """A batch of source rows. Raises RowError, naming the row, and RepeatedKeyError."""
-        for rows, hashes in self.unchanged.others(batch):
+        within = batch if self._left is None else self._within_limit(batch, self._left)
+        for rows, hashes in self.unchanged.others(within):
             self._add(rows, hashes)
 
     def finish(self) -> list[PlannedShard]:
@@ -122,6 +133,29 @@ class Builder:
             self._add(rows, hashes)
         self.keys.finish()
         return self.shards.finish()
+
+    def _within_limit(self, batch: RowBatch, left: int) -> RowBatch:
+        """A batch without the rows that are to be asked and are over the limit. Kept ones stay, whatever it is."""
+        columns = [batch.values(name) for name in self._key_names]
+        is_kept = np.zeros(len(batch), np.bool_)
+        if self._submitted.shards:
+            is_kept = np.fromiter(map(bool, self._submitted.custom_ids_of(columns)), np.bool_, len(batch))
+        is_requested = np.zeros(len(batch), np.bool_)
+        keys: Sequence[Key] = list(zip(*columns, strict=True))
+        for template in self._templates:
+            step = max(1, HELD_BYTES // template.constant_bytes)
+            for start in range(0, len(batch), step):
+                rows = batch.take(range(start, min(start + step, len(batch))))
+                requested = self._requested(template, rows, keys[start : start + step], None)
+                for sample in self._samples:
+                    one = requested.of_sample(sample)
+                    chosen = self.unchanged.to_ask(one.requests, one.submitted, self._unsent(one.requests))
+                    is_requested[start + np.asarray(chosen, np.int64)] = True
+        is_new = is_requested & ~is_kept
+        is_over = is_new & (np.cumsum(is_new) > left)
+        self._left = left - int(np.count_nonzero(is_new & ~is_over))
+        self._kept_ahead -= int(np.count_nonzero(is_kept))
+        return batch.take(np.flatnonzero(~is_over).tolist())
 
     def _add(self, batch: RowBatch, hashes: RowHashes | None) -> None:
         keys = self.keys.add(batch)

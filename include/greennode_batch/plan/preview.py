@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import pyarrow.compute as pc
 
+from greennode_batch.api.profile import ApiProfile
 from greennode_batch.cost.estimate import estimate_tokens
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.request.job_request import job_request
+from greennode_batch.request.request_templates import request_templates, requests_of
 from greennode_batch.request.shown_message import message_texts, shown_message
 from greennode_batch.request.token_counter import TokenCounter
+from greennode_batch.source.rows import Key, Rows, first_rows
 from greennode_batch.staging.folders import RunFolder, ShardFolder
 from greennode_batch.staging.parquet import read_staged
 from greennode_batch.state.plan import Plan
@@ -37,7 +42,7 @@ class PlannedRequest(msgspec.Struct, frozen=True):
         """The first row that asks it, as `row ticket_id = T-0001`."""
         source = read_staged(self.shard.source, [*plan.key, "custom_id"])
         row = source.filter(pc.equal(source["custom_id"], self.custom_id)).slice(0, 1).to_pylist()[0]
-        return f"row {', '.join(plan.key)} = {', '.join(str(row[name]) for name in plan.key)}"
+        return _named(plan.key, [row[name] for name in plan.key])
 
 
 class _Line(msgspec.Struct):
@@ -75,8 +80,37 @@ def preview(run: RunFolder, plan: Plan, *, shown: int = 3) -> str:
     ]
     for model in plan.models:
         for request in itertools.islice(first_requests(run, plan, model), shown):
-            settings = {name: value for name, value in request.body.items() if name not in {"model", "messages"}}
-            lines += ["", f"{request.row(plan)} asks {model} {msgspec.json.encode(settings).decode()}"]
-            for message in request.body["messages"]:
-                lines.append(shown_message(message))
+            lines += _shown(request.row(plan), request.body)
     return "\n".join(lines)
+
+
+def sample_requests(job: BatchJob, rows: Rows, profile: ApiProfile) -> str:
+    """The requests of the source's first row, one for each model, as text: for a run that has none of its own to show.
+
+    Empty of a source without rows. Raises RowError as a build does.
+    """
+    lines: list[str] = []
+    for batch in first_rows(rows, 1).batches:
+
+        def named(key: Key) -> str:
+            return _named(job.key_columns, key)
+
+        key = tuple(batch.values(name)[0] for name in job.key_columns)
+        for template in request_templates(job, job_request(job, profile), rows.columns):
+            made = requests_of(template, batch, [key], named, None)
+            if made.blank:
+                lines += ["", f"{named(key)} asks nothing: {made.blank[0]}"]
+            else:
+                lines += _shown(named(key), msgspec.json.decode(msgspec.json.decode(made.lines[0], type=_Line).body))
+    return "\n".join(lines)
+
+
+def _named(key: Sequence[str], values: Sequence[Any]) -> str:
+    return f"row {', '.join(key)} = {', '.join(map(str, values))}"
+
+
+def _shown(row: str, body: Mapping[str, Any]) -> list[str]:
+    """A request as lines, after an empty one."""
+    settings = {name: value for name, value in body.items() if name not in {"model", "messages"}}
+    model_samples = f"{row} asks {body['model']} {msgspec.json.encode(settings).decode()}"
+    return ["", model_samples, *map(shown_message, body["messages"])]

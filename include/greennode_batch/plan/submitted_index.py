@@ -40,6 +40,12 @@ class SubmittedIndex:
         self._database.executemany("INSERT OR IGNORE INTO requests VALUES (?, ?)", ((one, index) for one in requested))
         self._database.execute("COMMIT")
 
+    @property
+    def rows(self) -> int:
+        """How many keys lie in the shards."""
+        (count,) = self._database.execute("SELECT count(DISTINCT key) FROM rows").fetchone()
+        return int(count)
+
     def custom_ids_of(self, keys: Iterable[str]) -> Mapping[str, set[tuple[str, int]]]:
         """For each of these keys that lies in a shard, the models and samples that are asked about it."""
         found: dict[str, set[tuple[str, int]]] = {}

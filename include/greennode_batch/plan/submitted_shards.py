@@ -84,6 +84,11 @@ class SubmittedShards:
             self._index.close()
 
     @property
+    def rows(self) -> int:
+        """How many rows of the source lie in these shards, for one model and sample or more."""
+        return self._index.rows if self._index else 0
+
+    @property
     def unsent(self) -> int:
         """Rows in these shards that are not asked."""
         return sum(shard.unsent for shard in self.shards)

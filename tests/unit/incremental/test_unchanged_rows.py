@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.collect.results import RESULT_FIELDS
-from greennode_batch.errors import ConfigError, RowError
+from greennode_batch.errors import BudgetError, ConfigError, RowError
 from greennode_batch.incremental.answer_cache import answer_cache_path
 from greennode_batch.incremental.target_lookup import TableLookup
+from greennode_batch.job.budget import Budget
 from greennode_batch.job.targets import SqlTarget
 from greennode_batch.plan.build import build
 from greennode_batch.reconcile.record_answers import AnsweredTable
@@ -31,6 +32,7 @@ from greennode_batch.write.join import join_shard, joined_schema
 from greennode_batch.write.target_writer import write_shard
 
 FIELDS = AnswerReader(None).fields
+MODELS = ("google/gemma-4-31b-it", "openai/gpt-oss-120b")
 TEXTS = {1: "a", 2: "b", 3: "c", 4: None, 5: ""}
 NOTED = "Noted what table"
 IN_TABLE = {"key": "id", "target": SqlTarget(conn_id="db", table="answers"), "prompt": "Say {{ text }}"}
@@ -57,7 +59,7 @@ class Runs:
         self.table = sql_table(connection, job.cached_table.table, job.target_key)
         self.count = 0
 
-    def build(self, rows, run_id="", root=None):
+    def build(self, rows, run_id="", root=None, **options):
         """What a run over rows asks: (run, plan, how many rows were looked up)."""
         self.count += 1
         run = run_folder(root or self.root, "dag", run_id or f"run {self.count}")
@@ -70,6 +72,7 @@ class Runs:
             run_id=run.path.name,
             profile=ApiProfile(),
             target_lookups=[known],
+            **options,
         )
         return run, plan, known.looked_up
 
@@ -650,3 +653,55 @@ def test_a_run_by_the_note_asks_tells_and_leaves_what_one_without_it_would(
             # A row that belongs to no job is not this one's to remove.
             stay = runs.execute(f"SELECT id, model, {sample} FROM answers WHERE greennode_job = '{runs.job.own_id}'")
             assert {key for key, *ask in stay if tuple(ask) in runs.job.model_samples} == source.keys()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
+@given(
+    rows=st.lists(st.sampled_from(["a", "b", "c", None, "d", "e"]), min_size=1, max_size=8),
+    gone=st.sets(st.tuples(st.integers(0, 7), st.sampled_from(MODELS))),
+    limit=st.integers(1, 4),
+)
+def test_a_limited_run_asks_the_first_rows_that_lack_an_answer_of_some_model(
+    make_any_runs, tmp_path_factory, rows, gone, limit
+):
+    runs = make_any_runs(model=MODELS)
+    runs.execute("DROP TABLE IF EXISTS answers")
+    runs.root = tmp_path_factory.mktemp("staging")
+    rows = list(enumerate(rows))
+    runs.run(rows)
+    for number, model in gone:
+        runs.execute(f"DELETE FROM answers WHERE id = {number} AND model = '{model}'")
+    lacking = sorted({number for number, _ in gone if number < len(rows)})
+    for first in range(0, len(lacking) + 1, limit):
+        run, plan, _ = runs.build(rows, limit=limit)
+        # Row by row, and of each row what it lacks, and nothing else.
+        wanted = [number for number, model in sorted(gone) if number in lacking[first : first + limit]]
+        assert keys_in(run, plan) == wanted
+        runs.finish(run, plan)
+
+
+def test_a_limited_run_reads_no_further_than_it_asks_and_is_bound_by_its_own_rows_alone(make_any_runs):
+    runs = make_any_runs(budget=Budget(max_rows=2))
+    rows = [(number, f"text {number}") for number in range(9)]
+    run, plan, looked_up = runs.build(rows, limit=2)
+    assert (keys_in(run, plan), looked_up < len(rows)) == ([0, 1], True)
+    with pytest.raises(BudgetError, match="more than 2 rows"):
+        runs.build(rows, limit=3)
+    # All are asked again by `refresh`, answered or not.
+    runs.finish(run, plan)
+    runs.job = dataclasses.replace(runs.job, refresh="all")
+    run, plan, _ = runs.build(rows, limit=2)
+    assert keys_in(run, plan) == [0, 1]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 4, 9])
+def test_a_limited_run_that_is_built_again_asks_no_more_rows_beside_those_that_were_sent(make_any_runs, limit):
+    runs = make_any_runs(model=MODELS)
+    rows = [(number, f"text {number}") for number in range(1, 6)]
+    run, plan, _ = runs.build(rows, run_id="again", limit=3)
+    sent = plan.shards[0]
+    write_receipt(run.shard(sent.shard_id), Receipt(shard_id=sent.shard_id, state="created", batch_id="b", file_id="f"))
+    # A row that came before the others does not push out one that was sent to one model and lacks the other.
+    run, plan, _ = runs.build([(0, "new"), *rows], run_id="again", limit=limit)
+    more = [0, 4, 5][: max(0, limit - 3)]
+    assert keys_in(run, plan) == sorted([*range(1, 4), *more] * 2)

@@ -4,7 +4,8 @@ import pytest
 from pydantic import BaseModel
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.plan.preview import first_requests, preview
+from greennode_batch.plan.preview import first_requests, preview, sample_requests
+from greennode_batch.source.rows import Rows
 
 MODEL = "google/gemma-4-31b-it"
 
@@ -126,3 +127,19 @@ def test_the_most_that_answers_may_have_goes_by_the_limits_of_the_rows(params, m
     )  # fmt: skip
     assert (plan.estimate.max_completion_tokens, plan.estimate.completion_tokens) == (most, most)
     assert plan.estimate.max_cost == (most and most / 2)
+
+
+def test_a_sample_is_what_the_first_row_would_ask_of_each_model(make_job):
+    job = make_job(model=[MODEL, "qwen/qwen3.6-flash"], answer=Label, params={"max_tokens": 5})
+    text = sample_requests(job, Rows.from_tuples(("id", "text"), iter([[(7, "one"), (8, "two")]])), ApiProfile())
+    assert text.count("row id = 7 asks ") == 2
+    assert f'row id = 7 asks {MODEL} {{"max_tokens":5,' in text
+    assert "[user]\none" in text
+    assert "two" not in text
+
+
+def test_a_sample_of_a_row_that_asks_nothing_says_why_and_an_empty_source_has_none(make_job):
+    job = make_job()
+    blank = Rows.from_tuples(("id", "text"), iter([[(7, None)]]))
+    assert "row id = 7 asks nothing: " in sample_requests(job, blank, ApiProfile())
+    assert sample_requests(job, Rows.from_tuples(("id", "text"), iter([])), ApiProfile()) == ""
