@@ -1,8 +1,12 @@
-"""The trigger form: what a person may choose for one run of a job, checked before the run exists."""
+"""The trigger form: what a person may choose for one run of a job.
+
+Airflow checks the fields before the run exists, and takes any other key of a run's conf; `check_conf` refuses these.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -11,6 +15,7 @@ from airflow.sdk.definitions.param import ParamsDict
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.prices import read_prices
 
 _REFRESH_WORDS = {"changed": "new and changed rows", "all": "all rows"}
 
@@ -26,11 +31,13 @@ class Choices(msgspec.Struct, frozen=True):
 
 
 _MODELS_OF = ".models"
+# What Airflow itself puts into the conf of a run: a TriggerDagRunOperator says by it which task has triggered.
+_AIRFLOWS_OWN = frozenset({"openlineage"})
 
 
 def is_form_field(name: str) -> bool:
-    """Whether a param is of the form, and not one of the DAG's own."""
-    return name in Choices.__struct_fields__ or name.endswith(_MODELS_OF)
+    """Whether a param is of the form, or Airflow's, and not one of the DAG's own."""
+    return name in Choices.__struct_fields__ or name.endswith(_MODELS_OF) or name in _AIRFLOWS_OWN
 
 
 def choices_of(context: Context, job: BatchJob | None = None) -> Choices:
@@ -42,6 +49,8 @@ def choices_of(context: Context, job: BatchJob | None = None) -> Choices:
     chosen = {name: params[name] for name in Choices.__struct_fields__ if name in params}
     if job is not None and f"{job.name}{_MODELS_OF}" in params:
         chosen["models"] = params[f"{job.name}{_MODELS_OF}"]
+    if isinstance(models := chosen.get("models"), str):
+        chosen["models"] = [models]
     try:
         return msgspec.convert(chosen, Choices)
     except msgspec.ValidationError as error:
@@ -74,7 +83,8 @@ def form_params(job: BatchJob | Sequence[BatchJob], own: Mapping[str, Any] | Non
             type=["null", "integer"],
             minimum=1,
             title="Rows at most",
-            description="Read the first so many rows of the source and leave the rest alone; empty: all of them.",
+            description="Ask the first so many of the rows that are to be asked, and leave the rest for a later run. "
+            "Their answers are written into the target as in any run, and are not asked again. Empty: all rows.",
         ),
         **({f"{one.name}{_MODELS_OF}": _models(one, f" of {one.name}") for one in jobs} if len(jobs) > 1 else {}),
         **({"models": _models(jobs[0])} if len(jobs) == 1 else {}),
@@ -84,10 +94,52 @@ def form_params(job: BatchJob | Sequence[BatchJob], own: Mapping[str, Any] | Non
             default=False,
             type="boolean",
             title="Dry run",
-            description="Build the requests and show the first and an estimate in the log of build_requests; send "
-            "nothing.",
+            description="Send and write nothing: the log of build_requests shows the counts, an estimate and the first "
+            "requests, or what the first row would ask where no row is to be asked.",
         ),
     }
+
+
+def declared_names(dag: DAG | None) -> frozenset[str]:
+    """The names of a DAG's params. To be taken while it is parsed."""
+    return frozenset(dag.params if dag is not None else ())
+
+
+def check_conf(conf: Mapping[str, Any] | None, declared: Collection[str], *, strict: bool) -> None:
+    """Refuse what a run's conf has beside the DAG's params, which Airflow takes without a word.
+
+    declared: the names of the DAG's params. strict: refuse any other key; else, as in a DAG whose conf carries other
+    tasks' keys as well, one that nearly is a field of the form. Raises ConfigError with the nearest name.
+    """
+    fields = {*Choices.__struct_fields__, *filter(is_form_field, declared)} - _AIRFLOWS_OWN
+    known = sorted({*declared, *fields} if strict else fields)
+    hints = []
+    for key in sorted({*(conf or {})}.difference(declared, Choices.__struct_fields__, _AIRFLOWS_OWN)):
+        near = _nearest(key, known, 0.6) if strict else _misspelt(key, known)
+        if strict or near:
+            hints.append(f"{key!r} (did you mean {near!r}?)" if near else repr(key))
+    if not hints:
+        return
+    way_out = "batch_table(JOB, strict_conf=False) takes any key" if strict else "a param of that name in the DAG"
+    raise ConfigError(
+        f"the run's conf has {', '.join(hints)}, which no param of this DAG is called; there are {', '.join(known)}. "
+        f"Trigger it again without. If it is meant for something else, {way_out}. Nothing was sent"
+    )
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name.casefold()))
+
+
+def _nearest(key: str, names: Collection[str], cutoff: float) -> str | None:
+    by_plain = {_plain(name): name for name in names}
+    return next((by_plain[one] for one in difflib.get_close_matches(_plain(key), by_plain, n=1, cutoff=cutoff)), None)
+
+
+def _misspelt(key: str, names: Collection[str]) -> str | None:
+    """The name that a key is but for a letter, or for how its words are joined."""
+    near = _nearest(key, names, 0.8)
+    return near if near and abs(len(_plain(near)) - len(_plain(key))) <= 1 else None
 
 
 def own_values(dag: DAG | None) -> dict[str, Any]:
@@ -99,13 +151,17 @@ def own_values(dag: DAG | None) -> dict[str, Any]:
 def _models(job: BatchJob, of: str = "") -> Param:
     if isinstance(job.model, str):
         return Param(
-            default=[job.model],
-            type="array",
+            default=job.model,
+            # A list of one is what a job of several models takes.
+            type=["string", "array"],
+            pattern=r"^\S+$",
             items={"type": "string", "pattern": r"^\S+$"},
             minItems=1,
             maxItems=1,
+            # Airflow's page suggests these, and takes others.
+            examples=list(dict.fromkeys([job.model, *read_prices(job.prices or {}).by_model])),
             title=f"Model{of}",
-            description="The model to ask in this run: one id of the server's list.",
+            description="The model to ask in this run: choose one, or type any id of the server's list.",
         )
     return Param(
         default=list(job.models),
@@ -122,13 +178,26 @@ def _models(job: BatchJob, of: str = "") -> Param:
 
 def _refresh(jobs: Sequence[BatchJob]) -> dict[str, Param]:
     means = "Ask the rows that a target has no good answer to yet, or every row, answered or not"
-    fields: dict[str, Any] = {"values_display": _REFRESH_WORDS, "title": "Ask again"}
+    title = "Ask again"
     if len(jobs) > 1:
+        # Airflow's page looks for the word of null by that name.
+        words = {"null": "as each job says", **_REFRESH_WORDS}
         choices = [None, *_REFRESH_WORDS]
-        text = f"{means}; empty: as each job says."
-        return {"refresh": Param(None, type=["null", "string"], enum=choices, description=text, **fields)}
+        text = f"{means}."
+        return {
+            "refresh": Param(
+                None, type=["null", "string"], enum=choices, values_display=words, title=title, description=text
+            )
+        }
     return {
-        "refresh": Param(jobs[0].refresh, type="string", enum=list(_REFRESH_WORDS), description=f"{means}.", **fields)
+        "refresh": Param(
+            jobs[0].refresh,
+            type="string",
+            enum=list(_REFRESH_WORDS),
+            values_display=_REFRESH_WORDS,
+            title=title,
+            description=f"{means}.",
+        )
     }
 
 

@@ -42,8 +42,11 @@ RETRIES = {
 _SUBMIT_WEIGHT, _WAIT_WEIGHT = 1, 10
 
 
-def batch_table(job: BatchJob, **dag_arguments: Any) -> DAG:
+def batch_table(job: BatchJob, *, strict_conf: bool = True, **dag_arguments: Any) -> DAG:
     """Make the DAG that runs a job.
+
+    strict_conf: whether a key of a run's conf that is no param of the DAG, such as `limt`, fails the run before
+    anything is sent.
 
     dag_arguments: of the DAG. Its id is the job's name unless they say otherwise; one run at a time, no schedule
     and five retries a task, over a quarter of an hour, are the defaults. A retry pays nothing: every step picks up
@@ -61,7 +64,7 @@ def batch_table(job: BatchJob, **dag_arguments: Any) -> DAG:
     own = dag_arguments.pop("params", None)
     # The schedule is among the defaults.
     with DAG(**{**defaults, **dag_arguments, "params": form_params(job, own)}) as dag:  # noqa: AIR002
-        _wire(job)
+        _wire(job, strict_conf=strict_conf)
     return dag
 
 
@@ -70,18 +73,19 @@ def batch_table_group(job: BatchJob, **group_arguments: Any) -> TaskGroup:
 
     They are retried as those of `batch_table` are, unless the DAG's or the group's default_args say otherwise. They
     heed the DAG's params `limit`, `models`, `refresh`, `retry_final` and `dry_run`; form_params(job) makes them, and
-    form_params of several jobs gives each a field for its own models.
+    form_params of several jobs gives each a field for its own models. A key of a run's conf that is no param of the
+    DAG fails the build if it nearly is one of these; any other is taken to be another task's.
     """
     with TaskGroup(**{"group_id": job.name, **group_arguments}) as group:
         group.default_args = {**RETRIES, **group.dag.default_args, **group.default_args}
-        _wire(job)
+        _wire(job, strict_conf=False)
     return group
 
 
-def _wire(job: BatchJob) -> None:
-    build = GreenNodeBuildRequestsOperator(task_id="build_requests", job=job)
+def _wire(job: BatchJob, *, strict_conf: bool) -> None:
+    build = GreenNodeBuildRequestsOperator(task_id="build_requests", job=job, strict_conf=strict_conf)
     if job.partitions > 1:
-        parts = GreenNodeReadPartOperator.partial(task_id="read_part", job=job)
+        parts = GreenNodeReadPartOperator.partial(task_id="read_part", job=job, strict_conf=strict_conf)
         parts.expand(partition=list(range(job.partitions))) >> build
     shards = _approved(job, build.output)
     ends = _attempt(job, 1, shards)

@@ -8,7 +8,7 @@ from airflow.sdk import DAG, Param
 from airflow.serialization.definitions.dag import SerializedDAG
 from airflow.serialization.serialized_objects import DagSerialization
 
-from greennode_airflow.form import form_params, own_values
+from greennode_airflow.form import check_conf, form_params, own_values
 from greennode_airflow.pipeline import batch_table, batch_table_group
 from greennode_airflow.runtime.runs import is_partial, run_job
 from greennode_batch.errors import ConfigError
@@ -48,7 +48,7 @@ def triggered(job: BatchJob, *, own: dict[str, Any] | None = None, **conf: Any) 
 def test_a_run_that_chooses_nothing_is_as_the_job_says() -> None:
     job = a_job(refresh="all", retry_final=True)
     params = triggered(job)
-    assert params == {"limit": None, "models": [ONE], "refresh": "all", "retry_final": True, "dry_run": False}
+    assert params == {"limit": None, "models": ONE, "refresh": "all", "retry_final": True, "dry_run": False}
     assert run_job(job, {"params": params}) == job
     assert not is_partial(job, {"params": params}, {})
 
@@ -60,7 +60,9 @@ def test_a_run_that_chooses_nothing_is_as_the_job_says() -> None:
         ({}, {"limit": "many"}),
         ({}, {"limit": 1.5}),
         ({}, {"models": []}),
-        ({}, {"models": ONE}),
+        ({}, {"models": ""}),
+        ({}, {"models": "a model"}),
+        ({}, {"models": None}),
         ({}, {"models": [ONE, TWO]}),
         ({}, {"models": ["a model"]}),
         ({"model": [ONE, TWO]}, {"models": []}),
@@ -81,6 +83,7 @@ def test_what_the_form_does_not_take_makes_no_run(changes: dict[str, Any], conf:
     ("changes", "conf", "model"),
     [
         ({}, {"models": [TWO]}, TWO),
+        ({}, {"models": TWO}, TWO),
         ({"model": [ONE]}, {}, [ONE]),
         ({"model": [ONE, TWO]}, {"models": [TWO, ONE]}, (ONE, TWO)),
         # A sequence stays one, for the target's key has the model.
@@ -132,6 +135,8 @@ def test_a_dag_of_ones_own_without_such_checks_is_refused_by_name(params: dict[s
         ({"models": [TWO]}, True),
         ({"section": "net"}, True),
         ({"what nobody declared": 1}, True),
+        # A TriggerDagRunOperator says by it which task has triggered.
+        ({"openlineage": {"parentRunId": "1"}}, False),
     ],
 )
 def test_a_run_of_a_part_is_told_from_one_of_the_whole_job(conf: dict[str, Any], partial: bool) -> None:  # noqa: FBT001
@@ -178,3 +183,60 @@ def test_a_larger_dag_offers_the_same_form() -> None:
     with DAG("larger", schedule=None, params=form_params(a_job(), SECTION)) as dag:
         batch_table_group(a_job())
     assert as_the_scheduler_has_it(dag).params.dump() == triggered(a_job(), own=SECTION)
+
+
+def test_the_page_suggests_the_models_that_the_job_knows_and_takes_others() -> None:
+    field = form_params(a_job(prices={TWO: [1, 2], "currency": "VND"}))["models"].dump()["schema"]
+    assert field["examples"] == [ONE, TWO]
+    # The page offers a line to type in, with suggestions, where the first type is a text and there are examples.
+    assert field["type"] == ["string", "array"]
+
+
+def test_a_field_that_may_be_empty_says_in_words_what_that_means() -> None:
+    fields = form_params([a_job(), dataclasses.replace(a_job(), name="judge")])
+    for name, field in fields.items():
+        schema = field.dump()["schema"]
+        if None in schema.get("enum", ()):
+            assert schema["values_display"]["null"] == "as each job says", name
+
+
+NAMES = frozenset({"limit", "models", "refresh", "retry_final", "dry_run", "judge.models", "section"})
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("limt", "limit"),
+        ("Limit", "limit"),
+        ("lmiit", "limit"),
+        ("limits", "limit"),
+        ("dryrun", "dry_run"),
+        ("dry-run", "dry_run"),
+        ("DRY_RUN", "dry_run"),
+        ("dryRun", "dry_run"),
+        ("model", "models"),
+        ("refesh", "refresh"),
+        ("retry final", "retry_final"),
+        ("judge.model", "judge.models"),
+        ("judge_models", "judge.models"),
+    ],
+)
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_misspelt_field_is_refused_with_the_nearest(key: str, nearest: str, strict: bool) -> None:  # noqa: FBT001
+    with pytest.raises(ConfigError, match=rf"{key!r} \(did you mean {nearest!r}\?\).* Nothing was sent"):
+        check_conf({key: 3, "limit": 1}, NAMES, strict=strict)
+
+
+@pytest.mark.parametrize("key", ["table", "mode", "date", "run", "min_urgency", "limit_rows_of_export", "", "ü"])
+def test_another_tasks_key_is_refused_where_no_other_task_is_alone(key: str) -> None:
+    check_conf({key: 1}, NAMES, strict=False)
+    with pytest.raises(ConfigError, match=rf"has {key!r}.*strict_conf=False"):
+        check_conf({key: 1}, NAMES, strict=True)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("conf", [None, {}, {"limit": 1}, {"section": "a", "judge.models": []}, {"openlineage": {}}])
+def test_what_the_dag_declares_and_airflow_adds_is_taken(conf: Any, strict: bool) -> None:  # noqa: FBT001
+    check_conf(conf, NAMES, strict=strict)
+    with pytest.raises(ConfigError, match="no param of this DAG"):
+        check_conf({**(conf or {}), "sections": 1, "limt": 1}, NAMES, strict=strict)

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
 from greennode_emulator.server import RunningEmulator
 
@@ -40,14 +41,15 @@ JOB = BatchJob(
 
 dag = batch_table(
     JOB,
+    strict_conf={strict_conf},
     params={{"owner": Param(None, type=["null", "string"]), "first": Param(1, type="integer", minimum=1)}},
 )
 """
 ONE = "google/gemma-4-31b-it"
 
 
-def text_of(model: object = ONE, more: str = "") -> str:
-    return JOB.format(model=repr(model), more=more)
+def text_of(model: object = ONE, more: str = "", *, strict_conf: bool = True) -> str:
+    return JOB.format(model=repr(model), more=more, strict_conf=strict_conf)
 
 
 @pytest.fixture
@@ -64,17 +66,18 @@ def answered(warehouse: psycopg.Connection) -> list[int]:
     return [number for (number,) in warehouse.execute("SELECT id FROM answers ORDER BY id").fetchall()]
 
 
-def test_a_run_of_some_rows_asks_these_and_the_next_one_of_all_asks_the_rest(
+def test_a_run_of_some_rows_asks_these_and_the_next_ones_the_rest(
     run_own: RunSteps, texts: psycopg.Connection, emulator: RunningEmulator
 ) -> None:
     run_own(text_of(), run_id="first", conf={"limit": 3})
     assert answered(texts) == [1, 2, 3]
     texts.execute("DELETE FROM texts WHERE id = 2")
-    # Neither row 2, which is gone, nor those that are not read are taken for rows that left the source.
+    # Those that are answered are passed over. Neither row 2, which is gone, nor those that are not read are taken for
+    # rows that left the source.
     run_own(text_of(), run_id="second", conf={"limit": 1})
-    assert answered(texts) == [1, 2, 3]
+    assert answered(texts) == [1, 2, 3, 4]
     run_own(text_of(), run_id="third", conf={"owner": "7", "first": 4})
-    assert answered(texts) == [1, 2, 3, 5, 7, 9]
+    assert answered(texts) == [1, 2, 3, 4, 5, 7, 9]
     run_own(text_of(), run_id="last")
     assert answered(texts) == [1, 3, 4, 5, 6, 7, 8, 9, 10]
     requests = emulator.ledger()["requests"]
@@ -107,3 +110,46 @@ def test_some_of_a_jobs_models_are_asked(
     rows = texts.execute("SELECT id, model FROM answers ORDER BY id, model").fetchall()
     assert rows == [(number, model) for number in (1, 2) for model in models[1:]]
     assert emulator.ledger(summary=True)["requests_billed"] == 4
+
+
+def test_a_limit_of_a_job_with_partitions_passes_over_what_is_answered(
+    run_own: RunSteps, texts: psycopg.Connection, emulator: RunningEmulator
+) -> None:
+    for number in range(3):
+        run_own(text_of(more="partitions=2,"), conf={"limit": 4}, run_id=f"run {number}")
+    assert answered(texts) == list(range(1, 11))
+    assert emulator.ledger(summary=True)["requests_billed"] == 10
+
+
+@pytest.mark.parametrize("partitions", [1, 2])
+def test_a_misspelt_field_fails_the_run_before_anything_is_sent_or_written(
+    run_own: RunSteps, texts: psycopg.Connection, emulator: RunningEmulator, partitions: int
+) -> None:
+    with pytest.raises(AirflowFailException, match=r"'limt' \(did you mean 'limit'\?\).*Nothing was sent"):
+        run_own(text_of(more=f"partitions={partitions},"), conf={"limt": 3})
+    assert emulator.ledger(summary=True)["calls"] == {}, "not even for its models"
+    assert texts.execute("SELECT to_regclass('answers')").fetchone() == (None,)
+
+
+def test_where_a_dag_takes_any_conf_a_misspelt_field_alone_fails_the_run(
+    run_own: RunSteps, texts: psycopg.Connection
+) -> None:
+    lax = text_of(strict_conf=False)
+    with pytest.raises(AirflowFailException, match=r"'dryrun' \(did you mean 'dry_run'\?\)"):
+        run_own(lax, conf={"dryrun": True})
+    run_own(lax, conf={"why": "a test", "limit": 1})
+    assert answered(texts) == [1]
+
+
+@pytest.mark.parametrize("partitions", [1, 2])
+def test_a_dry_run_on_an_answered_table_shows_what_a_row_would_ask(
+    run_own: RunSteps, texts: psycopg.Connection, capfd: pytest.CaptureFixture[str], partitions: int
+) -> None:
+    text = text_of(more=f"partitions={partitions},")
+    run_own(text)
+    capfd.readouterr()
+    run_own(text, run_id="dry", conf={"dry_run": True, "limit": 2}, only={"read_part", "build_requests"})
+    shown = capfd.readouterr().out
+    assert "No row is to be asked. This is what the first one would ask:" in shown
+    assert f"asks {ONE}" in shown
+    assert "row id = " in shown

@@ -52,6 +52,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
     @fail_without_retry
     def execute(self, context: Context) -> list[Shards]:
         """Build all that was not sent before."""
+        self.check_conf(context)
         job, chosen = run_job(self.job, context), choices_of(context)
         run = begin_run(context, group_of(self), conn_id=job.conn_id, is_first=True)
         if not chosen.dry_run:
@@ -96,7 +97,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         from greennode_batch.answers.answer_reader import AnswerReader
         from greennode_batch.plan.build import build
         from greennode_batch.plan.preflight import check_models, settle_cost
-        from greennode_batch.plan.preview import preview
+        from greennode_batch.plan.preview import preview, sample_requests
         from greennode_batch.write.target_writer import prepare_targets
 
         hook = GreenNodeHook(job.conn_id)
@@ -114,7 +115,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
                         rendered,
                     )
             with (
-                self._source(job, run, client.profile, chosen.limit) as rows,
+                self._source(job, run, client.profile) as rows,
                 target_lookups(targets, job.target_key, run, job_id=job_id, takes_over=not chosen.dry_run) as lookups,
             ):
                 plan = build(
@@ -127,13 +128,17 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
                     prices=prices,
                     job_id=job_id,
                     data_until=data_until(context),
+                    limit=chosen.limit,
                 )
+                sample = sample_requests(job, rows(), client.profile) if chosen.dry_run and not plan.requests else ""
             reader = AnswerReader(job.answer)
             # What cannot take the answers is found out here, before anything is paid.
             with open_targets(targets, job.target_key, run) as opened:
                 prepare_targets(opened, run, plan, answer_fields=reader.fields, create=not chosen.dry_run)
             shown = 3 if chosen.dry_run else 0
             self.log.info("Built %s", preview(run, plan, shown=shown))
+            if sample:
+                self.log.info("No row is to be asked. This is what the first one would ask:%s", sample)
             if chosen.dry_run:
                 said = budget_forecast(plan, job.budget, canary=job.canary)
                 self.log.info("Dry run: nothing is sent%s", f". {said}" if said else "")
@@ -143,15 +148,12 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         return plan
 
     @contextmanager
-    def _source(
-        self, job: BatchJob, run: RunFolder, profile: ApiProfile, limit: int | None
-    ) -> Iterator[Callable[[], Rows]]:
+    def _source(self, job: BatchJob, run: RunFolder, profile: ApiProfile) -> Iterator[Callable[[], Rows]]:
         from greennode_airflow.runtime.source_access import open_source
         from greennode_batch.plan.partition_files import read_parts
-        from greennode_batch.source.rows import first_rows
 
         if job.partitions > 1:
-            yield lambda: first_rows(read_parts(job, run, profile=profile), limit)
+            yield lambda: read_parts(job, run, profile=profile)
             return
-        with open_source(job, self.rendered, limit=limit) as rows:
+        with open_source(job, self.rendered) as rows:
             yield rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from airflow.sdk import Context
@@ -35,14 +36,19 @@ class GreenNodeReadPartOperator(SourceOperator):
         from greennode_batch.plan.partition_files import write_part
         from greennode_batch.plan.preflight import check_models
 
+        self.check_conf(context)
         job = run_job(self.job, context)
         run = begin_run(context, group_of(self), conn_id=job.conn_id, is_first=True)
         part = WHOLE if self.names_its_part() else self.part
         with GreenNodeHook(job.conn_id).get_conn() as client:
             # A wrong key or model is found out before the source is read.
             check_models(client, job.models)
-            # More than these of one part are in no run; which of them all are is for build_requests to cut.
-            with open_source(job, self.rendered, part, limit=choices_of(context).limit) as rows:
+            limit = choices_of(context).limit
+            if limit is not None:
+                # How many rows the run has then is for build_requests to count.
+                job = dataclasses.replace(job, budget=None)
+            # Where not every row is asked, the first ones that are may lie anywhere in the part.
+            with open_source(job, self.rendered, part, limit=limit if job.refresh == "all" else None) as rows:
                 count = write_part(job, rows(), run, self.part, profile=client.profile)
         self.read = count, run.path.parent
         self.log.info("Part %d of %d: read %s rows, and rendered their requests", *self.part, f"{count:,}")

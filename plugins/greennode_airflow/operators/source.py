@@ -12,6 +12,7 @@ from airflow.sdk import BaseOperator, Context
 from jinja2 import meta
 from upath import UPath
 
+from greennode_airflow.form import check_conf, declared_names
 from greennode_airflow.observability.assets import assets_of
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
@@ -27,15 +28,21 @@ class SqlParameters(dict[str, Any]):
 
 
 class SourceOperator(BaseOperator):
-    """Renders the query or path of a job's source, which may use `{{ partition }}` and `{{ partitions }}`."""
+    """Renders the query or path of a job's source, which may use `{{ partition }}` and `{{ partitions }}`.
+
+    strict_conf: whether a key of the run's conf that is no param of the DAG fails the task; else one that nearly is a
+    field of the trigger form does.
+    """
 
     template_fields: Sequence[str] = ("sql", "parameters", "source_path")
     template_fields_renderers = {"sql": "sql"}  # noqa: RUF012 - Airflow's own declaration
     ui_color = "#e3f4ea"
 
-    def __init__(self, *, job: BatchJob, part: Part = WHOLE, **kwargs: Any) -> None:
+    def __init__(self, *, job: BatchJob, part: Part = WHOLE, strict_conf: bool = False, **kwargs: Any) -> None:
         super().__init__(**{"inlets": assets_of(job.source), **kwargs})
         self.job = job
+        self.strict_conf = strict_conf
+        self.declared = declared_names(self.get_dag())
         self.read: tuple[int, UPath] | None = None
         self.part = part
         self.sql = job.source.sql if isinstance(job.source, SqlSource) else None
@@ -85,6 +92,10 @@ class SourceOperator(BaseOperator):
         from greennode_airflow.observability.lineage import of_read
 
         return of_read(self.rendered, *self.read) if self.read else None
+
+    def check_conf(self, context: Context) -> None:
+        """Raise ConfigError for a key of the run's conf that is not as the DAG has it."""
+        check_conf(context["dag_run"].conf, self.declared, strict=self.strict_conf)
 
     def names_its_part(self) -> bool:
         """Whether the query or path as declared uses `partition`, and so tells itself what belongs to a part."""
