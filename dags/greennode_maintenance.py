@@ -14,13 +14,14 @@ Trigger it by hand with *Dry run* to see in the log what would be removed.
 from airflow.sdk import DAG, Param
 
 from greennode_airflow.operators.clean_staging import GreenNodeCleanStagingOperator
+from greennode_airflow.pipeline import described
 
 with DAG(
     dag_id="greennode_maintenance",
     schedule="@daily",
     catchup=False,
     max_active_runs=1,
-    doc_md=__doc__,
+    **described(__doc__),
     tags=["greennode"],
     params={
         "dry_run": Param(

@@ -14,13 +14,14 @@ and sends nothing twice.
 from airflow.sdk import DAG, Param
 
 from greennode_airflow.operators.probe import GreenNodeProbeOperator
+from greennode_airflow.pipeline import described
 
 with DAG(
     dag_id="greennode_probe",
     schedule=None,
     catchup=False,
     max_active_runs=1,
-    doc_md=__doc__,
+    **described(__doc__),
     tags=["greennode"],
     params={
         "connection_id": Param(

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from greennode_airflow.form import form_params
 from greennode_airflow.operators import GreenNodeEvaluationReportOperator
-from greennode_airflow.pipeline import batch_table_group
+from greennode_airflow.pipeline import batch_table_group, described
 from greennode_batch.analysis.evaluation.judge import judge_of
 from greennode_batch.job import BatchJob, SqlSource, SqlTarget
 
@@ -32,8 +32,8 @@ JOB = BatchJob(
 )
 JUDGE = judge_of(JOB, sql="model_evaluation/judge.sql", prompt="model_evaluation/judge.md", model="openai/gpt-oss-120b")
 COMPARED = SqlSource(conn_id="warehouse", sql="model_evaluation/evaluation.sql")
-FORM = form_params([JOB, JUDGE])
+PAGE = {"params": form_params([JOB, JUDGE]), **described(__doc__)}
 
-with DAG("model_evaluation", schedule=None, max_active_runs=1, tags=["greennode"], doc_md=__doc__, params=FORM) as dag:
+with DAG("model_evaluation", schedule=None, max_active_runs=1, tags=["greennode"], **PAGE) as dag:
     report = GreenNodeEvaluationReportOperator(task_id="evaluation_report", job=JOB, source=COMPARED)
     batch_table_group(JOB) >> batch_table_group(JUDGE) >> report

@@ -9,6 +9,7 @@ approve_over, approve_spend stands behind it.
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -25,7 +26,7 @@ from greennode_airflow.operators import (
     GreenNodeReportOperator,
     GreenNodeSubmitBatchOperator,
 )
-from greennode_airflow.runtime.shard_groups import Shards
+from greennode_airflow.runtime.shard_groups import SHARD_NAME, Shards
 from greennode_airflow.sensors import GreenNodeBatchSensor
 from greennode_batch.job.batch_job import BatchJob
 
@@ -37,6 +38,8 @@ RETRIES = {
 }
 """Default arguments of the tasks: an outage of some minutes is waited out, and nothing is paid for it."""
 
+
+_HEADING = re.compile(r"\s*#[ \t]+([^:\n]+)(?::[ \t]*(.+))?")
 
 # In a pool of its own: what is sent gets its slot before what is not.
 _SUBMIT_WEIGHT, _WAIT_WEIGHT = 1, 10
@@ -50,7 +53,8 @@ def batch_table(job: BatchJob, *, strict_conf: bool = True, **dag_arguments: Any
 
     dag_arguments: of the DAG. Its id is the job's name unless they say otherwise; one run at a time, no schedule
     and five retries a task, over a quarter of an hour, are the defaults. A retry pays nothing: every step picks up
-    where it was. Its params stand in the trigger form beside the job's own fields (see form.py).
+    where it was. Its params stand in the trigger form beside the job's own fields (see form.py). The heading of its
+    doc_md names and describes it: see `described`.
     """
     defaults: dict[str, Any] = {
         "dag_id": job.name,
@@ -62,10 +66,24 @@ def batch_table(job: BatchJob, *, strict_conf: bool = True, **dag_arguments: Any
         "tags": ["greennode"],
     }
     own = dag_arguments.pop("params", None)
+    told = described(dag_arguments.get("doc_md"))
     # The schedule is among the defaults.
-    with DAG(**{**defaults, **dag_arguments, "params": form_params(job, own)}) as dag:  # noqa: AIR002
+    with DAG(**{**defaults, **told, **dag_arguments, "params": form_params(job, own)}) as dag:  # noqa: AIR002
         _wire(job, strict_conf=strict_conf)
     return dag
+
+
+def described(doc_md: str | None) -> dict[str, str]:
+    """A DAG's arguments by its docstring: `DAG(…, **described(__doc__))`.
+
+    Beside `doc_md` these are what its heading gives, `# Name: what it does`: the name that Airflow's pages show, and
+    the description below it.
+    """
+    if not doc_md:
+        return {}
+    heading = _HEADING.match(doc_md)
+    told = {"dag_display_name": heading[1], "description": heading[2]} if heading else {}
+    return {"doc_md": doc_md, **{name: text.strip() for name, text in told.items() if text}}
 
 
 def batch_table_group(job: BatchJob, **group_arguments: Any) -> TaskGroup:
@@ -103,6 +121,7 @@ def _wire(job: BatchJob, *, strict_conf: bool) -> None:
         answer=job.answer,
         keep_reasoning=job.keep_reasoning,
         trigger_rule=TriggerRule.ALL_DONE,
+        map_index_template=SHARD_NAME,
     ).expand(shard=shards)
     report = GreenNodeReportOperator(task_id="report", job=job, trigger_rule=TriggerRule.ALL_DONE)
     clean_up = GreenNodeCleanUpOperator(task_id="clean_up", job=job)
@@ -134,6 +153,7 @@ def _attempt(job: BatchJob, number: int, shards: XComArg) -> Any:
             shard=shard,
             greennode_conn_id=job.conn_id,
             on_ambiguous=job.on_ambiguous,
+            map_index_template=SHARD_NAME,
             **_in_pool(job, _SUBMIT_WEIGHT),
         )
         wait = GreenNodeBatchSensor(
@@ -144,6 +164,7 @@ def _attempt(job: BatchJob, number: int, shards: XComArg) -> Any:
             on_kill=job.on_kill,
             on_ambiguous=job.on_ambiguous,
             trigger_rule=TriggerRule.ALL_DONE,
+            map_index_template=SHARD_NAME,
             **_in_pool(job, _WAIT_WEIGHT),
         )
         collect = GreenNodeCollectResultsOperator(
@@ -153,6 +174,7 @@ def _attempt(job: BatchJob, number: int, shards: XComArg) -> Any:
             greennode_conn_id=job.conn_id,
             wait_task_id=wait.task_id,
             trigger_rule=TriggerRule.ALL_DONE,
+            map_index_template=SHARD_NAME,
         )
         submit >> wait >> collect
 

@@ -16,7 +16,7 @@ from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.observability.links import SHARD_LINKS
 from greennode_airflow.observability.metric_events import count_end, submit_counted
 from greennode_airflow.observability.shard_state import note_shards
-from greennode_airflow.runtime.shard_groups import Shards, shards_to_send
+from greennode_airflow.runtime.shard_groups import Shards, name_of, shards_to_send
 from greennode_airflow.triggers import REASONS, GreenNodeBatchTrigger, events_of
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import DEADLINE_SECONDS, MIN_POLL_SECONDS, Done, Wait, next_step
@@ -73,6 +73,11 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         self.deadline = deadline
         self.when_killed = on_kill
         self.on_ambiguous = on_ambiguous
+
+    @property
+    def shard_name(self) -> str:
+        """What Airflow's pages call it: see SHARD_NAME."""
+        return name_of(self.shard or ())
 
     @fail_without_retry
     def execute(self, context: Context) -> _Result:

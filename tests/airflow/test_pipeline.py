@@ -6,7 +6,7 @@ import pytest
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 
-from greennode_airflow.pipeline import batch_table
+from greennode_airflow.pipeline import batch_table, described
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.sources import SqlSource
 from greennode_batch.job.targets import SqlTarget
@@ -34,3 +34,30 @@ def test_an_outage_of_a_quarter_of_an_hour_is_outlasted(task_id: str) -> None:
         instance.try_number = number
         waited += instance.next_retry_datetime() - moment
     assert waited >= timedelta(minutes=15)
+
+
+@pytest.mark.parametrize(
+    ("doc", "name", "description"),
+    [
+        ("# Tickets: sort them\n\nText.", "Tickets", "sort them"),
+        ("\n  # Tickets : sort, and sum: up  \nText.", "Tickets", "sort, and sum: up"),
+        ("# Tickets", "Tickets", None),
+        ("# Tickets:\nText", "Tickets", None),
+        ("Tickets: sort them", None, None),
+        ("## Tickets: sort them", None, None),
+        ("docs/tickets.md", None, None),
+        ("", None, None),
+        (None, None, None),
+    ],
+)
+def test_the_heading_of_a_dags_text_names_and_describes_it(
+    doc: str | None, name: str | None, description: str | None
+) -> None:
+    told = described(doc)
+    assert (told.get("dag_display_name"), told.get("description")) == (name, description)
+    assert told.get("doc_md") == (doc or None)
+
+
+def test_what_a_dag_says_itself_counts_for_more_than_its_heading() -> None:
+    dag = batch_table(JOB, doc_md="# Tickets: sort them", dag_display_name="Mine")
+    assert (dag.dag_id, dag.dag_display_name, dag.description) == ("ask", "Mine", "sort them")

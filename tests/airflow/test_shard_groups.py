@@ -18,9 +18,16 @@ from upath import UPath
 
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.operators import GreenNodeCollectResultsOperator, GreenNodeSubmitBatchOperator
-from greennode_airflow.runtime.shard_groups import group_size, shard_groups, shards_in
+from greennode_airflow.runtime.shard_groups import group_size, name_of, shard_groups, shards_in
 from greennode_airflow.sensors import GreenNodeBatchSensor
-from greennode_batch.staging.folders import RunFolder, ShardFolder
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.batches.submit import submit
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import FileSource
+from greennode_batch.job.targets import FileTarget
+from greennode_batch.plan.build import build
+from greennode_batch.source.rows import Rows
+from greennode_batch.staging.folders import RunFolder, ShardFolder, run_folder
 from greennode_batch.state.receipts import read_receipt
 from greennode_emulator.server import RunningEmulator
 
@@ -276,3 +283,29 @@ def test_groups_of_all_sizes_are_told_by_how_many_instances_there_are() -> None:
     for count, limit in itertools.product(range(1, 60), range(1, 20)):
         size = group_size(count, limit)
         assert group_size(count, -(-count // size)) == size
+
+
+def test_an_instance_goes_by_its_model_and_its_batch_and_by_its_shard_before_it_has_one(
+    connection: RunningEmulator, tmp_path: Path
+) -> None:
+    run = run_folder(UPath(tmp_path), "dag", "run")
+    models = ("google/gemma-4-31b-it", "openai/gpt-oss-120b")
+    job = BatchJob(
+        name="job", source=FileSource(path="rows"), target=FileTarget(path="answers"), key="id",
+        model=models, prompt="{{ text }}", max_shard_requests=1,
+    )  # fmt: skip
+    rows = Rows.from_tuples(("id", "text"), [[(1, "a"), (2, "b")]])
+    plan = build(job, lambda: rows, run, run_id="run", profile=ApiProfile())
+    folders = [str(run.shard(one.shard_id)) for one in plan.shards]
+    task = GreenNodeSubmitBatchOperator(task_id="submit", shard=folders[0])
+    assert task.shard_name == f"{models[0]} shard {plan.shards[0].shard_id[:8]}"
+    with GreenNodeHook().get_conn() as client:
+        batch_id = submit(run.shard(plan.shards[0].shard_id), client).batch_id
+    assert task.shard_name == f"{models[0]} {batch_id}"
+    wait = GreenNodeBatchSensor(task_id="wait", shard=folders)
+    assert wait.shard_name == f"{models[0]} {batch_id} and 3 more"
+
+
+@pytest.mark.parametrize("group", [[], "", "/nowhere/at/all", ["s3://nowhere@no-bucket/x"]])
+def test_no_task_fails_for_the_lack_of_a_name(group: Any) -> None:
+    assert isinstance(name_of(group), str)

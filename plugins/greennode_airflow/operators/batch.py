@@ -17,7 +17,7 @@ from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.observability.links import SHARD_LINKS
 from greennode_airflow.observability.metric_events import count_requests, submit_counted
 from greennode_airflow.observability.shard_state import note_shards
-from greennode_airflow.runtime.shard_groups import Shards, shards_to_send
+from greennode_airflow.runtime.shard_groups import Shards, name_of, shards_to_send
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.batches.credit import submit_on_credit
 from greennode_batch.errors import BusyError, ConfigError, NotFoundError
@@ -38,6 +38,11 @@ class _ShardOperator(BaseOperator):
         super().__init__(**kwargs)
         self.shard = shard
         self.greennode_conn_id = greennode_conn_id
+
+    @property
+    def shard_name(self) -> str:
+        """What Airflow's pages call it: see SHARD_NAME."""
+        return name_of(self.shard)
 
 
 class GreenNodeSubmitBatchOperator(_ShardOperator):

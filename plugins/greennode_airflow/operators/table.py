@@ -21,7 +21,7 @@ from greennode_airflow.observability.metric_events import count_run
 from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.runtime.run_outcome import RunOutcome
 from greennode_airflow.runtime.runs import group_of, is_dry_run, job_id_of, run_job, run_of
-from greennode_airflow.runtime.shard_groups import Shards, shards_in
+from greennode_airflow.runtime.shard_groups import Shards, name_of, shards_in
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.targets import SqlTarget, Target
@@ -65,6 +65,11 @@ class GreenNodeJoinResultsOperator(BaseOperator):
         self.answer = answer
         self.keep_reasoning = keep_reasoning
         self.wrote: tuple[int, pa.Schema, UPath] | None = None
+
+    @property
+    def shard_name(self) -> str:
+        """What Airflow's pages call it: see SHARD_NAME."""
+        return name_of(self.shard)
 
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, int]:

@@ -7,12 +7,22 @@ larger one each instance takes several, one behind the other.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
 from greennode_airflow.runtime.runs import shard_at
 from greennode_batch.staging.folders import ShardFolder
+from greennode_batch.state.attempts import FIRST_ATTEMPT, planned_shards, sent_shards
+from greennode_batch.state.plan import read_plan
+from greennode_batch.state.receipts import read_receipt
+
+SHARD_NAME = "{{ task.shard_name }}"
+"""What Airflow's pages call an instance of a mapped task, in place of its number."""
+
+# Airflow keeps 250.
+_NAME_CHARACTERS = 200
 
 Shards = str | Sequence[str]
 """The folder of one shard, or those of a group, as an instance gets it."""
@@ -46,6 +56,24 @@ def shards_to_send(group: Shards) -> list[ShardFolder]:
     if not shards:
         raise AirflowSkipException("no row of this shard can be sent; they go to the target as unsent")
     return shards
+
+
+def name_of(group: Shards) -> str:
+    """The model and the batch of a shard, or of a group the first of them; empty where staging does not tell it.
+
+    A shard that has no batch yet goes by the beginning of its own id.
+    """
+    # It is for people: no task fails for the lack of it.
+    with suppress(Exception):
+        first, *others = shards_in(group)
+        receipt, plan = read_receipt(first), read_plan(first.run)
+        sent = [] if plan is None else sent_shards(first.run, plan, first.attempt)
+        sent += planned_shards(plan) if plan and first.attempt == FIRST_ATTEMPT else []
+        model = next((one.model for one in sent if one.shard_id == first.shard_id), None)
+        batch = receipt.batch_id if receipt and receipt.batch_id else f"shard {first.shard_id[:8]}"
+        more = [f"and {len(others)} more"] if others else []
+        return " ".join([*filter(None, [model]), batch, *more])[:_NAME_CHARACTERS]
+    return ""
 
 
 def _is_empty(shard: ShardFolder) -> bool:
