@@ -99,6 +99,16 @@ SAMPLES = {
             shown=("subject",),
         ),
         Sample(
+            dag_id="ticket_replies",
+            source_table="support_tickets",
+            target_table="ticket_replies",
+            key=("ticket_id",),
+            read=read_json_lines,
+            data=JOBS_FOLDER / "support_tickets" / "tickets.jsonl",
+            by_query=True,
+            result_task="hand_over",
+        ),
+        Sample(
             dag_id="package_sections",
             source_table="packages",
             target_table="package_labels",

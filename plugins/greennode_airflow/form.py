@@ -208,6 +208,6 @@ def _retry_final(jobs: Sequence[BatchJob]) -> dict[str, Param]:
     )
     title = "Ask final outcomes again"
     if len(jobs) > 1:
-        text = f"{means}; empty: as each job says."
+        text = f"{means}. As long as it is not touched, each job decides."
         return {"retry_final": Param(None, type=["null", "boolean"], title=title, description=text)}
     return {"retry_final": Param(jobs[0].retry_final, type="boolean", title=title, description=f"{means}.")}

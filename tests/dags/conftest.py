@@ -22,7 +22,7 @@ from airflow.providers.openlineage.plugins.listener import OpenLineageListener
 from airflow.sdk import DAG
 from airflow.sdk.definitions.param import process_params
 from airflow.sdk.exceptions import TaskDeferred
-from airflow.sdk.execution_time.context import OutletEventAccessors
+from airflow.sdk.execution_time.context import OutletEventAccessors, set_current_context
 from airflow.sdk.listener import get_listener_manager
 from airflow.utils.db import initdb
 from psycopg.conninfo import conninfo_to_dict
@@ -244,7 +244,8 @@ def _result_of(task: Any, dag: DAG, run: Any, params: Mapping[str, Any], instanc
     context["task"].render_template_fields(context)
     while True:
         try:
-            return context["task"].execute(context)
+            with set_current_context(context):
+                return context["task"].execute(context)
         except TaskDeferred:
             continue
 

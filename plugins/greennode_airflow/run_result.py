@@ -1,0 +1,94 @@
+"""Run result: what a run of a job has come to, for a task that stands behind its pipeline: `run_result().report`."""
+
+from __future__ import annotations
+
+import msgspec
+from airflow.sdk import Context, get_current_context
+
+from greennode_airflow.operators.table import GreenNodeReportOperator
+from greennode_airflow.runtime.dataset_paths import with_paths
+from greennode_airflow.runtime.runs import job_id_of, run_of
+from greennode_batch.errors import ConfigError
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.targets import Target
+from greennode_batch.state.row_status import RowStatus
+from greennode_batch.state.run_report import RunReport
+
+
+class RunResult(msgspec.Struct, frozen=True):
+    """What a run has come to.
+
+    report: its counts by status, tokens and cost. targets: where its rows are, with a dataset's path as it was
+    rendered. job_id: what the column `greennode_job` says of them. folder: the run's folder in staging, with
+    `report.json`.
+    """
+
+    job: BatchJob
+    report: RunReport
+    targets: tuple[Target, ...]
+    job_id: str
+    folder: str
+
+    @property
+    def failed(self) -> int:
+        """How many of the run's rows have no answer."""
+        return self.report.rows - self.report.succeeded
+
+    @property
+    def answered_rows(self) -> str:
+        """A condition for SQL on a target: the rows that this run has answered. What an earlier one has is not new."""
+        return f"{self._rows} AND status = '{RowStatus.SUCCEEDED.value}'"
+
+    @property
+    def failed_rows(self) -> str:
+        """A condition for SQL on a target: the rows that this run has left without an answer; `error` says why."""
+        return f"{self._rows} AND status <> '{RowStatus.SUCCEEDED.value}'"
+
+    @property
+    def _rows(self) -> str:
+        return f"run_id = {_text(self.report.run_id)} AND greennode_job = {_text(self.job_id)}"
+
+
+def run_result(group: str | None = None, context: Context | None = None) -> RunResult:
+    """What the run of a task has come to, once the pipeline's `report` is over.
+
+    group: the id of the job's task group, `""` for the tasks that batch_table has made; needed only in a DAG of
+    several jobs. context: the task's own by default. Raises ConfigError where there is no report, as of a dry run.
+    """
+    context = context or get_current_context()
+    found = _report_of(context, group)
+    made = context["ti"].xcom_pull(task_ids=found.task_id)
+    if made is None:
+        raise ConfigError(
+            f"{found.task_id} has made no report in this run: a dry run, or one that was left out or ended before, has "
+            "no result"
+        )
+    job_group = found.task_id.rpartition(".")[0]
+    return RunResult(
+        job=found.job,
+        report=msgspec.convert(made, RunReport),
+        targets=tuple(with_paths(found.job.targets, found.render_template(found.paths, context))),
+        job_id=job_id_of(found, found.job),
+        folder=str(run_of(context, job_group).path),
+    )
+
+
+def _report_of(context: Context, group: str | None) -> GreenNodeReportOperator:
+    reports = {
+        task.task_id.rpartition(".")[0]: task
+        for task in context["dag"].tasks
+        if isinstance(task, GreenNodeReportOperator)
+    }
+    if group is None and len(reports) == 1:
+        return next(iter(reports.values()))
+    found = reports.get(group) if group is not None else None
+    if found is None:
+        named = f"has no group {group!r}" if group is not None else "has the reports of several jobs"
+        groups = ", ".join(map(repr, reports)) or "none"
+        raise ConfigError(f"the DAG {named}: name one of its groups, run_result(GROUP); there are {groups}")
+    return found
+
+
+def _text(value: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + value.replace("'", "''") + "'"
