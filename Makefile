@@ -24,8 +24,8 @@ $(READY): requirements-dev.txt pyproject.toml
 demo: $(READY) ## Run a job for real: PostgreSQL, emulator, Airflow (JOB=name; DATA=FILE.parquet: package_sections)
 	PYTHONPATH=include:plugins $(BIN)/python -m greennode_local demo $(if $(JOB),--job "$(JOB)") $(if $(DATA),--data "$(DATA)")
 
-ui: $(READY) ## The same, but stay up with Airflow's UI on http://localhost:8080
-	PYTHONPATH=include:plugins $(BIN)/python -m greennode_local ui $(if $(DATA),--data "$(DATA)")
+ui: $(READY) ## The same, but stay up with Airflow's UI on http://localhost:8080 (UPSTREAM=URL: a model server answers)
+	PYTHONPATH=include:plugins $(BIN)/python -m greennode_local ui $(if $(DATA),--data "$(DATA)") $(if $(UPSTREAM),--upstream "$(UPSTREAM)")
 
 show: $(READY) ## Print a table of the warehouse that `make ui` has running: TABLE=ticket_labels
 	@PYTHONPATH=include:plugins $(BIN)/python -m greennode_local show $(or $(TABLE),ticket_labels)

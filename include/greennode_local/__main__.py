@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     try:
         if options.command == "ui":
-            run_ui(port=options.port, data=options.data)
+            run_ui(port=options.port, data=options.data, upstream=options.upstream)
         elif options.command == "show":
             show_table(options.table)
         else:
@@ -47,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--timeout", type=float, default=900, help="seconds that the DAG may take")
     ui = commands.add_parser("ui", help="start everything and stay, with Airflow's pages")
     ui.add_argument("--port", type=int, default=8080, help="the port wanted for the pages")
+    ui.add_argument(
+        "--upstream", metavar="URL", help="a model server that gives true answers, as http://localhost:11434/v1"
+    )
     show = commands.add_parser("show", help="print the first rows of a table of the warehouse that ui has running")
     show.add_argument("table", help="the table's name")
     for command in (demo, ui):

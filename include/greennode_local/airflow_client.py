@@ -199,16 +199,20 @@ class AirflowClient:
     def put_connection(self, connection_id: str, connection: Mapping[str, object]) -> bool:
         """Store a connection in Airflow's database, where its pages show it.
 
-        One that leads to another machine is a user's own and stays: returns False.
+        One that leads to another machine is a user's own and stays: returns False. So do the extra fields and the
+        description of one that is there and has any.
         """
         known = self._send("GET", f"/api/v2/connections/{connection_id}")
         body = {"connection_id": connection_id, **connection}
         if known.status_code == httpx.codes.NOT_FOUND:
             self._call("POST", "/connections", json=body)
             return True
-        if LOOPBACK not in str(_checked(known).json()["host"]):
+        stored = _checked(known).json()
+        if LOOPBACK not in str(stored["host"]):
             return False
-        self._call("PATCH", f"/connections/{connection_id}", json=body)
+        kept = {name for name in ("extra", "description") if stored[name] and stored[name] != "{}"}
+        changed = {name: value for name, value in body.items() if name not in kept}
+        self._call("PATCH", f"/connections/{connection_id}", json=changed)
         return True
 
     def make_pool(self, name: str, *, slots: int) -> None:

@@ -11,10 +11,12 @@ from greennode_local.credentials import load_credentials
 from greennode_local.local_error import LocalError
 from greennode_local.postgres_server import running_port, server_dsn
 from greennode_local.stack import WAREHOUSE
-from greennode_local.table_text import format_table
+from greennode_local.table_text import fits, format_records, format_table
 from greennode_local.ui import HOME
 
 _SHOWN_ROWS = 20
+# Of a table that is too wide for the terminal each row takes many lines.
+_SHOWN_RECORDS = 5
 
 
 def show_table(table: str, *, home: Path = HOME) -> None:
@@ -34,6 +36,9 @@ def show_table(table: str, *, home: Path = HOME) -> None:
             raise LocalError(f"the warehouse has no table {table} (yet)") from None
         columns = [column.name for column in rows.description or ()]
         width = shutil.get_terminal_size((120, 24)).columns
-        print(format_table(columns, rows.fetchall(), width=width))
+        if fits(columns, width=width):
+            print(format_table(columns, rows.fetchall(), width=width))
+        else:
+            print(format_records(columns, rows.fetchmany(_SHOWN_RECORDS), width=width))
         (count,) = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(name)).fetchone() or (0,)
     print(f"{count:,} rows")

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import shutil
 import signal
 import threading
@@ -25,6 +26,15 @@ from greennode_local.processes import Service, kill, members_of
 
 WAREHOUSE = "warehouse"
 POOL, POOL_SLOTS = "greennode", 20
+# Made up, and the currency says so wherever a cost is shown: GreenNode's price list is not ours to tell.
+DEMO_PRICES = {
+    "google/gemma-4-31b-it": [2_000, 6_000],
+    "openai/gpt-oss-120b": [3_000, 12_000],
+    "qwen/qwen3.6-flash": [1_000, 4_000],
+    "zai/glm-5.2": [8_000, 30_000],
+    "greennode/greenmind-medium-14b-r1": [2_000, 6_000],
+    "currency": "demo VND",
+}
 
 
 class LocalStack:
@@ -171,11 +181,7 @@ class LocalStack:
                 "password": self.postgres.password,
                 "schema": WAREHOUSE,
             },
-            "greennode_default": {
-                "conn_type": "greennode",
-                "host": self.emulator.base_url,
-                "password": self.emulator.api_key,
-            },
+            "greennode_default": emulator_connection(self.emulator.base_url, self.emulator.api_key),
             **self._connections,
         }
 
@@ -195,6 +201,17 @@ class LocalStack:
     def _stop(self) -> None:
         with _undisturbed():
             self._parts.close()
+
+
+def emulator_connection(base_url: str, api_key: str) -> dict[str, object]:
+    """The connection to an emulator, as Airflow's JSON form takes it."""
+    return {
+        "conn_type": "greennode",
+        "host": base_url,
+        "password": api_key,
+        "description": "The local emulator. Its prices are made up for the demo.",
+        "extra": json.dumps({"prices": DEMO_PRICES}),
+    }
 
 
 @contextlib.contextmanager

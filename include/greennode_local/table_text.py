@@ -1,4 +1,4 @@
-"""Rows as a table of text that fits the terminal."""
+"""Rows as text that fits the terminal: a table, or a block of lines for each row where they have many columns."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -7,6 +7,8 @@ from typing import Any
 
 _GAP = "  "
 _NARROWEST = 4
+# A column that is cut to less than this says nothing any more.
+_READABLE = 12
 
 
 def format_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, width: int) -> str:
@@ -20,6 +22,43 @@ def format_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, width
     _shrink(widths, width - len(_GAP) * (len(columns) - 1))
     rule = ["-" * wide for wide in widths]
     return "\n".join(_line(texts, widths, is_number) for texts in (columns, rule, *cells))
+
+
+def fits(columns: Sequence[str], *, width: int) -> bool:
+    """Whether a table of such columns leaves each of them readable."""
+    return len(columns) * (_READABLE + len(_GAP)) - len(_GAP) <= width
+
+
+def format_records(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, width: int) -> str:
+    """A block for each row, with a line for each column that has a value; long values go on below themselves."""
+    names = max(map(text_width, columns), default=0)
+    lines: list[str] = []
+    for number, row in enumerate(rows, start=1):
+        lines += ["", f"-- row {number} ".ljust(width, "-")] if lines else [f"-- row {number} ".ljust(width, "-")]
+        for name, value in zip(columns, row, strict=True):
+            first, *others = _wrapped(cell_text(value), max(_READABLE, width - names - len(_GAP)))
+            if first:
+                lines.append(f"{name}{' ' * (names - text_width(name))}{_GAP}{first}")
+                lines += [f"{' ' * names}{_GAP}{other}" for other in others]
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The text in lines of so many terminal columns, broken between words where that can be."""
+    lines = [""]
+    for word in text.split(" "):
+        left = word
+        if lines[-1] and text_width(lines[-1]) + 1 + text_width(left) <= width:
+            lines[-1] += f" {left}"
+            continue
+        if lines[-1]:
+            lines.append("")
+        while text_width(left) > width:
+            lines[-1] = cut(left, width + 1).removesuffix("…")
+            left = left[len(lines[-1]) :]
+            lines.append("")
+        lines[-1] = left
+    return lines
 
 
 def cell_text(value: Any) -> str:

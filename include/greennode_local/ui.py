@@ -22,18 +22,36 @@ stop       Ctrl-C
 """
 
 
-def run_ui(*, port: int, data: Path | None, home: Path = HOME, batch_seconds: float = 20) -> None:
-    """Start everything, say how to log in, stay until Ctrl-C. Data and history stay for the next time."""
+def run_ui(
+    *, port: int, data: Path | None, upstream: str | None = None, home: Path = HOME, batch_seconds: float = 20
+) -> None:
+    """Start everything, say how to log in, stay until Ctrl-C. Data and history stay for the next time.
+
+    upstream: the base URL of a model server that answers in place of the emulator.
+    """
     print(f"starting PostgreSQL, the GreenNode emulator and Airflow in {home}", flush=True)
-    with LocalStack(home, ui_port=port, batch_seconds=batch_seconds, connections_in_database=True, say=_say) as stack:
+    with LocalStack(
+        home,
+        ui_port=port,
+        batch_seconds=batch_seconds,
+        connections_in_database=True,
+        emulator_options=("--upstream", upstream) if upstream else (),
+        say=_say,
+    ) as stack:
         sample = SAMPLES["package_sections" if data else "support_tickets"]
+        new: set[str] = set()
         with stack.warehouse() as connection:
             for one in SAMPLES.values():
                 given = data if one is sample else None
                 if given or (one.data and not is_loaded(connection, one)):
                     rows = load(connection, one, data_of(one, given))
+                    new.add(one.dag_id)
                     _say(f"loaded {rows} rows into table {one.source_table}")
         stack.wait_until_ready(SAMPLES)
+        for one in SAMPLES.values():
+            # Another DAG's end starts it. Where a person has paused it since, it stays so.
+            if one.after in new:
+                stack.airflow.client.unpause(one.dag_id)
         print(
             _GUIDE.format(
                 url=f"http://localhost:{stack.airflow.home.port}",

@@ -56,6 +56,14 @@ def get_provider_info() -> dict[str, Any]:
                             "and in the target. A job may say otherwise."
                         ),
                     },
+                    "prices": {
+                        "label": "Prices of the models",
+                        "schema": {"type": ["object", "null"]},
+                        "description": (
+                            "What a run costs is told by these: real-time list prices per million tokens, as "
+                            '{"MODEL": [prompt, completion], "currency": "VND"}. A job may say otherwise.'
+                        ),
+                    },
                     "batch_url": {
                         "label": "Link to a batch",
                         "schema": {"type": ["string", "null"]},

@@ -29,7 +29,7 @@ def test_the_connection_form_names_its_fields_for_what_they_hold() -> None:
     assert set(behaviour["hidden_fields"]) == {"schema", "login", "port"}
     widgets = manager.connection_form_widgets
     limits = {"max_batches_in_flight", "max_enqueued_tokens"}
-    fields = {"profile", "allow_http_hosts", "keep_remote_files", "batch_url", *limits}
+    fields = {"profile", "allow_http_hosts", "keep_remote_files", "prices", "batch_url", *limits}
     assert {f"extra__greennode__{field}" for field in fields} <= set(widgets)
 
 
@@ -58,7 +58,10 @@ def test_the_plugin_is_found_by_its_entry_point() -> None:
 
     mine = [plugin for plugin in get_plugin_info() if plugin["name"] == "greennode"]
     assert len(mine) == 1
-    assert [view["name"] for view in mine[0]["external_views"]] == ["GreenNode batches", "GreenNode batch inference"]
+    views = {view["name"]: view["category"] for view in mine[0]["external_views"]}
+    assert views == {"GreenNode batches": "browse", "GreenNode batch inference": "docs"}
+    # Nobody is sent away from this Airflow: the manual is the project's own.
+    assert all(view["href"].startswith("/greennode/") and view["url_route"] for view in mine[0]["external_views"])
 
 
 _LIST_FILES_RUN_ALONE = """

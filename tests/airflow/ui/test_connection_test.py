@@ -15,6 +15,7 @@ from sqlalchemy import delete
 
 from greennode_emulator.server import RunningEmulator
 from greennode_emulator.settings import DEFAULT_MODELS
+from greennode_local.stack import DEMO_PRICES, emulator_connection
 
 PATH = "/api/v2/connections"
 
@@ -52,10 +53,15 @@ def press_test(api: TestClient, session: Any) -> Iterator[Callable[..., Any]]:
 def test_a_right_key_is_accepted_and_the_models_are_counted(
     press_test: Callable[..., Any], emulator: RunningEmulator
 ) -> None:
-    said = press_test(conn_type="greennode", host=emulator.base_url, password=emulator.api_key)
+    said = press_test(**emulator_connection(emulator.base_url, emulator.api_key))
     assert said.status_code == 200, said.text
     assert said.json()["status"] is True
     assert said.json()["message"] == f"Key accepted; {len(DEFAULT_MODELS)} models: {', '.join(DEFAULT_MODELS)}"
+
+
+def test_the_demo_prices_every_model_of_its_emulator_and_says_that_it_made_them_up() -> None:
+    assert {*DEMO_PRICES} == {*DEFAULT_MODELS, "currency"}
+    assert "demo" in DEMO_PRICES["currency"]
 
 
 @pytest.mark.parametrize("extra", ["{}", '{"profile": "greennode", "max_batches_in_flight": null}'])

@@ -42,6 +42,17 @@ def test_a_table_is_shown_with_its_columns_and_how_many_rows_it_has(
     assert lines[-1] == "25 rows"
 
 
+def test_a_wide_table_is_shown_row_by_row(home: Path, postgres: Postgres, capsys: pytest.CaptureFixture[str]) -> None:
+    columns = ", ".join(f"'value {number}' AS column_{number}" for number in range(17))
+    with psycopg.connect(postgres.dsn(WAREHOUSE)) as connection:
+        connection.execute(f"CREATE TABLE answers AS SELECT i AS id, {columns} FROM generate_series(1, 25) i")
+    show_table("answers", home=home)
+    shown = capsys.readouterr().out
+    assert shown.count("-- row ") == 5
+    assert "column_16  value 16" in shown
+    assert shown.splitlines()[-1] == "25 rows"
+
+
 def test_a_table_that_is_not_there_is_told(home: Path) -> None:
     with pytest.raises(LocalError, match="no table answers"):
         show_table("answers", home=home)
