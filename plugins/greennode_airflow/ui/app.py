@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from greennode_airflow.runtime.runs import staging_root
 from greennode_airflow.ui.access import EditDag, IsEditor, ReadableDags, ReadDag, of_this_page
 from greennode_airflow.ui.airflow_runs import AirflowRun, find_run, note_cancel
+from greennode_airflow.ui.manual import PICTURES, manual_files, manual_page
 from greennode_airflow.ui.page_connections import Connections
 from greennode_airflow.ui.views import RunsWanted, ShardsWanted, Views
 from greennode_batch.errors import GreenNodeError
@@ -103,6 +104,16 @@ def _static(name: str) -> Response:
     if path is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND)
     return Response(path.read_bytes(), media_type=_TYPES[path.suffix], headers=_HEADERS)
+
+
+@_pages.get("/manual/{name:path}")
+def _manual(name: str) -> Response:
+    path = manual_files().get(name)
+    if path is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"the manual has no page {name}")
+    if path.suffix in PICTURES:
+        return Response(path.read_bytes(), media_type=PICTURES[path.suffix], headers=_HEADERS)
+    return Response(manual_page(name), media_type="text/html", headers=_HEADERS)
 
 
 @_reading.get("/runs")

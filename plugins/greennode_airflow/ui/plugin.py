@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from greennode_airflow.ui import PAGE_PREFIX, PAGE_ROUTE
+from greennode_airflow.ui import MANUAL_ROUTE, PAGE_PREFIX, PAGE_ROUTE
 from greennode_airflow.ui.connection_test import NoPortIsNone
 
 Message = MutableMapping[str, Any]
@@ -42,7 +42,7 @@ def _make() -> Any:
 
 
 class GreenNodePlugin(AirflowPlugin):
-    """The page "GreenNode batches" under Browse, and a link to GreenNode's article in the Docs menu."""
+    """The page "GreenNode batches" under Browse, and the manual in the Docs menu."""
 
     name = "greennode"
     # Airflow's own declarations, which are not of the class.
@@ -60,9 +60,9 @@ class GreenNodePlugin(AirflowPlugin):
         },
         {
             "name": "GreenNode batch inference",
-            "href": "https://helpdesk.greennode.ai/portal/en/kb/articles/batch-inference",
+            "href": f"{PAGE_PREFIX}/manual/README.md",
             "destination": "nav",
             "category": "docs",
-            "url_route": None,
+            "url_route": MANUAL_ROUTE,
         },
     ]

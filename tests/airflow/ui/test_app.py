@@ -55,6 +55,7 @@ def routes():
         f"/greennode/run{requested}",
         *(f"/greennode/static/{path.name}" for path in STATIC.iterdir()),
     ]
+    pages += [f"/greennode/manual/{name}" for name in ("README.md", "docs/page-list.png")]
     reading = [f"{API}/{name}{requested}" for name in ("runs", "run", "shards", "failed-rows")]
     return [*(("GET", path) for path in pages + reading), ("POST", f"{API}/cancel{requested}")]
 
@@ -62,7 +63,8 @@ def routes():
 def test_every_route_there_is_is_asked_for_below(client_of) -> None:
     app = client_of(None).app.routes[-1].app
     made = {(method, route.path) for route in app.routes for method in route.methods - {"HEAD"}}
-    requested = {(method, re.sub(r"static/.*", "static/{name}", path.partition("?")[0])) for method, path in routes()}
+    plain = {(method, re.sub(r"static/.*", "static/{name}", path.partition("?")[0])) for method, path in routes()}
+    requested = {(method, re.sub(r"manual/.*", "manual/{name:path}", path)) for method, path in plain}
     assert {(method, f"/greennode{path}") for method, path in made} == requested
 
 

@@ -1,0 +1,116 @@
+"""The manual: README.md and the pages of docs/ as HTML, under the addresses that their own links have."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import posixpath
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
+
+FIRST_PAGE = "README.md"
+PICTURES = {".png": "image/png"}
+
+_PACKAGE = Path(__file__).parents[1]
+# A wheel has them in the package, a checkout where people look for them.
+_ROOT = next(
+    (root for root in (_PACKAGE / "manual", Path(__file__).parents[3]) if (root / FIRST_PAGE).is_file()), _PACKAGE
+)
+_NAMES = {FIRST_PAGE, "DAGS.md"}
+_COMMENT = re.compile(r"<!--.*?-->\s*", re.DOTALL)
+_PAGE = """<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8" />
+    <meta name="viewport" content="width=device-width, initial-scale=1" />
+    <title>{title}</title>
+    <script src="{root}static/theme.js"></script>
+    <link rel="stylesheet" href="{root}static/page.css" />
+    <link rel="stylesheet" href="{root}static/manual.css" />
+  </head>
+  <body>
+    <main class="manual">
+      <nav aria-label="Pages of the manual"><ul>{menu}</ul></nav>
+      <article>
+{text}      </article>
+    </main>
+  </body>
+</html>
+"""
+
+
+@cache
+def manual_files() -> dict[str, Path]:
+    """What the manual has, by its path in the project: pages and their pictures."""
+    docs = sorted(path for path in (_ROOT / "docs").glob("*") if path.suffix in {".md", *PICTURES})
+    found = [*(_ROOT / name for name in sorted(_NAMES, reverse=True)), *docs]
+    return {path.relative_to(_ROOT).as_posix(): path for path in found if path.is_file()}
+
+
+def manual_page(name: str) -> str:
+    """A page as HTML. name: of manual_files()."""
+    text = _COMMENT.sub("", manual_files()[name].read_text(encoding="utf-8"))
+    tokens = _markdown().parse(text, env := {"page": name})
+    _name_headings(tokens)
+    return _PAGE.format(
+        title=html.escape(_title(name)),
+        # Of manual/README.md and of manual/docs/guide.md it is further up by one.
+        root="../" * (name.count("/") + 1),
+        menu="".join(_entry(page, name) for page in manual_files() if page.endswith(".md")),
+        text=_markdown().renderer.render(tokens, _markdown().options, env),
+    )
+
+
+class _Renderer(RendererHTML):
+    def link_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        """Open another site beside Airflow, not in the frame that this page is in."""
+        token = tokens[idx]
+        if "://" in str(token.attrs.get("href", "")):
+            token.attrs |= {"target": "_blank", "rel": "noopener noreferrer"}
+        return self.renderToken(tokens, idx, options, env)
+
+    def code_inline(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        """Link a page that a text names in passing."""
+        name = tokens[idx].content
+        code = f"<code>{html.escape(name)}</code>"
+        if name == env["page"] or name not in manual_files():
+            return code
+        return f'<a href="{html.escape(_way(name, env["page"]))}">{code}</a>'
+
+
+@cache
+def _markdown() -> MarkdownIt:
+    return MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table")
+
+
+def _name_headings(tokens: Sequence[Token]) -> None:
+    """Give the headings the names that links to them have, as GitHub makes them."""
+    seen: dict[str, int] = {}
+    for token, inline in itertools.pairwise(tokens):
+        if token.type == "heading_open":
+            plain = "".join(part.content for part in inline.children or ())
+            slug = re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")
+            count = seen[slug] = seen.get(slug, -1) + 1
+            token.attrs["id"] = f"{slug}-{count}" if count else slug
+
+
+def _title(name: str) -> str:
+    with manual_files()[name].open(encoding="utf-8") as file:
+        return file.readline().removeprefix("#").strip()
+
+
+def _entry(page: str, shown: str) -> str:
+    current = ' aria-current="page"' if page == shown else ""
+    return f'<li><a href="{html.escape(_way(page, shown))}"{current}>{html.escape(_title(page))}</a></li>'
+
+
+def _way(page: str, shown: str) -> str:
+    """The relative address of a page, from the one that is shown."""
+    return posixpath.relpath(page, posixpath.dirname(shown) or ".")
