@@ -120,10 +120,14 @@ def check_conf(conf: Mapping[str, Any] | None, declared: Collection[str], *, str
             hints.append(f"{key!r} (did you mean {near!r}?)" if near else repr(key))
     if not hints:
         return
-    way_out = "batch_table(JOB, strict_conf=False) takes any key" if strict else "a param of that name in the DAG"
+    way_out = (
+        "batch_table(JOB, strict_conf=False) takes any key"
+        if strict
+        else "a key that another task needs has to be a param of the DAG"
+    )
     raise ConfigError(
-        f"the run's conf has {', '.join(hints)}, which no param of this DAG is called; there are {', '.join(known)}. "
-        f"Trigger it again without. If it is meant for something else, {way_out}. Nothing was sent"
+        f"the run's conf has {', '.join(hints)}, and no param of this DAG has that name. There are {', '.join(known)}. "
+        f"Trigger the DAG again with one of these; {way_out}. Nothing was sent"
     )
 
 

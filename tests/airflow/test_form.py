@@ -238,5 +238,5 @@ def test_another_tasks_key_is_refused_where_no_other_task_is_alone(key: str) -> 
 @pytest.mark.parametrize("conf", [None, {}, {"limit": 1}, {"section": "a", "judge.models": []}, {"openlineage": {}}])
 def test_what_the_dag_declares_and_airflow_adds_is_taken(conf: Any, strict: bool) -> None:  # noqa: FBT001
     check_conf(conf, NAMES, strict=strict)
-    with pytest.raises(ConfigError, match="no param of this DAG"):
+    with pytest.raises(ConfigError, match="no param of this DAG has that name"):
         check_conf({**(conf or {}), "sections": 1, "limt": 1}, NAMES, strict=strict)
