@@ -1,11 +1,13 @@
-"""Airflow's own API, as its page of connections calls it when a person presses Test."""
+"""The Test button of Airflow's page of connections: its API as the page calls it, and the page in a browser."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import uvicorn
 from airflow.api_fastapi.app import create_app, get_auth_manager, purge_cached_app
 from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
@@ -15,9 +17,12 @@ from sqlalchemy import delete
 
 from greennode_emulator.server import RunningEmulator
 from greennode_emulator.settings import DEFAULT_MODELS
+from greennode_local.chromium import find_chromium
+from greennode_local.ports import LOOPBACK, free_port
 from greennode_local.stack import DEMO_PRICES, emulator_connection
 
 PATH = "/api/v2/connections"
+_PAGE_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +35,29 @@ def api(_metadata: None) -> Iterator[TestClient]:
         client.cookies.set(COOKIE_NAME_JWT_TOKEN, get_auth_manager().generate_jwt(user))
         yield client
         purge_cached_app()
+
+
+@pytest.fixture(scope="module")
+def airflow_url(api: TestClient) -> Iterator[str]:
+    """Where that API, and Airflow's pages with it, are served to a browser."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(api.app, host=LOOPBACK, port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    yield f"http://{LOOPBACK}:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, by Playwright. Of one module: while it is open, no test can be asynchronous."""
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no Chromium is installed")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as opened:
+        yield opened.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"])
 
 
 @pytest.fixture
@@ -91,3 +119,35 @@ def test_what_is_no_test_of_a_connection_of_ours_reaches_airflow_as_it_was_sent(
     assert press_test(conn_type="http", host="http://127.0.0.1", password="k").status_code in {200, 400}
     assert api.post(f"{PATH}/test", content=b'{"port": ').status_code == 422
     assert api.post(f"{PATH}/test", json=[0]).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("key", "heading", "words"),
+    [
+        ("right", "Test Connection Successful", f"Key accepted; {len(DEFAULT_MODELS)} models: {DEFAULT_MODELS[0]}, "),
+        ("wrong", "Test Connection Failed", "list models: HTTP 401"),
+    ],
+)
+def test_the_page_says_what_became_of_the_test(
+    browser: Any,
+    airflow_url: str,
+    api: TestClient,
+    press_test: Callable[..., Any],
+    emulator: RunningEmulator,
+    key: str,
+    heading: str,
+    words: str,
+) -> None:
+    password = emulator.api_key if key == "right" else "sk-secret-and-wrong"
+    press_test(**emulator_connection(emulator.base_url, password))
+    with browser.new_context() as context:
+        login = {"name": COOKIE_NAME_JWT_TOKEN, "value": api.cookies[COOKIE_NAME_JWT_TOKEN], "url": airflow_url}
+        context.add_cookies([login])
+        page = context.new_page()
+        page.set_default_timeout(_PAGE_SECONDS * 1000)
+        page.goto(f"{airflow_url}/connections")
+        row = page.get_by_role("row").filter(has_text="greennode_default")
+        row.get_by_role("button", name="Test Connection").click()
+        page.get_by_text(heading).first.wait_for()
+        page.get_by_text(words).first.wait_for()
+        assert password not in page.content()
