@@ -35,6 +35,10 @@ DEMO_PRICES = {
     "greennode/greenmind-medium-14b-r1": [2_000, 6_000],
     "currency": "demo VND",
 }
+# Airflow's page for editing a connection has no field that is not stored, so each one is.
+_FIELDS = (
+    "profile", "allow_http_hosts", "keep_remote_files", "batch_url", "max_batches_in_flight", "max_enqueued_tokens",
+)  # fmt: skip
 
 
 class LocalStack:
@@ -210,7 +214,7 @@ def emulator_connection(base_url: str, api_key: str) -> dict[str, object]:
         "host": base_url,
         "password": api_key,
         "description": "The local emulator. Its prices are made up for the demo.",
-        "extra": json.dumps({"prices": DEMO_PRICES}),
+        "extra": json.dumps({**dict.fromkeys(_FIELDS), "prices": DEMO_PRICES}),
     }
 
 

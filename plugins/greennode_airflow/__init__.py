@@ -60,8 +60,8 @@ def get_provider_info() -> dict[str, Any]:
                         "label": "Prices of the models",
                         "schema": {"type": ["object", "null"]},
                         "description": (
-                            "What a run costs is told by these: real-time list prices per million tokens, as "
-                            '{"MODEL": [prompt, completion], "currency": "VND"}. A job may say otherwise.'
+                            "Real-time list prices per million tokens, from which a run's cost is made: "
+                            '{"MODEL": [prompt, completion], "currency": "VND"}. A job may set its own.'
                         ),
                     },
                     "batch_url": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from airflow.models.connection import Connection
 from fastapi.testclient import TestClient
 from sqlalchemy import delete
 
+from greennode_airflow import get_provider_info
 from greennode_emulator.server import RunningEmulator
 from greennode_emulator.settings import DEFAULT_MODELS
 from greennode_local.chromium import find_chromium
@@ -90,6 +92,11 @@ def test_a_right_key_is_accepted_and_the_models_are_counted(
 def test_the_demo_prices_every_model_of_its_emulator_and_says_that_it_made_them_up() -> None:
     assert {*DEMO_PRICES} == {*DEFAULT_MODELS, "currency"}
     assert "demo" in DEMO_PRICES["currency"]
+
+
+def test_the_demos_connection_has_every_field_of_its_form() -> None:
+    stored = json.loads(emulator_connection("http://127.0.0.1/v1", "k")["extra"])
+    assert {*stored} == {*get_provider_info()["connection-types"][0]["conn-fields"]}
 
 
 @pytest.mark.parametrize("extra", ["{}", '{"profile": "greennode", "max_batches_in_flight": null}'])
