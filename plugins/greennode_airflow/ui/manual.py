@@ -18,11 +18,9 @@ from markdown_it.utils import EnvType, OptionsDict
 FIRST_PAGE = "README.md"
 PICTURES = {".png": "image/png"}
 
-_PACKAGE = Path(__file__).parents[1]
-# A wheel has them in the package, a checkout where people look for them.
-_ROOT = next(
-    (root for root in (_PACKAGE / "manual", Path(__file__).parents[3]) if (root / FIRST_PAGE).is_file()), _PACKAGE
-)
+# A wheel has them in a folder beside the package, a checkout where people look for them.
+_BESIDE, _CHECKOUT = Path(__file__).parents[2] / "greennode_manual", Path(__file__).parents[3]
+_ROOT = _BESIDE if _BESIDE.is_dir() else _CHECKOUT
 _NAMES = {FIRST_PAGE, "DAGS.md"}
 _COMMENT = re.compile(r"<!--.*?-->\s*", re.DOTALL)
 _PAGE = """<!doctype html>
