@@ -32,4 +32,4 @@ with DAG(
         ),
     },
 ) as dag:
-    GreenNodeCleanStagingOperator(task_id="clean_staging")
+    GreenNodeCleanStagingOperator(task_id="clean_staging", strict_conf=True)

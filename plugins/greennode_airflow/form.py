@@ -30,6 +30,7 @@ class Choices(msgspec.Struct, frozen=True):
     dry_run: bool = False
 
 
+FIELDS = Choices.__struct_fields__
 _MODELS_OF = ".models"
 # What Airflow itself puts into the conf of a run: a TriggerDagRunOperator says by it which task has triggered.
 _AIRFLOWS_OWN = frozenset({"openlineage"})
@@ -105,29 +106,32 @@ def declared_names(dag: DAG | None) -> frozenset[str]:
     return frozenset(dag.params if dag is not None else ())
 
 
-def check_conf(conf: Mapping[str, Any] | None, declared: Collection[str], *, strict: bool) -> None:
+def check_conf(
+    conf: Mapping[str, Any] | None, declared: Collection[str], *, strict: bool, fields: Collection[str] = FIELDS
+) -> None:
     """Refuse what a run's conf has beside the DAG's params, which Airflow takes without a word.
 
     declared: the names of the DAG's params. strict: refuse any other key; else, as in a DAG whose conf carries other
-    tasks' keys as well, one that nearly is a field of the form. Raises ConfigError with the nearest name.
+    tasks' keys as well, one that nearly is one of the fields, which the tasks heed in any case. Raises ConfigError with
+    the nearest name.
     """
-    fields = {*Choices.__struct_fields__, *filter(is_form_field, declared)} - _AIRFLOWS_OWN
-    known = sorted({*declared, *fields} if strict else fields)
+    heeded = set() if strict else {*fields, *filter(is_form_field, declared)} - _AIRFLOWS_OWN
+    known = sorted(heeded or declared)
     hints = []
-    for key in sorted({*(conf or {})}.difference(declared, Choices.__struct_fields__, _AIRFLOWS_OWN)):
+    for key in sorted({*(conf or {})}.difference(declared, heeded, _AIRFLOWS_OWN)):
         near = _nearest(key, known, 0.6) if strict else _misspelt(key, known)
         if strict or near:
             hints.append(f"{key!r} (did you mean {near!r}?)" if near else repr(key))
     if not hints:
         return
     way_out = (
-        "batch_table(JOB, strict_conf=False) takes any key"
+        "strict_conf=False, of batch_table or the operator, takes any key"
         if strict
         else "a key that another task needs has to be a param of the DAG"
     )
     raise ConfigError(
         f"the run's conf has {', '.join(hints)}, and no param of this DAG has that name. There are {', '.join(known)}. "
-        f"Trigger the DAG again with one of these; {way_out}. Nothing was sent"
+        f"Trigger the DAG again with one of these; {way_out}. Nothing was sent, written or removed"
     )
 
 

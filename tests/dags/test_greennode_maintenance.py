@@ -3,10 +3,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.models.dagrun import DagRun
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState
 from airflow.utils.types import DagRunType
@@ -94,6 +97,16 @@ def test_a_dry_run_lists_and_removes_nothing(
     assert run_dag("greennode_maintenance", dry_run=True) == "success"
     assert all(whole(folder) for folder in runs.values())
     assert f"Would remove: {DAG_ID} manual__failed+00:00 (failed, 2.0 MB)" in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("conf", [{"dryrun": True}, {"Dry-Run": True}, {"dry": True}, {"dry_run": False, "days": 1}])
+def test_a_mistyped_dry_run_removes_nothing(
+    run_steps: Callable[..., Any], read_dag: Callable[[str], DAG], make_run: Callable[..., Path], conf: dict[str, Any]
+) -> None:
+    folder = make_run("manual__old")
+    with pytest.raises(AirflowFailException, match=r"There are dry_run\. .* or removed"):
+        run_steps(read_dag("greennode_maintenance"), conf=conf)
+    assert whole(folder)
 
 
 @pytest.mark.parametrize(("days", "stays"), [("0", True), ("100000", True), ("1", False)])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context, DagRunState
 from airflow.sdk.configuration import conf
 
+from greennode_airflow.failures import fail_without_retry
+from greennode_airflow.form import check_conf, declared_names
 from greennode_airflow.runtime.runs import is_dry_run, staging_root
 from greennode_batch.cleanup.retention import StoredRun, old_runs, remove_run
 from greennode_batch.state.run_identity import RunIdentity
@@ -25,12 +27,22 @@ class GreenNodeCleanStagingOperator(BaseOperator):
 
     Airflow says which runs are finished; one that was deleted there is. Their reports stay. Returns how many runs
     were removed, or would have been if this is a dry run.
+
+    strict_conf: whether a key of the run's conf that is no param of the DAG fails the task; else one that nearly is
+    `dry_run` does. Nothing is removed then.
     """
 
     ui_color = "#e3f4ea"
 
+    def __init__(self, *, strict_conf: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.strict_conf = strict_conf
+        self.declared = declared_names(self.get_dag())
+
+    @fail_without_retry
     def execute(self, context: Context) -> int:
         """Go through all runs, and say a line for each that is old enough."""
+        check_conf(context["dag_run"].conf, self.declared, strict=self.strict_conf, fields=("dry_run",))
         days = conf.getint("greennode", "staging_retention_days")
         if days <= 0:
             self.log.info("[greennode] staging_retention_days is %d: staging is kept for ever", days)
