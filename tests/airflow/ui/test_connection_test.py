@@ -19,6 +19,7 @@ from sqlalchemy import delete
 from greennode_airflow import get_provider_info
 from greennode_emulator.server import RunningEmulator
 from greennode_emulator.settings import DEFAULT_MODELS
+from greennode_local.airflow_client import AirflowClient
 from greennode_local.chromium import find_chromium
 from greennode_local.ports import LOOPBACK, free_port
 from greennode_local.stack import DEMO_PRICES, emulator_connection
@@ -78,6 +79,27 @@ def press_test(api: TestClient, session: Any) -> Iterator[Callable[..., Any]]:
     yield press
     session.execute(delete(Connection))
     session.commit()
+
+
+@pytest.mark.usefixtures("press_test")
+def test_a_new_start_of_the_demo_leaves_what_a_person_has_set(api: TestClient) -> None:
+    client = AirflowClient("http://localhost", "")
+    client._http = api
+    api.headers["Authorization"] = f"Bearer {api.cookies[COOKIE_NAME_JWT_TOKEN]}"
+    path, mine = f"{PATH}/greennode_default", '{"max_batches_in_flight": 2}'
+
+    def stored() -> dict[str, Any]:
+        return api.get(path).raise_for_status().json()
+
+    assert client.put_connection("greennode_default", emulator_connection("http://127.0.0.1:1/v1", "k"))
+    assert json.loads(stored()["extra"])["prices"] == DEMO_PRICES
+    body = {"connection_id": "greennode_default", "conn_type": "greennode", "extra": mine}
+    api.patch(path, params={"update_mask": "extra"}, json=body).raise_for_status()
+    assert client.put_connection("greennode_default", emulator_connection("http://127.0.0.1:2/v1", "k"))
+    assert (stored()["host"], json.loads(stored()["extra"])) == ("http://127.0.0.1:2/v1", json.loads(mine))
+    api.patch(path, params={"update_mask": "host"}, json={**body, "host": "https://mine.example/v1"}).raise_for_status()
+    assert not client.put_connection("greennode_default", emulator_connection("http://127.0.0.1:3/v1", "k"))
+    assert stored()["host"] == "https://mine.example/v1"
 
 
 def test_a_right_key_is_accepted_and_the_models_are_counted(
