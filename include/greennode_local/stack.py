@@ -26,7 +26,7 @@ from greennode_local.processes import Service, kill, members_of
 
 WAREHOUSE = "warehouse"
 POOL, POOL_SLOTS = "greennode", 20
-# Made up, and the currency says so wherever a cost is shown: GreenNode's price list is not ours to tell.
+# Made up, and the currency says so wherever a cost is shown: they are not GreenNode's.
 DEMO_PRICES = {
     "google/gemma-4-31b-it": [2_000, 6_000],
     "openai/gpt-oss-120b": [3_000, 12_000],

@@ -188,7 +188,7 @@ def _refresh(jobs: Sequence[BatchJob]) -> dict[str, Param]:
     means = "Ask the rows that a target has no good answer to yet, or every row, answered or not"
     title = "Ask again"
     if len(jobs) > 1:
-        # Airflow's page looks for the word of null by that name.
+        # Airflow's page shows this for null.
         words = {"null": "as each job says", **_REFRESH_WORDS}
         choices = [None, *_REFRESH_WORDS]
         text = f"{means}."

@@ -66,9 +66,9 @@ def batch_table(job: BatchJob, *, strict_conf: bool = True, **dag_arguments: Any
         "tags": ["greennode"],
     }
     own = dag_arguments.pop("params", None)
-    told = described(dag_arguments.get("doc_md"))
+    names = described(dag_arguments.get("doc_md"))
     # The schedule is among the defaults.
-    with DAG(**{**defaults, **told, **dag_arguments, "params": form_params(job, own)}) as dag:  # noqa: AIR002
+    with DAG(**{**defaults, **names, **dag_arguments, "params": form_params(job, own)}) as dag:  # noqa: AIR002
         _wire(job, strict_conf=strict_conf)
     return dag
 
@@ -82,8 +82,8 @@ def described(doc_md: str | None) -> dict[str, str]:
     if not doc_md:
         return {}
     heading = _HEADING.match(doc_md)
-    told = {"dag_display_name": heading[1], "description": heading[2]} if heading else {}
-    return {"doc_md": doc_md, **{name: text.strip() for name, text in told.items() if text}}
+    names = {"dag_display_name": heading[1], "description": heading[2]} if heading else {}
+    return {"doc_md": doc_md, **{name: text.strip() for name, text in names.items() if text}}
 
 
 def batch_table_group(job: BatchJob, **group_arguments: Any) -> TaskGroup:

@@ -53,9 +53,9 @@ def test_an_outage_of_a_quarter_of_an_hour_is_outlasted(task_id: str) -> None:
 def test_the_heading_of_a_dags_text_names_and_describes_it(
     doc: str | None, name: str | None, description: str | None
 ) -> None:
-    told = described(doc)
-    assert (told.get("dag_display_name"), told.get("description")) == (name, description)
-    assert told.get("doc_md") == (doc or None)
+    given = described(doc)
+    assert (given.get("dag_display_name"), given.get("description")) == (name, description)
+    assert given.get("doc_md") == (doc or None)
 
 
 def test_what_a_dag_says_itself_counts_for_more_than_its_heading() -> None:

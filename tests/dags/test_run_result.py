@@ -68,16 +68,16 @@ def test_a_task_behind_each_of_two_groups_learns_counts_cost_and_where_the_rows_
     text = TWO_JOBS.format(folder=tmp_path / "data")
     done = run_steps(own_dag(text))
     for name in ("one", "two"):
-        (told,) = done[f"after_{name}"]
+        (result,) = done[f"after_{name}"]
         counts = [
-            warehouse.execute(f"SELECT count(*) FROM {told['table']} WHERE {where}").fetchone()[0]
-            for where in told["where"]
+            warehouse.execute(f"SELECT count(*) FROM {result['table']} WHERE {where}").fetchone()[0]
+            for where in result["where"]
         ]
-        assert counts == [told["answered"], told["failed"]]
+        assert counts == [result["answered"], result["failed"]]
         assert sum(counts) == 6
-        assert told["cost"] > 0
-        assert told["report"]
-        assert told["path"] == f"{tmp_path}/data/{name}/manual__1"
+        assert result["cost"] > 0
+        assert result["report"]
+        assert result["path"] == f"{tmp_path}/data/{name}/manual__1"
 
 
 def test_the_example_hands_its_drafts_on(
@@ -85,11 +85,11 @@ def test_the_example_hands_its_drafts_on(
 ) -> None:
     sample = SAMPLES["ticket_replies"]
     load(warehouse, sample, data_of(sample, None))
-    (told,) = run_steps(read_dag("ticket_replies"))["hand_over"]
-    drafts = warehouse.execute(f"SELECT count(*) FROM ticket_replies WHERE {told['drafts']}").fetchone()
+    (result,) = run_steps(read_dag("ticket_replies"))["hand_over"]
+    drafts = warehouse.execute(f"SELECT count(*) FROM ticket_replies WHERE {result['drafts']}").fetchone()
     mails = warehouse.execute("SELECT count(*) FROM support_tickets WHERE channel = 'email'").fetchone()
     assert drafts == mails
-    assert told["summary"].startswith(f"{mails[0]} rows ")
+    assert result["summary"].startswith(f"{mails[0]} rows ")
 
 
 def test_where_it_is_not_plain_whose_result_is_meant_the_groups_are_named(own_dag: OwnDag, tmp_path: Any) -> None:

@@ -59,7 +59,7 @@ def shards_to_send(group: Shards) -> list[ShardFolder]:
 
 
 def name_of(group: Shards) -> str:
-    """The model and the batch of a shard, or of a group the first of them; empty where staging does not tell it.
+    """The model and the batch of a shard, or of a group the first of them; empty where staging does not have them.
 
     A shard that has no batch yet goes by the beginning of its own id.
     """
