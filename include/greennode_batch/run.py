@@ -194,7 +194,7 @@ def _write(job: BatchJob, plan: Plan, run: RunFolder, out: AnswerFile | Dataset)
     """Write the joined rows; what the target holds of them."""
     if isinstance(out, AnswerFile):
         _write_file(job, plan, run, out)
-        return FileRows(out.path, plan.run_id)
+        return FileRows(out, plan.run_id)
     for shard, joined in _joined(job, plan, run):
         write_shard(shard, joined, [out], key=job.target_key)
     (rows,) = written_rows(run, [out], run_id=plan.run_id)

@@ -1,18 +1,17 @@
-"""Written files: what a Parquet file or a dataset holds of a run. Without an index, rows are found by scanning."""
+"""Written files: what an answer file or a dataset holds of a run. Without an index, rows are found by scanning."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from greennode_batch.tables.fingerprint import row_hashes
 from greennode_batch.tables.typed_rows import OPTIONAL, found_schema
+from greennode_batch.write.answer_file import AnswerFile
 from greennode_batch.write.dataset import Dataset
 
 
@@ -37,12 +36,12 @@ class _ScannedRows(ABC):
 
 
 class FileRows(_ScannedRows):
-    """The rows of a run in a Parquet file; of all runs if none is named. A file that is not there has no rows."""
+    """The rows of a run in an answer file; of all runs if none is named. A file that is not there has no rows."""
 
-    def __init__(self, path: Path, run_id: str | None = None) -> None:
-        self.name = f"file {path}"
-        self.target_id = str(path)
-        self._path = path
+    def __init__(self, file: AnswerFile, run_id: str | None = None) -> None:
+        self.name = f"file {file.name}"
+        self.target_id = file.target_id
+        self._file = file
         self._run_id = run_id
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.Table]:
@@ -56,11 +55,9 @@ class FileRows(_ScannedRows):
 
     def every(self, schema: pa.Schema) -> Iterator[pa.Table]:
         """The same of all runs."""
-        if not self._path.exists():
-            return
-        with pq.ParquetFile(self._path) as file:
-            for batch in file.iter_batches(columns=schema.names):
-                yield pa.table([_column(batch, field) for field in schema], names=schema.names)
+        for path in self._file.all_files():
+            for rows in self._file.read(path, schema.names):
+                yield pa.table([_as_kept(rows[field.name], field.type) for field in schema], names=schema.names)
 
 
 class DatasetRows(_ScannedRows):
@@ -88,11 +85,6 @@ class DatasetRows(_ScannedRows):
                 yield pa.table(arrays, names=schema.names)
 
 
-def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
-    # Files of an earlier version lack some of our own columns.
-    return batch[field.name] if field.name in batch.schema.names else pa.nulls(batch.num_rows, field.type)
-
-
 def _told(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     # A key and a status are never NULL, so it was an empty text that became a folder.
     may_be_null = name in {"custom_id", *OPTIONAL} or not pa.types.is_string(column.type)
@@ -100,7 +92,7 @@ def _told(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 
 
 def _as_kept(column: pa.ChunkedArray, kept: pa.DataType) -> pa.ChunkedArray:
-    """The column as staging keeps it, of which a dataset writes some types as others."""
+    """The column as staging keeps it, of which a dataset writes some types as others, and CSV all as texts."""
     with suppress(pa.ArrowException):
         return column.cast(kept)
     return column

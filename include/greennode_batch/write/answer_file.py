@@ -62,7 +62,7 @@ class AnswerFile(ParquetFiles):
         key: the target's key with the types of the source. It lands whole; called again, it makes the same file.
         """
         if not self._has_answers(key.names):
-            made.replace(self.path)
+            self._land(made)
             return
         files = [self.name, str(made)]
         with tempfile.TemporaryDirectory(prefix="greennode-") as work, closing(AnswerIndex(Path(work), key)) as index:
@@ -77,10 +77,14 @@ class AnswerFile(ParquetFiles):
             merged = made.with_name(f"{made.name}.merged")
             try:
                 self._write(merged, files, index, self._merged_schema(pq.read_schema(made)))
-                merged.replace(self.path)
+                self._land(merged)
             finally:
                 merged.unlink(missing_ok=True)
                 made.unlink(missing_ok=True)
+
+    def _land(self, made: Path) -> None:
+        """Put a Parquet file in its place, whole."""
+        made.replace(self.path)
 
     def _write(self, merged: Path, files: Sequence[str], index: AnswerIndex, schema: pa.Schema) -> None:
         stand = dict(index.stand())
@@ -98,7 +102,8 @@ class AnswerFile(ParquetFiles):
         return any(self.has_columns(path, [*key, *NEEDED]) for path in self.all_files())
 
     def _merged_schema(self, schema: pa.Schema) -> pa.Schema:
-        held = pq.read_schema(self.path)
+        with self.open(self.name) as file:
+            held = file.schema_arrow
         try:
             return pa.unify_schemas([schema.remove_metadata(), held.remove_metadata()], promote_options="permissive")
         except pa.ArrowException as error:

@@ -26,6 +26,8 @@ INDEXED = (*_TEXTS, "completed_at")
 # Of what no text is: 1.50 and 1.5 are one number, 10:00:00.500000 and 10:00:00.5 one time.
 _LAST_ZEROS = (r"(\.[0-9]*?)0+(Z?)$", r"\1\2")
 _BARE_POINT = (r"\.(Z?)$", r"\1")
+# CSV and JSON Lines have the T of ISO 8601 between day and time.
+_ISO_TIME = (r"^([0-9]+-[0-9]{2}-[0-9]{2})T", r"\1 ")
 # Rows of an earlier version have no order: all of them come before those that have one.
 _NO_ORDER = "0 "
 
@@ -107,7 +109,7 @@ def _texts(column: pa.ChunkedArray, *, is_text: bool) -> pa.ChunkedArray:
         column = column.cast(pa.timestamp(column.type.unit, tz="UTC"))
     # A key is never NULL: where it became a folder, it was an empty text.
     texts = pc.fill_null(column.cast(pa.string()), "")
-    for pattern, kept in () if is_text else (_LAST_ZEROS, _BARE_POINT):
+    for pattern, kept in () if is_text else (_LAST_ZEROS, _BARE_POINT, _ISO_TIME):
         texts = pc.replace_substring_regex(texts, pattern, kept)
     return texts
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -19,8 +18,6 @@ from greennode_batch.tables.fingerprint import Hashes, row_hashes
 from greennode_batch.write.answer_index import INDEXED, AnswerIndex, key_types
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.parquet_files import ParquetFiles
-
-log = logging.getLogger(__name__)
 
 NEEDED = ("custom_id", "status", "run_id")
 """Without these beside the key a file holds no answers."""
@@ -99,8 +96,6 @@ class FileLookup:
     def _opened(self, schema: pa.Schema) -> AnswerIndex:
         if self._index is None:
             self._paths = self._files.all_files()
-            if not self._paths:
-                log.info("%s has no rows of earlier runs: what no other target has is asked", self.name)
             self._versions = [self._files.version(path) for path in self._paths]
             self._index = AnswerIndex(self._work, key_types(schema, self._key))
             for number, path in enumerate(self._paths):

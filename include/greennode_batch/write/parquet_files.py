@@ -26,6 +26,9 @@ class ParquetFiles(ABC):
     name: str
     target_id: str
 
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Remove what is on local disk for their sake."""
+
     @abstractmethod
     def all_files(self) -> list[str]:
         """The paths of all files, whatever run wrote them, in one order."""

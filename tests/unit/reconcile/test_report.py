@@ -28,6 +28,7 @@ from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.state.run_identity import RemovedRun
 from greennode_batch.state.run_report import RunReport
 from greennode_batch.tables.open_table import sql_table
+from greennode_batch.write.answer_file import AnswerFile
 from greennode_batch.write.join import join_shard
 from greennode_batch.write.joined_rows import CountedRows, note_joined
 
@@ -570,21 +571,23 @@ def test_a_file_is_reconciled_as_a_table_is(make_run, carry, tmp_path):
         note_joined(shard, rows)
     rows = pa.concat_tables(parts)
     pq.write_table(rows, out)
-    check_balanced(report(run, FileRows(out)))
+    check_balanced(report(run, FileRows(AnswerFile(out))))
     pq.write_table(rows.filter(pc.not_equal(rows["id"], 2)), out)
-    assert problem_of(report(run, FileRows(out))).startswith("rows that are not in the target (1): 2.")
+    assert problem_of(report(run, FileRows(AnswerFile(out)))).startswith("rows that are not in the target (1): 2.")
     index = rows.column_names.index("status")
     pq.write_table(rows.set_column(index, "status", pa.array(["failed", *rows["status"].to_pylist()[1:]])), out)
-    assert "1 (status failed instead of succeeded)" in problem_of(report(run, FileRows(out)))
+    assert "1 (status failed instead of succeeded)" in problem_of(report(run, FileRows(AnswerFile(out))))
     pq.write_table(pa.concat_tables([rows, rows.slice(0, 1)]), out)
-    assert problem_of(report(run, FileRows(out))).startswith("rows that are in the target more than once (2): 1, 1.")
+    assert problem_of(report(run, FileRows(AnswerFile(out)))).startswith(
+        "rows that are in the target more than once (2): 1, 1."
+    )
     out.unlink()
-    assert problem_of(report(run, FileRows(out))).startswith("rows that are not in the target (4): ")
+    assert problem_of(report(run, FileRows(AnswerFile(out)))).startswith("rows that are not in the target (4): ")
 
 
 def test_a_run_that_was_never_built_says_so(tmp_path):
     with pytest.raises(ConfigError, match=r"there is no plan\.json, so nothing was built and nothing sent"):
-        report(run_folder(tmp_path, "dag", "run"), FileRows(tmp_path / "out.parquet"))
+        report(run_folder(tmp_path, "dag", "run"), FileRows(AnswerFile(tmp_path / "out.parquet")))
 
 
 @pytest.mark.parametrize("removed", [False, True])

@@ -23,6 +23,7 @@ from greennode_batch.tables import postgres_copy
 from greennode_batch.tables.fingerprint import fingerprint
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.tables.typed_rows import OPTIONAL
+from greennode_batch.write.answer_file import AnswerFile
 from greennode_batch.write.dataset import Dataset
 
 numbers = itertools.count()
@@ -212,7 +213,7 @@ def test_rows_are_found_by_their_keys_whoever_wrote_them(connection, tmp_path):
     table.write([rows])
     pq.write_table(rows, tmp_path / "out.parquet")
     requested = pa.table({"k0": [9, 3, 2, 1], "k1": ["a", "c", "c", "a"]})
-    for target in (TableRows(table, "another"), FileRows(tmp_path / "out.parquet")):
+    for target in (TableRows(table, "another"), FileRows(AnswerFile(tmp_path / "out.parquet"))):
         found = target.find(requested)
         assert sorted(found.drop_columns(list(OPTIONAL)).to_pylist(), key=lambda row: row["index"]) == [
             {"index": 1, "k0": 3, "k1": "c", "custom_id": None, "status": "unsent", "run_id": "r"},
@@ -249,6 +250,8 @@ def test_a_row_whose_key_the_table_shows_in_its_own_way_is_found(database, value
 def test_a_file_is_read_back_as_it_was_written(tmp_path):
     path = tmp_path / "out.parquet"
     rows = rows_of([["a\x00", "b"], [datetime.date(1, 1, 1), None]], ["succeeded", "failed"])
-    assert list(FileRows(path).batches(schema_of(rows))) == []
+    assert list(FileRows(AnswerFile(path)).batches(schema_of(rows))) == []
     pq.write_table(rows.append_column("answer", pa.array(["x", "y"])), path)
-    assert fingerprint(FileRows(path).batches(schema_of(rows)), ("k0", "k1")) == fingerprint([rows], ("k0", "k1"))
+    assert fingerprint(FileRows(AnswerFile(path)).batches(schema_of(rows)), ("k0", "k1")) == fingerprint(
+        [rows], ("k0", "k1")
+    )

@@ -59,6 +59,24 @@ def json_batches(file: SourceFile, columns: Sequence[str]) -> Iterator[JsonBatch
         yield _batch(rows, columns)
 
 
+def json_lines(file: SourceFile) -> Iterator[Sequence[tuple[bytes, Mapping[str, msgspec.Raw]]]]:
+    """The lines as they are, some thousand or some megabytes at a time, each with its values as JSON.
+
+    Raises ConfigError, with its number, for a line that is no JSON object.
+    """
+    decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+    held: list[tuple[bytes, Mapping[str, msgspec.Raw]]] = []
+    size = 0
+    for number, line in _lines(file):
+        if held and (len(held) == MAX_ROWS or size + len(line) > MAX_BYTES):
+            yield held
+            held, size = [], 0
+        held.append((line, _decoded(decoder, line, file, number)))
+        size += len(line)
+    if held:
+        yield held
+
+
 def _batch(rows: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> JsonBatch:
     return len(rows), dict(zip(columns, zip(*rows, strict=True), strict=True))
 
