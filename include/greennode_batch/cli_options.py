@@ -3,103 +3,218 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
+import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from upath import UPath
 
+from greennode_batch.answers.answer_schema import response_format
 from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.budget import Budget
 from greennode_batch.job.file_types import FORMATS
 from greennode_batch.job.prices import Prices, read_prices
-from greennode_batch.job.sources import FileSource
+from greennode_batch.job.sources import FileSource, SqlSource
 from greennode_batch.job.targets import FileTarget
-from greennode_batch.request.needed_columns import needed_columns
-from greennode_batch.source.files import read_files
+from greennode_batch.job.texts import read_job_text
 from greennode_batch.source.formats.file_listing import SourceFile, source_files
-from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import safe_name
 
+KEY_VARIABLE = "GREENNODE_API_KEY"
+FILE_FORMATS = tuple(sorted({*FORMATS.values()}))
 _BLOCK_BYTES = 1 << 20
+# What the options have by the same name as the job.
+_FIELDS = (
+    "key", "carry", "model", "params", "samples", "answer", "canary", "attempts", "max_failed_ratio", "on_ambiguous",
+    "keep_remote_files", "keep_reasoning", "refresh", "retry_final",
+)  # fmt: skip
+# Without --job these have to be there, and one of the last two.
+_NEEDED = ("source", "key", "model")
 
 
 def add_job_options(parser: argparse.ArgumentParser) -> None:
-    """What to ask: the same for `run` and `preview`."""
-    parser.add_argument("--in", dest="source", required=True, metavar="FILE|FOLDER", help=_IN_HELP)
-    parser.add_argument("--in-format", choices=sorted({*FORMATS.values()}), help="for names that do not tell it")
-    parser.add_argument("--key", required=True, help="the column(s) that identify a row: a or a,b")
-    parser.add_argument("--prompt", type=Path, required=True, metavar="FILE", help="Jinja over a row's columns")
-    parser.add_argument("--system", type=Path, metavar="FILE", help="the same, for a system message")
-    parser.add_argument("--model", required=True, help="an id of the server's model list")
-    parser.add_argument("--params", type=json_object, default={}, metavar="JSON", help='e.g. {"max_tokens": 200}')
-    parser.add_argument("--samples", type=int, default=1, metavar="N", help="answers to each request; default: 1")
-    parser.add_argument("--carry", default="", help="more columns to copy to the output: a,b")
-    parser.add_argument("--profile", type=profile, default=ApiProfile(), metavar="NAME|FILE", help=_PROFILE_HELP)
-    parser.add_argument("--prices", type=prices, default=Prices({}), metavar="FILE", help=_PRICES_HELP)
-    parser.add_argument("--max-cost", type=float, metavar="SUM", help=_MAX_COST_HELP)
-    parser.add_argument("--max-rows", type=int, metavar="N", help="send nothing if the file has more rows")
-    parser.add_argument("--tokenizer", type=Path, metavar="FILE", help=_TOKENIZER_HELP)
+    """What to ask, and of which rows: the same for `run` and `preview`. Those that are left out are None."""
+    rows = parser.add_argument_group("rows")
+    rows.add_argument("--job", metavar="FILE.py[:NAME]", help=_JOB_HELP)
+    rows.add_argument("--in", dest="source", metavar="FILE|FOLDER", help=_IN_HELP)
+    rows.add_argument("--in-format", dest="format", choices=FILE_FORMATS, help="for names that do not tell it")
+    rows.add_argument("--in-types", dest="types", type=json_object, metavar="JSON", help=_TYPES_HELP)
+    rows.add_argument("--key", type=names, metavar="COLUMNS", help="what identifies a row: a or a,b")
+    rows.add_argument("--carry", type=names, metavar="COLUMNS", help="more columns to copy to the output: a,b")
+    rows.add_argument("--limit", type=at_least_one, metavar="N", help="read only the first N rows")
+    question = parser.add_argument_group("question")
+    requested = question.add_mutually_exclusive_group()
+    requested.add_argument("--prompt", type=Path, metavar="FILE", help="Jinja over a row's columns")
+    requested.add_argument("--messages", type=Path, metavar="FILE", help=_MESSAGES_HELP)
+    question.add_argument("--system", type=Path, metavar="FILE", help="a system message before --prompt, in Jinja too")
+    question.add_argument("--answer", metavar="MODEL", help=_ANSWER_HELP)
+    question.add_argument("--model", metavar="ID", help="an id of the server's model list")
+    question.add_argument("--params", type=json_object, metavar="JSON", help='such as {"max_tokens": 200}')
+    question.add_argument("--samples", type=int, metavar="N", help="answers to each request; default: 1")
+    question.add_argument("--refresh", choices=("changed", "all"), help=_REFRESH_HELP)
+    question.add_argument("--retry-final", action="store_const", const=True, help=_RETRY_FINAL_HELP)
+    cost = parser.add_argument_group("cost")
+    cost.add_argument("--prices", type=prices, metavar="FILE", help=_PRICES_HELP)
+    cost.add_argument("--max-cost", type=float, metavar="SUM", help=_MAX_COST_HELP)
+    cost.add_argument("--max-rows", type=int, metavar="N", help="send nothing if there are more rows")
+    cost.add_argument("--tokenizer", type=Path, metavar="FILE", help=_TOKENIZER_HELP)
+    cost.add_argument("--canary", type=int, metavar="N", help=_CANARY_HELP)
 
 
+_JOB_HELP = (
+    "run the job that a Python file declares, such as a DAG file; NAME where it declares several. Any other option "
+    "wins over the job. The answers go to --out in place of the job's targets"
+)
 _IN_HELP = (
     "Parquet, CSV or JSON Lines, one file or a folder of them: rows.parquet, ./rows/, s3://bucket/rows/ (S3's key and "
     "address come from the environment, as AWS has it)"
 )
+_TYPES_HELP = 'types of columns of CSV, which are text otherwise: {"day": "date"}'
+_MESSAGES_HELP = "in place of --prompt and --system: a JSON list of chat messages, with Jinja in their texts"
+_ANSWER_HELP = (
+    "typed answers: a Pydantic model, as package.module:Class or FILE.py:Class, or a JSON schema, as FILE.json; its "
+    "fields become columns"
+)
+_REFRESH_HELP = "all: ask also rows that --out has a good answer of, and pay for them again; default: changed"
+_RETRY_FINAL_HELP = "ask again what was refused, cut off, rejected or never fitted, though its request is the same"
 _PROFILE_HELP = f"how the server is spoken to: {', '.join(PRESETS)}, or the JSON file that probe has written"
 _PRICES_HELP = 'JSON: {"MODEL": [prompt, completion], "currency": "VND"}, real-time prices per million tokens'
-
 _MAX_COST_HELP = "send nothing if the estimate is over it; in the currency of --prices"
 _TOKENIZER_HELP = "the model's tokenizer.json, to count prompts for the estimate; needs greennode-airflow[tokenizer]"
+_CANARY_HELP = "requests of each model that are tried live first, at the full price; default: 1"
 
 
-def job_of(options: argparse.Namespace, *, out: str, partition_by: tuple[str, ...] = (), **more: Any) -> BatchJob:
-    """The job that the options declare. Raises ConfigError for a file that cannot be read."""
-    return BatchJob(
-        name=safe_name(PurePosixPath(options.source).stem),
-        source=FileSource(path=options.source, format=options.in_format),
-        key=names(options.key),
-        model=options.model,
-        prompt=_text(options.prompt),
-        system=_text(options.system) if options.system else None,
-        params=options.params,
-        samples=options.samples,
-        carry=names(options.carry),
-        budget=Budget(max_cost=options.max_cost, max_rows=options.max_rows),
-        tokenizer=str(options.tokenizer.resolve()) if options.tokenizer else None,
-        target=FileTarget(path=out, partition_by=partition_by),
-        **more,
+def add_server_options(parser: argparse.ArgumentParser, *, needs_url: bool = True) -> None:
+    """Which server, and how it is spoken to."""
+    server = parser.add_argument_group("server", f"The API key is read from the environment variable {KEY_VARIABLE}.")
+    server.add_argument("--base-url", required=needs_url, metavar="URL", help="its address, such as https://HOST/v1")
+    add_profile_option(server)
+    server.add_argument(
+        "--allow-http", dest="allow_http_hosts", action="append", default=[], metavar="HOST", help=HTTP_HELP
     )
 
 
-def read_source(job: BatchJob) -> Rows:
-    """The rows of the job's files, in the columns that it uses."""
-    source = _source_of(job)
-    return read_files(UPath(source.path), file_format=source.format, types=source.types, columns=needed_columns(job))
+def add_profile_option(group: Any) -> None:
+    """How the server is spoken to, which says what a request looks like."""
+    group.add_argument("--profile", type=profile, default=ApiProfile(), metavar="NAME|FILE", help=_PROFILE_HELP)
 
 
-def run_id_of(job: BatchJob, base_url: str) -> str:
+HTTP_HELP = "allow http:// for this host, by name; more than once for several"
+
+
+def api_key() -> str:
+    """The key, from the environment. Raises ConfigError where there is none."""
+    key = os.environ.get(KEY_VARIABLE, "")
+    if not key:
+        raise ConfigError(f"the environment variable {KEY_VARIABLE} is not set; it holds the API key. Nothing was sent")
+    return key
+
+
+def given_by_options(parser: argparse.ArgumentParser) -> dict[str, str]:
+    """The options of a command by the fields that they give: `format` is given by `--in-format`."""
+    return {action.dest: action.option_strings[-1] for action in parser._actions if action.option_strings}  # noqa: SLF001
+
+
+def missing_options(options: argparse.Namespace) -> str:
+    """Which options are missing to declare a job, in words; empty if none is."""
+    if "job" not in options or options.job:
+        return ""
+    given = given_by_options(options.parser)
+    missing = [given[field] for field in _NEEDED if getattr(options, field) is None]
+    if options.prompt is None and options.messages is None:
+        missing.append("--prompt or --messages")
+    return f"the following arguments are required: {', '.join(missing)}; or --job" if missing else ""
+
+
+def job_of(
+    options: argparse.Namespace,
+    declared: BatchJob | None = None,
+    *,
+    out: str,
+    partition_by: tuple[str, ...] = (),
+) -> BatchJob:
+    """The job that the options declare. Raises ConfigError for a file that cannot be read.
+
+    declared: the job of --job, over which every option that is given wins. out: where answers go.
+    """
+    changes = {name: value for name in _FIELDS if (value := getattr(options, name, None)) is not None}
+    changes |= _question(options, declared)
+    if options.source is not None:
+        changes["source"] = FileSource(path=options.source, format=options.format, types=options.types or {})
+    if options.tokenizer is not None:
+        changes["tokenizer"] = str(options.tokenizer.resolve())
+    if options.limit is not None:
+        # What lies behind the first rows has not left the source.
+        changes["orphaned_rows"] = "ignore"
+    changes["target"] = FileTarget(path=out, partition_by=partition_by)
+    if declared is None:
+        name = safe_name(PurePosixPath(options.source).stem)
+        return BatchJob(name=name, budget=Budget(max_cost=options.max_cost, max_rows=options.max_rows), **changes)
+    limits = {name: value for name in ("max_cost", "max_rows") if (value := getattr(options, name)) is not None}
+    if limits:
+        changes["budget"] = dataclasses.replace(declared.budget or Budget(), **limits)
+    return dataclasses.replace(declared, **changes)
+
+
+def _question(options: argparse.Namespace, declared: BatchJob | None) -> dict[str, Any]:
+    requested: dict[str, Any] = {}
+    if options.system is not None:
+        requested["system"] = _text(options.system)
+    if options.prompt is not None:
+        requested |= {"prompt": _text(options.prompt)}
+        if declared is not None:
+            requested["messages"] = None
+    if options.messages is not None:
+        requested["messages"] = _messages(options.messages)
+        if declared is not None:
+            requested = {"prompt": None, "system": None, **requested}
+    return requested
+
+
+def run_id_of(job: BatchJob, base_url: str, *, limit: int | None = None) -> str:
     """The same command on the same content is the same run; another prompt, model, file or server is another one.
 
-    Reads the files once. Holds a few megabytes.
+    Of a query the content is its text. Reads files once. Holds a few megabytes.
     """
-    source = _source_of(job)
-    contents = [(file.name, _digest(file)) for file in source_files(UPath(source.path), source.format)]
     requested = [
-        job.key_columns, job.carry, job.models, job.prompt, job.system, dict(job.params),
-        contents if contents[0][0] else contents[0][1], base_url.rstrip("/"),
-        *([source.format] if source.format else []),
+        job.key_columns, job.carry, job.models, _said(job.prompt), _said(job.system), dict(job.params),
+        _content(job.source), base_url.rstrip("/"),
+        *([job.source.format] if isinstance(job.source, FileSource) and job.source.format else []),
         *([job.samples] if job.samples > 1 else []),
+        *filter(None, [_more(job, limit)]),
     ]  # fmt: skip
-    return hashlib.blake2b(json.dumps(requested, sort_keys=True).encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(json.dumps(requested, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
 
 
-def _source_of(job: BatchJob) -> FileSource:
-    assert isinstance(job.source, FileSource)
-    return job.source
+def _more(job: BatchJob, limit: int | None) -> dict[str, Any]:
+    """What else tells runs apart, where it is given."""
+    types = job.source.types if isinstance(job.source, FileSource) else {}
+    more = {
+        "answer": response_format(job.answer) if job.answer else None,
+        "messages": job.messages,
+        "row_params": dict(job.row_params),
+        "types": dict(types),
+        "target_key": None if isinstance(job.model, str) else job.target_key,
+        "limit": limit,
+    }
+    return {name: value for name, value in more.items() if value}
+
+
+def _said(text: str | None) -> str | None:
+    """A prompt as it is said, also where the job names its file."""
+    return None if text is None else read_job_text(text)
+
+
+def _content(source: FileSource | SqlSource) -> Any:
+    if isinstance(source, SqlSource):
+        return [source.conn_id, read_job_text(source.sql), dict(source.parameters)]
+    contents = [(file.name, _digest(file)) for file in source_files(UPath(source.path), source.format)]
+    return contents if contents[0][0] else contents[0][1]
 
 
 def _digest(file: SourceFile) -> str:
@@ -134,6 +249,27 @@ def json_object(words: str) -> dict[str, Any]:
         raise argparse.ArgumentTypeError(f"not JSON ({error}): {words}") from None
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(f'not a JSON object such as {{"max_tokens": 200}}: {words}')
+    return value
+
+
+def at_least_one(words: str) -> int:
+    """A whole number, 1 or more."""
+    try:
+        number = int(words)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"is {words!r}; it is a whole number, 1 or more")
+    return number
+
+
+def _messages(path: Path) -> list[dict[str, Any]]:
+    try:
+        value = json.loads(_text(path))
+    except ValueError as error:
+        raise ConfigError(f"{path}: not JSON ({error})") from None
+    if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
+        raise ConfigError(f'{path}: not a JSON list of messages such as [{{"role": "user", "content": "…"}}]')
     return value
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import heapq
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -30,12 +30,13 @@ from greennode_batch.reconcile.written import WrittenRows
 from greennode_batch.reconcile.written_files import FileRows
 from greennode_batch.reconcile.written_targets import written_rows
 from greennode_batch.retry.build_retry import build_retry
-from greennode_batch.source.rows import Rows
+from greennode_batch.source.rows import RowBatch, Rows
 from greennode_batch.staging.folders import RunFolder, ShardFolder
-from greennode_batch.state.attempts import FIRST_ATTEMPT, attempt_shards
-from greennode_batch.state.plan import Plan, read_plan
+from greennode_batch.state.attempts import FIRST_ATTEMPT, RetryShard, attempt_shards
+from greennode_batch.state.plan import Plan, PlannedShard, read_plan
 from greennode_batch.state.receipts import is_sent, read_receipt
 from greennode_batch.state.run_report import RunReport
+from greennode_batch.wording import counted
 from greennode_batch.write.answer_file import AnswerFile
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.file_lookup import file_lookup
@@ -49,38 +50,47 @@ log = logging.getLogger(__name__)
 _OUTAGE_SECONDS = 900.0
 _AGAIN_SECONDS = 15.0
 
+Progress = Callable[[str, int, int | None], None]
+"""Gets a step in words, how much of it is done, and of how much; None where that is not known."""
+
+
+def unseen(step: str, done: int, total: int | None) -> None:
+    """Progress that nobody looks at."""
+
 
 def run_to_file(
     job: BatchJob,
     rows: Callable[[], Rows],
     client: GreenNodeClient,
     run: RunFolder,
-    out: Path | Dataset,
+    out: Path | AnswerFile | Dataset,
     *,
     run_id: str,
     prices: Prices | None = None,
     admit: Admit | None = None,
+    progress: Progress = unseen,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> RunReport:
-    """Build, submit, wait, collect, ask again, join into one Parquet file or a dataset, report.
+    """Build, submit, wait, collect, ask again, join into one file or a dataset, report.
 
     Asks what the file or the dataset has no good answer of, or all, as the job's `refresh` says. Rows of other runs
     stay there, but for those that this one replaces. Start it again after any end.
 
-    rows: opens the source; called only if the run is not built yet. prices: the job's own by default. admit: where its
-    shards wait for their turn. Raises BudgetError for a run that would go over the job's budget, and RetryableError if
-    the API could not be used for a quarter of an hour: nothing is lost, and the next start goes on.
+    out: a path is a Parquet file's. rows: opens the source; called only if the run is not built yet. prices: the job's
+    own by default. admit: where its shards wait for their turn. progress: hears how far the run is. Raises BudgetError
+    for a run that would go over the job's budget, and RetryableError if the API could not be used for a quarter of an
+    hour: nothing is lost, and the next start goes on.
     """
     prices = prices or read_prices(job.prices or {})
     plan = read_plan(run)
-    target = _target(out)
+    target = AnswerFile(out) if isinstance(out, Path) else out
     if plan is None:
         check_models(client, job.models)
         with file_lookup(target, job.target_key, job_id=job.own_id) as lookups:
             plan = build(
                 job,
-                rows,
+                lambda: watched(rows(), progress),
                 run,
                 run_id=run_id,
                 profile=client.profile,
@@ -98,6 +108,7 @@ def run_to_file(
         prepare_targets([target], run, plan, answer_fields=reader.fields)
     elif plan.shards:
         target.check(target_schema(run, plan, reader.fields), job.target_key)
+    planned: Sequence[PlannedShard | RetryShard] = plan.shards
     shards = attempt_shards(run, plan, FIRST_ATTEMPT)
     if not all(map(is_sent, shards)):
         plan = settle_cost(job, run, plan, client, reader, prices=prices)
@@ -105,22 +116,51 @@ def run_to_file(
     for attempt in range(FIRST_ATTEMPT, job.attempts + 1):
         if attempt > FIRST_ATTEMPT:
             retry = build_retry(job, run, plan, attempt=attempt, profile=client.profile, prices=prices, clock=clock)
-            shards = attempt_shards(run, plan, attempt)
-            log.info("Attempt %d asks %d requests again", attempt, retry.requests)
-        _Carrier(job=job, client=client, reader=reader, admit=admit, clock=clock, sleep=sleep).carry(shards)
-    made = report(run, _write(job, plan, run, target), prices=prices, clock=clock)
+            planned, shards = retry.shards, attempt_shards(run, plan, attempt)
+            if retry.requests:
+                log.info("Attempt %d asks %s again", attempt, counted(retry.requests, "request"))
+        _Carrier(
+            job=job,
+            client=client,
+            reader=reader,
+            admit=admit,
+            answers=_Answers({one.shard_id: one.requests for one in planned}, attempt, progress),
+            clock=clock,
+            sleep=sleep,
+        ).carry(shards)
+    made = report(run, _write(job, plan, run, target, progress), prices=prices, clock=clock)
     check_balanced(made)
     log.info("%s", remove_remote_files(run, client, keep=bool(job.keep_remote_files), clock=clock))
     return made
 
 
-def is_there(out: Path | Dataset) -> bool:
-    """Whether there is a file, or any file of the dataset."""
-    return bool(_target(out).all_files())
+def watched(rows: Rows, progress: Progress) -> Rows:
+    """The same rows; progress hears how many were read."""
+
+    def batches() -> Iterator[RowBatch]:
+        count = 0
+        for batch in rows.batches:
+            count += len(batch)
+            progress("reading rows", count, None)
+            yield batch
+
+    return replace(rows, batches=batches())
 
 
-def _target(out: Path | Dataset) -> AnswerFile | Dataset:
-    return out if isinstance(out, Dataset) else AnswerFile(out)
+class _Answers:
+    """How many requests of an attempt are over, as far as the batches' counts tell it. requests: of each shard."""
+
+    def __init__(self, requests: Mapping[str, int], attempt: int, progress: Progress) -> None:
+        self._requests = requests
+        self._over = dict.fromkeys(requests, 0)
+        self._step = "waiting for answers" + (f", attempt {attempt}" if attempt > FIRST_ATTEMPT else "")
+        self._progress = progress
+
+    def seen(self, shard_id: str, over: int | None = None) -> None:
+        """Note how many requests of a shard are over; all of them, if no number is given."""
+        most = self._requests.get(shard_id, 0)
+        self._over[shard_id] = most if over is None else min(over, most)
+        self._progress(self._step, sum(self._over.values()), sum(self._requests.values()))
 
 
 @dataclass(kw_only=True)
@@ -131,6 +171,7 @@ class _Carrier:
     client: GreenNodeClient
     reader: AnswerReader
     admit: Admit | None
+    answers: _Answers
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     failing_since: dict[str, float] = field(default_factory=dict)
@@ -155,6 +196,7 @@ class _Carrier:
     def _step(self, shard: ShardFolder) -> float | None:
         """Do what is next for a shard; seconds until it should be done again, None where it is collected."""
         if is_read(shard, self.reader):
+            self.answers.seen(shard.shard_id)
             return None
         try:
             pause = self._advance(shard)
@@ -183,20 +225,29 @@ class _Carrier:
                 clock=self.clock,
                 sleep=self.sleep,
             )
-        step = poll(shard, self.client, now=self.clock(), deadline_seconds=self.job.deadline_seconds)
+        step = poll(
+            shard,
+            self.client,
+            now=self.clock(),
+            deadline_seconds=self.job.deadline_seconds,
+            seen=lambda batch: self.answers.seen(shard.shard_id, batch.counts.completed + batch.counts.failed),
+        )
         if not isinstance(step, Done):
             return step.seconds
         collect_shard(shard, self.client, self.job.answer, clock=self.clock, sleep=self.sleep)
+        self.answers.seen(shard.shard_id)
         return None
 
 
-def _write(job: BatchJob, plan: Plan, run: RunFolder, out: AnswerFile | Dataset) -> WrittenRows:
+def _write(job: BatchJob, plan: Plan, run: RunFolder, out: AnswerFile | Dataset, progress: Progress) -> WrittenRows:
     """Write the joined rows; what the target holds of them."""
     if isinstance(out, AnswerFile):
-        _write_file(job, plan, run, out)
+        _write_file(job, plan, run, out, progress)
         return FileRows(out, plan.run_id)
+    written = 0
     for shard, joined in _joined(job, plan, run):
-        write_shard(shard, joined, [out], key=job.target_key)
+        written += write_shard(shard, joined, [out], key=job.target_key).rows
+        progress("writing rows", written, plan.rows)
     (rows,) = written_rows(run, [out], run_id=plan.run_id)
     return rows
 
@@ -212,18 +263,21 @@ def _joined(job: BatchJob, plan: Plan, run: RunFolder) -> Iterator[tuple[ShardFo
             yield shard, joined
 
 
-def _write_file(job: BatchJob, plan: Plan, run: RunFolder, out: AnswerFile) -> None:
+def _write_file(job: BatchJob, plan: Plan, run: RunFolder, out: AnswerFile, progress: Progress) -> None:
     """Write the joined rows of every shard to one file, beside those of other runs, whole."""
     made = out.path.with_name(f".{out.path.name}.part")
     made.parent.mkdir(parents=True, exist_ok=True)
     writer: pq.ParquetWriter | None = None
+    written = 0
     try:
         for shard, joined in _joined(job, plan, run):
             writer = writer or pq.ParquetWriter(made, joined.schema, compression="zstd")
-            counted = CountedRows(joined, job.target_key)
-            for rows in counted:
+            joined_rows = CountedRows(joined, job.target_key)
+            for rows in joined_rows:
                 writer.write_table(rows)
-            note_joined(shard, counted)
+                written += rows.num_rows
+                progress("writing rows", written, plan.rows)
+            note_joined(shard, joined_rows)
         if writer is not None:
             writer.close()
             out.merge(made, target_key(run, plan), run_id=plan.run_id)

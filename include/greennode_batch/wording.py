@@ -1,8 +1,42 @@
-"""Plurals: how many there are of what, in words."""
+"""Wording: how many there are of what, and what gives a field where a message names it as the way out."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 
 def counted(count: int, one: str, several: str = "") -> str:
     """`1 shard`, `1,200 shards`. several: where it is more than `one` with an s at its end."""
     return f"{count:,} {one if count == 1 else several or f'{one}s'}"
+
+
+_OPTIONS: dict[str, str] = {}
+
+
+@contextmanager
+def options_of_command(options: Mapping[str, str]) -> Iterator[None]:
+    """Inside, `given_by` names fields by these options of the command line: `max_cost` is given by `--max-cost`.
+
+    It holds for the whole process, threads as well: a process runs one command.
+    """
+    _OPTIONS.update(options)
+    try:
+        yield
+    finally:
+        _OPTIONS.clear()
+
+
+def given_by(field: str, declared: str = "", *, value: str = "") -> str:
+    """What gives a field, for the way out of an error: the option of the command that runs, else as it is declared.
+
+    declared: how a DAG file or a connection says it, by default the field's name. value: what to give.
+    """
+    if field in _OPTIONS:
+        return f"{_OPTIONS[field]} {value}".rstrip()
+    return declared or (f"{field}={value}" if value else field)
+
+
+def done_again(task: str) -> str:
+    """How a step is done again: Airflow clears its task, the command line starts the command again."""
+    return "start the same command again" if _OPTIONS else f"clear {task}"

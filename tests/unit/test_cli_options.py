@@ -13,7 +13,6 @@ from greennode_batch.cli_options import (
     names,
     prices,
     profile,
-    read_source,
     run_id_of,
 )
 from greennode_batch.errors import ConfigError
@@ -33,6 +32,7 @@ def declared(tmp_path):
         }  # fmt: skip
         parser = argparse.ArgumentParser()
         add_job_options(parser)
+        parser.set_defaults(parser=parser)
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         return job_of(parser.parse_args(words), out="answers.parquet")
 
@@ -49,14 +49,6 @@ def test_a_job_is_what_the_options_say(declared, tmp_path):
     assert (job.prompt, job.system, job.params) == ("{{ text }}", "Be brief.", {"max_tokens": 5})
     assert (job.budget.max_cost, job.budget.max_rows) == (1.5, 7)
     assert job.name.startswith("tickets_1")
-
-
-def test_only_the_columns_that_the_job_uses_are_read(declared):
-    source = read_source(declared())
-    (batch,) = source.batches
-    assert (batch.values("id"), batch.values("text")) == (["1", "2"], ["one", "two"])
-    with pytest.raises(KeyError):
-        batch.values("more")
 
 
 def test_the_same_command_is_the_same_run_also_on_a_copy_and_by_another_spelling_of_the_address(declared, tmp_path):

@@ -18,6 +18,8 @@ TESTED_IN = {
     "batches/throttle/test_queue.py": [
         "batches/throttle/completion", "batches/throttle/queue_folder", "state/submit_queue",
     ],
+    "cli/test_job_file.py": ["cli/python_file"],
+    "cli/test_run_command.py": ["cli/__main__", "cli/answer_option", "cli/declared_job", "cli/out_file"],
     "cleanup/test_remote_files.py": ["state/cleaned"],
     "cost/test_actual.py": ["cost/estimated_plan", "retry/retry_budget", "state/actual_cost"],
     "cost/test_usage_history.py": ["state/canaries", "state/run_usage"],

@@ -155,8 +155,16 @@ def too_late(deadline: Deadline) -> str:
 
 def lost(error: httpx.RequestError) -> Lost:
     """What a failure of httpx means for the request."""
-    reason = f"{type(error).__name__}: {error}".rstrip(": ")
+    reason = f"{_host_of(error)}{type(error).__name__}: {error}".rstrip(": ")
     return Lost(Loss.NOT_SENT if isinstance(error, _NOT_SENT) else Loss.NO_REPLY, reason)
+
+
+def _host_of(error: httpx.RequestError) -> str:
+    """Where the request was to go, for whoever has mistyped it; nothing where httpx does not say."""
+    try:
+        return f"{error.request.url.netloc.decode()}: "
+    except RuntimeError:
+        return ""
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

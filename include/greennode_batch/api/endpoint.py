@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from greennode_batch.api.reach import is_loopback
 from greennode_batch.errors import ConfigError
+from greennode_batch.wording import given_by
 
 _VERSION_SEGMENT = re.compile(r"v\d+(?:\.\d+)?(?:(?:alpha|beta)\d*)?")
 _MASK = "***"
@@ -126,14 +127,19 @@ def check_base_url(base_url: str, *, allow_http_hosts: Collection[str] = ()) -> 
     """The base URL without its trailing slash, or a ConfigError that says the way out."""
     url = base_url.strip() if isinstance(base_url, str) else ""
     if not url:
-        raise ConfigError("the base URL is empty: put it in the connection's host, for example https://host/v1")
+        raise ConfigError(
+            f"the base URL is empty: put it in {given_by('base_url', 'the host of the connection')}, for example https://host/v1"
+        )
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise ConfigError(f"the base URL cannot be read ({error}); write it as https://host/v1") from None
     if parts.username is not None or parts.password is not None:
-        raise ConfigError("the base URL holds a user or password (not shown here): the key goes in the password field")
+        raise ConfigError(
+            "the base URL holds a user or password (not shown here): the key goes in the connection's password, or in "
+            "GREENNODE_API_KEY"
+        )
     if parts.scheme not in {"http", "https"} or not host:
         raise ConfigError(f"base URL {url!r} has no scheme; write it as https://host/v1")
     if parts.query or parts.fragment:
@@ -141,7 +147,7 @@ def check_base_url(base_url: str, *, allow_http_hosts: Collection[str] = ()) -> 
     if not may_use(parts, allow_http_hosts):
         raise ConfigError(
             f"base URL {url!r} would send the key unencrypted: use https://, or allow http for "
-            f"this host by name (allow_http_hosts={host})"
+            f"this host by name ({given_by('allow_http_hosts', 'allow_http_hosts of the connection')}: {host})"
         )
     _check_path(parts)
     return url.rstrip("/")

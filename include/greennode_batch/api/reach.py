@@ -11,6 +11,8 @@ import socket
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
+from greennode_batch.wording import given_by
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -112,5 +114,6 @@ def _words(host: str, address: str) -> str:
     index = host if host == address else f"{host} ({address})"
     return (
         f"the server points to {index}, which is not on the public internet, so it was not asked. Nothing is lost: "
-        "what was paid for is still at the server. If this host is right, allow it by name (allow_http_hosts)"
+        "what was paid for is still at the server. If this host is right, allow it by name "
+        f"({given_by('allow_http_hosts', 'allow_http_hosts of the connection')})"
     )

@@ -53,6 +53,7 @@ from greennode_batch.state.receipts import (
     write_receipt,
 )
 from greennode_batch.state.withdrawn import is_withdrawn
+from greennode_batch.wording import given_by
 
 log = logging.getLogger(__name__)
 
@@ -316,11 +317,12 @@ class _Submission:
         if not self.blind or self.on_ambiguous == "resubmit":
             log.warning("Shard %s: no batch of it is known; sending it again", self.shard.shard_id)
             return
+        said = given_by("on_ambiguous", "on_ambiguous='resubmit'", value="resubmit")
         raise AmbiguousError(
             f"shard {self.shard.shard_id}: it is not known whether its batch was created (and will be billed), and "
             f"this server {self.blind}. Look at GreenNode's console for a batch of file {claim.file_id}. If there is "
             f'one, write its id into {receipt_path(self.shard)} as "batch_id" and run again; if there is none, run '
-            "again with on_ambiguous='resubmit' (which pays for this shard twice if there was one after all)"
+            f"again with {said} (which pays for this shard twice if there was one after all)"
         )
 
 

@@ -8,6 +8,7 @@ Done        collect it: it has ended, or will tell nothing any more
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -42,6 +43,11 @@ GRACE_SECONDS = 1800.0
 """How long a batch that was cancelled at its deadline may take to end."""
 
 
+def say_counts(batch: Batch) -> None:
+    """Log how far a batch is."""
+    log.info("Batch %s: %s, %s", batch.id, batch.raw_status, batch.counts)
+
+
 @dataclass(frozen=True)
 class SendAgain:
     """Submit the shard again after so many seconds: the same file, another batch."""
@@ -56,16 +62,19 @@ def poll(
     now: float,
     deadline_seconds: float = DEADLINE_SECONDS,
     missing_since: float | None = None,
+    seen: Callable[[Batch], None] = say_counts,
 ) -> Wait | SendAgain | Done:
     """Look at the shard's batch once, write down what is new, and say what is next.
 
     deadline_seconds: how long after its creation a batch is waited for; then it is cancelled, so that what is
-    finished can be fetched. missing_since: since when somebody else who polls has got no such batch. Raises
-    ConfigError if no batch was created for the shard.
+    finished can be fetched. missing_since: since when somebody else who polls has got no such batch. seen: gets
+    the batch while it is open. Raises ConfigError if no batch was created for the shard.
     """
     while True:
         try:
-            return _poll(shard, client, now=now, deadline_seconds=deadline_seconds, missing_since=missing_since)
+            return _poll(
+                shard, client, now=now, deadline_seconds=deadline_seconds, missing_since=missing_since, seen=seen
+            )
         except OvertakenError as error:
             log.info("%s. Looking again", error)
 
@@ -77,6 +86,7 @@ def _poll(
     now: float,
     deadline_seconds: float,
     missing_since: float | None,
+    seen: Callable[[Batch], None],
 ) -> Wait | SendAgain | Done:
     receipt = read_receipt(shard)
     if receipt is None or (receipt.batch_id is None and not receipt.over_capacity):
@@ -98,6 +108,7 @@ def _poll(
     if receipt.missing_since is not None:
         receipt = write_receipt(shard, msgspec.structs.replace(receipt, missing_since=None))
     if not batch.status.is_terminal:
+        seen(batch)
         return _open(shard, client, receipt, batch, now=now, deadline_seconds=deadline_seconds)
     if failed_over_capacity(batch) and now - (receipt.uploaded_at or now) < BUSY_SECONDS:
         return _over_capacity(shard, receipt, batch, claim)
@@ -122,7 +133,6 @@ def _open(
 ) -> Wait | Done:
     deadline = deadline_of(receipt, now=now, deadline_seconds=deadline_seconds)
     step = next_step(batch, now=now, deadline=deadline)
-    log.info("Batch %s: %s, %s", batch.id, batch.raw_status, batch.counts)
     if isinstance(step, Wait):
         return step
     if receipt.cancelled_at is None:

@@ -18,6 +18,7 @@ from greennode_batch.api.wire import Batch
 from greennode_batch.errors import ApiError, NotFoundError, RejectedError, RetryableError
 from greennode_batch.staging.folders import ShardFolder, land, local_copy
 from greennode_batch.state.receipts import note_of_batch, read_receipt
+from greennode_batch.wording import done_again
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class BatchFiles(NamedTuple):
             except RejectedError as error:
                 raise RejectedError(
                     f"{error}. If the {which} file of batch {self.batch.id} is good, bring it here by hand as {path} "
-                    "and clear collect_results",
+                    f"and {done_again('collect_results')}",
                     code=error.code,
                 ) from error
             if found:

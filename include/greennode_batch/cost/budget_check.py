@@ -6,6 +6,7 @@ from greennode_batch.errors import BudgetError
 from greennode_batch.job.budget import Budget
 from greennode_batch.job.prices import amount
 from greennode_batch.state.plan import Plan
+from greennode_batch.wording import given_by
 
 _NOTHING = "No batch was created"
 
@@ -19,7 +20,8 @@ def check_budget(plan: Plan, budget: Budget | None) -> None:
         assert plan.estimate is not None
         raise BudgetError(
             f"{plan.estimate}: that is over the job's budget of {amount(budget.max_cost, plan.estimate.currency)} "
-            f"(max_cost). {_NOTHING}. Raise max_cost, or ask less: fewer rows, a shorter prompt, a lower max_tokens"
+            f"({given_by('max_cost')}). {_NOTHING}. Raise the budget, or ask less: fewer rows, a shorter prompt, a "
+            "lower max_tokens"
         )
 
 
@@ -34,8 +36,8 @@ def refuse_unpriced(plan: Plan, budget: Budget | None) -> None:
         unpriced = plan.estimate.unpriced
         raise BudgetError(
             f"the job has a budget, and no price is known of {', '.join(unpriced)}. {_NOTHING}. Give "
-            f'prices={{"{unpriced[0]}": [prompt, completion]}} per million tokens to the job, or the extra field '
-            "prices to the connection (--prices on the command line)"
+            f'{{"{unpriced[0]}": [prompt, completion]}} per million tokens by '
+            f"{given_by('prices', 'prices= of the job, or the extra field prices of the connection')}"
         )
 
 
@@ -67,6 +69,7 @@ def _likely_cost(plan: Plan, budget: Budget) -> float:
     if plan.estimate.cost is None:
         raise BudgetError(
             f"the job has a budget, and nothing tells how long its answers may be. {_NOTHING}. Set max_tokens in "
-            "params, or let a first request be tried (canary=1, where the server can be asked live)"
+            f"{given_by('params')}, or let a first request be tried ({given_by('canary', value='1')}, where the server "
+            "can be asked live)"
         )
     return plan.estimate.cost

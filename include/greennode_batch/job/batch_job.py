@@ -20,6 +20,7 @@ from greennode_batch.job.declaration import Declaration
 from greennode_batch.job.prices import read_prices
 from greennode_batch.job.sources import FileSource, SqlSource
 from greennode_batch.job.targets import FileTarget, SqlTarget, Target, check_targets
+from greennode_batch.wording import given_by
 
 _Name = Annotated[str, Field(min_length=1)]
 # A list is taken as well.
@@ -158,9 +159,9 @@ class BatchJob(Declaration):
 
     def _check(self) -> None:
         if not self.key_columns:
-            raise ConfigError("key is empty; name the column(s) that identify a row")
+            raise ConfigError(f"{given_by('key')} is empty; name the column(s) that identify a row")
         if not self.models:
-            raise ConfigError("model is empty; take an id from the server's model list")
+            raise ConfigError(f"{given_by('model')} is empty; take an id from the server's model list")
         if len(set(self.models)) < len(self.models):
             raise ConfigError("a model is named twice; each row would have two answers by one key")
         check_question(self.prompt, self.system, self.messages)

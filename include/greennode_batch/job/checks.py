@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.wording import given_by
 
 # Columns of results.parquet alone, where the answer's columns stand as well.
 _RESULTS_ONLY = ("ask_again", "raw_answer", "cached_tokens", "reasoning_tokens")
@@ -19,13 +20,14 @@ _OWN_PARAMS = ("model", "messages", "stream", "n", "response_format")
 def check_question(prompt: str | None, system: str | None, messages: Sequence[Mapping[str, Any]] | None) -> None:
     """Raise ConfigError where it is not clear what to ask of a row."""
     if (prompt is None) == (messages is None):
-        raise ConfigError("give either prompt= or messages=")
+        raise ConfigError(f"give either {given_by('prompt', 'prompt=')} or {given_by('messages', 'messages=')}")
     if messages is not None and not messages:
-        raise ConfigError("messages is empty; the last of them asks the question")
+        raise ConfigError(f"{given_by('messages')} is empty; the last of them asks the question")
     if prompt is not None and not prompt.strip():
         raise ConfigError("the prompt is empty; write what to ask of each row")
     if messages is not None and system is not None:
-        raise ConfigError("system= goes with prompt=; with messages= put it into the list")
+        system, prompt = given_by("system", "system="), given_by("prompt", "prompt=")
+        raise ConfigError(f"{system} goes with {prompt}; with {given_by('messages', 'messages=')} put it into the list")
 
 
 def check_answer(answer: type[BaseModel] | None, *, explain_errors: bool) -> None:
@@ -35,7 +37,7 @@ def check_answer(answer: type[BaseModel] | None, *, explain_errors: bool) -> Non
     if explain_errors and answer is None:
         raise ConfigError(
             "explain_errors says what is wrong with answers that do not fit the answer model, and there is none; give "
-            "answer= a Pydantic model, or leave explain_errors out"
+            f"{given_by('answer', 'answer=')} a Pydantic model, or leave explain_errors out"
         )
 
 
@@ -46,8 +48,10 @@ def check_params(params: Mapping[str, Any], row_params: Mapping[str, str]) -> No
     for kind, given in (("params", params), ("row_params", row_params)):
         taken = [name for name in _OWN_PARAMS if name in given]
         if taken:
-            hint = "; for several answers to each request give samples=" if "n" in taken else ""
-            raise ConfigError(f"{kind} may not hold {', '.join(taken)}: the job sets them{hint}")
+            hint = (
+                f"; for several answers to each request give {given_by('samples', 'samples=')}" if "n" in taken else ""
+            )
+            raise ConfigError(f"{given_by(kind)} may not hold {', '.join(taken)}: the job sets them{hint}")
 
 
 def check_columns(from_source: Sequence[str], from_answer: Sequence[str], own: Sequence[str]) -> None:
@@ -58,7 +62,7 @@ def check_columns(from_source: Sequence[str], from_answer: Sequence[str], own: S
             raise ConfigError(f"the name {column!r} is taken; give the column another (AS …)")
         if column in seen:
             raise ConfigError(
-                f"the target would have the column {column!r} twice; rename it in the query or the answer model "
+                f"the target would have the column {column!r} twice; rename it in the source or the answer model "
                 f"(taken: {', '.join(own)})"
             )
         seen.add(column)

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.wording import given_by
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -49,7 +50,7 @@ class Declaration:
             *_, meaning = get_type_hints(cls, include_extras=True)[field].__metadata__
             # A prompt may be long.
             value = f"is {named[field]!r:.200}" if field in named else "is missing"
-            raise ConfigError(f"{where}: {field} {value}; it is {meaning}") from None
+            raise ConfigError(f"{where}: {given_by(field)} {value}; it is {meaning}") from None
 
     @classmethod
     def _with_new_names(cls, given: ArgsKwargs) -> ArgsKwargs:

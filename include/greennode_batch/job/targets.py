@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.declaration import Declaration
+from greennode_batch.wording import given_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ def check_targets(targets: Sequence[Target], columns: Collection[str]) -> None:
         if isinstance(target, SqlTarget) and target.runs_table == target.table:
             raise ConfigError(f"the answers and the runs cannot lie in one table, {target.table}")
         if isinstance(target, FileTarget):
-            _check_partitions(f"partition_by of {target.path}", target.partition_by, columns)
+            _check_partitions(f"{given_by('partition_by')} of {target.path}", target.partition_by, columns)
 
 
 def _check_partitions(where: str, partition_by: Sequence[str], columns: Collection[str]) -> None:

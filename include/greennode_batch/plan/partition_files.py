@@ -158,7 +158,7 @@ def _refuse_mixed_keys(job: BatchJob, batch: RowBatch) -> None:
         if len(kinds) > 1 or issubclass(kinds.pop(), _KEPT_AS_THEY_ARE):
             raise ConfigError(
                 f"job {job.name}: the key {name} has values of several types, or numbers too large for a column; "
-                "where a source is read in parts it needs one type: cast it to text in the query. Nothing was sent"
+                "where a source is read in parts it needs one type: cast it to text in the source. Nothing was sent"
             )
 
 

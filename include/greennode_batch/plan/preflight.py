@@ -32,6 +32,7 @@ from greennode_batch.staging.folders import RunFolder
 from greennode_batch.state.canaries import Canary, read_canaries, write_canaries
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.row_status import RowStatus
+from greennode_batch.wording import given_by
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ def _ask(
     except RejectedError as error:
         raise ConfigError(
             f"model {request.model} refused the request of {request.row(plan)}: {error}. No batch was created; mend "
-            "the prompt, the answer model or params (canary=0 skips this check)"
+            f"the prompt, the answer model or {given_by('params')} ({given_by('canary', value='0')} skips this check)"
         ) from error
     except NotFoundError as error:
         if "model" in f"{error.code} {error}".lower():

@@ -16,6 +16,7 @@ from greennode_batch.plan.bloom_filter import BloomFilter
 from greennode_batch.source.column_types import table_of
 from greennode_batch.source.rows import Key, RowBatch
 from greennode_batch.staging.spill_file import SpillFile
+from greennode_batch.wording import given_by
 
 # So many keys may look repeated before all that came are looked through: few in a small table, whose errors are to be
 # told soon, and not so few in a large one, of which the filter is fuller and a look takes longer.
@@ -69,13 +70,13 @@ class UniqueKeys:
         for key in keys:
             if None in key:
                 raise RowError(
-                    f"{self.named(key)}: a key may not be NULL; filter such rows out in the query. Nothing was sent"
+                    f"{self.named(key)}: a key may not be NULL; leave such rows out of the source. Nothing was sent"
                 )
             try:
                 is_new = key not in seen
             except TypeError:
                 raise RowError(
-                    f"{self.named(key)}: a key may not be JSON or an array; cast it to text in the query. "
+                    f"{self.named(key)}: a key may not be JSON or an array; cast it to text in the source. "
                     "Nothing was sent"
                 ) from None
             if not is_new:
@@ -95,9 +96,10 @@ class UniqueKeys:
         self._doubtful.clear()
 
     def _twice(self, key: Key) -> RowError:
+        way_out = given_by("key", 'key=("a", "b")', value="a,b")
         return RowError(
-            f"{self.named(key)}: this key comes twice. Name all columns that identify a row "
-            '(key=("a", "b")), or make the rows unique in the query. Nothing was sent'
+            f"{self.named(key)}: this key comes twice. Name all columns that identify a row ({way_out}), or make the "
+            "rows unique in the source. Nothing was sent"
         )
 
 

@@ -14,6 +14,7 @@ from greennode_batch.probe.session import Answer, ProbeEndedError, Session
 from greennode_batch.probe.shapes import fields, list_shape, reasoning_style
 from greennode_batch.probe.state import MAX_CHATS
 from greennode_batch.probe.tiny_requests import bad_body, chat_body, schema_body
+from greennode_batch.wording import given_by
 
 MODELS = "Key and models"
 CHAT = "Chat"
@@ -30,8 +31,8 @@ def models(session: Session) -> None:
         state.open["the list of models"] = answer.says
         if state.requested_model is None:
             raise ProbeEndedError(
-                f"the server gives no list of models ({answer.says}): name a model with --model. "
-                "Is the base URL complete, with /v1?"
+                f"the server gives no list of models ({answer.says}): {_name_one()}. Is the base URL complete, with "
+                "/v1?"
             )
         state.model = state.requested_model
         return
@@ -55,7 +56,7 @@ def _choose(requested: str | None, listed: list[Model], chat_models: list[str]) 
     ids = [one.id for one in listed]
     if requested is None:
         if not chat_models:
-            raise ProbeEndedError("the list of models names none for chat: name a model with --model")
+            raise ProbeEndedError(f"the list of models names none for chat: {_name_one()}")
         return chat_models[0]
     by_folded = {one.casefold(): one for one in reversed(ids)}
     found = requested if requested in ids else by_folded.get(requested.casefold())
@@ -186,3 +187,7 @@ def _follows(content: str | None) -> bool:
     except msgspec.DecodeError:
         return False
     return isinstance(data, dict) and isinstance(data.get("ok"), bool) and len(data) == 1
+
+
+def _name_one() -> str:
+    return f"name one by {given_by('model', 'the parameter model')}"

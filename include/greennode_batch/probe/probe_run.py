@@ -61,12 +61,16 @@ _STEPS: dict[str, tuple[Callable[[Session], None], tuple[Role, ...]]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a probe came to. `waits` is true where a later look can find out more."""
+    """What a probe came to. `waits` is true where a later look can find out more.
+
+    is_stopped: whether a person ended it.
+    """
 
     state: State
     found: Found
     text: str
     waits: bool
+    is_stopped: bool = False
 
 
 class Probe:
@@ -87,6 +91,7 @@ class Probe:
         wait_seconds: float = DEFAULT_WAIT_SECONDS,
         keep: bool = False,
         say: Callable[[str], None] = lambda _words: None,
+        progress: Callable[[str, int, int | None], None] = lambda _step, _done, _total: None,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
@@ -109,6 +114,7 @@ class Probe:
             save=self._save,
             wait_seconds=wait_seconds,
             keep=keep,
+            progress=progress,
         )
 
     def run(self) -> Outcome:
@@ -118,6 +124,7 @@ class Probe:
         state.ended = None
         state.pending.clear()
         state.left.clear()
+        is_stopped = False
         try:
             batch_steps.settle_creates(self._session)
             for name in _STEPS:
@@ -127,10 +134,10 @@ class Probe:
         except ProbeEndedError as end:
             state.ended = str(end)
         except KeyboardInterrupt:
-            state.ended = "it was stopped by hand"
+            state.ended, is_stopped = "it was stopped by hand", True
         finally:
             self._session.close()
-        return self._finish()
+        return dataclasses.replace(self._finish(), is_stopped=is_stopped)
 
     def _take(self, name: str) -> None:
         step, roles = _STEPS[name]

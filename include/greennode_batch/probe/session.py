@@ -107,6 +107,7 @@ class Session:
     save: Callable[[], None]
     wait_seconds: float
     keep: bool
+    progress: Callable[[str, int, int | None], None]
 
     def __post_init__(self) -> None:
         """Begin."""
@@ -212,7 +213,7 @@ class Session:
         if isinstance(outcome, Lost):
             self._lost_in_a_row += 1
             if self._lost_in_a_row >= _MAX_LOST_IN_A_ROW:
-                words = f"{self._url.host}, {outcome.loss.value} ({self.recorder.clean(outcome.reason)})"
+                words = f"{outcome.loss.value} ({self.recorder.clean(outcome.reason)})"
                 raise ProbeEndedError(f"the server does not answer: {words}")
             return outcome
         self._lost_in_a_row = 0

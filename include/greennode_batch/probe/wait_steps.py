@@ -57,6 +57,8 @@ def wait(session: Session) -> None:
             if one.listed_after_seconds is None and one.role == "main":
                 find_in_list(session, one)
         mend_lines(session)
+        batches = [one for one in session.state.batches if not one.replaced]
+        session.progress("waiting for batches", sum(one.ended for one in batches), len(batches))
         left = deadline - session.now()
         if left <= 0 or all(one.ended for one in running):
             break

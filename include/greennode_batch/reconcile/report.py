@@ -32,7 +32,7 @@ from greennode_batch.state.run_usage import RunUsage
 from greennode_batch.state.systematic_failure import fails_systematically
 from greennode_batch.tables.fingerprint import fingerprint
 from greennode_batch.tables.key_sample import KeySample
-from greennode_batch.wording import counted
+from greennode_batch.wording import counted, given_by
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ def check_failed_ratio(made: RunReport, max_failed_ratio: float) -> None:
     if failed > made.answers_for * max_failed_ratio:
         raise FailedRowsError(
             f"{failed:,} of {made.answers_for:,} rows ended without an answer in this run ({made.summary}); the job "
-            f"allows a share of {max_failed_ratio:.1%} (max_failed_ratio). {_WHERE}"
+            f"allows a share of {max_failed_ratio:.1%} ({given_by('max_failed_ratio')}). {_WHERE}"
         )
     unanswered = made.requests - made.answered_requests
     is_allowed = unanswered <= made.requests * max_failed_ratio

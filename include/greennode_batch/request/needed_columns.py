@@ -28,5 +28,5 @@ def refuse_missing(job: BatchJob, columns: Collection[str]) -> None:
     if missing:
         raise ConfigError(
             f"job {job.name}: the source has no column {', '.join(missing)} (it has {', '.join(columns)}); "
-            "name the key, carried columns and those of row_params as the query does. Nothing was sent"
+            "name the key, carried columns and those of row_params as the source does. Nothing was sent"
         )

@@ -14,6 +14,7 @@ from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.texts import JOBS_FOLDER, read_below
 from greennode_batch.request.request_lines import RequestLines
 from greennode_batch.request.shown_message import message_texts
+from greennode_batch.wording import given_by
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -78,8 +79,9 @@ class TokenCounter:
             from tokenizers import Tokenizer  # noqa: PLC0415 - an extra, which few jobs need
         except ImportError:
             raise ConfigError(
-                f"job {self._job}: to count by tokenizer={self._file!r} the library tokenizers is needed: pip install "
-                "'greennode-airflow[tokenizer]', or leave tokenizer out. Nothing was sent"
+                f"job {self._job}: to count by {given_by('tokenizer')} {self._file!r} the library tokenizers is "
+                f"needed: pip install 'greennode-airflow[tokenizer]', or leave {given_by('tokenizer')} out. Nothing "
+                "was sent"
             ) from None
         text = _read(self._file)
         try:

@@ -21,7 +21,7 @@ def to_arrow(values: Sequence[Any], name: str) -> pa.Array:
     """A column of a database or file as Arrow; what has no plain type in SQL (UUID, JSON, arrays) becomes text."""
     if any(issubclass(kind, bytes | bytearray | memoryview) for kind in set(map(type, values))):
         raise ConfigError(
-            f"column {name} holds bytes; encode it as text in the query (as hex or base64), or leave it out. "
+            f"column {name} holds bytes; encode it as text in the source (as hex or base64), or leave it out. "
             "Nothing was sent"
         )
     try:

@@ -23,6 +23,7 @@ from greennode_batch.source.formats.json_rows import json_batches, json_columns
 from greennode_batch.source.formats.parquet_rows import parquet_batches, parquet_layout, parquet_schema
 from greennode_batch.source.partition import WHOLE, Part
 from greennode_batch.source.rows import RowBatch, Rows, check_columns
+from greennode_batch.wording import given_by
 
 _OPENED_AT_ONCE = 8
 
@@ -60,7 +61,10 @@ def read_files(
         known = _known_types(files, schemas, [name for name in names if columns is None or name in columns], declared)
     missing = [name for name in declared if name not in names]
     if missing:
-        raise ConfigError(f"{path}: has no column {', '.join(missing)}, which types= names (it has {', '.join(names)})")
+        has = f"(it has {', '.join(names)})"
+        raise ConfigError(
+            f"{path}: has no column {', '.join(missing)}, which {given_by('types', 'types=')} names {has}"
+        )
     wanted = [name for name in names if columns is None or name in columns]
     read = zip(files, stored, strict=True) if part == WHOLE else _dealt(files, stored, part)
     batches = (batch for file, own in read for batch in _batches(file, own, wanted, known))
@@ -126,7 +130,7 @@ def _known_types(
             if common is None:
                 raise ConfigError(
                     f"column {name} is {known[name]} in {said_by[name]} and {schema[name]} in {file}; "
-                    f"say by types={{{name!r}: …}} what it is for all of them. Nothing was sent"
+                    f"say by {given_by('types', f'types={{{name!r}: …}}')} what it is for all of them. Nothing was sent"
                 )
             if common != known.get(name):
                 known[name], said_by[name] = common, file

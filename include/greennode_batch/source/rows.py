@@ -12,6 +12,7 @@ import pyarrow as pa
 from greennode_batch.errors import BudgetError, ConfigError
 from greennode_batch.job.budget import Budget
 from greennode_batch.source.column_types import is_plain, to_arrow
+from greennode_batch.wording import given_by
 
 
 def within_max_rows(rows: Rows, budget: Budget | None) -> Rows:
@@ -26,8 +27,8 @@ def within_max_rows(rows: Rows, budget: Budget | None) -> Rows:
             count += len(batch)
             if count > most:
                 raise BudgetError(
-                    f"The source has more than {most:,} rows, which is the job's budget (max_rows). It was not read "
-                    "any further, and nothing was sent. Raise max_rows, or choose fewer rows"
+                    f"The source has more than {most:,} rows, which is the job's budget ({given_by('max_rows')}). It "
+                    f"was not read any further, and nothing was sent. Raise the budget, or choose fewer rows"
                 )
             yield batch
 

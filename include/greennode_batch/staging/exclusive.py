@@ -22,6 +22,7 @@ from upath import UPath
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import local_path, readable_json, uncached, written_beside
+from greennode_batch.wording import given_by
 
 log = logging.getLogger(__name__)
 
@@ -160,8 +161,8 @@ def _rename_noreplace(made: Path, local: Path) -> int:
 def _refusal(path: Path | UPath, what: str) -> ConfigError:
     return ConfigError(
         f"{path.parent}: the file system of this staging folder {what}, so two workers could send one shard, and it "
-        "would be paid for twice. Nothing was sent. Put staging ([greennode] staging, or --staging) on a local disk, "
-        "NFS, SMB as Linux mounts it, or in an object store (s3://)"
+        f"would be paid for twice. Nothing was sent. Put staging ({given_by('staging', '[greennode] staging')}) on a "
+        "local disk, NFS, SMB as Linux mounts it, or in an object store (s3://)"
     )
 
 

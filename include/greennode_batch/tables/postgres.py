@@ -43,7 +43,7 @@ class PostgresDialect(Dialect):
             if len(name.encode()) > _MAX_NAME_BYTES:
                 raise ConfigError(
                     f"table {self.name}: the name {name!r} is longer than PostgreSQL's {_MAX_NAME_BYTES} bytes; "
-                    "shorten it (AS … in the query, or in the answer model)"
+                    "shorten it (AS … in the query, or another name in the answer model)"
                 )
 
     def type_of(self, field: pa.Field) -> str:

@@ -17,6 +17,7 @@ from upath import UPath
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import RunFolder, land, local_path, uncached, written_at
+from greennode_batch.wording import given_by
 from greennode_batch.write.dataset_files import PartFiles
 from greennode_batch.write.parquet_files import ChangedError, ParquetFiles
 from greennode_batch.write.partitions import check_count, partitions
@@ -43,7 +44,9 @@ class Dataset(ParquetFiles):
         """Raise ConfigError if files cannot be put there and removed again. create: False only looks."""
         missing = [name for name in self.partition_by if name not in schema.names]
         if missing:
-            raise ConfigError(f"dataset {self.name}: partition_by names {', '.join(missing)}, which is no column")
+            raise ConfigError(
+                f"dataset {self.name}: {given_by('partition_by')} names {', '.join(missing)}, which is no column"
+            )
         if self._local is not None and self._local.exists() and not self._local.is_dir():
             raise ConfigError(f"dataset {self.name}: is a file; a dataset is a folder. Name another path")
         if not create:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.source.formats.file_listing import NULL_PARTITION, folder_values
+from greennode_batch.wording import given_by
 
 MAX_PARTITIONS = 1_000
 """Partitions of one shard. More make files of a few rows each, which are slow to write and slower to query."""
@@ -61,9 +62,9 @@ def check_count(count: int, by: Sequence[str]) -> None:
     """Raise ConfigError for more partitions than a shard may have."""
     if count > MAX_PARTITIONS:
         raise ConfigError(
-            f"partition_by {', '.join(by)} cuts one shard into {count:,} partitions of a file each; at most "
-            f"{MAX_PARTITIONS:,} make sense. Take columns of fewer values (a day, a country, never a key alone) and "
-            "run this step again; nothing is paid twice"
+            f"{given_by('partition_by')} {', '.join(by)} cuts one shard into {count:,} partitions of a file each; at "
+            f"most {MAX_PARTITIONS:,} make sense. Take columns of fewer values (a day, a country, never a key alone) "
+            "and run this step again; nothing is paid twice"
         )
 
 
@@ -76,8 +77,9 @@ def _folder(name: str, value: str) -> str:
     folder = f"{_escaped(name)}={_escaped(value) if value else NULL_PARTITION}"
     if len(folder.encode()) > _MAX_NAME_BYTES:
         raise ConfigError(
-            f"partition_by {name}: the value {value[:40]!r}… is too long for a folder's name, which may have "
-            f"{_MAX_NAME_BYTES} bytes. Take a column of shorter values and run this step again; nothing is paid twice"
+            f"{given_by('partition_by')} {name}: the value {value[:40]!r}… is too long for a folder's name, which may "
+            f"have {_MAX_NAME_BYTES} bytes. Take a column of shorter values and run this step again; nothing is paid "
+            "twice"
         )
     return folder
 

@@ -296,7 +296,7 @@ def test_404_everywhere_ends_it_with_the_base_url_in_doubt_and_no_profile(probe_
 
 def test_a_server_without_a_model_list_asks_for_a_model(probe_answers):
     outcome = probe_answers(lambda _: httpx.Response(404, text="not found"))
-    assert "name a model with --model" in outcome.state.ended
+    assert "name one by the parameter model" in outcome.state.ended
 
 
 def test_dropped_connections_end_it_after_a_few(probe_answers):

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.wording import given_by
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -35,12 +36,13 @@ class Limits(msgspec.Struct, frozen=True):
         return self.max_enqueued_tokens is None or not others or sum(others) + tokens <= self.max_enqueued_tokens
 
 
-def read_limits(said: Mapping[str, Any], *, where: str) -> Limits:
+def read_limits(said: Mapping[str, Any], *, where: str = "") -> Limits:
     """The limits among some fields; one that is empty is none. where: whose fields they are, for the error.
 
     Raises ConfigError for what is no whole number, or less than 1.
     """
-    return Limits(**{name: _limit(said.get(name), f"{where}: {name}") for name in Limits.__struct_fields__})
+    prefix = f"{where}: " if where else ""
+    return Limits(**{name: _limit(said.get(name), f"{prefix}{given_by(name)}") for name in Limits.__struct_fields__})
 
 
 def _limit(said: Any, what: str) -> int | None:

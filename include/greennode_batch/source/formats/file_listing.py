@@ -20,6 +20,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.job.file_types import FORMATS, FileFormat
 from greennode_batch.source.partition import WHOLE, Part
 from greennode_batch.staging.folders import local_path, uncached
+from greennode_batch.wording import given_by
 
 _GZIP = ".gz"
 _STREAM_BYTES = 4 << 20
@@ -89,7 +90,7 @@ class SourceFile:
             what = "Parquet" if self.format == "parquet" else self.format.upper()
             raise ConfigError(
                 f"{self}: not a {what} file that can be read ({_one_line(error)}); mend it, or say what it is by "
-                "format=. Nothing was sent"
+                f"{given_by('format', 'format=')}. Nothing was sent"
             ) from error
 
 
@@ -116,8 +117,8 @@ def source_files(path: UPath | Path, file_format: FileFormat | None = None) -> l
     for file in files:
         if file.format != files[0].format:
             raise ConfigError(
-                f"{path}: holds files of two formats, {files[0]} and {file}; say by format= which of them to read. "
-                "Nothing was sent"
+                f"{path}: holds files of two formats, {files[0]} and {file}; say by "
+                f"{given_by('format', 'format=')} which of them to read. Nothing was sent"
             )
     return files
 
@@ -175,9 +176,10 @@ def _ending_format(name: str) -> FileFormat | None:
 def _format_of(path: UPath | Path, name: str) -> FileFormat:
     found = _ending_format(name)
     if found is None:
+        said = given_by("format", "format='parquet', 'csv', 'tsv' or 'jsonl'", value="parquet, csv, tsv or jsonl")
         raise ConfigError(
-            f"{path}: its name does not tell what it is; say format='parquet', 'csv', 'tsv' or 'jsonl' "
-            f"(known endings: {', '.join(FORMATS)}). Nothing was sent"
+            f"{path}: its name does not tell what it is; say {said} (known endings: "
+            f"{', '.join(FORMATS)}). Nothing was sent"
         )
     return found
 

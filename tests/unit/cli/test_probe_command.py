@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import argparse
 import json
 
 import pytest
 
-from greennode_batch.errors import ConfigError
-from greennode_batch.probe.command import add_parser
+from greennode_batch.cli.command_line import main
 from greennode_emulator.server import running
 from greennode_emulator.settings import Settings
 
@@ -18,10 +16,7 @@ def command(monkeypatch, emulator, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        parser = argparse.ArgumentParser()
-        add_parser(parser.add_subparsers())
-        options = parser.parse_args(["probe", *map(str, arguments)])
-        return options.command(options)
+        return main(["probe", *map(str, arguments)])
 
     return run
 
@@ -50,13 +45,28 @@ def test_open_batches_end_with_the_command_that_goes_on(command, clock, monkeypa
 def test_a_refused_key_ends_with_1_and_a_sentence(command, emulator, monkeypatch, capsys):
     monkeypatch.setenv("GREENNODE_API_KEY", "wrong")
     assert command("--base-url", emulator.base_url) == 1
-    assert "The probe ended early: the server refuses the key" in capsys.readouterr().out
+    assert "greennode-batch: the probe ended early: the server refuses the key" in capsys.readouterr().err
 
 
-def test_without_a_key_nothing_is_sent(command, emulator, monkeypatch):
+def test_a_server_that_nobody_answers_at_is_named(command, capsys):
+    assert command("--base-url", "http://127.0.0.1:9/v1") == 1
+    assert "127.0.0.1" in capsys.readouterr().err
+
+
+def test_stopped_by_hand_it_ends_with_130_and_says_how_to_go_on(command, emulator, monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("greennode_batch.probe.wait_steps.look", stop)
+    assert command("--base-url", emulator.base_url, "--out", "found") == 130
+    said = capsys.readouterr().err
+    assert said.endswith("greennode-batch: stopped. To go on, now or later: greennode-batch probe --resume found\n")
+
+
+def test_without_a_key_nothing_is_sent(command, emulator, monkeypatch, capsys):
     monkeypatch.delenv("GREENNODE_API_KEY")
-    with pytest.raises(ConfigError, match="GREENNODE_API_KEY is not set"):
-        command("--base-url", emulator.base_url)
+    assert command("--base-url", emulator.base_url) == 1
+    assert "GREENNODE_API_KEY is not set" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -64,17 +74,17 @@ def test_without_a_key_nothing_is_sent(command, emulator, monkeypatch):
     [
         ((), "--base-url is missing"),
         (("--resume", "nowhere"), "no probe to go on with"),
-        (("--base-url", "http://api.test/v1"), "unencrypted"),
+        (("--base-url", "http://api.test/v1"), "allow http for this host by name (--allow-http: api.test)"),
         (("--base-url", "https://api.test"), "does not end in a version"),
     ],
 )
-def test_wrong_usage_is_named(command, arguments, words):
-    with pytest.raises(ConfigError, match=words):
-        command(*arguments)
+def test_wrong_usage_is_named(command, capsys, arguments, words):
+    assert command(*arguments) == 1
+    assert words in capsys.readouterr().err
 
 
-def test_a_folder_that_holds_a_probe_is_not_written_over(command, emulator, tmp_path):
+def test_a_folder_that_holds_a_probe_is_not_written_over(command, emulator, tmp_path, capsys):
     (tmp_path / "found").mkdir()
     (tmp_path / "found" / "resume.json").write_text("{}")
-    with pytest.raises(ConfigError, match="holds an earlier probe"):
-        command("--base-url", emulator.base_url, "--out", "found")
+    assert command("--base-url", emulator.base_url, "--out", "found") == 1
+    assert "holds an earlier probe" in capsys.readouterr().err

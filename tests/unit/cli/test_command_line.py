@@ -17,7 +17,7 @@ from greennode_emulator.answers import answer_for
 # Whole programs run here: part of `make test`, not of `make unit`.
 pytestmark = pytest.mark.slow
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 PACKAGES = PROJECT.parent / "shared/data/debian_packages.parquet"
 MODEL = "google/gemma-4-31b-it"
 PROMPT = "Which section?\n{{ name }}: {{ text }}"
@@ -242,10 +242,10 @@ def test_two_starts_at_once_do_not_meet(arguments, tmp_path, emulator, capsys):
         ({"in": "gone.parquet"}, "gone.parquet: no such file"),
         ({"prompt": "gone.md"}, "gone.md: no such file"),
         ({"system": "gone.md"}, "gone.md: no such file"),
-        ({"in": __file__}, "test_cli.py: its name does not tell what it is; say format="),
-        ({"in": __file__, "in-format": "parquet"}, "test_cli.py: not a Parquet file"),
+        ({"in": __file__}, "test_command_line.py: its name does not tell what it is; say --in-format parquet"),
+        ({"in": __file__, "in-format": "parquet"}, "test_command_line.py: not a Parquet file"),
         ({"prompt": "/"}, "/: cannot be read as UTF-8 text"),
-        ({"out": f"{__file__}/"}, "test_cli.py: is a file; a dataset is a folder"),
+        ({"out": f"{__file__}/"}, "test_command_line.py: is a file; a dataset is a folder"),
         ({"out": "s3://bucket/answers.parquet"}, "one file is written on this machine's disk only"),
         ({"partition-by": "version"}, "--partition-by makes folders, so --out names one; put / at its end"),
         ({"partition-by": "colour", "out": "answers/"}, "the target has no column 'colour'"),
@@ -378,7 +378,7 @@ def test_a_preview_says_that_the_run_would_be_refused(tmp_path, rows, capsys):
     options += ["--params", '{"max_tokens": 5}', "--requests", "0"]
     assert main([*options, "--max-cost", "1"]) == 0
     assert "This run would be refused: estimate: " in (said := capsys.readouterr().out)
-    assert "over the job's budget of 1 VND (max_cost)" in said
+    assert "over the job's budget of 1 VND (--max-cost)" in said
     assert main([*options, "--max-cost", "1e9"]) == 0
     assert "within the job's budget" in capsys.readouterr().out
     assert main(options) == 0
@@ -402,5 +402,5 @@ def test_limits_are_for_all_runs_of_one_staging_folder(arguments, tmp_path, emul
     assert json.loads((line / "in-1.json").read_text())["tokens"] > 0
     assert main(arguments(**{"max-batches-in-flight": "few"})) == 1
     assert (
-        "the command line: max_batches_in_flight is 'few'; it is a whole number, 1 or more" in capsys.readouterr().err
+        "greennode-batch: --max-batches-in-flight is 'few'; it is a whole number, 1 or more" in capsys.readouterr().err
     )

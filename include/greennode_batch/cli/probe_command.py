@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from upath import UPath
 
 from greennode_batch.api.profile import PRESETS, ApiProfile
+from greennode_batch.cli.progress import ProgressDisplay
+from greennode_batch.cli_options import HTTP_HELP, KEY_VARIABLE, api_key
 from greennode_batch.errors import ConfigError
 from greennode_batch.probe.probe_run import DEFAULT_WAIT_SECONDS, RESUME, Outcome, Probe
 from greennode_batch.probe.state import State
 from greennode_batch.staging.folders import read_json
 
-KEY_VARIABLE = "GREENNODE_API_KEY"
+OPEN = 3
+"""The exit code of a probe whose batches have not ended."""
 
 
-def add_parser(commands: Any) -> None:
+def add_probe_command(commands: Any) -> None:
     """Add the command to the subparsers of `greennode-batch`."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "probe",
+        usage="greennode-batch probe (--base-url URL | --resume FOLDER) [options]",
         help="find out what a server speaks, and print the profile for its connection",
         description="Send a few tiny requests and two-line batches, and say what holds: models, files, batches, "
-        "status words, lists, results, cancel, delete. Raw replies land in a folder without the key. "
-        f"The API key is read from the environment variable {KEY_VARIABLE}.",
+        "status words, lists, results, cancel, delete. Raw replies land in a folder without the key.",
+        epilog="exit codes: 0 all steps were taken; 1 it ended early, with the reason on stderr; 2 wrong usage; 3 "
+        "batches are still open: look again with --resume; 130 stopped by Ctrl-C.",
     )
-    parser.add_argument("--base-url", metavar="URL", help="the API's address, e.g. https://HOST/v1")
-    parser.add_argument("--model", help="an id of the server's model list; the first for chat if left out")
+    server = parser.add_argument_group("server", f"The API key is read from the environment variable {KEY_VARIABLE}.")
+    server.add_argument("--base-url", metavar="URL", help="its address, such as https://HOST/v1")
+    server.add_argument("--profile", choices=tuple(PRESETS), default=None, help="what to try first; default: greennode")
+    server.add_argument(
+        "--allow-http", dest="allow_http_hosts", action="append", default=[], metavar="HOST", help=HTTP_HELP
+    )
+    parser.add_argument(
+        "--model", metavar="ID", help="an id of the server's model list; the first for chat if left out"
+    )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write; default: probe-DATE-TIME")
-    parser.add_argument("--profile", choices=tuple(PRESETS), default=None, help="what to try first; default: greennode")
     parser.add_argument(
         "--wait",
         type=float,
@@ -41,14 +52,16 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--keep", action="store_true", help="leave the probe's files and batches on the server")
     parser.add_argument("--resume", type=Path, metavar="FOLDER", help="look again at what an earlier probe left open")
-    parser.add_argument(
-        "--allow-http", action="append", default=[], metavar="HOST", help="allow http:// for this host, by name"
-    )
-    parser.set_defaults(command=run)
+    parser.set_defaults(command=probe_command, parser=parser)
 
 
-def run(options: argparse.Namespace) -> int:
+def probe_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:
     """Probe; the exit code: 0 all steps were taken, 1 it ended early, 3 batches are still open."""
+
+    def say(words: str) -> None:
+        progress.pause()
+        print(words, flush=True)  # noqa: T201 - this is the command's output
+
     key = api_key()
     folder, base_url, profile = _where(options)
     probe = Probe(
@@ -57,33 +70,33 @@ def run(options: argparse.Namespace) -> int:
         folder,
         model=options.model,
         profile=ApiProfile.from_extra({"profile": profile}),
-        allow_http_hosts=options.allow_http,
+        allow_http_hosts=options.allow_http_hosts,
         wait_seconds=options.wait,
         keep=options.keep,
-        say=_print,
+        say=say,
+        progress=progress,
     )
-    return show(probe.run(), folder)
+    return _show(probe.run(), folder, say)
 
 
-def api_key() -> str:
-    """The key, from the environment. Raises ConfigError where there is none."""
-    key = os.environ.get(KEY_VARIABLE, "")
-    if not key:
-        raise ConfigError(f"the environment variable {KEY_VARIABLE} is not set; it holds the API key. Nothing was sent")
-    return key
-
-
-def show(outcome: Outcome, folder: UPath) -> int:
+def _show(outcome: Outcome, folder: UPath, say: Callable[[str], None]) -> int:
     """Print the report; the exit code."""
-    _print("")
-    _print(outcome.text)
-    _print(f"The raw replies and the reports are in {folder}")
-    if outcome.waits:
-        _print(f"To go on, now or later: greennode-batch probe --resume {folder}")
+    say("")
+    say(outcome.text)
+    say(f"The raw replies and the reports are in {folder}")
+    go_on = f"To go on, now or later: greennode-batch probe --resume {folder}"
+    if outcome.is_stopped:
+        stop = KeyboardInterrupt()
+        stop.add_note(go_on)
+        raise stop
     if outcome.state.ended is not None:
-        _print(f"The probe ended early: {outcome.state.ended}")
-        return 1
-    return 3 if outcome.waits else 0
+        end = ConfigError(f"the probe ended early: {outcome.state.ended}")
+        if outcome.waits:
+            end.add_note(go_on)
+        raise end
+    if outcome.waits:
+        say(go_on)
+    return OPEN if outcome.waits else 0
 
 
 def _where(options: argparse.Namespace) -> tuple[UPath, str, str]:
@@ -100,7 +113,3 @@ def _where(options: argparse.Namespace) -> tuple[UPath, str, str]:
     if (folder / RESUME).exists():
         raise ConfigError(f"{folder} holds an earlier probe: go on with --resume {folder}, or take another --out")
     return folder, options.base_url, options.profile or "greennode"
-
-
-def _print(words: str) -> None:
-    print(words, flush=True)  # noqa: T201 - this is the command's output

@@ -1,0 +1,19 @@
+"""The command line: the same engine with no Airflow.
+
+    command_line     options -> a command -> an exit code
+    preview_command  shows what a run would ask
+    run_command      asks, and writes the answers; goes on where it was stopped
+    out_file         what --out names: a file of answers or a dataset
+    declared_job     the job of --job and of the options
+    job_file         the job that a Python file declares, a DAG file for one
+    python_file      a Python file that a person names, imported
+    job_rows         the rows of a job's source, with connections from the environment
+    answer_option    the answer model that --answer names
+    progress         how far a command is, with its rate and the time left
+
+`greennode_batch.probe.command` has `probe`, and `greennode_batch.cli_options` the options that declare a job.
+"""
+
+from greennode_batch.cli.command_line import main
+
+__all__ = ["main"]

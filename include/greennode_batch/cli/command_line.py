@@ -1,0 +1,62 @@
+"""`greennode-batch COMMAND …`: options -> a command -> an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+
+from greennode_batch.cli.preview_command import add_preview_command
+from greennode_batch.cli.probe_command import add_probe_command
+from greennode_batch.cli.progress import ProgressDisplay
+from greennode_batch.cli.run_command import add_run_command
+from greennode_batch.cli_options import given_by_options, missing_options
+from greennode_batch.errors import GreenNodeError
+from greennode_batch.wording import options_of_command
+
+FAILED, STOPPED = 1, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit code.
+
+    0: done. 1: failed, with the reason on stderr. 2: wrong usage. 3: a probe whose batches are still open. 130: stopped
+    by Ctrl-C.
+    """
+    options = make_parser().parse_args(arguments)
+    if missing := missing_options(options):
+        options.parser.error(missing)
+    logging.getLogger().setLevel(logging.INFO)
+    for name in ("httpx", "airflow"):  # a DAG file loads the second
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        with options_of_command(given_by_options(options.parser)), ProgressDisplay() as progress:
+            return int(options.command(options, progress))
+    except KeyboardInterrupt as stop:
+        return _end(STOPPED, "stopped", stop)
+    except BrokenPipeError:
+        # Who reads has seen enough, as `head` has. What is still to be written at the exit goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (GreenNodeError, OSError) as error:
+        return _end(FAILED, str(error), error)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
+    parser = argparse.ArgumentParser(
+        prog="greennode-batch", description="Batch inference with GreenNode: a table in, a table out."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_preview_command(commands)
+    add_run_command(commands)
+    add_probe_command(commands)
+    return parser
+
+
+def _end(code: int, words: str, error: BaseException) -> int:
+    """Say why, and how to go on."""
+    said = ". ".join([words.rstrip(". "), *getattr(error, "__notes__", ())])
+    print(f"greennode-batch: {said}", file=sys.stderr)  # noqa: T201 - this is the command's output
+    return code

@@ -1,0 +1,83 @@
+"""The rows of a job's source, where there is no Airflow: SQL connections come from the environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any, cast
+
+import jinja2
+from upath import UPath
+
+from greennode_batch.errors import ConfigError
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import FileSource, SqlSource
+from greennode_batch.job.texts import read_job_text
+from greennode_batch.request.needed_columns import needed_columns
+from greennode_batch.source.files import read_files
+from greennode_batch.source.rows import RowBatch, Rows, first_rows
+from greennode_batch.source.sql import read_sql
+
+# Airflow's own way to name a connection in a path: s3://conn_id@bucket/folder.
+_CONNECTION_IN_PATH = re.compile(r"^\w+://([^/@]+)@")
+# A job of several parts is read as one.
+_WHOLE = {"partition": 0, "partitions": 1}
+_ENVIRONMENT = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - SQL is no HTML
+
+
+@contextmanager
+def job_rows(job: BatchJob, *, limit: int | None = None) -> Iterator[Callable[[], Rows]]:
+    """What opens the job's rows, as often as it is called. limit: how many at most.
+
+    Raises ConfigError for a source that only a run of Airflow can read.
+    """
+    with ExitStack() as stack:
+        yield lambda: first_rows(_opened(job, stack), limit)
+
+
+def _opened(job: BatchJob, stack: ExitStack) -> Rows:
+    source = job.source
+    if isinstance(source, FileSource):
+        return read_files(
+            UPath(_path(source)), file_format=source.format, types=source.types, columns=needed_columns(job)
+        )
+    # Most commands read files, and load nothing of databases.
+    from greennode_batch.source.sql_connection import connect_sql  # noqa: PLC0415
+
+    sql, parameters = _rendered(read_job_text(source.sql), "the query"), _parameters(source)
+    rows = read_sql(stack.enter_context(closing(connect_sql(source.conn_id))), sql, parameters)
+    # Before the connection: rows that nobody has asked for hold a cursor.
+    stack.enter_context(closing(cast("Generator[RowBatch, None, None]", rows.batches)))
+    return rows
+
+
+def _parameters(source: SqlSource) -> Mapping[str, Any]:
+    return {
+        name: _rendered(value, f"the parameter {name}") if isinstance(value, str) else value
+        for name, value in source.parameters.items()
+    }
+
+
+def _path(source: FileSource) -> str:
+    path = _rendered(source.path, "the path")
+    named = _CONNECTION_IN_PATH.match(path)
+    if named:
+        raise ConfigError(
+            f"source {path}: names Airflow's connection {named[1]}; give the path by --in without it: its key and "
+            "address come from the environment. Nothing was sent"
+        )
+    return path
+
+
+def _rendered(text: str, what: str) -> str:
+    """A template as Airflow renders it, of which only the parts are known here."""
+    try:
+        return _ENVIRONMENT.from_string(text).render(_WHOLE)
+    except jinja2.UndefinedError as error:
+        raise ConfigError(
+            f"{what} of the job's source has a value that only a run of Airflow gives ({error}); name files with the "
+            "rows by --in. Nothing was sent"
+        ) from None
+    except jinja2.TemplateError as error:
+        raise ConfigError(f"{what} of the job's source is no template of Jinja ({error}). Nothing was sent") from None

@@ -1,0 +1,81 @@
+"""Where answers go: what --out names, by its ending or by --out-format."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from upath import UPath
+
+from greennode_batch.cli_options import FILE_FORMATS, names
+from greennode_batch.errors import ConfigError
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.file_types import FORMATS, FileFormat
+from greennode_batch.job.sources import FileSource
+from greennode_batch.job.targets import FileTarget
+from greennode_batch.staging.folders import RunFolder
+from greennode_batch.write.answer_file import AnswerFile
+from greennode_batch.write.dataset import Dataset
+from greennode_batch.write.text_answer_file import TextAnswerFile
+
+_ENDINGS = ", ".join(FORMATS)
+
+
+def add_out_options(parser: argparse.ArgumentParser, *, help_of_out: str, needs_out: bool = False) -> Any:
+    """Where answers go; the group of options."""
+    answers = parser.add_argument_group("answers")
+    answers.add_argument("--out", required=needs_out, metavar="FILE|FOLDER/", help=help_of_out)
+    answers.add_argument("--out-format", choices=FILE_FORMATS, help="for names that do not tell it")
+    answers.add_argument(
+        "--partition-by", type=names, default=(), metavar="COLUMNS", help="a,b: columns that become folders of FOLDER"
+    )
+    return answers
+
+
+def open_out(job: BatchJob, run: RunFolder, file_format: FileFormat | None = None) -> AnswerFile | Dataset:
+    """The file or the dataset that the job's only target names. Raises ConfigError for a name that tells no format.
+
+    file_format: for names that do not tell it.
+    """
+    (target,) = job.targets
+    assert isinstance(target, FileTarget)
+    path = Path(target.path)
+    known = file_format or FORMATS.get(path.suffix.lower())
+    is_remote = "://" in target.path
+    if target.path.endswith("/") or (is_remote and path.suffix.lower() not in FORMATS) or path.is_dir():
+        if file_format not in {None, "parquet"}:
+            raise ConfigError(
+                f"{target.path}: a folder holds Parquet files, not {file_format}; name one file, or leave --out-format "
+                "out. Nothing was sent"
+            )
+        return Dataset(UPath(target.path), run, partition_by=target.partition_by)
+    if is_remote:
+        raise ConfigError(
+            f"{target.path}: one file is written on this machine's disk only; name a folder, ending in /. Nothing was "
+            "sent"
+        )
+    if known is None:
+        raise ConfigError(
+            f"{target.path}: its name does not tell what to write; let it end in {_ENDINGS} or, for a folder of "
+            "Parquet files, in /; or say it by --out-format. Nothing was sent"
+        )
+    if target.partition_by:
+        raise ConfigError(
+            f"{target.path}: --partition-by makes folders, so --out names one; put / at its end. Nothing was sent"
+        )
+    _refuse_source(job, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return AnswerFile(path) if known == "parquet" else TextAnswerFile(path, known)
+
+
+def _refuse_source(job: BatchJob, out: Path) -> None:
+    """Raise ConfigError where answers would take the place of the rows that they are about."""
+    if not isinstance(job.source, FileSource) or "://" in job.source.path:
+        return
+    source = Path(job.source.path).resolve()
+    if out.resolve() == source or (source.is_dir() and source in out.resolve().parents):
+        raise ConfigError(
+            f"{out}: the rows are read from there, and answers would come among them; name another --out. Nothing was "
+            "sent"
+        )

@@ -1,0 +1,61 @@
+"""`greennode-batch preview`: what a run would ask, for a person to read; nothing is sent."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from contextlib import ExitStack, closing
+from typing import Any
+
+from greennode_batch.cli.declared_job import declared_job
+from greennode_batch.cli.job_rows import job_rows
+from greennode_batch.cli.out_file import add_out_options, open_out
+from greennode_batch.cli.progress import ProgressDisplay
+from greennode_batch.cli_options import add_job_options, add_profile_option
+from greennode_batch.cost.budget_check import budget_forecast
+from greennode_batch.job.prices import read_prices
+from greennode_batch.plan.build import build
+from greennode_batch.plan.preview import preview
+from greennode_batch.run import watched
+from greennode_batch.staging.folders import run_folder
+from greennode_batch.write.file_lookup import file_lookup
+
+_NAME = "preview"
+
+
+def add_preview_command(commands: Any) -> None:
+    """Add the command to the subparsers of `greennode-batch`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        _NAME,
+        usage="greennode-batch preview (--job FILE.py | --in FILE --key COLUMNS --prompt FILE\n  --model ID) [options]",
+        help="show what a run would ask and about how much, and send nothing",
+        description="Render the requests, count them, and show the first. Needs no key and no network.",
+    )
+    add_job_options(parser)
+    add_out_options(parser, help_of_out="leave out the rows that a run into this file or folder would not ask again")
+    shown = parser.add_argument_group("preview")
+    add_profile_option(shown)
+    shown.add_argument("--requests", type=int, default=3, metavar="N", help="how many to show; default: 3")
+    parser.set_defaults(command=preview_command, parser=parser)
+
+
+def preview_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:
+    """Build a run in a folder that goes when it is shown."""
+    with tempfile.TemporaryDirectory(prefix="greennode-preview-") as folder, ExitStack() as stack:
+        job = declared_job(options, out=options.out or "out.parquet", partition_by=options.partition_by)
+        run = run_folder(folder, job.name, _NAME)
+        known = []
+        if options.out:
+            out = stack.enter_context(closing(open_out(job, run, options.out_format)))
+            known.append(stack.enter_context(file_lookup(out, job.target_key, job_id=job.own_id)))
+        rows = stack.enter_context(job_rows(job, limit=options.limit))
+        prices = options.prices or read_prices(job.prices or {})
+        plan = build(
+            job, lambda: watched(rows(), progress), run, run_id=_NAME, profile=options.profile, known=known,
+            prices=prices,
+        )  # fmt: skip
+        progress.pause()
+        print(preview(run, plan, shown=options.requests))  # noqa: T201 - this is the command's output
+        if said := budget_forecast(plan, job.budget, canary=job.canary):
+            print(f"\n{said}")  # noqa: T201 - likewise
+    return 0
