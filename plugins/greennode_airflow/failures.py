@@ -1,19 +1,29 @@
-"""Failures: which errors fail a task at once, because a retry cannot help, and what failed of a group of shards."""
+"""Failures: which errors fail a task at once, their sentences for the page, and what failed of a group of shards."""
 
 from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import redact
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+)
 
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.staging.folders import ShardFolder
 
 log = logging.getLogger(__name__)
+
+FAILURE_KEY = "greennode_failure"
+"""The XCom of a task that failed: {"kind": the error's class, "error": its sentence}. A retry of the task clears it."""
+_MAX_CHARACTERS = 2_000
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,19 +32,41 @@ R = TypeVar("R")
 def fail_without_retry(execute: Callable[P, R]) -> Callable[P, R]:
     """Fail the task at once for an error that is not retryable; Airflow retries it after any other.
 
-    Of several errors together one that is retryable is enough.
+    Of several errors together one that is retryable is enough. The sentence of any is noted for the page.
     """
 
     @functools.wraps(execute)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return execute(*args, **kwargs)
+        except (AirflowSkipException, AirflowRescheduleException):
+            raise
         except (GreenNodeError, ExceptionGroup) as error:
+            _note(error, [*args, *kwargs.values()])
             if _is_retryable(error):
                 raise
             raise AirflowFailException(str(error)) from error
+        except (Exception, AirflowTaskTimeout) as error:
+            _note(error, [*args, *kwargs.values()])
+            raise
 
     return wrapped
+
+
+def _note(error: BaseException, arguments: list[Any]) -> None:
+    """Leave the sentence of an error where the page finds it. The error counts, whether that works or not."""
+    task = next((one["ti"] for one in arguments if isinstance(one, Mapping) and "ti" in one), None)
+    if task is None:
+        return
+    several = error.exceptions if isinstance(error, ExceptionGroup) else [error]
+    kinds = {type(one).__name__ for one in several}
+    words = error.args[0] if isinstance(error, ExceptionGroup) else str(error) or repr(error)
+    # As Airflow does in the log.
+    said = str(redact(words))[:_MAX_CHARACTERS]
+    try:
+        task.xcom_push(key=FAILURE_KEY, value={"kind": kinds.pop() if len(kinds) == 1 else "", "error": said})
+    except Exception:
+        log.info("The page will not show why this task failed; its log does", exc_info=True)
 
 
 class ShardFailures:
