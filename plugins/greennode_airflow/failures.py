@@ -43,9 +43,10 @@ def fail_without_retry(execute: Callable[P, R]) -> Callable[P, R]:
             raise
         except (GreenNodeError, ExceptionGroup) as error:
             _note(error, [*args, *kwargs.values()])
-            if _is_retryable(error):
-                raise
-            raise AirflowFailException(str(error)) from error
+            log.debug("Where the task failed", exc_info=error)
+            if not _is_retryable(error):
+                raise AirflowFailException(_words(error)) from None
+            raise _without_frames(error) from None
         except (Exception, AirflowTaskTimeout) as error:
             _note(error, [*args, *kwargs.values()])
             raise
@@ -60,20 +61,39 @@ def _note(error: BaseException, arguments: list[Any]) -> None:
         return
     several = error.exceptions if isinstance(error, ExceptionGroup) else [error]
     kinds = {type(one).__name__ for one in several}
-    words = error.args[0] if isinstance(error, ExceptionGroup) else str(error) or repr(error)
     # As Airflow does in the log.
-    said = str(redact(words))[:_MAX_CHARACTERS]
+    said = str(redact(_words(error)))[:_MAX_CHARACTERS]
     try:
         task.xcom_push(key=FAILURE_KEY, value={"kind": kinds.pop() if len(kinds) == 1 else "", "error": said})
     except Exception:
         log.info("The page will not show why this task failed; its log does", exc_info=True)
 
 
-class ShardFailures:
-    """What failed of the shards of one task: each has its turn, whatever became of those before it."""
+def _words(error: BaseException) -> str:
+    return str(error.args[0]) if isinstance(error, ExceptionGroup) else str(error) or repr(error)
 
-    def __init__(self) -> None:
+
+def _without_frames(error: Exception) -> Exception:
+    """The error with nothing for Airflow's log to show but its sentence: that says what to do, and our code does not.
+
+    An error that is not ours keeps all that tells where it comes from.
+    """
+    several = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+    for one in several:
+        if isinstance(one, GreenNodeError):
+            one.__traceback__, one.__cause__, one.__suppress_context__ = None, None, True
+    return error
+
+
+class ShardFailures:
+    """What failed of the shards of one task: each has its turn, whatever became of those before it.
+
+    shards: how many the task has. The error of its only one is not logged here: it is what the task fails with.
+    """
+
+    def __init__(self, shards: int) -> None:
         self._errors: list[Exception] = []
+        self._shards = shards
 
     @contextmanager
     def held(self, shard: ShardFolder) -> Iterator[None]:
@@ -81,9 +101,8 @@ class ShardFailures:
         try:
             yield
         except Exception as error:  # noqa: BLE001 - it is raised at the end
-            if not self._errors:
-                log.info("Going on with the other shards of this task, if there are any")
-            log.error("Shard %s failed: %s", shard.shard_id, error)  # noqa: TRY400 - with its traceback at the end
+            if self._shards > 1:
+                log.error("Shard %s of %d failed: %s", shard.shard_id, self._shards, error)  # noqa: TRY400 - see above
             self._errors.append(error)
 
     def __bool__(self) -> bool:

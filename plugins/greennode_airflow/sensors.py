@@ -125,11 +125,12 @@ class GreenNodeBatchSensor(BaseSensorOperator):
     ) -> _Result:
         """What is next for the batches of the shards."""
         assert self.shard is not None
-        now, failures = time.time(), ShardFailures()
+        now = time.time()
         over: list[tuple[Receipt, Done]] = []
         open_: list[Receipt] = []
         moments: list[float] = []
         hook, shards = GreenNodeHook(self.greennode_conn_id), shards_to_send(self.shard)
+        failures = ShardFailures(len(shards))
         with hook.get_conn() as client:
             for shard in shards:
                 with failures.held(shard):

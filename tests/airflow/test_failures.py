@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+
 import pytest
 from airflow.sdk.exceptions import (
     AirflowFailException,
@@ -8,9 +10,11 @@ from airflow.sdk.exceptions import (
     AirflowTaskTimeout,
 )
 from airflow.sdk.log import mask_secret
+from upath import UPath
 
-from greennode_airflow.failures import FAILURE_KEY, fail_without_retry
+from greennode_airflow.failures import FAILURE_KEY, ShardFailures, fail_without_retry
 from greennode_batch.errors import AuthError, CreditError, GreenNodeError, RowError
+from greennode_batch.staging.folders import ShardFolder
 
 
 class PassingError(GreenNodeError):
@@ -30,7 +34,7 @@ def execute(error: Exception) -> None:
 def test_a_task_fails_at_once_where_a_retry_cannot_help(error):
     with pytest.raises(AirflowFailException, match=r"^why$") as raised:
         execute(error)
-    assert raised.value.__cause__ is error
+    assert raised.value.__cause__ is None
 
 
 @pytest.mark.parametrize("error", [PassingError("why"), AuthError("why", status=401), OSError("why")])
@@ -110,3 +114,69 @@ def test_a_task_fails_with_its_own_error_where_nothing_can_be_noted():
 
     with pytest.raises(OSError, match="disk full"):
         execute({"ti": Deaf()})
+
+
+class Log:
+    """What Airflow writes of a task that failed: the error with its traceback and all that led to it."""
+
+    def __init__(self, caplog):
+        self._caplog = caplog
+
+    def of(self, execute):
+        self._caplog.set_level(logging.INFO)
+        try:
+            execute()
+        except Exception:
+            logging.getLogger("task").exception("Task failed with exception")
+        return self._caplog.text
+
+
+def deep():
+    try:
+        {}["column"]
+    except KeyError as error:
+        raise LastingError("no such column; take another") from error
+
+
+@pytest.mark.parametrize("error", [LastingError("sentence one; do this"), PassingError("sentence one; do this")])
+def test_the_sentence_stands_once_in_the_log_and_no_code_of_ours_is_shown(caplog, error):
+    @fail_without_retry
+    def task():
+        try:
+            deep()
+        except LastingError as first:
+            raise error from first
+
+    said = Log(caplog).of(task)
+    assert said.count("sentence one; do this") == 1
+    assert "deep" not in said
+    assert "no such column" not in said
+
+
+def test_an_error_that_is_not_ours_keeps_where_it_comes_from(caplog):
+    @fail_without_retry
+    def task():
+        {}["column"]
+
+    assert "in task" in Log(caplog).of(task)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_error_of_an_only_shard_is_what_the_task_fails_with_and_others_are_said_as_they_come(
+    caplog, count, tmp_path
+):
+    @fail_without_retry
+    def task():
+        failures = ShardFailures(count)
+        for number in range(count):
+            with failures.held(ShardFolder(UPath(tmp_path / f"shard-{number}"))):
+                raise LastingError(f"sentence {number}")
+        failures.raise_all()
+
+    said = Log(caplog).of(task)
+    if count == 1:
+        assert said.count("sentence 0") == 1
+        return
+    assert "Shard shard-1 of 3 failed: sentence 1" in said
+    assert "AirflowFailException: 3 shards failed: sentence 0; sentence 1; sentence 2\n" in said
+    assert all(said.count(f"sentence {number}") == 2 for number in range(count))

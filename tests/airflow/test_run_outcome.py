@@ -162,3 +162,12 @@ def test_the_plan_of_an_earlier_try_is_not_reported_for_one_that_was_not_built(r
     built(run)
     with pytest.raises(AirflowFailException, match=rf"build_requests is {state} in this try.* Clear ask\.build_req"):
         execute("report", Task({**ALL_WELL, "ask.build_requests": state}))
+
+
+@pytest.mark.parametrize("task_id", ["report", "clean_up"])
+def test_what_the_build_failed_with_is_said_where_there_is_nothing_to_report(task_id: str) -> None:
+    why = {"kind": "ConfigError", "error": "the source has no column x; take another"}
+    states = {**ALL_WELL, "ask.build_requests": "failed", "ask.report": "failed"}
+    xcoms = {"ask.build_requests.greennode_failure": why, "ask.report.greennode_failure": why}
+    with pytest.raises(AirflowFailException, match="the source has no column x; take another"):
+        execute(task_id, Task(states, xcoms))

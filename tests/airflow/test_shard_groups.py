@@ -74,8 +74,9 @@ class Task:
     def xcom_pull(self, **_: Any) -> Any:
         return self.result
 
-    def xcom_push(self, *, value: Any, **_: Any) -> None:
-        self.pushed = value
+    def xcom_push(self, *, key: str, value: Any) -> None:
+        if key == "return_value":
+            self.pushed = value
 
 
 class Run:

@@ -136,7 +136,7 @@ def validity(*parts: Any) -> str:
 
 
 def read_answer_cache(path: UPath, work: Path, *, valid_for: str, table: TableDigest) -> AnswerCache | None:
-    """The note if it is of these requests and of the table as it is; else None, and the log says why.
+    """The note if it is of these requests and of the table as it is; else None, and the log says why one is not used.
 
     work: a folder on local disk that outlives the note, for a copy of one that lies in an object store.
     """
@@ -150,8 +150,7 @@ def read_answer_cache(path: UPath, work: Path, *, valid_for: str, table: TableDi
             file.seek(hashes.offset + hashes.nbytes)
             header = msgspec.json.decode(file.read(), type=Header)
     except FileNotFoundError:
-        log.info("There is no note yet of what the table has answered, so each row is looked up there")
-        return None
+        return None  # as before each first run
     except (ValueError, EOFError, msgspec.MsgspecError) as error:
         log.warning("%s: is no note that can be used (%s); each row is looked up in the table", path, error)
         return None

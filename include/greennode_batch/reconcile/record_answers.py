@@ -55,8 +55,8 @@ class AnsweredTable:
     def record(self, plan: Plan, *, kept_answers: int = 0) -> None:
         """Note what the table has answered, now that its rows of the run were found to be as they should.
 
-        kept_answers: rows of the run without an answer in whose place an earlier one stays. Nothing is noted, and the
-        log says why, where it cannot be known. Holds some thousand rows.
+        kept_answers: rows of the run without an answer in whose place an earlier one stays. Nothing is noted where
+        none is wanted, or, as the log says then, where it cannot be known. Holds some thousand rows.
         """
         try:
             self._record(plan, kept_answers)
@@ -69,10 +69,9 @@ class AnsweredTable:
     def _record(self, plan: Plan, kept_answers: int) -> None:
         run, untouched_rows = self._run, self._untouched_rows
         if untouched_rows is None or untouched_rows.table != self._table.name:
-            raise _UnknownError(
-                "the job or the database asks for no note, the run was built around shards that were sent before, or "
-                "its note is made already"
-            )
+            # The job or the database asks for none, the run was built around shards that were sent before, or it is
+            # made already.
+            return
         digests = self._digests_of(untouched_rows)
         expected = untouched_rows.others
         if kept_answers:

@@ -66,7 +66,7 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         """Submit, or find what was submitted before."""
         shards = shards_to_send(self.shard)
         note_shards(context, shards)
-        hook, failures = GreenNodeHook(self.greennode_conn_id), ShardFailures()
+        hook, failures = GreenNodeHook(self.greennode_conn_id), ShardFailures(len(shards))
         batch_ids: list[str] = []
         pauses: list[float] = []
         with hook.get_conn() as client:
@@ -117,7 +117,8 @@ class GreenNodeCollectResultsOperator(_ShardOperator):
         """Collect, or read what was collected before."""
         from greennode_batch.collect.collect import collect_shard
 
-        shards, failures = shards_to_send(self.shard), ShardFailures()
+        shards = shards_to_send(self.shard)
+        failures = ShardFailures(len(shards))
         self._check_waited(context)
         note_shards(context, shards)
         total: Counter[str] = Counter()

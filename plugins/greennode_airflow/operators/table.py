@@ -75,8 +75,9 @@ class GreenNodeJoinResultsOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, int]:
         """Join and write, a shard in one transaction a table; running it again writes the same rows."""
         total: Counter[str] = Counter()
-        failures = ShardFailures()
-        for shard in shards_in(self.shard):
+        shards = shards_in(self.shard)
+        failures = ShardFailures(len(shards))
+        for shard in shards:
             with failures.held(shard):
                 total.update(self._write(shard, context))
         failures.raise_all()
@@ -144,7 +145,7 @@ class GreenNodeReportOperator(BaseOperator):
             outcome.check_built()
             raise AirflowSkipException("a dry run sends nothing and writes nothing; see the log of build_requests")
         refuse_rejected(run)
-        if read_plan(run) is not None:  # without one, the report itself says what there is
+        if read_plan(run) is not None or outcome.has_build_failed:  # else the report itself says what there is
             outcome.check_built()
         before = _reported_before(run)
         with open_targets(with_paths(job.targets, self.paths), job.target_key, run) as targets:

@@ -11,6 +11,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from greennode_airflow.failures import FAILURE_KEY
 from greennode_airflow.runtime.runs import group_of
 
 _READ, _BUILD, _APPROVE, _SUBMIT, _REPORT = (
@@ -39,12 +40,19 @@ class RunOutcome:
 
     def check_built(self) -> None:
         """Fail the task unless this try has built the run."""
-        state = self._state(_BUILD)
+        state, name = self._state(_BUILD), self._name(_BUILD)
+        if said := self._sentence(_BUILD) if state == "failed" else "":
+            raise AirflowFailException(f"{name} failed in this try: {said.rstrip('. ')}. {self._way_out()}")
         if state not in _GOOD:
             raise AirflowFailException(
-                f"{self._name(_BUILD)} is {state} in this try, and what an earlier one has built is not reported for "
-                f"it. {self._way_out()}"
+                f"{name} is {state} in this try, and what an earlier one has built is not reported for it. "
+                f"{self._way_out()}"
             )
+
+    @property
+    def has_build_failed(self) -> bool:
+        """Whether this try has failed to build the run."""
+        return self._state(_BUILD) == "failed"
 
     @property
     def is_reported(self) -> bool:
@@ -54,6 +62,8 @@ class RunOutcome:
     def check_reported(self) -> None:
         """Fail the task unless the report has found the run's rows in the target."""
         state, name = self._state(_REPORT), self._name(_REPORT)
+        if said := self._sentence(_REPORT) if state == "failed" else "":
+            raise AirflowFailException(f"{name} failed, and with it the run: {said}")
         if state == "failed":
             raise AirflowFailException(
                 f"{name} failed, and with it the run; its log says why, and what to clear. Where it names nothing, "
@@ -63,6 +73,11 @@ class RunOutcome:
             raise AirflowFailException(
                 f"{name} is {state}, so nothing tells that the run's rows are in the target. {self._way_out()}"
             )
+
+    def _sentence(self, task_id: str) -> str:
+        """Why a task has failed, as it noted it; empty where it was ended before it could."""
+        said = self._context["ti"].xcom_pull(task_ids=self._name(task_id), key=FAILURE_KEY) or {}
+        return str(said.get("error", ""))
 
     def _way_out(self) -> str:
         """Which clear finishes the run."""
