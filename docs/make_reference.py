@@ -1,4 +1,4 @@
-"""Make the pages that the code itself tells: docs/job-reference.md and DAGS.md.
+"""Make the pages that the code itself tells: docs/job-reference.md, DAGS.md, the options of docs/command-line.md.
 
     make docs
 
@@ -8,6 +8,7 @@ A field without a sentence in its class's docstring is an error, so that nothing
 
 from __future__ import annotations
 
+import argparse
 import ast
 import dataclasses
 import importlib
@@ -22,6 +23,7 @@ from typing import Any
 from greennode_airflow import get_provider_info
 from greennode_batch import job, state
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.cli.command_line import command_parsers
 from greennode_batch.state.document import Document
 
 PROJECT = Path(__file__).parents[1]
@@ -45,6 +47,7 @@ _OTHER_FILES = """Beside them: `requests.jsonl` (a shard as it is uploaded), `so
 carried columns, `custom_id`), `output.jsonl` and `errors.jsonl` (as downloaded), `anomalies.jsonl` (lines that settled
 no request), `results.parquet` (one row per `custom_id`), `copied.parquet` (in place of results: what a target had
 stored of rows that another one gets)."""
+_OPTIONS = "<!-- What follows is made from the code by `make docs`: change the options' help, not this page. -->"
 _MADE = "<!-- Made from the code by `make docs`: change the docstrings, not this page. -->"
 
 
@@ -62,7 +65,28 @@ def pages() -> dict[Path, str]:
         PROJECT / "docs" / "job-reference.md": _job_reference(),
         PROJECT / "docs" / "staging-formats.md": _staging_page(),
         PROJECT / "DAGS.md": _dags_page(),
+        (command_line := PROJECT / "docs" / "command-line.md"): _command_line_page(command_line),
     }
+
+
+def _command_line_page(path: Path) -> str:
+    """The page as it is, up to the options, and those as the parser has them."""
+    parts = [path.read_text(encoding="utf-8").partition(_OPTIONS)[0].rstrip(), _OPTIONS]
+    for name, parser in command_parsers().items():
+        parts.append(f"## Options of `greennode-batch {name}`")
+        rows = [
+            (f"`{' '.join(filter(None, [one.option_strings[-1], _value_of(one)]))}`", one.help or "")
+            for one in parser._actions  # noqa: SLF001 - argparse has no other way to ask
+            if one.dest != "help"
+        ]
+        parts.append(_table(("option", "what it says"), rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _value_of(option: argparse.Action) -> str:
+    if option.nargs == 0:
+        return ""
+    return "|".join(option.choices) if option.choices else str(option.metavar or option.dest.upper())
 
 
 def _job_reference() -> str:

@@ -23,7 +23,7 @@ What the steps share:
     cost/         estimates before, actual cost after
     api/          GreenNode over HTTP (polling/, results/)
     errors        every public error, named for what the caller does next
-    wording       counts in words
+    wording       counts in words, and what gives a field where a message names it
 
 Beside the pipeline:
 
@@ -31,7 +31,7 @@ Beside the pipeline:
     analysis/     what the answers say: near duplicates, evaluation, pages
     probe/        finds out what a server speaks
     run           the whole path in one process
-    cli           the command; cli_options: what it takes
+    cli/          the command; cli_options: what it takes
 
 A task that only submits, waits or cleans up loads `state`, `batches`, `cleanup` and `job`, none of which loads Arrow.
 """

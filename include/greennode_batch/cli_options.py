@@ -42,7 +42,7 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     rows = parser.add_argument_group("rows")
     rows.add_argument("--job", metavar="FILE.py[:NAME]", help=_JOB_HELP)
     rows.add_argument("--in", dest="source", metavar="FILE|FOLDER", help=_IN_HELP)
-    rows.add_argument("--in-format", dest="format", choices=FILE_FORMATS, help="for names that do not tell it")
+    rows.add_argument("--in-format", dest="format", choices=FILE_FORMATS, help=_FORMAT_HELP)
     rows.add_argument("--in-types", dest="types", type=json_object, metavar="JSON", help=_TYPES_HELP)
     rows.add_argument("--key", type=names, metavar="COLUMNS", help="what identifies a row: a or a,b")
     rows.add_argument("--carry", type=names, metavar="COLUMNS", help="more columns to copy to the output: a,b")
@@ -54,7 +54,7 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     question.add_argument("--system", type=Path, metavar="FILE", help="a system message before --prompt, in Jinja too")
     question.add_argument("--answer", metavar="MODEL", help=_ANSWER_HELP)
     question.add_argument("--model", metavar="ID", help="an id of the server's model list")
-    question.add_argument("--params", type=json_object, metavar="JSON", help='such as {"max_tokens": 200}')
+    question.add_argument("--params", type=json_object, metavar="JSON", help=_PARAMS_HELP)
     question.add_argument("--samples", type=int, metavar="N", help="answers to each request; default: 1")
     question.add_argument("--refresh", choices=("changed", "all"), help=_REFRESH_HELP)
     question.add_argument("--retry-final", action="store_const", const=True, help=_RETRY_FINAL_HELP)
@@ -74,6 +74,8 @@ _IN_HELP = (
     "Parquet, CSV or JSON Lines, one file or a folder of them: rows.parquet, ./rows/, s3://bucket/rows/ (S3's key and "
     "address come from the environment, as AWS has it)"
 )
+_FORMAT_HELP = "what --in is, for names that do not tell it"
+_PARAMS_HELP = 'more fields of each request, such as {"max_tokens": 200}'
 _TYPES_HELP = 'types of columns of CSV, which are text otherwise: {"day": "date"}'
 _MESSAGES_HELP = "in place of --prompt and --system: a JSON list of chat messages, with Jinja in their texts"
 _ANSWER_HELP = (
@@ -155,10 +157,16 @@ def job_of(
     if declared is None:
         name = safe_name(PurePosixPath(options.source).stem)
         return BatchJob(name=name, budget=Budget(max_cost=options.max_cost, max_rows=options.max_rows), **changes)
-    limits = {name: value for name in ("max_cost", "max_rows") if (value := getattr(options, name)) is not None}
-    if limits:
-        changes["budget"] = dataclasses.replace(declared.budget or Budget(), **limits)
+    changes["budget"] = _budget(options, declared.budget or Budget())
     return dataclasses.replace(declared, **changes)
+
+
+def _budget(options: argparse.Namespace, declared: Budget) -> Budget:
+    """The budget of a job; where a person would be asked for a yes, the command has nobody to ask, and refuses."""
+    limits = {name: value for name in ("max_cost", "max_rows") if (value := getattr(options, name)) is not None}
+    if declared.approve_over is not None:
+        limits = {"max_cost": declared.approve_over, **limits, "approve_over": None}
+    return dataclasses.replace(declared, **limits)
 
 
 def _question(options: argparse.Namespace, declared: BatchJob | None) -> dict[str, Any]:

@@ -44,15 +44,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """All commands with their options."""
+    """The command with all of its own."""
     parser = argparse.ArgumentParser(
         prog="greennode-batch", description="Batch inference with GreenNode: a table in, a table out."
     )
+    _add_commands(parser)
+    return parser
+
+
+def command_parsers() -> dict[str, argparse.ArgumentParser]:
+    """The parser of each command, by its name."""
+    return dict(_add_commands(argparse.ArgumentParser(prog="greennode-batch")).choices)
+
+
+def _add_commands(parser: argparse.ArgumentParser) -> argparse._SubParsersAction[argparse.ArgumentParser]:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_preview_command(commands)
     add_run_command(commands)
     add_probe_command(commands)
-    return parser
+    return commands
 
 
 def _end(code: int, words: str, error: BaseException) -> int:

@@ -26,9 +26,9 @@ def add_out_options(parser: argparse.ArgumentParser, *, help_of_out: str, needs_
     """Where answers go; the group of options."""
     answers = parser.add_argument_group("answers")
     answers.add_argument("--out", required=needs_out, metavar="FILE|FOLDER/", help=help_of_out)
-    answers.add_argument("--out-format", choices=FILE_FORMATS, help="for names that do not tell it")
+    answers.add_argument("--out-format", choices=FILE_FORMATS, help="what --out is, for names that do not tell it")
     answers.add_argument(
-        "--partition-by", type=names, default=(), metavar="COLUMNS", help="a,b: columns that become folders of FOLDER"
+        "--partition-by", type=names, default=(), metavar="COLUMNS", help="columns that become folders of FOLDER: a,b"
     )
     return answers
 

@@ -27,7 +27,8 @@ def add_preview_command(commands: Any) -> None:
     """Add the command to the subparsers of `greennode-batch`."""
     parser: argparse.ArgumentParser = commands.add_parser(
         _NAME,
-        usage="greennode-batch preview (--job FILE.py | --in FILE --key COLUMNS --prompt FILE\n  --model ID) [options]",
+        usage="greennode-batch preview (--job FILE.py | --in FILE --key COLUMNS\n"
+        "    --model ID --prompt FILE) [options]",
         help="show what a run would ask and about how much, and send nothing",
         description="Render the requests, count them, and show the first. Needs no key and no network.",
     )

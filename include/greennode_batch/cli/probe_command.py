@@ -35,7 +35,8 @@ def add_probe_command(commands: Any) -> None:
     )
     server = parser.add_argument_group("server", f"The API key is read from the environment variable {KEY_VARIABLE}.")
     server.add_argument("--base-url", metavar="URL", help="its address, such as https://HOST/v1")
-    server.add_argument("--profile", choices=tuple(PRESETS), default=None, help="what to try first; default: greennode")
+    presets = f"what to try first: {', '.join(PRESETS)}; default: greennode"
+    server.add_argument("--profile", choices=tuple(PRESETS), metavar="NAME", help=presets)
     server.add_argument(
         "--allow-http", dest="allow_http_hosts", action="append", default=[], metavar="HOST", help=HTTP_HELP
     )

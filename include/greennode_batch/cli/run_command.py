@@ -56,8 +56,8 @@ def add_run_command(commands: Any) -> None:
     """Add the command to the subparsers of `greennode-batch`."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "run",
-        usage="greennode-batch run (--job FILE.py | --in FILE --key COLUMNS --prompt FILE\n"
-        "  --model ID) --out FILE --base-url URL --staging DIR [options]",
+        usage="greennode-batch run (--job FILE.py | --in FILE --key COLUMNS --model ID\n"
+        "    --prompt FILE) --out FILE --base-url URL --staging DIR [options]",
         help="ask one question per row of a table, and write the answers",
         description=_DESCRIPTION,
         epilog=_EXIT_CODES,

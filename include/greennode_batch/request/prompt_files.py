@@ -45,8 +45,8 @@ def read_prompt(said: str, *, name: str) -> str | PromptText:
         return text
     if path is None:
         raise ConfigError(
-            f"{name}: names the file {waiting[0]}; only a prompt that the job names as a file below include/jobs has a "
-            'folder to take others from: prompt="JOB/prompt.md"'
+            f"{name}: names the file {waiting[0]}; only a prompt that the job names as a file below include/jobs, such "
+            "as JOB/prompt.md, has a folder to take others from. Write the file's text into the prompt"
         )
     files: dict[str, str] = {}
     while waiting:

@@ -15,6 +15,7 @@ from greennode_batch.state.attempts import OverBudget, SentShard
 from greennode_batch.state.canaries import read_canaries
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import is_sent
+from greennode_batch.wording import given_by
 
 
 def over_budget(
@@ -68,5 +69,6 @@ def _estimated(plan: Plan, model: str) -> float:
 def _unpriced(model: str) -> BudgetError:
     return BudgetError(
         f"the job has a budget, and what model {model} has cost so far cannot be told, for it has no price (any more). "
-        "Nothing is asked again; what is answered is kept. Give its price back (prices) and run this step again"
+        "Nothing is asked again; what is answered is kept. Give its price back "
+        f"({given_by('prices')}) and run this step again"
     )
