@@ -77,11 +77,11 @@ def probe_command(options: argparse.Namespace, progress: ProgressDisplay) -> int
         say=say,
         progress=progress,
     )
-    return _show(probe.run(), folder, say)
+    return show(probe.run(), folder, say)
 
 
-def _show(outcome: Outcome, folder: UPath, say: Callable[[str], None]) -> int:
-    """Print the report; the exit code."""
+def show(outcome: Outcome, folder: UPath, say: Callable[[str], None]) -> int:
+    """Say the report; the exit code. Raises ConfigError for a probe that ended early."""
     say("")
     say(outcome.text)
     say(f"The raw replies and the reports are in {folder}")

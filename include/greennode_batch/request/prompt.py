@@ -114,7 +114,7 @@ class Prompt:
         except jinja2.UndefinedError as error:
             raise RowError(
                 f"{self.name}: {error.message}. The source has the columns {', '.join(self._known)}; "
-                "mend the prompt, or add the column to the source",
+                "mend the prompt or add the column to the source",
                 row=index,
             ) from None
         except (

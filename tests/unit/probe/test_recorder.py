@@ -9,7 +9,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from greennode_batch.probe.command import show
+from greennode_batch.cli.probe_command import show
+from greennode_batch.errors import ConfigError
 from greennode_emulator.dialects import DIALECTS
 from greennode_emulator.server import running
 from greennode_emulator.settings import Settings
@@ -17,6 +18,14 @@ from greennode_emulator.settings import Settings
 from .conftest import KEY
 
 SPELLINGS = (KEY, json.dumps(KEY)[1:-1], json.dumps(json.dumps(KEY)[1:-1])[1:-1], quote(KEY, safe=""))
+
+
+def shown(outcome, folder, said):
+    """What the command says of a probe, its error too."""
+    try:
+        show(outcome, folder, said.append)
+    except ConfigError as end:
+        said.append(str(end))
 
 
 def assert_clean(texts):
@@ -32,7 +41,7 @@ def test_the_key_is_in_no_file_and_not_in_the_output(dialect, clock, probe, writ
     with running(Settings(dialect=dialect, batch_seconds=0.05, api_keys=(KEY,), clock=clock)) as emulator:
         said = []
         outcome = probe(emulator, say=said.append)
-        show(outcome, folder)
+        shown(outcome, folder, said)
     assert_clean({**written(), "output": capsys.readouterr().out, "said": "\n".join(said)})
 
 
@@ -45,8 +54,9 @@ def test_a_server_that_echoes_the_key_everywhere_is_not_believed(probe_answers, 
         words = {"error": {"message": f"no such key {KEY}", "code": KEY, "bearer": f"Bearer {KEY}"}}
         return httpx.Response(400, headers=headers, json=words)
 
-    show(probe_answers(echo), folder)
-    assert_clean({**written(), "output": capsys.readouterr().out})
+    said = []
+    shown(probe_answers(echo), folder, said)
+    assert_clean({**written(), "output": capsys.readouterr().out, "said": "\n".join(said)})
 
 
 def test_a_key_that_crosses_the_cut_of_a_long_body_is_gone_first(probe_answers, written):
