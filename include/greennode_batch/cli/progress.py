@@ -29,6 +29,7 @@ class ProgressDisplay:
     def __init__(self, stream: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
         self._clock = clock
+        self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -42,7 +43,7 @@ class ProgressDisplay:
             # What is printed is the command's output, and may go elsewhere.
             redirect_stdout=False,
             redirect_stderr=False,
-            disable=not self._console.is_terminal,
+            disable=not self._is_live,
         )
         self._task: TaskID | None = None
         self._said: tuple[float, int] | None = None
@@ -68,7 +69,7 @@ class ProgressDisplay:
             self._task = self._bar.add_task(step, total=total)
             self._said = None
         self._bar.update(self._task, total=total, completed=done)
-        if not self._console.is_terminal:
+        if not self._is_live:
             self._say()
 
     def pause(self) -> None:
@@ -83,7 +84,7 @@ class ProgressDisplay:
 
     def _end_step(self) -> None:
         if self._task is not None:
-            if not self._console.is_terminal and self._said is not None and self._said[1] != self._shown.completed:
+            if not self._is_live and self._said is not None and self._said[1] != self._shown.completed:
                 self._say(is_last=True)
             self._bar.remove_task(self._task)
         self._task = None

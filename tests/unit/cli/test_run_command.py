@@ -161,3 +161,23 @@ def test_missing_options_are_wrong_usage_and_job_is_offered(command, capsys):
         command("run", "--out", "out.csv", job=("--key", "id"))
     assert ended.value.code == 2
     assert "are required: --in, --model, --prompt or --messages; or --job" in capsys.readouterr().err
+
+
+def test_stopped_before_anything_was_sent_it_says_so(command, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("greennode_batch.run.settle_cost", stop)
+    assert command("run", "--out", "out.csv") == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == "greennode-batch: stopped. Nothing was sent; start the same command again to begin"
+
+
+def test_a_job_that_asks_a_person_above_a_sum_is_refused_above_it(command, table, emulator, capsys):
+    text = (table / "job.py").read_text().replace("import BatchJob,", "import BatchJob, Budget,")
+    (table / "job.py").write_text(text.replace("    params=", "    budget=Budget(approve_over=1),\n    params="))
+    (table / "prices.json").write_text('{"google/gemma-4-31b-it": [10000000, 10000000]}')
+    assert command("run", "--out", "out.csv", "--prices", "prices.json") == 1
+    assert "over the job's budget of 1 VND (--max-cost)" in capsys.readouterr().err
+    assert emulator.ledger()["files_uploaded"] == 0
+    assert command("run", "--out", "out.csv", "--prices", "prices.json", "--max-cost", "1e9") == 0
