@@ -36,12 +36,12 @@ TESTED_IN = {
     "plan/test_partition_files.py": ["request/rendered_batch", "request/request_templates"],
     "probe/test_probe.py": [
         "probe/batch_steps", "probe/chat_steps", "probe/ending_steps", "probe/file_steps", "probe/list_steps",
-        "probe/probe_report", "probe/result_steps", "probe/session", "probe/state", "probe/tiny_requests", "probe/wait_steps",
-        "probe/watch_steps",
+        "probe/probe_report", "probe/result_steps", "probe/session", "probe/state", "probe/tiny_requests",
+        "probe/wait_steps", "probe/watch_steps",
     ],
     "reconcile/test_report.py": [
-        "reconcile/attempt_tally", "reconcile/differences", "reconcile/staged", "state/joined_shard", "state/run_report",
-        "write/joined_rows",
+        "reconcile/attempt_tally", "reconcile/differences", "reconcile/staged", "state/joined_shard",
+        "state/run_report", "write/joined_rows",
     ],
     "reconcile/test_written.py": ["reconcile/written_files"],
     "tables/test_table_target.py": [

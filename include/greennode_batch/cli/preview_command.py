@@ -45,14 +45,14 @@ def preview_command(options: argparse.Namespace, progress: ProgressDisplay) -> i
     with tempfile.TemporaryDirectory(prefix="greennode-preview-") as folder, ExitStack() as stack:
         job = declared_job(options, out=options.out or "out.parquet", partition_by=options.partition_by)
         run = run_folder(folder, job.name, _NAME)
-        known = []
+        lookups = []
         if options.out:
             out = stack.enter_context(closing(open_out(job, run, options.out_format)))
-            known.append(stack.enter_context(file_lookup(out, job.target_key, job_id=job.own_id)))
+            lookups.append(stack.enter_context(file_lookup(out, job.target_key, job_id=job.own_id)))
         rows = stack.enter_context(job_rows(job, limit=options.limit))
         prices = options.prices or read_prices(job.prices or {})
         plan = build(
-            job, lambda: watched(rows(), progress), run, run_id=_NAME, profile=options.profile, known=known,
+            job, lambda: watched(rows(), progress), run, run_id=_NAME, profile=options.profile, target_lookups=lookups,
             prices=prices,
         )  # fmt: skip
         progress.pause()

@@ -14,9 +14,9 @@ from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.batches.throttle.limits import read_limits
-from greennode_batch.batches.throttle.queue import Line
+from greennode_batch.batches.throttle.queue import SubmitQueue
 from greennode_batch.batches.throttle.queue_folder import queue_folder
-from greennode_batch.cleanup.remote_files import clean_up
+from greennode_batch.cleanup.remote_files import remove_remote_files
 from greennode_batch.cli.declared_job import declared_job
 from greennode_batch.cli.job_rows import job_rows
 from greennode_batch.cli.out_file import add_out_options, open_out
@@ -79,7 +79,7 @@ def add_run_command(commands: Any) -> None:
 
 
 _RATIO_HELP = "the share of rows that may end without an answer before the run is called failed; default: 0.05"
-_IN_FLIGHT_HELP = "so many batches at a time, with all runs of this staging folder; the others wait in line"
+_IN_FLIGHT_HELP = "so many batches at a time, with all runs of this staging folder; the others wait in a queue"
 _TOKENS_HELP = "so many prompt tokens in these, as they are estimated; likewise"
 _KEEP_HELP = "leave the run's files at the API when its rows are written"
 _AMBIGUOUS_HELP = (
@@ -99,7 +99,7 @@ def run_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:
         options.base_url, api_key(), profile=options.profile, allow_http_hosts=options.allow_http_hosts
     )
     with client, _alone_in(first), job_rows(job, limit=options.limit) as rows:
-        line = Line(queue_folder(UPath(options.staging), client.host), limits, client)
+        queue = SubmitQueue(queue_folder(UPath(options.staging), client.host), limits, client)
 
         def run_in(folder: RunFolder) -> RunReport:
             with _told_how_to_go_on(folder), closing(open_out(job, folder, options.out_format)) as out:
@@ -111,14 +111,14 @@ def run_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:
                     out,
                     run_id=folder.path.name,
                     prices=prices,
-                    admit=line.turn if limits else None,
+                    admit=queue.admit if limits else None,
                     progress=progress,
                 )
 
         over, folder = _runs_of(options.staging, job, run_id)
         if over:
             # It may have been stopped after its report.
-            clean_up(over[-1], client, keep=bool(job.keep_remote_files))
+            remove_remote_files(over[-1], client, keep=bool(job.keep_remote_files))
         if over and not open_out(job, first, options.out_format).all_files():
             # What was paid for is written again, not asked again.
             for one in over:

@@ -149,7 +149,7 @@ class Builder:
                 requested = self._requested(template, rows, keys[start : start + step], None)
                 for sample in self._samples:
                     one = requested.of_sample(sample)
-                    chosen = self.unchanged.to_ask(one.requests, one.submitted, self._unsent(one.requests))
+                    chosen = self.unchanged.to_ask(one.requests, one.carried, self._unsent(one.requests))
                     is_requested[start + np.asarray(chosen, np.int64)] = True
         is_new = is_requested & ~is_kept
         is_over = is_new & (np.cumsum(is_new) > left)

@@ -17,8 +17,8 @@ def removed_later(run: RunFolder, plan: Plan) -> Counter[str]:
         # A later build of that run finds nothing left to remove.
         for made in numbered(names, "plan").values():
             built = read_json(other / made, Plan)
-            if built is not None and built.left is not None and built.left.removed and _is_later(built, plan):
-                removed[built.run_id] += built.left.count
+            if built is not None and built.orphaned is not None and built.orphaned.removed and _is_later(built, plan):
+                removed[built.run_id] += built.orphaned.count
     return removed
 
 

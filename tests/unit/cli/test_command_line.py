@@ -197,7 +197,7 @@ def test_a_row_that_is_appended_is_one_request_and_each_is_there_once(arguments,
         "greennode_batch.run::look:after",
         "greennode_batch.api.client:GreenNodeClient:download_results:after",
         "greennode_batch.run::note_joined:before",
-        "greennode_batch.run::clean_up:before",
+        "greennode_batch.run::remove_remote_files:before",
     ],
 )
 def test_killed_at_any_point_and_started_again_it_finishes_and_bills_each_request_once(
