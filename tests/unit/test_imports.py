@@ -35,7 +35,7 @@ def test_what_writes_files_needs_no_database():
     assert not loaded & DATABASES
 
 
-@pytest.mark.parametrize("module", ["plan.build", "collect.collect", "write.targets", "reconcile.report"])
+@pytest.mark.parametrize("module", ["plan.build", "collect.collect", "write.target_writer", "reconcile.report"])
 def test_what_works_on_rows_has_memory_that_is_given_back(module):
     program = f"import greennode_batch.{module}, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
     assert printed(program) == ["system"]

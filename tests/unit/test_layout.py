@@ -10,7 +10,7 @@ TESTS = Path(__file__).parent
 
 # Where modules without a test file of their own are tested: such as only take part in what the file tests.
 TESTED_IN = {
-    "analysis/evaluation/test_page.py": ["analysis/evaluation/examples"],
+    "analysis/evaluation/test_evaluation_page.py": ["analysis/evaluation/examples"],
     "api/test_client.py": ["api/connection", "api/protocol"],
     "api/results/test_result_lines.py": ["api/results/result_line"],
     "batches/test_credit.py": ["state/no_credit"],
@@ -34,7 +34,7 @@ TESTED_IN = {
     ],
     "plan/test_builder.py": ["plan/open_shard", "plan/shard_set"],
     "plan/test_partition_files.py": ["request/rendered_batch", "request/request_templates"],
-    "probe/test_probe.py": [
+    "probe/test_probe_run.py": [
         "probe/batch_steps", "probe/chat_steps", "probe/ending_steps", "probe/file_steps", "probe/list_steps",
         "probe/probe_report", "probe/result_steps", "probe/session", "probe/state", "probe/tiny_requests",
         "probe/wait_steps", "probe/watch_steps",
@@ -49,7 +49,7 @@ TESTED_IN = {
         "tables/typed_rows",
     ],
     "write/test_dataset.py": ["write/dataset_files"],
-    "write/test_known_files.py": ["write/answer_index", "write/parquet_files"],
+    "write/test_file_lookup.py": ["write/answer_index", "write/parquet_files"],
 }  # fmt: skip
 # What tests of several modules promise, or of a page of the docs.
 OF_NO_MODULE = ("test_imports.py", "test_layout.py", "test_ways_out.py", "probe/test_dialects_page.py")

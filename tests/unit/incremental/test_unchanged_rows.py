@@ -89,7 +89,7 @@ class Runs:
             pq.write_table(pa.table(columns, schema=schema), str(shard.results))
             with join_shard(shard, owner=plan.owner, answer_fields=FIELDS) as joined:
                 write_shard(shard, joined, [self.table], key=self.job.target_key)
-        AnsweredTable(self.table, run, run_id=plan.run_id).cache(plan)
+        AnsweredTable(self.table, run, run_id=plan.run_id).record(plan)
 
     def run(self, rows, failed=()):
         """Build, answer, write, note: (plan, how many rows were looked up, which were asked)."""
@@ -254,15 +254,15 @@ def test_what_does_not_matter_does_not_void_the_note(runs, edit, database):
 def test_what_somebody_writes_between_build_and_report_is_never_noted_as_answered(runs, edit, monkeypatch):
     rows = [*TEXTS.items(), (6, "new")]
     before = runs.cache.read_bytes()
-    cache = AnsweredTable.cache
+    record = AnsweredTable.record
     run, plan, _ = runs.build(rows)
 
     def edited(self, *args, **options):
         runs.execute(edit)
-        cache(self, *args, **options)
+        record(self, *args, **options)
 
     # After the rows of the run were written and compared; also of that the note must not speak.
-    monkeypatch.setattr(AnsweredTable, "note", edited)
+    monkeypatch.setattr(AnsweredTable, "record", edited)
     runs.finish(run, plan)
     monkeypatch.undo()
     assert runs.cache.read_bytes() == before

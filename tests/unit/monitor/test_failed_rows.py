@@ -26,7 +26,7 @@ def test_the_first_rows_are_shown_with_key_and_reason_and_all_are_counted(make_s
     assert {row.status for row in found.rows} == {"failed"}
     assert all("400" in row.error for row in found.rows)
     assert [(reason.status, reason.rows) for reason in found.reasons] == [("failed", 60)]
-    assert (found.searched, found.orphaned, found.problem) == (2, 0, None)
+    assert (found.searched, found.left, found.problem) == (2, 0, None)
 
 
 def test_reasons_are_told_apart_and_can_be_asked_for_by_status(make_scene, emulator):
@@ -71,7 +71,7 @@ def test_time_is_bounded_and_what_was_not_looked_through_is_said(make_scene, emu
     scene.collect()
     ticks = iter(range(0, 1000, 3))
     found = failed(scene, clock=lambda: next(ticks))
-    assert (found.searched, found.orphaned) == (1, 2)
+    assert (found.searched, found.left) == (1, 2)
 
 
 def test_files_that_are_gone_are_a_problem_in_words(make_scene, emulator):
