@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import jinja2
 from upath import UPath
 
-from greennode_batch.errors import ConfigError
+from greennode_batch.errors import ConfigError, GreenNodeError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.sources import FileSource, SqlSource
 from greennode_batch.job.texts import read_job_text
@@ -46,10 +47,32 @@ def _opened(job: BatchJob, stack: ExitStack) -> Rows:
     from greennode_batch.source.sql_connection import connect_sql  # noqa: PLC0415
 
     sql, parameters = _rendered(read_job_text(source.sql), "the query"), _parameters(source)
-    rows = read_sql(stack.enter_context(closing(connect_sql(source.conn_id))), sql, parameters)
+    connection = stack.enter_context(closing(connect_sql(source.conn_id)))
+    with _lost_connection(source.conn_id):
+        rows = read_sql(connection, sql, parameters)
+    rows = replace(rows, batches=_read(rows.batches, source.conn_id))
     # Before the connection: rows that nobody has asked for hold a cursor.
     stack.enter_context(closing(cast("Generator[RowBatch, None, None]", rows.batches)))
     return rows
+
+
+def _read(batches: Iterator[RowBatch], conn_id: str) -> Iterator[RowBatch]:
+    with _lost_connection(conn_id):
+        yield from batches
+
+
+@contextmanager
+def _lost_connection(conn_id: str) -> Iterator[None]:
+    """A driver's own error as a sentence; what is wrong with the query is a ConfigError already."""
+    try:
+        yield
+    except Exception as error:
+        # Of any driver: PEP 249 gives the classes of errors their names.
+        if {"OperationalError", "InterfaceError"}.isdisjoint(kind.__name__ for kind in type(error).__mro__):
+            raise
+        raise GreenNodeError(
+            f"connection {conn_id}: {' '.join(str(error).split())}. Nothing was sent; start the same command again"
+        ) from error
 
 
 def _parameters(source: SqlSource) -> Mapping[str, Any]:

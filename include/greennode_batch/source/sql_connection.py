@@ -70,7 +70,8 @@ def _json_url(fields: dict[str, Any]) -> sa.URL:
 def _uri_url(uri: str) -> sa.URL:
     parts = urlsplit(uri)
     if parts.scheme == "sqlite":
-        return sa.URL.create("sqlite", database=unquote(parts.netloc + parts.path.removeprefix("/")))
+        path = unquote(parts.netloc + parts.path.removeprefix("/"))
+        return sa.URL.create("sqlite", database=path, query=dict(parse_qsl(parts.query)))
     return sa.URL.create(
         _dialect(parts.scheme),
         username=None if parts.username is None else unquote(parts.username),

@@ -1,9 +1,12 @@
 """The rows of a job, with no Airflow to render or connect."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from greennode_batch.cli.job_rows import job_rows
-from greennode_batch.errors import ConfigError
+from greennode_batch.errors import ConfigError, GreenNodeError
 from greennode_batch.job.sources import FileSource, SqlSource
 
 
@@ -44,3 +47,13 @@ def test_a_query_is_read_whole_also_where_airflow_would_read_it_in_parts(table, 
 def test_what_only_a_run_of_airflow_knows_says_the_way_out(make_job, source, words):
     with pytest.raises(ConfigError, match=words):
         values(make_job(source=source), "id")
+
+
+def test_a_database_that_is_busy_or_lost_is_named_in_a_sentence(table, make_job, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", f"sqlite:///{table}/warehouse.db?timeout=0")
+    job = make_job(source=SqlSource(conn_id="warehouse", sql="SELECT id, text FROM notes"))
+    with closing(sqlite3.connect(table / "warehouse.db")) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(GreenNodeError, match=r"connection warehouse: database is locked\. Nothing was sent; start"):
+            values(job, "id")
