@@ -22,6 +22,7 @@ class RunIdentity(Document, frozen=True):
     empty for a DAG of its own; None in a folder that an earlier version has begun. began_at: when Airflow started the
     run, before it was ever cleared; epoch seconds. A run that was deleted there and made again has a separate folder
     beside it: `later`, in the first folder, is the latest one's name; `earlier`, in each other, that of the one before.
+    is_dry_run: whether it was only to show what it would send.
     """
 
     dag_id: str
@@ -31,6 +32,7 @@ class RunIdentity(Document, frozen=True):
     began_at: float | None = None
     later: str | None = None
     earlier: str | None = None
+    is_dry_run: bool = False
 
     def __str__(self) -> str:
         return f"{self.dag_id} {self.run_id}"
@@ -101,10 +103,22 @@ def note_run(
     conn_id: str | None = None,
     group: str | None = None,
     began_at: float | None = None,
+    is_dry_run: bool | None = None,
 ) -> None:
-    """Write down whose folder this is. Call it whenever the run is begun, or begun again: it is young from then on."""
-    known = identity_of(run)
-    note = RunIdentity(dag_id, run_id, conn_id, group, began_at, earlier=known.earlier if known else None)
+    """Write down whose folder this is. Call it whenever the run is begun, or begun again: it is young from then on.
+
+    conn_id, is_dry_run: where they are None, what was noted before stays.
+    """
+    known = identity_of(run) or RunIdentity(dag_id, run_id)
+    note = RunIdentity(
+        dag_id,
+        run_id,
+        known.conn_id if conn_id is None else conn_id,
+        group,
+        began_at,
+        earlier=known.earlier,
+        is_dry_run=known.is_dry_run if is_dry_run is None else is_dry_run,
+    )
     write_json(run.path / _IDENTITY, note)
 
 

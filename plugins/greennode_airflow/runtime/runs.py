@@ -43,7 +43,16 @@ def begin_run(context: Context, prefix: str = "", *, conn_id: str | None = None,
         if known is not None and (is_other if began_at is None else began_at != started_at):
             run = make_again(run, known, began_at=started_at)
         began_at = started_at
-    note_run(run, dag_id=dag_run.dag_id, run_id=dag_run.run_id, conn_id=conn_id, group=prefix, began_at=began_at)
+    note_run(
+        run,
+        dag_id=dag_run.dag_id,
+        run_id=dag_run.run_id,
+        conn_id=conn_id,
+        group=prefix,
+        began_at=began_at,
+        # A task beside a pipeline may stand in a DAG whose params are its own.
+        is_dry_run=is_dry_run(context) if is_first else None,
+    )
     return run
 
 

@@ -16,6 +16,17 @@ def test_a_folder_tells_the_run_that_its_name_does_not(tmp_path):
     assert found.conn_id == "greennode_default"
 
 
+def test_a_task_beside_the_pipeline_leaves_what_was_noted_before(tmp_path):
+    run = run_folder(tmp_path / "staging", "job", "run")
+    note_run(run, dag_id="job", run_id="run", conn_id="greennode_default", group="", is_dry_run=True)
+    note_run(run, dag_id="job", run_id="run", group="")
+    found = identity_of(run)
+    assert (found.conn_id, found.is_dry_run) == ("greennode_default", True)
+    note_run(run, dag_id="job", run_id="run", conn_id="another", group="", is_dry_run=False)
+    found = identity_of(run)
+    assert (found.conn_id, found.is_dry_run) == ("another", False)
+
+
 def test_a_note_that_cannot_be_read_is_named(tmp_path):
     run = run_folder(tmp_path / "staging", "job", "run")
     note_run(run, dag_id="job", run_id="run")
