@@ -1,4 +1,5 @@
-"""Make the pages that the code itself tells: docs/job-reference.md, DAGS.md, the options of docs/command-line.md.
+"""Make what the code itself tells: docs/job-reference.md, DAGS.md, the options of docs/command-line.md, the states in
+docs/page.md.
 
     make docs
 
@@ -21,6 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from greennode_airflow import get_provider_info
+from greennode_airflow.ui.batch_states import BATCH_STATES
+from greennode_airflow.ui.run_states import RUN_STATES
+from greennode_airflow.ui.state_row import ACTIONS, Row
+from greennode_airflow.ui.task_states import TASK_STATES
 from greennode_batch import job, state
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.cli.command_line import command_parsers
@@ -48,6 +53,10 @@ carried columns, `custom_id`), `output.jsonl` and `errors.jsonl` (as downloaded)
 no request), `results.parquet` (one row per `custom_id`), `copied.parquet` (in place of results: what a target had
 stored of rows that another one gets)."""
 _OPTIONS = "<!-- What follows is made from the code by `make docs`: change the options' help, not this page. -->"
+_STATES_BEGIN = "<!-- The states: made from the code by `make docs`. -->"
+_STATES_END = "<!-- The end of the states. -->"
+_FILLED_IN = re.compile(r"(\w?)\{(\w+)\}")
+_STATES_HEAD = ("when", "badge", "what the page says", "what to do next", "what it offers")
 _MADE = "<!-- Made from the code by `make docs`: change the docstrings, not this page. -->"
 
 
@@ -64,6 +73,7 @@ def pages() -> dict[Path, str]:
     return {
         PROJECT / "docs" / "job-reference.md": _job_reference(),
         PROJECT / "docs" / "staging-formats.md": _staging_page(),
+        PROJECT / "docs" / "page.md": _page_of_states(PROJECT / "docs" / "page.md"),
         PROJECT / "DAGS.md": _dags_page(),
         (command_line := PROJECT / "docs" / "command-line.md"): _command_line_page(command_line),
     }
@@ -161,6 +171,28 @@ def _staging_page() -> str:
         module = kind.__module__.removeprefix("greennode_batch.").replace(".", "/")
         rows.append((f"`{file}`", str(kind.__struct_config__.tag), f"{said[0].upper()}{said[1:]}", f"`{module}.py`"))
     return "\n\n".join([_STAGING, _table(("file", "format", "what it is", "struct"), rows), _OTHER_FILES]) + "\n"
+
+
+def _page_of_states(path: Path) -> str:
+    """The page with its tables of states made again; what stands before and behind them stays."""
+    before, begin, rest = path.read_text(encoding="utf-8").partition(_STATES_BEGIN)
+    _, end, behind = rest.partition(_STATES_END)
+    if not begin or not end:
+        raise SystemExit(f"{path}: has no place for the tables of states, {_STATES_BEGIN} to {_STATES_END}")
+    parts: list[str] = []
+    for title, table in {"Runs": RUN_STATES, "Tasks": TASK_STATES, "Batches": BATCH_STATES}.items():
+        parts += [f"### {title}", _table(_STATES_HEAD, map(_state_line, table))]
+    return f"{before}{begin}\n\n{chr(10).join(f'{part}{chr(10)}' for part in parts)}\n{end}{behind}"
+
+
+def _state_line(row: Row[Any]) -> tuple[str, ...]:
+    # What the page fills in stands in italics.
+    words, next_step = (_FILLED_IN.sub(_in_italics, text) for text in (row.words, row.next_step))
+    return row.when, row.badge, words, next_step, ", ".join(ACTIONS[action] for action in row.actions)
+
+
+def _in_italics(field: re.Match[str]) -> str:
+    return f"{field[1] and f'{field[1]} '}*{field[2].replace('_', ' ')}*"
 
 
 def _dags_page() -> str:

@@ -10,12 +10,13 @@ from airflow.sdk.configuration import conf
 from greennode_airflow.observability.links import BatchLink, RunLink, StagingLink
 from greennode_airflow.operators import (
     GreenNodeCollectResultsOperator,
+    GreenNodePageOperator,
     GreenNodeReportOperator,
     GreenNodeSubmitBatchOperator,
 )
 from greennode_airflow.sensors import GreenNodeBatchSensor
 from greennode_batch.job.batch_job import BatchJob
-from greennode_batch.job.sources import FileSource
+from greennode_batch.job.sources import FileSource, SqlSource
 from greennode_batch.job.targets import FileTarget
 from greennode_batch.staging.folders import run_folder, write_json
 from greennode_batch.state.receipts import Receipt
@@ -114,3 +115,19 @@ def test_every_task_of_a_shard_and_the_report_have_their_links() -> None:
     for operator in (GreenNodeSubmitBatchOperator, GreenNodeBatchSensor, GreenNodeCollectResultsOperator):
         assert names(operator) == of_shards
     assert names(GreenNodeReportOperator) == of_shards[1:]
+
+
+@pytest.mark.parametrize("group", ["", "labels"])
+def test_a_page_that_a_task_has_made_is_linked_once_it_is_there(shard, group) -> None:
+    source = SqlSource(conn_id="db", sql="SELECT 1")
+    task_id = f"{group}.page" if group else "page"
+    task = GreenNodePageOperator(task_id=task_id, source=source, template="page.html.j2")
+    (link,) = task.operator_extra_links
+    assert link.get_link(task, ti_key=KEY) == ""
+    root = shard.run.path.parent.parent
+    folder = run_folder(root, "tickets", RUN_ID, group=group or None)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    (folder.path / "page.html").write_bytes(b"hello")
+    told = link.get_link(task, ti_key=KEY)
+    assert told.startswith("https://airflow.example/base/greennode/report?dag_id=tickets&run_id=manual__2026")
+    assert told.endswith(f"{'&group=labels' if group else ''}&name=page.html")

@@ -28,6 +28,7 @@ TESTED_IN = {
     "job/test_batch_job.py": [
         "job/budget", "job/checks", "job/declaration", "job/file_types", "job/sources", "job/targets",
     ],
+    "monitor/test_failed_rows.py": ["monitor/shown_text"],
     "monitor/test_run_figures.py": ["monitor/staged_run"],
     "plan/test_build.py": [
         "plan/submitted_index", "plan/submitted_shards", "plan/rebuild", "state/build_turn", "state/withdrawn",

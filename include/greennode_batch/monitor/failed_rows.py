@@ -6,13 +6,13 @@ import heapq
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.monitor.shown_text import shown_text
 from greennode_batch.monitor.staged_run import StagedRun, StagedShard
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_table
@@ -26,7 +26,6 @@ SHOWN_ROWS = 20
 _SECONDS = 4.0
 _MAX_SHARDS = 40
 _REASONS = 8
-_CHARACTERS = 300
 _SHOWN = ("model", "status", "error", "batch_id")
 _REASON_CHARACTERS = 120
 
@@ -152,16 +151,11 @@ def _reasons(rows: pa.Table) -> Counter[tuple[str, str]]:
 def _rows(rows: pa.Table, plan: Plan) -> list[FailedRow]:
     return [
         FailedRow(
-            key=tuple(_text(row[column]) for column in plan.target_key),
+            key=tuple(shown_text(row[column]) for column in plan.target_key),
             model=row["model"],
             status=row["status"],
-            error=_text(row["error"] or ""),
+            error=shown_text(row["error"] or ""),
             batch_id=row["batch_id"],
         )
         for row in rows.to_pylist()
     ]
-
-
-def _text(value: Any) -> str:
-    words = str(value)
-    return words if len(words) <= _CHARACTERS else f"{words[:_CHARACTERS]}…"

@@ -26,12 +26,18 @@ _LIST_SECONDS = 8.0
 _LISTED = 3_000
 _LOOKED_UP = 10
 _KEPT = 10_000
+# A page that nobody has looked at for longer asks first: what went wrong then need not be wrong now.
+_PROBLEM_SECONDS = 60.0
 
 
 class LiveBatch(msgspec.Struct, frozen=True):
-    """A batch as the server has it. For people: its counts need not add up, and nothing is decided by them."""
+    """A batch as the server has it. For people: its counts need not add up, and nothing is decided by them.
+
+    status: in the server's own word; name: which BatchStatus that is.
+    """
 
     status: str
+    name: str
     is_over: bool
     done: int
     failed: int
@@ -59,7 +65,8 @@ class LiveBatches:
         self._polled_at = 0.0
         self._wanted: set[str] = set()
         self._seen: dict[str, LiveBatch] = {}
-        self.problem: str | None = None
+        self._problem: str | None = None
+        self._problem_at = 0.0
 
     def of(self, batch_ids: Collection[str]) -> Mapping[str, LiveBatch]:
         """What is known of these; of the others nothing is known yet, and after some seconds it may be."""
@@ -72,11 +79,15 @@ class LiveBatches:
             self._begin(self._ask)
         return found
 
-    def forget(self, batch_ids: Collection[str]) -> None:
-        """Ask for these again at once, for something was done to them."""
+    @property
+    def problem(self) -> str | None:
+        """Why the server could not be asked just now; what was known before that stays known."""
         with self._lock:
-            for batch_id in batch_ids:
-                self._seen.pop(batch_id, None)
+            return self._problem if self._clock() - self._problem_at <= _PROBLEM_SECONDS else None
+
+    def ask_soon(self) -> None:
+        """Ask again when somebody looks next, for something was done to a batch."""
+        with self._lock:
             self._polled_at = 0.0
 
     def _ask(self) -> None:
@@ -98,7 +109,7 @@ class LiveBatches:
                 self._seen = dict([*self._seen.items(), *found.items()][-_KEPT:])
                 self._polled_at = self._clock()
                 self._is_asking = False
-                self.problem = problem
+                self._problem, self._problem_at = problem, self._clock()
 
     def _list(self, client: GreenNodeClient, wanted: set[str], found: dict[str, LiveBatch]) -> None:
         if not client.profile.can_list_batches:
@@ -122,6 +133,7 @@ class LiveBatches:
     def _live(self, batch: Batch) -> LiveBatch:
         return LiveBatch(
             status=batch.raw_status,
+            name=batch.status.name,
             is_over=batch.status.is_terminal,
             done=batch.counts.completed,
             failed=batch.counts.failed,

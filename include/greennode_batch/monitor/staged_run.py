@@ -12,8 +12,10 @@ import msgspec
 from greennode_batch.monitor.file_cache import SeenFiles
 from greennode_batch.staging.folders import RunFolder, numbered
 from greennode_batch.state.actual_cost import CostByShard, ShardCost
+from greennode_batch.state.approval_record import Approval
 from greennode_batch.state.attempts import FIRST_ATTEMPT, RetryPlan, SentShard, planned_shards
 from greennode_batch.state.document import or_before
+from greennode_batch.state.no_credit import NoCredit
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import Receipt, receipt_names, receipt_of
 from greennode_batch.state.run_identity import RemovedRun, RunIdentity
@@ -71,7 +73,8 @@ class StagedShard(msgspec.Struct, frozen=True):
 class StagedRun(msgspec.Struct, frozen=True):
     """What lies in staging of a run. plan is None until it is built, report until it was made once.
 
-    shards: of all attempts, in their order. was_removed: retention has removed all but the report.
+    shards: of all attempts, in their order. approval: what a person is asked, and has said. no_credit: what was refused
+    for lack of credit. was_removed: retention has removed all but the report.
     """
 
     path: str
@@ -80,6 +83,9 @@ class StagedRun(msgspec.Struct, frozen=True):
     shards: tuple[StagedShard, ...] = ()
     report: RunReport | None = None
     was_removed: bool = False
+    is_dry_run: bool = False
+    approval: Approval | None = None
+    no_credit: NoCredit | None = None
 
     @property
     def server(self) -> str:
@@ -101,6 +107,8 @@ class StagedRuns:
         self._reports = SeenFiles(RunReport, limit=500, on_broken=warn)
         self._actual_cost = SeenFiles(or_before(CostByShard, tuple[ShardCost, ...]), limit=100, on_broken=warn)
         self._removed = SeenFiles(RemovedRun, limit=5_000, on_broken=warn)
+        self._approvals = SeenFiles(Approval, limit=500, on_broken=warn)
+        self._no_credit = SeenFiles(NoCredit, limit=500, on_broken=warn)
 
     def read(self, run: RunFolder) -> StagedRun:
         """The run as it lies there now."""
@@ -113,6 +121,9 @@ class StagedRuns:
             shards=() if plan is None else tuple(self._shards(run, plan)),
             report=self._reports.read_one(run.path, run.report.name),
             was_removed=self._removed.read_one(run.path, run.removed.name) is not None,
+            is_dry_run=identity is not None and identity.is_dry_run,
+            approval=self._approvals.read_one(run.path, run.approval.name),
+            no_credit=self._no_credit.read_one(run.path, "no_credit.json"),
         )
 
     def _shards(self, run: RunFolder, plan: Plan) -> Iterator[StagedShard]:

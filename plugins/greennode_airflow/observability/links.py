@@ -17,7 +17,7 @@ from airflow.sdk.configuration import conf
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runtime.runs import staging_root
 from greennode_airflow.runtime.shard_groups import shards_in
-from greennode_airflow.ui import PAGE_PREFIX, PAGE_ROUTE
+from greennode_airflow.ui import PAGE_PREFIX, PAGE_ROUTE, report_path
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import read_receipt
 from greennode_batch.state.run_identity import find_run
@@ -86,6 +86,20 @@ class StagingLink(RunLink):
     part = "#report"
 
 
+class ReportLink(BaseOperatorLink):
+    """To the page that a task has made, as Airflow's API server shows it."""
+
+    name = "Report"
+
+    @_or_nothing
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        """The link, or nothing while there is no page."""
+        group, name = operator.task_id.rpartition(".")[0], str(getattr(operator, "report_name"))  # noqa: B009
+        if not (find_run(staging_root(), ti_key.dag_id, ti_key.run_id, group=group).path / name).exists():
+            return _NOTHING
+        return f"{_base_url()}{report_path(ti_key.dag_id, ti_key.run_id, group, name)}"
+
+
 SHARD_LINKS = (BatchLink(), RunLink(), StagingLink())
 """Of the tasks that are mapped over shards."""
 RUN_LINKS = (RunLink(), StagingLink())
@@ -108,5 +122,8 @@ def _run_page(operator: BaseOperator, ti_key: Any) -> str:
     elif not hasattr(operator, "job"):
         return _NOTHING
     query = {"dag_id": ti_key.dag_id, "run_id": ti_key.run_id, **({"group": group} if group else {})}
-    base = (conf.get("api", "base_url", fallback="") or "").rstrip("/")
-    return f"{base}/plugin/{PAGE_ROUTE}{PAGE_PREFIX}/run?{urlencode(query)}"
+    return f"{_base_url()}/plugin/{PAGE_ROUTE}{PAGE_PREFIX}/run?{urlencode(query)}"
+
+
+def _base_url() -> str:
+    return (conf.get("api", "base_url", fallback="") or "").rstrip("/")

@@ -8,6 +8,7 @@ from airflow.sdk import Context
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
+from greennode_airflow.observability.links import ReportLink
 from greennode_airflow.operators.query import QueryOperator
 from greennode_airflow.runtime.runs import begin_run, group_of, run_of
 from greennode_batch.analysis.pages.template import write_page
@@ -25,6 +26,9 @@ class GreenNodeEvaluationReportOperator(QueryOperator):
     in words. examples: how many rows on which the models differ are shown whole. group: the task group that asked, by
     default the job's name: the page says how long its answers took.
     """
+
+    operator_extra_links = (ReportLink(),)
+    report_name = "evaluation.html"
 
     def __init__(
         self,
@@ -57,7 +61,7 @@ class GreenNodeEvaluationReportOperator(QueryOperator):
                 waits=answer_waits(run_of(context, self.group)),
                 examples=self.examples,
             )
-        path = begin_run(context, group_of(self)).path / "evaluation.html"
+        path = begin_run(context, group_of(self)).path / self.report_name
         run = context["dag_run"]
         title = self.title or run.dag_id.replace("_", " ").capitalize()
         write_page(evaluation_page(found, title=title, origin=f"DAG {run.dag_id}, run {run.run_id}."), path)

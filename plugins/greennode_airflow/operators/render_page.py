@@ -7,6 +7,7 @@ from typing import Any
 from airflow.sdk import Context
 
 from greennode_airflow.failures import fail_without_retry
+from greennode_airflow.observability.links import ReportLink
 from greennode_airflow.operators.query import QueryOperator
 from greennode_airflow.runtime.runs import begin_run, group_of
 from greennode_batch.analysis.pages.template import write_page
@@ -21,6 +22,9 @@ class GreenNodePageOperator(QueryOperator):
     more are an error, for a page is held as a whole.
     """
 
+    operator_extra_links = (ReportLink(),)
+    report_name = "page.html"
+
     def __init__(self, *, source: SqlSource, template: str, max_rows: int = 1000, **kwargs: Any) -> None:
         super().__init__(source=source, **kwargs)
         self.template = template
@@ -34,7 +38,7 @@ class GreenNodePageOperator(QueryOperator):
         run = context["dag_run"]
         with self.opened() as read:
             page = query_page(read(), self.template, max_rows=self.max_rows, dag_id=run.dag_id, run_id=run.run_id)
-        path = begin_run(context, group_of(self)).path / "page.html"
+        path = begin_run(context, group_of(self)).path / self.report_name
         write_page(page, path)
         self.log.info("The page is %s", path)
         return str(path)

@@ -41,6 +41,15 @@ def is_editor(dag_id: DagId, request: Request, user: GetUserDep) -> bool:
     return True
 
 
+def is_log_reader(dag_id: DagId, request: Request, user: GetUserDep) -> bool:
+    """Whether this user may read the logs of its tasks."""
+    try:
+        _require("GET", DagAccessEntity.TASK_LOGS, dag_id, request, user)
+    except HTTPException:
+        return False
+    return True
+
+
 def of_this_page(
     content_type: Annotated[str, Header()] = "", sec_fetch_site: Annotated[str, Header()] = "same-origin"
 ) -> None:
@@ -68,3 +77,4 @@ ReadableDags = Annotated[set[str], Depends(readable_dags)]
 ReadDag = Annotated[str, Depends(may_read)]
 EditDag = Annotated[str, Depends(may_edit)]
 IsEditor = Annotated[bool, Depends(is_editor)]
+IsLogReader = Annotated[bool, Depends(is_log_reader)]

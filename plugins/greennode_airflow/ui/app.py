@@ -13,12 +13,15 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, 
 from pydantic import BaseModel, Field
 
 from greennode_airflow.runtime.runs import staging_root
-from greennode_airflow.ui.access import EditDag, IsEditor, ReadableDags, ReadDag, of_this_page
-from greennode_airflow.ui.airflow_runs import AirflowRun, find_run, note_cancel
+from greennode_airflow.ui.access import EditDag, IsEditor, IsLogReader, ReadableDags, ReadDag, of_this_page
+from greennode_airflow.ui.airflow_runs import AirflowRun, find_run
+from greennode_airflow.ui.audit_log import note_cancel
 from greennode_airflow.ui.manual import PICTURES, manual_files, manual_page
 from greennode_airflow.ui.page_connections import Connections
+from greennode_airflow.ui.reports import read_report
 from greennode_airflow.ui.views import RunsWanted, ShardsWanted, Views
 from greennode_batch.errors import GreenNodeError
+from greennode_batch.monitor.answer_sample import answer_sample
 from greennode_batch.monitor.cancel import cancel_batches
 from greennode_batch.monitor.failed_rows import failed_rows
 from greennode_batch.monitor.staged_dags import Pipeline, StagedDags
@@ -37,6 +40,14 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
+}
+_REPORT_HEADERS = {
+    **_HEADERS,
+    # A report brings its style along, and nothing else: no script runs in it, and it is of no origin.
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'self'; sandbox"
+    ),
 }
 _CANCELLED_AT_ONCE = 40
 
@@ -74,11 +85,11 @@ PageViews = Annotated[Views, Depends(_views)]
 
 
 def find_job(
-    session: SessionDep, views: PageViews, dag_id: ReadDag, run_id: RunId, group: Group = ""
+    session: SessionDep, views: PageViews, dag_id: ReadDag, run_id: RunId, group: Group | None = None
 ) -> tuple[AirflowRun, Pipeline]:
-    """The run that is asked for, and the job that it is of. 404 where there is none."""
+    """The run that is asked for, and the job that it is of: by default the DAG's first. 404 where there is none."""
     jobs = views.dags.by_dag().get(dag_id, ())
-    pipeline = next((job for job in jobs if job.group == group), None)
+    pipeline = next((job for job in jobs if group is None or job.group == group), None)
     found = find_run(session, dag_id, run_id)
     if found is None or pipeline is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, "Airflow has no such run of a GreenNode job (any more)")
@@ -116,6 +127,16 @@ def _manual(name: str) -> Response:
     return Response(manual_page(name), media_type="text/html", headers=_HEADERS)
 
 
+@_pages.get("/report")
+def _report(
+    views: PageViews, dag_id: ReadDag, run_id: RunId, name: Annotated[str, Query(max_length=40)], group: Group = ""
+) -> Response:
+    page = read_report(views.dags.root, dag_id, run_id, group, name)
+    if page is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, "this run has no such report (any more)")
+    return Response(page, media_type="text/html", headers=_REPORT_HEADERS)
+
+
 @_reading.get("/runs")
 def _runs(
     session: SessionDep, views: PageViews, readable: ReadableDags, wanted: Annotated[RunsWanted, Query()]
@@ -124,8 +145,10 @@ def _runs(
 
 
 @_reading.get("/run")
-def _run(session: SessionDep, views: PageViews, job: ReadJob, is_editor: IsEditor) -> Response:
-    return _json(views.run_detail(session, *job, may_edit=is_editor))
+def _run(
+    session: SessionDep, views: PageViews, job: ReadJob, is_editor: IsEditor, is_log_reader: IsLogReader
+) -> Response:
+    return _json(views.run_detail(session, *job, may_edit=is_editor, may_read_logs=is_log_reader))
 
 
 @_reading.get("/shards")
@@ -140,6 +163,11 @@ def _failed_rows(
     return _json(failed_rows(views.folder(*job), views.staged(*job), status=row_status))
 
 
+@_reading.get("/answers")
+def _answers(views: PageViews, job: ReadJob) -> Response:
+    return _json(answer_sample(views.folder(*job), views.staged(*job)))
+
+
 @_acting.post("/cancel")
 def _cancel(
     *,
@@ -149,7 +177,7 @@ def _cancel(
     dag_id: EditDag,
     run_id: RunId,
     wanted: CancelRequest,
-    group: Group = "",
+    group: Group | None = None,
 ) -> Response:
     found, pipeline = find_job(session, views, dag_id, run_id, group)
     staged = views.staged(found, pipeline)
@@ -168,7 +196,7 @@ def _cancel(
     except GreenNodeError as error:
         raise HTTPException(status.HTTP_502_BAD_GATEWAY, str(error)) from error
     batch_ids = [shard.batch_id for _, shard in now if shard.batch_id]
-    views.connections.live(staged.conn_id).forget(batch_ids)
+    views.connections.live(staged.conn_id).ask_soon()
     words = f"{done.requested} batches were asked to end, {len(done.failed)} could not be: {', '.join(batch_ids)}"
     log.info("%s %s: %s by %s", dag_id, run_id, words, user.get_name())
     note_cancel(session, found, user.get_name(), words)

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from greennode_airflow.ui import MANUAL_ROUTE, PAGE_PREFIX, PAGE_ROUTE
+from greennode_airflow.ui import MANUAL_ROUTE, PAGE_PREFIX, PAGE_ROUTE, RUN_ROUTE
 from greennode_airflow.ui.connection_test import NoPortIsNone
 
 Message = MutableMapping[str, Any]
@@ -42,7 +42,7 @@ def _make() -> Any:
 
 
 class GreenNodePlugin(AirflowPlugin):
-    """The page "GreenNode batches" under Browse, and the manual in the Docs menu."""
+    """The page "GreenNode batches" under Browse, a tab of each run, and the manual in the Docs menu."""
 
     name = "greennode"
     # Airflow's own declarations, which are not of the class.
@@ -57,6 +57,12 @@ class GreenNodePlugin(AirflowPlugin):
             "destination": "nav",
             "category": "browse",
             "url_route": PAGE_ROUTE,
+        },
+        {
+            "name": "GreenNode",
+            "href": f"{PAGE_PREFIX}/run?dag_id={{DAG_ID}}&run_id={{RUN_ID}}",
+            "destination": "dag_run",
+            "url_route": RUN_ROUTE,
         },
         {
             "name": "GreenNode batch inference",

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Literal
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Annotated, Literal, NamedTuple
 from urllib.parse import quote
 
 import msgspec
 from airflow.api_fastapi.app import API_ROOT_PATH
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from sqlalchemy.orm import Session
 
 from greennode_airflow.runtime.shard_groups import group_size
+from greennode_airflow.ui import report_path
 from greennode_airflow.ui.airflow_runs import (
     AirflowRun,
-    FailedTask,
+    StoppedTask,
     count_instances,
-    count_tasks,
-    failed_tasks,
     list_runs,
     mapped_states,
+    noted_failures,
 )
+from greennode_airflow.ui.audit_log import Act
+from greennode_airflow.ui.batch_states import BATCH_STATES, BatchFacts
+from greennode_airflow.ui.known_runs import KnownRuns, batch_facts, known_runs, run_facts, step_of, with_reason
 from greennode_airflow.ui.page_connections import Connections
-from greennode_airflow.ui.phases import TaskCounts, has_later_attempt, phase_of
+from greennode_airflow.ui.reports import REPORT_NAMES, find_reports, groups_of
+from greennode_airflow.ui.run_states import RUN_STATES, RunFacts
+from greennode_airflow.ui.state_row import ACTIONS, State, row_of, state_of
+from greennode_airflow.ui.task_logs import TaskLogs
+from greennode_airflow.ui.task_states import TASK_STATES, TaskFacts
 from greennode_batch.monitor.live_batches import LiveBatch
 from greennode_batch.monitor.run_figures import RunFigures, ShardFigures, run_figures, shard_figures
 from greennode_batch.monitor.staged_dags import Pipeline, StagedDags
@@ -32,6 +39,7 @@ from greennode_batch.monitor.staged_run import StagedRun, StagedRuns, StagedShar
 from greennode_batch.staging.folders import RunFolder
 from greennode_batch.state.run_report import RunReport
 
+WITH_FAILURES = "with_failures"
 _TASKS = ("submit_batch", "wait_for_batch", "collect_results")
 _RUNNING_READ = 20
 
@@ -51,20 +59,38 @@ class RunsWanted(BaseModel):
     limit: _Limit = 20
 
 
-class ShardsWanted(BaseModel):
-    """Which shards of a run. stage: of these alone, or `with_failures`. search: in the ids of shard and batch."""
+def _is_shown(state: str) -> str:
+    if state not in {WITH_FAILURES, *(row.badge for row in BATCH_STATES)}:
+        raise ValueError("no state of a batch")
+    return state
 
-    stage: Literal["built", "refused", "sent", "cancelling", "collected", "lost", "with_failures"] | None = None
+
+class ShardsWanted(BaseModel):
+    """Which shards of a run. state: with this badge, or `with_failures`. search: in the ids of shard and batch."""
+
+    state: Annotated[str, AfterValidator(_is_shown)] | None = None
     search: _Search = ""
     offset: _Offset = 0
     limit: _Limit = 25
 
 
-class RunRow(AirflowRun, frozen=True):
-    """One run of one job. group: tells apart several jobs of one DAG."""
+class Link(msgspec.Struct, frozen=True):
+    """A way to somewhere else in Airflow."""
+
+    words: str
+    url: str
+
+
+class RunRow(AirflowRun, frozen=True, kw_only=True):
+    """One run of one job. group: tells apart several jobs of one DAG. links: what its status offers beside a cancel.
+
+    has_sent: whether anything of it was sent.
+    """
 
     group: str
-    phase: str
+    status: State
+    links: tuple[Link, ...]
+    has_sent: bool
     figures: RunFigures
 
 
@@ -88,40 +114,49 @@ class RunList(msgspec.Struct, frozen=True):
     summary: Summary
 
 
-class LinkedTask(msgspec.Struct, frozen=True):
-    """A task of Airflow's, and where its page is."""
+class TaskRow(msgspec.Struct, frozen=True):
+    """A task of Airflow's, where its page is, and what is said of it."""
 
     name: str
     url: str
-    is_tried_again: bool
+    status: State
 
 
 class RunDetail(msgspec.Struct, frozen=True):
-    """All of one run but its shards and rows. live_problem: why the server says nothing, where that is so."""
+    """All of one run but its shards and rows.
+
+    groups: all jobs of the run's DAG. live_problem: why the server says nothing, where that is so; heard_at: since
+    when. tasks: those that failed or wait for a person. notes: what people have done to the run. batches: how many have
+    each badge; cancellable: how many may be cancelled now. reports: pages that its tasks have made.
+    """
 
     now: float
     row: RunRow
+    groups: tuple[str, ...]
     may_edit: bool
     path: str
     server: str
     conn_id: str | None
     was_removed: bool
     live_problem: str | None
+    heard_at: float | None
     airflow_url: str
-    failed_tasks: tuple[LinkedTask, ...]
+    tasks: tuple[TaskRow, ...]
+    notes: tuple[str, ...]
     report: RunReport | None
     will_retry: bool
+    batches: dict[str, int]
     cancellable: int
     unsent_shards: int
+    reports: tuple[Link, ...]
 
 
 class ShardRow(msgspec.Struct, frozen=True):
     """A shard, and the task that it is at."""
 
     figures: ShardFigures
-    task: str
-    task_state: str
-    task_url: str
+    status: State
+    task: TaskRow
 
 
 class ShardList(msgspec.Struct, frozen=True):
@@ -139,6 +174,7 @@ class Views:
         self.dags = dags
         self.connections = connections
         self._runs = StagedRuns()
+        self._logs = TaskLogs()
 
     def run_list(self, session: Session, readable: Collection[str], wanted: RunsWanted) -> RunList:
         """Runs of those DAGs that have run a job and may be read."""
@@ -162,47 +198,72 @@ class Views:
             ),
         )
 
-    def run_detail(self, session: Session, run: AirflowRun, pipeline: Pipeline, *, may_edit: bool) -> RunDetail:
+    def run_detail(
+        self, session: Session, run: AirflowRun, pipeline: Pipeline, *, may_edit: bool, may_read_logs: bool
+    ) -> RunDetail:
         """One run."""
-        staged = self.staged(run, pipeline)
-        tasks = count_tasks(session, [run]).get((run.dag_id, run.run_id), {})
+        known = known_runs(session, [run])
+        if may_read_logs:
+            stopped = self._logs.with_errors(session, run, known.stopped_of(run))
+            known = msgspec.structs.replace(known, stopped={run.ids: stopped})
+        seen = self._seen(run, pipeline, known)
+        staged, live = seen.facts.staged, seen.live
+        row = _row(run, pipeline, seen)
         open_shards = [shard for shard in staged.shards if shard.is_open]
         latest = max((shard.attempt for shard in open_shards), default=1)
+        heard = [live[shard.batch_id or ""].seen_at for shard in open_shards if shard.batch_id in live]
+        badges = Counter(row_of(BATCH_STATES, seen.batch(shard)).badge for shard in staged.shards if shard.requests)
+        tasks = known.tasks.get(run.ids, {})
+        groups = tuple(one.group for one in self.dags.by_dag().get(run.dag_id, ()))
         return RunDetail(
             now=time.time(),
-            row=self._row(run, pipeline, staged, tasks),
+            row=row,
+            groups=groups,
             may_edit=may_edit,
             path=staged.path,
             server=staged.server,
             conn_id=staged.conn_id,
             was_removed=staged.was_removed,
-            live_problem=self.connections.live(staged.conn_id).problem if open_shards else None,
+            live_problem=seen.facts.problem,
+            heard_at=min(heard, default=None),
             airflow_url=run_url(run),
-            failed_tasks=tuple(_linked(run, task) for task in failed_tasks(session, run)),
+            tasks=tuple(_task_row(run, pipeline, task) for task in known.stopped_of(run)),
+            notes=tuple(_notes(seen.facts, known.acts.get(run.ids, ()))),
             report=staged.report,
-            will_retry=has_later_attempt(tasks, latest, group=pipeline.group),
-            cancellable=len(open_shards),
+            will_retry=f"{_prefix(pipeline)}build_retry_{latest}" in tasks,
+            batches=dict(badges),
+            cancellable=sum("cancel" in row_of(BATCH_STATES, seen.batch(shard)).actions for shard in open_shards)
+            if "cancel" in row.status.actions
+            else 0,
             unsent_shards=sum(shard.stage in {"built", "refused"} for shard in staged.shards),
+            reports=tuple(
+                Link(REPORT_NAMES[found.name], _root() + report_path(run.dag_id, run.run_id, found.group, found.name))
+                for found in find_reports(self.dags.root, run.dag_id, run.run_id, groups_of(tasks))
+            ),
         )
 
     def shard_list(self, session: Session, run: AirflowRun, pipeline: Pipeline, wanted: ShardsWanted) -> ShardList:
         """Shards of one run."""
-        staged = self.staged(run, pipeline)
-        found = [shard for shard in staged.shards if _is_wanted(shard, wanted.stage, wanted.search)]
+        known = known_runs(session, [run])
+        seen = self._seen(run, pipeline, known)
+        staged, prefix = seen.facts.staged, _prefix(pipeline)
+        found = [shard for shard in staged.shards if _is_wanted(shard, seen, wanted)]
         page = found[wanted.offset : wanted.offset + wanted.limit]
-        live = self._live(staged, page)
-        prefix = f"{pipeline.group}." if pipeline.group else ""
         names = {f"{prefix}attempt_{shard.attempt}.{task}" for shard in page for task in _TASKS}
         sizes = self._group_sizes(session, run, staged, prefix)
         indexes = {shard.index // sizes[shard.attempt] for shard in page}
         states = mapped_states(session, run, names, indexes) if page else {}
-        now = time.time()
-        rows = []
-        for shard in page:
-            index = shard.index // sizes[shard.attempt]
-            task, task_state = _task_of(shard, index, prefix, states)
-            figures = shard_figures(staged, shard, live, now=now)
-            rows.append(ShardRow(figures, task, task_state, task_url(run, task, index)))
+        tasks = [_task_of(shard, shard.index // sizes[shard.attempt], prefix, states) for shard in page]
+        said = noted_failures(session, run, [task for task in tasks if task.state in {"failed", "up_for_retry"}])
+        now, done = time.time(), known.acts.get(run.ids, ())
+        rows = [
+            ShardRow(
+                shard_figures(staged, shard, seen.live, now=now),
+                state_of(BATCH_STATES, seen.batch(shard)),
+                _task_row(run, pipeline, with_reason(said.get(task, task), done)),
+            )
+            for shard, task in zip(page, tasks, strict=True)
+        ]
         return ShardList(now, len(found), tuple(rows))
 
     def _group_sizes(self, session: Session, run: AirflowRun, staged: StagedRun, prefix: str) -> Mapping[int, int]:
@@ -226,29 +287,70 @@ class Views:
     def _rows(
         self, session: Session, runs: Sequence[AirflowRun], pipelines: Mapping[str, tuple[Pipeline, ...]]
     ) -> list[RunRow]:
-        tasks = count_tasks(session, runs) if runs else {}
+        known = known_runs(session, runs)
         return [
-            self._row(run, pipeline, self.staged(run, pipeline), tasks.get((run.dag_id, run.run_id), {}))
-            for run in runs
-            for pipeline in pipelines[run.dag_id]
+            _row(run, pipeline, self._seen(run, pipeline, known)) for run in runs for pipeline in pipelines[run.dag_id]
         ]
 
-    def _row(self, run: AirflowRun, pipeline: Pipeline, staged: StagedRun, tasks: TaskCounts) -> RunRow:
-        return RunRow(
-            **msgspec.structs.asdict(run),
-            group=pipeline.group,
-            phase=phase_of(run.state, tasks, group=pipeline.group),
-            figures=run_figures(staged, self._live(staged, staged.shards), is_over=run.is_over, now=time.time()),
-        )
+    def _seen(self, run: AirflowRun, pipeline: Pipeline, known: KnownRuns) -> _Seen:
+        staged = self.staged(run, pipeline)
+        under_way = [shard.batch_id for shard in staged.shards if shard.is_open and shard.batch_id]
+        batches = self.connections.live(staged.conn_id) if under_way else None
+        live = batches.of(under_way) if batches else {}
+        figures = run_figures(staged, live, is_over=run.is_over, now=time.time())
+        problem = batches.problem if batches else None
+        return _Seen(run_facts(run, pipeline.group, known, staged, figures=figures, live=live, problem=problem), live)
 
-    def _live(self, staged: StagedRun, shards: Sequence[StagedShard]) -> Mapping[str, LiveBatch]:
-        under_way = [shard.batch_id for shard in shards if shard.is_open and shard.batch_id]
-        return self.connections.live(staged.conn_id).of(under_way) if under_way else {}
+
+class _Seen(NamedTuple):
+    """A job's run as it is known now."""
+
+    facts: RunFacts
+    live: Mapping[str, LiveBatch]
+
+    def batch(self, shard: StagedShard) -> BatchFacts:
+        return batch_facts(shard, self.facts, self.live)
+
+
+def _row(run: AirflowRun, pipeline: Pipeline, seen: _Seen) -> RunRow:
+    facts = seen.facts
+    status = state_of(RUN_STATES, facts)
+    urls = {
+        "approve": f"{task_url(run, f'{_prefix(pipeline)}approve_spend', -1)}/required_actions",
+        "task": task_url(run, facts.failure.task_id, facts.failure.map_index)
+        if facts.failure
+        else task_url(run, f"{_prefix(pipeline)}build_requests", -1),
+    }
+    return RunRow(
+        **msgspec.structs.asdict(run),
+        group=pipeline.group,
+        status=status,
+        links=tuple(Link(ACTIONS[action], urls[action]) for action in status.actions if action in urls),
+        has_sent=(facts.staged.report is not None and facts.staged.report.requests > 0)
+        or any(shard.stage in {"sent", "cancelling", "collected", "lost"} for shard in facts.staged.shards),
+        figures=facts.figures,
+    )
+
+
+def _notes(facts: RunFacts, done: Sequence[Act]) -> Iterator[str]:
+    """What people have done to a run, in words."""
+    approval = facts.staged.approval
+    if approval is not None and approval.approved is not None:
+        yield f"{approval}."
+    for act in reversed(done):
+        if act.what == "cancelled":
+            yield f"{act.who} cancelled on this page: {act.words}."
+        elif act.what == "marked":
+            yield f"{act.who} marked {act.task_id or 'the run'} as {act.state}."
+
+
+def _prefix(pipeline: Pipeline) -> str:
+    return f"{pipeline.group}." if pipeline.group else ""
 
 
 def run_url(run: AirflowRun) -> str:
     """The run's page in Airflow's UI, as a path."""
-    return f"{API_ROOT_PATH}dags/{_part(run.dag_id)}/runs/{_part(run.run_id)}"
+    return f"{_root()}/dags/{_part(run.dag_id)}/runs/{_part(run.run_id)}"
 
 
 def task_url(run: AirflowRun, task_id: str, map_index: int) -> str:
@@ -257,28 +359,35 @@ def task_url(run: AirflowRun, task_id: str, map_index: int) -> str:
     return f"{run_url(run)}/tasks/{_part(task_id)}{mapped}"
 
 
-def _linked(run: AirflowRun, task: FailedTask) -> LinkedTask:
+def _task_row(run: AirflowRun, pipeline: Pipeline, task: StoppedTask) -> TaskRow:
     name = task.task_id if task.map_index < 0 else f"{task.task_id} [{task.map_index}]"
-    return LinkedTask(name, task_url(run, task.task_id, task.map_index), task.is_tried_again)
+    step = step_of(task.task_id, pipeline.group)
+    status = state_of(TASK_STATES, TaskFacts(step, task.state, task.error))
+    actions = "/required_actions" if "approve" in status.actions else ""
+    return TaskRow(name, f"{task_url(run, task.task_id, task.map_index)}{actions}", status)
 
 
-def _task_of(shard: StagedShard, index: int, prefix: str, states: Mapping[tuple[str, int], str]) -> tuple[str, str]:
-    """The task that a shard is at, and its state: the first of its three that failed, or the last that has begun."""
+def _task_of(shard: StagedShard, index: int, prefix: str, states: Mapping[tuple[str, int], str]) -> StoppedTask:
+    """The task that a shard is at: the first of its three that failed, or the last that has begun."""
     names = [f"{prefix}attempt_{shard.attempt}.{task}" for task in _TASKS]
     found = {name: states.get((name, index), "none") for name in names}
     begun = [name for name in names if found[name] not in {"none", "upstream_failed"}] or names[:1]
     task = next((name for name in names if found[name] == "failed"), begun[-1])
-    return task, found[task]
+    return StoppedTask(task, index, found[task])
 
 
-def _is_wanted(shard: StagedShard, stage: str | None, search: str) -> bool:
-    if search and search not in shard.shard_id and search not in (shard.batch_id or ""):
+def _is_wanted(shard: StagedShard, seen: _Seen, wanted: ShardsWanted) -> bool:
+    if wanted.search and wanted.search not in shard.shard_id and wanted.search not in (shard.batch_id or ""):
         return False
-    if stage is None:
+    if wanted.state is None:
         return shard.stage != "empty"
-    if stage == "with_failures":
+    if wanted.state == WITH_FAILURES:
         return shard.receipt is not None and any(status != "succeeded" for status in shard.receipt.statuses)
-    return shard.stage == stage
+    return shard.stage != "empty" and row_of(BATCH_STATES, seen.batch(shard)).badge == wanted.state
+
+
+def _root() -> str:
+    return API_ROOT_PATH.rstrip("/")
 
 
 def _part(text: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import uvicorn
 from airflow.api_fastapi.app import init_auth_manager, purge_cached_app
 from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
@@ -22,12 +25,14 @@ from airflow.models.dagbundle import DagBundleModel
 from airflow.models.dagrun import DagRun
 from airflow.models.log import Log
 from airflow.models.taskinstance import TaskInstance
+from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import delete
 from upath import UPath
 
+from greennode_airflow.failures import FAILURE_KEY
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.ui.app import make_app
 from greennode_airflow.ui.page_connections import Connections
@@ -48,6 +53,7 @@ from greennode_batch.staging.folders import RunFolder, run_folder
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import Receipt
 from greennode_batch.state.run_identity import note_run
+from greennode_local.ports import free_port
 
 MODEL = "google/gemma-4-31b-it"
 BUNDLE = "testing"
@@ -70,7 +76,7 @@ def _metadata() -> None:
 def session(_metadata: None) -> Iterator[Any]:
     """Airflow's database, with no DAG and no run in it."""
     with create_session(scoped=False) as session:
-        for model in (TaskInstance, DagRun, DagModel, Log):
+        for model in (XComModel, TaskInstance, DagRun, DagModel, Log):
             session.execute(delete(model))
         session.merge(DagBundleModel(name=BUNDLE))
         session.commit()
@@ -86,7 +92,7 @@ def staging(tmp_path: Path) -> UPath:
 def add_run(session: Any) -> Callable[..., str]:
     """Put a DAG run into Airflow's database, and its DAG if that is new; its id.
 
-    age, lasted: seconds. tasks: (task id, map index, state) of its task instances.
+    age, lasted: seconds. tasks: (task id, map index, state) of its task instances, and the error of one that failed.
     """
     began = datetime.now(UTC)
     count = iter(range(10_000))
@@ -99,6 +105,8 @@ def add_run(session: Any) -> Callable[..., str]:
         age: float = 0,
         lasted: float = 420,
         tasks: Any = (),
+        conf: Any = None,
+        is_paused: bool = False,
     ) -> str:
         if session.get(DagModel, dag_id) is None:
             session.add(
@@ -110,6 +118,7 @@ def add_run(session: Any) -> Callable[..., str]:
                     max_consecutive_failed_dag_runs=0,
                     has_task_concurrency_limits=False,
                     is_stale=False,
+                    is_paused=is_paused,
                 )
             )
         number = next(count)
@@ -117,9 +126,10 @@ def add_run(session: Any) -> Callable[..., str]:
         run_id = run_id or f"manual__{when.isoformat()}"
         run = DagRun(dag_id=dag_id, run_id=run_id, run_after=when, run_type="manual", state=state, start_date=when)
         run.end_date = when + timedelta(seconds=lasted) if state in {"success", "failed"} else None
+        run.conf = conf or {}
         session.add(run)
         session.flush()
-        for task_id, map_index, task_state in tasks:
+        for task_id, map_index, task_state, *error in tasks:
             session.execute(
                 TaskInstance.__table__.insert().values(
                     id=uuid.uuid4(), dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index,
@@ -127,10 +137,32 @@ def add_run(session: Any) -> Callable[..., str]:
                     end_date=when if task_state == "failed" else None,
                 )
             )  # fmt: skip
+            for kind, words in error:
+                session.add(
+                    XComModel(
+                        dag_run_id=run.id, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index,
+                        key=FAILURE_KEY, value={"kind": kind, "error": words},
+                    )
+                )  # fmt: skip
         session.commit()
         return run_id
 
     return add
+
+
+@pytest.fixture
+def note_act(session: Any) -> Callable[..., None]:
+    """Write an act of a person's into Airflow's audit log, as its API does."""
+
+    def note(
+        dag_id: str, run_id: str, event: str, *, owner: str = "ann", task_id: str | None = None, **said: Any
+    ) -> None:
+        entry = Log(event=event, owner=owner, extra=json.dumps(said), dag_id=dag_id, run_id=run_id)
+        entry.task_id = task_id
+        session.add(entry)
+        session.commit()
+
+    return note
 
 
 @pytest.fixture
@@ -242,3 +274,46 @@ def client_of(session: Any, staging: UPath, tmp_path: Path) -> Iterator[Callable
 
     yield browser
     purge_cached_app()
+
+
+@pytest.fixture
+def page_url(client_of: Callable[..., TestClient]) -> Iterator[str]:
+    """The address of the page, served on loopback."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(client_of(None).app, port=port, log_level="warning"))
+    served = threading.Thread(target=server.run)
+    served.start()
+    yield f"http://127.0.0.1:{port}/greennode/"
+    server.should_exit = True
+    served.join()
+
+
+@pytest.fixture
+def open_page(browser: Any, client_of: Callable[..., TestClient], page_url: str) -> Iterator[Callable[..., Any]]:
+    """Opens an address below the page's, logged in with a role; a Playwright page. What its console says is an error.
+
+    options: of the browser's context, as `viewport` or `color_scheme`.
+    """
+    contexts: list[Any] = []
+    problems: list[str] = []
+
+    def note(said: Any) -> None:
+        # Airflow's own pages have an icon; what a browser asks for in its place is none of the page's.
+        if said.type == "error" and "favicon" not in said.location["url"]:
+            problems.append(said.text)
+
+    def open_it(address: str = "", *, role: str = "user", **options: Any) -> Any:
+        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+        contexts.append(context)
+        login = client_of(role).cookies[COOKIE_NAME_JWT_TOKEN]
+        context.add_cookies([{"name": COOKIE_NAME_JWT_TOKEN, "value": login, "url": page_url}])
+        page = context.new_page()
+        page.on("console", note)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(page_url + address)
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert problems == []

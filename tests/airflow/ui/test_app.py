@@ -56,7 +56,8 @@ def routes():
         *(f"/greennode/static/{path.name}" for path in STATIC.iterdir()),
     ]
     pages += [f"/greennode/manual/{name}" for name in ("README.md", "docs/page-list.png")]
-    reading = [f"{API}/{name}{requested}" for name in ("runs", "run", "shards", "failed-rows")]
+    pages.append(f"/greennode/report{requested}&name=page.html")
+    reading = [f"{API}/{name}{requested}" for name in ("runs", "run", "shards", "failed-rows", "answers")]
     return [*(("GET", path) for path in pages + reading), ("POST", f"{API}/cancel{requested}")]
 
 
@@ -97,7 +98,7 @@ def test_a_user_sees_only_the_dags_that_they_may_read(
     assert (listed["dags"], listed["total"], listed["summary"]["runs"]) == (["tickets"], 1, 1)
     assert admin.get(f"{API}/runs", params={"dag_id": "salaries"}).json()["runs"] == []
     assert admin.get(f"{API}/runs", params={"search": "salaries"}).json()["runs"] == []
-    for name in ("run", "shards", "failed-rows"):
+    for name in ("run", "shards", "failed-rows", "answers"):
         answer = admin.get(f"{API}/{name}", params=secret)
         assert (answer.status_code, "t0" in answer.text) == (403, False)
     assert admin.post(f"{API}/cancel", params=secret, json={}).status_code == 403
@@ -183,17 +184,21 @@ def test_a_running_run_shows_how_far_the_server_is(client_of, waiting_run, live_
     run_id, batch_ids = waiting_run
     viewer, requested = client_of("viewer"), {"dag_id": "tickets", "run_id": run_id}
     first = viewer.get(f"{API}/run", params=requested).json()["row"]
-    assert (first["state"], first["phase"], first["figures"]["unheard"]) == ("running", "waits for GreenNode", 2)
+    assert (first["state"], first["status"]["words"], first["figures"]["unheard"]) == (
+        "running",
+        "Waiting for GreenNode: 2 batches are there.",
+        2,
+    )
     figures = viewer.get(f"{API}/run", params=requested).json()["row"]["figures"]
     assert (figures["requested"], figures["unheard"], figures["stages"]) == (20, 0, {"sent": 2})
     assert 0 < figures["done"] < 20
     (shard, _) = viewer.get(f"{API}/shards", params=requested).json()["shards"]
-    assert (shard["figures"]["batch_id"], shard["task"], shard["task_state"]) == (
+    assert (shard["figures"]["batch_id"], shard["task"]["name"], shard["task"]["status"]["name"]) == (
         batch_ids[0],
-        "attempt_1.wait_for_batch",
-        "deferred",
+        "attempt_1.wait_for_batch [0]",
+        "waiting",
     )
-    assert shard["task_url"].endswith("/tasks/attempt_1.wait_for_batch/mapped/0")
+    assert shard["task"]["url"].endswith("/tasks/attempt_1.wait_for_batch/mapped/0")
 
 
 def test_a_failed_run_says_which_task_and_which_rows(
@@ -208,11 +213,11 @@ def test_a_failed_run_says_which_task_and_which_rows(
     collect_all(run, plan)
     viewer, requested = client_of("viewer"), {"dag_id": "tickets", "run_id": run_id}
     detail = viewer.get(f"{API}/run", params=requested).json()
-    assert {task["name"] for task in detail["failed_tasks"]} == {"report", "attempt_1.submit_batch [1]"}
-    assert (detail["row"]["figures"]["failed"], detail["row"]["phase"]) == (3, "failed")
+    assert {task["name"] for task in detail["tasks"]} == {"report", "attempt_1.submit_batch [1]"}
+    assert (detail["row"]["figures"]["failed"], detail["row"]["status"]["badge"]) == (3, "failed")
     rows = viewer.get(f"{API}/failed-rows", params=requested).json()
     assert (len(rows["rows"]), rows["reasons"][0]["rows"]) == (3, 3)
-    only = viewer.get(f"{API}/shards", params={**requested, "stage": "with_failures"}).json()
+    only = viewer.get(f"{API}/shards", params={**requested, "state": "with_failures"}).json()
     assert only["total"] == 1
 
 
@@ -294,9 +299,10 @@ def test_a_shard_leads_to_the_task_that_has_it_among_others(client_of, add_run, 
     run_id = add_run("tickets", state="running", tasks=states)
     build_run("tickets", run_id, texts(5), per_shard=1)
     shards = client_of("viewer").get(f"{API}/shards", params={"dag_id": "tickets", "run_id": run_id}).json()["shards"]
-    assert [(shard["task"], shard["task_state"], shard["task_url"].rpartition("/")[2]) for shard in shards] == [
-        *[("attempt_1.wait_for_batch", "success", index) for index in "0011"],
-        ("attempt_1.collect_results", "failed", "2"),
+    found = [(shard["task"]["name"], shard["task"]["status"]["name"], shard["task"]["url"][-1]) for shard in shards]
+    assert found == [
+        *[(f"attempt_1.wait_for_batch [{index}]", "success", index) for index in "0011"],
+        ("attempt_1.collect_results [2]", "failed", "2"),
     ]
 
 
@@ -307,10 +313,12 @@ def test_two_jobs_of_one_dag_are_two_rows_and_pages(client_of, add_run, build_ru
     viewer = client_of("viewer")
     rows = viewer.get(f"{API}/runs").json()["runs"]
     assert [(row["dag_id"], row["group"]) for row in rows] == [("weekly", "labels"), ("weekly", "summaries")]
-    assert rows[0]["phase"] == "reads the source and builds the requests"
+    assert rows[0]["status"]["name"] == "building"
     requested = {"dag_id": "weekly", "run_id": run_id}
     assert viewer.get(f"{API}/run", params={**requested, "group": "labels"}).json()["row"]["group"] == "labels"
-    assert viewer.get(f"{API}/run", params=requested).status_code == 404
+    detail = viewer.get(f"{API}/run", params=requested).json()
+    assert (detail["row"]["group"], detail["groups"]) == ("labels", ["labels", "summaries"])
+    assert viewer.get(f"{API}/run", params={**requested, "group": "others"}).status_code == 404
 
 
 def test_the_key_is_in_no_answer(client_of, waiting_run, connection, live_at_once) -> None:
@@ -318,8 +326,11 @@ def test_the_key_is_in_no_answer(client_of, waiting_run, connection, live_at_onc
     words = f"Incorrect API key: {connection.api_key}"
     connection.faults([{"kind": "status", "endpoint": "GET /batches", "status": 401, "message": words, "count": None}])
     viewer, requested = client_of("viewer"), {"dag_id": "tickets", "run_id": run_id}
-    answers = [viewer.get(f"{API}/{name}", params=requested) for name in ("runs", "run", "shards", "failed-rows") * 2]
-    assert [answer.status_code for answer in answers] == [200] * 8
+    answers = [
+        viewer.get(f"{API}/{name}", params=requested)
+        for name in ("runs", "run", "shards", "failed-rows", "answers") * 2
+    ]
+    assert [answer.status_code for answer in answers] == [200] * 10
     assert any("401" in answer.text for answer in answers), "the problem is told"
     assert not [answer for answer in answers if connection.api_key in answer.text]
 

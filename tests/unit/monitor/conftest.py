@@ -59,7 +59,7 @@ class Scene:
         for shard in shards or self.shards:
             while isinstance(poll(shard, self.client, now=time.time()), Wait):
                 pass
-            collect_shard(shard, self.client, None)
+            collect_shard(shard, self.client, self.job.answer)
 
     def account(self):
         """Join all rows and make the report, as the run's last tasks do."""

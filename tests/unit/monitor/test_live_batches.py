@@ -100,10 +100,19 @@ def test_a_batch_that_the_list_does_not_show_is_looked_up(live, later, emulator,
 def test_what_was_just_acted_on_is_asked_for_at_once(live, later, batch_ids):
     live.of(batch_ids)
     later.run()
-    live.forget(batch_ids[:1])
-    assert batch_ids[0] not in live.of(batch_ids)
+    live.ask_soon()
+    assert set(live.of(batch_ids)) == set(batch_ids), "what is known stays known"
     assert later.run() == 1
-    assert batch_ids[0] in live.of(batch_ids)
+
+
+def test_what_went_wrong_when_nobody_looked_is_no_problem_of_today(live, later, emulator, batch_ids, now):
+    emulator.faults([{"kind": "status", "endpoint": "GET /batches", "status": 503}])
+    live.of(batch_ids)
+    later.run()
+    assert "503" in live.problem
+    now[0] += 3600
+    live.of(batch_ids)
+    assert live.problem is None
 
 
 def test_a_connection_that_cannot_be_used_is_told_without_its_words(later, now):

@@ -24,7 +24,7 @@ def figures(scene, live=None, *, is_over=False, now=None):
 
 
 def live(done, failed=0, *, is_over=False):
-    return LiveBatch("in_progress", is_over=is_over, done=done, failed=failed, seen_at=NOW)
+    return LiveBatch("in_progress", "IN_PROGRESS", is_over=is_over, done=done, failed=failed, seen_at=NOW)
 
 
 def texts(count):

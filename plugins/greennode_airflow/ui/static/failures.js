@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { byId, el, show } from "./dom.js";
 import { counted, number, statusWords } from "./format.js";
-import { airflowLink, listHead, listRow } from "./parts.js";
+import { airflowLink, badge, listHead, listRow, table } from "./parts.js";
 
 // Reading rows takes the server a moment: they are read again only when there are others.
 let shownFor = "";
@@ -11,27 +11,26 @@ let samples = null;
 
 export async function showFailures(run, detail) {
   const { figures } = detail.row;
-  const version = JSON.stringify([figures.failed, figures.unsent, figures.statuses, figures.stages, detail.row.state]);
+  const version = JSON.stringify([figures.failed, figures.unsent, figures.statuses, figures.stages, detail.row.state, detail.tasks]);
   const mayHaveSome = figures.failed > 0 || figures.unsent > 0;
   if (!mayHaveSome) samples = null;
   else if (version !== shownFor) samples = await get("failed-rows", run);
-  if (version !== shownFor || detail.failed_tasks.length) render(detail, mayHaveSome ? samples : null);
+  if (version !== shownFor) render(detail, mayHaveSome ? samples : null);
   shownFor = version;
 }
 
 function render(detail, found) {
-  const parts = [...failedTasks(detail.failed_tasks), ...problems(detail.report), ...remarks(detail.report), ...(found ? rows(found, detail) : [])];
+  const parts = [...tasks(detail.tasks), ...problems(detail.report), ...remarks(detail.report), ...(found ? rows(found, detail) : [])];
   show(byId("failure-list"), ...(parts.length ? parts : [el("p", { class: "quiet" }, nothing(detail.row))]));
 }
 
 const nothing = (row) => (row.state === "success" ? "Nothing failed." : "Nothing has failed so far.");
 
-function failedTasks(tasks) {
-  if (!tasks.length) return [];
-  const items = tasks.map((task) =>
-    el("li", {}, airflowLink(task.url, task.url, task.name), task.is_tried_again ? " – tried again soon" : " – its log says why"),
-  );
-  return [el("h3", {}, "Tasks"), el("ul", { class: "plain" }, items)];
+function tasks(list) {
+  if (!list.length) return [];
+  const item = ({ name, url, status }) =>
+    el("li", {}, airflowLink(url, url, name), " ", badge(status), el("p", { class: "reason" }, status.words), status.next_step ? el("p", { class: "quiet" }, status.next_step) : null);
+  return [el("h3", {}, "Tasks"), el("ul", { class: "plain" }, list.map(item))];
 }
 
 function problems(report) {
@@ -63,10 +62,4 @@ function rows(found, detail) {
   const where = found.rows.length ? "All rows are in the target with their status and error; what may end better is asked again by the next run." : "";
   const words = [found.problem ?? "", `${more}${where}`].filter(Boolean);
   return [...parts, ...words.map((said) => el("p", { class: "quiet" }, said))];
-}
-
-function table(columns, items) {
-  const head = el("thead", { role: "rowgroup" }, listHead(columns));
-  const body = el("tbody", { role: "rowgroup" }, items.map((item) => listRow(columns, item)));
-  return el("div", { class: "scroll" }, el("table", { class: "list", role: "table" }, head, body));
 }

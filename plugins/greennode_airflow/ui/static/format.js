@@ -50,12 +50,3 @@ const STATUS_WORDS = {
   without_answer: "without an answer",
 };
 export const statusWords = (status) => STATUS_WORDS[status] ?? status.replaceAll("_", " ");
-
-export const STAGE_WORDS = {
-  built: "not sent yet",
-  refused: "waiting for capacity at GreenNode",
-  sent: "at GreenNode",
-  cancelling: "being cancelled",
-  collected: "collected",
-  lost: "given up",
-};

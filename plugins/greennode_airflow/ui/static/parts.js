@@ -3,9 +3,8 @@
 import { el } from "./dom.js";
 import { number, percent } from "./format.js";
 
-const LOOKS = { success: "good", failed: "bad", running: "busy", queued: "idle" };
-
-export const badge = (state, words = state) => el("span", { class: `badge ${LOOKS[state] ?? "idle"}` }, words);
+// What a run, a task or a batch is, and what to do next, is decided by the tables of the API.
+export const badge = ({ look, badge: words }) => el("span", { class: `badge ${look}` }, words);
 
 // Segments: [class, count] pairs of `all`; what is left is the empty track.
 export function bar(label, done, all, segments) {
@@ -25,17 +24,26 @@ export function bar(label, done, all, segments) {
 
 // A link to a page of Airflow's. This page stands in a frame that may not lead its parent elsewhere, so the parent does.
 export function airflowLink(href, focus, ...children) {
+  return parentLink(href, focus, {}, ...children);
+}
+
+// A link to a page that stands alone, which opens beside this one.
+export function pageLink(href, focus, ...children) {
+  return parentLink(href, focus, { target: "_blank", rel: "noopener" }, ...children);
+}
+
+function parentLink(href, focus, attributes, ...children) {
   const follow = (event) => {
     if (window.parent === window) return;
     event.preventDefault();
     const link = window.parent.document.createElement("a");
-    link.href = href;
+    Object.assign(link, { href, ...attributes });
     if (event.ctrlKey || event.metaKey) link.target = "_blank";
     window.parent.document.body.append(link);
     link.click();
     link.remove();
   };
-  return el("a", { href, "data-focus": focus, onclick: follow }, ...children);
+  return el("a", { href, ...attributes, "data-focus": focus, onclick: follow }, ...children);
 }
 
 // Newer and older; `go` is called with the offset of the page to show.
@@ -66,6 +74,12 @@ export function listRow([first, ...others], ...told) {
     return el("td", { role: "cell", "data-label": label, class: column.class }, ...[column.cell(...told)].flat());
   });
   return el("tr", { role: "row" }, el("th", { role: "rowheader", scope: "row" }, ...[first.cell(...told)].flat()), cells);
+}
+
+export function table(columns, items) {
+  const head = el("thead", { role: "rowgroup" }, listHead(columns));
+  const body = el("tbody", { role: "rowgroup" }, items.map((item) => listRow(columns, item)));
+  return el("div", { class: "scroll" }, el("table", { class: "list", role: "table" }, head, body));
 }
 
 // Calls `work` once nobody has typed for a moment.

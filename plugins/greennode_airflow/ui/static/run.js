@@ -1,15 +1,16 @@
 // One run: how far it is, what it has used and cost, what failed and why.
 
 import { get, keepFresh } from "./api.js";
+import { showAnswers } from "./answers.js";
 import { offerCancel } from "./cancel.js";
 import { byId, complain, el, say, show } from "./dom.js";
 import { showFailures } from "./failures.js";
 import { ago, counted, duration, money, number, roughly, when } from "./format.js";
-import { airflowLink, badge, bar } from "./parts.js";
+import { airflowLink, badge, bar, pageLink } from "./parts.js";
 import { keepShards } from "./shards.js";
 
 const asked = new URLSearchParams(location.search);
-const run = { dag_id: asked.get("dag_id") ?? "", run_id: asked.get("run_id") ?? "", group: asked.get("group") ?? "" };
+const run = { dag_id: asked.get("dag_id") ?? "", run_id: asked.get("run_id") ?? "", group: asked.get("group") };
 
 const shards = keepShards(run, { cancel: (shard) => cancel(shard) });
 let latest = null;
@@ -21,10 +22,10 @@ const refresh = keepFresh(async () => {
     complain(null);
     latest = detail;
     showRun(detail);
-    await Promise.all([shards.refresh(detail.may_edit), showFailures(run, detail)]);
+    await Promise.all([shards.refresh(detail.may_edit, detail.batches), showFailures(run, detail), showAnswers(run, detail)]);
     goWhereTheLinkLeads();
     if (!isOver(detail.row)) return detail.row.figures.unheard ? 2 : 4;
-    return 20;
+    return detail.cancellable ? 4 : 20;
   } catch (error) {
     complain(error);
     return 10;
@@ -49,16 +50,29 @@ function showRun(detail) {
   document.title = `${name} – GreenNode batches`;
   say(byId("title"), name);
   show(byId("subtitle"), el("span", { class: "mono" }, row.run_id), row.started_at ? ` · ${begun(row, detail.now)}` : "");
-  const words = isOver(row) ? "" : ` ${row.phase}`;
-  if (byId("state").textContent !== `${row.state}${words}`) show(byId("state"), badge(row.state), words);
+  const { status } = row;
+  if (byId("state").textContent !== `${status.badge} ${status.words}`) show(byId("state"), badge(status), ` ${status.words}`);
+  say(byId("next"), status.next_step);
+  show(byId("notes"), detail.notes.map((note) => el("li", {}, note)));
+  showJobs(detail);
   const link = airflowLink(detail.airflow_url, "airflow", "Open in Airflow");
   link.classList.add("button");
   const end = { type: "button", class: "danger", "data-focus": "cancel", onclick: () => cancel(null) };
   const mayCancel = detail.may_edit && detail.cancellable > 0;
-  show(byId("actions"), link, mayCancel ? el("button", end, "Cancel batches…") : null);
+  const links = row.links.map(({ words, url }) => airflowLink(url, url, words));
+  const reports = detail.reports.map(({ words, url }) => pageLink(url, url, `Report: ${words}`));
+  for (const one of [...links, ...reports]) one.classList.add("button");
+  show(byId("actions"), links, reports, link, mayCancel ? el("button", end, "Cancel batches…") : null);
   showProgress(detail);
   showTiles(detail);
   showFiles(detail);
+}
+
+// The other jobs of the run's DAG, where it has several.
+function showJobs({ row, groups }) {
+  const others = groups.filter((group) => group !== row.group);
+  const href = (group) => `run?${new URLSearchParams({ dag_id: row.dag_id, run_id: row.run_id, group })}`;
+  show(byId("jobs"), others.flatMap((group) => [" · ", el("a", { href: href(group), class: "back", "data-focus": href(group) }, group || row.dag_id)]));
 }
 
 function begun(row, now) {
@@ -66,11 +80,11 @@ function begun(row, now) {
   return `started ${when(row.started_at)}, ${ago(row.started_at, now)}`;
 }
 
-function showProgress({ row, live_problem: problem, server }) {
+function showProgress({ row, now, live_problem: problem, heard_at: heardAt, server }) {
   const { figures } = row;
-  if (!figures.requested) {
-    const words = figures.unchanged || figures.remembered ? "All rows have their outcome from an earlier run: there was nothing to ask." : nothingBuilt(row);
-    show(byId("progress"), el("p", { class: "quiet" }, words));
+  if (!figures.requested || !row.has_sent) {
+    const built = figures.requests ? `${counted(figures.requests, "request is", "requests are")} built, and none ${isOver(row) ? "was" : "is"} sent.` : nothingBuilt(row);
+    show(byId("progress"), el("p", { class: "quiet" }, built));
     return;
   }
   const answered = Math.max(0, figures.done - figures.succeeded - figures.failed);
@@ -82,11 +96,12 @@ function showProgress({ row, live_problem: problem, server }) {
   const legend = [
     figures.succeeded || !answered ? ["good", `${number(figures.succeeded)} ${what} succeeded`] : null,
     figures.failed ? ["bad", `${number(figures.failed)} without an answer${isOver(row) ? "" : " so far"}`] : null,
-    !isCounted && answered ? ["busy", `${number(answered)} done at GreenNode, not fetched yet`] : null,
+    !isCounted && answered ? ["busy", `${number(answered)} done at GreenNode, not collected yet`] : null,
     !isCounted && figures.requested > done ? ["", `${number(figures.requested - done)} to come`] : null,
   ].filter(Boolean);
   const unheard = figures.unheard ? `GreenNode has not said yet how far ${counted(figures.unheard, "batch is", "batches are")}.` : "";
-  const trouble = problem ? `${server || "GreenNode"} could not be asked how far they are: ${problem}` : unheard;
+  const since = heardAt ? ` What it said ${ago(heardAt, now)} is shown.` : "";
+  const trouble = problem ? `${server || "GreenNode"} could not be asked how far they are: ${problem}.${since}` : unheard;
   show(
     byId("progress"),
     el("div", { class: "large" }, bar("Progress of the run", done, all, segments)),
@@ -95,10 +110,7 @@ function showProgress({ row, live_problem: problem, server }) {
   );
 }
 
-function nothingBuilt(row) {
-  if (row.state === "failed") return "The run failed before anything was sent. The failed task's log says why.";
-  return isOver(row) ? "The source had no rows." : "Nothing is built yet: the source is being read.";
-}
+const nothingBuilt = (row) => (isOver(row) ? "No request was built." : "No request is built yet.");
 
 function showTiles(detail) {
   const { row } = detail;
@@ -115,7 +127,7 @@ function showTiles(detail) {
       figures.rows - figures.unsent > figures.requests && figures.requests ? "equal ones are asked once" : "",
       figures.attempts > 1 ? `${number(figures.requested - figures.requests)} asked again` : "",
     ]),
-    tile("Batches", number(figures.shards), [stageWords(figures.stages)]),
+    tile("Batches", number(figures.shards), [batchWords(detail.batches)]),
     isOver(row) || figures.seconds_left === null
       ? tile("Time", row.started_at ? duration((row.ended_at ?? detail.now) - row.started_at) : "–", [isOver(row) ? "in all" : "so far"])
       : tile("Time left", `about ${roughly(figures.seconds_left)}`, ["if it goes on as before"]),
@@ -147,7 +159,8 @@ function costTile({ row, conn_id: connection }) {
     const saving = cost.saving ? `${money(cost.saving, cost.currency)} less than live` : "";
     return tile(name, money(cost.amount, cost.currency), [saving, estimated]);
   }
-  if (!unpriced.length) return tile(name, "–", [isOver(row) ? "" : "known once answers are fetched", estimated]);
+  if (!row.has_sent) return tile(name, "nothing", ["nothing was sent", estimated]);
+  if (!unpriced.length) return tile(name, "–", [isOver(row) ? "" : "known once answers are collected", estimated]);
   return tile(name, "no price known", [
     `of ${unpriced.join(", ")}: give the job its prices, or connection ${connection ?? "greennode_default"}`,
   ]);
@@ -159,20 +172,24 @@ function estimateWords(estimate) {
   return `estimated before: about ${money(estimate.cost, estimate.currency)}${most}`;
 }
 
-const STAGES = { sent: "at GreenNode", cancelling: "being cancelled", collected: "collected", built: "not sent", refused: "waiting for capacity", lost: "given up" };
-
-const stageWords = (stages) =>
-  Object.entries(STAGES)
-    .filter(([stage]) => stages[stage])
-    .map(([stage, words]) => `${number(stages[stage])} ${words}`)
+const batchWords = (batches) =>
+  Object.entries(batches)
+    .map(([words, count]) => `${number(count)} ${words}`)
     .join(", ");
 
-function showFiles({ report, path, conn_id: connection, server, was_removed: wasRemoved }) {
+function reportWords(report, row) {
+  if (report) return report.balanced ? "source, batches and target agree" : "does not add up, see above";
+  if (!isOver(row)) return "made when the run ends";
+  return row.has_sent ? "none was made" : "none, for nothing was sent";
+}
+
+function showFiles({ row, report, reports, path, conn_id: connection, server, was_removed: wasRemoved }) {
   const facts = [
     ["Staging folder", el("span", { class: "mono" }, path)],
     ["Connection", connection ?? "–"],
     ["Server", server || "–"],
-    ["Report", report ? (report.balanced ? "source, batches and target agree" : "does not add up, see above") : "made when the run ends"],
+    ["Report", reportWords(report, row)],
+    ...reports.map(({ words, url }) => [words, pageLink(url, `file-${url}`, "Open in a new tab")]),
   ];
   if (wasRemoved) facts.push(["Removed", "all but the report was removed when it was old (staging_retention_days)"]);
   show(byId("files"), facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));

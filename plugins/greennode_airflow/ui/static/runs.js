@@ -18,8 +18,8 @@ byId("search").value = filters.search;
 
 const COLUMNS = [
   { name: "Run", cell: runCell },
-  { name: "State", class: "line", cell: ({ state, phase }) => [badge(state), state === "running" ? el("span", { class: "quiet block" }, phase) : null] },
-  { name: "Progress", class: "wide", cell: (run) => progress(run.figures, nameOf(run)) },
+  { name: "State", class: "line", cell: ({ status }) => [badge(status), el("span", { class: "quiet block clamped", title: status.words }, status.words)] },
+  { name: "Progress", class: "wide", cell: (run) => progress(run, nameOf(run)) },
   { name: "Rows", class: "number", cell: ({ figures }) => rowsCell(figures) },
   { name: "Without answer", class: "number", cell: ({ figures }) => (figures.failed ? el("strong", { class: "bad-text" }, number(figures.failed)) : "0") },
   { name: "Tokens", class: "number", cell: ({ figures }) => tokens(figures) },
@@ -77,6 +77,7 @@ function summaryOf({ summary, states }) {
 }
 
 function emptyWords(list) {
+  if (filters.dag_id && !list.dags.includes(filters.dag_id)) return `${filters.dag_id} has run no GreenNode job.`;
   if (filters.dag_id || filters.state || filters.search) return "No run matches these filters.";
   if (list.dags.length) return "No run yet.";
   return "No job has been run yet. Trigger a DAG that batch_table() made, and its run shows here.";
@@ -117,7 +118,8 @@ function runCell(run) {
   ];
 }
 
-function progress(figures, name) {
+function progress({ figures, has_sent: hasSent }, name) {
+  if (figures.requested && !hasSent) return el("span", { class: "quiet" }, `${number(figures.requests)} requests built, none sent`);
   if (!figures.requested) return el("span", { class: "quiet" }, figures.unchanged || figures.remembered ? "nothing new to ask" : "–");
   const open = Math.max(0, figures.done - figures.succeeded - figures.failed);
   const words = figures.counts_rows

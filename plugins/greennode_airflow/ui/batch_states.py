@@ -1,0 +1,159 @@
+"""Batch states: what the page says of a shard and its batch, by staging, by the server and by its run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from greennode_airflow.ui.run_states import RunFacts
+from greennode_airflow.ui.state_row import Row
+from greennode_batch.wording import counted
+
+
+class BatchFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a shard and its batch. stage: as staging has it.
+
+    said: the server's status by BatchStatus's names, empty where it has not said any. ended: the same, as it was when
+    its files were collected. over_capacity: how often the server refused it for lack of capacity.
+    """
+
+    stage: str
+    run: RunFacts
+    said: str = ""
+    ended: str = ""
+    lost: str = ""
+    over_capacity: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run is over, so that nothing goes on by itself."""
+        return self.run.state not in {"queued", "running"}
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether it has no batch."""
+        return self.stage in {"built", "refused"}
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What the words of a row may name."""
+        collected = "Clear wait_for_batch with all that is downstream, and what it has answered is collected"
+        return {
+            **self.run.fields,
+            "times": counted(self.over_capacity, "time"),
+            "then": f"{collected}." if self.is_over else "Nothing to do: what it has answered is collected.",
+        }
+
+
+def _said(*words: str) -> Callable[[BatchFacts], bool]:
+    return lambda batch: batch.stage in {"sent", "cancelling"} and batch.said in words
+
+
+def _ended(word: str) -> Callable[[BatchFacts], bool]:
+    return lambda batch: batch.stage == "collected" and batch.ended == word
+
+
+BATCH_STATES: tuple[Row[BatchFacts], ...] = (
+    # Without a batch at GreenNode.
+    Row(
+        "dry-run", "of a dry run", lambda batch: batch.is_unsent and batch.run.is_dry_run,
+        "not sent", "idle", "A dry run sends nothing.",
+    ),
+    Row(
+        "rejected", "of a run that a person rejected", lambda batch: batch.is_unsent and batch.run.was_rejected,
+        "not sent", "idle", "Not sent: {who} rejected the run.",
+    ),
+    Row(
+        "awaiting-approval", "of a run that waits for a person",
+        lambda batch: batch.is_unsent and not batch.is_over and batch.run.is_parked("approve_spend"),
+        "awaiting approval", "idle", "Not sent: a person has to approve the run.",
+    ),
+    Row(
+        "no-credit", "of a run that has no credit",
+        lambda batch: batch.is_unsent and batch.run.staged.no_credit is not None,
+        "no credit", "bad", "Not sent: the credit has run out.", "Top up, then clear its submit_batch.",
+    ),
+    Row(
+        "never-sent", "not sent when its run ended", lambda batch: batch.is_unsent and batch.is_over,
+        "not sent", "idle", "Not sent when the run ended.", "Clear its submit_batch with all that is downstream.",
+    ),
+    Row(
+        "refused", "refused for lack of capacity", lambda batch: batch.stage == "refused",
+        "waiting for capacity", "idle", "Refused {times} for lack of capacity, at no cost; it is sent again.",
+    ),
+    Row(
+        "held-back", "waiting to be sent, and all submit_batch tasks under way wait",
+        lambda batch: batch.stage == "built" and batch.run.is_parked("submit_batch"),
+        "waiting for capacity", "idle", "Waiting for capacity at GreenNode, or for the connection's own limits.",
+    ),
+    Row("built", "built", lambda batch: batch.stage == "built", "not sent yet", "idle", "Not sent yet."),
+    # At GreenNode, as far as staging knows.
+    Row(
+        "cancelled", "the server has cancelled it", _said("CANCELLED"),
+        "cancelled", "bad", "Cancelled at GreenNode, and not collected.", "{then}",
+    ),
+    Row(
+        "expired", "the server has let it expire", _said("EXPIRED"),
+        "expired", "bad", "Its time at GreenNode has run out; not collected yet.", "{then}",
+    ),
+    Row(
+        "failed", "the server says that it failed", _said("FAILED"),
+        "failed", "bad", "Failed at GreenNode; not collected yet.", "{then}",
+    ),
+    Row(
+        "ended", "the server has completed it", _said("COMPLETED"),
+        "ended", "busy", "Ended at GreenNode; not collected yet.", "{then}",
+    ),
+    Row(
+        "cancelling", "being cancelled",
+        lambda batch: batch.stage == "cancelling" or _said("CANCELLING")(batch),
+        "being cancelled", "busy", "GreenNode was asked to end it.", "{then}",
+    ),
+    Row(
+        "left-behind", "its run is over, and the server has not said how it is",
+        lambda batch: batch.stage == "sent" and batch.is_over and not batch.said,
+        "not collected", "idle", "Was at GreenNode when the run ended.", "{then}",
+    ),
+    Row(
+        "still-running", "its run is over, and it is not", lambda batch: batch.stage == "sent" and batch.is_over,
+        "at GreenNode", "busy", "Still at GreenNode, though the run is over.",
+        "Cancel it, or clear its wait_for_batch with all that is downstream.", ("cancel",),
+    ),
+    Row(
+        "at-server", "at the server", lambda batch: batch.stage == "sent",
+        "at GreenNode", "busy", "At GreenNode.", "", ("cancel",),
+    ),
+    # Over.
+    Row(
+        "forgotten", "the server does not know it any more", lambda batch: batch.lost == "forgotten",
+        "given up", "bad", "GreenNode does not know it any more; it may have been billed all the same.",
+        "Its requests go to the next attempt or run.",
+    ),
+    Row(
+        "overdue", "cancelled at its deadline, and it never ended", lambda batch: batch.stage == "lost",
+        "given up", "bad", "Cancelled at its deadline, and never ended; it may have been billed all the same.",
+        "Its requests go to the next attempt or run.",
+    ),
+    Row(
+        "collected-cancelled", "collected, after it was cancelled", _ended("CANCELLED"),
+        "cancelled", "bad", "Cancelled; what it had answered is collected.",
+        "The rest goes to the next attempt or run.",
+    ),
+    Row(
+        "collected-expired", "collected, after its time had run out", _ended("EXPIRED"),
+        "expired", "bad", "Its time ran out; what it had answered is collected.",
+        "The rest goes to the next attempt or run.",
+    ),
+    Row(
+        "collected-failed", "collected, after it failed", _ended("FAILED"),
+        "failed", "bad", "Failed at GreenNode; what it had answered is collected.",
+        "The rest goes to the next attempt or run.",
+    ),
+    Row(
+        "collected", "collected", lambda batch: batch.stage == "collected",
+        "collected", "good", "Its answers are collected.",
+    ),
+    Row("unknown", "anything else", lambda _: True, "unknown", "idle", "A state that this page does not know."),
+)  # fmt: skip
+BATCH_NAMES = tuple(row.name for row in BATCH_STATES)

@@ -1,0 +1,25 @@
+// A sample of a run's answers.
+
+import { get } from "./api.js";
+import { byId, el, show } from "./dom.js";
+import { table } from "./parts.js";
+
+// Reading rows takes the server a moment: they are read again only when there are others.
+let shownFor = "";
+
+export async function showAnswers(run, detail) {
+  const { figures } = detail.row;
+  const version = JSON.stringify([figures.succeeded, figures.stages, detail.row.state]);
+  if (version === shownFor) return;
+  const found = figures.succeeded ? await get("answers", run) : null;
+  show(byId("answer-list"), ...(found?.rows.length ? rows(found) : [el("p", { class: "quiet" }, found?.problem ?? "No answer yet.")]));
+  shownFor = version;
+}
+
+function rows(found) {
+  const columns = [
+    { name: found.key.join(", "), cell: (row) => el("span", { class: "mono" }, row.key.join(", ")) },
+    ...found.columns.map((name, index) => ({ name, class: "reason line", cell: (row) => row.values[index] || "–" })),
+  ];
+  return [table(columns, found.rows), el("p", { class: "quiet" }, `The first ${found.rows.length} rows with an answer. All of them are in the target once the run is over.`)];
+}
