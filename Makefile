@@ -74,7 +74,7 @@ lint: $(READY) ## ruff, mypy --strict, the import arrows
 	$(BIN)/ruff format --check
 	PYTHONPATH=include:plugins $(BIN)/lint-imports & imports=$$!; $(BIN)/mypy && wait $$imports
 
-docs: $(READY) ## Make docs/job-reference.md, DAGS.md and the options of docs/command-line.md from the code
+docs: $(READY) ## Make the pages that the code tells: the references, DAGS.md, the states in page.md
 	PYTHONPATH=include:plugins $(BIN)/python docs/make_reference.py
 
 pictures: $(READY) ## Make the pictures in docs/ (it needs Debian's package chromium)

@@ -5,11 +5,8 @@ PYTHONPATH=include .venv/bin/python docs/evaluation_pictures.py     (it needs De
 
 from __future__ import annotations
 
-import html
 import json
 import random
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from greennode_batch.analysis.evaluation.latency import Waits
 from greennode_batch.job.prices import read_prices
 from greennode_batch.job.texts import JOBS_FOLDER
 from greennode_batch.source.rows import Rows
+from greennode_local.chromium import chromium
 
 MODELS = ("example/large-120b", "example/medium-31b", "example/small-7b")
 COLUMNS = (
@@ -111,27 +109,16 @@ def _answer(message: dict[str, str], model: str, dice: random.Random) -> tuple[A
     )  # fmt: skip
 
 
-def _picture(page: Path, *, size: str, path: Path) -> None:
-    with tempfile.TemporaryDirectory() as profile:
-        command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-        more = [f"--user-data-dir={profile}", f"--window-size={size}", f"--screenshot={path}", page.as_uri()]
-        subprocess.run([*command, *more], check=True, timeout=120, capture_output=True)
-
-
 def main() -> None:
     """Write both pictures beside this file."""
     found = evaluate(made_up_rows, ("message_id",), MODELS, prices=read_prices(PRICES), waits=WAITS)
     title = "Which model answers the wallet's customers best?"
     page = evaluation_page(found, title=title, origin="Models, answers and prices are made up.")
-    # Chromium's narrowest window is wider than a phone.
-    framed = f'<body style="margin:0;background:#888"><iframe srcdoc="{html.escape(page)}" width="390" height="2000" '
-    with tempfile.TemporaryDirectory() as work:
-        for name, text, size in (
-            ("evaluation-wide.png", page, "1440,2000"),
-            ("evaluation-phone.png", f'{framed} style="border:0;display:block;margin:auto"></iframe>', "500,2000"),
-        ):
-            (Path(work) / "page.html").write_text(text, encoding="utf-8")
-            _picture(Path(work) / "page.html", size=size, path=Path(__file__).with_name(name))
+    with chromium() as browser:
+        for name, width in (("evaluation-wide.png", 1440), ("evaluation-phone.png", 390)):
+            screen = browser.new_page(viewport={"width": width, "height": 2000})
+            screen.set_content(page)
+            screen.screenshot(path=Path(__file__).with_name(name))
 
 
 if __name__ == "__main__":

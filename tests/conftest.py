@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import certifi
 import hypothesis
@@ -59,6 +60,7 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 from greennode_emulator.server import RunningEmulator, running  # noqa: E402
 from greennode_emulator.settings import Settings  # noqa: E402
+from greennode_local.chromium import chromium, find_chromium  # noqa: E402
 from greennode_local.postgres_server import Postgres, running_postgres  # noqa: E402
 
 # Sixteen times the input takes as many times as long where the work is linear, some more where it leaves the
@@ -116,6 +118,15 @@ def emulator(_served: RunningEmulator) -> RunningEmulator:
     """The emulator, with nothing stored, billed or armed."""
     _served.reset()
     return _served
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, by Playwright. Of one module: while it is open, no test can be asynchronous."""
+    if find_chromium() is None:
+        pytest.skip("no Chromium is installed")
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture

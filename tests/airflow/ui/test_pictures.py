@@ -6,26 +6,24 @@ Tickets, complaints, answers and prices in them are made up, and the server is t
 from __future__ import annotations
 
 import random
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 import pytest
-import uvicorn
+from playwright.sync_api import expect
 
 from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.reconcile.report import report
-from greennode_batch.staging.folders import RunFolder
+from greennode_batch.staging.folders import RunFolder, write_json
+from greennode_batch.state.approval_record import Approval
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import read_receipt, write_receipt
 from greennode_batch.write.join import join_shard
 from greennode_batch.write.joined_rows import CountedRows, note_joined
-from greennode_local.chromium import Page, chromium_page
-from greennode_local.ports import free_port
 
 pytestmark = [pytest.mark.pictures, pytest.mark.timeout(600)]
 DOCS = Path(__file__).parents[3] / "docs"
@@ -38,11 +36,12 @@ TOO_LONG = {
     "message": "This model's maximum context length is 32768 tokens. Please reduce the length of the messages.",
     "rate": 0.07,
 }
+TOO_MANY = ("FailedRowsError", "9.2 % of the rows have no answer, more than max_failed_ratio allows")
 CUT_OFF = {"kind": "cut_off", "rate": 0.02}
 SUBJECTS = ("The delivery", "My last order", "The invoice of May", "The blue lamp", "Your app", "The refund")
 WHAT = ("never arrived", "is wrong", "came twice", "does not open", "is broken", "took three weeks", "is excellent")
 DAY = 86_400.0
-HAS_ROWS = "document.querySelectorAll('{} tr').length >= {}"
+DARK = {"color_scheme": "dark"}
 
 
 def texts(name: str, count: int, *, day: int = 0) -> list[tuple[str, str]]:
@@ -67,7 +66,10 @@ def account(run: RunFolder, plan: Plan) -> None:
 
 @pytest.fixture
 def addresses(connection, add_run, build_run, submit_all, collect_all, live_at_once) -> dict[str, str]:
-    """Runs of three jobs: some that went well, one that failed and one that is at work; where their pages are."""
+    """Runs of three jobs: some that went well, one that failed, one that is at work, and two of which nothing is sent.
+
+    By what they are, where their pages are.
+    """
 
     def finish(job: str, rows: Any, **run: Any) -> str:
         run_id = add_run(job, **run)
@@ -82,7 +84,12 @@ def addresses(connection, add_run, build_run, submit_all, collect_all, live_at_o
     finish("catalogue_tags", texts("SKU", 620), age=0.6 * DAY, lasted=291)
     connection.faults([TOO_LONG, CUT_OFF])
     failed = finish(
-        "complaint_labels", texts("C", 1500), state="failed", age=5400.0, lasted=534, tasks=[("report", -1, "failed")]
+        "complaint_labels",
+        texts("C", 1500),
+        state="failed",
+        age=5400.0,
+        lasted=534,
+        tasks=[("report", -1, "failed", TOO_MANY)],
     )
     connection.disarm()
 
@@ -99,53 +106,49 @@ def addresses(connection, add_run, build_run, submit_all, collect_all, live_at_o
         submit_all(run, msgspec.structs.replace(plan, shards=(planned,)))
     for number, folder in enumerate(folders):
         write_receipt(folder, msgspec.structs.replace(read_receipt(folder), created_at=time.time() - 220 + 5 * number))
+    asks = add_run("catalogue_tags", state="running", age=95, tasks=[("approve_spend", -1, "awaiting_input")])
+    run, plan = build_run("catalogue_tags", asks, texts("SKU", 700, day=4), per_shard=400, **JOB)
+    cost = plan.estimate.cost if plan.estimate and plan.estimate.cost else 2150.0
+    write_json(run.approval, Approval(cost, "VND"))
+    dry = add_run(
+        "complaint_labels", age=DAY, lasted=9, conf={"dry_run": True}, tasks=[("build_requests", -1, "success")]
+    )
+    build_run("complaint_labels", dry, texts("C", 323, day=2), per_shard=400, **JOB)
     add_run("catalogue_tags", state="queued")
-    return {
-        "list": "",
-        "running": "run?" + urlencode({"dag_id": "support_tickets", "run_id": running}),
-        "failed": "run?" + urlencode({"dag_id": "complaint_labels", "run_id": failed}),
+    runs = {
+        "running": ("support_tickets", running),
+        "failed": ("complaint_labels", failed),
+        "approval": ("catalogue_tags", asks),
+        "dry run": ("complaint_labels", dry),
     }
+    pages = {name: "run?" + urlencode({"dag_id": dag_id, "run_id": run_id}) for name, (dag_id, run_id) in runs.items()}
+    return {"list": "", **pages}
 
 
-@pytest.fixture
-def poll(client_of) -> Iterator[Callable[..., Page]]:
-    """Opens the page, served to a browser that is logged in, and waits until it shows what it has to."""
-    admin = client_of("admin")
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(admin.app, port=port, log_level="warning"))
-    served = threading.Thread(target=server.run)
-    served.start()
-    url = f"http://127.0.0.1:{port}/greennode/"
-    with chromium_page() as page:
-        page.call("Network.setCookie", name="_token", value=admin.cookies["_token"], url=url)
-
-        def open_page(address: str, seen: str, *, width: int = 1440, is_phone: bool = False) -> Page:
-            page.resize(width, 900, is_phone=is_phone)
-            page.goto(url + address)
-            page.wait_for(f"document.readyState === 'complete' && {seen}")
-            return page
-
-        yield open_page
-    server.should_exit = True
-    served.join()
-
-
-def take(page: Page, name: str) -> None:
+def take(page: Any, name: str) -> None:
     """A picture down to where a run's folder is told, for that is one of this machine."""
     end = page.evaluate("document.getElementById('report')?.offsetTop ?? document.querySelector('main').offsetHeight")
     path = DOCS / f"{name}.png"
-    page.screenshot(path, height=min(end, HIGHEST))
+    width = page.evaluate("innerWidth")
+    page.screenshot(path=path, full_page=True, clip={"x": 0, "y": 0, "width": width, "height": min(end, HIGHEST)})
     assert 10_000 < path.stat().st_size < MAX_BYTES
 
 
-def test_pictures_of_the_page(addresses, poll) -> None:
-    at_work = HAS_ROWS.format("#shards", 7) + " && /done at GreenNode/.test(document.body.innerText)"
-    page = poll(addresses["running"], at_work)
-    take(page, "page-running")
-    page.prefer_dark(is_dark=True)
-    take(poll(addresses["running"], at_work), "page-running-dark")
-    page.prefer_dark(is_dark=False)
-    take(poll(addresses["failed"], HAS_ROWS.format("#failure-list", 5)), "page-failed")
-    take(poll(addresses["running"], at_work, width=390, is_phone=True), "page-phone")
+def test_pictures_of_the_page(addresses: dict[str, str], open_page: Callable[..., Any]) -> None:
+    def poll(name: str, seen: str, rows: int, **options: Any) -> Any:
+        page = open_page(addresses[name], role="admin", **options)
+        expect(page.locator(seen)).to_have_count(rows, timeout=30_000)
+        return page
+
+    phone = {"viewport": {"width": 390, "height": 900}, "device_scale_factor": 2, "is_mobile": True}
+    for picture, options in (("page-running", {}), ("page-running-dark", DARK), ("page-phone", phone)):
+        page = poll("running", "#shards tr", 7, **options)
+        expect(page.locator("#progress")).to_contain_text("done at GreenNode", timeout=30_000)
+        take(page, picture)
+    page = poll("failed", "#shards tr", 4)
+    expect(page.locator("#answer-list tbody tr")).to_have_count(5)
+    take(page, "page-failed")
+    take(poll("approval", "#shards tr", 2), "page-approval")
+    take(poll("dry run", "#shards tr", 1), "page-dry-run")
     # By now the server has said how far the batches are.
-    take(poll(addresses["list"], HAS_ROWS.format("#runs", 7)), "page-list")
+    take(poll("list", "#runs tr", 9), "page-list")

@@ -96,7 +96,7 @@ function showProgress({ row, now, live_problem: problem, heard_at: heardAt, serv
   const legend = [
     figures.succeeded || !answered ? ["good", `${number(figures.succeeded)} ${what} succeeded`] : null,
     figures.failed ? ["bad", `${number(figures.failed)} without an answer${isOver(row) ? "" : " so far"}`] : null,
-    !isCounted && answered ? ["busy", `${number(answered)} done at GreenNode, not collected yet`] : null,
+    !isCounted && answered ? ["busy", `${number(answered)} done at GreenNode`] : null,
     !isCounted && figures.requested > done ? ["", `${number(figures.requested - done)} to come`] : null,
   ].filter(Boolean);
   const unheard = figures.unheard ? `GreenNode has not said yet how far ${counted(figures.unheard, "batch is", "batches are")}.` : "";
