@@ -91,7 +91,8 @@ class StagedDags:
                 identity = identity_of(run)
             except ConfigError:
                 continue
-            if identity is None or not any(map(_JOB_FILES.fullmatch, names)):
+            # A job notes its connection before all else, and may fail before it writes anything more.
+            if identity is None or not (identity.conn_id or any(map(_JOB_FILES.fullmatch, names))):
                 continue
             dag_id = identity.dag_id
             if identity.group is not None:

@@ -16,6 +16,7 @@ class BatchFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     said: the server's status by BatchStatus's names, empty where it has not said any. ended: the same, as it was when
     its files were collected. over_capacity: how often the server refused it for lack of capacity.
+    cancelled_by: who has had it cancelled, as far as Airflow knows.
     """
 
     stage: str
@@ -24,6 +25,7 @@ class BatchFacts(msgspec.Struct, frozen=True, kw_only=True):
     ended: str = ""
     lost: str = ""
     over_capacity: int = 0
+    cancelled_by: str = ""
 
     @property
     def is_over(self) -> bool:
@@ -41,6 +43,7 @@ class BatchFacts(msgspec.Struct, frozen=True, kw_only=True):
         collected = "Clear wait_for_batch with all that is downstream, and what it has answered is collected"
         return {
             **self.run.fields,
+            "by": f" by {self.cancelled_by}" if self.cancelled_by else "",
             "times": counted(self.over_capacity, "time"),
             "then": f"{collected}." if self.is_over else "Nothing to do: what it has answered is collected.",
         }
@@ -91,7 +94,7 @@ BATCH_STATES: tuple[Row[BatchFacts], ...] = (
     # At GreenNode, as far as staging knows.
     Row(
         "cancelled", "the server has cancelled it", _said("CANCELLED"),
-        "cancelled", "bad", "Cancelled at GreenNode, and not collected.", "{then}",
+        "cancelled", "bad", "Cancelled at GreenNode{by}, and not collected.", "{then}",
     ),
     Row(
         "expired", "the server has let it expire", _said("EXPIRED"),
@@ -108,7 +111,7 @@ BATCH_STATES: tuple[Row[BatchFacts], ...] = (
     Row(
         "cancelling", "being cancelled",
         lambda batch: batch.stage == "cancelling" or _said("CANCELLING")(batch),
-        "being cancelled", "busy", "GreenNode was asked to end it.", "{then}",
+        "being cancelled", "busy", "GreenNode was asked to end it{by}.", "{then}",
     ),
     Row(
         "left-behind", "its run is over, and the server has not said how it is",
@@ -137,7 +140,7 @@ BATCH_STATES: tuple[Row[BatchFacts], ...] = (
     ),
     Row(
         "collected-cancelled", "collected, after it was cancelled", _ended("CANCELLED"),
-        "cancelled", "bad", "Cancelled; what it had answered is collected.",
+        "cancelled", "bad", "Cancelled{by}; what it had answered is collected.",
         "The rest goes to the next attempt or run.",
     ),
     Row(

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from greennode_airflow.ui.airflow_runs import AirflowRun, StoppedTask, count_tasks, stopped_tasks
 from greennode_airflow.ui.audit_log import Act, acts
 from greennode_airflow.ui.batch_states import BatchFacts
-from greennode_airflow.ui.run_states import STEPS, Failure, Mark, RunFacts, TaskCounts
+from greennode_airflow.ui.run_states import STEPS, Cancel, Failure, Mark, RunFacts, TaskCounts
 from greennode_batch.monitor.live_batches import LiveBatch
 from greennode_batch.monitor.run_figures import RunFigures
 from greennode_batch.monitor.staged_run import StagedRun, StagedShard
@@ -89,7 +89,6 @@ def run_facts(
             others[task_id] = states
     done = known.acts.get(run.ids, ())
     marks = [act for act in done if act.what == "marked" and not act.task_id]
-    cancels = [act for act in done if act.what == "cancelled"]
     there = [shard for shard in staged.shards if is_running(shard, live)]
     return RunFacts(
         state=run.state,
@@ -101,7 +100,7 @@ def run_facts(
         figures=figures,
         failure=_failure(known.stopped_of(run), group),
         marked=Mark(marks[0].who, marks[0].state) if marks else None,
-        cancelled_by=cancels[0].who if cancels else "",
+        cancels=tuple(Cancel(act.who, act.words) for act in done if act.what == "cancelled"),
         problem=problem,
         at_server=len(there),
         cancelling=sum(is_cancelling(shard, live) for shard in there),
@@ -119,7 +118,16 @@ def batch_facts(shard: StagedShard, run: RunFacts, live: Mapping[str, LiveBatch]
         ended=receipt.ended.status if receipt and receipt.ended else "",
         lost=(receipt.lost or "") if receipt else "",
         over_capacity=len(receipt.over_capacity) if receipt else 0,
+        cancelled_by=_canceller(shard.batch_id, run),
     )
+
+
+def _canceller(batch_id: str | None, run: RunFacts) -> str:
+    """Who has had a batch cancelled: on the page, or by marking its run; empty where nobody is known to have."""
+    if batch_id is None:
+        return ""
+    marker = run.marked.who if run.marked else ""
+    return next((one.who for one in run.cancels if batch_id in one.batch_ids), marker)
 
 
 def is_running(shard: StagedShard, live: Mapping[str, LiveBatch]) -> bool:

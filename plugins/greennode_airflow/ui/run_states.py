@@ -45,13 +45,20 @@ class Mark(msgspec.Struct, frozen=True):
     state: str
 
 
+class Cancel(msgspec.Struct, frozen=True):
+    """Somebody has cancelled batches on the page. batch_ids: in words."""
+
+    who: str
+    batch_ids: str
+
+
 class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a run. state: of the DAG run.
 
     tasks: of the pipeline, by their names in STEPS; others: of the rest of the DAG. failure: of the earliest step that
-    failed, or else of another task. marked: who has set the run's state. cancelled_by: who has cancelled batches on
-    the page. problem: why the server cannot be asked how far the batches are. at_server, cancelling: batches there,
-    and how many of them are being cancelled.
+    failed, or else of another task. marked: who has set the run's state. cancels: who has cancelled batches on the
+    page, and their ids, the latest first. problem: why the server cannot be asked how far the batches are. at_server,
+    cancelling: batches there, and how many of them are being cancelled.
     """
 
     state: str
@@ -63,7 +70,7 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
     figures: RunFigures = _NO_FIGURES
     failure: Failure | None = None
     marked: Mark | None = None
-    cancelled_by: str = ""
+    cancels: tuple[Cancel, ...] = ()
     problem: str | None = None
     at_server: int = 0
     cancelling: int = 0
@@ -128,7 +135,7 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
         unsent = figures.stages.get("refused", 0) + (figures.stages.get("built", 0) if self.is_held_back else 0)
         return {
             "who": self.marked.who if self.marked else approval.by if approval and approval.by else "somebody",
-            "canceller": f" that {self.cancelled_by} cancelled" if self.cancelled_by else ", as it was asked to",
+            "canceller": f" that {self.cancels[0].who} cancelled" if self.cancels else ", as it was asked to",
             "cost": amount(approval.cost, approval.currency) if approval else "what is estimated",
             "estimate": f"; it would cost about {priced}" if priced else "",
             "task": failure.task if failure else "",

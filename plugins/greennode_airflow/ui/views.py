@@ -337,6 +337,8 @@ def _notes(facts: RunFacts, done: Sequence[Act]) -> Iterator[str]:
     approval = facts.staged.approval
     if approval is not None and approval.approved is not None:
         yield f"{approval}."
+    if facts.staged.report is not None:
+        yield from (f"{words}." for words in facts.staged.report.over_budget)
     for act in reversed(done):
         if act.what == "cancelled":
             yield f"{act.who} cancelled on this page: {act.words}."

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from greennode_airflow.ui.batch_states import BATCH_STATES, BatchFacts
-from greennode_airflow.ui.run_states import RUN_STATES, STEPS, Failure, Mark, RunFacts
+from greennode_airflow.ui.run_states import RUN_STATES, STEPS, Cancel, Failure, Mark, RunFacts
 from greennode_airflow.ui.state_row import ACTIONS, state_of
 from greennode_airflow.ui.task_states import TASK_STATES, TaskFacts
 from greennode_batch.monitor.run_figures import run_figures
@@ -61,7 +61,7 @@ RUNS = {
     "building": (running("build_requests", "queued"), "building the requests"),
     "deciding-approval": (running("approve_spend"), "has to approve"),
     "cancelling": (
-        running("wait_for_batch", "deferred", at_server=2, cancelling=2, cancelled_by="ann"),
+        running("wait_for_batch", "deferred", at_server=2, cancelling=2, cancels=(Cancel("ann", "b"),)),
         "ann cancelled",
     ),
     "waiting-unreachable": (

@@ -12,6 +12,7 @@ from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleA
 from airflow.configuration import conf
 from airflow.models.log import Log
 
+from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.ui.known_runs import step_of
 from greennode_batch.staging.folders import run_folder, write_json
 from greennode_batch.state.approval_record import Approval
@@ -101,6 +102,7 @@ def test_a_run_that_was_marked_failed_offers_no_cancel_once_its_batches_are_over
     detail = poll_batch(run_id)
     assert (detail["cancellable"], set(detail["batches"])) in [(0, {"cancelled"}), (0, {"being cancelled"})]
     assert any("user cancelled on this page" in note for note in detail["notes"])
+    assert all(" by user" in shard["status"]["words"] for shard in poll_batch(run_id, what="shards")["shards"])
 
 
 def test_a_mark_of_before_a_run_was_cleared_is_none_of_today(
@@ -224,6 +226,18 @@ def test_a_run_without_credit_says_so_by_its_note(poll_batch, add_run, build_run
     assert "402: top up first" in poll_batch(run_id)["row"]["status"]["words"]
 
 
+def test_the_very_first_run_of_a_dag_is_there_though_its_build_failed_at_once(
+    client_of, add_run, staging, connection
+) -> None:
+    why = ("AuthError", "401 Incorrect API key")
+    run_id = add_run("tickets", state="failed", tasks=[("build_requests", -1, "failed", why)])
+    note_run(
+        run_folder(staging, "tickets", run_id), dag_id="tickets", run_id=run_id, conn_id="greennode_default", group=""
+    )
+    (row,) = client_of("viewer").get(f"{API}/runs").json()["runs"]
+    assert row["status"]["words"] == "build_requests failed: 401 Incorrect API key."
+
+
 def test_a_paused_dag_is_why_its_run_does_not_start(poll_batch, add_run, build_run, connection) -> None:
     run_id = add_run("tickets", state="queued", is_paused=True)
     build_run("tickets", run_id, texts(3))
@@ -235,7 +249,10 @@ def test_what_the_server_said_stays_while_it_is_down(
 ) -> None:
     run_id = add_run("tickets", state="running", tasks=WAITING)
     connection.faults([STUCK])
-    submit_all(*build_run("tickets", run_id, texts(20), per_shard=20))
+    (batch_id,) = submit_all(*build_run("tickets", run_id, texts(20), per_shard=20))
+    with GreenNodeHook().get_conn() as server:
+        while server.get_batch(batch_id).counts.completed < 10:
+            pass
     poll_batch(run_id)
     client = client_of("user")
     requested = {"dag_id": "tickets", "run_id": run_id}

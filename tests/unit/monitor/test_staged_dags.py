@@ -56,6 +56,12 @@ def test_what_is_no_run_of_a_job_is_no_dag_of_ours(root):
     assert StagedDags(root).by_dag() == {"tickets": (Pipeline("tickets", "", "tickets"),)}
 
 
+def test_a_job_whose_first_build_failed_at_once_is_one(root):
+    run = run_folder(root, "tickets", "run_1")
+    note_run(run, dag_id="tickets", run_id="run_1", conn_id="greennode_default", group="")
+    assert set(StagedDags(root).by_dag()) == {"tickets"}
+
+
 def test_no_staging_at_all_is_no_dag(root):
     assert StagedDags(root).by_dag() == {}
 
