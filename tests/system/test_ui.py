@@ -151,3 +151,21 @@ def test_the_tasks_link_to_the_page_and_the_page_to_the_tasks(stack: LocalStack,
     assert links["Staging folder"] == f"{links['Run and report']}#report"
     link.click()
     page.wait_for_url(re.compile(f"/dags/{DAG}/runs/"))
+
+
+def test_a_run_that_a_person_marks_as_failed_says_by_whom_and_then_offers_no_cancel(
+    stack: LocalStack, page: Page, waiting_run: str, ask_all: Callable[[dict[str, Any]], str]
+) -> None:
+    # One run at a time.
+    stack.airflow.client.set_run_state(DAG, waiting_run, "failed")
+    stack.airflow.client.wait_for_run(DAG, waiting_run, seconds=200)
+    run_id = ask_all({"kind": "stuck", "status": "in_progress", "seconds": None, "fraction": 0.5})
+    page.goto(run_page(stack, run_id))
+    frame = frame_of(page)
+    expect(frame.locator("#state")).to_contain_text("Waiting for GreenNode: 1 batch is there.")
+    stack.airflow.client.set_run_state(DAG, run_id, "failed")
+    expect(frame.locator("#state")).to_contain_text(f"{ADMIN} marked the run")
+    assert stack.airflow.client.wait_for_run(DAG, run_id, seconds=200) == "failed"
+    expect(frame.locator("#state")).to_contain_text(f"{ADMIN} marked the run as failed.")
+    expect(frame.locator("#shards")).to_contain_text(f"Cancelled at GreenNode by {ADMIN}, and not collected.")
+    expect(frame.get_by_role("button", name="Cancel")).to_have_count(0)

@@ -169,6 +169,13 @@ def test_nothing_sticks_out_on_a_phone_or_a_wide_screen(
         assert page.evaluate("document.documentElement.dataset.theme") == scheme
 
 
+def test_the_tab_of_a_run_without_a_job_says_so(open_page, add_run, connection, errors_expected) -> None:
+    add_run("others", "run_1")
+    page = open_page("run?dag_id=others&run_id=run_1")
+    expect(page.locator("#title")).to_have_text("others")
+    expect(page.locator("#problem")).to_contain_text("no such run of a GreenNode job")
+
+
 def test_a_run_that_has_no_job_says_so(open_page, add_run, connection) -> None:
     add_run("others", "run_1")
     page = open_page("?dag_id=others")

@@ -27,6 +27,8 @@ const refresh = keepFresh(async () => {
     if (!isOver(detail.row)) return detail.row.figures.unheard ? 2 : 4;
     return detail.cancellable ? 4 : 20;
   } catch (error) {
+    // A run of another DAG has this page as its tab as well.
+    if (latest === null) say(byId("title"), run.dag_id);
     complain(error);
     return 10;
   }
