@@ -27,6 +27,14 @@ class Cost(msgspec.Struct, frozen=True):
     currency: str
 
 
+class Tried(msgspec.Struct, frozen=True):
+    """The first requests of a run, tried live at the full price. cost: None where it is not known."""
+
+    requests: int
+    cost: float | None
+    currency: str
+
+
 class ShardFigures(msgspec.Struct, frozen=True):
     """One shard, as people want to see it. server_status: the server's own word, where it was asked. Epoch seconds."""
 
@@ -60,8 +68,9 @@ class RunFigures(msgspec.Struct, frozen=True):
     statuses: of rows once the run is accounted for, before of requests. failed: without an answer so far. stages: how
     many shards are how far. cost: by the report once the run is accounted for, before by the plan's prices, which takes
     no token for a cached one. unpriced: models without a price, for which there is no cost. estimate: of the cost,
-    before anything was sent. unheard: batches under way of which the server has said nothing yet. seconds_left: until
-    the slowest batch is done, if each goes on as before; None where that cannot be told.
+    before anything was sent. tried: what comes on top of the cost. unheard: batches under way of which the server has
+    said nothing yet. seconds_left: until the slowest batch is done, if each goes on as before; None where that cannot
+    be told.
     """
 
     rows: int
@@ -86,6 +95,7 @@ class RunFigures(msgspec.Struct, frozen=True):
     cost: Cost | None
     unpriced: tuple[str, ...]
     estimate: Estimate | None
+    tried: Tried | None
     seconds_left: float | None
     unheard: int
     attempts: int
@@ -163,6 +173,7 @@ def run_figures(run: StagedRun, live: Mapping[str, LiveBatch], *, is_over: bool,
         cost=_reported(report, report.currency) if report else _cost(run.shards, _prices(run)),
         unpriced=_unpriced_by(report) if report else tuple(sorted(_unpriced(run.shards, _prices(run)))),
         estimate=report.estimate if report else plan.estimate if plan else None,
+        tried=_tried(run),
         seconds_left=_longest(shards, len(open_shards)),
         unheard=sum((shard.batch_id or "") not in live for shard in open_shards),
         attempts=max((shard.attempt for shard in shards), default=0),
@@ -221,6 +232,17 @@ def _reported(actual_cost: ActualCost | RunReport, currency: str) -> Cost | None
     ):
         return None
     return Cost(actual_cost.cost, actual_cost.saving, currency)
+
+
+def _tried(run: StagedRun) -> Tried | None:
+    """By their tokens: none takes a discount for what is cached."""
+    if not run.canaries:
+        return None
+    prices = _prices(run)
+    if prices is None or any(one.model not in prices.by_model for one in run.canaries):
+        return Tried(len(run.canaries), None, "")
+    cost = sum(prices.by_model[one.model].of(one.prompt_tokens, one.completion_tokens) for one in run.canaries)
+    return Tried(len(run.canaries), cost, prices.currency)
 
 
 def _unpriced_by(report: RunReport) -> tuple[str, ...]:

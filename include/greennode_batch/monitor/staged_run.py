@@ -14,6 +14,7 @@ from greennode_batch.staging.folders import RunFolder, numbered
 from greennode_batch.state.actual_cost import CostByShard, ShardCost
 from greennode_batch.state.approval_record import Approval
 from greennode_batch.state.attempts import FIRST_ATTEMPT, RetryPlan, SentShard, planned_shards
+from greennode_batch.state.canaries import Canaries, Canary
 from greennode_batch.state.document import or_before
 from greennode_batch.state.no_credit import NoCredit
 from greennode_batch.state.plan import Plan
@@ -74,7 +75,8 @@ class StagedRun(msgspec.Struct, frozen=True):
     """What lies in staging of a run. plan is None until it is built, report until it was made once.
 
     shards: of all attempts, in their order. approval: what a person is asked, and has said. no_credit: what was refused
-    for lack of credit. was_removed: retention has removed all but the report.
+    for lack of credit. canaries: the first requests, which were tried live. was_removed: retention has removed
+    all but the report.
     """
 
     path: str
@@ -86,6 +88,7 @@ class StagedRun(msgspec.Struct, frozen=True):
     is_dry_run: bool = False
     approval: Approval | None = None
     no_credit: NoCredit | None = None
+    canaries: tuple[Canary, ...] = ()
 
     @property
     def server(self) -> str:
@@ -108,12 +111,14 @@ class StagedRuns:
         self._actual_cost = SeenFiles(or_before(CostByShard, tuple[ShardCost, ...]), limit=100, on_broken=warn)
         self._removed = SeenFiles(RemovedRun, limit=5_000, on_broken=warn)
         self._approvals = SeenFiles(Approval, limit=500, on_broken=warn)
+        self._canaries = SeenFiles(or_before(Canaries, tuple[Canary, ...]), limit=500, on_broken=warn)
         self._no_credit = SeenFiles(NoCredit, limit=500, on_broken=warn)
 
     def read(self, run: RunFolder) -> StagedRun:
         """The run as it lies there now."""
         identity = self._identities.read_one(run.path, "run.json")
         plan = self._plans.read_one(run.path, self._latest(run, "", "plan"))
+        tried = self._canaries.read_one(run.path, run.canary.name)
         return StagedRun(
             path=str(run),
             conn_id=identity.conn_id if identity else None,
@@ -124,6 +129,7 @@ class StagedRuns:
             is_dry_run=identity is not None and identity.is_dry_run,
             approval=self._approvals.read_one(run.path, run.approval.name),
             no_credit=self._no_credit.read_one(run.path, "no_credit.json"),
+            canaries=tried.canaries if isinstance(tried, Canaries) else tried or (),
         )
 
     def _shards(self, run: RunFolder, plan: Plan) -> Iterator[StagedShard]:

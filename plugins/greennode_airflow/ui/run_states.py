@@ -187,7 +187,7 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
         "awaiting-approval", "approve_spend waits for a person",
         _in("running", lambda run: run.is_parked("approve_spend")),
         "awaiting approval", "idle",
-        "Waiting for a person to approve about {cost}. {requests} built, and none is sent yet.",
+        "Waiting for a person to approve about {cost}. {requests} built, and no batch is sent yet.",
         "Approve or reject it under Required Actions in Airflow.", ("approve",),
     ),
     Row(
@@ -214,7 +214,7 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
     ),
     Row(
         "building", "build_requests is under way", _in("running", lambda run: run.is_at("build_requests")),
-        "running", "busy", "Reading the source and building the requests. Nothing of them is sent yet.",
+        "running", "busy", "Reading the source and building the requests. No batch of them is sent yet.",
     ),
     Row(
         "deciding-approval", "approve_spend is under way",
@@ -339,7 +339,7 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
     # What did not.
     Row(
         "rejected", "a person rejected what the run may cost", _in("failed", lambda run: run.was_rejected),
-        "rejected", "bad", "{who} rejected about {cost}. Nothing was sent, and nothing was paid.",
+        "rejected", "bad", "{who} rejected about {cost}, so no batch was sent.",
         "To ask again, clear approve_spend with all that is downstream.", ("task",),
     ),
     Row(
@@ -368,7 +368,7 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
     Row(
         "approval-failed", "approve_spend failed without a no",
         _in("failed", lambda run: run.has_failed_at == "approve_spend"),
-        "failed", "bad", "{task} failed, and nothing was sent: {error}.",
+        "failed", "bad", "{task} failed, and no batch was sent: {error}.",
         "Clear approve_spend with all that is downstream to ask again.", ("task",),
     ),
     Row(

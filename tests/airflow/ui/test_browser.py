@@ -39,10 +39,10 @@ def test_a_dry_run_says_that_nothing_was_sent_and_promises_no_report(open_page, 
     page = open_page(address(run_id))
     expect(page.locator("#state")).to_contain_text("Dry run: 323 requests are built and none was sent")
     expect(page.locator("#next")).to_contain_text("trigger the DAG without Dry run")
-    expect(page.locator("#progress")).to_have_text("323 requests are built, and none was sent.")
+    expect(page.locator("#progress")).to_have_text("323 requests are built, and no batch was sent.")
     expect(page.locator("#shards")).to_contain_text("A dry run sends nothing.")
-    expect(page.locator("#files")).to_contain_text("none, for nothing was sent")
-    expect(page.locator("#tiles")).to_contain_text("nothing was sent")
+    expect(page.locator("#files")).to_contain_text("none, for no batch was sent")
+    expect(page.locator("#tiles")).to_contain_text("no batch was sent")
     assert page.get_by_role("button", name="Cancel").count() == 0
 
 
@@ -66,7 +66,7 @@ def test_a_rejected_run_says_by_whom(open_page, add_run, build_run, connection) 
     run, _ = build_run("tickets", run_id, texts(3))
     write_json(run.approval, Approval(1200, "VND", approved=False, by="ann", at=time.time()))
     page = open_page(address(run_id))
-    expect(page.locator("#state")).to_contain_text("ann rejected about 1,200 VND. Nothing was sent")
+    expect(page.locator("#state")).to_contain_text("ann rejected about 1,200 VND, so no batch was sent")
     expect(page.locator("#next")).to_contain_text("clear approve_spend")
 
 

@@ -108,7 +108,7 @@ RUNS = {
     "no-credit": (failed("submit_batch", "CreditError"), "The credit has run out: why it failed"),
     "over-budget": (failed("build_requests", "BudgetError"), "stopped the run: why it failed"),
     "build-failed": (failed("build_requests", "ConfigError"), "build_requests failed: why it failed"),
-    "approval-failed": (failed("approve_spend"), "nothing was sent: why it failed"),
+    "approval-failed": (failed("approve_spend"), "no batch was sent: why it failed"),
     "batches-failed": (failed("collect_results"), "collect_results failed: why it failed"),
     "write-failed": (failed("join_results"), "kept in staging"),
     "too-many-failures": (failed("report", "FailedRowsError", figures=figures(failed=9)), "9 rows have no answer"),

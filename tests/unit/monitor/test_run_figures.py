@@ -11,6 +11,7 @@ from greennode_batch.monitor.staged_run import StagedRun
 from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.staging.folders import read_json, write_json
 from greennode_batch.state.actual_cost import CostByShard
+from greennode_batch.state.canaries import Canary, write_canaries
 from greennode_batch.state.run_report import RunReport
 
 MODEL = "google/gemma-4-31b-it"
@@ -243,3 +244,11 @@ def test_what_an_earlier_run_has_settled_stands_beside_the_rows(make_scene):
     write_json(scene.run.report, msgspec.structs.replace(scene.account(), kept_answers=1))
     made = figures(scene, is_over=True)
     assert (made.unchanged, made.remembered, made.kept_answers) == (3, 2, 1)
+
+
+def test_what_was_tried_in_real_time_comes_on_top_at_the_full_price(make_scene):
+    scene = make_scene([("t1", "text")], prices={MODEL: [1_000_000, 2_000_000]})
+    assert figures(scene).tried is None
+    write_canaries(scene.run, [Canary("c", MODEL, "succeeded", 3, 2)])
+    tried = figures(scene).tried
+    assert (tried.requests, tried.cost, tried.currency) == (1, 7.0, "VND")

@@ -12,7 +12,7 @@ export async function showAnswers(run, detail) {
   const version = JSON.stringify([figures.succeeded, figures.stages, detail.row.state]);
   if (version === shownFor) return;
   const found = figures.succeeded ? await get("answers", run) : null;
-  show(byId("answer-list"), ...(found?.rows.length ? rows(found) : [el("p", { class: "quiet" }, found?.problem ?? "No answer yet.")]));
+  show(byId("answer-list"), ...(found?.rows.length ? rows(found) : [el("p", { class: "quiet" }, found?.problem ?? (detail.row.ended_at ? "No answer." : "No answer yet."))]));
   shownFor = version;
 }
 

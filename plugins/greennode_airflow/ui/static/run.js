@@ -85,7 +85,7 @@ function begun(row, now) {
 function showProgress({ row, now, live_problem: problem, heard_at: heardAt, server }) {
   const { figures } = row;
   if (!figures.requested || !row.has_sent) {
-    const built = figures.requests ? `${counted(figures.requests, "request is", "requests are")} built, and none ${isOver(row) ? "was" : "is"} sent.` : nothingBuilt(row);
+    const built = figures.requests ? `${counted(figures.requests, "request is", "requests are")} built, and no batch ${isOver(row) ? "was" : "is"} sent.` : nothingBuilt(row);
     show(byId("progress"), el("p", { class: "quiet" }, built));
     return;
   }
@@ -157,15 +157,22 @@ function costTile({ row, conn_id: connection }) {
   const { cost, unpriced } = row.figures;
   const name = isOver(row) ? "Cost" : "Cost so far";
   const estimated = estimateWords(row.figures.estimate);
+  const tried = triedWords(row.figures.tried);
   if (cost) {
     const saving = cost.saving ? `${money(cost.saving, cost.currency)} less than live` : "";
-    return tile(name, money(cost.amount, cost.currency), [saving, estimated]);
+    return tile(name, money(cost.amount, cost.currency), [saving, tried, estimated]);
   }
-  if (!row.has_sent) return tile(name, "nothing", ["nothing was sent", estimated]);
-  if (!unpriced.length) return tile(name, "–", [isOver(row) ? "" : "known once answers are collected", estimated]);
+  if (!row.has_sent) return tile(name, tried ? "–" : "nothing", ["no batch was sent", tried, estimated]);
+  if (!unpriced.length) return tile(name, "–", [isOver(row) ? "" : "known once answers are collected", tried, estimated]);
   return tile(name, "no price known", [
     `of ${unpriced.join(", ")}: give the job its prices, or connection ${connection ?? "greennode_default"}`,
   ]);
+}
+
+function triedWords(tried) {
+  if (!tried) return "";
+  const paid = tried.cost === null ? "" : `: ${money(tried.cost, tried.currency)}`;
+  return `on top, ${counted(tried.requests, "request")} tried live${paid}`;
 }
 
 function estimateWords(estimate) {
@@ -182,7 +189,7 @@ const batchWords = (batches) =>
 function reportWords(report, row) {
   if (report) return report.balanced ? "source, batches and target agree" : "does not add up, see above";
   if (!isOver(row)) return "made when the run ends";
-  return row.has_sent ? "none was made" : "none, for nothing was sent";
+  return row.has_sent ? "none was made" : "none, for no batch was sent";
 }
 
 function showFiles({ row, report, reports, path, conn_id: connection, server, was_removed: wasRemoved }) {

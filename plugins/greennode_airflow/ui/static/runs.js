@@ -119,7 +119,7 @@ function runCell(run) {
 }
 
 function progress({ figures, has_sent: hasSent }, name) {
-  if (figures.requested && !hasSent) return el("span", { class: "quiet" }, `${number(figures.requests)} requests built, none sent`);
+  if (figures.requested && !hasSent) return el("span", { class: "quiet" }, `${number(figures.requests)} requests built, no batch sent`);
   if (!figures.requested) return el("span", { class: "quiet" }, figures.unchanged || figures.remembered ? "nothing new to ask" : "–");
   const open = Math.max(0, figures.done - figures.succeeded - figures.failed);
   const words = figures.counts_rows
