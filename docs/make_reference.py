@@ -1,5 +1,4 @@
-"""Make what the code itself tells: docs/job-reference.md, DAGS.md, the options of docs/command-line.md, the states in
-docs/page.md.
+"""Make the pages, and the tables in pages, whose facts are in the code.
 
     make docs
 

@@ -20,7 +20,6 @@ from greennode_airflow import get_provider_info
 from greennode_emulator.server import RunningEmulator
 from greennode_emulator.settings import DEFAULT_MODELS
 from greennode_local.airflow_client import AirflowClient
-from greennode_local.chromium import find_chromium
 from greennode_local.ports import LOOPBACK, free_port
 from greennode_local.stack import DEMO_PRICES, emulator_connection
 
@@ -50,17 +49,6 @@ def airflow_url(api: TestClient) -> Iterator[str]:
     yield f"http://{LOOPBACK}:{port}"
     server.should_exit = True
     thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium, by Playwright. Of one module: while it is open, no test can be asynchronous."""
-    program = find_chromium()
-    if program is None:
-        pytest.skip("no Chromium is installed")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as opened:
-        yield opened.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"])
 
 
 @pytest.fixture
