@@ -126,7 +126,7 @@ def test_a_group_in_a_dag_of_ones_own_reads_in_parts_as_well(
     [
         (sql_source(f"{TEXTS} WHERE id > {{{{ partition }}}}"), "this key comes twice"),
         (sql_source("SELECT NULLIF(id, 7) AS id, body FROM texts"), "row id = NULL: a key may not be NULL"),
-        ("SqlSource(conn_id='lite', sql='SELECT 1 AS id, 2 AS body')", "write the condition into the query"),
+        ("SqlSource(conn_id='lite', sql='SELECT 1 AS id, 2 AS body')", "add a condition such as"),
     ],
 )
 def test_what_cannot_be_read_in_parts_fails_by_name_before_anything_is_sent(

@@ -1,1 +1,10 @@
-"""Where rows come from: a query or files."""
+"""Rows of a query or of files, in batches of columns.
+
+rows             a batch of rows, and the rows of a source with their column names
+column_types     the Arrow types that every target can store, one type per column for all batches
+sql              rows of a query
+files            rows of a file or of a folder of files
+formats/         how each file format is listed, read and typed
+partition        one of the parts that separate tasks read
+sql_partition    the part of a query that one task reads
+"""

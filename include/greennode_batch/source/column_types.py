@@ -1,4 +1,4 @@
-"""Column types: what a database or file gives becomes Arrow that every target can hold, the same for all batches."""
+"""Column types: convert values of a database or file to Arrow types that every target can store."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ _DECIMAL256_DIGITS = 76
 
 
 def to_arrow(values: Sequence[Any], name: str) -> pa.Array:
-    """A column of a database or file as Arrow; what has no plain type in SQL (UUID, JSON, arrays) becomes text."""
+    """Convert a column's values to an Arrow array; values without a plain SQL type (UUID, JSON, arrays) become text.
+
+    Raises ConfigError for a column of bytes.
+    """
     if any(issubclass(kind, bytes | bytearray | memoryview) for kind in set(map(type, values))):
         raise ConfigError(
-            f"column {name} holds bytes; encode it as text in the source (as hex or base64), or leave it out. "
+            f"column {name} holds bytes; encode it as text in the source (hex or base64), or leave it out. "
             "Nothing was sent"
         )
     try:
@@ -29,7 +32,7 @@ def to_arrow(values: Sequence[Any], name: str) -> pa.Array:
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         return pa.array([_text(value) for value in values], pa.string())
     if pa.types.is_timestamp(array.type) and array.type.tz is not None:
-        # psycopg2 gives each value its own offset; one type for all chunks is what they are joined by.
+        # psycopg2 gives each value its own offset. All batches need the same type, or they could not be joined.
         return array.cast(pa.timestamp(array.type.unit, tz="UTC"))
     if not is_plain(array.type):
         return pa.array([_text(value) for value in values], pa.string())
@@ -37,7 +40,7 @@ def to_arrow(values: Sequence[Any], name: str) -> pa.Array:
 
 
 def table_of(columns: Sequence[Sequence[Any]], names: Sequence[str]) -> pa.Table:
-    """Such columns, as a table."""
+    """Convert columns of values to an Arrow table."""
     return pa.table([to_arrow(values, name) for values, name in zip(columns, names, strict=True)], names=list(names))
 
 
@@ -55,12 +58,16 @@ _PLAIN_TYPES = (
 
 
 def is_plain(arrow: pa.DataType) -> bool:
-    """Whether a type is kept as it is, for a database has one like it."""
+    """Whether databases have an equivalent of this type, so that values keep it."""
     return any(is_one(arrow) for is_one in _PLAIN_TYPES)
 
 
 def unify(schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """One schema for all: a column that is NULL throughout one has the others' type, one of mixed types is text."""
+    """Merge the schemas of several batches into one.
+
+    A column that is NULL throughout one batch takes its type from the others; a column of incompatible types becomes
+    text.
+    """
     by_name: dict[str, list[pa.DataType]] = {}
     for schema in schemas:
         for field in schema:
@@ -69,20 +76,20 @@ def unify(schemas: Sequence[pa.Schema]) -> pa.Schema:
 
 
 def settle(schema: pa.Schema) -> pa.Schema:
-    """The schema with text for what was NULL in every row: nothing says what else it may be."""
+    """Replace the null type with text: a column that is NULL in every row gives no hint of its type."""
     return pa.schema([field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in schema])
 
 
 def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with a unified schema's columns, in its order, and types."""
+    """Reorder and cast a table's columns to match a unified schema."""
     return table.select(schema.names).cast(schema)
 
 
 def kept_forms(values: Sequence[Any], name: str, kept: pa.DataType) -> list[list[Any]]:
-    """What a column of source.parquet that has this type makes of the values; None for one that it cannot hold.
+    """List the values as a column of source.parquet with type `kept` may store them.
 
-    Mostly one list. Where the column became text, because other rows have other types, there may be two: what a value
-    was written as then depended on the rows beside it.
+    A value that the column cannot store is None. Usually there is one list. If the column became text because rows
+    differ in type, there may be two lists: the text of a value then depended on the other rows of its batch.
     """
     if not pa.types.is_string(kept):
         return [_cast_exactly(to_arrow(values, name), kept)]
@@ -92,15 +99,15 @@ def kept_forms(values: Sequence[Any], name: str, kept: pa.DataType) -> list[list
     return forms
 
 
-# Arrow writes these otherwise than Python does.
+# Arrow and Python write these as different texts.
 _TWO_TEXTS = (bool, float, Decimal, datetime.datetime, datetime.time)
 
 
 def _cast_exactly(array: pa.Array, kept: pa.DataType) -> list[Any]:
-    """The values as another type holds them; None for those that it would change, so that no two become one."""
+    """Cast the values; None for each value that the cast would change, so that distinct values stay distinct."""
     if array.type == kept:
         return list(array.to_pylist())
-    # Arrow casts no integer to a decimal of few digits, whatever its value.
+    # Arrow refuses to cast any 64-bit integer to a decimal of few digits, even if the value would fit.
     back = pa.decimal256(_DECIMAL256_DIGITS, array.type.scale) if pa.types.is_decimal(array.type) else array.type
     try:
         cast = array.cast(kept)
@@ -120,7 +127,7 @@ def _common_type(types: Sequence[pa.DataType]) -> pa.DataType:
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         return pa.string()
     if pa.types.is_decimal(common) and any(map(pa.types.is_integer, types)):
-        # Arrow counts 18 digits for a 64-bit integer, and then refuses to cast one: it may have 20.
+        # Arrow allows 18 digits for a 64-bit integer, then refuses the cast because an integer may have 20.
         common = pa.decimal256(common.precision + 2, common.scale)
         return pa.decimal128(common.precision, common.scale) if common.precision <= _DECIMAL128_DIGITS else common
     return common
@@ -142,5 +149,5 @@ _MARK = b"greennode"
 
 
 def is_json(field: pa.Field) -> bool:
-    """Whether a text column holds JSON: a target may have a type of its own for it."""
+    """Whether a text column holds JSON, for which a target may have its own type."""
     return bool(field.metadata) and field.metadata.get(_MARK) == b"json"

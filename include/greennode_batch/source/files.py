@@ -1,4 +1,4 @@
-"""File source: rows of Parquet, CSV and JSON Lines files, one or a folder of them, local or in an object store."""
+"""File source: rows of Parquet, CSV and JSON Lines files, from a file or a folder, local or in an object store."""
 
 from __future__ import annotations
 
@@ -38,12 +38,15 @@ def read_files(
     columns: Collection[str] | None = None,
     part: Part = WHOLE,
 ) -> Rows:
-    """Rows of a file, or of all files of one format below a folder, in the order of their names.
+    """Read the rows of a file, or of all files of one format below a folder, in the order of their names.
 
-    columns: the names that are read, where there are such; None reads all. types: of columns, by name, in the words of
-    `FileSource`. part: which of the files are read, or which row groups of a single Parquet file; columns and types are
-    those of all files even so. Which columns there are is found out at once; their rows are read as they are asked for,
-    some thousand or some megabytes at a time. Raises ConfigError, naming the file, for what cannot be read.
+    columns: the columns to read, if they exist; None reads all.
+    types: the declared types by column name, in the words of `FileSource`.
+    part: which of the files to read, or which row groups of a single Parquet file. Column names and types are those of
+        all files in any case.
+
+    The call reads the column names; the rows are read later, on demand, in batches of a few thousand rows or a few
+    megabytes. Raises ConfigError with the file's name if a file cannot be read.
     """
     declared = {name: declared_type(words) for name, words in (types or {}).items()}
     files = source_files(path, file_format)
@@ -74,13 +77,13 @@ def read_files(
 def _dealt(
     files: Sequence[SourceFile], stored: Sequence[Types | None], part: Part
 ) -> Sequence[tuple[SourceFile, Types | None]]:
-    """What falls to a part. Raises ConfigError for a file that has no parts."""
+    """Select the files, or the row groups, of a part. Raises ConfigError for a single file that is not Parquet."""
     if _is_divided(files):
         return [(dataclasses.replace(files[0], part=part), stored[0])]
     if not files[0].name:
         raise ConfigError(
             f"{files[0]}: a single file is read in parts only if it is Parquet; name a folder of several files, or "
-            "leave partitions out. Nothing was sent"
+            "remove partitions from the job. Nothing was sent"
         )
     return part.dealt(list(zip(files, stored, strict=True)))
 
@@ -90,14 +93,14 @@ def _is_divided(files: Sequence[SourceFile]) -> bool:
 
 
 def _origin(files: Sequence[SourceFile]) -> str:
-    """A hash of what is dealt out."""
+    """Hash what the parts divide: the list of files, or the layout of a single Parquet file."""
     items = [parquet_layout(files[0])] if _is_divided(files) else []
     items += [file.name for file in files]
     return hashlib.blake2b("\n".join(items).encode(), digest_size=16).hexdigest()
 
 
 def _schemas(files: Sequence[SourceFile]) -> list[Types]:
-    """The columns of each file, with their types."""
+    """Read the columns of each file with their types."""
     with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
         return list(pool.map(_schema, files))
 
@@ -119,7 +122,10 @@ def _schema(file: SourceFile) -> Types:
 def _known_types(
     files: Sequence[SourceFile], schemas: Sequence[Types], wanted: Sequence[str], declared: Types
 ) -> Types:
-    """The type of each column that is declared, or stored in the files. Raises ConfigError where two files differ."""
+    """Find the type of each column that is declared or stored in the files.
+
+    Raises ConfigError if two files store a column with incompatible types.
+    """
     known = dict(declared)
     said_by: dict[str, SourceFile] = {}
     for file, schema in zip(files, schemas, strict=True):
@@ -130,7 +136,7 @@ def _known_types(
             if common is None:
                 raise ConfigError(
                     f"column {name} is {known[name]} in {said_by[name]} and {schema[name]} in {file}; "
-                    f"say by {given_by('types', f'types={{{name!r}: …}}')} what it is for all of them. Nothing was sent"
+                    f"declare one type for all files with {given_by('types', f'types={{{name!r}: …}}')}. Nothing was sent"
                 )
             if common != known.get(name):
                 known[name], said_by[name] = common, file
@@ -138,7 +144,7 @@ def _known_types(
 
 
 def _batches(file: SourceFile, stored: Types | None, wanted: Sequence[str], known: Types) -> Iterator[RowBatch]:
-    """A file's rows. stored: its own columns; None for a file that may have any."""
+    """Read a file's rows. stored: the file's own columns; None if each row may have other columns."""
     own = [name for name in wanted if stored is None or name in stored]
     for count, columns in _stored_batches(file, own):
         yield RowBatch(count, {name: _column(columns.get(name), file, name, count, known.get(name)) for name in wanted})
@@ -153,7 +159,10 @@ def _stored_batches(file: SourceFile, own: Sequence[str]) -> Iterator[tuple[int,
 
 
 def _column(held: Any, file: SourceFile, name: str, count: int, wanted: pa.DataType | None) -> Any:
-    """A column in its type; the folder's where the file has none, else NULL."""
+    """Convert a column to its type.
+
+    A column that the file lacks takes its value from a partition folder (`day=2026-01-31`), or is NULL.
+    """
     if held is None and file.partitions.get(name) is not None:
         held = pa.repeat(pa.scalar(file.partitions[name], pa.string()), count)
     if held is None:

@@ -1,4 +1,4 @@
-"""Part: one of those that a source is read in, each by a task of its own."""
+"""Part: the share of a source that one task reads, if a source is divided among several tasks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ T = TypeVar("T")
 
 
 class Part(NamedTuple):
-    """Counted from 0, as Airflow counts mapped tasks."""
+    """The number of a part, counted from 0 as Airflow counts mapped tasks, and how many parts there are."""
 
     number: int
     total: int
 
     def dealt(self, items: Sequence[T]) -> Sequence[T]:
-        """The part's own of some items; each of them falls to one part."""
+        """Select the items of this part. Each item belongs to exactly one part."""
         return items[self.number :: self.total]
 
 
 WHOLE = Part(0, 1)
-"""All that there is."""
+"""The single part of an undivided source."""

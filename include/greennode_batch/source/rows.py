@@ -1,4 +1,4 @@
-"""Rows: what a source gives, in batches, as tuples or as columns."""
+"""Rows of a source, in batches of columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from greennode_batch.wording import given_by
 
 
 def within_max_rows(rows: Rows, budget: Budget | None) -> Rows:
-    """The same rows, up to the budget's max_rows: one more is a BudgetError while they are read."""
+    """Pass the rows on, and raise BudgetError from the batch that exceeds the budget's max_rows."""
     most = budget.max_rows if budget else None
     if most is None:
         return rows
@@ -27,8 +27,8 @@ def within_max_rows(rows: Rows, budget: Budget | None) -> Rows:
             count += len(batch)
             if count > most:
                 raise BudgetError(
-                    f"The source has more than {most:,} rows, which is the job's budget ({given_by('max_rows')}). It "
-                    f"was not read any further, and nothing was sent. Raise the budget, or choose fewer rows"
+                    f"The source has more than {most:,} rows, the limit of the job's budget ({given_by('max_rows')}). "
+                    f"Reading stopped and nothing was sent. Raise the budget, or select fewer rows"
                 )
             yield batch
 
@@ -42,9 +42,10 @@ Row = tuple[Any, ...]
 
 
 class RowBatch:
-    """Some thousand rows of a source as columns: Arrow's arrays, or values as prompts see them.
+    """A few thousand rows of a source as columns: Arrow arrays, or sequences of Python values.
 
-    arrays: columns as staging keeps them, where they are known beside their values.
+    columns: by name.
+    arrays: Arrow arrays of columns whose values are Python values, in the form that staging stores.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class RowBatch:
         return self._values[column]
 
     def array(self, column: str) -> pa.Array:
-        """A column as staging keeps it. Raises ConfigError for what it cannot keep."""
+        """A column as staging stores it. Raises ConfigError for values that staging cannot store."""
         held = self._arrays.get(column, self._columns[column])
         if isinstance(held, pa.Array):
             plain = held.storage if isinstance(held.type, pa.JsonType) else held
@@ -80,7 +81,7 @@ class RowBatch:
         return to_arrow(self.values(column), column)
 
     def take(self, indexes: Sequence[int]) -> RowBatch:
-        """Some of the rows, by their places."""
+        """Select rows by their indexes."""
         chosen = pa.array(indexes, pa.int64())
         return RowBatch(
             len(indexes),
@@ -94,18 +95,18 @@ class RowBatch:
 
 @dataclass(frozen=True)
 class Rows:
-    """Columns by name, and batches of rows, of which one is held at a time. The batches can be read once.
-
-    origin: where these are a part of the rows, what all parts are of: tells whether they were divided alike.
-    """
+    """The rows of a source."""
 
     columns: tuple[str, ...]
+    """The names of all columns."""
     batches: Iterator[RowBatch]
+    """The rows, to be iterated once. One batch is held at a time."""
     origin: str = ""
+    """A hash of what the parts of a divided source divide; equal hashes mean the same division. Empty otherwise."""
 
     @classmethod
     def from_tuples(cls, columns: Sequence[str], batches: Iterable[Sequence[Row]]) -> Rows:
-        """Rows that come as tuples, as databases give them."""
+        """Build Rows from batches of tuples, as database drivers return them."""
         names = check_columns(tuple(columns))
         return cls(
             names,
@@ -114,7 +115,7 @@ class Rows:
 
 
 def first_rows(rows: Rows, count: int | None) -> Rows:
-    """The first `count` rows, or all for None. No batch after the last of them is asked for."""
+    """Limit the rows to the first `count`; None keeps all. No batch beyond that is read."""
     if count is None:
         return rows
 
@@ -130,16 +131,16 @@ def first_rows(rows: Rows, count: int | None) -> Rows:
 
 
 def check_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns, if each name is there once; else ConfigError."""
+    """Return the columns. Raises ConfigError if a name occurs twice."""
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
-        raise ConfigError(f"the source has the column(s) {', '.join(twice)} twice; give each its own name (AS …)")
+        raise ConfigError(f"the source has the column(s) {', '.join(twice)} twice; rename one of them (AS …)")
     return columns
 
 
 def json_values(documents: pa.Array, column: str) -> list[Any]:
-    """A column of JSON texts as what they say. Raises ConfigError for a text that is no JSON."""
+    """Decode a column of JSON texts. Raises ConfigError for a text that is not JSON."""
     try:
         return [None if text is None else msgspec.json.decode(text) for text in documents.storage.to_pylist()]
     except msgspec.DecodeError as error:
-        raise ConfigError(f"column {column} holds a text that is no JSON ({error}). Nothing was sent") from None
+        raise ConfigError(f"column {column} holds a text that is not JSON ({error}). Nothing was sent") from None

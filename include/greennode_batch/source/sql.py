@@ -1,4 +1,4 @@
-"""Rows of a source, batch by batch, with the names of their columns."""
+"""SQL source: rows of a query, in batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.source.formats.batch_limits import MAX_BYTES, MAX_ROWS, column_size
 from greennode_batch.source.rows import Row, Rows
 
-# How large rows are is known only when they are here.
+# The size of a row is known only after it is fetched.
 _MAX_FETCHED = 500
 
 
@@ -23,12 +23,14 @@ def read_sql(
     max_rows: int = MAX_ROWS,
     max_bytes: int = MAX_BYTES,
 ) -> Rows:
-    """Rows of a query on a DB-API connection, in batches of at most so many rows, and about so many bytes.
+    """Run a query on a DB-API connection and return its rows in batches.
 
-    parameters: bound by the driver, which takes `%` for its own mark only where there are any.
-    With psycopg a server-side cursor holds the result on the server; elsewhere the driver decides. The query
-    runs at once, so that a wrong one fails here (ConfigError); its rows come as they are asked for. A lost connection
-    stays the driver's own error.
+    parameters: values that the driver binds. Without parameters, the driver does not interpret `%` in the query.
+    max_rows, max_bytes: the size of a batch at most; bytes are approximate.
+
+    The query runs during this call, so an invalid query raises ConfigError here; the rows are fetched on demand. With
+    psycopg, a server-side cursor keeps the result on the server; other drivers decide for themselves. A lost connection
+    raises the driver's own error.
     """
     server_side = is_postgres(connection)
     if server_side and getattr(connection, "autocommit", False):
@@ -36,11 +38,13 @@ def read_sql(
     cursor = connection.cursor(name=f"greennode_{uuid.uuid4().hex}") if server_side else connection.cursor()
     with _query_errors():
         cursor.execute(sql, *([dict(parameters)] if parameters else []))
-        # psycopg2 knows a server-side cursor's columns only once rows were asked for.
+        # psycopg2 knows the columns of a server-side cursor only after the first fetch.
         first = cursor.fetchmany(1) if server_side or cursor.description else []
     if cursor.description is None:
         connection.rollback()
-        raise ConfigError(f"the source query gives no table: it must be a SELECT. Nothing was sent. It is: {sql[:200]}")
+        raise ConfigError(
+            f"the source query returns no rows: it must be a SELECT. Nothing was sent. The query: {sql[:200]}"
+        )
     columns = tuple(column[0] for column in cursor.description)
 
     def batches() -> Iterator[Sequence[Row]]:
@@ -53,17 +57,17 @@ def read_sql(
 
 
 def is_postgres(connection: Any) -> bool:
-    """Whether a DB-API connection is one of PostgreSQL's drivers."""
+    """Whether a DB-API connection uses a PostgreSQL driver."""
     return type(connection).__module__.partition(".")[0] in {"psycopg", "psycopg2"}
 
 
 def _batches(cursor: Any, first: Sequence[Any], max_rows: int, max_bytes: int) -> Iterator[Sequence[Row]]:
-    """What a cursor gives. Few rows are asked for at a time, and fewer where they are large."""
+    """Fetch a cursor's rows in small steps; the larger the rows, the smaller the step."""
     held: list[Row] = []
     size = 0
     fetched = first
     while fetched:
-        # Some connections give rows as dicts.
+        # Some connections return rows as dicts.
         rows = [tuple(row.values()) for row in fetched] if isinstance(fetched[0], Mapping) else fetched
         new = sum(map(column_size, zip(*rows, strict=True)))
         if held and size + new > max_bytes:
@@ -83,9 +87,9 @@ def _batches(cursor: Any, first: Sequence[Any], max_rows: int, max_bytes: int) -
 
 @contextmanager
 def _query_errors() -> Iterator[None]:
-    """What is wrong with the query itself as a ConfigError; a lost connection stays the driver's own error.
+    """Turn errors in the query itself into ConfigError; a lost connection raises the driver's own error.
 
-    Of any driver: PEP 249 gives the classes of errors their names.
+    Works with any driver, because PEP 249 fixes the names of the error classes.
     """
     try:
         yield

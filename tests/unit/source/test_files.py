@@ -117,7 +117,7 @@ def test_declared_types_are_what_csv_becomes(write):
 
 def test_a_value_that_is_not_of_the_declared_type_names_file_and_column(write):
     path = write("rows.csv", "id,n\n1,x\n")
-    with pytest.raises(ConfigError, match=r"rows\.csv: column n: a value cannot be taken for int64 .*'x'"):
+    with pytest.raises(ConfigError, match=r"rows\.csv: column n: a value cannot be converted to int64 .*'x'"):
         rows_of(read_files(path, types={"n": "integer"}))
     with pytest.raises(ConfigError, match=r"rows\.csv: has no column m, which types= names \(it has id, n\)"):
         read_files(path, types={"m": "integer"})
@@ -198,7 +198,8 @@ def test_types_that_differ_are_refused_unless_it_is_said_what_they_are(write, tm
     write("in/2.parquet", {"id": [2], "n": [1]})
     write("in/3.parquet", {"id": [3], "n": other})
     with pytest.raises(
-        ConfigError, match=r"column n is int64 in .*/2\.parquet and \w+ in .*/3\.parquet; say by types="
+        ConfigError,
+        match=r"column n is int64 in .*/2\.parquet and \w+ in .*/3\.parquet; declare one type for all files",
     ):
         read_files(tmp_path / "in")
     assert len(rows_of(read_files(tmp_path / "in", columns={"id"}), ("id",))) == 3

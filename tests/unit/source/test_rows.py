@@ -99,7 +99,7 @@ def test_a_document_is_what_it_says_to_a_prompt_and_its_very_text_in_staging():
 
 def test_a_document_that_is_no_json_is_named_by_its_column():
     batch = RowBatch(1, {"doc": pa.ExtensionArray.from_storage(pa.json_(), pa.array(["{oops"]))})
-    with pytest.raises(ConfigError, match=r"column doc holds a text that is no JSON .*Nothing was sent"):
+    with pytest.raises(ConfigError, match=r"column doc holds a text that is not JSON .*Nothing was sent"):
         batch.values("doc")
 
 

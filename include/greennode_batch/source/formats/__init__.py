@@ -1,1 +1,10 @@
-"""path -> source_files -> parquet_rows, csv_rows or json_rows -> declared_types, common_types -> file_source."""
+"""Files of a source: listing them, reading each format, and giving each column one type.
+
+file_listing      the files that a path names, in order, with their format
+parquet_rows      rows of a Parquet file
+csv_rows          rows of a CSV or TSV file
+json_rows         rows of a JSON Lines file
+batch_limits      how many rows and bytes a batch may hold
+declared_types    the types that a job declares for columns
+common_types      one type for a column that files store differently
+"""

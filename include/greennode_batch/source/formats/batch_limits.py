@@ -1,4 +1,4 @@
-"""Batch limits: how much of a source is held at a time. Batches of rows are cut, or joined, to that."""
+"""Batch limits: how many rows and bytes of a source are held at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SMALL_KINDS = {int, float, bool, type(None), datetime.date, datetime.datetime, 
 
 
 def column_size(values: Sequence[Any]) -> int:
-    """About how many bytes the values of a column take."""
+    """Estimate how many bytes the values of a column take."""
     kinds = set(map(type, values))
     if kinds <= _SMALL_KINDS:
         return 8 * len(values)
@@ -28,7 +28,7 @@ def column_size(values: Sequence[Any]) -> int:
 
 
 def _size(value: Any) -> int:
-    """About how many bytes a value takes that is of the kinds that may be large."""
+    """Estimate how many bytes a value takes whose type has no fixed size."""
     if isinstance(value, str | bytes | bytearray):
         return len(value)
     if isinstance(value, memoryview):
@@ -39,7 +39,7 @@ def _size(value: Any) -> int:
 
 
 def pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The batch in parts that are within the limits, or have one row. Copies nothing."""
+    """Split a batch until each piece is within the limits or has a single row. Copies nothing."""
     if batch.num_rows > MAX_ROWS:
         for start in range(0, batch.num_rows, MAX_ROWS):
             yield from pieces(batch.slice(start, MAX_ROWS))
@@ -52,13 +52,16 @@ def pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 def joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Small batches as larger ones within the limits. Holds one of these."""
+    """Merge small batches into larger ones within the limits. Holds one merged batch."""
     for some in together(batches, lambda batch: (batch.num_rows, batch.nbytes), MAX_ROWS, MAX_BYTES):
         yield some[0] if len(some) == 1 else pa.concat_batches(some)
 
 
 def together(items: Iterable[T], sizes: Callable[[T], tuple[int, ...]], *limits: int) -> Iterator[list[T]]:
-    """The items, as many at a time as are within the limits of their sizes, or one. Holds these."""
+    """Group consecutive items so that the sizes of a group stay within the limits, or a group has a single item.
+
+    Holds one group.
+    """
     held: list[T] = []
     total: Sequence[int] = ()
     for item in items:

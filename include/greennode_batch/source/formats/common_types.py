@@ -1,4 +1,4 @@
-"""Common types: one type for a column of several files, where no value changes by it."""
+"""Common types: one type for a column of several files, chosen so that no value changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _is_local_time(arrow: pa.DataType) -> bool:
     return bool(pa.types.is_timestamp(arrow) and arrow.tz is None)
 
 
-# An integer that became a floating number might be another one, or at least be written as another one.
+# An integer converted to a float could change its value, or at least its text.
 _KINDS: Sequence[Kind] = (
     _is_exact,
     _is_local_time,
@@ -31,14 +31,14 @@ _KINDS: Sequence[Kind] = (
 
 
 def plain_type(arrow: pa.DataType) -> pa.DataType:
-    """The type without what is only a way to store it: texts are of one type."""
+    """The type without storage details: dictionary encoding is dropped, and all kinds of text are one."""
     if pa.types.is_dictionary(arrow):
         return plain_type(arrow.value_type)
     return pa.string() if arrow in _TEXTS else arrow
 
 
 def common_type(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
-    """The type that holds the values of both as they are, or None."""
+    """The type that holds the values of both types unchanged, or None."""
     if first == second or pa.types.is_null(second):
         return first
     if pa.types.is_null(first):
@@ -48,7 +48,7 @@ def common_type(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
     elif not any(kind(first) and kind(second) for kind in _KINDS):
         return None
     if pa.uint64() in {first, second} and all(map(pa.types.is_integer, (first, second))):
-        return pa.decimal128(20, 0)  # Arrow would take the signed type, which does not hold them all
+        return pa.decimal128(20, 0)  # Arrow would choose the signed type, which cannot hold all values
     try:
         schemas = [pa.schema([pa.field("", one)]) for one in (first, second)]
         return pa.unify_schemas(schemas, promote_options="permissive").field(0).type

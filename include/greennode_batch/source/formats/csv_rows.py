@@ -1,7 +1,8 @@
-r"""Rows of a CSV file, as texts: nothing is guessed, so `007` stays what it is.
+r"""Rows of a CSV file, as texts: types are not guessed, so `007` stays `007`.
 
-RFC 4180 with a first line of names: quotes around what holds commas, quotes (doubled) or line ends. What is empty is
-NULL, and `""` an empty text. UTF-8, with a byte order mark or without; lines end with \n or \r\n.
+The format is RFC 4180 with a header line: values that contain commas, quotes (doubled) or line ends are quoted. An
+empty value is NULL, and `""` is an empty text. The encoding is UTF-8, with or without a byte order mark; lines end with
+\n or \r\n.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.source.formats.batch_limits import pieces
 from greennode_batch.source.formats.file_listing import SourceFile
 
-# Arrow reads some blocks ahead. A row may not be longer than one.
+# Arrow reads a few blocks ahead. A row must fit into one block.
 _BLOCK_BYTES = 4 << 20
 _HEADER_BYTES = 1 << 20
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
@@ -29,13 +30,16 @@ _ROW = re.compile(r"Row #(\d+)")
 
 
 def csv_columns(file: SourceFile) -> tuple[str, ...]:
-    """The names in the first line."""
+    """Read the column names from the header line."""
     with file.stream() as opened:
         return _read_names(file, opened)
 
 
 def csv_batches(file: SourceFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The rows, of these columns only. Holds some megabytes. Raises ConfigError, with its number, for a wrong row."""
+    """Read these columns of all rows. Holds a few megabytes.
+
+    Raises ConfigError with the row's number for a malformed row.
+    """
     with file.stream() as opened:
         names = _read_names(file, opened)
         end = secrets.token_hex(16)
@@ -49,7 +53,9 @@ def csv_batches(file: SourceFile, columns: Sequence[str]) -> Iterator[pa.RecordB
         except pa.ArrowInvalid as error:
             raise ConfigError(f"{file}: {_words_of(error)}. Nothing was sent") from None
         if not is_ended:
-            raise ConfigError(f'{file}: a quote (") is opened and never closed; the rows behind it would be lost')
+            raise ConfigError(
+                f'{file}: a quote (") is opened and never closed, so the rows after it cannot be read. Nothing was sent'
+            )
 
 
 def _reader(
@@ -70,14 +76,14 @@ def _reader(
 
 
 def _read_names(file: SourceFile, opened: BinaryIO) -> tuple[str, ...]:
-    """Read the names, and leave the file where the first row begins."""
+    """Read the column names, and leave the file at the start of the first row."""
     try:
         return tuple(next(csv.reader(_lines(file, opened), delimiter=_DELIMITERS[file.format], strict=True)))
     except StopIteration:
-        raise ConfigError(f"{file}: is empty; a CSV file begins with the names of its columns") from None
+        raise ConfigError(f"{file}: is empty; a CSV file begins with a line of column names") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{file}: its first line cannot be read as names of columns, in UTF-8 and quoted as in CSV ({error})"
+            f"{file}: its first line cannot be read as column names in UTF-8, quoted as in CSV ({error})"
         ) from None
 
 
@@ -85,16 +91,17 @@ def _lines(file: SourceFile, opened: BinaryIO) -> Iterator[str]:
     line = opened.readline(_HEADER_BYTES).removeprefix(codecs.BOM_UTF8)
     while line:
         if len(line) >= _HEADER_BYTES:
-            raise ConfigError(
-                f"{file}: its first line, of the names of columns, is longer than {_HEADER_BYTES:,} bytes"
-            )
+            raise ConfigError(f"{file}: its first line, the column names, is longer than {_HEADER_BYTES:,} bytes")
         if line.strip():
             yield line.decode()
         line = opened.readline(_HEADER_BYTES)
 
 
 class _WithLastRow(io.RawIOBase):
-    """A file with one more row, by whose coming the end is known: Arrow takes a quote that stays open for a value."""
+    """A file with one extra row at its end, which shows whether the reader reached it.
+
+    Without it, Arrow would accept a quote that is never closed, and read the rest of the file as one value.
+    """
 
     def __init__(self, file: BinaryIO, row: str) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""Declared types: what `FileSource(types=…)` says of a column as Arrow has it, and how its values become that."""
+"""Declared types: the Arrow types that `FileSource(types=…)` declares, and the conversion of values to them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _INTEGER_DIGITS = 20
 
 
 def declared_type(words: str) -> pa.DataType:
-    """The Arrow type that the words declare. Raises ConfigError for others than a job may use."""
+    """The Arrow type for a declared type. Raises ConfigError for a type that a job may not declare."""
     check_type(words)
     decimal = decimal_digits(words)
     if decimal is None:
@@ -33,19 +33,22 @@ def declared_type(words: str) -> pa.DataType:
 
 
 def as_type(array: pa.Array, wanted: pa.DataType, where: str) -> pa.Array:
-    """The values as a type holds them. where: the file and column. Raises ConfigError for one that it cannot hold."""
+    """Cast the values to a type. Raises ConfigError for a value that the type cannot hold.
+
+    where: the file and column, for the error.
+    """
     if array.type == wanted:
         return array
     try:
         if wanted == pa.json_():
             return pa.ExtensionArray.from_storage(wanted, array.cast(pa.string()))
         if pa.types.is_decimal(wanted) and pa.types.is_integer(array.type):
-            # Arrow casts no integer to a decimal of few digits, whatever its value.
+            # Arrow refuses to cast any 64-bit integer to a decimal of few digits, even if the value would fit.
             array = array.cast(pa.decimal128(_INTEGER_DIGITS, 0))
         return array.cast(wanted)
     except (pa.ArrowException, NotImplementedError) as error:
         words = " ".join(str(error).split())
         raise ConfigError(
-            f"{where}: a value cannot be taken for {wanted} ({words}); mend it, or declare another type. "
+            f"{where}: a value cannot be converted to {wanted} ({words}); fix the value, or declare another type. "
             "Nothing was sent"
         ) from None

@@ -1,4 +1,4 @@
-"""The files of a source: what a path names, in what order and of which format, and how their bytes are reached."""
+"""The files of a source: which files a path names, in what order and format, and how to open them."""
 
 from __future__ import annotations
 
@@ -24,36 +24,35 @@ from greennode_batch.wording import given_by
 
 _GZIP = ".gz"
 _STREAM_BYTES = 4 << 20
-# What Hive and Spark write for a partition whose value is NULL.
+# Hive and Spark write this for a partition whose value is NULL.
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file. partitions: the columns that its folders stand for (`day=2026-01-31`), in their order.
-
-    name: its path below the folder; empty for a file that was named itself. part: of the row groups of a Parquet file,
-    what is read of them.
-    """
+    """One file of a source."""
 
     path: UPath | Path
     name: str
+    """Its path below the source's folder; empty if the source is this single file."""
     format: FileFormat
     partitions: Mapping[str, str | None]
+    """The columns that its folders define (`day=2026-01-31`), in order, with their values."""
     part: Part = WHOLE
+    """Which row groups of a Parquet file to read."""
 
     def __str__(self) -> str:
         return str(self.path)
 
     @contextmanager
     def seekable(self) -> Iterator[BinaryIO]:
-        """The file, for a reader that seeks. From an object store each read is one request for just those bytes."""
+        """Open the file for a reader that seeks. In an object store, each read requests only the bytes it needs."""
         with self._errors(), self._open(cache_type="none") as file:
             yield file
 
     @contextmanager
     def stream(self) -> Iterator[BinaryIO]:
-        """The file's bytes from start to end, unpacked. Holds a few megabytes."""
+        """Open the file as a stream of decompressed bytes. Holds a few megabytes."""
         with self._errors(), ExitStack() as stack:
             file = stack.enter_context(self._open(cache_type="readahead", block_size=_STREAM_BYTES))
             if self.path.name.endswith(_GZIP):
@@ -73,32 +72,34 @@ class SourceFile:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """What is wrong with the file as a ConfigError that names it; a lost connection stays what it is."""
+        """Turn errors in the file into ConfigError with its name; network and disk errors pass unchanged."""
         try:
             yield
         except FileNotFoundError:
             raise ConfigError(f"{self}: no such file. Nothing was sent") from None
         except PermissionError as error:
-            raise ConfigError(f"{self}: may not be read ({error}). Nothing was sent") from error
+            raise ConfigError(f"{self}: permission to read it is denied ({error}). Nothing was sent") from error
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ConfigError(f"{self}: is damaged, or no gzip file ({error}). Nothing was sent") from error
+            raise ConfigError(f"{self}: is damaged, or not a gzip file ({error}). Nothing was sent") from error
         except (pa.ArrowException, OSError) as error:
-            # Arrow's own words about what it reads are of no narrower type and have no number; those of a disk or
-            # network have one.
+            # Arrow reports unreadable content as a plain OSError without a number; errors of a disk or network have a
+            # number or a narrower type.
             if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
                 raise
             what = "Parquet" if self.format == "parquet" else self.format.upper()
             raise ConfigError(
-                f"{self}: not a {what} file that can be read ({_one_line(error)}); mend it, or say what it is by "
+                f"{self}: cannot be read as {what} ({_one_line(error)}); fix the file, or name its format with "
                 f"{given_by('format', 'format=')}. Nothing was sent"
             ) from error
 
 
 def source_files(path: UPath | Path, file_format: FileFormat | None = None) -> list[SourceFile]:
-    """The file that a path names, or all files below the folder, by name.
+    """List the file that a path names, or all files below a folder, sorted by name.
 
-    What is hidden, or begins with `_` as Spark's notes do, is left out. file_format: for names that do not tell; files
-    whose names tell another format are left out then. Raises ConfigError if there is no file, or files of two formats.
+    Hidden files and those whose names begin with `_`, such as Spark's markers, are left out.
+    file_format: the format of files whose names do not tell; files whose names tell another format are then left out.
+
+    Raises ConfigError if there is no file, or if files have different formats.
     """
     names = _names_below(path)
     if names is None:
@@ -117,14 +118,14 @@ def source_files(path: UPath | Path, file_format: FileFormat | None = None) -> l
     for file in files:
         if file.format != files[0].format:
             raise ConfigError(
-                f"{path}: holds files of two formats, {files[0]} and {file}; say by "
-                f"{given_by('format', 'format=')} which of them to read. Nothing was sent"
+                f"{path}: holds files of two formats, {files[0]} and {file}; choose one of them with "
+                f"{given_by('format', 'format=')}. Nothing was sent"
             )
     return files
 
 
 def _names_below(path: UPath | Path) -> list[str] | None:
-    """The paths of the files below a folder, in order; None if it is a file."""
+    """List the paths of the files below a folder, sorted; None if the path is a file."""
     local = local_path(path)
     if local is None:
         return _stored_below(cast("UPath", path))
@@ -147,10 +148,10 @@ def _stored_below(path: UPath) -> list[str] | None:
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file or folder. Nothing was sent") from None
     except PermissionError as error:
-        raise ConfigError(f"{path}: may not be read ({error}). Nothing was sent") from error
+        raise ConfigError(f"{path}: permission to read it is denied ({error}). Nothing was sent") from error
     if is_file:
         return None
-    root = fs._strip_protocol(path.path).rstrip("/") + "/"  # noqa: SLF001 - what its listings begin with
+    root = fs._strip_protocol(path.path).rstrip("/") + "/"  # noqa: SLF001 - the prefix of its listings
     found = (name.removeprefix(root) for name in fs.find(root))
     return sorted(name for name in found if name and not name.endswith("/") and _is_shown(name))
 
@@ -160,7 +161,7 @@ def _is_shown(name: str) -> bool:
 
 
 def folder_values(folder: PurePosixPath) -> dict[str, str | None]:
-    """The columns that a folder's names stand for (`day=2026-01-31`), with their values; None for NULL."""
+    """Parse the columns that a folder's path defines (`day=2026-01-31`); the value is None for NULL."""
     pairs = (part.partition("=") for part in folder.parts)
     return {
         unquote(column): None if value == NULL_PARTITION else unquote(value)
@@ -178,7 +179,7 @@ def _format_of(path: UPath | Path, name: str) -> FileFormat:
     if found is None:
         said = given_by("format", "format='parquet', 'csv', 'tsv' or 'jsonl'", value="parquet, csv, tsv or jsonl")
         raise ConfigError(
-            f"{path}: its name does not tell what it is; say {said} (known endings: "
+            f"{path}: its name does not tell its format; set {said} (known endings: "
             f"{', '.join(FORMATS)}). Nothing was sent"
         )
     return found

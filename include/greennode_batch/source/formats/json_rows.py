@@ -1,7 +1,7 @@
-r"""Rows of a JSON Lines file: one object a line. Numbers stay exact, nested values are lists and dicts.
+r"""Rows of a JSON Lines file: one object a line. Numbers stay exact; nested values are lists and dicts.
 
-A name that a line lacks is NULL there. UTF-8, with a byte order mark or without; lines end with \n or \r\n, and
-blank ones are passed over.
+A name that a line lacks is NULL in its row. The encoding is UTF-8, with or without a byte order mark; lines end with \n
+or \r\n, and blank lines are skipped.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ JsonBatch = tuple[int, Mapping[str, Sequence[Any]]]
 
 
 def json_columns(files: Sequence[SourceFile], sought: Collection[str] | None) -> tuple[str, ...]:
-    """The names in the first thousand lines, and in all up to the one where the last sought name is found.
+    """Collect the names in the first thousand lines, and in more lines until every sought name is found.
 
-    sought: None for every name. Where there is no line, all that are sought: no row lacks them.
+    sought: the names to look for; None collects the names of all lines. If the files have no lines, the result is
+        `sought`, because no row lacks a name.
     """
     names: dict[str, None] = {}
     count = 0
@@ -41,9 +42,9 @@ def json_columns(files: Sequence[SourceFile], sought: Collection[str] | None) ->
 
 
 def json_batches(file: SourceFile, columns: Sequence[str]) -> Iterator[JsonBatch]:
-    """The rows, of these columns only: how many, and each column's values. Holds some megabytes.
+    """Read these columns of all rows, as (number of rows, values by column). Holds a few megabytes.
 
-    Raises ConfigError, with its number, for a line that is no JSON object.
+    Raises ConfigError with the line's number for a line that is not a JSON object.
     """
     decoder = msgspec.json.Decoder(dict[str, Any], float_hook=_number)
     rows: list[tuple[Any, ...]] = []
@@ -82,14 +83,14 @@ def _batch(rows: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> JsonBatch
 
 
 def _lines(file: SourceFile) -> Iterator[tuple[int, bytes]]:
-    """Each line that is not blank, with its number."""
+    """Read each line that is not blank, with its number."""
     with file.stream() as opened:
         number = 0
         while line := opened.readline(MAX_LINE_BYTES + 1):
             number += 1
             if len(line) > MAX_LINE_BYTES:
                 raise ConfigError(
-                    f"{file}, line {number}: is longer than {MAX_LINE_BYTES:,} bytes; a request cannot be so long. "
+                    f"{file}, line {number}: is longer than {MAX_LINE_BYTES:,} bytes, too long for a request. "
                     "Nothing was sent"
                 )
             if number == 1:
@@ -104,12 +105,12 @@ def _decoded(decoder: msgspec.json.Decoder[Any], line: bytes, file: SourceFile, 
         return decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(
-            f"{file}, line {number}: is no JSON object in UTF-8 ({error}). It begins with {line[:40]!r}. "
-            'Each line must be one, such as {"id": 1}. Nothing was sent'
+            f"{file}, line {number}: is not a JSON object in UTF-8 ({error}). It begins with {line[:40]!r}. "
+            'Each line must be an object, such as {"id": 1}. Nothing was sent'
         ) from None
 
 
 def _number(digits: str) -> float | Decimal:
-    """A number with a fraction: as a float where that is the same number, else with all its digits."""
+    """Parse a number with a fraction: as a float if that is exact, else as a Decimal with all its digits."""
     number = float(digits)
     return number if Decimal(repr(number)) == Decimal(digits) else Decimal(digits)

@@ -1,4 +1,4 @@
-"""Rows of a Parquet file, of which a few megabytes are held, however large its row groups are."""
+"""Rows of a Parquet file. Holds a few megabytes, however large the row groups are."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from greennode_batch.source.formats.file_listing import SourceFile
 
 _READ_ROWS = 128
 _READ_BYTES = 32 << 20
-# A chunk of texts that is larger is not all dictionary, for writers end a dictionary at about a megabyte.
+# A larger chunk of texts is not all dictionary: writers end a dictionary at about a megabyte.
 _DICTIONARY_BYTES = 4 << 20
 _BUFFERED_BYTES = 16 << 20
 _BUFFER_BYTES = range(256 << 10, 4 << 20)
 
 
 def parquet_schema(file: SourceFile) -> pa.Schema:
-    """The columns and their types."""
+    """Read the columns and their types."""
     with file.seekable() as opened:
         return pq.ParquetFile(opened, arrow_extensions_enabled=True).schema_arrow
 
 
 def parquet_layout(file: SourceFile) -> str:
-    """How its rows lie in row groups, in words."""
+    """Describe how many rows the file has, in how many row groups."""
     with file.seekable() as opened:
         metadata = pq.ParquetFile(opened).metadata
         return f"{metadata.num_rows} rows in {metadata.num_row_groups} row groups"
 
 
 def parquet_batches(file: SourceFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The rows, of these columns only. Holds one page of each column beside a batch."""
+    """Read these columns of all rows. Holds one batch and one page of each column."""
     with file.seekable() as opened:
-        # Each column is read by itself, some megabytes at a time, and not a whole row group ahead.
+        # Read each column separately, a few megabytes at a time, instead of a whole row group ahead.
         buffer = _BUFFERED_BYTES // max(len(columns), 1)
         parquet = pq.ParquetFile(
             opened,
@@ -53,7 +53,7 @@ def parquet_batches(file: SourceFile, columns: Sequence[str]) -> Iterator[pa.Rec
 
 
 def _read_rows(group: pq.RowGroupMetaData, columns: Sequence[str]) -> int:
-    """How many rows may be read at once: few where a row is large, or where Parquet does not tell how large it is."""
+    """How many rows to read at once: few if rows are large, or if Parquet does not tell their size."""
     row_bytes = 0
     for index in range(group.num_columns):
         chunk = group.column(index)
@@ -61,7 +61,7 @@ def _read_rows(group: pq.RowGroupMetaData, columns: Sequence[str]) -> int:
             continue
         size = chunk.total_uncompressed_size
         is_dictionary = chunk.has_dictionary_page and chunk.physical_type == "BYTE_ARRAY" and size < _DICTIONARY_BYTES
-        # A text that stands once in a dictionary may be that of every row.
+        # Every row may use the same dictionary entry, so each row may be as large as the whole chunk.
         row_bytes += size if is_dictionary else size // max(group.num_rows, 1)
     if row_bytes * group.num_rows <= MAX_BYTES:
         return MAX_ROWS

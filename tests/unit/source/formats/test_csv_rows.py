@@ -58,14 +58,14 @@ def test_a_large_file_comes_in_batches_within_the_limits(write):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "is empty; a CSV file begins with the names"),
+        ("", "is empty; a CSV file begins with a line of column names"),
         ("id,text\n1,x\n2\n", "row 2 after the first line: Expected 2 columns, got 1: 2"),
         ("id,text\n1,x,y\n", "row 1 after the first line: Expected 2 columns, got 3"),
         ('id,text\n1,"x\n2,y\n', "a quote .* is opened and never closed"),
         ('id,text\n1,x\n2,"y', "a quote .* is opened and never closed"),
         (b"id,text\n1,caf\xe9\n", "is not UTF-8"),
-        (b"\xff\xfei\x00d\x00\n\x00", "its first line cannot be read as names"),
-        ("x" * 1_100_000, "its first line, of the names of columns, is longer than 1,048,576 bytes"),
+        (b"\xff\xfei\x00d\x00\n\x00", "its first line cannot be read as column names"),
+        ("x" * 1_100_000, "its first line, the column names, is longer than 1,048,576 bytes"),
         ("id,text\n1," + "x" * 9_000_000 + "\n", "a row is longer than"),
     ],
 )

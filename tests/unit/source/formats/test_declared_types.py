@@ -41,7 +41,7 @@ def test_an_integer_of_a_file_becomes_a_decimal_of_its_digits_or_is_refused(numb
     if number < 10**5:
         assert typed([number], "decimal(5, 0)", pa.uint64()) == [Decimal(number)]
     else:
-        with pytest.raises(ConfigError, match="a value cannot be taken for decimal128"):
+        with pytest.raises(ConfigError, match="a value cannot be converted to decimal128"):
             typed([number], "decimal(5, 0)", pa.uint64())
 
 
@@ -62,7 +62,7 @@ def test_a_json_text_is_kept_as_it_is_written():
     ],
 )
 def test_a_value_that_the_type_cannot_hold_is_named_with_its_column(words, text):
-    with pytest.raises(ConfigError, match=r"rows\.csv: column n: a value cannot be taken for .*Nothing was sent"):
+    with pytest.raises(ConfigError, match=r"rows\.csv: column n: a value cannot be converted to .*Nothing was sent"):
         typed([text], words)
 
 

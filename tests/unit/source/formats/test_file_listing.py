@@ -83,10 +83,12 @@ def test_a_folder_says_what_it_cannot_be_read_for(write, tmp_path):
     with pytest.raises(ConfigError, match=r"there is no jsonl file in this folder"):
         names(tmp_path / "in", "jsonl")
     write("in/b.jsonl", '{"id": 2}')
-    with pytest.raises(ConfigError, match=r"holds files of two formats, .*a\.csv and .*b\.jsonl; say by format="):
+    with pytest.raises(
+        ConfigError, match=r"holds files of two formats, .*a\.csv and .*b\.jsonl; choose one of them with format="
+    ):
         names(tmp_path / "in")
     write("in/README.txt", "hello")
-    with pytest.raises(ConfigError, match=r"README\.txt: its name does not tell what it is; say format='parquet'"):
+    with pytest.raises(ConfigError, match=r"README\.txt: its name does not tell its format; set format to 'parquet'"):
         names(tmp_path / "in")
 
 
@@ -110,7 +112,7 @@ def test_the_bytes_of_a_file_are_unpacked_wherever_it_lies(tmp_path, root, packe
 )
 def test_a_damaged_gzip_file_is_named(write, content):
     (file,) = source_files(write("rows.csv.gz", content))
-    with pytest.raises(ConfigError, match=r"rows\.csv\.gz: is damaged, or no gzip file"), file.stream() as opened:
+    with pytest.raises(ConfigError, match=r"rows\.csv\.gz: is damaged, or not a gzip file"), file.stream() as opened:
         opened.read()
 
 
@@ -129,5 +131,5 @@ def test_a_file_that_may_not_be_read_is_named(write):
     path = write("rows.csv", "id\n1\n")
     path.chmod(0)
     (file,) = source_files(path)
-    with pytest.raises(ConfigError, match=r"rows\.csv: may not be read"), file.stream():
+    with pytest.raises(ConfigError, match=r"rows\.csv: permission to read it is denied"), file.stream():
         pass

@@ -78,7 +78,9 @@ def test_where_there_is_no_line_no_column_is_lacking(write):
 def test_a_line_that_is_no_object_is_named_by_its_number(write, line):
     line = line.encode() if isinstance(line, str) else line
     path = write("rows.jsonl", b'{"id": 0}\n\n' + line + b"\n")
-    with pytest.raises(ConfigError, match=r"rows\.jsonl, line 3: is no JSON object in UTF-8 .*Each line must be one"):
+    with pytest.raises(
+        ConfigError, match=r"rows\.jsonl, line 3: is not a JSON object in UTF-8 .*Each line must be an object"
+    ):
         read(path, {"id"})
 
 

@@ -64,5 +64,5 @@ def test_the_types_and_the_layout_are_told_without_reading_rows(write):
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"id,text\n1,x\n", b"PAR1" + b"\x00" * 100 + b"PAR1"])
 def test_a_file_that_is_no_parquet_is_named(write, content):
     (file,) = source_files(write("rows.parquet", content))
-    with pytest.raises(ConfigError, match=r"rows\.parquet: not a Parquet file that can be read"):
+    with pytest.raises(ConfigError, match=r"rows\.parquet: cannot be read as Parquet"):
         parquet_schema(file)
