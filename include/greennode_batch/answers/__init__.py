@@ -1,1 +1,10 @@
-"""The text of a model -> typed values, and what became of the request."""
+"""A model's text becomes typed values, and each request gets an outcome.
+
+outcome          what became of one request, from its result line
+answer_reader    the values of an answer, or why the text is not a valid answer
+answer_schema    the JSON schema of an answer model, as a request states it
+json_in_text     JSON values inside a text
+reasoning        what a model thought, split off from what it answered
+tool_calls       tool calls as an answer
+final_outcome    which outcomes only a different request can change
+"""

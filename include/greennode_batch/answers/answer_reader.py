@@ -1,4 +1,4 @@
-"""Answers: what a model wrote, as the value(s) of the target's columns, or the reason why it is none."""
+"""Answer reader: turns a model's text into the values of the target's columns, or says why it cannot."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BEFORE_ANSWER = "; the answer was: "
 _HASH_CHARACTERS = 16
 _INT64 = range(-(1 << 63), 1 << 63)
 
-# By type and format of a JSON schema.
+# By type and format in the JSON schema.
 _ARROW_TYPES: dict[tuple[Any, Any], pa.DataType] = {
     ("boolean", None): pa.bool_(),
     ("integer", None): pa.int64(),
@@ -37,32 +37,37 @@ _ARROW_TYPES: dict[tuple[Any, Any], pa.DataType] = {
 
 
 class AnswerReader:
-    """Texts -> values of the answer's columns. Without a model the text itself is the one value, `answer`."""
+    """Reads texts as values of the answer's columns.
+
+    Without an answer model, the text itself is the only value, in the column `answer`.
+    """
 
     def __init__(self, model: type[BaseModel] | None) -> None:
-        """Raise ConfigError for a model that has no JSON schema."""
+        """Raise ConfigError for an answer model that has no JSON schema."""
         self._validate: Callable[[str], BaseModel] | None = (
             model.__pydantic_validator__.validate_json if model else None
         )
         self.fields: tuple[pa.Field, ...] = _fields(model) if model else (pa.field("answer", pa.string()),)
+        """The answer's columns, in order."""
         self._fields_of = _getter([field.name for field in self.fields])
         self._as_text = tuple(pa.types.is_string(field.type) for field in self.fields)
         self._as_json = tuple(is_json(field) for field in self.fields)
         schema = _schema(model, "validation") if model else {}
         digest = hashlib.blake2b(json.dumps(schema, sort_keys=True).encode(), digest_size=16).hexdigest()
         self.mark: Mapping[bytes, bytes] = {_MARK: digest.encode()}
+        """Metadata that identifies the answer model in the schema of results."""
 
     @property
     def model_hash(self) -> str:
-        """A short hash of the answer model, by which a final outcome is known to be of this one."""
+        """A short hash of the answer model, stored with final outcomes that hold for this model only."""
         return self.mark[_MARK][:_HASH_CHARACTERS].decode()
 
     def made(self, results: pa.Schema) -> bool:
-        """Whether results were read with this answer model: they are marked with it."""
+        """Whether these results were read with this answer model."""
         return bool(results.metadata) and results.metadata.get(_MARK) == self.mark[_MARK]
 
     def read(self, text: str) -> tuple[Any, ...] | str:
-        """The values in the order of `fields`; or, as a text, what is wrong with the answer."""
+        """Return the values in the order of `fields`, or a text that says why the answer is not valid."""
         if self._validate is None:
             return (text,) if text.strip() else "the answer is empty"
         try:
@@ -72,15 +77,18 @@ class AnswerReader:
         columns = self._columns([values])
         for field, column in zip(self.fields, columns, strict=True):
             if _too_large(column):
-                return f"{field.name}: too large a number for a column{_BEFORE_ANSWER}{text[:_SHOWN_CHARACTERS]}"
+                return f"{field.name}: the number is too large for a column{_BEFORE_ANSWER}{text[:_SHOWN_CHARACTERS]}"
         return tuple(one for (one,) in columns)
 
     def called(self, calls: Sequence[ToolCall]) -> str:
-        """What to read where the model wants tools called: all calls, or for a model the arguments of the last one."""
+        """The text to read if the model calls tools.
+
+        Without an answer model, it is a JSON list of all calls; with one, the arguments of the last call.
+        """
         return calls_as_json(calls) if self._validate is None else calls[-1].arguments
 
     def read_columns(self, texts: Sequence[str]) -> tuple[Sequence[int], list[Sequence[Any]]]:
-        """What `read` says of many texts: the places of the answers, and their values by column."""
+        """Read many texts like `read`; return the indexes of the valid answers, and their values by column."""
         if self._validate is None:
             if all(texts) and not any(map(str.isspace, texts)):
                 return range(len(texts)), [texts]
@@ -101,9 +109,10 @@ class AnswerReader:
         return indexes, columns
 
     def _values(self, text: str) -> tuple[Any, ...]:
-        """The fields of the text as an answer, or of what of it is one. Raises ValidationError for what is meant.
+        """Validate the text, or a JSON value inside it, and return its fields.
 
-        Only these are held of an answer.
+        Raises the ValidationError of the likeliest answer. Returns only the fields, so that the model instance is
+        freed.
         """
         validate = self._validate
         assert validate is not None, "without a model there is nothing to fit"
@@ -120,7 +129,7 @@ class AnswerReader:
         raise meant
 
     def _columns(self, read: Sequence[tuple[Any, ...]]) -> list[Sequence[Any]]:
-        """The fields of answers, as a column of each holds them."""
+        """Transpose answers into one list of values per column."""
         columns: Iterable[Sequence[Any]] = zip(*read, strict=True) if read else [()] * len(self.fields)
         return [
             _plain(column, as_json=as_json, as_text=as_text)
@@ -129,13 +138,13 @@ class AnswerReader:
 
 
 def model_hash_of(results: pa.Schema) -> str | None:
-    """The `model_hash` of the reader that made these results; None where they are not marked with it."""
+    """The `model_hash` of the reader that made these results; None if they carry no mark."""
     mark = (results.metadata or {}).get(_MARK)
     return mark[:_HASH_CHARACTERS].decode() if mark else None
 
 
 def reasons_in(error: str) -> str:
-    """Of what `read` says is wrong with an answer the reasons, without the answer."""
+    """Strip the answer from an error text of `read`, and keep the reasons."""
     return error.partition(_BEFORE_ANSWER)[0]
 
 
@@ -156,9 +165,10 @@ def _reasons(error: ValidationError) -> str:
 
 
 def _fields(model: type[BaseModel]) -> tuple[pa.Field, ...]:
-    # As it is written out: a Decimal may be read from a number, and is a text here.
+    # The serialization schema, because values are stored as serialized: a Decimal may be read from a number, but is
+    # written as text.
     schema = _schema(model, "serialization")
-    if "$ref" in schema:  # a model that holds itself
+    if "$ref" in schema:  # a recursive model
         schema = {**schema, **schema["$defs"][schema["$ref"].rpartition("/")[2]]}
     by_name = schema.get("properties", {"root": schema})
     fields = []
@@ -169,7 +179,7 @@ def _fields(model: type[BaseModel]) -> tuple[pa.Field, ...]:
 
 
 def _arrow_type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> pa.DataType | None:
-    """The Arrow type of a field's JSON schema, None for what is written as JSON."""
+    """The Arrow type for a field's JSON schema; None for a field that is stored as JSON."""
     if "$ref" in schema:
         return _arrow_type(definitions.get(schema["$ref"].rpartition("/")[2], {}), definitions)
     if "anyOf" in schema:
@@ -180,7 +190,7 @@ def _arrow_type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> pa
 
 
 def _kind_of_values(schema: Mapping[str, Any]) -> str | None:
-    """The one type of an enumeration's values where its schema names none: `Literal["a", None]` is text."""
+    """The type shared by all values of an enumeration that states no type: `Literal["a", None]` is text."""
     values = [schema["const"]] if "const" in schema else schema.get("enum", [])
     kinds = {type(value) for value in values if value is not None}
     return (
@@ -189,7 +199,7 @@ def _kind_of_values(schema: Mapping[str, Any]) -> str | None:
 
 
 def _plain(values: Sequence[Any], *, as_json: bool, as_text: bool) -> Sequence[Any]:
-    """The values of a field as Arrow takes them, which most are by themselves."""
+    """Convert a field's values to what Arrow accepts; most need no conversion."""
     if as_json:
         return [None if value is None else to_json(value, inf_nan_mode="null").decode() for value in values]
     kinds = set(map(type, values)) - {NoneType}
@@ -205,7 +215,7 @@ def _plain_value(value: Any, *, as_text: bool) -> Any:
 
 
 def _too_large(column: Sequence[Any]) -> list[int]:
-    """The places of the numbers that no column holds."""
+    """The indexes of integers that do not fit into 64 bits."""
     if not any(issubclass(kind, int) for kind in set(map(type, column))):
         return []
     return [index for index, one in enumerate(column) if isinstance(one, int) and one not in _INT64]

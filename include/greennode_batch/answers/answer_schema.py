@@ -1,4 +1,4 @@
-"""Answer schema: the JSON schema of an answer model, as a request asks for it."""
+"""Answer schema: the JSON schema of an answer model, as a request states it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from greennode_batch.errors import ConfigError
 
 
 def response_format(answer: type[BaseModel]) -> dict[str, Any]:
-    """The `response_format` of a request whose answer must fit the model (OpenAI's structured output)."""
+    """The `response_format` of a request whose answer must match the model (OpenAI's structured output)."""
     return {"type": "json_schema", "json_schema": {"name": answer.__name__, "schema": _schema(answer, "validation")}}
 
 
 def schema_wish(answer: type[BaseModel]) -> str:
-    """The same as words, for an API that takes no JSON schema."""
+    """The same as an instruction in words, for an API without JSON schemas."""
     schema = json.dumps(_schema(answer, "validation"), ensure_ascii=False)
     return f"Answer with one JSON object that matches this JSON schema, and with nothing else:\n{schema}"
 

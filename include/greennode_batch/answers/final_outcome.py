@@ -1,4 +1,4 @@
-"""Final outcome: what became of a row whose request would end so again. Only another request can change it."""
+"""Final outcome: the result of a request that would end the same way if it were sent again."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from greennode_batch.api.retryable import CREDIT_WORDS, FINAL_STATUSES
 from greennode_batch.state.row_status import RowStatus
 
 OF_THE_ROW = "row"
-"""What the outcome of a row is final for that asks nothing, or too much: no answer model was needed to see it."""
+"""Marks an outcome that is final whatever the answer model: the row has no prompt, or its request is too long."""
 
 _OF_THE_REQUEST = pa.array([RowStatus.REFUSED.value, RowStatus.TRUNCATED.value])
-# An error begins with the HTTP status, or where the API gave none with its code.
+# An error begins with the HTTP status, or with the API's code if there was no status.
 _REJECTED = (
     rf"^(?:(?:{'|'.join(map(str, sorted(FINAL_STATUSES)))})(?: |$)"
     r"|[^ ]*(?:context_length|too_(?:long|large)|content_(?:policy|filter)))"
@@ -22,16 +22,17 @@ _REJECTED = (
 def is_final(rows: pa.Table) -> pa.ChunkedArray:
     """Whether each row's outcome is final, whatever the answer model. rows: with `status`, `error` and `custom_id`.
 
-    An answer that does not fit is final for its own answer model alone, and once all attempts are used.
+    An answer that does not match its answer model is not among them: it is final only for that model, and only after
+    all attempts.
     """
     status, error = rows["status"], pc.coalesce(rows["error"], "")
-    # Some servers answer 400 where the money is gone.
+    # Some servers return 400 when the account is out of credit.
     is_rejected = pc.and_not(
         pc.match_substring_regex(error, _REJECTED),
         pc.match_substring_regex(error, CREDIT_WORDS.pattern, ignore_case=True),
     )
     is_failed = pc.and_(pc.equal(status, RowStatus.FAILED.value), is_rejected)
-    # One that the budget stopped has an id.
+    # A row that the budget stopped has a custom_id.
     is_unsent = pc.and_(pc.equal(status, RowStatus.UNSENT.value), pc.is_null(rows["custom_id"]))
     made = pc.or_(pc.or_(pc.is_in(status, value_set=_OF_THE_REQUEST), is_failed), is_unsent)
     return pc.fill_null(made, fill_value=False)

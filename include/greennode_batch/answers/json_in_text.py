@@ -1,4 +1,4 @@
-"""JSON in a text: the values that stand in what a model wrote around them."""
+"""JSON in text: the JSON values inside a text that a model wrote."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 import re
 from collections.abc import Iterator
 
-# What begins like this is meant as JSON, even if it is none. A brace or bracket before anything else is prose.
+# A text that begins like this is meant as JSON, even if it is invalid. A brace or bracket before anything else is
+# prose.
 _BEGINNING = re.compile(r"""\{\s*(?:["'}]|\w+\s*:)|\[\s*(?:["'{\[\]]|-?\d|true|false|null|NaN|-?Infinity)""")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[{}\[\]]', re.DOTALL)
 _FENCED = re.compile(r"(```|~~~)[^\n`~]*\n(.*?)\1", re.DOTALL)
-# White space, or nothing, to the eye, and an error to a reader of JSON.
+# These look like white space, or like nothing, but a JSON parser rejects them.
 _ODD_SPACES = "\ufeff\xa0\u200b\u2028\u2029\u3000"
 _BLANK = f" \t\r\n{_ODD_SPACES}"
 _TO_SPACES = dict.fromkeys(map(ord, _ODD_SPACES), " ")
@@ -19,12 +20,12 @@ _CONTROL = re.compile(r"[\x00-\x1f]")
 
 
 def json_in_text(text: str) -> Iterator[str]:
-    """Texts that are JSON, or may be, where the whole is none or does not fit; the likeliest first.
+    """Yield the parts of a text that may be JSON, likeliest first, for a text that is not a valid answer as a whole.
 
-    The last value comes before those above it: a model that thinks aloud ends with its answer, and one that corrects
-    itself does so below. So of several that fit the last is taken. A value is a whole one, never a part of another,
-    which would be an answer to something else. A list of one is followed by that one. Takes time that grows with the
-    text, no faster.
+    Later values come before earlier ones: a model that thinks aloud ends with its answer, and one that corrects itself
+    does so further down. So if several parts are valid, the last one counts. Only whole values are yielded, never a
+    value nested in another, which would answer something else. A list is followed by its content, for an answer that is
+    wrapped in a list. The running time is linear in the length of the text.
     """
     text = text.strip(_BLANK)
     yield from _unquoted(text)
@@ -41,18 +42,18 @@ def json_in_text(text: str) -> Iterator[str]:
 
 
 def _unquoted(text: str) -> Iterator[str]:
-    """What a JSON string says, which may be JSON itself, or hold some."""
+    """If the text is a JSON string, yield what it contains: perhaps JSON itself, or a text with JSON in it."""
     if not (text.startswith('"') and text.endswith('"')):
         return
     try:
         said = json.loads(text, strict=False)
-    except ValueError:  # more strings than one
+    except ValueError:  # more than one string
         return
     yield from (said, *reversed(list(_values(said))))
 
 
 def _values(text: str) -> Iterator[str]:
-    """What seem to be objects and lists in a text, those in no other, in their order."""
+    """Find the outermost objects and lists in a text, in order."""
     plain = text if text.isascii() else text.translate(_TO_SPACES)
     end: int | None = 0
     while end is not None and (beginning := _BEGINNING.search(plain, end)):
@@ -62,7 +63,10 @@ def _values(text: str) -> Iterator[str]:
 
 
 def _end(text: str, start: int) -> int | None:
-    """Where the bracket is closed that opens there; None if it is not: all that follows may be within it."""
+    """Find where the bracket that opens at `start` is closed.
+
+    None if it never is: everything after it may then be inside it.
+    """
     depth = 0
     for found in _STRING_OR_BRACKET.finditer(text, start):
         depth += 1 if found[0] in "{[" else -1 if found[0] in "]}" else 0
@@ -72,7 +76,7 @@ def _end(text: str, start: int) -> int | None:
 
 
 def _mended(part: re.Match[str]) -> str:
-    """A JSON string with its line ends escaped; a space in place of an odd one between strings."""
+    """Escape control characters inside a JSON string; outside strings, replace an odd space with a plain one."""
     if not part[0].startswith('"'):
         return " "
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", part[0])

@@ -1,4 +1,4 @@
-"""Verdicts: what became of one request, by the line that the server wrote for it."""
+"""Outcome: what became of one request, from the result line that the server wrote for it."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ _REFUSED_FOR_GOOD = re.compile(
 
 
 class Outcome(NamedTuple):
-    """What one line amounts to. `values` are the answer's columns, where there is an answer.
-
-    `is_retryable`: whether another attempt may end better. `raw_answer`: what the model wrote, where it is no answer.
-    """
+    """The outcome of one request."""
 
     status: RowStatus
     error: str | None
+    """Why there is no valid answer; None if there is one."""
     reasoning: str | None
+    """What the model thought before it answered."""
     values: tuple[Any, ...] | None
+    """The values of the answer's columns; None without a valid answer."""
     is_retryable: bool = False
+    """Whether another attempt may end better."""
     raw_answer: str | None = None
+    """What the model wrote, if it is not a valid answer."""
 
 
 def outcome_of(line: ResultLine, reader: AnswerReader) -> Outcome:
-    """What became of one request."""
+    """Determine the outcome of one request."""
     if line.error is not None:
         return _failure(line)
     if line.refusal or line.finish_reason == "content_filter":
@@ -56,15 +58,15 @@ def outcome_of(line: ResultLine, reader: AnswerReader) -> Outcome:
 
 def _only_thinking(line: ResultLine, reasoning: str | None) -> Outcome:
     if line.finish_reason == "stop":
-        words = "the model ended in the middle of its thinking"
+        words = "the model stopped before it finished its reasoning"
         return Outcome(RowStatus.INVALID_OUTPUT, words, reasoning, None, is_retryable=True, raw_answer=line.content)
-    return Outcome(RowStatus.TRUNCATED, "cut off while the model was thinking; raise max_tokens", reasoning, None)
+    return Outcome(RowStatus.TRUNCATED, "cut off during the reasoning; raise max_tokens", reasoning, None)
 
 
 def _failure(line: ResultLine) -> Outcome:
     code = (line.code or "").lower()
     parts = [str(line.status_code) if line.status_code else "", line.code or "", line.error or ""]
-    words = " ".join(filter(None, parts)) or "an empty reply"
+    words = " ".join(filter(None, parts)) or "the reply is empty"
     if "expired" in code:
         return Outcome(RowStatus.EXPIRED, words, line.reasoning, None, is_retryable=True)
     if "cancel" in code:
@@ -73,7 +75,7 @@ def _failure(line: ResultLine) -> Outcome:
 
 
 def _may_pass(status: int | None, code: str) -> bool:
-    """Whether the same request may fare better another time: not if it was refused for what it is, or for credit."""
+    """Whether the same request may succeed later: not if it was rejected for its content, or for lack of credit."""
     if not status:
         return not _REFUSED_FOR_GOOD.search(code)
     return is_retryable(status)

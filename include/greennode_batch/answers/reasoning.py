@@ -1,4 +1,4 @@
-"""Thoughts: what a model wrote while it was thinking, told from what it answered."""
+"""Reasoning: split what a model thought from what it answered."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ _QUOTES = frozenset("\"'`")
 
 
 class ReasonedText(NamedTuple):
-    """A model's text, split: what it thought and what it answered. `answer` is None if all of it is thinking."""
+    """A model's text, split into reasoning and answer."""
 
     reasoning: str | None
     answer: str | None
+    """None if the whole text is reasoning."""
 
 
 def split_reasoning(text: str) -> ReasonedText:
-    """Split thinking and `<answer>…</answer>`, as GreenMind and others write them, off a model's text.
+    """Split reasoning and `<answer>…</answer>`, as GreenMind and others write them, off a model's text.
 
-    Thinking stands between `<think>` and `</think>` (or `thinking`, `split`, `reasoning`), several times maybe; the
-    first of the opening tags may be missing, as chat templates write it themselves. A tag in quotes is one that is
-    spoken of. A text that begins as JSON is an answer, whatever is written in it.
+    Reasoning stands between `<think>` and `</think>` (or `thinking`, `thought`, `reasoning`), perhaps several times.
+    The first opening tag may be missing, because chat templates write it themselves. A tag in quotes does not count:
+    the text only mentions it. A text that begins as JSON is an answer, whatever it contains.
     """
     if "<" not in text or text.lstrip().startswith(("{", "[{")):
         return ReasonedText(None, text)
@@ -43,7 +44,7 @@ def split_reasoning(text: str) -> ReasonedText:
     if is_thinking and not "".join(said).strip():
         return ReasonedText(_joined([*reasoned, text[at:].strip()]), None)
     if is_thinking:
-        # Nothing closes it, and an answer has begun before: most likely the tag is spoken of.
+        # The tag is never closed, and an answer comes before it: most likely the answer only mentions the tag.
         at = text.rindex("<", 0, at)
     if not reasoned:
         return ReasonedText(None, _unwrapped(text))

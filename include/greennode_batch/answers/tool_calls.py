@@ -1,4 +1,4 @@
-"""Tool calls: what a model wants called, as an answer."""
+"""Tool calls: the calls that a model requests, as an answer."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import msgspec
 from greennode_batch.api.results.result_line import ToolCall
 
 CALLING_ENDS = frozenset({"tool_calls", "function_call"})
-"""Values of `finish_reason` by which a model says that it wants tools called."""
+"""Values of `finish_reason` that mean the model requests tool calls."""
 
 
 def calls_as_json(calls: Sequence[ToolCall]) -> str:
-    """A JSON list of `{"name": …, "arguments": {…}}`. Arguments that are no JSON stand there as a text."""
+    """The calls as a JSON list of `{"name": …, "arguments": {…}}`. Arguments that are not JSON appear as text."""
     listed = [{"name": call.name, "arguments": _arguments(call.arguments)} for call in calls]
     return msgspec.json.encode(listed).decode()
 

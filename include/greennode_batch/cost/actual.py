@@ -1,6 +1,6 @@
-"""ActualCost: the tokens that results say were used, and what they cost: of a shard, an attempt, a model or a run.
+"""ActualCost: the tokens that results report and what they cost, for a shard, an attempt, a model or a run.
 
-A request that is asked in two attempts has used tokens in both.
+A request that is sent in two attempts uses tokens in both.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from greennode_batch.state.cost_estimate import total as total_of
 
 
 def tokens_in(results: pa.Table, names: Iterable[str] = TOKEN_COLUMNS) -> dict[str, int]:
-    """The tokens that the requests of a file of results have used."""
+    """Sum the tokens that a table of results reports."""
     return {name: pc.sum(results[name]).as_py() or 0 for name in names}
 
 
 def counted_in(results: pa.Table) -> int:
-    """The requests of which the server said what they have used."""
+    """Count the requests for which the server reported tokens."""
     return pc.sum(pc.greater(results["prompt_tokens"], 0)).as_py() or 0
 
 
 def in_batch(results: pa.Table, model: str, prices: Prices) -> ActualCost:
-    """What the requests of a file of results have used."""
+    """Sum the tokens and the batch price of a table of results."""
     tokens = tokens_in(results)
     price = prices.by_model.get(model)
     if price is None:
@@ -39,7 +39,7 @@ def in_batch(results: pa.Table, model: str, prices: Prices) -> ActualCost:
 
 
 def live_cost(canaries: Iterable[Canary], prices: Prices) -> CanaryCost:
-    """What the first requests have used."""
+    """Sum the tokens and the live price of a run's canary requests."""
     requested = [one for one in canaries if one.prompt_tokens or one.completion_tokens]
     costs = [
         price.of(one.prompt_tokens, one.completion_tokens, one.cached_tokens)
@@ -55,7 +55,7 @@ def live_cost(canaries: Iterable[Canary], prices: Prices) -> CanaryCost:
 
 
 def total(parts: Iterable[ActualCost]) -> ActualCost:
-    """What all of them have used. The cost is not known where that of one is not."""
+    """Add up several costs. The total is unknown if one of them is."""
     parts = list(parts)
     return ActualCost(
         **{name: sum(getattr(part, name) for part in parts) for name in TOKEN_COLUMNS},

@@ -1,7 +1,8 @@
-"""Spend: what a run may cost, before anything is paid. An estimate, and called one.
+"""Estimate: what a run may cost, computed before anything is paid.
 
-Tokens of prompts are estimated from the length of the texts, or counted by the job's tokenizer, and corrected by what
-earlier requests really had; those of answers by what earlier ones had, else by what they may have at most.
+Prompt tokens are estimated from the length of the texts, or counted by the job's tokenizer, and then corrected by what
+earlier requests actually used. Completion tokens follow those of earlier requests; without any, they are the most that
+the answers may have.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from greennode_batch.job.prices import Prices
 from greennode_batch.state.cost_estimate import Estimate, Usage, total
 
 _CHARACTERS_PER_TOKEN = 4
-# Beyond ASCII a character is more tokens: about one for Chinese, Japanese and Korean, a token for every two or
-# three letters of Vietnamese. The bytes that UTF-8 needs above one a character say how far beyond.
+# A character beyond ASCII takes more tokens: about one for Chinese, Japanese and Korean; for Vietnamese, about one
+# token for two or three letters. The UTF-8 bytes beyond one per character measure this.
 _TOKENS_PER_EXTRA_BYTE = 0.4
 
 
@@ -22,7 +23,7 @@ _SUMMED = ("prompt_tokens", "completion_tokens", "max_completion_tokens", "cost"
 
 
 def estimate_tokens(characters: int, utf8_bytes: int) -> int:
-    """Tokens of texts with so many characters and UTF-8 bytes in all: a rule of thumb, not a tokenizer."""
+    """Estimate the tokens of texts from their characters and UTF-8 bytes. A rule of thumb, not a tokenizer."""
     return round(characters / _CHARACTERS_PER_TOKEN + (utf8_bytes - characters) * _TOKENS_PER_EXTRA_BYTE)
 
 
@@ -35,10 +36,13 @@ def estimate(
     *,
     is_counted: bool = False,
 ) -> Estimate:
-    """The estimate for a run. prompt_tokens, requests: by model, the tokens by the length of the texts.
+    """Estimate a run's tokens and cost.
 
-    max_completion_tokens: what all answers can have at most. seen: by model, what earlier requests have used.
-    is_counted: a tokenizer tells the tokens, not the texts' length.
+    prompt_tokens: by model, estimated from the length of the texts or counted.
+    requests: the number of requests by model.
+    max_completion_tokens: by model, the most that all answers may have; None if they have no limit.
+    seen: by model, what earlier requests used.
+    is_counted: whether a tokenizer counted the prompt tokens.
     """
     nothing = Usage(0, 0, 0, 0, "by the job's tokenizer" if is_counted else "by the length of the texts")
     by_model: dict[str, Estimate] = {}

@@ -1,4 +1,4 @@
-"""An estimated plan: what a run may take, told by its shards and by what earlier requests of the job have used."""
+"""Estimated plan: a plan with the tokens and cost that its shards and the job's earlier requests suggest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from greennode_batch.state.plan import Plan
 
 
 def estimated(plan: Plan, run: RunFolder, prices: Prices) -> Plan:
-    """The plan with its estimate as it is now, and the prices that it goes by."""
+    """Return the plan with a current estimate and the prices that it uses."""
     seen = seen_usage(run, plan.models, run_id=plan.run_id, prompt_hash=plan.prompt_hash, is_counted=plan.is_counted)
     expected = estimate(
         plan.prompt_tokens, plan.requests_by_model, plan.max_completion_tokens, prices, seen, is_counted=plan.is_counted
@@ -22,7 +22,7 @@ def estimated(plan: Plan, run: RunFolder, prices: Prices) -> Plan:
 
 
 def estimate_again(plan: Plan, run: RunFolder, prices: Prices) -> Plan:
-    """The same, written into plan.json where that is this plan still."""
+    """Do the same, and update plan.json if it still holds this plan."""
     better = estimated(plan, run, prices)
     path = run.plan
     if better != plan and read_json(path, type(plan)) == plan:

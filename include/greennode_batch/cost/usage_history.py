@@ -1,7 +1,7 @@
-"""Usage: what the requests of a job have really used, so that the next estimate goes by it.
+"""Usage history: the tokens that a job's requests actually used, for the estimates of later runs.
 
-`.usage.json` lies beside the folders of a job's runs, of which none has a name that begins with a dot, and stays when
-these are removed. It holds the last runs of each model.
+`.usage.json` lies beside the folders of the job's runs (no run's folder has a name that begins with a dot) and remains
+when they are removed. It holds the latest runs of each model.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _KEPT_RUNS = 10
 
 
 def usage_path(run: RunFolder) -> UPath:
-    """Where it is kept."""
+    """The path of the job's usage history."""
     return run.path.parent / ".usage.json"
 
 
 def seen_usage(
     run: RunFolder, models: Iterable[str], *, run_id: str, prompt_hash: str, is_counted: bool
 ) -> dict[str, Usage]:
-    """By model, what earlier runs of the job have used, else what the first requests of this one have.
+    """Find, by model, what earlier runs of the job used; if there are none, what the first requests of this run used.
 
-    Where runs had the same prompt, others do not count.
+    If some earlier runs had the same prompt, only those count.
     """
     before = [one for one in _read(run) if one.run_id != run_id and one.is_counted == is_counted]
     canaries = [one for one in read_canaries(run) if one.prompt_tokens]
@@ -51,7 +51,7 @@ def seen_usage(
 
 
 def note_usage(run: RunFolder, used: Sequence[RunUsage]) -> None:
-    """Write down what a run has used, in place of what was noted of it before."""
+    """Record what a run used, and replace any earlier record of the same run."""
     runs = _read(run)
     new = {(one.run_id, one.model) for one in used}
     kept = [one for one in runs if (one.run_id, one.model) not in new]
@@ -66,8 +66,8 @@ def _read(run: RunFolder) -> tuple[RunUsage, ...]:
     try:
         said = read_json(usage_path(run), or_before(UsageHistory, tuple[RunUsage, ...]))
     except ConfigError as error:
-        # It makes estimates better, and is made anew by the next report.
-        log.warning("%s; what earlier runs have used is not known", error)
+        # The history only improves estimates, and the next report creates a new one.
+        log.warning("%s; estimates do not use what earlier runs used", error)
         return ()
     return said.runs if isinstance(said, UsageHistory) else said or ()
 

@@ -141,7 +141,7 @@ def test_what_is_left_out_is_null_or_the_default():
         ('{"label": "a"}', "rating: Field required"),
         ("Sure! It is a.", "Invalid JSON"),
         ("", "Invalid JSON"),
-        ('{"label": "a", "rating": 1, "bounded": 99999999999999999999}', "bounded: too large a number"),
+        ('{"label": "a", "rating": 1, "bounded": 99999999999999999999}', "bounded: the number is too large"),
     ],
 )
 def test_a_wrong_answer_says_what_is_wrong_and_what_it_was(text, reason):

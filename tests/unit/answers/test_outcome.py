@@ -111,7 +111,7 @@ def test_what_ended_with_its_batch_is_asked_again(http_status, code, status):
 
 
 def test_an_empty_error_still_says_something():
-    assert failed(error="").error == "an empty reply"
+    assert failed(error="").error == "the reply is empty"
 
 
 LINES = st.builds(

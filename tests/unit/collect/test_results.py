@@ -65,7 +65,7 @@ def settled(tmp_path, lines, requested, *, of=None, answer=None):
         (answered("x", '{"label": "a'), "invalid_output", "Invalid JSON"),
         (answered("x", '{"label": "a', finish_reason="length"), "truncated", "cut off at max_tokens"),
         (answered("x", "<think>hm", finish_reason="length"), "truncated", "raise max_tokens"),
-        (answered("x", "<think>hm"), "invalid_output", "in the middle of its thinking"),
+        (answered("x", "<think>hm"), "invalid_output", "before it finished its reasoning"),
         (answered("x", None, refusal="I will not"), "refused", "I will not"),
         (answered("x", "", finish_reason="content_filter"), "refused", "the content filter stopped the answer"),
         (failed("x", status=429, code="rate_limit"), "failed", "429 rate_limit broke"),
@@ -205,7 +205,7 @@ def test_a_number_that_no_column_holds_does_not_cost_the_answer(tmp_path, line):
 def test_a_number_too_large_for_its_column_is_an_invalid_answer(tmp_path):
     rows, _ = settled(tmp_path, [answered("x", '{"label": "a", "n": 1' + "0" * 30 + "}")], ["x"], answer=Label)
     assert rows["x"]["status"] == "invalid_output"
-    assert rows["x"]["error"].startswith("n: too large a number for a column")
+    assert rows["x"]["error"].startswith("n: the number is too large for a column")
 
 
 line_of_any_kind = st.one_of(

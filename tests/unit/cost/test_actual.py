@@ -134,7 +134,7 @@ def test_a_note_that_cannot_be_read_costs_the_better_estimate_only(start, folder
     usage_path(folder()).write_text("{")
     with caplog.at_level(logging.WARNING):
         assert start("second").estimate.basis == "by the length of the texts"
-    assert "what earlier runs have used is not known" in caplog.text
+    assert "estimates do not use what earlier runs used" in caplog.text
     assert start("third").estimate.basis == "by 1 earlier run"
 
 
@@ -166,7 +166,7 @@ def test_a_budget_is_held_against_the_limits_that_rows_have_of_their_own(start, 
 
 
 def test_a_price_that_comes_later_is_that_of_the_estimate_as_well(start, folder):
-    with pytest.raises(BudgetError, match=f"no price is known of {MODEL}"):
+    with pytest.raises(BudgetError, match=f"no price for {MODEL}"):
         start(prices={}, budget=Budget(max_cost=1e9))
     start(budget=Budget(max_cost=1e9))
     assert read_plan(folder()).estimate.cost > 0

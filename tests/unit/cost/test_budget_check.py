@@ -55,15 +55,19 @@ def test_a_person_is_asked_only_over_the_sum_that_the_budget_names(plan):
     [
         ({}, None, ""),
         ({}, Budget(max_rows=10), ""),
-        ({}, Budget(max_cost=COST), "By this estimate the run is within the job's budget"),
+        ({}, Budget(max_cost=COST), "The estimate is within the job's budget"),
         ({}, Budget(max_cost=COST - 1), "This run would be refused: estimate: 101 prompt"),
         (
             {},
             Budget(max_cost=COST, approve_over=1),
-            "This run would wait for a person's yes: the estimate is over 1 VND",
+            "This run would wait for approval: the estimate is over 1 VND",
         ),
-        ({"prices": None}, Budget(max_cost=COST), "This run would be refused: the job has a budget, and no price"),
-        ({"params": {}}, Budget(max_cost=COST), "Whether this run is within the job's budget is told once"),
+        (
+            {"prices": None},
+            Budget(max_cost=COST),
+            "This run would be refused: the job has a budget, but there is no price for",
+        ),
+        ({"params": {}}, Budget(max_cost=COST), "The first requests of the run will show"),
     ],
 )
 def test_a_plan_that_is_only_shown_says_what_would_become_of_it(plan, job, budget, words):
@@ -80,8 +84,8 @@ def test_where_no_request_is_tried_first_an_unknown_cost_would_be_refused(plan):
 @pytest.mark.parametrize(
     ("job", "words"),
     [
-        ({"prices": None}, f"no price is known of {MODEL}.*prices="),
-        ({"params": {}}, "nothing tells how long its answers may be.*max_tokens"),
+        ({"prices": None}, f"no price for {MODEL}.*prices="),
+        ({"params": {}}, "nothing limits the length of its answers.*max_tokens"),
     ],
 )
 def test_a_budget_that_nothing_can_be_held_against_says_what_is_lacking(plan, budget, job, words):

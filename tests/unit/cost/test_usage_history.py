@@ -77,7 +77,7 @@ def test_a_note_that_cannot_be_read_is_no_error_and_is_made_anew(run, content, c
     usage_path(run).parent.mkdir(parents=True)
     usage_path(run).write_text(content)
     assert seen(run) == {}
-    assert "what earlier runs have used is not known" in caplog.text
+    assert "estimates do not use what earlier runs used" in caplog.text
     note_usage(run, [used()])
     assert seen(run)["m"].requests == 10
 

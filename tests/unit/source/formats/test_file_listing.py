@@ -88,7 +88,7 @@ def test_a_folder_says_what_it_cannot_be_read_for(write, tmp_path):
     ):
         names(tmp_path / "in")
     write("in/README.txt", "hello")
-    with pytest.raises(ConfigError, match=r"README\.txt: its name does not tell its format; set format to 'parquet'"):
+    with pytest.raises(ConfigError, match=r"README\.txt: its name does not tell its format; set format='parquet'"):
         names(tmp_path / "in")
 
 
