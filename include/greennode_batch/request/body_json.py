@@ -1,4 +1,4 @@
-"""Body JSON: values and texts as they stand in a request's body, so that no server cuts a line there."""
+"""Body JSON: encodes values and texts for a request body, without characters at which a server may split lines."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import msgspec
 from greennode_batch.errors import RowError
 
 encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
-# Raw in a JSON string these are legal, yet a server that splits its lines as text would cut there.
+# JSON allows these characters unescaped, but a server that reads its lines as text would split there.
 _LINE_SEPARATORS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
 
 
 def encode_texts(texts: Sequence[str]) -> list[bytes]:
-    """The texts as they stand within a JSON string, without its quotes. Raises RowError with the place."""
+    """Encode the texts as the content of JSON strings, without the quotes.
+
+    Raises RowError with the index of a text that is not valid Unicode.
+    """
     try:
         encoded = [encode(text)[1:-1] for text in texts]
     except UnicodeEncodeError:
@@ -30,7 +33,7 @@ def encode_texts(texts: Sequence[str]) -> list[bytes]:
 
 
 def escape_line_separators(encoded: bytes) -> bytes:
-    """JSON without a line separator beyond ASCII."""
+    """Escape the line separators beyond ASCII in encoded JSON."""
     for raw, escaped in _LINE_SEPARATORS:
         if raw in encoded:
             encoded = encoded.replace(raw, escaped)

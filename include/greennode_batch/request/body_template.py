@@ -1,4 +1,4 @@
-"""A cut body: what is constant in a request's body, and what fills it row by row."""
+"""Body template: a request body split into constant bytes and the slots that each row fills."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ from greennode_batch.request.message_slots import Kind, MessageSlots, Slot
 from greennode_batch.request.prompt import TextSource
 
 FIELD_MARK = "\x00field\x00"
-"""What stands for the value of a field that comes from a column."""
+"""Stands for the value of a field that comes from a column."""
 
 
 class BodyTemplate:
-    """A body in JSON, cut at the marks of its messages' slots and of its fields, which come behind them.
-
-    sources: what gives the texts of the slots, in order. constants: the bytes before, between and after all cuts, one
-    more than there are sources and fields. texts: the sources that a model reads, by place. characters, text_bytes: of
-    the constant texts that it reads. needed: sources, by place, of which not all may be empty in a row, and what is
-    said where they are.
-    """
+    """A JSON body, split at the marks of its message slots and then of its fields from columns."""
 
     def __init__(self, body: bytes, slots: MessageSlots, fields: Sequence[str]) -> None:
         self.sources: list[TextSource] = []
+        """The sources that give the texts of the slots, in order."""
         self.constants = [b""]
+        """The bytes before, between and after the slots and fields: one more than there are of both."""
         self.texts: set[int] = set()
+        """The indexes of the sources whose texts a model reads."""
         self.characters = self.text_bytes = 0
+        """Characters and encoded bytes of the constant texts that a model reads."""
         self._left = body
         indexes = {slot.where: self._fill(slots.mark(number), slot) for number, slot in enumerate(slots.slots)}
         for name in fields:
@@ -37,9 +35,10 @@ class BodyTemplate:
             ([index for slot in together for index in indexes[slot.where]], reason)
             for together, reason in slots.needed()
         ]
+        """Indexes of sources of which at least one must give a text for each row, and the reason given if none does."""
 
     def _fill(self, mark: str, slot: Slot) -> range:
-        """Put a slot's pieces in place of its mark; which sources are its own."""
+        """Replace a slot's mark with its pieces, and return the range of its sources."""
         self._cut_at(encode(mark)[1:-1])
         first = len(self.sources)
         for piece in slot.prompt.pieces:
@@ -59,5 +58,5 @@ class BodyTemplate:
     def _cut_at(self, mark: bytes) -> None:
         before, found, self._left = self._left.partition(mark)
         if not found:
-            raise ConfigError("a message or parameter holds the character U+0000 and a slot's name")
+            raise ConfigError("a message or parameter holds the character U+0000, which marks slots here; remove it")
         self.constants[-1] += before

@@ -1,4 +1,4 @@
-"""Data URLs: bytes of a column, an image or a PDF, as a message can hold them."""
+"""Data URLs: the bytes of an image or PDF in a form that a message can contain."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 BYTES = bytes | bytearray | memoryview
-"""The types that drivers give bytes in."""
+"""The types in which database drivers return bytes."""
 
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -18,10 +18,11 @@ _SIGNATURES = (
 
 
 def data_url(value: Any, media_type: str | None = None) -> str:
-    """`{{ photo | data_url }}`: bytes as a data URL, NULL as nothing.
+    """The filter `{{ photo | data_url }}`: bytes as a data URL; NULL renders as nothing.
 
-    media_type: `image/png` and the like; by default the first bytes tell PNG, JPEG, GIF, WebP and PDF. Raises
-    TypeError for what are no bytes, ValueError for bytes that do not tell what they are.
+    media_type: for example `image/png`; by default, the first bytes identify PNG, JPEG, GIF, WebP and PDF.
+
+    Raises TypeError for values that are not bytes, and ValueError for bytes of an unknown type.
     """
     if not value:
         return ""
@@ -38,6 +39,6 @@ def _media_type(content: bytes) -> str:
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "image/webp"
     raise ValueError(
-        f"the bytes begin with {content[:8]!r}, which is no PNG, JPEG, GIF, WebP or PDF; "
-        'say what they are: | data_url("image/png")'
+        f"the bytes begin with {content[:8]!r}, which is not PNG, JPEG, GIF, WebP or PDF; "
+        'name their type: | data_url("image/png")'
     )

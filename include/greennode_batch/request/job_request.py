@@ -1,4 +1,4 @@
-"""Messages: what a job says to the model, and the other fields of a request, before there is a row."""
+"""Job request: a job's messages and the other fields of its requests, before they are rendered for rows."""
 
 from __future__ import annotations
 
@@ -18,31 +18,33 @@ Message = Mapping[str, Any]
 
 
 class JobRequest(msgspec.Struct, frozen=True):
-    """All that makes a request of a row: as JSON, it tells whether a job asks what it asked before.
+    """Everything that turns a row into a request.
 
-    messages: their strings still Jinja, with the files that they include. params: the other fields of the body, under
-    the names that the API takes. row_params: those that a column gives, by name. line_fields: what the API wants on a
-    line beside `custom_id` and `body`.
+    Encoded as JSON, it tells whether a job makes the same requests as before.
     """
 
     messages: list[Message]
+    """The messages; their strings are still Jinja, with the files that they include."""
     params: dict[str, Any]
+    """The other fields of the body, under the names that the API uses."""
     row_params: dict[str, str]
+    """The fields of the body whose values come from columns: the column by field name."""
     line_fields: dict[str, str]
+    """What the API requires on a line besides `custom_id` and `body`."""
 
     @property
     def prompt_hash(self) -> str:
-        """A hash of what is said to the model: the messages with all files in them, and the fields of a row's own."""
+        """A hash of the prompt: the messages with all included files, and the fields that come from columns."""
         said = msgspec.json.encode((self.messages, self.row_params))
         return hashlib.blake2b(said, digest_size=16).hexdigest()
 
     def names(self, job: BatchJob) -> frozenset[str]:
-        """Every name that a row may have to tell: those in the templates, and columns."""
+        """Every name that a row may have to supply: the names in the templates, and the columns of row_params."""
         return message_names(self.messages, prompt_name(job)).union(self.row_params.values())
 
 
 def job_request(job: BatchJob, profile: ApiProfile) -> JobRequest:
-    """What a job asks. Raises ConfigError for a prompt that is no Jinja, or a file that is not there."""
+    """Build a job's request. Raises ConfigError for a prompt that is not valid Jinja, or a missing file."""
     return JobRequest(
         messages=chat_messages(job, profile),
         params=request_params(job, profile),
@@ -52,12 +54,12 @@ def job_request(job: BatchJob, profile: ApiProfile) -> JobRequest:
 
 
 def prompt_name(job: BatchJob) -> str:
-    """What errors call the prompts of a job."""
+    """The name of a job's prompts in error messages."""
     return f"prompt of job {job.name}"
 
 
 def job_messages(job: BatchJob) -> list[Message]:
-    """The job's chat messages with their files read, their strings still Jinja."""
+    """The job's chat messages. Their files are read; their strings are still Jinja."""
     if job.messages is not None:
         return [_read_message(message, prompt_name(job)) for message in job.messages]
     system = [{"role": "system", "content": job.system}] if job.system else []
@@ -66,14 +68,14 @@ def job_messages(job: BatchJob) -> list[Message]:
 
 
 def message_names(messages: Any, name: str) -> frozenset[str]:
-    """Every name in the strings of messages, which may be columns."""
+    """Every name in the strings of the messages. Each may be a column."""
     return frozenset().union(*(names_in(text, name=name) for text in _texts(messages)))
 
 
 def chat_messages(job: BatchJob, profile: ApiProfile) -> list[Message]:
-    """The same as they are sent to a model.
+    """The job's chat messages as they are sent to a model.
 
-    Where the API takes no JSON schema, the answer model's stands at the end of the system message instead.
+    If the API does not support JSON schemas, the system message ends with the schema of the answer model.
     """
     messages = job_messages(job)
     if job.answer is None or profile.json_schema == "native":
@@ -85,7 +87,7 @@ def chat_messages(job: BatchJob, profile: ApiProfile) -> list[Message]:
 
 
 def request_params(job: BatchJob, profile: ApiProfile) -> dict[str, Any]:
-    """The fields of every request body beside model and messages, under the names that the API takes."""
+    """The fields of every request body besides model and messages, under the names that the API uses."""
     params = dict(job.params)
     for name in TOKEN_LIMITS:
         if name in params:
@@ -96,7 +98,7 @@ def request_params(job: BatchJob, profile: ApiProfile) -> dict[str, Any]:
 
 
 def line_fields(profile: ApiProfile) -> dict[str, str]:
-    """What the profile wants on a line beside `custom_id` and `body`."""
+    """The fields that the profile requires on a line besides `custom_id` and `body`."""
     if profile.line_format == "custom_id+body":
         return {}
     return {"method": "POST", "url": profile.endpoint or f"/v1{profile.chat_path}"}
@@ -107,7 +109,7 @@ def _field(name: str, profile: ApiProfile) -> str:
 
 
 def _read_message(message: Message, name: str) -> Message:
-    """A message whose content, or the texts of its parts, may be the names of files."""
+    """Read the files that a message names as its content, or as the texts of its parts."""
     content = message.get("content")
     if isinstance(content, str):
         return {**message, "content": read_prompt(content, name=name)}
@@ -131,7 +133,7 @@ def _followed(content: Any, wish: str) -> Any:
 
 
 def _texts(value: Any) -> Iterator[str | PromptText]:
-    """All texts in a value of lists and mappings."""
+    """All texts in nested lists and mappings."""
     if isinstance(value, str | PromptText):
         yield value
     elif isinstance(value, Mapping | list | tuple):

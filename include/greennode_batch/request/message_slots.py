@@ -1,4 +1,4 @@
-"""Message slots: one for every string of a job's messages, each a Jinja template over the columns of a row."""
+"""Message slots: one for each string of a job's messages, each a Jinja template over the columns of a row."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from greennode_batch.request.prompt_files import PromptText
 
 
 class Kind(enum.Enum):
-    """What a string is to a model: read (a content, or the text of a part), looked at (in any other part), or neither.
+    """How a model uses a string: it reads a TEXT (a content, or the text of a part) and views MEDIA (any other part).
 
-    The last are roles, names, ids and the like.
+    OTHER is everything else, such as roles, names and ids.
     """
 
     TEXT = enum.auto()
@@ -23,38 +23,39 @@ class Kind(enum.Enum):
 
 
 class Slot(NamedTuple):
-    """A string of the messages. where: as in `messages[1].content[0].image_url.url`. message: which of them."""
+    """A string of the messages."""
 
     prompt: Prompt
     kind: Kind
     where: str
+    """Its path, such as `messages[1].content[0].image_url.url`."""
     message: int
+    """The index of its message."""
 
 
 class MessageSlots:
-    """Messages with their strings taken out. marked: the messages with a mark in place of each; slots: in that order.
-
-    Raises ConfigError for messages that no model takes.
-    """
+    """Messages whose strings are replaced by marks. Raises ConfigError for messages that no model accepts."""
 
     def __init__(self, messages: Sequence[Mapping[str, Any]], columns: Sequence[str], *, name: str) -> None:
-        """columns: all that the source has. name: what the prompts are called in errors."""
+        """columns: all columns of the source. name: the name of the prompts in error messages."""
         self._columns = columns
         self._name = name
         self.slots: list[Slot] = []
+        """The slots, in the order of their marks."""
         self._messages = messages
         self.marked = [self._message(message, index) for index, message in enumerate(messages)]
+        """The messages with a mark in place of each string."""
 
     @staticmethod
     def mark(index: int) -> str:
-        """What stands for a slot."""
+        """The mark of a slot."""
         return f"\x00slot {index}\x00"
 
     def needed(self) -> Iterator[tuple[list[Slot], str]]:
-        """Slots of which not all may be empty in a row, and what is said of a row where they are.
+        """Yield groups of slots that may not all be empty for a row, each with the reason given for such a row.
 
-        These are the texts of the last message, the question, unless it holds more than texts; and whatever makes
-        a part that is no text: an image without a URL is no image.
+        One group is the texts of the last message, the question, unless that message has other parts as well. Each
+        string of a part that is not text is another: an image without a URL is not an image.
         """
         last = len(self._messages) - 1
         question = [slot for slot in self.slots if slot.message == last and slot.kind is Kind.TEXT]
@@ -68,7 +69,7 @@ class MessageSlots:
     def _message(self, message: Mapping[str, Any], index: int) -> dict[str, Any]:
         where = f"messages[{index}]"
         if message.get("content") is None and not message.get("tool_calls"):
-            raise ConfigError(f"{self._name}: {where} has no content; it is a text or a list of parts")
+            raise ConfigError(f"{self._name}: {where} has no content; set it to a text or a list of parts")
         return {
             key: self._content(value, f"{where}.content", index)
             if key == "content"

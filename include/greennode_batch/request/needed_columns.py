@@ -1,4 +1,4 @@
-"""Needed columns: what a job uses of a source: it must be there, and a file's other columns are not read."""
+"""Needed columns: those that a job uses. The source must have them, and a file's other columns are not read."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from greennode_batch.request.job_request import job_messages, message_names, pro
 
 
 def needed_columns(job: BatchJob) -> frozenset[str]:
-    """The key, the carried columns, those of row_params and every name in the prompts.
+    """The columns of the key, carry and row_params, and every name in the prompts.
 
-    Raises ConfigError for a prompt that is no Jinja.
+    Raises ConfigError for a prompt that is not valid Jinja.
     """
     named = message_names(job_messages(job), prompt_name(job))
     return named.union(job.key_columns, job.carry, job.row_params.values())
 
 
 def refuse_missing(job: BatchJob, columns: Collection[str]) -> None:
-    """Raise ConfigError if the source lacks a column of the key, a carried one or one of row_params.
+    """Raise ConfigError if the source lacks a column of the key, carry or row_params.
 
-    columns: all that it has.
+    columns: all columns of the source.
     """
     wanted = dict.fromkeys((*job.key_columns, *job.carry, *job.row_params.values()))
     missing = [name for name in wanted if name not in columns]
     if missing:
         raise ConfigError(
             f"job {job.name}: the source has no column {', '.join(missing)} (it has {', '.join(columns)}); "
-            "name the key, carried columns and those of row_params as the source does. Nothing was sent"
+            "use the source's column names in key, carry and row_params. Nothing was sent"
         )

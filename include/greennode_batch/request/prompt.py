@@ -1,4 +1,4 @@
-"""Prompts: Jinja over a row's columns, strict about names, the same text for the same row every time."""
+"""Prompt: a Jinja template over a row's columns; unknown names are errors, and equal rows give equal texts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from greennode_batch.source.rows import RowBatch
 
 
 class TextSource(Protocol):
-    """What gives one text for each row of a batch."""
+    """Gives one text for each row of a batch."""
 
     def texts(self, batch: RowBatch) -> list[str]:
-        """The texts, in the order of the rows. Raises RowError, which tells the row's place."""
+        """The texts, in the order of the rows. Raises RowError with the index of the row."""
 
 
 class ColumnText:
-    """`{{ column }}` alone: what Jinja would write, without Jinja."""
+    """A lone `{{ column }}`: writes what Jinja would write, without running Jinja."""
 
     def __init__(self, column: str, name: str) -> None:
         self._column = column
@@ -41,7 +41,7 @@ class ColumnText:
 
 
 class ColumnDataUrl:
-    """`{{ column | data_url }}` alone. media_type: as the filter takes it."""
+    """A lone `{{ column | data_url }}`. media_type: the filter's argument."""
 
     def __init__(self, column: str, name: str, media_type: str | None = None) -> None:
         self._column = column
@@ -60,9 +60,9 @@ class ColumnDataUrl:
 
 
 class Prompt:
-    """One Jinja template over the columns of a row. NULL renders as nothing; a missing column is an error.
+    """One Jinja template over the columns of a row. NULL renders as nothing; an unknown column is an error.
 
-    columns: all that the source has. pieces: the template as constant texts and sources of texts, in order.
+    columns: all columns of the source.
     """
 
     def __init__(self, text: str | PromptText, columns: Sequence[str], *, name: str = "prompt") -> None:
@@ -72,13 +72,15 @@ class Prompt:
         environment = environment_of(files) if files else ENVIRONMENT
         named = names_in(text, name=name)
         self.columns = tuple(column for column in columns if column in named)
+        """The columns that the template uses."""
         with syntax_errors(name):
             syntax = environment.parse(source)
             pieces = _plain_pieces(syntax, self.columns, name, files)
             template = environment.from_string(syntax)
         self.pieces: tuple[str | TextSource, ...] = (self,) if pieces is None else pieces or ("",)
-        # One context for all rows: rendering through Template.render builds one a row and takes three times
-        # as long. What a row sets in it is cleared before the next.
+        """The template as constant texts and sources of texts, in order."""
+        # All rows share one context, because Template.render creates one for each row and takes three times as long.
+        # What a row sets in the context is cleared before the next row.
         self._values: dict[str, Any] = {**template.globals}
         self._context = template.new_context(self._values, shared=True)
         self._blocks = template.blocks
@@ -91,7 +93,7 @@ class Prompt:
 
     @property
     def sources(self) -> list[TextSource]:
-        """The others."""
+        """The pieces that depend on the row."""
         return [piece for piece in self.pieces if not isinstance(piece, str)]
 
     def texts(self, batch: RowBatch) -> list[str]:
@@ -107,14 +109,14 @@ class Prompt:
         self._values.update(zip(self.columns, [NULL if value is None else value for value in row], strict=True))
         self._context.vars.clear()
         self._context.exported_vars.clear()
-        # A template that extends another one adds that one's blocks to its own, each time.
+        # Each time it renders, a template that extends another one appends the parent's blocks to its own.
         self._context.blocks = {name: [block] for name, block in self._blocks.items()}
         try:
             return "".join(self._render(self._context))
         except jinja2.UndefinedError as error:
             raise RowError(
                 f"{self.name}: {error.message}. The source has the columns {', '.join(self._known)}; "
-                "mend the prompt or add the column to the source",
+                "fix the prompt or add the column to the source",
                 row=index,
             ) from None
         except (
@@ -129,15 +131,15 @@ class Prompt:
             raise RowError(f"{self.name}: {type(error).__name__}: {error}{self._bytes_in(row)}", row=index) from error
 
     def _bytes_in(self, row: Sequence[Any]) -> str:
-        """Which columns hold bytes, which few filters take."""
+        """Name the columns that hold bytes, which few filters accept."""
         held = [name for name, value in zip(self.columns, row, strict=True) if isinstance(value, BYTES)]
-        return f" (bytes stand in column {', '.join(held)})" if held else ""
+        return f" (column {', '.join(held)} holds bytes)" if held else ""
 
 
 def _plain_pieces(
     syntax: nodes.Template, columns: Sequence[str], name: str, files: Mapping[str, str]
 ) -> tuple[str | TextSource, ...] | None:
-    """The pieces of a template that has only texts and columns in it, or includes such ones; None for any other."""
+    """Split a template that consists of texts, columns and includes of such templates; None for any other."""
     pieces: list[str | TextSource] = []
     for node in _outputs(syntax, name, files):
         piece = None if node is None else _plain_piece(node, columns, name)
@@ -150,9 +152,9 @@ def _plain_pieces(
 def _outputs(
     syntax: nodes.Template, name: str, files: Mapping[str, str], within: frozenset[str] = frozenset()
 ) -> Iterator[nodes.Expr | None]:
-    """What a template writes, one after the other, with what it includes; None for any other statement.
+    """Yield what a template writes, in order, with the output of included files; None for any other statement.
 
-    within: the included files that the template is part of.
+    within: the files whose inclusion led here, so that recursion ends.
     """
     for part in syntax.body:
         if isinstance(part, nodes.Output):

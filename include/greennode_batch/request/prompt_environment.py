@@ -1,4 +1,4 @@
-"""The environment of prompts: Jinja in a sandbox, strict about names, the same text for the same row every time."""
+"""Prompt environment: sandboxed Jinja in which unknown names are errors and equal rows give equal texts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from greennode_batch.request.data_urls import BYTES, data_url
 
 
 class _Null(str):
-    """NULL as templates see it: an empty text to every filter and to `~`, yet `is none` and `== none`."""
+    """NULL in a template: an empty text for filters and `~`, yet true for `is none` and `== none`."""
 
     __slots__ = ()
 
@@ -30,16 +30,16 @@ _PLAIN = frozenset({str, int, float, bool, _Null})
 
 
 def shown(value: Any) -> Any:
-    """What `{{ value }}` writes. Raises TypeError for what has no text of its own."""
+    """Return what `{{ value }}` writes. Raises TypeError for a value without a text form."""
     if type(value) in _PLAIN or isinstance(value, jinja2.Undefined):
         return value
     if value is None:
         return ""
-    # Their texts hold an address of this process' memory: another one in every run, and so another request.
+    # Their texts contain a memory address, which differs in every run and would change the request.
     if callable(value) or isinstance(value, Iterator | BYTES):
         kind = type(value).__name__
-        way_out = "a filter that gives many values needs | join or | list; an image's bytes need | data_url"
-        raise TypeError(f"a {kind} has no text of its own; {way_out}")
+        way_out = "add | join or | list to a filter that returns many values, | data_url to the bytes of an image"
+        raise TypeError(f"a {kind} has no text form; {way_out}")
     return value
 
 
@@ -47,7 +47,7 @@ def _environment() -> jinja2.Environment:
     environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False, finalize=shown)
     environment.tests["none"] = lambda value: value is None or isinstance(value, _Null)
     environment.filters["data_url"] = data_url
-    # Content addresses everything here: what gives another text at each call has no place in a prompt.
+    # Requests are addressed by their content, so nothing that renders differently each time belongs in a prompt.
     del environment.filters["random"]
     del environment.globals["lipsum"]
     return environment
@@ -58,7 +58,7 @@ ENVIRONMENT = _environment()
 
 @contextmanager
 def syntax_errors(name: str) -> Iterator[None]:
-    """What is no Jinja as a ConfigError with the line. name: what the template is called there."""
+    """Turn Jinja's syntax errors into ConfigError with the line. name: the template's name in the message."""
     try:
         yield
     except jinja2.TemplateSyntaxError as error:

@@ -1,6 +1,6 @@
-"""Prompt files: what a prompt that lies in a file includes, imports or extends, of that file's folder alone.
+"""Prompt files: the files that a prompt file includes, imports or extends, all from its own folder.
 
-All texts are read once, so that what is rendered is what was hashed.
+All files are read once, so that the text that is rendered is the text that was hashed.
 """
 
 from __future__ import annotations
@@ -21,23 +21,30 @@ _Reference = nodes.Include | nodes.Import | nodes.FromImport | nodes.Extends
 
 
 class PromptText(msgspec.Struct, frozen=True):
-    """A template that needs other files. name: its own in its folder. files: their texts, by their names there."""
+    """A template that refers to other files."""
 
     name: str
+    """Its own file name in its folder."""
     text: str
     files: dict[str, str]
+    """The texts of the other files, by their names in the folder."""
 
     def followed_by(self, text: str) -> PromptText:
-        """The same with more after it; in a template that extends another one that would be dropped."""
+        """Append text to the template.
+
+        The template becomes an include, because a template that extends another one would ignore appended text.
+        """
         whole = f"{{% include {self.name!r} %}}{text}"
         return PromptText("", whole, {**self.files, self.name: self.text})
 
 
 def read_prompt(said: str, *, name: str) -> str | PromptText:
-    """A template as a job says it: itself, or the name of a file below `include/jobs`.
+    """Read a template that a job gives as text or as the name of a file below `include/jobs`.
 
-    name: what the template is called in errors. Raises ConfigError for what is no Jinja, and for a file that is
-    missing, lies outside of the prompt's folder or is named by an expression.
+    name: the template's name in error messages.
+
+    Raises ConfigError for invalid Jinja, and for a file that is missing, lies outside the prompt's folder or is named
+    by an expression.
     """
     text, path = find_job_text(said)
     waiting = _referred(text, name)
@@ -45,8 +52,8 @@ def read_prompt(said: str, *, name: str) -> str | PromptText:
         return text
     if path is None:
         raise ConfigError(
-            f"{name}: names the file {waiting[0]}; only a prompt that the job names as a file below include/jobs, such "
-            "as JOB/prompt.md, has a folder to take others from. Write the file's text into the prompt"
+            f"{name}: names the file {waiting[0]}. Only a prompt that is itself a file below include/jobs, such as "
+            "JOB/prompt.md, can use other files. Write the file's text into the prompt"
         )
     files: dict[str, str] = {}
     while waiting:
@@ -61,9 +68,10 @@ def read_prompt(said: str, *, name: str) -> str | PromptText:
 
 
 def names_in(text: str | PromptText, *, name: str) -> frozenset[str]:
-    """The names that a template and the files that see its context take from the row: its columns, if they are any.
+    """The names that a template takes from the row, including those in files that see its context.
 
-    Raises ConfigError, with the line, for what is no Jinja. name: what the template is called there.
+    Each may be a column. name: the template's name in error messages. Raises ConfigError with the line for invalid
+    Jinja.
     """
     waiting, files = ([text.text], text.files) if isinstance(text, PromptText) else ([text], {})
     names: set[str] = set()
@@ -72,7 +80,7 @@ def names_in(text: str | PromptText, *, name: str) -> frozenset[str]:
         with syntax_errors(name):
             syntax = ENVIRONMENT.parse(waiting.pop())
             names |= meta.find_undeclared_variables(syntax)
-        # A column may be called like one of Jinja's own functions.
+        # A column may have the name of one of Jinja's own functions.
         names |= {node.name for node in syntax.find_all(nodes.Name)} & ENVIRONMENT.globals.keys()
         for node in _references(syntax):
             file = _file_of(node, name)
@@ -83,16 +91,16 @@ def names_in(text: str | PromptText, *, name: str) -> frozenset[str]:
 
 
 def text_of(file: str, files: Mapping[str, str], name: str) -> str:
-    """The text of a file that a template names. Raises ConfigError if it is none of those that were read."""
+    """The text of a file that a template refers to. Raises ConfigError if the file was not read."""
     if file not in files:
-        raise ConfigError(f"{name}: the file {file} was not read; only a prompt that lies in a file can name others")
+        raise ConfigError(f"{name}: the file {file} was not read; only a prompt file can refer to other files")
     return files[file]
 
 
 class _Template(jinja2.Template):
-    """A template whose module is made anew each time that it is imported, or included without the row.
+    """A template whose module is created again for each import, and for each include without the row's context.
 
-    Jinja keeps the first one, and with it what a macro has told a `namespace` there: of a row before.
+    Jinja would keep the first module, and with it what a macro stored in a `namespace` for an earlier row.
     """
 
     def _get_default_module(self, ctx: Context | None = None) -> TemplateModule:
@@ -100,7 +108,7 @@ class _Template(jinja2.Template):
 
 
 def environment_of(files: Mapping[str, str]) -> jinja2.Environment:
-    """The environment of a template that names these files."""
+    """The environment of a template that refers to these files."""
     environment = ENVIRONMENT.overlay(loader=jinja2.DictLoader(files), auto_reload=False)
     environment.template_class = _Template
     return environment
@@ -124,6 +132,6 @@ def _file_of(node: _Reference, name: str) -> str:
         return node.template.value
     kind = {nodes.Include: "include", nodes.Extends: "extends"}.get(type(node), "import")
     raise ConfigError(
-        f'{name}, line {node.lineno}: {{% {kind} %}} needs the name of one file, as {{% {kind} "rules.md" %}}: what a '
-        "row says cannot choose a file"
+        f'{name}, line {node.lineno}: {{% {kind} %}} needs the name of one file, such as {{% {kind} "rules.md" %}}; '
+        "the values of a row cannot choose a file"
     )

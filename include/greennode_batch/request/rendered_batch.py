@@ -1,4 +1,4 @@
-"""A rendered batch: rows of a source with their requests, as Arrow, so that another task need not render them."""
+"""Rendered batch: rows of a source with their requests, stored as Arrow so that another task need not render them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REQUEST_COLUMNS = 7
 
 
 def stored_batch(batch: RowBatch, names: Sequence[str], requests: Sequence[RequestLines]) -> pa.RecordBatch:
-    """Rows as they are stored: these columns, as staging keeps them, then seven for the requests of each model."""
+    """Store these columns of the rows, as staging keeps them, and seven columns for the requests of each model."""
     columns = [batch.array(name) for name in names]
     for one in requests:
         columns += (
@@ -26,12 +26,16 @@ def stored_batch(batch: RowBatch, names: Sequence[str], requests: Sequence[Reque
             pa.array([one.blank.get(index) for index in range(len(batch))], pa.string()),
             pa.nulls(len(batch), pa.int64()) if one.prompt_tokens is None else pa.array(one.prompt_tokens, pa.int64()),
         )
-    # They are told by their places: a source may name its columns as it likes.
+    # Columns are found by their index, because a source may use any names.
     return pa.RecordBatch.from_arrays(columns, names=[str(index) for index in range(len(columns))])
 
 
 class RenderedBatch(RowBatch):
-    """A batch of rows as it was stored. names: of its columns. models: whose requests it has, in that order."""
+    """A batch of rows read from a stored batch.
+
+    names: the names of its row columns.
+    models: the models whose requests it holds, in order.
+    """
 
     def __init__(self, stored: pa.RecordBatch, names: Sequence[str], models: Sequence[str]) -> None:
         super().__init__(stored.num_rows, dict(zip(names, stored.columns, strict=False)))
@@ -40,11 +44,11 @@ class RenderedBatch(RowBatch):
         self._models = models
 
     def take(self, indexes: Sequence[int]) -> RenderedBatch:
-        """Some of the rows, by their places."""
+        """Select rows by their indexes."""
         return RenderedBatch(self._stored.take(pa.array(indexes, pa.int64())), self._names, self._models)
 
     def requests(self, template: RequestTemplate) -> RequestLines:
-        """The requests that the template has made of the rows."""
+        """The requests that the template made of the rows."""
         first = len(self._names) + _REQUEST_COLUMNS * self._models.index(template.model)
         *others, blank, prompt_tokens = self._stored.columns[first : first + _REQUEST_COLUMNS]
         reasons = {index: blank[index].as_py() for index in np.flatnonzero(blank.is_valid()).tolist()}

@@ -1,4 +1,4 @@
-"""Request lines: one line of a batch file per distinct request, addressed by its content."""
+"""Request lines: one line of a batch file for each distinct request, addressed by its content."""
 
 from __future__ import annotations
 
@@ -24,24 +24,26 @@ from greennode_batch.staging.folders import ShardFolder, local_copy
 
 
 class RequestLines(NamedTuple):
-    r"""A batch of requests: row by row the id that its result will carry, and the line of a batch file with its `\n`.
-
-    characters: of the texts of each: contents, and the texts of parts. other_bytes: of each line beside these; images
-    are among them, whose tokens no length tells. max_tokens: how long each answer may be; None where nothing says it.
-    prompt_tokens: of each, if they were counted. blank: the rows that ask nothing, by place, and why.
-    """
+    """A batch of requests to one model, row by row."""
 
     model: str
     custom_ids: list[str]
+    """The ids that the results will carry."""
     lines: list[bytes]
+    r"""The lines of the batch file, each with its `\n`."""
     characters: list[int]
+    """The characters in the texts of each request: contents, and the texts of parts."""
     other_bytes: list[int]
+    """The bytes of each line besides these texts. They include images, whose tokens do not follow from their size."""
     max_tokens: list[int | None]
+    """The longest answer that each request allows; None if there is no limit."""
     blank: dict[int, str]
+    """The rows without a prompt, by index, and why."""
     prompt_tokens: list[int] | None = None
+    """The prompt tokens of each request, if a tokenizer counted them."""
 
     def chosen(self, indexes: Sequence[int]) -> RequestLines:
-        """Some of them, by their places."""
+        """Select requests by their indexes."""
         if len(indexes) == len(self.lines):
             return self
         chosen: dict[str, Any] = {
@@ -53,10 +55,10 @@ class RequestLines(NamedTuple):
         return self._replace(**chosen, blank=blank)
 
     def of_sample(self, number: int) -> RequestLines:
-        """The same requests, asked for their first, second, … answer. They differ in their ids alone.
+        """The same requests for their first, second, … sample. Samples differ only in their ids.
 
-        The first sample has the plain ids, so that an answer stays what it is when more are asked for later. The id of
-        another one is the hex of a 128-bit BLAKE2b of the text `<plain id> sample <number>`.
+        The first sample has the plain ids, so that its answers stay valid if the job asks for more samples later. The
+        id of any other sample is the hex of a 128-bit BLAKE2b of the text `<plain id> sample <number>`.
         """
         if number == 1:
             return self
@@ -73,7 +75,7 @@ class RequestLines(NamedTuple):
         return self._replace(custom_ids=custom_ids, lines=lines)
 
     def first(self, indexes: Sequence[int]) -> RequestLines:
-        """Of those at these places the distinct ones, each where it comes first."""
+        """Select the distinct requests among those at these indexes, each at its first occurrence."""
         if len(indexes) == len(set(self.custom_ids)) == len(self.custom_ids):
             return self
         first = {self.custom_ids[index]: index for index in reversed(indexes)}
@@ -83,12 +85,12 @@ class RequestLines(NamedTuple):
 class RequestTemplate:
     """The request body of a job for one model, with a slot for every text and field that depends on the row.
 
-    Everything but these is encoded once. `custom_id` is the hex of a 128-bit BLAKE2b of the body's bytes
-    as they are sent, so equal requests have equal ids whatever row or run they come from.
+    The rest is encoded once. `custom_id` is the hex of a 128-bit BLAKE2b of the body's bytes as sent, so equal requests
+    have equal ids, whatever row or run they come from.
     """
 
     def __init__(self, model: str, request: JobRequest, columns: Sequence[str], *, prompt_name: str = "prompt") -> None:
-        """columns: all that the source has."""
+        """columns: all columns of the source."""
         self.model = model
         slots = MessageSlots(request.messages, columns, name=prompt_name)
         params, by_row, line_fields = request.params, request.row_params, request.line_fields
@@ -105,10 +107,10 @@ class RequestTemplate:
         before_body = b'",' + (encode(line_fields)[1:-1] + b"," if line_fields else b"") + b'"body":'
         self._before_texts = before_body + start
         self.constant_bytes = sum(map(len, (_BEFORE_ID, self._before_texts, *self._rest, _AFTER_BODY))) + _ID_CHARACTERS
-        """Bytes that all lines have."""
+        """The bytes that all lines share."""
 
     def requests(self, batch: RowBatch) -> RequestLines:
-        """The requests of a batch of rows. Raises RowError, which tells the row's place."""
+        """Render the requests of a batch of rows. Raises RowError with the index of the row."""
         rows = len(batch)
         texts = [source.texts(batch) for source in self._cut.sources]
         encoded = [*map(encode_texts, texts), *(field.entries(batch) for field in self._fields)]
@@ -162,12 +164,15 @@ def lines_of(shard: ShardFolder) -> Iterator[bytes]:
 
 
 def request_ids(shard: ShardFolder) -> Iterator[str]:
-    """The custom_id of each of them."""
+    """The custom_id of each request of a shard."""
     return map(id_of_line, lines_of(shard))
 
 
 def id_of_line(line: bytes) -> str:
-    """The custom_id of a request line: the hash of its body, unless that was explained to (see `retry`)."""
+    """The custom_id of a request line.
+
+    It is the hash of the line's body, unless a later attempt explained an invalid answer to the model (see `retry`).
+    """
     return _decode_id(line).custom_id
 
 

@@ -13,11 +13,14 @@ from greennode_batch.request.token_counter import TokenCounter
 from greennode_batch.source.rows import Key, RowBatch
 
 HELD_BYTES = 16 << 20
-"""Where the constant part of a line is long, all lines of a batch are too much to hold: so many bytes at a time."""
+"""The most constant bytes of request lines to hold at once.
+
+If all lines share a long constant text, a batch of rows is rendered in several steps.
+"""
 
 
 def request_templates(job: BatchJob, request: JobRequest, columns: Sequence[str]) -> list[RequestTemplate]:
-    """The job's templates, in the order of its models. columns: all that the source has."""
+    """The job's templates, in the order of its models. columns: all columns of the source."""
     return [RequestTemplate(model, request, columns, prompt_name=prompt_name(job)) for model in job.models]
 
 
@@ -28,9 +31,13 @@ def requests_of(
     named: Callable[[Key], str],
     counter: TokenCounter | None,
 ) -> RequestLines:
-    """The requests of a batch of rows; those of a rendered batch are there already.
+    """Render the requests of a batch of rows; those of a rendered batch exist already.
 
-    keys: of the rows. named: a row by its key, in words. Raises RowError with them. counter: counts their tokens.
+    keys: the keys of the rows.
+    named: describes a row by its key, for errors.
+    counter: counts the prompt tokens.
+
+    Raises RowError with the row's key.
     """
     if isinstance(batch, RenderedBatch):
         return batch.requests(template)

@@ -1,4 +1,4 @@
-"""Row fields: fields of a request's body whose values come from columns, row by row."""
+"""Row params: fields of a request body whose values come from columns, row by row."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _WRITTEN = str | bool | int | float | Decimal | datetime.date | datetime.time | 
 
 
 class RowField:
-    """A field of the body, with the comma before it. NULL leaves it as `params` have it, or out.
+    """One such field, with the comma before it.
 
-    The column's value is written as JSON: numbers, texts and truth as such, dates and times as ISO texts, JSON
-    documents and arrays as they are.
+    The column's value is written as JSON: numbers, texts and booleans as they are, dates and times as ISO texts, JSON
+    documents and arrays unchanged. If it is NULL, the field has its value from `params`, or is left out.
     """
 
     def __init__(self, name: str, column: str, params: Mapping[str, Any]) -> None:
@@ -33,7 +33,7 @@ class RowField:
         self._default = self._before + escape_line_separators(encode(params[name])) if name in params else b""
 
     def entries(self, batch: RowBatch) -> list[bytes]:
-        """What the body of each row has. Raises RowError for a value that JSON has no form of: bytes, NaN."""
+        """The entry in the body of each row. Raises RowError for a value without a JSON form: bytes, NaN."""
         return [
             self._default if value is None else self._before + self._written(value, index)
             for index, value in enumerate(batch.values(self._column))
@@ -49,7 +49,7 @@ class RowField:
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    """All that a JSON document holds but its lists and mappings."""
+    """All values in a JSON document except its lists and mappings."""
     if isinstance(value, Mapping):
         for key, part in value.items():
             yield key
@@ -65,4 +65,4 @@ def _refuse_unwritten(value: Any) -> None:
     if not isinstance(value, _WRITTEN):
         raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
     if isinstance(value, float | Decimal) and not math.isfinite(value):
-        raise ValueError(f"{value} is no number that JSON can hold")
+        raise ValueError(f"{value} is not a number that JSON can represent")

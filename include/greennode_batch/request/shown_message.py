@@ -1,4 +1,4 @@
-"""A shown message: what a request says to a model, for a person to read."""
+"""Shown message: a message of a request as text for a person."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _SHOWN_CHARACTERS = 200
 
 
 def shown_message(message: Mapping[str, Any]) -> str:
-    """A message as `[role]` and lines of text: texts are whole, the rest is JSON, cut where it is long."""
+    """Show a message as `[role]` and lines of text: texts are complete, other parts are JSON with long strings cut."""
     return "\n".join([f"[{message.get('role')}]", *_lines(message)])
 
 
 def message_texts(message: Mapping[str, Any]) -> list[str]:
-    """The texts of a message: its content, or those of its parts."""
+    """The texts of a message: its content, or the texts of its parts."""
     return [text for part in _parts(message) if (text := _text_of(part)) is not None]
 
 
@@ -35,7 +35,7 @@ def _parts(message: Mapping[str, Any]) -> list[Any]:
 
 
 def _text_of(part: Any) -> str | None:
-    """The text of a part; None for an image, or whatever else it is."""
+    """The text of a part; None for an image or any other kind of part."""
     if isinstance(part, str):
         return part
     text = part.get("text") if part.get("type") == "text" else None

@@ -1,4 +1,4 @@
-"""Token counter: what the texts of requests are in tokens, by a model's own tokenizer, where a job names its file."""
+"""Token counter: counts prompt tokens with a model's own tokenizer, if the job names its file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from greennode_batch.wording import given_by
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# Cut together; what the tokenizer makes of a text is some fifty times as large.
+# Texts that are tokenized together; the tokenizer's output is about fifty times as large as its input.
 _TOGETHER_CHARACTERS = 1 << 18
 
 
@@ -32,27 +32,31 @@ class _Line(msgspec.Struct):
 
 
 class TokenCounter:
-    """Counts the texts of messages, each by itself. The tokens of a chat template, of tools and images are not in it.
+    """Counts the texts of messages, each separately.
 
-    Reads the tokenizer's file when it first counts. Holds some megabytes beside that.
+    The tokens of a chat template, of tools and of images are not included. Reads the tokenizer's file at the first
+    count. Holds the tokenizer and a few megabytes.
     """
 
     def __init__(self, job: str, tokenizer: str) -> None:
-        """job: its name. tokenizer: a `tokenizer.json`, by its whole path or its path below `include/jobs`."""
+        """job: the name of the job, for errors.
+
+        tokenizer: a `tokenizer.json`, as an absolute path or a path below `include/jobs`.
+        """
         self._job = job
         self._file = tokenizer
         self._decoder = msgspec.json.Decoder(_Line)
 
     def counted(self, requests: RequestLines) -> RequestLines:
-        """The same requests with their tokens. Raises ConfigError for a tokenizer that cannot be had."""
+        """Add the token counts to the requests. Raises ConfigError if the tokenizer cannot be loaded."""
         messages = (self._decoder.decode(line).body.messages for line in requests.lines)
         return requests._replace(prompt_tokens=self.count(messages))
 
     def count(self, requests: Iterable[Sequence[Any]]) -> list[int]:
-        """Tokens of each request, of which the messages are given."""
+        """Count the tokens of each request, given by its messages."""
         counts: list[int] = []
         together: list[list[str]] = []
-        # What all requests say, a system message for one, is cut once.
+        # Texts that many requests share, such as a system message, are tokenized once.
         distinct: dict[str, int] = {}
         characters = 0
         for messages in requests:
@@ -79,25 +83,24 @@ class TokenCounter:
             from tokenizers import Tokenizer  # noqa: PLC0415 - an extra, which few jobs need
         except ImportError:
             raise ConfigError(
-                f"job {self._job}: to count by {given_by('tokenizer')} {self._file!r} the library tokenizers is "
-                f"needed: pip install 'greennode-airflow[tokenizer]', or leave {given_by('tokenizer')} out. Nothing "
-                "was sent"
+                f"job {self._job}: {given_by('tokenizer')} {self._file!r} needs the library tokenizers: run "
+                f"pip install 'greennode-airflow[tokenizer]', or leave {given_by('tokenizer')} out. Nothing was sent"
             ) from None
         text = _read(self._file)
         try:
             tokenizer = Tokenizer.from_str(text)
-        except Exception as error:  # noqa: BLE001 - the library raises no narrower one
+        except Exception as error:  # noqa: BLE001 - the library raises no narrower type
             raise ConfigError(
-                f"job {self._job}: {self._file} is no tokenizer.json of Hugging Face ({error}). Nothing was sent"
+                f"job {self._job}: {self._file} is not a Hugging Face tokenizer.json ({error}). Nothing was sent"
             ) from None
-        # A file may say to cut texts, or to fill them up, for training.
+        # For training, a tokenizer file may ask to truncate or pad texts.
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return tokenizer
 
 
 def token_counter(job: BatchJob) -> TokenCounter | None:
-    """The job's counter; None where it names no tokenizer."""
+    """The job's token counter; None if the job names no tokenizer."""
     return TokenCounter(job.name, job.tokenizer) if job.tokenizer else None
 
 

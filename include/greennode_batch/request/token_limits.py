@@ -1,4 +1,4 @@
-"""Token limits: how long the answer to a request may be at most, row by row."""
+"""Token limits: the longest answer that each request allows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from greennode_batch.source.rows import RowBatch
 
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
-"""The names that a limit may have in a request; where both are there, the later one counts."""
+"""The names that a limit may have in a request; if both are set, the later one applies."""
 
 
 class TokenLimits:
-    """What `params` say for all rows, and a column for some. row_params: fields of the request, with their columns."""
+    """The limit in `params` for all rows, and the column of `row_params` that overrides it for some."""
 
     def __init__(self, params: Mapping[str, Any], row_params: Mapping[str, str]) -> None:
         self._of_all: int | None = None
@@ -23,7 +23,7 @@ class TokenLimits:
             self._column = row_params.get(name, self._column)
 
     def of_rows(self, batch: RowBatch) -> list[int | None]:
-        """The limit of each row; None where there is none, or none that can be told."""
+        """The limit of each row; None if there is none, or if it is not a valid number."""
         if self._column is None:
             return [self._of_all] * len(batch)
         return [self._of_all if value is None else _limit(value) for value in batch.values(self._column)]

@@ -50,14 +50,14 @@ def test_a_job_may_say_what_the_bytes_are(text):
 
 
 def test_bytes_that_do_not_tell_what_they_are_name_row_and_column():
-    words = r"column photo: the bytes begin with b'BM', which is no PNG.*data_url\("
+    words = r"column photo: the bytes begin with b'BM', which is not PNG.*data_url\("
     with pytest.raises(RowError, match=words) as caught:
         texts_of("{{ photo | data_url }}", PNG, b"BM")
     assert caught.value.row == 1
 
 
 def test_so_they_do_in_a_longer_expression():
-    words = r"the bytes begin with b'BM', which is no PNG.*bytes stand in column photo"
+    words = r"the bytes begin with b'BM', which is not PNG.*column photo holds bytes"
     with pytest.raises(RowError, match=words) as caught:
         texts_of("{% if photo %}{{ photo | data_url }}{% endif %}", PNG, b"BM")
     assert caught.value.row == 1
@@ -70,7 +70,7 @@ def test_a_text_needs_no_data_url():
 
 @pytest.mark.parametrize("value", [PNG, bytearray(PNG), memoryview(PNG)])
 def test_bytes_without_the_filter_are_refused_with_the_way_out(value):
-    with pytest.raises(RowError, match=r"has no text of its own.*\| data_url"):
+    with pytest.raises(RowError, match=r"has no text form.*\| data_url"):
         texts_of("{{ photo }}", value)
 
 

@@ -49,7 +49,7 @@ mark = MessageSlots.mark
 @pytest.mark.parametrize(
     ("message", "words"),
     [
-        ({"role": "user"}, r"messages\[0\] has no content; it is a text or a list of parts"),
+        ({"role": "user"}, r"messages\[0\] has no content; set it to a text or a list of parts"),
         ({"role": "user", "content": None}, r"messages\[0\] has no content"),
         ({"role": "user", "content": 5}, r"messages\[0\]\.content must be a text or a list of parts, not int"),
         ({"role": "user", "content": ["x"]}, r"messages\[0\]\.content\[0\] must be a part such as .* not str"),

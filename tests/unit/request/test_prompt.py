@@ -26,7 +26,7 @@ def batch_of(*rows):
 def test_a_missing_column_is_named_beside_the_columns_that_there_are():
     with pytest.raises(RowError, match=r"prompt: 'titel' is undefined.*columns id, title") as caught:
         render("{{ titel }}", id=1, title="x")
-    assert "mend the prompt or add the column" in str(caught.value)
+    assert "fix the prompt or add the column" in str(caught.value)
 
 
 def test_a_missing_field_of_a_json_column_is_named():
@@ -89,7 +89,7 @@ def test_what_gives_another_text_each_time_is_refused(text):
     [("{{ x.items }}", {"a": 1}), ("{{ x | map('upper') }}", ["a"]), ("{{ x.upper }}", "a"), ("{{ x }}", b"raw")],
 )
 def test_what_would_show_a_memory_address_is_refused(text, value):
-    with pytest.raises(RowError, match="has no text of its own"):
+    with pytest.raises(RowError, match="has no text form"):
         render(text, x=value)
 
 

@@ -40,7 +40,7 @@ def test_a_name_that_there_is_not_is_an_error_and_no_empty_text():
     ],
 )
 def test_what_would_write_a_memory_address_or_bytes_says_the_way_out(text, value):
-    with pytest.raises(TypeError, match=r"has no text of its own; .*\| join or \| list.*\| data_url"):
+    with pytest.raises(TypeError, match=r"has no text form; .*\| join or \| list.*\| data_url"):
         render(text, x=value)
 
 

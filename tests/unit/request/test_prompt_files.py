@@ -143,7 +143,8 @@ def test_a_row_cannot_choose_a_file(write, text):
 @pytest.mark.parametrize("text", ["{% include 'rules.md' %}", "{% from 'rules.md' import x %}"])
 def test_a_prompt_that_stands_in_the_job_has_no_files(text):
     with pytest.raises(
-        ConfigError, match=r"prompt of job j: names the file rules\.md; only a prompt that the job names as a file"
+        ConfigError,
+        match=r"prompt of job j: refers to the file rules\.md, which only a prompt file below include/jobs can do",
     ):
         read_prompt(text, name="prompt of job j")
 

@@ -57,10 +57,10 @@ def test_null_leaves_the_field_as_params_have_it_or_out():
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (float("nan"), "nan is no number"),
-        (float("inf"), "inf is no number"),
-        (Decimal("NaN"), "NaN is no number"),
-        ({"a": [float("-inf")]}, "-inf is no number"),
+        (float("nan"), "nan is not a number"),
+        (float("inf"), "inf is not a number"),
+        (Decimal("NaN"), "NaN is not a number"),
+        ({"a": [float("-inf")]}, "-inf is not a number"),
         (b"x", "a bytes cannot be written as JSON"),
         ([memoryview(b"x")], "a memoryview cannot be written as JSON"),
         ("\ud800", "field from column limit"),

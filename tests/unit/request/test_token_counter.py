@@ -110,7 +110,7 @@ def test_without_the_library_it_is_said_how_to_get_it(make_run, tokenizer, monke
     ("name", "content", "words"),
     [
         ("missing.json", None, "cannot be read"),
-        ("broken.json", "{}", "is no tokenizer.json"),
+        ("broken.json", "{}", "is not a Hugging Face tokenizer.json"),
         ("binary.json", b"\xff\xfe", "cannot be read as UTF-8"),
     ],
 )
