@@ -163,7 +163,7 @@ def test_a_dry_run_shows_what_it_would_ask_and_sends_and_writes_nothing(
     output = capfd.readouterr().out
     assert f"{tickets} rows: 323 requests in 1 shard (" in output
     assert "estimate: " in output
-    assert "row ticket_id = T-0001 asks google/gemma-4-31b-it" in output
+    assert "row ticket_id = T-0001, model google/gemma-4-31b-it" in output
     ledger = emulator.ledger(summary=True)
     assert (ledger["files_uploaded"], ledger["chat_requests_billed"]) == (0, 0)
     assert warehouse.execute("SELECT to_regclass('ticket_labels')").fetchone() == (None,)
@@ -174,7 +174,7 @@ def test_a_request_that_the_model_refuses_fails_in_seconds_with_the_apis_words(
 ) -> None:
     refusal = {"kind": "status", "status": 400, "message": "'messages' must contain the word 'json'"}
     emulator.faults([{"endpoint": "POST /chat/completions", **refusal}])
-    words = "refused the request of row ticket_id = T-0001.*must contain the word 'json'"
+    words = "rejected the request of row ticket_id = T-0001.*must contain the word 'json'"
     with pytest.raises(AirflowFailException, match=re.compile(words, re.DOTALL)):
         run_tickets(only={"build_requests"})
     assert emulator.ledger(summary=True)["files_uploaded"] == 0

@@ -1,4 +1,4 @@
-"""Approval: a person's yes or no to what a run may cost, and what they are shown before they say it."""
+"""Approval: a person's yes or no to what a run may cost, and the text that they decide on."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _SHOWN_CHARACTERS = 1_000
 
 
 def must_be_approved(run: RunFolder, plan: Plan, budget: Budget | None) -> bool:
-    """Whether a person is to be asked before the plan is sent; where not, a no of before counts no more.
+    """Whether a person must approve the plan before it is sent. If not, an earlier rejection is removed.
 
-    Not again for what was approved and is being sent, unless it was built anew and may cost more. Raises BudgetError
-    where the cost cannot be told.
+    A plan that was approved and is being sent needs no second approval, unless a new build made it more expensive.
+    Raises BudgetError if the cost is unknown.
     """
     sent = [is_sent(run.shard(shard.shard_id)) for shard in plan.shards if shard.requests]
     said = read_json(run.approval, Approval)
@@ -40,17 +40,17 @@ def must_be_approved(run: RunFolder, plan: Plan, budget: Budget | None) -> bool:
 
 
 def note_approval_request(run: RunFolder, plan: Plan) -> None:
-    """Write down that a person is asked about the plan."""
+    """Record that approval of the plan was requested."""
     write_json(run.approval, Approval(_cost(plan), plan.estimate.currency if plan.estimate else ""))
 
 
 def note_answer(run: RunFolder, *, approved: bool, by: str, at: float) -> Approval:
-    """Write down what they have said. Raises BudgetError where the plan is another than they saw, and costs more."""
+    """Record the decision. Raises BudgetError if the plan has changed since the request and costs more."""
     requested, plan = read_json(run.approval, Approval), read_plan(run)
     if requested is None or plan is None or (approved and _cost(plan) > requested.cost):
         raise BudgetError(
-            f"{run}: the requests were built anew since somebody was asked about them, and may cost more. Nothing of "
-            "that was submitted; clear approve_spend to ask again"
+            f"{run}: the run was built again after its approval was requested, and may cost more. None of the new "
+            "requests was submitted; clear approve_spend to request approval again"
         )
     said = msgspec.structs.replace(requested, approved=approved, by=by, at=at)
     write_json(run.approval, said)
@@ -60,17 +60,17 @@ def note_answer(run: RunFolder, *, approved: bool, by: str, at: float) -> Approv
 def approval_text(run: RunFolder, plan: Plan, budget: Budget) -> str:
     """The plan, its estimate and the first prompts, in Markdown."""
     expected = plan.estimate
-    assert expected is not None, "asked about by its estimate"
+    assert expected is not None, "approval depends on the estimate"
     currency = expected.currency
     most = "not known" if expected.max_cost is None else amount(expected.max_cost, currency)
     limit = amount(budget.approve_over or 0, currency)
     numbers = {
         "estimated cost": f"**about {amount(_cost(plan), currency)}**, at most {most}",
-        "asked for, as it is over": f"{limit} (`approve_over`)",
-        "estimated by": expected.basis,
+        "approval needed above": f"{limit} (`approve_over`)",
+        "estimated": expected.basis,
         "rows": f"{plan.rows:,}",
         "requests": f"{plan.requests:,}",
-        **({"asked again": plan.repeat_warning} if plan.answered_before else {}),
+        **({"sent again": plan.repeat_warning} if plan.answered_before else {}),
         "shards": f"{plan.submitted_shards:,}",
         "prompt tokens": f"about {expected.prompt_tokens:,}",
         "completion tokens": f"about {_counted(expected.completion_tokens)}, at most "
@@ -79,7 +79,7 @@ def approval_text(run: RunFolder, plan: Plan, budget: Budget) -> str:
     }
     table = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in numbers.items())]
     samples = [_fenced(_requested(request, plan)) for request in itertools.islice(_in_turns(run, plan), _SAMPLES)]
-    return "\n\n".join(["\n".join(table), "Nothing is sent yet. The first requests are:", *samples])
+    return "\n\n".join(["\n".join(table), "Nothing has been sent yet. The first requests are:", *samples])
 
 
 def _cost(plan: Plan) -> float:
@@ -92,14 +92,14 @@ def _counted(tokens: int | None) -> str:
 
 
 def _in_turns(run: RunFolder, plan: Plan) -> Iterator[PlannedRequest]:
-    """The first requests, one of each model and then the next."""
+    """Yield the first requests, alternating between the models."""
     of_models = [itertools.islice(first_requests(run, plan, model), _SAMPLES) for model in plan.models]
     for together in itertools.zip_longest(*of_models):
         yield from filter(None, together)
 
 
 def _requested(request: PlannedRequest, plan: Plan) -> str:
-    lines = [f"{request.row(plan)} asks {request.model}"]
+    lines = [f"{request.row(plan)}, model {request.model}"]
     for message in request.body["messages"]:
         lines += [f"[{message['role']}]", _text(message.get("content"))]
     return "\n".join(lines)
@@ -110,7 +110,7 @@ def _text(content: Any) -> str:
 
 
 def _fenced(text: str) -> str:
-    """The beginning of a text in a code block that nothing in it can end."""
+    """The beginning of a text in a code block whose fence does not occur in the text."""
     if len(text) > _SHOWN_CHARACTERS:
         text = f"{text[:_SHOWN_CHARACTERS]}… ({len(text):,} characters in all)"
     longest = max(map(len, re.findall("`+", text)), default=0)

@@ -1,4 +1,4 @@
-"""A Bloom filter: tells of most hashes that they were never added, in memory that does not grow."""
+"""Bloom filter: tells that a hash was never added, in a fixed amount of memory."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _HALF = np.uint64(32)
 
 
 class BloomFilter:
-    """Of a hash that was added `may_hold` is always true; of another one, for ten million added, once in 200 times.
+    """For an added hash, `may_hold` is always true; for another, with ten million added, it is true once in 200 times.
 
-    words: of eight bytes, a power of two. By default it takes 16 MB.
+    words: the number of 8-byte words, a power of two. The default takes 16 MB.
     """
 
     def __init__(self, words: int = 1 << 21) -> None:
@@ -29,7 +29,7 @@ class BloomFilter:
         self._mask = np.uint64(words * 64 - 1)
 
     def add(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
-        """Add hashes of any quality; which of them may have been added before."""
+        """Add hashes of any quality, and return which of them may have been added before."""
         found = np.ones(len(hashes), np.bool_)
         for indexes, marks in self._bits(hashes):
             found &= (self._words[indexes] & marks) != 0
@@ -39,7 +39,7 @@ class BloomFilter:
     def _mark(self, indexes: npt.NDArray[np.int64], marks: Hashes) -> None:
         while len(indexes):
             self._words[indexes] |= marks
-            # Of several marks for one word, only the last is set.
+            # If several marks go to one word, numpy sets only the last.
             is_lost = (self._words[indexes] & marks) == 0
             indexes, marks = indexes[is_lost], marks[is_lost]
 
@@ -51,7 +51,7 @@ class BloomFilter:
         return found
 
     def _bits(self, hashes: Hashes) -> Iterator[tuple[npt.NDArray[np.int64], Hashes]]:
-        """The bits of the hashes, probe by probe: their words' places, and their marks in these."""
+        """The bits of the hashes, probe by probe: the indexes of their words, and the masks within these."""
         mixed = hashes * _ODD
         mixed ^= mixed >> _HALF
         mixed *= _MIX
@@ -59,6 +59,6 @@ class BloomFilter:
         step = mixed >> _HALF | _ONE
         for _ in range(_PROBES):
             bits = mixed & self._mask
-            # numpy finds places by signed numbers a good deal faster.
+            # numpy indexes with signed integers much faster.
             yield (bits >> _WORD_BITS).view(np.int64), _ONE << (bits & _IN_WORD)
             mixed += step

@@ -1,4 +1,4 @@
-"""The plan: what was built from a table, written down last, so that a run with a plan is a run that is built."""
+"""Build: turns a source into shards, then writes the plan. A run with a plan is completely built."""
 
 from __future__ import annotations
 
@@ -47,19 +47,21 @@ def build(
     limit: int | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Plan:
-    """Build every shard of a run from its rows, and the plan. Holds no more of a larger table than of a smaller one.
+    """Build every shard of a run from its source rows, then the plan. Memory does not grow with the table.
 
-    target_lookups: what the job's targets have of earlier runs: rows of which all have the answer are not asked again,
-    and what one of them has and another lacks is copied.
-    rows: opens the source; called once more for each time that a shard was sent while this was at work, and if the note
-    of what is answered cannot tell two rows apart. prices: for the estimate; the job's own by default.
-    job_id: whose the run's rows are, as the job itself says by default. data_until: the end of its data, in epoch
-    seconds. limit: how many rows are asked at most: the first ones, in the source's order, that are to be asked. No row
-    behind the last of them is read, so rows that left the source are not looked for.
+    rows: opens the source. It is called again if shards were sent during this build, or if the answer cache cannot tell
+        two rows apart.
+    target_lookups: find what the job's targets hold from earlier runs. Rows that every target has answered are not sent
+        again; an answer that some targets have and others lack is copied.
+    prices: for the estimate; by default, the job's own.
+    job_id: the job that owns the run's rows; by default, the job's own id.
+    data_until: the end of the run's data, in epoch seconds.
+    limit: at most how many rows are sent: the first ones, in the source's order, that have to be. No row behind the
+        last of them is read, so the build does not look for orphaned rows.
 
-    Safe to call on a run that was built before: what was sent stays, with its rows, and only the rest is built. Raises
-    ConfigError or RowError, with the row's key, for whatever would fail later, BudgetError for more rows than the
-    job's budget has, and SupersededError if another build of the run began meanwhile; nothing is sent here.
+    Safe to call on a run that was built before: shards that were sent stay with their rows, and only the rest is built.
+    Sends nothing. Raises ConfigError or RowError, with the row's key, for anything that would fail later; BudgetError
+    if the source has more rows than the budget allows; SupersededError if another build of the run has begun.
     """
     refuse_removed(run)
     check_exclusive(run.path)
@@ -72,7 +74,8 @@ def build(
     before = shards_of(run)
     submitted = sent_of(before)
     late: set[str] = set()
-    # The report of this very run has made the note: what it left without an answer is still its own to answer for.
+    # If this run's report exists, it has updated the answer cache; rows that it left without an answer still belong to
+    # this run.
     use_cache = not run.report.exists()
     try:
         while True:
@@ -107,14 +110,14 @@ def build(
                         builder.unchanged.land(plan.orphaned)
                         plan = estimated(plan, run, prices or read_prices(job.prices or {}))
                         return _settled(mine, plan, old, submitted, turn)
-                log.info("Sent while this was built, so it is built again around them: %s", ", ".join(sorted(late)))
+                log.info("Shards were sent during this build; building again around them: %s", ", ".join(sorted(late)))
             except RepeatedKeyError as error:
-                log.info("%s, so it is built again without it", error)
+                log.info("%s; building again without the answer cache", error)
                 use_cache = False
             before = shards_of(run)
             submitted |= late | sent_of(before)
     except FileNotFoundError:
-        check_turn(run.path, turn)  # a later build removes what this one is working on
+        check_turn(run.path, turn)  # a later build removes the files of this one
         raise
 
 
@@ -170,7 +173,7 @@ def _find_orphaned(builder: Builder, order: str | None) -> OrphanedRows | None:
     if not builder.unchanged.seeks_orphaned:
         return None
     if not builder.keys.count + builder.unchanged.taken_out:
-        log.warning("The source has no rows at all, so the target's rows are not looked through and none is removed")
+        log.warning("The source has no rows, so orphaned rows of the target are neither searched for nor removed")
         return None
     return builder.unchanged.orphaned(builder.keys.tables, order=order)
 
@@ -179,10 +182,11 @@ def _plan_of(
     builder: Builder, job: BatchJob, old: Plan | None, *, run_id: str, now: float, submitted: set[str]
 ) -> Plan:
     is_rebuilt = bool(submitted)
-    # What was planned before keeps its place, be it kept or built again byte for byte: a mapped task is known by it.
+    # A shard that was planned before keeps its index, whether it stays or is built again byte for byte, because the
+    # index identifies its mapped task.
     index = {shard.shard_id: number for number, shard in enumerate(old.shards)} if old else {}
     shards = sorted(builder.finish(), key=lambda shard: index.get(shard.shard_id, len(index)))
-    # Where all stays as it was sent, that was said which the prompt was then, whatever it is now.
+    # If all shards stay as they were sent, the prompt is the one that was sent, whatever it is now.
     is_as_sent = old is not None and is_rebuilt and all(shard.shard_id in submitted for shard in shards)
     longest = [old.longest] if old and is_rebuilt else []
     return Plan(
@@ -203,23 +207,23 @@ def _plan_of(
         remembered=dict(builder.unchanged.remembered),
         attempts=job.attempts,
         answered_before=builder.unchanged.answered_before,
-        # Beside shards that were sent before it had one, it is an estimate.
+        # Shards that were sent before the job had a tokenizer have estimated counts.
         is_counted=job.tokenizer is not None and (old is None or not is_rebuilt or old.is_counted),
     )
 
 
 def _settled(run: RunFolder, plan: Plan, old: Plan | None, submitted: set[str], turn: int) -> Plan:
-    """The plan, written down as that of its turn, unless it is overtaken."""
+    """Write the plan of this turn. Raises SupersededError if another build has begun."""
     if old is not None:
         told = {"created_at": old.created_at, "estimate": old.estimate, "prices": old.prices}
         if msgspec.structs.replace(plan, **told) == old:
             plan = msgspec.structs.replace(plan, created_at=old.created_at)
     write_json(run.plan, plan)
-    # A plan that was written too late is not the latest; nor may anybody go on by it.
+    # If another build began meanwhile, this plan is not the latest, and no task may continue with it.
     check_turn(run.path, turn)
     if submitted:
         requests = sum(shard.requests for shard in plan.shards if shard.shard_id in submitted)
         new = len(plan.shards) - len(submitted)
         stay = f"{counted(len(submitted), 'shard')} ({counted(requests, 'request')})"
-        log.info("Kept %s that were sent before; built %s new", stay, f"{new:,}")
+        log.info("Kept %s sent earlier; built %s new", stay, f"{new:,}")
     return plan

@@ -1,4 +1,4 @@
-"""The builder: batches of source rows go in, requests come out, or the reason why a row is not asked."""
+"""Builder: turns batches of source rows into requests, or records why a row is not sent."""
 
 from __future__ import annotations
 
@@ -32,19 +32,18 @@ from greennode_batch.state.row_owner import RowOwner
 
 
 class _Requested(NamedTuple):
-    """Requests to one model, and beside each its row as staging keeps it, and the row's key and hashes.
-
-    has_samples: whether several answers to each are asked for, so that the rows say which.
-    """
+    """Requests to one model, with the row of each."""
 
     requests: RequestLines
     carried: pa.Table
+    """The rows as staging keeps them."""
     keys: Sequence[Key]
     hashes: RowHashes | None
     has_samples: bool
+    """Whether the job asks for several samples, so that rows carry the sample's number."""
 
     def chosen(self, indexes: Sequence[int]) -> _Requested:
-        """Some of them, by their places."""
+        """Select requests by their indexes."""
         if len(indexes) == len(self.keys):
             return self
         return self._replace(
@@ -55,7 +54,7 @@ class _Requested(NamedTuple):
         )
 
     def of_sample(self, number: int) -> _Requested:
-        """The same, asked for their first, second, … answer."""
+        """The same requests for their first, second, … sample."""
         numbers = pa.repeat(pa.scalar(number, pa.int64()), len(self.keys))
         return self._replace(
             requests=self.requests.of_sample(number),
@@ -65,12 +64,14 @@ class _Requested(NamedTuple):
 
 
 class Builder:
-    """Rows -> shards in one pass. Holds a batch of rows, and what Keys and ShardSet hold.
+    """Turns rows into shards in one pass. Holds one batch of rows, and what UniqueKeys and ShardSet hold.
 
-    owner: whose the run's rows are. submitted: shards that stay as they are; rows that lie there already are not asked
-    again. target_lookups: what the targets have of earlier runs; rows whose answer they have are not asked again
-    either. use_cache: whether a note may tell which they are. limit: how many rows are asked at most, those that lie in
-    kept shards among them: the first ones that are to be asked.
+    owner: the owner of the run's rows.
+    submitted: shards that stay as they are; their rows are not sent again.
+    target_lookups: find what the targets hold from earlier runs; rows that they have answered are not sent again
+        either.
+    use_cache: whether the answer cache may tell which rows these are.
+    limit: at most how many rows are sent, the first ones that have to be; rows in submitted shards count.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Builder:
             target_lookups,
             columns=columns,
             names=request.names(job),
-            # Of the limits too it depends which rows are not sent.
+            # The limits also decide which rows are sent.
             requests=[request, self._limits.max_bytes],
             owner=owner,
             is_first=not submitted.shards,
@@ -122,13 +123,13 @@ class Builder:
         return self._left == 0 and self._kept_ahead <= 0
 
     def add(self, batch: RowBatch) -> None:
-        """A batch of source rows. Raises RowError, naming the row, and RepeatedKeyError."""
+        """Add a batch of source rows. Raises RowError with the row's key, and RepeatedKeyError."""
         within = batch if self._left is None else self._within_limit(batch, self._left)
         for rows, hashes in self.unchanged.others(within):
             self._add(rows, hashes)
 
     def finish(self) -> list[PlannedShard]:
-        """The shards, all of them whole. Raises RowError for a key that came twice."""
+        """Return all shards, complete. Raises RowError if a key occurs twice."""
         for rows, hashes in self.unchanged.buffered():
             self._add(rows, hashes)
         self.keys.finish()
@@ -187,7 +188,7 @@ class Builder:
         return _Requested(requests, carried, keys, hashes, has_samples=len(self._samples) > 1)
 
     def _ask(self, requested: _Requested) -> None:
-        """Ask of each row what the target has no answer to, or keep the reason why not."""
+        """Put requests that no target has answered into shards; record why a row is not sent."""
         unsent = self._unsent(requested.requests)
         chosen, copies = self.unchanged.changed(requested.requests, requested.carried, requested.hashes, unsent)
         for copied in copies:
@@ -211,13 +212,13 @@ class Builder:
             self.longest = LongestRequest(len(longest), row)
 
     def _copy(self, chosen: _Requested, copied: Copies) -> None:
-        """Keep rows whose answer one target has for those that lack it."""
+        """Copy answers that one target has to the targets that lack them."""
         model, custom_ids = chosen.requests.model, chosen.requests.custom_ids
         rows = source_rows(chosen.carried, model, custom_ids, [None] * len(custom_ids), chosen.hashes)
         self.shards.copy(rows, copied.answers, model, copied.into)
 
     def _unsent(self, requests: RequestLines) -> dict[int, str]:
-        """Rows that are not sent, by place, and why not."""
+        """The rows that are not sent, by index, and why."""
         most = self._limits.max_bytes
         is_oversize = max(map(len, requests.lines), default=0) > most
         oversize = {

@@ -1,7 +1,7 @@
-"""A copied shard: rows that no request asks, for one target has their answer and others get it.
+"""Copied shard: rows that need no request, because one target has their answers and others get copies.
 
-Its folder has an empty requests.jsonl, so that nobody sends it, source.parquet like any other, and in place of results
-copied.parquet: for each row of source.parquet, in the same order, what the target has stored.
+Its folder has an empty requests.jsonl, so that it is not sent, an ordinary source.parquet, and copied.parquet in place
+of results: what the target stores for each row of source.parquet, in the same order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ _ID_CHARACTERS = 32
 
 
 class CopiedShard(BuiltShard):
-    """Such a shard while it is built. into: the ids of the targets that get its rows. name: of its files in `work`."""
+    """A copied shard while it is built.
+
+    into: the ids of the targets that get its rows.
+    name: the prefix of its files in `work`.
+    """
 
     def __init__(self, model: str, into: tuple[str, ...], work: Path, name: str) -> None:
         super().__init__(SourceRows(work, name))
@@ -36,14 +40,14 @@ class CopiedShard(BuiltShard):
         return self._hash.hexdigest()[:_ID_CHARACTERS]
 
     def add(self, rows: pa.Table, answers: pa.Table) -> None:
-        """Some rows, as source.parquet has them, and what is stored of each."""
+        """Add rows as source.parquet has them, and what the target stores for each."""
         self.rows.add(rows)
         self._answers.add(answers)
         for table in (rows, answers):
             self._hash.update(_bytes_of(table))
 
     def close(self, run: RunFolder) -> None:
-        """Land what is stored, and hold none of its rows any more."""
+        """Move the stored answers to staging, and free all rows."""
         self.rows.close()
         self._answers.close()
         write_source(self._answers.files(), unify(self._answers.schemas()), self._made)
@@ -53,7 +57,7 @@ class CopiedShard(BuiltShard):
         land(self._made, folder.requests)
 
     def planned(self) -> PlannedShard:
-        """The shard as the plan tells it."""
+        """The shard's entry in the plan."""
         return PlannedShard(
             shard_id=self.shard_id,
             model=self._model,

@@ -1,4 +1,4 @@
-"""An open shard: a batch file that the builder writes, and the source rows that it answers."""
+"""Open shard: a batch file that the builder is writing, and the source rows of its requests."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from greennode_batch.state.plan import PlannedShard
 
 
 class OpenShard(BuiltShard):
-    """A shard's file, and the rows that it answers: also those that come after the file is full.
+    """A shard's batch file, and the rows that it answers, including rows that come after the file is full.
 
-    name: of the files that are made for it in the folder `work`.
+    name: the prefix of its files in `work`.
     """
 
     def __init__(self, model: str, work: Path, name: str, limits: ShardLimits) -> None:
@@ -34,7 +34,7 @@ class OpenShard(BuiltShard):
         return self._file.shard_id
 
     def take(self, requests: RequestLines, start: int) -> int:
-        """Add requests from a place on, as far as the limits allow; how many these are."""
+        """Add requests from index `start` on until a limit is reached, and return how many were added."""
         before = self._file.bytes
         count = self._file.take(requests.lines[start:])
         self._characters += sum(requests.characters[start : start + count])
@@ -45,13 +45,13 @@ class OpenShard(BuiltShard):
         return count
 
     def close(self, run: RunFolder) -> None:
-        """Land the file of requests, and hold none of its rows any more."""
+        """Move the batch file to staging, and free all rows."""
         self._file.close()
         self.rows.close()
         land(self._file.path, run.shard(self.shard_id).requests)
 
     def planned(self) -> PlannedShard:
-        """The shard as the plan tells it."""
+        """The shard's entry in the plan."""
         estimated = estimate_tokens(self._characters, self._text_bytes)
         return PlannedShard(
             shard_id=self.shard_id,

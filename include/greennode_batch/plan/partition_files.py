@@ -1,8 +1,8 @@
-"""Part files: what one task has read and rendered of a source, for another one that puts it into shards.
+"""Part files: the rows and requests that one task rendered from its part of a source, for the build to put into shards.
 
-A file is a row of Arrow streams: one for each batch of rows, for what types a column has differs from batch to batch,
-and at the end the count of the rows. Its name tells what made it. It lies in a folder of its own, so that what a killed
-task left there can be told from what another part's is at work on.
+A file is a sequence of Arrow streams: one for each batch of rows, because the types of a column may differ between
+batches, and a last one with the number of rows. Its name identifies what made it. Each part has its own folder, so that
+files which a killed task left behind can be told from those that another part's task is writing.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ from greennode_batch.source.rows import RowBatch, Rows, within_max_rows
 from greennode_batch.staging.folders import RunFolder, fresh_names, land, local_copy, remove_work_folders, work_folder
 from greennode_batch.state.plan import refuse_removed
 
-# Where it is another one, files of before cannot be read.
+# Files with another format version cannot be read.
 _FORMAT = 3
 _ENDING = ".arrows"
 _ROWS = b"rows"
-# Long constant texts are packed to little, and unpacking takes a tenth of what the shards take.
+# Long constant texts compress very well, and decompression takes a tenth of the time of making shards.
 _PACKED = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 _UNPACKED = pa.ipc.IpcReadOptions(use_threads=False)
-# What a key of one such type is kept as may be another type in another batch.
+# Depending on the batch, a key of one of these types may be stored as another type.
 _KEPT_AS_THEY_ARE = (str, int, float, Decimal, datetime.date, datetime.time)
 
 
 def write_part(job: BatchJob, rows: Rows, run: RunFolder, part: Part, *, profile: ApiProfile) -> int:
-    """Render the requests of a part's rows and lay both into staging, whole; how many rows it has.
+    """Render the requests of a part's rows and store both in staging as one file; return the number of rows.
 
-    Holds a batch of rows, and what Keys holds. Safe to call again: the file is made anew. Raises ConfigError or
-    RowError for whatever `build` would refuse in these rows.
+    Holds one batch of rows, and what UniqueKeys holds. Safe to call again: the file is written again. Raises
+    ConfigError or RowError for anything in these rows that `build` would refuse.
     """
     refuse_removed(run)
     refuse_missing(job, rows.columns)
@@ -71,17 +71,17 @@ def write_part(job: BatchJob, rows: Rows, run: RunFolder, part: Part, *, profile
 
 
 def read_parts(job: BatchJob, run: RunFolder, *, profile: ApiProfile) -> Rows:
-    """The rows of all parts with their requests, in the order of the parts. Holds a batch of them.
+    """Read the rows of all parts with their requests, in the order of the parts. Holds one batch.
 
-    Raises ConfigError, naming the parts and the way out, where one is missing, or was made by the job as it was
-    declared before, or of other files than the others.
+    Raises ConfigError, with the parts and what to do, if a part is missing, was made by an earlier version of the job,
+    or was read from other files than the rest.
     """
     parts = [Part(number, job.partitions) for number in range(job.partitions)]
     found = {part: _names_in(run.part(*part)) for part in parts}
-    # Two are there if two tasks have read the same part at once, of which one was thought dead.
+    # A part has two files if two tasks read it at once, because one was presumed dead.
     _refuse(
         [part for part, names in found.items() if len(names) != 1],
-        f"are not in {run.parts} (any more): they go when a run is cleaned up",
+        f"are not in {run.parts} exactly once: clean-up removes them, and two tasks that read one part leave two files",
     )
     made_by = _made_by(job, job_request(job, profile))
     _refuse(
@@ -89,9 +89,9 @@ def read_parts(job: BatchJob, run: RunFolder, *, profile: ApiProfile) -> Rows:
         "were made by another version of the job: its source, key, prompt, models, parameters, tokenizer or API "
         "profile have changed since",
     )
-    # The rest of a name is what the parts of one source have in common, as of Rows.
+    # The rest of the name is Rows.origin, which is the same for all parts of one source.
     if len({name for (name,) in found.values()}) > 1:
-        _refuse(parts, "are not of the same files: files came or went while they were read")
+        _refuse(parts, "were read from different sets of files: files came or went while they were read")
     carried = (*job.key_columns, *job.carry)
     paths = [run.part(*part) / name for part, (name,) in found.items()]
     batches = (batch for path in paths for batch in _batches(path, carried, job.models))
@@ -106,13 +106,13 @@ def _refuse(parts: Sequence[Part], why: str) -> None:
     if parts:
         numbers = ", ".join(str(part.number) for part in parts)
         raise ConfigError(
-            f"part(s) {numbers} of {parts[0].total} {why}. Clear the tasks read_part of these numbers with all that is "
-            "downstream, so that they are read again. Nothing was sent"
+            f"part(s) {numbers} of {parts[0].total} {why}. Clear the tasks read_part of these numbers and everything "
+            "downstream, so that the parts are read again. Nothing was sent"
         )
 
 
 def _made_by(job: BatchJob, request: JobRequest) -> str:
-    """A hash of all that a part's contents depend on, beside the rows."""
+    """A hash of everything besides the rows that determines a part's contents."""
     source = job.source
     if isinstance(source, SqlSource):
         source = dataclasses.replace(source, sql=read_job_text(source.sql))
@@ -150,15 +150,18 @@ def _write(job: BatchJob, rows: Rows, file: pa.NativeFile, work: Path, request: 
 
 
 def _refuse_mixed_keys(job: BatchJob, batch: RowBatch) -> None:
-    """Refuse a key that is kept as text here and may be kept otherwise elsewhere: equal ones would not be told."""
+    """Refuse a key that is stored as text in this batch but may have another type in another batch.
+
+    Otherwise equal keys in different batches could go unnoticed.
+    """
     for name in job.key_columns:
         kinds: set[type[Any]] = set(map(type, batch.values(name)))
         if kinds == {str} or not pa.types.is_string(batch.array(name).type):
             continue
         if len(kinds) > 1 or issubclass(kinds.pop(), _KEPT_AS_THEY_ARE):
             raise ConfigError(
-                f"job {job.name}: the key {name} has values of several types, or numbers too large for a column; "
-                "where a source is read in parts it needs one type: cast it to text in the source. Nothing was sent"
+                f"job {job.name}: the key {name} has values of several types, or numbers too large for a column. A "
+                "source that is read in parts needs one type: cast it to text in the source. Nothing was sent"
             )
 
 
@@ -183,6 +186,6 @@ def _damage_named(path: UPath) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ConfigError(
-            f"{path}: is damaged ({error}). Clear the task read_part of this number with all that is downstream, so "
-            "that it is read again. Nothing was sent"
+            f"{path}: is damaged ({error}). Clear the task read_part of this part and everything downstream, so that "
+            "the part is read again. Nothing was sent"
         ) from error

@@ -1,7 +1,7 @@
-"""Preflight: before anything is paid for a whole table, ask what can be asked in seconds.
+"""Preflight: checks in seconds what would otherwise fail after a whole table was sent.
 
-Is the key accepted, is the model on the server's list, and does the model take the job's own first request? A
-prompt or parameter that it rejects fails here with the API's words, instead of tomorrow with 50,000 error lines.
+Does the server accept the key, does it list the model, and does the model accept the job's first request? A prompt or
+parameter that it rejects fails here with the API's words, instead of in 50,000 error lines tomorrow.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _NO_OUTCOME = "unknown"
 
 
 def check_models(client: GreenNodeClient, models: Iterable[str]) -> None:
-    """Raise ConfigError for a model that is not on the server's list; an API without a list passes."""
+    """Raise ConfigError for a model that the server does not list. An API without a list passes."""
     try:
         listed = [model.id for model in client.list_models()]
     except (NotFoundError, RejectedError) as error:
-        log.warning("The server does not list its models (%s); they are not checked", error)
+        log.warning("The server does not list its models (%s); model names are not checked", error)
         return
     for name in models:
         if listed and name not in listed:
@@ -58,10 +58,10 @@ def check_models(client: GreenNodeClient, models: Iterable[str]) -> None:
 def settle_cost(
     job: BatchJob, run: RunFolder, plan: Plan, client: GreenNodeClient, reader: AnswerReader, *, prices: Prices
 ) -> Plan:
-    """Try the first requests, and hold what the run may cost by them against the job's budget; the plan, estimated so.
+    """Try the first requests, then check the estimate against the job's budget; return the plan with the new estimate.
 
-    Where earlier runs tell what it may cost, or nothing is tried, the budget comes first. Raises BudgetError, and
-    ConfigError as `try_canaries` does.
+    If earlier runs already show what the run may cost, or no request is tried, the budget is checked first. Raises
+    BudgetError, and ConfigError as `try_canaries` does.
     """
     plan = estimate_again(plan, run, prices)
     refuse_unpriced(plan, job.budget)
@@ -82,18 +82,19 @@ def try_canaries(
     count: int,
     counter: TokenCounter | None = None,
 ) -> tuple[Canary, ...]:
-    """Ask the first `count` requests of each model in real time, and raise ConfigError if one is refused.
+    """Send the first `count` requests of each model live, and raise ConfigError if the API rejects one.
 
-    An answer that would not count as one is a warning. A server without a chat endpoint, or one that is too busy,
-    is a warning as well. What was asked for this run before is not asked again. counter: of the plan's tokens, where
-    they are counted.
+    An answer that is not valid is a warning, and so is a server that has no chat endpoint or is too busy. A request
+    that this run has already tried is not sent again.
+
+    counter: the token counter of the plan, if its tokens are counted.
     """
     requested = {canary.custom_id: canary for canary in read_canaries(run)}
     canaries: list[Canary] = []
     for model in plan.models if count else ():
         for request in itertools.islice(first_requests(run, plan, model), count):
             if request.custom_id not in requested:
-                # Written before it is asked: whoever is killed meanwhile does not pay for it again.
+                # Recorded before it is sent, so that a task that is killed meanwhile does not pay for it again.
                 unknown = Canary(request.custom_id, model, _NO_OUTCOME, 0, 0)
                 write_canaries(run, [*requested.values(), unknown])
                 try:
@@ -113,30 +114,32 @@ def try_canaries(
 def _ask(
     request: PlannedRequest, plan: Plan, client: GreenNodeClient, reader: AnswerReader, counter: TokenCounter | None
 ) -> Canary | None:
-    """Ask one request; None where this server cannot be asked live."""
+    """Send one request; None if the server cannot answer it live."""
     try:
         result = client.chat(request.body)
     except RejectedError as error:
         raise ConfigError(
-            f"model {request.model} refused the request of {request.row(plan)}: {error}. No batch was created; mend "
+            f"model {request.model} rejected the request of {request.row(plan)}: {error}. No batch was created; fix "
             f"the prompt, the answer model or {given_by('params')} ({given_by('canary', value='0')} skips this check)"
         ) from error
     except NotFoundError as error:
         if "model" in f"{error.code} {error}".lower():
-            raise ConfigError(f"model {request.model} cannot be used: {error}. No batch was created") from error
-        log.warning("This server has no chat endpoint (%s): the requests are sent untried", error)
+            raise ConfigError(
+                f"model {request.model} cannot be used: {error}. No batch was created; change the job's model"
+            ) from error
+        log.warning("The server has no chat endpoint (%s); the first requests cannot be tried", error)
         return None
     except RetryableError as error:
-        log.warning("The first request could not be tried live, going on without: %s", error)
+        log.warning("The first request could not be tried; continuing without its result: %s", error)
         return None
     except AmbiguousError as error:
-        log.warning("It is not known what became of the first request, going on without: %s", error)
+        log.warning("The first request may have been answered and billed; continuing without its result: %s", error)
         return Canary(request.custom_id, request.model, _NO_OUTCOME, 0, 0)
     outcome = outcome_of(result, reader)
     if outcome.status is RowStatus.SUCCEEDED:
-        log.info("The first request was tried: %d completion tokens", result.completion_tokens)
+        log.info("The first request succeeded: %d completion tokens", result.completion_tokens)
     else:
-        log.warning("The answer to %s would not count: %s: %s", request.row(plan), outcome.status, outcome.error)
+        log.warning("The request of %s did not succeed: %s: %s", request.row(plan), outcome.status, outcome.error)
     return Canary(
         custom_id=request.custom_id,
         model=request.model,

@@ -1,4 +1,4 @@
-"""The preview: what a run would ask, for a person to read before anything is sent."""
+"""Preview: what a run would send, for a person to read before anything is sent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from greennode_batch.state.plan import Plan
 
 
 class PlannedRequest(msgspec.Struct, frozen=True):
-    """A request as it stands in a shard."""
+    """A request in a shard."""
 
     shard: ShardFolder
     model: str
@@ -32,14 +32,14 @@ class PlannedRequest(msgspec.Struct, frozen=True):
     body: dict[str, Any]
 
     def prompt_tokens(self, counter: TokenCounter | None = None) -> int:
-        """As the plan has them: counted, or by the length of its texts."""
+        """Its prompt tokens as in the plan: counted, or estimated from the length of its texts."""
         if counter is not None:
             return counter.count([self.body["messages"]])[0]
         texts = [text for message in self.body["messages"] for text in message_texts(message)]
         return estimate_tokens(sum(map(len, texts)), sum(len(text.encode()) for text in texts))
 
     def row(self, plan: Plan) -> str:
-        """The first row that asks it, as `row ticket_id = T-0001`."""
+        """The first row that has this request, as `row ticket_id = T-0001`."""
         source = read_staged(self.shard.source, [*plan.key, "custom_id"])
         row = source.filter(pc.equal(source["custom_id"], self.custom_id)).slice(0, 1).to_pylist()[0]
         return _named(plan.key, [row[name] for name in plan.key])
@@ -51,9 +51,9 @@ class _Line(msgspec.Struct):
 
 
 def first_requests(run: RunFolder, plan: Plan, model: str) -> Iterator[PlannedRequest]:
-    """The requests to one model, in the order of its shards; of several samples the one that comes first.
+    """Yield the requests to one model, in the order of its shards; of several samples, only the first.
 
-    Holds one line, and a hash for each that it has given.
+    Holds one line, and a hash of each request that it has yielded.
     """
     decoder = msgspec.json.Decoder(_Line)
     given: set[bytes] = set()
@@ -85,7 +85,7 @@ def preview(run: RunFolder, plan: Plan, *, shown: int = 3) -> str:
 
 
 def sample_requests(job: BatchJob, rows: Rows, profile: ApiProfile) -> str:
-    """The requests of the source's first row, one for each model, as text: for a run that has none of its own to show.
+    """The requests of the source's first row, one for each model, as text: for a run that has no request to show.
 
     Empty of a source without rows. Raises RowError as a build does.
     """
@@ -112,5 +112,5 @@ def _named(key: Sequence[str], values: Sequence[Any]) -> str:
 def _shown(row: str, body: Mapping[str, Any]) -> list[str]:
     """A request as lines, after an empty one."""
     settings = {name: value for name, value in body.items() if name not in {"model", "messages"}}
-    model_samples = f"{row} asks {body['model']} {msgspec.json.encode(settings).decode()}"
-    return ["", model_samples, *map(shown_message, body["messages"])]
+    head = f"{row}, model {body['model']} {msgspec.json.encode(settings).decode()}"
+    return ["", head, *map(shown_message, body["messages"])]

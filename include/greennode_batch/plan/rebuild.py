@@ -1,6 +1,7 @@
-"""Rebuild: a run that is built again, while tasks of the earlier build may still be at work on it.
+"""Rebuild: builds a run again while tasks of the earlier build may still be working on it.
 
-A shard is either sent or withdrawn, by an exclusive claim, so none is paid that no plan lists.
+An exclusive claim makes sure that a shard is either sent or withdrawn, so that every shard that is paid for is in a
+plan.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from greennode_batch.state.receipts import is_sent, withdraw
 
 
 def shards_of(run: RunFolder) -> dict[str, ShardFolder]:
-    """Every shard of the run's first attempt that was ever begun, by id."""
+    """Every shard that the first attempt of the run ever began, by id."""
     return {name: run.shard(name) for name in sorted(fresh_names(run.shards))}
 
 
 def sent_of(shards: Mapping[str, ShardFolder]) -> set[str]:
-    """The ids of those that must stay."""
+    """The ids of the shards that were sent, and must stay."""
     return {shard_id for shard_id, shard in shards.items() if is_sent(shard)}
 
 
@@ -30,12 +31,14 @@ def withdraw_others(
     before: Mapping[str, ShardFolder],
     clock: Callable[[], float],
 ) -> set[str]:
-    """Take back every shard that is not planned any more; the ids of those that were sent meanwhile, so must be kept.
+    """Withdraw every shard that is no longer planned, and return the ids of those that were sent meanwhile.
 
-    Their files stay, for a later build may plan them again. before: the shards that were there when the build began; a
-    planned one that was not is known to nobody yet.
+    A shard that was sent must stay. The files of withdrawn shards stay as well, because a later build may plan them
+    again.
+
+    before: the shards that existed when the build began. No task can know of a planned shard that is not among them.
     """
     others = {name: shard for name, shard in shards_of(run).items() if name not in planned}
     late = sent_of({name: shard for name, shard in before.items() if name in planned and name not in submitted})
-    # Where the run is to be built again in any case, what is withdrawn now might be planned then.
+    # If the run must be built again anyway, nothing is withdrawn, because that build may plan it.
     return late or {name for name, shard in others.items() if not withdraw(shard, now=clock(), turn=turn)}

@@ -1,4 +1,4 @@
-"""Repeated requests: rows whose request may have been asked long before, put aside until all shards are there."""
+"""Repeated requests: rows whose request may equal a much earlier one, set aside until all shards exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from greennode_batch.request.request_lines import RequestLines
 from greennode_batch.source.formats.batch_limits import together
 from greennode_batch.staging.spill_file import SpillFile
 
-# For each of these lots all shards' ids are looked through once.
+# The ids of all shards are searched once for each group of this size.
 _TOGETHER = 50_000
 _TOGETHER_BYTES = 16 << 20
 
@@ -25,17 +25,17 @@ class PutAside(NamedTuple):
 
 
 class RepeatedRequests:
-    """Holds none of them: they lie on disk, in `work`."""
+    """Stores the rows on disk, in `work`."""
 
     def __init__(self, work: Path) -> None:
         self._spilled = SpillFile[PutAside](work / "repeated.pickle")
 
     def add(self, some: PutAside) -> None:
-        """Rows of one model."""
+        """Set aside rows of one model."""
         self._spilled.add(some)
 
     def take(self) -> Iterator[list[PutAside]]:
-        """All of them, some ten thousand rows or some megabytes at a time."""
+        """Yield all rows, in groups of at most 50,000 rows or 16 MiB."""
         return together(self._spilled, _sizes, _TOGETHER, _TOGETHER_BYTES)
 
 

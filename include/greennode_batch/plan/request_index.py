@@ -1,4 +1,4 @@
-"""Request index: in which shard a request lies, if it came before. Exact, in memory that does not grow."""
+"""Request index: finds the shard of a request that came before, in a fixed amount of memory. It misses none."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import numpy as np
 from greennode_batch.plan.bloom_filter import BloomFilter, Hashes
 
 RECENT_REQUESTS = 50_000
-"""So many of the latest requests, and up to twice as many, are remembered with their shards."""
+"""The index remembers the shards of this many latest requests, and of up to twice as many."""
 MAYBE = -1
-"""In the place of a shard's."""
+"""Given instead of a shard's index if an older shard may hold the request."""
 
 
 class RequestIndex:
-    """custom_id -> place of its shard, for the latest requests. Of older ones a filter tells whether one may be there.
+    """Maps a custom_id to the index of its shard, for the latest requests.
 
-    Ask `indexes_of` once a batch, with all that comes before `add`.
+    For older requests, a filter tells whether one may exist. Call `indexes_of` once for each batch, with all of its
+    ids, before `add`.
     """
 
     def __init__(
@@ -27,16 +28,20 @@ class RequestIndex:
         recent: int = RECENT_REQUESTS,
         older: BloomFilter | None = None,
     ) -> None:
-        """submitted: gives the shards of earlier requests. older: an empty filter, not of the usual size."""
+        """Create an empty index.
+
+        submitted: finds the shards of requests that were sent before.
+        older: an empty filter, if it is not to have the default size.
+        """
         self._submitted = submitted
         self._recent = recent
-        # Most tables have no older ones, and a filter's 16 MB take longer to get than a small build.
+        # Most tables never need the filter, and allocating its 16 MB takes longer than a small build.
         self._older = older
         self._newest: dict[str, int] = {}
         self._before: dict[str, int] = {}
 
     def indexes_of(self, custom_ids: Sequence[str]) -> dict[int, int]:
-        """Those of the requests, by number, that came before, with their shards; `MAYBE` if that may be long ago."""
+        """Map the positions of requests that came before to their shards; `MAYBE` if they may be older."""
         self._let_go()
         indexes: dict[int, int] = {}
         if self._older is not None:
@@ -48,7 +53,7 @@ class RequestIndex:
         return indexes
 
     def add(self, custom_ids: Sequence[str], index: int) -> None:
-        """Requests that were put into a shard."""
+        """Record requests that were put into a shard."""
         self._newest.update(dict.fromkeys(custom_ids, index))
 
     def _let_go(self) -> None:
@@ -61,6 +66,6 @@ class RequestIndex:
 
 
 def _hashes(custom_ids: Sequence[str]) -> Hashes:
-    """Half of the bits that an id has: it is a hash itself."""
+    """Half of the bits of each id; an id is itself a hash."""
     digests = np.frombuffer(bytes.fromhex("".join(custom_ids)), np.uint64)
     return digests[::2]

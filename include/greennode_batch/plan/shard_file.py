@@ -1,4 +1,4 @@
-"""Shards: request lines cut into files that the API accepts, each named by the hash of its bytes."""
+"""Shard file: request lines in a file that the API accepts, named by the hash of its bytes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _ID_CHARACTERS = 32
 
 
 class ShardLimits(NamedTuple):
-    """What a batch file may have at most."""
+    """The limits of a batch file."""
 
     max_requests: int
     max_bytes: int
 
 
 def shard_limits(job: BatchJob, profile: ApiProfile) -> ShardLimits:
-    """The job's own caps, where they lie below the API's."""
+    """The API's limits, lowered to the job's where those are smaller."""
     return ShardLimits(
         max_requests=min(job.max_shard_requests or profile.max_requests, profile.max_requests),
         max_bytes=min(job.max_shard_bytes or profile.max_file_bytes, profile.max_file_bytes),
@@ -30,25 +30,23 @@ def shard_limits(job: BatchJob, profile: ApiProfile) -> ShardLimits:
 
 
 class ShardFile:
-    """A batch file being written: one model's lines, within the limits. Holds no line.
-
-    shard_id: the hex of the SHA-256 of its bytes, cut to 128 bits, once it is closed.
-    """
+    """A batch file that is being written: the lines of one model, within the limits. Holds no line."""
 
     def __init__(self, path: Path, limits: ShardLimits) -> None:
         self.path = path
         self._limits = limits
         self.shard_id = ""
+        """The hex of the SHA-256 of the file's bytes, cut to 128 bits; empty until the file is closed."""
         self.requests = 0
         self.bytes = 0
-        # Most processors have instructions for it, and so it is more than twice as fast as BLAKE2b here.
+        # Most processors have instructions for SHA-256, which makes it more than twice as fast as BLAKE2b here.
         self._hash = hashlib.sha256()
         self._file: BinaryIO = path.open("wb", buffering=0)
 
     def take(self, lines: Sequence[bytes]) -> int:
-        """Add the first of the lines, each with its newline, as far as the limits allow; how many these are.
+        """Add as many of the first lines, each with its newline, as the limits allow, and return how many were added.
 
-        A line that fits no empty file fits no file at all.
+        A line that does not fit into an empty file fits into no file.
         """
         taken = lines[: self._limits.max_requests - self.requests]
         content = b"".join(taken)

@@ -1,4 +1,4 @@
-"""The shards of a run while it is built: each request is put into one, once, and each row beside its request."""
+"""Shard set: the shards of a run while it is built. Each request goes into one shard, and its rows with it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ from greennode_batch.staging.parquet import read_table
 from greennode_batch.state.plan import PlannedShard
 
 MAX_COPIED_ROWS = 50_000
-"""Rows of one shard that is copied: a table takes it in one transaction. Some thousand more may be in it."""
+"""Rows of a copied shard, which a table receives in one transaction. A few thousand more are possible."""
 
 
 class ShardSet:
-    """Holds some thousand rows a shard, the latest requests' ids and a filter of fixed size.
+    """Collects requests and rows into shards.
 
-    submitted: shards that stay as they are. work: a folder for what is not finished.
+    Holds a few thousand rows of each shard, the latest ids and a filter of fixed size.
+
+    submitted: shards that stay as they are.
+    work: a folder for unfinished files.
     """
 
     def __init__(self, run: RunFolder, work: Path, limits: ShardLimits, submitted: SubmittedShards) -> None:
@@ -38,21 +41,22 @@ class ShardSet:
         self._shards: list[SubmittedShard | OpenShard] = [*submitted.shards]
         self._index = RequestIndex(submitted.indexes_of)
         self._repeated = RepeatedRequests(work)
-        self._open: dict[str, tuple[int, OpenShard]] = {}  # model -> the shard that is open for it, and its place
+        self._open: dict[str, tuple[int, OpenShard]] = {}  # model -> its open shard, with the index
         self._copied: list[CopiedShard] = []
         self._open_copied: dict[tuple[str, tuple[str, ...]], CopiedShard] = {}  # by model and targets
         self._sources: list[tuple[Path, ShardFolder]] = []
         self._stored: list[ShardFolder] = []
 
     def add(self, requests: RequestLines, rows: pa.Table, unsent: Collection[int]) -> RequestLines:
-        """Put requests into shards and each one's row beside it; those that no row before asked.
+        """Put requests into shards and each row beside its request; return the requests that no earlier row had.
 
-        rows: as source.parquet has them. unsent: the places of rows that are not asked.
+        rows: as source.parquet has them.
+        unsent: the indexes of rows that are not sent.
         """
         earlier = self._index.indexes_of(requests.custom_ids)
         count = len(requests.custom_ids)
         new = [number for number in range(count) if number not in earlier and number not in unsent]
-        # Equal requests are one: the other rows join its answer, and nothing is paid.
+        # Equal requests are sent once: the other rows share the answer, at no cost.
         requested = requests.first(new)
         put = self._put(requested)
         if requested is requests:
@@ -69,9 +73,11 @@ class ShardSet:
         return requested
 
     def copy(self, rows: pa.Table, answers: pa.Table, model: str, into: tuple[str, ...]) -> None:
-        """Put rows that no request asks into shards of their own.
+        """Put rows that need no request into separate shards.
 
-        rows: as source.parquet has them. answers: what is stored of each. into: the ids of the targets that get them.
+        rows: as source.parquet has them.
+        answers: what one target stores for each.
+        into: the ids of the targets that get them.
         """
         copied = self._open_copied.get((model, into))
         if copied is None or len(copied.rows) >= MAX_COPIED_ROWS:
@@ -81,7 +87,7 @@ class ShardSet:
         copied.add(rows, answers)
 
     def finish(self) -> list[PlannedShard]:
-        """Close what is open, settle one schema for all source files, and make them: kept shards come first."""
+        """Close all shards and write their source files with one common schema. Submitted shards come first."""
         for together in self._repeated.take():
             self._settle(together)
         for model in list(self._open):
@@ -104,14 +110,14 @@ class ShardSet:
         return [built.planned() for built in shards]
 
     def land_sources(self, turn: int) -> None:
-        """Put the source files into their places: with the plan of this turn, they say what the rows of a shard are."""
+        """Move the source files to staging. With the plan of this turn, they define the rows of each shard."""
         for made, shard in self._sources:
             land(made, shard.source_of(turn))
         for shard in self._stored:
             copy_file(shard.source, shard.source_of(turn))
 
     def _put(self, new: RequestLines) -> list[int]:
-        """Put new requests into shards; the place of each one's shard."""
+        """Put new requests into shards, and return the shard's index for each."""
         put: list[int] = []
         while len(put) < len(new.custom_ids):
             begin = len(put)
@@ -131,7 +137,7 @@ class ShardSet:
             self._shards[index].rows.add(chosen)
 
     def _settle(self, together: Sequence[PutAside]) -> None:
-        """Find the shards of requests that may have been asked long before; what was not is asked."""
+        """Find the shards of requests that may be repetitions, and put those that are new into shards."""
         wanted = pa.concat_arrays([chunk for some in together for chunk in some.rows["custom_id"].chunks]).unique()
         found: dict[str, int] = {}
         for index, shard in enumerate(self._shards):
@@ -148,9 +154,9 @@ class ShardSet:
             self._put_rows(some.rows, [found[custom_id] for custom_id in custom_ids])
 
     def _any_index(self, model: str) -> int:
-        """A shard for a row that is not sent: any will do, for such a row is joined to nothing.
+        """The index of a shard for a row that is not sent. Any shard will do, because the row is joined to no result.
 
-        One without requests is made only where there is no other; two would have the same bytes, and so the same
+        A shard without requests is created only if there is no other; two would have the same bytes, and so the same
         folder.
         """
         if not self._shards:
@@ -158,7 +164,7 @@ class ShardSet:
         return len(self._shards) - 1
 
     def _shard_for(self, model: str) -> tuple[int, OpenShard]:
-        """The shard that is open for the model, and its place."""
+        """The open shard of the model, and its index."""
         if model not in self._open:
             index = len(self._shards)
             shard = OpenShard(model, self._work, f"{index:06}", self._limits)

@@ -1,8 +1,8 @@
-"""source.parquet: which rows asked what. One row per source row, model and sample, beside the shard that answers it.
+"""Source rows: source.parquet, which maps rows to requests. It has one row per source row, model and sample.
 
-Columns: the key, the carried columns, `sample` if the job asks for several, `model`, `custom_id` (NULL for a row that
-is not sent) and `unsent` (why not, else NULL). Where a note is to be made of what is answered, `row_hashes` as well:
-the hashes of key and input, 16 bytes (see row_hashes.py).
+Columns: the key, the carried columns, `sample` if the job has several, `model`, `custom_id` (NULL for a row that is not
+sent) and `unsent` (why not, else NULL). If the run will write an answer cache, also `row_hashes`: the hashes of key and
+input, 16 bytes (see row_hashes.py).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def source_rows(
     unsent: Sequence[str | None],
     hashes: RowHashes | None = None,
 ) -> pa.Table:
-    """Source rows as source.parquet has them. carried: the key, the carried columns and `sample`, if there is one."""
+    """Build rows of source.parquet. carried: the key, the carried columns and `sample`, if there is one."""
     own = (
         pa.repeat(pa.scalar(model, pa.string()), len(custom_ids)),
         pa.array(custom_ids, pa.string()),
@@ -51,7 +51,7 @@ def source_rows(
 
 
 def hashes_in(rows: pa.Table) -> RowHashes | None:
-    """The column `row_hashes`; None if a row has none."""
+    """The column `row_hashes`; None if any row has no hashes."""
     column = rows[HASHES]
     if column.null_count:
         return None
@@ -59,7 +59,10 @@ def hashes_in(rows: pa.Table) -> RowHashes | None:
 
 
 class SourceRows:
-    """The source rows of one shard. Holds some thousand; the rest lies in files of `folder` whose names begin so."""
+    """The source rows of one shard.
+
+    Holds a few thousand; the rest lies in `folder`, in files with the prefix `name`.
+    """
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
@@ -73,25 +76,25 @@ class SourceRows:
         return self._count
 
     def add(self, rows: pa.Table) -> None:
-        """Some rows. Their types may be others than before."""
+        """Add rows. Their types may differ from those of earlier rows."""
         self._held.append(rows)
         self._count += rows.num_rows
         if sum(map(len, self._held)) >= _HELD_ROWS or sum(one.nbytes for one in self._held) >= _HELD_BYTES:
             self._write_held()
 
     def close(self) -> None:
-        """Hold nothing any more, and finish the file that is open; more rows make another one."""
+        """Write all rows and close the file. Rows that are added later go into another file."""
         self._write_held()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
     def schemas(self) -> list[pa.Schema]:
-        """The types of each of the files, once it is closed."""
+        """The schema of each file, once it is closed."""
         return [pq.read_schema(path) for path in self._files]
 
     def files(self) -> list[Path]:
-        """Where all rows lie, once it is closed; the files differ in their types."""
+        """The files with all rows, once it is closed. Their types may differ."""
         return list(self._files)
 
     def _write_held(self) -> None:
@@ -106,32 +109,33 @@ class SourceRows:
 
 
 class BuiltShard:
-    """A shard while its run is built. rows: what it has beside its source file in staging, if that is there."""
+    """A shard while its run is built."""
 
     def __init__(self, rows: SourceRows, stored: UPath | None = None, schema: pa.Schema | None = None) -> None:
-        """stored, schema: the source file, and its types."""
+        """stored, schema: the source file in staging, if there is one, and its types."""
         self.rows = rows
+        """Its rows, except those in a source file that is already in staging."""
         self._stored = stored
         self._schema = schema
 
     def is_stored_as(self, schema: pa.Schema) -> bool:
-        """Whether its source file holds all its rows, with these types."""
+        """Whether the source file in staging has all its rows, with these types."""
         return self._schema == schema and not len(self.rows)
 
     def schemas(self) -> list[pa.Schema]:
-        """The types of its rows."""
+        """The schemas of its rows."""
         return [*([] if self._schema is None else [self._schema]), *self.rows.schemas()]
 
     @contextmanager
     def files(self) -> Iterator[list[Path]]:
-        """Where the rows lie: those that it had, and those that joined it."""
+        """The files with its rows: the source file in staging, and the rows that were added."""
         self.rows.close()
         with nullcontext() if self._stored is None else local_copy(self._stored) as stored:
             yield [*filter(None, [stored]), *self.rows.files()]
 
 
 def read_tables(files: Iterable[Path]) -> Iterator[pa.Table]:
-    """The rows of such files, some thousand at a time."""
+    """Read the rows of these files, a few thousand at a time."""
     for path in files:
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
@@ -139,13 +143,13 @@ def read_tables(files: Iterable[Path]) -> Iterator[pa.Table]:
 
 
 def write_source(files: Sequence[Path], schema: pa.Schema, made: Path) -> None:
-    """Make source.parquet of such files, with these types for all. A single file that has them becomes it."""
+    """Write source.parquet from these files, with one schema. A single file that already has it is moved."""
     if len(files) == 1 and pq.read_schema(files[0]).equals(schema):
         files[0].replace(made)
         return
     with table_writer(made, schema) as writer:
         for rows in read_tables(files):
             if HASHES in schema.names and HASHES not in rows.column_names:
-                # Of a build that made no note, or knew of none.
+                # These rows come from a build that wrote no hashes.
                 rows = rows.append_column(HASHES, pa.nulls(rows.num_rows, _HASHES_TYPE))  # noqa: PLW2901
             writer.write_table(fit(rows, schema))

@@ -1,4 +1,4 @@
-"""Kept index: which rows and requests lie in shards that stay. It is on disk: a large run takes no more memory."""
+"""Submitted index: the rows and requests of shards that stay, on disk, so that a large run needs no more memory."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _CACHE_KIB = 8_192
 
 
 class SubmittedIndex:
-    """Rows by the texts of their key as source.parquet keeps it, requests by custom_id."""
+    """Finds rows by the texts of their key, as source.parquet stores it, and requests by custom_id."""
 
     def __init__(self, work: Path) -> None:
-        # It is void if this process dies, so nothing need be safe from that.
+        # The database is discarded if this process dies, so it needs no durability.
         self._database = sqlite3.connect(work / "kept.sqlite", isolation_level=None)
         self._database.executescript(
             f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{_CACHE_KIB};"
@@ -32,7 +32,7 @@ class SubmittedIndex:
         custom_ids: pa.ChunkedArray,
         index: int,
     ) -> None:
-        """The rows of a shard. custom_ids: NULL where a row is not sent."""
+        """Add the rows of a shard. custom_ids: NULL for rows that are not sent."""
         self._database.execute("BEGIN")
         rows = zip(key_texts(keys), models.to_pylist(), samples.to_pylist(), strict=True)
         self._database.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?, ?)", rows)
@@ -47,7 +47,7 @@ class SubmittedIndex:
         return int(count)
 
     def custom_ids_of(self, keys: Iterable[str]) -> Mapping[str, set[tuple[str, int]]]:
-        """For each of these keys that lies in a shard, the models and samples that are asked about it."""
+        """Map each of these keys that is in a shard to its models and samples there."""
         found: dict[str, set[tuple[str, int]]] = {}
         requested = "SELECT key, model, sample FROM rows WHERE key IN (SELECT value FROM json_each(?))"
         for key, model, sample in self._database.execute(requested, (json.dumps(list(keys)),)):
@@ -55,16 +55,16 @@ class SubmittedIndex:
         return found
 
     def indexes_of(self, custom_ids: Iterable[str]) -> Mapping[str, int]:
-        """For each of these requests that lies in a shard, the place of that shard."""
+        """Map each of these requests that is in a shard to the shard's index."""
         requested = "SELECT custom_id, place FROM requests WHERE custom_id IN (SELECT value FROM json_each(?))"
         return dict(self._database.execute(requested, (json.dumps(list(custom_ids)),)))
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the database."""
         self._database.close()
 
 
 def key_texts(keys: pa.Table) -> Sequence[str]:
-    """Each key as one text: equal exactly where all its columns are."""
+    """Each key as one text. Two texts are equal exactly if all columns are equal."""
     columns = [column.cast(pa.string()).to_pylist() for column in keys.columns]
     return list(map(json.dumps, zip(*columns, strict=True)))

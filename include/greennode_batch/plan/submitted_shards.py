@@ -1,6 +1,6 @@
-"""Kept shards: what a run has sent already stays as it is when the run is built again.
+"""Submitted shards: shards that were sent, and stay as they are when the run is built again.
 
-A row is known by its key, model and sample, a request by its custom_id, both as source.parquet keeps them.
+A row is identified by its key, model and sample, a request by its custom_id, both as source.parquet stores them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from greennode_batch.state.plan import PlannedShard
 
 
 class SubmittedShard(BuiltShard):
-    """A shard that was sent. Its requests and rows stay; `rows` takes more rows that ask what it asks."""
+    """A shard that was sent. Its requests and rows stay; `rows` takes further rows with the same requests."""
 
     def __init__(self, shard: ShardFolder, table: pa.Table, rows: SourceRows, planned: PlannedShard | None) -> None:
         super().__init__(rows, shard.source, table.schema)
@@ -46,21 +46,25 @@ class SubmittedShard(BuiltShard):
 
     @property
     def shard_id(self) -> str:
-        """The folder's name."""
+        """The name of its folder."""
         return self._planned.shard_id
 
     def planned(self) -> PlannedShard:
-        """The shard as the plan tells it."""
+        """The shard's entry in the plan."""
         return msgspec.structs.replace(self._planned, rows=self._planned.rows + len(self.rows))
 
 
 class SubmittedShards:
-    """The shards of a run that stay, and which row and request lies in which. Holds one of them at a time."""
+    """The shards that stay, and the index of their rows and requests. Holds one shard at a time."""
 
     def __init__(
         self, job: BatchJob, shards: Sequence[ShardFolder], work: Path, planned: Mapping[str, PlannedShard]
     ) -> None:
-        """planned: by shard id, as the earlier plan has them. work: a folder for the rows that join them."""
+        """Read and index the shards.
+
+        planned: their entries in the earlier plan, by shard id.
+        work: a folder for the rows that join them.
+        """
         self.shards: list[SubmittedShard] = []
         self._index = SubmittedIndex(work) if shards else None
         names = [*job.key_columns]
@@ -79,7 +83,7 @@ class SubmittedShards:
             self._index.add(keys, models, samples, table["custom_id"], index)
 
     def close(self) -> None:
-        """Let go of what lies on disk."""
+        """Close the index."""
         if self._index is not None:
             self._index.close()
 
@@ -90,17 +94,17 @@ class SubmittedShards:
 
     @property
     def unsent(self) -> int:
-        """Rows in these shards that are not asked."""
+        """The number of rows in these shards that are not sent."""
         return sum(shard.unsent for shard in self.shards)
 
     def indexes_of(self, custom_ids: Sequence[str]) -> Mapping[str, int]:
-        """For each of these requests that lies in one of the shards, the place of that shard in `shards`."""
+        """Map each of these requests that is in one of the shards to the shard's index in `shards`."""
         return self._index.indexes_of(custom_ids) if self._index else {}
 
     def custom_ids_of(self, key_columns: Sequence[Sequence[Any]]) -> Iterator[set[tuple[str, int]]]:
-        """For each key, the models and samples for which it has its place in one of these shards.
+        """Yield, for each key, the models and samples for which one of these shards has the row.
 
-        key_columns: the values of a batch of rows, one sequence for each column of the key, as the database gives them.
+        key_columns: the values of a batch of rows, one sequence for each column of the key, as the source gives them.
         """
         assert self._index is not None
         forms = [
@@ -115,16 +119,18 @@ class SubmittedShards:
 
 
 def _schema(job: BatchJob, shard: ShardFolder) -> pa.Schema:
-    """The types of the rows of a shard that was sent, if they can stand in one plan with those of the job."""
+    """The types of a submitted shard's rows. Raises ConfigError if they do not fit the job as it is now."""
     for path in (shard.requests, shard.source):
         if not path.exists():
-            raise ConfigError(f"{path}: is missing, though this shard was sent; restore the file, or trigger a new run")
+            raise ConfigError(
+                f"{path}: is missing, although this shard was sent; restore the file, or trigger a new run"
+            )
     schema = staged_schema(shard.source)
     had = set(schema.names) - set(OWN_COLUMNS)
     wanted = {*job.target_key, *job.carry} - {"model"}
     if had != wanted:
         raise ConfigError(
-            f"job {job.name}: rows that were sent in this run have the columns {', '.join(sorted(had))}; the job's key "
-            f"and carried columns are {', '.join(sorted(wanted))} now. Undo that for this run, or trigger a new one"
+            f"job {job.name}: rows that this run has sent have the columns {', '.join(sorted(had))}; the job's key "
+            f"and carried columns are now {', '.join(sorted(wanted))}. Undo this change, or trigger a new run"
         )
     return schema

@@ -1,4 +1,4 @@
-"""UniqueKeys: each row has one, never NULL, never twice in the table, however large that is."""
+"""Unique keys: checks that every row has a key, never NULL and never twice, however large the table is."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from greennode_batch.source.rows import Key, RowBatch
 from greennode_batch.staging.spill_file import SpillFile
 from greennode_batch.wording import given_by
 
-# So many keys may look repeated before all that came are looked through: few in a small table, whose errors are to be
-# told soon, and not so few in a large one, of which the filter is fuller and a look takes longer.
+# So many keys may look repeated before all keys are searched: few in a small table, so that errors appear soon; more in
+# a large one, where the filter is fuller and a search takes longer.
 _SMALL_ROWS = 1_000_000
 _DOUBTS = 100_000
 
@@ -27,8 +27,8 @@ _DOUBTS = 100_000
 class UniqueKeys:
     """Checks keys batch by batch. Holds a filter of fixed size; the keys themselves lie on disk, in `work`.
 
-    Two keys are equal where Python calls their values equal: 1 and Decimal("1.0") are. Times with a zone are compared
-    as instants: in the hour that comes twice in autumn, Python calls two different ones equal.
+    Two keys are equal if Python calls their values equal, such as 1 and Decimal("1.0"). Times with a zone are compared
+    as instants, because in the hour that occurs twice in autumn, Python calls two different times equal.
     """
 
     def __init__(self, names: Sequence[str], work: Path, *, seen: BloomFilter | None = None) -> None:
@@ -39,7 +39,10 @@ class UniqueKeys:
         self._doubtful: set[Key] = set()
 
     def add(self, batch: RowBatch) -> list[Key]:
-        """The keys of a batch of rows. Raises RowError for one that is NULL, has no equality, or came before."""
+        """Check the keys of a batch and return them.
+
+        Raises RowError for a key that is NULL, has no equality, or came before.
+        """
         columns = [_instants(list(batch.values(name))) for name in self._names]
         keys = list(zip(*columns, strict=True))
         if any(None in column for column in columns) or not _are_distinct(keys):
@@ -53,15 +56,15 @@ class UniqueKeys:
         return keys
 
     def finish(self) -> None:
-        """Raise RowError if a key came twice after all."""
+        """Raise RowError if a key that looked new occurred twice."""
         self._settle()
 
     def tables(self) -> Iterator[pa.Table]:
-        """All keys, some thousand at a time, as staging keeps them. Call `finish` before."""
+        """Yield all keys as staging stores them, a few thousand at a time. Call `finish` first."""
         return (table_of(columns, self._names) for columns in self._spilled)
 
     def named(self, key: Key) -> str:
-        """A row, as `row ticket_id = T-0001`."""
+        """Describe a row, as `row ticket_id = T-0001`."""
         values = ", ".join("NULL" if value is None else str(value) for value in key)
         return f"row {', '.join(self._names)} = {values}"
 
@@ -84,7 +87,7 @@ class UniqueKeys:
             seen.add(key)
 
     def _settle(self) -> None:
-        """Look through all keys that came for those that may have come twice."""
+        """Search all keys for those that may have occurred twice."""
         if not self._doubtful:
             return
         counts = Counter(
@@ -104,7 +107,7 @@ class UniqueKeys:
 
 
 def _instants(values: list[Any]) -> list[Any]:
-    """The same values, with times that have a zone in UTC."""
+    """The same values, with zoned times converted to UTC."""
     if not any(issubclass(kind, dt.datetime) for kind in set(map(type, values))):
         return values
     return [
@@ -116,5 +119,5 @@ def _instants(values: list[Any]) -> list[Any]:
 def _are_distinct(keys: Sequence[Key]) -> bool:
     try:
         return len(set(keys)) == len(keys)
-    except TypeError:  # one that has no equality
+    except TypeError:  # an unhashable value
         return False

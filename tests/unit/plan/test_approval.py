@@ -81,7 +81,7 @@ def test_a_yes_is_to_what_was_shown(built):
     note_approval_request(run, plan)
     more = msgspec.structs.replace(plan.estimate, cost=plan.estimate.cost + 1)
     write_json(run.plan, msgspec.structs.replace(plan, estimate=more))
-    with pytest.raises(BudgetError, match="built anew since somebody was asked"):
+    with pytest.raises(BudgetError, match="built again after its approval was requested"):
         note_answer(run, approved=True, by="ann", at=0)
     assert note_answer(run, approved=False, by="ann", at=0).approved is False
 
@@ -96,16 +96,16 @@ def test_the_text_has_the_numbers_and_the_first_prompt_of_each_model(built):
     assert "| shards | 2 |" in text
     assert f"{ONE} (9 requests), {TWO} (9 requests)" in text
     assert text.count("```text\n") == 3
-    assert f"row id = 1 asks {ONE}\n[system]\nBe brief.\n[user]\ntext 0\n```" in text
-    assert f"row id = 1 asks {TWO}\n" in text
-    assert f"row id = 2 asks {ONE}\n" in text
+    assert f"row id = 1, model {ONE}\n[system]\nBe brief.\n[user]\ntext 0\n```" in text
+    assert f"row id = 1, model {TWO}\n" in text
+    assert f"row id = 2, model {ONE}\n" in text
 
 
 def test_the_text_says_how_many_rows_are_asked_again(built):
     run, plan = built("one", "two")
-    assert "asked again" not in approval_text(run, plan, BUDGET)
+    assert "sent again" not in approval_text(run, plan, BUDGET)
     text = approval_text(run, msgspec.structs.replace(plan, answered_before=1), BUDGET)
-    assert "| asked again | 1 row has a good answer in a target already" in text
+    assert "| sent again | 1 row has a good answer in a target already" in text
 
 
 def test_no_prompt_ends_the_block_that_it_is_shown_in(built):

@@ -275,7 +275,7 @@ def test_where_samples_are_raised_only_the_rest_is_built(staged):
     ]
     assert sorted(zip(staged.ids(new), staged.ids(new, "sample"), strict=True)) == [(1, 3), (2, 3)]
     # A row that was sent without a sample has no place in the target that has them.
-    with pytest.raises(ConfigError, match=r"have the columns id, sample; .* are id now\. Undo that"):
+    with pytest.raises(ConfigError, match=r"have the columns id, sample; .* are now id\. Undo this change"):
         staged.build([(1, "a")])
 
 
@@ -500,7 +500,7 @@ def test_it_says_what_was_kept(staged, caplog):
     for planned in plan.shards:
         staged.send(planned)
     staged.build([(9, "new")])
-    assert "Kept 3 shards (5 requests) that were sent before; built 1 new" in caplog.text
+    assert "Kept 3 shards (5 requests) sent earlier; built 1 new" in caplog.text
 
 
 UTC = datetime.UTC
@@ -607,7 +607,9 @@ def test_a_column_whose_type_has_grown_has_that_type_in_all_shards(staged):
 def test_rows_that_were_sent_with_other_columns_are_named_beside_the_way_out(staged):
     (shard,) = staged.build([(1, "a", 5)], columns=("id", "text", "n"), carry=("n",)).shards
     staged.send(shard)
-    with pytest.raises(ConfigError, match=r"have the columns id, n; .* are id now\. Undo that .* trigger a new one"):
+    with pytest.raises(
+        ConfigError, match=r"have the columns id, n; .* are now id\. Undo this change, .* trigger a new run"
+    ):
         staged.build([(1, "a")])
 
 
@@ -616,7 +618,7 @@ def test_a_shard_that_was_sent_and_has_lost_a_file_is_named(staged, file):
     (shard,) = staged.build([(1, "a")]).shards
     staged.send(shard)
     getattr(staged.shard(shard), file).unlink()
-    with pytest.raises(ConfigError, match=rf"{shard.shard_id}/{file}\.\w+: is missing, though this shard was sent"):
+    with pytest.raises(ConfigError, match=rf"{shard.shard_id}/{file}\.\w+: is missing, although this shard was sent"):
         staged.build([(1, "a")])
 
 

@@ -79,7 +79,7 @@ def test_an_empty_table_has_nothing_to_try(make_run, client):
 
 def test_a_request_that_the_model_refuses_is_named_by_its_row_with_the_apis_words(make_run, client):
     run, plan = make_run(("a", "b", "text"), [(1, "x", "hello")], key=("a", "b"), params={"temperature": 9})
-    with pytest.raises(ConfigError, match=r"refused the request of row a, b = 1, x: .*temperature.*No batch was"):
+    with pytest.raises(ConfigError, match=r"rejected the request of row a, b = 1, x: .*temperature.*No batch was"):
         canaries(run, plan, client)
 
 
@@ -111,7 +111,7 @@ def test_an_answer_that_would_not_count_is_a_warning_that_says_why(make_run, cli
     run, plan = make_run(("id", "text"), [(1, "hello")], answer=Label, params={"max_tokens": 1})
     (tried,) = canaries(run, plan, client, answer=Label)
     assert tried.status == "truncated"
-    assert "row id = 1 would not count: truncated" in caplog.text
+    assert "row id = 1 did not succeed: truncated" in caplog.text
 
 
 def test_a_canary_whose_asker_was_killed_is_not_paid_for_again(make_run, client, emulator, monkeypatch):

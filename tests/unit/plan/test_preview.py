@@ -19,7 +19,7 @@ def test_the_first_requests_are_shown_as_the_model_will_see_them(make_run):
         ("id", "text"), [(1, "one"), (2, "two"), (3, "three")], system="Be brief.", params={"max_tokens": 5}
     )
     text = preview(run, plan, shown=2)
-    assert f'row id = 1 asks {MODEL} {{"max_tokens":5}}\n[system]\nBe brief.\n[user]\none' in text
+    assert f'row id = 1, model {MODEL} {{"max_tokens":5}}\n[system]\nBe brief.\n[user]\none' in text
     assert "[user]\ntwo" in text
     assert "three" not in text
 
@@ -65,7 +65,7 @@ def test_of_several_samples_one_is_shown(make_run):
     run, plan = make_run(("id", "text"), [(1, "one"), (2, "two"), (3, "one")], samples=3, max_shard_requests=2)
     requests = list(first_requests(run, plan, MODEL))
     assert [request.body["messages"][0]["content"] for request in requests] == ["one", "two"]
-    assert "row id = 2 asks" in preview(run, plan)
+    assert "row id = 2, model" in preview(run, plan)
     assert "9 rows: 6 requests in 3 shards" in preview(run, plan)
 
 
@@ -109,7 +109,7 @@ def test_what_is_no_text_is_shown_as_json_and_cut_where_it_is_long(make_run):
         prompt=None, messages=messages, row_params={"max_tokens": "words"},
     )  # fmt: skip
     text = preview(run, plan, shown=1)
-    assert f'asks {MODEL} {{"max_tokens":7}}\n[assistant]\n{{"tool_calls":[' in text
+    assert f', model {MODEL} {{"max_tokens":7}}\n[assistant]\n{{"tool_calls":[' in text
     assert '[tool]\nfound\n{"tool_call_id":"1"}\n' in text
     assert f"[user]\nWhat is on it? {'x' * 300}\n" in text
     assert '{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgo' in text

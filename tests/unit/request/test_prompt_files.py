@@ -144,7 +144,7 @@ def test_a_row_cannot_choose_a_file(write, text):
 def test_a_prompt_that_stands_in_the_job_has_no_files(text):
     with pytest.raises(
         ConfigError,
-        match=r"prompt of job j: refers to the file rules\.md, which only a prompt file below include/jobs can do",
+        match=r"prompt of job j: names the file rules\.md. Only a prompt that is itself a file below include/jobs",
     ):
         read_prompt(text, name="prompt of job j")
 
