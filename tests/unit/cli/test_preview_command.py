@@ -11,7 +11,7 @@ def test_the_job_of_a_file_is_shown_without_a_key(command, monkeypatch, capsys, 
     assert command("preview", "--requests", "1", "--limit", "2") == 0
     said = capsys.readouterr().out
     assert said.startswith("2 rows: 2 requests in 1 shard")
-    assert "row id = 1 asks google/gemma-4-31b-it" in said
+    assert "row id = 1, model google/gemma-4-31b-it" in said
     assert "Label" in said
     assert emulator.ledger()["calls"] == {}
 

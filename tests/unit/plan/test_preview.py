@@ -132,8 +132,8 @@ def test_the_most_that_answers_may_have_goes_by_the_limits_of_the_rows(params, m
 def test_a_sample_is_what_the_first_row_would_ask_of_each_model(make_job):
     job = make_job(model=[MODEL, "qwen/qwen3.6-flash"], answer=Label, params={"max_tokens": 5})
     text = sample_requests(job, Rows.from_tuples(("id", "text"), iter([[(7, "one"), (8, "two")]])), ApiProfile())
-    assert text.count("row id = 7 asks ") == 2
-    assert f'row id = 7 asks {MODEL} {{"max_tokens":5,' in text
+    assert text.count("row id = 7, model ") == 2
+    assert f'row id = 7, model {MODEL} {{"max_tokens":5,' in text
     assert "[user]\none" in text
     assert "two" not in text
 
