@@ -26,4 +26,6 @@ def _schema(model: type[BaseModel], mode: Any) -> dict[str, Any]:
     try:
         return model.model_json_schema(mode=mode)
     except PydanticInvalidForJsonSchema as error:
-        raise ConfigError(f"answer model {model.__name__}: a field has no JSON schema ({error.message})") from None
+        raise ConfigError(
+            f"answer model {model.__name__}: a field has no JSON schema ({error.message}); change its type"
+        ) from None

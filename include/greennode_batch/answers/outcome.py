@@ -21,6 +21,7 @@ class Outcome(NamedTuple):
     """The outcome of one request."""
 
     status: RowStatus
+    """What became of the request."""
     error: str | None
     """Why there is no valid answer; None if there is one."""
     reasoning: str | None

@@ -15,6 +15,7 @@ class ReasonedText(NamedTuple):
     """A model's text, split into reasoning and answer."""
 
     reasoning: str | None
+    """What the model thought; None if the text has no reasoning."""
     answer: str | None
     """None if the whole text is reasoning."""
 

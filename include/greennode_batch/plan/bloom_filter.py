@@ -19,7 +19,9 @@ _HALF = np.uint64(32)
 
 
 class BloomFilter:
-    """For an added hash, `may_hold` is always true; for another, with ten million added, it is true once in 200 times.
+    """A set of hashes in a fixed amount of memory, with a few false positives.
+
+    For an added hash, `may_hold` is always true; for any other, with ten million added, it is true once in 200 times.
 
     words: the number of 8-byte words, a power of two. The default takes 16 MB.
     """

@@ -39,6 +39,7 @@ class _Requested(NamedTuple):
     """The rows as staging keeps them."""
     keys: Sequence[Key]
     hashes: RowHashes | None
+    """The hashes of the rows; None if no answer cache is to be written."""
     has_samples: bool
     """Whether the job asks for several samples, so that rows carry the sample's number."""
 

@@ -30,6 +30,7 @@ class PlannedRequest(msgspec.Struct, frozen=True):
     model: str
     custom_id: str
     body: dict[str, Any]
+    """The decoded body: model, messages and parameters."""
 
     def prompt_tokens(self, counter: TokenCounter | None = None) -> int:
         """Its prompt tokens as in the plan: counted, or estimated from the length of its texts."""

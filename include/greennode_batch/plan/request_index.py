@@ -1,4 +1,4 @@
-"""Request index: finds the shard of a request that came before, in a fixed amount of memory. It misses none."""
+"""Request index: finds the shard of a request that came before. It misses none, and its memory does not grow."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class SubmittedShard(BuiltShard):
         self.unsent = table.num_rows - requested.num_rows
         self._planned = PlannedShard(
             shard_id=shard.shard_id,
-            model=requested["model"][0].as_py(),  # rows that are not sent may lie beside any model's requests
+            model=requested["model"][0].as_py(),  # rows that are not sent may be in a shard of any model
             requests=pc.count_distinct(requested["custom_id"]).as_py(),
             rows=table.num_rows,
             bytes=size,

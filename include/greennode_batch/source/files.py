@@ -64,9 +64,9 @@ def read_files(
         known = _known_types(files, schemas, [name for name in names if columns is None or name in columns], declared)
     missing = [name for name in declared if name not in names]
     if missing:
-        has = f"(it has {', '.join(names)})"
         raise ConfigError(
-            f"{path}: has no column {', '.join(missing)}, which {given_by('types', 'types=')} names {has}"
+            f"{path}: {given_by('types', 'types=')} declares {', '.join(missing)}, but the columns are "
+            f"{', '.join(names)}. Nothing was sent"
         )
     wanted = [name for name in names if columns is None or name in columns]
     read = zip(files, stored, strict=True) if part == WHOLE else _dealt(files, stored, part)

@@ -9,10 +9,12 @@ T = TypeVar("T")
 
 
 class Part(NamedTuple):
-    """The number of a part, counted from 0 as Airflow counts mapped tasks, and how many parts there are."""
+    """One of the parts of a source."""
 
     number: int
+    """Counted from 0, as Airflow counts mapped tasks."""
     total: int
+    """How many parts there are."""
 
     def dealt(self, items: Sequence[T]) -> Sequence[T]:
         """Select the items of this part. Each item belongs to exactly one part."""

@@ -44,8 +44,8 @@ Row = tuple[Any, ...]
 class RowBatch:
     """A few thousand rows of a source as columns: Arrow arrays, or sequences of Python values.
 
-    columns: by name.
-    arrays: Arrow arrays of columns whose values are Python values, in the form that staging stores.
+    columns: the columns by name.
+    arrays: columns in the form that staging stores, if it is known besides their values.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ def read_sql(
     """
     server_side = is_postgres(connection)
     if server_side and getattr(connection, "autocommit", False):
-        connection.autocommit = False  # a server-side cursor lives in a transaction
+        connection.autocommit = False  # a server-side cursor needs a transaction
     cursor = connection.cursor(name=f"greennode_{uuid.uuid4().hex}") if server_side else connection.cursor()
     with _query_errors():
         cursor.execute(sql, *([dict(parameters)] if parameters else []))

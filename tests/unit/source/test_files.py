@@ -119,7 +119,7 @@ def test_a_value_that_is_not_of_the_declared_type_names_file_and_column(write):
     path = write("rows.csv", "id,n\n1,x\n")
     with pytest.raises(ConfigError, match=r"rows\.csv: column n: a value cannot be converted to int64 .*'x'"):
         rows_of(read_files(path, types={"n": "integer"}))
-    with pytest.raises(ConfigError, match=r"rows\.csv: has no column m, which types= names \(it has id, n\)"):
+    with pytest.raises(ConfigError, match=r"rows\.csv: types= declares m, but the columns are id, n\."):
         read_files(path, types={"m": "integer"})
     with pytest.raises(ConfigError, match="types: 'int' is none of text, integer"):
         read_files(path, types={"n": "int"})

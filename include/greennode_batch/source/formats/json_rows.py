@@ -1,4 +1,4 @@
-r"""Rows of a JSON Lines file: one object a line. Numbers stay exact; nested values are lists and dicts.
+r"""Rows of a JSON Lines file: one object per line. Numbers stay exact; nested values are lists and dicts.
 
 A name that a line lacks is NULL in its row. The encoding is UTF-8, with or without a byte order mark; lines end with \n
 or \r\n, and blank lines are skipped.
