@@ -1,7 +1,10 @@
-"""Which rows the targets have answered already.
+"""Incremental runs: which rows the targets have answered already.
 
-target_rows      what a table has of earlier runs
-all_targets      what all targets have together: unchanged rows, and such that one target gets from another
-unchanged_rows   rows that are not asked (answer_cache, row_hashes, batch_buffer)
-answered         the one rule by which a row needs no new request
+answered          the one rule for when a row needs no new request
+target_lookup     what a table has of earlier runs
+all_targets       what all targets have together, and which answers are copied between them
+unchanged_rows    the rows that are not sent
+answer_cache      what a run records about answered rows, so that the next one need not read the target
+row_hashes        hashes of a row's key and of its prompt's inputs
+batch_buffer      rows that the cache could not resolve, collected into batches
 """

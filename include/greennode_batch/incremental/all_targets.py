@@ -1,6 +1,7 @@
-"""All targets: what a job's targets have answered together. What one has and another lacks is copied, at no cost.
+"""All targets: what a job's targets have answered together.
 
-A good answer counts for more than a final outcome to the same request: a target that has only that gets the answer.
+An answer that one target has and another lacks is copied, at no cost. A valid answer outranks a final outcome of the
+same request: a target that has only the outcome gets the answer.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from greennode_batch.state.row_owner import RowOwner
 
 _Flags = npt.NDArray[np.bool_]
 
-# The other columns of a target are the row's own in the run that copies it: its key, what it carries, whose it is.
+# The run that copies a row supplies the other columns: its key, its carried columns and its owner.
 _COPIED = {
     **dict.fromkeys(RESULT_COLUMNS, pa.string()),
     "prompt_tokens": pa.int64(),
@@ -32,36 +33,36 @@ _COPIED = {
 
 
 class Copies(NamedTuple):
-    """Rows whose answer, or final outcome, some targets have and others lack.
-
-    indexes: of the rows, in their order. answers: what is stored of each. into: the ids of the targets that lack it.
-    """
+    """Rows whose answer, or final outcome, some targets have and others lack."""
 
     indexes: Sequence[int]
+    """The indexes of the rows, in order."""
     answers: pa.Table
+    """What is stored for each."""
     into: tuple[str, ...]
+    """The ids of the targets that lack it."""
 
 
 class LookedUp(NamedTuple):
-    """What becomes of some rows.
-
-    codes: of those that every target has, an answer or a final outcome; 0 for others. copies: some have it. requested:
-    the places of those that none can give. answered_before: those of these that have a good answer in some target, to
-    this request or another. of_others: the places of those that every target has, the first of them as another job's
-    row.
-    """
+    """What the targets have of some rows."""
 
     codes: Codes
+    """The code of each row that every target has, with an answer or a final outcome; 0 for the others."""
     copies: Sequence[Copies]
+    """The rows that only some targets have."""
     requested: Sequence[int]
+    """The indexes of rows that no target can supply."""
     answered_before: Sequence[int]
+    """The indexes of those that have a valid answer in some target, to this request or another."""
     of_others: Sequence[int]
+    """The indexes of rows that every target has, but that belong to another job in the first target."""
 
 
 class AllTargets:
     """The targets of a job, one or several.
 
-    answer_fields: the columns of an answer. final_for, owner: see LookupRows.
+    answer_fields: the columns of an answer.
+    final_for, owner: see LookupRows.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class AllTargets:
         self._owner = owner
 
     def look_up(self, keys: pa.Table, custom_ids: Sequence[str], unsent: Mapping[int, str]) -> LookedUp:
-        """What becomes of these rows; see LookupRows for what is given."""
+        """Find what all targets have of these rows. For the arguments, see LookupRows."""
         given = LookupRows(keys, custom_ids, unsent, self._final_for, self._owner)
         found = [target.look_up(given) for target in self._targets]
         codes = np.stack([one.codes for one in found])
@@ -89,7 +90,7 @@ class AllTargets:
         for flags, one in zip(stays, found, strict=True):
             flags[list(one.rewritten)] = False
         unchanged: _Flags = stays.all(axis=0)
-        # What is not sent costs nothing, so each target gets its row as the build makes it.
+        # A row that is not sent costs nothing, so each target gets it as the build makes it.
         open_rows = has.any(axis=0) & ~unchanged
         open_rows[list(unsent)] = False
         copies = list(self._copies(keys, open_rows, has, stays))
@@ -107,7 +108,7 @@ class AllTargets:
         )
 
     def answered(self, keys: pa.Table, custom_ids: Sequence[str]) -> Collection[int]:
-        """Which of these rows have a good answer in some target, to this request or another: their places."""
+        """The indexes of rows that have a valid answer in some target, to this request or another."""
         is_answered = np.zeros(keys.num_rows, np.bool_)
         for target in self._targets:
             found = target.look_up(LookupRows(keys, custom_ids, {}, None, self._owner))
@@ -123,10 +124,11 @@ class AllTargets:
         order: str | None = None,
         remove: bool,
     ) -> OrphanedRows:
-        """The rows whose keys are not among these, of the target that has the most of them; see TableLookup.
+        """Find the orphaned rows of each target, and return those of the target that has the most; see TableLookup.
 
-        Where any were removed, of the target that most were removed from: a dataset beside a table keeps its own. keys:
-        gives them once for each target.
+        keys: gives the keys of the source once for each target.
+        If rows were removed, the result is that of the target that most were removed from: a dataset beside a table
+        keeps its rows.
         """
         orphaned = [
             target.orphaned(keys(), requested=requested, order=order, remove=remove) for target in self._targets
@@ -134,14 +136,14 @@ class AllTargets:
         return max(orphaned, key=lambda one: (one.removed, one.count))
 
     def _copies(self, keys: pa.Table, open_rows: _Flags, has: _Flags, stays: _Flags) -> Iterator[Copies]:
-        """The open rows by the targets that lack them."""
+        """Group the open rows by the targets that lack them."""
         for lacks in np.unique(~stays[:, open_rows], axis=1).T if open_rows.any() else ():
             into = tuple(itertools.compress((target.target_id for target in self._targets), lacks))
             wanted = open_rows & (~stays == lacks[:, None]).all(axis=0)
             for number, target in enumerate(self._targets):
                 indexes = np.flatnonzero(wanted & has[number])
                 if indexes.size:
-                    # A database gives rows in any order.
+                    # A database returns rows in any order.
                     stored = target.stored(keys.take(pa.array(indexes)), self._fields).sort_by("index")
                     indexes = indexes[stored["index"].to_numpy()]
                     wanted[indexes] = False

@@ -1,9 +1,12 @@
-"""The note of what a table has answered: for each of its rows that a run knows of, the hashes of key and input.
+"""Answer cache: for each row that a run knows in a table, the hashes of its key and of its input.
 
-One file a table, beside the runs' folders: an array as NumPy saves it (.npy), and behind it a JSON document (Header).
-The array has two rows: all hashes of keys, sorted, and in that order those of the inputs, 0 where there is no good
-answer. Where it is final that there is none, the status and the answer model are mixed into the input's hash. It only
-spares work: the table is the truth, and a note counts while the table is just as it was when the note was made.
+There is one file for each table, beside the folders of the runs: an array in NumPy's format (.npy), followed by a JSON
+document (Header). The array has two rows: the sorted hashes of all keys, and in the same order the hashes of the
+inputs, 0 for a row without a valid answer. If the row's outcome is final, its status and the answer model are mixed
+into the hash of the input.
+
+The cache only saves work. The table is the truth, and a cache is used only while the table is exactly as it was when
+the cache was written.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from greennode_batch.tables.fingerprint import mix_in
 
 log = logging.getLogger(__name__)
 
-# Raise it when this file is written otherwise, or when equal inputs come to make other requests.
+# Increase it if the file's format changes, or if equal inputs begin to make other requests.
 _VERSION = 2
 _BUCKET_ROWS = 1 << 18
 _HALF = np.uint64(32)
@@ -39,47 +42,49 @@ _HASH = ROW_HASHES["key"]
 
 
 class RepeatedKeyError(GreenNodeError):
-    """Two rows of the source look like one of the note: it cannot tell which, nor whether a key comes twice."""
+    """Two rows have the same key hash, so the cache cannot tell them apart, nor whether a key occurs twice."""
 
 
 class Header(msgspec.Struct, frozen=True):
-    """valid_for: a hash of all that makes a request of a row. table: all rows of the table, as it told them.
-
-    orphaned: which rows of the table the note does not have, if it is known.
-    """
+    """Which requests and which state of the table a cache is valid for."""
 
     valid_for: str
+    """A hash of everything besides the row that determines its request."""
     table: TableDigest
+    """A digest of all rows of the table."""
     orphaned: OrphanedRows | None = msgspec.field(default=None, name="left")
+    """The rows of the table that the cache does not have, if they are known."""
 
 
 class AnswerCache:
-    """A note that is read. Holds two bytes a row at most; the file is mapped."""
+    """A cache that is read. Holds at most two bytes a row; the file is memory-mapped."""
 
     def __init__(self, header: Header, hashes: npt.NDArray[np.uint64]) -> None:
-        """hashes: those of the keys, sorted, and those of the inputs."""
+        """hashes: the sorted hashes of the keys, and those of the inputs."""
         self.header = header
         self._keys, self._inputs = hashes
         self.rows = len(self._keys)
         self._last = self.rows - 1
         self._is_seen = np.zeros(self.rows, np.bool_)
-        # Where the keys begin whose first bits are these: some steps from there are fewer than a search among all.
+        # The index of the first key with each leading bit pattern: stepping on from there is faster than a search among
+        # all keys.
         bits = max(1, self.rows.bit_length() - 3)
         self._shift = np.uint64(64 - bits)
         starts = np.searchsorted(self._keys, np.arange(1 << bits, dtype=np.uint64) << self._shift)
         self._starts = np.minimum(starts, self._last).astype(np.uint32)
 
     def settled(self, hashes: RowHashes, final_for: str | None) -> Codes:
-        """Which rows have a good answer or a final outcome, by the same key and input. Raises RepeatedKeyError.
+        """The code of each row that has a valid answer or a final outcome for the same key and input.
 
-        final_for: see `settled` of answered.py.
+        final_for: see `settled` in answered.py. Raises RepeatedKeyError if two rows of the source match one row of the
+            cache.
         """
         keys, inputs = np.ascontiguousarray(hashes["key"]), hashes["input"]
         indexes = self._indexes(keys)
         is_there = (self._keys[indexes] == keys) & (keys != 0)
         found = np.sort(indexes[is_there])
         if self._is_seen[found].any() or (found[1:] == found[:-1]).any():
-            raise RepeatedKeyError("two rows of the source have the key of one row of the note")
+            raise RepeatedKeyError("two rows of the source match one row of the answer cache")
         self._is_seen[found] = True
         cached = self._inputs[indexes] * (is_there & (inputs != 0))
         codes = np.where((cached == inputs) & (cached != 0), np.uint8(ANSWERED), np.uint8(0))
@@ -91,7 +96,7 @@ class AnswerCache:
         return codes
 
     def _indexes(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-        """Where each of these keys is, if it is there at all."""
+        """The index of each key, if the cache has it."""
         indexes: npt.NDArray[np.int64] = self._starts[keys >> self._shift].astype(np.int64)
         behind = np.arange(len(keys))
         while behind.size:
@@ -102,14 +107,14 @@ class AnswerCache:
 
     @property
     def seen(self) -> int:
-        """How many of its rows the source has had so far."""
+        """How many rows of the cache the source has had so far."""
         return int(np.count_nonzero(self._is_seen))
 
 
 def cached_hashes(hashes: RowHashes, codes: Codes, final_for: str) -> RowHashes:
-    """The hashes of rows as a note has them, by what they have come to.
+    """Encode the outcomes of rows into their hashes, as a cache stores them.
 
-    final_for: the answer model that their outcomes are final for.
+    final_for: the answer model for which their outcomes are final.
     """
     made = hashes.copy()
     made["input"][codes == 0] = 0
@@ -124,21 +129,21 @@ def cached_hashes(hashes: RowHashes, codes: Codes, final_for: str) -> RowHashes:
 
 
 def answer_cache_path(run: RunFolder, table: str) -> UPath:
-    """Where the note about a table lies. No run's folder has a name that begins with a dot."""
+    """The path of a table's cache. No run's folder has a name that begins with a dot."""
     return run.path.parent / f".answered-{hashlib.blake2b(table.encode(), digest_size=8).hexdigest()}"
 
 
 def validity(*parts: Any) -> str:
-    """A hash over what makes requests beside the rows, of values that JSON can hold."""
-    # Another version of Jinja may render the same row otherwise.
+    """A hash of everything besides the rows that determines requests. parts: values that JSON can represent."""
+    # Another version of Jinja may render the same row differently.
     parts = (_VERSION, version("jinja2"), *parts)
     return hashlib.blake2b(msgspec.json.encode(parts), digest_size=16).hexdigest()
 
 
 def read_answer_cache(path: UPath, work: Path, *, valid_for: str, table: TableDigest) -> AnswerCache | None:
-    """The note if it is of these requests and of the table as it is; else None, and the log says why one is not used.
+    """Read a cache that is valid for these requests and the table as it is now; else return None and log why.
 
-    work: a folder on local disk that outlives the note, for a copy of one that lies in an object store.
+    work: a folder on local disk for a copy from an object store. It must outlive the cache.
     """
     try:
         local = local_path(path)
@@ -152,13 +157,16 @@ def read_answer_cache(path: UPath, work: Path, *, valid_for: str, table: TableDi
     except FileNotFoundError:
         return None  # as before each first run
     except (ValueError, EOFError, msgspec.MsgspecError) as error:
-        log.warning("%s: is no note that can be used (%s); each row is looked up in the table", path, error)
+        log.warning("%s: not a readable answer cache (%s); each row is looked up in the table", path, error)
         return None
     if header.valid_for != valid_for:
-        log.info("What is asked is not what the note is about (prompt, parameters, models or key), so it is not used")
+        log.info(
+            "The prompt, parameters, models, key or another setting of the requests changed after the answer cache was "
+            "written; each row is looked up in the table"
+        )
         return None
     if header.table != table:
-        log.info("The table is not as the last run left it, so each row is looked up there")
+        log.info("The table changed after its answer cache was written; each row is looked up in the table")
         return None
     return AnswerCache(header, np.asarray(hashes)) if hashes.size else None
 
@@ -172,10 +180,11 @@ def write_answer_cache(
     table: TableDigest,
     orphaned: OrphanedRows | None,
 ) -> None:
-    """Write a note, whole. Holds some of the entries. work: a folder on local disk. Raises RepeatedKeyError.
+    """Write a cache as one file. Holds a part of the entries. Raises RepeatedKeyError.
 
-    entries: in any order, one for each row that the note is to tell of. orphaned: the rows of the table that are not
-    among them, if that is known.
+    work: a folder on local disk.
+    entries: in any order, one for each row that the cache is to know.
+    orphaned: the rows of the table that are not among them, if they are known.
     """
     buckets = [work / f"answered.{number:04}" for number in range(max(1, table.rows // _BUCKET_ROWS))]
     rows = sum(_distribute(some, buckets) for some in entries)
@@ -189,7 +198,7 @@ def write_answer_cache(
             bucket.unlink()
             ordered = ordered[np.argsort(ordered["key"])]
             if (ordered["key"][1:] == ordered["key"][:-1]).any():
-                raise RepeatedKeyError("two rows have the same hash of their keys")
+                raise RepeatedKeyError("two rows have the same key hash")
             for row, name in enumerate(("key", "input")):
                 file.seek(start + row * rows * _HASH.itemsize)
                 file.write(ordered[name].tobytes())
@@ -200,7 +209,7 @@ def write_answer_cache(
 
 
 def _distribute(entries: RowHashes, buckets: Sequence[Path]) -> int:
-    """Put entries into files by the first bits of their keys; how many these are. Of others the key is not told."""
+    """Distribute entries with a known key hash to files by its first bits, and return how many these are."""
     entries = entries[entries["key"] != 0]
     indexes = (entries["key"] >> _HALF) * np.uint64(len(buckets)) >> _HALF
     order = np.argsort(indexes, kind="stable")

@@ -1,4 +1,4 @@
-"""Answered: the one rule by which a row of a target, or of what goes there, needs no new request of a later run."""
+"""Answered: the one rule for when a row of a target, or a row that goes there, needs no new request in a later run."""
 
 from __future__ import annotations
 
@@ -20,30 +20,32 @@ SETTLED = (
     RowStatus.FAILED,
     RowStatus.UNSENT,
 )
-"""What a row may have come to that the same request is not sent for again: an answer, or a final outcome."""
+"""The statuses for which the same request is not sent again: an answer, or a final outcome."""
 
 Codes = npt.NDArray[np.uint8]
-"""For each row the place of its status in SETTLED, counted from 1; 0 for one that is to be asked."""
+"""For each row the position of its status in SETTLED, counted from 1; 0 for a row that needs a request."""
 
 ANSWERED = 1
-"""The code of a good answer."""
+"""The code of a valid answer."""
 
 FINAL_CODES = range(ANSWERED + 1, len(SETTLED) + 1)
-"""Those of final outcomes."""
+"""The codes of final outcomes."""
 
 _STATUSES = pa.array([status.value for status in SETTLED])
 
 
 def is_answered(rows: pa.Table) -> pa.ChunkedArray:
-    """Whether each row has a good answer to its request. rows: with `status`; a NULL there is no answer."""
+    """Whether each row has a valid answer to its request. rows: with `status`; NULL means no answer."""
     return pc.fill_null(pc.equal(rows["status"], RowStatus.SUCCEEDED.value), fill_value=False)
 
 
 def settled(rows: pa.Table, final_for: str | None) -> Codes:
-    """What each row needs no new request for, if it is asked the same. rows: with the columns of `found_schema`.
+    """The code of each row that needs no new request, if its request stays the same.
 
-    final_for: the answer model whose final outcomes count; None: those of none. A row that says nothing of whose it is
-    stems from an earlier version: then status and error tell whether its outcome is final.
+    rows: with the columns of `found_schema`.
+    final_for: the answer model whose final outcomes count; with None, no final outcome counts.
+
+    A row without an owner was written by an earlier version: then status and error decide whether its outcome is final.
     """
     is_settled = is_answered(rows)
     if final_for is not None:

@@ -1,4 +1,7 @@
-"""Held rows: what is left over of several batches, as one batch: a look into a table costs the same for few rows."""
+"""Batch buffer: collects rows that the cache could not resolve until they fill a batch.
+
+A lookup in a table costs about the same for a few rows as for a full batch.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,11 @@ from greennode_batch.source.rows import RowBatch
 
 
 class BatchBuffer:
-    """Holds what is within the limits of one batch. columns: all that the source has. kept: those for staging."""
+    """Holds rows within the limits of one batch.
+
+    columns: all columns of the source.
+    kept: the columns that staging stores.
+    """
 
     def __init__(self, columns: Sequence[str], kept: Iterable[str]) -> None:
         self._columns = columns
@@ -25,7 +32,7 @@ class BatchBuffer:
         self._bytes = 0
 
     def add(self, batch: RowBatch, hashes: RowHashes) -> Iterator[tuple[RowBatch, RowHashes]]:
-        """Hold some rows, with their hashes; what was held so far comes out if all together were too large."""
+        """Add rows with their hashes. If the limits would be exceeded, first yield the rows held so far."""
         size = sum(column_size(batch.values(name)) for name in self._columns)
         if self._rows + len(batch) > MAX_ROWS or self._bytes + size > MAX_BYTES:
             yield from self.take()
@@ -34,7 +41,7 @@ class BatchBuffer:
         self._bytes += size
 
     def take(self) -> Iterator[tuple[RowBatch, RowHashes]]:
-        """What is held, if anything is."""
+        """Yield the rows that are held, if there are any."""
         if self._parts:
             batches, hashes = zip(*self._parts, strict=True)
             self._parts, self._rows, self._bytes = [], 0, 0

@@ -1,6 +1,6 @@
-"""Row hashes: 64 bits of a row's key and 64 of what its prompts use, the same in every process.
+"""Row hashes: 64 bits of a row's key and 64 of its prompt's inputs, the same in every process.
 
-They tell that a row is as it was, without rendering it. A hash of 0 says that it cannot be told.
+They show that a row is unchanged, without rendering it. A hash of 0 means that the value has no reliable hash.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ RowHashes = npt.NDArray[np.void]
 
 ROW_HASHES = np.dtype([("key", "<u8"), ("input", "<u8")])
 
-# Parts of what a note keeps: others would make every hash another.
+# Caches depend on these: other values would change every hash.
 _TEXT_KEY = "greennode a text"
 _OTHER_KEY = "greennode, other"
 _INTEGER = np.uint64(0x2545F4914F6CDD1D)
 
 _AS_THEY_ARE = frozenset({str, int})
-# Of these `repr` tells the type and all of the value. Of others it may tell less, or where in memory they lie.
+# For these types, `repr` shows the type and the complete value. For others, it may show less, or a memory address.
 _TOLD_BY_REPR = frozenset(
     {
         *_AS_THEY_ARE,
@@ -51,10 +51,10 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
 def hash_rows(batch: RowBatch, *, key: Sequence[str], inputs: Sequence[str]) -> RowHashes:
-    """The hashes of a batch of rows. key, inputs: names of columns.
+    """Hash a batch of rows. key, inputs: names of columns.
 
-    Keys have the same hash if Python calls them equal, inputs if no template can tell them apart: 1 and 1.0 are one
-    key and two inputs.
+    Keys have the same hash if Python calls them equal, inputs only if no template can tell them apart: 1 and 1.0 are
+    one key but two inputs.
     """
     made = np.empty(len(batch), ROW_HASHES)
     made["key"] = _combined([_of_compared(batch.values(name)) for name in key], len(batch))
@@ -63,9 +63,9 @@ def hash_rows(batch: RowBatch, *, key: Sequence[str], inputs: Sequence[str]) -> 
 
 
 def with_model(hashes: RowHashes, model: str, sample: int = 1) -> RowHashes:
-    """The hashes of the rows of a target that are one model's, and one sample of it, counted from 1."""
+    """The hashes of the rows in a target for one model, and one of its samples, counted from 1."""
     made = hashes.copy()
-    # As if there were no samples, so that a note of a job without them is what it always was.
+    # Sample 1 hashes like a row of a job without samples, so that the caches of such jobs stay valid.
     words = [model] if sample == 1 else [model, sample]
     of_words = [np.repeat(_of_values([word]), len(hashes)) for word in words]
     made["key"] = _combined([hashes["key"], *of_words], len(hashes))
@@ -83,7 +83,7 @@ def _combined(columns: Iterable[Hashes], rows: int) -> Hashes:
 
 
 def _of_values(values: Sequence[Any]) -> Hashes:
-    """The hash of each value: it does not depend on those beside it."""
+    """The hash of each value. It does not depend on the other values."""
     kinds = set(map(type, values))
     if len(kinds) == 1:
         return _of_kind(kinds.pop(), values)
@@ -116,7 +116,7 @@ def _of_integers(values: Sequence[int]) -> Hashes:
 def _of_texts(texts: Sequence[str], hash_key: str) -> Hashes:
     try:
         made: Hashes = hash_array(np.array(texts, np.object_), hash_key=hash_key, categorize=False)
-    except UnicodeEncodeError:  # half of a surrogate pair, which is refused where it is rendered
+    except UnicodeEncodeError:  # half of a surrogate pair, which rendering refuses
         whole = np.array([text.encode("utf-8", "surrogatepass") for text in texts], np.object_)
         made = hash_array(whole, hash_key=hash_key, categorize=False)
     return made
@@ -131,7 +131,7 @@ def _is_told(value: Any) -> bool:
 
 
 def _of_compared(values: Sequence[Any]) -> Hashes:
-    """The hash of each value of a key, the same for those that Python calls equal."""
+    """The hash of each value of a key. Values that Python calls equal have the same hash."""
     kinds = set(map(type, values))
     if not kinds <= _AS_THEY_ARE:
         return _of_values(list(map(_as_compared, values)))
@@ -142,11 +142,11 @@ def _as_compared(value: Any) -> Any:
     if isinstance(value, bool | float | Decimal):
         try:
             fraction = Fraction(value)
-        except (OverflowError, ValueError):  # infinite, or no number
+        except (OverflowError, ValueError):  # infinite, or not a number
             return float(value)
         return fraction.numerator if fraction.denominator == 1 else fraction
     if isinstance(value, datetime.datetime):
         return value.replace(fold=0) if value.tzinfo is None else value - _EPOCH
     if isinstance(value, datetime.time) and value.tzinfo is not None:
-        return object()  # not told: equal ones may stand in different zones
+        return object()  # no reliable hash: equal times may have different zones
     return value

@@ -1,4 +1,4 @@
-"""Earlier rows: what a table has of runs before this one, so that a row is asked again only if its request differs."""
+"""Target lookup: what a table has of earlier runs, so that a row is sent again only if its request differs."""
 
 from __future__ import annotations
 
@@ -25,61 +25,58 @@ _Flags = npt.NDArray[np.bool_]
 
 
 class LookupRows(NamedTuple):
-    """Rows that are looked up in a target.
-
-    keys: the target's key columns, a row each. custom_ids: of their requests. unsent: by place, why a row is not sent.
-    final_for: see `settled`. owner: of the run that asks; the outcomes of its own rows are its own to find, also where
-    it is built again.
-    """
+    """Rows to look up in a target."""
 
     keys: pa.Table
+    """The target's key columns, one row each."""
     custom_ids: Sequence[str]
+    """The ids of their requests."""
     unsent: Mapping[int, str]
+    """By index, why a row is not sent."""
     final_for: str | None
+    """The answer model whose final outcomes count; see `settled`."""
     owner: RowOwner
+    """The run that looks up. Its own outcomes do not count as final, because it may be built again and retry them."""
 
 
 class Found(NamedTuple):
-    """What a target has of some rows.
-
-    codes: an answer or a final outcome to this very request, by row. stale: the places of those with a good answer to
-    another request. rewritten: the places of settled ones whose row in the target the run itself takes back, so that it
-    has to write them once more. of_others: the places of settled ones whose row is another job's.
-    """
+    """What a target has of some rows."""
 
     codes: Codes
+    """For each row, the code of an answer or a final outcome to exactly this request; see `answered`."""
     stale: Sequence[int]
+    """The indexes of rows with a valid answer to another request."""
     rewritten: Sequence[int] = ()
+    """The indexes of settled rows that this run takes back from the target, so that it must write them again."""
     of_others: Sequence[int] = ()
+    """The indexes of settled rows that belong to another job."""
 
 
 class TargetLookup(Protocol):
-    """What a target has of earlier runs; the methods of TableLookup say what they give."""
+    """Finds what a target has of earlier runs. TableLookup documents the methods."""
 
     name: str
     target_id: str
 
     def look_up(self, requested: LookupRows) -> Found:
-        """What the target has of these rows."""
+        """Find what the target has of these rows."""
 
     def stored(self, keys: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
-        """What the rows that have these keys hold in these columns."""
+        """Read these columns of the rows with these keys."""
 
     def orphaned(
         self, keys: Iterable[pa.Table], *, requested: pa.Table | None = None, order: str | None = None, remove: bool
     ) -> OrphanedRows:
-        """The job's rows whose keys are not among these."""
+        """Find the job's rows whose keys are not among these."""
 
 
 class TableLookup:
-    """The rows of a table, whatever run wrote them. One that is not there yet, or is another's, has none.
+    """Finds rows in a table, whichever run wrote them.
 
-    job_id: whose rows it counts and removes; by default, and in a table that does not say whose its rows are, all.
-    takes_over: whether rows that are nobody's yet become the job's where they are found answered.
+    A table that does not exist, or lacks the result columns, has none.
 
-    All figures are of the job's own rows, since `begin`. found: how many it had for the keys that it was asked for.
-    replaced: a digest of those among them that are to be written over, and of those that `orphaned` removed.
-    taken_over: of those that have become the job's.
+    job_id: the job whose rows are counted and removed; with None, or in a table without owners, all rows are.
+    takes_over: whether a row without an owner becomes the job's when it is found answered.
     """
 
     def __init__(self, table: TableTarget, *, job_id: str | None = None, takes_over: bool = True) -> None:
@@ -87,9 +84,11 @@ class TableLookup:
         self.target_id = table.target_id
         self.job_id = job_id
         self.found = 0
+        """How many of the job's own rows were found, since `begin`."""
         self.replaced = self.taken_over = NO_DIGEST
+        """Since `begin`, digests of the job's rows to be overwritten or removed, and of rows that became the job's."""
         self._table = table
-        # What is wrong with another's table is told when it is prepared, which is before anything is paid.
+        # Preparing the target reports an unsuitable table, before anything is paid.
         self._is_ours = table.is_there([*table.key, *_ASKED_FOR])
         self._has_final = table.is_there([_FINAL])
         self._has_owners = job_id is not None and table.is_there([*table.key, JOB_ID])
@@ -97,14 +96,17 @@ class TableLookup:
         self._has_digests = False
 
     def begin(self) -> TableDigest | None:
-        """Begin to count; a digest of key, custom_id and status of the rows, None where the database makes none."""
+        """Reset the counts, and return a digest of key, custom_id and status of all rows.
+
+        None if the database does not compute digests.
+        """
         self.found, self.replaced, self.taken_over = 0, NO_DIGEST, NO_DIGEST
         digests = self._table.digests(run_id="", job_id=self.job_id)
         self._has_digests = digests is not None
         return None if digests is None else digests.all_rows
 
     def look_up(self, requested: LookupRows) -> Found:
-        """What the table has of these rows, whoever wrote it."""
+        """Find what the table has of these rows, whichever run or job wrote them."""
         keys, owner = requested.keys, requested.owner
         codes = np.zeros(keys.num_rows, np.uint8)
         if not self._is_ours:
@@ -138,9 +140,9 @@ class TableLookup:
         return Found(codes, stale.tolist(), of_others=indexes[is_settled & ~is_own].tolist())
 
     def stored(self, keys: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
-        """What the rows that have these keys hold in these columns, beside `index`: of which key a row is.
+        """Read these columns of the rows with these keys, and `index`, the index of the row's key.
 
-        None of them if the table lacks one of the columns, or holds in it what does not have its type.
+        No rows if the table lacks one of the columns, or if a value does not fit the column's type.
         """
         requested = [field.name for field in fields if field.name not in OWNER_COLUMNS]
         if not self._table.is_there([*self._table.key, *requested]):
@@ -161,11 +163,12 @@ class TableLookup:
     def orphaned(
         self, keys: Iterable[pa.Table], *, requested: pa.Table | None = None, order: str | None = None, remove: bool
     ) -> OrphanedRows:
-        """The job's rows whose keys are not among these; removes them if told to.
+        """Find the job's rows whose keys are not among these, and remove them if `remove` is set.
 
-        keys: of all rows of the source, some thousand at a time. Holds none of them. requested: what the other columns
-        of the target's key may hold, if it has any: a row with anything else is neither left nor removed. order: the
-        run's; nor is what a later one wrote.
+        keys: those of all rows of the source, a few thousand at a time. They are not held.
+        requested: the values that the other columns of the target's key may have, if there are any; rows with other
+            values do not count.
+        order: the run's order; rows that a later run wrote do not count either.
         """
         if not self._is_ours:
             return OrphanedRows(0, "", removed=False)
@@ -177,7 +180,7 @@ class TableLookup:
 
 
 def typed(stored: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
-    """The rows with `index` and these columns in their types; none if a value cannot have its column's."""
+    """Cast the rows to `index` and these columns; no rows if a value does not fit its column's type."""
     schema = pa.schema([pa.field("index", pa.int64()), *fields])
     try:
         return stored.select(schema.names).cast(schema) if stored.num_rows else schema.empty_table()

@@ -1,9 +1,9 @@
-"""Unchanged rows: those to whose request the target has a good answer, or remembers that there is none.
+"""Unchanged rows: rows whose request the target has answered, or has recorded a final outcome for.
 
-A note tells of most before they are rendered.
+The answer cache finds most of them before they are rendered.
 
-What a run leaves as it is, is written down until its end, when the next note is made: answered.<n>.json, and the hashes
-of these rows in unchanged.<n>.bin.
+What the run leaves unchanged is recorded until its end, when the next cache is written: answered.<n>.json, and the
+hashes of these rows in unchanged.<n>.bin.
 """
 
 from __future__ import annotations
@@ -43,12 +43,17 @@ from greennode_batch.state.untouched_rows import UntouchedRows
 
 
 class UnchangedRows:
-    """Holds a byte for each row of the note; the hashes and keys of rows lie on disk, in `work`.
+    """Finds unchanged rows. Holds one byte for each row of the cache; hashes and keys of rows lie on disk, in `work`.
 
-    target_lookups: the targets; without one no row is unchanged. A note is used, and made, of a single table. columns:
-    of the source. names: all in the prompts. requests: what else makes the requests, as JSON can hold it. owner: whose
-    the run's rows are. is_first: whether nothing of this run was sent yet; else no note is used, nor made, and neither
-    where rows that left the source are not sought. use_cache: whether a note may be used.
+    target_lookups: the targets; without any, no row is unchanged. A cache is read and written only if there is a single
+        table.
+    columns: all columns of the source.
+    names: all names in the prompts.
+    requests: what else determines the requests, as values that JSON can represent.
+    owner: the owner of the run's rows.
+    is_first: whether nothing of this run has been sent. Otherwise, or if the job ignores orphaned rows, no cache is
+        read or written.
+    use_cache: whether a cache may be read.
     """
 
     def __init__(
@@ -66,15 +71,15 @@ class UnchangedRows:
         use_cache: bool,
     ) -> None:
         self.count = 0
-        """Rows times models times samples that have a good answer."""
+        """Rows that have a valid answer, counted once for each model and sample."""
         self.remembered: Counter[str] = Counter()
-        """Those whose outcome is final, by status."""
+        """Rows whose outcome is final, by status."""
         self.answered_before = 0
-        """Those that are asked although a target has a good answer of them."""
+        """Rows that are sent although a target has a valid answer for them."""
         self.of_others = 0
-        """Settled ones by another job's row. No note is made of these: that job may change or remove them."""
+        """Rows settled by another job's row. The cache leaves them out, because that job may change or remove them."""
         self.taken_out = 0
-        """Rows that nobody has looked at but the note."""
+        """Rows that only the cache has checked."""
         self._job = job
         self._model_samples = job.model_samples
         self._run = run
@@ -89,18 +94,18 @@ class UnchangedRows:
             else None
         )
         self.seeks_orphaned = bool(target_lookups) and job.orphaned_rows != "ignore"
-        """Whether rows of the targets that the source does not have are sought."""
-        # Where all is asked again, the targets tell how much of that they have, and which rows left the source.
+        """Whether to look for rows of the targets that the source no longer has."""
+        # If all rows are sent again, the targets only show how many are answered, and which rows are orphaned.
         single = target_lookups[0] if job.refresh == "changed" and len(target_lookups) == 1 else None
         self._table_lookup = single if isinstance(single, TableLookup) else None
-        # A query of one interval alone is not worth a look through all that the table ever had. What other tasks have
-        # rendered has its prompts, and not what went into them.
+        # A query of a single interval is not worth reading a digest of the whole table, and rows that other tasks
+        # rendered come without the inputs of their prompts.
         is_whole = job.orphaned_rows != "ignore" and job.partitions == 1
         self._table = self._table_lookup.begin() if self._table_lookup is not None and is_first and is_whole else None
         self._cache: AnswerCache | None = None
         self._valid_for = ""
         if self._table_lookup is not None and self._table is not None:
-            # So that a note of a job without samples is what it always was.
+            # Without samples, nothing is added, so that earlier caches of such jobs stay valid.
             samples = [job.samples] if job.samples > 1 else []
             self._valid_for = validity(
                 self._table_lookup.name, job.target_key, job.models, self._inputs, requests, *samples
@@ -113,9 +118,9 @@ class UnchangedRows:
         self._hashes = self._hashes_path.open("wb")
 
     def others(self, batch: RowBatch) -> Iterator[tuple[RowBatch, RowHashes | None]]:
-        """The rows that the note does not tell to be unchanged, some thousand at a time; `buffered` gives the last.
+        """Yield the rows that the cache cannot call unchanged, a few thousand at a time, with their hashes.
 
-        With their hashes; None if no note is to be made. Raises RepeatedKeyError.
+        `buffered` yields the last of them. Hashes are None if no cache is to be written. Raises RepeatedKeyError.
         """
         if self._table is None:
             yield batch, None
@@ -137,15 +142,16 @@ class UnchangedRows:
             yield from self._buffer.add(batch.take(others.tolist()), hashes[others])
 
     def buffered(self) -> Iterator[tuple[RowBatch, RowHashes]]:
-        """What `others` has not given yet."""
+        """Yield the rows that `others` still holds."""
         return self._buffer.take()
 
     def changed(
         self, requests: RequestLines, rows: pa.Table, hashes: RowHashes | None, unsent: Mapping[int, str]
     ) -> tuple[Sequence[int], Sequence[Copies]]:
-        """The places of those rows to whose request no target has an answer or a final outcome; rows that some have.
+        """Return the indexes of rows whose request no target has settled, and the rows that only some targets have.
 
-        rows: with the target's key columns, but for the model. unsent: those that are not sent, by place, and why.
+        rows: with the target's key columns, except the model.
+        unsent: the rows that are not sent, by index, and why.
         """
         if self._targets is None:
             return range(rows.num_rows), []
@@ -165,16 +171,18 @@ class UnchangedRows:
         return found.requested, found.copies
 
     def to_ask(self, requests: RequestLines, rows: pa.Table, unsent: Mapping[int, str]) -> Sequence[int]:
-        """The places that `changed` would give of the same rows. Counts nothing."""
+        """The indexes that `changed` would give for the same rows. Counts nothing."""
         if self._targets is None or self._job.refresh == "all":
             return range(rows.num_rows)
         return self._targets.look_up(self._keys_of(requests, rows), requests.custom_ids, unsent).requested
 
     def orphaned(self, keys: Callable[[], Iterable[pa.Table]], *, order: str | None) -> OrphanedRows:
-        """The targets' rows that the source does not have, removed if the job says so. Only where they are sought.
+        """Find the targets' rows that the source does not have, and remove them if the job says so.
 
-        keys: gives those of all rows that were not taken out, as often as it is called. order: the run's; what a later
-        one wrote has not left.
+        keys: gives the keys of all rows that the cache did not take out, each time it is called.
+        order: the run's order; rows that a later run wrote are not orphaned.
+
+        Call it only if `seeks_orphaned` is set.
         """
         assert self._targets is not None
         found = self._orphaned_by_cache(self._table_lookup) if self._table_lookup is not None else None
@@ -190,12 +198,12 @@ class UnchangedRows:
         )
 
     def land(self, orphaned: OrphanedRows | None) -> None:
-        """Write down what is left as it is. orphaned: what `orphaned` gave."""
+        """Record in staging what the run leaves unchanged. orphaned: the result of `orphaned`."""
         self._hashes.close()
         if self._table_lookup is None or self._table is None:
             return
         land(self._hashes_path, self._run.unchanged)
-        # What was removed is in the table no more, and what was not sought is not known.
+        # Removed rows are no longer in the table, and rows that were not looked for are unknown.
         still = orphaned if orphaned is not None and not orphaned.removed else None
         others = self._table.without(self._table_lookup.replaced).joined_with(self._table_lookup.taken_over)
         cache = UntouchedRows(
@@ -213,21 +221,21 @@ class UnchangedRows:
         return rows.append_column("model", pa.repeat(requests.model, rows.num_rows)).select(self._job.target_key)
 
     def _count(self, codes: Codes) -> None:
-        """Count rows by what they have come to."""
+        """Count rows by their codes."""
         counts = np.bincount(codes, minlength=len(SETTLED) + 1).tolist()
         self.count += counts[ANSWERED]
         self.remembered += Counter({SETTLED[code - 1].value: counts[code] for code in FINAL_CODES})
 
     def _keep(self, hashes: RowHashes, codes: Codes) -> None:
-        """Keep what the next note has of rows. hashes: theirs."""
+        """Store the hashes of rows for the next cache."""
         self._hashes.write(cached_hashes(hashes, codes, self._model_hash).tobytes())
 
     def _orphaned_by_cache(self, lookup: TableLookup) -> OrphanedRows | None:
-        """The same as the table would tell, if the note is enough for it."""
+        """Find orphaned rows from the cache alone; None if it does not suffice."""
         if self._cache is None:
             return None
         header, rows, seen = self._cache.header, self._cache.rows, self._cache.seen
-        # Of the rows that were looked up, some may be in the table and not in the note.
+        # Some of the rows that were looked up may be in the table, but not in the cache.
         if seen < rows or lookup.found != seen - self.taken_out * len(self._model_samples):
             return None
         count = header.table.rows - rows
@@ -240,7 +248,7 @@ class UnchangedRows:
 
     @property
     def _requested(self) -> pa.Table | None:
-        """What the target's key has beside the source's in the rows of this run; None if it has nothing."""
+        """The values that this run may have in the target's further key columns; None if there are none."""
         names = self._job.target_key[len(self._job.key_columns) :]
         models, samples = zip(*self._model_samples, strict=True)
         return pa.table({"model": models, SAMPLE: samples}).select(names) if names else None

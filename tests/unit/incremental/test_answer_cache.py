@@ -106,23 +106,26 @@ def test_what_left_the_source_is_kept_beside_it(cache):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda data: data[:-1], "no note that can be used"),
-        (lambda data: data + b"\0" * 16, "no note that can be used"),
-        (lambda data: data[:150], "no note that can be used"),
-        (lambda data: data[:20], "no note that can be used"),
-        (lambda data: data[:0], "no note that can be used"),
-        (lambda data: b"\xff" * len(data), "no note that can be used"),
-        (lambda data: data.replace(b"(2, 2)", b"(2, 1)"), "no note that can be used"),
-        (lambda data: data.replace(b"(2, 2)", b"(2,-2)"), "no note that can be used"),
+        (lambda data: data[:-1], "not a readable answer cache"),
+        (lambda data: data + b"\0" * 16, "not a readable answer cache"),
+        (lambda data: data[:150], "not a readable answer cache"),
+        (lambda data: data[:20], "not a readable answer cache"),
+        (lambda data: data[:0], "not a readable answer cache"),
+        (lambda data: b"\xff" * len(data), "not a readable answer cache"),
+        (lambda data: data.replace(b"(2, 2)", b"(2, 1)"), "not a readable answer cache"),
+        (lambda data: data.replace(b"(2, 2)", b"(2,-2)"), "not a readable answer cache"),
         # As a version before wrote it.
         (
             lambda data: (
                 b'{"version":1,"valid_for":"v","table":[5,18446744073709551615],"rows":2,"left":null}\n' + data[-16:]
             ),
-            "no note that can be used",
+            "not a readable answer cache",
         ),
-        (lambda data: data.replace(b'"valid_for":"v"', b'"valid_for":"w"'), "is not used"),
-        (lambda data: data.replace(b'"table":[5', b'"table":[6'), "not as the last run left it"),
+        (lambda data: data.replace(b'"valid_for":"v"', b'"valid_for":"w"'), "another setting of the requests changed"),
+        (
+            lambda data: data.replace(b'"table":[5', b'"table":[6'),
+            "The table changed after its answer cache was written",
+        ),
     ],
 )
 def test_one_that_is_spoilt_or_about_something_else_counts_for_nothing(tmp_path, caplog, spoil, words):

@@ -276,7 +276,7 @@ def test_what_somebody_writes_between_build_and_report_is_never_noted_as_answere
 def test_a_note_that_is_spoilt_is_made_anew(runs, end, caplog):
     runs.cache.write_bytes(runs.cache.read_bytes()[:end])
     assert runs.run(list(TEXTS.items()))[1:] == (5, [])
-    assert "no note that can be used" in caplog.text
+    assert "not a readable answer cache" in caplog.text
     assert runs.run(list(TEXTS.items()))[1:] == (0, [])
 
 
