@@ -1,60 +1,54 @@
 """Errors, named for what the caller does next.
 
-Every message names the file, row or field at fault, says what became of the money where a request may have
-been paid for, and gives the way out.
+Every message names the file, row or field at fault and the way out. If a request may have been paid for, it also says
+what became of the money.
 """
 
 from typing import ClassVar
 
 
 class GreenNodeError(Exception):
-    """Whatever this project raises on purpose."""
+    """Base class of all errors that this project raises."""
 
     is_retryable: ClassVar[bool] = True
-    """Whether the step that raised it may succeed when it runs again. False: somebody has to act first."""
+    """Whether the failed step may succeed if it runs again. If False, somebody has to act first."""
 
 
 class ConfigError(GreenNodeError):
-    """A job, connection, prompt or table is declared wrongly. Nothing was sent; mend it and run again."""
+    """A job, connection, prompt or table is wrong. Fix it and run again."""
 
     is_retryable = False
 
 
 class RowError(ConfigError):
-    """One row cannot be made into a request (a missing column, a duplicate or NULL key). Nothing was sent.
-
-    `row` is its place in the batch of rows that was at work, where that is known.
-    """
+    """A row cannot become a request, for example because of a missing column or a NULL key. Nothing was sent."""
 
     def __init__(self, message: str, *, row: int | None = None) -> None:
         super().__init__(message)
         self.row = row
+        """The row's index in its batch of rows, if known."""
 
 
 class BudgetError(GreenNodeError):
-    """The run would go over its job's budget, or nothing tells whether it would. No batch was created for it."""
+    """The run would exceed its budget, or its cost cannot be estimated. No batch was created."""
 
     is_retryable = False
 
 
 class AccountingError(GreenNodeError):
-    """Rows of the source, the shards, the results and the target do not add up. The message has the ids."""
+    """Source, shards, results and target do not add up. The message has the ids."""
 
     is_retryable = False
 
 
 class FailedRowsError(GreenNodeError):
-    """More rows ended without an answer than the job allows. All of them are in the target, with their status."""
+    """More rows ended without an answer than the job allows. All rows are in the target, with their status."""
 
     is_retryable = False
 
 
 class ApiError(GreenNodeError):
-    """The API answered with an error, or not at all.
-
-    `status` is the HTTP status (None where no reply came), `code` the API's own code, `request_id` what to
-    quote to GreenNode's support.
-    """
+    """The API returned an error or did not answer."""
 
     def __init__(
         self,
@@ -67,9 +61,13 @@ class ApiError(GreenNodeError):
     ) -> None:
         super().__init__(message)
         self.status = status
+        """The HTTP status; None if there was no reply."""
         self.code = code
+        """The API's own error code."""
         self.request_id = request_id
+        """The id to quote to GreenNode's support."""
         self.retry_after = retry_after
+        """How many seconds the API asks to wait before the next try."""
 
 
 class AuthError(ApiError):
@@ -77,28 +75,28 @@ class AuthError(ApiError):
 
 
 class CreditError(ApiError):
-    """402, or a 403 that speaks of credit, plan or quota: nothing more is accepted until it is topped up."""
+    """402, or a 403 about credit, plan or quota: the API accepts nothing until you top up the account."""
 
     is_retryable = False
 
 
 class NotFoundError(ApiError):
-    """404 or 410: the file, batch, model or path is not there (or not there yet)."""
+    """404 or 410: the file, batch, model or path does not exist, or not yet."""
 
 
 class RejectedError(ApiError):
-    """Any other 4xx: the same request would be refused again."""
+    """Any other 4xx: the API would refuse the same request again."""
 
     is_retryable = False
 
 
 class RetryableError(ApiError):
-    """429, 5xx, or no connection at all: the request was not carried out, or is safe to repeat."""
+    """429, 5xx, or no connection: the request had no effect, or is safe to repeat."""
 
 
 class BusyError(RetryableError):
-    """Nothing was created: the server has no capacity now, or its file is not ready. Try again after `retry_after`."""
+    """Nothing was created: the server has no capacity now, or the file is not ready. Try again after `retry_after`."""
 
 
 class AmbiguousError(ApiError):
-    """The request may have been carried out though no good reply came. Look before it is sent again."""
+    """The request may have had an effect although no valid reply came. Check before you send it again."""

@@ -1,4 +1,4 @@
-"""Wording: how many there are of what, and what gives a field where a message names it as the way out."""
+"""Wording: counts with the right plural, and the name of the option or field that a message points to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 def counted(count: int, one: str, several: str = "") -> str:
-    """`1 shard`, `1,200 shards`. several: where it is more than `one` with an s at its end."""
+    """Format a count: `1 shard`, `1,200 shards`. several: the plural, if it is not `one` with an s."""
     return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 

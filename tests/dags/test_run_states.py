@@ -126,8 +126,6 @@ def test_a_finished_run_whose_staging_is_gone_is_built_around_its_rows_which_sta
     assert run_file(A_DAG, **DATES)[""] == "success"
     shutil.rmtree(deployment)
     assert run_file(A_DAG, **DATES)[""] == "success"
-    assert "5 rows were written by this run before it was built as it is now, and its staging of then is gone" in (
-        caplog.text
-    )
+    assert "5 rows were written by an earlier build of this run, whose staging is gone" in (caplog.text)
     assert warehouse.execute("SELECT count(*) FROM answers WHERE status = 'succeeded'").fetchone() == (5,)
     assert set(emulator.ledger()["requests"].values()) == {1}

@@ -73,7 +73,7 @@ def test_a_dataset_alone_is_written_below_a_url(run_own: RunSteps, tmp_path: Pat
     ("path", "words"),
     [
         ("answers", "target answers: is relative"),
-        ("{tmp}/{{{{ '' }}}}own.py", "is a file; a dataset is a folder"),
+        ("{tmp}/{{{{ '' }}}}own.py", "the path is a file, and a dataset needs a folder"),
         ("{tmp}/{{{{ 'x.parquet' }}}}", "x.parquet: in Airflow, shards are written side by side"),
     ],
 )

@@ -182,5 +182,5 @@ def test_a_worker_that_looks_while_the_elected_one_finishes_is_not_elected_after
 def test_a_folder_that_is_removed_meanwhile_is_named(path):
     lost = candidate(path, "lost", token="0")
     lost._remove(lost._name)
-    with pytest.raises(FileNotFoundError, match=r"claim\.json: its candidate .* is not in the store's list"):
+    with pytest.raises(FileNotFoundError, match=r"claim\.json: the store does not list the candidate"):
         lost._settle()

@@ -1,8 +1,8 @@
-"""Near duplicates: texts that say the same in almost the same letters; of each group the first is kept.
+"""Near duplicates: find texts that have almost the same letters. The first text of each group is kept.
 
-MinHash finds the few texts that a text could be like, so that not each is compared with all; those are compared as they
-are. Likeness is the share of pieces of four letters that two texts have in common (Jaccard's), of all that they have,
-in lower case and without punctuation. It is by letters, not by meaning.
+MinHash finds the few earlier texts that may be similar, so that a text is not compared with all; only these are then
+compared exactly. Similarity is the Jaccard index: the share of four-letter pieces that two texts have in common, in
+lower case and without punctuation. It compares letters, not meaning.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ DUPLICATE_OF = "duplicate_of"
 SIMILARITY = "similarity"
 _PIECE = 4
 _PERMUTATIONS, _BANDS, _SEED = 128, 32, 20_260_924
-# What MinHash tells of two texts is off by as much, at most, in all but one case of a thousand.
+# The largest error of MinHash's similarity, except in one case in a thousand.
 _DOUBT = 0.13
 
 
 class Kept(NamedTuple):
-    """A text that is not like any before it."""
+    """A text that is not similar to any earlier one."""
 
     name: str
     text: str
@@ -35,27 +35,28 @@ class Kept(NamedTuple):
 
 
 class Likeness(NamedTuple):
-    """The earlier text that a text is most like, and how much: 1.0 has the same pieces."""
+    """The most similar earlier text."""
 
     name: str
     similarity: float
+    """From 0 to 1; 1.0 means the same pieces."""
 
 
 class NearDuplicates:
-    """Polls each text up among those kept before. threshold: from which likeness on two texts are near duplicates.
+    """Compares each text with the texts kept so far. threshold: the least similarity of near duplicates.
 
-    Holds the texts that are kept, and about 2 KB for each.
+    Holds the kept texts, and about 2 KB for each.
     """
 
     def __init__(self, threshold: float) -> None:
         if not 0.5 <= threshold <= 1:  # noqa: PLR2004 - below, MinHash in 32 bands would miss some
-            raise ConfigError(f"threshold is {threshold}; it lies in 0.5..1, and 0.8 is usual")
+            raise ConfigError(f"threshold is {threshold}; it must be from 0.5 to 1, and 0.8 is usual")
         self.threshold = threshold
         self._kept: list[Kept] = []
         self._index = rensa.RMinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS, num_bands=_BANDS)
 
     def add(self, name: str, text: str) -> Likeness | None:
-        """Keep a text, or say of which kept one it is a near duplicate. name: for those that are like it."""
+        """Keep a text and return None, or return the kept text that it duplicates. name: names the text in results."""
         pieces = _pieces(text)
         sketch = rensa.RMinHash(num_perm=_PERMUTATIONS, seed=_SEED)
         sketch.update(sorted(pieces))
@@ -73,9 +74,9 @@ class NearDuplicates:
 
 
 def mark_near_duplicates(rows: Rows, key: Sequence[str], text: str, threshold: float) -> Iterator[pa.Table]:
-    """Key, `duplicate_of` and `similarity` of each row, in the order of the rows; both are NULL for a row that is kept.
+    """Yield key, `duplicate_of` and `similarity` of each row, in order. The last two are NULL for a row that is kept.
 
-    text: the column that is compared; NULL is like nothing. Raises ConfigError for a query without such columns.
+    text: the column to compare; NULL is similar to nothing. Raises ConfigError if the query lacks one of the columns.
     """
     lacking = [name for name in (*key, text) if name not in rows.columns]
     if lacking:
@@ -94,7 +95,7 @@ def mark_near_duplicates(rows: Rows, key: Sequence[str], text: str, threshold: f
 
 
 def _pieces(text: str) -> frozenset[str]:
-    """Each four letters in a row, of the text as one that only differs in spaces, case or punctuation has it."""
+    """All sequences of four letters in a text, ignoring differences in spaces, case and punctuation."""
     letters = unicodedata.normalize("NFC", text).casefold()
     words = " ".join("".join(char if char.isalnum() else " " for char in letters).split()) or text.strip()
     return frozenset(words[start : start + _PIECE] for start in range(max(1, len(words) - _PIECE + 1)))

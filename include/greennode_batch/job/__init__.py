@@ -1,4 +1,16 @@
-"""What a user declares: a source, a key, a prompt, a model and a target make a `BatchJob`."""
+"""What a user declares: a `BatchJob`, made of a source, a key, a prompt, a model and a target.
+
+batch_job    BatchJob, the declaration itself
+sources      SqlSource and FileSource: where rows come from
+targets      SqlTarget and FileTarget: where answers go
+budget       Budget: limits on a run's cost and rows
+prices       price tables, and what tokens cost by them
+texts        queries and prompts, inline or in files
+columns      the columns that every target has
+checks       checks across several fields of a job
+file_types   file formats and column types, by name
+declaration  Declaration: the base class, which checks fields and names the wrong one
+"""
 
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.budget import Budget

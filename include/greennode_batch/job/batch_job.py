@@ -1,4 +1,4 @@
-"""What a user declares: a source, a key, a prompt, a model and a target make a `BatchJob`."""
+"""BatchJob: the declaration of a job, made of a source, a key, a prompt, a model and a target."""
 
 from __future__ import annotations
 
@@ -23,76 +23,16 @@ from greennode_batch.job.targets import FileTarget, SqlTarget, Target, check_tar
 from greennode_batch.wording import given_by
 
 _Name = Annotated[str, Field(min_length=1)]
-# A list is taken as well.
+# Accepts a list as well.
 _Names = Annotated[tuple[_Name, ...], Field(strict=False)]
 _Target = InstanceOf[SqlTarget] | InstanceOf[FileTarget]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchJob(Declaration):
-    """One answer per row of a table (per row, model and sample, where several of these are asked for).
+    """A batch inference job: it asks a model about each row of a source and writes one answer per row to a target.
 
-    name: identifies the job; the DAG's id. source: where rows come from. target: where answers go; several
-    targets (in a tuple) get every row each.
-    key: the column(s) that identify a row: never NULL, never twice. carry: more columns copied to the target.
-    model: an id of the server's model list, or several. prompt: Jinja over the row's columns, or a file
-    below `include/jobs`. system: the same, for the system message. messages: in place of both, chat messages
-    with Jinja in any of their strings: contents (texts, or lists of parts), image URLs, names. answer: a Pydantic
-    model whose fields become the target's columns; without it the target has one text column `answer`. params: further
-    fields of each request body (`max_tokens`, `tools`, …). row_params: such fields that a column gives, by name:
-    `{"max_tokens": "token_limit"}`; where it is NULL, it is as `params` say, or left out.
-    conn_id: the GreenNode connection. canary: how many requests of each model are tried live, at the full
-    price, before the table is sent; 0 sends it untried. max_failed_ratio: the share of all rows that may end without an
-    answer in a run before it is called failed; one that got no answer to over half of at least 20 requests fails as
-    well, if that is a larger share. on_ambiguous: what to do when a create may have been accepted and the server cannot
-    tell: `fail` asks a person, `resubmit` risks paying a shard twice. max_shard_requests, max_shard_bytes: caps below
-    the API's own.
-    attempts: how often a request is asked at most; asked again is only what is missing, expired, cancelled, invalid or
-    failed in a way that may pass. deadline_hours: how long after its creation a batch is waited for; then it is
-    cancelled, and what is finished is kept. on_kill: `cancel` ends the remote batch when a waiting task is marked as
-    failed or as success, `leave` lets it run. keep_remote_files: whether the run's files stay at GreenNode once their
-    contents are safe; by default as the connection says, which deletes them unless told otherwise.
-
-    explain_errors: whether a model is shown its answer, and what is wrong with it, where that did not fit the answer
-    model and is asked again. keep_reasoning: whether what a model thinks goes into the target's column
-    `reasoning`, which is NULL otherwise. Staging has it in any case: a join that is cleared can still bring it.
-
-    refresh: `changed` asks only rows that are new to the targets, whose request is another one than the one that was
-    answered there, or that have no good answer yet; `all` asks every row again. A row is unchanged if every target has
-    its answer; an answer that some targets have and others lack is copied to these, at no cost. Of a row that is
-    unchanged the targets stay as they are, carried columns too. retry_final: whether `changed` also asks again what
-    ended in a final outcome: refused, cut at `max_tokens`, rejected with 400, 413 or 422, an answer that never fitted
-    the answer model, a row that asks nothing or too much. By default the targets remember these until another request
-    is made of the row. orphaned_rows: rows of the targets that the job has written and that the source does not have
-    (any more): `report` counts them, `remove` deletes those of tables when the requests are built, `ignore` does not
-    look for them.
-
-    Where model is a list, be it of one, `model` is part of the target's key. A run may ask some of the models: what the
-    others have answered stays in the table, also to rows that have left the source.
-
-    samples: how many answers to each request; each is paid. Over 1 the target has a column `sample` (1, 2, …) after the
-    carried ones, which is part of its key. Where it is raised later, the answers that are there stay, and only the
-    others are asked for.
-
-    partitions: by how many tasks of Airflow the source is read and its requests are rendered, where one is too slow.
-    A query on PostgreSQL (14 or later) is divided by a hash of the key; any other by a condition that it has itself:
-    `WHERE mod(id, {{ partitions }}) = {{ partition }}`, with `partition` counted from 0. Of a folder each task reads
-    some of the files, of a single Parquet file some of its row groups. The parts are not read at the same moment. The
-    command line reads in one process, whatever is said here.
-
-    budget: what a run may cost and how many rows it may have at most, and from which cost on a person is asked first.
-    prices: of the models, as `{"MODEL": [prompt, completion], "currency": "VND"}`, real-time list prices per million
-    tokens; an entry here wins over that of the connection (see prices.py). tokenizer: a Hugging Face `tokenizer.json`,
-    a file below `include/jobs` or a whole path, by which the estimate counts prompts, where the length of the texts is
-    too rough; it needs the extra `greennode-airflow[tokenizer]`. Tokens of a chat template are not in it.
-
-    pool: an Airflow pool, in whose slots the job's batches are sent and waited for; it must count deferred tasks
-    (set-up makes such a one, `greennode`). Of a pool that does not exist Airflow says nothing: the tasks stay
-    scheduled for ever. The command line does not heed it.
-
-    job_id: what the column `greennode_job` says of the rows that the job writes. By default the job's name; where
-    several jobs of a DAG share that, the task group's id stands before it (`mails/label`). Jobs may share a table: each
-    counts and removes its own rows only. To rename a job, set this to its old name.
+    With several models or samples, the target has one row per source row, model and sample.
 
     Raises ConfigError for a declaration that cannot work.
     """
@@ -101,55 +41,195 @@ class BatchJob(Declaration):
     renamed: ClassVar[Mapping[str, str]] = {"left_rows": "orphaned_rows"}
 
     name: Annotated[str, "a text of letters, digits, '_', '-' and '.'"]
+    """Identifies the job; also the id of its DAG."""
+
     source: Annotated[InstanceOf[SqlSource] | InstanceOf[FileSource], "a SqlSource or a FileSource"]
+    """Where rows come from."""
+
     key: Annotated[_Name | _Names, "the name of the column that identifies a row, or a tuple of several"]
+    """The columns that identify a row. A key must not be NULL and must not occur twice."""
+
     model: Annotated[_Name | Sequence[_Name], "an id from the server's model list, or a list of several"]
+    """A model id from the server's model list, or a list of several.
+
+    If `model` is a list, even a list of one, `model` becomes part of the target's primary key. A run may ask only some
+    of the models: rows of the other models stay in the table, including those whose source row is gone.
+    """
+
     target: Annotated[_Target | Sequence[_Target], "a SqlTarget, a FileTarget or a tuple of them"]
+    """Where answers go. If this is a tuple of targets, each of them gets every row."""
+
     prompt: Annotated[str | None, "a text, or the name of a file below include/jobs"] = None
+    """A Jinja template over the row's columns, or the name of a file below `include/jobs`."""
+
     system: Annotated[str | None, "a text, or the name of a file below include/jobs"] = None
+    """The system message: a Jinja template or a file, like `prompt`."""
+
     messages: Annotated[
         Sequence[InstanceOf[Mapping[str, Any]]] | None, "a list of objects, each with role and content"
     ] = None
+    """Chat messages, in place of `prompt` and `system`.
+
+    Any string in them may hold Jinja: a content (a text, or a list of parts), an image URL, a name.
+    """
+
     carry: Annotated[_Names, 'a tuple of column names, such as ("title",)'] = ()
+    """More source columns to copy to the target."""
+
     answer: Annotated[type[BaseModel] | None, "a Pydantic model (a class), or left out"] = None
+    """A Pydantic model whose fields become columns of the target. Without it, the target has one text column, `answer`.
+    """
+
     params: Annotated[
         InstanceOf[Mapping[str, Any]], 'an object of fields of a request, such as {"max_tokens": 200}'
     ] = field(default_factory=dict)
+    """Further fields of each request body, such as `max_tokens` or `tools`."""
+
     row_params: Annotated[
         Mapping[str, _Name],
         'an object of fields of a request, each with the name of its column, such as {"max_tokens": "token_limit"}',
     ] = field(default_factory=dict)
+    """Request fields that take their value from a column: `{"max_tokens": "token_limit"}`.
+
+    Where the column is NULL, the value in `params` applies; without one, the field is left out.
+    """
+
     conn_id: Annotated[str, "the id of a connection of Airflow"] = "greennode_default"
+    """The GreenNode connection."""
+
     canary: Annotated[int, Field(ge=0), "0 (none) or more"] = 1
+    """How many requests of each model to try live, at the full price, before the table is sent. 0 skips the trial."""
+
     max_failed_ratio: Annotated[int | float, Field(ge=0, le=1), "a share, from 0 to 1"] = 0.05
+    """The share of rows that may end without an answer before the run fails, from 0 to 1.
+
+    A run also fails if over half of at least 20 requests get no answer, unless this ratio allows that many.
+    """
+
     max_shard_requests: Annotated[int | None, Field(ge=1), "at least 1, or left out"] = None
+    """The most requests in one shard, below the API's own limit."""
+
     max_shard_bytes: Annotated[int | None, Field(ge=1), "at least 1, or left out"] = None
+    """The most bytes in one shard, below the API's own limit."""
+
     attempts: Annotated[int, Field(ge=1), "1 (ask once) or more"] = 2
+    """How many times a request is sent at most.
+
+    Only requests whose outcome is retryable are sent again: missing, expired, cancelled or invalid ones, and errors
+    that may pass.
+    """
+
     explain_errors: Annotated[bool, "True or False"] = False
+    """Whether a retry shows the model its earlier answer and what was wrong with it.
+
+    Applies to answers that did not fit the answer model.
+    """
+
     keep_reasoning: Annotated[bool, "True or False"] = False
+    """Whether the model's reasoning goes into the target's column `reasoning`, which is NULL otherwise.
+
+    Staging keeps the reasoning either way: set this and clear the join to write it later.
+    """
+
     deadline_hours: Annotated[int | float, Field(gt=0), "a number of hours, longer than the API's window"] = (
         DEADLINE_SECONDS / 3600
     )
+    """How many hours to wait for a batch after its creation. Then it is cancelled, and its finished answers are kept.
+    """
+
     on_ambiguous: Annotated[Literal["fail", "resubmit"], "fail or resubmit"] = "fail"
+    """What to do if a create may have been accepted and the server cannot say: `fail` asks a person, `resubmit` risks
+    paying for a shard twice.
+    """
+
     on_kill: Annotated[Literal["cancel", "leave"], "cancel or leave"] = "cancel"
+    """What becomes of the remote batch if a waiting task is marked failed or success: `cancel` ends it, `leave` lets it
+    run.
+    """
+
     keep_remote_files: Annotated[bool | None, "True, False or left out"] = None
+    """Whether the run's files stay at GreenNode after their contents are safe in staging.
+
+    By default the connection decides; it deletes them unless it says otherwise.
+    """
+
     refresh: Annotated[Literal["changed", "all"], "changed or all"] = "changed"
+    """Which rows to ask: `changed` asks only what is new or changed, `all` asks every row again.
+
+    `changed` asks a row if it is new to a target, if its request differs from the one that was answered, or if it has
+    no good answer yet. A row is unchanged if every target has its answer. An answer that only some targets have is
+    copied to the others, at no cost. Unchanged rows stay as they are in the targets, including their carried columns.
+    """
+
     retry_final: Annotated[bool, "True or False"] = False
+    """Whether `changed` also asks rows again whose outcome is final.
+
+    Final outcomes: refused, truncated at `max_tokens`, rejected with 400, 413 or 422, an answer that did not fit the
+    answer model in any attempt, and a row whose request is empty or too long. By default the targets remember a final
+    outcome until the row's request changes.
+    """
+
     orphaned_rows: Annotated[Literal["report", "remove", "ignore"], "report, remove or ignore"] = "report"
+    """What to do with target rows that this job wrote and the source no longer has.
+
+    `report` counts them, `remove` deletes them from tables when the requests are built, `ignore` does not look for
+    them.
+    """
+
     partitions: Annotated[int, Field(ge=1), "1 (one task reads) or more"] = 1
+    """How many Airflow tasks read the source and render its requests. Raise it where one task is too slow.
+
+    A query on PostgreSQL (14 or later) is split by a hash of the key. Any other query needs its own condition:
+    `WHERE mod(id, {{ partitions }}) = {{ partition }}`, where `partition` counts from 0. For a folder, each task reads
+    some of the files; for a single Parquet file, some of its row groups. The parts are not read at the same moment. The
+    command line ignores this and reads in one process.
+    """
+
     budget: Annotated[InstanceOf[Budget] | None, "Budget(max_cost=…), or left out"] = None
+    """Limits on the cost and the rows of a run, and the cost above which a person must approve it."""
+
     prices: Annotated[InstanceOf[Mapping[str, Any]] | None, '{"MODEL": [prompt, completion]}, or left out'] = None
+    """Real-time list prices per million tokens: `{"MODEL": [prompt, completion], "currency": "VND"}`.
+
+    An entry here wins over the same entry of the connection.
+    """
+
     samples: Annotated[int, Field(ge=1), "1 (one answer to each request) or more"] = 1
+    """How many answers to get for each request. Each one is paid for.
+
+    If this is over 1, the target has a column `sample` (1, 2, …) after the carried columns, which is part of its
+    primary key. If you raise it later, existing answers stay and only the additional ones are asked for.
+    """
+
     pool: Annotated[str | None, Field(pattern=r"\S"), "the name of a pool of Airflow, or left out"] = None
+    """The Airflow pool in which the job's batches are sent and waited for. The command line ignores it.
+
+    The pool must count deferred tasks; set-up makes one that does, `greennode`. If the pool does not exist, Airflow
+    reports no error and the tasks stay scheduled for ever.
+    """
+
     job_id: Annotated[
         str | None,
         Field(pattern=r"^[A-Za-z0-9_./-]+$"),
         "letters, digits, '_', '-', '.' and '/', or left out",
     ] = None
+    """The value of the column `greennode_job` in the rows that this job writes.
+
+    The default is the job's name. If several jobs of a DAG share a name, the task group's id comes first
+    (`mails/label`). Jobs may share a table: each one counts and removes only its own rows. To rename a job, set this to
+    its old name.
+    """
+
     tokenizer: Annotated[_Name | None, "the path of a tokenizer.json, or left out"] = None
+    """A Hugging Face `tokenizer.json` with which the estimate counts prompt tokens: a file below `include/jobs`, or an
+    absolute path.
+
+    Without it, the estimate goes by the length of the texts. Needs the extra `greennode-airflow[tokenizer]`. Tokens of
+    a chat template are not counted.
+    """
 
     def __post_init__(self) -> None:
-        """Refuse what does not go together, while nothing is sent yet."""
+        """Raise ConfigError for fields that contradict each other, before anything is sent."""
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", self.name):
             raise ConfigError(f"job name {self.name!r}: use letters, digits, '_', '-' and '.' only")
         try:
@@ -163,7 +243,7 @@ class BatchJob(Declaration):
         if not self.models:
             raise ConfigError(f"{given_by('model')} is empty; take an id from the server's model list")
         if len(set(self.models)) < len(self.models):
-            raise ConfigError("a model is named twice; each row would have two answers by one key")
+            raise ConfigError("model names one model twice, which would give a row two answers under one key")
         check_question(self.prompt, self.system, self.messages)
         check_answer(self.answer, explain_errors=self.explain_errors)
         check_params(self.params, self.row_params)
@@ -174,7 +254,7 @@ class BatchJob(Declaration):
 
     @property
     def own_id(self) -> str:
-        """What identifies the job over its runs: `job_id`, or its name."""
+        """The id of the job across its runs: `job_id`, or its name."""
         return self.job_id or self.name
 
     @property
@@ -194,28 +274,28 @@ class BatchJob(Declaration):
 
     @property
     def cached_table(self) -> SqlTarget | None:
-        """The table of which it is noted what it has answered: the only target, where not every row is asked again."""
+        """The table whose answered rows a run caches: the only target, if the job refreshes changed rows only."""
         (first, *others) = self.targets
         return first if isinstance(first, SqlTarget) and not others and self.refresh == "changed" else None
 
     @property
     def answer_columns(self) -> tuple[str, ...]:
-        """The answer model's fields, or `answer`."""
+        """The names of the answer model's fields; without a model, `answer`."""
         return tuple(self.answer.model_fields) if self.answer else ("answer",)
 
     @property
     def deadline_seconds(self) -> float:
-        """How long after its creation a batch is waited for."""
+        """How many seconds to wait for a batch after its creation."""
         return self.deadline_hours * 3600
 
     @property
     def target_key(self) -> tuple[str, ...]:
-        """What identifies a row of the target: the key, the model where it is a list, the sample where several are."""
+        """The target's primary key: the key, `model` if it is a list, `sample` if there are several."""
         model = () if isinstance(self.model, str) else ("model",)
         sample = (SAMPLE,) if self.samples > 1 else ()
         return (*self.key_columns, *model, *sample)
 
     @property
     def model_samples(self) -> tuple[tuple[str, int], ...]:
-        """What is asked about each row: the models, each for its samples, counted from 1."""
+        """The requests of one row, as pairs of model and sample. Samples count from 1."""
         return tuple(itertools.product(self.models, range(1, self.samples + 1)))

@@ -1,4 +1,4 @@
-"""Checks: what in a job's declaration has to go together, found out when it is declared, before anything is sent."""
+"""Checks across several fields of a job, made when it is declared, before anything is sent."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from pydantic import BaseModel
 from greennode_batch.errors import ConfigError
 from greennode_batch.wording import given_by
 
-# Columns of results.parquet alone, where the answer's columns stand as well.
+# Columns that only results.parquet has. It also holds the answer's columns.
 _RESULTS_ONLY = ("ask_again", "raw_answer", "cached_tokens", "reasoning_tokens")
-# Columns of source.parquet alone: why a row is not sent, and by what it is known to be unchanged.
+# Columns that only source.parquet has: why a row is not sent, and the hashes that show it is unchanged.
 _RESERVED = ("unsent", "row_hashes")
 _OWN_PARAMS = ("model", "messages", "stream", "n", "response_format")
 
 
 def check_question(prompt: str | None, system: str | None, messages: Sequence[Mapping[str, Any]] | None) -> None:
-    """Raise ConfigError where it is not clear what to ask of a row."""
+    """Raise ConfigError unless the job gives exactly one question, as a prompt or as messages."""
     if (prompt is None) == (messages is None):
         raise ConfigError(f"give either {given_by('prompt', 'prompt=')} or {given_by('messages', 'messages=')}")
     if messages is not None and not messages:
-        raise ConfigError(f"{given_by('messages')} is empty; the last of them asks the question")
+        raise ConfigError(
+            f"{given_by('messages')} is empty; give at least one message, the last of which asks the question"
+        )
     if prompt is not None and not prompt.strip():
         raise ConfigError("the prompt is empty; write what to ask of each row")
     if messages is not None and system is not None:
@@ -31,20 +33,22 @@ def check_question(prompt: str | None, system: str | None, messages: Sequence[Ma
 
 
 def check_answer(answer: type[BaseModel] | None, *, explain_errors: bool) -> None:
-    """Raise ConfigError for a model that no answer can be read by."""
+    """Raise ConfigError for an answer model without fields, or explain_errors without an answer model."""
     if answer is not None and not answer.model_fields:
-        raise ConfigError(f"the answer model {answer.__name__} has no fields")
+        raise ConfigError(
+            f"the answer model {answer.__name__} has no fields; give it one for each column of the answer"
+        )
     if explain_errors and answer is None:
         raise ConfigError(
-            "explain_errors says what is wrong with answers that do not fit the answer model, and there is none; give "
-            f"{given_by('answer', 'answer=')} a Pydantic model, or leave explain_errors out"
+            "explain_errors says what is wrong with answers that do not fit the answer model, but the job has no "
+            f"answer model; give {given_by('answer', 'answer=')} a Pydantic model, or leave explain_errors out"
         )
 
 
 def check_params(params: Mapping[str, Any], row_params: Mapping[str, str]) -> None:
-    """Raise ConfigError for fields of a request that the job sets itself."""
+    """Raise ConfigError for request fields that the job sets itself."""
     if {"max_tokens", "max_completion_tokens"} <= row_params.keys():
-        raise ConfigError("row_params name the limit of tokens twice; take max_tokens alone")
+        raise ConfigError("row_params sets the limit of tokens twice; use max_tokens alone")
     for kind, given in (("params", params), ("row_params", row_params)):
         taken = [name for name in _OWN_PARAMS if name in given]
         if taken:
@@ -55,7 +59,7 @@ def check_params(params: Mapping[str, Any], row_params: Mapping[str, str]) -> No
 
 
 def check_columns(from_source: Sequence[str], from_answer: Sequence[str], own: Sequence[str]) -> None:
-    """Raise ConfigError for columns that a target cannot have together. own: those that the job does not name."""
+    """Raise ConfigError for column names that are reserved or occur twice. own: columns that every target has."""
     seen = set(own)
     for column in (*from_source, *from_answer):
         if column in _RESERVED or (column in _RESULTS_ONLY and column in from_answer):

@@ -1,4 +1,4 @@
-"""The columns of a target that a job does not name itself."""
+"""Columns: the columns that every target has, whatever the job declares."""
 
 RESULT_COLUMNS = (
     "status",
@@ -13,19 +13,19 @@ RESULT_COLUMNS = (
     "run_id",
     "completed_at",
 )
-"""Columns that every target has after the key, the carried columns and the answer."""
+"""Columns of every target, after the key, the carried columns and the answer."""
 
 JOB_ID = "greennode_job"
-"""The column that says whose a row is; NULL where nobody has said it yet."""
+"""The column with the id of the job that owns the row; NULL if no job has claimed the row yet."""
 
 ORDER = "greennode_order"
-"""The column that says which of two runs is the later one, as `run_order` writes it."""
+"""The column that orders runs: of two runs, the later one has the greater value (see `run_order`)."""
 
 OWNER_COLUMNS = (JOB_ID, ORDER, "greennode_final")
-"""Columns that follow these: which job wrote the row, for what moment, and whether its outcome is final.
+"""Columns after the result columns: which job wrote the row, the run's order, and whether the outcome is final.
 
-A table that was made by an earlier version may lack them. Its rows are then told apart by `run_id` alone.
+A table that an earlier version made may lack them. Its rows are then distinguished by `run_id` alone.
 """
 
 SAMPLE = "sample"
-"""The column that every target has after the carried ones where a job asks for several samples."""
+"""The column with the sample's number, after the carried columns; only if the job asks for several samples."""

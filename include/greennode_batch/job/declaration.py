@@ -1,6 +1,7 @@
-"""Declarations: dataclasses whose fields Pydantic checks. A ConfigError names the field that is wrong and the way out.
+"""Declaration: the base class of what a user declares, a dataclass whose fields Pydantic checks.
 
-A field's annotation ends with a text that says what the field is: `Annotated[int, Field(ge=1), "1 or more"]`.
+A field's annotation ends with a text for error messages: `Annotated[int, Field(ge=1), "1 or more"]`. The docstring
+below a field describes it in `docs/job-reference.md`.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from greennode_batch.wording import given_by
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, extra="forbid"))
 class Declaration:
-    """What a user declares. Raises ConfigError for a wrong, missing or unknown field."""
+    """Base class of declarations. Raises ConfigError, which names the field, for a wrong, missing or unknown one."""
 
     what: ClassVar[str]
-    """What errors call it. Its `name` follows, if it has one."""
+    """What error messages call the declaration. Its `name` follows, if it has one."""
     renamed: ClassVar[Mapping[str, str]] = {}
-    """Names that fields had in the release before, and have now. The old ones still work, with a warning."""
+    """Renamed fields: the name in the last release -> the name now. Old names still work, with a warning."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -41,7 +42,7 @@ class Declaration:
             if given.args:
                 raise ConfigError(f"{where}: give each argument by its name: {fields[0]}=…") from None
             found = [str(one["loc"][0]) for one in error.errors()]
-            # Where a name is misspelt, the right one is missing as well.
+            # A misspelt name also makes the right one missing: report the misspelt one.
             field = next((name for name in found if name not in fields), found[0])
             if field not in fields:
                 near = difflib.get_close_matches(field, fields, n=1)
@@ -60,6 +61,6 @@ class Declaration:
                 continue
             if new in values:
                 raise ConfigError(f"{cls.what}: {old} is the old name of {new}; give {new} alone")
-            warnings.warn(f"{old} is now {new}; the old name goes with the next release", DeprecationWarning, 4)
+            warnings.warn(f"{old} is now {new}; the next release removes the old name", DeprecationWarning, 4)
             values[new] = values.pop(old)
         return ArgsKwargs(given.args, values)

@@ -1,6 +1,6 @@
-"""Declarations: what `FileSource` may say of its files, in words: formats, and types of columns.
+"""File types: the formats and column types that a `FileSource` may declare, by name.
 
-A DAG file that names a source is parsed in each task: nothing here needs Arrow.
+Every task parses the DAG file that declares a source, so nothing here loads Arrow.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ FORMATS: Mapping[str, FileFormat] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
-"""Formats by the endings of files' names; `.gz` may follow where it is a text."""
+"""File name endings and their formats. Text formats may add `.gz`."""
 
 TYPES = ("text", "integer", "float", "boolean", "date", "timestamp", "timestamptz", "json")
-"""Types of columns, beside `decimal(digits, scale)`."""
+"""Column types, in addition to `decimal(digits, scale)`."""
 
 _DECIMAL = re.compile(r"decimal\(\s*(\d{1,2})\s*(?:,\s*(\d{1,2})\s*)?\)")
 _MAX_DIGITS = 76
 
 
 def check_type(words: str) -> None:
-    """Raise ConfigError for words that declare no type."""
+    """Raise ConfigError unless the words declare a column type."""
     if words not in TYPES and decimal_digits(words) is None:
         raise ConfigError(
-            f"types: {words!r} is none of {', '.join(TYPES)} and decimal(digits, scale) with up to {_MAX_DIGITS} digits"
+            f"types: {words!r} is not a type; use {', '.join(TYPES)} or decimal(digits, scale) with up to "
+            f"{_MAX_DIGITS} digits"
         )
 
 
 def decimal_digits(words: str) -> tuple[int, int] | None:
-    """How many digits a decimal has, and how many of them behind the point; None for other words."""
+    """The precision and scale that a `decimal(digits, scale)` declares; None for other words."""
     found = _DECIMAL.fullmatch(words)
     if found is None:
         return None

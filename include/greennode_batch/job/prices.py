@@ -1,7 +1,7 @@
-"""Prices: what a model's tokens cost, as the user says it, for GreenNode publishes no price list of batches.
+"""Prices: what a model's tokens cost. The user declares them, because GreenNode publishes no price list of batches.
 
-A table holds real-time list prices. GreenNode's article on batch inference says "50% cheaper": that is the discount of
-a batch, unless told otherwise.
+A table holds real-time list prices. GreenNode's article on batch inference says "50% cheaper", which is the default
+discount of a batch.
 """
 
 from __future__ import annotations
@@ -17,29 +17,27 @@ from greennode_batch.errors import ConfigError
 BATCH_DISCOUNT = 0.5
 _CURRENCY = "VND"
 _MILLION = 1_000_000
-# Nobody pays in parts of them.
+# Currencies that are not paid in fractions.
 _WITHOUT_DECIMALS = frozenset({"VND", "JPY", "KRW"})
 _SETTINGS = ("currency", "batch_discount")
 _WAYS = "[prompt, completion], [prompt, completion, cached] or an object of these names"
 
 
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The real-time list price of one model, per million tokens, in any currency.
-
-    cached: of prompt tokens that the server has read before; None where they cost what others do.
-    """
+    """The real-time list price of one model, per million tokens, in any currency."""
 
     prompt: float
     completion: float
     cached: float | None = None
+    """The price of prompt tokens that the server has cached; None if they cost as much as others."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no price."""
+        """Raise ValueError for a negative or infinite price."""
         if not all(0 <= price < math.inf for price in (self.prompt, self.completion, self.cached or 0)):
             raise ValueError("a price is 0 or more")
 
     def of(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float:
-        """What tokens cost in real time. The cached tokens are among those of the prompt."""
+        """What tokens cost live. `prompt_tokens` includes `cached_tokens`."""
         cached = 0.0
         if self.cached is not None:
             cached_tokens = min(cached_tokens, prompt_tokens)
@@ -49,23 +47,25 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Prices(msgspec.Struct, frozen=True):
-    """A price table: by model id, with the currency it is in and the share taken off in a batch (0..1)."""
+    """A price table."""
 
     by_model: Mapping[str, Price]
+    """Prices by model id."""
     currency: str = _CURRENCY
     batch_discount: float = BATCH_DISCOUNT
+    """The share that a batch takes off the live price, from 0 to 1."""
 
     def in_batch(self, live_price: float) -> float:
-        """What a batch costs that would cost so much in real time."""
+        """The cost in a batch of what costs `live_price` live."""
         return live_price * (1 - self.batch_discount)
 
 
 def read_prices(*tables: Mapping[str, Any]) -> Prices:
-    """Price tables as people write them: `{"MODEL": [prompt, completion], "currency": "VND", "batch_discount": 0.5}`.
+    """Read price tables as users write them: `{"MODEL": [prompt, completion], "currency": "VND"}`.
 
-    A price is per million tokens: a list of prompt, completion and, if it has one, cached, or an object of these names.
-    An entry of a later table wins over the same one of an earlier; prices of an earlier one that is in another currency
-    are left out. Raises ConfigError, naming the entry that is not a price.
+    A price is per million tokens: a list of prompt, completion and optionally cached, or an object with these names.
+    A table may also set `batch_discount`. A later table's entry wins over the same entry of an earlier one; prices of
+    an earlier table in another currency are dropped. Raises ConfigError, which names the wrong entry.
     """
     entries: dict[str, Any] = {}
     for table in tables:
@@ -76,9 +76,11 @@ def read_prices(*tables: Mapping[str, Any]) -> Prices:
         currency = msgspec.convert(entries.pop("currency", _CURRENCY), str)
         discount = msgspec.convert(entries.pop("batch_discount", BATCH_DISCOUNT), float)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"prices: currency is a text and batch_discount a number from 0 to 1 ({error})") from None
+        raise ConfigError(
+            f"prices: currency must be a text and batch_discount a number from 0 to 1 ({error})"
+        ) from None
     if not 0 <= discount <= 1:
-        raise ConfigError(f"prices: batch_discount is {discount}; it is the share taken off in a batch, from 0 to 1")
+        raise ConfigError(f"prices: batch_discount is {discount}; give the share that a batch takes off, from 0 to 1")
     by_model = {model: _price(model, said) for model, said in entries.items()}
     return Prices(by_model=by_model, currency=currency, batch_discount=discount)
 
@@ -97,6 +99,6 @@ def _price(model: str, said: Any) -> Price:
 
 
 def amount(cost: float, currency: str) -> str:
-    """A sum of money in words: `12,345 VND`, `1.25 USD`, `0.0031 USD`."""
+    """Format a sum of money: `12,345 VND`, `1.25 USD`, `0.0031 USD`."""
     decimals = 0 if currency in _WITHOUT_DECIMALS else 2 if cost >= 1 or not cost else 4
     return f"{cost:,.{decimals}f} {currency}"

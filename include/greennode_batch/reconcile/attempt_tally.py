@@ -1,4 +1,4 @@
-"""Attempts: what each of them sent, got and used, added up shard by shard."""
+"""Attempt tally: adds up what an attempt sent, received and used, shard by shard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from greennode_batch.state.attempts import SentShard
 
 
 class Tally:
-    """Adds up what an attempt sent and got."""
+    """Adds up the shards of one attempt."""
 
     def __init__(self, attempt: int, prices: Prices) -> None:
         self.attempt = attempt
@@ -26,7 +26,7 @@ class Tally:
         self._statuses: Counter[str] = Counter()
 
     def add(self, shard: SentShard, results: pa.Table | None) -> None:
-        """A shard that was sent, and its results if it is collected."""
+        """Add a sent shard. results: its results, if it is collected."""
         self.shards += 1
         self.requests += shard.requests
         if results is None:
@@ -45,7 +45,7 @@ class Tally:
         )
 
     def report(self) -> AttemptReport:
-        """What was added up."""
+        """The totals of the attempt."""
         return AttemptReport(
             **msgspec.structs.asdict(total(self.actual_cost)),
             attempt=self.attempt,

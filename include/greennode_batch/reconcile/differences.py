@@ -1,4 +1,4 @@
-"""Differences: which rows a target does not hold as staging has them, by key. Sought only if fingerprints differ."""
+"""Differences: the rows that differ between a target and staging, by key. Only used if the fingerprints differ."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ _LOOKED_UP_ROWS = 20_000
 
 
 class Differences(NamedTuple):
-    """What does not add up, in words with keys.
-
-    superseded: rows that a later run of the job has written over or removed. taken_over: rows that are another job's
-    since. kept_answers: earlier answers that stayed.
-    """
+    """How a target differs from staging."""
 
     problems: list[str]
+    """What does not add up, in words, with keys."""
     superseded: int = 0
+    """Rows that a later run of the job has overwritten."""
     taken_over: int = 0
+    """Rows that another job has overwritten."""
     kept_answers: int = 0
+    """Rows where an earlier answer stayed."""
 
 
 def find_differences(run: RunFolder, plan: Plan, key: Sequence[str], target: WrittenRows) -> Differences:
-    """Name what the target holds otherwise than staging. Holds 8 bytes of each row on both sides.
+    """Find the rows that differ between the target and staging. Holds 8 bytes per row of both sides.
 
-    What the target shows in a way of its own (padded, in other letters, rounded) is looked up there, by the
-    database's own comparison, before it is called lost.
+    A database may return a key in another form (padded, in other letters, rounded). Before such a row is reported as
+    lost, its key is looked up with the database's own comparison.
     """
     search = _Search(run, plan, key, target)
     for planned in plan.shards:
@@ -56,7 +56,7 @@ def find_differences(run: RunFolder, plan: Plan, key: Sequence[str], target: Wri
 
 
 def key_schema(run: RunFolder, plan: Plan, key: Sequence[str]) -> pa.Schema:
-    """Key, custom_id and status with the types that staging keeps: one for all shards of a run."""
+    """Key, custom_id and status with the types of staging, which are the same for all shards of a run."""
     text = pa.schema([pa.field(name, pa.string()) for name in (*key, "custom_id", "status")])
     if not plan.shards:
         return text
@@ -65,13 +65,13 @@ def key_schema(run: RunFolder, plan: Plan, key: Sequence[str]) -> pa.Schema:
 
 
 def target_key(run: RunFolder, plan: Plan) -> pa.Schema:
-    """The key alone, with these types."""
+    """The target's primary key, with the types of staging."""
     schema = key_schema(run, plan, plan.target_key)
     return pa.schema([schema.field(name) for name in plan.target_key])
 
 
 class _Search:
-    """Goes through the run shard by shard, and through the target once more for what no shard has."""
+    """Searches the run shard by shard, and then the target for rows that no shard has."""
 
     def __init__(self, run: RunFolder, plan: Plan, key: Sequence[str], target: WrittenRows) -> None:
         self._run = run
@@ -84,7 +84,7 @@ class _Search:
             row_hashes(rows, key) for planned in plan.shards for rows in row_statuses(run.shard(planned.shard_id), key)
         )
         self._held = _sorted(row_hashes(rows, key) for rows in target.batches(self._schema))
-        # Rows whose keys only look alike here need a look as well.
+        # Rows with equal hashes are looked up as well, because their keys may differ in the target.
         self._doubled = _repeated(self._expected)
         self._explained: list[Hashes] = []
         self._owners: Counter[str] = Counter()
@@ -100,7 +100,7 @@ class _Search:
         self._shared = KeySample()
 
     def look_up(self, rows: pa.Table) -> None:
-        """Look rows of a shard up that were not seen in the target as they are here."""
+        """Look up the rows of a shard that the target did not return in the same form."""
         hashes = row_hashes(rows, self._key)
         odd = rows.filter(pa.array(~_is_in(hashes, self._held) | _is_in(hashes, self._doubled)))
         for start in range(0, odd.num_rows, _LOOKED_UP_ROWS):
@@ -115,11 +115,11 @@ class _Search:
             self._note_others(requested, found.filter(pc.invert(ours)))
 
     def name_strangers(self) -> None:
-        """Read the target's rows again, to name those that no row of the source explains."""
+        """Read the target's rows again and collect those that no source row explains."""
         explained = _sorted(self._explained)
 
         def claims(hashes: Hashes) -> npt.NDArray[np.int64]:
-            """How many rows of the source each row of the target answers."""
+            """How many source rows each row of the target belongs to."""
             seen_at_once = _is_in(hashes, self._expected) & ~_is_in(hashes, self._doubled)
             return _count_in(hashes, explained) + seen_at_once
 
@@ -141,38 +141,37 @@ class _Search:
             self._strangers.add_keys(others.filter(pc.invert(is_answer)).select(self._key))
 
     def problems(self) -> list[str]:
-        """What was found, in words."""
+        """The differences in words, each with its keys and the way out."""
         self._answers = self._less_known(self._answers, self._plan.unchanged, "unchanged")
         remembered = sum(self._plan.remembered.values())
         self._strangers = self._less_known(self._strangers, remembered, "remembered")
         again = f"The answers are safe in {self._run}; clear join_results to write them again, at no cost"
         by_others = f"rows that are in the target under run {self._plan.run_id} but not in its source"
-        who = "An earlier build of the run or somebody else wrote them"
+        who = "An earlier build of this run or somebody else wrote them"
         by_several = (
-            "rows of the target that are those of several source rows each, for it takes their keys for equal",
+            "rows of the target that stand for several source rows each, because the target treats their keys as equal",
             "Give the target's key the source's type and collation, or make the keys differ",
         )
         by_intent = 'if another job, or a run whose staging is gone, removed them by orphaned_rows="remove", leave them'
         said = [
             (self._lost_here(), "rows that are not in the target", f"{again}; {by_intent}"),
             (self._changed, "rows that are in the target with another status or custom_id", again),
-            (self._strangers, by_others, f"{who}; delete them where they are not wanted"),
+            (self._strangers, by_others, f"{who}; delete those that you do not want"),
             (self._answers, f"answered {by_others}", f"{who}; they may have been paid for, so keep them"),
             (self._twice, "rows that are in the target more than once", again),
             (self._shared, *by_several),
         ]
         for owner, named in self._earlier.items():
-            why = f"Either they were lost here, or that run was joined again since. {again}"
-            said.append((named, f"rows of the target that hold what the earlier run {owner} wrote", why))
+            why = f"Either this run lost them, or that run was joined again since. {again}"
+            said.append((named, f"rows of the target that still have what the earlier run {owner} wrote", why))
         return [f"{what} ({named.count:,}): {named}. {way_out}" for named, what, way_out in said if named.count]
 
     def _less_known(self, strangers: KeySample, known: int, what: str) -> KeySample:
-        """None of these rows that staging does not know, if the build may have found them all, and not asked again."""
+        """The unexplained rows; none if the build may have found all of them and left them as they are."""
         if not 0 < strangers.count <= known:
             return strangers
         log.warning(
-            "%s rows were written by this run before it was built as it is now, and its staging of then is gone. They "
-            "count as %s: %s",
+            "%s rows were written by an earlier build of this run, whose staging is gone. They count as %s: %s",
             f"{strangers.count:,}",
             what,
             strangers,
@@ -194,15 +193,15 @@ class _Search:
         return KeySample()
 
     def superseded(self) -> int:
-        """How many rows a later run has written over or removed. Call it after `problems`."""
+        """How many rows later runs have overwritten or removed. Call it after `problems`."""
         for owner, count in self._owners.most_common():
-            log.warning("%s rows were written over by the later run %s", f"{count:,}", owner)
+            log.warning("%s rows were overwritten by the later run %s", f"{count:,}", owner)
         return self._owners.total() + self._removed
 
     def taken_over(self) -> int:
-        """How many rows are another job's since."""
+        """How many rows other jobs have overwritten."""
         for job_id, count in self._other_jobs.most_common():
-            log.warning("%s rows were written over by the job %s, which shares this target", f"{count:,}", job_id)
+            log.warning("%s rows were overwritten by the job %s, which shares this target", f"{count:,}", job_id)
         return self._other_jobs.total()
 
     def _note_changed(self, requested: pa.Table, found: pa.Table) -> None:
@@ -225,7 +224,7 @@ class _Search:
             if owner is None:
                 self._changed.add(f"{_key_of(wanted, self._key, number)} (run_id is NULL)")
             elif is_kept and (is_earlier or (order is None and job_id is not None)):
-                # Where a job has a row without an order, it is that of an earlier version.
+                # A row with a job but without an order is from an earlier version.
                 self.kept_answers += 1
             elif is_earlier:
                 self._earlier.setdefault(owner, KeySample()).add(_key_of(wanted, self._key, number))
@@ -235,12 +234,12 @@ class _Search:
                 self._owners[owner] += 1
 
     def _is_earlier(self, owner: str, order: str | None, *, is_other_job: bool) -> bool:
-        """Whether that run is known to come before this one: then it has not written over these rows."""
+        """Whether the owner's run certainly comes before this one, so that it cannot have overwritten these rows."""
         own_order = self._plan.owner.order
         if order is not None and own_order is not None and order != own_order:
             return order < own_order
         if is_other_job:
-            return False  # it may have a run of the same id, and its folder is another
+            return False  # the other job may have a run of the same id, in another folder
         if owner not in self._earlier and owner not in self._owners:
             other = read_plan(RunFolder(self._run.path.parent / safe_name(owner)))
             if other is not None and other.created_at < self._plan.created_at:

@@ -1,4 +1,4 @@
-"""Answered: when a run is over, what its table has answered is noted, so that the next run need not render it again."""
+"""Record answers: write the answer cache at the end of a run, so that the next run need not render answered rows."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _READ_ROWS = 1 << 18
 
 
 class _UnknownError(GreenNodeError):
-    """What the table has answered is not known for certain, so it is not noted; the next run looks each row up."""
+    """It is uncertain which rows the table has answered, so no cache is written. The next run looks up every row."""
 
 
 class AnsweredTable:
-    """A table whose rows are compared with the run's between `__init__` and `record`."""
+    """A table with an answer cache. Compare its rows with the run's between `__init__` and `record`."""
 
     def __init__(self, table: TableTarget, run: RunFolder, *, run_id: str) -> None:
         self._table = table
@@ -53,15 +53,15 @@ class AnsweredTable:
         self._digests = self._digests_of(self._untouched_rows) if self._untouched_rows else None
 
     def record(self, plan: Plan, *, kept_answers: int = 0) -> None:
-        """Note what the table has answered, now that its rows of the run were found to be as they should.
+        """Write the answer cache. Call it after the run's rows in the table were found to be correct.
 
-        kept_answers: rows of the run without an answer in whose place an earlier one stays. Nothing is noted where
-        none is wanted, or, as the log says then, where it cannot be known. Holds some thousand rows.
+        kept_answers: the run's rows without an answer that keep an earlier answer. If it is uncertain which rows the
+        table has answered, this writes no cache and logs why. Holds some thousand rows.
         """
         try:
             self._record(plan, kept_answers)
         except (_UnknownError, RepeatedKeyError) as error:
-            log.info("What table %s has answered is not noted: %s", self._table.name, error)
+            log.info("No answer cache for table %s, so the next run looks up every row: %s", self._table.name, error)
 
     def _digests_of(self, untouched_rows: UntouchedRows) -> Digests | None:
         return self._table.digests(self._run_id, job_id=untouched_rows.job_id)
@@ -69,24 +69,24 @@ class AnsweredTable:
     def _record(self, plan: Plan, kept_answers: int) -> None:
         run, untouched_rows = self._run, self._untouched_rows
         if untouched_rows is None or untouched_rows.table != self._table.name:
-            # The job or the database asks for none, the run was built around shards that were sent before, or it is
-            # made already.
+            # The job or the database needs no cache, the run was built around shards that were sent before, or the
+            # cache exists already.
             return
         digests = self._digests_of(untouched_rows)
         expected = untouched_rows.others
         if kept_answers:
             expected = expected.joined_with(self._kept(plan, untouched_rows.job_id))
         if digests is None or digests != self._digests or digests.others != expected:
-            raise _UnknownError("somebody else has written into these rows since the run was built")
+            raise _UnknownError("the job's rows have been changed by somebody else since the run was built")
         table = digests.all_rows
         rows = plan.answers_for - untouched_rows.of_other_jobs
         absent = table.rows - rows
         orphaned = untouched_rows.orphaned
         if absent < 0 or (orphaned is not None and orphaned.count + orphaned.not_requested != absent):
-            raise _UnknownError(f"it has {table.rows:,} rows, and the run knows of {rows:,}")
+            raise _UnknownError(f"the table has {table.rows:,} rows, but the run knows {rows:,}")
         size, stay = run.unchanged.stat().st_size, rows - plan.rows
         if size != stay * ROW_HASHES.itemsize:
-            raise _UnknownError(f"{run.unchanged} has {size:,} bytes, which are not {stay:,} rows")
+            raise _UnknownError(f"{run.unchanged} has {size:,} bytes, which is not the size of {stay:,} rows")
         with work_folder(run.path) as work:
             has_final = self._table.is_there([FINAL.name])
             entries = _entries(run, plan, untouched_rows.final_for, has_final=has_final)
@@ -94,13 +94,13 @@ class AnsweredTable:
             write_answer_cache(
                 path, Path(work), entries, valid_for=untouched_rows.valid_for, table=table, orphaned=orphaned
             )
-        log.info("Noted what table %s has answered, for the next run: %s", self._table.name, path)
-        # The note has it now.
+        log.info("Wrote the answer cache of table %s for the next run: %s", self._table.name, path)
+        # The cache now has their contents.
         run.answered.unlink()
         run.unchanged.unlink()
 
     def _kept(self, plan: Plan, job_id: str | None) -> TableDigest:
-        """A digest of the job's rows that stay in the place of rows of the run."""
+        """The digest of the job's rows that stay in place of rows of the run."""
         made = NO_DIGEST
         tells_owners = job_id is not None and self._table.is_there([JOB_ID])
         for planned in plan.shards:
@@ -115,9 +115,9 @@ class AnsweredTable:
 
 
 def _entries(run: RunFolder, plan: Plan, final_for: str, *, has_final: bool) -> Iterator[RowHashes]:
-    """The hashes of all rows that the source has, as the note has them.
+    """Yield the cache's entries for all source rows.
 
-    has_final: whether the table remembers what is final; else its statuses and errors tell.
+    has_final: whether the table has the column of final outcomes; without it, statuses and errors decide.
     """
     with local_copy(run.unchanged) as path, path.open("rb") as file:
         while len(some := np.fromfile(file, ROW_HASHES, _READ_ROWS)):

@@ -1,4 +1,4 @@
-"""The report: every row and every token of a run accounted for, or an error that names what is not."""
+"""Report: account for every row and every token of a run, or name what does not add up."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def report(
 ) -> RunReport:
     """Reconcile source, shards, results and targets by id, and write report.json, whether they agree or not.
 
-    answered_table: the table among the targets of which it is noted, if they agree, what it has answered. prices: for
-    what the run has cost. Holds the ids of one shard's requests; if a target differs, 8 bytes a row as well. Follow it
-    with `check_balanced`. Raises ConfigError if the run was never built, or if its staging is gone.
+    answered_table: the target table whose answer cache is written if everything agrees. prices: give the cost of the
+    run. Holds the ids of one shard's requests, and 8 bytes per row if a target differs. Call `check_balanced` on the
+    result. Raises ConfigError if the run was never built or its staging is gone.
     """
     plan = read_plan(run)
     if plan is None:
@@ -113,29 +113,29 @@ def report(
     write_json(run.costs, CostByShard(staged.actual_cost))
     write_json(run.report, made)
     note_usage(run, _usage(plan, staged.actual_cost))
-    # Where a later run has written over some rows, it is that run's to note; another job's rows are not noted at all.
+    # If a later run has overwritten rows, that run writes the cache. Rows of other jobs are never in it.
     if answered_table is not None and made.balanced and not (made.superseded or made.taken_over):
         answered_table.record(plan, kept_answers=kept_answers)
     return made
 
 
 def _without_plan(run: RunFolder, targets: Sequence[WrittenRows]) -> str:
-    """What there is of a run that has no plan."""
+    """Describe a run without a plan: what its targets hold, and what to do."""
     columns = pa.schema([("custom_id", pa.string()), ("status", pa.string())])
     held = {target.name: sum(rows.num_rows for rows in target.batches(columns)) for target in targets}
     removed = read_json(run.removed, RemovedRun)
     if removed is None and not any(held.values()):
-        return "there is no plan.json, so nothing was built and nothing sent; see build_requests"
+        return "there is no plan, so nothing was built and nothing was sent; run build_requests"
     gone = "is gone" if removed is None else f"was removed on {removed.day}"
     rows = ", ".join(f"{counted(count, 'row')} in {name}" for name, count in held.items())
     return (
-        f"this run's staging {gone}, so there is nothing to compare its rows with. What it wrote is good and stays: "
-        f"{rows}. Nothing is to be done; what is new in the source is asked by another run"
+        f"this run's staging {gone}, so its rows cannot be compared with it. The rows that it wrote stay: "
+        f"{rows}. You need not do anything; the next run asks what is new in the source"
     )
 
 
 def _models(plan: Plan, actual_cost: Sequence[ShardCost], joined: Mapping[str, JoinedShard]) -> tuple[ModelCost, ...]:
-    """What each model was asked and has used."""
+    """The requests, tokens and cost of each model."""
     requests = plan.requests_by_model
     statuses: dict[str, Counter[str]] = {model: Counter() for model in requests}
     for shard in plan.shards:
@@ -154,7 +154,7 @@ def _models(plan: Plan, actual_cost: Sequence[ShardCost], joined: Mapping[str, J
 
 
 def _usage(plan: Plan, actual_cost: Sequence[ShardCost]) -> list[RunUsage]:
-    """What requests that were asked once have used, beside what they were taken for."""
+    """What the first attempt's requests used, next to their estimates."""
     planned = {shard.shard_id: shard.prompt_tokens / shard.requests for shard in plan.shards if shard.requests}
     used = []
     for model in plan.models:
@@ -175,31 +175,31 @@ def _usage(plan: Plan, actual_cost: Sequence[ShardCost]) -> list[RunUsage]:
 
 
 def check_balanced(made: RunReport) -> None:
-    """Raise AccountingError, with the ids, if source, shards, results and target do not agree."""
+    """Raise AccountingError, with the ids, if source, shards, results and targets do not agree."""
     if not made.balanced:
         raise AccountingError(f"run {made.run_id} does not add up: {'; and '.join(made.problems)}")
 
 
 def check_failed_ratio(made: RunReport, max_failed_ratio: float) -> None:
-    """Raise FailedRowsError if too many of the run's own rows or requests ended without an answer.
+    """Raise FailedRowsError if too many of the run's rows or requests ended without an answer.
 
-    Rows whose final outcome an earlier run has found count among those that the run answers for, not among those that
-    failed. Over half of many requests are too many, however small a part of the table they are: the reason is hardly in
-    them. A job that allows a share of over half allows it of the requests as well.
+    Rows whose final outcome an earlier run has found count as rows that the run accounts for, but not as failed. If
+    over half of many requests fail, the run fails too, however small a share of all rows they are: the cause is hardly
+    in the requests themselves. A job whose ratio allows over half allows it for the requests as well.
     """
     failed = made.rows - made.succeeded - made.copied_failures
     if failed > made.answers_for * max_failed_ratio:
         raise FailedRowsError(
-            f"{failed:,} of {made.answers_for:,} rows ended without an answer in this run ({made.summary}); the job "
-            f"allows a share of {max_failed_ratio:.1%} ({given_by('max_failed_ratio')}). {_WHERE}"
+            f"{failed:,} of {made.answers_for:,} rows ended without an answer in this run ({made.summary}). The job "
+            f"allows {max_failed_ratio:.1%} ({given_by('max_failed_ratio')}). {_WHERE}"
         )
     unanswered = made.requests - made.answered_requests
     is_allowed = unanswered <= made.requests * max_failed_ratio
     if fails_systematically(made.requests, made.answered_requests) and not is_allowed:
         raise FailedRowsError(
             f"{unanswered:,} of {made.requests:,} requests ended without an answer in this "
-            f"run ({made.summary}); over half of them is too much, whatever share of all {made.answers_for:,} rows "
-            f"that is. {_WHERE}"
+            f"run ({made.summary}). Over half is too many, whatever their share of all {made.answers_for:,} rows. "
+            f"{_WHERE}"
         )
 
 
@@ -215,12 +215,12 @@ def _join_problems(
     problems = []
     if absent.count:
         problems.append(
-            f"{absent.count:,} of {len(plan.shards):,} shards are not joined yet, so the target was not looked at: "
-            f"{absent}. See their tasks; clearing those goes on from where they stopped and pays nothing twice"
+            f"{absent.count:,} of {len(plan.shards):,} shards are not joined yet, so the target was not checked: "
+            f"{absent}. See their tasks. Clear these to continue from where they stopped; nothing is paid twice"
         )
     if stale.count:
         problems.append(
-            f"the results of {stale.count:,} of {len(plan.shards):,} shards are others than those that were joined: "
+            f"the results of {stale.count:,} of {len(plan.shards):,} shards have changed since they were joined: "
             f"{stale}. Clear their join_results, at no cost"
         )
     return problems
@@ -235,9 +235,9 @@ def _compare_target(
     *,
     is_sound: bool,
 ) -> Differences:
-    """Whether the target holds what was joined; how many rows and which, only if it does not.
+    """Compare the target with what was joined. Searches for single rows only if they differ.
 
-    plan: as far as the target is concerned.
+    plan: the plan for this target. is_sound: whether everything before the target agrees.
     """
     expected = NO_ROWS
     for planned in plan.shards:
@@ -246,15 +246,15 @@ def _compare_target(
     if held == expected:
         return Differences([])
     log.info(
-        "The %s has %s rows of this run as they were written, or others; %s were joined. Looking which differ",
+        "The %s differs from what was joined: it has %s rows of this run, but %s were joined. Searching for the rows",
         target.name,
         f"{held.rows:,}",
         f"{expected.rows:,}",
     )
     if not is_sound:
         words = (
-            f"the target's {held.rows:,} rows are not the {expected.rows:,} that were joined. Which differ is told "
-            "once the above is mended"
+            f"the target's {held.rows:,} rows differ from the {expected.rows:,} that were joined. Fix the problems "
+            "above first; then the report names the rows that differ"
         )
         return Differences([words])
     return find_differences(run, plan, key, target)

@@ -1,4 +1,4 @@
-"""Staged: whether a run's source rows, shards and results agree, shard by shard and attempt by attempt, by id."""
+"""Staged: check by id whether a run's source rows, shards and results agree in staging."""
 
 from __future__ import annotations
 
@@ -28,27 +28,30 @@ from greennode_batch.write.join import row_statuses
 log = logging.getLogger(__name__)
 
 _COLUMNS = ["custom_id", "status", "batch_id", *TOKEN_COLUMNS]
-_READ_AGAIN = "Remove its results.parquet and clear its collect_results: the answers are there, nothing is paid twice"
+_READ_AGAIN = (
+    "Remove its results.parquet and clear its collect_results: staging has the answers, and nothing is paid twice"
+)
 
 
 class Staged:
-    """What lies in staging of a run, and what of it does not agree: goes through its shards when it is made.
-
-    actual_cost: what each shard that is collected has used. fingerprints: of the rows as they stand in staging now, by
-    shard. anomaly_files: where the anomalies are kept. problems: in words with ids. Holds the ids of one shard's
-    requests.
-    """
+    """A run in staging. The constructor reads all its shards. Holds the ids of one shard's requests."""
 
     def __init__(self, run: RunFolder, plan: Plan, key: Sequence[str], prices: Prices) -> None:
         self._run = run
         self._uncollected = KeySample()
         self._unsent = KeySample()
         self.anomalies: Counter[str] = Counter()
+        """Lines of result files that settled no request, by kind."""
         self.anomaly_files: list[str] = []
+        """The files with these lines."""
         self.over_capacity = 0
+        """Batches that the server refused because it had no capacity."""
         self.lost: Counter[str] = Counter()
+        """Batches that were given up, by the reason."""
         self.fingerprints: dict[str, RowsFingerprint] = {}
+        """The fingerprint of each shard's rows, as staging has them now; empty if there are problems."""
         self.problems: list[str] = []
+        """What does not agree, in words, with ids."""
         tallies = [Tally(FIRST_ATTEMPT, prices)]
         before = planned_shards(plan)
         for planned, sent in zip(plan.shards, before, strict=True):
@@ -61,23 +64,26 @@ class Staged:
             before = retry.sent
         self.attempts = tuple(tally.report() for tally in tallies if tally.shards)
         self.actual_cost = tuple(one for tally in tallies for one in tally.actual_cost)
+        """What each collected shard used."""
         self._say_uncollected()
         self._say_unplanned(plan)
         in_plan = sum(planned.rows for planned in plan.shards)
         if in_plan != plan.rows:
-            self.problems.append(f"{run.plan.name} says {plan.rows:,} rows, and its shards {in_plan:,}; restore it")
+            self.problems.append(
+                f"{run.plan.name} has {plan.rows:,} rows, but its shards have {in_plan:,}; restore the file"
+            )
         if not self.problems:
-            # Only what agrees so far can be joined.
+            # Rows can be joined only if staging agrees.
             for planned in plan.shards:
                 rows = row_statuses(run.shard(planned.shard_id), key)
                 self.fingerprints[planned.shard_id] = fingerprint(rows, key)
 
     def _check_first(self, planned: PlannedShard, sent: SentShard, tally: Tally) -> None:
-        """A shard of the first attempt: source.parquet against the plan and the results."""
+        """Check a shard of the first attempt: source.parquet against the plan and the results."""
         shard = sent.folder(self._run)
         where = f"shard {planned.shard_id}"
         if not shard.source.exists():
-            self.problems.append(f"{where}: {shard.source} is gone, so nothing tells its rows; restore it")
+            self.problems.append(f"{where}: {shard.source} is missing, so its rows are unknown; restore the file")
             return
         if planned.copied_into:
             self._check_copied(planned, shard)
@@ -85,10 +91,13 @@ class Staged:
         ids, rows = _requested(shard)
         if rows != planned.rows:
             self.problems.append(
-                f"{where}: source.parquet has {rows:,} rows, and the plan {planned.rows:,}; restore it"
+                f"{where}: source.parquet has {rows:,} rows, but the plan has {planned.rows:,}; restore the file"
             )
         if len(ids) != planned.requests:
-            self.problems.append(f"{where}: its rows ask {len(ids):,} requests, and the plan {planned.requests:,}")
+            self.problems.append(
+                f"{where}: its rows have {len(ids):,} requests, but the plan has {planned.requests:,}; restore "
+                "source.parquet"
+            )
             if shard.requests.exists():
                 self._compare(f"{where}, its rows and requests.jsonl", ids, pa.array(request_ids(shard), pa.string()))
         if not planned.requests:
@@ -102,24 +111,24 @@ class Staged:
             self._compare_results(where, ids, results)
 
     def _check_copied(self, planned: PlannedShard, shard: ShardFolder) -> None:
-        """A shard that no request asks: source.parquet and copied.parquet against the plan."""
+        """Check a shard of copied answers: source.parquet and copied.parquet against the plan."""
         if not shard.copied.exists():
             self.problems.append(
-                f"shard {planned.shard_id}: {shard.copied} is gone; restore it, or clear build_requests"
+                f"shard {planned.shard_id}: {shard.copied} is missing; restore the file, or clear build_requests"
             )
             return
         for path in (shard.source, shard.copied):
             with local_copy(path) as local:
                 rows = pq.read_metadata(local).num_rows
             if rows != planned.rows:
-                words = f"{path.name} has {rows:,} rows, and the plan {planned.rows:,}; restore it"
+                words = f"{path.name} has {rows:,} rows, but the plan has {planned.rows:,}; restore the file"
                 self.problems.append(f"shard {planned.shard_id}: {words}")
 
     def _check_later(self, sent: SentShard, before: Sequence[SentShard], tally: Tally) -> None:
-        """A shard of a later attempt: its requests against its results and those of the attempt before.
+        """Check a shard of a later attempt: its requests against its results and the results of the attempt before.
 
-        before: the shards of that attempt that its requests may stem from. One that was not sent is no problem: its
-        rows keep what the attempt before says of them.
+        before: the shards of that attempt that its requests may come from. An unsent shard is no problem: its rows keep
+        the outcome of the attempt before.
         """
         shard = sent.folder(self._run)
         where = f"shard {sent.shard_id} of attempt {sent.attempt}"
@@ -139,36 +148,38 @@ class Staged:
                 final_ids = _without(final_ids, said.filter(said["ask_again"])["custom_id"])
         if len(strange):
             self.problems.append(
-                f"{where}: its results have ids that attempt {sent.attempt - 1} did not ask: {_key_sample(strange)}. "
+                f"{where}: its results have ids that attempt {sent.attempt - 1} did not send: {_key_sample(strange)}. "
                 f"{_READ_AGAIN}"
             )
         elif len(final_ids):
-            # Right where the results before were read again, with another answer model, since.
-            log.warning("%s asked again what by now need not be: %s", where, _key_sample(final_ids))
+            # This is fine if the earlier results have since been read again with another answer model.
+            log.warning(
+                "%s sent requests again whose earlier outcome is no longer retryable: %s", where, _key_sample(final_ids)
+            )
 
     def _say_uncollected(self) -> None:
-        """Say which shards are not sent or not collected."""
+        """Add a problem for shards that are not sent or not collected."""
         if self._unsent.count:
             self.problems.append(
-                f"shards that were never sent: {self._unsent}. Clear their submit_batch, or start "
-                "the command again: nothing was paid for them"
+                f"shards that were never sent: {self._unsent}. Clear their submit_batch, or run "
+                "the command again; nothing was paid for them"
             )
         if self._uncollected.count:
             self.problems.append(
-                f"shards that were sent and are not collected: {self._uncollected}. Clear their wait_for_batch, or "
-                "start the command again: the batches are found again, and nothing is paid twice"
+                f"shards that were sent but are not collected: {self._uncollected}. Clear their wait_for_batch, or "
+                "run the command again: it finds their batches, and nothing is paid twice"
             )
 
     def _say_unplanned(self, plan: Plan) -> None:
-        """Say which shards were sent, or may have been, that no plan lists: their answers are in no row."""
+        """Add a problem for shards that were or may have been sent but are in no plan: no row gets their answers."""
         later = [int(match[1]) for name in fresh_names(self._run.path) if (match := ATTEMPT_NAME.fullmatch(name))]
         for attempt in (FIRST_ATTEMPT, *sorted(later)):
             planned = {shard.shard_id for shard in plan.shards}
-            way_out = f"Clear build_requests, or remove {self._run.plan} and start the command again"
+            way_out = f"Clear build_requests, or remove {self._run.plan} and run the command again"
             if attempt > FIRST_ATTEMPT:
                 retry = read_retry(self._run, attempt)
                 planned = {shard.shard_id for shard in retry.shards} if retry is not None else set()
-                way_out = f"Clear build_retry_{attempt}, or start the command again"
+                way_out = f"Clear build_retry_{attempt}, or run the command again"
             folder = self._run.shard("any", attempt=attempt).path.parent
             unplanned = KeySample()
             for name in sorted(set(fresh_names(folder)) - planned):
@@ -178,8 +189,8 @@ class Staged:
                     unplanned.add(f"{name} ({receipt.batch_id if receipt and receipt.batch_id else 'no receipt yet'})")
             if unplanned.count:
                 self.problems.append(
-                    f"shards of attempt {attempt} that were sent, and that no plan lists: {unplanned}. {way_out}: what "
-                    "was sent is kept, with its rows, and nothing is paid twice"
+                    f"shards of attempt {attempt} that were sent but are in no plan: {unplanned}. {way_out}: the sent "
+                    "shards are kept with their rows, and nothing is paid twice"
                 )
 
     def _was_sent(self, shard: ShardFolder) -> bool:
@@ -192,7 +203,7 @@ class Staged:
         return True
 
     def _collected(self, shard: ShardFolder, name: str) -> pa.Table | None:
-        """The shard's results without the answers."""
+        """Read the shard's results without the answers; None if it is not collected."""
         counts = count_anomalies(shard)
         if counts:
             self.anomalies.update(counts)
@@ -200,7 +211,7 @@ class Staged:
         receipt = read_receipt(shard)
         if receipt is not None and shard.results.exists():
             results = read_staged(shard.results, _COLUMNS)
-            # A worker may be killed between the results and the receipt; results of another batch are not these.
+            # A worker may be killed before it writes the receipt. Results of another batch do not count.
             if receipt.state == "collected" or pc.all(pc.equal(results["batch_id"], receipt.batch_id)).as_py():
                 return results
         self._uncollected.add(name)
@@ -221,7 +232,7 @@ class Staged:
 
 
 def _requested(shard: ShardFolder) -> tuple[pa.Array, int]:
-    """The ids of the requests that the rows of a shard ask, and how many rows these are."""
+    """The ids of the requests of a shard's rows, and the number of rows."""
     ids = pa.nulls(0, pa.string())
     with local_copy(shard.source) as path, pq.ParquetFile(path) as file:
         for rows in read_pieces(file, ["custom_id"]):

@@ -1,4 +1,4 @@
-"""Written rows: what a table or a file holds of a run, as Arrow with the types that staging keeps."""
+"""WrittenRows: the rows of a run in a target, as Arrow tables with the types of staging."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from greennode_batch.tables.table_target import TableTarget
 
 
 class WrittenRows(Protocol):
-    """What a target holds of a run. `name`: what people call the target. `target_id`: see state/plan.py."""
+    """The rows of a run in a target."""
 
     name: str
+    """The target's name in messages."""
     target_id: str
+    """Identifies the target among the targets of the job."""
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        """The run's rows in these columns, with these types where they can have them. May be asked again."""
+        """Yield the run's rows in these columns, with these types where the values fit. Can be called again."""
 
     def find(self, keys: pa.Table) -> pa.Table:
-        """The rows that have these keys, whatever run wrote them.
+        """Look up the rows with these keys, whichever run wrote them.
 
-        Columns: those of `found_schema`; the key is as the target holds it.
+        They have the columns of `found_schema`; the key is as the target stores it.
         """
 
 
 class TableRows:
-    """The rows of a run in a table of SQL. job_id: whose run it is; by default any job's."""
+    """The rows of a run in a SQL table. job_id: only this job's rows; the default is any job's."""
 
     def __init__(self, table: TableTarget, run_id: str, *, job_id: str | None = None) -> None:
         self.name = f"table {table.name}"
@@ -37,9 +39,9 @@ class TableRows:
         self._job_id = job_id
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        """The run's rows, some thousand at a time."""
+        """Yield the run's rows, a few thousand at a time."""
         return self._table.batches(self._run_id, schema, job_id=self._job_id)
 
     def find(self, keys: pa.Table) -> pa.Table:
-        """The rows that have these keys, as the database compares them."""
+        """Look up the rows with these keys, with the database's own comparison."""
         return self._table.find(keys)

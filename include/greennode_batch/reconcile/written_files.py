@@ -1,4 +1,4 @@
-"""Written files: what an answer file or a dataset holds of a run. Without an index, rows are found by scanning."""
+"""Written files: the rows of a run in an answer file or a dataset. Lookups scan the files, as there is no index."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from greennode_batch.write.dataset import Dataset
 
 
 class _ScannedRows(ABC):
-    """Rows of files."""
+    """Rows in files."""
 
     @abstractmethod
     def every(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        """The rows of all runs in these columns, some thousand at a time."""
+        """Yield the rows of all runs in these columns, a few thousand at a time."""
 
     def find(self, keys: pa.Table) -> pa.Table:
-        """The rows that have these keys; reads all of them."""
+        """Look up the rows with these keys, by reading all rows."""
         schema = found_schema(keys.schema)
         indexes = {one: index for index, one in enumerate(_key_hashes(keys, keys.column_names))}
         found = []
@@ -36,7 +36,7 @@ class _ScannedRows(ABC):
 
 
 class FileRows(_ScannedRows):
-    """The rows of a run in an answer file; of all runs if none is named. A file that is not there has no rows."""
+    """The rows of a run in an answer file, or of all runs without a run_id. A missing file has no rows."""
 
     def __init__(self, file: AnswerFile, run_id: str | None = None) -> None:
         self.name = f"file {file.name}"
@@ -45,7 +45,7 @@ class FileRows(_ScannedRows):
         self._run_id = run_id
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        """The run's rows, some thousand at a time."""
+        """Yield the run's rows, a few thousand at a time."""
         if self._run_id is None:
             yield from self.every(schema)
             return
@@ -54,7 +54,7 @@ class FileRows(_ScannedRows):
             yield rows.filter(pc.equal(rows["run_id"], self._run_id)).select(schema.names)
 
     def every(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        """The same of all runs."""
+        """Yield the rows of all runs in these columns, a few thousand at a time."""
         for path in self._file.all_files():
             for rows in self._file.read(path, schema.names):
                 yield pa.table([_as_kept(rows[field.name], field.type) for field in schema], names=schema.names)
@@ -69,11 +69,11 @@ class DatasetRows(_ScannedRows):
         self._dataset = dataset
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        """The rows of one file after the other; a column that became a folder is read from its name."""
+        """Yield the run's rows, file by file. Columns that became partition folders are read from their names."""
         return self._rows_of(self._dataset.files(), schema)
 
     def every(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        """The same of the files of all runs."""
+        """Yield the rows of all runs, file by file."""
         needed = [name for name in schema.names if name not in OPTIONAL]
         files = (path for path in self._dataset.all_files() if self._dataset.has_columns(path, needed))
         return self._rows_of(files, schema)
@@ -86,13 +86,13 @@ class DatasetRows(_ScannedRows):
 
 
 def _told(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    # A key and a status are never NULL, so it was an empty text that became a folder.
+    # Keys and statuses are never NULL, so a folder for NULL stands for an empty text.
     may_be_null = name in {"custom_id", *OPTIONAL} or not pa.types.is_string(column.type)
     return column if may_be_null else pc.fill_null(column, "")
 
 
 def _as_kept(column: pa.ChunkedArray, kept: pa.DataType) -> pa.ChunkedArray:
-    """The column as staging keeps it, of which a dataset writes some types as others, and CSV all as texts."""
+    """Convert a column back to its type in staging: a dataset changes some types, and CSV has texts alone."""
     with suppress(pa.ArrowException):
         return column.cast(kept)
     return column

@@ -1,4 +1,4 @@
-"""Written targets: what each open target holds of a run, and files in it that the run has taken back."""
+"""Written targets: the rows of a run in each open target. Removes files of datasets that no longer count."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def written_rows(
 ) -> list[WrittenRows]:
     """The run's rows in each target.
 
-    Of a dataset, the files of shards that a later build of the run took back are removed before, and the rows in whose
-    place others stand. job_id: whose run it is, where there is no plan any more that says so.
+    In a dataset, this first removes the files of shards that a later build withdrew, and the rows that others replace.
+    job_id: the run's job, if there is no plan any more that names it.
     """
     plan = read_plan(run)
     if plan is not None:
@@ -43,7 +43,7 @@ def written_rows(
 def _settle(run: RunFolder, plan: Plan, dataset: Dataset) -> None:
     joined = joined_shards(run, plan)
     if len(joined) < len(plan.shards):
-        return  # some may be at work right now
+        return  # workers may still be writing
     withdrawn = [path for path in dataset.files() if _is_withdrawn(path, dataset, joined)]
     for path in withdrawn:
         dataset.remove(path)
@@ -51,7 +51,7 @@ def _settle(run: RunFolder, plan: Plan, dataset: Dataset) -> None:
         log.info("Removed %d files of earlier builds of this run from dataset %s", len(withdrawn), dataset.name)
     replaced = remove_replaced(dataset, target_key(run, plan))
     if replaced:
-        log.info("Removed %s rows from dataset %s that others have replaced", f"{replaced:,}", dataset.name)
+        log.info("Removed %s rows from dataset %s that newer rows replace", f"{replaced:,}", dataset.name)
 
 
 def _is_withdrawn(path: str, dataset: Dataset, joined: dict[str, JoinedShard]) -> bool:

@@ -136,7 +136,8 @@ def _known_types(
             if common is None:
                 raise ConfigError(
                     f"column {name} is {known[name]} in {said_by[name]} and {schema[name]} in {file}; "
-                    f"declare one type for all files with {given_by('types', f'types={{{name!r}: …}}')}. Nothing was sent"
+                    f"declare one type for all files with {given_by('types', f'types={{{name!r}: …}}')}. "
+                    "Nothing was sent"
                 )
             if common != known.get(name):
                 known[name], said_by[name] = common, file

@@ -1,8 +1,8 @@
-"""Exclusive creation: of all workers that want to make one file, at most one is told that it made it.
+"""Atomic create-if-absent: of several workers racing to create a file, at most one succeeds.
 
-On local disk a hard link decides, and a rename that replaces nothing where the file system has no links (SMB, Azure
-Files); in an object store a conditional put (`If-None-Match: *`). Some stores take that condition and ignore it. A
-self-test finds them, once a process and store; there candidates decide: see `_Candidate`.
+On local disk this uses a hard link, or a rename that replaces nothing if the file system has no links (SMB, Azure
+Files). In an object store it uses a conditional put (`If-None-Match: *`). Some stores accept that condition and ignore
+it. A self-test, once per process and store, detects them; there the workers elect a candidate (see `_Candidate`).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from greennode_batch.wording import given_by
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 3.0
-"""How long a put may take, and a worker be held up, in a store that ignores conditional puts."""
+"""The longest time that a put or a delay of a worker may take in a store that ignores conditional puts."""
 _TRIES = 10
-# s3fs makes it a FileExistsError only where the reply names the condition, as Amazon's does and others' do not.
+# s3fs raises FileExistsError only if the reply names the condition. Amazon's replies do; those of others do not.
 _EXISTS_CODES = {"PreconditionFailed", "412"}
 _NO_CONDITIONS_CODES = {"NotImplemented", "501"}
 
-# What file systems and kernels say of a call that they do not have.
+# Errors of file systems and kernels that lack a call.
 _NOT_OFFERED = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
@@ -43,10 +43,10 @@ _testing = threading.Lock()
 
 
 def create_exclusive(path: UPath, value: Any) -> bool:
-    """Write a small JSON file only if nobody has; whether this call was the one that did.
+    """Write a small JSON file unless it exists. Returns whether this call created it.
 
-    After a False the file is there, whole. It may be that nobody was told True, if its maker was killed or a reply
-    was lost: to the others that looks like a worker that was killed right after.
+    After False the file exists and is complete. It can happen that no call returns True: if the creator is killed or a
+    reply is lost. To the others that is the same as a worker killed right after it created the file.
     """
     data = readable_json(value)
     local = local_path(path)
@@ -58,30 +58,30 @@ def create_exclusive(path: UPath, value: Any) -> bool:
 
 
 def check_exclusive(folder: UPath) -> None:
-    """Raise ConfigError if files on local disk cannot be made exclusively in a folder of staging.
+    """Raise ConfigError if a local staging folder does not support exclusive creation.
 
-    Call it before anything is paid. A store is tried with the first file that is made there.
+    Call it before anything is paid. An object store is tested when the first file is created in it.
     """
     if local_path(folder) is None:
         return
     probe = folder / f".probe.{uuid.uuid4().hex}"
     try:
         if not create_exclusive(probe, {}) or create_exclusive(probe, {}):
-            raise _refusal(probe, "says that two workers have both made one file")
+            raise _refusal(probe, "reports to two workers that both created the same file")
     finally:
         probe.unlink(missing_ok=True)
 
 
 def honours_conditions(path: UPath) -> bool:
-    """Whether the path's store refuses to put what is there already, if asked to. Tried once a process and store."""
+    """Whether the path's store honours conditional puts. Tested once per process and store."""
     store = _store(path)
     with _testing:
         if store not in _honours:
             _honours[store] = _refuses_a_second_put(path)
             if not _honours[store]:
                 log.warning(
-                    "The store of %s ignores conditional puts (If-None-Match). Nothing is sent twice for that, but "
-                    "each shard's batch is created some %.0f s later",
+                    "The store of %s ignores conditional puts (If-None-Match). Nothing is sent twice because of "
+                    "that, but each shard's batch is created about %.0f s later",
                     path,
                     SETTLE_SECONDS,
                 )
@@ -97,7 +97,7 @@ def _store(path: UPath) -> tuple[str, ...]:
 def _refuses_a_second_put(path: UPath) -> bool:
     probe = path.with_name(f".probe.{uuid.uuid4().hex}")
     try:
-        # A first put that is refused was sent again after its reply was lost: that tells as much.
+        # If even the first put is refused, it was sent twice because a reply was lost: the store honours conditions.
         return not (_put_new(probe, b"{}") and _put_new(probe, b"{}"))
     except OSError as error:
         if _code(error) in _NO_CONDITIONS_CODES:
@@ -120,7 +120,7 @@ def _put_new(path: UPath, data: bytes) -> bool:
 
 
 def _code(error: OSError) -> str:
-    """What the store itself called the error."""
+    """The store's own code of the error."""
     response: dict[str, Any] = getattr(error.__cause__, "response", {})
     return str(response.get("Error", {}).get("Code"))
 
@@ -140,17 +140,17 @@ def _link(local: Path, data: bytes) -> bool:
 
 
 def _rename_new(made: Path, local: Path) -> bool:
-    """Move a whole file to its place if nothing is there; whether it was moved."""
+    """Rename a complete file unless the target exists. Returns whether it was renamed."""
     code = _rename_noreplace(made, local)
     if code in {0, errno.EEXIST}:
         return not code
     if code in _NOT_OFFERED:
-        raise _refusal(local, "has neither hard links nor renames that replace nothing")
+        raise _refusal(local, "supports neither hard links nor renames that replace nothing")
     raise OSError(code, os.strerror(code), str(local))
 
 
 def _rename_noreplace(made: Path, local: Path) -> int:
-    """Linux's renameat2, which Python does not have; 0, or the errno of its failure."""
+    """Call Linux's renameat2, which Python lacks. Returns 0, or the errno."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return errno.ENOSYS
@@ -160,24 +160,25 @@ def _rename_noreplace(made: Path, local: Path) -> int:
 
 def _refusal(path: Path | UPath, what: str) -> ConfigError:
     return ConfigError(
-        f"{path.parent}: the file system of this staging folder {what}, so two workers could send one shard, and it "
-        f"would be paid for twice. Nothing was sent. Put staging ({given_by('staging', '[greennode] staging')}) on a "
-        "local disk, NFS, SMB as Linux mounts it, or in an object store (s3://)"
+        f"{path.parent}: the file system of this staging folder {what}, so two workers could send one shard and you "
+        f"would pay twice. Nothing was sent. Put staging ({given_by('staging', '[greennode] staging')}) on a local "
+        "disk, NFS, SMB as Linux mounts it, or in an object store (s3://)"
     )
 
 
 class _Candidate:
     """One worker's candidate for a file in a store that ignores conditional puts.
 
-    Each worker puts `<path>.<token>` with all that the file is to hold, waits, and lists the candidates: the one that
-    the store dates first (then the lowest token) is elected. The elected worker puts the file; the others wait for it
-    as long again, and then put its file in its place, for it was killed.
+    Each worker puts `<path>.<token>` with the full content of the file, waits, and lists the candidates. The candidate
+    with the earliest date in the store (then the lowest token) is elected. Its worker puts the file. The others wait as
+    long again; if the file is still missing, the elected worker was killed, and they put its file for it.
 
-    Why no two are told that they made it: whoever lists early enough sees the other's candidate, and they agree on the
-    first. Whoever comes so late that the first did not see them sees the first's candidate, which is older; or it is
-    gone, and then the file is there, for a candidate is removed after that, and looked for before. Only a worker that
-    is held up between its list and its put for longer than the wait could be overtaken by one that the store's clock
-    dates wrongly. An elected worker that finds its file put by others was given up, and is told False like them.
+    Why no two workers succeed: workers that list early enough see each other's candidates and agree on the first one. A
+    worker that comes too late for that sees the first candidate, which is older than its own. If that candidate is
+    gone, the file exists, because a candidate is removed only after the file is put, and each worker checks for the
+    file after it lists. One case remains: a worker is delayed between its list and its put for longer than the wait,
+    and the store's clock dates another candidate wrongly, so that its worker overtakes the first. An elected worker
+    that finds its file already put by others was given up, and returns False like them.
     """
 
     def __init__(self, path: UPath, data: bytes) -> None:
@@ -187,7 +188,7 @@ class _Candidate:
         self._name = f"{path.name}.{uuid.uuid4().hex}"
 
     def stand(self) -> bool:
-        """Whether this candidate's worker made the file; it is there at the end."""
+        """Run the election. Returns whether this worker created the file, which exists afterwards."""
         if self._is_made():
             return False
         self._put(self._name, self._data)
@@ -204,8 +205,9 @@ class _Candidate:
                 return False
             if elected is None:
                 raise FileNotFoundError(
-                    f"{self._path}: its candidate {self._name} is not in the store's list {SETTLE_SECONDS:.0f} s after "
-                    "it was put. Either the folder was removed meanwhile, or this store cannot hold the staging area"
+                    f"{self._path}: the store does not list the candidate {self._name} {SETTLE_SECONDS:.0f} s after it "
+                    "was put. Either the folder was removed meanwhile, or this store is unsuitable for staging; use "
+                    "another store ([greennode] staging, or --staging)"
                 )
             if elected == self._name:
                 self._put(self._path.name, self._data)
@@ -215,14 +217,14 @@ class _Candidate:
             time.sleep(SETTLE_SECONDS / _TRIES)
 
     def _put_for(self, elected: str) -> None:
-        """Put the file of a worker that was killed before it could."""
-        # Its candidate is gone if another worker has just done so.
+        """Put the file for an elected worker that was killed before it could."""
+        # The candidate is gone if another worker has just done the same.
         with contextlib.suppress(FileNotFoundError):
             self._put(self._path.name, self._fs.cat_file(self._path.with_name(elected).path, max_concurrency=1))
             self._remove(elected)
 
     def _elected(self) -> str | None:
-        """The name of the candidate that was first; None if this worker's own is not among them."""
+        """The name of the elected candidate; None if the list lacks this worker's own candidate."""
         try:
             entries = self._fs.ls(self._path.parent.path, detail=True)
         except FileNotFoundError:

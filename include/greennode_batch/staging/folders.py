@@ -1,24 +1,24 @@
-"""Staging: one folder a run, on local disk or an object store; every file lands whole or not at all.
+"""Staging: one folder per run, on local disk or in an object store. Every file lands whole or not at all.
 
     <root>/<dag_id>[+<group>]/<run>/plan.<n>.json
                          /shards/<shard_id>/requests.jsonl  source.<n>.parquet  uploading.json
                                            receipt.<n>.json  creating.<n>.json  released.<n>.json  output.jsonl
                                            errors.jsonl  results.parquet  anomalies.jsonl  joined.json  cleaned.json
-                                           copied.parquet: in place of results, of rows that no request asks
+                                           copied.parquet: in place of results, for copied answers
                          /parts/<number>-of-<count>/<job>-<files>.arrows
                          /attempt_2/retry.<n>.json  building.<n>.json
                                    /shards/<shard_id>/…: as above, without source and joined
                          /run.json  building.<n>.json  canary.json  approval.json  spend.json  no_credit.json
                          /report.json  removed.json
                          /answered.<n>.json  unchanged.<n>.bin: from build to report, for .answered-…
-                  /<run>~<hash>/: the same run, deleted in Airflow and made again; the run.json before leads to it
-                  /.answered-<hash>: what a table has answered; see incremental/answer_cache.py
-                  /.usage.json: what earlier runs have used; see cost/usage_history.py
-    <root>/.identity.json: which staging area this is; see state/staging_identity.py
-    <root>/.line/<connection>/: the shards that wait for their turn; see batches/throttle/queue_folder.py
+                  /<run>~<hash>/: the same run, deleted in Airflow and made again; run.json of the first folder names it
+                  /.answered-<hash>: the answer cache of a table; see incremental/answer_cache.py
+                  /.usage.json: what earlier runs used; see cost/usage_history.py
+    <root>/.identity.json: the identity of the staging area; see state/staging_identity.py
+    <root>/.line/<connection>/: the submit queue of a connection; see batches/throttle/queue_folder.py
 
-Paths are UPath objects (Airflow's ObjectStoragePath is one), so `file://` and `s3://` work alike. Files are
-made on local disk first: a rename on the same disk, or one completed put, then makes them visible.
+Paths are UPath objects (Airflow's ObjectStoragePath is one), so `file://` and `s3://` work alike. Files are made on
+local disk first. A rename on the same disk, or one completed put, then makes them visible.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _WORK_PREFIX = ".work-"
 _WORK_OF_TURN = re.compile(r"\.work-([0-9]+)-")
 _SOURCE = "source.parquet"
 _READ_TRIES = 5
-# In no safe name.
+# Never part of a safe name.
 _AGAIN = "~"
 ATTEMPT_NAME = re.compile(r"attempt_([0-9]+)")
 _HASHED_NAME = re.compile(r".*-[0-9a-f]{12}")
@@ -72,7 +72,7 @@ class ShardFolder:
 
     @property
     def source(self) -> UPath:
-        """Its source rows, as the latest build of its run that has finished left them."""
+        """The shard's source rows, from the latest finished build of its run."""
         names = fresh_names(self.path)
         turns = [*numbered(names, "source", "parquet"), *([0] if _SOURCE in names else [])]
         if len(turns) > 1:
@@ -81,28 +81,28 @@ class ShardFolder:
         return self.source_of(max(turns, default=0))
 
     def source_of(self, turn: int) -> UPath:
-        """Its source rows, as a build leaves them; 0: one of the version before."""
+        """The shard's source rows of a build's turn. Turn 0 is a build of the version before."""
         return self.path / (f"source.{turn}.parquet" if turn else _SOURCE)
 
     @property
     def shard_id(self) -> str:
-        """The folder's name."""
+        """The shard's id, which is the folder's name."""
         return self.path.name
 
     @property
     def attempt(self) -> int:
-        """The number of the attempt that it belongs to."""
+        """The number of the shard's attempt."""
         later = ATTEMPT_NAME.fullmatch(self.path.parent.parent.name)
         return int(later[1]) if later else 1
 
     @property
     def run(self) -> RunFolder:
-        """The run that it belongs to."""
+        """The folder of the shard's run."""
         folder = self.path.parent.parent
         return RunFolder(folder.parent if ATTEMPT_NAME.fullmatch(folder.name) else folder)
 
     def claim(self, number: int) -> UPath:
-        """The note that the shard's batch is being created for the n-th time."""
+        """The n-th claim to create the shard's batch."""
         return self.path / f"creating.{number}.json"
 
     def __str__(self) -> str:
@@ -113,7 +113,7 @@ class RunFolder:
     """The files of one run, by name."""
 
     def __init__(self, path: UPath, *, turn: int | None = None) -> None:
-        """turn: which of its builds this is for; by default, the latest that has finished."""
+        """turn: the turn of the build whose files are meant; the default is the latest finished build."""
         self.path = uncached(path)
         self._turn = turn
         self.canary = path / "canary.json"
@@ -126,21 +126,21 @@ class RunFolder:
 
     @property
     def plan(self) -> UPath:
-        """What the run asks, as its latest build that has finished says."""
+        """The plan of the build."""
         return self._of_turn("plan")
 
     @property
     def answered(self) -> UPath:
-        """What that build leaves as it is in the table."""
+        """The record of the table rows that the build left as they are."""
         return self._of_turn("answered")
 
     @property
     def unchanged(self) -> UPath:
-        """The hashes of those rows."""
+        """The hashes of these rows."""
         return self._of_turn("unchanged", "bin")
 
     def of_turn(self, turn: int) -> RunFolder:
-        """The same run, for one of its builds to write."""
+        """The same run, with the files of one build."""
         return RunFolder(self.path, turn=turn)
 
     def _of_turn(self, stem: str, suffix: str = "json") -> UPath:
@@ -151,29 +151,29 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """The part that stays the same however often the run was made again."""
+        """The folder's name without the suffix of a run that was made again."""
         return self.path.name.partition(_AGAIN)[0]
 
     def made_again(self, token: str) -> RunFolder:
-        """A folder beside it, for a run that has the same id and is another."""
+        """A folder beside this one, for a new run with the same id."""
         return RunFolder(self.path.parent / f"{self.name}{_AGAIN}{token}")
 
     def shard(self, shard_id: str, *, attempt: int = 1) -> ShardFolder:
-        """The folder of one shard. A later attempt may send the very bytes of the first: it has folders of its own."""
+        """The folder of a shard. Attempts have separate folders, because a later one may send the same bytes."""
         return ShardFolder((self.shards if attempt == 1 else self.attempt(attempt) / "shards") / shard_id)
 
     def retry(self, attempt: int) -> UPath:
-        """What a later attempt asks again, as its latest build that has finished says."""
+        """The plan of a later attempt, from its latest finished build."""
         folder = self.attempt(attempt)
         names = numbered(fresh_names(folder), "retry")
         return folder / (names[max(names)] if names else "retry.json")
 
     def attempt(self, attempt: int) -> UPath:
-        """The folder of a later attempt, where it is built."""
+        """The folder of a later attempt."""
         return self.path / f"attempt_{attempt}"
 
     def part(self, number: int, total: int) -> UPath:
-        """The folder of what was read as one of so many parts of the source."""
+        """The folder of one partition of the source. total: how many partitions there are."""
         return self.parts / f"{number}-of-{total}"
 
     def __str__(self) -> str:
@@ -181,18 +181,18 @@ class RunFolder:
 
 
 def run_folder(root: UPath | Path | str, dag_id: str, run_id: str, *, group: str | None = None) -> RunFolder:
-    """Where a run's files lie. Ids become safe folder names; different ids never share a folder.
+    """The folder of a run. Ids become safe folder names, and different ids never share a folder.
 
-    group: separates several pipelines of one DAG; the plus sign before it is in no safe name.
+    group: separates several pipelines of one DAG. It follows a plus sign, which no safe name contains.
     """
-    # A path of Airflow's stays one: UPath() of it would lose its connection.
+    # Keep Airflow's own path objects: UPath() would lose their connection.
     base = root if isinstance(root, UPath) else UPath(root)
     name = safe_name(dag_id) if group is None else f"{safe_name(dag_id)}+{safe_name(group)}"
     return RunFolder(base / name / safe_name(run_id))
 
 
 def safe_name(text: str) -> str:
-    """A folder name for any id. Whatever had to be changed is told apart by a hash of the original."""
+    """A safe folder name for any id. If the id has to change, a hash of the original keeps the name unique."""
     slug = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip(".")[:100]
     if slug == text and slug and not _HASHED_NAME.fullmatch(slug):
         return slug
@@ -200,19 +200,19 @@ def safe_name(text: str) -> str:
 
 
 def local_path(path: UPath | Path) -> Path | None:
-    """The path as one of this machine's disk, or None if it lies in an object store."""
+    """The path on the local disk, or None if it is in an object store."""
     if isinstance(path, Path):
         return path
     return Path(path.path) if path.protocol in {"", "file", "local"} else None
 
 
 def uncached(path: UPath) -> UPath:
-    """The path, in an object store that is asked each time.
+    """The path, with the listing cache of its object store turned off.
 
-    s3fs keeps what it has listed: of a file that another worker wrote since, it would say that it does not exist.
+    s3fs caches listings: it would report that a file does not exist if another worker has written it since.
     """
     if local_path(path) is None:
-        # Airflow's paths wrap another one, which without a connection has a file system of its own.
+        # Airflow's paths wrap another path, which has a separate file system if there is no connection.
         for fs in (path.fs, getattr(path, "__wrapped__", path).fs):
             fs.dircache.use_listings_cache = False
             fs.dircache.clear()
@@ -220,7 +220,7 @@ def uncached(path: UPath) -> UPath:
 
 
 def fresh_names(folder: UPath) -> list[str]:
-    """The names in a folder as it is now; none where there is no such folder."""
+    """The current names in a folder; empty if the folder does not exist."""
     local = local_path(folder)
     try:
         if local is not None:
@@ -231,13 +231,13 @@ def fresh_names(folder: UPath) -> list[str]:
 
 
 def numbered(names: Iterable[str], stem: str, suffix: str = "json") -> dict[int, str]:
-    """The names `<stem>.<n>.<suffix>` among some, by their numbers."""
+    """The names of the form `<stem>.<n>.<suffix>`, by their number."""
     found = re.compile(rf"{stem}\.(\d+)\.{suffix}")
     return {int(match[1]): name for name in names if (match := found.fullmatch(name))}
 
 
 def fresh_times(folder: UPath) -> dict[str, float]:
-    """The files in a folder as it is now, by name, and when each was written, by the clock of what holds them."""
+    """The current files in a folder, by name, with the time of each by the clock of the disk or store."""
     local = local_path(folder)
     try:
         if local is not None:
@@ -249,7 +249,7 @@ def fresh_times(folder: UPath) -> dict[str, float]:
 
 
 def written_at(info: Mapping[str, Any]) -> float:
-    """When a file was written, as local disk (`mtime`) and S3 (`LastModified`) say it; never known is never old."""
+    """The time of a file, from `mtime` (local disk) or `LastModified` (S3). An unknown time is never old."""
     when = info.get("mtime", info.get("LastModified", math.inf))
     return when.timestamp() if isinstance(when, datetime) else float(when)
 
@@ -258,28 +258,28 @@ def _local_time(entry: os.DirEntry[str]) -> float:
     try:
         return entry.stat().st_mtime
     except FileNotFoundError:
-        return 0.0  # removed since it was listed
+        return 0.0  # removed after it was listed
 
 
 def work_folder(near: UPath | Path, *, turn: int | None = None) -> tempfile.TemporaryDirectory[str]:
-    """A folder on local disk to make files in; beside `near` where that is local, so that they land by rename.
+    """A temporary folder on local disk to make files in. If `near` is local, it is beside it, so files land by rename.
 
-    turn: of the build that works in it, so that a later build may remove it, and an earlier one may not.
+    turn: the turn of the build that uses it, so that only later builds may remove it.
     """
     local = local_path(near)
     if local is None:
         return tempfile.TemporaryDirectory(prefix="greennode-")
     make_folder(local)
     work = tempfile.TemporaryDirectory(prefix=_WORK_PREFIX if turn is None else f"{_WORK_PREFIX}{turn}-", dir=local)
-    # What a killed process leaves is removed by another worker.
+    # So that another worker can remove what a killed process leaves.
     Path(work.name).chmod(folder_mode())
     return work
 
 
 def remove_work_folders(near: UPath | Path, *, before: int | None = None) -> None:
-    """Remove the work folders beside `near` that a killed process left; call it when their work is done or void.
+    """Remove work folders beside `near` that killed processes left. Call it when nobody needs their work any more.
 
-    before: only those of builds with a lower turn, whose work is void whether they were killed or not.
+    before: remove only the folders of builds with a lower turn, which do not count any more even if they still run.
     """
     local = local_path(near)
     for left in local.glob(f"{_WORK_PREFIX}*") if local is not None else ():
@@ -289,7 +289,7 @@ def remove_work_folders(near: UPath | Path, *, before: int | None = None) -> Non
 
 
 def land(made: Path, path: UPath, *, private: bool = True) -> None:
-    """Move a finished local file to its place in staging, whole. private: false for what is not staging's own."""
+    """Move a finished local file to its place. private: False for files outside staging, such as datasets."""
     local = local_path(path)
     if local is None:
         path.fs.put_file(str(made), path.path)
@@ -300,14 +300,14 @@ def land(made: Path, path: UPath, *, private: bool = True) -> None:
         made.chmod(file_mode())
     else:
         local.parent.mkdir(parents=True, exist_ok=True)
-    # What is uploaded and paid for must not turn out empty after a power cut.
+    # A file that is uploaded and paid for must not be empty after a power cut.
     with made.open("rb") as file:
         os.fsync(file.fileno())
     made.replace(local)
 
 
 def copy_file(path: UPath, to: UPath) -> None:
-    """Let a staging file that is never changed have another name as well."""
+    """Copy a staging file that never changes, by a hard link if possible."""
     local, target = local_path(path), local_path(to)
     if local is None or target is None:
         path.fs.cp_file(path.path, to.path)
@@ -323,7 +323,7 @@ def copy_file(path: UPath, to: UPath) -> None:
 
 @contextmanager
 def local_copy(path: UPath) -> Iterator[Path]:
-    """A staging file as one on local disk: itself, or a temporary copy."""
+    """Yield a staging file on local disk: the file itself, or a temporary copy."""
     local = local_path(path)
     if local is not None:
         yield local
@@ -335,12 +335,12 @@ def local_copy(path: UPath) -> Iterator[Path]:
 
 
 def write_json(path: UPath, value: Any) -> None:
-    """Write a value as JSON; readers see the old file or the new one, never a part."""
+    """Write a value as JSON. Readers see the old file or the new one, never a part."""
     write_whole(path, readable_json(value))
 
 
 def write_whole(path: UPath, data: bytes) -> None:
-    """The same of bytes. It needs no work folder, which somebody who cleans up might remove."""
+    """Write bytes whole. Uses no work folder, which a clean-up could remove."""
     local = local_path(path)
     if local is None:
         path.fs.pipe_file(path.path, data)
@@ -350,7 +350,7 @@ def write_whole(path: UPath, data: bytes) -> None:
 
 
 def read_json(path: UPath, as_type: type[T]) -> T | None:
-    """The value in a JSON file, or None if there is no such file. Raises ConfigError for one that cannot be read."""
+    """Read a JSON file, or return None if it does not exist. Raises ConfigError if it cannot be read."""
     try:
         data = _read(path)
     except FileNotFoundError:
@@ -366,17 +366,17 @@ class _Format(msgspec.Struct):
 
 
 def _refusal(data: bytes, as_type: Any, error: msgspec.DecodeError) -> str:
-    """Why a document cannot be read, and what to do."""
+    """Explain why a document cannot be read, and what to do."""
     known = getattr(as_type, "__struct_config__", None)
     with suppress(msgspec.DecodeError):
         found = msgspec.json.decode(data, type=_Format).format
         if known is not None and known.tag is not None and found != known.tag:
             age = "a newer" if found > known.tag else "an older"
             return (
-                f"is of format {found}, and this version reads format {known.tag}, so {age} version wrote it. Let that "
+                f"has format {found}, but this version reads format {known.tag}: {age} version wrote it. Let that "
                 "version finish the run, or start a new run"
             )
-    return f"is not as this version writes it ({error}); mend or restore the file"
+    return f"does not have the expected content ({error}); fix or restore the file"
 
 
 def _read(path: UPath) -> bytes:
@@ -384,8 +384,8 @@ def _read(path: UPath) -> bytes:
         return path.read_bytes()
     from botocore.exceptions import FlexibleChecksumError  # noqa: PLC0415 - local staging needs no S3
 
-    # In one request, so that a file that is replaced meanwhile is read whole: the old one or the new one.
-    # A store that keeps checksums beside its files (rclone) may send the one's with the other.
+    # In one request, so that a file that is replaced meanwhile is read whole, either the old one or the new one.
+    # A store that keeps checksums apart from its files (rclone) may send the checksum of one with the other.
     for _ in range(_READ_TRIES - 1):
         with suppress(FlexibleChecksumError):
             return bytes(path.fs.cat_file(path.path, max_concurrency=1))
@@ -393,13 +393,13 @@ def _read(path: UPath) -> bytes:
 
 
 def readable_json(value: Any) -> bytes:
-    """JSON as people read it, and at times mend it."""
+    """Encode a value as indented JSON, which people can read and edit."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2)
 
 
 @contextmanager
 def written_beside(local: Path, data: bytes) -> Iterator[Path]:
-    """The data in a whole file beside its place, removed at the end if it is still there."""
+    """Write the data to a temporary file beside its final place. Removes it at the end if it is still there."""
     make_folder(local.parent)
     beside = local.with_name(f".{local.name}.{secrets.token_hex(8)}")
     try:
@@ -414,6 +414,6 @@ def written_beside(local: Path, data: bytes) -> Iterator[Path]:
 
 
 def remove_tree(path: UPath) -> None:
-    """Remove a folder of staging and all below it, if it is there."""
+    """Remove a staging folder with all its contents, if it exists."""
     if path.exists():
         path.fs.rm(path.path, recursive=True)

@@ -1,7 +1,7 @@
-"""Modes: who may read what lies in staging on local disk: requests, answers and the source's columns, in clear.
+"""Modes: who may read staging on local disk, which has requests, answers and source columns in plain text.
 
-This user alone (files 0600, folders 0700), but where the umask keeps nothing from the group (0007 or 0002): then the
-workers of one group share it (0660, 0770). Nobody else, whatever the umask.
+Only the current user (files 0600, folders 0700). If the umask leaves all rights to the group (0007 or 0002), the
+workers of one group share staging (0660, 0770). Others never have access, whatever the umask.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ _asking = threading.Lock()
 
 
 def file_mode() -> int:
-    """Of a file of staging."""
+    """The mode of a file in staging."""
     return folder_mode() & 0o666
 
 
 def folder_mode() -> int:
-    """Of a folder of staging."""
+    """The mode of a folder in staging."""
     umask = _umask()
     return (0o700 if umask & _GROUP else 0o770) & ~umask
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder of staging and those above it that are missing."""
+    """Create a folder in staging and its missing parents."""
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(mode=folder_mode(), exist_ok=True)
 
 
 def _umask() -> int:
-    # Linux tells it; elsewhere it has to be set to be read, which other threads would notice.
+    # Linux reports the umask. Elsewhere it can only be read by setting it, which affects other threads.
     found = _UMASK_LINE.search(_STATUS.read_bytes()) if _STATUS.exists() else None
     if found is not None:
         return int(found[1], 8)

@@ -1,6 +1,6 @@
-"""Tables: rows of staging in memory, as Arrow has them.
+"""Parquet files in staging, read and written as Arrow tables.
 
-Whatever works on rows comes by this module; what only sends and waits does without Arrow.
+Code that works on rows uses this module. Tasks that only send and wait do not import it, so they load no Arrow.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from upath import UPath
 
 from greennode_batch.staging.folders import local_copy
 
-# Their values do not repeat: a dictionary would cost time and save nothing.
+# Columns whose values do not repeat: a dictionary would cost time and save nothing.
 _WITHOUT_DICTIONARY = frozenset({"custom_id", "answer", "reasoning", "error", "raw_answer"})
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of a Parquet file on local disk, of these columns or all.
+    """Read a Parquet file on local disk. columns: read only these; the default is all.
 
-    pyarrow's own `read_table` goes by its datasets and many threads, and takes several times the memory.
+    pyarrow's own `read_table` uses datasets and many threads, and several times the memory.
     """
     with pq.ParquetFile(path) as file:
         rows = file.read(columns=None if columns is None else list(columns), use_threads=False)
@@ -29,28 +29,28 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def read_staged(path: UPath, columns: Sequence[str] | None = None) -> pa.Table:
-    """The same of a file in staging, wherever that is."""
+    """Read a Parquet file in staging. columns: read only these; the default is all."""
     with local_copy(path) as local:
         return read_table(local, columns)
 
 
 def staged_schema(path: UPath) -> pa.Schema:
-    """The columns of a Parquet file in staging."""
+    """Read the schema of a Parquet file in staging."""
     with local_copy(path) as local:
         return pq.read_schema(local)
 
 
 def read_pieces(file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """The same, one row group after the other."""
+    """Yield an open Parquet file in these columns, one row group at a time."""
     for group in range(file.num_row_groups):
         yield file.read_row_group(group, columns=list(columns), use_threads=False).select(columns)
 
 
 def table_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer of a Parquet file for staging, on local disk.
+    """Open a writer for a Parquet file for staging, on local disk.
 
-    lz4 takes half the time of zstd to write and to read. What it takes more in bytes is little beside the files of
-    requests and of answers, which are not compressed at all.
+    lz4 takes half the time of zstd to write and to read. The files are larger, but small compared with the files of
+    requests and answers, which are not compressed at all.
     """
     return pq.ParquetWriter(
         path,

@@ -1,4 +1,4 @@
-"""A spill file: objects that one process puts on local disk and reads back in order, so that it holds none of them."""
+"""SpillFile: objects that a process stores on local disk and reads back in order, so that it holds none of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class SpillFile(Generic[T]):
-    """Begins empty, whatever its path held before; can be read, and read again, at any time."""
+    """A file of pickled objects. It starts empty, even if the path exists, and can be iterated at any time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -23,7 +23,7 @@ class SpillFile(Generic[T]):
             pickle.dump(value, file, protocol=pickle.HIGHEST_PROTOCOL)
 
     def __iter__(self) -> Iterator[T]:
-        """All objects, one at a time."""
+        """Yield all objects, one at a time."""
         with self._path.open("rb") as file:
             while True:
                 try:

@@ -1,4 +1,4 @@
-"""ActualCost: tokens and cost of what was answered, as the report has them."""
+"""ActualCost: the tokens and cost of answered requests, as the report keeps them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ TOKEN_COLUMNS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoni
 
 
 class ActualCost(msgspec.Struct, frozen=True, kw_only=True):
-    """cached_tokens are among the prompt's, reasoning_tokens among the completion's.
-
-    cost: None where no price is known. saving: what the same would have cost more live.
-    """
+    """The tokens of some requests and what they cost."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    """Prompt tokens that the server had cached; `prompt_tokens` includes them."""
     reasoning_tokens: int = 0
+    """Tokens that the model used for reasoning; `completion_tokens` includes them."""
     cost: float | None = 0.0
+    """None if no price is known."""
     saving: float | None = 0.0
+    """How much more the same tokens would have cost live."""
 
 
 class ShardCost(ActualCost, frozen=True, kw_only=True):
-    """What one batch has used. counted: the requests of which the server said what they used."""
+    """What one batch used."""
 
     attempt: int
     shard_id: str
@@ -32,30 +33,32 @@ class ShardCost(ActualCost, frozen=True, kw_only=True):
     batch_id: str | None
     requests: int
     counted: int
+    """The requests whose usage the server reported."""
 
 
 class CostByShard(Document, frozen=True):
-    """spend.json: what each shard of a run has used."""
+    """spend.json: what each shard of a run used."""
 
     shards: tuple[ShardCost, ...]
 
 
 class ModelCost(ActualCost, frozen=True, kw_only=True):
-    """What one model was asked and has used in all attempts. statuses: of its rows."""
+    """The requests to one model and what they used, over all attempts."""
 
     model: str
     requests: int
     statuses: dict[str, int]
+    """The model's rows by status."""
 
 
 class CanaryCost(ActualCost, frozen=True, kw_only=True):
-    """What the first requests have used, which were tried live, at the full price."""
+    """What the canaries used: the first requests, which are tried live, at the full price."""
 
     requests: int
 
 
 class AttemptReport(ActualCost, frozen=True, kw_only=True):
-    """What one attempt sent and got. Tokens are counted once a request and attempt, as they are paid."""
+    """What one attempt sent and received. Tokens count once per request and attempt, as they are paid for."""
 
     attempt: int
     shards: int

@@ -11,16 +11,16 @@ from greennode_batch.state.document import Document
 
 
 class Approval(Document, frozen=True):
-    """approval.json: what a person was shown and has said. cost: the estimate that they saw; at: epoch seconds.
-
-    approved: None while nobody has answered.
-    """
+    """approval.json: the estimate that a person was shown, and their answer."""
 
     cost: float
+    """The estimate that they saw."""
     currency: str
     approved: bool | None = None
+    """None until somebody answers."""
     by: str = ""
     at: float = 0.0
+    """When they answered, in epoch seconds."""
 
     def __str__(self) -> str:
         said = "approved" if self.approved else "rejected"
@@ -29,10 +29,10 @@ class Approval(Document, frozen=True):
 
 
 def refuse_rejected(run: RunFolder) -> None:
-    """Raise BudgetError for a run that a person has said no to."""
+    """Raise BudgetError if a person has rejected the run."""
     said = read_json(run.approval, Approval)
     if said is not None and said.approved is False:
         raise BudgetError(
-            f"{said}: nothing was submitted and nothing was written. To ask again, clear approve_spend with all that "
-            "is downstream"
+            f"{said}: nothing was submitted and nothing was written. To be asked again, clear approve_spend and "
+            "everything downstream of it"
         )

@@ -1,4 +1,4 @@
-"""Attempts: what each attempt of a run asks, and its shards."""
+"""Attempts: what each attempt of a run sends, and in which shards."""
 
 from __future__ import annotations
 
@@ -12,68 +12,69 @@ from greennode_batch.job.prices import amount
 from greennode_batch.staging.folders import RunFolder, ShardFolder, read_json
 from greennode_batch.state.document import Document
 from greennode_batch.state.plan import Plan
+from greennode_batch.wording import counted
 
 FIRST_ATTEMPT = 1
 
 
 class RetryShard(msgspec.Struct, frozen=True):
-    """One batch file of a later attempt. `origins`: the shards of the first attempt whose rows may wait for it."""
+    """One batch file of a later attempt."""
 
     shard_id: str
     model: str
     requests: int
     bytes: int
     origins: tuple[str, ...]
+    """The shards of the first attempt whose rows may wait for this one."""
 
 
 class RetryPlan(Document, frozen=True):
-    """retry.<n>.json: what an attempt asks again, by its n-th build.
-
-    over_budget: why it asks no more than what was sent before.
-    """
+    """retry.<n>.json: the requests that an attempt sends again, from its n-th build."""
 
     attempt: int
     created_at: float
     shards: tuple[RetryShard, ...]
     over_budget: OverBudget | None = None
+    """Why the budget stopped the attempt from sending more than it had already sent."""
 
     @property
     def requests(self) -> int:
-        """Requests that are asked again."""
+        """How many requests are sent again."""
         return sum(shard.requests for shard in self.shards)
 
     @property
     def sent(self) -> list[SentShard]:
-        """The shards that the attempt sends."""
+        """The shards of the attempt."""
         return [SentShard(self.attempt, one.shard_id, one.model, one.requests, one.origins) for one in self.shards]
 
 
 class SentShard(NamedTuple):
-    """A shard of any attempt. origins: the shards of the first attempt that its requests stem from."""
+    """A shard of any attempt."""
 
     attempt: int
     shard_id: str
     model: str
     requests: int
     origins: tuple[str, ...]
+    """The shards of the first attempt that its requests come from."""
 
     def folder(self, run: RunFolder) -> ShardFolder:
-        """Where it lies."""
+        """The shard's folder in staging."""
         return run.shard(self.shard_id, attempt=self.attempt)
 
 
 def planned_shards(plan: Plan) -> list[SentShard]:
-    """The shards of the first attempt, as its plan has them. One that has no requests is never sent."""
+    """The shards of the first attempt, from the plan. Those without requests are never sent."""
     return [SentShard(FIRST_ATTEMPT, one.shard_id, one.model, one.requests, (one.shard_id,)) for one in plan.shards]
 
 
 def read_retry(run: RunFolder, attempt: int) -> RetryPlan | None:
-    """What an attempt asks again, or None if that was not built."""
+    """Read the plan of a later attempt, or None if that attempt was not built."""
     return read_json(run.retry(attempt), RetryPlan)
 
 
 def retries(run: RunFolder) -> Iterator[RetryPlan]:
-    """The later attempts that were built, in order."""
+    """Yield the plans of the later attempts, in order."""
     for attempt in itertools.count(FIRST_ATTEMPT + 1):
         retry = read_retry(run, attempt)
         if retry is None:
@@ -82,7 +83,7 @@ def retries(run: RunFolder) -> Iterator[RetryPlan]:
 
 
 def sent_shards(run: RunFolder, plan: Plan, attempt: int) -> list[SentShard]:
-    """The shards that an attempt sends; none where it was not built."""
+    """The shards that an attempt sends; empty if it was not built."""
     if attempt == FIRST_ATTEMPT:
         return [one for one in planned_shards(plan) if one.requests]
     retry = read_retry(run, attempt)
@@ -90,21 +91,21 @@ def sent_shards(run: RunFolder, plan: Plan, attempt: int) -> list[SentShard]:
 
 
 def attempt_shards(run: RunFolder, plan: Plan, attempt: int) -> list[ShardFolder]:
-    """The folders of these."""
+    """The folders of the shards that an attempt sends."""
     return [one.folder(run) for one in sent_shards(run, plan, attempt)]
 
 
 def all_sent(run: RunFolder, plan: Plan) -> Iterator[SentShard]:
-    """The shards that the attempts send, attempt by attempt."""
+    """Yield the shards that a run sends, attempt by attempt."""
     yield from sent_shards(run, plan, FIRST_ATTEMPT)
     for retry in retries(run):
         yield from retry.sent
 
 
 def settling_shards(run: RunFolder, shard_id: str) -> Iterator[tuple[ShardFolder, str | None]]:
-    """A shard of the first attempt and its later ones, each with the reason why it was the last for want of money.
+    """Yield a shard and the retry shards of its requests, each with the reason why the budget stopped further attempts.
 
-    That is None where what is worth asking again was asked again, or no attempt was left.
+    The reason is None if the budget did not stop them.
     """
     attempts = list(retries(run))
     stops = {retry.attempt: retry.over_budget for retry in attempts}
@@ -121,22 +122,23 @@ def settling_shards(run: RunFolder, shard_id: str) -> Iterator[tuple[ShardFolder
 
 
 class OverBudget(msgspec.Struct, frozen=True):
-    """Why requests are not asked again. actual_cost: so far; expected: what asking them again would cost."""
+    """Why the budget keeps requests from being sent again."""
 
     max_cost: float
     actual_cost: float = msgspec.field(name="spent")
+    """What the run has cost so far."""
     expected: float
+    """What it would cost to send the requests again."""
     requests: int
     currency: str
 
     @property
     def reason(self) -> str:
-        """Why, as each of their rows tells it."""
+        """The reason, as the rows of these requests show it."""
         return f"over budget (max_cost {amount(self.max_cost, self.currency)})"
 
     def __str__(self) -> str:
         return (
-            f"{self.reason}: {amount(self.actual_cost, self.currency)} are spent, and to ask "
-            f"{self.requests:,} requests "
-            f"again would cost about {amount(self.expected, self.currency)}"
+            f"{self.reason}: {amount(self.actual_cost, self.currency)} are spent, and sending "
+            f"{counted(self.requests, 'request')} again would cost about {amount(self.expected, self.currency)}"
         )

@@ -1,6 +1,6 @@
-"""Build turns: of all builds of one run, or of one of its attempts, the one that took the last turn stands.
+"""Build turns: if a run or one of its attempts is built several times, the build with the last turn counts.
 
-What a build lands is named by its turn, so none replaces what another one has landed. A turn is never taken twice.
+A build names its files by its turn, so it never replaces the files of another build. A turn is never taken twice.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from greennode_batch.state.document import Document
 
 
 class BuildTurn(Document, frozen=True):
-    """building.<n>.json: the n-th build of a run or attempt has begun. began_at: epoch seconds."""
+    """building.<n>.json: the n-th build of a run or attempt has begun."""
 
     began_at: float
+    """Epoch seconds."""
 
 
 class SupersededError(GreenNodeError):
-    """Another build of this run began later. This one is void, and has changed nothing that the other relies on."""
+    """A later build of this run has begun. This one does not count, and changed nothing that the later one needs."""
 
 
 def take_turn(folder: UPath, *, now: float) -> int:
-    """Take the turn from any build of the folder that began before; its number."""
+    """Take the next turn in a run's or attempt's folder and return its number. Earlier builds no longer count."""
     last = max(numbered(fresh_names(folder), "building"), default=0)
     for turn in itertools.count(last + 1):
         if create_exclusive(folder / f"building.{turn}.json", BuildTurn(now)):
@@ -38,6 +39,6 @@ def check_turn(folder: UPath, turn: int) -> None:
     """Raise SupersededError if a later build has begun."""
     if max(numbered(fresh_names(folder), "building"), default=0) > turn:
         raise SupersededError(
-            f"{folder}: another build of this run began after this one, so this one has stopped and changed nothing. "
-            "The plan of the other one stands; if it left none, build the run again"
+            f"{folder}: another build of this run began after this one, so this one stopped without changing anything. "
+            "The plan of the later build counts; if it left none, build the run again"
         )

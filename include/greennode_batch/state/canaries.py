@@ -1,4 +1,4 @@
-"""canary.json: the first requests of a run, which are asked live before its table is sent."""
+"""Canaries: canary.json, the first requests of a run, which are tried live before the table is sent."""
 
 from __future__ import annotations
 
@@ -11,35 +11,34 @@ from greennode_batch.state.document import Document, or_before
 
 
 class Canary(msgspec.Struct, frozen=True):
-    """One request that was asked live, and what became of it. It costs the full price of one row.
-
-    `status` is "unknown" while, or if, it is not known. estimated_prompt_tokens: what its prompt was taken for before,
-    by the job's tokenizer if `is_counted`.
-    """
+    """One request that was tried live, and what became of it. It costs the full price of one row."""
 
     custom_id: str
     model: str
     status: str
+    """The outcome; "unknown" while there is none, or if it could not be determined."""
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     estimated_prompt_tokens: int = 0
+    """The estimate of its prompt tokens before it was sent."""
     is_counted: bool = False
+    """Whether the job's tokenizer made that estimate; otherwise it goes by the length of the texts."""
 
 
 class Canaries(Document, frozen=True):
-    """canary.json: the first requests of a run."""
+    """canary.json: the first requests of a run, which were tried live."""
 
     canaries: tuple[Canary, ...]
 
 
 def read_canaries(run: RunFolder) -> tuple[Canary, ...]:
-    """Those that were asked for this run."""
+    """Read the canaries of a run; empty if it has none."""
     said = read_json(run.canary, or_before(Canaries, tuple[Canary, ...]))
     return said.canaries if isinstance(said, Canaries) else said or ()
 
 
 def write_canaries(run: RunFolder, canaries: Iterable[Canary]) -> None:
-    """Write down what was asked, whole."""
+    """Write the canaries of a run; this replaces the whole document."""
     write_json(run.canary, Canaries(tuple(canaries)))

@@ -1,4 +1,4 @@
-"""Cleaned: cleaned.json, the remote files that a run has deleted."""
+"""Cleaned: cleaned.json, the remote files of a shard that were deleted."""
 
 from __future__ import annotations
 
@@ -9,4 +9,6 @@ class Cleaned(Document, frozen=True):
     """cleaned.json: the files of a shard that were deleted at GreenNode."""
 
     files: tuple[str, ...]
+    """File ids."""
     cleaned_at: float
+    """Epoch seconds."""

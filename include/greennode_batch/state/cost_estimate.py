@@ -1,4 +1,4 @@
-"""Estimate: what a run may cost, as plan.json has it."""
+"""Estimate: what a run may cost, as plan.json keeps it."""
 
 from __future__ import annotations
 
@@ -13,36 +13,38 @@ T = TypeVar("T", int, float)
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What requests to one model have used. estimated_prompt_tokens: what theirs were taken for before.
-
-    basis: which requests these were, in words.
-    """
+    """What earlier requests to one model used."""
 
     requests: int
     estimated_prompt_tokens: float
+    """The estimate of their prompt tokens before they were sent."""
     prompt_tokens: int
     completion_tokens: int
     basis: str
+    """Which requests these were, in words."""
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """What a run may take, if each of its requests is asked once in a batch.
-
-    completion_tokens, cost: what is likely; max_completion_tokens, max_cost: at most, as far as the answers have a
-    limit. None where it cannot be told. basis: what the estimate goes by; seen_requests: how many requests that were
-    answered before, 0 for none. unpriced: the models that have no price. by_model: the same for each model.
-    """
+    """What a run may use and cost, if each of its requests is sent once in a batch. None: unknown."""
 
     prompt_tokens: int
     completion_tokens: int | None
+    """The likely number."""
     max_completion_tokens: int | None
+    """The most that the answers may have; None if one of them has no limit."""
     cost: float | None
+    """The likely cost."""
     max_cost: float | None
+    """The cost with `max_completion_tokens`."""
     currency: str
     basis: str
+    """What the estimate is based on, in words."""
     seen_requests: int = 0
+    """How many answered requests it is based on; 0 for none."""
     unpriced: tuple[str, ...] = ()
+    """The models without a price."""
     by_model: dict[str, Estimate] = {}
+    """The estimate of each model."""
 
     def __str__(self) -> str:
         return f"estimate: {self.prompt_tokens:,} prompt and {self._completion}, {self._money} ({self.basis})"
@@ -60,16 +62,16 @@ class Estimate(msgspec.Struct, frozen=True):
     @property
     def _money(self) -> str:
         if self.unpriced:
-            return f"no price known of {', '.join(self.unpriced)}"
+            return f"no price known for {', '.join(self.unpriced)}"
         if self.cost is None:
-            return "so no cost can be told"
+            return "so the cost is unknown"
         if self.max_cost is None or self.max_cost == self.cost:
             return f"about {amount(self.cost, self.currency)}"
         return f"about {amount(self.cost, self.currency)} (at most {amount(self.max_cost, self.currency)})"
 
 
 def total(numbers: Iterable[T | None]) -> T | None:
-    """The sum, which is not known where one of them is not."""
+    """The sum of the numbers; None if one of them is None."""
     total: T = 0
     for number in numbers:
         if number is None:

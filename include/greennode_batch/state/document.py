@@ -1,8 +1,8 @@
-"""Document: what every JSON document of staging has in common, the number of its format.
+"""Document: the base class of every JSON document in staging, with the number of its format.
 
-Fields with a default may be added to a document at any time: what the version before wrote is read with the default.
-Any other change is a new format: the class gets the next number as its `tag`, and its reader accepts both classes. A
-document of a format that is not known is refused by `staging.folders.read_json`, which says what to do.
+You may add a field with a default at any time: documents of the version before are read with that default. Any other
+change is a new format: give the new class the next number as its `tag`, and let the reader accept both classes.
+`staging.folders.read_json` refuses a document with an unknown format, with a message that says what to do.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ S = TypeVar("S")
 
 
 class Document(msgspec.Struct, frozen=True, tag_field="format", tag=1):
-    """A JSON document of staging; its docstring begins with the file's name. One without a number is of format 1."""
+    """A JSON document in staging. Its docstring begins with the file's name. Without a number, the format is 1."""
 
 
 def or_before(document: type[T], before: type[S]) -> type[T | S]:
-    """The type of a document that may still be what the version before wrote."""
+    """The type of a document that may still have the format of the version before."""
     return cast("type[T | S]", document | before)

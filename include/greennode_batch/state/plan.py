@@ -1,4 +1,4 @@
-"""Plan: what a run asks, written last by the build."""
+"""Plan: plan.<n>.json, what a run sends. A build writes it last."""
 
 from __future__ import annotations
 
@@ -17,64 +17,69 @@ from greennode_batch.wording import counted
 
 
 class Plan(Document, frozen=True):
-    """plan.<n>.json: what a run asks, by its n-th build.
-
-    `rows` counts source rows times models and samples; `unsent` what is not asked.
-    `copied` rows are among them: a target has the answer to their request since an earlier run, and another gets it.
-    `unchanged` rows come on top: every target has that answer; so do `remembered` ones, by status: there it is final
-    that their request has no answer. `answered_before` counts rows that are asked although a target has a good answer
-    of them, to this request or another. `attempts`: how often the job asks a request at most, 0 where that is not
-    known. `orphaned` are rows of the target that left the source; None where they were not looked for. `target_key`:
-    what identifies a row of the target; the run's models do not tell it, for they may be some of the job's. `estimate`:
-    what the run may take, by `prices`, those that were known of its models. `is_counted`: the shards' prompt tokens
-    were counted by the job's tokenizer, and not taken from the texts' length. `job_id`: whose its rows are in the
-    target. `data_until`: the end of the run's data, in epoch seconds, where it has one.
-    """
+    """plan.<n>.json: what a run sends, from its n-th build."""
 
     job: str
     run_id: str
     created_at: float
+    """Epoch seconds."""
     key: tuple[str, ...]
     models: tuple[str, ...]
+    """The models of this run, which may be only some of the job's."""
     rows: int
+    """Source rows times models and samples. Includes `unsent` and `copied` rows, but not `unchanged` and `remembered`
+    ones.
+    """
     requests: int
     unsent: int
+    """Rows that have no request to send, for example because the prompt is empty or too long."""
     bytes: int
     longest: LongestRequest
     prompt_hash: str
     shards: tuple[PlannedShard, ...]
     unchanged: int = 0
+    """Rows whose request every target has already answered."""
     orphaned: OrphanedRows | None = msgspec.field(default=None, name="left")
+    """Target rows that the source no longer has; None if the build did not look for them."""
     target_key: tuple[str, ...] = ()
+    """The primary key of the target."""
     estimate: Estimate | None = None
+    """What the run may use and cost, by `prices`."""
     is_counted: bool = False
+    """Whether the job's tokenizer counted the shards' prompt tokens; otherwise they go by the length of the texts."""
     prices: Prices | None = None
+    """The known prices of the run's models."""
     job_id: str = ""
+    """The id of the job that owns the run's rows in the target."""
     data_until: float | None = None
+    """The end of the run's data interval, in epoch seconds; None if it has none."""
     remembered: dict[str, int] = msgspec.field(default_factory=dict)
+    """Rows, by status, for whose request the targets have a final outcome without an answer."""
     attempts: int = 0
+    """How many times the job sends a request at most; 0 if unknown."""
     answered_before: int = 0
+    """Rows that are sent although a target has a good answer for them, to this request or another one."""
 
     def __post_init__(self) -> None:
-        """Derive the target's key of a plan.json that was written before it had one."""
+        """Derive the target's key in a plan.json of an earlier version, which has none."""
         if not self.target_key:
             several = ("model",) if len(self.models) > 1 else ()
             msgspec.structs.force_setattr(self, "target_key", (*self.key, *several))
 
     @property
     def owner(self) -> RowOwner:
-        """Whose its rows are."""
-        # What was built by an earlier version goes on as it began; the job takes its rows over later.
+        """The owner of the run's rows."""
+        # A plan of an earlier version has no job_id: its run keeps that, and the job takes the rows over later.
         return RowOwner(self.run_id, self.job_id or None, run_order(self.data_until, self.created_at))
 
     @property
     def prompt_tokens(self) -> dict[str, int]:
-        """Prompt tokens by model, by the texts alone."""
+        """Estimated prompt tokens by model, from the texts alone."""
         return self._by_model(lambda shard: shard.prompt_tokens)
 
     @property
     def max_completion_tokens(self) -> dict[str, int | None]:
-        """By model, what all answers may have at most; None where one of them has no limit."""
+        """The most completion tokens by model; None if one of its answers has no limit."""
         return {
             model: total(
                 shard.max_completion_tokens for shard in self.shards if shard.model == model and shard.requests
@@ -84,7 +89,7 @@ class Plan(Document, frozen=True):
 
     @property
     def requests_by_model(self) -> dict[str, int]:
-        """Requests by model."""
+        """The number of requests by model."""
         return self._by_model(lambda shard: shard.requests)
 
     def _by_model(self, number: Callable[[PlannedShard], int]) -> dict[str, int]:
@@ -92,17 +97,17 @@ class Plan(Document, frozen=True):
 
     @property
     def repeated(self) -> int:
-        """Rows that ask what another row asks already: joined, and not paid again."""
+        """Rows that share another row's request: they get its answer and cost nothing."""
         return self.rows - self.unsent - self.requests - self.copied
 
     @property
     def copied(self) -> int:
-        """Rows whose answer one target has and another gets: nothing is paid."""
+        """Rows whose answer is copied from one target to another, at no cost."""
         return sum(shard.rows for shard in self.shards if shard.copied_into)
 
     @property
     def repeat_warning(self) -> str:
-        """How many rows are asked although they have an answer, and about what that costs, in words; empty for none."""
+        """A warning with the number of answered rows that are sent again, and their cost; empty if there are none."""
         if not self.answered_before:
             return ""
         share = self.answered_before / max(1, self.rows - self.unsent - self.copied)
@@ -111,15 +116,15 @@ class Plan(Document, frozen=True):
             price = f", for about {amount(estimate.cost * share, estimate.currency)}"
         rows = counted(self.answered_before, "row has", "rows have")
         return (
-            f"{rows} a good answer in a target already, to this request or to another, and will be asked again{price}"
+            f"{rows} a good answer in a target already, to this request or another one, and will be sent again{price}"
         )
 
     def writes(self, shard_id: str, target_id: str) -> bool:
-        """Whether the rows of a shard go into this target."""
+        """Whether the rows of a shard are written into this target."""
         return all(one.goes_into(target_id) for one in self.shards if one.shard_id == shard_id)
 
     def for_target(self, target_id: str) -> Plan:
-        """The plan as far as one target is concerned: shards that are copied into others alone are not in it."""
+        """The plan for one target, without the shards that are copied only into other targets."""
         return msgspec.structs.replace(self, shards=tuple(one for one in self.shards if one.goes_into(target_id)))
 
     def __str__(self) -> str:
@@ -136,91 +141,91 @@ class Plan(Document, frozen=True):
 
     @property
     def answers_for(self) -> int:
-        """All rows that the run answers for: what it asks, and what it leaves as an earlier run left it."""
+        """All rows that the run accounts for: those it sends and those that an earlier run settled."""
         return self.rows + self.unchanged + sum(self.remembered.values())
 
     @property
     def submitted_shards(self) -> int:
-        """Shards that hold a request. One that holds unsent rows alone is joined, never submitted."""
+        """The number of shards with requests. A shard with only unsent rows is joined, but never submitted."""
         return sum(shard.requests > 0 for shard in self.shards)
 
 
 def remembered_rows(statuses: Mapping[str, int]) -> str:
-    """Rows whose final outcome an earlier run has found, in words. statuses: how many there are of each."""
-    told = ", ".join(f"{count:,} {status}" for status, count in statuses.items())
+    """Describe the rows whose outcome an earlier run found to be final. statuses: the rows by status."""
+    listed = ", ".join(f"{count:,} {status}" for status, count in statuses.items())
     rows = counted(sum(statuses.values()), "row is", "rows are")
-    return f"{rows} not asked again, for the outcome of the same request is final ({told})"
+    return f"{rows} not sent again, because the outcome of the same request is final ({listed})"
 
 
 def read_plan(run: RunFolder) -> Plan | None:
-    """The run's plan, or None if it is not built."""
+    """Read the run's plan, or None if it is not built yet."""
     return read_json(run.plan, Plan)
 
 
 def refuse_removed(run: RunFolder) -> None:
-    """Raise ConfigError for a run whose staging retention has removed."""
+    """Raise ConfigError before a build of a run whose staging was removed by retention."""
     removed = read_json(run.removed, RemovedRun)
     if removed is not None:
         raise ConfigError(
-            f"{run}: this run's staging was removed on {removed.day}; building it again would send, and pay for, all "
-            f"its rows again. Trigger a new run, or delete {run.removed} to build this one again"
+            f"{run}: this run's staging was removed on {removed.day}. Building the run again would send all its rows "
+            f"again, and you would pay again. Trigger a new run, or delete {run.removed} to build this one anyway"
         )
 
 
 def refuse_emptied(run: RunFolder) -> None:
-    """Raise ConfigError where a step after the build is run again of a run whose staging retention has removed."""
+    """Raise ConfigError before a later step of a run whose staging was removed by retention."""
     removed = read_json(run.removed, RemovedRun)
     if removed is not None:
         raise ConfigError(
             f"{run}: this run's staging was removed on {removed.day} by retention, so its answers cannot be written "
-            "again. What was written into the target is still there, untouched. To ask the rows again, which is paid "
-            "again, trigger a new run; to keep staging for longer, raise staging_retention_days"
+            "again. The rows in the target are untouched. To send the rows again, and pay again, trigger a new run. To "
+            "keep staging longer, raise staging_retention_days"
         )
 
 
 class PlannedShard(msgspec.Struct, frozen=True):
-    """One batch file. `rows`: the source rows that it answers, more than `requests` if some ask the same.
-
-    `prompt_tokens` is an estimate, by the length of the texts, or counted by the job's tokenizer; what a model makes of
-    an image is not in it.
-    `max_completion_tokens` is what its answers may have at most; None if one of them has no limit.
-    `copied_into`: of a shard that has no requests, for its answers are copied from one target: the ids of the targets
-    that get them. Empty for any other shard, whose rows go into every target.
-    """
+    """One batch file."""
 
     shard_id: str
     model: str
     requests: int
     rows: int
+    """The source rows that it answers: more than `requests` if several rows share a request."""
     bytes: int
     prompt_tokens: int
+    """An estimate by the length of the texts, or the count of the job's tokenizer. Images are not included."""
     max_completion_tokens: int | None = None
+    """The most that its answers may have; None if one of them has no limit."""
     copied_into: tuple[str, ...] = ()
+    """The ids of the targets that get a copy of answers from another target; such a shard has no requests.
+
+    Empty for any other shard, whose rows go into every target.
+    """
 
     def goes_into(self, target_id: str) -> bool:
-        """Whether its rows are written into this target."""
+        """Whether the shard's rows are written into this target."""
         return not self.copied_into or target_id in self.copied_into
 
 
 class LongestRequest(msgspec.Struct, frozen=True):
-    """The longest line of a run, and the row that asks it."""
+    """The longest request line of a run, and the row that it belongs to."""
 
     bytes: int
     row: str
 
 
 class OrphanedRows(msgspec.Struct, frozen=True):
-    """Rows of a target whose keys the source has no more. `shown`: the first of these keys, in words.
-
-    `not_requested`: how many rows beside these are of a model or sample that the run does not ask; they were not looked
-    at.
-    """
+    """Target rows whose keys the source no longer has."""
 
     count: int
     shown: str
+    """The first of their keys, for a message."""
     removed: bool
+    """Whether the run removed them from the target."""
     not_requested: int = msgspec.field(default=0, name="not_requested")
+    """Further rows, of models or samples that the run does not ask. The run did not check them."""
 
     def __str__(self) -> str:
-        done = "were removed" if self.removed else "stay"
-        return f"{self.count:,} rows of the target are not in the source (any more), and {done}: {self.shown}"
+        are = "is" if self.count == 1 else "are"
+        done = ("was removed" if self.count == 1 else "were removed") if self.removed else "stay"
+        return f"{counted(self.count, 'row')} of the target {are} no longer in the source and {done}: {self.shown}"

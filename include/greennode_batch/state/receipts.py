@@ -1,15 +1,16 @@
-"""Receipts: how far a shard's batch is. The receipt is the truth; the server's list is the second witness.
+"""Receipts: how far a shard's batch is. The receipt is the truth; the server's list only confirms it.
 
-    uploading.json    an upload was begun
+    uploading.json    an upload has begun
     receipt.1.json    uploaded(file_id) -> created(batch_id) -> collected: each change is the next receipt
     creating.1.json   the first create is about to be sent; creating.2.json: the second, …
-    released.1.json   nothing runs of the first create, or its batch is known and over
+    released.1.json   the first create made no batch, or its batch is known and has ended
 
-Before a create is sent its intent is written, so that whoever comes after a kill knows to look first.
+A claim (creating.<n>.json) records the intent before a create is sent. After a kill, the next worker sees it and
+searches for the batch before it sends another create.
 
-No receipt and no claim is ever overwritten. A worker writes the receipt that follows the one that it has read, and
-only if nobody else has: one that wakes late finds that number taken, and reads again. The latest receipt counts. A
-person may change it by hand, or write `receipt.json` (what the version before wrote), which counts from then on.
+No receipt and no claim is ever overwritten. A worker writes the receipt that follows the one it has read, and only if
+nobody else has: a worker that wakes late finds the number taken and reads again. The latest receipt counts. A person
+may edit it, or write `receipt.json` (the file of the version before), which counts from then on.
 """
 
 from __future__ import annotations
@@ -30,94 +31,98 @@ _BY_HAND = "receipt.json"
 
 
 class OvertakenError(RetryableError):
-    """Another worker has gone on with the shard since this one read how far it is; nothing was written."""
+    """Another worker has changed the shard's receipt since this one read it. Nothing was written."""
 
 
 class EndedBatch(msgspec.Struct, frozen=True):
-    """How a batch ended, as the server said it, for whoever reads its files again. status: a BatchStatus by name."""
+    """How a batch ended according to the server, so that its files can be read again later."""
 
     status: str
+    """The name of a BatchStatus."""
     raw_status: str
+    """The server's own word."""
     completed_at: float | None = None
     errors: tuple[str, ...] = ()
 
 
 class Receipt(Document, frozen=True):
-    """receipt.<n>.json: how far a shard's batch is. Times are epoch seconds.
-
-    number: its place among the shard's receipts, as its file has it; 0 for a receipt.json. by_hand: the hash of the
-    receipt.json that was there when this one was written, so that one that is written later is known as such.
-    claim: the number of the claim that created the batch; 0 where that was not noted.
-    server: the host that has the file and the batch. over_capacity: batches of this file that the server ended for want
-    of room, before they began; none of them is the shard's. missing_since: when the server first said that it does
-    not know the batch, if that is what it says now. unreadable_since: when a file of results that the batch names could
-    first not be read. cancelled_at: when it was cancelled at its deadline. lost: the
-    batch will tell nothing any more, for the server has `forgotten` it, or it is `overdue`: cancelled and still open.
-    ended: how the batch ended, once that was seen by who fetches its files.
-    statuses, prompt_tokens, completion_tokens: of its requests, once it is collected, for whoever wants to know how a
-    run stands without reading its results.
-    """
+    """receipt.<n>.json: how far a shard's batch is. Times are epoch seconds."""
 
     shard_id: str
     state: Literal["uploaded", "created", "collected"]
     file_id: str
     server: str = ""
+    """The host that has the file and the batch."""
     batch_id: str | None = None
     uploaded_at: float | None = None
     created_at: float | None = None
     over_capacity: tuple[str, ...] = msgspec.field(default=(), name="turned_away")
+    """Batches of this file that the server ended before they began because it had no capacity; none is the shard's."""
     missing_since: float | None = None
+    """When the server first reported that it does not know the batch; None if it knows the batch."""
     unreadable_since: float | None = None
+    """When one of the batch's result files could not be read for the first time."""
     cancelled_at: float | None = None
+    """When the batch was cancelled at its deadline."""
     lost: Literal["forgotten", "overdue"] | None = None
+    """Why no result can come from the batch: the server has `forgotten` it, or it is `overdue` (cancelled, but still
+    open).
+    """
     ended: EndedBatch | None = None
+    """How the batch ended, once the download step has seen it."""
     statuses: dict[str, int] = msgspec.field(default_factory=dict)
+    """The requests by status, once collected; the monitor reads them here instead of from the results."""
     prompt_tokens: int = 0
+    """Of all requests, once collected."""
     completion_tokens: int = 0
+    """Of all requests, once collected."""
     claim: int = 0
+    """The number of the claim that created the batch; 0 if it was not recorded."""
     number: int = 0
+    """The receipt's number, from its file name; 0 for a receipt.json."""
     by_hand: str = ""
+    """The hash of the receipt.json that existed when this receipt was written; a different one is newer than it."""
 
 
 class Claim(Document, frozen=True):
-    """creating.<n>.json: somebody is about to send a create for this shard, or was when they were stopped.
-
-    `released`: the create was refused for certain, so the next one need not look for its batch. `withdrawn`: the
-    shard is not to be sent any more, for the run was built again without it, in this `turn`.
-    """
+    """creating.<n>.json: a worker is about to send a create for this shard, or was when it stopped."""
 
     token: str
     file_id: str
     claimed_at: float
+    """Epoch seconds."""
     released: bool = False
+    """Whether the create certainly made no batch, so the next create need not search for one."""
     withdrawn: bool = False
+    """Whether the shard must not be sent any more, because a later build left it out."""
     turn: int = 0
+    """The turn of the build that withdrew the shard."""
 
 
 class NumberedClaim(NamedTuple):
-    """A claim and its number. A number is never used again: to take over from claim 1 is to be the first to write 2."""
+    """A claim and its number. Numbers are never reused: a worker takes over from claim 1 by writing claim 2 first."""
 
     number: int
     claim: Claim
 
 
 class Released(Document, frozen=True):
-    """released.<n>.json: nothing runs of the n-th create, or its batch is known and over: nobody need look for it."""
+    """released.<n>.json: the n-th create made no batch, or its batch is known and has ended. No search is needed."""
 
 
 def read_receipt(shard: ShardFolder) -> Receipt | None:
-    """The shard's receipt, or None if nothing was uploaded yet."""
+    """Read the shard's receipt, or None if nothing was uploaded yet."""
     return _receipt_among(shard, fresh_names(shard.path))
 
 
 def receipt_names(names: Collection[str]) -> list[str]:
-    """Which of a shard's files tell its receipt: one that was written by hand, and the latest of its own."""
+    """The receipt files among a shard's files that may count: one written by hand, and the latest numbered one."""
     found = numbered(names, "receipt")
     return [*([_BY_HAND] if _BY_HAND in names else []), *([found[max(found)]] if found else [])]
 
 
 def receipt_of(found: Mapping[str, Receipt | None]) -> Receipt | None:
-    """The receipt that counts; found: what is in each of those files, by name."""
+    """The receipt that counts. found: the contents of the files that `receipt_names` lists, by name."""
     name = _counting(found)
     receipt = found[name] if name is not None else None
     if receipt is None:
@@ -128,7 +133,7 @@ def receipt_of(found: Mapping[str, Receipt | None]) -> Receipt | None:
 
 
 def receipt_path(shard: ShardFolder) -> UPath:
-    """The file that tells the shard's receipt, for a person to change."""
+    """The file with the shard's current receipt, which a person may edit."""
     names = receipt_names(fresh_names(shard.path))
     return shard.path / (_counting({name: read_json(shard.path / name, Receipt) for name in names}) or _BY_HAND)
 
@@ -143,20 +148,20 @@ def _counting(found: Mapping[str, Receipt | None]) -> str | None:
 
 
 def write_receipt(shard: ShardFolder, receipt: Receipt) -> Receipt:
-    """Write what follows the receipt that was read, or changed, as the next one.
+    """Write the next receipt. receipt: a changed copy of the one that was read.
 
-    Raises OvertakenError if another worker has written that number before.
+    Raises OvertakenError if another worker has already written that number.
     """
     written = msgspec.structs.replace(receipt, number=receipt.number + 1)
     if not create_exclusive(shard.path / f"receipt.{written.number}.json", written):
         raise OvertakenError(
-            f"shard {shard.shard_id}: another worker has gone on with it meanwhile, so this one has written nothing"
+            f"shard {shard.shard_id}: another worker has changed its receipt meanwhile, so this one wrote nothing"
         )
     return written
 
 
 def note_of_batch(shard: ShardFolder, receipt: Receipt, **fields: Any) -> Receipt:
-    """Write down what has become known of a receipt's batch, whatever else was written of it since.
+    """Record facts about a receipt's batch, on top of what other workers have recorded since.
 
     Raises OvertakenError if the shard has another batch by now.
     """
@@ -168,12 +173,12 @@ def note_of_batch(shard: ShardFolder, receipt: Receipt, **fields: Any) -> Receip
         except OvertakenError:
             latest = read_receipt(shard)
     raise OvertakenError(
-        f"shard {shard.shard_id} is not batch {receipt.batch_id} any more: another worker sent it again"
+        f"shard {shard.shard_id} no longer has batch {receipt.batch_id}: another worker has sent it again"
     )
 
 
 def first_receipt(shard: ShardFolder, receipt: Receipt) -> Receipt:
-    """Write the shard's first receipt, or return the one that another worker wrote before."""
+    """Write the shard's first receipt, or return the one that another worker has already written."""
     try:
         return write_receipt(shard, receipt)
     except OvertakenError:
@@ -184,7 +189,7 @@ def first_receipt(shard: ShardFolder, receipt: Receipt) -> Receipt:
 
 
 def latest_claim(shard: ShardFolder) -> NumberedClaim | None:
-    """The last claim on creating the shard's batch, or None if there never was one."""
+    """Read the last claim to create the shard's batch, or None if there is none."""
     return _claim_among(shard, fresh_names(shard.path))
 
 
@@ -208,17 +213,17 @@ def _hash_of(receipt: Receipt) -> str:
 
 
 def take_claim(shard: ShardFolder, held: NumberedClaim) -> bool:
-    """Claim the right to create the shard's batch; False if somebody has taken this number before."""
+    """Claim the right to create the shard's batch. Returns False if another worker has already taken this number."""
     return create_exclusive(shard.claim(held.number), held.claim)
 
 
 def release_claim(shard: ShardFolder, number: int) -> None:
-    """Give a claim back: its create was refused for certain, or its batch is over. Either stays true for good."""
+    """Release a claim whose create certainly made no batch, or whose batch has ended. Both stay true for ever."""
     write_json(shard.path / f"released.{number}.json", Released())
 
 
 def is_sent(shard: ShardFolder) -> bool:
-    """Whether the shard has a batch, or may have one: what was paid for must stay as it is."""
+    """Whether the shard has a batch or may have one. A build must not change such a shard: it may be paid for."""
     names = fresh_names(shard.path)
     receipt = _receipt_among(shard, names)
     if receipt is not None and receipt.batch_id is not None:
@@ -228,12 +233,13 @@ def is_sent(shard: ShardFolder) -> bool:
 
 
 def withdraw(shard: ShardFolder, *, now: float, turn: int) -> bool:
-    """Take back a shard that is not to be sent any more; False if somebody is sending it, or has.
+    """Withdraw a shard that must not be sent any more. Returns False if a worker is sending it or has sent it.
 
-    It is a claim like any other, so a worker that is about to create the batch and this call cannot both win. turn: of
-    the build that does without it; a later build that plans it overrules this (`state.withdrawn`).
+    The withdrawal is a claim like any other, so this call and a worker that is about to create the batch cannot both
+    win. turn: the turn of the build that leaves the shard out. A later build that plans the shard overrules it (see
+    `state.withdrawn`).
     """
-    # Looked at first: a claim that is taken after this has the number that is tried below, or is seen by is_sent.
+    # Read first: a claim taken after this either has the number that is tried below, or is seen by is_sent.
     last = latest_claim(shard)
     if is_sent(shard):
         return False
@@ -244,8 +250,9 @@ def withdraw(shard: ShardFolder, *, now: float, turn: int) -> bool:
 
 
 class UploadBegun(Document, frozen=True):
-    """uploading.json: from now on the store may hold a file of this name and size."""
+    """uploading.json: an upload has begun, so the API may hold a file of this name and size."""
 
     name: str
     bytes: int
     began_at: float
+    """Epoch seconds."""

@@ -1,4 +1,4 @@
-"""Row owner: whose a row of a target is, and which of two runs may write over the other's rows."""
+"""RowOwner: which job and run a target's row belongs to, and which of two runs may overwrite the other's rows."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ from typing import NamedTuple
 
 
 class RowOwner(NamedTuple):
-    """What a run writes beside each of its rows.
-
-    job_id: the job's identity. order: when its data ends, then when it was built (see `run_order`): of two runs that
-    write one row, the later one stands. None where that is not known, as in rows of an earlier version.
-    """
+    """The owner that a run writes into each of its rows."""
 
     run_id: str
     job_id: str | None = None
+    """The id of the job; None if unknown, as in rows of an earlier version."""
     order: str | None = None
+    """The run's place in time (see `run_order`); None if unknown. If two runs write one row, the later run wins."""
 
 
 def run_order(data_until: float | None, built_at: float) -> str:
-    """A text that sorts as runs do: by the end of their data, else by their build; then by their build.
+    """A text that sorts runs by the end of their data, then by the time of their build.
 
-    data_until, built_at: epoch seconds.
+    A run without an end of its data sorts by its build. data_until, built_at: epoch seconds.
     """
     return f"{_text(built_at if data_until is None else data_until)} {_text(built_at)}"
 

@@ -1,4 +1,4 @@
-"""Row status: what became of a row, in one word."""
+"""RowStatus: what became of a row, in one word."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from enum import StrEnum
 
 
 class RowStatus(StrEnum):
-    """What became of a row. Only `succeeded` is an answer that can be used.
+    """What became of a row. Only a `succeeded` row has a usable answer.
 
-    Another status also gets its row in docs/operations.md, and words in the page's format.js where its name says too
-    little.
+    If you add a status, add a row to docs/operations.md, and a label to the page's format.js if its name is not clear.
     """
 
     SUCCEEDED = "succeeded"
-    INVALID_OUTPUT = "invalid_output"  # does not match the answer model, or is empty
+    INVALID_OUTPUT = "invalid_output"  # the answer does not match the answer model, or is empty
     TRUNCATED = "truncated"  # cut at max_tokens
-    REFUSED = "refused"  # content filter or the model's own refusal
-    FAILED = "failed"  # the API's error, in `error`
+    REFUSED = "refused"  # by a content filter or by the model itself
+    FAILED = "failed"  # the API returned an error, which is in `error`
     EXPIRED = "expired"  # the batch's window closed first
     CANCELLED = "cancelled"
     MISSING = "missing"  # in neither file of a finished batch
-    UNSENT = "unsent"  # never asked: too long, an empty prompt; or not asked again: over budget
+    UNSENT = "unsent"  # never sent: too long, or an empty prompt; or not sent again: over budget

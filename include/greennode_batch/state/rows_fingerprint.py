@@ -1,4 +1,4 @@
-"""Rows fingerprint: a sum over rows that tells whether a shard, its note and a target hold the same ones."""
+"""RowsFingerprint: a sum over rows, which shows whether a shard, its joined.json and a target hold the same ones."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ _MODULUS = 1 << 64
 
 
 class RowsFingerprint(NamedTuple):
-    """How many rows, and the sum of their hashes modulo 2**64."""
+    """The number of rows, and the sum of their hashes modulo 2**64."""
 
     rows: int
     total: int
 
     @property
     def hex(self) -> str:
-        """The sum as joined.json keeps it: not every reader of JSON keeps 64 bits of a number."""
+        """The sum as joined.json keeps it: not every JSON reader keeps all 64 bits of a number."""
         return f"{self.total:016x}"
 
     def joined_with(self, other: RowsFingerprint) -> RowsFingerprint:
-        """That of both sides' rows together."""
+        """The fingerprint of both sets of rows together."""
         return RowsFingerprint(self.rows + other.rows, (self.total + other.total) % _MODULUS)
 
 

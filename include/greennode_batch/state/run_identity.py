@@ -1,4 +1,4 @@
-"""Run identity: run.json, which run a folder of staging belongs to; removed.json, when it was emptied."""
+"""Run identity: run.json says which run a staging folder belongs to, removed.json when retention emptied it."""
 
 from __future__ import annotations
 
@@ -16,44 +16,48 @@ _IDENTITY = "run.json"
 
 
 class RunIdentity(Document, frozen=True):
-    """run.json: the run that a folder belongs to. The folder's name is made safe, and does not tell.
+    """run.json: the run that a folder belongs to. The folder's name does not show it, because it has only safe letters.
 
-    conn_id: the connection that its batches are made with, where that is noted. group: the task group of its pipeline,
-    empty for a DAG of its own; None in a folder that an earlier version has begun. began_at: when Airflow started the
-    run, before it was ever cleared; epoch seconds. A run that was deleted there and made again has a separate folder
-    beside it: `later`, in the first folder, is the latest one's name; `earlier`, in each other, that of the one before.
-    is_dry_run: whether it was only to show what it would send.
+    If a run is deleted in Airflow and made again, the new run gets a separate folder beside the first one.
     """
 
     dag_id: str
     run_id: str
     conn_id: str | None = None
+    """The connection that the run's batches are created with, if recorded."""
     group: str | None = None
+    """The task group of the pipeline; empty if the pipeline is the whole DAG, None in a folder of an earlier version.
+    """
     began_at: float | None = None
+    """When Airflow first started the run, in epoch seconds. Clearing the run does not change it."""
     later: str | None = None
+    """Only in the first folder of a run that was made again: the name of its latest folder."""
     earlier: str | None = None
+    """In every later folder: the name of the folder before it."""
     is_dry_run: bool = False
+    """Whether the run only shows what it would send."""
 
     def __str__(self) -> str:
         return f"{self.dag_id} {self.run_id}"
 
 
 class RemovedRun(Document, frozen=True):
-    """removed.json: what retention leaves of a run, so that nobody pays for it again unawares. Epoch seconds."""
+    """removed.json: what retention leaves of a run, so that nobody pays for the run again by mistake."""
 
     removed_at: float
+    """Epoch seconds."""
 
     @property
     def day(self) -> datetime.date:
-        """The day of it, in UTC."""
+        """The day of the removal, in UTC."""
         return datetime.datetime.fromtimestamp(self.removed_at, tz=datetime.UTC).date()
 
 
 def find_run(root: UPath, dag_id: str, run_id: str, *, group: str = "") -> RunFolder:
-    """The folder of a run of a DAG, or of a task group's pipeline in it.
+    """Find the folder of a run of a DAG, or of a task group's pipeline in that DAG.
 
-    Earlier versions gave group `b` of DAG `a` and DAG `a.b` one folder. A run that began there stays there, and another
-    run of the same id that would have had it has a folder apart. Of a run that was made again, the latest folder.
+    Earlier versions gave group `b` of DAG `a` and DAG `a.b` the same folder. A run that began there stays there, and
+    the other run gets a separate folder. If a run was made again, this is its latest folder.
     """
     run = _first_folder(root, dag_id, run_id, group)
     identity = identity_of(run)
@@ -61,7 +65,7 @@ def find_run(root: UPath, dag_id: str, run_id: str, *, group: str = "") -> RunFo
 
 
 def make_again(run: RunFolder, identity: RunIdentity, *, began_at: float) -> RunFolder:
-    """The folder of a run that has the id of one that Airflow has no more, whose folder stays as it is.
+    """Make a folder for a run whose id an earlier run had, which Airflow has deleted. The earlier folder stays.
 
     Every caller gets the same folder for the same run.
     """
@@ -88,7 +92,7 @@ def _first_folder(root: UPath, dag_id: str, run_id: str, group: str) -> RunFolde
 
 
 def _owner_of(run: RunFolder) -> str | None:
-    """The DAG that has a folder; None where there is none, "" if nothing says which, as after retention."""
+    """The DAG that owns a folder; None if there is no folder, "" if nothing records the DAG, as after retention."""
     if not fresh_names(run.path):
         return None
     identity = identity_of(run)
@@ -105,9 +109,9 @@ def note_run(
     began_at: float | None = None,
     is_dry_run: bool | None = None,
 ) -> None:
-    """Write down whose folder this is. Call it whenever the run is begun, or begun again: it is young from then on.
+    """Record which run owns the folder. Call it each time the run starts: retention counts from then on.
 
-    conn_id, is_dry_run: where they are None, what was noted before stays.
+    conn_id, is_dry_run: None keeps what was recorded before.
     """
     known = identity_of(run) or RunIdentity(dag_id, run_id)
     note = RunIdentity(
@@ -123,7 +127,7 @@ def note_run(
 
 
 def earlier_runs(run: RunFolder) -> Iterator[RunFolder]:
-    """The folders of runs that had the id of this one before, the latest first."""
+    """Yield the folders of earlier runs with this run's id, latest first."""
     identity = identity_of(run)
     while identity is not None and identity.earlier is not None:
         run = RunFolder(run.path.parent / identity.earlier)
@@ -132,5 +136,5 @@ def earlier_runs(run: RunFolder) -> Iterator[RunFolder]:
 
 
 def identity_of(run: RunFolder) -> RunIdentity | None:
-    """Whose folder this is, or None where that is not written down. Raises ConfigError for what cannot be read."""
+    """Read which run owns the folder; None if that is not recorded. Raises ConfigError for an unreadable run.json."""
     return read_json(run.path / _IDENTITY, RunIdentity)

@@ -1,4 +1,4 @@
-"""The account of a run as report.json keeps it, and as a person reads it."""
+"""RunReport: report.json, what became of a run's rows and tokens, and the same as text."""
 
 from __future__ import annotations
 
@@ -16,80 +16,91 @@ from greennode_batch.wording import counted
 
 
 class RunReport(Document, frozen=True):
-    """report.json: a run's rows by status, what was asked and paid for it, and whether it all adds up.
+    """report.json: a run's rows by status, what it sent and paid, and whether it all adds up.
 
-    anomalies: lines of result files that settle no request, by kind; anomaly_files: where they are kept. superseded:
-    rows that a later run has written over or removed. taken_over: rows of which another job, which shares the target,
-    has written later. kept_answers: rows without an answer whose place in the target a good answer of an earlier run
-    keeps. over_capacity: batches that the server refused for lack of capacity, and that
-    cost nothing. lost: batches that were given up, by what became of them. copied: rows among these whose answer was
-    copied from one target to another; copied_failures: those of them whose final outcome was. unchanged: rows beside
-    these whose answer every target has since an earlier run.
-    remembered: rows beside these whose final outcome it has since an earlier run, by status. orphaned: rows of the
-    target that are not in the source. problems: what does not
-    add up, in words.
-
-    Tokens and cost are what the results say of all attempts; cost is None where a price is not known, saving what the
-    same would have cost more live. canaries: the first requests, which come on top. estimate: as the plan has
-    it. over_budget: which attempts were not sent, or not all of them, and why. What each shard has used is in
-    spend.json, beside this file.
+    Tokens and cost include all attempts, according to the results. spend.json, beside this file, has them by shard.
     """
 
     job: str
     run_id: str
     rows: int
+    """Source rows times models and samples, without `unchanged` and `remembered` ones."""
     requests: int
     shards: int
     statuses: dict[str, int]
+    """The rows by status."""
     prompt_tokens: int
     completion_tokens: int
     attempts: tuple[AttemptReport, ...] = ()
     anomalies: dict[str, int] = msgspec.field(default_factory=dict)
+    """Lines of result files that settled no request, by kind."""
     anomaly_files: tuple[str, ...] = ()
+    """The files that hold these lines."""
     superseded: int = 0
+    """Rows that a later run has overwritten."""
     taken_over: int = 0
+    """Rows that another job, which shares the target, has overwritten."""
     kept_answers: int = 0
+    """Rows without an answer in this run that keep the good answer of an earlier run in the target."""
     over_capacity: int = msgspec.field(default=0, name="turned_away")
+    """Batches that the server refused because it had no capacity; they cost nothing."""
     lost: dict[str, int] = msgspec.field(default_factory=dict)
+    """Batches that were given up, by the reason."""
     unchanged: int = 0
+    """Further rows, whose answer every target has from an earlier run."""
     remembered: dict[str, int] = msgspec.field(default_factory=dict)
+    """Further rows, by status, whose final outcome the targets have from an earlier run."""
     copied: int = 0
+    """Rows whose outcome was copied from one target to another; `rows` includes them."""
     copied_failures: int = 0
+    """Copied rows whose final outcome is not an answer; `copied` includes them."""
     orphaned: OrphanedRows | None = msgspec.field(default=None, name="left")
+    """Target rows that the source no longer has; None if the build did not look for them."""
     balanced: bool = True
+    """Whether source, shards, results and targets add up."""
     problems: tuple[str, ...] = ()
+    """What does not add up, in words."""
     prompt_hash: str = ""
     cached_tokens: int = 0
+    """Included in `prompt_tokens`."""
     reasoning_tokens: int = 0
+    """Included in `completion_tokens`."""
     cost: float | None = None
+    """None if a price is unknown."""
     saving: float | None = None
+    """How much more the same would have cost live."""
     currency: str = ""
     estimate: Estimate | None = None
+    """The estimate from the plan."""
     models: tuple[ModelCost, ...] = ()
     canaries: CanaryCost | None = None
+    """What the canaries used; not included in the other numbers."""
     started_at: float = 0.0
+    """Epoch seconds."""
     ended_at: float = 0.0
+    """Epoch seconds."""
     over_budget: tuple[str, ...] = ()
+    """The attempts that the budget stopped, wholly or in part, and why."""
 
     @property
     def succeeded(self) -> int:
-        """Rows with an answer."""
+        """How many rows have an answer."""
         return self.statuses.get(RowStatus.SUCCEEDED, 0)
 
     @property
     def answers_for(self) -> int:
-        """All rows that the run answers for: what it asked, and what it left as an earlier run left it."""
+        """All rows that the run accounts for: those it sent and those that an earlier run settled."""
         return self.rows + self.unchanged + sum(self.remembered.values())
 
     @property
     def answered_requests(self) -> int:
-        """Requests that got an answer in one of the attempts."""
+        """How many requests got an answer in one of the attempts."""
         answered = sum(attempt.statuses.get(RowStatus.SUCCEEDED, 0) for attempt in self.attempts)
         return min(answered, self.requests)
 
     @property
     def summary(self) -> str:
-        """The rows and what they cost, in one line."""
+        """The rows, requests and tokens in one line."""
         return (
             f"{counted(self.rows, 'row')} ({_listed(self.statuses)}) from {counted(self.requests, 'request')} in "
             f"{counted(self.shards, 'shard')}; {_tokens(self)}"
@@ -105,13 +116,13 @@ class RunReport(Document, frozen=True):
             return []
         said = [*self.over_budget, f"Cost: {self._paid(self)}"]
         if self.estimate is not None:
-            said.append(f"It was estimated before: {str(self.estimate).removeprefix('estimate: ')}")
+            said.append(f"Estimated before the run: {str(self.estimate).removeprefix('estimate: ')}")
         if len(self.models) > 1:
             said += [f"{one.model}: {_listed(one.statuses)}; {_tokens(one)}; {self._paid(one)}" for one in self.models]
         tried = self.canaries
         if tried is not None and tried.requests:
             requests = counted(tried.requests, "request was", "requests were")
-            said.append(f"On top, {requests} tried live: {_tokens(tried)}; {self._paid(tried)}")
+            said.append(f"In addition, {requests} tried live: {_tokens(tried)}; {self._paid(tried)}")
         return said
 
     def _paid(self, actual_cost: ActualCost | RunReport) -> str:
@@ -123,12 +134,12 @@ class RunReport(Document, frozen=True):
     def _remarks(self) -> list[str]:
         said = [f"{counted(self.unchanged, 'row')} unchanged since an earlier run"] if self.unchanged else []
         if self.remembered:
-            said.append(f"{remembered_rows(self.remembered)}; retry_final=True asks again")
+            said.append(f"{remembered_rows(self.remembered)}; retry_final=True sends them again")
         if self.copied:
             said.append(f"{counted(self.copied, 'row was', 'rows were')} copied from one target to another, at no cost")
         said += [str(self.orphaned)] if self.orphaned and self.orphaned.count else []
         said += [
-            f"{counted(one.requests, 'request was', 'requests were')} asked again in attempt {one.attempt}: "
+            f"{counted(one.requests, 'request was', 'requests were')} sent again in attempt {one.attempt}: "
             f"{_listed(one.statuses)}"
             for one in self.attempts[1:]
         ]
@@ -137,26 +148,25 @@ class RunReport(Document, frozen=True):
             said.append(
                 f"{counted(sum(self.anomalies.values()), 'line')} of the result files settled no request "
                 f"({_listed(self.anomalies)}); see {self.anomaly_files[0]}"
-                f"{f' and {more:,} more of that name' if more else ''}"
+                f"{f' and {more:,} more files of that name' if more else ''}"
             )
         if self.over_capacity:
             said.append(
-                f"{counted(self.over_capacity, 'batch was', 'batches were')} refused for lack of "
-                "capacity and sent again, "
-                "at no cost"
+                f"{counted(self.over_capacity, 'batch was', 'batches were')} refused because the server had no "
+                "capacity, and sent again at no cost"
             )
         if self.lost:
             batches = counted(sum(self.lost.values()), "batch was", "batches were")
-            said.append(f"{batches} given up ({_listed(self.lost)}), and may have been billed all the same")
+            said.append(f"{batches} given up ({_listed(self.lost)}) and may have been billed nevertheless")
         if self.kept_answers:
             rows = counted(self.kept_answers, "row without an answer keeps", "rows without an answer keep")
             said.append(f"{rows} the good answer of an earlier run in the target")
         if self.superseded:
             rows = counted(self.superseded, "row was", "rows were")
-            said.append(f"{rows} written over or removed by a later run")
+            said.append(f"{rows} overwritten or removed by a later run")
         if self.taken_over:
             rows = counted(self.taken_over, "row was", "rows were")
-            said.append(f"{rows} written over by another job that shares the target")
+            said.append(f"{rows} overwritten by another job that shares the target")
         return said
 
 

@@ -1,4 +1,4 @@
-"""Run usage: .usage.json, what the runs of a job have used, for the estimates of later ones."""
+"""Usage history: .usage.json, what earlier runs of a job used, from which later runs are estimated."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from greennode_batch.state.document import Document
 
 
 class RunUsage(msgspec.Struct, frozen=True):
-    """What the requests of one run to one model have used, as far as the server said.
-
-    estimated_prompt_tokens: what theirs were taken for when the run was built, by the length of the texts or, if
-    `is_counted`, by the job's tokenizer.
-    """
+    """What one run's requests to one model used, according to the server."""
 
     run_id: str
     model: str
     prompt_hash: str
     is_counted: bool
+    """Whether the job's tokenizer made the estimate; otherwise it goes by the length of the texts."""
     requests: int
+    """The requests whose usage the server reported."""
     estimated_prompt_tokens: float
+    """The estimate of their prompt tokens when the run was built."""
     prompt_tokens: int
     completion_tokens: int
 
 
 class UsageHistory(Document, frozen=True):
-    """.usage.json: what the latest runs of a job have used, of each model."""
+    """.usage.json: what the latest runs of a job used, by model."""
 
     runs: tuple[RunUsage, ...]

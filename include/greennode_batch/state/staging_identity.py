@@ -1,4 +1,4 @@
-"""Staging identity: .identity.json, which staging area this is, among those that share an account at the API."""
+"""Staging identity: .identity.json distinguishes the staging areas that share an account at the API."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _IDENTITY = ".identity.json"
 
 
 class StagingIdentity(Document, frozen=True):
-    """.identity.json: a random number, made once, that no other staging area has, whatever its path is."""
+    """.identity.json: a random number that identifies a staging area, independent of its path. It is made once."""
 
     token: str
 
 
 def staging_token(root: UPath) -> str:
-    """The random number of a staging area; the first who asks has it made."""
+    """The random number of a staging area. The first call makes it."""
     path = root / _IDENTITY
     found = read_json(path, StagingIdentity)
     if found is None:

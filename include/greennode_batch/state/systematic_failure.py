@@ -1,8 +1,8 @@
-"""Systematic failure: a run of which so many requests fail that the reason is hardly in the requests."""
+"""Systematic failure: so many requests of a run fail that the cause is hardly in the requests themselves."""
 
 _LEAST_REQUESTS = 20
 
 
 def fails_systematically(requests: int, answered: int) -> bool:
-    """Whether over half of a run's requests, of at least 20, ended without an answer."""
+    """Whether a run of at least 20 requests got no answer to over half of them."""
     return requests >= _LEAST_REQUESTS and requests - answered > requests / 2

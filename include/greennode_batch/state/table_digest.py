@@ -1,4 +1,4 @@
-"""Table digest: a number that a database makes of a table's rows; another one if anybody has written into it."""
+"""TableDigest: a number that a database computes from a table's rows. It changes if anybody writes to them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ _MODULUS = 1 << 64
 
 
 class TableDigest(NamedTuple):
-    """How many rows, and the sum of what the database makes of each modulo 2**64."""
+    """The number of rows, and the sum of the hashes that the database computes from them, modulo 2**64."""
 
     rows: int
     total: int
 
     def joined_with(self, other: TableDigest) -> TableDigest:
-        """That of both sides' rows together."""
+        """The digest of both sets of rows together."""
         return TableDigest(self.rows + other.rows, (self.total + other.total) % _MODULUS)
 
     def without(self, other: TableDigest) -> TableDigest:
-        """That of these rows but for some of them."""
+        """The digest of these rows without the other ones, which must be among them."""
         return TableDigest(self.rows - other.rows, (self.total - other.total) % _MODULUS)
 
 

@@ -1,4 +1,4 @@
-"""Left as it is: answered.<n>.json, which rows of its table a run does not touch."""
+"""UntouchedRows: answered.<n>.json, the rows of its table that a run leaves as they are."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from greennode_batch.state.table_digest import TableDigest
 
 
 class UntouchedRows(Document, frozen=True):
-    """answered.<n>.json: what a run leaves as it is in its table.
-
-    valid_for: a hash of all that makes requests of rows. others: the job's rows of other runs, as the table will tell
-    them when this run is written, if nobody else writes. orphaned: the job's rows that the source does not have, if
-    they were sought. job_id: whose rows these are; None for all of the table's. of_other_jobs: how many rows beside
-    them are left as they are since another job's row serves this one as well. final_for: the answer model that final
-    outcomes are noted for.
-    """
+    """answered.<n>.json: the rows of its table that a run leaves as they are."""
 
     table: str
     valid_for: str
+    """A hash of everything that turns rows into requests."""
     others: TableDigest
+    """The digest that the job's rows of other runs will have when this run is written, if nobody else writes them."""
     orphaned: OrphanedRows | None = msgspec.field(name="left")
+    """The job's rows that the source no longer has; None if the build did not look for them."""
     final_for: str = ""
+    """The answer model for which final outcomes are remembered."""
     job_id: str | None = None
+    """The job that owns the rows; None for all rows of the table."""
     of_other_jobs: int = 0
+    """Further rows that stay as they are: rows of other jobs whose answers this job uses."""

@@ -1,4 +1,4 @@
-"""Withdrawn: whether a shard is not to be sent any more, for its run was built again without it."""
+"""Withdrawn: whether a shard must not be sent any more, because a later build of its run left it out."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from greennode_batch.state.receipts import Claim
 
 
 def is_withdrawn(shard: ShardFolder, claim: Claim) -> bool:
-    """Whether the claim, the shard's last, says so, and no build has planned the shard after all since.
+    """Whether the shard's last claim withdraws it and no later build has planned the shard.
 
-    A build that was given up and wakes late may still withdraw what a later one has planned: that changes nothing.
+    A superseded build that wakes late may still withdraw a shard that a later build has planned. That has no effect.
     """
     if not claim.withdrawn:
         return False
@@ -20,6 +20,6 @@ def is_withdrawn(shard: ShardFolder, claim: Claim) -> bool:
     finished = max(numbered(fresh_names(folder), stem), default=0)
     if finished < claim.turn:
         return True
-    # A build may have taken back at first what it has planned in the end.
+    # A build may withdraw a shard first and plan it in the end.
     plan = read_plan(run) if attempt == FIRST_ATTEMPT else read_retry(run, attempt)
     return plan is None or all(planned.shard_id != shard.shard_id for planned in plan.shards)

@@ -1,4 +1,4 @@
-"""KeySample: of many ids the first few, and how many there are."""
+"""KeySample: the first keys of a long list and how many there are, for a message."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 
 SHOWN = 20
-"""How many are named."""
+"""How many keys a message names."""
 
 
 class KeySample:
-    """Counts ids, keeps the first twenty, and reads as "1, 2, 3 and 80 more"."""
+    """Counts keys and keeps the first twenty. As a text: "1, 2, 3 and 80 more"."""
 
     def __init__(self, ids: Iterable[str] = ()) -> None:
         self.count = 0
@@ -21,13 +21,13 @@ class KeySample:
             self.add(one)
 
     def add(self, one: str) -> None:
-        """One id."""
+        """Add one key."""
         self.count += 1
         if len(self._shown) < SHOWN:
             self._shown.append(one)
 
     def add_keys(self, keys: pa.Table) -> None:
-        """The keys of a table's rows."""
+        """Add the keys of a table's rows."""
         shown = keys.slice(0, SHOWN - len(self._shown))
         rows = zip(*(column.to_pylist() for column in shown.columns), strict=True)
         self._shown += [self.text(row) for row in rows]
@@ -35,7 +35,7 @@ class KeySample:
 
     @staticmethod
     def text(key: Sequence[Any]) -> str:
-        """A key as people read it."""
+        """Format a key for a message: `7`, or `(7, de)` if it has several columns."""
         return str(key[0]) if len(key) == 1 else f"({', '.join(map(str, key))})"
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
-"""An open table: a target of SQL, by the way that is fastest for its database.
+"""Open a SQL table as a target, with the fastest dialect for its database.
 
-Apart from `target`, so that a run that writes files imports neither SQLAlchemy nor a driver.
+This is a separate module so that a run that writes only files imports neither SQLAlchemy nor a driver.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ OWN_DRIVERS: dict[str, type[Dialect]] = {
     "psycopg2": PostgresDialect,
     "sqlite3": SqliteDialect,
 }
-"""DB-API drivers with a fast way of their own; all others go by way of SQLAlchemy."""
+"""The dialects of specific DB-API drivers. All other databases go through SQLAlchemy."""
 
 
 def sql_table(
     connection: Any, table: str, key: Sequence[str], *, add_columns: bool = False, target_id: str = ""
 ) -> TableTarget:
-    """The table on a DB-API connection of psycopg, psycopg2 or sqlite3, or else on an engine of SQLAlchemy."""
+    """Open a table on a DB-API connection of psycopg, psycopg2 or sqlite3, or on an SQLAlchemy engine."""
     driver = type(connection).__module__.partition(".")[0]
     own = SqlAlchemyDialect if isinstance(connection, sa.Engine) else OWN_DRIVERS.get(driver)
     if own is None:
-        raise ConfigError(f"table {table}: a target on {driver} needs an engine of SQLAlchemy")
+        raise ConfigError(
+            f"table {table}: {driver} has no dialect of its own; pass an SQLAlchemy engine instead of a connection"
+        )
     return TableTarget(own(connection, table, key), add_columns=add_columns, target_id=target_id)

@@ -17,18 +17,18 @@ from greennode_batch.tables.table_columns import Column, Fit
 from greennode_batch.tables.typed_rows import DIGEST, from_texts
 
 _MAX_NAME_BYTES = 63
-# One way to write a moment, whatever the session's or the database's own.
+# Fixed text formats, whatever the session or the database is set to.
 _PLAIN_WORDS = "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL extra_float_digits = 1"
-# Of a temporary table the planner knows too little to see that a look into the key's index for each row is best, and
-# would read the whole target each time.
+# The planner knows too little about a temporary table to see that an index lookup per row is best. It would read the
+# whole target each time.
 _BY_INDEX = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off"
 
-# Of a job that the planner knows nothing of it expects few rows, and would sort all of them.
+# Without statistics about a job, the planner expects few rows and would sort all of them.
 _UNSORTED = "SET LOCAL enable_sort = off"
 
 
 class PostgresDialect(Dialect):
-    """PostgreSQL, by psycopg or psycopg2. What only speaks like it may lack hashtextextended, and makes no digests."""
+    """PostgreSQL, by psycopg or psycopg2. A compatible database without hashtextextended makes no digests."""
 
     makes_digests = True
 
@@ -38,7 +38,7 @@ class PostgresDialect(Dialect):
             connection.autocommit = False  # a shard is written in one transaction
 
     def check_names(self, names: Sequence[str]) -> None:
-        """PostgreSQL cuts longer names off, and then there is no such column."""
+        """Raise ConfigError for a name that PostgreSQL would truncate, so that the column would not be found."""
         for name in names:
             if len(name.encode()) > _MAX_NAME_BYTES:
                 raise ConfigError(
@@ -47,15 +47,15 @@ class PostgresDialect(Dialect):
                 )
 
     def type_of(self, field: pa.Field) -> str:
-        """The type of a column that is made for a field."""
+        """The type of a new column for a field."""
         return postgres_type(field)
 
     def fit(self, field: pa.Field, column: Column) -> Fit:
-        """Whether a column takes the texts that COPY sends for a field."""
+        """Whether a column accepts the texts that COPY sends for a field."""
         return fit(field, column)
 
     def columns(self, tx: Any) -> list[Column]:
-        """The table's columns, none if there is no such table."""
+        """The table's columns; empty if the table does not exist."""
         rows = self.run(
             tx,
             "SELECT attname, attnotnull AND NOT atthasdef AND attidentity = '', format_type(atttypid, atttypmod), "
@@ -79,14 +79,14 @@ class PostgresDialect(Dialect):
         return [set(columns) for (columns,) in rows.fetchall()]
 
     def lock(self, tx: Any) -> None:
-        """Let only one worker make the table."""
+        """Let only one worker at a time create the table."""
         self.run(tx, "SELECT pg_advisory_xact_lock(hashtext(%s))", (f"greennode {self.quoted}",))
 
     def upsert(self, tx: Any, rows: Iterable[pa.Table]) -> Upserted:
-        """Upsert the rows by key. They wait in a temporary table until all are there."""
+        """Upsert the rows by key. A temporary table collects all of them first."""
         with self.staged(tx, "greennode_shard", rows) as names:
             columns = self.names(names)
-            # One order of locks for all workers: two shards can never wait for each other.
+            # All workers lock rows in the same order, so two shards never wait for each other.
             written = self.run(
                 tx,
                 f"INSERT INTO {self.quoted} ({columns}) SELECT {columns} FROM greennode_shard "  # noqa: S608 - quoted
@@ -97,19 +97,19 @@ class PostgresDialect(Dialect):
             return Upserted(int(written), standing)
 
     def insert(self, tx: Any, staged: str, rows: pa.Table) -> None:
-        """By COPY."""
+        """Insert rows into a temporary table by COPY."""
         copy_in(tx.cursor(), staged, rows)
 
     def make_quick(self, tx: Any, staged: str, names: Sequence[str]) -> None:
-        """Let the planner know how many rows there are."""
+        """Tell the planner how many rows the temporary table has."""
         self.run(tx, f"ANALYZE {staged}")
 
     def value(self, name: str) -> str:
-        """By a cast, which writes a boolean out and pads no char(8)."""
+        """The column cast to text, which spells out booleans and does not pad char(8)."""
         return f"({self._row_digest() if name == DIGEST else super().value(name)})::text"
 
     def read(self, tx: Any, run_id: str, schema: pa.Schema, job_id: str | None = None) -> Iterator[pa.Table]:
-        """The run's rows by COPY, which is some times cheaper than a cursor."""
+        """Read the run's rows by COPY, which is several times cheaper than a cursor."""
         query = f"SELECT {', '.join(map(self.value, schema.names))} FROM {self.quoted} WHERE run_id = "  # noqa: S608
         query, parameters = query.replace("%", "%%") + "%s", [run_id]
         if job_id is not None:
@@ -120,28 +120,28 @@ class PostgresDialect(Dialect):
             yield from_texts(rows, schema)
 
     def look_up(self, tx: Any, keys: pa.Table, schema: pa.Schema) -> pa.Table:
-        """The rows that have these keys, by the key's index."""
+        """Look up the rows with these keys, through the key's index."""
         self.run(tx, _BY_INDEX)
         return super().look_up(tx, keys, schema)
 
     def take_over(self, tx: Any, keys: pa.Table, job_id: str) -> None:
-        """Make rows the job's, by the key's index."""
+        """Make the job the owner of rows without one, through the key's index."""
         self.run(tx, _BY_INDEX)
         super().take_over(tx, keys, job_id)
 
     def unowned(self, staged: str, names: Sequence[str]) -> str:
-        """Keys of rows that are nobody's yet, locked in the order in which an upsert locks rows."""
+        """A query for the keys of rows without an owner. It locks rows in the same order as an upsert."""
         by_key = ", ".join(map(self.own, self.key))
         return f"{super().unowned(staged, names)} ORDER BY {by_key} FOR UPDATE OF {self.quote(self.parts[-1])}"
 
     def fetch(self, tx: Any, query: str, schema: pa.Schema) -> pa.Table:
-        """What a query gives, by COPY."""
+        """Read the rows of a query by COPY."""
         self.run(tx, _PLAIN_WORDS)
         found = list(copy_out(tx.cursor(), query, schema.names))
         return from_texts(pa.concat_tables(found), schema) if found else schema.empty_table()
 
     def digests(self, tx: Any, run_id: str, job_id: str | None = None, rows: str = "1 = 1") -> Digests:
-        """Digests of the rows of a table that is there."""
+        """Compute the digests of an existing table's rows."""
         made = dict.fromkeys((True, False), NO_DIGEST)
         query = f"count(*), sum({self._row_digest()}) FROM {self.quoted} WHERE {rows}".replace("%", "%%")
         parameters = [run_id]
@@ -156,7 +156,7 @@ class PostgresDialect(Dialect):
     def _row_digest(self) -> str:
         made = "0"
         for name in ("status", "custom_id", *self.key):
-            # Each is the seed of the next, so no value runs into another; no text is that of NULL. Not every collation
-            # lets a text be hashed.
+            # Each hash seeds the next, so values cannot run into each other, and no text equals the one for NULL.
+            # COLLATE "C": text in some collations cannot be hashed.
             made = f"""hashtextextended(coalesce({super().value(name)}::text, E'\\x01') COLLATE "C", {made})"""
         return made

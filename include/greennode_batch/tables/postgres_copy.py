@@ -1,4 +1,4 @@
-"""COPY: Arrow into PostgreSQL and out of it, as CSV, by psycopg or psycopg2."""
+"""COPY: Arrow tables into and out of PostgreSQL as CSV, by psycopg or psycopg2."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from greennode_batch.source.column_types import is_json
 from greennode_batch.tables.table_columns import quote
 
 _CHUNK_ROWS = 5_000
-# A row must fit into it, that is a key with an id and a status, and some dozen of them are held.
+# A row (a key with an id and a status) must fit into one block; about a dozen blocks are held.
 READ_BYTES = 1 << 20
-# An escaped NUL, whose backslash is not itself escaped.
+# An escaped NUL whose backslash is not itself escaped.
 _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def copy_in(cursor: Any, table: str, rows: pa.Table) -> None:
-    """Append the rows to a table, of which the name is quoted. Holds some thousand rows more."""
+    """Append rows to a table, whose name must be quoted already. Holds a few thousand more rows."""
     names = ", ".join(map(quote, rows.column_names))
     statement = f"COPY {table} ({names}) FROM STDIN (FORMAT csv, ENCODING 'UTF8')"
     if isinstance(cursor, psycopg.Cursor):
@@ -33,7 +33,7 @@ def copy_in(cursor: Any, table: str, rows: pa.Table) -> None:
             for chunk in _csv(rows):
                 copy.write(chunk)
         return
-    with tempfile.TemporaryFile() as spool:  # psycopg2 reads a file
+    with tempfile.TemporaryFile() as spool:  # psycopg2 reads from a file
         spool.writelines(_csv(rows))
         spool.seek(0)
         cursor.copy_expert(statement, spool)
@@ -42,9 +42,10 @@ def copy_in(cursor: Any, table: str, rows: pa.Table) -> None:
 def copy_out(
     cursor: Any, query: str, names: Sequence[str], *, parameters: Sequence[Any] | None = None
 ) -> Iterator[pa.Table]:
-    """The rows of a query, all columns as text by these names, some megabytes at a time.
+    """Yield the rows of a query with all columns as text, under these names, about a megabyte at a time.
 
-    They wait on disk to be asked for. parameters: where there are any, the query's `%s`, and each other `%` is doubled.
+    All rows are first spooled to disk. parameters: values for the query's `%s`; if given, the query must double every
+    other `%`.
     """
     statement = f"COPY ({query}) TO STDOUT (FORMAT csv, FORCE_QUOTE *, ENCODING 'UTF8')"
     with tempfile.TemporaryFile() as spool:
@@ -56,7 +57,7 @@ def copy_out(
             spool,
             read_options=pacsv.ReadOptions(column_names=names, block_size=READ_BYTES),
             parse_options=pacsv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
-            # All but NULL is quoted, so an empty text is told from it.
+            # Everything except NULL is quoted, so an empty text differs from NULL.
             convert_options=pacsv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
                 null_values=[""],
@@ -66,7 +67,7 @@ def copy_out(
         )
         with reader:
             for batch in reader:
-                # Many times its size in what the rows become, so some of it at a time.
+                # What the caller makes of the rows is many times larger, so they go out in pieces.
                 for start in range(0, batch.num_rows, _CHUNK_ROWS):
                     yield pa.table(batch.slice(start, _CHUNK_ROWS))
 
@@ -81,13 +82,13 @@ def _receive(cursor: Any, statement: str, parameters: Sequence[Any] | None, spoo
 
 
 def _receive_by_libpq(connection: psycopg.Connection[Any], statement: str, spool: IO[bytes]) -> None:
-    """What psycopg's own `copy` does row by row, in a third of the time."""
+    """Receive COPY data directly from libpq, in a third of the time of psycopg's row-by-row `copy`."""
     server = connection.pgconn
     results = [server.exec_(statement.encode(connection.info.encoding))]
     if results[0].status == ExecStatus.COPY_OUT:
         while (received := server.get_copy_data(0))[0] > 0:
             spool.write(received[1])
-        # All of them, or the connection is not ready for what comes next.
+        # Read all results; otherwise the connection is not ready for the next statement.
         results = list(iter(server.get_result, None))
     for result in results:
         if result.status != ExecStatus.COMMAND_OK:
@@ -95,9 +96,9 @@ def _receive_by_libpq(connection: psycopg.Connection[Any], statement: str, spool
 
 
 def _csv(rows: pa.Table) -> Iterator[bytes]:
-    """The rows as CSV, some thousand at a time."""
-    # Every value quoted, NULL left bare: the one way in which CSV tells NULL from an empty text. And PostgreSQL 17
-    # and older would take a bare `\.` for the end of the data.
+    """Yield the rows as CSV, a few thousand at a time."""
+    # Every value is quoted and NULL is not: only so does CSV distinguish NULL from an empty text. PostgreSQL 17 and
+    # older would also take an unquoted `\.` for the end of the data.
     options = pacsv.WriteOptions(include_header=False, quoting_style="all_valid")
     for batch in rows.to_batches(max_chunksize=_CHUNK_ROWS):
         sink = io.BytesIO()
@@ -106,7 +107,7 @@ def _csv(rows: pa.Table) -> Iterator[bytes]:
 
 
 def _without_nul(rows: pa.Table) -> pa.Table:
-    """PostgreSQL's text and jsonb cannot hold U+0000, and a model may write it: it becomes U+FFFD."""
+    """Replace U+0000, which a model may write, by U+FFFD: PostgreSQL's text and jsonb cannot store it."""
     for index, field in enumerate(rows.schema):
         if not pa.types.is_string(field.type):
             continue

@@ -1,6 +1,7 @@
-"""Types of PostgreSQL: which columns a job's values never fit, and which they may not fit.
+"""Column types of PostgreSQL: which ones never accept a job's values, and which ones may not.
 
-Both are told before anything is paid. What a column takes of some values is never refused: it may get only such.
+Both are reported before anything is paid. A column that accepts only some values is not refused, because the run may
+have only such values.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ _SELDOM = {
 
 
 def postgres_type(field: pa.Field) -> str:
-    """The type of a column that is made for a field."""
+    """The type of a new column for a field."""
     kind = kind_of(field)
     return _MADE.get(kind, kind)
 
 
 def fit(field: pa.Field, column: Column) -> Fit:
-    """How the texts that COPY sends for a field fit a column that is there.
+    """Whether an existing column accepts the texts that COPY sends for a field.
 
-    Domains, enumerations and types of extensions take what they take: only PostgreSQL can tell.
+    Domains, enumerations and extension types count as fitting: only PostgreSQL knows which values they accept.
     """
     kind = kind_of(field)
     if column.kind == "array":

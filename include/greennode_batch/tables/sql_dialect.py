@@ -1,6 +1,6 @@
-"""Dialect: what one kind of database does its own way with a target's table."""
+"""Dialect: the operations on a target's table that differ between kinds of databases."""
 
-# ruff: noqa: B027 - where a database has nothing to do, its dialect has nothing to say.
+# ruff: noqa: B027 - a dialect leaves a method empty where its database has nothing to do.
 from __future__ import annotations
 
 import importlib
@@ -24,38 +24,43 @@ _OWNER = "greennode_owner"
 
 
 class Digests(NamedTuple):
-    """Digests of all rows, and of those that are not one run's."""
+    """The digests of all rows, and of the rows that do not belong to one run."""
 
     all_rows: TableDigest
     others: TableDigest
 
 
 class Upserted(NamedTuple):
-    """How many rows were written, and how many of the table's own stand in place of such that were not."""
+    """The outcome of an upsert, in rows."""
 
     written: int
     standing: int
+    """Existing rows that stayed as they are, in place of new ones (see standing_rows.py)."""
 
 
 class Dialect(ABC):
-    """A table as a database takes it; unless told otherwise, one behind a DB-API connection. tx: a transaction."""
+    """A table in one kind of database. tx: an open transaction.
+
+    The methods here suit a DB-API connection; subclasses override what their database does differently.
+    """
 
     makes_digests: ClassVar[bool] = False
+    """Whether `digests` works."""
 
     def __init__(self, connection: Any, name: str, key: Sequence[str]) -> None:
         self.name = name
         self.key = tuple(key)
         self.parts = name.split(".")
         if len(self.parts) > _MAX_PARTS:
-            raise ConfigError(f"table {name}: name it as table or as schema.table")
+            raise ConfigError(f"table {name}: the name has too many parts; write table or schema.table")
         self.quoted = ".".join(map(self.quote, self.parts))
         self.driver: Any = importlib.import_module(type(connection).__module__.partition(".")[0])
         self._connection = connection
 
     @contextmanager
     def transaction(self, *, writes: bool = False) -> Iterator[Any]:
-        """One transaction. writes: rows or tables of the database will be changed."""
-        # Not `with connection:`, which closes a psycopg connection and leaves the others open.
+        """Run one transaction. writes: whether it changes rows or tables."""
+        # Not `with connection:`, which closes a connection of psycopg but not of other drivers.
         try:
             self.begin(writes=writes)
             yield self._connection
@@ -65,50 +70,50 @@ class Dialect(ABC):
         self._connection.commit()
 
     def begin(self, *, writes: bool) -> None:
-        """Begin a transaction, where the driver does not do so by itself."""
+        """Begin a transaction, if the driver does not do so itself."""
 
     def lock(self, tx: Any) -> None:
-        """Let only one worker make the table, where a transaction that writes does not."""
+        """Let only one worker at a time create the table, if a writing transaction does not ensure that."""
 
     def run(self, tx: Any, statement: str, *parameters: Any) -> Any:
-        """Run a statement as the driver takes it; what has its rows."""
+        """Run a statement in the driver's own syntax and return a cursor with its rows."""
         cursor = tx.cursor()
         cursor.execute(statement, *parameters)
         return cursor
 
     def quote(self, name: str) -> str:
-        """A name, quoted as this database wants it."""
+        """Quote a name in the way of this database."""
         return quote(name)
 
     def names(self, names: Iterable[str]) -> str:
-        """Names, quoted, with commas."""
+        """Quote names and join them with commas."""
         return ", ".join(map(self.quote, names))
 
     def same(self, staged: str, names: Iterable[str]) -> str:
-        """The condition that a row of the table has in these columns what one of a temporary table has."""
+        """The condition that a row of the table and one of a temporary table agree in these columns."""
         return " AND ".join(f"{self.own(name)} = {staged}.{self.quote(name)}" for name in names)
 
     def check_names(self, names: Sequence[str]) -> None:
-        """Raise ConfigError for a name that this database would not keep as it is."""
+        """Raise ConfigError for a name that this database would change."""
 
     @abstractmethod
     def type_of(self, field: pa.Field) -> str:
-        """The type of a column that is made for a field."""
+        """The type of a new column for a field."""
 
     def fit(self, field: pa.Field, column: Column) -> Fit:
-        """Whether a column that is there takes a field's values; by default, whatever it is."""
+        """Whether an existing column accepts a field's values; by default, every column does."""
         return Fit.ALWAYS
 
     @abstractmethod
     def columns(self, tx: Any) -> list[Column]:
-        """The table's columns, none if there is no such table."""
+        """The table's columns; empty if the table does not exist."""
 
     @abstractmethod
     def unique_keys(self, tx: Any) -> list[set[str]]:
-        """The columns of each unique index that an upsert can go by."""
+        """The columns of each unique index that an upsert can use."""
 
     def create_statement(self, schema: pa.Schema) -> str:
-        """The statement that makes the table."""
+        """The statement that creates the table."""
         not_null = {*self.key, "status", "run_id"}
         columns = [
             f"{self.quote(field.name)} {self.type_of(field)}{' NOT NULL' if field.name in not_null else ''}"
@@ -118,22 +123,22 @@ class Dialect(ABC):
 
     @abstractmethod
     def upsert(self, tx: Any, rows: Iterable[pa.Table]) -> Upserted:
-        """Upsert the rows by key, but those whose place another row keeps. Holds some of them."""
+        """Upsert the rows by key, except where an existing row must stay. Holds some of the rows."""
 
     def upsert_tail(self, columns: Sequence[str]) -> str:
-        """What follows the rows of an INSERT."""
+        """The clause after the rows of an INSERT, which makes it an upsert."""
         updates = ", ".join(f"{self.quote(c)} = excluded.{self.quote(c)}" for c in columns if c not in self.key)
         stay = stands(columns, self.own, lambda name: f"excluded.{self.quote(name)}")
-        # Not NOT: where a value is NULL, the condition is neither true nor false.
+        # Not NOT: if a value is NULL, the condition is neither true nor false.
         where = f" WHERE CASE WHEN {stay} THEN 0 ELSE 1 END = 1" if stay else ""
         return f"ON CONFLICT ({self.names(self.key)}) DO UPDATE SET {updates}{where}"
 
     def own(self, name: str) -> str:
-        """A column of the table itself."""
+        """A column of the target's table, qualified and quoted."""
         return f"{self.quoted}.{self.quote(name)}"
 
     def count_standing(self, tx: Any, staged: str, names: Sequence[str]) -> int:
-        """How many rows of the table stand in place of rows of a temporary table, whose columns these are."""
+        """Count the rows that stay in place of rows of a temporary table. names: that table's columns."""
         stay = stands(names, self.own, lambda name: f"{staged}.{self.quote(name)}")
         if stay is None:
             return 0
@@ -142,10 +147,10 @@ class Dialect(ABC):
 
     @abstractmethod
     def read(self, tx: Any, run_id: str, schema: pa.Schema, job_id: str | None = None) -> Iterator[pa.Table]:
-        """A run's rows in these columns, some thousand at a time where the driver can. job_id: only this job's."""
+        """Yield a run's rows in these columns, in batches if the driver can. job_id: only this job's rows."""
 
     def look_up(self, tx: Any, keys: pa.Table, schema: pa.Schema) -> pa.Table:
-        """Each row that has one of these keys, with its place among them, in these columns; as `read` gives them."""
+        """Look up the rows with these keys. The schema's first column gets the index of the row's key in `keys`."""
         placed = keys.append_column(_INDEX, pa.array(range(keys.num_rows), pa.int64()))
         with self.staged(tx, _KEYS, [placed]):
             values = ", ".join(map(self.value, schema.names[1:]))
@@ -153,16 +158,16 @@ class Dialect(ABC):
             return self.fetch(tx, f"SELECT {_KEYS}.{quote(_INDEX)}, {values} FROM {joined}", schema)  # noqa: S608
 
     def value(self, name: str) -> str:
-        """What is read of a column."""
+        """The SQL expression that reads a column."""
         return self.own(name)
 
     def fetch(self, tx: Any, query: str, schema: pa.Schema) -> pa.Table:
-        """What a query gives, in these columns."""
+        """Read the rows of a query, in these columns."""
         raise NotImplementedError
 
     @contextmanager
     def staged(self, tx: Any, name: str, pieces: Iterable[pa.Table]) -> Iterator[list[str]]:
-        """Rows in a temporary table of this name, whose columns have the target's own types; their names."""
+        """Put rows into a temporary table with the target's column types. Yields the names of its columns."""
         names: list[str] = []
         for some in pieces:
             if not names:
@@ -175,10 +180,10 @@ class Dialect(ABC):
 
     @abstractmethod
     def insert(self, tx: Any, staged: str, rows: pa.Table) -> None:
-        """Put rows into a temporary table."""
+        """Insert rows into a temporary table."""
 
     def take_over(self, tx: Any, keys: pa.Table, job_id: str) -> None:
-        """Make those rows the job's which have these keys and are nobody's yet."""
+        """Make the job the owner of the rows that have these keys and no owner yet."""
         job_ids = pa.table({JOB_ID: [job_id]}, schema=pa.schema([(JOB_ID, pa.string())]))
         with self.staged(tx, _KEYS, [keys]) as names, self.staged(tx, _OWNER, [job_ids]):
             self.run(
@@ -188,17 +193,17 @@ class Dialect(ABC):
             )
 
     def unowned(self, staged: str, names: Sequence[str]) -> str:
-        """A query for those keys of a temporary table whose rows are nobody's yet."""
+        """A query for the keys of a temporary table whose rows in the target have no owner yet."""
         own = ", ".join(map(self.own, names))
         joined = f"{staged} JOIN {self.quoted} ON {self.same(staged, names)}"
         return f"SELECT {own} FROM {joined} WHERE {self.own(JOB_ID)} IS NULL"  # noqa: S608 - quoted
 
     def make_quick(self, tx: Any, staged: str, names: Sequence[str]) -> None:
-        """Make a temporary table quick to look into for each row of the target."""
+        """Prepare a temporary table for one lookup per row of the target."""
 
     def digests(self, tx: Any, run_id: str, job_id: str | None = None, rows: str = "1 = 1") -> Digests:
-        """Digests of the rows of a table that is there; only where `makes_digests`.
+        """Compute the digests of an existing table's rows, if the dialect `makes_digests`.
 
-        job_id: only this job's. rows: a condition, for some of them.
+        job_id: only this job's rows. rows: an SQL condition that selects some of them.
         """
         raise NotImplementedError

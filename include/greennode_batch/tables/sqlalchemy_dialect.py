@@ -1,4 +1,4 @@
-"""Any other database as a target, by its SQLAlchemy dialect: an UPDATE and an INSERT of what is not there yet."""
+"""Any other database as a target, through its SQLAlchemy dialect: an UPDATE, then an INSERT of missing rows."""
 
 from __future__ import annotations
 
@@ -21,45 +21,45 @@ from greennode_batch.tables.typed_rows import from_tuples
 
 _CHUNK_ROWS = 5_000
 _READ_ROWS = 10_000
-# Of one statement. Some databases take 2,100 parameters at most, and a key may have several columns.
+# Per statement. Some databases allow at most 2,100 parameters, and a key may have several columns.
 _LOOKED_UP_KEYS = 100
 
 
 class SqlAlchemyDialect(Dialect):
-    """A database by way of an engine of SQLAlchemy. What its columns hold stays, as far as the job does not write it.
+    """A database behind an SQLAlchemy engine. Columns that the job does not write keep their values.
 
-    Text in a key that is made here is 255 letters long at most. The key is taken for unique: some databases know no
-    unique index. No lock is the same everywhere: of two workers who make one table, one fails, and finds it made next
-    time.
+    Text in the key of a new table has at most 255 characters. The key is assumed to be unique, because some databases
+    have no unique indexes. No lock works in every database: if two workers create the table at once, one fails, and
+    finds the table when it tries again.
     """
 
     def __init__(self, engine: sa.Engine, name: str, key: Sequence[str]) -> None:
         self._sql = engine.dialect
         super().__init__(engine, name, key)
-        engine.hide_parameters = True  # an error would show rows
+        engine.hide_parameters = True  # otherwise an error would show rows
         self.driver = sa.exc
         self._seen: WeakKeyDictionary[sa.Connection, sa.Table] = WeakKeyDictionary()
 
     @contextmanager
     def transaction(self, *, writes: bool = False) -> Iterator[sa.Connection]:
-        """A transaction of a connection of the engine's."""
+        """Run one transaction on a connection of the engine."""
         with self._connection.begin() as tx:
             yield tx
 
     def run(self, tx: sa.Connection, statement: str, *parameters: Any) -> Any:
-        """Run a statement as the driver takes it."""
+        """Run a statement in the driver's own syntax."""
         return tx.exec_driver_sql(statement, *parameters)
 
     def quote(self, name: str) -> str:
-        """A name, quoted as this database wants it, which may be not at all."""
+        """Quote a name if this database requires it."""
         return self._sql.identifier_preparer.quote(name)
 
     def type_of(self, field: pa.Field) -> str:
-        """The type of a column that is made for a field."""
+        """The type of a new column for a field."""
         return generic_type(field, is_key=field.name in self.key).compile(dialect=self._sql)
 
     def columns(self, tx: sa.Connection) -> list[Column]:
-        """The table's columns, none if there is no such table."""
+        """The table's columns; empty if the table does not exist."""
         if not sa.inspect(tx).has_table(self.parts[-1], schema=self._schema):
             return []
         return [
@@ -68,11 +68,11 @@ class SqlAlchemyDialect(Dialect):
         ]
 
     def unique_keys(self, tx: sa.Connection) -> list[set[str]]:
-        """The key itself."""
+        """The key, which is assumed to be unique."""
         return [set(self.key)]
 
     def create_statement(self, schema: pa.Schema) -> str:
-        """The statement that makes the table."""
+        """The statement that creates the table."""
         columns = [
             sa.Column(
                 field.name,
@@ -87,7 +87,7 @@ class SqlAlchemyDialect(Dialect):
         return str(CreateTable(table).compile(dialect=self._sql))
 
     def upsert(self, tx: sa.Connection, rows: Iterable[pa.Table]) -> Upserted:
-        """Upsert the rows by key, as the database compares keys."""
+        """Upsert the rows by key, in the way that the database compares keys."""
         table = self._reflected(tx)
         is_counted = self._sql.supports_sane_multi_rowcount
         written = standing = 0
@@ -103,7 +103,7 @@ class SqlAlchemyDialect(Dialect):
             for start in range(0, some.num_rows, _CHUNK_ROWS):
                 values = self._values(table, some.slice(start, _CHUNK_ROWS))
                 counts = [tx.execute(statement, values).rowcount for statement in (update, insert)]
-                # Where a driver does not count, nothing shows what triggers keep out.
+                # If a driver does not count rows, rows that a trigger rejects go unnoticed.
                 is_counted = is_counted and min(counts) >= 0
                 taken = sum(counts) if is_counted else len(values)
                 written += taken
@@ -113,7 +113,7 @@ class SqlAlchemyDialect(Dialect):
         return Upserted(written, standing)
 
     def read(self, tx: sa.Connection, run_id: str, schema: pa.Schema, job_id: str | None = None) -> Iterator[pa.Table]:
-        """The run's rows, some thousand at a time where the driver can."""
+        """Yield the run's rows, in batches of thousands if the driver can."""
         table = self._reflected(tx)
         query = sa.select(*(table.c[name] for name in schema.names)).where(table.c["run_id"] == run_id)
         if job_id is not None:
@@ -123,13 +123,13 @@ class SqlAlchemyDialect(Dialect):
             yield from_tuples(rows, schema)
 
     def look_up(self, tx: sa.Connection, keys: pa.Table, schema: pa.Schema) -> pa.Table:
-        """The rows that have these keys, a hundred at a time: not every database takes temporary tables."""
+        """Look up the rows with these keys, a hundred at a time: not every database has temporary tables."""
         table = self._reflected(tx)
         columns = [table.c[name] for name in keys.column_names]
         requested = list(enumerate(self._values(table, keys)))
         found: list[Sequence[Any]] = []
         for start in range(0, len(requested), _LOOKED_UP_KEYS):
-            # No name of a column is part of a parameter's.
+            # Literals instead of named parameters: a column may have any name.
             selects = [
                 sa.select(
                     sa.literal(index, sa.Integer).label("index"), *(table.c[name] for name in schema.names[1:])
@@ -140,7 +140,7 @@ class SqlAlchemyDialect(Dialect):
         return from_tuples(found, schema)
 
     def take_over(self, tx: sa.Connection, keys: pa.Table, job_id: str) -> None:
-        """Make rows the job's, one after the other: not every database takes temporary tables."""
+        """Make the job the owner of rows without one, row by row: not every database has temporary tables."""
         table = self._reflected(tx)
         marks = self._marks(table, keys.column_names)
         same = (table.c[name] == mark for name, mark in marks.items())
@@ -150,25 +150,25 @@ class SqlAlchemyDialect(Dialect):
 
     @contextmanager
     def staged(self, tx: sa.Connection, name: str, pieces: Iterable[pa.Table]) -> Iterator[list[str]]:
-        """Rows in a temporary table, which not every database makes by the same words."""
+        """Put rows into a temporary table. Raises ConfigError if the database rejects the statement for one."""
         try:
             with super().staged(tx, name, pieces) as names:
                 yield names
         except sa.exc.DBAPIError as error:
             raise ConfigError(
-                f"table {self.name}: rows that are not in the source cannot be looked for there, for it takes no "
-                f"temporary table ({error.orig}). Set orphaned_rows='ignore' on the job. Nothing was sent"
+                f"table {self.name}: cannot look for orphaned rows, because the database accepts no temporary table "
+                f"({error.orig}). Nothing was sent. Set orphaned_rows='ignore' on the job"
             ) from error
 
     def insert(self, tx: sa.Connection, staged: str, rows: pa.Table) -> None:
-        """Put rows into a temporary table."""
+        """Insert rows into a temporary table."""
         table = self._reflected(tx)
         kept = sa.table(staged, *map(sa.column, rows.column_names))
         if values := self._values(table, rows):
             tx.execute(sa.insert(kept).values(self._marks(table, rows.column_names)), values)
 
     def _stay(self, marks: dict[str, sa.BindParameter[Any]]) -> sa.TextClause | None:
-        """The condition that a row of the table stays, with these parameters for the new row."""
+        """The condition under which an existing row stays. marks: the parameters of the new row."""
         used: dict[str, sa.BindParameter[Any]] = {}
 
         def new(name: str) -> str:
@@ -179,11 +179,11 @@ class SqlAlchemyDialect(Dialect):
         return None if words is None else sa.text(words).bindparams(*used.values())
 
     def _marks(self, table: sa.Table, names: Iterable[str]) -> dict[str, sa.BindParameter[Any]]:
-        """Parameters with names of their own, for a column may be called anything."""
+        """Parameters with generated names, because a column may have any name."""
         return {name: sa.bindparam(f"p{index}", type_=table.c[name].type) for index, name in enumerate(names)}
 
     def _values(self, table: sa.Table, rows: pa.Table) -> list[dict[str, Any]]:
-        """What these parameters are in each row."""
+        """The values of these parameters in each row."""
         columns = (column_values(rows, name, table.c[name].type, self._sql.name) for name in rows.column_names)
         return [{f"p{index}": value for index, value in enumerate(row)} for row in zip(*columns, strict=True)]
 

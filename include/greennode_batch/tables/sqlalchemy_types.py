@@ -1,4 +1,4 @@
-"""Types of any database, by SQLAlchemy: of columns that are made, and of values that go into columns that are there."""
+"""SQLAlchemy types: the types of new columns in any database, and values for existing columns."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from greennode_batch.tables.table_columns import kind_of
 
 _MAX_DIGITS = 38
 _UNSIGNED_DIGITS = 20
-# As long as a key may be in every database.
+# The longest key that every database allows.
 _KEY_LETTERS = 255
 _MYSQL = ("mysql", "mariadb")
-# They have no zones: a moment is kept in UTC.
+# These have no time zones: moments are stored in UTC.
 _WITHOUT_ZONES = frozenset({*_MYSQL, "sqlite"})
 _LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(), *_MYSQL).with_variant(mssql.NVARCHAR(None), "mssql")
 _KEY_TEXT = sa.String(_KEY_LETTERS).with_variant(mssql.NVARCHAR(_KEY_LETTERS), "mssql")
 
 
 def _time(mssql_type: TypeEngine[Any], *, zoned: bool) -> TypeEngine[Any]:
-    # By default these would keep whole seconds, or every third millisecond.
+    # By default these databases would store whole seconds, or every third millisecond.
     kind = sa.DateTime(timezone=zoned).with_variant(mysql.DATETIME(fsp=6), *_MYSQL)
     return kind.with_variant(mssql_type, "mssql").with_variant(oracle.TIMESTAMP(timezone=zoned), "oracle")
 
@@ -45,7 +45,7 @@ _TYPES: dict[str, TypeEngine[Any]] = {
 
 
 def generic_type(field: pa.Field, *, is_key: bool) -> TypeEngine[Any]:
-    """The type of a column that is made for a field; text for what has no other, short enough for an index in a key."""
+    """The type of a new column for a field. A field without a matching type becomes text, short in a key."""
     kind = kind_of(field)
     if kind == "decimal" and field.type.precision <= _MAX_DIGITS:
         return sa.Numeric(field.type.precision, field.type.scale)
@@ -53,7 +53,7 @@ def generic_type(field: pa.Field, *, is_key: bool) -> TypeEngine[Any]:
 
 
 def column_values(rows: pa.Table, name: str, kind: TypeEngine[Any], dialect: str) -> Sequence[Any]:
-    """A column's values as SQLAlchemy takes them for a column of this type."""
+    """Convert a column's values to what SQLAlchemy accepts for a column of this type."""
     field = rows.schema.field(name)
     column = rows[name]
     if pa.types.is_time(field.type) or (pa.types.is_decimal(field.type) and field.type.precision > _MAX_DIGITS):

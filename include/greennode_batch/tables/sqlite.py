@@ -18,25 +18,25 @@ _TYPES = {"boolean", "bigint", "double precision", "date", "timestamp"}
 
 
 class SqliteDialect(Dialect):
-    """SQLite. It has no dates and decimals: they are kept as ISO 8601 and decimal text."""
+    """SQLite. It has no dates or decimals: they are stored as ISO 8601 text and decimal text."""
 
     def begin(self, *, writes: bool) -> None:
-        """Begin also on a connection that commits by itself; only one worker may write at a time."""
+        """Begin a transaction, even on an autocommit connection. Only one worker may write at a time."""
         if not self._connection.in_transaction:
             self._connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     def type_of(self, field: pa.Field) -> str:
-        """The type of a column that is made for a field."""
+        """The type of a new column for a field."""
         kind = kind_of(field)
         return kind if kind in _TYPES else "text"
 
     def columns(self, tx: Any) -> list[Column]:
-        """The table's columns, none if there is no such table."""
+        """The table's columns; empty if the table does not exist."""
         query = 'SELECT name, "notnull" AND dflt_value IS NULL AND NOT pk FROM pragma_table_info(?, ?)'
         return [Column(name, bool(is_demanded)) for name, is_demanded in self.run(tx, query, self._place)]
 
     def unique_keys(self, tx: Any) -> list[set[str]]:
-        """The primary key, and the columns of each whole unique index."""
+        """The columns of the primary key and of each unique index that is not partial."""
         found = [self.run(tx, "SELECT name FROM pragma_table_info(?, ?) WHERE pk > 0", self._place)]
         indexes = 'SELECT name FROM pragma_index_list(?, ?) WHERE "unique" AND NOT partial'
         for (index,) in self.run(tx, indexes, self._place):
@@ -55,15 +55,15 @@ class SqliteDialect(Dialect):
         return Upserted(written, standing)
 
     def insert(self, tx: Any, staged: str, rows: pa.Table) -> None:
-        """Put rows into a temporary table."""
+        """Insert rows into a temporary table."""
         self._inserted(tx, staged, rows)
 
     def make_quick(self, tx: Any, staged: str, names: Sequence[str]) -> None:
-        """By an index of its own."""
+        """Add an index on these columns."""
         self.run(tx, f"CREATE INDEX temp.{staged}_index ON {staged} ({self.names(names)})")
 
     def read(self, tx: Any, run_id: str, schema: pa.Schema, job_id: str | None = None) -> Iterator[pa.Table]:
-        """The run's rows: SQLite finds them as they are asked for."""
+        """Yield the run's rows. SQLite finds them on demand."""
         query = f"SELECT {self.names(schema.names)} FROM {self.quoted} WHERE run_id = ?"  # noqa: S608 - quoted
         parameters = [run_id]
         if job_id is not None:
@@ -74,7 +74,7 @@ class SqliteDialect(Dialect):
             yield from_tuples(rows, schema)
 
     def fetch(self, tx: Any, query: str, schema: pa.Schema) -> pa.Table:
-        """What a query gives."""
+        """Read the rows of a query."""
         return from_tuples(self.run(tx, query).fetchall(), schema)
 
     def _inserted(self, tx: Any, table: str, rows: pa.Table, tail: str = "") -> int:
@@ -92,5 +92,5 @@ class SqliteDialect(Dialect):
 
     @property
     def _place(self) -> tuple[str, str]:
-        """The table and its schema, which is `main` unless it is named."""
+        """The table and its schema; the default schema is `main`."""
         return self.parts[-1], self.parts[0] if len(self.parts) > 1 else "main"

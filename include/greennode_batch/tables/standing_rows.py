@@ -1,7 +1,7 @@
 """Standing rows: which rows of a table stay as they are when a run writes the same keys.
 
-A row stays if a later run wrote it, or if it is a good answer and the new row is none: to the same request, or to
-another one whose outcome a later run may still improve. A run writes over rows that are its own whatever they hold.
+A row stays if a later run wrote it. It also stays if it has a good answer and the new row has none, as long as both are
+for the same request or the new outcome is not final. A run always overwrites its own rows.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ _JOB, _ORDER, _FINAL = "greennode_job", "greennode_order", "greennode_final"
 
 
 def stands(names: Collection[str], old: Callable[[str], str], new: Callable[[str], str]) -> str | None:
-    """The SQL condition under which a row stays; None if all rows are written over.
+    """The SQL condition under which a row stays; None if all rows are overwritten.
 
-    names: the columns that are written. old, new: a column's value in the table's row and in the new one.
+    names: the columns that are written. old, new: give the SQL for a column of the existing row and of the new row.
     """
     if not set(names) >= _NEEDED:
         return None

@@ -1,4 +1,4 @@
-"""Whether a table that is there can take what a job writes, found out before anything is paid."""
+"""Check whether an existing table accepts a job's rows, before anything is paid."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from greennode_batch.tables.table_columns import Column, Fit
 
 log = logging.getLogger(__name__)
 
-# Of the columns of a target's key, those that are not the source's.
+# Columns of a target's primary key that do not come from the source.
 _BESIDE_SOURCE_KEY = {"model", SAMPLE}
-_WAY_OUT = "Name another table, or mend this one and run this step again; nothing is paid twice"
+_WAY_OUT = "Name another table, or change this one and run this step again; nothing is paid twice"
 
 
 def check_table(
     dialect: Dialect, existing: Sequence[Column], unique_keys: Collection[set[str]], schema: pa.Schema, *, may_add: bool
 ) -> list[str]:
-    """The statements that add the columns that are missing and may be added.
+    """Check a table and return the statements that add its missing columns, if `may_add` allows it.
 
-    Raises ConfigError for what they do not mend, with the statement that does.
+    Raises ConfigError for any other mismatch, with the statement that fixes it.
     """
     statements = _additions(dialect, existing, schema, may_add=may_add)
     _check_types(dialect, existing, schema)
@@ -38,14 +38,14 @@ def check_table(
     demanded = [column.name for column in existing if column.is_demanded and column.name not in schema.names]
     if demanded:
         raise ConfigError(
-            f"table {dialect.name} demands a value in {', '.join(demanded)}, which this job does not give. {_WAY_OUT}: "
-            f"ALTER TABLE {dialect.quoted} ALTER COLUMN {dialect.quote(demanded[0])} DROP NOT NULL"
+            f"table {dialect.name} requires a value in {', '.join(demanded)}, which this job does not write. "
+            f"{_WAY_OUT}: ALTER TABLE {dialect.quoted} ALTER COLUMN {dialect.quote(demanded[0])} DROP NOT NULL"
         )
     return statements
 
 
 def additions(dialect: Dialect, existing: Sequence[Column], fields: Iterable[pa.Field]) -> list[str]:
-    """The statements that add those of these columns which a table does not have."""
+    """The statements that add the columns that a table lacks."""
     names = {column.name for column in existing}
     return [
         f"ALTER TABLE {dialect.quoted} ADD COLUMN {dialect.quote(field.name)} {dialect.type_of(field)}"
@@ -55,14 +55,14 @@ def additions(dialect: Dialect, existing: Sequence[Column], fields: Iterable[pa.
 
 
 def _check_narrower(dialect: Dialect, unique_keys: Collection[set[str]]) -> None:
-    """Refuse an index that takes one answer to each row, where the job asks for several."""
+    """Raise ConfigError for a unique index that allows one answer per row, if the job writes several."""
     key = set(dialect.key)
     for narrower in unique_keys:
         if set() < narrower < key and key - narrower <= _BESIDE_SOURCE_KEY:
             raise ConfigError(
-                f"table {dialect.name} has a unique index on ({', '.join(sorted(narrower))}) alone, so it takes one "
-                f"row where this job writes one for each {' and '.join(sorted(key - narrower))}. {_WAY_OUT}: drop that "
-                "index, or that primary key"
+                f"table {dialect.name} has a unique index on ({', '.join(sorted(narrower))}) alone, so it accepts "
+                f"one row where this job writes one per {' and '.join(sorted(key - narrower))}. {_WAY_OUT}: drop that "
+                "index or primary key"
             )
 
 
@@ -70,7 +70,7 @@ def _additions(dialect: Dialect, existing: Sequence[Column], schema: pa.Schema, 
     names = [column.name for column in existing]
     missing = [field for field in schema if field.name not in {*names, *OWNER_COLUMNS}]
     statements = additions(dialect, existing, missing)
-    # A column that is added is NULL in the rows that are there, which a key may not be.
+    # A new column is NULL in existing rows, and a key must not be NULL.
     if missing and (not may_add or {field.name for field in missing} & set(dialect.key)):
         raise ConfigError(
             f"table {dialect.name} has no column {', '.join(field.name for field in missing)} (it has "
@@ -91,5 +91,5 @@ def _check_types(dialect: Dialect, existing: Sequence[Column], schema: pa.Schema
         change = f"ALTER TABLE {dialect.quoted} ALTER COLUMN {name} TYPE {wanted} USING {name}::text::{wanted}"
         words = f"table {dialect.name}: the column {field.name} is {column.type}, and this job writes {wanted}"
         if fits is Fit.NEVER:
-            raise ConfigError(f"{words}, which it cannot take. {_WAY_OUT}: {change}")
-        log.warning("%s: a row with a value that it cannot take will be refused. If that may be: %s", words, change)
+            raise ConfigError(f"{words}, which the column cannot hold. {_WAY_OUT}: {change}")
+        log.warning("%s: the database will refuse a row whose value does not fit. To prevent that: %s", words, change)

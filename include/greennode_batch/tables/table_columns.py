@@ -1,4 +1,4 @@
-"""Columns of SQL tables: their names, their types, and whether they take what a job writes."""
+"""Columns of SQL tables: their names, their types, and whether they accept what a job writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from greennode_batch.source.column_types import is_json
 
 
 class Fit(enum.Enum):
-    """Whether a column takes the values that a job writes."""
+    """Whether a column accepts the values that a job writes."""
 
     ALWAYS = "always"
     DOUBTFUL = "doubtful"
@@ -20,26 +20,28 @@ class Fit(enum.Enum):
 
 
 class Column(NamedTuple):
-    """A column of a table as it stands.
-
-    is_demanded: every row that is inserted must name it. type: as the database writes it. kind: by what it is judged.
-    """
+    """A column of an existing table."""
 
     name: str
     is_demanded: bool
+    """Whether every inserted row must give it a value."""
     type: str = ""
+    """The type, as the database writes it."""
     kind: str = ""
+    """The kind of type, by which `fit` decides."""
 
 
 def quote(identifier: str) -> str:
-    """An SQL identifier, quoted."""
+    """Quote an SQL identifier."""
     if not identifier or "\x00" in identifier:
-        raise ConfigError(f"{identifier!r} is not a name of a table or column")
+        raise ConfigError(
+            f"{identifier!r} cannot be the name of a table or column; use a name that is not empty and has no NUL"
+        )
     return '"' + identifier.replace('"', '""') + '"'
 
 
 def kind_of(field: pa.Field) -> str:
-    """What a field's values are to a database. `large`: beyond 64 bits with a sign; `zoned`: a moment."""
+    """The kind of a field's values. `large`: integers beyond signed 64 bits; `zoned`: times with a time zone."""
     arrow = field.type
     kinds = {
         "json": is_json(field),

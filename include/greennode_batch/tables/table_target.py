@@ -1,4 +1,4 @@
-"""Table target: a table of any database, made if missing, checked if not, upserted by key."""
+"""TableTarget: a table in any database. It is created or checked, and rows are upserted by key."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ log = logging.getLogger(__name__)
 
 
 class TableTarget:
-    """A table. Each public call is one transaction.
+    """A table as a target. Each public method is one transaction, except `prepare`, which may use several.
 
-    add_columns: columns that the table lacks are added to it; else they are an error that says how. target_id: what
-    tells it from the job's other targets, which may be tables of this name in other databases; by default the name.
+    add_columns: whether to add columns that the table lacks; without it they are an error, which says how to add them.
+    target_id: identifies the target among the job's targets, which may have the same name in different databases; the
+    default is the name.
     """
 
     def __init__(self, dialect: Dialect, *, add_columns: bool = False, target_id: str = "") -> None:
@@ -37,9 +38,9 @@ class TableTarget:
         self._has_digests = False
 
     def prepare(self, schema: pa.Schema, *, create: bool = True) -> list[str]:
-        """Make the table if it is missing; raise ConfigError if it cannot take these columns by this key and type.
+        """Create the table, or raise ConfigError if the existing one does not fit these columns, types and key.
 
-        create: False only looks. Returns the statements that would add the OWNER_COLUMNS which the table goes without.
+        create: if False, only check. Returns the statements that would add the OWNER_COLUMNS that the table lacks.
         """
         dialect = self.dialect
         dialect.check_names([*dialect.parts, *schema.names])
@@ -55,7 +56,7 @@ class TableTarget:
         return self._add_owner_columns(schema, create=create) if existing else []
 
     def _add_owner_columns(self, schema: pa.Schema, *, create: bool) -> list[str]:
-        """Add them where that may be; the statements for those that are still missing."""
+        """Add the owner columns if allowed, and return the statements for those that are still missing."""
         with self.dialect.transaction() as tx:
             statements = additions(self.dialect, self.dialect.columns(tx), _owner_fields(schema))
         if not (statements and create and self.add_columns):
@@ -65,15 +66,19 @@ class TableTarget:
                 for statement in statements:
                     self.dialect.run(tx, statement)
         except self.dialect.driver.Error as error:
-            # The table belongs to somebody else, say. It can do without.
-            log.info("Table %s takes no more columns: %s", self.name, " ".join(str(error).split()))
+            # For example, the table belongs to another user. It works without these columns.
+            log.info(
+                "Table %s: could not add the columns of the row's owner, and works without them: %s",
+                self.name,
+                " ".join(str(error).split()),
+            )
             return statements
         return []
 
     def write(self, rows: Iterable[pa.Table]) -> Upserted:
-        """Upsert the rows by key, some after the others, all in one transaction.
+        """Upsert the rows by key, batch by batch, in one transaction.
 
-        A row of the table stays where another one may not write over it (see standing_rows.py).
+        Some existing rows stay as they are (see standing_rows.py).
         """
         given = 0
 
@@ -88,36 +93,36 @@ class TableTarget:
             try:
                 made = self.dialect.upsert(tx, counted())
             except (self.dialect.driver.DataError, self.dialect.driver.IntegrityError) as error:
-                # SQLAlchemy's own words would show the row.
+                # The text of SQLAlchemy's own error would show the row.
                 reason = " ".join(str(getattr(error, "orig", error)).split())
                 raise ConfigError(
-                    f"table {self.name} does not take the answers: {reason}. Nothing of this shard was "
-                    "written; its answers are safe in staging. Mend the table (or name another one) and write them "
-                    "again, at no cost"
+                    f"table {self.name} did not accept the answers: {reason}. No row of this shard was written; its "
+                    "answers are safe in staging. Fix the table or name another one, and run this step again, at no "
+                    "cost"
                 ) from error
             if sum(made) != given:
-                # An older run's row would stand in its place, and look as if a later one had written it.
+                # Otherwise an older run's row would stay, and it would look as if a later run had written it.
                 raise ConfigError(
-                    f"table {self.name} took {made.written:,} of {given:,} rows: a trigger or rule keeps some out. "
-                    "Nothing of this shard was written; its answers are safe in staging. Mend the table and write them "
-                    "again, at no cost"
+                    f"table {self.name} accepted {made.written:,} of {given:,} rows: a trigger or rule rejects some. "
+                    "No row of this shard was written; its answers are safe in staging. Fix the table and run this "
+                    "step again, at no cost"
                 )
             return made
 
     def batches(self, run_id: str, schema: pa.Schema, *, job_id: str | None = None) -> Iterator[pa.Table]:
-        """All rows that a run has written, some thousand at a time; none if there is no table.
+        """Yield the rows that a run has written, in batches; none if the table does not exist.
 
-        In these columns, with these types where the values fit them, else as text. job_id: whose run it is, for other
-        jobs may have runs of the same id; heeded if the table says whose its rows are.
+        The rows have these columns and types; values that do not fit their type are text. job_id: only this job's rows,
+        because other jobs may have runs of the same id; ignored if the table has no JOB_ID column.
         """
         with self.dialect.transaction() as tx:
             if columns := self.dialect.columns(tx):
                 yield from self.dialect.read(tx, run_id, schema, _owner_in(job_id, columns))
 
     def digests(self, run_id: str, *, job_id: str | None = None) -> Digests | None:
-        """Digests of all rows, and of those that are not the run's; None where this database makes none.
+        """Compute the digests of all rows and of other runs' rows; None if this database makes no digests.
 
-        A table that is not there has no rows. job_id: whose rows alone, if the table says whose they are.
+        A missing table has no rows. job_id: only this job's rows; ignored if the table has no JOB_ID column.
         """
         if not self.dialect.makes_digests:
             return None
@@ -127,16 +132,20 @@ class TableTarget:
                 if columns := self.dialect.columns(tx):
                     made = self.dialect.digests(tx, run_id, _owner_in(job_id, columns))
         except (self.dialect.driver.ProgrammingError, self.dialect.driver.NotSupportedError) as error:
-            log.info("Table %s makes no digest of its rows (%s)", self.name, " ".join(str(error).split()))
+            log.info(
+                "Table %s: the database cannot compute a digest of its rows, so each run looks up all its rows (%s)",
+                self.name,
+                " ".join(str(error).split()),
+            )
             return None
         self._has_digests = True
         return made
 
     def find(self, keys: pa.Table, *, digests: bool = False) -> pa.Table:
-        """The rows that have these keys, whatever run wrote them; their columns are those of `found_schema`.
+        """Look up the rows with these keys, whichever run wrote them, in the columns of `found_schema`.
 
-        The database compares, and takes each key as it would to write it: what it pads or rounds is found all the same.
-        digests: with a column DIGEST, of a database that makes them.
+        The database converts each key as if it wrote it, so keys that it pads or rounds are found as well. digests: add
+        a column DIGEST, if the database makes digests.
         """
         schema = found_schema(keys.schema)
         if digests:
@@ -144,10 +153,10 @@ class TableTarget:
         return self._look_up(keys, schema)
 
     def stored(self, keys: pa.Table, fields: Iterable[pa.Field]) -> pa.Table:
-        """What the rows that have these keys hold in these columns, beside `index`: of which key a row is.
+        """Look up the rows with these keys, in these columns and `index`, the index of the row's key in `keys`.
 
-        With these types where the values fit them, else as text. Raises the driver's error for a column that is not
-        there, unless it is one of the OWNER_COLUMNS.
+        Values that do not fit their type are text. Raises the driver's error for a missing column, unless it is one of
+        OPTIONAL, which is then NULL.
         """
         schema = pa.schema([pa.field("index", pa.int64()), *fields])
         return self._look_up(keys, schema)
@@ -165,12 +174,12 @@ class TableTarget:
         return found
 
     def take_over(self, keys: pa.Table, *, job_id: str) -> None:
-        """Make rows that have these keys the job's, if they are nobody's yet. Only of a table that has JOB_ID."""
+        """Make the job the owner of rows with these keys that have none yet. The table must have JOB_ID."""
         with self.dialect.transaction(writes=True) as tx:
             self.dialect.take_over(tx, keys, job_id)
 
     def is_there(self, names: Iterable[str]) -> bool:
-        """Whether there is a table that has these columns, and rows by this key."""
+        """Whether the table exists with these columns and a unique index on the key."""
         with self.dialect.transaction() as tx:
             has_columns = {column.name for column in self.dialect.columns(tx)}.issuperset(names)
             return has_columns and set(self.key) in self.dialect.unique_keys(tx)
@@ -184,12 +193,13 @@ class TableTarget:
         order: str | None = None,
         remove: bool,
     ) -> tuple[OrphanedRows, TableDigest]:
-        """The rows whose keys are not among these; they are removed if that is wanted. Holds none of the keys.
+        """Count the rows whose keys are not among these, and remove them if `remove` is set. Holds none of the keys.
 
-        requested: values of other columns; rows that have none of them are counted alone. job_id: whose rows alone, if
-        the table says whose they are: another job's and nobody's are neither counted nor removed. order: the run's;
-        what a later one wrote is neither, if the table says when it was. Beside them a digest of what was removed, if
-        `digests` gave any before.
+        requested: models and samples of the run; rows with other ones are only counted, as `not_requested`. job_id:
+        only this job's rows; rows of other jobs or without an owner are neither counted nor removed. order: the run's
+        order; rows of later runs are neither counted nor removed. The table's columns JOB_ID and ORDER decide that;
+        without them, `job_id` and `order` have no effect. Returns the orphaned rows and a digest of the removed ones,
+        if `digests` was computed before.
         """
         dialect = self.dialect
         with ExitStack() as stack:
@@ -231,7 +241,7 @@ class TableTarget:
 
 
 def _owner_in(job_id: str | None, columns: Iterable[Column]) -> str | None:
-    """The job's id where the table says whose its rows are."""
+    """The job's id if the table has a JOB_ID column, else None."""
     return job_id if any(column.name == JOB_ID for column in columns) else None
 
 

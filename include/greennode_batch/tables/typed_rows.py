@@ -1,4 +1,4 @@
-"""Typed rows: what a database gives back, with the types that staging keeps, as far as it can have them."""
+"""Typed rows: rows from a database, converted to the types of staging where the values fit."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from greennode_batch.job.columns import OWNER_COLUMNS
 from greennode_batch.source.column_types import to_arrow
 
 DIGEST = "greennode digest"
-"""A column of what `find` gives: a number that the database makes of a row's key, custom_id and status."""
+"""A column of `find`: a number that the database computes from a row's key, custom_id and status."""
 
 OPTIONAL = ("error", *OWNER_COLUMNS)
-"""Columns of what `find` gives that are NULL of a table without them."""
+"""Columns of `find` that are NULL if the table lacks them."""
 
 _FOUND = tuple(pa.field(name, pa.string()) for name in ("custom_id", "status", "run_id", *OPTIONAL))
 
 
 def found_schema(key: pa.Schema) -> pa.Schema:
-    """The columns of what `find` gives, for keys of these types."""
+    """The columns of `find`, for keys of these types."""
     return pa.schema([pa.field("index", pa.int64()), *key, *_FOUND])
 
 
 def from_tuples(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
-    """Rows as a driver gives them, in the schema's columns; as text where the values do not fit its type.
+    """Convert rows from a driver to the schema's types. A column whose values do not fit its type becomes text.
 
-    SQLite gives text for a date or a decimal, 0 and 1 for a boolean; PostgreSQL a decimal for an unsigned 64-bit
-    number, and each time in the session's zone.
+    SQLite returns text for dates and decimals, and 0 and 1 for booleans. PostgreSQL returns a decimal for an unsigned
+    64-bit number, and times in the session's time zone.
     """
     if not rows:
         return schema.empty_table()
@@ -40,13 +40,13 @@ def from_tuples(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
 
 
 def from_texts(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The same for columns that are all text, as COPY gives them."""
+    """Convert rows whose columns are all text, as COPY returns them, to the schema's types."""
     arrays = [_parsed(rows[field.name], field.type) for field in schema]
     return pa.table(arrays, names=schema.names)
 
 
 def _typed(values: Sequence[Any], field: pa.Field) -> pa.Array:
-    # Most keys by far, and so thrice as fast. A fraction would be cut off without a word.
+    # Most keys by far, and three times as fast. Not for other numbers: a fraction would be lost without an error.
     if pa.types.is_string(field.type) or set(map(type, values)) == {int}:
         with suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
             return pa.array(values, field.type)
@@ -59,7 +59,7 @@ def _typed(values: Sequence[Any], field: pa.Field) -> pa.Array:
 def _parsed(texts: pa.ChunkedArray, arrow: pa.DataType) -> pa.ChunkedArray:
     readings = [arrow]
     if pa.types.is_timestamp(arrow):
-        # The table's column may have a zone where the source's has none, and the other way round.
+        # The table's column may have a time zone where the source's has none, and vice versa.
         readings.append(pa.timestamp(arrow.unit, tz=None if arrow.tz else "UTC"))
     for reading in readings:
         with suppress(pa.ArrowException):

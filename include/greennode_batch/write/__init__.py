@@ -1,12 +1,17 @@
-"""Results and source rows go into the targets.
+"""Write results and source rows into the targets.
 
-join          each source row of a shard meets the result of its request (result_parts: some megabytes at a time)
-final_outcomes  for which of them the target remembers that there is no answer
-joined_rows   the note of what one shard put into the targets
-targets       a shard's rows into each target; a table in one transaction, a dataset file by file
-dataset       a folder of Parquet files as a target (dataset_files, partitions, parquet_files)
-answer_file   one Parquet file as a target
-file_lookup   what files have answered, and rows in whose place others stand (answer_index)
-runs_table    a row for each run and model
-harvest       what an earlier run of the same id has paid for
+join            joins each source row of a shard with the result of its request
+result_parts    a shard's latest results, a part at a time
+final_outcomes  which outcomes the target remembers as final
+joined_rows     counts joined rows and writes joined.json
+target_writer   writes a shard's rows into each target
+dataset         a folder of Parquet files as a target
+dataset_files   writes the files of one shard, one per partition
+partitions      splits rows into Hive partitions
+answer_file     a single Parquet file as a target
+parquet_files   ParquetFiles: what a dataset and a single file have in common
+file_lookup     finds which rows Parquet files have answered, and removes replaced rows
+answer_index    an index of file rows by key, on local disk
+runs_table      the table of runs: one row per run and model
+harvest         collects and writes what a deleted run of the same id has paid for
 """

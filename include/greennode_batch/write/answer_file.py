@@ -1,4 +1,4 @@
-"""An answer file: one Parquet file on local disk as a target. It holds every row once, whatever run wrote it."""
+"""AnswerFile: one Parquet file on local disk as a target. It has each row once, whichever run wrote it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from greennode_batch.write.parquet_files import ParquetFiles
 
 
 class AnswerFile(ParquetFiles):
-    """A file at a path, which need not be there. One that holds no answers by the job's key is replaced."""
+    """A Parquet file, which may not exist yet. A file without answers under the job's key is replaced."""
 
     def __init__(self, path: Path) -> None:
         self.name = self.target_id = str(path)
         self.path = path
 
     def all_files(self) -> list[str]:
-        """Its path, if it is there and a Parquet file."""
+        """The file's path if it is a Parquet file; empty if it does not exist or is no Parquet file."""
         try:
             pq.read_metadata(self.path)
         except (FileNotFoundError, pa.ArrowInvalid):
@@ -34,17 +34,17 @@ class AnswerFile(ParquetFiles):
         return [self.name]
 
     def is_own(self, path: str) -> bool:
-        """It is never one run's alone."""
+        """False: the file never belongs to one run alone."""
         return False
 
     @contextmanager
     def open(self, path: str) -> Iterator[pq.ParquetFile]:
-        """It, or a file that is to take its place."""
+        """Open the file, or a file that will replace it."""
         with pq.ParquetFile(path) as file:
             yield file
 
     def version(self, path: str) -> tuple[object, ...]:
-        """Which file it is."""
+        """The version of the file: inode, time and size."""
         try:
             found = Path(path).stat()
         except FileNotFoundError:
@@ -52,14 +52,15 @@ class AnswerFile(ParquetFiles):
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def check(self, schema: pa.Schema, key: Sequence[str]) -> None:
-        """Raise ConfigError if rows with these columns cannot stand beside those that it has."""
+        """Raise ConfigError if the file cannot hold rows with these columns beside its own."""
         if self._has_answers(key):
             self._merged_schema(schema)
 
     def merge(self, made: Path, key: pa.Schema, *, run_id: str) -> None:
-        """Put a file of all rows of a run in its place, with the rows of other runs that they do not replace.
+        """Replace the file by a run's file, merged with the rows of other runs that the run does not replace.
 
-        key: the target's key with the types of the source. It lands whole; called again, it makes the same file.
+        made: the file with all rows of the run. key: the target's key, with the types of the source. The file lands
+        whole; a second call makes the same file.
         """
         if not self._has_answers(key.names):
             self._land(made)
@@ -108,6 +109,6 @@ class AnswerFile(ParquetFiles):
             return pa.unify_schemas([schema.remove_metadata(), held.remove_metadata()], promote_options="permissive")
         except pa.ArrowException as error:
             raise ConfigError(
-                f"{self.name}: its rows cannot stand in one file with those of this run ({error}); name another file, "
-                "or move it away. Nothing was sent"
+                f"{self.name}: this file cannot hold the rows of this run beside its own ({error}). Nothing was sent. "
+                "Name another file, or move this one away"
             ) from None

@@ -1,4 +1,4 @@
-"""A dataset as a target: a folder of Parquet files, local or in an object store, one file a shard and partition."""
+"""Dataset: a folder of Parquet files as a target, local or in an object store; one file per shard and partition."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _MAX_DECIMAL_DIGITS = 38
 
 
 class Dataset(ParquetFiles):
-    """What one run has in a folder of Parquet files. Its files are told from other runs' by their names.
+    """A folder of Parquet files, as one run writes it. The names of files show which run wrote them.
 
-    Every file lands whole; what is unfinished has a name that readers of datasets pass over.
+    Every file lands whole; an unfinished file has a name that readers of datasets ignore.
     """
 
     def __init__(self, folder: UPath, run: RunFolder, *, partition_by: Sequence[str] = ()) -> None:
@@ -37,18 +37,21 @@ class Dataset(ParquetFiles):
         self.partition_by = tuple(partition_by)
         self._folder = folder
         self._local = local_path(folder)
-        # By its DAG as well: scheduled runs of two DAGs have the same ids.
+        # With the DAG, because scheduled runs of two DAGs have the same ids.
         self._prefix = f"part-{_token(run.path.parent.name, run.name)}-"
 
     def prepare(self, schema: pa.Schema, *, create: bool = True) -> None:
-        """Raise ConfigError if files cannot be put there and removed again. create: False only looks."""
+        """Raise ConfigError if files cannot be written to the folder and deleted. create: if False, try no write."""
         missing = [name for name in self.partition_by if name not in schema.names]
         if missing:
             raise ConfigError(
-                f"dataset {self.name}: {given_by('partition_by')} names {', '.join(missing)}, which is no column"
+                f"dataset {self.name}: {given_by('partition_by')} names {', '.join(missing)}, but the target "
+                "has no such column"
             )
         if self._local is not None and self._local.exists() and not self._local.is_dir():
-            raise ConfigError(f"dataset {self.name}: is a file; a dataset is a folder. Name another path")
+            raise ConfigError(
+                f"dataset {self.name}: the path is a file, and a dataset needs a folder; name another path"
+            )
         if not create:
             return
         trial = f".{self._prefix}trial"
@@ -59,17 +62,17 @@ class Dataset(ParquetFiles):
                 self.remove(trial)
         except (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
             raise ConfigError(
-                f"dataset {self.name}: cannot be written ({error}). It must be a folder that all workers may write "
-                "and delete files in; nothing was sent"
+                f"dataset {self.name}: the folder cannot be written ({error}). Nothing was sent. Use a folder in which "
+                "all workers may write and delete files"
             ) from error
 
     def write(self, rows: Iterable[pa.Table], shard_id: str, *, replaces: Collection[str] = ()) -> tuple[str, ...]:
-        """Write a shard's rows; the paths of its files below the folder. Holds some of them.
+        """Write a shard's rows and return the paths of its files below the folder. Holds some of the rows.
 
-        rows: are gone through once for every 200 partitions. replaces: the files that the shard wrote before, of which
-        those are removed that it does not write again. Raises ConfigError for more partitions than a shard may have.
+        rows: iterated once per 200 partitions. replaces: the files that the shard wrote before; those that it does not
+        write again are removed. Raises ConfigError if the shard has too many partitions.
         """
-        assert not isinstance(rows, Iterator), "rows that can be gone through only once"
+        assert not isinstance(rows, Iterator), "rows are iterated several times, so they must not be an iterator"
         name = f"{self._prefix}{shard_id}{_ENDING}"
         written: dict[str, str] = {}
         with self._work(shard_id) as work:
@@ -84,21 +87,22 @@ class Dataset(ParquetFiles):
         return tuple(written.values())
 
     def files(self) -> list[str]:
-        """The paths of all files of the run, below the folder, as they are there now."""
+        """The paths of the run's files below the folder, sorted, as they are now."""
         return sorted(filter(self.is_own, self._paths()))
 
     def all_files(self) -> list[str]:
-        """The same of every run, in one order: what readers of datasets see."""
+        """The paths of all runs' files below the folder, sorted: the files that readers of datasets see."""
         return sorted(path for path in self._paths() if path.endswith(_ENDING) and not _is_hidden(path))
 
     def is_own(self, path: str) -> bool:
-        """Whether one of the files is the run's."""
+        """Whether this run wrote the file."""
         return PurePosixPath(path).name.startswith(self._prefix)
 
     def rewrite(self, path: str, *, without: Collection[int], version: tuple[object, ...]) -> None:
-        """Write one of the files again without some rows, by their places; remove it if it has no other.
+        """Write a file again without some rows, or remove it if no row is left.
 
-        version: of the file when the places were found. Raises ChangedError if it is another one by now.
+        without: the indexes of these rows. version: the file's version when the indexes were found. Raises ChangedError
+        if the file has changed since.
         """
         gone = np.asarray(sorted(without), np.int64)
         with self._work("rewrite") as work:
@@ -112,7 +116,7 @@ class Dataset(ParquetFiles):
                     if stays.any():
                         writer.write_batch(batch.filter(pa.array(stays)))
                         kept += int(stays.sum())
-            # What is put in its place was read before this, so it is without these very rows.
+            # The new file was read before this check, so the right rows are gone from it.
             self.check_version(path, version)
             if kept:
                 land(made, self._at(path), private=False)
@@ -120,11 +124,11 @@ class Dataset(ParquetFiles):
             self.remove(path)
 
     def shard_of(self, path: str) -> str:
-        """The shard that one of the files is of."""
+        """The id of the shard that a file of this run belongs to."""
         return PurePosixPath(path).name.removeprefix(self._prefix).removesuffix(_ENDING)
 
     def remove(self, path: str) -> None:
-        """Remove one of the files, if it is there."""
+        """Remove a file, if it exists."""
         index = self._at(path)
         local = local_path(index)
         if local is not None:
@@ -135,7 +139,7 @@ class Dataset(ParquetFiles):
 
     @contextmanager
     def open(self, path: str) -> Iterator[pq.ParquetFile]:
-        """One of the files, to be read."""
+        """Open a file for reading. Raises ChangedError if it does not exist any more."""
         index = self._at(path)
         local = local_path(index)
         try:
@@ -146,7 +150,7 @@ class Dataset(ParquetFiles):
             yield pq.ParquetFile(file)
 
     def version(self, path: str) -> tuple[object, ...]:
-        """Which file it is: by disk and time, or as an object store says it."""
+        """The version of a file: inode or ETag, time and size."""
         index = self._at(path)
         local = local_path(index)
         try:
@@ -161,7 +165,7 @@ class Dataset(ParquetFiles):
     def _write_some(
         self, rows: Iterable[pa.Table], work: Path, *, done: Collection[str]
     ) -> tuple[dict[str, Path], bool]:
-        """Write the files of some partitions that are not done; by their folders, and whether these are the rest."""
+        """Write the files of some remaining partitions. Returns them by folder, and whether none remain."""
         seen: set[str] = set()
 
         def is_wanted(folder: str) -> bool:
@@ -193,14 +197,14 @@ class Dataset(ParquetFiles):
 
     @contextmanager
     def _work(self, shard_id: str) -> Iterator[Path]:
-        """A folder to make files in: on the same disk, so that they land by a rename, or this machine's own.
+        """Make a work folder: beside a local dataset, so that files land by a rename, else in the temporary folder.
 
-        Raises ChangedError if another worker begins to make the same files.
+        Raises ChangedError if another worker starts to make the same files.
         """
         prefix = f".{self._prefix}{shard_id}-"
         if self._local is not None:
             self._local.mkdir(parents=True, exist_ok=True)
-            for left in self._local.glob(f"{prefix}*"):  # by a worker that was killed
+            for left in self._local.glob(f"{prefix}*"):  # of a worker that was killed
                 shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=prefix, dir=self._local) as work:
             try:
@@ -209,8 +213,8 @@ class Dataset(ParquetFiles):
                 if Path(work).exists():
                     raise
                 raise ChangedError(
-                    f"{self.name}: another worker of this run took this one for dead, and writes the same files. "
-                    "Nothing was changed; try again"
+                    f"{self.name}: another worker of this run has started to write the same files, as if this "
+                    "one were dead. This worker changed nothing; run this step again"
                 ) from None
 
 
@@ -223,9 +227,9 @@ def _token(*names: str) -> str:
 
 
 def _readable(rows: pa.Table) -> pa.Table:
-    """The rows in types that every reader of datasets knows.
+    """Convert the rows to types that every reader of datasets supports.
 
-    Spark and Athena have no time of day, no nanoseconds, no unsigned integers and no decimals beyond 38 digits.
+    Spark and Athena have no time of day, no nanoseconds, no unsigned integers and no decimals over 38 digits.
     """
     for index, field in enumerate(rows.schema):
         arrow = field.type
@@ -237,6 +241,6 @@ def _readable(rows: pa.Table) -> pa.Table:
         elif pa.types.is_unsigned_integer(arrow):
             wanted = pa.decimal128(20, 0) if pa.types.is_uint64(arrow) else pa.int64()
         if wanted != arrow:
-            # Not safe: what a timestamp has beyond microseconds is cut off.
+            # Not safe: nanoseconds are cut off.
             rows = rows.set_column(index, field.with_type(wanted), rows[index].cast(wanted, safe=False))
     return rows

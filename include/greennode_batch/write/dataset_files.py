@@ -1,4 +1,4 @@
-"""Part files: Parquet files of one shard while they are made, one a partition, several at once."""
+"""PartFiles: writes the Parquet files of one shard, one per partition, several at a time."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 MAX_OPEN = 200
-"""Files at once: each holds some kilobytes more with every row group."""
+"""The most open files: each one holds a few more kilobytes with every row group."""
 
-# Of partitions together: row groups of a few rows are slow to write and to read.
+# For all partitions together: row groups of only a few rows are slow to write and to read.
 _HELD_BYTES = 32 << 20
 
 
 class PartFiles:
-    """Use it as a context manager: the files are whole when it ends. made: each file, by its partition's folder.
+    """A context manager that writes files; they are complete when it ends. made: the files, by partition folder.
 
-    holds: whether rows are held until there are many, which is for more files than one.
+    holds: whether to buffer rows into larger row groups, which matters if there are several files.
     """
 
     def __init__(self, work: Path, *, holds: bool) -> None:
@@ -43,13 +43,13 @@ class PartFiles:
                 self._write_held()
 
     def opens(self, folder: str) -> bool:
-        """Whether this partition has a file, or has one from now on; none where MAX_OPEN others have."""
+        """Open a file for a partition unless MAX_OPEN others have one. Returns whether the partition has a file."""
         if folder not in self.made and len(self.made) < MAX_OPEN:
             self.made[folder] = self._work / f"part-{len(self.made)}"
         return folder in self.made
 
     def add(self, folder: str, rows: pa.Table) -> None:
-        """Some rows of a partition that has a file. All have the same columns."""
+        """Add rows of a partition that has a file. All rows have the same columns."""
         self._held.setdefault(folder, []).append(rows)
         self._held_bytes += rows.nbytes
         if self._held_bytes >= self._max_held_bytes:

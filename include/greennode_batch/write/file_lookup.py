@@ -1,4 +1,4 @@
-"""Known files: which rows Parquet files have answered, whatever run wrote them. They are looked up in an index."""
+"""File lookup: finds which rows a dataset or a file has answered, whichever run wrote them, through an index."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.parquet_files import ParquetFiles
 
 NEEDED = ("custom_id", "status", "run_id")
-"""Without these beside the key a file holds no answers."""
+"""The columns, in addition to the key, without which a file has no answers."""
 
 
 class FileLookup:
-    """What a dataset or a file has of earlier runs; an index is made when it is first asked.
+    """Looks up the rows of earlier runs in a dataset or a file. The first lookup builds the index.
 
-    key: the target's. work: a folder on local disk.
+    key: the target's primary key. work: a folder on local disk for the index.
 
-    Rows in the run's own files are sources, and have to be written once more: a later build takes these files back.
+    Rows in the run's own files count as answered, but have to be written again, because a later build withdraws these
+    files.
     """
 
     def __init__(self, files: ParquetFiles, key: Sequence[str], work: Path, *, job_id: str | None = None) -> None:
@@ -43,12 +44,12 @@ class FileLookup:
         self._index: AnswerIndex | None = None
 
     def close(self) -> None:
-        """Let go of the index."""
+        """Close the index."""
         if self._index is not None:
             self._index.close()
 
     def look_up(self, requested: LookupRows) -> Found:
-        """What the dataset has of these rows; see TableLookup."""
+        """Find which of these rows the dataset has answered; see TableLookup."""
         index = self._opened(requested.keys.schema)
         if not self._paths:
             return Found(np.zeros(requested.keys.num_rows, np.uint8), [])
@@ -63,7 +64,7 @@ class FileLookup:
         return found._replace(rewritten=settled[rewritten].tolist())
 
     def stored(self, keys: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
-        """What the rows that have these keys hold in these columns, beside `index`; see TableLookup."""
+        """Read the rows with these keys, in these columns and `index`; see TableLookup."""
         index = self._opened(keys.schema)
         where = index.standing(index.texts(keys))
         made = [pa.schema([pa.field("index", pa.int64()), *fields]).empty_table()]
@@ -80,7 +81,7 @@ class FileLookup:
     def orphaned(
         self, keys: Iterable[pa.Table], *, requested: pa.Table | None = None, order: str | None = None, remove: bool
     ) -> OrphanedRows:
-        """The rows whose keys are not among these. They stay: of a dataset no row is removed that is not replaced."""
+        """Count the rows whose keys are not among these. They stay: a dataset loses only rows that others replace."""
         given = iter(keys)
         first = next(given, None)
         index = None if first is None else self._opened(first.schema)
@@ -107,9 +108,9 @@ class FileLookup:
 
 @contextmanager
 def file_lookup(files: ParquetFiles, key: Sequence[str], *, job_id: str | None = None) -> Iterator[FileLookup]:
-    """What a dataset or a file has of earlier runs, with a folder for its index.
+    """Open a lookup of earlier runs' rows, with a temporary folder for its index.
 
-    key: the target's. job_id: whose rows count.
+    key: the target's primary key. job_id: the job whose rows may be orphaned.
     """
     with (
         tempfile.TemporaryDirectory(prefix="greennode-") as folder,
@@ -119,12 +120,12 @@ def file_lookup(files: ParquetFiles, key: Sequence[str], *, job_id: str | None =
 
 
 def remove_replaced(dataset: Dataset, key: pa.Schema) -> int:
-    """Remove the rows of a dataset in whose place others stand, as far as the run has written their keys; how many.
+    """Remove a dataset's duplicate rows for the keys that the run has written. Returns how many were removed.
 
-    key: the target's key with the types of the source. Files of earlier runs are rewritten without rows that the run
-    has written anew, its own without those that may not take the place of an earlier row. Call it when all files of
-    the run have landed; after any end it is called again. A reader may see a row twice meanwhile, and never misses one.
-    Raises ChangedError where another run does the same at the same time.
+    Files of earlier runs lose the rows that this run has written again. This run's files lose the rows that must not
+    replace an earlier row. key: the target's key, with the types of the source. Call it after all files of the run have
+    landed; if it fails, call it again. Meanwhile a reader may see a row twice, but never misses one. Raises
+    ChangedError if another run does the same at the same time.
     """
     own, others = dataset.files(), set(dataset.all_files())
     paths = [*own, *sorted(others.difference(own))]
@@ -152,7 +153,7 @@ def remove_replaced(dataset: Dataset, key: pa.Schema) -> int:
 
 
 def indexed_rows(files: ParquetFiles, path: str, key: Sequence[str]) -> Iterator[tuple[pa.Array, pa.Table]]:
-    """The rows of a file with what an index needs, and their places in it; none if the file is no job's."""
+    """Yield the rows of a file in the columns of an index, after their indexes; none if the file has no answers."""
     if not files.has_columns(path, [*key, *NEEDED]):
         return
     start = 0
@@ -162,7 +163,7 @@ def indexed_rows(files: ParquetFiles, path: str, key: Sequence[str]) -> Iterator
 
 
 def _of_keys(index: AnswerIndex, ours: Hashes, keys: pa.Table) -> Iterator[pa.Array]:
-    """The places of those rows whose keys the index has. ours: the hashes of these, in order."""
+    """Yield the indexes of the rows whose keys are in the index. ours: the sorted hashes of the index's keys."""
     texts = index.texts(keys)
     hashes = _key_hashes(texts)
     near = np.searchsorted(ours, hashes)

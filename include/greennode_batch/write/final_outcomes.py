@@ -1,4 +1,4 @@
-"""Final outcomes: for which rows of a run the target is to remember that their request has no answer."""
+"""Final outcomes: the rows for which the target remembers that their request gets no answer."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from greennode_batch.state.receipts import read_receipt
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.state.systematic_failure import fails_systematically
 
-# Of an attempt with more, so many tell how it went: each shard's join reads them.
+# For an attempt with more shards, a sample of this size is enough; each shard's join reads it.
 _READ_SHARDS = 100
 
 
 class FinalOutcomes:
-    """What the column `greennode_final` has for the rows of a run: NULL, or what their outcome is final for.
+    """The values of the column `greennode_final` for a run's rows: NULL, or what the outcome is final for.
 
-    Nothing is final of a run that fails systematically. Reads how its shards ended once, if any row asks for it.
+    In a run that fails systematically, no outcome is final. How the shards ended is read once, and only if some row
+    needs it.
     """
 
     def __init__(self, run: RunFolder, plan: Plan) -> None:
@@ -32,7 +33,7 @@ class FinalOutcomes:
         self._plan = plan
 
     def of_results(self, results: pa.Table, *, attempt: int, model_hash: str | None) -> pa.ChunkedArray:
-        """For results of an attempt. model_hash: of the answer model that they were read with."""
+        """The values for results of an attempt. model_hash: the hash of the answer model that they were read with."""
         rows_are_final = is_final(results)
         if 0 < self._plan.attempts <= attempt:
             is_misfit = pc.equal(results["status"], RowStatus.INVALID_OUTPUT.value)
@@ -40,7 +41,7 @@ class FinalOutcomes:
         return self._only(rows_are_final, model_hash)
 
     def of_unsent(self, reasons: pa.ChunkedArray) -> pa.ChunkedArray:
-        """For rows that were not sent. reasons: why not; NULL for others, which get NULL."""
+        """The values for unsent rows. reasons: why they were not sent; NULL for other rows, which get NULL."""
         return self._only(pc.is_valid(reasons), OF_THE_ROW)
 
     def _only(self, rows_are_final: pa.ChunkedArray, what_for: str | None) -> pa.ChunkedArray:
@@ -55,7 +56,7 @@ class FinalOutcomes:
         return fails_systematically(self._plan.requests, round(answered))
 
     def _answered(self, shards: Sequence[SentShard]) -> float:
-        """How many requests of an attempt were answered; of one of very many shards, by some of them."""
+        """How many requests of an attempt were answered; with many shards, an estimate from a sample of them."""
         some = shards[:: -(-len(shards) // _READ_SHARDS) or 1]
         requested = sum(shard.requests for shard in some)
         answered = sum(self._answered_in(shard) for shard in some)
@@ -65,6 +66,6 @@ class FinalOutcomes:
         shard = sent.folder(self._run)
         receipt = read_receipt(shard)
         statuses = receipt.statuses if receipt is not None else {}
-        if not statuses and shard.results.exists():  # a worker was killed between the two
+        if not statuses and shard.results.exists():  # a worker was killed before it wrote the receipt
             statuses = count_results(shard)
         return statuses.get(RowStatus.SUCCEEDED.value, 0)

@@ -1,6 +1,7 @@
-"""Harvest: what an earlier run of the same id has sent is ended, and its answers are written where they are looked up.
+"""Harvest: collect what an earlier run of the same id has sent, and write its answers into the targets.
 
-Airflow has that run no more, so nobody else does. Its folder stays as it is.
+That run was deleted in Airflow, so no task of it will do so. Its open batches are cancelled first. Its folder stays as
+it is.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from greennode_batch.staging.folders import RunFolder, ShardFolder
 from greennode_batch.state.attempts import all_sent
 from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.receipts import is_sent, read_receipt
+from greennode_batch.wording import counted
 from greennode_batch.write.final_outcomes import FinalOutcomes
 from greennode_batch.write.join import join_shard
 from greennode_batch.write.target_writer import OpenTarget, write_shard
@@ -28,25 +30,29 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Harvest:
-    """What became of it. rows: written into the targets now; failed: why a shard's answers are not, by its id."""
+    """What a harvest did."""
 
     run: RunFolder
     sent: int = 0
+    """The shards that the earlier run had sent."""
     cancelled: int = 0
+    """The open batches that were cancelled."""
     rows: int = 0
+    """The rows that were written into the targets."""
     failed: dict[str, GreenNodeError] = field(default_factory=dict)
+    """The shards whose answers could not be used, and why, by shard id."""
 
     @property
     def is_retryable(self) -> bool:
-        """Whether another try may bring more."""
+        """Whether another harvest may succeed where this one failed."""
         return any(error.is_retryable for error in self.failed.values())
 
     def __str__(self) -> str:
-        failed = f"; shards whose answers were not: {', '.join(self.failed)}" if self.failed else ""
+        failed = f"; could not use the answers of shards {', '.join(self.failed)}" if self.failed else ""
         return (
-            f"An earlier run of this id, which Airflow has no more, had sent {self.sent:,} shards. Batches that were "
-            f"cancelled now: {self.cancelled:,}; rows that were written into targets now: {self.rows:,}{failed}. All "
-            f"that it fetched stays in {self.run}"
+            f"An earlier run of this id, deleted in Airflow, had sent {counted(self.sent, 'shard')}: cancelled "
+            f"{counted(self.cancelled, 'open batch', 'open batches')}, wrote {counted(self.rows, 'row')} into the "
+            f"targets{failed}. Its downloads stay in {self.run}"
         )
 
 
@@ -59,9 +65,10 @@ def harvest(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Harvest:
-    """Cancel what is open of a run, collect all that it has, and write into the targets what is not written yet.
+    """Cancel a run's open batches, collect all its results, and write those that are not written yet.
 
-    Safe to call again after any end: what is done is not done again. Raises nothing for a shard that fails.
+    You can call it again after a failure: finished work is not repeated. A shard that fails raises no error; it is
+    listed in `failed`.
     """
     done = Harvest(run)
     plan = read_plan(run)
@@ -95,12 +102,16 @@ def _collect(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> bool:
-    """Have the shard's results in staging; whether its batch was cancelled for that."""
+    """Collect the shard's results into staging. Returns whether its batch was cancelled first."""
     receipt = read_receipt(shard)
     if receipt is None or receipt.batch_id is None:
-        raise ConfigError(f"shard {shard.shard_id}: it is not known whether its batch was created; see the console")
+        raise ConfigError(
+            f"shard {shard.shard_id}: its batch may or may not exist; look for it in the GreenNode console"
+        )
     if receipt.server not in {"", client.host}:
-        raise ConfigError(f"shard {shard.shard_id} was sent to {receipt.server}, and the connection is {client.host}")
+        raise ConfigError(
+            f"shard {shard.shard_id} was sent to {receipt.server}, but the connection leads to {client.host}"
+        )
     is_open = receipt.state != "collected" and not client.get_batch(receipt.batch_id).status.is_terminal
     if is_open:
         client.cancel_batch(receipt.batch_id)
@@ -120,5 +131,5 @@ def _write(shard: ShardFolder, job: BatchJob, targets: Sequence[OpenTarget], pla
 
 
 def _note(done: Harvest, shard: ShardFolder, error: GreenNodeError) -> None:
-    log.warning("Answers of shard %s of an earlier run of this id are not used: %s", shard.shard_id, error)
+    log.warning("Could not use the answers of shard %s, of an earlier run with this id: %s", shard.shard_id, error)
     done.failed[shard.shard_id] = error

@@ -1,6 +1,6 @@
-"""Join: each source row of a shard meets the result of its request, by custom_id.
+"""Join: match each source row of a shard with the result of its request, by custom_id.
 
-Rows are joined some thousand at a time: one request may be asked by any number of them.
+Rows are joined a few thousand at a time, because any number of them may share one request.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _SOURCE_TYPES = dict.fromkeys(("model", "run_id", *OWNER_COLUMNS), pa.string())
 _JOINED_FIELDS = tuple(field for field in RESULT_FIELDS if field.name in RESULT_COLUMNS)
 _STATUS_FIELDS = tuple(field for field in RESULT_FIELDS if field.name in {"custom_id", "status"})
 _OUTCOME_FIELDS = tuple(field for field in RESULT_FIELDS if field.name in {"custom_id", "status", "error"})
-# Of the results in one piece; source.parquet has row groups of some megabytes.
+# Result texts per piece; the row groups of source.parquet have a few megabytes.
 _PIECE_BYTES = 16 << 20
 
 
 class _CopiedParts:
-    """What a target had stored of each row of a shard that is copied, in the order of its source.parquet."""
+    """The stored outcomes of a shard that is copied from one target to another, in the order of source.parquet."""
 
     def __init__(self, file: pq.ParquetFile, fields: Sequence[pa.Field]) -> None:
         self._file = file
         self._names = [*dict.fromkeys([*(field.name for field in fields), "greennode_final"])]
 
     def beside(self, source: pq.ParquetFile, columns: Sequence[str]) -> Iterator[tuple[pa.Table, pa.Table]]:
-        """Source rows in these columns, and beside each what is stored of it."""
+        """Yield source rows in these columns, and their stored outcomes, row by row."""
         stored = read_pieces(self._file, self._names)
         held = self._file.schema_arrow.empty_table().select(self._names)
         for rows in read_pieces(source, columns):
@@ -56,10 +56,10 @@ class _CopiedParts:
 
 
 class JoinedRows:
-    """One row per source row of a shard, in the target's columns and order, as often as they are gone through.
+    """An iterable of joined rows: one per source row of a shard, with the target's columns. It can be iterated again.
 
-    A row without a result is `missing`, one that was not sent `unsent`; one that is copied is as it was stored. A
-    column that the results were not asked for is NULL. Holds some megabytes, and of the results 32.
+    A row without a result is `missing`, and one that was not sent is `unsent`. A copied row has its stored outcome.
+    Columns that are not read from the results are NULL. Holds a few megabytes of rows and 32 MB of results.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class JoinedRows:
         self._final = final
 
     def __iter__(self) -> Iterator[pa.Table]:
-        """Some thousand rows at a time."""
+        """Yield a few thousand rows at a time."""
         for source, matched in _matched(self._source, self._source.schema_arrow.names, self._results):
             yield self._joined(source, matched)
 
@@ -106,11 +106,11 @@ def join_shard(
     keep_reasoning: bool = False,
     final: FinalOutcomes | None = None,
 ) -> Iterator[JoinedRows]:
-    """The shard's source rows with their results: those of the latest attempt that has any.
+    """Open a shard's source rows joined with their results. The latest attempt with a result wins.
 
-    owner: whose rows these are. keep_reasoning: whether `reasoning` is filled; staging has it in any case, so it can be
-    joined later. final: fills `greennode_final`, which is NULL otherwise. Raises ConfigError for a shard that is not
-    collected, or was collected for another answer model.
+    owner: the owner to write into the rows. keep_reasoning: whether to fill `reasoning`; staging keeps it either way,
+    so it can be joined later. final: fills `greennode_final`, which is NULL otherwise. Raises ConfigError for a shard
+    that is not collected yet, or was collected for another answer model.
     """
     kept = [field for field in _JOINED_FIELDS if keep_reasoning or field.name != "reasoning"]
     with _opened(shard, [*kept, *answer_fields], final) as (source, results):
@@ -118,14 +118,14 @@ def join_shard(
 
 
 def row_statuses(shard: ShardFolder, key: Sequence[str]) -> Iterator[pa.Table]:
-    """Key, custom_id and status of the shard's rows, as `join_shard` joins them. Reads neither answers nor texts."""
+    """Yield key, custom_id and status of the shard's rows, as `join_shard` joins them, without reading answers."""
     with _opened(shard, _STATUS_FIELDS) as (opened, results):
         for source, matched in _matched(opened, [*key, "custom_id", "unsent"], results):
             yield source.drop_columns("unsent").append_column("status", _statuses(source, matched))
 
 
 def row_outcomes(shard: ShardFolder, names: Sequence[str], final: FinalOutcomes) -> Iterator[pa.Table]:
-    """Columns of the shard's source rows, with custom_id, status, error and `greennode_final` as they are joined."""
+    """Yield columns of the shard's source rows with custom_id, status, error and `greennode_final`, as joined."""
     with _opened(shard, _OUTCOME_FIELDS, final) as (opened, results):
         for source, matched in _matched(opened, [*names, "custom_id", "unsent"], results):
             rows = source.drop_columns("unsent")
@@ -135,7 +135,7 @@ def row_outcomes(shard: ShardFolder, names: Sequence[str], final: FinalOutcomes)
 
 
 def joined_schema(source: pa.Schema, answer_fields: Iterable[pa.Field]) -> pa.Schema:
-    """The target's columns: key and carried columns, the answer, then what became of the row."""
+    """The target's columns: key and carried columns, the answer, then the outcome and the owner."""
     kept = [field for field in source if field.name not in OWN_COLUMNS]
     types = _SOURCE_TYPES | {field.name: field.type for field in RESULT_FIELDS}
     return pa.schema(
@@ -146,7 +146,7 @@ def joined_schema(source: pa.Schema, answer_fields: Iterable[pa.Field]) -> pa.Sc
 def _matched(
     file: pq.ParquetFile, columns: Sequence[str], results: ResultParts | _CopiedParts
 ) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Source rows, and beside each its result, or a row of NULLs."""
+    """Yield source rows and their results, row by row; NULLs where there is no result."""
     if isinstance(results, _CopiedParts):
         yield from results.beside(file, columns)
         return
@@ -158,7 +158,7 @@ def _matched(
             if index.null_count:
                 mine = pc.is_valid(index)
                 if number == 0:
-                    # What has no result comes once, too.
+                    # The first part also takes the rows without any result.
                     mine = pc.or_(mine, pc.invert(pc.is_in(source["custom_id"], value_set=results.requested)))
                 rows, index = source.filter(mine), index.filter(mine)
             for start, stop in _cuts(sizes[index.fill_null(len(sizes) - 1).to_numpy()]):
@@ -167,7 +167,7 @@ def _matched(
 
 
 def _sizes(results: pa.Table) -> npt.NDArray[np.int64]:
-    """The bytes of each row's texts, and 0 at the end for a row that has none."""
+    """The bytes of each row's texts, then a 0 for source rows without a result."""
     sizes = np.zeros(results.num_rows + 1, np.int64)
     for column in results.columns:
         if pa.types.is_string(column.type):
@@ -176,7 +176,7 @@ def _sizes(results: pa.Table) -> npt.NDArray[np.int64]:
 
 
 def _cuts(sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Where to cut rows of these sizes, so that none of the pieces is much too large."""
+    """Yield start and stop of pieces of rows, so that no piece is much larger than the limit."""
     numbers = np.cumsum(sizes) // _PIECE_BYTES
     cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(sizes)]
     yield from ((start, stop) for start, stop in itertools.pairwise(cuts) if stop > start)
@@ -210,7 +210,7 @@ def _is_missing(source: pa.Table, matched: pa.Table) -> pa.ChunkedArray:
 def _opened(
     shard: ShardFolder, fields: Sequence[pa.Field], final: FinalOutcomes | None = None
 ) -> Iterator[tuple[pq.ParquetFile, ResultParts | _CopiedParts]]:
-    """The shard's source file, and its results in these columns."""
+    """Open the shard's source file and its results, in these columns."""
     with ExitStack() as stack:
 
         def opened(path: UPath) -> pq.ParquetFile:
@@ -221,7 +221,9 @@ def _opened(
         source = opened(shard.source)
         if shard.copied.exists():
             copied = opened(shard.copied)
-            _check_fields(copied, fields, f"{shard}: it was copied for another answer model; clear build_requests")
+            _check_fields(
+                copied, fields, f"{shard}: its answers were copied for another answer model; clear build_requests"
+            )
             yield source, _CopiedParts(copied, fields)
             return
         files, stops, attempts = [], [], []
@@ -231,10 +233,12 @@ def _opened(
                     files.append(opened(one.results))
                     stops.append(stop)
                     attempts.append(one.attempt)
-                    words = f"{one}: its results are of another answer model; run collect_results again, at no cost"
+                    words = (
+                        f"{one}: its results were read with another answer model; run collect_results again, at no cost"
+                    )
                     _check_fields(files[-1], fields, words)
         elif any(rows["custom_id"].null_count < len(rows) for rows in read_pieces(source, ["custom_id"])):
-            raise ConfigError(f"{shard}: its results were not collected yet; run collect_results for this shard first")
+            raise ConfigError(f"{shard}: its results are not collected yet; run collect_results for this shard first")
         yield source, ResultParts(files, fields, stops, attempts=attempts, final=final)
 
 

@@ -1,4 +1,4 @@
-"""joined.json: what one shard put into the targets."""
+"""CountedRows: counts joined rows on their way into the targets, and writes joined.json."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from greennode_batch.tables.fingerprint import fingerprint
 
 
 class CountedRows:
-    """Joined rows on their way into a target: what passed is known when they are through. key: the target's."""
+    """Joined rows that are counted and fingerprinted as they are iterated. key: the target's primary key."""
 
     def __init__(self, rows: Iterable[pa.Table], key: Sequence[str]) -> None:
         self.models: dict[str, Counter[str]] = {}
@@ -23,7 +23,7 @@ class CountedRows:
         self._key = key
 
     def __iter__(self) -> Iterator[pa.Table]:
-        """The rows, counted anew each time that they are gone through."""
+        """Yield the rows. Each iteration counts from zero."""
         self.models = {}
         self.fingerprint = NO_ROWS
         for some in self._rows:
@@ -35,14 +35,14 @@ class CountedRows:
 
     @property
     def statuses(self) -> Counter[str]:
-        """Of all rows that passed."""
+        """All rows of the last iteration, by status."""
         return sum(self.models.values(), Counter())
 
 
 def note_joined(
     shard: ShardFolder, joined: CountedRows, *, files: Mapping[str, tuple[str, ...]] | None = None
 ) -> JoinedShard:
-    """Write down what a shard put into the targets."""
+    """Write joined.json: what a shard wrote into the targets."""
     note = JoinedShard(
         rows=joined.fingerprint.rows,
         statuses=dict(joined.statuses),

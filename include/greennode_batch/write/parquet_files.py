@@ -1,4 +1,4 @@
-"""Parquet files as a target: their rows are read in the columns that are asked for, also those that became folders."""
+"""ParquetFiles: Parquet files as a target. Reads chosen columns, including those that became partition folders."""
 
 from __future__ import annotations
 
@@ -17,64 +17,67 @@ from greennode_batch.write.partitions import partition_values
 
 
 class ChangedError(RetryableError):
-    """Another run has written one of the files again, or removed it, since this one read it. Nothing was changed."""
+    """Another run has rewritten or removed a file since this one read it. Nothing was changed."""
 
 
 class ParquetFiles(ABC):
-    """One file or many. name: what people call them. target_id: what tells them from other targets of the job."""
+    """One Parquet file or many."""
 
     name: str
+    """The name in messages."""
     target_id: str
+    """Identifies the target among the targets of the job."""
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Remove what is on local disk for their sake."""
 
     @abstractmethod
     def all_files(self) -> list[str]:
-        """The paths of all files, whatever run wrote them, in one order."""
+        """The paths of all files, whichever run wrote them, in a stable order."""
 
     @abstractmethod
     def is_own(self, path: str) -> bool:
-        """Whether one of the files is the run's alone."""
+        """Whether a file belongs to this run alone."""
 
     @abstractmethod
     def open(self, path: str) -> AbstractContextManager[pq.ParquetFile]:
-        """One of the files, to be read."""
+        """Open a file for reading."""
 
     @abstractmethod
     def version(self, path: str) -> tuple[object, ...]:
-        """What differs once one of the files is written again. Raises ChangedError if it is not there any more."""
+        """A value that changes whenever a file is rewritten. Raises ChangedError if the file no longer exists."""
 
     def check_version(self, path: str, version: tuple[object, ...]) -> None:
-        """Raise ChangedError if one of the files is another one by now: rows are known by their places in it."""
+        """Raise ChangedError if a file has changed, because then the indexes of its rows are wrong."""
         if self.version(path) != version:
             raise self.changed(path)
 
     def changed(self, path: str) -> ChangedError:
-        """The error to raise for a file that changes while it is used."""
+        """Make the error for a file that changed while it was read."""
         return ChangedError(
-            f"{self.name}: {path} was written again or removed by another run while it was being read. Nothing was "
-            "changed; try again"
+            f"{self.name}: another run rewrote or removed {path} while it was being read. Nothing was changed; run "
+            "this step again"
         )
 
     def has_columns(self, path: str, names: Iterable[str]) -> bool:
-        """Whether one of the files has these columns, or is in a folder that gives them.
+        """Whether a file has these columns, itself or through its partition folders.
 
-        Raises ConfigError for one that is no Parquet file.
+        Raises ConfigError if it is not a Parquet file.
         """
         try:
             with self.open(path) as file:
                 return {*file.schema_arrow.names, *_folder_values(path)}.issuperset(names)
         except pa.ArrowInvalid as error:
             raise ConfigError(
-                f"{self.name}: {path} cannot be read as Parquet ({error}); restore it, or move it away. "
-                "Nothing was sent"
+                f"{self.name}: {path} cannot be read as Parquet ({error}). Nothing was sent. Restore the file, or "
+                "move it away"
             ) from None
 
     def read(self, path: str, names: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows of one of the files in these columns, some thousand at a time.
+        """Yield the rows of a file in these columns, in batches.
 
-        A column that became a folder is text; one that the file lacks is NULL, as in files of an earlier version.
+        A column that became a partition folder is text. A column that the file lacks, as files of an earlier version
+        do, is NULL.
         """
         values = _folder_values(path)
         with self.open(path) as file:
@@ -83,7 +86,7 @@ class ParquetFiles(ABC):
                 yield _with_values(pa.table(batch), names, values)
 
     def take(self, path: str, indexes: npt.NDArray[np.int64], names: Sequence[str]) -> pa.Table:
-        """Some rows of one of the files by their places, in this order. Reads the row groups that they lie in."""
+        """Read the rows at these indexes of a file, in this order. Reads only the row groups that contain them."""
         values = _folder_values(path)
         order = np.argsort(indexes, kind="stable")
         found, start, done = [], 0, 0
@@ -106,7 +109,7 @@ def _folder_values(path: str) -> dict[str, str | None]:
 
 
 def _with_values(rows: pa.Table, names: Sequence[str], values: Mapping[str, str | None]) -> pa.Table:
-    """The rows in these columns, of which folders give some; NULL for what neither has."""
+    """The rows in these columns, with values from folders; NULL for columns that neither has."""
     columns = [
         rows[name] if name in rows.column_names else pa.repeat(pa.scalar(values.get(name), pa.string()), rows.num_rows)
         for name in names

@@ -1,4 +1,4 @@
-"""Partitions: rows parted by the values of some columns, each part with the folder that Hive would give it."""
+"""Partitions: rows split by the values of some columns, each part with its folder in Hive's format."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from greennode_batch.source.formats.file_listing import NULL_PARTITION, folder_v
 from greennode_batch.wording import given_by
 
 MAX_PARTITIONS = 1_000
-"""Partitions of one shard. More make files of a few rows each, which are slow to write and slower to query."""
+"""The most partitions of one shard. More would give files of a few rows, slow to write and slower to query."""
 
 _MAX_NAME_BYTES = 255
-# Spark takes %C3%A9 for two characters, so what is not ASCII stands as it is.
+# Spark reads %C3%A9 as two characters, so characters beyond ASCII are not escaped.
 _ESCAPED = re.compile(r"[\x00-\x7f]", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]")
 
@@ -27,10 +27,11 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.~-]")
 def partitions(
     rows: pa.Table, by: Sequence[str], is_wanted: Callable[[str], bool] = lambda _folder: True
 ) -> Iterator[tuple[str, pa.Table]]:
-    """Each partition's folder (`day=2026-01-31/tenant=a%2Fb`, empty without columns) and its rows, less these columns.
+    """Yield each partition's folder and its rows without the partition columns.
 
-    is_wanted: asked for each folder before any is given. NULL and an empty text are one partition, as in Hive. Raises
-    ConfigError for more than MAX_PARTITIONS.
+    A folder is `day=2026-01-31/tenant=a%2Fb`, or empty without columns. is_wanted: called for every folder before the
+    first one is yielded. NULL and an empty text are one partition, as in Hive. Raises ConfigError for more than
+    MAX_PARTITIONS.
     """
     if not by:
         if is_wanted(""):
@@ -39,7 +40,7 @@ def partitions(
     columns = [pc.fill_null(rows[name].cast(pa.string()), "").combine_chunks().dictionary_encode() for name in by]
     numbers = np.zeros(rows.num_rows, np.int64)
     for column in columns:
-        # Numbered anew with each column, so that they stay small.
+        # Renumbered after each column, so that the numbers stay small.
         pairs = numbers * len(column.dictionary) + column.indices.to_numpy(zero_copy_only=False)
         _, first, numbers = np.unique(pairs, return_index=True, return_inverse=True)
     check_count(len(first), by)
@@ -50,7 +51,7 @@ def partitions(
         for row in first
     ]
     wanted = np.array([is_wanted(folder) for folder in folders], np.bool_)
-    # One `take` for all: each of a thousand would cost as much.
+    # One `take` for all partitions: a thousand of them would each cost as much.
     kept = rows.drop_columns(list(by)).take(pa.array(order[np.repeat(wanted, counts)]))
     start = 0
     for folder, count in itertools.compress(zip(folders, counts.tolist(), strict=True), wanted):
@@ -62,14 +63,14 @@ def check_count(count: int, by: Sequence[str]) -> None:
     """Raise ConfigError for more partitions than a shard may have."""
     if count > MAX_PARTITIONS:
         raise ConfigError(
-            f"{given_by('partition_by')} {', '.join(by)} cuts one shard into {count:,} partitions of a file each; at "
-            f"most {MAX_PARTITIONS:,} make sense. Take columns of fewer values (a day, a country, never a key alone) "
-            "and run this step again; nothing is paid twice"
+            f"{given_by('partition_by')} {', '.join(by)} splits one shard into {count:,} partitions with a file each; the "
+            f"limit is {MAX_PARTITIONS:,}. Use columns with fewer values (a day, a country, never a key alone) and run "
+            "this step again; nothing is paid twice"
         )
 
 
 def partition_values(folder: str) -> dict[str, str | None]:
-    """The columns and values that a partition's folder names; None for NULL or an empty text."""
+    """The columns and values in a partition folder's name; None for NULL or an empty text."""
     return folder_values(PurePosixPath(folder))
 
 
@@ -78,7 +79,7 @@ def _folder(name: str, value: str) -> str:
     if len(folder.encode()) > _MAX_NAME_BYTES:
         raise ConfigError(
             f"{given_by('partition_by')} {name}: the value {value[:40]!r}… is too long for a folder's name, which may "
-            f"have {_MAX_NAME_BYTES} bytes. Take a column of shorter values and run this step again; nothing is paid "
+            f"have {_MAX_NAME_BYTES} bytes. Use a column with shorter values and run this step again; nothing is paid "
             "twice"
         )
     return folder

@@ -1,4 +1,4 @@
-"""Result parts: what was said last of each request of a shard, some megabytes at a time."""
+"""ResultParts: the latest result of each request of a shard, a few megabytes at a time."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from greennode_batch.state.row_status import RowStatus
 from greennode_batch.write.final_outcomes import FinalOutcomes
 
 FINAL = pa.field("greennode_final", pa.string())
-"""The column that is derived, and in no results.parquet."""
+"""A derived column, which no results.parquet has."""
 
 _AGAIN = "ask_again"
 _SAID = ("status", "error")
-# As encoded in the files, in which a text that comes again is there once.
+# Of the encoded size in the files, where a repeated text is stored once.
 _HELD_BYTES = 32 << 20
 
 
 class ResultParts:
-    """The results of a shard, each request's once, as often as they are gone through. Holds one part.
+    """An iterable over a shard's results, with one row per request. It can be iterated again. Holds one part.
 
-    files: results.parquet of the first attempt and of later ones, in their order; what a later one says of a request
-    takes the place of what was said before. fields: the columns that are wanted, custom_id among them. stops: for each
-    file why what was worth asking again after it was not, if so: these requests are `unsent`. attempts: of the files.
-    final: what is derived for the column FINAL, where that is wanted.
+    files: results.parquet of each attempt, in order; a later result replaces an earlier one. fields: the columns to
+    read, including custom_id. stops: for each file, why the budget stopped its retryable requests from being sent
+    again, or None; these requests become `unsent`. attempts: the number of each file's attempt. final: gives the values
+    of the column FINAL, if that column is wanted.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class ResultParts:
 
     @cached_property
     def requested(self) -> pa.ChunkedArray:
-        """The requests that the first attempt has results of. Those of a later one may be of other shards as well."""
+        """The custom_ids in the first attempt's results. Later attempts may also have those of other shards."""
         if not self._files:
             return pa.chunked_array([], pa.string())
         return self._files[0].read(columns=["custom_id"], use_threads=False)["custom_id"]
 
     def __iter__(self) -> Iterator[pa.Table]:
-        """One part at least, which may be empty."""
+        """Yield at least one part, which may be empty."""
         if not self._files:
             yield self._schema.empty_table()
         said: list[pa.ChunkedArray] = []
@@ -82,7 +82,7 @@ class ResultParts:
 
 
 def _unsent(rows: pa.Table, stop: str) -> pa.Table:
-    """The rows, of which those that were worth asking again say why that was not done."""
+    """Mark the retryable rows as `unsent`, with the reason why they were not sent again."""
     is_stopped = rows[_AGAIN]
     for name, said in zip(_SAID, (RowStatus.UNSENT.value, _told(rows, stop)), strict=True):
         rows = rows.set_column(rows.schema.get_field_index(name), name, pc.if_else(is_stopped, said, rows[name]))
@@ -95,7 +95,7 @@ def _told(rows: pa.Table, stop: str) -> pa.ChunkedArray:
 
 
 def _together(metadata: pq.FileMetaData, columns: Collection[str]) -> Iterator[list[int]]:
-    """The row groups of a file, as many at a time as may be held in these columns."""
+    """Yield lists of row groups of a file, each as large as may be held in these columns."""
 
     def sizes(number: int) -> tuple[int]:
         group = metadata.row_group(number)

@@ -1,4 +1,4 @@
-"""The table of runs: a row for each run and model, with its rows by status, its tokens and what they cost."""
+"""The table of runs: one row per run and model, with rows by status, tokens and cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOMENT = pa.timestamp("us", tz="UTC")
 _STATUSES = tuple(status.value for status in RowStatus)
 
 RUNS_KEY = ("dag_id", "run_id", "model")
-"""What identifies a row. Of a pipeline within a larger DAG, dag_id has the task group's id behind a plus sign."""
+"""The primary key. For a pipeline within a larger DAG, dag_id is `<dag_id>+<task group id>`."""
 
 RUNS_SCHEMA = pa.schema(
     [
@@ -30,11 +30,11 @@ RUNS_SCHEMA = pa.schema(
         pa.field("balanced", pa.bool_()),
     ]
 )
-"""Its columns: rows are counted by status, `ended_at` is when the run was accounted for, costs are in `currency`."""
+"""The columns: one count per status; `ended_at` is the time of the run's report; costs are in `currency`."""
 
 
 def write_run(table: TableTarget, made: RunReport, *, dag_id: str) -> None:
-    """Upsert a run's rows into the table of runs, which is made if it is missing, in a transaction of its own."""
+    """Upsert a run's rows into the table of runs, in a separate transaction. Creates the table if it is missing."""
     if not made.models:
         return
     rows = [_row(made, one, dag_id) for one in made.models]

@@ -1,4 +1,4 @@
-"""Targets: one shard's joined rows, written into each of them; a table in one transaction, a dataset file by file."""
+"""Write a shard's joined rows into each target: a table in one transaction, a dataset file by file."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ OpenTarget = TableTarget | Dataset
 def prepare_targets(
     targets: Sequence[OpenTarget], run: RunFolder, plan: Plan, *, answer_fields: Sequence[pa.Field], create: bool = True
 ) -> None:
-    """Raise ConfigError if a target cannot take what the run will write, before anything is paid.
+    """Raise ConfigError if a target cannot hold what the run will write, before anything is paid.
 
-    create: False only looks, and makes no table.
+    create: if False, only check; create no table.
     """
     if not plan.shards:
         return
@@ -47,13 +47,13 @@ def prepare_targets(
 
 
 def target_schema(run: RunFolder, plan: Plan, answer_fields: Sequence[pa.Field]) -> pa.Schema:
-    """The columns of what a run will write, of which there is a shard at least."""
+    """The columns that a run will write. The run must have at least one shard."""
     with local_copy(run.shard(plan.shards[0].shard_id).source) as path:
         return joined_schema(pq.read_schema(path), answer_fields)
 
 
 def _check_partitions(dataset: Dataset, run: RunFolder, plan: Plan) -> None:
-    """How many partitions a shard will have at least, as far as the source tells."""
+    """Raise ConfigError if the source's columns alone give a shard too many partitions."""
     for planned in plan.shards:
         with local_copy(run.shard(planned.shard_id).source) as path:
             names = [name for name in dataset.partition_by if name in pq.read_schema(path).names]
@@ -69,16 +69,13 @@ def _check_partitions(dataset: Dataset, run: RunFolder, plan: Plan) -> None:
 def write_shard(
     shard: ShardFolder, joined: JoinedRows, targets: Sequence[OpenTarget], *, key: Sequence[str]
 ) -> JoinedShard:
-    """Write a shard's rows into each target that gets them, and joined.json when all of these have them.
-
-    Again, it writes the same rows.
-    """
+    """Write a shard's rows into each of its targets, then joined.json. A second call writes the same rows."""
     before = read_joined(shard)
     rows = CountedRows(joined, key)
     files: dict[str, tuple[str, ...]] = {}
     plan = read_plan(shard.run)
     given = [one for one in targets if plan is None or plan.writes(shard.shard_id, one.target_id)]
-    if not given:  # the job has lost the target since it was built; the rows are counted all the same
+    if not given:  # the job no longer has the target since the build; count the rows nevertheless
         for _ in rows:
             pass
     for target in given:

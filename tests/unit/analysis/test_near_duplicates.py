@@ -77,7 +77,7 @@ def test_it_finds_what_comparing_each_with_all_finds(texts: list[list[str]], thr
 
 @pytest.mark.parametrize("threshold", [0.2, 1.1])
 def test_a_threshold_that_cannot_be_kept_is_refused(threshold: float) -> None:
-    with pytest.raises(ConfigError, match=r"0\.5\.\.1"):
+    with pytest.raises(ConfigError, match=r"from 0\.5 to 1"):
         NearDuplicates(threshold)
 
 

@@ -182,7 +182,7 @@ def test_a_row_that_is_appended_is_one_request_and_each_is_there_once(arguments,
     file.write_text("\n".join([*lines, "6,a,another text"]))
     assert main(command) == 0
     assert (emulator.ledger()["requests_billed"], ids()) == (7, [1, 2, 3, 4, 5, 6])
-    assert "1 row has a good answer in a target already, to this request or to another" in caplog.text
+    assert "1 row has a good answer in a target already, to this request or another one" in caplog.text
     assert main([*command, "--refresh", "all"]) == 0
     assert "6 rows have a good answer in a target already" in caplog.text
     assert (emulator.ledger()["requests_billed"], ids()) == (13, [1, 2, 3, 4, 5, 6])
@@ -245,7 +245,7 @@ def test_two_starts_at_once_do_not_meet(arguments, tmp_path, emulator, capsys):
         ({"in": __file__}, "test_command_line.py: its name does not tell its format; set --in-format parquet"),
         ({"in": __file__, "in-format": "parquet"}, "test_command_line.py: cannot be read as Parquet"),
         ({"prompt": "/"}, "/: cannot be read as UTF-8 text"),
-        ({"out": f"{__file__}/"}, "test_command_line.py: is a file; a dataset is a folder"),
+        ({"out": f"{__file__}/"}, "test_command_line.py: the path is a file, and a dataset needs a folder"),
         ({"out": "s3://bucket/answers.parquet"}, "one file is written on this machine's disk only"),
         ({"partition-by": "version"}, "--partition-by makes folders, so --out names one; put / at its end"),
         ({"partition-by": "colour", "out": "answers/"}, "the target has no column 'colour'"),

@@ -62,7 +62,7 @@ def test_a_report_has_the_tokens_that_were_billed_and_what_they_cost(start, emul
     assert sum(one.cost for one in actual_cost) == pytest.approx(made.cost)
     assert {one.batch_id for one in actual_cost} == {batch["id"] for batch in ledger["batches"]}
     assert f"Cost: {live_price / 2:,.0f} VND, {live_price / 2:,.0f} VND less than live" in str(made)
-    assert f"It was estimated before: {made.estimate}".replace("estimate: ", "") in str(made)
+    assert f"Estimated before the run: {made.estimate}".replace("estimate: ", "") in str(made)
 
 
 def test_each_model_has_its_own_rows_tokens_and_cost(start, emulator):
@@ -100,7 +100,7 @@ def test_first_requests_are_counted_apart_at_the_full_price(start, emulator):
     assert (requested.requests, emulator.ledger()["chat_requests_billed"]) == (2, 2)
     assert requested.cost == pytest.approx(requested.prompt_tokens * 10 + requested.completion_tokens * 20)
     assert made.estimate.basis == "by the first 2 requests"
-    assert "On top, 2 requests were tried live: " in str(made)
+    assert "In addition, 2 requests were tried live: " in str(made)
 
 
 def error(made):
@@ -193,7 +193,7 @@ def test_a_run_that_would_go_over_its_budget_asks_nothing_again_until_that_is_ra
     assert expired > 1
     (stopped,) = made.over_budget
     assert stopped in str(made)
-    assert f"VND are spent, and to ask {expired} requests again would cost about" in stopped
+    assert f"VND are spent, and sending {expired} requests again would cost about" in stopped
     errors = [row["error"] for row in pq.read_table(tmp_path / "run.parquet").to_pylist() if row["status"] == "unsent"]
     assert len(errors) == expired
     words = f"over budget (max_cost {budget.max_cost:,.0f} VND); attempt 1: expired: "

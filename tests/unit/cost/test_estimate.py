@@ -43,7 +43,7 @@ def test_where_nothing_tells_how_long_answers_are_no_cost_is_made_up():
     made = estimate({"m": 1_000}, {"m": 1}, {"m": None}, PRICES)
     assert (made.completion_tokens, made.cost, made.unpriced) == (None, None, ())
     assert str(made) == (
-        "estimate: 1,000 prompt and an unknown number of completion tokens, so no cost can be told "
+        "estimate: 1,000 prompt and an unknown number of completion tokens, so the cost is unknown "
         "(by the length of the texts)"
     )
 
@@ -52,7 +52,7 @@ def test_one_model_without_a_price_makes_the_cost_unknown():
     made = estimate({"m": 1, "n": 1}, {"m": 1, "n": 1}, {"m": 5, "n": 5}, PRICES)
     assert (made.cost, made.unpriced) == (None, ("n",))
     assert made.by_model["m"].cost is not None
-    assert "no price known of n" in str(made)
+    assert "no price known for n" in str(made)
 
 
 def test_a_model_that_is_asked_nothing_needs_no_price():

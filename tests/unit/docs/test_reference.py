@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import runpy
 from pathlib import Path
 
@@ -23,11 +24,25 @@ def test_every_dag_file_has_its_paragraph() -> None:
     assert all(f"## `{file.stem}`" in page for file in files)
 
 
-def test_a_field_that_no_sentence_explains_is_found() -> None:
-    told = MADE["_told"](
-        "What it is.\n\nfirst, second: both of them. third: another\none, with a: colon.", ["first", "second", "third"]
-    )
-    assert told == (
-        "What it is.",
-        {"first": "Both of them.", "second": "Both of them.", "third": "Another one, with a: colon."},
-    )
+def test_a_docstring_belongs_to_the_field_above_it() -> None:
+    source = '''class Job:
+    """What it is."""
+
+    first: str
+    """One thing,
+    with a: colon."""
+    second: int = 1
+    renamed: str = "x"
+    """Another thing."""
+'''
+    assert MADE["_field_docstrings"](source) == {"first": "One thing, with a: colon.", "renamed": "Another thing."}
+
+
+@dataclasses.dataclass
+class Silent:
+    quiet: str
+
+
+def test_a_field_without_a_docstring_is_an_error() -> None:
+    with pytest.raises(SystemExit, match="Silent: add a docstring below quiet"):
+        MADE["_class_page"](Silent)

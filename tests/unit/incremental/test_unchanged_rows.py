@@ -34,7 +34,7 @@ from greennode_batch.write.target_writer import write_shard
 FIELDS = AnswerReader(None).fields
 MODELS = ("google/gemma-4-31b-it", "openai/gpt-oss-120b")
 TEXTS = {1: "a", 2: "b", 3: "c", 4: None, 5: ""}
-NOTED = "Noted what table"
+NOTED = "Wrote the answer cache of table"
 IN_TABLE = {"key": "id", "target": SqlTarget(conn_id="db", table="answers"), "prompt": "Say {{ text }}"}
 
 
@@ -578,7 +578,7 @@ def test_a_database_that_makes_no_digest_is_asked_for_each_row(make_runs, caplog
     finally:
         # Other tests have the same database.
         runs.execute("ALTER FUNCTION pg_catalog.hash_of_later_versions(text, bigint) RENAME TO hashtextextended")
-    assert "makes no digest" in caplog.text
+    assert "cannot compute a digest" in caplog.text
     assert not runs.cache.exists()
 
 

@@ -16,8 +16,8 @@ def test_a_text_is_a_file_only_if_it_looks_like_one(tmp_path):
     ("text", "message"),
     [
         ("job/gone.sql", "job/gone.sql: no such file below the jobs folder"),
-        ("../secret.md", "lies outside of the jobs folder"),
-        ("/etc/secret.txt", "lies outside of the jobs folder"),
+        ("../secret.md", "lies outside the jobs folder"),
+        ("/etc/secret.txt", "lies outside the jobs folder"),
         ("folder.md", "cannot be read as UTF-8 text"),
         ("latin.md", "cannot be read as UTF-8 text"),
     ],

@@ -624,7 +624,7 @@ def test_a_shard_that_was_sent_and_has_lost_a_file_is_named(staged, file):
 
 def test_a_run_whose_staging_was_removed_is_not_paid_again_unawares(staged):
     write_json(staged.run.removed, RemovedRun(removed_at=1_700_000_000.0))
-    with pytest.raises(ConfigError, match=r"removed on 2023-11-14.*pay for, all its rows again.*removed\.json"):
+    with pytest.raises(ConfigError, match=r"removed on 2023-11-14.*send all its rows again.*removed\.json"):
         staged.build([(1, "a")])
     assert not staged.run.shards.exists()
     staged.run.removed.unlink()

@@ -41,8 +41,8 @@ def test_counts_longest_request_and_estimate_are_shown(make_run):
 @pytest.mark.parametrize(
     ("params", "prices", "words"),
     [
-        ({}, {MODEL: [1, 1]}, "an unknown number of completion tokens, so no cost can be told"),
-        ({"max_tokens": 10}, {}, f"no price known of {MODEL}"),
+        ({}, {MODEL: [1, 1]}, "an unknown number of completion tokens, so the cost is unknown"),
+        ({"max_tokens": 10}, {}, f"no price known for {MODEL}"),
     ],
 )
 def test_what_cannot_be_estimated_is_said_to_be_unknown(params, prices, words, make_run):

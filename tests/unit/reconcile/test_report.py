@@ -189,7 +189,7 @@ def test_a_row_lost_and_another_added_do_not_make_up_for_each_other(account, exe
     lost, added = account().problems
     assert lost.startswith("rows that are not in the target (1): 3.")
     assert added.endswith(
-        "but not in its source (1): 33. An earlier build of the run or somebody else wrote them; they may have been "
+        "but not in its source (1): 33. An earlier build of this run or somebody else wrote them; they may have been "
         "paid for, so keep them"
     )
 
@@ -212,8 +212,8 @@ def test_rows_that_a_later_run_has_written_over_are_no_error_and_are_counted(acc
     made = account()
     check_balanced(made)
     assert made.superseded == 2
-    assert str(made).endswith("\n2 rows were written over or removed by a later run")
-    assert "2 rows were written over by the later run run_2" in caplog.text
+    assert str(made).endswith("\n2 rows were overwritten or removed by a later run")
+    assert "2 rows were overwritten by the later run run_2" in caplog.text
 
 
 def test_rows_of_an_earlier_run_in_the_place_of_these_are_lost_rows(account, execute, joined):
@@ -223,7 +223,7 @@ def test_rows_of_an_earlier_run_in_the_place_of_these_are_lost_rows(account, exe
     write_json(earlier.plan, msgspec.structs.replace(plan, run_id="run_0", created_at=plan.created_at - 1))
     made = account()
     assert problem_of(made).startswith(
-        "rows of the target that hold what the earlier run run_0 wrote (2): 1, 2. Either"
+        "rows of the target that still have what the earlier run run_0 wrote (2): 1, 2. Either"
     )
     assert made.superseded == 0
 
@@ -262,8 +262,10 @@ def test_two_rows_whose_keys_are_one_to_the_target_are_named(make_run, carry, da
         join(run, plan, table)
         changed, shared = report(run, TableRows(table, "run_1")).problems
     assert changed.startswith("rows that are in the target with another status or custom_id (1): k\x00 (custom_id ")
-    assert shared.startswith("rows of the target that are those of several source rows each, for it takes their keys ")
-    assert "equal (1): k\ufffd. Give" in shared
+    assert shared.startswith(
+        "rows of the target that stand for several source rows each, because the target treats their "
+    )
+    assert "keys as equal (1): k\ufffd. Give" in shared
 
 
 def test_rows_that_only_look_alike_here_are_told_apart_in_the_target(make_run, carry):
@@ -337,7 +339,7 @@ def test_a_shard_that_is_not_joined_is_named(joined, account):
     run, plan = joined
     run.shard(plan.shards[1].shard_id).joined.unlink()
     assert problem_of(account()).startswith(
-        f"1 of 2 shards are not joined yet, so the target was not looked at: {plan.shards[1].shard_id}. See"
+        f"1 of 2 shards are not joined yet, so the target was not checked: {plan.shards[1].shard_id}. See"
     )
 
 
@@ -348,7 +350,7 @@ def test_results_that_changed_after_they_were_joined_are_named_by_their_shard(jo
     index = results.column_names.index("status")
     pq.write_table(results.set_column(index, "status", pa.array(["truncated"])), str(shard.results))
     assert problem_of(account()).startswith(
-        f"the results of 1 of 2 shards are others than those that were joined: {shard.shard_id}. Clear"
+        f"the results of 1 of 2 shards have changed since they were joined: {shard.shard_id}. Clear"
     )
 
 
@@ -379,9 +381,9 @@ def test_a_source_file_that_is_not_the_plans_is_named(joined, account):
     pq.write_table(pq.read_table(first.source).slice(0, 0), str(first.source))
     second.source.unlink()
     problems = "\n".join(account().problems)
-    assert f"shard {first.shard_id}: source.parquet has 0 rows, and the plan 2; restore it" in problems
+    assert f"shard {first.shard_id}: source.parquet has 0 rows, but the plan has 2; restore the file" in problems
     assert f"{first.shard_id}, its rows and requests.jsonl: the latter has other ids: {ids_of(first)[0]}" in problems
-    assert f"shard {second.shard_id}: {second.source} is gone, so nothing tells its rows; restore it" in problems
+    assert f"shard {second.shard_id}: {second.source} is missing, so its rows are unknown; restore the file" in problems
 
 
 def test_a_target_that_differs_is_noticed_also_while_staging_is_not_in_order(joined, account, execute):
@@ -390,7 +392,7 @@ def test_a_target_that_differs_is_noticed_also_while_staging_is_not_in_order(joi
     drop_results(shard, *ids_of(shard))
     execute("DELETE FROM answers WHERE id = 2")
     problems = account().problems
-    assert problems[-1].startswith("the target's 3 rows are not the 4 that were joined. Which differ is told once")
+    assert problems[-1].startswith("the target's 3 rows differ from the 4 that were joined. Fix the problems above")
 
 
 def test_shards_that_were_not_sent_or_not_collected_are_named(make_run, ended, client, target):
@@ -400,7 +402,7 @@ def test_shards_that_were_not_sent_or_not_collected_are_named(make_run, ended, c
     made = report(run, TableRows(target, "run_1"))
     unsent, uncollected, not_joined = made.problems
     assert unsent.startswith(f"shards that were never sent: {second.shard_id}. Clear their submit_batch")
-    assert uncollected.startswith(f"shards that were sent and are not collected: {first.shard_id}. Clear their wait")
+    assert uncollected.startswith(f"shards that were sent but are not collected: {first.shard_id}. Clear their wait")
     assert "2 of 2 shards are not joined yet" in not_joined
     assert [(one.attempt, one.shards, one.requests, one.statuses) for one in made.attempts] == [(1, 1, 1, {})]
 
@@ -439,7 +441,7 @@ def test_each_attempt_is_told_with_what_it_has_cost(twice_asked, target, emulato
     assert ledger["requests_billed"] == 3
     assert (made.prompt_tokens, made.completion_tokens) == (ledger["prompt_tokens"], ledger["completion_tokens"])
     assert sum(one.prompt_tokens for one in made.attempts) == made.prompt_tokens
-    assert "\n2 requests were asked again in attempt 2: 2 succeeded" in str(made)
+    assert "\n2 requests were sent again in attempt 2: 2 succeeded" in str(made)
 
 
 def test_a_shard_of_a_second_attempt_that_no_plan_lists_is_named_and_the_way_out_keeps_it(
@@ -453,7 +455,7 @@ def test_a_shard_of_a_second_attempt_that_no_plan_lists_is_named_and_the_way_out
     made = report(run, TableRows(target, "run_1"))
     batch = read_receipt(again).batch_id
     assert made.problems[0].startswith(
-        f"shards of attempt 2 that were sent, and that no plan lists: {again.shard_id} ({batch}). Clear build_retry_2"
+        f"shards of attempt 2 that were sent but are in no plan: {again.shard_id} ({batch}). Clear build_retry_2"
     )
     billed = emulator.ledger()["requests_billed"]
     ask_again(run, plan)
@@ -467,9 +469,9 @@ def test_a_shard_of_the_first_attempt_that_no_plan_lists_is_named(joined, accoun
     lost = plan.shards[-1]
     rest = msgspec.structs.replace(plan, shards=plan.shards[:-1], rows=plan.rows - lost.rows)
     write_json(run.plan, rest)
-    unplanned = next(one for one in account().problems if "no plan lists" in one)
+    unplanned = next(one for one in account().problems if "are in no plan" in one)
     assert lost.shard_id in unplanned
-    assert f"Clear build_requests, or remove {run.plan} and start the command again" in unplanned
+    assert f"Clear build_requests, or remove {run.plan} and run the command again" in unplanned
 
 
 def test_a_second_attempt_that_is_not_collected_is_named(twice_asked, target):
@@ -479,7 +481,7 @@ def test_a_second_attempt_that_is_not_collected_is_named(twice_asked, target):
     again.results.unlink()
     made = report(run, TableRows(target, "run_1"))
     assert problem_of(made).startswith(
-        f"shards that were sent and are not collected: {again.shard_id} (attempt 2). Clear their wait_for_batch"
+        f"shards that were sent but are not collected: {again.shard_id} (attempt 2). Clear their wait_for_batch"
     )
 
 
@@ -501,7 +503,7 @@ def test_answers_of_a_second_attempt_that_were_not_joined_are_noticed(make_run, 
     join(run, plan, target)
     build_retry(make_job(), run, plan, attempt=2, profile=ApiProfile())
     carry(run, plan, 2)
-    assert "others than those that were joined" in problem_of(report(run, TableRows(target, "run_1")))
+    assert "have changed since they were joined" in problem_of(report(run, TableRows(target, "run_1")))
 
 
 def test_an_id_that_a_second_attempt_asked_of_its_own_accord_is_named(twice_asked, target):
@@ -514,7 +516,7 @@ def test_an_id_that_a_second_attempt_asked_of_its_own_accord_is_named(twice_aske
     )
     join(run, plan, target)
     problems = report(run, TableRows(target, "run_1")).problems
-    assert any("its results have ids that attempt 1 did not ask: strange." in words for words in problems)
+    assert any("its results have ids that attempt 1 did not send: strange." in words for words in problems)
 
 
 def test_an_answered_request_that_was_asked_again_is_told_in_the_log(twice_asked, target, caplog):
@@ -526,7 +528,7 @@ def test_an_answered_request_that_was_asked_again_is_told_in_the_log(twice_asked
     join(run, plan, target)
     # So it is after another answer model has read the first attempt again: every row has its answer all the same.
     check_balanced(report(run, TableRows(target, "run_1")))
-    assert "asked again what by now need not be: " in caplog.text
+    assert "sent requests again whose earlier outcome is no longer retryable: " in caplog.text
 
 
 def test_anomalies_are_counted_by_kind_and_shown_with_their_file(make_run, carry, target, emulator):
@@ -553,9 +555,9 @@ def test_batches_that_were_refused_or_given_up_are_counted(joined, account):
     made = account()
     assert (made.over_capacity, made.lost) == (2, {"forgotten": 1})
     assert (
-        "\n2 batches were refused for lack of capacity and sent again, at no cost"
-        "\n1 batch was given up (1 forgotten), and "
-        "may have been billed all the same" in str(made)
+        "\n2 batches were refused because the server had no capacity, and sent again at no cost"
+        "\n1 batch was given up (1 forgotten) and "
+        "may have been billed nevertheless" in str(made)
     )
 
 
@@ -586,7 +588,7 @@ def test_a_file_is_reconciled_as_a_table_is(make_run, carry, tmp_path):
 
 
 def test_a_run_that_was_never_built_says_so(tmp_path):
-    with pytest.raises(ConfigError, match=r"there is no plan\.json, so nothing was built and nothing sent"):
+    with pytest.raises(ConfigError, match=r"there is no plan, so nothing was built and nothing was sent"):
         report(run_folder(tmp_path, "dag", "run"), FileRows(AnswerFile(tmp_path / "out.parquet")))
 
 
@@ -597,7 +599,7 @@ def test_a_run_whose_staging_is_gone_says_that_what_it_wrote_is_good(joined, acc
     if removed:
         write_json(run.removed, RemovedRun(removed_at=86_400.0))
     gone = r"was removed on 1970-01-02" if removed else "is gone"
-    with pytest.raises(ConfigError, match=rf"staging {gone}, .*is good and stays: 4 rows in table answers\. Nothing"):
+    with pytest.raises(ConfigError, match=rf"staging {gone}, .*wrote stay: 4 rows in table answers\. You need not"):
         account()
 
 
@@ -609,7 +611,7 @@ def test_answers_of_a_build_whose_staging_is_gone_are_rows_that_count_as_unchang
     assert problem_of(account()).startswith(
         "rows that are in the target under run run_1 but not in its source (1): 78."
     )
-    assert "1 rows were written by this run before it was built as it is now" in caplog.text
+    assert "1 rows were written by an earlier build of this run" in caplog.text
     execute("UPDATE answers SET status = 'succeeded' WHERE id = 78")
     assert problem_of(account()).startswith("answered rows that are in the target under run run_1 but not in its sour")
 

@@ -121,7 +121,7 @@ def test_nothing_outside_of_the_prompts_folder_is_read(write, tmp_path, name):
         outside.write_text("secret")
     (jobs / "tickets" / "link.md").symlink_to(tmp_path / "outside.md")
     (jobs / "tickets" / "folder").symlink_to(jobs / "other")
-    with pytest.raises(ConfigError, match=f"prompt of job j: {name}: lies outside of the prompt's folder"):
+    with pytest.raises(ConfigError, match=f"prompt of job j: {name}: lies outside the prompt's folder"):
         write(f"{{% include '{name}' %}}")
 
 

@@ -96,7 +96,7 @@ def test_a_file_system_that_cannot_hold_staging_is_refused_at_build(without_link
 
 def test_one_that_replaces_what_is_there_is_refused_as_well(without_links, monkeypatch, tmp_path):
     monkeypatch.setattr(exclusive, "_rename_noreplace", lambda made, local: made.replace(local) and 0)
-    with pytest.raises(ConfigError, match="both made one file"):
+    with pytest.raises(ConfigError, match="both created the same file"):
         check_exclusive(UPath(tmp_path))
     assert list(tmp_path.iterdir()) == []
 

@@ -98,7 +98,7 @@ def test_a_json_file_that_is_not_there_is_none_and_one_that_is_broken_is_named(t
     assert read_json(path, Note) is None
     for content in ("", "{", json.dumps({"text": 5})):
         path.write_text(content)
-        with pytest.raises(ConfigError, match=r"receipt\.json: is not as this version writes it"):
+        with pytest.raises(ConfigError, match=r"receipt\.json: does not have the expected content"):
             read_json(path, Note)
 
 

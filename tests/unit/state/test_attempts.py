@@ -71,5 +71,5 @@ def test_the_last_attempt_before_the_budget_stopped_the_next_one_says_so(run):
 
 def test_over_the_budget_the_numbers_are_told():
     assert str(STOP) == (
-        "over budget (max_cost 1,000 VND): 900 VND are spent, and to ask 1,234 requests again would cost about 250 VND"
+        "over budget (max_cost 1,000 VND): 900 VND are spent, and sending 1,234 requests again would cost about 250 VND"
     )

@@ -31,11 +31,11 @@ def words(**changes):
         ({"max_completion_tokens": None, "max_cost": None}, "about 50 completion tokens, about 10 VND"),
         (
             {"completion_tokens": None, "cost": None, "max_cost": None},
-            "an unknown number of completion tokens, so no cost can be told",
+            "an unknown number of completion tokens, so the cost is unknown",
         ),
         (
             {"unpriced": ("m", "n"), "cost": None},
-            "about 50 completion tokens (at most 500), no price known of m, n",
+            "about 50 completion tokens (at most 500), no price known for m, n",
         ),
     ],
 )

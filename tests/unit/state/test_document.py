@@ -130,7 +130,7 @@ def test_a_document_of_a_newer_format_is_refused_with_a_sentence_that_says_what_
     run.plan.write_text(json.dumps({**json.loads(run.plan.read_text()), "format": 2}))
     with pytest.raises(
         ConfigError,
-        match=r"plan\.json: is of format 2, and this version reads format 1, so a newer version wrote it\. "
+        match=r"plan\.json: has format 2, but this version reads format 1: a newer version wrote it\. "
         r"Let that version finish the run, or start a new run",
     ):
         read_plan(run)

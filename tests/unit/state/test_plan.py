@@ -41,7 +41,7 @@ def test_it_says_what_it_asks():
     assert plan.repeated == 3
     assert str(plan) == (
         "10 rows: 6 requests in 1 shard (2.5 MB), 3 rows share another row's request, 1 unsent, "
-        "1 row unchanged since an earlier run. 2 rows of the target are not in the source (any more), and stay: a, b"
+        "1 row unchanged since an earlier run. 2 rows of the target are no longer in the source and stay: a, b"
     )
 
 
@@ -63,5 +63,5 @@ def test_a_run_whose_staging_was_removed_is_not_paid_again_unawares(tmp_path):
     run = run_folder(tmp_path / "staging", "job", "run")
     refuse_removed(run)
     write_json(run.removed, RemovedRun(1_769_860_800.0))
-    with pytest.raises(ConfigError, match=r"removed on 2026-01-31; .* pay for, all its rows .*delete .*removed\.json"):
+    with pytest.raises(ConfigError, match=r"removed on 2026-01-31\. .* send all its rows .*delete .*removed\.json"):
         refuse_removed(run)

@@ -63,7 +63,7 @@ def test_of_two_that_follow_one_receipt_the_second_writes_nothing(make_shard):
     shard = make_shard()
     read = write_receipt(shard, Receipt(shard.shard_id, "uploaded", "file-1"))
     created = write_receipt(shard, msgspec.structs.replace(read, state="created", batch_id="batch_1"))
-    with pytest.raises(OvertakenError, match="another worker has gone on with it"):
+    with pytest.raises(OvertakenError, match="another worker has changed its receipt"):
         write_receipt(shard, msgspec.structs.replace(read, file_id="file-2"))
     assert read_receipt(shard) == created
 
@@ -77,7 +77,7 @@ def test_what_is_known_of_a_batch_is_kept_beside_what_another_worker_has_written
     assert (last.state, last.missing_since, last.statuses) == ("collected", 1.0, {"succeeded": 2})
     assert note_of_batch(shard, last, missing_since=1.0) == last, "what is known already is not written again"
     write_receipt(shard, msgspec.structs.replace(last, state="uploaded", batch_id=None, over_capacity=("batch_1",)))
-    with pytest.raises(OvertakenError, match="is not batch batch_1 any more"):
+    with pytest.raises(OvertakenError, match="no longer has batch batch_1"):
         note_of_batch(shard, read, cancelled_at=2.0)
 
 

@@ -170,7 +170,7 @@ def test_of_a_row_that_two_jobs_write_the_later_write_counts_and_nothing_is_to_b
     assert runs.report(*second).taken_over == 0
     made = runs.report(*first)
     assert (made.taken_over, made.superseded) == (2, 0)
-    assert "2 rows were written over by another job that shares the target" in str(made)
+    assert "2 rows were overwritten by another job that shares the target" in str(made)
 
 
 def test_the_answer_of_another_job_is_not_paid_again_and_stays_its_own(make_runs):

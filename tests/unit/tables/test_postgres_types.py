@@ -84,7 +84,9 @@ def test_what_a_column_takes_of_any_value_is_not_refused_and_what_is_refused_tak
 )
 def test_a_type_that_takes_nothing_is_refused_with_the_statement_that_mends_it(connection, written, column, words):
     table = table_with(connection, column)
-    with pytest.raises(ConfigError, match=f"table answers: the column value {words}, which it cannot take") as refused:
+    with pytest.raises(
+        ConfigError, match=f"table answers: the column value {words}, which the column cannot hold"
+    ) as refused:
         table.prepare(schema_of(written))
     connection.execute(str(refused.value).partition("nothing is paid twice: ")[2])
     connection.commit()
@@ -95,7 +97,10 @@ def test_a_type_that_takes_nothing_is_refused_with_the_statement_that_mends_it(c
 def test_a_type_that_may_not_take_all_is_a_warning(connection, caplog):
     with caplog.at_level(logging.WARNING):
         table_with(connection, "integer").prepare(schema_of("text"))
-    assert "the column value is integer, and this job writes text: a row with a value that" in caplog.text
+    assert (
+        "the column value is integer, and this job writes text: the database will refuse a row whose value does not fit"
+        in caplog.text
+    )
     caplog.clear()
     for column in ("text", "varchar(40)", "mood"):
         table_with(connection, column).prepare(schema_of("text"))

@@ -74,7 +74,7 @@ def test_a_column_that_the_file_lacks_is_null_in_its_rows(merge, out):
 
 def test_columns_of_another_type_are_refused_before_anything_is_sent(merge, out):
     merge(1, {1: ("a", GOOD)}, score=["high"])
-    with pytest.raises(ConfigError, match=r"cannot stand in one file .* Nothing was sent"):
+    with pytest.raises(ConfigError, match=r"cannot hold the rows of this run .* Nothing was sent"):
         out.check(rows_of(2, {2: ("a", GOOD)}, score=[0.5]).schema, ["id"])
 
 

@@ -139,7 +139,7 @@ def test_more_partitions_than_files_may_be_open_are_written_some_after_the_other
 
 def test_too_many_partitions_are_refused_however_many_of_them_a_piece_has(make, folder):
     pieces = [rows_of(*((number, f"{piece} {number}") for number in range(501))) for piece in range(2)]
-    with pytest.raises(ConfigError, match="partition_by topic cuts one shard into 1,002 partitions"):
+    with pytest.raises(ConfigError, match="partition_by topic splits one shard into 1,002 partitions"):
         make().write(pieces, "shard1")
     assert not list(folder.iterdir())
 
@@ -166,7 +166,7 @@ def test_a_worker_in_whose_place_another_one_writes_the_shard_is_told_so_and_cha
                 make().write(self, "shard")
             yield rows_of((1, "a"), (2, "b"))
 
-    with pytest.raises(ChangedError, match="another worker of this run took this one for dead"):
+    with pytest.raises(ChangedError, match="another worker of this run has started to write the same files"):
         make().write(Rows(), "shard")
     assert found(folder) == expected((1, "a"), (2, "b"))
 
@@ -217,10 +217,10 @@ def test_a_folder_is_tried_before_anything_is_paid_and_nothing_is_left_there(mak
 
 def test_what_is_no_folder_is_refused(make, folder, tmp_path):
     folder.write_text("a file")
-    with pytest.raises(ConfigError, match="answers: is a file; a dataset is a folder"):
+    with pytest.raises(ConfigError, match="answers: the path is a file, and a dataset needs a folder"):
         make().prepare(SCHEMA, create=False)
     below = Dataset(UPath(folder / "below"), run_folder(tmp_path, "dag", "run"))
-    with pytest.raises(ConfigError, match=r"answers/below: cannot be written.*nothing was sent"):
+    with pytest.raises(ConfigError, match=r"answers/below: the folder cannot be written.*Nothing was sent"):
         below.prepare(SCHEMA)
 
 

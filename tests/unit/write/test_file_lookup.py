@@ -209,7 +209,7 @@ def test_a_report_that_wakes_late_removes_no_other_rows_of_a_file_that_was_writt
     run = run_folder(tmp_path / "staging", "dag", "run 2")
     late = _Overtaken(UPath(folder), run)
     late.run = run
-    with pytest.raises(ChangedError, match="written again or removed by another run"):
+    with pytest.raises(ChangedError, match="another run rewrote or removed"):
         remove_replaced(late, KEY)
     assert found(folder) == [(1, "run 2"), (2, "run 1"), (3, "run 1")]
 

@@ -169,7 +169,7 @@ def test_one_row_that_never_gets_an_answer_turns_no_later_day_red_and_is_not_ask
         requested, made = days.day(rows)
         assert (requested, made.unchanged, made.remembered, made.answers_for) == ([], 39, {status: 1}, 40)
         assert is_green(made, 0.0)
-        assert f"1 row is not asked again, for the outcome of the same request is final (1 {status})" in str(made)
+        assert f"1 row is not sent again, because the outcome of the same request is final (1 {status})" in str(made)
     # A row that fails newly is one of all rows, and one of them too many only if the job says so.
     requested, made = days.day(rows | {40: "refused too"})
     assert (requested, made.answers_for, is_green(made), is_green(made, 0.02)) == ([40], 41, True, False)
@@ -239,7 +239,7 @@ def test_over_half_of_twenty_requests_are_too_many_however_large_the_table(make_
     # Who allows more allows it of these as well.
     assert is_green(made, 0.55)
     if is_systematic:
-        with pytest.raises(FailedRowsError, match=r"11 of 20 requests .*over half.* of all 520 rows"):
+        with pytest.raises(FailedRowsError, match=r"11 of 20 requests .*Over half.* of all 520 rows"):
             check_failed_ratio(made, 0.05)
     assert len(days.day(old | new)[0]) == (failed if is_systematic else 0)
 
@@ -350,7 +350,7 @@ def test_a_changed_row_that_expires_keeps_its_old_answer_until_the_new_one_is_th
         assert (requested, made.kept_answers, made.unchanged) == ([2, 2 + count], 1, count)
         assert days.held()[2] == ("succeeded", None)
         # What the database can note of the others it notes all the same.
-        assert ("Noted what table" in caplog.text) is days.table.dialect.makes_digests
+        assert ("Wrote the answer cache of table" in caplog.text) is days.table.dialect.makes_digests
     requested, made = days.day(changed, {"late": "good"})
     assert (requested, made.kept_answers) == ([2], 0)
     assert days.day(changed)[0] == []

@@ -128,7 +128,7 @@ def test_thinking_is_joined_only_where_it_is_wanted(make_shard, keep_reasoning, 
 def test_a_shard_that_was_not_collected_is_named(make_shard):
     shard = make_shard()
     with (
-        pytest.raises(ConfigError, match=f"{shard.shard_id}: its results were not collected yet"),
+        pytest.raises(ConfigError, match=f"{shard.shard_id}: its results are not collected yet"),
         join_shard(shard, owner=RowOwner("r"), answer_fields=ANSWER),
     ):
         pass
@@ -176,6 +176,6 @@ def test_a_run_that_retention_has_removed_says_so_and_what_to_do(make_shard):
     shard = make_shard()
     note_run(shard.run, dag_id="job", run_id="run_1")
     remove_run(shard.run, now=1_750_000_000.0, is_over=lambda: True)
-    words = r"staging was removed on 2025-06-15 by retention.*into the target is still there.*trigger a new run"
+    words = r"staging was removed on 2025-06-15 by retention.*rows in the target are untouched.*trigger a new run"
     with pytest.raises(ConfigError, match=words), join_shard(shard, owner=RowOwner("run_1"), answer_fields=()):
         pass

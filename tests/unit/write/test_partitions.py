@@ -48,7 +48,7 @@ def test_as_many_partitions_as_make_sense_and_one_more():
     rows = pa.table({"k": range(MAX_PARTITIONS + 1), "n": range(MAX_PARTITIONS + 1)})
     assert len(list(partitions(rows.slice(1), ("k",)))) == MAX_PARTITIONS
     with pytest.raises(
-        ConfigError, match=r"partition_by k cuts one shard into 1,001 partitions.*nothing is paid twice"
+        ConfigError, match=r"partition_by k splits one shard into 1,001 partitions.*nothing is paid twice"
     ):
         list(partitions(rows, ("k",)))
 

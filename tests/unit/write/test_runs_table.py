@@ -126,7 +126,7 @@ def test_runs_of_another_dag_or_of_another_day_have_rows_of_their_own(write, fet
 
 
 def test_a_table_of_runs_that_is_the_table_of_answers_is_refused(make_job):
-    with pytest.raises(ConfigError, match="the answers and the runs cannot lie in one table"):
+    with pytest.raises(ConfigError, match="runs_table is the table of the answers"):
         make_job(target=SqlTarget(conn_id="w", table="answers", runs_table="answers"))
 
 

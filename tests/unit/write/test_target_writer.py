@@ -151,7 +151,7 @@ def test_what_cannot_take_the_answers_is_found_before_anything_is_paid(make_run,
         prepare_targets(open_both(run), run, plan, answer_fields=FIELDS, create=False)
         assert connection.execute("SELECT to_regclass('answers')").fetchone() == (None,)
     assert not (tmp_path / "answers").exists()
-    with pytest.raises(ConfigError, match="partition_by id cuts one shard into 1,001 partitions"):
+    with pytest.raises(ConfigError, match="partition_by id splits one shard into 1,001 partitions"):
         prepare_targets(open_both(run, by=("id",)), run, plan, answer_fields=FIELDS)
     prepare_targets(open_both(run, by=("status",)), run, plan, answer_fields=FIELDS)
     connection.execute("DROP TABLE answers; CREATE TABLE answers (id int)")

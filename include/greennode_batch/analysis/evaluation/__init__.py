@@ -1,9 +1,10 @@
-"""Evaluation: answers of several models to the same rows, against labels and a judge.
+"""Evaluation: compare the answers of several models to the same rows with labels and with a judge's scores.
 
-judge      the job that has a model rate each answer
-compared   the rows of a query, one per row and model, checked
-figures    what is counted in them, per model and class
-examples   rows on which the models differ
-latency    how long a run's batches took to answer
-page       all of it as one HTML file
+judge            the job in which a model rates each answer
+compared         reads and checks the rows to compare, one per row and model
+figures          counts and scores per model and class
+examples         rows on which the models differ
+latency          how long a run's answers took
+scatter          the chart of accuracy by cost
+evaluation_page  all of it as one HTML file
 """

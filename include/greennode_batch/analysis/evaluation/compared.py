@@ -1,4 +1,4 @@
-"""Compared: the rows of an evaluation's query, one per row and model, as a frame of what figures are made of."""
+"""Compared rows: read an evaluation's query, with one row per source row and model, into a data frame."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ from greennode_batch.state.row_status import RowStatus
 NEEDED = ("model", "status", "expected", "said")
 NUMBERS = ("score", "prompt_tokens", "completion_tokens")
 NO_ANSWER = "(no answer)"
-# No text of a database has it.
+# A separator that no text in a database contains.
 _BETWEEN = "\x1f"
 
 
 def read_compared(rows: Rows, key: Sequence[str]) -> pd.DataFrame:
-    """The rows as a frame: `row` (the key as one text), `model`, `status`, `expected`, `said`, `right`, and numbers.
+    """Read the rows into a frame: `row` (the key as one text), `model`, `status`, `expected`, `said`, `right`, numbers.
 
-    `said` is NO_ANSWER where there is none; `right` is whether it is `expected`, letter by letter. The numbers are
-    `score`, `prompt_tokens` and `completion_tokens`, each where the query has it; the tokens of a request that several
-    rows share (`custom_id`) stand with the first of them alone. Holds these columns of all rows, about 60 bytes a row,
-    and none of the texts. Raises ConfigError for a query that lacks a column, or has a row twice for one model.
+    `said` is NO_ANSWER if there is none. `right` is whether `said` equals `expected` exactly. The numbers are `score`,
+    `prompt_tokens` and `completion_tokens`, if the query has them. If several rows share a request (`custom_id`), only
+    the first of them has its tokens. Holds these columns of all rows, about 60 bytes per row, but no other texts.
+    Raises ConfigError if the query lacks a column, gives no rows, or gives a row twice for one model.
     """
     lacking = [name for name in (*key, *NEEDED) if name not in rows.columns]
     if lacking:
         raise ConfigError(
-            f"the evaluation's query has no column {', '.join(lacking)}; it gives a row per row and model, with "
-            f"{', '.join((*key, *NEEDED))} (AS … names a column)"
+            f"the evaluation's query has no column {', '.join(lacking)}; it must give one row per source row "
+            f"and model, with the columns {', '.join((*key, *NEEDED))} (AS … names a column)"
         )
     parts = [_part(batch, key, rows.columns) for batch in rows.batches]
     if not parts:
-        raise ConfigError("the evaluation's query gives no rows: nothing was answered yet, or its WHERE leaves none")
+        raise ConfigError(
+            "the evaluation's query gives no rows; run the job that it reads first, and check its WHERE clause"
+        )
     table = pa.concat_tables(parts)
     texts = ("row", "model", "status", "expected", "said")
     for name in texts:
@@ -45,8 +47,8 @@ def read_compared(rows: Rows, key: Sequence[str]) -> pd.DataFrame:
     if twice.any():
         first = frame[twice].iloc[0]
         raise ConfigError(
-            f"the evaluation's query gives row {shown_key(first['row'])} twice for model {first['model']}; a join may "
-            "find several rows where it should find one"
+            f"the evaluation's query gives row {shown_key(first['row'])} twice for model {first['model']}; check "
+            "its joins, which must find one row each"
         )
     if "custom_id" in frame:
         frame.loc[frame.duplicated(["custom_id"]) & frame["custom_id"].notna(), list(NUMBERS[1:])] = 0
@@ -55,12 +57,12 @@ def read_compared(rows: Rows, key: Sequence[str]) -> pd.DataFrame:
 
 
 def row_names(batch: RowBatch, key: Sequence[str]) -> pa.Array:
-    """The key of each row as one text."""
+    """The keys of the rows, each as one text."""
     return pc.binary_join_element_wise(*(_texts(batch, name) for name in key), _BETWEEN)
 
 
 def shown_key(row: str) -> str:
-    """A key as people read it."""
+    """Format a key of `row_names` for people."""
     return row.replace(_BETWEEN, ", ")
 
 

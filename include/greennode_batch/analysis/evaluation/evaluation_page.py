@@ -1,4 +1,4 @@
-"""The page of an evaluation: figures and examples as one HTML file."""
+"""Evaluation page: figures and examples as one HTML file."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from greennode_batch.source.rows import Rows
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found. waits: by model, of the run that asked; none of a model that was not asked in it."""
+    """The result of an evaluation."""
 
     figures: Figures
     examples: Sequence[Example]
     waits: Mapping[str, Waits] = field(default_factory=dict)
+    """Latencies by model, from the latest run; without models that it did not ask."""
 
     @property
     def ranking(self) -> list[ModelFigures]:
-        """The models, the most accurate first; without labels the best judged first."""
+        """The models, most accurate first; without labels, best rated first."""
         return sorted(self.figures.models, key=lambda one: (-one.accuracy.value, -(one.mean_score or 0), one.model))
 
     @property
     def conclusion(self) -> str:
-        """Who is best, and whether the rows are enough to say so."""
+        """Which model is best, and whether there are enough rows to say so."""
         best, *others = self.ranking
         if not self.figures.labelled:
             return f"{short_model(best.model)} is rated best by the judge." if best.judged else ""
@@ -56,9 +57,9 @@ def evaluate(
     waits: Mapping[str, Waits],
     examples: int = 12,
 ) -> Evaluation:
-    """Compare the rows that `read` gives, which is called twice: once to count, once for the texts of the examples.
+    """Evaluate the rows that `read` returns. It is called twice: to count, and to read the examples' texts.
 
-    models: in the order to show them in. Raises ConfigError for rows that `read_compared` does not take.
+    models: the order in which to show them. Raises ConfigError for rows that `read_compared` rejects.
     """
     frame = read_compared(read(), key)
     figures = count_figures(frame, models, prices)
@@ -67,7 +68,7 @@ def evaluate(
 
 
 def evaluation_page(found: Evaluation, *, title: str, origin: str) -> str:
-    """The page as HTML. origin: a line on where the rows are from."""
+    """Render the page as HTML. origin: a line that says where the rows come from."""
     models = found.figures.models
     return render_page(
         "evaluation.html.j2",

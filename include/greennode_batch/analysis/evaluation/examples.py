@@ -1,4 +1,4 @@
-"""Examples: rows on which the models differ, with all their texts, from each class some."""
+"""Examples: some rows of each class on which the models differ, with all their texts."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ _OWN = frozenset({*NEEDED, *NUMBERS, "reason", "custom_id"})
 
 @dataclass
 class Example:
-    """One row. texts: by column, what is the same for all models.
-
-    answers: of each model its row of the query, with `is_right` and its own `texts`; `score` and `reason` may be None.
-    """
+    """One source row with the answers of all models."""
 
     name: str
     expected: Any
     texts: dict[str, Any] = field(default_factory=dict)
+    """The columns with the same value for all models."""
     answers: list[dict[str, Any]] = field(default_factory=list)
+    """Each model's row of the query, with `is_right` and the model's own `texts`. `score` and `reason` may be None."""
 
 
 def choose_examples(frame: pd.DataFrame, count: int) -> list[str]:
-    """So many rows on which the models differ: first of each class one, those first that some model has right."""
+    """Choose up to `count` rows on which the models differ, in turn from each class; first those a model has right."""
     disagreed = frame[frame["row"].isin(disagreed_rows(frame))]
     rows = disagreed.groupby("row", observed=True).agg(expected=("expected", "first"), right=("right", "any"))
     rows = rows.reset_index().sort_values(["right", "row"], ascending=[False, True], kind="stable")
@@ -39,7 +38,7 @@ def choose_examples(frame: pd.DataFrame, count: int) -> list[str]:
 
 
 def read_examples(rows: Rows, key: Sequence[str], chosen: Sequence[str], models: Sequence[str]) -> list[Example]:
-    """The chosen rows with their texts, in that order. Reads all rows and holds the chosen ones."""
+    """Read the chosen rows with their texts, in the order chosen. Reads all rows and holds the chosen ones."""
     wanted = dict.fromkeys(chosen)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in wanted}
     for batch in rows.batches:

@@ -1,4 +1,4 @@
-"""Figures: what is counted in compared rows, per model and per class."""
+"""Figures: counts and scores of compared rows, per model and per class."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from greennode_batch.state.row_status import RowStatus
 
 SCORES = (1, 2, 3, 4, 5)
 _MOST_CLASSES = 24
-# Of a normal distribution: 95 % lie within so many standard deviations.
+# 95 % of a normal distribution lie within this many standard deviations.
 _Z95 = 1.959964
 
 
 @dataclass(frozen=True)
 class Share:
-    """`count` of `of`, with the interval in which the true share lies with 95 % certainty (Wilson's)."""
+    """A share, `count` of `of`, with its 95 % confidence interval (Wilson's)."""
 
     count: int
     of: int
@@ -33,95 +33,100 @@ class Share:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Its lower and upper end."""
+        """The lower and upper end of the confidence interval."""
         if not self.of:
             return 0.0, 1.0
         z = _Z95**2 / self.of
         middle = (self.value + z / 2) / (1 + z)
         half = _Z95 / (1 + z) * math.sqrt(self.value * (1 - self.value) / self.of + z / (4 * self.of))
-        # At 0 and 1 it ends there, but for what floats lose.
+        # Rounding errors must not move an end beyond the value itself, nor beyond 0 or 1.
         return max(0.0, min(self.value, middle - half)), min(1.0, max(self.value, middle + half))
 
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """How well one model tells one class: rows that are of it, are said to be, and both."""
+    """How well one model recognises one class, in rows."""
 
     name: str
     expected: int
+    """Rows of the class."""
     said: int
+    """Rows that the model put into the class."""
     right: int
+    """Rows of the class that the model put into it."""
 
     @property
     def precision(self) -> float | None:
-        """Of the rows said to be of the class, the share that is; None where none was."""
+        """The share of correct rows among those that the model put into the class; None if there are none."""
         return self.right / self.said if self.said else None
 
     @property
     def recall(self) -> float | None:
-        """Of the rows of the class, the share that was found; None where there are none."""
+        """The share of the class's rows that the model found; None if there are none."""
         return self.right / self.expected if self.expected else None
 
     @property
     def f1(self) -> float:
-        """The harmonic mean of both."""
+        """The harmonic mean of precision and recall."""
         both = self.expected + self.said
         return 2 * self.right / both if both else 0.0
 
 
 @dataclass(frozen=True)
 class ModelFigures:
-    """One model. accuracy: of the labelled rows; one without an answer is a wrong one. scores: how many of 1 to 5.
-
-    confusion: rows by expected class and by what was said, in the order of the classes and of `said_classes`. cost: in
-    the currency of the prices, None where the model has none. right_score, wrong_score: the judge's mean where the
-    label is right and where it is not.
-    """
+    """The figures of one model."""
 
     model: str
     rows: int
     statuses: Mapping[str, int]
+    """Rows by status."""
     accuracy: Share
+    """The share of labelled rows that are right. A row without an answer is wrong."""
     classes: tuple[ClassFigures, ...]
     confusion: tuple[tuple[int, ...], ...]
+    """Rows by expected class (in the order of `classes`) and by answered class (in the order of `said_classes`)."""
     scores: tuple[int, ...]
+    """How many answers the judge gave each score, from 1 to 5."""
     right_score: float | None
+    """The judge's mean score of rows that are right."""
     wrong_score: float | None
+    """The judge's mean score of rows that are wrong."""
     prompt_tokens: int
     completion_tokens: int
     cost: float | None
+    """In the currency of the prices; None if the model has no price."""
 
     @property
     def answered(self) -> int:
-        """Rows with an answer."""
+        """How many rows have an answer."""
         return self.statuses.get(RowStatus.SUCCEEDED.value, 0)
 
     @property
     def judged(self) -> int:
-        """Answers that have a score."""
+        """How many answers have a score."""
         return sum(self.scores)
 
     @property
     def mean_score(self) -> float | None:
-        """The mean score, of 5."""
+        """The mean score, from 1 to 5; None without scores."""
         total = sum(score * count for score, count in zip(SCORES, self.scores, strict=True))
         return total / self.judged if self.judged else None
 
     @property
     def macro_f1(self) -> float:
-        """The mean F1 of the classes that have rows: each counts the same, however rare."""
+        """The mean F1 of the classes that have rows. Each class counts the same, however rare."""
         found = [one.f1 for one in self.classes if one.expected]
         return sum(found) / len(found) if found else 0.0
 
     @property
     def tokens_a_row(self) -> float:
-        """Prompt and completion tokens for a row."""
+        """Prompt and completion tokens per row."""
         return (self.prompt_tokens + self.completion_tokens) / self.rows
 
 
 @dataclass(frozen=True)
 class Duel:
-    """Two models on the same labelled rows: how many only the one has right, only the other, both, and neither."""
+    """Two models on the same labelled rows: how many only one has right, only the other, both, and neither."""
 
     one: str
     other: str
@@ -133,20 +138,27 @@ class Duel:
 
 @dataclass(frozen=True)
 class Figures:
-    """All models in their order, the classes by their size, and each pair of models. rows: different ones."""
+    """The figures of all models."""
 
     rows: int
+    """Source rows."""
     labelled: int
+    """Source rows with a label."""
     disagreed: int
+    """Source rows on which the models differ."""
     models: tuple[ModelFigures, ...]
+    """In the order to show them."""
     classes: tuple[str, ...]
+    """Largest first."""
     said_classes: tuple[str, ...]
+    """The classes, followed by what else was answered."""
     duels: tuple[Duel, ...]
+    """One for each pair of models."""
     currency: str
 
 
 def count_figures(frame: pd.DataFrame, models: Sequence[str], prices: Prices) -> Figures:
-    """Count a frame of `read_compared`. models: in the order to show them in; those without rows are left out."""
+    """Count a frame of `read_compared`. models: the order in which to show them; models without rows are left out."""
     present = [*dict.fromkeys([*models, *sorted(frame["model"].unique())])]
     by_model = {model: rows for model in present if len(rows := frame[frame["model"] == model])}
     labelled = frame[frame["expected"].notna()]
@@ -167,13 +179,13 @@ def count_figures(frame: pd.DataFrame, models: Sequence[str], prices: Prices) ->
 
 
 def disagreed_rows(frame: pd.DataFrame) -> pd.Index:
-    """The rows on which the models do not say the same."""
+    """The rows to which the models gave different answers."""
     different = frame.groupby("row", observed=True)["said"].nunique()
     return different[different > 1].index
 
 
 def _classes(labelled: pd.DataFrame) -> tuple[tuple[str, ...], str]:
-    """The classes, the largest first, and the name for what is said beside them."""
+    """The classes, largest first, and the name for all other answers."""
     if labelled.empty:
         return (), "(another)"
     sizes = labelled.drop_duplicates("row")["expected"].astype(str).value_counts()
@@ -185,7 +197,7 @@ def _classes(labelled: pd.DataFrame) -> tuple[tuple[str, ...], str]:
 
 
 def _said_classes(labelled: pd.DataFrame, classes: Sequence[str], rest: str) -> tuple[str, ...]:
-    """The classes, and what else was said."""
+    """The classes, followed by what else was answered."""
     said = {str(name) for name in labelled["said"].unique()}
     others = [rest] if said - {*classes, NO_ANSWER} and rest not in classes else []
     return (*classes, *others, *([NO_ANSWER] if NO_ANSWER in said else []))

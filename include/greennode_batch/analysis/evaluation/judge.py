@@ -1,4 +1,4 @@
-"""The judge: a job whose rows are another job's answers, each rated from 1 to 5."""
+"""Judge: a job that rates each answer of another job from 1 to 5."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from greennode_batch.job.sources import SqlSource
 from greennode_batch.job.targets import SqlTarget
 
 CANDIDATE = "candidate"
-"""The column that says whose answer it is; `model` is the judge itself in the table of verdicts."""
+"""The column with the model that gave the answer; in the table of verdicts, `model` is the judge."""
 
 
 class Verdict(BaseModel):
-    """What a judge says of one answer. score: from 1 (worst) to 5."""
+    """A judge's rating of one answer. `score` is from 1 (worst) to 5."""
 
     score: int = Field(ge=1, le=5)
     reason: str
 
 
 def judge_of(job: BatchJob, *, sql: str, prompt: str, model: str, **changes: Any) -> BatchJob:
-    """The job that has a model rate the answers of a job.
+    """Make a job in which a model rates the answers of `job`.
 
-    sql: gives a row per answer: the job's key, the column `candidate` (its model), and what the prompt shows. changes:
-    of the BatchJob that is made. Unless they say otherwise it is called `<name>_judge`, reads the database of the
-    job's table and writes the table `<table>_verdicts` there. Raises ConfigError for a job without a table.
+    sql: a query with one row per answer: the job's key, the column `candidate` (the model that answered), and what the
+    prompt shows. changes: other arguments of the new BatchJob. By default it is called `<name>_judge`, reads the
+    database of the job's table and writes the table `<table>_verdicts` there. Raises ConfigError for a job without a
+    table.
     """
     table = next((target for target in job.targets if isinstance(target, SqlTarget)), None)
     if table is None:
-        raise ConfigError(f"job {job.name}: a judge reads its answers from a table, and it has no SqlTarget")
+        raise ConfigError(f"job {job.name}: a judge reads answers from a table, but this job has no SqlTarget; add one")
     declared: dict[str, Any] = {
         "name": f"{job.name}_judge",
         "source": SqlSource(conn_id=table.conn_id, sql=sql),

@@ -1,4 +1,4 @@
-"""Latency: how long after its batch was created a request had its answer, by model, in one run."""
+"""Latency: the time from the creation of a batch to its answers, by model, in one run."""
 
 from __future__ import annotations
 
@@ -20,18 +20,21 @@ from greennode_batch.state.row_status import RowStatus
 
 @dataclass(frozen=True)
 class Waits:
-    """Seconds from the creation of a batch until its answers were there: of half of them, of 95 % and of all."""
+    """How long the answers of one model took, in seconds from the creation of their batch."""
 
     answers: int
+    """How many answers were measured."""
     median: float
     p95: float
+    """95 % of the answers took at most this long."""
     longest: float
 
 
 def answer_waits(run: RunFolder) -> dict[str, Waits]:
-    """By model. What was asked again counts from the first batch on; a run that asked nothing has none.
+    """Measure a run's latencies by model; empty if the run sent nothing.
 
-    When an answer was made is the API's word; where it gives none, its batch's end counts. Holds 8 bytes an answer.
+    A request that was sent again counts from its first batch. The time of an answer comes from the API, or is the end
+    of its batch if the API gives none. Holds 8 bytes per answer.
     """
     plan = read_plan(run)
     seconds: defaultdict[str, list[npt.NDArray[np.float64]]] = defaultdict(list)
@@ -46,7 +49,7 @@ def answer_waits(run: RunFolder) -> dict[str, Waits]:
 
 
 def _answered_at(shard: ShardFolder) -> Iterator[npt.NDArray[np.float64]]:
-    """Epoch seconds of the answers of a shard that is collected."""
+    """Yield the times of a collected shard's answers, in epoch seconds."""
     if shard.results.exists():
         rows = read_staged(shard.results, ["status", "completed_at"])
         times = rows.filter(pc.equal(rows["status"], RowStatus.SUCCEEDED.value))["completed_at"].drop_null()
@@ -54,7 +57,7 @@ def _answered_at(shard: ShardFolder) -> Iterator[npt.NDArray[np.float64]]:
 
 
 def _waits(seconds: npt.NDArray[np.float64]) -> Waits:
-    # The server's clock, and its whole seconds, may put an answer before its batch.
+    # The server's clock and rounding to seconds may date an answer before its batch.
     seconds = np.maximum(seconds, 0)
     median, p95 = np.percentile(seconds, [50, 95])
     return Waits(len(seconds), float(median), float(p95), float(seconds.max()))

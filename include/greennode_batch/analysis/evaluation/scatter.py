@@ -1,4 +1,4 @@
-"""Scatter: what accuracy costs, as points of a chart with their labels apart from each other."""
+"""Scatter: the chart of accuracy by cost, with labels that do not overlap."""
 
 from __future__ import annotations
 
@@ -15,35 +15,37 @@ _LABEL_HEIGHT = 16
 
 @dataclass(frozen=True)
 class Point:
-    """One model: where it stands, and where its label is written (`start` at the point's right, `end` at its left)."""
+    """The point and the label of one model."""
 
     model: str
     x: float
     y: float
     label_y: float
     anchor: str
+    """`start` if the label is to the right of the point, `end` if it is to the left."""
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """Points, and the ticks of both axes as (place, value)."""
+    """A chart. Ticks are pairs of coordinate and value."""
 
     points: tuple[Point, ...]
     x_ticks: tuple[tuple[float, float], ...]
     y_ticks: tuple[tuple[float, float], ...]
     by_cost: bool
+    """Whether the x axis is the cost of 1,000 rows; otherwise it is tokens per row."""
 
     left, right, top, bottom = _LEFT, WIDTH - _RIGHT, _TOP, HEIGHT - _BOTTOM
     width, height = WIDTH, HEIGHT
 
 
 def scatter_of(models: Sequence[ModelFigures]) -> Scatter:
-    """Accuracy by what a thousand rows cost, or by tokens a row where a price is not known."""
+    """Make the chart of accuracy by the cost of 1,000 rows, or by tokens per row if a price is unknown."""
     by_cost = all(one.cost is not None for one in models)
     values = [1000 * (one.cost or 0) / one.rows if by_cost else one.tokens_a_row for one in models]
     x_step = _step(max(values, default=0))
     x_end = x_step * max(1, math.ceil(max(values, default=0) / x_step * 1.02))
-    # Tenths, of which the axis shows at most five: each, or each other one.
+    # In tenths: the axis shows every one or every second one, at most five.
     lowest = math.floor(10 * min((one.accuracy.value for one in models), default=0) - 0.5)
     step = 1 if lowest >= 5 else 2  # noqa: PLR2004 - as said
     y_low = max(0, lowest // step * step) / 10
@@ -67,7 +69,7 @@ def _points(models: Sequence[ModelFigures], across: Sequence[float], y_low: floa
 
 
 def _apart(indexes: Sequence[float]) -> list[float]:
-    """Places for labels that are near to these and apart from each other, within the chart if there is room."""
+    """Label positions that are near to these but do not overlap, within the chart if there is room."""
     order = sorted(range(len(indexes)), key=lambda one: indexes[one])
     free = -math.inf
     labels = list(indexes)
@@ -88,7 +90,7 @@ def _up(share: float) -> float:
 
 
 def _step(most: float) -> float:
-    """A round step that makes two to five of the whole."""
+    """A round step that divides the whole into two to five parts."""
     if most <= 0:
         return 1.0
     power: float = 10 ** math.floor(math.log10(most))

@@ -1,5 +1,5 @@
-"""Pages: what a run found as one HTML file, which needs nothing beside itself.
+"""Pages: self-contained HTML files with results.
 
-template    Jinja with the look of all pages: `base.html.j2`
-summaries   a page of a user's own over the rows of a query
+template    renders Jinja templates; `base.html.j2` has the style of all pages
+query_page  renders the rows of a query with a user's template
 """

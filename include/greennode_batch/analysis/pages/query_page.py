@@ -1,4 +1,4 @@
-"""The page of a query: a template of a user's own over its rows."""
+"""Query page: the rows of a query, rendered with a user's template."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from greennode_batch.source.rows import Rows
 
 
 def query_page(rows: Rows, template: str, *, max_rows: int, **values: Any) -> str:
-    """The page that a template below `include/jobs` makes of `rows`, each a mapping of its columns, and of the values.
+    """Render a template below `include/jobs` with `rows`, each a mapping of its columns, and with further values.
 
-    Raises ConfigError for more rows than `max_rows`, or a template that is missing or wrong.
+    Raises ConfigError if there are more rows than `max_rows`, or if the template is missing or wrong.
     """
     held: list[dict[str, Any]] = []
     for row in _mappings(rows):
         if len(held) == max_rows:
-            raise ConfigError(f"{template}: the query gives more than {max_rows:,} rows (max_rows); a page shows few")
+            raise ConfigError(
+                f"{template}: the query gives more than {max_rows:,} rows; add a LIMIT to it, or raise max_rows"
+            )
         held.append(row)
     return render_page(template, rows=held, **values)
 

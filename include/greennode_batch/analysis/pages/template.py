@@ -1,4 +1,4 @@
-"""Templates of pages: Jinja that escapes what it shows, and the formats that pages write numbers in."""
+"""Page templates: Jinja with HTML escaping, and the number formats of pages."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _UNKNOWN = "\N{EN DASH}"
 
 
 def render_page(template: str, *, jobs_folder: Path = JOBS_FOLDER, **values: Any) -> str:
-    """The page that a template makes of these values: one of the engine's, or a file below `include/jobs`.
+    """Render a template with these values. template: one of the engine's, or a file below `include/jobs`.
 
-    Raises ConfigError, with file and line, for a template that is missing or wrong.
+    Raises ConfigError if the template is missing or wrong, with the file and, for a syntax error, the line.
     """
     try:
         return _environment(jobs_folder).get_template(template).render(**values)
@@ -34,13 +34,13 @@ def render_page(template: str, *, jobs_folder: Path = JOBS_FOLDER, **values: Any
 
 
 def write_page(page: str, path: UPath) -> None:
-    """Write a page into staging, whole."""
+    """Write a page into staging. The file lands whole."""
     write_whole(path, page.encode())
 
 
 def _environment(jobs_folder: Path) -> jinja2.Environment:
     environment = ImmutableSandboxedEnvironment(
-        # A text of a model or a customer must never become a part of the page.
+        # Texts of models and customers must never become HTML.
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         loader=jinja2.FileSystemLoader([*_OWN_FOLDERS, jobs_folder]),
@@ -52,17 +52,17 @@ def _environment(jobs_folder: Path) -> jinja2.Environment:
 
 
 def percent(share: float | None, digits: int = 0) -> str:
-    """`87 %`; a dash for what is not known."""
+    """Format a share: `87 %`; a dash for None."""
     return _UNKNOWN if share is None else f"{100 * share:.{digits}f} %"
 
 
 def number(value: float | None, digits: int = 0) -> str:
-    """`12,345`, with so many digits after the point; a dash for what is not known."""
+    """Format a number: `12,345`, with `digits` decimals; a dash for None."""
     return _UNKNOWN if value is None else f"{value:,.{digits}f}"
 
 
 def duration(seconds: float | None) -> str:
-    """`42 s`, `12 min`, `3.5 h`."""
+    """Format a duration: `42 s`, `12 min`, `3.5 h`; a dash for None."""
     if seconds is None:
         return _UNKNOWN
     if seconds < 2 * _MINUTE:
@@ -71,5 +71,5 @@ def duration(seconds: float | None) -> str:
 
 
 def short_model(model: str) -> str:
-    """A model's name without its owner's."""
+    """The model's name without its owner: `org/model` becomes `model`."""
     return model.rpartition("/")[2]

@@ -20,5 +20,7 @@ def test_each_row_is_a_mapping_of_its_columns_beside_the_other_values(tmp_path: 
 
 
 def test_a_page_of_too_many_rows_is_refused_before_they_are_all_held() -> None:
-    with pytest.raises(ConfigError, match=r"any\.html: the query gives more than 2 rows \(max_rows\)"):
+    with pytest.raises(
+        ConfigError, match=r"any\.html: the query gives more than 2 rows; add a LIMIT to it, or raise max_rows"
+    ):
         query_page(rows(), "any.html", max_rows=2)
