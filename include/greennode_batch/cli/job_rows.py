@@ -19,6 +19,7 @@ from greennode_batch.request.needed_columns import needed_columns
 from greennode_batch.source.files import read_files
 from greennode_batch.source.rows import RowBatch, Rows, first_rows
 from greennode_batch.source.sql import read_sql
+from greennode_batch.source.sql_connection import connect_sql
 
 # Airflow's own way to name a connection in a path: s3://conn_id@bucket/folder.
 _CONNECTION_IN_PATH = re.compile(r"^\w+://([^/@]+)@")
@@ -43,9 +44,6 @@ def _opened(job: BatchJob, stack: ExitStack) -> Rows:
         return read_files(
             UPath(_path(source)), file_format=source.format, types=source.types, columns=needed_columns(job)
         )
-    # Most commands read files, and load nothing of databases.
-    from greennode_batch.source.sql_connection import connect_sql  # noqa: PLC0415
-
     sql, parameters = _rendered(read_job_text(source.sql), "the query"), _parameters(source)
     connection = stack.enter_context(closing(connect_sql(source.conn_id)))
     with _lost_connection(source.conn_id):

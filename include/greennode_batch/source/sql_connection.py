@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-
 from greennode_batch.errors import ConfigError
 
 # Airflow's words for types of connections, where SQLAlchemy has others.
@@ -24,6 +21,10 @@ def connection_variable(conn_id: str) -> str:
 
 def connect_sql(conn_id: str) -> Any:
     """A DB-API connection to the database of a connection. Raises ConfigError where there is none to be had."""
+    # Most commands read files, and load nothing of databases.
+    from sqlalchemy import URL, create_engine  # noqa: PLC0415
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError  # noqa: PLC0415
+
     variable = connection_variable(conn_id)
     said = os.environ.get(variable)
     if not said:
@@ -34,10 +35,10 @@ def connect_sql(conn_id: str) -> Any:
         )
     where = f"connection {conn_id} ({variable})"
     try:
-        url = _url(said)
+        url = URL.create(**_url(said))
         if url.drivername == "sqlite" and not Path(url.database or "").is_file():
             raise ConfigError(f"{where}: {url.database}: no such file. Nothing was sent")
-        dialect = sa.create_engine(url).dialect
+        dialect = create_engine(url).dialect
     except (NoSuchModuleError, ImportError) as error:
         raise ConfigError(f"{where}: no driver for it is installed here ({error}). Nothing was sent") from None
     except (ValueError, ArgumentError):
@@ -49,16 +50,16 @@ def connect_sql(conn_id: str) -> Any:
         raise ConfigError(f"{where}: {' '.join(str(error).split())}. Nothing was sent") from None
 
 
-def _url(said: str) -> sa.URL:
+def _url(said: str) -> dict[str, Any]:
     return _json_url(json.loads(said)) if said.lstrip().startswith("{") else _uri_url(said)
 
 
-def _json_url(fields: dict[str, Any]) -> sa.URL:
+def _json_url(fields: dict[str, Any]) -> dict[str, Any]:
     kind = str(fields["conn_type"]) if fields.get("conn_type") else ""
     if kind == "sqlite":
-        return sa.URL.create("sqlite", database=fields.get("host") or fields.get("schema"))
-    return sa.URL.create(
-        _dialect(kind),
+        return dict(drivername="sqlite", database=fields.get("host") or fields.get("schema"))
+    return dict(
+        drivername=_dialect(kind),
         username=fields.get("login"),
         password=fields.get("password"),
         host=fields.get("host"),
@@ -67,13 +68,13 @@ def _json_url(fields: dict[str, Any]) -> sa.URL:
     )
 
 
-def _uri_url(uri: str) -> sa.URL:
+def _uri_url(uri: str) -> dict[str, Any]:
     parts = urlsplit(uri)
     if parts.scheme == "sqlite":
         path = unquote(parts.netloc + parts.path.removeprefix("/"))
-        return sa.URL.create("sqlite", database=path, query=dict(parse_qsl(parts.query)))
-    return sa.URL.create(
-        _dialect(parts.scheme),
+        return dict(drivername="sqlite", database=path, query=dict(parse_qsl(parts.query)))
+    return dict(
+        drivername=_dialect(parts.scheme),
         username=None if parts.username is None else unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),
         host=None if parts.hostname is None else unquote(parts.hostname),

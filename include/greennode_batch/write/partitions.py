@@ -63,9 +63,9 @@ def check_count(count: int, by: Sequence[str]) -> None:
     """Raise ConfigError for more partitions than a shard may have."""
     if count > MAX_PARTITIONS:
         raise ConfigError(
-            f"{given_by('partition_by')} {', '.join(by)} splits one shard into {count:,} partitions with a file each; the "
-            f"limit is {MAX_PARTITIONS:,}. Use columns with fewer values (a day, a country, never a key alone) and run "
-            "this step again; nothing is paid twice"
+            f"{given_by('partition_by')} {', '.join(by)} splits one shard into {count:,} partitions with a file each; "
+            f"the limit is {MAX_PARTITIONS:,}. Use columns with fewer values (a day, a country, never a key alone) and "
+            "run this step again; nothing is paid twice"
         )
 
 

@@ -196,7 +196,7 @@ def test_names_are_different_badges_are_short_and_actions_are_known(table) -> No
     assert {action for row in table for action in row.actions} <= set(ACTIONS)
 
 
-@pytest.mark.parametrize("name", [row.name for row in RUN_STATES if row.poll == "bad"])
+@pytest.mark.parametrize("name", [row.name for row in RUN_STATES if row.look == "bad"])
 def test_whatever_failed_says_what_to_do_next(name) -> None:
     assert state_of(RUN_STATES, RUNS[name][0]).next_step
 
