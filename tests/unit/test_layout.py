@@ -41,7 +41,8 @@ TESTED_IN = {
         "probe/wait_steps", "probe/watch_steps",
     ],
     "reconcile/test_report.py": [
-        "reconcile/attempt_tally", "reconcile/differences", "reconcile/staged", "state/joined_shard",
+        "reconcile/attempt_tally", "reconcile/differences", "reconcile/removals", "reconcile/staged",
+        "state/joined_shard",
         "state/run_report", "write/joined_rows",
     ],
     "reconcile/test_written.py": ["reconcile/written_files"],

@@ -243,7 +243,9 @@ class BatchJob(Declaration):
         if not self.models:
             raise ConfigError(f"{given_by('model')} is empty; take an id from the server's model list")
         if len(set(self.models)) < len(self.models):
-            raise ConfigError("model names one model twice, which would give a row two answers under one key")
+            raise ConfigError(
+                "model lists an id twice, which would give a row two answers under one key; list each id once"
+            )
         check_question(self.prompt, self.system, self.messages)
         check_answer(self.answer, explain_errors=self.explain_errors)
         check_params(self.params, self.row_params)

@@ -22,7 +22,8 @@ def to_arrow(values: Sequence[Any], name: str) -> pa.Array:
 
     Raises ConfigError for a column of bytes.
     """
-    if any(issubclass(kind, bytes | bytearray | memoryview) for kind in set(map(type, values))):
+    kinds = set(map(type, values))
+    if any(issubclass(kind, bytes | bytearray | memoryview) for kind in kinds):
         raise ConfigError(
             f"column {name} holds bytes; encode it as text in the source (hex or base64), or leave it out. "
             "Nothing was sent"
@@ -30,6 +31,9 @@ def to_arrow(values: Sequence[Any], name: str) -> pa.Array:
     try:
         array = pa.array(values)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return pa.array([_text(value) for value in values], pa.string())
+    # Arrow reads a number beside a date or a time as its days or microseconds.
+    if pa.types.is_temporal(array.type) and any(issubclass(kind, int) for kind in kinds):
         return pa.array([_text(value) for value in values], pa.string())
     if pa.types.is_timestamp(array.type) and array.type.tz is not None:
         # psycopg2 gives each value its own offset. All batches need the same type, or they could not be joined.

@@ -57,31 +57,31 @@ def _url(said: str) -> dict[str, Any]:
 def _json_url(fields: dict[str, Any]) -> dict[str, Any]:
     kind = str(fields["conn_type"]) if fields.get("conn_type") else ""
     if kind == "sqlite":
-        return dict(drivername="sqlite", database=fields.get("host") or fields.get("schema"))
-    return dict(
-        drivername=_dialect(kind),
-        username=fields.get("login"),
-        password=fields.get("password"),
-        host=fields.get("host"),
-        port=int(fields["port"]) if fields.get("port") else None,
-        database=fields.get("schema"),
-    )
+        return {"drivername": "sqlite", "database": fields.get("host") or fields.get("schema")}
+    return {
+        "drivername": _dialect(kind),
+        "username": fields.get("login"),
+        "password": fields.get("password"),
+        "host": fields.get("host"),
+        "port": int(fields["port"]) if fields.get("port") else None,
+        "database": fields.get("schema"),
+    }
 
 
 def _uri_url(uri: str) -> dict[str, Any]:
     parts = urlsplit(uri)
     if parts.scheme == "sqlite":
         path = unquote(parts.netloc + parts.path.removeprefix("/"))
-        return dict(drivername="sqlite", database=path, query=dict(parse_qsl(parts.query)))
-    return dict(
-        drivername=_dialect(parts.scheme),
-        username=None if parts.username is None else unquote(parts.username),
-        password=None if parts.password is None else unquote(parts.password),
-        host=None if parts.hostname is None else unquote(parts.hostname),
-        port=parts.port,
-        database=unquote(parts.path.removeprefix("/")) or None,
-        query=dict(parse_qsl(parts.query)),
-    )
+        return {"drivername": "sqlite", "database": path, "query": dict(parse_qsl(parts.query))}
+    return {
+        "drivername": _dialect(parts.scheme),
+        "username": None if parts.username is None else unquote(parts.username),
+        "password": None if parts.password is None else unquote(parts.password),
+        "host": None if parts.hostname is None else unquote(parts.hostname),
+        "port": parts.port,
+        "database": unquote(parts.path.removeprefix("/")) or None,
+        "query": dict(parse_qsl(parts.query)),
+    }
 
 
 def _dialect(kind: str) -> str:

@@ -207,7 +207,7 @@ class _Candidate:
                 raise FileNotFoundError(
                     f"{self._path}: the store does not list the candidate {self._name} {SETTLE_SECONDS:.0f} s after it "
                     "was put. Either the folder was removed meanwhile, or this store is unsuitable for staging; use "
-                    "another store ([greennode] staging, or --staging)"
+                    f"another store ({given_by('staging', '[greennode] staging')})"
                 )
             if elected == self._name:
                 self._put(self._path.name, self._data)

@@ -57,7 +57,7 @@ def test_stopped_by_hand_it_ends_with_130_and_says_how_to_go_on(command, emulato
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("greennode_batch.probe.wait_steps.look", stop)
+    monkeypatch.setattr("greennode_batch.probe.wait_steps.poll", stop)
     assert command("--base-url", emulator.base_url, "--out", "found") == 130
     said = capsys.readouterr().err
     assert said.endswith("greennode-batch: stopped. To go on, now or later: greennode-batch probe --resume found\n")

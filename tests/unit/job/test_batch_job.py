@@ -40,7 +40,7 @@ class Raw(BaseModel):
         ({"explain_errors": True}, "explain_errors says what is wrong with answers that do not fit the answer model"),
         ({"answer": Raw}, "the name 'raw_answer' is taken"),
         ({"model": []}, "model is empty; take an id from the server's model list"),
-        ({"model": ["m", "m"]}, "model names one model twice"),
+        ({"model": ["m", "m"]}, "model lists an id twice"),
         ({"prompt": None}, "give either prompt= or messages="),
         ({"prompt": " \n"}, "the prompt is empty"),
         ({"messages": [{"role": "user", "content": "x"}]}, "give either prompt= or messages="),

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from greennode_batch.errors import ConfigError
@@ -33,11 +33,17 @@ def test_values_of_one_plain_type_are_kept_as_they_are(kind, data):
     assert array.to_pylist() == values
 
 
+@example([EPOCH, -62_135_596_800_000_001])
 @given(st.lists(st.none() | st.one_of(*SCALARS.values()) | st.lists(st.text(max_size=3), max_size=2), max_size=5))
 def test_whatever_a_column_holds_it_has_one_plain_type_and_null_stays_null(values):
     array = to_arrow(values, "n")
     assert is_plain(array.type)
     assert [value is None for value in array.to_pylist()] == [value is None for value in values]
+
+
+@pytest.mark.parametrize("moment", [EPOCH, EPOCH.date(), EPOCH.time()])
+def test_a_number_beside_a_date_or_a_time_is_no_date(moment):
+    assert to_arrow([moment, 7, None], "n").to_pylist() == [str(moment), "7", None]
 
 
 @pytest.mark.parametrize(

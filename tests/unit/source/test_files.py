@@ -121,7 +121,7 @@ def test_a_value_that_is_not_of_the_declared_type_names_file_and_column(write):
         rows_of(read_files(path, types={"n": "integer"}))
     with pytest.raises(ConfigError, match=r"rows\.csv: types= declares m, but the columns are id, n\."):
         read_files(path, types={"m": "integer"})
-    with pytest.raises(ConfigError, match="types: 'int' is none of text, integer"):
+    with pytest.raises(ConfigError, match="types: 'int' is not a type; use text, integer"):
         read_files(path, types={"n": "int"})
 
 

@@ -60,9 +60,9 @@ async function cancelAll(run, shard, count) {
   return done;
 }
 
-function outcome({ asked, failed }) {
+function outcome({ requested, failed }) {
   const [first] = Object.values(failed);
   const missed = Object.keys(failed).length;
   const trouble = missed ? ` ${counted(missed, "batch", "batches")} could not be cancelled: ${first}` : "";
-  return `GreenNode was asked to end ${counted(asked, "batch", "batches")}. The run goes on when they have ended.${trouble}`;
+  return `GreenNode was asked to end ${counted(requested, "batch", "batches")}. The run goes on when they have ended.${trouble}`;
 }
