@@ -14,7 +14,7 @@ import psutil
 from own_process import run_step
 
 from greennode_local.airflow_client import AirflowClient
-from greennode_local.progress import watch_run
+from greennode_local.run_progress import watch_run
 from greennode_local.stack import WAREHOUSE, LocalStack
 
 DAG = "bench_table"

@@ -148,7 +148,7 @@ def watched(rows: Rows, progress: Progress) -> Rows:
 
 
 class _Answers:
-    """How many requests of an attempt are over, as far as the batches' counts tell it. requests: of each shard."""
+    """How many requests of an attempt are over, by the batches' counts. requests: of each shard."""
 
     def __init__(self, requests: Mapping[str, int], attempt: int, progress: Progress) -> None:
         self._requests = requests

@@ -17,7 +17,7 @@ from greennode_faults.airflow_stage import SHARDS, AirflowStage
 from greennode_local.airflow_client import DAG_RUN_ENDS, AirflowClient
 from greennode_local.local_error import LocalError
 from greennode_local.processes import kill, wait_until
-from greennode_local.progress import failed_logs
+from greennode_local.run_progress import failed_logs
 
 BUILD = "build_requests"
 SUBMIT = "attempt_1.submit_batch"

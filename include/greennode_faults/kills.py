@@ -1,7 +1,7 @@
 """Kills: a run that is stopped at each of its steps in turn, for good (`kill -9`) or until another has taken over.
 
-A step is a call of the API or a file that lands in staging; it is stopped before and after each. The run is a process
-of its own, so nothing of it is tidied up. One that is only paused (a zombie: its worker was taken for dead) wakes up
+A step is a call of the API or a file that lands in staging; it is stopped before and after each. The run is a separate
+process, so nothing of it is tidied up. One that is only paused (a zombie: its worker was taken for dead) wakes up
 when another process has done its work, and must neither pay nor lose anything then.
 """
 

@@ -17,7 +17,7 @@
     samples           the sample jobs and their data
     demo, ui, show    what `python -m greennode_local` does
     demo_outcome      what a run has left in the warehouse, checked
-    progress          waits for a run, a line for each change
+    run_progress      waits for a run, a line for each change
     table_text        rows as a table for the terminal
     chromium          a headless browser, for tests of pages and their pictures
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from greennode_local.airflow_home import PROJECT
 from greennode_local.demo_outcome import Outcome, first_rows, read_outcome
-from greennode_local.progress import watch_run
+from greennode_local.run_progress import watch_run
 from greennode_local.samples import SAMPLES, Sample, data_of, load
 from greennode_local.stack import LocalStack
 from greennode_local.table_text import format_table

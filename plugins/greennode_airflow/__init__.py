@@ -5,6 +5,7 @@
     sensors         GreenNodeBatchSensor: waits for batches
     triggers        GreenNodeBatchTrigger: waits for them in the triggerer
     pipeline        batch_table, batch_table_group: the tasks of a job, wired
+    run_result      what a run has come to, for a task behind it
     form            what a person may choose in the trigger form
     failures        which errors fail a task at once
     runtime/        what a task needs of its run

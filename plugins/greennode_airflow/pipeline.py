@@ -41,7 +41,7 @@ RETRIES = {
 
 _HEADING = re.compile(r"\s*#[ \t]+([^:\n]+)(?::[ \t]*(.+))?")
 
-# In a pool of its own: what is sent gets its slot before what is not.
+# In a separate pool: what is sent gets its slot before what is not.
 _SUBMIT_WEIGHT, _WAIT_WEIGHT = 1, 10
 
 

@@ -90,7 +90,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
 
     @fail_without_retry
     def resume(self, context: Context, event: dict[str, Any]) -> _Result:
-        """Go on after the trigger fired: for shards, with looks of our own."""
+        """Go on after the trigger fired: for shards, by polling them here."""
         if not isinstance(event, dict):
             # dag.test() resumes also what the trigger has ended as a success, and hands on nothing but that word.
             return self.execute(context)

@@ -10,16 +10,16 @@ from typing import Any, Literal
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from greennode_airflow.observability.metric_events import count_end
+from greennode_airflow.waiting.killed_tasks import name_of, states_like
 from greennode_airflow.waiting.poller import Poller
 from greennode_airflow.waiting.shared_client import SharedClient, shared_client
-from greennode_airflow.waiting.task_states import name_of, states_like
 from greennode_batch.api.capacity import failed_over_capacity
 from greennode_batch.api.polling.polling import Done
 from greennode_batch.api.polling.watch import Watch
 
 REASONS = ("ended", "deadline", "forgotten", "refused")
 """Why the trigger fires. `refused`: for half an hour the API has taken no question, with the key for example."""
-# Each: how many may be under way at a time is bounded as well, and nobody's time runs while they wait for that.
+# Each: how many may be under way at a time is bounded as well, and no wait's time runs meanwhile.
 _CANCEL_SECONDS = 20.0
 # After the deadline, for the last look.
 _LAST_POLL_SECONDS = 10.0
@@ -45,7 +45,7 @@ class GreenNodeBatchTrigger(BaseTrigger):
     seconds. on_kill: `cancel` ends the remote batch when a person marks the waiting task as failed
     or as success; a task that is cleared goes on with the batch. succeeds_on: an end with one of these statuses ends
     the task right here, as a success whose result is what a resumed sensor returns, so that no worker is started;
-    save for a batch that was refused for lack of capacity.
+    except a batch that was refused for lack of capacity.
     """
 
     def __init__(

@@ -232,7 +232,7 @@ async def test_hundreds_that_are_killed_together_are_all_cancelled(
         questions.append(requested)
         return {"run": {f"wait_{number}": "failed" for number in range(200)}}
 
-    monkeypatch.setattr("greennode_airflow.waiting.task_states.RuntimeTaskInstance.get_task_states", states)
+    monkeypatch.setattr("greennode_airflow.waiting.killed_tasks.RuntimeTaskInstance.get_task_states", states)
 
     class Task:
         dag_id, run_id, task_id = "dag", "run", "wait"

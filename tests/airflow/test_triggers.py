@@ -111,7 +111,9 @@ async def test_a_task_that_is_marked_cancels_its_batch_and_one_that_is_cleared_g
     trigger.task_instance = Task()
     # What Airflow's API tells a trigger; the system tests ask the real one.
     states = {"run": {"wait_3": state}}
-    monkeypatch.setattr("greennode_airflow.waiting.task_states.RuntimeTaskInstance.get_task_states", lambda **_: states)
+    monkeypatch.setattr(
+        "greennode_airflow.waiting.killed_tasks.RuntimeTaskInstance.get_task_states", lambda **_: states
+    )
     await trigger.on_kill()
     assert (status_of(batch_id) in {BatchStatus.CANCELLING, BatchStatus.CANCELLED}) is cancelled
 
@@ -130,7 +132,7 @@ async def test_a_kill_that_is_itself_cancelled_ends_all_the_same(
         answer.wait(30)
         return {"run": {"wait_3": "failed"}}
 
-    monkeypatch.setattr("greennode_airflow.waiting.task_states.RuntimeTaskInstance.get_task_states", states)
+    monkeypatch.setattr("greennode_airflow.waiting.killed_tasks.RuntimeTaskInstance.get_task_states", states)
     killing = asyncio.create_task(trigger.on_kill())
     await asyncio.to_thread(requested.wait, 30)
     killing.cancel()

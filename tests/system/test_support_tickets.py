@@ -7,7 +7,7 @@ import pytest
 from greennode_local.airflow_client import DAG_RUN_ENDS
 from greennode_local.demo_outcome import read_outcome
 from greennode_local.processes import wait_until
-from greennode_local.progress import failed_logs
+from greennode_local.run_progress import failed_logs
 from greennode_local.samples import SAMPLES
 from greennode_local.stack import LocalStack
 

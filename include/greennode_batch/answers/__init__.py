@@ -3,6 +3,7 @@
 outcome          what became of one request, from its result line
 answer_reader    the values of an answer, or why the text is not a valid answer
 answer_schema    the JSON schema of an answer model, as a request states it
+schema_model     a JSON schema -> an answer model
 json_in_text     JSON values inside a text
 reasoning        what a model thought, split off from what it answered
 tool_calls       tool calls as an answer

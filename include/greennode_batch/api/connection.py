@@ -160,7 +160,7 @@ def lost(error: httpx.RequestError) -> Lost:
 
 
 def _host_of(error: httpx.RequestError) -> str:
-    """Where the request was to go, for whoever has mistyped it; nothing where httpx does not say."""
+    """The address of the request, for a person who has mistyped it; empty where httpx does not say."""
     try:
         return f"{error.request.url.netloc.decode()}: "
     except RuntimeError:

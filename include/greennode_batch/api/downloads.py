@@ -24,7 +24,7 @@ from greennode_batch.errors import ApiError, RejectedError, RetryableError
 
 log = logging.getLogger(__name__)
 
-# A try that brought so much more than any before starts the count of tries anew.
+# A try that brought so much more than any before starts the count of tries again.
 _PROGRESS_BYTES: Final = 1024 * 1024
 _MAX_REDIRECTS: Final = 5
 _MAX_ERROR_BYTES: Final = 64 * 1024
@@ -36,7 +36,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 @dataclasses.dataclass
 class _Part:
-    """The file as far as it is here, and what is needed to go on from there."""
+    """The part of the file that is here, and what is needed to go on from there."""
 
     file: BinaryIO
     max_bytes: int

@@ -232,7 +232,7 @@ def _disguised(reply: Reply) -> int | None:
     """The status of an error that came with a 2xx; the 2xx itself where it names none. None: no error.
 
     An object counts as an error if it has neither an id nor a list in it but speaks of an error: a batch may
-    well carry an `error` field of its own.
+    well carry its own `error` field.
     """
     data = reply.json() if reply.is_success else None
     if not isinstance(data, dict) or not _speaks_of_an_error(data):

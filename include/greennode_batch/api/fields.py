@@ -10,7 +10,7 @@ from typing import Any
 # No column or file format holds more.
 _MAX_COUNT = 1 << 63
 _UNDERSCORE = re.compile(r"_([a-z])")
-# Epochs in milliseconds, microseconds and nanoseconds are told from seconds by their size: 1e11 s is the year 5138.
+# The size of an epoch shows its unit (seconds, milliseconds, microseconds or nanoseconds): 1e11 s is the year 5138.
 _EPOCH_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 
 

@@ -45,7 +45,7 @@ _current: ContextVar[Deadline | None] = ContextVar("greennode_batch_deadline", d
 
 @contextmanager
 def until(deadline: Deadline) -> Iterator[Deadline]:
-    """Calls of this thread inside are over by then, whatever the server sends."""
+    """Calls of this thread inside are over at the deadline, whatever the server sends."""
     token = _current.set(deadline)
     try:
         yield deadline
@@ -56,7 +56,7 @@ def until(deadline: Deadline) -> Iterator[Deadline]:
 def bounded(http: httpx.Client, reach: Reach) -> httpx.Client:
     """The same client, whose sockets keep to `until` and to the reach of its connection.
 
-    A proxy makes the connection itself: there, only the names that it is told are checked.
+    A proxy makes the connection itself: there, only the names that it receives are checked.
     """
     # httpx has no option for the network backend of its pools, and a transport made here would lose the environment's
     # proxies.

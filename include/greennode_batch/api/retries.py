@@ -67,12 +67,12 @@ def next_delay(
     jittered = backoff * (0.5 + rng() / 2)
     if error.retry_after is None:
         return jittered
-    # Jitter on top: all who were turned away together are told the same second.
+    # Jitter on top: clients that are refused together get the same second.
     return min(MAX_RETRY_AFTER_SECONDS, max(0.0, error.retry_after)) + rng() * min(1.0, jittered)
 
 
 def honoured_seconds(requested: float | None) -> float | None:
-    """What an error tells of the wait that the server asks for: a quarter of an hour at most."""
+    """The wait that the server asks for in an error: a quarter of an hour at most."""
     return None if requested is None else min(requested, MAX_REQUESTED_SECONDS)
 
 

@@ -11,7 +11,7 @@ CHUNK_BYTES = 256 * 1024
 
 
 class Upload:
-    """A multipart body: the fields, then the file. Iterating opens the file anew; holds one chunk."""
+    """A multipart body: the fields, then the file. Each iteration opens the file again; holds one chunk."""
 
     def __init__(self, path: Path, *, filename: str | None, fields: Mapping[str, str]) -> None:
         self.path = path

@@ -194,7 +194,7 @@ def parse_url(data: object) -> str:
 def parse_page(data: object, parse: Callable[[object], Item]) -> Page[Item]:
     """A page of a list: bare array, or under `data`, `items`, `value`, `listData` and so on.
 
-    A reply without a list is a WireError, never an empty page: whoever looks for a batch that may have been
+    A reply without a list is a WireError, never an empty page: a caller that looks for a batch that may have been
     paid for must not take an error for "not there".
     """
     holder: object = data

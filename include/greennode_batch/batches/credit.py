@@ -27,7 +27,7 @@ def submit_on_credit(
     on_ambiguous: Literal["fail", "resubmit"] = "fail",
     admit: Admit | None = None,
 ) -> Receipt:
-    """As `submit`, but with no call where another shard of the run was refused for want of credit. Raises CreditError.
+    """As `submit`, but with no call if another shard of the run was refused for lack of credit. Raises CreditError.
 
     is_cleared: whether a person, or a retry, tries this shard again: it is then sent all the same, and if it is taken,
     the others are.

@@ -215,7 +215,7 @@ class _Submission:
         if self.blind:
             return
         try:
-            # Listed before the receipt is read: what is created after another one was turned away is not among them.
+            # Listed before the receipt is read: what is created after another one was refused is not among them.
             batches = list(self.client.list_batches())
             receipt = read_receipt(self.shard)
             if receipt is None or receipt.batch_id is None:
@@ -281,7 +281,7 @@ class _Submission:
     def _search_until_settled(self, last: NumberedClaim) -> Receipt | None:
         """The batch of the claim that stands: by another worker's receipt, or in the list. None if there is none.
 
-        Whoever claimed is creating it right now, or was stopped while they did.
+        The holder of the claim is creating it right now, or was stopped while doing so.
         """
         while True:
             self._read_again()

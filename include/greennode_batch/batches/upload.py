@@ -1,7 +1,7 @@
 """Upload: a shard's file gets into the API's store, and is found there again if the reply was lost.
 
-Every file carries a name of its own, by the shard's bytes, the staging area and its place there, so that a copy which
-nobody has an id of can be told from all other files: it is used, or deleted when the run is over. An upload costs
+Every file has a unique name, made of the shard's bytes, the staging area and the shard's place in it. So a copy whose
+id is unknown is found among all other files: it is used, or deleted when the run is over. An upload costs
 nothing.
 """
 

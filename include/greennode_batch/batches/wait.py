@@ -95,7 +95,7 @@ def _poll(
         return SendAgain(pause_seconds(len(receipt.over_capacity)))
     batch_id = receipt.batch_id
     if receipt.created_at is None:
-        # Written or mended by hand: its deadline is counted from now, once.
+        # Written or edited by hand: its deadline is counted from now, once.
         receipt = write_receipt(shard, msgspec.structs.replace(receipt, created_at=now))
     if receipt.lost is not None or receipt.state == "collected":
         # Of what is collected the server may have dropped the batch since.

@@ -87,7 +87,7 @@ def _balances(run: RunFolder) -> bool:
 
 
 def _is_cleaned(shard: ShardFolder, receipt: Receipt | None) -> bool:
-    """Whether the files of the batch that the receipt tells of are gone; a batch that came later has files anew."""
+    """Whether the files of the receipt's batch are gone; a later batch has new files."""
     note = read_json(shard.cleaned, Cleaned)
     return note is not None and receipt is not None and receipt.file_id in note.files
 
@@ -139,7 +139,7 @@ class _Sweep:
         return RemovedFiles(deleted=deleted, failed=self._failed, shards_kept=len(self._kept))
 
     def _settle(self, name: str, one: SentShard) -> None:
-        """Mark the files of a shard's batch that are safe. Raises _KeptError if it cannot be told that they are."""
+        """Mark the files of a shard's batch that are safe. Raises _KeptError if that is uncertain."""
         receipt = read_receipt(shard := one.folder(self._run))
         if receipt is None or receipt.batch_id is None or receipt.state != "collected" or not shard.results.exists():
             raise _KeptError("its results are not in staging")
@@ -222,7 +222,7 @@ class _Sweep:
         return next((shard for shard in shards if remote_name(shard) == filename), None)
 
     def _is_never_sent(self, shard: ShardFolder) -> bool:
-        """Whether the run was built anew without the shard before it had a batch: then no batch needs its file."""
+        """Whether the run was built again without the shard before it had a batch: then no batch needs its file."""
         return remote_name(shard) not in self._sent and not (shard.path.exists() and is_sent(shard))
 
     def _mark(self, name: str, shard: ShardFolder, file_id: str) -> None:

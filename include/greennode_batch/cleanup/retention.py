@@ -1,6 +1,6 @@
 """Retention: what old runs that are over left in staging is removed, but for the report.
 
-Whose run a folder is, and so whether that is over, is told by its run.json. A folder without one is left alone.
+A folder's run.json says whose run it is, and so whether that run is over. A folder without one is left alone.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def old_runs(root: UPath, *, before: float) -> Iterator[StoredRun]:
 def remove_run(run: RunFolder, *, now: float, is_over: Callable[[], bool]) -> bool:
     """Remove a run's files but for its report, and leave removed.json; False if the run was begun again meanwhile.
 
-    Whoever begins it looks for removed.json, and `is_over` is asked once that is there: so either they see this
+    A run that begins looks for removed.json, and `is_over` is asked once that is there: so either the run sees this
     removal, or it sees them. Safe to call again after any end.
     """
     stopped_before = run.removed.exists()
@@ -74,7 +74,7 @@ def _folders(path: UPath) -> list[UPath]:
 
 
 def _stored(path: UPath) -> StoredRun | None:
-    """What is in a run's folder; None where it is none, or cannot be told whose."""
+    """What is in a run's folder; None if it is no run's folder, or its run is unknown."""
     try:
         identity = identity_of(RunFolder(path))
     except ConfigError as error:

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command with all of its own."""
+    """The command with all its subcommands."""
     parser = argparse.ArgumentParser(
         prog="greennode-batch", description="Batch inference with GreenNode: a table in, a table out."
     )

@@ -65,11 +65,11 @@ def poll_batch(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt) ->
     try:
         return client.get_batch(receipt.batch_id)
     except NotFoundError as error:
-        way_out = f"remove every receipt*.json in {shard} and run again, which pays for this shard anew"
+        way_out = f"remove every receipt*.json in {shard} and run again, which pays for this shard again"
         if shard.output.exists() or shard.errors.exists():
             way_out = (
                 f'write "lost": "forgotten" into {receipt_path(shard)} and run again: the answers that are in staging '
-                "are kept, and the other requests are asked anew"
+                "are kept, and the other requests are sent again"
             )
         raise NotFoundError(
             f"{error}. It is the batch of shard {shard.shard_id}, and may have been billed. Was the base URL or the "
@@ -211,7 +211,7 @@ def _is_whole(shard: ShardFolder, receipt: Receipt) -> bool:
 
 
 def _batch_of(receipt: Receipt) -> Batch:
-    """The batch as far as its receipt knows it."""
+    """The batch as its receipt describes it."""
     batch_id = receipt.batch_id or ""
     if receipt.lost is not None or receipt.ended is None:
         return Batch(id=batch_id, status=BatchStatus.UNKNOWN, raw_status=receipt.lost or "not known any more")

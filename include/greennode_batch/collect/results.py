@@ -44,7 +44,7 @@ def write_results(
 ) -> None:
     """Write results.parquet: one row per expected custom_id, whatever the files hold.
 
-    A line that cannot be told apart, an id that was not asked and a second line for an id are anomalies; for one id
+    A line without a usable id, an id that was not asked and a second line for an id are anomalies; for one id
     the last answer that can be used wins over any other, and any other over a failure. Holds one row group and the
     ids.
     """

@@ -27,7 +27,7 @@ class Cancelled(msgspec.Struct, frozen=True):
 def cancel_batches(shards: Sequence[StagedShard], client: GreenNodeClient) -> Cancelled:
     """Ask the server to cancel the batches of these shards, eight at a time.
 
-    Whoever waits for them sees their end and goes on with what they have answered. One that has ended already is left
+    The tasks that wait for them see their end and go on with what they have answered. One that has ended already is left
     as it is.
     """
 

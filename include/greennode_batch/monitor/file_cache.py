@@ -26,7 +26,7 @@ _LISTINGS = 200
 class SeenFiles(Generic[T]):
     """Files of one kind. Holds up to `limit` of their values; used by many threads.
 
-    A file that cannot be read counts as one that is not there: `on_broken` is told why, once each time that it was
+    A file that cannot be read counts as one that is not there: `on_broken` gets the reason, once each time that it was
     written.
     """
 

@@ -1,6 +1,6 @@
 """Live batches: what the server says of batches that are under way, asked for beside, and seldom.
 
-Whoever looks at a page does not wait for the server: they see what it said last, or nothing.
+A page does not wait for the server: it shows what the server said last, or nothing.
 """
 
 from __future__ import annotations

@@ -69,8 +69,8 @@ class RunFigures(msgspec.Struct, frozen=True):
     many shards are how far. cost: by the report once the run is accounted for, before by the plan's prices, which takes
     no token for a cached one. unpriced: models without a price, for which there is no cost. estimate: of the cost,
     before anything was sent. tried: what comes on top of the cost. unheard: batches under way of which the server has
-    said nothing yet. seconds_left: until the slowest batch is done, if each goes on as before; None where that cannot
-    be told.
+    said nothing yet. seconds_left: until the slowest batch is done, if each goes on as before; None where that is
+    unknown.
     """
 
     rows: int

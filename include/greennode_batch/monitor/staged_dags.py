@@ -21,7 +21,7 @@ _RUNS_SCANNED = 5
 
 
 class Pipeline(NamedTuple):
-    """One job of a DAG. group: the task group that its tasks stand in; empty for a DAG of its own.
+    """One job of a DAG. group: the task group that has its tasks; empty if the whole DAG is the job's.
 
     folder: one that has runs of it; those that began before are perhaps in another.
     """

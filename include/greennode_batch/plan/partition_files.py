@@ -2,7 +2,7 @@
 
 A file is a sequence of Arrow streams: one for each batch of rows, because the types of a column may differ between
 batches, and a last one with the number of rows. Its name identifies what made it. Each part has its own folder, so that
-files which a killed task left behind can be told from those that another part's task is writing.
+files that a killed task left behind are not mistaken for those that another part's task is writing.
 """
 
 from __future__ import annotations

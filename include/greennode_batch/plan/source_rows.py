@@ -26,7 +26,7 @@ _OWN_FIELDS = (("model", pa.string()), ("custom_id", pa.string()), ("unsent", pa
 HASHES = "row_hashes"
 _HASHES_TYPE = pa.binary(ROW_HASHES.itemsize)
 OWN_COLUMNS = (*(name for name, _ in _OWN_FIELDS), HASHES)
-_HELD_ROWS = 20_000
+_BUFFERED_ROWS = 20_000
 _HELD_BYTES = 8 << 20
 
 
@@ -79,7 +79,7 @@ class SourceRows:
         """Add rows. Their types may differ from those of earlier rows."""
         self._held.append(rows)
         self._count += rows.num_rows
-        if sum(map(len, self._held)) >= _HELD_ROWS or sum(one.nbytes for one in self._held) >= _HELD_BYTES:
+        if sum(map(len, self._held)) >= _BUFFERED_ROWS or sum(one.nbytes for one in self._held) >= _HELD_BYTES:
             self._write_held()
 
     def close(self) -> None:

@@ -1,6 +1,5 @@
 """A few two-line batches against a server find out what it speaks, and print the profile for the connection.
 
-command        options of the command line -> Probe -> exit code
 probe_run      the steps in their order; ends, resumes and cleans up
 session        one call: bounded in cost, recorded, never raises for what a server answers
 recorder       an exchange -> NN-name.json, without the key

@@ -124,7 +124,7 @@ class Session:
 
     @property
     def profile(self) -> ApiProfile:
-        """What works as far as is known."""
+        """What works, by what is known so far."""
         return self.state.profile(self.connection.profile)
 
     @property

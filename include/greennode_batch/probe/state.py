@@ -114,7 +114,7 @@ class State(msgspec.Struct, kw_only=True):
             self.findings.append(finding)
 
     def profile(self, base: ApiProfile) -> ApiProfile:
-        """The profile that works as far as is known."""
+        """The profile that works, by what is known so far."""
         return dataclasses.replace(base, **self.seen)
 
     def works(self, profile: ApiProfile, *fields: str) -> None:

@@ -1,4 +1,4 @@
-"""Wait for batches, and mend what only their end shows to be wrong."""
+"""Wait for batches, and correct what only their end shows to be wrong."""
 
 from __future__ import annotations
 

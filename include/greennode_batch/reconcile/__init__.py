@@ -7,5 +7,6 @@ written          WrittenRows: a run's rows in a target; TableRows for tables
 written_files    FileRows and DatasetRows: a run's rows in Parquet files
 written_targets  opens the written rows of each target, and cleans up datasets
 differences      finds which rows differ, by key
+removals         how many rows later runs of the job have removed
 record_answers   writes the answer cache for the next run
 """

@@ -1,4 +1,4 @@
-"""Explanations: what a model is told about its answer, where that did not fit and is asked again.
+"""Explanations: what a retry says to a model whose answer did not fit.
 
 Two messages are appended to the request: the answer, as the assistant's, and as the user's what is wrong with it. Both,
 since some chat templates refuse two user messages in a row, and without its answer the model could not know what is

@@ -68,7 +68,7 @@ def _estimated(plan: Plan, model: str) -> float:
 
 def _unpriced(model: str) -> BudgetError:
     return BudgetError(
-        f"the job has a budget, and what model {model} has cost so far cannot be told, for it has no price (any more). "
+        f"the job has a budget, but model {model} has no price, so what it has cost so far is unknown. "
         "Nothing is asked again; what is answered is kept. Give its price back "
         f"({given_by('prices')}) and run this step again"
     )

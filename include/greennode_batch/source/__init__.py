@@ -3,6 +3,7 @@
 rows             a batch of rows, and the rows of a source with their column names
 column_types     the Arrow types that every target can store, one type per column for all batches
 sql              rows of a query
+sql_connection   a database connection from the environment
 files            rows of a file or of a folder of files
 formats/         how each file format is listed, read and typed
 partition        one of the parts that separate tasks read

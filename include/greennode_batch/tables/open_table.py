@@ -33,6 +33,6 @@ def sql_table(
     own = SqlAlchemyDialect if isinstance(connection, sa.Engine) else OWN_DRIVERS.get(driver)
     if own is None:
         raise ConfigError(
-            f"table {table}: {driver} has no dialect of its own; pass an SQLAlchemy engine instead of a connection"
+            f"table {table}: {driver} has no built-in dialect; pass an SQLAlchemy engine instead of a connection"
         )
     return TableTarget(own(connection, table, key), add_columns=add_columns, target_id=target_id)

@@ -9,6 +9,8 @@ dataset         a folder of Parquet files as a target
 dataset_files   writes the files of one shard, one per partition
 partitions      splits rows into Hive partitions
 answer_file     a single Parquet file as a target
+text_answer_file  a single CSV or JSON Lines file as a target
+text_rows       rows as CSV or JSON Lines, and back
 parquet_files   ParquetFiles: what a dataset and a single file have in common
 file_lookup     finds which rows Parquet files have answered, and removes replaced rows
 answer_index    an index of file rows by key, on local disk

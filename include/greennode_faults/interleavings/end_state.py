@@ -13,8 +13,7 @@ from greennode_faults.interleavings.ground import Ground
 _PARQUET = b"PAR1"
 _TOKEN = re.compile(rb"0{20}[0-9a-f]{12}")
 _TIME = re.compile(rb"\b1[89]\d{8}(?:\.\d+)?\b")
-# No wait that is told by what is in staging or at the server is shorter, but for those that are over once the batches
-# have ended.
+# Waits that depend on staging or the server are no shorter, except those that end with the batches.
 _COARSE_SECONDS = 1800.0
 
 

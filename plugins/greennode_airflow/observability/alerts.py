@@ -1,4 +1,4 @@
-"""Alerts: somebody is told of a run that takes longer than it should, by a deadline of Airflow's own."""
+"""Alerts: somebody hears of a run that takes longer than it should, by Airflow's deadlines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lineage: what OpenLineage is told of a job's datasets, by Airflow's provider for it, where that is installed.
+"""Lineage: what OpenLineage gets about a job's datasets, by Airflow's provider for it, where that is installed.
 
     source -> build_requests (or read_part) -> staging -> join_results -> targets -> report
 
@@ -77,7 +77,7 @@ def of_report(targets: Sequence[Target], rows: int) -> OperatorLineage[Any, Any]
 
 
 def _read_by(source: SqlSource) -> tuple[list[_Name], dict[str, Any]]:
-    """The tables that a query reads, and what is told of the query itself."""
+    """The tables that a query reads, and what is sent about the query itself."""
     hook = hook_of(source.conn_id)
     connection = hook.get_connection(source.conn_id)
     info = hook.get_openlineage_database_info(connection)
@@ -117,7 +117,7 @@ def _default_schema(hook: Any, info: DatabaseInfo) -> str | None:
     if info.scheme != "postgres":
         schema: str | None = hook.get_openlineage_default_schema()
         return schema
-    # The hook's own way to ask is told of as one more query of the task.
+    # The hook's own way to ask would be reported as one more query of the task.
     with closing(hook.get_conn()) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT current_schema()")
         return str(cursor.fetchone()[0])

@@ -1,6 +1,6 @@
 """Links: from a task in Airflow's UI to its batch at GreenNode, to its run's page, and to where its files lie.
 
-Airflow asks for them whenever a task ends or is deferred, of a fresh operator: so they are told by what is stored.
+Airflow asks for them whenever a task ends or is deferred, of a fresh operator: so they are made of what is stored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Told = Callable[..., str]
 
 
 def _or_nothing(tell: Told) -> Told:
-    """A link that cannot be told is none: whatever is wrong, the task has said it, and its end is not changed by it."""
+    """A link that cannot be made is left out: whatever is wrong, the task has said it, and its end is not changed by it."""
 
     @functools.wraps(tell)
     def told(self: BaseOperatorLink, operator: BaseOperator, *, ti_key: Any) -> str:

@@ -1,4 +1,4 @@
-"""Measures: which metrics tell what has happened, each thing once, as far as a process that is killed lets it."""
+"""Metric events: which metric each event emits, once, unless the process is killed."""
 
 from __future__ import annotations
 

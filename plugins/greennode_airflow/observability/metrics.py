@@ -1,4 +1,4 @@
-"""Metrics: what is told to the StatsD server or the OpenTelemetry collector that Airflow's own metrics go to.
+"""Metrics: what goes to the StatsD server or the OpenTelemetry collector that Airflow's own metrics go to.
 
 docs/metrics.md has them in a table, docker/statsd-mapping.yaml for Prometheus; a test compares all three.
 """

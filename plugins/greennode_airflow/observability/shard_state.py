@@ -1,6 +1,6 @@
 """Shard state: what Airflow's task state store says of a task that is mapped over shards, for people and their tools.
 
-Nothing of ours reads it: the receipt in staging is the truth. It is kept by map index, and where a run is built anew
+Nothing of ours reads it: the receipt in staging is the truth. It is kept by map index, and where a run is built again
 another shard may stand at that index: so each task writes its own, whole, before anything else.
 """
 

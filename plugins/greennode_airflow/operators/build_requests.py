@@ -110,7 +110,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
             for declared, rendered in zip(job.targets, targets, strict=True):
                 if declared != rendered:
                     self.log.info(
-                        "%s: the path is made anew for each run. Of a folder that no earlier run wrote nothing is "
+                        "%s: the path is another one in each run. Of a folder that no earlier run wrote nothing is "
                         "answered yet: each row is copied there from another target, or asked",
                         rendered,
                     )

@@ -1,4 +1,4 @@
-"""What the operators share that read a query of their own: it is a template, and may be a file of a job."""
+"""What the operators share that read a query: it is a template, and may be a file of a job."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class QueryOperator(BaseOperator):
         self.sql = source.sql
 
     def resolve_template_files(self) -> None:
-        """Read the query from the jobs folder, as Airflow does for files of its own search path."""
+        """Read the query from the jobs folder, as Airflow does for files in its search path."""
         self.sql = read_job_text(self.sql)
 
     @contextmanager

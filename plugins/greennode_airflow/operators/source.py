@@ -24,7 +24,7 @@ _ONE_EXPRESSION = re.compile(r"\s*\{\{[-+]?((?:(?!\{\{|\}\}).)+?)[-+]?\}\}\s*", 
 
 
 class SqlParameters(dict[str, Any]):
-    """Values that a query's driver binds, by name. A template of one expression gives a value of its own type."""
+    """Values that a query's driver binds, by name. A template of one expression gives a value of that expression's type."""
 
 
 class SourceOperator(BaseOperator):
@@ -50,7 +50,7 @@ class SourceOperator(BaseOperator):
         self.source_path = job.source.path if isinstance(job.source, FileSource) else None
 
     def resolve_template_files(self) -> None:
-        """Read the query from the jobs folder, as Airflow does for files of its own search path."""
+        """Read the query from the jobs folder, as Airflow does for files in its search path."""
         if self.sql is not None:
             self.sql = read_job_text(self.sql)
 
@@ -88,7 +88,7 @@ class SourceOperator(BaseOperator):
         return dataclasses.replace(self.job.source, path=self.source_path or "")
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """What OpenLineage is told: the source, and how many rows were read of it into staging."""
+        """What OpenLineage gets: the source, and how many rows were read of it into staging."""
         from greennode_airflow.observability.lineage import of_read
 
         return of_read(self.rendered, *self.read) if self.read else None
@@ -111,7 +111,7 @@ def _names_in(environment: jinja2.Environment, text: str) -> set[str]:
     for other in meta.find_referenced_templates(syntax):
         if other is None or environment.loader is None:
             raise ConfigError(
-                "partitions: the query includes a file whose name it makes up, so that it cannot be told whether that "
+                "partitions: the query includes a file whose name it makes up, so it is unknown whether that "
                 "uses partition; write the name as a plain text. Nothing was sent"
             )
         names |= _names_in(environment, environment.loader.get_source(environment, other)[0])

@@ -108,7 +108,7 @@ class GreenNodeJoinResultsOperator(BaseOperator):
         return note.statuses
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """What OpenLineage is told: the targets, and how many rows were written into each from staging."""
+        """What OpenLineage gets: the targets, and how many rows were written into each from staging."""
         from greennode_airflow.observability.lineage import of_write
 
         return of_write(with_paths(self.targets, self.paths), *self.wrote) if self.wrote else None
@@ -172,13 +172,13 @@ class GreenNodeReportOperator(BaseOperator):
         return result
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """What OpenLineage is told: the targets, and how many rows the run has in each."""
+        """What OpenLineage gets: the targets, and how many rows the run has in each."""
         from greennode_airflow.observability.lineage import of_report
 
         return of_report(with_paths(self.job.targets, self.paths), self.reported) if self.reported is not None else None
 
     def _note_run(self, made: RunReport, run: RunFolder) -> None:
-        """Write the run into the tables of runs that the targets name. The report is written by then."""
+        """Write the run into the tables of runs that the targets name. The report has been written before."""
         from greennode_airflow.runtime.databases import open_table
         from greennode_batch.write.runs_table import RUNS_KEY, write_run
 

@@ -41,7 +41,7 @@ def hook_of(conn_id: str) -> Any:
 
 @contextmanager
 def open_table(target: SqlTarget, key: Sequence[str]) -> Iterator[TableTarget]:
-    """The target's table on a connection of its own: by the driver's fast way, or by SQLAlchemy for other databases."""
+    """The target's table on a separate connection: by the driver's fast way, or by SQLAlchemy for other databases."""
     with closing(connect(target.conn_id)) as connection:
         if type(connection).__module__.partition(".")[0] in OWN_DRIVERS:
             yield sql_table(connection, target.table, key, **_options(target))

@@ -86,7 +86,7 @@ def _storage(path: str) -> UPath:
 
 
 def group_of(operator: BaseOperator) -> str:
-    """The id of the task group that a pipeline's own tasks stand in; empty for a DAG of its own."""
+    """The id of the task group that has the pipeline's tasks; empty if the whole DAG is the job's."""
     return operator.task_id.rpartition(".")[0]
 
 

@@ -61,7 +61,7 @@ def shards_to_send(group: Shards) -> list[ShardFolder]:
 def name_of(group: Shards) -> str:
     """The model and the batch of a shard, or of a group the first of them; empty where staging does not have them.
 
-    A shard that has no batch yet goes by the beginning of its own id.
+    A shard that has no batch yet goes by the beginning of its id.
     """
     # It is for people: no task fails for the lack of it.
     with suppress(Exception):

@@ -20,7 +20,7 @@ from greennode_batch.write.target_writer import OpenTarget
 
 @contextmanager
 def open_targets(targets: Sequence[Target], key: Sequence[str], run: RunFolder) -> Iterator[list[OpenTarget]]:
-    """Each target as this run writes it; a table on a connection of its own."""
+    """Each target as this run writes it; each table on a separate connection."""
     with ExitStack() as stack:
         yield [
             _dataset(target, run) if isinstance(target, FileTarget) else stack.enter_context(open_table(target, key))
@@ -34,7 +34,7 @@ def target_lookups(
 ) -> Iterator[list[TargetLookup]]:
     """What each target has of earlier runs.
 
-    job_id: whose the run's rows are. takes_over: whether rows of tables that are nobody's yet become the job's.
+    job_id: the owner of the run's rows. takes_over: whether rows of tables without an owner become the job's.
     """
     with ExitStack() as stack:
         yield [

@@ -47,7 +47,7 @@ class AirflowRun(msgspec.Struct, frozen=True):
 
 
 class StoppedTask(msgspec.Struct, frozen=True):
-    """A task that failed, or waits for a person. kind, error: of its error, as far as it has noted one."""
+    """A task that failed, or waits for a person. kind, error: of its error, if it has noted one."""
 
     task_id: str
     map_index: int

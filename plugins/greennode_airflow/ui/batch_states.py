@@ -16,7 +16,7 @@ class BatchFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     said: the server's status by BatchStatus's names, empty where it has not said any. ended: the same, as it was when
     its files were collected. over_capacity: how often the server refused it for lack of capacity.
-    cancelled_by: who has had it cancelled, as far as Airflow knows.
+    cancelled_by: who has had it cancelled, if Airflow knows.
     """
 
     stage: str
@@ -91,7 +91,7 @@ BATCH_STATES: tuple[Row[BatchFacts], ...] = (
         "waiting for capacity", "idle", "Waiting for capacity at GreenNode, or for the connection's own limits.",
     ),
     Row("built", "built", lambda batch: batch.stage == "built", "not sent yet", "idle", "Not sent yet."),
-    # At GreenNode, as far as staging knows.
+    # At GreenNode, by what staging says.
     Row(
         "cancelled", "the server has cancelled it", _said("CANCELLED"),
         "cancelled", "bad", "Cancelled at GreenNode{by}, and not collected.", "{then}",

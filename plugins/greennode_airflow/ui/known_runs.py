@@ -42,7 +42,7 @@ def known_runs(session: Session, runs: Sequence[AirflowRun]) -> KnownRuns:
 
 
 def with_reason(task: StoppedTask, done: Sequence[Act]) -> StoppedTask:
-    """The task, with the sentence of a person's act, or of what Airflow has found, where it has none of its own."""
+    """The task, with the sentence of a person's act, or of what Airflow has found, if it has no sentence yet."""
     if task.error or task.state not in _FAILED:
         return task
     mine = [one for one in done if one.map_index in {-1, task.map_index} and _is_of(task.task_id, one.task_id)]
@@ -131,7 +131,7 @@ def _canceller(batch_id: str | None, run: RunFacts) -> str:
 
 
 def is_running(shard: StagedShard, live: Mapping[str, LiveBatch]) -> bool:
-    """Whether its batch is at the server and, as far as that has said, not over."""
+    """Whether its batch is at the server and not over, by what the server last said."""
     seen = live.get(shard.batch_id or "")
     return shard.is_open and (seen is None or not seen.is_over)
 

@@ -4,5 +4,5 @@ poller         one loop for each connection and event loop polls all batches tha
 waiter         one trigger that waits at a poller
 shared_client  one client of a connection for all triggers of an event loop
 per_loop       what event loops cannot share, once for each of them
-task_states    what Airflow says of tasks whose triggers are killed
+killed_tasks   what Airflow says of tasks whose triggers are killed
 """

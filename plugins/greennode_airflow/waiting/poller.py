@@ -36,9 +36,9 @@ _TICK_SECONDS_A_BATCH = 5e-5
 
 
 class Poller:
-    """Polls at batches for whoever waits, by pages of the list where that takes fewer calls than to ask for each.
+    """Polls batches for all waiters, by pages of the list where that takes fewer calls than to ask for each.
 
-    It works as long as somebody waits. A look that fails ends nobody's wait, nor does a mistake in here.
+    It works as long as somebody waits. A poll that fails ends no wait, nor does a mistake in here.
     """
 
     def __init__(self, greennode_conn_id: str) -> None:
@@ -72,7 +72,7 @@ class Poller:
 
     def _start(self) -> None:
         if self._watches and (self._work is None or self._work.done()):
-            # In a context of its own: in the present one, what is logged goes to the task of the first who waits.
+            # In a separate context: in the present one, what is logged goes to the task of the first who waits.
             self._work = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
             # Somebody may come while it ends.
             self._work.add_done_callback(lambda work: None if work.cancelled() else self._start())
@@ -128,7 +128,7 @@ class Poller:
         self._wake.set()
 
     async def _read_list(self, shared: SharedClient, walk: Walk) -> None:
-        """Read the list as far as it pays."""
+        """Read as many pages of the list as it pays."""
         try:
             client = await shared.get()
             if not client.profile.can_list_batches:

@@ -50,7 +50,7 @@ class SharedClient:
             return self._client
 
     def note(self, error: ApiError) -> None:
-        """Have the connection resolved anew if the API has denied access; not at each time that it does."""
+        """Have the connection resolved again if the API has denied access, but not each time that it does."""
         self._denied = self._denied or error.status in _DENIED
 
     async def aclose(self) -> None:

@@ -46,7 +46,7 @@ class Pace:
         return (self._last.over - self._before.over) / (now - self._before.at)
 
     def seconds_left(self, now: float) -> float | None:
-        """How long it may still take; None where that cannot be told."""
+        """How long it may still take; None where that is unknown."""
         if self._last is None or not self._total:
             return None
         per_second = self.per_second(now)
@@ -58,7 +58,7 @@ class Pace:
         return self._last.at if self._last is not None and self._total and self._last.over == self._total else None
 
     def in_words(self, now: float) -> str:
-        """For a log, behind the counts: "; 3.1 a second, about 4 min left"; empty where it cannot be told."""
+        """For a log, behind the counts: "; 3.1 a second, about 4 min left"; empty where it is unknown."""
         left = self.seconds_left(now)
         if not left:
             return ""

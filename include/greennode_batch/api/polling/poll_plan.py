@@ -20,7 +20,7 @@ class PollPlan:
 def pages_worth_reading(pages: Iterable[float], *, front: int = 0) -> int:
     """Up to which page to read the list on, of which `front` pages are read, for batches on these pages.
 
-    Reading to page p costs p - front calls, and each batch that lies beyond is a call of its own; the least sum
+    Reading to page p costs p - front calls, and each batch beyond costs one more call; the least sum
     wins, and of equals the fewest pages, for single calls do not wait for each other.
     """
     by_page = Counter([page for page in pages if page > front])

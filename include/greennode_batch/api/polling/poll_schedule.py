@@ -67,7 +67,7 @@ class PollSchedule:
             self._requested.discard(watch.batch_id)
 
     def begin(self, now: float) -> Polls:
-        """The looks to begin, which count as under way until their outcome is told here."""
+        """The polls to begin. They count as under way until their outcome is reported here."""
         due = self._nearly_due(now)
         if all(watch.due > now for watch in due):
             return Polls(None, [])
@@ -78,7 +78,7 @@ class PollSchedule:
         walk = Walk(began=now) if plan.walk else None
         if walk is not None:
             self._walks.add(walk)
-        # Whoever reads the list shows many at a time: single looks take turns with it.
+        # A read of the list covers many batches at a time: single polls take turns with it.
         capacity = (1 if self._walks else SINGLE_AT_ONCE) - len(self._requested)
         first = nsmallest(max(capacity, 0), plan.single, key=lambda watch: watch.due)
         single = [batch_id for batch_id in {watch.batch_id: None for watch in first} if batch_id not in self._requested]
@@ -108,7 +108,7 @@ class PollSchedule:
         return self._answered(batch_id)
 
     def all_failed(self, error: GreenNodeError, *, now: float) -> Collection[Watch]:
-        """Give up all looks that are under way, and begin anew."""
+        """Give up all polls that are under way, and begin again."""
         self._walks.clear()
         return [watch for batch_id in self._by_id for watch in self.failed(batch_id, error, now=now)]
 
@@ -159,6 +159,6 @@ class PollSchedule:
         return [watch for watch in self._open if watch.early <= now]
 
     def _unseen(self, walk: Walk, *, by_page: float = UNLISTED) -> list[Watch]:
-        """Those that should have shown by then, and did not."""
+        """Those that should have appeared, and did not."""
         began = walk.began
         return [w for w in self._open if w.page <= by_page and w.listed_at < began and w.began < began]

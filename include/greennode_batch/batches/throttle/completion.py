@@ -26,8 +26,8 @@ _SLACK_SECONDS = 600.0
 def good_until(admission: Admission, receipt: Receipt | None) -> float:
     """Until when a shard that has no batch may be sent by its admission.
 
-    One whose batch the server turned away keeps its place as long as it is sent again: the server is fuller than the
-    limits say, and another shard in its place would be turned away as well.
+    A shard whose batch the server refused for lack of capacity keeps its place as long as it is sent again: the server
+    is fuller than the limits say, and would refuse another shard as well.
     """
     if receipt is not None and receipt.over_capacity:
         return (receipt.uploaded_at or admission.admitted_at) + BUSY_SECONDS
@@ -35,7 +35,7 @@ def good_until(admission: Admission, receipt: Receipt | None) -> float:
 
 
 class Completions:
-    """Tells of admissions whether they are over. shard_at: opens a shard's folder, by the text of its path."""
+    """Which admissions are over. shard_at: opens a shard's folder, by the text of its path."""
 
     def __init__(
         self, client: GreenNodeClient, shard_at: Callable[[str], ShardFolder], clock: Callable[[], float] = time.time
@@ -61,7 +61,7 @@ class Completions:
         if last is not None and is_withdrawn(shard, last.claim):
             return True
         if last is not None and not last.claim.released:
-            # Nobody knows whether there is a batch. If there is, it ends by then.
+            # It is unknown whether there is a batch. If there is one, it has ended at that time.
             return self._clock() > last.claim.claimed_at + DEADLINE_SECONDS
         return self._clock() > good_until(admission, receipt) + _SLACK_SECONDS
 
@@ -75,7 +75,7 @@ class Completions:
             except ConfigError:
                 continue  # said by is_over
             except ApiError as error:
-                log.warning("It cannot be told which batches have ended: %s", error)
+                log.warning("It is not known which batches have ended: %s", error)
                 break
         return ended
 
@@ -89,5 +89,5 @@ class Completions:
         except NotFoundError:
             # It may be out of sight for a while.
             return is_late
-        # One that was turned away keeps its place and is sent again, if anybody waits for it.
+        # A shard that was refused for lack of capacity keeps its place and is sent again, if anybody waits for it.
         return batch.status.is_terminal and (is_late or not failed_over_capacity(batch))

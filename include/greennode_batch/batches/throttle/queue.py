@@ -1,7 +1,7 @@
 """SubmitQueue: shards wait for their turn before a connection that takes so many batches, or tokens, at a time.
 
 First come, first served. What decides is not who came when, by the clocks of many workers, but the next number of an
-admission: one worker gets it, and it has seen all admissions before. So the limits hold whoever else is at work. A
+admission: one worker gets it, and it has seen all admissions before. So the limits hold however many workers there are. A
 shard keeps its admission until its batch has ended, and while the server has no capacity for it. What was sent while
 there were no limits is not counted.
 """
@@ -26,7 +26,7 @@ from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import is_sent, read_receipt
 from greennode_batch.state.submit_queue import Admission, Tries
 
-# Whoever waits tries again before that, unless they were stopped: the others do not wait for them any longer.
+# A waiting shard tries again before that, unless its worker was stopped: then the others stop waiting for it.
 _FRESH_SECONDS = MAX_PAUSE_SECONDS + 300.0
 # From a look to the admission that follows from it. The numbers of those that are over are known for far longer.
 _DECISION_SECONDS = 600.0
@@ -107,7 +107,7 @@ class SubmitQueue:
         return prompt_tokens_of(shard) if self._limits.max_enqueued_tokens is not None else 0
 
     def _ahead(self, seen: QueueListing, ticket: Ticket, now: float) -> list[int]:
-        """The tokens of the shards that came before, as far as somebody still tries to send them."""
+        """The tokens of earlier shards that somebody still tries to send."""
         return [
             other.tokens
             for other in seen.tickets.values()

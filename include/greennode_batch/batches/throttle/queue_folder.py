@@ -5,7 +5,7 @@
                              /out-<n>.json                            that admission is over
 
 One list tells who waits, and for how much. Admissions are numbered one by one, and each is written exclusively: so
-whoever writes the next one has seen all those before it. A number is never used again.
+the writer of the next one has seen all those before it. A number is never used again.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class _Questions:
 
     async def _send(self, key: tuple[str, str, str]) -> dict[str, Any]:
         async with self._calls:
-            # Whoever comes from now on was killed later, and needs a later answer.
+            # A task that comes from now on was killed later, and needs a later answer.
             del self._unsent[key]
             dag_id, run_id, task_id = key
             states = await asyncio.to_thread(

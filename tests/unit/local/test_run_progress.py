@@ -1,5 +1,5 @@
 from greennode_local.emulator import BatchCounts
-from greennode_local.progress import describe
+from greennode_local.run_progress import describe
 
 
 def test_a_line_names_the_states_in_their_order_and_the_requests_done() -> None:
