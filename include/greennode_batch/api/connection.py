@@ -4,18 +4,20 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 
-from greennode_batch.api.bounds import Body
-from greennode_batch.api.endpoint import ApiKey, check_base_url
+from greennode_batch.api.bounds import OVER_BOUND, Body
+from greennode_batch.api.endpoint import ApiKey, check_base_url, may_use
 from greennode_batch.api.exchange import Call, Loss, Lost, Reply
 from greennode_batch.api.network import Deadline, until
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.protocol import Operations
 from greennode_batch.api.reach import ForbiddenAddressError, Reach
 from greennode_batch.api.wire import Batch, BatchStatus
+from greennode_batch.errors import RejectedError
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +61,23 @@ class Connection:
         return self._origin[1]
 
     def url(self, path: str) -> httpx.URL:
-        """A path of the profile below the base URL."""
-        return httpx.URL(self.base_url + path)
+        """A path of the profile below the base URL, or a whole URL that the server has named.
+
+        Raises RejectedError for one that is not encrypted, or out of reach.
+        """
+        if not path.startswith(("https://", "http://")):
+            return httpx.URL(self.base_url + path)
+        try:
+            url = httpx.URL(path)
+        except httpx.InvalidURL:
+            raise RejectedError("the server names what is not a URL") from None
+        if not may_use(urlsplit(path), self.allow_http_hosts):
+            raise RejectedError(f"the server points to {url.scheme}://{url.host}, which is not encrypted")
+        try:
+            self.reach.check_name(url.host)
+        except ForbiddenAddressError as refusal:
+            raise RejectedError(str(refusal), code=OVER_BOUND) from None
+        return url
 
     def headers(self, url: httpx.URL) -> dict[str, str]:
         """Headers for a request there. Only the API itself gets the key and the profile's headers."""
@@ -107,8 +124,8 @@ class Connection:
         if batch.status is BatchStatus.UNKNOWN and batch.raw_status not in self._unknown_words:
             self._unknown_words.add(batch.raw_status)
             log.warning(
-                "batch %s has the status %r, which is not known: waiting goes on until the deadline. "
-                "If it means that the batch has ended, add the word to greennode_batch.api.status",
+                "batch %s has the status %r, which is not known: waiting goes on; "
+                "what it means can be said in status_words of the connection's profile",
                 batch.id,
                 batch.raw_status,
             )

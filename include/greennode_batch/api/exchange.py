@@ -23,11 +23,14 @@ UPLOAD_TRIES = 3
 # The server says that it turned the call away unread.
 _OVER_CAPACITY = frozenset({HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _ERROR_STATUSES = range(400, 600)
+_NOT_HERE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
+_NOT_SO = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY})
 _ANSWERS = frozenset({"id", "batch_id", "job_id", "file_id", "uuid", "choices", "items", "value", "listData", "url"})
 _WRAPPERS = ("data", "job", "batch", "result", "file")
 # 20000 is SiliconFlow's.
 _FINE_CODES = frozenset({"0", "200", "201", "204", "20000", "ok", "success"})
 _STATUS_FIELDS = ("code", "status_code", "status")
+_LONG_CODE = 10_000
 
 
 class Repeat(enum.Enum):
@@ -70,6 +73,9 @@ class Call:
     """What an unknown outcome may have cost, and the way out."""
     not_after: float | None = None
     """Epoch seconds after which it must not be sent any more: a process that was paused may have been given up."""
+    path_fields: str = ""
+    body_fields: str = ""
+    """Which fields of the profile decide where it goes and what is in it, for messages."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -190,7 +196,7 @@ def error_of(outcome: Reply | Lost, call: Call, redact: Callable[[str], str], *,
     if status == HTTPStatus.NOT_FOUND and outcome.json() is None:
         message += " (is the base URL complete, with /v1?)"
     kind: type[ApiError] = RetryableError if status < HTTPStatus.MULTIPLE_CHOICES else error_type(status, message, code)
-    words = f"{call.what}: HTTP {outcome.status}: {message}"
+    words = f"{call.what}: HTTP {outcome.status}: {message}{_way_out(call, status)}"
     if call.repeat is Repeat.NEVER and kind is RetryableError and status not in _OVER_CAPACITY:
         # A 5xx may come from a gateway that had
         # passed it on, a 408 and a 409 from a server that has it already: look before it is sent again.
@@ -202,6 +208,15 @@ def error_of(outcome: Reply | Lost, call: Call, redact: Callable[[str], str], *,
         request_id=None if request_id is None else redact(shorten(request_id, 100)),
         retry_after=honoured_seconds(retry_after_seconds(status, outcome.headers, now=now)),
     )
+
+
+def _way_out(call: Call, status: int) -> str:
+    """Which fields of the profile may be wrong, where a server refuses a call for what it is."""
+    if status in _NOT_HERE and call.path_fields:
+        return f". If this API has it elsewhere: {call.path_fields} in the connection's profile says where"
+    if status in _NOT_SO and call.body_fields:
+        return f". If this API wants it otherwise: {call.body_fields} in the connection's profile say what is sent"
+    return ""
 
 
 def unreadable(call: Call, reply: Reply, complaint: str, redact: Callable[[str], str]) -> ApiError:
@@ -238,8 +253,10 @@ def _disguised(reply: Reply) -> int | None:
     if not isinstance(data, dict) or not _speaks_of_an_error(data):
         return None
     sources = [source for source in (data.get("error"), data) if isinstance(source, dict)]
-    codes = [count(source.get(name)) for source in sources for name in _STATUS_FIELDS]
-    return next((code for code in codes if code in _ERROR_STATUSES), reply.status)
+    codes = [count(source.get(name)) or 0 for source in sources for name in _STATUS_FIELDS]
+    # Gateways make codes of their own from a status: 40901.
+    statuses = [code if code < _LONG_CODE else code // 100 for code in codes]
+    return next((status for status in statuses if status in _ERROR_STATUSES), reply.status)
 
 
 def _speaks_of_an_error(data: dict[str, Any]) -> bool:

@@ -25,6 +25,18 @@ def pick(obj: Mapping[str, Any], *names: str) -> Any:
     return None
 
 
+def at(data: object, path: str) -> Any:
+    """What is at a dotted path, such as `data.job.id`; a number is a position in a list. None where nothing is."""
+    for name in path.split("."):
+        if isinstance(data, Mapping):
+            data = data.get(name)
+        elif isinstance(data, list) and name.isdecimal() and int(name) < len(data):
+            data = data[int(name)]
+        else:
+            return None
+    return None if data == "" else data
+
+
 @functools.cache
 def camel(name: str) -> str:
     """A field's name in camel case: input_file_id -> inputFileId."""
@@ -61,16 +73,17 @@ def identifier(value: object) -> str | None:
     return text(value)
 
 
-def epoch_seconds(value: object) -> float | None:
+def epoch_seconds(value: object, *, is_sure: bool = False) -> float | None:
     """A time as epoch seconds, from seconds, milli-, micro-, nanoseconds, numeric strings or ISO 8601.
 
-    Zero, the zero time of Go (year 1) and what is not a time are None. Without an offset it is UTC.
+    Zero, the zero time of Go (year 1) and what is not a time are None. Without an offset it is taken for UTC; is_sure:
+    then it is None, for it may as well be local time, hours off.
     """
     if isinstance(value, str):
         try:
             number = float(value)
         except ValueError:
-            return _iso_seconds(value)
+            return _iso_seconds(value, is_sure=is_sure)
         value = number
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -86,9 +99,11 @@ def epoch_seconds(value: object) -> float | None:
     return seconds
 
 
-def _iso_seconds(value: str) -> float | None:
+def _iso_seconds(value: str, *, is_sure: bool) -> float | None:
     try:
         moment = dt.datetime.fromisoformat(value.strip())
+        if moment.tzinfo is None and is_sure:
+            return None
         seconds = moment.replace(tzinfo=moment.tzinfo or dt.UTC).timestamp()
     except (ValueError, OverflowError):
         return None

@@ -1,12 +1,13 @@
-"""ApiProfile: what the client sends, and how. What it accepts is tolerant and needs no setting."""
+"""ApiProfile: what the client sends, and how; and where replies are that lenient reading does not find."""
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import msgspec
 
+from greennode_batch.api.status import BatchStatus
 from greennode_batch.errors import ConfigError
 
 LineFormat = Literal["custom_id+body", "custom_id+method+url+body"]
@@ -16,6 +17,44 @@ DeleteStyle = Literal["delete", "none"]
 ResultStyle = Literal["file", "results", "url"]
 TokenParameter = Literal["max_tokens", "max_completion_tokens"]
 JsonSchemaSupport = Literal["native", "prompt"]
+UploadStyle = Literal["form", "presigned"]
+InputFileType = Literal["text", "integer"]
+MatchBy = Literal["any", "metadata", "file_id"]
+ListTrust = Literal["shown", "always", "never"]
+
+BATCH_FIELDS = (
+    "id",
+    "status",
+    "input_file_id",
+    "output_file_id",
+    "error_file_id",
+    "total",
+    "completed",
+    "failed",
+    "created_at",
+    "completed_at",
+    "expires_at",
+    "errors",
+    "metadata",
+    "model",
+)
+"""What `batch_fields` may give the place of."""
+FILE_FIELDS = ("id", "bytes", "filename", "purpose", "status", "created_at", "url", "upload_url")
+"""What `file_fields` may give the place of."""
+RESULT_LINE_FIELDS = (
+    "custom_id",
+    "status_code",
+    "request_id",
+    "body",
+    "error",
+    "content",
+    "reasoning",
+    "finish_reason",
+    "model",
+    "prompt_tokens",
+    "completion_tokens",
+)
+"""What `result_fields` may give the place of."""
 
 # Our own cap lies below the API's: a proxy may count the multipart frame, and a limit written as MB is at
 # times meant as MiB and at times not.
@@ -24,7 +63,7 @@ DEFAULT_MAX_FILE_BYTES = 95_000_000
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ApiProfile:
-    """Everything that the client sends or that decides how it sends. The default is GreenNode's.
+    """Everything that the client sends, how it sends, and what lenient reading cannot know. The default is GreenNode's.
 
     GreenNode's wire format is only partly public; what is not takes OpenAI's shape here, and
     `greennode-batch probe` finds out the rest.
@@ -47,14 +86,20 @@ class ApiProfile:
     # Upload. In the values of `upload_fields`, {filename} stands for the file's name.
     purpose: str | None = "batch"
     upload_fields: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    # "form": one multipart request. "presigned": JSON of `upload_fields` to `upload_path`, whose reply names a URL
+    # for a PUT of the bytes; then, if there is such a path, a POST to `upload_commit_path`.
+    upload_style: UploadStyle = "form"
+    upload_commit_path: str | None = None
     line_format: LineFormat = "custom_id+body"
 
     # Create. None leaves a field out.
     input_file_field: str = "input_file_id"
     input_file_as_list: bool = False
+    input_file_type: InputFileType = "text"
     endpoint: str | None = "/v1/chat/completions"
     completion_window: str | None = "24h"
     metadata: bool = True
+    metadata_field: str = "metadata"
     model_in_create: bool = False
     create_fields: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
@@ -64,11 +109,24 @@ class ApiProfile:
     page_parameter: str = "page"
     size_parameter: str = "page_size"
     first_page: int = 1
+    # How a batch is found again in the list: by our mark in its metadata, by its input file, or by either.
+    match_by: MatchBy = "any"
+    # Whether an empty list says that a batch is not there: "shown": once this connection's list has shown any batch.
+    list_trust: ListTrust = "shown"
+    # Whether a job's models are looked up in the server's list before anything is sent.
+    check_models: bool = True
 
     cancel_style: CancelStyle = "post"
     delete_style: DeleteStyle = "delete"
     # "file": the file's content; "results": all lines at results_path; "url": content_path answers {"url": ...}.
     result_style: ResultStyle = "file"
+
+    # What is read. Replies are read leniently; these say what that does not find: a word of the server -> one of ours,
+    # and a field of ours -> its dotted path in a reply, or in a result line.
+    status_words: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    batch_fields: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    file_fields: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    result_fields: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
 
     # Requests.
     token_parameter: TokenParameter = "max_tokens"  # noqa: S105 - the name of a parameter, not a secret
@@ -78,12 +136,36 @@ class ApiProfile:
     extra_headers: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        """Refuse paths and limits that cannot work."""
+        """Refuse paths, words and limits that cannot work."""
         for field in dataclasses.fields(self):
-            if field.name.endswith("_path") and not getattr(self, field.name).startswith("/"):
+            path = getattr(self, field.name) if field.name.endswith("_path") else None
+            if path is not None and not path.startswith("/"):
                 raise ConfigError(f"profile {self.name!r}: {field.name} must start with '/', below the base URL")
         if self.max_requests < 1 or self.max_file_bytes < 1:
             raise ConfigError(f"profile {self.name!r}: max_requests and max_file_bytes must be at least 1")
+        self._check_paths("batch_fields", BATCH_FIELDS)
+        self._check_paths("file_fields", FILE_FIELDS)
+        self._check_paths("result_fields", RESULT_LINE_FIELDS)
+        ours = [status.value for status in BatchStatus if status is not BatchStatus.UNKNOWN]
+        for word, status in self.status_words.items():
+            if status not in ours:
+                raise ConfigError(
+                    f"profile {self.name!r}: status_words gives {word!r} the meaning {status!r}; "
+                    f"it is one of {', '.join(ours)}"
+                )
+        if self.match_by == "metadata" and not self.metadata:
+            raise ConfigError(f"profile {self.name!r}: match_by is 'metadata', and metadata is not sent")
+
+    def _check_paths(self, name: str, known: Collection[str]) -> None:
+        for field, path in getattr(self, name).items():
+            if field not in known:
+                raise ConfigError(
+                    f"profile {self.name!r}: {name} has no {field!r}; it gives the place of {', '.join(known)}"
+                )
+            if not all(path.split(".")):
+                raise ConfigError(
+                    f"profile {self.name!r}: {name} has {path!r} for {field}; it is a dotted path, such as data.{field}"
+                )
 
     @classmethod
     def from_extra(cls, extra: Mapping[str, Any]) -> "ApiProfile":

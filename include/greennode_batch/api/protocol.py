@@ -13,6 +13,7 @@ from greennode_batch.api.results.result_line import ResultLine
 from greennode_batch.api.results.tolerant_lines import result_of_body
 from greennode_batch.api.uploads import Upload
 from greennode_batch.api.wire import (
+    UPLOAD_URL_FIELDS,
     Batch,
     Model,
     Page,
@@ -34,6 +35,8 @@ CREATE_SECONDS = 45.0
 _CHAT_CALLS = 15
 # Each silence while a file is sent, and while it is stored after its last byte.
 _UPLOAD_CALLS = 3
+_LIST_FIELDS = "list_style, page_parameter, size_parameter, first_page"
+_CANCEL_FIELDS = "cancel_path, cancel_style"
 _GONE = frozenset({404, 410})
 _ALREADY_FINISHED = frozenset({400, 409})
 
@@ -48,7 +51,7 @@ class Operations:
     def get_file(self, file_id: str) -> Operation[RemoteFile]:
         """Metadata and processing status of a file."""
         reply = yield self._call(f"get file {file_id}", "GET", self._path(self.profile.file_path, file_id=file_id))
-        return parse_file(reply.json())
+        return self._file(reply.json())
 
     def upload_file(self, path: Path, *, filename: str | None) -> Operation[RemoteFile]:
         """Store a file of request lines. Repeated only after no reply at all, or a 429: see `Repeat.UNANSWERED`."""
@@ -56,12 +59,15 @@ class Operations:
         purpose = {"purpose": profile.purpose} if profile.purpose else {}
         name = filename or path.name
         extra = {field: value.replace("{filename}", name) for field, value in profile.upload_fields.items()}
-        upload = Upload(path, filename=name, fields=purpose | extra)
+        is_presigned = profile.upload_style == "presigned"
+        upload = Upload(path, filename=name, fields=None if is_presigned else purpose | extra)
         if not 0 < upload.file_bytes <= profile.max_file_bytes:
             raise ConfigError(
                 f"{path} has {upload.file_bytes:,} bytes; a file may have 1 to {profile.max_file_bytes:,} "
                 f"(max_file_bytes of the profile {profile.name!r}). Nothing was sent"
             )
+        if is_presigned:
+            return (yield from self._upload_in_steps(upload, purpose | (extra or {"filename": name})))
         reply = yield Call(
             what=f"upload {name}",
             method="POST",
@@ -69,13 +75,44 @@ class Operations:
             deadline_seconds=self.seconds * _UPLOAD_CALLS,
             upload=upload,
             repeat=Repeat.UNANSWERED,
+            path_fields="upload_path",
+            body_fields="purpose, upload_fields, upload_style, line_format",
         )
-        return parse_file(reply.json())
+        return self._file(reply.json())
+
+    def _upload_in_steps(self, upload: Upload, fields: Mapping[str, str]) -> Operation[RemoteFile]:
+        """Name a file, and send its bytes to the URL that the reply names: another host never gets the key."""
+        profile, name = self.profile, upload.filename
+        reply = yield Call(
+            what=f"begin the upload of {name}",
+            method="POST",
+            path=profile.upload_path,
+            deadline_seconds=self.seconds,
+            json=dict(fields),
+            repeat=Repeat.UNANSWERED,
+            path_fields="upload_path",
+            body_fields="purpose, upload_fields, upload_style",
+        )
+        data = reply.json()
+        remote = self._file(data)
+        url = parse_url(data, path=profile.file_fields.get("upload_url"), names=UPLOAD_URL_FIELDS)
+        yield Call(
+            what=f"send the bytes of {name}",
+            method="PUT",
+            path=url,
+            deadline_seconds=self.seconds * _UPLOAD_CALLS,
+            upload=upload,
+        )
+        if profile.upload_commit_path is not None:
+            path = self._path(profile.upload_commit_path, file_id=remote.id)
+            yield self._call(f"end the upload of {name}", "POST", path, path_fields="upload_commit_path")
+        return remote
 
     def file_url(self, file_id: str) -> Operation[str]:
         """Where a file can be downloaded, for an API that answers with a URL in JSON."""
-        reply = yield self._call(f"get the URL of file {file_id}", "GET", self.content_path(file_id))
-        return parse_url(reply.json())
+        path = self.content_path(file_id)
+        reply = yield self._call(f"get the URL of file {file_id}", "GET", path, path_fields="content_path")
+        return parse_url(reply.json(), path=self.profile.file_fields.get("url"))
 
     def content_path(self, file_id: str) -> str:
         """Where a file's content is."""
@@ -100,15 +137,14 @@ class Operations:
     ) -> Operation[Batch]:
         """Create a batch. Never repeated here; an unknown outcome is an AmbiguousError."""
         profile = self.profile
-        fields: dict[str, Any] = {
-            profile.input_file_field: [input_file_id] if profile.input_file_as_list else input_file_id,
-        }
+        sent_id = self._sent_id(input_file_id)
+        fields: dict[str, Any] = {profile.input_file_field: [sent_id] if profile.input_file_as_list else sent_id}
         if profile.endpoint:
             fields["endpoint"] = profile.endpoint
         if profile.completion_window:
             fields["completion_window"] = profile.completion_window
         if profile.metadata and metadata:
-            fields["metadata"] = dict(metadata)
+            fields[profile.metadata_field] = dict(metadata)
         if profile.model_in_create and model:
             fields["model"] = model
         reply = yield Call(
@@ -121,13 +157,27 @@ class Operations:
             not_after=not_after,
             at_stake="The batch may exist and be billed: list the batches and look for this file "
             "before another one is created",
+            path_fields="batches_path",
+            body_fields="input_file_field, input_file_type, endpoint, completion_window, metadata, model_in_create, "
+            "create_fields",
         )
-        return parse_batch(reply.json())
+        return self._batch(reply.json())
+
+    def _sent_id(self, file_id: str) -> str | int:
+        if self.profile.input_file_type == "text":
+            return file_id
+        try:
+            return int(file_id)
+        except ValueError:
+            raise ConfigError(
+                f"the server calls the file {file_id!r}, which is no whole number, and the profile "
+                f"{self.profile.name!r} has input_file_type 'integer'. No batch was created"
+            ) from None
 
     def get_batch(self, batch_id: str) -> Operation[Batch]:
         """A batch as it stands."""
         reply = yield self._call(f"get batch {batch_id}", "GET", self._path(self.profile.batch_path, batch_id=batch_id))
-        return parse_batch(reply.json(), default_id=batch_id)
+        return self._batch(reply.json(), default_id=batch_id)
 
     def cancel_batch(self, batch_id: str) -> Operation[Batch | None]:
         """Ask for a batch to be cancelled. None where the reply holds no batch: it had finished, or is gone."""
@@ -135,7 +185,7 @@ class Operations:
         match self.profile.cancel_style:
             case "post":
                 path = self._path(self.profile.cancel_path, batch_id=batch_id)
-                reply = yield self._call(what, "POST", path, accept=_ALREADY_FINISHED)
+                reply = yield self._call(what, "POST", path, accept=_ALREADY_FINISHED, path_fields=_CANCEL_FIELDS)
             case "delete":
                 path = self._path(self.profile.batch_path, batch_id=batch_id)
                 reply = yield self._call(what, "DELETE", path, accept=_ALREADY_FINISHED | _GONE)
@@ -144,7 +194,7 @@ class Operations:
         if reply.status in _ALREADY_FINISHED | _GONE or reply_object(reply.json()) is None:
             return None
         with contextlib.suppress(WireError):
-            return parse_batch(reply.json())
+            return self._batch(reply.json())
         return None
 
     def delete_batch(self, batch_id: str) -> Operation[None]:
@@ -156,7 +206,9 @@ class Operations:
 
     def list_models(self) -> Operation[list[Model]]:
         """Every model that the key may use."""
-        reply = yield self._call("list models", "GET", self.profile.models_path)
+        reply = yield self._call(
+            "list models", "GET", self.profile.models_path, path_fields="models_path, check_models"
+        )
         return list(parse_page(reply.json(), parse_model).items)
 
     def chat(self, body: Mapping[str, Any]) -> Operation[ResultLine]:
@@ -169,6 +221,7 @@ class Operations:
             json=dict(body),
             repeat=Repeat.NEVER,
             at_stake="It may have been billed",
+            path_fields="chat_path",
         )
         result = result_of_body(reply.json(), status_code=reply.status)
         if result.error is not None:
@@ -181,8 +234,16 @@ class Operations:
             raise ConfigError(f"the profile {self.profile.name!r} says that this API cannot list batches")
 
         def ask(params: Parameters) -> Operation[Page[Batch]]:
-            reply = yield self._call("list batches", "GET", self.profile.batches_path, params=params)
-            return parse_page(reply.json(), parse_batch)
+            path = self.profile.batches_path
+            reply = yield self._call(
+                "list batches",
+                "GET",
+                path,
+                params=params,
+                path_fields="batches_path, can_list_batches",
+                body_fields=_LIST_FIELDS,
+            )
+            return parse_page(reply.json(), self._batch)
 
         return Pager(self.profile, page_size, ask)
 
@@ -190,8 +251,11 @@ class Operations:
         """The list of files."""
 
         def ask(params: Parameters) -> Operation[Page[RemoteFile]]:
-            reply = yield self._call("list files", "GET", self.profile.files_path, params=params)
-            return parse_page(reply.json(), parse_file)
+            path = self.profile.files_path
+            reply = yield self._call(
+                "list files", "GET", path, params=params, path_fields="files_path", body_fields=_LIST_FIELDS
+            )
+            return parse_page(reply.json(), self._file)
 
         return Pager(self.profile, page_size, ask)
 
@@ -203,10 +267,26 @@ class Operations:
         *,
         params: Mapping[str, str | int] | None = None,
         accept: frozenset[int] = frozenset(),
+        path_fields: str = "",
+        body_fields: str = "",
     ) -> Call:
         return Call(
-            what=what, method=method, path=path, deadline_seconds=self.seconds, params=params or {}, accept=accept
+            what=what,
+            method=method,
+            path=path,
+            deadline_seconds=self.seconds,
+            params=params or {},
+            accept=accept,
+            path_fields=path_fields,
+            body_fields=body_fields,
         )
+
+    def _batch(self, data: object, default_id: str | None = None) -> Batch:
+        profile = self.profile
+        return parse_batch(data, default_id=default_id, paths=profile.batch_fields, words=profile.status_words)
+
+    def _file(self, data: object) -> RemoteFile:
+        return parse_file(data, paths=self.profile.file_fields)
 
     @staticmethod
     def _path(template: str, **ids: str) -> str:

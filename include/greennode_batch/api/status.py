@@ -2,6 +2,7 @@
 
 import enum
 import re
+from collections.abc import Mapping
 
 
 class BatchStatus(enum.Enum):
@@ -53,9 +54,19 @@ _SEPARATORS = re.compile(r"[\s\-_.]+")
 _PREFIX = re.compile(r"^(?:job|batch|batch_job)?_?(?:state|status)_")
 
 
-def batch_status(raw: object) -> BatchStatus:
-    """The status that a word of any known API stands for; UNKNOWN for every other value."""
+def batch_status(raw: object, words: Mapping[str, str] | None = None) -> BatchStatus:
+    """The status that a word of any known API stands for; UNKNOWN for every other value.
+
+    words: what a profile says of words, which comes first: word -> value of a BatchStatus, upper or lower case alike.
+    """
     if not isinstance(raw, str):
         return BatchStatus.UNKNOWN
-    word = _SEPARATORS.sub("_", _CAMEL_HUMP.sub("_", raw.strip())).strip("_").lower()
+    word = _normal(raw)
+    for own, status in (words or {}).items():
+        if _normal(own) == word:
+            return BatchStatus(status)
     return _BY_WORD.get(_PREFIX.sub("", word), BatchStatus.UNKNOWN)
+
+
+def _normal(word: str) -> str:
+    return _SEPARATORS.sub("_", _CAMEL_HUMP.sub("_", word.strip())).strip("_").lower()

@@ -1,4 +1,4 @@
-"""A file as multipart/form-data, read from disk in large chunks while it is sent."""
+"""A file on its way to the server, as multipart/form-data or its bytes alone, read in large chunks while it is sent."""
 
 import secrets
 from collections.abc import Iterator, Mapping
@@ -11,12 +11,19 @@ CHUNK_BYTES = 256 * 1024
 
 
 class Upload:
-    """A multipart body: the fields, then the file. Each iteration opens the file again; holds one chunk."""
+    """A multipart body: the fields, then the file; with fields None the file alone. Each iteration opens it again.
 
-    def __init__(self, path: Path, *, filename: str | None, fields: Mapping[str, str]) -> None:
+    Holds one chunk.
+    """
+
+    def __init__(self, path: Path, *, filename: str | None, fields: Mapping[str, str] | None) -> None:
         self.path = path
         self.filename = filename or path.name
         self.file_bytes = path.stat().st_size
+        if fields is None:
+            self._head = self._tail = b""
+            self.headers = {"content-type": "application/octet-stream", "content-length": str(self.file_bytes)}
+            return
         boundary = secrets.token_hex(16)
         parts = [
             f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n{value}\r\n'

@@ -1,12 +1,12 @@
 """JSON replies, in any of their variants -> Batch, RemoteFile, Model, Page. Pure functions, no I/O."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from greennode_batch.api.error_body import describe, shorten
-from greennode_batch.api.fields import camel, count, epoch_seconds, identifier, pick, text
+from greennode_batch.api.fields import at, camel, count, epoch_seconds, identifier, pick, text
 from greennode_batch.api.status import BatchStatus, batch_status
 
 __all__ = [
@@ -44,6 +44,8 @@ _LISTS = (
 )
 _ID_FIELDS = ("id", "batch_id", "job_id", "file_id", "uuid")
 _URL_FIELDS = ("url", "download_url", "signed_url", "file_url", "href")
+UPLOAD_URL_FIELDS = ("upload_url", "put_url", "presigned_url", *_URL_FIELDS)
+_END_FIELDS = ("completed_at", "ended_at", "finished_at", "failed_at", "expired_at", "cancelled_at", "end_time")
 _MAX_WRAPS = 3
 
 
@@ -118,57 +120,107 @@ def reply_object(data: object) -> dict[str, Any] | None:
             return None
         if identifier(pick(data, *_ID_FIELDS)) is not None:
             return data
-        data = next((data[name] for name in _WRAPPERS if isinstance(data.get(name), dict)), None)
+        data = next((data[name] for name in _WRAPPERS if isinstance(data.get(name), dict)), None) or _only_one(data)
     return None
 
 
-def parse_batch(data: object, *, default_id: str | None = None) -> Batch:
-    """A batch from a reply, bare or wrapped. `default_id` stands in where the reply has a status but no id."""
+def _only_one(data: dict[str, Any]) -> dict[str, Any] | None:
+    """The one object with an id in an object, under whatever name: {"dataset": {"id": 7}, "upload": {...}}."""
+    if pick(data, "status", "state") is not None:
+        return None
+    found = [value for name, value in data.items() if name != "error" and isinstance(value, dict)]
+    found = [value for value in found if identifier(pick(value, *_ID_FIELDS)) is not None]
+    return found[0] if len(found) == 1 else None
+
+
+class _Reply(NamedTuple):
+    """A reply in the wrapper that paths begin in, its object without wrappers, and the dotted paths that a profile gives for fields."""
+
+    whole: object
+    obj: dict[str, Any]
+    paths: Mapping[str, str]
+
+    def get(self, field: str, *names: str) -> Any:
+        """What is at the profile's path, below the object or the whole reply; else the first of the usual names."""
+        path = self.paths.get(field)
+        if path is None:
+            return pick(self.obj, *names)
+        found = at(self.obj, path)
+        return at(self.whole, path) if found is None else found
+
+
+def _read_reply(data: object, paths: Mapping[str, str] | None) -> _Reply | None:
+    """The object of a reply by the profile's path to its id, or else by any usual name of one."""
+    paths = paths or {}
+    parent, _, name = paths.get("id", "").rpartition(".")
+    level: object = data
+    for _ in range(_MAX_WRAPS if name else 0):
+        holder = at(level, parent) if parent else level
+        if isinstance(holder, dict) and identifier(holder.get(name)) is not None:
+            return _Reply(level, {**holder, "id": holder[name]}, {**paths, "id": "id"})
+        level = next((level[one] for one in _WRAPPERS if level.get(one)), None) if isinstance(level, dict) else None
     obj = reply_object(data)
-    if obj is None and default_id is not None and isinstance(data, dict) and pick(data, "status", "state"):
-        obj = data
-    batch_id = None if obj is None else identifier(pick(obj, *_ID_FIELDS)) or default_id
-    if obj is None or batch_id is None:
+    return None if obj is None else _Reply(data, obj, {field: path for field, path in paths.items() if field != "id"})
+
+
+def parse_batch(
+    data: object,
+    *,
+    default_id: str | None = None,
+    paths: Mapping[str, str] | None = None,
+    words: Mapping[str, str] | None = None,
+) -> Batch:
+    """A batch from a reply, bare or wrapped. `default_id` stands in where the reply has a status but no id.
+
+    paths, words: a profile's `batch_fields` and `status_words`.
+    """
+    reply = _read_reply(data, paths)
+    if reply is None and default_id is not None and isinstance(data, dict):
+        bare = _Reply(data, data, {**(paths or {}), "id": "id"})
+        reply = bare if bare.get("status", "status", "state", "batch_status") else None
+    batch_id = None if reply is None else identifier(reply.get("id", *_ID_FIELDS)) or default_id
+    if reply is None or batch_id is None:
         raise WireError(_complaint("a batch", data))
-    raw_status = text(pick(obj, "status", "state")) or ""
-    errors, codes = _batch_errors(obj)
-    metadata = obj.get("metadata")
+    raw_status = text(reply.get("status", "status", "state", "batch_status")) or ""
+    errors, codes = _batch_errors(reply)
+    metadata = reply.get("metadata", "metadata")
     return Batch(
         id=batch_id,
-        status=batch_status(raw_status),
+        status=batch_status(raw_status, words),
         raw_status=raw_status,
-        input_file_id=identifier(pick(obj, "input_file_id", "input_file", "input_files", "input_file_ids")),
+        input_file_id=identifier(
+            reply.get("input_file_id", "input_file_id", "input_file", "input_files", "input_file_ids")
+        ),
         output_file_id=identifier(
-            pick(obj, "output_file_id", "output_file", "result_file_id", "result_file", "output_url")
+            reply.get("output_file_id", "output_file_id", "output_file", "result_file_id", "result_file", "output_url")
         ),
-        error_file_id=identifier(pick(obj, "error_file_id", "error_file", "error_url")),
-        counts=_counts(obj),
-        created_at=epoch_seconds(pick(obj, "created_at", "create_time", "created")),
-        completed_at=epoch_seconds(
-            pick(obj, "completed_at", "ended_at", "finished_at", "failed_at", "expired_at", "cancelled_at", "end_time")
-        ),
-        expires_at=epoch_seconds(pick(obj, "expires_at", "job_deadline", "deadline", "expire_time")),
+        error_file_id=identifier(reply.get("error_file_id", "error_file_id", "error_file", "error_url")),
+        counts=_counts(reply),
+        # An age is counted from it: a time that may be hours off is none.
+        created_at=epoch_seconds(reply.get("created_at", "created_at", "create_time", "created"), is_sure=True),
+        completed_at=epoch_seconds(reply.get("completed_at", *_END_FIELDS)),
+        expires_at=epoch_seconds(reply.get("expires_at", "expires_at", "job_deadline", "deadline", "expire_time")),
         errors=errors,
         error_codes=codes,
         metadata={str(k): v if isinstance(v, str) else str(v) for k, v in metadata.items()}
         if isinstance(metadata, dict)
         else {},
-        model=text(pick(obj, "model", "model_id")),
+        model=text(reply.get("model", "model", "model_id")),
     )
 
 
-def parse_file(data: object) -> RemoteFile:
-    """A file's metadata from a reply, bare or wrapped."""
-    obj = reply_object(data)
-    if obj is None:
+def parse_file(data: object, *, paths: Mapping[str, str] | None = None) -> RemoteFile:
+    """A file's metadata from a reply, bare or wrapped. paths: a profile's `file_fields`."""
+    reply = _read_reply(data, paths)
+    if reply is None:
         raise WireError(_complaint("a file", data))
     return RemoteFile(
-        id=identifier(pick(obj, "id", "file_id", "uuid")) or "",
-        bytes=count(pick(obj, "bytes", "size_bytes", "size", "file_size_bytes")),
-        filename=text(pick(obj, "filename", "file_name", "name")),
-        purpose=text(obj.get("purpose")),
-        status=text(pick(obj, "status", "state")),
-        created_at=epoch_seconds(pick(obj, "created_at", "create_time", "created")),
+        id=identifier(reply.get("id", "id", "file_id", "uuid")) or "",
+        bytes=count(reply.get("bytes", "bytes", "size_bytes", "size", "file_size", "file_size_bytes")),
+        filename=text(reply.get("filename", "filename", "file_name", "name")),
+        purpose=text(reply.get("purpose", "purpose")),
+        status=text(reply.get("status", "status", "state")),
+        created_at=epoch_seconds(reply.get("created_at", "created_at", "create_time", "created")),
     )
 
 
@@ -181,10 +233,12 @@ def parse_model(data: object) -> Model:
     return Model(id=model_id, status=text(obj.get("status")), model_type=text(pick(obj, "model_type", "type")))
 
 
-def parse_url(data: object) -> str:
-    """Where to download a file, from a reply that holds the URL: as text, or in an object."""
+def parse_url(data: object, *, path: str | None = None, names: Sequence[str] = _URL_FIELDS) -> str:
+    """Where a file is or goes, from a reply that holds the URL: as text, or in an object. path: where, in a profile."""
+    if path is not None:
+        data = at(data, path)
     for _ in range(_MAX_WRAPS):
-        found = data if isinstance(data, str) else pick(data, *_URL_FIELDS) if isinstance(data, dict) else None
+        found = data if isinstance(data, str) else pick(data, *names) if isinstance(data, dict) else None
         if isinstance(found, str) and found.startswith(("https://", "http://")):
             return found
         data = next((data[name] for name in _WRAPPERS if data.get(name)), None) if isinstance(data, dict) else None
@@ -232,19 +286,21 @@ def _page(data: object, entries: list[Any], parse: Callable[[object], Item]) -> 
     return Page(tuple(items), has_more if isinstance(has_more, bool) else None, cursor)
 
 
-def _counts(obj: dict[str, Any]) -> Counts:
-    nested = pick(obj, "request_counts", "counts")
-    source = nested if isinstance(nested, dict) else obj
-    total = pick(source, "total", "total_requests", "request_count", "total_count")
+def _counts(reply: _Reply) -> Counts:
+    nested = pick(reply.obj, "request_counts", "counts")
+    source = reply if not isinstance(nested, dict) else _Reply(reply.obj, nested, reply.paths)
+    total = source.get("total", "total", "total_requests", "request_count", "total_count")
     # Mistral's completed_requests holds the failed ones too; succeeded_requests is what others call completed.
-    completed = pick(source, "succeeded_requests", "succeeded", "completed", "completed_requests", "success_count")
-    failed = pick(source, "failed", "failed_requests", "errored", "failed_count")
+    completed = source.get(
+        "completed", "succeeded_requests", "succeeded", "completed", "completed_requests", "success_count"
+    )
+    failed = source.get("failed", "failed", "failed_requests", "errored", "failed_count", "fail_count")
     return Counts(count(total) or 0, count(completed) or 0, count(failed) or 0)
 
 
-def _batch_errors(obj: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _batch_errors(reply: _Reply) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Every error of a batch as (messages, codes): a list, {"data": [...]}, one object or plain text."""
-    errors = pick(obj, "errors", "error")
+    errors = reply.get("errors", "errors", "error")
     if isinstance(errors, dict) and isinstance(errors.get("data"), list):
         errors = errors["data"]
     entries = errors if isinstance(errors, list) else [] if errors is None else [errors]

@@ -151,10 +151,10 @@ def _collect(
         except NotFoundError:
             # Either file may hold all that was asked: then nothing of the batch is missing with the server.
             batch, is_whole = _batch_of(receipt), True
-            _, results = _settle(shard, batch, requested, reader, work)
+            _, results = _settle(shard, batch, requested, reader, work, client=client)
             if count_statuses(results)[RowStatus.MISSING.value]:
                 raise
-        made, results = _settle(shard, batch, requested, reader, work)
+        made, results = _settle(shard, batch, requested, reader, work, client=client)
         counts = count_statuses(results)
         missing = counts[RowStatus.MISSING.value]
         if missing and receipt.lost is None:
@@ -164,7 +164,7 @@ def _collect(
                 there is not None
                 and BatchFiles(shard, client, there, work, len(requested), clock, sleep).download_again()
             ):
-                made, results = _settle(shard, batch, requested, reader, work)
+                made, results = _settle(shard, batch, requested, reader, work, client=client)
                 counts = count_statuses(results)
         tokens = tokens_in(results, _RECEIPT_TOKENS)
         anomalies = work / "anomalies.jsonl"
@@ -226,14 +226,21 @@ def _batch_of(receipt: Receipt) -> Batch:
 
 
 def _settle(
-    shard: ShardFolder, batch: Batch, requested: Collection[str], reader: AnswerReader, work: Path
+    shard: ShardFolder,
+    batch: Batch,
+    requested: Collection[str],
+    reader: AnswerReader,
+    work: Path,
+    *,
+    client: GreenNodeClient,
 ) -> tuple[Path, pa.Table]:
     """Make the shard's results, and its anomalies if there are any; the results' statuses and tokens."""
     made = work / "results.parquet"
     with ExitStack() as stack:
         log_of_anomalies = stack.enter_context(AnomalyLog(work / "anomalies.jsonl"))
         files = [stack.enter_context(local_copy(path)) for path in (shard.output, shard.errors) if path.exists()]
-        write_results(batch, files, requested, reader, made, anomalies=log_of_anomalies)
+        paths = client.profile.result_fields
+        write_results(batch, files, requested, reader, made, anomalies=log_of_anomalies, paths=paths)
     for kind, count in log_of_anomalies.counts.items():
         log.warning("Batch %s: %d lines: %s (see anomalies.jsonl in staging)", batch.id, count, kind)
     return made, read_table(made, ["status", *_RECEIPT_TOKENS])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from greennode_batch.answers.answer_reader import AnswerReader
+from greennode_batch.api.results.normal_shape import in_normal_shape
 from greennode_batch.api.results.result_lines import Anomaly, ResultLine, line_batches, parse_line
 from greennode_batch.api.wire import Batch
 from greennode_batch.collect.anomalies import AnomalyLog
@@ -41,12 +42,13 @@ def write_results(
     destination: Path,
     *,
     anomalies: AnomalyLog,
+    paths: Mapping[str, str] | None = None,
 ) -> None:
     """Write results.parquet: one row per expected custom_id, whatever the files hold.
 
     A line without a usable id, an id that was not asked and a second line for an id are anomalies; for one id
-    the last answer that can be used wins over any other, and any other over a failure. Holds one row group and the
-    ids.
+    the last answer that can be used wins over any other, and any other over a failure. paths: a profile's
+    `result_fields`. Holds one row group and the ids.
     """
     schema = pa.schema([*RESULT_FIELDS, *reader.fields], metadata=reader.mark)
     with table_writer(destination, schema) as writer:
@@ -54,7 +56,7 @@ def write_results(
         for file in files:
             with file.open("rb") as lines:
                 for raws in line_batches(lines):
-                    settling.take(file, raws)
+                    settling.take(file, [in_normal_shape(raw, paths) for raw in raws] if paths else raws)
                     if len(settling) >= _ROW_GROUP_ROWS:
                         writer.write_table(settling.table())
         settling.take_unanswered()

@@ -315,3 +315,45 @@ def test_a_create_that_was_accepted_and_then_reset_is_not_sent_again(serve):
 def test_the_client_needs_no_airflow():
     code = "import sys, greennode_batch.api.client; sys.exit(any(m.split('.')[0] == 'airflow' for m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_file_whose_id_is_a_whole_number_is_named_by_it():
+    server = Server().on("POST", "/v1/batches", {"id": 9, "status": "queued", "dataset_id": 5})
+    profile = ApiProfile(input_file_field="dataset_id", input_file_type="integer", metadata_field="tags")
+    with server.client(profile=profile) as client:
+        assert client.create_batch("5", metadata={"a": "b"}).id == "9"
+        with pytest.raises(ConfigError, match=r"file-5.*input_file_type"):
+            client.create_batch("file-5")
+    sent = json.loads(server.requests[0].content)
+    assert (sent["dataset_id"], sent["tags"]) == (5, {"a": "b"})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "fields"),
+    [
+        ("POST", "/v1/batches", 404, "batches_path"),
+        ("POST", "/v1/batches", 405, "batches_path"),
+        ("POST", "/v1/batches", 400, "input_file_field, input_file_type, endpoint, completion_window"),
+        ("POST", "/v1/batches", 422, "create_fields"),
+        ("GET", "/v1/batches", 404, "batches_path, can_list_batches"),
+        ("GET", "/v1/batches", 400, "list_style, page_parameter"),
+        ("GET", "/v1/models", 404, "models_path, check_models"),
+        ("POST", "/v1/batches/b1/cancel", 405, "cancel_path, cancel_style"),
+    ],
+)
+def test_a_refusal_names_the_fields_of_the_profile_that_may_be_wrong(method, path, status, fields):
+    server = Server().on(method, path, fail(status))
+    calls = {
+        ("POST", "/v1/batches"): lambda client: client.create_batch("file-1"),
+        ("GET", "/v1/batches"): lambda client: list(client.list_batches()),
+        ("GET", "/v1/models"): lambda client: client.list_models(),
+        ("POST", "/v1/batches/b1/cancel"): lambda client: client.cancel_batch("b1"),
+    }
+    with server.client() as client, pytest.raises(GreenNodeError, match=f"bad.*{fields}.*the connection's profile"):
+        calls[method, path](client)
+
+
+def test_an_error_code_that_a_gateway_made_of_a_status_is_that_status():
+    server = Server().on("GET", "/v1/batches/b1", {"code": 40401, "message": "no such job", "data": None})
+    with server.client() as client, pytest.raises(NotFoundError, match="no such job"):
+        client.get_batch("b1")

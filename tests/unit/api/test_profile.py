@@ -67,6 +67,18 @@ def test_nothing_set_is_the_default():
         ({"extra_headers": "x: y"}, r"extra_headers"),
         ({"files_path": "files"}, "files_path must start with '/'"),
         ({"max_file_bytes": 0}, "at least 1"),
+        ({"status_words": {"PARTIAL": "done"}}, "'PARTIAL' the meaning 'done'; it is one of validating, .*cancelled$"),
+        ({"status_words": {"PARTIAL": "unknown"}}, "it is one of"),
+        ({"batch_fields": {"output": "a.b"}}, "batch_fields has no 'output'; it gives the place of id, status"),
+        ({"file_fields": {"output_file_id": "a"}}, "file_fields has no 'output_file_id'"),
+        ({"result_fields": {"answer": "a"}}, "result_fields has no 'answer'"),
+        ({"result_fields": {"body": "data..output"}}, r"'data..output' for body; it is a dotted path"),
+        ({"upload_style": "signed"}, "upload_style"),
+        ({"input_file_type": "number"}, "input_file_type"),
+        ({"match_by": "name"}, "match_by"),
+        ({"match_by": "metadata", "metadata": False}, "match_by is 'metadata', and metadata is not sent"),
+        ({"list_trust": "yes"}, "list_trust"),
+        ({"upload_commit_path": "done"}, "upload_commit_path must start with '/'"),
     ],
 )
 def test_a_wrong_setting_is_named(extra, words):

@@ -50,3 +50,10 @@ def test_an_unknown_word_keeps_waiting(word):
 
 def test_exactly_the_four_ends_are_terminal():
     assert {status for status in BatchStatus if status.is_terminal} == ENDED
+
+
+def test_a_word_that_a_profile_explains_is_known_in_any_spelling():
+    words = {"PARTIAL": "completed", "done": "in_progress"}
+    assert batch_status("partial", words) is BatchStatus.COMPLETED
+    assert batch_status("DONE", words) is BatchStatus.IN_PROGRESS
+    assert batch_status("failed", words) is BatchStatus.FAILED

@@ -168,3 +168,69 @@ def test_an_upload_goes_over_a_real_connection(path, serve):
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     content_type = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-type")).decode()
     assert parts_of(content_type.partition(": ")[2], body)["file"] == ("requests.jsonl", LINES)
+
+
+PRESIGNED = ApiProfile(
+    upload_style="presigned",
+    upload_path="/datasets",
+    upload_fields={"name": "{filename}"},
+    upload_commit_path="/datasets/{file_id}/complete",
+    purpose=None,
+    file_fields={"upload_url": "upload.href"},
+)
+
+
+def presigned(request, *, url="https://store.example/put/7?sig=s3cret"):
+    if request.url.path == "/v1/datasets":
+        return httpx.Response(201, json={"dataset": {"id": 7}, "upload": {"href": url}})
+    return httpx.Response(200, json={})
+
+
+def test_a_file_goes_to_the_url_that_the_server_names_without_the_key(path):
+    sent = []
+
+    def handler(request):
+        sent.append((request.method, str(request.url), request.headers.get("authorization"), request.read()))
+        return presigned(request)
+
+    remote = client_of(handler, profile=PRESIGNED).upload_file(path, filename="a.jsonl")
+    assert remote.id == "7"
+    assert sent == [
+        ("POST", "https://api.example/v1/datasets", "Bearer sk-1", b'{"name":"a.jsonl"}'),
+        ("PUT", "https://store.example/put/7?sig=s3cret", None, LINES),
+        ("POST", "https://api.example/v1/datasets/7/complete", "Bearer sk-1", b""),
+    ]
+
+
+@pytest.mark.parametrize("url", ["http://store.example/put/7", "https://169.254.169.254/put", "https://localhost/put"])
+def test_a_file_goes_to_no_url_that_is_not_encrypted_or_out_of_reach(path, url):
+    def handler(request):
+        assert request.method == "POST"
+        return presigned(request, url=url)
+
+    with pytest.raises(RejectedError, match="the server points to"):
+        client_of(handler, profile=PRESIGNED).upload_file(path)
+
+
+def test_a_url_for_an_upload_that_fails_stays_out_of_the_error(path):
+    def handler(request):
+        return httpx.Response(403, text="<Error/>") if request.method == "PUT" else presigned(request)
+
+    with pytest.raises(RejectedError, match=r"send the bytes of a\.jsonl: HTTP 403") as error:
+        client_of(handler, profile=PRESIGNED).upload_file(path, filename="a.jsonl")
+    assert "s3cret" not in str(error.value)
+
+
+def test_the_bytes_are_sent_again_after_a_reset(path):
+    puts = iter([httpx.ReadError("reset"), httpx.Response(200)])
+
+    def handler(request):
+        if request.method != "PUT":
+            return presigned(request)
+        assert request.read() == LINES
+        reply = next(puts)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    assert client_of(handler, profile=PRESIGNED).upload_file(path).id == "7"

@@ -278,3 +278,35 @@ def test_a_page_tells_how_the_list_goes_on(reply, has_more, cursor):
 )
 def test_the_url_of_a_file_is_read_in_every_shape(reply):
     assert parse_url(reply) == "https://s/x"
+
+
+def test_a_batch_is_read_by_the_paths_of_a_profile():
+    paths = {"id": "ticket.ref", "status": "ticket.stage", "output_file_id": "links.0.file", "total": "stats.n"}
+    data = {
+        "payload": 1,
+        "ticket": {"ref": 17, "stage": "PARTIAL"},
+        "links": [{"file": "out-1"}],
+        "stats": {"n": "5"},
+    }
+    words = {"partial": "completed"}
+    for wrapped in (data, {"data": data}):
+        batch = parse_batch(wrapped, paths=paths, words=words)
+        assert (batch.id, batch.status, batch.raw_status) == ("17", BatchStatus.COMPLETED, "PARTIAL")
+        assert batch.counts.total == 5
+    assert parse_batch(data, paths=paths).output_file_id == "out-1"
+
+
+def test_a_path_at_which_nothing_is_gives_nothing_and_the_rest_is_read_as_ever():
+    data = {"id": "b1", "status": "running", "output_file_id": "of-something-else", "input_file_id": "file-1"}
+    batch = parse_batch(data, paths={"id": "ticket.ref", "output_file_id": "result.file"})
+    assert (batch.id, batch.output_file_id, batch.input_file_id) == ("b1", None, "file-1")
+
+
+def test_a_time_without_an_offset_is_no_age_of_a_batch():
+    assert parse_batch({"id": "b1", "createdAt": "2026-11-30 15:04:05"}).created_at is None
+    assert parse_batch({"id": "b1", "createdAt": "2026-11-30T15:04:05+07:00"}).created_at == 1_796_025_845.0
+
+
+def test_a_file_is_read_by_the_paths_of_a_profile():
+    file = parse_file({"dataset": {"key": 5, "label": "a.jsonl"}}, paths={"id": "dataset.key", "filename": "label"})
+    assert (file.id, file.filename) == ("5", "a.jsonl")

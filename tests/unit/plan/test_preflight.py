@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.profile import ApiProfile
 from greennode_batch.errors import AuthError, ConfigError, CreditError
 from greennode_batch.plan.preflight import check_models, try_canaries
 
@@ -35,6 +36,19 @@ def test_a_model_that_is_not_listed_is_named_before_anything_is_paid(client, nam
 @pytest.mark.parametrize(("status", "body"), [(404, {}), (200, {"data": []})])
 def test_an_api_without_a_list_passes(status, body):
     check_models(client_with(status, body), ["anything"])
+
+
+def test_a_list_of_models_that_is_broken_stops_nothing_and_one_that_is_not_to_be_checked_is_not_asked_for():
+    broken = client_with(500, {"error": "broken"})
+    check_models(broken, ["anything"])
+    unasked = GreenNodeClient(
+        "https://host/v1", "key", profile=ApiProfile(check_models=False), transport=httpx.MockTransport(unreachable)
+    )
+    check_models(unasked, ["anything"])
+
+
+def unreachable(_request):
+    raise AssertionError("nothing should be asked")
 
 
 def test_a_wrong_key_is_not_taken_for_an_api_without_a_list():

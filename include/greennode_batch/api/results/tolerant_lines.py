@@ -17,6 +17,7 @@ _MAX_DIGITS = 1_000
 _MAX_DEPTH = 20
 _NO_JSON: Any = object()
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_WRAPPERS = ("data", "result", "response", "body", "output")
 _THINKING_PARTS = frozenset({"thinking", "reasoning", "reasoning_text"})
 
 
@@ -29,6 +30,10 @@ def read_odd_line(line: bytes) -> ResultLine | Anomaly:
         return _unreadable(line)
     if not isinstance(data, dict):
         return Anomaly("not_object", _shown(line))
+    if pick(data, "custom_id") is None:
+        # As some servers wrap every reply, and every line.
+        inner = next((data[name] for name in _WRAPPERS if isinstance(data.get(name), dict)), data)
+        data = inner if pick(inner, "custom_id") is not None else data
     custom_id = pick(data, "custom_id")
     custom_id = custom_id if isinstance(custom_id, str) else text(custom_id)
     if custom_id is None:
@@ -46,11 +51,11 @@ def _result(custom_id: str, data: dict[str, Any]) -> ResultLine:
     line_error = data.get("error") or None
     if not isinstance(response, dict):
         body: Any = response if response is not None else data.get("body", data if "choices" in data else None)
-        status = count(data.get("status_code"))
+        status = count(pick(data, "status_code"))
         return result_of_body(body, custom_id=custom_id, status_code=status, request_id=request_id, error=line_error)
     status = count(pick(response, "status_code", "status"))
     if status is None:
-        status = count(data.get("status_code"))
+        status = count(pick(data, "status_code"))
     # Where `response` is the body itself it has the answer, or an error, in it.
     body = _unquoted(response["body"]) if "body" in response else response
     request_id = text(pick(response, "request_id")) or request_id
@@ -66,6 +71,9 @@ def result_of_body(
     error: object = None,
 ) -> ResultLine:
     """The outcome that a chat completion's body (or an error in its place) stands for."""
+    if isinstance(body, dict) and "choices" not in body:
+        inner = next((body[name] for name in _WRAPPERS if isinstance(body.get(name), dict)), body)
+        body = inner if "choices" in inner else body
     fields = body if isinstance(body, dict) else {}
     choice = _first_choice(fields)
     message, code = describe(error)

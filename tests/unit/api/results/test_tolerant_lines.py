@@ -255,3 +255,15 @@ def test_an_error_that_says_nothing_still_reads_as_something(error):
     parsed = parse({"custom_id": "c1", "error": error})
     assert isinstance(parsed, ResultLine)
     assert parsed.error
+
+
+def test_a_line_and_a_body_that_are_wrapped_are_read():
+    body = {"code": 0, "message": "success", "data": {"choices": [{"message": {"content": "yes"}}]}}
+    line = {"data": {"customId": "r1", "response": {"statusCode": 200, "body": body}}}
+    result = read_odd_line(json.dumps(line).encode())
+    assert (result.custom_id, result.status_code, result.content, result.error) == ("r1", 200, "yes", None)
+
+
+def test_a_status_in_camel_case_beside_an_error_is_read():
+    result = read_odd_line(b'{"customId": "r1", "statusCode": 429, "error": "too many"}')
+    assert (result.status_code, result.error) == (429, "too many")
