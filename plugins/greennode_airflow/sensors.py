@@ -215,7 +215,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         except (NotFoundError, RetryableError) as error:
             self.log.warning("%s. The triggerer looks again", error)
             self._defer_to_trigger(batch_id, now + self.deadline.total_seconds())
-        deadline = (batch.created_at or now) + self.deadline.total_seconds()
+        deadline = min(batch.created_at or now, now) + self.deadline.total_seconds()
         self.log.info("Batch %s: %s, %s", batch.id, batch.raw_status, batch.counts)
         step = next_step(batch, now=now, deadline=deadline)
         if isinstance(step, Done):

@@ -134,7 +134,7 @@ def _only_one(data: dict[str, Any]) -> dict[str, Any] | None:
 
 
 class _Reply(NamedTuple):
-    """A reply in the wrapper that paths begin in, its object without wrappers, and the dotted paths that a profile gives for fields."""
+    """A reply in the wrapper that paths begin in, its object without wrappers, and a profile's paths of fields."""
 
     whole: object
     obj: dict[str, Any]

@@ -22,7 +22,9 @@ from greennode_batch.api.polling.polling import (
     MIN_POLL_SECONDS,
     Done,
     Wait,
+    may_be_over,
     next_step,
+    state_of,
     when_missing,
 )
 from greennode_batch.api.wire import Batch, BatchStatus
@@ -30,6 +32,7 @@ from greennode_batch.errors import ApiError, ConfigError, GreenNodeError, NotFou
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import (
     OvertakenError,
+    Quiet,
     Receipt,
     latest_claim,
     read_receipt,
@@ -132,8 +135,19 @@ def _open(
     deadline_seconds: float,
 ) -> Wait | Done:
     deadline = deadline_of(receipt, now=now, deadline_seconds=deadline_seconds)
-    step = next_step(batch, now=now, deadline=deadline)
+    receipt = _note_quiet(shard, receipt, batch, now)
+    quiet_since = receipt.quiet.since if receipt.quiet else None
+    step = next_step(batch, now=now, deadline=deadline, since=receipt.created_at, quiet_since=quiet_since)
     if isinstance(step, Wait):
+        return step
+    if step.reason == "ended":
+        log.warning(
+            "Batch %s is %r, a word that is not known; it names a result file and has not changed for %.0f min, so it "
+            "counts as ended. Say what the word means in status_words of the connection's profile",
+            batch.id,
+            batch.raw_status,
+            (now - (quiet_since or now)) / 60,
+        )
         return step
     if receipt.cancelled_at is None:
         log.warning(
@@ -151,6 +165,13 @@ def _open(
     log.error("Batch %s was cancelled and is still %s: its rows are given up", batch.id, batch.raw_status)
     write_receipt(shard, msgspec.structs.replace(receipt, lost="overdue"))
     return Done("overdue", batch.status.name)
+
+
+def _note_quiet(shard: ShardFolder, receipt: Receipt, batch: Batch, now: float) -> Receipt:
+    """Write down since when a batch that may have ended in a word of the server's own is as it is."""
+    if not may_be_over(batch) or (receipt.quiet is not None and receipt.quiet.state == state_of(batch)):
+        return receipt
+    return write_receipt(shard, msgspec.structs.replace(receipt, quiet=Quiet(state_of(batch), now)))
 
 
 def _claim_before(shard: ShardFolder) -> int:

@@ -41,7 +41,7 @@ _NO_OUTCOME = "unknown"
 
 
 def check_models(client: GreenNodeClient, models: Iterable[str]) -> None:
-    """Raise ConfigError for a model that is not on the server's list; without a list, or with a broken one, all pass."""
+    """Raise ConfigError for a model that is not on the server's list; with a broken list, or none, all pass."""
     if not client.profile.check_models:
         return
     try:

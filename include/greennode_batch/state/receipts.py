@@ -45,6 +45,13 @@ class EndedBatch(msgspec.Struct, frozen=True):
     errors: tuple[str, ...] = ()
 
 
+class Quiet(msgspec.Struct, frozen=True):
+    """Since when a batch whose status word nobody knows is as it is. state: all of it that may change, in words."""
+
+    state: str
+    since: float
+
+
 class Receipt(Document, frozen=True):
     """receipt.<n>.json: how far a shard's batch is. Times are epoch seconds."""
 
@@ -82,6 +89,8 @@ class Receipt(Document, frozen=True):
     """The receipt's number, from its file name; 0 for a receipt.json."""
     by_hand: str = ""
     """The hash of the receipt.json that existed when this receipt was written; a different one is newer than it."""
+    quiet: Quiet | None = None
+    """Since when the batch stands still under a status word that is not known; None if it does not."""
 
 
 class Claim(Document, frozen=True):

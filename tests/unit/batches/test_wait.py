@@ -137,3 +137,31 @@ def test_a_receipt_without_its_time_has_a_deadline_from_when_it_was_first_seen(m
     poll(shard, client, now=clock())
     assert read_receipt(shard).created_at == first
     assert deadline_of(read_receipt(shard), now=clock(), deadline_seconds=7200) == first + 7200
+
+
+def test_a_batch_that_ends_in_a_word_of_the_servers_own_is_over_when_it_stands_still(
+    make_shard, client, emulator, clock
+):
+    emulator.faults([{"kind": "unknown_status", "word": "PARTIAL", "during": "completed"}])
+    shard = make_shard()
+    submit(shard, client, clock=clock)
+    while not client.get_batch(read_receipt(shard).batch_id).output_file_id:
+        pass
+    began, polls = clock.now, 0
+    while isinstance(step := poll(shard, client, now=clock()), Wait):
+        clock.now += step.seconds
+        polls += 1
+    assert step == Done("ended", "UNKNOWN")
+    assert clock.now - began < 1_000
+    assert read_receipt(shard).lost is None
+
+
+def test_local_times_of_the_server_change_neither_the_polls_nor_the_deadline(make_shard, client, emulator, clock):
+    emulator.faults([{"kind": "stuck", "status": "in_progress"}, {"kind": "local_times", "offset_hours": 7}])
+    shard = make_shard()
+    submit(shard, client, clock=clock)
+    clock.now += 3_600
+    assert poll(shard, client, now=clock()) == Wait(60.0)
+    clock.now += DEADLINE_SECONDS - 3_601
+    assert isinstance(poll(shard, client, now=clock()), Wait)
+    assert read_receipt(shard).cancelled_at is None

@@ -27,15 +27,16 @@ class Pace:
         self._before: _Mark | None = None
         self._last: _Mark | None = None
 
-    def take(self, batch: Batch, *, now: float) -> None:
-        """Note the counts of a look."""
+    def take(self, batch: Batch, *, now: float, since: float | None = None) -> None:
+        """Note the counts of a look. since: when it was created, where the server's word for that does not count."""
         counts = batch.counts
         over = min(counts.completed + counts.failed, counts.total)
         self._total = counts.total
         if self._last is None or over < self._last.over:
             # What was done before the first look was done since the creation at the earliest: a pace that is too
             # slow, from waiting in a queue, has it looked at as its age says.
-            self._before, self._last = _Mark(min(batch.created_at or now, now), 0), _Mark(now, over)
+            began = since or batch.created_at or now
+            self._before, self._last = _Mark(min(began, now), 0), _Mark(now, over)
         elif over > self._last.over:
             self._before, self._last = self._last, _Mark(now, over)
 

@@ -6,7 +6,15 @@ import math
 import zlib
 
 from greennode_batch.api.polling.pace import Pace
-from greennode_batch.api.polling.polling import Done, Wait, after_failures, next_step, when_missing, when_refused
+from greennode_batch.api.polling.polling import (
+    Done,
+    Wait,
+    after_failures,
+    next_step,
+    state_of,
+    when_missing,
+    when_refused,
+)
 from greennode_batch.api.status import BatchStatus
 from greennode_batch.api.wire import Batch
 from greennode_batch.errors import ApiError, GreenNodeError, NotFoundError, RetryableError
@@ -30,6 +38,7 @@ class Watch:
     __slots__ = (
         "_failures",
         "_misses",
+        "_quiet_since",
         "_refused_since",
         "_spread",
         "batch",
@@ -61,15 +70,24 @@ class Watch:
         self._refused_since: float | None = None
         self._failures = 0
         self._misses = 0
+        self._quiet_since = now
         self._spread = 1.0 - _JITTER * (zlib.crc32(batch_id.encode()) % 1000) / 1000
 
     def seen(self, batch: Batch, *, now: float) -> None:
         """Note a look that showed the batch."""
+        if self.batch is None or state_of(self.batch) != state_of(batch):
+            self._quiet_since = now
         self.batch, self.error = batch, None
         self.missing_since = self._refused_since = None
         self._failures = 0
-        self.pace.take(batch, now=now)
-        self._go_on(next_step(batch, now=now, deadline=self.deadline, pace=self.pace), now)
+        # By the server's clock it may be yet to come, where that has local times.
+        is_past = batch.created_at is not None and batch.created_at <= now
+        since = batch.created_at if is_past else self.began
+        self.pace.take(batch, now=now, since=since)
+        step = next_step(
+            batch, now=now, deadline=self.deadline, since=since, quiet_since=self._quiet_since, pace=self.pace
+        )
+        self._go_on(step, now)
 
     def listed(self, batch: Batch, page: int, *, now: float) -> bool:
         """Note a page of the list that shows the batch. Returns whether that says how it stands.

@@ -7,6 +7,8 @@ from greennode_batch.api.polling.polling import (
     FORGOTTEN_SECONDS,
     MAX_POLL_SECONDS,
     MIN_POLL_SECONDS,
+    QUIET_SECONDS,
+    THROUGH_SECONDS,
     Done,
     Wait,
     after_failures,
@@ -81,3 +83,39 @@ def test_each_failure_in_a_row_makes_the_pause_longer_up_to_a_minute(failures):
     one, more = after_failures(failures).seconds, after_failures(failures + 1).seconds
     assert MIN_POLL_SECONDS <= one <= more <= MAX_POLL_SECONDS
     assert more == MAX_POLL_SECONDS or more > one
+
+
+@given(st.floats(-50_400, 43_200))
+def test_an_age_is_counted_from_our_own_clock_whatever_the_server_calls_the_time(hours_off):
+    step = next_step(a_batch(created_at=1e6 + hours_off), now=1e6 + 300.0, deadline=1e9, since=1e6)
+    assert step == Wait(30.0)
+
+
+def odd(*, output="file-out", counts=None):
+    return Batch(
+        id="batch_1",
+        status=BatchStatus.UNKNOWN,
+        raw_status="PARTIAL",
+        output_file_id=output,
+        counts=counts or Counts(),
+        created_at=1.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("batch", "seconds"),
+    [
+        (odd(), QUIET_SECONDS),
+        (odd(counts=Counts(10, 8, 2)), THROUGH_SECONDS),
+        (odd(counts=Counts(10, 8, 0)), QUIET_SECONDS),
+    ],
+)
+def test_an_unknown_word_with_a_result_file_that_stands_still_is_an_end(batch, seconds):
+    now = 90_000.0
+    assert isinstance(next_step(batch, now=now, deadline=1e9, quiet_since=now - seconds + 1), Wait)
+    assert next_step(batch, now=now, deadline=1e9, quiet_since=now - seconds) == Done("ended", "UNKNOWN")
+
+
+@pytest.mark.parametrize("batch", [odd(output=None), a_batch(BatchStatus.IN_PROGRESS, created_at=1.0)])
+def test_without_a_result_file_or_with_a_word_that_is_known_waiting_goes_on(batch):
+    assert isinstance(next_step(batch, now=90_000.0, deadline=1e9, quiet_since=1.0), Wait)

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from greennode_batch.api.polling.polling import Done, Wait
@@ -132,3 +133,24 @@ def test_the_last_look_is_at_the_deadline():
     assert watch.due <= DEADLINE
     watch.seen(a_batch(), now=DEADLINE)
     assert watch.step == Done("deadline", "IN_PROGRESS")
+
+
+def test_a_batch_with_local_times_is_not_polled_once_a_second_for_hours():
+    now, polls = 1e9, 0
+    local = Batch(id="batch_1", status=BatchStatus.IN_PROGRESS, created_at=now + 7 * 3600)
+    watch = Watch("batch_1", deadline=now + 26 * 3600, now=now)
+    while now < 1e9 + 8 * 3600:
+        watch.seen(local, now=now)
+        now, polls = watch.due, polls + 1
+    assert polls < 650
+
+
+def test_a_batch_that_stands_still_in_a_word_that_nobody_knows_is_over():
+    watch = Watch("batch_1", deadline=9e9, now=0.0)
+    odd = Batch(id="batch_1", status=BatchStatus.UNKNOWN, raw_status="finalised", output_file_id="f")
+    working = msgspec.structs.replace(odd, counts=Counts(9, 1, 0))
+    for now, batch in ((0.0, working), (1_700.0, odd), (3_400.0, odd)):
+        watch.seen(batch, now=now)
+        assert isinstance(watch.step, Wait)
+    watch.seen(odd, now=3_501.0)
+    assert watch.step == Done("ended", "UNKNOWN")
