@@ -84,6 +84,8 @@ class AsyncGreenNodeClient:
         while not pager.ended:
             for batch in await self.read_page(pager):
                 yield batch
+        # A list that was not whole ends with an error.
+        await self.read_page(pager)
 
     def batch_pages(self, limit: int = 100) -> Pager[Batch]:
         """The list of batches, for `read_page`; ConfigError where the profile has none."""

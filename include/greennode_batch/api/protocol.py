@@ -1,6 +1,7 @@
 """Each API operation once: a generator that yields a Call, receives its Reply and returns a typed object."""
 
 import contextlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from greennode_batch.api.wire import (
     parse_url,
     reply_object,
 )
-from greennode_batch.errors import ConfigError
+from greennode_batch.errors import ConfigError, RejectedError
 
 # A create that is still under way must not be mistaken for one that never was: with all of its phases it is over
 # before `submit` stops looking for it, whatever the timeout of the connection.
@@ -35,6 +36,8 @@ CREATE_SECONDS = 45.0
 _CHAT_CALLS = 15
 # Each silence while a file is sent, and while it is stored after its last byte.
 _UPLOAD_CALLS = 3
+AWAITS_UPLOAD = re.compile(r"await|expect|wait\w*_for_upload|no_content", re.IGNORECASE)
+"""What a server calls a file whose bytes it has not got."""
 _LIST_FIELDS = "list_style, page_parameter, size_parameter, first_page"
 _CANCEL_FIELDS = "cancel_path, cancel_style"
 _GONE = frozenset({404, 410})
@@ -78,7 +81,14 @@ class Operations:
             path_fields="upload_path",
             body_fields="purpose, upload_fields, upload_style, line_format",
         )
-        return self._file(reply.json())
+        remote = self._file(reply.json())
+        if AWAITS_UPLOAD.search(remote.status or ""):
+            raise RejectedError(
+                f"upload {name}: the server calls it file {remote.id}, and says {remote.status!r}: it wants the bytes "
+                "by another call. upload_style 'presigned' in the connection's profile sends them to the URL that the "
+                "reply names. Nothing was paid for"
+            )
+        return remote
 
     def _upload_in_steps(self, upload: Upload, fields: Mapping[str, str]) -> Operation[RemoteFile]:
         """Name a file, and send its bytes to the URL that the reply names: another host never gets the key."""

@@ -42,6 +42,7 @@ _LISTS = (
     "results",
     "result",
 )
+_PAGINGS = ("pagination", "paging", "page_info", "meta")
 _ID_FIELDS = ("id", "batch_id", "job_id", "file_id", "uuid")
 _URL_FIELDS = ("url", "download_url", "signed_url", "file_url", "href")
 UPLOAD_URL_FIELDS = ("upload_url", "put_url", "presigned_url", *_URL_FIELDS)
@@ -106,11 +107,17 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, Generic[Item], frozen=True):
-    """One page of a list. `has_more` is None where the server does not say."""
+    """One page of a list. `has_more` is None where the server does not say, as are the sizes of the whole list.
+
+    entries: how many the page has, with those that are none of ours. total, pages: entries and pages of the list.
+    """
 
     items: tuple[Item, ...]
     has_more: bool | None = None
     next_cursor: str | None = None
+    entries: int = 0
+    total: int | None = None
+    pages: int | None = None
 
 
 def reply_object(data: object) -> dict[str, Any] | None:
@@ -252,9 +259,10 @@ def parse_page(data: object, parse: Callable[[object], Item]) -> Page[Item]:
     paid for must not take an error for "not there".
     """
     holder: object = data
+    around: dict[str, Any] = {}
     for _ in range(_MAX_WRAPS):
         if isinstance(holder, list):
-            return _page(data, holder, parse)
+            return _page(around, holder, parse)
         if not isinstance(holder, dict) or describe(holder.get("error"))[0] is not None:
             break
         found = next((key for name in _LISTS for key in (name, camel(name)) if key in holder), None)
@@ -263,11 +271,12 @@ def parse_page(data: object, parse: Callable[[object], Item]) -> Page[Item]:
         # A list without entries is null in some servers (Go's nil slice); they mark it as a list.
         if holder[found] is None and (holder.get("object") == "list" or "has_more" in holder):
             return Page(items=(), has_more=False)
+        around = around | holder
         holder = holder[found]
     raise WireError(_complaint("a list", data))
 
 
-def _page(data: object, entries: list[Any], parse: Callable[[object], Item]) -> Page[Item]:
+def _page(around: dict[str, Any], entries: list[Any], parse: Callable[[object], Item]) -> Page[Item]:
     items: list[Item] = []
     odd: WireError | None = None
     for entry in entries:
@@ -278,12 +287,16 @@ def _page(data: object, entries: list[Any], parse: Callable[[object], Item]) -> 
     # One odd entry does not hide the others; a list of nothing else is not a list of these.
     if odd is not None and not items:
         raise odd
-    outer = data if isinstance(data, dict) else {}
-    nested = outer.get("data")
-    inner = nested if isinstance(nested, dict) else outer
-    has_more = inner.get("has_more", inner.get("hasMore"))
-    cursor = text(pick(inner, "next_cursor", "next_page_token", "last_id"))
-    return Page(tuple(items), has_more if isinstance(has_more, bool) else None, cursor)
+    beside = around | next((around[name] for name in _PAGINGS if isinstance(around.get(name), dict)), {})
+    has_more = pick(beside, "has_more")
+    return Page(
+        tuple(items),
+        has_more if isinstance(has_more, bool) else None,
+        text(pick(beside, "next_cursor", "next_page_token", "last_id")),
+        len(entries),
+        count(pick(beside, "total", "total_count", "total_item", "total_items", "total_elements")),
+        count(pick(beside, "total_page", "total_pages", "page_count")),
+    )
 
 
 def _counts(reply: _Reply) -> Counts:

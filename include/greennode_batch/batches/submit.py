@@ -3,19 +3,24 @@
     upload -> receipt uploaded(file_id) -> claim -> POST /batches -> receipt created(batch_id)
 
 A create is never repeated blindly. After any end that leaves it open whether the create was carried out (a
-timeout, a reset, a 5xx, a kill) the server's batches are listed and matched by `input_file_id`, again and again
-until the settle time has passed; only then is it sent again. A claim that its holder has not used in time is void:
-a worker that was paused and wakes up sends nothing.
+timeout, a reset, a 5xx, a kill) the server's batches are listed and matched by our mark in their metadata or by their
+input file, again and again until the settle time has passed; only then is it sent again. That nothing is listed counts
+where the list was walked to its end and has ever shown a batch. A claim that its holder has not used in time is void: a
+worker that was paused and wakes up sends nothing.
+
+Gateways repeat creates by themselves, and swap files: after a create the list is looked at once. One batch of a shard
+is kept, and the others are cancelled.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal, NoReturn
@@ -24,9 +29,10 @@ import msgspec
 
 from greennode_batch.api.capacity import is_over_capacity, pause_seconds
 from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.paging import NOT_WHOLE
 from greennode_batch.api.polling.polling import BUSY_SECONDS
 from greennode_batch.api.results.result_lines import iter_lines
-from greennode_batch.api.wire import Batch
+from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.batches.upload import is_unready, upload
 from greennode_batch.errors import (
     AmbiguousError,
@@ -39,6 +45,7 @@ from greennode_batch.errors import (
     RetryableError,
 )
 from greennode_batch.staging.folders import ShardFolder, local_copy
+from greennode_batch.state.list_memory import ListMemory
 from greennode_batch.state.receipts import (
     Claim,
     NumberedClaim,
@@ -46,6 +53,7 @@ from greennode_batch.state.receipts import (
     Receipt,
     is_sent,
     latest_claim,
+    note_of_batch,
     read_receipt,
     receipt_path,
     release_claim,
@@ -69,6 +77,8 @@ _POLL_SECONDS = 3.0
 _CREATES = 3
 # Between this machine's clock and the server's.
 _CLOCK_SECONDS = 3600.0
+# What a create has made, and what a gateway has made of it, is at the front of the list.
+_FRONT = 100
 _SHARD_FIELD = "greennode_airflow_shard"
 _FILE_FIELD = "greennode_airflow_file"
 
@@ -118,17 +128,23 @@ class _Submission:
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
-    # Why the server's list says nothing about the batch; empty while it does.
+    # Why the server's list says nothing about the batch, for good or as it was seen last; empty while it does.
     blind: str = ""
+    doubt: str = ""
     # The first claim of this worker whose create got no good reply.
     unsure: int = 0
 
+    def __post_init__(self) -> None:
+        self.memory = ListMemory(self.shard, self.client.host, self.client.profile)
+
     def run(self) -> Receipt:
         receipt = self._submit()
+        if self.blind:
+            return receipt
         last = latest_claim(self.shard)
-        if self.unsure and last is not None and last.number > self.unsure:
-            self._cancel_strays()
-        return receipt
+        # A create that was given up may have been carried out late, and stand anywhere in the list by now.
+        is_late = bool(self.unsure) and last is not None and last.number > self.unsure
+        return self._keep_one(receipt, first=None if is_late else _FRONT)
 
     def _submit(self) -> Receipt:
         if not self.client.profile.can_list_batches:
@@ -206,32 +222,72 @@ class _Submission:
             f"{batch.id} was created; {outcome}"
         )
 
-    def _cancel_strays(self) -> None:
-        """Cancel other batches of the shard's file than its own.
+    def _keep_one(self, receipt: Receipt, *, first: int | None) -> Receipt:
+        """Cancel other batches of the shard than its own, among the first of the list, and learn how the list is.
 
-        Where a create that got no good reply was carried out after all, so late that it had been given up and another
-        one was sent, by this worker or by one that took over, the shard has two batches now.
+        There are others where a gateway repeated the create by itself, or where one that got no good reply was carried
+        out so late that it had been given up and another one was sent, by this worker or by one that took over.
         """
-        if self.blind:
-            return
         try:
             # Listed before the receipt is read: what is created after another one was refused is not among them.
-            batches = list(self.client.list_batches())
-            receipt = read_receipt(self.shard)
-            if receipt is None or receipt.batch_id is None:
-                return
-            known = {receipt.batch_id, *receipt.over_capacity}
-            for batch in batches:
-                file_id = _file_of(batch)
-                if file_id == receipt.file_id and batch.id not in known and not batch.status.is_terminal:
-                    log.warning(
-                        "Batch %s was created late, and its shard is batch %s by now: cancelling it",
-                        batch.id,
-                        receipt.batch_id,
-                    )
-                    self.client.cancel_batch(batch.id)
+            batches = list(itertools.islice(self.client.list_batches(), first))
         except ApiError as error:
-            log.warning("It could not be seen to that shard %s has one batch only: %s", self.shard.shard_id, error)
+            if first is None:
+                log.warning("It could not be seen to that shard %s has one batch only: %s", self.shard.shard_id, error)
+            return receipt
+        receipt = read_receipt(self.shard) or receipt
+        if receipt.batch_id is None:
+            return receipt
+        self._learn(receipt, batches)
+        known = {receipt.batch_id, *receipt.over_capacity, *receipt.repeated}
+        others = [batch for batch in batches if batch.id not in known and self._is_of(batch, receipt.file_id)]
+        for batch in others:
+            outcome = "it had ended"
+            if not batch.status.is_terminal:
+                outcome = "it is cancelled"
+                try:
+                    self.client.cancel_batch(batch.id)
+                except GreenNodeError as error:
+                    outcome = f"it could not be cancelled ({error}): cancel it at GreenNode"
+            log.warning(
+                "Batch %s was created for shard %s as well, which is batch %s: %s",
+                batch.id,
+                self.shard.shard_id,
+                receipt.batch_id,
+                outcome,
+            )
+        if not others:
+            return receipt
+        try:
+            return note_of_batch(self.shard, receipt, repeated=(*receipt.repeated, *(batch.id for batch in others)))
+        except OvertakenError:
+            return read_receipt(self.shard) or receipt
+
+    def _learn(self, receipt: Receipt, batches: Iterable[Batch]) -> None:
+        """Remember what the list shows, now that there is a batch that it has to show."""
+        now = self.clock()
+        mine = None
+        for batch in batches:
+            self.memory.note("shown", now=now)
+            mine = batch if batch.id == receipt.batch_id else mine
+        self.memory.note("created", now=now)
+        if mine is not None and mine.input_file_id is not None and not self._is_of(mine, receipt.file_id):
+            log.warning(
+                "This server calls the input file of batch %s %s, and it was created from %s; our metadata is not "
+                "there either. So no batch can be found again by what it was made from: after a create without a reply "
+                "this stops, and a person has to look. Does the profile send metadata, and name its field "
+                "(metadata_field, batch_fields)?",
+                mine.id,
+                mine.input_file_id,
+                receipt.file_id,
+            )
+            self.memory.note("changes_ids", now=now)
+
+    def _is_of(self, batch: Batch, file_id: str) -> bool:
+        """Whether a batch was made from this file, by our mark in its metadata or by its input file."""
+        match_by = self.client.profile.match_by
+        is_marked = batch.metadata.get(_FILE_FIELD) == file_id
+        return (match_by != "file_id" and is_marked) or (match_by != "metadata" and batch.input_file_id == file_id)
 
     def _model(self) -> str:
         with local_copy(self.shard.requests) as path, path.open("rb") as file:
@@ -298,37 +354,67 @@ class _Submission:
 
     def _find_batch(self, claim: Claim) -> Batch | None:
         """The batch of the claim's file in the server's list. Notes where the list cannot tell."""
+        self.doubt = ""
         if self.blind:
             return None
+        found: list[Batch] = []
+        others: list[Batch] = []
         try:
             for batch in self.client.list_batches():
-                if batch.id in self.receipt.over_capacity:
-                    continue
-                file_id = _file_of(batch)
-                if file_id == claim.file_id:
-                    return batch
-                if file_id is None and (batch.created_at or claim.claimed_at) >= claim.claimed_at - _CLOCK_SECONDS:
-                    self.blind = "lists batches without the files that they were made from"
+                if batch.id not in self.receipt.over_capacity:
+                    (found if self._is_of(batch, claim.file_id) else others).append(batch)
         except (NotFoundError, RejectedError) as error:
-            self.blind = f"does not list batches ({error})"
-        return None
+            if error.code == NOT_WHOLE:
+                self.doubt = f"does not show its whole list of batches ({error})"
+            elif not found:
+                self.blind = f"does not list batches ({error})"
+        self.doubt = self.doubt or self._why_unclear(others, claim)
+        # Of several, which a gateway made of one create, one that goes on; the others are cancelled.
+        return min(found, key=_rank, default=None)
+
+    def _why_unclear(self, others: Sequence[Batch], claim: Claim) -> str:
+        """Why the list does not prove that the claim has no batch; empty where it does. others: all that it shows."""
+        profile = self.client.profile
+        if profile.list_trust == "never":
+            return "has a list that is not trusted (list_trust in the connection's profile)"
+        if not others and profile.list_trust != "always" and not self._may_be_empty():
+            return (
+                "lists no batches at all, and has never listed one. Does the list need a header (extra_headers in the "
+                "connection's profile), another path or another list_style? list_trust 'always' believes it"
+            )
+        recent = [
+            batch
+            for batch in others
+            if (batch.created_at or claim.claimed_at) >= claim.claimed_at - _CLOCK_SECONDS
+            and _FILE_FIELD not in batch.metadata
+        ]
+        if profile.match_by != "metadata" and any(batch.input_file_id is None for batch in recent):
+            return "lists batches without the files that they were made from"
+        if profile.match_by == "any" and recent and self.memory.knows("changes_ids"):
+            return "changes the ids of files, and keeps no metadata"
+        return ""
+
+    def _may_be_empty(self) -> bool:
+        """Whether a list without any batch may be true: it has shown one before, or none was ever created there."""
+        return bool(self.receipt.over_capacity) or self.memory.knows("shown") or not self.memory.knows("created")
 
     def _may_send_again(self, claim: Claim) -> None:
-        if not self.blind or self.on_ambiguous == "resubmit":
+        unclear = self.blind or self.doubt
+        if not unclear or self.on_ambiguous == "resubmit":
             log.warning("Shard %s: no batch of it is known; sending it again", self.shard.shard_id)
             return
         said = given_by("on_ambiguous", "on_ambiguous='resubmit'", value="resubmit")
         raise AmbiguousError(
             f"shard {self.shard.shard_id}: it is not known whether its batch was created (and will be billed), and "
-            f"this server {self.blind}. Look at GreenNode's console for a batch of file {claim.file_id}. If there is "
+            f"this server {unclear}. Look at GreenNode's console for a batch of file {claim.file_id}. If there is "
             f'one, write its id into {receipt_path(self.shard)} as "batch_id" and run again; if there is none, run '
             f"again with {said} (which pays for this shard twice if there was one after all)"
         )
 
 
-def _file_of(batch: Batch) -> str | None:
-    """The file that a batch was made from, where the server says so."""
-    return batch.input_file_id or batch.metadata.get(_FILE_FIELD)
+def _rank(batch: Batch) -> int:
+    """Which of several batches of one file is kept: one that is done, one that goes on, any other."""
+    return 0 if batch.status is BatchStatus.COMPLETED else 1 if not batch.status.is_terminal else 2
 
 
 class _Body(msgspec.Struct):

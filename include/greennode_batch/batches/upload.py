@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.protocol import AWAITS_UPLOAD
 from greennode_batch.api.wire import RemoteFile
 from greennode_batch.errors import ApiError, ConfigError, NotFoundError
 from greennode_batch.staging.folders import ShardFolder, fresh_names, local_copy, read_json, write_json
@@ -34,8 +35,9 @@ log = logging.getLogger(__name__)
 _FRESH_SECONDS = 3600.0
 _UNREADY_STATES = re.compile(r"process|pending|queue|upload|validat|scan|prepar|creat", re.IGNORECASE)
 _UNREADY_WORDS = re.compile(
-    r"still being processed|not (?:yet )?ready|being (?:processed|uploaded)|not processed|pending"
+    r"still (?:being )?process|not (?:yet )?ready|being (?:processed|uploaded)|not processed|pending", re.IGNORECASE
 )
+_UNREADY_CODES = frozenset({"processing", "file_processing", "not_ready", "file_not_ready", "pending"})
 _READY_STATES = frozenset({"processed", "uploaded", "ready", "created", "completed", "success", "available", "active"})
 
 
@@ -91,7 +93,7 @@ def _forget_results(shard: ShardFolder, names: Collection[str]) -> None:
 
 def is_unready(client: GreenNodeClient, receipt: Receipt, error: ApiError) -> bool:
     """Whether a create was refused because the server is not done with the file yet, or does not show it yet."""
-    if _UNREADY_WORDS.search(str(error)):
+    if _UNREADY_WORDS.search(str(error)) or (error.code or "").lower() in _UNREADY_CODES:
         return True
     try:
         status = client.get_file(receipt.file_id).status
@@ -99,7 +101,9 @@ def is_unready(client: GreenNodeClient, receipt: Receipt, error: ApiError) -> bo
         return True
     except ApiError:
         return False
-    return status is not None and status.lower() not in _READY_STATES and _UNREADY_STATES.search(status) is not None
+    if status is None or status.lower() in _READY_STATES or AWAITS_UPLOAD.search(status):
+        return False
+    return _UNREADY_STATES.search(status) is not None
 
 
 def _is_good(shard: ShardFolder, receipt: Receipt, client: GreenNodeClient, now: float) -> bool:

@@ -10,7 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeGuard, TypeVar
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.wire import Batch, RemoteFile
@@ -92,6 +92,11 @@ def _is_cleaned(shard: ShardFolder, receipt: Receipt | None) -> bool:
     return note is not None and receipt is not None and receipt.file_id in note.files
 
 
+def _is_file(file_id: str | None) -> TypeGuard[str]:
+    """Whether it names a file. Some APIs name a URL in place of one: there is nothing to delete by it."""
+    return file_id is not None and not file_id.startswith(("https://", "http://"))
+
+
 class _KeptError(Exception):
     """The files of a shard stay; the message says why."""
 
@@ -149,30 +154,41 @@ class _Sweep:
             raise _KeptError(f"they are at {receipt.server}, and the connection now points to {self._client.host}")
         if not all(self._run.shard(origin).joined.exists() for origin in one.origins):
             raise _KeptError("not all rows that wait for it are in the target")
-        for file_id in (receipt.file_id, *self._result_files(name, shard, receipt)):
+        for file_id in (receipt.file_id, *self._result_files(name, shard, receipt), *self._repeated(name, receipt)):
             self._mark(name, shard, file_id)
 
     def _result_files(self, name: str, shard: ShardFolder, receipt: Receipt) -> Iterator[str]:
-        batch = self._batch(receipt)
+        assert receipt.batch_id is not None
+        batch = self._batch(receipt.batch_id)
         if batch is None:
             if receipt.lost is None:
                 self._unclear.add(name)
             return
         if not batch.status.is_terminal:
             raise _KeptError(f"batch {batch.id} is {batch.raw_status}")
+        # A gateway may have made the batch from a copy, which holds all prompts as well.
+        if _is_file(batch.input_file_id):
+            yield batch.input_file_id
         for file_id, fetched in ((batch.output_file_id, shard.output), (batch.error_file_id, shard.errors)):
-            # Some APIs name a URL in place of a file: there is nothing to delete by it.
-            if file_id is None or file_id.startswith(("https://", "http://")):
+            if not _is_file(file_id):
                 continue
             if fetched.exists():
                 yield file_id
             else:
                 log.warning("File %s of batch %s was never fetched: it stays at GreenNode", file_id, batch.id)
 
-    def _batch(self, receipt: Receipt) -> Batch | None:
-        assert receipt.batch_id is not None
+    def _repeated(self, name: str, receipt: Receipt) -> Iterator[str]:
+        """The files of batches that were created of the shard beside its own: its results are in staging."""
+        for batch_id in receipt.repeated:
+            batch = self._batch(batch_id)
+            if batch is not None and not batch.status.is_terminal:
+                self._unclear.add(name)
+            elif batch is not None:
+                yield from filter(_is_file, (batch.input_file_id, batch.output_file_id, batch.error_file_id))
+
+    def _batch(self, batch_id: str) -> Batch | None:
         try:
-            return self._ask(self._client.get_batch, receipt.batch_id)
+            return self._ask(self._client.get_batch, batch_id)
         except NotFoundError:
             return None
         except ApiError as error:

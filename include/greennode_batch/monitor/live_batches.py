@@ -9,13 +9,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
 import msgspec
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.wire import Batch
-from greennode_batch.errors import GreenNodeError, NotFoundError
+from greennode_batch.errors import GreenNodeError, NotFoundError, RejectedError
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +115,10 @@ class LiveBatches:
         if not client.profile.can_list_batches:
             return
         until = self._clock() + _LIST_SECONDS
+        with suppress(RejectedError):  # what the list does not show is looked up one by one
+            self._walk(client, wanted, found, until)
+
+    def _walk(self, client: GreenNodeClient, wanted: set[str], found: dict[str, LiveBatch], until: float) -> None:
         for number, batch in enumerate(client.list_batches()):
             if batch.id in wanted:
                 found[batch.id] = self._live(batch)

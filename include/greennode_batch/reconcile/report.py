@@ -87,6 +87,7 @@ def report(
         taken_over=taken_over,
         kept_answers=kept_answers,
         over_capacity=staged.over_capacity,
+        repeated=staged.repeated,
         lost=dict(staged.lost),
         unchanged=plan.unchanged,
         remembered=plan.remembered,

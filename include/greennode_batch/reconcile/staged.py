@@ -46,6 +46,8 @@ class Staged:
         """The files with these lines."""
         self.over_capacity = 0
         """Batches that the server refused because it had no capacity."""
+        self.repeated = 0
+        """Batches that were created beside a shard's own."""
         self.lost: Counter[str] = Counter()
         """Batches that were given up, by the reason."""
         self.fingerprints: dict[str, RowsFingerprint] = {}
@@ -198,6 +200,7 @@ class Staged:
         if receipt is None:
             return shard.path.exists() and is_sent(shard)
         self.over_capacity += len(receipt.over_capacity)
+        self.repeated += len(receipt.repeated)
         if receipt.lost is not None:
             self.lost[receipt.lost] += 1
         return True

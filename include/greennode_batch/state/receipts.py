@@ -91,6 +91,8 @@ class Receipt(Document, frozen=True):
     """The hash of the receipt.json that existed when this receipt was written; a different one is newer than it."""
     quiet: Quiet | None = None
     """Since when the batch stands still under a status word that is not known; None if it does not."""
+    repeated: tuple[str, ...] = ()
+    """More batches of this shard, which a gateway or a late create made beside the one that counts."""
 
 
 class Claim(Document, frozen=True):

@@ -44,6 +44,8 @@ class RunReport(Document, frozen=True):
     """Rows without an answer in this run that keep the good answer of an earlier run in the target."""
     over_capacity: int = msgspec.field(default=0, name="turned_away")
     """Batches that the server refused because it had no capacity; they cost nothing."""
+    repeated: int = 0
+    """Batches that a gateway or a late create made beside a shard's own, and that were cancelled."""
     lost: dict[str, int] = msgspec.field(default_factory=dict)
     """Batches that were given up, by the reason."""
     unchanged: int = 0
@@ -154,6 +156,12 @@ class RunReport(Document, frozen=True):
             said.append(
                 f"{counted(self.over_capacity, 'batch was', 'batches were')} refused because the server had no "
                 "capacity, and sent again at no cost"
+            )
+        if self.repeated:
+            batches = counted(self.repeated, "more batch was", "more batches were")
+            said.append(
+                f"{batches} created of the run's files, by a gateway or late, and cancelled; what was answered "
+                "before that may have been billed as well"
             )
         if self.lost:
             batches = counted(sum(self.lost.values()), "batch was", "batches were")

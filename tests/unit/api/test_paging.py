@@ -4,9 +4,10 @@ import msgspec
 import pytest
 
 from greennode_batch.api.exchange import Reply
+from greennode_batch.api.paging import NOT_WHOLE
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.protocol import Operations
-from greennode_batch.errors import ConfigError
+from greennode_batch.errors import ConfigError, RejectedError
 
 ENTRIES = [{"id": f"b{n}", "status": "completed"} for n in range(7)]
 
@@ -54,16 +55,51 @@ def test_a_server_that_caps_the_page_hides_nothing():
     assert walk(ApiProfile(), lambda params: encode({"data": by_cursor(params, 2)[0]}), page_size=100)[0] == ALL
 
 
-def test_a_server_that_ignores_the_cursor_ends_the_list():
-    ids, requested = walk(ApiProfile(), lambda _: encode({"data": ENTRIES, "has_more": True}))
+def test_a_server_that_ignores_the_cursor_and_shows_everything_ends_the_list():
+    ids, requested = walk(ApiProfile(), lambda _: encode({"data": ENTRIES}))
     assert (ids, len(requested)) == (ALL, 2)
 
 
-def test_a_cursor_that_repeats_ends_the_list():
-    ids, requested = walk(
-        ApiProfile(), lambda _: encode({"data": ENTRIES[:2], "has_more": True, "next_cursor": "same"})
-    )
-    assert (ids, len(requested)) == (["b0", "b1"], 2)
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"data": ENTRIES, "has_more": True},
+        {"data": ENTRIES[:2], "has_more": True, "next_cursor": "same"},
+        {"data": [], "has_more": True},
+        {"data": ENTRIES[:3]},
+        {"data": ENTRIES[:2], "total": 7},
+        {"data": {"listData": ENTRIES[:2], "totalPage": 2}},
+        {"data": ENTRIES[:2], "pagination": {"totalPages": 4}},
+        {"result": {"items": ENTRIES[:2], "total_count": "7"}},
+    ],
+)
+def test_a_list_that_says_that_there_is_more_and_shows_nothing_new_is_not_taken_as_whole(page):
+    pager = Operations(ApiProfile(), seconds=1.0).batches(3)
+    for _ in range(3):
+        if pager.ended:
+            break
+        operation = pager.next_page()
+        next(operation)
+        with pytest.raises(StopIteration) as done:
+            operation.send(Reply(200, {}, encode(page)))
+        pager.take(done.value.value)
+    with pytest.raises(RejectedError, match=r"not seen to its end.*list_style") as error:
+        pager.next_page()
+    assert error.value.code == NOT_WHOLE
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"data": ENTRIES[:2], "total": 2, "totalPage": 1},
+        {"data": ENTRIES[:3], "total": 3},
+        {"data": [*ENTRIES[:2], "odd"], "total": 3},
+        {"data": []},
+        {"data": ENTRIES[:2], "has_more": False, "total": 2},
+    ],
+)
+def test_a_list_that_shows_all_that_it_says_to_have_is_whole(page):
+    assert len(walk(ApiProfile(), lambda _: encode(page))[0]) == len([one for one in page["data"] if one != "odd"])
 
 
 def test_an_entry_that_slid_to_the_next_page_is_given_once():
@@ -73,10 +109,6 @@ def test_an_entry_that_slid_to_the_next_page_is_given_once():
         )
 
     assert walk(ApiProfile(), server)[0] == ALL[:5]
-
-
-def test_an_empty_page_ends_the_list_whatever_has_more_says():
-    assert walk(ApiProfile(), lambda _: encode({"data": [], "has_more": True})) == ([], [{"limit": 3}])
 
 
 @pytest.mark.parametrize("first", [0, 1])

@@ -10,6 +10,7 @@ import pytest
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import PRESETS, ApiProfile
+from greennode_batch.api.wire import BatchStatus
 from greennode_batch.batches.submit import SETTLE_SECONDS, submit
 from greennode_batch.errors import (
     AmbiguousError,
@@ -99,8 +100,8 @@ def test_a_create_that_never_arrived_is_sent_again_once_the_settle_time_has_pass
 
 def test_a_batch_that_shows_late_in_the_list_is_found(make_shard, clock):
     found = {"data": [{"id": "batch_late", "status": "validating", "input_file_id": "file-1"}]}
-    replies = iter([*[(200, {"data": []})] * 5, (200, found)])
-    server = Server(**{"POST /batches": lost, "GET /batches": lambda _: next(replies)})
+    replies = iter([(200, {"data": []})] * 5)
+    server = Server(**{"POST /batches": lost, "GET /batches": lambda _: next(replies, (200, found))})
     receipt = submit(make_shard(), server.client(), clock=clock, sleep=clock.sleep)
     assert receipt.batch_id == "batch_late"
     assert server.requests.count("POST /batches") == 1
@@ -396,7 +397,7 @@ def test_an_api_that_wants_the_model_in_the_create_gets_it(make_shard):
         sent.append(msgspec.json.decode(request.content))
         return 200, {"id": "batch_1", "status": "QUEUED"}
 
-    server = Server(**{"POST /batch/jobs": create})
+    server = Server(**{"POST /batch/jobs": create, "GET /batch/jobs": (200, {"data": []})})
     submit(make_shard(), server.client(PRESETS["mistral"]))
     assert sent[0]["model"] == "google/gemma-4-31b-it"
 
@@ -411,3 +412,101 @@ def test_a_server_without_room_that_asks_for_a_month_is_tried_again_in_a_quarter
     with pytest.raises(BusyError) as busy:
         submit(make_shard(), client)
     assert 120 < busy.value.retry_after <= 900
+
+
+@pytest.mark.parametrize("reply", ["first", "last"])
+def test_of_batches_that_a_gateway_made_of_one_create_one_is_kept_and_the_others_are_cancelled(
+    make_shard, client, emulator, reply
+):
+    emulator.faults(
+        [
+            {"kind": "repeated_create", "times": 2, "reply": reply},
+            {"kind": "stuck", "status": "in_progress", "count": 3},
+        ]
+    )
+    receipt = submit(make_shard(), client)
+    others = [batch for batch in client.list_batches() if batch.id != receipt.batch_id]
+    assert sorted(receipt.repeated) == sorted(batch.id for batch in others)
+    assert {batch.status for batch in others} <= {BatchStatus.CANCELLING, BatchStatus.CANCELLED}
+    assert len(others) == 2
+    assert client.get_batch(receipt.batch_id).status is BatchStatus.IN_PROGRESS
+
+
+def test_of_batches_that_a_gateway_made_of_a_dropped_create_one_is_kept_and_the_others_are_cancelled(
+    make_shard, client, emulator, clock
+):
+    emulator.faults(
+        [
+            {"kind": "repeated_create"},
+            {"kind": "stuck", "status": "in_progress", "count": 2},
+            {"endpoint": "POST /batches", "kind": "reset_after"},
+        ]
+    )
+    receipt = submit(make_shard(), client, clock=clock, sleep=clock.sleep)
+    assert (len(receipt.repeated), emulator.ledger()["batches_created"]) == (1, 2)
+    assert client.get_batch(receipt.repeated[0]).status in {BatchStatus.CANCELLING, BatchStatus.CANCELLED}
+
+
+def test_a_batch_whose_input_file_a_gateway_has_swapped_is_found_by_its_metadata(make_shard, client, emulator, clock):
+    emulator.faults([{"kind": "swapped_file"}, {"endpoint": "POST /batches", "kind": "reset_after"}])
+    receipt = submit(make_shard(), client, clock=clock, sleep=clock.sleep)
+    assert client.get_batch(receipt.batch_id).input_file_id != receipt.file_id
+    assert emulator.ledger()["batches_created"] == 1
+
+
+def test_where_files_are_swapped_and_metadata_is_dropped_a_lost_create_stops_and_is_not_paid_twice(
+    make_shard, client, emulator, clock, caplog
+):
+    emulator.faults([{"kind": "swapped_file", "metadata": False, "count": None}])
+    submit(make_shard("a"), client, clock=clock, sleep=clock.sleep)
+    assert "our metadata is not there" in caplog.text
+    emulator.faults([{"endpoint": "POST /batches", "kind": "reset_after"}])
+    with pytest.raises(AmbiguousError, match="changes the ids of files, and keeps no metadata"):
+        submit(make_shard("b"), client, clock=clock, sleep=clock.sleep)
+    assert emulator.ledger()["batches_created"] == 2
+
+
+def test_an_empty_list_is_believed_until_a_batch_was_created_that_it_does_not_show(make_shard, client, emulator, clock):
+    nothing = {"kind": "partial_list", "endpoint": "GET /batches", "show": "nothing", "count": None}
+    emulator.faults([nothing, {"endpoint": "POST /batches", "kind": "reset_before"}])
+    submit(make_shard("first"), client, clock=clock, sleep=clock.sleep)
+    emulator.faults([{"endpoint": "POST /batches", "kind": "reset_after"}])
+    shard = make_shard("second")
+    with pytest.raises(AmbiguousError, match=r"has never listed one.*extra_headers.*list_trust"):
+        submit(shard, client, clock=clock, sleep=clock.sleep)
+    assert emulator.ledger()["batches_created"] == 2
+    emulator.disarm()
+    assert submit(shard, client, clock=clock, sleep=clock.sleep).batch_id
+    assert emulator.ledger()["batches_created"] == 2
+
+
+@pytest.mark.parametrize(("trust", "creates"), [("always", 3), ("never", 2)])
+def test_how_far_an_empty_list_is_trusted_can_be_said(make_shard, emulator, clock, trust, creates):
+    profile = ApiProfile(list_trust=trust)
+    nothing = {"kind": "partial_list", "endpoint": "GET /batches", "show": "nothing", "count": None}
+    emulator.faults([nothing])
+    with GreenNodeClient(emulator.base_url, emulator.api_key, profile=profile, sleep=lambda _: None) as client:
+        submit(make_shard("first"), client, clock=clock, sleep=clock.sleep)
+        emulator.faults([{"endpoint": "POST /batches", "kind": "reset_after"}])
+        with nullcontext() if trust == "always" else pytest.raises(AmbiguousError, match="list_trust"):
+            submit(make_shard("second"), client, clock=clock, sleep=clock.sleep)
+    assert emulator.ledger()["batches_created"] == creates
+
+
+def test_a_list_whose_pages_do_not_turn_proves_nothing(make_shard, clock):
+    first = [{"id": f"batch_{n}", "status": "completed", "input_file_id": f"file-{n + 9}"} for n in range(20)]
+    listed = {"code": 0, "message": "success", "data": {"listData": first, "totalPage": 2, "pageNum": 1}}
+    server = Server(**{"POST /batches": lost, "GET /batches": (200, listed)})
+    with pytest.raises(AmbiguousError, match=r"whole list of batches.*2 pages.*list_style"):
+        submit(make_shard(), server.client(), clock=clock, sleep=clock.sleep)
+    assert server.requests.count("POST /batches") == 1
+
+
+@pytest.mark.parametrize(("match_by", "found"), [("any", True), ("file_id", True), ("metadata", False)])
+def test_what_a_batch_is_found_by_can_be_said(make_shard, clock, match_by, found):
+    mine = {"id": "batch_mine", "status": "running", "input_file_id": "file-1", "metadata": {}}
+    replies = iter([httpx.ReadError("reset"), (200, {"id": "batch_2", "status": "validating"})])
+    server = Server(**{"POST /batches": lambda _: next(replies), "GET /batches": (200, {"data": [mine]})})
+    client = server.client(ApiProfile(match_by=match_by))
+    receipt = submit(make_shard(), client, clock=clock, sleep=clock.sleep)
+    assert receipt.batch_id == ("batch_mine" if found else "batch_2")

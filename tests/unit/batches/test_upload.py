@@ -2,6 +2,7 @@ import re
 import shutil
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 
@@ -214,3 +215,29 @@ def test_a_refused_create_is_tried_again_only_where_the_server_is_not_done_with_
 def test_the_words_of_the_refusal_may_say_that_the_file_is_not_ready():
     refusal = RejectedError("File file-1 is still being processed")
     assert is_unready(Store("processed"), Receipt("s", "uploaded", "file"), refusal)
+
+
+def test_a_server_that_wants_the_bytes_by_another_call_is_not_tried_for_a_day(make_shard, clock):
+    reply = httpx.Response(201, json={"id": "file-1", "status": "awaiting_upload", "upload_url": "https://x/1"})
+    with (
+        GreenNodeClient("https://host/v1", "key", transport=httpx.MockTransport(lambda _: reply)) as client,
+        pytest.raises(RejectedError, match=r"awaiting_upload.*upload_style 'presigned'"),
+    ):
+        upload(make_shard(), client, clock)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "unready"),
+    [
+        (RejectedError("no", status=422, code="PROCESSING"), "ready", True),
+        (RejectedError("File f is still processing.", status=422), "ready", True),
+        (RejectedError("no", status=400), "processing", True),
+        (RejectedError("no", status=400), "awaiting_upload", False),
+        (RejectedError("no", status=400), "uploaded", False),
+    ],
+)
+def test_whether_a_file_is_not_ready_yet_is_told_by_the_refusal_or_its_status(error, status, unready):
+    reply = httpx.Response(200, json={"id": "file-1", "status": status})
+    receipt = Receipt(shard_id="s", state="uploaded", file_id="file-1")
+    with GreenNodeClient("https://host/v1", "key", transport=httpx.MockTransport(lambda _: reply)) as client:
+        assert is_unready(client, receipt, error) is unready

@@ -345,3 +345,21 @@ def test_what_was_done_reads_as_one_line():
         "Files of the run deleted at GreenNode: 1,000; calls that failed: 2; shards that keep theirs: 1"
     )
     assert str(RemovedFiles(why_kept="because")) == "The run's files stay at GreenNode: because"
+
+
+def test_the_copy_that_a_gateway_made_of_the_input_file_goes_too(over, client, emulator, stored):
+    emulator.faults([{"kind": "swapped_file"}])
+    run, _ = over()
+    assert emulator.ledger()["files_copied"] == 1
+    assert remove_remote_files(run, client).deleted == 3
+    assert stored() == set()
+
+
+def test_the_files_of_batches_that_a_gateway_made_beside_the_shards_own_go_too(over, client, emulator, stored):
+    emulator.faults([{"kind": "repeated_create"}])
+    run, shard = over()
+    (other,) = read_receipt(shard).repeated
+    while not client.get_batch(other).status.is_terminal:
+        pass
+    remove_remote_files(run, client)
+    assert stored() == set()

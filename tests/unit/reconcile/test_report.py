@@ -550,12 +550,16 @@ def test_anomalies_are_counted_by_kind_and_shown_with_their_file(make_run, carry
 def test_batches_that_were_refused_or_given_up_are_counted(joined, account):
     run, plan = joined
     first, second = (run.shard(planned.shard_id) for planned in plan.shards)
-    write_receipt(first, msgspec.structs.replace(read_receipt(first), over_capacity=("batch_x", "batch_y")))
+    write_receipt(
+        first, msgspec.structs.replace(read_receipt(first), over_capacity=("batch_x", "batch_y"), repeated=("batch_z",))
+    )
     write_receipt(second, msgspec.structs.replace(read_receipt(second), lost="forgotten"))
     made = account()
-    assert (made.over_capacity, made.lost) == (2, {"forgotten": 1})
+    assert (made.over_capacity, made.repeated, made.lost) == (2, 1, {"forgotten": 1})
     assert (
         "\n2 batches were refused because the server had no capacity, and sent again at no cost"
+        "\n1 more batch was created of the run's files, by a gateway or late, and cancelled; what was answered before "
+        "that may have been billed as well"
         "\n1 batch was given up (1 forgotten) and "
         "may have been billed nevertheless" in str(made)
     )
