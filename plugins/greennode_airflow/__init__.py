@@ -42,7 +42,13 @@ def get_provider_info() -> dict[str, Any]:
                     "profile": {
                         "label": "API profile",
                         "schema": {"type": ["string", "null"], "default": "greennode"},
-                        "description": "How the server wants to be spoken to; greennode unless it is another one.",
+                        "description": (
+                            "How the server wants to be spoken to; greennode unless it is another one. What differs "
+                            "from it goes into the extra JSON, as the probe prints it: paths, upload_style, "
+                            "input_file_type, match_by, list_trust and check_models, and status_words, batch_fields, "
+                            "file_fields and result_fields for words and places that are not found by themselves. "
+                            "docs/dialects.md explains each."
+                        ),
                     },
                     "allow_http_hosts": {
                         "label": "Hosts allowed without TLS",

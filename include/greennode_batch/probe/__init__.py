@@ -15,6 +15,7 @@ result_steps   result files, one bad line, what a cancelled batch leaves
 ending_steps   cancel and delete
 variants       what to try next when something was refused (pure)
 shapes         a JSON reply -> words (pure)
+places         a JSON reply -> where something stands in it (pure)
 found          what worked -> nearest preset and overrides (pure)
 probe_report   state -> text (pure)
 """

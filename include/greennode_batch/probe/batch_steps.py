@@ -17,7 +17,8 @@ CREATE = "Creating a batch"
 METADATA = {"made_by": "greennode-batch probe"}
 _MAX_TRIES = 12
 _PAUSE_SECONDS = 0.5
-_NOT_READY = re.compile(r"\bfile\b.*(?:not found|not exist|not ready|process|upload)", re.IGNORECASE)
+_NOT_READY = re.compile(r"\bfile\b.*(?:not found|not exist|not ready|process|upload)|\bPROCESSING\b", re.IGNORECASE)
+_NOT_READY_STATUSES = frozenset({400, 404, 409, 422, 425})
 _NOT_READY_TRIES = 3
 
 
@@ -82,7 +83,8 @@ def create(session: Session, role: Role, profile: ApiProfile, file_id: str) -> A
         session.save()
         begun = session.now()
         answer = session.ask(f"create {role}", operations.create_batch(file_id, METADATA, state.model))
-        if not (answer.status in {400, 404, 409} and _NOT_READY.search(answer.says) and not answer.ok):
+        words = f"{answer.says} {answer.error.code if answer.error else None}"
+        if answer.ok or answer.status not in _NOT_READY_STATUSES or not _NOT_READY.search(words):
             break
         session.sleep(_PAUSE_SECONDS * 2**attempt)
     if answer.value is not None:

@@ -29,6 +29,9 @@ def models(session: Session) -> None:
     answer = session.ask("list models", session.operations.list_models())
     if answer.value is None:
         state.open["the list of models"] = answer.says
+        if not answer.not_there:
+            # It is there and broken: a job would look its models up in vain.
+            state.seen["check_models"] = False
         if state.requested_model is None:
             raise ProbeEndedError(
                 f"the server gives no list of models ({answer.says}): {_name_one()}. Is the base URL complete, with "

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from greennode_batch.api.wire import RemoteFile
 from greennode_batch.probe import variants
+from greennode_batch.probe.places import is_whole_number, url_place
 from greennode_batch.probe.session import Answer, ProbeEndedError, Session
 from greennode_batch.probe.shapes import fields, list_shape, wrapper
 
 FILES = "Files"
-_MAX_UPLOADS = 10
+_MAX_UPLOADS = 40
 _MAX_POLLS = 8
+_MAY_WANT_JSON = frozenset({400, 411, 415, 422})
 _PAUSE_SECONDS = 0.5
 _BUSY = frozenset({"processing", "pending", "uploading", "uploaded_pending", "validating", "running", "queued"})
 
@@ -21,20 +25,24 @@ def upload(session: Session) -> None:
         return
     left = variants.uploads(session.profile)
     refusals = []
+    asked_for_steps: list[str] = []
     for _ in range(_MAX_UPLOADS):
-        variant = left.pop(0)
-        profile = variants.laid_over(session.profile, variant)
-        answer = session.upload("upload the main file", profile, "main")
+        variant, answer = _try(session, left.pop(0))
         if answer.value is not None:
             _uploaded(session, answer, variant)
             return
+        profile = variants.laid_over(session.profile, variant)
         tried = f"POST {profile.upload_path} with purpose {profile.purpose}"
         refusals.append(f"{tried}: {answer.says}")
         state.add(FILES, f"An upload was refused: {tried}: {answer.says}.", answer.file)
         if answer.about_the_account:
             break
-        if answer.not_there:
+        if answer.not_there or answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
             left = variants.leave_out(left, variant, "upload_path")
+        elif profile.upload_style == "form" and answer.status in _MAY_WANT_JSON and not asked_for_steps:
+            asked_for_steps.append(profile.upload_path)
+            if "purpose" not in answer.says:
+                left = [*variants.presigned(variant, answer.says), *left]
         if not left:
             break
     if not state.successes:
@@ -46,17 +54,42 @@ def upload(session: Session) -> None:
     state.open["everything about files and batches"] = f"no upload was accepted: {refusals[-1]}"
 
 
+def _try(session: Session, variant: variants.Variant) -> tuple[variants.Variant, Answer[RemoteFile]]:
+    """One upload; the variant says where the URL for the bytes stands, where that had to be found out."""
+    profile = variants.laid_over(session.profile, variant)
+    answer = session.upload("upload the main file", profile, "main")
+    place = None if answer.value is not None or profile.upload_style == "form" else url_place(session.raw_json())
+    if place is None or "upload_url" in profile.file_fields:
+        return variant, answer
+    variant = {**variant, "file_fields": {**profile.file_fields, "upload_url": place}}
+    return variant, session.upload("upload the main file", variants.laid_over(session.profile, variant), "main")
+
+
 def _uploaded(session: Session, answer: Answer[RemoteFile], variant: variants.Variant) -> None:
     state = session.state
     state.seen |= variant
     assert answer.value is not None
     state.inputs["main"] = answer.value.id
+    if variant["upload_style"] == "presigned":
+        _end_upload(session, answer.value.id)
     purpose = "no purpose" if variant["purpose"] is None else f"purpose {variant['purpose']!r}"
     state.add(FILES, f"POST {variant['upload_path']} with {purpose} stores a file.", answer.file)
     more = ", ".join(variant["upload_fields"])
     if more:
         state.add(FILES, f"The upload was sent with the fields {more} as well.", answer.file)
     state.add(FILES, f"The reply is {wrapper(answer.json)}: {fields(answer.json)}.", answer.file)
+
+
+def _end_upload(session: Session, file_id: str) -> None:
+    """Whether an upload in steps has to be ended by one more call."""
+    state = session.state
+    state.add(FILES, "An upload is JSON, then a PUT to the URL that the reply names.")
+    for path in variants.commits(session.profile):
+        answer = session.post(f"end the upload by {path}", path.replace("{file_id}", file_id))
+        if answer.ok:
+            state.seen["upload_commit_path"] = path
+            state.add(FILES, f"POST {path} ends an upload.", answer.file)
+            return
 
 
 def poll(session: Session) -> None:
@@ -72,6 +105,9 @@ def poll(session: Session) -> None:
             state.open["the status of a file"] = answer.says
             break
         state.works(session.profile, "file_path")
+        if is_whole_number(answer.json_object):
+            state.seen["input_file_type"] = "integer"
+            state.add(FILES, "Ids of files are whole numbers.", answer.file)
         status = answer.value.status or "none"
         if status not in words:
             words.append(status)

@@ -62,10 +62,23 @@ def as_markdown(state: State, made: Found) -> str:
     if made.unseen:
         unknown.append(f"Nothing was seen of these fields; they are the preset's: {', '.join(made.unseen)}.")
     lines += [*(f"- {words}" for words in unknown), ""]
+    lines += ["## What to ask the provider", "", *(f"- {words}" for words in _questions(state)), ""]
     lines += _left(state)
     lines += ["## The profile for the connection", ""]
     lines += _profile(state, made)
     return "\n".join(lines) + "\n"
+
+
+def _questions(state: State) -> list[str]:
+    """What nobody but the provider can say, and what this probe did not get to see."""
+    seen = [(what, why.rstrip(".")) for what, why in state.open.items()]
+    return [
+        *(f"About {what}: here it was seen that {why}. How is it meant?" for what, why in seen),
+        "How large may a file be, in lines and bytes, and how many tokens may wait at a time?",
+        "How long are files and results kept, and how long may a batch take?",
+        "Does the list show a batch as soon as its create was accepted, and is a create that is sent twice run twice?",
+        "What is billed of a batch that is cancelled, expires or fails in the middle?",
+    ]
 
 
 def as_json(state: State, made: Found) -> dict[str, object]:

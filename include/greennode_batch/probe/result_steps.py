@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 from typing import Literal
@@ -11,10 +12,13 @@ import httpx
 
 from greennode_batch.api.endpoint import may_use
 from greennode_batch.api.error_body import decode
+from greennode_batch.api.fields import at
+from greennode_batch.api.results.normal_shape import in_normal_shape
 from greennode_batch.api.results.result_line import ResultLine
 from greennode_batch.api.results.result_lines import iter_lines, parse_line
-from greennode_batch.api.wire import WireError, parse_url
+from greennode_batch.api.wire import Batch, BatchStatus, WireError, parse_url
 from greennode_batch.probe import shapes, variants
+from greennode_batch.probe.places import batch_places, line_places, url_place
 from greennode_batch.probe.session import Answer, Session
 from greennode_batch.probe.state import ProbeBatch
 from greennode_batch.probe.tiny_requests import IDS
@@ -46,7 +50,7 @@ def results(session: Session) -> None:
     state, one = session.state, session.state.current("main")
     if one is None:
         return
-    batch = one.batch
+    batch = _with_files(session, one)
     if one.gone or batch.errors:
         state.add(RESULTS, f"The main batch ended as {batch.raw_status!r}: {'; '.join(batch.errors) or 'it is gone'}.")
     output, error = _read(session, one, "output"), _read(session, one, "error")
@@ -60,6 +64,9 @@ def results(session: Session) -> None:
     state.add(
         RESULTS, f"{len(answered)} of {len(IDS['main'])} good lines ({one.line_format}) are answered.", lines.shown_by
     )
+    if answered and batch.status is BatchStatus.UNKNOWN:
+        state.seen["status_words"] = {**state.seen.get("status_words", {}), batch.raw_status: "completed"}
+        state.add(RESULTS, f"The word {batch.raw_status!r} is an end: the answers are there.", lines.shown_by)
     if answered:
         state.seen["line_format"] = one.line_format
         order = "as they were sent" if lines.ids == list(IDS["main"]) else "in another order than they were sent"
@@ -83,7 +90,7 @@ def bad_line(session: Session) -> None:
     state, one = session.state, session.state.current("bad_line")
     if one is None:
         return
-    batch = one.batch
+    batch = _with_files(session, one)
     words = f"With one bad line of two a batch ends as {batch.raw_status!r}"
     state.add(BAD_LINE, words + (f": {'; '.join(batch.errors)}." if batch.errors else "."))
     counted = f"{batch.counts.completed} completed and {batch.counts.failed} failed of {batch.counts.total}"
@@ -106,11 +113,31 @@ def cancelled(session: Session) -> None:
     state, one = session.state, session.state.current("cancelled")
     if one is None or one.gone:
         return
+    _with_files(session, one)
     state.add(CANCELLED, f"It ended as {one.batch.raw_status!r}.")
     for which in ("output", "error"):
         lines = _read(session, one, which)
         words = f"{len(lines.raw)} lines" if lines else "not there"
         state.add(CANCELLED, f"Its {which} file: {words}.", lines.shown_by if lines else "")
+
+
+def _with_files(session: Session, one: ProbeBatch) -> Batch:
+    """A batch that has ended, whose files may stand under names that nobody knows."""
+    state = session.state
+    batch = one.batch
+    named = batch_places(one.raw, one.file_id)
+    known = {
+        "input_file_id": batch.input_file_id,
+        "output_file_id": batch.output_file_id,
+        "error_file_id": batch.error_file_id,
+    }
+    missing = {field: path for field, path in named.items() if known[field] is None}
+    if missing:
+        state.seen["batch_fields"] = {**state.seen.get("batch_fields", {}), **missing}
+        shown = ", ".join(f"{field} in `{path}`" for field, path in missing.items())
+        state.add(RESULTS, f"A batch has its {shown}.")
+    one.paths = state.seen.get("batch_fields", {})
+    return one.batch
 
 
 def _read(session: Session, one: ProbeBatch, which: Which) -> _File | None:
@@ -128,7 +155,7 @@ def _read(session: Session, one: ProbeBatch, which: Which) -> _File | None:
             return by_batch
     if answer is None:
         return None
-    lines = _lines(answer) if answer.ok else None
+    lines = _lines(session, answer) if answer.ok else None
     if not answer.ok or (lines is None and answer.value):
         why = f"it is there, but holds no result line ({answer.file})" if answer.ok else answer.says
         state.open[f"the {which} file of the {one.role} batch"] = why
@@ -139,7 +166,7 @@ def _results_of_batch(session: Session, one: ProbeBatch) -> _File | None:
     for path in variants.results_paths(session.profile):
         profile = variants.laid_over(session.profile, {"results_path": path, "result_style": "results"})
         answer = session.fetch(f"results of {one.role}", session.with_profile(profile).results_path(one.id))
-        lines = _lines(answer) if answer.ok else None
+        lines = _lines(session, answer) if answer.ok else None
         if lines is not None:
             session.state.works(profile, "result_style", "results_path")
             session.state.add(RESULTS, f"Results are read at {path}.", answer.file)
@@ -174,14 +201,24 @@ def _arrived(session: Session, answer: Answer[bytes], path: str, name: str) -> A
         state.add(RESULTS, f"{path} redirects to {httpx.URL(target).host}.", answer.file)
         return _follow(session, name, target)
     if isinstance(answer.json, dict) and "custom_id" not in answer.json and len(answer.json) > 0:
-        try:
-            target = parse_url(session.raw_json())
-        except WireError:
+        target, place = _named_url(session)
+        if target is None:
             return answer
+        if place is not None:
+            state.seen["file_fields"] = {**state.seen.get("file_fields", {}), "url": place}
         state.seen["result_style"] = "url"
         state.add(RESULTS, f"{path} answers with a URL in JSON ({shapes.fields(answer.json)}).", answer.file)
         return _follow(session, name, target)
     return answer
+
+
+def _named_url(session: Session) -> tuple[str | None, str | None]:
+    """The URL in the last reply, and where it stands if that has to be said."""
+    data = session.raw_json()
+    with contextlib.suppress(WireError):
+        return parse_url(data), None
+    place = url_place(data)
+    return (None, None) if place is None else (at(data, place), place)
 
 
 def _follow(session: Session, name: str, url: str) -> Answer[bytes]:
@@ -198,11 +235,29 @@ def _follow(session: Session, name: str, url: str) -> Answer[bytes]:
     return answer or Answer()
 
 
-def _lines(answer: Answer[bytes]) -> _File | None:
+def _lines(session: Session, answer: Answer[bytes]) -> _File | None:
+    """The result lines of a file. Where their shape is not known, the ids that were sent show where their parts are."""
+    state = session.state
+    lines = list(iter_lines(io.BytesIO(answer.value or b"")))
+    found = _parsed(lines, state.seen.get("result_fields", {}), answer.file)
+    sent = {name for names in IDS.values() for name in names}
+    if lines and (found is None or not any(one.custom_id in sent and one.error is None for one in found.results)):
+        guesses = (line_places(decode(line), sent) for line in lines)
+        fields = next((guess for guess in guesses if guess), {})
+        better = _parsed(lines, fields, answer.file) if fields else None
+        if better is not None and any(one.error is None for one in better.results):
+            state.seen["result_fields"] = fields
+            shown = ", ".join(f"{field} in `{path}`" for field, path in fields.items())
+            state.add(RESULTS, f"A result line has its {shown}.", answer.file)
+            return better
+    return found
+
+
+def _parsed(lines: list[bytes], fields: dict[str, str], shown_by: str) -> _File | None:
     raw, results_ = [], []
-    for line in iter_lines(io.BytesIO(answer.value or b"")):
-        parsed = parse_line(line)
+    for line in lines:
+        parsed = parse_line(in_normal_shape(line, fields) if fields else line)
         if isinstance(parsed, ResultLine):
             raw.append(line)
             results_.append(parsed)
-    return _File(tuple(raw), tuple(results_), answer.file) if raw else None
+    return _File(tuple(raw), tuple(results_), shown_by) if raw else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import tempfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -12,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 from upath import UPath
 
+from greennode_batch.api.bounds import Gunzip
 from greennode_batch.api.connection import Connection, stream_reply
 from greennode_batch.api.error_body import parse_error, shorten
 from greennode_batch.api.exchange import Call, Lost, Operation, Reply, drive, run
@@ -30,12 +33,22 @@ T = TypeVar("T")
 _MAX_TRIES = 2
 _MAX_PAUSE_SECONDS = 20.0
 _MAX_LOST_IN_A_ROW = 4
+_GZIP_MAGIC = b"\x1f\x8b"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LIMIT_HEADER = re.compile(r"limit|retry-after|quota", re.IGNORECASE)
 _REQUEST_HEADER = re.compile(r"request-?id|trace-?id|correlation|cf-ray", re.IGNORECASE)
 _LIMIT_WORDS = re.compile(
     r"\d.*\b(?:limit|maximum|at most|exceed|up to|less than|between)|(?:limit|max).*\d", re.IGNORECASE
 )
+
+
+def _unpacked(body: bytes) -> bytes:
+    """The same bytes; unpacked where a server packs them and does not say so."""
+    if not body.startswith(_GZIP_MAGIC):
+        return body
+    with contextlib.suppress(zlib.error):
+        return b"".join(Gunzip().unpack(body))
+    return body
 
 
 class ProbeEndedError(GreenNodeError):
@@ -181,7 +194,15 @@ class Session:
                 # A result file of one line, which is an error, looks like an error of the call.
                 accept=_REDIRECTS | {200},
             )
-            return reply.body
+            return _unpacked(reply.body)
+
+        return self.ask(name, operation())
+
+    def post(self, name: str, path: str) -> Answer[None]:
+        """A POST without a body."""
+
+        def operation() -> Operation[None]:
+            yield Call(what=f"POST {path}", method="POST", path=path, deadline_seconds=self.connection.timeout_seconds)
 
         return self.ask(name, operation())
 
@@ -203,9 +224,6 @@ class Session:
 
     def _send(self, name: str, call: Call) -> Reply | Lost:
         request = self.connection.request(call)
-        if call.path.startswith(("https://", "http://")):
-            url = httpx.URL(call.path)
-            request |= {"url": url, "headers": self.connection.headers(url)}
         self._url = request["url"]
         outcome = stream_reply(self._http, request, Deadline(call.deadline_seconds))
         self.state.calls += 1

@@ -12,6 +12,7 @@ _MAX_FIELDS = 20
 _WRAPPERS = ("job", "data", "batch", "result", "file")
 _LISTS = ("data", "items", "value", "listData", "list_data", "batches", "jobs", "files", "models", "records", "results")
 _TIME_NAME = re.compile(r"(?:_at|_time|At|Time|deadline|^created)$")
+_OFFSET = re.compile(r"(?:Z|[+-]\d{2}:?\d{2})$")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _MILLISECONDS = 1e11
 
@@ -85,7 +86,8 @@ def _time_kind(value: object) -> str:
         return "epoch milliseconds" if value > _MILLISECONDS else "epoch seconds"
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return "epoch milliseconds as text" if float(value) > _MILLISECONDS else "epoch seconds as text"
-    return "ISO 8601"
+    has_offset = isinstance(value, str) and _OFFSET.search(value) is not None
+    return "ISO 8601" if has_offset else "local times without an offset, or what is no time"
 
 
 def result_line(data: object) -> str:

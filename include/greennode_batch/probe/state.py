@@ -7,10 +7,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from greennode_batch.api.polling.polling import may_be_over, state_of
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.wire import Batch, parse_batch
 
 MAX_CHATS = 6
+QUIET_SECONDS = 60.0
+"""How long a batch of two lines, which names a result file, stands still before an unknown word counts as its end."""
 MAX_BATCHES = 5
 LINES_A_BATCH = 2
 MAX_CREATE_CALLS = 20
@@ -46,20 +49,30 @@ class ProbeBatch(msgspec.Struct, kw_only=True):
     listed_after_seconds: float | None = None
     gone: bool = False
     replaced: bool = False
+    quiet_since: float = 0.0
+    noted_at: float = 0.0
+    paths: dict[str, str] = {}
+    """The profile's `batch_fields`, as they are known by now."""
 
     @property
     def batch(self) -> Batch:
         """The last state, read as the client reads it."""
-        return parse_batch(self.raw or {"id": self.id}, default_id=self.id)
+        return parse_batch(self.raw or {"id": self.id}, default_id=self.id, paths=self.paths)
 
     @property
     def ended(self) -> bool:
-        """Whether nothing about it changes any more."""
-        return self.gone or self.batch.status.is_terminal
+        """Whether nothing about it changes any more; with a word that nobody knows, it has stood still for a while."""
+        batch = self.batch
+        is_quiet = may_be_over(batch) and self.noted_at - self.quiet_since >= QUIET_SECONDS
+        return self.gone or batch.status.is_terminal or is_quiet
 
     def note(self, raw: dict[str, Any], now: float) -> None:
         """Take over a new state."""
+        before = state_of(self.batch)
         self.raw = raw
+        self.noted_at = now
+        if state_of(self.batch) != before:
+            self.quiet_since = now
         word = self.batch.raw_status
         if word and (not self.words or self.words[-1].word != word):
             self.words.append(StatusWord(word, round(max(0.0, now - self.created_at), 1)))

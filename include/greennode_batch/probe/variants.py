@@ -8,18 +8,30 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from greennode_batch.api.profile import PRESETS, ApiProfile
 
+T = TypeVar("T")
 Variant = dict[str, Any]
 
-UPLOAD_FIELDS = ("upload_path", "purpose", "upload_fields", "line_format")
+UPLOAD_FIELDS = (
+    "upload_path",
+    "files_path",
+    "file_path",
+    "content_path",
+    "purpose",
+    "upload_fields",
+    "upload_style",
+    "file_fields",
+    "line_format",
+)
 CREATE_FIELDS = (
     "batches_path",
     "batch_path",
     "input_file_field",
     "input_file_as_list",
+    "input_file_type",
     "endpoint",
     "completion_window",
     "metadata",
@@ -27,7 +39,10 @@ CREATE_FIELDS = (
     "create_fields",
 )
 PURPOSES = ("batch", "batch-api", None)
+_FILES_PATHS = ("/files", "/batch/files", "/datasets")
+_FILENAMES = ("filename", "file_name", "name", "fileName")
 _INPUT_FIELDS = ("input_file_ids", "input_files", "input_file_id", "inputFileId", "input_file", "file_id")
+_NAMED_INPUT = re.compile(r"['\"`](\w*(?:file|dataset)\w*)['\"`]", re.IGNORECASE)
 _BATCHES_PATHS = ("/batches", "/batch/jobs", "/batch", "/batches/jobs", "/jobs", "/batch_jobs", "/batch-jobs")
 _DEFAULT_ENDPOINT = "/v1/chat/completions"
 _DEFAULT_WINDOW = "24h"
@@ -54,9 +69,30 @@ def uploads(profile: ApiProfile) -> list[Variant]:
     """Ways to upload, beginning with the profile's own."""
     own = _of(profile, UPLOAD_FIELDS)
     purposes = [{**own, "purpose": purpose} for purpose in PURPOSES]
-    presets = [{**own, **_of(preset, UPLOAD_FIELDS[:3])} for preset in PRESETS.values()]
+    presets = [{**own, **_of(preset, ("upload_path", "purpose", "upload_fields"))} for preset in PRESETS.values()]
     lines = [{**own, **other_line_format(profile)}]
-    return _distinct([own, *purposes, *presets, *lines])
+    others = [
+        {**own, **_files_at(path), "upload_path": path + tail, "purpose": purpose}
+        for path in _FILES_PATHS
+        for tail in ("", "/upload")
+        for purpose in PURPOSES
+    ]
+    return _distinct([own, *purposes, *presets, *lines, *others])
+
+
+def presigned(refused: Variant, words: str) -> list[Variant]:
+    """Uploads in steps where one by a form was refused; first with the field that the refusal asks for."""
+    names = sorted(_FILENAMES, key=lambda name: re.search(rf"['\"`]{name}['\"`]", words) is None)
+    return [
+        {**refused, "upload_style": "presigned", "upload_fields": {name: "{filename}"}, "purpose": purpose}
+        for name in names
+        for purpose in _distinct([refused["purpose"], *PURPOSES])
+    ]
+
+
+def commits(profile: ApiProfile) -> list[str]:
+    """Paths where an upload in steps may be ended."""
+    return [f"{profile.file_path}/{tail}" for tail in ("complete", "commit", "finish", "confirm")]
 
 
 def leave_out(variants: list[Variant], refused: Variant, name: str) -> list[Variant]:
@@ -124,6 +160,16 @@ def _requested(refused: Variant, words: str) -> Iterator[tuple[str, Variant]]:
     endpoint = next((one for one in paths if one.endswith("completions")), None)
     yield "endpoint", {"endpoint": endpoint or (None if refused["endpoint"] else _DEFAULT_ENDPOINT)}
     yield "model", {"model_in_create": not refused["model_in_create"]}
+    yield (
+        "completionWindow",
+        {
+            "completion_window": None,
+            "create_fields": {**refused["create_fields"], "completionWindow": window or _DEFAULT_WINDOW},
+        },
+    )
+    for name in _NAMED_INPUT.findall(words):
+        if name not in {refused["input_file_field"], *_INPUT_FIELDS}:
+            yield name, {"input_file_field": name, "input_file_as_list": name.endswith("s")}
     as_list = re.search(r"\b(?:list|array|sequence)\b", words, re.IGNORECASE) is not None
     for field in _INPUT_FIELDS:
         if field != refused["input_file_field"]:
@@ -164,6 +210,9 @@ def pagings(profile: ApiProfile) -> list[Variant]:
             ("page", "limit"),
             ("page", "per_page"),
             ("pageNum", "pageSize"),
+            ("pageNum", "page_size"),
+            ("pageNum", "size"),
+            ("pageNum", "limit"),
             ("page_num", "page_size"),
         )
     ]
@@ -178,8 +227,12 @@ def results_paths(profile: ApiProfile) -> list[str]:
 
 def contents(profile: ApiProfile) -> list[str]:
     """Paths where a file's content may be."""
-    tails = ("/content", "/download", "/result", "/results")
+    tails = ("/content", "/download", "/url", "/result", "/results")
     return list(dict.fromkeys([profile.content_path, *(profile.file_path + tail for tail in tails)]))
+
+
+def _files_at(path: str) -> Variant:
+    return {"files_path": path, "file_path": f"{path}/{{file_id}}", "content_path": f"{path}/{{file_id}}/content"}
 
 
 def _below(path: str) -> Variant:
@@ -198,8 +251,8 @@ def laid_over(profile: ApiProfile, variant: Variant) -> ApiProfile:
     return dataclasses.replace(profile, **variant)
 
 
-def _distinct(variants: list[Variant]) -> list[Variant]:
-    kept: list[Variant] = []
+def _distinct(variants: list[T]) -> list[T]:
+    kept: list[T] = []
     for one in variants:
         if one not in kept:
             kept.append(one)

@@ -1,0 +1,82 @@
+"""Where something stands in a JSON reply: dotted paths, as a profile's fields take them. Pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from greennode_batch.api.fields import at, pick
+
+_MAX_DEPTH = 6
+_MAX_ENTRIES = 200
+_OUTPUT = re.compile(r"output|result", re.IGNORECASE)
+_ERROR = re.compile(r"err|fail", re.IGNORECASE)
+_FILE = re.compile(r"file|dataset|url|id$", re.IGNORECASE)
+
+
+def places(data: object, is_it: Callable[[str, Any], bool], prefix: str = "", depth: int = 0) -> Iterator[str]:
+    """The paths at which a value is wanted, by its name and itself; those further out first."""
+    entries: list[tuple[str, Any]] = []
+    if isinstance(data, dict):
+        entries = [(str(name), value) for name, value in data.items() if name and "." not in str(name)]
+    elif isinstance(data, list):
+        entries = [(str(index), value) for index, value in enumerate(data[:1])]
+    entries = entries[:_MAX_ENTRIES]
+    yield from (prefix + name for name, value in entries if is_it(name, value))
+    if depth < _MAX_DEPTH:
+        for name, value in entries:
+            yield from places(value, is_it, f"{prefix}{name}.", depth + 1)
+
+
+def url_place(data: object) -> str | None:
+    """Where a reply has a URL."""
+    return next(
+        places(data, lambda _, value: isinstance(value, str) and value.startswith(("https://", "http://"))), None
+    )
+
+
+def batch_places(raw: dict[str, Any], input_id: str) -> dict[str, str]:
+    """Where a batch has its files, by their names, and by the id that is known: for `batch_fields`."""
+
+    def is_id(value: object) -> bool:
+        return isinstance(value, str | int) and not isinstance(value, bool) and value not in {"", 0}
+
+    def named(wanted: re.Pattern[str], name: str, value: object) -> bool:
+        is_error = _ERROR.search(name) is not None
+        return (
+            is_id(value)
+            and _FILE.search(name) is not None
+            and (is_error if wanted is _ERROR else not is_error and wanted.search(name) is not None)
+        )
+
+    wanted: dict[str, Callable[[str, Any], bool]] = {
+        "input_file_id": lambda _, value: is_id(value) and str(value) == input_id,
+        "output_file_id": lambda name, value: named(_OUTPUT, name, value) and str(value) != input_id,
+        "error_file_id": lambda name, value: named(_ERROR, name, value) and str(value) != input_id,
+    }
+    found = {field: next(places(raw, is_it), None) for field, is_it in wanted.items()}
+    return {field: path for field, path in found.items() if path is not None}
+
+
+def line_places(line: object, ids: Collection[str]) -> dict[str, str]:
+    """Where a result line has the id that was sent, and the answer: for `result_fields`. Empty without both."""
+    custom_id = next(places(line, lambda _, value: isinstance(value, str) and value in ids), None)
+    body = next(places(line, lambda _, value: isinstance(value, dict) and "choices" in value), None)
+    if custom_id is None or body is None:
+        return {}
+    found = {"custom_id": custom_id, "body": body}
+    around, _, _ = body.rpartition(".")
+    status = at(line, around) if around else line
+    for name in ("status_code", "statusCode", "status"):
+        if isinstance(status, dict) and isinstance(status.get(name), int):
+            found["status_code"] = f"{around}.{name}" if around else name
+            break
+    wrapper, _, _ = custom_id.rpartition(".")
+    return found | ({"error": f"{wrapper}.error"} if wrapper else {})
+
+
+def is_whole_number(reply: dict[str, Any]) -> bool:
+    """Whether a reply gives an id as a number."""
+    found = pick(reply, "id", "file_id", "uuid")
+    return isinstance(found, int) and not isinstance(found, bool)
