@@ -3,7 +3,9 @@
 
 Run it once on a new account, by hand. It sends at most 6 chats and 5 batches of two lines, which cost a few tokens,
 and finds out how models, files, batches, lists, results, cancel and delete work there. The task's log is the
-report. It ends with the profile to put into the connection's extra field.
+report. It ends with the profile to put into the connection's extra field. With `Save the profile` the task writes it
+there by Airflow's REST API, if the worker's environment has AIRFLOW_API_TOKEN, or AIRFLOW_API_USERNAME and
+AIRFLOW_API_PASSWORD. The API key is neither read nor written.
 
 The raw replies, without the key, lie in the folder that the log names last.
 
@@ -36,6 +38,12 @@ with DAG(
         "wait_seconds": Param(
             600, type="integer", minimum=0, title="Wait", description="Seconds to wait for batches to end."
         ),
+        "save": Param(
+            False,
+            type="boolean",
+            title="Save the profile",
+            description="Write the profile into the connection's extra field; the log shows it first.",
+        ),
     },
 ) as dag:
     GreenNodeProbeOperator(
@@ -43,4 +51,5 @@ with DAG(
         greennode_conn_id="{{ params.connection_id }}",
         model="{{ params.model or '' }}",
         wait_seconds="{{ params.wait_seconds }}",
+        save="{{ params.save }}",
     )

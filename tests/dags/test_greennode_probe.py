@@ -52,5 +52,10 @@ def test_a_refused_key_fails_it_at_once_and_the_report_says_why(
 
 def test_its_form_asks_for_connection_model_and_wait(dag_bag: DagBag) -> None:
     dag = dag_bag.dags["greennode_probe"]
-    assert dag.params.dump() == {"connection_id": "greennode_default", "model": None, "wait_seconds": 600}
+    assert dag.params.dump() == {
+        "connection_id": "greennode_default",
+        "model": None,
+        "wait_seconds": 600,
+        "save": False,
+    }
     assert dag.task_ids == ["probe"]

@@ -15,6 +15,7 @@ from greennode_batch.cli.progress import ProgressDisplay
 from greennode_batch.cli_options import HTTP_HELP, KEY_VARIABLE, api_key
 from greennode_batch.errors import ConfigError
 from greennode_batch.probe.probe_run import DEFAULT_WAIT_SECONDS, RESUME, Outcome, Probe
+from greennode_batch.probe.saved_profile import HELP, save_profile
 from greennode_batch.probe.state import State
 from greennode_batch.staging.folders import read_json
 
@@ -53,6 +54,11 @@ def add_probe_command(commands: Any) -> None:
     )
     parser.add_argument("--keep", action="store_true", help="leave the probe's files and batches on the server")
     parser.add_argument("--resume", type=Path, metavar="FOLDER", help="look again at what an earlier probe left open")
+    parser.add_argument(
+        "--save",
+        metavar="CONNECTION",
+        help=f"write the profile into this Airflow connection; it is shown first. {HELP}",
+    )
     parser.set_defaults(command=probe_command, parser=parser)
 
 
@@ -77,7 +83,13 @@ def probe_command(options: argparse.Namespace, progress: ProgressDisplay) -> int
         say=say,
         progress=progress,
     )
-    return show(probe.run(), folder, say)
+    outcome = probe.run()
+    code = show(outcome, folder, say)
+    if options.save and outcome.may_be_saved:
+        save_profile(options.save, outcome.found.extra, say=say)
+    elif options.save:
+        say(f"Nothing was saved in the connection {options.save}: the probe has not come to its end")
+    return code
 
 
 def show(outcome: Outcome, folder: UPath, say: Callable[[str], None]) -> int:

@@ -16,6 +16,7 @@ ending_steps   cancel and delete
 variants       what to try next when something was refused (pure)
 shapes         a JSON reply -> words (pure)
 places         a JSON reply -> where something stands in it (pure)
+saved_profile  what was found -> an Airflow connection
 found          what worked -> nearest preset and overrides (pure)
 probe_report   state -> text (pure)
 """

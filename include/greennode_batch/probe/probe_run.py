@@ -72,6 +72,11 @@ class Outcome:
     waits: bool
     is_stopped: bool = False
 
+    @property
+    def may_be_saved(self) -> bool:
+        """Whether the profile is as good as it gets: the probe came to its end, and a batch was created."""
+        return self.state.has_profile and self.state.ended is None and not self.waits
+
 
 class Probe:
     """One probe of one server, in one folder; a folder with a resume.json is gone on with.

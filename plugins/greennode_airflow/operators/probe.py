@@ -6,23 +6,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
+from airflow.sdk.configuration import conf
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook, client_arguments
 from greennode_airflow.runtime.runs import begin_run
 from greennode_batch.errors import ConfigError
 from greennode_batch.probe.probe_run import DEFAULT_WAIT_SECONDS, Probe
+from greennode_batch.probe.saved_profile import save_profile
 
 
 class GreenNodeProbeOperator(BaseOperator):
     """Sends a few tiny requests and two-line batches, logs the report, and returns the folder with all of it.
 
     model: an id of the server's list; empty: the first for chat. wait_seconds: how long to wait for batches; the
-    worker is busy for so long. Where batches are still open after that, the task succeeds and says so: clear it
-    later, and it looks again and sends nothing twice.
+    worker is busy for so long. save: whether the profile is written into the connection's extra field, by Airflow's
+    REST API; the log shows it first. The environment of the worker says how (AIRFLOW_API_TOKEN, or
+    AIRFLOW_API_USERNAME and AIRFLOW_API_PASSWORD). Where batches are still open after that, the task succeeds and says
+    so: clear it later, and it looks again and sends nothing twice.
     """
 
-    template_fields: Sequence[str] = ("greennode_conn_id", "model", "wait_seconds")
+    template_fields: Sequence[str] = ("greennode_conn_id", "model", "wait_seconds", "save")
     ui_color = "#e3f4ea"
 
     def __init__(
@@ -31,12 +35,14 @@ class GreenNodeProbeOperator(BaseOperator):
         greennode_conn_id: str = GreenNodeHook.default_conn_name,
         model: str | None = None,
         wait_seconds: float | str = DEFAULT_WAIT_SECONDS,
+        save: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.greennode_conn_id = greennode_conn_id
         self.model = model
         self.wait_seconds = wait_seconds
+        self.save = save
 
     @fail_without_retry
     def execute(self, context: Context) -> str:
@@ -57,6 +63,9 @@ class GreenNodeProbeOperator(BaseOperator):
             raise ConfigError(f"the probe ended early: {outcome.state.ended}")
         if outcome.waits:
             self.log.warning("Batches are still open. Clear this task later: it looks again and sends nothing twice")
+        if str(self.save).lower() == "true" and outcome.may_be_saved:
+            url = conf.get("api", "base_url", fallback=None)
+            save_profile(self.greennode_conn_id, outcome.found.extra, say=self.log.info, url=url)
         return str(folder)
 
 

@@ -88,3 +88,15 @@ def test_a_folder_that_holds_a_probe_is_not_written_over(command, emulator, tmp_
     (tmp_path / "found" / "resume.json").write_text("{}")
     assert command("--base-url", emulator.base_url, "--out", "found") == 1
     assert "holds an earlier probe" in capsys.readouterr().err
+
+
+def test_the_profile_is_saved_in_a_connection_when_the_probe_came_to_its_end(command, emulator, monkeypatch):
+    saved = []
+    monkeypatch.setattr(
+        "greennode_batch.cli.probe_command.save_profile", lambda name, extra, **_options: saved.append((name, extra))
+    )
+    assert command("--base-url", emulator.base_url, "--out", "found", "--save", "gn") == 0
+    assert saved == [("gn", {"profile": "greennode"})]
+    monkeypatch.setenv("GREENNODE_API_KEY", "wrong")
+    assert command("--base-url", emulator.base_url, "--out", "other", "--save", "gn") == 1
+    assert len(saved) == 1
