@@ -66,6 +66,9 @@ faults: $(READY) ## The fault matrix: faults, mixtures, kills at each step, late
 year: $(READY) ## A year of runs beside a model that says what is right: 20,000 steps (STEPS= SEED=)
 	PYTHONPATH=include:plugins $(BIN)/python -m tests.year $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED))
 
+dialects: $(READY) ## Runs on 500 servers that nobody has seen, drawn from seeds (SEED= COUNT=)
+	PYTHONPATH=include:plugins $(BIN)/python -m greennode_faults dialects $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
+
 bench: $(READY) ## CPU, memory and rows/s beside a floor, peers or AGAINST=commit (QUICK=1; docs/performance.md has the rest)
 	PYTHONPATH=include:plugins $(BIN)/python benchmarks $(if $(QUICK),--quick) $(if $(PEERS),--peers) $(if $(AIRFLOW),--airflow) $(if $(WAITING),--waiting) $(if $(AGAINST),--against "$(AGAINST)") $(if $(PROFILE),--profile) $(if $(ONLY),--only $(ONLY)) $(if $(ROWS),--rows $(ROWS)) $(if $(DATA),--data "$(DATA)" --text "$(TEXT)")
 
@@ -86,4 +89,4 @@ lock: $(READY) ## Pin requirements.txt and requirements-dev.txt anew from pyproj
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery --extra dev -c requirements.txt -o requirements-dev.txt
 
-.PHONY: help demo ui show unit test test-engine test-airflow test-system nightly witness faults year bench lint docs pictures venv lock
+.PHONY: help demo ui show unit test test-engine test-airflow test-system nightly witness faults year dialects bench lint docs pictures venv lock

@@ -15,6 +15,7 @@ from pathlib import Path
 from greennode_faults.airflow_matrix import run_airflow
 from greennode_faults.case import Case, Outcome
 from greennode_faults.catalogue import SINGLES, mixtures
+from greennode_faults.dialect_runs import DialectRun, run_dialects
 from greennode_faults.engine import bench, run_cases
 from greennode_faults.interleavings.tally import heading as heading_of_tallies
 from greennode_faults.interleavings.tally import in_window, play_all
@@ -23,6 +24,7 @@ from greennode_faults.live import run_live
 from greennode_faults.outcome_table import as_json, heading, line
 
 _WORKERS = 2
+_PROBED_RIGHT = 0.95
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.command == "interleavings":
         return run_interleavings(options)
+    if options.command == "dialects":
+        return run_generated_dialects(options)
     logging.basicConfig(level=logging.CRITICAL if options.quiet else logging.WARNING, format="    %(message)s")
     print(heading(), flush=True)
     outcomes = []
@@ -73,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         help="so many in all, if hold-ups are fewer; default: 20,000",
     )
     late.add_argument("--only", metavar="TEXT", default="", help="scenes whose name or store holds this text")
+    dialects = commands.add_parser("dialects", help="servers that nobody has seen, drawn from seeds")
+    dialects.add_argument("--seed", type=int, default=1, help="the first; default: 1")
+    dialects.add_argument("--count", type=int, default=500, metavar="N", help="so many of them; default: 500")
     live = commands.add_parser("live", help="the harmless part, against a server of your own")
     live.add_argument("--base-url", required=True, metavar="URL")
     live.add_argument("--model", required=True)
@@ -125,6 +132,35 @@ def run_interleavings(options: argparse.Namespace) -> int:
         f"{sum(tally.billed for tally in tallies):,} billed; {time.monotonic() - began:.0f} s"
     )
     return 1 if wrong or not tallies else 0
+
+
+def run_generated_dialects(options: argparse.Namespace) -> int:
+    """Print how runs end on servers of seeds; 0 if none ends wrong, and 95 % end right with the probe's profile."""
+    logging.basicConfig(level=logging.CRITICAL + 1)
+    began = time.monotonic()
+    print("  seed  default probed  seconds  what the server does differently", flush=True)
+    seeds = range(options.seed, options.seed + options.count)
+    chunks = [seeds[start : start + 10] for start in range(0, len(seeds), 10)]
+    runs = []
+    with ProcessPoolExecutor(_WORKERS) as pool:
+        for chunk in pool.map(_run_seeds, chunks):
+            for run in chunk:
+                print(run, flush=True)
+                runs.append(run)
+    ends = [(run.default.end, run.probed.end) for run in runs]
+    wrong = sum("wrong" in pair for pair in ends)
+    right = sum(probed == "right" for _, probed in ends)
+    print(
+        f"\n{len(runs)} servers; default profile: {sum(default == 'right' for default, _ in ends)} right, "
+        f"{sum(default == 'stopped' for default, _ in ends)} stopped by an error that names a field; the probe's "
+        f"profile: {right} right ({100 * right / max(len(runs), 1):.1f} %); {wrong} wrong; "
+        f"{time.monotonic() - began:.0f} s"
+    )
+    return 1 if wrong or not runs or right < _PROBED_RIGHT * len(runs) else 0
+
+
+def _run_seeds(seeds: range) -> list[DialectRun]:
+    return list(run_dialects(seeds))
 
 
 def _run_chunk(cases: list[Case]) -> list[Outcome]:

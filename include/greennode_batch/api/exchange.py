@@ -196,7 +196,8 @@ def error_of(outcome: Reply | Lost, call: Call, redact: Callable[[str], str], *,
     if status == HTTPStatus.NOT_FOUND and outcome.json() is None:
         message += " (is the base URL complete, with /v1?)"
     kind: type[ApiError] = RetryableError if status < HTTPStatus.MULTIPLE_CHOICES else error_type(status, message, code)
-    words = f"{call.what}: HTTP {outcome.status}: {message}{_way_out(call, status)}"
+    way_out = _way_out(call, status)
+    words = f"{call.what}: HTTP {outcome.status}: {message.rstrip('.') if way_out else message}{way_out}"
     if call.repeat is Repeat.NEVER and kind is RetryableError and status not in _OVER_CAPACITY:
         # A 5xx may come from a gateway that had
         # passed it on, a 408 and a 409 from a server that has it already: look before it is sent again.
