@@ -31,7 +31,7 @@ from greennode_batch.source.files import read_files
 from greennode_batch.staging.folders import run_folder
 from greennode_batch.state.run_report import RunReport
 from greennode_emulator.answers import answer_for
-from greennode_emulator.dialects import DIALECTS
+from greennode_emulator.dialects import DIALECTS, HELD_BACK
 from greennode_emulator.server import RunningEmulator, running
 from greennode_emulator.settings import Settings
 
@@ -49,10 +49,53 @@ UNKNOWN = {
     "size_parameter": "size",
     "completion_window": None,
 }
-EXTRA: dict[str, dict[str, Any]] = {name: {"profile": name} for name in PRESETS} | {"unknown": UNKNOWN}
+# Two more that no preset is made for: a profile has to do.
+WRAPPED = {
+    "batches_path": "/batch-jobs",
+    "batch_path": "/batch-jobs/{batch_id}",
+    "cancel_path": "/batch-jobs/{batch_id}/cancel",
+    "input_file_field": "inputFileId",
+    "endpoint": None,
+    "completion_window": None,
+    "list_style": "page",
+    "page_parameter": "pageNum",
+    "size_parameter": "pageSize",
+    "status_words": {"FINALISED": "completed", "PARTIAL": "expired"},
+    "batch_fields": {"error_file_id": "failureFileId", "errors": "failReason"},
+}
+PRESIGNED = {
+    "upload_path": "/datasets",
+    "files_path": "/datasets",
+    "file_path": "/datasets/{file_id}",
+    "content_path": "/datasets/{file_id}/download",
+    "upload_style": "presigned",
+    "upload_commit_path": "/datasets/{file_id}/complete",
+    "upload_fields": {"name": "{filename}"},
+    "purpose": None,
+    "input_file_field": "dataset_id",
+    "input_file_type": "integer",
+    "endpoint": None,
+    "completion_window": None,
+    "metadata_field": "tags",
+    "batch_fields": {
+        "input_file_id": "dataset_id",
+        "output_file_id": "result_dataset_id",
+        "error_file_id": "error_dataset_id",
+        "errors": "error_message",
+        "metadata": "tags",
+    },
+    "file_fields": {"upload_url": "upload.url", "url": "download.url"},
+    "result_style": "url",
+    "delete_style": "delete",
+}
+EXTRA: dict[str, dict[str, Any]] = {name: {"profile": name} for name in PRESETS} | {
+    "unknown": UNKNOWN,
+    "wrapped": WRAPPED,
+    "presigned": PRESIGNED,
+}
 
 
-@pytest.fixture(scope="module", params=sorted(DIALECTS))
+@pytest.fixture(scope="module", params=sorted([*DIALECTS, *HELD_BACK]))
 def served(request: pytest.FixtureRequest) -> Iterator[tuple[str, RunningEmulator]]:
     with running(Settings(dialect=request.param, batch_seconds=0.2)) as emulator:
         yield request.param, emulator
