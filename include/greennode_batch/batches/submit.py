@@ -33,7 +33,7 @@ from greennode_batch.api.paging import NOT_WHOLE
 from greennode_batch.api.polling.polling import BUSY_SECONDS
 from greennode_batch.api.results.result_lines import iter_lines
 from greennode_batch.api.wire import Batch, BatchStatus
-from greennode_batch.batches.upload import is_unready, upload
+from greennode_batch.batches.upload import is_unready, remote_name, upload
 from greennode_batch.errors import (
     AmbiguousError,
     ApiError,
@@ -81,6 +81,10 @@ _CLOCK_SECONDS = 3600.0
 _FRONT = 100
 _SHARD_FIELD = "greennode_airflow_shard"
 _FILE_FIELD = "greennode_airflow_file"
+# Of one shard of one staging area: others may have a file of the same bytes, for which some servers give the same id.
+_NAME_FIELD = "greennode_airflow_name"
+# How long before ours a gateway's repetition of our create may have been made, by a clock that is somewhat off.
+_REPEATED_SECONDS = 600.0
 
 
 def submit(
@@ -195,7 +199,11 @@ class _Submission:
             )
 
     def _create(self, mine: NumberedClaim, not_after: float) -> Receipt:
-        metadata = {_SHARD_FIELD: self.shard.shard_id, _FILE_FIELD: self.receipt.file_id}
+        metadata = {
+            _SHARD_FIELD: self.shard.shard_id,
+            _FILE_FIELD: self.receipt.file_id,
+            _NAME_FIELD: remote_name(self.shard),
+        }
         model = self._model() if self.client.profile.model_in_create else None
         try:
             batch = self.client.create_batch(self.receipt.file_id, metadata=metadata, model=model, not_after=not_after)
@@ -240,7 +248,7 @@ class _Submission:
             return receipt
         self._learn(receipt, batches)
         known = {receipt.batch_id, *receipt.over_capacity, *receipt.repeated}
-        others = [batch for batch in batches if batch.id not in known and self._is_of(batch, receipt.file_id)]
+        others = [batch for batch in batches if batch.id not in known and self._is_repeated(batch, receipt)]
         for batch in others:
             outcome = "it had ended"
             if not batch.status.is_terminal:
@@ -282,6 +290,16 @@ class _Submission:
                 receipt.file_id,
             )
             self.memory.note("changes_ids", now=now)
+
+    def _is_repeated(self, batch: Batch, receipt: Receipt) -> bool:
+        """Whether a batch comes from a create of this shard; a batch of the same file alone may be another run's."""
+        if not self._is_of(batch, receipt.file_id):
+            return False
+        name = batch.metadata.get(_NAME_FIELD)
+        if name is not None:
+            return name == remote_name(self.shard)
+        began = (receipt.created_at or self.clock()) - _REPEATED_SECONDS
+        return batch.created_at is None or batch.created_at >= began
 
     def _is_of(self, batch: Batch, file_id: str) -> bool:
         """Whether a batch was made from this file, by our mark in its metadata or by its input file."""

@@ -510,3 +510,16 @@ def test_what_a_batch_is_found_by_can_be_said(make_shard, clock, match_by, found
     client = server.client(ApiProfile(match_by=match_by))
     receipt = submit(make_shard(), client, clock=clock, sleep=clock.sleep)
     assert receipt.batch_id == ("batch_mine" if found else "batch_2")
+
+
+def test_a_batch_of_the_same_file_that_another_run_has_made_is_left_alone(make_shard, clock):
+    """A server may give files of the same bytes the same id."""
+    now = clock()
+    theirs = {"id": "theirs", "status": "running", "input_file_id": "file-1", "created_at": now}
+    marked = {**theirs, "metadata": {"greennode_airflow_file": "file-1", "greennode_airflow_name": "another.jsonl"}}
+    earlier = {**theirs, "id": "earlier", "created_at": now - 7_200}
+    mine = {"id": "batch_1", "status": "running", "input_file_id": "file-1", "created_at": now}
+    server = Server(**{"GET /batches": (200, {"data": [mine, marked, earlier], "has_more": False})})
+    receipt = submit(make_shard(), server.client(), clock=clock, sleep=clock.sleep)
+    assert receipt.repeated == ()
+    assert not [name for name in server.requests if name.endswith("/cancel")]
