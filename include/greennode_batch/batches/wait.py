@@ -1,6 +1,6 @@
-"""Wait: one look at a shard's batch, and what follows from it. Nothing here sleeps, so anybody can do the waiting.
+"""Wait: one poll of a shard's batch, and what follows from it. Nothing here sleeps, so anybody can do the waiting.
 
-Wait        look again later
+Wait        poll again later
 SendAgain   the server ended the batch for lack of capacity, before it began: submit the shard again, later
 Done        collect it: it has ended, or will tell nothing any more
 """
@@ -8,6 +8,7 @@ Done        collect it: it has ended, or will tell nothing any more
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,8 +28,9 @@ from greennode_batch.api.polling.polling import (
     state_of,
     when_missing,
 )
+from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.wire import Batch, BatchStatus
-from greennode_batch.errors import ApiError, ConfigError, GreenNodeError, NotFoundError
+from greennode_batch.errors import ApiError, ConfigError, GreenNodeError, NotFoundError, RejectedError
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import (
     OvertakenError,
@@ -42,6 +44,8 @@ from greennode_batch.state.receipts import (
 
 log = logging.getLogger(__name__)
 
+_LINE_FIELDS = re.compile(r"\b(?:method|url)\b", re.IGNORECASE)
+_TOO_MANY = re.compile(r"unexpected|unknown|unrecogni[sz]ed|extra|not (?:allowed|permitted)|forbidden", re.IGNORECASE)
 GRACE_SECONDS = 1800.0
 """How long a batch that was cancelled at its deadline may take to end."""
 
@@ -115,7 +119,28 @@ def _poll(
         return _open(shard, client, receipt, batch, now=now, deadline_seconds=deadline_seconds)
     if failed_over_capacity(batch) and now - (receipt.uploaded_at or now) < BUSY_SECONDS:
         return _over_capacity(shard, receipt, batch, claim)
+    _refuse_wrong_lines(batch, client.profile)
     return Done("ended", batch.status.name)
+
+
+def _refuse_wrong_lines(batch: Batch, profile: ApiProfile) -> None:
+    """Stop where a batch failed untouched because its lines lack fields, or have some, that the profile decides over.
+
+    Once the profile says otherwise, such a batch is one that failed: its requests are asked in the next attempt.
+    """
+    words = "; ".join(batch.errors[:3]).rstrip(".")
+    is_untouched = batch.output_file_id is None and not batch.counts.completed
+    if batch.status is not BatchStatus.FAILED or not is_untouched or not _LINE_FIELDS.search(words):
+        return
+    is_long = profile.line_format == "custom_id+method+url+body"
+    if is_long != bool(_TOO_MANY.search(words)):
+        return
+    other = "custom_id+body" if is_long else "custom_id+method+url+body"
+    raise RejectedError(
+        f"batch {batch.id} failed before it began: {words}. Its lines have the form {profile.line_format!r}; set "
+        f"line_format to {other!r} in the connection's profile and run again (clear wait_for_batch): the requests are "
+        "sent in the next attempt. No answer was made, and nothing is paid for"
+    )
 
 
 def deadline_of(receipt: Receipt, *, now: float, deadline_seconds: float = DEADLINE_SECONDS) -> float:

@@ -201,9 +201,10 @@ def _arrived(session: Session, answer: Answer[bytes], path: str, name: str) -> A
         state.add(RESULTS, f"{path} redirects to {httpx.URL(target).host}.", answer.file)
         return _follow(session, name, target)
     if isinstance(answer.json, dict) and "custom_id" not in answer.json and len(answer.json) > 0:
-        target, place = _named_url(session)
-        if target is None:
+        named, place = _named_url(session)
+        if named is None:
             return answer
+        target = named
         if place is not None:
             state.seen["file_fields"] = {**state.seen.get("file_fields", {}), "url": place}
         state.seen["result_style"] = "url"

@@ -3,11 +3,15 @@
 import msgspec
 import pytest
 
+from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import DEADLINE_SECONDS, FORGOTTEN_SECONDS, Done, Wait
+from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.submit import submit
 from greennode_batch.batches.wait import GRACE_SECONDS, SendAgain, deadline_of, poll
-from greennode_batch.errors import ConfigError
+from greennode_batch.errors import ConfigError, RejectedError
 from greennode_batch.state.receipts import latest_claim, read_receipt, write_receipt
+from greennode_emulator.server import running
+from greennode_emulator.settings import Settings
 
 
 @pytest.fixture
@@ -165,3 +169,22 @@ def test_local_times_of_the_server_change_neither_the_polls_nor_the_deadline(mak
     clock.now += DEADLINE_SECONDS - 3_601
     assert isinstance(poll(shard, client, now=clock()), Wait)
     assert read_receipt(shard).cancelled_at is None
+
+
+def test_lines_that_the_server_refuses_for_their_form_stop_the_run_until_the_profile_says_otherwise(make_shard, clock):
+    with running(Settings(dialect="doubleword", batch_seconds=0.01)) as emulator:
+        shard = make_shard()
+
+        def look(**profile):
+            with GreenNodeClient(emulator.base_url, emulator.api_key, profile=ApiProfile(**profile)) as client:
+                submit(shard, client, clock=clock)
+                while isinstance(step := poll(shard, client, now=clock()), Wait):
+                    pass
+                return step
+
+        with pytest.raises(
+            RejectedError, match=r"'custom_id\+body'; set line_format to 'custom_id\+method\+url\+body'"
+        ):
+            look()
+        assert look(line_format="custom_id+method+url+body") == Done("ended", "FAILED")
+        assert emulator.ledger()["requests_billed"] == 0
