@@ -17,7 +17,7 @@ from greennode_batch.api.results.result_lines import Anomaly, ends_with_newline,
 from greennode_batch.api.wire import Batch
 from greennode_batch.errors import ApiError, NotFoundError, RejectedError, RetryableError
 from greennode_batch.staging.folders import ShardFolder, land, local_copy
-from greennode_batch.state.receipts import note_of_batch, read_receipt
+from greennode_batch.state.receipts import note_of_batch, read_receipt, receipt_path
 from greennode_batch.wording import done_again
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,8 @@ class BatchFiles(NamedTuple):
         """Bring both files to staging, but for those that are there.
 
         Raises RetryableError while a file that the batch names cannot be read; one that could not be read for half an
-        hour is lost, and its requests are missing. Raises RejectedError for a file that is over the bounds of this
+        hour, and of which the server has not even the metadata, is lost, and its requests are missing. Raises
+        RejectedError for a file that the server has and does not give, and for one that is over the bounds of this
         client: a person decides.
         """
         for path, which in self._files:
@@ -115,8 +116,27 @@ class BatchFiles(NamedTuple):
                         f"{error}. Batch {self.batch.id} has ended and names this file, but it cannot be read yet; "
                         "nothing is lost, look again later"
                     ) from error
+                if self._is_there(which):
+                    raise RejectedError(
+                        f"{error}. The server still has this file of batch {self.batch.id}, so its content is "
+                        "somewhere else: content_path, result_style and results_path in the connection's profile say "
+                        "where. Nothing is lost: with the right profile the answers are fetched, at no cost. If the "
+                        f'server has lost them, write "lost": "forgotten" into {receipt_path(self.shard)}, and they '
+                        "are asked again"
+                    ) from error
                 log.error("%s. Its requests are missing", error)  # noqa: TRY400 - the message says it all
                 return False
+
+    def _is_there(self, which: _Which) -> bool:
+        """Whether the server has a file that cannot be read; where that cannot be told, it has not."""
+        file_id = self.batch.output_file_id if which == "output" else self.batch.error_file_id
+        if file_id is None or file_id.startswith(("https://", "http://")):
+            return False
+        try:
+            self.client.get_file(file_id)
+        except ApiError:
+            return False
+        return True
 
     def _download(self, which: _Which, made: Path) -> int | None:
         return self.client.download_results(self.batch, which, made, max_bytes=max_file_bytes(self.requests))

@@ -142,6 +142,7 @@ def test_files_that_stay_unreadable_are_left_for_later_and_are_lost_after_half_a
     make_shard, client, emulator, ended, clock
 ):
     emulator.faults([{"kind": "status", "endpoint": "GET /files/{id}/content", "status": 404, "count": None}])
+    emulator.faults([{"kind": "status", "endpoint": "GET /files/{id}", "status": 404, "count": None}])
     shard = make_shard()
     ended(shard)
     with pytest.raises(RetryableError, match="cannot be read yet; nothing is lost"):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from greennode_batch.collect.download import BatchFiles
-from greennode_batch.errors import RetryableError
+from greennode_batch.errors import RejectedError, RetryableError
 from greennode_batch.state.receipts import read_receipt
 
 CONTENT = "GET /files/{id}/content"
@@ -74,7 +74,7 @@ def test_a_file_that_is_named_before_it_can_be_read_is_waited_for(bring, emulato
     assert len(lines_of(shard)) == 20
 
 
-def test_a_file_that_stays_unreadable_is_left_for_later_and_is_lost_after_half_an_hour(bring, emulator, clock):
+def test_a_file_that_stays_unreadable_is_left_for_later_and_lost_once_its_metadata_is_gone(bring, emulator, clock):
     shard, go = bring
     emulator.faults([{"kind": "status", "endpoint": CONTENT, "status": 404, "count": None}])
     with pytest.raises(RetryableError, match="cannot be read yet; nothing is lost"):
@@ -85,6 +85,9 @@ def test_a_file_that_stays_unreadable_is_left_for_later_and_is_lost_after_half_a
         go()
     assert read_receipt(shard).unreadable_since == since
     clock.now = since + HALF_HOUR
+    with pytest.raises(RejectedError, match=r"still has this file.*content_path, result_style.*Nothing is lost"):
+        go()
+    emulator.faults([{"kind": "status", "endpoint": "GET /files/{id}", "status": 404, "count": None}])
     go()
     assert not shard.output.exists()
 
