@@ -16,6 +16,15 @@ def test_the_test_button_says_which_models_the_key_may_use(connection: RunningEm
     assert "google/gemma-4-31b-it" in message
 
 
+def test_where_the_list_of_models_is_broken_the_test_button_lists_batches(
+    connection: RunningEmulator, set_connection: Callable[..., None]
+) -> None:
+    connection.faults([{"endpoint": "GET /models", "kind": "status", "status": 500, "count": None}])
+    extra = '{"check_models": false}'
+    set_connection(host=connection.base_url, password=connection.api_key, extra=extra)
+    assert GreenNodeHook().test_connection() == (True, "Key accepted: batches can be listed")
+
+
 def test_a_wrong_key_is_said_to_be_wrong_and_is_not_repeated(
     connection: RunningEmulator, set_connection: Callable[..., None]
 ) -> None:
