@@ -7,6 +7,7 @@
     kills            a run that is killed, or paused, at each of its steps in turn
     interleavings/   two or three workers on one run, stopped at every file and network operation
     outcome_table    outcomes as a table
+    dialect_runs     a table on servers drawn from seeds, with the default profile and the probe's
     live             the harmless part, against any server
 
 On a real Airflow:

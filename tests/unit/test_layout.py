@@ -54,7 +54,14 @@ TESTED_IN = {
     "write/test_file_lookup.py": ["write/answer_index", "write/parquet_files"],
 }  # fmt: skip
 # What tests of several modules promise, or of a page of the docs.
-OF_NO_MODULE = ("test_imports.py", "test_layout.py", "test_ways_out.py", "probe/test_dialects_page.py")
+OF_NO_MODULE = (
+    "test_imports.py",
+    "test_layout.py",
+    "test_package_maps.py",
+    "test_vocabulary.py",
+    "test_ways_out.py",
+    "probe/test_dialects_page.py",
+)
 # Folders whose tests are of something else than the engine.
 OF_OTHERS = ("docker", "docs", "emulator", "local")
 

@@ -255,7 +255,7 @@ def _disguised(reply: Reply) -> int | None:
         return None
     sources = [source for source in (data.get("error"), data) if isinstance(source, dict)]
     codes = [count(source.get(name)) or 0 for source in sources for name in _STATUS_FIELDS]
-    # Gateways make codes of their own from a status: 40901.
+    # Gateways make their own codes from a status: 40901.
     statuses = [code if code < _LONG_CODE else code // 100 for code in codes]
     return next((status for status in statuses if status in _ERROR_STATUSES), reply.status)
 

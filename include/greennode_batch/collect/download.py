@@ -128,7 +128,7 @@ class BatchFiles(NamedTuple):
                 return False
 
     def _is_there(self, which: _Which) -> bool:
-        """Whether the server has a file that cannot be read; where that cannot be told, it has not."""
+        """Whether the server has a file that cannot be read; False where that is unknown."""
         file_id = self.batch.output_file_id if which == "output" else self.batch.error_file_id
         if file_id is None or file_id.startswith(("https://", "http://")):
             return False

@@ -27,8 +27,7 @@ class Cancelled(msgspec.Struct, frozen=True):
 def cancel_batches(shards: Sequence[StagedShard], client: GreenNodeClient) -> Cancelled:
     """Ask the server to cancel the batches of these shards, eight at a time.
 
-    The tasks that wait for them see their end and go on with what they have answered. One that has ended already is left
-    as it is.
+    The tasks that wait for them see their end and go on with what they have answered. An ended batch stays as it is.
     """
 
     def cancel(batch_id: str) -> str | None:

@@ -10,6 +10,7 @@ cost_estimate       Estimate: what a run may cost
 approval_record     approval.json: a person's answer to the estimate
 canaries            canary.json: the requests that were tried live
 untouched_rows      answered.<n>.json: the table rows that a run leaves as they are
+list_memory         .lists/: what a server's list of batches has shown
 table_digest        the sum of a table's rows, which shows that nobody else wrote to it
 receipts            receipt.<n>.json, claims and uploads: how far a shard's batch is
 withdrawn           whether a later build has withdrawn a shard

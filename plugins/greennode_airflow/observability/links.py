@@ -30,7 +30,7 @@ Told = Callable[..., str]
 
 
 def _or_nothing(tell: Told) -> Told:
-    """A link that cannot be made is left out: whatever is wrong, the task has said it, and its end is not changed by it."""
+    """A link that cannot be made is left out: the task has said what is wrong, and its end does not change."""
 
     @functools.wraps(tell)
     def told(self: BaseOperatorLink, operator: BaseOperator, *, ti_key: Any) -> str:

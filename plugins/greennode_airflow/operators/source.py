@@ -24,7 +24,7 @@ _ONE_EXPRESSION = re.compile(r"\s*\{\{[-+]?((?:(?!\{\{|\}\}).)+?)[-+]?\}\}\s*", 
 
 
 class SqlParameters(dict[str, Any]):
-    """Values that a query's driver binds, by name. A template of one expression gives a value of that expression's type."""
+    """Values that a query's driver binds, by name. A template of one expression gives a value of its type."""
 
 
 class SourceOperator(BaseOperator):

@@ -1,8 +1,8 @@
 """SubmitQueue: shards wait for their turn before a connection that takes so many batches, or tokens, at a time.
 
 First come, first served. What decides is not who came when, by the clocks of many workers, but the next number of an
-admission: one worker gets it, and it has seen all admissions before. So the limits hold however many workers there are. A
-shard keeps its admission until its batch has ended, and while the server has no capacity for it. What was sent while
+admission: one worker gets it, and it has seen all admissions before. So the limits hold however many workers there are.
+A shard keeps its admission until its batch has ended, and while the server has no capacity for it. What was sent while
 there were no limits is not counted.
 """
 
