@@ -19,7 +19,7 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import Done
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.submit import submit
-from greennode_batch.batches.wait import look
+from greennode_batch.batches.wait import poll
 from greennode_batch.collect.collect import collect_shard
 from greennode_batch.errors import FailedRowsError
 from greennode_batch.incremental.target_lookup import TableLookup
@@ -150,7 +150,7 @@ class Run:
             self.folder,
             run_id=self.run_id,
             profile=ApiProfile(),
-            known=[TableLookup(table, job_id=self.job.own_id, takes_over=not is_dry) for table in tables],
+            target_lookups=[TableLookup(table, job_id=self.job.own_id, takes_over=not is_dry) for table in tables],
             data_until=self.data_until,
             clock=self.world.clock,
         )
@@ -180,7 +180,7 @@ class Run:
         is_noted = self.job.cached_table is not None
         known = AnsweredTable(tables[0], self.folder, run_id=self.run_id) if is_noted else None
         written = written_rows(self.folder, tables, run_id=self.run_id)
-        made = report(self.folder, *written, known=known, clock=self.world.clock)
+        made = report(self.folder, *written, answered_table=known, clock=self.world.clock)
         check_balanced(made)
         try:
             check_failed_ratio(made, self.job.max_failed_ratio)
@@ -193,7 +193,7 @@ class Run:
         client = self.world.client
         for shard in attempt_shards(self.folder, self._plan, number):
             submit(shard, client, clock=clock, sleep=clock.sleep)
-            while not isinstance(step := look(shard, client, now=clock()), Done):
+            while not isinstance(step := poll(shard, client, now=clock()), Done):
                 clock.sleep(step.seconds)
             collect_shard(shard, client, self.job.answer, clock=clock, sleep=clock.sleep)
 

@@ -190,7 +190,7 @@ def test_rows_that_are_asked_though_they_are_answered_are_counted_and_told_with_
     assert plan.answered_before == {"changed": 1, "all": 4}[refresh]
     assert plan.repeat_warning.startswith(f"{plan.answered_before} row")
     share = plan.estimate.cost * plan.answered_before / plan.requests
-    assert plan.repeat_warning.endswith(f"will be asked again, for about {share:.2f} USD")
+    assert plan.repeat_warning.endswith(f"will be sent again, for about {share:.2f} USD")
     plan, _ = days.run(["files_of_today"], ROWS)
     assert (plan.requests, plan.repeat_warning) == (5, "")
 

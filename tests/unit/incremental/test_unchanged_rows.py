@@ -505,7 +505,7 @@ def test_a_table_of_one_answer_to_each_row_keeps_them_as_the_first_samples(make_
         sampled.run([(1, "a")])
     runs.execute("ALTER TABLE answers ADD sample bigint NOT NULL DEFAULT 1")
     runs.execute("CREATE UNIQUE INDEX several ON answers (id, sample)")
-    with pytest.raises(ConfigError, match=r"unique index on \(id\) alone, .* for each sample\. .*: drop that index"):
+    with pytest.raises(ConfigError, match=r"unique index on \(id\) alone, .* one per sample\. .*: drop that index"):
         sampled.table.prepare(joined_schema(pa.schema([("id", pa.int64()), ("sample", pa.int64())]), FIELDS))
     runs.execute("ALTER TABLE answers DROP CONSTRAINT answers_pkey, ADD PRIMARY KEY (id, sample)")
     run, plan, _ = sampled.build([(1, "a"), (2, "b"), (3, "c")])
