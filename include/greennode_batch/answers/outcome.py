@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
     values: tuple[Any, ...] | None
     """The values of the answer's columns; None without a valid answer."""
     is_retryable: bool = False
-    """Whether another attempt may end better."""
+    """Whether another attempt may improve it."""
     raw_answer: str | None = None
     """What the model wrote, if it is not a valid answer."""
 

@@ -30,7 +30,7 @@ RESULT_FIELDS = (
     pa.field("reasoning_tokens", pa.int64()),
     pa.field("completed_at", pa.timestamp("us", tz="UTC")),
     pa.field("batch_id", pa.string()),
-    # Whether another attempt may end better.
+    # Whether another attempt may improve the outcome.
     pa.field("ask_again", pa.bool_()),
     # What the model wrote, where that is no answer, for `explain_errors`. No target has it.
     pa.field("raw_answer", pa.string()),

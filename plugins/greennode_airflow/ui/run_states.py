@@ -330,7 +330,7 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
     Row(
         "with-failures", "some rows have no answer", _in("success", lambda run: run.figures.failed > 0),
         "succeeded", "good", "Finished: {failed} no answer; all others are in the target.",
-        "See the reasons below. The next run asks again what may end better.",
+        "See the reasons below. The next run sends again what is retryable.",
     ),
     Row(
         "succeeded", "every row has its answer", _in("success"),
@@ -387,7 +387,7 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
         "too-many-failures", "more rows have no answer than the job allows",
         _in("failed", lambda run: run.has_failed_at == "report" and run.kind == "FailedRowsError"),
         "failed", "bad", "{failed} no answer, which is more than the job allows. All rows are in the target.",
-        "See the reasons below. The next run asks again what may end better.", ("task",),
+        "See the reasons below. The next run sends again what is retryable.", ("task",),
     ),
     Row(
         "report-failed", "the report failed", _in("failed", lambda run: run.has_failed_at == "report"),

@@ -59,7 +59,7 @@ function rows(found, detail) {
     parts.push(el("h3", {}, words), table(columns, found.rows));
   }
   const more = found.left ? `${counted(found.left, "more batch has", "more batches have")} such rows. ` : "";
-  const where = found.rows.length ? "All rows are in the target with their status and error; what may end better is asked again by the next run." : "";
+  const where = found.rows.length ? "All rows are in the target with their status and error; what is retryable is sent again by the next run." : "";
   const words = [found.problem ?? "", `${more}${where}`].filter(Boolean);
   return [...parts, ...words.map((said) => el("p", { class: "quiet" }, said))];
 }
