@@ -41,12 +41,17 @@ _NO_OUTCOME = "unknown"
 
 
 def check_models(client: GreenNodeClient, models: Iterable[str]) -> None:
-    """Raise ConfigError for a model that is not on the server's list; with a broken list, or none, all pass."""
+    """Raise ConfigError for a model that is not on the server's list; with a broken list, or none, all pass.
+
+    Raises RetryableError if the server does not answer.
+    """
     if not client.profile.check_models:
         return
     try:
         listed = [model.id for model in client.list_models()]
     except (NotFoundError, RejectedError, RetryableError) as error:
+        if error.status is None:
+            raise  # It did not answer at all, so nothing else will go through either.
         log.warning("The server does not list its models (%s); model names are not checked", error)
         return
     for name in models:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pyarrow.parquet as pq
 import pytest
@@ -142,11 +143,13 @@ def test_ctrl_c_ends_with_130_and_one_sentence_and_the_next_start_goes_on(table,
     started = subprocess.Popen(
         [sys.executable, "-m", "greennode_batch.cli", "run", *OPTIONS, *words],
         stderr=subprocess.PIPE, text=True, env={**os.environ, "GREENNODE_API_KEY": emulator.api_key},
+        # A job in the background has Ctrl-C ignored, and so would its children.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - it only sets this
     )  # fmt: skip
     while not emulator.ledger()["batches_created"]:
         time.sleep(0.05)
     started.send_signal(signal.SIGINT)
-    _, said = started.communicate()
+    _, said = started.communicate(timeout=60)
     assert started.returncode == 130
     assert said.splitlines()[-1] == (
         "greennode-batch: stopped. What was sent is kept in staging; start the same command again to go on, and "

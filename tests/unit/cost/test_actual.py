@@ -214,6 +214,6 @@ def test_a_retry_whose_price_is_gone_is_an_error_that_loses_nothing(start, emula
     emulator.faults([{"kind": "expired", "fraction": 0.7}])
     start(attempts=1)
     job = make_job(budget=Budget(max_cost=1e9))
-    with pytest.raises(BudgetError, match=f"model {MODEL} .* has no price"):
+    with pytest.raises(BudgetError, match=f"model {MODEL} has no price"):
         build_retry(job, folder(), read_plan(folder()), attempt=2, profile=client.profile)
     assert start(budget=Budget(max_cost=1e9)).succeeded == 20
