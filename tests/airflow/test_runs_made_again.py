@@ -23,7 +23,7 @@ def staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def a_context(started: datetime | None = FIRST, *, cleared: int = 0, tries: int = 1, dag_id: str = "tickets") -> Any:
     run = SimpleNamespace(dag_id=dag_id, run_id="daily", start_date=started, clear_number=cleared)
-    return {"dag_run": run, "ti": SimpleNamespace(try_number=tries)}
+    return {"dag_run": run, "ti": SimpleNamespace(try_number=tries), "params": {}}
 
 
 def build(context: Any, prefix: str = "") -> RunFolder:
@@ -70,7 +70,7 @@ def test_of_a_version_before_it_is_told_by_the_first_try_of_what_builds_it() -> 
         (a_context(LATER), True, False),
     ):
         note_run(run, dag_id="tickets", run_id="daily")
-        assert identity_of(run) == RunIdentity("tickets", "daily")
+        assert identity_of(run) == RunIdentity("tickets", "daily", "greennode_default")
         assert (begin_run(context, is_first=is_first).path == run.path) is is_same
 
 

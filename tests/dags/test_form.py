@@ -151,5 +151,5 @@ def test_a_dry_run_on_an_answered_table_shows_what_a_row_would_ask(
     run_own(text, run_id="dry", conf={"dry_run": True, "limit": 2}, only={"read_part", "build_requests"})
     shown = capfd.readouterr().out
     assert "No row is to be asked. This is what the first one would ask:" in shown
-    assert f"asks {ONE}" in shown
+    assert f", model {ONE}" in shown
     assert "row id = " in shown
