@@ -33,7 +33,7 @@ from greennode_batch.source.partition import Part
 from greennode_batch.source.sql import read_sql
 from greennode_batch.staging.folders import ShardFolder, remove_tree
 from greennode_batch.state.plan import read_plan
-from greennode_batch.state.receipts import Receipt, write_receipt
+from greennode_batch.state.receipts import Receipt, first_receipt
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.join import JoinedRows, join_shard
@@ -153,7 +153,7 @@ def _have_fetched(shard: ShardFolder, results: Path) -> None:
     output = Path(str(shard.output))
     output.unlink(missing_ok=True)
     os.link(results, output)
-    write_receipt(shard, Receipt(shard_id=shard.shard_id, state="created", file_id="f", batch_id=BATCH.id))
+    first_receipt(shard, Receipt(shard_id=shard.shard_id, state="created", file_id="f", batch_id=BATCH.id))
 
 
 def write_to_files(folder: BenchFolder, watch: Stopwatch) -> None:
