@@ -12,6 +12,8 @@ from typing import Any, cast
 from greennode_emulator.dialects.choices import Choices, choices_of, describe
 from greennode_emulator.dialects.creates import CreateBody, create_fields
 from greennode_emulator.dialects.dialect import Dialect, Page, Paging, Reply, Route, SignedUpload, routes, uuid_from
+from greennode_emulator.dialects.mistral import MISTRAL
+from greennode_emulator.dialects.novita import NOVITA
 from greennode_emulator.dialects.reply_shapes import (
     bare,
     batch_id,
@@ -28,6 +30,7 @@ from greennode_emulator.dialects.reply_shapes import (
     problems,
     result_line,
 )
+from greennode_emulator.dialects.siliconflow import SILICONFLOW
 from greennode_emulator.endpoints import Endpoint
 from greennode_emulator.error_bodies import BODIES, error_object
 from greennode_emulator.faults.batch_faults import SwappedFile
@@ -45,18 +48,9 @@ _UPPER = {phase: phase.value.upper() for phase in Phase}
 _WORDS: Mapping[str, Mapping[Phase, str]] = {
     "openai": {phase: phase.value for phase in Phase},
     "upper": _UPPER | {Phase.FINALIZING: "IN_PROGRESS", Phase.CANCELLING: "CANCELING"},
-    "novita": _UPPER | {Phase.IN_PROGRESS: "PROGRESS", Phase.FINALIZING: "PROGRESS"},
-    "mistral": {
-        Phase.VALIDATING: "QUEUED",
-        Phase.IN_PROGRESS: "RUNNING",
-        Phase.FINALIZING: "RUNNING",
-        Phase.COMPLETED: "SUCCESS",
-        Phase.FAILED: "FAILED",
-        Phase.EXPIRED: "TIMEOUT_EXCEEDED",
-        Phase.CANCELLING: "CANCELLATION_REQUESTED",
-        Phase.CANCELLED: "CANCELLED",
-    },
-    "siliconflow": {phase: phase.value for phase in Phase} | {Phase.VALIDATING: "in_queue"},
+    "novita": NOVITA.words,
+    "mistral": MISTRAL.words,
+    "siliconflow": SILICONFLOW.words,
     "job_state": {
         Phase.VALIDATING: "JOB_STATE_PENDING",
         Phase.IN_PROGRESS: "JOB_STATE_RUNNING",
