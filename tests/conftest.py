@@ -34,6 +34,8 @@ os.environ |= {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    # Each test has a staging area of its own, where no results were read before.
+    "AIRFLOW__GREENNODE__PILOT_REQUESTS": "0",
 }
 
 _NAME_CHARACTERS = 500

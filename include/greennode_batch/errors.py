@@ -47,6 +47,21 @@ class FailedRowsError(GreenNodeError):
     is_retryable = False
 
 
+class UnreadResultsError(GreenNodeError):
+    """A batch has ended, and its result files tell next to nothing that can be read. Nothing is asked again.
+
+    The files stay in staging and at the server, so that the right profile reads them at no cost.
+    """
+
+    is_retryable = False
+
+
+class SystematicFailureError(GreenNodeError):
+    """Nearly all requests of one model ended unusable for one reason. Nothing more is sent for it in this run."""
+
+    is_retryable = False
+
+
 class ApiError(GreenNodeError):
     """The API returned an error or did not answer."""
 

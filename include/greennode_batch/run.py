@@ -19,7 +19,8 @@ from greennode_batch.batches.submit import Admit, submit
 from greennode_batch.batches.wait import poll
 from greennode_batch.cleanup.remote_files import remove_remote_files
 from greennode_batch.collect.collect import collect_shard, is_read
-from greennode_batch.errors import BusyError, RetryableError
+from greennode_batch.collect.pilot import PILOT_REQUESTS, open_pilot, refuse_unsettled
+from greennode_batch.errors import BusyError, RetryableError, SystematicFailureError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices, read_prices
 from greennode_batch.plan.build import build
@@ -33,6 +34,7 @@ from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.source.rows import RowBatch, Rows
 from greennode_batch.staging.folders import RunFolder, ShardFolder
 from greennode_batch.state.attempts import FIRST_ATTEMPT, RetryShard, attempt_shards
+from greennode_batch.state.confirmed_profile import was_read_before
 from greennode_batch.state.plan import Plan, PlannedShard, read_plan
 from greennode_batch.state.receipts import is_sent, read_receipt
 from greennode_batch.state.run_report import RunReport
@@ -69,6 +71,7 @@ def run_to_file(
     prices: Prices | None = None,
     admit: Admit | None = None,
     progress: Progress = unseen,
+    pilot_requests: int = PILOT_REQUESTS,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> RunReport:
@@ -78,9 +81,11 @@ def run_to_file(
     stay there, but for those that this one replaces. Start it again after any end.
 
     out: a path is a Parquet file's. rows: opens the source; called only if the run is not built yet. prices: the job's
-    own by default. admit: where its shards wait for their turn. progress: hears how far the run is. Raises BudgetError
-    for a run that would go over the job's budget, and RetryableError if the API could not be used for a quarter of an
-    hour: nothing is lost, and the next start goes on.
+    own by default. admit: where its shards wait for their turn. progress: hears how far the run is. pilot_requests: how
+    many requests are sent before all others if no results of this host and profile were read before; 0 sends the whole
+    table at once. Raises BudgetError for a run that would go over the job's budget, and RetryableError if the API could
+    not be used for a quarter of an hour: nothing is lost, and the next start goes on. Raises UnreadResultsError and
+    SystematicFailureError as `collect_shard` does.
     """
     prices = prices or read_prices(job.prices or {})
     plan = read_plan(run)
@@ -96,6 +101,7 @@ def run_to_file(
                 profile=client.profile,
                 target_lookups=[lookups],
                 prices=prices,
+                pilot_requests=0 if _is_known(run, client, clock()) else pilot_requests,
                 clock=clock,
             )
         log.info("Built %s", plan)
@@ -108,26 +114,12 @@ def run_to_file(
         prepare_targets([target], run, plan, answer_fields=reader.fields)
     elif plan.shards:
         target.check(target_schema(run, plan, reader.fields), job.target_key)
-    planned: Sequence[PlannedShard | RetryShard] = plan.shards
     shards = attempt_shards(run, plan, FIRST_ATTEMPT)
     if not all(map(is_sent, shards)):
         plan = settle_cost(job, run, plan, client, reader, prices=prices)
         log.info("%s", plan.estimate)
-    for attempt in range(FIRST_ATTEMPT, job.attempts + 1):
-        if attempt > FIRST_ATTEMPT:
-            retry = build_retry(job, run, plan, attempt=attempt, profile=client.profile, prices=prices, clock=clock)
-            planned, shards = retry.shards, attempt_shards(run, plan, attempt)
-            if retry.requests:
-                log.info("Attempt %d asks %s again", attempt, counted(retry.requests, "request"))
-        _Carrier(
-            job=job,
-            client=client,
-            reader=reader,
-            admit=admit,
-            answers=_Answers({one.shard_id: one.requests for one in planned}, attempt, progress),
-            clock=clock,
-            sleep=sleep,
-        ).carry(shards)
+    carrier = _Carrier(job=job, client=client, reader=reader, admit=admit, clock=clock, sleep=sleep)
+    _carry_attempts(carrier, run, plan, prices=prices, progress=progress)
     made = report(run, _write(job, plan, run, target, progress), prices=prices, clock=clock)
     check_balanced(made)
     log.info("%s", remove_remote_files(run, client, keep=bool(job.keep_remote_files), clock=clock))
@@ -145,6 +137,10 @@ def watched(rows: Rows, progress: Progress) -> Rows:
             yield batch
 
     return replace(rows, batches=batches())
+
+
+def _is_known(run: RunFolder, client: GreenNodeClient, now: float) -> bool:
+    return was_read_before(run.path.parent.parent, client.host, client.profile, now=now)
 
 
 class _Answers:
@@ -171,14 +167,16 @@ class _Carrier:
     client: GreenNodeClient
     reader: AnswerReader
     admit: Admit | None
-    answers: _Answers
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     failing_since: dict[str, float] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
+    stopped: SystematicFailureError | None = None
+    answers: _Answers = field(init=False)
 
-    def carry(self, shards: Sequence[ShardFolder]) -> None:
-        """Go on until all of them are collected."""
+    def carry(self, shards: Sequence[ShardFolder], answers: _Answers) -> None:
+        """Go on until all of them are collected. answers: hears how far they are."""
+        self.answers = answers
         due = [(0.0, index) for index in range(len(shards))]
         while due:
             at, index = heapq.heappop(due)
@@ -200,6 +198,11 @@ class _Carrier:
             return None
         try:
             pause = self._advance(shard)
+        except SystematicFailureError as error:
+            # What is sent of the model is written all the same, and so is what others answer.
+            log.error("%s", error)  # noqa: TRY400 - the message says it all
+            self.stopped = error
+            return None
         except BusyError as error:
             log.warning("%s", error)
             self.busy.add(shard.shard_id)
@@ -234,9 +237,52 @@ class _Carrier:
         )
         if not isinstance(step, Done):
             return step.seconds
-        collect_shard(shard, self.client, self.job.answer, clock=self.clock, sleep=self.sleep)
+        collect_shard(
+            shard,
+            self.client,
+            self.job.answer,
+            min_read_ratio=self.job.min_read_ratio,
+            systematic_failure_ratio=self.job.systematic_failure_ratio,
+            explains_errors=self.job.explain_errors,
+            clock=self.clock,
+            sleep=self.sleep,
+        )
         self.answers.seen(shard.shard_id)
         return None
+
+
+def _carry_attempts(carrier: _Carrier, run: RunFolder, plan: Plan, *, prices: Prices, progress: Progress) -> None:
+    """Take every attempt of a run to its results: the pilot's first, if the plan has one."""
+    job, client = carrier.job, carrier.client
+
+    def carry(attempt: int, only: ShardFolder | None = None) -> list[ShardFolder]:
+        planned: Sequence[PlannedShard | RetryShard] = plan.shards
+        if attempt > FIRST_ATTEMPT:
+            retry = build_retry(
+                job, run, plan, attempt=attempt, profile=client.profile, prices=prices, clock=carrier.clock
+            )
+            planned = retry.shards
+            if retry.requests:
+                log.info("Attempt %d asks %s again", attempt, counted(retry.requests, "request"))
+        shards = attempt_shards(run, plan, attempt) if only is None else [only]
+        ids = {shard.shard_id for shard in shards}
+        requests = {one.shard_id: one.requests for one in planned if one.shard_id in ids}
+        carrier.carry(shards, _Answers(requests, attempt, progress))
+        return shards
+
+    attempts = range(FIRST_ATTEMPT, job.attempts + 1)
+    if (pilot := open_pilot(run, plan, client)) is not None:
+        log.info("Shard %s goes first, as a pilot: no results of this server were read before", pilot.shard_id)
+        for attempt in attempts:
+            # If its batch expired, for example, the same few requests are sent again before all others.
+            carry(attempt, pilot if attempt == FIRST_ATTEMPT else None)
+            if open_pilot(run, plan, client) is None:
+                break
+        refuse_unsettled(pilot, client)
+    for attempt in attempts:
+        shards = carry(attempt)
+        if carrier.stopped is not None and not all(is_read(shard, carrier.reader) for shard in shards):
+            raise carrier.stopped
 
 
 def _write(job: BatchJob, plan: Plan, run: RunFolder, out: AnswerFile | Dataset, progress: Progress) -> WrittenRows:

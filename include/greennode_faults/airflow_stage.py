@@ -137,6 +137,8 @@ def airflow_stage() -> Iterator[AirflowStage]:
                     **_SETTINGS,
                     "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins),
                     "AIRFLOW__GREENNODE__STAGING": f"s3://aws_staging@{_BUCKET}/greennode",
+                    # Its staging is new, and a fault in a pilot would be the only one of its run.
+                    "AIRFLOW__GREENNODE__PILOT_REQUESTS": "0",
                 },
             )
         )

@@ -121,6 +121,17 @@ def get_provider_info() -> dict[str, Any]:
                         "example": None,
                         "default": "30",
                     },
+                    "pilot_requests": {
+                        "description": (
+                            "Where no results of a host and profile were read before in this staging, how many "
+                            "requests a run sends first, as a pilot; the others follow once results of it were read. "
+                            "0 sends the whole table at once."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "integer",
+                        "example": None,
+                        "default": "100",
+                    },
                 },
             }
         },

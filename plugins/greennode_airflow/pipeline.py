@@ -154,6 +154,7 @@ def _attempt(job: BatchJob, number: int, shards: XComArg) -> Any:
             greennode_conn_id=job.conn_id,
             on_ambiguous=job.on_ambiguous,
             map_index_template=SHARD_NAME,
+            job=job,
             **_in_pool(job, _SUBMIT_WEIGHT),
         )
         wait = GreenNodeBatchSensor(
@@ -171,6 +172,9 @@ def _attempt(job: BatchJob, number: int, shards: XComArg) -> Any:
             task_id="collect_results",
             shard=shard,
             answer=job.answer,
+            min_read_ratio=job.min_read_ratio,
+            systematic_failure_ratio=job.systematic_failure_ratio,
+            explains_errors=job.explain_errors,
             greennode_conn_id=job.conn_id,
             wait_task_id=wait.task_id,
             trigger_rule=TriggerRule.ALL_DONE,

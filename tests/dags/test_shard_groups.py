@@ -56,6 +56,24 @@ def test_a_run_of_more_shards_than_airflow_maps_ends_well_and_pays_each_row_once
     assert (ledger["batches_created"], ledger["requests_billed"]) == (8, 8)
 
 
+@pytest.mark.parametrize("instances", ["2", "1024"])
+def test_with_a_server_that_nobody_has_read_before_the_pilot_goes_first_and_nobody_waits_for_ever(
+    instances: str,
+    few_instances: None,
+    run_file: Callable[..., dict[str, str]],
+    warehouse: psycopg.Connection,
+    emulator: RunningEmulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # One process runs one task after the other here, whichever waits for which.
+    monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", instances)
+    monkeypatch.setenv("AIRFLOW__GREENNODE__PILOT_REQUESTS", "100")
+    states = run_file(DAG)
+    assert states[""] == "success", states
+    assert warehouse.execute("SELECT count(*) FROM answers WHERE status = 'succeeded'").fetchone() == (5,)
+    assert emulator.ledger(summary=True)["batches_created"] == 5
+
+
 def test_what_a_run_of_the_version_before_maps_over_goes_on_as_it_was(
     few_instances: None, run_own: Callable[..., dict[str, list[Any]]], warehouse: psycopg.Connection, deployment: Path
 ) -> None:

@@ -1,21 +1,26 @@
 import itertools
 import json
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.throttle.limits import Limits
 from greennode_batch.batches.throttle.queue import SubmitQueue
 from greennode_batch.batches.throttle.queue_folder import queue_folder
-from greennode_batch.errors import ConfigError
+from greennode_batch.errors import BusyError, ConfigError, SystematicFailureError, UnreadResultsError
 from greennode_batch.reconcile.report import check_balanced
 from greennode_batch.run import run_to_file
 from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import run_folder
+from greennode_batch.state.plan import read_plan
+from greennode_batch.state.receipts import read_receipt
 
 THINKER = "greennode/greenmind-medium-14b-r1"
 TEXTS = ["one", "two", "one", "", "three"]
@@ -23,7 +28,7 @@ TEXTS = ["one", "two", "one", "", "three"]
 
 @pytest.fixture
 def start(make_job, client, tmp_path, clock):
-    def run(*, texts=TEXTS, client=client, sleep=lambda _: None, clock=clock, **job):
+    def run(*, texts=TEXTS, client=client, sleep=lambda _: None, clock=clock, admit=None, **job):
         rows = Rows.from_tuples(("id", "text"), iter([list(enumerate(texts))] if texts else []))
         return run_to_file(
             make_job(max_failed_ratio=1.0, **job),
@@ -32,6 +37,7 @@ def start(make_job, client, tmp_path, clock):
             run_folder(tmp_path / "staging", "job", "run"),
             tmp_path / "answers.parquet",
             run_id="run",
+            admit=admit,
             clock=clock,
             sleep=sleep,
         )
@@ -53,6 +59,70 @@ def test_every_row_is_written_in_shards_of_any_size(start, tmp_path, emulator):
     assert made.statuses == {"succeeded": 4, "unsent": 1}
     assert (emulator.ledger()["batches_created"], emulator.ledger()["requests_billed"]) == (3, 3)
     assert [path.name for path in tmp_path.glob("*answers*")] == ["answers.parquet"]
+
+
+def test_results_that_cannot_be_read_stop_the_run_and_the_right_profile_ends_it_at_no_cost(start, emulator):
+    # The file's metadata in place of its content.
+    wrong = ApiProfile(content_path="/files/{file_id}")
+    with (
+        GreenNodeClient(emulator.base_url, emulator.api_key, profile=wrong, sleep=lambda _: None) as misled,
+        pytest.raises(UnreadResultsError, match=r"content_path.*stops/unread-1-"),
+    ):
+        start(client=misled, texts=["one", "two"])
+    ledger = emulator.ledger()
+    assert (ledger["batches_created"], ledger["requests_billed"]) == (1, 2)
+    assert "DELETE /files/{id}" not in ledger["calls"]
+    assert start(texts=None).statuses == {"succeeded": 2}
+    assert emulator.ledger()["batches_created"] == 1
+
+
+def test_a_pilot_of_a_table_that_nobody_has_sent_before_is_read_before_the_rest_is_sent(start, emulator, clock):
+    wrong = ApiProfile(content_path="/files/{file_id}")
+    texts = [f"text {n}" for n in range(120)]
+    with (
+        GreenNodeClient(emulator.base_url, emulator.api_key, profile=wrong, sleep=lambda _: None) as misled,
+        pytest.raises(UnreadResultsError, match="settle 0 of its 100 requests"),
+    ):
+        start(client=misled, texts=texts, sleep=clock.sleep)
+    assert (emulator.ledger()["batches_created"], emulator.ledger()["requests_billed"]) == (1, 100)
+    assert start(texts=None, sleep=clock.sleep).statuses == {"succeeded": 120}
+    ledger = emulator.ledger()
+    assert (ledger["batches_created"], set(ledger["requests"].values())) == (2, {1})
+
+
+def test_a_pilot_that_comes_to_nothing_is_asked_again_before_the_rest_is_sent(start, emulator, clock):
+    emulator.faults([{"kind": "expired", "fraction": 0.0, "listed": False}])
+    made = start(texts=[f"text {n}" for n in range(6)], max_shard_requests=3, sleep=clock.sleep)
+    assert made.statuses == {"succeeded": 6}
+    assert [attempt.requests for attempt in made.attempts] == [6, 3]
+    assert set(emulator.ledger()["requests"].values()) == {1}
+
+
+def test_a_model_that_answers_nothing_is_paid_once_and_its_rows_are_written(start, emulator, tmp_path):
+    emulator.faults([{"kind": "empty_answer"}])
+    made = start(texts=[f"text {n}" for n in range(25)])
+    assert made.statuses == {"invalid_output": 25}
+    assert emulator.ledger()["batches_created"] == 1
+    (stop,) = (tmp_path / "staging").rglob("stops/failing-*.json")
+    assert "the answers are empty" in stop.read_text()
+
+
+def test_what_is_not_sent_of_a_model_that_fails_stays_unsent(start, emulator, clock):
+    emulator.faults([{"kind": "empty_answer", "batches": None}])
+
+    # Its shards are sent one by one, so that the first tells of the model before the last is sent.
+    @contextmanager
+    def one_by_one(shard):
+        if any(read_receipt(other) and read_receipt(other).state == "created" for other in shards_of(shard.run)):
+            raise BusyError("one at a time", retry_after=0.01)
+        yield math.inf
+
+    def shards_of(run):
+        return [run.shard(shard.shard_id) for shard in read_plan(run).shards]
+
+    with pytest.raises(SystematicFailureError, match=r"20 of 20 requests.*the answers are empty"):
+        start(texts=[f"text {n}" for n in range(60)], max_shard_requests=20, admit=one_by_one, sleep=clock.sleep)
+    assert emulator.ledger()["batches_created"] == 1
 
 
 def test_a_second_start_builds_sends_and_fetches_nothing(start, emulator):

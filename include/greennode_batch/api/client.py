@@ -17,7 +17,7 @@ from greennode_batch.api.connection import (
     Connection,
     stream_reply,
 )
-from greennode_batch.api.downloads import download
+from greennode_batch.api.downloads import download, named_url
 from greennode_batch.api.exchange import Call, Loss, Lost, Operation, Reply, Wait, drive, run
 from greennode_batch.api.network import Deadline, bounded, tls_context
 from greennode_batch.api.paging import Item, Pager
@@ -155,7 +155,8 @@ class GreenNodeClient:
     def download_file(self, file_id: str, destination: Path, *, max_bytes: int = bounds.MAX_FILE_BYTES) -> int:
         """Bring a file to `destination`, whole or not at all; returns its size in bytes.
 
-        A file that is larger than `max_bytes` (unpacked) is given up: RejectedError with the code `over_bound`.
+        A file that is larger than `max_bytes` (unpacked) is given up: RejectedError with the code `over_bound`. Where
+        the server answers with the file's URL in JSON instead, that is followed; another host never gets the key.
         """
         if file_id.startswith(("https://", "http://")):
             url = file_id
@@ -199,6 +200,16 @@ class GreenNodeClient:
             yield from pager.take(self._run(operation))
 
     def _download(self, url: str, destination: Path, what: str, max_bytes: int) -> int:
+        size = self._download_one(url, destination, what, max_bytes)
+        named = named_url(destination)
+        if named is None:
+            return size
+        log.info("%s: the server names another place for it; following", what)
+        # Whole or not at all: where the file is named is not the file.
+        destination.unlink()
+        return self._download_one(named, destination, what, max_bytes)
+
+    def _download_one(self, url: str, destination: Path, what: str, max_bytes: int) -> int:
         return download(
             self._http, self._connection, url, destination, what=what, max_bytes=max_bytes, sleep=self._sleep
         )

@@ -1,5 +1,6 @@
 """A file from the API to disk: whole or not at all, resumed where the server allows it, in constant memory."""
 
+import contextlib
 import dataclasses
 import logging
 import re
@@ -16,10 +17,13 @@ import httpx
 from greennode_batch.api.bounds import OVER_BOUND, Body, Gunzip, file_seconds, in_mib
 from greennode_batch.api.connection import Connection, lost, reply_of
 from greennode_batch.api.endpoint import may_use
+from greennode_batch.api.error_body import decode
 from greennode_batch.api.exchange import Call, error_of
+from greennode_batch.api.fields import pick
 from greennode_batch.api.network import Deadline, until
 from greennode_batch.api.reach import ForbiddenAddressError
 from greennode_batch.api.retries import next_delay
+from greennode_batch.api.wire import WireError, parse_url
 from greennode_batch.errors import ApiError, RejectedError, RetryableError
 
 log = logging.getLogger(__name__)
@@ -108,6 +112,18 @@ def download(
         return size
     finally:
         beside.unlink(missing_ok=True)
+
+
+def named_url(path: Path) -> str | None:
+    """Where a file really lies, if what came in its place is its URL in JSON; None for any other content."""
+    if path.stat().st_size > _MAX_ERROR_BYTES:
+        return None
+    data = decode(path.read_bytes())
+    if isinstance(data, dict) and pick(data, "custom_id", "response", "error") is not None:
+        return None  # the only line of a file
+    with contextlib.suppress(WireError):
+        return parse_url(data)
+    return None
 
 
 def _attempt(http: httpx.Client, connection: Connection, part: _Part, call: Call) -> ApiError | None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -31,8 +30,8 @@ from greennode_batch.api.capacity import is_over_capacity, pause_seconds
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.paging import NOT_WHOLE
 from greennode_batch.api.polling.polling import BUSY_SECONDS
-from greennode_batch.api.results.result_lines import iter_lines
 from greennode_batch.api.wire import Batch, BatchStatus
+from greennode_batch.batches.stopped import refuse_stopped
 from greennode_batch.batches.upload import is_unready, remote_name, upload
 from greennode_batch.errors import (
     AmbiguousError,
@@ -44,7 +43,7 @@ from greennode_batch.errors import (
     RejectedError,
     RetryableError,
 )
-from greennode_batch.staging.folders import ShardFolder, local_copy
+from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.list_memory import ListMemory
 from greennode_batch.state.receipts import (
     Claim,
@@ -60,6 +59,7 @@ from greennode_batch.state.receipts import (
     take_claim,
     write_receipt,
 )
+from greennode_batch.state.shard_model import model_of
 from greennode_batch.state.withdrawn import is_withdrawn
 from greennode_batch.wording import given_by
 
@@ -102,8 +102,10 @@ def submit(
     Safe to call again after any end, by this worker or another. Raises BusyError where the server has no capacity for
     it now, and AmbiguousError where it cannot say whether a create was accepted and the job did not choose
     `on_ambiguous="resubmit"`. admit: where shards wait for their turn; then BusyError is raised as well where others
-    are before it. A shard that is sent, or may be, does not wait.
+    are before it. A shard that is sent, or may be, does not wait. Raises UnreadResultsError or SystematicFailureError
+    for one that is not sent because its run was stopped.
     """
+    refuse_stopped(shard)
     with nullcontext(math.inf) if admit is None or is_sent(shard) else admit(shard) as not_after:
         receipt = upload(shard, client, clock)
         if receipt.batch_id is not None:
@@ -204,7 +206,7 @@ class _Submission:
             _FILE_FIELD: self.receipt.file_id,
             _NAME_FIELD: remote_name(self.shard),
         }
-        model = self._model() if self.client.profile.model_in_create else None
+        model = model_of(self.shard) if self.client.profile.model_in_create else None
         try:
             batch = self.client.create_batch(self.receipt.file_id, metadata=metadata, model=model, not_after=not_after)
         except AmbiguousError:
@@ -306,10 +308,6 @@ class _Submission:
         match_by = self.client.profile.match_by
         is_marked = batch.metadata.get(_FILE_FIELD) == file_id
         return (match_by != "file_id" and is_marked) or (match_by != "metadata" and batch.input_file_id == file_id)
-
-    def _model(self) -> str:
-        with local_copy(self.shard.requests) as path, path.open("rb") as file:
-            return _first_line.decode(next(iter_lines(file, max_bytes=sys.maxsize))).body.model
 
     def _refused(self, error: ApiError, *, tries: int) -> ApiError:
         """The error to raise for a create that was refused for certain."""
@@ -433,14 +431,3 @@ class _Submission:
 def _rank(batch: Batch) -> int:
     """Which of several batches of one file is kept: one that is done, one that goes on, any other."""
     return 0 if batch.status is BatchStatus.COMPLETED else 1 if not batch.status.is_terminal else 2
-
-
-class _Body(msgspec.Struct):
-    model: str
-
-
-class _FirstLine(msgspec.Struct):
-    body: _Body
-
-
-_first_line = msgspec.json.Decoder(_FirstLine)

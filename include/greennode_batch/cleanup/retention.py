@@ -22,6 +22,7 @@ from greennode_batch.staging.folders import (
     written_at,
 )
 from greennode_batch.state.run_identity import _IDENTITY, RemovedRun, RunIdentity, identity_of
+from greennode_batch.state.stops import stops_of
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +37,11 @@ class StoredRun(NamedTuple):
 
 
 def old_runs(root: UPath, *, before: float) -> Iterator[StoredRun]:
-    """The runs in staging of which no file was written since `before` (epoch seconds)."""
+    """The runs in staging of which no file was written since `before` (epoch seconds), nor has unread results."""
     for dag in _folders(root):
         for path in _folders(dag):
             stored = _stored(path)
-            if stored is not None and stored.written_at < before:
+            if stored is not None and stored.written_at < before and not _is_unread(stored.folder):
                 yield stored
 
 
@@ -66,6 +67,11 @@ def remove_run(run: RunFolder, *, now: float, is_over: Callable[[], bool]) -> bo
         if name not in kept:
             remove_tree(run.path / name)
     return True
+
+
+def _is_unread(run: RunFolder) -> bool:
+    """Whether the run has paid answers that a corrected profile may still read."""
+    return any(stop.kind == "unread_results" for stop in stops_of(run))
 
 
 def _folders(path: UPath) -> list[UPath]:

@@ -22,6 +22,7 @@ from greennode_batch.cli.job_rows import job_rows
 from greennode_batch.cli.out_file import add_out_options, open_out
 from greennode_batch.cli.progress import ProgressDisplay
 from greennode_batch.cli_options import KEY_VARIABLE, add_job_options, add_server_options, api_key, run_id_of
+from greennode_batch.collect.pilot import PILOT_REQUESTS
 from greennode_batch.errors import ApiError, AuthError, ConfigError, CreditError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import read_prices
@@ -71,6 +72,7 @@ def add_run_command(commands: Any) -> None:
     run.add_argument("--staging", type=Path, required=True, metavar="DIR", help="where the run's state is kept")
     run.add_argument("--attempts", type=int, metavar="N", help="how often a request is asked at most; default: 2")
     run.add_argument("--max-failed-ratio", type=float, metavar="SHARE", help=_RATIO_HELP)
+    run.add_argument("--pilot-requests", type=int, default=PILOT_REQUESTS, metavar="N", help=_PILOT_HELP)
     run.add_argument("--max-batches-in-flight", metavar="N", help=_IN_FLIGHT_HELP)
     run.add_argument("--max-enqueued-tokens", metavar="N", help=_TOKENS_HELP)
     run.add_argument("--keep-remote-files", action="store_const", const=True, help=_KEEP_HELP)
@@ -79,6 +81,7 @@ def add_run_command(commands: Any) -> None:
 
 
 _RATIO_HELP = "the share of rows that may end without an answer before the run is called failed; default: 0.05"
+_PILOT_HELP = f"sent first, if no results of the server were read before; 0: none; default: {PILOT_REQUESTS}"
 _IN_FLIGHT_HELP = "so many batches at a time, with all runs of this staging folder; the others wait in a queue"
 _TOKENS_HELP = "so many prompt tokens in these, as they are estimated; likewise"
 _KEEP_HELP = "leave the run's files at the API when its rows are written"
@@ -113,6 +116,7 @@ def run_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:
                     prices=prices,
                     admit=queue.admit if limits else None,
                     progress=progress,
+                    pilot_requests=options.pilot_requests,
                 )
 
         over, folder = _runs_of(options.staging, job, run_id)

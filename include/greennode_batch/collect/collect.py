@@ -8,28 +8,36 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
+from upath import UPath
 
 from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.polling.polling import may_be_over, state_of
 from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.collect.anomalies import AnomalyLog
 from greennode_batch.collect.download import BatchFiles
-from greennode_batch.collect.results import RESULT_FIELDS, write_results
+from greennode_batch.collect.results import RESULT_FIELDS, LinesRead, write_results
+from greennode_batch.collect.same_failure import refuse_same_failure
+from greennode_batch.collect.unread import MIN_READ_RATIO, Unread, refuse_unread, unread_results
 from greennode_batch.cost.actual import tokens_in
 from greennode_batch.errors import ApiError, ConfigError, NotFoundError, RetryableError
 from greennode_batch.request.request_lines import request_ids
 from greennode_batch.staging.folders import ShardFolder, land, local_copy, work_folder
 from greennode_batch.staging.parquet import read_staged, read_table, staged_schema
+from greennode_batch.state.confirmed_profile import confirm, is_confirmed
 from greennode_batch.state.receipts import EndedBatch, Receipt, note_of_batch, read_receipt, receipt_path
 from greennode_batch.state.row_status import RowStatus
+from greennode_batch.state.stops import is_in_run, lift_stop, unread_path
 
 log = logging.getLogger(__name__)
 
 _NEAR_SECONDS = 300.0
+_QUIET_SECONDS = 60.0
 _POLL_SECONDS = 3.0
 _RECEIPT_TOKENS = ("prompt_tokens", "completion_tokens")
 
@@ -39,13 +47,19 @@ def collect_shard(
     client: GreenNodeClient,
     answer: type[BaseModel] | None,
     *,
+    min_read_ratio: float = MIN_READ_RATIO,
+    systematic_failure_ratio: float | None = None,
+    explains_errors: bool = False,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Counter[str]:
     """Requests of the shard by status. Files that are whole in staging are not fetched again.
 
     Both files are read whatever the batch's status is; they are read again for another answer model, for
-    which the server is not needed. Raises RetryableError while the batch is not finished, or its files cannot be read.
+    which the server is not needed. Raises RetryableError while the batch is not finished, or its files cannot be read,
+    and UnreadResultsError where lines that could be read settle less than `min_read_ratio` of a completed batch: then
+    the run stops, and the files stay for a profile that reads them. Raises SystematicFailureError, with the results in
+    staging, where `systematic_failure_ratio` of the model's requests ended unusable for one reason.
     """
     receipt = read_receipt(shard)
     if receipt is None or receipt.batch_id is None:
@@ -54,8 +68,10 @@ def collect_shard(
     if is_read(shard, reader):
         counts = count_results(shard)
     else:
-        counts = _collect(shard, client, receipt, reader, clock=clock, sleep=sleep)
+        counts = _collect(shard, client, receipt, reader, min_read_ratio, clock=clock, sleep=sleep)
+    lift_stop(unread_path(shard))
     log.info("Batch %s: %s", receipt.batch_id, ", ".join(f"{n:,} {status}" for status, n in counts.items()))
+    refuse_same_failure(shard, systematic_failure_ratio, explains_errors=explains_errors, now=clock())
     return counts
 
 
@@ -116,7 +132,8 @@ def _ended_batch(
     sleep: Callable[[float], None],
 ) -> Batch:
     """The shard's batch, whose end is waited for if it is near, and who may be out of sight for a moment."""
-    began = clock()
+    began = quiet_since = clock()
+    before: str | None = None
     while True:
         is_early = clock() - began < _NEAR_SECONDS
         try:
@@ -128,7 +145,18 @@ def _ended_batch(
         else:
             if batch.status.is_terminal:
                 return batch
-            if batch.status is not BatchStatus.CANCELLING or not is_early:
+            if may_be_over(batch):
+                before, quiet_since = (before, quiet_since) if state_of(batch) == before else (state_of(batch), clock())
+                if clock() - quiet_since >= _QUIET_SECONDS:
+                    log.warning(
+                        "Batch %s is %s, a word that is not known; it names its result files and has not changed for "
+                        "%.0f s, so they are read. If the word is an end, name it in the profile (status_words)",
+                        batch.id,
+                        batch.raw_status,
+                        _QUIET_SECONDS,
+                    )
+                    return batch
+            elif batch.status is not BatchStatus.CANCELLING or not is_early:
                 raise RetryableError(f"batch {batch.id} is {batch.raw_status}: not finished yet; nothing is lost")
             log.info("Batch %s is being cancelled; waiting for its end", batch.id)
         sleep(_POLL_SECONDS)
@@ -139,40 +167,71 @@ def _collect(
     client: GreenNodeClient,
     receipt: Receipt,
     reader: AnswerReader,
+    min_read_ratio: float,
     *,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> Counter[str]:
     requested = requested_ids(shard)
+    was_unread = unread_path(shard).exists()
     with work_folder(shard.path) as folder:
         work = Path(folder)
-        try:
-            batch, is_whole = _batch_and_files(shard, client, receipt, work, len(requested), clock=clock, sleep=sleep)
-        except NotFoundError:
-            # Either file may hold all that was asked: then nothing of the batch is missing with the server.
-            batch, is_whole = _batch_of(receipt), True
-            _, results = _settle(shard, batch, requested, reader, work, client=client)
-            if count_statuses(results)[RowStatus.MISSING.value]:
-                raise
-        made, results = _settle(shard, batch, requested, reader, work, client=client)
-        counts = count_statuses(results)
-        missing = counts[RowStatus.MISSING.value]
-        if missing and receipt.lost is None:
+        batch, is_whole = _batch_and_files(
+            shard, client, receipt, work, requested=requested, reader=reader, clock=clock, sleep=sleep
+        )
+        settled = _settle(shard, batch, requested, reader, work, client=client)
+        unread = _unread(shard, client, receipt, batch, settled, min_ratio=min_read_ratio)
+        missing = settled.counts[RowStatus.MISSING.value]
+        if receipt.lost is None and (missing or unread is not None):
             log.warning("Batch %s: %d requests are in neither file; fetching them again to be sure", batch.id, missing)
             there = _batch_if_known(client, batch) if is_whole else batch
-            if (
-                there is not None
-                and BatchFiles(shard, client, there, work, len(requested), clock, sleep).download_again()
-            ):
-                made, results = _settle(shard, batch, requested, reader, work, client=client)
-                counts = count_statuses(results)
-        tokens = tokens_in(results, _RECEIPT_TOKENS)
+            # What could not be read before may be no file of results at all, however long it is.
+            if there is not None and BatchFiles(
+                shard, client, there, work, len(requested), clock, sleep
+            ).download_again(replace=was_unread and unread is not None):
+                settled = _settle(shard, batch, requested, reader, work, client=client)
+                unread = _unread(shard, client, receipt, batch, settled, min_ratio=min_read_ratio)
         anomalies = work / "anomalies.jsonl"
         if anomalies.exists():
             land(anomalies, shard.anomalies)
-        land(made, shard.results)
-    note_of_batch(shard, receipt, state="collected", statuses=dict(counts), **tokens)
-    return counts
+        if unread is not None:
+            refuse_unread(shard, batch, settled.read, unread, requests=len(requested), now=clock())
+        land(settled.made, shard.results)
+    # What was fetched before tells nothing of the profile as it is now, unless that has made it readable.
+    if settled.read.settled and (was_unread or not is_whole) and is_in_run(shard):
+        confirm(_root(shard), client.host, client.profile, now=clock())
+    note_of_batch(shard, receipt, state="collected", statuses=dict(settled.counts), **settled.tokens)
+    return settled.counts
+
+
+def _unread(
+    shard: ShardFolder,
+    client: GreenNodeClient,
+    receipt: Receipt,
+    batch: Batch,
+    settled: _Settled,
+    *,
+    min_ratio: float,
+) -> Unread | None:
+    """Why the results cannot be read; None where they can, or a person or the server has given the batch up."""
+    if receipt.lost is not None:
+        return None
+    return unread_results(
+        batch,
+        settled.read,
+        settled.anomalies,
+        requests=settled.counts.total(),
+        has_files=shard.output.exists() or shard.errors.exists(),
+        lacks_file=(batch.output_file_id is not None and not shard.output.exists())
+        or (batch.error_file_id is not None and not shard.errors.exists()),
+        is_confirmed=is_in_run(shard) and is_confirmed(_root(shard), client.host, client.profile),
+        min_ratio=min_ratio,
+    )
+
+
+def _root(shard: ShardFolder) -> UPath:
+    """The staging area of a shard of a run."""
+    return shard.run.path.parent.parent
 
 
 def _batch_and_files(
@@ -180,19 +239,53 @@ def _batch_and_files(
     client: GreenNodeClient,
     receipt: Receipt,
     work: Path,
-    requests: int,
     *,
+    requested: Collection[str],
+    reader: AnswerReader,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> tuple[Batch, bool]:
     """The batch, whose files are in staging then, and whether they were before, so that the server was not asked."""
+    if receipt.lost == "overdue" and not _is_whole(shard, receipt):
+        _download_overdue(shard, client, receipt, work, requests=len(requested), clock=clock, sleep=sleep)
     if receipt.lost is not None or _is_whole(shard, receipt):
         return _batch_of(receipt), True
-    batch = _ended_batch(shard, client, receipt, clock=clock, sleep=sleep)
-    ended = EndedBatch(batch.status.name, batch.raw_status, batch.completed_at, batch.errors)
-    note_of_batch(shard, receipt, ended=ended)
-    BatchFiles(shard, client, batch, work, requests, clock, sleep).download()
+    try:
+        batch = _ended_batch(shard, client, receipt, clock=clock, sleep=sleep)
+        ended = EndedBatch(batch.status.name, batch.raw_status, batch.completed_at, batch.errors)
+        note_of_batch(shard, receipt, ended=ended)
+        BatchFiles(shard, client, batch, work, len(requested), clock, sleep).download()
+    except NotFoundError:
+        # Either file may hold all that was asked: then nothing of the batch is missing with the server.
+        batch = _batch_of(receipt)
+        if _settle(shard, batch, requested, reader, work, client=client).counts[RowStatus.MISSING.value]:
+            raise
+        return batch, True
     return batch, False
+
+
+def _download_overdue(
+    shard: ShardFolder,
+    client: GreenNodeClient,
+    receipt: Receipt,
+    work: Path,
+    *,
+    requests: int,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> None:
+    """Fetch what a batch that was given up names all the same: its answers are paid for, whatever its status says."""
+    batch = _batch_if_known(client, _batch_of(receipt))
+    if batch is None or not _names_file(batch):
+        return
+    try:
+        BatchFiles(shard, client, batch, work, requests, clock, sleep).download()
+    except ApiError as error:
+        log.warning("%s. The batch was given up at its deadline, so its other requests are, too", error)
+
+
+def _names_file(batch: Batch) -> bool:
+    return batch.output_file_id is not None or batch.error_file_id is not None
 
 
 def _batch_if_known(client: GreenNodeClient, batch: Batch) -> Batch | None:
@@ -225,6 +318,16 @@ def _batch_of(receipt: Receipt) -> Batch:
     )
 
 
+class _Settled(NamedTuple):
+    """The shard's results as they are made: the file, requests by status, tokens, and how much the lines tell."""
+
+    made: Path
+    counts: Counter[str]
+    tokens: dict[str, int]
+    read: LinesRead
+    anomalies: Counter[str]
+
+
 def _settle(
     shard: ShardFolder,
     batch: Batch,
@@ -233,14 +336,16 @@ def _settle(
     work: Path,
     *,
     client: GreenNodeClient,
-) -> tuple[Path, pa.Table]:
-    """Make the shard's results, and its anomalies if there are any; the results' statuses and tokens."""
+) -> _Settled:
+    """Make the shard's results, and its anomalies if there are any."""
     made = work / "results.parquet"
     with ExitStack() as stack:
         log_of_anomalies = stack.enter_context(AnomalyLog(work / "anomalies.jsonl"))
         files = [stack.enter_context(local_copy(path)) for path in (shard.output, shard.errors) if path.exists()]
         paths = client.profile.result_fields
-        write_results(batch, files, requested, reader, made, anomalies=log_of_anomalies, paths=paths)
+        read = write_results(batch, files, requested, reader, made, anomalies=log_of_anomalies, paths=paths)
     for kind, count in log_of_anomalies.counts.items():
         log.warning("Batch %s: %d lines: %s (see anomalies.jsonl in staging)", batch.id, count, kind)
-    return made, read_table(made, ["status", *_RECEIPT_TOKENS])
+    results = read_table(made, ["status", *_RECEIPT_TOKENS])
+    counts, tokens = count_statuses(results), tokens_in(results, _RECEIPT_TOKENS)
+    return _Settled(made, counts, tokens, read, log_of_anomalies.counts)

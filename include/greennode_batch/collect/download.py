@@ -16,7 +16,7 @@ from greennode_batch.api.polling.polling import FORGOTTEN_SECONDS
 from greennode_batch.api.results.result_lines import Anomaly, ends_with_newline, iter_lines, parse_line
 from greennode_batch.api.wire import Batch
 from greennode_batch.errors import ApiError, NotFoundError, RejectedError, RetryableError
-from greennode_batch.staging.folders import ShardFolder, land, local_copy
+from greennode_batch.staging.folders import ShardFolder, copy_file, land, local_copy
 from greennode_batch.state.receipts import note_of_batch, read_receipt, receipt_path
 from greennode_batch.wording import done_again
 
@@ -69,11 +69,12 @@ class BatchFiles(NamedTuple):
                 land(made, path)
                 log.info("Fetched %s of batch %s (%.1f MB)", path.name, self.batch.id, size / 1e6)
 
-    def download_again(self) -> bool:
+    def download_again(self, *, replace: bool = False) -> bool:
         """Fetch both files once more, and keep what is longer than in staging; whether anything was.
 
         Where a server does not say how long a file is, one that was cut off at the end of a line looks whole. Before
-        requests are called missing, and paid for again, it is worth the traffic.
+        requests are called missing, and paid for again, it is worth the traffic. replace: keep what comes whatever its
+        length; what was there before stays beside it, as `<name>.before`.
         """
         grew = False
         batch_id = self.batch.id
@@ -85,11 +86,16 @@ class BatchFiles(NamedTuple):
             except ApiError as error:
                 log.warning("The %s file of batch %s could not be fetched a second time: %s", which, batch_id, error)
                 continue
-            if path.exists():
-                with local_copy(path) as before:
-                    if before.stat().st_size >= made.stat().st_size:
-                        continue
-            log.warning("The %s file of batch %s was not whole when it was fetched first", which, batch_id)
+            if replace:
+                kept = path.parent / f"{path.name}.before"
+                if path.exists() and not kept.exists():
+                    copy_file(path, kept)
+            else:
+                if path.exists():
+                    with local_copy(path) as before:
+                        if before.stat().st_size >= made.stat().st_size:
+                            continue
+                log.warning("The %s file of batch %s was not whole when it was fetched first", which, batch_id)
             land(made, path)
             grew = True
         return grew
@@ -114,7 +120,7 @@ class BatchFiles(NamedTuple):
                 if not _is_lost(self.shard, self.clock()):
                     raise RetryableError(
                         f"{error}. Batch {self.batch.id} has ended and names this file, but it cannot be read yet; "
-                        "nothing is lost, look again later"
+                        "nothing is lost, look again later. If it stays so, check content_path in the profile"
                     ) from error
                 if self._is_there(which):
                     raise RejectedError(
@@ -185,5 +191,5 @@ def _ends_whole(path: Path) -> bool:
     if not last:
         return True
     parsed = parse_line(last[0])
-    # In UTF-16 half of the last line end is left over.
-    return not isinstance(parsed, Anomaly) or parsed.kind == "blank"
+    # In UTF-16 half of the last line end is left over. Whole JSON that is no line of results is whole all the same.
+    return not isinstance(parsed, Anomaly) or parsed.kind not in {"not_json", "too_long"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,13 +26,28 @@ from greennode_batch.collect.result_rows import (
 from greennode_batch.staging.parquet import table_writer
 from greennode_batch.state.row_status import RowStatus
 
-__all__ = ["RESULT_FIELDS", "write_results"]
+__all__ = ["RESULT_FIELDS", "LinesRead", "write_results"]
 
 log = logging.getLogger(__name__)
 
 _ROW_GROUP_ROWS = 5_000
+# Of each kind of lines that settle nothing. All of them are kept in staging.
+_LOGGED_LINES = 5
 # Of a line for a custom_id: 0 for a failure, 1 for an answer that cannot be used.
 _USABLE = 2
+
+
+class LinesRead(NamedTuple):
+    """How much the lines of result files tell.
+
+    lines: all of them. settled: requests that a line tells of, by an answer or by an error in the server's words.
+    errors: error lines of requests. wordless: those of them that hold no word of the server.
+    """
+
+    lines: int
+    settled: int
+    errors: int
+    wordless: int
 
 
 def write_results(
@@ -43,8 +59,8 @@ def write_results(
     *,
     anomalies: AnomalyLog,
     paths: Mapping[str, str] | None = None,
-) -> None:
-    """Write results.parquet: one row per expected custom_id, whatever the files hold.
+) -> LinesRead:
+    """Write results.parquet: one row per expected custom_id, whatever the files hold. Returns how much they tell.
 
     A line without a usable id, an id that was not asked and a second line for an id are anomalies; for one id
     the last answer that can be used wins over any other, and any other over a failure. paths: a profile's
@@ -64,6 +80,7 @@ def write_results(
             writer.write_table(settling.table())
     if settling.better:
         _replace_rows(destination, settling.better, schema)
+    return settling.read
 
 
 class _Settling:
@@ -82,12 +99,21 @@ class _Settling:
         self._ranks: dict[str, int] = {}  # of those whose lines hold no answer that can be used so far
         self._plain: list[pa.Table] = []
         self._rows: list[Row] = []
+        self._lines = self._errors = self._wordless = 0
+        self._wordless_ids: set[str] = set()  # of which every line so far is without a word of the server
 
     def __len__(self) -> int:
         return sum(map(len, self._plain)) + len(self._rows)
 
+    @property
+    def read(self) -> LinesRead:
+        """How much the lines so far tell."""
+        settled = len(self._requested) - len(self._open) - len(self._wordless_ids)
+        return LinesRead(self._lines, settled, self._errors, self._wordless)
+
     def take(self, file: Path, raws: Sequence[bytes]) -> None:
         """Lines of a file: the plain ones at once, then the others; in their order if two may be of one request."""
+        self._lines += len(raws)
         plain = plain_rows(raws, self._reader)
         custom_ids = set(plain.custom_ids)
         indexes = sorted(set(range(len(raws))).difference(plain.indexes))
@@ -117,7 +143,8 @@ class _Settling:
     def _take_one(self, file: Path, raw: bytes, line: ResultLine | Anomaly) -> None:
         if isinstance(line, Anomaly):
             self._anomalies.note(line.kind, file, raw)
-            log.warning("%s: %s: %s", file.name, line.kind, line.text[:200])
+            if self._anomalies.counts[line.kind] <= _LOGGED_LINES:
+                log.warning("%s: %s: %s", file.name, line.kind, line.text[:200])
             return
         custom_id = line.custom_id
         if custom_id not in self._requested:
@@ -125,6 +152,12 @@ class _Settling:
             return
         row = row_of_line(line, self._reader, self._batch)
         rank = 0 if line.error is not None else _USABLE if row[1] == RowStatus.SUCCEEDED else 1
+        self._errors += line.error is not None
+        self._wordless += line.is_wordless
+        if not line.is_wordless:
+            self._wordless_ids.discard(custom_id)
+        elif custom_id in self._open:
+            self._wordless_ids.add(custom_id)
         if custom_id in self._open:
             self._open.remove(custom_id)
             self._ranks[custom_id] = rank

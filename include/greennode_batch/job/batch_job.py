@@ -100,6 +100,19 @@ class BatchJob(Declaration):
     canary: Annotated[int, Field(ge=0), "0 (none) or more"] = 1
     """How many requests of each model to try live, at the full price, before the table is sent. 0 skips the trial."""
 
+    min_read_ratio: Annotated[int | float, Field(ge=0, le=1), "a share, from 0 to 1"] = 0.05
+    """The share of a completed batch's requests that lines of its result files must settle, from 0 to 1.
+
+    If fewer lines can be read, the run stops, nothing is sent again, and the files stay until a corrected profile reads
+    them. 0 takes any results as they are.
+    """
+
+    systematic_failure_ratio: Annotated[int | float | None, Field(gt=0, le=1), "a share up to 1, or None"] = 0.95
+    """If this share of at least 20 requests of a model ends unusable for one reason, the run sends nothing more for it.
+
+    Such reasons are: empty answers, answers that do not fit the answer model, refusals, the same 4xx. None sends on.
+    """
+
     max_failed_ratio: Annotated[int | float, Field(ge=0, le=1), "a share, from 0 to 1"] = 0.05
     """The share of rows that may end without an answer before the run fails, from 0 to 1.
 

@@ -20,6 +20,7 @@ from greennode_batch.state.attempts import FIRST_ATTEMPT, settling_shards
 from greennode_batch.state.joined_shard import read_joined
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.row_status import RowStatus
+from greennode_batch.state.stops import Stop, stops_of
 from greennode_batch.write.join import join_shard
 
 SHOWN_ROWS = 20
@@ -51,7 +52,8 @@ class Reason(msgspec.Struct, frozen=True):
 class FailedRows(msgspec.Struct, frozen=True):
     """The first of a run's rows without an answer. searched: shards that these and the reasons are of.
 
-    left: more shards have such rows. problem: why nothing can be shown, where that is so.
+    left: more shards have such rows. problem: why nothing can be shown, where that is so. stops: why nothing more of
+    the run, or of a model, is sent, with samples.
     """
 
     key: tuple[str, ...]
@@ -60,6 +62,7 @@ class FailedRows(msgspec.Struct, frozen=True):
     searched: int
     left: int
     problem: str | None = None
+    stops: tuple[Stop, ...] = ()
 
 
 def failed_rows(
@@ -75,7 +78,7 @@ def failed_rows(
     """
     plan = run.plan
     if plan is None:
-        return FailedRows((), (), (), 0, 0)
+        return FailedRows((), (), (), 0, 0, stops=tuple(stops_of(folder)))
     candidates = [shard for shard in run.shards if _may_have_some(shard, plan)]
     until = clock() + _SECONDS
     rows: list[FailedRow] = []
@@ -102,6 +105,7 @@ def failed_rows(
         searched=done,
         left=len(candidates) - done,
         problem="; ".join(problems) or None,
+        stops=tuple(stops_of(folder)),
     )
 
 

@@ -27,6 +27,7 @@ from greennode_batch.staging.exclusive import check_exclusive
 from greennode_batch.staging.folders import RunFolder, remove_work_folders, work_folder, write_json
 from greennode_batch.state.build_turn import check_turn, take_turn
 from greennode_batch.state.plan import OrphanedRows, Plan, read_plan, refuse_removed
+from greennode_batch.state.receipts import read_receipt
 from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.wording import counted
 
@@ -45,6 +46,7 @@ def build(
     job_id: str | None = None,
     data_until: float | None = None,
     limit: int | None = None,
+    pilot_requests: int = 0,
     clock: Callable[[], float] = time.time,
 ) -> Plan:
     """Build every shard of a run from its source rows, then the plan. Memory does not grow with the table.
@@ -58,6 +60,8 @@ def build(
     data_until: the end of the run's data, in epoch seconds.
     limit: at most how many rows are sent: the first ones, in the source's order, that have to be. No row behind the
         last of them is read, so the build does not look for orphaned rows.
+    pilot_requests: if no results were read yet, how many requests the plan's first shard has at most; it is sent before
+        the others. 0 for no pilot.
 
     Safe to call on a run that was built before: shards that were sent stay with their rows, and only the rest is built.
     Sends nothing. Raises ConfigError or RowError, with the row's key, for anything that would fail later; BudgetError
@@ -95,9 +99,16 @@ def build(
                         target_lookups=target_lookups,
                         use_cache=use_cache,
                         limit=limit,
+                        pilot_requests=0 if _pilot_sent(run, old, submitted) else pilot_requests,
                     )
                     plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), submitted=submitted)
-                    plan = msgspec.structs.replace(plan, job_id=job_id or job.own_id, data_until=data_until)
+                    pilot = _pilot_sent(run, old, submitted) or builder.shards.pilot
+                    plan = msgspec.structs.replace(
+                        plan,
+                        job_id=job_id or job.own_id,
+                        data_until=data_until,
+                        pilot=pilot if plan.submitted_shards > 1 else None,
+                    )
                     check_turn(run.path, turn)
                     planned = {shard.shard_id for shard in plan.shards}
                     late = withdraw_others(
@@ -119,6 +130,14 @@ def build(
     except FileNotFoundError:
         check_turn(run.path, turn)  # a later build removes the files of this one
         raise
+
+
+def _pilot_sent(run: RunFolder, old: Plan | None, submitted: set[str]) -> str | None:
+    """The pilot of an earlier build, if it is sent and its results are not there; another is not needed then."""
+    if old is None or old.pilot not in submitted:
+        return None
+    receipt = read_receipt(run.shard(old.pilot))
+    return old.pilot if receipt is None or receipt.state != "collected" else None
 
 
 def _load_submitted(
@@ -146,6 +165,7 @@ def _read_all(
     target_lookups: Sequence[TargetLookup],
     use_cache: bool,
     limit: int | None,
+    pilot_requests: int,
 ) -> Builder:
     refuse_missing(job, rows.columns)
     builder = Builder(
@@ -159,6 +179,7 @@ def _read_all(
         target_lookups=target_lookups,
         use_cache=use_cache,
         limit=limit,
+        pilot_requests=pilot_requests,
     )
     # What is passed over is no row of a limited run.
     is_within = limit is not None and (job.budget is None or limit <= (job.budget.max_rows or limit))

@@ -88,6 +88,7 @@ class Builder:
         target_lookups: Sequence[TargetLookup] = (),
         use_cache: bool = True,
         limit: int | None = None,
+        pilot_requests: int = 0,
     ) -> None:
         self._limits = shard_limits(job, profile)
         request = job_request(job, profile)
@@ -114,7 +115,7 @@ class Builder:
             use_cache=use_cache,
         )
         self.keys = UniqueKeys(job.key_columns, work)
-        self.shards = ShardSet(run, work, self._limits, submitted)
+        self.shards = ShardSet(run, work, self._limits, submitted, pilot_requests=pilot_requests)
         self.unsent = submitted.unsent
         self.longest = LongestRequest(0, "")
 

@@ -32,12 +32,17 @@ class ShardSet:
 
     submitted: shards that stay as they are.
     work: a folder for unfinished files.
+    pilot_requests: how many requests the first new shard has at most; 0 for as many as any.
     """
 
-    def __init__(self, run: RunFolder, work: Path, limits: ShardLimits, submitted: SubmittedShards) -> None:
+    def __init__(
+        self, run: RunFolder, work: Path, limits: ShardLimits, submitted: SubmittedShards, *, pilot_requests: int = 0
+    ) -> None:
         self._run = run
         self._work = work
         self._limits = limits
+        self._pilot_requests = pilot_requests
+        self._pilot: OpenShard | None = None
         self._shards: list[SubmittedShard | OpenShard] = [*submitted.shards]
         self._index = RequestIndex(submitted.indexes_of)
         self._repeated = RepeatedRequests(work)
@@ -109,6 +114,11 @@ class ShardSet:
                 self._sources.append((made, folder))
         return [built.planned() for built in shards]
 
+    @property
+    def pilot(self) -> str | None:
+        """The shard that is sent before all others, once it is closed; None where there is none."""
+        return self._pilot.shard_id if self._pilot is not None and self._pilot.planned().requests else None
+
     def land_sources(self, turn: int) -> None:
         """Move the source files to staging. With the plan of this turn, they define the rows of each shard."""
         for made, shard in self._sources:
@@ -167,7 +177,12 @@ class ShardSet:
         """The open shard of the model, and its index."""
         if model not in self._open:
             index = len(self._shards)
-            shard = OpenShard(model, self._work, f"{index:06}", self._limits)
+            limits = self._limits
+            is_pilot = bool(self._pilot_requests) and self._pilot is None
+            if is_pilot:
+                limits = limits._replace(max_requests=min(limits.max_requests, self._pilot_requests))
+            shard = OpenShard(model, self._work, f"{index:06}", limits)
+            self._pilot = shard if is_pilot else self._pilot
             self._shards.append(shard)
             self._open[model] = index, shard
         return self._open[model]

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.errors import ConfigError
+from greennode_batch.collect.same_failure import same_failure
+from greennode_batch.errors import ConfigError, UnreadResultsError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices, read_prices
 from greennode_batch.plan.shard_file import ShardFile, ShardLimits, shard_limits
@@ -39,6 +40,7 @@ from greennode_batch.state.attempts import (
 from greennode_batch.state.build_turn import check_turn, take_turn
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import is_sent, withdraw
+from greennode_batch.state.stops import failing_path, lift_stop, stops_of
 
 log = logging.getLogger(__name__)
 
@@ -60,15 +62,19 @@ def build_retry(
     Holds the ids of one shard, and some megabytes of explanations. Safe to call again, also once more of those results
     are there: what is sent already stays as it is, and only the rest is built. A shard without results has nothing to
     ask again yet. Where asking again would go over the job's budget, nothing more is built, and its rows become
-    `unsent`. prices: the job's own by default. Raises SupersededError if another build of the attempt began meanwhile.
+    `unsent`. prices: the job's own by default. A model of which nearly all requests ended for one reason is asked
+    nothing again, unless the job says so. Raises SupersededError if another build of the attempt began meanwhile, and
+    UnreadResultsError while results of the run could not be read: nothing is asked again then.
     """
     prices = prices or read_prices(job.prices or {})
+    _refuse_unread(run, attempt)
     folder = run.attempt(attempt)
     turn = take_turn(folder, now=clock())
     old = read_retry(run, attempt)
+    failing = _failing_models(job, run, plan, attempt, now=clock())
     while True:
         kept = _kept(run, plan, attempt, old)
-        stop = _over_budget(job, run, plan, attempt, kept=kept, prices=prices)
+        stop = _over_budget(job, run, plan, attempt, kept=kept, prices=prices, failing=failing)
         with work_folder(run.path) as work:
             writer = _RetryWriter(
                 run=run,
@@ -78,6 +84,8 @@ def build_retry(
                 explains=job.explain_errors,
             )
             for sent in () if stop else sent_shards(run, plan, attempt - 1):
+                if sent.model in failing:
+                    continue
                 again = _worth_retrying(sent.folder(run))
                 for earlier in kept if again else ():
                     if not set(sent.origins).isdisjoint(earlier.origins):
@@ -92,6 +100,33 @@ def build_retry(
             # One that was written too late is not the latest; nor may anybody go on by it.
             check_turn(folder, turn)
             return retry
+
+
+def _refuse_unread(run: RunFolder, attempt: int) -> None:
+    """Raise UnreadResultsError while results of the run wait for a profile that reads them."""
+    for stop in stops_of(run):
+        if stop.kind == "unread_results":
+            raise UnreadResultsError(f"attempt {attempt} is not built, for shard {stop.shard_id}: {stop.words}")
+
+
+def _failing_models(job: BatchJob, run: RunFolder, plan: Plan, attempt: int, *, now: float) -> set[str]:
+    """The models that are asked nothing again, for nearly all that they were asked ended for one reason.
+
+    The whole attempt before decides: what one of its shards had said of a model is taken back where others are better.
+    """
+    failing: set[str] = set()
+    by_model: dict[str, list[ShardFolder]] = {}
+    for sent in sent_shards(run, plan, attempt - 1):
+        by_model.setdefault(sent.model, []).append(sent.folder(run))
+    for model, shards in by_model.items():
+        ratio = job.systematic_failure_ratio
+        failure = None if ratio is None else same_failure(shards, ratio, explains_errors=job.explain_errors)
+        if failure is None:
+            lift_stop(failing_path(shards[0], model))
+        else:
+            log.error("Attempt %d leaves out model %s: %s", attempt, model, failure.noted(shards[0], model, now=now))
+            failing.add(model)
+    return failing
 
 
 def _shards_of(run: RunFolder, attempt: int) -> list[ShardFolder]:
@@ -117,13 +152,20 @@ def _unplanned(run: RunFolder, plan: Plan, shard: ShardFolder) -> RetryShard:
 
 
 def _over_budget(
-    job: BatchJob, run: RunFolder, plan: Plan, attempt: int, *, kept: Iterable[RetryShard], prices: Prices
+    job: BatchJob,
+    run: RunFolder,
+    plan: Plan,
+    attempt: int,
+    *,
+    kept: Iterable[RetryShard],
+    prices: Prices,
+    failing: Collection[str],
 ) -> OverBudget | None:
     if job.budget is None or job.budget.max_cost is None:
         return None
     again: Counter[str] = Counter()
     for sent in sent_shards(run, plan, attempt - 1):
-        again[sent.model] += len(_worth_retrying(sent.folder(run)))
+        again[sent.model] += sent.model not in failing and len(_worth_retrying(sent.folder(run)))
     for shard in kept:
         again[shard.model] -= shard.requests
     again = +again

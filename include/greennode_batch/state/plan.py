@@ -59,6 +59,8 @@ class Plan(Document, frozen=True):
     """How many times the job sends a request at most; 0 if unknown."""
     answered_before: int = 0
     """Rows that are sent although a target has a good answer for them, to this request or another one."""
+    pilot: str | None = None
+    """The shard whose results must be read before any other is sent; None if the run needs no pilot."""
 
     def __post_init__(self) -> None:
         """Derive the target's key in a plan.json of an earlier version, which has none."""

@@ -115,7 +115,7 @@ def _collect(
     is_open = receipt.state != "collected" and not client.get_batch(receipt.batch_id).status.is_terminal
     if is_open:
         client.cancel_batch(receipt.batch_id)
-    collect_shard(shard, client, job.answer, clock=clock, sleep=sleep)
+    collect_shard(shard, client, job.answer, min_read_ratio=job.min_read_ratio, clock=clock, sleep=sleep)
     return is_open
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, Context
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
 from pydantic import BaseModel
 
@@ -17,12 +19,23 @@ from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.observability.links import SHARD_LINKS
 from greennode_airflow.observability.metric_events import count_requests, submit_counted
 from greennode_airflow.observability.shard_state import note_shards
-from greennode_airflow.runtime.shard_groups import Shards, name_of, shards_to_send
+from greennode_airflow.runtime.shard_groups import Shards, group_size, name_of, shards_to_send
+from greennode_airflow.triggers import GreenNodeBatchTrigger
 from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.polling.polling import Done
 from greennode_batch.batches.credit import submit_on_credit
-from greennode_batch.errors import BusyError, ConfigError, NotFoundError
+from greennode_batch.batches.wait import SendAgain, deadline_of, poll
+from greennode_batch.collect.pilot import open_pilot, refuse_unsettled
+from greennode_batch.errors import BusyError, ConfigError, NotFoundError, RetryableError
+from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.staging.folders import ShardFolder
-from greennode_batch.state.receipts import read_receipt
+from greennode_batch.state.attempts import FIRST_ATTEMPT
+from greennode_batch.state.plan import read_plan
+from greennode_batch.state.receipts import is_sent, read_receipt
+
+_PILOT_SECONDS = 15.0
+# Of a task that has ended without what it is for.
+_OVER = frozenset({"failed", "upstream_failed", "skipped", "removed"})
 
 
 class _ShardOperator(BaseOperator):
@@ -54,12 +67,17 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
 
     shard: the folder that holds `requests.jsonl` (templated); its receipt is kept beside it, so a folder is for
     one batch. Of a list of folders each gets its batch, and the task returns their ids; where some fail, it fails once
-    all others are sent. on_ambiguous: what to do when a create may have been accepted and the server cannot tell.
+    all others are sent. job: whose run the shard is of; where its plan has a pilot, the task waits in the triggerer
+    until results of that were read, by whichever task comes first. on_ambiguous: what to do when a create may have been
+    accepted and the server cannot tell.
     """
 
-    def __init__(self, *, on_ambiguous: Literal["fail", "resubmit"] = "fail", **kwargs: Any) -> None:
+    def __init__(
+        self, *, on_ambiguous: Literal["fail", "resubmit"] = "fail", job: BatchJob | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.on_ambiguous = on_ambiguous
+        self.job = job
 
     @fail_without_retry
     def execute(self, context: Context) -> str | list[str]:
@@ -70,23 +88,100 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         batch_ids: list[str] = []
         pauses: list[float] = []
         with hook.get_conn() as client:
+            pilot = self._pilot(shards, client)
             for shard in shards:
+                if pilot is not None and shard.shard_id != pilot.shard_id and not is_sent(shard):
+                    continue
                 with failures.held(shard):
                     try:
                         batch_ids.append(self._submit(shard, hook, client, is_cleared=context["ti"].try_number > 1))
                     except BusyError as error:
                         self.log.warning("%s. Waiting without a worker, then trying again", error)
                         pauses.append(error.retry_after or 0.0)
+            if pilot is not None and not pauses and not failures:
+                self._follow_pilot(pilot, context, hook, client)
+                return self.execute(context)
         note_shards(context, shards)
         if pauses:
-            moment = datetime.now(UTC) + timedelta(seconds=min(pauses))
-            self.defer(trigger=DateTimeTrigger(moment=moment), method_name="resume")
+            self._defer_for(min(pauses))
         failures.raise_all()
         return batch_ids[0] if isinstance(self.shard, str) else batch_ids
 
     def resume(self, context: Context, event: Any = None) -> str | list[str]:
-        """Try again what is not sent, after the server had no capacity, or others were before."""
+        """Try again what is not sent: the server had no capacity, others were before, or the pilot was not read."""
         return self.execute(context)
+
+    def _pilot(self, shards: Sequence[ShardFolder], client: GreenNodeClient) -> ShardFolder | None:
+        """The pilot whose results are to be read before all of these shards are sent; None for none."""
+        if self.job is None or shards[0].attempt != FIRST_ATTEMPT:
+            return None
+        pilot = open_pilot(shards[0].run, read_plan(shards[0].run), client)
+        held = pilot is not None and any(one.shard_id != pilot.shard_id and not is_sent(one) for one in shards)
+        return pilot if held else None
+
+    def _follow_pilot(self, pilot: ShardFolder, context: Context, hook: GreenNodeHook, client: GreenNodeClient) -> None:
+        """Return once results of the pilot were read, which is done here if no other task has; wait for that if not."""
+        assert self.job is not None
+        receipt, now = read_receipt(pilot), time.time()
+        if receipt is None or (receipt.batch_id is None and not receipt.over_capacity):
+            self._refuse_failed_pilot(pilot, context)
+            self._defer_for(_PILOT_SECONDS)
+        try:
+            if receipt.batch_id is None:
+                # The sensor of its own may be waiting for a slot that is taken by those who wait for it.
+                self._submit(pilot, hook, client, is_cleared=True)
+            step = poll(pilot, client, now=now, deadline_seconds=self.job.deadline_seconds)
+        except RetryableError as error:
+            self.log.warning("%s. Looking at the pilot again", error)
+            self._defer_for(error.retry_after or _PILOT_SECONDS)
+        if isinstance(step, SendAgain):
+            self._defer_for(step.seconds)
+        receipt = read_receipt(pilot)
+        if isinstance(step, Done):
+            self._read_pilot(pilot, client)
+        elif receipt is None or receipt.batch_id is None:
+            self._defer_for(_PILOT_SECONDS)
+        else:
+            self.log.info("Waiting for batch %s of the pilot, whose results are to be read first", receipt.batch_id)
+            deadline = deadline_of(receipt, now=now, deadline_seconds=self.job.deadline_seconds)
+            trigger = GreenNodeBatchTrigger(self.greennode_conn_id, receipt.batch_id, deadline, "leave")
+            self.defer(trigger=trigger, method_name="resume")
+
+    def _read_pilot(self, pilot: ShardFolder, client: GreenNodeClient) -> None:
+        from greennode_batch.collect.collect import collect_shard
+
+        assert self.job is not None
+        collect_shard(
+            pilot,
+            client,
+            self.job.answer,
+            min_read_ratio=self.job.min_read_ratio,
+            systematic_failure_ratio=self.job.systematic_failure_ratio,
+            explains_errors=self.job.explain_errors,
+        )
+        refuse_unsettled(pilot, client)
+
+    def _refuse_failed_pilot(self, pilot: ShardFolder, context: Context) -> None:
+        """Fail the task if the one that should send the pilot has ended without."""
+        plan = read_plan(pilot.run)
+        assert plan is not None, "a pilot is one of a plan"
+        number = [shard.shard_id for shard in plan.shards].index(pilot.shard_id)
+        index = number // group_size(len(plan.shards), conf.getint("core", "max_map_length", fallback=1024))
+        run = context["dag_run"]
+        states = context["ti"].get_task_states(
+            dag_id=run.dag_id, task_ids=[self.task_id], run_ids=[run.run_id], map_index=index
+        )
+        state = next(iter(states.get(run.run_id, {}).values()), None)
+        if state in _OVER:
+            raise AirflowFailException(
+                f"{self.task_id} of map index {index} is {state}, which sends the pilot of this run, shard "
+                f"{pilot.shard_id}. Nothing else is sent before results of it were read: see its log, then clear it "
+                "and this task"
+            )
+
+    def _defer_for(self, seconds: float) -> NoReturn:
+        moment = datetime.now(UTC) + timedelta(seconds=seconds)
+        self.defer(trigger=DateTimeTrigger(moment=moment), method_name="resume")
 
     def _submit(self, shard: ShardFolder, hook: GreenNodeHook, client: GreenNodeClient, *, is_cleared: bool) -> str:
         with submit_counted(shard, dag_id=self.dag_id, conn_id=self.greennode_conn_id):
@@ -101,15 +196,29 @@ class GreenNodeCollectResultsOperator(_ShardOperator):
     """Fetches a finished batch's files into staging and settles every request. Returns counts by status.
 
     shard: the folder that was submitted (templated), or a list of such, whose counts are added up; where some cannot be
-    collected, the task fails once all others are. answer: a Pydantic model that each answer must match. wait_task_id:
-    the sensor before, where this runs even if that has failed; then it collects only if the wait came to its end.
+    collected, the task fails once all others are. answer: a Pydantic model that each answer must match.
+    min_read_ratio: where lines settle a smaller share of a completed batch, the task fails and the files stay; clear it
+    once the connection's profile reads them. systematic_failure_ratio, explains_errors: where so many of a model's
+    requests ended for one reason, the task fails with its results in staging, and nothing more is sent for the model in
+    the run; answers that do not fit are no such reason where the next attempt explains errors. wait_task_id: the sensor
+    before, where this runs even if that has failed; then it collects only if the wait came to its end.
     """
 
     def __init__(
-        self, *, answer: type[BaseModel] | None = None, wait_task_id: str | None = None, **kwargs: Any
+        self,
+        *,
+        answer: type[BaseModel] | None = None,
+        min_read_ratio: float = 0.05,
+        systematic_failure_ratio: float | None = None,
+        explains_errors: bool = False,
+        wait_task_id: str | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.answer = answer
+        self.min_read_ratio = min_read_ratio
+        self.systematic_failure_ratio = systematic_failure_ratio
+        self.explains_errors = explains_errors
         self.wait_task_id = wait_task_id
 
     @fail_without_retry
@@ -126,7 +235,14 @@ class GreenNodeCollectResultsOperator(_ShardOperator):
             for shard in shards:
                 with failures.held(shard):
                     before = read_receipt(shard)
-                    counts = collect_shard(shard, client, self.answer)
+                    counts = collect_shard(
+                        shard,
+                        client,
+                        self.answer,
+                        min_read_ratio=self.min_read_ratio,
+                        systematic_failure_ratio=self.systematic_failure_ratio,
+                        explains_errors=self.explains_errors,
+                    )
                     count_requests(before, counts, dag_id=self.dag_id, conn_id=self.greennode_conn_id)
                     total += counts
         failures.raise_all()

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
+from airflow.sdk.configuration import conf
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.form import Choices, choices_of, own_values
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.operators.source import SourceOperator
 from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
-from greennode_airflow.runtime.runs import begin_run, data_until, group_of, is_partial, job_id_of, run_job
+from greennode_airflow.runtime.runs import begin_run, data_until, group_of, is_partial, job_id_of, run_job, staging_root
 from greennode_airflow.runtime.shard_groups import Shards, shard_groups
+from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.cost.budget_check import budget_forecast
 from greennode_batch.errors import RetryableError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.staging.folders import RunFolder
+from greennode_batch.state.confirmed_profile import was_read_before
 from greennode_batch.state.plan import Plan, read_plan, remembered_rows
 from greennode_batch.state.receipts import is_sent
 from greennode_batch.state.run_identity import earlier_runs
@@ -129,6 +133,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
                     job_id=job_id,
                     data_until=data_until(context),
                     limit=chosen.limit,
+                    pilot_requests=self._pilot_requests(client),
                 )
                 sample = sample_requests(job, rows(), client.profile) if chosen.dry_run and not plan.requests else ""
             reader = AnswerReader(job.answer)
@@ -146,6 +151,12 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
                 plan = settle_cost(job, run, plan, client, reader, prices=prices)
                 self.log.info("%s", plan.estimate)
         return plan
+
+    def _pilot_requests(self, client: GreenNodeClient) -> int:
+        """How many requests are sent before all others: none where results were read before."""
+        wanted = conf.getint("greennode", "pilot_requests")
+        is_known = wanted and was_read_before(staging_root(), client.host, client.profile, now=time.time())
+        return 0 if is_known else wanted
 
     @contextmanager
     def _source(self, job: BatchJob, run: RunFolder, profile: ApiProfile) -> Iterator[Callable[[], Rows]]:

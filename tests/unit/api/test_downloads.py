@@ -1,6 +1,7 @@
 import dataclasses
 import gzip
 import hashlib
+import json
 
 import httpx
 import pytest
@@ -313,3 +314,30 @@ def test_a_real_length_that_lies_is_an_error(target, serve):
         client.download_file("file-1", target)
     assert nothing_left(target)
     assert len(server.requests) == 5
+
+
+@pytest.mark.parametrize("shape", [{"url": "%s"}, {"data": {"downloadUrl": "%s"}}, "%s"])
+def test_a_url_where_lines_were_expected_is_followed_and_its_host_never_gets_the_key(shape, tmp_path):
+    text = json.dumps(shape).replace("%s", "https://store.example/signed?token=1")
+    host = Host(lambda request: httpx.Response(200, text=text) if request.url.host == "api.example" else whole(request))
+    with host.client() as client:
+        assert client.download_file("file-1", tmp_path / "out") == len(DATA)
+    assert (tmp_path / "out").read_bytes() == DATA
+    assert ["authorization" in request.headers for request in host.requests] == [True, False]
+
+
+def test_a_url_that_is_out_of_reach_is_not_asked_and_leaves_no_file(tmp_path):
+    host = Host(httpx.Response(200, json={"url": "http://store.example/signed"}))
+    with host.client() as client, pytest.raises(RejectedError, match="which is not encrypted"):
+        client.download_file("file-1", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "line", [{"custom_id": "1", "url": "https://x.example/"}, {"response": {}, "url": "https://x.example/"}]
+)
+def test_the_only_line_of_a_file_is_no_url_whatever_it_holds(line, tmp_path):
+    host = Host(httpx.Response(200, json=line))
+    with host.client() as client:
+        client.download_file("file-1", tmp_path / "out")
+    assert len(host.requests) == 1

@@ -69,6 +69,8 @@ def arguments(tmp_path, rows, emulator, monkeypatch, quick_polls):
             "out": tmp_path / "out/answers.parquet",
             "base-url": emulator.base_url,
             "staging": tmp_path / "staging",
+            # Each staging folder is new, and no results of the server were read there before.
+            "pilot-requests": 0,
             **changes,
         }
         return ["run", *(part for name, value in options.items() for part in (f"--{name}", str(value)))]

@@ -1,17 +1,19 @@
 import json
 
+import httpx
 import msgspec
 import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
 
 from greennode_batch.answers.answer_reader import AnswerReader
+from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import Done
 from greennode_batch.batches.submit import submit
 from greennode_batch.batches.wait import poll
 from greennode_batch.collect.anomalies import count_anomalies
 from greennode_batch.collect.collect import collect_shard, poll_batch, requested_ids
-from greennode_batch.errors import ConfigError, NotFoundError, RetryableError
+from greennode_batch.errors import ConfigError, NotFoundError, RetryableError, UnreadResultsError
 from greennode_batch.state.receipts import read_receipt, write_receipt
 from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.write.join import join_shard
@@ -138,7 +140,7 @@ def test_a_download_that_ends_at_a_line_and_half_way_is_found_out_before_rows_ar
     assert shard.output.read_bytes() == whole
 
 
-def test_files_that_stay_unreadable_are_left_for_later_and_are_lost_after_half_an_hour(
+def test_files_that_stay_out_of_reach_are_left_for_later_and_stop_the_run_after_half_an_hour(
     make_shard, client, emulator, ended, clock
 ):
     emulator.faults([{"kind": "status", "endpoint": "GET /files/{id}/content", "status": 404, "count": None}])
@@ -148,6 +150,10 @@ def test_files_that_stay_unreadable_are_left_for_later_and_are_lost_after_half_a
     with pytest.raises(RetryableError, match="cannot be read yet; nothing is lost"):
         collect_shard(shard, client, None, clock=clock, sleep=clock.sleep)
     clock.now += 1800
+    with pytest.raises(UnreadResultsError, match=r"names none that could be fetched.*content_path"):
+        collect_shard(shard, client, None, clock=clock, sleep=clock.sleep)
+    # By the way out that the error names, they are asked again.
+    write_receipt(shard, msgspec.structs.replace(read_receipt(shard), lost="forgotten"))
     assert collect_shard(shard, client, None, clock=clock, sleep=clock.sleep) == {"missing": 2}
     assert pq.read_table(str(shard.results))["ask_again"].to_pylist() == [True, True]
 
@@ -168,6 +174,31 @@ def test_of_a_batch_that_tells_nothing_any_more_each_row_says_so(lost, status, a
     write_receipt(shard, msgspec.structs.replace(submit(shard, client), lost=lost))
     assert collect_shard(shard, client, None) == {status: 2}
     assert pq.read_table(str(shard.results))["ask_again"].to_pylist() == [again, again]
+
+
+class OddWord(httpx.HTTPTransport):
+    """Calls the end of a batch by a word that nobody knows."""
+
+    def handle_request(self, request):
+        reply = super().handle_request(request)
+        content = reply.read().replace(b'"completed"', b'"PARTIAL"')
+        return httpx.Response(reply.status_code, content=content, headers={"content-type": "application/json"})
+
+
+def test_results_are_read_whatever_the_word_for_the_end_once_nothing_changes(make_shard, ended, emulator, clock):
+    shard = make_shard("a", "b")
+    ended(shard)
+    with GreenNodeClient(emulator.base_url, emulator.api_key, transport=OddWord()) as odd:
+        assert collect_shard(shard, odd, None, clock=clock, sleep=clock.sleep) == {"succeeded": 2}
+    assert 60 <= sum(clock.slept) < 70
+    assert read_receipt(shard).ended.raw_status == "PARTIAL"
+
+
+def test_of_a_batch_that_was_given_up_the_files_that_it_names_are_read(make_shard, ended, emulator, client):
+    shard = make_shard("a", "b")
+    ended(shard)
+    write_receipt(shard, msgspec.structs.replace(read_receipt(shard), lost="overdue"))
+    assert collect_shard(shard, client, None) == {"succeeded": 2}
 
 
 def test_lines_that_settle_nothing_are_kept_whole_for_a_person_to_look_at(make_shard, client, emulator, ended):

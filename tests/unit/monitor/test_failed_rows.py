@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from greennode_batch.monitor.failed_rows import SHOWN_ROWS, failed_rows
+from greennode_batch.state.stops import Stop, failing_path, note_stop
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -27,6 +28,17 @@ def test_the_first_rows_are_shown_with_key_and_reason_and_all_are_counted(make_s
     assert all("400" in row.error for row in found.rows)
     assert [(reason.status, reason.rows) for reason in found.reasons] == [("failed", 60)]
     assert (found.searched, found.left, found.problem) == (2, 0, None)
+
+
+def test_why_nothing_more_is_sent_is_shown_with_samples(make_scene, emulator):
+    scene = make_scene(texts(2), per_shard=2)
+    scene.submit()
+    assert failed(scene).stops == ()
+    (shard,) = scene.staged().shards
+    folder = scene.run.shard(shard.shard_id)
+    stop = Stop("systematic_failure", shard.model, shard.shard_id, 1, "the reason", ("a sample",), 0.0)
+    note_stop(failing_path(folder, shard.model), stop)
+    assert failed(scene).stops == (stop,)
 
 
 def test_reasons_are_told_apart_and_can_be_asked_for_by_status(make_scene, emulator):

@@ -639,3 +639,45 @@ def test_what_was_sent_keeps_the_hash_of_its_prompt_when_the_build_is_cleared(st
     assert again.shards == first.shards
     assert again.prompt_hash == first.prompt_hash
     assert staged.build([(1, "a"), (2, "b"), (3, "c")], prompt="new {{ text }}").prompt_hash != first.prompt_hash
+
+
+def built_with_pilot(run, make_job, count, pilot_requests=2, **job):
+    rows = [(n, f"text {n}") for n in range(count)]
+
+    def source():
+        return Rows.from_tuples(("id", "text"), iter([rows]))
+
+    return build(make_job(**job), source, run, run_id="run", profile=ApiProfile(), pilot_requests=pilot_requests)
+
+
+def test_where_nothing_was_read_before_the_first_of_several_shards_is_a_small_pilot(staged, make_job):
+    plan = built_with_pilot(staged.run, make_job, 5)
+    assert [shard.requests for shard in plan.shards] == [2, 3]
+    assert plan.pilot == plan.shards[0].shard_id
+    assert built_with_pilot(staged.run, make_job, 5) == plan
+    assert read_plan(staged.run) == plan
+
+
+def test_of_several_models_one_has_the_pilot(staged, make_job):
+    plan = built_with_pilot(staged.run, make_job, 5, model=MODELS)
+    assert [(shard.model, shard.requests) for shard in plan.shards] == [(MODELS[0], 2), (MODELS[0], 3), (MODELS[1], 5)]
+    assert plan.pilot == plan.shards[0].shard_id
+
+
+@pytest.mark.parametrize(("count", "pilot_requests", "shards"), [(2, 2, 1), (5, 0, 1), (0, 2, 0)])
+def test_a_run_of_one_shard_has_no_pilot(count, pilot_requests, shards, staged, make_job):
+    plan = built_with_pilot(staged.run, make_job, count, pilot_requests)
+    assert (len(plan.shards), plan.pilot) == (shards, None)
+
+
+def test_a_pilot_that_is_sent_stays_the_pilot_and_one_that_told_nothing_is_followed_by_another(
+    staged, make_job, client
+):
+    pilot = built_with_pilot(staged.run, make_job, 5).pilot
+    receipt = submit(staged.run.shard(pilot), client)
+    again = built_with_pilot(staged.run, make_job, 9)
+    assert ([shard.requests for shard in again.shards], again.pilot) == ([2, 7], pilot)
+    write_receipt(staged.run.shard(pilot), msgspec.structs.replace(receipt, state="collected"))
+    last = built_with_pilot(staged.run, make_job, 9)
+    assert [shard.requests for shard in last.shards] == [2, 2, 5]
+    assert last.pilot == last.shards[1].shard_id

@@ -24,7 +24,8 @@ class ResultLine(msgspec.Struct, frozen=True, gc=False):
     `error` is None exactly where an answer came: the text in `content` (which may be "" or None), the refusal
     in `refusal`, thinking in `reasoning`, calls of tools in `tool_calls`. `status_code` is None where the line has
     none, and 0 where the API says 0. Token counts are 0 where the API does not say, or
-    says what is none. `created` is in epoch seconds.
+    says what is none. `created` is in epoch seconds. `is_wordless`: the error is in our words, for the line holds
+    neither an answer nor an error that this client can find.
     """
 
     custom_id: str
@@ -43,6 +44,7 @@ class ResultLine(msgspec.Struct, frozen=True, gc=False):
     reasoning_tokens: int = 0
     created: float | None = None
     tool_calls: tuple[ToolCall, ...] = ()
+    is_wordless: bool = False
 
 
 class Anomaly(msgspec.Struct, frozen=True, gc=False):

@@ -18,6 +18,9 @@ _MAX_DEPTH = 20
 _NO_JSON: Any = object()
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _WRAPPERS = ("data", "result", "response", "body", "output")
+# As gateways wrap an answer: {"code": 0, "message": "success", "data": {...}}.
+_FINE_CODES = frozenset({"0", "200", "OK", "ok", "success", "SUCCESS"})
+_FINE_WORDS = frozenset({"ok", "success", "succeeded", "successful", "completed", "done"})
 _THINKING_PARTS = frozenset({"thinking", "reasoning", "reasoning_text"})
 
 
@@ -80,9 +83,18 @@ def result_of_body(
     if message is None:
         message, code = _body_error(body, has_answer=choice is not None, status_code=status_code)
     if message is not None or choice is None:
+        is_wordless = message is None or (not describe(error)[0] and _is_no_error(message, code, status_code))
         if message is None:
             message = f"no answer in the response (status {status_code})"
-        return ResultLine(custom_id, status_code, request_id, code, message, model=text(fields.get("model")))
+        return ResultLine(
+            custom_id,
+            status_code,
+            request_id,
+            code,
+            message,
+            model=text(fields.get("model")),
+            is_wordless=is_wordless,
+        )
     answer = choice.get("message", choice)
     answer = answer if isinstance(answer, dict) else {"content": answer}
     content, part_reasoning, part_refusal = _spoken(answer.get("content", answer.get("text")))
@@ -124,6 +136,13 @@ def _body_error(body: object, *, has_answer: bool, status_code: int | None) -> t
     if message is None and refused:
         message = f"HTTP {status_code}"
     return message, code
+
+
+def _is_no_error(message: str, code: str | None, status_code: int | None) -> bool:
+    """Whether what was found in a body without an answer says that all is well: the answer is somewhere else."""
+    if status_code is not None and status_code >= HTTPStatus.BAD_REQUEST:
+        return False
+    return code in _FINE_CODES or message.strip(".! ").lower() in _FINE_WORDS
 
 
 def _first_choice(fields: dict[str, Any]) -> dict[str, Any] | None:

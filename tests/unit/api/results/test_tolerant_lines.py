@@ -267,3 +267,25 @@ def test_a_line_and_a_body_that_are_wrapped_are_read():
 def test_a_status_in_camel_case_beside_an_error_is_read():
     result = read_odd_line(b'{"customId": "r1", "statusCode": 429, "error": "too many"}')
     assert (result.status_code, result.error) == (429, "too many")
+
+
+@pytest.mark.parametrize(
+    ("wordless", "line"),
+    [
+        (True, result({})),
+        (True, result(None)),
+        (True, result({"output": {"text": "yes"}})),
+        (True, {"custom_id": "c1", "response": None, "error": None}),
+        (True, {"custom_id": "c1", "response": {"code": 0, "message": "success", "data": {"choices": []}}}),
+        (True, {"custom_id": "c1", "code": 0, "message": "Success", "data": {"text": "yes"}}),
+        (False, result(chat_body())),
+        (False, result(None, status=500)),
+        (False, result({}, error={"message": "no room"})),
+        (False, {"custom_id": "c1", "response": {"code": 1001, "message": "no such model"}}),
+        (False, result({"message": "ok"}, status=429)),
+    ],
+)
+def test_a_line_without_an_answer_and_without_a_word_of_the_server_is_known_as_such(wordless, line):
+    parsed = parse(line)
+    assert isinstance(parsed, ResultLine)
+    assert parsed.is_wordless == wordless
