@@ -14,6 +14,7 @@ TESTED_IN = {
     "api/test_client.py": ["api/connection", "api/protocol"],
     "api/results/test_result_lines.py": ["api/results/result_line"],
     "batches/test_credit.py": ["state/no_credit"],
+    "batches/test_stopped.py": ["state/shard_model"],
     "batches/test_upload.py": ["state/staging_identity"],
     "batches/throttle/test_queue.py": [
         "batches/throttle/completion", "batches/throttle/queue_folder", "state/submit_queue",
@@ -21,6 +22,8 @@ TESTED_IN = {
     "cli/test_job_file.py": ["cli/python_file"],
     "cli/test_run_command.py": ["cli/__main__", "cli/answer_option", "cli/declared_job", "cli/out_file"],
     "cleanup/test_remote_files.py": ["state/cleaned"],
+    "collect/test_pilot.py": ["state/confirmed_profile"],
+    "collect/test_unread.py": ["state/stops"],
     "cost/test_actual.py": ["cost/estimated_plan", "retry/retry_budget", "state/actual_cost"],
     "cost/test_usage_history.py": ["state/canaries", "state/run_usage"],
     "incremental/test_all_targets.py": ["plan/copied_shard", "reconcile/written_targets"],

@@ -117,7 +117,7 @@ def _like(shard: ShardFolder, model: str) -> list[ShardFolder]:
 
 
 def _may_be_systematic(shards: Sequence[ShardFolder], ratio: float, least_requests: int) -> bool:
-    """Whether there are enough requests, and few enough of them have an answer; most runs are told by that alone."""
+    """Whether there are enough requests, and few enough of them have an answer; that alone decides for most runs."""
     statuses: Counter[str] = Counter()
     for shard in shards:
         statuses.update(read_staged(shard.results, ["status"])["status"].to_pylist())

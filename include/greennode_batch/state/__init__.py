@@ -13,6 +13,9 @@ untouched_rows      answered.<n>.json: the table rows that a run leaves as they 
 list_memory         .lists/: what a server's list of batches has shown
 table_digest        the sum of a table's rows, which shows that nobody else wrote to it
 receipts            receipt.<n>.json, claims and uploads: how far a shard's batch is
+stops               stops/: why a run, or one of its models, sends nothing more
+confirmed_profile   .profiles/: the profiles whose results were read, by host
+shard_model         the model of a shard
 withdrawn           whether a later build has withdrawn a shard
 submit_queue        the queue of shards that wait to be sent
 no_credit           no_credit.json: the API refused a shard because the account has no credit

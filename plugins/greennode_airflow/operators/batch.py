@@ -128,7 +128,7 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
             self._defer_for(_PILOT_SECONDS)
         try:
             if receipt.batch_id is None:
-                # The sensor of its own may be waiting for a slot that is taken by those who wait for it.
+                # The pilot's sensor may be waiting for a slot that is taken by those who wait for it.
                 self._submit(pilot, hook, client, is_cleared=True)
             step = poll(pilot, client, now=now, deadline_seconds=self.job.deadline_seconds)
         except RetryableError as error:
