@@ -40,7 +40,7 @@ _USABLE = 2
 class LinesRead(NamedTuple):
     """How much the lines of result files tell.
 
-    lines: all of them. settled: requests that a line tells of, by an answer or by an error in the server's words.
+    lines: all of them. settled: requests that a line settles, by an answer or by an error in the server's words.
     errors: error lines of requests. wordless: those of them that hold no word of the server.
     """
 
