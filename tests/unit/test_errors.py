@@ -14,6 +14,8 @@ def test_every_error_of_the_tree_says_whether_its_step_is_worth_a_retry():
         "FailedRowsError",
         "RejectedError",
         "RowError",
+        "SystematicFailureError",
+        "UnreadResultsError",
     }
     assert {one.__name__ for one in classes if one.is_retryable} == {
         "AmbiguousError",
