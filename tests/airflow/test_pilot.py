@@ -145,6 +145,21 @@ def test_results_of_a_pilot_that_cannot_be_read_stop_the_run_before_its_second_s
     assert emulator.ledger()["batches_created"] == 2
 
 
+@pytest.mark.parametrize(("state", "created"), [(None, 1), ("scheduled", 1), ("queued", 0), ("running", 0)])
+def test_where_the_pilots_own_task_gets_no_slot_the_others_send_it_once_they_have_waited(
+    state: str | None, created: int, emulator: RunningEmulator, set_connection: Callable[..., None], run: Any
+) -> None:
+    set_connection(host=emulator.base_url, password=emulator.api_key)
+    emulator.faults([{"kind": "stuck", "status": "in_progress", "seconds": 1}])
+    _, (pilot, second, _) = run
+    operator = operator_of(str(second))
+    deferred(operator, a_context(state))
+    with pytest.raises(TaskDeferred):
+        operator.resume(a_context(state))
+    assert emulator.ledger()["batches_created"] == created
+    assert (read_receipt(pilot) is not None) == bool(created)
+
+
 @pytest.mark.parametrize("state", ["failed", "upstream_failed", "skipped"])
 def test_where_the_pilot_is_not_sent_the_others_do_not_wait_for_ever(
     state: str, emulator: RunningEmulator, set_connection: Callable[..., None], run: Any

@@ -68,6 +68,7 @@ def test_with_a_server_that_nobody_has_read_before_the_pilot_goes_first_and_nobo
     # One process runs one task after the other here, whichever waits for which.
     monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", instances)
     monkeypatch.setenv("AIRFLOW__GREENNODE__PILOT_REQUESTS", "100")
+    monkeypatch.setattr("greennode_airflow.operators.batch._PILOT_SECONDS", 0.5)
     states = run_file(DAG)
     assert states[""] == "success", states
     assert warehouse.execute("SELECT count(*) FROM answers WHERE status = 'succeeded'").fetchone() == (5,)

@@ -36,6 +36,7 @@ from greennode_batch.state.receipts import is_sent, read_receipt
 _PILOT_SECONDS = 15.0
 # Of a task that has ended without what it is for.
 _OVER = frozenset({"failed", "upstream_failed", "skipped", "removed"})
+_AT_WORK = frozenset({"queued", "running"})
 
 
 class _ShardOperator(BaseOperator):
@@ -79,9 +80,16 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         self.on_ambiguous = on_ambiguous
         self.job = job
 
-    @fail_without_retry
     def execute(self, context: Context) -> str | list[str]:
         """Submit, or find what was submitted before."""
+        return self._send(context)
+
+    def resume(self, context: Context, event: Any = None) -> str | list[str]:
+        """Try again what is not sent: the server had no capacity, others were before, or the pilot was not read."""
+        return self._send(context, is_resumed=True)
+
+    @fail_without_retry
+    def _send(self, context: Context, *, is_resumed: bool = False) -> str | list[str]:
         shards = shards_to_send(self.shard)
         note_shards(context, shards)
         hook, failures = GreenNodeHook(self.greennode_conn_id), ShardFailures(len(shards))
@@ -99,17 +107,13 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
                         self.log.warning("%s. Waiting without a worker, then trying again", error)
                         pauses.append(error.retry_after or 0.0)
             if pilot is not None and not pauses and not failures:
-                self._follow_pilot(pilot, context, hook, client)
-                return self.execute(context)
+                self._follow_pilot(pilot, context, hook, client, is_resumed=is_resumed)
+                return self._send(context)
         note_shards(context, shards)
         if pauses:
             self._defer_for(min(pauses))
         failures.raise_all()
         return batch_ids[0] if isinstance(self.shard, str) else batch_ids
-
-    def resume(self, context: Context, event: Any = None) -> str | list[str]:
-        """Try again what is not sent: the server had no capacity, others were before, or the pilot was not read."""
-        return self.execute(context)
 
     def _pilot(self, shards: Sequence[ShardFolder], client: GreenNodeClient) -> ShardFolder | None:
         """The pilot whose results are to be read before all of these shards are sent; None for none."""
@@ -119,16 +123,25 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         held = pilot is not None and any(one.shard_id != pilot.shard_id and not is_sent(one) for one in shards)
         return pilot if held else None
 
-    def _follow_pilot(self, pilot: ShardFolder, context: Context, hook: GreenNodeHook, client: GreenNodeClient) -> None:
+    def _follow_pilot(
+        self,
+        pilot: ShardFolder,
+        context: Context,
+        hook: GreenNodeHook,
+        client: GreenNodeClient,
+        *,
+        is_resumed: bool,
+    ) -> None:
         """Return once results of the pilot were read, which is done here if no other task has; wait for that if not."""
         assert self.job is not None
         receipt, now = read_receipt(pilot), time.time()
         if receipt is None or (receipt.batch_id is None and not receipt.over_capacity):
-            self._refuse_failed_pilot(pilot, context)
-            self._defer_for(_PILOT_SECONDS)
+            state = self._pilot_task_state(pilot, context)
+            if not is_resumed or state in _AT_WORK:
+                self._defer_for(_PILOT_SECONDS)
         try:
-            if receipt.batch_id is None:
-                # The pilot's sensor may be waiting for a slot that is taken by those who wait for it.
+            if receipt is None or receipt.batch_id is None:
+                # The pilot's own tasks may be waiting for a slot that is taken by those who wait for it.
                 self._submit(pilot, hook, client, is_cleared=True)
             step = poll(pilot, client, now=now, deadline_seconds=self.job.deadline_seconds)
         except RetryableError as error:
@@ -161,8 +174,8 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         )
         refuse_unsettled(pilot, client)
 
-    def _refuse_failed_pilot(self, pilot: ShardFolder, context: Context) -> None:
-        """Fail the task if the one that should send the pilot has ended without."""
+    def _pilot_task_state(self, pilot: ShardFolder, context: Context) -> str | None:
+        """State of the task that should send the pilot, None before it is scheduled. Fails this one if that failed."""
         plan = read_plan(pilot.run)
         assert plan is not None, "a pilot is one of a plan"
         number = [shard.shard_id for shard in plan.shards].index(pilot.shard_id)
@@ -171,13 +184,14 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         states = context["ti"].get_task_states(
             dag_id=run.dag_id, task_ids=[self.task_id], run_ids=[run.run_id], map_index=index
         )
-        state = next(iter(states.get(run.run_id, {}).values()), None)
+        state: str | None = next(iter(states.get(run.run_id, {}).values()), None)
         if state in _OVER:
             raise AirflowFailException(
                 f"{self.task_id} of map index {index} is {state}, which sends the pilot of this run, shard "
                 f"{pilot.shard_id}. Nothing else is sent before results of it were read: see its log, then clear it "
                 "and this task"
             )
+        return state
 
     def _defer_for(self, seconds: float) -> NoReturn:
         moment = datetime.now(UTC) + timedelta(seconds=seconds)
