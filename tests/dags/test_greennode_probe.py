@@ -9,7 +9,10 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
+from upath import UPath
 
+from greennode_batch.api.profile import ApiProfile
+from greennode_batch.state.confirmed_profile import is_confirmed
 from greennode_emulator.server import RunningEmulator
 
 RunProbe = Callable[..., Any]
@@ -34,6 +37,8 @@ def test_it_finds_the_profile_and_leaves_the_report_in_the_staging_area(
     report = found_in(deployment, "report.md")
     assert "The list spells GOOGLE/gemma-4-31b-it as google/gemma-4-31b-it" in report
     assert emulator.ledger()["batches_created"] == 3
+    # The answers of a batch were read with this profile, so a run with it needs no pilot.
+    assert is_confirmed(UPath(deployment), "127.0.0.1", ApiProfile())
     log = "".join(capfd.readouterr())
     assert "2 of 2 good lines" in log
     assert emulator.api_key not in log

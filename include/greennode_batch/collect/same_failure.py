@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import pyarrow.compute as pc
+
 from greennode_batch.api.retryable import is_retryable
 from greennode_batch.errors import SystematicFailureError
 from greennode_batch.staging.folders import ShardFolder
@@ -118,10 +120,12 @@ def _like(shard: ShardFolder, model: str) -> list[ShardFolder]:
 
 def _may_be_systematic(shards: Sequence[ShardFolder], ratio: float, least_requests: int) -> bool:
     """Whether there are enough requests, and few enough of them have an answer; that alone decides for most runs."""
-    statuses: Counter[str] = Counter()
+    requests = succeeded = 0
     for shard in shards:
-        statuses.update(read_staged(shard.results, ["status"])["status"].to_pylist())
-    return statuses.total() >= least_requests and statuses[RowStatus.SUCCEEDED] <= statuses.total() * (1 - ratio)
+        statuses = read_staged(shard.results, ["status"])["status"]
+        requests += len(statuses)
+        succeeded += pc.sum(pc.equal(statuses, RowStatus.SUCCEEDED.value)).as_py() or 0
+    return requests >= least_requests and succeeded <= requests * (1 - ratio)
 
 
 def _reason(status: str, error: str, answer: str | None) -> str | None:

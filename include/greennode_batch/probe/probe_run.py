@@ -77,6 +77,11 @@ class Outcome:
         """Whether the profile is as good as it gets: the probe came to its end, and a batch was created."""
         return self.state.has_profile and self.state.ended is None and not self.waits
 
+    @property
+    def confirms_profile(self) -> bool:
+        """Whether the profile brought all answers of a batch home, so that a run with it needs no pilot."""
+        return self.may_be_saved and self.state.has_read_answers
+
 
 class Probe:
     """One probe of one server, in one folder; a folder with a resume.json is gone on with.
@@ -121,6 +126,11 @@ class Probe:
             keep=keep,
             progress=progress,
         )
+
+    @property
+    def host(self) -> str:
+        """The host of the server that is probed."""
+        return self._connection.host
 
     def run(self) -> Outcome:
         """Take every step that is not taken yet, then write the probe_report. Never raises for what a server does."""

@@ -69,6 +69,7 @@ def results(session: Session) -> None:
         state.add(RESULTS, f"The word {batch.raw_status!r} is an end: the answers are there.", lines.shown_by)
     if answered:
         state.seen["line_format"] = one.line_format
+        state.has_read_answers = len(answered) == len(IDS["main"])
         order = "as they were sent" if lines.ids == list(IDS["main"]) else "in another order than they were sent"
         state.add(RESULTS, f"They come {order} (two lines prove little).", lines.shown_by)
         if not any(result.prompt_tokens for result in answered):

@@ -111,6 +111,8 @@ class State(msgspec.Struct, kw_only=True):
     chats: int = 0
     create_calls: int = 0
     successes: int = 0
+    has_read_answers: bool = False
+    """Whether lines of a result file answered the requests of a batch."""
     ended: str | None = None
     """Why the probe stopped before its end."""
 

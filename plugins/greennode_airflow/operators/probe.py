@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +11,11 @@ from airflow.sdk.configuration import conf
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook, client_arguments
-from greennode_airflow.runtime.runs import begin_run
+from greennode_airflow.runtime.runs import begin_run, staging_root
 from greennode_batch.errors import ConfigError
 from greennode_batch.probe.probe_run import DEFAULT_WAIT_SECONDS, Probe
 from greennode_batch.probe.saved_profile import save_profile
+from greennode_batch.state.confirmed_profile import confirm
 
 
 class GreenNodeProbeOperator(BaseOperator):
@@ -22,8 +24,9 @@ class GreenNodeProbeOperator(BaseOperator):
     model: an id of the server's list; empty: the first for chat. wait_seconds: how long to wait for batches; the
     worker is busy for so long. save: whether the profile is written into the connection's extra field, by Airflow's
     REST API; the log shows it first. The environment of the worker says how (AIRFLOW_API_TOKEN, or
-    AIRFLOW_API_USERNAME and AIRFLOW_API_PASSWORD). Where batches are still open after that, the task succeeds and says
-    so: clear it later, and it looks again and sends nothing twice.
+    AIRFLOW_API_USERNAME and AIRFLOW_API_PASSWORD). If the answers of a batch were read with the profile, runs with it
+    need no pilot. If batches are still open after that, the task succeeds and says so: clear it later, and it checks
+    them again and sends nothing twice.
     """
 
     template_fields: Sequence[str] = ("greennode_conn_id", "model", "wait_seconds", "save")
@@ -49,13 +52,14 @@ class GreenNodeProbeOperator(BaseOperator):
         """Probe, or go on with this run's probe."""
         connection = GreenNodeHook().get_connection(self.greennode_conn_id)
         folder = begin_run(context).path / "probe"
-        outcome = Probe(
+        probe = Probe(
             **client_arguments(connection),
             folder=folder,
             model=self.model or None,
             wait_seconds=_seconds(self.wait_seconds),
             say=self.log.info,
-        ).run()
+        )
+        outcome = probe.run()
         for line in outcome.text.splitlines():
             self.log.info("%s", line)
         self.log.info("The raw replies and the reports are in %s", folder)
@@ -63,6 +67,9 @@ class GreenNodeProbeOperator(BaseOperator):
             raise ConfigError(f"the probe ended early: {outcome.state.ended}")
         if outcome.waits:
             self.log.warning("Batches are still open. Clear this task later: it looks again and sends nothing twice")
+        if outcome.confirms_profile:
+            confirm(staging_root(), probe.host, outcome.found.profile, now=time.time())
+            self.log.info("With this profile a run needs no pilot: the answers of a batch were read with it")
         if str(self.save).lower() == "true" and outcome.may_be_saved:
             url = conf.get("api", "base_url", fallback=None)
             save_profile(self.greennode_conn_id, outcome.found.extra, say=self.log.info, url=url)

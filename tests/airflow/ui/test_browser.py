@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from greennode_batch.staging.folders import run_folder, write_json
 from greennode_batch.state.approval_record import Approval
 from greennode_batch.state.run_identity import note_run
+from greennode_batch.state.stops import Stop, note_stop, unread_path
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 STUCK = {"kind": "stuck", "status": "in_progress", "seconds": None, "fraction": 0.5, "count": None}
@@ -134,6 +135,20 @@ def test_answers_and_rows_that_failed_stand_beside_each_other(
     # Reasons, then rows.
     expect(page.locator("#failure-list tbody tr")).to_have_count(4)
     assert page.locator("main img, main script").count() == 0
+
+
+def test_what_stops_a_run_is_said_with_samples_as_text(open_page, add_run, build_run, connection) -> None:
+    run_id = add_run("tickets", state="failed", tasks=[("attempt_1.collect_results", 0, "failed")])
+    run, plan = build_run("tickets", run_id, texts(3))
+    shard = run.shard(plan.shards[0].shard_id)
+    why = "no line of 3 settles a request: see content_path in the profile"
+    note_stop(unread_path(shard), Stop("unread_results", None, shard.shard_id, 1, why, (HOSTILE,), time.time()))
+    page = open_page(address(run_id))
+    expect(page.locator("#failure-list")).to_contain_text(why)
+    expect(page.locator("#failure-list pre")).to_be_hidden()
+    page.locator("#failure-list summary").click()
+    expect(page.locator("#failure-list pre")).to_have_text(HOSTILE)
+    assert page.title() != "owned"
 
 
 def test_a_report_opens_without_running_what_is_in_it(open_page, add_run, build_run, staging, connection) -> None:

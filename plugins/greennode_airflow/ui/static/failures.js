@@ -12,7 +12,7 @@ let samples = null;
 export async function showFailures(run, detail) {
   const { figures } = detail.row;
   const version = JSON.stringify([figures.failed, figures.unsent, figures.statuses, figures.stages, detail.row.state, detail.tasks]);
-  const mayHaveSome = figures.failed > 0 || figures.unsent > 0;
+  const mayHaveSome = figures.failed > 0 || figures.unsent > 0 || detail.tasks.length > 0;
   if (!mayHaveSome) samples = null;
   else if (version !== shownFor) samples = await get("failed-rows", run);
   if (version !== shownFor) render(detail, mayHaveSome ? samples : null);
@@ -20,7 +20,7 @@ export async function showFailures(run, detail) {
 }
 
 function render(detail, found) {
-  const parts = [...tasks(detail.tasks), ...problems(detail.report), ...remarks(detail.report), ...(found ? rows(found, detail) : [])];
+  const parts = [...tasks(detail.tasks), ...problems(detail.report), ...remarks(detail.report), ...(found ? [...stops(found.stops), ...rows(found, detail)] : [])];
   show(byId("failure-list"), ...(parts.length ? parts : [el("p", { class: "quiet" }, nothing(detail.row))]));
 }
 
@@ -41,6 +41,13 @@ function problems(report) {
 function remarks(report) {
   const lost = Object.entries(report?.lost ?? {}).map(([why, count]) => `${counted(count, "batch was", "batches were")} given up (${why}), and may have been billed all the same`);
   return lost.length ? [el("ul", { class: "plain" }, lost.map((words) => el("li", {}, words)))] : [];
+}
+
+function stops(list) {
+  if (!list.length) return [];
+  const item = ({ words, samples }) =>
+    el("li", {}, el("p", { class: "reason" }, words), samples.length ? el("details", {}, el("summary", {}, counted(samples.length, "sample")), samples.map((sample) => el("pre", {}, sample))) : null);
+  return [el("h3", {}, "Why nothing more is sent"), el("ul", { class: "plain" }, list.map(item))];
 }
 
 const STATUS = { name: "Status", cell: (row) => statusWords(row.status) };
