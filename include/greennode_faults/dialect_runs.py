@@ -1,7 +1,7 @@
 """Servers that nobody has seen, drawn from seeds: a table is run on each, as it comes and with the probe's profile.
 
-On each a run ends with all rows right, or it stops with an error that names a field of the profile; no answer is paid
-for twice, and none is deleted unread.
+On each a run ends with all rows right, or it stops after its pilot with an error that names a field of the profile; no
+answer is paid for twice, and none is deleted unread.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ End = Literal["right", "stopped", "wrong"]
 _BATCH_SECONDS = 3.0
 _PROBE_SECONDS = 4_000.0
 _HOST = "127.0.0.1"
+# So that the table has a second shard, which is not sent before results of the first were read.
+_PILOT_REQUESTS = 10
 
 
 class Ending(NamedTuple):
@@ -111,6 +113,7 @@ def _ending(emulator: RunningEmulator, profile: ApiProfile, clock: FastClock, fo
                 run_folder(folder / "staging", "faults", "run"),
                 out,
                 run_id="run",
+                pilot_requests=_PILOT_REQUESTS,
                 clock=clock,
                 sleep=clock.sleep,
             )
@@ -126,5 +129,7 @@ def _ending(emulator: RunningEmulator, profile: ApiProfile, clock: FastClock, fo
         return Ending("wrong", f"paid for twice, then {words}", billed)
     if billed and ledger["files_deleted"]:
         return Ending("wrong", f"{billed} of {ROWS} answers billed, files deleted, then {words}", billed)
+    if billed > _PILOT_REQUESTS:
+        return Ending("wrong", f"{billed} of {ROWS} answers billed, more than the pilot's, then {words}", billed)
     names = [field.name for field in dataclasses.fields(ApiProfile) if field.name in str(error)]
     return Ending("stopped" if names else "wrong", words, billed)
