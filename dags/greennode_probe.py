@@ -52,4 +52,5 @@ with DAG(
         model="{{ params.model or '' }}",
         wait_seconds="{{ params.wait_seconds }}",
         save="{{ params.save }}",
+        strict_conf=True,
     )

@@ -55,6 +55,12 @@ def test_a_refused_key_fails_it_at_once_and_the_report_says_why(
     assert emulator.ledger()["chat_requests_billed"] == 0
 
 
+def test_a_key_that_the_form_does_not_have_sends_nothing(run_probe: RunProbe, emulator: RunningEmulator) -> None:
+    with pytest.raises(AirflowFailException, match=r"'wait_second' \(did you mean 'wait_seconds'"):
+        run_probe(wait_second=30)
+    assert not emulator.ledger()["calls"]
+
+
 def test_its_form_asks_for_connection_model_and_wait(dag_bag: DagBag) -> None:
     dag = dag_bag.dags["greennode_probe"]
     assert dag.params.dump() == {

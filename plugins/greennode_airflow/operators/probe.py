@@ -10,12 +10,15 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.configuration import conf
 
 from greennode_airflow.failures import fail_without_retry
+from greennode_airflow.form import check_conf, declared_names
 from greennode_airflow.hooks import GreenNodeHook, client_arguments
 from greennode_airflow.runtime.runs import begin_run, staging_root
 from greennode_batch.errors import ConfigError
 from greennode_batch.probe.probe_run import DEFAULT_WAIT_SECONDS, Probe
 from greennode_batch.probe.saved_profile import save_profile
 from greennode_batch.state.confirmed_profile import confirm
+
+_FIELDS = ("connection_id", "model", "wait_seconds", "save")
 
 
 class GreenNodeProbeOperator(BaseOperator):
@@ -26,7 +29,8 @@ class GreenNodeProbeOperator(BaseOperator):
     REST API; the log shows it first. The environment of the worker says how (AIRFLOW_API_TOKEN, or
     AIRFLOW_API_USERNAME and AIRFLOW_API_PASSWORD). If the answers of a batch were read with the profile, runs with it
     need no pilot. If batches are still open after that, the task succeeds and says so: clear it later, and it checks
-    them again and sends nothing twice.
+    them again and sends nothing twice. strict_conf: whether a key of the run's conf that is no param of the DAG fails
+    the task before anything is sent; else one that nearly is a field of the form does.
     """
 
     template_fields: Sequence[str] = ("greennode_conn_id", "model", "wait_seconds", "save")
@@ -39,9 +43,12 @@ class GreenNodeProbeOperator(BaseOperator):
         model: str | None = None,
         wait_seconds: float | str = DEFAULT_WAIT_SECONDS,
         save: bool | str = False,
+        strict_conf: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.strict_conf = strict_conf
+        self.declared = declared_names(self.get_dag())
         self.greennode_conn_id = greennode_conn_id
         self.model = model
         self.wait_seconds = wait_seconds
@@ -50,6 +57,7 @@ class GreenNodeProbeOperator(BaseOperator):
     @fail_without_retry
     def execute(self, context: Context) -> str:
         """Probe, or go on with this run's probe."""
+        check_conf(context["dag_run"].conf, self.declared, strict=self.strict_conf, fields=_FIELDS)
         connection = GreenNodeHook().get_connection(self.greennode_conn_id)
         folder = begin_run(context).path / "probe"
         probe = Probe(
