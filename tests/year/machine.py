@@ -16,10 +16,24 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.year.model import PASSING, UNSENT, Copied, Order, Outcome, Request, Row, Table, failures, look_up, systematic
+from tests.year.model import (
+    PASSING,
+    UNSENT,
+    Copied,
+    Key,
+    Order,
+    Outcome,
+    Request,
+    Row,
+    Table,
+    failures,
+    look_up,
+    systematic,
+)
 from tests.year.world import BUILD, JOIN, STEPS, Clock, Run, World, outcome_of, request_of
 
-from greennode_batch.errors import AccountingError
+from greennode_batch.cleanup.retention import remove_run
+from greennode_batch.errors import AccountingError, ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.sources import FileSource
 from greennode_batch.job.targets import SqlTarget
@@ -52,18 +66,26 @@ FAULTS: dict[str, list[dict[str, Any]]] = {
     "batch out of sight": [{"kind": "not_found", "looks": 2}],
 }
 NOTES = "*/.answered-*"
-EDITS = [{"prompt": "Say"}, {"prompt": "Tell"}, {"max_tokens": 50}, {"max_tokens": 60}, *({"model": m} for m in MODELS)]
+MODEL_LISTS = [MODELS[:1], MODELS[1:], MODELS]
+EDITS = [
+    {"prompt": "Say"},
+    {"prompt": "Tell"},
+    {"max_tokens": 50},
+    {"max_tokens": 60},
+    *({"models": some} for some in MODEL_LISTS),
+]
 
 
 @dataclass(repr=False)
 class Job:
-    """A job as it stands, its source, and its runs."""
+    """A job as it stands, its source, and its runs. is_listed: it asks all of its models; else the first alone."""
 
     name: str
     rows: dict[int, str] = field(default_factory=dict)
     prompt: str = "Say"
     max_tokens: int = 50
-    model: str = MODELS[0]
+    is_listed: bool = False
+    models: tuple[str, ...] = MODELS[:1]
     targets: tuple[str, ...] = TABLES[:1]
     runs: list[Play] = field(default_factory=list)
 
@@ -73,19 +95,25 @@ class Job:
             name=self.name,
             source=FileSource(path="rows"),
             key="id",
-            model=self.model,
+            model=list(self.models) if self.is_listed else self.models[0],
             prompt=f"{{{{ text and '{self.prompt} ' ~ text }}}}",
             params={"max_tokens": self.max_tokens},
             target=tuple(SqlTarget(conn_id="db", table=name) for name in self.targets),
             canary=0,
             max_failed_ratio=MAX_FAILED,
-            max_shard_requests=5,
+            # A completed batch of more, without a line of results, stops the run.
+            max_shard_requests=3,
             **options,
         )
 
-    def asks(self, rows: Mapping[int, str]) -> dict[int, Request]:
-        """What each of these rows asks, but those that ask nothing."""
-        return {key: (self.model, str(self.max_tokens), f"{self.prompt} {text}") for key, text in rows.items() if text}
+    def asks(self, rows: Mapping[int, str]) -> dict[Key, Request]:
+        """What each of these rows asks of each model; nothing, where its text is empty."""
+        params = str(self.max_tokens)
+        return {
+            Key(number, model if self.is_listed else ""): (model, params, f"{self.prompt} {text}") if text else ()
+            for number, text in rows.items()
+            for model in self.models[: None if self.is_listed else 1]
+        }
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - hypothesis calls it
         printer.text(f"jobs[{self.name!r}]")
@@ -110,27 +138,29 @@ class Play:
     """A run, as the model follows it.
 
     asked, unsent, copied: by key. targets: by name, as its latest build knew them. removed: how many rows each of its
-    builds has removed. left_alone: how many rows need no request. step: how many steps it has done.
+    builds has removed. left_alone: how many rows need no request. step: how many steps it has done. is_removed:
+    whether its staging is gone.
     """
 
     job: Job
     run: Run
     options: Options
-    requested: dict[int, Request] = field(default_factory=dict)
-    unsent: set[int] = field(default_factory=set)
-    copied: dict[int, Copied] = field(default_factory=dict)
+    requested: dict[Key, Request] = field(default_factory=dict)
+    unsent: set[Key] = field(default_factory=set)
+    copied: dict[Key, Copied] = field(default_factory=dict)
     targets: tuple[str, ...] = ()
     outcomes: dict[Request, Outcome] = field(default_factory=dict)
     removed: list[tuple[Order, int]] = field(default_factory=list)
     left_alone: int = 0
     step: int = 0
+    is_removed: bool = False
 
     @property
     def is_sent(self) -> bool:
         """Whether its shards are at the server."""
         return self.step > BUILD + 1
 
-    def written(self, target: str) -> Iterator[tuple[int, Row]]:
+    def written(self, target: str) -> Iterator[tuple[Key, Row]]:
         """The rows that its join writes into a target."""
         is_systematic = systematic(self.outcomes)
 
@@ -194,10 +224,11 @@ class Year(RuleBasedStateMachine):
         self.connection.close()
         shutil.rmtree(self.root)
 
-    @initialize(of_first=ROWS, of_second=ROWS)
-    def begin(self, of_first: dict[int, str], of_second: dict[int, str]) -> None:
+    @initialize(of_first=ROWS, of_second=ROWS, is_listed=st.booleans())
+    def begin(self, of_first: dict[int, str], of_second: dict[int, str], is_listed: bool) -> None:  # noqa: FBT001
         for job, rows in zip(self.jobs.values(), (of_first, of_second), strict=True):
             job.rows.update(rows)
+            job.is_listed = is_listed
 
     @rule(job=st.sampled_from(JOBS), rows=ROWS)
     def put_rows(self, job: str, rows: dict[int, str]) -> None:
@@ -282,6 +313,30 @@ class Year(RuleBasedStateMachine):
         self._count("task cleared")
         self._go(data.draw(st.sampled_from(self._plays(is_over=True))), step, len(STEPS))
 
+    @precondition(lambda self: self._plays(is_over=True))
+    @rule(data=st.data())
+    def remove_old_run(self, data: st.DataObject) -> None:
+        """Retention removes what a run has left in staging; its tasks cannot be cleared any more."""
+        self._count("run removed")
+        play = data.draw(st.sampled_from(self._plays(is_over=True)))
+        assert remove_run(play.run.folder, now=self.world.clock(), is_over=lambda: True)
+        play.is_removed = True
+        with pytest.raises(ConfigError, match="removed"):
+            play.run.go(["build"], play.job.rows)
+        self._audit(play)
+
+    @precondition(lambda self: any(job.runs for job in self.jobs.values()))
+    @rule()
+    def lose_staging(self) -> None:
+        """The disk of staging is lost, with all runs: what is in the tables stays answered."""
+        self._count("staging lost")
+        for path in self.root.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for job in self.jobs.values():
+            for play in job.runs:
+                play.is_removed = True
+        self.world.confirm_profile()
+
     @precondition(lambda self: any(self.root.glob(NOTES)))
     @rule()
     def lose_notes(self) -> None:
@@ -294,14 +349,19 @@ class Year(RuleBasedStateMachine):
     def the_tables_are_what_the_model_says(self) -> None:
         for name, table in self.tables.items():
             held = self.world.held(name)
-            shown = {key: (row["status"], row["run_id"], row["greennode_job"]) for key, row in held.items()}
+            is_listed = any(job.is_listed for job in self.jobs.values())
+            shown = {
+                Key(row["id"], row["model"] if is_listed else ""): (row["status"], row["run_id"], row["greennode_job"])
+                for row in held
+            }
             wanted = {key: (row.outcome.status, row.run, row.job) for key, row in table.rows.items()}
             only_shown, only_wanted = set(shown.items()) - set(wanted.items()), set(wanted.items()) - set(shown.items())
             assert shown == wanted, f"{name} has {sorted(only_shown)}, and should have {sorted(only_wanted)}"
 
     def _plays(self, *, is_over: bool) -> list[Play]:
-        """The last runs of each job that are over, or that are not."""
-        return [play for job in self.jobs.values() for play in job.runs[-5:] if (play.step == len(STEPS)) is is_over]
+        """The last runs of each job that are over, or that are not; without those that staging has no more."""
+        plays = [play for job in self.jobs.values() for play in job.runs[-5:] if not play.is_removed]
+        return [play for play in plays if (play.step == len(STEPS)) is is_over]
 
     def _go(self, play: Play, start: int, stop: int) -> None:
         """Do some steps, with the engine and with the model."""
@@ -328,8 +388,8 @@ class Year(RuleBasedStateMachine):
         options = play.options
         tables = {name: self.tables[name] for name in play.targets}
         asks = play.job.asks(rows)
-        for key in rows.keys() - play.requested.keys() - play.unsent:
-            request, run = asks.get(key, ()), (play.job.name, play.run.run_id)
+        for key in asks.keys() - play.requested.keys() - play.unsent:
+            request, run = asks[key], (play.job.name, play.run.run_id)
             found = None
             if options.refresh == "changed":
                 found = look_up(tables, key, request, run=run, retry_final=options.retry_final)
@@ -348,7 +408,8 @@ class Year(RuleBasedStateMachine):
 
     @staticmethod
     def _remove(table: Table, job: Job, rows: Mapping[int, str], order: Order) -> int:
-        left = [key for key, row in table.rows.items() if row.job == job.name and key not in rows]
+        left = [key for key, row in table.rows.items() if row.job == job.name and key.number not in rows]
+        left = [key for key in left if not job.is_listed or key.model in job.models]
         left = [key for key in left if table.rows[key].order <= order]
         for key in left:
             del table.rows[key]

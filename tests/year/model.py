@@ -11,6 +11,15 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 Request = tuple[str, ...]
+
+
+class Key(NamedTuple):
+    """A row's key: the source's number, and the model where a job asks a list of them."""
+
+    number: int
+    model: str
+
+
 Order = tuple[float, float]
 GOOD, FINAL, PASSING = "good", "final", "passing"
 Kind = Literal["good", "final", "passing"]
@@ -41,9 +50,9 @@ class Row(NamedTuple):
 class Table:
     """A table: its rows by key."""
 
-    rows: dict[int, Row] = field(default_factory=dict)
+    rows: dict[Key, Row] = field(default_factory=dict)
 
-    def write(self, key: int, new: Row) -> bool:
+    def write(self, key: Key, new: Row) -> bool:
         """Write a row by the rule; whether it took its place."""
         old = self.rows.get(key)
         if old is not None and (old.job, old.run) != (new.job, new.run):
@@ -55,7 +64,7 @@ class Table:
         self.rows[key] = new
         return True
 
-    def settled(self, key: int, request: Request, *, run: tuple[str, str], retry_final: bool) -> Kind | None:
+    def settled(self, key: Key, request: Request, *, run: tuple[str, str], retry_final: bool) -> Kind | None:
         """What a row needs no new request for. run: the job and the run that ask."""
         row = self.rows.get(key)
         if row is None or row.request != request or row.outcome.kind == PASSING:
@@ -73,7 +82,7 @@ class Copied(NamedTuple):
 
 
 def look_up(
-    tables: Mapping[str, Table], key: int, request: Request, *, run: tuple[str, str], retry_final: bool
+    tables: Mapping[str, Table], key: Key, request: Request, *, run: tuple[str, str], retry_final: bool
 ) -> Copied | None:
     """Where a row's outcome is, and which of the targets lack it; None if it has to be asked."""
     found = {name: table.settled(key, request, run=run, retry_final=retry_final) for name, table in tables.items()}

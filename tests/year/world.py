@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 from tests.year.model import FINAL, GOOD, PASSING, Outcome, Request
+from upath import UPath
 
 from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.client import GreenNodeClient
@@ -32,6 +33,7 @@ from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import RunFolder, run_folder
 from greennode_batch.state.attempts import FIRST_ATTEMPT, attempt_shards
+from greennode_batch.state.confirmed_profile import confirm
 from greennode_batch.state.plan import read_plan
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.tables.table_target import TableTarget
@@ -215,21 +217,27 @@ class World:
         self.connection = connection
         self.client = GreenNodeClient(emulator.base_url, emulator.api_key, clock=clock, sleep=clock.sleep)
 
+        self.confirm_profile()
+
+    def confirm_profile(self) -> None:
+        """Note that results were read before; else a run stops at a batch that is completed and has none."""
+        confirm(UPath(self.root), self.client.host, ApiProfile(), now=self.clock())
+
     def tables(self, job: BatchJob) -> list[TableTarget]:
         """The job's tables."""
         return [sql_table(self.connection, target.table, job.target_key) for target in job.targets]
 
-    def held(self, name: str) -> dict[int, dict[str, Any]]:
-        """The rows of a table, by key."""
-        names = ("id", "status", "custom_id", "run_id", "greennode_job")
+    def held(self, name: str) -> list[dict[str, Any]]:
+        """The rows of a table."""
+        names = ("id", "model", "status", "custom_id", "run_id", "greennode_job")
         try:
             cursor = self.connection.execute(f"SELECT {', '.join(names)} FROM {name}")
             found = cursor.fetchall()
         except sqlite3.OperationalError:
-            return {}
+            return []
         finally:
             self.connection.rollback()
-        return {row[0]: dict(zip(names, row, strict=True)) for row in found}
+        return [dict(zip(names, row, strict=True)) for row in found]
 
     def run(self, job: BatchJob, run_id: str, *, dag: str, data_until: float) -> Run:
         """A run of a job, which nothing has been done for yet."""
