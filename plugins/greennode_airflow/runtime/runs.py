@@ -97,9 +97,12 @@ def job_id_of(operator: BaseOperator, job: BatchJob) -> str:
     """
     dag, group = operator.get_dag(), group_of(operator)
     groups = {
-        task.task_id.rpartition(".")[0]
+        group_of(task)
         for task in (dag.tasks if dag is not None else ())
-        if isinstance(declared := getattr(task, "job", None), BatchJob) and declared.own_id == job.own_id
+        # Those of a shard stand in a group of the pipeline's own, its attempt.
+        if not hasattr(task, "shard")
+        and isinstance(declared := getattr(task, "job", None), BatchJob)
+        and declared.own_id == job.own_id
     }
     is_shared = job.job_id is None and bool(groups - {group})
     return f"{group}/{job.own_id}" if group and is_shared else job.own_id
