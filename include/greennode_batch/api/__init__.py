@@ -6,12 +6,12 @@ Requests, from the outside in:
     protocol                each operation once, without I/O, for both clients
     paging                  walks the pages of a list
     exchange                tries one call until it is answered or given up
-    retries, retryable      which error a failure is; which statuses may pass; how long to wait
+    retries, retryable      which error a failure is; which statuses are retryable; how long to wait
     connection              a call becomes an httpx request
     uploads, downloads      move files in constant memory
-    endpoint                base URL and key: checked when they are read, redacted when they are shown
-    profile                 what is sent, and how; presets of known APIs
-    bounds, network, reach  how large and how slow a reply may be; deadlines of sockets; hosts that a reply names
+    endpoint                base URL and key: checked on input, redacted in output
+    profile                 the request format of one kind of server; presets of known APIs
+    bounds, network, reach  limits on the size and time of a reply; socket deadlines; hosts that a reply may point to
 
 Replies:
 

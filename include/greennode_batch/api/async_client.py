@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class AsyncGreenNodeClient:
-    """What a trigger needs: look at batches, list them, cancel one. Options as for GreenNodeClient."""
+    """What a trigger needs: poll batches, list them, cancel one. Options as for GreenNodeClient."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class AsyncGreenNodeClient:
 
     @property
     def profile(self) -> ApiProfile:
-        """What this client sends, and how."""
+        """The profile: the format of this client's requests."""
         return self._connection.profile
 
     async def aclose(self) -> None:
@@ -75,31 +75,31 @@ class AsyncGreenNodeClient:
         await self._http.aclose()
 
     async def get_batch(self, batch_id: str, *, max_tries: int = MAX_TRIES) -> Batch:
-        """A batch as it stands. max_tries: how often it is asked for at most, where that fails."""
+        """The current state of a batch. max_tries: how often the call is tried if it fails."""
         return self._connection.note(await self._run(self._operations.get_batch(batch_id), max_tries))
 
     async def list_batches(self, *, limit: int = 100) -> AsyncIterator[Batch]:
-        """Every batch, asked for `limit` a page as the caller goes on."""
+        """Yield every batch; fetches the next page of `limit` entries when the caller needs it."""
         pager = self.batch_pages(limit)
         while not pager.ended:
             for batch in await self.read_page(pager):
                 yield batch
-        # A list that was not whole ends with an error.
+        # A list that was cut short ends with an error.
         await self.read_page(pager)
 
     def batch_pages(self, limit: int = 100) -> Pager[Batch]:
-        """The list of batches, for `read_page`; ConfigError where the profile has none."""
+        """The list of batches, for `read_page`. Raises ConfigError if the profile has no such list."""
         return self._operations.batches(limit)
 
     async def read_page(self, pager: Pager[Batch], *, max_tries: int = MAX_TRIES) -> list[Batch]:
-        """What the next page has that is new; empty at the end. After an error it is that page again."""
+        """The new entries of the next page; empty at the end. After an error, the same page is read again."""
         operation = pager.next_page()
         if operation is None:
             return []
         return [self._connection.note(batch) for batch in pager.take(await self._run(operation, max_tries))]
 
     async def cancel_batch(self, batch_id: str) -> Batch | None:
-        """Ask for a batch to be cancelled; None as for GreenNodeClient.cancel_batch."""
+        """Request that a batch is cancelled; returns None in the same cases as GreenNodeClient.cancel_batch."""
         batch = await self._run(self._operations.cancel_batch(batch_id))
         return None if batch is None else self._connection.note(batch)
 
@@ -112,7 +112,7 @@ class AsyncGreenNodeClient:
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]  # typeshed has Any for the value of StopIteration
             if isinstance(step, Wait):
-                log.warning("%s; again in %.1f s", step.reason, step.seconds)
+                log.warning("%s; trying again in %.1f s", step.reason, step.seconds)
                 await self._sleep(step.seconds)
                 outcome = None
             else:

@@ -36,9 +36,9 @@ T = TypeVar("T")
 class GreenNodeClient:
     """GreenNode's Files, Batches, Models and chat over HTTP, with one connection pool.
 
-    Errors are ApiErrors named for the caller's next move. What is safe to repeat is repeated here, with
-    growing pauses; a create or a chat never is. `timeout` bounds an ordinary call from its first byte to its last, in
-    seconds (chats get a multiple of it, files more by their size); `max_tries` how often a call that is safe to
+    Errors are ApiErrors, named for the caller's next move. The client repeats calls that are safe to repeat, with
+    growing pauses; it never repeats a create or a chat. `timeout`: seconds for an ordinary call, from its first byte
+    to its last (chats get a multiple of it, files more by their size). `max_tries`: how often a call that is safe to
     repeat is tried.
     """
 
@@ -83,12 +83,12 @@ class GreenNodeClient:
 
     @property
     def profile(self) -> ApiProfile:
-        """What this client sends, and how."""
+        """The profile: the format of this client's requests."""
         return self._connection.profile
 
     @property
     def host(self) -> str:
-        """The host of the API: who has the files and batches that this client made."""
+        """The host of the API, which stores the files and batches of this client."""
         return self._connection.host
 
     def close(self) -> None:
@@ -98,8 +98,8 @@ class GreenNodeClient:
     def upload_file(self, path: Path, *, filename: str | None = None) -> RemoteFile:
         """Upload a file of request lines. Holds one chunk.
 
-        An upload that got no reply is sent again (twice at most, each time with a warning in the log), so a
-        second copy may lie in the store: it costs nothing, and `list_files` shows it under the same filename.
+        If an upload gets no reply, it is sent again (at most twice, each time with a warning in the log). The store may
+        then hold a second copy: it costs nothing, and `list_files` shows it under the same filename.
         """
         return self._run(self._operations.upload_file(path, filename=filename))
 
@@ -108,11 +108,11 @@ class GreenNodeClient:
         return self._run(self._operations.get_file(file_id))
 
     def list_files(self, *, limit: int = 100) -> Iterator[RemoteFile]:
-        """Every file in the store, asked for `limit` a page as the caller goes on."""
+        """Yield every file in the store; fetches the next page of `limit` entries when the caller needs it."""
         return self._items(self._operations.files(limit))
 
     def delete_file(self, file_id: str) -> None:
-        """Delete a file; one that is gone already is fine."""
+        """Delete a file. A file that no longer exists is not an error."""
         self._run(self._operations.delete_file(file_id))
 
     def create_batch(
@@ -123,40 +123,40 @@ class GreenNodeClient:
         model: str | None = None,
         not_after: float | None = None,
     ) -> Batch:
-        """Create a batch, once. AmbiguousError: it may exist; list and match before another is created.
+        """Create a batch, once. AmbiguousError: it may exist; list and match before you create another.
 
-        `metadata` and `model` are sent only where the profile says that the API takes them. `not_after`: epoch
-        seconds, by the client's clock, by which the request must be on its way, or it is not sent (RetryableError).
+        `metadata` and `model` are sent only if the profile says that the API accepts them. `not_after`: epoch seconds
+        by the client's clock; a request that is not on its way by this time is not sent (RetryableError).
         """
         create = self._operations.create_batch(input_file_id, metadata, model, not_after=not_after)
         return self._connection.note(self._run(create))
 
     def get_batch(self, batch_id: str) -> Batch:
-        """A batch as it stands."""
+        """The current state of a batch."""
         return self._connection.note(self._run(self._operations.get_batch(batch_id)))
 
     def list_batches(self, *, limit: int = 100) -> Iterator[Batch]:
-        """Every batch, asked for `limit` a page as the caller goes on."""
+        """Yield every batch; fetches the next page of `limit` entries when the caller needs it."""
         return self._items(self._operations.batches(limit))
 
     def cancel_batch(self, batch_id: str) -> Batch | None:
-        """Ask for a batch to be cancelled.
+        """Request that a batch is cancelled.
 
-        None where the API declines (400, 409: it has finished, or, with some APIs, has not begun) or its reply
-        shows no batch: look at the batch to know how it stands.
+        Returns None if the API declines (400, 409: the batch has finished or, with some APIs, has not begun) or if its
+        reply shows no batch; poll the batch to see its state.
         """
         batch = self._run(self._operations.cancel_batch(batch_id))
         return None if batch is None else self._connection.note(batch)
 
     def delete_batch(self, batch_id: str) -> None:
-        """Delete a batch for ever; one that is gone already is fine. First save its results."""
+        """Delete a batch permanently. A batch that no longer exists is not an error. Save its results first."""
         self._run(self._operations.delete_batch(batch_id))
 
     def download_file(self, file_id: str, destination: Path, *, max_bytes: int = bounds.MAX_FILE_BYTES) -> int:
-        """Bring a file to `destination`, whole or not at all; returns its size in bytes.
+        """Download a file to `destination`, complete or not at all; returns its size in bytes.
 
-        A file that is larger than `max_bytes` (unpacked) is given up: RejectedError with the code `over_bound`. Where
-        the server answers with the file's URL in JSON instead, that is followed; another host never gets the key.
+        A file larger than `max_bytes` (decompressed) is given up: RejectedError with the code `over_bound`. If the
+        server answers with JSON that holds the file's URL, the client follows it; another host never gets the key.
         """
         if file_id.startswith(("https://", "http://")):
             url = file_id
@@ -174,10 +174,10 @@ class GreenNodeClient:
         *,
         max_bytes: int = bounds.MAX_FILE_BYTES,
     ) -> int | None:
-        """Bring a batch's output or error file to `destination`; None where the batch has no such file.
+        """Download a batch's output or error file to `destination`; None if the batch has no such file.
 
-        `max_bytes` as for `download_file`.
-        Where the API has one list of results for a batch, that is the output, and there is no error file.
+        `max_bytes` as for `download_file`. If the API has one list of results for a batch, this list is the output, and
+        there is no error file.
         """
         if self.profile.result_style == "results":
             if which == "error":
@@ -188,11 +188,11 @@ class GreenNodeClient:
         return None if file_id is None else self.download_file(file_id, destination, max_bytes=max_bytes)
 
     def list_models(self) -> list[Model]:
-        """Every model that the key may use."""
+        """Every model that the key can use."""
         return self._run(self._operations.list_models())
 
     def chat(self, body: Mapping[str, Any]) -> ResultLine:
-        """One chat completion in real time, at the full price. Never repeated here."""
+        """One real-time chat completion, at the full price. Never repeated here."""
         return self._run(self._operations.chat(body))
 
     def _items(self, pager: Pager[Item]) -> Iterator[Item]:
@@ -204,8 +204,8 @@ class GreenNodeClient:
         named = named_url(destination)
         if named is None:
             return size
-        log.info("%s: the server names another place for it; following", what)
-        # Whole or not at all: where the file is named is not the file.
+        log.info("%s: the server answers with another URL for the file; following it", what)
+        # Complete or not at all: the JSON that names the file is not the file.
         destination.unlink()
         return self._download_one(named, destination, what, max_bytes)
 
@@ -219,11 +219,11 @@ class GreenNodeClient:
         return drive(steps, send=self._send, wait=self._wait)
 
     def _wait(self, step: Wait) -> None:
-        log.warning("%s; again in %.1f s", step.reason, step.seconds)
+        log.warning("%s; trying again in %.1f s", step.reason, step.seconds)
         self._sleep(step.seconds)
 
     def _send(self, call: Call) -> Reply | Lost:
         if call.not_after is not None and self._connection.clock() > call.not_after:
-            return Lost(Loss.NOT_SENT, "this process was held up for too long; another one may have taken over")
+            return Lost(Loss.NOT_SENT, "this process was paused for too long; another one may have taken over")
         more = bounds.file_seconds(call.upload.file_bytes) if call.upload is not None else 0.0
         return stream_reply(self._http, self._connection.request(call), Deadline(call.deadline_seconds + more))

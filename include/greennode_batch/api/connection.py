@@ -1,4 +1,4 @@
-"""What both clients share: where to, with which key, and how a Call becomes an httpx request."""
+"""What both clients share: the base URL, the key, and how a Call becomes an httpx request."""
 
 import logging
 import time
@@ -29,7 +29,7 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.
 
 
 class Connection:
-    """A checked base URL, a key and a profile, and the words of status it has met."""
+    """A checked base URL, a key and a profile, and the unknown status words it has met."""
 
     def __init__(
         self,
@@ -63,14 +63,14 @@ class Connection:
     def url(self, path: str) -> httpx.URL:
         """A path of the profile below the base URL, or a whole URL that the server has named.
 
-        Raises RejectedError for one that is not encrypted, or out of reach.
+        Raises RejectedError if the URL is not encrypted or its host may not be reached.
         """
         if not path.startswith(("https://", "http://")):
             return httpx.URL(self.base_url + path)
         try:
             url = httpx.URL(path)
         except httpx.InvalidURL:
-            raise RejectedError("the server names what is not a URL") from None
+            raise RejectedError("the server names something that is not a URL") from None
         if not may_use(urlsplit(path), self.allow_http_hosts):
             raise RejectedError(f"the server points to {url.scheme}://{url.host}, which is not encrypted")
         try:
@@ -80,7 +80,7 @@ class Connection:
         return url
 
     def headers(self, url: httpx.URL) -> dict[str, str]:
-        """Headers for a request there. Only the API itself gets the key and the profile's headers."""
+        """Headers for a request to this URL. Only the API itself gets the key and the profile's headers."""
         if _origin(url) != self._origin:
             return {"user-agent": _USER_AGENT}
         return {"user-agent": _USER_AGENT, **self.profile.extra_headers, "authorization": self.key.header}
@@ -107,14 +107,14 @@ class Connection:
 
     @staticmethod
     def timeout(call: Call) -> httpx.Timeout:
-        """What bounds each phase of a call; only a file takes long to send."""
+        """The timeouts of each phase of a call; only sending a file takes long."""
         seconds = call.deadline_seconds
         short = min(CONNECT_SECONDS, seconds)
         write = seconds if call.upload is not None else short
         return httpx.Timeout(connect=short, pool=short, write=write, read=seconds)
 
     def note(self, batch: Batch) -> Batch:
-        """The same batch, without the key; logs a status word that is not known, once a word."""
+        """The same batch, without the key in its texts; logs each unknown status word once."""
         batch = msgspec.structs.replace(
             batch,
             raw_status=self.key.redact(batch.raw_status),
@@ -124,8 +124,8 @@ class Connection:
         if batch.status is BatchStatus.UNKNOWN and batch.raw_status not in self._unknown_words:
             self._unknown_words.add(batch.raw_status)
             log.warning(
-                "batch %s has the status %r, which is not known: waiting goes on; "
-                "what it means can be said in status_words of the connection's profile",
+                "batch %s has the unknown status %r: waiting goes on; "
+                "to give this word a meaning, set status_words in the connection's profile",
                 batch.id,
                 batch.raw_status,
             )
@@ -142,7 +142,7 @@ def stream_reply(http: httpx.Client, request: Mapping[str, Any], deadline: Deadl
     try:
         with until(deadline), http.stream(**request) as response:
             body = Body(response.headers)
-            # The bytes as they come over the wire: httpx would unpack a chunk of them to any size.
+            # The raw bytes of the reply: httpx would decompress a chunk of them to any size.
             assert isinstance(response.stream, httpx.SyncByteStream)
             for chunk in response.stream:
                 complaint = too_late(deadline) if deadline.has_passed else body.take(chunk)
@@ -150,7 +150,7 @@ def stream_reply(http: httpx.Client, request: Mapping[str, Any], deadline: Deadl
                     return Lost(Loss.NO_REPLY, complaint)
             return whole_reply(response, body)
     except httpx.TimeoutException as error:
-        # Which phase of the call its deadline has cut short tells nobody anything.
+        # Which phase of the call hit the deadline helps no reader of the message.
         reason = too_late(deadline) if deadline.has_passed else lost(error).reason
         return Lost(lost(error).loss, reason)
     except httpx.RequestError as error:
@@ -166,18 +166,18 @@ def whole_reply(response: httpx.Response, body: Body) -> Reply | Lost:
 
 
 def too_late(deadline: Deadline) -> str:
-    """Why a call is given up at its deadline."""
+    """Why a call is given up at its deadline, as text."""
     return f"no whole reply within {deadline.seconds:.0f} s"
 
 
 def lost(error: httpx.RequestError) -> Lost:
-    """What a failure of httpx means for the request."""
+    """What an httpx failure means for the request."""
     reason = f"{_host_of(error)}{type(error).__name__}: {error}".rstrip(": ")
     return Lost(Loss.NOT_SENT if isinstance(error, _NOT_SENT) else Loss.NO_REPLY, reason)
 
 
 def _host_of(error: httpx.RequestError) -> str:
-    """The address of the request, for a person who has mistyped it; empty where httpx does not say."""
+    """The address of the request, so that a reader can spot a typo; empty if httpx does not give it."""
     try:
         return f"{error.request.url.netloc.decode()}: "
     except RuntimeError:
@@ -185,5 +185,5 @@ def _host_of(error: httpx.RequestError) -> str:
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    # httpx leaves out a scheme's own port, so https://host and https://host:443 are the same here.
+    # httpx omits a scheme's default port, so https://host and https://host:443 are the same here.
     return url.scheme, url.host, url.port

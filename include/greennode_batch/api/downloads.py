@@ -1,4 +1,4 @@
-"""A file from the API to disk: whole or not at all, resumed where the server allows it, in constant memory."""
+"""A file from the API to disk: complete or not at all, resumed if the server allows it, in constant memory."""
 
 import contextlib
 import dataclasses
@@ -28,19 +28,19 @@ from greennode_batch.errors import ApiError, RejectedError, RetryableError
 
 log = logging.getLogger(__name__)
 
-# A try that brought so much more than any before starts the count of tries again.
+# A try that brought this much more than any before resets the count of tries.
 _PROGRESS_BYTES: Final = 1024 * 1024
 _MAX_REDIRECTS: Final = 5
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_NOTHING_LOST: Final = "Nothing is lost: what was paid for is still at the server"
+_NOTHING_LOST: Final = "Nothing is lost: the results that were paid for are still at the server"
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
 @dataclasses.dataclass
 class _Part:
-    """The part of the file that is here, and what is needed to go on from there."""
+    """The part of the file on disk, and what is needed to continue from there."""
 
     file: BinaryIO
     max_bytes: int
@@ -61,7 +61,7 @@ class _Part:
         return {"range": f"bytes={offset}-", **condition}
 
     def begins_with(self, response: httpx.Response) -> None:
-        """Remember from a full reply whether, and on what condition, it may be continued."""
+        """Remember from a full reply whether, and on what condition, the download can be resumed."""
         self.restart()
         headers = response.headers
         etag = headers.get("etag", "")
@@ -71,7 +71,7 @@ class _Part:
         self.can_resume = headers.get("accept-ranges", "").lower() == "bytes" and self.total_bytes is not None
 
     def continues_with(self, response: httpx.Response) -> bool:
-        """Whether a 206 goes on exactly where the file ends, and is of the same whole."""
+        """Whether a 206 continues exactly where the file ends, and belongs to the same file."""
         match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
         return match is not None and (int(match[1]), int(match[2])) == (self.file.tell(), self.total_bytes)
 
@@ -86,11 +86,11 @@ def download(
     max_bytes: int,
     sleep: Callable[[float], None],
 ) -> int:
-    """Bring what lies at `url` to `destination`; returns the bytes on disk.
+    """Download the content of `url` to `destination`; returns the bytes on disk.
 
-    It is written beside the destination and put in its place when it is whole; on failure nothing is left. A try may
-    take as long as an ordinary call, and more by what comes. RejectedError with the code OVER_BOUND for a file larger
-    than `max_bytes`, and for a host that is out of reach.
+    The file is written beside the destination and moved into place when it is complete; a failure leaves nothing. A
+    try may take as long as an ordinary call, plus time by the bytes received. Raises RejectedError, with the code
+    OVER_BOUND for a file larger than `max_bytes`, or for a host that may not be reached.
     """
     call = Call(what=what, method="GET", path=url, deadline_seconds=connection.timeout_seconds)
     beside = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}.part")
@@ -102,7 +102,7 @@ def download(
                 delay = next_delay(attempt, error)
                 if delay is None:
                     raise error
-                log.warning("%s; again in %.1f s", error, delay)
+                log.warning("%s; trying again in %.1f s", error, delay)
                 sleep(delay)
                 progressed = file.tell() >= furthest + _PROGRESS_BYTES
                 furthest = max(furthest, file.tell())
@@ -115,7 +115,7 @@ def download(
 
 
 def named_url(path: Path) -> str | None:
-    """Where a file really lies, if what came in its place is its URL in JSON; None for any other content."""
+    """The file's real URL, if the content is JSON that holds it; None for any other content."""
     if path.stat().st_size > _MAX_ERROR_BYTES:
         return None
     data = decode(path.read_bytes())
@@ -132,7 +132,7 @@ def _attempt(http: httpx.Client, connection: Connection, part: _Part, call: Call
     try:
         url = _allowed(httpx.URL(call.path), connection, call)
         for _ in range(_MAX_REDIRECTS + 1):
-            # What decides over the key is the host that is asked: `headers` gives it to the API alone.
+            # The host of each request decides who gets the key: `headers` gives it to the API alone.
             headers = connection.headers(url) | {"accept-encoding": "identity"} | part.range_headers()
             with until(deadline), http.stream("GET", url, headers=headers, timeout=timeout) as response:
                 if response.status_code not in _REDIRECTS:
@@ -142,7 +142,7 @@ def _attempt(http: httpx.Client, connection: Connection, part: _Part, call: Call
     except ForbiddenAddressError as refusal:
         return RejectedError(f"{call.what}: {refusal}", code=OVER_BOUND)
     except httpx.InvalidURL:
-        return RejectedError(f"{call.what}: the server names what is not a URL")
+        return RejectedError(f"{call.what}: the server names something that is not a URL")
     except httpx.RequestError as error:
         return error_of(lost(error), call, connection.key.redact, now=0.0)
     except zlib.error as error:
@@ -160,25 +160,25 @@ def _allowed(url: httpx.URL, connection: Connection, call: Call) -> httpx.URL:
 def _receive(
     response: httpx.Response, part: _Part, call: Call, connection: Connection, deadline: Deadline
 ) -> ApiError | None:
-    """Write a reply's body to the part; None when the file is whole now."""
+    """Append a reply's body to the part; returns None when the file is complete."""
     redact = connection.key.redact
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
         if not part.continues_with(response):
             part.restart()
-            return RetryableError(f"{call.what}: the server sent another part of the file than was asked for")
+            return RetryableError(f"{call.what}: the server sent a different part of the file than was requested")
     elif response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         part.restart()
-        return RetryableError(f"{call.what}: the server refuses to go on where the last try ended")
+        return RetryableError(f"{call.what}: the server refuses to continue where the last try ended")
     elif response.status_code in {HTTPStatus.OK, HTTPStatus.NO_CONTENT}:
         if "text/html" in response.headers.get("content-type", ""):
-            return RetryableError(f"{call.what}: HTTP 200 with an HTML page in place of the file", status=200)
+            return RetryableError(f"{call.what}: HTTP 200 with an HTML page instead of the file", status=200)
         part.begins_with(response)
     else:
         body = _beginning(response)
         return error_of(reply_of(response, body), call, redact, now=connection.clock())
     error = _write(response, part, call, deadline)
     if error is None and part.total_bytes is not None and part.can_resume and part.file.tell() < part.total_bytes:
-        return RetryableError(f"{call.what}: {part.file.tell()} of {part.total_bytes} bytes are here")
+        return RetryableError(f"{call.what}: received {part.file.tell()} of {part.total_bytes} bytes")
     return error
 
 
@@ -187,14 +187,14 @@ def _write(response: httpx.Response, part: _Part, call: Call, deadline: Deadline
     encoding = response.headers.get("content-encoding", "identity").lower()
     gunzip: Gunzip | None = None
     received = 0
-    # The bytes as they come over the wire; `iter_raw` would refuse a reply that a test's transport made whole.
+    # The raw bytes of the reply; `iter_raw` would refuse a reply that a test's transport built whole.
     assert isinstance(response.stream, httpx.SyncByteStream)
     for chunk in response.stream:
-        # Some servers compress unasked, and not all of them say so. No line of JSON begins like this.
+        # Some servers compress without being asked, and not all of them say so. No line of JSON begins like this.
         if not received and not part.file.tell() and chunk.startswith(_GZIP_MAGIC):
             gunzip, part.can_resume = Gunzip(), False
         elif not received and gunzip is None and encoding not in {"identity", "gzip", "x-gzip", ""}:
-            return RejectedError(f"{call.what}: the server sends {encoding}, though only identity was asked for")
+            return RejectedError(f"{call.what}: the server sends {encoding}, but only identity was requested")
         received += len(chunk)
         deadline.seconds = call.deadline_seconds + file_seconds(received)
         error = _over_bound(part, [chunk] if gunzip is None else gunzip.unpack(chunk), call, deadline)
@@ -204,8 +204,8 @@ def _write(response: httpx.Response, part: _Part, call: Call, deadline: Deadline
         return RetryableError(f"{call.what}: cut off after {received} of {length} bytes")
     if gunzip is not None and not gunzip.whole:
         part.restart()
-        return RetryableError(f"{call.what}: the gzip data end before their end, after {received} bytes")
-    # Doubleword says so where a file is still being written.
+        return RetryableError(f"{call.what}: the gzip data are incomplete, after {received} bytes")
+    # Doubleword sends this header while it is still writing the file.
     if response.headers.get("x-incomplete", "").lower() == "true":
         part.restart()
         return RetryableError(f"{call.what}: the server is still writing this file")
@@ -213,19 +213,19 @@ def _write(response: httpx.Response, part: _Part, call: Call, deadline: Deadline
 
 
 def _over_bound(part: _Part, pieces: Iterable[bytes], call: Call, deadline: Deadline) -> ApiError | None:
-    """Write what came; the error where the file is too large with it, or comes too slowly."""
+    """Write the next bytes; returns the error if the file gets too large or arrives too slowly."""
     for piece in pieces:
         if part.file.tell() + len(piece) > part.max_bytes:
             return RejectedError(
-                f"{call.what}: the file is larger than {in_mib(part.max_bytes)}, the bound for what was asked. "
+                f"{call.what}: the file is larger than {in_mib(part.max_bytes)}, the limit for its requests. "
                 f"{_NOTHING_LOST}",
                 code=OVER_BOUND,
             )
         part.file.write(piece)
     if deadline.has_passed:
         return RetryableError(
-            f"{call.what}: given up {part.file.tell()} bytes into the file, after {deadline.seconds:.0f} s: it comes "
-            f"too slowly. {_NOTHING_LOST}"
+            f"{call.what}: given up {part.file.tell()} bytes into the file, after {deadline.seconds:.0f} s: it is "
+            f"too slow. {_NOTHING_LOST}"
         )
     return None
 

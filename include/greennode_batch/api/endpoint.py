@@ -14,11 +14,11 @@ _VERSION_SEGMENT = re.compile(r"v\d+(?:\.\d+)?(?:(?:alpha|beta)\d*)?")
 _MASK = "***"
 _SHORTEST_BEGINNING = 4
 _BEARER = re.compile(r"(?i)\bbearer(?:\s|%20|\+)+[\w\-.~+/%]+=*")
-# What may be left of a character's escape where a message was cut.
+# What may be left of an escaped character where a message was cut.
 _CUT_ESCAPE = re.compile(r"(?:%\w{0,3}|\\+(?:[ux]\w{0,3})?|&[#\w]{0,6})?\Z")
 _ESCAPED = "\"'/"
 _ENTITY = "&(?:amp;)*"
-# Base64 of fewer characters than these may be any word.
+# Fewer characters of base64 than this may be any word.
 _SHORTEST_BASE64 = 6
 
 
@@ -30,7 +30,7 @@ class ApiKey:
     def __init__(self, value: str) -> None:
         if not isinstance(value, str) or not value:
             raise ConfigError("the API key is empty: put it in the connection's password, or in GREENNODE_API_KEY")
-        # Header values are visible ASCII; a key with a line end is one pasted with more than itself.
+        # Header values are visible ASCII; a key with a line end was pasted with something else.
         if not all("!" <= char <= "~" for char in value):
             raise ConfigError(
                 "the API key holds a space, a line end or a character outside ASCII (not shown here): paste it again"
@@ -38,7 +38,7 @@ class ApiKey:
         self.__value = value
         self.__spellings = [[re.compile(char) for char in chars] for chars in _spellings(value)]
         self.__written = re.compile("|".join("".join(char.pattern for char in chars) for chars in self.__spellings))
-        # Where a beginning can be, at a hundredth of the time that a look at each place takes.
+        # The places where a beginning can be: a hundred times faster than a check of every place.
         short = ("".join(char.pattern for char in chars[:_SHORTEST_BEGINNING]) for chars in self.__spellings)
         self.__begun = re.compile(f"(?={'|'.join(short)})")
 
@@ -54,16 +54,16 @@ class ApiKey:
         return f"Bearer {self.__value}"
 
     def redact(self, words: str) -> str:
-        """The same text without the key: APIs echo it in their errors, and so do proxies with the whole header.
+        """The text without the key: APIs echo it in their errors, and proxies echo the whole header.
 
-        Also as it stands in URLs, JSON, HTML and base64 (alone, or behind a user's name or a scheme).
+        Also finds the key as written in URLs, JSON, HTML and base64 (alone, or after a user name or a scheme).
         """
         *cut, last = self.__written.sub(_MASK, words).split("…")
         words = "…".join([*map(self._without_beginning, cut), last])
         return _BEARER.sub(f"Bearer {_MASK}", words)
 
     def _without_beginning(self, words: str) -> str:
-        """The same text without what is left of the key where a message was cut in the middle of it."""
+        """The text without the rest of a key that was cut in the middle."""
         longest = max(map(len, self.__spellings)) * len("%252525")
         for begun in self.__begun.finditer(words, max(0, len(words) - longest)):
             if any(_is_beginning(words, begun.start(), chars) for chars in self.__spellings):
@@ -72,14 +72,14 @@ class ApiKey:
 
 
 def _spellings(key: str) -> list[list[str]]:
-    """How the key may be written, each as one pattern a character: as text, as base64 in each alignment, as hex."""
+    """The forms in which the key may appear, each as one pattern a character: text, base64 in each alignment, hex."""
     data = key.encode()
     # JSON in JSON in JSON has four backslashes for one.
     levels = (1, 2, 4) if "\\" in key else (1,)
     spellings = [[_written(char, level) for char in key] for level in levels]
     spellings.append([f"(?i:{digit})" for digit in data.hex()])
     for before in range(3):
-        # Only the characters that no neighbour has a bit in.
+        # Only the characters that share no bit with a neighbour.
         encoded = base64.b64encode(bytes(before) + data).decode().rstrip("=")
         core = encoded[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]
         if len(core) >= _SHORTEST_BASE64:
@@ -88,14 +88,14 @@ def _spellings(key: str) -> list[list[str]]:
 
 
 def _written(char: str, level: int = 1) -> str:
-    """A pattern of one character as it is, or escaped for a URL, JSON or HTML, also twice."""
+    """The pattern of one character: as it is, or escaped for a URL, JSON or HTML, once or twice."""
     code = f"{ord(char):02x}"
     plain = re.escape(char)
     if char == "\\":
         plain *= level
     elif char in _ESCAPED:
         plain = rf"\\{{0,4}}{plain}"
-    # The plain way comes last: some of the others begin like it.
+    # The plain form comes last: some of the others begin like it.
     ways = [
         f"(?i:%(?:25)*{code})",
         rf"(?i:\\{{1,4}}(?:u00|x){code})",
@@ -108,7 +108,7 @@ def _written(char: str, level: int = 1) -> str:
 
 
 def _base64_written(char: str) -> str:
-    # The URL-safe alphabet has other characters for two.
+    # The URL-safe alphabet replaces two characters.
     return {"+": f"(?:{_written('+')}|-)", "/": f"(?:{_written('/')}|_)"}.get(char, re.escape(char))
 
 
@@ -124,7 +124,7 @@ def _is_beginning(words: str, start: int, chars: list[re.Pattern[str]]) -> bool:
 
 
 def check_base_url(base_url: str, *, allow_http_hosts: Collection[str] = ()) -> str:
-    """The base URL without its trailing slash, or a ConfigError that says the way out."""
+    """The base URL without its trailing slash; raises a ConfigError that says how to fix it."""
     url = base_url.strip() if isinstance(base_url, str) else ""
     if not url:
         raise ConfigError(
@@ -154,7 +154,7 @@ def check_base_url(base_url: str, *, allow_http_hosts: Collection[str] = ()) -> 
 
 
 def may_use(parts: SplitResult, allow_http_hosts: Collection[str]) -> bool:
-    """Https goes anywhere; http to loopback and to hosts that are allowed by name, "host" or "host:port"."""
+    """Https may go anywhere; http only to loopback and to hosts allowed by name, "host" or "host:port"."""
     if parts.scheme == "https":
         return True
     allowed = {name.strip().lower() for name in allow_http_hosts}

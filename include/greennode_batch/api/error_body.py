@@ -11,14 +11,14 @@ from greennode_batch.api.fields import count, pick, text
 
 MAX_MESSAGE_CHARS = 500
 _MAX_CODE_CHARS = 100
-# An error page says what it has to say at its beginning; patterns over megabytes of it would take minutes.
+# An error page has its message at the beginning; patterns over megabytes of it would take minutes.
 _MAX_PAGE_BYTES = 8 * 1024
 _MAX_DEPTH = 4
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-kong-request-id", "x-correlation-id", "x-trace-id", "cf-ray")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _TAGS = re.compile(r"<(?:style|script)\b.*?</(?:style|script)>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _MESSAGE_FIELDS = ("message", "msg", "error_message", "error_msg", "error_description", "detail", "title", "reason")
-# Control characters too: a terminal would act on those in a log.
+# Control characters too: a terminal would act on them in a log.
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 
@@ -41,7 +41,7 @@ def parse_error(
 
 
 def decode(body: bytes) -> Any:
-    """The JSON of a body, or None where it is not JSON."""
+    """The JSON of a body, or None if it is not JSON."""
     try:
         return msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -49,7 +49,7 @@ def decode(body: bytes) -> Any:
 
 
 def describe(data: object, depth: int = 0) -> tuple[str | None, str | None]:
-    """(message, code) of an error given as object, list or text; (None, None) where it says nothing."""
+    """(message, code) of an error given as an object, list or text; (None, None) if it holds neither."""
     if isinstance(data, str):
         return shorten(data) or None, None
     if depth > _MAX_DEPTH:
@@ -100,7 +100,7 @@ def _described_list(data: "list[Any] | tuple[Any, ...]", depth: int) -> tuple[st
 
 
 def _validation_item(item: object) -> object:
-    """FastAPI and Pydantic say where in `loc`: {"loc": ["body", "model"], "msg": "Field required"}."""
+    """FastAPI and Pydantic name the field in `loc`: {"loc": ["body", "model"], "msg": "Field required"}."""
     if isinstance(item, dict) and isinstance(item.get("loc"), list) and isinstance(item.get("msg"), str):
         index = ".".join(filter(None, map(text, item["loc"])))
         return {**item, "msg": f"{index}: {item['msg']}"}
@@ -119,6 +119,6 @@ def _plain(status: int, body: bytes) -> str:
 
 
 def shorten(words: str, limit: int = MAX_MESSAGE_CHARS) -> str:
-    """One line of at most `limit` characters; it ends in "…" wherever it was cut."""
+    """One line of at most `limit` characters; it ends in "…" if it was cut."""
     line = _SPACE.sub(" ", words[: 4 * limit]).strip()
     return line if len(line) <= limit and len(words) <= 4 * limit else line[: limit - 1] + "…"

@@ -1,7 +1,7 @@
 """One call, tried until it is answered or given up: no I/O, the same for the sync and the async client.
 
-The client does what `exchange` yields (send, wait) and sends back what became of it; nothing else decides
-whether a call is repeated and which error its failure is.
+The client does what `exchange` yields (send, wait) and sends the outcome back; the decision whether a call is
+repeated, and which error its failure becomes, is made only here.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from greennode_batch.api.wire import WireError
 from greennode_batch.errors import AmbiguousError, ApiError, RetryableError
 
 UPLOAD_TRIES = 3
-# The server says that it turned the call away unread.
+# With these statuses the server refuses a call without reading it.
 _OVER_CAPACITY = frozenset({HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _ERROR_STATUSES = range(400, 600)
 _NOT_HERE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
@@ -34,28 +34,28 @@ _LONG_CODE = 10_000
 
 
 class Repeat(enum.Enum):
-    """When the same call may be sent again without asking anyone."""
+    """When the same call may be sent again without a check."""
 
     SAFE = "safe"
-    """Reading, cancelling and deleting: as often as it takes."""
+    """Reads, cancels and deletes: as often as needed."""
     UNANSWERED = "unanswered"
-    """Uploads: after no reply at all, or a 429. Any other reply is the caller's to judge."""
+    """Uploads: after no reply at all, or a 429. The caller decides about any other reply."""
     NEVER = "never"
     """Creates and chats: they cost money. An unknown outcome is an AmbiguousError."""
 
 
 class Loss(enum.Enum):
-    """How a call got no reply."""
+    """Why a call got no reply."""
 
     NOT_SENT = "not sent"
-    """No connection: the server saw nothing of it."""
+    """No connection: the server received nothing."""
     NO_REPLY = "no reply"
-    """It may have been carried out."""
+    """The server may have carried it out."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """One HTTP request, to be sent below the base URL."""
+    """One HTTP request, sent to a path below the base URL."""
 
     what: str
     """What it does, for messages: "get batch batch_1"."""
@@ -68,19 +68,19 @@ class Call:
     """A file to send as multipart/form-data; it gets more time, by its size."""
     repeat: Repeat = Repeat.SAFE
     accept: frozenset[int] = frozenset()
-    """Statuses outside 2xx that the operation itself makes something of."""
+    """Statuses outside 2xx that the operation handles itself."""
     at_stake: str = ""
-    """What an unknown outcome may have cost, and the way out."""
+    """What an unknown outcome may have cost, and what to do about it."""
     not_after: float | None = None
-    """Epoch seconds after which it must not be sent any more: a process that was paused may have been given up."""
+    """Epoch seconds after which it must not be sent: another process may have taken over from one that was paused."""
     path_fields: str = ""
     body_fields: str = ""
-    """Which fields of the profile decide where it goes and what is in it, for messages."""
+    """The profile fields that decide its path and its body, for messages."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply that was read to its end. Header names in lower case."""
+    """A complete reply. Header names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -92,13 +92,13 @@ class Reply:
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
     def json(self) -> Any:
-        """The body as JSON, None where it is none."""
+        """The body as JSON, None if it is not JSON."""
         return decode(self.body)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Lost:
-    """No reply, or half of one."""
+    """No reply, or an incomplete one."""
 
     loss: Loss
     reason: str
@@ -106,14 +106,14 @@ class Lost:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Wait:
-    """Do nothing for so long; `reason` is for the log."""
+    """Pause for so many seconds; `reason` is for the log."""
 
     seconds: float
     reason: str
 
 
 T = TypeVar("T")
-# An operation raises WireError for a reply that it cannot read; `run` turns that into an ApiError.
+# An operation raises WireError for a reply that it cannot read; `run` turns it into an ApiError.
 Operation = Generator[Call, Reply, T]
 Steps = Generator[Call | Wait, Reply | Lost | None, T]
 
@@ -126,7 +126,7 @@ def run(
     rng: Callable[[], float] = random.random,
     now: Callable[[], float] = time.time,
 ) -> Steps[T]:
-    """Carry an operation through all of its calls, each tried so often at most; its result is the generator's."""
+    """Run an operation through all of its calls, each tried up to the limit; returns the operation's result."""
     call = next(operation)
     while True:
         reply = yield from exchange(call, redact, max_tries=max_tries, rng=rng, now=now)
@@ -142,7 +142,7 @@ def run(
 
 
 def drive(steps: Steps[T], *, send: Callable[[Call], Reply | Lost], wait: Callable[[Wait], None]) -> T:
-    """Carry out steps without asyncio: each Call is sent, each Wait waited; the result of the operation."""
+    """Run the steps without asyncio: send each Call, wait for each Wait; returns the operation's result."""
     outcome: Reply | Lost | None = None
     while True:
         try:
@@ -164,7 +164,7 @@ def exchange(
     rng: Callable[[], float] = random.random,
     now: Callable[[], float] = time.time,
 ) -> Steps[Reply]:
-    """Send `call` until there is a good reply, which is returned; a failure is raised as its ApiError."""
+    """Send `call` until there is a good reply, and return it; a failure is raised as an ApiError."""
     attempt = 0
     while True:
         attempt += 1
@@ -181,12 +181,12 @@ def exchange(
 
 
 def is_good(reply: Reply, call: Call) -> bool:
-    """2xx that is not an error in disguise, or a status that the operation knows what to do with."""
+    """Whether a reply is good: a 2xx that is not an error in disguise, or a status that the operation handles."""
     return reply.status in call.accept or (reply.is_success and _disguised(reply) is None)
 
 
 def error_of(outcome: Reply | Lost, call: Call, redact: Callable[[str], str], *, now: float) -> ApiError:
-    """The error that a failed try of `call` amounts to."""
+    """The error for a failed try of `call`."""
     if isinstance(outcome, Lost):
         return _lost_error(outcome, call, redact)
     status = _disguised(outcome) or outcome.status
@@ -199,8 +199,8 @@ def error_of(outcome: Reply | Lost, call: Call, redact: Callable[[str], str], *,
     way_out = _way_out(call, status)
     words = f"{call.what}: HTTP {outcome.status}: {message.rstrip('.') if way_out else message}{way_out}"
     if call.repeat is Repeat.NEVER and kind is RetryableError and status not in _OVER_CAPACITY:
-        # A 5xx may come from a gateway that had
-        # passed it on, a 408 and a 409 from a server that has it already: look before it is sent again.
+        # A 5xx may come from a gateway that had already
+        # passed the call on, a 408 or 409 from a server that has it already: check before it is sent again.
         kind, words = AmbiguousError, f"{words}. {call.at_stake}"
     return kind(
         redact(words),
@@ -212,16 +212,16 @@ def error_of(outcome: Reply | Lost, call: Call, redact: Callable[[str], str], *,
 
 
 def _way_out(call: Call, status: int) -> str:
-    """Which fields of the profile may be wrong, where a server refuses a call for what it is."""
+    """The profile fields that may be wrong if a server refuses a call for its form."""
     if status in _NOT_HERE and call.path_fields:
-        return f". If this API has it elsewhere: {call.path_fields} in the connection's profile says where"
+        return f". If this API uses another path, set {call.path_fields} in the connection's profile"
     if status in _NOT_SO and call.body_fields:
-        return f". If this API wants it otherwise: {call.body_fields} in the connection's profile say what is sent"
+        return f". If this API expects another form, set {call.body_fields} in the connection's profile"
     return ""
 
 
 def unreadable(call: Call, reply: Reply, complaint: str, redact: Callable[[str], str]) -> ApiError:
-    """A 2xx that does not hold what was asked for."""
+    """The error for a 2xx that does not hold what was requested."""
     words = f"{call.what}: HTTP {reply.status}: {complaint}"
     if call.repeat is Repeat.NEVER:
         return AmbiguousError(redact(f"{words}. {call.at_stake}"), status=reply.status)
@@ -245,17 +245,17 @@ def _tries(call: Call, outcome: Reply | Lost) -> int:
 
 
 def _disguised(reply: Reply) -> int | None:
-    """The status of an error that came with a 2xx; the 2xx itself where it names none. None: no error.
+    """The status of an error inside a 2xx; the 2xx itself if the error names none. None: no error.
 
-    An object counts as an error if it has neither an id nor a list in it but speaks of an error: a batch may
-    well carry its own `error` field.
+    An object counts as an error if it has neither an id nor a list but describes an error: a batch may well have an
+    `error` field.
     """
     data = reply.json() if reply.is_success else None
     if not isinstance(data, dict) or not _speaks_of_an_error(data):
         return None
     sources = [source for source in (data.get("error"), data) if isinstance(source, dict)]
     codes = [count(source.get(name)) or 0 for source in sources for name in _STATUS_FIELDS]
-    # Gateways make their own codes from a status: 40901.
+    # Gateways build codes from a status: 40901.
     statuses = [code if code < _LONG_CODE else code // 100 for code in codes]
     return next((status for status in statuses if status in _ERROR_STATUSES), reply.status)
 

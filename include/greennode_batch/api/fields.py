@@ -15,7 +15,7 @@ _EPOCH_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 
 
 def pick(obj: Mapping[str, Any], *names: str) -> Any:
-    """The first of these fields that holds anything (neither absent, null nor ""), in snake or camel case."""
+    """The first of these fields with a value (not absent, null or ""), in snake or camel case."""
     for name in names:
         value = obj.get(name)
         if value is None and "_" in name:
@@ -26,7 +26,7 @@ def pick(obj: Mapping[str, Any], *names: str) -> Any:
 
 
 def at(data: object, path: str) -> Any:
-    """What is at a dotted path, such as `data.job.id`; a number is a position in a list. None where nothing is."""
+    """The value at a dotted path, such as `data.job.id`; a number is an index of a list. None if there is none."""
     for name in path.split("."):
         if isinstance(data, Mapping):
             data = data.get(name)
@@ -44,7 +44,7 @@ def camel(name: str) -> str:
 
 
 def text(value: object) -> str | None:
-    """A string or a number as text; anything else, and "", is None."""
+    """A string or a number as text; None for anything else, and for ""."""
     if isinstance(value, str):
         return value.strip() or None
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -53,7 +53,7 @@ def text(value: object) -> str | None:
 
 
 def count(value: object) -> int | None:
-    """A whole number from 0 to 2**63 - 1, also from a numeric string or a float; None for any other."""
+    """A whole number from 0 to 2**63 - 1, also from a numeric string or a float; None for anything else."""
     if isinstance(value, str):
         try:
             value = float(value)
@@ -76,8 +76,8 @@ def identifier(value: object) -> str | None:
 def epoch_seconds(value: object, *, is_sure: bool = False) -> float | None:
     """A time as epoch seconds, from seconds, milli-, micro-, nanoseconds, numeric strings or ISO 8601.
 
-    Zero, the zero time of Go (year 1) and what is not a time are None. Without an offset it is taken for UTC; is_sure:
-    then it is None, for it may as well be local time, hours off.
+    None for zero, for Go's zero time (year 1) and for what is not a time. A time without an offset counts as UTC; with
+    is_sure it is None, because it may be a local time, hours off.
     """
     if isinstance(value, str):
         try:

@@ -1,7 +1,7 @@
-"""Network: sockets that keep to the deadline of a whole call, and to the reach of the connection; TLS.
+"""Network: sockets that keep to the deadline of a whole call and to the hosts that the connection may reach; TLS.
 
-httpx's timeouts bound each read. A server that sends its headers a byte at a time keeps within them for hours; so
-each read and write here gets no more than what is left of the call.
+httpx's timeouts bound each read. A server that sends its headers byte by byte stays within them for hours; so each
+read and write here gets no more time than is left for the call.
 """
 
 import functools
@@ -18,12 +18,12 @@ import httpx
 
 from greennode_batch.api.reach import Reach
 
-# A write is cut into these, so that the deadline is looked at between them.
+# A write is cut into pieces of this size, to check the deadline between them.
 _WRITE_BYTES = 64 * 1024
 
 
 class Deadline:
-    """When the call of this thread has to be over (`time.monotonic`). A download moves it on as its bytes come."""
+    """The time (`time.monotonic`) by which this thread's call must end. A download moves it on as bytes arrive."""
 
     def __init__(self, seconds: float) -> None:
         self.began = time.monotonic()
@@ -31,12 +31,12 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds until then; below 0 where it has passed."""
+        """Seconds left; negative if the deadline has passed."""
         return self.began + self.seconds - time.monotonic()
 
     @property
     def has_passed(self) -> bool:
-        """Whether the call has to be given up."""
+        """Whether the deadline has passed."""
         return self.left < 0
 
 
@@ -45,7 +45,7 @@ _current: ContextVar[Deadline | None] = ContextVar("greennode_batch_deadline", d
 
 @contextmanager
 def until(deadline: Deadline) -> Iterator[Deadline]:
-    """Calls of this thread inside are over at the deadline, whatever the server sends."""
+    """Inside, this thread's calls end at the deadline, whatever the server sends."""
     token = _current.set(deadline)
     try:
         yield deadline
@@ -54,9 +54,9 @@ def until(deadline: Deadline) -> Iterator[Deadline]:
 
 
 def bounded(http: httpx.Client, reach: Reach) -> httpx.Client:
-    """The same client, whose sockets keep to `until` and to the reach of its connection.
+    """The same client, whose sockets keep to `until` and to the hosts that its connection may reach.
 
-    A proxy makes the connection itself: there, only the names that it receives are checked.
+    A proxy makes the connection itself: for a proxy, only the host names of the requests are checked.
     """
     # httpx has no option for the network backend of its pools, and a transport made here would lose the environment's
     # proxies.
@@ -69,9 +69,9 @@ def bounded(http: httpx.Client, reach: Reach) -> httpx.Client:
 
 
 def tls_context() -> ssl.SSLContext:
-    """The TLS context that all clients of this process share: to read the certificates takes 10 to 40 ms of CPU.
+    """The TLS context that all clients of this process share: reading the certificates takes 10 to 40 ms of CPU.
 
-    SSL_CERT_FILE and SSL_CERT_DIR count as httpx reads them.
+    SSL_CERT_FILE and SSL_CERT_DIR apply, as in httpx.
     """
     return _tls_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 

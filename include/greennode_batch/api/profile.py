@@ -1,4 +1,4 @@
-"""ApiProfile: what the client sends, and how; and where replies are that lenient reading does not find."""
+"""ApiProfile: the request format of one kind of server, and where replies hold what lenient parsing does not find."""
 
 import dataclasses
 import difflib
@@ -38,9 +38,9 @@ BATCH_FIELDS = (
     "metadata",
     "model",
 )
-"""What `batch_fields` may give the place of."""
+"""The fields that `batch_fields` may locate."""
 FILE_FIELDS = ("id", "bytes", "filename", "purpose", "status", "created_at", "url", "upload_url")
-"""What `file_fields` may give the place of."""
+"""The fields that `file_fields` may locate."""
 RESULT_LINE_FIELDS = (
     "custom_id",
     "status_code",
@@ -54,19 +54,19 @@ RESULT_LINE_FIELDS = (
     "prompt_tokens",
     "completion_tokens",
 )
-"""What `result_fields` may give the place of."""
+"""The fields that `result_fields` may locate."""
 
-# Our own cap lies below the API's: a proxy may count the multipart frame, and a limit written as MB is at
-# times meant as MiB and at times not.
+# Our limit is below the API's: a proxy may count the multipart frame, and some limits written as MB mean MiB,
+# others do not.
 DEFAULT_MAX_FILE_BYTES = 95_000_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ApiProfile:
-    """Everything that the client sends, how it sends, and what lenient reading cannot know. The default is GreenNode's.
+    """The format of all requests, and what lenient parsing of replies cannot know. The default is GreenNode's.
 
-    GreenNode's wire format is only partly public; what is not takes OpenAI's shape here, and
-    `greennode-batch probe` finds out the rest.
+    GreenNode's wire format is only partly public; the rest follows OpenAI's format here, and `greennode-batch probe`
+    finds out what a server really uses.
     """
 
     name: str = "greennode"
@@ -109,9 +109,9 @@ class ApiProfile:
     page_parameter: str = "page"
     size_parameter: str = "page_size"
     first_page: int = 1
-    # How a batch is found again in the list: by our mark in its metadata, by its input file, or by either.
+    # How to find a batch in the list: by our mark in its metadata, by its input file, or by either.
     match_by: MatchBy = "any"
-    # Whether an empty list says that a batch is not there: "shown": once this connection's list has shown any batch.
+    # Whether an empty list proves that a batch does not exist. "shown": only after the list has shown any batch.
     list_trust: ListTrust = "shown"
     # Whether a job's models are looked up in the server's list before anything is sent.
     check_models: bool = True
@@ -121,7 +121,7 @@ class ApiProfile:
     # "file": the file's content; "results": all lines at results_path; "url": content_path answers {"url": ...}.
     result_style: ResultStyle = "file"
 
-    # What is read. Replies are read leniently; these say what that does not find: a word of the server -> one of ours,
+    # Replies. They are parsed leniently; these add what that does not find: a word of the server -> one of ours,
     # and a field of ours -> its dotted path in a reply, or in a result line.
     status_words: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
     batch_fields: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
@@ -150,8 +150,8 @@ class ApiProfile:
         for word, status in self.status_words.items():
             if status not in ours:
                 raise ConfigError(
-                    f"profile {self.name!r}: status_words gives {word!r} the meaning {status!r}; "
-                    f"it is one of {', '.join(ours)}"
+                    f"profile {self.name!r}: status_words maps {word!r} to {status!r}; "
+                    f"the meanings are {', '.join(ours)}"
                 )
         if self.match_by == "metadata" and not self.metadata:
             raise ConfigError(f"profile {self.name!r}: match_by is 'metadata', and metadata is not sent")
@@ -160,24 +160,24 @@ class ApiProfile:
         for field, path in getattr(self, name).items():
             if field not in known:
                 raise ConfigError(
-                    f"profile {self.name!r}: {name} has no {field!r}; it gives the place of {', '.join(known)}"
+                    f"profile {self.name!r}: {name} has no field {field!r}; it can locate {', '.join(known)}"
                 )
             if not all(path.split(".")):
                 raise ConfigError(
-                    f"profile {self.name!r}: {name} has {path!r} for {field}; it is a dotted path, such as data.{field}"
+                    f"profile {self.name!r}: {name} has {path!r} for {field}; write a dotted path, such as data.{field}"
                 )
 
     @classmethod
     def from_extra(cls, extra: Mapping[str, Any]) -> "ApiProfile":
-        """A preset (`profile`, or `greennode`) with the other entries laid over it.
+        """A preset (`profile`, or `greennode`) with the other entries on top.
 
-        Values may be text, as form fields give them. ConfigError names an unknown field or a wrong type.
+        Values may be text, as form fields hold them. Raises ConfigError for an unknown field or a wrong type.
         """
         overrides = dict(extra)
         preset_name = overrides.pop("profile", None) or "greennode"
         preset = PRESETS.get(preset_name) if isinstance(preset_name, str) else None
         if preset is None:
-            raise ConfigError(f"profile {preset_name!r} is not known; choose one of {', '.join(PRESETS)}")
+            raise ConfigError(f"unknown profile {preset_name!r}; choose one of {', '.join(PRESETS)}")
         known = [field.name for field in dataclasses.fields(cls)]
         for name in overrides:
             if name not in known:
@@ -192,7 +192,7 @@ class ApiProfile:
 
 PRESETS: dict[str, ApiProfile] = {
     # GreenNode's help article "Batch Inference" (helpdesk.greennode.ai) shows the lines, the endpoint, one model
-    # a file, 50,000 requests and 100 MB. All else is not public and takes OpenAI's shape: a guess until probed.
+    # a file, 50,000 requests and 100 MB. The rest is not public and follows OpenAI's format: a guess until probed.
     "greennode": ApiProfile(),
     # platform.openai.com/docs/api-reference/batch: 50,000 requests, 200 MB, metadata, after/limit, POST cancel,
     # no delete. Reasoning models refuse max_tokens, so the newer name is sent.

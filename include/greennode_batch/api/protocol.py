@@ -29,15 +29,15 @@ from greennode_batch.api.wire import (
 )
 from greennode_batch.errors import ConfigError, RejectedError
 
-# A create that is still under way must not be mistaken for one that never was: with all of its phases it is over
-# before `submit` stops looking for it, whatever the timeout of the connection.
+# A create that is still under way must not count as one that was never sent: all of its phases end before
+# `submit` stops its search for the batch, whatever the timeout of the connection.
 CREATE_SECONDS = 45.0
-# In deadlines of an ordinary call. A model may think for minutes: 15, where a call has one.
+# In deadlines of an ordinary call: a model may think for minutes, 15 if an ordinary call has one.
 _CHAT_CALLS = 15
-# Each silence while a file is sent, and while it is stored after its last byte.
+# Each pause while a file is sent, and while the server stores it after the last byte.
 _UPLOAD_CALLS = 3
 AWAITS_UPLOAD = re.compile(r"await|expect|wait\w*_for_upload|no_content", re.IGNORECASE)
-"""What a server calls a file whose bytes it has not got."""
+"""The status of a file whose bytes the server has not received yet."""
 _LIST_FIELDS = "list_style, page_parameter, size_parameter, first_page"
 _CANCEL_FIELDS = "cancel_path, cancel_style"
 _GONE = frozenset({404, 410})
@@ -45,7 +45,7 @@ _ALREADY_FINISHED = frozenset({400, 409})
 
 
 class Operations:
-    """The operations of an API as its profile has them. `seconds` is the deadline of an ordinary call."""
+    """The operations of an API, as its profile describes them. `seconds`: the deadline of an ordinary call."""
 
     def __init__(self, profile: ApiProfile, *, seconds: float) -> None:
         self.profile = profile
@@ -84,14 +84,14 @@ class Operations:
         remote = self._file(reply.json())
         if AWAITS_UPLOAD.search(remote.status or ""):
             raise RejectedError(
-                f"upload {name}: the server calls it file {remote.id}, and says {remote.status!r}: it wants the bytes "
-                "by another call. upload_style 'presigned' in the connection's profile sends them to the URL that the "
-                "reply names. Nothing was paid for"
+                f"upload {name}: file {remote.id} has the status {remote.status!r}: the server expects the bytes "
+                "in a second call. To send them to the URL that the reply names, set upload_style 'presigned' in the "
+                "connection's profile. Nothing was paid for"
             )
         return remote
 
     def _upload_in_steps(self, upload: Upload, fields: Mapping[str, str]) -> Operation[RemoteFile]:
-        """Name a file, and send its bytes to the URL that the reply names: another host never gets the key."""
+        """Announce a file, then send its bytes to the URL that the reply names: another host never gets the key."""
         profile, name = self.profile, upload.filename
         reply = yield Call(
             what=f"begin the upload of {name}",
@@ -119,21 +119,21 @@ class Operations:
         return remote
 
     def file_url(self, file_id: str) -> Operation[str]:
-        """Where a file can be downloaded, for an API that answers with a URL in JSON."""
+        """The download URL of a file, for an API that answers with a URL in JSON."""
         path = self.content_path(file_id)
         reply = yield self._call(f"get the URL of file {file_id}", "GET", path, path_fields="content_path")
         return parse_url(reply.json(), path=self.profile.file_fields.get("url"))
 
     def content_path(self, file_id: str) -> str:
-        """Where a file's content is."""
+        """The path of a file's content."""
         return self._path(self.profile.content_path, file_id=file_id)
 
     def results_path(self, batch_id: str) -> str:
-        """Where all results of a batch are, for an API that has them so."""
+        """The path of a batch's results, for an API that has one list of them."""
         return self._path(self.profile.results_path, batch_id=batch_id)
 
     def delete_file(self, file_id: str) -> Operation[None]:
-        """Delete a file; one that is gone already is fine."""
+        """Delete a file. A file that no longer exists is not an error."""
         path = self._path(self.profile.file_path, file_id=file_id)
         yield self._call(f"delete file {file_id}", "DELETE", path, accept=_GONE)
 
@@ -166,7 +166,7 @@ class Operations:
             repeat=Repeat.NEVER,
             not_after=not_after,
             at_stake="The batch may exist and be billed: list the batches and look for this file "
-            "before another one is created",
+            "before you create another one",
             path_fields="batches_path",
             body_fields="input_file_field, input_file_type, endpoint, completion_window, metadata, model_in_create, "
             "create_fields",
@@ -180,17 +180,17 @@ class Operations:
             return int(file_id)
         except ValueError:
             raise ConfigError(
-                f"the server calls the file {file_id!r}, which is no whole number, and the profile "
+                f"the server's file id {file_id!r} is not a whole number, but the profile "
                 f"{self.profile.name!r} has input_file_type 'integer'. No batch was created"
             ) from None
 
     def get_batch(self, batch_id: str) -> Operation[Batch]:
-        """A batch as it stands."""
+        """The current state of a batch."""
         reply = yield self._call(f"get batch {batch_id}", "GET", self._path(self.profile.batch_path, batch_id=batch_id))
         return self._batch(reply.json(), default_id=batch_id)
 
     def cancel_batch(self, batch_id: str) -> Operation[Batch | None]:
-        """Ask for a batch to be cancelled. None where the reply holds no batch: it had finished, or is gone."""
+        """Request that a batch is cancelled. None if the reply holds no batch: it has finished, or no longer exists."""
         what = f"cancel batch {batch_id}"
         match self.profile.cancel_style:
             case "post":
@@ -208,14 +208,14 @@ class Operations:
         return None
 
     def delete_batch(self, batch_id: str) -> Operation[None]:
-        """Delete a batch for ever; one that is gone already is fine."""
+        """Delete a batch permanently. A batch that no longer exists is not an error."""
         what = f"delete batch {batch_id}"
         if self.profile.delete_style == "none":
             raise ConfigError(f"{what}: the profile {self.profile.name!r} says that this API cannot delete a batch")
         yield self._call(what, "DELETE", self._path(self.profile.batch_path, batch_id=batch_id), accept=_GONE)
 
     def list_models(self) -> Operation[list[Model]]:
-        """Every model that the key may use."""
+        """Every model that the key can use."""
         reply = yield self._call(
             "list models", "GET", self.profile.models_path, path_fields="models_path, check_models"
         )

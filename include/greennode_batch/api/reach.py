@@ -1,9 +1,9 @@
-"""Reach: which hosts may be asked that only a reply of the server has named (a redirect, the URL of a file).
+"""Reach: which hosts may be contacted if only a reply of the server names them (a redirect, the URL of a file).
 
-The host of the base URL, and hosts that the connection allows by name, always. Any other must lie on the public
-internet, by what its name resolves to when it is connected to: a server must not have this machine fetch from its own
-loopback, from a cloud's metadata service or from hosts of the private network. Where the base URL itself is on
-loopback, everything may be asked; where it is in a private network, other hosts of such networks.
+The host of the base URL, and hosts that the connection allows by name, always. Any other host must be on the public
+internet, by the address that its name resolves to at the time of the connection: a server must not make this machine
+read from its loopback, a cloud's metadata service or the private network. If the base URL is on loopback, every host
+is allowed; if it is in a private network, so are other hosts of such networks.
 """
 
 import ipaddress
@@ -34,7 +34,7 @@ class Reach:
         self._base_is_private: bool | None = None
 
     def check_name(self, host: str) -> None:
-        """Refuse a host that is known to be out of reach without asking a name server."""
+        """Refuse a host that is certainly out of reach, without a name lookup."""
         host = _plain(host)
         if self._is_unbounded or host in self._known:
             return
@@ -43,7 +43,7 @@ class Reach:
             raise ForbiddenAddressError(_words(host, host))
 
     def addresses(self, host: str, port: int) -> list[str]:
-        """Where to connect to for a host, the first that is willing. Raises OSError if it has no address."""
+        """Connect to the first willing address of a host. Raises OSError if it has none."""
         host = _plain(host)
         if self._is_unbounded or host in self._known:
             return [host]
@@ -57,7 +57,7 @@ class Reach:
     def _may_reach(self, address: Address) -> bool:
         if not _is_inside(address):
             return True
-        # Nothing of this machine and its links, of which metadata services are, for the sake of a private base URL.
+        # A private base URL opens nothing on this machine or its links, where metadata services are.
         if address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast:
             return False
         if self._base_is_private is None:
@@ -66,7 +66,7 @@ class Reach:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or address is this machine's own by its text alone."""
+    """Whether the text alone shows that a name or address is this machine."""
     host = _plain(host)
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -79,7 +79,7 @@ def _plain(host: str) -> str:
 
 
 def _literal(host: str) -> Address | None:
-    """The address that a text is, or the IPv4 address that it stands for; None for a name."""
+    """The address in a text, or the IPv4 address that it stands for; None for a name."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -96,7 +96,7 @@ def _is_inside(address: Address) -> bool:
 
 
 def _is_private(host: str) -> bool:
-    """Whether all addresses of a host are in private networks, beyond this machine."""
+    """Whether all addresses of a host are in private networks, outside this machine."""
     try:
         found = [_literal(str(entry[4][0])) for entry in _resolved(host, 443)]
     except OSError:
@@ -113,7 +113,7 @@ def _resolved(host: str, port: int) -> list[tuple[object, object, object, object
 def _words(host: str, address: str) -> str:
     index = host if host == address else f"{host} ({address})"
     return (
-        f"the server points to {index}, which is not on the public internet, so it was not asked. Nothing is lost: "
-        "what was paid for is still at the server. If this host is right, allow it by name "
+        f"the server points to {index}, which is not on the public internet, so it was not contacted. Nothing is "
+        "lost: the results that were paid for are still at the server. If this host is right, allow it by name "
         f"({given_by('allow_http_hosts', 'allow_http_hosts of the connection')})"
     )

@@ -19,12 +19,12 @@ from greennode_batch.errors import (
 MAX_TRIES = 5
 FIRST_DELAY_SECONDS = 1.0
 MAX_DELAY_SECONDS = 30.0
-# What a server asks for is honoured up to here between the tries of a call, and up to the second where a task waits
-# without a worker: a date that is wrong, or a month, must not stop a run.
+# The longest wait that a server may ask for: the first between the tries of a call, the second while a task waits
+# without a worker. A wrong date, or one a month away, must not stop a run.
 MAX_RETRY_AFTER_SECONDS = 120.0
 MAX_REQUESTED_SECONDS = 900.0
 
-# A rate limit speaks of quotas and plans as well; only these words of a 429 mean that the money is gone.
+# A rate limit also speaks of quotas and plans; only these words of a 429 mean that the credit is used up.
 _QUOTA_WORDS = re.compile(
     r"insufficient[_ ](?:quota|credit|balance|fund)|billing_hard_limit|out of credit", re.IGNORECASE
 )
@@ -34,7 +34,7 @@ _YEAR_SECONDS = 365 * 86_400.0
 
 
 def error_type(status: int, message: str, code: str | None) -> type[ApiError]:
-    """The one mapping from status to error. What a create makes of it is decided in `exchange`."""
+    """The one mapping from status to error. `exchange` decides what that means for a create."""
     words = f"{code or ''} {message}"
     if status == HTTPStatus.UNAUTHORIZED:
         return AuthError
@@ -56,9 +56,9 @@ def next_delay(
     rng: Callable[[], float] = random.random,
     max_tries: int = MAX_TRIES,
 ) -> float | None:
-    """Seconds to wait after try number `attempt` (from 1) failed with `error`; None means: raise it.
+    """Seconds to wait after try number `attempt` (from 1) failed with `error`; None: do not try again.
 
-    Doubles from one second to 30, of which the upper half is jitter. Never less than the server asked for
+    Doubles from one second to 30; the upper half is jitter. At least the wait that the server asked for
     (`error.retry_after`), up to two minutes. `rng` gives numbers in [0, 1).
     """
     if not isinstance(error, RetryableError) or attempt >= max_tries:
@@ -67,17 +67,17 @@ def next_delay(
     jittered = backoff * (0.5 + rng() / 2)
     if error.retry_after is None:
         return jittered
-    # Jitter on top: clients that are refused together get the same second.
+    # Jitter on top: clients that are refused together get the same wait.
     return min(MAX_RETRY_AFTER_SECONDS, max(0.0, error.retry_after)) + rng() * min(1.0, jittered)
 
 
 def honoured_seconds(requested: float | None) -> float | None:
-    """The wait that the server asks for in an error: a quarter of an hour at most."""
+    """The wait that the server asks for in an error, at most a quarter of an hour."""
     return None if requested is None else min(requested, MAX_REQUESTED_SECONDS)
 
 
 def retry_after_seconds(status: int, headers: Mapping[str, str], *, now: float) -> float | None:
-    """What the server asks to wait: Retry-After (seconds or date), or on a 429 the reset of its rate limits.
+    """The wait that the server asks for: Retry-After (seconds or date), or on a 429 the reset of its rate limits.
 
     `headers` in lower case; `now` in epoch seconds.
     """
@@ -106,10 +106,10 @@ def _seconds_until(http_date: str, now: float) -> float | None:
 
 
 def _reset_seconds(value: str, now: float) -> float | None:
-    """Seconds from now, of an epoch, a number of seconds, or a duration such as "6m0s" (OpenAI)."""
+    """Seconds from now, from an epoch time, a number of seconds, or a duration such as "6m0s" (OpenAI)."""
     seconds = _number(value)
     if seconds is not None:
-        # No limit resets in a year, so a larger number is a time and not a wait.
+        # No rate limit lasts a year, so a larger number is a time, not a wait.
         return seconds if seconds < _YEAR_SECONDS else max(0.0, seconds - now)
     parts = _DURATION.fullmatch(value.strip())
     if not value.strip() or parts is None:

@@ -8,15 +8,15 @@ _RETRYABLE_4XX = frozenset(
 )
 
 FINAL_STATUSES = frozenset({400, 413, 422})
-"""Those that refuse a request for what it is: the same one is refused again, on another day as well.
+"""These refuse the request itself: the same request is refused again, on any other day too.
 
-The other 4xx are refusals of a key, an account or a model, which somebody may put right.
+The other 4xx refuse a key, an account or a model, which somebody may fix.
 """
 
 CREDIT_WORDS = re.compile(
     r"credit|\bplan\b|quota|balance|billing|payment|subscri|top.?up|recharge|insufficient|arrear", re.IGNORECASE
 )
-"""In the words of a refusal they mean that the account is the reason."""
+"""In the text of a refusal, they mean that the account is the reason."""
 
 
 def is_retryable(status: int) -> bool:

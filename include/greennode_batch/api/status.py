@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 class BatchStatus(enum.Enum):
-    """Where a batch stands, in our few words."""
+    """The state of a batch, in our few words."""
 
     VALIDATING = "validating"
     IN_PROGRESS = "in_progress"
@@ -20,7 +20,7 @@ class BatchStatus(enum.Enum):
 
     @property
     def is_terminal(self) -> bool:
-        """Nothing will change any more. UNKNOWN is not terminal: an unknown word means keep waiting."""
+        """Whether the state is final. UNKNOWN is not: with an unknown word, waiting goes on."""
         return self in _TERMINAL
 
 
@@ -28,7 +28,7 @@ _TERMINAL = frozenset(
     {BatchStatus.COMPLETED, BatchStatus.FAILED, BatchStatus.EXPIRED, BatchStatus.CANCELLED},
 )
 
-# Words in use by OpenAI, Together, Novita, Fireworks, Mistral, SiliconFlow, Gemini and Vertex, with their spellings.
+# Words that OpenAI, Together, Novita, Fireworks, Mistral, SiliconFlow, Gemini and Vertex use, in all their spellings.
 _WORDS: dict[BatchStatus, str] = {
     BatchStatus.VALIDATING: (
         "validating pending queued queueing in_queue submitted created creating waiting scheduled enqueued "
@@ -55,9 +55,9 @@ _PREFIX = re.compile(r"^(?:job|batch|batch_job)?_?(?:state|status)_")
 
 
 def batch_status(raw: object, words: Mapping[str, str] | None = None) -> BatchStatus:
-    """The status that a word of any known API stands for; UNKNOWN for every other value.
+    """The status for a word of any known API; UNKNOWN for every other value.
 
-    words: what a profile says of words, which comes first: word -> value of a BatchStatus, upper or lower case alike.
+    words: a profile's words, which come first: word -> value of a BatchStatus, in upper or lower case.
     """
     if not isinstance(raw, str):
         return BatchStatus.UNKNOWN

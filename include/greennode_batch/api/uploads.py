@@ -1,4 +1,4 @@
-"""A file on its way to the server, as multipart/form-data or its bytes alone, read in large chunks while it is sent."""
+"""A file on its way to the server, as multipart/form-data or as bytes alone, read in large chunks as it is sent."""
 
 import secrets
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from greennode_batch.errors import ConfigError
 
-# Large enough that Python's share of the work is small; httpcore copies what a socket did not take at once.
+# Large enough that Python's share of the work is small; httpcore copies what a socket does not accept at once.
 CHUNK_BYTES = 256 * 1024
 
 
@@ -54,5 +54,5 @@ class Upload:
 
 
 def _quoted(value: str) -> str:
-    # As browsers do it (the HTML standard's multipart/form-data encoding).
+    # The encoding that browsers use (HTML standard, multipart/form-data).
     return value.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

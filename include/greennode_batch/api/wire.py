@@ -51,13 +51,13 @@ _MAX_WRAPS = 3
 
 
 class WireError(ValueError):
-    """A reply that is not what was asked for; the message says what it holds instead."""
+    """A reply without the expected content; the message says what it holds instead."""
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """Requests of a batch, as the server counts them; 0 where it does not say.
+    """The requests of a batch, as the server counts them; 0 if it does not.
 
-    For people to look at. The sums need not add up and stay 0 for a while: never decide completion by them.
+    For display only. The sums need not add up and may stay 0 for a while: never decide by them that a batch is done.
     """
 
     total: int = 0
@@ -69,7 +69,7 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch. Times are epoch seconds; a file id is None where there is no file."""
+    """A batch. Times are epoch seconds; a file id is None if there is no file."""
 
     id: str
     status: BatchStatus
@@ -88,7 +88,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RemoteFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file in the API's store; `bytes` is its size there, None where the API does not say."""
+    """A file in the API's store; `bytes` is its size there, None if the API does not give it."""
 
     id: str
     bytes: int | None = None
@@ -107,9 +107,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, Generic[Item], frozen=True):
-    """One page of a list. `has_more` is None where the server does not say, as are the sizes of the whole list.
+    """One page of a list. `has_more`, and the sizes of the whole list, are None if the server does not give them.
 
-    entries: how many the page has, with those that are none of ours. total, pages: entries and pages of the list.
+    entries: how many the page has, including those of others. total, pages: entries and pages of the list.
     """
 
     items: tuple[Item, ...]
@@ -121,7 +121,7 @@ class Page(msgspec.Struct, Generic[Item], frozen=True):
 
 
 def reply_object(data: object) -> dict[str, Any] | None:
-    """The object that carries an id, out of up to three wrappers; None where there is none."""
+    """The object with an id, taken out of up to three wrappers; None if there is none."""
     for _ in range(_MAX_WRAPS):
         if not isinstance(data, dict):
             return None
@@ -132,7 +132,7 @@ def reply_object(data: object) -> dict[str, Any] | None:
 
 
 def _only_one(data: dict[str, Any]) -> dict[str, Any] | None:
-    """The one object with an id in an object, under whatever name: {"dataset": {"id": 7}, "upload": {...}}."""
+    """The only object with an id inside an object, under any name: {"dataset": {"id": 7}, "upload": {...}}."""
     if pick(data, "status", "state") is not None:
         return None
     found = [value for name, value in data.items() if name != "error" and isinstance(value, dict)]
@@ -141,14 +141,14 @@ def _only_one(data: dict[str, Any]) -> dict[str, Any] | None:
 
 
 class _Reply(NamedTuple):
-    """A reply in the wrapper that paths begin in, its object without wrappers, and a profile's paths of fields."""
+    """A reply in the wrapper that paths start from, its object without wrappers, and a profile's paths of fields."""
 
     whole: object
     obj: dict[str, Any]
     paths: Mapping[str, str]
 
     def get(self, field: str, *names: str) -> Any:
-        """What is at the profile's path, below the object or the whole reply; else the first of the usual names."""
+        """The value at the profile's path, below the object or the whole reply; else the first of the usual names."""
         path = self.paths.get(field)
         if path is None:
             return pick(self.obj, *names)
@@ -157,7 +157,7 @@ class _Reply(NamedTuple):
 
 
 def _read_reply(data: object, paths: Mapping[str, str] | None) -> _Reply | None:
-    """The object of a reply by the profile's path to its id, or else by any usual name of one."""
+    """The object of a reply, by the profile's path to its id, or else by any usual name of an id."""
     paths = paths or {}
     parent, _, name = paths.get("id", "").rpartition(".")
     level: object = data
@@ -177,7 +177,7 @@ def parse_batch(
     paths: Mapping[str, str] | None = None,
     words: Mapping[str, str] | None = None,
 ) -> Batch:
-    """A batch from a reply, bare or wrapped. `default_id` stands in where the reply has a status but no id.
+    """A batch from a reply, bare or wrapped. `default_id` applies if the reply has a status but no id.
 
     paths, words: a profile's `batch_fields` and `status_words`.
     """
@@ -203,7 +203,7 @@ def parse_batch(
         ),
         error_file_id=identifier(reply.get("error_file_id", "error_file_id", "error_file", "error_url")),
         counts=_counts(reply),
-        # An age is counted from it: a time that may be hours off is none.
+        # Ages are counted from this time: a time that may be hours off is not used.
         created_at=epoch_seconds(reply.get("created_at", "created_at", "create_time", "created"), is_sure=True),
         completed_at=epoch_seconds(reply.get("completed_at", *_END_FIELDS)),
         expires_at=epoch_seconds(reply.get("expires_at", "expires_at", "job_deadline", "deadline", "expire_time")),
@@ -241,7 +241,7 @@ def parse_model(data: object) -> Model:
 
 
 def parse_url(data: object, *, path: str | None = None, names: Sequence[str] = _URL_FIELDS) -> str:
-    """Where a file is or goes, from a reply that holds the URL: as text, or in an object. path: where, in a profile."""
+    """The URL of a file or of its upload, from a reply that holds it as text or in an object. path: from a profile."""
     if path is not None:
         data = at(data, path)
     for _ in range(_MAX_WRAPS):
@@ -255,8 +255,8 @@ def parse_url(data: object, *, path: str | None = None, names: Sequence[str] = _
 def parse_page(data: object, parse: Callable[[object], Item]) -> Page[Item]:
     """A page of a list: bare array, or under `data`, `items`, `value`, `listData` and so on.
 
-    A reply without a list is a WireError, never an empty page: a caller that looks for a batch that may have been
-    paid for must not take an error for "not there".
+    A reply without a list is a WireError, never an empty page: a caller that searches for a batch that may have been
+    paid for must not mistake an error for "not there".
     """
     holder: object = data
     around: dict[str, Any] = {}
@@ -268,7 +268,7 @@ def parse_page(data: object, parse: Callable[[object], Item]) -> Page[Item]:
         found = next((key for name in _LISTS for key in (name, camel(name)) if key in holder), None)
         if found is None:
             break
-        # A list without entries is null in some servers (Go's nil slice); they mark it as a list.
+        # Some servers send null for a list without entries (Go's nil slice) and mark it as a list.
         if holder[found] is None and (holder.get("object") == "list" or "has_more" in holder):
             return Page(items=(), has_more=False)
         around = around | holder
@@ -284,7 +284,7 @@ def _page(around: dict[str, Any], entries: list[Any], parse: Callable[[object], 
             items.append(parse(entry))
         except WireError as error:
             odd = error
-    # One odd entry does not hide the others; a list of nothing else is not a list of these.
+    # One odd entry does not hide the others; if all entries are odd, it is not the expected list.
     if odd is not None and not items:
         raise odd
     beside = around | next((around[name] for name in _PAGINGS if isinstance(around.get(name), dict)), {})
@@ -303,7 +303,7 @@ def _counts(reply: _Reply) -> Counts:
     nested = pick(reply.obj, "request_counts", "counts")
     source = reply if not isinstance(nested, dict) else _Reply(reply.obj, nested, reply.paths)
     total = source.get("total", "total", "total_requests", "request_count", "total_count")
-    # Mistral's completed_requests holds the failed ones too; succeeded_requests is what others call completed.
+    # Mistral's completed_requests includes the failed ones; its succeeded_requests is what others call completed.
     completed = source.get(
         "completed", "succeeded_requests", "succeeded", "completed", "completed_requests", "success_count"
     )

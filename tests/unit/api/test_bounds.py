@@ -46,14 +46,14 @@ def peak():
 def test_a_reply_that_unpacks_without_end_is_given_up_in_little_memory(encoding, peak):
     data = bomb(100 * MIB)
     reply = httpx.Response(200, stream=httpx.ByteStream(data), headers={"content-encoding": encoding})
-    with pytest.raises(RetryableError, match=r"larger than 16 MiB, the bound"):
+    with pytest.raises(RetryableError, match=r"larger than the limit of 16 MiB"):
         client_of(lambda _: reply, max_tries=1).get_batch("batch_1")
     assert peak() < 64 * MIB
 
 
 def test_a_create_whose_reply_is_too_large_says_that_it_may_be_billed():
     large = httpx.Response(200, content=b" " * (bounds.MAX_REPLY_BYTES + 1))
-    with pytest.raises(AmbiguousError, match=r"larger than 16 MiB.*may exist and be billed"):
+    with pytest.raises(AmbiguousError, match=r"larger than the limit of 16 MiB.*may exist and be billed"):
         client_of(lambda _: large).create_batch("file-1")
 
 
@@ -80,7 +80,7 @@ def test_an_endless_packed_reply_ends_for_the_async_client_as_well(peak):
         async with AsyncGreenNodeClient("https://api.example/v1", KEY, transport=transport) as client:
             await client.get_batch("batch_1", max_tries=1)
 
-    with pytest.raises(RetryableError, match="larger than 16 MiB"):
+    with pytest.raises(RetryableError, match="larger than the limit of 16 MiB"):
         asyncio.run(poll())
     assert peak() < 64 * MIB
 
@@ -88,7 +88,7 @@ def test_an_endless_packed_reply_ends_for_the_async_client_as_well(peak):
 @pytest.mark.parametrize("headers", [{}, {"content-encoding": "gzip"}])
 def test_a_file_that_unpacks_beyond_what_was_asked_is_given_up_and_nothing_is_left(headers, tmp_path, peak):
     reply = httpx.Response(200, stream=httpx.ByteStream(bomb(100 * MIB)), headers=headers)
-    with pytest.raises(RejectedError, match=r"larger than 64 MiB, the bound for what was asked\. Nothing is lost"):
+    with pytest.raises(RejectedError, match=r"larger than 64 MiB, the limit for its requests\. Nothing is lost"):
         client_of(lambda _: reply).download_file("file-1", tmp_path / "out", max_bytes=bounds.max_file_bytes(1))
     assert list(tmp_path.iterdir()) == []
     assert peak() < 32 * MIB

@@ -83,7 +83,7 @@ def test_a_list_that_says_that_there_is_more_and_shows_nothing_new_is_not_taken_
         with pytest.raises(StopIteration) as done:
             operation.send(Reply(200, {}, encode(page)))
         pager.take(done.value.value)
-    with pytest.raises(RejectedError, match=r"not seen to its end.*list_style") as error:
+    with pytest.raises(RejectedError, match=r"not read to its end.*list_style") as error:
         pager.next_page()
     assert error.value.code == NOT_WHOLE
 

@@ -236,7 +236,7 @@ def test_a_worker_that_is_held_up_between_its_claim_and_its_create_sends_nothing
         # What passes while the worker stands still, the client is the first to see.
         client = server.client(clock=lambda seconds=held_up: clock() + seconds)
         shard, turn = make_shard(f"held up for {held_up} s"), nullcontext(clock() + turn_seconds)
-        with nullcontext() if sent else pytest.raises(RetryableError, match="held up for too long"):
+        with nullcontext() if sent else pytest.raises(RetryableError, match="paused for too long"):
             submit(shard, client, admit=lambda _, turn=turn: turn, clock=clock, sleep=clock.sleep)
         assert ("POST /batches" in server.requests) == sent
 

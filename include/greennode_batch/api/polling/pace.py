@@ -1,4 +1,4 @@
-"""Pace: how fast a batch goes and how long it may still take, from the counts of its looks. Pure."""
+"""Pace: how fast a batch progresses and how long it may still take, from the counts of its polls. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from greennode_batch.api.wire import Batch
 
 
 class _Mark(NamedTuple):
-    """When so many requests were seen to be over."""
+    """How many requests were done at a time."""
 
     at: float
     over: int
 
 
 class Pace:
-    """Takes the counts of each look. Counts are a hint: they decide how soon to look again, never that it has ended.
+    """Takes the counts of each poll. They are a hint: they decide when to poll again, never that a batch has ended.
 
     `now` is epoch seconds everywhere.
     """
@@ -28,26 +28,26 @@ class Pace:
         self._last: _Mark | None = None
 
     def take(self, batch: Batch, *, now: float, since: float | None = None) -> None:
-        """Note the counts of a look. since: when it was created, where the server's word for that does not count."""
+        """Record the counts of a poll. since: when the batch was created, if the server's time cannot be used."""
         counts = batch.counts
         over = min(counts.completed + counts.failed, counts.total)
         self._total = counts.total
         if self._last is None or over < self._last.over:
-            # What was done before the first look was done since the creation at the earliest: a pace that is too
-            # slow, from waiting in a queue, has it looked at as its age says.
+            # Requests that were done before the first poll were done after the creation. Time spent in a queue makes
+            # this pace too low; the batch is then polled by its age.
             began = since or batch.created_at or now
             self._before, self._last = _Mark(min(began, now), 0), _Mark(now, over)
         elif over > self._last.over:
             self._before, self._last = self._last, _Mark(now, over)
 
     def per_second(self, now: float) -> float:
-        """Requests per second, of late; 0 where nothing was seen to get done. It falls while nothing does."""
+        """Requests per second, of late; 0 if no progress was seen. The value falls while there is no progress."""
         if self._before is None or self._last is None or now <= self._before.at:
             return 0.0
         return (self._last.over - self._before.over) / (now - self._before.at)
 
     def seconds_left(self, now: float) -> float | None:
-        """How long it may still take; None where that is unknown."""
+        """Seconds until all requests are done; None if unknown."""
         if self._last is None or not self._total:
             return None
         per_second = self.per_second(now)
@@ -55,11 +55,11 @@ class Pace:
         return 0.0 if not left else left / per_second if per_second else None
 
     def full_since(self) -> float | None:
-        """Since when all requests are over, if they are: only the files are still to be written."""
+        """Since when all requests are done, or None: only the files are still to be written."""
         return self._last.at if self._last is not None and self._total and self._last.over == self._total else None
 
     def in_words(self, now: float) -> str:
-        """For a log, behind the counts: "; 3.1 a second, about 4 min left"; empty where it is unknown."""
+        """For a log, after the counts: "; 3.1 a second, about 4 min left"; empty if unknown."""
         left = self.seconds_left(now)
         if not left:
             return ""

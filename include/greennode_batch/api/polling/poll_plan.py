@@ -1,4 +1,4 @@
-"""Which batches to look at by pages of the list, and which by themselves: what costs the fewest calls. Pure."""
+"""Which batches to poll by pages of the list, and which one by one: the plan that costs the fewest calls. Pure."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from greennode_batch.api.polling.watch import UNLISTED, Watch
 
 @dataclass(frozen=True)
 class PollPlan:
-    """walk: begin to read the list. single: ask for these by themselves."""
+    """walk: begin to read the list. single: poll these one by one."""
 
     walk: bool = False
     single: list[Watch] = field(default_factory=list)
 
 
 def pages_worth_reading(pages: Iterable[float], *, front: int = 0) -> int:
-    """Up to which page to read the list on, of which `front` pages are read, for batches on these pages.
+    """The page up to which to read the list, for batches on these pages, if `front` pages have been read already.
 
-    Reading to page p costs p - front calls, and each batch beyond costs one more call; the least sum
-    wins, and of equals the fewest pages, for single calls do not wait for each other.
+    Reading to page p costs p - front calls, and each batch beyond it costs one more call. The least sum wins; of equal
+    sums the fewest pages, because single calls do not wait for each other.
     """
     by_page = Counter([page for page in pages if page > front])
     beyond = sum(by_page.values())
@@ -37,10 +37,10 @@ def pages_worth_reading(pages: Iterable[float], *, front: int = 0) -> int:
 
 
 def plan_polls(due: Sequence[Watch], *, fronts: Sequence[int], may_walk: bool) -> PollPlan:
-    """What to begin for batches that are due, while the list is being read and is at these pages already.
+    """What to begin for batches that are due, while walks have read the list up to the pages in `fronts`.
 
-    A batch that lies ahead of somebody who reads the list waits for them, if it pays that they go so far. may_walk:
-    whether one more may begin; where none may, what lies behind all of them waits until one is through.
+    A batch ahead of a walk waits for it, if the walk is worth continuing that far. may_walk: whether one more walk may
+    begin; if not, batches behind all walks wait until one of them ends.
     """
     rear = min(fronts, default=None)
     ahead = [watch for watch in due if rear is not None and watch.page > rear]

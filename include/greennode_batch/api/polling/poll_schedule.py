@@ -1,4 +1,4 @@
-"""Poll schedule: all batches that are waited for at one API, and which polls are due. The clock is an argument."""
+"""Poll schedule: all batches of one API that tasks wait for, and which polls are due. The clock is an argument."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from greennode_batch.errors import GreenNodeError
 SINGLE_AT_ONCE = 8
 WALKS_AT_ONCE = 4
 NO_LIST_SECONDS = 1800.0
-"""How long the list is left alone where it is refused, or has nothing of ours."""
+"""How long the list is not read after the server refuses it or it shows none of our batches."""
 
 
 @dataclass(eq=False)
 class Walk:
-    """Somebody who reads the list: up to page `front` so far. found: whether a batch of ours was on any of them."""
+    """One reading of the list, up to page `front` so far. found: whether a batch of ours was on any of its pages."""
 
     began: float
     front: int = 0
@@ -29,21 +29,21 @@ class Walk:
 
 @dataclass(frozen=True)
 class Polls:
-    """What to begin: to read the list, and to ask for these batches by themselves."""
+    """What to begin: a walk through the list, and single polls of these batches."""
 
     walk: Walk | None
     single: list[str]
 
 
 class PollSchedule:
-    """Says which looks are due, and takes what they showed. Times are epoch seconds.
+    """Says which polls are due, and takes their outcomes. Times are epoch seconds.
 
-    What is returned by those that take something are the watches that have news.
+    Methods that take an outcome return the watches that have news.
     """
 
     def __init__(self) -> None:
         self._by_id: dict[str, set[Watch]] = {}
-        # Those that are neither over nor being asked for by themselves.
+        # Those that have not ended and have no single poll under way.
         self._open: set[Watch] = set()
         self._requested: set[str] = set()
         self._walks: set[Walk] = set()
@@ -53,12 +53,12 @@ class PollSchedule:
         return len(self._by_id)
 
     def add(self, watch: Watch) -> None:
-        """Wait for a batch."""
+        """Start to wait for a batch."""
         self._by_id.setdefault(watch.batch_id, set()).add(watch)
         self._open.add(watch)
 
     def remove(self, watch: Watch) -> None:
-        """Wait for it no more."""
+        """Stop waiting for it."""
         self._open.discard(watch)
         of_batch = self._by_id[watch.batch_id]
         of_batch.discard(watch)
@@ -78,7 +78,7 @@ class PollSchedule:
         walk = Walk(began=now) if plan.walk else None
         if walk is not None:
             self._walks.add(walk)
-        # A read of the list covers many batches at a time: single polls take turns with it.
+        # A page of the list covers many batches at a time: single polls take turns with it.
         capacity = (1 if self._walks else SINGLE_AT_ONCE) - len(self._requested)
         first = nsmallest(max(capacity, 0), plan.single, key=lambda watch: watch.due)
         single = [batch_id for batch_id in {watch.batch_id: None for watch in first} if batch_id not in self._requested]
@@ -88,27 +88,27 @@ class PollSchedule:
         return Polls(walk, single)
 
     def seconds_until_due(self, now: float) -> float | None:
-        """How long until a look may have to begin; None if not before one that is under way is over."""
+        """Seconds until a poll may have to begin; None if none can begin before one under way ends."""
         if not self._walks and not self._requested and any(watch.due <= now for watch in self._open):
             return 0.0
-        # What is due already waits for one that is under way.
+        # A poll that is due already waits for one that is under way.
         later = min([watch.due for watch in self._open if watch.due > now], default=None)
         return None if later is None else later - now
 
     def seen(self, batch_id: str, batch: Batch, *, now: float) -> Collection[Watch]:
-        """Take a look at one batch by itself."""
+        """Take the outcome of a single poll."""
         for watch in self._by_id.get(batch_id, ()):
             watch.seen(batch, now=now)
         return self._answered(batch_id)
 
     def failed(self, batch_id: str, error: GreenNodeError, *, now: float) -> Collection[Watch]:
-        """Take a look that failed."""
+        """Take the error of a single poll."""
         for watch in self._by_id.get(batch_id, ()):
             watch.failed(error, now=now)
         return self._answered(batch_id)
 
     def all_failed(self, error: GreenNodeError, *, now: float) -> Collection[Watch]:
-        """Give up all polls that are under way, and begin again."""
+        """Give up all polls that are under way, and start again."""
         self._walks.clear()
         return [watch for batch_id in self._by_id for watch in self.failed(batch_id, error, now=now)]
 
@@ -133,7 +133,7 @@ class PollSchedule:
         return told
 
     def end_of_list(self, walk: Walk, *, now: float) -> None:
-        """Take it that the list has no more: what was not on it is asked for by itself, and all, if nothing was."""
+        """Take the end of the list: batches that it did not show are polled one by one; if it showed none, all are."""
         unseen = self._unseen(walk)
         for watch in unseen:
             watch.unlisted()
@@ -141,11 +141,11 @@ class PollSchedule:
             self.leave_list(NO_LIST_SECONDS, now=now)
 
     def leave_list(self, seconds: float, *, now: float) -> None:
-        """Ask for each by itself for so long, or until a page is read all the same."""
+        """Poll every batch singly for so many seconds, or until a page of the list is read after all."""
         self._no_list_until = now + seconds
 
     def end_walk(self, walk: Walk) -> None:
-        """Take it that somebody reads the list no further."""
+        """End a walk through the list."""
         self._walks.discard(walk)
 
     def _answered(self, batch_id: str) -> Collection[Watch]:
@@ -159,6 +159,6 @@ class PollSchedule:
         return [watch for watch in self._open if watch.early <= now]
 
     def _unseen(self, walk: Walk, *, by_page: float = UNLISTED) -> list[Watch]:
-        """Those that should have appeared, and did not."""
+        """The watches whose batches should have appeared by now, and have not."""
         began = walk.began
         return [w for w in self._open if w.page <= by_page and w.listed_at < began and w.began < began]

@@ -6,7 +6,7 @@ from greennode_batch.api.retries import MAX_RETRY_AFTER_SECONDS
 
 
 class RateLimiter:
-    """So many calls a second on the average; what was not used is kept, up to `burst` calls. Times in seconds."""
+    """So many calls a second on average; unused calls are kept, up to `burst` of them. Times in seconds."""
 
     def __init__(self, *, per_second: float, burst: float, now: float) -> None:
         self._per_second = per_second
@@ -16,18 +16,18 @@ class RateLimiter:
         self._held_until = now
 
     def seconds_until_next(self, now: float) -> float:
-        """How long to wait before the next call; 0 if it may be made now."""
+        """Seconds to wait before the next call; 0 if it may be made now."""
         self._count(now)
         missing = max(0.0, 1.0 - self._calls) / self._per_second
         return max(missing, self._held_until - now, 0.0)
 
     def take(self, now: float) -> None:
-        """Note a call."""
+        """Count a call."""
         self._count(now)
         self._calls -= 1.0
 
     def hold(self, seconds: float, now: float) -> None:
-        """Make none for so long, as the server asks; it is honoured up to two minutes."""
+        """Make no calls for so many seconds, as the server asks; at most two minutes are honoured."""
         self._held_until = max(self._held_until, now + min(seconds, MAX_RETRY_AFTER_SECONDS))
 
     def _count(self, now: float) -> None:

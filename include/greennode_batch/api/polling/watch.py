@@ -1,4 +1,4 @@
-"""Watch: what is known of a batch that is waited for, and when to look at it next. Pure: the clock is an argument."""
+"""Watch: the state of a batch that a task waits for, and when to poll it next. Pure: the clock is an argument."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from greennode_batch.api.wire import Batch
 from greennode_batch.errors import ApiError, GreenNodeError, NotFoundError, RetryableError
 
 UNLISTED = math.inf
-"""The page of a batch that the list does not have."""
-# Those that would look at the same second, after a restart for one, are spread over this share of their interval.
+"""The page of a batch that the list does not show."""
+# Batches that would be polled in the same second, such as after a restart, are spread over this share of the interval.
 _JITTER = 0.15
-# What is due soon is looked at with what is due now, where one call can show both.
+# A batch that is due soon is polled with one that is due now, if one call can show both.
 _EARLY = 0.2
 
 
 class Watch:
-    """A batch that somebody waits for until a deadline. Times are epoch seconds.
+    """A batch that a task waits for until a deadline. Times are epoch seconds.
 
-    batch: as it was seen last; error: why the last look failed, None if it did not. due: when to look again; early:
-    from when on a look that is made anyway may serve as that. page: on which page of the list it is likely to be, by
-    where it was and was not. step: what came of the last look. missing_since: since when the server does not know it.
+    batch: its last known state; error: why the last poll failed, or None. due: when to poll again; early: from when on
+    a poll that is made anyway counts as this one. page: the page of the list that is likely to show it, by the pages
+    that did and did not. step: the outcome of the last poll. missing_since: since when the server does not find it.
     """
 
     __slots__ = (
@@ -74,13 +74,13 @@ class Watch:
         self._spread = 1.0 - _JITTER * (zlib.crc32(batch_id.encode()) % 1000) / 1000
 
     def seen(self, batch: Batch, *, now: float) -> None:
-        """Note a look that showed the batch."""
+        """Record a poll that showed the batch."""
         if self.batch is None or state_of(self.batch) != state_of(batch):
             self._quiet_since = now
         self.batch, self.error = batch, None
         self.missing_since = self._refused_since = None
         self._failures = 0
-        # By the server's clock it may be yet to come, where that has local times.
+        # The creation time can lie in the future if the server sends local times.
         is_past = batch.created_at is not None and batch.created_at <= now
         since = batch.created_at if is_past else self.began
         self.pace.take(batch, now=now, since=since)
@@ -90,9 +90,9 @@ class Watch:
         self._go_on(step, now)
 
     def listed(self, batch: Batch, page: int, *, now: float) -> bool:
-        """Note a page of the list that shows the batch. Returns whether that says how it stands.
+        """Record a page of the list that shows the batch. Returns whether the page shows its state.
 
-        An entry without a status does not, and one that failed is asked for by itself: lists leave out errors.
+        An entry without a status does not. A failed batch is polled singly, because lists leave out errors.
         """
         if not batch.raw_status:
             self.unlisted()
@@ -105,16 +105,16 @@ class Watch:
         return True
 
     def missed(self, front: int) -> None:
-        """Note that it is on none of the first pages: it is looked for ever further back, up to where that costs."""
+        """Record that the first pages do not show it: look on twice as many pages each time, while that is worth it."""
         self.page = front + 2**self._misses
         self._misses += 1
 
     def unlisted(self) -> None:
-        """Note that the list does not show it, which proves nothing: it is asked for by itself from now on."""
+        """Record that the list does not show it. That proves nothing: from now on it is polled singly."""
         self.page = UNLISTED
 
     def failed(self, error: GreenNodeError, *, now: float) -> None:
-        """Note a look at it that failed. That ends the wait only at the deadline, or where it is so for long."""
+        """Record a failed poll. Failures end the wait only at the deadline, or if they go on for long."""
         self.error = error
         self._failures += 1
         if now >= self.deadline:

@@ -1,4 +1,4 @@
-"""A result line whose parts are at places that only a profile knows -> the same line in OpenAI's shape."""
+"""Rewrites a result line whose parts are where only a profile finds them to OpenAI's shape."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +13,10 @@ _USAGE = ("prompt_tokens", "completion_tokens")
 
 
 def in_normal_shape(line: bytes, paths: Mapping[str, str]) -> bytes:
-    """The line with every part that a profile's `result_fields` finds where OpenAI has it.
+    """The line with every part that a profile's `result_fields` finds moved to OpenAI's place for it.
 
-    A part without a path stays where it is. A line that is no JSON object, or has no custom_id at its path, comes back
-    as it is, for the lenient reader. Never raises.
+    A part without a path stays where it is. A line that is not a JSON object, or has no custom_id at its path, is
+    returned unchanged, for the lenient reader. Never raises.
     """
     data = decode(line)
     if not isinstance(data, dict):
@@ -38,7 +38,7 @@ def in_normal_shape(line: bytes, paths: Mapping[str, str]) -> bytes:
 
 
 def _answer(found: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A chat completion of the parts of an answer; None where there is no text."""
+    """A chat completion made of the parts of an answer; None if there is no text."""
     if "content" not in found:
         return None
     message = {"content": found["content"], "reasoning_content": found.get("reasoning")}

@@ -1,4 +1,4 @@
-"""What a line of a result file says: ResultLine, or Anomaly where it belongs to no request."""
+"""What a line of a result file says: ResultLine, or Anomaly if it belongs to no request."""
 
 from typing import Literal
 
@@ -8,11 +8,11 @@ AnomalyKind = Literal["blank", "too_long", "not_json", "not_object", "no_custom_
 
 
 class CutLine(bytes):
-    """The beginning of a line that is too long to be read."""
+    """The beginning of a line that is too long to read."""
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
-    """A call of a tool that the model wants made. `arguments` is JSON, unless the model wrote none."""
+    """A tool call in an answer. `arguments` is JSON, unless the model wrote something else."""
 
     name: str
     arguments: str
@@ -21,11 +21,11 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
 class ResultLine(msgspec.Struct, frozen=True, gc=False):
     """One request's outcome.
 
-    `error` is None exactly where an answer came: the text in `content` (which may be "" or None), the refusal
-    in `refusal`, thinking in `reasoning`, calls of tools in `tool_calls`. `status_code` is None where the line has
-    none, and 0 where the API says 0. Token counts are 0 where the API does not say, or
-    says what is none. `created` is in epoch seconds. `is_wordless`: the error is in our words, for the line holds
-    neither an answer nor an error that this client can find.
+    `error` is None exactly if an answer came: the text in `content` (which may be "" or None), the refusal in
+    `refusal`, the thinking in `reasoning`, tool calls in `tool_calls`. `status_code` is None if the line has none, and
+    0 if the API says 0. Token counts are 0 if the API gives none, or an invalid number. `created` is in epoch
+    seconds. `is_wordless`: the error text is ours, because the line holds neither an answer nor an error that this
+    client can find.
     """
 
     custom_id: str
@@ -48,7 +48,7 @@ class ResultLine(msgspec.Struct, frozen=True, gc=False):
 
 
 class Anomaly(msgspec.Struct, frozen=True, gc=False):
-    """A line that belongs to no request; `text` is its beginning, or for `file_error` what the API says."""
+    """A line that belongs to no request; `text` is its beginning, or for `file_error` the API's message."""
 
     kind: AnomalyKind
     text: str

@@ -29,14 +29,14 @@ _CHUNK_BYTES = 1 << 18
 def iter_lines(file: BinaryIO, *, max_bytes: int = MAX_LINE_BYTES) -> Iterator[bytes]:
     r"""Yield the lines of a file, split on b"\n" only, without b"\r", blank ones left out.
 
-    Raw U+2028, U+2029 and U+0085 inside a string are data. Of a line of more than `max_bytes` comes its beginning,
-    as a CutLine. Holds one chunk and the line that is being read.
+    Raw U+2028, U+2029 and U+0085 inside a string are data. A line of more than `max_bytes` is cut to its beginning,
+    as a CutLine. Holds one chunk and the current line.
     """
     return itertools.chain.from_iterable(line_batches(file, max_bytes=max_bytes))
 
 
 def line_batches(file: BinaryIO, *, max_bytes: int = MAX_LINE_BYTES) -> Iterator[list[bytes]]:
-    """The same, some hundred lines at a time."""
+    """The same, a few hundred lines at a time."""
     pending: list[bytes] = []
     pending_bytes = 0
     while chunk := file.read(_CHUNK_BYTES):
@@ -63,14 +63,14 @@ def _cleaned(lines: list[bytes], *, with_returns: bool) -> list[bytes]:
 
 
 def ends_with_newline(file: BinaryIO) -> bool:
-    r"""Whether a file's last line ended with b"\n", or there is none; if not, the file may be cut off. Moves in it."""
+    r"""Whether a file is empty or its last line ends with b"\n"; if not, it may be cut off. Moves the file position."""
     if not file.seek(0, os.SEEK_END):
         return True
     file.seek(-1, os.SEEK_END)
     return file.read() == b"\n"
 
 
-# What is no such number goes the tolerant way, which counts it as unknown.
+# Any other value goes to the tolerant reader, which counts it as unknown.
 _Tokens = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
 
 
@@ -122,9 +122,9 @@ class _Line(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Line).decode
-# A time in seconds; milliseconds and text go the tolerant way.
+# A time in seconds; milliseconds and text go to the tolerant reader.
 _OK = 200
-# Only the tolerant way reads calls of tools. They count for nothing beside the text of a plain answer.
+# Only the tolerant reader handles tool calls. Beside the text of a plain answer they have no effect.
 _CALLS = (b'"tool_calls"', b'"function_call"')
 _MAX_EPOCH_SECONDS = 100_000_000_000
 
@@ -134,9 +134,9 @@ PlainAnswer = tuple[str, str, str | None, int, int, int, int, int | None]
 
 
 def plain_answer(line: bytes) -> PlainAnswer | None:
-    """What `parse_line` says of the commonest line by far, in half the time; None for any other.
+    """What `parse_line` returns for by far the commonest line, in half the time; None for any other.
 
-    That is an answer in the normal shape, with text, which ended by itself.
+    That line is an answer in the normal shape, with text, which ended normally.
     """
     try:
         decoded = _decode(line)
@@ -175,7 +175,7 @@ def plain_answer(line: bytes) -> PlainAnswer | None:
 
 
 def parse_line(line: bytes) -> ResultLine | Anomaly:
-    """What one line says. The normal shape of OpenAI's API goes the fast way, everything else the tolerant one."""
+    """Parse one line. OpenAI's normal shape takes the fast path, everything else the tolerant one."""
     try:
         decoded = _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

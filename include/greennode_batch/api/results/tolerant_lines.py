@@ -1,4 +1,4 @@
-"""Result lines that are not in the normal shape -> ResultLine or Anomaly, with as much kept as can be read."""
+"""Result lines that are not in the normal shape -> ResultLine or Anomaly; keeps every part that it can read."""
 
 import codecs
 import json
@@ -13,19 +13,19 @@ from greennode_batch.api.results.result_line import Anomaly, CutLine, ResultLine
 
 _SHOWN_CHARS = 200
 _MAX_DIGITS = 1_000
-# Of parts within parts; a model's answer has two.
+# The depth of nested parts; a model's answer has two levels.
 _MAX_DEPTH = 20
 _NO_JSON: Any = object()
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _WRAPPERS = ("data", "result", "response", "body", "output")
-# As gateways wrap an answer: {"code": 0, "message": "success", "data": {...}}.
+# The wrapper that gateways put around an answer: {"code": 0, "message": "success", "data": {...}}.
 _FINE_CODES = frozenset({"0", "200", "OK", "ok", "success", "SUCCESS"})
 _FINE_WORDS = frozenset({"ok", "success", "succeeded", "successful", "completed", "done"})
 _THINKING_PARTS = frozenset({"thinking", "reasoning", "reasoning_text"})
 
 
 def read_odd_line(line: bytes) -> ResultLine | Anomaly:
-    """What a line says that is not in the normal shape. Never raises."""
+    """Parse a line that is not in the normal shape. Never raises."""
     if not line.strip(b" \t\r\n\x00"):
         return Anomaly("blank", "")
     data = _NO_JSON if isinstance(line, CutLine) else _read_json(line)
@@ -34,14 +34,14 @@ def read_odd_line(line: bytes) -> ResultLine | Anomaly:
     if not isinstance(data, dict):
         return Anomaly("not_object", _shown(line))
     if pick(data, "custom_id") is None:
-        # As some servers wrap every reply, and every line.
+        # Some servers wrap every reply, and every line, in this.
         inner = next((data[name] for name in _WRAPPERS if isinstance(data.get(name), dict)), data)
         data = inner if pick(inner, "custom_id") is not None else data
     custom_id = pick(data, "custom_id")
     custom_id = custom_id if isinstance(custom_id, str) else text(custom_id)
     if custom_id is None:
         message, _ = describe(data)
-        # A whole file may be refused with one line: {"error": {...}}, or a gateway's message in place of it.
+        # A server may refuse a whole file with one line: {"error": {...}}, or a gateway's message.
         if message is not None and ("error" in data or "errors" in data or "message" in data or "detail" in data):
             return Anomaly("file_error", message)
         return Anomaly("no_custom_id", _shown(line))
@@ -59,7 +59,7 @@ def _result(custom_id: str, data: dict[str, Any]) -> ResultLine:
     status = count(pick(response, "status_code", "status"))
     if status is None:
         status = count(pick(data, "status_code"))
-    # Where `response` is the body itself it has the answer, or an error, in it.
+    # If `response` is the body itself, it holds the answer or the error.
     body = _unquoted(response["body"]) if "body" in response else response
     request_id = text(pick(response, "request_id")) or request_id
     return result_of_body(body, custom_id=custom_id, status_code=status, request_id=request_id, error=line_error)
@@ -73,7 +73,7 @@ def result_of_body(
     request_id: str | None = None,
     error: object = None,
 ) -> ResultLine:
-    """The outcome that a chat completion's body (or an error in its place) stands for."""
+    """The outcome of a chat completion's body, or of an error in its place."""
     if isinstance(body, dict) and "choices" not in body:
         inner = next((body[name] for name in _WRAPPERS if isinstance(body.get(name), dict)), body)
         body = inner if "choices" in inner else body
@@ -139,7 +139,7 @@ def _body_error(body: object, *, has_answer: bool, status_code: int | None) -> t
 
 
 def _is_no_error(message: str, code: str | None, status_code: int | None) -> bool:
-    """Whether what was found in a body without an answer says that all is well: the answer is somewhere else."""
+    """Whether a body without an answer reports success: the answer is then somewhere else."""
     if status_code is not None and status_code >= HTTPStatus.BAD_REQUEST:
         return False
     return code in _FINE_CODES or message.strip(".! ").lower() in _FINE_WORDS
@@ -156,7 +156,7 @@ def _first_choice(fields: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _tool_calls(answer: dict[str, Any]) -> tuple[ToolCall, ...]:
-    """The calls of a message, in `tool_calls` or in the older `function_call`."""
+    """The tool calls of a message, in `tool_calls` or in the older `function_call`."""
     calls = pick(answer, "tool_calls") or pick(answer, "function_call")
     calls = calls if isinstance(calls, list) else [calls]
     functions = [pick(call, "function", "custom") or call for call in calls if isinstance(call, dict)]
@@ -172,7 +172,7 @@ def _arguments(value: object) -> str:
 
 
 def _spoken(content: object) -> tuple[str | None, str | None, str | None]:
-    """(text, thinking, refusal) of a content that is text, a part, a list of parts, or null."""
+    """(text, thinking, refusal) of a content: text, a part, a list of parts, or null."""
     if content is None or isinstance(content, str):
         return content, None, None
     said: list[str] = []
@@ -199,12 +199,12 @@ def _words(part: object, depth: int = 0) -> str | None:
 
 
 def among(part: int | None, whole: int) -> int:
-    """The tokens that are among others; 0, for unknown, where the API says more than those are."""
+    """Tokens that are part of a total; 0, for unknown, if the API reports more of them than the total."""
     return part if part is not None and part <= whole else 0
 
 
 def _tokens(usage: object, *names: str) -> int:
-    """A count of tokens; 0, for unknown, where it is not a whole number that a request can have."""
+    """A count of tokens; 0, for unknown, if it is not a whole number that a request can have."""
     said = pick(usage, *names) if isinstance(usage, dict) else None
     tokens = count(said)
     if said is None or tokens is None or tokens > MAX_TOKENS or tokens != float(said):
@@ -213,7 +213,7 @@ def _tokens(usage: object, *names: str) -> int:
 
 
 def _unquoted(value: object) -> object:
-    """A JSON object that was written as a string, as an object."""
+    """The object, if a JSON object was written as a string."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
         data = _loads(value)
         return value if data is _NO_JSON else data
@@ -232,7 +232,7 @@ def _read_json(line: bytes) -> Any:
 
 
 def _decodings(line: bytes) -> list[str]:
-    """The texts that these bytes may be, the likeliest first."""
+    """The texts that these bytes may stand for, the likeliest first."""
     if b"\x00" not in line:
         # A byte that is not UTF-8 costs a character, not the answer that was paid for.
         return [line.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")]
@@ -246,7 +246,7 @@ def _decodings(line: bytes) -> list[str]:
 
 def _loads(words: str) -> Any:
     try:
-        # The standard library's reader takes what msgspec refuses: NaN, lone surrogates, huge numbers.
+        # The standard library accepts what msgspec refuses: NaN, lone surrogates, huge numbers.
         return _mended(json.loads(words, parse_int=_number))
     except (ValueError, RecursionError):
         return _NO_JSON
@@ -258,7 +258,7 @@ def _number(digits: str) -> int | float:
 
 
 def _mended(value: Any) -> Any:
-    """The same value with U+FFFD for lone surrogates, which no file or database can hold."""
+    """The same value with U+FFFD for lone surrogates, which no file or database can store."""
     if isinstance(value, str):
         return _LONE_SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):

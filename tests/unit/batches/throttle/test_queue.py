@@ -468,6 +468,6 @@ def test_a_create_is_not_sent_after_the_turn_is_over(make_shard, client, emulato
     shard = make_shard()
     line = SubmitQueue(folder, Limits(max_batches_in_flight=1), client)
     monkeypatch.setattr(line_module, "good_until", lambda *_: 1.0)
-    with pytest.raises(RetryableError, match="held up"):
+    with pytest.raises(RetryableError, match="paused"):
         submit(shard, client, admit=line.admit)
     assert emulator.ledger(summary=True)["batches_created"] == 0
