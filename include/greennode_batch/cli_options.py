@@ -1,4 +1,4 @@
-"""The options of the command line that declare a job, and the job that they make."""
+"""The options of the command line that declare a job, and the job that they declare."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from greennode_batch.staging.folders import safe_name
 KEY_VARIABLE = "GREENNODE_API_KEY"
 FILE_FORMATS = tuple(sorted({*FORMATS.values()}))
 _BLOCK_BYTES = 1 << 20
-# What the options have by the same name as the job.
+# Options with the same name as the job's field.
 _FIELDS = (
     "key", "carry", "model", "params", "samples", "answer", "canary", "attempts", "max_failed_ratio", "on_ambiguous",
     "keep_remote_files", "keep_reasoning", "refresh", "retry_final",
 )  # fmt: skip
-# Without --job these have to be there, and one of the last two.
+# Without --job these are required, and one of --prompt and --messages.
 _NEEDED = ("source", "key", "model")
 
 
 def add_job_options(parser: argparse.ArgumentParser) -> None:
-    """What to ask, and of which rows: the same for `run` and `preview`. Those that are left out are None."""
+    """What to ask, and about which rows: the same for `run` and `preview`. Options that are left out are None."""
     rows = parser.add_argument_group("rows")
     rows.add_argument("--job", metavar="FILE.py[:NAME]", help=_JOB_HELP)
     rows.add_argument("--in", dest="source", metavar="FILE|FOLDER", help=_IN_HELP)
@@ -49,9 +49,9 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     rows.add_argument("--limit", type=at_least_one, metavar="N", help="read only the first N rows")
     question = parser.add_argument_group("question")
     requested = question.add_mutually_exclusive_group()
-    requested.add_argument("--prompt", type=Path, metavar="FILE", help="Jinja over a row's columns")
+    requested.add_argument("--prompt", type=Path, metavar="FILE", help="a Jinja template over a row's columns")
     requested.add_argument("--messages", type=Path, metavar="FILE", help=_MESSAGES_HELP)
-    question.add_argument("--system", type=Path, metavar="FILE", help="a system message before --prompt, in Jinja too")
+    question.add_argument("--system", type=Path, metavar="FILE", help="a system message before --prompt, also in Jinja")
     question.add_argument("--answer", metavar="MODEL", help=_ANSWER_HELP)
     question.add_argument("--model", metavar="ID", help="an id of the server's model list")
     question.add_argument("--params", type=json_object, metavar="JSON", help=_PARAMS_HELP)
@@ -67,32 +67,32 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
 
 
 _JOB_HELP = (
-    "run the job that a Python file declares, such as a DAG file; NAME where it declares several. Any other option "
-    "wins over the job. The answers go to --out in place of the job's targets"
+    "run the job that a Python file declares, such as a DAG file; add NAME if it declares several. Every other option "
+    "overrides the job. The answers go to --out, not to the job's targets"
 )
 _IN_HELP = (
-    "Parquet, CSV or JSON Lines, one file or a folder of them: rows.parquet, ./rows/, s3://bucket/rows/ (S3's key and "
-    "address come from the environment, as AWS has it)"
+    "Parquet, CSV or JSON Lines, one file or a folder of them: rows.parquet, ./rows/, s3://bucket/rows/ (the S3 key "
+    "and address come from the usual AWS environment variables)"
 )
-_FORMAT_HELP = "what --in is, for names that do not tell it"
+_FORMAT_HELP = "the format of --in, if its name does not show it"
 _PARAMS_HELP = 'more fields of each request, such as {"max_tokens": 200}'
-_TYPES_HELP = 'types of columns of CSV, which are text otherwise: {"day": "date"}'
-_MESSAGES_HELP = "in place of --prompt and --system: a JSON list of chat messages, with Jinja in their texts"
+_TYPES_HELP = 'types of CSV columns, which are text otherwise: {"day": "date"}'
+_MESSAGES_HELP = "instead of --prompt and --system: a JSON list of chat messages, with Jinja in their texts"
 _ANSWER_HELP = (
     "typed answers: a Pydantic model, as package.module:Class or FILE.py:Class, or a JSON schema, as FILE.json; its "
     "fields become columns"
 )
-_REFRESH_HELP = "all: ask also rows that --out has a good answer of, and pay for them again; default: changed"
-_RETRY_FINAL_HELP = "ask again what was refused, cut off, rejected or never fitted, though its request is the same"
-_PROFILE_HELP = f"how the server is spoken to: {', '.join(PRESETS)}, or the JSON file that probe has written"
+_REFRESH_HELP = "all: also send rows with a good answer in --out, and pay for them again; default: changed"
+_RETRY_FINAL_HELP = "send refused, truncated, rejected and invalid requests again, even if they have not changed"
+_PROFILE_HELP = f"the request format of the server: {', '.join(PRESETS)}, or the JSON file that probe has written"
 _PRICES_HELP = 'JSON: {"MODEL": [prompt, completion], "currency": "VND"}, real-time prices per million tokens'
-_MAX_COST_HELP = "send nothing if the estimate is over it; in the currency of --prices"
+_MAX_COST_HELP = "send nothing if the estimate is higher; in the currency of --prices"
 _TOKENIZER_HELP = "the model's tokenizer.json, to count prompts for the estimate; needs greennode-airflow[tokenizer]"
-_CANARY_HELP = "requests of each model that are tried live first, at the full price; default: 1"
+_CANARY_HELP = "requests of each model to send live first, at the full price; default: 1"
 
 
 def add_server_options(parser: argparse.ArgumentParser, *, needs_url: bool = True) -> None:
-    """Which server, and how it is spoken to."""
+    """Add the options for the server: its address and its request format."""
     server = parser.add_argument_group("server", f"The API key is read from the environment variable {KEY_VARIABLE}.")
     server.add_argument("--base-url", required=needs_url, metavar="URL", help="its address, such as https://HOST/v1")
     add_profile_option(server)
@@ -102,15 +102,15 @@ def add_server_options(parser: argparse.ArgumentParser, *, needs_url: bool = Tru
 
 
 def add_profile_option(group: Any) -> None:
-    """How the server is spoken to, which says what a request looks like."""
+    """Add --profile, which decides the format of a request."""
     group.add_argument("--profile", type=profile, default=ApiProfile(), metavar="NAME|FILE", help=_PROFILE_HELP)
 
 
-HTTP_HELP = "allow http:// for this host, by name; more than once for several"
+HTTP_HELP = "allow http:// for this host, by name; repeat it for several hosts"
 
 
 def api_key() -> str:
-    """The key, from the environment. Raises ConfigError where there is none."""
+    """The key, from the environment. Raises ConfigError if it is not set."""
     key = os.environ.get(KEY_VARIABLE, "")
     if not key:
         raise ConfigError(f"the environment variable {KEY_VARIABLE} is not set; it holds the API key. Nothing was sent")
@@ -118,12 +118,12 @@ def api_key() -> str:
 
 
 def given_by_options(parser: argparse.ArgumentParser) -> dict[str, str]:
-    """The options of a command by the fields that they give: `format` is given by `--in-format`."""
+    """The options of a command by the fields that they set: `format` is set by `--in-format`."""
     return {action.dest: action.option_strings[-1] for action in parser._actions if action.option_strings}  # noqa: SLF001
 
 
 def missing_options(options: argparse.Namespace) -> str:
-    """Which options are missing to declare a job, in words; empty if none is."""
+    """Which options are missing to declare a job, as text; empty if none is."""
     if "job" not in options or options.job:
         return ""
     given = given_by_options(options.parser)
@@ -142,7 +142,7 @@ def job_of(
 ) -> BatchJob:
     """The job that the options declare. Raises ConfigError for a file that cannot be read.
 
-    declared: the job of --job, over which every option that is given wins. out: where answers go.
+    declared: the job of --job; every option that is given overrides it. out: where answers go.
     """
     changes = {name: value for name in _FIELDS if (value := getattr(options, name, None)) is not None}
     changes |= _question(options, declared)
@@ -151,7 +151,7 @@ def job_of(
     if options.tokenizer is not None:
         changes["tokenizer"] = str(options.tokenizer.resolve())
     if options.limit is not None:
-        # What lies behind the first rows has not left the source.
+        # Rows after the first N have not left the source.
         changes["orphaned_rows"] = "ignore"
     changes["target"] = FileTarget(path=out, partition_by=partition_by)
     if declared is None:
@@ -162,7 +162,7 @@ def job_of(
 
 
 def _budget(options: argparse.Namespace, declared: Budget) -> Budget:
-    """The budget of a job; where a person would be asked for a yes, the command has nobody to ask, and refuses."""
+    """The budget of a job. Where Airflow would ask a person to approve, the command cannot ask, and refuses."""
     limits = {name: value for name in ("max_cost", "max_rows") if (value := getattr(options, name)) is not None}
     if declared.approve_over is not None:
         limits = {"max_cost": declared.approve_over, **limits, "approve_over": None}
@@ -185,9 +185,9 @@ def _question(options: argparse.Namespace, declared: BatchJob | None) -> dict[st
 
 
 def run_id_of(job: BatchJob, base_url: str, *, limit: int | None = None) -> str:
-    """The same command on the same content is the same run; another prompt, model, file or server is another one.
+    """Identifies a run: the same command on the same content; another prompt, model, file or server is another run.
 
-    Of a query the content is its text. Reads files once. Holds a few megabytes.
+    The content of a query is its text. Reads files once. Holds a few megabytes.
     """
     requested = [
         job.key_columns, job.carry, job.models, _said(job.prompt), _said(job.system), dict(job.params),
@@ -200,7 +200,7 @@ def run_id_of(job: BatchJob, base_url: str, *, limit: int | None = None) -> str:
 
 
 def _more(job: BatchJob, limit: int | None) -> dict[str, Any]:
-    """What else tells runs apart, where it is given."""
+    """Further options that distinguish runs, if they are given."""
     types = job.source.types if isinstance(job.source, FileSource) else {}
     more = {
         "answer": response_format(job.answer) if job.answer else None,
@@ -214,7 +214,7 @@ def _more(job: BatchJob, limit: int | None) -> dict[str, Any]:
 
 
 def _said(text: str | None) -> str | None:
-    """A prompt as it is said, also where the job names its file."""
+    """The text of a prompt, also if the job names a file."""
     return None if text is None else read_job_text(text)
 
 
@@ -234,7 +234,7 @@ def _digest(file: SourceFile) -> str:
 
 
 def profile(words: str) -> ApiProfile:
-    """A preset by its name, or a file of the connection's extra fields."""
+    """A preset by its name, or a file with the connection's extra fields."""
     try:
         return ApiProfile.from_extra({"profile": words} if words in PRESETS else _json_file(words))
     except ConfigError as error:
@@ -295,5 +295,5 @@ def _text(path: Path) -> str:
 
 
 def names(words: str) -> tuple[str, ...]:
-    """Column names with commas between them."""
+    """Column names separated by commas."""
     return tuple(name for name in (word.strip() for word in words.split(",")) if name)

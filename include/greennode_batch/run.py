@@ -1,4 +1,4 @@
-"""The whole path in one process, with no Airflow: the same steps, and it goes on where it was stopped."""
+"""The whole path in one process, without Airflow: the same steps; a stopped run continues where it was."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ _OUTAGE_SECONDS = 900.0
 _AGAIN_SECONDS = 15.0
 
 Progress = Callable[[str, int, int | None], None]
-"""Gets a step in words, how much of it is done, and of how much; None where that is not known."""
+"""Receives a step's name, how much of it is done, and the total; None if the total is unknown."""
 
 
 def unseen(step: str, done: int, total: int | None) -> None:
-    """Progress that nobody looks at."""
+    """Ignores the progress."""
 
 
 def run_to_file(
@@ -75,16 +75,16 @@ def run_to_file(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> RunReport:
-    """Build, submit, wait, collect, ask again, join into one file or a dataset, report.
+    """Build, submit, wait, collect, retry, join into one file or a dataset, report.
 
-    Asks what the file or the dataset has no good answer of, or all, as the job's `refresh` says. Rows of other runs
-    stay there, but for those that this one replaces. Start it again after any end.
+    Sends the rows that have no good answer in the file or dataset, or all rows, as the job's `refresh` says. Rows of
+    other runs stay there, unless this run replaces them. Start it again after any end.
 
     out: a path is a Parquet file's. rows: opens the source; called only if the run is not built yet. prices: the job's
-    own by default. admit: where its shards wait for their turn. progress: hears how far the run is. pilot_requests: how
+    by default. admit: the queue in which its shards wait. progress: receives how far the run is. pilot_requests: how
     many requests are sent before all others if no results of this host and profile were read before; 0 sends the whole
-    table at once. Raises BudgetError for a run that would go over the job's budget, and RetryableError if the API could
-    not be used for a quarter of an hour: nothing is lost, and the next start goes on. Raises UnreadResultsError and
+    table at once. Raises BudgetError for a run that would exceed the job's budget, and RetryableError if the API could
+    not be used for a quarter of an hour: nothing is lost, and the next start continues. Raises UnreadResultsError and
     SystematicFailureError as `collect_shard` does.
     """
     prices = prices or read_prices(job.prices or {})
@@ -108,7 +108,7 @@ def run_to_file(
         if plan.repeat_warning:
             log.warning("%s", plan.repeat_warning)
     else:
-        log.info("Going on with the run that was built before: %s", plan)
+        log.info("Continuing the run that was built before: %s", plan)
     reader = AnswerReader(job.answer)
     if isinstance(target, Dataset):
         prepare_targets([target], run, plan, answer_fields=reader.fields)
@@ -127,7 +127,7 @@ def run_to_file(
 
 
 def watched(rows: Rows, progress: Progress) -> Rows:
-    """The same rows; progress hears how many were read."""
+    """The same rows; progress receives how many were read."""
 
     def batches() -> Iterator[RowBatch]:
         count = 0
@@ -144,7 +144,7 @@ def _is_known(run: RunFolder, client: GreenNodeClient, now: float) -> bool:
 
 
 class _Answers:
-    """How many requests of an attempt are over, by the batches' counts. requests: of each shard."""
+    """How many requests of an attempt are done, by the batches' counts. requests: of each shard."""
 
     def __init__(self, requests: Mapping[str, int], attempt: int, progress: Progress) -> None:
         self._requests = requests
@@ -153,7 +153,7 @@ class _Answers:
         self._progress = progress
 
     def seen(self, shard_id: str, over: int | None = None) -> None:
-        """Note how many requests of a shard are over; all of them, if no number is given."""
+        """Record how many requests of a shard are done; all of them, if no number is given."""
         most = self._requests.get(shard_id, 0)
         self._over[shard_id] = most if over is None else min(over, most)
         self._progress(self._step, sum(self._over.values()), sum(self._requests.values()))
@@ -161,7 +161,7 @@ class _Answers:
 
 @dataclass(kw_only=True)
 class _Carrier:
-    """Takes shards to their results: each is submitted, looked at and collected when its time comes."""
+    """Takes shards to their results: each is submitted, polled and collected when its time comes."""
 
     job: BatchJob
     client: GreenNodeClient
@@ -175,7 +175,7 @@ class _Carrier:
     answers: _Answers = field(init=False)
 
     def carry(self, shards: Sequence[ShardFolder], answers: _Answers) -> None:
-        """Go on until all of them are collected. answers: hears how far they are."""
+        """Continue until all of them are collected. answers: receives how far they are."""
         self.answers = answers
         due = [(0.0, index) for index in range(len(shards))]
         while due:
@@ -186,20 +186,20 @@ class _Carrier:
             if pause is not None:
                 heapq.heappush(due, (self.clock() + pause, index))
             elif self.admit is not None:
-                # There is room for the first that waits in line.
+                # There is room for the first shard in the queue.
                 first = min((index for _, index in due if shards[index].shard_id in self.busy), default=None)
                 due = [(0.0 if index == first else at, index) for at, index in due]
                 heapq.heapify(due)
 
     def _step(self, shard: ShardFolder) -> float | None:
-        """Do what is next for a shard; seconds until it should be done again, None where it is collected."""
+        """Do the next step of a shard; returns the seconds until the one after, or None if it is collected."""
         if is_read(shard, self.reader):
             self.answers.seen(shard.shard_id)
             return None
         try:
             pause = self._advance(shard)
         except SystematicFailureError as error:
-            # What is sent of the model is written all the same, and so is what others answer.
+            # Batches of this model that were sent are still written, and so are other models' answers.
             log.error("%s", error)  # noqa: TRY400 - the message says it all
             self.stopped = error
             return None
@@ -263,7 +263,7 @@ def _carry_attempts(carrier: _Carrier, run: RunFolder, plan: Plan, *, prices: Pr
             )
             planned = retry.shards
             if retry.requests:
-                log.info("Attempt %d asks %s again", attempt, counted(retry.requests, "request"))
+                log.info("Attempt %d sends %s again", attempt, counted(retry.requests, "request"))
         shards = attempt_shards(run, plan, attempt) if only is None else [only]
         ids = {shard.shard_id for shard in shards}
         requests = {one.shard_id: one.requests for one in planned if one.shard_id in ids}
@@ -286,7 +286,7 @@ def _carry_attempts(carrier: _Carrier, run: RunFolder, plan: Plan, *, prices: Pr
 
 
 def _write(job: BatchJob, plan: Plan, run: RunFolder, out: AnswerFile | Dataset, progress: Progress) -> WrittenRows:
-    """Write the joined rows; what the target holds of them."""
+    """Write the joined rows; returns what the target holds of them."""
     if isinstance(out, AnswerFile):
         _write_file(job, plan, run, out, progress)
         return FileRows(out, plan.run_id)
@@ -310,7 +310,7 @@ def _joined(job: BatchJob, plan: Plan, run: RunFolder) -> Iterator[tuple[ShardFo
 
 
 def _write_file(job: BatchJob, plan: Plan, run: RunFolder, out: AnswerFile, progress: Progress) -> None:
-    """Write the joined rows of every shard to one file, beside those of other runs, whole."""
+    """Write the joined rows of every shard to one file, beside those of other runs; the file lands complete."""
     made = out.path.with_name(f".{out.path.name}.part")
     made.parent.mkdir(parents=True, exist_ok=True)
     writer: pq.ParquetWriter | None = None

@@ -1,7 +1,7 @@
-"""Clean up: when a run is over, its files at GreenNode go, for what they held is safe in staging and in the target.
+"""Clean up: after a run, its files at GreenNode are deleted; their content is safe in staging and in the target.
 
-A file goes only where that is certain. What cannot be deleted stays, and is said: the run is good all the same.
-Batches stay as well; they hold no rows.
+A file is deleted only if this is certain. A file that cannot be deleted stays, with a line in the log; the run is good
+all the same. Batches stay as well: they hold no rows.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# A server that is down, or lets nobody delete, is not asked for every file of a large run.
+# After this many failures in a row, a server that is down or forbids deletes is not called for every file of a run.
 _FAILURES_IN_A_ROW = 5
 _UPLOAD_NAME = re.compile(r"([0-9a-f]+)\.[0-9a-f]+\.jsonl")
 
 
 class RemovedFiles(NamedTuple):
-    """How many files were deleted, how many calls failed, how many shards keep theirs, or why nothing was touched."""
+    """How many files were deleted, how many calls failed, how many shards keep their files; or why all were kept."""
 
     deleted: int = 0
     failed: int = 0
@@ -59,11 +59,11 @@ class RemovedFiles(NamedTuple):
 def remove_remote_files(
     run: RunFolder, client: GreenNodeClient, *, keep: bool = False, clock: Callable[[], float] = time.time
 ) -> RemovedFiles:
-    """Delete the files of a run that is over: input, output and errors, and spare copies of uploads.
+    """Delete the files of a finished run: input, output and errors, and spare copies of uploads.
 
-    keep: leave them all. Safe to call again: what is deleted is asked for no more. Call it when nobody works on the
-    run any longer, for the folders that killed workers left in staging go as well, and the parts that its source was
-    read in.
+    keep: delete none of them. Safe to call again: a deleted file is not deleted twice. Call it when nothing works on
+    the run any longer, because it also removes folders in staging that killed workers left, and the parts in which the
+    source was read.
     """
     plan = read_plan(run)
     sent = list(all_sent(run, plan)) if plan is not None else []
@@ -72,7 +72,7 @@ def remove_remote_files(
         remove_work_folders(folder)
     is_over = _balances(run)
     if is_over:
-        # Of no use but to a build, and as large as all requests.
+        # Only a build uses this file, and it is as large as all requests.
         remove_tree(run.parts)
     if keep:
         return RemovedFiles(why_kept="keep_remote_files is set")
@@ -87,13 +87,13 @@ def _balances(run: RunFolder) -> bool:
 
 
 def _is_cleaned(shard: ShardFolder, receipt: Receipt | None) -> bool:
-    """Whether the files of the receipt's batch are gone; a later batch has new files."""
+    """Whether the files of the receipt's batch are deleted; a later batch has new files."""
     note = read_json(shard.cleaned, Cleaned)
     return note is not None and receipt is not None and receipt.file_id in note.files
 
 
 def _is_file(file_id: str | None) -> TypeGuard[str]:
-    """Whether it names a file. Some APIs name a URL in place of one: there is nothing to delete by it."""
+    """Whether it names a file. Some APIs name a URL instead, by which nothing can be deleted."""
     return file_id is not None and not file_id.startswith(("https://", "http://"))
 
 
@@ -102,9 +102,9 @@ class _KeptError(Exception):
 
 
 class _Sweep:
-    """One clean-up: first it is settled what may go, then that is deleted. Holds the ids of the run's files.
+    """One clean-up: decides which files may go, then deletes them. Holds the ids of the run's files.
 
-    Shards are known by the name that their uploads have in the API's store.
+    Shards are identified by the name of their uploads in the API's store.
     """
 
     def __init__(self, run: RunFolder, sent: list[SentShard], client: GreenNodeClient) -> None:
@@ -114,12 +114,12 @@ class _Sweep:
         self._attempts = range(FIRST_ATTEMPT, FIRST_ATTEMPT + 1 + sum(1 for _ in retries(run)))
         self._going: dict[str, tuple[ShardFolder, dict[str, None]]] = {}
         self._kept: set[str] = set()
-        # Where something was out of sight: the next clean-up looks again.
+        # Something could not be checked: the next clean-up tries again.
         self._unclear: set[str] = set()
         self._failed = self._failed_in_a_row = 0
 
     def over(self, clock: Callable[[], float]) -> RemovedFiles:
-        """Settle, delete, and write down what is done."""
+        """Decide, delete, and record what is done."""
         left = {
             name: one
             for name, one in self._sent.items()
@@ -144,7 +144,7 @@ class _Sweep:
         return RemovedFiles(deleted=deleted, failed=self._failed, shards_kept=len(self._kept))
 
     def _settle(self, name: str, one: SentShard) -> None:
-        """Mark the files of a shard's batch that are safe. Raises _KeptError if that is uncertain."""
+        """Mark the files of a shard's batch that are safe to delete. Raises _KeptError if that is uncertain."""
         receipt = read_receipt(shard := one.folder(self._run))
         if receipt is None or receipt.batch_id is None or receipt.state != "collected" or not shard.results.exists():
             raise _KeptError("its results are not in staging")
@@ -153,7 +153,7 @@ class _Sweep:
         if receipt.server not in {"", self._client.host}:
             raise _KeptError(f"they are at {receipt.server}, and the connection now points to {self._client.host}")
         if not all(self._run.shard(origin).joined.exists() for origin in one.origins):
-            raise _KeptError("not all rows that wait for it are in the target")
+            raise _KeptError("not all rows of this batch are in the target")
         for file_id in (receipt.file_id, *self._result_files(name, shard, receipt), *self._repeated(name, receipt)):
             self._mark(name, shard, file_id)
 
@@ -166,7 +166,7 @@ class _Sweep:
             return
         if not batch.status.is_terminal:
             raise _KeptError(f"batch {batch.id} is {batch.raw_status}")
-        # A gateway may have made the batch from a copy, which holds all prompts as well.
+        # A gateway may have made the batch from a copy of the file, which holds all prompts as well.
         if _is_file(batch.input_file_id):
             yield batch.input_file_id
         for file_id, fetched in ((batch.output_file_id, shard.output), (batch.error_file_id, shard.errors)):
@@ -175,10 +175,10 @@ class _Sweep:
             if fetched.exists():
                 yield file_id
             else:
-                log.warning("File %s of batch %s was never fetched: it stays at GreenNode", file_id, batch.id)
+                log.warning("File %s of batch %s was never downloaded: it stays at GreenNode", file_id, batch.id)
 
     def _repeated(self, name: str, receipt: Receipt) -> Iterator[str]:
-        """The files of batches that were created of the shard beside its own: its results are in staging."""
+        """The files of further batches that were created from the shard: its results are in staging."""
         for batch_id in receipt.repeated:
             batch = self._batch(batch_id)
             if batch is not None and not batch.status.is_terminal:
@@ -210,9 +210,9 @@ class _Sweep:
                     self._mark(remote_name(shard), shard, receipt.file_id)
 
     def _settle_copies(self) -> None:
-        """Mark what the store holds under the name of an upload of this run, whatever its id.
+        """Mark files in the store that have the name of an upload of this run, whatever their id.
 
-        Such a copy is left by an upload whose reply was lost, and nobody knows it by its id.
+        An upload whose reply was lost leaves such a copy, and its id is unknown.
         """
         for file in self._listed():
             shard = self._shard_named(file.filename or "")
@@ -226,19 +226,19 @@ class _Sweep:
         try:
             yield from self._client.list_files()
         except (NotFoundError, RejectedError) as error:
-            log.info("Spare copies of uploads cannot be looked for, for the server does not list its files: %s", error)
+            log.info("Spare copies of uploads cannot be found, because the server does not list its files: %s", error)
         except ApiError as error:
-            log.warning("Spare copies of uploads cannot be looked for: %s", error)
+            log.warning("Spare copies of uploads cannot be found: %s", error)
             self._unclear.update(self._sent)
 
     def _shard_named(self, filename: str) -> ShardFolder | None:
-        """The shard of this run whose uploads have this name; its folder may be gone since."""
+        """The shard of this run whose uploads have this name; its folder may no longer exist."""
         match = _UPLOAD_NAME.fullmatch(filename)
         shards = (self._run.shard(match[1], attempt=attempt) for attempt in self._attempts) if match else ()
         return next((shard for shard in shards if remote_name(shard) == filename), None)
 
     def _is_never_sent(self, shard: ShardFolder) -> bool:
-        """Whether the run was built again without the shard before it had a batch: then no batch needs its file."""
+        """Whether a new build of the run dropped the shard before it had a batch: then no batch needs its file."""
         return remote_name(shard) not in self._sent and not (shard.path.exists() and is_sent(shard))
 
     def _mark(self, name: str, shard: ShardFolder, file_id: str) -> None:
@@ -252,7 +252,7 @@ class _Sweep:
         return True
 
     def _ask(self, call: Callable[[str], T], remote_id: str) -> T:
-        """Make a call, unless too many have failed. Counts and says what fails, but for a NotFoundError."""
+        """Make a call, unless too many have failed. Counts and logs failures, except a NotFoundError."""
         if self._failed_in_a_row >= _FAILURES_IN_A_ROW:
             raise ApiError("too many calls have failed")
         try:
@@ -264,7 +264,7 @@ class _Sweep:
             self._failed_in_a_row += 1
             log.warning("%s. The run is good all the same", error)
             if self._failed_in_a_row == _FAILURES_IN_A_ROW:
-                log.warning("The files that are left stay at GreenNode: %d calls failed in a row", _FAILURES_IN_A_ROW)
+                log.warning("The remaining files stay at GreenNode: %d calls failed in a row", _FAILURES_IN_A_ROW)
             raise
         self._failed_in_a_row = 0
         return made

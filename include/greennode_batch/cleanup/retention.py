@@ -1,6 +1,6 @@
-"""Retention: what old runs that are over left in staging is removed, but for the report.
+"""Retention: removes the files of old, finished runs from staging, except the report.
 
-A folder's run.json says whose run it is, and so whether that run is over. A folder without one is left alone.
+A folder's run.json names its run, and so shows whether the run is over. A folder without one is left alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class StoredRun(NamedTuple):
-    """A run in staging: its size, and when a file of it was written last (epoch seconds)."""
+    """A run in staging: its size, and when one of its files was last written (epoch seconds)."""
 
     folder: RunFolder
     identity: RunIdentity
@@ -37,7 +37,7 @@ class StoredRun(NamedTuple):
 
 
 def old_runs(root: UPath, *, before: float) -> Iterator[StoredRun]:
-    """The runs in staging of which no file was written since `before` (epoch seconds), nor has unread results."""
+    """The runs in staging with no file written since `before` (epoch seconds) and no unread results."""
     for dag in _folders(root):
         for path in _folders(dag):
             stored = _stored(path)
@@ -46,10 +46,10 @@ def old_runs(root: UPath, *, before: float) -> Iterator[StoredRun]:
 
 
 def remove_run(run: RunFolder, *, now: float, is_over: Callable[[], bool]) -> bool:
-    """Remove a run's files but for its report, and leave removed.json; False if the run was begun again meanwhile.
+    """Remove a run's files except its report, and leave removed.json; False if the run has started again meanwhile.
 
-    A run that begins looks for removed.json, and `is_over` is asked once that is there: so either the run sees this
-    removal, or it sees them. Safe to call again after any end.
+    A run that starts checks for removed.json, and `is_over` is checked after that file is written: so either the run
+    sees this removal, or the removal sees the run. Safe to call again after any end.
     """
     stopped_before = run.removed.exists()
     write_json(run.removed, RemovedRun(removed_at=now))
@@ -62,7 +62,7 @@ def remove_run(run: RunFolder, *, now: float, is_over: Callable[[], bool]) -> bo
     if not over:
         return False
     kept = {run.report.name, run.removed.name}
-    # run.json goes last: a removal that was stopped is found by it, and ended.
+    # run.json goes last: an interrupted removal is found by it, and completed.
     for name in sorted(fresh_names(run.path), key=lambda name: name == _IDENTITY):
         if name not in kept:
             remove_tree(run.path / name)
@@ -80,18 +80,18 @@ def _folders(path: UPath) -> list[UPath]:
 
 
 def _stored(path: UPath) -> StoredRun | None:
-    """What is in a run's folder; None if it is no run's folder, or its run is unknown."""
+    """The run in a folder; None if it is not the folder of a run, or the run is unknown."""
     try:
         identity = identity_of(RunFolder(path))
     except ConfigError as error:
         log.warning("%s. The folder is left alone", error)
         return None
     run = RunFolder(path)
-    # A copy that somebody made of a run's folder is not the run.
+    # A copy of a run's folder is not the run.
     if identity is None or run.name != safe_name(identity.run_id):
         return None
     files = _files(path)
-    # Where a run was made again, this leads there: it stays as long as that.
+    # If a run was made again, this file points to it: it stays as long as that one.
     last = max(_written(run, files), _written(run, _files(path.parent / identity.later) if identity.later else {}))
     return StoredRun(run, identity, sum(info.get("size") or 0 for info in files.values()), last)
 

@@ -1,12 +1,12 @@
 """The command line: the same engine with no Airflow.
 
     command_line     options -> a command -> an exit code
-    preview_command  shows what a run would ask
-    run_command      asks, and writes the answers; goes on where it was stopped
+    preview_command  shows what a run would send
+    run_command      sends the requests and writes the answers; continues where it was stopped
     out_file         what --out names: a file of answers or a dataset
     declared_job     the job of --job and of the options
-    job_file         the job that a Python file declares, a DAG file for one
-    python_file      a Python file that a person names, imported
+    job_file         the job that a Python file declares, such as a DAG file
+    python_file      a Python file named on the command line, imported
     job_rows         the rows of a job's source, with connections from the environment
     answer_option    the answer model that --answer names
     probe_command    finds out what a server speaks

@@ -16,7 +16,7 @@ from greennode_batch.errors import ConfigError
 
 
 def answer_model(words: str) -> type[BaseModel]:
-    """The model of `package.module:Class`, `FILE.py:Class` or `FILE.json`. Raises ConfigError where there is none."""
+    """The model of `package.module:Class`, `FILE.py:Class` or `FILE.json`. Raises ConfigError if there is none."""
     if words.endswith(".json"):
         return _model_of_file(Path(words))
     index, _, name = words.rpartition(":")
@@ -39,7 +39,7 @@ def answer_model(words: str) -> type[BaseModel]:
 
 def _imported(name: str) -> ModuleType:
     if "" not in sys.path:
-        sys.path.insert(0, "")  # the folder that the command is started in
+        sys.path.insert(0, "")  # the folder in which the command is started
     try:
         return importlib.import_module(name)
     except ImportError as error:

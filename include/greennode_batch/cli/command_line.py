@@ -19,10 +19,10 @@ FAILED, STOPPED = 1, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit code.
+    """Run one command; returns the exit code.
 
     0: done. 1: failed, with the reason on stderr. 2: wrong usage. 3: a probe whose batches are still open. 130: stopped
-    by Ctrl-C.
+    with Ctrl-C.
     """
     options = make_parser().parse_args(arguments)
     if missing := missing_options(options):
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         return _end(STOPPED, "stopped", stop)
     except BrokenPipeError:
-        # Who reads has seen enough, as `head` has. What is still to be written at the exit goes nowhere.
+        # The reader, such as `head`, has closed the pipe. Output that is still pending at the exit is dropped.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (GreenNodeError, OSError) as error:
@@ -66,7 +66,7 @@ def _add_commands(parser: argparse.ArgumentParser) -> argparse._SubParsersAction
 
 
 def _end(code: int, words: str, error: BaseException) -> int:
-    """Say why, and how to go on."""
+    """Print the reason, and how to continue."""
     said = ". ".join([words.rstrip(". "), *getattr(error, "__notes__", ())])
     print(f"greennode-batch: {said}", file=sys.stderr)  # noqa: T201 - this is the command's output
     return code

@@ -11,7 +11,7 @@ from greennode_batch.job.batch_job import BatchJob
 
 
 def declared_job(options: argparse.Namespace, *, out: str, partition_by: tuple[str, ...] = ()) -> BatchJob:
-    """The job; out: where its answers go. Raises ConfigError for what declares none."""
+    """The job; out: where its answers go. Raises ConfigError if the options declare none."""
     declared = load_job(options.job) if options.job else None
     if options.answer is not None:
         options.answer = answer_model(options.answer)

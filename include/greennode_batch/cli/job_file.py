@@ -1,4 +1,4 @@
-"""The job that a Python file declares, a DAG file for one."""
+"""The job that a Python file declares, such as a DAG file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from greennode_batch.job.batch_job import BatchJob
 
 
 def load_job(words: str) -> BatchJob:
-    """The job of `FILE.py`, or of `FILE.py:NAME`; NAME is the job's own or its variable's.
+    """The job of `FILE.py`, or of `FILE.py:NAME`; NAME is the job's name or its variable's.
 
-    Raises ConfigError where there is no such job, or there are several and none is named.
+    Raises ConfigError if there is no such job, or if there are several and none is named.
     """
     path, name = (words, "") if words.endswith(".py") else words.rpartition(":")[::2]
     if not path.endswith(".py"):
@@ -39,7 +39,7 @@ def load_job(words: str) -> BatchJob:
 
 
 def _jobs_in(module: ModuleType) -> dict[str, BatchJob]:
-    """The jobs of a module by the names of their variables, or, where only a DAG has one, by its own."""
+    """The jobs of a module by the names of their variables; a job that only a DAG holds, by its own name."""
     jobs = {name: value for name, value in vars(module).items() if isinstance(value, BatchJob)}
     held = set(map(id, jobs.values()))
     for job in _jobs_of_dags(module):

@@ -1,4 +1,4 @@
-"""The rows of a job's source, where there is no Airflow: SQL connections come from the environment."""
+"""The rows of a job's source, without Airflow: SQL connections come from the environment."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from greennode_batch.source.rows import RowBatch, Rows, first_rows
 from greennode_batch.source.sql import read_sql
 from greennode_batch.source.sql_connection import connect_sql
 
-# Airflow's own way to name a connection in a path: s3://conn_id@bucket/folder.
+# Airflow's syntax to name a connection in a path: s3://conn_id@bucket/folder.
 _CONNECTION_IN_PATH = re.compile(r"^\w+://([^/@]+)@")
-# A job of several parts is read as one.
+# A job with several parts is read as one.
 _WHOLE = {"partition": 0, "partitions": 1}
 _ENVIRONMENT = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - SQL is no HTML
 
 
 @contextmanager
 def job_rows(job: BatchJob, *, limit: int | None = None) -> Iterator[Callable[[], Rows]]:
-    """What opens the job's rows, as often as it is called. limit: how many at most.
+    """A function that opens the job's rows, as often as it is called. limit: the most rows to read.
 
     Raises ConfigError for a source that only a run of Airflow can read.
     """
@@ -49,7 +49,7 @@ def _opened(job: BatchJob, stack: ExitStack) -> Rows:
     with _lost_connection(source.conn_id):
         rows = read_sql(connection, sql, parameters)
     rows = replace(rows, batches=_read(rows.batches, source.conn_id))
-    # Before the connection: rows that nobody has asked for hold a cursor.
+    # Close the rows before the connection: rows that were not read hold a cursor.
     stack.enter_context(closing(cast("Generator[RowBatch, None, None]", rows.batches)))
     return rows
 
@@ -61,11 +61,11 @@ def _read(batches: Iterator[RowBatch], conn_id: str) -> Iterator[RowBatch]:
 
 @contextmanager
 def _lost_connection(conn_id: str) -> Iterator[None]:
-    """A driver's own error as a sentence; what is wrong with the query is a ConfigError already."""
+    """A driver's error as a sentence; an error in the query is a ConfigError already."""
     try:
         yield
     except Exception as error:
-        # Of any driver: PEP 249 gives the classes of errors their names.
+        # For any driver: PEP 249 fixes the names of the error classes.
         if {"OperationalError", "InterfaceError"}.isdisjoint(kind.__name__ for kind in type(error).__mro__):
             raise
         raise GreenNodeError(
@@ -85,20 +85,20 @@ def _path(source: FileSource) -> str:
     named = _CONNECTION_IN_PATH.match(path)
     if named:
         raise ConfigError(
-            f"source {path}: names Airflow's connection {named[1]}; give the path by --in without it: its key and "
-            "address come from the environment. Nothing was sent"
+            f"source {path}: names Airflow's connection {named[1]}; give the path with --in and without it: the key "
+            "and address come from the environment. Nothing was sent"
         )
     return path
 
 
 def _rendered(text: str, what: str) -> str:
-    """A template as Airflow renders it, of which only the parts are known here."""
+    """A template rendered as Airflow does it; only part of the context is available here."""
     try:
         return _ENVIRONMENT.from_string(text).render(_WHOLE)
     except jinja2.UndefinedError as error:
         raise ConfigError(
-            f"{what} of the job's source has a value that only a run of Airflow gives ({error}); name files with the "
-            "rows by --in. Nothing was sent"
+            f"{what} of the job's source has a value that only a run of Airflow gives ({error}); name files with "
+            "the rows in --in. Nothing was sent"
         ) from None
     except jinja2.TemplateError as error:
-        raise ConfigError(f"{what} of the job's source is no template of Jinja ({error}). Nothing was sent") from None
+        raise ConfigError(f"{what} of the job's source is not a Jinja template ({error}). Nothing was sent") from None

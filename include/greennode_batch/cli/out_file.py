@@ -1,4 +1,4 @@
-"""Where answers go: what --out names, by its ending or by --out-format."""
+"""Where answers go: the file or folder of --out, by its ending or by --out-format."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _ENDINGS = ", ".join(FORMATS)
 
 
 def add_out_options(parser: argparse.ArgumentParser, *, help_of_out: str, needs_out: bool = False) -> Any:
-    """Where answers go; the group of options."""
+    """Add the options for where answers go; returns their group."""
     answers = parser.add_argument_group("answers")
     answers.add_argument("--out", required=needs_out, metavar="FILE|FOLDER/", help=help_of_out)
-    answers.add_argument("--out-format", choices=FILE_FORMATS, help="what --out is, for names that do not tell it")
+    answers.add_argument("--out-format", choices=FILE_FORMATS, help="the format of --out, if its name does not show it")
     answers.add_argument(
         "--partition-by", type=names, default=(), metavar="COLUMNS", help="columns that become folders of FOLDER: a,b"
     )
@@ -34,9 +34,9 @@ def add_out_options(parser: argparse.ArgumentParser, *, help_of_out: str, needs_
 
 
 def open_out(job: BatchJob, run: RunFolder, file_format: FileFormat | None = None) -> AnswerFile | Dataset:
-    """The file or the dataset that the job's only target names. Raises ConfigError for a name that tells no format.
+    """The file or the dataset that the job's only target names. Raises ConfigError if the name shows no format.
 
-    file_format: for names that do not tell it.
+    file_format: the format, if the name does not show it.
     """
     (target,) = job.targets
     assert isinstance(target, FileTarget)
@@ -46,23 +46,23 @@ def open_out(job: BatchJob, run: RunFolder, file_format: FileFormat | None = Non
     if target.path.endswith("/") or (is_remote and path.suffix.lower() not in FORMATS) or path.is_dir():
         if file_format not in {None, "parquet"}:
             raise ConfigError(
-                f"{target.path}: a folder holds Parquet files, not {file_format}; name one file, or leave --out-format "
-                "out. Nothing was sent"
+                f"{target.path}: a folder holds Parquet files, not {file_format}; name one file, or leave out "
+                "--out-format. Nothing was sent"
             )
         return Dataset(UPath(target.path), run, partition_by=target.partition_by)
     if is_remote:
         raise ConfigError(
-            f"{target.path}: one file is written on this machine's disk only; name a folder, ending in /. Nothing was "
-            "sent"
+            f"{target.path}: a single file can be written on this machine's disk only; name a folder, ending in /. "
+            "Nothing was sent"
         )
     if known is None:
         raise ConfigError(
-            f"{target.path}: its name does not tell what to write; let it end in {_ENDINGS} or, for a folder of "
-            "Parquet files, in /; or say it by --out-format. Nothing was sent"
+            f"{target.path}: its name shows no format; end it with {_ENDINGS} or, for a folder of "
+            "Parquet files, with /; or set --out-format. Nothing was sent"
         )
     if target.partition_by:
         raise ConfigError(
-            f"{target.path}: --partition-by makes folders, so --out names one; put / at its end. Nothing was sent"
+            f"{target.path}: --partition-by makes folders, so --out has to name a folder, ending in /. Nothing was sent"
         )
     _refuse_source(job, path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,12 +70,12 @@ def open_out(job: BatchJob, run: RunFolder, file_format: FileFormat | None = Non
 
 
 def _refuse_source(job: BatchJob, out: Path) -> None:
-    """Raise ConfigError where answers would take the place of the rows that they are about."""
+    """Raise ConfigError if answers would replace or mix with the rows that they are about."""
     if not isinstance(job.source, FileSource) or "://" in job.source.path:
         return
     source = Path(job.source.path).resolve()
     if out.resolve() == source or (source.is_dir() and source in out.resolve().parents):
         raise ConfigError(
-            f"{out}: the rows are read from there, and answers would come among them; name another --out. Nothing was "
-            "sent"
+            f"{out}: the rows are read from there, and the answers would mix with them; name another --out. Nothing "
+            "was sent"
         )

@@ -1,4 +1,4 @@
-"""`greennode-batch preview`: what a run would ask, for a person to read; nothing is sent."""
+"""`greennode-batch preview`: shows what a run would send, for a person to read; sends nothing."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def add_preview_command(commands: Any) -> None:
         _NAME,
         usage="greennode-batch preview (--job FILE.py | --in FILE --key COLUMNS\n"
         "    --model ID --prompt FILE) [options]",
-        help="show what a run would ask and about how much, and send nothing",
-        description="Render the requests, count them, and show the first. Needs no key and no network.",
+        help="show what a run would send and about how much, and send nothing",
+        description="Render the requests, count them, and show the first few. Needs no key and no network.",
     )
     add_job_options(parser)
-    add_out_options(parser, help_of_out="leave out the rows that a run into this file or folder would not ask again")
+    add_out_options(parser, help_of_out="leave out rows that a run with this file or folder would not send again")
     shown = parser.add_argument_group("preview")
     add_profile_option(shown)
     shown.add_argument("--requests", type=int, default=3, metavar="N", help="how many to show; default: 3")
@@ -41,7 +41,7 @@ def add_preview_command(commands: Any) -> None:
 
 
 def preview_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:
-    """Build a run in a folder that goes when it is shown."""
+    """Build a run in a temporary folder, and show it."""
     with tempfile.TemporaryDirectory(prefix="greennode-preview-") as folder, ExitStack() as stack:
         job = declared_job(options, out=options.out or "out.parquet", partition_by=options.partition_by)
         run = run_folder(folder, job.name, _NAME)

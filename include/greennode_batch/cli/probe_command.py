@@ -28,15 +28,15 @@ def add_probe_command(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "probe",
         usage="greennode-batch probe (--base-url URL | --resume FOLDER) [options]",
-        help="find out what a server speaks, and print the profile for its connection",
-        description="Send a few tiny requests and two-line batches, and say what holds: models, files, batches, "
-        "status words, lists, results, cancel, delete. Raw replies land in a folder without the key.",
-        epilog="exit codes: 0 all steps were taken; 1 it ended early, with the reason on stderr; 2 wrong usage; 3 "
-        "batches are still open: look again with --resume; 130 stopped by Ctrl-C.",
+        help="find out how a server speaks, and print the profile for its connection",
+        description="Send a few tiny requests and two-line batches, and report what works: models, files, batches, "
+        "status words, lists, results, cancel, delete. Raw replies are saved in a folder, without the key.",
+        epilog="exit codes: 0 all steps are done; 1 it ended early, with the reason on stderr; 2 wrong usage; 3 "
+        "batches are still open: continue with --resume; 130 stopped with Ctrl-C.",
     )
     server = parser.add_argument_group("server", f"The API key is read from the environment variable {KEY_VARIABLE}.")
     server.add_argument("--base-url", metavar="URL", help="its address, such as https://HOST/v1")
-    presets = f"what to try first: {', '.join(PRESETS)}; default: greennode"
+    presets = f"the profile to try first: {', '.join(PRESETS)}; default: greennode"
     server.add_argument("--profile", choices=tuple(PRESETS), metavar="NAME", help=presets)
     server.add_argument(
         "--allow-http", dest="allow_http_hosts", action="append", default=[], metavar="HOST", help=HTTP_HELP
@@ -53,17 +53,17 @@ def add_probe_command(commands: Any) -> None:
         help=f"how long to wait for batches; default: {DEFAULT_WAIT_SECONDS:.0f}",
     )
     parser.add_argument("--keep", action="store_true", help="leave the probe's files and batches on the server")
-    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="look again at what an earlier probe left open")
+    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="continue an earlier probe that is not finished")
     parser.add_argument(
         "--save",
         metavar="CONNECTION",
-        help=f"write the profile into this Airflow connection; it is shown first. {HELP}",
+        help=f"write the profile into this Airflow connection; the change is shown first. {HELP}",
     )
     parser.set_defaults(command=probe_command, parser=parser)
 
 
 def probe_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:
-    """Probe; the exit code: 0 all steps were taken, 1 it ended early, 3 batches are still open."""
+    """Probe; the exit code: 0 all steps are done, 1 it ended early, 3 batches are still open."""
 
     def say(words: str) -> None:
         progress.pause()
@@ -88,12 +88,12 @@ def probe_command(options: argparse.Namespace, progress: ProgressDisplay) -> int
     if options.save and outcome.may_be_saved:
         save_profile(options.save, outcome.found.extra, say=say)
     elif options.save:
-        say(f"Nothing was saved in the connection {options.save}: the probe has not come to its end")
+        say(f"Nothing was saved in the connection {options.save}: the probe is not finished")
     return code
 
 
 def show(outcome: Outcome, folder: UPath, say: Callable[[str], None]) -> int:
-    """Say the report; the exit code. Raises ConfigError for a probe that ended early."""
+    """Print the report; returns the exit code. Raises ConfigError for a probe that ended early."""
     say("")
     say(outcome.text)
     say(f"The raw replies and the reports are in {folder}")
@@ -113,7 +113,7 @@ def show(outcome: Outcome, folder: UPath, say: Callable[[str], None]) -> int:
 
 
 def _where(options: argparse.Namespace) -> tuple[UPath, str, str]:
-    """The folder, the base URL and the preset: given, or those of the probe that is resumed."""
+    """The folder, the base URL and the preset: from the options, or from the probe that is resumed."""
     if options.resume is not None:
         folder = UPath(options.resume)
         state = read_json(folder / RESUME, State)
@@ -121,8 +121,8 @@ def _where(options: argparse.Namespace) -> tuple[UPath, str, str]:
             raise ConfigError(f"{folder}: has no {RESUME}, so there is no probe to go on with")
         return folder, options.base_url or state.base_url, options.profile or state.preset
     if options.base_url is None:
-        raise ConfigError("--base-url is missing: the API's address, e.g. https://HOST/v1")
+        raise ConfigError("--base-url is missing: the API's address, such as https://HOST/v1")
     folder = UPath(options.out or Path(time.strftime("probe-%Y%m%d-%H%M%S")))
     if (folder / RESUME).exists():
-        raise ConfigError(f"{folder} holds an earlier probe: go on with --resume {folder}, or take another --out")
+        raise ConfigError(f"{folder} holds an earlier probe: continue with --resume {folder}, or set another --out")
     return folder, options.base_url, options.profile or "greennode"

@@ -14,16 +14,15 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskID, Text
 from rich.text import Text
 
 PLAIN_SECONDS = 10.0
-"""How often at most a line says how far a step is, where there is no terminal."""
-# Batches are looked at once a minute at most: a rate takes in several looks.
+"""The shortest time between two progress lines where there is no terminal."""
+# Batches are polled once a minute at most: a rate needs several polls.
 _RATE_SECONDS = 600.0
 
 
 class ProgressDisplay:
-    """What a command shows on stderr while it works; its log goes there as well, above the bar.
+    """The progress that a command shows on stderr; its log goes there as well, above the bar.
 
-    Call it with a step, how much of it is done, and of how much, where that is known. A step that is named for the
-    first time ends the one before.
+    Call it with a step, the amount done, and the total if it is known. A new step's name ends the step before it.
     """
 
     def __init__(self, stream: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,7 +39,7 @@ class ProgressDisplay:
             speed_estimate_period=_RATE_SECONDS,
             transient=True,
             expand=True,
-            # What is printed is the command's output, and may go elsewhere.
+            # Prints are the command's output, and may be redirected.
             redirect_stdout=False,
             redirect_stderr=False,
             disable=not self._is_live,
@@ -57,12 +56,12 @@ class ProgressDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         self.pause()
         logging.getLogger().removeHandler(self._handler)
 
     def __call__(self, step: str, done: int, total: int | None = None) -> None:
-        """Show that so much of a step is done."""
+        """Show how much of a step is done."""
         if self._task is None or self._shown.description != step:
             self._end_step()
             self._bar.start()
@@ -73,7 +72,7 @@ class ProgressDisplay:
             self._say()
 
     def pause(self) -> None:
-        """Take the bar away, so that something may be printed."""
+        """Remove the bar, so that something can be printed."""
         self._end_step()
         self._bar.stop()
 

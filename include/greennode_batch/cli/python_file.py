@@ -1,4 +1,4 @@
-"""A Python file that a person names: imported for what it declares."""
+"""Imports a Python file named on the command line, for what it declares."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from greennode_batch.errors import ConfigError
 def import_file(path: Path) -> ModuleType:
     """The module of a file. Modules beside it can be imported from it, as in Airflow's folder of DAGs.
 
-    Raises ConfigError, with the line, for a file that cannot be imported.
+    Raises ConfigError, with the line, if the file cannot be imported.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file. Nothing was sent")
-    # Not by its own name, which may be a package's.
+    # Not under the file's name, which may be that of a package.
     name = f"greennode_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, "a .py file has a loader"
@@ -36,7 +36,7 @@ def import_file(path: Path) -> ModuleType:
     except ModuleNotFoundError as error:
         way_out = "install it here"
         if (error.name or "").partition(".")[0] in {"airflow", "greennode_airflow"}:
-            way_out = "a DAG file needs it even so: pip install greennode-airflow"
+            way_out = "a DAG file needs it here too: pip install greennode-airflow"
         raise ConfigError(
             f"{path}{_line(error, path)}: needs {error.name}, which is not installed; {way_out}. Nothing was sent"
         ) from None
@@ -47,14 +47,14 @@ def import_file(path: Path) -> ModuleType:
             f"{path}{_line(error, path)}: cannot be imported: {type(error).__name__}: {error}. Nothing was sent"
         ) from error
     finally:
-        # Airflow takes the log over when it is imported.
+        # Airflow takes over the log when it is imported.
         root.handlers[:] = handlers
         root.setLevel(level)
     return module
 
 
 def _line(error: BaseException, path: Path) -> str:
-    """Where in the file it went wrong."""
+    """The line of the file at which it failed."""
     if isinstance(error, SyntaxError):
         return f", line {error.lineno}" if error.filename == str(path) else ""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]

@@ -1,4 +1,4 @@
-"""`greennode-batch run`: asks, and writes the answers. The same command goes on where it was stopped."""
+"""`greennode-batch run`: sends the requests and writes the answers. The same command continues a stopped run."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from greennode_batch.state.receipts import is_sent
 from greennode_batch.state.run_report import RunReport
 
 _DESCRIPTION = (
-    "Ask one question per row of a table and write the answers beside the key. Start the same command again after any "
-    "interruption: it goes on where it was, and nothing is paid twice. Started when it is over, it asks what FILE or "
-    "FOLDER/ has no good answer of yet: rows that are new or changed, or have failed."
+    "Ask one question per row of a table and write the answers beside the key. After any interruption, start the same "
+    "command again: it continues where it stopped, and nothing is paid twice. After the end of a run, it sends only "
+    "rows without a good answer in FILE or FOLDER/: rows that are new or changed, or that failed."
 )
 _EXIT_CODES = (
-    "exit codes: 0 done; 1 failed, with the reason on stderr; 2 wrong usage; 130 stopped by Ctrl-C. "
+    "exit codes: 0 done; 1 failed, with the reason on stderr; 2 wrong usage; 130 stopped with Ctrl-C. "
     "docs/command-line.md has examples."
 )
 _OUT_HELP = (
-    "the file to write, of a type that its name tells: .parquet, .csv, .tsv, .jsonl; or, with / at its end, a folder "
+    "the file to write; its name shows the format: .parquet, .csv, .tsv, .jsonl; or, with / at its end, a folder "
     "for a dataset of Parquet files: ./answers/ or s3://bucket/answers/"
 )
 _GO_ON = "What was sent is kept in staging; start the same command again to go on, and nothing is paid twice"
@@ -65,12 +65,12 @@ def add_run_command(commands: Any) -> None:
     )
     add_job_options(parser)
     add_out_options(parser, help_of_out=_OUT_HELP, needs_out=True).add_argument(
-        "--keep-reasoning", action="store_const", const=True, help="write what a model thinks into `reasoning`"
+        "--keep-reasoning", action="store_const", const=True, help="write a model's reasoning to the column `reasoning`"
     )
     add_server_options(parser)
     run = parser.add_argument_group("run")
     run.add_argument("--staging", type=Path, required=True, metavar="DIR", help="where the run's state is kept")
-    run.add_argument("--attempts", type=int, metavar="N", help="how often a request is asked at most; default: 2")
+    run.add_argument("--attempts", type=int, metavar="N", help="the most times a request is sent; default: 2")
     run.add_argument("--max-failed-ratio", type=float, metavar="SHARE", help=_RATIO_HELP)
     run.add_argument("--pilot-requests", type=int, default=PILOT_REQUESTS, metavar="N", help=_PILOT_HELP)
     run.add_argument("--max-batches-in-flight", metavar="N", help=_IN_FLIGHT_HELP)
@@ -80,19 +80,19 @@ def add_run_command(commands: Any) -> None:
     parser.set_defaults(command=run_command, parser=parser)
 
 
-_RATIO_HELP = "the share of rows that may end without an answer before the run is called failed; default: 0.05"
-_PILOT_HELP = f"sent first, if no results of the server were read before; 0: none; default: {PILOT_REQUESTS}"
-_IN_FLIGHT_HELP = "so many batches at a time, with all runs of this staging folder; the others wait in a queue"
-_TOKENS_HELP = "so many prompt tokens in these, as they are estimated; likewise"
-_KEEP_HELP = "leave the run's files at the API when its rows are written"
+_RATIO_HELP = "the share of rows that may end without an answer before the run fails; default: 0.05"
+_PILOT_HELP = f"requests sent first if no results of this server were read before; 0: none; default: {PILOT_REQUESTS}"
+_IN_FLIGHT_HELP = "the most batches at a time, over all runs of this staging folder; others wait in a queue"
+_TOKENS_HELP = "the most estimated prompt tokens in these batches; others wait in a queue"
+_KEEP_HELP = "keep the run's files at the API after its rows are written"
 _AMBIGUOUS_HELP = (
-    "what to do when a batch may have been created and the server cannot list batches: fail (default) asks you, "
+    "if a batch may have been created and the server cannot list batches: fail (default) leaves the decision to you, "
     "resubmit may pay for a shard twice"
 )
 
 
 def run_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:
-    """Run the job to its end; the exit code."""
+    """Run the job to its end; returns the exit code."""
     job = declared_job(options, out=options.out, partition_by=options.partition_by)
     limits = read_limits(vars(options))
     prices = options.prices or read_prices(job.prices or {})
@@ -124,7 +124,7 @@ def run_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:
             # It may have been stopped after its report.
             remove_remote_files(over[-1], client, keep=bool(job.keep_remote_files))
         if over and not open_out(job, first, options.out_format).all_files():
-            # What was paid for is written again, not asked again.
+            # Answers that are paid for are written again, not requested again.
             for one in over:
                 run_in(one)
         made = run_in(folder)
@@ -139,14 +139,14 @@ def run_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:
 
 @contextmanager
 def _told_how_to_go_on(run: RunFolder) -> Iterator[None]:
-    """Add to an error what became of what was sent, and how to go on."""
+    """Add to an error what became of the requests, and how to continue."""
     try:
         yield
     except (ApiError, OSError, KeyboardInterrupt) as error:
         if isinstance(error, AuthError):
-            error.add_note(f"The key comes from {KEY_VARIABLE}: check it there")
+            error.add_note(f"The key comes from {KEY_VARIABLE}: check that variable")
         if isinstance(error, CreditError):
-            error.add_note("Top up the account first: no more was submitted, and what was goes on")
+            error.add_note("Top up the account first: nothing more was submitted; batches that were submitted go on")
         nothing = _NOTHING_STOPPED if isinstance(error, KeyboardInterrupt) else _NOTHING
         error.add_note(_GO_ON if _was_something_sent(run) else nothing)
         raise
@@ -160,7 +160,7 @@ def _was_something_sent(run: RunFolder) -> bool:
 
 
 def _runs_of(staging: Path, job: BatchJob, run_id: str) -> tuple[list[RunFolder], RunFolder]:
-    """The runs of this very command that are over, in their order, and the one to go on with, or to begin."""
+    """The finished runs of this same command, in order, and the one to continue or begin."""
     over: list[RunFolder] = []
     for number in itertools.count(1):
         run = run_folder(staging, job.name, run_id if number == 1 else f"{run_id}-{number}")
@@ -181,6 +181,6 @@ def _alone_in(run: RunFolder) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(
-                f"another greennode-batch is at work on this run ({run}); wait for it, or stop it"
+                f"another greennode-batch is working on this run ({run}); wait for it, or stop it"
             ) from None
         yield

@@ -34,7 +34,7 @@ class AnsweredRow(msgspec.Struct, frozen=True):
 
 
 class AnswerSample(msgspec.Struct, frozen=True):
-    """Some rows with an answer. columns: the answer's. problem: why nothing can be shown, where that is so."""
+    """Some rows with an answer. columns: the answer's. problem: why nothing can be shown, if so."""
 
     key: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class AnswerSample(msgspec.Struct, frozen=True):
 
 
 def answer_sample(folder: RunFolder, run: StagedRun, *, clock: Callable[[], float] = time.monotonic) -> AnswerSample:
-    """The first rows with an answer, of the first shards that have any; for four seconds at most."""
+    """The first rows with an answer, of the first shards that have any; takes four seconds at most."""
     plan = run.plan
     if plan is None:
         return AnswerSample()
@@ -69,7 +69,7 @@ def answer_sample(folder: RunFolder, run: StagedRun, *, clock: Callable[[], floa
 
 
 def _may_have_some(shard: StagedShard) -> bool:
-    # What a later attempt answered is joined to the first one's rows.
+    # Answers of a later attempt are joined to the rows of the first.
     if shard.attempt != FIRST_ATTEMPT or shard.stage != "collected" or shard.receipt is None:
         return False
     return not shard.receipt.statuses or RowStatus.SUCCEEDED in shard.receipt.statuses

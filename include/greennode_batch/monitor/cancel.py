@@ -1,4 +1,4 @@
-"""Cancel: end batches at the server for a person who asks for it. What they have answered stays, and is collected."""
+"""Cancel: cancels batches at the server when a person asks for it. Their finished answers are kept and collected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _AT_ONCE = 8
 
 
 class Cancelled(msgspec.Struct, frozen=True):
-    """What became of it. requested: batches that the server was asked to end; failed: why it could not, by id."""
+    """The outcome. requested: batches that the server was asked to cancel; failed: why it could not, by id."""
 
     requested: int
     failed: dict[str, str]
@@ -27,7 +27,7 @@ class Cancelled(msgspec.Struct, frozen=True):
 def cancel_batches(shards: Sequence[StagedShard], client: GreenNodeClient) -> Cancelled:
     """Ask the server to cancel the batches of these shards, eight at a time.
 
-    The tasks that wait for them see their end and go on with what they have answered. An ended batch stays as it is.
+    The tasks that wait for them notice the end and collect the finished answers. An ended batch stays as it is.
     """
 
     def cancel(batch_id: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Failed rows: some of a run's rows that have no answer, with their keys and the reasons, and the reasons by number."""
+"""Failed rows: some of a run's rows that have no answer, with their keys and reasons, and a count of each reason."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _REASON_CHARACTERS = 120
 
 
 class FailedRow(msgspec.Struct, frozen=True):
-    """A row without an answer. key: the target's key columns, as text: of the source, then `model` and `sample`."""
+    """A row without an answer. key: the target's key columns, as text: the source's, then `model` and `sample`."""
 
     key: tuple[str, ...]
     model: str
@@ -42,7 +42,7 @@ class FailedRow(msgspec.Struct, frozen=True):
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """How many of the rows that were looked through have this status, for this reason."""
+    """How many of the rows searched so far have this status, for this reason."""
 
     status: str
     error: str
@@ -50,10 +50,10 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class FailedRows(msgspec.Struct, frozen=True):
-    """The first of a run's rows without an answer. searched: shards that these and the reasons are of.
+    """The first of a run's rows without an answer. searched: how many shards were searched for rows and reasons.
 
-    left: more shards have such rows. problem: why nothing can be shown, where that is so. stops: why nothing more of
-    the run, or of a model, is sent, with samples.
+    left: more shards have such rows. problem: why nothing can be shown, if so. stops: why nothing more is sent, of the
+    run or of a model, with samples.
     """
 
     key: tuple[str, ...]
@@ -72,9 +72,9 @@ def failed_rows(
     status: str | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> FailedRows:
-    """Look for them shard by shard, for four seconds at most. Holds a part of one shard.
+    """Search shard by shard, for four seconds at most. Holds a part of one shard.
 
-    status: of these rows alone.
+    status: only rows with this status.
     """
     plan = run.plan
     if plan is None:
@@ -110,7 +110,7 @@ def failed_rows(
 
 
 def _may_have_some(shard: StagedShard, plan: Plan) -> bool:
-    """Whether a shard of the first attempt may have rows without an answer; what came of them later is joined to it."""
+    """Whether a shard of the first attempt may have rows without an answer; later results are joined to it."""
     if shard.attempt != FIRST_ATTEMPT:
         return False
     if shard.stage == "empty":

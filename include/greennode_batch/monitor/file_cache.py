@@ -1,4 +1,4 @@
-"""Seen files: JSON files of staging that are read again only where they were written since."""
+"""File cache: JSON files of staging, read again only if they have changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from greennode_batch.staging.folders import local_path, read_json, uncached
 
 T = TypeVar("T")
 
-# A listing of an object store is a call for every thousand files, each some tenths of a second.
+# A listing of an object store takes a call for every thousand files, each some tenths of a second.
 _LISTED_SECONDS = 5.0
 _READERS = 16
 _LISTINGS = 200
@@ -26,7 +26,7 @@ _LISTINGS = 200
 class SeenFiles(Generic[T]):
     """Files of one kind. Holds up to `limit` of their values; used by many threads.
 
-    A file that cannot be read counts as one that is not there: `on_broken` gets the reason, once each time that it was
+    A file that cannot be read counts as missing: `on_broken` gets the reason, once for each time that the file was
     written.
     """
 
@@ -47,7 +47,7 @@ class SeenFiles(Generic[T]):
         self._listings: dict[str, tuple[float, Mapping[str, Hashable]]] = {}
 
     def read(self, folder: UPath, names: Iterable[str]) -> list[T | None]:
-        """The values of the files of these names, which are paths below the folder; None for what is not there."""
+        """The values of the files with these names, paths below the folder; None for a missing file."""
         names = list(names)
         marks = self._marks(folder, names)
         values: list[T | None] = [None] * len(names)
@@ -78,7 +78,7 @@ class SeenFiles(Generic[T]):
         return [found[one] for one in below]
 
     def read_one(self, folder: UPath, name: str) -> T | None:
-        """The value of one file, or None if it is not there."""
+        """The value of one file, or None if it is missing."""
         return self.read(folder, [name])[0]
 
     def _read(self, folder: UPath, names: list[str]) -> list[T | None]:
@@ -101,7 +101,7 @@ class SeenFiles(Generic[T]):
                 del self._seen[oldest]
 
     def _marks(self, folder: UPath, names: list[str]) -> Mapping[str, Hashable]:
-        """What tells one writing of a file from another, by name; nothing for a file that is not there."""
+        """What distinguishes one version of a file from another, by name; nothing for a missing file."""
         local = local_path(folder)
         if local is None:
             return self._listed(folder)

@@ -1,6 +1,6 @@
-"""Live batches: what the server says of batches that are under way, asked for beside, and seldom.
+"""Live batches: what the server reports of batches under way, read in the background, and seldom.
 
-A page does not wait for the server: it shows what the server said last, or nothing.
+A page does not wait for the server: it shows the server's last report, or nothing.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from greennode_batch.errors import GreenNodeError, NotFoundError, RejectedError
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 10.0
-"""How long what was asked is good for: each process asks no more often."""
+"""How long a report is shown before it is read again: no process asks more often."""
 _LIST_SECONDS = 8.0
-# Of an account with many more batches; those beyond are looked up by their ids.
+# In an account with many more batches, those beyond this limit are polled by id.
 _LISTED = 3_000
 _LOOKED_UP = 10
 _KEPT = 10_000
-# A page that nobody has looked at for longer asks first: what went wrong then need not be wrong now.
+# An older problem is not shown: it may no longer hold, and the page asks the server again first.
 _PROBLEM_SECONDS = 60.0
 
 
 class LiveBatch(msgspec.Struct, frozen=True):
-    """A batch as the server has it. For people: its counts need not add up, and nothing is decided by them.
+    """A batch as the server reports it. For display only: its counts need not add up, and nothing is decided by them.
 
-    status: in the server's own word; name: which BatchStatus that is.
+    status: the server's own word; name: the BatchStatus that it stands for.
     """
 
     status: str
@@ -45,9 +45,9 @@ class LiveBatch(msgspec.Struct, frozen=True):
 
 
 class LiveBatches:
-    """The batches of one connection. Used by many threads; the first that needs news has them fetched beside.
+    """The batches of one connection. Used by many threads; the first that needs news reads them in the background.
 
-    open_client: a client of the connection. begin: runs a function beside the caller.
+    open_client: a client of the connection. begin: runs a function in the background.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class LiveBatches:
         self._problem_at = 0.0
 
     def of(self, batch_ids: Collection[str]) -> Mapping[str, LiveBatch]:
-        """What is known of these; of the others nothing is known yet, and after some seconds it may be."""
+        """What is known of these batches; of others nothing is known yet, and may be after some seconds."""
         with self._lock:
             found = {batch_id: self._seen[batch_id] for batch_id in batch_ids if batch_id in self._seen}
             self._wanted.update(batch_ids)
@@ -81,12 +81,12 @@ class LiveBatches:
 
     @property
     def problem(self) -> str | None:
-        """Why the server could not be asked just now; what was known before that stays known."""
+        """Why the server could not be asked; what was known before stays known."""
         with self._lock:
             return self._problem if self._clock() - self._problem_at <= _PROBLEM_SECONDS else None
 
     def ask_soon(self) -> None:
-        """Ask again when somebody looks next, for something was done to a batch."""
+        """Ask again at the next request of the page, because a batch has been changed."""
         with self._lock:
             self._polled_at = 0.0
 
@@ -101,8 +101,8 @@ class LiveBatches:
                 self._look_up(client, wanted - found.keys(), found)
         except GreenNodeError as error:
             problem = str(error)
-        except Exception as error:  # a connection that is not there, a secrets backend that is down
-            log.exception("The batches could not be asked for")
+        except Exception as error:  # a missing connection, a secrets backend that is down
+            log.exception("The batches could not be read from the server")
             problem = f"the connection could not be used ({type(error).__name__})"
         finally:
             with self._lock:
@@ -115,7 +115,7 @@ class LiveBatches:
         if not client.profile.can_list_batches:
             return
         until = self._clock() + _LIST_SECONDS
-        with suppress(RejectedError):  # what the list does not show is looked up one by one
+        with suppress(RejectedError):  # batches that the list does not show are polled one by one
             self._walk(client, wanted, found, until)
 
     def _walk(self, client: GreenNodeClient, wanted: set[str], found: dict[str, LiveBatch], until: float) -> None:
@@ -126,7 +126,7 @@ class LiveBatches:
                 return
 
     def _look_up(self, client: GreenNodeClient, missing: Collection[str], found: dict[str, LiveBatch]) -> None:
-        # What is seen least often comes first, so that each has its turn.
+        # The batch with the oldest report comes first, so that each gets its turn.
         known = self._seen
         for batch_id in sorted(missing, key=lambda one: known[one].seen_at if one in known else 0.0)[:_LOOKED_UP]:
             try:

@@ -1,4 +1,4 @@
-"""Run figures: how far a run is, what it has used and cost, and how long it may take, from what lies in staging."""
+"""Run figures: how far a run is, what it has used and cost, and how long it may take, from its files in staging."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from greennode_batch.state.cost_estimate import Estimate
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.state.run_report import RunReport
 
-# Before so many seconds, or with fewer answers, a rate tells nothing.
+# Earlier than this, or with fewer answers, a rate means nothing.
 _RATED_SECONDS = 5.0
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What tokens cost in a batch, and how much more they would have in real time."""
+    """What tokens cost in a batch, and how much more they would cost in real time."""
 
     amount: float
     saving: float
@@ -28,7 +28,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Tried(msgspec.Struct, frozen=True):
-    """The first requests of a run, tried live at the full price. cost: None where it is not known."""
+    """The first requests of a run, tried live at the full price. cost: None if it is unknown."""
 
     requests: int
     cost: float | None
@@ -36,7 +36,7 @@ class Tried(msgspec.Struct, frozen=True):
 
 
 class ShardFigures(msgspec.Struct, frozen=True):
-    """One shard, as people want to see it. server_status: the server's own word, where it was asked. Epoch seconds."""
+    """One shard, as a person reads it. server_status: the server's own word, if it was asked. Epoch seconds."""
 
     attempt: int
     index: int
@@ -61,16 +61,15 @@ class ShardFigures(msgspec.Struct, frozen=True):
 class RunFigures(msgspec.Struct, frozen=True):
     """A run in numbers.
 
-    rows: of the source, times models and samples; per: which of `model` and `sample` tell rows of one key apart.
-    unchanged, remembered: rows beside these that have an answer, or a final outcome, since an earlier run.
+    rows: rows of the source times models and samples; per: which of `model` and `sample` distinguish rows of one key.
+    unchanged, remembered: further rows that have an answer, or a final outcome, since an earlier run.
     kept_answers: rows that failed, and whose earlier answer stays.
-    requests: what they ask, each once; asked, done: the same over all attempts.
-    statuses: of rows once the run is accounted for, before of requests. failed: without an answer so far. stages: how
-    many shards are how far. cost: by the report once the run is accounted for, before by the plan's prices, which takes
-    no token for a cached one. unpriced: models without a price, for which there is no cost. estimate: of the cost,
-    before anything was sent. tried: what comes on top of the cost. unheard: batches under way of which the server has
-    said nothing yet. seconds_left: until the slowest batch is done, if each goes on as before; None where that is
-    unknown.
+    requests: the distinct requests of these rows; requested, done: the same, summed over all attempts.
+    statuses: of rows after the report, of requests before it. failed: without an answer so far. stages: the number of
+    shards by stage. cost: from the report or, before it, from the plan's prices, which count no token as cached.
+    unpriced: models without a price, for which there is no cost. estimate: of the cost, before anything was sent.
+    tried: what is added to the cost. unheard: batches under way that the server has not reported on yet. seconds_left:
+    until the slowest batch is done, at its rate so far; None if unknown.
     """
 
     rows: int
@@ -135,7 +134,7 @@ def shard_figures(run: StagedRun, shard: StagedShard, live: Mapping[str, LiveBat
 
 
 def run_figures(run: StagedRun, live: Mapping[str, LiveBatch], *, is_over: bool, now: float) -> RunFigures:
-    """The run in numbers. is_over: whether Airflow is done with it, so that its report is of what there is."""
+    """The run in numbers. is_over: whether Airflow has finished the run, so that its report is up to date."""
     shards = [shard_figures(run, shard, live, now=now) for shard in run.shards]
     sent = [shard for shard in shards if shard.stage != "empty"]
     report = run.report if is_over or run.was_removed else None
@@ -181,9 +180,9 @@ def run_figures(run: StagedRun, live: Mapping[str, LiveBatch], *, is_over: bool,
 
 
 def _statuses(shards: Iterable[ShardFigures]) -> dict[str, int]:
-    """Requests by what became of them last.
+    """Requests by their latest outcome.
 
-    What a later attempt asks again was without an answer before; of these it is not known which they were.
+    Requests of a later attempt had no answer before; which of the earlier outcomes was theirs is not known.
     """
     counted: Counter[str] = Counter()
     again = 0
@@ -235,7 +234,7 @@ def _reported(actual_cost: ActualCost | RunReport, currency: str) -> Cost | None
 
 
 def _tried(run: StagedRun) -> Tried | None:
-    """By their tokens: none takes a discount for what is cached."""
+    """By their tokens: no discount for cached tokens."""
     if not run.canaries:
         return None
     prices = _prices(run)
@@ -263,7 +262,7 @@ def _cost(shards: Sequence[StagedShard], prices: Prices | None) -> Cost | None:
 
 
 def _seconds_left(shard: StagedShard, done: int, now: float) -> float | None:
-    """How long the rest takes if it goes on as it did since the batch was created."""
+    """How long the rest takes at the average rate since the batch was created."""
     created = shard.receipt.created_at if shard.receipt else None
     if created is None or not done or now - created < _RATED_SECONDS:
         return None
@@ -271,6 +270,6 @@ def _seconds_left(shard: StagedShard, done: int, now: float) -> float | None:
 
 
 def _longest(shards: Iterable[ShardFigures], under_way: int) -> float | None:
-    """Batches run side by side, so it is the slowest that counts; unknown while most of them have not begun."""
+    """Batches run side by side, so the slowest one counts; unknown while most of them have not begun."""
     known = [shard.seconds_left for shard in shards if shard.seconds_left is not None]
     return max(known) if known and len(known) * 2 >= under_way else None

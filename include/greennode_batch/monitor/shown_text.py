@@ -1,4 +1,4 @@
-"""Shown text: a value of a row as a person sees it, cut where it is long."""
+"""Shown text: a value of a row as a person sees it, cut if it is long."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from greennode_batch.staging.folders import RunFolder, fresh_names, safe_name
 from greennode_batch.state.run_identity import find_run, identity_of
 
 _SCAN_SECONDS = 15.0
-# What only the run of a job has; other DAGs keep files of theirs in staging as well.
+# Only the run of a job has these files; other DAGs may keep theirs in staging as well.
 _JOB_FILES = re.compile(r"(?:plan|building|report)(?:\.\d+)?\.json|parts")
 _RUNS_SCANNED = 5
 
@@ -23,7 +23,7 @@ _RUNS_SCANNED = 5
 class Pipeline(NamedTuple):
     """One job of a DAG. group: the task group that has its tasks; empty if the whole DAG is the job's.
 
-    folder: one that has runs of it; those that began before are perhaps in another.
+    folder: a folder with its runs; earlier runs may be in another one.
     """
 
     dag_id: str
@@ -31,17 +31,17 @@ class Pipeline(NamedTuple):
     folder: str
 
     def run_folder(self, root: UPath, run_id: str) -> RunFolder:
-        """Where a run of it lies."""
+        """The folder of one of its runs."""
         if self.group == self.folder:  # an earlier version's: its name does not show the group
             return RunFolder(root / self.folder / safe_name(run_id))
         try:
             return find_run(root, self.dag_id, run_id, group=self.group)
-        except ConfigError:  # what cannot be read is shown as it is
+        except ConfigError:  # a file that cannot be read is shown as unreadable
             return RunFolder(root / self.folder / safe_name(run_id))
 
 
 class StagedDags:
-    """The jobs that have been run, by DAG. Polls every 15 seconds; used by many threads."""
+    """The jobs that have been run, by DAG. Lists the folders every 15 seconds; used by many threads."""
 
     def __init__(self, root: UPath, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.root = root
@@ -49,7 +49,7 @@ class StagedDags:
         self._lock = threading.Lock()
         self._scanned_at = -_SCAN_SECONDS
         self._known: dict[str, Pipeline] = {}
-        # Runs that retention has removed tell nothing any more; each is looked at once.
+        # Runs that retention has removed show nothing more; each is read once.
         self._removed: set[tuple[str, str]] = set()
 
     def by_dag(self) -> Mapping[str, tuple[Pipeline, ...]]:
@@ -69,12 +69,12 @@ class StagedDags:
         for gone in self._known.keys() - names:
             del self._known[gone]
         for name in names - self._known.keys():
-            # A note of what a table has answered lies beside the DAGs' folders, and is none.
+            # The answer cache of a table lies beside the DAGs' folders, and is not a DAG.
             if not name.startswith(".") and (pipeline := self._pipeline(name)) is not None:
                 self._known[name] = pipeline
 
     def _pipeline(self, folder: str) -> Pipeline | None:
-        """The job whose runs a folder has, told by one of them; the folder's name is made safe, and does not tell."""
+        """The job whose runs a folder has, read from one of them: the folder's name is made safe and may differ."""
         looked_at = 0
         for run_name in sorted(fresh_names(self.root / folder), reverse=True):
             if run_name.startswith(".") or (folder, run_name) in self._removed:
@@ -91,7 +91,7 @@ class StagedDags:
                 identity = identity_of(run)
             except ConfigError:
                 continue
-            # A job notes its connection before all else, and may fail before it writes anything more.
+            # A job records its connection first, and may fail before it writes anything else.
             if identity is None or not (identity.conn_id or any(map(_JOB_FILES.fullmatch, names))):
                 continue
             dag_id = identity.dag_id

@@ -1,4 +1,4 @@
-"""A staged run: its plan, how far each of its batches is, and its report, as they lie in staging now."""
+"""A staged run: its plan, how far each of its batches is, and its report, from its files in staging."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ log = logging.getLogger(__name__)
 _PLACEHOLDER = "SHARD"
 
 Stage = Literal["empty", "built", "refused", "sent", "cancelling", "collected", "lost"]
-"""How far a shard is. `empty`: it has no request to send. `refused`: the server had no capacity; it is sent again."""
+"""How far a shard is. `empty`: no request to send. `refused`: the server had no capacity; it is sent again."""
 
 
 class StagedShard(msgspec.Struct, frozen=True):
-    """One batch file of a run. index: its number among its attempt's, in whose order their mapped tasks take them.
+    """One batch file of a run. index: its position in its attempt, the order in which mapped tasks take shards.
 
-    actual_cost: what its batch has used, once the run was accounted for.
+    actual_cost: what its batch has used, once the report is written.
     """
 
     attempt: int
@@ -46,7 +46,7 @@ class StagedShard(msgspec.Struct, frozen=True):
 
     @property
     def batch_id(self) -> str | None:
-        """The batch that it is now, or was last."""
+        """Its current or last batch."""
         return self.receipt.batch_id if self.receipt else None
 
     @property
@@ -67,16 +67,16 @@ class StagedShard(msgspec.Struct, frozen=True):
 
     @property
     def is_open(self) -> bool:
-        """Whether its batch is at the server, and not collected yet."""
+        """Whether its batch is at the server and not collected yet."""
         return self.stage in {"sent", "cancelling"}
 
 
 class StagedRun(msgspec.Struct, frozen=True):
-    """What lies in staging of a run. plan is None until it is built, report until it was made once.
+    """A run's files in staging. plan is None until it is built, report until it is first written.
 
-    shards: of all attempts, in their order. approval: what a person is asked, and has said. no_credit: what was refused
+    shards: of all attempts, in order. approval: the question to a person, and the answer. no_credit: what was refused
     for lack of credit. canaries: the first requests, which were tried live. was_removed: retention has removed
-    all but the report.
+    everything but the report.
     """
 
     path: str
@@ -97,7 +97,7 @@ class StagedRun(msgspec.Struct, frozen=True):
 
 
 class StagedRuns:
-    """Reads runs, each file only if it was written since it was read last. Used by many threads."""
+    """Reads runs; reads each file again only if it has changed. Used by many threads."""
 
     def __init__(self) -> None:
         def warn(words: str) -> None:
@@ -115,7 +115,7 @@ class StagedRuns:
         self._no_credit = SeenFiles(NoCredit, limit=500, on_broken=warn)
 
     def read(self, run: RunFolder) -> StagedRun:
-        """The run as it lies there now."""
+        """The run as its files are now."""
         identity = self._identities.read_one(run.path, "run.json")
         plan = self._plans.read_one(run.path, self._latest(run, "", "plan"))
         tried = self._canaries.read_one(run.path, run.canary.name)
@@ -154,7 +154,7 @@ class StagedRuns:
     ) -> Iterator[StagedShard]:
         if not shards:
             return
-        # One folder is made of paths, and the others of text: a path object takes longer than to read a receipt.
+        # Only one folder is a path object, the rest is text: to make a path object takes longer than to read a receipt.
         folder = _below(run, str(shards[0]._replace(shard_id=_PLACEHOLDER).folder(run)))
         folders = [folder.replace(_PLACEHOLDER, one.shard_id) for one in shards]
         names = [receipt_names(found) for found in self._receipts.names(run.path, folders)]

@@ -232,7 +232,7 @@ def test_two_starts_at_once_do_not_meet(arguments, tmp_path, emulator, capsys):
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert main(arguments()) == 1
-    assert "another greennode-batch is at work on this run" in capsys.readouterr().err
+    assert "another greennode-batch is working on this run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -248,8 +248,8 @@ def test_two_starts_at_once_do_not_meet(arguments, tmp_path, emulator, capsys):
         ({"in": __file__, "in-format": "parquet"}, "test_command_line.py: cannot be read as Parquet"),
         ({"prompt": "/"}, "/: cannot be read as UTF-8 text"),
         ({"out": f"{__file__}/"}, "test_command_line.py: the path is a file, and a dataset needs a folder"),
-        ({"out": "s3://bucket/answers.parquet"}, "one file is written on this machine's disk only"),
-        ({"partition-by": "version"}, "--partition-by makes folders, so --out names one; put / at its end"),
+        ({"out": "s3://bucket/answers.parquet"}, "a single file can be written on this machine's disk only"),
+        ({"partition-by": "version"}, "--partition-by makes folders, so --out has to name a folder, ending in /"),
         ({"partition-by": "colour", "out": "answers/"}, "the target has no column 'colour'"),
         ({"model": "google/gemma-4-31b"}, "did you mean 'google/gemma-4-31b-it'"),
         ({"key": "ticket"}, "the source has no column ticket (it has id, version, name, text)"),

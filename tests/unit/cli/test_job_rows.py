@@ -35,13 +35,13 @@ def test_a_query_is_read_whole_also_where_airflow_would_read_it_in_parts(table, 
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (SqlSource(conn_id="w", sql="SELECT '{{ ds }}'"), "the query .* only a run of Airflow gives .*'ds'.* by --in"),
+        (SqlSource(conn_id="w", sql="SELECT '{{ ds }}'"), "the query .* only a run of Airflow gives .*'ds'.* in --in"),
         (
             SqlSource(conn_id="w", sql="SELECT :day", parameters={"day": "{{ params.day }}"}),
             "the parameter day .* only a run of Airflow gives",
         ),
         (FileSource(path="day={{ ds }}/"), "the path .* only a run of Airflow gives"),
-        (FileSource(path="s3://lake@bucket/rows/"), "names Airflow's connection lake; give the path by --in without"),
+        (FileSource(path="s3://lake@bucket/rows/"), "names Airflow's connection lake; give the path with --in and"),
     ],
 )
 def test_what_only_a_run_of_airflow_knows_says_the_way_out(make_job, source, words):

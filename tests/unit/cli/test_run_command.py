@@ -95,11 +95,11 @@ def test_more_rows_than_the_limit_are_another_run(command, table, emulator):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--out", "out.xlsx"), "let it end in .parquet, .pq, .csv, .tsv, .jsonl, .ndjson or, for a folder"),
-        (("--out", "out"), "or say it by --out-format"),
+        (("--out", "out.xlsx"), "end it with .parquet, .pq, .csv, .tsv, .jsonl, .ndjson or, for a folder"),
+        (("--out", "out"), "or set --out-format"),
         (("--out", "out/", "--out-format", "csv"), "a folder holds Parquet files, not csv"),
         (("--out", "notes.csv", "--in", "notes.csv"), "the rows are read from there"),
-        (("--out", "s3://bucket/out.csv"), "one file is written on this machine's disk only"),
+        (("--out", "s3://bucket/out.csv"), "a single file can be written on this machine's disk only"),
         (("--out", "prompt.csv"), "holds no answers by the key id"),
         (("--out", "out.csv", "--partition-by", "id"), "--partition-by makes folders"),
         (("--out", "out.csv", "--canary", "-1"), "--canary is -1; it is 0 (none) or more"),
