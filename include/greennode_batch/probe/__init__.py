@@ -1,9 +1,9 @@
-"""A few two-line batches against a server find out what it speaks, and print the profile for the connection.
+"""Sends a few two-line batches to a server to find out how it speaks, and prints the profile for the connection.
 
 probe_run      the steps in their order; ends, resumes and cleans up
-session        one call: bounded in cost, recorded, never raises for what a server answers
+session        one call: bounded in cost, recorded, never raises for a server's answer
 recorder       an exchange -> NN-name.json, without the key
-state          all that is known so far; saved as resume.json
+state          everything that is known so far; saved as resume.json
 tiny_requests  the few request lines and chats that are sent
 chat_steps     models, chat, structured output, a refusal
 file_steps     upload, read, list and delete files
@@ -13,9 +13,9 @@ wait_steps     wait for batches to end
 list_steps     the list of batches and its pages
 result_steps   result files, one bad line, what a cancelled batch leaves
 ending_steps   cancel and delete
-variants       what to try next when something was refused (pure)
+variants       what to try next after a refusal (pure)
 shapes         a JSON reply -> words (pure)
-places         a JSON reply -> where something stands in it (pure)
+places         a JSON reply -> the path of a value in it (pure)
 saved_profile  what was found -> an Airflow connection
 found          what worked -> nearest preset and overrides (pure)
 probe_report   state -> text (pure)

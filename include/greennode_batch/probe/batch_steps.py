@@ -1,4 +1,4 @@
-"""Batches are created here, each once."""
+"""Creates batches, each once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOT_READY_TRIES = 3
 
 
 def create_main(session: Session) -> None:
-    """Create the batch that is to end well, in the first way that is accepted."""
+    """Create the main batch, in the first form that the server accepts."""
     state = session.state
     file_id = state.inputs.get("main")
     if file_id is None or state.current("main") is not None:
@@ -53,11 +53,11 @@ def create_main(session: Session) -> None:
         if following is None:
             break
         variant = following
-    state.open["everything about batches"] = f"no create was accepted, the last was refused with {says}"
+    state.open["everything about batches"] = f"no create was accepted; the last refusal was {says}"
 
 
 def upload_other_lines(session: Session) -> str | None:
-    """The main file in the other line format."""
+    """Store the main file in the other line format."""
     profile = variants.laid_over(session.profile, variants.other_line_format(session.profile))
     answer = session.upload("upload other lines", profile, "main")
     if answer.value is None:
@@ -68,10 +68,10 @@ def upload_other_lines(session: Session) -> str | None:
 
 
 def create(session: Session, role: Role, profile: ApiProfile, file_id: str) -> Answer[Batch] | None:
-    """One create. None where it was not sent, for the bound of cost."""
+    """Send one create. None if the cost limit forbids it."""
     state = session.state
     if len(state.batches) >= MAX_BATCHES or state.create_calls >= MAX_CREATE_CALLS:
-        state.open[f"the {role} batch"] = f"the bound of {MAX_BATCHES} batches, {MAX_CREATE_CALLS} creates was reached"
+        state.open[f"the {role} batch"] = f"the limit of {MAX_BATCHES} batches, {MAX_CREATE_CALLS} creates was reached"
         return None
     if role in state.creating:
         return None
@@ -95,11 +95,11 @@ def create(session: Session, role: Role, profile: ApiProfile, file_id: str) -> A
         found, _ = find_by_file(session, file_id)
         if found is None:
             raise ProbeEndedError(
-                f"a create was not clearly answered ({answer.says}), and no list shows its batch. "
-                "Nothing more is created before the list was looked at again"
+                f"a create had no clear answer ({answer.says}), and no list shows its batch. "
+                "Nothing more is created until the list has been read again"
             )
         _adopt(session, role, file_id, found.id, line_format=profile.line_format, begun=begun)
-        state.add(CREATE, f"A create was answered with {answer.says}, and yet the list has its batch.", answer.file)
+        state.add(CREATE, f"A create was answered with {answer.says}, but the list shows its batch.", answer.file)
         answer = Answer(value=found, reply=answer.reply, file=answer.file)
     else:
         del state.creating[role]
@@ -115,7 +115,7 @@ def _adopt(session: Session, role: Role, file_id: str, name: str, *, line_format
 
 
 def settle_creates(session: Session) -> None:
-    """A create of an earlier run whose end is not known is looked for before anything is created again."""
+    """Find the batch of an earlier create whose outcome is unknown, before anything is created again."""
     state = session.state
     for role, file_id in list(state.creating.items()):
         found, listed = find_by_file(session, file_id)
@@ -164,7 +164,7 @@ def _sent(variant: variants.Variant) -> str:
 
 
 def create_cancelled(session: Session) -> None:
-    """Create the batch that is to be cancelled, and learn by it which fields of a create are needed."""
+    """Create the batch to cancel, and learn from it which fields a create needs."""
     state = session.state
     file_id = _input_for(session, "cancelled")
     if file_id is None:
@@ -183,7 +183,7 @@ def create_cancelled(session: Session) -> None:
 
 
 def create_bad_line(session: Session) -> None:
-    """Create the batch that has one line that no server should answer."""
+    """Create the batch with one line that no server should answer."""
     file_id = _input_for(session, "bad_line")
     if file_id is not None:
         answer = create(session, "bad_line", session.profile, file_id)

@@ -1,4 +1,4 @@
-"""Models and chat: what costs a few tokens at the real-time price."""
+"""Models and chat: the steps that cost a few tokens at the real-time price."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _TOKEN_PARAMETERS = ("max_tokens", "max_completion_tokens")
 
 
 def models(session: Session) -> None:
-    """Whether the key is accepted, and how the wanted model is spelled."""
+    """Check that the key is accepted, and how the list spells the wanted model."""
     state = session.state
     answer = session.ask("list models", session.operations.list_models())
     if answer.value is None:
         state.open["the list of models"] = answer.says
         if not answer.not_there:
-            # It is there and broken: a job would look its models up in vain.
+            # The list exists but is broken: a job would search it for its models in vain.
             state.seen["check_models"] = False
         if state.requested_model is None:
             raise ProbeEndedError(
@@ -45,14 +45,12 @@ def models(session: Session) -> None:
     chat_models = [one.id for one in listed if _may_chat(one)]
     shown = ", ".join(chat_models[:_SHOWN_MODELS]) + (", …" if len(chat_models) > _SHOWN_MODELS else "")
     state.add(MODELS, f"{len(listed)} models are listed; {len(chat_models)} may be for chat: {shown}.", answer.file)
-    state.add(MODELS, f"The list has its entries {list_shape(answer.json)}.", answer.file)
+    state.add(MODELS, f"The entries of the list are {list_shape(answer.json)}.", answer.file)
     state.model = _choose(state.requested_model, listed, chat_models)
     if state.requested_model is None:
-        state.add(MODELS, f"No model was asked for; {state.model} was taken, the first that may be for chat.")
+        state.add(MODELS, f"No model was named; {state.model} was taken, the first that may be for chat.")
     elif state.model != state.requested_model:
-        state.add(
-            MODELS, f"The list spells {state.requested_model} as {state.model}: that is what was sent.", answer.file
-        )
+        state.add(MODELS, f"The list spells {state.requested_model} as {state.model}: this name was sent.", answer.file)
 
 
 def _choose(requested: str | None, listed: list[Model], chat_models: list[str]) -> str:
@@ -76,7 +74,7 @@ def _may_chat(model: Model) -> bool:
 
 
 def chat(session: Session) -> None:
-    """Whether there is a chat endpoint, with which token parameter, and what its replies hold."""
+    """Find out whether there is a chat endpoint, its token parameter, and what its replies hold."""
     state, model = session.state, session.state.model
     assert model is not None
     works: list[str] = []
@@ -92,7 +90,7 @@ def chat(session: Session) -> None:
             continue
         if answer.not_there and not works and "model" not in answer.says.lower():
             state.add(CHAT, f"There is no chat endpoint: {answer.says}.", answer.file)
-            state.open["the chat endpoint's ways"] = f"there is none ({answer.says})"
+            state.open["how chats work"] = f"there is no chat endpoint ({answer.says})"
             return
         state.add(CHAT, f"A chat with {parameter} is refused: {answer.says}.", answer.file)
         if answer.about_the_account:
@@ -103,11 +101,11 @@ def chat(session: Session) -> None:
     state.seen["token_parameter"] = works[0]
     for parameter in works[1:]:
         state.works_too("token_parameter", value=parameter)
-    state.add(CHAT, f"The length of an answer is bounded with {' or '.join(works)}.")
+    state.add(CHAT, f"The length of an answer is limited with {' or '.join(works)}.")
 
 
 def structured(session: Session) -> None:
-    """Whether a JSON schema is taken natively."""
+    """Find out whether the server supports JSON schemas natively."""
     state = session.state
     answer = _send_more(session, "chat with a JSON schema", schema_body, unknown="structured output")
     if answer is None:
@@ -126,22 +124,20 @@ def structured(session: Session) -> None:
         state.open["whether answers follow a JSON schema"] = "the answer was cut at its token limit"
     elif _follows(result.content):
         state.seen["json_schema"] = "native"
-        state.add(CHAT, "`response_format` json_schema is taken, and the answer follows the schema.", answer.file)
+        state.add(CHAT, "`response_format` json_schema is accepted, and the answer follows the schema.", answer.file)
     else:
         state.seen["json_schema"] = "prompt"
         state.add(CHAT, "`response_format` json_schema is accepted, but the answer does not follow it.", answer.file)
 
 
 def refusal(session: Session) -> None:
-    """What a chat with impossible parameters gets."""
+    """Find out how the server answers a chat with impossible parameters."""
     state = session.state
     answer = _send_more(session, "chat with bad parameters", bad_body, unknown="the form of refusals in real time")
     if answer is None:
         return
     if answer.ok:
-        state.add(
-            CHAT, "A chat with a token limit of -1 and a temperature of 99 is answered all the same.", answer.file
-        )
+        state.add(CHAT, "A chat with a token limit of -1 and a temperature of 99 is answered anyway.", answer.file)
         return
     shape = fields(answer.json) if answer.json is not None else "no JSON"
     state.add(CHAT, f"Bad parameters are refused with {answer.says} (a body with {shape}).", answer.file)
@@ -150,7 +146,7 @@ def refusal(session: Session) -> None:
 def _send_more(
     session: Session, name: str, body: Callable[[str, str], dict[str, Any]], *, unknown: str
 ) -> Answer[ResultLine] | None:
-    """Another chat, where one was answered. unknown: what is not found out without it."""
+    """Send another chat, if one was answered. unknown: what remains unknown without it."""
     state = session.state
     if "chat_path" not in state.seen or state.model is None:
         state.open[unknown] = "no chat was answered"
@@ -161,7 +157,7 @@ def _send_more(
 def _send(session: Session, name: str, body: Mapping[str, Any]) -> Answer[ResultLine] | None:
     state = session.state
     if state.chats >= MAX_CHATS:
-        state.open[name] = f"the bound of {MAX_CHATS} chats was reached"
+        state.open[name] = f"the limit of {MAX_CHATS} chats was reached"
         return None
     state.chats += 1
     answer = session.ask(name, session.operations.chat(body))
@@ -181,7 +177,7 @@ def _describe(session: Session, answer: Answer[ResultLine]) -> None:
     message = choice.get("message") if isinstance(choice, dict) else None
     content = None if answer.value is None else answer.value.content
     style = reasoning_style(content, message if isinstance(message, dict) else {})
-    session.state.add(CHAT, f"Thinking of this model: {style}.", answer.file)
+    session.state.add(CHAT, f"The reasoning of this model: {style}.", answer.file)
 
 
 def _follows(content: str | None) -> bool:
@@ -193,4 +189,4 @@ def _follows(content: str | None) -> bool:
 
 
 def _name_one() -> str:
-    return f"name one by {given_by('model', 'the parameter model')}"
+    return f"name one with {given_by('model', 'the parameter model')}"

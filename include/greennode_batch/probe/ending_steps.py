@@ -14,7 +14,7 @@ _GONE = frozenset({404, 410})
 
 
 def cancel(session: Session) -> None:
-    """Cancel the fresh batch, in the first way that there is."""
+    """Cancel the new batch, in the first way that works."""
     state, one = session.state, session.state.current("cancelled")
     if one is None:
         return
@@ -45,13 +45,13 @@ def _say_cancelled(session: Session, one: ProbeBatch, what: str, answer: Answer[
     state = session.state
     if answer.status in _DECLINED:
         state.add(
-            ENDING, f"{what} is there; it declined: {answer.says} (the batch: {one.batch.raw_status!r}).", answer.file
+            ENDING, f"{what} exists; it declined: {answer.says} (the batch: {one.batch.raw_status!r}).", answer.file
         )
-        state.open["what a cancel in mid-life does"] = "the batch was not in a state that can be cancelled"
+        state.open["what a cancel of a running batch does"] = "the batch was not in a state that can be cancelled"
         return
     shape = f"{shapes.wrapper(answer.json)}: {shapes.fields(answer.json)}" if answer.json is not None else "no JSON"
     state.add(ENDING, f"{what} cancels a batch; it answers {answer.says}, {shape}.", answer.file)
-    state.add(ENDING, f"After it the batch is {one.batch.raw_status!r}.")
+    state.add(ENDING, f"Afterwards the batch is {one.batch.raw_status!r}.")
 
 
 def _deleting_cancel(
@@ -60,7 +60,7 @@ def _deleting_cancel(
     """What a DELETE did to a batch that had not ended."""
     state, path = session.state, session.profile.batch_path
     if gone:
-        state.add(ENDING, f"DELETE {path} removes a batch at once, also one that has not ended.", answer.file)
+        state.add(ENDING, f"DELETE {path} removes a batch at once, even one that has not ended.", answer.file)
         state.seen |= {"cancel_style": "none", "delete_style": "delete"}
     elif answer.status in _DECLINED:
         state.add(ENDING, f"DELETE {path} declines for a batch that has not ended: {answer.says}.", answer.file)
@@ -76,20 +76,20 @@ def _deleting_cancel(
 
 
 def cancel_finished(session: Session) -> None:
-    """What a cancel of a finished batch gets."""
+    """What a cancel of a finished batch returns."""
     state, one = session.state, session.state.current("main")
     style = state.seen.get("cancel_style")
     if one is None or one.gone or style != "post":
-        state.open["what cancelling a finished batch answers"] = (
+        state.open["what cancelling a finished batch returns"] = (
             "DELETE is this API's cancel, and may delete a finished batch"
             if style == "delete"
-            else "no cancel was found"
+            else "no way to cancel was found"
         )
         return
     answer = session.ask("cancel the finished batch", session.operations.cancel_batch(one.id))
     poll(session, one)
     state.add(
-        ENDING, f"Cancelling a finished batch answers {answer.says}; it stays {one.batch.raw_status!r}.", answer.file
+        ENDING, f"Cancelling a finished batch returns {answer.says}; it stays {one.batch.raw_status!r}.", answer.file
     )
 
 
@@ -97,7 +97,7 @@ def delete(session: Session) -> None:
     """Delete the batches, the main one twice."""
     state = session.state
     if session.keep:
-        state.open["what deleting a batch answers"] = "everything was to be kept"
+        state.open["what deleting a batch returns"] = "everything was to be kept"
         return
     for one in [*reversed(state.batches)]:
         if one.gone:
@@ -117,20 +117,20 @@ def _delete(session: Session, one: ProbeBatch) -> None:
     if answer.ok and gone:
         state.seen["delete_style"] = "delete"
         if first:
-            state.add(ENDING, f"DELETE {path} deletes a finished batch; it answers {answer.says}.", answer.file)
+            state.add(ENDING, f"DELETE {path} deletes a finished batch; it returns {answer.says}.", answer.file)
             again = session.ask("delete it again", session.with_profile(profile).delete_batch(one.id))
-            state.add(ENDING, f"A second DELETE of it answers {again.says}.", again.file)
+            state.add(ENDING, f"A second DELETE of it returns {again.says}.", again.file)
         return
     state.left.append(f"batch {one.id} ({one.role}): {answer.says}")
     if answer.not_there or answer.ok or state.seen.get("cancel_style") == "delete":
         state.seen["delete_style"] = "none"
-        state.add(ENDING, f"DELETE {path} answers {answer.says}, and a finished batch stays.", answer.file)
+        state.add(ENDING, f"DELETE {path} returns {answer.says}, but a finished batch stays.", answer.file)
     elif first:
         state.open["how to delete a batch"] = f"DELETE {path}: {answer.says}"
 
 
 def _poll_after(session: Session, one: ProbeBatch) -> bool:
-    """Look at a batch again; whether it is gone."""
+    """Poll a batch again; returns whether it no longer exists."""
     answer = session.ask("get the batch after", session.operations.get_batch(one.id))
     if answer.value is not None:
         one.note(answer.json_object, session.now())

@@ -1,4 +1,4 @@
-"""Files: upload, look at, list, read and delete. None of it costs anything."""
+"""Files: upload, poll, list, read and delete. None of it costs anything."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BUSY = frozenset({"processing", "pending", "uploading", "uploaded_pending", "va
 
 
 def upload(session: Session) -> None:
-    """Store the first file, in the first way that is accepted."""
+    """Store the first file, in the first form that the server accepts."""
     state = session.state
     if "main" in state.inputs:
         return
@@ -47,7 +47,7 @@ def upload(session: Session) -> None:
             break
     if not state.successes:
         raise ProbeEndedError(
-            "nothing that was tried is there: "
+            "nothing that was tried exists: "
             + "; ".join([*(f"{what}: {why}" for what, why in state.open.items()), refusals[0]])
             + ". Is the base URL complete, and is this the API and not a web page?"
         )
@@ -55,7 +55,7 @@ def upload(session: Session) -> None:
 
 
 def _try(session: Session, variant: variants.Variant) -> tuple[variants.Variant, Answer[RemoteFile]]:
-    """One upload; the variant says where the URL for the bytes stands, where that had to be found out."""
+    """One upload; the variant locates the upload URL in the reply, if that had to be found out."""
     profile = variants.laid_over(session.profile, variant)
     answer = session.upload("upload the main file", profile, "main")
     place = None if answer.value is not None or profile.upload_style == "form" else url_place(session.raw_json())
@@ -81,7 +81,7 @@ def _uploaded(session: Session, answer: Answer[RemoteFile], variant: variants.Va
 
 
 def _end_upload(session: Session, file_id: str) -> None:
-    """Whether an upload in steps has to be ended by one more call."""
+    """Find out whether an upload in steps needs one more call to end it."""
     state = session.state
     state.add(FILES, "An upload is JSON, then a PUT to the URL that the reply names.")
     for path in variants.commits(session.profile):
@@ -93,7 +93,7 @@ def _end_upload(session: Session, file_id: str) -> None:
 
 
 def poll(session: Session) -> None:
-    """Look at the file until it is processed, and find it in the list."""
+    """Poll the file until it is processed, and find it in the list."""
     state = session.state
     file_id = next(iter(state.files), None)
     if file_id is None:
@@ -126,7 +126,7 @@ def poll(session: Session) -> None:
 
 
 def purposes(session: Session) -> None:
-    """Which other values of `purpose` an upload takes."""
+    """Find out which other values of `purpose` an upload accepts."""
     state = session.state
     if not state.files or state.model is None:
         return
@@ -144,7 +144,7 @@ def purposes(session: Session) -> None:
 
 
 def content(session: Session) -> None:
-    """Whether an input file can be read back."""
+    """Find out whether an input file can be read back."""
     file_id = next(iter(session.state.files), None)
     if file_id is None:
         return
@@ -157,7 +157,7 @@ def delete(session: Session) -> None:
     """Delete every file that the probe made; the first one twice."""
     state = session.state
     if session.keep:
-        state.open["what deleting a file answers"] = "everything was to be kept"
+        state.open["what deleting a file returns"] = "everything was to be kept"
         return
     for number, (file_id, what) in enumerate(list(state.files.items())):
         answer = session.ask("delete a file", session.operations.delete_file(file_id))
@@ -168,8 +168,8 @@ def delete(session: Session) -> None:
             state.left.append(f"file {file_id} ({what}): {answer.says}")
         if number == 0:
             state.add(
-                FILES, f"DELETE of a file answers {answer.says}{', and leaves it' if there else ''}.", answer.file
+                FILES, f"DELETE of a file returns {answer.says}{', and leaves it' if there else ''}.", answer.file
             )
             if answer.ok and not there:
                 again = session.ask("delete the file again", session.operations.delete_file(file_id))
-                state.add(FILES, f"A second DELETE of it answers {again.says}.", again.file)
+                state.add(FILES, f"A second DELETE of it returns {again.says}.", again.file)

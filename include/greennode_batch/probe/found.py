@@ -1,4 +1,4 @@
-"""What worked -> the profile for the connection: the nearest preset, and what differs from it. Pure functions."""
+"""What worked -> the profile for the connection: the nearest preset, and its overrides. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from greennode_batch.api.profile import PRESETS, ApiProfile
 
-# What a probe cannot see, and what must not be taken over from another API's preset.
+# Fields that a probe cannot see, and that must not come from another API's preset.
 LIMITS = ("max_requests", "max_file_bytes")
 ALWAYS_UNSEEN = (*LIMITS, "name", "extra_headers")
 
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """`extra` is the JSON for the connection; `unseen` are the fields that nothing was seen of."""
+    """`extra` is the JSON for the connection; `unseen` are the fields that the probe learned nothing about."""
 
     preset: str
     overrides: dict[str, Any]
@@ -28,12 +28,12 @@ class Found:
 
     @property
     def profile(self) -> ApiProfile:
-        """The same as a profile; a ConfigError would mean that the probe made a wrong one."""
+        """The same as a profile; a ConfigError would mean that the probe made an invalid one."""
         return ApiProfile.from_extra(self.extra)
 
 
 def found(seen: Mapping[str, Any], also: Mapping[str, Sequence[Any]], *, base: ApiProfile) -> Found:
-    """The preset with the fewest overrides. One other than `base` must spare two, for what is unseen comes from it."""
+    """The preset with the fewest overrides. One other than `base` must save two, because unseen fields come from it."""
     names = [base.name, *(name for name in PRESETS if name != base.name)] if base.name in PRESETS else list(PRESETS)
     candidates = {name: _overrides(PRESETS[name], seen, also, base) for name in names}
 

@@ -1,4 +1,4 @@
-"""The list of batches: whether it is there, how soon it shows a new one, and how its pages are turned."""
+"""The list of batches: whether it exists, how soon it shows a new batch, and how its pages work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_POLLS_FOR_PAGES = 5
 
 
 def find_in_list(session: Session, one: ProbeBatch) -> bool:
-    """Note when the list first shows a batch. True where there is nothing more to learn of it."""
+    """Record when the list first shows a batch. True if there is nothing more to learn about it."""
     if one.listed_after_seconds is not None or session.state.seen.get("can_list_batches") is False:
         return True
     answer = _list(session)
@@ -29,7 +29,7 @@ def find_in_list(session: Session, one: ProbeBatch) -> bool:
         return False
     one.listed_after_seconds = round(max(0.0, session.now() - one.created_at), 1)
     state = session.state
-    state.add(LIST, f"It is there; its entries are {shapes.list_shape(answer.json)}.", answer.file)
+    state.add(LIST, f"It exists; its entries are {shapes.list_shape(answer.json)}.", answer.file)
     state.add(LIST, f"It showed a new batch {one.listed_after_seconds} s after the create.", answer.file)
     item = next(entry for entry in answer.value.items if entry.id == one.id)
     if item.input_file_id != one.file_id:
@@ -38,7 +38,7 @@ def find_in_list(session: Session, one: ProbeBatch) -> bool:
 
 
 def find_by_file(session: Session, file_id: str) -> tuple[Batch | None, bool]:
-    """The batch of an input file, and whether there was a list to find it in. New ones may show late."""
+    """The batch of an input file, and whether there was a list to find it in. New batches may show late."""
     for poll in range(_MAX_POLLS):
         answer = _list(session)
         if answer.value is None:
@@ -70,20 +70,20 @@ def _list(session: Session) -> Answer[Page[Batch]]:
 
 
 def _page(session: Session, profile: ApiProfile, size: int, name: str) -> Answer[Page[Batch]]:
-    # Whatever the profile says of lists: it is asked to find out.
+    # Even if the profile says that there is no list: this call finds out.
     requested = variants.laid_over(profile, {"can_list_batches": True})
     return session.ask_page(name, session.with_profile(requested).batches(size))
 
 
 def paging(session: Session) -> None:
-    """How one gets the second page, where there are two batches or more."""
+    """Find out how to get the second page, if there are two batches or more."""
     state = session.state
     shown = _shown(session) if state.seen.get("can_list_batches") else None
     if shown is None or shown.value is None:
         state.open.setdefault("the pages of the list", "there is no list, or it did not show the batches")
         return
     if len(shown.value.items) < _NEEDED:
-        state.open["the pages of the list"] = f"it shows {len(shown.value.items)} batch, too few to turn a page"
+        state.open["the pages of the list"] = f"it shows {len(shown.value.items)} batch, too few for a second page"
         return
     for variant in variants.pagings(session.profile):
         profile = variants.laid_over(session.profile, variant)
@@ -93,13 +93,13 @@ def paging(session: Session) -> None:
             _say(session, found)
             return
     state.seen["list_style"] = "none"
-    state.add(LIST, f"No way to ask for a page has an effect; all {len(shown.value.items)} come at once.", shown.file)
+    state.add(LIST, f"Page parameters have no effect; all {len(shown.value.items)} come at once.", shown.file)
     if isinstance(shown.json, dict) and shown.value.has_more:
         state.open["the next page of the list"] = "the list says that there is more, but no way to it was found"
 
 
 def _shown(session: Session) -> Answer[Page[Batch]]:
-    """The list, when it shows every batch of the probe; or as it is after a few looks."""
+    """The list, once it shows every batch of the probe; or its state after a few polls."""
     made = {one.id for one in session.state.batches if not one.gone}
     for poll in range(_MAX_POLLS_FOR_PAGES):
         answer = _list(session)
@@ -111,14 +111,14 @@ def _shown(session: Session) -> Answer[Page[Batch]]:
 
 def _say(session: Session, found: ApiProfile) -> None:
     if found.list_style == "cursor":
-        session.state.add(LIST, "Pages go by after and limit.")
+        session.state.add(LIST, "Pages use after and limit.")
     else:
         words = f"{found.page_parameter} and {found.size_parameter}, from page {found.first_page}"
-        session.state.add(LIST, f"Pages go by {words}.")
+        session.state.add(LIST, f"Pages use {words}.")
 
 
 def _turned(session: Session, profile: ApiProfile) -> ApiProfile | None:
-    """The profile, if `limit` bounds a page and `after` turns it."""
+    """The profile, if `limit` sets the size of a page and `after` gets the next one."""
     pager = session.with_profile(profile).batches(1)
     first = session.ask_page("list one batch by limit", pager)
     if first.value is None or len(first.value.items) != 1:
@@ -132,7 +132,7 @@ def _turned(session: Session, profile: ApiProfile) -> ApiProfile | None:
 
 
 def _numbered(session: Session, profile: ApiProfile) -> ApiProfile | None:
-    """The profile with its first page's number, if page numbers turn pages."""
+    """The profile with its first page's number, if page numbers get the next page."""
     heads: dict[int, str] = {}
     for number in (0, 1, 2):
         name = f"list page {number} by {profile.page_parameter} and {profile.size_parameter}"

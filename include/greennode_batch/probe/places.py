@@ -1,4 +1,4 @@
-"""Where something stands in a JSON reply: dotted paths, as a profile's fields take them. Pure functions."""
+"""The path of a value in a JSON reply: dotted paths, as a profile's fields take them. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FILE = re.compile(r"file|dataset|url|id$", re.IGNORECASE)
 
 
 def places(data: object, is_it: Callable[[str, Any], bool], prefix: str = "", depth: int = 0) -> Iterator[str]:
-    """The paths at which a value is wanted, by its name and itself; those further out first."""
+    """The paths at which a wanted value is found, by name and value; outer ones first."""
     entries: list[tuple[str, Any]] = []
     if isinstance(data, dict):
         entries = [(str(name), value) for name, value in data.items() if name and "." not in str(name)]
@@ -30,14 +30,14 @@ def places(data: object, is_it: Callable[[str, Any], bool], prefix: str = "", de
 
 
 def url_place(data: object) -> str | None:
-    """Where a reply has a URL."""
+    """The path of a URL in a reply."""
     return next(
         places(data, lambda _, value: isinstance(value, str) and value.startswith(("https://", "http://"))), None
     )
 
 
 def batch_places(raw: dict[str, Any], input_id: str) -> dict[str, str]:
-    """Where a batch has its files, by their names, and by the id that is known: for `batch_fields`."""
+    """The paths of a batch's files, by their names, and by the known id: for `batch_fields`."""
 
     def is_id(value: object) -> bool:
         return isinstance(value, str | int) and not isinstance(value, bool) and value not in {"", 0}
@@ -60,7 +60,7 @@ def batch_places(raw: dict[str, Any], input_id: str) -> dict[str, str]:
 
 
 def line_places(line: object, ids: Collection[str]) -> dict[str, str]:
-    """Where a result line has the id that was sent, and the answer: for `result_fields`. Empty without both."""
+    """The paths of the request's id and of the answer in a result line: for `result_fields`. Empty without both."""
     custom_id = next(places(line, lambda _, value: isinstance(value, str) and value in ids), None)
     body = next(places(line, lambda _, value: isinstance(value, dict) and "choices" in value), None)
     if custom_id is None or body is None:

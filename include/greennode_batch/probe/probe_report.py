@@ -1,4 +1,4 @@
-"""What was found, as text. Pure functions."""
+"""The findings as text. Pure functions."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ TOPICS = (
 
 
 def announcement() -> str:
-    """What a probe may cost at most, said before anything is sent."""
+    """The most that a probe may cost, shown before anything is sent."""
     lines = MAX_BATCHES * LINES_A_BATCH
     return (
         f"At most {MAX_CHATS} chats and {MAX_BATCHES} batches of {LINES_A_BATCH} lines will be sent: "
-        f"{MAX_CHATS + lines} requests, each bounded to {MAX_TOKENS} tokens of answer (one chat to {SCHEMA_TOKENS})."
+        f"{MAX_CHATS + lines} requests, each limited to {MAX_TOKENS} tokens of answer (one chat to {SCHEMA_TOKENS})."
     )
 
 
 def spent(state: State) -> str:
-    """What was sent, said after."""
+    """What was sent, shown afterwards."""
     batches = len(state.batches)
     return (
         f"Sent: {state.chats} chats, {batches} batches with {batches * LINES_A_BATCH} lines; "
@@ -46,8 +46,8 @@ def spent(state: State) -> str:
 
 def as_markdown(state: State, made: Found) -> str:
     """The whole report."""
-    lines = [f"# What {state.base_url} speaks", ""]
-    lines += [f"Model: {state.model or 'none'}. Begun with the profile {state.preset}. {spent(state)}", ""]
+    lines = [f"# How {state.base_url} speaks", ""]
+    lines += [f"Model: {state.model or 'none'}. First profile: {state.preset}. {spent(state)}", ""]
     if state.ended is not None:
         lines += [f"**The probe ended early: {state.ended}**", ""]
     grouped = _by_topic(state)
@@ -60,7 +60,7 @@ def as_markdown(state: State, made: Found) -> str:
     ]
     unknown.append("Limits of a file, retention, and how long batches take: only a large batch would show them.")
     if made.unseen:
-        unknown.append(f"Nothing was seen of these fields; they are the preset's: {', '.join(made.unseen)}.")
+        unknown.append(f"These fields could not be checked; they come from the preset: {', '.join(made.unseen)}.")
     lines += [*(f"- {words}" for words in unknown), ""]
     lines += ["## What to ask the provider", "", *(f"- {words}" for words in _questions(state)), ""]
     lines += _left(state)
@@ -70,14 +70,14 @@ def as_markdown(state: State, made: Found) -> str:
 
 
 def _questions(state: State) -> list[str]:
-    """What nobody but the provider can say, and what this probe did not get to see."""
+    """Questions that only the provider can answer, and those that this probe left open."""
     seen = [(what, why.rstrip(".")) for what, why in state.open.items()]
     return [
-        *(f"About {what}: here it was seen that {why}. How is it meant?" for what, why in seen),
+        *(f"About {what}: the probe found that {why}. How is it meant?" for what, why in seen),
         "How large may a file be, in lines and bytes, and how many tokens may wait at a time?",
         "How long are files and results kept, and how long may a batch take?",
-        "Does the list show a batch as soon as its create was accepted, and is a create that is sent twice run twice?",
-        "What is billed of a batch that is cancelled, expires or fails in the middle?",
+        "Does the list show a batch as soon as its create is accepted, and does a create that is sent twice run twice?",
+        "What is billed for a batch that is cancelled, expires or fails midway?",
     ]
 
 
@@ -114,13 +114,13 @@ def _by_topic(state: State) -> dict[str, list[str]]:
         named = ", ".join(f"{name}: {value}" for name, value in state.headers.items())
         grouped.setdefault(LIMITS, []).append(f"Headers seen: {named}.")
     for words in state.limit_words:
-        grouped.setdefault(LIMITS, []).append(f"A refusal speaks of a limit: {words.rstrip('.')}.")
+        grouped.setdefault(LIMITS, []).append(f"A refusal mentions a limit: {words.rstrip('.')}.")
     return grouped
 
 
 def _life(one: ProbeBatch) -> str:
     words = ", ".join(f"{word.word} ({word.seconds} s)" for word in one.words)
-    unknown = " It is not a word that the client knows." if one.batch.status.value == "unknown" else ""
+    unknown = " The client does not know this word." if one.batch.status.value == "unknown" else ""
     return f"Batch {one.role}: {words}.{unknown}"
 
 
@@ -137,12 +137,12 @@ def _left(state: State) -> list[str]:
 
 def _profile(state: State, made: Found) -> list[str]:
     if not state.has_profile:
-        return ["Too little was seen to make one: no batch was created.", ""]
+        return ["The probe learned too little to make a profile: no batch was created.", ""]
     extra = json.dumps(made.extra, indent=2)
     lines = ["Put this into the connection's extra field:", "", "```json", extra, "```", ""]
     same = made.profile == ApiProfile()
     if same:
-        lines += ["That is the default: a connection needs no extra.", ""]
+        lines += ["These are the defaults: a connection needs no extra.", ""]
     others = [f"{name} = {json.dumps(value)}" for name, values in state.also.items() for value in values]
     if others:
         lines += [f"These were accepted as well: {', '.join(others)}.", ""]

@@ -61,9 +61,9 @@ _STEPS: dict[str, tuple[Callable[[Session], None], tuple[Role, ...]]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a probe came to. `waits` is true where a later look can find out more.
+    """The outcome of a probe. `waits`: a later run can find out more.
 
-    is_stopped: whether a person ended it.
+    is_stopped: whether a person stopped it.
     """
 
     state: State
@@ -74,7 +74,7 @@ class Outcome:
 
     @property
     def may_be_saved(self) -> bool:
-        """Whether the profile is as good as it gets: the probe came to its end, and a batch was created."""
+        """Whether the profile is as good as possible: the probe finished, and a batch was created."""
         return self.state.has_profile and self.state.ended is None and not self.waits
 
     @property
@@ -84,9 +84,9 @@ class Outcome:
 
 
 class Probe:
-    """One probe of one server, in one folder; a folder with a resume.json is gone on with.
+    """One probe of one server, in one folder; a folder with a resume.json is continued.
 
-    Rests only between two looks at a batch and before a repeated call, with `sleep`.
+    Waits, with `sleep`, only between two polls of a batch and before a repeated call.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Probe:
         return self._connection.host
 
     def run(self) -> Outcome:
-        """Take every step that is not taken yet, then write the probe_report. Never raises for what a server does."""
+        """Do every step that is not done yet, then write the probe_report. Never raises for what a server does."""
         self._say(probe_report.announcement())
         state = self._state
         state.ended = None
@@ -161,13 +161,13 @@ class Probe:
             self._state.pending[name] = waits
             return
         step(self._session)
-        # A wait that ran out of time is taken again by a later run.
+        # A later run repeats a wait that ran out of time.
         if name != _WAIT or not self._running():
             self._state.done.append(name)
         self._save()
 
     def _waits_for(self, roles: tuple[Role, ...]) -> str | None:
-        """Which batch a step waits for; None where it can be taken."""
+        """Which batches a step waits for; None if it can begin."""
         running = [one for one in self._running() if one.role in roles]
         if not running:
             return None
@@ -182,7 +182,7 @@ class Probe:
         if state is None:
             return State(base_url=base_url, preset=self._base.name, requested_model=model)
         if state.base_url != base_url:
-            raise ConfigError(f"{self._folder} is a probe of {state.base_url}, not of {base_url}; take another folder")
+            raise ConfigError(f"{self._folder} is a probe of {state.base_url}, not of {base_url}; use another one")
         state.requested_model = model or state.requested_model
         return state
 

@@ -18,13 +18,13 @@ from greennode_batch.staging.folders import local_path
 MAX_BODY_CHARS = 4_000
 _MASK = "***"
 _SECRET_HEADER = re.compile(r"authorization|cookie|secret|api-?key|auth-token|access-token", re.IGNORECASE)
-# A link to a result file may carry the right to read it.
+# A link to a result file may contain the right to read it.
 _SIGNED = re.compile(r"(?i)([?&][^=&\s\"']*(?:sig|token|credential|key|secret)[^=&\s\"']*=)[^&\s\"']+")
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
 
 
 class Recorder:
-    """Writes exchanges to a folder, numbered as they come."""
+    """Writes exchanges to a folder, numbered in order."""
 
     def __init__(self, folder: UPath, key: ApiKey) -> None:
         self._folder = folder
@@ -34,7 +34,7 @@ class Recorder:
         self._key = key
 
     def clean(self, words: str) -> str:
-        """The same text without the key and without signatures of links."""
+        """The same text without the key and without the signatures of links."""
         return _SIGNED.sub(rf"\1{_MASK}", self._key.redact(words))
 
     def clean_json(self, value: Any) -> Any:
@@ -62,7 +62,7 @@ class Recorder:
                 "headers": self._headers(outcome.headers),
                 "body": self._body(outcome.body),
             }
-        # Not synced to disk, as the state is: a record that a power cut takes costs nothing.
+        # Not synced to disk, unlike the state: a record that a power cut destroys costs nothing.
         (self._folder / file_name).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2))
         return file_name
 
@@ -73,7 +73,7 @@ class Recorder:
         }
 
     def _body(self, body: bytes) -> Any:
-        # First the key goes, then the text is cut: half a key is a secret as well.
+        # First remove the key, then cut the text: half a key is a secret too.
         text = self.clean(body.decode("utf-8", "replace"))
         if len(text) > MAX_BODY_CHARS:
             return f"{text[:MAX_BODY_CHARS]}… ({len(text):,} characters in all)"

@@ -1,4 +1,4 @@
-"""What a batch leaves: result files, where a bad line ends up, and what a cancel spares."""
+"""Results of a batch: result files, where a bad line ends up, and what remains of a cancelled batch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Which = Literal["output", "error"]
 
 @dataclasses.dataclass(frozen=True)
 class _File:
-    """A result file's lines, as they came and as they are read."""
+    """The lines of a result file, raw and parsed."""
 
     raw: tuple[bytes, ...]
     results: tuple[ResultLine, ...]
@@ -46,7 +46,7 @@ class _File:
 
 
 def results(session: Session) -> None:
-    """The lines of the batch that ended well."""
+    """The lines of the main batch."""
     state, one = session.state, session.state.current("main")
     if one is None:
         return
@@ -66,7 +66,7 @@ def results(session: Session) -> None:
     )
     if answered and batch.status is BatchStatus.UNKNOWN:
         state.seen["status_words"] = {**state.seen.get("status_words", {}), batch.raw_status: "completed"}
-        state.add(RESULTS, f"The word {batch.raw_status!r} is an end: the answers are there.", lines.shown_by)
+        state.add(RESULTS, f"The word {batch.raw_status!r} is final: the answers exist.", lines.shown_by)
     if answered:
         state.seen["line_format"] = one.line_format
         state.has_read_answers = len(answered) == len(IDS["main"])
@@ -83,11 +83,11 @@ def results(session: Session) -> None:
             )
     if output and error is None:
         named = "empty" if batch.error_file_id is None else "named but not readable"
-        state.add(RESULTS, f"With no failed line the error file is {named}.")
+        state.add(RESULTS, f"Without a failed line the error file is {named}.")
 
 
 def bad_line(session: Session) -> None:
-    """Where a line ends up that no server should answer, and what becomes of its batch."""
+    """Where the line ends up that no server should answer, and what becomes of its batch."""
     state, one = session.state, session.state.current("bad_line")
     if one is None:
         return
@@ -110,7 +110,7 @@ def bad_line(session: Session) -> None:
 
 
 def cancelled(session: Session) -> None:
-    """What is there of a batch that was cancelled."""
+    """What remains of a cancelled batch."""
     state, one = session.state, session.state.current("cancelled")
     if one is None or one.gone:
         return
@@ -123,7 +123,7 @@ def cancelled(session: Session) -> None:
 
 
 def _with_files(session: Session, one: ProbeBatch) -> Batch:
-    """A batch that has ended, whose files may stand under names that nobody knows."""
+    """A batch that has ended; its files may have names that the client does not know."""
     state = session.state
     batch = one.batch
     named = batch_places(one.raw, one.file_id)
@@ -142,7 +142,7 @@ def _with_files(session: Session, one: ProbeBatch) -> Batch:
 
 
 def _read(session: Session, one: ProbeBatch, which: Which) -> _File | None:
-    """A file of an ended batch, by whatever way it can be had."""
+    """A file of an ended batch, by any way that works."""
     batch, state = one.batch, session.state
     file_id = batch.output_file_id if which == "output" else batch.error_file_id
     answer: Answer[bytes] | None = None
@@ -193,7 +193,7 @@ def _content(session: Session, file_id: str, name: str) -> Answer[bytes]:
 
 
 def _arrived(session: Session, answer: Answer[bytes], path: str, name: str) -> Answer[bytes]:
-    """The file itself, where the reply is a redirect to it or a URL in JSON."""
+    """The file itself, if the reply redirects to it or holds its URL in JSON."""
     state = session.state
     state.seen |= {"content_path": path, "result_style": "file"}
     assert answer.reply is not None
@@ -215,7 +215,7 @@ def _arrived(session: Session, answer: Answer[bytes], path: str, name: str) -> A
 
 
 def _named_url(session: Session) -> tuple[str | None, str | None]:
-    """The URL in the last reply, and where it stands if that has to be said."""
+    """The URL in the last reply, and its path if the profile has to name it."""
     data = session.raw_json()
     with contextlib.suppress(WireError):
         return parse_url(data), None
@@ -224,7 +224,7 @@ def _named_url(session: Session) -> tuple[str | None, str | None]:
 
 
 def _follow(session: Session, name: str, url: str) -> Answer[bytes]:
-    """The bytes behind a URL that the server named; the key goes nowhere but to the API itself."""
+    """The bytes behind a URL that the server named; the key is sent to the API itself only."""
     answer: Answer[bytes] | None = None
     for _ in range(_MAX_HOPS):
         if not may_use(urlsplit(url), session.connection.allow_http_hosts):
@@ -238,7 +238,7 @@ def _follow(session: Session, name: str, url: str) -> Answer[bytes]:
 
 
 def _lines(session: Session, answer: Answer[bytes]) -> _File | None:
-    """The result lines of a file. Where their shape is not known, the ids that were sent show where their parts are."""
+    """The result lines of a file. If their shape is unknown, the ids that were sent show where their parts are."""
     state = session.state
     lines = list(iter_lines(io.BytesIO(answer.value or b"")))
     found = _parsed(lines, state.seen.get("result_fields", {}), answer.file)

@@ -1,7 +1,7 @@
-"""Saved profile: what a probe has found, written into an Airflow connection's extra field by Airflow's REST API.
+"""Saved profile: a probe's findings, written into an Airflow connection's extra field with Airflow's REST API.
 
-Airflow shows no secrets by that API, and keeps what it does not show. The connection's password, which is the API key,
-is neither asked for nor sent.
+Airflow's API shows no secrets, and keeps those that it does not show. The connection's password, which is the API key,
+is neither read nor sent.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ TOKEN_VARIABLE = "AIRFLOW_API_TOKEN"  # noqa: S105 - the name of a variable, not
 USER_VARIABLES = ("AIRFLOW_API_USERNAME", "AIRFLOW_API_PASSWORD")
 DEFAULT_URL = "http://localhost:8080"
 HELP = (
-    f"Airflow's API is at {URL_VARIABLE} (default: {DEFAULT_URL}), and {TOKEN_VARIABLE}, or "
-    f"{' and '.join(USER_VARIABLES)}, let it be used"
+    f"Airflow's API is at {URL_VARIABLE} (default: {DEFAULT_URL}); log in with {TOKEN_VARIABLE}, or with "
+    f"{' and '.join(USER_VARIABLES)}"
 )
 _SECONDS = 30.0
 
@@ -41,10 +41,10 @@ def save_profile(
     environ: Mapping[str, str] = os.environ,
     transport: httpx.BaseTransport | None = None,
 ) -> None:
-    """Lay a profile's JSON over the connection's extra field; what is no profile's stays. It is shown first.
+    """Merge a profile's JSON into the connection's extra field; other entries stay. The change is shown first.
 
-    url: of Airflow's API server; else the environment's. Raises ConfigError where Airflow does not know the connection,
-    does not let it be changed, or cannot be asked as the environment is; RetryableError where it cannot be reached.
+    url: Airflow's API server; by default the environment's. Raises ConfigError if Airflow does not know the connection
+    or refuses the change, or if the environment's access does not work; RetryableError if Airflow cannot be reached.
     """
     base_url = environ.get(URL_VARIABLE) or url or DEFAULT_URL
     try:
@@ -69,7 +69,7 @@ def save_profile(
 
 
 def with_profile(before: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """A connection's extra fields with another profile: no field of the one before is left."""
+    """A connection's extra fields with another profile: no field of the old one is left."""
     fields = {"profile", *(field.name for field in dataclasses.fields(ApiProfile))}
     return {**{name: value for name, value in before.items() if name not in fields}, **extra}
 
@@ -83,15 +83,15 @@ def _token(http: httpx.Client, environ: Mapping[str, str]) -> str:
         raise ConfigError(f"the profile cannot be saved: {HELP}. Nothing was changed")
     reply = http.post("/auth/token", json={"username": user, "password": password})
     if reply.is_error:
-        raise ConfigError(f"Airflow does not let {user!r} in (HTTP {reply.status_code}); nothing was saved")
+        raise ConfigError(f"Airflow refuses the login of {user!r} (HTTP {reply.status_code}); nothing was saved")
     return str(reply.json()["access_token"])
 
 
 def _checked(reply: httpx.Response, connection_id: str) -> dict[str, Any]:
     if reply.status_code == HTTPStatus.NOT_FOUND:
         raise ConfigError(
-            f"Airflow's database has no connection {connection_id!r}, so nothing was saved. One that comes from the "
-            "environment or a secrets backend has to be changed there"
+            f"Airflow's database has no connection {connection_id!r}, so nothing was saved. Change a connection from "
+            "the environment or a secrets backend there"
         )
     if reply.is_error:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""One call at a time: recorded, bounded in cost, and what a server answers is an Answer, never an exception."""
+"""One call at a time: recorded, bounded in cost; a server's answer is an Answer, never an exception."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _LIMIT_WORDS = re.compile(
 
 
 def _unpacked(body: bytes) -> bytes:
-    """The same bytes; unpacked where a server packs them and does not say so."""
+    """The same bytes; decompressed if a server compresses them and does not say so."""
     if not body.startswith(_GZIP_MAGIC):
         return body
     with contextlib.suppress(zlib.error):
@@ -57,7 +57,7 @@ class ProbeEndedError(GreenNodeError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Answer(Generic[T]):
-    """What became of a call: `value` where it worked, `error` where not. `file` holds the exchange."""
+    """The outcome of a call: `value` if it worked, `error` if not. `file` holds the exchange."""
 
     value: T | None = None
     error: ApiError | None = None
@@ -66,7 +66,7 @@ class Answer(Generic[T]):
 
     @property
     def ok(self) -> bool:
-        """Whether the server did what was asked."""
+        """Whether the server did what was requested."""
         return self.error is None
 
     @property
@@ -76,18 +76,18 @@ class Answer(Generic[T]):
 
     @property
     def json(self) -> Any:
-        """The reply as JSON, None where it is none."""
+        """The reply as JSON, None if it is not JSON."""
         return None if self.reply is None else self.reply.json()
 
     @property
     def json_object(self) -> dict[str, Any]:
-        """The object with an id in the reply, out of its wrappers; empty where there is none."""
+        """The object with an id in the reply, without its wrappers; empty if there is none."""
         found = reply_object(self.json)
         return found if found is not None else self.json if isinstance(self.json, dict) else {}
 
     @property
     def says(self) -> str:
-        """The answer in words: what the API said, or how there was no reply."""
+        """The answer in words: the API's message, or why there was no reply."""
         if self.reply is None:
             return "no reply" if self.error is None else str(self.error)
         if self.reply.is_success and self.ok:
@@ -103,7 +103,7 @@ class Answer(Generic[T]):
 
     @property
     def about_the_account(self) -> bool:
-        """Whether another way to ask would be refused as well."""
+        """Whether another form of the call would be refused as well."""
         return isinstance(self.error, AuthError | CreditError) or self.reply is None
 
 
@@ -137,20 +137,20 @@ class Session:
 
     @property
     def profile(self) -> ApiProfile:
-        """What works, by what is known so far."""
+        """The profile that works, as known so far."""
         return self.state.profile(self.connection.profile)
 
     @property
     def operations(self) -> Operations:
-        """The API as that profile has it."""
+        """The operations of the API with that profile."""
         return self.with_profile(self.profile)
 
     def with_profile(self, profile: ApiProfile) -> Operations:
-        """The API as another profile has it."""
+        """The operations of the API with another profile."""
         return Operations(profile, seconds=self.connection.timeout_seconds)
 
     def ask(self, name: str, operation: Operation[T]) -> Answer[T]:
-        """Carry out an operation. Raises only when nothing more can come of this server."""
+        """Run an operation. Raises only if nothing more can be learned from this server."""
         self._reply = None
         try:
             value = self._run(name, operation)
@@ -171,14 +171,14 @@ class Session:
         return self.ask(name, operation)
 
     def upload(self, name: str, profile: ApiProfile, role: Role, what: str = "") -> Answer[RemoteFile]:
-        """Store the two lines for the batch of a role, and remember to delete them."""
+        """Store the two lines for the batch of a role, and remember to delete the file."""
         assert self.state.model is not None
         with tempfile.TemporaryDirectory(prefix="greennode-probe-") as scratch:
             path = Path(scratch) / "probe.jsonl"
             path.write_bytes(tiny_lines(role, profile, self.state.model))
             answer = self.ask(name, self.with_profile(profile).upload_file(path, filename="greennode-probe.jsonl"))
         if answer.value is not None:
-            # A server that knows the content may give the id of an earlier file.
+            # A server that knows the content may return the id of an earlier file.
             self.state.files.setdefault(answer.value.id, what or f"input of {role}")
         return answer
 
@@ -191,7 +191,7 @@ class Session:
                 method=method,
                 path=path,
                 deadline_seconds=self.connection.timeout_seconds,
-                # A result file of one line, which is an error, looks like an error of the call.
+                # A result file with a single line that is an error looks like an error of the call.
                 accept=_REDIRECTS | {200},
             )
             return _unpacked(reply.body)
@@ -207,11 +207,11 @@ class Session:
         return self.ask(name, operation())
 
     def raw_json(self) -> Any:
-        """The last reply as JSON, with what is kept out of reports: for following its links only."""
+        """The last reply as JSON, with parts that reports leave out: only to follow its links."""
         return None if self._reply is None else self._reply.json()
 
     def location(self) -> str:
-        """Where the last reply redirects to."""
+        """The target of the last reply's redirect."""
         return "" if self._reply is None else str(self._url.join(self._reply.headers.get("location", "")))
 
     def _run(self, name: str, operation: Operation[T]) -> T:
@@ -250,7 +250,7 @@ class Session:
                 self.state.limit_words.append(words)
 
     def _clean_reply(self) -> Reply | None:
-        """The reply without the key: what is noted from it lands in the report."""
+        """The reply without the key: parts of it go into the report."""
         if self._reply is None:
             return None
         body = self.recorder.clean(self._reply.body.decode("utf-8", "surrogateescape"))

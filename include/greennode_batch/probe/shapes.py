@@ -20,7 +20,7 @@ _MILLISECONDS = 1e11
 def fields(obj: object) -> str:
     """The names of an object's fields."""
     if not isinstance(obj, dict):
-        return f"no object but {type(obj).__name__}"
+        return f"not an object but {type(obj).__name__}"
     names = list(obj)
     more = f", and {len(names) - _MAX_FIELDS} more" if len(names) > _MAX_FIELDS else ""
     return ", ".join(names[:_MAX_FIELDS]) + more
@@ -42,11 +42,11 @@ def wrapper(data: object) -> str:
 
 
 def list_shape(data: object) -> str:
-    """Where the entries of a list are, and what else stands beside them."""
+    """The path of a list's entries, and the fields beside them."""
     if isinstance(data, list):
         return "a bare array"
     if not isinstance(data, dict):
-        return f"no list but {type(data).__name__}"
+        return f"not a list but {type(data).__name__}"
     name = next((name for name in _LISTS if isinstance(data.get(name), list)), None)
     if name is None:
         holder = next((key for key in _WRAPPERS if isinstance(data.get(key), dict)), None)
@@ -87,13 +87,13 @@ def _time_kind(value: object) -> str:
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return "epoch milliseconds as text" if float(value) > _MILLISECONDS else "epoch seconds as text"
     has_offset = isinstance(value, str) and _OFFSET.search(value) is not None
-    return "ISO 8601" if has_offset else "local times without an offset, or what is no time"
+    return "ISO 8601" if has_offset else "local times without an offset, or not a time"
 
 
 def result_line(data: object) -> str:
     """Where a result line has its answer or error."""
     if not isinstance(data, dict):
-        return f"no object but {type(data).__name__}"
+        return f"not an object but {type(data).__name__}"
     response = data.get("response")
     if isinstance(response, dict):
         inside = "`response.body`" if "body" in response else "`response` is the body itself"
@@ -103,7 +103,7 @@ def result_line(data: object) -> str:
 
 
 def reasoning_style(content: str | None, message: dict[str, Any]) -> str:
-    """Where a model's thinking stands."""
+    """Where a model's reasoning is."""
     named = [name for name in ("reasoning_content", "reasoning") if message.get(name)]
     if content and "<think" in content:
         named.insert(0, "<think> in the content")

@@ -1,4 +1,4 @@
-"""Everything that a probe knows. It is plain data: saved as resume.json, and read by the report."""
+"""Everything that a probe knows: plain data, saved as resume.json and read by the report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from greennode_batch.api.wire import Batch, parse_batch
 
 MAX_CHATS = 6
 QUIET_SECONDS = 60.0
-"""How long a batch of two lines, which names a result file, stands still before an unknown word counts as its end."""
+"""How long a two-line batch with a result file must not change before an unknown status word counts as its end."""
 MAX_BATCHES = 5
 LINES_A_BATCH = 2
 MAX_CREATE_CALLS = 20
@@ -22,7 +22,7 @@ Role = Literal["main", "cancelled", "bad_line"]
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that holds, and the files of the exchanges that show it."""
+    """One finding, and the files of the exchanges that show it."""
 
     topic: str
     words: str
@@ -37,7 +37,7 @@ class StatusWord(msgspec.Struct, frozen=True):
 
 
 class ProbeBatch(msgspec.Struct, kw_only=True):
-    """A batch that the probe created. `raw` is its last state as the server gave it, without the key."""
+    """A batch that the probe created. `raw` is its last state as the server sent it, without the key."""
 
     role: Role
     id: str
@@ -52,7 +52,7 @@ class ProbeBatch(msgspec.Struct, kw_only=True):
     quiet_since: float = 0.0
     noted_at: float = 0.0
     paths: dict[str, str] = {}
-    """The profile's `batch_fields`, as they are known by now."""
+    """The profile's `batch_fields`, as known so far."""
 
     @property
     def batch(self) -> Batch:
@@ -61,7 +61,7 @@ class ProbeBatch(msgspec.Struct, kw_only=True):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing about it changes any more; with a word that nobody knows, it has stood still for a while."""
+        """Whether nothing about it changes any more; with an unknown word, it has not changed for a while."""
         batch = self.batch
         is_quiet = may_be_over(batch) and self.noted_at - self.quiet_since >= QUIET_SECONDS
         return self.gone or batch.status.is_terminal or is_quiet
@@ -93,19 +93,19 @@ class State(msgspec.Struct, kw_only=True):
     open: dict[str, str] = {}
     """What could not be found out, and why."""
     pending: dict[str, str] = {}
-    """Steps that a later look can finish, and what they wait for."""
+    """Steps that a later run can finish, and what they wait for."""
     done: list[str] = []
     batches: list[ProbeBatch] = []
     files: dict[str, str] = {}
-    """Files in the server's store that the probe made, and what they are."""
+    """Files in the server's store that the probe made, with a description."""
     inputs: dict[Role, str] = {}
     """Role -> file id of its lines."""
     creating: dict[Role, str] = {}
-    """Role -> file id of a create that was begun and whose end is not known."""
+    """Role -> file id of a create that was begun and whose outcome is unknown."""
     left: list[str] = []
     """What could not be cleaned up."""
     headers: dict[str, str] = {}
-    """Headers that speak of limits or name a request, with a value seen."""
+    """Headers that mention limits or name a request, with an example value."""
     limit_words: list[str] = []
     calls: int = 0
     chats: int = 0
@@ -118,31 +118,31 @@ class State(msgspec.Struct, kw_only=True):
 
     @property
     def has_profile(self) -> bool:
-        """Whether enough was seen to make a profile of."""
+        """Whether enough was seen to make a profile."""
         return bool(self.batches)
 
     def add(self, topic: str, words: str, *shown_by: str) -> None:
-        """Note something that holds."""
+        """Record a finding."""
         words = words.rstrip(".") + "."
         finding = Finding(topic, words, tuple(name for name in shown_by if name))
         if all((one.topic, one.words) != (topic, words) for one in self.findings):
             self.findings.append(finding)
 
     def profile(self, base: ApiProfile) -> ApiProfile:
-        """The profile that works, by what is known so far."""
+        """The profile that works, as known so far."""
         return dataclasses.replace(base, **self.seen)
 
     def works(self, profile: ApiProfile, *fields: str) -> None:
-        """Remember that these fields of a profile did what they are for."""
+        """Record that these fields of a profile worked."""
         for name in fields:
             self.seen[name] = getattr(profile, name)
 
     def works_too(self, name: str, *, value: Any) -> None:
-        """Remember another value that did."""
+        """Record another value that worked."""
         values = self.also.setdefault(name, [])
         if value not in values:
             values.append(value)
 
     def current(self, role: Role) -> ProbeBatch | None:
-        """The batch that plays a role, the newest of them."""
+        """The batch that has a role, the newest of them."""
         return next((one for one in reversed(self.batches) if one.role == role and not one.replaced), None)

@@ -1,4 +1,4 @@
-"""The few requests that a probe sends, as small as they can be. Pure functions."""
+"""The few requests that a probe sends, as small as possible. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.probe.state import Role
 
-# Some servers refuse less.
+# Some servers refuse a lower limit.
 MAX_TOKENS = 16
 SCHEMA_TOKENS = 48
 SCHEMA = {
@@ -26,7 +26,7 @@ IDS: dict[Role, tuple[str, str]] = {
 
 
 def chat_body(model: str, token_parameter: str, **more: Any) -> dict[str, Any]:
-    """A chat that a model answers in a word."""
+    """A chat that a model answers in one word."""
     messages = [{"role": "user", "content": "Reply with the word ok."}]
     return {"model": model, "messages": messages, token_parameter: MAX_TOKENS, **more}
 
@@ -42,14 +42,14 @@ def schema_body(model: str, token_parameter: str) -> dict[str, Any]:
 
 
 def bad_body(model: str, token_parameter: str) -> dict[str, Any]:
-    """A chat that no server should accept: two parameters are far outside of what they may be."""
+    """A chat that no server should accept: two parameters are far out of range."""
     return {**chat_body(model, token_parameter), token_parameter: -1, "temperature": 99}
 
 
 def tiny_lines(role: Role, profile: ApiProfile, model: str) -> bytes:
-    """Two lines for the batch of a role, both fine; of the one with a bad line no server should answer the second.
+    """Two lines for the batch of a role. In the batch with a bad line, no server should answer the second.
 
-    No two files are the same, so that none stands in for another.
+    All files differ, so that no file stands in for another.
     """
     good = chat_body(model, profile.token_parameter)
     bodies = (good, bad_body(model, profile.token_parameter) if role == "bad_line" else good)

@@ -1,6 +1,6 @@
-"""What to try next when a server refuses: profiles, the likeliest first. Pure functions.
+"""What to try next after a server's refusal: profiles, the likeliest first. Pure functions.
 
-A variant is a set of fields of the profile, laid over what is known to work.
+A variant is a set of profile fields on top of those that are known to work.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def speaks_of_the_account(words: str) -> bool:
 
 
 def uploads(profile: ApiProfile) -> list[Variant]:
-    """Ways to upload, beginning with the profile's own."""
+    """Ways to upload, starting with the profile's."""
     own = _of(profile, UPLOAD_FIELDS)
     purposes = [{**own, "purpose": purpose} for purpose in PURPOSES]
     presets = [{**own, **_of(preset, ("upload_path", "purpose", "upload_fields"))} for preset in PRESETS.values()]
@@ -81,7 +81,7 @@ def uploads(profile: ApiProfile) -> list[Variant]:
 
 
 def presigned(refused: Variant, words: str) -> list[Variant]:
-    """Uploads in steps where one by a form was refused; first with the field that the refusal asks for."""
+    """Uploads in steps, after a form was refused; first with the field that the refusal asks for."""
     names = sorted(_FILENAMES, key=lambda name: re.search(rf"['\"`]{name}['\"`]", words) is None)
     return [
         {**refused, "upload_style": "presigned", "upload_fields": {name: "{filename}"}, "purpose": purpose}
@@ -91,7 +91,7 @@ def presigned(refused: Variant, words: str) -> list[Variant]:
 
 
 def commits(profile: ApiProfile) -> list[str]:
-    """Paths where an upload in steps may be ended."""
+    """Paths that may end an upload in steps."""
     return [f"{profile.file_path}/{tail}" for tail in ("complete", "commit", "finish", "confirm")]
 
 
@@ -101,12 +101,12 @@ def leave_out(variants: list[Variant], refused: Variant, name: str) -> list[Vari
 
 
 def own_create(profile: ApiProfile) -> Variant:
-    """The profile's own way to create a batch."""
+    """The profile's way to create a batch."""
     return _of(profile, CREATE_FIELDS)
 
 
 def next_create(refused: Variant, words: str, *, not_there: bool, tried: list[Variant]) -> Variant | None:
-    """The next way to create a batch after one was refused with these words; None when all are used up."""
+    """The next way to create a batch after one was refused with these words; None if all were tried."""
     if not_there:
         known = {one["batches_path"] for one in tried}
         return next((one for one in _elsewhere(tried[0]) if one["batches_path"] not in known), None)
@@ -135,7 +135,7 @@ def _creates(refused: Variant, words: str) -> Iterator[Variant]:
 
 
 def _guided(refused: Variant, words: str) -> Iterator[Variant]:
-    """What the refusal itself asks for, taken together first and then one by one."""
+    """What the refusal itself asks for, first all together and then one by one."""
     requested = [
         change for name, change in _requested(refused, words) if re.search(rf"(?<![\w-]){name}(?![\w-])", words)
     ]
@@ -183,7 +183,7 @@ def _requested(refused: Variant, words: str) -> Iterator[tuple[str, Variant]]:
 
 
 def shorter_creates(profile: ApiProfile) -> list[tuple[str, Variant]]:
-    """Creates with a field less than works, to learn what is needed: (what is left out, variant)."""
+    """Creates without one of the fields, to learn which are needed: (the field left out, variant)."""
     own = own_create(profile)
     optional = [name for name in ("endpoint", "completion_window") if own[name]]
     without = [(" and ".join(optional), {**own, **dict.fromkeys(optional)})] if len(optional) > 1 else []
@@ -191,14 +191,14 @@ def shorter_creates(profile: ApiProfile) -> list[tuple[str, Variant]]:
 
 
 def cancels(profile: ApiProfile) -> list[Variant]:
-    """Ways to cancel a batch, the harmless ones first: DELETE may as well delete it."""
+    """Ways to cancel a batch, the harmless ones first: DELETE may also delete it."""
     path = profile.batch_path
     paths = dict.fromkeys([profile.cancel_path, f"{path}/cancel", f"{path}:cancel"])
     return [*({"cancel_style": "post", "cancel_path": one} for one in paths), {"cancel_style": "delete"}]
 
 
 def pagings(profile: ApiProfile) -> list[Variant]:
-    """Ways to ask for a page of a list."""
+    """Ways to request a page of a list."""
     own = _of(profile, ("list_style", "page_parameter", "size_parameter", "first_page"))
     cursor = {**own, "list_style": "cursor"}
     pages = [
@@ -221,12 +221,12 @@ def pagings(profile: ApiProfile) -> list[Variant]:
 
 
 def results_paths(profile: ApiProfile) -> list[str]:
-    """Paths where all results of a batch may be."""
+    """Paths that may hold all results of a batch."""
     return list(dict.fromkeys([profile.results_path, f"{profile.batch_path}/results"]))
 
 
 def contents(profile: ApiProfile) -> list[str]:
-    """Paths where a file's content may be."""
+    """Paths that may hold a file's content."""
     tails = ("/content", "/download", "/url", "/result", "/results")
     return list(dict.fromkeys([profile.content_path, *(profile.file_path + tail for tail in tails)]))
 

@@ -1,4 +1,4 @@
-"""Wait for batches, and correct what only their end shows to be wrong."""
+"""Wait for batches, and correct findings that only their end shows to be wrong."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FIRST_POLL_SECONDS = 20.0
 
 
 def first_poll(session: Session) -> None:
-    """Watch the main batch for a short while: it should show in the list, and its lines be taken."""
+    """Watch the main batch for a short while: the list should show it, and its lines should be accepted."""
     for _ in range(2):
         one = session.state.current("main")
         if one is None:
@@ -29,7 +29,7 @@ def first_poll(session: Session) -> None:
 
 
 def mend_lines(session: Session) -> bool:
-    """If the main batch failed for its lines, make another with lines of the other format."""
+    """If the main batch failed because of its lines, make another with lines in the other format."""
     state, one = session.state, session.state.current("main")
     if one is None or not one.ended or one.gone or any(old.replaced for old in state.batches):
         return False

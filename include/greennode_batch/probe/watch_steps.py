@@ -1,4 +1,4 @@
-"""A look at a batch, and the rest between two looks."""
+"""One poll of a batch, and the wait between two polls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHARE_OF_AGE = 0.1
 
 
 def poll(session: Session, one: ProbeBatch) -> bool:
-    """Take over the batch's present state; whether it could be had."""
+    """Take over the batch's current state; returns whether the poll succeeded."""
     answer = session.ask(f"get {one.role}", session.operations.get_batch(one.id))
     if answer.value is not None:
         one.note(answer.json_object, session.now())
@@ -23,6 +23,6 @@ def poll(session: Session, one: ProbeBatch) -> bool:
 
 
 def pause(session: Session, one: ProbeBatch, *, most: float = _MAX_PAUSE_SECONDS) -> None:
-    """Rest before the next look: a tenth of the batch's age."""
+    """Wait before the next poll: a tenth of the batch's age."""
     age = session.now() - one.created_at
     session.sleep(min(max(_FIRST_PAUSE_SECONDS, age * _SHARE_OF_AGE), _MAX_PAUSE_SECONDS, most))

@@ -102,17 +102,17 @@ def test_the_report_says_what_holds(emulator, probe, written):
     for words in (
         f"The list spells {MODEL.upper()} as {MODEL}",
         "max_tokens or max_completion_tokens",
-        "json_schema is taken",
+        "json_schema is accepted",
         "purpose 'batch' stores a file",
         "purpose 'batch-api' is refused: HTTP 400",
         "Metadata is accepted and comes back",
         "Without endpoint it is refused",
-        "Pages go by after and limit",
+        "Pages use after and limit",
         "The bad line is in the error file (status 400",
         "ends as 'completed'",
         "POST /batches/{batch_id}/cancel cancels a batch",
-        "Cancelling a finished batch answers HTTP 409",
-        "A second DELETE of it answers HTTP 404",
+        "Cancelling a finished batch returns HTTP 409",
+        "A second DELETE of it returns HTTP 404",
         "x-request-id",
     ):
         assert words in text
@@ -155,14 +155,14 @@ def test_a_create_that_was_accepted_and_then_dropped_is_not_sent_again(emulator,
     emulator.faults([{"endpoint": "POST /batches", "kind": "reset_after"}])
     outcome = probe(emulator)
     assert len(outcome.state.batches) == emulator.ledger()["batches_created"] == 3
-    assert "yet the list has its batch" in outcome.text
+    assert "but the list shows its batch" in outcome.text
 
 
 def test_a_create_of_unknown_outcome_is_not_followed_by_another_before_the_list_is_looked_at_again(emulator, probe):
     emulator.faults([{"endpoint": "POST /batches", "kind": "html", "status": 502}])
     first = probe(emulator)
     assert first.waits
-    assert "a create was not clearly answered (HTTP 502" in first.state.ended
+    assert "a create had no clear answer (HTTP 502" in first.state.ended
     assert emulator.ledger()["calls"]["POST /batches"] == 1
     second = probe(emulator)
     assert (second.state.ended, second.waits) == (None, False)
@@ -262,7 +262,7 @@ def test_kept_batches_and_files_stay(emulator, probe):
     outcome = probe(emulator, keep=True)
     ledger = emulator.ledger(summary=True)
     assert (ledger["files_deleted"], ledger["calls"].get("DELETE /batches/{id}", 0)) == (0, 0)
-    assert outcome.state.open["what deleting a batch answers"] == "everything was to be kept"
+    assert outcome.state.open["what deleting a batch returns"] == "everything was to be kept"
 
 
 def test_a_refused_key_ends_it_with_one_sentence_and_no_cost(emulator, probe):
@@ -290,13 +290,13 @@ def test_404_everywhere_ends_it_with_the_base_url_in_doubt_and_no_profile(probe_
     outcome = probe_answers(lambda _: httpx.Response(404, json={"message": "no Route matched"}), model="m")
     assert "no Route matched" in outcome.state.ended
     assert "Is the base URL complete" in outcome.state.ended
-    assert "Too little was seen to make one" in outcome.text
+    assert "learned too little to make a profile" in outcome.text
     assert "profile.json" not in written()
 
 
 def test_a_server_without_a_model_list_asks_for_a_model(probe_answers):
     outcome = probe_answers(lambda _: httpx.Response(404, text="not found"))
-    assert "name one by the parameter model" in outcome.state.ended
+    assert "name one with the parameter model" in outcome.state.ended
 
 
 def test_dropped_connections_end_it_after_a_few(probe_answers):
@@ -372,4 +372,4 @@ def test_a_batch_that_never_ends_is_waited_for_no_longer_than_was_said(probe_ans
     outcome = probe_answers(answer, wait_seconds=600)
     assert outcome.waits
     assert 5 < len(looks) < 100 * len(outcome.state.batches)
-    assert "not a word that the client knows" in outcome.text
+    assert "does not know this word" in outcome.text

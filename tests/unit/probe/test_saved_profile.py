@@ -71,8 +71,8 @@ def test_a_user_and_a_password_get_a_token():
 @pytest.mark.parametrize(
     ("connection_id", "environ", "words"),
     [
-        ("gn", {"OTHER": "x"}, "AIRFLOW_API_TOKEN, or AIRFLOW_API_USERNAME and"),
-        ("gn", {"AIRFLOW_API_USERNAME": "admin", "AIRFLOW_API_PASSWORD": "wrong"}, "does not let 'admin' in"),
+        ("gn", {"OTHER": "x"}, "AIRFLOW_API_TOKEN, or with AIRFLOW_API_USERNAME and"),
+        ("gn", {"AIRFLOW_API_USERNAME": "admin", "AIRFLOW_API_PASSWORD": "wrong"}, "refuses the login of 'admin'"),
         ("gn", {"AIRFLOW_API_TOKEN": "stale"}, "HTTP 403.*Nothing was saved"),
         ("other", {"AIRFLOW_API_TOKEN": "given"}, "has no connection 'other'.*environment or a secrets backend"),
     ],

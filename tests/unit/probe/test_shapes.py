@@ -25,7 +25,7 @@ def test_wrappers_are_named(data, words):
         ({"data": [], "has_more": False}, "under `data`, beside has_more"),
         ({"listData": []}, "under `listData`"),
         ({"result": {"items": []}}, "in `result`: under `items`"),
-        ("x", "no list but str"),
+        ("x", "not a list but str"),
     ],
 )
 def test_lists_are_named(data, words):
@@ -79,4 +79,4 @@ def test_result_lines_are_told_apart():
     assert shapes.result_line({"custom_id": "a", "response": {"body": {}}}) == "custom_id, response; `response.body`"
     assert shapes.result_line({"response": {"choices": []}}).endswith("`response` is the body itself")
     assert shapes.result_line({"response": None, "error": "x"}).endswith("`response` is null")
-    assert shapes.result_line(None) == "no object but NoneType"
+    assert shapes.result_line(None) == "not an object but NoneType"
