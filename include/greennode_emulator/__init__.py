@@ -3,28 +3,28 @@
 Start it:
 
     server            serves an emulator in this thread, or in a background thread for tests
-    settings          what one emulator is started with
+    settings          the options of one emulator
     core              the parts of one running emulator
     emulator_app      the dialect's paths joined to their handlers
 
-A request's way through it:
+The path of a request:
 
     gate              its id, its key, its armed fault
     endpoints         the operations of the API, by name
     file_routes       upload, list, read, download and delete files
     batch_routes      create, read, list, cancel and delete batches
-    chat_routes       the models, and chat completions answered at once
-    control_routes    `/_emulator/`: what tests ask the emulator itself
+    chat_routes       the models, and live chat completions
+    control_routes    `/_emulator/`: how tests control the emulator itself
     multipart_upload  an upload, streamed to disk
-    signed_uploads    an upload by a URL of the object store
-    upload_checks     what is checked of an uploaded file
+    signed_uploads    an upload to a URL of the object store
+    upload_checks     checks of an uploaded file
     listing           lists of files and batches, paged as the dialect does
     open_connections  connections by their addresses, so that a fault can reset one
-    replies           HTTP replies, and reading what a request carries
-    refusals          the one exception for a request that is refused
-    error_bodies      the bodies that errors come in
+    replies           HTTP replies, and reading the parts of a request
+    refusals          the one exception for every refused request
+    error_bodies      the bodies of errors
 
-A batch's way through it:
+The path of a batch:
 
     batch_runner      a thread that keeps every unfinished batch going
     batch_work        one batch, one step at a time
@@ -33,32 +33,32 @@ A batch's way through it:
     models            who answers: `answers`, or a model server by `upstream`
     chat_latency      how long a chat completion takes
     rate_limits       requests and tokens a minute
-    chat_request      what is read of a chat request, and what makes it bad
+    chat_request      the fields of a chat request that count, and what makes it invalid
     output_lines      request lines -> lines of result files, and what is billed
     reshaping         the same lines with other names, casing and wrappers
     result_files      the result files, written in chunks, visible at the end
 
-What an answer is made of:
+The parts of an answer:
 
     answers           the emulated model: a pure function of the request
-    upstream          a real model server in its place
+    upstream          a real model server that answers instead
     answer_words      words, some of them Vietnamese
     schema_values     values that satisfy a JSON schema (scalars, patterns: its parts)
     tokens            token counts
     dice              choices that are a pure function of a seed
 
-What is kept:
+The data that is kept:
 
     records           files and batches, before a dialect shows them
-    file_view         what clients are shown of a file
-    batch_view        what clients are shown of a batch
-    store             file bytes as files, all else in SQLite; a killed server goes on where it stopped
+    file_view         a file as clients see it
+    batch_view        a batch as clients see it
+    store             file bytes as files, all else in SQLite; a killed server continues where it stopped
     storage           the object store whose URLs some dialects hand out
     ledger            what was called, billed and wasted
 
-    dialects/         how all this looks on the wire
+    dialects/         what all this looks like on the wire
     faults/           what goes wrong on demand
 
-`python -m greennode_emulator` stands alone. README.md has the options, the control calls, and a table of dialects and
+`python -m greennode_emulator` runs it alone. README.md has the options, the control calls, and tables of dialects and
 faults with an example of each.
 """

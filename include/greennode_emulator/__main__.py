@@ -33,17 +33,17 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--api-key",
         action="append",
         metavar="KEY",
-        help=f"may be given more than once; else {KEY_VARIABLE}, else one is generated and printed",
+        help=f"can be repeated; default: {KEY_VARIABLE}, else one is generated and printed",
     )
     parser.add_argument("--state", type=Path, metavar="DIR", help="kept over restarts; default: temporary")
     parser.add_argument("--batch-seconds", type=float, default=2.0, help="from creation to completed")
     parser.add_argument("--faults", type=Path, metavar="FILE.json", help="faults that are armed from the start")
     parser.add_argument(
-        "--fault", action="append", default=[], metavar="JSON", help="one more of them; may be given more than once"
+        "--fault", action="append", default=[], metavar="JSON", help="one more such fault; can be repeated"
     )
     parser.add_argument("--upstream", metavar="URL", help="a model server that answers, as http://localhost:11434/v1")
     parser.add_argument("--upstream-key-env", metavar="NAME", help="the environment variable with its key")
-    parser.add_argument("--storage-port", type=int, default=0, help="for files that lie elsewhere")
+    parser.add_argument("--storage-port", type=int, default=0, help="for files at another origin")
     parser.add_argument("--models", default=",".join(DEFAULT_MODELS), help="ids, comma-separated")
     parser.add_argument("--no-batches", action="store_true", help="models and chat only: no files, no batches")
     parser.add_argument(
@@ -74,12 +74,12 @@ def _latency(text: str) -> Latency:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until interrupted; the exit code."""
+    """Serve until interrupted; returns the exit code."""
     options = parse_arguments(arguments)
-    # Only our own loggers go down to debug: those of libraries may show more than a line a request.
+    # Only our own loggers use the debug level: those of libraries may show more than a line a request.
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     logging.getLogger("greennode_emulator").setLevel(options.log_level.upper())
-    # So that an orderly stop, as a container's, still cleans up behind itself.
+    # So that an orderly stop, such as a container's, still cleans up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from_environment = os.environ.get(KEY_VARIABLE)
     keys = tuple(options.api_key or ([from_environment] if from_environment else []))

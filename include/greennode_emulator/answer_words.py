@@ -39,10 +39,10 @@ def word(dice: Dice) -> str:
 
 
 def words(dice: Dice, *, min_chars: int, max_chars: int) -> str:
-    """A few words whose length lies within the bounds."""
+    """A few words whose total length is within the bounds."""
     text = " ".join([word(dice) for _ in range(dice.between(1, 5))])
     while len(text) < min_chars:
         text += " " + word(dice)
     text = text[:max_chars]
-    # A cut may leave a space at the end, which readers that strip would take for a shorter text.
+    # A cut may leave a space at the end; a reader that strips it would see a shorter text.
     return text[:-1] + "x" if text.endswith(" ") else text

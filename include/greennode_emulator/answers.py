@@ -1,6 +1,6 @@
-"""What the emulated model answers: a pure function of the request body.
+"""The answers of the emulated model: a pure function of the request body.
 
-Tests call `answer_for(body)` to know what a row must have been joined to.
+Tests call `answer_for(body)` to know which answer a row must have.
 """
 
 from hashlib import blake2b
@@ -20,9 +20,9 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer; `finish_reason` is "stop", "tool_calls", or "length" where the text was cut.
+    """One answer; `finish_reason` is "stop", "tool_calls", or "length" if the text was cut.
 
-    `function` is the name of the tool that is called; then `content` is its arguments, as JSON.
+    `function` is the name of the tool that is called; `content` is then its arguments, as JSON.
     """
 
     content: str
@@ -32,7 +32,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one request is answered with. `fingerprint` is the short hash that texts carry."""
+    """The whole answer to one request. `fingerprint` is the short hash that its texts carry."""
 
     fingerprint: str
     choices: tuple[Choice, ...]
@@ -50,12 +50,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def answer_for(body: dict[str, Any]) -> Answer:
-    """The answer to a chat completion body, or RefusedError (400) for a bad one."""
+    """The answer to a chat completion body; raises RefusedError (400) for an invalid one."""
     return answer_request(convert_chat_request(body))
 
 
 def answer_request(request: ChatRequest) -> Answer:
-    """The answer to a checked request. Limits on its length do not change it, they only cut it."""
+    """The answer to a checked request. Limits on its length only cut it; they do not change it otherwise."""
     messages = _encoder.encode(request.messages)
     fingerprint = blake2b(messages, digest_size=4).hexdigest()
     shaping = _encoder.encode((request.model, request.response_format, request.temperature, request.seed))

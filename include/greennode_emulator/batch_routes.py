@@ -47,7 +47,7 @@ class BatchRoutes:
         }
 
     async def create(self, request: Request) -> Response:
-        """Begin a batch; whether its file is good shows later, in its status."""
+        """Begin a batch; whether its file is valid shows later, in its status."""
         try:
             wish = self._create.decode(await request.body()).wish()
         except msgspec.DecodeError as error:
@@ -115,7 +115,7 @@ class BatchRoutes:
         return json_reply(self._dialect.get_reply(batch_reply(batch, self._dialect)))
 
     async def cancel(self, request: Request) -> Response:
-        """Stop a batch; a second cancel changes nothing, one after its end is refused."""
+        """Stop a batch; a second cancel changes nothing, a cancel after the end is refused."""
         now = self._clock()
         found = self._find(request, now=now)
 
@@ -139,7 +139,7 @@ class BatchRoutes:
 
     async def results(self, request: Request) -> Response:
         """All lines of both result files that the batch has written so far."""
-        # One transaction: what is served is what was billed, neither a line more nor a line less.
+        # One transaction: the lines served are exactly the lines billed.
         with self._store.transaction():
             batch = self._find(request, now=self._clock())
             if not is_reply_lost(request.scope):
@@ -159,7 +159,7 @@ class BatchRoutes:
             yield msgspec.structs.replace(batch, id=self._new_id(), repeat_of=batch.id)
 
     async def _copy(self, source: FileRecord, *, now: float) -> FileRecord:
-        """A gateway's copy of an input file: the same requests in other bytes, in a file more."""
+        """A gateway's copy of an input file: the same requests in other bytes, as one more file."""
         name = self._dialect.file_id(secrets.token_hex(12))
         size = await asyncio.to_thread(rewrite_lines, self._store.path(source.id), self._store.path(name))
         copy = msgspec.structs.replace(source, id=name, bytes=size, created_at=now, faults=(), looks=0)

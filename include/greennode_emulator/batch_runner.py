@@ -1,4 +1,4 @@
-"""Keeps every unfinished batch going, in a thread, while the event loop answers polls."""
+"""Works on every unfinished batch, in a thread, while the event loop answers polls."""
 
 import asyncio
 import logging
@@ -15,19 +15,19 @@ _PAGE = 100
 class BatchRunner:
     """One asyncio task a batch; the work itself happens in one thread, step by step.
 
-    With a model server upstream a step of one batch waits for that server, and other batches with it.
+    With a model server upstream, a step of one batch waits for that server, and other batches wait with it.
     """
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        # Steps are short and take turns. A second thread would only fight the first for the interpreter:
+        # Steps are short and take turns. A second thread would only compete for the interpreter:
         # measured, it costs a third more CPU.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="emulator-batch")
 
     def resume(self) -> None:
-        """Go on with every batch that an earlier process left unfinished."""
+        """Continue every batch that an earlier process left unfinished."""
         after, more = None, True
         while more:
             batches, more = self._shop.store.batches.newest(limit=_PAGE, after=after)
@@ -37,13 +37,13 @@ class BatchRunner:
                     self.start(batch.id)
 
     def start(self, batch_id: str) -> None:
-        """Begin to work on a batch."""
+        """Start to work on a batch."""
         task = asyncio.get_running_loop().create_task(self._run(batch_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def stop(self) -> None:
-        """Let every batch finish its present step and no more; `start` works again afterwards."""
+        """Let every batch finish its current step and no more; `start` works again afterwards."""
         self._stopping.set()
         await asyncio.gather(*self._tasks)
         self._stopping.clear()

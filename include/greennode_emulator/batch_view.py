@@ -1,4 +1,4 @@
-"""What clients are shown of a batch: pure functions of the batch and the clock."""
+"""A batch as clients see it: pure functions of the batch and the clock."""
 
 import datetime as dt
 import re
@@ -21,42 +21,42 @@ from greennode_emulator.records import BatchRecord
 from greennode_emulator.result_files import result_file_id
 
 _NAMES_A_TIME = re.compile("(_at|At|[dD]eadline)$")
-# A larger number counts milliseconds.
+# A larger number is in milliseconds.
 _LATEST_SECONDS = 10**11
 
 
 def is_forgotten(batch: BatchRecord, *, now: float) -> bool:
-    """Whether it is as if it had never been."""
+    """Whether it has vanished: every trace of it is gone."""
     fault = batch.fault(Forgotten)
     return fault is not None and batch.looks > fault.after_looks and now - batch.created_at >= fault.after_seconds
 
 
 def is_lost(batch: BatchRecord, *, now: float) -> bool:
-    """Whether no look will ever find it again; it need not have been looked at since."""
+    """Whether no poll will find it again, even if none has been made since."""
     fault = batch.fault(Forgotten)
     return fault is not None and batch.looks >= fault.after_looks and now - batch.created_at >= fault.after_seconds
 
 
 def is_missed(batch: BatchRecord) -> bool:
-    """Whether the look that was just counted does not find it."""
+    """Whether the poll that was just counted does not find it."""
     fault = batch.fault(NotFound)
     return fault is not None and fault.after_looks < batch.looks <= fault.after_looks + fault.looks
 
 
 def counts_looks(batch: BatchRecord) -> bool:
-    """Whether it matters how often it was looked at."""
+    """Whether the number of its polls matters."""
     return batch.fault(Forgotten) is not None or batch.fault(NotFound) is not None
 
 
 def is_listed(batch: BatchRecord, dialect: Dialect, *, now: float) -> bool:
-    """Whether it stands in lists."""
+    """Whether lists show it."""
     late = batch.fault(LateInList)
     delay = max(dialect.list_delay_seconds, 0.0 if late is None else late.seconds)
     return now - batch.created_at >= delay and not is_lost(batch, now=now)
 
 
 def batch_reply(batch: BatchRecord, dialect: Dialect) -> Reply:
-    """The batch in the dialect's words, as its faults show it."""
+    """The batch in the dialect's form, as its faults change it."""
     word = dialect.words[batch.phase]
     odd = batch.fault(UnknownStatus)
     if odd is not None and odd.during == batch.phase:
@@ -67,7 +67,7 @@ def batch_reply(batch: BatchRecord, dialect: Dialect) -> Reply:
 
 
 def _with_local_times(reply: Reply, hours: float) -> Reply:
-    """The reply with its times, which are known by their names, in local time."""
+    """The reply with its times in local time; times are found by their field names."""
     return {
         name: local(_seconds(value), hours) if value and _NAMES_A_TIME.search(name) else value
         for name, value in reply.items()
@@ -75,7 +75,7 @@ def _with_local_times(reply: Reply, hours: float) -> Reply:
 
 
 def _seconds(time: float | str) -> float:
-    """Seconds since 1970, from any of the forms that a dialect may write a time in."""
+    """Seconds since 1970, from any form in which a dialect may write a time."""
     if isinstance(time, str) and not time.isdecimal():
         return dt.datetime.fromisoformat(time).timestamp()
     seconds = float(time)

@@ -1,7 +1,7 @@
 """One batch, one step at a time: validate, answer a few lines, close the files, end.
 
-A step is a short stretch of work for a thread. It takes the clock as an argument and leaves the store at a
-point from which the next step, of this process or another, goes on.
+A step is a short piece of work for a thread. It takes the clock as an argument and leaves the store in a state from
+which the next step, of this process or another, can continue.
 """
 
 import random
@@ -28,13 +28,13 @@ from greennode_emulator.timeline import lines_due, pause_seconds, phase_ends
 
 
 def input_name(batch_id: str) -> str:
-    """A batch's own link to its input, so that deleting the file does not pull it from under the batch."""
+    """A link to the input that belongs to the batch, so that deleting the file does not remove it under the batch."""
     return f"{batch_id}.input"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shop:
-    """What all batches of an emulator work with."""
+    """What all batches of an emulator share."""
 
     store: Store
     ledger: Ledger
@@ -52,7 +52,7 @@ class BatchWork:
         self._store = shop.store
 
     def step(self, now: float) -> float | None:
-        """Do what is due; the seconds to rest before the next step, None where the batch has ended."""
+        """Do what is due; returns the seconds until the next step, or None if the batch has ended."""
         batch = self._store.batches.get(self._id)
         if batch is None or batch.is_over:
             return None
@@ -68,7 +68,7 @@ class BatchWork:
         return self._leave(batch.phase, now)
 
     def fail(self, message: str, now: float) -> None:
-        """End the batch because the emulator itself broke down."""
+        """End the batch because the emulator itself failed."""
         problem = LineProblem(code="internal_error", message=message)
         self._store.batches.update(self._id, lambda batch: _failed(batch, now, (*batch.problems, problem)))
 
@@ -87,7 +87,7 @@ class BatchWork:
 
     @cached_property
     def _order(self) -> "array[int]":
-        """Answers come in another order than the requests, the same for the same file."""
+        """The order of the answers, which differs from that of the requests; the same for the same file."""
         order = array("L", range(self._scan.total))
         random.Random(self._scan.checksum).shuffle(order)  # noqa: S311 - an order, not a secret
         return order
@@ -118,7 +118,7 @@ class BatchWork:
         return self._store.path(input_name(self._id))
 
     def _leave(self, phase: Phase, now: float) -> float | None:
-        """Enter the phase after this one, unless a cancel came first."""
+        """Enter the next phase, unless a cancel came first."""
 
         def change(batch: BatchRecord) -> BatchRecord:
             return self._next(batch, now) if batch.phase is phase else batch
@@ -153,7 +153,7 @@ class BatchWork:
         return after
 
     def _cut_short(self, batch: BatchRecord, early: EndsEarly, now: float) -> BatchRecord:
-        """The end that a fault makes in mid-batch; lines that were not run may be listed as such."""
+        """The end that a fault causes midway; lines that were not run may be listed as such."""
         problems = batch.problems
         if isinstance(early, Failed):
             phase = Phase.FAILED
@@ -168,13 +168,13 @@ class BatchWork:
         return self._files.publish(ended, now)
 
     def _spans(self, first: int, last: int) -> Iterator[tuple[int, int, int]]:
-        """Where the lines lie that come as number `first` up to `last`."""
+        """The offsets of the lines with the numbers `first` up to `last`."""
         starts = self._scan.starts
         for index in self._order[first:last]:
             yield index, starts[index], starts[index + 1]
 
     def _answer(self, batch: BatchRecord, wanted: int, now: float) -> None:
-        """Answer lines up to `wanted`: write them, then commit how much of the files counts, and the bill."""
+        """Answer lines up to `wanted`: write them, then commit how much of the files is valid, and the bill."""
         chunk = self._writer.answer(self._spans(batch.done, wanted), first=batch.done, now=now)
         output_bytes = self._files.write("output", batch.output_bytes, chunk.output)
         error_bytes = self._files.write("error", batch.error_bytes, chunk.errors)

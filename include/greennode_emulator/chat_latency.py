@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds for one answer: always `seconds`, or lognormal with that median and the logarithm's spread `sigma`."""
+    """Seconds for one answer: always `seconds`, or lognormal with that median; `sigma`: the spread of the logarithm."""
 
     seconds: float = 0.0
     sigma: float = 0.0
@@ -30,7 +30,7 @@ class Latency:
             case "lognormal", [seconds, sigma]:
                 return cls(seconds, sigma, "lognormal")
             case _:
-                message = f"no latency {text!r}; say SECONDS, fixed:SECONDS or lognormal:MEDIAN_SECONDS,SIGMA"
+                message = f"unknown latency {text!r}; write SECONDS, fixed:SECONDS or lognormal:MEDIAN_SECONDS,SIGMA"
                 raise ValueError(message)
 
     def draw(self, source: random.Random) -> float:

@@ -1,4 +1,4 @@
-"""The body of a chat completion: what is looked at, and what makes it a bad request."""
+"""The body of a chat completion: the fields that count, and what makes it invalid."""
 
 import re
 from functools import lru_cache
@@ -37,7 +37,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
     @property
     def callable_tools(self) -> list[dict[str, Any]]:
-        """The functions of which one has to be called; none where the model is free to answer with a text."""
+        """The functions of which one must be called; none if the model may answer with text."""
         tools = [tool["function"] for tool in self.tools or ()]
         if isinstance(self.tool_choice, dict):
             wanted = self.tool_choice["function"]["name"]
@@ -51,17 +51,17 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
     @property
     def thinks(self) -> bool:
-        """Whether the model's name says that it reasons in the open."""
+        """Whether the model's name says that it shows its reasoning."""
         return _thinks(self.model)
 
     @property
     def wraps_answer(self) -> bool:
-        """Whether the model puts its answer into `<answer>` as well, as GreenMind does."""
+        """Whether the model also puts its answer into `<answer>`, as GreenMind does."""
         return "greenmind" in self.model.lower()
 
     @property
     def json_schema(self) -> dict[str, Any] | None:
-        """The schema that the answer has to satisfy; an empty one for a free JSON object."""
+        """The schema that the answer must satisfy; an empty one for a free JSON object."""
         if self.response_format is None or self.response_format["type"] == "text":
             return None
         if self.response_format["type"] == "json_object":
@@ -70,7 +70,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
         return schema
 
     def check(self) -> "ChatRequest":
-        """Refuse what the types alone let through."""
+        """Refuse what the types alone allow."""
         for index, message in enumerate(self.messages):
             if message.get("role") not in _ROLES:
                 _refuse(f"messages[{index}].role", f"one of {sorted(_ROLES)}", message.get("role"))
@@ -123,7 +123,7 @@ _decoder = msgspec.json.Decoder(ChatRequest)
 
 
 def decode_chat_request(body: msgspec.Raw | bytes) -> ChatRequest:
-    """The request, checked, from JSON."""
+    """The checked request, from JSON."""
     try:
         return _decoder.decode(body).check()
     except msgspec.DecodeError as error:
@@ -131,7 +131,7 @@ def decode_chat_request(body: msgspec.Raw | bytes) -> ChatRequest:
 
 
 def convert_chat_request(body: dict[str, Any]) -> ChatRequest:
-    """The request, checked, from a decoded body."""
+    """The checked request, from a decoded body."""
     try:
         return msgspec.convert(body, ChatRequest).check()
     except msgspec.ValidationError as error:

@@ -36,7 +36,7 @@ class ChatRoutes:
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
         self._dialect = emulator.dialect
-        # asyncio's own are few, and a live request that waits for a model server holds one.
+        # asyncio's default pool has few threads, and a live request that waits for a model server holds one.
         self._threads = ThreadPoolExecutor(LIVE_CONCURRENCY, thread_name_prefix="emulator-live")
         # The same latencies after every start.
         self._random = random.Random(0)  # noqa: S311 - a draw, no secret
@@ -55,14 +55,14 @@ class ChatRoutes:
         return json_reply(self._dialect.model_list_reply(Page(models, total=len(models))))
 
     async def model(self, request: Request) -> Response:
-        """One model; its id may hold slashes."""
+        """One model; its id may contain slashes."""
         name = request.path_params["id"]
         if name not in await self._names():
             raise model_not_found(name)
         return json_reply(self._dialect.model_reply(name))
 
     async def chat(self, request: Request) -> Response:
-        """Answer as a batch would, after the latency of live answers and within their limits, and bill it apart."""
+        """Answer as a batch would, after the latency and within the limits of live answers, and bill it separately."""
         limits, clock = self._emulator.rate_limits, self._emulator.settings.clock
         with self._emulator.ledger.chat_under_way():
             body = await request.body()
@@ -76,7 +76,7 @@ class ChatRoutes:
             return response
 
     async def _answer(self, request: Request, body: bytes) -> Reply:
-        """The answer, which is billed even where its client has gone away meanwhile."""
+        """The answer; it is billed even if its client has disconnected meanwhile."""
         emulator = self._emulator
         question = (msgspec.Raw(body), f"chatcmpl-{secrets.token_hex(12)}", int(emulator.settings.clock()))
         if emulator.model.waits:

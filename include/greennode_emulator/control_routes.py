@@ -1,4 +1,4 @@
-"""`/_emulator/`: what tests ask of the emulator itself, and set in it; no dialect changes these."""
+"""`/_emulator/`: how tests read and control the emulator itself; the same in every dialect."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ class ControlRoutes:
         self._emulator = emulator
 
     def router(self) -> APIRouter:
-        """All of them, with their paths."""
+        """All control routes, with their paths."""
         router = APIRouter(prefix=CONTROL_PREFIX)
         router.add_api_route("/health", self.health, methods=["GET"])
         router.add_api_route("/ledger", self.ledger, methods=["GET"])
@@ -30,7 +30,7 @@ class ControlRoutes:
         return router
 
     async def health(self, _request: Request) -> Response:
-        """It answers, so it is well; and how it speaks."""
+        """Shows that the emulator runs, and which dialect it uses."""
         dialect = self._emulator.dialect
         return json_reply({"status": "ok", "dialect": dialect.name, "description": dialect.description})
 
@@ -42,11 +42,11 @@ class ControlRoutes:
         return json_reply(await asyncio.to_thread(self._emulator.ledger.read, now=now, summary=summary))
 
     async def faults(self, _request: Request) -> Response:
-        """What is still armed."""
+        """The faults that are still armed."""
         return json_reply(self._emulator.faults.armed())
 
     async def arm(self, request: Request) -> Response:
-        """Add a list of faults; the reply is all that is armed."""
+        """Add a list of faults; the reply lists all that are armed."""
         try:
             faults = read_faults(await request.body())
         except msgspec.DecodeError as error:
@@ -55,7 +55,7 @@ class ControlRoutes:
         return json_reply(self._emulator.faults.armed())
 
     async def disarm(self, _request: Request) -> Response:
-        """Drop all faults; batches and files that were struck keep theirs."""
+        """Disarm all faults; batches and files that were struck keep theirs."""
         self._emulator.faults.disarm()
         return json_reply(self._emulator.faults.armed())
 

@@ -18,7 +18,7 @@ from greennode_emulator.upstream import UpstreamModel
 
 
 class Emulator:
-    """What routes work with. `settings` holds at least one key, `state` is the folder to keep things in."""
+    """The parts that routes use. `settings` holds at least one key, `state` is the folder for all data."""
 
     def __init__(self, settings: Settings, *, state: Path) -> None:
         self.settings = settings
@@ -41,7 +41,7 @@ class Emulator:
         self.ledger.clear()
 
     async def close(self) -> None:
-        """Stop work; what is unfinished goes on at the next start."""
+        """Stop all work; unfinished work continues at the next start."""
         await self.runner.close()
         self.model.close()
         self.store.close()

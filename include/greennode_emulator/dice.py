@@ -1,4 +1,4 @@
-"""Choices that look random and are a pure function of a seed."""
+"""Choices that seem random and are a pure function of a seed."""
 
 from collections.abc import Sequence
 from hashlib import blake2b

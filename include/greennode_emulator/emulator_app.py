@@ -1,4 +1,4 @@
-"""The application: the dialect's paths joined to their handlers, and the gate around them."""
+"""The application: the dialect's paths connected to their handlers, and the gate around them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,14 +29,14 @@ def create_app(emulator: Emulator) -> App:
         yield
         await emulator.close()
 
-    # Neither documentation pages nor a schema: the API that is imitated is documented elsewhere.
+    # No documentation pages and no schema: the imitated API is documented elsewhere.
     app = FastAPI(openapi_url=None, lifespan=lifespan)
     handlers = {
         **FileRoutes(emulator).handlers(),
         **BatchRoutes(emulator).handlers(),
         **ChatRoutes(emulator).handlers(),
     }
-    # Chat first: each call walks the routes twice, and live answers are the many calls.
+    # Chat first: each call searches the routes twice, and most calls are live answers.
     endpoints = sorted(emulator.dialect.routes, key=lambda endpoint: endpoint is not Endpoint.CHAT)
     prefix, places = emulator.dialect.prefix, emulator.dialect.routes
     routes = [_route((places[one][0], prefix + places[one][1]), one, handlers[one]) for one in endpoints]
@@ -66,7 +66,7 @@ def _route(index: tuple[str, str], endpoint: Endpoint, handler: Handler) -> Rout
     if endpoint is Endpoint.GET_MODEL:
         # A model's id may hold slashes.
         path = path.replace("{id}", "{id:path}")
-    # Starlette's own: FastAPI's looks for parameters to inject, at each call, and here are none.
+    # Starlette's route: FastAPI's searches for parameters to inject at each call, and there are none.
     route = Route(path, handler, methods=[method], name=endpoint.value)
     route.methods = {method}
     return route

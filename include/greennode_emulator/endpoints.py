@@ -9,9 +9,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Endpoint(StrEnum):
-    """Named after OpenAI's method and path; a dialect may place an operation elsewhere, or not have it.
+    """Named after OpenAI's method and path; a dialect may place an operation elsewhere, or lack it.
 
-    STORE and DOWNLOAD are no part of any API: they are the object store that some dialects hand out URLs of.
+    STORE and DOWNLOAD belong to no API: they are the object store whose URLs some dialects return.
     """
 
     UPLOAD_FILE = "POST /files"
@@ -35,4 +35,4 @@ class Endpoint(StrEnum):
 
 
 OF_MODELS = frozenset({Endpoint.LIST_MODELS, Endpoint.GET_MODEL, Endpoint.CHAT})
-"""What a model server without batches has."""
+"""The endpoints of a model server without batches."""

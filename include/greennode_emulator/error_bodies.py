@@ -1,4 +1,4 @@
-"""The bodies that errors come in, by name: dialects choose among them, and faults may ask for any."""
+"""The bodies of errors, by name: dialects choose among them, and faults may request any."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

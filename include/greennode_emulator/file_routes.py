@@ -49,13 +49,13 @@ class FileRoutes:
         }
 
     async def upload(self, request: Request) -> Response:
-        """Store a file; one that comes by a form exists from the moment that all of it has arrived."""
+        """Store a file; one sent as a form exists once all of it has arrived."""
         if self._dialect.signed_upload is not None:
             return await self._signed_uploads.begin(request, self._dialect.signed_upload)
         file_id = self._dialect.file_id(secrets.token_hex(12))
         path = self._store.path(file_id)
         try:
-            # Opened on the event loop, as everything here that takes microseconds.
+            # Opened on the event loop, like everything here that takes microseconds.
             with path.open("wb") as target:
                 upload = Upload(target, max_bytes=self._emulator.settings.limits.max_file_bytes)
                 await upload.receive(request)
@@ -95,7 +95,7 @@ class FileRoutes:
         return json_reply(self._dialect.file_get_reply(self._dialect.file_reply(self._find(request))))
 
     async def content(self, request: Request) -> Response:
-        """The file's bytes, or where they are; Range is honoured."""
+        """The file's bytes, or their URL; Range is honoured."""
         record = self._find(request)
         dialect, storage = self._dialect, self._emulator.storage
         fault = fault_of(request.scope, ContentUrl)
@@ -107,7 +107,7 @@ class FileRoutes:
         return json_reply(dialect.content_url(url)) if dialect.content == "url" else RedirectResponse(url, 302)
 
     async def url(self, request: Request) -> Response:
-        """Where the file's bytes are."""
+        """The URL of the file's bytes."""
         return json_reply({"url": self._emulator.storage.url(request, self._find(request).id)})
 
     async def download(self, request: Request) -> Response:
@@ -116,7 +116,7 @@ class FileRoutes:
         return await self._bytes(request, self._find(request))
 
     async def delete(self, request: Request) -> Response:
-        """Remove a file. A batch that already reads it keeps its own link."""
+        """Remove a file. A batch that already reads it keeps its link."""
         record = self._find(request)
         with self._store.transaction():
             self._store.files.delete(record.id)

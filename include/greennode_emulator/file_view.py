@@ -1,4 +1,4 @@
-"""What clients are shown of a file, as its faults show it. One reply reads the clock once."""
+"""A file as clients see it, with its faults. One reply reads the clock once."""
 
 import msgspec
 
@@ -9,7 +9,7 @@ from greennode_emulator.store import Store
 
 
 def find_file(store: Store, name: str, *, now: float) -> FileRecord:
-    """A file for one read, which is counted. Raises RefusedError if it cannot be found yet, or at all."""
+    """A file for one read, which is counted. Raises RefusedError if it cannot be found yet, or ever."""
     record = store.files.get(name)
     if record is not None and record.faults:
         record = store.files.update(name, lambda file: msgspec.structs.replace(file, looks=file.looks + 1))
@@ -19,7 +19,7 @@ def find_file(store: Store, name: str, *, now: float) -> FileRecord:
 
 
 def seen_file(record: FileRecord, *, now: float) -> FileRecord:
-    """The file with the status that it shows."""
+    """The file with the status that clients see."""
     if record.status is not FileStatus.PROCESSED or _holding(record, FileProcessing, now) is None:
         return record
     return msgspec.structs.replace(record, status=FileStatus.PROCESSING)
@@ -37,7 +37,7 @@ def check_processed(record: FileRecord, *, now: float) -> None:
 
 
 def _holding(record: FileRecord, kind: type[FirstLooks], now: float) -> FirstLooks | None:
-    """The fault of that kind, while it holds."""
+    """The fault of that kind, while it is active."""
     age = now - record.created_at
     for fault in record.faults:
         if isinstance(fault, kind) and (record.looks <= fault.looks or age < fault.seconds):

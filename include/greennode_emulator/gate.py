@@ -1,4 +1,4 @@
-"""The one door: every request gets its id, is counted, shows its key, and meets its fault here."""
+"""The entrance: every request gets its id, is counted, shows its key, and meets its fault here."""
 
 import ipaddress
 import logging
@@ -68,7 +68,7 @@ class Gate:
             await act_out(fault, self._app, scope, receive, send, dialect=self._emulator.dialect)
 
     def _endpoint(self, scope: Scope) -> Endpoint | None:
-        """Which operation is meant, if any."""
+        """The operation of a request, if there is one."""
         for route in self._routes:
             match, _ = route.matches(scope)
             if match is Match.FULL:
@@ -76,7 +76,7 @@ class Gate:
         return None
 
     def _refuse_stranger(self, scope: Scope) -> RefusedError | None:
-        """The refusal where a key is missing or wrong; control needs none from this machine itself."""
+        """The refusal if a key is missing or wrong; control calls from this machine need none."""
         if scope["path"].startswith(CONTROL_PREFIX) and _is_loopback(scope):
             return None
         if scope["path"].startswith(STORAGE_PREFIX + "/"):

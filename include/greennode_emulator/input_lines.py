@@ -1,4 +1,4 @@
-"""Is a batch file good? Codes and the first message are those that OpenAI and Azure are seen to give."""
+"""Checks whether a batch file is valid. Codes and first messages are those of OpenAI and Azure."""
 
 import json
 from array import array
@@ -13,7 +13,7 @@ import msgspec
 from greennode_emulator.records import LineProblem
 from greennode_emulator.settings import Limits
 
-# A file that is wrong in every line is not reported line by line to the end.
+# A file with an error in every line is not reported line by line to the end.
 MAX_PROBLEMS = 100
 
 
@@ -38,7 +38,7 @@ class _CheckedLine(msgspec.Struct):
 
 
 class _CheckedLineOfModel(msgspec.Struct):
-    """The same, where the batch names the model."""
+    """The same, if the batch names the model."""
 
     custom_id: Annotated[str, msgspec.Meta(min_length=1)]
     body: _HeadOrNone
@@ -47,7 +47,7 @@ class _CheckedLineOfModel(msgspec.Struct):
 
 
 class RequestLine(msgspec.Struct):
-    """A line that has passed the check, its body still as bytes."""
+    """A line that has passed the check; its body is still bytes."""
 
     custom_id: str
     body: msgspec.Raw
@@ -55,7 +55,7 @@ class RequestLine(msgspec.Struct):
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """What the check found. `starts` holds the byte offset of every line, and the file's end."""
+    """The findings of the check. `starts` holds the byte offset of every line, and the file's end."""
 
     starts: "array[int]"
     checksum: int
@@ -77,7 +77,7 @@ def scan_file(
     form: LineForm = "any",
     default_model: str | None = None,
 ) -> Scan:
-    """Check a whole file. Holds one line, all custom_ids and eight bytes a line. `models` None: any will do."""
+    """Check a whole file. Holds one line, all custom_ids and eight bytes a line. `models` None: any model will do."""
     problems: list[LineProblem] = []
     starts = array("Q", [0])
     model = default_model
@@ -116,7 +116,7 @@ def scan_file(
 
 
 def rewrite_lines(source: Path, target: Path) -> int:
-    """Write the same lines with other spaces and escapes, as a gateway does that reads them; the bytes written."""
+    """Write the same lines with other spaces and escapes, as a gateway does; returns the number of bytes written."""
     with source.open("rb") as lines, target.open("wb") as copy:
         for line in lines:
             try:
@@ -135,7 +135,7 @@ def _decoder(default_model: str | None) -> Callable[[bytes], _CheckedLine | _Che
 def _misfit(
     line: _CheckedLine | _CheckedLineOfModel, number: int, endpoint: str, model: str | None, seen: Collection[str]
 ) -> LineProblem | None:
-    """What is wrong with a line that is complete, if anything."""
+    """What is wrong with a complete line, if anything."""
     if line.custom_id in seen:
         message = f"The custom_id '{line.custom_id}' is a duplicate of another request's."
         return LineProblem(code="duplicate_custom_id", message=message, line=number, param="custom_id")
@@ -152,7 +152,7 @@ def _misfit(
 
 
 def _misform(line: _CheckedLine | _CheckedLineOfModel, number: int, form: LineForm) -> LineProblem | None:
-    """A field that the dialect misses in a line, or does not want there."""
+    """A field that the dialect requires in a line and misses, or does not allow there."""
     for name, value in (("method", line.method), ("url", line.url)):
         if form == "full" and value is None:
             message = f"Missing required parameter: '{name}'."

@@ -1,8 +1,8 @@
-"""What was called, billed and wasted; the witness that nothing is paid for twice.
+"""What was called, billed and wasted: the evidence that nothing is paid for twice.
 
-A billed request is wasted where the server destroyed its answer before any client could use it: a fault of its line
-did; or its batch is lost, and no client began to fetch results of the batch after it was billed. So `requests` less
-`wasted` is how often an answer that could be used was paid for.
+A billed request is wasted if the server destroyed its answer before any client could use it: by a fault of its
+line, or because its batch is lost and no client began to download the batch's results after it was billed. So
+`requests` less `wasted` is the number of usable answers that were paid for.
 """
 
 import json
@@ -34,7 +34,7 @@ TOTALS = (
 )
 
 _BATCH_FIELDS = ("id", "input_file_id", "requests_billed", "repeat_of")
-# The parameter is a JSON list of the batches that are lost. `served` is the last bill before results were fetched.
+# The parameter is a JSON list of the lost batches. `served` is the last bill before results were downloaded.
 _WASTED = """
     FROM billed WHERE wasted OR (
         batch_id IN (SELECT value FROM json_each(?))
@@ -44,7 +44,7 @@ _WASTED = """
 
 
 class Ledger:
-    """Counters in the state folder, which outlive files, batches and the process; and what is under way in this one."""
+    """Counters in the state folder, which outlive files, batches and processes; and the current calls of this one."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -64,7 +64,7 @@ class Ledger:
         self.count(CALL + endpoint)
 
     def add_batch(self, batch: BatchRecord) -> None:
-        """Add a batch; it stays here when it is deleted."""
+        """Add a batch; it stays here after it is deleted."""
         with self._store.transaction() as database:
             database.execute(
                 "INSERT INTO created (id, input_file_id, at, billed, repeat_of) VALUES (?, ?, ?, 0, ?)",
@@ -80,7 +80,7 @@ class Ledger:
             return database.execute("SELECT 1 FROM created WHERE id = ?", (batch_id,)).fetchone() is not None
 
     def add_served(self, batch_id: str) -> None:
-        """Note that a client is given the results that a batch has by now; they stay useful if it is forgotten."""
+        """Record that a client gets the results that a batch has now; they stay useful if it is lost."""
         with self._store.transaction() as database:
             database.execute(
                 "UPDATE created SET served = (SELECT coalesce(max(rowid), 0) FROM billed) WHERE id = ?", (batch_id,)
@@ -103,7 +103,7 @@ class Ledger:
             self._add(requests_billed=len(rows), prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
 
     def bill_chat(self, body: bytes, *, prompt_tokens: int, completion_tokens: int, lost: bool) -> None:
-        """Bill a live answer by the hash of its request's body; `lost`: the client does not get the whole of it."""
+        """Bill a live answer by the hash of its request's body; `lost`: the client does not get all of it."""
         body_hash = blake2b(body, digest_size=16).hexdigest()
         with self._store.transaction() as database:
             database.execute(

@@ -1,4 +1,4 @@
-"""Lists of files and batches, in the way of paging that the dialect has."""
+"""Lists of files and batches, paged as the dialect does it."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -26,7 +26,7 @@ def list_page(
     default: int,
     most: int,
 ) -> Page:
-    """The page that a request asks for. Records that `render` makes None of are left out."""
+    """The page that a request asks for. Records for which `render` returns None are left out."""
     size, number, skip, after = _EVERYTHING, paging.first, 0, None
     if paging.style != "none":
         size = _whole(request, paging.size, default, 1, most)

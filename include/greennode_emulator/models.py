@@ -1,4 +1,4 @@
-"""Who answers: the emulated model, or a model server behind it. Both give OpenAI's chat completions."""
+"""Who answers: the emulated model, or a model server behind it. Both return OpenAI's chat completions."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
@@ -11,38 +11,38 @@ from greennode_emulator.refusals import RefusedError, model_not_found
 
 Reply = dict[str, Any]
 Question = tuple[msgspec.Raw, str, int]
-"""A body, the id that the answer gets, and when it is given."""
+"""A body, the id that the answer gets, and its time."""
 
 
 class Model(Protocol):
-    """Answers requests. `lines_a_step` is how many make a short stretch of work; `waits`: a single one may be long."""
+    """Answers requests. `lines_a_step`: how many make a short piece of work; `waits`: a single one may take long."""
 
     lines_a_step: int
     waits: bool
 
     def replies(self, questions: Iterable[Question]) -> Iterator[Reply | RefusedError]:
-        """The answer to each, in their order; a request that is turned down has its refusal there."""
+        """The answer to each, in order; a refused request has its refusal there."""
         ...
 
     def chat(self, question: Question) -> Reply:
-        """The answer to one; RefusedError where it is turned down."""
+        """The answer to one; raises RefusedError if it is refused."""
         ...
 
     def served(self) -> Sequence[str] | None:
-        """The models that a batch may ask for, None where that is found out line by line."""
+        """The models that a batch may name, None if that is found out line by line."""
         ...
 
     def names(self) -> Sequence[str]:
-        """The models there are, which may take a call to find out."""
+        """The available models, which may take a call to find out."""
         ...
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Release all resources."""
         ...
 
 
 class EmulatedModel:
-    """Answers that look as if a model had given them, at no cost."""
+    """Answers like a model's, at no cost."""
 
     # About 20 ms of work: short enough to stop for a cancel or a shutdown.
     lines_a_step = 1000
@@ -52,7 +52,7 @@ class EmulatedModel:
         self._names = names
 
     def replies(self, questions: Iterable[Question]) -> Iterator[Reply | RefusedError]:
-        """The answer to each, in their order."""
+        """The answer to each, in order."""
         for body, name, created in questions:
             try:
                 request = decode_chat_request(body)
@@ -69,15 +69,15 @@ class EmulatedModel:
         return chat_reply(request, answer_request(request), name, created)
 
     def served(self) -> Sequence[str]:
-        """The models that a batch may ask for."""
+        """The models that a batch may name."""
         return self._names
 
     def names(self) -> Sequence[str]:
-        """The models there are."""
+        """The available models."""
         return self._names
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """There is nothing to release."""
 
 
 def chat_reply(request: ChatRequest, answer: Answer, name: str, created: int) -> Reply:

@@ -15,8 +15,8 @@ _MAX_FIELD_BYTES = 10_000
 class Upload:
     """Receives one form: the part `file` goes to `target`, the other fields are kept.
 
-    Of a file over the limit only the size is counted on: reading to the end lets the client see the refusal
-    rather than a broken pipe.
+    If the file is over the limit, its size is still counted but nothing more is written: reading to the end lets the
+    client see the refusal instead of a broken pipe.
     """
 
     def __init__(self, target: BinaryIO, *, max_bytes: int) -> None:

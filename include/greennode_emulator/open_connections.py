@@ -1,4 +1,4 @@
-"""The open connections by their two addresses, so that a fault can reset or hold the one a request came over."""
+"""The open connections by their two addresses, so that a fault can reset or hold the connection of a request."""
 
 import asyncio
 import socket
@@ -11,12 +11,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 Address = tuple[str, int | None]
 
-# By the server's address too: one client port may talk to two servers of this process at once.
+# By the server's address too: one client port may be connected to two servers of this process at once.
 _open: dict[tuple[Address, Address], "TrackedProtocol"] = {}
 
 
 class TrackedProtocol(H11Protocol):
-    """Uvicorn's HTTP protocol, kept where the functions below find it. `ending`: nothing is worth waiting for now."""
+    """Uvicorn's HTTP protocol, stored where the functions below find it. `ending`: do not wait for anything now."""
 
     ending: asyncio.Event
 
@@ -28,7 +28,7 @@ class TrackedProtocol(H11Protocol):
             _open[self.client, self.server] = self
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection; a call that is held on it need not go on."""
+        """Forget the connection; a call that is held on it need not continue."""
         if self.client is not None and self.server is not None:
             _open.pop((self.client, self.server), None)
         self.ending.set()
@@ -41,9 +41,9 @@ class TrackedProtocol(H11Protocol):
 
 
 async def pause(scope: MutableMapping[str, Any], seconds: float | None = None) -> bool:
-    """Hold a request for so long, or without end; less where its client goes away or the server stops.
+    """Hold a request for so long, or without end; less if its client disconnects or the server stops.
 
-    Whether its client is still there.
+    Returns whether its client is still connected.
     """
     addresses = scope["client"], scope["server"]
     protocol = _open.get(addresses)
@@ -58,13 +58,13 @@ def reset_connection(scope: MutableMapping[str, Any]) -> None:
     """Close a request's TCP connection with RST; the client sees a reset, not an orderly end."""
     transport = _open[scope["client"], scope["server"]].transport
     connection = transport.get_extra_info("socket")
-    # Linger on, for no time at all: close() then sends RST.
+    # Linger for zero seconds: close() then sends RST.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
 
 
 def close_connection(scope: MutableMapping[str, Any]) -> None:
-    """Close a request's TCP connection in good order, once everything that was sent has left."""
+    """Close a request's TCP connection normally, once everything has been sent."""
     protocol = _open.get((scope["client"], scope["server"]))
     if protocol is not None:
         protocol.transport.close()

@@ -1,4 +1,4 @@
-"""Request lines of a batch -> lines of its result files, and what is billed for them."""
+"""Request lines of a batch -> lines of its result files, and the bill for them."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -35,9 +35,9 @@ _UNFINISHED = {
 
 @dataclass
 class Chunk:
-    """What one step adds to a batch: lines, whose number may differ from that of the requests, and a bill.
+    """What one step adds to a batch: lines, of which there may be more or fewer than requests, and a bill.
 
-    `wasted` are those of the billed requests whose answer nobody can use.
+    `wasted`: the billed requests whose answer no client can use.
     """
 
     output: list[bytes] = field(default_factory=list)
@@ -63,7 +63,7 @@ class LineWriter:
         self._plan = plan
         self._rest = batch.fault(RestRefused)
         self._refused_from = int(batch.total * self._rest.fraction) if self._rest else batch.total
-        # Lines need not name the model that the batch names.
+        # Lines need not name the model if the batch does.
         self._model_name = None if batch.model is None else b'{"model":' + _encoder.encode(batch.model) + b","
         self._file_error = batch.fault(FileErrorLine)
         self._shape = batch.fault(LineShape)
@@ -103,7 +103,7 @@ class LineWriter:
         return chunk
 
     def unfinished(self, spans: Iterable[tuple[int, int]], phase: Phase) -> list[bytes]:
-        """The error lines of requests that a batch ended before."""
+        """The error lines of requests that the batch did not reach before its end."""
         refusal = _UNFINISHED[phase]
         error = {"code": refusal.code, "message": refusal.message}
         lines = []
@@ -141,7 +141,7 @@ class LineWriter:
             chunk.failed += 1
 
     def _shown(self, line: dict[str, Any]) -> dict[str, Any]:
-        """The line as it stands in the file."""
+        """The line as written to the file."""
         line = self._dialect.shown_line(line)
         shape = self._shape
         if shape is None:

@@ -21,17 +21,17 @@ _CLASSES = {
     "S": _PRINTABLE[1:],
 }
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}
-# How many more than the minimum an open quantifier (*, +, {2,}) may give.
+# How many repetitions beyond the minimum an open quantifier (*, +, {2,}) may give.
 _OPEN_EXTRA = 4
 
 
 class PatternError(Exception):
-    """The expression is broken, or uses what this module does not know."""
+    """The expression is invalid, or uses a feature that this module does not support."""
 
 
 @dataclass
 class _Reader:
-    """Walks once through the expression and writes the string as it goes."""
+    """Reads the expression once and writes the string on the way."""
 
     text: str
     dice: Dice
@@ -62,7 +62,7 @@ class _Reader:
             times, end = self.quantifier()
             parts.append(part if times else "")
             for _ in range(times - 1):
-                # Every repetition makes its own choices.
+                # Each repetition makes new choices.
                 self.at = start
                 parts.append(self.atom())
             self.at = end
@@ -128,7 +128,7 @@ class _Reader:
         return chars
 
     def quantifier(self) -> tuple[int, int]:
-        """How often to repeat what stands before, and where the expression goes on."""
+        """How often to repeat the part before, and where the expression continues."""
         low, high = 1, 1
         char = self.peek()
         if char and char in "*+?":
@@ -150,7 +150,7 @@ class _Reader:
 
 
 def matching_text(pattern: str, dice: Dice) -> str:
-    """A string that the pattern is meant to match; callers check it with a real engine."""
+    """A string that should match the pattern; callers check it with a real engine."""
     reader = _Reader(pattern, dice)
     text = reader.alternatives()
     if reader.peek():

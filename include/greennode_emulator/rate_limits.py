@@ -1,4 +1,4 @@
-"""Requests and tokens a minute, as a gateway counts them: in windows of a minute, from the first call of each."""
+"""Requests and tokens a minute, as a gateway counts them: in windows of a minute, each from its first call."""
 
 import math
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ WINDOW_SECONDS = 60
 
 @dataclass
 class _Window:
-    """What was used of one limit in the present window."""
+    """The use of one limit in the current window."""
 
     name: str
     limit: int
@@ -22,29 +22,29 @@ class _Window:
             self.ends, self.used = now + WINDOW_SECONDS, 0
 
     def wait_seconds(self, now: float) -> int:
-        """Whole seconds until there is room again; 0: there is."""
+        """Whole seconds until there is capacity again; 0 if there is."""
         return 0 if self.used < self.limit else max(1, math.ceil(self.ends - now))
 
 
 @dataclass
 class RateLimits:
-    """The limits of live answers; None: no such limit. Tokens are known, and counted, once an answer is there."""
+    """The limits of live answers; None: no such limit. Tokens are counted once an answer exists."""
 
     requests: int | None = None
     tokens: int | None = None
     _windows: dict[str, _Window] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        """Begin with nothing used."""
+        """Start with nothing used."""
         self.reset()
 
     def reset(self) -> None:
-        """Nothing is used yet."""
+        """Reset all use."""
         limits = {"Requests": self.requests, "Tokens": self.tokens}
         self._windows = {name: _Window(name, limit) for name, limit in limits.items() if limit is not None}
 
     def admit(self, now: float) -> RefusedError | None:
-        """Count one request, or refuse it where a limit is reached."""
+        """Count one request, or refuse it if a limit is reached."""
         for window in self._windows.values():
             window.turn(now)
         if any(window.wait_seconds(now) for window in self._windows.values()):
@@ -58,7 +58,7 @@ class RateLimits:
         self._use("Tokens", tokens)
 
     def headers(self, now: float) -> dict[str, str]:
-        """What every reply says of the limits; a Retry-After where one is reached."""
+        """The rate limit headers of every reply; Retry-After if a limit is reached."""
         headers = {}
         for window in self._windows.values():
             headers[f"X-RateLimit-Limit-{window.name}"] = str(window.limit)

@@ -1,4 +1,4 @@
-"""Files and batches as the emulator keeps them, before any dialect dresses them."""
+"""Files and batches as the emulator stores them, before a dialect gives them a form."""
 
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ FaultT = TypeVar("FaultT", bound=BatchFault)
 
 
 class Phase(StrEnum):
-    """Where a batch stands; a dialect may use other words."""
+    """The state of a batch; a dialect may use other words."""
 
     VALIDATING = "validating"
     IN_PROGRESS = "in_progress"
@@ -29,14 +29,14 @@ TERMINAL = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.EXPIRED, Phase.CANCEL
 
 
 class Purpose(StrEnum):
-    """What a file is for."""
+    """The purpose of a file."""
 
     INPUT = "batch"
     OUTPUT = "batch_output"
 
 
 class FileStatus(StrEnum):
-    """How far a file has come; a fault may show another."""
+    """The state of a file; a fault may show another."""
 
     AWAITING_UPLOAD = "awaiting_upload"
     UPLOADED = "uploaded"
@@ -45,7 +45,7 @@ class FileStatus(StrEnum):
 
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that clients can see, from `readable_at` on; its bytes lie in the state folder under its id.
+    """A file that clients can see, from `readable_at` on; its bytes are in the state folder under its id.
 
     `answers_of` is the batch whose output file it is.
     """
@@ -76,7 +76,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `repeat_of` is the batch whose create a gateway repeated.
 
-    `completed` and `failed` are what clients see; `done` is the number of lines that are over with.
+    `completed` and `failed` are what clients see; `done` is the number of lines that are finished.
     """
 
     id: str

@@ -1,10 +1,10 @@
-"""The one exception for every request that is turned down, neutral of how a dialect words it."""
+"""The one exception for every refused request, independent of a dialect's wording."""
 
 import msgspec
 
 
 class RefusedError(Exception):
-    """A request is turned down with an HTTP status and the four fields of an OpenAI error."""
+    """A request is refused with an HTTP status and the four fields of an OpenAI error."""
 
     def __init__(
         self,

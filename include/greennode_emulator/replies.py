@@ -1,4 +1,4 @@
-"""HTTP replies and the reading of what requests carry."""
+"""HTTP replies, and reading the parts of requests."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def refusal_reply(refusal: RefusedError, dialect: Dialect) -> Response:
 
 
 def deleted_reply(dialect: Dialect, kind: str, name: str) -> Response:
-    """What the dialect says of a deletion, if anything."""
+    """The dialect's reply to a deletion, if it has one."""
     reply = dialect.deleted_reply(kind, name)
     if reply is None:
         return Response(status_code=dialect.deleted_status)

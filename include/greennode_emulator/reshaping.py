@@ -1,4 +1,4 @@
-"""The same JSON under other names: camel case, other fields, text that only its writer can read."""
+"""The same JSON with other names: camel case, other fields, text that only its writer can read."""
 
 import base64
 import re
@@ -19,7 +19,7 @@ def camel(name: str) -> str:
 
 
 def camel_fields(reply: Reply, *, depth: int = 1) -> Reply:
-    """The same fields in camel case, and those of the objects inside, `depth` levels in all."""
+    """The same fields in camel case, and those of nested objects, `depth` levels in all."""
     return {
         camel(name): camel_fields(value, depth=depth - 1) if depth > 1 and isinstance(value, dict) else value
         for name, value in reply.items()
@@ -27,7 +27,7 @@ def camel_fields(reply: Reply, *, depth: int = 1) -> Reply:
 
 
 def moved(reply: Reply, moves: Mapping[str, str]) -> Reply:
-    """The same values elsewhere, by dotted paths: {"custom_id": "meta.id"}. A path that is not there stays away."""
+    """The same values at other dotted paths: {"custom_id": "meta.id"}. A path that does not exist is skipped."""
     changed = _copied(reply)
     taken = {target: _take(changed, source.split(".")) for source, target in moves.items()}
     for target, value in taken.items():
@@ -37,7 +37,7 @@ def moved(reply: Reply, moves: Mapping[str, str]) -> Reply:
 
 
 def put(reply: Reply, path: str, value: Any) -> None:
-    """Set the value at a dotted path, and make the objects on the way."""
+    """Set the value at a dotted path, and create the objects on the way."""
     *parents, name = path.split(".")
     for parent in parents:
         inner = reply.get(parent)
@@ -48,7 +48,7 @@ def put(reply: Reply, path: str, value: Any) -> None:
 
 
 def sealed(reply: Reply) -> Reply:
-    """What is left where nobody can read it without a key."""
+    """What remains if it cannot be read without a key."""
     return {"payload": base64.b64encode(_encoder.encode(reply)[::-1]).decode()}
 
 
@@ -57,7 +57,7 @@ def _copied(reply: Reply) -> Reply:
 
 
 def _take(reply: Reply, path: list[str]) -> Any:
-    """Remove and return what is at the path. An object that this leaves empty goes as well."""
+    """Remove and return the value at the path. An object that this leaves empty is removed as well."""
     name, *rest = path
     if not rest:
         return reply.pop(name, _ABSENT)

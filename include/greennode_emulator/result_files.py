@@ -22,7 +22,7 @@ def result_file_id(batch_id: str, kind: str, dialect: Dialect) -> str:
 
 @dataclass(frozen=True)
 class _Dress:
-    """The bytes that are not in the lines."""
+    """The bytes that belong to no line."""
 
     start: bytes = b""
     newline: bytes = b"\n"
@@ -30,7 +30,7 @@ class _Dress:
     utf16: bool = False
 
     def dress(self, lines: list[bytes], *, first: bool) -> bytes:
-        """A chunk of lines as it stands in the file."""
+        """A chunk of lines as written to the file."""
         text = self.newline.join(lines)
         text = text + self.newline if self.ends_last_line else text if first else self.newline + text
         if self.utf16:
@@ -39,7 +39,7 @@ class _Dress:
 
 
 def merged_lines(files: Iterable[tuple[Path, int]], merge: Callable[[Reply], Reply]) -> Iterator[bytes]:
-    """The lines of the first bytes of several files, in another shape; those that are no lines of ours as they are."""
+    """The lines of the first bytes of several files, in another shape; lines that are not ours stay unchanged."""
     for path, size in files:
         with path.open("rb") as file:
             while line := file.readline(size - file.tell()):
@@ -65,18 +65,18 @@ class ResultFiles:
         )
 
     def write(self, kind: str, committed: int, lines: list[bytes]) -> int:
-        """Add lines after what is committed; what a killed process wrote beyond goes. The bytes there are now."""
+        """Append lines after the committed part; cut off what a killed process wrote after it. Return the new size."""
         if not lines:
             return committed
         text = self._dress.dress(lines, first=committed == 0)
         with self._store.path(self._id(kind)).open("ab") as file:
             file.truncate(committed)
             file.write(text)
-        # Not tell(): it still counts what was cut off.
+        # Not tell(): it still counts the bytes that were cut off.
         return committed + len(text)
 
     def publish(self, batch: BatchRecord, now: float) -> BatchRecord:
-        """Make the files visible, each only if it holds something."""
+        """Make the files visible, each only if it is not empty."""
         ids: dict[str, str | None] = {}
         early = batch.fault(IdsEarly)
         for kind, size in batch.result_bytes.items():

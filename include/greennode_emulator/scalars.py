@@ -14,7 +14,7 @@ from greennode_emulator.patterns import PatternError, matching_text
 
 Schema = Mapping[str, Any]
 
-# Where a schema gives no bound, or only one: how far numbers reach.
+# The range of numbers if a schema gives no bound, or only one.
 _REACH = 1000
 _EPOCH = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 _PATTERN_TRIES = 20
@@ -37,7 +37,7 @@ def integer(schema: Schema, dice: Dice) -> int:
 
 
 def number(schema: Schema, dice: Dice) -> float:
-    """A number within the bounds, with few digits where there is room."""
+    """A number within the bounds, with few digits if there is room."""
     low, high = schema.get("minimum"), schema.get("maximum")
     above, under = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
     lows = [float(x) for x in (low, above) if x is not None]
@@ -65,7 +65,7 @@ def _candidates(start: float, end: float, step: float | None, dice: Dice) -> lis
     if step is None:
         value = start + (end - start) * dice.between(1, 999) / 1000
         return [round(value, 2), round(value, 6), value, start]
-    # One too wide on each side, lest rounding cut a multiple off.
+    # One more on each side, so that rounding does not cut off a multiple.
     multiples = _spread(math.floor(start / step), math.ceil(end / step), dice)
     return [round(n * step, 10) for n in multiples]
 

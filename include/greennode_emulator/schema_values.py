@@ -11,9 +11,9 @@ from greennode_emulator.answer_words import word
 from greennode_emulator.dice import Dice
 from greennode_emulator.scalars import Schema, UnsatisfiableError
 
-# What cannot be honoured is refused, never silently broken.
+# Keywords that cannot be honoured are refused, never silently ignored.
 _UNSUPPORTED = frozenset({"not", "if", "dependentSchemas", "dependentRequired", "contains", "unevaluatedProperties"})
-# From here on recursive schemas take the shortest way out; past the second, there is none.
+# From this depth on, recursive schemas take the shortest way out; beyond the second, there is none.
 _SHALLOW_DEPTH = 5
 _MAX_DEPTH = 40
 _ARRAY_EXTRA = 3
@@ -99,7 +99,7 @@ class _Writer:
         return found
 
     def _one_of(self, schema: Schema, keyword: str, depth: int) -> Any:
-        """One option; another where it has no value, and the plainest first where it is deep."""
+        """One option; another if it has no value, and the plainest first at great depth."""
         rest = {name: part for name, part in schema.items() if name not in (keyword, "default", "discriminator")}
         options = list(schema[keyword])
         start = self._dice.below(len(options)) if options else 0
@@ -118,7 +118,7 @@ class _Writer:
         required = set(schema.get("required", ()))
         result = {}
         for name, part in schema.get("properties", {}).items():
-            # What is not required is left out once in four, and always where it is deep.
+            # An optional value is left out once in four, and always at great depth.
             if name in required or (depth < _SHALLOW_DEPTH and self._dice.below(4)):
                 result[name] = self.value(part, depth + 1)
         for name in sorted(required - set(result)):
@@ -127,7 +127,7 @@ class _Writer:
         return result
 
     def _add_keys(self, schema: Schema, result: dict[str, Any], depth: int) -> None:
-        """Keys that the schema describes but does not name, as of `dict[str, int]`."""
+        """Keys that the schema describes but does not name, as for `dict[str, int]`."""
         make_key = partial(self.value, schema.get("propertyNames", {}), depth + 1)
         part = schema.get("additionalProperties", True)
         if schema.get("patternProperties"):
@@ -190,7 +190,7 @@ def _implied_type(schema: Schema) -> str:
 
 
 def _weight(option: Any) -> int:
-    """How deep an option may lead: nothing, a scalar, a list, anything else."""
+    """How deep an option may nest: nothing, a scalar, a list, anything else."""
     kind = option.get("type") if isinstance(option, Mapping) else None
     if kind is None or kind == "object":
         return 3

@@ -25,7 +25,7 @@ _START_SECONDS = 60
 
 @dataclass(frozen=True)
 class RunningEmulator:
-    """A served emulator, as tests see it. `base_url` ends in the dialect's prefix, `/v1`."""
+    """A running emulator, as tests use it. `base_url` ends with the dialect's prefix, `/v1`."""
 
     root_url: str
     base_url: str
@@ -42,7 +42,7 @@ class RunningEmulator:
         return armed
 
     def disarm(self) -> None:
-        """Drop all faults that have not struck yet."""
+        """Disarm all faults that have not struck yet."""
         self._control("DELETE", "faults")
 
     def armed(self) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ class RunningEmulator:
         self._control("POST", "reset")
 
     def _control(self, method: str, name: str, **options: Any) -> Any:
-        # This is loopback: no proxy settings of the environment, and no certificates, which take 20 ms to load.
+        # This is loopback: no proxy settings from the environment, and no certificates, which take 20 ms to load.
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         with httpx.Client(trust_env=False, verify=tls, timeout=30) as client:
             reply = client.request(method, f"{self.root_url}/_emulator/{name}", **options)
@@ -65,7 +65,7 @@ class RunningEmulator:
 
 
 class Listeners:
-    """The sockets to serve on: the API's, and another origin for files that lie elsewhere."""
+    """The sockets to serve on: the API's, and a second origin for files."""
 
     def __init__(self, settings: Settings) -> None:
         with ExitStack() as stack:
@@ -74,7 +74,7 @@ class Listeners:
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
-        """Nothing more to do."""
+        """There is nothing more to do."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -88,7 +88,7 @@ class Listeners:
 
 
 def listen(settings: Settings) -> Listeners:
-    """The sockets to serve on, taken now so that a busy port shows before anything else; OSError if one is."""
+    """The sockets to serve on, opened now so that a busy port shows first; raises OSError if a port is busy."""
     return Listeners(settings)
 
 
@@ -107,7 +107,7 @@ def describe(emulator: Emulator, listeners: Listeners) -> RunningEmulator:
 
 @contextmanager
 def prepared(settings: Settings, listeners: Listeners) -> Iterator[Emulator]:
-    """An emulator with a key and a state folder; a generated key and a temporary folder where none is given."""
+    """An emulator with a key and a state folder; by default a generated key and a temporary folder."""
     if not settings.api_keys:
         settings = replace(settings, api_keys=(secrets.token_urlsafe(24),))
     with ExitStack() as stack:
@@ -121,7 +121,7 @@ def prepared(settings: Settings, listeners: Listeners) -> Iterator[Emulator]:
 
 
 def make_server(emulator: Emulator) -> uvicorn.Server:
-    """A server that is quiet, and whose connections can be reset."""
+    """A server without logs, whose connections can be reset."""
     return uvicorn.Server(
         uvicorn.Config(
             create_app(emulator),

@@ -1,4 +1,4 @@
-"""What one emulator is started with."""
+"""The options of one emulator."""
 
 import time
 from collections.abc import Callable
@@ -33,10 +33,10 @@ class Limits:
 class Settings:
     """One emulator; `state` None means a temporary folder, no `api_keys` means one is generated.
 
-    `upstream` is the base URL of a model server that answers in place of the emulator; `faults` are armed from the
-    start. Files that lie elsewhere are served at `storage_port`. `clock` gives the seconds since 1970: a test may
-    make batches wait for it. Without `batches` there are neither batches nor files, as at a plain model server. What
-    begins with `chat_` is for live answers; None: no such limit.
+    `upstream` is the base URL of a model server that answers instead of the emulator; `faults` are armed from the
+    start. Files at another origin are served on `storage_port`. `clock` returns the seconds since 1970: a test may
+    make batches wait for it. Without `batches` there are neither batches nor files, as on a plain model server. Fields
+    that begin with `chat_` are for live answers; None: no such limit.
     """
 
     host: str = "127.0.0.1"

@@ -1,4 +1,4 @@
-"""Uploads by a URL: a first call names the file, a PUT brings its bytes, and in some dialects a third call ends it."""
+"""Uploads by URL: a first call names the file, a PUT sends its bytes, and in some dialects a third call ends it."""
 
 import secrets
 from pathlib import Path
@@ -35,7 +35,7 @@ class SignedUploads:
         return {Endpoint.STORE: self.store, Endpoint.COMMIT_FILE: self.commit}
 
     async def begin(self, request: Request, steps: SignedUpload) -> Response:
-        """Name a file, and say where its bytes go; it exists from now on, without them."""
+        """Name a file, and return the URL for its bytes; it exists from now on, without them."""
         try:
             body = _first_call.decode(await request.body())
             fields = {name: _text.decode(value) for name, value in body.items() if name in (steps.filename, "purpose")}
@@ -61,7 +61,7 @@ class SignedUploads:
         return json_reply(self._dialect.upload_reply(reply), status=self._dialect.upload_status)
 
     async def store(self, request: Request) -> Response:
-        """Take the bytes of a file; a second PUT replaces them, as in an object store."""
+        """Receive the bytes of a file; a second PUT replaces them, as in an object store."""
         self._emulator.storage.check(request)
         steps, name = self._dialect.signed_upload, request.path_params["id"]
         record = self._store.files.get(name)
@@ -74,7 +74,7 @@ class SignedUploads:
         except BaseException:
             arriving.unlink(missing_ok=True)
             raise
-        # A batch may have a link to the bytes that were here before; it keeps those.
+        # A batch may have a link to the earlier bytes; it keeps those.
         arriving.replace(self._store.path(name))
         status = FileStatus.UPLOADED if steps.commit else FileStatus.PROCESSED
 
@@ -89,7 +89,7 @@ class SignedUploads:
         return Response(status_code=200)
 
     async def commit(self, request: Request) -> Response:
-        """End an upload whose bytes have arrived; again, it changes nothing."""
+        """End an upload whose bytes have arrived; repeated, it changes nothing."""
         now = self._clock()
         record = find_file(self._store, request.path_params["id"], now=now)
         if record.status == FileStatus.AWAITING_UPLOAD:

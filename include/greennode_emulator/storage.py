@@ -1,4 +1,4 @@
-"""The object store that some dialects hand out URLs of: a signature in place of the key, and often another origin."""
+"""The object store whose URLs some dialects return: a signature instead of the key, and often another origin."""
 
 import secrets
 from hmac import compare_digest
@@ -11,19 +11,19 @@ STORAGE_PREFIX = "/_storage"
 
 
 class Storage:
-    """Signs and checks URLs. `port` is the other origin that it is served at, beside the API."""
+    """Signs and checks URLs. `port`: the second origin, beside the API's."""
 
     def __init__(self) -> None:
         self.port: int | None = None
         self._signature = secrets.token_urlsafe(16)
 
     def url(self, request: Request, file_id: str, *, elsewhere: bool = True) -> str:
-        """Where a file can be fetched, or put, without a key; `elsewhere`: at the other origin."""
+        """The URL to download a file, or to put it, without a key; `elsewhere`: at the second origin."""
         address = request.url.replace(port=self.port) if elsewhere else request.url
         return f"{address.scheme}://{address.netloc}{STORAGE_PREFIX}/{file_id}?signature={self._signature}"
 
     def check(self, request: Request) -> None:
-        """Refuse a request without a signature; at the other origin one with the API's key too, as object stores do."""
+        """Refuse a request without a signature and, as object stores do, one with the API's key at the other origin."""
         if "authorization" in request.headers and request.scope["server"][1] == self.port:
             message = "Only one auth mechanism is allowed: the signature, not an Authorization header as well."
             raise RefusedError(400, message, code="InvalidArgument")

@@ -1,6 +1,6 @@
 """The state folder: file bytes as files, everything else in one SQLite database.
 
-Every change is one transaction, so a server killed at any point finds the last whole step again.
+Every change is one transaction, so a server that is killed at any point finds the last complete step again.
 """
 
 import sqlite3
@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS created (id TEXT PRIMARY KEY, input_file_id TEXT, at 
     served INTEGER NOT NULL DEFAULT 0, repeat_of TEXT);
 """
 
-# What the tables of earlier versions do not have; a bill of theirs belongs to no batch, and none of it is wasted.
+# Columns that earlier versions' tables lack; a bill of theirs belongs to no batch, and none of it is wasted.
 _ADDED = (
     ("billed", "batch_id TEXT"),
     ("billed", "wasted INTEGER NOT NULL DEFAULT 0"),
@@ -34,7 +34,7 @@ _ADDED = (
 
 
 class StateInUseError(Exception):
-    """Another server works on the same state folder."""
+    """Another server uses the same state folder."""
 
 
 class Identified(Protocol):
@@ -58,8 +58,8 @@ class Store:
         self._open = False
         self.database = sqlite3.connect(folder / "state.db", check_same_thread=False, isolation_level=None, timeout=0.2)
         try:
-            # Exclusive: two servers on one folder would bill every line twice. Not synchronous: what a killed
-            # process has written is safe with the operating system, and a power cut is no concern here.
+            # Exclusive: two servers on one folder would bill every line twice. Not synchronous: the operating system
+            # keeps what a killed process has written, and power cuts do not matter here.
             self.database.executescript(
                 "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;" + SCHEMA
             )
@@ -72,7 +72,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing; one inside another joins it."""
+        """All or nothing; a nested one joins the outer one."""
         with self._lock:
             if self._open:
                 yield self.database
@@ -98,7 +98,7 @@ class Store:
                     database.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
 
     def path(self, name: str) -> Path:
-        """Where the bytes of a file lie."""
+        """The path of a file's bytes."""
         return self.folder / name
 
     def clear(self) -> None:
@@ -110,7 +110,7 @@ class Store:
             path.unlink()
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Release the folder."""
         with self._lock:
             self.database.close()
 
@@ -127,7 +127,7 @@ class Shelf(Generic[RecordT]):
         self._encoder = msgspec.json.Encoder()
 
     def add(self, record: RecordT) -> None:
-        """Put a new record last; one with the same id is replaced where it stands."""
+        """Add a new record at the end; one with the same id is replaced in place."""
         with self.store.transaction() as database:
             database.execute(
                 f"INSERT INTO {self._table} (id, record) VALUES (?, ?) "  # noqa: S608
@@ -142,7 +142,7 @@ class Shelf(Generic[RecordT]):
         return None if row is None else self._decoder.decode(row[0])
 
     def update(self, name: str, change: Callable[[RecordT], RecordT]) -> RecordT | None:
-        """Replace a record by what `change` makes of it; nobody else writes in between."""
+        """Replace a record by the result of `change`; no other write comes in between."""
         with self.store.transaction():
             record = self.get(name)
             if record is None:
@@ -164,7 +164,7 @@ class Shelf(Generic[RecordT]):
         return n
 
     def newest(self, *, limit: int, after: str | None = None, skip: int = 0) -> tuple[list[RecordT], bool]:
-        """One page, newest first, and whether more follow; KeyError where `after` is not there."""
+        """One page, newest first, and whether more follow; KeyError if `after` does not exist."""
         with self.store.transaction() as database:
             before = 2**63 - 1
             if after is not None:

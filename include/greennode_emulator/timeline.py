@@ -12,12 +12,12 @@ CANCELLING = 0.1
 
 
 def lines_due(batch: BatchRecord, *, now: float) -> int:
-    """How many of the batch's lines should be answered by now: none is left when `phase_ends` has come."""
+    """How many of the batch's lines should be answered by now: all of them once `phase_ends` has come."""
     most = _most(batch)
     stuck = batch.fault(Stuck)
     if stuck is not None and stuck.status == batch.phase and now < _freed_at(batch, stuck):
         most = min(most, stuck.fraction)
-    # The same comparison as the end of the phase: a share of the seconds, with its rounding, may leave out the last.
+    # The same comparison as for the end of the phase: a rounded share of the seconds may miss the last line.
     if batch.seconds <= 0 or now >= _answered_at(batch):
         return int(batch.total * most)
     age = (now - batch.created_at) / batch.seconds
@@ -34,7 +34,7 @@ def phase_ends(batch: BatchRecord) -> float:
 
 
 def pause_seconds(batch: BatchRecord) -> float:
-    """How long to rest between two steps: often enough to look smooth, never busy."""
+    """How long to wait between two steps: often enough to seem smooth, never busy."""
     return min(0.5, max(0.005, batch.seconds / 50))
 
 

@@ -1,10 +1,10 @@
-"""Token counts: a cheap, steady function of the text, close enough to a tokenizer to reckon costs with."""
+"""Token counts: a cheap, steady function of the text, close enough to a tokenizer to estimate costs."""
 
 from bisect import bisect_right
 from typing import Any
 
 TOKENS_PER_MESSAGE = 4
-# Pictures and sound are not looked at; each counts the same.
+# Pictures and sound are not decoded; each counts the same.
 TOKENS_PER_OTHER_PART = 256
 
 
@@ -16,7 +16,7 @@ def count_tokens(text: str) -> int:
 
 
 def cut(text: str, max_tokens: int) -> str:
-    """The longest beginning of the text that has at most so many tokens."""
+    """The longest beginning of the text with at most so many tokens."""
     if text.isascii():
         return text[: 4 * max_tokens]
     ends = range(len(text) + 1)
@@ -24,7 +24,7 @@ def cut(text: str, max_tokens: int) -> str:
 
 
 def count_prompt_tokens(messages: list[dict[str, Any]]) -> int:
-    """The tokens of all messages and of what frames them."""
+    """The tokens of all messages and of their frame."""
     total = 3
     for message in messages:
         total += TOKENS_PER_MESSAGE

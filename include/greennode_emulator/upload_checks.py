@@ -1,4 +1,4 @@
-"""What an upload is refused for, however its bytes arrive."""
+"""Reasons to refuse an upload, however its bytes arrive."""
 
 from fastapi import Request
 
@@ -21,7 +21,7 @@ class UploadChecks:
             raise RefusedError(400, message, code="invalid_value", param="purpose")
 
     def check_size(self, request: Request, size: int) -> None:
-        """Refuse a file that an armed fault finds too large."""
+        """Refuse a file that is too large for an armed fault."""
         fault = self._emulator.faults.take_too_large(size)
         if fault is None:
             return

@@ -1,4 +1,4 @@
-"""A real model server that answers in place of the emulator: Ollama, vLLM, SGLang or any other that speaks OpenAI."""
+"""A real model server that answers instead of the emulator: Ollama, vLLM, SGLang or any other with OpenAI's API."""
 
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,12 +21,12 @@ _READ_SECONDS = 600
 class UpstreamModel:
     """Passes requests on, a few at a time."""
 
-    # A step lasts as long as its slowest answer, and a cancel waits for it.
+    # A step lasts as long as its slowest answer, and a cancel waits for the step.
     lines_a_step = CONCURRENCY
     waits = True
 
     def __init__(self, base_url: str, *, key: str | None) -> None:
-        # A server on this machine or in this network needs no certificates, which take 20 ms to load, and no proxy.
+        # A server on this machine or in this network needs no proxy and no certificates, which take 20 ms to load.
         plain = urlsplit(base_url).scheme == "http"
         self._http = httpx.Client(
             base_url=base_url.rstrip("/"),
@@ -39,7 +39,7 @@ class UpstreamModel:
         self._threads = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="emulator-upstream")
 
     def replies(self, questions: Iterable[Question]) -> Iterator[Reply | RefusedError]:
-        """The answer to each, in their order."""
+        """The answer to each, in order."""
         return self._threads.map(self._reply, questions)
 
     def chat(self, question: Question) -> Reply:
@@ -59,7 +59,7 @@ class UpstreamModel:
         return {**reply, "id": reply.get("id") or name}
 
     def served(self) -> None:
-        """What the server does not have, its errors will say."""
+        """The server's own errors name a model that it does not have."""
         return
 
     def names(self) -> Sequence[str]:
@@ -98,7 +98,7 @@ def _json(response: httpx.Response) -> Any:
 
 
 def _refusal(response: httpx.Response) -> RefusedError:
-    """The server's error, in its own words where it has any."""
+    """The server's error, in its own words if it has any."""
     reply = _json(response)
     error = reply.get("error", reply) if isinstance(reply, dict) else None
     if not isinstance(error, dict):

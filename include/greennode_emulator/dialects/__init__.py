@@ -1,9 +1,9 @@
-"""How files, batches and errors look on the wire, for ten ways to speak.
+"""What files, batches and errors look like on the wire, for ten kinds of server.
 
-`dialect` has what a dialect may say; `reply_shapes` and `creates` have the parts that several share.
+`dialect` has the fields of a dialect; `reply_shapes` and `creates` have the parts that several share.
 
-A dialect is a description: names, words and small functions from a neutral record to a reply. Behaviour is the
-same in every dialect and lives elsewhere. What each of them plays of the variants that such APIs have:
+A dialect is a description: names, words and small functions from a neutral record to a reply. Behaviour is the same
+in every dialect and lives elsewhere. The variants of such APIs that each dialect plays:
 
     dialect      create, get     status words            file ids                   counts        times
     openai       bare, bare      OpenAI's                null                       nested        epoch
@@ -36,8 +36,8 @@ same in every dialect and lives elsewhere. What each of them plays of the varian
     unknown      custom_id + body      in `result`                response is the body, choices an object, content
                                                                   a list; `response: null`, error as text
 
-The client has presets for these, or is known to get on with them. `wrapped` and `presigned` are held back: they show
-whether a profile alone is enough for a server that nobody has seen. `generated` makes a dialect from any seed.
+The client has presets for these, or is known to work with them. `wrapped` and `presigned` are held back: they show
+whether a profile alone is enough for an unknown server. `generated` makes a dialect from any seed.
 """
 
 from collections.abc import Mapping
@@ -61,15 +61,15 @@ DIALECTS: Mapping[str, Dialect] = {
     dialect.name: dialect for dialect in (OPENAI, TOGETHER, NOVITA, MISTRAL, SILICONFLOW, DOUBLEWORD, CEREBRAS, UNKNOWN)
 }
 HELD_BACK: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (WRAPPED, PRESIGNED)}
-"""Those that no preset of the client is made for."""
+"""Those for which the client has no preset."""
 
 
 class UnknownDialectError(Exception):
-    """There is no such dialect; the message says which there are."""
+    """There is no such dialect; the message lists those that exist."""
 
 
 def dialect_names() -> list[str]:
-    """What a dialect may be called."""
+    """The names that a dialect can have."""
     return [*sorted([*DIALECTS, *HELD_BACK]), f"{PREFIX}SEED"]
 
 

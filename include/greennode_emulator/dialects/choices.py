@@ -1,4 +1,4 @@
-"""What servers of this kind do in different ways, each way seen somewhere; and one draw of it all from a seed."""
+"""The ways in which servers of this kind differ, each seen somewhere; and one draw of all of them from a seed."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -8,18 +8,19 @@ import msgspec
 
 
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
-    """One server. Every field that is left out is as OpenAI has it, or as the emulator's guess at GreenNode has it.
+    """One server. A field that is left out is as OpenAI has it, or as the emulator's guess at GreenNode has it.
 
-    Names are in snake case here; `camel_case` turns those of requests and replies, `camel_lines` those of result lines.
+    Names are in snake case here; `camel_case` changes those of requests and replies, `camel_lines` those of result
+    lines.
     """
 
     prefix: str = "/v1"
     camel_case: bool = False
     rate_headers: bool = False
     wrapper: str = ""
-    """The field that replies come in; "own": `file` and `job`; "envelope": `data`, beside `code` and `message`."""
+    """The field that wraps replies; "own": `file` and `job`; "envelope": `data`, beside `code` and `message`."""
     wraps_all: bool = False
-    """Whether every reply comes in it, or only that of an upload and of a create."""
+    """Whether every reply is wrapped, or only that of an upload and of a create."""
 
     files_path: str = "/files"
     upload_suffix: str = ""
@@ -28,7 +29,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     upload_elsewhere: bool = False
     upload_filename: str = "filename"
     upload_url: str = "upload_url"
-    """Names of an upload by a URL; the second is a dotted path."""
+    """Names for an upload by URL; the second is a dotted path."""
     purpose: str | None = "batch"
     file_id: str = "prefixed"
     """"prefixed", "uuid", "integer" or "base64"."""
@@ -36,7 +37,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     file_status: str = "lower"
     """"lower", "upper" or "none": no such field."""
     processing_looks: int = 0
-    """How many reads of a new file find it processing; a create in that time is refused with `processing_status`."""
+    """How many reads of a new file show it as processing; a create in that time is refused with `processing_status`."""
     processing_status: int = 400
 
     line_form: str = "any"
@@ -46,7 +47,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: bool = True
     window: bool = True
     model_in_create: bool = False
-    """Whether a create must have them."""
+    """Whether a create requires them."""
     metadata: bool = True
     create_status: int = 200
     batch_id: str = "prefixed"
@@ -55,11 +56,11 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     output_name: str = "output_file_id"
     error_name: str = "error_file_id"
     none_is: str = "null"
-    """What stands for no file: "null", "empty" (a text) or "absent"."""
+    """The value for a missing file: "null", "empty" (a text) or "absent"."""
     ids_early: bool = False
     words: str = "openai"
     unknown_word: str = ""
-    """Empty: none; else when a word shows that nobody knows: "middle", or "end"."""
+    """Empty: none; else the phase with an unknown status word: "middle", or "end"."""
     counts: str = "nested"
     """"nested", "flat", "null", "none" or "zero" until the end."""
     times: str = "epoch"
@@ -173,12 +174,12 @@ SPACE: Mapping[str, Sequence[tuple[Any, int]]] = {
 
 
 def choices_of(seed: int) -> Choices:
-    """What the server of a seed does: the same on every machine, and in every later version for the fields of today."""
+    """The choices of a seed: the same on every machine, and for today's fields in every later version."""
     return consistent(Choices(**{name: _pick(f"{seed} {name}", ways) for name, ways in SPACE.items()}))
 
 
 def describe(choices: Choices) -> str:
-    """What is unlike the usual, on one line: "camel_case, wrapper=data, ..."."""
+    """The unusual choices, on one line: "camel_case, wrapper=data, ..."."""
     usual = Choices()
     said = []
     for name in Choices.__struct_fields__:
@@ -189,7 +190,7 @@ def describe(choices: Choices) -> str:
 
 
 def _pick(seed: str, ways: Sequence[tuple[Any, int]]) -> Any:
-    # A stream for each field, so that a field that is added leaves the others as they are.
+    # A stream for each field, so that a new field does not change the others.
     roll = random.Random(seed).random() * sum(weight for _, weight in ways)  # noqa: S311 - a draw, no secret
     for value, weight in ways:
         roll -= weight
@@ -199,7 +200,7 @@ def _pick(seed: str, ways: Sequence[tuple[Any, int]]) -> Any:
 
 
 def consistent(drawn: Choices) -> Choices:
-    """The same server, without what cannot be together, or has no effect."""
+    """The same server, without combinations that are impossible or have no effect."""
     set_to: dict[str, Any] = {}
     for has_no_effect, names in _WITHOUT_EFFECT:
         if has_no_effect(drawn):
@@ -214,7 +215,7 @@ def consistent(drawn: Choices) -> Choices:
 _WITHOUT_EFFECT: Sequence[tuple[Callable[[Choices], bool], Sequence[str]]] = (
     (lambda one: not one.wrapper, ["wraps_all"]),
     (lambda one: one.upload == "form", ["upload_elsewhere", "upload_filename", "upload_url"]),
-    # What a late cancel has in place of 409, every 409 has.
+    # The status that replaces 409 for a late cancel replaces it everywhere.
     (lambda one: not one.processing_looks or one.late_cancel_status != _CONFLICT, ["processing_status"]),
     (lambda one: one.paging != "page", ["page_name", "size_name", "first_page"]),
     (lambda one: one.list_empty, ["list_delay_seconds"]),

@@ -1,4 +1,4 @@
-"""The bodies that create a batch, and what they have in common."""
+"""The bodies that create a batch, and the parts that they share."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
@@ -11,7 +11,7 @@ _ONE = msgspec.Meta(min_length=1, max_length=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """A batch that somebody wants. `window` None is not checked; `model` is that of lines which name none."""
+    """A requested batch. `window` None is not checked; `model` applies to lines that name none."""
 
     input_file_id: str
     endpoint: str
@@ -21,7 +21,7 @@ class Wish:
 
 
 class CreateBody(msgspec.Struct):
-    """The body of a create; fields that it does not have are ignored."""
+    """The body of a create; fields that it does not know are ignored."""
 
     def wish(self) -> Wish:
         """What it asks for."""
@@ -37,7 +37,7 @@ def create_fields(
     metadata: str | None = "metadata",
     model: str | None = None,
 ) -> type[CreateBody]:
-    """A body with fields of these names. All but the metadata must be there; None: no such field is looked at."""
+    """A body with fields of these names. All but the metadata are required; None: no such field is read."""
     names = {"file": input_file, "endpoint": endpoint, "window": window, "metadata": metadata, "model": model}
     rename = {ours: theirs for ours, theirs in names.items() if theirs is not None}
     name = str | int
@@ -62,7 +62,7 @@ def create_fields(
 
 
 class OpenAICreate(CreateBody):
-    """Everything must be said."""
+    """Every field is required."""
 
     input_file_id: str
     endpoint: str
@@ -80,7 +80,7 @@ class OpenAICreate(CreateBody):
 
 
 class WindowlessCreate(CreateBody):
-    """The window is fixed, whatever is said; metadata may hold anything."""
+    """The window is fixed, whatever the request says; metadata may hold anything."""
 
     input_file_id: str
     endpoint: str
@@ -93,7 +93,7 @@ class WindowlessCreate(CreateBody):
 
 
 class MistralCreate(CreateBody):
-    """A list of files, of which the emulator takes one; the model for lines that name none."""
+    """A list of files, of which the emulator takes one; the model is for lines that name none."""
 
     input_files: Annotated[list[str], _ONE]
     endpoint: str

@@ -1,4 +1,4 @@
-"""What a dialect describes. Where it says nothing, it speaks as OpenAI does."""
+"""The fields of a dialect. The defaults are OpenAI's."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from greennode_emulator.refusals import RefusedError
 Reply = dict[str, Any]
 Route = tuple[str, str]
 
-# What every dialect has at OpenAI's place, unless it says otherwise.
+# The defaults of every dialect, in OpenAI's form.
 _COMMON = frozenset(Endpoint) - {
     Endpoint.BATCH_RESULTS,
     Endpoint.COMMIT_FILE,
@@ -30,7 +30,7 @@ _COMMON = frozenset(Endpoint) - {
 
 @dataclass(frozen=True, kw_only=True)
 class Paging:
-    """How a list is asked for: by cursor (`after`, `limit`), by page, or not at all; and what it shows of itself."""
+    """How a list is requested: by cursor (`after`, `limit`), by page, or whole; and what it shows of itself."""
 
     style: Literal["cursor", "page", "none"] = "cursor"
     page: str = "page"
@@ -41,10 +41,10 @@ class Paging:
 
 @dataclass(frozen=True, kw_only=True)
 class SignedUpload:
-    """An upload by a URL: a first call names the file, a PUT brings its bytes.
+    """An upload by URL: a first call names the file, a PUT sends its bytes.
 
     `filename` is the field of the first call that names the file, `url` the dotted path of the URL in its reply.
-    `elsewhere`: the URL is of another origin. `commit`: a third call, COMMIT_FILE, ends the upload.
+    `elsewhere`: the URL has another origin. `commit`: a third call, COMMIT_FILE, ends the upload.
     """
 
     filename: str = "filename"
@@ -55,7 +55,7 @@ class SignedUpload:
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a list, as a dialect is given it. `number` counts as the client did."""
+    """One page of a list, as a dialect receives it. `number` counts as the client does."""
 
     items: Sequence[Reply]
     has_more: bool = False
@@ -65,7 +65,7 @@ class Page:
 
 
 def routes(moved: Mapping[Endpoint, Route | None] | None = None) -> Mapping[Endpoint, Route]:
-    """OpenAI's paths, some of them moved or added, or missing where they are None."""
+    """OpenAI's paths, some moved or added; None removes one."""
     own: dict[Endpoint, Route | None] = {endpoint: own_route(endpoint) for endpoint in Endpoint if endpoint in _COMMON}
     return {endpoint: route for endpoint, route in (own | dict(moved or {})).items() if route is not None}
 
@@ -83,21 +83,21 @@ def uuid_from(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """One way to speak. `routes` says where each operation is: its method and its path below `prefix`."""
+    """One kind of server. `routes`: the method and the path below `prefix` of each operation."""
 
     name: str
     description: str = ""
-    """What is unlike the usual, where no page says it."""
+    """The unusual features, if no page documents them."""
     prefix: str = "/v1"
     routes: Mapping[Endpoint, Route] = field(default_factory=routes)
     headers: Mapping[str, str] = field(default_factory=dict)
     """Those of every reply."""
     faults: tuple[AnyFault, ...] = ()
-    """What always goes wrong, behind the faults that are armed."""
+    """Faults that always happen, after those that are armed."""
 
     # Files.
     upload_purposes: frozenset[str] = frozenset({"batch"})
-    """Empty: it is not looked at."""
+    """Empty: the purpose is not checked."""
     upload_status: int = 200
     file_id: Callable[[str], str] = reply_shapes.file_id
     """From 24 hexadecimal digits."""
@@ -109,7 +109,7 @@ class Dialect:
     line_form: Literal["any", "bare", "full"] = "any"
     """Whether lines may, must not or must have `method` and `url`."""
     content: Literal["bytes", "redirect", "url"] = "bytes"
-    """What FILE_CONTENT answers with: the bytes, a redirect to them, or `content_url`."""
+    """What FILE_CONTENT returns: the bytes, a redirect to them, or `content_url`."""
     content_elsewhere: bool = True
     """Whether a redirect or a URL leads to another origin."""
     content_url: Callable[[str], Reply] = reply_shapes.url_reply
@@ -146,7 +146,7 @@ class Dialect:
     # Errors.
     error_reply: Callable[[RefusedError], Body] = error_object
     statuses: Mapping[int, int] = field(default_factory=dict)
-    """HTTP statuses in place of the usual ones."""
+    """HTTP statuses that replace the usual ones."""
 
     # Result lines, from OpenAI's chat completion.
     result_line: Callable[[str, str, Reply], Reply] = reply_shapes.result_line
@@ -154,4 +154,4 @@ class Dialect:
     merged_line: Callable[[Reply], Reply] = reply_shapes.bare
     """From a line of a result file to one of BATCH_RESULTS."""
     shown_line: Callable[[Reply], Reply] = reply_shapes.bare
-    """From a line with `custom_id`, `response` and `error` to what stands in the file."""
+    """From a line with `custom_id`, `response` and `error` to the line in the file."""

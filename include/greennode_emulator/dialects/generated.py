@@ -1,7 +1,7 @@
-"""A server that nobody has seen: a dialect made of choices, which a seed draws.
+"""An unknown server: a dialect made of choices, which a seed draws.
 
-Each way of each choice is known from some API; which of them come together is chance. `generated:17` is the name of
-the dialect of seed 17.
+Each choice is known from some API; their combination is random. `generated:17` is the name of the dialect of
+seed 17.
 """
 
 import base64
@@ -82,7 +82,7 @@ _RATE_HEADERS = {
 
 
 def generated_dialect(seed: int) -> Dialect:
-    """The dialect of a seed. Its `description` says what is unlike the usual."""
+    """The dialect of a seed. Its `description` lists the unusual choices."""
     return dialect_of(choices_of(seed), name=f"{PREFIX}{seed}")
 
 
@@ -140,7 +140,7 @@ _ID_MAKERS: Mapping[str, Callable[[_Maker], _Maker]] = {
     "prefixed": lambda usual: usual,
     "uuid": lambda _usual: uuid_from,
     "integer": lambda _usual: number_from,
-    # As a gateway makes them, of an id and all that it has to remember.
+    # Gateways make such ids from an id and everything that they have to remember.
     "base64": lambda usual: lambda text: base64.urlsafe_b64encode(f"gateway:{text}:{usual(text)}".encode()).decode(),
 }
 
@@ -173,10 +173,10 @@ def _routes(choices: Choices) -> Mapping[Endpoint, Route]:
 
 
 def _faults(choices: Choices) -> tuple[AnyFault, ...]:
-    """What a server of this kind always does, beside what it says."""
+    """Behaviour that a server of this kind always shows, beside its replies."""
     faults: list[AnyFault] = []
     if choices.processing_looks:
-        # The upload itself is no look.
+        # The upload itself does not count as a read.
         looks, status = choices.processing_looks, choices.processing_status
         faults.append(FileProcessing(looks=looks, status=status, code="PROCESSING"))
     if choices.models == "broken":
@@ -200,7 +200,7 @@ def _paging(choices: Choices) -> Paging:
 
 
 def _wrapper(choices: Choices, own: str) -> Callable[[Any], Reply]:
-    """How a reply is wrapped; `own` is the field for this kind of reply, where each has one."""
+    """How a reply is wrapped; `own`: the field for this kind of reply, if each kind has one."""
     match choices.wrapper:
         case "":
             return bare
@@ -339,7 +339,7 @@ class _Lines:
         return {choices.line_wrapper: shown} if choices.line_wrapper else shown
 
     def _answer(self, reply: Reply) -> Reply:
-        """The answer, whose first choice may be the only one, or have its content in parts."""
+        """The answer; its first choice may be the only one, or have its content in parts."""
         first, *others = reply["choices"]
         if self.choices.answer == "object":
             return {**reply, "choices": first}
@@ -351,12 +351,12 @@ class _Lines:
 
 
 def _named(choices: Choices, name: str) -> str:
-    """A name, or a dotted path, in the case that names have."""
+    """A name, or a dotted path, in the server's case."""
     return camel(name) if choices.camel_case else name
 
 
 def _cased(choices: Choices, reply: Reply) -> Reply:
-    """A reply in the case that names have; not what clients put into it."""
+    """A reply with its names in the server's case, except what clients put into it."""
     if not choices.camel_case:
         return reply
     return camel_fields({name: _inner(name, value) for name, value in reply.items()})
@@ -374,7 +374,7 @@ def _page(choices: Choices, page: Page) -> Any:
 
 
 def _turning(choices: Choices, page: Page) -> Reply:
-    """What a page says of the others."""
+    """What a page shows about the other pages."""
     match choices.paging:
         case "cursor":
             return _cased(choices, {"has_more": page.has_more})

@@ -36,7 +36,7 @@ def _batch(batch: BatchRecord, word: str) -> Reply:
         "started_at": epoch(batch.entered.get(Phase.IN_PROGRESS)),
         "completed_at": epoch(ended_at(batch)),
         "total_requests": None if hidden else batch.total,
-        # The failed ones are completed too.
+        # The failed requests count as completed too.
         "completed_requests": None if hidden else batch.completed + batch.failed,
         "succeeded_requests": None if hidden else batch.completed,
         "failed_requests": None if hidden else batch.failed,

@@ -1,4 +1,4 @@
-"""OpenAI's dialect, which is also the emulator's guess at GreenNode: with the deletion that GreenNode describes."""
+"""OpenAI's dialect, which is also the emulator's guess at GreenNode, plus the deletion that GreenNode describes."""
 
 from greennode_emulator.dialects.dialect import Dialect, own_route, routes
 from greennode_emulator.endpoints import Endpoint

@@ -1,6 +1,6 @@
-"""An invention: files go by signed URLs of an object store, to it and from it, and their ids are numbers.
+"""An invention: files are uploaded and downloaded by signed URLs of an object store, and their ids are numbers.
 
-It is not how any provider is known to speak. The client has no preset for it: a profile has to do.
+No provider is known to work like this. The client has no preset for it: a profile has to be enough.
 """
 
 from greennode_emulator.dialects.creates import create_fields
@@ -38,7 +38,7 @@ def _batch(batch: BatchRecord, word: str) -> Reply:
         "error_message": problem_text(batch),
         "tags": batch.metadata,
     }
-    # What is not there yet has no field.
+    # A missing value has no field.
     return {name: value for name, value in reply.items() if value is not None}
 
 

@@ -55,7 +55,7 @@ def iso(moment: float | None) -> str | None:
 
 
 def local(moment: float | None, hours: float = 7) -> str | None:
-    """The time on a wall that is so many hours ahead of UTC; nothing says which."""
+    """The local time at so many hours ahead of UTC, without an offset."""
     if moment is None:
         return None
     return dt.datetime.fromtimestamp(moment + hours * 3600, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
@@ -128,7 +128,7 @@ def batch_reply(batch: BatchRecord, word: str) -> Reply:
 
 
 def deleted_reply(kind: str, name: str) -> Reply:
-    """What a deletion says."""
+    """The reply to a deletion."""
     return {"id": name, "object": kind, "deleted": True}
 
 

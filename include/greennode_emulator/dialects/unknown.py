@@ -1,4 +1,4 @@
-"""An invention: the most awkward API that would still be one. It is not how any provider is known to speak.
+"""An invention: the most awkward API that still works. No provider is known to work like this.
 
 A client that works with it, and with the others, has a fair chance with the real GreenNode.
 """
@@ -29,7 +29,7 @@ def _file(record: FileRecord) -> Reply:
 
 
 def _batch(batch: BatchRecord, word: str) -> Reply:
-    # Counts stay 0 until the end, where refused lines are completed ones too.
+    # Counts stay 0 until the end; refused lines then count as completed.
     total = batch.total if batch.is_over else 0
     return {
         "batch_id": batch.id,
@@ -104,7 +104,7 @@ UNKNOWN = Dialect(
     words={
         Phase.VALIDATING: "JOB_STATE_PENDING",
         Phase.IN_PROGRESS: "JOB_STATE_RUNNING",
-        # Nobody knows this one.
+        # No client knows this word.
         Phase.FINALIZING: "JOB_STATE_WRAPPING_UP",
         Phase.COMPLETED: "JOB_STATE_SUCCEEDED",
         Phase.FAILED: "JOB_STATE_FAILED",
@@ -121,7 +121,7 @@ UNKNOWN = Dialect(
     model_list_reply=_models,
     model_reply=_model,
     error_reply=_error,
-    # A cancel that comes too late is answered with 200, and an error.
+    # A cancel that comes too late returns 200 with an error.
     statuses={409: 200},
     result_line=_result_line,
     error_line=_error_line,

@@ -1,6 +1,6 @@
 """An invention: a gateway like Kong before a service that wraps every reply in `code`, `message` and `data`.
 
-It is not how any provider is known to speak. The client has no preset for it: a profile has to do.
+No provider is known to work like this. The client has no preset for it: a profile has to be enough.
 """
 
 from greennode_emulator.dialects.creates import create_fields
@@ -112,7 +112,7 @@ WRAPPED = Dialect(
         Phase.FINALIZING: "PROCESSING",
         Phase.COMPLETED: "FINALISED",
         Phase.FAILED: "FAILED",
-        # Some answers, and a word that says so; but not that it is the end.
+        # The word says that there are some answers, but not that this is the end.
         Phase.EXPIRED: "PARTIAL",
         Phase.CANCELLING: "STOPPING",
         Phase.CANCELLED: "STOPPED",
@@ -125,7 +125,7 @@ WRAPPED = Dialect(
     model_list_reply=lambda page: _envelope({"listData": page.items}),
     deleted_reply=_deleted,
     error_reply=_error,
-    # A business error, as the service behind the gateway calls it.
+    # A business error, in the terms of the service behind the gateway.
     statuses={_CONFLICT: 200},
     result_line=_result_line,
     error_line=_error_line,

@@ -2,7 +2,7 @@
 
     fault         what all faults have in common
     kinds         all kinds of faults, and how to read them
-    call_faults   one endpoint's next calls go wrong (call_acts: how)
+    call_faults   the next calls of one endpoint go wrong (call_acts: how)
     file_faults   strike the next uploads and stay with the file
     batch_faults  strike the next batches and stay with them, over restarts too
     line_faults   strike lines of result files (line_plan: which; line_acts: how)

@@ -20,24 +20,24 @@ class Stuck(BatchFault, frozen=True, kw_only=True):
 
 
 class EndsEarly(BatchFault, frozen=True, kw_only=True):
-    """Ends when `fraction` of the lines is done; `listed`: the others stand in the error file, each with a code."""
+    """Ends when `fraction` of the lines is done; `listed`: the error file lists the others, each with a code."""
 
     fraction: Share = 0.5
     listed: bool = False
 
 
 class Expired(EndsEarly, frozen=True, kw_only=True):
-    """The window passes half-way."""
+    """The window expires half-way."""
 
     listed: bool = True
 
 
 class Cancelled(EndsEarly, frozen=True, kw_only=True):
-    """The server's people cancel it half-way."""
+    """The provider cancels it half-way."""
 
 
 class Failed(EndsEarly, frozen=True, kw_only=True):
-    """Fails with a code; with fraction 0 in place of starting, whatever its file is like."""
+    """Fails with a code; with fraction 0 before it starts, whatever its file is like."""
 
     fraction: Share = 0.0
     code: str = "token_limit_exceeded"
@@ -77,7 +77,7 @@ class ModelDisabled(RestRefused, frozen=True, kw_only=True):
 
 
 class UnknownStatus(BatchFault, frozen=True, kw_only=True):
-    """Shows a status word that nobody knows for as long as a status lasts; that of an end lasts for ever."""
+    """Shows an unknown status word for as long as a status lasts; as the last status, permanently."""
 
     word: str = "PAUSED_BY_OPERATOR"
     during: Literal["validating", "in_progress", "finalizing", "completed", "failed", "expired", "cancelled"] = (
@@ -86,19 +86,19 @@ class UnknownStatus(BatchFault, frozen=True, kw_only=True):
 
 
 class Counts(BatchFault, frozen=True, kw_only=True):
-    """Counts that are 0/0, null, do not add up, or take refused lines for completed ones."""
+    """Counts that are 0/0, null, do not add up, or count refused lines as completed."""
 
     show: Literal["zero", "null", "wrong", "failed_as_completed"] = "zero"
 
 
 class IdsEarly(BatchFault, frozen=True, kw_only=True):
-    """The ids of both result files show from the start; the files are 404 until `seconds` after the end."""
+    """The ids of both result files show from the start; the files return 404 until `seconds` after the end."""
 
     seconds: Seconds = 0
 
 
 class EmptyIds(BatchFault, frozen=True, kw_only=True):
-    """The id of a file that is not there is "" in place of null."""
+    """The id of a missing file is "" instead of null."""
 
 
 class EmptyErrorFile(BatchFault, frozen=True, kw_only=True):
@@ -121,22 +121,22 @@ class Utf16(BatchFault, frozen=True, kw_only=True):
 
 
 class Crlf(BatchFault, frozen=True, kw_only=True):
-    r"""Lines of both result files end in \r\n."""
+    r"""Lines of both result files end with \r\n."""
 
 
 class NoFinalNewline(BatchFault, frozen=True, kw_only=True):
-    """The last line of both result files has no end."""
+    """The last line of both result files has no line end."""
 
 
 class Forgotten(BatchFault, frozen=True, kw_only=True):
-    """404 for ever, and not in the list, from so many seconds and looks on; answered all the same, and billed."""
+    """404 permanently, and not in the list, after so many seconds and reads; still answered, and billed."""
 
     after_seconds: Seconds = 0
     after_looks: Whole = 0
 
 
 class NotFound(BatchFault, frozen=True, kw_only=True):
-    """404 for `looks` looks after the first `after_looks`."""
+    """404 for `looks` reads after the first `after_looks`."""
 
     looks: Whole = 1
     after_looks: Whole = 0
@@ -158,9 +158,9 @@ class SwappedFile(BatchFault, frozen=True, kw_only=True):
 
 
 class RepeatedCreate(BatchFault, frozen=True, kw_only=True):
-    """A gateway repeats the create `times` more: as many more batches of the same file, which all run and bill.
+    """A gateway repeats the create `times` more times: as many more batches of the same file, which all run and bill.
 
-    The reply has the `first` of them or the `last`.
+    The reply shows the `first` of them or the `last`.
     """
 
     times: Positive = 1
@@ -168,7 +168,7 @@ class RepeatedCreate(BatchFault, frozen=True, kw_only=True):
 
 
 class LocalTimes(BatchFault, frozen=True, kw_only=True):
-    """The batch's times are local ones without an offset, as "2026-11-30 15:04:05"; `offset_hours` ahead of UTC."""
+    """The batch's times are local, without an offset, as "2026-11-30 15:04:05"; `offset_hours` ahead of UTC."""
 
     offset_hours: float = 7.0
 
@@ -177,7 +177,7 @@ class LineShape(BatchFault, frozen=True, kw_only=True):
     """The lines of both result files have another shape.
 
     `camel_case`: the names of the line and its response; `moves`: values by dotted paths, as
-    {"response.body": "output"}; `wrapped`: the field that holds the line; `sealed`: nobody can read it.
+    {"response.body": "output"}; `wrapped`: the field that holds the line; `sealed`: no client can read it.
     """
 
     camel_case: bool = False

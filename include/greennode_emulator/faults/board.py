@@ -1,4 +1,4 @@
-"""What is armed, in the order in which it will strike."""
+"""The armed faults, in the order in which they strike."""
 
 import time
 from collections.abc import Callable, Collection
@@ -31,7 +31,7 @@ class _Armed:
     storms_until: float | None = None
 
     def strikes(self, clock: Clock) -> bool:
-        """Whether it strikes at this chance; a fault that does is used up by one, a storm by all of its seconds."""
+        """Whether it strikes at this chance; if it does, one strike is used up, or a storm's time."""
         if self._storms(clock):
             return True
         if self.left == 0:
@@ -40,7 +40,7 @@ class _Armed:
         fault = self.fault
         if isinstance(fault, CallFault) and self.chances <= fault.skip:
             return False
-        # The rate of a fault of lines is over the lines, not over the batches.
+        # A line fault's rate applies to lines, not to batches.
         if not isinstance(fault, LineFault) and fault.rate < 1:
             dice = Dice(f"{fault.seed} {kind_of(type(fault).__name__)} {self.chances}".encode())
             if dice.below(_ROLLS) >= fault.rate * _ROLLS:
@@ -60,7 +60,7 @@ class _Armed:
         return self.storms_until is not None and clock() < self.storms_until
 
     def shown(self) -> AnyFault:
-        """The fault with what is left of it."""
+        """The fault with what remains of it."""
         if isinstance(self.fault, LineFault):
             return msgspec.structs.replace(self.fault, batches=self.left)
         skipped = self.fault.skip if isinstance(self.fault, CallFault) else 0
@@ -70,9 +70,9 @@ class _Armed:
 
 
 class FaultBoard:
-    """Armed faults. `scenario` are those that are armed from the start, and again after every reset.
+    """Armed faults. `scenario`: those that are armed from the start, and again after every reset.
 
-    `standing` are those that nothing disarms or uses up; armed ones come first.
+    `standing`: those that nothing disarms or uses up; armed ones come first.
     """
 
     def __init__(
@@ -89,18 +89,18 @@ class FaultBoard:
         self.reset()
 
     def arm(self, faults: Collection[AnyFault]) -> None:
-        """Add faults behind those that are armed already."""
+        """Add faults after those that are already armed."""
         self._armed.extend(
             _Armed(fault, fault.batches if isinstance(fault, LineFault) else fault.count) for fault in faults
         )
 
     def armed(self) -> list[AnyFault]:
-        """Those that may still strike, with the counts that are left."""
+        """Those that may still strike, with the counts that remain."""
         self._drop_used()
         return [one.shown() for one in self._armed]
 
     def take_call(self, endpoint: Endpoint) -> CallFault | None:
-        """The first fault that strikes this call, as it is for this one."""
+        """The first fault that strikes this call, in its form for this call."""
         for one in (*self._armed, *self._standing):
             fault = one.fault
             if isinstance(fault, CallFault) and fault.endpoint is endpoint and one.strikes(self._clock):
@@ -117,19 +117,19 @@ class FaultBoard:
         return None
 
     def take_file(self) -> tuple[AnyFileFault, ...]:
-        """The faults of a file that was just stored."""
+        """The faults of a file that has just been stored."""
         return tuple([fault for fault in self._strike(FirstLooks) if isinstance(fault, AnyFileFault)])
 
     def take_batch(self) -> tuple[AnyBatchFault, ...]:
-        """The faults of a batch that is just created."""
+        """The faults of a batch that is being created."""
         return tuple([fault for fault in self._strike(BatchFault) if isinstance(fault, AnyBatchFault)])
 
     def take_lines(self) -> tuple[AnyLineFault, ...]:
-        """The faults of the lines of a batch that is just created."""
+        """The line faults of a batch that is being created."""
         return tuple([fault for fault in self._strike(LineFault) if isinstance(fault, AnyLineFault)])
 
     def disarm(self) -> None:
-        """Drop all of them; what has struck already stays."""
+        """Disarm all of them; batches and files that were struck keep theirs."""
         self._armed.clear()
 
     def reset(self) -> None:

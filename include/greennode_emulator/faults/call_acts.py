@@ -1,4 +1,4 @@
-"""How a fault of a call is acted out, around the application."""
+"""How call faults act, around the application."""
 
 import gzip
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -30,7 +30,7 @@ _BODILESS = frozenset({204, 304})
 async def act_out(
     fault: faults.CallFault, app: App, scope: Scope, receive: Receive, send: Send, *, dialect: Dialect
 ) -> None:
-    """Serve one call in the way the fault says."""
+    """Serve one call as the fault says."""
     match fault:
         case faults.ErrorAfter():
             await _carry_out(app, scope, receive)
@@ -51,7 +51,7 @@ async def act_out(
             reset_connection(scope)
             await _until_gone(receive)
         case faults.PartialList() | faults.ContentUrl() | faults.ChatAnswer():
-            # The handler knows what a list, a file or an answer is, and asks for the fault.
+            # The handler knows what a list, a file or an answer is, and applies the fault.
             scope[_FAULT] = fault
             await app(scope, receive, send)
         case _:
@@ -59,7 +59,7 @@ async def act_out(
 
 
 async def _alter(fault: faults.CallFault, app: App, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve one call whose reply arrives otherwise than the application sends it."""
+    """Serve one call whose reply arrives differently from how the application sends it."""
     match fault:
         case faults.Headers():
             extra = [(name.lower().encode(), value.encode()) for name, value in fault.headers.items()]
@@ -79,23 +79,23 @@ async def _alter(fault: faults.CallFault, app: App, scope: Scope, receive: Recei
 
 
 def is_reply_lost(scope: Scope) -> bool:
-    """Whether a fault sees to it that the client gets nothing of the reply to this request."""
+    """Whether a fault makes sure that the client gets nothing of the reply to this request."""
     return _LOST in scope
 
 
 def is_reply_cut(scope: Scope) -> bool:
-    """Whether a fault sees to it that the client gets a part of the reply at most."""
+    """Whether a fault makes sure that the client gets only a part of the reply."""
     return _LOST in scope or _CUT in scope
 
 
 def fault_of(scope: Scope, kind: type[FaultT]) -> FaultT | None:
-    """The fault that a handler itself has to act out, if it is of that kind."""
+    """The fault that the handler itself has to apply, if it is of that kind."""
     fault = scope.get(_FAULT)
     return fault if isinstance(fault, kind) else None
 
 
 async def _carry_out(app: App, scope: Scope, receive: Receive) -> None:
-    """Do all that the request asks for, and send nothing."""
+    """Do everything that the request asks for, and send nothing."""
     scope[_LOST] = True
     await app(scope, receive, _swallow)
 
@@ -118,14 +118,14 @@ async def _swallow(_message: Message) -> None:
 
 
 async def _drain(receive: Receive) -> None:
-    """Take the whole request: a reply in the midst of an upload would look like a broken pipe."""
+    """Receive the whole request: a reply in the middle of an upload would seem like a broken pipe."""
     more = True
     while more:
         more = (await receive()).get("more_body", False)
 
 
 async def _until_gone(receive: Receive) -> None:
-    # The server would send a 500 in place of the missing reply if we returned before it saw the end.
+    # If we returned before the server sees the end, it would send a 500 instead of the missing reply.
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -1,4 +1,4 @@
-"""Faults of calls: one endpoint's next calls go wrong. The endpoint is named as in `endpoints.Endpoint`."""
+"""Call faults: the next calls of one endpoint go wrong. The endpoint is named as in `endpoints.Endpoint`."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from greennode_emulator.endpoints import Endpoint
 from greennode_emulator.error_bodies import Shape
 from greennode_emulator.faults.fault import Fault, HttpStatus, Positive, Seconds, Share, Whole
 
-# As good as for ever, and far from overflow.
+# Practically for ever, and far from overflow.
 _LONGEST = 24 * 3600.0
 
 
@@ -19,13 +19,13 @@ class CallFault(Fault, frozen=True, kw_only=True):
     skip: Whole = 0
 
     def at(self, strike: int) -> "CallFault":
-        """What happens to the call that is struck after so many others."""
+        """What happens to the struck call after so many others."""
         _ = strike
         return self
 
 
 class Refusal(CallFault, frozen=True, kw_only=True):
-    """The reply of those faults that answer with a status; `shape` is that of the body."""
+    """The reply of faults that answer with a status; `shape`: the form of the body."""
 
     status: HttpStatus = 503
     shape: Shape = "dialect"
@@ -35,11 +35,11 @@ class Refusal(CallFault, frozen=True, kw_only=True):
 
 
 class Status(Refusal, frozen=True, kw_only=True):
-    """Nothing is done; the reply is this status, which may well be 200, with an error in the body."""
+    """Nothing is done; the reply has this status, which may be 200 with an error in the body."""
 
 
 class Storm(Refusal, frozen=True, kw_only=True):
-    """From its first strike on, every call of so many seconds is refused."""
+    """From its first strike on, every call is refused for so many seconds."""
 
     seconds: Seconds
     status: HttpStatus = 429
@@ -85,9 +85,9 @@ class Slow(CallFault, frozen=True, kw_only=True):
 
 
 class Slowing(CallFault, frozen=True, kw_only=True):
-    """The answer comes after so many seconds, and every next one `factor` times later.
+    """The answer comes after so many seconds, and each further one `factor` times later.
 
-    After `stop_after` calls (null: never) the server has slowed to a stop: it answers none.
+    After `stop_after` calls (null: never) the server answers no more calls.
     """
 
     count: Positive | None = None
@@ -103,7 +103,7 @@ class Slowing(CallFault, frozen=True, kw_only=True):
 
 
 class Stalled(CallFault, frozen=True, kw_only=True):
-    """After a part of the body nothing more comes, and the connection stays open until the client goes away."""
+    """After a part of the body nothing more arrives, and the connection stays open until the client disconnects."""
 
     fraction: Share = 0.5
 
@@ -112,7 +112,7 @@ class Truncated(CallFault, frozen=True, kw_only=True):
     """The body ends in the middle of a line.
 
     `length`: "right", the Content-Length is that of the part; "lying", it is that of the whole and the connection
-    closes early; "none", the part is sent in chunks that end well.
+    closes early; "none", the part is sent in chunks that end correctly.
     """
 
     fraction: Share = 0.5
@@ -120,15 +120,15 @@ class Truncated(CallFault, frozen=True, kw_only=True):
 
 
 class Gzip(CallFault, frozen=True, kw_only=True):
-    """The body is compressed though nobody asked; `declared`: a Content-Encoding says so."""
+    """The body is compressed without being asked; `declared`: a Content-Encoding says so."""
 
     declared: bool = True
 
 
 class PartialList(CallFault, frozen=True, kw_only=True):
-    """A list that shows nothing, or its first page whatever page is asked for.
+    """A list that shows nothing, or its first page whatever page is requested.
 
-    `unless_header`: a call that has this header gets the list as it is.
+    `unless_header`: a call with this header gets the real list.
     """
 
     show: Literal["nothing", "first_page"] = "nothing"
@@ -136,21 +136,21 @@ class PartialList(CallFault, frozen=True, kw_only=True):
 
 
 class ContentUrl(CallFault, frozen=True, kw_only=True):
-    """In place of a file's bytes, JSON that says where they are; `elsewhere`: at another origin."""
+    """Instead of a file's bytes, JSON with their URL; `elsewhere`: at another origin."""
 
     endpoint: Endpoint = Endpoint.FILE_CONTENT
     elsewhere: bool = True
 
 
 class ChatAnswer(CallFault, frozen=True, kw_only=True):
-    """The answer of a live request is not what was asked for."""
+    """The answer of a live request does not fit the request."""
 
     endpoint: Endpoint = Endpoint.CHAT
     answer: Literal["empty", "cut_off", "content_filter", "wrong_schema"] = "empty"
 
 
 class Headers(CallFault, frozen=True, kw_only=True):
-    """The reply is as always, with these headers added."""
+    """The reply is the usual one, with these headers added."""
 
     headers: dict[str, str]
 

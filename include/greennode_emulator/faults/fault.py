@@ -1,4 +1,4 @@
-"""What all faults have in common."""
+"""What all faults share."""
 
 import re
 from typing import Annotated

@@ -15,7 +15,7 @@ class FirstLooks(FileFault, frozen=True, kw_only=True):
 
 
 class FileNotFound(FirstLooks, frozen=True, kw_only=True):
-    """The file is stored, and 404 for a while."""
+    """The file is stored, but returns 404 for a while."""
 
 
 class FileProcessing(FirstLooks, frozen=True, kw_only=True):
@@ -26,7 +26,7 @@ class FileProcessing(FirstLooks, frozen=True, kw_only=True):
 
 
 class TooLarge(FileFault, frozen=True, kw_only=True):
-    """Files of more than `max_bytes` are refused with 413, or by a reset, whatever limit is documented."""
+    """Files of more than `max_bytes` are refused with 413, or by a reset, whatever the documented limit is."""
 
     count: Positive | None = None
     max_bytes: Whole

@@ -1,4 +1,4 @@
-"""All kinds of faults, and how to read them."""
+"""All kinds of faults, and how to parse them."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ class ScenarioError(Exception):
 
 
 def read_faults(text: bytes) -> list[AnyFault]:
-    """A JSON list of faults; msgspec.DecodeError where one is not known or does not make sense."""
+    """A JSON list of faults; raises msgspec.DecodeError if one is unknown or invalid."""
     return _decoder.decode(text)
 
 

@@ -1,4 +1,4 @@
-"""How faults of lines are acted out: on whether there is an answer, on the answer, and on the line."""
+"""How line faults act: on whether there is an answer, on the answer, and on the line."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,7 +17,7 @@ _NO_ANSWER = "The request was not answered."
 
 
 class _Wish(msgspec.Struct):
-    """The part of a request that says what its answer has to look like."""
+    """The part of a request that decides what its answer has to look like."""
 
     response_format: Any = None
 
@@ -26,7 +26,7 @@ _wishes = msgspec.json.Decoder(_Wish)
 
 
 def refusal_of(fault: faults.AnyLineFault | None) -> RefusedError | None:
-    """The refusal that stands in place of an answer, if the fault is of that kind."""
+    """The refusal that replaces an answer, if the fault is of that kind."""
     match fault:
         case faults.LineError():
             return RefusedError(fault.status, fault.message, code=fault.code, kind="server_error")
@@ -37,13 +37,13 @@ def refusal_of(fault: faults.AnyLineFault | None) -> RefusedError | None:
 
 
 def altered(fault: faults.AnyLineFault | None, reply: Reply) -> Reply:
-    """The answer as the fault has it; what is billed goes by this."""
+    """The answer as the fault changes it; the bill goes by this one."""
     act = _ANSWERS.get(type(fault))
     return reply if act is None else act(reply)
 
 
 def leaves_no_answer(fault: faults.AnyLineFault, body: msgspec.Raw) -> bool:
-    """Whether the fault destroys the answer to a request, so that no client could use what is left of it."""
+    """Whether the fault destroys the answer to a request, so that no client can use what remains of it."""
     match fault:
         case faults.Missing() | faults.NotJson() | faults.EmptyAnswer():
             return True
@@ -52,12 +52,12 @@ def leaves_no_answer(fault: faults.AnyLineFault, body: msgspec.Raw) -> bool:
         case faults.WrongSchema():
             return _asks_for_schema(body)
         case _:
-            # There is an answer, if one that is hard to read; or a verdict, that it was cut off or withheld.
+            # There is an answer, perhaps hard to read, or a final outcome: it was cut off or withheld.
             return False
 
 
 def written(fault: faults.AnyLineFault, line: Reply, show: Callable[[Reply], Reply]) -> list[bytes]:
-    """What stands in the file in place of a line; `show` gives a line the shape that the file's lines have."""
+    """The lines in the file that replace a line; `show` gives a line the shape of the file's lines."""
 
     def encode(one: Reply) -> bytes:
         return _encoder.encode(show(one))
@@ -124,7 +124,7 @@ def _tokens(reply: Reply) -> int:
 def _separate(reply: Reply) -> Reply:
     marked = {**reply, "system_fingerprint": f"a{_SEPARATORS}b"}
     content = _content(reply)
-    # A JSON answer would no longer be one.
+    # A JSON answer would no longer be JSON.
     return (
         marked
         if content.startswith(("{", "[")) and _is_json(content)

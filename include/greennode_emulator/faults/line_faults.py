@@ -1,6 +1,6 @@
-"""Faults of lines: `rate` and `count` are over the lines of one file, and `batches` says how many batches they strike.
+"""Line faults: `rate` and `count` apply to the lines of one file; `batches` says how many batches they strike.
 
-Which lines are struck is a function of the seed and the file's bytes. The comment behind a class says what is billed.
+Which lines are struck is a function of the seed and the file's bytes. The comment above a group says what is billed.
 """
 
 from typing import Literal
@@ -15,7 +15,7 @@ class LineFault(Fault, frozen=True, kw_only=True):
     batches: Positive | None = None
 
 
-# The request was answered, and is billed once; what went wrong is its line.
+# The request was answered, and is billed once; the fault is in its line.
 
 
 class Missing(LineFault, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ class Duplicate(LineFault, frozen=True, kw_only=True):
 
 
 class UnknownId(LineFault, frozen=True, kw_only=True):
-    """A line with a custom_id that nobody sent, beside the line, or `instead` of it."""
+    """A line with a custom_id that was never sent, beside the line, or `instead` of it."""
 
     instead: bool = False
 
@@ -43,7 +43,7 @@ class Utf16Line(LineFault, frozen=True, kw_only=True):
 
 
 class Separators(LineFault, frozen=True, kw_only=True):
-    """The line holds U+2028, U+2029 and U+0085 as they are; text answers hold them too."""
+    """The line contains U+2028, U+2029 and U+0085 unescaped; text answers contain them too."""
 
 
 class WrongSchema(LineFault, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ class ContentFilter(LineFault, frozen=True, kw_only=True):
     """The answer is withheld by a content filter."""
 
 
-# The request was not answered, and is not billed; its line stands in the error file.
+# The request was not answered, and is not billed; its line is in the error file.
 
 
 class LineError(LineFault, frozen=True, kw_only=True):

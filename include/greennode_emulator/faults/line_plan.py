@@ -1,4 +1,4 @@
-"""Which lines of a file are struck by which fault: a pure function of the faults and the file."""
+"""Which fault strikes which lines of a file: a pure function of the faults and the file."""
 
 import random
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from greennode_emulator.faults.line_faults import AnyLineFault
 
 
 def plan_lines(faults: Sequence[AnyLineFault], *, lines: int, checksum: int) -> dict[int, AnyLineFault]:
-    """The fault of each struck line, by its index; a line that two faults want goes to the first of them."""
+    """The fault of each struck line, by its index; if two faults choose a line, the first one gets it."""
     plan: dict[int, AnyLineFault] = {}
     for fault in faults:
         source = random.Random(f"{fault.seed} {kind_of(type(fault).__name__)} {checksum}")  # noqa: S311 - a draw, no secret
