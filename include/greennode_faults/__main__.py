@@ -1,5 +1,5 @@
 """`python -m greennode_faults`: run the fault matrix and print it; 0 if every promise was kept, 1 if not."""
-# ruff: noqa: T201 - this module's work is to print
+# ruff: noqa: T201 - this module prints its results
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PROBED_RIGHT = 0.95
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what was asked for."""
+    """Run the chosen part."""
     options = _parser().parse_args(arguments)
     if options.command == "interleavings":
         return run_interleavings(options)
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m greennode_faults", description=__doc__)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcomes there as well")
-    parser.add_argument("--quiet", action="store_true", help="leave out what the engine logs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the outcomes to this file")
+    parser.add_argument("--quiet", action="store_true", help="do not show the engine's log")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     engine = commands.add_parser("engine", help="the engine under every fault, mixtures of faults, and kills")
     engine.add_argument("--mixtures", type=int, default=200, metavar="N", help="random combinations; default: 200")
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     engine.add_argument("--only", metavar="TEXT", help="cases whose group or name holds this text")
     engine.set_defaults(run=_engine)
     airflow = commands.add_parser("airflow", help="a real Airflow: kills, zombies, clears and marks, outages")
-    airflow.add_argument("--quick", action="store_true", help="the few most telling cases")
+    airflow.add_argument("--quick", action="store_true", help="only the few most important cases")
     airflow.add_argument("--only", metavar="TEXT", help="cases whose group or name holds this text")
     airflow.set_defaults(run=_airflow)
     late = commands.add_parser("interleavings", help="workers that are stopped at every step while others go on")
@@ -74,17 +74,17 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=20_000,
         metavar="N",
-        help="so many in all, if hold-ups are fewer; default: 20,000",
+        help="schedules in all, if there are fewer hold-ups; default: 20,000",
     )
     late.add_argument("--only", metavar="TEXT", default="", help="scenes whose name or store holds this text")
-    dialects = commands.add_parser("dialects", help="servers that nobody has seen, drawn from seeds")
-    dialects.add_argument("--seed", type=int, default=1, help="the first; default: 1")
-    dialects.add_argument("--count", type=int, default=500, metavar="N", help="so many of them; default: 500")
-    live = commands.add_parser("live", help="the harmless part, against a server of your own")
+    dialects = commands.add_parser("dialects", help="unknown servers, drawn from seeds")
+    dialects.add_argument("--seed", type=int, default=1, help="the first seed; default: 1")
+    dialects.add_argument("--count", type=int, default=500, metavar="N", help="how many servers; default: 500")
+    live = commands.add_parser("live", help="the harmless cases, against a server that you name")
     live.add_argument("--base-url", required=True, metavar="URL")
     live.add_argument("--model", required=True)
     live.add_argument("--profile", default="greennode", metavar="NAME|FILE", help="a preset, or what probe has written")
-    live.add_argument("--state", type=Path, required=True, metavar="DIR", help="where it goes on if started again")
+    live.add_argument("--state", type=Path, required=True, metavar="DIR", help="where a second start continues")
     live.add_argument("--wait-seconds", type=float, default=3600, help="how long to wait for batches; default: 3600")
     live.set_defaults(run=run_live)
     return parser
@@ -135,7 +135,7 @@ def run_interleavings(options: argparse.Namespace) -> int:
 
 
 def run_generated_dialects(options: argparse.Namespace) -> int:
-    """Print how runs end on servers of seeds; 0 if none ends wrong, and 95 % end right with the probe's profile."""
+    """Print how runs on servers of seeds end; 0 if none ends wrong and 95 % end right with the probe's profile."""
     logging.basicConfig(level=logging.CRITICAL + 1)
     began = time.monotonic()
     print("  seed  default probed  seconds  what the server does differently", flush=True)

@@ -1,4 +1,4 @@
-"""AirflowCase: what is done to a run on the real Airflow, by name."""
+"""AirflowCase: something that happens to a run on the real Airflow, by name."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Act = Callable[[Scene], None]
 
 @dataclass(frozen=True, kw_only=True)
 class AirflowCase:
-    """One thing that is done. `act` starts the run and waits for its end.
+    """One case. `act` starts the run and waits for its end.
 
-    dag_id: on which pipeline. quick: one of the few that `make test` plays. alone: it takes down what a run on the
-    other lane needs as well.
+    dag_id: the pipeline. quick: one of the few cases of `make test`. alone: it stops something that a run on the other
+    lane needs as well.
     """
 
     group: str

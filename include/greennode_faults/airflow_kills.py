@@ -1,6 +1,6 @@
 """Kills and zombies: a worker is stopped at a boundary of the pipeline, for good or until its retry has begun.
 
-Nothing in the pipeline knows of it: the worker is held there by the server, which does not reply, or by the database,
+The pipeline does not know about it: the worker is held there by the server, which does not reply, or by the database,
 which does not grant a lock.
 """
 
@@ -22,7 +22,7 @@ _EVER = None
 
 @dataclass(frozen=True)
 class Boundary:
-    """A place in the pipeline. `reach` starts a run, and returns when its workers are held there."""
+    """A point in the pipeline. `reach` starts a run, and returns when its workers are held there."""
 
     name: str
     task_id: str
@@ -32,7 +32,7 @@ class Boundary:
     quick: bool = False
 
     def kill(self, scene: Scene) -> None:
-        """Kill the workers, let go what held them, and leave the rest to Airflow."""
+        """Kill the workers, release what held them, and leave the rest to Airflow."""
         self.reach(scene)
         scene.kill(self.task_id)
         scene.release()
@@ -42,7 +42,7 @@ class Boundary:
         )
 
     def pause(self, scene: Scene) -> None:
-        """Pause the workers until their tasks are tried again, and let them do their worst then."""
+        """Pause the workers until their tasks are tried again, then let them continue."""
         self.reach(scene)
         scene.pause(self.task_id)
         scene.release()
@@ -68,7 +68,7 @@ def _accepted(scene: Scene) -> None:
 
 
 def _accepted_late(scene: Scene) -> None:
-    """The create is on its way for longer than Airflow waits for a heartbeat."""
+    """The create is under way for longer than Airflow waits for a heartbeat."""
     scene.arm({"kind": "slow", "endpoint": CREATE, "count": SHARDS, "seconds": 15})
     scene.start()
     scene.until_called(CREATE)
@@ -87,7 +87,7 @@ def _in_download(scene: Scene) -> None:
 
 
 def _in_write(scene: Scene) -> None:
-    """Rows of both shards are there already, not committed: the upsert has written some and waits at the next."""
+    """Rows of both shards exist already, uncommitted: the upsert has written some and waits at the next."""
     scene.start()
     scene.until(BUILD, "success", times=1)
     scene.lock(
@@ -118,7 +118,7 @@ _STORED = Boundary("after the upload was stored", SUBMIT, _stored)
 _SENT = Boundary("a create under way, never accepted", SUBMIT, partial(_held_at, endpoint=CREATE))
 _ACCEPTED = Boundary("after the create, before its receipt", SUBMIT, _accepted, quick=True)
 _ACCEPTED_LATE = Boundary("a create under way, accepted later", SUBMIT, _accepted_late, quick=True)
-_IN_POLL = Boundary("in the wait's own look", WAIT, partial(_held_at, endpoint=POLL))
+_IN_POLL = Boundary("in the wait's own poll", WAIT, partial(_held_at, endpoint=POLL))
 _IN_DOWNLOAD = Boundary("in mid-download", COLLECT, _in_download)
 _IN_WRITE = Boundary("in mid-write to the target", JOIN, _in_write, quick=True)
 _IN_REPORT = Boundary("in report", REPORT, _in_report, times=1)
@@ -138,7 +138,7 @@ _PAUSED = (_STORED, _ACCEPTED_LATE, _IN_DOWNLOAD, _IN_WRITE)
 
 
 def _asleep_with_a_claim(scene: Scene) -> None:
-    """The sleepers wake up while their retries look for the batches that they may have created."""
+    """The paused workers wake up while their retries search for the batches that they may have created."""
     scene.pause_at_claim()
     scene.expect(scene.called(CREATE) == 0, "the worker was not held in time")
     scene.until_tried(SUBMIT)
@@ -149,7 +149,7 @@ def _asleep_with_a_claim(scene: Scene) -> None:
 
 
 def _taken_over(scene: Scene) -> None:
-    """The creates are accepted when their retries have stopped looking for them, and so has each shard two batches."""
+    """The creates are accepted after their retries stopped searching for them, so each shard has two batches."""
     scene.arm(
         {"kind": "slow", "endpoint": CREATE, "count": SHARDS, "seconds": 110},
         {"kind": "stuck", "status": "validating", "seconds": 40, "count": 2 * SHARDS},
@@ -175,7 +175,7 @@ def cases() -> Iterator[AirflowCase]:
 
 
 def long_cases() -> Iterator[AirflowCase]:
-    """Those in which a create that was never accepted is looked for until it is certain: minutes, mostly of waiting."""
+    """Cases whose retry searches for a create that was never accepted until it is certain: minutes of waits."""
     yield AirflowCase(group="kill -9", name=_SENT.name, act=_SENT.kill, dag_id="faults_aside")
     yield AirflowCase(
         group="zombie", name="asleep between claim and create", act=_asleep_with_a_claim, dag_id="faults_aside"

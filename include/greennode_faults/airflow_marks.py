@@ -1,4 +1,4 @@
-"""Clear and mark: what a person does to the tasks of a run while it is under way, and after."""
+"""Clear and mark: what a person does to a run's tasks while it is under way, and after its end."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from greennode_faults.airflow_kills import CONTENT, CREATE, POLL
 from greennode_faults.airflow_scene import BUILD, COLLECT, JOIN, REPORT, RETRY, SUBMIT, WAIT, Scene
 from greennode_faults.airflow_stage import SHARDS
 
-# As dags/airflow_faults.py cuts them.
+# The shards that dags/airflow_faults.py makes.
 _SHARD_REQUESTS = 17
 _CANCEL = "POST /batches/{id}/cancel"
 
 
 def _half_done(scene: Scene) -> None:
-    """Both batches have half of their answers and go no further."""
+    """Both batches have half of their answers and make no progress."""
     scene.arm({"kind": "stuck", "status": "in_progress", "count": SHARDS, "fraction": 0.5})
     scene.start()
     scene.until(WAIT, "deferred")
-    # The triggers look for themselves: before they run, a mark reaches nobody who could cancel.
+    # Triggers poll for themselves: before they run, a mark reaches no trigger that could cancel.
     scene.until_polled(3 * SHARDS)
     scene.until_counted("requests_billed", SHARDS * (_SHARD_REQUESTS // 2))
 
@@ -131,14 +131,14 @@ def _run_marked_failed(scene: Scene) -> None:
     scene.mark_run("failed")
     scene.until_called(_CANCEL)
     scene.finish("failed")
-    # No clear but the one that the run's last task names makes it good, and nothing says so before.
+    # Only the clear that the run's last task names makes the run good, and no event is sent before.
     scene.clear_run(only_failed=True)
     scene.finish("failed")
-    scene.expect(scene.events() == 0, "a failed run said that its target is new")
+    scene.expect(scene.events() == 0, "a failed run reported its target as new")
     scene.clear(SUBMIT, downstream=True)
     scene.finish()
     _asked_again(scene)
-    scene.expect(scene.events() == 1, "the run did not say that its target is new")
+    scene.expect(scene.events() == 1, "the run did not report its target as new")
 
 
 def _run_marked_success(scene: Scene) -> None:
@@ -146,7 +146,7 @@ def _run_marked_success(scene: Scene) -> None:
     scene.mark_run("success")
     scene.until_called(_CANCEL)
     scene.finish("failed")
-    scene.expect(scene.events() == 0, "a failed run said that its target is new")
+    scene.expect(scene.events() == 0, "a failed run reported its target as new")
     scene.clear(SUBMIT, downstream=True)
     scene.finish()
     _asked_again(scene)
@@ -160,7 +160,7 @@ def _run_marked_failed_in_build(scene: Scene) -> None:
     scene.finish("failed")
     scene.release()
     scene.clear_run(only_failed=True)
-    # What was skipped stays so: built, and nothing sent.
+    # A skipped task stays skipped: built, and nothing sent.
     scene.finish("failed")
     scene.expect(scene.paid()["batches_created"] == 0, "a batch was created")
     scene.clear(BUILD, downstream=True)
@@ -191,18 +191,18 @@ def _cleared_and_not_built(scene: Scene) -> None:
     scene.until_blocked(1)
     scene.mark(BUILD, "failed")
     scene.finish("failed")
-    scene.expect(scene.events() == 1, "a failed run said that its target is new")
+    scene.expect(scene.events() == 1, "a failed run reported its target as new")
     scene.release()
     scene.clear_run(only_failed=True)
     scene.finish()
     scene.expect(scene.paid() == paid, "something was paid for or sent again")
-    scene.expect(scene.events() == 2, "the run did not say that its target is new")  # noqa: PLR2004
+    scene.expect(scene.events() == 2, "the run did not report its target as new")  # noqa: PLR2004
 
 
 def cases() -> Iterator[AirflowCase]:
     """All of them."""
     yield AirflowCase(group="clear", name="wait_for_batch while deferred", act=_wait_cleared)
-    yield AirflowCase(group="clear", name="wait_for_batch in its own look", act=_poll_cleared)
+    yield AirflowCase(group="clear", name="wait_for_batch in its own poll", act=_poll_cleared)
     yield AirflowCase(group="clear", name="build_requests while batches wait", act=_build_cleared)
     yield AirflowCase(group="clear", name="submit_batch, its batch accepted, no reply", act=_submit_cleared)
     yield AirflowCase(group="clear", name="each task after the end, then all", act=_all_cleared)

@@ -1,4 +1,4 @@
-"""The matrix on the real Airflow: each case a run, with the engine's own verdict by rows and by money."""
+"""The matrix on the real Airflow: each case is a run, judged as the engine's cases are, by rows and by money."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUICK = tuple(case for case in CASES if case.quick)
 def run_airflow(quick: bool, only: str | None = None) -> Iterator[Outcome]:  # noqa: FBT001 - as the command line has it
     """The outcomes of all cases, or of the quick ones, on one deployment that is started for them.
 
-    only: of those whose group or name holds this text.
+    only: the cases whose group or name holds this text.
     """
     cases, aside = (QUICK, ()) if quick else (CASES, ASIDE)
     cases, aside = _named(cases, only), _named(aside, only)
@@ -54,7 +54,7 @@ def play(stage: AirflowStage, case: AirflowCase) -> Outcome:
             problems += scene.problems
             return _outcome(scene, case, problems, time.monotonic() - began)
     except LocalError as error:
-        # What was done to the deployment could not be undone.
+        # A change to the deployment could not be undone.
         return _failed(case, [*problems, str(error)], time.monotonic() - began)
 
 

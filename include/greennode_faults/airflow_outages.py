@@ -1,4 +1,4 @@
-"""Outages: Airflow's own components, the API and the staging area go away for a while; and batches that end badly."""
+"""Outages: Airflow's components, the API and the staging area fail for a while; and batches that end badly."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _component_killed(scene: Scene, *, component: str) -> None:
 
 
 def _scheduler_killed_at_create(scene: Scene) -> None:
-    """Its workers die with it, and nobody is left who could fail their tasks."""
+    """The scheduler's workers die with it, and no process is left that could fail their tasks."""
     scene.arm({"kind": "timeout", "endpoint": CREATE, "count": SHARDS, "done": True})
     scene.start()
     scene.until_counted("batches_created")
@@ -70,7 +70,7 @@ def _gateway_down(scene: Scene) -> None:
 
 
 def _storage_down_in_wait(scene: Scene) -> None:
-    """The triggerer ends the waits all the same, and only the tasks after them are tried again."""
+    """The triggerer still ends the waits, and only the tasks after them are tried again."""
     _waiting(scene, seconds=30)
     scene.stop_storage()
     scene.until(WAIT, "success")

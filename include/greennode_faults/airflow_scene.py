@@ -1,4 +1,4 @@
-"""Scene: one run of a pipeline on the real Airflow, what is done to it, and what it comes to."""
+"""Scene: one run of a pipeline on the real Airflow, what happens to it, and its outcome."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ JOIN = "join_results"
 REPORT = "report"
 
 _SECONDS = 120.0
-# A create that was never accepted is looked for during 90 of them, and a worker is missed after 8.
+# A retry searches for a create that was never accepted for 90 seconds, and a dead worker is noticed after 8.
 _RUN_SECONDS = 300.0
-# So long may a claim be used, and a little.
+# How long a claim may be used, and a little more.
 _CLAIM_SECONDS = 32.0
 _TAKEN_UP = frozenset({"running", "deferred", "success"})
 _PAID = ("batches_created", "requests_billed", "files_uploaded", "chat_requests_billed")
@@ -38,29 +38,29 @@ _PAID = ("batches_created", "requests_billed", "files_uploaded", "chat_requests_
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker of LocalExecutor that runs a task: its supervisor, and the task's process with all that it started."""
+    """A worker of LocalExecutor that runs a task: its supervisor, and the task's process with its children."""
 
     supervisor: psutil.Process
     task: tuple[psutil.Process, ...]
 
     def pause(self) -> None:
-        """Stop all of it where it stands: no heartbeat any more, and connections stay open."""
+        """Pause all of it: heartbeats stop, and connections stay open."""
         for process in (self.supervisor, *self.task):
             process.send_signal(signal.SIGSTOP)
 
     def wake(self) -> None:
-        """Let it go on, the task first: its supervisor will have to end it, and must not come before."""
+        """Resume it, the task first: its supervisor will have to end it, and must not come before."""
         _continue(self.task)
         psutil.wait_procs(self.task, timeout=3)
         _continue([self.supervisor])
 
     def is_busy(self) -> bool:
-        """Whether the task's process is still there."""
+        """Whether the task's process still exists."""
         return any(_is_alive(process) for process in self.task)
 
 
 class Scene:
-    """A run on a lane that was cleared. Close it: then nothing is paused, locked or armed any more."""
+    """A run on an empty lane. Close it: then nothing stays paused, locked or armed."""
 
     def __init__(self, stage: AirflowStage, dag_id: str) -> None:
         self.stage = stage
@@ -79,16 +79,16 @@ class Scene:
         return self.stage.stack.airflow.client
 
     def close(self) -> None:
-        """Undo what was done to the deployment, and end the run if it has not ended."""
+        """Undo all changes to the deployment, and end the run if it has not ended."""
         self.release()
         self.wake()
         self._down.close()
         self._locks.close()
         if self.run_id and self.airflow.dag_run(self.dag_id, self.run_id)["state"] not in DAG_RUN_ENDS:
             self.airflow.set_run_state(self.dag_id, self.run_id, "failed")
-            self._until(lambda: not self._workers(None), "the end of what the run has started")
+            self._until(lambda: not self._workers(None), "the end of all processes of the run")
 
-    # What is prepared.
+    # Preparations.
 
     def arm(self, *faults: Mapping[str, Any]) -> None:
         """Arm faults of the emulator."""
@@ -99,7 +99,7 @@ class Scene:
         self._locks.execute(statement.encode())
 
     def release(self) -> None:
-        """Disarm what is armed, and let go what is locked."""
+        """Disarm all faults, and release all locks."""
         self.lane.emulator.disarm()
         self._locks.rollback()
 
@@ -107,21 +107,21 @@ class Scene:
         """Start the run."""
         self.run_id = self.airflow.trigger(self.dag_id)
 
-    # What is waited for.
+    # Waits.
 
     def until_called(self, endpoint: str, times: int = SHARDS) -> None:
-        """Wait until the server has got so many calls."""
+        """Wait until the server has received so many calls."""
         self._until(
             lambda: self.lane.emulator.ledger(summary=True)["calls"].get(endpoint, 0) >= times, f"a call of {endpoint}"
         )
 
     def until_polled(self, times: int) -> None:
-        """Wait until batches were looked at so often, by themselves or by the list."""
+        """Wait until batches were polled so often, singly or by the list."""
         looks = ("GET /batches/{id}", "GET /batches")
         self._until(lambda: sum(self.called(endpoint) for endpoint in looks) >= times, "a poll of a batch")
 
     def until_counted(self, name: str, times: int = SHARDS) -> None:
-        """Wait until the ledger's total is so high."""
+        """Wait until the ledger's total reaches this value."""
         self._until(lambda: self.lane.emulator.ledger(summary=True)[name] >= times, name)
 
     def until_blocked(self, times: int = SHARDS) -> None:
@@ -151,15 +151,15 @@ class Scene:
         )
 
     def pause_at_claim(self) -> None:
-        """Start the run, and pause its submitting workers when one has claimed a create and not sent it yet.
+        """Start the run, and pause its submitting workers when one has claimed a create but not sent it yet.
 
-        The storage is held meanwhile: it has the claim, and has not said so.
+        The storage is paused meanwhile: it has the claim, but has not replied.
         """
         self.start()
         storage = self.stage.store.service
         assert storage is not None, "the storage runs"
         try:
-            # Between the claim and the create lie two short calls of the storage.
+            # Between the claim and the create are two short calls of the storage.
             self._until(lambda: bool(self._claims()), "a claim", poll_seconds=0.0005)
             storage.process.send_signal(signal.SIGSTOP)
             self.pause(SUBMIT)
@@ -173,7 +173,7 @@ class Scene:
         )
 
     def finish(self, state: str = "success") -> None:
-        """Wait for the run's end, and note one that is not as it should be."""
+        """Wait for the run's end, and record an unexpected one."""
         found = self.airflow.wait_for_run(self.dag_id, self.run_id, seconds=_RUN_SECONDS)
         if found != state:
             logs = failed_logs(self.airflow, self.dag_id, self.run_id)
@@ -185,7 +185,7 @@ class Scene:
         return [task for task in found if task["task_id"] == task_id]
 
     def events(self) -> int:
-        """How many times the run has said that its target is new."""
+        """How often the run has reported its target as new."""
         return self.airflow.asset_events(self.dag_id, self.run_id)
 
     def paid(self) -> dict[str, int]:
@@ -194,14 +194,14 @@ class Scene:
         return {name: ledger[name] for name in _PAID}
 
     def called(self, endpoint: str) -> int:
-        """How many calls the server has got."""
+        """How many calls the server has received."""
         calls: dict[str, int] = self.lane.emulator.ledger(summary=True)["calls"]
         return calls.get(endpoint, 0)
 
-    # What is done.
+    # Actions.
 
     def kill(self, task_id: str) -> None:
-        """`kill -9` the workers that run a task, with all that they have started."""
+        """`kill -9` the workers that run a task, with all their children."""
         for worker in self._workers(task_id, at_least=1):
             kill([worker.supervisor, *worker.task])
 
@@ -212,16 +212,16 @@ class Scene:
             self._paused.append(worker)
 
     def wake(self) -> None:
-        """Let the paused go on, and wait until they have ended."""
+        """Resume the paused workers, and wait until they have ended."""
         while self._paused:
             worker = self._paused.pop()
             worker.wake()
             self._until(lambda worker=worker: not worker.is_busy(), "the end of a worker that was paused")  # type: ignore[misc]
 
     def clear(self, task_id: str, *, downstream: bool = False) -> None:
-        """Clear a task, all its instances, as a user does."""
+        """Clear a task, with all its instances, as a user does."""
         if not self.airflow.clear(self.dag_id, self.run_id, [task_id], downstream=downstream):
-            self.problems.append(f"nothing of {task_id} was cleared")
+            self.problems.append(f"no instance of {task_id} was cleared")
 
     def mark(self, task_id: str, state: str) -> None:
         """Mark each instance of a task, as a user does."""
@@ -233,30 +233,30 @@ class Scene:
         self.airflow.set_run_state(self.dag_id, self.run_id, state)
 
     def clear_run(self, *, only_failed: bool = False) -> None:
-        """Clear the whole run, or what of it failed, as a user does."""
+        """Clear the whole run, or its failed tasks, as a user does."""
         self.airflow.clear_run(self.dag_id, self.run_id, only_failed=only_failed)
 
     def kill_component(self, component: str) -> None:
-        """`kill -9` one of Airflow's own processes, with all that it started."""
+        """`kill -9` one of Airflow's processes, with all its children."""
         self.stage.stack.airflow.kill(component)
         self._down.callback(self.stage.stack.airflow.start, component)
 
     def stop_storage(self) -> None:
-        """The staging area cannot be reached."""
+        """Make the staging area unreachable."""
         self.stage.store.stop()
         self._down.callback(self.stage.store.start)
 
     def restore(self) -> None:
-        """What was killed or stopped is there again."""
+        """Start what was killed or stopped again."""
         self._down.close()
 
     def expect(self, holds: bool, words: str) -> None:  # noqa: FBT001 - the condition reads as a sentence
-        """Note a promise that was not kept."""
+        """Record a promise that was not kept."""
         if not holds:
             self.problems.append(words)
 
     def _workers(self, task_id: str | None, *, at_least: int = 0) -> list[Worker]:
-        """The workers that run a task now; of all tasks of the run without one."""
+        """The workers that run a task now; of all tasks if no task is named."""
         scheduler = next(one for one in self.stage.stack.airflow.services if one.name == "scheduler")
         children = {process.pid: process for process in scheduler.family() if _is_alive(process)}
         workers = []

@@ -1,4 +1,4 @@
-"""Stage of the Airflow cases: a real Airflow that notices soon what died, two emulators, and staging on S3."""
+"""Stage of the Airflow cases: a real Airflow that soon notices dead processes, two emulators, and staging on S3."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SHARDS = 2
 BATCH_SECONDS = 1.5
 _BUCKET = "staging"
 _DAGS = Path(__file__).parent / "dags"
-# By default Airflow takes five minutes to find out that a worker died, and half a minute for the other components.
-# 8 seconds are enough on two busy cores: a heartbeat that is late by more would make a zombie of a healthy worker.
+# By default Airflow needs five minutes to notice a dead worker, and half a minute for the other components.
+# 8 seconds are enough on two busy cores: any less, and a late heartbeat would make a zombie of a healthy worker.
 _SETTINGS = {
     "AIRFLOW__CORE__PARALLELISM": "8",
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
@@ -36,12 +36,12 @@ _SETTINGS = {
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "2",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
-    # The pipelines do not change: what is not parsed again leaves the cores to the cases.
+    # The pipelines do not change: without parsing, the cores are free for the cases.
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "60",
 }
-# The scheduler loads plugins before it forks its workers. What they have at hand then, tasks need not import: of the
-# two seconds of CPU that a task takes, that is more than one.
+# The scheduler loads plugins before it forks its workers. Modules that it has loaded need no import in a task: that
+# saves more than one of the two seconds of CPU that a task takes.
 _PRELOAD = """
 import sys
 
@@ -56,14 +56,14 @@ if "scheduler" in sys.argv:
 
 @dataclass(frozen=True)
 class Lane:
-    """One table's way through one server. Two lanes can be used at the same time."""
+    """One table's path through one server. Two lanes can be used at the same time."""
 
     emulator: RunningEmulator
     source: str
     target: str
 
     def clear(self, connection: psycopg.Connection) -> None:
-        """Forget bills and faults, and begin with a full source and no target."""
+        """Forget bills and faults, and start with a full source and no target."""
         self.emulator.reset()
         source, target = sql.Identifier(self.source), sql.Identifier(self.target)
         connection.execute(sql.SQL("DROP TABLE IF EXISTS {}, {}").format(source, target))
@@ -73,7 +73,7 @@ class Lane:
         connection.commit()
 
     def rows(self, connection: psycopg.Connection) -> list[RowOut]:
-        """The target's rows; none if it was not made."""
+        """The target's rows; none if it does not exist."""
         if connection.execute("SELECT to_regclass(%s)", [self.target]).fetchone() == (None,):
             return []
         columns = sql.SQL(", ").join(map(sql.Identifier, ("id", "status", "custom_id", *Label.model_fields)))
@@ -83,7 +83,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class AirflowStage:
-    """What the cases run on. `wanted`: the true answers, which the engine got from another emulator."""
+    """What the cases run on. `wanted`: the right answers, which the engine got from another emulator."""
 
     stack: LocalStack
     store: ObjectStore
@@ -93,13 +93,13 @@ class AirflowStage:
 
 @contextmanager
 def airflow_stage() -> Iterator[AirflowStage]:
-    """Start everything; stopped at the end, whatever the end is."""
+    """Start everything; it is stopped at the end, however the cases end."""
     with ExitStack() as parts:
         # Not below pytest's own folder: see `postgres.running_postgres`.
         folder = Path(
             parts.enter_context(tempfile.TemporaryDirectory(prefix="greennode-faults-", ignore_cleanup_errors=True))
         )
-        # A separate home: when the stack starts, it ends all that runs in its home.
+        # A separate home: a stack that starts ends everything that runs in its home.
         aside = folder / "aside"
         store = parts.enter_context(running_object_store(aside / "s3", log=aside / "s3.log", home=aside))
         store.make_bucket(_BUCKET)
@@ -137,7 +137,7 @@ def airflow_stage() -> Iterator[AirflowStage]:
                     **_SETTINGS,
                     "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins),
                     "AIRFLOW__GREENNODE__STAGING": f"s3://aws_staging@{_BUCKET}/greennode",
-                    # Its staging is new, and a fault in a pilot would be the only one of its run.
+                    # Its staging is new, and a fault in a pilot would be the only fault of its run.
                     "AIRFLOW__GREENNODE__PILOT_REQUESTS": "0",
                 },
             )

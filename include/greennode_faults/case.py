@@ -1,4 +1,4 @@
-"""Case: one thing that goes wrong, or several at once, and how a run may end with it."""
+"""Case: one fault, or several at once, and how a run may end with it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SUCCEEDED = frozenset({"succeeded"})
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Faults for the emulator, by its own names.
+    """Faults for the emulator, by its names.
 
-    statuses: how rows that were asked may end; all_seen: each of them must be seen. error: the class of the error
-    that must stop the run, where nobody but a person can go on. profile: extra fields of the connection. job: changes
-    to the job. dialect: how the emulator speaks. withheld: the server keeps answers that it billed.
+    statuses: how rows with a request may end; all_seen: each of these must occur. error: the class of the error that
+    must stop the run, if only a person can resolve it. profile: extra fields of the connection. job: changes to the
+    job. dialect: the emulator's dialect. withheld: the server keeps answers that it billed.
     """
 
     group: str
@@ -32,7 +32,7 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run came to. `problems` is empty where it kept its promises.
+    """The outcome of a run. `problems` is empty if it kept its promises.
 
     needed: answers that had to be paid for: one a request, and one more for each that the server lost after it was
     billed. billed: what the emulator billed.

@@ -32,7 +32,7 @@ def _call(endpoint: str, kind: str, count: int = 1, **more: Any) -> Fault:
 
 
 def _lines(kind: str, **more: Any) -> Fault:
-    """A fault of every third line or so, in the first batch."""
+    """A line fault of about every third line, in the first batch."""
     return {"kind": kind, "rate": 0.35, "batches": 1, **more}
 
 
@@ -135,7 +135,7 @@ WAITING = (
     ),
     Case(
         group="waiting",
-        name="rate limits on every look",
+        name="rate limits on every poll",
         faults=[_call(_POLL, "status", 8, status=429, headers={"Retry-After": "20"})],
     ),
     Case(
@@ -267,7 +267,7 @@ SINGLES = (*UPLOAD, *CREATE, *WAITING, *END, *LINES, *CREDIT, *DIALECTS)
 
 
 def mixtures(count: int, *, seed: int) -> Iterator[Case]:
-    """So many combinations of two to four cases that end by themselves, the same for the same seed."""
+    """So many combinations of two to four cases that end without a person's help, the same for the same seed."""
     rng = random.Random(seed)  # noqa: S311 - a choice of tests, not a secret
     mixable = [case for case in SINGLES if case.error is None and not case.withheld and case.group != "dialect"]
     for number in range(count):
@@ -278,6 +278,6 @@ def mixtures(count: int, *, seed: int) -> Iterator[Case]:
             name=f"{seed}/{number}: {' + '.join(part.name for part in parts)}",
             faults=[{**fault, "seed": rng.randrange(1000)} for part in parts for fault in part.faults],
             statuses=statuses,
-            all_seen=False,  # one fault may take from another what it would have struck
+            all_seen=False,  # one fault may prevent another from striking
             job={"attempts": 6} | {name: value for part in parts for name, value in part.job.items()},
         )

@@ -1,4 +1,4 @@
-"""Servers that nobody has seen, drawn from seeds: a table is run on each, as it comes and with the probe's profile.
+"""Unknown servers, drawn from seeds: a table is run on each, with the default profile and with the probe's.
 
 On each a run ends with all rows right, or it stops after its pilot with an error that names a field of the profile; no
 answer is paid for twice, and none is deleted unread.
@@ -70,7 +70,7 @@ def run_dialects(seeds: Iterable[int]) -> Iterator[DialectRun]:
 
 
 def run_dialect(seed: int, wanted: Answers) -> DialectRun:
-    """The same for one of them. wanted: the answers of a server that does nothing odd."""
+    """A run against the server of one seed. wanted: the answers of a server with nothing unusual."""
     began = time.monotonic()
     clock = FastClock()
     settings = Settings(dialect=f"{PREFIX}{seed}", batch_seconds=_BATCH_SECONDS, clock=clock)

@@ -29,14 +29,14 @@ from greennode_faults.stage import (
 )
 
 _STARTS = 12
-# On FastClock a create has had its time long before it is looked for the last time.
+# On FastClock, a create is over long before it is searched for the last time.
 _TIMEOUT_SECONDS = 0.5
 _BATCH_SECONDS = 0.04
 
 
 @dataclass(frozen=True)
 class Bench:
-    """An emulator of one dialect, and what its answers are when nothing goes wrong."""
+    """An emulator of one dialect, and its answers when nothing goes wrong."""
 
     emulator: RunningEmulator
     wanted: Answers
@@ -77,7 +77,7 @@ class Bench:
 
 @contextmanager
 def bench(dialect: str) -> Iterator[Bench]:
-    """An emulator that speaks a dialect, and its undisturbed answers."""
+    """An emulator of a dialect, and its undisturbed answers."""
     with running(Settings(dialect=dialect, batch_seconds=_BATCH_SECONDS)) as emulator, TemporaryDirectory() as folder:
         profile = {} if dialect == "unknown" else {"profile": dialect}
         case = Case(group="", name="", profile=profile, dialect=dialect)
@@ -87,7 +87,7 @@ def bench(dialect: str) -> Iterator[Bench]:
 
 
 def run_cases(cases: Sequence[Case]) -> Iterator[Outcome]:
-    """The outcomes of cases, with one emulator for those of a dialect that follow each other."""
+    """The outcomes of cases; consecutive cases of one dialect share an emulator."""
     rest = list(cases)
     while rest:
         dialect = rest[0].dialect
@@ -99,7 +99,7 @@ def run_cases(cases: Sequence[Case]) -> Iterator[Outcome]:
 def _run_to_the_end(
     case: Case, emulator: RunningEmulator, folder: Path, out: Path
 ) -> tuple[int, GreenNodeError | None]:
-    """How often the run was started, and the error that it could not get over.
+    """How often the run was started, and the error that it could not get past.
 
     Whatever the API's trouble is, the same command is started again, as a person or Airflow would do.
     """
@@ -124,7 +124,7 @@ def _run_to_the_end(
                     run,
                     out,
                     run_id="run",
-                    pilot_requests=0,  # they strike a server that is known
+                    pilot_requests=0,  # the faults strike a server that is already known
                     clock=clock,
                     sleep=clock.sleep,
                 )

@@ -1,8 +1,8 @@
 """Kills: a run that is stopped at each of its steps in turn, for good (`kill -9`) or until another has taken over.
 
-A step is a call of the API or a file that lands in staging; it is stopped before and after each. The run is a separate
-process, so nothing of it is tidied up. One that is only paused (a zombie: its worker was taken for dead) wakes up
-when another process has done its work, and must neither pay nor lose anything then.
+A step is a call of the API or a file that lands in staging; the run is stopped before and after each. It is a separate
+process, so nothing of it is cleaned up. A run that is only paused (a zombie: its worker was taken for dead) wakes up
+after another process has done its work, and must neither pay nor lose anything then.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Steps:
             if ended == "stopped":
                 os.kill(first, signal.SIGCONT)
                 _wait_for(first)
-            # What the zombie has written last must be as good: check it with one more start.
+            # What the zombie wrote last must be right as well: check it with one more start.
             third = _wait_for(_fork(lambda: _run(self.emulator, folder, _Counter(None, way))))
             rows = rows_out(folder / "answers.parquet")
         ledger = self.emulator.ledger()
@@ -118,12 +118,12 @@ class _Counter:
 
 
 def _run(emulator: RunningEmulator, folder: Path, counter: _Counter, *, report_to: int | None = None) -> None:
-    """The whole run, in its own process, which may change its modules freely."""
+    """The whole run, in a separate process, which may change its modules freely."""
     counter.around(GreenNodeClient, "_send")
     counter.around(greennode_batch.api.client, "download")
     counter.around(Path, "replace")
     counter.around(Path, "hardlink_to")
-    # On FastClock, as all that is waited for: so long a claim holds.
+    # On FastClock, like all waits: how long a claim holds.
     setattr(greennode_batch.batches.submit, "_CLAIM_SECONDS", 0.3)  # noqa: B010 - mypy would have it be Final
     out = folder / "answers.parquet"
     job = make_job(out, {"attempts": 4})
@@ -141,7 +141,7 @@ def _run(emulator: RunningEmulator, folder: Path, counter: _Counter, *, report_t
                     run,
                     out,
                     run_id="run",
-                    pilot_requests=0,  # they strike a server that is known
+                    pilot_requests=0,  # the faults strike a server that is already known
                     clock=clock,
                     sleep=clock.sleep,
                 )
@@ -155,7 +155,7 @@ def _run(emulator: RunningEmulator, folder: Path, counter: _Counter, *, report_t
 
 
 def _fork(work: Callable[[], None]) -> int:
-    """A copy of this process that does the work and ends; its id."""
+    """A copy of this process that does the work and ends; returns its id."""
     sys.stdout.flush()
     process = os.fork()
     if process:
@@ -180,6 +180,6 @@ def _wait_for(process: int) -> Literal["done", "killed", "stopped", "failed"]:
 
 
 def each_step(steps: Steps, way: Way, *, stride: int = 1, first: int = 1) -> Iterator[Outcome]:
-    """The outcomes of stops at every step, or at every so many."""
+    """The outcomes of stops at every step, or at every so many-th."""
     for step in range(first, steps.count() + 1, stride):
         yield steps.stop_at(step, way)

@@ -1,7 +1,7 @@
-"""Live: what can be tried on any server without harm: a handful of tiny batches, and trouble made on our side alone.
+"""Live: cases that are harmless on any server: a handful of tiny batches, and faults on our side alone.
 
-Replies are dropped after the server has sent them, a worker is killed between its steps, two workers meet on a shard, a
-batch is cancelled. What the server bills cannot be seen from here; that there is one batch for each file can, and is
+Replies are dropped after the server has sent them, a worker is killed between its steps, two workers meet on a shard,
+a batch is cancelled. The server's bill cannot be seen from here; that there is one batch for each file can, and it is
 the same promise. It costs some thirty requests of a few tokens.
 """
 
@@ -54,14 +54,14 @@ class _DroppingClient(GreenNodeClient):
 
 @dataclass(frozen=True)
 class _Live:
-    """A server, and where its cases keep what they need to go on."""
+    """A server, and the folder in which its cases keep their state."""
 
     connect: Callable[[], _DroppingClient]
     model: str
     state: Path
 
     def shard(self, name: str) -> ShardFolder:
-        """The one shard of a case; its prompts are the case's own, so no two cases share a file."""
+        """The one shard of a case; its prompts name the case, so no two cases share a file."""
         job = BatchJob(
             name="live",
             source=FileSource(path="rows"),
@@ -94,7 +94,7 @@ class _Live:
             submit(self.shard(name), client)
 
     def killed(self, name: str) -> None:
-        """Submit in a process that is killed when the create has been accepted; then submit once more."""
+        """Submit in a process that is killed once the create has been accepted; then submit once more."""
         shard = self.shard(name)
         if read_receipt(shard) is None:
             process = os.fork()
@@ -126,7 +126,7 @@ class _Live:
 
 
 def run_live(options: argparse.Namespace) -> Iterator[Outcome]:
-    """The outcomes of the harmless cases on a server. Start it again to go on waiting for its batches."""
+    """The outcomes of the harmless cases on a server. Start it again to continue waiting for its batches."""
     key = os.environ.get("GREENNODE_API_KEY", "")
     if not key:
         raise SystemExit("greennode_faults: the environment variable GREENNODE_API_KEY is not set")
@@ -187,7 +187,7 @@ def _rows_at_the_end(live: _Live, name: str, deadline: float, problems: list[str
 
 
 def _batches_of(live: _Live, name: str, problems: list[str]) -> int:
-    """How many batches the server has of the case's uploads, by its own lists."""
+    """How many batches the server has of the case's uploads, by the server's lists."""
     shard = live.shard(name)
     receipt = read_receipt(shard)
     begun = read_json(shard.uploading, UploadBegun)

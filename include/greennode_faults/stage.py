@@ -1,4 +1,4 @@
-"""Stage: a small table and its job, a clock that runs fast, and what a run leaves behind."""
+"""Stage: a small table and its job, a fast clock, and what a run leaves behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from greennode_faults.case import Case
 
 MODEL = "google/gemma-4-31b-it"
 ROWS = 40
-# A few rows ask what others ask, and one asks nothing.
+# A few rows ask the same as others, and one asks nothing.
 _DISTINCT = 35
 _EMPTY = 17
 
@@ -32,7 +32,7 @@ class Label(BaseModel):
 
 
 class FastClock:
-    """A clock on which a wait of a second takes 10 ms, and none takes more than 30; work takes its time.
+    """A clock on which a wait of a second takes 10 ms, and none takes more than 30; work takes its real time.
 
     So a create, which has 45 seconds, is over (after half a real second here) before its settle time is, and yet an
     hour passes in seconds.
@@ -42,7 +42,7 @@ class FastClock:
         self._ahead = 0.0
 
     def __call__(self) -> float:
-        """Epoch seconds, ahead of the wall clock by what was slept."""
+        """Epoch seconds, ahead of the wall clock by the time slept."""
         return time.time() + self._ahead
 
     def sleep(self, seconds: float) -> None:
@@ -84,7 +84,7 @@ def make_job(out: Path, changes: Mapping[str, Any]) -> BatchJob:
 
 
 class RowOut(BaseModel):
-    """One row of the target, with what matters here."""
+    """One row of the target, with the columns that matter here."""
 
     id: int
     status: str
@@ -108,12 +108,12 @@ def rows_out(out: Path) -> list[RowOut]:
 
 
 Answers = Mapping[int, tuple[Any, ...]]
-"""The answers of a run that nothing disturbed, by key."""
+"""The answers of an undisturbed run, by key."""
 Ledger = Mapping[str, Any]
 
 
 def problems_of(rows: list[RowOut], ledger: Ledger, wanted: Answers, case: Case) -> list[str]:
-    """What a run has done to rows and money that it should not have; all in words."""
+    """What a run did wrong to rows and money, in words."""
     problems = []
     if sorted(row.id for row in rows) != list(range(ROWS)):
         problems.append(f"rows lost or doubled: {len(rows)} of {ROWS}")
@@ -126,7 +126,7 @@ def problems_of(rows: list[RowOut], ledger: Ledger, wanted: Answers, case: Case)
     twice = [one for one, times in ledger["requests"].items() if times - ledger["wasted"].get(one, 0) > 1]
     if twice:
         problems.append(f"{len(twice)} answers paid for twice")
-    # Answered, and billed for it: the row must have what was bought, even if that is only a status.
+    # Answered and billed: the row must have what was paid for, even if that is only a status.
     bought = {one for one, times in ledger["requests"].items() if times > ledger["wasted"].get(one, 0)}
     lost = [one for one in bought if one in asked and asked[one].status not in _ANSWERED]
     if lost and not case.withheld:
@@ -141,6 +141,6 @@ _ANSWERED: frozenset[Literal["succeeded", "truncated", "refused"]] = frozenset({
 
 
 def needed(ledger: Ledger) -> int:
-    """What had to be paid: one usable answer a request that has one, and what the server wasted."""
+    """What had to be paid: one usable answer for each request that has one, and what the server wasted."""
     requests, wasted = ledger["requests"], ledger["wasted"]
     return sum(wasted.get(one, 0) + (times > wasted.get(one, 0)) for one, times in requests.items())

@@ -2,8 +2,8 @@
 
     ports             free ports on the loopback address
     credentials       the random secrets of one deployment
-    processes         processes that are started, watched and ended for sure
-    local_error       what can go wrong, in words that say what to do
+    processes         processes that are started, watched and reliably ended
+    local_error       errors whose message says what to do
 
     postgres_server   a real PostgreSQL: the warehouse, and Airflow's database
     emulator          the GreenNode emulator, as a process
@@ -15,9 +15,9 @@
     stack             PostgreSQL, emulator and Airflow as one context manager
 
     samples           the sample jobs and their data
-    demo, ui, show    what `python -m greennode_local` does
+    demo, ui, show    the commands of `python -m greennode_local`
     demo_outcome      what a run has left in the warehouse, checked
-    run_progress      waits for a run, a line for each change
+    run_progress      waits for a run, and prints a line for each change
     table_text        rows as a table for the terminal
     chromium          a headless browser, for tests of pages and their pictures
 

@@ -16,9 +16,9 @@ _INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 0 if all went well, 1 with the reason if not."""
+    """Run the command; 0 if it succeeded, 1 with the reason if not."""
     options = _parser().parse_args(arguments)
-    # So that the `with` blocks stop what was started: by default these end the process on the spot.
+    # So that the `with` blocks stop what was started: by default these signals end the process at once.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
@@ -41,16 +41,16 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m greennode_local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="run one job over its sample, check what comes out, stop")
+    demo = commands.add_parser("demo", help="run one job over its sample, check the results, stop")
     demo.add_argument("--job", choices=sorted(SAMPLES), help="which DAG to run (default: support_tickets)")
     demo.add_argument("--batch-seconds", type=float, default=2, help="how long the emulator takes for a batch")
     demo.add_argument("--timeout", type=float, default=900, help="seconds that the DAG may take")
     ui = commands.add_parser("ui", help="start everything and stay, with Airflow's pages")
-    ui.add_argument("--port", type=int, default=8080, help="the port wanted for the pages")
+    ui.add_argument("--port", type=int, default=8080, help="the port for the pages")
     ui.add_argument(
         "--upstream", metavar="URL", help="a model server that gives true answers, as http://localhost:11434/v1"
     )
-    show = commands.add_parser("show", help="print the first rows of a table of the warehouse that ui has running")
+    show = commands.add_parser("show", help="print the first rows of a table in the warehouse of a running ui")
     show.add_argument("table", help="the table's name")
     for command in (demo, ui):
         command.add_argument("--data", type=Path, help="a Parquet file for job package_sections")

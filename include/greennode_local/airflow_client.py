@@ -19,7 +19,7 @@ COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
 class AirflowClient:
-    """Speaks to one API server as the admin user; logs in at the first call."""
+    """Calls one API server as the admin user; logs in at the first call."""
 
     def __init__(self, url: str, password: str) -> None:
         # No proxy from the environment: the server is on the loopback address.
@@ -39,7 +39,7 @@ class AirflowClient:
         self._http.close()
 
     def is_healthy(self, *, since: datetime) -> bool:
-        """Whether every component has beaten after `since`; an earlier run's heartbeats do not count."""
+        """Whether every component has sent a heartbeat after `since`; an earlier run's heartbeats do not count."""
         try:
             answer = self._http.get("/api/v2/monitor/health", timeout=5)
         except httpx.TransportError:
@@ -53,9 +53,9 @@ class AirflowClient:
         )
 
     def warm_up(self) -> bool:
-        """Let the server build the API that tasks call, which it does at the first call and takes 4 s of CPU.
+        """Make the server build the API that tasks call; it does so at the first call, which takes 4 s of CPU.
 
-        Returns at once; False while the server does not listen yet.
+        Returns at once; False if the server does not listen yet.
         """
         try:
             self._http.get("/execution/health", timeout=0.2)
@@ -66,7 +66,7 @@ class AirflowClient:
         return True
 
     def wait_for_dags(self, dag_ids: Collection[str], *, since: datetime, seconds: float = 60) -> None:
-        """Wait until exactly these DAGs, or more, were parsed after `since`. An import error ends the wait."""
+        """Wait until at least these DAGs were parsed after `since`. An import error ends the wait."""
         deadline = time.monotonic() + seconds
         while missing := set(dag_ids) - self.dags_parsed(since=since):
             if errors := self.import_errors(since=since):
@@ -105,7 +105,7 @@ class AirflowClient:
         return str(self._call("POST", f"/dags/{dag_id}/dagRuns", json=body).json()["dag_run_id"])
 
     def wait_for_a_run(self, dag_id: str, *, seconds: float) -> str:
-        """Wait until a DAG has a run that something else has started; the id of its latest."""
+        """Wait until something else has started a run of a DAG; returns the id of its latest run."""
         deadline = time.monotonic() + seconds
         while not (runs := self._get(f"/dags/{dag_id}/dagRuns", limit=1, order_by="-id")["dag_runs"]):
             if time.monotonic() > deadline:
@@ -118,7 +118,7 @@ class AirflowClient:
         return self._get(_run_path(dag_id, run_id))
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """All task instances of the run, each mapped one by itself (`task_id`, `map_index`, `state`, `try_number`)."""
+        """All task instances of the run, mapped ones singly (`task_id`, `map_index`, `state`, `try_number`)."""
         found: list[dict[str, Any]] = []
         while True:
             page = self._get(f"{_run_path(dag_id, run_id)}/taskInstances", limit=100, offset=len(found))
@@ -127,7 +127,7 @@ class AirflowClient:
                 return found
 
     def states(self, dag_id: str, run_id: str) -> Counter[str]:
-        """Task instances of the run by state; those that have none yet count as `none`."""
+        """The number of task instances of the run by state; those without a state count as `none`."""
         return Counter(task["state"] or "none" for task in self.task_instances(dag_id, run_id))
 
     def wait_for_run(self, dag_id: str, run_id: str, *, seconds: float) -> str:
@@ -175,11 +175,11 @@ class AirflowClient:
         return list(answer["task_instances"])
 
     def clear_run(self, dag_id: str, run_id: str, *, only_failed: bool = False) -> None:
-        """Clear a run as a user does: all of its tasks, or those that failed and those that did not run for it."""
+        """Clear a run as a user does: all of its tasks, or only the failed ones and those skipped because of them."""
         self._call("POST", f"{_run_path(dag_id, run_id)}/clear", json={"dry_run": False, "only_failed": only_failed})
 
     def asset_events(self, dag_id: str, run_id: str) -> int:
-        """How many times a run has said that an asset is new."""
+        """How often a run has reported an asset as new."""
         found = self._get("/assets/events", source_dag_id=dag_id, source_run_id=run_id)
         return int(found["total_entries"])
 
@@ -193,14 +193,14 @@ class AirflowClient:
         self._call("PATCH", path, json={"new_state": state})
 
     def set_run_state(self, dag_id: str, run_id: str, state: str) -> None:
-        """Mark a run, with what of it is not over, as a user does in the UI."""
+        """Mark a run, with its unfinished tasks, as a user does in the UI."""
         self._call("PATCH", _run_path(dag_id, run_id), json={"state": state})
 
     def put_connection(self, connection_id: str, connection: Mapping[str, object]) -> bool:
         """Store a connection in Airflow's database, where its pages show it.
 
-        One that leads to another machine is a user's own and stays: returns False. So do the extra fields and the
-        description of one that is there and has any.
+        A connection to another machine is the user's and stays: returns False. So do extra fields and a description
+        that an existing connection has.
         """
         known = self._send("GET", f"/api/v2/connections/{connection_id}")
         body = {"connection_id": connection_id, **connection}
@@ -216,7 +216,7 @@ class AirflowClient:
         return True
 
     def make_pool(self, name: str, *, slots: int) -> None:
-        """Make a pool that counts deferred tasks, unless there is one of that name: then it stays as it is."""
+        """Make a pool that counts deferred tasks; an existing pool with that name stays as it is."""
         body = {"name": name, "slots": slots, "include_deferred": True, "description": "GreenNode batches"}
         answer = self._send("POST", "/api/v2/pools", json=body)
         if answer.status_code != httpx.codes.CONFLICT:

@@ -15,12 +15,12 @@ _HALF_MADE = "airflow_migrating"
 
 
 def template_name() -> str:
-    """The migrated, empty database of the Airflow that is installed."""
+    """The migrated, empty database of the installed Airflow."""
     return f"airflow_empty_{importlib.metadata.version('apache-airflow-core')}"
 
 
 def migrate_template(server: Postgres, environment: Mapping[str, str], *, log: Path) -> bool:
-    """Make the template unless it is there. False if it was. An interrupted migration leaves none."""
+    """Make the template if it does not exist; returns whether it was made. An interrupted migration leaves none."""
     if server.has_database(template_name()):
         return False
     server.drop_database(_HALF_MADE)
@@ -34,18 +34,18 @@ def migrate_template(server: Postgres, environment: Mapping[str, str], *, log: P
     server.execute(
         sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(_HALF_MADE), sql.Identifier(template_name()))
     )
-    # What an older Airflow left does not fit.
+    # The template of an older Airflow does not fit.
     server.drop_database(DATABASE)
     return True
 
 
 def make_database(server: Postgres, *, fresh: bool) -> None:
-    """The database of the deployment: kept if it is there and not to be fresh, else a copy of the template."""
+    """The database of the deployment: an existing one unless `fresh`, else a copy of the template."""
     if fresh:
         server.drop_database(DATABASE)
     server.create_database(DATABASE, template=template_name())
 
 
 def sqlalchemy_url(server: Postgres, database: str = DATABASE) -> str:
-    """The URL that Airflow is configured with. It derives the one for asyncpg by itself."""
+    """The URL in Airflow's configuration, from which Airflow derives the one for asyncpg."""
     return server.dsn(database, driver="psycopg2")

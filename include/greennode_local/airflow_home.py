@@ -18,14 +18,14 @@ PASSWORDS_FILE = "simple_auth_manager_passwords.json.generated"
 
 @dataclass(frozen=True)
 class AirflowHome:
-    """What one Airflow deployment is made of. Its processes get `environment()` and nothing else."""
+    """The parts of one Airflow deployment. Its processes get `environment()` and nothing else."""
 
     folder: Path
     dags_folder: Path
     port: int
     sql_alchemy_conn: str = field(repr=False)
     credentials: Credentials = field(repr=False)
-    # Connection id -> the connection as Airflow's JSON form takes it.
+    # Connection id -> the connection in Airflow's JSON form.
     connections: Mapping[str, Mapping[str, object]] = field(repr=False)
     log_ports: tuple[int, int]
     mark: Path
@@ -33,12 +33,12 @@ class AirflowHome:
 
     @property
     def url(self) -> str:
-        """Where the API server answers."""
+        """The address of the API server."""
         return f"http://{LOOPBACK}:{self.port}"
 
     @property
     def logs(self) -> Path:
-        """One log file a component lies here."""
+        """The folder with one log file for each component."""
         return self.folder / "components"
 
     def prepare(self) -> None:
@@ -47,7 +47,7 @@ class AirflowHome:
         write_private(self.folder / PASSWORDS_FILE, msgspec.json.encode({ADMIN: self.credentials.admin_password}))
 
     def environment(self) -> dict[str, str]:
-        """The whole environment of Airflow's processes: ours without what would interfere, and the settings."""
+        """The whole environment of Airflow's processes: ours without interfering variables, and the settings."""
         return {
             **inherited_environment(os.environ),
             "AIRFLOW_HOME": str(self.folder),
@@ -55,7 +55,7 @@ class AirflowHome:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
-            # setproctitle would overwrite the environment, by which we recognise our processes.
+            # setproctitle would overwrite the environment, by which our processes are recognised.
             "SPT_NOENV": "1",
             MARK: str(self.mark),
             **self._airflow_settings(),
@@ -116,8 +116,8 @@ def path_roots() -> str:
 def inherited_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The caller's environment without another Airflow's settings, Python switches and a real API key.
 
-    PYTHONDONTWRITEBYTECODE, which container images like to set, would have each component compile all of
-    Airflow again: 2 s of CPU each.
+    PYTHONDONTWRITEBYTECODE, which container images often set, would make each component compile all of Airflow
+    again: 2 s of CPU each.
     """
     return {
         name: value

@@ -1,4 +1,4 @@
-"""Airflow's components as processes: the api-server beside the others one by one; all stopped with their children."""
+"""Airflow's components as processes: the api-server, and beside it the others in turn; all stop with their children."""
 
 import sys
 import time
@@ -11,15 +11,15 @@ from greennode_local.airflow_client import AirflowClient
 from greennode_local.airflow_home import AirflowHome
 from greennode_local.processes import Service, kill, wait_until
 
-# In the order of their start. A component that loads takes 4 s of CPU, the api-server 8 s and 4 s more before
-# the first task can run. So on two cores the api-server has one to itself, and the others take turns.
+# In the order of their start. To load, a component takes 4 s of CPU, the api-server 8 s, and 4 s more before
+# the first task can run. So on two cores the api-server has one core, and the others take turns on the other.
 TURNS = {"dag-processor": "DagProcessorJob", "scheduler": "SchedulerJob", "triggerer": "TriggererJob"}
-# The triggerer waits 10 s for its runner process at every stop, whether it has triggers or not.
+# The triggerer waits 10 s for its runner process at every stop, with or without triggers.
 _GRACE_SECONDS = 3
 
 
 class Airflow:
-    """A starting or running Airflow. `client` speaks to it."""
+    """A starting or running Airflow. `client` calls its API."""
 
     def __init__(self, home: AirflowHome, connect: Callable[[], psycopg.Connection]) -> None:
         self.home = home
@@ -39,7 +39,7 @@ class Airflow:
         self.client.wait_for_dags(dag_ids, since=self.started)
 
     def stop(self) -> None:
-        """Ask all components at once, then kill what is left of them and of their children."""
+        """Ask all components at once to stop, then kill those that remain, and their children."""
         self.client.close()
         family = [process for service in self.services for process in service.family()]
         for service in self.services:
@@ -57,7 +57,7 @@ class Airflow:
         self._start(component)
 
     def kill(self, component: str) -> None:
-        """End one component at once, with all that it started, as a crash of its machine would (`kill -9`)."""
+        """End one component at once, with all its children, as a crash of its machine would (`kill -9`)."""
         service = next(service for service in self.services if service.name == component)
         kill(service.family())
         service.process.wait()
@@ -83,7 +83,7 @@ class Airflow:
         return self._is_warm and not self._waiting and self.client.is_healthy(since=self.started)
 
     def _jobs(self) -> set[str]:
-        """The kinds of component that have beaten since the start, from Airflow's own table."""
+        """The kinds of component with a heartbeat since the start, from Airflow's own table."""
         with self._connect() as connection:
             rows = connection.execute("SELECT job_type FROM job WHERE latest_heartbeat >= %s", [self.started])
             return {job_type for (job_type,) in rows}

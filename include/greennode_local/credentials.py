@@ -21,7 +21,7 @@ def _fernet_key() -> str:
 
 @dataclass(frozen=True)
 class Credentials:
-    """Generated once a home folder. Nothing of it is printed: the fields stay out of `repr`."""
+    """Generated once for each home folder. Never printed: the fields are left out of `repr`."""
 
     postgres_password: str = field(default_factory=_token, repr=False)
     admin_password: str = field(default_factory=lambda: secrets.token_urlsafe(9), repr=False)
@@ -32,7 +32,7 @@ class Credentials:
 
 
 def load_credentials(path: Path) -> Credentials:
-    """The credentials in this file; made, and written with mode 0600, when there is none."""
+    """The credentials in this file; made, and written with mode 0600, if there is none."""
     if path.exists():
         return msgspec.convert(msgspec.json.decode(path.read_bytes()), Credentials)
     credentials = Credentials()
@@ -41,7 +41,7 @@ def load_credentials(path: Path) -> Credentials:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read. It is never readable by others, not even for a moment."""
+    """Write a file that only its owner can read, without a moment in which others can."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

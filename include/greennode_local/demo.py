@@ -1,5 +1,5 @@
 """`make demo`: one table through the whole pipeline, on real parts, with everything checked at the end."""
-# ruff: noqa: T201 - this module's work is to print
+# ruff: noqa: T201 - this module prints its results
 
 import shutil
 import time
@@ -35,7 +35,7 @@ class Clock:
         return time.monotonic() - self.start
 
     def lap(self, phase: str) -> None:
-        """End the phase that began with the lap before."""
+        """End the phase that began with the previous lap."""
         now = time.monotonic()
         self.phases[phase] = now - self._last
         self._last = now
@@ -44,7 +44,7 @@ class Clock:
 def run_demo(
     *, job: str, data: Path | None, home: Path = HOME, batch_seconds: float = 2, timeout_seconds: float = 900
 ) -> None:
-    """Run the job's DAG once over its sample, print what came out, stop everything. Raises if anything is off."""
+    """Run the job's DAG once over its sample, print the results, stop everything. Raises if anything is wrong."""
     sample = SAMPLES[job]
     first = SAMPLES[sample.after or job]
     source = data_of(first, data)
@@ -67,7 +67,7 @@ def run_demo(
 
 
 def _run(stack: LocalStack, first: Sample, sample: Sample, *, say: Callable[[str], None], seconds: float) -> str:
-    """Trigger the first sample's DAG, and wait for it and the one that its end starts; the run of the latter."""
+    """Trigger the first sample's DAG, and wait for it and the run that its end starts; returns the latter."""
     client = stack.airflow.client
     for dag_id in {first.dag_id, sample.dag_id}:
         client.unpause(dag_id)

@@ -14,7 +14,7 @@ from greennode_local.samples import Sample
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run in numbers. `rows_in`: those that are to be in the target; `missing`: source rows that are not."""
+    """A run in numbers. `rows_in`: rows that belong in the target; `missing`: source rows that it lacks."""
 
     rows_in: int
     rows_out: int
@@ -41,7 +41,7 @@ class Outcome:
 
 
 def read_outcome(connection: psycopg.Connection, sample: Sample) -> Outcome:
-    """Count what is in the sample's source and target."""
+    """Count the rows of the sample's source and target."""
     names = _names(sample)
     by_status: dict[str, int] = dict(
         connection.execute(
@@ -66,7 +66,7 @@ def read_outcome(connection: psycopg.Connection, sample: Sample) -> Outcome:
 
 
 def first_rows(connection: psycopg.Connection, sample: Sample, *, limit: int) -> tuple[list[str], list[Sequence[Any]]]:
-    """The first joined rows: the key, what of the source is shown, the answer and the status."""
+    """The first joined rows: the key, the source columns to show, the answer and the status."""
     columns = [column.name for column in _columns(connection, sample)]
     asked = ("model",) if sample.answers > 1 else ()
     answers = [name for name in columns if name not in {*sample.key, *sample.shown, *RESULT_COLUMNS, *OWNER_COLUMNS}]

@@ -41,7 +41,7 @@ class Emulator:
 
     @property
     def base_url(self) -> str:
-        """What a client is given: the root of the API."""
+        """The base URL for clients: the root of the API."""
         return f"{self.url}/v1"
 
     def wait_until_healthy(self, *, seconds: float = 120) -> None:
@@ -49,7 +49,7 @@ class Emulator:
         wait_until(self._is_healthy, what="the emulator", seconds=seconds, services=[self.service])
 
     def ledger(self, *, summary: bool = True) -> dict[str, Any]:
-        """What was called and billed; without `summary` also how often each custom_id was."""
+        """What was called and billed; without `summary` also how often each custom_id was billed."""
         return self._json("/_emulator/ledger", summary=summary)
 
     def batch_counts(self) -> BatchCounts:

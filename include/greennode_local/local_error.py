@@ -1,4 +1,4 @@
-"""What can go wrong with a local deployment, said so that the reader can act on it."""
+"""The error of a local deployment, whose message says what to do."""
 
 
 class LocalError(Exception):

@@ -1,4 +1,4 @@
-"""An S3 server on real files from a wheel, on a loopback port. It ignores conditional puts, as some others do."""
+"""An S3 server on real files, from a wheel, on a loopback port. It ignores conditional puts, as some others do."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from greennode_local.processes import MARK, Service, wait_until
 
 @dataclass
 class ObjectStore:
-    """A server that can be stopped and started again: port, keys and files stay as they are."""
+    """A server that can be stopped and started again: port, keys and files stay the same."""
 
     folder: Path
     log: Path
@@ -32,16 +32,16 @@ class ObjectStore:
 
     @property
     def endpoint_url(self) -> str:
-        """What a client is given in place of Amazon's address."""
+        """The address for clients, in place of Amazon's."""
         return f"http://{LOOPBACK}:{self.port}"
 
     @property
     def storage_options(self) -> dict[str, str]:
-        """What `UPath("s3://…", **storage_options)` takes. Holds the secret."""
+        """The options for `UPath("s3://…", **storage_options)`. Holds the secret."""
         return {"endpoint_url": self.endpoint_url, "key": self.key, "secret": self.secret}
 
     def make_bucket(self, name: str) -> UPath:
-        """The bucket's path; it is made if it is not there."""
+        """The bucket's path; it is made if it does not exist."""
         bucket = UPath(f"s3://{name}", **self.storage_options)
         bucket.mkdir(exist_ok=True)
         return bucket
@@ -50,18 +50,18 @@ class ObjectStore:
         """Start the server and wait until it answers."""
         if self.service is not None:
             raise LocalError("the object store was started already")
-        # Otherwise another process that has the port would answer.
+        # Otherwise another process on this port would answer.
         if not is_free(self.port):
             raise LocalError(f"port {self.port} of {LOOPBACK} is taken")
         self.service = Service(
             "object store",
-            # An empty --config: what the user has set up for rclone does not matter here.
+            # An empty --config: the user's rclone configuration must not matter here.
             [_program(), "serve", "s3", "--config", "", "--addr", f"{LOOPBACK}:{self.port}", str(self.folder)],
-            # Quoted, as a list of one pair. In the environment, for others can read a command line.
+            # Quoted, as a list of one pair. In the environment, because others can read a command line.
             env={"PATH": os.defpath, "RCLONE_AUTH_KEY": f'"{self.key},{self.secret}"', MARK: str(self.home)},
             log=self.log,
         )
-        # A client that is made for each look would read the certificates each time.
+        # A new client for each check would read the certificates each time.
         with httpx.Client(timeout=2, trust_env=False) as http:
             wait_until(
                 lambda: self._answers(http),

@@ -23,17 +23,17 @@ from greennode_local.processes import MARK, Service, as_user, kill, wait_until
 MAJOR_VERSION = 18
 _BIN = POSTGRES_VERSIONS[MAJOR_VERSION]
 SUPERUSER = "postgres"
-# PostgreSQL refuses to run as root. This user exists everywhere, so nothing is added to the machine.
+# PostgreSQL refuses to run as root. This user exists everywhere, so the machine needs no new one.
 _USER_OF_ROOT = "nobody"
 _SETTINGS = {
     "listen_addresses": LOOPBACK,
-    # TCP only: a socket's path may not be longer than 107 bytes, and project folders are.
+    # TCP only: a socket's path may have 107 bytes at most, and project folders can be longer.
     "unix_socket_directories": "",
     "shared_buffers": "64MB",
     "max_connections": "100",
     "timezone": "UTC",
     "jit": "off",
-    # A local deployment can be made again: speed matters more than a power cut.
+    # A local deployment can be made again: speed matters more than safety in a power cut.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -64,7 +64,7 @@ class Postgres:
             connection.execute(statement)
 
     def has_database(self, name: str) -> bool:
-        """Whether there is such a database."""
+        """Whether this database exists."""
         with self.connect("postgres") as connection:
             found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
         return found is not None
@@ -73,18 +73,18 @@ class Postgres:
         """Create the database, as a copy of the template, unless it exists. True if it was created."""
         if self.has_database(name):
             return False
-        # STRATEGY: copying files beats writing a copy to the log, which no one replays here.
+        # STRATEGY: copying files is faster than writing a copy to the log, which is never replayed here.
         command = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
         self.execute(command.format(sql.Identifier(name), sql.Identifier(template)))
         return True
 
     def drop_database(self, name: str) -> None:
-        """Drop the database if it is there, with the connections to it."""
+        """Drop the database if it exists, with the connections to it."""
         self.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def server_dsn(database: str, *, port: int, password: str, driver: str = "") -> str:
-    """How a local server is reached: `postgresql://…`, or `postgresql+<driver>://…`. Holds the password."""
+    """The URL of a local server: `postgresql://…`, or `postgresql+<driver>://…`. Holds the password."""
     scheme = f"postgresql+{driver}" if driver else "postgresql"
     return f"{scheme}://{SUPERUSER}:{password}@{LOOPBACK}:{port}/{database}"
 
@@ -100,9 +100,9 @@ def running_port(folder: Path) -> int | None:
 
 @contextlib.contextmanager
 def running_postgres(folder: Path, *, password: str, log: Path, home: Path) -> Iterator[Postgres]:
-    """A server on the data in `folder` (made if missing). It is stopped at the end, whatever the end is.
+    """A server on the data in `folder` (made if missing). It is stopped at the end, also after an error.
 
-    As root the server runs as `nobody`, and the folders above the data and the program become traversable. They
+    As root, the server runs as `nobody`, and the folders above the data and the program are made traversable. They
     must stay so: each pytest that starts makes the base of its `tmp_path` private again, and the server dies.
     """
     user = _USER_OF_ROOT if os.geteuid() == 0 else None
@@ -139,7 +139,7 @@ def end_leftover(folder: Path) -> None:
     try:
         pid = int((folder / "postmaster.pid").read_text().splitlines()[0])
         server = psutil.Process(pid)
-        if Path(server.cwd()) != folder.resolve():  # the number has been given to another process
+        if Path(server.cwd()) != folder.resolve():  # another process has the number now
             return
         server.send_signal(signal.SIGINT)
     except (FileNotFoundError, ValueError, IndexError, psutil.NoSuchProcess):
@@ -161,7 +161,7 @@ def _accepts(server: Postgres) -> bool:
 
 
 def _init(folder: Path, *, password: str, user: str | None) -> None:
-    """Make the data beside its place and move it there, so that an interrupted start leaves nothing half made."""
+    """Make the data beside its final path and move it there, so that an interrupted start leaves nothing half made."""
     new = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True, mode=0o700)

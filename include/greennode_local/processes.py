@@ -1,4 +1,4 @@
-"""Processes that we start, watch and end for sure, with all that they start in turn."""
+"""Processes that we start, watch and reliably end, with all their children."""
 
 import contextlib
 import os
@@ -13,16 +13,16 @@ import psutil
 
 from greennode_local.local_error import LocalError
 
-# Every process of a deployment carries its home folder in its environment and hands it to its children.
-# Sessions and groups do not suffice: each of Airflow's tasks leads its own group, and a killed run leaves orphans.
+# Every process of a deployment has its home folder in its environment and passes it to its children.
+# Sessions and groups are not enough: each of Airflow's tasks leads a group, and a killed run leaves orphans.
 MARK = "GREENNODE_LOCAL_HOME"
 _TAIL_LINES = 30
-# For what nothing can refuse: on a busy machine the end of a process takes its time, too.
+# For a kill, which no process can refuse: on a busy machine, the end of a process still takes time.
 _KILLED_SECONDS = 60
 
 
 class Service:
-    """One long-running process in its own session, so that Ctrl-C reaches it only through us."""
+    """One long-running process in a separate session, so that Ctrl-C reaches it only through us."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Service:
             self.process.send_signal(self.stop_signal)
 
     def stop(self, *, grace_seconds: float = 10) -> None:
-        """Ask, wait, then kill the process and every descendant that is left."""
+        """Ask it to stop, wait, then kill the process and every remaining descendant."""
         family = self.family()
         self.ask_to_stop()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -99,7 +99,7 @@ def tail(log: Path, lines: int = _TAIL_LINES) -> str:
 
 
 def kill(processes: Iterable[psutil.Process]) -> None:
-    """End these processes at once and wait until they are gone. Those that are gone already do not matter."""
+    """End these processes at once and wait until they are gone; those that have ended already do not matter."""
     alive = [process for process in processes if process.is_running()]
     for process in alive:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -141,7 +141,7 @@ def wait_until(
     services: Collection[Service] = (),
     poll_seconds: float = 0.1,
 ) -> None:
-    """Look until `ready` says so. Raises when the time is up, and at once when one of the services has ended.
+    """Check until `ready` returns true. Raises when the time is up, and at once if one of the services ends.
 
     `ready` may add to `services`.
     """
@@ -156,7 +156,7 @@ def wait_until(
 
 
 def as_user(user: str | None) -> dict[str, Any]:
-    """What `subprocess` takes to run a program as this user and with none of our groups."""
+    """The options for `subprocess` to run a program as this user and with none of our groups."""
     if user is None:
         return {}
     import pwd  # noqa: PLC0415 - does not exist on every platform, and is needed by root only

@@ -1,4 +1,4 @@
-"""Waiting for a run, with one line each time that something changes."""
+"""Waits for a run, and prints one line for each change."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -47,7 +47,7 @@ def watch_run(stack: LocalStack, dag_id: str, run_id: str, *, say: Callable[[str
 
 
 def failed_logs(client: AirflowClient, dag_id: str, run_id: str) -> str:
-    """The end of the log of each task that failed or is to be tried again."""
+    """The end of the log of each task that failed or will be tried again."""
     parts = []
     for task in client.task_instances(dag_id, run_id):
         if task["state"] not in {"failed", "up_for_retry"}:

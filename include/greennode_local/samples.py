@@ -20,7 +20,7 @@ _BATCH_ROWS = 2000
 
 @dataclass(frozen=True)
 class Table:
-    """Rows to load: the columns they come with, and the rows in that order."""
+    """Rows to load: their columns, and the rows in that order."""
 
     columns: Sequence[str]
     rows: Iterable[Sequence[Any]]
@@ -28,10 +28,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Sample:
-    """One job to try the pipeline on. `dag_id` names its folder below `include/jobs` as well.
+    """One job to try the pipeline on. `dag_id` is also the name of its folder below `include/jobs`.
 
-    read is None where the source is what another sample's job has written: `after` is that job, whose run starts this
-    one.
+    read is None if another sample's job writes the source: `after` is that job, whose run starts this one.
     """
 
     dag_id: str
@@ -39,16 +38,16 @@ class Sample:
     target_table: str
     key: tuple[str, ...]
     read: Callable[[Path], Table] | None = None
-    # The data that is part of the project; None where the caller gives a file.
+    # The project's own data; None if the caller gives a file.
     data: Path | None = None
-    # Columns of the source that are shown beside the answers.
+    # Columns of the source to show beside the answers.
     shown: tuple[str, ...] = ()
-    # Whether the job's rows are those of its query, and not one for each row of the table.
+    # Whether the job's rows are those of its query, not one for each row of the table.
     by_query: bool = False
-    # How many answers a row has, where several models give one each.
+    # How many answers a row has, if several models give one each.
     answers: int = 1
     after: str | None = None
-    # The task that makes something of the answers, and says what: a page's path, a count.
+    # The task that makes something of the answers, and reports it: a page's path, a count.
     result_task: str | None = None
     # What else the DAG writes.
     more_tables: tuple[str, ...] = ()
@@ -171,7 +170,7 @@ SAMPLES = {
 
 
 def data_of(sample: Sample, given: Path | None) -> Path:
-    """The file that the sample is loaded from: the given one, else its own. Raises, saying what to do, if none."""
+    """The file that the sample is loaded from: the given one, else its own. Raises if there is none."""
     data = given or sample.data
     if data is None:
         raise LocalError(f"job {sample.dag_id} has no sample data: give some with --data FILE.parquet")
@@ -181,7 +180,7 @@ def data_of(sample: Sample, given: Path | None) -> Path:
 
 
 def load(connection: psycopg.Connection, sample: Sample, data: Path) -> int:
-    """Make and fill the sample's source table again, remove what the job has written; return the number of rows."""
+    """Make and fill the sample's source table again, remove the job's targets; return the number of rows."""
     assert sample.read is not None, "its source is another job's target"
     schema = JOBS_FOLDER / sample.dag_id / "schema.sql"
     if not schema.is_file():
@@ -206,13 +205,13 @@ def load(connection: psycopg.Connection, sample: Sample, data: Path) -> int:
 
 
 def is_loaded(connection: psycopg.Connection, sample: Sample) -> bool:
-    """Whether the sample's source table is there."""
+    """Whether the sample's source table exists."""
     found = connection.execute("SELECT to_regclass(%s)", [sample.source_table]).fetchone()
     return found is not None and found[0] is not None
 
 
 def _common_columns(connection: psycopg.Connection, table: str, offered: Sequence[str]) -> list[str]:
-    """The table's columns that the data has; what the table needs and the data lacks is an error."""
+    """The columns that both have; a column that the table needs and the data lacks is an error."""
     found = connection.execute(
         "SELECT column_name, is_nullable = 'NO' AND column_default IS NULL FROM information_schema.columns "
         "WHERE table_schema = current_schema() AND table_name = %s ORDER BY ordinal_position",

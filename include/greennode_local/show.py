@@ -1,5 +1,5 @@
-"""`make show TABLE=name`: the first rows of a table of the warehouse that `make ui` keeps running."""
-# ruff: noqa: T201 - this module's work is to print
+"""`make show TABLE=name`: the first rows of a table in the warehouse that `make ui` keeps running."""
+# ruff: noqa: T201 - this module prints its results
 
 import shutil
 from pathlib import Path
@@ -15,12 +15,12 @@ from greennode_local.table_text import fits, format_records, format_table
 from greennode_local.ui import HOME
 
 _SHOWN_ROWS = 20
-# Of a table that is too wide for the terminal each row takes many lines.
+# If a table is too wide for the terminal, each row takes many lines.
 _SHOWN_RECORDS = 5
 
 
 def show_table(table: str, *, home: Path = HOME) -> None:
-    """Print the table's first rows and how many there are. Raises LocalError if it, or the deployment, is not there."""
+    """Print the table's first rows and their total number. LocalError if it or the deployment does not exist."""
     port = running_port(home / "postgres")
     if port is None:
         raise LocalError("nothing is running: start `make ui` first, in another terminal")

@@ -26,7 +26,7 @@ from greennode_local.processes import Service, kill, members_of
 
 WAREHOUSE = "warehouse"
 POOL, POOL_SLOTS = "greennode", 20
-# Made up, and the currency says so wherever a cost is shown: they are not GreenNode's.
+# Invented, and the currency says so wherever a cost is shown: they are not GreenNode's.
 DEMO_PRICES = {
     "google/gemma-4-31b-it": [2_000, 6_000],
     "openai/gpt-oss-120b": [3_000, 12_000],
@@ -35,7 +35,7 @@ DEMO_PRICES = {
     "greennode/greenmind-medium-14b-r1": [2_000, 6_000],
     "currency": "demo VND",
 }
-# Airflow's page for editing a connection has no field that is not stored, so each one is.
+# Airflow's page to edit a connection shows only fields that are stored, so each one is stored.
 _FIELDS = (
     "profile", "allow_http_hosts", "keep_remote_files", "batch_url", "max_batches_in_flight", "max_enqueued_tokens",
 )  # fmt: skip
@@ -44,12 +44,12 @@ _FIELDS = (
 class LocalStack:
     """Everything that a pipeline needs, in one home folder.
 
-    Inside the `with` all parts have been started and the warehouse can be used; `wait_until_ready` waits for
-    Airflow, so that data can be loaded meanwhile. At the end all processes are stopped, whatever the end is.
+    Inside the `with`, all parts have been started and the warehouse can be used; `wait_until_ready` waits for
+    Airflow, so that data can be loaded meanwhile. At the end all processes are stopped, also after an error.
     `fresh` empties the warehouse, Airflow's history, the staging area and the emulator, and keeps what is slow
-    to make. Connections are given to Airflow by its environment, which its pages do not list; with
+    to make. Airflow gets connections from its environment, which its pages do not list; with
     `connections_in_database` they are stored, shown and can be edited. A second stack on the same home is refused.
-    As root, take a home outside of pytest's `tmp_path`: see `postgres.running_postgres`.
+    As root, use a home outside of pytest's `tmp_path`: see `postgres.running_postgres`.
     """
 
     postgres: Postgres
@@ -125,7 +125,7 @@ class LocalStack:
     def _start(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
         self._parts.enter_context(_only_one(self.home))
-        kill(members_of(self.home))  # what a run has left that was killed
+        kill(members_of(self.home))  # processes of a run that was killed
         self._parts.callback(lambda: kill(members_of(self.home)))
         logs = self.home / "airflow" / "components"
         if self._fresh:
@@ -168,7 +168,7 @@ class LocalStack:
         airflow_home.prepare()
         with self._phase("airflow db migrate"):
             if migrate_template(self.postgres, airflow_home.environment(), log=logs / "db-migrate.log"):
-                self._say("made Airflow's database; the next start has it already")
+                self._say("made Airflow's database; the next start finds it ready")
             make_database(self.postgres, fresh=self._fresh)
         self.airflow = Airflow(airflow_home, connect=lambda: self.postgres.connect(DATABASE))
         self._parts.callback(self.airflow.stop)
@@ -208,7 +208,7 @@ class LocalStack:
 
 
 def emulator_connection(base_url: str, api_key: str) -> dict[str, object]:
-    """The connection to an emulator, as Airflow's JSON form takes it."""
+    """The connection to an emulator, in Airflow's JSON form."""
     return {
         "conn_type": "greennode",
         "host": base_url,
@@ -220,7 +220,7 @@ def emulator_connection(base_url: str, api_key: str) -> dict[str, object]:
 
 @contextlib.contextmanager
 def _only_one(home: Path) -> Iterator[None]:
-    """Hold the home folder; another process that holds it is an error."""
+    """Hold the home folder; it is an error if another process holds it."""
     with (home / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -231,7 +231,7 @@ def _only_one(home: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """A second Ctrl-C does not interrupt the stopping, which would leave processes behind."""
+    """Inside, a second Ctrl-C does not interrupt the stop, which would leave processes behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Rows as text that fits the terminal: a table, or a block of lines for each row where they have many columns."""
+"""Rows as text that fits the terminal: a table, or a block of lines for each row if there are many columns."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 _GAP = "  "
 _NARROWEST = 4
-# A column that is cut to less than this says nothing any more.
+# A column that is cut below this is no longer readable.
 _READABLE = 12
 
 
@@ -25,12 +25,12 @@ def format_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, width
 
 
 def fits(columns: Sequence[str], *, width: int) -> bool:
-    """Whether a table of such columns leaves each of them readable."""
+    """Whether a table with such columns keeps each of them readable."""
     return len(columns) * (_READABLE + len(_GAP)) - len(_GAP) <= width
 
 
 def format_records(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, width: int) -> str:
-    """A block for each row, with a line for each column that has a value; long values go on below themselves."""
+    """A block for each row, with a line for each column that has a value; long values continue on further lines."""
     names = max(map(text_width, columns), default=0)
     lines: list[str] = []
     for number, row in enumerate(rows, start=1):
@@ -44,7 +44,7 @@ def format_records(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, wid
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """The text in lines of so many terminal columns, broken between words where that can be."""
+    """The text in lines of so many terminal columns, broken between words if possible."""
     lines = [""]
     for word in text.split(" "):
         left = word
@@ -73,7 +73,7 @@ def cell_text(value: Any) -> str:
 
 
 def text_width(text: str) -> int:
-    """Terminal columns that the text takes: marks take none, East Asian wide characters two."""
+    """How many terminal columns the text takes: combining marks none, East Asian wide characters two."""
     return sum(_char_width(char) for char in text)
 
 

@@ -1,5 +1,5 @@
-"""`make ui`: the same deployment, left running with Airflow's pages open to the user."""
-# ruff: noqa: T201 - this module's work is to print
+"""`make ui`: the same deployment, left running, with Airflow's pages."""
+# ruff: noqa: T201 - this module prints its results
 
 import time
 from pathlib import Path
@@ -25,9 +25,9 @@ stop       Ctrl-C
 def run_ui(
     *, port: int, data: Path | None, upstream: str | None = None, home: Path = HOME, batch_seconds: float = 20
 ) -> None:
-    """Start everything, say how to log in, stay until Ctrl-C. Data and history stay for the next time.
+    """Start everything, show how to log in, run until Ctrl-C. Data and history stay for the next time.
 
-    upstream: the base URL of a model server that answers in place of the emulator.
+    upstream: the base URL of a model server that answers instead of the emulator.
     """
     print(f"starting PostgreSQL, the GreenNode emulator and Airflow in {home}", flush=True)
     with LocalStack(
@@ -49,7 +49,7 @@ def run_ui(
                     _say(f"loaded {rows} rows into table {one.source_table}")
         stack.wait_until_ready(SAMPLES)
         for one in SAMPLES.values():
-            # Another DAG's end starts it. Where a person has paused it since, it stays so.
+            # Another DAG's end starts it. If a person has paused it since, it stays paused.
             if one.after in new:
                 stack.airflow.client.unpause(one.dag_id)
         print(

@@ -1,7 +1,7 @@
 """The DAGs of the fault matrix: two shards over the table of the stage. They differ in what they ask and how they pay.
 
-`faults` is the one; `faults_canary` tries its first request in real time; `faults_aside` has tables and a server of its
-own, so that what takes minutes can go on beside the other two.
+`faults` is the plain one; `faults_canary` tries its first request live; `faults_aside` has separate tables and a
+separate server, so that cases that take minutes can run beside the other two.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ JOB = BatchJob(
     answer=Label,
     params={"max_tokens": 300},
     canary=0,
-    # One row asks nothing; any other without an answer fails the run.
+    # One row has no request; any other row without an answer fails the run.
     max_failed_ratio=0.03,
     max_shard_requests=17,
 )
@@ -36,7 +36,7 @@ ASIDE = replace(
     target=SqlTarget(conn_id="warehouse", table="faults_aside_out"),
     conn_id="greennode_aside",
 )
-# As many retries as the pipeline's own default, and none of its patience.
+# As many retries as the pipeline's default, but with short delays.
 QUICKLY = {"retries": 5, "retry_delay": timedelta(seconds=1)}
 
 faults = batch_table(JOB, default_args=QUICKLY)

@@ -1,4 +1,4 @@
-"""A bucket in memory, with what an object store promises: each file lands whole, and what is put is seen at once.
+"""A bucket in memory, with the promises of an object store: each file lands complete, and is visible at once.
 
 One kind honours `If-None-Match: *`, the other ignores it, as some stores do. Each operation is a step.
 """
@@ -34,7 +34,7 @@ _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class _Clock:
-    """The store's clock: no two files are written at the same time."""
+    """The store's clock: no two files have the same time."""
 
     puts = 0
 
@@ -55,7 +55,7 @@ class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has n
         return _buckets[bucket], key
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
-        """Put a file; with mode `create` only where there is none, if the bucket honours that."""
+        """Put a file; with mode `create` only if there is none, if the bucket honours that."""
         files, key = self._of(path)
         step(f"put {key}")
         if mode == "create" and files is _buckets[HONOURS] and key in files:
@@ -75,7 +75,7 @@ class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has n
         self.pipe_file(rpath, Path(lpath).read_bytes())
 
     def get_file(self, rpath: str, lpath: str, **_: Any) -> None:
-        """Get a file to local disk."""
+        """Download a file to local disk."""
         Path(lpath).write_bytes(self.cat_file(rpath))
 
     def cp_file(self, path1: str, path2: str, **_: Any) -> None:
@@ -83,7 +83,7 @@ class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has n
         self.pipe_file(path2, self.cat_file(path1))
 
     def rm_file(self, path: str) -> None:
-        """Delete a file; one that is not there is fine, as with S3."""
+        """Delete a file. A missing file is not an error, as with S3."""
         files, key = self._of(path)
         step(f"delete {key}")
         files.pop(key, None)
@@ -99,7 +99,7 @@ class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has n
             del files[name]
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002
-        """What lies in a folder, or the file itself."""
+        """The contents of a folder, or the file itself."""
         bucket = self._strip_protocol(path).partition("/")[0]
         files, key = self._of(path)
         step(f"list {key}")
@@ -131,7 +131,7 @@ class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has n
         raise FileNotFoundError(path)
 
     def exists(self, path: str, **_: Any) -> bool:
-        """Whether a file or folder is there."""
+        """Whether a file or folder exists."""
         try:
             self.info(path)
         except FileNotFoundError:
@@ -155,7 +155,7 @@ class BucketFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has n
 
 
 class BucketPath(CloudPath):
-    """A path in one of the buckets. What it leads to is remembered: to make a path costs more than to read its file."""
+    """A path in one of the buckets. Its target is remembered: to make a path costs more than to read its file."""
 
     __slots__ = ("_above", "_below", "_whole")
     _above: BucketPath
@@ -163,7 +163,7 @@ class BucketPath(CloudPath):
     _whole: str
 
     def __truediv__(self, name: str) -> BucketPath:  # type: ignore[override] # nobody here joins anything else
-        """What lies in the folder."""
+        """The contents of the folder."""
         try:
             below = self._below
         except AttributeError:
@@ -177,7 +177,7 @@ class BucketPath(CloudPath):
 
     @property
     def parent(self) -> BucketPath:
-        """The folder that it lies in."""
+        """The folder that contains it."""
         try:
             return self._above
         except AttributeError:
@@ -193,7 +193,7 @@ class BucketPath(CloudPath):
             return self._whole
 
     def with_name(self, name: str) -> BucketPath:
-        """Its neighbour of that name."""
+        """The neighbour with that name."""
         return self.parent / name
 
 
@@ -207,11 +207,11 @@ def bucket_path(bucket: str) -> UPath:
 
 
 def contents(bucket: str) -> dict[str, Stored]:
-    """All that is in a bucket, to be put back later."""
+    """Everything in a bucket, to restore it later."""
     return dict(_buckets[bucket])
 
 
 def put_back(bucket: str, files: Mapping[str, Stored]) -> None:
-    """Let a bucket hold these files alone."""
+    """Set a bucket's contents to exactly these files."""
     _buckets[bucket].clear()
     _buckets[bucket].update(files)

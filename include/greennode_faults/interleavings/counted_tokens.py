@@ -1,4 +1,4 @@
-"""Tokens: what would be random for workers is counted or seeded, so that a schedule runs the same way each time."""
+"""Tokens: values that would be random for workers are counted or seeded, so that a schedule is repeatable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from greennode_faults.interleavings.workers import is_worker
 
 
 class Tokens:
-    """The next number, as a token that nobody else has."""
+    """The next number, as a token that nothing else has."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
@@ -24,17 +24,17 @@ class Tokens:
         random.seed(seed)
 
     def uuid4(self) -> uuid.UUID:
-        """In place of a random one."""
+        """Replaces a random one."""
         return uuid.UUID(int=next(self._numbers))
 
     def token_hex(self, nbytes: int = 32) -> str:
-        """In place of a random one."""
+        """Replaces a random one."""
         return f"{next(self._numbers):0{2 * nbytes}x}"
 
 
 @contextmanager
 def counted_tokens() -> Iterator[Tokens]:
-    """Workers get counted tokens, and all other threads random ones."""
+    """Inside, workers get counted tokens, and all other threads random ones."""
     tokens = Tokens()
     before = random.getstate(), secrets.token_hex, uuid.uuid4
 

@@ -1,4 +1,4 @@
-"""Verdicts: what is wrong once all that workers have left is taken to its end, by rows and by money."""
+"""End results: what is wrong once everything that workers have left is finished, by rows and by money."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FINISHING_STARTS = 3
 
 
 class Verdict(NamedTuple):
-    """problems: in words. needed, billed: requests. given_up: how many batches somebody cancelled.
+    """problems: in words. needed, billed: requests. given_up: how many batches were cancelled.
 
     Needed is each request once, and once more for each time that the server lost its answer after it was billed.
     """
@@ -29,7 +29,7 @@ class Verdict(NamedTuple):
 
 
 class Verdicts:
-    """Those of one scene. Each end is judged once, however many schedules come to it."""
+    """The results of one scene. Each end is judged once, however many schedules lead to it."""
 
     def __init__(self, ground: Ground, scene: Scene) -> None:
         self._ground = ground
@@ -42,9 +42,9 @@ class Verdicts:
         return len(self._of_ends)
 
     def of_end(self, *, is_done: bool) -> Verdict:
-        """The verdict on what is stored and at the server now; it may be taken to its end for that.
+        """The result of what is stored and at the server now; this may finish the run.
 
-        is_done: whether all workers have ended well.
+        is_done: whether all workers have ended without an error.
         """
         end = end_state(self._ground), is_done
         if end not in self._of_ends:
@@ -57,12 +57,12 @@ class Verdicts:
         api = self._ground.api
         strays = self._strays()
         if strays:
-            problems.append(f"{', '.join(strays)}: a second batch, and nobody cancelled it")
+            problems.append(f"{', '.join(strays)}: a second batch that was not cancelled")
         needed = len(api.billed) + api.wasted.total()
         return Verdict(tuple(problems), needed, api.billed.total(), len(api.given_up))
 
     def _finish(self) -> list[str]:
-        """Let one more start take all to its end, once the batches that were sent have ended; what is wrong then."""
+        """Let one more start finish everything, once the batches have ended; returns what is wrong then."""
         ground, scene = self._ground, self._scene
         ground.clock.now += BATCH_SECONDS
         for _ in range(_FINISHING_STARTS):
@@ -74,7 +74,7 @@ class Verdicts:
         return [f"it cannot be finished: {type(error).__name__}: {error}"]
 
     def _strays(self) -> list[str]:
-        """Batches that no receipt names and that nobody has asked to cancel."""
+        """Batches that no receipt names and that were never cancelled."""
         known: set[str | None] = set()
         for run in map(self._ground.run, self._scene.runs):
             for attempt in range(FIRST_ATTEMPT, MAX_ATTEMPTS + 1):

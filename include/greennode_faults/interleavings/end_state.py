@@ -1,6 +1,6 @@
-"""End state: all that a schedule has left in staging, in the targets and at the server, as one digest.
+"""End state: everything that a schedule has left in staging, in the targets and at the server, as one digest.
 
-Schedules that differ only in who was called what, or in seconds that nothing goes by, have the same.
+Schedules that differ only in names, or in seconds that decide nothing, have the same digest.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from greennode_faults.interleavings.ground import Ground
 _PARQUET = b"PAR1"
 _TOKEN = re.compile(rb"0{20}[0-9a-f]{12}")
 _TIME = re.compile(rb"\b1[89]\d{8}(?:\.\d+)?\b")
-# Waits that depend on staging or the server are no shorter, except those that end with the batches.
+# Waits for staging or the server are no shorter, except those that end with the batches.
 _COARSE_SECONDS = 1800.0
 
 
 def end_state(ground: Ground) -> str:
-    """The digest. A time counts as the half hours that have passed since; a token counts by which others equal it."""
+    """The digest. A time counts as the half hours since then; a token counts by which others equal it."""
     seen: dict[bytes, bytes] = {}
 
     def coarse(found: re.Match[bytes]) -> bytes:

@@ -15,7 +15,7 @@ from greennode_faults.interleavings.schedules import AtRandom, HoldUp
 from greennode_faults.interleavings.workers import Crew, Schedule
 
 _CLAIM_SECONDS = 30.0
-"""For so long a create may be sent after its claim was taken."""
+"""How long after its claim was taken a create may be sent."""
 
 Kind = Literal["hold-up", "random"]
 
@@ -25,6 +25,7 @@ class Played:
     """One schedule and its outcome. problems: in words. needed, billed: requests.
 
     in_window: a worker was stopped between the check of its claim and the first byte of its create, until others might
+    take over its shard; given_up: batches that were cancelled because the shard already had another one.
     take its shard over; given_up: batches that were cancelled because the shard already had another one.
     """
 
@@ -39,12 +40,12 @@ class Played:
 
     @property
     def name(self) -> str:
-        """What to play again."""
+        """How to play it again."""
         return f"{self.scene}, {self.kind} {self.number}"
 
 
 class Explorer:
-    """Plays one scene on one ground. trace: who took which step in the schedule that was played last."""
+    """Plays one scene on one ground. trace: which worker took which step in the last schedule."""
 
     def __init__(self, ground: Ground, scene: Scene) -> None:
         self.trace: list[tuple[int, str]] = []
@@ -60,7 +61,7 @@ class Explorer:
     def hold_ups(self, *, stride: int = 1) -> Iterator[Played]:
         """Each worker in turn is stopped before each of its steps, while the others live their whole lives.
 
-        stride: only before each so many-th.
+        stride: only before every so many-th step.
         """
         for first in range(len(self._scene.works)):
             for step in range(1, 10_000, stride):
@@ -99,14 +100,14 @@ class Explorer:
 
 
 def _is_in_window(crew: Crew) -> bool:
-    """Whether a create was on its way for longer than others wait for it, since its claim was checked."""
-    # The claim was taken some time before, and none is sent that is older than it may be.
+    """Whether a create was under way, since its claim was checked, for longer than others wait for it."""
+    # The claim was taken some time before, and a create with a claim that is too old is not sent.
     least = SETTLE_SECONDS - _CLAIM_SECONDS
     return any(what == "POST /batches" and seconds > least for _, what, seconds in crew.holds)
 
 
 def _unexpected(crew: Crew) -> list[str]:
-    """Errors that are none of those which a worker may end with."""
+    """Errors that a worker must not end with."""
     return [
         f"worker {worker.index} ended with {type(worker.error).__name__}: {worker.error}"
         for worker in crew.workers

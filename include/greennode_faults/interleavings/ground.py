@@ -1,4 +1,4 @@
-"""Ground: where a scene is played. One kind of store, prepared staging that can be put back, an API and its clients."""
+"""Ground: where a scene is played. One kind of store, staging that can be restored, an API and its clients."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MEMORY = "/dev/shm"  # noqa: S108 - Linux has it, in memory
 
 @dataclass
 class Ground:
-    """clients: one for each worker, and a last one for who finishes the run."""
+    """clients: one for each worker, and a last one to finish the run."""
 
     store: StoreKind
     folder: Path
@@ -72,10 +72,10 @@ class Ground:
         return self.root.parent / "dataset"
 
     def database(self) -> sqlite3.Connection:
-        """A database for a target. Who finds it locked is refused at once.
+        """A database for a target. A worker that finds it locked is refused at once.
 
-        Steps are where a transaction begins, writes rows and ends: between these, a statement of it alone can be seen
-        by nobody.
+        Steps are where a transaction begins, writes rows and ends: between these, other workers cannot see its
+        statements.
         """
         connection = sqlite3.connect(self._database, timeout=0.0)
         connection.execute("PRAGMA synchronous = OFF")
@@ -83,7 +83,7 @@ class Ground:
         return connection
 
     def rows_of_table(self) -> list[Any]:
-        """All rows of the database's table, in one order."""
+        """All rows of the database's table, in a fixed order."""
         if not self._database.exists():
             return []
         with closing(sqlite3.connect(self._database)) as connection:
@@ -101,20 +101,20 @@ class Ground:
         self._store({}, {})
 
     def play(self, works: Sequence[Callable[[], None]], schedule: Schedule, *, seed: int) -> Crew:
-        """Let workers work to their ends. seed: of the pauses that have a random length."""
+        """Let workers work to their ends. seed: for the pauses of random length."""
         self._tokens.begin(seed)
         crew = Crew(works, schedule, self.clock)
         crew.run()
         return crew
 
     def contents(self) -> dict[str, bytes]:
-        """All files in staging and of targets, but the database, by name."""
+        """All files in staging and of targets, except the database, by name."""
         files = _files(self.folder)
         files.pop(self._database.name, None)
         return files | {name: stored.data for name, stored in self._bucket().items()}
 
     def snapshot(self) -> Callable[[], None]:
-        """Keep what is stored and at the API now; what is returned puts it back, as often as it is called."""
+        """Save what is stored and at the API now; the returned function restores it, any number of times."""
         now, kept = self.clock.now, self.api.kept()
         files, stored = _files(self.folder), self._bucket()
 
@@ -152,12 +152,12 @@ def _step_of_transaction(statement: str) -> None:
 
 
 def is_locked(error: BaseException) -> bool:
-    """Whether another worker is in the midst of writing to the database."""
+    """Whether another worker is writing to the database."""
     return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    """What is in all files below a folder, by their paths."""
+    """The contents of all files below a folder, by their paths."""
     return {
         str((parent / name).relative_to(folder)): (parent / name).read_bytes()
         for parent, _, names in ((Path(parent), folders, names) for parent, folders, names in os.walk(folder))
@@ -173,7 +173,7 @@ def ground(store: StoreKind) -> Iterator[Ground]:
         folder = Path(name)
         root = (UPath(folder) if store == LOCAL else bucket_path(_BUCKETS[store])) / "staging"
         if store != LOCAL:
-            # Found out once, before anybody is at work.
+            # Found out once, before any worker starts.
             assert honours_conditions(root / "probe") == (store == "S3")
         with virtual_time(), counted_tokens() as tokens, file_steps(folder):
             yield Ground(store, folder, root, tokens)

@@ -64,7 +64,7 @@ def _job(ground: Ground) -> BatchJob:
 
 
 def _collected(joined: Sequence[str]) -> Callable[[Ground], None]:
-    """Runs that are all collected, one after the other, of which some are joined as well."""
+    """Runs that are all collected, one after the other; some are joined as well."""
 
     def prepare(ground: Ground) -> None:
         client = ground.clients[0]
@@ -131,7 +131,7 @@ _WANTED = set({key: run_id for run_id, rows in _RUNS.items() for key, _ in rows}
 
 
 def _lacking(ground: Ground) -> list[str]:
-    """What is not there though all reports are good. Only of a dataset, an older row may be beside it."""
+    """What is missing although all reports are good. In a dataset only, an older row may remain beside it."""
     table, dataset = ([row[:2] for row in rows] for rows in (_of_table(ground), _of_dataset(ground)))
     problems = [] if sorted(table) == sorted(_WANTED) else [f"after good reports, the table has {table}"]
     if not _WANTED.issubset(dataset):
@@ -140,7 +140,7 @@ def _lacking(ground: Ground) -> list[str]:
 
 
 def _wrong(ground: Ground) -> list[str]:
-    """What differs from each row as the newest run that has it asks it."""
+    """How each row differs from the newest run's answer for it."""
     problems = []
     for name, found in {"table": _of_table(ground), "dataset": _of_dataset(ground)}.items():
         if sorted(row[:2] for row in found) != sorted(_WANTED):

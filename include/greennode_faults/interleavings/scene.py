@@ -1,4 +1,4 @@
-"""Scene: what two or three workers do to what is staged, how it is taken to its end, and what is wrong then."""
+"""Scene: what two or three workers do to staged files, how it is finished, and what is wrong then."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def _nothing(_ground: Ground) -> list[str]:
 class Scene:
     """works: of each worker. prepare: makes the staging that they find. runs: the names of those that are staged.
 
-    finish: takes all to its end, as the last start of its tasks does. wrong: in words, what the target has not as it
-    should be then. wrong_at_once: the same where all workers have ended well, before anybody starts again.
+    finish: finishes everything, as the last start of its tasks does. wrong: in words, what is wrong with the target
+    then. wrong_at_once: the same if all workers have ended without an error, before anything starts again.
     """
 
     kind: str

@@ -61,7 +61,7 @@ def _scene(
     """A scene of one run.
 
     rows: of the source when the last worker reads it. before: when the others do, if that differs: these are the run's
-    rows where the last one was the first to begin.
+    rows if the last worker was the first to begin.
     """
     wanted = [rows] if before is None else [rows, before]
     finish, wrong = partial(_finish, rows=rows), partial(_wrong, wanted=wanted)
@@ -104,7 +104,7 @@ def _build(ground: Ground, index: int, rows: SourceRows) -> Plan:
 
 
 def _carry(ground: Ground, client: GreenNodeClient, shard: ShardFolder) -> None:
-    """Take a shard to its results, as its three tasks do; each is tried again after what passes."""
+    """Take a shard to its results, as its three tasks do; each is tried again after a retryable error."""
     for tries_left in reversed(range(_TRIES)):
         try:
             _carry_once(ground, client, shard)
@@ -119,7 +119,7 @@ def _carry(ground: Ground, client: GreenNodeClient, shard: ShardFolder) -> None:
 def _carry_once(ground: Ground, client: GreenNodeClient, shard: ShardFolder) -> None:
     submit(shard, client, clock=ground.clock, sleep=sleep)
     while isinstance(step := poll(shard, client, now=ground.clock()), Wait | SendAgain):
-        # A worker that waits leaves that to the triggerer, which wakes one near the end.
+        # A worker that waits leaves that to the triggerer, which wakes a task near the end.
         sleep(max(step.seconds, BATCH_SECONDS / 2))
         if isinstance(step, SendAgain):
             submit(shard, client, clock=ground.clock, sleep=sleep)

@@ -1,4 +1,4 @@
-"""Schedules: which worker goes on. One is held up over the lives of all others, or each goes on at random."""
+"""Schedules: which worker goes on. One is paused for the whole lives of all others, or each goes on at random."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class HoldUp:
     """The first worker is stopped before one of its steps, and woken when all others are done."""
 
     def __init__(self, first: int, step: int, *, late_seconds: float = 0.0) -> None:
-        """late_seconds: what passes beside that before it is woken."""
+        """late_seconds: extra time before it is woken."""
         self._first = first
         self._step = step
         self._late_seconds = late_seconds
@@ -26,7 +26,8 @@ class HoldUp:
         if first is not None and not self.was_reached and first.steps == self._step:
             self.was_reached = True
         if not self.was_reached:
-            # Nobody else begins before; while it sleeps, time passes. If it ends before that step, the others follow.
+            # No other worker begins before; while it sleeps, time passes. If it ends before that step, the others
+            # follow.
             is_asleep = any(worker.index == self._first for worker in asleep)
             return first if first is not None or is_asleep else others[0]
         if others or any(worker.index != self._first for worker in asleep):
@@ -38,7 +39,7 @@ class HoldUp:
 
 
 class AtRandom:
-    """Any worker that is able goes on; now and then much time passes."""
+    """Any worker that can go on does; now and then much time passes."""
 
     _LATER = (1.0, 31.0, 46.0, 91.0, 400.0, 4000.0)
 
@@ -49,7 +50,7 @@ class AtRandom:
         self._now: int | None = None
 
     def choose(self, able: Sequence[Worker], asleep: Sequence[Worker], clock: VirtualClock) -> Worker | None:
-        """The one that is at work, mostly."""
+        """The current worker, mostly."""
         if self._jumps and self._random.random() < self._jumps:
             clock.now += self._random.choice(self._LATER)
         present = next((worker for worker in able if worker.index == self._now), None)

@@ -1,7 +1,7 @@
 """A batch API in memory: files and batches on a virtual clock, and a ledger of what is billed.
 
-As an httpx transport: each request is a step before the server has it, and another one before its reply is there. It
-shares no code with the client.
+As an httpx transport: each request is a step before the server receives it, and another one before its reply arrives.
+It shares no code with the client.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class _Batch:
 
 @dataclass(frozen=True)
 class Trouble:
-    """What goes wrong with the first creates: how many are refused or end for lack of capacity, get no reply.
+    """Faults of the first creates: how many are refused or end for lack of capacity, or get no reply.
 
-    lacking: how many batches have a request that is billed, and in no file of results.
+    lacking: how many batches have a request that is billed but missing from the result files.
     """
 
     refused: int = 0
@@ -58,7 +58,7 @@ class SmallApi:
     given_up: set[str] = field(default_factory=set)
 
     def kept(self) -> Callable[[Callable[[], float]], SmallApi]:
-        """Makes servers that are as this one is now."""
+        """Makes servers in this one's current state."""
         files, batches = dict(self.files), [replace(batch) for batch in self.batches.values()]
         billed, wasted, creates, trouble = Counter(self.billed), Counter(self.wasted), self.creates, self.trouble
 
@@ -69,12 +69,12 @@ class SmallApi:
         return again
 
     def state(self) -> str:
-        """All that it holds, in words that differ where it does."""
+        """Everything that it holds, as text that differs if the content does."""
         own = (self.files, list(self.batches.values()), sorted(self.given_up), self.creates)
         return repr((*own, sorted(self.billed.items()), sorted(self.wasted.items())))
 
     def settle(self, *, whole: bool = False) -> None:
-        """End the batches whose time has come, or all of them; what ends is billed."""
+        """End the batches that are due, or all of them; what ends is billed."""
         for batch in self.batches.values():
             if batch.status == "in_progress" and (whole or self.now() >= batch.created_at + BATCH_SECONDS):
                 self._end(batch)
@@ -192,7 +192,7 @@ def _view(batch: _Batch) -> dict[str, Any]:
 
 
 def answer_to(custom_id: str) -> str:
-    """What a request is answered."""
+    """The answer to a request."""
     return f"of {custom_id}"
 
 

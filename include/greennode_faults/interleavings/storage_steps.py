@@ -1,6 +1,6 @@
 """File steps: every operation on a file below a folder of local disk is a step of the worker that makes it.
 
-What a worker has for itself is none: its work folders, and files beside their places until they are there.
+A worker's private files are no steps: its work folders, and files beside their places until they are moved there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def file_steps(root: Path) -> Iterator[None]:
         return stepped
 
     def fsync(handle: int) -> None:
-        # Nothing here cuts the power, and each takes longer than all the rest.
+        # There are no power cuts here, and each sync takes longer than all the rest.
         if not is_worker():
             before[len(_OPERATIONS)][2](handle)
 
@@ -50,7 +50,7 @@ def file_steps(root: Path) -> Iterator[None]:
 
 
 def _shared(path: object, start: str) -> str | None:
-    """The path below the folder, where others may look."""
+    """The path below the folder, if other workers can see it."""
     if not isinstance(path, str | os.PathLike):
         return None
     text = os.fspath(path)

@@ -48,7 +48,7 @@ def heading() -> str:
 
 
 def in_window(tallies: Sequence[Tally]) -> str:
-    """The schedules in the window, apart: what became of the batches that were made too late, a line a scene."""
+    """The schedules in the window: what became of the batches that were created too late, a line a scene."""
     lines = ["", "Stopped between the check of a claim and the first byte of its request, until others took over:"]
     for tally in tallies:
         if tally.window:
@@ -63,7 +63,7 @@ def in_window(tallies: Sequence[Tally]) -> str:
 
 
 def play_all(*, seed: int, total: int, only: str = "") -> Iterator[Tally]:
-    """Play every single hold-up, and as many random schedules as make so many in all; one of each scene at least."""
+    """Play every single hold-up, and random schedules up to the wanted total; at least one of each scene."""
     chosen = [(store, index) for index, scene in enumerate(scenes()) for store in STORES if only in f"{scene}, {store}"]
     with ProcessPoolExecutor(_WORKERS) as pool:
         left = total
@@ -81,7 +81,7 @@ def play_all(*, seed: int, total: int, only: str = "") -> Iterator[Tally]:
 
 
 def play_hold_ups(store: StoreKind, index: int, stride: int = 1) -> Tally:
-    """Play every single hold-up of one of the scenes on one kind of store, or each so many-th."""
+    """Play every single hold-up of one of the scenes on one kind of store, or every so many-th."""
     with ground(store) as where:
         return _tally("hold-up", store, index, list(Explorer(where, scenes()[index]).hold_ups(stride=stride)))
 

@@ -1,6 +1,6 @@
-"""Workers: threads of which one runs at a time, on one virtual clock. They change places only where one takes a step.
+"""Workers: threads, one of which runs at a time, on one virtual clock. They switch only where one takes a step.
 
-Nothing here sleeps, and nothing is decided by the operating system: the same schedule runs the same way each time.
+Nothing here sleeps, and the operating system decides nothing: the same schedule runs the same way each time.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _real_time, _real_monotonic, _real_sleep = time.time, time.monotonic, time.sleep
 
 
 class StoppedError(BaseException):
-    """The schedule is over before this worker is: it went on for ever."""
+    """The schedule ended before this worker did: it went on for ever."""
 
 
 class VirtualClock:
-    """Epoch seconds that pass by steps and sleeps alone."""
+    """Epoch seconds that pass only by steps and sleeps."""
 
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
@@ -37,7 +37,7 @@ class Schedule(Protocol):
     """Decides who takes the next step."""
 
     def choose(self, able: Sequence[Worker], asleep: Sequence[Worker], clock: VirtualClock) -> Worker | None:
-        """One of the workers that are able to go on; None lets time pass until the next of those asleep wakes."""
+        """One of the workers that can go on; None lets time pass until the next sleeping worker wakes."""
 
 
 class Worker:
@@ -79,7 +79,7 @@ class Worker:
 
 
 class Crew:
-    """Some workers, and whose turn it is."""
+    """Some workers, and which of them runs."""
 
     def __init__(self, works: Sequence[Callable[[], None]], schedule: Schedule, clock: VirtualClock) -> None:
         self.workers = [Worker(index, work) for index, work in enumerate(works)]
@@ -102,7 +102,7 @@ class Crew:
             thread.join()
 
     def step(self, worker: Worker, what: str) -> None:
-        """A worker is about to do something that others may see: it may have to wait here."""
+        """A worker is about to do something that others can see: it may have to wait here."""
         if self.is_stopped:
             raise StoppedError
         worker.stands = what
@@ -151,7 +151,7 @@ class Crew:
             if chosen is not None:
                 return chosen
             if not asleep:
-                raise AssertionError("a schedule lets nobody go on")
+                raise AssertionError("a schedule lets no worker go on")
             self.clock.now = min(worker.asleep_until for worker in asleep)
 
 
@@ -174,7 +174,7 @@ def sleep(seconds: float) -> None:
 
 @contextmanager
 def virtual_time() -> Iterator[None]:
-    """Workers see virtual time in `time`, and all other threads the real one."""
+    """Inside, workers see virtual time in `time`, and all other threads the real one."""
 
     def now(real: Callable[[], float]) -> Callable[[], float]:
         def told_time() -> float:
