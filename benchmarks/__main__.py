@@ -1,18 +1,18 @@
-"""What the engine costs: CPU, memory and rows per second of its steps and of the whole path, beside a floor and peers.
+"""The cost of the engine: CPU, memory and rows per second of its steps and of the whole path, beside a floor and peers.
 
     make bench                  10,000, 100,000 and 1,000,000 rows
     make bench QUICK=1          20,000 rows once, under a minute
-    make bench ROWS=10000000    so many rows, by hand: about 4 GB of disk for each million
-    make bench DATA=FILE.parquet TEXT=COLUMN    the texts of a file in place of made-up ones
+    make bench ROWS=10000000    this many rows, by hand: about 4 GB of disk for each million
+    make bench DATA=FILE.parquet TEXT=COLUMN    the texts of a file instead of generated ones
     make bench ONLY=steps       without the whole path; ONLY=whole: nothing else
     make bench PEERS=1          only the peers and the whole path, at 100,000 rows
     make bench PROFILE=1        only where the steps' time goes, function by function
     make bench AIRFLOW=1        only 1,000,000 rows (or ROWS) from table to table through a real Airflow
-    make bench WAITING=1        only 1,000 and 10,000 triggers that wait (or ROWS), and peers: most of an hour
+    make bench WAITING=1        only 1,000 and 10,000 waiting triggers (or ROWS), and peers: most of an hour
     make bench AGAINST=COMMIT   only the steps, beside those of another commit, at 100,000 rows (or ROWS)
 
-Prints tables and a verdict for each goal, and writes the same as JSON. Nothing fails for being slow, except with
-AGAINST; it fails if a row has no answer or the answer of another.
+Prints tables and a result for each goal, and writes the same as JSON. Slow figures do not fail it, except with
+AGAINST; it fails if a row has no answer or the answer of another row.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ AIRFLOW_ROWS = 1_000_000
 AGAINST_ROWS = 100_000
 WAITING = (1_000, 10_000)
 _WHOLE_PATH = "from a Parquet file to a Parquet file, against the emulator, whose process is not counted"
-# Best of so many runs, up to so many rows: the machine may be shared. Beyond, of one.
+# Up to this many rows, the best of so many runs, because the machine may be shared; beyond, one run.
 _REPEATS = {200_000: 3, 1_000_000: 2}
-# Three tables of so many rows were too much for a disk; PostgreSQL is measured below it.
+# Three tables of so many rows do not fit on a disk; PostgreSQL is measured below this size.
 _MAX_TABLE_ROWS = 2_000_000
 
 
 def main() -> int:
-    """Measure, print tables and verdicts, write the JSON."""
+    """Measure, print tables and results, write the JSON."""
     options = _options()
     # So that an orderly stop ends what was started here, and leaves no files.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -92,7 +92,7 @@ def _write(options: argparse.Namespace, made: dict[str, Any]) -> None:
 
 
 def _bench(options: argparse.Namespace, work: Path, made: dict[str, Any]) -> list[Verdict]:
-    """Steps and whole path at each size; the tables are printed, the figures put into `made`."""
+    """Steps and whole path at each size; prints the tables and adds the figures to `made`."""
     steps, whole = _measure(options, work)
     print(*step_table(steps), sep="\n")
     if whole:
@@ -104,7 +104,7 @@ def _bench(options: argparse.Namespace, work: Path, made: dict[str, Any]) -> lis
 
 
 def _bench_peers(options: argparse.Namespace, work: Path, made: dict[str, Any]) -> list[Verdict]:
-    """The whole path of the engine and of each peer; one that cannot be run is left out, and the reason printed."""
+    """The whole path of the engine and of each peer; a peer that cannot run is left out, and the reason printed."""
     rows = _make_rows(options, work, options.sizes[0])
     ours = measure_whole_path(work)
     measured: dict[str, MeasuredCommand] = {}
@@ -135,7 +135,7 @@ def _bench_airflow(options: argparse.Namespace, work: Path, made: dict[str, Any]
 
 
 def _bench_waiting(options: argparse.Namespace, work: Path, made: dict[str, Any]) -> list[Verdict]:
-    """Triggers of each package, so many at a time; one that cannot be run is left out, and the reason printed."""
+    """Triggers of each package, so many at a time; a package that cannot run is left out, and the reason printed."""
     measured: list[Waited] = []
     reasons: dict[str, str] = {}
     for triggers in options.sizes:
@@ -169,7 +169,7 @@ def _bench_against(options: argparse.Namespace, work: Path) -> list[Comparison]:
 def _make_tree(
     options: argparse.Namespace, folder: Path, wanted: int, project: Path, server: Postgres
 ) -> tuple[int, Tree]:
-    """Make rows for the steps of a checkout; how many."""
+    """Make rows for the steps of a checkout; returns how many."""
     folder.mkdir()
     rows = _make_rows(options, folder, wanted, project)
     if rows > _MAX_TABLE_ROWS:
@@ -212,7 +212,7 @@ def _measure_whole(folder: Path, rows: int) -> MeasuredCommand:
 
 
 def _make_rows(options: argparse.Namespace, folder: Path, wanted: int, project: Path = PROJECT) -> int:
-    """Make the source; how many rows it has."""
+    """Make the source; returns how many rows it has."""
     if options.data is None:
         run_step(folder, "made_rows.write_rows", wanted, project=project)
         return wanted
@@ -245,7 +245,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", choices=("steps", "whole"))
     parser.add_argument("--rows", dest="sizes", type=int, nargs="+", metavar="N")
     parser.add_argument("--data", type=Path, metavar="FILE.parquet")
-    parser.add_argument("--text", metavar="COLUMN", help="the column of DATA that prompts are made of")
+    parser.add_argument("--text", metavar="COLUMN", help="the column of DATA for the prompts")
     parser.add_argument("--work", type=Path, metavar="DIR", help="where files are made; default: the temporary folder")
     parser.add_argument("--out", type=Path, default=Path(".local/bench.json"))
     options = parser.parse_args()

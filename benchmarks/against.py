@@ -1,7 +1,7 @@
-"""The engine's steps of this tree beside those of another commit: which became worse.
+"""The engine's steps of this tree beside those of another commit: which became slower or larger.
 
-Each tree runs its own benchmarks and engine, a process a step. What the two share is `one_step.py` (its arguments, and
-what it prints), the names of steps in `rounds.py`, and the folder and tables that these work on.
+Each tree runs its own benchmarks and engine, one process a step. The two share `one_step.py` (its arguments and its
+output), the names of steps in `rounds.py`, and the folder and tables of these steps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROUNDS = 7
 
 
 class Cost(NamedTuple):
-    """Of one part of a step, or how many times another's cost it is."""
+    """Of one part of a step, or the ratio to another's cost."""
 
     cpu_seconds: float
     peak_mb: float
@@ -50,7 +50,7 @@ def over(turns: Sequence[Turn]) -> set[str]:
 
 @dataclass(frozen=True)
 class Tree:
-    """A checkout, the folder that its steps work in, and their database."""
+    """A checkout, the folder of its steps, and their database."""
 
     project: Path
     folder: Path
@@ -81,9 +81,9 @@ class Comparison:
 
 
 def compare(ours: Tree, theirs: Tree, rows: int, *, is_quick: bool, say: Callable[[str], None]) -> Comparison:
-    """Run the steps of both trees in turn, seven times, and then once more as often those that look worse.
+    """Run the steps of both trees in turn, seven times, then again as often those that seem worse.
 
-    is_quick: one round, which finds nothing worse. A step that the other tree cannot run is left out, as are those
+    is_quick: one round, which finds nothing worse. A step that the other tree cannot run is left out, with the steps
     that need it.
     """
     rounds = 1 if is_quick else ROUNDS
@@ -113,14 +113,14 @@ class _NotThereError(StepError):
 
 @dataclass
 class _Both:
-    """Runs a step here and there, then the next. left_out: steps that the other tree cannot run, and why."""
+    """Runs a step in both trees, then the next. left_out: steps that the other tree cannot run, and why."""
 
     ours: Tree
     theirs: Tree
     left_out: dict[str, str]
 
     def run_round(self, sections: set[Section] | None, *, is_first: bool) -> Iterator[tuple[Section, str, Turn]]:
-        """The parts of each step of the engine. The floor is the same for both, and checks are no step."""
+        """The parts of each step of the engine. The floor is the same for both, and checks are not steps."""
         rounds = [Round(tree.folder, tree.dsn, is_first=is_first) for tree in (self.ours, self.theirs)]
         for (section, step), _ in zip(*(steps_of(one, sections) for one in rounds), strict=True):
             if step.side == "floor" or step.name.startswith("checked_rows.") or step.name in self.left_out:
@@ -150,12 +150,12 @@ class _Both:
 
 @contextmanager
 def checked_out(commit: str, folder: Path) -> Iterator[Path]:
-    """The commit in a git worktree, which is gone at the end, whatever the end is."""
+    """The commit in a git worktree, which is removed at the end, also after an error."""
     try:
         _git("worktree", "add", "--quiet", "--detach", str(folder), commit)
         yield folder
     finally:
-        # Twice: an `add` that was interrupted leaves a locked one. If there is none, there is nothing to do.
+        # Twice: an interrupted `add` leaves a locked worktree. If there is none, there is nothing to do.
         subprocess.run(
             ["git", "worktree", "remove", "--force", "--force", str(folder)],
             cwd=PROJECT,
@@ -165,7 +165,7 @@ def checked_out(commit: str, folder: Path) -> Iterator[Path]:
 
 
 def commit_of(name: str) -> str | None:
-    """The short hash of what git knows by this name; None if it knows no commit."""
+    """The short hash of the commit with this name; None if git knows none."""
     try:
         return _git("rev-parse", "--verify", "--quiet", "--short", f"{name}^{{commit}}")
     except subprocess.CalledProcessError:

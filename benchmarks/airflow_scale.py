@@ -21,8 +21,8 @@ DAG = "bench_table"
 _TABLE = "bench_answers"
 _DAGS = Path(__file__).parent / "airflow_dags"
 _TIMEOUT_SECONDS = 3 * 3600.0
-# Airflow gives the process of a task this title, with the id of the task instance behind it; of the id there is as much
-# as the command line of the scheduler had room for.
+# Airflow gives a task's process this title, followed by the id of the task instance, cut to the length of the
+# scheduler's command line.
 _TITLE = "airflow worker -- "
 _SAMPLE_SECONDS = 0.1
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -51,7 +51,7 @@ class AirflowFigures:
 
 
 def measure_airflow(folder: Path, rows: int, *, say: Callable[[str], None]) -> AirflowFigures:
-    """Run the DAG once over all rows of the folder, in a deployment of its own."""
+    """Run the DAG once over all rows of the folder, in a separate deployment."""
     with LocalStack(folder / "stack", dags_folder=_DAGS, batch_seconds=0, fresh=True, say=say) as stack:
         dsn = stack.postgres.dsn(WAREHOUSE)
         run_step(folder, "made_rows.load_table", dsn=dsn)
@@ -67,7 +67,7 @@ def measure_airflow(folder: Path, rows: int, *, say: Callable[[str], None]) -> A
 
 
 class _Sampler:
-    """Polls at all tasks' processes, some times a second. seen: MB and CPU seconds of each, by task instance."""
+    """Samples all tasks' processes, some times a second. seen: MB and CPU seconds of each, by task instance."""
 
     def __init__(self) -> None:
         self.seen: dict[str, list[tuple[float, float]]] = {}
@@ -136,7 +136,7 @@ def _figures(
 
 
 def _covered(spans: list[tuple[float, float]]) -> float:
-    """Seconds in which any of them was."""
+    """The seconds in which at least one of them ran."""
     covered = reached = 0.0
     for began, ended in sorted(spans):
         covered += max(0.0, ended - max(began, reached))

@@ -1,8 +1,8 @@
-"""A server that has nothing but batches: each call takes a second, a page of the list has a hundred at most.
+"""A server with nothing but batches: each call takes a second, a page of the list has a hundred at most.
 
     python batch_server.py BATCHES
 
-Prints its port. Older batches come later in the list; none ends but those that `POST /_end` names.
+Prints its port. Older batches come later in the list; only those that `POST /_end` names end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _REQUESTS = 50_000
 
 
 class BatchServer:
-    """The application. Counts calls, and knows when each batch was shown last."""
+    """The application. Counts calls, and records when each batch was last shown."""
 
     def __init__(self, batches: int) -> None:
         now = time.time()
@@ -37,7 +37,7 @@ class BatchServer:
         self._longest: dict[str, float] = {}
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Answer a request, as ASGI has it."""
+        """Answer a request, as an ASGI application."""
         if scope["type"] != "http":
             return
         path = scope["path"]
@@ -58,7 +58,7 @@ class BatchServer:
         await _reply(send, reply)
 
     def _control(self, path: str, body: bytes) -> Any:
-        """`/_end`: end these batches; `/_figures`: what was called since the last time, and shown how seldom."""
+        """`/_end`: end these batches; `/_figures`: the calls since the last time, and the longest gap between polls."""
         if path == "/_end":
             self._ended_at |= dict.fromkeys(json.loads(body), time.time())
             return {}

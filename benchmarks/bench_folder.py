@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class BenchFolder:
-    """rows.parquet for all; below `engine/` and `floor/` what each makes of it, and the results that each reads."""
+    """rows.parquet for all; below `engine/` and `floor/` the files that each makes of it, and the results it reads."""
 
     path: Path
 
@@ -19,7 +19,7 @@ class BenchFolder:
 
     @property
     def engine_staging(self) -> Path:
-        """Where the engine keeps its run."""
+        """The folder of the engine's run."""
         return self.path / "engine" / "staging"
 
     @property
@@ -32,7 +32,7 @@ class BenchFolder:
         return self.path / "engine" / "results" / f"{shard_id}.jsonl"
 
     def typed_results(self, shard_id: str) -> Path:
-        """The same as JSON that fits an answer model."""
+        """The same answers as JSON that fits an answer model."""
         return self.path / "engine" / "typed" / f"{shard_id}.jsonl"
 
     def floor_requests(self, number: int) -> Path:

@@ -1,4 +1,4 @@
-"""The engine's job here, its run, and the batch that its answers seem to come from."""
+"""The engine's job here, its run, and the batch that its answers belong to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JOB = BatchJob(
     target=FileTarget(path="answers/"),
 )
 ON_TABLE = dataclasses.replace(JOB, target=SqlTarget(conn_id="bench", table="bench_engine"))
-"""The same for a table, of which it asks what it has answered."""
+"""The same for a table, whose target it searches for answered rows."""
 IN_PARTS = dataclasses.replace(JOB, partitions=4)
 """The same, read in parts."""
 

@@ -1,8 +1,8 @@
-"""What every row is asked here, by the engine, by the floor and by the peers."""
+"""The question about every row, the same for the engine, the floor and the peers."""
 
 MODEL = "google/gemma-4-31b-it"
 QUESTION = "Which section does this belong to? Answer with one word.\n\n"
-"""What comes before the text of the row."""
+"""The text before that of the row."""
 PARAMS = {"max_tokens": 60, "temperature": 0}
 RUN_ID = "bench"
 CACHED_RUN_ID = "bench-noted"

@@ -1,4 +1,4 @@
-"""Whether every row has its own answer: a benchmark that loses rows, or mixes them up, is none."""
+"""Checks that every row has its own answer: a benchmark that loses rows, or mixes them up, is worth nothing."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from greennode_batch.state.plan import read_plan
 
 _READ_ROWS = 10_000
 Batches = Iterable[tuple[pa.Array, pa.Array, pa.Array]]
-"""Ids, what of the answers tells them apart, and statuses."""
+"""Ids, the mark that distinguishes answers, and statuses."""
 
 
 def check_typed(folder: BenchFolder) -> None:
-    """Raise if the results of typed answers do not hold every request once, with the answer that was made up for it."""
+    """Raise unless the results of typed answers hold every request once, with the answer generated for it."""
     for shard_id, requests in engine_requests(folder):
         expected = {custom_id: ("succeeded", digest(question)) for _, custom_id, question in requested(requests)}
         path = str(run_of(folder).shard(shard_id).results)
@@ -36,24 +36,24 @@ def check_typed(folder: BenchFolder) -> None:
 
 
 def check_files(folder: BenchFolder) -> None:
-    """Raise if the files of engine and floor do not hold every row once, with the answer that was made up for it."""
+    """Raise unless the files of engine and floor hold every row once, with the answer generated for it."""
     for answers in (folder.engine_answers, folder.floor_answers):
         _check(folder, _of_files(str(answers), 0, DIGEST_CHARACTERS), digest, str(answers))
 
 
 def check_emulated(folder: BenchFolder, answers: str) -> None:
-    """Raise if the Parquet files do not hold every row once, with the answer that the emulator gives to it."""
+    """Raise unless the Parquet files hold every row once, with the emulator's answer to it."""
     _check(folder, _of_files(answers, 1, 9), _fingerprint, answers)
 
 
 def check_tables(folder: BenchFolder) -> None:
-    """Raise if the tables of engine and floor do not hold every row once, with the answer that was made up for it."""
+    """Raise unless the tables of engine and floor hold every row once, with the answer generated for it."""
     for table in ("bench_engine", "bench_floor"):
         _check(folder, _of_table(table, f"left(answer, {DIGEST_CHARACTERS})"), digest, table)
 
 
 def check_asked(folder: BenchFolder) -> None:
-    """Raise if the run over changed rows does not ask these, each once, and no other."""
+    """Raise unless the run over changed rows sends each of them once, and no other row."""
     run = run_of(folder, CHANGED_RUN_ID)
     plan = read_plan(run)
     assert plan is not None, "build comes first"
@@ -62,11 +62,11 @@ def check_asked(folder: BenchFolder) -> None:
     ]
     rows = pq.read_metadata(folder.rows).num_rows
     if sorted(sent) != list(range(0, rows, 100)):
-        raise AssertionError(f"{len(sent):,} of {rows:,} rows are asked, which are not those that were changed")
+        raise AssertionError(f"{len(sent):,} of {rows:,} rows were sent, which are not those that were changed")
 
 
 def check_emulated_table(folder: BenchFolder, table: str) -> None:
-    """Raise if the table does not hold every row once, with the answer that the emulator gives to it."""
+    """Raise unless the table holds every row once, with the emulator's answer to it."""
     _check(folder, _of_table(table, "substr(answer, 2, 8)"), _fingerprint, table)
 
 
@@ -111,7 +111,7 @@ def _expected(folder: BenchFolder, mark_of: Callable[[str], str]) -> Iterator[np
 
 
 def _fingerprint(question: str) -> str:
-    """What the emulator's answer has in brackets."""
+    """The text in brackets of the emulator's answer."""
     messages = [{"content": question, "role": "user"}]
     return blake2b(msgspec.json.encode(messages, order="deterministic"), digest_size=4).hexdigest()
 
@@ -121,7 +121,7 @@ def _numbers(marks: list[str]) -> np.ndarray:
 
 
 def check_answered(folder: BenchFolder, answers: str) -> None:
-    """Raise if a peer's file does not hold every row once, with an answer, whichever that is."""
+    """Raise unless a peer's file holds every row once, with any answer."""
     got = pq.read_table(answers, columns=["id", "answer"])
     rows, distinct = pq.read_metadata(folder.rows).num_rows, pc.count_distinct(got["id"]).as_py()
     if (got.num_rows, distinct, got["answer"].null_count) != (rows, rows, 0):

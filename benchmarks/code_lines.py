@@ -1,10 +1,10 @@
-"""How many lines of Python code there are, by package, without tests, comments, docstrings and blank lines.
+"""The number of lines of Python code, by package, without tests, comments, docstrings and blank lines.
 
     python benchmarks/code_lines.py                                         each package of include/ and plugins/
     python benchmarks/code_lines.py include/greennode_batch benchmarks      each folder directly below these
     python benchmarks/code_lines.py --against COMMIT                        and how many more than in that commit
 
-A string on a line of its own is a docstring, wherever it stands; every line of any other string counts.
+A string on a line of its own is a docstring, wherever it is; every line of any other string counts.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def by_package(files: Iterable[tuple[str, bytes]], paths: Sequence[str]) -> Coun
 
 
 def _package_of(file: PurePosixPath, paths: Sequence[str]) -> str | None:
-    """None for what is not Python, a test, or below none of the paths."""
+    """None for files that are not Python, are tests, or lie below none of the paths."""
     if file.suffix != ".py" or "tests" in file.parts:
         return None
     for path in map(PurePosixPath, paths):
@@ -78,7 +78,7 @@ def _package_of(file: PurePosixPath, paths: Sequence[str]) -> str | None:
 
 
 def working_tree() -> Iterator[tuple[str, bytes]]:
-    """The files as they are now, new ones too, without those that git ignores."""
+    """The current files, including new ones, without those that git ignores."""
     listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate").decode()
     for name in filter(None, listed.split("\0")):
         file = _PROJECT / name
@@ -98,12 +98,12 @@ def at_commit(commit: str) -> Iterator[tuple[str, bytes]]:
 def _git(*arguments: str) -> bytes:
     done = subprocess.run(["git", *arguments], cwd=_PROJECT, stdout=subprocess.PIPE, check=False)
     if done.returncode != 0:
-        sys.exit(done.returncode)  # git has said why
+        sys.exit(done.returncode)  # git has printed the reason
     return done.stdout
 
 
 def table(now: Counter[str], then: Counter[str] | None) -> Iterator[str]:
-    """Packages in order. then: prints the difference to it; a package may be in one of the two alone."""
+    """Packages in order. then: prints the difference to it; a package may be in only one of the two."""
     names = sorted(now | (then or Counter()))
     width = max(map(len, [*names, "total"]))
     for name in [*names, "total"]:

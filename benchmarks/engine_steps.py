@@ -1,4 +1,4 @@
-"""The engine's steps, one a process, as the command line and the operators call them."""
+"""The engine's steps, one a process, called as the command line and the operators call them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def build_from_table(folder: BenchFolder, watch: Stopwatch) -> None:
 
 
 def write_parts(folder: BenchFolder, watch: Stopwatch) -> None:
-    """A quarter of the file's rows after the other is read and rendered, each as a task of its own would."""
+    """Each quarter of the file's rows in turn is read and rendered, as a task for each part does it."""
     for number in range(IN_PARTS.partitions):
         part = Part(number, IN_PARTS.partitions)
         with watch("write parts"):
@@ -73,7 +73,7 @@ def write_parts(folder: BenchFolder, watch: Stopwatch) -> None:
 
 
 def build_from_parts(folder: BenchFolder, watch: Stopwatch) -> None:
-    """Those quarters become shards, as many rows and requests as in one task."""
+    """These quarters become shards, with as many rows and requests as in one task."""
     run, profile = run_of(folder, PARTS_RUN_ID), ApiProfile()
     with watch("build from parts"):
         made = build(
@@ -86,7 +86,7 @@ def build_from_parts(folder: BenchFolder, watch: Stopwatch) -> None:
 
 
 def cache_answers(folder: BenchFolder) -> None:
-    """A run that finds all rows answered, and notes it."""
+    """A run that finds all rows answered, and records it."""
     _build_on_table(folder, CACHED_RUN_ID)
     run = run_of(folder, CACHED_RUN_ID)
     with psycopg.connect(os.environ["BENCH_DSN"]) as connection:
@@ -103,7 +103,7 @@ def scan(_folder: BenchFolder, watch: Stopwatch) -> None:
 
 
 def build_changed(folder: BenchFolder, watch: Stopwatch) -> None:
-    """Those rows become shards whose requests the table has not answered."""
+    """These rows become shards of the requests that the table has not answered."""
     with watch("build changed"):
         _build_on_table(folder, CHANGED_RUN_ID)
 
@@ -117,7 +117,7 @@ def _build_on_table(folder: BenchFolder, run_id: str) -> None:
 
 
 class _Fetched(GreenNodeClient):
-    """A server whose batches have ended and whose results lie in staging already."""
+    """A server whose batches have ended and whose results are in staging already."""
 
     def __init__(self) -> None:
         """Connect to nothing."""
@@ -148,7 +148,7 @@ def collect_typed(folder: BenchFolder, watch: Stopwatch) -> None:
 
 
 def _have_fetched(shard: ShardFolder, results: Path) -> None:
-    """Put the server's answers into the shard's folder, as if nobody had read them yet."""
+    """Put the server's answers into the shard's folder, as if they had not been read yet."""
     Path(str(shard.results)).unlink(missing_ok=True)
     output = Path(str(shard.output))
     output.unlink(missing_ok=True)
@@ -197,7 +197,7 @@ def _join_and_write(folder: BenchFolder, watch: Stopwatch, target: OpenTarget) -
 
 
 class _WatchedRows:
-    """Joined rows, whose joining counts for itself and not as writing."""
+    """Joined rows; the time to join them counts separately from writing."""
 
     def __init__(self, joined: JoinedRows, watch: Stopwatch) -> None:
         self.schema = joined.schema

@@ -1,7 +1,7 @@
-"""The floor: a script that does the same bytes with the fastest libraries, and nothing else.
+"""The floor: a script that produces the same bytes with the fastest libraries, and does nothing else.
 
-It has no ids but the rows' own, no limits but the number of lines, no receipts, no state, no checks: one line that is
-odd, one failed request or one restart, and rows are lost or paid twice.
+It has no ids but the rows' own, no limits but the number of lines, no receipts, no state, no checks: with one odd
+line, one failed request or one restart, rows are lost or paid twice.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def build_from_table(folder: BenchFolder, watch: Stopwatch) -> None:
 
 
 def _write_requests(folder: BenchFolder, batches: Iterator[tuple[list[int], list[str]]]) -> None:
-    """The bytes that the engine writes, but for the value of the ids: what is constant is encoded once."""
+    """The bytes that the engine writes, except the ids' values: the constant part is encoded once."""
     body = _encode({"model": MODEL, "messages": [{"role": "user", "content": QUESTION}], **PARAMS})
     before, after = body.split(_encode(QUESTION)[1:-1] + b'"')
     before = b'","method":"POST","url":"/v1/chat/completions","body":' + before + _encode(QUESTION)[1:-1]
@@ -114,7 +114,7 @@ _SCHEMA = pa.schema(
 
 
 def write_to_files(folder: BenchFolder, watch: Stopwatch) -> None:
-    """Rows meet their results, and are written as Parquet files."""
+    """Rows are joined to their results, and written as Parquet files."""
     folder.floor_answers.mkdir(parents=True, exist_ok=True)
     for number, answers in enumerate(_answers(folder, watch)):
         with watch("write"):
@@ -122,7 +122,7 @@ def write_to_files(folder: BenchFolder, watch: Stopwatch) -> None:
 
 
 def write_to_table(folder: BenchFolder, watch: Stopwatch) -> None:
-    """Rows meet their results, and are copied into a table."""
+    """Rows are joined to their results, and copied into a table."""
     with psycopg.connect(os.environ["BENCH_DSN"]) as connection, connection.cursor() as cursor:
         columns = ", ".join(f"{field.name} {_SQL_TYPES[field.type]}" for field in _SCHEMA)
         cursor.execute(f"CREATE TABLE bench_floor ({columns}, PRIMARY KEY (id))")
@@ -138,7 +138,7 @@ _SQL_TYPES = {pa.int64(): "bigint", pa.string(): "text", pa.timestamp("us", tz="
 
 
 def _answers(folder: BenchFolder, watch: Stopwatch) -> Iterator[pa.Table]:
-    """The rows of one file after the other with their answers, in the columns that the engine writes."""
+    """The rows of each file in turn with their answers, in the columns that the engine writes."""
     with pq.ParquetFile(folder.rows) as file:
         for number, batch in enumerate(file.iter_batches(_FILE_ROWS, columns=["id"])):
             with watch("collect and join"):

@@ -1,4 +1,4 @@
-"""The goals that are set for the engine, and whether what was measured keeps them."""
+"""The goals for the engine, and whether the measurements meet them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_CALLS_PER_SECOND = 2.0
 MAX_LAG_SECONDS = 0.1
 MAX_TRIGGERER_MB = 500.0
 BASE_ROWS = 100_000
-"""Larger sizes are held against this one."""
+"""Larger sizes are compared with this one."""
 
 ENGINE_PARTS = ("build", "collect", "join")
 FLOOR_PARTS = ("build", "collect and join")
@@ -31,7 +31,7 @@ FLOOR_PARTS = ("build", "collect and join")
 
 @dataclass(frozen=True)
 class Verdict:
-    """One goal: what it is, what was measured, and whether that keeps it."""
+    """One goal: what it is, what was measured, and whether it is met."""
 
     goal: str
     measured: str
@@ -45,7 +45,7 @@ def step_verdicts(sizes: Sequence[StepFigures]) -> Iterator[Verdict]:
     """Cost and memory at each size, and growth from 100,000 rows on."""
     for size in sizes:
         if size.rows < min(BASE_ROWS, sizes[-1].rows):
-            continue  # what is paid once would be all that shows
+            continue  # costs that are paid once would hide all others
         engine, floor = size.summed("engine", *ENGINE_PARTS), size.summed("floor", *FLOOR_PARTS)
         million = engine.cpu_seconds / size.rows * 1e6
         times = engine.cpu_seconds / floor.cpu_seconds
@@ -103,7 +103,7 @@ def _growth(sizes: Sequence[StepFigures]) -> Iterator[Verdict]:
 
 
 def _growth_of(large: Figures, rows: int, base: Figures) -> float:
-    """How many times the CPU per row it is of that at the base."""
+    """The ratio of its CPU per row to that at the base size."""
     return large.cpu_seconds / rows / (base.cpu_seconds / BASE_ROWS)
 
 

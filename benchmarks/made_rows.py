@@ -1,4 +1,4 @@
-"""Rows and answers that are made up: the same for the same size, and each answer tells the row it belongs to."""
+"""Generated rows and answers: the same for the same size, and each answer shows the row it belongs to."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def write_rows(folder: BenchFolder, count: int) -> None:
 
 
 def _phrases(dice: random.Random) -> list[str]:
-    """Texts of about 50 characters, so many that those made of them do not compress to nothing."""
+    """Texts of about 50 characters, enough of them that the rows do not compress to nothing."""
     return [" ".join(dice.choices(_WORDS, k=8)) for _ in range(_PHRASES)]
 
 
 def write_real_rows(folder: BenchFolder, data: str, column: str, count: int | None) -> int:
-    """The first rows of a Parquet file, numbered, with the texts of a column; how many there are.
+    """The first rows of a Parquet file, numbered, with the texts of a column; returns how many there are.
 
     count: how many at most. Rows without a text are left out.
     """
@@ -94,7 +94,7 @@ def change_table(_folder: BenchFolder) -> None:
 
 
 def digest(question: str) -> str:
-    """What the answer to a question begins with."""
+    """The beginning of the answer to a question."""
     return blake2b(question.encode(), digest_size=DIGEST_CHARACTERS // 2).hexdigest()
 
 
@@ -136,7 +136,7 @@ class _Request(msgspec.Struct):
 
 
 def _write_results(requests: Path, results: Path, answer: Callable[[str, Sequence[str]], str]) -> None:
-    """A result for each request, in no order. Holds one file. answer: makes one of a digest and phrases."""
+    """A result for each request, in no order. Holds one file. answer: makes one from a digest and phrases."""
     phrases = _phrases(random.Random(0))  # noqa: S311 - not a secret
     lines = [
         _result_line(index, custom_id, answer(digest(question), phrases))
@@ -149,7 +149,7 @@ def _write_results(requests: Path, results: Path, answer: Callable[[str, Sequenc
 
 
 def requested(requests: Path) -> Iterator[tuple[int, str, str]]:
-    """Place, custom_id and question of each request of a file."""
+    """Index, custom_id and question of each request of a file."""
     decode = msgspec.json.Decoder(_Request).decode
     with requests.open("rb") as lines:
         for index, line in enumerate(lines):
@@ -158,13 +158,13 @@ def requested(requests: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def _plain_answer(own: str, phrases: Sequence[str]) -> str:
-    """330 characters, which begin with the digest and are made of it."""
+    """330 characters, which begin with the digest and are derived from it."""
     words = [phrases[int(own[start : start + 3], 16)] for start in range(DIGEST_CHARACTERS - 3)]
     return " ".join([own, *words])[:330]
 
 
 def _typed_answer(own: str, phrases: Sequence[str]) -> str:
-    """About as many, which fit the answer model."""
+    """A similar text that fits the answer model."""
     dice = int(own, 16)
     answer = {
         "digest": own,

@@ -1,4 +1,4 @@
-"""The process of one step: `python one_step.py FOLDER MODULE.FUNCTION JSON` prints as JSON what it took."""
+"""The process of one step: `python one_step.py FOLDER MODULE.FUNCTION JSON` prints its cost as JSON."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from stopwatch import Stopwatch, memory_mb
 
 
 def main() -> None:
-    """Import first, so that the imports are in no measured time."""
+    """Import first, so that no measured time includes imports."""
     path, name, arguments = sys.argv[1:]
     module, _, function = name.partition(".")
     step = getattr(importlib.import_module(module), function)
-    # pyarrow imports it late, and the first step would pay for that. Not before the engine, which chooses for Arrow.
+    # pyarrow imports it late, at the cost of the first step. Not before the engine, which sets Arrow's options.
     importlib.import_module("pandas")
     watch = Stopwatch()
     started_mb = memory_mb("VmRSS")

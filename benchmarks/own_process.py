@@ -1,4 +1,4 @@
-"""A step in a process of its own, so that its memory and CPU time are its own."""
+"""Runs a step in a separate process, so that its memory and CPU time count alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 
 class StepError(Exception):
-    """A step failed; the message is what it said."""
+    """A step failed; the message is its output."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Measured:
 def run_step(
     folder: Path, step: str, *arguments: object, dsn: str = "", profile: Path | None = None, project: Path = PROJECT
 ) -> Measured:
-    """Run `module.function` on the folder. Its imports count for memory alone.
+    """Run `module.function` on the folder. Its imports count only for memory.
 
-    profile: a file to put one into; project: the checkout whose benchmarks and engine run.
+    profile: a file to write a profile to; project: the checkout whose benchmarks and engine run.
     """
     program = project / "benchmarks" / "one_step.py"
     command = [sys.executable, str(program), str(folder), step, json.dumps(arguments, default=str)]
@@ -63,7 +63,7 @@ def run_step(
 
 @dataclass(frozen=True)
 class MeasuredCommand:
-    """A whole command, its imports and all."""
+    """A whole command, including its imports."""
 
     cpu_seconds: float
     wall_seconds: float
@@ -73,7 +73,7 @@ class MeasuredCommand:
 def run_command(
     command: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout_seconds: float
 ) -> MeasuredCommand:
-    """Run a command and its children to the end. Raises StepError with the end of what it said."""
+    """Run a command and its children to the end. Raises StepError with the end of its output."""
     log = cwd / "command.log"
     began = time.perf_counter()
     with log.open("wb") as out:

@@ -1,6 +1,6 @@
-"""The peers: the same rows and the same emulator, each in an environment of its own.
+"""The peers: the same rows and the same emulator, each in a separate environment.
 
-Each is run by a script in `peer_drivers/` as its own documentation would have it. What it needs lies in
+Each is run by a script in `peer_drivers/`, as its documentation recommends. Its requirements are in
 `peer_drivers/NAME.txt`; its environment is made once, below `.envs/`.
 """
 
@@ -22,7 +22,7 @@ from greennode_local.airflow_home import inherited_environment
 _HERE = Path(__file__).parent
 _DRIVERS = _HERE / "peer_drivers"
 _ENVIRONMENTS = _HERE / ".envs"
-# None that is newer, so that an environment is the same each time that it is made.
+# Nothing newer, so that an environment is the same each time it is made.
 _NEWEST = "2026-11-01"
 
 
@@ -43,7 +43,7 @@ PEERS = (
 
 
 def measure_peer(peer: Peer, folder: Path) -> MeasuredCommand:
-    """What its process takes for all rows of the folder. Raises StepError if it cannot be installed or fails."""
+    """The cost of its process for all rows of the folder. Raises StepError if it cannot be installed or fails."""
     python = environment_of(peer.script)
     work = folder / peer.script
     work.mkdir()
@@ -69,7 +69,7 @@ def measure_peer(peer: Peer, folder: Path) -> MeasuredCommand:
 
 
 def environment_of(name: str) -> Path:
-    """The Python of a peer's environment, which is made if it is not there."""
+    """The Python of a peer's environment, which is made if it does not exist."""
     folder = _ENVIRONMENTS / name
     made = folder / ".made"
     wanted = (_DRIVERS / f"{name}.txt").read_text()

@@ -1,4 +1,4 @@
-"""The tables as they are printed."""
+"""The printed tables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LINES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("report on PostgreSQL", ("table: report",), ()),
 )
 TITLES = {engine[0]: title for title, engine, _ in _LINES if len(engine) == 1}
-"""What a part of the engine is called in a table."""
+"""The title of a part of the engine in a table."""
 
 
 def step_table(sizes: Sequence[StepFigures]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Where the engine's steps spend their time, function by function. The profiler slows calls, so shares matter alone."""
+"""Where the engine's steps spend their time, by function. The profiler slows calls, so only shares matter."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def profile_steps(folder: Path) -> Iterator[str]:
 
 
 def profiler() -> cProfile.Profile:
-    """One that counts CPU seconds, not those that others take of a shared machine."""
+    """A profiler that counts CPU seconds, not the time that others take of a shared machine."""
     return cProfile.Profile(time.process_time)

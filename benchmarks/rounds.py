@@ -15,21 +15,21 @@ _ON_TABLE = "table: "
 
 @dataclass(frozen=True)
 class Step:
-    """`module.function` of this folder. before: what comes before the names of its parts."""
+    """`module.function` of this folder. before: the prefix of the names of its parts."""
 
     name: str
     before: str = ""
 
     @property
     def side(self) -> Literal["engine", "floor"] | None:
-        """Whose cost it measures; None for what makes rows or checks them."""
+        """Whose cost it measures; None for steps that make rows or check them."""
         module = self.name.partition(".")[0]
         return "engine" if module == "engine_steps" else "floor" if module == "floor" else None
 
 
 @dataclass(frozen=True)
 class Round:
-    """A folder with rows. dsn: a database that has them as well; is_first: answers are not there yet, nor checked."""
+    """A folder with rows. dsn: a database that has them as well; is_first: no answers have been made or checked yet."""
 
     folder: Path
     dsn: str | None
@@ -50,7 +50,7 @@ Section = Callable[[Round], Iterator[Step]]
 
 
 def steps_of(one: Round, sections: Collection[Section] | None = None) -> Iterator[tuple[Section, Step]]:
-    """The steps in order. Clears what a step must not find when that step is asked for, so run each before the next.
+    """The steps in order. Before it yields a step, it clears what the step must not find, so run each before the next.
 
     sections: only these, and those that they need.
     """
@@ -112,7 +112,7 @@ def _write_table(one: Round) -> Iterator[Step]:
 
 
 def _build_changed(_one: Round) -> Iterator[Step]:
-    """A run over rows that the table has answered, but for one in a hundred, beside reading them and nothing else."""
+    """A run over rows that the table has answered, except one in a hundred, beside a plain read of the rows."""
     yield Step("engine_steps.cache_answers")
     yield Step("made_rows.change_table")
     yield Step("engine_steps.scan", _ON_TABLE)

@@ -1,4 +1,4 @@
-"""What the engine's steps take at one size, beside the floor on the same bytes."""
+"""The cost of the engine's steps at one size, beside the floor on the same bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rounds import Round, steps_of
 
 @dataclass
 class Figures:
-    """The best of some runs of one part: least seconds, and the most memory of all of them."""
+    """The best of several runs of one part: the least seconds, and the most memory of all of them."""
 
     cpu_seconds: float = float("inf")
     wall_seconds: float = float("inf")
@@ -43,7 +43,7 @@ class StepFigures:
         self.started_mb[side] = max(self.started_mb.get(side, 0.0), measured.started_mb)
 
     def summed(self, side: str, *parts: str) -> Figures:
-        """Some parts, one after the other."""
+        """Several parts, one after the other."""
         found = [(self.engine if side == "engine" else self.floor)[part] for part in parts]
         return Figures(
             cpu_seconds=sum(one.cpu_seconds for one in found),

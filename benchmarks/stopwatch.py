@@ -1,4 +1,4 @@
-"""What a step takes: CPU and wall seconds of its parts, and the most memory that its process had."""
+"""The cost of a step: CPU and wall seconds of its parts, and the most memory that its process had."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Taken(msgspec.Struct):
 
 
 class Stopwatch:
-    """Adds up what is run under each name. What runs under another one inside counts there alone."""
+    """Adds up the time under each name. Time under an inner name counts there alone."""
 
     def __init__(self) -> None:
         self.parts: dict[str, Taken] = {}
@@ -26,7 +26,7 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        """Count what runs inside to this part."""
+        """Count the time inside as this part's."""
         taken = self.parts.setdefault(part, Taken())
         self._under_way.append(taken)
         began_cpu, began_wall = time.process_time(), time.perf_counter()
@@ -41,8 +41,8 @@ class Stopwatch:
 
 
 def memory_mb(what: str) -> float:
-    """Of this process: `VmHWM`, the most it ever had in memory, or `VmRSS`, what it has now."""
-    # Not ru_maxrss: that of a child begins with what its parent had.
+    """Of this process: `VmHWM`, its highest memory use, or `VmRSS`, its current one."""
+    # Not ru_maxrss: a child's starts with its parent's.
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{what}:"):
             return int(line.split()[1]) / 1024

@@ -1,4 +1,4 @@
-"""So many triggers that wait in one event loop, on a server that takes a second a call, and peers beside them."""
+"""Waiting triggers in one event loop, on a server that takes a second a call, and peers beside them."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from greennode_local.airflow_home import inherited_environment
 _HERE = Path(__file__).parent
 _DRIVER = _HERE / "peer_drivers" / "waiting_triggers.py"
 _PROJECT = _HERE.parent
-# Triggers of the one and of the other: the first looks at all of them are over, and what is steady is measured.
+# By number of triggers: the time for the first poll of each, and the time in which the steady state is measured.
 _SETTLE_SECONDS = {1_000: 60, 10_000: 180}
 _MEASURE_SECONDS = {1_000: 180, 10_000: 360}
-# They end one by one, evenly over the first part of the time; who is slower than the rest of it misses some.
+# They end one by one, evenly over the first part of the time; a package slower than the rest of it misses some.
 ENDS = 50
 _ENDING_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class Waited:
-    """What one package takes for so many triggers. Seconds.
+    """The cost of one package for so many triggers. Seconds.
 
-    interval: the longest that a batch was not looked at; noticed: how many of the ends, and late_…: how long after;
+    interval: the longest time between two polls of a batch; noticed: how many of the ends, and late_…: how long after;
     lag_…: how late the event loop was; idle_p99: that of another process at the same time, which does nothing.
     """
 
@@ -61,7 +61,7 @@ PACKAGES = {
 
 
 def measure_waiting(package: str, batches: int, work: Path) -> Waited:
-    """Run so many triggers. Raises StepError if they cannot be run, or did not come so far as to be measured."""
+    """Run so many triggers. Raises StepError if they cannot run, or ended before the measurement."""
     python = Path(sys.executable) if package == "greennode" else environment_of(package)
     settle, measure = (_near(seconds, batches) for seconds in (_SETTLE_SECONDS, _MEASURE_SECONDS))
     with _server(batches) as url, httpx.Client(base_url=url, timeout=60) as control:
@@ -73,7 +73,7 @@ def measure_waiting(package: str, batches: int, work: Path) -> Waited:
         ):
             if _line_of(driver) != "steady":
                 last = _log_of(work, package).splitlines()[-1:]
-                raise StepError(f"it did not come so far as to be measured; the end of its log: {' '.join(last)}")
+                raise StepError(f"it ended before it could be measured; the end of its log: {' '.join(last)}")
             control.get("/_figures")
             _end_some(control, batches, measure)
             said = _line_of(driver)
@@ -94,7 +94,7 @@ def _driver(
         (work / f"{package}.log").open("wb") as log,
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True) as process,
     ):
-        # A loop that is held up for long comes to no end of its own.
+        # An event loop that is blocked for long does not end by itself.
         patience = threading.Timer(1.3 * sum(times[1:]) + 60, process.kill)
         patience.start()
         try:

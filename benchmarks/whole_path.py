@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 3600.0
 
 @contextmanager
 def fast_emulator(folder: Path) -> Iterator[Emulator]:
-    """An emulator whose batches take no longer than their answers do to make."""
+    """An emulator whose batches take no longer than their answers take to make."""
     state = folder / "emulator"
     with starting_emulator(
         state, api_key=secrets.token_hex(16), batch_seconds=0, log=folder / "emulator.log", home=folder
@@ -31,7 +31,7 @@ def fast_emulator(folder: Path) -> Iterator[Emulator]:
 
 
 def measure_whole_path(folder: Path) -> MeasuredCommand:
-    """What our process takes for all rows of the folder; the emulator's is not counted."""
+    """The cost of our process for all rows of the folder; the emulator's is not counted."""
     work = folder / "whole"
     work.mkdir()
     prompt = work / "prompt.md"

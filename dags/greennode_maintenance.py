@@ -1,14 +1,14 @@
 """
-# Maintenance: remove what old runs left in staging
+# Maintenance: remove old runs' files from staging
 
-Every day, the files of finished runs that nobody has touched for 30 days are removed from the staging area; their
-reports stay. A run that is running or queued is never touched, nor is a folder that is no run's. Set the days with
+Every day, this DAG removes from the staging area the files of finished runs that have not changed for 30 days; their
+reports stay. It never touches a run that is running or queued, nor a folder that is not a run's. Set the days with
 `[greennode] staging_retention_days` (`AIRFLOW__GREENNODE__STAGING_RETENTION_DAYS`); 0 keeps everything.
 
-The answers are in your tables and stay there. A run whose files are gone cannot be cleared and run again: that
+The answers are in your tables and stay there. A run whose files are removed cannot be cleared and run again: that
 would pay for its rows again, so it is refused. Start a new run instead.
 
-Trigger it by hand with *Dry run* to see in the log what would be removed.
+Trigger it by hand with *Dry run* to see in the log what it would remove.
 """
 
 from airflow.sdk import DAG, Param

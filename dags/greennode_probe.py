@@ -1,15 +1,15 @@
 """
-# Probe: find out what the server of a connection speaks
+# Probe: find out how the server of a connection speaks
 
-Run it once on a new account, by hand. It sends at most 6 chats and 5 batches of two lines, which cost a few tokens,
+Run it once by hand on a new account. It sends at most 6 chats and 5 batches of two lines, which cost a few tokens,
 and finds out how models, files, batches, lists, results, cancel and delete work there. The task's log is the
-report. It ends with the profile to put into the connection's extra field. With `Save the profile` the task writes it
-there by Airflow's REST API, if the worker's environment has AIRFLOW_API_TOKEN, or AIRFLOW_API_USERNAME and
+report. It ends with the profile to put into the connection's extra field. With `Save the profile`, the task writes it
+there with Airflow's REST API, if the worker's environment has AIRFLOW_API_TOKEN, or AIRFLOW_API_USERNAME and
 AIRFLOW_API_PASSWORD. The API key is neither read nor written.
 
-The raw replies, without the key, lie in the folder that the log names last.
+The raw replies, without the key, are in the folder that the log names last.
 
-Batches may take hours. If some are open when the wait is over, the task says so. Clear it later: it looks again
+Batches may take hours. If some are still open at the end of the wait, the task says so. Clear it later: it continues
 and sends nothing twice.
 """
 
@@ -33,7 +33,7 @@ with DAG(
             None,
             type=["null", "string"],
             title="Model",
-            description="An id of the server's model list. Empty: the first that may be for chat.",
+            description="An id of the server's model list. Empty: the first one that may be for chat.",
         ),
         "wait_seconds": Param(
             600, type="integer", minimum=0, title="Wait", description="Seconds to wait for batches to end."
@@ -42,7 +42,7 @@ with DAG(
             False,
             type="boolean",
             title="Save the profile",
-            description="Write the profile into the connection's extra field; the log shows it first.",
+            description="Write the profile into the connection's extra field; the log shows the change first.",
         ),
     },
 ) as dag:

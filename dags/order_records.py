@@ -1,6 +1,6 @@
-"""# Order records: notes in free words become columns
+"""# Order records: free-text notes become columns
 
-From `order_notes`, as people typed them in chats, mails and calls, to typed columns of `order_records`.
+It turns `order_notes`, as people typed them in chats, mails and calls, into typed columns of `order_records`.
 """
 
 from datetime import date

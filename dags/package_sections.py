@@ -1,7 +1,7 @@
 """
 # Package sections: sort software packages into Debian's sections
 
-Reads `packages` (key: package and version, for a name alone comes twice), asks the model for the section that a
+Reads `packages` (key: package and version, because a name alone occurs twice), asks the model for the section that a
 package belongs to, and writes one row per package and version into `package_labels`.
 
 The query is `include/jobs/package_sections/source.sql`, the prompt `include/jobs/package_sections/prompt.md`.

@@ -1,7 +1,7 @@
 """# Product copy: a text per product, channel and language
 
-Each of the `products` has a text for four channels in two languages in `product_texts`. One that is too long for its
-channel does not count as an answer, and is asked for again.
+Each of the `products` gets a text for four channels in two languages in `product_texts`. A text that is too long for
+its channel does not count as an answer, and is requested again.
 """
 
 from typing import Literal

@@ -2,7 +2,7 @@
 # Support tickets: category, urgency, language and summary
 
 Reads `support_tickets`, asks the model to classify each ticket, and writes one row per ticket into
-`ticket_labels`: what the model said in typed columns, or why there is no answer in `status` and `error`.
+`ticket_labels`: the model's answer in typed columns, or why there is no answer in `status` and `error`.
 
 The query is `include/jobs/support_tickets/source.sql`, the prompt `include/jobs/support_tickets/prompt.md`.
 """

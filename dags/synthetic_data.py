@@ -1,7 +1,7 @@
-"""# Synthetic data: from twelve examples to many that differ
+"""# Synthetic data: from twelve examples to many different ones
 
-Each of the `message_seeds` meets twelve writers; the model writes a message for each pair into `synthetic_messages`.
-Those that are nearly the same are marked in `synthetic_duplicates`.
+Each of the `message_seeds` is combined with twelve writers; the model writes a message for each pair into
+`synthetic_messages`. Near duplicates are marked in `synthetic_duplicates`.
 """
 
 from pydantic import BaseModel, Field

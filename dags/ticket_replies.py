@@ -1,6 +1,6 @@
-"""# Ticket replies: drafts for tickets by mail, and a task that goes on with them
+"""# Ticket replies: drafts for tickets by mail, and a task that uses them
 
-The job is a group in a larger DAG. The task behind it learns what the run came to, and where its answers are.
+The job is a group in a larger DAG. The task after it receives the run's outcome and where its answers are.
 """
 
 from airflow.sdk import DAG, task
@@ -33,7 +33,7 @@ with DAG("ticket_replies", schedule=None, max_active_runs=1, tags=["greennode"],
 
     @task
     def hand_over() -> dict[str, object]:
-        """Say what the run came to, and in which rows its drafts are."""
+        """Report the outcome of the run, and the rows that hold its drafts."""
         done = run_result()
         return {"summary": done.report.summary, "cost": done.report.cost, "drafts": done.answered_rows}
 

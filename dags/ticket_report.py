@@ -1,6 +1,6 @@
 """# Ticket report: what each category's tickets are about
 
-Runs when `support_tickets` has written `ticket_labels`: the model sums each category up, and a page shows it.
+Runs when `support_tickets` has written `ticket_labels`: the model summarizes each category, and a page shows it.
 """
 
 from pydantic import BaseModel, Field

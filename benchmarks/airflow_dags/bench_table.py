@@ -1,4 +1,4 @@
-"""# Benchmark: a table of made-up rows becomes a table of answers"""
+"""# Benchmark: a table of generated rows becomes a table of answers"""
 
 from greennode_airflow.pipeline import batch_table
 from greennode_batch.job.batch_job import BatchJob

@@ -7,7 +7,7 @@ import tiktoken
 
 
 class _NoTokens:
-    """Its count of tokens needs a vocabulary from the internet; here it costs it nothing."""
+    """Its token count needs a vocabulary from the internet; here counting is free."""
 
     def encode(self, text: str, **_options: object) -> tuple[()]:
         return ()

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 
 class _NoTokens:
-    """Its estimate of tokens needs a vocabulary from the internet; here it costs it nothing."""
+    """Its token estimate needs a vocabulary from the internet; here the estimate is free."""
 
     def encode(self, text: str, **_options: object) -> tuple[()]:
         return ()
@@ -35,7 +35,7 @@ tiktoken.encoding_for_model = tiktoken.get_encoding = lambda _name: _NoTokens()
 
 
 class Answer(BaseModel):
-    """It asks for structured answers only."""
+    """It supports structured answers only."""
 
     answer: str
 

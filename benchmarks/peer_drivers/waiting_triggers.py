@@ -1,10 +1,10 @@
-"""So many triggers of one package in one event loop, as Airflow's triggerer has them. Prints figures as JSON.
+"""Triggers of one package in one event loop, as in Airflow's triggerer. Prints figures as JSON.
 
     python waiting_triggers.py TRIGGER BATCHES SETTLE_SECONDS MEASURE_SECONDS
 
-TRIGGER is a function of this file; `nothing` only watches the loop, for what the machine itself adds. It says "steady"
+TRIGGER is a function of this file; `nothing` only watches the loop, to measure the machine itself. It prints "steady"
 when the first of these are over, and goes on until the others are. It runs in the environment of the package, so it
-needs nothing but Airflow and that.
+needs only Airflow and that package.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from typing import Any
 
 _TICK_SECONDS = 0.02
 _DAY_SECONDS = 86_400
-# Logs go to standard output as well.
+# Logs also go to standard output.
 _out = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
