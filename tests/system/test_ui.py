@@ -171,7 +171,7 @@ def test_a_run_that_a_person_marks_as_failed_says_by_whom_and_how_its_batch_is(
     # The triggerer cancels what it waits for; of a batch that it had not begun to wait for, the page says how it is.
     cancelled, left = (
         f"Cancelled at GreenNode by {ADMIN}, and not collected.",
-        "Still at GreenNode, though the run is over.",
+        "Still at GreenNode, although the run is over.",
     )
     expect(frame.locator("#shards")).to_contain_text(re.compile(f"{re.escape(cancelled)}|{re.escape(left)}"))
     is_left = left in frame.locator("#shards").inner_text()

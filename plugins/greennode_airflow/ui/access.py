@@ -1,6 +1,6 @@
-"""Access: who may see and do what on the page. Airflow mounts a plugin's app with no login at all.
+"""Access: who may see and do what on the page. Airflow mounts a plugin's app without any login.
 
-So every route asks Airflow's own login who is there, and Airflow's own permissions what they may, at each request.
+So at each request, every route checks the user with Airflow's login, and the user's rights with Airflow's permissions.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ def readable_dags(user: GetUserDep) -> set[str]:
 
 
 def may_read(dag_id: DagId, request: Request, user: GetUserDep) -> str:
-    """The DAG that is asked for. 403 unless this user may read its runs."""
+    """The requested DAG. 403 unless this user may read its runs."""
     _require("GET", DagAccessEntity.RUN, dag_id, request, user)
     return dag_id
 
 
 def may_edit(dag_id: DagId, request: Request, user: GetUserDep) -> str:
-    """The DAG that is asked for. 403 unless this user may edit it."""
+    """The requested DAG. 403 unless this user may edit it."""
     _require("PUT", None, dag_id, request, user)
     return dag_id
 
 
 def is_editor(dag_id: DagId, request: Request, user: GetUserDep) -> bool:
-    """Whether this user may edit the DAG that is asked for."""
+    """Whether this user may edit the requested DAG."""
     try:
         may_edit(dag_id, request, user)
     except HTTPException:
@@ -53,10 +53,10 @@ def is_log_reader(dag_id: DagId, request: Request, user: GetUserDep) -> bool:
 def of_this_page(
     content_type: Annotated[str, Header()] = "", sec_fetch_site: Annotated[str, Header()] = "same-origin"
 ) -> None:
-    """415 or 403 for what another site may have the browser send.
+    """Raise 415 or 403 for a request that another site may have made the browser send.
 
-    Airflow's cookie is SameSite=Lax, so no other site's form carries it; and a form cannot send JSON, nor a script
-    of another origin without being asked for by CORS. What comes from a browser says where from.
+    Airflow's cookie is SameSite=Lax, so no other site's form carries it. A form cannot send JSON, and a script of
+    another origin cannot either unless CORS allows it. A request from a browser names its origin.
     """
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(status.HTTP_415_UNSUPPORTED_MEDIA_TYPE, "send JSON (Content-Type: application/json)")
@@ -67,7 +67,7 @@ def of_this_page(
 def _require(
     method: Literal["GET", "PUT"], entity: DagAccessEntity | None, dag_id: str, request: Request, user: GetUserDep
 ) -> None:
-    # `~` stands for all DAGs in Airflow's API: it is the name of none.
+    # In Airflow's API `~` stands for all DAGs: no DAG has this name.
     if dag_id == "~":
         raise HTTPException(status.HTTP_404_NOT_FOUND, "no such DAG")
     requires_access_dag(method, entity, dag_id)(request, user)

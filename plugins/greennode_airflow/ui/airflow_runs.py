@@ -1,4 +1,4 @@
-"""Airflow runs: what Airflow's database knows of runs and tasks."""
+"""Airflow runs: what Airflow's database holds about runs and tasks."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ class AirflowRun(msgspec.Struct, frozen=True):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of it will run, unless it is cleared."""
+        """Whether none of its tasks will run, unless one is cleared."""
         return self.state in _OVER
 
     @property
     def ids(self) -> tuple[str, str]:
-        """What tells it from all others."""
+        """What identifies it."""
         return self.dag_id, self.run_id
 
 
 class StoppedTask(msgspec.Struct, frozen=True):
-    """A task that failed, or waits for a person. kind, error: of its error, if it has noted one."""
+    """A task that failed, or waits for a person. kind, error: of its error, if it has recorded one."""
 
     task_id: str
     map_index: int
@@ -85,7 +85,7 @@ def find_run(session: Session, dag_id: str, run_id: str) -> AirflowRun | None:
 
 
 def count_tasks(session: Session, runs: Sequence[AirflowRun]) -> Mapping[tuple[str, str], dict[str, dict[str, int]]]:
-    """Task instances of runs, by DAG and run, then by task and state (`none` before it has one)."""
+    """Task instances of runs, by DAG and run, then by task and state (`none` if it has no state yet)."""
     columns = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.state)
     rows = session.execute(select(*columns, func.count()).where(*_of(runs)).group_by(*columns)).all()
     counted: dict[tuple[str, str], dict[str, dict[str, int]]] = {}
@@ -95,7 +95,7 @@ def count_tasks(session: Session, runs: Sequence[AirflowRun]) -> Mapping[tuple[s
 
 
 def stopped_tasks(session: Session, runs: Sequence[AirflowRun]) -> Mapping[tuple[str, str], list[StoppedTask]]:
-    """Of each run, the first of its tasks that failed, or wait for a person, with their sentences."""
+    """For each run, the first of its tasks that failed or wait for a person, with their sentences."""
     columns = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
     order = (TaskInstance.end_date, TaskInstance.task_id, TaskInstance.map_index)
     number = func.row_number().over(partition_by=columns[:2], order_by=order).label("number")
@@ -115,7 +115,7 @@ def stopped_tasks(session: Session, runs: Sequence[AirflowRun]) -> Mapping[tuple
 
 
 def count_instances(session: Session, run: AirflowRun, task_ids: Collection[str]) -> Mapping[str, int]:
-    """How many instances each mapped task has now; a task that is not mapped yet is not among them."""
+    """How many instances each mapped task has now; tasks that are not mapped yet are left out."""
     rows = session.execute(
         select(TaskInstance.task_id, func.count())
         .where(
@@ -145,7 +145,7 @@ def mapped_states(
 def noted_failures(
     session: Session, run: AirflowRun, tasks: Sequence[StoppedTask]
 ) -> Mapping[StoppedTask, StoppedTask]:
-    """The tasks that have noted an error, by what they are without it."""
+    """The tasks with the errors that they have recorded."""
     names = {(run.dag_id, run.run_id, task.task_id, task.map_index): task for task in tasks}
     return {
         names[name]: msgspec.structs.replace(names[name], **noted) for name, noted in _failures(session, names).items()
@@ -153,7 +153,7 @@ def noted_failures(
 
 
 def _failures(session: Session, tasks: Collection[tuple[Any, ...]]) -> Mapping[tuple[Any, ...], Mapping[str, str]]:
-    """What these tasks, by DAG, run, id and map index, have noted of their errors."""
+    """The recorded errors of these tasks, by DAG, run, id and map index."""
     if not tasks:
         return {}
     columns = (XComModel.dag_id, XComModel.run_id, XComModel.task_id, XComModel.map_index)
@@ -161,7 +161,7 @@ def _failures(session: Session, tasks: Collection[tuple[Any, ...]]) -> Mapping[t
         select(*columns, XComModel.value).where(XComModel.key == FAILURE_KEY, tuple_(*columns).in_(tasks))
     ).all()
     values = {tuple(row[:4]): XComModel.deserialize_value(row) for row in rows}
-    # What another XCom backend stores may be anything.
+    # Another XCom backend may store anything here.
     return {
         name: {key: str(value.get(key, "")) for key in ("kind", "error")}
         for name, value in values.items()

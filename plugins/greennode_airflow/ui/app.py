@@ -1,4 +1,4 @@
-"""The page's routes. What is sent back is bounded, and what reads staging or the database runs off the event loop."""
+"""The page's routes. Replies are bounded, and work on staging or the database runs outside the event loop."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _STATIC = Path(__file__).parent / "static"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 _FILES = {path.name: path for path in _STATIC.iterdir() if path.suffix in _TYPES}
 _HEADERS = {
-    # Nothing but what is served here, and in no other site's frame.
+    # Only content that is served here, and in no other site's frame.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -43,7 +43,7 @@ _HEADERS = {
 }
 _REPORT_HEADERS = {
     **_HEADERS,
-    # A report brings its style along, and nothing else: no script runs in it, and it is of no origin.
+    # A report has its own style and nothing else: no script runs in it, and it has no origin.
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; base-uri 'none'; "
         "form-action 'none'; frame-ancestors 'self'; sandbox"
@@ -56,7 +56,7 @@ Group = Annotated[str, Query(max_length=250)]
 
 
 class CancelRequest(BaseModel):
-    """Which batches to cancel: of one shard, or of all that are under way, from a place among the run's shards on."""
+    """Which batches to cancel: of one shard, or all that are under way, from an index among the run's shards on."""
 
     attempt: int | None = Field(default=None, ge=1)
     shard_id: str | None = Field(default=None, max_length=64)
@@ -67,10 +67,10 @@ _pages, _reading, _acting = APIRouter(), APIRouter(), APIRouter()
 
 
 def make_app(views: Views | None = None) -> FastAPI:
-    """The app, to be mounted by the API server. views: for tests; the staging area of this Airflow by default."""
+    """The app, for the API server to mount. views: for tests; by default those of this Airflow's staging area."""
     app = FastAPI(title="GreenNode batches", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.views = views or Views(StagedDags(staging_root()), Connections())
-    # Every route asks for a login first, whatever else it asks for.
+    # Every route first requires a login.
     app.include_router(_pages, dependencies=[Depends(get_user)])
     app.include_router(_reading, prefix="/api", dependencies=[Depends(get_user)])
     app.include_router(_acting, prefix="/api", dependencies=[Depends(get_user), Depends(of_this_page)])
@@ -87,7 +87,7 @@ PageViews = Annotated[Views, Depends(_views)]
 def find_job(
     session: SessionDep, views: PageViews, dag_id: ReadDag, run_id: RunId, group: Group | None = None
 ) -> tuple[AirflowRun, Pipeline]:
-    """The run that is asked for, and the job that it is of: by default the DAG's first. 404 where there is none."""
+    """The requested run and its job, by default the DAG's first. 404 if there is none."""
     jobs = views.dags.by_dag().get(dag_id, ())
     pipeline = next((job for job in jobs if group is None or job.group == group), None)
     found = find_run(session, dag_id, run_id)

@@ -1,4 +1,4 @@
-"""Audit log: what people have done to runs by hand, as Airflow has noted it, and what the page notes there."""
+"""Audit log: what people have done to runs by hand, as Airflow and this page have recorded it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from greennode_airflow.ui.airflow_runs import AirflowRun
 _CANCEL = "greennode_cancel"
 _RUN_EVENTS = ("patch_dag_run", "bulk_dag_runs")
 _TASK_EVENTS = ("patch_task_instance", "patch_task_group_instances", "bulk_task_instances")
-# What Airflow itself has found out about a task that says nothing any more.
+# What Airflow itself has found out about a task that has stopped responding.
 _LOST_TASK_EVENTS = ("heartbeat timeout", "state mismatch", "stuck in queued tries exceeded", "fail task")
 _STATES = frozenset({"failed", "success"})
 _LATEST = 500
@@ -26,7 +26,8 @@ _LATEST = 500
 class Act(msgspec.Struct, frozen=True):
     """Something that was done. what: `marked` a run or a task, `cancelled` batches, or Airflow `lost` a task.
 
-    state: what it was marked as. task_id: empty for a whole run. words: of a cancel, or of Airflow. at: epoch seconds.
+    state: the state it was marked with. task_id: empty for a whole run. words: about a cancel, or from Airflow. at:
+    epoch seconds.
     """
 
     what: str
@@ -39,12 +40,12 @@ class Act(msgspec.Struct, frozen=True):
 
 
 def note_cancel(session: Session, run: AirflowRun, user_name: str, words: str) -> None:
-    """Write down who has asked for batches of a run to be cancelled."""
+    """Record who has asked for batches of a run to be cancelled."""
     session.add(Log(event=_CANCEL, owner=user_name, extra=words, dag_id=run.dag_id, run_id=run.run_id))
 
 
 def acts(session: Session, runs: Sequence[AirflowRun]) -> Mapping[tuple[str, str], list[Act]]:
-    """What was done to runs since they were started, or last cleared, the latest first."""
+    """What was done to runs since they were started or last cleared, the latest first."""
     started = {run.ids: run.started_at for run in runs if run.started_at is not None}
     if not started:
         return {}
@@ -54,7 +55,7 @@ def acts(session: Session, runs: Sequence[AirflowRun]) -> Mapping[tuple[str, str
         .where(
             Log.event.in_((_CANCEL, *_RUN_EVENTS, *_TASK_EVENTS, *_LOST_TASK_EVENTS)),
             Log.dttm >= since,
-            # One of several runs names them in its extra alone.
+            # An act on several runs names them only in its extra field.
             Log.run_id.in_(sorted({run_id for _, run_id in started})) | (Log.event == "bulk_dag_runs"),
         )
         .order_by(Log.dttm.desc(), Log.id.desc())

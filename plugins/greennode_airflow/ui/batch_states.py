@@ -1,4 +1,4 @@
-"""Batch states: what the page says of a shard and its batch, by staging, by the server and by its run."""
+"""Batch states: what the page shows for a shard and its batch, from staging, the server and its run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from greennode_batch.wording import counted
 
 
 class BatchFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a shard and its batch. stage: as staging has it.
+    """What is known of a shard and its batch. stage: from staging.
 
-    said: the server's status by BatchStatus's names, empty where it has not said any. ended: the same, as it was when
-    its files were collected. over_capacity: how often the server refused it for lack of capacity.
-    cancelled_by: who has had it cancelled, if Airflow knows.
+    said: the server's status, as a name of BatchStatus, empty if it has reported none. ended: the same at the time
+    when its files were collected. over_capacity: how often the server refused it for lack of capacity.
+    cancelled_by: who has cancelled it, if Airflow knows.
     """
 
     stage: str
@@ -29,7 +29,7 @@ class BatchFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_over(self) -> bool:
-        """Whether the run is over, so that nothing goes on by itself."""
+        """Whether the run is over, so that nothing continues without a person."""
         return self.run.state not in {"queued", "running"}
 
     @property
@@ -39,13 +39,13 @@ class BatchFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fields(self) -> dict[str, str]:
-        """What the words of a row may name."""
-        collected = "Clear wait_for_batch with all that is downstream, and what it has answered is collected"
+        """The values that a row's words may use."""
+        collected = "Clear wait_for_batch with all that is downstream, and its finished answers are collected"
         return {
             **self.run.fields,
             "by": f" by {self.cancelled_by}" if self.cancelled_by else "",
             "times": counted(self.over_capacity, "time"),
-            "then": f"{collected}." if self.is_over else "Nothing to do: what it has answered is collected.",
+            "then": f"{collected}." if self.is_over else "Nothing to do: its finished answers are collected.",
         }
 
 
@@ -91,7 +91,7 @@ BATCH_STATES: tuple[Row[BatchFacts], ...] = (
         "waiting for capacity", "idle", "Waiting for capacity at GreenNode, or for the connection's own limits.",
     ),
     Row("built", "built", lambda batch: batch.stage == "built", "not sent yet", "idle", "Not sent yet."),
-    # At GreenNode, by what staging says.
+    # At GreenNode, according to staging.
     Row(
         "cancelled", "the server has cancelled it", _said("CANCELLED"),
         "cancelled", "bad", "Cancelled at GreenNode{by}, and not collected.", "{then}",
@@ -101,7 +101,7 @@ BATCH_STATES: tuple[Row[BatchFacts], ...] = (
         "expired", "bad", "Its time at GreenNode has run out; not collected yet.", "{then}",
     ),
     Row(
-        "failed", "the server says that it failed", _said("FAILED"),
+        "failed", "the server reports that it failed", _said("FAILED"),
         "failed", "bad", "Failed at GreenNode; not collected yet.", "{then}",
     ),
     Row(
@@ -114,13 +114,13 @@ BATCH_STATES: tuple[Row[BatchFacts], ...] = (
         "being cancelled", "busy", "GreenNode was asked to end it{by}.", "{then}",
     ),
     Row(
-        "left-behind", "its run is over, and the server has not said how it is",
+        "left-behind", "its run is over, and the server has not reported its state",
         lambda batch: batch.stage == "sent" and batch.is_over and not batch.said,
         "not collected", "idle", "Was at GreenNode when the run ended.", "{then}",
     ),
     Row(
-        "still-running", "its run is over, and it is not", lambda batch: batch.stage == "sent" and batch.is_over,
-        "at GreenNode", "busy", "Still at GreenNode, though the run is over.",
+        "still-running", "its run is over, but the batch is not", lambda batch: batch.stage == "sent" and batch.is_over,
+        "at GreenNode", "busy", "Still at GreenNode, although the run is over.",
         "Cancel it, or clear its wait_for_batch with all that is downstream.", ("cancel",),
     ),
     Row(
@@ -129,28 +129,28 @@ BATCH_STATES: tuple[Row[BatchFacts], ...] = (
     ),
     # Over.
     Row(
-        "forgotten", "the server does not know it any more", lambda batch: batch.lost == "forgotten",
-        "given up", "bad", "GreenNode does not know it any more; it may have been billed all the same.",
+        "forgotten", "the server no longer knows it", lambda batch: batch.lost == "forgotten",
+        "given up", "bad", "GreenNode no longer knows it; it may have been billed anyway.",
         "Its requests go to the next attempt or run.",
     ),
     Row(
         "overdue", "cancelled at its deadline, and it never ended", lambda batch: batch.stage == "lost",
-        "given up", "bad", "Cancelled at its deadline, and never ended; it may have been billed all the same.",
+        "given up", "bad", "Cancelled at its deadline, and never ended; it may have been billed anyway.",
         "Its requests go to the next attempt or run.",
     ),
     Row(
         "collected-cancelled", "collected, after it was cancelled", _ended("CANCELLED"),
-        "cancelled", "bad", "Cancelled{by}; what it had answered is collected.",
+        "cancelled", "bad", "Cancelled{by}; its finished answers are collected.",
         "The rest goes to the next attempt or run.",
     ),
     Row(
         "collected-expired", "collected, after its time had run out", _ended("EXPIRED"),
-        "expired", "bad", "Its time ran out; what it had answered is collected.",
+        "expired", "bad", "Its time ran out; its finished answers are collected.",
         "The rest goes to the next attempt or run.",
     ),
     Row(
         "collected-failed", "collected, after it failed", _ended("FAILED"),
-        "failed", "bad", "Failed at GreenNode; what it had answered is collected.",
+        "failed", "bad", "Failed at GreenNode; its finished answers are collected.",
         "The rest goes to the next attempt or run.",
     ),
     Row(

@@ -1,7 +1,7 @@
-"""The Test button of Airflow's page of connections, for one without a port: in Airflow 3.3.1 and 3.3.2 it always fails.
+"""Makes the Test button of Airflow's connections page work without a port: in Airflow 3.3.1 and 3.3.2 it always fails.
 
-The page sends port 0 for no port, and the API takes that for another server than the stored one, to which it does not
-send the stored key. apache/airflow#73298 has put that right in a later version, where this changes nothing.
+The page sends port 0 for no port. The API takes that for a different server from the stored one, so it does not send
+the stored key there. apache/airflow#73298 fixes this in a later version, where this middleware changes nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PATH = "/api/v2/connections/test"
 
 
 class NoPortIsNone:
-    """ASGI middleware: a test of a GreenNode connection that names port 0 names none."""
+    """ASGI middleware: removes port 0 from the test of a GreenNode connection."""
 
     def __init__(self, app: Callable[[Message, Receive, Send], Awaitable[None]]) -> None:
         self._app = app
@@ -41,7 +41,7 @@ def _without_port_0(body: bytes) -> bytes:
         return body
     if not isinstance(said, dict) or said.get("conn_type") != "greennode" or said.get("port") != 0:
         return body
-    # Not left out: a stored port would then not be compared at all.
+    # Not left out: then a stored port would not be compared at all.
     return msgspec.json.encode({**said, "port": None})
 
 
@@ -55,7 +55,7 @@ async def _read(receive: Receive) -> bytes:
 
 
 def _once(body: bytes, receive: Receive) -> Receive:
-    """The body as one message, then what else there is to hear of the client."""
+    """The body as one message, then all later messages of the client."""
     whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_again() -> Message:

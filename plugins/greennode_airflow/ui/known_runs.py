@@ -1,4 +1,4 @@
-"""Known runs: what Airflow knows of several runs at once, and with staging and the server the facts of each job."""
+"""Known runs: combines Airflow's data of several runs with staging and the server into the facts of each job."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class KnownRuns(msgspec.Struct, frozen=True):
     acts: Mapping[tuple[str, str], Sequence[Act]]
 
     def stopped_of(self, run: AirflowRun) -> list[StoppedTask]:
-        """Its stopped tasks; one that noted no error has the sentence of who or what has ended it."""
+        """Its stopped tasks; one without a recorded error says who or what has ended it."""
         done = self.acts.get(run.ids, ())
         return [with_reason(task, done) for task in self.stopped.get(run.ids, ())]
 
 
 def known_runs(session: Session, runs: Sequence[AirflowRun]) -> KnownRuns:
-    """Ask Airflow's database, in as many questions for many runs as for one."""
+    """Query Airflow's database, with the same number of queries for many runs as for one."""
     if not runs:
         return KnownRuns({}, {}, {})
     return KnownRuns(count_tasks(session, runs), stopped_tasks(session, runs), acts(session, runs))
 
 
 def with_reason(task: StoppedTask, done: Sequence[Act]) -> StoppedTask:
-    """The task, with the sentence of a person's act, or of what Airflow has found, if it has no sentence yet."""
+    """The task; if it has no sentence yet, it gets one about a person's act or about what Airflow has found."""
     if task.error or task.state not in _FAILED:
         return task
     mine = [one for one in done if one.map_index in {-1, task.map_index} and _is_of(task.task_id, one.task_id)]
@@ -61,7 +61,7 @@ def _is_of(task_id: str, acted_on: str) -> bool:
 
 
 def step_of(task_id: str, group: str) -> str:
-    """The step that a task is of a job's pipeline, in STEPS; empty for one that is not."""
+    """The step of a job's pipeline that a task belongs to, one of STEPS; empty for other tasks."""
     prefix = f"{group}." if group else ""
     found = _OWN_TASK.fullmatch(task_id.removeprefix(prefix)) if task_id.startswith(prefix) else None
     return found[1] if found else ""
@@ -123,7 +123,7 @@ def batch_facts(shard: StagedShard, run: RunFacts, live: Mapping[str, LiveBatch]
 
 
 def _canceller(batch_id: str | None, run: RunFacts) -> str:
-    """Who has had a batch cancelled: on the page, or by marking its run; empty where nobody is known to have."""
+    """Who has cancelled a batch, on the page or by marking its run; empty if unknown."""
     if batch_id is None:
         return ""
     marker = run.marked.who if run.marked else ""
@@ -131,7 +131,7 @@ def _canceller(batch_id: str | None, run: RunFacts) -> str:
 
 
 def is_running(shard: StagedShard, live: Mapping[str, LiveBatch]) -> bool:
-    """Whether its batch is at the server and not over, by what the server last said."""
+    """Whether its batch is at the server and not over, by the server's last report."""
     seen = live.get(shard.batch_id or "")
     return shard.is_open and (seen is None or not seen.is_over)
 
@@ -143,7 +143,7 @@ def is_cancelling(shard: StagedShard, live: Mapping[str, LiveBatch]) -> bool:
 
 
 def _failure(stopped: Sequence[StoppedTask], group: str) -> Failure | None:
-    """The failure that the others follow from: of the earliest step, for good before tried again."""
+    """The failure that caused the others: of the earliest step; final ones before those that are tried again."""
     failed = [task for task in stopped if task.state in _FAILED]
     if not failed:
         return None

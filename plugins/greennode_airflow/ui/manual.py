@@ -1,4 +1,4 @@
-"""The manual: README.md and the pages of docs/ as HTML, under the addresses that their own links have."""
+"""The manual: README.md and the pages of docs/ as HTML, at the addresses that their links use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from markdown_it.utils import EnvType, OptionsDict
 FIRST_PAGE = "README.md"
 PICTURES = {".png": "image/png"}
 
-# A wheel has them in a folder beside the package, a checkout where people look for them.
+# A wheel has them in a folder beside the package, a checkout in its usual places.
 _BESIDE, _CHECKOUT = Path(__file__).parents[2] / "greennode_manual", Path(__file__).parents[3]
 _ROOT = _BESIDE if _BESIDE.is_dir() else _CHECKOUT
 _NAMES = {FIRST_PAGE, "DAGS.md"}
@@ -46,7 +46,7 @@ _PAGE = """<!doctype html>
 
 @cache
 def manual_files() -> dict[str, Path]:
-    """What the manual has, by its path in the project: pages and their pictures."""
+    """The manual's files, by their path in the project: pages and their pictures."""
     docs = sorted(path for path in (_ROOT / "docs").glob("*") if path.suffix in {".md", *PICTURES})
     found = [*(_ROOT / name for name in sorted(_NAMES, reverse=True)), *docs]
     return {path.relative_to(_ROOT).as_posix(): path for path in found if path.is_file()}
@@ -59,7 +59,7 @@ def manual_page(name: str) -> str:
     _name_headings(tokens)
     return _PAGE.format(
         title=html.escape(_title(name)),
-        # Of manual/README.md and of manual/docs/guide.md it is further up by one.
+        # From manual/README.md, and from manual/docs/guide.md one level higher.
         root="../" * (name.count("/") + 1),
         menu="".join(_entry(page, name) for page in manual_files() if page.endswith(".md")),
         text=_markdown().renderer.render(tokens, _markdown().options, env),
@@ -68,14 +68,14 @@ def manual_page(name: str) -> str:
 
 class _Renderer(RendererHTML):
     def link_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """Open another site beside Airflow, not in the frame that this page is in."""
+        """Open another site in a new tab, not in the frame of this page."""
         token = tokens[idx]
         if "://" in str(token.attrs.get("href", "")):
             token.attrs |= {"target": "_blank", "rel": "noopener noreferrer"}
         return self.renderToken(tokens, idx, options, env)
 
     def code_inline(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """Link a page that a text names in passing."""
+        """Link a page that a text mentions."""
         name = tokens[idx].content
         code = f"<code>{html.escape(name)}</code>"
         if name == env["page"] or name not in manual_files():
@@ -89,7 +89,7 @@ def _markdown() -> MarkdownIt:
 
 
 def _name_headings(tokens: Sequence[Token]) -> None:
-    """Give the headings the names that links to them have, as GitHub makes them."""
+    """Give headings the ids that links to them use, as GitHub makes them."""
     seen: dict[str, int] = {}
     for token, inline in itertools.pairwise(tokens):
         if token.type == "heading_open":
@@ -110,5 +110,5 @@ def _entry(page: str, shown: str) -> str:
 
 
 def _way(page: str, shown: str) -> str:
-    """The relative address of a page, from the one that is shown."""
+    """The address of a page, relative to the one that is shown."""
     return posixpath.relpath(page, posixpath.dirname(shown) or ".")

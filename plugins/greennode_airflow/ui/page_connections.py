@@ -1,4 +1,4 @@
-"""Connections: the page's way to GreenNode, one for each connection of Airflow that runs use."""
+"""Connections: the page's clients for GreenNode, one for each Airflow connection that runs use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Connections:
         self._live: dict[str, LiveBatches] = {}
 
     def live(self, conn_id: str | None) -> LiveBatches:
-        """What the server says of batches; the same one for each caller."""
+        """The server's report on batches; the same object for each caller."""
         name = conn_id or GreenNodeHook.default_conn_name
         with self._lock:
             if name not in self._live:
@@ -29,6 +29,6 @@ class Connections:
             return self._live[name]
 
     def client(self, conn_id: str | None) -> AbstractContextManager[GreenNodeClient]:
-        """A client that soon gives up. Raises GreenNodeError for a connection that cannot work."""
+        """A client that gives up soon. Raises GreenNodeError for a connection that cannot work."""
         hook = GreenNodeHook(conn_id or GreenNodeHook.default_conn_name)
         return hook.get_conn(timeout=_TIMEOUT_SECONDS, max_tries=1)

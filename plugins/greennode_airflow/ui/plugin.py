@@ -1,4 +1,4 @@
-"""The Airflow plugin, found by its entry point `airflow.plugins`. Every process of Airflow loads it, so it is light."""
+"""The Airflow plugin, found by its entry point `airflow.plugins`. Every Airflow process loads it, so it is light."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Message = MutableMapping[str, Any]
 
 
 class LazyApp:
-    """The page's ASGI app, which is made at the first request: only the API server has any."""
+    """The page's ASGI app, made at the first request: only the API server receives any."""
 
     def __init__(self) -> None:
         self._made: Any = None

@@ -18,7 +18,7 @@ _ATTEMPT = re.compile(r"(?:.*\.)?attempt_\d+")
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A page of a run. group: the task group that its task stands in."""
+    """A page of a run. group: the task group of the task that made it."""
 
     group: str
     name: str
@@ -31,7 +31,7 @@ def groups_of(task_ids: Iterable[str]) -> list[str]:
 
 
 def find_reports(root: UPath, dag_id: str, run_id: str, groups: Iterable[str]) -> list[Report]:
-    """The pages that there are of these groups."""
+    """The existing pages of these groups."""
     found = []
     for group in groups:
         run = _folder(root, dag_id, run_id, group)
@@ -41,7 +41,7 @@ def find_reports(root: UPath, dag_id: str, run_id: str, groups: Iterable[str]) -
 
 
 def read_report(root: UPath, dag_id: str, run_id: str, group: str, name: str) -> bytes | None:
-    """A page, or None where there is none of this run."""
+    """A page, or None if this run has none with this name."""
     run = _folder(root, dag_id, run_id, group) if name in REPORT_NAMES else None
     if run is None:
         return None

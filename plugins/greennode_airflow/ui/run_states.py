@@ -1,4 +1,4 @@
-"""Run states: what the page says of a run, and what to do next."""
+"""Run states: what the page shows for a run, and what to do next."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """Somebody has set a run's state by hand."""
+    """A person has set a run's state by hand."""
 
     who: str
     state: str
 
 
 class Cancel(msgspec.Struct, frozen=True):
-    """Somebody has cancelled batches on the page. batch_ids: in words."""
+    """A person has cancelled batches on the page. batch_ids: as text."""
 
     who: str
     batch_ids: str
@@ -55,9 +55,9 @@ class Cancel(msgspec.Struct, frozen=True):
 class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a run. state: of the DAG run.
 
-    tasks: of the pipeline, by their names in STEPS; others: of the rest of the DAG. failure: of the earliest step that
+    tasks: of the pipeline, by their names in STEPS; others: the rest of the DAG. failure: of the earliest step that
     failed, or else of another task. marked: who has set the run's state. cancels: who has cancelled batches on the
-    page, and their ids, the latest first. problem: why the server cannot be asked how far the batches are. at_server,
+    page, and their ids, the latest first. problem: why the server cannot be asked about the batches. at_server,
     cancelling: batches there, and how many of them are being cancelled.
     """
 
@@ -80,7 +80,7 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
         return any(not _UNDER_WAY.isdisjoint(self.tasks.get(step, ())) for step in steps)
 
     def is_parked(self, step: str) -> bool:
-        """Whether all that is under way of a step waits without a worker."""
+        """Whether all running tasks of a step wait without a worker."""
         active = _UNDER_WAY & set(self.tasks.get(step, ()))
         return bool(active) and active <= _PARKED
 
@@ -91,7 +91,7 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_retried(self) -> bool:
-        """Whether all that is under way has failed, and is tried again soon."""
+        """Whether all tasks under way have failed, and are tried again soon."""
         active = [set(states) & _UNDER_WAY for states in self.tasks.values()]
         return any(active) and set().union(*active) == {"up_for_retry"}
 
@@ -113,22 +113,22 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def was_rejected(self) -> bool:
-        """Whether a person has said no to what the run may cost."""
+        """Whether a person has rejected what the run may cost."""
         return self.staged.approval is not None and self.staged.approval.approved is False
 
     @property
     def is_skipped(self) -> bool:
-        """Whether the DAG has left the pipeline out."""
+        """Whether the DAG has skipped the pipeline."""
         return set(self.tasks.get("build_requests", ())) == {"skipped"}
 
     @property
     def over_budget(self) -> str:
-        """Why requests were not asked again, where the budget stopped that."""
+        """Why requests were not sent again, if the budget stopped that."""
         return "; ".join(self.staged.report.over_budget) if self.staged.report else ""
 
     @property
     def fields(self) -> dict[str, str]:
-        """What the words of a row may name."""
+        """The values that a row's words may use."""
         figures, failure, approval = self.figures, self.failure, self.staged.approval
         estimate, credit = figures.estimate, self.staged.no_credit
         priced = amount(estimate.cost, estimate.currency) if estimate and estimate.cost is not None else ""
@@ -163,23 +163,23 @@ def _always(_: RunFacts) -> bool:
 
 
 def _in(state: str, holds: Callable[[RunFacts], bool] = _always) -> Callable[[RunFacts], bool]:
-    """Of runs that Airflow has in this state, those that it holds for."""
+    """Rows for runs that have this state in Airflow."""
     return lambda run: run.state == state and holds(run)
 
 
 RUN_STATES: tuple[Row[RunFacts], ...] = (
-    # What has not begun, or is at work.
+    # Runs that have not begun, or are under way.
     Row(
         "paused", "the DAG is paused, and nothing of the run is under way",
         lambda run: run.is_paused and run.state in {"queued", "running"} and not run.is_active,
-        "paused", "idle", "The DAG is paused, so nothing of this run is started.", "Unpause the DAG in Airflow.",
+        "paused", "idle", "The DAG is paused, so no task of this run starts.", "Unpause the DAG in Airflow.",
     ),
     Row(
         "queued", "Airflow has not started the run", _in("queued"),
         "queued", "idle", "Waiting for its turn: Airflow starts it when an earlier run of the DAG is over.",
     ),
     Row(
-        "being-ended", "a person has marked the run, and a task of it is still under way",
+        "being-ended", "a person has marked the run, and one of its tasks is still under way",
         _in("running", lambda run: run.marked is not None),
         "being ended", "busy", "{who} marked the run by hand, and its last tasks are ending.",
     ),
@@ -194,14 +194,14 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
         "server-unreachable", "tasks could not reach the server, and are tried again soon",
         _in("running", lambda run: run.is_retried and run.kind in _UNREACHABLE),
         "waiting for the server", "idle", "{task} got no good answer from the server and is tried again soon: {error}.",
-        "Nothing to do: what was sent is kept. If it goes on failing, check the connection's base URL and the server.",
+        "Nothing to do: what was sent is kept. If it keeps failing, check the connection's base URL and the server.",
         ("task", "cancel"),
     ),
     Row(
         "tried-again", "all that is under way has failed, and is tried again soon",
         _in("running", lambda run: run.is_retried),
         "tried again soon", "idle", "{task} failed and is tried again soon: {error}.",
-        "Fix what the sentence says, or wait for the next try.", ("task", "cancel"),
+        "Fix what the error says, or wait for the next try.", ("task", "cancel"),
     ),
     Row(
         "dry-run-building", "a dry run is at work",
@@ -225,27 +225,27 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
         "cancelling", "all batches at the server are being cancelled",
         _in("running", lambda run: 0 < run.at_server == run.cancelling),
         "being cancelled", "busy", "GreenNode is ending the batches{canceller}.",
-        "Nothing to do: what they have answered is collected when they have ended.",
+        "Nothing to do: their finished answers are collected when they have ended.",
     ),
     Row(
-        "waiting-unreachable", "batches are at the server, which the page cannot ask how far they are",
+        "waiting-unreachable", "batches are at the server, and the page cannot ask about their progress",
         _in("running", lambda run: run.is_at("wait_for_batch") and bool(run.at_server and run.problem)),
         "waiting for the server", "idle",
         "Waiting for GreenNode, which this page cannot reach at the moment: {problem}. {batches} there; the counts are "
-        "those it told last.",
-        "Nothing to do: the run goes on when the server answers. If it stays so, check the connection.", ("cancel",),
+        "from its last report.",
+        "Nothing to do: the run continues when the server answers. If this lasts, check the connection.", ("cancel",),
     ),
     Row(
         "waiting", "wait_for_batch is under way, with batches at the server",
         _in("running", lambda run: run.is_at("wait_for_batch") and run.at_server > 0),
         "running", "busy", "Waiting for GreenNode: {batches} there{held_back}.",
-        "Nothing to do: the run goes on when they have ended.", ("cancel",),
+        "Nothing to do: the run continues when they have ended.", ("cancel",),
     ),
     Row(
         "waiting-for-capacity", "batches wait to be sent, and none is at the server",
         _in("running", lambda run: run.is_held_back and not run.at_server),
         "waiting for capacity", "idle",
-        "Waiting for capacity: GreenNode, or the connection's own limits, take no more batches now. {unsent} not "
+        "Waiting for capacity: GreenNode, or the connection's own limits, accept no more batches now. {unsent} not "
         "sent yet.",
         "Nothing to do: each is sent as soon as it can be, at no extra cost.",
     ),
@@ -289,7 +289,7 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
         "starting", "the run is running, and nothing is under way yet", _in("running"),
         "running", "busy", "Starting.",
     ),
-    # What went well.
+    # Runs that succeeded.
     Row(
         "dry-run", "a dry run succeeded", _in("success", lambda run: run.is_dry_run),
         "dry run", "good", "Dry run: {requests} built and none was sent, so nothing was paid{estimate}.",
@@ -297,7 +297,7 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
     ),
     Row(
         "left-out", "the DAG skipped the job", _in("success", lambda run: run.is_skipped),
-        "skipped", "idle", "Left out: a branch of the DAG skipped this job, so nothing was asked.",
+        "skipped", "idle", "A branch of the DAG skipped this job, so no request was sent.",
     ),
     Row(
         "marked-success", "a person marked the run as success, and it has no report",
@@ -308,14 +308,14 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
     Row(
         "no-report", "the run succeeded without a report",
         _in("success", lambda run: run.staged.report is None and not run.staged.was_removed),
-        "no report", "idle", "The run ended without a report, so nothing tells that its rows are in the target.",
+        "no report", "idle", "The run ended without a report, so nothing confirms that its rows are in the target.",
         "Clear report with all that is downstream; that costs nothing.", ("cancel",),
     ),
     Row(
         "nothing-to-ask", "all rows have an outcome from an earlier run",
         _in("success", lambda run: not run.figures.rows and bool(run.figures.unchanged or run.figures.remembered)),
-        "succeeded", "good", "There was nothing to ask: {settled} their outcome from an earlier run.",
-        "To ask them all the same, trigger the DAG with Ask again: all rows.",
+        "succeeded", "good", "Nothing to send: {settled} their outcome from an earlier run.",
+        "To send them anyway, trigger the DAG with Ask again: all rows.",
     ),
     Row(
         "no-rows", "the source has no rows", _in("success", lambda run: not run.figures.rows),
@@ -325,7 +325,7 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
         "budget-stop", "the budget stopped further attempts",
         _in("success", lambda run: bool(run.over_budget)),
         "budget reached", "idle", "Finished, but the budget stopped further attempts: {budget}. {failed} no answer.",
-        "The next run asks them again; raise the budget's max_cost if it is to ask them in more attempts.",
+        "The next run sends them again; raise the budget's max_cost to allow more attempts in one run.",
     ),
     Row(
         "with-failures", "some rows have no answer", _in("success", lambda run: run.figures.failed > 0),
@@ -336,11 +336,11 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
         "succeeded", "every row has its answer", _in("success"),
         "succeeded", "good", "Finished: every row has its answer in the target.",
     ),
-    # What did not.
+    # Runs that failed.
     Row(
         "rejected", "a person rejected what the run may cost", _in("failed", lambda run: run.was_rejected),
         "rejected", "bad", "{who} rejected about {cost}, so no batch was sent.",
-        "To ask again, clear approve_spend with all that is downstream.", ("task",),
+        "To be asked again, clear approve_spend with all that is downstream.", ("task",),
     ),
     Row(
         "marked-failed", "a person marked the run as failed", _in("failed", lambda run: run.marked is not None),
@@ -358,15 +358,15 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
     Row(
         "over-budget", "the budget stopped the run", _in("failed", lambda run: run.kind == "BudgetError"),
         "over budget", "bad", "The budget stopped the run: {error}.",
-        f"Raise the job's budget or ask fewer rows, {_CLEAR}", ("task", "cancel"),
+        f"Raise the job's budget or send fewer rows, {_CLEAR}", ("task", "cancel"),
     ),
     Row(
         "build-failed", "reading the source or building the requests failed",
         _in("failed", lambda run: run.has_failed_at in {"read_part", "build_requests"}),
-        "failed", "bad", "{task} failed: {error}.", f"Fix what the sentence says, {_CLEAR}", ("task", "cancel"),
+        "failed", "bad", "{task} failed: {error}.", f"Fix what the error says, {_CLEAR}", ("task", "cancel"),
     ),
     Row(
-        "approval-failed", "approve_spend failed without a no",
+        "approval-failed", "approve_spend failed, and not because a person rejected the run",
         _in("failed", lambda run: run.has_failed_at == "approve_spend"),
         "failed", "bad", "{task} failed, and no batch was sent: {error}.",
         "Clear approve_spend with all that is downstream to ask again.", ("task",),
@@ -374,13 +374,13 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
     Row(
         "batches-failed", "sending, waiting for or collecting a batch failed",
         _in("failed", lambda run: run.has_failed_at in _BATCH_STEPS),
-        "failed", "bad", "{task} failed: {error}.", f"Fix what the sentence says, {_CLEAR}", ("task", "cancel"),
+        "failed", "bad", "{task} failed: {error}.", f"Fix what the error says, {_CLEAR}", ("task", "cancel"),
     ),
     Row(
         "write-failed", "writing into the target failed",
         _in("failed", lambda run: run.has_failed_at == "join_results"),
         "failed", "bad", "{task} failed: {error}. The answers are kept in staging.",
-        "Fix what the sentence says, then clear join_results with all that is downstream; that costs nothing.",
+        "Fix what the error says, then clear join_results with all that is downstream; that costs nothing.",
         ("task",),
     ),
     Row(
@@ -392,27 +392,27 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
     Row(
         "report-failed", "the report failed", _in("failed", lambda run: run.has_failed_at == "report"),
         "failed", "bad", "{task} failed: {error}.",
-        "Do what the sentence says; to check again, clear report with all that is downstream, which costs nothing.",
+        "Do what the error says; to check again, clear report with all that is downstream, which costs nothing.",
         ("task",),
     ),
     Row(
         "clean-up-failed", "clean_up alone failed",
         _in("failed", lambda run: run.has_failed_at == "clean_up"),
-        "failed", "bad", "{task} failed: {error}.", "Do what the sentence says.", ("task", "cancel"),
+        "failed", "bad", "{task} failed: {error}.", "Do what the error says.", ("task", "cancel"),
     ),
     Row(
-        "other-task-failed", "a task of the DAG that is none of the job's failed",
+        "other-task-failed", "a task of the DAG that does not belong to the job failed",
         _in("failed", lambda run: run.failure is not None),
-        "failed", "bad", "{task}, which is no task of this job, failed: {error}.", f"Fix it, {_CLEAR}",
+        "failed", "bad", "{task}, which does not belong to this job, failed: {error}.", f"Fix it, {_CLEAR}",
         ("task", "cancel"),
     ),
     Row(
-        "ended-by-airflow", "the run failed, and no task of it did", _in("failed"),
-        "failed", "bad", "Airflow ended the run, though no task of it failed; its time limit may have passed.",
+        "ended-by-airflow", "the run failed, and none of its tasks did", _in("failed"),
+        "failed", "bad", "Airflow ended the run although none of its tasks failed; its time limit may have passed.",
         "Open the run in Airflow; clear its tasks that did not run to finish it.", ("cancel",),
     ),
     Row(
-        "unknown", "Airflow says anything else", _always,
+        "unknown", "Airflow reports anything else", _always,
         "unknown", "idle", "Airflow gives the run a state that this page does not know.", "Open the run in Airflow.",
     ),
 )  # fmt: skip

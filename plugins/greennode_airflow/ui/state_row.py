@@ -1,6 +1,6 @@
-"""State rows: how a table of states says what the page shows, and what one can do and should do next.
+"""State rows: a table of states says what the page shows, what a person can do, and what to do next.
 
-A table is read from its top, and the first row that holds counts. docs/page.md shows all of them, made from the code.
+A table is read from the top; the first row that holds applies. docs/page.md lists all rows, generated from the code.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 import msgspec
 
 Look = Literal["good", "bad", "busy", "idle"]
-"""How a badge is coloured."""
+"""The colour of a badge."""
 Action = Literal["approve", "task", "cancel"]
 
 ACTIONS: Mapping[Action, str] = {
@@ -20,7 +20,7 @@ ACTIONS: Mapping[Action, str] = {
     "task": "Open the task in Airflow",
     "cancel": "Cancel batches…",
 }
-"""What the page offers, in words: a link to Required Actions, a link to the task, a button that asks before it acts."""
+"""The actions of the page: a link to Required Actions, a link to the task, a button that asks before it cancels."""
 
 
 class Facts(Protocol):
@@ -28,7 +28,7 @@ class Facts(Protocol):
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """What the words of a row may name."""
+        """The values that a row's words may use."""
 
 
 F = TypeVar("F", bound=Facts)
@@ -36,9 +36,9 @@ F = TypeVar("F", bound=Facts)
 
 @dataclass(frozen=True)
 class Row(Generic[F]):
-    """One state. when, holds: which facts it is of, in words and as code. words, next_step: with fields of the facts.
+    """One state. when, holds: the facts it is for, in words and as code. words, next_step: with fields of the facts.
 
-    badge: one or two words. actions: what is offered, where there is something to do it to.
+    badge: one or two words. actions: what the page offers, if there is something to act on.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Row(Generic[F]):
 
 
 class State(msgspec.Struct, frozen=True):
-    """What is shown: a row with its words filled in."""
+    """What the page shows: a row with its words filled in."""
 
     name: str
     badge: str
@@ -68,7 +68,7 @@ def row_of(table: Sequence[Row[F]], facts: F) -> Row[F]:
 
 
 def state_of(table: Sequence[Row[F]], facts: F) -> State:
-    """The same, as it is shown."""
+    """The same, filled in for the page."""
     row, fields = row_of(table, facts), facts.fields
     words, next_step = (text.format_map(fields) for text in (row.words, row.next_step))
     return State(row.name, row.badge, row.look, words, next_step, row.actions)
@@ -76,4 +76,4 @@ def state_of(table: Sequence[Row[F]], facts: F) -> State:
 
 def sentence(error: str) -> str:
     """An error as a part of a sentence."""
-    return error.rstrip(". \n") or "Airflow has noted no reason; the task's log may have one"
+    return error.rstrip(". \n") or "Airflow has recorded no reason; the task's log may have one"

@@ -1,4 +1,4 @@
-"""Task logs: the sentence of an error that is in a task's log alone, as that of a task that is none of ours."""
+"""Task logs: the sentence of an error that only a task's log has, such as that of a task outside of a job."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ log = logging.getLogger(__name__)
 _LINES = 20_000
 _CHARACTERS = 2_000
 _KEPT = 1_000
-# Each is a question to the worker or store that has the log.
+# Each log takes a request to the worker or store that has it.
 _READ_AT_ONCE = 3
 
 
 class TaskLogs:
-    """What the logs of failed tries say; each is read once. Used by many threads."""
+    """The errors in the logs of failed tries; each log is read once. Used by many threads."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], StoppedTask] = {}
 
     def with_errors(self, session: Session, run: AirflowRun, tasks: Sequence[StoppedTask]) -> list[StoppedTask]:
-        """The tasks, with the error in its log for some that failed and have none yet."""
+        """The tasks; some that failed without a recorded error get the one in their log."""
         lacking = [task for task in tasks if not task.error and task.state in {"failed", "up_for_retry"}]
         read = {task: self._read(session, run, task) for task in lacking[:_READ_AT_ONCE]}
         return [read.get(task, task) for task in tasks]
@@ -74,7 +74,7 @@ def _with_last_error(task: StoppedTask, found: TaskInstance) -> StoppedTask:
 
 
 def _error(fields: Mapping[str, object]) -> tuple[str, str] | None:
-    """The error that a line of Airflow's own is about: the last in the chain of those that led to it."""
+    """The error that a line of Airflow's log is about: the last in the chain of its causes."""
     details = fields.get("error_detail")
     if not isinstance(details, list) or not details or not isinstance(details[0], Mapping):
         return None

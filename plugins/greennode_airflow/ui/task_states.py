@@ -1,4 +1,4 @@
-"""Task states: what the page says of a task, by the state that Airflow gives it."""
+"""Task states: what the page shows for a task, by its state in Airflow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TaskFacts(msgspec.Struct, frozen=True):
 
     @property
     def fields(self) -> dict[str, str]:
-        """What the words of a row may name."""
+        """The values that a row's words may use."""
         return {"error": sentence(self.error)}
 
 
@@ -35,7 +35,7 @@ TASK_STATES: tuple[Row[TaskFacts], ...] = (
     Row("scheduled", "`scheduled`", _is_in("scheduled"), "about to start", "busy", "Airflow is about to start it."),
     Row(
         "queued", "`queued`", _is_in("queued"), "waiting for a worker", "idle", "Waiting for a free worker.",
-        "If it stays so, check Airflow's workers and the pool.",
+        "If this lasts, check Airflow's workers and the pool.",
     ),
     Row("running", "`running`, `restarting`", _is_in("running", "restarting"), "running", "busy", "At work."),
     Row(
@@ -56,11 +56,11 @@ TASK_STATES: tuple[Row[TaskFacts], ...] = (
     Row("deferred", "any other is `deferred`", _is_in("deferred"), "waiting", "busy", "Waiting, without a worker."),
     Row(
         "rescheduled", "`up_for_reschedule`", _is_in("up_for_reschedule"),
-        "waiting", "idle", "Waiting for its next look.",
+        "waiting", "idle", "Waiting for its next poll.",
     ),
     Row(
         "tried-again", "`up_for_retry`", _is_in("up_for_retry"), "tried again soon", "idle",
-        "Failed, and is tried again soon: {error}.", "Nothing to do, unless it goes on failing.", ("task",),
+        "Failed, and is tried again soon: {error}.", "Nothing to do, unless it keeps failing.", ("task",),
     ),
     Row("success", "`success`", _is_in("success"), "done", "good", "Done."),
     Row(
@@ -69,7 +69,7 @@ TASK_STATES: tuple[Row[TaskFacts], ...] = (
     ),
     Row(
         "upstream-failed", "`upstream_failed`", _is_in("upstream_failed"),
-        "not run", "idle", "Not run, for a task before it failed.", "See that task.",
+        "not run", "idle", "Not run, because an earlier task failed.", "See that task.",
     ),
     Row("skipped", "`skipped`", _is_in("skipped"), "skipped", "idle", "Skipped: there was nothing for it to do."),
     Row(

@@ -1,4 +1,4 @@
-"""Views: what the browser is sent of runs and shards, put together from Airflow's database, staging and the server."""
+"""Views: the data that the browser gets about runs and shards, from Airflow's database, staging and the server."""
 
 from __future__ import annotations
 
@@ -75,16 +75,16 @@ class ShardsWanted(BaseModel):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A way to somewhere else in Airflow."""
+    """A link to another page of Airflow."""
 
     words: str
     url: str
 
 
 class RunRow(AirflowRun, frozen=True, kw_only=True):
-    """One run of one job. group: tells apart several jobs of one DAG. links: what its status offers beside a cancel.
+    """One run of one job. group: distinguishes several jobs of one DAG. links: what its status offers beside a cancel.
 
-    has_sent: whether anything of it was sent.
+    has_sent: whether any of its batches was sent.
     """
 
     group: str
@@ -95,7 +95,7 @@ class RunRow(AirflowRun, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What is running, all runs together; of the latest 20 of them."""
+    """Totals of the running runs, from the latest 20 of them."""
 
     runs: int
     batches: int
@@ -104,7 +104,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class RunList(msgspec.Struct, frozen=True):
-    """One page of runs. dags: all that may be filtered by; states: how many runs are in each."""
+    """One page of runs. dags: all that can be filtered by; states: how many runs are in each."""
 
     now: float
     dags: tuple[str, ...]
@@ -115,7 +115,7 @@ class RunList(msgspec.Struct, frozen=True):
 
 
 class TaskRow(msgspec.Struct, frozen=True):
-    """A task of Airflow's, where its page is, and what is said of it."""
+    """An Airflow task, with its page and its state."""
 
     name: str
     url: str
@@ -123,11 +123,11 @@ class TaskRow(msgspec.Struct, frozen=True):
 
 
 class RunDetail(msgspec.Struct, frozen=True):
-    """All of one run but its shards and rows.
+    """One run, without its shards and rows.
 
-    groups: all jobs of the run's DAG. live_problem: why the server says nothing, where that is so; heard_at: since
-    when. tasks: those that failed or wait for a person. notes: what people have done to the run. batches: how many have
-    each badge; cancellable: how many may be cancelled now. reports: pages that its tasks have made.
+    groups: all jobs of the run's DAG. live_problem: why the server does not answer, if so; heard_at: the time of its
+    last report. tasks: those that failed or wait for a person. notes: what people have done to the run. batches: how
+    many have each badge; cancellable: how many may be cancelled now. reports: pages that its tasks have made.
     """
 
     now: float
@@ -152,7 +152,7 @@ class RunDetail(msgspec.Struct, frozen=True):
 
 
 class ShardRow(msgspec.Struct, frozen=True):
-    """A shard, and the task that it is at."""
+    """A shard, and its current task."""
 
     figures: ShardFigures
     status: State
@@ -168,7 +168,7 @@ class ShardList(msgspec.Struct, frozen=True):
 
 
 class Views:
-    """Makes them. Used by many threads."""
+    """Builds the views. Used by many threads."""
 
     def __init__(self, dags: StagedDags, connections: Connections) -> None:
         self.dags = dags
@@ -177,7 +177,7 @@ class Views:
         self._logs = TaskLogs()
 
     def run_list(self, session: Session, readable: Collection[str], wanted: RunsWanted) -> RunList:
-        """Runs of those DAGs that have run a job and may be read."""
+        """Runs of the DAGs that have run a job and that the user may read."""
         pipelines = {name: jobs for name, jobs in self.dags.by_dag().items() if name in readable}
         dag_ids = set(pipelines) if wanted.dag_id is None else {wanted.dag_id} & set(pipelines)
         search = wanted.search
@@ -267,7 +267,7 @@ class Views:
         return ShardList(now, len(found), tuple(rows))
 
     def _group_sizes(self, session: Session, run: AirflowRun, staged: StagedRun, prefix: str) -> Mapping[int, int]:
-        """Of each attempt, how many shards an instance of its tasks has."""
+        """How many shards an instance of each attempt's tasks has."""
         shards = Counter(shard.attempt for shard in staged.shards)
         tasks = {attempt: f"{prefix}attempt_{attempt}.{_TASKS[0]}" for attempt in shards}
         instances = count_instances(session, run, tasks.values())
@@ -277,7 +277,7 @@ class Views:
         }
 
     def staged(self, run: AirflowRun, pipeline: Pipeline) -> StagedRun:
-        """What lies in staging of a run."""
+        """A run's files in staging."""
         return self._runs.read(self.folder(run, pipeline))
 
     def folder(self, run: AirflowRun, pipeline: Pipeline) -> RunFolder:
@@ -303,7 +303,7 @@ class Views:
 
 
 class _Seen(NamedTuple):
-    """A job's run as it is known now."""
+    """A job's run, as known now."""
 
     facts: RunFacts
     live: Mapping[str, LiveBatch]
@@ -333,7 +333,7 @@ def _row(run: AirflowRun, pipeline: Pipeline, seen: _Seen) -> RunRow:
 
 
 def _notes(facts: RunFacts, done: Sequence[Act]) -> Iterator[str]:
-    """What people have done to a run, in words."""
+    """What people have done to a run, as sentences."""
     approval = facts.staged.approval
     if approval is not None and approval.approved is not None:
         yield f"{approval}."
@@ -370,7 +370,7 @@ def _task_row(run: AirflowRun, pipeline: Pipeline, task: StoppedTask) -> TaskRow
 
 
 def _task_of(shard: StagedShard, index: int, prefix: str, states: Mapping[tuple[str, int], str]) -> StoppedTask:
-    """The task that a shard is at: the first of its three that failed, or the last that has begun."""
+    """The current task of a shard: the first of its three that failed, or the last that has begun."""
     names = [f"{prefix}attempt_{shard.attempt}.{task}" for task in _TASKS]
     found = {name: states.get((name, index), "none") for name in names}
     begun = [name for name in names if found[name] not in {"none", "upstream_failed"}] or names[:1]

@@ -42,7 +42,7 @@ def test_a_dry_run_says_that_nothing_was_sent_and_promises_no_report(open_page, 
     expect(page.locator("#next")).to_contain_text("trigger the DAG without Dry run")
     expect(page.locator("#progress")).to_have_text("323 requests are built, and no batch was sent.")
     expect(page.locator("#shards")).to_contain_text("A dry run sends nothing.")
-    expect(page.locator("#files")).to_contain_text("none, for no batch was sent")
+    expect(page.locator("#files")).to_contain_text("none, because no batch was sent")
     expect(page.locator("#tiles")).to_contain_text("no batch was sent")
     assert page.get_by_role("button", name="Cancel").count() == 0
 

@@ -114,8 +114,8 @@ RUNS = {
     "too-many-failures": (failed("report", "FailedRowsError", figures=figures(failed=9)), "9 rows have no answer"),
     "report-failed": (failed("report", "AccountingError"), "report failed: why it failed"),
     "clean-up-failed": (failed("clean_up"), "clean_up failed: why it failed"),
-    "other-task-failed": (failed("send_mail"), "send_mail, which is no task of this job, failed: why it failed"),
-    "ended-by-airflow": (RunFacts(state="failed"), "no task of it failed"),
+    "other-task-failed": (failed("send_mail"), "send_mail, which does not belong to this job, failed: why it failed"),
+    "ended-by-airflow": (RunFacts(state="failed"), "none of its tasks failed"),
     "unknown": (RunFacts(state="new in Airflow 4"), "does not know"),
 }
 TASKS = {

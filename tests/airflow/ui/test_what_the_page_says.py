@@ -171,9 +171,8 @@ def test_a_task_of_somebody_elses_has_its_sentence_by_its_log(
     build_run("tickets", run_id, texts(1))
     write_log(run_id, "send_mail", ("OSError", "first"), ("SMTPError", "the mail server is away"))
     detail = poll_batch(run_id)
-    assert (
-        detail["row"]["status"]["words"] == "send_mail, which is no task of this job, failed: the mail server is away."
-    )
+    words = detail["row"]["status"]["words"]
+    assert words == "send_mail, which does not belong to this job, failed: the mail server is away."
     assert detail["tasks"][0]["status"]["words"] == "Failed: the mail server is away."
 
 

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { byId, el, show } from "./dom.js";
 import { table } from "./parts.js";
 
-// Reading rows takes the server a moment: they are read again only when there are others.
+// Reading rows takes the server a moment: they are read again only when they have changed.
 let shownFor = "";
 
 export async function showAnswers(run, detail) {

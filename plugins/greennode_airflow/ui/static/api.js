@@ -22,7 +22,7 @@ async function call(path, query, options) {
   throw new PageError(detail || `Airflow's API server answered ${reply.status}. Its log says more.`);
 }
 
-// Calls `work` again and again, sooner while something is under way; not while nobody looks.
+// Calls `work` repeatedly, more often while something is under way; not while the page is hidden.
 export function keepFresh(work) {
   let timer;
   let running = false;

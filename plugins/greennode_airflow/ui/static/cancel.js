@@ -1,4 +1,4 @@
-// Asks before batches are cancelled, says what becomes of their rows, and shows how it goes.
+// Asks before batches are cancelled, says what happens to their rows, and shows the progress.
 
 import { post } from "./api.js";
 import { byId, el, say, show } from "./dom.js";
@@ -38,11 +38,11 @@ export function offerCancel({ run, detail, shard, then }) {
 
 function words(detail, shard) {
   const again = detail.will_retry
-    ? "The rows that have no answer yet are asked again by this run's next attempt."
-    : "The rows that have no answer yet get the status cancelled; the next run asks them again.";
+    ? "The rows without an answer are sent again in this run's next attempt."
+    : "The rows without an answer get the status cancelled; the next run sends them again.";
   const unsent = !shard && detail.unsent_shards ? `${counted(detail.unsent_shards, "batch", "batches")} of this run not sent yet will still be sent.` : "";
   const stop = detail.will_retry || unsent ? "To end the run for good, mark it as failed in Airflow: that cancels its batches as well, and the run stays failed." : "";
-  const said = ["What is finished stays: it was paid for, and goes into the target.", again, unsent, stop];
+  const said = ["Finished answers are kept: they are paid for, and go into the target.", again, unsent, stop];
   return [shard ? el("p", { class: "mono" }, shard.batch_id) : null, ...said.filter(Boolean).map((one) => el("p", {}, one))];
 }
 
@@ -64,5 +64,5 @@ function outcome({ requested, failed }) {
   const [first] = Object.values(failed);
   const missed = Object.keys(failed).length;
   const trouble = missed ? ` ${counted(missed, "batch", "batches")} could not be cancelled: ${first}` : "";
-  return `GreenNode was asked to end ${counted(requested, "batch", "batches")}. The run goes on when they have ended.${trouble}`;
+  return `GreenNode was asked to end ${counted(requested, "batch", "batches")}. The run continues when they have ended.${trouble}`;
 }

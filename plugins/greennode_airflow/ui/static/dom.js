@@ -1,4 +1,4 @@
-// Elements are made of text and attributes alone: what rows, errors and ids hold is never read as HTML.
+// Elements are made of text and attributes alone: the content of rows, errors and ids is never parsed as HTML.
 
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -12,7 +12,7 @@ export function el(tag, attributes = {}, ...children) {
   return element;
 }
 
-// Shows new children in place of the old. The focus stays on what has the same data-focus as before.
+// Replaces the children. The focus stays on the element with the same data-focus.
 export function show(container, ...children) {
   const focused = container.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
   container.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined));

@@ -5,7 +5,7 @@ import { byId, el, show } from "./dom.js";
 import { counted, number, statusWords } from "./format.js";
 import { airflowLink, badge, listHead, listRow, table } from "./parts.js";
 
-// Reading rows takes the server a moment: they are read again only when there are others.
+// Reading rows takes the server a moment: they are read again only when they have changed.
 let shownFor = "";
 let samples = null;
 

@@ -26,7 +26,7 @@ export function duration(seconds) {
   return `${all} s`;
 }
 
-// What goes by a guess has no odd seconds.
+// A guess shows no odd seconds.
 export const roughly = (seconds) => duration(seconds < 60 ? seconds : 60 * Math.round(seconds / 60));
 
 export function ago(seconds, now) {
@@ -41,7 +41,7 @@ export const tokens = (figures) => {
 
 export const percent = (part, all) => (all ? Math.min(100, (100 * part) / all) : 0);
 
-// Only statuses whose own name does not say it.
+// Only statuses whose name does not explain itself.
 const STATUS_WORDS = {
   invalid_output: "answer does not fit",
   truncated: "cut at max_tokens",

@@ -1,12 +1,12 @@
-// Parts that both pages are made of.
+// Parts that both pages share.
 
 import { el } from "./dom.js";
 import { number, percent } from "./format.js";
 
-// What a run, a task or a batch is, and what to do next, is decided by the tables of the API.
+// The API's tables decide the state of a run, a task or a batch, and what to do next.
 export const badge = ({ look, badge: words }) => el("span", { class: `badge ${look}` }, words);
 
-// Segments: [class, count] pairs of `all`; what is left is the empty track.
+// Segments: [class, count] pairs of `all`; the rest is the empty track.
 export function bar(label, done, all, segments) {
   const value = Math.floor(percent(done, all));
   const attributes = {
@@ -22,12 +22,12 @@ export function bar(label, done, all, segments) {
   return el("div", attributes, ...parts.map(([look, count]) => el("span", { class: look, width: `${percent(count, all)}%` })));
 }
 
-// A link to a page of Airflow's. This page stands in a frame that may not lead its parent elsewhere, so the parent does.
+// A link to a page of Airflow. This page is in a frame that may not navigate its parent, so the parent does it.
 export function airflowLink(href, focus, ...children) {
   return parentLink(href, focus, {}, ...children);
 }
 
-// A link to a page that stands alone, which opens beside this one.
+// A link to a separate page, which opens in a new tab.
 export function pageLink(href, focus, ...children) {
   return parentLink(href, focus, { target: "_blank", rel: "noopener" }, ...children);
 }

@@ -1,4 +1,4 @@
-// One run: how far it is, what it has used and cost, what failed and why.
+// One run: its progress, its tokens and cost, what failed and why.
 
 import { get, keepFresh } from "./api.js";
 import { showAnswers } from "./answers.js";
@@ -34,7 +34,7 @@ const refresh = keepFresh(async () => {
   }
 });
 
-// A link to a part of the page leads there once all that stands above it is shown, and only once.
+// A link to a part of the page scrolls there once everything above it is shown, and only once.
 function goWhereTheLinkLeads() {
   if (!arrived && location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
   arrived = true;
@@ -101,8 +101,8 @@ function showProgress({ row, now, live_problem: problem, heard_at: heardAt, serv
     !isCounted && answered ? ["busy", `${number(answered)} done at GreenNode`] : null,
     !isCounted && figures.requested > done ? ["", `${number(figures.requested - done)} to come`] : null,
   ].filter(Boolean);
-  const unheard = figures.unheard ? `GreenNode has not said yet how far ${counted(figures.unheard, "batch is", "batches are")}.` : "";
-  const since = heardAt ? ` What it said ${ago(heardAt, now)} is shown.` : "";
+  const unheard = figures.unheard ? `GreenNode has not reported on ${counted(figures.unheard, "batch", "batches")} yet.` : "";
+  const since = heardAt ? ` The figures are from its last report, ${ago(heardAt, now)}.` : "";
   const trouble = problem ? `${server || "GreenNode"} could not be asked how far they are: ${problem}.${since}` : unheard;
   show(
     byId("progress"),
@@ -126,8 +126,8 @@ function showTiles(detail) {
       figures.unsent ? `${number(figures.unsent)} cannot be sent` : "",
     ]),
     tile("Requests", number(figures.requests), [
-      figures.rows - figures.unsent > figures.requests && figures.requests ? "equal ones are asked once" : "",
-      figures.attempts > 1 ? `${number(figures.requested - figures.requests)} asked again` : "",
+      figures.rows - figures.unsent > figures.requests && figures.requests ? "equal ones are sent once" : "",
+      figures.attempts > 1 ? `${number(figures.requested - figures.requests)} sent again` : "",
     ]),
     tile("Batches", number(figures.shards), [batchWords(detail.batches)]),
     isOver(row) || figures.seconds_left === null
@@ -165,7 +165,7 @@ function costTile({ row, conn_id: connection }) {
   if (!row.has_sent) return tile(name, tried ? "–" : "nothing", ["no batch was sent", tried, estimated]);
   if (!unpriced.length) return tile(name, "–", [isOver(row) ? "" : "known once answers are collected", tried, estimated]);
   return tile(name, "no price known", [
-    `of ${unpriced.join(", ")}: give the job its prices, or connection ${connection ?? "greennode_default"}`,
+    `for ${unpriced.join(", ")}: set prices in the job or in connection ${connection ?? "greennode_default"}`,
   ]);
 }
 
@@ -189,7 +189,7 @@ const batchWords = (batches) =>
 function reportWords(report, row) {
   if (report) return report.balanced ? "source, batches and target agree" : "does not add up, see above";
   if (!isOver(row)) return "made when the run ends";
-  return row.has_sent ? "none was made" : "none, for no batch was sent";
+  return row.has_sent ? "none was made" : "none, because no batch was sent";
 }
 
 function showFiles({ row, report, reports, path, conn_id: connection, server, was_removed: wasRemoved }) {
@@ -200,7 +200,7 @@ function showFiles({ row, report, reports, path, conn_id: connection, server, wa
     ["Report", reportWords(report, row)],
     ...reports.map(({ words, url }) => [words, pageLink(url, `file-${url}`, "Open in a new tab")]),
   ];
-  if (wasRemoved) facts.push(["Removed", "all but the report was removed when it was old (staging_retention_days)"]);
+  if (wasRemoved) facts.push(["Removed", "everything but the report was removed after staging_retention_days"]);
   show(byId("files"), facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
   byId("report-details").hidden = !report;
   say(byId("report-json"), report ? JSON.stringify(report, null, 2) : "");

@@ -80,7 +80,7 @@ function emptyWords(list) {
   if (filters.dag_id && !list.dags.includes(filters.dag_id)) return `${filters.dag_id} has run no GreenNode job.`;
   if (filters.dag_id || filters.state || filters.search) return "No run matches these filters.";
   if (list.dags.length) return "No run yet.";
-  return "No job has been run yet. Trigger a DAG that batch_table() made, and its run shows here.";
+  return "No job has run yet. Trigger a DAG made with batch_table(), and its run appears here.";
 }
 
 function showDags(dags) {
@@ -120,7 +120,7 @@ function runCell(run) {
 
 function progress({ figures, has_sent: hasSent }, name) {
   if (figures.requested && !hasSent) return el("span", { class: "quiet" }, `${number(figures.requests)} requests built, no batch sent`);
-  if (!figures.requested) return el("span", { class: "quiet" }, figures.unchanged || figures.remembered ? "nothing new to ask" : "–");
+  if (!figures.requested) return el("span", { class: "quiet" }, figures.unchanged || figures.remembered ? "nothing new to send" : "–");
   const open = Math.max(0, figures.done - figures.succeeded - figures.failed);
   const words = figures.counts_rows
     ? `${number(figures.succeeded)} of ${number(figures.rows)} rows answered`
