@@ -1,4 +1,4 @@
-"""Credit: once it has run out, the other shards of a run are not tried one by one, until a person goes on."""
+"""Credit: once it has run out, no other shard of a run is tried until a person continues it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from greennode_batch.state.no_credit import NoCredit
 from greennode_batch.state.receipts import Receipt, is_sent
 
 _WAY_OUT = (
-    "Top up the account, then clear the failed tasks submit_batch of this run. Nothing that was sent is lost, and none "
-    "of it is paid for again"
+    "Top up the account, then clear the failed tasks submit_batch of this run. Nothing that was sent is lost, and "
+    "nothing is paid for again"
 )
 
 
@@ -27,17 +27,17 @@ def submit_on_credit(
     on_ambiguous: Literal["fail", "resubmit"] = "fail",
     admit: Admit | None = None,
 ) -> Receipt:
-    """As `submit`, but with no call if another shard of the run was refused for lack of credit. Raises CreditError.
+    """As `submit`, but without a call if another shard of the run was refused for lack of credit. Raises CreditError.
 
-    is_cleared: whether a person, or a retry, tries this shard again: it is then sent all the same, and if it is taken,
-    the others are.
+    is_cleared: whether a person, or a retry, tries this shard again: it is then sent anyway, and if the server accepts
+    it, so are the others.
     """
     note = _note_of(shard)
     refused = read_json(note, NoCredit) if note is not None else None
     was_sent = refused is not None and is_sent(shard)
     if refused is not None and not is_cleared and not was_sent:
         raise CreditError(
-            f"shard {shard.shard_id} was not tried, for shard {refused.shard_id} of the same run was refused: "
+            f"shard {shard.shard_id} was not tried, because shard {refused.shard_id} of the same run was refused: "
             f"{refused.words}. {_WAY_OUT}"
         )
     try:
@@ -52,7 +52,7 @@ def submit_on_credit(
 
 
 def _note_of(shard: ShardFolder) -> UPath | None:
-    """Where the run of a shard of any attempt has its note; None for a shard that is in no run."""
+    """The path of the note, for a shard of any attempt of a run; None for a shard that belongs to no run."""
     folder = shard.path.parent
     if folder.name != "shards":
         return None

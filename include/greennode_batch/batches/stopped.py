@@ -1,4 +1,4 @@
-"""Stopped: a shard is not sent while its run has a stop that is about it."""
+"""Stopped: a shard is not sent while its run has a stop that applies to it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from greennode_batch.state.stops import Stop, is_in_run, stops_folder, stops_in
 
 
 def refuse_stopped(shard: ShardFolder) -> None:
-    """Raise UnreadResultsError or SystematicFailureError for a shard that is not to be sent; one that is, passes."""
+    """Raise UnreadResultsError or SystematicFailureError for a shard that must not be sent; any other passes."""
     stops = list(stops_in(stops_folder(shard)))
     if not stops or is_sent(shard):
         return
     for stop in stops:
         if stop.model is None or (stop.model == model_of(shard) and not _is_built_since(shard, stop)):
             kind = UnreadResultsError if stop.kind == "unread_results" else SystematicFailureError
-            raise kind(f"shard {shard.shard_id} is not sent, for shard {stop.shard_id} of the same run: {stop.words}")
+            raise kind(f"shard {shard.shard_id} is not sent because of shard {stop.shard_id} of its run: {stop.words}")
 
 
 def _is_built_since(shard: ShardFolder, stop: Stop) -> bool:

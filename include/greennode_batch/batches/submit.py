@@ -2,14 +2,14 @@
 
     upload -> receipt uploaded(file_id) -> claim -> POST /batches -> receipt created(batch_id)
 
-A create is never repeated blindly. After any end that leaves it open whether the create was carried out (a
-timeout, a reset, a 5xx, a kill) the server's batches are listed and matched by our mark in their metadata or by their
-input file, again and again until the settle time has passed; only then is it sent again. That nothing is listed counts
-where the list was walked to its end and has ever shown a batch. A claim that its holder has not used in time is void: a
-worker that was paused and wakes up sends nothing.
+A create is never repeated blindly. If it is unclear whether a create was carried out (after a timeout, a reset, a
+5xx, a kill), the server's batches are listed and matched by our mark in their metadata or by their input file, until
+the settle time has passed; only then is it sent again. An empty result counts only if the list was read to its end
+and has ever shown a batch. A claim that its holder has not used in time is void: a worker that was paused and wakes
+up sends nothing.
 
-Gateways repeat creates by themselves, and swap files: after a create the list is looked at once. One batch of a shard
-is kept, and the others are cancelled.
+Gateways repeat creates by themselves, and swap files: after a create the list is read once. One batch of a shard is
+kept, and the others are cancelled.
 """
 
 from __future__ import annotations
@@ -66,24 +66,25 @@ from greennode_batch.wording import given_by
 log = logging.getLogger(__name__)
 
 Admit = Callable[[ShardFolder], AbstractContextManager[float]]
-"""Gives a shard its turn: its create may be sent up to the moment that the context gives, in epoch seconds."""
+"""Admits a shard from the queue: its create may be sent until the time that the context gives, in epoch seconds."""
 
 SETTLE_SECONDS = 90.0
 """How long a batch may take to show in the server's list. Longer than a create may be under way."""
-"""How long a server may have no capacity, or a file not be ready, before this is called a failure."""
-# With the 45 seconds that a create may take, it is over before another worker stops looking for it.
+"""How long a server may have no capacity, or a file not be ready, before this counts as a failure."""
+# With the 45 seconds that a create may take, it is over before another worker stops searching for it.
 _CLAIM_SECONDS = 30.0
 _POLL_SECONDS = 3.0
 _CREATES = 3
 # Between this machine's clock and the server's.
 _CLOCK_SECONDS = 3600.0
-# What a create has made, and what a gateway has made of it, is at the front of the list.
+# A batch that a create has just made, also one that a gateway made of it, is at the front of the list.
 _FRONT = 100
 _SHARD_FIELD = "greennode_airflow_shard"
 _FILE_FIELD = "greennode_airflow_file"
-# Of one shard of one staging area: others may have a file of the same bytes, for which some servers give the same id.
+# It identifies a shard of one staging area: others may have a file with the same bytes, and some servers give equal
+# files the same id.
 _NAME_FIELD = "greennode_airflow_name"
-# How long before ours a gateway's repetition of our create may have been made, by a clock that is somewhat off.
+# How long before ours a gateway may have repeated our create, by a clock that is somewhat off.
 _REPEATED_SECONDS = 600.0
 
 
@@ -97,13 +98,13 @@ def submit(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Receipt:
-    """The receipt of the shard's batch, which is created if it is not there yet.
+    """The receipt of the shard's batch, which is created if it does not exist yet.
 
-    Safe to call again after any end, by this worker or another. Raises BusyError where the server has no capacity for
-    it now, and AmbiguousError where it cannot say whether a create was accepted and the job did not choose
-    `on_ambiguous="resubmit"`. admit: where shards wait for their turn; then BusyError is raised as well where others
-    are before it. A shard that is sent, or may be, does not wait. Raises UnreadResultsError or SystematicFailureError
-    for one that is not sent because its run was stopped.
+    Safe to call again after any end, by this worker or another. Raises BusyError if the server has no capacity for it
+    now, and AmbiguousError if the server cannot show whether a create was accepted and the job did not choose
+    `on_ambiguous="resubmit"`. admit: the queue in which shards wait; then BusyError is also raised if others are before
+    it. A shard that is sent, or may be, does not wait. Raises UnreadResultsError or SystematicFailureError for a shard
+    that is not sent because its run was stopped.
     """
     refuse_stopped(shard)
     with nullcontext(math.inf) if admit is None or is_sent(shard) else admit(shard) as not_after:
@@ -134,7 +135,7 @@ class _Submission:
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
-    # Why the server's list says nothing about the batch, for good or as it was seen last; empty while it does.
+    # Why the server's list shows nothing of the batch, permanently or in its last state; empty while it does.
     blind: str = ""
     doubt: str = ""
     # The first claim of this worker whose create got no good reply.
@@ -148,7 +149,7 @@ class _Submission:
         if self.blind:
             return receipt
         last = latest_claim(self.shard)
-        # A create that was given up may have been carried out late, and stand anywhere in the list by now.
+        # A create that was given up may have been carried out late, and be anywhere in the list by now.
         is_late = bool(self.unsure) and last is not None and last.number > self.unsure
         return self._keep_one(receipt, first=None if is_late else _FRONT)
 
@@ -173,7 +174,7 @@ class _Submission:
             )
             if not take_claim(self.shard, mine):
                 continue
-            # Nobody else writes of a batch from here on, unless this worker is held up.
+            # From here on no other worker writes about the batch, unless this worker was paused.
             self._read_again()
             if self.receipt.batch_id is not None:
                 release_claim(self.shard, mine.number)
@@ -185,7 +186,7 @@ class _Submission:
             try:
                 return self._create(mine, not_after)
             except AmbiguousError as error:
-                log.warning("%s Looking for the batch before anything is sent again.", error)
+                log.warning("%s Searching for the batch before anything is sent again.", error)
                 self.unsure = self.unsure or mine.number
 
     def _refuse_what_is_void(self, last: NumberedClaim | None, creates: int) -> None:
@@ -197,7 +198,7 @@ class _Submission:
         if creates == _CREATES:
             raise RetryableError(
                 f"shard {self.shard.shard_id}: {creates} creates of its batch got no good reply, and the server's "
-                "list shows none of them. Nothing is lost; when this is tried again, it looks before it sends"
+                "list shows none of them. Nothing is lost; the next try checks the list before it sends"
             )
 
     def _create(self, mine: NumberedClaim, not_after: float) -> Receipt:
@@ -221,29 +222,29 @@ class _Submission:
         return self._created(batch, mine)
 
     def _give_up(self, batch: Batch) -> NoReturn:
-        """Cancel what this worker made although another one had taken the shard over meanwhile."""
+        """Cancel the batch that this worker made although another one had taken over the shard meanwhile."""
         outcome = "it was cancelled at once"
         try:
             self.client.cancel_batch(batch.id)
         except GreenNodeError as error:
             outcome = f"it could not be cancelled ({error}): cancel it at GreenNode, or its shard is paid for twice"
         raise RetryableError(
-            f"shard {self.shard.shard_id}: this worker was held up, and another one took over before its batch "
+            f"shard {self.shard.shard_id}: this worker was paused, and another one took over before its batch "
             f"{batch.id} was created; {outcome}"
         )
 
     def _keep_one(self, receipt: Receipt, *, first: int | None) -> Receipt:
-        """Cancel other batches of the shard than its own, among the first of the list, and learn how the list is.
+        """Cancel other batches of the shard than its own, among the first of the list, and learn how the list works.
 
-        There are others where a gateway repeated the create by itself, or where one that got no good reply was carried
-        out so late that it had been given up and another one was sent, by this worker or by one that took over.
+        There are others if a gateway repeated the create by itself, or if a create without a good reply was carried out
+        so late that another one had already been sent, by this worker or by one that took over.
         """
         try:
-            # Listed before the receipt is read: what is created after another one was refused is not among them.
+            # Listed before the receipt is read: a batch created after another create was refused is not among them.
             batches = list(itertools.islice(self.client.list_batches(), first))
         except ApiError as error:
             if first is None:
-                log.warning("It could not be seen to that shard %s has one batch only: %s", self.shard.shard_id, error)
+                log.warning("Shard %s may have more than one batch; the check failed: %s", self.shard.shard_id, error)
             return receipt
         receipt = read_receipt(self.shard) or receipt
         if receipt.batch_id is None:
@@ -274,7 +275,7 @@ class _Submission:
             return read_receipt(self.shard) or receipt
 
     def _learn(self, receipt: Receipt, batches: Iterable[Batch]) -> None:
-        """Remember what the list shows, now that there is a batch that it has to show."""
+        """Remember what the list shows, now that there is a batch that it must show."""
         now = self.clock()
         mine = None
         for batch in batches:
@@ -283,9 +284,9 @@ class _Submission:
         self.memory.note("created", now=now)
         if mine is not None and mine.input_file_id is not None and not self._is_of(mine, receipt.file_id):
             log.warning(
-                "This server calls the input file of batch %s %s, and it was created from %s; our metadata is not "
-                "there either. So no batch can be found again by what it was made from: after a create without a reply "
-                "this stops, and a person has to look. Does the profile send metadata, and name its field "
+                "This server calls the input file of batch %s %s, but it was created from %s; our metadata is missing "
+                "too. So a batch cannot be found by what it was made from: after a create without a reply, this stops "
+                "and a person has to check. Does the profile send metadata, and name its field "
                 "(metadata_field, batch_fields)?",
                 mine.id,
                 mine.input_file_id,
@@ -310,7 +311,7 @@ class _Submission:
         return (match_by != "file_id" and is_marked) or (match_by != "metadata" and batch.input_file_id == file_id)
 
     def _refused(self, error: ApiError, *, tries: int) -> ApiError:
-        """The error to raise for a create that was refused for certain."""
+        """The error to raise for a create that was certainly refused."""
         kind, retry_after = type(error), error.retry_after
         words = f"shard {self.shard.shard_id}: {error}. No batch was created for this shard, and nothing is paid for it"
         age = self.clock() - (self.receipt.uploaded_at or self.clock())
@@ -333,7 +334,7 @@ class _Submission:
             server=self.client.host,
             batch_id=batch.id,
             claim=held.number,
-            # By our clock, which its deadline is counted on; the server's may be off.
+            # By our clock, on which its deadline is counted; the server's may be off.
             created_at=held.claim.claimed_at,
         )
         try:
@@ -347,11 +348,11 @@ class _Submission:
             self._give_up(batch)
 
     def _read_again(self) -> None:
-        """See what others have written of the shard."""
+        """Read what others have written about the shard."""
         self.receipt = read_receipt(self.shard) or self.receipt
 
     def _search_until_settled(self, last: NumberedClaim) -> Receipt | None:
-        """The batch of the claim that stands: by another worker's receipt, or in the list. None if there is none.
+        """The batch of the current claim: from another worker's receipt, or in the list. None if there is none.
 
         The holder of the claim is creating it right now, or was stopped while doing so.
         """
@@ -361,7 +362,7 @@ class _Submission:
                 return self.receipt
             batch = self._find_batch(last.claim)
             if batch is not None:
-                log.info("Found batch %s, which was created though no reply came", batch.id)
+                log.info("Found batch %s, which was created although no reply came", batch.id)
                 return self._created(batch, last)
             left = last.claim.claimed_at + self.settle_seconds - self.clock()
             if left <= 0 or latest_claim(self.shard) != last or (self.blind and last.claim.token == self.token):
@@ -369,7 +370,7 @@ class _Submission:
             self.sleep(min(_POLL_SECONDS, left))
 
     def _find_batch(self, claim: Claim) -> Batch | None:
-        """The batch of the claim's file in the server's list. Notes where the list cannot tell."""
+        """The batch of the claim's file in the server's list. Records why, if the list cannot show it."""
         self.doubt = ""
         if self.blind:
             return None
@@ -385,11 +386,11 @@ class _Submission:
             elif not found:
                 self.blind = f"does not list batches ({error})"
         self.doubt = self.doubt or self._why_unclear(others, claim)
-        # Of several, which a gateway made of one create, one that goes on; the others are cancelled.
+        # A gateway may have made several of one create: keep one that goes on; the others are cancelled.
         return min(found, key=_rank, default=None)
 
     def _why_unclear(self, others: Sequence[Batch], claim: Claim) -> str:
-        """Why the list does not prove that the claim has no batch; empty where it does. others: all that it shows."""
+        """Why the list does not prove that the claim has no batch; empty if it does. others: all that it shows."""
         profile = self.client.profile
         if profile.list_trust == "never":
             return "has a list that is not trusted (list_trust in the connection's profile)"
@@ -417,17 +418,17 @@ class _Submission:
     def _may_send_again(self, claim: Claim) -> None:
         unclear = self.blind or self.doubt
         if not unclear or self.on_ambiguous == "resubmit":
-            log.warning("Shard %s: no batch of it is known; sending it again", self.shard.shard_id)
+            log.warning("Shard %s: it has no known batch; sending it again", self.shard.shard_id)
             return
         said = given_by("on_ambiguous", "on_ambiguous='resubmit'", value="resubmit")
         raise AmbiguousError(
-            f"shard {self.shard.shard_id}: it is not known whether its batch was created (and will be billed), and "
-            f"this server {unclear}. Look at GreenNode's console for a batch of file {claim.file_id}. If there is "
+            f"shard {self.shard.shard_id}: it is unknown whether its batch was created (and will be billed), and "
+            f"this server {unclear}. Check GreenNode's console for a batch of file {claim.file_id}. If there is "
             f'one, write its id into {receipt_path(self.shard)} as "batch_id" and run again; if there is none, run '
             f"again with {said} (which pays for this shard twice if there was one after all)"
         )
 
 
 def _rank(batch: Batch) -> int:
-    """Which of several batches of one file is kept: one that is done, one that goes on, any other."""
+    """Which of several batches of one file to keep: one that is done, one that goes on, any other."""
     return 0 if batch.status is BatchStatus.COMPLETED else 1 if not batch.status.is_terminal else 2

@@ -1,7 +1,7 @@
-"""Upload: a shard's file gets into the API's store, and is found there again if the reply was lost.
+"""Upload: stores a shard's file at the API, and finds it there again if the reply was lost.
 
-Every file has a unique name, made of the shard's bytes, the staging area and the shard's place in it. So a copy whose
-id is unknown is found among all other files: it is used, or deleted when the run is over. An upload costs
+Every file has a unique name, made from the shard's bytes, the staging area and the shard's place in it. So a copy
+whose id is unknown is found among all other files: it is used, or deleted when the run is over. An upload costs
 nothing.
 """
 
@@ -31,7 +31,7 @@ from greennode_batch.state.staging_identity import staging_token
 
 log = logging.getLogger(__name__)
 
-# A file that was stored so long ago may have been removed by the server meanwhile.
+# The server may have removed a file that was stored so long ago.
 _FRESH_SECONDS = 3600.0
 _UNREADY_STATES = re.compile(r"process|pending|queue|upload|validat|scan|prepar|creat", re.IGNORECASE)
 _UNREADY_WORDS = re.compile(
@@ -42,18 +42,18 @@ _READY_STATES = frozenset({"processed", "uploaded", "ready", "created", "complet
 
 
 def remote_name(shard: ShardFolder) -> str:
-    """The name that the shard's file has in the API's store; once it is begun to be uploaded, that stays."""
+    """The name of the shard's file in the API's store; it stays the same once an upload has begun."""
     begun = read_json(shard.uploading, UploadBegun)
     if begun is not None:
         return begun.name
-    # Of a shard that is in no run, its folder is all that there is of a staging area.
+    # A shard that belongs to no run has only its folder as staging area.
     area = shard.run.path.parent.parent if shard.run.plan.exists() else shard.path
     index = hashlib.blake2b(f"{staging_token(area)}\n{shard.path}".encode(), digest_size=6).hexdigest()
     return f"{shard.shard_id}.{index}.jsonl"
 
 
 def upload(shard: ShardFolder, client: GreenNodeClient, clock: Callable[[], float]) -> Receipt:
-    """The shard's receipt: of the upload that was made, or that is made now. Safe to call again after any end.
+    """The shard's receipt, of an earlier upload or of one that is made now. Safe to call again after any end.
 
     Raises ConfigError if the shard was sent to another server than the client's.
     """
@@ -63,7 +63,7 @@ def upload(shard: ShardFolder, client: GreenNodeClient, clock: Callable[[], floa
         return old
     if not shard.requests.exists():
         raise ConfigError(
-            f"{shard.requests}: no such file, so nothing was sent; a shard is a folder that holds requests.jsonl"
+            f"{shard.requests}: no such file, so nothing was sent; a shard is a folder with a requests.jsonl"
         )
     if old is None:
         _forget_results(shard, before)
@@ -74,7 +74,7 @@ def upload(shard: ShardFolder, client: GreenNodeClient, clock: Callable[[], floa
     )
     if old is not None:
         mine = msgspec.structs.replace(mine, over_capacity=old.over_capacity, number=old.number, by_hand=old.by_hand)
-    # All workers on a shard go on with one file: the list of batches is searched by its id.
+    # All workers on a shard use one file: the list of batches is searched by its id.
     written = first_receipt(shard, mine)
     if written.file_id != mine.file_id:
         log.info("Another worker uploaded shard %s first; file %s is spare and costs nothing", shard, mine.file_id)
@@ -82,9 +82,9 @@ def upload(shard: ShardFolder, client: GreenNodeClient, clock: Callable[[], floa
 
 
 def _forget_results(shard: ShardFolder, names: Collection[str]) -> None:
-    """Remove what was fetched of a batch whose receipts a person has removed, to send the shard again.
+    """Remove the results of a batch whose receipts a person has removed to send the shard again.
 
-    names: what was in the shard's folder before it was seen to have no receipt. What came later is of another worker.
+    names: the contents of the shard's folder before it was found to have no receipt. Later files are another worker's.
     """
     for path in (shard.output, shard.errors, shard.results, shard.anomalies, shard.cleaned):
         if path.name in names:
@@ -107,7 +107,7 @@ def is_unready(client: GreenNodeClient, receipt: Receipt, error: ApiError) -> bo
 
 
 def _is_good(shard: ShardFolder, receipt: Receipt, client: GreenNodeClient, now: float) -> bool:
-    """Whether the receipt's file can be used, or was used: it is on the client's server and still there."""
+    """Whether the receipt's file can be used, or was used: it is on the client's server and still exists."""
     if receipt.server not in {"", client.host}:
         if receipt.batch_id is None and latest_claim(shard) is None:
             return False
@@ -123,7 +123,7 @@ def _is_good(shard: ShardFolder, receipt: Receipt, client: GreenNodeClient, now:
         log.warning("The server has lost file %s of shard %s; uploading it again", receipt.file_id, shard.shard_id)
         return False
     except ApiError as error:
-        log.warning("%s; going on as if it were there", error)
+        log.warning("%s; going on as if the file were there", error)
     return True
 
 
@@ -132,7 +132,7 @@ def _find_or_store(shard: ShardFolder, client: GreenNodeClient, path: Path, cloc
     if read_json(shard.uploading, UploadBegun) is not None:
         found = _stored(client, name, size)
         if found is not None:
-            log.info("Found file %s: shard %s was stored though no reply came", found.id, shard.shard_id)
+            log.info("Found file %s: shard %s was stored although no reply came", found.id, shard.shard_id)
             return found
     write_json(shard.uploading, UploadBegun(name=name, bytes=size, began_at=clock()))
     log.info("Uploading shard %s (%.1f MB)", shard.shard_id, size / 1e6)
@@ -140,7 +140,7 @@ def _find_or_store(shard: ShardFolder, client: GreenNodeClient, path: Path, cloc
 
 
 def _stored(client: GreenNodeClient, name: str, size: int) -> RemoteFile | None:
-    """The file of that name and size in the store, if the server can tell."""
+    """The file with this name and size in the store, if the server can list its files."""
     try:
         return next((file for file in client.list_files() if (file.filename, file.bytes) == (name, size)), None)
     except ApiError as error:

@@ -1,8 +1,8 @@
-"""Wait: one poll of a shard's batch, and what follows from it. Nothing here sleeps, so anybody can do the waiting.
+"""Wait: one poll of a shard's batch, and the next step. Nothing here sleeps, so any caller can do the waiting.
 
 Wait        poll again later
 SendAgain   the server ended the batch for lack of capacity, before it began: submit the shard again, later
-Done        collect it: it has ended, or will tell nothing any more
+Done        collect it: it has ended, or polls can show nothing new
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ def poll(
     missing_since: float | None = None,
     seen: Callable[[Batch], None] = say_counts,
 ) -> Wait | SendAgain | Done:
-    """Look at the shard's batch once, write down what is new, and say what is next.
+    """Poll the shard's batch once, record what is new, and return the next step.
 
-    deadline_seconds: how long after its creation a batch is waited for; then it is cancelled, so that what is
-    finished can be fetched. missing_since: since when somebody else who polls has got no such batch. seen: gets
-    the batch while it is open. Raises ConfigError if no batch was created for the shard.
+    deadline_seconds: how long after its creation to wait for a batch; then it is cancelled, so that its finished
+    answers can be downloaded. missing_since: since when another poller has not found the batch. seen: gets the batch
+    while it is open. Raises ConfigError if no batch was created for the shard.
     """
     while True:
         try:
@@ -105,7 +105,7 @@ def _poll(
         # Written or edited by hand: its deadline is counted from now, once.
         receipt = write_receipt(shard, msgspec.structs.replace(receipt, created_at=now))
     if receipt.lost is not None or receipt.state == "collected":
-        # Of what is collected the server may have dropped the batch since.
+        # The server may have dropped a batch that is already collected.
         return Done(receipt.lost or "ended", receipt.ended.status if receipt.ended else BatchStatus.UNKNOWN.name)
     claim = receipt.claim or _claim_before(shard)
     try:
@@ -124,9 +124,9 @@ def _poll(
 
 
 def _refuse_wrong_lines(batch: Batch, profile: ApiProfile) -> None:
-    """Stop where a batch failed untouched because its lines lack fields, or have some, that the profile decides over.
+    """Stop if a batch failed untouched because its lines lack fields, or have some, that the profile decides about.
 
-    Once the profile says otherwise, such a batch is one that failed: its requests are asked in the next attempt.
+    Once the profile has changed, such a batch counts as failed: its requests are sent in the next attempt.
     """
     words = "; ".join(batch.errors[:3]).rstrip(".")
     is_untouched = batch.output_file_id is None and not batch.counts.completed
@@ -144,7 +144,7 @@ def _refuse_wrong_lines(batch: Batch, profile: ApiProfile) -> None:
 
 
 def deadline_of(receipt: Receipt, *, now: float, deadline_seconds: float = DEADLINE_SECONDS) -> float:
-    """When the wait for a shard's batch is over, or that for its end once it was cancelled; epoch seconds."""
+    """When the wait for a shard's batch, or for its end after a cancel, is over; epoch seconds."""
     if receipt.cancelled_at is not None:
         return receipt.cancelled_at + GRACE_SECONDS
     return (receipt.created_at or now) + deadline_seconds
@@ -167,8 +167,8 @@ def _open(
         return step
     if step.reason == "ended":
         log.warning(
-            "Batch %s is %r, a word that is not known; it names a result file and has not changed for %.0f min, so it "
-            "counts as ended. Say what the word means in status_words of the connection's profile",
+            "Batch %s is %r, an unknown word; it names a result file and has not changed for %.0f min, so it "
+            "counts as ended. To give the word a meaning, set status_words in the connection's profile",
             batch.id,
             batch.raw_status,
             (now - (quiet_since or now)) / 60,
@@ -176,7 +176,7 @@ def _open(
         return step
     if receipt.cancelled_at is None:
         log.warning(
-            "Batch %s is still %s after %.0f h; cancelling it, so that what is finished can be fetched",
+            "Batch %s is still %s after %.0f h; cancelling it, so that its finished answers can be downloaded",
             batch.id,
             batch.raw_status,
             (now - (receipt.created_at or now)) / 3600,
@@ -193,14 +193,14 @@ def _open(
 
 
 def _note_quiet(shard: ShardFolder, receipt: Receipt, batch: Batch, now: float) -> Receipt:
-    """Write down since when a batch that may have ended in a word of the server's own is as it is."""
+    """Record since when a batch that may have ended with an unknown status word has not changed."""
     if not may_be_over(batch) or (receipt.quiet is not None and receipt.quiet.state == state_of(batch)):
         return receipt
     return write_receipt(shard, msgspec.structs.replace(receipt, quiet=Quiet(state_of(batch), now)))
 
 
 def _claim_before(shard: ShardFolder) -> int:
-    """The claim that created the batch of a receipt of the version before, or of a person."""
+    """The claim that created the batch of a receipt from an earlier version, or from a person."""
     last = latest_claim(shard)
     return last.number if last is not None else 0
 
@@ -215,7 +215,7 @@ def _over_capacity(shard: ShardFolder, receipt: Receipt, batch: Batch, claim: in
         pause,
     )
     if claim:
-        # What that create has made is known and over: the next one need not look for it.
+        # The batch of that create is known and over: the next create need not search for it.
         release_claim(shard, claim)
     again = Receipt(
         shard_id=receipt.shard_id,
@@ -239,10 +239,10 @@ def _missing(
         receipt = write_receipt(shard, msgspec.structs.replace(receipt, missing_since=since))
     step = when_missing(since, now=now)
     if isinstance(step, Wait) or _is_listed(client, receipt):
-        log.warning("%s. Looking again: a batch may be out of sight for a while", error)
+        log.warning("%s. Polling again: a batch may be missing for a while", error)
         return step if isinstance(step, Wait) else Wait(FORGOTTEN_SECONDS / 10)
     log.error(
-        "The server has not known batch %s for %.0f minutes: its answers are lost", receipt.batch_id, (now - since) / 60
+        "The server has not found batch %s for %.0f minutes: its answers are lost", receipt.batch_id, (now - since) / 60
     )
     write_receipt(shard, msgspec.structs.replace(receipt, lost="forgotten"))
     return Done("forgotten")

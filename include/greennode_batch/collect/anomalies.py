@@ -1,4 +1,4 @@
-"""Anomalies: lines of result files that settle no request, kept whole for a person to look at, and counted by kind."""
+"""Anomalies: lines of result files that settle no request, kept in full for a person to read, and counted by kind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEPT_BYTES = 4_000
 
 
 class AnomalyLine(msgspec.Struct, frozen=True):
-    """One line of anomalies.jsonl. `line` is what the server wrote, up to some thousand bytes."""
+    """One line of anomalies.jsonl. `line` is the server's line, up to some thousand bytes."""
 
     kind: str
     file: str

@@ -1,4 +1,4 @@
-"""Collect: fetch a finished batch's files once, and settle every request of its shard."""
+"""Collect: download a finished batch's files once, and settle every request of its shard."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def collect_shard(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Counter[str]:
-    """Requests of the shard by status. Files that are whole in staging are not fetched again.
+    """Requests of the shard by status. Files that are complete in staging are not downloaded again.
 
-    Both files are read whatever the batch's status is; they are read again for another answer model, for
-    which the server is not needed. Raises RetryableError while the batch is not finished, or its files cannot be read,
-    and UnreadResultsError where lines that could be read settle less than `min_read_ratio` of a completed batch: then
-    the run stops, and the files stay for a profile that reads them. Raises SystematicFailureError, with the results in
-    staging, where `systematic_failure_ratio` of the model's requests ended unusable for one reason.
+    Both files are read whatever the batch's status is; for another answer model they are read again, without the
+    server. Raises RetryableError while the batch is not finished, or its files cannot be read, and UnreadResultsError
+    if readable lines settle less than `min_read_ratio` of a completed batch: then the run stops, and the files stay for
+    a profile that reads them. Raises SystematicFailureError, with the results in staging, if
+    `systematic_failure_ratio` of the model's requests ended unusable for one reason.
     """
     receipt = read_receipt(shard)
     if receipt is None or receipt.batch_id is None:
@@ -76,7 +76,7 @@ def collect_shard(
 
 
 def poll_batch(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt) -> Batch:
-    """The shard's batch as it stands. Raises NotFoundError, with the way out, if the server does not know it."""
+    """The shard's batch as it is now. Raises NotFoundError, with the way out, if the server has no such batch."""
     assert receipt.batch_id is not None
     try:
         return client.get_batch(receipt.batch_id)
@@ -89,7 +89,7 @@ def poll_batch(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt) ->
             )
         raise NotFoundError(
             f"{error}. It is the batch of shard {shard.shard_id}, and may have been billed. Was the base URL or the "
-            f"key changed? Then change it back and run again. If the batch is gone for good, {way_out}",
+            f"key changed? Then change it back and run again. If the batch is lost, {way_out}",
             status=error.status,
             code=error.code,
             request_id=error.request_id,
@@ -97,7 +97,7 @@ def poll_batch(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt) ->
 
 
 def is_read(shard: ShardFolder, reader: AnswerReader) -> bool:
-    """Whether the shard's results are there, as this reader reads answers and this version writes them."""
+    """Whether the shard's results exist, as this reader reads answers and this version writes them."""
     if not shard.results.exists():
         return False
     schema = staged_schema(shard.results)
@@ -119,7 +119,7 @@ def requested_ids(shard: ShardFolder) -> Collection[str]:
     if shard.source.exists():
         requested: list[str] = read_staged(shard.source, ["custom_id"])["custom_id"].drop_null().unique().to_pylist()
         return requested
-    # A shard of a later attempt, or one that was not built here: a folder with requests.jsonl alone.
+    # A shard of a later attempt, or one that was not built here: a folder with only requests.jsonl.
     return list(request_ids(shard))
 
 
@@ -131,7 +131,7 @@ def _ended_batch(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> Batch:
-    """The shard's batch, whose end is waited for if it is near, and who may be out of sight for a moment."""
+    """The shard's batch; waits if its end is near, or if it is missing for a moment."""
     began = quiet_since = clock()
     before: str | None = None
     while True:
@@ -149,7 +149,7 @@ def _ended_batch(
                 before, quiet_since = (before, quiet_since) if state_of(batch) == before else (state_of(batch), clock())
                 if clock() - quiet_since >= _QUIET_SECONDS:
                     log.warning(
-                        "Batch %s is %s, a word that is not known; it names its result files and has not changed for "
+                        "Batch %s is %s, an unknown word; it names its result files and has not changed for "
                         "%.0f s, so they are read. If the word is an end, name it in the profile (status_words)",
                         batch.id,
                         batch.raw_status,
@@ -183,9 +183,9 @@ def _collect(
         unread = _unread(shard, client, receipt, batch, settled, min_ratio=min_read_ratio)
         missing = settled.counts[RowStatus.MISSING.value]
         if receipt.lost is None and (missing or unread is not None):
-            log.warning("Batch %s: %d requests are in neither file; fetching them again to be sure", batch.id, missing)
+            log.warning("Batch %s: %d requests are in neither file; downloading again to be sure", batch.id, missing)
             there = _batch_if_known(client, batch) if is_whole else batch
-            # What could not be read before may be no file of results at all, however long it is.
+            # A file that could not be read before may not be a result file at all, whatever its length.
             if there is not None and BatchFiles(
                 shard, client, there, work, len(requested), clock, sleep
             ).download_again(replace=was_unread and unread is not None):
@@ -197,7 +197,7 @@ def _collect(
         if unread is not None:
             refuse_unread(shard, batch, settled.read, unread, requests=len(requested), now=clock())
         land(settled.made, shard.results)
-    # What was fetched before tells nothing of the profile as it is now, unless that has made it readable.
+    # Earlier downloads do not confirm the current profile, unless it has made them readable.
     if settled.read.settled and (was_unread or not is_whole) and is_in_run(shard):
         confirm(_root(shard), client.host, client.profile, now=clock())
     note_of_batch(shard, receipt, state="collected", statuses=dict(settled.counts), **settled.tokens)
@@ -213,7 +213,7 @@ def _unread(
     *,
     min_ratio: float,
 ) -> Unread | None:
-    """Why the results cannot be read; None where they can, or a person or the server has given the batch up."""
+    """Why the results cannot be read; None if they can, or if a person or the server has given the batch up."""
     if receipt.lost is not None:
         return None
     return unread_results(
@@ -245,7 +245,7 @@ def _batch_and_files(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> tuple[Batch, bool]:
-    """The batch, whose files are in staging then, and whether they were before, so that the server was not asked."""
+    """The batch, with its files in staging, and whether they were there before, so that the server was not asked."""
     if receipt.lost == "overdue" and not _is_whole(shard, receipt):
         _download_overdue(shard, client, receipt, work, requests=len(requested), clock=clock, sleep=sleep)
     if receipt.lost is not None or _is_whole(shard, receipt):
@@ -256,7 +256,7 @@ def _batch_and_files(
         note_of_batch(shard, receipt, ended=ended)
         BatchFiles(shard, client, batch, work, len(requested), clock, sleep).download()
     except NotFoundError:
-        # Either file may hold all that was asked: then nothing of the batch is missing with the server.
+        # Either file may hold all answers: then the server has nothing more of this batch.
         batch = _batch_of(receipt)
         if _settle(shard, batch, requested, reader, work, client=client).counts[RowStatus.MISSING.value]:
             raise
@@ -274,14 +274,14 @@ def _download_overdue(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> None:
-    """Fetch what a batch that was given up names all the same: its answers are paid for, whatever its status says."""
+    """Download the files that a given-up batch still names: its answers are paid for, whatever its status says."""
     batch = _batch_if_known(client, _batch_of(receipt))
     if batch is None or not _names_file(batch):
         return
     try:
         BatchFiles(shard, client, batch, work, requests, clock, sleep).download()
     except ApiError as error:
-        log.warning("%s. The batch was given up at its deadline, so its other requests are, too", error)
+        log.warning("%s. The batch was given up at its deadline, so its other requests are too", error)
 
 
 def _names_file(batch: Batch) -> bool:
@@ -289,16 +289,16 @@ def _names_file(batch: Batch) -> bool:
 
 
 def _batch_if_known(client: GreenNodeClient, batch: Batch) -> Batch | None:
-    """The batch as the server has it; None where it does not."""
+    """The batch at the server; None if the server does not know it."""
     try:
         return client.get_batch(batch.id)
     except ApiError as error:
-        log.warning("%s. What is in staging is all there is", error)
+        log.warning("%s. The files in staging are all that remains", error)
         return None
 
 
 def _is_whole(shard: ShardFolder, receipt: Receipt) -> bool:
-    """Whether all that the batch has to tell is in staging: each file lands there whole, or not at all."""
+    """Whether staging holds all files of the batch: each one lands there complete, or not at all."""
     found = [path.exists() for path in (shard.output, shard.errors)]
     return all(found) or (any(found) and receipt.state == "collected")
 
@@ -319,7 +319,7 @@ def _batch_of(receipt: Receipt) -> Batch:
 
 
 class _Settled(NamedTuple):
-    """The shard's results as they are made: the file, requests by status, tokens, and how much the lines tell."""
+    """The shard's results while they are made: the file, requests by status, tokens, and how many lines were read."""
 
     made: Path
     counts: Counter[str]

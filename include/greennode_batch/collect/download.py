@@ -1,4 +1,4 @@
-"""Fetch: the result files of a batch that has ended come into staging, whole, once."""
+"""Download: the result files of an ended batch land in staging, complete, once."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from greennode_batch.wording import done_again
 log = logging.getLogger(__name__)
 
 READY_SECONDS = 120.0
-"""How long a file that the batch names may take to become readable before somebody else should look again later."""
+"""How long a file that the batch names may take to become readable before the task should try again later."""
 _PAUSE_SECONDS = 5.0
-# Between the tries at a file that ends in half a line.
+# Between the tries to download a file that ends in the middle of a line.
 _CUT_OFF_PAUSES = (2.0, 10.0, 30.0, 60.0)
 _Which = Literal["output", "error"]
 
@@ -33,7 +33,7 @@ _Which = Literal["output", "error"]
 class BatchFiles(NamedTuple):
     """The result files of a shard's batch, on their way to staging.
 
-    work: a folder to make them in. requests: how many the shard has; the files are bounded by it.
+    work: a folder to make them in. requests: how many the shard has, which limits the size of the files.
     """
 
     shard: ShardFolder
@@ -45,12 +45,12 @@ class BatchFiles(NamedTuple):
     sleep: Callable[[float], None]
 
     def download(self) -> None:
-        """Bring both files to staging, but for those that are there.
+        """Download the files that staging does not have yet.
 
-        Raises RetryableError while a file that the batch names cannot be read; one that could not be read for half an
-        hour, and of which the server has not even the metadata, is lost, and its requests are missing. Raises
-        RejectedError for a file that the server has and does not give, and for one that is over the bounds of this
-        client: a person decides.
+        Raises RetryableError while a file that the batch names cannot be read. A file that could not be read for half
+        an hour, and of which the server has no metadata either, is lost, and its requests are missing. Raises
+        RejectedError for a file that the server has but does not return, and for one over this client's size limits: a
+        person decides.
         """
         for path, which in self._files:
             if path.exists():
@@ -60,21 +60,21 @@ class BatchFiles(NamedTuple):
                 found = self._download_when_ready(which, made)
             except RejectedError as error:
                 raise RejectedError(
-                    f"{error}. If the {which} file of batch {self.batch.id} is good, bring it here by hand as {path} "
+                    f"{error}. If the {which} file of batch {self.batch.id} is good, put it here by hand as {path} "
                     f"and {done_again('collect_results')}",
                     code=error.code,
                 ) from error
             if found:
                 size = made.stat().st_size
                 land(made, path)
-                log.info("Fetched %s of batch %s (%.1f MB)", path.name, self.batch.id, size / 1e6)
+                log.info("Downloaded %s of batch %s (%.1f MB)", path.name, self.batch.id, size / 1e6)
 
     def download_again(self, *, replace: bool = False) -> bool:
-        """Fetch both files once more, and keep what is longer than in staging; whether anything was.
+        """Download both files once more, and keep each that is longer than in staging; returns whether one was.
 
-        Where a server does not say how long a file is, one that was cut off at the end of a line looks whole. Before
-        requests are called missing, and paid for again, it is worth the traffic. replace: keep what comes whatever its
-        length; what was there before stays beside it, as `<name>.before`.
+        If a server does not give a file's length, a file cut at the end of a line seems complete. This check is worth
+        the traffic before requests count as missing and are paid for again. replace: keep the new file whatever its
+        length; the old one stays beside it, as `<name>.before`.
         """
         grew = False
         batch_id = self.batch.id
@@ -84,7 +84,7 @@ class BatchFiles(NamedTuple):
                 if self._download(which, made) is None:
                     continue
             except ApiError as error:
-                log.warning("The %s file of batch %s could not be fetched a second time: %s", which, batch_id, error)
+                log.warning("The %s file of batch %s could not be downloaded a second time: %s", which, batch_id, error)
                 continue
             if replace:
                 kept = path.parent / f"{path.name}.before"
@@ -95,7 +95,7 @@ class BatchFiles(NamedTuple):
                     with local_copy(path) as before:
                         if before.stat().st_size >= made.stat().st_size:
                             continue
-                log.warning("The %s file of batch %s was not whole when it was fetched first", which, batch_id)
+                log.warning("The %s file of batch %s was not complete at the first download", which, batch_id)
             land(made, path)
             grew = True
         return grew
@@ -105,7 +105,7 @@ class BatchFiles(NamedTuple):
         return (self.shard.output, "output"), (self.shard.errors, "error")
 
     def _download_when_ready(self, which: _Which, made: Path) -> bool:
-        """Whether there is such a file; it is at `made` then."""
+        """Whether there is such a file; if so, it is now at `made`."""
         began = self.clock()
         while True:
             try:
@@ -120,21 +120,21 @@ class BatchFiles(NamedTuple):
                 if not _is_lost(self.shard, self.clock()):
                     raise RetryableError(
                         f"{error}. Batch {self.batch.id} has ended and names this file, but it cannot be read yet; "
-                        "nothing is lost, look again later. If it stays so, check content_path in the profile"
+                        "nothing is lost, try again later. If this lasts, check content_path in the profile"
                     ) from error
                 if self._is_there(which):
                     raise RejectedError(
                         f"{error}. The server still has this file of batch {self.batch.id}, so its content is "
-                        "somewhere else: content_path, result_style and results_path in the connection's profile say "
-                        "where. Nothing is lost: with the right profile the answers are fetched, at no cost. If the "
+                        "somewhere else: set content_path, result_style and results_path in the connection's profile "
+                        "to find it. Nothing is lost: the right profile gets the answers at no cost. If the "
                         f'server has lost them, write "lost": "forgotten" into {receipt_path(self.shard)}, and they '
-                        "are asked again"
+                        "are sent again"
                     ) from error
                 log.error("%s. Its requests are missing", error)  # noqa: TRY400 - the message says it all
                 return False
 
     def _is_there(self, which: _Which) -> bool:
-        """Whether the server has a file that cannot be read; False where that is unknown."""
+        """Whether the server has a file that cannot be read; False if that is unknown."""
         file_id = self.batch.output_file_id if which == "output" else self.batch.error_file_id
         if file_id is None or file_id.startswith(("https://", "http://")):
             return False
@@ -148,9 +148,9 @@ class BatchFiles(NamedTuple):
         return self.client.download_results(self.batch, which, made, max_bytes=max_file_bytes(self.requests))
 
     def _download_whole(self, which: _Which, made: Path) -> bool:
-        """Whether there is such a file. One that ends in half a line is fetched again and again.
+        """Whether there is such a file. A file that ends in the middle of a line is downloaded several times.
 
-        What then comes the same each time is what the server has: its other requests are missing.
+        If it is the same each time, this is what the server has, and its other requests are missing.
         """
         sizes = set()
         for pause in (*_CUT_OFF_PAUSES, None):
@@ -167,12 +167,12 @@ class BatchFiles(NamedTuple):
             return True
         raise RetryableError(
             f"the {which} file of batch {self.batch.id} came cut off, each time in another place; nothing is lost, "
-            "fetch it again later"
+            "download it again later"
         )
 
 
 def _is_lost(shard: ShardFolder, now: float) -> bool:
-    """Whether a file could not be read for so long that it will not come; notes the first time."""
+    """Whether a file could not be read for so long that it counts as lost; records the first time."""
     receipt = read_receipt(shard)
     assert receipt is not None, "a shard that is collected has a receipt"
     if receipt.unreadable_since is None:
@@ -182,7 +182,7 @@ def _is_lost(shard: ShardFolder, now: float) -> bool:
 
 
 def _ends_whole(path: Path) -> bool:
-    """Whether the last line is a whole one; its newline may be missing."""
+    """Whether the last line is complete; its newline may be missing."""
     with path.open("rb") as file:
         if ends_with_newline(file):
             return True
@@ -191,5 +191,5 @@ def _ends_whole(path: Path) -> bool:
     if not last:
         return True
     parsed = parse_line(last[0])
-    # In UTF-16 half of the last line end is left over. Whole JSON that is no line of results is whole all the same.
+    # In UTF-16 half of the last line end is left over. Complete JSON counts even if it is not a result line.
     return not isinstance(parsed, Anomaly) or parsed.kind not in {"not_json", "too_long"}

@@ -1,4 +1,4 @@
-"""Pilot: the first, small shard of a run whose results nobody has read before; the others are sent once they were."""
+"""Pilot: the first, small shard of a run if no results of its server were read before; the others are sent after it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PILOT_REQUESTS = 100
 
 
 def open_pilot(run: RunFolder, plan: Plan | None, client: GreenNodeClient) -> ShardFolder | None:
-    """The run's pilot, while no results were read with this host and profile; None where none is waited for."""
+    """The run's pilot, while no results were read with this host and profile; None if there is nothing to wait for."""
     if plan is None or plan.pilot is None:
         return None
     root = run.path.parent.parent
@@ -30,7 +30,7 @@ def refuse_unsettled(pilot: ShardFolder, client: GreenNodeClient) -> None:
     how = receipt.ended.raw_status if receipt is not None and receipt.ended is not None else "an end without results"
     raise UnreadResultsError(
         f"the pilot of this run, shard {pilot.shard_id}, came to {how}, and no line of results settles any of its "
-        "requests. So nothing shows yet that results of this server can be read with the connection's profile, and no "
-        "other shard was sent. See the batch at GreenNode. Another pilot goes with another run, or once build_requests "
-        "is cleared with all that is downstream"
+        "requests. So it is unknown whether results of this server can be read with the connection's profile, and no "
+        "other shard was sent. See the batch at GreenNode. To send another pilot, start another run, or clear "
+        "build_requests with all that is downstream"
     )

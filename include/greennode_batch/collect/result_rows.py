@@ -1,4 +1,4 @@
-"""Result rows: the columns of results.parquet, and what fills them for one request or for many at once."""
+"""Result rows: the columns of results.parquet, and their values for one request or for many at once."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ RESULT_FIELDS = (
     pa.field("reasoning", pa.string()),
     pa.field("prompt_tokens", pa.int64()),
     pa.field("completion_tokens", pa.int64()),
-    # These are among the prompt's and the completion's.
+    # These are part of the prompt's and the completion's tokens.
     pa.field("cached_tokens", pa.int64()),
     pa.field("reasoning_tokens", pa.int64()),
     pa.field("completed_at", pa.timestamp("us", tz="UTC")),
     pa.field("batch_id", pa.string()),
     # Whether another attempt may improve the outcome.
     pa.field("ask_again", pa.bool_()),
-    # What the model wrote, where that is no answer, for `explain_errors`. No target has it.
+    # The model's text, if it is not an answer, for `explain_errors`. No target has it.
     pa.field("raw_answer", pa.string()),
 )
 
@@ -41,7 +41,7 @@ Row = tuple[Any, ...]
 
 
 def row_of_line(line: ResultLine, reader: AnswerReader, batch: Batch) -> Row:
-    """What became of one request, by its line."""
+    """The outcome of one request, by its line."""
     outcome = outcome_of(line, reader)
     return (
         line.custom_id,
@@ -62,7 +62,7 @@ def row_of_line(line: ResultLine, reader: AnswerReader, batch: Batch) -> Row:
 
 
 def rows_without_line(custom_ids: Iterable[str], reader: AnswerReader, batch: Batch) -> list[Row]:
-    """What became of the requests that no line names."""
+    """The outcome of requests that no line names."""
     status, error, ask_again = _without_line(batch)
     nothing = (None,) * len(reader.fields)
     end = _timestamp(batch.completed_at)
@@ -82,7 +82,7 @@ def table_of_rows(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
 
 
 class PlainRows(NamedTuple):
-    """Rows of answers that ended by themselves and can be used, column by column. indexes: of their lines."""
+    """Rows of answers that ended normally and can be used, column by column. indexes: of their lines."""
 
     indexes: Sequence[int]
     custom_ids: Sequence[str]
@@ -122,7 +122,7 @@ class PlainRows(NamedTuple):
 
 
 def plain_rows(lines: Sequence[bytes], reader: AnswerReader) -> PlainRows:
-    """Of these lines those that most are by far, in half the time that each would take by itself."""
+    """Of these lines, the by far commonest kind, in half the time that each would take singly."""
     answers = {index: answer for index, line in enumerate(lines) if (answer := plain_answer(line)) is not None}
     if not answers:
         return PlainRows((), (), (), (), (), (), (), (), [()] * len(reader.fields))
@@ -131,7 +131,7 @@ def plain_rows(lines: Sequence[bytes], reader: AnswerReader) -> PlainRows:
     if any("<" in text for text in texts):
         reasoned = list(map(split_reasoning, texts))
         reasoning = [given or split.reasoning for given, split in zip(reasoning, reasoned, strict=True)]
-        # Nothing but thinking is no answer, as an empty text is none.
+        # Reasoning alone is not an answer, nor is an empty text.
         texts = [split.answer or "" for split in reasoned]
     usable, values = reader.read_columns(texts)
     columns = [indexes, custom_ids, reasoning, *rest]
@@ -141,7 +141,7 @@ def plain_rows(lines: Sequence[bytes], reader: AnswerReader) -> PlainRows:
 
 
 def _without_line(batch: Batch) -> tuple[str, str, bool]:
-    """Status, error and whether to ask again, for a request that is in neither file."""
+    """Status, error and whether to try again, for a request that is in neither file."""
     if batch.raw_status == "overdue":
         words = "the batch was cancelled at its deadline and has not ended since; it may still be billed"
         return RowStatus.EXPIRED.value, words, False
@@ -161,7 +161,7 @@ def _without_line(batch: Batch) -> tuple[str, str, bool]:
 
 
 def _timestamp(epoch_seconds: float | None) -> int | None:
-    """Microseconds, as Arrow keeps them; None for what is no time that a database holds."""
+    """Microseconds, as Arrow stores them; None for a time that no database can hold."""
     if epoch_seconds is None or not 0 <= epoch_seconds < _YEAR_10000:
         return None
     return int(epoch_seconds * 1_000_000)

@@ -33,15 +33,15 @@ log = logging.getLogger(__name__)
 _ROW_GROUP_ROWS = 5_000
 # Of each kind of lines that settle nothing. All of them are kept in staging.
 _LOGGED_LINES = 5
-# Of a line for a custom_id: 0 for a failure, 1 for an answer that cannot be used.
+# The rank of a line for a custom_id: 0 for a failure, 1 for an answer that cannot be used.
 _USABLE = 2
 
 
 class LinesRead(NamedTuple):
-    """How much the lines of result files tell.
+    """How much could be read from result files.
 
     lines: all of them. settled: requests that a line settles, by an answer or by an error in the server's words.
-    errors: error lines of requests. wordless: those of them that hold no word of the server.
+    errors: error lines of requests. wordless: those of them without any text from the server.
     """
 
     lines: int
@@ -60,11 +60,11 @@ def write_results(
     anomalies: AnomalyLog,
     paths: Mapping[str, str] | None = None,
 ) -> LinesRead:
-    """Write results.parquet: one row per expected custom_id, whatever the files hold. Returns how much they tell.
+    """Write results.parquet: one row per expected custom_id, whatever the files hold. Returns how much could be read.
 
-    A line without a usable id, an id that was not asked and a second line for an id are anomalies; for one id
-    the last answer that can be used wins over any other, and any other over a failure. paths: a profile's
-    `result_fields`. Holds one row group and the ids.
+    A line without a usable id, an id that was not sent and a second line for an id are anomalies. For one id, the last
+    usable answer wins over any other line, and any other answer over a failure. paths: a profile's `result_fields`.
+    Holds one row group and the ids.
     """
     schema = pa.schema([*RESULT_FIELDS, *reader.fields], metadata=reader.mark)
     with table_writer(destination, schema) as writer:
@@ -84,7 +84,7 @@ def write_results(
 
 
 class _Settling:
-    """Turns lines into rows of results, one for each request, whatever the order and number of its lines."""
+    """Turns lines into result rows, one for each request, whatever the order and number of its lines."""
 
     def __init__(
         self, batch: Batch, reader: AnswerReader, requested: set[str], schema: pa.Schema, anomalies: AnomalyLog
@@ -95,24 +95,24 @@ class _Settling:
         self._schema = schema
         self._anomalies = anomalies
         self._requested = requested
-        self._open = set(requested)  # requests that no line was seen of
-        self._ranks: dict[str, int] = {}  # of those whose lines hold no answer that can be used so far
+        self._open = set(requested)  # requests without a line so far
+        self._ranks: dict[str, int] = {}  # of those whose lines hold no usable answer so far
         self._plain: list[pa.Table] = []
         self._rows: list[Row] = []
         self._lines = self._errors = self._wordless = 0
-        self._wordless_ids: set[str] = set()  # of which every line so far is without a word of the server
+        self._wordless_ids: set[str] = set()  # those whose lines so far hold no text from the server
 
     def __len__(self) -> int:
         return sum(map(len, self._plain)) + len(self._rows)
 
     @property
     def read(self) -> LinesRead:
-        """How much the lines so far tell."""
+        """How much could be read from the lines so far."""
         settled = len(self._requested) - len(self._open) - len(self._wordless_ids)
         return LinesRead(self._lines, settled, self._errors, self._wordless)
 
     def take(self, file: Path, raws: Sequence[bytes]) -> None:
-        """Lines of a file: the plain ones at once, then the others; in their order if two may be of one request."""
+        """Take lines of a file: the plain ones together, then the others; in order if two may belong to one request."""
         self._lines += len(raws)
         plain = plain_rows(raws, self._reader)
         custom_ids = set(plain.custom_ids)
@@ -131,11 +131,11 @@ class _Settling:
             self._take_one(file, raw, line)
 
     def take_unanswered(self) -> None:
-        """The requests that no line was seen of."""
+        """The requests without a line."""
         self._rows += rows_without_line(self._open, self._reader, self._batch)
 
     def table(self) -> pa.Table:
-        """The rows so far, up to some thousand, which are held no more."""
+        """The rows so far, up to some thousand, which are then released."""
         plain, self._plain = self._plain, []
         rows, self._rows = self._rows[:_ROW_GROUP_ROWS], self._rows[_ROW_GROUP_ROWS:]
         return pa.concat_tables([*plain, table_of_rows(rows, self._schema)])

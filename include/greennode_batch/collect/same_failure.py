@@ -1,4 +1,4 @@
-"""Same failure: nearly all requests of a model end unusable for one reason. Asked again they would, and cost again."""
+"""Same failure: nearly all requests of a model end unusable for one reason. Another attempt would only cost again."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _EMPTY, _UNFIT, _REFUSED = "the answers are empty", "the answers do not fit the 
 _CUT = "the answers are cut off while the model thinks"
 _HTTP = re.compile(r"4\d\d(?= |$)")
 _WAYS_OUT = {
-    _EMPTY: "See whether the model answers in real time; then check its id, params (max_tokens) and the messages",
-    _UNFIT: "Compare the samples with the answer model, and change the prompt, `answer` or the model; or let the model "
-    "see what is wrong with its answers (explain_errors=True)",
-    _REFUSED: "Read in the samples why, and change the prompt or the model",
+    _EMPTY: "Check whether the model answers in real time; then check its id, params (max_tokens) and the messages",
+    _UNFIT: "Compare the samples with the answer model, and change the prompt, `answer` or model; or tell the model "
+    "what is wrong with its answers (explain_errors=True)",
+    _REFUSED: "Find the reason in the samples, and change the prompt or the model",
     _CUT: "Raise max_tokens in params",
 }
-_WAY_OUT_OF_HTTP = "Read in the samples what the server says, and change the request (params, prompt) or the model"
+_WAY_OUT_OF_HTTP = "Read the server's message in the samples, and change the request (params, prompt) or the model"
 
 
 class SameFailure(NamedTuple):
-    """That so many of a model's requests ended for one reason. samples: what some of them ended with."""
+    """So many of a model's requests ended for one reason. samples: the answers or errors of some of them."""
 
     reason: str
     failed: int
@@ -46,13 +46,13 @@ class SameFailure(NamedTuple):
     samples: tuple[str, ...]
 
     def noted(self, shard: ShardFolder, model: str, *, now: float) -> str:
-        """Note it with the run of a shard, so that nothing more is sent for the model; in words."""
+        """Record it in the run of a shard, so that nothing more is sent for the model; returns it in words."""
         path = failing_path(shard, model)
         words = (
             f"{self.failed:,} of {self.requests:,} requests of model {model} ({self.failed / self.requests:.0%}) ended "
-            f"unusable for one reason: {self.reason}. Nothing more is sent for this model in this run, for it would "
-            f"end so again, and be paid again. {_WAYS_OUT.get(self.reason, _WAY_OUT_OF_HTTP)}; samples are in {path}. "
-            f"To send all the same, set systematic_failure_ratio=None in the job and {done_again('collect_results')}"
+            f"unusable for one reason: {self.reason}. Nothing more is sent for this model in this run, as it would end "
+            f"so again, and be paid again. {_WAYS_OUT.get(self.reason, _WAY_OUT_OF_HTTP)}; samples are in {path}. "
+            f"To send anyway, set systematic_failure_ratio=None in the job and {done_again('collect_results')}"
         )
         stop = Stop("systematic_failure", model, shard.shard_id, shard.attempt, words, self.samples, now)
         note_stop(path, stop)
@@ -66,10 +66,10 @@ def same_failure(
     explains_errors: bool = False,
     least_requests: int = LEAST_REQUESTS,
 ) -> SameFailure | None:
-    """The reason for which at least `ratio` of so many requests ended unusable; None where there is none.
+    """The reason for which at least `ratio` of so many requests ended unusable; None if there is none.
 
-    shards: of one model; it goes by those that are collected. explains_errors: then answers that do not fit are no
-    reason, for the next attempt sends another request.
+    shards: of one model; only collected ones count. explains_errors: then answers that do not fit are no such reason,
+    because the next attempt sends another request.
     """
     collected = [shard for shard in shards if shard.results.exists()]
     if not _may_be_systematic(collected, ratio, least_requests):
@@ -92,9 +92,9 @@ def same_failure(
 
 
 def refuse_same_failure(shard: ShardFolder, ratio: float | None, *, explains_errors: bool, now: float) -> None:
-    """Raise SystematicFailureError if a shard that is collected shows that its model fails systematically in its run.
+    """Raise SystematicFailureError if a collected shard shows that its model fails systematically in its run.
 
-    The model's other shards of the attempt that are collected count as well. ratio: None lifts what stopped the model.
+    The model's other collected shards of the attempt count as well. ratio: None lifts a stop of the model.
     """
     standing = {stop.model: stop for stop in stops_in(stops_folder(shard)) if stop.kind == "systematic_failure"}
     if ratio is None:
@@ -112,7 +112,7 @@ def refuse_same_failure(shard: ShardFolder, ratio: float | None, *, explains_err
 
 
 def _like(shard: ShardFolder, model: str) -> list[ShardFolder]:
-    """The shards of the same model and attempt, this one among them."""
+    """The shards of the same model and attempt, including this one."""
     plan = read_plan(shard.run) if is_in_run(shard) else None
     sent = sent_shards(shard.run, plan, shard.attempt) if plan is not None else []
     return [one.folder(shard.run) for one in sent if one.model == model] or [shard]

@@ -1,6 +1,6 @@
-"""Unread results: a batch has ended, and its files settle next to nothing. Then our reading is wrong, not the server.
+"""Unread results: a batch has ended, and its files settle almost nothing. Then our parsing is wrong, not the server.
 
-Such a run stops: what it asks again it would pay again, and be no wiser.
+Such a run stops: sending its requests again would cost money and bring no readable answers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from greennode_batch.state.stops import Stop, note_stop, unread_path
 from greennode_batch.wording import done_again
 
 MIN_READ_RATIO = 0.05
-"""The share of a completed batch's requests that lines must settle, or the results count as unread."""
+"""The share of a completed batch's requests that lines must settle; below it, the results count as unread."""
 _FEW_REQUESTS = 3
 _MANY_ERRORS = 20
 _NEARLY_ALL = 0.95
@@ -27,7 +27,7 @@ _SAMPLE_BYTES = 2_000
 
 
 class Unread(NamedTuple):
-    """What is wrong with results that cannot be read, and which fields of the profile decide over it."""
+    """What is wrong with results that cannot be read, and which profile fields decide about it."""
 
     what: str
     fields: str
@@ -44,19 +44,19 @@ def unread_results(
     lacks_file: bool = False,
     min_ratio: float = MIN_READ_RATIO,
 ) -> Unread | None:
-    """Why the results of a batch count as unread; None where they do not.
+    """Why the results of a batch count as unread; None if they do not.
 
-    anomalies: lines that settle no request, by kind. has_files: whether any file of results came. lacks_file: whether
-    one that the batch names did not. is_confirmed: whether results were read with the profile before. min_ratio: 0
-    takes any results as they are.
+    anomalies: lines that settle no request, by kind. has_files: whether any result file came. lacks_file: whether one
+    that the batch names did not. is_confirmed: whether results were read with the profile before. min_ratio: 0 accepts
+    any results.
     """
-    # A line or two may be lost by bad luck; only what came and was not understood speaks against it.
+    # A line or two may be lost by accident; only lines that came and were not understood count against it.
     is_bad_luck = requests <= _FEW_REQUESTS and (is_confirmed or not (read.lines or lacks_file))
     if not min_ratio or is_bad_luck:
         return None
     expected = requests if batch.status is BatchStatus.COMPLETED else min(requests, read.lines)
     is_settled = read.settled >= max(1, expected * min_ratio)
-    # Some answers may be read, and a whole file of errors not.
+    # Some answers may be readable, and a whole error file not.
     is_worded = read.wordless < max(_MANY_ERRORS, expected * min_ratio) or read.wordless < read.errors * _NEARLY_ALL
     return (
         None if not expected or (is_settled and is_worded) else _cause(read, anomalies, expected, has_files=has_files)
@@ -66,15 +66,15 @@ def unread_results(
 def refuse_unread(
     shard: ShardFolder, batch: Batch, read: LinesRead, cause: Unread, *, requests: int, now: float
 ) -> None:
-    """Raise UnreadResultsError, and note it with the first lines of the files, so that nothing more is sent."""
+    """Raise UnreadResultsError, and record it with the first lines of the files, so that nothing more is sent."""
     path = unread_path(shard)
     words = (
         f"batch {batch.id} ended as {batch.raw_status}, and lines that could be read settle {read.settled:,} of its "
         f"{requests:,} requests: {cause.what}. This is about {cause.fields} in the connection's profile; the first "
-        f"lines are in {path}. Nothing is asked again, and all files stay, in staging and at GreenNode. Correct the "
+        f"lines are in {path}. Nothing is sent again, and all files stay, in staging and at GreenNode. Correct the "
         f"profile and {done_again('collect_results')}: the same files are read, at no cost. If the "
-        f'answers are gone for good, write "lost": "forgotten" into {receipt_path(shard)}: then these requests are '
-        "asked, and paid for, again"
+        f'answers are lost, write "lost": "forgotten" into {receipt_path(shard)}: then these requests are '
+        "sent, and paid for, again"
     )
     samples = tuple(_first_lines(shard))
     note_stop(path, Stop("unread_results", None, shard.shard_id, shard.attempt, words, samples, now))
@@ -84,7 +84,7 @@ def refuse_unread(
 def _cause(read: LinesRead, anomalies: Mapping[str, int], expected: int, *, has_files: bool) -> Unread:
     if not has_files:
         return Unread(
-            "no result file came, for the batch names none that could be fetched",
+            "no result file came, because the batch names none that could be downloaded",
             "batch_fields (which field names the file), content_path or result_style and results_path",
         )
     if not read.lines:
@@ -101,12 +101,12 @@ def _cause(read: LinesRead, anomalies: Mapping[str, int], expected: int, *, has_
 _NO_LINES = Unread("the files do not hold lines of results", "content_path or result_style")
 _CAUSES = {
     "wordless": Unread(
-        "the lines hold neither an answer nor an error where this client looks for them",
+        "the lines hold neither an answer nor an error where this client expects them",
         "result_fields (which fields hold the answer, the status and the error)",
     ),
     "no_custom_id": Unread(
-        "the lines hold no custom_id where this client looks for it",
-        "result_fields (which field holds the request's id), or content_path if these are no results",
+        "the lines hold no custom_id where this client expects it",
+        "result_fields (which field holds the request's id), or content_path if these are not results",
     ),
     "unknown custom_id": Unread(
         "the ids of the lines are not those that were sent",

@@ -1,9 +1,9 @@
-"""Retry: the requests of an attempt that are worth asking again become the shards of the next one.
+"""Retry: the requests of an attempt that are worth sending again become the shards of the next one.
 
-A request keeps its line, byte for byte, and with it its `custom_id`. Where a job explains errors, one whose answer did
-not fit gets the explanation appended to its messages. It keeps its `custom_id`, by which its rows are known: so that is
-the hash of what was asked first, no longer of its line. What has an answer, or a failure that would only come again, is
-never part of it.
+A request keeps its line, byte for byte, and so its `custom_id`. If a job explains errors, a request whose answer did
+not fit gets the explanation appended to its messages. It keeps its `custom_id`, which identifies its rows: then that is
+the hash of the first request, no longer of the line. Requests with an answer, or with a failure that would come again,
+are never included.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ def build_retry(
 ) -> RetryPlan:
     """Build the shards of an attempt (2, 3, …) from the results of the one before.
 
-    Holds the ids of one shard, and some megabytes of explanations. Safe to call again, also once more of those results
-    are there: what is sent already stays as it is, and only the rest is built. A shard without results has nothing to
-    ask again yet. Where asking again would go over the job's budget, nothing more is built, and its rows become
-    `unsent`. prices: the job's own by default. A model of which nearly all requests ended for one reason is asked
-    nothing again, unless the job says so. Raises SupersededError if another build of the attempt began meanwhile, and
-    UnreadResultsError while results of the run could not be read: nothing is asked again then.
+    Holds the ids of one shard, and some megabytes of explanations. Safe to call again, also when more results have
+    come: shards that were sent stay as they are, and only the rest is built. A shard without results has nothing to
+    send again yet. If sending again would exceed the job's budget, nothing more is built, and its rows become `unsent`.
+    prices: the job's by default. A model with nearly all requests ended for one reason is left out, unless the job says
+    otherwise. Raises SupersededError if another build of the attempt began meanwhile, and UnreadResultsError while
+    results of the run could not be read: then nothing is sent again.
     """
     prices = prices or read_prices(job.prices or {})
     _refuse_unread(run, attempt)
@@ -97,7 +97,7 @@ def build_retry(
         check_turn(folder, turn)
         if _withdraw_others(run, retry, turn=turn, now=clock()):
             write_json(folder / f"retry.{turn}.json", retry)
-            # One that was written too late is not the latest; nor may anybody go on by it.
+            # A build that was written too late is not the latest, and must not be used.
             check_turn(folder, turn)
             return retry
 
@@ -106,13 +106,13 @@ def _refuse_unread(run: RunFolder, attempt: int) -> None:
     """Raise UnreadResultsError while results of the run wait for a profile that reads them."""
     for stop in stops_of(run):
         if stop.kind == "unread_results":
-            raise UnreadResultsError(f"attempt {attempt} is not built, for shard {stop.shard_id}: {stop.words}")
+            raise UnreadResultsError(f"attempt {attempt} is not built, because of shard {stop.shard_id}: {stop.words}")
 
 
 def _failing_models(job: BatchJob, run: RunFolder, plan: Plan, attempt: int, *, now: float) -> set[str]:
-    """The models that are asked nothing again, for nearly all that they were asked ended for one reason.
+    """The models that are left out because nearly all of their requests ended for one reason.
 
-    The whole attempt before decides: what one of its shards had said of a model is taken back where others are better.
+    The whole attempt before decides: one shard's finding about a model is taken back if others are better.
     """
     failing: set[str] = set()
     by_model: dict[str, list[ShardFolder]] = {}
@@ -135,18 +135,18 @@ def _shards_of(run: RunFolder, attempt: int) -> list[ShardFolder]:
 
 
 def _kept(run: RunFolder, plan: Plan, attempt: int, old: RetryPlan | None) -> list[RetryShard]:
-    """The shards of the attempt that were sent: they stay, whether an earlier build of it lists them or not."""
+    """The shards of the attempt that were sent: they stay, whether an earlier build lists them or not."""
     planned = {shard.shard_id: shard for shard in old.shards} if old else {}
     sent = [shard for shard in _shards_of(run, attempt) if is_sent(shard)]
     return [planned.get(shard.shard_id) or _unplanned(run, plan, shard) for shard in sent]
 
 
 def _unplanned(run: RunFolder, plan: Plan, shard: ShardFolder) -> RetryShard:
-    """A shard that was sent by a build that left no plan. Its requests stem from the first attempt, as all do."""
+    """A shard sent by a build that left no plan. Its requests come from the first attempt, as all do."""
     ids = set(request_ids(shard))
     first = [sent for sent in planned_shards(plan) if not ids.isdisjoint(request_ids(sent.folder(run)))]
     if not first:
-        raise ConfigError(f"{shard}: was sent, and no shard of the plan asks its requests; clear build_requests first")
+        raise ConfigError(f"{shard}: was sent, but no shard of the plan has its requests; clear build_requests first")
     origins = tuple(sent.shard_id for sent in first)
     return RetryShard(shard.shard_id, first[0].model, len(ids), shard.requests.stat().st_size, origins)
 
@@ -200,7 +200,7 @@ class _RetryWriter:
     made: list[RetryShard] = field(default_factory=list)
 
     def add(self, sent: SentShard, ids: set[str]) -> None:
-        """The lines of a shard that have these ids, with an explanation where there is something to explain."""
+        """The lines of a shard that have these ids, each with an explanation if there is something to explain."""
         shard, plain = sent.folder(self.run), set(ids)
         for some in explanations(shard, ids) if self.explains else ():
             plain.difference_update(some)
@@ -211,7 +211,7 @@ class _RetryWriter:
     def _explained(self, lines: Iterable[bytes], said: Mapping[str, Explanation]) -> Iterator[bytes]:
         for line in lines:
             longer = explained(line, said[id_of_line(line)])
-            # What fits no file goes as it was: asked without a word is better than not asked.
+            # A line that fits no file is sent unchanged: better without the explanation than not at all.
             yield longer if len(longer) <= self.limits.max_bytes else line
 
     def _take(self, sent: SentShard, left: Iterator[bytes]) -> None:
@@ -226,7 +226,7 @@ class _RetryWriter:
                 lines = lines[taken:]
 
     def close(self) -> list[RetryShard]:
-        """Land what is open; all shards that were made."""
+        """Write out the open shards; returns all shards that were made."""
         for model in list(self.open):
             self._land(model)
         return self.made
@@ -250,7 +250,7 @@ def _lines(shard: ShardFolder, ids: Collection[str]) -> Iterator[bytes]:
 
 
 def _withdraw_others(run: RunFolder, retry: RetryPlan, *, turn: int, now: float) -> bool:
-    """Take back what earlier builds have made and this one has not; False if one of them is being sent after all."""
+    """Withdraw shards of earlier builds that this one does not have; False if one of them is being sent after all."""
     planned = {shard.shard_id for shard in retry.shards}
     others = [shard for shard in _shards_of(run, retry.attempt) if shard.shard_id not in planned]
     return all(withdraw(shard, now=now, turn=turn) for shard in others)

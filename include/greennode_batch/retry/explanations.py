@@ -1,8 +1,8 @@
-"""Explanations: what a retry says to a model whose answer did not fit.
+"""Explanations: the messages of a retry to a model whose answer did not fit.
 
-Two messages are appended to the request: the answer, as the assistant's, and as the user's what is wrong with it. Both,
-since some chat templates refuse two user messages in a row, and without its answer the model could not know what is
-meant.
+Two messages are appended to the request: the answer, as the assistant's, and what is wrong with it, as the user's. Both
+are needed: some chat templates refuse two user messages in a row, and without its answer the model could not know what
+is meant.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from greennode_batch.source.formats.batch_limits import together
 from greennode_batch.staging.folders import ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_pieces
 
-# Of an answer and of what is wrong with it: enough to know them by, and little beside a model's context.
+# Of an answer and of its errors: enough to recognise them, and little beside a model's context.
 _ANSWER_CHARACTERS = 4_000
 _REASON_CHARACTERS = 1_000
 _HELD_CHARACTERS = 8 << 20
@@ -32,7 +32,7 @@ Explanation = tuple[msgspec.Raw, msgspec.Raw]
 def explanations(shard: ShardFolder, ids: Collection[str]) -> Iterator[Mapping[str, Explanation]]:
     """By custom_id, for those of the requests whose answers did not fit; some megabytes at a time.
 
-    An empty answer, or one that is all thinking, leaves nothing to explain.
+    An empty answer, or one with reasoning only, leaves nothing to explain.
     """
     return map(dict, together(_explanations(shard, ids), lambda one: (sum(map(len, one[1])),), _HELD_CHARACTERS))
 
@@ -47,7 +47,7 @@ def _explanations(shard: ShardFolder, ids: Collection[str]) -> Iterator[tuple[st
 
 
 def explained(line: bytes, explanation: Explanation) -> bytes:
-    """A request line with an explanation after its messages; all else in it stays, byte for byte."""
+    """A request line with an explanation after its messages; everything else in it stays, byte for byte."""
     request = _fields(line)
     body = _fields(request["body"])
     body["messages"] = msgspec.Raw(_encode([*_items(body["messages"]), *explanation]))
@@ -63,7 +63,7 @@ def _explanation(answer: str, reasons: str) -> Explanation:
 
 
 def _message(role: str, content: str) -> msgspec.Raw:
-    # In ASCII, where no line separator can stand that a server would cut the file at.
+    # In ASCII, which has no line separator at which a server could cut the file.
     return msgspec.Raw(json.dumps({"role": role, "content": content}, separators=(",", ":")).encode())
 
 

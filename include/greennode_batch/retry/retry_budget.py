@@ -1,4 +1,4 @@
-"""Retry budget: whether a run that asks again would go over what it may cost."""
+"""Retry budget: whether another attempt would exceed what the run may cost."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def over_budget(
     *,
     prices: Prices,
 ) -> OverBudget | None:
-    """Why no requests are to be asked again; None if they may.
+    """Why no requests may be sent again; None if they may.
 
-    requested: the shards of all attempts so far. again: how many requests are to be asked again, by model. What a batch
-    costs whose results are not there is estimated. Raises BudgetError where no price is known.
+    requested: the shards of all attempts so far. again: how many requests would be sent again, by model. The cost of a
+    batch without results is estimated. Raises BudgetError if a price is unknown.
     """
-    counted: Counter[str] = Counter()  # requests that said what they used
+    counted: Counter[str] = Counter()  # requests whose token use is known
     costs: dict[str, float] = dict.fromkeys(plan.models, 0.0)
     waiting: Counter[str] = Counter()
     for one in requested:
@@ -69,6 +69,6 @@ def _estimated(plan: Plan, model: str) -> float:
 def _unpriced(model: str) -> BudgetError:
     return BudgetError(
         f"the job has a budget, but model {model} has no price, so what it has cost so far is unknown. "
-        "Nothing is asked again; what is answered is kept. Give its price back "
+        "Nothing is sent again; all answers are kept. Set its price again "
         f"({given_by('prices')}) and run this step again"
     )

@@ -119,7 +119,7 @@ def test_counts_stay_while_the_server_is_down_and_the_page_says_so(
     connection.faults([{"kind": "status", "endpoint": "GET /batches", "status": 503, "count": None}])
     expect(page.locator("#state")).to_contain_text("cannot reach at the moment")
     expect(page.locator(".large [role=progressbar]")).to_have_attribute("aria-valuenow", "50")
-    expect(page.locator("#progress")).to_contain_text("is shown.")
+    expect(page.locator("#progress")).to_contain_text("from its last report")
 
 
 def test_answers_and_rows_that_failed_stand_beside_each_other(

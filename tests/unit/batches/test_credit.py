@@ -21,7 +21,7 @@ def test_the_other_shards_of_the_run_are_not_tried_once_the_credit_is_spent(shar
         submit_on_credit(first, client)
     assert refused.value.status == 402
     uploaded = emulator.ledger(summary=True)["files_uploaded"]
-    with pytest.raises(CreditError, match=rf"was not tried, for shard {first.shard_id} .*balance is 0.*Top up"):
+    with pytest.raises(CreditError, match=rf"was not tried, because shard {first.shard_id} .*balance is 0.*Top up"):
         submit_on_credit(second, client)
     assert emulator.ledger(summary=True)["files_uploaded"] == uploaded
     assert len(emulator.armed()) == 1

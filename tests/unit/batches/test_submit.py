@@ -459,7 +459,7 @@ def test_where_files_are_swapped_and_metadata_is_dropped_a_lost_create_stops_and
 ):
     emulator.faults([{"kind": "swapped_file", "metadata": False, "count": None}])
     submit(make_shard("a"), client, clock=clock, sleep=clock.sleep)
-    assert "our metadata is not there" in caplog.text
+    assert "our metadata is missing" in caplog.text
     emulator.faults([{"endpoint": "POST /batches", "kind": "reset_after"}])
     with pytest.raises(AmbiguousError, match="changes the ids of files, and keeps no metadata"):
         submit(make_shard("b"), client, clock=clock, sleep=clock.sleep)

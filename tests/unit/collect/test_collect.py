@@ -150,7 +150,7 @@ def test_files_that_stay_out_of_reach_are_left_for_later_and_stop_the_run_after_
     with pytest.raises(RetryableError, match="cannot be read yet; nothing is lost"):
         collect_shard(shard, client, None, clock=clock, sleep=clock.sleep)
     clock.now += 1800
-    with pytest.raises(UnreadResultsError, match=r"names none that could be fetched.*content_path"):
+    with pytest.raises(UnreadResultsError, match=r"names none that could be downloaded.*content_path"):
         collect_shard(shard, client, None, clock=clock, sleep=clock.sleep)
     # By the way out that the error names, they are asked again.
     write_receipt(shard, msgspec.structs.replace(read_receipt(shard), lost="forgotten"))

@@ -38,7 +38,7 @@ def test_a_pilot_that_settles_nothing_says_how_it_ended_and_the_way_out(pilot, c
     _, _, shard = pilot
     write_receipt(shard, msgspec.structs.replace(submit(shard, client), lost="forgotten"))
     collect_shard(shard, client, None)
-    with pytest.raises(UnreadResultsError, match=r"an end without results.*Another pilot goes"):
+    with pytest.raises(UnreadResultsError, match=r"an end without results.*To send another pilot"):
         refuse_unsettled(shard, client)
 
 

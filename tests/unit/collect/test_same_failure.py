@@ -63,7 +63,7 @@ def collect(make_run, client, ended, clock):
         (answered(""), {}, "the answers are empty.*real time"),
         (answered("  "), {"answer": Label}, "the answers are empty"),
         (answered("no JSON"), {"answer": Label}, "do not fit the answer model.*explain_errors=True"),
-        (refused(404), {}, "HTTP 404.*what the server says"),
+        (refused(404), {}, "HTTP 404.*the server's message"),
         (
             {"status_code": 200, "body": {"choices": [{"message": {"refusal": "no"}, "finish_reason": "stop"}]}},
             {},

@@ -1,4 +1,4 @@
-"""Our own limits on what is at the server at a time, and the queue behind them.
+"""Our own limits on batches at the server at a time, and the queue behind them.
 
 limits        how many batches or tokens a connection may have at the server
 queue         admits shards in order

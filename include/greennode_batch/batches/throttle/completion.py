@@ -1,4 +1,4 @@
-"""Line ends: when a shard's admission is over. Its receipt tells, and where nobody has written that yet, the server."""
+"""Completion: when a shard's admission ends, by its receipt or, if no receipt says so yet, by the server."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from greennode_batch.state.withdrawn import is_withdrawn
 
 log = logging.getLogger(__name__)
 
-# So long an admission is good for a create; an upload of 100 MB over a slow line takes a part of it.
+# How long an admission is good for a create; the upload of 100 MB over a slow line takes a part of it.
 UNSENT_SECONDS = 3600.0
 # Between the clocks of workers, and for a create that is under way.
 _SLACK_SECONDS = 600.0
 
 
 def good_until(admission: Admission, receipt: Receipt | None) -> float:
-    """Until when a shard that has no batch may be sent by its admission.
+    """Until when a shard without a batch may be sent with its admission.
 
-    A shard whose batch the server refused for lack of capacity keeps its place as long as it is sent again: the server
-    is fuller than the limits say, and would refuse another shard as well.
+    A shard whose batch the server refused for lack of capacity keeps its admission while it is sent again: the server
+    is fuller than the limits allow, and would refuse another shard as well.
     """
     if receipt is not None and receipt.over_capacity:
         return (receipt.uploaded_at or admission.admitted_at) + BUSY_SECONDS
@@ -35,7 +35,7 @@ def good_until(admission: Admission, receipt: Receipt | None) -> float:
 
 
 class Completions:
-    """Which admissions are over. shard_at: opens a shard's folder, by the text of its path."""
+    """Which admissions are over. shard_at: opens a shard's folder, by its path as text."""
 
     def __init__(
         self, client: GreenNodeClient, shard_at: Callable[[str], ShardFolder], clock: Callable[[], float] = time.time
@@ -45,37 +45,37 @@ class Completions:
         self._clock = clock
 
     def is_over(self, admission: Admission) -> bool:
-        """Whether staging says so: the shard is collected, given up, withdrawn, was never sent in time, or is gone."""
+        """Whether staging shows that it is over: collected, given up, withdrawn, never sent in time, or gone."""
         shard = self._shard_at(admission.folder)
         try:
             receipt = read_receipt(shard)
             if receipt is not None and (receipt.state == "collected" or receipt.lost is not None):
                 return True
             if receipt is not None and receipt.batch_id is not None:
-                # What was sent elsewhere takes no room here.
+                # A shard that was sent elsewhere takes no capacity here.
                 return receipt.server not in {"", self._client.host}
             last = latest_claim(shard)
         except ConfigError as error:
-            log.warning("%s. Its shard is taken to be under way", error)
+            log.warning("%s. Its shard counts as under way", error)
             return False
         if last is not None and is_withdrawn(shard, last.claim):
             return True
         if last is not None and not last.claim.released:
-            # It is unknown whether there is a batch. If there is one, it has ended at that time.
+            # It is unknown whether there is a batch. If there is one, it has ended by that time.
             return self._clock() > last.claim.claimed_at + DEADLINE_SECONDS
         return self._clock() > good_until(admission, receipt) + _SLACK_SECONDS
 
     def have_ended(self, admissions: list[Admission]) -> set[int]:
-        """The numbers of those whose batches have ended at the server, though nobody has collected them."""
+        """The numbers of those whose batches have ended at the server but are not collected yet."""
         ended = set()
         for admission in admissions:
             try:
                 if self._has_ended(admission):
                     ended.add(admission.number)
             except ConfigError:
-                continue  # said by is_over
+                continue  # logged by is_over
             except ApiError as error:
-                log.warning("It is not known which batches have ended: %s", error)
+                log.warning("It is unknown which batches have ended: %s", error)
                 break
         return ended
 
@@ -87,7 +87,8 @@ class Completions:
         try:
             batch = self._client.get_batch(receipt.batch_id)
         except NotFoundError:
-            # It may be out of sight for a while.
+            # It may be missing for a while.
             return is_late
-        # A shard that was refused for lack of capacity keeps its place and is sent again, if anybody waits for it.
+        # A shard that was refused for lack of capacity keeps its admission and is sent again, if any worker waits for
+        # it.
         return batch.status.is_terminal and (is_late or not failed_over_capacity(batch))

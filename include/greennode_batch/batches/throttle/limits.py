@@ -1,4 +1,4 @@
-"""Line limits: how much a connection may have at the server at a time."""
+"""Limits: how much a connection may have at the server at a time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from greennode_batch.wording import given_by
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """None: as much as there is to send.
+    """None: no limit.
 
-    max_batches_in_flight: batches that have not ended. max_enqueued_tokens: the prompt tokens of their requests, as
-    they are estimated; a shard that has more than that goes alone.
+    max_batches_in_flight: batches that have not ended. max_enqueued_tokens: the estimated prompt tokens of their
+    requests; a shard with more than that is sent alone.
     """
 
     max_batches_in_flight: int | None = None
@@ -30,16 +30,16 @@ class Limits(msgspec.Struct, frozen=True):
         return ", ".join(f"{name} {limit:,}" for name, limit in said.items() if limit is not None)
 
     def allow(self, others: Sequence[int], tokens: int) -> bool:
-        """Whether a shard of so many tokens may go beside others, of so many each."""
+        """Whether a shard with so many tokens may be sent beside others, with so many each."""
         if self.max_batches_in_flight is not None and len(others) >= self.max_batches_in_flight:
             return False
         return self.max_enqueued_tokens is None or not others or sum(others) + tokens <= self.max_enqueued_tokens
 
 
 def read_limits(said: Mapping[str, Any], *, where: str = "") -> Limits:
-    """The limits among some fields; one that is empty is none. where: whose fields they are, for the error.
+    """The limits among some fields; an empty field means no limit. where: whose fields they are, for the error.
 
-    Raises ConfigError for what is no whole number, or less than 1.
+    Raises ConfigError for a value that is not a whole number, or less than 1.
     """
     prefix = f"{where}: " if where else ""
     return Limits(**{name: _limit(said.get(name), f"{prefix}{given_by(name)}") for name in Limits.__struct_fields__})

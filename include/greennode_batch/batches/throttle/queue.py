@@ -1,9 +1,9 @@
-"""SubmitQueue: shards wait for their turn before a connection that takes so many batches, or tokens, at a time.
+"""SubmitQueue: shards wait until a connection with limits on batches or tokens has capacity.
 
-First come, first served. What decides is not who came when, by the clocks of many workers, but the next number of an
-admission: one worker gets it, and it has seen all admissions before. So the limits hold however many workers there are.
-A shard keeps its admission until its batch has ended, and while the server has no capacity for it. What was sent while
-there were no limits is not counted.
+First come, first served. The clocks of many workers cannot decide who came first; the next number of an admission
+does: one worker gets it, and it has seen all admissions before. So the limits hold for any number of workers. A shard
+keeps its admission until its batch has ended, and while the server has no capacity for it. Batches that were sent
+while there were no limits are not counted.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import is_sent, read_receipt
 from greennode_batch.state.submit_queue import Admission, Tries
 
-# A waiting shard tries again before that, unless its worker was stopped: then the others stop waiting for it.
+# A waiting shard tries again within this time, unless its worker was stopped: then the others stop waiting for it.
 _FRESH_SECONDS = MAX_PAUSE_SECONDS + 300.0
-# From a look to the admission that follows from it. The numbers of those that are over are known for far longer.
+# From a read of the queue to the admission that follows. The numbers of ended admissions are kept far longer.
 _DECISION_SECONDS = 600.0
 
 
@@ -37,9 +37,9 @@ def _shard_at(folder: str) -> ShardFolder:
 
 
 class SubmitQueue:
-    """The line before one connection.
+    """The queue of one connection.
 
-    folder: as queue_folder() names it. shard_at: opens the folder of any shard in line, by the text of its path.
+    folder: as queue_folder() names it. shard_at: opens the folder of any shard in the queue, by its path as text.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class SubmitQueue:
 
     @contextmanager
     def admit(self, shard: ShardFolder) -> Iterator[float]:
-        """It is the shard's turn: its create may be sent up to the moment that is given, in epoch seconds.
+        """Admits the shard: its create may be sent until the time that the context gives, in epoch seconds.
 
-        Raises BusyError where it has to wait. A turn that ends with an error after which it is tried again stays the
-        shard's, for an hour; any other makes room for the next.
+        Raises BusyError if it has to wait. If sending ends with a retryable error, the admission stays the shard's for
+        an hour; after any other error, the next shard can have it.
         """
         number, until = self._admit(shard)
         try:
@@ -81,7 +81,7 @@ class SubmitQueue:
             name = name_in_queue(shard)
             ticket = seen.tickets.get(name) or Ticket(round(now * 1000), name, self._tokens(shard))
             ahead = self._ahead(seen, ticket, now)
-            # One that was admitted before, and whose worker was stopped, has no ticket any more.
+            # A shard that was admitted before, and whose worker was stopped, has no ticket any more.
             may_be_in = name not in seen.tickets and shard.uploading.exists()
             if not may_be_in and not self._limits.allow(ahead, ticket.tokens):
                 self._wait(shard, ticket, f"shards ahead of it: {len(ahead):,}")
@@ -107,7 +107,7 @@ class SubmitQueue:
         return prompt_tokens_of(shard) if self._limits.max_enqueued_tokens is not None else 0
 
     def _ahead(self, seen: QueueListing, ticket: Ticket, now: float) -> list[int]:
-        """The tokens of earlier shards that somebody still tries to send."""
+        """The tokens of earlier shards that workers still try to send."""
         return [
             other.tokens
             for other in seen.tickets.values()
@@ -118,34 +118,34 @@ class SubmitQueue:
         tries = self._folder.tries(ticket) + 1
         self._folder.write_ticket(ticket, Tries(str(shard.path), tries))
         raise BusyError(
-            f"shard {shard.shard_id} waits in line before the connection ({self._limits}); {words}",
+            f"shard {shard.shard_id} waits in the connection's queue ({self._limits}); {words}",
             retry_after=pause_seconds(tries),
         )
 
     def _let_in_again(self, shard: ShardFolder, seen: QueueListing, own: Admission) -> None:
-        """Send a shard that was not sent in time back to its place in the line."""
+        """Put a shard that was not sent in time back to its place in the queue."""
         self._folder.remove_tickets(seen, own.shard)
         self._folder.write_ticket(Ticket(own.came_ms, own.shard, own.tokens), Tries(str(shard.path), 0))
         self._folder.end(own.number)
 
     def _under_way(self, admissions: list[Admission], ahead: list[int], tokens: int) -> list[int]:
-        """The tokens of the shards that were admitted and are not over. What is over is written down."""
+        """The tokens of the shards that are admitted and not over. Records admissions that are over."""
         over = {one.number for one in admissions if self._ends.is_over(one)}
         staying = [one for one in admissions if one.number not in over]
-        # The server knows of an end before it is collected. The first in line asks, and writes it down for the others.
+        # The server knows of an end before it is collected. The first in the queue asks, and records it for the others.
         if not ahead and not self._limits.allow([one.tokens for one in staying], tokens):
             over |= self._ends.have_ended(staying)
         for number in over:
             self._folder.end(number)
-        # A shard that was admitted twice, for its worker was killed, has one batch.
+        # A shard that was admitted twice, because its worker was killed, has one batch.
         return list({one.shard: one.tokens for one in admissions if one.number not in over}.values())
 
     def _takes(self, made: Admission) -> bool:
-        """Whether the admission is this worker's. Else somebody else was admitted meanwhile."""
+        """Whether the admission is this worker's; if not, another one was admitted meanwhile."""
         if not self._folder.admit(made):
             return False
         if self._clock() - made.admitted_at <= _DECISION_SECONDS:
             return True
-        # This worker was held up: what it saw may be long past.
+        # This worker was paused: what it read may be long past.
         self._folder.end(made.number)
         return False

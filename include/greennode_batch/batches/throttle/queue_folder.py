@@ -1,11 +1,11 @@
-"""The line's folder: one a connection, small files in staging beside the folders of the DAGs.
+"""The queue's folder: one for each connection, small files in staging beside the folders of the DAGs.
 
     <root>/.line/<connection>/waits-<came at>-<tokens>-<shard>.json   a ticket, written again at each try
                              /in-<n>.json                             the n-th admission
                              /out-<n>.json                            that admission is over
 
-One list tells who waits, and for how much. Admissions are numbered one by one, and each is written exclusively: so
-the writer of the next one has seen all those before it. A number is never used again.
+One list shows who waits, and for how much. Admissions are numbered in order, and each is written exclusively: so the
+writer of the next one has seen all those before it. A number is never used again.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ _IN_NAME = re.compile(r"in-(\d+)\.json")
 _OUT_NAME = re.compile(r"out-(\d+)\.json")
 # A number must not be forgotten while a worker may still be about to take it.
 _ADMISSION_KEPT_SECONDS = 3600.0
-# So long nobody has tried to send the shard.
+# After this time without a try to send the shard, it counts as given up.
 _TICKET_KEPT_SECONDS = 86_400.0
 
 
 def queue_folder(root: UPath, connection: str) -> UPath:
-    """Where the line of a connection lies, below the root of staging."""
+    """The folder of a connection's queue, below the root of staging."""
     return root / ".line" / safe_name(connection)
 
 
 def name_in_queue(shard: ShardFolder) -> str:
-    """What a shard is called there: by its place in staging, for two runs may send the same bytes."""
+    """The name of a shard there, from its place in staging, because two runs may send the same bytes."""
     return hashlib.blake2b(str(shard.path).encode(), digest_size=8).hexdigest()
 
 
 class Ticket(NamedTuple):
-    """A shard that waits. came_ms: since when, in epoch milliseconds. tried_at: epoch seconds, by the store's clock."""
+    """A waiting shard. came_ms: since when, in epoch milliseconds. tried_at: epoch seconds, by the store's clock."""
 
     came_ms: int
     shard: str
@@ -55,12 +55,12 @@ class Ticket(NamedTuple):
 
     @property
     def position(self) -> tuple[int, str]:
-        """Where in the line it stands; the lowest is the first."""
+        """Its position in the queue; the lowest is the first."""
         return self.came_ms, self.shard
 
 
 class QueueListing(NamedTuple):
-    """The line as one list shows it. tickets: by shard; admitted: the numbers of admissions that are not over."""
+    """The queue as one list shows it. tickets: by shard; admitted: the numbers of admissions that are not over."""
 
     tickets: dict[str, Ticket]
     admitted: list[int]
@@ -69,7 +69,7 @@ class QueueListing(NamedTuple):
 
 
 class QueueFolder:
-    """The files of one line. All of it may be called by many workers at once."""
+    """The files of one queue. Many workers may call all of it at once."""
 
     def __init__(self, path: UPath) -> None:
         self.path = path
@@ -80,7 +80,7 @@ class QueueFolder:
         tickets: dict[str, Ticket] = {}
         for name in sorted(times):
             if match := _TICKET_NAME.fullmatch(name):
-                # Of two that two workers wrote for one shard, the first counts.
+                # If two workers wrote one for the same shard, the first counts.
                 tickets.setdefault(match[3], Ticket(int(match[1]), match[3], int(match[2]), times[name]))
         came, gone = _numbers(_IN_NAME, times), _numbers(_OUT_NAME, times)
         return QueueListing(tickets, sorted(came - gone), max(came | gone, default=0), times)
@@ -89,7 +89,7 @@ class QueueFolder:
         """Read those that are not over."""
         for number in seen.admitted:
             admission = read_json(self._in(number), Admission)
-            if admission is not None:  # else it was over, and is removed
+            if admission is not None:  # else it was over, and has been removed
                 yield admission
 
     def admit(self, admission: Admission) -> bool:
@@ -97,7 +97,7 @@ class QueueFolder:
         return create_exclusive(self._in(admission.number), admission)
 
     def end(self, number: int) -> None:
-        """Say that an admission is over."""
+        """Record that an admission is over."""
         write_json(self._out(number), AdmissionOver())
 
     def tries(self, ticket: Ticket) -> int:
@@ -106,17 +106,17 @@ class QueueFolder:
         return read.tries if read is not None else 0
 
     def write_ticket(self, ticket: Ticket, tries: Tries) -> None:
-        """Let a shard wait, or wait on."""
+        """Write a shard's ticket, so that it waits or goes on waiting."""
         write_json(self.path / ticket.file, tries)
 
     def remove_tickets(self, seen: QueueListing, shard: str) -> None:
-        """Let a shard wait no more."""
+        """Remove a shard's ticket."""
         for name in seen.times:
             if (match := _TICKET_NAME.fullmatch(name)) and match[3] == shard:
                 (self.path / name).unlink(missing_ok=True)
 
     def tidy(self, seen: QueueListing, *, now: float) -> None:
-        """Remove what has been over for long. The last number stays."""
+        """Remove admissions that have been over for long. The last number stays."""
         for name, written_at in seen.times.items():
             over = _OUT_NAME.fullmatch(name)
             if over and int(over[1]) < seen.last and now - written_at > _ADMISSION_KEPT_SECONDS:

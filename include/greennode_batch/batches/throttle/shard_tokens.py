@@ -1,4 +1,4 @@
-"""Shard tokens: how many prompt tokens a shard is taken for."""
+"""Shard tokens: the estimated prompt tokens of a shard."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from greennode_batch.state.plan import read_plan
 
 
 def prompt_tokens_of(shard: ShardFolder) -> int:
-    """By the plan of its run; of a later attempt, by its bytes and what the plan has for as many of its model.
+    """From the plan of its run; for a later attempt, from its bytes and the plan's estimate for its model.
 
-    A shard of no run is taken for as many as its file would be.
+    A shard of no run is estimated from the size of its file.
     """
     plan = read_plan(shard.run)
     if plan is None:

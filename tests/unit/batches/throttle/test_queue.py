@@ -139,7 +139,7 @@ def test_a_shard_that_waits_is_told_how_many_are_ahead_and_waits_longer_each_tim
     pauses = []
     for _ in range(3):
         with (
-            pytest.raises(BusyError, match=r"waits in line .*max_batches_in_flight 1.*ahead of it: 1") as busy,
+            pytest.raises(BusyError, match=r"waits in the connection's queue .*_in_flight 1.*ahead of it: 1") as busy,
             line.admit(second),
         ):
             pass
@@ -451,7 +451,7 @@ def test_a_submitted_shard_passes_at_once_and_a_waiting_one_has_sent_nothing(mak
     sent, waiting = make_shard("one"), make_shard("two")
     line = SubmitQueue(folder, Limits(max_batches_in_flight=1), client)
     receipt = submit(sent, client, admit=line.admit)
-    with pytest.raises(BusyError, match="waits in line"):
+    with pytest.raises(BusyError, match="waits in the connection's queue"):
         submit(waiting, client, admit=line.admit)
     ledger = emulator.ledger(summary=True)
     assert (ledger["batches_created"], ledger["files_uploaded"]) == (1, 1)
