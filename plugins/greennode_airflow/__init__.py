@@ -5,10 +5,10 @@
     sensors         GreenNodeBatchSensor: waits for batches
     triggers        GreenNodeBatchTrigger: waits for them in the triggerer
     pipeline        batch_table, batch_table_group: the tasks of a job, wired
-    run_result      what a run has come to, for a task behind it
+    run_result      the outcome of a run, for a task after it
     form            what a person may choose in the trigger form
     failures        which errors fail a task at once
-    runtime/        what a task needs of its run
+    runtime/        what a task needs from its run
     waiting/        one poller for all deferred batches
     observability/  metrics, lineage, assets, alerts, links
     ui/             the page "GreenNode batches"
@@ -22,7 +22,7 @@ import greennode_moved  # noqa: F401 - old module paths stay importable
 
 
 def get_provider_info() -> dict[str, Any]:
-    """What Airflow's provider discovery reads, by the entry point `apache_airflow_provider`."""
+    """What Airflow's provider discovery reads, through the entry point `apache_airflow_provider`."""
     return {
         # Must equal the distribution's name: otherwise Airflow fails to load any provider.
         "package-name": "greennode-airflow",
@@ -43,55 +43,53 @@ def get_provider_info() -> dict[str, Any]:
                         "label": "API profile",
                         "schema": {"type": ["string", "null"], "default": "greennode"},
                         "description": (
-                            "How the server wants to be spoken to; greennode unless it is another one. What differs "
-                            "from it goes into the extra JSON, as the probe prints it: paths, upload_style, "
-                            "input_file_type, match_by, list_trust and check_models, and status_words, batch_fields, "
-                            "file_fields and result_fields for words and places that are not found by themselves. "
+                            "The request format of the server; greennode by default. Differences from a profile go "
+                            "into the extra JSON, as the probe prints them: paths, upload_style, input_file_type, "
+                            "match_by, list_trust and check_models, and status_words, batch_fields, file_fields and "
+                            "result_fields for words and fields that are not recognised automatically. "
                             "docs/dialects.md explains each."
                         ),
                     },
                     "allow_http_hosts": {
                         "label": "Hosts allowed without TLS",
                         "schema": {"type": ["string", "null"]},
-                        "description": "Comma separated. http:// is refused elsewhere, but for this machine itself.",
+                        "description": "Comma separated. Elsewhere http:// is refused, except for this machine itself.",
                     },
                     "keep_remote_files": {
                         "label": "Keep files at GreenNode",
                         "schema": {"type": ["boolean", "null"], "default": False},
                         "description": (
-                            "Otherwise a run's requests and results are deleted there once they are safe in staging "
-                            "and in the target. A job may say otherwise."
+                            "By default, a run's requests and results are deleted there once they are safe in staging "
+                            "and in the target. A job can override this."
                         ),
                     },
                     "prices": {
                         "label": "Prices of the models",
                         "schema": {"type": ["object", "null"]},
                         "description": (
-                            "Real-time list prices per million tokens, from which a run's cost is made: "
-                            '{"MODEL": [prompt, completion], "currency": "VND"}. A job may set its own.'
+                            "Real-time list prices per million tokens, from which a run's cost is calculated: "
+                            '{"MODEL": [prompt, completion], "currency": "VND"}. A job can set its own.'
                         ),
                     },
                     "batch_url": {
                         "label": "Link to a batch",
                         "schema": {"type": ["string", "null"]},
-                        "description": (
-                            "Where people look at a batch, as https://…/{batch_id}. GreenNode's console if empty."
-                        ),
+                        "description": ("The page of a batch, as https://…/{batch_id}. GreenNode's console if empty."),
                     },
                     "max_batches_in_flight": {
                         "label": "Batches at a time",
                         "schema": {"type": ["integer", "null"], "minimum": 1},
                         "description": (
-                            "So many of this connection, over all DAGs, that have not ended. The others wait in line, "
-                            "without a worker. Empty: no limit."
+                            "The most batches of this connection that may be open at a time, over all DAGs. Others "
+                            "wait in a queue, without a worker. Empty: no limit."
                         ),
                     },
                     "max_enqueued_tokens": {
                         "label": "Prompt tokens at a time",
                         "schema": {"type": ["integer", "null"], "minimum": 1},
                         "description": (
-                            "So many in the batches that have not ended, as they are estimated; a batch that has more "
-                            "goes alone. Empty: no limit."
+                            "The most estimated prompt tokens in open batches; a batch with more is sent alone. "
+                            "Empty: no limit."
                         ),
                     },
                 },
@@ -103,8 +101,8 @@ def get_provider_info() -> dict[str, Any]:
                 "options": {
                     "staging": {
                         "description": (
-                            "Where requests, receipts and results lie between the tasks: a folder that every worker "
-                            "reaches, as file:///path or s3://connection@bucket/path."
+                            "Where requests, receipts and results are kept between tasks: a folder that all workers "
+                            "can reach, as file:///path or s3://connection@bucket/path."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -113,8 +111,8 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "staging_retention_days": {
                         "description": (
-                            "How long the files of a finished run stay in staging after they were last used; then the "
-                            "DAG greennode_maintenance removes them, but for the report. 0 keeps them for ever."
+                            "How long the files of a finished run stay in staging after their last use; then the DAG "
+                            "greennode_maintenance removes them, except the report. 0 keeps them for ever."
                         ),
                         "version_added": "0.1.0",
                         "type": "integer",
@@ -123,8 +121,8 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "pilot_requests": {
                         "description": (
-                            "Where no results of a host and profile were read before in this staging, how many "
-                            "requests a run sends first, as a pilot; the others follow once results of it were read. "
+                            "If no results of a host and profile were read before in this staging, how many requests "
+                            "a run sends first, as a pilot; the others follow once its results were read. "
                             "0 sends the whole table at once."
                         ),
                         "version_added": "0.2.0",

@@ -1,4 +1,4 @@
-"""Failures: which errors fail a task at once, their sentences for the page, and what failed of a group of shards."""
+"""Failures: which errors fail a task at once, their sentences for the page, and the errors of a group of shards."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ R = TypeVar("R")
 
 
 def fail_without_retry(execute: Callable[P, R]) -> Callable[P, R]:
-    """Fail the task at once for an error that is not retryable; Airflow retries it after any other.
+    """Fail the task at once for an error that is not retryable; after any other, Airflow retries it.
 
-    Of several errors together one that is retryable is enough. The sentence of any is noted for the page.
+    If several errors come together, one retryable one is enough. The sentence of every error is recorded for the page.
     """
 
     @functools.wraps(execute)
@@ -55,13 +55,13 @@ def fail_without_retry(execute: Callable[P, R]) -> Callable[P, R]:
 
 
 def _note(error: BaseException, arguments: list[Any]) -> None:
-    """Leave the sentence of an error where the page finds it. The error counts, whether that works or not."""
+    """Record the sentence of an error for the page. The error is raised whether that works or not."""
     task = next((one["ti"] for one in arguments if isinstance(one, Mapping) and "ti" in one), None)
     if task is None:
         return
     several = error.exceptions if isinstance(error, ExceptionGroup) else [error]
     kinds = {type(one).__name__ for one in several}
-    # As Airflow does in the log.
+    # As in Airflow's log.
     said = str(redact(_words(error)))[:_MAX_CHARACTERS]
     try:
         task.xcom_push(key=FAILURE_KEY, value={"kind": kinds.pop() if len(kinds) == 1 else "", "error": said})
@@ -74,9 +74,9 @@ def _words(error: BaseException) -> str:
 
 
 def _without_frames(error: Exception) -> Exception:
-    """The error with nothing for Airflow's log to show but its sentence: that says what to do, and our code does not.
+    """The error, with only its sentence for Airflow's log: that says what to do; a stack trace of our code does not.
 
-    An error that is not ours keeps all that tells where it comes from.
+    An error that is not ours keeps its stack trace and causes.
     """
     several = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
     for one in several:
@@ -86,9 +86,9 @@ def _without_frames(error: Exception) -> Exception:
 
 
 class ShardFailures:
-    """What failed of the shards of one task: each has its turn, whatever became of those before it.
+    """The errors of one task's shards: each shard gets its turn, whatever happened to those before it.
 
-    shards: how many the task has. The error of its only one is not logged here: it is what the task fails with.
+    shards: how many the task has. The error of a single shard is not logged here: the task fails with it.
     """
 
     def __init__(self, shards: int) -> None:
@@ -97,7 +97,7 @@ class ShardFailures:
 
     @contextmanager
     def held(self, shard: ShardFolder) -> Iterator[None]:
-        """Hold an error of this shard back until the others are done."""
+        """Hold back an error of this shard until the others are done."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - it is raised at the end
@@ -110,7 +110,7 @@ class ShardFailures:
         return bool(self._errors)
 
     def raise_all(self) -> None:
-        """Raise what was held back: the error itself, or all of several together."""
+        """Raise the errors that were held back: the error itself, or all of several together."""
         if len(self._errors) == 1:
             raise self._errors[0]
         if self._errors:

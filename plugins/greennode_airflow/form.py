@@ -1,6 +1,6 @@
 """The trigger form: what a person may choose for one run of a job.
 
-Airflow checks the fields before the run exists, and takes any other key of a run's conf; `check_conf` refuses these.
+Airflow checks the fields before the run exists, but accepts any other key in a run's conf; `check_conf` refuses these.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _REFRESH_WORDS = {"changed": "new and changed rows", "all": "all rows"}
 
 
 class Choices(msgspec.Struct, frozen=True):
-    """What was chosen for a run. None: as the job says."""
+    """The choices for a run. None: as the job says."""
 
     limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
     models: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
@@ -32,19 +32,19 @@ class Choices(msgspec.Struct, frozen=True):
 
 FIELDS = Choices.__struct_fields__
 _MODELS_OF = ".models"
-# What Airflow itself puts into the conf of a run: a TriggerDagRunOperator says by it which task has triggered.
+# Airflow itself adds this to the conf of a run that a TriggerDagRunOperator has triggered.
 _AIRFLOWS_OWN = frozenset({"openlineage"})
 
 
 def is_form_field(name: str) -> bool:
-    """Whether a param is of the form, or Airflow's, and not one of the DAG's own."""
+    """Whether a param belongs to the form or to Airflow, not to the DAG itself."""
     return name in Choices.__struct_fields__ or name.endswith(_MODELS_OF) or name in _AIRFLOWS_OWN
 
 
 def choices_of(context: Context, job: BatchJob | None = None) -> Choices:
-    """What was chosen for the run of a task. Raises ConfigError for what the form would not have taken.
+    """The choices for the run of a task. Raises ConfigError for values that the form would not have accepted.
 
-    job: whose models are meant, in a DAG of several jobs: its own field wins over the one for all.
+    job: whose models are meant, in a DAG of several jobs: its field overrides the one for all.
     """
     params = context["params"]
     chosen = {name: params[name] for name in Choices.__struct_fields__ if name in params}
@@ -61,14 +61,14 @@ def choices_of(context: Context, job: BatchJob | None = None) -> Choices:
 
 
 def form_params(job: BatchJob | Sequence[BatchJob], own: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The fields of a job's form, and those of the DAG's own beside them.
+    """The fields of a job's form, beside the DAG's own.
 
-    Of use for a DAG of your own as well: `DAG(…, params=form_params(JOB))` around `batch_table_group(JOB)`. Where it
-    has groups of several jobs, give all: each has a field `<job's name>.models` then, and heeds no other's. Raises
-    ConfigError for a name that is there twice.
+    You can also use it in your own DAG: `DAG(…, params=form_params(JOB))` around `batch_table_group(JOB)`. If that has
+    groups of several jobs, pass all of them: each then has a field `<job's name>.models` and ignores the others'.
+    Raises ConfigError if a name occurs twice.
     """
     jobs = [job] if isinstance(job, BatchJob) else list(job)
-    # A ParamsDict gives its Params by items() alone.
+    # A ParamsDict returns its Params only through items().
     own_fields = dict((own or {}).items())
     taken = [name for name in own_fields if is_form_field(name)]
     if taken:
@@ -84,8 +84,8 @@ def form_params(job: BatchJob | Sequence[BatchJob], own: Mapping[str, Any] | Non
             type=["null", "integer"],
             minimum=1,
             title="Rows at most",
-            description="Ask the first so many of the rows that are to be asked, and leave the rest for a later run. "
-            "Their answers are written into the target as in any run, and are not asked again. Empty: all rows.",
+            description="Send at most this many of the rows that would be sent; the rest waits for a later run. Their "
+            "answers are written into the target as in any run, and are not sent again. Empty: all rows.",
         ),
         **({f"{one.name}{_MODELS_OF}": _models(one, f" of {one.name}") for one in jobs} if len(jobs) > 1 else {}),
         **({"models": _models(jobs[0])} if len(jobs) == 1 else {}),
@@ -96,24 +96,24 @@ def form_params(job: BatchJob | Sequence[BatchJob], own: Mapping[str, Any] | Non
             type="boolean",
             title="Dry run",
             description="Send and write nothing: the log of build_requests shows the counts, an estimate and the first "
-            "requests, or what the first row would ask where no row is to be asked.",
+            "requests, or, if no row would be sent, the request of the first row.",
         ),
     }
 
 
 def declared_names(dag: DAG | None) -> frozenset[str]:
-    """The names of a DAG's params. To be taken while it is parsed."""
+    """The names of a DAG's params. Call it while the DAG is parsed."""
     return frozenset(dag.params if dag is not None else ())
 
 
 def check_conf(
     conf: Mapping[str, Any] | None, declared: Collection[str], *, strict: bool, fields: Collection[str] = FIELDS
 ) -> None:
-    """Refuse what a run's conf has beside the DAG's params, which Airflow takes without a word.
+    """Refuse keys in a run's conf that are not params of the DAG; Airflow accepts them silently.
 
-    declared: the names of the DAG's params. strict: refuse any other key; else, as in a DAG whose conf carries other
-    tasks' keys as well, one that nearly is one of the fields, which the tasks heed in any case. Raises ConfigError with
-    the nearest name.
+    declared: the names of the DAG's params. strict: refuse any other key. Not strict, for a DAG whose conf carries
+    other tasks' keys as well: refuse only a misspelt form field; the tasks use form fields in any case. Raises
+    ConfigError with the nearest name.
     """
     heeded = set() if strict else {*fields, *filter(is_form_field, declared)} - _AIRFLOWS_OWN
     known = sorted(heeded or declared)
@@ -125,7 +125,7 @@ def check_conf(
     if not hints:
         return
     way_out = (
-        "strict_conf=False, of batch_table or the operator, takes any key"
+        "to allow any key, set strict_conf=False in batch_table or the operator"
         if strict
         else "a key that another task needs has to be a param of the DAG"
     )
@@ -145,13 +145,13 @@ def _nearest(key: str, names: Collection[str], cutoff: float) -> str | None:
 
 
 def _misspelt(key: str, names: Collection[str]) -> str | None:
-    """The name that a key is but for a letter, or for how its words are joined."""
+    """The name that a key misspells by one letter, or by how its words are joined."""
     near = _nearest(key, names, 0.8)
     return near if near and abs(len(_plain(near)) - len(_plain(key))) <= 1 else None
 
 
 def own_values(dag: DAG | None) -> dict[str, Any]:
-    """The defaults of a DAG's own params. To be taken while it is parsed: a run writes its values over them."""
+    """The defaults of a DAG's own params. Call it while the DAG is parsed: a run writes its values over them."""
     params = dag.params if dag is not None else ParamsDict()
     return {name: params.get_param(name).value for name in params if not is_form_field(name)}
 
@@ -160,16 +160,16 @@ def _models(job: BatchJob, of: str = "") -> Param:
     if isinstance(job.model, str):
         return Param(
             default=job.model,
-            # A list of one is what a job of several models takes.
+            # A job of several models accepts a list of one.
             type=["string", "array"],
             pattern=r"^\S+$",
             items={"type": "string", "pattern": r"^\S+$"},
             minItems=1,
             maxItems=1,
-            # Airflow's page suggests these, and takes others.
+            # Airflow's page suggests these, and accepts others.
             examples=list(dict.fromkeys([job.model, *read_prices(job.prices or {}).by_model])),
             title=f"Model{of}",
-            description="The model to ask in this run: choose one, or type any id of the server's list.",
+            description="The model for this run: choose one, or type any id of the server's list.",
         )
     return Param(
         default=list(job.models),
@@ -180,12 +180,12 @@ def _models(job: BatchJob, of: str = "") -> Param:
         minItems=1,
         uniqueItems=True,
         title=f"Models{of}",
-        description="Which of the job's models to ask in this run.",
+        description="The job's models to use in this run.",
     )
 
 
 def _refresh(jobs: Sequence[BatchJob]) -> dict[str, Param]:
-    means = "Ask the rows that a target has no good answer to yet, or every row, answered or not"
+    means = "Send the rows without a good answer in a target, or every row, answered or not"
     title = "Ask again"
     if len(jobs) > 1:
         # Airflow's page shows this for null.
@@ -211,11 +211,11 @@ def _refresh(jobs: Sequence[BatchJob]) -> dict[str, Param]:
 
 def _retry_final(jobs: Sequence[BatchJob]) -> dict[str, Param]:
     means = (
-        "Among new and changed rows, ask also those that were refused, cut off, rejected or never fitted, though their "
+        "Among new and changed rows, also send those that were refused, truncated, rejected or invalid, even if their "
         "request is the same"
     )
     title = "Ask final outcomes again"
     if len(jobs) > 1:
-        text = f"{means}. As long as it is not touched, each job decides."
+        text = f"{means}. If you leave it unset, each job decides."
         return {"retry_final": Param(None, type=["null", "boolean"], title=title, description=text)}
     return {"retry_final": Param(jobs[0].retry_final, type="boolean", title=title, description=f"{means}.")}

@@ -22,7 +22,7 @@ from greennode_batch.errors import ConfigError, GreenNodeError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices, read_prices
 
-# httpx logs every URL at INFO: a line a poll, and the signed query of a download that is redirected.
+# httpx logs every URL at INFO: a line for each poll, and the signed query of a redirected download.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 _TEST_SECONDS = 10.0
@@ -31,11 +31,11 @@ _CONSOLE_URL = "https://aiplatform.console.vngcloud.vn/"
 
 
 class GreenNodeHook(BaseHook):
-    """Talks to GreenNode with an Airflow connection of type `greennode`.
+    """Calls GreenNode with an Airflow connection of type `greennode`.
 
-    The API key is the connection's password, the base URL its host; extra holds the API profile (`profile`, and
-    any field of it by name), `allow_http_hosts`, `keep_remote_files`, `prices`, `batch_url`, `max_batches_in_flight`
-    and `max_enqueued_tokens`. Clients are context managers: close what you open.
+    The API key is the connection's password, the base URL its host; extra holds the API profile (`profile`, and any of
+    its fields by name), `allow_http_hosts`, `keep_remote_files`, `prices`, `batch_url`, `max_batches_in_flight` and
+    `max_enqueued_tokens`. Clients are context managers: close what you open.
     """
 
     conn_name_attr = "greennode_conn_id"
@@ -49,19 +49,19 @@ class GreenNodeHook(BaseHook):
 
     @cached_property
     def _connection(self) -> Connection:
-        # Airflow is asked once: each time is a call of its API.
+        # Airflow is asked once: each time costs a call of its API.
         return self.get_connection(self.greennode_conn_id)
 
     def get_conn(self, **options: Any) -> GreenNodeClient:
-        """A client of the connection; options as of GreenNodeClient. Raises ConfigError if it cannot work."""
+        """A client of the connection; options as for GreenNodeClient. Raises ConfigError if it cannot work."""
         return GreenNodeClient(**client_arguments(self._connection), **options)
 
     async def aget_conn(self) -> AsyncGreenNodeClient:
-        """The same for a trigger: the connection is resolved without blocking the triggerer's loop."""
+        """The same for a trigger: resolves the connection without blocking the triggerer's loop."""
         return AsyncGreenNodeClient(**client_arguments(await self.aget_connection(self.greennode_conn_id)))
 
     def prices(self, job: BatchJob | None = None) -> Prices:
-        """The price table of the connection's extra field `prices`, and over it that of a job. It may be empty."""
+        """The price table of the connection's extra field `prices`, with a job's on top. It may be empty."""
         said = self._connection.extra_dejson.get("prices") or {}
         if not isinstance(said, Mapping):
             raise ConfigError(
@@ -70,7 +70,7 @@ class GreenNodeHook(BaseHook):
         return read_prices(said, (job.prices if job else None) or {})
 
     def keep_remote_files(self) -> bool:
-        """Whether a run's files stay at GreenNode when it is over. Raises ConfigError if that is no yes or no."""
+        """Whether a run's files stay at GreenNode in the end. Raises ConfigError if it is neither true nor false."""
         said = self._connection.extra_dejson.get("keep_remote_files")
         try:
             return msgspec.convert(said or False, bool, strict=False)
@@ -80,10 +80,10 @@ class GreenNodeHook(BaseHook):
             ) from None
 
     def batch_url(self, host: str | None = None) -> str | None:
-        """Where people look at a batch, with `{batch_id}` in it or without; None where that is not known.
+        """The page of a batch, with `{batch_id}` in it or without; None if unknown.
 
-        host: who has the batch. GreenNode's own console is known (docs.vngcloud.vn, "AI Platform Console"); whether it
-        shows single batches, and where, is not public.
+        host: the server that has the batch. GreenNode's console is known (docs.vngcloud.vn, "AI Platform Console");
+        whether it shows single batches, and where, is not public.
         """
         connection = self._connection
         said = connection.extra_dejson.get("batch_url")
@@ -93,9 +93,9 @@ class GreenNodeHook(BaseHook):
         return _CONSOLE_URL if host.endswith(_GREENNODE_DOMAINS) else None
 
     def admit(self, client: GreenNodeClient) -> Admit | None:
-        """Gives the connection's shards, of all DAGs, their turn; None where it has no limits.
+        """The queue for the connection's shards, over all DAGs; None if the connection has no limits.
 
-        Raises ConfigError for a limit that is no whole number, or less than 1.
+        Raises ConfigError for a limit that is not a whole number, or less than 1.
         """
         limits = read_limits(self._connection.extra_dejson, where=f"connection {self.greennode_conn_id!r}")
         if not limits:
@@ -105,9 +105,9 @@ class GreenNodeHook(BaseHook):
         ).admit
 
     def test_connection(self) -> tuple[bool, str]:
-        """Whether the key is accepted, for the Test button of the connection form. Costs nothing."""
+        """Check whether the key is accepted, for the Test button of the connection form. Costs nothing."""
         try:
-            # A person waits for this: one try, and not for long.
+            # A person waits for this: only one short try.
             with self.get_conn(timeout=_TEST_SECONDS, max_tries=1) as client:
                 if not client.profile.check_models:
                     next(client.list_batches(limit=1), None)
@@ -120,7 +120,7 @@ class GreenNodeHook(BaseHook):
 
 
 def client_arguments(connection: Connection) -> dict[str, Any]:
-    """What a client is made with. Raises ConfigError for a connection that cannot work."""
+    """The arguments for a client. Raises ConfigError for a connection that cannot work."""
     fields = dict(connection.extra_dejson)
     allowed = fields.pop("allow_http_hosts", None) or ""
     for mine in ("prices", "keep_remote_files", "batch_url", *Limits.__struct_fields__):
@@ -130,7 +130,7 @@ def client_arguments(connection: Connection) -> dict[str, Any]:
     return {
         "base_url": connection.host or "",
         "api_key": connection.password,
-        # A field that is null means that the API is not sent it; only `profile` is left empty by the form.
+        # A field that is null is left out of requests; only `profile` may be left empty in the form.
         "profile": ApiProfile.from_extra(fields),
         "allow_http_hosts": tuple(host.strip() for host in allowed.split(",") if host.strip()),
     }

@@ -3,8 +3,8 @@
 build_requests ─► attempt_1 (mapped over shards) ─► build_retry_1 ─► attempt_2 ─► join_results (mapped)
                   submit_batch ─► wait_for_batch ─► collect_results              ─► report ─► clean_up
 
-Of a job with partitions read_part (mapped over them) stands before build_requests; of one whose budget has
-approve_over, approve_spend stands behind it.
+A job with partitions has read_part (mapped over them) before build_requests; a job whose budget has approve_over has
+approve_spend after it.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ RETRIES = {
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=10),
 }
-"""Default arguments of the tasks: an outage of some minutes is waited out, and nothing is paid for it."""
+"""Default arguments of the tasks: they wait out an outage of some minutes, at no cost."""
 
 
 _HEADING = re.compile(r"\s*#[ \t]+([^:\n]+)(?::[ \t]*(.+))?")
 
-# In a separate pool: what is sent gets its slot before what is not.
+# In a separate pool: tasks that send get their slots first.
 _SUBMIT_WEIGHT, _WAIT_WEIGHT = 1, 10
 
 
 def batch_table(job: BatchJob, *, strict_conf: bool = True, **dag_arguments: Any) -> DAG:
     """Make the DAG that runs a job.
 
-    strict_conf: whether a key of a run's conf that is no param of the DAG, such as `limt`, fails the run before
+    strict_conf: whether a key of a run's conf that is not a param of the DAG, such as `limt`, fails the run before
     anything is sent.
 
-    dag_arguments: of the DAG. Its id is the job's name unless they say otherwise; one run at a time, no schedule
-    and five retries a task, over a quarter of an hour, are the defaults. A retry pays nothing: every step picks up
-    where it was. Its params stand in the trigger form beside the job's own fields (see form.py). The heading of its
-    doc_md names and describes it: see `described`.
+    dag_arguments: for the DAG. By default its id is the job's name, one run is active at a time, there is no schedule,
+    and a task has five retries over a quarter of an hour. A retry costs nothing: every step continues where it was. The
+    DAG's params appear in the trigger form beside the job's own fields (see form.py). The heading of its doc_md names
+    and describes it: see `described`.
     """
     defaults: dict[str, Any] = {
         "dag_id": job.name,
@@ -76,8 +76,8 @@ def batch_table(job: BatchJob, *, strict_conf: bool = True, **dag_arguments: Any
 def described(doc_md: str | None) -> dict[str, str]:
     """A DAG's arguments by its docstring: `DAG(…, **described(__doc__))`.
 
-    Beside `doc_md` these are what its heading gives, `# Name: what it does`: the name that Airflow's pages show, and
-    the description below it.
+    Beside `doc_md` these come from its heading, `# Name: what it does`: the name that Airflow's pages show, and the
+    description below it.
     """
     if not doc_md:
         return {}
@@ -87,12 +87,12 @@ def described(doc_md: str | None) -> dict[str, str]:
 
 
 def batch_table_group(job: BatchJob, **group_arguments: Any) -> TaskGroup:
-    """The same tasks as one task group, as a step of a larger DAG; call it inside of that DAG.
+    """The same tasks as one task group, as a step of a larger DAG; call it inside that DAG.
 
     They are retried as those of `batch_table` are, unless the DAG's or the group's default_args say otherwise. They
-    heed the DAG's params `limit`, `models`, `refresh`, `retry_final` and `dry_run`; form_params(job) makes them, and
-    form_params of several jobs gives each a field for its own models. A key of a run's conf that is no param of the
-    DAG fails the build if it nearly is one of these; any other is taken to be another task's.
+    use the DAG's params `limit`, `models`, `refresh`, `retry_final` and `dry_run`; form_params(job) makes them, and
+    form_params of several jobs gives each a field for its models. A key of a run's conf that is not a param of the DAG
+    fails the build if it is a misspelt form field; any other is assumed to be another task's.
     """
     with TaskGroup(**{"group_id": job.name, **group_arguments}) as group:
         group.default_args = {**RETRIES, **group.dag.default_args, **group.default_args}
@@ -108,7 +108,7 @@ def _wire(job: BatchJob, *, strict_conf: bool) -> None:
     shards = _approved(job, build.output)
     ends = _attempt(job, 1, shards)
     for number in range(2, job.attempts + 1):
-        # Whatever became of one shard, the others' rows are asked again, joined and reported all the same.
+        # Whatever happened to one shard, the others' rows are still retried, joined and reported.
         retry = GreenNodeBuildRetryOperator(
             task_id=f"build_retry_{number - 1}", job=job, attempt=number, trigger_rule=TriggerRule.ALL_DONE
         )
@@ -125,25 +125,26 @@ def _wire(job: BatchJob, *, strict_conf: bool) -> None:
     ).expand(shard=shards)
     report = GreenNodeReportOperator(task_id="report", job=job, trigger_rule=TriggerRule.ALL_DONE)
     clean_up = GreenNodeCleanUpOperator(task_id="clean_up", job=job)
-    # A teardown runs whatever became of the tasks before it, also where a person has ended the run; and this one alone
-    # says how the run has ended: of tasks that were skipped then, Airflow would make a success.
+    # A teardown runs whatever happened to the tasks before it, even if a person has ended the run; and only it decides
+    # how the run ended: from tasks that were skipped then, Airflow would make a success.
     ends >> join >> report >> clean_up.as_teardown(on_failure_fail_dagrun=True)
 
 
 def _approved(job: BatchJob, shards: XComArg) -> XComArg:
-    """The shards that may be sent: all, or those that a person has approved where the job's budget asks for that."""
+    """The shards that may be sent: all, or those that a person has approved if the job's budget requires that."""
     if job.budget is None or job.budget.approve_over is None:
         return shards
-    # Every task of the job parses this, few jobs have such a budget, and it loads what asks a person in Airflow's UI.
+    # Every task of the job parses this, few jobs have such a budget, and the module loads Airflow's parts to ask a
+    # person.
     from greennode_airflow.operators.approve import GreenNodeApproveSpendOperator  # noqa: PLC0415
 
     return GreenNodeApproveSpendOperator(task_id="approve_spend", job=job, shards=shards).output
 
 
 def _attempt(job: BatchJob, number: int, shards: XComArg) -> Any:
-    """The tasks of one attempt, mapped over its shards; over none of them they are skipped.
+    """The tasks of one attempt, mapped over its shards; if there are none, they are skipped.
 
-    An instance that has several goes on with those that the task before it has not failed for.
+    An instance with several shards continues with those for which the task before it has not failed.
     """
 
     @task_group(group_id=f"attempt_{number}")
@@ -186,7 +187,7 @@ def _attempt(job: BatchJob, number: int, shards: XComArg) -> Any:
 
 
 def _in_pool(job: BatchJob, weight: int) -> dict[str, Any]:
-    """Where a task stands in the job's pool. By default a task's weight grows with the tasks that follow it."""
+    """The priority of a task in the job's pool. By default a task's weight grows with the tasks that follow it."""
     if job.pool is None:
         return {}
     return {"pool": job.pool, "priority_weight": weight, "weight_rule": WeightRule.ABSOLUTE}

@@ -1,4 +1,4 @@
-"""Run result: what a run of a job has come to, for a task that stands behind its pipeline: `run_result().report`."""
+"""Run result: the outcome of a job's run, for a task after its pipeline: `run_result().report`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from greennode_batch.state.run_report import RunReport
 
 
 class RunResult(msgspec.Struct, frozen=True):
-    """What a run has come to.
+    """The outcome of a run.
 
     report: its counts by status, tokens and cost. targets: where its rows are, with a dataset's path as it was
-    rendered. job_id: what the column `greennode_job` says of them. folder: the run's folder in staging, with
+    rendered. job_id: the value of the column `greennode_job` in its rows. folder: the run's folder in staging, with
     `report.json`.
     """
 
@@ -36,12 +36,12 @@ class RunResult(msgspec.Struct, frozen=True):
 
     @property
     def answered_rows(self) -> str:
-        """A condition for SQL on a target: the rows that this run has answered. What an earlier one has is not new."""
+        """An SQL condition on a target: the rows that this run has answered, without those of earlier runs."""
         return f"{self._rows} AND status = '{RowStatus.SUCCEEDED.value}'"
 
     @property
     def failed_rows(self) -> str:
-        """A condition for SQL on a target: the rows that this run has left without an answer; `error` says why."""
+        """An SQL condition on a target: the rows that this run has left without an answer; `error` says why."""
         return f"{self._rows} AND status <> '{RowStatus.SUCCEEDED.value}'"
 
     @property
@@ -50,10 +50,10 @@ class RunResult(msgspec.Struct, frozen=True):
 
 
 def run_result(group: str | None = None, context: Context | None = None) -> RunResult:
-    """What the run of a task has come to, once the pipeline's `report` is over.
+    """The outcome of the run of a task, once the pipeline's `report` is over.
 
     group: the id of the job's task group, `""` for the tasks that batch_table has made; needed only in a DAG of
-    several jobs. context: the task's own by default. Raises ConfigError where there is no report, as of a dry run.
+    several jobs. context: the task's by default. Raises ConfigError if there is no report, as for a dry run.
     """
     context = context or get_current_context()
     found = _report_of(context, group)
@@ -90,5 +90,5 @@ def _report_of(context: Context, group: str | None) -> GreenNodeReportOperator:
 
 
 def _text(value: str) -> str:
-    """A text as SQL writes it."""
+    """A text as an SQL literal."""
     return "'" + value.replace("'", "''") + "'"

@@ -1,4 +1,4 @@
-"""GreenNodeBatchSensor: looks at a batch, or those of several shards, once, then waits in the triggerer."""
+"""GreenNodeBatchSensor: polls a batch, or those of several shards, once, then waits in the triggerer."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ _Result = dict[str, str] | list[dict[str, str]]
 class GreenNodeBatchSensor(BaseSensorOperator):
     """Waits until a batch has ended, without a worker slot. Returns its id, its status and why the wait is over.
 
-    Give one of these, both templated: batch_id, of any batch; or shard, the folder of a shard that was submitted
-    (the pipeline does). A shard is taken to whatever end it has: at its deadline its batch is cancelled, so that
-    what is finished can be collected; one that the server refused for lack of capacity is sent again, later; one that
-    the server has forgotten is over. For a batch_id, an end other than completed, and the deadline, fail the task.
+    Give one of these, both templated: batch_id, of any batch; or shard, the folder of a submitted shard (the pipeline
+    does). A shard is followed to any end: at its deadline its batch is cancelled, so that finished answers can be
+    collected; one that the server refused for lack of capacity is sent again later; one that the server has forgotten
+    is over. For a batch_id, an end other than completed, and the deadline, fail the task.
 
-    shard may be a list of folders: then the task waits until the batches of all are over, and its result is a list of
-    those. Where it cannot wait for some, it fails once the others are over, and has its result all the same.
+    shard may be a list of folders: then the task waits until the batches of all are over, and returns a list of such
+    results. If it cannot wait for some, it fails once the others are over, and still has its result.
 
     deadline: how long after its creation to wait; longer than the API's window of 24 hours. on_kill: `cancel` ends
     the remote batch when a person marks the waiting task as failed or as success, `leave` lets it run.
-    on_ambiguous: as for submit, where a shard is sent again.
+    on_ambiguous: as for submit, if a shard is sent again.
     """
 
     template_fields: Sequence[str] = ("batch_id", "shard", "greennode_conn_id")
@@ -81,7 +81,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
 
     @fail_without_retry
     def execute(self, context: Context) -> _Result:
-        """Look once; defer if a batch still runs."""
+        """Poll once; defer if a batch still runs."""
         if self.shard is not None:
             note_shards(context, shards_to_send(self.shard))
             return self._follow(context)
@@ -90,7 +90,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
 
     @fail_without_retry
     def resume(self, context: Context, event: dict[str, Any]) -> _Result:
-        """Go on after the trigger fired: for shards, by polling them here."""
+        """Continue after the trigger fired: for shards, by polling them here."""
         if not isinstance(event, dict):
             # dag.test() resumes also what the trigger has ended as a success, and hands on nothing but that word.
             return self.execute(context)
@@ -247,7 +247,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         if reason == "deadline":
             raise AirflowException(
                 f"batch {batch_id} is still {status} {self.deadline} after it was created; it was not cancelled. "
-                "Nothing is lost: clear this task to look again, or cancel the batch at GreenNode, then clear"
+                "Nothing is lost: clear this task to poll again, or cancel the batch at GreenNode, then clear"
             )
         if reason != "ended" or status != BatchStatus.COMPLETED.name:
             raise AirflowException(f"batch {batch_id} ended as {status}" if reason == "ended" else _WORDS[reason])
@@ -259,6 +259,6 @@ class GreenNodeBatchSensor(BaseSensorOperator):
 
 
 _WORDS = {
-    "forgotten": "the server has not known this batch for half an hour; is it of another account or base URL?",
-    "refused": "for half an hour the API has refused to be asked for this batch; the trigger's log says why",
+    "forgotten": "the server has not found this batch for half an hour; does it belong to another account or base URL?",
+    "refused": "for half an hour the API has refused all polls of this batch; the trigger's log says why",
 }

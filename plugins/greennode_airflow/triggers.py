@@ -18,34 +18,34 @@ from greennode_batch.api.polling.polling import Done
 from greennode_batch.api.polling.watch import Watch
 
 REASONS = ("ended", "deadline", "forgotten", "refused")
-"""Why the trigger fires. `refused`: for half an hour the API has taken no question, with the key for example."""
-# Each: how many may be under way at a time is bounded as well, and no wait's time runs meanwhile.
+"""Why the trigger fires. `refused`: for half an hour the API has refused all polls, because of the key for example."""
+# Seconds for each cancel: how many run at a time is limited as well, and time in that queue does not count.
 _CANCEL_SECONDS = 20.0
-# After the deadline, for the last look.
+# After the deadline, for the last poll.
 _LAST_POLL_SECONDS = 10.0
-# What a person sets by hand; a cleared task has none of these.
+# States that a person sets by hand; a cleared task has none of these.
 _MARKED = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
 
-# The loop itself holds its tasks but weakly.
+# The loop itself holds its tasks only weakly.
 _under_way: set[asyncio.Task[None]] = set()
 
 
 def events_of(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What an event of this trigger says of each of its batches; of one that is still waited for the reason is None."""
+    """An event's entry for each of its batches; the reason is None for a batch that is still waited for."""
     return list(event.get("batches", [event]))
 
 
 class GreenNodeBatchTrigger(BaseTrigger):
     """Fires when the batch has ended, whatever its end, when the deadline has passed, or if the batch is gone.
 
-    The looks are the poller's, which has one call for many batches. A look that fails is logged, and made again.
+    The poller makes the polls, with one call for many batches. A failed poll is logged, and repeated.
 
-    batch_id: a list waits for all of these, and fires before they have ended only where one of them needs a worker: at
-    the deadline, which is of all of them, or if it was refused for lack of capacity, or is gone. deadline: epoch
-    seconds. on_kill: `cancel` ends the remote batch when a person marks the waiting task as failed
-    or as success; a task that is cleared goes on with the batch. succeeds_on: an end with one of these statuses ends
-    the task right here, as a success whose result is what a resumed sensor returns, so that no worker is started;
-    except a batch that was refused for lack of capacity.
+    batch_id: a list waits for all of these, and fires before they have ended only if one of them needs a worker: at the
+    deadline, which is common to all, or if it was refused for lack of capacity, or is gone. deadline: epoch seconds.
+    on_kill: `cancel` ends the remote batch when a person marks the waiting task as failed or as success; a task that is
+    cleared continues with the batch. succeeds_on: an end with one of these statuses ends the task in the triggerer, as
+    a success with the result of a resumed sensor, so that no worker is started; except for a batch that was refused for
+    lack of capacity.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class GreenNodeBatchTrigger(BaseTrigger):
         return [self.batch_id] if isinstance(self.batch_id, str) else self.batch_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """What the triggerer needs to make this trigger again; no secret is part of it."""
+        """The arguments to make this trigger again; they hold no secret."""
         return (
             "greennode_airflow.triggers.GreenNodeBatchTrigger",
             {
@@ -83,7 +83,7 @@ class GreenNodeBatchTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait until there is something to tell; yield one event."""
+        """Wait until there is something to report; yield one event."""
         watches: dict[str, Watch] = {}
         waits = {asyncio.create_task(self._wait(one, watches)): one for one in self.batch_ids}
         over: dict[str, Done] = {}
@@ -98,7 +98,7 @@ class GreenNodeBatchTrigger(BaseTrigger):
         yield self._event(watches, over)
 
     async def _wait(self, batch_id: str, watches: dict[str, Watch]) -> Done:
-        """Why the wait for one batch is over; what is known of it goes into `watches`."""
+        """Why the wait for one batch is over; stores its state in `watches`."""
         with Poller.of(self.greennode_conn_id).waiting(batch_id, deadline=self.deadline) as waiter:
             watch = watches[batch_id] = waiter.watch
             while True:
@@ -110,10 +110,10 @@ class GreenNodeBatchTrigger(BaseTrigger):
                     return watch.step
 
     def _tell(self, watch: Watch) -> None:
-        """Say what has changed: a failure, or how far the batch is."""
+        """Log a change: a failure, or how far the batch is."""
         batch_id = watch.batch_id
         if watch.error is not None:
-            self.log.warning("Batch %s could not be looked at, trying again: %s", batch_id, watch.error)
+            self.log.warning("Batch %s could not be polled, trying again: %s", batch_id, watch.error)
             return
         batch = watch.batch
         progress = f"{batch.raw_status}, {batch.counts}" if batch is not None else ""
@@ -155,8 +155,8 @@ class GreenNodeBatchTrigger(BaseTrigger):
         if self.when_killed == "leave":
             self.log.info("%s: left to run (on_kill='leave')", self._words)
             return
-        # Airflow 3.3.2 cancels a trigger that was killed again at each round of its loop, a second apart, and with it
-        # what is done here; the first question to its API alone takes some seconds. So it is done beside.
+        # Airflow 3.3.2 cancels a killed trigger again at each round of its loop, a second apart, and with it any work
+        # here; the first call of Airflow's API alone takes some seconds. So the work runs in a separate task.
         work = asyncio.create_task(self._cancel_unless_cleared())
         _under_way.add(work)
         work.add_done_callback(_under_way.discard)
@@ -179,14 +179,14 @@ class GreenNodeBatchTrigger(BaseTrigger):
         except Exception:
             self.log.exception("Batch %s could not be cancelled and runs on; a cleared task waits for it", batch_id)
             return
-        self.log.info("Batch %s: cancellation asked for; finished rows stay to be collected", batch_id)
+        self.log.info("Batch %s: cancellation requested; finished rows stay to be collected", batch_id)
 
     @property
     def _words(self) -> str:
         return f"Batch {', '.join(self.batch_ids)}"
 
     async def _is_cleared(self) -> bool:
-        """Whether the task is to run again, by the state that Airflow gives it now."""
+        """Whether the task will run again, by its current state in Airflow."""
         task = self.task_instance
         if task is None:
             return False
@@ -195,5 +195,5 @@ class GreenNodeBatchTrigger(BaseTrigger):
 
 
 def _is_plain(watch: Watch, done: Done) -> bool:
-    """Whether the batch has ended, and nothing but its results is left of it."""
+    """Whether the batch has ended, and only its results remain."""
     return done.reason == "ended" and (watch.batch is None or not failed_over_capacity(watch.batch))

@@ -112,7 +112,7 @@ def test_a_person_may_ask_again_what_is_final(retry_final: bool) -> None:  # noq
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"models": [ONE, TWO]}, "asks one model a run"),
+        ({"models": [ONE, TWO]}, "uses one model a run"),
         ({"limit": 0}, "limit"),
         ({"models": []}, "models"),
         ({"refresh": "some"}, "refresh"),

@@ -150,6 +150,6 @@ def test_a_dry_run_on_an_answered_table_shows_what_a_row_would_ask(
     capfd.readouterr()
     run_own(text, run_id="dry", conf={"dry_run": True, "limit": 2}, only={"read_part", "build_requests"})
     shown = capfd.readouterr().out
-    assert "No row is to be asked. This is what the first one would ask:" in shown
+    assert "No row would be sent. This is the request of the first row:" in shown
     assert f", model {ONE}" in shown
     assert "row id = " in shown

@@ -80,7 +80,7 @@ def test_files_are_named_by_a_path_that_is_rendered(
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("FileSource(path='rows.csv')", "source rows.csv: is relative, and each worker would take it for another file"),
+        ("FileSource(path='rows.csv')", "source rows.csv: is relative, so each worker would read another file"),
         ("FileSource(path='/nowhere/{{ params.tenant }}.csv')", "no such file or folder"),
         ("SqlSource(conn_id='greennode_default', sql='SELECT 1')", "gives no SQL connection"),
         ("SqlSource(conn_id='warehouse', sql='SELECT id FROM nowhere')", 'relation "nowhere" does not exist'),

@@ -1,4 +1,4 @@
-"""Alerts: somebody hears of a run that takes longer than it should, by Airflow's deadlines."""
+"""Alerts: report a run that takes too long, with Airflow's deadlines."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 def late_run(after: timedelta, callback: Callback | None = None) -> DeadlineAlert:
     """A `deadline` of a DAG: `batch_table(JOB, deadline=late_run(timedelta(hours=27)))`.
 
-    after: counted from the moment that the run was queued; the run goes on whatever its callback does. callback: one
-    of Airflow's, for a mail or a message: AsyncCallback runs in the triggerer, SyncCallback on a worker. By default
+    after: counted from the moment when the run was queued; the run goes on whatever its callback does. callback: an
+    Airflow callback, for a mail or a message: AsyncCallback runs in the triggerer, SyncCallback on a worker. By default
     the triggerer logs an error and counts the metric `greennode.runs_late`.
     """
     return DeadlineAlert(
@@ -27,10 +27,10 @@ def late_run(after: timedelta, callback: Callback | None = None) -> DeadlineAler
 
 
 async def tell_late(context: dict[str, Any]) -> None:
-    """Say that a run is late."""
+    """Log that a run is late."""
     run, deadline = context["dag_run"], context["deadline"]
     log.error(
-        "Run %s of DAG %s was to be over at %s, and is not; see its page under GreenNode batches",
+        "Run %s of DAG %s should have ended by %s, but has not; see its page under GreenNode batches",
         run["dag_run_id"],
         run["dag_id"],
         deadline["deadline_time"],

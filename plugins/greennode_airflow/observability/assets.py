@@ -1,4 +1,4 @@
-"""Assets: what a job's targets are to Airflow, so that other DAGs run when their rows are new."""
+"""Assets: a job's targets as Airflow assets, so that other DAGs can run when there are new rows."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _TOLD = ("run_id", "rows", "unchanged", "remembered", "statuses", *TOKEN_COLUMNS
 
 
 def asset_of(target: Target) -> Asset:
-    """The asset of a target, as it is declared: `schedule=[asset_of(JOB.target)]` runs a DAG after each run of the job.
+    """The asset of a target, as declared: `schedule=[asset_of(JOB.target)]` runs a DAG after each run of the job.
 
-    Of a table by its connection and name, of a dataset by its path, which is not rendered.
+    A table is identified by its connection and name, a dataset by its path, which is not rendered.
     """
     if isinstance(target, SqlTarget):
         return _table(target.conn_id, target.table)
@@ -34,7 +34,7 @@ def assets_of(source: Source) -> list[Asset]:
 
 
 def event_extra(made: RunReport, run: RunFolder) -> Mapping[str, Any]:
-    """What the event of a run that adds up tells: counts and money, and where its report lies."""
+    """The extra data of the event of a good run: counts and money, and the path of its report."""
     return {**{name: getattr(made, name) for name in _TOLD}, "report": str(run.report)}
 
 

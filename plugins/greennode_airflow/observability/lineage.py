@@ -1,9 +1,9 @@
-"""Lineage: what OpenLineage gets about a job's datasets, by Airflow's provider for it, where that is installed.
+"""Lineage: a job's datasets for OpenLineage, through Airflow's provider for it, if that is installed.
 
     source -> build_requests (or read_part) -> staging -> join_results -> targets -> report
 
-Staging is the folder of all runs of a DAG. Tables have the names that the provider gives them; those of a connection
-whose hook has no such names, SQLite's for one, are left out.
+Staging is the folder of all runs of a DAG. Tables have the names that the provider gives them; tables of a connection
+whose hook gives no such names, such as SQLite's, are left out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from greennode_airflow.runtime.databases import hook_of
 from greennode_batch.job.sources import Source, SqlSource
 from greennode_batch.job.targets import SqlTarget, Target
 
-# As psycopg has them, which the provider's parser takes for an error.
+# psycopg's form, which the provider's parser takes for an error.
 _PARAMETER = re.compile(r"%\(\w+\)s")
 _TABLE_PARTS = 2  # schema.table
 
@@ -39,10 +39,10 @@ _Name = tuple[str, str]
 
 
 def of_read(source: Source, rows: int, staging: UPath) -> OperatorLineage[Any, Any]:
-    """Of a task that has read rows of a source into staging.
+    """For a task that has read rows of a source into staging.
 
-    A query's tables are those that the source names, or else those that the provider's parser finds in it. Of several
-    it is not known how many rows were read of each.
+    A query's tables are those that the source names, or else those that the provider's parser finds in it. If there are
+    several, the number of rows from each is unknown.
     """
     if isinstance(source, SqlSource):
         names, job_facets = _read_by(source)
@@ -56,7 +56,7 @@ def of_read(source: Source, rows: int, staging: UPath) -> OperatorLineage[Any, A
 
 
 def of_write(targets: Sequence[Target], rows: int, schema: pa.Schema, staging: UPath) -> OperatorLineage[Any, Any]:
-    """Of a task that has written rows of this schema into each target."""
+    """For a task that has written rows of this schema into each target."""
     fields = [SchemaDatasetFacetFields(name=field.name, type=str(field.type)) for field in schema]
     return OperatorLineage(
         inputs=[InputDataset(*_path(staging))],
@@ -72,12 +72,12 @@ def of_write(targets: Sequence[Target], rows: int, schema: pa.Schema, staging: U
 
 
 def of_report(targets: Sequence[Target], rows: int) -> OperatorLineage[Any, Any]:
-    """Of a task that has found so many rows of a run in each target."""
+    """For a task that has found so many rows of a run in each target."""
     return OperatorLineage(inputs=[_input(name, rows) for name in _names(targets)])
 
 
 def _read_by(source: SqlSource) -> tuple[list[_Name], dict[str, Any]]:
-    """The tables that a query reads, and what is sent about the query itself."""
+    """The tables that a query reads, and the data sent about the query itself."""
     hook = hook_of(source.conn_id)
     connection = hook.get_connection(source.conn_id)
     info = hook.get_openlineage_database_info(connection)
@@ -101,7 +101,7 @@ def _names(targets: Sequence[Target]) -> Iterable[_Name]:
 
 
 def _tables(conn_id: str, tables: Sequence[str]) -> Iterable[_Name]:
-    """None where the connection's hook does not say how its tables are named."""
+    """None if the connection's hook does not give the names of its tables."""
     hook = hook_of(conn_id)
     info = hook.get_openlineage_database_info(hook.get_connection(conn_id))
     if info is None:
@@ -117,14 +117,14 @@ def _default_schema(hook: Any, info: DatabaseInfo) -> str | None:
     if info.scheme != "postgres":
         schema: str | None = hook.get_openlineage_default_schema()
         return schema
-    # The hook's own way to ask would be reported as one more query of the task.
+    # The hook's own query method would be reported as one more query of the task.
     with closing(hook.get_conn()) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT current_schema()")
         return str(cursor.fetchone()[0])
 
 
 def _path(path: UPath | ObjectStoragePath) -> _Name:
-    """By OpenLineage's rules for files and object stores; of an Airflow path, without its connection."""
+    """The name by OpenLineage's rules for files and object stores; an Airflow path without its connection."""
     if path.protocol in {"", "file", "local"}:
         return "file", path.path
     bucket, _, key = path.path.partition("/")

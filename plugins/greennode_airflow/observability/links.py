@@ -1,6 +1,6 @@
-"""Links: from a task in Airflow's UI to its batch at GreenNode, to its run's page, and to where its files lie.
+"""Links: from a task in Airflow's UI to its batch at GreenNode, to its run's page, and to its files.
 
-Airflow asks for them whenever a task ends or is deferred, of a fresh operator: so they are made of what is stored.
+Airflow asks for them whenever a task ends or is deferred, from a new operator object: so they use stored values only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Told = Callable[..., str]
 
 
 def _or_nothing(tell: Told) -> Told:
-    """A link that cannot be made is left out: the task has said what is wrong, and its end does not change."""
+    """A link that cannot be made is left out: the task has reported the error, and its outcome does not change."""
 
     @functools.wraps(tell)
     def told(self: BaseOperatorLink, operator: BaseOperator, *, ti_key: Any) -> str:
@@ -44,9 +44,9 @@ def _or_nothing(tell: Told) -> Told:
 
 
 class BatchLink(BaseOperatorLink):
-    """To the task's batch, by the connection's `batch_url`; without one, GreenNode's own lead to its console.
+    """To the task's batch, by the connection's `batch_url`; without one, to GreenNode's console if it is GreenNode's.
 
-    Of a task that has several, to the first; the run's page has them all.
+    If the task has several, to the first; the run's page has them all.
     """
 
     name = "Batch at GreenNode"
@@ -67,20 +67,20 @@ class BatchLink(BaseOperatorLink):
 
 
 class RunLink(BaseOperatorLink):
-    """To the page of the run that the task belongs to: progress, cost, what failed, the report."""
+    """To the page of the task's run: progress, cost, failures, the report."""
 
     name = "Run and report"
     part: ClassVar[str] = ""
 
     @_or_nothing
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """The link, or nothing for a task that is no part of a job's pipeline."""
+        """The link, or nothing for a task outside of a job's pipeline."""
         page = _run_page(operator, ti_key)
         return f"{page}{self.part}" if page else _NOTHING
 
 
 class StagingLink(RunLink):
-    """To where that page says in which folder the run's files lie."""
+    """To the part of that page that names the folder with the run's files."""
 
     name = "Staging folder"
     part = "#report"
@@ -101,7 +101,7 @@ class ReportLink(BaseOperatorLink):
 
 
 SHARD_LINKS = (BatchLink(), RunLink(), StagingLink())
-"""Of the tasks that are mapped over shards."""
+"""Of tasks that are mapped over shards."""
 RUN_LINKS = (RunLink(), StagingLink())
 """Of a run's own tasks."""
 
@@ -114,7 +114,7 @@ def _shards_of(operator: BaseOperator) -> list[ShardFolder]:
 def _run_page(operator: BaseOperator, ti_key: Any) -> str:
     group = operator.task_id.rpartition(".")[0]
     if shards := _shards_of(operator):
-        # …attempt_1.submit_batch: the group of an attempt stands in the job's.
+        # …attempt_1.submit_batch: the group of an attempt is inside the job's.
         group = group.rpartition(".")[0]
         run = find_run(staging_root(), ti_key.dag_id, ti_key.run_id, group=group)
         if not str(shards[0]).startswith(f"{run}/"):

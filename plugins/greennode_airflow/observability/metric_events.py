@@ -30,7 +30,7 @@ _Figures = dict[tuple[Metric, tuple[tuple[str, str], ...]], float]
 
 @contextmanager
 def submit_counted(shard: ShardFolder, *, dag_id: str, conn_id: str) -> Iterator[None]:
-    """Count what becomes of a submit. A shard that has its batch already counts no more."""
+    """Count the outcome of a submit. A shard that has its batch already is not counted again."""
     before = read_receipt(shard)
     if before is not None and before.batch_id is not None:
         yield
@@ -50,7 +50,7 @@ def submit_counted(shard: ShardFolder, *, dag_id: str, conn_id: str) -> Iterator
 
 
 def count_end(done: Done, *, dag_id: str, conn_id: str, created_at: float | None) -> None:
-    """Count a wait that is over. created_at: the batch's, epoch seconds, where it is known."""
+    """Count a wait that is over. created_at: the batch's, epoch seconds, if known."""
     status = (done.status if done.reason == "ended" else done.reason).lower()
     BATCHES_ENDED.add(dag_id=dag_id, conn_id=conn_id, status=status)
     if created_at is not None:
@@ -71,14 +71,14 @@ def poll_timed(conn_id: str, call: str) -> Iterator[None]:
 
 
 def count_requests(before: Receipt | None, counts: Mapping[str, int], *, dag_id: str, conn_id: str) -> None:
-    """Count the requests of a shard, by status. before: its receipt, which says whether this was done before."""
+    """Count the requests of a shard, by status. before: its receipt, which shows whether they were counted before."""
     if before is None or before.state != "collected":
         for status, count in counts.items():
             REQUESTS.add(count, dag_id=dag_id, conn_id=conn_id, status=status)
 
 
 def count_run(made: RunReport, before: RunReport | None, *, dag_id: str) -> None:
-    """Count what a run's report says, and its report before did not: a run may be reported more than once."""
+    """Count what a run's report adds to its earlier report: a run may be reported more than once."""
     told = _figures(before, dag_id) if before is not None else {}
     for (metric, tags), value in _figures(made, dag_id).items():
         more = value - told.get((metric, tags), 0)

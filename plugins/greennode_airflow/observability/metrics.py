@@ -1,6 +1,6 @@
-"""Metrics: what goes to the StatsD server or the OpenTelemetry collector that Airflow's own metrics go to.
+"""Metrics: sent to the StatsD server or OpenTelemetry collector that Airflow's own metrics go to.
 
-docs/metrics.md has them in a table, docker/statsd-mapping.yaml for Prometheus; a test compares all three.
+docs/metrics.md lists them, docker/statsd-mapping.yaml maps them for Prometheus; a test compares all three.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from airflow.sdk.observability.metrics import stats_utils
 
 log = logging.getLogger(__name__)
 
-# Airflow refuses what is not ASCII letters, digits and these, and a name of 250 characters with all its tags.
+# Airflow refuses characters other than ASCII letters, digits and these, and a name over 250 characters with its tags.
 _NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9_./-]")
 _MAX_TAG_LENGTH = 60
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One of them. tags: which it has, beside what Airflow adds; what: for people, in one sentence."""
+    """One metric. tags: its tags, beside those that Airflow adds; what: its description, in one sentence."""
 
     name: str
     kind: Literal["counter", "timer"]
@@ -34,11 +34,11 @@ class Metric:
     what: str
 
     def add(self, value: float = 1, **tags: str) -> None:
-        """Count so many more. Never fails."""
+        """Add to a counter. Never fails."""
         self._send(stats.incr, value, tags)
 
     def took(self, seconds: float, **tags: str) -> None:
-        """Tell how long something has taken. Never fails."""
+        """Record how long something has taken. Never fails."""
         self._send(stats.timing, timedelta(seconds=max(seconds, 0.0)), tags)
 
     def _send(self, send: Callable[..., None], value: Any, tags: dict[str, str]) -> None:
@@ -112,15 +112,15 @@ RUNS_LATE = Metric(
 
 
 def tag_value(text: str) -> str:
-    """A tag's value as any server takes it: short, and of plain characters."""
+    """A tag's value in a form that any server accepts: short, and of plain characters."""
     return _NOT_IN_TAGS.sub("_", text)[:_MAX_TAG_LENGTH] or "none"
 
 
 @functools.cache
 def _begin() -> None:
-    """Have the metrics sent where Airflow's settings say, once in a process.
+    """Send the metrics where Airflow's settings say; set up once in a process.
 
-    Airflow 3.3.2 does so in a task's process. In the triggerer it does so for another copy of this module.
+    Airflow 3.3.2 does this in a task's process. In the triggerer it does it for another copy of this module.
     """
     stats.initialize(
         factory=stats_utils.get_stats_factory(),

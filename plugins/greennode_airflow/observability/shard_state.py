@@ -1,7 +1,7 @@
-"""Shard state: what Airflow's task state store says of a task that is mapped over shards, for people and their tools.
+"""Shard state: entries in Airflow's task state store about a task that is mapped over shards, for people and tools.
 
-Nothing of ours reads it: the receipt in staging is the truth. It is kept by map index, and where a run is built again
-another shard may stand at that index: so each task writes its own, whole, before anything else.
+Our code does not read it: the receipt in staging is what counts. It is stored by map index, and after a rebuild another
+shard may have that index: so each task first writes its own entry, in full.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ STATE_KEY = "greennode"
 
 
 def note_shards(context: Context, shards: Sequence[ShardFolder]) -> None:
-    """Say which shard of which attempt a task has, and which file and batch that is at GreenNode, once it is one.
+    """Record which shard of which attempt a task has, and its file and batch at GreenNode once they exist.
 
-    Of a task that has several shards, a list of these.
+    For a task that has several shards, a list of these.
     """
     notes: list[JsonValue] = [_note(shard) for shard in shards]
     context["task_state_store"].set(STATE_KEY, notes[0] if len(notes) == 1 else notes)

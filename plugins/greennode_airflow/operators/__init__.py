@@ -8,17 +8,17 @@
     table                 results -> target table; the run's report
     clean_up              removes what a run leaves at GreenNode; the run's outcome
 
-    probe                 finds out what a server speaks
+    probe                 finds out how a server speaks
     clean_staging         removes old runs from staging
     evaluation            compares the answers of several models on a page
     mark_near_duplicates  finds near duplicates among rows
     render_page           rows of a query -> a page
 
-    source, query         what the operators share that read a job's source, or a query
+    source, query         what operators share that read a job's source, or a query
 
-A DAG file declares all of them, and each task of a run parses it: what loads Arrow, pandas or a database's driver is
-imported when a step runs, so that a task that sends or waits goes without. GreenNodeApproveSpendOperator is imported
-from its own module, approve.py, for few jobs have it.
+A DAG file declares all of them, and each task of a run parses it: modules that load Arrow, pandas or a database driver
+are imported only when a step runs, so that a task that sends or waits does not load them. Import
+GreenNodeApproveSpendOperator from its own module, approve.py, because few jobs have it.
 """
 
 from greennode_airflow.operators.batch import (

@@ -1,4 +1,4 @@
-"""The estimate of a run -> a person's yes, where it is more than the job may spend unasked."""
+"""The estimate of a run -> a person's approval, if it is more than the job may spend without one."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _APPROVE, _REJECT = "Approve", "Reject"
 class GreenNodeApproveSpendOperator(HITLOperator):
     """Asks a person in Airflow's UI before a run is sent whose estimate is over the budget's `approve_over`.
 
-    Returns the shards' folders as they were given, once they may be sent; who approved is its XCom `approval`. A run
-    under that sum passes at once. Rejected, the task fails for good, and nothing is submitted.
+    Returns the shards' folders unchanged once they may be sent; the XCom `approval` has who approved. A run under that
+    sum passes at once. If a person rejects it, the task fails for good, and nothing is submitted.
 
-    job: what was built. shards: the folders that build_requests made (templated).
+    job: the job that was built. shards: the folders that build_requests made (templated).
     """
 
     template_fields: Sequence[str] = ("shards",)
@@ -43,17 +43,17 @@ class GreenNodeApproveSpendOperator(HITLOperator):
         run, budget = run_of(context, group_of(self)), run_job(self.job, context).budget
         plan = read_plan(run) if self.shards else None
         if plan is None or budget is None or not must_be_approved(run, plan, budget):
-            self.log.info("Nobody is to be asked: %s", plan.estimate if plan else "nothing is to be sent")
+            self.log.info("No approval is needed: %s", plan.estimate if plan else "nothing is to be sent")
             return self.shards
-        # No template: a prompt's own braces are shown as they are.
+        # Not a template: a prompt's own braces are shown as they are.
         self.body = approval_text(run, plan, budget)
         note_approval_request(run, plan)
-        self.log.info("A person is asked, for the %s", plan.estimate)
+        self.log.info("Waiting for a person to approve the %s", plan.estimate)
         return super().execute(context)
 
     @fail_without_retry
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Write down what was said, and go on or fail by it."""
+        """Record the answer, and continue or fail by it."""
         from greennode_batch.plan.approval import note_answer
 
         said = super().execute_complete(context, event)

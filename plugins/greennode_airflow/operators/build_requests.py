@@ -30,7 +30,7 @@ from greennode_batch.state.receipts import is_sent
 from greennode_batch.state.run_identity import earlier_runs
 
 if TYPE_CHECKING:
-    # Its module loads Arrow, which a task that sends or waits does without.
+    # Its module loads Arrow, which a task that sends or waits does not need.
     from greennode_batch.source.rows import Rows
 
 
@@ -39,9 +39,9 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
 
     Of more shards than Airflow maps a task over (`[core] max_map_length`) it returns lists of folders.
 
-    job: what to ask; its source's query or path is templated. Clear the task to pick up new rows: shards of the run
-    that were sent stay as they are, with their rows, and only the rest is built again. The rows of a job with
-    partitions are those that the tasks before have read (GreenNodeReadPartOperator): clear these for new rows.
+    job: its source's query or path is templated. Clear the task to pick up new rows: shards of the run
+    that were sent stay as they are, with their rows, and only the rest is built again. A job with partitions uses the
+    rows that the tasks before have read (GreenNodeReadPartOperator): clear these for new rows.
     """
 
     template_fields: Sequence[str] = (*SourceOperator.template_fields, "paths")
@@ -55,7 +55,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
 
     @fail_without_retry
     def execute(self, context: Context) -> list[Shards]:
-        """Build all that was not sent before."""
+        """Build everything that was not sent before."""
         self.check_conf(context)
         job, chosen = run_job(self.job, context), choices_of(context)
         run = begin_run(context, group_of(self), conn_id=job.conn_id, is_first=True)
@@ -64,10 +64,10 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         if chosen.dry_run:
             job = dataclasses.replace(job, orphaned_rows="report")  # a dry run changes nothing
         if is_partial(self.job, context, self.own_values):
-            self.log.info("A part of the job is asked: rows that left the source are not looked for")
+            self.log.info("Only a part of the job's rows is sent: rows that left the source are not searched for")
             job = dataclasses.replace(job, orphaned_rows="ignore")
         plan = self._build(job, run, context, chosen)
-        if job.partitions == 1:  # otherwise read_part has told it
+        if job.partitions == 1:  # otherwise read_part has reported it
             self.read = plan.answers_for // (len(plan.models) * job.samples), run.path.parent
         if not plan.rows:
             why = "All rows are answered already" if plan.answers_for else "The source has no rows"
@@ -78,7 +78,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         return shard_groups([run.shard(shard.shard_id) for shard in plan.shards])
 
     def _harvest(self, job: BatchJob, run: RunFolder, context: Context) -> None:
-        """Keep what a run that had this id before has paid for, unless this one is built already."""
+        """Take over results that an earlier run with this id has paid for, unless this run is built already."""
         earlier = [] if read_plan(run) else list(earlier_runs(run))
         if not earlier:
             return
@@ -108,14 +108,14 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         prices = hook.prices(job)
         job_id = job_id_of(self, self.job)
         with hook.get_conn() as client:
-            # A wrong key or model is found out before the source is read.
+            # A wrong key or model is found before the source is read.
             check_models(client, job.models)
             targets = with_paths(job.targets, self.paths)
             for declared, rendered in zip(job.targets, targets, strict=True):
                 if declared != rendered:
                     self.log.info(
-                        "%s: the path is another one in each run. Of a folder that no earlier run wrote nothing is "
-                        "answered yet: each row is copied there from another target, or asked",
+                        "%s: the path differs in each run. A folder that no earlier run wrote has no answers "
+                        "yet: each row is copied there from another target, or sent",
                         rendered,
                     )
             with (
@@ -137,13 +137,13 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
                 )
                 sample = sample_requests(job, rows(), client.profile) if chosen.dry_run and not plan.requests else ""
             reader = AnswerReader(job.answer)
-            # What cannot take the answers is found out here, before anything is paid.
+            # A target that cannot take the answers is found here, before anything is paid.
             with open_targets(targets, job.target_key, run) as opened:
                 prepare_targets(opened, run, plan, answer_fields=reader.fields, create=not chosen.dry_run)
             shown = 3 if chosen.dry_run else 0
             self.log.info("Built %s", preview(run, plan, shown=shown))
             if sample:
-                self.log.info("No row is to be asked. This is what the first one would ask:%s", sample)
+                self.log.info("No row would be sent. This is the request of the first row:%s", sample)
             if chosen.dry_run:
                 said = budget_forecast(plan, job.budget, canary=job.canary)
                 self.log.info("Dry run: nothing is sent%s", f". {said}" if said else "")
@@ -153,7 +153,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         return plan
 
     def _pilot_requests(self, client: GreenNodeClient) -> int:
-        """How many requests are sent before all others: none where results were read before."""
+        """How many requests are sent before all others: none if results were read before."""
         wanted = conf.getint("greennode", "pilot_requests")
         is_known = wanted and was_read_before(staging_root(), client.host, client.profile, now=time.time())
         return 0 if is_known else wanted

@@ -1,4 +1,4 @@
-"""GreenNodeCleanStagingOperator: remove from staging what old, finished runs left."""
+"""GreenNodeCleanStagingOperator: removes old, finished runs from staging."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _DAY_SECONDS = 86_400
 class GreenNodeCleanStagingOperator(BaseOperator):
     """Removes the files of runs that are finished and older than `[greennode] staging_retention_days`.
 
-    Airflow says which runs are finished; one that was deleted there is. Their reports stay. Returns how many runs
-    were removed, or would have been if this is a dry run.
+    Airflow says which runs are finished; a run that was deleted there counts as finished. Their reports stay. Returns
+    how many runs were removed, or would have been in a dry run.
 
-    strict_conf: whether a key of the run's conf that is no param of the DAG fails the task; else one that nearly is
-    `dry_run` does. Nothing is removed then.
+    strict_conf: whether any key of the run's conf that is not a param of the DAG fails the task; if not, only a
+    misspelt `dry_run` does. Nothing is removed then.
     """
 
     ui_color = "#e3f4ea"
@@ -41,7 +41,7 @@ class GreenNodeCleanStagingOperator(BaseOperator):
 
     @fail_without_retry
     def execute(self, context: Context) -> int:
-        """Go through all runs, and say a line for each that is old enough."""
+        """Check all runs, and log a line for each that is old enough."""
         check_conf(context["dag_run"].conf, self.declared, strict=self.strict_conf, fields=("dry_run",))
         days = conf.getint("greennode", "staging_retention_days")
         if days <= 0:
@@ -58,7 +58,7 @@ class GreenNodeCleanStagingOperator(BaseOperator):
         return runs
 
     def _removes(self, old: StoredRun, context: Context, now: float) -> bool:
-        """Remove a run if it is over; whether it was."""
+        """Remove a run if it is over; returns whether it was removed."""
 
         def state() -> str:
             return _state(context["ti"], old.identity)
@@ -78,8 +78,8 @@ class GreenNodeCleanStagingOperator(BaseOperator):
 
 
 def _state(task: RuntimeTaskInstanceProtocol, identity: RunIdentity) -> str:
-    # Counted first: to ask for the state of a run that is not there is an error that looks like any other.
+    # Counted first: to ask for the state of a missing run raises an error like any other.
     if not task.get_dr_count(identity.dag_id, run_ids=[identity.run_id]):
         return _DELETED
-    # Declared as text, it is an enumeration, which would show as DagRunState.RUNNING.
+    # Declared as text, it is an enumeration, which would print as DagRunState.RUNNING.
     return DagRunState(task.get_dagrun_state(identity.dag_id, identity.run_id)).value

@@ -1,4 +1,4 @@
-"""Answers of several models, and what a judge says of them -> a page that compares them."""
+"""Answers of several models, and a judge's scores -> a page that compares them."""
 
 from __future__ import annotations
 

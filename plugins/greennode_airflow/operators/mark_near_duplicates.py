@@ -13,12 +13,12 @@ from greennode_batch.job.targets import SqlTarget
 
 
 class GreenNodeMarkNearDuplicatesOperator(QueryOperator):
-    """Marks the rows of a query whose text is nearly that of a row before. Returns how many were read, kept and marked.
+    """Marks rows of a query whose text is nearly that of an earlier row. Returns how many were read, kept and marked.
 
-    source: the query; of near duplicates its first row is kept, so give it an ORDER BY. key: the column(s) that
-    identify a row. text: the column that is compared. target: a table with the key, `duplicate_of` (the key of the row
-    that is kept; NULL for that one itself) and `similarity`; it is made if it is missing. threshold: the share of
-    four-letter pieces that two texts have in common, from which on they are near duplicates.
+    source: the query; the first row of near duplicates is kept, so give it an ORDER BY. key: the column(s) that
+    identify a row. text: the column to compare. target: a table with the key, `duplicate_of` (the key of the row that
+    is kept; NULL for that row itself) and `similarity`; it is made if it is missing. threshold: the share of
+    four-letter pieces that two texts must have in common to be near duplicates.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class GreenNodeMarkNearDuplicatesOperator(QueryOperator):
 
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, int]:
-        """Compare and write, in one transaction; again, it writes the same."""
+        """Compare and write, in one transaction; run again, it writes the same."""
         from greennode_airflow.runtime.databases import open_table
         from greennode_batch.analysis.near_duplicates import DUPLICATE_OF, mark_near_duplicates
 

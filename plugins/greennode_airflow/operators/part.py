@@ -19,19 +19,19 @@ from greennode_batch.source.partition import WHOLE, Part
 class GreenNodeReadPartOperator(SourceOperator):
     """Reads one part of the source and renders its requests, for build_requests. Nothing is sent.
 
-    job: what to ask, with its partitions; its source's query or path is templated, with `{{ partition }}` and
+    job: with its partitions; its source's query or path is templated, with `{{ partition }}` and
     `{{ partitions }}`. partition: which part, from 0: map the task over all of them.
     """
 
     def __init__(self, *, job: BatchJob, partition: int, **kwargs: Any) -> None:
         super().__init__(job=job, part=Part(partition, job.partitions), **kwargs)
         self.partition = partition
-        # Airflow does not do so for a task that is mapped.
+        # Airflow does not do so for a mapped task.
         self.resolve_template_files()
 
     @fail_without_retry
     def execute(self, context: Context) -> None:
-        """Read and render; what was read before is replaced."""
+        """Read and render; replaces what was read before."""
         from greennode_airflow.runtime.source_access import open_source
         from greennode_batch.plan.partition_files import write_part
         from greennode_batch.plan.preflight import check_models
@@ -41,13 +41,13 @@ class GreenNodeReadPartOperator(SourceOperator):
         run = begin_run(context, group_of(self), conn_id=job.conn_id, is_first=True)
         part = WHOLE if self.names_its_part() else self.part
         with GreenNodeHook(job.conn_id).get_conn() as client:
-            # A wrong key or model is found out before the source is read.
+            # A wrong key or model is found before the source is read.
             check_models(client, job.models)
             limit = choices_of(context).limit
             if limit is not None:
-                # How many rows the run has then is for build_requests to count.
+                # build_requests counts how many rows the run has.
                 job = dataclasses.replace(job, budget=None)
-            # Where not every row is asked, the first ones that are may lie anywhere in the part.
+            # If not every row is sent, the first ones to send may be anywhere in the part.
             with open_source(job, self.rendered, part, limit=limit if job.refresh == "all" else None) as rows:
                 count = write_part(job, rows(), run, self.part, profile=client.profile)
         self.read = count, run.path.parent

@@ -1,4 +1,4 @@
-"""What the operators share that read a query: it is a template, and may be a file of a job."""
+"""What operators share that read a query: it is a template, and may be a file of a job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from greennode_batch.job.sources import SqlSource
 from greennode_batch.job.texts import read_job_text
 
 if TYPE_CHECKING:
-    # Its module loads Arrow, which a task that sends or waits does without.
+    # Its module loads Arrow, which a task that sends or waits does not need.
     from greennode_batch.source.rows import Rows
 
 
@@ -34,7 +34,7 @@ class QueryOperator(BaseOperator):
 
     @contextmanager
     def opened(self) -> Iterator[Callable[[], Rows]]:
-        """What reads the rows, as often as it is called."""
+        """A function that opens the rows, as often as it is called."""
         from greennode_airflow.runtime.databases import connect
         from greennode_batch.source.sql import read_sql
 

@@ -1,4 +1,4 @@
-"""Rows of a query -> a page that people read."""
+"""Rows of a query -> a page for people to read."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class GreenNodePageOperator(QueryOperator):
     """Renders a template over the rows of a query, and writes `page.html` into the run's folder. Returns its path.
 
     template: Jinja, a file below `include/jobs`, which gets `rows` (each a mapping of its columns), `dag_id` and
-    `run_id`. What it shows is escaped; `{% extends "base.html.j2" %}` gives it the look of the other pages. max_rows:
-    more are an error, for a page is held as a whole.
+    `run_id`. Its output is escaped; `{% extends "base.html.j2" %}` gives it the other pages' style. max_rows: more
+    rows are an error, because the page is held in memory as a whole.
     """
 
     operator_extra_links = (ReportLink(),)

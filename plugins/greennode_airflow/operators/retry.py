@@ -16,11 +16,11 @@ from greennode_batch.state.plan import read_plan
 
 
 class GreenNodeBuildRetryOperator(BaseOperator):
-    """Builds the shards of an attempt from the results of the one before. Returns their folders, none if all is well.
+    """Builds the shards of an attempt from the results of the one before. Returns their folders, if any.
 
     Of more shards than Airflow maps a task over (`[core] max_map_length`) it returns lists of folders.
 
-    attempt: the number of the attempt that is built, from 2. What of it was sent before is kept as it is.
+    attempt: the number of the attempt to build, from 2. Shards of it that were sent before are kept as they are.
     """
 
     ui_color = "#e3f4ea"
@@ -32,7 +32,7 @@ class GreenNodeBuildRetryOperator(BaseOperator):
 
     @fail_without_retry
     def execute(self, context: Context) -> list[Shards]:
-        """Build, or go on with what is built."""
+        """Build, or continue an earlier build."""
         from greennode_batch.retry.build_retry import build_retry
 
         if is_dry_run(context):
@@ -40,14 +40,14 @@ class GreenNodeBuildRetryOperator(BaseOperator):
         run = run_of(context, group_of(self))
         plan = read_plan(run)
         if plan is None:
-            self.log.info("Nothing was built, so there is nothing to ask again")
+            self.log.info("Nothing was built, so there is nothing to send again")
             return []
         job = run_job(self.job, context)
         hook = GreenNodeHook(job.conn_id)
         with hook.get_conn() as client:
             retry = build_retry(job, run, plan, attempt=self.attempt, profile=client.profile, prices=hook.prices(job))
         self.log.info(
-            "Attempt %d asks %s of %s requests again, in %d shards",
+            "Attempt %d sends %s of %s requests again, in %d shards",
             self.attempt,
             f"{retry.requests:,}",
             f"{plan.requests:,}",

@@ -1,4 +1,4 @@
-"""What the operators that read a job's source share: its query or path is a template, and so are its parameters."""
+"""What operators share that read a job's source: its query or path is a template, and so are its parameters."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class SqlParameters(dict[str, Any]):
 class SourceOperator(BaseOperator):
     """Renders the query or path of a job's source, which may use `{{ partition }}` and `{{ partitions }}`.
 
-    strict_conf: whether a key of the run's conf that is no param of the DAG fails the task; else one that nearly is a
-    field of the trigger form does.
+    strict_conf: whether any key of the run's conf that is not a param of the DAG fails the task; if not, only a
+    misspelt field of the trigger form does.
     """
 
     template_fields: Sequence[str] = ("sql", "parameters", "source_path")
@@ -61,7 +61,7 @@ class SourceOperator(BaseOperator):
         jinja_env: jinja2.Environment | None = None,
         seen_oids: set[int] | None = None,
     ) -> Any:
-        """Render with the part's number and count beside what Airflow gives to every template."""
+        """Render with the part's number and count beside the values that Airflow gives every template."""
         part: Any = {"partition": self.part.number, "partitions": self.part.total}
         if isinstance(content, SqlParameters):
             environment = jinja_env or self.get_template_env()
@@ -88,31 +88,31 @@ class SourceOperator(BaseOperator):
         return dataclasses.replace(self.job.source, path=self.source_path or "")
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """What OpenLineage gets: the source, and how many rows were read of it into staging."""
+        """For OpenLineage: the source, and how many of its rows were read into staging."""
         from greennode_airflow.observability.lineage import of_read
 
         return of_read(self.rendered, *self.read) if self.read else None
 
     def check_conf(self, context: Context) -> None:
-        """Raise ConfigError for a key of the run's conf that is not as the DAG has it."""
+        """Raise ConfigError for a key of the run's conf that the DAG does not allow."""
         check_conf(context["dag_run"].conf, self.declared, strict=self.strict_conf)
 
     def names_its_part(self) -> bool:
-        """Whether the query or path as declared uses `partition`, and so tells itself what belongs to a part."""
+        """Whether the query or path as declared uses `partition`, and so selects the rows of a part itself."""
         source = self.job.source
         declared = read_job_text(source.sql) if isinstance(source, SqlSource) else source.path
         return "partition" in _names_in(self.get_template_env(), declared)
 
 
 def _names_in(environment: jinja2.Environment, text: str) -> set[str]:
-    """The names that a template uses, and those templates that it includes."""
+    """The names that a template uses, and the templates that it includes."""
     syntax = environment.parse(text)
     names = meta.find_undeclared_variables(syntax)
     for other in meta.find_referenced_templates(syntax):
         if other is None or environment.loader is None:
             raise ConfigError(
-                "partitions: the query includes a file whose name it makes up, so it is unknown whether that "
-                "uses partition; write the name as a plain text. Nothing was sent"
+                "partitions: the query includes a file whose name is computed, so it is unknown whether that file "
+                "uses partition; write the name as plain text. Nothing was sent"
             )
         names |= _names_in(environment, environment.loader.get_source(environment, other)[0])
     return names

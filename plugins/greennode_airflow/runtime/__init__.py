@@ -1,10 +1,10 @@
-"""What a task needs of its run: its folder, its source, its targets, their databases.
+"""What a task needs from its run: its folder, its source, its targets, their databases.
 
-runs           the run that a task belongs to, and where its files lie
+runs           the run that a task belongs to, and the folder of its files
 shard_groups   which shards each instance of a mapped task takes
 source_access  opens a job's source with Airflow's connections
 target_access  opens a job's targets with Airflow's connections
 databases      an Airflow connection -> a DB-API connection or a table
-dataset_paths  what Airflow renders of a job's targets
-run_outcome    what a run has come to, by the states of its tasks
+dataset_paths  the parts of a job's targets that Airflow renders
+run_outcome    the outcome of a run, by the states of its tasks
 """

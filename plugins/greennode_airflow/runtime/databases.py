@@ -22,18 +22,18 @@ def connect(conn_id: str) -> Any:
     """A new DB-API connection; close it."""
     connection = hook_of(conn_id).get_conn()
     if isinstance(connection, psycopg.Connection):
-        # What it prepares at the server is not there for its next transaction behind a pooler such as PgBouncer.
+        # Behind a pooler such as PgBouncer, a prepared statement is missing in the next transaction.
         connection.prepare_threshold = None
     return connection
 
 
 def hook_of(conn_id: str) -> Any:
-    """The hook of a connection. Raises ConfigError where its provider is not installed."""
+    """The hook of a connection. Raises ConfigError if its provider is not installed."""
     try:
         return BaseHook.get_hook(conn_id)
     except AirflowException as error:
         if "Unknown hook type" not in str(error):
-            raise  # Airflow itself cannot be asked now, say
+            raise  # for example, Airflow itself cannot be reached now
         raise ConfigError(
             f"connection {conn_id}: {error}: the Airflow provider for connections of this type is not installed"
         ) from error
@@ -41,7 +41,7 @@ def hook_of(conn_id: str) -> Any:
 
 @contextmanager
 def open_table(target: SqlTarget, key: Sequence[str]) -> Iterator[TableTarget]:
-    """The target's table on a separate connection: by the driver's fast way, or by SQLAlchemy for other databases."""
+    """The target's table on a separate connection: by the driver's fast path, or by SQLAlchemy for other databases."""
     with closing(connect(target.conn_id)) as connection:
         if type(connection).__module__.partition(".")[0] in OWN_DRIVERS:
             yield sql_table(connection, target.table, key, **_options(target))
@@ -64,6 +64,6 @@ def _engine(target: SqlTarget) -> Engine:
     except (AttributeError, NotImplementedError, NoSuchModuleError) as error:
         raise ConfigError(
             f"table {target.table}: connection {target.conn_id} has no SQLAlchemy dialect ({error}); install the "
-            "database's own, or take another target"
+            "database's own, or use another target"
         ) from error
     return engine

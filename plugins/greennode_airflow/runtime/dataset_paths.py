@@ -1,4 +1,4 @@
-"""Dataset paths: what Airflow renders of a job's targets. Apart from `targets`, which a DAG file need not import."""
+"""Dataset paths: the parts of a job's targets that Airflow renders. Apart from `targets`, to keep DAG files light."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from greennode_batch.job.targets import FileTarget, Target
 
 
 def dataset_paths(targets: Sequence[Target]) -> list[str]:
-    """The paths of the datasets among the targets, for an operator to have them rendered."""
+    """The paths of the datasets among the targets, for an operator to render."""
     paths = [target.path for target in targets if isinstance(target, FileTarget)]
     for path in paths:
         _refuse_file(path)

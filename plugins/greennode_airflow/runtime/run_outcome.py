@@ -1,6 +1,6 @@
-"""RunOutcome: what a run has come to, by the states that Airflow gives the tasks of its pipeline now.
+"""RunOutcome: the outcome of a run, by the current states of its pipeline's tasks in Airflow.
 
-A task of an earlier try leaves its files in staging and its word in XCom; its state alone is of this try.
+A task of an earlier try leaves its files in staging and its result in XCom; only its state is of this try.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from greennode_airflow.runtime.runs import group_of
 _READ, _BUILD, _APPROVE, _SUBMIT, _REPORT = (
     "read_part", "build_requests", "approve_spend", "attempt_1.submit_batch", "report",
 )  # fmt: skip
-# What Airflow's branches leave behind: which tasks they have followed, or skipped.
+# Airflow's branch operators record here which tasks they have followed, or skipped.
 _BRANCHED = "skipmixin_key"
-# None: of a task that the DAG has not.
+# None: for a task that the DAG does not have.
 _GOOD = frozenset({None, "success"})
 
 
 class RunOutcome:
-    """What a task that stands behind a pipeline's others can know of them. Those that its DAG has not are not asked."""
+    """What a task after a pipeline's others can find out about them. Tasks that the DAG does not have are left out."""
 
     def __init__(self, operator: BaseOperator, context: Context) -> None:
         self._context, self._group = context, group_of(operator)
@@ -34,9 +34,9 @@ class RunOutcome:
         self._states = self._ask([name for name in here if name in self._tasks])
 
     def skip_if_left_out(self) -> None:
-        """Skip the task where a branch of the DAG has left the pipeline out."""
+        """Skip the task if a branch of the DAG has skipped the pipeline."""
         if self._state(_BUILD) == "skipped" and any(self._branches()):
-            raise AirflowSkipException("the DAG has left this pipeline out, so there is nothing to do")
+            raise AirflowSkipException("the DAG has skipped this pipeline, so there is nothing to do")
 
     def check_built(self) -> None:
         """Fail the task unless this try has built the run."""
@@ -56,7 +56,7 @@ class RunOutcome:
 
     @property
     def is_reported(self) -> bool:
-        """Whether the report has run to its end, good or bad."""
+        """Whether the report has run to its end, with a good or a bad result."""
         return self._state(_REPORT) in {*_GOOD, "failed"}
 
     def check_reported(self) -> None:
@@ -66,16 +66,16 @@ class RunOutcome:
             raise AirflowFailException(f"{name} failed, and with it the run: {said}")
         if state == "failed":
             raise AirflowFailException(
-                f"{name} failed, and with it the run; its log says why, and what to clear. Where it names nothing, "
+                f"{name} failed, and with it the run; its log says why, and what to clear. If it names nothing, "
                 f"clear {name} with all that is downstream: that costs nothing"
             )
         if state not in _GOOD:
             raise AirflowFailException(
-                f"{name} is {state}, so nothing tells that the run's rows are in the target. {self._way_out()}"
+                f"{name} is {state}, so nothing confirms that the run's rows are in the target. {self._way_out()}"
             )
 
     def _sentence(self, task_id: str) -> str:
-        """Why a task has failed, as it noted it; empty where it was ended before it could."""
+        """Why a task has failed, as it recorded; empty if it was ended before it could."""
         said = self._context["ti"].xcom_pull(task_ids=self._name(task_id), key=FAILURE_KEY) or {}
         return str(said.get("error", ""))
 
@@ -88,9 +88,9 @@ class RunOutcome:
         )
 
     def _branches(self) -> Iterator[bool]:
-        """Of each task directly before the pipeline: whether it is the reason that the pipeline was skipped.
+        """For each task directly before the pipeline: whether it is the reason that the pipeline was skipped.
 
-        Marking a run as failed skips what has not begun as well; then none is.
+        Marking a run as failed also skips tasks that have not begun; then none is the reason.
         """
         task = self._context["ti"]
         first = self._tasks.get(self._name(_READ)) or self._tasks[self._name(_BUILD)]
@@ -100,7 +100,7 @@ class RunOutcome:
             yield "skipped" in self._ask([name]).values()
 
     def _state(self, task_id: str) -> str | None:
-        """The state of a task of the pipeline; of a mapped one, one that is not success; None for one that is not."""
+        """The state of a task of the pipeline; of a mapped one, one that is not success, if any; None if missing."""
         name = self._name(task_id)
         found = [state for key, state in self._states.items() if key == name or _is_mapped(key, name)]
         return next((state for state in found if state != "success"), found[0] if found else None)
@@ -116,7 +116,7 @@ class RunOutcome:
         found: dict[str, Any] = self._context["ti"].get_task_states(
             dag_id=run.dag_id, task_ids=names, run_ids=[run.run_id]
         )
-        # Declared as text, a state is an enumeration at times, which would show as TaskInstanceState.FAILED.
+        # Declared as text, a state is sometimes an enumeration, which would print as TaskInstanceState.FAILED.
         return {
             name: "not run" if state is None else str(getattr(state, "value", state))
             for name, state in found.get(run.run_id, {}).items()

@@ -1,4 +1,4 @@
-"""Runs: what a task knows of the run that it belongs to, and where that run's files lie."""
+"""Runs: what a task knows about the run that it belongs to, and the folder of that run's files."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from greennode_batch.state.run_identity import find_run, identity_of, make_again
 def run_of(context: Context, prefix: str = "") -> RunFolder:
     """The folder of the run that a task belongs to.
 
-    prefix: tells apart several pipelines of one DAG (the task group's id).
+    prefix: distinguishes several pipelines of one DAG (the task group's id).
     """
     run = context["dag_run"]
     return find_run(staging_root(), run.dag_id, run.run_id, group=prefix)
 
 
 def begin_run(context: Context, prefix: str = "", *, conn_id: str | None = None, is_first: bool = False) -> RunFolder:
-    """The same, with a note of whose it is: without one, its files are never removed when the run is long over.
+    """The same, with a note of whose it is: without the note, its files are never removed after the run.
 
-    A run that was deleted in Airflow and made again under its id is another one, and gets a folder apart. conn_id: the
-    connection that its batches are made with. is_first: whether the task is among the first of a pipeline.
+    A run that was deleted in Airflow and made again under its id is another run, with a separate folder. conn_id: the
+    connection for its batches. is_first: whether the task is among the first of a pipeline.
     """
     run, dag_run = run_of(context, prefix), context["dag_run"]
     known = identity_of(run)
     began_at = known.began_at if known else None
     if not dag_run.clear_number and dag_run.start_date is not None:
         started_at = dag_run.start_date.timestamp()
-        # A version before has noted no start; of its runs, one that is built for the first time has no plan.
+        # An earlier version has recorded no start; among its runs, one that is built for the first time has no plan.
         is_other = is_first and context["ti"].try_number == 1 and run.plan.exists()
         if known is not None and (is_other if began_at is None else began_at != started_at):
             run = make_again(run, known, began_at=started_at)
@@ -50,24 +50,24 @@ def begin_run(context: Context, prefix: str = "", *, conn_id: str | None = None,
         conn_id=conn_id,
         group=prefix,
         began_at=began_at,
-        # A task beside a pipeline may stand in a DAG whose params are its own.
+        # A task beside a pipeline may be in a DAG with other params.
         is_dry_run=is_dry_run(context) if is_first else None,
     )
     return run
 
 
 def staging_root() -> UPath:
-    """Where the files of all runs lie."""
+    """The folder with the files of all runs."""
     return _storage(conf.get("greennode", "staging"))
 
 
 def shard_at(path: str) -> ShardFolder:
-    """A shard's folder, by the path that build_requests handed on."""
+    """A shard's folder, by the path from build_requests."""
     return ShardFolder(_storage(path))
 
 
 def shared_path(path: str, *, what: str, kind: str, example: str) -> UPath:
-    """A path that a job names, as all workers find it. Raises ConfigError for a relative one.
+    """A path that a job names, as all workers can find it. Raises ConfigError for a relative one.
 
     what, kind, example: for the error: the job's word for it, `file` or `folder`, and whole paths.
     """
@@ -75,8 +75,7 @@ def shared_path(path: str, *, what: str, kind: str, example: str) -> UPath:
     local = local_path(opened)
     if local is not None and not local.is_absolute():
         raise ConfigError(
-            f"{what} {path}: is relative, and each worker would take it for another {kind}; write the whole "
-            f"path {example}"
+            f"{what} {path}: is relative, so each worker would read another {kind}; write the whole path {example}"
         )
     return opened
 
@@ -91,9 +90,9 @@ def group_of(operator: BaseOperator) -> str:
 
 
 def job_id_of(operator: BaseOperator, job: BatchJob) -> str:
-    """Whose the rows are that a pipeline writes: the same in every run of the job, whichever DAG it stands in.
+    """The owner of the rows that a pipeline writes: the same in every run of the job, whichever DAG it is in.
 
-    It is as the job says; only where another group of the DAG has a job of that name, the group's id comes before it.
+    It is the job's name; only if another group of the DAG has a job with that name, the group's id comes before it.
     """
     dag, group = operator.get_dag(), group_of(operator)
     groups = {
@@ -109,9 +108,9 @@ def job_id_of(operator: BaseOperator, job: BatchJob) -> str:
 
 
 def data_until(context: Context) -> float | None:
-    """When the data of a run ends, in epoch seconds: the partition that it is of, else the end of its data interval.
+    """When the data of a run ends, in epoch seconds: at its partition, else at the end of its data interval.
 
-    None where it has neither, as a run that an asset has triggered.
+    None if it has neither, such as a run that an asset has triggered.
     """
     moment = context.get("partition_date") or _as_moment(context.get("partition_key"))
     moment = moment or context.get("data_interval_end")
@@ -119,8 +118,8 @@ def data_until(context: Context) -> float | None:
 
 
 def _as_moment(partition_key: str | None) -> datetime.datetime | None:
-    """The moment that a partition's key names, if it names one."""
-    if partition_key is None or "-" not in partition_key:  # eight digits may be anything
+    """The time that a partition's key names, if it names one."""
+    if partition_key is None or "-" not in partition_key:  # eight digits may mean anything
         return None
     try:
         moment = datetime.datetime.fromisoformat(partition_key)
@@ -135,9 +134,9 @@ def is_dry_run(context: Context) -> bool:
 
 
 def run_job(job: BatchJob, context: Context) -> BatchJob:
-    """The job as the run of a task asks it: with what the trigger form chose to ask.
+    """The job as a task's run uses it: with the choices of the trigger form.
 
-    Raises ConfigError for a choice that is not the job's to make.
+    Raises ConfigError for a choice that the job does not allow.
     """
     chosen = choices_of(context, job)
     changes: dict[str, Any] = {}
@@ -151,9 +150,9 @@ def run_job(job: BatchJob, context: Context) -> BatchJob:
 
 
 def is_partial(job: BatchJob, context: Context, own_values: Mapping[str, Any]) -> bool:
-    """Whether a run asks a part of what the job would: its rows tell nothing of those that left the source.
+    """Whether a run covers only a part of the job's rows: then it cannot show which rows left the source.
 
-    own_values: the DAG's own params, as they are unless a run says otherwise.
+    own_values: the DAG's own params, which have these values unless a run sets others.
     """
     chosen = choices_of(context)
     own = {name: value for name, value in context["params"].items() if not is_form_field(name)}
@@ -161,11 +160,11 @@ def is_partial(job: BatchJob, context: Context, own_values: Mapping[str, Any]) -
 
 
 def _chosen_models(job: BatchJob, chosen: tuple[str, ...]) -> str | tuple[str, ...]:
-    """As the job has it: a target's key tells whether the job asks one model or several."""
+    """One model or several, as in the job: a target's key depends on it."""
     if isinstance(job.model, str):
         if len(chosen) > 1:
             raise ConfigError(
-                f"job {job.name}: asks one model a run, not {', '.join(chosen)}; declare several in the job to ask "
+                f"job {job.name}: uses one model a run, not {', '.join(chosen)}; declare several in the job to use "
                 "them together. Nothing was sent"
             )
         return chosen[0]

@@ -1,7 +1,7 @@
 """Shard groups: which shards each instance of a mapped task takes.
 
-Airflow maps a task over `[core] max_map_length` values at most. A run of no more shards has an instance for each; in a
-larger one each instance takes several, one behind the other.
+Airflow maps a task over `[core] max_map_length` values at most. A run with no more shards has an instance for each; in
+a larger run each instance takes several, one after the other.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import read_receipt
 
 SHARD_NAME = "{{ task.shard_name }}"
-"""What Airflow's pages call an instance of a mapped task, in place of its number."""
+"""The label of an instance of a mapped task on Airflow's pages, in place of its number."""
 
 # Airflow keeps 250.
 _NAME_CHARACTERS = 200
 
 Shards = str | Sequence[str]
-"""The folder of one shard, or those of a group, as an instance gets it."""
+"""The folder of one shard, or those of a group, as an instance receives it."""
 
 
 def shard_groups(shards: Sequence[ShardFolder]) -> list[Shards]:
-    """What the tasks of an attempt are mapped over: folders, or lists of them, in their order and of one length.
+    """The values for an attempt's mapped tasks: folders, or lists of them, in order and of one length.
 
-    The last list has the rest. As many shards are always cut in the same places: a run that is built again keeps them.
+    The last list has the rest. The same number of shards is always split in the same way: a rebuilt run keeps the
+    groups.
     """
     folders = [str(shard) for shard in shards]
     size = group_size(len(folders), conf.getint("core", "max_map_length", fallback=1024))
@@ -41,7 +42,7 @@ def shard_groups(shards: Sequence[ShardFolder]) -> list[Shards]:
 
 
 def group_size(shards: int, instances: int) -> int:
-    """How many of an attempt's shards each instance takes, where there may be so many instances, or are."""
+    """How many of an attempt's shards each instance takes, for at most so many instances."""
     return max(1, -(-shards // max(1, instances)))
 
 
@@ -51,7 +52,7 @@ def shards_in(group: Shards) -> list[ShardFolder]:
 
 
 def shards_to_send(group: Shards) -> list[ShardFolder]:
-    """Those of them that hold requests. Skips the task where none does."""
+    """Those of them that hold requests. Skips the task if none does."""
     shards = [shard for shard in shards_in(group) if not _is_empty(shard)]
     if not shards:
         raise AirflowSkipException("no row of this shard can be sent; they go to the target as unsent")
@@ -59,11 +60,11 @@ def shards_to_send(group: Shards) -> list[ShardFolder]:
 
 
 def name_of(group: Shards) -> str:
-    """The model and the batch of a shard, or of a group the first of them; empty where staging does not have them.
+    """The model and the batch of a shard, or of the first of a group; empty if staging does not have them.
 
-    A shard that has no batch yet goes by the beginning of its id.
+    A shard without a batch is named by the beginning of its id.
     """
-    # It is for people: no task fails for the lack of it.
+    # It is for people to read: no task fails because it is missing.
     with suppress(Exception):
         first, *others = shards_in(group)
         receipt, plan = read_receipt(first), read_plan(first.run)

@@ -1,4 +1,4 @@
-"""Sources: where a job's rows come from, opened with Airflow's connections."""
+"""Sources: a job's rows, opened with Airflow's connections."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from greennode_batch.source.sql_partition import read_sql_part
 def open_source(
     job: BatchJob, source: Source, part: Part = WHOLE, *, limit: int | None = None
 ) -> Iterator[Callable[[], Rows]]:
-    """What reads a job's rows, as often as it is called. source: the job's own, as Airflow has rendered it.
+    """A function that opens a job's rows, as often as it is called. source: the job's, as Airflow has rendered it.
 
-    part: which of the rows that it names. limit: how many of these at most.
+    part: which of its rows to read. limit: how many of these at most.
     """
     with _opened(job, source, part) as rows:
         yield lambda: first_rows(rows(), limit)

@@ -32,7 +32,7 @@ def open_targets(targets: Sequence[Target], key: Sequence[str], run: RunFolder) 
 def target_lookups(
     targets: Sequence[Target], key: Sequence[str], run: RunFolder, *, job_id: str, takes_over: bool
 ) -> Iterator[list[TargetLookup]]:
-    """What each target has of earlier runs.
+    """What each target holds from earlier runs.
 
     job_id: the owner of the run's rows. takes_over: whether rows of tables without an owner become the job's.
     """
@@ -46,7 +46,7 @@ def target_lookups(
 
 
 def cached_table(job: BatchJob, targets: Sequence[OpenTarget], run: RunFolder, *, run_id: str) -> AnsweredTable | None:
-    """The one of the job's open targets that the next run will ask what it has answered, if there is one."""
+    """The open target in which the next run will search for answered rows, if there is one."""
     for declared, target in zip(job.targets, targets, strict=True):
         if declared == job.cached_table and isinstance(target, TableTarget):
             return AnsweredTable(target, run, run_id=run_id)

@@ -1,4 +1,4 @@
-"""Task states: what Airflow says now of tasks whose triggers are killed, asked by one call for many of them."""
+"""Task states: Airflow's current states of tasks whose triggers are killed, read with one call for many of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CALLS_AT_ONCE = 4
 
 
 class _Questions:
-    """The questions of an event loop: by DAG, run and task, those that are not sent yet."""
+    """The pending questions of an event loop: by DAG, run and task, those that are not sent yet."""
 
     def __init__(self) -> None:
         self._calls = asyncio.Semaphore(_CALLS_AT_ONCE)
@@ -40,10 +40,10 @@ _questions = PerLoop(_Questions)
 
 
 async def states_like(task: Any) -> dict[str, Any]:
-    """The states of a task instance and of all others that its task is mapped over in its run, by `name_of`."""
+    """The states of a task instance and of all other instances of its mapped task in its run, by `name_of`."""
     return await _questions.get().ask(task.dag_id, task.run_id, task.task_id)
 
 
 def name_of(task: Any) -> str:
-    """How a task instance is called among these."""
+    """The name of a task instance among these."""
     return str(task.task_id) if task.map_index < 0 else f"{task.task_id}_{task.map_index}"

@@ -1,4 +1,4 @@
-"""PerLoop: what cannot be shared between event loops, once for each of them."""
+"""PerLoop: an object that cannot be shared between event loops, one for each of them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """One object for each event loop, made when the loop first asks for it. It goes with its loop."""
+    """One object for each event loop, made when the loop first asks for it. It disappears with its loop."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
 
     def get(self) -> T:
-        """That of the running event loop."""
+        """The object of the running event loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._made:
             self._made[loop] = self._make()

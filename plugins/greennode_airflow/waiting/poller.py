@@ -1,4 +1,4 @@
-"""Poller: one loop for each connection and event loop looks at all the batches that triggers wait for."""
+"""Poller: one loop for each connection and event loop polls all the batches that triggers wait for."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from greennode_batch.errors import ApiError, AuthError, CreditError, GreenNodeEr
 log = logging.getLogger(__name__)
 
 CALLS_PER_SECOND = 1.8
-"""What a connection is asked for on the average, however many wait; then looks come later than they are due."""
-# Some dozens of young batches are looked at as often as their age says, also where the API has no list.
+"""The calls that a connection may make on average, however many batches wait; then polls are later than due."""
+# Some dozens of young batches are polled as often as their age requires, even if the API has no list.
 _BURST_CALLS = 600.0
 _PAGE_PAUSES_SECONDS = (1.0, 3.0)
 _LIST_FAILED_SECONDS = 60.0
 _RESTART_SECONDS = 5.0
 _MIN_TICK_SECONDS = 0.05
-# What a tick takes grows with the batches: so it stays below some percent of the time.
+# The cost of a tick grows with the batches; this keeps it below some percent of the time.
 _TICK_SECONDS_A_BATCH = 5e-5
 
 
 class Poller:
-    """Polls batches for all waiters, by pages of the list where that takes fewer calls than to ask for each.
+    """Polls batches for all waiters, by pages of the list if that takes fewer calls than single polls.
 
-    It works as long as somebody waits. A poll that fails ends no wait, nor does a mistake in here.
+    It works as long as there are waiters. A failed poll ends no wait, nor does an error in this code.
     """
 
     def __init__(self, greennode_conn_id: str) -> None:
@@ -57,7 +57,7 @@ class Poller:
 
     @contextmanager
     def waiting(self, batch_id: str, *, deadline: float) -> Iterator[Waiter]:
-        """Have a batch looked at until the context is left; deadline: epoch seconds."""
+        """Poll a batch until the context is left; deadline: epoch seconds."""
         watch = Watch(batch_id, deadline=deadline, now=time.time())
         waiter = self._waiters[watch] = Waiter(watch)
         self._watches.add(watch)
@@ -72,9 +72,9 @@ class Poller:
 
     def _start(self) -> None:
         if self._watches and (self._work is None or self._work.done()):
-            # In a separate context: in the present one, what is logged goes to the task of the first who waits.
+            # In a separate context: in the present one, log lines would go to the task of the first waiter.
             self._work = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
-            # Somebody may come while it ends.
+            # A waiter may come while it ends.
             self._work.add_done_callback(lambda work: None if work.cancelled() else self._start())
 
     async def _run(self) -> None:
@@ -89,7 +89,7 @@ class Poller:
                     await asyncio.sleep(_RESTART_SECONDS)
 
     async def _poll(self, shared: SharedClient) -> None:
-        """Look at what is due, again and again, until nobody waits."""
+        """Make the polls that are due, again and again, until there are no waiters."""
         async with asyncio.TaskGroup() as calls:
             under_way: set[asyncio.Task[None]] = set()
             while self._watches:
@@ -107,14 +107,14 @@ class Poller:
                 task.cancel()
 
     async def _until_due(self) -> None:
-        """Sleep until a look is due, somebody comes or a call is over; a tick at least."""
+        """Sleep until a poll is due, a waiter comes or a call is over; at least one tick."""
         await asyncio.sleep(_MIN_TICK_SECONDS + len(self._watches) * _TICK_SECONDS_A_BATCH)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._watches.seconds_until_due(time.time())):
                 await self._wake.wait()
 
     async def _ask(self, shared: SharedClient, batch_id: str) -> None:
-        """Look at one batch by itself."""
+        """Poll one batch singly."""
         try:
             await self._turn()
             client = await shared.get()
@@ -128,7 +128,7 @@ class Poller:
         self._wake.set()
 
     async def _read_list(self, shared: SharedClient, walk: Walk) -> None:
-        """Read as many pages of the list as it pays."""
+        """Read as many pages of the list as pay off."""
         try:
             client = await shared.get()
             if not client.profile.can_list_batches:
@@ -142,7 +142,7 @@ class Poller:
             if pager.ended:
                 self._watches.end_of_list(walk, now=time.time())
         except GreenNodeError as error:
-            log.warning("Connection %s: no list of batches, asking for each by itself: %s", self._conn_id, error)
+            log.warning("Connection %s: no list of batches, polling each one singly: %s", self._conn_id, error)
             self._note(shared, error)
             passing = not isinstance(error, ApiError) or isinstance(error, RetryableError | AuthError | CreditError)
             self._watches.leave_list(_LIST_FAILED_SECONDS if passing else NO_LIST_SECONDS, now=time.time())
@@ -151,7 +151,7 @@ class Poller:
             self._wake.set()
 
     async def _page(self, shared: SharedClient, client: AsyncGreenNodeClient, pager: Pager[Batch]) -> list[Batch]:
-        """The next page. While that fails, batches are asked for one by one."""
+        """The next page. While that fails, batches are polled one by one."""
         for pause in _PAGE_PAUSES_SECONDS:
             await self._turn()
             try:
@@ -169,13 +169,13 @@ class Poller:
     async def _turn(self) -> None:
         """Wait until one more call may be made; first come, first served."""
         async with self._turns:
-            # A hold may be put on while this waits.
+            # A pause may begin while this waits.
             while (seconds := self._budget.seconds_until_next(time.monotonic())) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(seconds)
             self._budget.take(time.monotonic())
 
     def _note(self, shared: SharedClient, error: GreenNodeError) -> None:
-        """Do what a failed call asks of all: a pause, or another key."""
+        """Do what a failed call requires for all: a pause, or a new key."""
         if isinstance(error, ApiError):
             shared.note(error)
             if error.retry_after:

@@ -16,14 +16,14 @@ from greennode_batch.errors import ApiError, ConfigError
 
 CANCELS_AT_ONCE = 12
 _DENIED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN})
-# To resolve a connection may cost a call of a secrets backend.
+# To resolve a connection may cost a call to a secrets backend.
 _RESOLVE_SECONDS = 30.0
 
 
 class SharedClient:
-    """Resolves the connection once, and again after the API has denied access, for the key may have been changed.
+    """Resolves the connection once, and again after the API has denied access, because the key may have changed.
 
-    cancels: so many cancels may be under way at a time.
+    cancels: how many cancels may be under way at a time.
     """
 
     def __init__(self, greennode_conn_id: str) -> None:
@@ -35,7 +35,7 @@ class SharedClient:
         self._denied = False
         self._arguments: dict[str, Any] = {}
         self._client: AsyncGreenNodeClient | None = None
-        # Those of keys that are no more: calls may still be under way with them.
+        # Clients with old keys: calls may still be under way with them.
         self._retired: list[AsyncGreenNodeClient] = []
 
     async def get(self) -> AsyncGreenNodeClient:
@@ -50,7 +50,7 @@ class SharedClient:
             return self._client
 
     def note(self, error: ApiError) -> None:
-        """Have the connection resolved again if the API has denied access, but not each time that it does."""
+        """Have the connection resolved again after the API has denied access, but not each time."""
         self._denied = self._denied or error.status in _DENIED
 
     async def aclose(self) -> None:
@@ -71,7 +71,7 @@ class SharedClient:
                 return self._client
             self._retired.append(self._client)
         self._arguments = arguments
-        # Its TLS context alone would hold the loop for some hundredths of a second.
+        # The TLS context alone would block the loop for some hundredths of a second.
         return await asyncio.to_thread(AsyncGreenNodeClient, **arguments)
 
 
@@ -80,7 +80,7 @@ _shared: PerLoop[dict[str, SharedClient]] = PerLoop(dict)
 
 @asynccontextmanager
 async def shared_client(greennode_conn_id: str) -> AsyncIterator[SharedClient]:
-    """The connection's client in this event loop; who leaves last closes it."""
+    """The connection's client in this event loop; the last user to leave closes it."""
     of_loop = _shared.get()
     shared = of_loop.setdefault(greennode_conn_id, SharedClient(greennode_conn_id))
     shared.users += 1

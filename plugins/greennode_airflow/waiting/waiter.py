@@ -1,4 +1,4 @@
-"""Waiter: somebody who waits for a batch that a poller looks at."""
+"""Waiter: waits for a batch that a poller polls."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from greennode_batch.api.polling.watch import Watch
 
 
 class Waiter:
-    """What is known of the batch, and a bell that rings when there is news."""
+    """The state of the batch, and an event that is set when there is news."""
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self._bell = asyncio.Event()
 
     def ring(self) -> None:
-        """Say that the watch has news."""
+        """Report that the watch has news."""
         self._bell.set()
 
     async def news(self, *, seconds: float) -> bool:
-        """Wait for news, for so long at most; whether there are any."""
+        """Wait for news, for so long at most; returns whether there is any."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._bell.wait()
