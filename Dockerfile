@@ -4,7 +4,7 @@ FROM apache/airflow:3.3.2-python3.12
 COPY --chown=airflow:0 requirements.txt /opt/airflow/project/
 RUN pip install --no-cache-dir -r /opt/airflow/project/requirements.txt
 
-COPY --chown=airflow:0 pyproject.toml README.md DAGS.md LICENSE /opt/airflow/project/
+COPY --chown=airflow:0 pyproject.toml README.md LICENSE /opt/airflow/project/
 COPY --chown=airflow:0 docs /opt/airflow/project/docs
 COPY --chown=airflow:0 include /opt/airflow/project/include
 COPY --chown=airflow:0 plugins /opt/airflow/project/plugins

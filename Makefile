@@ -69,16 +69,18 @@ year: $(READY) ## A year of runs beside a model that says what is right: 20,000 
 dialects: $(READY) ## Runs on 500 servers that nobody has seen, drawn from seeds (SEED= COUNT=)
 	PYTHONPATH=include:plugins $(BIN)/python -m greennode_faults dialects $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
 
-bench: $(READY) ## CPU, memory and rows/s beside a floor, peers or AGAINST=commit (QUICK=1; docs/performance.md has the rest)
+bench: $(READY) ## CPU, memory and rows/s beside a floor, peers or AGAINST=commit (QUICK=1; docs/explanation/performance.md has the rest)
 	PYTHONPATH=include:plugins $(BIN)/python benchmarks $(if $(QUICK),--quick) $(if $(PEERS),--peers) $(if $(AIRFLOW),--airflow) $(if $(WAITING),--waiting) $(if $(AGAINST),--against "$(AGAINST)") $(if $(PROFILE),--profile) $(if $(ONLY),--only $(ONLY)) $(if $(ROWS),--rows $(ROWS)) $(if $(DATA),--data "$(DATA)" --text "$(TEXT)")
 
-lint: $(READY) ## ruff, mypy --strict, the import arrows
+lint: $(READY) ## ruff, mypy --strict, the import arrows, the links of docs/
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	PYTHONPATH=include:plugins $(BIN)/lint-imports & imports=$$!; $(BIN)/mypy && wait $$imports
 
-docs: $(READY) ## Make the pages that the code tells: the references, DAGS.md, the states in page.md
+docs: $(READY) ## Make the pages that come from the code, and serve the site of docs/ on http://localhost:8000
 	PYTHONPATH=include:plugins $(BIN)/python docs/make_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 pictures: $(READY) ## Make the pictures in docs/ (it needs Debian's package chromium)
 	$(BIN)/pytest -m pictures tests/airflow/ui/test_pictures.py

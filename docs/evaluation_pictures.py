@@ -1,4 +1,4 @@
-"""Makes the pictures in docs/jobs.md: an evaluation of models that do not exist, whose answers are made up.
+"""Makes the pictures in docs/tutorials/jobs.md: an evaluation of models that do not exist, whose answers are made up.
 
 PYTHONPATH=include .venv/bin/python docs/evaluation_pictures.py     (it needs Debian's package chromium)
 """
@@ -118,7 +118,7 @@ def main() -> None:
         for name, width in (("evaluation-wide.png", 1440), ("evaluation-phone.png", 390)):
             screen = browser.new_page(viewport={"width": width, "height": 2000})
             screen.set_content(page)
-            screen.screenshot(path=Path(__file__).with_name(name))
+            screen.screenshot(path=Path(__file__).with_name("pictures") / name)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ Airflow    {url}
 log in     user {user}, password {password}
 try it     Dags -> {dag_id} -> Trigger (top right) -> Trigger; then watch the tasks in the grid
            the waiting task is deferred: it holds no worker while the batch runs
-           table {source} goes in, {target} comes out; docs/jobs.md describes the other DAGs
+           table {source} goes in, {target} comes out; docs/tutorials/jobs.md describes the other DAGs
 connection Admin -> Connections -> greennode_default leads to the local emulator; with your own key and
            the service's https address there, the same DAG uses the real service, and it stays so next time
 stop       Ctrl-C

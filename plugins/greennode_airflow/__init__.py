@@ -47,7 +47,7 @@ def get_provider_info() -> dict[str, Any]:
                             "into the extra JSON, as the probe prints them: paths, upload_style, input_file_type, "
                             "match_by, list_trust and check_models, and status_words, batch_fields, file_fields and "
                             "result_fields for words and fields that are not recognised automatically. "
-                            "docs/dialects.md explains each."
+                            "docs/how-to/dialects.md explains each."
                         ),
                     },
                     "allow_http_hosts": {

@@ -43,7 +43,7 @@ def a_report(*, succeeded: int, failed: int, tokens: int, cost: float | None) ->
 
 
 def test_the_page_of_metrics_lists_each_as_it_is_sent() -> None:
-    page = (PROJECT / "docs/metrics.md").read_text()
+    page = (PROJECT / "docs/reference/metrics.md").read_text()
     listed = re.findall(r"^\| `(greennode\.\w+)` \| (\w+) \| (.*?) \| (.*) \|$", page, re.MULTILINE)
     assert listed == [
         (metric.name, metric.kind, ", ".join(f"`{tag}`" for tag in metric.tags), metric.what) for metric in METRICS

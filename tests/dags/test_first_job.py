@@ -1,4 +1,4 @@
-"""docs/first-job.md makes a job that works: its own files, as the page has them, in a project of their own."""
+"""docs/tutorials/first-job.md makes a job that works: its files, as the page has them, in a project of their own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from greennode_emulator.server import RunningEmulator
 
 PROJECT = Path(__file__).parents[2]
-PAGE = (PROJECT / "docs" / "first-job.md").read_text()
+PAGE = (PROJECT / "docs" / "tutorials" / "first-job.md").read_text()
 FILES = dict(re.findall(r"^`(\S+)`\n\n```\w+\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 BEGINNING = re.search(r"begins with\n\n {4}(Built .+)$", PAGE, re.MULTILINE)[1]
 RUN = """

@@ -60,7 +60,7 @@ def test_set_up_makes_a_pool_that_counts_deferred_tasks_as_the_docs_say() -> Non
     line = r"airflow (pools set greennode 20 .* --include-deferred)"
     said = {
         found[1]
-        for path in ("docs/guide.md", "docker/setup.sh")
+        for path in ("docs/how-to/guide.md", "docker/setup.sh")
         if (found := re.search(line, (PROJECT / path).read_text()))
     }
     (command,) = said

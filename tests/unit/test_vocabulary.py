@@ -1,4 +1,4 @@
-"""One word for one thing: docs/glossary.md. Words that were replaced do not come back."""
+"""One word for one thing: docs/reference/glossary.md. Words that were replaced do not come back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CODE = ["include/greennode_batch", "include/greennode_emulator", "include/greenn
 CODE += ["plugins/greennode_airflow", "dags", "benchmarks"]
 MODULES = sorted(module for folder in CODE for module in (PROJECT / folder).rglob("*.py"))
 PAGES = sorted(
-    [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md"), PROJECT / "include/greennode_emulator/README.md"]
+    [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md"), PROJECT / "include/greennode_emulator/README.md"]
 )
 
 # Old names, as words of an identifier in snake_case or CamelCase -> the glossary's.
@@ -97,7 +97,7 @@ def test_replaced_names_do_not_come_back() -> None:
         for token in _tokens(module)
         if token.type == tokenize.NAME and old.search(_snake(token.string))
     ]
-    assert not found, "docs/glossary.md has the words to use"
+    assert not found, "docs/reference/glossary.md has the words to use"
 
 
 @pytest.mark.parametrize("folder", [*CODE[:5], "dags"])

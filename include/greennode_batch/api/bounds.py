@@ -1,4 +1,4 @@
-"""Bounds: how large a reply may be, and how slow; docs/security.md lists the same numbers. No I/O."""
+"""Bounds: how large a reply may be, and how slow; docs/explanation/security.md lists the same numbers. No I/O."""
 
 import zlib
 from collections.abc import Iterator, Mapping

@@ -42,7 +42,7 @@ _DESCRIPTION = (
 )
 _EXIT_CODES = (
     "exit codes: 0 done; 1 failed, with the reason on stderr; 2 wrong usage; 130 stopped with Ctrl-C. "
-    "docs/command-line.md has examples."
+    "docs/reference/command-line.md has examples."
 )
 _OUT_HELP = (
     "the file to write; its name shows the format: .parquet, .csv, .tsv, .jsonl; or, with / at its end, a folder "

@@ -1,7 +1,7 @@
 """Declaration: the base class of what a user declares, a dataclass whose fields Pydantic checks.
 
 A field's annotation ends with a text for error messages: `Annotated[int, Field(ge=1), "1 or more"]`. The docstring
-below a field describes it in `docs/job-reference.md`.
+below a field describes it in `docs/reference/job.md`.
 """
 
 from __future__ import annotations

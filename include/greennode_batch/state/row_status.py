@@ -8,7 +8,8 @@ from enum import StrEnum
 class RowStatus(StrEnum):
     """What became of a row. Only a `succeeded` row has a usable answer.
 
-    If you add a status, add a row to docs/operations.md, and a label to the page's format.js if its name is not clear.
+    If you add a status, add a row to docs/how-to/operations.md, and a label to the page's format.js if its name is not
+    clear.
     """
 
     SUCCEEDED = "succeeded"

@@ -1,6 +1,6 @@
 """Metrics: sent to the StatsD server or OpenTelemetry collector that Airflow's own metrics go to.
 
-docs/metrics.md lists them, docker/statsd-mapping.yaml maps them for Prometheus; a test compares all three.
+docs/reference/metrics.md lists them, docker/statsd-mapping.yaml maps them for Prometheus; a test compares all three.
 """
 
 from __future__ import annotations

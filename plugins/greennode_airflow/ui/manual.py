@@ -1,4 +1,4 @@
-"""The manual: README.md and the pages of docs/ as HTML, at the addresses that their links use."""
+"""The manual: the pages of docs/ as HTML, under the addresses that their own links have."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
-FIRST_PAGE = "README.md"
-PICTURES = {".png": "image/png"}
+FIRST_PAGE = "index.md"
+PICTURES = {".png": "image/png", ".svg": "image/svg+xml"}
+_KINDS = ("", "tutorials", "how-to", "reference", "explanation")
+"""The folders of the pages, in the order of the menu."""
 
-# A wheel has them in a folder beside the package, a checkout in its usual places.
-_BESIDE, _CHECKOUT = Path(__file__).parents[2] / "greennode_manual", Path(__file__).parents[3]
+# A wheel has them in a folder beside the package, a checkout where people look for them.
+_BESIDE, _CHECKOUT = Path(__file__).parents[2] / "greennode_manual", Path(__file__).parents[3] / "docs"
 _ROOT = _BESIDE if _BESIDE.is_dir() else _CHECKOUT
-_NAMES = {FIRST_PAGE, "DAGS.md"}
 _COMMENT = re.compile(r"<!--.*?-->\s*", re.DOTALL)
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -35,7 +36,7 @@ _PAGE = """<!doctype html>
   </head>
   <body>
     <main class="manual">
-      <nav aria-label="Pages of the manual"><ul>{menu}</ul></nav>
+      <nav aria-label="Pages of the manual">{menu}</nav>
       <article>
 {text}      </article>
     </main>
@@ -46,23 +47,22 @@ _PAGE = """<!doctype html>
 
 @cache
 def manual_files() -> dict[str, Path]:
-    """The manual's files, by their path in the project: pages and their pictures."""
-    docs = sorted(path for path in (_ROOT / "docs").glob("*") if path.suffix in {".md", *PICTURES})
-    found = [*(_ROOT / name for name in sorted(_NAMES, reverse=True)), *docs]
-    return {path.relative_to(_ROOT).as_posix(): path for path in found if path.is_file()}
+    """What the manual has, by its path below docs/: pages and their pictures."""
+    found = sorted(path for path in _ROOT.rglob("*") if path.suffix in {".md", *PICTURES})
+    return {path.relative_to(_ROOT).as_posix(): path for path in found}
 
 
 def manual_page(name: str) -> str:
     """A page as HTML. name: of manual_files()."""
     text = _COMMENT.sub("", manual_files()[name].read_text(encoding="utf-8"))
-    tokens = _markdown().parse(text, env := {"page": name})
+    tokens = _markdown().parse(text)
     _name_headings(tokens)
     return _PAGE.format(
         title=html.escape(_title(name)),
-        # From manual/README.md, and from manual/docs/guide.md one level higher.
+        # Of manual/index.md and of manual/how-to/guide.md it is further up by one.
         root="../" * (name.count("/") + 1),
-        menu="".join(_entry(page, name) for page in manual_files() if page.endswith(".md")),
-        text=_markdown().renderer.render(tokens, _markdown().options, env),
+        menu="".join(_menu(kind, name) for kind in _KINDS),
+        text=_markdown().renderer.render(tokens, _markdown().options, {}),
     )
 
 
@@ -73,14 +73,6 @@ class _Renderer(RendererHTML):
         if "://" in str(token.attrs.get("href", "")):
             token.attrs |= {"target": "_blank", "rel": "noopener noreferrer"}
         return self.renderToken(tokens, idx, options, env)
-
-    def code_inline(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """Link a page that a text mentions."""
-        name = tokens[idx].content
-        code = f"<code>{html.escape(name)}</code>"
-        if name == env["page"] or name not in manual_files():
-            return code
-        return f'<a href="{html.escape(_way(name, env["page"]))}">{code}</a>'
 
 
 @cache
@@ -102,6 +94,13 @@ def _name_headings(tokens: Sequence[Token]) -> None:
 def _title(name: str) -> str:
     with manual_files()[name].open(encoding="utf-8") as file:
         return file.readline().removeprefix("#").strip()
+
+
+def _menu(kind: str, shown: str) -> str:
+    """The pages of one kind, below its name. kind: a folder of docs/."""
+    pages = [page for page in manual_files() if page.endswith(".md") and posixpath.dirname(page) == kind]
+    entries = "".join(_entry(page, shown) for page in pages)
+    return f"<h2>{kind.capitalize()}</h2><ul>{entries}</ul>" if kind else f"<ul>{entries}</ul>"
 
 
 def _entry(page: str, shown: str) -> str:

@@ -66,7 +66,7 @@ class GreenNodePlugin(AirflowPlugin):
         },
         {
             "name": "GreenNode batch inference",
-            "href": f"{PAGE_PREFIX}/manual/README.md",
+            "href": f"{PAGE_PREFIX}/manual/index.md",
             "destination": "nav",
             "category": "docs",
             "url_route": MANUAL_ROUTE,

@@ -55,7 +55,7 @@ def routes():
         f"/greennode/run{requested}",
         *(f"/greennode/static/{path.name}" for path in STATIC.iterdir()),
     ]
-    pages += [f"/greennode/manual/{name}" for name in ("README.md", "docs/page-list.png")]
+    pages += [f"/greennode/manual/{name}" for name in ("index.md", "pictures/page-list.png")]
     pages.append(f"/greennode/report{requested}&name=page.html")
     reading = [f"{API}/{name}{requested}" for name in ("runs", "run", "shards", "failed-rows", "answers")]
     return [*(("GET", path) for path in pages + reading), ("POST", f"{API}/cancel{requested}")]

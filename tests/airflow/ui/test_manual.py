@@ -22,9 +22,12 @@ def links(page: str) -> list[str]:
     return [unescape(one) for one in found if "://" not in one]
 
 
-def test_it_has_every_page_of_the_docs_and_begins_with_the_readme() -> None:
-    assert PAGES[0] == FIRST_PAGE
-    assert set(PAGES) == {FIRST_PAGE, "DAGS.md", *(f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md"))}
+def test_its_menu_has_every_page_of_the_docs_and_begins_with_their_first() -> None:
+    docs = PROJECT / "docs"
+    assert set(PAGES) == {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
+    menu = re.findall(r'<li><a href="([^"]+)"', manual_page(FIRST_PAGE))
+    assert menu[0] == FIRST_PAGE
+    assert sorted(menu) == sorted(PAGES)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -40,7 +43,7 @@ def test_every_link_of_a_page_leads_to_something_that_is_there(page: str) -> Non
 
 
 def test_a_page_is_text_and_tables_and_nothing_that_runs() -> None:
-    whole = manual_page("docs/job-reference.md")
+    whole = manual_page("reference/job.md")
     assert '<h1 id="job-reference">Job reference</h1>' in whole
     assert "<table>" in whole
     assert "Made from the code" not in whole
@@ -48,8 +51,8 @@ def test_a_page_is_text_and_tables_and_nothing_that_runs() -> None:
     assert "style=" not in whole
 
 
-def test_a_page_that_a_text_names_is_linked_and_another_site_opens_beside_airflow() -> None:
-    readme = manual_page(FIRST_PAGE)
-    assert '<a href="docs/guarantees.md"><code>docs/guarantees.md</code></a>' in readme
-    assert '<a href="https://greennode.ai" target="_blank" rel="noopener noreferrer">' in readme
-    assert '<a href="../README.md">' in manual_page("docs/guide.md")
+def test_a_page_links_the_others_and_another_site_opens_beside_airflow() -> None:
+    first = manual_page(FIRST_PAGE)
+    assert '<a href="explanation/guarantees.md">' in first
+    assert '<a href="https://greennode.ai" target="_blank" rel="noopener noreferrer">' in first
+    assert '<a href="../index.md">' in manual_page("how-to/guide.md")

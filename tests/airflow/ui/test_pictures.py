@@ -1,4 +1,4 @@
-"""Makes the pictures of the page in docs/. It is `make pictures`, and no part of `make test`.
+"""Makes the pictures of the page in docs/pictures/. It is `make pictures`, and no part of `make test`.
 
 Tickets, complaints, answers and prices in them are made up, and the server is the emulator.
 """
@@ -26,7 +26,7 @@ from greennode_batch.write.join import join_shard
 from greennode_batch.write.joined_rows import CountedRows, note_joined
 
 pytestmark = [pytest.mark.pictures, pytest.mark.timeout(600)]
-DOCS = Path(__file__).parents[3] / "docs"
+PICTURES = Path(__file__).parents[3] / "docs" / "pictures"
 HIGHEST, MAX_BYTES = 1400, 300_000
 JOB = {"prices": {"google/gemma-4-31b-it": [5671, 14178]}, "params": {"max_tokens": 60}}
 TOO_LONG = {
@@ -128,7 +128,7 @@ def addresses(connection, add_run, build_run, submit_all, collect_all, live_at_o
 def take(page: Any, name: str) -> None:
     """A picture down to where a run's folder is told, for that is one of this machine."""
     end = page.evaluate("document.getElementById('report')?.offsetTop ?? document.querySelector('main').offsetHeight")
-    path = DOCS / f"{name}.png"
+    path = PICTURES / f"{name}.png"
     width = page.evaluate("innerWidth")
     page.screenshot(path=path, full_page=True, clip={"x": 0, "y": 0, "width": width, "height": min(end, HIGHEST)})
     assert 10_000 < path.stat().st_size < MAX_BYTES

@@ -223,7 +223,7 @@ def test_tokens_that_are_among_others_are_unknown_where_they_are_more(style):
 
 
 def test_the_page_on_security_has_the_bounds():
-    page = (Path(__file__).parents[3] / "docs" / "security.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "explanation" / "security.md").read_text()
     for words in (
         bounds.in_mib(bounds.MAX_REPLY_BYTES),
         bounds.in_mib(bounds.max_file_bytes(0)),

@@ -1,4 +1,4 @@
-"""What docs/command-line.md shows works: its files are written and its commands run, in their order."""
+"""What docs/reference/command-line.md shows works: its files are written and its commands run, in their order."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ import pytest
 
 from greennode_batch.cli.command_line import command_parsers, main
 
-PAGE = (Path(__file__).parents[3] / "docs" / "command-line.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "command-line.md").read_text()
 
 
 def files():

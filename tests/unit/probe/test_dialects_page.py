@@ -1,4 +1,4 @@
-"""docs/dialects.md is true: its table is the code's, and its example runs."""
+"""docs/how-to/dialects.md is true: its table is the code's, and its example runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from greennode_emulator.dialects import DIALECTS
 from greennode_emulator.server import running
 from greennode_emulator.settings import Settings
 
-PAGE = (Path(__file__).parents[3] / "docs" / "dialects.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "dialects.md").read_text()
 MODEL = "google/gemma-4-31b-it"
 
 
