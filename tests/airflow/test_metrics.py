@@ -42,14 +42,6 @@ def a_report(*, succeeded: int, failed: int, tokens: int, cost: float | None) ->
     )
 
 
-def test_the_page_of_metrics_lists_each_as_it_is_sent() -> None:
-    page = (PROJECT / "docs/reference/metrics.md").read_text()
-    listed = re.findall(r"^\| `(greennode\.\w+)` \| (\w+) \| (.*?) \| (.*) \|$", page, re.MULTILINE)
-    assert listed == [
-        (metric.name, metric.kind, ", ".join(f"`{tag}`" for tag in metric.tags), metric.what) for metric in METRICS
-    ]
-
-
 def test_the_mapping_for_prometheus_has_each_of_them_under_airflows_prefix() -> None:
     mapping = yaml.safe_load((PROJECT / "docker/statsd-mapping.yaml").read_text())["mappings"]
     assert [(one["match"], one["match_metric_type"], one["name"]) for one in mapping] == [

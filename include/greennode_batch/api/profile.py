@@ -70,70 +70,112 @@ class ApiProfile:
     """
 
     name: str = "greennode"
+    """For messages. Choose a preset with `profile`, not with this."""
 
     # Paths, below the base URL.
     upload_path: str = "/files"
+    """Where a file is uploaded to. All paths are below the base URL."""
     files_path: str = "/files"
+    """The list of files."""
     file_path: str = "/files/{file_id}"
+    """One file: GET for its metadata, DELETE to remove it."""
     content_path: str = "/files/{file_id}/content"
+    """The content of a file."""
     batches_path: str = "/batches"
+    """POST creates a batch, GET lists them."""
     batch_path: str = "/batches/{batch_id}"
+    """One batch."""
     cancel_path: str = "/batches/{batch_id}/cancel"
+    """Where a cancel is posted to, if `cancel_style` is `post`."""
     results_path: str = "/batches/{batch_id}/results"
+    """All results of a batch, if `result_style` is `results`."""
     models_path: str = "/models"
+    """The list of models."""
     chat_path: str = "/chat/completions"
+    """Chat in real time."""
 
-    # Upload. In the values of `upload_fields`, {filename} stands for the file's name.
+    # Upload.
     purpose: str | None = "batch"
+    """The `purpose` of an upload. null leaves it out."""
     upload_fields: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
-    # "form": one multipart request. "presigned": JSON of `upload_fields` to `upload_path`, whose reply names a URL
-    # for a PUT of the bytes; then, if there is such a path, a POST to `upload_commit_path`.
+    """More form fields of an upload. `{filename}` in a value stands for the file's name."""
     upload_style: UploadStyle = "form"
+    """`form`: one multipart request. `presigned`: JSON of `purpose` and `upload_fields`, then a PUT to the URL in
+    the reply; another host never gets the key."""
     upload_commit_path: str | None = None
+    """Where a presigned upload is ended with a POST, as `/files/{file_id}/complete`."""
     line_format: LineFormat = "custom_id+body"
+    """The fields of a request line: `custom_id+body`, or `custom_id+method+url+body`."""
 
     # Create. None leaves a field out.
     input_file_field: str = "input_file_id"
+    """The field of a create that names the file."""
     input_file_as_list: bool = False
+    """Whether that field is a list."""
     input_file_type: InputFileType = "text"
+    """`text` or `integer`: how the create writes the file's id."""
     endpoint: str | None = "/v1/chat/completions"
+    """The `endpoint` of a create, and the `url` of a line. null leaves it out of a create."""
     completion_window: str | None = "24h"
+    """The `completion_window` of a create. null leaves it out."""
     metadata: bool = True
+    """Whether a create may carry `metadata`."""
     metadata_field: str = "metadata"
+    """The field of a create that takes the metadata."""
     model_in_create: bool = False
+    """Whether a create names the model."""
     create_fields: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+    """More fields of a create."""
 
-    # Lists: "cursor" sends after/limit, "page" sends page and size, "none" asks once for everything.
+    # Lists.
     can_list_batches: bool = True
+    """Whether there is a list of batches. Without it, a create of unknown outcome stops the job."""
     list_style: ListStyle = "cursor"
+    """`cursor` sends `limit` and `after`; `page` sends a page number and a size; `none` asks once."""
     page_parameter: str = "page"
+    """The name of the page number, for `page`."""
     size_parameter: str = "page_size"
+    """The name of the page size, for `page`."""
     first_page: int = 1
-    # How to find a batch in the list: by our mark in its metadata, by its input file, or by either.
+    """The number of the first page, for `page`."""
     match_by: MatchBy = "any"
-    # Whether an empty list proves that a batch does not exist. "shown": only after the list has shown any batch.
+    """How a batch is found again: by our mark in its `metadata`, by its `file_id`, or by `any` of the two."""
     list_trust: ListTrust = "shown"
-    # Whether a job's models are looked up in the server's list before anything is sent.
+    """Whether an empty list says that no batch is there: `shown`: once this list has shown any batch; `always`;
+    `never`."""
     check_models: bool = True
+    """Whether a job's models are looked up in the list of models before anything is sent."""
 
     cancel_style: CancelStyle = "post"
+    """`post` to `cancel_path`; `delete` on `batch_path`; `none`."""
     delete_style: DeleteStyle = "delete"
-    # "file": the file's content; "results": all lines at results_path; "url": content_path answers {"url": ...}.
+    """`delete` on `batch_path`; `none`."""
     result_style: ResultStyle = "file"
+    """`file`: the file's content; `results`: all lines at `results_path`; `url`: `content_path` answers with a URL
+    in JSON."""
 
-    # Replies. They are parsed leniently; these add what that does not find: a word of the server -> one of ours,
-    # and a field of ours -> its dotted path in a reply, or in a result line.
+    # Replies. They are parsed leniently; these fields add what that does not find.
     status_words: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    """What words of the server mean: `{"PARTIAL": "completed"}`."""
     batch_fields: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    """Where a batch has what is not found by a usual name, as dotted paths: `{"output_file_id": "outputs.0.key"}`."""
     file_fields: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    """The same for a file; `upload_url` and `url` are where replies name the places of its bytes."""
     result_fields: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    """The same for a result line: `{"custom_id": "reference", "body": "output"}`; or `content` where there is no
+    chat completion."""
 
     # Requests.
     token_parameter: TokenParameter = "max_tokens"  # noqa: S105 - the name of a parameter, not a secret
+    """`max_tokens` or `max_completion_tokens`."""
     json_schema: JsonSchemaSupport = "native"
+    """`native` sends an answer model as `response_format`; `prompt` writes it into the prompt."""
     max_requests: int = 50_000
+    """Most lines in a file."""
     max_file_bytes: int = DEFAULT_MAX_FILE_BYTES
+    """Most bytes in a file."""
     extra_headers: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    """Headers of every call to the API. They are not sent to other hosts."""
 
     def __post_init__(self) -> None:
         """Refuse paths, words and limits that cannot work."""
