@@ -82,9 +82,10 @@ docs: $(READY) ## Make the pages that come from the code, and serve the site of 
 	PYTHONPATH=include:plugins $(BIN)/python docs/make_reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
-pictures: $(READY) ## Make the pictures in docs/ (it needs Debian's package chromium)
+pictures: $(READY) ## Make the pictures in docs/ (it needs Debian's packages chromium and npm)
 	$(BIN)/pytest -m pictures tests/airflow/ui/test_pictures.py
 	PYTHONPATH=include $(BIN)/python docs/evaluation_pictures.py
+	PYTHONPATH=include $(BIN)/python docs/draw_diagrams.py
 
 venv: $(READY) ## Make .venv with everything pinned in requirements-dev.txt
 lock: $(READY) ## Pin requirements.txt and requirements-dev.txt anew from pyproject.toml

@@ -17,7 +17,7 @@ from greennode_emulator.server import RunningEmulator
 PROJECT = Path(__file__).parents[2]
 PAGE = (PROJECT / "docs" / "tutorials" / "first-job.md").read_text()
 FILES = dict(re.findall(r"^`(\S+)`\n\n```\w+\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
-BEGINNING = re.search(r"begins with\n\n {4}(Built .+)$", PAGE, re.MULTILINE)[1]
+BEGINNING = re.search(r"begins with\n\n```text\n(Built .+)$", PAGE, re.MULTILINE)[1]
 RUN = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag

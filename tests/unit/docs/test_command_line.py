@@ -15,12 +15,11 @@ PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "command-line.md").re
 
 def files():
     """The files that the page shows: their names, and their contents."""
-    for name, block in re.findall(r"^`([\w.]+)`:\n\n((?:    .*\n|\n(?=    ))+)", PAGE, re.MULTILINE):
-        yield name, re.sub(r"^    ", "", block, flags=re.MULTILINE)
+    yield from re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def commands():
-    for words in re.findall(r"^    \$ (greennode-batch (?:.*\\\n)*.*)$", PAGE, re.MULTILINE):
+    for words in re.findall(r"^\$ (greennode-batch (?:.*\\\n)*.*)$", PAGE, re.MULTILINE):
         yield shlex.split(words.replace("\\\n", " "))[1:]
 
 

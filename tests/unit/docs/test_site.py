@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from markdown_it import MarkdownIt
 
 PROJECT = Path(__file__).parents[3]
 DOCS = PROJECT / "docs"
+DRAW = runpy.run_path(str(DOCS / "draw_diagrams.py"))
 PAGES = sorted(path.relative_to(DOCS) for path in DOCS.rglob("*.md"))
 BLOCKS = ("li", "pre", "table", "td", "h2", "h3", "img", "ol")
 # What a browser loads by itself, unlike a link that a reader follows.
@@ -56,3 +58,11 @@ def test_a_page_has_the_lists_and_tables_that_it_has_in_airflow(site: Path, page
 
 def test_the_script_that_generates_pages_is_not_published(site: Path) -> None:
     assert not list(site.rglob("*.py"))
+
+
+def test_every_diagram_is_drawn_from_its_text() -> None:
+    texts = list((DOCS / "pictures").glob("*.mmd"))
+    assert texts
+    for path in texts:
+        first = path.with_suffix(".svg").read_text().partition("\n")[0]
+        assert first == DRAW["drawn_from"](path.read_text()), f"{path.name}: run `make pictures`"
