@@ -66,7 +66,7 @@ OF_NO_MODULE = (
     "probe/test_dialects_page.py",
 )
 # Folders whose tests are of something else than the engine.
-OF_OTHERS = ("docker", "docs", "emulator", "local")
+OF_OTHERS = ("docker", "docs", "emulator", "local", "packaging")
 
 MODULES = sorted(
     path.relative_to(ENGINE).with_suffix("").as_posix() for path in ENGINE.rglob("*.py") if path.stem != "__init__"
