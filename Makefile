@@ -78,6 +78,19 @@ lint: $(READY) ## ruff, mypy --strict, the import arrows, the links of docs/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	PYTHONPATH=include:plugins $(BIN)/lint-imports & imports=$$!; $(BIN)/mypy && wait $$imports
 
+# .local is where it goes for a person; CI shows the page beside the pull request.
+coverage: $(READY) ## Which changed lines no quick test runs, beside origin/main (BRANCH=)
+	@mkdir -p .local
+	$(PYTEST) -m "not slow and not nightly" --cov --cov-report=xml:.local/coverage.xml --cov-report= tests/unit
+	$(BIN)/diff-cover .local/coverage.xml --compare-branch=$(or $(BRANCH),origin/main) --format markdown:.local/coverage.md
+
+dist: $(READY) ## Build a release into dist/ and check it (TAG=v1.2.3: it has to be this version)
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d dist
+	$(BIN)/twine check --strict dist/*
+	$(if $(TAG),test -f dist/greennode_airflow-$(patsubst v%,%,$(TAG))-py3-none-any.whl || { echo "make: the tag $(TAG) is not the version in pyproject.toml" >&2; exit 1; })
+	$(BIN)/pytest tests/unit/packaging
+
 docs: $(READY) ## Make the pages that come from the code, and serve the site of docs/ on http://localhost:8000
 	PYTHONPATH=include:plugins $(BIN)/python docs/make_reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
@@ -88,8 +101,9 @@ pictures: $(READY) ## Make the pictures in docs/ (it needs Debian's packages chr
 	PYTHONPATH=include $(BIN)/python docs/draw_diagrams.py
 
 venv: $(READY) ## Make .venv with everything pinned in requirements-dev.txt
-lock: $(READY) ## Pin requirements.txt and requirements-dev.txt anew from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery -o requirements.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml --extra celery --extra dev -c requirements.txt -o requirements-dev.txt
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --generate-hashes
+lock: $(READY) ## Pin requirements.txt and requirements-dev.txt again from pyproject.toml, with hashes
+	$(COMPILE) pyproject.toml --extra celery -o requirements.txt
+	$(COMPILE) pyproject.toml --extra celery --extra dev -c requirements.txt -o requirements-dev.txt
 
-.PHONY: help demo ui show unit test test-engine test-airflow test-system nightly witness faults year dialects bench lint docs pictures venv lock
+.PHONY: help demo ui show unit test test-engine test-airflow test-system nightly witness faults year dialects bench lint coverage dist docs pictures venv lock
