@@ -73,3 +73,22 @@ def test_each_secret_is_made_once_and_read_by_its_owner_alone(make_env: Callable
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
     assert make_env() == 1, "what is there stays"
     assert variables(tmp_path / ".env") == made
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_service_has_no_right_that_it_does_not_use(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert name == "postgres" or "cap_add" not in service
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_image_is_of_one_exact_version(name: str) -> None:
+    assert re.fullmatch(r"[\w/-]+:(\d+\.\d+(\.\d+)?|local)", SERVICES[name]["image"])
+
+
+def test_only_what_runs_tasks_and_answers_the_page_has_the_key() -> None:
+    holding = {name for name, service in SERVICES.items() if "GREENNODE_API_KEY" in str(service)}
+    assert holding == {"api-server", "triggerer", "worker", "emulator"}
