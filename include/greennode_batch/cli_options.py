@@ -33,6 +33,8 @@ _FIELDS = (
     "key", "carry", "model", "params", "samples", "answer", "canary", "attempts", "max_failed_ratio", "on_ambiguous",
     "keep_remote_files", "keep_reasoning", "refresh", "retry_final",
 )  # fmt: skip
+# What the options have by the same name as a source of files.
+_FILE_FIELDS = ("format", "types", "delimiter", "quote", "escape", "encoding")
 # Without --job these are required, and one of --prompt and --messages.
 _NEEDED = ("source", "key", "model")
 
@@ -42,8 +44,12 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     rows = parser.add_argument_group("rows")
     rows.add_argument("--job", metavar="FILE.py[:NAME]", help=_JOB_HELP)
     rows.add_argument("--in", dest="source", metavar="FILE|FOLDER", help=_IN_HELP)
-    rows.add_argument("--in-format", dest="format", choices=FILE_FORMATS, help=_FORMAT_HELP)
-    rows.add_argument("--in-types", dest="types", type=json_object, metavar="JSON", help=_TYPES_HELP)
+    rows.add_argument("--in-format", "--format", dest="format", choices=FILE_FORMATS, help=_FORMAT_HELP)
+    rows.add_argument("--in-types", "--types", dest="types", type=json_object, metavar="JSON", help=_TYPES_HELP)
+    rows.add_argument("--delimiter", metavar="CHARACTER", help=_DELIMITER_HELP)
+    rows.add_argument("--quote", metavar="CHARACTER", help=_QUOTE_HELP)
+    rows.add_argument("--escape", metavar="CHARACTER", help=_ESCAPE_HELP)
+    rows.add_argument("--encoding", metavar="NAME", help="the encoding of CSV, such as cp1252; default: utf-8")
     rows.add_argument("--key", type=names, metavar="COLUMNS", help="what identifies a row: a or a,b")
     rows.add_argument("--carry", type=names, metavar="COLUMNS", help="more columns to copy to the output: a,b")
     rows.add_argument("--limit", type=at_least_one, metavar="N", help="read only the first N rows")
@@ -77,6 +83,9 @@ _IN_HELP = (
 _FORMAT_HELP = "the format of --in, if its name does not show it"
 _PARAMS_HELP = 'more fields of each request, such as {"max_tokens": 200}'
 _TYPES_HELP = 'types of CSV columns, which are text otherwise: {"day": "date"}'
+_DELIMITER_HELP = "what separates the values of CSV, such as ';'; default: a comma, in TSV a tab"
+_QUOTE_HELP = "what encloses values of CSV, '' for nothing; default: a double quote"
+_ESCAPE_HELP = "what stands before a quote that belongs to a value of CSV, such as '\\'; default: quotes are doubled"
 _MESSAGES_HELP = "instead of --prompt and --system: a JSON list of chat messages, with Jinja in their texts"
 _ANSWER_HELP = (
     "typed answers: a Pydantic model, as package.module:Class or FILE.py:Class, or a JSON schema, as FILE.json; its "
@@ -146,8 +155,11 @@ def job_of(
     """
     changes = {name: value for name in _FIELDS if (value := getattr(options, name, None)) is not None}
     changes |= _question(options, declared)
+    files = {name: value for name in _FILE_FIELDS if (value := getattr(options, name)) is not None}
     if options.source is not None:
-        changes["source"] = FileSource(path=options.source, format=options.format, types=options.types or {})
+        changes["source"] = FileSource(path=options.source, **files)
+    elif files and declared is not None:
+        changes["source"] = _as_declared(declared.source, files, options)
     if options.tokenizer is not None:
         changes["tokenizer"] = str(options.tokenizer.resolve())
     if options.limit is not None:
@@ -159,6 +171,17 @@ def job_of(
         return BatchJob(name=name, budget=Budget(max_cost=options.max_cost, max_rows=options.max_rows), **changes)
     changes["budget"] = _budget(options, declared.budget or Budget())
     return dataclasses.replace(declared, **changes)
+
+
+def _as_declared(source: FileSource | SqlSource, files: dict[str, Any], options: argparse.Namespace) -> FileSource:
+    """The files of a job, read as the options say."""
+    if isinstance(source, FileSource):
+        return dataclasses.replace(source, **files)
+    given = given_by_options(options.parser)
+    raise ConfigError(
+        f"{', '.join(given[name] for name in files)} is for files, and the job's source is a query; leave it out, or "
+        "name files with the rows by --in. Nothing was sent"
+    )
 
 
 def _budget(options: argparse.Namespace, declared: Budget) -> Budget:
@@ -202,11 +225,13 @@ def run_id_of(job: BatchJob, base_url: str, *, limit: int | None = None) -> str:
 def _more(job: BatchJob, limit: int | None) -> dict[str, Any]:
     """Further options that distinguish runs, if they are given."""
     types = job.source.types if isinstance(job.source, FileSource) else {}
+    dialect = job.source.dialect if isinstance(job.source, FileSource) else ()
     more = {
         "answer": response_format(job.answer) if job.answer else None,
         "messages": job.messages,
         "row_params": dict(job.row_params),
         "types": dict(types),
+        "dialect": dialect if any(value is not None for value in dialect) else None,
         "target_key": None if isinstance(job.model, str) else job.target_key,
         "limit": limit,
     }

@@ -51,6 +51,13 @@ def test_a_job_is_what_the_options_say(declared, tmp_path):
     assert job.name.startswith("tickets_1")
 
 
+def test_a_file_is_read_as_the_options_say_under_the_names_that_a_source_has(declared):
+    given = {"format": "csv", "types": '{"id": "integer"}', "delimiter": ";", "quote": "'", "escape": "\\"}
+    source = declared(**given, encoding="cp1252").source
+    assert (source.format, source.types) == ("csv", {"id": "integer"})
+    assert source.dialect == (";", "'", "\\", "cp1252")
+
+
 def test_the_same_command_is_the_same_run_also_on_a_copy_and_by_another_spelling_of_the_address(declared, tmp_path):
     copy = tmp_path / "copy.csv"
     copy.write_bytes((tmp_path / "tickets 1.csv").read_bytes())
@@ -65,7 +72,7 @@ def test_another_question_file_or_server_is_another_run(declared, tmp_path):
     other.write_text("{{ text }}?")
     changes = [
         {}, {"prompt": other}, {"system": other}, {"model": "n"}, {"key": "text"}, {"carry": "text"}, {"samples": 2},
-        {"params": '{"max_tokens": 5}'}, {"in-format": "csv"},
+        {"params": '{"max_tokens": 5}'}, {"in-format": "csv"}, {"delimiter": ";"}, {"types": '{"id": "integer"}'},
     ]  # fmt: skip
     runs = [run_id_of(declared(**change), URL) for change in changes]
     runs.append(run_id_of(declared(), "https://other/v1"))

@@ -42,7 +42,11 @@ def _opened(job: BatchJob, stack: ExitStack) -> Rows:
     source = job.source
     if isinstance(source, FileSource):
         return read_files(
-            UPath(_path(source)), file_format=source.format, types=source.types, columns=needed_columns(job)
+            UPath(_path(source)),
+            file_format=source.format,
+            types=source.types,
+            dialect=source.dialect,
+            columns=needed_columns(job),
         )
     sql, parameters = _rendered(read_job_text(source.sql), "the query"), _parameters(source)
     connection = stack.enter_context(closing(connect_sql(source.conn_id)))

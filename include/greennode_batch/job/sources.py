@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from greennode_batch.job.declaration import Declaration
-from greennode_batch.job.file_types import FileFormat, check_type
+from greennode_batch.job.file_types import CsvDialect, FileFormat, check_dialect, check_type
 
 _ParameterName = Annotated[str, Field(pattern=r"^[^\W\d]\w*$")]
 
@@ -88,10 +88,31 @@ class FileSource(Declaration):
     name them here: the key `007` stays `007`. In CSV an empty field is NULL, and `""` is an empty text.
     """
 
+    delimiter: Annotated[str | None, "one character, such as ';', or left out"] = None
+    """The character between the values of a CSV file: by default a comma, and a tab in TSV."""
+
+    quote: Annotated[str | None, "one character, empty, or left out"] = None
+    """The character that encloses values of a CSV file: by default `"`. Empty if no value is enclosed, so that a `"` is
+    an ordinary character."""
+
+    escape: Annotated[str | None, "one character, such as a backslash, or left out"] = None
+    """The character before a quote that belongs to the value, as in `"24\\" wide"`. It may also stand before a
+    delimiter and before itself. By default such a quote is doubled."""
+
+    encoding: Annotated[str | None, "the name of an encoding, such as 'cp1252', or left out"] = None
+    """The encoding of CSV files, by the name that Python has for it: `cp1252`, `utf-16`, `shift_jis`. By default UTF-8,
+    with or without a byte order mark."""
+
     def __post_init__(self) -> None:
-        """Raise ConfigError for a type that does not exist."""
+        """Raise ConfigError for a type or a dialect that does not exist."""
         for words in self.types.values():
             check_type(words)
+        check_dialect(self.dialect)
+
+    @property
+    def dialect(self) -> CsvDialect:
+        """How its CSV files are written."""
+        return CsvDialect(self.delimiter, self.quote, self.escape, self.encoding)
 
 
 Source = SqlSource | FileSource

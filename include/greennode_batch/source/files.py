@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,10 +15,10 @@ import pyarrow as pa
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.file_types import FileFormat
+from greennode_batch.job.file_types import DEFAULT_DIALECT, CsvDialect, FileFormat
 from greennode_batch.source.column_types import to_arrow
 from greennode_batch.source.formats.common_types import common_type, plain_type
-from greennode_batch.source.formats.csv_rows import csv_batches, csv_columns
+from greennode_batch.source.formats.csv_rows import csv_batches, csv_columns, delimiter_hint
 from greennode_batch.source.formats.declared_types import as_type, declared_type
 from greennode_batch.source.formats.file_listing import SourceFile, source_files
 from greennode_batch.source.formats.json_rows import json_batches, json_columns
@@ -25,7 +27,10 @@ from greennode_batch.source.partition import WHOLE, Part
 from greennode_batch.source.rows import RowBatch, Rows, check_columns
 from greennode_batch.wording import given_by
 
+log = logging.getLogger(__name__)
+
 _OPENED_AT_ONCE = 8
+_TEXT_TABLES = ("csv", "tsv")
 
 Types = Mapping[str, pa.DataType]
 
@@ -35,6 +40,7 @@ def read_files(
     *,
     file_format: FileFormat | None = None,
     types: Mapping[str, str] | None = None,
+    dialect: CsvDialect = DEFAULT_DIALECT,
     columns: Collection[str] | None = None,
     part: Part = WHOLE,
 ) -> Rows:
@@ -42,6 +48,7 @@ def read_files(
 
     columns: the columns to read, if they exist; None reads all.
     types: the declared types by column name, in the words of `FileSource`.
+    dialect: how CSV files are written.
     part: which of the files to read, or which row groups of a single Parquet file. Column names and types are those of
         all files in any case.
 
@@ -49,7 +56,12 @@ def read_files(
     megabytes. Raises ConfigError with the file's name if a file cannot be read.
     """
     declared = {name: declared_type(words) for name, words in (types or {}).items()}
-    files = source_files(path, file_format)
+    files = [dataclasses.replace(file, dialect=dialect) for file in source_files(path, file_format)]
+    if files[0].format not in _TEXT_TABLES and dialect != DEFAULT_DIALECT:
+        raise ConfigError(
+            f"{files[0]}: is {files[0].format}, and only CSV and TSV files have a delimiter, quote, escape or "
+            "encoding; leave these out. Nothing was sent"
+        )
     partitions = [name for file in files for name in file.partitions]
     stored: list[Types | None]
     if files[0].format == "jsonl":
@@ -58,8 +70,10 @@ def read_files(
         stored = [None] * len(files)
         known: Types = declared
     else:
-        schemas = _schemas(files)
+        schemas = _schemas(files, columns)
         names = dict.fromkeys((*(name for schema in schemas for name in schema), *partitions))
+        if files[0].format in _TEXT_TABLES and columns is not None and names.keys().isdisjoint(columns):
+            _refuse_other_delimiter(files[0], tuple(schemas[0]))
         stored = list(schemas)
         known = _known_types(files, schemas, [name for name in names if columns is None or name in columns], declared)
     missing = [name for name in declared if name not in names]
@@ -99,24 +113,49 @@ def _origin(files: Sequence[SourceFile]) -> str:
     return hashlib.blake2b("\n".join(items).encode(), digest_size=16).hexdigest()
 
 
-def _schemas(files: Sequence[SourceFile]) -> list[Types]:
-    """Read the columns of each file with their types."""
+def _schemas(files: Sequence[SourceFile], columns: Collection[str] | None) -> list[Types]:
+    """Read the columns of each file with their types, without those that have no name or a name that occurs twice."""
     with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
-        return list(pool.map(_schema, files))
+        fields = list(pool.map(_fields, files))
+    schemas = [_named_fields(file, found, columns) for file, found in zip(files, fields, strict=True)]
+    left_out = [len(found) - len(schema) for found, schema in zip(fields, schemas, strict=True)]
+    if any(left_out):
+        log.warning(
+            "Columns without a name, or with a name that occurs twice, are left out: %d of %s",
+            max(left_out),
+            files[left_out.index(max(left_out))],
+        )
+    return schemas
 
 
-def _schema(file: SourceFile) -> Types:
+def _fields(file: SourceFile) -> list[tuple[str, pa.DataType]]:
     if file.format == "parquet":
-        schema = parquet_schema(file)
-        names, types = schema.names, [plain_type(arrow) for arrow in schema.types]
-    else:
-        names = list(csv_columns(file))
-        types = [pa.string()] * len(names)
+        return [(field.name, plain_type(field.type)) for field in parquet_schema(file)]
+    return [(name, pa.string()) for name in csv_columns(file)]
+
+
+def _refuse_other_delimiter(file: SourceFile, names: Sequence[str]) -> None:
+    """Raise ConfigError if no needed column was found and the header seems to have another delimiter."""
+    hint = delimiter_hint(names)
+    if hint:
+        raise ConfigError(f"{file}: has the single column {names[0]!r}{hint}. Nothing was sent")
+
+
+def _named_fields(
+    file: SourceFile, fields: Sequence[tuple[str, pa.DataType]], columns: Collection[str] | None
+) -> Types:
+    """The columns whose name is unique. Raises ConfigError for a name that is needed and occurs twice."""
+    names = [name for name, _ in fields]
     try:
-        check_columns(tuple(names))
+        check_columns(tuple(name for name in names if name.strip() and (columns is None or name in columns)))
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
-    return dict(zip(names, types, strict=True))
+    counts = Counter(names)
+    return {
+        name: arrow
+        for name, arrow in fields
+        if counts[name] == 1 and (name.strip() or (columns is not None and name in columns))
+    }
 
 
 def _known_types(

@@ -48,4 +48,6 @@ def _opened(job: BatchJob, source: Source, part: Part) -> Iterator[Callable[[], 
     whole = "(/data/rows.parquet) or an object store's (s3://conn_id@bucket/rows/). Nothing was sent"
     path = shared_path(source.path, what="source", kind="file", example=whole)
     columns = needed_columns(job)
-    yield lambda: read_files(path, file_format=source.format, types=source.types, columns=columns, part=part)
+    yield lambda: read_files(
+        path, file_format=source.format, types=source.types, dialect=source.dialect, columns=columns, part=part
+    )

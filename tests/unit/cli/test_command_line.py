@@ -244,7 +244,7 @@ def test_two_starts_at_once_do_not_meet(arguments, tmp_path, emulator, capsys):
         ({"in": "gone.parquet"}, "gone.parquet: no such file"),
         ({"prompt": "gone.md"}, "gone.md: no such file"),
         ({"system": "gone.md"}, "gone.md: no such file"),
-        ({"in": __file__}, "test_command_line.py: its name does not tell its format; set --in-format parquet"),
+        ({"in": __file__}, "test_command_line.py: its name does not tell its format; set --format parquet"),
         ({"in": __file__, "in-format": "parquet"}, "test_command_line.py: cannot be read as Parquet"),
         ({"prompt": "/"}, "/: cannot be read as UTF-8 text"),
         ({"out": f"{__file__}/"}, "test_command_line.py: the path is a file, and a dataset needs a folder"),

@@ -117,6 +117,12 @@ def test_a_field_that_is_missing_or_has_no_name_is_a_config_error():
 @pytest.mark.parametrize(
     ("declare", "message"),
     [
+        (lambda: FileSource(path="a", delimiter="||"), r"delimiter is '\|\|'; it is one ASCII character"),
+        (lambda: FileSource(path="a", quote="»"), "quote is '»'; it is one ASCII .* no value is in quotes"),
+        (lambda: FileSource(path="a", quote=";", delimiter=";"), "three different characters"),
+        (lambda: FileSource(path="a", escape='"', quote='"'), "three different characters"),
+        (lambda: FileSource(path="a", encoding="base64"), "encoding: 'base64' is no encoding of text"),
+        (lambda: FileSource(path="a", encoding="utf8x"), "encoding: 'utf8x' is no encoding of text"),
         (lambda: SqlSource(conn_id="w", sql="x", tables="t"), r"^SqlSource: tables is 't'; it is a tuple of tables"),
         (
             lambda: SqlSource(conn_id="w", sql="x", parameters=["a"]),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.job.file_types import CsvDialect
 from greennode_batch.source.files import read_files
 from greennode_batch.source.partition import Part
 
@@ -270,3 +271,33 @@ def test_a_single_file_that_is_no_parquet_is_not_read_in_parts(write, name):
         parts_of(path)
     # Of a folder that happens to have one file today, it is one part's.
     assert [len(rows_of(part)) for part in parts_of(path.parent)] == [1, 0, 0]
+
+
+# Columns that nobody can name
+
+
+@pytest.mark.parametrize("header", [",id,note", "id,note,", "id, ,note", "id,twice,twice,note", "id,note,,"])
+def test_columns_without_a_name_of_their_own_are_left_out(write, caplog, header):
+    cells = [{"id": "7", "note": "fits"}.get(name, "z") for name in header.split(",")]
+    rows = read_files(write("rows.csv", f"{header}\n{','.join(cells)}\n"), columns=("id", "note"))
+    assert rows.columns == ("id", "note")
+    assert rows_of(rows) == [("7", "fits")]
+    assert "are left out" in caplog.text
+
+
+def test_a_name_that_occurs_twice_and_is_needed_is_an_error(write):
+    with pytest.raises(ConfigError, match=r"rows\.csv: .*column\(s\) note twice"):
+        read_files(write("rows.csv", "id,note,note\n1,x,y\n"), columns=("id", "note"))
+
+
+def test_a_header_of_another_delimiter_is_an_error_that_names_the_delimiter(write):
+    path = write("rows.csv", "id|note\n1|x\n")
+    with pytest.raises(ConfigError, match=r"single column 'id\|note'.*set delimiter='\|'"):
+        read_files(path, columns=("id", "note"))
+    rows = read_files(path, columns=("id", "note"), dialect=CsvDialect(delimiter="|"))
+    assert rows_of(rows) == [("1", "x")]
+
+
+def test_a_dialect_is_for_csv_alone(write):
+    with pytest.raises(ConfigError, match=r"rows\.jsonl: is jsonl, and only CSV and TSV files have a delimiter"):
+        read_files(write("rows.jsonl", '{"id": 1}\n'), dialect=CsvDialect(encoding="cp1252"))

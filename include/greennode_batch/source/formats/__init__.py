@@ -3,6 +3,7 @@
 file_listing      the files that a path names, in order, with their format
 parquet_rows      rows of a Parquet file
 csv_rows          rows of a CSV or TSV file
+strict_csv        stops at bytes of CSV that a strict reader refuses
 json_rows         rows of a JSON Lines file
 batch_limits      how many rows and bytes a batch may hold
 declared_types    the types that a job declares for columns

@@ -17,7 +17,7 @@ import pyarrow as pa
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.file_types import FORMATS, FileFormat
+from greennode_batch.job.file_types import DEFAULT_DIALECT, FORMATS, CsvDialect, FileFormat
 from greennode_batch.source.partition import WHOLE, Part
 from greennode_batch.staging.folders import local_path, uncached
 from greennode_batch.wording import given_by
@@ -40,6 +40,8 @@ class SourceFile:
     """The columns that its folders define (`day=2026-01-31`), in order, with their values."""
     part: Part = WHOLE
     """Which row groups of a Parquet file to read."""
+    dialect: CsvDialect = DEFAULT_DIALECT
+    """How it is written, if it is CSV."""
 
     def __str__(self) -> str:
         return str(self.path)
