@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -11,8 +12,8 @@ from jinja2 import nodes
 
 from greennode_batch.errors import RowError
 from greennode_batch.request.data_urls import BYTES, data_url
-from greennode_batch.request.prompt_environment import ENVIRONMENT, NULL, shown, syntax_errors
-from greennode_batch.request.prompt_files import PromptText, environment_of, names_in, text_of
+from greennode_batch.request.prompt_environment import ENVIRONMENT, NULL, ROW, SourceRow, shown, syntax_errors
+from greennode_batch.request.prompt_files import PromptText, column_behind_row, environment_of, names_in, text_of
 from greennode_batch.source.rows import RowBatch
 
 
@@ -82,6 +83,9 @@ class Prompt:
         # All rows share one context, because Template.render creates one for each row and takes three times as long.
         # What a row sets in the context is cleared before the next row.
         self._values: dict[str, Any] = {**template.globals}
+        self._row = SourceRow()
+        if ROW in named and ROW not in columns:
+            self._values[ROW] = self._row
         self._context = template.new_context(self._values, shared=True)
         self._blocks = template.blocks
         self._render = template.root_render_func
@@ -106,7 +110,8 @@ class Prompt:
         return texts
 
     def _text(self, row: Sequence[Any], *, index: int) -> str:
-        self._values.update(zip(self.columns, [NULL if value is None else value for value in row], strict=True))
+        self._row.values = dict(zip(self.columns, [NULL if value is None else value for value in row], strict=True))
+        self._values.update(self._row.values)
         self._context.vars.clear()
         self._context.exported_vars.clear()
         # Each time it renders, a template that extends another one appends the parent's blocks to its own.
@@ -116,7 +121,7 @@ class Prompt:
         except jinja2.UndefinedError as error:
             raise RowError(
                 f"{self.name}: {error.message}. The source has the columns {', '.join(self._known)}; "
-                "fix the prompt or add the column to the source",
+                f"fix the prompt or add the column to the source{self._hint()}",
                 row=index,
             ) from None
         except (
@@ -129,6 +134,14 @@ class Prompt:
             RecursionError,
         ) as error:
             raise RowError(f"{self.name}: {type(error).__name__}: {error}{self._bytes_in(row)}", row=index) from error
+
+    def _hint(self) -> str:
+        odd = next((column for column in self._known if not column.isidentifier()), None)
+        return (
+            ""
+            if odd is None
+            else f". A column whose name is not a plain word is written row[{json.dumps(odd, ensure_ascii=False)}]"
+        )
 
     def _bytes_in(self, row: Sequence[Any]) -> str:
         """Name the columns that hold bytes, which few filters accept."""
@@ -167,18 +180,26 @@ def _outputs(
 
 
 def _plain_piece(node: nodes.Expr, columns: Sequence[str], name: str) -> str | TextSource | None:
+    column = _column_of(node, columns)
+    if column is not None:
+        return ColumnText(column, name)
     match node:
         case nodes.TemplateData():
             return node.data
-        case nodes.Name() if node.name in columns:
-            return ColumnText(node.name, name)
-        case nodes.Filter(name="data_url", node=nodes.Name() as column) if column.name in columns:
+        case nodes.Filter(name="data_url", node=nodes.Expr() as bytes_of) if _column_of(bytes_of, columns) is not None:
+            column = str(_column_of(bytes_of, columns))
             match node.args, node.kwargs, node.dyn_args, node.dyn_kwargs:
                 case [], [], None, None:
-                    return ColumnDataUrl(column.name, name)
+                    return ColumnDataUrl(column, name)
                 case [nodes.Const(value=str() as media_type)], [], None, None:
-                    return ColumnDataUrl(column.name, name, media_type)
+                    return ColumnDataUrl(column, name, media_type)
     return None
+
+
+def _column_of(node: nodes.Expr, columns: Sequence[str]) -> str | None:
+    """The column that an expression names, as `name` or as `row["Any Name"]`; None for any other expression."""
+    column = node.name if isinstance(node, nodes.Name) else column_behind_row(node) if ROW not in columns else None
+    return column if column in columns else None
 
 
 def _written(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +27,26 @@ class _Null(str):
 
 
 NULL = _Null()
+ROW = "row"
+"""The name by which a template reaches any column, as in `row["Any Name"]`, unless a column itself has it."""
+
+
+class SourceRow:
+    """A row in a template: `row["Any Name"]` is the value of a column. It has the columns that the template names."""
+
+    __iter__ = None  # Python would count indexes up for ever
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def __getitem__(self, name: object) -> Any:
+        """The value; an undefined one for a name that is no column, or that the template does not give in quotes."""
+        if name in self.values:
+            return self.values[str(name)]
+        hint = f"row[{json.dumps(name, ensure_ascii=False, default=repr)}] is undefined"
+        return jinja2.StrictUndefined(f"{hint}; the name of a column stands in quotes right behind row")
+
+
 _PLAIN = frozenset({str, int, float, bool, _Null})
 
 
@@ -35,6 +56,8 @@ def shown(value: Any) -> Any:
         return value
     if value is None:
         return ""
+    if isinstance(value, SourceRow):
+        raise TypeError('a row has no text form; name one of its columns, as in row["Any Name"]')
     # Their texts contain a memory address, which differs in every run and would change the request.
     if callable(value) or isinstance(value, Iterator | BYTES):
         kind = type(value).__name__
@@ -62,4 +85,10 @@ def syntax_errors(name: str) -> Iterator[None]:
     try:
         yield
     except jinja2.TemplateSyntaxError as error:
-        raise ConfigError(f"{name}, line {error.lineno}: {error.message}") from None
+        hint = '. A column whose name is not a plain word is written row["Any Name"]' if _is_word(error) else ""
+        raise ConfigError(f"{name}, line {error.lineno}: {error.message}{hint}") from None
+
+
+def _is_word(error: jinja2.TemplateSyntaxError) -> bool:
+    """Whether a name that Jinja cannot read may be the cause."""
+    return (error.message or "").startswith(("expected token", "unexpected char", "unexpected '"))

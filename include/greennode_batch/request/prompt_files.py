@@ -15,7 +15,7 @@ from jinja2.runtime import Context
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.texts import find_job_text, read_below
-from greennode_batch.request.prompt_environment import ENVIRONMENT, syntax_errors
+from greennode_batch.request.prompt_environment import ENVIRONMENT, ROW, syntax_errors
 
 _Reference = nodes.Include | nodes.Import | nodes.FromImport | nodes.Extends
 
@@ -70,8 +70,8 @@ def read_prompt(said: str, *, name: str) -> str | PromptText:
 def names_in(text: str | PromptText, *, name: str) -> frozenset[str]:
     """The names that a template takes from the row, including those in files that see its context.
 
-    Each may be a column. name: the template's name in error messages. Raises ConfigError with the line for invalid
-    Jinja.
+    Each may be a column, and so may the names in `row["…"]`. name: the template's name in error messages. Raises
+    ConfigError with the line for invalid Jinja.
     """
     waiting, files = ([text.text], text.files) if isinstance(text, PromptText) else ([text], {})
     names: set[str] = set()
@@ -80,6 +80,7 @@ def names_in(text: str | PromptText, *, name: str) -> frozenset[str]:
         with syntax_errors(name):
             syntax = ENVIRONMENT.parse(waiting.pop())
             names |= meta.find_undeclared_variables(syntax)
+        names |= _names_behind_row(syntax)
         # A column may have the name of one of Jinja's own functions.
         names |= {node.name for node in syntax.find_all(nodes.Name)} & ENVIRONMENT.globals.keys()
         for node in _references(syntax):
@@ -88,6 +89,21 @@ def names_in(text: str | PromptText, *, name: str) -> frozenset[str]:
                 seen.add(file)
                 waiting.append(text_of(file, files, name))
     return frozenset(names)
+
+
+def column_behind_row(node: nodes.Node) -> str | None:
+    """The name in `row["…"]` or `row.…`; None for any other expression."""
+    match node:
+        case nodes.Getitem(node=nodes.Name(name=name), arg=nodes.Const(value=str() as column)) if name == ROW:
+            return column
+        case nodes.Getattr(node=nodes.Name(name=name), attr=str() as column) if name == ROW:
+            return column
+    return None
+
+
+def _names_behind_row(syntax: nodes.Template) -> set[str]:
+    found = (column_behind_row(node) for node in syntax.find_all((nodes.Getitem, nodes.Getattr)))
+    return {name for name in found if name is not None}
 
 
 def text_of(file: str, files: Mapping[str, str], name: str) -> str:

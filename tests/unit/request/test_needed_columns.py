@@ -17,6 +17,15 @@ def test_what_a_job_needs_are_the_columns_of_all_its_strings_files_and_fields(jo
     assert needed_columns(job) == {"id", "day", "a", "b", "photo", "detail", "who", "words"}
 
 
+def test_names_behind_row_are_needed_also_those_in_messages_and_files(jobs, make_job):
+    (jobs / "question.md").write_text("{% include 'rules.md' %}{{ row['Title (en)'] }}")
+    (jobs / "rules.md").write_text("{% if row['Is New'] %}{{ row.size }}{% endif %}")
+    image = {"type": "image_url", "image_url": {"url": "{{ row['The Photo'] | data_url }}"}}
+    messages = [{"role": "user", "content": [{"type": "text", "text": "question.md"}, image]}]
+    needed = needed_columns(make_job(prompt=None, messages=messages))
+    assert needed >= {"id", "Title (en)", "Is New", "size", "The Photo"}
+
+
 def test_a_prompt_that_is_no_jinja_is_refused_before_the_source_is_read(make_job):
     with pytest.raises(ConfigError, match="line 1"):
         needed_columns(make_job(prompt="{% if %}"))

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -146,3 +147,56 @@ def test_another_process_gives_the_same_text():
         for seed in ("1", "2")
     }
     assert texts == {b"{'b': 1, 'a': {2}} {\"d\": 1} 0.1\n"}
+
+
+ODD_NAMES = ["Item ID", "user.name", "2nd choice", "đủ-size", 'a"b', "it's", "row ", "none", "self", "_id", "items"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("value", ["x", None, 7])
+def test_any_column_is_reached_by_its_name_behind_row(name, value):
+    quoted = json.dumps(name, ensure_ascii=False)
+    shown = "" if value is None else str(value)
+    row = {"id": 1, name: value}
+    assert render(f"<{{{{ row[{quoted}] }}}}>", **row) == f"<{shown}>"
+    assert render(f"<{{{{ row[{quoted}] ~ id }}}}>{{% set x = 1 %}}", **row) == f"<{shown}1>"
+    assert render(f"{{% macro m() %}}{{{{ row[{quoted}] }}}}{{% endmacro %}}{{{{ m() }}}}", **row) == shown
+
+
+def test_the_bytes_of_a_column_with_any_name_are_a_data_url():
+    assert (
+        render('{{ row["The Photo"] | data_url("image/png") }}', **{"The Photo": b"x"}) == "data:image/png;base64,eA=="
+    )
+
+
+def test_a_column_that_is_named_row_hides_the_row():
+    assert render('{{ row }}{{ row["b"] }}', row={"b": 5}, b=1) == "{'b': 5}5"
+
+
+def test_another_variable_that_is_named_row_is_no_column():
+    assert render("{% for row in tags %}{{ row.size }},{% endfor %}", tags=[{"size": 1}, {"size": 2}]) == "1,2,"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            '{{ row["Review text"] }}',
+            r'row\["Review text"\] is undefined.*columns id, Review Text;.*row\["Review Text"\]',
+        ),
+        ("{{ review }}", r"'review' is undefined.*row\[\"Review Text\"\]"),
+        ("{% set name = 'Review Text' %}{{ row[name] }}", "name of a column stands in quotes right behind row"),
+        ("{{ row }}", "a row has no text form; name one of its columns"),
+        ("{% for name in row %}{% endfor %}", "not iterable"),
+        ("{{ row.items() }}", r'row\["items"\] is undefined'),
+    ],
+)
+def test_a_column_that_is_not_reached_is_an_error_that_says_how_to_write_it(text, words):
+    with pytest.raises(RowError, match=words):
+        render(text, **{"id": 1, "Review Text": "x"})
+
+
+@pytest.mark.parametrize("text", ["{{ Review Text }}", "{{ 2nd-choice }}", "{{ what? }}"])
+def test_a_name_that_jinja_cannot_read_is_an_error_that_says_how_to_write_it(text):
+    with pytest.raises(ConfigError, match=r'line 1: .*row\["Any Name"\]'):
+        render(text, **{"Review Text": "x"})
