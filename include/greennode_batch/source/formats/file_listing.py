@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import os
+import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,10 +22,24 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.job.file_types import DEFAULT_DIALECT, FORMATS, CsvDialect, FileFormat
 from greennode_batch.source.partition import WHOLE, Part
 from greennode_batch.staging.folders import local_path, uncached
-from greennode_batch.wording import given_by
+from greennode_batch.wording import counted, given_by
+
+log = logging.getLogger(__name__)
 
 _GZIP = ".gz"
 _STREAM_BYTES = 4 << 20
+_SHOWN_SKIPPED = 10
+# Markers, documents and the like, which are no rows in any format.
+_FOREIGN = re.compile(
+    r"(readme|license|licence|notice|copying|changelog|authors|makefile|dockerfile|manifest)(\..*)?"
+    r"|(.*[._-])?manifest\.json|(metadata|schema|dataset_infos?|datapackage|package)\.json|.*\.metadata\.json"
+    r"|.*_\$folder\$|thumbs\.db|desktop\.ini|ehthumbs\.db|icon\r|.*~|~\$.*|.*#"
+    r"|.*\.(crc|md5|sha1|sha256|sha512|sum|sig|asc|lock|done|ok|success|tmp|temp|crdownload|inprogress"
+    r"|swp|bak|old|orig|md|markdown|rst|adoc|html?|pdf|docx?|rtf|pptx?|png|jpe?g|gif|svg|webp|ico"
+    r"|py|ipynb|r|sh|bat|sql|ya?ml|toml|ini|cfg|conf|xml|xsd|avsc|proto)",
+    re.IGNORECASE,
+)
+_OTHER_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9_-]*$")
 # Hive and Spark write this for a partition whose value is NULL.
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
@@ -96,18 +112,26 @@ class SourceFile:
 
 
 def source_files(path: UPath | Path, file_format: FileFormat | None = None) -> list[SourceFile]:
-    """List the file that a path names, or all files below a folder, sorted by name.
+    """List the file that a path names, or all files of rows below a folder, sorted by name.
 
-    Hidden files and those whose names begin with `_`, such as Spark's markers, are left out.
+    Hidden files, markers, documents and other foreign files are left out, and counted in the log.
     file_format: the format of files whose names do not tell; files whose names tell another format are then left out.
 
     Raises ConfigError if there is no file, or if files have different formats.
     """
-    names = _names_below(path)
-    if names is None:
+    found = _names_below(path)
+    if found is None:
         return [SourceFile(path, "", file_format or _format_of(path, path.name), {})]
-    if file_format is not None:
-        names = [name for name in names if _ending_format(name) in {None, file_format}]
+    names = _names_of_rows(found, file_format)
+    if len(names) < len(found):
+        skipped = sorted({*found}.difference(names))
+        log.info(
+            "%s: skipped %s that no rows are read from: %s%s",
+            path,
+            counted(len(skipped), "file"),
+            ", ".join(skipped[:_SHOWN_SKIPPED]),
+            ", …" if len(skipped) > _SHOWN_SKIPPED else "",
+        )
     if not names:
         what = f"{file_format} file" if file_format else "file"
         raise ConfigError(f"{path}: there is no {what} in this folder. Nothing was sent")
@@ -126,6 +150,18 @@ def source_files(path: UPath | Path, file_format: FileFormat | None = None) -> l
     return files
 
 
+def _names_of_rows(found: Sequence[str], file_format: FileFormat | None) -> list[str]:
+    """Choose the files of rows, by their names."""
+    names = [name for name in found if not _is_hidden(name) and not _is_foreign(name)]
+    if file_format is not None:
+        names = [name for name in names if _ending_format(name) in {None, file_format}]
+    formats = {_ending_format(name) for name in names} - {None}
+    if formats == {"parquet"}:
+        # Writers of Parquet name it so; a file with another ending beside it is something else.
+        names = [name for name in names if _ending_format(name) or not _OTHER_ENDING.search(name)]
+    return names
+
+
 def _names_below(path: UPath | Path) -> list[str] | None:
     """List the paths of the files below a folder, sorted; None if the path is a file."""
     local = local_path(path)
@@ -140,7 +176,7 @@ def _names_below(path: UPath | Path) -> list[str] | None:
         for parent, _, found in os.walk(local, followlinks=True)
         for name in found
     ]
-    return sorted(filter(_is_shown, names))
+    return sorted(names)
 
 
 def _stored_below(path: UPath) -> list[str] | None:
@@ -155,11 +191,15 @@ def _stored_below(path: UPath) -> list[str] | None:
         return None
     root = fs._strip_protocol(path.path).rstrip("/") + "/"  # noqa: SLF001 - the prefix of its listings
     found = (name.removeprefix(root) for name in fs.find(root))
-    return sorted(name for name in found if name and not name.endswith("/") and _is_shown(name))
+    return sorted(name for name in found if name and not name.endswith("/"))
 
 
-def _is_shown(name: str) -> bool:
-    return not any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)
+def _is_foreign(name: str) -> bool:
+    return _ending_format(name) is None and bool(_FOREIGN.fullmatch(PurePosixPath(name).name))
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)
 
 
 def folder_values(folder: PurePosixPath) -> dict[str, str | None]:
@@ -182,7 +222,7 @@ def _format_of(path: UPath | Path, name: str) -> FileFormat:
         said = given_by("format", "format='parquet', 'csv', 'tsv' or 'jsonl'", value="parquet, csv, tsv or jsonl")
         raise ConfigError(
             f"{path}: its name does not tell its format; set {said} (known endings: "
-            f"{', '.join(FORMATS)}). Nothing was sent"
+            f"{', '.join(FORMATS)}), or move it out of the folder if it holds no rows. Nothing was sent"
         )
     return found
 

@@ -65,10 +65,47 @@ def test_a_name_tells_the_format(write, name, found):
 
 
 def test_a_format_that_is_said_holds_for_names_that_do_not_tell_one(write, tmp_path):
-    for name in ("a.csv", "b.jsonl", "part-0", "README.txt"):
+    for name in ("a.csv", "b.jsonl", "part-0", "rows.txt"):
         write(f"in/{name}", "{}")
-    assert names(tmp_path / "in", "jsonl") == ["README.txt", "b.jsonl", "part-0"]
+    assert names(tmp_path / "in", "jsonl") == ["b.jsonl", "part-0", "rows.txt"]
     assert [file.format for file in source_files(write("part-1", "{}"), "jsonl")] == ["jsonl"]
+
+
+SKIPPED = [
+    "README.md", "readme", "LICENSE.txt", "manifest.json", "part-0.manifest.json", "_SUCCESS", ".part-0.crc",
+    "part-0.crc", "v1.metadata.json", "schema.json", "rows_$folder$", "Thumbs.db", ".DS_Store", "_tmp/part-1.parquet", "chart.PNG",
+    "part-2.parquet.tmp", "load.sql", "~$rows.xlsx", "checksums.md5",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize("is_said", [True, False])
+def test_markers_documents_and_hidden_files_are_skipped_and_counted_in_the_log(
+    write, tmp_path, caplog, ending, is_said
+):
+    caplog.set_level("INFO")
+    rows = [f"README.{ending}", f"manifest.{ending}", f"part-0.{ending}"]
+    for name in [*SKIPPED, *rows]:
+        write(f"in/{name}", "x")
+    stored = UPath(f"memory://skipped/{tmp_path.name}")
+    for path in (tmp_path / "in").rglob("*"):
+        if path.is_file():
+            (stored / path.relative_to(tmp_path / "in").as_posix()).write_bytes(b"x")
+    for root in (tmp_path / "in", stored):
+        caplog.clear()
+        assert names(root, *([ending] if is_said else [])) == rows
+        assert f"skipped {len(SKIPPED)} files that no rows are read from: .DS_Store" in caplog.text
+
+
+def test_what_is_no_parquet_beside_parquet_is_skipped(write, tmp_path):
+    for name in ("a.parquet", "notes.txt", "rows.xlsx", "old.orc", "sum.json"):
+        write(f"in/{name}", "x")
+    assert names(tmp_path / "in") == names(tmp_path / "in", "parquet") == ["a.parquet"]
+    write("in/part-0", "x")
+    with pytest.raises(ConfigError, match=r"part-0: its name does not tell its format.*move it out of the folder"):
+        names(tmp_path / "in")
+    write("other/a.dat", "x")
+    assert names(tmp_path / "other", "parquet") == ["a.dat"]
 
 
 def test_a_folder_says_what_it_cannot_be_read_for(write, tmp_path):
@@ -87,8 +124,9 @@ def test_a_folder_says_what_it_cannot_be_read_for(write, tmp_path):
         ConfigError, match=r"holds files of two formats, .*a\.csv and .*b\.jsonl; choose one of them with format="
     ):
         names(tmp_path / "in")
-    write("in/README.txt", "hello")
-    with pytest.raises(ConfigError, match=r"README\.txt: its name does not tell its format; set format='parquet'"):
+    (tmp_path / "in/b.jsonl").unlink()
+    write("in/notes.txt", "hello")
+    with pytest.raises(ConfigError, match=r"notes\.txt: its name does not tell its format; set format='parquet'"):
         names(tmp_path / "in")
 
 
