@@ -49,6 +49,7 @@ TESTED_IN = {
         "state/run_report", "write/joined_rows",
     ],
     "reconcile/test_written.py": ["reconcile/written_files"],
+    "source/formats/test_parquet_rows.py": ["source/formats/int96_check"],
     "tables/test_table_target.py": [
         "job/columns", "tables/table_columns", "tables/sql_dialect", "tables/key_sample", "tables/table_check",
         "tables/typed_rows",

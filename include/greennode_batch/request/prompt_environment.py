@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any
 
 import jinja2
@@ -12,6 +13,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.request.data_urls import BYTES, data_url
+from greennode_batch.source.exact_json import json_text
+from greennode_batch.wording import given_by
 
 
 class _Null(str):
@@ -61,15 +64,35 @@ def shown(value: Any) -> Any:
     # Their texts contain a memory address, which differs in every run and would change the request.
     if callable(value) or isinstance(value, Iterator | BYTES):
         kind = type(value).__name__
-        way_out = "add | join or | list to a filter that returns many values, | data_url to the bytes of an image"
+        way_out = (
+            "add | join or | list to a filter that returns many values, | data_url to the bytes of an image; declare "
+            f"bytes that are text as text by {given_by('types')}"
+        )
         raise TypeError(f"a {kind} has no text form; {way_out}")
     return value
+
+
+def _dumps(value: Any, **options: Any) -> str:
+    """What `| tojson` writes: all digits of numbers that no float has."""
+    try:
+        return json.dumps(value, **options)
+    except TypeError:
+        if not _has_decimals(value):
+            raise
+        return json_text(value, **options)
+
+
+def _has_decimals(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return any(map(_has_decimals, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, Decimal)
 
 
 def _environment() -> jinja2.Environment:
     environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False, finalize=shown)
     environment.tests["none"] = lambda value: value is None or isinstance(value, _Null)
     environment.filters["data_url"] = data_url
+    environment.policies["json.dumps_function"] = _dumps
     # Requests are addressed by their content, so nothing that renders differently each time belongs in a prompt.
     del environment.filters["random"]
     del environment.globals["lipsum"]

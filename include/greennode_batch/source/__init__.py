@@ -2,6 +2,7 @@
 
 rows             a batch of rows, and the rows of a source with their column names
 column_types     the Arrow types that every target can store, one type per column for all batches
+exact_json       JSON whose numbers keep all their digits
 sql              rows of a query
 sql_connection   a database connection from the environment
 files            rows of a file or of a folder of files

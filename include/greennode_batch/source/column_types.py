@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -12,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.source.exact_json import json_text
+from greennode_batch.wording import given_by
 
 _DECIMAL128_DIGITS = 38
 _DECIMAL256_DIGITS = 76
@@ -25,15 +26,17 @@ def to_arrow(values: Sequence[Any], name: str) -> pa.Array:
     kinds = set(map(type, values))
     if any(issubclass(kind, bytes | bytearray | memoryview) for kind in kinds):
         raise ConfigError(
-            f"column {name} holds bytes; encode it as text in the source (hex or base64), or leave it out. "
-            "Nothing was sent"
+            f"column {name} holds bytes; encode it as text in the source (hex or base64), or leave it out. If the "
+            f"bytes are text that a file does not declare as such, set {_text_type(name)}. Nothing was sent"
         )
     try:
         array = pa.array(values)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         return pa.array([_text(value) for value in values], pa.string())
-    # Arrow reads a number beside a date or a time as its days or microseconds.
-    if pa.types.is_temporal(array.type) and any(issubclass(kind, int) for kind in kinds):
+    # Arrow reads a number beside a date or a time as its days or microseconds, and drops the zone of a time of day.
+    if pa.types.is_temporal(array.type) and any(issubclass(kind, int | Decimal) for kind in kinds):
+        return pa.array([_text(value) for value in values], pa.string())
+    if datetime.time in kinds and any(isinstance(value, datetime.time) and value.tzinfo for value in values):
         return pa.array([_text(value) for value in values], pa.string())
     if pa.types.is_timestamp(array.type) and array.type.tz is not None:
         # psycopg2 gives each value its own offset. All batches need the same type, or they could not be joined.
@@ -41,6 +44,10 @@ def to_arrow(values: Sequence[Any], name: str) -> pa.Array:
     if not is_plain(array.type):
         return pa.array([_text(value) for value in values], pa.string())
     return array
+
+
+def _text_type(name: str) -> str:
+    return given_by("types", f'types={{"{name}": "text"}}', value=f'\'{{"{name}": "text"}}\'')
 
 
 def table_of(columns: Sequence[Sequence[Any]], names: Sequence[str]) -> pa.Table:
@@ -85,8 +92,17 @@ def settle(schema: pa.Schema) -> pa.Schema:
 
 
 def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Reorder and cast a table's columns to match a unified schema."""
-    return table.select(schema.names).cast(schema)
+    """Reorder and cast a table's columns to match a unified schema.
+
+    Raises ConfigError for a whole number that no float is equal to, in a column that also has floats.
+    """
+    try:
+        return table.select(schema.names).cast(schema)
+    except pa.ArrowInvalid as error:
+        raise ConfigError(
+            f"a column has values that have no common type ({error}); declare its type by {given_by('types')}, or cast "
+            "it in the query. Nothing was sent"
+        ) from error
 
 
 def kept_forms(values: Sequence[Any], name: str, kept: pa.DataType) -> list[list[Any]]:
@@ -141,12 +157,8 @@ def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, default=_json_value)
+        return json_text(value)
     return str(value)
-
-
-def _json_value(value: Any) -> Any:
-    return float(value) if isinstance(value, Decimal) else str(value)
 
 
 _MARK = b"greennode"

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from upath import UPath
 
-from greennode_batch.errors import ConfigError
+from greennode_batch.errors import ConfigError, RowError
 from greennode_batch.job.file_types import DEFAULT_DIALECT, CsvDialect, FileFormat
 from greennode_batch.source.column_types import to_arrow
 from greennode_batch.source.formats.common_types import common_type, plain_type
@@ -22,7 +22,8 @@ from greennode_batch.source.formats.csv_rows import csv_batches, csv_columns, de
 from greennode_batch.source.formats.declared_types import as_type, declared_type
 from greennode_batch.source.formats.file_listing import SourceFile, source_files
 from greennode_batch.source.formats.json_rows import json_batches, json_columns
-from greennode_batch.source.formats.parquet_rows import parquet_batches, parquet_layout, parquet_schema
+from greennode_batch.source.formats.parquet_rows import parquet_batches, parquet_layout, parquet_schema, row_number
+from greennode_batch.source.formats.python_range import first_beyond
 from greennode_batch.source.partition import WHOLE, Part
 from greennode_batch.source.rows import RowBatch, Rows, check_columns
 from greennode_batch.wording import given_by
@@ -184,10 +185,23 @@ def _known_types(
 
 
 def _batches(file: SourceFile, stored: Types | None, wanted: Sequence[str], known: Types) -> Iterator[RowBatch]:
-    """Read a file's rows. stored: the file's own columns; None if each row may have other columns."""
+    """Read a file's rows. stored: the file's own columns; None if each row may have other columns.
+
+    Raises ConfigError, with column and row, for a value that its type or Python cannot hold.
+    """
     own = [name for name in wanted if stored is None or name in stored]
+    start = 0
     for count, columns in _stored_batches(file, own):
-        yield RowBatch(count, {name: _column(columns.get(name), file, name, count, known.get(name)) for name in wanted})
+        made = {}
+        for name in wanted:
+            try:
+                made[name] = _column(columns.get(name), file, name, count, known.get(name))
+            except RowError as error:
+                index = start + (error.row or 0)
+                number = row_number(file, index) if file.format == "parquet" else index + 1
+                raise ConfigError(f"{file}: column {name}, row {number}: {error}") from None
+        yield RowBatch(count, made)
+        start += count
 
 
 def _stored_batches(file: SourceFile, own: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -209,4 +223,19 @@ def _column(held: Any, file: SourceFile, name: str, count: int, wanted: pa.DataT
         return pa.nulls(count, wanted or pa.string())
     if wanted is None:
         return held
-    return as_type(held if isinstance(held, pa.Array) else to_arrow(held, name), wanted, f"{file}: column {name}")
+    made = as_type(held if isinstance(held, pa.Array) else to_arrow(held, name), wanted)
+    beyond = first_beyond(made)
+    if beyond is not None:
+        zone = pa.types.is_timestamp(made.type) and made.type.tz not in (None, "UTC")
+        in_utc = given_by("types", f"types={{{name!r}: 'timestamptz'}}")
+        hint = f", or read the column in UTC by {in_utc}" if zone else ""
+        raise RowError(
+            f"{_shown(made[beyond])} is no {made.type} that Python can hold (years 1 to 9999, microseconds); correct "
+            f"the value, or leave the column out{hint}. Nothing was sent",
+            row=beyond,
+        )
+    return made
+
+
+def _shown(value: pa.Scalar) -> str:
+    return str(value.cast(pa.string()) if not pa.types.is_nested(value.type) else "its value")

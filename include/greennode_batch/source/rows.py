@@ -12,6 +12,7 @@ import pyarrow as pa
 from greennode_batch.errors import BudgetError, ConfigError
 from greennode_batch.job.budget import Budget
 from greennode_batch.source.column_types import is_plain, to_arrow
+from greennode_batch.source.exact_json import read_json
 from greennode_batch.wording import given_by
 
 
@@ -141,6 +142,6 @@ def check_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
 def json_values(documents: pa.Array, column: str) -> list[Any]:
     """Decode a column of JSON texts. Raises ConfigError for a text that is not JSON."""
     try:
-        return [None if text is None else msgspec.json.decode(text) for text in documents.storage.to_pylist()]
+        return [None if text is None else read_json(text) for text in documents.storage.to_pylist()]
     except msgspec.DecodeError as error:
         raise ConfigError(f"column {column} holds a text that is not JSON ({error}). Nothing was sent") from None

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -41,6 +42,12 @@ def test_a_missing_field_of_a_json_column_is_named():
 )
 def test_null_renders_as_nothing_also_through_filters(expression):
     assert render(f"<{{{{ {expression} }}}}>", x=None) == "<>"
+
+
+def test_numbers_of_a_json_column_keep_their_digits_also_as_json():
+    row = {"meta": {"b": [Decimal("0.1234567890123456789"), 2**70], "a": 1.5}}
+    assert render("{{ meta | tojson }}", **row) == '{"a": 1.5, "b": [0.1234567890123456789, 1180591620717411303424]}'
+    assert render("{{ meta.b[0] }}", **row) == "0.1234567890123456789"
 
 
 def test_null_inside_of_a_json_column_renders_as_nothing():

@@ -4,6 +4,7 @@ import json
 import uuid
 from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -118,7 +119,7 @@ def test_declared_types_are_what_csv_becomes(write):
 
 def test_a_value_that_is_not_of_the_declared_type_names_file_and_column(write):
     path = write("rows.csv", "id,n\n1,x\n")
-    with pytest.raises(ConfigError, match=r"rows\.csv: column n: a value cannot be converted to int64 .*'x'"):
+    with pytest.raises(ConfigError, match=r"rows\.csv: column n, row 1: a value cannot be converted to int64 .*'x'"):
         rows_of(read_files(path, types={"n": "integer"}))
     with pytest.raises(ConfigError, match=r"rows\.csv: types= declares m, but the columns are id, n\."):
         read_files(path, types={"m": "integer"})
@@ -271,6 +272,99 @@ def test_a_single_file_that_is_no_parquet_is_not_read_in_parts(write, name):
         parts_of(path)
     # Of a folder that happens to have one file today, it is one part's.
     assert [len(rows_of(part)) for part in parts_of(path.parent)] == [1, 0, 0]
+
+
+# Values that Python cannot hold
+
+
+def far(unit="us", zone=None, *, years=(1, 9999)):
+    ticks = [
+        np.datetime64(f"{year:+05}-12-31T23:59:59" if year > 9999 else f"{year:04}-12-31T23:59:59", unit)
+        .astype(np.int64)
+        .item()
+        for year in years
+    ]
+    return pa.array([*ticks, None], pa.timestamp(unit, zone))
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_the_first_and_the_last_year_of_python_are_read(write, unit, zone):
+    rows = rows_of(read_files(write("rows.parquet", {"at": far(unit, zone)})))
+    assert [at and at.replace(tzinfo=None).isoformat() for (at,) in rows] == [
+        "0001-12-31T23:59:59", "9999-12-31T23:59:59", None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (far(years=(2026, 10_000)), "row 2: 10000-12-31 23:59:59.000000 is no timestamp"),
+        (far("s", "UTC", years=(2026, 29_000)), "row 2: 29000-12-31"),
+        (far("us", "Asia/Ho_Chi_Minh"), r"row 2: 10000-01-01 06:59:59.*in UTC by types=\{'n': 'timestamptz'\}"),
+        (pa.array([0, 10**7], pa.date32()), "row 2: 29349-01-26 is no date32"),
+        (pa.array([None, 10**15], pa.date64()), "row 2: .* is no date"),
+        (pa.array([0, 5], pa.time64("ns")), "row 2: 00:00:00.000000005 is no time64"),
+        (pa.array([0, 10**16], pa.duration("s")), "row 2: 10000000000000000 is no duration"),
+        (pa.array([[], [None, 10**7]], pa.list_(pa.date32())), "row 2: its value is no list"),
+        (pa.array([{"a": 0}, {"a": 7}], pa.struct([("a", pa.time64("ns"))])), "row 2: its value is no struct"),
+    ],
+)
+def test_a_value_beyond_python_is_an_error_with_file_column_and_row(write, values, words):
+    path = write("rows.parquet", {"n": values})
+    with pytest.raises(ConfigError, match=rf"rows\.parquet: column n, {words}"):
+        rows_of(read_files(path))
+
+
+def test_a_value_beyond_python_is_read_as_another_type(write):
+    path = write("rows.parquet", {"at": far("us", "Asia/Ho_Chi_Minh"), "day": pa.array([0, 10**7, None], pa.date32())})
+    (batch,) = read_files(path, types={"at": "timestamptz", "day": "text"}).batches
+    assert [at and at.isoformat() for at in batch.values("at")] == [
+        "0001-12-31T23:59:59+00:00", "9999-12-31T23:59:59+00:00", None,
+    ]  # fmt: skip
+    assert batch.values("day") == ["1970-01-01", "29349-01-26", None]
+    with pytest.raises(ConfigError, match="row 2: a value cannot be converted to string"):
+        rows_of(
+            read_files(write("far.parquet", {"at": pa.array([0, 2**62], pa.timestamp("us"))}), types={"at": "text"})
+        )
+
+
+def test_a_row_of_a_part_is_counted_in_the_whole_file(write, tmp_path):
+    days = pa.table({"n": pa.array([0, 1, 2, 3, 4, 10**7], pa.date32())})
+    pq.write_table(days, tmp_path / "rows.parquet", row_group_size=2)
+    with pytest.raises(ConfigError, match="column n, row 6:"):
+        rows_of(read_files(tmp_path / "rows.parquet", part=Part(0, 2)))
+
+
+@pytest.mark.parametrize("value", [b"text", "văn bản".encode()])
+def test_text_that_parquet_does_not_declare_as_text_is_read_as_declared(write, value):
+    path = write("rows.parquet", {"n": pa.array([value, None], pa.binary())})
+    assert rows_of(read_files(path, types={"n": "text"})) == [(value.decode(),), (None,)]
+    (batch,) = read_files(path).batches
+    with pytest.raises(ConfigError, match=r'column n holds bytes.*set types=\{"n": "text"\}'):
+        batch.array("n")
+
+
+def test_bytes_that_are_no_text_are_an_error_with_column_and_row(write):
+    path = write("rows.parquet", {"n": pa.array([b"x", b"\xff"], pa.binary())})
+    with pytest.raises(ConfigError, match=r"rows\.parquet: column n, row 2: a value cannot be converted to string"):
+        rows_of(read_files(path, types={"n": "text"}))
+
+
+@pytest.mark.parametrize(("value", "words"), [(9.999, "decimal(12, 2)"), (7, "boolean"), (0.5, "integer")])
+def test_a_number_that_a_declared_type_would_change_is_an_error_with_its_row(write, value, words):
+    path = write("rows.jsonl", f'{{"n": 1}}\n{{"n": {value}}}\n')
+    with pytest.raises(ConfigError, match=r"column n, row 2: a value cannot be converted to"):
+        rows_of(read_files(path, types={"n": words}))
+
+
+def test_numbers_in_json_keep_their_digits(write):
+    digits = '{"a": 0.12345678901234567890, "b": [1e400, 123456789012345678901234567890, 1.5]}'
+    (batch,) = read_files(write("rows.parquet", {"n": pa.array([digits], pa.json_())})).batches
+    assert batch.values("n")[0]["a"] == Decimal("0.12345678901234567890")
+    assert batch.values("n")[0]["b"] == [Decimal("1e400"), 123456789012345678901234567890, 1.5]
+    (batch,) = read_files(write("rows.jsonl", f'{{"n": {digits}}}')).batches
+    assert batch.array("n").to_pylist() == [digits.replace("1e400", "1E+400")]
 
 
 # Columns that nobody can name

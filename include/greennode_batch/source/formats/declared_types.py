@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from greennode_batch.errors import ConfigError
+from greennode_batch.errors import RowError
 from greennode_batch.job.file_types import check_type, decimal_digits
 
 _TYPES: Mapping[str, Callable[[], pa.DataType]] = {
@@ -21,6 +22,9 @@ _TYPES: Mapping[str, Callable[[], pa.DataType]] = {
 }
 _DECIMAL128_DIGITS = 38
 _INTEGER_DIGITS = 20
+_OUT_OF_RANGE = "<value out of range"
+# Arrow rounds fractions to a decimal's scale, and takes every number but 0 for true.
+_CHANGED_BY_CASTS = (pa.float64(), pa.float32(), pa.int64(), pa.int32(), pa.int16(), pa.int8())
 
 
 def declared_type(words: str) -> pa.DataType:
@@ -32,23 +36,42 @@ def declared_type(words: str) -> pa.DataType:
     return (pa.decimal128 if decimal[0] <= _DECIMAL128_DIGITS else pa.decimal256)(*decimal)
 
 
-def as_type(array: pa.Array, wanted: pa.DataType, where: str) -> pa.Array:
-    """Cast the values to a type. Raises ConfigError for a value that the type cannot hold.
-
-    where: the file and column, for the error.
-    """
+def as_type(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+    """Cast the values to a type. Raises RowError, with its index, for the first value that the type cannot hold."""
     if array.type == wanted:
         return array
     try:
-        if wanted == pa.json_():
-            return pa.ExtensionArray.from_storage(wanted, array.cast(pa.string()))
-        if pa.types.is_decimal(wanted) and pa.types.is_integer(array.type):
-            # Arrow refuses to cast any 64-bit integer to a decimal of few digits, even if the value would fit.
-            array = array.cast(pa.decimal128(_INTEGER_DIGITS, 0))
-        return array.cast(wanted)
+        return _cast(array, wanted)
     except (pa.ArrowException, NotImplementedError) as error:
         words = " ".join(str(error).split())
-        raise ConfigError(
-            f"{where}: a value cannot be converted to {wanted} ({words}); fix the value, or declare another type. "
-            "Nothing was sent"
+        raise RowError(
+            f"a value cannot be converted to {wanted} ({words}); fix the value, or declare another type. "
+            "Nothing was sent",
+            row=_first_refused(array, wanted),
         ) from None
+
+
+def _cast(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+    if wanted == pa.json_():
+        return pa.ExtensionArray.from_storage(wanted, array.cast(pa.string()))
+    # Arrow refuses to cast any 64-bit integer to a decimal of few digits, even if the value would fit.
+    is_whole = pa.types.is_decimal(wanted) and pa.types.is_integer(array.type)
+    made = (array.cast(pa.decimal128(_INTEGER_DIGITS, 0)) if is_whole else array).cast(wanted)
+    if pa.types.is_string(wanted):
+        if pa.types.is_timestamp(array.type) and pc.any(pc.starts_with(made, _OUT_OF_RANGE)).as_py():
+            raise pa.ArrowInvalid("it is beyond the years that have a text")
+    elif array.type in _CHANGED_BY_CASTS and not pc.all(pc.equal(made.cast(array.type), array)).as_py():
+        raise pa.ArrowInvalid("it would be rounded")
+    return made
+
+
+def _first_refused(array: pa.Array, wanted: pa.DataType) -> int:
+    start, stop = 0, len(array)
+    while stop - start > 1:
+        half = (start + stop) // 2
+        try:
+            _cast(array[start:half], wanted)
+            start = half
+        except (pa.ArrowException, NotImplementedError):
+            stop = half
+    return start

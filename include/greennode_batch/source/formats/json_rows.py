@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from greennode_batch.errors import ConfigError
+from greennode_batch.source.exact_json import exact_number
 from greennode_batch.source.formats.batch_limits import MAX_BYTES, MAX_ROWS
 from greennode_batch.source.formats.file_listing import SourceFile
 
@@ -46,7 +46,7 @@ def json_batches(file: SourceFile, columns: Sequence[str]) -> Iterator[JsonBatch
 
     Raises ConfigError with the line's number for a line that is not a JSON object.
     """
-    decoder = msgspec.json.Decoder(dict[str, Any], float_hook=_number)
+    decoder = msgspec.json.Decoder(dict[str, Any], float_hook=exact_number)
     rows: list[tuple[Any, ...]] = []
     size = 0
     for number, line in _lines(file):
@@ -108,9 +108,3 @@ def _decoded(decoder: msgspec.json.Decoder[Any], line: bytes, file: SourceFile, 
             f"{file}, line {number}: is not a JSON object in UTF-8 ({error}). It begins with {line[:40]!r}. "
             'Each line must be an object, such as {"id": 1}. Nothing was sent'
         ) from None
-
-
-def _number(digits: str) -> float | Decimal:
-    """Parse a number with a fraction: as a float if that is exact, else as a Decimal with all its digits."""
-    number = float(digits)
-    return number if Decimal(repr(number)) == Decimal(digits) else Decimal(digits)

@@ -73,8 +73,8 @@ def test_a_format_that_is_said_holds_for_names_that_do_not_tell_one(write, tmp_p
 
 SKIPPED = [
     "README.md", "readme", "LICENSE.txt", "manifest.json", "part-0.manifest.json", "_SUCCESS", ".part-0.crc",
-    "part-0.crc", "v1.metadata.json", "schema.json", "rows_$folder$", "Thumbs.db", ".DS_Store", "_tmp/part-1.parquet", "chart.PNG",
-    "part-2.parquet.tmp", "load.sql", "~$rows.xlsx", "checksums.md5",
+    "part-0.crc", "v1.metadata.json", "schema.json", "rows_$folder$", "Thumbs.db", ".DS_Store", "_tmp/part-1.parquet",
+    "chart.PNG", "part-2.parquet.tmp", "load.sql", "~$rows.xlsx", "checksums.md5",
 ]  # fmt: skip
 
 

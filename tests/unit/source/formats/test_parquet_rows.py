@@ -66,3 +66,40 @@ def test_a_file_that_is_no_parquet_is_named(write, content):
     (file,) = source_files(write("rows.parquet", content))
     with pytest.raises(ConfigError, match=r"rows\.parquet: cannot be read as Parquet"):
         parquet_schema(file)
+
+
+# Timestamps as Spark, Hive and Impala write them
+
+MICROSECONDS = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)
+
+
+@given(st.lists(st.none() | MICROSECONDS, min_size=1, max_size=8), st.integers(1, 3))
+def test_an_int96_timestamp_is_read_exactly_from_the_first_to_the_last_year(tmp_path_factory, values, group):
+    path = tmp_path_factory.mktemp("int96") / "rows.parquet"
+    table = pa.table({"at": pa.array(values, pa.timestamp("us")), "n": range(len(values))})
+    pq.write_table(table, path, use_deprecated_int96_timestamps=True, row_group_size=group)
+    (file,) = source_files(path)
+    assert parquet_schema(file).field("at").type == pa.timestamp("us")
+    read = pa.Table.from_batches(parquet_batches(file, ("at", "n")))
+    assert read["at"].cast(pa.int64()).to_pylist() == values
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_digits_of_an_int96_timestamp_that_would_be_dropped_are_an_error_with_the_row(tmp_path, nested):
+    values = pa.array([0, 1_000, 2_000, 3_001], pa.timestamp("ns"))
+    column = pa.ListArray.from_arrays(list(range(5)), values) if nested else values
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"at": column}), path, use_deprecated_int96_timestamps=True, row_group_size=3)
+    (file,) = source_files(path)
+    with pytest.raises(ConfigError, match=r"rows\.parquet: column at, row 4: has an INT96 timestamp"):
+        list(parquet_batches(file, ("at",)))
+
+
+def test_a_page_whose_checksum_is_wrong_is_an_error(tmp_path):
+    path = tmp_path / "rows.parquet"
+    table = pa.table({"text": [f"text {number}" for number in range(100)]})
+    pq.write_table(table, path, write_page_checksum=True, compression="none", use_dictionary=False)
+    path.write_bytes(path.read_bytes().replace(b"text 50", b"text 51"))
+    (file,) = source_files(path)
+    with pytest.raises(ConfigError, match=r"rows\.parquet: cannot be read as Parquet \(.*checksum"):
+        list(parquet_batches(file, ("text",)))
