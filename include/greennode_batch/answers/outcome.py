@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.answers.reasoning import split_reasoning
-from greennode_batch.answers.tool_calls import CALLING_ENDS
+from greennode_batch.api.finish_reason import AnswerEnd, answer_end
 from greennode_batch.api.results.result_line import ResultLine
 from greennode_batch.api.retryable import is_retryable
 from greennode_batch.state.row_status import RowStatus
@@ -15,6 +15,9 @@ from greennode_batch.state.row_status import RowStatus
 _REFUSED_FOR_GOOD = re.compile(
     r"invalid|unsupported|context_length|too_(?:long|large)|not_found|permission|policy|filter|credit|billing|quota"
 )
+
+CUT_IN_REASONING = "cut off during the reasoning"
+"""Begins the error of an answer that is nothing but reasoning, cut off."""
 
 
 class Outcome(NamedTuple):
@@ -38,30 +41,47 @@ def outcome_of(line: ResultLine, reader: AnswerReader) -> Outcome:
     """Determine the outcome of one request."""
     if line.error is not None:
         return _failure(line)
-    if line.refusal or line.finish_reason == "content_filter":
+    end = answer_end(line.finish_reason)
+    if line.refusal or end is AnswerEnd.FILTERED:
         words = line.refusal or "the content filter stopped the answer"
         return Outcome(RowStatus.REFUSED, words, line.reasoning, None)
     split = split_reasoning(line.content or "")
     reasoning = line.reasoning or split.reasoning
-    written, answer = line.content, split.answer
-    if line.tool_calls and (line.finish_reason in CALLING_ENDS or not answer or answer.isspace()):
+    if end is AnswerEnd.BROKEN:
+        words = f"the server stopped before the answer was complete (finish_reason {line.finish_reason})"
+        return Outcome(RowStatus.FAILED, words, reasoning, None, is_retryable=True)
+    return _of_text(line, end, reader, reasoning, split.answer)
+
+
+def _of_text(
+    line: ResultLine, end: AnswerEnd, reader: AnswerReader, reasoning: str | None, answer: str | None
+) -> Outcome:
+    """The outcome of an answer by its text. answer: what is left without the reasoning."""
+    written = line.content
+    if line.tool_calls and (end is AnswerEnd.CALLS or not answer or answer.isspace()):
         written = answer = reader.called(line.tool_calls)
     if answer is None:
-        return _only_thinking(line, reasoning)
+        return _only_thinking(line, end, reasoning)
     values = reader.read(answer)
     usable = None if isinstance(values, str) else values
-    if line.finish_reason == "length":
-        return Outcome(RowStatus.TRUNCATED, "cut off at max_tokens", reasoning, usable)
+    if end is AnswerEnd.CUT:
+        return Outcome(RowStatus.TRUNCATED, f"cut off at {_limit(line)}", reasoning, usable)
     if isinstance(values, str):
         return Outcome(RowStatus.INVALID_OUTPUT, values, reasoning, None, is_retryable=True, raw_answer=written)
     return Outcome(RowStatus.SUCCEEDED, None, reasoning, values)
 
 
-def _only_thinking(line: ResultLine, reasoning: str | None) -> Outcome:
-    if line.finish_reason == "stop":
-        words = "the model stopped before it finished its reasoning"
-        return Outcome(RowStatus.INVALID_OUTPUT, words, reasoning, None, is_retryable=True, raw_answer=line.content)
-    return Outcome(RowStatus.TRUNCATED, "cut off during the reasoning; raise max_tokens", reasoning, None)
+def _only_thinking(line: ResultLine, end: AnswerEnd, reasoning: str | None) -> Outcome:
+    if end is AnswerEnd.CUT or line.finish_reason is None:
+        words = f"{CUT_IN_REASONING}; raise max_tokens"
+        return Outcome(RowStatus.TRUNCATED, words, reasoning, None)
+    words = "the model stopped before it finished its reasoning"
+    return Outcome(RowStatus.INVALID_OUTPUT, words, reasoning, None, is_retryable=True, raw_answer=line.content)
+
+
+def _limit(line: ResultLine) -> str:
+    is_context = "context" in (line.finish_reason or "").lower()
+    return "the end of the model's context window" if is_context else "max_tokens"
 
 
 def _failure(line: ResultLine) -> Outcome:

@@ -8,9 +8,6 @@ import msgspec
 
 from greennode_batch.api.results.result_line import ToolCall
 
-CALLING_ENDS = frozenset({"tool_calls", "function_call"})
-"""Values of `finish_reason` that mean the model requests tool calls."""
-
 
 def calls_as_json(calls: Sequence[ToolCall]) -> str:
     """The calls as a JSON list of `{"name": …, "arguments": {…}}`. Arguments that are not JSON appear as text."""

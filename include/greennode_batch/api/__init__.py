@@ -17,6 +17,7 @@ Replies:
 
     wire, fields            JSON, in any of its variants -> Batch, RemoteFile, Model, Page
     status                  the status words of all such APIs -> our few
+    finish_reason           the words for the end of an answer -> our few
     error_body, capacity    an error reply -> message, code, request id; whether it means "try again later"
     results/                a line of a result file -> ResultLine or Anomaly
     polling/                when to poll a batch, and which ones next

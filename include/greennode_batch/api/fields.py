@@ -10,6 +10,8 @@ from typing import Any
 # No column or file format holds more.
 _MAX_COUNT = 1 << 63
 _UNDERSCORE = re.compile(r"_([a-z])")
+_CAMEL_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_SEPARATORS = re.compile(r"[\s\-_.]+")
 # The size of an epoch shows its unit (seconds, milliseconds, microseconds or nanoseconds): 1e11 s is the year 5138.
 _EPOCH_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 
@@ -41,6 +43,11 @@ def at(data: object, path: str) -> Any:
 def camel(name: str) -> str:
     """A field's name in camel case: input_file_id -> inputFileId."""
     return _UNDERSCORE.sub(lambda hump: hump[1].upper(), name)
+
+
+def plain_word(word: str) -> str:
+    """A word of an API in lower case with underscores: `InProgress`, `in-progress` and `IN PROGRESS` are one."""
+    return _SEPARATORS.sub("_", _CAMEL_HUMP.sub("_", word.strip())).strip("_").lower()
 
 
 def text(value: object) -> str | None:

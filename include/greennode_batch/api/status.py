@@ -4,6 +4,8 @@ import enum
 import re
 from collections.abc import Mapping
 
+from greennode_batch.api.fields import plain_word
+
 
 class BatchStatus(enum.Enum):
     """The state of a batch, in our few words."""
@@ -49,8 +51,6 @@ _WORDS: dict[BatchStatus, str] = {
 }
 _BY_WORD = {word: status for status, words in _WORDS.items() for word in words.split()}
 
-_CAMEL_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_SEPARATORS = re.compile(r"[\s\-_.]+")
 _PREFIX = re.compile(r"^(?:job|batch|batch_job)?_?(?:state|status)_")
 
 
@@ -61,12 +61,8 @@ def batch_status(raw: object, words: Mapping[str, str] | None = None) -> BatchSt
     """
     if not isinstance(raw, str):
         return BatchStatus.UNKNOWN
-    word = _normal(raw)
+    word = plain_word(raw)
     for own, status in (words or {}).items():
-        if _normal(own) == word:
+        if plain_word(own) == word:
             return BatchStatus(status)
     return _BY_WORD.get(_PREFIX.sub("", word), BatchStatus.UNKNOWN)
-
-
-def _normal(word: str) -> str:
-    return _SEPARATORS.sub("_", _CAMEL_HUMP.sub("_", word.strip())).strip("_").lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from greennode_batch.answers.answer_reader import AnswerReader
+from greennode_batch.api.finish_reason import AnswerEnd, answer_end
 from greennode_batch.api.results.normal_shape import in_normal_shape
 from greennode_batch.api.results.result_lines import Anomaly, ResultLine, line_batches, parse_line
 from greennode_batch.api.wire import Batch
@@ -63,8 +65,8 @@ def write_results(
     """Write results.parquet: one row per expected custom_id, whatever the files hold. Returns how much could be read.
 
     A line without a usable id, an id that was not sent and a second line for an id are anomalies. For one id, the last
-    usable answer wins over any other line, and any other answer over a failure. paths: a profile's `result_fields`.
-    Holds one row group and the ids.
+    usable answer wins over any other line, and any other answer over a failure. An unknown `finish_reason` is logged
+    once, with its count. paths: a profile's `result_fields`. Holds one row group and the ids.
     """
     schema = pa.schema([*RESULT_FIELDS, *reader.fields], metadata=reader.mark)
     with table_writer(destination, schema) as writer:
@@ -78,6 +80,14 @@ def write_results(
         settling.take_unanswered()
         while len(settling):
             writer.write_table(settling.table())
+    for word, count in settling.unknown_ends.items():
+        log.warning(
+            "Batch %s: %d answers end with finish_reason %r, a word that is not known; they are read like answers that "
+            'ended with "stop"',
+            batch.id,
+            count,
+            word,
+        )
     if settling.better:
         _replace_rows(destination, settling.better, schema)
     return settling.read
@@ -90,6 +100,7 @@ class _Settling:
         self, batch: Batch, reader: AnswerReader, requested: set[str], schema: pa.Schema, anomalies: AnomalyLog
     ) -> None:
         self.better: dict[str, Row] = {}
+        self.unknown_ends: Counter[str | None] = Counter()
         self._batch = batch
         self._reader = reader
         self._schema = schema
@@ -150,6 +161,8 @@ class _Settling:
         if custom_id not in self._requested:
             self._anomalies.note("unknown custom_id", file, raw, custom_id)
             return
+        if answer_end(line.finish_reason) is AnswerEnd.UNKNOWN:
+            self.unknown_ends[line.finish_reason] += 1
         row = row_of_line(line, self._reader, self._batch)
         rank = 0 if line.error is not None else _USABLE if row[1] == RowStatus.SUCCEEDED else 1
         self._errors += line.error is not None

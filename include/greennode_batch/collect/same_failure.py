@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pyarrow.compute as pc
 
+from greennode_batch.answers.outcome import CUT_IN_REASONING
 from greennode_batch.api.retryable import is_retryable
 from greennode_batch.errors import SystematicFailureError
 from greennode_batch.staging.folders import ShardFolder
@@ -133,7 +134,7 @@ def _reason(status: str, error: str, answer: str | None) -> str | None:
         return _UNFIT if answer and not answer.isspace() else _EMPTY
     if status == RowStatus.REFUSED:
         return _REFUSED
-    if status == RowStatus.TRUNCATED and "thinking" in error:
+    if status == RowStatus.TRUNCATED and error.startswith(CUT_IN_REASONING):
         return _CUT
     http = _HTTP.match(error) if status == RowStatus.FAILED else None
     return f"HTTP {http[0]}" if http and not is_retryable(int(http[0])) else None

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from greennode_batch.api.finish_reason import AnswerEnd, answer_end
 from greennode_batch.api.results.result_line import ResultLine
 from greennode_batch.api.wire import Model
 from greennode_batch.probe.session import Answer, ProbeEndedError, Session
@@ -119,7 +120,7 @@ def structured(session: Session) -> None:
         return
     result = answer.value
     assert result is not None
-    if result.finish_reason == "length":
+    if answer_end(result.finish_reason) is AnswerEnd.CUT:
         state.add(CHAT, "`response_format` json_schema is accepted; the answer was cut before it ended.", answer.file)
         state.open["whether answers follow a JSON schema"] = "the answer was cut at its token limit"
     elif _follows(result.content):

@@ -50,7 +50,33 @@ def test_thinking_without_an_answer_is_asked_again_unless_it_ran_out_of_tokens(e
     assert (outcome.status, outcome.is_retryable, outcome.reasoning) == (status, again, "hm")
 
 
-@pytest.mark.parametrize("fields", [{"refusal": "I will not"}, {"content": GOOD, "finish_reason": "content_filter"}])
+@pytest.mark.parametrize("end", ["abort", "network-error", "TIMEOUT"])
+def test_an_answer_that_the_server_broke_off_is_none_and_is_asked_again(end):
+    outcome = said(content=f"<think>hm</think>{GOOD}", finish_reason=end)
+    assert (outcome.status, outcome.values, outcome.is_retryable) == (RowStatus.FAILED, None, True)
+    assert (end in outcome.error, outcome.reasoning) == (True, "hm")
+
+
+@pytest.mark.parametrize(("end", "limit"), [("MAX_TOKENS", "max_tokens"), ("modelContextWindowExceeded", "context")])
+def test_an_answer_that_was_cut_off_names_the_limit(end, limit):
+    outcome = said(content='{"label": "a', finish_reason=end)
+    assert (outcome.status, outcome.is_retryable) == (RowStatus.TRUNCATED, False)
+    assert limit in outcome.error
+
+
+@pytest.mark.parametrize("end", ["end_turn", "EOS", "something_new", None])
+@pytest.mark.parametrize(
+    ("content", "status", "again"),
+    [(GOOD, RowStatus.SUCCEEDED, False), ("no JSON", RowStatus.INVALID_OUTPUT, True)],
+)
+def test_an_end_like_stop_and_an_unknown_one_leave_it_to_the_answer(end, content, status, again):
+    outcome = said(content=content, finish_reason=end)
+    assert (outcome.status, outcome.is_retryable) == (status, again)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"refusal": "no"}, *({"content": GOOD, "finish_reason": end} for end in ("content_filter", "sensitive"))]
+)
 def test_a_refusal_is_final_whatever_was_written_beside_it(fields):
     outcome = said(**fields)
     assert (outcome.status, outcome.values, outcome.is_retryable) == (RowStatus.REFUSED, None, False)
@@ -122,7 +148,7 @@ LINES = st.builds(
     error=st.none() | st.text(max_size=5),
     content=st.none() | st.sampled_from(["", " ", GOOD, "x", "<think>hm", "<think>hm</think>x"]),
     refusal=st.sampled_from([None, "", "no"]),
-    finish_reason=st.sampled_from([None, "stop", "length", "content_filter", "tool_calls"]),
+    finish_reason=st.sampled_from([None, "stop", "length", "content_filter", "tool_calls", "abort", "new"]),
     tool_calls=st.sampled_from([(), CALL]),
 )
 

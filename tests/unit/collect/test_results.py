@@ -67,6 +67,7 @@ def settled(tmp_path, lines, requested, *, of=None, answer=None):
         (answered("x", "<think>hm", finish_reason="length"), "truncated", "raise max_tokens"),
         (answered("x", "<think>hm"), "invalid_output", "before it finished its reasoning"),
         (answered("x", None, refusal="I will not"), "refused", "I will not"),
+        (answered("x", '{"label": "a"}', finish_reason="abort"), "failed", "the server stopped before"),
         (answered("x", "", finish_reason="content_filter"), "refused", "the content filter stopped the answer"),
         (failed("x", status=429, code="rate_limit"), "failed", "429 rate_limit broke"),
         (failed("x", code="batch_expired"), "expired", "batch_expired"),
@@ -130,6 +131,17 @@ def test_an_answer_that_does_not_fit_is_kept_whole(tmp_path, content, raw):
     rows, _ = settled(tmp_path, [answered("x", content)], ["x"], answer=Label)
     assert rows["x"]["raw_answer"] == raw
     assert len(rows["x"]["error"] or "") < 1_000
+
+
+def test_an_unknown_end_is_logged_once_with_its_count_and_its_answers_are_kept(tmp_path, caplog):
+    lines = [answered(name, "text", finish_reason="paused" if name in "abc" else "END_TURN") for name in "abcd"]
+    rows, _ = settled(tmp_path, lines, "abcd")
+    assert {name: (row["status"], row["finish_reason"]) for name, row in rows.items()} == {
+        **dict.fromkeys("abc", ("succeeded", "paused")),
+        "d": ("succeeded", "END_TURN"),
+    }
+    (words,) = [record.getMessage() for record in caplog.records if "finish_reason" in record.getMessage()]
+    assert "3 answers end with finish_reason 'paused'" in words
 
 
 def called(*arguments, content=None, finish_reason="tool_calls"):

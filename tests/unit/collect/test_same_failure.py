@@ -18,8 +18,8 @@ class Label(BaseModel):
     label: str
 
 
-def answered(content):
-    return {"status_code": 200, "body": {"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}}
+def answered(content, end="stop"):
+    return {"status_code": 200, "body": {"choices": [{"message": {"content": content}, "finish_reason": end}]}}
 
 
 def refused(status, message="The model cannot do this"):
@@ -63,6 +63,7 @@ def collect(make_run, client, ended, clock):
         (answered(""), {}, "the answers are empty.*real time"),
         (answered("  "), {"answer": Label}, "the answers are empty"),
         (answered("no JSON"), {"answer": Label}, "do not fit the answer model.*explain_errors=True"),
+        (answered("<think>hm", "length"), {}, "cut off while the model thinks.*max_tokens"),
         (refused(404), {}, "HTTP 404.*the server's message"),
         (
             {"status_code": 200, "body": {"choices": [{"message": {"refusal": "no"}, "finish_reason": "stop"}]}},
@@ -92,6 +93,7 @@ def test_what_nearly_all_requests_end_with_is_not_asked_again(response, job, rea
         ([answered("")] * 12 + [answered("x")] * 13, {"answer": Label}),
         ([refused(400)] * 13 + [refused(404)] * 12, {}),
         # These may pass.
+        ([answered("half an", "abort")] * 25, {}),
         ([refused(429)] * 25, {}),
         ([refused(500)] * 25, {}),
     ],

@@ -113,7 +113,7 @@ def result_of_body(
         content=content,
         refusal=refusal or more_refusal or part_refusal,
         reasoning=reasoning or more_reasoning or part_reasoning,
-        finish_reason=text(pick(choice, "finish_reason")),
+        finish_reason=_finish_reason(choice),
         model=text(fields.get("model")),
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
@@ -122,6 +122,12 @@ def result_of_body(
         created=epoch_seconds(fields.get("created")),
         tool_calls=_tool_calls(answer),
     )
+
+
+def _finish_reason(choice: dict[str, Any]) -> str | None:
+    """The word for the end of an answer, which some servers wrap: {"type": "stop", "matched": 2}."""
+    word = pick(choice, "finish_reason", "stop_reason")
+    return text(pick(word, "type", "reason") if isinstance(word, dict) else word)
 
 
 def _body_error(body: object, *, has_answer: bool, status_code: int | None) -> tuple[str | None, str | None]:

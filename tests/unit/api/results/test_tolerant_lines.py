@@ -51,6 +51,11 @@ def parse(data: object) -> ResultLine | Anomaly:
             "response": {"body": chat_body(choices={"0": {"message": {"content": "yes"}, "finish_reason": "stop"}})},
         },
         {"custom_id": "c1", "response": {"body": chat_body(choices=[{"text": "yes", "finish_reason": "stop"}])}},
+        {"custom_id": "c1", "response": {"body": chat_body(choices=[{"text": "yes", "stop_reason": "stop"}])}},
+        {
+            "custom_id": "c1",
+            "response": {"body": chat_body(choices=[{"text": "yes", "finish_reason": {"type": "stop", "matched": 2}}])},
+        },
         {"custom_id": "c1", "response": {"body": chat_body(choices=[{"message": "yes", "finish_reason": "stop"}])}},
         {
             "custom_id": "c1",
