@@ -52,21 +52,29 @@ def _unquoted(text: str) -> Iterator[str]:
     yield from (said, *reversed(list(_values(said))))
 
 
+def next_value(text: str, start: int, stop: int) -> tuple[int, int | None] | None:
+    """Find the first object or list that begins between two indexes, and its end, which may be after `stop`.
+
+    The end is None if it is never closed: everything after it may then be inside it.
+    """
+    if text.find("{", start, stop) < 0 and text.find("[", start, stop) < 0:
+        return None
+    beginning = _BEGINNING.search(text, start, stop)
+    return (beginning.start(), _end(text, beginning.start())) if beginning else None
+
+
 def _values(text: str) -> Iterator[str]:
     """Find the outermost objects and lists in a text, in order."""
     plain = text if text.isascii() else text.translate(_TO_SPACES)
     end: int | None = 0
-    while end is not None and (beginning := _BEGINNING.search(plain, end)):
-        end = _end(plain, beginning.start())
+    while end is not None and (value := next_value(plain, end, len(plain))):
+        start, end = value
         if end is not None:
-            yield text[beginning.start() : end]
+            yield text[start:end]
 
 
 def _end(text: str, start: int) -> int | None:
-    """Find where the bracket that opens at `start` is closed.
-
-    None if it never is: everything after it may then be inside it.
-    """
+    """Find where the bracket that opens at `start` is closed; None if it never is."""
     depth = 0
     for found in _STRING_OR_BRACKET.finditer(text, start):
         depth += 1 if found[0] in "{[" else -1 if found[0] in "]}" else 0

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.answers.outcome import outcome_of
-from greennode_batch.answers.reasoning import split_reasoning
+from greennode_batch.answers.reasoning import may_hold_reasoning, split_reasoning
 from greennode_batch.api.results.result_lines import ResultLine, plain_answer
 from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.state.row_status import RowStatus
@@ -128,7 +128,7 @@ def plain_rows(lines: Sequence[bytes], reader: AnswerReader) -> PlainRows:
         return PlainRows((), (), (), (), (), (), (), (), [()] * len(reader.fields))
     columns: list[Sequence[Any]] = [tuple(answers), *zip(*answers.values(), strict=True)]
     indexes, custom_ids, texts, reasoning, *rest = columns
-    if any("<" in text for text in texts):
+    if any(map(may_hold_reasoning, texts)):
         reasoned = list(map(split_reasoning, texts))
         reasoning = [given or split.reasoning for given, split in zip(reasoning, reasoned, strict=True)]
         # Reasoning alone is not an answer, nor is an empty text.

@@ -50,6 +50,16 @@ def test_thinking_without_an_answer_is_asked_again_unless_it_ran_out_of_tokens(e
     assert (outcome.status, outcome.is_retryable, outcome.reasoning) == (status, again, "hm")
 
 
+@pytest.mark.parametrize("content", [f"<|channel>thought\n{GOOD}", f"[THINK]{GOOD}", f"<seed:think>{GOOD}"])
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [("length", RowStatus.TRUNCATED), ("stop", RowStatus.INVALID_OUTPUT), ("x", RowStatus.INVALID_OUTPUT)],
+)
+def test_a_draft_in_the_reasoning_is_never_the_answer(content, end, status):
+    outcome = said(content=content, finish_reason=end)
+    assert (outcome.status, outcome.values, outcome.reasoning) == (status, None, GOOD)
+
+
 @pytest.mark.parametrize("end", ["abort", "network-error", "TIMEOUT"])
 def test_an_answer_that_the_server_broke_off_is_none_and_is_asked_again(end):
     outcome = said(content=f"<think>hm</think>{GOOD}", finish_reason=end)

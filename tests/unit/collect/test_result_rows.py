@@ -66,7 +66,7 @@ usages = st.fixed_dictionaries(
         "completion_tokens_details": st.sampled_from([None, {"reasoning_tokens": 2}, {"reasoning_tokens": 2**63}]),
     },
 )
-ends = st.sampled_from(["stop"] * 5 + ["length", "content_filter", None])
+ends = st.sampled_from(["stop"] * 5 + ["length", "content_filter", "abort", "new", None])
 times = st.sampled_from([None, 0, 1_760_000_000, 100_000_000_000, 10**17, -5])
 custom_ids = st.sampled_from([*IDS, "unknown", ""])
 
@@ -108,6 +108,7 @@ def test_rows_made_at_once_are_those_of_each_line(model, lines):
     [
         (None, {"content": "yes"}),
         (None, {"content": "<think>hm</think>yes"}),
+        (None, {"content": "[THINK]hm[/THINK]yes"}),
         (None, {"content": "yes", "reasoning_content": "hm"}),
         (Label, {"content": '{"label": "good"}'}),
         (Label, {"content": '<think>hm</think>```json\n{"label": "good"}\n```'}),
