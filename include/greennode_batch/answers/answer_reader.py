@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-import enum
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import compress
 from operator import attrgetter
-from types import NoneType
 from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel, ValidationError
-from pydantic_core import to_json, to_jsonable_python
+from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
+from greennode_batch.answers.answer_columns import answer_fields, columns_of
 from greennode_batch.answers.answer_schema import _schema
-from greennode_batch.answers.json_in_text import json_in_text
+from greennode_batch.answers.declared_values import DeclaredValues
+from greennode_batch.answers.json_in_text import json_in_text, unwrapped
 from greennode_batch.answers.tool_calls import calls_as_json
 from greennode_batch.api.results.result_line import ToolCall
-from greennode_batch.source.column_types import _MARK, is_json
+from greennode_batch.source.column_types import _MARK
 
 _SHOWN_CHARACTERS = 500
+_REASON_CHARACTERS = 1_000
 _BEFORE_ANSWER = "; the answer was: "
 _HASH_CHARACTERS = 16
-_INT64 = range(-(1 << 63), 1 << 63)
+_JSON_BEGINS = ("{", "[", '"')
+_EMPTY = re.compile(r"\s*\{\s*\}\s*")
 
-# By type and format in the JSON schema.
-_ARROW_TYPES: dict[tuple[Any, Any], pa.DataType] = {
-    ("boolean", None): pa.bool_(),
-    ("integer", None): pa.int64(),
-    ("number", None): pa.float64(),
-    ("string", "date"): pa.date32(),
-    ("string", "date-time"): pa.timestamp("us", tz="UTC"),
-}
+
+class _NoFieldError(Exception):
+    """An object has none of the fields of a model whose fields are all optional."""
 
 
 class AnswerReader:
@@ -47,12 +46,15 @@ class AnswerReader:
         self._validate: Callable[[str], BaseModel] | None = (
             model.__pydantic_validator__.validate_json if model else None
         )
-        self.fields: tuple[pa.Field, ...] = _fields(model) if model else (pa.field("answer", pa.string()),)
+        self.fields: tuple[pa.Field, ...] = answer_fields(model) if model else (pa.field("answer", pa.string()),)
         """The answer's columns, in order."""
-        self._fields_of = _getter([field.name for field in self.fields])
-        self._as_text = tuple(pa.types.is_string(field.type) for field in self.fields)
-        self._as_json = tuple(is_json(field) for field in self.fields)
+        names = [field.name for field in self.fields]
+        self._fields_of = _getter(names)
         schema = _schema(model, "validation") if model else {}
+        self._declared = DeclaredValues(schema)
+        self._names = _names(model) if model else frozenset()
+        # Then any object is valid, and only one with a field of the model's is meant as an answer.
+        self._optional = frozenset(names) if model and not any(map(_is_required, model.model_fields.values())) else None
         digest = hashlib.blake2b(json.dumps(schema, sort_keys=True).encode(), digest_size=16).hexdigest()
         self.mark: Mapping[bytes, bytes] = {_MARK: digest.encode()}
         """Metadata that identifies the answer model in the schema of results."""
@@ -63,8 +65,11 @@ class AnswerReader:
         return self.mark[_MARK][:_HASH_CHARACTERS].decode()
 
     def made(self, results: pa.Schema) -> bool:
-        """Whether these results were read with this answer model."""
-        return bool(results.metadata) and results.metadata.get(_MARK) == self.mark[_MARK]
+        """Whether these results were read with this answer model, as this version reads it."""
+        has_mark = bool(results.metadata) and results.metadata.get(_MARK) == self.mark[_MARK]
+        return has_mark and all(
+            field.name in results.names and results.field(field.name).type == field.type for field in self.fields
+        )
 
     def read(self, text: str) -> tuple[Any, ...] | str:
         """Return the values in the order of `fields`, or a text that says why the answer is not valid."""
@@ -72,13 +77,10 @@ class AnswerReader:
             return (text,) if text.strip() else "the answer is empty"
         try:
             values = self._values(text)
-        except ValidationError as error:
-            return f"{_reasons(error)}{_BEFORE_ANSWER}{text[:_SHOWN_CHARACTERS]}"
-        columns = self._columns([values])
-        for field, column in zip(self.fields, columns, strict=True):
-            if _too_large(column):
-                return f"{field.name}: the number is too large for a column{_BEFORE_ANSWER}{text[:_SHOWN_CHARACTERS]}"
-        return tuple(one for (one,) in columns)
+        except Exception as error:  # noqa: BLE001 - a person's validator may raise anything
+            return _invalid(_reasons(error), text)
+        columns, unfit = columns_of([values], self.fields)
+        return _invalid(unfit[0], text) if unfit else tuple(one for (one,) in columns)
 
     def called(self, calls: Sequence[ToolCall]) -> str:
         """The text to read if the model calls tools.
@@ -98,43 +100,66 @@ class AnswerReader:
         for index, text in enumerate(texts):
             try:
                 read.append(self._values(text))
-            except ValidationError:
+            except Exception:  # noqa: BLE001, S112 - a person's validator may raise anything; `read` says what
                 continue
             indexes.append(index)
-        columns = self._columns(read)
-        large = set().union(*map(_too_large, columns))
-        if large:
-            fit = [row not in large for row in range(len(read))]
+        columns, unfit = columns_of(read, self.fields)
+        if unfit:
+            fit = [row not in unfit for row in range(len(read))]
             indexes, columns = list(compress(indexes, fit)), [list(compress(column, fit)) for column in columns]
         return indexes, columns
 
     def _values(self, text: str) -> tuple[Any, ...]:
         """Validate the text, or a JSON value inside it, and return its fields.
 
-        Raises the ValidationError of the likeliest answer. Returns only the fields, so that the model instance is
-        freed.
+        Returns only the fields, so that the model instance is freed. Raises the error of the likeliest answer, which
+        is a ValidationError, or whatever a validator of the model raises.
         """
-        validate = self._validate
-        assert validate is not None, "without a model there is nothing to fit"
+        assert self._validate is not None, "without a model there is nothing to fit"
         try:
-            return self._fields_of(validate(text))
-        except ValidationError as error:
-            meant = error
-        for part in json_in_text(text):
-            try:
-                return self._fields_of(validate(part))
-            except ValidationError as error:
-                if _is_no_json(meant) and not _is_no_json(error):
-                    meant = error
-        raise meant
+            return self._fields_meant(self._validate(text))
+        except Exception as error:  # noqa: BLE001 - a person's validator may raise anything
+            return self._sought(text, error)
 
-    def _columns(self, read: Sequence[tuple[Any, ...]]) -> list[Sequence[Any]]:
-        """Transpose answers into one list of values per column."""
-        columns: Iterable[Sequence[Any]] = zip(*read, strict=True) if read else [()] * len(self.fields)
-        return [
-            _plain(column, as_json=as_json, as_text=as_text)
-            for column, as_json, as_text in zip(columns, self._as_json, self._as_text, strict=True)
-        ]
+    def _sought(self, text: str, meant: Exception) -> tuple[Any, ...]:
+        """The fields of the last valid answer in a text. Raises the error of the likeliest one.
+
+        meant: the error of the text as it is.
+        """
+        whole = (text,) if text.lstrip()[:1] in _JSON_BEGINS else ()
+        empty: str | None = None
+        has_other = False
+        for part in itertools.chain(whole, json_in_text(text)):
+            for form in itertools.chain((part,), unwrapped(part, self._names)):
+                try:
+                    return self._fields_meant(self._validated(form))
+                except Exception as error:  # noqa: BLE001 - a person's validator may raise anything
+                    if _is_no_json(meant) and not _is_no_json(error):
+                        meant = error
+                    if _EMPTY.fullmatch(part):
+                        empty = part
+                    elif not _is_no_json(error):
+                        has_other = True
+        if self._optional is None or empty is None or has_other:
+            raise meant
+        return self._fields_of(self._validated(empty))
+
+    def _validated(self, text: str) -> BaseModel:
+        """Validate a text, and once more with the declared spelling of its values where the model takes no other."""
+        assert self._validate is not None, "without a model there is nothing to fit"
+        try:
+            return self._validate(text)
+        except ValidationError as error:
+            spelled = self._declared.spelled(text, error)
+            if spelled == text:
+                raise
+            return self._validated(spelled)
+
+    def _fields_meant(self, answer: BaseModel) -> tuple[Any, ...]:
+        """The fields of a valid object. Raises _NoFieldError if it has none of them, although all are optional."""
+        if self._optional is not None and self._optional.isdisjoint(answer.model_fields_set):
+            raise _NoFieldError(f"it has none of the fields {', '.join(sorted(self._names))}")
+        return self._fields_of(answer)
 
 
 def model_hash_of(results: pa.Schema) -> str | None:
@@ -153,69 +178,43 @@ def _getter(names: Sequence[str]) -> Callable[[BaseModel], tuple[Any, ...]]:
     return get if len(names) > 1 else lambda answer: (get(answer),)
 
 
-def _is_no_json(error: ValidationError) -> bool:
+def _is_required(field: FieldInfo) -> bool:
+    return field.is_required()
+
+
+def _names(model: type[BaseModel]) -> frozenset[str]:
+    """The keys by which an object may give the model's fields."""
+    return frozenset(itertools.chain.from_iterable(_keys(name, info) for name, info in model.model_fields.items()))
+
+
+def _keys(name: str, info: FieldInfo) -> Iterator[str]:
+    yield name
+    alias = info.validation_alias
+    for one in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+        if isinstance(one, AliasPath):
+            yield str(one.path[0])
+        elif one is not None:
+            yield one
+
+
+def _is_no_json(error: Exception) -> bool:
+    if not isinstance(error, ValidationError):
+        return False
     return error.errors(include_url=False, include_context=False, include_input=False)[0]["type"] == "json_invalid"
 
 
-def _reasons(error: ValidationError) -> str:
+def _invalid(reasons: str, text: str) -> str:
+    # A validator may put anything into its words, and a column takes only what UTF-8 can hold.
+    words = reasons[:_REASON_CHARACTERS].encode("utf-8", "replace").decode()
+    return f"{words}{_BEFORE_ANSWER}{text[:_SHOWN_CHARACTERS]}"
+
+
+def _reasons(error: Exception) -> str:
+    if isinstance(error, _NoFieldError):
+        return f"answer: {error}"
+    if not isinstance(error, ValidationError):
+        return f"answer: the answer model raises {type(error).__name__}: {error}"
     return "; ".join(
         f"{'.'.join(map(str, problem['loc'])) or 'answer'}: {problem['msg']}"
         for problem in error.errors(include_url=False, include_context=False, include_input=False)[:5]
     )
-
-
-def _fields(model: type[BaseModel]) -> tuple[pa.Field, ...]:
-    # The serialization schema, because values are stored as serialized: a Decimal may be read from a number, but is
-    # written as text.
-    schema = _schema(model, "serialization")
-    if "$ref" in schema:  # a recursive model
-        schema = {**schema, **schema["$defs"][schema["$ref"].rpartition("/")[2]]}
-    by_name = schema.get("properties", {"root": schema})
-    fields = []
-    for name, info in model.model_fields.items():
-        arrow = _arrow_type(by_name.get(info.serialization_alias or name, {}), schema.get("$defs", {}))
-        fields.append(pa.field(name, arrow or pa.string(), metadata=None if arrow else {_MARK: b"json"}))
-    return tuple(fields)
-
-
-def _arrow_type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> pa.DataType | None:
-    """The Arrow type for a field's JSON schema; None for a field that is stored as JSON."""
-    if "$ref" in schema:
-        return _arrow_type(definitions.get(schema["$ref"].rpartition("/")[2], {}), definitions)
-    if "anyOf" in schema:
-        kinds = {_arrow_type(part, definitions) for part in schema["anyOf"] if part.get("type") != "null"}
-        return kinds.pop() if len(kinds) == 1 else None
-    kind = schema.get("type") or _kind_of_values(schema)
-    return _ARROW_TYPES.get((kind, schema.get("format"))) or (pa.string() if kind == "string" else None)
-
-
-def _kind_of_values(schema: Mapping[str, Any]) -> str | None:
-    """The type shared by all values of an enumeration that states no type: `Literal["a", None]` is text."""
-    values = [schema["const"]] if "const" in schema else schema.get("enum", [])
-    kinds = {type(value) for value in values if value is not None}
-    return (
-        {str: "string", int: "integer", float: "number", bool: "boolean"}.get(kinds.pop()) if len(kinds) == 1 else None
-    )
-
-
-def _plain(values: Sequence[Any], *, as_json: bool, as_text: bool) -> Sequence[Any]:
-    """Convert a field's values to what Arrow accepts; most need no conversion."""
-    if as_json:
-        return [None if value is None else to_json(value, inf_nan_mode="null").decode() for value in values]
-    kinds = set(map(type, values)) - {NoneType}
-    if not any(issubclass(kind, enum.Enum) for kind in kinds) and (not as_text or kinds <= {str}):
-        return values
-    return [None if value is None else _plain_value(value, as_text=as_text) for value in values]
-
-
-def _plain_value(value: Any, *, as_text: bool) -> Any:
-    if isinstance(value, enum.Enum):
-        value = value.value
-    return str(to_jsonable_python(value)) if as_text and type(value) is not str else value
-
-
-def _too_large(column: Sequence[Any]) -> list[int]:
-    """The indexes of integers that do not fit into 64 bits."""
-    if not any(issubclass(kind, int) for kind in set(map(type, column))):
-        return []
-    return [index for index, one in enumerate(column) if isinstance(one, int) and one not in _INT64]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 # A text that begins like this is meant as JSON, even if it is invalid. A brace or bracket before anything else is
 # prose.
@@ -16,6 +16,8 @@ _ODD_SPACES = "\ufeff\xa0\u200b\u2028\u2029\u3000"
 _BLANK = f" \t\r\n{_ODD_SPACES}"
 _TO_SPACES = dict.fromkeys(map(ord, _ODD_SPACES), " ")
 _STRING_OR_SPACE = re.compile(rf'"(?:[^"\\]++|\\.)*+"|[{_ODD_SPACES}]', re.DOTALL)
+_ONLY_KEY = re.compile(r'\{\s*"((?:[^"\\]++|\\.)*+)"\s*:', re.DOTALL)
+_MAX_WRAPPERS = 4
 _CONTROL = re.compile(r"[\x00-\x1f]")
 
 
@@ -24,8 +26,8 @@ def json_in_text(text: str) -> Iterator[str]:
 
     Later values come before earlier ones: a model that thinks aloud ends with its answer, and one that corrects itself
     does so further down. So if several parts are valid, the last one counts. Only whole values are yielded, never a
-    value nested in another, which would answer something else. A list is followed by its content, for an answer that is
-    wrapped in a list. The running time is linear in the length of the text.
+    value nested in another, which would answer something else; see `unwrapped`. The running time is linear in the
+    length of the text.
     """
     text = text.strip(_BLANK)
     yield from _unquoted(text)
@@ -34,11 +36,31 @@ def json_in_text(text: str) -> Iterator[str]:
         mended = _STRING_OR_SPACE.sub(_mended, value)
         if mended != value:
             yield mended
-        if value.startswith("["):
-            yield mended[1:-1]
     for _, fenced in reversed(_FENCED.findall(text)):
         yield fenced
         yield from _unquoted(fenced.strip(_BLANK))
+
+
+def unwrapped(value: str, names: Collection[str]) -> Iterator[str]:
+    """Yield what a JSON value holds if it is the only thing in it: `{"answer": …}`, a list of one, JSON as a string.
+
+    names: keys that are no wrapper. Goes through several wrappers. An object or a list with more in it yields something
+    that is no JSON.
+    """
+    for _ in range(_MAX_WRAPPERS):
+        value = value.strip(_BLANK)
+        if value.startswith("[") and value.endswith("]"):
+            value = value[1:-1]
+        elif value.endswith("}") and (key := _ONLY_KEY.match(value)) and key[1] not in names:
+            value = value[key.end() : -1]
+        elif value.startswith('"') and value.endswith('"'):
+            try:
+                value = json.loads(value, strict=False)
+            except ValueError:  # more than one string
+                return
+        else:
+            return
+        yield value
 
 
 def _unquoted(text: str) -> Iterator[str]:

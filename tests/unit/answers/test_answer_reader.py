@@ -10,7 +10,20 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, RootModel
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    NaiveDatetime,
+    RootModel,
+    create_model,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.errors import ConfigError
@@ -235,13 +248,178 @@ def test_of_what_a_model_wrote_the_last_that_fits_is_its_answer(text, name):
         '{"name": "cut off", "inner": [{"name": "x"}, {"na',
         '{"name": oops, "inner": [{"name": "x"}]}',
         '{name: "no JSON", inner: [{"name": "x"}]}',
-        '{"answer": {"name": "x"}}',
+        '{"answer": {"name": "x"}, "more": 1}',
+        '{"inner": {"name": "x"}}',
         '[{"name": "x"}, {"name": "y"}]',
         '[{"name": "x"} {"name": "y"}]',
     ],
 )
 def test_a_part_of_a_broken_or_of_another_answer_is_none(text):
     assert isinstance(read(text, Tree), str)
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        '{"answer": %s}', '{ "Result" : %s }', '{"data": {"item": [%s]}}', "[[%s]]", 'So: {"a\\"b": %s}!',
+        '```json\n{"output":\n%s}\n```', '<answer>{"result": %s}</answer>', '{"a": 1} {"answer": %s}',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("text", ['{"name": "x", "score": 1.5}', '"{\\"name\\": \\"x\\", \\"score\\": 1.5}"'])
+def test_an_answer_that_is_all_that_stands_in_a_wrapper_is_unwrapped(wrapped, text):
+    assert read(wrapped % text, Part) == {"name": "x", "score": 1.5}
+
+
+class Product(BaseModel):
+    brand: str | None = None
+    colour: str | None = Field(None, validation_alias=AliasChoices("colour", AliasPath("color", 0)))
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ('{"brand": "Lan"}', ("Lan", None)),
+        ('{"brand": null}', (None, None)),
+        ('{"color": ["blue"]}', (None, "blue")),
+        ('{"item": {"brand": "Lan", "colour": "blue"}}', ("Lan", "blue")),
+        ('{"brand": "Lan"}\nThe weight is left out: {"weight": 3}.', ("Lan", None)),
+        ('{"brand": "Lan"}\nNot {} as you see.', ("Lan", None)),
+        ("{}", (None, None)),
+        ("```json\n{ }\n```", (None, None)),
+    ],
+)
+def test_an_object_answers_a_model_of_optional_fields_if_it_has_one_of_them(text, values):
+    assert read(text, Product) == dict(zip(("brand", "colour"), values, strict=True))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"error": "no product"}',
+        '{"error": {"words": 1}}',
+        '{"error": 1} {}',
+        '[{"x": 1}]',
+        '{"answer": {}}',
+        '{"brand": 5} {}x',
+    ],
+)
+def test_an_object_with_none_of_its_fields_does_not_answer_a_model_of_optional_fields(text):
+    assert isinstance(read(text, Product), str)
+    assert isinstance(read(text, create_model("Open", __base__=Product, __config__=ConfigDict(extra="allow"))), str)
+
+
+def test_the_fields_that_are_missing_are_named():
+    assert "it has none of the fields brand, color, colour; the answer was" in read('{"error": "none"}', Product)
+
+
+class Raising(BaseModel):
+    text: str | None
+    table: dict[str, int] = {}
+
+    @field_validator("text", mode="after")
+    @classmethod
+    def _stripped(cls, value):
+        if value == "odd":
+            raise LookupError("\ud800")
+        return value.strip()
+
+    @model_validator(mode="after")
+    def _counted(self):
+        if self.table:
+            self.table["known"] += 1
+        return self
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"text": null}', "AttributeError: 'NoneType' object has no attribute 'strip'"),
+        ('{"text": "a", "table": {"x": 1}}', "KeyError: 'known'"),
+        ('{"text": "odd"}', "LookupError: ?"),
+        ('So: {"text": null}', "AttributeError"),
+    ],
+)
+def test_whatever_a_validator_raises_is_the_reason_of_that_answer_alone(text, reason):
+    assert reason in read(text, Raising)
+    indexes, columns = AnswerReader(Raising).read_columns([text, '{"text": " b "}', text])
+    assert (indexes, list(columns[0])) == ([1], ["b"])
+
+
+def test_of_several_answers_the_last_that_no_validator_refuses_counts():
+    assert read('{"text": "a"} {"text": "b"} {"text": null}', Raising)["text"] == "b"
+
+
+class Latin(BaseModel):
+    name: str
+
+    @field_serializer("name")
+    def _written(self, value):
+        value.encode("latin-1")
+        return value
+
+
+class Returning(BaseModel):
+    count: int = 0
+    part: Latin = Latin(name="x")
+
+    @field_validator("count", mode="after")
+    @classmethod
+    def _other(cls, value):
+        return "many" if value > 9 else value
+
+
+def test_a_value_that_its_column_cannot_hold_is_no_answer_whatever_made_it():
+    reader = AnswerReader(Returning)
+    texts = ['{"count": 1}', '{"count": 10}', '{"part": {"name": "\u1ea3"}}', '{"count": 2}']
+    assert reader.read_columns(texts)[0] == [0, 3]
+    assert "count: many does not fit a column of type int64" in reader.read(texts[1])
+    assert "part: " in reader.read(texts[2])
+
+
+class Extreme(BaseModel):
+    whole: int = 0
+    number: float = 0
+    price: Decimal = Decimal(0)
+    at: datetime.datetime | None = None
+    local: NaiveDatetime | None = None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"whole": 9223372036854775808}', "whole: the number is too large"),
+        ('{"whole": -1e30}', "whole: "),
+        ('{"number": NaN}', "number: is not finite"),
+        ('{"number": 1e999}', "number: is not finite"),
+        ('{"number": -Infinity}', "number: is not finite"),
+        ('{"price": "1e200000"}', "price: "),
+        ('{"price": "1e-20000"}', "price: "),
+        ('{"price": "NaN"}', "price: "),
+        ('{"at": "0001-01-01T00:00:00+07:00"}', "at: the time is not within the years 1 to 9999"),
+        ('{"at": "9999-12-31T23:59:59-07:00"}', "at: the time is not within the years 1 to 9999"),
+        ('{"local": "2026-01-31T14:00:00Z"}', "local: "),
+    ],
+)
+def test_a_value_that_no_database_can_hold_is_no_answer(text, reason):
+    reader = AnswerReader(Extreme)
+    assert reason in reader.read(text)
+    assert reader.read_columns(['{"whole": 1}', text, '{"whole": 2}'])[0] == [0, 2]
+
+
+def test_the_last_values_that_every_database_can_hold_are_answers():
+    text = (
+        '{"whole": -9223372036854775808, "number": 1.7e308, "price": "12345678901234567890.123", '
+        '"at": "9999-12-31T23:59:59.999999Z", "local": "0001-01-01T00:00:00"}'
+    )
+    assert read(text, Extreme)["local"] == datetime.datetime(1, 1, 1)  # noqa: DTZ001 - without a zone, as it was said
+
+
+def test_results_of_a_reader_that_made_other_column_types_are_read_again():
+    reader = AnswerReader(Extreme)
+    fields = [pa.field(f.name, TIMESTAMP) if f.name == "local" else f for f in reader.fields]
+    assert reader.made(pa.schema(reader.fields, metadata=reader.mark))
+    assert not reader.made(pa.schema(fields, metadata=reader.mark))
+    assert not reader.made(pa.schema([], metadata=reader.mark))
 
 
 def test_a_list_is_the_answer_where_a_list_is_wanted():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greennode_batch.answers.json_in_text import json_in_text
+from greennode_batch.answers.json_in_text import json_in_text, unwrapped
 
 LETTERS = st.characters(exclude_categories=["Cs"])
 PROSE = st.text(st.characters(exclude_characters='{}[]"', exclude_categories=["Cs"]), max_size=30)
@@ -58,8 +58,24 @@ def test_a_bracket_within_a_string_closes_nothing():
     assert parsed('So: {"a": "} \\" ]"}.') == [{"a": '} " ]'}]
 
 
-def test_a_list_of_one_is_followed_by_that_one():
-    assert parsed('Here: [{"a": 1}]') == [[{"a": 1}], {"a": 1}]
+@pytest.mark.parametrize(
+    ("value", "inside"),
+    [
+        ('[{"a": 1}]', ['{"a": 1}']),
+        ('{"x": {"y": [5]}}', ['{"y": [5]}', "[5]", "5"]),
+        ('{"x": "{\\"a\\": 1}"}', ['"{\\"a\\": 1}"', '{"a": 1}']),
+        ('{"a": {"x": 1}}', []),
+        ('"a" and "b"', []),
+        ("5", []),
+    ],
+)
+def test_what_is_all_that_stands_in_a_wrapper_is_found_unless_the_wrapper_is_a_name(value, inside):
+    assert [one.strip() for one in unwrapped(value, {"a"})] == inside
+
+
+@given(st.text('{}[]":\\ a1,', max_size=40))
+def test_unwrapping_ends_whatever_was_written(text):
+    assert all(isinstance(one, str) for one in unwrapped(text, {"a"}))
 
 
 @pytest.mark.parametrize("fence", ["```", "~~~"])
