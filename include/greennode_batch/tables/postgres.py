@@ -97,7 +97,8 @@ class PostgresDialect(Dialect):
             return Upserted(int(written), standing)
 
     def insert(self, tx: Any, staged: str, rows: pa.Table) -> None:
-        """Insert rows into a temporary table by COPY."""
+        """Insert rows into a temporary table by COPY. A time without a zone is UTC for a column with one."""
+        self.run(tx, _PLAIN_WORDS)
         copy_in(tx.cursor(), staged, rows)
 
     def make_quick(self, tx: Any, staged: str, names: Sequence[str]) -> None:

@@ -73,7 +73,13 @@ def _change(field: pa.Field, kind: TypeEngine[Any], dialect: str) -> Callable[[A
         return uuid.UUID
     if pa.types.is_timestamp(field.type) and field.type.tz is not None and dialect in _WITHOUT_ZONES:
         return _without_zone
+    if pa.types.is_timestamp(field.type) and field.type.tz is None and getattr(kind, "timezone", False):
+        return _in_utc
     return None
+
+
+def _in_utc(time: datetime.datetime) -> datetime.datetime:
+    return time.replace(tzinfo=datetime.UTC)
 
 
 def _without_zone(moment: datetime.datetime) -> datetime.datetime:

@@ -49,6 +49,16 @@ def test_columns_and_values_have_its_own_types(on_postgres):
     assert dict(on_postgres.fetch(kinds)) == {name: kind for name, (*_, kind) in TYPES.items()}
 
 
+def test_a_time_without_a_zone_is_utc_in_a_column_with_one_whatever_the_session_says(on_postgres):
+    on_postgres.run(
+        "SET TimeZone = 'Asia/Ho_Chi_Minh'",
+        "CREATE TABLE answers (id bigint PRIMARY KEY, answer text, status text, run_id text, at timestamptz)",
+    )
+    rows = on_postgres.rows_of("a").append_column("at", pa.array([datetime.datetime(2026, 1, 31, 14)]))  # noqa: DTZ001
+    on_postgres.written(rows)
+    assert on_postgres.fetch("SELECT at AT TIME ZONE 'UTC' FROM answers") == [(datetime.datetime(2026, 1, 31, 14),)]  # noqa: DTZ001
+
+
 def test_a_nul_becomes_a_replacement_character(on_postgres):
     docs = [json.dumps({"a\x00": "\x00", "b": "\\u0000"}), None]
     rows = on_postgres.rows_of("a\x00b", "c")

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -55,6 +56,15 @@ ROW = {
     "status": "succeeded",
     "run_id": "r",
 }
+
+
+def test_a_time_without_a_zone_is_utc_in_a_column_with_one(open_database):
+    postgres = open_database("postgresql+psycopg")
+    at = datetime.datetime(2026, 1, 31, 14)  # noqa: DTZ001 - it has no zone
+    postgres.run("CREATE TABLE answers (id bigint PRIMARY KEY, answer text, status text, run_id text, at timestamptz)")
+    sa.event.listen(postgres.opened, "begin", lambda tx: tx.exec_driver_sql("SET TimeZone = 'Asia/Ho_Chi_Minh'"))
+    postgres.written(postgres.rows_of("a").append_column("at", pa.array([at])))
+    assert postgres.fetch("SELECT at AT TIME ZONE 'UTC' FROM answers") == [(at,)]
 
 
 def test_values_of_all_types_come_back(generic):
