@@ -14,7 +14,7 @@ from pydantic import BaseModel, NaiveDatetime
 from pydantic_core import to_json, to_jsonable_python
 
 from greennode_batch.answers.answer_schema import _schema
-from greennode_batch.source.column_types import _MARK, is_json
+from greennode_batch.source.column_types import _MARK, MAX_CHARACTERS, is_json
 
 # By type and format in the JSON schema.
 _ARROW_TYPES: dict[tuple[Any, Any], pa.DataType] = {
@@ -42,10 +42,13 @@ def answer_fields(model: type[BaseModel]) -> tuple[pa.Field, ...]:
     by_name = schema.get("properties", {"root": schema})
     fields = []
     for name, info in model.model_fields.items():
-        arrow = _arrow_type(by_name.get(info.serialization_alias or name, {}), schema.get("$defs", {}))
+        part, definitions = by_name.get(info.serialization_alias or name, {}), schema.get("$defs", {})
+        arrow = _arrow_type(part, definitions)
         if arrow is not None and pa.types.is_timestamp(arrow) and _is_naive(info.annotation):
             arrow = _NAIVE
-        fields.append(pa.field(name, arrow or pa.string(), metadata=None if arrow else {_MARK: b"json"}))
+        limit = _max_characters(part, definitions) if arrow == pa.string() else None
+        metadata = {_MARK: b"json"} if arrow is None else {MAX_CHARACTERS: str(limit)} if limit is not None else None
+        fields.append(pa.field(name, arrow or pa.string(), metadata=metadata))
     return tuple(fields)
 
 
@@ -64,6 +67,20 @@ def columns_of(
         for index, reason in unfit.items():
             reasons.setdefault(index, f"{field.name}: {reason}")
     return columns, reasons
+
+
+def _max_characters(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> int | None:
+    """How many characters a text of this JSON schema has at most; None if nothing limits it."""
+    if "$ref" in schema:
+        return _max_characters(definitions.get(schema["$ref"].rpartition("/")[2], {}), definitions)
+    if "anyOf" in schema:
+        limits = [_max_characters(part, definitions) for part in schema["anyOf"] if part.get("type") != "null"]
+        return None if None in limits else max((limit for limit in limits if limit is not None), default=None)
+    values = [schema["const"]] if "const" in schema else schema.get("enum")
+    if values is not None:
+        return max((len(str(value)) for value in values if value is not None), default=0)
+    limit = schema.get("maxLength")
+    return None if limit is None else int(limit)
 
 
 def _arrow_type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> pa.DataType | None:

@@ -162,8 +162,16 @@ def _text(value: Any) -> str | None:
 
 
 _MARK = b"greennode"
+MAX_CHARACTERS = b"greennode max characters"
+"""The key of a text field's metadata that says how long its values may be."""
 
 
 def is_json(field: pa.Field) -> bool:
     """Whether a text column holds JSON, for which a target may have its own type."""
     return bool(field.metadata) and field.metadata.get(_MARK) == b"json"
+
+
+def max_characters(field: pa.Field) -> int | None:
+    """How many characters a text of this field has at most; None if nothing limits it."""
+    limit = (field.metadata or {}).get(MAX_CHARACTERS)
+    return None if limit is None else int(limit)

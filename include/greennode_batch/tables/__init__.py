@@ -10,6 +10,8 @@ sqlite              SQLite
 sqlalchemy_dialect  any other database, through its SQLAlchemy dialect
 sqlalchemy_types    column types and values for SQLAlchemy
 table_check         checks whether an existing table fits a job
+table_proof         tries what a run writes, and rolls it back
+refusals            what a database's error says, and what helps
 table_columns       Column, Fit, and quoting of names
 standing_rows       which rows of the table an upsert leaves as they are
 typed_rows          rows from a driver, converted to the types of staging

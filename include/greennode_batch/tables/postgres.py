@@ -12,8 +12,8 @@ from greennode_batch.job.columns import JOB_ID
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
 from greennode_batch.tables.postgres_copy import copy_in, copy_out
 from greennode_batch.tables.postgres_types import fit, postgres_type
-from greennode_batch.tables.sql_dialect import Dialect, Digests, Upserted
-from greennode_batch.tables.table_columns import Column, Fit
+from greennode_batch.tables.sql_dialect import TRIAL, Dialect, Digests, Upserted
+from greennode_batch.tables.table_columns import GENERATED, IDENTITY, WAY_OUT, Column, Fit, quote
 from greennode_batch.tables.typed_rows import DIGEST, from_texts
 
 _MAX_NAME_BYTES = 63
@@ -27,10 +27,14 @@ _BY_INDEX = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; 
 _UNSORTED = "SET LOCAL enable_sort = off"
 
 
+_OTHER_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
+
+
 class PostgresDialect(Dialect):
     """PostgreSQL, by psycopg or psycopg2. A compatible database without hashtextextended makes no digests."""
 
     makes_digests = True
+    undoes_tables = True
 
     def __init__(self, connection: Any, name: str, key: Sequence[str]) -> None:
         super().__init__(connection, name, key)
@@ -59,12 +63,49 @@ class PostgresDialect(Dialect):
         rows = self.run(
             tx,
             "SELECT attname, attnotnull AND NOT atthasdef AND attidentity = '', format_type(atttypid, atttypmod), "
-            "CASE WHEN typtype <> 'b' THEN typtype::text WHEN typcategory = 'A' THEN 'array' ELSE typname::text END "
-            "FROM pg_attribute JOIN pg_type t ON t.oid = atttypid "
+            "CASE WHEN typtype <> 'b' THEN typtype::text WHEN typcategory = 'A' THEN 'array' ELSE typname::text END, "
+            "attnotnull OR typnotnull, "
+            # Before PostgreSQL 12 there is no attgenerated.
+            "CASE WHEN attidentity = 'a' THEN %s WHEN to_jsonb(a) ->> 'attgenerated' <> '' THEN %s ELSE '' END, "
+            "CASE WHEN typname IN ('varchar', 'bpchar') AND atttypmod > 4 THEN atttypmod - 4 END "
+            "FROM pg_attribute a JOIN pg_type t ON t.oid = atttypid "
             "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-            (self.quoted,),
+            (IDENTITY, GENERATED, self.quoted),
         )
         return [Column(*row) for row in rows.fetchall()]
+
+    @property
+    def user(self) -> str:
+        """The role that the connection logged in with."""
+        return str(self._connection.info.user)
+
+    def check_kind(self, tx: Any) -> None:
+        """Raise ConfigError for a view, a foreign table, and a table whose partitions rule out an index on the key."""
+        query = (
+            "SELECT relkind::text, array(SELECT v.table_schema || '.' || v.table_name "
+            "FROM information_schema.view_table_usage v WHERE (v.view_schema, v.view_name) = (nspname, relname)), "
+            "array(SELECT attname::text FROM pg_partitioned_table p JOIN pg_attribute ON attrelid = partrelid "
+            "WHERE partrelid = c.oid AND attnum = ANY (p.partattrs::int2[])) "
+            "FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = to_regclass(%s)"
+        )
+        for kind, tables, partitioned_by in self.run(tx, query, (self.quoted,)):
+            if kind in _OTHER_KINDS:
+                behind = f" Name the table behind it: {', '.join(tables)}" if tables else " Name a table"
+                raise ConfigError(
+                    f"table {self.name} is {_OTHER_KINDS[kind]}, and rows are upserted only into tables that have "
+                    f"unique indexes. Nothing was sent.{behind}"
+                )
+            if lacking := [name for name in partitioned_by if name not in self.key]:
+                columns = ", ".join(lacking)
+                raise ConfigError(
+                    f"table {self.name} is partitioned by {columns}, so each of its unique indexes needs {columns}, "
+                    f"and the job's key has only {', '.join(self.key)}. {WAY_OUT}: add {columns} to the key of the job "
+                    "and of the table's unique index"
+                )
+
+    def has_row_security(self, tx: Any) -> bool:
+        """Whether policies decide which rows this role may see and write."""
+        return bool(self.run(tx, "SELECT row_security_active(to_regclass(%s))", (self.quoted,)).fetchone()[0])
 
     def unique_keys(self, tx: Any) -> list[set[str]]:
         """The columns of each unique index that ON CONFLICT can infer: whole, valid and not deferred."""
@@ -77,6 +118,53 @@ class PostgresDialect(Dialect):
             (self.quoted,),
         )
         return [set(columns) for (columns,) in rows.fetchall()]
+
+    def unique_indexes(self, tx: Any) -> list[tuple[str, set[str]]]:
+        """Each unique index: its name, and the columns in its key, its expressions and its condition."""
+        rows = self.run(
+            tx,
+            "SELECT relname, array(SELECT attname::text FROM pg_attribute a WHERE attrelid = i.indrelid AND "
+            "(attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) OR EXISTS (SELECT FROM pg_depend d "
+            "WHERE d.objid = i.indexrelid AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum)) AND attnum > 0) "
+            "FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+            "WHERE i.indrelid = to_regclass(%s) AND (i.indisunique OR i.indisexclusion)",
+            (self.quoted,),
+        )
+        return [(name, set(columns)) for name, columns in rows.fetchall()]
+
+    def drop_index(self, name: str) -> str:
+        """The statement that drops a unique index of the table's schema, or the constraint that owns it."""
+        return (
+            f"ALTER TABLE {self.quoted} DROP CONSTRAINT IF EXISTS {self.quote(name)}; "
+            f"DROP INDEX IF EXISTS {'.'.join(map(self.quote, (*self.parts[:-1], name)))}"
+        )
+
+    def try_rows(self, tx: Any, rows: pa.Table, *, removes: bool) -> None:
+        """Try the rows in a copy of the table that has no triggers; where policies decide, in the table itself.
+
+        The copy has the table's constraints, defaults and indexes.
+        """
+        if self.has_row_security(tx):
+            self._try_policies(tx, rows, removes=removes)
+            return
+        self.run(tx, f"CREATE TEMPORARY TABLE {TRIAL} (LIKE {self.quoted} INCLUDING ALL)")
+        copy_in(tx.cursor(), TRIAL, rows)
+
+    def _try_policies(self, tx: Any, rows: pa.Table, *, removes: bool) -> None:
+        self.upsert(tx, [rows])
+        keys = rows.select(list(self.key))
+        with self.staged(tx, TRIAL, [keys]) as names:
+            is_among = f"EXISTS (SELECT 1 FROM {TRIAL} WHERE {self.same(TRIAL, names)})"  # noqa: S608 - quoted
+            uses = {"SELECT": self.run(tx, f"SELECT 1 FROM {self.quoted} WHERE {is_among}").rowcount}  # noqa: S608
+            if removes:
+                uses["DELETE"] = self.run(tx, f"DELETE FROM {self.quoted} WHERE {is_among}").rowcount  # noqa: S608
+        for use, count in uses.items():
+            if count < rows.num_rows:
+                raise ConfigError(
+                    f"table {self.name}: row-level security hides rows that this job writes from {use} by "
+                    f"{self.user}. {WAY_OUT}: CREATE POLICY greennode_{use.lower()} ON {self.quoted} FOR {use} "
+                    f"TO {quote(self.user)} USING (true)"
+                )
 
     def lock(self, tx: Any) -> None:
         """Let only one worker at a time create the table."""

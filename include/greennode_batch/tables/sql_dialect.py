@@ -21,6 +21,8 @@ _MAX_PARTS = 2  # schema.table
 _INDEX = "greennode place"
 _KEYS = "greennode_keys"
 _OWNER = "greennode_owner"
+TRIAL = "greennode_trial"
+"""The name of the temporary table in which `try_rows` tries rows."""
 
 
 class Digests(NamedTuple):
@@ -46,6 +48,8 @@ class Dialect(ABC):
 
     makes_digests: ClassVar[bool] = False
     """Whether `digests` works."""
+    undoes_tables: ClassVar[bool] = False
+    """Whether a transaction that is rolled back also undoes what it has done to tables."""
 
     def __init__(self, connection: Any, name: str, key: Sequence[str]) -> None:
         self.name = name
@@ -55,6 +59,7 @@ class Dialect(ABC):
             raise ConfigError(f"table {name}: the name has too many parts; write table or schema.table")
         self.quoted = ".".join(map(self.quote, self.parts))
         self.driver: Any = importlib.import_module(type(connection).__module__.partition(".")[0])
+        self.error: Any = getattr(self.driver, "Error", None)
         self._connection = connection
 
     @contextmanager
@@ -68,6 +73,15 @@ class Dialect(ABC):
             self._connection.rollback()
             raise
         self._connection.commit()
+
+    @contextmanager
+    def trial(self, *, writes: bool = True) -> Iterator[Any]:
+        """Run one transaction, and roll it back."""
+        try:
+            self.begin(writes=writes)
+            yield self._connection
+        finally:
+            self._connection.rollback()
 
     def begin(self, *, writes: bool) -> None:
         """Begin a transaction, if the driver does not do so itself."""
@@ -108,9 +122,33 @@ class Dialect(ABC):
     def columns(self, tx: Any) -> list[Column]:
         """The table's columns; empty if the table does not exist."""
 
+    @property
+    def user(self) -> str:
+        """The database's user; empty if the database has none."""
+        return ""
+
+    def check_kind(self, tx: Any) -> None:
+        """Raise ConfigError for an existing table of a kind that takes no upsert, such as a view."""
+
+    def has_row_security(self, tx: Any) -> bool:
+        """Whether the database decides row by row what this user may see and write."""
+        return False
+
     @abstractmethod
     def unique_keys(self, tx: Any) -> list[set[str]]:
         """The columns of each unique index that an upsert can use."""
+
+    def unique_indexes(self, tx: Any) -> list[tuple[str, set[str]]]:
+        """Each unique index, also one that an upsert cannot use: its name, and the columns that it depends on."""
+        return []
+
+    def alter_column(self, name: str, action: str) -> str:
+        """The statement that alters a column. action: as standard SQL writes it, such as DROP NOT NULL."""
+        return f"ALTER TABLE {self.quoted} ALTER COLUMN {self.quote(name)} {action}"
+
+    def drop_index(self, name: str) -> str:
+        """The statement that drops a unique index, or the constraint that owns it."""
+        return f"DROP INDEX {self.quote(name)}"
 
     def create_statement(self, schema: pa.Schema) -> str:
         """The statement that creates the table."""
@@ -124,6 +162,16 @@ class Dialect(ABC):
     @abstractmethod
     def upsert(self, tx: Any, rows: Iterable[pa.Table]) -> Upserted:
         """Upsert the rows by key, except where an existing row must stay. Holds some of the rows."""
+
+    def try_upsert(self, tx: Any, names: Sequence[str]) -> None:
+        """Run the statements of an upsert of these columns, on no rows."""
+        self.upsert(tx, [pa.table({name: pa.array([], pa.string()) for name in names})])
+
+    def try_rows(self, tx: Any, rows: pa.Table, *, removes: bool) -> None:
+        """Try whether the table accepts these rows, if this database can try that without a trace.
+
+        removes: whether the run also deletes rows.
+        """
 
     def upsert_tail(self, columns: Sequence[str]) -> str:
         """The clause after the rows of an INSERT, which makes it an upsert."""

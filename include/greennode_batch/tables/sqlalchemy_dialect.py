@@ -10,13 +10,14 @@ from weakref import WeakKeyDictionary
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable
+from sqlalchemy.types import TypeEngine
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import JOB_ID
 from greennode_batch.tables.sql_dialect import Dialect, Upserted
 from greennode_batch.tables.sqlalchemy_types import column_values, generic_type
 from greennode_batch.tables.standing_rows import stands
-from greennode_batch.tables.table_columns import Column
+from greennode_batch.tables.table_columns import GENERATED, IDENTITY, Column
 from greennode_batch.tables.typed_rows import from_tuples
 
 _CHUNK_ROWS = 5_000
@@ -38,6 +39,7 @@ class SqlAlchemyDialect(Dialect):
         super().__init__(engine, name, key)
         engine.hide_parameters = True  # otherwise an error would show rows
         self.driver = sa.exc
+        self.error = sa.exc.DBAPIError
         self._seen: WeakKeyDictionary[sa.Connection, sa.Table] = WeakKeyDictionary()
 
     @contextmanager
@@ -45,6 +47,20 @@ class SqlAlchemyDialect(Dialect):
         """Run one transaction on a connection of the engine."""
         with self._connection.begin() as tx:
             yield tx
+
+    @contextmanager
+    def trial(self, *, writes: bool = True) -> Iterator[sa.Connection]:
+        """Run a transaction on a connection of the engine, and roll it back."""
+        with self._connection.connect() as tx:
+            try:
+                yield tx
+            finally:
+                tx.rollback()
+
+    @property
+    def user(self) -> str:
+        """The user of the engine's URL."""
+        return self._connection.url.username or ""
 
     def run(self, tx: sa.Connection, statement: str, *parameters: Any) -> Any:
         """Run a statement in the driver's own syntax."""
@@ -63,13 +79,40 @@ class SqlAlchemyDialect(Dialect):
         if not sa.inspect(tx).has_table(self.parts[-1], schema=self._schema):
             return []
         return [
-            Column(c.name, not (c.nullable or c.server_default or c.autoincrement is True), str(c.type))
+            Column(
+                c.name,
+                not (c.nullable or c.server_default or c.autoincrement is True),
+                str(c.type),
+                is_not_null=not c.nullable,
+                generated=GENERATED if c.computed else IDENTITY if c.identity and c.identity.always else "",
+                max_length=self._max_length(c.type),
+            )
             for c in self._reflected(tx).c
         ]
+
+    def _max_length(self, kind: TypeEngine[Any]) -> int | None:
+        # SQLite stores a text of any length.
+        return kind.length if isinstance(kind, sa.String) and self._sql.name != "sqlite" else None
 
     def unique_keys(self, tx: sa.Connection) -> list[set[str]]:
         """The key, which is assumed to be unique."""
         return [set(self.key)]
+
+    def unique_indexes(self, tx: sa.Connection) -> list[tuple[str, set[str]]]:
+        """Each unique index and constraint that the database lists: its name and its columns."""
+        inspector, table = sa.inspect(tx), self.parts[-1]
+        primary = inspector.get_pk_constraint(table, schema=self._schema)
+        unique = inspector.get_unique_constraints(table, schema=self._schema)
+        found: list[tuple[str | None, Sequence[str | None]]] = [
+            (primary["name"], primary["constrained_columns"]),
+            *((one["name"], one["column_names"]) for one in unique),
+            *(
+                (one["name"], one["column_names"])
+                for one in inspector.get_indexes(table, schema=self._schema)
+                if one["unique"]
+            ),
+        ]
+        return [(str(name), {column for column in columns if column}) for name, columns in found]
 
     def create_statement(self, schema: pa.Schema) -> str:
         """The statement that creates the table."""
@@ -93,16 +136,11 @@ class SqlAlchemyDialect(Dialect):
         written = standing = 0
         for some in rows:
             marks = self._marks(table, some.column_names)
-            same = sa.and_(*(table.c[name] == marks[name] for name in self.key))
-            others = {table.c[name]: mark for name, mark in marks.items() if name not in self.key}
-            absent = sa.select(*marks.values()).where(~sa.exists().where(same).select_from(table))
-            stay = self._stay(marks)
-            is_free = [] if stay is None else [sa.case((stay, 0), else_=1) == 1]
-            update = sa.update(table).where(same, *is_free).values(others)
-            insert = sa.insert(table).from_select([table.c[name] for name in marks], absent, include_defaults=False)
+            same, stay = self._same(table, marks), self._stay(marks)
+            statements = self._upsert_statements(table, marks)
             for start in range(0, some.num_rows, _CHUNK_ROWS):
                 values = self._values(table, some.slice(start, _CHUNK_ROWS))
-                counts = [tx.execute(statement, values).rowcount for statement in (update, insert)]
+                counts = [tx.execute(statement, values).rowcount for statement in statements]
                 # If a driver does not count rows, rows that a trigger rejects go unnoticed.
                 is_counted = is_counted and min(counts) >= 0
                 taken = sum(counts) if is_counted else len(values)
@@ -111,6 +149,29 @@ class SqlAlchemyDialect(Dialect):
                     count = sa.select(sa.func.count()).select_from(table).where(same, stay)
                     standing += sum(tx.execute(count, one).scalar_one() for one in values)
         return Upserted(written, standing)
+
+    def try_upsert(self, tx: sa.Connection, names: Sequence[str]) -> None:
+        """Run both statements of the upsert on no rows."""
+        table = self._reflected(tx)
+        marks = self._marks(table, names)
+        for statement in self._upsert_statements(table, marks, sa.false()):
+            tx.execute(statement, {mark.key: None for mark in marks.values()})
+
+    def _same(self, table: sa.Table, marks: dict[str, sa.BindParameter[Any]]) -> sa.ColumnElement[bool]:
+        return sa.and_(*(table.c[name] == marks[name] for name in self.key))
+
+    def _upsert_statements(
+        self, table: sa.Table, marks: dict[str, sa.BindParameter[Any]], *conditions: sa.ColumnElement[bool]
+    ) -> tuple[sa.Update, sa.Insert]:
+        """The UPDATE and the INSERT of an upsert. conditions: what else a row must meet."""
+        same, stay = self._same(table, marks), self._stay(marks)
+        others = {table.c[name]: mark for name, mark in marks.items() if name not in self.key}
+        absent = sa.select(*marks.values()).where(~sa.exists().where(same).select_from(table), *conditions)
+        is_free = [] if stay is None else [sa.case((stay, 0), else_=1) == 1]
+        return (
+            sa.update(table).where(same, *is_free, *conditions).values(others),
+            sa.insert(table).from_select([table.c[name] for name in marks], absent, include_defaults=False),
+        )
 
     def read(self, tx: sa.Connection, run_id: str, schema: pa.Schema, job_id: str | None = None) -> Iterator[pa.Table]:
         """Yield the run's rows, in batches of thousands if the driver can."""

@@ -7,9 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import JOB_ID
 from greennode_batch.tables.sql_dialect import Dialect, Upserted
-from greennode_batch.tables.table_columns import Column, kind_of
+from greennode_batch.tables.table_columns import GENERATED, Column, kind_of
 from greennode_batch.tables.typed_rows import from_tuples
 
 _CHUNK_ROWS = 5_000
@@ -19,6 +20,8 @@ _TYPES = {"boolean", "bigint", "double precision", "date", "timestamp"}
 
 class SqliteDialect(Dialect):
     """SQLite. It has no dates or decimals: they are stored as ISO 8601 text and decimal text."""
+
+    undoes_tables = True
 
     def begin(self, *, writes: bool) -> None:
         """Begin a transaction, even on an autocommit connection. Only one worker may write at a time."""
@@ -32,8 +35,27 @@ class SqliteDialect(Dialect):
 
     def columns(self, tx: Any) -> list[Column]:
         """The table's columns; empty if the table does not exist."""
-        query = 'SELECT name, "notnull" AND dflt_value IS NULL AND NOT pk FROM pragma_table_info(?, ?)'
-        return [Column(name, bool(is_demanded)) for name, is_demanded in self.run(tx, query, self._place)]
+        # pragma_table_info leaves out generated columns.
+        query = (
+            'SELECT name, "notnull" AND dflt_value IS NULL AND NOT pk, type, "notnull", hidden IN (2, 3) '
+            "FROM pragma_table_xinfo(?, ?)"
+        )
+        return [
+            Column(
+                name, bool(is_demanded), kind, is_not_null=bool(not_null), generated=GENERATED if is_generated else ""
+            )
+            for name, is_demanded, kind, not_null, is_generated in self.run(tx, query, self._place)
+        ]
+
+    def check_kind(self, tx: Any) -> None:
+        """Raise ConfigError for a view: it has no unique index."""
+        table, schema = self._place
+        schema_table = f"{self.quote(schema)}.sqlite_master"
+        if self.run(tx, f"SELECT 1 FROM {schema_table} WHERE type = 'view' AND name = ?", (table,)).fetchone():  # noqa: S608
+            raise ConfigError(
+                f"table {self.name} is a view, and rows are upserted only into tables that have unique indexes. "
+                "Nothing was sent. Name the table behind it"
+            )
 
     def unique_keys(self, tx: Any) -> list[set[str]]:
         """The columns of the primary key and of each unique index that is not partial."""
@@ -42,6 +64,16 @@ class SqliteDialect(Dialect):
         for (index,) in self.run(tx, indexes, self._place):
             found.append(self.run(tx, "SELECT name FROM pragma_index_info(?, ?)", (index, self._place[1])))
         return [{name for (name,) in names} for names in found]
+
+    def unique_indexes(self, tx: Any) -> list[tuple[str, set[str]]]:
+        """Each unique index: its name and its columns."""
+        indexes = self.run(tx, 'SELECT name FROM pragma_index_list(?, ?) WHERE "unique"', self._place).fetchall()
+        columns = "SELECT name FROM pragma_index_info(?, ?) WHERE name IS NOT NULL"
+        return [(index, {name for (name,) in self.run(tx, columns, (index, self._place[1]))}) for (index,) in indexes]
+
+    def alter_column(self, name: str, action: str) -> str:
+        """What to do in place of a statement: SQLite alters no column."""
+        return f"SQLite has no statement for it; make the table again with {action} for {self.quote(name)}"
 
     def upsert(self, tx: Any, rows: Iterable[pa.Table]) -> Upserted:
         """Upsert the rows by key."""
@@ -53,6 +85,12 @@ class SqliteDialect(Dialect):
                 with self.staged(tx, "greennode_shard", [some]) as names:
                     standing += self.count_standing(tx, "greennode_shard", names)
         return Upserted(written, standing)
+
+    def try_upsert(self, tx: Any, names: Sequence[str]) -> None:
+        """Run the upsert's statement on no rows. The driver runs no statement for an empty list of rows."""
+        columns = self.names(names)
+        nothing = f"SELECT {columns} FROM {self.quoted} WHERE 1 = 0"  # noqa: S608 - quoted
+        self.run(tx, f"INSERT INTO {self.quoted} ({columns}) {nothing} {self.upsert_tail(names)}")
 
     def insert(self, tx: Any, staged: str, rows: pa.Table) -> None:
         """Insert rows into a temporary table."""

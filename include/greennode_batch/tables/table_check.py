@@ -10,13 +10,12 @@ import pyarrow as pa
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import OWNER_COLUMNS, SAMPLE
 from greennode_batch.tables.sql_dialect import Dialect
-from greennode_batch.tables.table_columns import Column, Fit
+from greennode_batch.tables.table_columns import WAY_OUT, Column, Fit
 
 log = logging.getLogger(__name__)
 
 # Columns of a target's primary key that do not come from the source.
 _BESIDE_SOURCE_KEY = {"model", SAMPLE}
-_WAY_OUT = "Name another table, or change this one and run this step again; nothing is paid twice"
 
 
 def check_table(
@@ -32,14 +31,14 @@ def check_table(
         index = dialect.quote(f"{dialect.parts[-1]}_{'_'.join(dialect.key)}"[:60])
         raise ConfigError(
             f"table {dialect.name} has no unique index on exactly ({', '.join(dialect.key)}), so rows cannot be "
-            f"upserted. {_WAY_OUT}: CREATE UNIQUE INDEX {index} ON {dialect.quoted} ({dialect.names(dialect.key)})"
+            f"upserted. {WAY_OUT}: CREATE UNIQUE INDEX {index} ON {dialect.quoted} ({dialect.names(dialect.key)})"
         )
     _check_narrower(dialect, unique_keys)
     demanded = [column.name for column in existing if column.is_demanded and column.name not in schema.names]
     if demanded:
         raise ConfigError(
             f"table {dialect.name} requires a value in {', '.join(demanded)}, which this job does not write. "
-            f"{_WAY_OUT}: ALTER TABLE {dialect.quoted} ALTER COLUMN {dialect.quote(demanded[0])} DROP NOT NULL"
+            f"{WAY_OUT}: ALTER TABLE {dialect.quoted} ALTER COLUMN {dialect.quote(demanded[0])} DROP NOT NULL"
         )
     return statements
 
@@ -61,7 +60,7 @@ def _check_narrower(dialect: Dialect, unique_keys: Collection[set[str]]) -> None
         if set() < narrower < key and key - narrower <= _BESIDE_SOURCE_KEY:
             raise ConfigError(
                 f"table {dialect.name} has a unique index on ({', '.join(sorted(narrower))}) alone, so it accepts "
-                f"one row where this job writes one per {' and '.join(sorted(key - narrower))}. {_WAY_OUT}: drop that "
+                f"one row where this job writes one per {' and '.join(sorted(key - narrower))}. {WAY_OUT}: drop that "
                 "index or primary key"
             )
 
@@ -74,7 +73,7 @@ def _additions(dialect: Dialect, existing: Sequence[Column], schema: pa.Schema, 
     if missing and (not may_add or {field.name for field in missing} & set(dialect.key)):
         raise ConfigError(
             f"table {dialect.name} has no column {', '.join(field.name for field in missing)} (it has "
-            f"{', '.join(names)}). {_WAY_OUT}: {'; '.join(statements)}"
+            f"{', '.join(names)}). {WAY_OUT}: {'; '.join(statements)}"
         )
     return statements
 
@@ -91,5 +90,5 @@ def _check_types(dialect: Dialect, existing: Sequence[Column], schema: pa.Schema
         change = f"ALTER TABLE {dialect.quoted} ALTER COLUMN {name} TYPE {wanted} USING {name}::text::{wanted}"
         words = f"table {dialect.name}: the column {field.name} is {column.type}, and this job writes {wanted}"
         if fits is Fit.NEVER:
-            raise ConfigError(f"{words}, which the column cannot hold. {_WAY_OUT}: {change}")
+            raise ConfigError(f"{words}, which the column cannot hold. {WAY_OUT}: {change}")
         log.warning("%s: the database will refuse a row whose value does not fit. To prevent that: %s", words, change)

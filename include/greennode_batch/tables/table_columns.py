@@ -10,6 +10,12 @@ import pyarrow as pa
 from greennode_batch.errors import ConfigError
 from greennode_batch.source.column_types import is_json
 
+WAY_OUT = "Name another table, or change this one and run this step again; nothing is paid twice"
+"""How to go on if a table does not fit; the statement that changes it follows, after a colon."""
+
+IDENTITY = "an identity column GENERATED ALWAYS"
+GENERATED = "a generated column"
+
 
 class Fit(enum.Enum):
     """Whether a column accepts the values that a job writes."""
@@ -29,6 +35,11 @@ class Column(NamedTuple):
     """The type, as the database writes it."""
     kind: str = ""
     """The kind of type, by which `fit` decides."""
+    is_not_null: bool = False
+    generated: str = ""
+    """IDENTITY or GENERATED, if no statement may give it a value."""
+    max_length: int | None = None
+    """How many characters a text may have; None if there is no limit."""
 
 
 def quote(identifier: str) -> str:

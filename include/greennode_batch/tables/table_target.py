@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import pyarrow as pa
 
-from greennode_batch.errors import ConfigError
+from greennode_batch.errors import ConfigError, GreenNodeError
 from greennode_batch.job.columns import JOB_ID, ORDER, OWNER_COLUMNS
 from greennode_batch.state.plan import OrphanedRows
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
 from greennode_batch.tables.key_sample import SHOWN, KeySample
-from greennode_batch.tables.sql_dialect import Dialect, Digests, Upserted
+from greennode_batch.tables.refusals import Refusal, refusal, way_out
+from greennode_batch.tables.sql_dialect import TRIAL, Dialect, Digests, Upserted
 from greennode_batch.tables.table_check import additions, check_table
 from greennode_batch.tables.table_columns import Column
+from greennode_batch.tables.table_proof import prove_table
 from greennode_batch.tables.typed_rows import DIGEST, OPTIONAL, found_schema
 
 log = logging.getLogger(__name__)
+
+_AFTER_FIX = "Fix the table or name another one, and clear join_results: it writes them again, at no cost"
 
 
 class TableTarget:
@@ -44,9 +48,10 @@ class TableTarget:
         """
         dialect = self.dialect
         dialect.check_names([*dialect.parts, *schema.names])
-        with dialect.transaction(writes=True) as tx:
+        with self._final_as_config_error(), dialect.transaction(writes=create) as tx:
             dialect.lock(tx)
             if existing := dialect.columns(tx):
+                dialect.check_kind(tx)
                 unique_keys = dialect.unique_keys(tx)
                 statements = check_table(dialect, existing, unique_keys, schema, may_add=self.add_columns)
             else:
@@ -54,6 +59,30 @@ class TableTarget:
             for statement in statements if create else ():
                 dialect.run(tx, statement)
         return self._add_owner_columns(schema, create=create) if existing else []
+
+    def prove(self, rows: pa.Table, *, given: Collection[str], removes: bool = False) -> None:
+        """Raise ConfigError if the table refuses what a run writes, which is tried and rolled back.
+
+        For the arguments, see `prove_table`. A missing table is made for the trial, if its database can undo that.
+        """
+        with self._final_as_config_error(removes=removes):
+            prove_table(self.dialect, rows, given=given, may_add=self.add_columns, removes=removes)
+
+    @contextmanager
+    def _final_as_config_error(self, *, removes: bool = False) -> Iterator[None]:
+        """Turn a driver's error that comes again until somebody changes something into a ConfigError."""
+        try:
+            yield
+        except self.dialect.error as error:
+            refused = refusal(error)
+            if not refused.is_final:
+                raise
+            raise ConfigError(
+                f"table {self.name}: {self._reason(refused)}. {way_out(refused, self.dialect, removes=removes)}"
+            ) from None
+
+    def _reason(self, refused: Refusal) -> str:
+        return refused.reason.replace(TRIAL, self.name)
 
     def _add_owner_columns(self, schema: pa.Schema, *, create: bool) -> list[str]:
         """Add the owner columns if allowed, and return the statements for those that are still missing."""
@@ -65,7 +94,7 @@ class TableTarget:
             with self.dialect.transaction(writes=True) as tx:
                 for statement in statements:
                     self.dialect.run(tx, statement)
-        except self.dialect.driver.Error as error:
+        except self.dialect.error as error:
             # For example, the table belongs to another user. It works without these columns.
             log.info(
                 "Table %s: could not add the columns of the row's owner, and works without them: %s",
@@ -92,20 +121,21 @@ class TableTarget:
             lacking = set(OWNER_COLUMNS).difference(column.name for column in self.dialect.columns(tx))
             try:
                 made = self.dialect.upsert(tx, counted())
-            except (self.dialect.driver.DataError, self.dialect.driver.IntegrityError) as error:
-                # The text of SQLAlchemy's own error would show the row.
-                reason = " ".join(str(getattr(error, "orig", error)).split())
-                raise ConfigError(
-                    f"table {self.name} did not accept the answers: {reason}. No row of this shard was written; its "
-                    "answers are safe in staging. Fix the table or name another one, and run this step again, at no "
-                    "cost"
-                ) from error
+            except self.dialect.error as error:
+                refused = refusal(error)
+                if not (refused.is_final or refused.is_full):
+                    raise
+                words = (
+                    f"table {self.name} did not accept the answers: {refused.reason}. No row of this shard was "
+                    f"written; its answers are safe in staging. {_AFTER_FIX}"
+                )
+                # The driver's own error has the values of the row.
+                raise (ConfigError if refused.is_final else GreenNodeError)(words) from None
             if sum(made) != given:
                 # Otherwise an older run's row would stay, and it would look as if a later run had written it.
                 raise ConfigError(
                     f"table {self.name} accepted {made.written:,} of {given:,} rows: a trigger or rule rejects some. "
-                    "No row of this shard was written; its answers are safe in staging. Fix the table and run this "
-                    "step again, at no cost"
+                    f"No row of this shard was written; its answers are safe in staging. {_AFTER_FIX}"
                 )
             return made
 
@@ -162,7 +192,7 @@ class TableTarget:
         return self._look_up(keys, schema)
 
     def _look_up(self, keys: pa.Table, schema: pa.Schema) -> pa.Table:
-        with self.dialect.transaction() as tx:
+        with self._final_as_config_error(), self.dialect.transaction() as tx:
             names = {column.name for column in self.dialect.columns(tx)}
             if not names:
                 return schema.empty_table()
@@ -175,7 +205,7 @@ class TableTarget:
 
     def take_over(self, keys: pa.Table, *, job_id: str) -> None:
         """Make the job the owner of rows with these keys that have none yet. The table must have JOB_ID."""
-        with self.dialect.transaction(writes=True) as tx:
+        with self._final_as_config_error(), self.dialect.transaction(writes=True) as tx:
             self.dialect.take_over(tx, keys, job_id)
 
     def is_there(self, names: Iterable[str]) -> bool:
@@ -203,6 +233,7 @@ class TableTarget:
         """
         dialect = self.dialect
         with ExitStack() as stack:
+            stack.enter_context(self._final_as_config_error(removes=remove))
             tx = stack.enter_context(dialect.transaction(writes=True))
 
             def is_among(staged: str, some: Iterable[pa.Table]) -> str:

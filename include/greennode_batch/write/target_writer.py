@@ -8,10 +8,13 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from greennode_batch.job.columns import JOB_ID, ORDER
+from greennode_batch.plan.source_rows import OWN_COLUMNS
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_pieces
 from greennode_batch.state.joined_shard import JoinedShard, read_joined
 from greennode_batch.state.plan import Plan, read_plan
+from greennode_batch.state.row_status import RowStatus
 from greennode_batch.tables.table_target import TableTarget
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.join import JoinedRows, joined_schema
@@ -20,30 +23,56 @@ from greennode_batch.write.partitions import check_count
 
 log = logging.getLogger(__name__)
 
+_TRIED_ROWS = 20
+
 OpenTarget = TableTarget | Dataset
 
 
 def prepare_targets(
-    targets: Sequence[OpenTarget], run: RunFolder, plan: Plan, *, answer_fields: Sequence[pa.Field], create: bool = True
+    targets: Sequence[OpenTarget],
+    run: RunFolder,
+    plan: Plan,
+    *,
+    answer_fields: Sequence[pa.Field],
+    create: bool = True,
+    removes: bool = False,
 ) -> None:
     """Raise ConfigError if a target cannot hold what the run will write, before anything is paid.
 
-    create: if False, only check; create no table.
+    create: if False, only check; create no table. removes: whether the job removes orphaned rows.
     """
     if not plan.shards:
         return
-    schema = target_schema(run, plan, answer_fields)
+    rows, given = _first_rows(run, plan, answer_fields)
     for target in targets:
         if isinstance(target, Dataset):
-            target.prepare(schema, create=create)
+            target.prepare(rows.schema, create=create)
             _check_partitions(target, run, plan)
-        elif statements := target.prepare(schema, create=create):
+            continue
+        statements = target.prepare(rows.schema, create=create)
+        target.prove(rows, given=given, removes=removes)
+        if statements:
             log.info(
                 "Table %s has no columns for the job and the order of its rows. Only run_id distinguishes them, and an "
                 "older run may overwrite rows of a later one. To add the columns: %s",
                 target.name,
                 "; ".join(statements),
             )
+
+
+def _first_rows(run: RunFolder, plan: Plan, answer_fields: Sequence[pa.Field]) -> tuple[pa.Table, list[str]]:
+    """A few rows as the run writes them if it gets no answer, and the names of the columns that the source decides."""
+    with local_copy(run.shard(plan.shards[0].shard_id).source) as path, pq.ParquetFile(path) as file:
+        schema = joined_schema(file.schema_arrow, answer_fields)
+        source = next(read_pieces(file, file.schema_arrow.names)).slice(0, _TRIED_ROWS)
+    owner = zip(("run_id", JOB_ID, ORDER), plan.owner, strict=True)
+    known = {**{name: source[name] for name in source.column_names}, **dict(owner), "status": RowStatus.FAILED.value}
+    columns = []
+    for field in schema:
+        value = known.get(field.name)
+        is_one = isinstance(value, str | None)
+        columns.append(pa.repeat(pa.scalar(value, field.type), len(source)) if is_one else value)
+    return pa.table(columns, schema=schema), [name for name in source.column_names if name not in OWN_COLUMNS]
 
 
 def target_schema(run: RunFolder, plan: Plan, answer_fields: Sequence[pa.Field]) -> pa.Schema:

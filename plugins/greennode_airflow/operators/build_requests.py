@@ -139,7 +139,14 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
             reader = AnswerReader(job.answer)
             # A target that cannot take the answers is found here, before anything is paid.
             with open_targets(targets, job.target_key, run) as opened:
-                prepare_targets(opened, run, plan, answer_fields=reader.fields, create=not chosen.dry_run)
+                prepare_targets(
+                    opened,
+                    run,
+                    plan,
+                    answer_fields=reader.fields,
+                    create=not chosen.dry_run,
+                    removes=job.orphaned_rows == "remove",
+                )
             shown = 3 if chosen.dry_run else 0
             self.log.info("Built %s", preview(run, plan, shown=shown))
             if sample:

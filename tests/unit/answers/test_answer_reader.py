@@ -27,7 +27,7 @@ from pydantic import (
 
 from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.errors import ConfigError
-from greennode_batch.source.column_types import is_json
+from greennode_batch.source.column_types import is_json, max_characters
 
 
 class Colour(enum.Enum):
@@ -466,3 +466,20 @@ def test_a_model_without_a_json_schema_is_named():
 
     with pytest.raises(ConfigError, match="answer model Odd"):
         AnswerReader(Odd)
+
+
+def test_a_text_field_says_how_long_its_values_may_be():
+    class Named(enum.StrEnum):
+        LONG = "excellent"
+
+    class Answer(BaseModel):
+        free: str
+        short: str = Field(max_length=12)
+        maybe: str | None = Field(default=None, max_length=7)
+        label: Literal["good", "bad", None]
+        named: Named
+        number: int
+        parts: list[str]
+
+    limits = {field.name: max_characters(field) for field in AnswerReader(Answer).fields}
+    assert limits == {"free": None, "short": 12, "maybe": 7, "label": 4, "named": 9, "number": None, "parts": None}

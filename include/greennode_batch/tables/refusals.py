@@ -1,0 +1,124 @@
+"""Refusals: what a database's error says, without values of rows; whether it is final; and what helps."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from greennode_batch.tables.sql_dialect import Dialect
+from greennode_batch.tables.table_columns import WAY_OUT, quote
+
+# Classes of SQLSTATE: nothing but somebody's change makes such a statement work. _LATER are the exceptions.
+_FINAL_CLASSES = frozenset({"0A", "21", "22", "23", "25", "28", "2F", "38", "39", "3F", "42", "44", "54", "55", "P0"})
+_LATER = frozenset({"25P03", "42P07", "55006", "55P03"})
+# Of two workers that make one table at once, one finds it when it tries again.
+_MADE_MEANWHILE = re.compile(r"already exists|\bpg_(class|type)_")
+_NO_RESOURCES = "53"
+_NO_RIGHT, _READ_ONLY, _NO_SCHEMA = "42501", "25006", "3F000"
+_CHECK, _NOT_NULL = "23514", "23502"
+# In errors about data, the values of rows stand in quotes.
+_ABOUT_DATA = "22"
+_IN_QUOTES = re.compile(r'".*"', re.DOTALL)
+_COLUMN = re.compile(r"\bcolumn ([^:\n]+)")
+# What a user lacks, by PostgreSQL's message.
+_GRANTS = {
+    "for schema (.+)": "USAGE, CREATE ON SCHEMA",
+    "for sequence (.+)": "USAGE ON SEQUENCE",
+    "temporary tables in database (.+)": "TEMPORARY ON DATABASE",
+}
+
+# Primary result codes of SQLite.
+_SQLITE_FINAL = frozenset({1, 3, 8, 18, 19, 20, 23, 25})
+_SQLITE_READ_ONLY, _SQLITE_FULL = 8, 13
+
+# Names of DB-API's and SQLAlchemy's classes, for drivers that give no code.
+_FINAL_NAMES = frozenset({"DataError", "IntegrityError", "NotSupportedError", "ProgrammingError"})
+
+
+class Refusal(NamedTuple):
+    """A database's error."""
+
+    reason: str
+    """What it says, without values of rows."""
+    code: str = ""
+    """SQLSTATE; empty if the driver gives none."""
+    constraint: str = ""
+    column: str = ""
+    is_final: bool = False
+    """Whether the same statement fails until somebody changes something."""
+    is_full: bool = False
+    """Whether the database has no disk, memory or connection left."""
+    is_read_only: bool = False
+    """Whether the connection, the database or its file takes no changes at all."""
+
+
+def refusal(error: BaseException) -> Refusal:
+    """What a driver's error says. PostgreSQL's DETAIL and CONTEXT are left out: they have the values of rows."""
+    own = getattr(error, "orig", None) or error
+    code = getattr(own, "sqlstate", None) or getattr(own, "pgcode", None)
+    if code:
+        return _of_postgres(own, str(code))
+    words = " ".join(str(own).split())
+    number = getattr(own, "sqlite_errorcode", None)
+    if number is None:
+        names = {kind.__name__ for kind in type(error).__mro__}
+        return Refusal(words, is_final=bool(_FINAL_NAMES & names) and not _MADE_MEANWHILE.search(words))
+    primary = number & 0xFF
+    return Refusal(
+        words,
+        is_final=primary in _SQLITE_FINAL and not _MADE_MEANWHILE.search(words),
+        is_full=primary == _SQLITE_FULL,
+        is_read_only=primary == _SQLITE_READ_ONLY,
+    )
+
+
+def way_out(refused: Refusal, dialect: Dialect, *, removes: bool = False) -> str:
+    """How to go on after a refusal, with the statement that helps if it is known.
+
+    removes: whether the run also deletes rows.
+    """
+    table, user = dialect.quoted, quote(dialect.user) if dialect.user else "…"
+    if refused.is_read_only:
+        return (
+            "The connection or the database is read-only. Use one that may write (the primary server, or a file opened "
+            "for writing), and run this step again; nothing is paid twice"
+        )
+    if refused.code == _NO_SCHEMA:
+        return f"{WAY_OUT}: CREATE SCHEMA {table.rpartition('.')[0]}"
+    if refused.code == _CHECK and refused.constraint:
+        return f"{WAY_OUT}: ALTER TABLE {table} DROP CONSTRAINT {quote(refused.constraint)}"
+    if refused.code == _NOT_NULL and refused.column:
+        return f"{WAY_OUT}: {dialect.alter_column(refused.column, 'DROP NOT NULL')}"
+    if refused.code == _NO_RIGHT:
+        return f"{WAY_OUT}: {_granting(refused.reason, table, user, removes=removes)}"
+    return WAY_OUT
+
+
+def _granting(reason: str, table: str, user: str, *, removes: bool) -> str:
+    for pattern, rights in _GRANTS.items():
+        if found := re.search(pattern, reason):
+            name = quote(found[1].strip(chr(34)))
+            return f"GRANT {rights} {name} TO {user}"
+    if "row-level security" in reason:
+        return f"CREATE POLICY greennode ON {table} TO {user} USING (true) WITH CHECK (true)"
+    if "must be owner" in reason:
+        return f"ALTER TABLE {table} OWNER TO {user}"
+    return f"GRANT SELECT, INSERT, UPDATE{', DELETE' if removes else ''} ON {table} TO {user}"
+
+
+def _of_postgres(error: BaseException, code: str) -> Refusal:
+    said = getattr(error, "diag", None)
+    words = " ".join((getattr(said, "message_primary", None) or str(error).partition("\n")[0]).split())
+    if code.startswith(_ABOUT_DATA):
+        words = _IN_QUOTES.sub('"…"', words)
+        column = _COLUMN.search(getattr(said, "context", None) or "")
+        words += f" (column {column[1]})" if column else ""
+    return Refusal(
+        words,
+        code,
+        constraint=getattr(said, "constraint_name", None) or "",
+        column=getattr(said, "column_name", None) or "",
+        is_final=code[:2] in _FINAL_CLASSES and code not in _LATER and not _MADE_MEANWHILE.search(words),
+        is_full=code.startswith(_NO_RESOURCES),
+        is_read_only=code == _READ_ONLY,
+    )
