@@ -15,6 +15,8 @@ from greennode_batch.job.columns import JOB_ID, OWNER_COLUMNS
 from greennode_batch.state.plan import OrphanedRows
 from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
+from greennode_batch.tables.key_check import Keys
+from greennode_batch.tables.key_values import KeyValues
 from greennode_batch.tables.table_target import TableTarget
 from greennode_batch.tables.typed_rows import DIGEST
 
@@ -138,6 +140,10 @@ class TableLookup:
             is_own |= is_unowned
         stale = indexes[_is_true(is_answered(found)) & ~is_same]
         return Found(codes, stale.tolist(), of_others=indexes[is_settled & ~is_own].tolist())
+
+    def check_keys(self, keys: Keys, values: Mapping[str, KeyValues], requested: pa.Table | None) -> None:
+        """Raise ConfigError if the table takes two keys for one, or cannot hold one; see TableTarget."""
+        self._table.check_keys(keys, values, requested=requested)
 
     def stored(self, keys: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
         """Read these columns of the rows with these keys, and `index`, the index of the row's key.

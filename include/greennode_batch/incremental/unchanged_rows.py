@@ -40,6 +40,7 @@ from greennode_batch.staging.spill_file import SpillFile
 from greennode_batch.state.plan import OrphanedRows
 from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.state.untouched_rows import UntouchedRows
+from greennode_batch.tables.key_values import KeyValues
 
 
 class UnchangedRows:
@@ -101,6 +102,7 @@ class UnchangedRows:
         # A query of a single interval is not worth reading a digest of the whole table, and rows that other tasks
         # rendered come without the inputs of their prompts.
         is_whole = job.orphaned_rows != "ignore" and job.partitions == 1
+        self._tables = [one for one in target_lookups if isinstance(one, TableLookup)]
         self._table = self._table_lookup.begin() if self._table_lookup is not None and is_first and is_whole else None
         self._cache: AnswerCache | None = None
         self._valid_for = ""
@@ -189,13 +191,24 @@ class UnchangedRows:
         if found is not None:
             return found
 
-        def all_keys() -> Iterator[pa.Table]:
-            yield from keys()
-            yield from (table_of(columns, self._job.key_columns) for columns in self._keys)
-
         return self._targets.orphaned(
-            all_keys, requested=self._requested, order=order, remove=self._job.orphaned_rows == "remove"
+            lambda: self._all_keys(keys),
+            requested=self._requested,
+            order=order,
+            remove=self._job.orphaned_rows == "remove",
         )
+
+    def check_keys(self, keys: Callable[[], Iterable[pa.Table]], values: Mapping[str, KeyValues]) -> None:
+        """Raise ConfigError if a table takes two keys of the source for one, or cannot hold one.
+
+        keys: as for `orphaned`. values: what UniqueKeys sums up of them.
+        """
+        for table in self._tables:
+            table.check_keys(lambda: self._all_keys(keys), values, self._requested)
+
+    def _all_keys(self, keys: Callable[[], Iterable[pa.Table]]) -> Iterator[pa.Table]:
+        yield from keys()
+        yield from (table_of(columns, self._job.key_columns) for columns in self._keys)
 
     def land(self, orphaned: OrphanedRows | None) -> None:
         """Record in staging what the run leaves unchanged. orphaned: the result of `orphaned`."""

@@ -131,10 +131,11 @@ class Builder:
             self._add(rows, hashes)
 
     def finish(self) -> list[PlannedShard]:
-        """Return all shards, complete. Raises RowError if a key occurs twice."""
+        """Return all shards, complete. Raises RowError if a key occurs twice, ConfigError if a table cannot keep it."""
         for rows, hashes in self.unchanged.buffered():
             self._add(rows, hashes)
         self.keys.finish()
+        self.unchanged.check_keys(self.keys.tables, self.keys.values)
         return self.shards.finish()
 
     def _within_limit(self, batch: RowBatch, left: int) -> RowBatch:

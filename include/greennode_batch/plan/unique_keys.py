@@ -16,6 +16,7 @@ from greennode_batch.plan.bloom_filter import BloomFilter
 from greennode_batch.source.column_types import table_of
 from greennode_batch.source.rows import Key, RowBatch
 from greennode_batch.staging.spill_file import SpillFile
+from greennode_batch.tables.key_values import KeyValues
 from greennode_batch.wording import given_by
 
 # So many keys may look repeated before all keys are searched: few in a small table, so that errors appear soon; more in
@@ -33,6 +34,8 @@ class UniqueKeys:
 
     def __init__(self, names: Sequence[str], work: Path, *, seen: BloomFilter | None = None) -> None:
         self._names = tuple(names)
+        self.values = {name: KeyValues() for name in self._names}
+        """What the values of each column are, in sum."""
         self._spilled = SpillFile[list[list[Any]]](work / "keys.pickle")
         self._seen = seen or BloomFilter()
         self.count = 0
@@ -50,6 +53,9 @@ class UniqueKeys:
         hashes = np.fromiter(map(hash, keys), np.int64, len(keys)).view(np.uint64)
         self._doubtful.update(keys[index] for index in np.flatnonzero(self._seen.add(hashes)))
         self.count += len(keys)
+        for name, column in zip(self._names, columns, strict=True):
+            if column:
+                self.values[name].add(column)
         self._spilled.add(columns)
         if len(self._doubtful) > (self.count // 1000 if self.count < _SMALL_ROWS else _DOUBTS):
             self._settle()

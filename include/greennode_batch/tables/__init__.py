@@ -11,10 +11,12 @@ sqlalchemy_dialect  any other database, through its SQLAlchemy dialect
 sqlalchemy_types    column types and values for SQLAlchemy
 table_check         checks whether an existing table fits a job
 table_proof         tries what a run writes, and rolls it back
-refusals            what a database's error says, and what helps
+database_errors     what a database's error says, and what helps
 table_columns       Column, Fit, and quoting of names
 standing_rows       which rows of the table an upsert leaves as they are
 typed_rows          rows from a driver, converted to the types of staging
 fingerprint         order-independent fingerprints of rows
+key_check           finds keys that the table takes for one, or cannot hold
+key_values          KeyValues: kinds, lengths and range of a key column's values
 key_sample          KeySample: the first keys of a long list, for messages
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -10,9 +11,11 @@ import pyarrow as pa
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import JOB_ID
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
+from greennode_batch.tables.database_errors import refusal
+from greennode_batch.tables.key_values import KeyValues
 from greennode_batch.tables.postgres_copy import copy_in, copy_out
-from greennode_batch.tables.postgres_types import fit, postgres_type
-from greennode_batch.tables.sql_dialect import TRIAL, Dialect, Digests, Upserted
+from greennode_batch.tables.postgres_types import fit, keeps_apart, postgres_type
+from greennode_batch.tables.sql_dialect import PLACE, TRIAL, Dialect, Digests, Upserted
 from greennode_batch.tables.table_columns import GENERATED, IDENTITY, WAY_OUT, Column, Fit, quote
 from greennode_batch.tables.typed_rows import DIGEST, from_texts
 
@@ -27,6 +30,8 @@ _BY_INDEX = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; 
 _UNSORTED = "SET LOCAL enable_sort = off"
 
 
+_PROGRAM_LIMIT = "54000"
+_ROW_ON_DISK = re.compile(r"\(\d+,\d+\)")
 _OTHER_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 
 
@@ -81,27 +86,37 @@ class PostgresDialect(Dialect):
 
     def check_kind(self, tx: Any) -> None:
         """Raise ConfigError for a view, a foreign table, and a table whose partitions rule out an index on the key."""
-        query = (
-            "SELECT relkind::text, array(SELECT v.table_schema || '.' || v.table_name "
-            "FROM information_schema.view_table_usage v WHERE (v.view_schema, v.view_name) = (nspname, relname)), "
-            "array(SELECT attname::text FROM pg_partitioned_table p JOIN pg_attribute ON attrelid = partrelid "
-            "WHERE partrelid = c.oid AND attnum = ANY (p.partattrs::int2[])) "
-            "FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = to_regclass(%s)"
-        )
-        for kind, tables, partitioned_by in self.run(tx, query, (self.quoted,)):
-            if kind in _OTHER_KINDS:
-                behind = f" Name the table behind it: {', '.join(tables)}" if tables else " Name a table"
-                raise ConfigError(
-                    f"table {self.name} is {_OTHER_KINDS[kind]}, and rows are upserted only into tables that have "
-                    f"unique indexes. Nothing was sent.{behind}"
-                )
-            if lacking := [name for name in partitioned_by if name not in self.key]:
-                columns = ", ".join(lacking)
+        kind = self._kind(tx)
+        if kind in _OTHER_KINDS:
+            behind = (
+                "SELECT DISTINCT refobjid::regclass::text FROM pg_rewrite r "
+                "JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid "
+                "JOIN pg_class c ON d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid "
+                "WHERE ev_class = to_regclass(%s) AND refobjid <> ev_class AND relkind IN ('r', 'p')"
+            )
+            tables = ", ".join(name for (name,) in self.run(tx, behind, (self.quoted,)))
+            raise ConfigError(
+                f"table {self.name} is {_OTHER_KINDS[kind]}, and rows are upserted only into tables that have unique "
+                f"indexes. Nothing was sent. Name the table behind it{f': {tables}' if tables else ''}"
+            )
+        if kind == "p":
+            query = (
+                "SELECT attname::text FROM pg_partitioned_table JOIN pg_attribute ON attrelid = partrelid "
+                "AND attnum = ANY (partattrs::int2[]) WHERE partrelid = to_regclass(%s)"
+            )
+            lacking = {name for (name,) in self.run(tx, query, (self.quoted,))}.difference(self.key)
+            if lacking:
+                columns = ", ".join(sorted(lacking))
                 raise ConfigError(
                     f"table {self.name} is partitioned by {columns}, so each of its unique indexes needs {columns}, "
                     f"and the job's key has only {', '.join(self.key)}. {WAY_OUT}: add {columns} to the key of the job "
                     "and of the table's unique index"
                 )
+
+    def _kind(self, tx: Any) -> str:
+        """The relkind of the table; empty if it does not exist."""
+        rows = self.run(tx, "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)", (self.quoted,))
+        return str((rows.fetchone() or ("",))[0])
 
     def has_row_security(self, tx: Any) -> bool:
         """Whether policies decide which rows this role may see and write."""
@@ -165,6 +180,55 @@ class PostgresDialect(Dialect):
                     f"{self.user}. {WAY_OUT}: CREATE POLICY greennode_{use.lower()} ON {self.quoted} FOR {use} "
                     f"TO {quote(self.user)} USING (true)"
                 )
+
+    def keeps_apart(self, column: Column | None, values: KeyValues) -> bool:
+        """Whether it is certain that a key column holds each of these values, and keeps different ones apart."""
+        return keeps_apart(column, values, len(self.key))
+
+    def collations(self, tx: Any) -> dict[str, str]:
+        """The nondeterministic collations in the unique index on the key."""
+        # Before PostgreSQL 12 there are none, and no such column.
+        rows = self.run(
+            tx,
+            "SELECT attname::text, format('%%I.%%I', nspname, collname) FROM pg_index i "
+            "CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indcollation::oid[]) AS part (attnum, collation_id) "
+            "JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = part.attnum "
+            "JOIN pg_collation c ON c.oid = part.collation_id JOIN pg_namespace n ON n.oid = c.collnamespace "
+            "WHERE i.indrelid = to_regclass(%s) AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL "
+            "AND attname = ANY (%s) AND to_jsonb(c) ->> 'collisdeterministic' = 'false'",
+            (self.quoted, list(self.key)),
+        )
+        return {name: f" COLLATE {collation}" for name, collation in rows.fetchall()}
+
+    def partition_rule(self, tx: Any) -> str:
+        """The conditions of a divided table's partitions; empty if one of them takes all other rows."""
+        if self._kind(tx) != "p":
+            return ""
+        rows = self.run(
+            tx,
+            "SELECT coalesce(string_agg(pg_get_partition_constraintdef(relid), ' OR '), 'false') "
+            "FROM pg_partitioned_table LEFT JOIN LATERAL pg_partition_tree(partrelid) ON isleaf AND level > 0 "
+            "WHERE partrelid = to_regclass(%s) AND partdefid = 0 GROUP BY partrelid",
+            (self.quoted,),
+        )
+        return str((rows.fetchone() or ("",))[0])
+
+    def too_large(self, tx: Any, staged: str, terms: str) -> tuple[int, str] | None:
+        """The PLACE of the first key that an index on these terms cannot hold, and PostgreSQL's reason."""
+        self.run(tx, f"SAVEPOINT {staged}")
+        try:
+            self.run(tx, f"CREATE INDEX ON {staged} ({terms})")
+        except self.error as error:
+            self.run(tx, f"ROLLBACK TO SAVEPOINT {staged}")
+            refused = refusal(error)
+            if refused.code != _PROGRAM_LIMIT:
+                raise
+            # The detail names the row's place on disk.
+            row = _ROW_ON_DISK.search(error.diag.message_detail or "")
+            query = f"SELECT {quote(PLACE)} FROM {staged} WHERE ctid = %s"  # noqa: S608 - our own names
+            found = self.run(tx, query, (row[0] if row else "(0,1)",))
+            return int(found.fetchone()[0]), refused.reason
+        return None
 
     def lock(self, tx: Any) -> None:
         """Let only one worker at a time create the table."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from greennode_batch.tables.key_values import ZONED, KeyValues
 from greennode_batch.tables.table_columns import Column, Fit, kind_of
 
 _MADE = {"json": "jsonb", "large": "numeric", "decimal": "numeric", "zoned": "timestamptz", "other": "text"}
@@ -33,6 +34,43 @@ def postgres_type(field: pa.Field) -> str:
     """The type of a new column for a field."""
     kind = kind_of(field)
     return _MADE.get(kind, kind)
+
+
+_INTEGER_BYTES = {"int2": 2, "int4": 4, "int8": 8}
+# By the type as PostgreSQL writes it, which has a precision or scale if the column rounds.
+_KEPT = {
+    "bool": {"boolean"},
+    "UUID": {"uuid", "text"},
+    "date": {"date"},
+    "Decimal": {"numeric"},
+    "datetime": {"timestamp without time zone"},
+    ZONED: {"timestamp with time zone"},
+}
+# An entry of an index has at most 2,704 bytes. It has a header, and room for the model's name.
+_INDEX_BYTES = 2_400
+
+
+def keeps_apart(column: Column | None, values: KeyValues, key_columns: int) -> bool:
+    """Whether a key column surely holds each of these values as it is; see Dialect."""
+    kinds = values.kinds
+    if kinds == {"int"}:
+        if column is None or column.type in {"numeric", "text"}:
+            return True
+        most = 1 << (8 * _INTEGER_BYTES.get(column.kind, 0) - 1) if column.kind in _INTEGER_BYTES else 0
+        return -most <= values.least and values.greatest < most
+    if kinds == {"str"}:
+        is_text = column is None or column.kind in {"text", "varchar"}
+        is_short = column is None or column.max_length is None or values.longest <= column.max_length
+        return is_text and is_short and values.most_bytes * key_columns <= _INDEX_BYTES
+    if ZONED in kinds:
+        kinds = kinds - {"datetime"}
+    if kinds == {"int", "Decimal"}:
+        kinds = {"Decimal"}
+    return not kinds or (len(kinds) == 1 and all(_is_kept(kind, column) for kind in kinds))
+
+
+def _is_kept(kind: str, column: Column | None) -> bool:
+    return kind in _KEPT and (column is None or column.type in _KEPT[kind])
 
 
 def fit(field: pa.Field, column: Column) -> Fit:

@@ -14,11 +14,13 @@ import pyarrow as pa
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import JOB_ID
 from greennode_batch.state.table_digest import TableDigest
+from greennode_batch.tables.key_values import KeyValues
 from greennode_batch.tables.standing_rows import stands
 from greennode_batch.tables.table_columns import Column, Fit, quote
 
 _MAX_PARTS = 2  # schema.table
-_INDEX = "greennode place"
+PLACE = "greennode place"
+"""A column of a temporary table: the index of a row's key among all of them."""
 _KEYS = "greennode_keys"
 _OWNER = "greennode_owner"
 TRIAL = "greennode_trial"
@@ -199,11 +201,11 @@ class Dialect(ABC):
 
     def look_up(self, tx: Any, keys: pa.Table, schema: pa.Schema) -> pa.Table:
         """Look up the rows with these keys. The schema's first column gets the index of the row's key in `keys`."""
-        placed = keys.append_column(_INDEX, pa.array(range(keys.num_rows), pa.int64()))
+        placed = keys.append_column(PLACE, pa.array(range(keys.num_rows), pa.int64()))
         with self.staged(tx, _KEYS, [placed]):
             values = ", ".join(map(self.value, schema.names[1:]))
             joined = f"{_KEYS} JOIN {self.quoted} ON {self.same(_KEYS, keys.column_names)}"
-            return self.fetch(tx, f"SELECT {_KEYS}.{quote(_INDEX)}, {values} FROM {joined}", schema)  # noqa: S608
+            return self.fetch(tx, f"SELECT {_KEYS}.{quote(PLACE)}, {values} FROM {joined}", schema)  # noqa: S608
 
     def value(self, name: str) -> str:
         """The SQL expression that reads a column."""
@@ -213,6 +215,25 @@ class Dialect(ABC):
         """Read the rows of a query, in these columns."""
         raise NotImplementedError
 
+    @abstractmethod
+    def keeps_apart(self, column: Column | None, values: KeyValues) -> bool:
+        """Whether it is certain that a key column holds each of these values, and keeps different ones apart.
+
+        If not, the database itself has to compare them. column: None for the column that a new table gets.
+        """
+
+    def collations(self, tx: Any) -> dict[str, str]:
+        """The COLLATE clauses of key columns whose unique index takes different texts for one."""
+        return {}
+
+    def partition_rule(self, tx: Any) -> str:
+        """The SQL condition that a row has a partition; empty if every row has a place."""
+        return ""
+
+    def too_large(self, tx: Any, staged: str, terms: str) -> tuple[int, str] | None:
+        """The PLACE of a key that an index on these terms cannot hold, and the database's reason; None if it can."""
+        return None
+
     @contextmanager
     def staged(self, tx: Any, name: str, pieces: Iterable[pa.Table]) -> Iterator[list[str]]:
         """Put rows into a temporary table with the target's column types. Yields the names of its columns."""
@@ -220,11 +241,15 @@ class Dialect(ABC):
         for some in pieces:
             if not names:
                 names = some.column_names
-                columns = ", ".join(f"0 AS {quote(c)}" if c == _INDEX else self.quote(c) for c in names)
-                self.run(tx, f"CREATE TEMPORARY TABLE {name} AS SELECT {columns} FROM {self.quoted} WHERE 1 = 0")  # noqa: S608
+                self.create_staged(tx, name, names)
             self.insert(tx, name, some)
         yield names
         self.run(tx, f"DROP TABLE {name}")
+
+    def create_staged(self, tx: Any, name: str, names: Sequence[str]) -> None:
+        """Create a temporary table with these columns of the target, and PLACE if it is among them."""
+        columns = ", ".join(f"0 AS {self.quote(c)}" if c == PLACE else self.quote(c) for c in names)
+        self.run(tx, f"CREATE TEMPORARY TABLE {name} AS SELECT {columns} FROM {self.quoted} WHERE 1 = 0")  # noqa: S608
 
     @abstractmethod
     def insert(self, tx: Any, staged: str, rows: pa.Table) -> None:

@@ -14,12 +14,15 @@ from sqlalchemy.types import TypeEngine
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import JOB_ID
-from greennode_batch.tables.sql_dialect import Dialect, Upserted
+from greennode_batch.tables.key_values import KeyValues
+from greennode_batch.tables.sql_dialect import PLACE, Dialect, Upserted
 from greennode_batch.tables.sqlalchemy_types import column_values, generic_type
+from greennode_batch.tables.sqlite import COLLATIONS
 from greennode_batch.tables.standing_rows import stands
 from greennode_batch.tables.table_columns import GENERATED, IDENTITY, Column
 from greennode_batch.tables.typed_rows import from_tuples
 
+_INTEGERS = {"BIGINT": 1 << 63, "INTEGER": 1 << 31}
 _CHUNK_ROWS = 5_000
 _READ_ROWS = 10_000
 # Per statement. Some databases allow at most 2,100 parameters, and a key may have several columns.
@@ -39,7 +42,7 @@ class SqlAlchemyDialect(Dialect):
         super().__init__(engine, name, key)
         engine.hide_parameters = True  # otherwise an error would show rows
         self.driver = sa.exc
-        self.error = sa.exc.DBAPIError
+        self.error = sa.exc.StatementError
         self._seen: WeakKeyDictionary[sa.Connection, sa.Table] = WeakKeyDictionary()
 
     @contextmanager
@@ -52,6 +55,8 @@ class SqlAlchemyDialect(Dialect):
     def trial(self, *, writes: bool = True) -> Iterator[sa.Connection]:
         """Run a transaction on a connection of the engine, and roll it back."""
         with self._connection.connect() as tx:
+            # Closed with its temporary tables, which some drivers make outside the transaction.
+            tx.detach()
             try:
                 yield tx
             finally:
@@ -209,6 +214,24 @@ class SqlAlchemyDialect(Dialect):
         if values := self._values(table, keys):
             tx.execute(update, values)
 
+    def keeps_apart(self, column: Column | None, values: KeyValues) -> bool:
+        """Whether it is certain that a key column holds each of these values, and keeps different ones apart.
+
+        Of texts that is unknown, because many databases compare them without their case or accents.
+        """
+        if column is None or not values.kinds:
+            return True
+        most = _INTEGERS.get(column.type, 0)
+        return values.kinds == {"int"} and -most <= values.least and values.greatest < most
+
+    def collations(self, tx: sa.Connection) -> dict[str, str]:
+        """The collations of key columns that a temporary table does not take over from the target."""
+        if self._sql.name != "sqlite":
+            return {}
+        place = {"table": self.parts[-1], "schema": self._schema or "main"}
+        found = tx.execute(sa.text(COLLATIONS), place)
+        return {name: f" COLLATE {self.quote(collation)}" for name, collation in found if name in self.key}
+
     @contextmanager
     def staged(self, tx: sa.Connection, name: str, pieces: Iterable[pa.Table]) -> Iterator[list[str]]:
         """Put rows into a temporary table. Raises ConfigError if the database rejects the statement for one."""
@@ -241,11 +264,11 @@ class SqlAlchemyDialect(Dialect):
 
     def _marks(self, table: sa.Table, names: Iterable[str]) -> dict[str, sa.BindParameter[Any]]:
         """Parameters with generated names, because a column may have any name."""
-        return {name: sa.bindparam(f"p{index}", type_=table.c[name].type) for index, name in enumerate(names)}
+        return {name: sa.bindparam(f"p{index}", type_=_type_in(table, name)) for index, name in enumerate(names)}
 
     def _values(self, table: sa.Table, rows: pa.Table) -> list[dict[str, Any]]:
         """The values of these parameters in each row."""
-        columns = (column_values(rows, name, table.c[name].type, self._sql.name) for name in rows.column_names)
+        columns = (column_values(rows, name, _type_in(table, name), self._sql.name) for name in rows.column_names)
         return [{f"p{index}": value for index, value in enumerate(row)} for row in zip(*columns, strict=True)]
 
     def _reflected(self, tx: sa.Connection) -> sa.Table:
@@ -257,3 +280,7 @@ class SqlAlchemyDialect(Dialect):
     @property
     def _schema(self) -> str | None:
         return self.parts[0] if len(self.parts) > 1 else None
+
+
+def _type_in(table: sa.Table, name: str) -> TypeEngine[Any]:
+    return sa.BigInteger() if name == PLACE else table.c[name].type

@@ -9,12 +9,20 @@ import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import JOB_ID
+from greennode_batch.tables.key_values import ZONED, KeyValues
 from greennode_batch.tables.sql_dialect import Dialect, Upserted
 from greennode_batch.tables.table_columns import GENERATED, Column, kind_of
 from greennode_batch.tables.typed_rows import from_tuples
 
 _CHUNK_ROWS = 5_000
 _READ_ROWS = 10_000
+# Kinds of values that are stored as text, and whose texts differ where they differ.
+_AS_TEXT = {"str", "UUID", "date", "datetime", ZONED}
+COLLATIONS = (
+    "SELECT c.name, c.coll FROM pragma_index_list(:table, :schema) i, pragma_index_xinfo(i.name, :schema) c "
+    "WHERE i.\"unique\" AND NOT i.partial AND c.key AND c.name IS NOT NULL AND c.coll <> 'BINARY'"
+)
+"""Columns of a table's unique indexes that do not compare texts by their bytes, and their collations."""
 _TYPES = {"boolean", "bigint", "double precision", "date", "timestamp"}
 
 
@@ -70,6 +78,20 @@ class SqliteDialect(Dialect):
         indexes = self.run(tx, 'SELECT name FROM pragma_index_list(?, ?) WHERE "unique"', self._place).fetchall()
         columns = "SELECT name FROM pragma_index_info(?, ?) WHERE name IS NOT NULL"
         return [(index, {name for (name,) in self.run(tx, columns, (index, self._place[1]))}) for (index,) in indexes]
+
+    def keeps_apart(self, column: Column | None, values: KeyValues) -> bool:
+        """Whether it is certain that a key column holds each of these values, and keeps different ones apart."""
+        affinity = "" if column is None else _affinity(column.type)
+        if values.kinds == {"int"}:
+            return affinity in {"", "INTEGER", "TEXT"}
+        # A number in a text becomes a number in columns of numbers. NaN becomes NULL in any.
+        return not values.kinds or (values.kinds <= _AS_TEXT and affinity in {"", "TEXT"})
+
+    def collations(self, tx: Any) -> dict[str, str]:
+        """The collations of unique indexes that take different texts for one, such as NOCASE."""
+        table, schema = self._place
+        found = self.run(tx, COLLATIONS, {"table": table, "schema": schema}).fetchall()
+        return {name: f" COLLATE {self.quote(collation)}" for name, collation in found if name in self.key}
 
     def alter_column(self, name: str, action: str) -> str:
         """What to do in place of a statement: SQLite alters no column."""
@@ -132,3 +154,13 @@ class SqliteDialect(Dialect):
     def _place(self) -> tuple[str, str]:
         """The table and its schema; the default schema is `main`."""
         return self.parts[-1], self.parts[0] if len(self.parts) > 1 else "main"
+
+
+def _affinity(declared: str) -> str:
+    """How SQLite converts the values of a column, by the rules of its documentation for declared types."""
+    kind = declared.upper()
+    if "INT" in kind:
+        return "INTEGER"
+    if any(part in kind for part in ("CHAR", "CLOB", "TEXT")):
+        return "TEXT"
+    return "" if not kind or "BLOB" in kind else "NUMERIC"

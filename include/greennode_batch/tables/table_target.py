@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import pyarrow as pa
@@ -12,8 +12,10 @@ from greennode_batch.errors import ConfigError, GreenNodeError
 from greennode_batch.job.columns import JOB_ID, ORDER, OWNER_COLUMNS
 from greennode_batch.state.plan import OrphanedRows
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
+from greennode_batch.tables.database_errors import Refusal, refusal, way_out
+from greennode_batch.tables.key_check import Keys, check_keys, refuse_unfit
 from greennode_batch.tables.key_sample import SHOWN, KeySample
-from greennode_batch.tables.refusals import Refusal, refusal, way_out
+from greennode_batch.tables.key_values import KeyValues
 from greennode_batch.tables.sql_dialect import TRIAL, Dialect, Digests, Upserted
 from greennode_batch.tables.table_check import additions, check_table
 from greennode_batch.tables.table_columns import Column
@@ -67,6 +69,14 @@ class TableTarget:
         """
         with self._final_as_config_error(removes=removes):
             prove_table(self.dialect, rows, given=given, may_add=self.add_columns, removes=removes)
+
+    def check_keys(self, keys: Keys, values: Mapping[str, KeyValues], *, requested: pa.Table | None = None) -> None:
+        """Raise ConfigError, with the keys, if the table takes two of them for one or cannot hold one.
+
+        For the arguments, see key_check.py.
+        """
+        with self._final_as_config_error():
+            check_keys(self.dialect, keys, values, requested=requested)
 
     @contextmanager
     def _final_as_config_error(self, *, removes: bool = False) -> Iterator[None]:
@@ -192,12 +202,17 @@ class TableTarget:
         return self._look_up(keys, schema)
 
     def _look_up(self, keys: pa.Table, schema: pa.Schema) -> pa.Table:
-        with self._final_as_config_error(), self.dialect.transaction() as tx:
-            names = {column.name for column in self.dialect.columns(tx)}
-            if not names:
-                return schema.empty_table()
-            there = [field for field in schema if field.name in names or field.name not in OPTIONAL]
-            found = self.dialect.look_up(tx, keys, pa.schema(there))
+        with self._final_as_config_error():
+            try:
+                with self.dialect.transaction() as tx:
+                    names = {column.name for column in self.dialect.columns(tx)}
+                    if not names:
+                        return schema.empty_table()
+                    there = [field for field in schema if field.name in names or field.name not in OPTIONAL]
+                    found = self.dialect.look_up(tx, keys, pa.schema(there))
+            except self.dialect.error:
+                refuse_unfit(self.dialect, keys)  # its error names the key
+                raise
         for index, field in enumerate(schema):
             if field not in there:
                 found = found.add_column(index, field, pa.nulls(found.num_rows, field.type))

@@ -476,7 +476,7 @@ def test_a_text_field_says_how_long_its_values_may_be():
         free: str
         short: str = Field(max_length=12)
         maybe: str | None = Field(default=None, max_length=7)
-        label: Literal["good", "bad", None]
+        label: Literal["good", "bad"] | None
         named: Named
         number: int
         parts: list[str]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.submit import submit
 from greennode_batch.errors import ConfigError, RowError
+from greennode_batch.incremental.target_lookup import TableLookup
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.sources import FileSource
 from greennode_batch.job.targets import FileTarget
@@ -36,6 +37,7 @@ from greennode_batch.state.receipts import (
 )
 from greennode_batch.state.run_identity import RemovedRun
 from greennode_batch.state.withdrawn import is_withdrawn as is_withdrawn_now
+from greennode_batch.tables.open_table import sql_table
 
 MODELS = ("google/gemma-4-31b-it", "openai/gpt-oss-120b")
 
@@ -681,3 +683,31 @@ def test_a_pilot_that_is_sent_stays_the_pilot_and_one_that_told_nothing_is_follo
     last = built_with_pilot(staged.run, make_job, 9)
     assert [shard.requests for shard in last.shards] == [2, 2, 5]
     assert last.pilot == last.shards[1].shard_id
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "words"),
+    [
+        ("numeric(10,2)", [1.001, 1.002], "takes different keys of the source for one: 1.001 and 1.002"),
+        ("varchar(3)", ["abc", "abcd"], "cannot hold the key abcd"),
+    ],
+)
+def test_keys_that_a_table_does_not_keep_are_named_before_any_shard_is_planned(
+    make_job, database, tmp_path, kind, keys, words
+):
+    run = run_folder(tmp_path, "tagging", "run_1")
+    with psycopg.connect(database) as connection:
+        connection.execute(f"CREATE TABLE answers (id {kind} PRIMARY KEY, custom_id text, status text, run_id text)")
+        connection.commit()
+        table = TableLookup(sql_table(connection, "answers", ("id",)))
+        rows = [(key, "a") for key in keys]
+        with pytest.raises(ConfigError, match=words):
+            build(
+                make_job(),
+                lambda: Rows.from_tuples(("id", "text"), iter([rows[:1], rows[1:]])),
+                run,
+                run_id="run_1",
+                profile=ApiProfile(),
+                target_lookups=[table],
+            )
+    assert read_plan(run) is None

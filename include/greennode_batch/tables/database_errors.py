@@ -1,4 +1,4 @@
-"""Refusals: what a database's error says, without values of rows; whether it is final; and what helps."""
+"""Database errors: what a driver says, without values of rows; whether it is final; and what helps."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from greennode_batch.errors import ConfigError, GreenNodeError
-from greennode_batch.tables.refusals import refusal
+from greennode_batch.tables.database_errors import refusal
 
 SECRET = "Nguyễn Văn A, 0912 345 678"
 COLUMNS = "status text, run_id text"
