@@ -15,7 +15,7 @@ _LATER = frozenset({"25P03", "42P07", "55006", "55P03"})
 _MADE_MEANWHILE = re.compile(r"already exists|\bpg_(class|type)_")
 _NO_RESOURCES = "53"
 _NO_RIGHT, _READ_ONLY, _NO_SCHEMA = "42501", "25006", "3F000"
-_CHECK, _NOT_NULL = "23514", "23502"
+_CHECK, _NOT_NULL, _NOT_UNIQUE = "23514", "23502", {"23505", "23P01"}
 # In errors about data, the values of rows stand in quotes.
 _ABOUT_DATA = "22"
 _IN_QUOTES = re.compile(r'".*"', re.DOTALL)
@@ -77,21 +77,29 @@ def way_out(refused: Refusal, dialect: Dialect, *, removes: bool = False) -> str
 
     removes: whether the run also deletes rows.
     """
-    table, user = dialect.quoted, quote(dialect.user) if dialect.user else "…"
     if refused.is_read_only:
         return (
             "The connection or the database is read-only. Use one that may write (the primary server, or a file opened "
             "for writing), and run this step again; nothing is paid twice"
         )
+    statement = fix(refused, dialect, removes=removes)
+    return f"{WAY_OUT}: {statement}" if statement else WAY_OUT
+
+
+def fix(refused: Refusal, dialect: Dialect, *, removes: bool = False) -> str:
+    """The statement that helps; empty if it is not known."""
+    table, user = dialect.quoted, quote(dialect.user) if dialect.user else "…"
     if refused.code == _NO_SCHEMA:
-        return f"{WAY_OUT}: CREATE SCHEMA {table.rpartition('.')[0]}"
+        return f"CREATE SCHEMA {table.rpartition('.')[0]}"
     if refused.code == _CHECK and refused.constraint:
-        return f"{WAY_OUT}: ALTER TABLE {table} DROP CONSTRAINT {quote(refused.constraint)}"
+        return f"ALTER TABLE {table} DROP CONSTRAINT {quote(refused.constraint)}"
     if refused.code == _NOT_NULL and refused.column:
-        return f"{WAY_OUT}: {dialect.alter_column(refused.column, 'DROP NOT NULL')}"
+        return dialect.alter_column(refused.column, "DROP NOT NULL")
+    if refused.code in _NOT_UNIQUE and refused.constraint:
+        return dialect.drop_index(refused.constraint)
     if refused.code == _NO_RIGHT:
-        return f"{WAY_OUT}: {_granting(refused.reason, table, user, removes=removes)}"
-    return WAY_OUT
+        return _granting(refused.reason, table, user, removes=removes)
+    return ""
 
 
 def _granting(reason: str, table: str, user: str, *, removes: bool) -> str:

@@ -16,13 +16,14 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import JOB_ID
 from greennode_batch.tables.key_values import KeyValues
 from greennode_batch.tables.sql_dialect import PLACE, Dialect, Upserted
-from greennode_batch.tables.sqlalchemy_types import column_values, generic_type
+from greennode_batch.tables.sqlalchemy_types import MYSQL, column_values, generic_type
 from greennode_batch.tables.sqlite import COLLATIONS
 from greennode_batch.tables.standing_rows import stands
 from greennode_batch.tables.table_columns import GENERATED, IDENTITY, Column
 from greennode_batch.tables.typed_rows import from_tuples
 
 _INTEGERS = {"BIGINT": 1 << 63, "INTEGER": 1 << 31}
+_WIDER = 255
 _CHUNK_ROWS = 5_000
 _READ_ROWS = 10_000
 # Per statement. Some databases allow at most 2,100 parameters, and a key may have several columns.
@@ -163,7 +164,20 @@ class SqlAlchemyDialect(Dialect):
             tx.execute(statement, {mark.key: None for mark in marks.values()})
 
     def _same(self, table: sa.Table, marks: dict[str, sa.BindParameter[Any]]) -> sa.ColumnElement[bool]:
-        return sa.and_(*(table.c[name] == marks[name] for name in self.key))
+        return sa.and_(*(self._equal(table.c[name], marks[name]) for name in self.key))
+
+    def _equal(self, column: sa.Column[Any], value: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
+        """The condition that a column has a value, in the form that the column would store."""
+        kind = column.type
+        if self._sql.name == "sqlite":
+            return column == value  # it stores values as they are
+        if isinstance(kind, sa.CHAR):
+            # Wider than the column, for a cast cuts.
+            return column == sa.cast(value, sa.CHAR((kind.length or 0) + _WIDER))
+        # A cast rounds as the column does. MySQL has none to a float.
+        is_float = isinstance(kind, sa.Float)
+        is_rounded = isinstance(kind, sa.Numeric | sa.DateTime) and not (is_float and self._sql.name in MYSQL)
+        return column == (sa.cast(value, kind) if is_rounded else value)
 
     def _upsert_statements(
         self, table: sa.Table, marks: dict[str, sa.BindParameter[Any]], *conditions: sa.ColumnElement[bool]
@@ -199,7 +213,9 @@ class SqlAlchemyDialect(Dialect):
             selects = [
                 sa.select(
                     sa.literal(index, sa.Integer).label("index"), *(table.c[name] for name in schema.names[1:])
-                ).where(*(c == sa.literal(value, c.type) for c, value in zip(columns, key.values(), strict=True)))
+                ).where(
+                    *(self._equal(c, sa.literal(value, c.type)) for c, value in zip(columns, key.values(), strict=True))
+                )
                 for index, key in requested[start : start + _LOOKED_UP_KEYS]
             ]
             found += tx.execute(sa.union_all(*selects)).fetchall()
@@ -209,7 +225,7 @@ class SqlAlchemyDialect(Dialect):
         """Make the job the owner of rows without one, row by row: not every database has temporary tables."""
         table = self._reflected(tx)
         marks = self._marks(table, keys.column_names)
-        same = (table.c[name] == mark for name, mark in marks.items())
+        same = (self._equal(table.c[name], mark) for name, mark in marks.items())
         update = sa.update(table).where(*same, table.c[JOB_ID].is_(None)).values({table.c[JOB_ID]: job_id})
         if values := self._values(table, keys):
             tx.execute(update, values)

@@ -20,16 +20,16 @@ _MAX_DIGITS = 38
 _UNSIGNED_DIGITS = 20
 # The longest key that every database allows.
 _KEY_LETTERS = 255
-_MYSQL = ("mysql", "mariadb")
+MYSQL = ("mysql", "mariadb")
 # These have no time zones: moments are stored in UTC.
-_WITHOUT_ZONES = frozenset({*_MYSQL, "sqlite"})
-_LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(), *_MYSQL).with_variant(mssql.NVARCHAR(None), "mssql")
+_WITHOUT_ZONES = frozenset({*MYSQL, "sqlite"})
+_LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(), *MYSQL).with_variant(mssql.NVARCHAR(None), "mssql")
 _KEY_TEXT = sa.String(_KEY_LETTERS).with_variant(mssql.NVARCHAR(_KEY_LETTERS), "mssql")
 
 
 def _time(mssql_type: TypeEngine[Any], *, zoned: bool) -> TypeEngine[Any]:
     # By default these databases would store whole seconds, or every third millisecond.
-    kind = sa.DateTime(timezone=zoned).with_variant(mysql.DATETIME(fsp=6), *_MYSQL)
+    kind = sa.DateTime(timezone=zoned).with_variant(mysql.DATETIME(fsp=6), *MYSQL)
     return kind.with_variant(mssql_type, "mssql").with_variant(oracle.TIMESTAMP(timezone=zoned), "oracle")
 
 

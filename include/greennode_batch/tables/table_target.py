@@ -12,7 +12,7 @@ from greennode_batch.errors import ConfigError, GreenNodeError
 from greennode_batch.job.columns import JOB_ID, ORDER, OWNER_COLUMNS
 from greennode_batch.state.plan import OrphanedRows
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
-from greennode_batch.tables.database_errors import Refusal, refusal, way_out
+from greennode_batch.tables.database_errors import Refusal, fix, refusal, way_out
 from greennode_batch.tables.key_check import Keys, check_keys, refuse_unfit
 from greennode_batch.tables.key_sample import SHOWN, KeySample
 from greennode_batch.tables.key_values import KeyValues
@@ -24,7 +24,8 @@ from greennode_batch.tables.typed_rows import DIGEST, OPTIONAL, found_schema
 
 log = logging.getLogger(__name__)
 
-_AFTER_FIX = "Fix the table or name another one, and clear join_results: it writes them again, at no cost"
+_SAFE = "No row of this shard was written; its answers are safe in staging."
+_AFTER_FIX = "or name another one, and clear join_results: it writes them again, at no cost"
 
 
 class TableTarget:
@@ -91,6 +92,23 @@ class TableTarget:
                 f"table {self.name}: {self._reason(refused)}. {way_out(refused, self.dialect, removes=removes)}"
             ) from None
 
+    @contextmanager
+    def _safe_answers(self) -> Iterator[None]:
+        """Say of a driver's error while answers are written that they are safe, and how they get into the table."""
+        try:
+            yield
+        except self.dialect.error as error:
+            refused = refusal(error)
+            if not (refused.is_final or refused.is_full):
+                raise
+            statement = fix(refused, self.dialect)
+            words = (
+                f"table {self.name} did not accept the answers: {refused.reason}. {_SAFE} Fix the table"
+                f"{f' ({statement})' if statement else ''} {_AFTER_FIX}"
+            )
+            # The driver's own error has the values of the row.
+            raise (ConfigError if refused.is_final else GreenNodeError)(words) from None
+
     def _reason(self, refused: Refusal) -> str:
         return refused.reason.replace(TRIAL, self.name)
 
@@ -127,25 +145,15 @@ class TableTarget:
                 given += some.num_rows
                 yield some.drop_columns([name for name in some.column_names if name in lacking])
 
-        with self.dialect.transaction(writes=True) as tx:
+        # Deferred constraints are checked at the commit.
+        with self._safe_answers(), self.dialect.transaction(writes=True) as tx:
             lacking = set(OWNER_COLUMNS).difference(column.name for column in self.dialect.columns(tx))
-            try:
-                made = self.dialect.upsert(tx, counted())
-            except self.dialect.error as error:
-                refused = refusal(error)
-                if not (refused.is_final or refused.is_full):
-                    raise
-                words = (
-                    f"table {self.name} did not accept the answers: {refused.reason}. No row of this shard was "
-                    f"written; its answers are safe in staging. {_AFTER_FIX}"
-                )
-                # The driver's own error has the values of the row.
-                raise (ConfigError if refused.is_final else GreenNodeError)(words) from None
+            made = self.dialect.upsert(tx, counted())
             if sum(made) != given:
                 # Otherwise an older run's row would stay, and it would look as if a later run had written it.
                 raise ConfigError(
                     f"table {self.name} accepted {made.written:,} of {given:,} rows: a trigger or rule rejects some. "
-                    f"No row of this shard was written; its answers are safe in staging. {_AFTER_FIX}"
+                    f"{_SAFE} Fix the table {_AFTER_FIX}"
                 )
             return made
 

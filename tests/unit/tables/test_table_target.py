@@ -1,7 +1,9 @@
 """What every target keeps to, whatever its database."""
 
+import datetime
 import sqlite3
 from contextlib import closing
+from decimal import Decimal
 
 import psycopg
 import pyarrow as pa
@@ -275,3 +277,43 @@ def test_rows_of_a_table_with_a_schema_and_several_key_columns_are_taken_over(on
     table = on_postgres.written(rows, name="s.answers", key=("id", "k"))
     table.take_over(pa.table({"id": [1, 1, 2], "k": ["x", "y", "x"]}), job_id="one")
     assert on_postgres.fetch("SELECT id, greennode_job FROM s.answers ORDER BY id") == [(1, "one"), (2, None)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        ("numeric(10,2)", Decimal("1.001")),
+        ("numeric(10,2)", Decimal("1.5")),
+        ("numeric(10,2)", 1.001),
+        ("char(4)", "ab"),
+        ("char(4)", "ab "),
+        ("char(4)", "abcd"),
+        ("real", 0.1),
+        ("timestamp(0)", datetime.datetime(2024, 1, 1, 12, 0, 0, 600_000)),  # noqa: DTZ001 - it has no zone
+        ("uuid", "0A000000-0000-0000-0000-000000000000"),
+    ],
+)
+@pytest.mark.parametrize("driver", ["psycopg", "postgresql+psycopg", "postgresql+psycopg2"])
+def test_a_row_is_found_and_written_again_by_the_form_of_its_key_in_the_table(open_database, driver, kind, key):
+    db = open_database(driver)
+    db.run(f"CREATE TABLE answers (id {kind} PRIMARY KEY, answer text, status text, run_id text, custom_id text)")
+    rows = pa.table({"id": [key], "answer": ["a"], "status": ["failed"], "run_id": ["r"], "custom_id": ["c"]})
+    table = db.table()
+    for _ in range(2):
+        assert table.write([rows]) == (1, 0)
+        assert table.find(rows.select(["id"]))["index"].to_pylist() == [0]
+    assert len(db.fetch("SELECT id FROM answers")) == 1
+    assert table.leave_only([rows.select(["id"])], remove=False)[0].count == 0
+
+
+def test_a_constraint_that_is_checked_at_the_commit_is_named_like_any_other(on_postgres):
+    on_postgres.run(
+        "CREATE TABLE labels (label text PRIMARY KEY)",
+        "CREATE TABLE answers (id bigint PRIMARY KEY, status text, run_id text, "
+        "answer text REFERENCES labels DEFERRABLE INITIALLY DEFERRED)",
+    )
+    table = on_postgres.table()
+    with pytest.raises(ConfigError, match=r"did not accept the answers: .*foreign key.*clear join_results") as refused:
+        table.write([on_postgres.rows_of("secret")])
+    assert "secret" not in str(refused.value)
+    assert on_postgres.fetch("SELECT * FROM answers") == []
