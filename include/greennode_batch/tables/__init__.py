@@ -12,6 +12,7 @@ sqlalchemy_types    column types and values for SQLAlchemy
 table_check         checks whether an existing table fits a job
 table_proof         tries what a run writes, and rolls it back
 database_errors     what a database's error says, and what helps
+carried_check       finds values of carried columns that the table refuses
 table_columns       Column, Fit, and quoting of names
 standing_rows       which rows of the table an upsert leaves as they are
 typed_rows          rows from a driver, converted to the types of staging

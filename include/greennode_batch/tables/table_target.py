@@ -12,6 +12,7 @@ from greennode_batch.errors import ConfigError, GreenNodeError
 from greennode_batch.job.columns import JOB_ID, ORDER, OWNER_COLUMNS
 from greennode_batch.state.plan import OrphanedRows
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
+from greennode_batch.tables.carried_check import ReadRows, check_carried
 from greennode_batch.tables.database_errors import Refusal, fix, refusal, way_out
 from greennode_batch.tables.key_check import Keys, check_keys, refuse_unfit
 from greennode_batch.tables.key_sample import SHOWN, KeySample
@@ -70,6 +71,11 @@ class TableTarget:
         """
         with self._final_as_config_error(removes=removes):
             prove_table(self.dialect, rows, given=given, may_add=self.add_columns, removes=removes)
+
+    def check_carried(self, read: ReadRows, given: Collection[str]) -> None:
+        """Raise ConfigError, with the key, for a value of the source that the table refuses; see `check_carried`."""
+        with self._final_as_config_error():
+            check_carried(self.dialect, read, given)
 
     def check_keys(self, keys: Keys, values: Mapping[str, KeyValues], *, requested: pa.Table | None = None) -> None:
         """Raise ConfigError, with the keys, if the table takes two of them for one or cannot hold one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -51,6 +51,7 @@ def prepare_targets(
             continue
         statements = target.prepare(rows.schema, create=create)
         target.prove(rows, given=given, removes=removes)
+        target.check_carried(lambda names: _source_rows(run, plan, names), [*given, "custom_id"])
         if statements:
             log.info(
                 "Table %s has no columns for the job and the order of its rows. Only run_id distinguishes them, and an "
@@ -73,6 +74,13 @@ def _first_rows(run: RunFolder, plan: Plan, answer_fields: Sequence[pa.Field]) -
         is_one = isinstance(value, str | None)
         columns.append(pa.repeat(pa.scalar(value, field.type), len(source)) if is_one else value)
     return pa.table(columns, schema=schema), [name for name in source.column_names if name not in OWN_COLUMNS]
+
+
+def _source_rows(run: RunFolder, plan: Plan, names: Sequence[str]) -> Iterator[pa.Table]:
+    """These columns of all rows that the run writes, a few thousand at a time."""
+    for planned in plan.shards:
+        with local_copy(run.shard(planned.shard_id).source) as path, pq.ParquetFile(path) as file:
+            yield from read_pieces(file, list(names))
 
 
 def target_schema(run: RunFolder, plan: Plan, answer_fields: Sequence[pa.Field]) -> pa.Schema:
