@@ -126,3 +126,44 @@ def test_a_target_that_is_added_gets_the_answers_of_the_other_at_no_cost(
     assert rows("answers") == (read(tmp_path / "answers") if "FileTarget" in first else rows("others"))
     assert len(rows("answers")) == 5
     assert sum(emulator.ledger()["requests"].values()) == billed
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, answer text", "identity column GENERATED ALWAYS"),
+        ("id bigint PRIMARY KEY, answer text NOT NULL", "answer must not be NULL"),
+        ("id numeric(3, -1) PRIMARY KEY, answer text", "takes different keys of the source for one: "),
+        ("id smallint PRIMARY KEY CHECK (id < 4), answer text", None),
+    ],
+)
+def test_a_table_that_refuses_the_rows_fails_before_anything_is_sent(
+    run_own: RunSteps, warehouse: psycopg.Connection, emulator: RunningEmulator, table: str, words: str | None
+) -> None:
+    warehouse.execute(f"CREATE TABLE answers ({table})")
+    warehouse.commit()
+    target = "SqlTarget(conn_id='warehouse', table='answers', add_columns=True)"
+    if words is None:  # only the rows themselves show it
+        with pytest.raises(AirflowFailException, match=r"(?s)violates check constraint.*clear join_results"):
+            run_own(JOB.format(target=target))
+        return
+    with pytest.raises(AirflowFailException, match=words):
+        run_own(JOB.format(target=target), only={"build_requests"})
+    assert emulator.ledger(summary=True)["batches_created"] == 0
+
+
+def test_rows_whose_keys_the_table_rounds_are_found_again_and_add_up(
+    run_own: RunSteps, warehouse: psycopg.Connection, emulator: RunningEmulator
+) -> None:
+    columns = "answer text, status text, error text, model text, custom_id text, run_id text"
+    warehouse.execute(f"CREATE TABLE answers (id numeric(10,2), part char(6), {columns}, PRIMARY KEY (id, part))")
+    warehouse.commit()
+    job = JOB.format(target="SqlTarget(conn_id='warehouse', table='answers', add_columns=True)")
+    job = job.replace("SELECT i AS id", "SELECT i + 0.001 AS id, 'p' || i || ' ' AS part")
+    job = job.replace('key="id"', 'key=("id", "part")')
+    (first,) = run_own(job, run_id="first")["report"]
+    assert (first["rows"], first["balanced"]) == (5, True)
+    billed = sum(emulator.ledger()["requests"].values())
+    (second,) = run_own(job, run_id="second")["report"]
+    assert (second["rows"], second["unchanged"]) == (0, 5)
+    assert sum(emulator.ledger()["requests"].values()) == billed
