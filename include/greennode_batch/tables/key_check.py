@@ -40,7 +40,7 @@ def check_keys(
         columns = {column.name: column for column in dialect.columns(tx)}
         if not columns:
             if not dialect.undoes_tables or all(dialect.keeps_apart(None, one) for one in values.values()):
-                return
+                return  # of a database that cannot undo a table, the keys are checked once the table is made
             dialect.run(tx, dialect.create_statement(_key_schema(keys, requested)))
             columns = {column.name: column for column in dialect.columns(tx)}
         if not columns.keys() >= set(dialect.key):

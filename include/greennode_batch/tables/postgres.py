@@ -162,7 +162,13 @@ class PostgresDialect(Dialect):
         if self.has_row_security(tx):
             self._try_policies(tx, rows, removes=removes)
             return
-        self.run(tx, f"CREATE TEMPORARY TABLE {TRIAL} (LIKE {self.quoted} INCLUDING ALL)")
+        self.run(tx, f"SAVEPOINT {TRIAL}")
+        try:
+            self.run(tx, f"CREATE TEMPORARY TABLE {TRIAL} (LIKE {self.quoted} INCLUDING ALL)")
+        except self.error:
+            # The role may read some columns only, or an extension's index is not for temporary tables.
+            self.run(tx, f"ROLLBACK TO SAVEPOINT {TRIAL}")
+            return
         copy_in(tx.cursor(), TRIAL, rows)
 
     def _try_policies(self, tx: Any, rows: pa.Table, *, removes: bool) -> None:

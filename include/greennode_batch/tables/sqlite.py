@@ -114,6 +114,10 @@ class SqliteDialect(Dialect):
         nothing = f"SELECT {columns} FROM {self.quoted} WHERE 1 = 0"  # noqa: S608 - quoted
         self.run(tx, f"INSERT INTO {self.quoted} ({columns}) {nothing} {self.upsert_tail(names)}")
 
+    def try_rows(self, tx: Any, rows: pa.Table, *, removes: bool) -> None:
+        """Try the rows in the table itself: what its triggers do is rolled back with them."""
+        self.upsert(tx, [rows])
+
     def insert(self, tx: Any, staged: str, rows: pa.Table) -> None:
         """Insert rows into a temporary table."""
         self._inserted(tx, staged, rows)

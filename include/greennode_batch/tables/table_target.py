@@ -43,6 +43,8 @@ class TableTarget:
         self.key = dialect.key
         self.dialect = dialect
         self.add_columns = add_columns
+        self.has_unchecked_keys = False
+        """Whether `prepare` made the table, and its database could not check the keys of the source before that."""
         self._has_digests = False
 
     def prepare(self, schema: pa.Schema, *, create: bool = True) -> list[str]:
@@ -62,6 +64,7 @@ class TableTarget:
                 statements = [dialect.create_statement(schema)]
             for statement in statements if create else ():
                 dialect.run(tx, statement)
+        self.has_unchecked_keys = create and not existing and not dialect.undoes_tables
         return self._add_owner_columns(schema, create=create) if existing else []
 
     def prove(self, rows: pa.Table, *, given: Collection[str], removes: bool = False) -> None:

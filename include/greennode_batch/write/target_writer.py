@@ -15,6 +15,7 @@ from greennode_batch.staging.parquet import read_pieces
 from greennode_batch.state.joined_shard import JoinedShard, read_joined
 from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.row_status import RowStatus
+from greennode_batch.tables.key_values import KeyValues
 from greennode_batch.tables.table_target import TableTarget
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.join import JoinedRows, joined_schema
@@ -51,6 +52,8 @@ def prepare_targets(
             continue
         statements = target.prepare(rows.schema, create=create)
         target.prove(rows, given=given, removes=removes)
+        if target.has_unchecked_keys:
+            _check_keys(target, run, plan)
         target.check_carried(lambda names: _source_rows(run, plan, names), [*given, "custom_id"])
         if statements:
             log.info(
@@ -74,6 +77,15 @@ def _first_rows(run: RunFolder, plan: Plan, answer_fields: Sequence[pa.Field]) -
         is_one = isinstance(value, str | None)
         columns.append(pa.repeat(pa.scalar(value, field.type), len(source)) if is_one else value)
     return pa.table(columns, schema=schema), [name for name in source.column_names if name not in OWN_COLUMNS]
+
+
+def _check_keys(target: TableTarget, run: RunFolder, plan: Plan) -> None:
+    """Raise ConfigError if a table that was just made takes two keys for one, or cannot hold one."""
+    values = {name: KeyValues() for name in target.key}
+    for rows in _source_rows(run, plan, target.key):
+        for name, one in values.items():
+            one.add(rows[name].to_pylist())
+    target.check_keys(lambda: _source_rows(run, plan, target.key), values)
 
 
 def _source_rows(run: RunFolder, plan: Plan, names: Sequence[str]) -> Iterator[pa.Table]:

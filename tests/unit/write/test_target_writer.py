@@ -5,6 +5,7 @@ from contextlib import ExitStack
 import psycopg
 import pyarrow.dataset as ds
 import pytest
+import sqlalchemy as sa
 from upath import UPath
 
 from greennode_batch.answers.answer_reader import AnswerReader
@@ -158,3 +159,16 @@ def test_what_cannot_take_the_answers_is_found_before_anything_is_paid(make_run,
     connection.commit()
     with pytest.raises(ConfigError, match="table answers has no column"):
         prepare_targets(open_both(run), run, plan, answer_fields=FIELDS)
+
+
+def test_keys_are_compared_in_a_table_that_was_just_made_where_they_could_not_be_before(make_run, database):
+    engine = sa.create_engine(database.replace("postgresql", "postgresql+psycopg", 1))
+    try:
+        (long, short), fits = ("x" * 256, "y"), sql_table(engine, "others", ("id",))
+        run, plan = make_run(("id", "text"), [(short, "a"), (long, "b")])
+        with pytest.raises(ConfigError, match=r"table answers cannot hold the key x+… \(256 characters\)"):
+            prepare_targets([sql_table(engine, "answers", ("id",))], run, plan, answer_fields=FIELDS)
+        run, plan = make_run(("id", "text"), [(short, "a"), (long[:255], "b")])
+        prepare_targets([fits], run, plan, answer_fields=FIELDS)
+    finally:
+        engine.dispose()
