@@ -1,4 +1,4 @@
-"""AsyncGreenNodeClient: the part of the API that a trigger needs, for Airflow's event loop."""
+"""AsyncGreenNodeClient: what a trigger needs of the API, for Airflow's event loop, and live answers, many at once."""
 
 import asyncio
 import logging
@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import httpx
+from msgspec import Raw
 
 from greennode_batch.api.bounds import Body
 from greennode_batch.api.connection import (
@@ -29,7 +30,10 @@ T = TypeVar("T")
 
 
 class AsyncGreenNodeClient:
-    """What a trigger needs: poll batches, list them, cancel one. Options as for GreenNodeClient."""
+    """What a trigger needs: poll batches, list them, cancel one; and live answers. Options as for GreenNodeClient.
+
+    max_connections: of its pool, for live answers as many as are under way at a time.
+    """
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class AsyncGreenNodeClient:
         profile: ApiProfile | None = None,
         allow_http_hosts: Collection[str] = (),
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        max_connections: int = MAX_CONNECTIONS,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -51,7 +56,7 @@ class AsyncGreenNodeClient:
         )
         self._operations = self._connection.operations
         self._sleep = sleep
-        limits = httpx.Limits(max_connections=MAX_CONNECTIONS)
+        limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
         self._http = httpx.AsyncClient(transport=transport, verify=tls_context(), limits=limits)
 
     def __repr__(self) -> str:
@@ -102,6 +107,15 @@ class AsyncGreenNodeClient:
         """Request that a batch is cancelled; returns None in the same cases as GreenNodeClient.cancel_batch."""
         batch = await self._run(self._operations.cancel_batch(batch_id))
         return None if batch is None else self._connection.note(batch)
+
+    @property
+    def chat_seconds(self) -> float:
+        """How long a live answer may take; then its request is given up."""
+        return self._operations.chat_seconds
+
+    async def chat_reply(self, custom_id: str, body: Raw) -> Reply:
+        """The live answer to the body of a request line, as the server wrote it, at the full price. Never repeated."""
+        return await self._run(self._operations.chat_reply(custom_id, body))
 
     async def _run(self, operation: Operation[T], max_tries: int = MAX_TRIES) -> T:
         steps = run(operation, self._connection.key.redact, max_tries=max_tries)

@@ -63,6 +63,18 @@ class GreenNodeClient:
             timeout_seconds=timeout,
             clock=clock,
         )
+
+        def make_async(max_connections: int) -> AsyncGreenNodeClient:
+            return AsyncGreenNodeClient(
+                base_url,
+                api_key,
+                profile=profile,
+                allow_http_hosts=allow_http_hosts,
+                timeout=timeout,
+                max_connections=max_connections,
+            )
+
+        self._make_async = make_async
         self._operations = self._connection.operations
         self._max_tries = max_tries
         self._sleep = sleep
@@ -194,6 +206,10 @@ class GreenNodeClient:
     def chat(self, body: Mapping[str, Any]) -> ResultLine:
         """One real-time chat completion, at the full price. Never repeated here."""
         return self._run(self._operations.chat(body))
+
+    def for_live_answers(self, max_connections: int) -> AsyncGreenNodeClient:
+        """A client of the same server for many live answers at once. Close it in its event loop."""
+        return self._make_async(max_connections)
 
     def _items(self, pager: Pager[Item]) -> Iterator[Item]:
         while (operation := pager.next_page()) is not None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from greennode_batch.api.exchange import Call, Operation, Repeat
+from msgspec import Raw
+
+from greennode_batch.api.exchange import Call, Operation, Repeat, Reply
 from greennode_batch.api.paging import Pager, Parameters
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.results.result_line import ResultLine
@@ -50,6 +52,7 @@ class Operations:
     def __init__(self, profile: ApiProfile, *, seconds: float) -> None:
         self.profile = profile
         self.seconds = seconds
+        self.chat_seconds = seconds * _CHAT_CALLS
 
     def get_file(self, file_id: str) -> Operation[RemoteFile]:
         """Metadata and processing status of a file."""
@@ -223,20 +226,30 @@ class Operations:
 
     def chat(self, body: Mapping[str, Any]) -> Operation[ResultLine]:
         """One chat completion, in real time. It costs money, so it is never repeated here."""
-        reply = yield Call(
-            what=f"chat with {body.get('model')}",
-            method="POST",
-            path=self.profile.chat_path,
-            deadline_seconds=self.seconds * _CHAT_CALLS,
-            json=dict(body),
-            repeat=Repeat.NEVER,
-            at_stake="It may have been billed",
-            path_fields="chat_path",
-        )
+        reply = yield self._chat(f"chat with {body.get('model')}", dict(body))
         result = result_of_body(reply.json(), status_code=reply.status)
         if result.error is not None:
             raise WireError(result.error)
         return result
+
+    def chat_reply(self, custom_id: str, body: Raw) -> Operation[Reply]:
+        """The same of a request line's body, byte for byte: the reply as the server wrote it, a JSON object."""
+        reply = yield self._chat(f"chat {custom_id}", body)
+        if not isinstance(reply.json(), dict):
+            raise WireError("the reply is no JSON object")
+        return reply
+
+    def _chat(self, what: str, body: Any) -> Call:
+        return Call(
+            what=what,
+            method="POST",
+            path=self.profile.chat_path,
+            deadline_seconds=self.chat_seconds,
+            json=body,
+            repeat=Repeat.NEVER,
+            at_stake="It may have been billed",
+            path_fields="chat_path",
+        )
 
     def batches(self, page_size: int) -> Pager[Batch]:
         """The list of batches."""

@@ -29,6 +29,7 @@ _QUOTA_WORDS = re.compile(
     r"insufficient[_ ](?:quota|credit|balance|fund)|billing_hard_limit|out of credit", re.IGNORECASE
 )
 _RESET_HEADER = re.compile(r"(?:x-)?(?:ai-)?ratelimit-reset(?:-.+)?")
+_REMAINING_HEADER = re.compile(r"((?:x-)?(?:ai-)?ratelimit-)remaining(.*)")
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _YEAR_SECONDS = 365 * 86_400.0
 
@@ -91,6 +92,20 @@ def retry_after_seconds(status: int, headers: Mapping[str, str], *, now: float) 
     if status != HTTPStatus.TOO_MANY_REQUESTS:
         return None
     resets = [_reset_seconds(value, now) for name, value in headers.items() if _RESET_HEADER.fullmatch(name)]
+    return max((seconds for seconds in resets if seconds is not None), default=None)
+
+
+def used_up_seconds(headers: Mapping[str, str], *, now: float) -> float | None:
+    """How long until a limit that is used up, by the headers of a good reply, is reset; None if none is.
+
+    `headers` in lower case; `now` in epoch seconds.
+    """
+    used_up = [
+        headers.get(f"{match[1]}reset{match[2]}", "")
+        for name, value in headers.items()
+        if (match := _REMAINING_HEADER.fullmatch(name)) and _number(value) == 0
+    ]
+    resets = [_reset_seconds(value, now) for value in used_up]
     return max((seconds for seconds in resets if seconds is not None), default=None)
 
 

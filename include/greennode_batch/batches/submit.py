@@ -356,6 +356,10 @@ class _Submission:
 
         The holder of the claim is creating it right now, or was stopped while doing so.
         """
+        if last.claim.live is not None:
+            raise RetryableError(
+                f"shard {self.shard.shard_id} is answered live, or was: no batch of it is created as well"
+            )
         while True:
             self._read_again()
             if self.receipt.batch_id is not None:

@@ -96,16 +96,16 @@ def _poll(
     seen: Callable[[Batch], None],
 ) -> Wait | SendAgain | Done:
     receipt = read_receipt(shard)
-    if receipt is None or (receipt.batch_id is None and not receipt.over_capacity):
+    if receipt is None or not (receipt.is_through or receipt.over_capacity):
         raise ConfigError(f"{shard}: no batch was created for this shard; submit it first (clear submit_batch)")
-    if receipt.batch_id is None:
+    if not receipt.is_through:
         return SendAgain(pause_seconds(len(receipt.over_capacity)))
-    batch_id = receipt.batch_id
     if receipt.created_at is None:
         # Written or edited by hand: its deadline is counted from now, once.
         receipt = write_receipt(shard, msgspec.structs.replace(receipt, created_at=now))
-    if receipt.lost is not None or receipt.state == "collected":
-        # The server may have dropped a batch that is already collected.
+    batch_id = receipt.batch_id
+    if batch_id is None or receipt.lost is not None or receipt.state == "collected":
+        # A live shard has no batch, and the server may have dropped a batch that is already collected.
         return Done(receipt.lost or "ended", receipt.ended.status if receipt.ended else BatchStatus.UNKNOWN.name)
     claim = receipt.claim or _claim_before(shard)
     try:

@@ -146,8 +146,10 @@ class _Sweep:
     def _settle(self, name: str, one: SentShard) -> None:
         """Mark the files of a shard's batch that are safe to delete. Raises _KeptError if that is uncertain."""
         receipt = read_receipt(shard := one.folder(self._run))
-        if receipt is None or receipt.batch_id is None or receipt.state != "collected" or not shard.results.exists():
+        if receipt is None or not receipt.is_through or receipt.state != "collected" or not shard.results.exists():
             raise _KeptError("its results are not in staging")
+        if receipt.live is not None and not receipt.file_id:
+            return  # answered live, and never uploaded
         if receipt.lost == "overdue":
             raise _KeptError(f"batch {receipt.batch_id} has not ended")
         if receipt.server not in {"", self._client.host}:
@@ -158,7 +160,8 @@ class _Sweep:
             self._mark(name, shard, file_id)
 
     def _result_files(self, name: str, shard: ShardFolder, receipt: Receipt) -> Iterator[str]:
-        assert receipt.batch_id is not None
+        if receipt.batch_id is None:
+            return  # answered live, after an upload whose batch the server had no capacity for
         batch = self._batch(receipt.batch_id)
         if batch is None:
             if receipt.lost is None:

@@ -30,6 +30,7 @@ from greennode_batch.request.request_lines import request_ids
 from greennode_batch.staging.folders import ShardFolder, land, local_copy, work_folder
 from greennode_batch.staging.parquet import read_staged, read_table, staged_schema
 from greennode_batch.state.confirmed_profile import confirm, is_confirmed
+from greennode_batch.state.live_answers import LIVE_BATCH_ID, LiveFolder
 from greennode_batch.state.receipts import EndedBatch, Receipt, note_of_batch, read_receipt, receipt_path
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.state.stops import is_in_run, lift_stop, unread_path
@@ -62,7 +63,7 @@ def collect_shard(
     `systematic_failure_ratio` of the model's requests ended unusable for one reason.
     """
     receipt = read_receipt(shard)
-    if receipt is None or receipt.batch_id is None:
+    if receipt is None or not receipt.is_through:
         raise ConfigError(f"{shard}: no batch was created for this shard; submit it first")
     reader = AnswerReader(answer)
     if is_read(shard, reader):
@@ -70,7 +71,8 @@ def collect_shard(
     else:
         counts = _collect(shard, client, receipt, reader, min_read_ratio, clock=clock, sleep=sleep)
     lift_stop(unread_path(shard))
-    log.info("Batch %s: %s", receipt.batch_id, ", ".join(f"{n:,} {status}" for status, n in counts.items()))
+    what = f"Batch {receipt.batch_id}" if receipt.live is None else f"Shard {shard.shard_id}, answered live"
+    log.info("%s: %s", what, ", ".join(f"{n:,} {status}" for status, n in counts.items()))
     refuse_same_failure(shard, systematic_failure_ratio, explains_errors=explains_errors, now=clock())
     return counts
 
@@ -182,7 +184,7 @@ def _collect(
         settled = _settle(shard, batch, requested, reader, work, client=client)
         unread = _unread(shard, client, receipt, batch, settled, min_ratio=min_read_ratio)
         missing = settled.counts[RowStatus.MISSING.value]
-        if receipt.lost is None and (missing or unread is not None):
+        if receipt.lost is None and receipt.live is None and (missing or unread is not None):
             log.warning("Batch %s: %d requests are in neither file; downloading again to be sure", batch.id, missing)
             there = _batch_if_known(client, batch) if is_whole else batch
             # A file that could not be read before may not be a result file at all, whatever its length.
@@ -198,7 +200,7 @@ def _collect(
             refuse_unread(shard, batch, settled.read, unread, requests=len(requested), now=clock())
         land(settled.made, shard.results)
     # Earlier downloads do not confirm the current profile, unless it has made them readable.
-    if settled.read.settled and (was_unread or not is_whole) and is_in_run(shard):
+    if settled.read.settled and (was_unread or not is_whole) and receipt.live is None and is_in_run(shard):
         confirm(_root(shard), client.host, client.profile, now=clock())
     note_of_batch(shard, receipt, state="collected", statuses=dict(settled.counts), **settled.tokens)
     return settled.counts
@@ -246,6 +248,10 @@ def _batch_and_files(
     sleep: Callable[[float], None],
 ) -> tuple[Batch, bool]:
     """The batch, with its files in staging, and whether they were there before, so that the server was not asked."""
+    if receipt.live is not None:
+        if not shard.output.exists():
+            LiveFolder(shard).put_together()
+        return _batch_of(receipt), True
     if receipt.lost == "overdue" and not _is_whole(shard, receipt):
         _download_overdue(shard, client, receipt, work, requests=len(requested), clock=clock, sleep=sleep)
     if receipt.lost is not None or _is_whole(shard, receipt):
@@ -304,8 +310,8 @@ def _is_whole(shard: ShardFolder, receipt: Receipt) -> bool:
 
 
 def _batch_of(receipt: Receipt) -> Batch:
-    """The batch as its receipt describes it."""
-    batch_id = receipt.batch_id or ""
+    """The batch as its receipt describes it; live answers are taken as one that has ended."""
+    batch_id = receipt.answered_by or ""
     if receipt.lost is not None or receipt.ended is None:
         return Batch(id=batch_id, status=BatchStatus.UNKNOWN, raw_status=receipt.lost or "not known any more")
     ended = receipt.ended
@@ -342,7 +348,8 @@ def _settle(
     with ExitStack() as stack:
         log_of_anomalies = stack.enter_context(AnomalyLog(work / "anomalies.jsonl"))
         files = [stack.enter_context(local_copy(path)) for path in (shard.output, shard.errors) if path.exists()]
-        paths = client.profile.result_fields
+        # Lines of live answers are our own, whatever those of this server's files are.
+        paths = {} if batch.id == LIVE_BATCH_ID else client.profile.result_fields
         read = write_results(batch, files, requested, reader, made, anomalies=log_of_anomalies, paths=paths)
     for kind, count in log_of_anomalies.counts.items():
         log.warning("Batch %s: %d lines: %s (see anomalies.jsonl in staging)", batch.id, count, kind)

@@ -12,6 +12,7 @@ from greennode_batch.answers.outcome import outcome_of
 from greennode_batch.answers.reasoning import may_hold_reasoning, split_reasoning
 from greennode_batch.api.results.result_lines import ResultLine, plain_answer
 from greennode_batch.api.wire import Batch, BatchStatus
+from greennode_batch.state.live_answers import LIVE_BATCH_ID
 from greennode_batch.state.row_status import RowStatus
 
 _YEAR_10000 = 253_402_300_800
@@ -148,7 +149,8 @@ def _without_line(batch: Batch) -> tuple[str, str, bool]:
     if batch.raw_status == "forgotten":
         return RowStatus.MISSING.value, "the server has forgotten the batch", True
     if batch.status is BatchStatus.EXPIRED:
-        return RowStatus.EXPIRED.value, "the batch expired before this request was answered", True
+        what = "the run's deadline came" if batch.id == LIVE_BATCH_ID else "the batch expired"
+        return RowStatus.EXPIRED.value, f"{what} before this request was answered", True
     if batch.status is BatchStatus.CANCELLED:
         return RowStatus.CANCELLED.value, "the batch was cancelled before this request was answered", True
     if batch.errors:

@@ -26,8 +26,10 @@ log = logging.getLogger(__name__)
 
 _PLACEHOLDER = "SHARD"
 
-Stage = Literal["empty", "built", "refused", "sent", "cancelling", "collected", "lost"]
-"""How far a shard is. `empty`: no request to send. `refused`: the server had no capacity; it is sent again."""
+Stage = Literal["empty", "built", "refused", "sent", "cancelling", "answered", "collected", "lost"]
+"""How far a shard is. `empty`: no request to send. `refused`: the server had no capacity; it is sent again.
+`answered`: live, and not collected yet.
+"""
 
 
 class StagedShard(msgspec.Struct, frozen=True):
@@ -62,7 +64,7 @@ class StagedShard(msgspec.Struct, frozen=True):
         if receipt.lost is not None:
             return "lost"
         if receipt.batch_id is None:
-            return "refused" if receipt.over_capacity else "built"
+            return "answered" if receipt.live is not None else "refused" if receipt.over_capacity else "built"
         return "sent" if receipt.cancelled_at is None else "cancelling"
 
     @property
@@ -134,7 +136,9 @@ class StagedRuns:
 
     def _shards(self, run: RunFolder, plan: Plan) -> Iterator[StagedShard]:
         said = self._actual_cost.read_one(run.path, run.costs.name)
-        actual_cost = {one.batch_id: one for one in (said.shards if isinstance(said, CostByShard) else said or ())}
+        actual_cost = {
+            (one.attempt, one.shard_id): one for one in (said.shards if isinstance(said, CostByShard) else said or ())
+        }
         yield from self._of_attempt(run, planned_shards(plan), actual_cost)
         for attempt in itertools.count(FIRST_ATTEMPT + 1):
             retry = self._retries.read_one(run.path, self._latest(run, f"attempt_{attempt}", "retry"))
@@ -150,7 +154,7 @@ class StagedRuns:
         return f"{folder}/{name}" if folder else name
 
     def _of_attempt(
-        self, run: RunFolder, shards: Sequence[SentShard], actual_cost: Mapping[str | None, ShardCost]
+        self, run: RunFolder, shards: Sequence[SentShard], actual_cost: Mapping[tuple[int, str], ShardCost]
     ) -> Iterator[StagedShard]:
         if not shards:
             return
@@ -162,7 +166,9 @@ class StagedRuns:
         read = iter(self._receipts.read(run.path, paths))
         receipts = [receipt_of({name: next(read) for name in some}) for some in names]
         for index, (one, receipt) in enumerate(zip(shards, receipts, strict=True)):
-            used = actual_cost.get(receipt.batch_id) if receipt and receipt.batch_id else None
+            used = actual_cost.get((one.attempt, one.shard_id))
+            if used is not None and (receipt is None or used.batch_id != receipt.answered_by):
+                used = None  # it was sent again since
             yield StagedShard(one.attempt, index, one.shard_id, one.model, one.requests, receipt, used)
 
 

@@ -215,7 +215,7 @@ class Staged:
         if receipt is not None and shard.results.exists():
             results = read_staged(shard.results, _COLUMNS)
             # A worker may be killed before it writes the receipt. Results of another batch do not count.
-            if receipt.state == "collected" or pc.all(pc.equal(results["batch_id"], receipt.batch_id)).as_py():
+            if receipt.state == "collected" or pc.all(pc.equal(results["batch_id"], receipt.answered_by)).as_py():
                 return results
         self._uncollected.add(name)
         return None

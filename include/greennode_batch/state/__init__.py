@@ -13,6 +13,7 @@ untouched_rows      answered.<n>.json: the table rows that a run leaves as they 
 list_memory         .lists/: what a server's list of batches has shown
 table_digest        the sum of a table's rows, which shows that nobody else wrote to it
 receipts            receipt.<n>.json, claims and uploads: how far a shard's batch is
+live_answers        live/: answers that came one by one, without a batch
 stops               stops/: why a run, or one of its models, sends nothing more
 confirmed_profile   .profiles/: the profiles whose results were read, by host
 shard_model         the model of a shard

@@ -77,6 +77,7 @@ def _has_answers(shard: ShardFolder, host: str) -> bool:
         receipt is not None
         and receipt.state == "collected"
         and receipt.lost is None
+        and receipt.live is None
         and receipt.server in {"", host}
         and (not receipt.statuses or RowStatus.SUCCEEDED in receipt.statuses)
     )

@@ -5,6 +5,8 @@
     creating.1.json   the first create is about to be sent; creating.2.json: the second, …
     released.1.json   the first create made no batch, or its batch is known and has ended
 
+A shard that is answered live has no batch: see `state.live_answers`.
+
 A claim (creating.<n>.json) records the intent before a create is sent. After a kill, the next worker sees it and
 searches for the batch before it sends another create.
 
@@ -26,6 +28,7 @@ from greennode_batch.errors import RetryableError
 from greennode_batch.staging.exclusive import create_exclusive
 from greennode_batch.staging.folders import ShardFolder, fresh_names, numbered, read_json, write_json
 from greennode_batch.state.document import Document
+from greennode_batch.state.live_answers import LIVE_BATCH_ID, LiveAnswers, LiveHold
 
 _BY_HAND = "receipt.json"
 
@@ -56,7 +59,7 @@ class Receipt(Document, frozen=True):
     """receipt.<n>.json: how far a shard's batch is. Times are epoch seconds."""
 
     shard_id: str
-    state: Literal["uploaded", "created", "collected"]
+    state: Literal["uploaded", "created", "answered", "collected"]
     file_id: str
     server: str = ""
     """The host that has the file and the batch."""
@@ -93,6 +96,18 @@ class Receipt(Document, frozen=True):
     """Since when the batch stands still under a status word that is not known; None if it does not."""
     repeated: tuple[str, ...] = ()
     """More batches of this shard, which a gateway or a late create made beside the one that counts."""
+    live: LiveAnswers | None = None
+    """How the shard was answered live, without a batch."""
+
+    @property
+    def answered_by(self) -> str | None:
+        """What the results have as their batch: its id, or `live`."""
+        return LIVE_BATCH_ID if self.live is not None else self.batch_id
+
+    @property
+    def is_through(self) -> bool:
+        """Whether the shard has a batch, or was answered live."""
+        return self.batch_id is not None or self.live is not None
 
 
 class Claim(Document, frozen=True):
@@ -108,6 +123,8 @@ class Claim(Document, frozen=True):
     """Whether the shard must not be sent any more, because a later build left it out."""
     turn: int = 0
     """The turn of the build that withdrew the shard."""
+    live: LiveHold | None = None
+    """That the shard is answered live, without a batch; None for a create."""
 
 
 class NumberedClaim(NamedTuple):
@@ -204,6 +221,13 @@ def latest_claim(shard: ShardFolder) -> NumberedClaim | None:
     return _claim_among(shard, fresh_names(shard.path))
 
 
+def live_claims(shard: ShardFolder) -> dict[int, LiveHold]:
+    """The claims of the workers that have answered the shard live, by number."""
+    found = numbered(fresh_names(shard.path), "creating")
+    claims = {number: read_json(shard.claim(number), Claim) for number in sorted(found)}
+    return {number: claim.live for number, claim in claims.items() if claim is not None and claim.live is not None}
+
+
 def _receipt_among(shard: ShardFolder, names: list[str]) -> Receipt | None:
     return receipt_of({name: read_json(shard.path / name, Receipt) for name in receipt_names(names)})
 
@@ -237,10 +261,20 @@ def is_sent(shard: ShardFolder) -> bool:
     """Whether the shard has a batch or may have one. A build must not change such a shard: it may be paid for."""
     names = fresh_names(shard.path)
     receipt = _receipt_among(shard, names)
-    if receipt is not None and receipt.batch_id is not None:
+    if receipt is not None and receipt.is_through:
         return True
     last = _claim_among(shard, names)
     return last is not None and not last.claim.released
+
+
+def is_live(shard: ShardFolder) -> bool:
+    """Whether the shard is answered live, or was: then it never gets a batch."""
+    names = fresh_names(shard.path)
+    receipt = _receipt_among(shard, names)
+    if receipt is not None and receipt.is_through:
+        return receipt.live is not None
+    last = _claim_among(shard, names)
+    return last is not None and last.claim.live is not None
 
 
 def withdraw(shard: ShardFolder, *, now: float, turn: int) -> bool:

@@ -104,7 +104,7 @@ def _collect(
 ) -> bool:
     """Collect the shard's results into staging. Returns whether its batch was cancelled first."""
     receipt = read_receipt(shard)
-    if receipt is None or receipt.batch_id is None:
+    if receipt is None or not receipt.is_through:
         raise ConfigError(
             f"shard {shard.shard_id}: its batch may or may not exist; look for it in the GreenNode console"
         )
@@ -112,8 +112,12 @@ def _collect(
         raise ConfigError(
             f"shard {shard.shard_id} was sent to {receipt.server}, but the connection leads to {client.host}"
         )
-    is_open = receipt.state != "collected" and not client.get_batch(receipt.batch_id).status.is_terminal
-    if is_open:
+    is_open = (
+        receipt.batch_id is not None
+        and receipt.state != "collected"
+        and not client.get_batch(receipt.batch_id).status.is_terminal
+    )
+    if is_open and receipt.batch_id is not None:
         client.cancel_batch(receipt.batch_id)
     collect_shard(shard, client, job.answer, min_read_ratio=job.min_read_ratio, clock=clock, sleep=sleep)
     return is_open

@@ -15,16 +15,16 @@ class RateLimiter:
         self._counted_at = now
         self._held_until = now
 
-    def seconds_until_next(self, now: float) -> float:
-        """Seconds to wait before the next call; 0 if it may be made now."""
+    def seconds_until_next(self, now: float, calls: float = 1.0) -> float:
+        """Seconds to wait before the next calls; 0 if they may be made now."""
         self._count(now)
-        missing = max(0.0, 1.0 - self._calls) / self._per_second
+        missing = max(0.0, min(calls, self._burst) - self._calls) / self._per_second
         return max(missing, self._held_until - now, 0.0)
 
-    def take(self, now: float) -> None:
-        """Count a call."""
+    def take(self, now: float, calls: float = 1.0) -> None:
+        """Count calls; a negative number takes back calls that were counted and not made."""
         self._count(now)
-        self._calls -= 1.0
+        self._calls -= calls
 
     def hold(self, seconds: float, now: float) -> None:
         """Make no calls for so many seconds, as the server asks; at most two minutes are honoured."""

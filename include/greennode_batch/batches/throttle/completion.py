@@ -49,7 +49,7 @@ class Completions:
         shard = self._shard_at(admission.folder)
         try:
             receipt = read_receipt(shard)
-            if receipt is not None and (receipt.state == "collected" or receipt.lost is not None):
+            if receipt is not None and (receipt.state == "collected" or receipt.lost or receipt.live):
                 return True
             if receipt is not None and receipt.batch_id is not None:
                 # A shard that was sent elsewhere takes no capacity here.
