@@ -7,6 +7,8 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,6 +20,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.budget import Budget
 from greennode_batch.job.file_types import FORMATS
+from greennode_batch.job.live_mode import Live
 from greennode_batch.job.prices import Prices, read_prices
 from greennode_batch.job.sources import FileSource, SqlSource
 from greennode_batch.job.targets import FileTarget
@@ -28,6 +31,7 @@ from greennode_batch.staging.folders import safe_name
 KEY_VARIABLE = "GREENNODE_API_KEY"
 FILE_FORMATS = tuple(sorted({*FORMATS.values()}))
 _BLOCK_BYTES = 1 << 20
+_TIME_SPAN = re.compile(r"(?:(?P<hours>\d+)h)?(?:(?P<minutes>\d+)m)?(?:(?P<seconds>\d+)s)?")
 # Options with the same name as the job's field.
 _FIELDS = (
     "key", "carry", "model", "params", "samples", "answer", "canary", "attempts", "max_failed_ratio", "on_ambiguous",
@@ -67,6 +71,7 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     cost = parser.add_argument_group("cost")
     cost.add_argument("--prices", type=prices, metavar="FILE", help=_PRICES_HELP)
     cost.add_argument("--max-cost", type=float, metavar="SUM", help=_MAX_COST_HELP)
+    cost.add_argument("--max-live-cost", type=float, metavar="SUM", help=_MAX_LIVE_COST_HELP)
     cost.add_argument("--max-rows", type=int, metavar="N", help="send nothing if there are more rows")
     cost.add_argument("--tokenizer", type=Path, metavar="FILE", help=_TOKENIZER_HELP)
     cost.add_argument("--canary", type=int, metavar="N", help=_CANARY_HELP)
@@ -96,6 +101,7 @@ _RETRY_FINAL_HELP = "send refused, truncated, rejected and invalid requests agai
 _PROFILE_HELP = f"the request format of the server: {', '.join(PRESETS)}, or the JSON file that probe has written"
 _PRICES_HELP = 'JSON: {"MODEL": [prompt, completion], "currency": "VND"}, real-time prices per million tokens'
 _MAX_COST_HELP = "send nothing if the estimate is higher; in the currency of --prices"
+_MAX_LIVE_COST_HELP = "what live answers may cost; more requests go into a batch"
 _TOKENIZER_HELP = "the model's tokenizer.json, to count prompts for the estimate; needs greennode-airflow[tokenizer]"
 _CANARY_HELP = "requests of each model to send live first, at the full price; default: 1"
 
@@ -108,6 +114,13 @@ def add_server_options(parser: argparse.ArgumentParser, *, needs_url: bool = Tru
     server.add_argument(
         "--allow-http", dest="allow_http_hosts", action="append", default=[], metavar="HOST", help=HTTP_HELP
     )
+
+
+def add_pace_options(group: Any) -> None:
+    """How much of the server live answers may use."""
+    group.add_argument("--max-concurrency", metavar="N", help="live requests under way at a time, at most; default: 64")
+    group.add_argument("--max-requests-per-minute", metavar="N", help="live requests that begin in a minute, at most")
+    group.add_argument("--max-tokens-per-minute", metavar="N", help="tokens of live answers in a minute, at most")
 
 
 def add_profile_option(group: Any) -> None:
@@ -162,13 +175,14 @@ def job_of(
         changes["source"] = _as_declared(declared.source, files, options)
     if options.tokenizer is not None:
         changes["tokenizer"] = str(options.tokenizer.resolve())
+    changes |= _live(options, declared)
     if options.limit is not None:
         # Rows after the first N have not left the source.
         changes["orphaned_rows"] = "ignore"
     changes["target"] = FileTarget(path=out, partition_by=partition_by)
     if declared is None:
         name = safe_name(PurePosixPath(options.source).stem)
-        return BatchJob(name=name, budget=Budget(max_cost=options.max_cost, max_rows=options.max_rows), **changes)
+        return BatchJob(name=name, budget=Budget(**_limits(options)), **changes)
     changes["budget"] = _budget(options, declared.budget or Budget())
     return dataclasses.replace(declared, **changes)
 
@@ -186,10 +200,23 @@ def _as_declared(source: FileSource | SqlSource, files: dict[str, Any], options:
 
 def _budget(options: argparse.Namespace, declared: Budget) -> Budget:
     """The budget of a job. Where Airflow would ask a person to approve, the command cannot ask, and refuses."""
-    limits = {name: value for name in ("max_cost", "max_rows") if (value := getattr(options, name)) is not None}
+    limits = _limits(options)
     if declared.approve_over is not None:
         limits = {"max_cost": declared.approve_over, **limits, "approve_over": None}
     return dataclasses.replace(declared, **limits)
+
+
+def _limits(options: argparse.Namespace) -> dict[str, Any]:
+    fields = ("max_cost", "max_rows", "max_live_cost")
+    return {name: value for name in fields if (value := getattr(options, name)) is not None}
+
+
+def _live(options: argparse.Namespace, declared: BatchJob | None) -> dict[str, Any]:
+    """What is answered live, where the command has options for that."""
+    only, finish_by = getattr(options, "live", None), getattr(options, "finish_by", None)
+    given = {name: value for name, value in (("only", only), ("finish_by", finish_by)) if value}
+    live = declared.live if declared is not None else None
+    return {"live": dataclasses.replace(live or Live(), **given)} if given else {}
 
 
 def _question(options: argparse.Namespace, declared: BatchJob | None) -> dict[str, Any]:
@@ -283,6 +310,15 @@ def json_object(words: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(f'not a JSON object such as {{"max_tokens": 200}}: {words}')
     return value
+
+
+def time_span(words: str) -> timedelta:
+    """A time such as 6h, 90m or 1h30m."""
+    match = _TIME_SPAN.fullmatch(words)
+    parts = {unit: int(number) for unit, number in match.groupdict().items() if number} if match else {}
+    if not any(parts.values()):
+        raise argparse.ArgumentTypeError(f"is {words!r}; it is a time such as 6h, 90m or 1h30m")
+    return timedelta(**parts)
 
 
 def at_least_one(words: str) -> int:

@@ -15,8 +15,11 @@ from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.capacity import pause_seconds
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import Done
+from greennode_batch.batches.live_choice import goes_live, schedule_of
+from greennode_batch.batches.live_pace import LiveLimits
+from greennode_batch.batches.live_shard import Share, answer_live
 from greennode_batch.batches.submit import Admit, submit
-from greennode_batch.batches.wait import poll
+from greennode_batch.batches.wait import Schedule, poll
 from greennode_batch.cleanup.remote_files import remove_remote_files
 from greennode_batch.collect.collect import collect_shard, is_read
 from greennode_batch.collect.pilot import PILOT_REQUESTS, open_pilot, refuse_unsettled
@@ -70,6 +73,8 @@ def run_to_file(
     run_id: str,
     prices: Prices | None = None,
     admit: Admit | None = None,
+    limits: LiveLimits | None = None,
+    share: Share | None = None,
     progress: Progress = unseen,
     pilot_requests: int = PILOT_REQUESTS,
     clock: Callable[[], float] = time.time,
@@ -81,14 +86,14 @@ def run_to_file(
     other runs stay there, unless this run replaces them. Start it again after any end.
 
     out: a path is a Parquet file's. rows: opens the source; called only if the run is not built yet. prices: the job's
-    by default. admit: the queue in which its shards wait. progress: receives how far the run is. pilot_requests: how
-    many requests are sent before all others if no results of this host and profile were read before; 0 sends the whole
-    table at once. Raises BudgetError for a run that would exceed the job's budget, and RetryableError if the API could
+    by default. admit: the queue in which its shards wait. limits: of live answers; share: the workers that share them.
+    progress: receives how far the run is. pilot_requests: how many requests are sent before all others if no results of
+    this host and profile were read before; 0 sends the whole table at once. Raises BudgetError for a run that would exceed the job's budget, and RetryableError if the API could
     not be used for a quarter of an hour: nothing is lost, and the next start continues. Raises UnreadResultsError and
     SystematicFailureError as `collect_shard` does.
     """
     prices = prices or read_prices(job.prices or {})
-    plan = read_plan(run)
+    plan, is_live_only = read_plan(run), job.live is not None and job.live.only
     target = AnswerFile(out) if isinstance(out, Path) else out
     if plan is None:
         check_models(client, job.models)
@@ -101,7 +106,7 @@ def run_to_file(
                 profile=client.profile,
                 target_lookups=[lookups],
                 prices=prices,
-                pilot_requests=0 if _is_known(run, client, clock()) else pilot_requests,
+                pilot_requests=0 if is_live_only or _is_known(run, client, clock()) else pilot_requests,
                 clock=clock,
             )
         log.info("Built %s", plan)
@@ -118,7 +123,16 @@ def run_to_file(
     if not all(map(is_sent, shards)):
         plan = settle_cost(job, run, plan, client, reader, prices=prices)
         log.info("%s", plan.estimate)
-    carrier = _Carrier(job=job, client=client, reader=reader, admit=admit, clock=clock, sleep=sleep)
+    carrier = _Carrier(
+        job=job,
+        client=client,
+        reader=reader,
+        admit=admit,
+        limits=limits or LiveLimits(),
+        share=share,
+        clock=clock,
+        sleep=sleep,
+    )
     _carry_attempts(carrier, run, plan, prices=prices, progress=progress)
     made = report(run, _write(job, plan, run, target, progress), prices=prices, clock=clock)
     check_balanced(made)
@@ -167,6 +181,8 @@ class _Carrier:
     client: GreenNodeClient
     reader: AnswerReader
     admit: Admit | None
+    limits: LiveLimits
+    share: Share | None
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     failing_since: dict[str, float] = field(default_factory=dict)
@@ -219,20 +235,15 @@ class _Carrier:
 
     def _advance(self, shard: ShardFolder) -> float | None:
         receipt = read_receipt(shard)
-        if receipt is None or receipt.batch_id is None:
-            submit(
-                shard,
-                self.client,
-                on_ambiguous=self.job.on_ambiguous,
-                admit=self.admit,
-                clock=self.clock,
-                sleep=self.sleep,
-            )
+        schedule = schedule_of(self.job.live, shard.run, self.limits)
+        if receipt is None or not receipt.is_through:
+            self._send(shard, schedule)
         step = poll(
             shard,
             self.client,
             now=self.clock(),
             deadline_seconds=self.job.deadline_seconds,
+            schedule=schedule,
             seen=lambda batch: self.answers.seen(shard.shard_id, batch.counts.completed + batch.counts.failed),
         )
         if not isinstance(step, Done):
@@ -249,6 +260,29 @@ class _Carrier:
         )
         self.answers.seen(shard.shard_id)
         return None
+
+    def _send(self, shard: ShardFolder, schedule: Schedule) -> None:
+        """Make a batch of a shard, or answer it live, as the job says."""
+        if goes_live(self.job, shard, limits=self.limits, clock=self.clock):
+            answer_live(
+                shard,
+                self.client,
+                limits=self.limits,
+                not_after=schedule.finish_by,
+                share=self.share,
+                seen=lambda settled: self.answers.seen(shard.shard_id, settled),
+                clock=self.clock,
+                sleep=self.sleep,
+            )
+            return
+        submit(
+            shard,
+            self.client,
+            on_ambiguous=self.job.on_ambiguous,
+            admit=self.admit,
+            clock=self.clock,
+            sleep=self.sleep,
+        )
 
 
 def _carry_attempts(carrier: _Carrier, run: RunFolder, plan: Plan, *, prices: Prices, progress: Progress) -> None:

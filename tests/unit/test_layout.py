@@ -30,7 +30,7 @@ TESTED_IN = {
     "incremental/test_all_targets.py": ["plan/copied_shard", "reconcile/written_targets"],
     "incremental/test_unchanged_rows.py": ["reconcile/record_answers", "state/untouched_rows"],
     "job/test_batch_job.py": [
-        "job/budget", "job/checks", "job/declaration", "job/file_types", "job/sources", "job/targets",
+        "job/budget", "job/checks", "job/live_mode", "job/declaration", "job/file_types", "job/sources", "job/targets",
     ],
     "monitor/test_failed_rows.py": ["monitor/shown_text"],
     "monitor/test_run_figures.py": ["monitor/staged_run"],

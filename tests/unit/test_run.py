@@ -4,6 +4,8 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,12 +17,15 @@ from greennode_batch.batches.throttle.limits import Limits
 from greennode_batch.batches.throttle.queue import SubmitQueue
 from greennode_batch.batches.throttle.queue_folder import queue_folder
 from greennode_batch.errors import BusyError, ConfigError, SystematicFailureError, UnreadResultsError
+from greennode_batch.job.live_mode import Live
 from greennode_batch.reconcile.report import check_balanced
 from greennode_batch.run import run_to_file
 from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import run_folder
 from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import read_receipt
+from greennode_emulator.server import running
+from greennode_emulator.settings import Settings
 
 THINKER = "greennode/greenmind-medium-14b-r1"
 TEXTS = ["one", "two", "one", "", "three"]
@@ -289,3 +294,57 @@ def test_two_runs_before_one_line_have_no_more_batches_open_than_may_be_and_both
     assert [run.statuses for run in made] == [{"succeeded": 3}] * 2
     assert len(most) == 6
     assert max(most) <= 1
+
+
+def test_a_job_that_is_answered_live_only_needs_no_batches(start, make_job, tmp_path):
+    with running(Settings(batches=False)) as server, GreenNodeClient(server.base_url, server.api_key) as client:
+        made = start(client=client, live=Live(only=True), clock=time.time)
+        assert made.statuses == {"succeeded": 4, "unsent": 1}
+        # One of three is the canary, which is asked twice.
+        assert server.ledger()["chat_requests_billed"] == 4
+    rows = pq.read_table(tmp_path / "answers.parquet").to_pylist()
+    assert {row["batch_id"] for row in rows if row["status"] == "succeeded"} == {"live"}
+
+
+def test_a_retry_of_a_few_requests_goes_live(start, emulator):
+    emulator.faults([{"kind": "line_error", "status": 500, "rate": 1.0, "batches": 1, "count": 1}])
+    made = start(live=Live(under=2), canary=0, clock=time.time)
+    assert made.statuses == {"succeeded": 4, "unsent": 1}
+    assert (emulator.ledger()["batches_created"], emulator.ledger()["chat_requests_billed"]) == (1, 1)
+
+
+FINISH_BY = Live(finish_by=timedelta(hours=6))
+STUCK = {"kind": "stuck", "status": "in_progress", "seconds": None, "fraction": 0.5}
+
+
+def test_a_batch_that_does_not_end_is_cancelled_in_time_and_the_rest_answered_live(start, emulator, clock):
+    emulator.faults([STUCK])
+    texts = [f"text {number}" for number in range(40)]
+    made = start(texts=texts, live=FINISH_BY, canary=0, clock=clock, sleep=clock.sleep)
+    assert made.statuses == {"succeeded": 40}
+    assert made.ended_at <= made.started_at + 6 * 3600
+    ledger = emulator.ledger()
+    assert (ledger["requests_billed"], ledger["chat_requests_billed"]) == (20, 20)
+
+
+def test_the_rows_of_a_batch_that_cannot_be_cancelled_are_not_paid_for_twice(start, emulator, clock):
+    emulator.faults([STUCK, {"kind": "status", "endpoint": "POST /batches/{id}/cancel", "status": 400, "count": None}])
+    made = start(texts=["one", "two"], live=FINISH_BY, canary=0, clock=clock, sleep=clock.sleep)
+    assert made.statuses == {"expired": 2}
+    assert made.lost == {"overdue": 1}
+    assert emulator.ledger()["chat_requests_billed"] == 0
+
+
+def test_they_are_where_the_job_says_so(start, emulator, clock):
+    emulator.faults([STUCK, {"kind": "status", "endpoint": "POST /batches/{id}/cancel", "status": 400, "count": None}])
+    live = replace(FINISH_BY, pay_twice=True)
+    made = start(texts=["one", "two"], live=live, canary=0, clock=clock, sleep=clock.sleep)
+    assert made.statuses == {"succeeded": 2}
+    assert made.lost == {"overdue": 1}
+
+
+def test_live_answers_cost_the_full_price(start):
+    prices = {"google/gemma-4-31b-it": [1_000_000, 1_000_000]}
+    made = start(live=Live(only=True), prices=prices, canary=0, clock=time.time)
+    assert made.cost == made.prompt_tokens + made.completion_tokens
+    assert made.saving == 0

@@ -39,6 +39,11 @@ class LiveLimits(msgspec.Struct, frozen=True):
     max_tokens_per_minute: int | None = None
     """Prompt and completion tokens, likewise."""
 
+    @property
+    def are_shared(self) -> bool:
+        """Whether a limit is one of all tasks together."""
+        return self.max_requests_per_minute is not None or self.max_tokens_per_minute is not None
+
 
 def read_live_limits(said: Mapping[str, Any], *, where: str = "") -> LiveLimits:
     """The limits among some fields; an empty one is the default. where: whose fields they are, for the error.

@@ -128,6 +128,9 @@ def answer_live(
         limits = limits or LiveLimits()
         mine = _take(shard, folder, receipt, at_stake=limits.max_concurrency + _MAX_UNSAVED, clock=clock, sleep=sleep)
         settled, lost = folder.settled()
+        pace = Pace(limits, clock())
+        if share is not None:
+            pace.share(share(), clock())
         with local_copy(shard.requests) as path, path.open("rb") as lines:
             answering = _Answering(
                 shard=shard,
@@ -136,7 +139,7 @@ def answer_live(
                 requests=_unsettled(iter_lines(lines), settled),
                 client=client.for_live_answers(limits.max_concurrency),
                 host=client.host,
-                pace=Pace(limits, clock()),
+                pace=pace,
                 not_after=math.inf if not_after is None else not_after,
                 share=share,
                 seen=seen,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -28,6 +29,7 @@ from greennode_batch.state.receipts import (
     read_receipt,
 )
 from greennode_batch.state.staging_identity import staging_token
+from greennode_batch.wording import given_by
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ def upload(shard: ShardFolder, client: GreenNodeClient, clock: Callable[[], floa
         )
     if old is None:
         _forget_results(shard, before)
-    with local_copy(shard.requests) as path:
+    with local_copy(shard.requests) as path, _told_of_live():
         remote = _find_or_store(shard, client, path, clock)
     mine = Receipt(
         shard_id=shard.shard_id, state="uploaded", file_id=remote.id, server=client.host, uploaded_at=clock()
@@ -137,6 +139,21 @@ def _find_or_store(shard: ShardFolder, client: GreenNodeClient, path: Path, cloc
     write_json(shard.uploading, UploadBegun(name=name, bytes=size, began_at=clock()))
     log.info("Uploading shard %s (%.1f MB)", shard.shard_id, size / 1e6)
     return client.upload_file(path, filename=name)
+
+
+@contextmanager
+def _told_of_live() -> Iterator[None]:
+    """Add the way out to the error of a server that takes no files."""
+    try:
+        yield
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"{error}. If this server has no batches, {given_by('live', 'live=Live(only=True) of the job')} has every "
+            "request answered live. Nothing was sent",
+            status=error.status,
+            code=error.code,
+            request_id=error.request_id,
+        ) from error
 
 
 def _stored(client: GreenNodeClient, name: str, size: int) -> RemoteFile | None:

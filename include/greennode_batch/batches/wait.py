@@ -8,9 +8,11 @@ Done        collect it: it has ended, or polls can show nothing new
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -48,6 +50,24 @@ _LINE_FIELDS = re.compile(r"\b(?:method|url)\b", re.IGNORECASE)
 _TOO_MANY = re.compile(r"unexpected|unknown|unrecogni[sz]ed|extra|not (?:allowed|permitted)|forbidden", re.IGNORECASE)
 GRACE_SECONDS = 1800.0
 """How long a batch that was cancelled at its deadline may take to end."""
+MIN_GRACE_SECONDS = 30.0
+"""The same where the run has to finish by a time that is nearer."""
+
+
+class Schedule(NamedTuple):
+    """When what happens in a run that has to finish by a time. Epoch seconds."""
+
+    cancel_at: float
+    """When batches that still run are cancelled."""
+    give_up_at: float
+    """When those that have not ended then are given up."""
+    finish_by: float
+    """When the run has to be done."""
+    pay_twice: bool = False
+    """Whether the requests of those that were given up are sent again, and may be paid for twice."""
+
+
+NO_SCHEDULE = Schedule(math.inf, math.inf, math.inf)
 
 
 def say_counts(batch: Batch) -> None:
@@ -68,19 +88,29 @@ def poll(
     *,
     now: float,
     deadline_seconds: float = DEADLINE_SECONDS,
+    schedule: Schedule = NO_SCHEDULE,
     missing_since: float | None = None,
     seen: Callable[[Batch], None] = say_counts,
 ) -> Wait | SendAgain | Done:
     """Poll the shard's batch once, record what is new, and return the next step.
 
     deadline_seconds: how long after its creation to wait for a batch; then it is cancelled, so that its finished
-    answers can be downloaded. missing_since: since when another poller has not found the batch. seen: gets the batch
-    while it is open. Raises ConfigError if no batch was created for the shard.
+    answers can be downloaded. schedule: of a run that has to finish by a time, for which the batch is cancelled
+    earlier. missing_since: since when another poller has not found the batch. seen: gets the batch while it is open.
+    Raises ConfigError if no batch was created for the shard.
     """
     while True:
         try:
             return _poll(
-                shard, client, now=now, deadline_seconds=deadline_seconds, missing_since=missing_since, seen=seen
+                shard,
+                client,
+                now=now,
+                deadline=lambda receipt: deadline_of(
+                    receipt, now=now, deadline_seconds=deadline_seconds, schedule=schedule
+                ),
+                pay_twice=schedule.pay_twice,
+                missing_since=missing_since,
+                seen=seen,
             )
         except OvertakenError as error:
             log.info("%s. Looking again", error)
@@ -91,7 +121,8 @@ def _poll(
     client: GreenNodeClient,
     *,
     now: float,
-    deadline_seconds: float,
+    deadline: Callable[[Receipt], float],
+    pay_twice: bool,
     missing_since: float | None,
     seen: Callable[[Batch], None],
 ) -> Wait | SendAgain | Done:
@@ -116,7 +147,7 @@ def _poll(
         receipt = write_receipt(shard, msgspec.structs.replace(receipt, missing_since=None))
     if not batch.status.is_terminal:
         seen(batch)
-        return _open(shard, client, receipt, batch, now=now, deadline_seconds=deadline_seconds)
+        return _open(shard, client, receipt, batch, now=now, deadline=deadline(receipt), pay_twice=pay_twice)
     if failed_over_capacity(batch) and now - (receipt.uploaded_at or now) < BUSY_SECONDS:
         return _over_capacity(shard, receipt, batch, claim)
     _refuse_wrong_lines(batch, client.profile)
@@ -143,11 +174,19 @@ def _refuse_wrong_lines(batch: Batch, profile: ApiProfile) -> None:
     )
 
 
-def deadline_of(receipt: Receipt, *, now: float, deadline_seconds: float = DEADLINE_SECONDS) -> float:
+def deadline_of(
+    receipt: Receipt,
+    *,
+    now: float,
+    deadline_seconds: float = DEADLINE_SECONDS,
+    schedule: Schedule = NO_SCHEDULE,
+) -> float:
     """When the wait for a shard's batch, or for its end after a cancel, is over; epoch seconds."""
     if receipt.cancelled_at is not None:
-        return receipt.cancelled_at + GRACE_SECONDS
-    return (receipt.created_at or now) + deadline_seconds
+        # One that was cancelled late has some time to end all the same.
+        give_up_at = max(schedule.give_up_at, receipt.cancelled_at + MIN_GRACE_SECONDS)
+        return min(receipt.cancelled_at + GRACE_SECONDS, give_up_at)
+    return min((receipt.created_at or now) + deadline_seconds, schedule.cancel_at)
 
 
 def _open(
@@ -157,9 +196,9 @@ def _open(
     batch: Batch,
     *,
     now: float,
-    deadline_seconds: float,
+    deadline: float,
+    pay_twice: bool,
 ) -> Wait | Done:
-    deadline = deadline_of(receipt, now=now, deadline_seconds=deadline_seconds)
     receipt = _note_quiet(shard, receipt, batch, now)
     quiet_since = receipt.quiet.since if receipt.quiet else None
     step = next_step(batch, now=now, deadline=deadline, since=receipt.created_at, quiet_since=quiet_since)
@@ -188,7 +227,7 @@ def _open(
         write_receipt(shard, msgspec.structs.replace(receipt, cancelled_at=now))
         return Wait(MIN_POLL_SECONDS)
     log.error("Batch %s was cancelled and is still %s: its rows are given up", batch.id, batch.raw_status)
-    write_receipt(shard, msgspec.structs.replace(receipt, lost="overdue"))
+    write_receipt(shard, msgspec.structs.replace(receipt, lost="overdue", pays_twice=pay_twice))
     return Done("overdue", batch.status.name)
 
 

@@ -57,6 +57,6 @@ def preview_command(options: argparse.Namespace, progress: ProgressDisplay) -> i
         )  # fmt: skip
         progress.pause()
         print(preview(run, plan, shown=options.requests))  # noqa: T201 - this is the command's output
-        if said := budget_forecast(plan, job.budget, canary=job.canary):
+        if said := budget_forecast(plan, job.budget, canary=job.canary, live=job.live):
             print(f"\n{said}")  # noqa: T201 - likewise
     return 0

@@ -13,6 +13,8 @@ from typing import Any
 from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.batches.live_pace import read_live_limits
+from greennode_batch.batches.live_share import LiveShare
 from greennode_batch.batches.throttle.limits import read_limits
 from greennode_batch.batches.throttle.queue import SubmitQueue
 from greennode_batch.batches.throttle.queue_folder import queue_folder
@@ -21,7 +23,15 @@ from greennode_batch.cli.declared_job import declared_job
 from greennode_batch.cli.job_rows import job_rows
 from greennode_batch.cli.out_file import add_out_options, open_out
 from greennode_batch.cli.progress import ProgressDisplay
-from greennode_batch.cli_options import KEY_VARIABLE, add_job_options, add_server_options, api_key, run_id_of
+from greennode_batch.cli_options import (
+    KEY_VARIABLE,
+    add_job_options,
+    add_pace_options,
+    add_server_options,
+    api_key,
+    run_id_of,
+    time_span,
+)
 from greennode_batch.collect.pilot import PILOT_REQUESTS
 from greennode_batch.errors import ApiError, AuthError, ConfigError, CreditError
 from greennode_batch.job.batch_job import BatchJob
@@ -75,11 +85,22 @@ def add_run_command(commands: Any) -> None:
     run.add_argument("--pilot-requests", type=int, default=PILOT_REQUESTS, metavar="N", help=_PILOT_HELP)
     run.add_argument("--max-batches-in-flight", metavar="N", help=_IN_FLIGHT_HELP)
     run.add_argument("--max-enqueued-tokens", metavar="N", help=_TOKENS_HELP)
+    add_live_options(parser)
     run.add_argument("--keep-remote-files", action="store_const", const=True, help=_KEEP_HELP)
     run.add_argument("--on-ambiguous", choices=("fail", "resubmit"), help=_AMBIGUOUS_HELP)
     parser.set_defaults(command=run_command, parser=parser)
 
 
+def add_live_options(parser: argparse.ArgumentParser) -> None:
+    """What is answered live, and how much of the server that may use."""
+    live = parser.add_argument_group("live answers")
+    live.add_argument("--live", action="store_const", const=True, help=_LIVE_HELP)
+    live.add_argument("--finish-by", type=time_span, metavar="TIME", help=_FINISH_BY_HELP)
+    add_pace_options(live)
+
+
+_LIVE_HELP = "answer every request live, at the full price, without a batch; also for a server that has none"
+_FINISH_BY_HELP = "be done in this time, such as 6h: batches that take longer are cancelled, and the rest answered live"
 _RATIO_HELP = "the share of rows that may end without an answer before the run fails; default: 0.05"
 _PILOT_HELP = f"requests sent first if no results of this server were read before; 0: none; default: {PILOT_REQUESTS}"
 _IN_FLIGHT_HELP = "the most batches at a time, over all runs of this staging folder; others wait in a queue"
@@ -94,7 +115,7 @@ _AMBIGUOUS_HELP = (
 def run_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:
     """Run the job to its end; returns the exit code."""
     job = declared_job(options, out=options.out, partition_by=options.partition_by)
-    limits = read_limits(vars(options))
+    limits, live_limits = read_limits(vars(options)), read_live_limits(vars(options))
     prices = options.prices or read_prices(job.prices or {})
     run_id = run_id_of(job, options.base_url, limit=options.limit)
     first = run_folder(options.staging, job.name, run_id)
@@ -102,6 +123,7 @@ def run_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:
         options.base_url, api_key(), profile=options.profile, allow_http_hosts=options.allow_http_hosts
     )
     with client, _alone_in(first), job_rows(job, limit=options.limit) as rows:
+        share = LiveShare(UPath(options.staging), client.host)
         queue = SubmitQueue(queue_folder(UPath(options.staging), client.host), limits, client)
 
         def run_in(folder: RunFolder) -> RunReport:
@@ -115,6 +137,8 @@ def run_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:
                     run_id=folder.path.name,
                     prices=prices,
                     admit=queue.admit if limits else None,
+                    limits=live_limits,
+                    share=share if live_limits.are_shared else None,
                     progress=progress,
                     pilot_requests=options.pilot_requests,
                 )

@@ -21,6 +21,7 @@ from greennode_batch.api.polling.polling import may_be_over, state_of
 from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.collect.anomalies import AnomalyLog
 from greennode_batch.collect.download import BatchFiles
+from greennode_batch.collect.result_rows import PAID_TWICE
 from greennode_batch.collect.results import RESULT_FIELDS, LinesRead, write_results
 from greennode_batch.collect.same_failure import refuse_same_failure
 from greennode_batch.collect.unread import MIN_READ_RATIO, Unread, refuse_unread, unread_results
@@ -313,7 +314,8 @@ def _batch_of(receipt: Receipt) -> Batch:
     """The batch as its receipt describes it; live answers are taken as one that has ended."""
     batch_id = receipt.answered_by or ""
     if receipt.lost is not None or receipt.ended is None:
-        return Batch(id=batch_id, status=BatchStatus.UNKNOWN, raw_status=receipt.lost or "not known any more")
+        words = PAID_TWICE if receipt.pays_twice else receipt.lost or "not known any more"
+        return Batch(id=batch_id, status=BatchStatus.UNKNOWN, raw_status=words)
     ended = receipt.ended
     return Batch(
         id=batch_id,

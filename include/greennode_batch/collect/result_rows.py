@@ -18,6 +18,8 @@ from greennode_batch.state.row_status import RowStatus
 _YEAR_10000 = 253_402_300_800
 _MAX_TOKENS = 1 << 63
 
+PAID_TWICE = "overdue, and asked again"
+"""How a batch counts that was given up, and whose requests the job sends again all the same."""
 RESULT_FIELDS = (
     pa.field("custom_id", pa.string()),
     pa.field("status", pa.string()),
@@ -143,9 +145,9 @@ def plain_rows(lines: Sequence[bytes], reader: AnswerReader) -> PlainRows:
 
 def _without_line(batch: Batch) -> tuple[str, str, bool]:
     """Status, error and whether to try again, for a request that is in neither file."""
-    if batch.raw_status == "overdue":
+    if batch.raw_status in {"overdue", PAID_TWICE}:
         words = "the batch was cancelled at its deadline and has not ended since; it may still be billed"
-        return RowStatus.EXPIRED.value, words, False
+        return RowStatus.EXPIRED.value, words, batch.raw_status == PAID_TWICE
     if batch.raw_status == "forgotten":
         return RowStatus.MISSING.value, "the server has forgotten the batch", True
     if batch.status is BatchStatus.EXPIRED:

@@ -14,6 +14,7 @@ from greennode_batch.job.prices import Prices
 from greennode_batch.state.actual_cost import TOKEN_COLUMNS, ActualCost, CanaryCost
 from greennode_batch.state.canaries import Canary
 from greennode_batch.state.cost_estimate import total as total_of
+from greennode_batch.state.live_answers import LIVE_BATCH_ID
 
 
 def tokens_in(results: pa.Table, names: Iterable[str] = TOKEN_COLUMNS) -> dict[str, int]:
@@ -26,15 +27,20 @@ def counted_in(results: pa.Table) -> int:
     return pc.sum(pc.greater(results["prompt_tokens"], 0)).as_py() or 0
 
 
-def in_batch(results: pa.Table, model: str, prices: Prices) -> ActualCost:
-    """Sum the tokens and the batch price of a table of results."""
+COST_COLUMNS = (*TOKEN_COLUMNS, "batch_id")
+"""The columns of results that `cost_of` needs."""
+
+
+def cost_of(results: pa.Table, model: str, prices: Prices) -> ActualCost:
+    """Sum the tokens of a shard's results and what they cost, in a batch or live."""
     tokens = tokens_in(results)
     price = prices.by_model.get(model)
     if price is None:
         nothing = not any(tokens.values())
         return ActualCost(**tokens, cost=0.0 if nothing else None, saving=0.0 if nothing else None)
     live_price = price.of(tokens["prompt_tokens"], tokens["completion_tokens"], tokens["cached_tokens"])
-    cost = prices.in_batch(live_price)
+    is_live = results.num_rows > 0 and results["batch_id"][0].as_py() == LIVE_BATCH_ID
+    cost = live_price if is_live else prices.in_batch(live_price)
     return ActualCost(**tokens, cost=cost, saving=live_price - cost)
 
 

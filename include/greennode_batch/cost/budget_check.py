@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from greennode_batch.errors import BudgetError
 from greennode_batch.job.budget import Budget
+from greennode_batch.job.live_mode import Live
 from greennode_batch.job.prices import amount
 from greennode_batch.state.plan import Plan
 from greennode_batch.wording import given_by
@@ -11,11 +12,14 @@ from greennode_batch.wording import given_by
 _NOTHING = "No batch was created"
 
 
-def check_budget(plan: Plan, budget: Budget | None) -> None:
-    """Raise BudgetError if the job has a budget and the plan's likely cost exceeds it or is unknown."""
+def check_budget(plan: Plan, budget: Budget | None, *, live: Live | None = None) -> None:
+    """Raise BudgetError if the job has a budget and the plan's likely cost exceeds it or is unknown.
+
+    live: the job's; a plan whose requests are all answered live is checked at the live price.
+    """
     if budget is None or not budget.is_of_money:
         return
-    cost = _likely_cost(plan, budget)
+    cost = _likely_cost(plan, budget, live)
     if budget.max_cost is not None and cost > budget.max_cost:
         assert plan.estimate is not None
         raise BudgetError(
@@ -25,9 +29,10 @@ def check_budget(plan: Plan, budget: Budget | None) -> None:
         )
 
 
-def needs_approval(plan: Plan, budget: Budget | None) -> bool:
+def needs_approval(plan: Plan, budget: Budget | None, *, live: Live | None = None) -> bool:
     """Whether a person must approve the plan before it is sent. Raises BudgetError if its cost is unknown."""
-    return budget is not None and budget.approve_over is not None and _likely_cost(plan, budget) > budget.approve_over
+    limit = budget.approve_over if budget is not None else None
+    return budget is not None and limit is not None and _likely_cost(plan, budget, live) > limit
 
 
 def refuse_unpriced(plan: Plan, budget: Budget | None) -> None:
@@ -41,7 +46,7 @@ def refuse_unpriced(plan: Plan, budget: Budget | None) -> None:
         )
 
 
-def budget_forecast(plan: Plan, budget: Budget | None, *, canary: int) -> str:
+def budget_forecast(plan: Plan, budget: Budget | None, *, canary: int, live: Live | None = None) -> str:
     """Describe what the job's budget would do with a plan that is only shown. Empty if no budget limits the cost.
 
     canary: how many requests of each model the run would try first.
@@ -52,8 +57,8 @@ def budget_forecast(plan: Plan, budget: Budget | None, *, canary: int) -> str:
     if canary and expected is not None and expected.cost is None and not expected.unpriced:
         return "The first requests of the run will show whether it is within the job's budget"
     try:
-        check_budget(plan, budget)
-        if needs_approval(plan, budget):
+        check_budget(plan, budget, live=live)
+        if needs_approval(plan, budget, live=live):
             assert expected is not None
             limit = amount(budget.approve_over or 0, expected.currency)
             return f"This run would wait for approval: the estimate is over {limit} (approve_over)"
@@ -62,7 +67,7 @@ def budget_forecast(plan: Plan, budget: Budget | None, *, canary: int) -> str:
     return "The estimate is within the job's budget"
 
 
-def _likely_cost(plan: Plan, budget: Budget) -> float:
+def _likely_cost(plan: Plan, budget: Budget, live: Live | None) -> float:
     if plan.estimate is None:
         raise BudgetError(f"the job has a budget, but its plan has no estimate. {_NOTHING}. Build the run again")
     refuse_unpriced(plan, budget)
@@ -72,4 +77,5 @@ def _likely_cost(plan: Plan, budget: Budget) -> float:
             f"{given_by('params')}, or let a first request be tried ({given_by('canary', value='1')}), if the server "
             "answers live requests"
         )
-    return plan.estimate.cost
+    is_live = live is not None and live.answers_at_once(plan.requests)
+    return (plan.estimate.live_cost if is_live else None) or plan.estimate.cost

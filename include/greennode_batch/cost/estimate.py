@@ -19,7 +19,7 @@ _CHARACTERS_PER_TOKEN = 4
 _TOKENS_PER_EXTRA_BYTE = 0.4
 
 
-_SUMMED = ("prompt_tokens", "completion_tokens", "max_completion_tokens", "cost", "max_cost")
+_SUMMED = ("prompt_tokens", "completion_tokens", "max_completion_tokens", "cost", "max_cost", "live_cost")
 
 
 def estimate_tokens(characters: int, utf8_bytes: int) -> int:
@@ -79,6 +79,7 @@ def _of_model(
             return None
         return prices.in_batch(price.of(prompt_tokens, completion_tokens))
 
+    live_cost = None if price is None or likely is None else price.of(prompt_tokens, likely)
     return Estimate(
         prompt_tokens=prompt_tokens,
         completion_tokens=likely,
@@ -89,4 +90,5 @@ def _of_model(
         basis=seen.basis,
         seen_requests=seen.requests,
         unpriced=(model,) if price is None else (),
+        live_cost=live_cost,
     )

@@ -4,6 +4,7 @@ batch_job    BatchJob, the declaration itself
 sources      SqlSource and FileSource: where rows come from
 targets      SqlTarget and FileTarget: where answers go
 budget       Budget: limits on a run's cost and rows
+live_mode    Live: which requests are answered live
 prices       price tables, and what tokens cost by them
 texts        queries and prompts, inline or in files
 columns      the columns that every target has
@@ -15,6 +16,7 @@ declaration  Declaration: the base class, which checks fields and names the wron
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.budget import Budget
 from greennode_batch.job.columns import RESULT_COLUMNS, SAMPLE
+from greennode_batch.job.live_mode import Live
 from greennode_batch.job.sources import FileSource, SqlSource
 from greennode_batch.job.targets import FileTarget, SqlTarget
 from greennode_batch.job.texts import read_job_text
@@ -26,6 +28,7 @@ __all__ = [
     "Budget",
     "FileSource",
     "FileTarget",
+    "Live",
     "SqlSource",
     "SqlTarget",
     "read_job_text",

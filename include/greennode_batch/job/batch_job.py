@@ -17,6 +17,7 @@ from greennode_batch.job.budget import Budget
 from greennode_batch.job.checks import check_answer, check_columns, check_params, check_question
 from greennode_batch.job.columns import OWNER_COLUMNS, RESULT_COLUMNS, SAMPLE
 from greennode_batch.job.declaration import Declaration
+from greennode_batch.job.live_mode import Live
 from greennode_batch.job.prices import read_prices
 from greennode_batch.job.sources import FileSource, SqlSource
 from greennode_batch.job.targets import FileTarget, SqlTarget, Target, check_targets
@@ -207,6 +208,9 @@ class BatchJob(Declaration):
     An entry here wins over the same entry of the connection.
     """
 
+    live: Annotated[InstanceOf[Live] | None, "Live(under=…), or left out"] = None
+    """Which requests are answered live, one by one and at the full price, instead of in a batch."""
+
     samples: Annotated[int, Field(ge=1), "1 (one answer to each request) or more"] = 1
     """How many answers to get for each request. Each one is paid for.
 
@@ -263,6 +267,8 @@ class BatchJob(Declaration):
         check_answer(self.answer, explain_errors=self.explain_errors)
         check_params(self.params, self.row_params)
         read_prices(self.prices or {})
+        if self.live is not None and self.live.finish_by is not None and self.attempts == 1 and not self.live.only:
+            raise ConfigError("live: finish_by needs a second attempt for what no batch has answered; attempts is 1")
         sample = (SAMPLE,) if self.samples > 1 else ()
         check_columns((*self.key_columns, *self.carry), self.answer_columns, (*sample, *RESULT_COLUMNS, *OWNER_COLUMNS))
         check_targets(self.targets, {*self.key_columns, *self.carry, *sample, *self.answer_columns, *RESULT_COLUMNS})

@@ -35,6 +35,12 @@ class Budget(Declaration):
     max_rows: Annotated[int | None, Field(ge=0), "a count of rows, 0 or more, or left out"] = None
     """The most rows that the source may have. More rows are an error."""
 
+    max_live_cost: Annotated[_Money | None, "a sum of money, 0 or more, or left out"] = None
+    """The most that a run's live answers may cost, if the job has `live`.
+
+    Requests that would exceed it are sent in a batch instead. If the server has no batches, they are not sent.
+    """
+
     def __post_init__(self) -> None:
         """Raise ConfigError for limits that contradict each other."""
         if self.max_cost is not None and self.approve_over is not None and self.approve_over > self.max_cost:
@@ -46,4 +52,4 @@ class Budget(Declaration):
     @property
     def is_of_money(self) -> bool:
         """Whether a limit on cost applies, so the cost must be known before a run is sent."""
-        return self.max_cost is not None or self.approve_over is not None
+        return any(limit is not None for limit in (self.max_cost, self.approve_over, self.max_live_cost))

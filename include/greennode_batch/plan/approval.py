@@ -12,6 +12,7 @@ import msgspec
 from greennode_batch.cost.budget_check import needs_approval
 from greennode_batch.errors import BudgetError
 from greennode_batch.job.budget import Budget
+from greennode_batch.job.live_mode import Live
 from greennode_batch.job.prices import amount
 from greennode_batch.plan.preview import PlannedRequest, first_requests
 from greennode_batch.staging.folders import RunFolder, read_json, write_json
@@ -23,7 +24,7 @@ _SAMPLES = 3
 _SHOWN_CHARACTERS = 1_000
 
 
-def must_be_approved(run: RunFolder, plan: Plan, budget: Budget | None) -> bool:
+def must_be_approved(run: RunFolder, plan: Plan, budget: Budget | None, *, live: Live | None = None) -> bool:
     """Whether a person must approve the plan before it is sent. If not, an earlier rejection is removed.
 
     A plan that was approved and is being sent needs no second approval, unless a new build made it more expensive.
@@ -32,7 +33,7 @@ def must_be_approved(run: RunFolder, plan: Plan, budget: Budget | None) -> bool:
     sent = [is_sent(run.shard(shard.shard_id)) for shard in plan.shards if shard.requests]
     said = read_json(run.approval, Approval)
     is_approved = any(sent) and said is not None and said.approved and _cost(plan) <= said.cost
-    if not all(sent) and needs_approval(plan, budget) and not is_approved:
+    if not all(sent) and needs_approval(plan, budget, live=live) and not is_approved:
         return True
     if said is not None and not said.approved:
         run.approval.unlink()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import logging
+import time
 from collections.abc import Iterable
 
 from greennode_batch.answers.answer_reader import AnswerReader
@@ -73,10 +74,10 @@ def settle_cost(
     plan = estimate_again(plan, run, prices)
     refuse_unpriced(plan, job.budget)
     if not job.canary or (plan.estimate and plan.estimate.seen_requests):
-        check_budget(plan, job.budget)
+        check_budget(plan, job.budget, live=job.live)
     try_canaries(run, plan, client, reader, count=job.canary, counter=token_counter(job) if plan.is_counted else None)
     plan = estimate_again(plan, run, prices)
-    check_budget(plan, job.budget)
+    check_budget(plan, job.budget, live=job.live)
     return plan
 
 
@@ -122,6 +123,7 @@ def _ask(
     request: PlannedRequest, plan: Plan, client: GreenNodeClient, reader: AnswerReader, counter: TokenCounter | None
 ) -> Canary | None:
     """Send one request; None if the server cannot answer it live."""
+    began = time.monotonic()
     try:
         result = client.chat(request.body)
     except RejectedError as error:
@@ -142,6 +144,7 @@ def _ask(
     except AmbiguousError as error:
         log.warning("The first request may have been answered and billed; continuing without its result: %s", error)
         return Canary(request.custom_id, request.model, _NO_OUTCOME, 0, 0)
+    seconds = time.monotonic() - began
     outcome = outcome_of(result, reader)
     if outcome.status is RowStatus.SUCCEEDED:
         log.info("The first request succeeded: %d completion tokens", result.completion_tokens)
@@ -157,4 +160,5 @@ def _ask(
         reasoning_tokens=result.reasoning_tokens,
         estimated_prompt_tokens=request.prompt_tokens(counter),
         is_counted=counter is not None,
+        seconds=seconds,
     )

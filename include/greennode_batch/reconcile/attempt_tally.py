@@ -8,7 +8,7 @@ import msgspec
 import pyarrow as pa
 
 from greennode_batch.collect.collect import count_statuses
-from greennode_batch.cost.actual import counted_in, in_batch, total
+from greennode_batch.cost.actual import cost_of, counted_in, total
 from greennode_batch.job.prices import Prices
 from greennode_batch.state.actual_cost import AttemptReport, ShardCost
 from greennode_batch.state.attempts import SentShard
@@ -34,7 +34,7 @@ class Tally:
         self._statuses += count_statuses(results)
         self.actual_cost.append(
             ShardCost(
-                **msgspec.structs.asdict(in_batch(results, shard.model, self._prices)),
+                **msgspec.structs.asdict(cost_of(results, shard.model, self._prices)),
                 attempt=self.attempt,
                 shard_id=shard.shard_id,
                 model=shard.model,

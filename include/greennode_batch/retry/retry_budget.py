@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from greennode_batch.cost.actual import counted_in, in_batch, live_cost
+from greennode_batch.cost.actual import COST_COLUMNS, cost_of, counted_in, live_cost
 from greennode_batch.errors import BudgetError
 from greennode_batch.job.prices import Prices
 from greennode_batch.staging.folders import RunFolder
 from greennode_batch.staging.parquet import read_staged
-from greennode_batch.state.actual_cost import TOKEN_COLUMNS
 from greennode_batch.state.attempts import OverBudget, SentShard
 from greennode_batch.state.canaries import read_canaries
 from greennode_batch.state.plan import Plan
@@ -38,8 +37,8 @@ def over_budget(
     for one in requested:
         shard = one.folder(run)
         if shard.results.exists():
-            results = read_staged(shard.results, TOKEN_COLUMNS)
-            cost = in_batch(results, one.model, prices).cost
+            results = read_staged(shard.results, COST_COLUMNS)
+            cost = cost_of(results, one.model, prices).cost
             if cost is None:
                 raise _unpriced(one.model)
             costs[one.model] += cost

@@ -25,6 +25,8 @@ class Canary(msgspec.Struct, frozen=True):
     """The estimate of its prompt tokens before it was sent."""
     is_counted: bool = False
     """Whether the job's tokenizer made that estimate; otherwise it goes by the length of the texts."""
+    seconds: float = 0.0
+    """How long its answer took; 0 if that is not known."""
 
 
 class Canaries(Document, frozen=True):

@@ -45,6 +45,8 @@ class Estimate(msgspec.Struct, frozen=True):
     """The models without a price."""
     by_model: dict[str, Estimate] = {}
     """The estimate of each model."""
+    live_cost: float | None = None
+    """The likely cost if each request is answered live; None also in a plan of an earlier version."""
 
     def __str__(self) -> str:
         return f"estimate: {self.prompt_tokens:,} prompt and {self._completion}, {self._money} ({self.basis})"
@@ -65,9 +67,9 @@ class Estimate(msgspec.Struct, frozen=True):
             return f"no price known for {', '.join(self.unpriced)}"
         if self.cost is None:
             return "so the cost is unknown"
-        if self.max_cost is None or self.max_cost == self.cost:
-            return f"about {amount(self.cost, self.currency)}"
-        return f"about {amount(self.cost, self.currency)} (at most {amount(self.max_cost, self.currency)})"
+        most = "" if self.max_cost in {None, self.cost} else f" (at most {amount(self.max_cost or 0.0, self.currency)})"
+        live = "" if self.live_cost is None else f"; live about {amount(self.live_cost, self.currency)}"
+        return f"about {amount(self.cost, self.currency)}{most}{live}"
 
 
 def total(numbers: Iterable[T | None]) -> T | None:

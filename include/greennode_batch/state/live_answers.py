@@ -48,6 +48,10 @@ class LiveEnded(Document, frozen=True):
     """How many requests had no reply then. They may have been billed."""
 
 
+class LiveWorker(Document, frozen=True):
+    """.live/<connection>/<worker>.json: a worker that answers live through a connection."""
+
+
 class LiveAnswers(msgspec.Struct, frozen=True):
     """In a receipt: how the shard was answered live."""
 

@@ -96,6 +96,8 @@ class Receipt(Document, frozen=True):
     """Since when the batch stands still under a status word that is not known; None if it does not."""
     repeated: tuple[str, ...] = ()
     """More batches of this shard, which a gateway or a late create made beside the one that counts."""
+    pays_twice: bool = False
+    """Whether the requests of a batch that is overdue are sent again, though it may still be billed."""
     live: LiveAnswers | None = None
     """How the shard was answered live, without a batch."""
 

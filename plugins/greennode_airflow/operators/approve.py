@@ -42,7 +42,7 @@ class GreenNodeApproveSpendOperator(HITLOperator):
 
         run, budget = run_of(context, group_of(self)), run_job(self.job, context).budget
         plan = read_plan(run) if self.shards else None
-        if plan is None or budget is None or not must_be_approved(run, plan, budget):
+        if plan is None or budget is None or not must_be_approved(run, plan, budget, live=self.job.live):
             self.log.info("No approval is needed: %s", plan.estimate if plan else "nothing is to be sent")
             return self.shards
         # Not a template: a prompt's own braces are shown as they are.

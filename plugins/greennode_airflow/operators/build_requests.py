@@ -152,7 +152,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
             if sample:
                 self.log.info("No row would be sent. This is the request of the first row:%s", sample)
             if chosen.dry_run:
-                said = budget_forecast(plan, job.budget, canary=job.canary)
+                said = budget_forecast(plan, job.budget, canary=job.canary, live=job.live)
                 self.log.info("Dry run: nothing is sent%s", f". {said}" if said else "")
             elif any(shard.requests and not is_sent(run.shard(shard.shard_id)) for shard in plan.shards):
                 plan = settle_cost(job, run, plan, client, reader, prices=prices)

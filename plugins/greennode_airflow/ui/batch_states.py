@@ -127,6 +127,10 @@ BATCH_STATES: tuple[Row[BatchFacts], ...] = (
         "at-server", "at the server", lambda batch: batch.stage == "sent",
         "at GreenNode", "busy", "At GreenNode.", "", ("cancel",),
     ),
+    Row(
+        "answered", "answered live", lambda batch: batch.stage == "answered",
+        "answered live", "busy", "Answered live, without a batch; not collected yet.", "{then}",
+    ),
     # Over.
     Row(
         "forgotten", "the server no longer knows it", lambda batch: batch.lost == "forgotten",

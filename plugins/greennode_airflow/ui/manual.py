@@ -20,7 +20,7 @@ PICTURES = {".png": "image/png", ".svg": "image/svg+xml"}
 _KINDS = ("", "tutorials", "how-to", "reference", "explanation")
 """The folders of the pages, in the order of the menu."""
 
-# A wheel has them in a folder beside the package, a checkout where people look for them.
+# A wheel has them in a folder beside the package, a checkout in its usual places.
 _BESIDE, _CHECKOUT = Path(__file__).parents[2] / "greennode_manual", Path(__file__).parents[3] / "docs"
 _ROOT = _BESIDE if _BESIDE.is_dir() else _CHECKOUT
 _COMMENT = re.compile(r"<!--.*?-->\s*", re.DOTALL)

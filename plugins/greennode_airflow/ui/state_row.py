@@ -1,6 +1,7 @@
 """State rows: a table of states says what the page shows, what a person can do, and what to do next.
 
-A table is read from the top; the first row that holds applies. docs/reference/page.md lists all rows, generated from the code.
+A table is read from the top; the first row that holds applies. docs/reference/page.md lists all rows, generated
+from the code.
 """
 
 from __future__ import annotations

@@ -184,3 +184,21 @@ def test_a_job_that_asks_a_person_above_a_sum_is_refused_above_it(command, table
     assert "over the job's budget of 1 VND (--max-cost)" in capsys.readouterr().err
     assert emulator.ledger()["files_uploaded"] == 0
     assert command("run", "--out", "out.csv", "--prices", "prices.json", "--max-cost", "1e9") == 0
+
+
+def test_live_asks_one_by_one_and_costs_no_batch(command, table, emulator):
+    assert command("run", "--out", "out.csv", "--live", "--canary", "0", "--max-concurrency", "2", job=OPTIONS) == 0
+    assert len(read(table / "out.csv")) == 12
+    ledger = emulator.ledger()
+    assert (ledger["batches_created"], ledger["chat_requests_billed"]) == (0, 12)
+    assert ledger["chat_most_at_once"] <= 2
+
+
+@pytest.mark.parametrize(("words", "code"), [("6h", 0), ("1h30m", 0), ("soon", 2), ("", 2)])
+def test_finish_by_is_a_time(command, words, code):
+    if code:
+        with pytest.raises(SystemExit) as end:
+            command("run", "--out", "out.csv", "--finish-by", words, job=OPTIONS)
+        assert end.value.code == code
+    else:
+        assert command("run", "--out", "out.csv", "--finish-by", words, job=OPTIONS) == 0

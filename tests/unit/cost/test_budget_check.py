@@ -37,7 +37,8 @@ def test_a_plan_within_its_budget_passes(plan):
 
 def test_an_estimate_over_the_budget_is_an_error_with_the_numbers(plan):
     words = (
-        r"estimate: 101 prompt .* about 705 VND .* over the job's budget of 704 VND \(max_cost\). No batch was created"
+        r"estimate: 101 prompt .* about 705 VND; live about 1,410 VND .* over the job's budget of 704 VND "
+        r"\(max_cost\). No batch was created"
     )
     with pytest.raises(BudgetError, match=words):
         check_budget(plan(), Budget(max_cost=COST - 1))

@@ -30,6 +30,7 @@ def test_what_earlier_requests_used_makes_the_likely_cost_and_max_tokens_the_mos
     assert made.seen_requests == 100
     assert str(made) == (
         "estimate: 1,500,000 prompt and about 50,000 completion tokens (at most 500,000), about 10 VND (at most 32 VND)"
+        "; live about 20 VND"
         " (by 2 earlier runs)"
     )
 

@@ -1,0 +1,42 @@
+"""Live share: the workers that answer live through one connection share its limits a minute evenly.
+
+    <root>/.live/<connection>/<worker>.json    a worker, written again every 15 seconds
+
+A worker counts those whose file is fresh. So the limits hold but for the first 15 seconds after another one has begun,
+and a worker that was killed takes its share for 45 seconds.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from upath import UPath
+
+from greennode_batch.staging.folders import fresh_times, safe_name, write_json
+from greennode_batch.state.live_answers import LiveWorker
+
+_FRESH_SECONDS = 45.0
+_KEPT_SECONDS = 3600.0
+
+
+class LiveShare:
+    """One worker among those of a connection. root: of staging."""
+
+    def __init__(self, root: UPath, connection: str) -> None:
+        self._folder = root / ".live" / safe_name(connection)
+        self._name = f"{secrets.token_hex(8)}.json"
+
+    def __call__(self) -> int:
+        """Say that this worker is there; how many are, this one included."""
+        write_json(self._folder / self._name, LiveWorker())
+        times = fresh_times(self._folder)
+        # By the clock of the disk or store, which wrote them all.
+        now = times.get(self._name, 0.0)
+        for name, written_at in times.items():
+            if now - written_at > _KEPT_SECONDS:
+                (self._folder / name).unlink(missing_ok=True)
+        return max(1, sum(now - written_at < _FRESH_SECONDS for written_at in times.values()))
+
+    def leave(self) -> None:
+        """Say that this worker is not there any more."""
+        (self._folder / self._name).unlink(missing_ok=True)
