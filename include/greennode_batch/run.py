@@ -88,9 +88,9 @@ def run_to_file(
     out: a path is a Parquet file's. rows: opens the source; called only if the run is not built yet. prices: the job's
     by default. admit: the queue in which its shards wait. limits: of live answers; share: the workers that share them.
     progress: receives how far the run is. pilot_requests: how many requests are sent before all others if no results of
-    this host and profile were read before; 0 sends the whole table at once. Raises BudgetError for a run that would exceed the job's budget, and RetryableError if the API could
-    not be used for a quarter of an hour: nothing is lost, and the next start continues. Raises UnreadResultsError and
-    SystematicFailureError as `collect_shard` does.
+    this host and profile were read before; 0 sends the whole table at once. Raises BudgetError for a run that would
+    exceed the job's budget, and RetryableError if the API could not be used for a quarter of an hour: nothing is lost,
+    and the next start continues. Raises UnreadResultsError and SystematicFailureError as `collect_shard` does.
     """
     prices = prices or read_prices(job.prices or {})
     plan, is_live_only = read_plan(run), job.live is not None and job.live.only
@@ -312,7 +312,8 @@ def _carry_attempts(carrier: _Carrier, run: RunFolder, plan: Plan, *, prices: Pr
             carry(attempt, pilot if attempt == FIRST_ATTEMPT else None)
             if open_pilot(run, plan, client) is None:
                 break
-        refuse_unsettled(pilot, client)
+        if carrier.clock() < schedule_of(job.live, run, carrier.limits).cancel_at:
+            refuse_unsettled(pilot, client)
     for attempt in attempts:
         shards = carry(attempt)
         if carrier.stopped is not None and not all(is_read(shard, carrier.reader) for shard in shards):

@@ -92,6 +92,21 @@ def get_provider_info() -> dict[str, Any]:
                             "Empty: no limit."
                         ),
                     },
+                    "max_concurrency": {
+                        "label": "Live requests at a time",
+                        "schema": {"type": ["integer", "null"], "minimum": 1},
+                        "description": "So many live requests of a task are under way at a time. Empty: 64.",
+                    },
+                    "max_requests_per_minute": {
+                        "label": "Live requests a minute",
+                        "schema": {"type": ["integer", "null"], "minimum": 1},
+                        "description": "So many live requests begin in a minute, of all tasks. Empty: no limit.",
+                    },
+                    "max_tokens_per_minute": {
+                        "label": "Live tokens a minute",
+                        "schema": {"type": ["integer", "null"], "minimum": 1},
+                        "description": "So many tokens live answers use in a minute, of all tasks. Empty: no limit.",
+                    },
                 },
             }
         ],

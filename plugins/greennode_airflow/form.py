@@ -17,6 +17,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import read_prices
 
+_MODE_WORDS = {"batch": "in batches", "live": "live"}
 _REFRESH_WORDS = {"changed": "new and changed rows", "all": "all rows"}
 
 
@@ -27,6 +28,7 @@ class Choices(msgspec.Struct, frozen=True):
     models: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
     refresh: Literal["changed", "all"] | None = None
     retry_final: bool | None = None
+    mode: Literal["batch", "live"] | None = None
     dry_run: bool = False
 
 
@@ -91,6 +93,7 @@ def form_params(job: BatchJob | Sequence[BatchJob], own: Mapping[str, Any] | Non
         **({"models": _models(jobs[0])} if len(jobs) == 1 else {}),
         **_refresh(jobs),
         **_retry_final(jobs),
+        "mode": _mode(jobs),
         "dry_run": Param(
             default=False,
             type="boolean",
@@ -207,6 +210,18 @@ def _refresh(jobs: Sequence[BatchJob]) -> dict[str, Param]:
             description=f"{means}.",
         )
     }
+
+
+def _mode(jobs: Sequence[BatchJob]) -> Param:
+    return Param(
+        default=None,
+        type=["null", "string"],
+        enum=[None, *_MODE_WORDS],
+        # Airflow's page shows this for null.
+        values_display={"null": "as each job says" if len(jobs) > 1 else "as the job says", **_MODE_WORDS},
+        title="Mode",
+        description="Send the requests in batches, or have each answered live: within seconds, at the full price.",
+    )
 
 
 def _retry_final(jobs: Sequence[BatchJob]) -> dict[str, Param]:

@@ -14,6 +14,8 @@ from airflow.sdk import BaseHook, Connection
 from greennode_airflow.runtime.runs import shard_at, staging_root
 from greennode_batch.api.client import AsyncGreenNodeClient, GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.batches.live_pace import LiveLimits, read_live_limits
+from greennode_batch.batches.live_share import LiveShare
 from greennode_batch.batches.submit import Admit
 from greennode_batch.batches.throttle.limits import Limits, read_limits
 from greennode_batch.batches.throttle.queue import SubmitQueue
@@ -33,9 +35,10 @@ _CONSOLE_URL = "https://aiplatform.console.vngcloud.vn/"
 class GreenNodeHook(BaseHook):
     """Calls GreenNode with an Airflow connection of type `greennode`.
 
-    The API key is the connection's password, the base URL its host; extra holds the API profile (`profile`, and any of
-    its fields by name), `allow_http_hosts`, `keep_remote_files`, `prices`, `batch_url`, `max_batches_in_flight` and
-    `max_enqueued_tokens`. Clients are context managers: close what you open.
+    The API key is the connection's password, the base URL its host; extra holds the API profile (`profile`, and any
+    of its fields by name), `allow_http_hosts`, `keep_remote_files`, `prices`, `batch_url`, `max_batches_in_flight`,
+    `max_enqueued_tokens`, `max_concurrency`, `max_requests_per_minute` and `max_tokens_per_minute`. Clients are context
+    managers: close what you open.
     """
 
     conn_name_attr = "greennode_conn_id"
@@ -104,6 +107,14 @@ class GreenNodeHook(BaseHook):
             queue_folder(staging_root(), self.greennode_conn_id), limits, client, shard_at=shard_at
         ).admit
 
+    def live_limits(self) -> LiveLimits:
+        """How much of the connection live answers may use. Raises ConfigError for what is no whole number."""
+        return read_live_limits(self._connection.extra_dejson, where=f"connection {self.greennode_conn_id!r}")
+
+    def live_share(self) -> LiveShare:
+        """This task among those that answer live through the connection, and share its limits a minute."""
+        return LiveShare(staging_root(), self.greennode_conn_id)
+
     def test_connection(self) -> tuple[bool, str]:
         """Check whether the key is accepted, for the Test button of the connection form. Costs nothing."""
         try:
@@ -123,7 +134,7 @@ def client_arguments(connection: Connection) -> dict[str, Any]:
     """The arguments for a client. Raises ConfigError for a connection that cannot work."""
     fields = dict(connection.extra_dejson)
     allowed = fields.pop("allow_http_hosts", None) or ""
-    for mine in ("prices", "keep_remote_files", "batch_url", *Limits.__struct_fields__):
+    for mine in ("prices", "keep_remote_files", "batch_url", *Limits.__struct_fields__, *LiveLimits.__struct_fields__):
         fields.pop(mine, None)
     if not connection.password:
         raise ConfigError(f"connection {connection.conn_id!r} has no API key: put it into the password field")

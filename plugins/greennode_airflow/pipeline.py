@@ -165,6 +165,7 @@ def _attempt(job: BatchJob, number: int, shards: XComArg) -> Any:
             deadline=timedelta(seconds=job.deadline_seconds),
             on_kill=job.on_kill,
             on_ambiguous=job.on_ambiguous,
+            job=job,
             trigger_rule=TriggerRule.ALL_DONE,
             map_index_template=SHARD_NAME,
             **_in_pool(job, _WAIT_WEIGHT),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,16 +15,18 @@ from airflow.sdk.exceptions import AirflowException
 from greennode_airflow.failures import ShardFailures, fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.observability.links import SHARD_LINKS
-from greennode_airflow.observability.metric_events import count_end, submit_counted
+from greennode_airflow.observability.metric_events import count_end
 from greennode_airflow.observability.shard_state import note_shards
+from greennode_airflow.runtime.runs import run_job
 from greennode_airflow.runtime.shard_groups import Shards, name_of, shards_to_send
+from greennode_airflow.runtime.shard_sender import ShardSender
 from greennode_airflow.triggers import REASONS, GreenNodeBatchTrigger, events_of
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import DEADLINE_SECONDS, MIN_POLL_SECONDS, Done, Wait, next_step
 from greennode_batch.api.wire import BatchStatus
-from greennode_batch.batches.credit import submit_on_credit
 from greennode_batch.batches.wait import SendAgain, deadline_of, poll
 from greennode_batch.errors import BusyError, ConfigError, NotFoundError, RetryableError
+from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import Receipt, read_receipt
 
@@ -47,7 +50,8 @@ class GreenNodeBatchSensor(BaseSensorOperator):
 
     deadline: how long after its creation to wait; longer than the API's window of 24 hours. on_kill: `cancel` ends
     the remote batch when a person marks the waiting task as failed or as success, `leave` lets it run.
-    on_ambiguous: as for submit, if a shard is sent again.
+    on_ambiguous: as for submit, if a shard is sent again. job: whose run the shard is of; its `live` may end a wait
+    earlier.
     """
 
     template_fields: Sequence[str] = ("batch_id", "shard", "greennode_conn_id")
@@ -62,6 +66,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         deadline: timedelta = timedelta(seconds=DEADLINE_SECONDS),
         on_kill: Literal["cancel", "leave"] = "cancel",
         on_ambiguous: Literal["fail", "resubmit"] = "fail",
+        job: BatchJob | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -73,6 +78,13 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         self.deadline = deadline
         self.when_killed = on_kill
         self.on_ambiguous = on_ambiguous
+        self.job = job
+        self._stop: threading.Event | None = None
+
+    def on_kill(self) -> None:
+        """Save what live answers have come, and stop."""
+        if self._stop is not None:
+            self._stop.set()
 
     @property
     def shard_name(self) -> str:
@@ -129,31 +141,40 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         over: list[tuple[Receipt, Done]] = []
         open_: list[Receipt] = []
         moments: list[float] = []
+        moments_of_batches: list[float] = []
         hook, shards = GreenNodeHook(self.greennode_conn_id), shards_to_send(self.shard)
         failures = ShardFailures(len(shards))
         with hook.get_conn() as client:
+            # Not before it runs: an operator is copied, which an event is not.
+            self._stop = threading.Event()
+            job = None if self.job is None else run_job(self.job, context)
+            sender = ShardSender(hook, client, job, dag_id=self.dag_id)
             for shard in shards:
                 with failures.held(shard):
-                    step = self._step(shard, hook, client, now, missing_since or {}, sends_again=sends_again)
+                    step = self._step(shard, sender, client, now, missing_since or {}, sends_again=sends_again)
                     receipt = read_receipt(shard)
                     if isinstance(step, SendAgain):
                         moments.append(now + step.seconds)
-                    elif receipt is None or receipt.batch_id is None:
+                    elif receipt is None or not receipt.is_through:
                         # Another worker has seen since that the server had no capacity for it.
                         moments.append(now + MIN_POLL_SECONDS)
                     elif isinstance(step, Done):
                         over.append((receipt, step))
                     else:
                         open_.append(receipt)
+                        seconds = self.deadline.total_seconds()
+                        schedule = sender.schedule(shard)
+                        moments_of_batches.append(
+                            deadline_of(receipt, now=now, deadline_seconds=seconds, schedule=schedule)
+                        )
         is_one = isinstance(self.shard, str)
         if open_:
             # What the trigger saw must not hide what a worker has to write down, or what became of other shards.
             is_plain = len(open_) == len(shards) and all(receipt.missing_since is None for receipt in open_)
-            seconds = self.deadline.total_seconds()
             batch_ids = [receipt.batch_id or "" for receipt in open_]
             self._defer_to_trigger(
                 batch_ids[0] if is_one else batch_ids,
-                min([*moments, *(deadline_of(receipt, now=now, deadline_seconds=seconds) for receipt in open_)]),
+                min([*moments, *moments_of_batches]),
                 succeeds_on=_ENDS if is_plain else (),
                 method_name="send_again" if moments else "resume",
             )
@@ -170,7 +191,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
     def _step(
         self,
         shard: ShardFolder,
-        hook: GreenNodeHook,
+        sender: ShardSender,
         client: GreenNodeClient,
         now: float,
         missing_since: Mapping[str, float | None],
@@ -179,12 +200,9 @@ class GreenNodeBatchSensor(BaseSensorOperator):
     ) -> Wait | SendAgain | Done:
         receipt = read_receipt(shard)
         batch_id = receipt.batch_id if receipt else None
-        if sends_again and receipt is not None and batch_id is None and receipt.over_capacity:
+        if sends_again and receipt is not None and not receipt.is_through and receipt.over_capacity:
             try:
-                with submit_counted(shard, dag_id=self.dag_id, conn_id=self.greennode_conn_id):
-                    submit_on_credit(
-                        shard, client, is_cleared=True, on_ambiguous=self.on_ambiguous, admit=hook.admit(client)
-                    )
+                sender.send(shard, on_ambiguous=self.on_ambiguous, is_cleared=True, stop=self._stop)
             except BusyError as error:
                 self.log.warning("%s", error)
                 return SendAgain(error.retry_after or 0.0)
@@ -194,6 +212,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
                 client,
                 now=now,
                 deadline_seconds=self.deadline.total_seconds(),
+                schedule=sender.schedule(shard),
                 missing_since=missing_since.get(batch_id or ""),
             )
         except RetryableError as error:
@@ -201,10 +220,12 @@ class GreenNodeBatchSensor(BaseSensorOperator):
             return Wait(MIN_POLL_SECONDS)
 
     def _over(self, receipt: Receipt, done: Done) -> dict[str, str]:
-        assert receipt.batch_id is not None, "what is over has a batch"
-        self.log.info("The wait for batch %s is over: %s, %s", receipt.batch_id, done.reason, done.status)
-        self._count_end(done, receipt.created_at)
-        return {"batch_id": receipt.batch_id, "status": done.status, "reason": done.reason}
+        answered_by = receipt.answered_by
+        assert answered_by is not None, "what is over has a batch, or was answered live"
+        if receipt.live is None:
+            self.log.info("The wait for batch %s is over: %s, %s", answered_by, done.reason, done.status)
+            self._count_end(done, receipt.created_at)
+        return {"batch_id": answered_by, "status": done.status, "reason": done.reason}
 
     def _poll(self, client: GreenNodeClient) -> _Result:
         """What is next for a batch that is no shard's."""

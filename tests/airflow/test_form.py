@@ -13,6 +13,7 @@ from greennode_airflow.pipeline import batch_table, batch_table_group
 from greennode_airflow.runtime.runs import is_partial, run_job
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.live_mode import Live
 from greennode_batch.job.sources import SqlSource
 from greennode_batch.job.targets import FileTarget, SqlTarget
 
@@ -48,7 +49,8 @@ def triggered(job: BatchJob, *, own: dict[str, Any] | None = None, **conf: Any) 
 def test_a_run_that_chooses_nothing_is_as_the_job_says() -> None:
     job = a_job(refresh="all", retry_final=True)
     params = triggered(job)
-    assert params == {"limit": None, "models": ONE, "refresh": "all", "retry_final": True, "dry_run": False}
+    fields = {"limit": None, "models": ONE, "refresh": "all", "retry_final": True, "mode": None, "dry_run": False}
+    assert params == fields
     assert run_job(job, {"params": params}) == job
     assert not is_partial(job, {"params": params}, {})
 
@@ -146,14 +148,22 @@ def test_a_run_of_a_part_is_told_from_one_of_the_whole_job(conf: dict[str, Any],
 
 
 def test_the_dags_own_params_stand_beside_the_jobs() -> None:
-    assert set(triggered(a_job(), own=SECTION)) == {"section", "limit", "models", "refresh", "retry_final", "dry_run"}
+    assert set(triggered(a_job(), own=SECTION)) == {
+        "section",
+        "limit",
+        "models",
+        "refresh",
+        "retry_final",
+        "mode",
+        "dry_run",
+    }
     with pytest.raises(ConfigError, match="may not have limit, dry_run"):
         batch_table(a_job(), params={"limit": 3, "dry_run": True})
 
 
 def test_every_field_has_a_title_and_says_what_it_does() -> None:
     for params in (form_params(a_job()), form_params(a_job(model=[ONE, TWO]))):
-        for name in ("limit", "models", "refresh", "retry_final", "dry_run"):
+        for name in ("limit", "models", "refresh", "retry_final", "mode", "dry_run"):
             assert params[name].schema["title"]
             assert params[name].description.endswith(".")
 
@@ -167,7 +177,7 @@ def test_each_of_several_jobs_of_a_dag_has_its_own_models() -> None:
     assert set(own) == {"section"}
     params = as_the_scheduler_has_it(dag).params
     models = {"answers.models", "judge.models"}
-    assert set(params.dump()) == {"section", "limit", *models, "refresh", "retry_final", "dry_run"}
+    assert set(params.dump()) == {"section", "limit", *models, "refresh", "retry_final", "mode", "dry_run"}
     nothing_chosen = {"params": params.dump()}
     assert [run_job(job, nothing_chosen) for job in (answers, outcome_of)] == [answers, outcome_of]
     chosen = params.deep_merge({"answers.models": [TWO], "judge.models": [THREE]})
@@ -200,7 +210,7 @@ def test_a_field_that_may_be_empty_says_in_words_what_that_means() -> None:
             assert schema["values_display"]["null"] == "as each job says", name
 
 
-NAMES = frozenset({"limit", "models", "refresh", "retry_final", "dry_run", "judge.models", "section"})
+NAMES = frozenset({"limit", "models", "refresh", "retry_final", "mode", "dry_run", "judge.models", "section"})
 
 
 @pytest.mark.parametrize(
@@ -227,7 +237,7 @@ def test_a_misspelt_field_is_refused_with_the_nearest(key: str, nearest: str, st
         check_conf({key: 3, "limit": 1}, NAMES, strict=strict)
 
 
-@pytest.mark.parametrize("key", ["table", "mode", "date", "run", "min_urgency", "limit_rows_of_export", "", "ü"])
+@pytest.mark.parametrize("key", ["table", "method", "date", "run", "min_urgency", "limit_rows_of_export", "", "ü"])
 def test_another_tasks_key_is_refused_where_no_other_task_is_alone(key: str) -> None:
     check_conf({key: 1}, NAMES, strict=False)
     with pytest.raises(ConfigError, match=rf"has {key!r}.*strict_conf=False"):
@@ -240,3 +250,18 @@ def test_what_the_dag_declares_and_airflow_adds_is_taken(conf: Any, strict: bool
     check_conf(conf, NAMES, strict=strict)
     with pytest.raises(ConfigError, match="no param of this DAG has that name"):
         check_conf({**(conf or {}), "sections": 1, "limt": 1}, NAMES, strict=strict)
+
+
+@pytest.mark.parametrize(
+    ("mode", "declared", "live"),
+    [
+        (None, Live(under=5), Live(under=5)),
+        ("live", None, Live(only=True)),
+        ("batch", Live(only=True), None),
+    ],
+)
+def test_a_person_may_choose_how_requests_are_answered(
+    mode: str | None, declared: Live | None, live: Live | None
+) -> None:
+    job = a_job(live=declared)
+    assert run_job(job, {"params": triggered(job, mode=mode)}).live == live

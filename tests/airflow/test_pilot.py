@@ -59,7 +59,7 @@ class DagRun:
 def a_context(state: str | None = None) -> dict[str, Any]:
     task = Task()
     task.state = state
-    return {"ti": task, "dag_run": DagRun(), "task_state_store": States()}
+    return {"ti": task, "dag_run": DagRun(), "task_state_store": States(), "params": {}}
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from greennode_batch.errors import UnreadResultsError
 from greennode_batch.staging.folders import RunFolder, ShardFolder
 from greennode_batch.state.confirmed_profile import is_confirmed
 from greennode_batch.state.plan import Plan
-from greennode_batch.state.receipts import read_receipt
+from greennode_batch.state.receipts import is_live, read_receipt
 
 PILOT_REQUESTS = 100
 """How many requests a pilot has at most."""
@@ -18,13 +18,14 @@ def open_pilot(run: RunFolder, plan: Plan | None, client: GreenNodeClient) -> Sh
     if plan is None or plan.pilot is None:
         return None
     root = run.path.parent.parent
-    return None if is_confirmed(root, client.host, client.profile) else run.shard(plan.pilot)
+    pilot = run.shard(plan.pilot)
+    return None if is_confirmed(root, client.host, client.profile) or is_live(pilot) else pilot
 
 
 def refuse_unsettled(pilot: ShardFolder, client: GreenNodeClient) -> None:
     """Raise UnreadResultsError if a pilot that is collected has settled none of its requests."""
     root = pilot.run.path.parent.parent
-    if is_confirmed(root, client.host, client.profile):
+    if is_confirmed(root, client.host, client.profile) or is_live(pilot):
         return
     receipt = read_receipt(pilot)
     how = receipt.ended.raw_status if receipt is not None and receipt.ended is not None else "an end without results"

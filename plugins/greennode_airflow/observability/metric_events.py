@@ -32,13 +32,14 @@ _Figures = dict[tuple[Metric, tuple[tuple[str, str], ...]], float]
 def submit_counted(shard: ShardFolder, *, dag_id: str, conn_id: str) -> Iterator[None]:
     """Count the outcome of a submit. A shard that has its batch already is not counted again."""
     before = read_receipt(shard)
-    if before is not None and before.batch_id is not None:
+    if before is not None and before.is_through:
         yield
         return
     outcome = "failed"
     try:
         yield
-        outcome = "created"
+        after = read_receipt(shard)
+        outcome = "answered" if after is not None and after.live is not None else "created"
     except BusyError:
         outcome = "no_room"
         raise

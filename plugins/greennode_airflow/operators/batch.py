@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -17,13 +18,14 @@ from pydantic import BaseModel
 from greennode_airflow.failures import ShardFailures, fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.observability.links import SHARD_LINKS
-from greennode_airflow.observability.metric_events import count_requests, submit_counted
+from greennode_airflow.observability.metric_events import count_requests
 from greennode_airflow.observability.shard_state import note_shards
+from greennode_airflow.runtime.runs import run_job
 from greennode_airflow.runtime.shard_groups import Shards, group_size, name_of, shards_to_send
+from greennode_airflow.runtime.shard_sender import ShardSender
 from greennode_airflow.triggers import GreenNodeBatchTrigger
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import Done
-from greennode_batch.batches.credit import submit_on_credit
 from greennode_batch.batches.wait import SendAgain, deadline_of, poll
 from greennode_batch.collect.pilot import open_pilot, refuse_unsettled
 from greennode_batch.errors import BusyError, ConfigError, NotFoundError, RetryableError
@@ -62,6 +64,8 @@ class _ShardOperator(BaseOperator):
 class GreenNodeSubmitBatchOperator(_ShardOperator):
     """Makes one batch of one shard, exactly once however often it runs. Returns the batch's id.
 
+    Where the job says so, it answers the shard live instead, and returns `live`; if it is stopped, what came is kept.
+
     While the server has no capacity for it, or others are before it in the line of a connection that has limits, the
     task waits in the triggerer and tries again. Where the credit has run out
     it fails for good, and so do the run's shards that were not tried yet; cleared, they are sent.
@@ -79,6 +83,7 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         super().__init__(**kwargs)
         self.on_ambiguous = on_ambiguous
         self.job = job
+        self._stop: threading.Event | None = None
 
     def execute(self, context: Context) -> str | list[str]:
         """Submit, or find what was submitted before."""
@@ -93,21 +98,25 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         shards = shards_to_send(self.shard)
         note_shards(context, shards)
         hook, failures = GreenNodeHook(self.greennode_conn_id), ShardFailures(len(shards))
+        # Not before it runs: an operator is copied, which an event is not.
+        self._stop = threading.Event()
+        job = None if self.job is None else run_job(self.job, context)
         batch_ids: list[str] = []
         pauses: list[float] = []
         with hook.get_conn() as client:
-            pilot = self._pilot(shards, client)
+            sender = ShardSender(hook, client, job, dag_id=self.dag_id)
+            pilot = self._pilot(shards, client, sender)
             for shard in shards:
                 if pilot is not None and shard.shard_id != pilot.shard_id and not is_sent(shard):
                     continue
                 with failures.held(shard):
                     try:
-                        batch_ids.append(self._submit(shard, hook, client, is_cleared=context["ti"].try_number > 1))
+                        batch_ids.append(self._submit(shard, sender, is_cleared=context["ti"].try_number > 1))
                     except BusyError as error:
                         self.log.warning("%s. Waiting without a worker, then trying again", error)
                         pauses.append(error.retry_after or 0.0)
             if pilot is not None and not pauses and not failures:
-                self._follow_pilot(pilot, context, hook, client, is_resumed=is_resumed)
+                self._follow_pilot(pilot, context, sender, client, is_resumed=is_resumed)
                 return self._send(context)
         note_shards(context, shards)
         if pauses:
@@ -115,10 +124,17 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         failures.raise_all()
         return batch_ids[0] if isinstance(self.shard, str) else batch_ids
 
-    def _pilot(self, shards: Sequence[ShardFolder], client: GreenNodeClient) -> ShardFolder | None:
+    def on_kill(self) -> None:
+        """Save what live answers have come, and stop."""
+        if self._stop is not None:
+            self._stop.set()
+
+    def _pilot(self, shards: Sequence[ShardFolder], client: GreenNodeClient, sender: ShardSender) -> ShardFolder | None:
         """The pilot whose results are to be read before all of these shards are sent; None for none."""
         if self.job is None or shards[0].attempt != FIRST_ATTEMPT:
             return None
+        if time.time() >= sender.schedule(shards[0]).cancel_at:
+            return None  # they are answered live
         pilot = open_pilot(shards[0].run, read_plan(shards[0].run), client)
         held = pilot is not None and any(one.shard_id != pilot.shard_id and not is_sent(one) for one in shards)
         return pilot if held else None
@@ -127,7 +143,7 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         self,
         pilot: ShardFolder,
         context: Context,
-        hook: GreenNodeHook,
+        sender: ShardSender,
         client: GreenNodeClient,
         *,
         is_resumed: bool,
@@ -135,15 +151,16 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         """Return once results of the pilot were read, which is done here if no other task has; wait for that if not."""
         assert self.job is not None
         receipt, now = read_receipt(pilot), time.time()
-        if receipt is None or (receipt.batch_id is None and not receipt.over_capacity):
+        schedule = sender.schedule(pilot)
+        if receipt is None or not (receipt.is_through or receipt.over_capacity):
             state = self._pilot_task_state(pilot, context)
             if not is_resumed or state in _AT_WORK:
                 self._defer_for(_PILOT_SECONDS)
         try:
-            if receipt is None or receipt.batch_id is None:
+            if receipt is None or not receipt.is_through:
                 # The pilot's own tasks may be waiting for a slot that is taken by those who wait for it.
-                self._submit(pilot, hook, client, is_cleared=True)
-            step = poll(pilot, client, now=now, deadline_seconds=self.job.deadline_seconds)
+                self._submit(pilot, sender, is_cleared=True)
+            step = poll(pilot, client, now=now, deadline_seconds=self.job.deadline_seconds, schedule=schedule)
         except RetryableError as error:
             self.log.warning("%s. Looking at the pilot again", error)
             self._defer_for(error.retry_after or _PILOT_SECONDS)
@@ -151,16 +168,16 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
             self._defer_for(step.seconds)
         receipt = read_receipt(pilot)
         if isinstance(step, Done):
-            self._read_pilot(pilot, client)
+            self._read_pilot(pilot, client, sender)
         elif receipt is None or receipt.batch_id is None:
             self._defer_for(_PILOT_SECONDS)
         else:
             self.log.info("Waiting for batch %s of the pilot, whose results are to be read first", receipt.batch_id)
-            deadline = deadline_of(receipt, now=now, deadline_seconds=self.job.deadline_seconds)
+            deadline = deadline_of(receipt, now=now, deadline_seconds=self.job.deadline_seconds, schedule=schedule)
             trigger = GreenNodeBatchTrigger(self.greennode_conn_id, receipt.batch_id, deadline, "leave")
             self.defer(trigger=trigger, method_name="resume")
 
-    def _read_pilot(self, pilot: ShardFolder, client: GreenNodeClient) -> None:
+    def _read_pilot(self, pilot: ShardFolder, client: GreenNodeClient, sender: ShardSender) -> None:
         from greennode_batch.collect.collect import collect_shard
 
         assert self.job is not None
@@ -172,7 +189,8 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
             systematic_failure_ratio=self.job.systematic_failure_ratio,
             explains_errors=self.job.explain_errors,
         )
-        refuse_unsettled(pilot, client)
+        if time.time() < sender.schedule(pilot).cancel_at:
+            refuse_unsettled(pilot, client)
 
     def _pilot_task_state(self, pilot: ShardFolder, context: Context) -> str | None:
         """State of the task that should send the pilot, None before it is scheduled. Fails this one if that failed."""
@@ -197,13 +215,10 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         moment = datetime.now(UTC) + timedelta(seconds=seconds)
         self.defer(trigger=DateTimeTrigger(moment=moment), method_name="resume")
 
-    def _submit(self, shard: ShardFolder, hook: GreenNodeHook, client: GreenNodeClient, *, is_cleared: bool) -> str:
-        with submit_counted(shard, dag_id=self.dag_id, conn_id=self.greennode_conn_id):
-            receipt = submit_on_credit(
-                shard, client, is_cleared=is_cleared, on_ambiguous=self.on_ambiguous, admit=hook.admit(client)
-            )
-        assert receipt.batch_id is not None
-        return receipt.batch_id
+    def _submit(self, shard: ShardFolder, sender: ShardSender, *, is_cleared: bool) -> str:
+        receipt = sender.send(shard, on_ambiguous=self.on_ambiguous, is_cleared=is_cleared, stop=self._stop)
+        assert receipt.answered_by is not None
+        return receipt.answered_by
 
 
 class GreenNodeCollectResultsOperator(_ShardOperator):

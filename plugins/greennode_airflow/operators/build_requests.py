@@ -133,7 +133,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
                     job_id=job_id,
                     data_until=data_until(context),
                     limit=chosen.limit,
-                    pilot_requests=self._pilot_requests(client),
+                    pilot_requests=0 if job.live is not None and job.live.only else self._pilot_requests(client),
                 )
                 sample = sample_requests(job, rows(), client.profile) if chosen.dry_run and not plan.requests else ""
             reader = AnswerReader(job.answer)

@@ -14,6 +14,7 @@ from upath import UPath
 from greennode_airflow.form import choices_of, is_form_field
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.live_mode import Live
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_path
 from greennode_batch.state.run_identity import find_run, identity_of, make_again, note_run
 
@@ -146,6 +147,8 @@ def run_job(job: BatchJob, context: Context) -> BatchJob:
         changes["refresh"] = chosen.refresh
     if chosen.retry_final is not None:
         changes["retry_final"] = chosen.retry_final
+    if chosen.mode is not None:
+        changes["live"] = Live(only=True) if chosen.mode == "live" else None
     return dataclasses.replace(job, **changes) if changes else job
 
 
