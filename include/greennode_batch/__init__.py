@@ -31,15 +31,32 @@ Beside the pipeline:
     analysis/     what the answers say: near duplicates, evaluation, pages
     probe/        finds out what a server speaks
     run           the whole path in one process
+    local_run     a run that is known by its content, and goes on where it was stopped; progress: how it is shown
+    frame/        DataFrame in, DataFrame out: `enrich` and `estimate`, which this package exports
     cli/          the command; cli_options: what it takes
 
 A task that only submits, waits or cleans up loads `state`, `batches`, `cleanup` and `job`, none of which loads Arrow.
 """
 
 import os
+from typing import TYPE_CHECKING, Any
 
 import greennode_moved  # noqa: F401 - old module paths stay importable
 
 # Arrow's own allocator keeps what was freed: a fifth more memory, and more time. Arrow reads this when it is imported;
 # pyarrow's set_memory_pool would leave out what Arrow does inside, such as to read Parquet.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+
+if TYPE_CHECKING:
+    from greennode_batch.frame.enrich import enrich, estimate
+
+__all__ = ["enrich", "estimate"]
+
+
+def __getattr__(name: str) -> Any:
+    """`enrich` and `estimate`, which load Arrow and pandas: only who uses them waits for that."""
+    if name in __all__:
+        from greennode_batch.frame import enrich as module  # noqa: PLC0415 - see above
+
+        return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

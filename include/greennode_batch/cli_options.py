@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import json
-import os
 import re
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from upath import UPath
-
-from greennode_batch.answers.answer_schema import response_format
 from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
@@ -24,13 +19,10 @@ from greennode_batch.job.live_mode import Live
 from greennode_batch.job.prices import Prices, read_prices
 from greennode_batch.job.sources import FileSource, SqlSource
 from greennode_batch.job.targets import FileTarget
-from greennode_batch.job.texts import read_job_text
-from greennode_batch.source.formats.file_listing import SourceFile, source_files
+from greennode_batch.local_run import KEY_VARIABLE
 from greennode_batch.staging.folders import safe_name
 
-KEY_VARIABLE = "GREENNODE_API_KEY"
 FILE_FORMATS = tuple(sorted({*FORMATS.values()}))
-_BLOCK_BYTES = 1 << 20
 _TIME_SPAN = re.compile(r"(?:(?P<hours>\d+)h)?(?:(?P<minutes>\d+)m)?(?:(?P<seconds>\d+)s)?")
 # Options with the same name as the job's field.
 _FIELDS = (
@@ -131,14 +123,6 @@ def add_profile_option(group: Any) -> None:
 HTTP_HELP = "allow http:// for this host, by name; repeat it for several hosts"
 
 
-def api_key() -> str:
-    """The key, from the environment. Raises ConfigError if it is not set."""
-    key = os.environ.get(KEY_VARIABLE, "")
-    if not key:
-        raise ConfigError(f"the environment variable {KEY_VARIABLE} is not set; it holds the API key. Nothing was sent")
-    return key
-
-
 def given_by_options(parser: argparse.ArgumentParser) -> dict[str, str]:
     """The options of a command by the fields that they set: `format` is set by `--in-format`."""
     return {action.dest: action.option_strings[-1] for action in parser._actions if action.option_strings}  # noqa: SLF001
@@ -232,57 +216,6 @@ def _question(options: argparse.Namespace, declared: BatchJob | None) -> dict[st
         if declared is not None:
             requested = {"prompt": None, "system": None, **requested}
     return requested
-
-
-def run_id_of(job: BatchJob, base_url: str, *, limit: int | None = None) -> str:
-    """Identifies a run: the same command on the same content; another prompt, model, file or server is another run.
-
-    The content of a query is its text. Reads files once. Holds a few megabytes.
-    """
-    requested = [
-        job.key_columns, job.carry, job.models, _said(job.prompt), _said(job.system), dict(job.params),
-        _content(job.source), base_url.rstrip("/"),
-        *([job.source.format] if isinstance(job.source, FileSource) and job.source.format else []),
-        *([job.samples] if job.samples > 1 else []),
-        *filter(None, [_more(job, limit)]),
-    ]  # fmt: skip
-    return hashlib.blake2b(json.dumps(requested, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
-
-
-def _more(job: BatchJob, limit: int | None) -> dict[str, Any]:
-    """Further options that distinguish runs, if they are given."""
-    types = job.source.types if isinstance(job.source, FileSource) else {}
-    dialect = job.source.dialect if isinstance(job.source, FileSource) else ()
-    more = {
-        "answer": response_format(job.answer) if job.answer else None,
-        "messages": job.messages,
-        "row_params": dict(job.row_params),
-        "types": dict(types),
-        "dialect": dialect if any(value is not None for value in dialect) else None,
-        "target_key": None if isinstance(job.model, str) else job.target_key,
-        "limit": limit,
-    }
-    return {name: value for name, value in more.items() if value}
-
-
-def _said(text: str | None) -> str | None:
-    """The text of a prompt, also if the job names a file."""
-    return None if text is None else read_job_text(text)
-
-
-def _content(source: FileSource | SqlSource) -> Any:
-    if isinstance(source, SqlSource):
-        return [source.conn_id, read_job_text(source.sql), dict(source.parameters)]
-    contents = [(file.name, _digest(file)) for file in source_files(UPath(source.path), source.format)]
-    return contents if contents[0][0] else contents[0][1]
-
-
-def _digest(file: SourceFile) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    with file.stream() as opened:
-        while block := opened.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def profile(words: str) -> ApiProfile:

@@ -12,6 +12,17 @@ def counted(count: int, one: str, several: str = "") -> str:
 
 
 _OPTIONS: dict[str, str] = {}
+_AGAIN: list[str] = []
+
+
+@contextmanager
+def run_again_by(words: str) -> Iterator[None]:
+    """Inside, `done_again` says this: how somebody who runs a job without Airflow goes on with it."""
+    _AGAIN.append(words)
+    try:
+        yield
+    finally:
+        _AGAIN.pop()
 
 
 @contextmanager
@@ -22,7 +33,8 @@ def options_of_command(options: Mapping[str, str]) -> Iterator[None]:
     """
     _OPTIONS.update(options)
     try:
-        yield
+        with run_again_by("start the same command again"):
+            yield
     finally:
         _OPTIONS.clear()
 
@@ -37,6 +49,6 @@ def given_by(field: str, declared: str = "", *, value: str = "") -> str:
     return declared or (f"{field}={value}" if value else field)
 
 
-def done_again(task: str) -> str:
-    """How a step is done again: Airflow clears its task, the command line starts the command again."""
-    return "start the same command again" if _OPTIONS else f"clear {task}"
+def done_again(task: str = "the task") -> str:
+    """How a step is done again: Airflow clears its task, without Airflow the whole run is started again."""
+    return _AGAIN[-1] if _AGAIN else f"clear {task}"

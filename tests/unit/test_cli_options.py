@@ -13,11 +13,8 @@ from greennode_batch.cli_options import (
     names,
     prices,
     profile,
-    run_id_of,
 )
 from greennode_batch.errors import ConfigError
-
-URL = "https://host/v1"
 
 
 @pytest.fixture
@@ -56,38 +53,6 @@ def test_a_file_is_read_as_the_options_say_under_the_names_that_a_source_has(dec
     source = declared(**given, encoding="cp1252").source
     assert (source.format, source.types) == ("csv", {"id": "integer"})
     assert source.dialect == (";", "'", "\\", "cp1252")
-
-
-def test_the_same_command_is_the_same_run_also_on_a_copy_and_by_another_spelling_of_the_address(declared, tmp_path):
-    copy = tmp_path / "copy.csv"
-    copy.write_bytes((tmp_path / "tickets 1.csv").read_bytes())
-    runs = {run_id_of(declared(), URL), run_id_of(declared(), f"{URL}/"), run_id_of(declared(**{"in": copy}), URL)}
-    assert len(runs) == 1
-    # What bounds a run or only shows it is no part of it.
-    assert run_id_of(declared(samples=1, **{"max-rows": 9, "max-cost": 9}), URL) in runs
-
-
-def test_another_question_file_or_server_is_another_run(declared, tmp_path):
-    other = tmp_path / "other.md"
-    other.write_text("{{ text }}?")
-    changes = [
-        {}, {"prompt": other}, {"system": other}, {"model": "n"}, {"key": "text"}, {"carry": "text"}, {"samples": 2},
-        {"params": '{"max_tokens": 5}'}, {"in-format": "csv"}, {"delimiter": ";"}, {"types": '{"id": "integer"}'},
-    ]  # fmt: skip
-    runs = [run_id_of(declared(**change), URL) for change in changes]
-    runs.append(run_id_of(declared(), "https://other/v1"))
-    (tmp_path / "tickets 1.csv").write_text("id,text,more\n1,one,x\n2,two,z\n")
-    runs.append(run_id_of(declared(), URL))
-    assert len(set(runs)) == len(runs)
-
-
-def test_a_file_that_moves_in_a_folder_makes_another_run(declared, tmp_path):
-    folder = tmp_path / "in"
-    folder.mkdir()
-    (folder / "a.csv").write_text("id,text\n1,x\n")
-    before = run_id_of(declared(**{"in": folder}), URL)
-    (folder / "a.csv").rename(folder / "b.csv")
-    assert run_id_of(declared(**{"in": folder}), URL) != before
 
 
 @given(st.lists(st.text("abc é", max_size=4), max_size=4))

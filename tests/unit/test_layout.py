@@ -27,6 +27,7 @@ TESTED_IN = {
     "collect/test_unread.py": ["state/stops"],
     "cost/test_actual.py": ["cost/estimated_plan", "retry/retry_budget", "state/actual_cost"],
     "cost/test_usage_history.py": ["state/canaries", "state/run_usage"],
+    "frame/test_enrich.py": ["frame/answer_match", "frame/frame_kinds", "state/job_result"],
     "incremental/test_all_targets.py": ["plan/copied_shard", "reconcile/written_targets"],
     "incremental/test_unchanged_rows.py": ["reconcile/record_answers", "state/untouched_rows"],
     "job/test_batch_job.py": [

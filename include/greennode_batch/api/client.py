@@ -99,6 +99,11 @@ class GreenNodeClient:
         return self._connection.profile
 
     @property
+    def base_url(self) -> str:
+        """The address of the API."""
+        return self._connection.base_url
+
+    @property
     def host(self) -> str:
         """The host of the API, which stores the files and batches of this client."""
         return self._connection.host

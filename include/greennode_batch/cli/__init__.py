@@ -10,9 +10,8 @@
     job_rows         the rows of a job's source, with connections from the environment
     answer_option    the answer model that --answer names
     probe_command    finds out what a server speaks
-    progress         how far a command is, with its rate and the time left
 
-`greennode_batch.cli_options` has the options that declare a job.
+`greennode_batch.cli_options` has the options that declare a job, `greennode_batch.progress` the bar.
 """
 
 from greennode_batch.cli.command_line import main

@@ -11,12 +11,13 @@ from typing import Any
 from upath import UPath
 
 from greennode_batch.api.profile import PRESETS, ApiProfile
-from greennode_batch.cli.progress import ProgressDisplay
-from greennode_batch.cli_options import HTTP_HELP, KEY_VARIABLE, api_key
+from greennode_batch.cli_options import HTTP_HELP
 from greennode_batch.errors import ConfigError
+from greennode_batch.local_run import KEY_VARIABLE, api_key
 from greennode_batch.probe.probe_run import DEFAULT_WAIT_SECONDS, RESUME, Outcome, Probe
 from greennode_batch.probe.saved_profile import HELP, save_profile
 from greennode_batch.probe.state import State
+from greennode_batch.progress import ProgressDisplay
 from greennode_batch.staging.folders import read_json
 
 OPEN = 3

@@ -3,47 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
-import itertools
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from upath import UPath
-
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.batches.live_pace import read_live_limits
-from greennode_batch.batches.live_share import LiveShare
 from greennode_batch.batches.throttle.limits import read_limits
-from greennode_batch.batches.throttle.queue import SubmitQueue
-from greennode_batch.batches.throttle.queue_folder import queue_folder
-from greennode_batch.cleanup.remote_files import remove_remote_files
 from greennode_batch.cli.declared_job import declared_job
 from greennode_batch.cli.job_rows import job_rows
 from greennode_batch.cli.out_file import add_out_options, open_out
-from greennode_batch.cli.progress import ProgressDisplay
-from greennode_batch.cli_options import (
-    KEY_VARIABLE,
-    add_job_options,
-    add_pace_options,
-    add_server_options,
-    api_key,
-    run_id_of,
-    time_span,
-)
+from greennode_batch.cli_options import add_job_options, add_pace_options, add_server_options, time_span
 from greennode_batch.collect.pilot import PILOT_REQUESTS
-from greennode_batch.errors import ApiError, AuthError, ConfigError, CreditError
-from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import read_prices
+from greennode_batch.local_run import api_key, run_here, run_id_of
+from greennode_batch.progress import ProgressDisplay
 from greennode_batch.reconcile.report import check_failed_ratio
-from greennode_batch.run import run_to_file
-from greennode_batch.staging.folders import RunFolder, read_json, run_folder
-from greennode_batch.staging.modes import make_folder
-from greennode_batch.state.attempts import all_sent
-from greennode_batch.state.plan import read_plan
-from greennode_batch.state.receipts import is_sent
-from greennode_batch.state.run_report import RunReport
 
 _DESCRIPTION = (
     "Ask one question per row of a table and write the answers beside the key. After any interruption, start the same "
@@ -58,9 +32,6 @@ _OUT_HELP = (
     "the file to write; its name shows the format: .parquet, .csv, .tsv, .jsonl; or, with / at its end, a folder "
     "for a dataset of Parquet files: ./answers/ or s3://bucket/answers/"
 )
-_GO_ON = "What was sent is kept in staging; start the same command again to go on, and nothing is paid twice"
-_NOTHING = "Nothing was sent; start the same command again to try again"
-_NOTHING_STOPPED = "Nothing was sent; start the same command again to begin"
 
 
 def add_run_command(commands: Any) -> None:
@@ -118,40 +89,23 @@ def run_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:
     limits, live_limits = read_limits(vars(options)), read_live_limits(vars(options))
     prices = options.prices or read_prices(job.prices or {})
     run_id = run_id_of(job, options.base_url, limit=options.limit)
-    first = run_folder(options.staging, job.name, run_id)
     client = GreenNodeClient(
         options.base_url, api_key(), profile=options.profile, allow_http_hosts=options.allow_http_hosts
     )
-    with client, _alone_in(first), job_rows(job, limit=options.limit) as rows:
-        share = LiveShare(UPath(options.staging), client.host)
-        queue = SubmitQueue(queue_folder(UPath(options.staging), client.host), limits, client)
-
-        def run_in(folder: RunFolder) -> RunReport:
-            with _told_how_to_go_on(folder), closing(open_out(job, folder, options.out_format)) as out:
-                return run_to_file(
-                    job,
-                    rows,
-                    client,
-                    folder,
-                    out,
-                    run_id=folder.path.name,
-                    prices=prices,
-                    admit=queue.admit if limits else None,
-                    limits=live_limits,
-                    share=share if live_limits.are_shared else None,
-                    progress=progress,
-                    pilot_requests=options.pilot_requests,
-                )
-
-        over, folder = _runs_of(options.staging, job, run_id)
-        if over:
-            # It may have been stopped after its report.
-            remove_remote_files(over[-1], client, keep=bool(job.keep_remote_files))
-        if over and not open_out(job, first, options.out_format).all_files():
-            # Answers that are paid for are written again, not requested again.
-            for one in over:
-                run_in(one)
-        made = run_in(folder)
+    with client, job_rows(job, limit=options.limit) as rows:
+        made = run_here(
+            job,
+            rows,
+            client,
+            options.staging,
+            lambda folder: open_out(job, folder, options.out_format),
+            run_id=run_id,
+            prices=prices,
+            limits=limits,
+            live_limits=live_limits,
+            progress=progress,
+            pilot_requests=options.pilot_requests,
+        )
     progress.pause()
     print(made)  # noqa: T201 - this is the command's output
     if not made.rows:
@@ -159,52 +113,3 @@ def run_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:
         print(f"{why}: no batch was created, no file written")  # noqa: T201 - likewise
     check_failed_ratio(made, job.max_failed_ratio)
     return 0
-
-
-@contextmanager
-def _told_how_to_go_on(run: RunFolder) -> Iterator[None]:
-    """Add to an error what became of the requests, and how to continue."""
-    try:
-        yield
-    except (ApiError, OSError, KeyboardInterrupt) as error:
-        if isinstance(error, AuthError):
-            error.add_note(f"The key comes from {KEY_VARIABLE}: check that variable")
-        if isinstance(error, CreditError):
-            error.add_note("Top up the account first: nothing more was submitted; batches that were submitted go on")
-        nothing = _NOTHING_STOPPED if isinstance(error, KeyboardInterrupt) else _NOTHING
-        error.add_note(_GO_ON if _was_something_sent(run) else nothing)
-        raise
-
-
-def _was_something_sent(run: RunFolder) -> bool:
-    plan = read_plan(run)
-    shards = all_sent(run, plan) if plan is not None else ()
-    folders = [one.folder(run) for one in shards]
-    return run.canary.exists() or any(shard.uploading.exists() or is_sent(shard) for shard in folders)
-
-
-def _runs_of(staging: Path, job: BatchJob, run_id: str) -> tuple[list[RunFolder], RunFolder]:
-    """The finished runs of this same command, in order, and the one to continue or begin."""
-    over: list[RunFolder] = []
-    for number in itertools.count(1):
-        run = run_folder(staging, job.name, run_id if number == 1 else f"{run_id}-{number}")
-        made = read_json(run.report, RunReport)
-        if made is None or not made.balanced:
-            break
-        over.append(run)
-    return over, run
-
-
-@contextmanager
-def _alone_in(run: RunFolder) -> Iterator[None]:
-    """Hold the run's lock, which ends with the process, however it ends."""
-    path = Path(str(run), "lock")
-    make_folder(path.parent)
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"another greennode-batch is working on this run ({run}); wait for it, or stop it"
-            ) from None
-        yield

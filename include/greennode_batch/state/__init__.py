@@ -28,5 +28,6 @@ joined_shard        joined.json: what a shard wrote into the targets
 actual_cost         spend.json: tokens and cost of what was answered
 run_usage           .usage.json: the usage history of a job
 run_report          report.json: what became of a run
+job_result          RunResult: counts, cost and where the answers are, as a run hands it on
 cleaned             cleaned.json: the remote files that a run has deleted
 """

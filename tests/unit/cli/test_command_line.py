@@ -232,7 +232,7 @@ def test_two_starts_at_once_do_not_meet(arguments, tmp_path, emulator, capsys):
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert main(arguments()) == 1
-    assert "another greennode-batch is working on this run" in capsys.readouterr().err
+    assert "another process is working on this run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

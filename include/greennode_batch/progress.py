@@ -1,4 +1,4 @@
-"""Progress: how far a command is, with its rate and the time left. A bar in a terminal, else a line now and then."""
+"""Progress: how far a run is, with its rate and the time left. A bar in a terminal or a notebook, else lines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -20,7 +21,9 @@ _RATE_SECONDS = 600.0
 
 
 class ProgressDisplay:
-    """The progress that a command shows on stderr; its log goes there as well, above the bar.
+    """What a command, or a call, shows on stderr while it works; its log goes there as well, above the bar.
+
+    A notebook shows a bar if it has ipywidgets, which rich needs for one.
 
     Call it with a step, the amount done, and the total if it is known. A new step's name ends the step before it.
     """
@@ -28,7 +31,8 @@ class ProgressDisplay:
     def __init__(self, stream: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
         self._clock = clock
-        self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
+        in_notebook = self._console.is_jupyter and find_spec("ipywidgets") is not None
+        self._is_live = in_notebook or (self._console.is_terminal and not self._console.is_dumb_terminal)
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
