@@ -131,7 +131,8 @@ def run_here(
     """Run a job as `run_to_file` does, in the folder of its content; a run that is over is followed by another one.
 
     run_id: see run_id_of. open_out: opens where the answers go, for a run. limits: on what all runs of this staging
-    folder have at the server; live_limits: on their live answers. Raises ConfigError while another process is at work on this content.
+    folder have at the server. live_limits: on their live answers. Raises ConfigError while another process is working
+    on this content.
     """
     first = run_folder(staging, job.name, run_id)
     queue = SubmitQueue(queue_folder(UPath(staging), client.host), limits, client) if limits else None
