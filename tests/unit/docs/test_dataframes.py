@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-PAGE = (Path(__file__).parents[3] / "docs" / "dataframes.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "dataframes.md").read_text()
 
 
 def test_its_examples_run_as_they_are_shown(tmp_path, monkeypatch, emulator, quick_polls, capsys):
