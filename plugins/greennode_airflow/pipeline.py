@@ -41,7 +41,7 @@ RETRIES = {
 
 _HEADING = re.compile(r"\s*#[ \t]+([^:\n]+)(?::[ \t]*(.+))?")
 
-# In a separate pool: tasks that send get their slots first.
+# In a separate pool: tasks of shards that are sent get a slot before those of shards that are not.
 _SUBMIT_WEIGHT, _WAIT_WEIGHT = 1, 10
 
 

@@ -74,7 +74,7 @@ class GreenNodeProbeOperator(BaseOperator):
         if outcome.state.ended is not None:
             raise ConfigError(f"the probe ended early: {outcome.state.ended}")
         if outcome.waits:
-            self.log.warning("Batches are still open. Clear this task later: it looks again and sends nothing twice")
+            self.log.warning("Batches are still open. Clear this task later: it continues and sends nothing twice")
         if outcome.confirms_profile:
             confirm(staging_root(), probe.host, outcome.found.profile, now=time.time())
             self.log.info("With this profile a run needs no pilot: the answers of a batch were read with it")

@@ -105,7 +105,7 @@ class Watch:
         return True
 
     def missed(self, front: int) -> None:
-        """Record that the first pages do not show it: look on twice as many pages each time, while that is worth it."""
+        """Record that the first `front` pages do not show it: expect it 1, 2, 4, … pages further on each time."""
         self.page = front + 2**self._misses
         self._misses += 1
 
