@@ -97,7 +97,7 @@ def job_id_of(operator: BaseOperator, job: BatchJob) -> str:
     """
     dag, group = operator.get_dag(), group_of(operator)
     groups = {
-        group_of(task)
+        task.task_id.rpartition(".")[0]
         for task in (dag.tasks if dag is not None else ())
         # Those of a shard stand in a group of the pipeline's own, its attempt.
         if not hasattr(task, "shard")
