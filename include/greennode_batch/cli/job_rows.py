@@ -51,7 +51,7 @@ def _opened(job: BatchJob, stack: ExitStack) -> Rows:
     sql, parameters = _rendered(read_job_text(source.sql), "the query"), _parameters(source)
     connection = stack.enter_context(closing(connect_sql(source.conn_id)))
     with _lost_connection(source.conn_id):
-        rows = read_sql(connection, sql, parameters)
+        rows = read_sql(connection, sql, parameters, key=job.key_columns)
     rows = replace(rows, batches=_read(rows.batches, source.conn_id))
     # Close the rows before the connection: rows that were not read hold a cursor.
     stack.enter_context(closing(cast("Generator[RowBatch, None, None]", rows.batches)))

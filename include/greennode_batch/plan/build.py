@@ -180,6 +180,7 @@ def _read_all(
         use_cache=use_cache,
         limit=limit,
         pilot_requests=pilot_requests,
+        typed=rows.typed,
     )
     # What is passed over is no row of a limited run.
     is_within = limit is not None and (job.budget is None or limit <= (job.budget.max_rows or limit))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.errors import RowError
 from greennode_batch.incremental.all_targets import Copies
 from greennode_batch.incremental.row_hashes import RowHashes, with_model
 from greennode_batch.incremental.target_lookup import TargetLookup
@@ -73,6 +74,7 @@ class Builder:
         either.
     use_cache: whether the answer cache may tell which rows these are.
     limit: at most how many rows are sent, the first ones that have to be; rows in submitted shards count.
+    typed: the columns whose types the source gives; None for all.
     """
 
     def __init__(
@@ -89,8 +91,10 @@ class Builder:
         use_cache: bool = True,
         limit: int | None = None,
         pilot_requests: int = 0,
+        typed: Collection[str] | None = None,
     ) -> None:
         self._limits = shard_limits(job, profile)
+        self._typed = typed
         request = job_request(job, profile)
         self.prompt_hash = request.prompt_hash
         self._templates = request_templates(job, request, columns)
@@ -136,7 +140,7 @@ class Builder:
             self._add(rows, hashes)
         self.keys.finish()
         self.unchanged.check_keys(self.keys.tables, self.keys.values)
-        return self.shards.finish()
+        return self.shards.finish(self._typed)
 
     def _within_limit(self, batch: RowBatch, left: int) -> RowBatch:
         """A batch without the rows that are to be asked and are over the limit. Kept ones stay, whatever it is."""
@@ -187,7 +191,11 @@ class Builder:
         self, template: RequestTemplate, batch: RowBatch, keys: Sequence[Key], hashes: RowHashes | None
     ) -> _Requested:
         requests = requests_of(template, batch, keys, self.keys.named, self._counter)
-        carried = pa.table([batch.array(name) for name in self._carried_names], names=list(self._carried_names))
+        try:
+            arrays = [batch.array(name) for name in self._carried_names]
+        except RowError as error:
+            raise RowError(f"{self.keys.named(keys[error.row or 0])}: {error}. Nothing was sent") from None
+        carried = pa.table(arrays, names=list(self._carried_names))
         return _Requested(requests, carried, keys, hashes, has_samples=len(self._samples) > 1)
 
     def _ask(self, requested: _Requested) -> None:

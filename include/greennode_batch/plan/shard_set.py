@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -13,13 +14,15 @@ from greennode_batch.plan.open_shard import OpenShard
 from greennode_batch.plan.repeated_requests import PutAside, RepeatedRequests
 from greennode_batch.plan.request_index import MAYBE, RequestIndex
 from greennode_batch.plan.shard_file import ShardLimits
-from greennode_batch.plan.source_rows import write_source
+from greennode_batch.plan.source_rows import OWN_COLUMNS, write_source
 from greennode_batch.plan.submitted_shards import SubmittedShard, SubmittedShards
 from greennode_batch.request.request_lines import RequestLines
 from greennode_batch.source.column_types import settle, unify
 from greennode_batch.staging.folders import RunFolder, ShardFolder, copy_file, land
 from greennode_batch.staging.parquet import read_table
 from greennode_batch.state.plan import PlannedShard
+
+log = logging.getLogger(__name__)
 
 MAX_COPIED_ROWS = 50_000
 """Rows of a copied shard, which a table receives in one transaction. A few thousand more are possible."""
@@ -91,8 +94,11 @@ class ShardSet:
             self._open_copied[model, into] = copied
         copied.add(rows, answers)
 
-    def finish(self) -> list[PlannedShard]:
-        """Close all shards and write their source files with one common schema. Submitted shards come first."""
+    def finish(self, typed: Collection[str] | None = None) -> list[PlannedShard]:
+        """Close all shards and write their source files with one common schema. Submitted shards come first.
+
+        typed: the columns whose types the source gives; None for all.
+        """
         for together in self._repeated.take():
             self._settle(together)
         for model in list(self._open):
@@ -102,7 +108,15 @@ class ShardSet:
         for copied in self._copied:
             copied.close(self._run)
         shards: list[SubmittedShard | OpenShard | CopiedShard] = [*self._shards, *self._copied]
-        schema = settle(unify([part for shard in shards for part in shard.schemas()]))
+        unified = unify([part for shard in shards for part in shard.schemas()])
+        schema = settle(unified, typed)
+        untyped = [field.name for field in unified if pa.types.is_null(field.type) and field.name not in OWN_COLUMNS]
+        if untyped:
+            log.warning(
+                "The source has no type for %s, and every value is NULL: stored as text. Cast the column in the query, "
+                "or declare its type",
+                ", ".join(untyped),
+            )
         for index, built in enumerate(shards):
             folder = self._run.shard(built.shard_id)
             if built.is_stored_as(schema):

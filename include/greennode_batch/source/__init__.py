@@ -4,6 +4,8 @@ rows             a batch of rows, and the rows of a source with their column nam
 column_types     the Arrow types that every target can store, one type per column for all batches
 exact_json       JSON whose numbers keep all their digits
 sql              rows of a query
+postgres_values  values of PostgreSQL, exact, and the types of a query's columns
+sqlite_types     the types that SQLite declares
 sql_connection   a database connection from the environment
 files            rows of a file or of a folder of files
 formats/         how each file format is listed, read and typed

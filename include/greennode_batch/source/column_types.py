@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from greennode_batch.errors import ConfigError
+from greennode_batch.errors import ConfigError, RowError
 from greennode_batch.source.exact_json import json_text
 from greennode_batch.wording import given_by
 
@@ -18,36 +18,71 @@ _DECIMAL128_DIGITS = 38
 _DECIMAL256_DIGITS = 76
 
 
-def to_arrow(values: Sequence[Any], name: str) -> pa.Array:
+def to_arrow(values: Sequence[Any], name: str, known: pa.DataType | None = None) -> pa.Array:
     """Convert a column's values to an Arrow array; values without a plain SQL type (UUID, JSON, arrays) become text.
 
-    Raises ConfigError for a column of bytes.
+    known: the type that the source gives the column; by default, the values decide.
+
+    Raises ConfigError for a column of bytes, and RowError for a value that is not of the known type.
     """
     kinds = set(map(type, values))
     if any(issubclass(kind, bytes | bytearray | memoryview) for kind in kinds):
-        raise ConfigError(
-            f"column {name} holds bytes; encode it as text in the source (hex or base64), or leave it out. If the "
-            f"bytes are text that a file does not declare as such, set {_text_type(name)}. Nothing was sent"
-        )
+        raise _holds_bytes(name)
+    if known is not None:
+        return _of_known_type(values, name, known)
     try:
         array = pa.array(values)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        return pa.array([_text(value) for value in values], pa.string())
-    # Arrow reads a number beside a date or a time as its days or microseconds, and drops the zone of a time of day.
-    if pa.types.is_temporal(array.type) and any(issubclass(kind, int | Decimal) for kind in kinds):
-        return pa.array([_text(value) for value in values], pa.string())
-    if datetime.time in kinds and any(isinstance(value, datetime.time) and value.tzinfo for value in values):
-        return pa.array([_text(value) for value in values], pa.string())
+        return _texts(values, name)
+    if _is_misread(array, values, kinds):
+        return _texts(values, name)
     if pa.types.is_timestamp(array.type) and array.type.tz is not None:
         # psycopg2 gives each value its own offset. All batches need the same type, or they could not be joined.
         return array.cast(pa.timestamp(array.type.unit, tz="UTC"))
     if not is_plain(array.type):
-        return pa.array([_text(value) for value in values], pa.string())
+        return _texts(values, name)
     return array
 
 
-def _text_type(name: str) -> str:
-    return given_by("types", f'types={{"{name}": "text"}}', value=f'\'{{"{name}": "text"}}\'')
+def _is_misread(array: pa.Array, values: Sequence[Any], kinds: set[type]) -> bool:
+    """Whether Arrow has read values as others: a number beside a date as its days, a time of day without its zone."""
+    if pa.types.is_temporal(array.type) and any(issubclass(kind, int | Decimal) for kind in kinds):
+        return True
+    return datetime.time in kinds and any(isinstance(value, datetime.time) and value.tzinfo for value in values)
+
+
+def _of_known_type(values: Sequence[Any], name: str, known: pa.DataType) -> pa.Array:
+    if pa.types.is_string(known):
+        return _texts(values, name)
+    try:
+        return pa.array(values, known)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        if len(values) > 1:
+            for index, value in enumerate(values):
+                try:
+                    _of_known_type([value], name, known)
+                except RowError as one:
+                    raise RowError(str(one), row=index) from None
+        raise RowError(
+            f"column {name}: {values[0]} is no {known} ({' '.join(str(error).split())}); cast the column to text in "
+            "the source, or give another value",
+            row=0,
+        ) from None
+
+
+def _texts(values: Sequence[Any], name: str) -> pa.Array:
+    try:
+        return pa.array([_text(value) for value in values], pa.string())
+    except TypeError:  # a list of bytes
+        raise _holds_bytes(name) from None
+
+
+def _holds_bytes(name: str) -> ConfigError:
+    as_text = given_by("types", f'types={{"{name}": "text"}}', value=f'{{"{name}": "text"}}')
+    return ConfigError(
+        f"column {name} holds bytes; encode it as text in the source (hex or base64), or leave it out. If the bytes "
+        f"are text that a file does not declare as such, set {as_text}. Nothing was sent"
+    )
 
 
 def table_of(columns: Sequence[Sequence[Any]], names: Sequence[str]) -> pa.Table:
@@ -73,6 +108,10 @@ def is_plain(arrow: pa.DataType) -> bool:
     return any(is_one(arrow) for is_one in _PLAIN_TYPES)
 
 
+_MARK = b"greennode"
+_BY_VALUE = {_MARK: b"by value"}
+
+
 def unify(schemas: Sequence[pa.Schema]) -> pa.Schema:
     """Merge the schemas of several batches into one.
 
@@ -86,9 +125,23 @@ def unify(schemas: Sequence[pa.Schema]) -> pa.Schema:
     return pa.schema([pa.field(name, _common_type(types)) for name, types in by_name.items()])
 
 
-def settle(schema: pa.Schema) -> pa.Schema:
-    """Replace the null type with text: a column that is NULL in every row gives no hint of its type."""
-    return pa.schema([field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in schema])
+def settle(schema: pa.Schema, typed: Collection[str] | None = None) -> pa.Schema:
+    """Replace the null type with text: a column that is NULL in every row gives no hint of its type.
+
+    typed: the columns whose types the source gives; None for all. Other columns of decimals, and those that were NULL,
+    are marked as such whose type another run may change.
+    """
+    fields = []
+    for field in schema:
+        made = field.with_type(pa.string()) if pa.types.is_null(field.type) else field
+        is_by_value = pa.types.is_decimal(field.type) and typed is not None and field.name not in typed
+        fields.append(made.with_metadata(_BY_VALUE) if is_by_value or pa.types.is_null(field.type) else made)
+    return pa.schema(fields)
+
+
+def is_by_value(field: pa.Field) -> bool:
+    """Whether the values of one run have decided a column's type."""
+    return bool(field.metadata) and field.metadata.get(_MARK) == _BY_VALUE[_MARK]
 
 
 def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -161,7 +214,6 @@ def _text(value: Any) -> str | None:
     return str(value)
 
 
-_MARK = b"greennode"
 MAX_CHARACTERS = b"greennode max characters"
 """The key of a text field's metadata that says how long its values may be."""
 

@@ -29,11 +29,13 @@ def read_json(document: str | bytes) -> Any:
 def json_text(value: Any, **options: Any) -> str:
     """Encode a value as `json.dumps` does, with all digits of each Decimal; what JSON lacks becomes a text.
 
-    options: those of `json.dumps`.
+    options: those of `json.dumps`. Raises TypeError for bytes.
     """
     decimals: list[Decimal] = []
 
     def default(other: Any) -> Any:
+        if isinstance(other, bytes | bytearray | memoryview):
+            raise TypeError("bytes have no text form")
         if not isinstance(other, Decimal) or not other.is_finite():
             return str(other)
         decimals.append(other)

@@ -86,7 +86,7 @@ def read_files(
     wanted = [name for name in names if columns is None or name in columns]
     read = zip(files, stored, strict=True) if part == WHOLE else _dealt(files, stored, part)
     batches = (batch for file, own in read for batch in _batches(file, own, wanted, known))
-    return Rows(tuple(names), batches, "" if part == WHOLE else _origin(files))
+    return Rows(tuple(names), batches, "" if part == WHOLE else _origin(files), frozenset(known))
 
 
 def _dealt(

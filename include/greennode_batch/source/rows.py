@@ -47,6 +47,8 @@ class RowBatch:
 
     columns: the columns by name.
     arrays: columns in the form that staging stores, if it is known besides their values.
+    types: the types that the source gives columns of values.
+    types_of_nulls: the types of columns without a value, where values may have another type.
     """
 
     def __init__(
@@ -54,10 +56,14 @@ class RowBatch:
         rows: int,
         columns: Mapping[str, pa.Array | Sequence[Any]],
         arrays: Mapping[str, pa.Array] | None = None,
+        types: Mapping[str, pa.DataType] | None = None,
+        types_of_nulls: Mapping[str, pa.DataType] | None = None,
     ) -> None:
         self._rows = rows
         self._columns = dict(columns)
         self._arrays = dict(arrays or {})
+        self._types = types or {}
+        self._types_of_nulls = types_of_nulls or {}
         self._values: dict[str, Sequence[Any]] = {}
 
     def __len__(self) -> int:
@@ -73,13 +79,17 @@ class RowBatch:
         return self._values[column]
 
     def array(self, column: str) -> pa.Array:
-        """A column as staging stores it. Raises ConfigError for values that staging cannot store."""
+        """A column as staging stores it. Raises ConfigError for values that staging cannot store.
+
+        The error is a RowError if a value is not of the type that the source gives the column.
+        """
         held = self._arrays.get(column, self._columns[column])
         if isinstance(held, pa.Array):
             plain = held.storage if isinstance(held.type, pa.JsonType) else held
             if is_plain(plain.type):
                 return plain
-        return to_arrow(self.values(column), column)
+        made = to_arrow(self.values(column), column, self._types.get(column))
+        return made.cast(self._types_of_nulls.get(column, made.type)) if pa.types.is_null(made.type) else made
 
     def take(self, indexes: Sequence[int]) -> RowBatch:
         """Select rows by their indexes."""
@@ -91,6 +101,8 @@ class RowBatch:
                 for name, held in self._columns.items()
             },
             {name: held.take(chosen) for name, held in self._arrays.items()},
+            self._types,
+            self._types_of_nulls,
         )
 
 
@@ -104,15 +116,31 @@ class Rows:
     """The rows, to be iterated once. One batch is held at a time."""
     origin: str = ""
     """A hash of what the parts of a divided source divide; equal hashes mean the same division. Empty otherwise."""
+    typed: frozenset[str] | None = None
+    """The columns whose types the source gives; those of others depend on the values. None for all."""
 
     @classmethod
-    def from_tuples(cls, columns: Sequence[str], batches: Iterable[Sequence[Row]]) -> Rows:
-        """Build Rows from batches of tuples, as database drivers return them."""
+    def from_tuples(
+        cls,
+        columns: Sequence[str],
+        batches: Iterable[Sequence[Row]],
+        *,
+        types: Mapping[str, pa.DataType] | None = None,
+        types_of_nulls: Mapping[str, pa.DataType] | None = None,
+    ) -> Rows:
+        """Build Rows from batches of tuples, as database drivers return them. types: as RowBatch has them."""
         names = check_columns(tuple(columns))
-        return cls(
-            names,
-            (RowBatch(len(rows), dict(zip(names, zip(*rows, strict=True), strict=True))) for rows in batches if rows),
+        made = (
+            RowBatch(
+                len(rows),
+                dict(zip(names, zip(*rows, strict=True), strict=True)),
+                types=types,
+                types_of_nulls=types_of_nulls,
+            )
+            for rows in batches
+            if rows
         )
+        return cls(names, made, typed=frozenset(types or {}))
 
 
 def first_rows(rows: Rows, count: int | None) -> Rows:

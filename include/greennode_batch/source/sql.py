@@ -9,8 +9,15 @@ from typing import Any
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.source.formats.batch_limits import MAX_BYTES, MAX_ROWS, column_size
+from greennode_batch.source.postgres_values import IN_UTC, Inexact, column_types, inexact_in, note_inexact
 from greennode_batch.source.rows import Row, Rows
+from greennode_batch.source.sqlite_types import sqlite_types
 
+# What sets the time zone of a session, by the driver's module.
+_IN_UTC = {
+    "duckdb": "SET TimeZone = 'UTC'",
+    **dict.fromkeys(("pymysql", "MySQLdb", "mysql", "mariadb"), "SET time_zone = '+00:00'"),
+}
 # The size of a row is known only after it is fetched.
 _MAX_FETCHED = 500
 
@@ -20,23 +27,31 @@ def read_sql(
     sql: str,
     parameters: Mapping[str, Any] | None = None,
     *,
+    key: Sequence[str] = (),
     max_rows: int = MAX_ROWS,
     max_bytes: int = MAX_BYTES,
 ) -> Rows:
     """Run a query on a DB-API connection and return its rows in batches.
 
     parameters: values that the driver binds. Without parameters, the driver does not interpret `%` in the query.
+    key: the columns that identify a row in an error.
     max_rows, max_bytes: the size of a batch at most; bytes are approximate.
 
     The query runs during this call, so an invalid query raises ConfigError here; the rows are fetched on demand. With
-    psycopg, a server-side cursor keeps the result on the server; other drivers decide for themselves. A lost connection
-    raises the driver's own error.
+    psycopg, a server-side cursor keeps the result on the server; other drivers decide for themselves. Times are in
+    UTC. A value that Python cannot hold raises ConfigError with its column and key. A lost connection raises the
+    driver's own error.
     """
     server_side = is_postgres(connection)
     if server_side and getattr(connection, "autocommit", False):
         connection.autocommit = False  # a server-side cursor needs a transaction
     cursor = connection.cursor(name=f"greennode_{uuid.uuid4().hex}") if server_side else connection.cursor()
+    noted: list[Inexact] = []
+    types = {} if server_side else sqlite_types(connection, sql)
     with _query_errors():
+        _use_utc(connection, cursor)
+        if server_side:
+            note_inexact(cursor, noted)
         cursor.execute(sql, *([dict(parameters)] if parameters else []))
         # psycopg2 knows the columns of a server-side cursor only after the first fetch.
         first = cursor.fetchmany(1) if server_side or cursor.description else []
@@ -49,11 +64,41 @@ def read_sql(
 
     def batches() -> Iterator[Sequence[Row]]:
         try:
-            yield from _batches(cursor, first, max_rows, max_bytes)
+            for rows in _batches(cursor, first, max_rows, max_bytes):
+                if noted:
+                    _refuse_inexact(rows, columns, key)
+                yield rows
         finally:
             cursor.close()
 
-    return Rows.from_tuples(columns, batches())
+    if server_side:
+        return Rows.from_tuples(columns, batches(), types=column_types(cursor.description))
+    return Rows.from_tuples(columns, batches(), types_of_nulls=types)
+
+
+def _use_utc(connection: Any, cursor: Any) -> None:
+    """Let the database write times in UTC, whatever the zone of the session is."""
+    if is_postgres(connection):
+        with connection.cursor() as other:
+            other.execute(IN_UTC)
+        return
+    statement = _IN_UTC.get(type(connection).__module__.partition(".")[0].strip("_"))
+    if statement is not None:
+        cursor.execute(statement)
+
+
+def _refuse_inexact(rows: Sequence[Row], columns: Sequence[str], key: Sequence[str]) -> None:
+    """Raise ConfigError for a value that Python cannot hold."""
+    for row in rows:
+        for name, value in zip(columns, row, strict=True):
+            text = inexact_in(value)
+            if text is not None:
+                named = [(one, row[columns.index(one)]) for one in key or columns[:1] if one in columns]
+                where = ", ".join(f"{one}={shown!r}" for one, shown in named)
+                raise ConfigError(
+                    f"the source query: column {name}, row {where}: Python has no exact value for {text}; cast the "
+                    f"column to text in the query, CAST({name} AS text), or give another value. Nothing was sent"
+                )
 
 
 def is_postgres(connection: Any) -> bool:

@@ -29,7 +29,7 @@ def read_sql_part(
             f"partitions: only a query on PostgreSQL can be divided by its key. {_WAY_OUT}. Nothing was sent"
         )
     try:
-        return read_sql(connection, _part_of(sql, key, part), parameters)
+        return read_sql(connection, _part_of(sql, key, part), parameters, key=key)
     except ConfigError as error:
         raise ConfigError(
             f"{error}. It ran as a subquery, because partitions divides it by its key. {_WAY_OUT}"

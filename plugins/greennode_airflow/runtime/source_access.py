@@ -41,7 +41,7 @@ def _opened(job: BatchJob, source: Source, part: Part) -> Iterator[Callable[[], 
             )
         with closing(connection):
             if part == WHOLE:
-                yield lambda: read_sql(connection, source.sql, source.parameters)
+                yield lambda: read_sql(connection, source.sql, source.parameters, key=job.key_columns)
             else:
                 yield lambda: read_sql_part(connection, source.sql, job.key_columns, part, source.parameters)
         return

@@ -10,7 +10,7 @@ import psycopg2.extras
 import pyarrow as pa
 import pytest
 
-from greennode_batch.errors import ConfigError
+from greennode_batch.errors import ConfigError, RowError
 from greennode_batch.source.sql import read_sql
 
 
@@ -201,3 +201,106 @@ def test_what_may_pass_stays_the_drivers_own_error(database, tmp_path):
         read_sql(reader, "SELECT * FROM t")
     writer.close()
     reader.close()
+
+
+# Values that Python has no exact value for
+
+DRIVERS = pytest.mark.parametrize("driver", [psycopg, psycopg2], ids=lambda driver: driver.__name__)
+
+
+@DRIVERS
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("date 'infinity'", "infinity"),
+        ("timestamp '-infinity'", "-infinity"),
+        ("timestamptz 'infinity'", "infinity"),
+        ("date '12000-02-29'", "12000-02-29"),
+        ("timestamptz '0044-03-15 12:00+00 BC'", "0044-03-15 12:00:00"),
+        ("ARRAY[date '2026-01-31', date 'infinity']", "infinity"),
+        ("time '24:00'", "24:00:00"),
+        ("interval '1 month 2 days'", "1 mon 2 days"),
+        ("interval '1 year'", "1 year"),
+    ],
+)
+def test_a_value_that_python_would_change_is_an_error_with_column_and_key(database, driver, value, text):
+    connection = driver.connect(database)
+    sql = f"SELECT n AS id, CASE WHEN n = 7 THEN {value} END AS odd FROM generate_series(1, 9) n"
+    source = read_sql(connection, sql, key=("id",))
+    with pytest.raises(ConfigError, match=rf"query: column odd, row id=7: .*{text}.*CAST\(odd AS text\)"):
+        rows_of(source)
+    connection.close()
+
+
+@DRIVERS
+def test_times_are_read_in_utc_whatever_the_session_says(database, driver):
+    connection = driver.connect(database, options="-c TimeZone=Asia/Tokyo -c DateStyle=German -c extra_float_digits=-5")
+    sql = "SELECT timestamptz '2026-01-31 12:00+02' AS at, 0.1::float8 + 0.2 AS sum, date '2026-01-31' AS day"
+    ((at, number, day),) = rows_of(read_sql(connection, sql))
+    connection.close()
+    assert (str(at), number, day) == ("2026-01-31 10:00:00+00:00", 0.1 + 0.2, datetime.date(2026, 1, 31))
+
+
+def test_duckdb_reads_times_in_utc():
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'Asia/Tokyo'")
+        ((at,),) = rows_of(read_sql(connection, "SELECT TIMESTAMPTZ '2026-01-31 12:00:00+02' AS at"))
+    assert at.isoformat() == "2026-01-31T10:00:00+00:00"
+
+
+# Types of the query, whatever the values are
+
+
+@DRIVERS
+@pytest.mark.parametrize("is_null", [True, False])
+@pytest.mark.parametrize(
+    ("value", "arrow"),
+    [
+        ("1::int2", pa.int64()),
+        ("9.9::numeric(12, 2)", pa.decimal128(12, 2)),
+        ("1::numeric(50, 3)", pa.decimal256(50, 3)),
+        ("1.5::float4", pa.float64()),
+        ("true", pa.bool_()),
+        ("date '2026-01-31'", pa.date32()),
+        ("timestamp '2026-01-31 12:00'", pa.timestamp("us")),
+        ("timestamptz '2026-01-31 12:00+02'", pa.timestamp("us", "UTC")),
+        ("time '12:00'", pa.time64("us")),
+        ("timetz '12:00+07'", pa.string()),
+        ("'x'::varchar(5)", pa.string()),
+        ("'[1]'::jsonb", pa.string()),
+        ("interval '2 hours'", pa.string()),
+        ("ARRAY[1, 2]", pa.string()),
+    ],
+)
+def test_a_column_has_the_type_of_the_query_also_without_a_value(database, driver, is_null, value, arrow):
+    connection = driver.connect(database)
+    sql = f"SELECT found.n FROM (SELECT 1) one LEFT JOIN (SELECT {value} AS n) found ON {not is_null}"
+    source = read_sql(connection, sql)
+    (batch,) = source.batches
+    connection.close()
+    assert batch.array("n").type == arrow
+    assert batch.take([0]).array("n").type == arrow
+    assert source.typed == {"n"}
+
+
+def test_a_number_that_its_type_cannot_hold_is_an_error_with_its_row(database):
+    with psycopg.connect(database) as connection:
+        sql = "SELECT n AS id, CASE WHEN n = 2 THEN 'NaN' ELSE 1.5 END::numeric(5, 2) AS n FROM generate_series(1, 3) n"
+        (batch,) = read_sql(connection, sql).batches
+    with pytest.raises(RowError, match=r"column n: NaN is no decimal128\(5, 2\).*cast the column to text") as caught:
+        batch.array("n")
+    assert caught.value.row == 1
+
+
+def test_a_number_without_declared_digits_has_the_type_of_its_values(database):
+    with psycopg.connect(database) as connection:
+        source = read_sql(connection, "SELECT 1.50::numeric AS n, 'x'::bytea AS b")
+        (batch,) = source.batches
+    assert (batch.array("n").type, source.typed) == (pa.decimal128(3, 2), frozenset())
+
+
+def test_a_list_of_bytes_is_refused_by_its_columns_name(database):
+    with psycopg.connect(database) as connection:
+        (batch,) = read_sql(connection, "SELECT ARRAY['x'::bytea] AS images").batches
+    with pytest.raises(ConfigError, match="column images holds bytes"):
+        batch.array("images")
