@@ -31,6 +31,8 @@ _GRANTS = {
 _SQLITE_FINAL = frozenset({1, 3, 8, 18, 19, 20, 23, 25})
 _SQLITE_READ_ONLY, _SQLITE_FULL = 8, 13
 
+# Where other databases show values: MySQL, SQL Server, and those that quote them.
+_VALUES = re.compile(r"(?<= entry )'.*'(?= for key)|(?<= value: )'.*'(?= for column)|(?<= value is )\(.*\)|\".*\"")
 # Names of DB-API's and SQLAlchemy's classes, for drivers that give no code.
 _FINAL_NAMES = frozenset({"DataError", "IntegrityError", "NotSupportedError", "ProgrammingError"})
 
@@ -62,6 +64,7 @@ def refusal(error: BaseException) -> Refusal:
     number = getattr(own, "sqlite_errorcode", None)
     if number is None:
         names = {kind.__name__ for kind in type(error).__mro__}
+        words = _VALUES.sub("…", words)
         return Refusal(words, is_final=bool(_FINAL_NAMES & names) and not _MADE_MEANWHILE.search(words))
     primary = number & 0xFF
     return Refusal(
@@ -105,8 +108,8 @@ def fix(refused: Refusal, dialect: Dialect, *, removes: bool = False) -> str:
 def _granting(reason: str, table: str, user: str, *, removes: bool) -> str:
     for pattern, rights in _GRANTS.items():
         if found := re.search(pattern, reason):
-            name = quote(found[1].strip(chr(34)))
-            return f"GRANT {rights} {name} TO {user}"
+            name = found[1].strip('"')
+            return f"GRANT {rights} {quote(name)} TO {user}"
     if "row-level security" in reason:
         return f"CREATE POLICY greennode ON {table} TO {user} USING (true) WITH CHECK (true)"
     if "must be owner" in reason:

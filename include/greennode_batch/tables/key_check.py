@@ -15,7 +15,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.source.column_types import settle, unify
 from greennode_batch.tables.database_errors import refusal
 from greennode_batch.tables.key_sample import KeySample
-from greennode_batch.tables.key_values import KeyValues
+from greennode_batch.tables.key_values import INDEX_BYTES, KeyValues
 from greennode_batch.tables.sql_dialect import PLACE, TRIAL, Dialect
 from greennode_batch.tables.table_columns import WAY_OUT
 
@@ -68,7 +68,8 @@ def check_keys(
         compared.refuse_equal(odd, types, collations)
         if rule:
             compared.refuse_unplaced(rule)
-        compared.refuse_large(collations)
+        if sum(one.most_bytes for one in values.values()) > INDEX_BYTES:
+            compared.refuse_large(collations)
 
 
 def refuse_unfit(dialect: Dialect, keys: pa.Table) -> None:

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 
 ZONED = "datetime with a zone"
+INDEX_BYTES = 2_400
+"""An index takes texts of so many bytes in any case: PostgreSQL 2,704, with a header and a model's name."""
 _SHORT, _CHARACTER_BYTES = 100, 4
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from greennode_batch.tables.key_values import ZONED, KeyValues
+from greennode_batch.tables.key_values import INDEX_BYTES, ZONED, KeyValues
 from greennode_batch.tables.table_columns import Column, Fit, kind_of
 
 _MADE = {"json": "jsonb", "large": "numeric", "decimal": "numeric", "zoned": "timestamptz", "other": "text"}
@@ -46,8 +46,6 @@ _KEPT = {
     "datetime": {"timestamp without time zone"},
     ZONED: {"timestamp with time zone"},
 }
-# An entry of an index has at most 2,704 bytes. It has a header, and room for the model's name.
-_INDEX_BYTES = 2_400
 
 
 def keeps_apart(column: Column | None, values: KeyValues, key_columns: int) -> bool:
@@ -61,7 +59,7 @@ def keeps_apart(column: Column | None, values: KeyValues, key_columns: int) -> b
     if kinds == {"str"}:
         is_text = column is None or column.kind in {"text", "varchar"}
         is_short = column is None or column.max_length is None or values.longest <= column.max_length
-        return is_text and is_short and values.most_bytes * key_columns <= _INDEX_BYTES
+        return is_text and is_short and values.most_bytes * key_columns <= INDEX_BYTES
     if ZONED in kinds:
         kinds = kinds - {"datetime"}
     if kinds == {"int", "Decimal"}:

@@ -132,3 +132,22 @@ def test_rows_without_a_table_are_final(own):
     own.run("ALTER TABLE answers RENAME COLUMN answer TO other")
     with pytest.raises(ConfigError, match="did not accept"):
         table.write([pa.table(own.rows_of("b"))])
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (f"(1062, Duplicate entry '{SECRET}' for key 'PRIMARY')", "(1062, Duplicate entry … for key 'PRIMARY')"),
+        (
+            f"(1366, Incorrect integer value: '{SECRET}' for column 'answer' at row 1)",
+            "(1366, Incorrect integer value: … for column 'answer' at row 1)",
+        ),
+        (
+            f"Violation of key. The duplicate key value is ({SECRET}).",
+            "Violation of key. The duplicate key value is ….",
+        ),
+        (f'Could not convert string "{SECRET}" to INT32', "Could not convert string … to INT32"),
+    ],
+)
+def test_values_in_the_messages_of_other_databases_are_left_out(words, shown):
+    assert refusal(sa.exc.IntegrityError("INSERT", {}, Exception(words))).reason == shown
