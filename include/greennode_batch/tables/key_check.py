@@ -130,11 +130,12 @@ class _ComparedKeys:
 
     def refuse_unplaced(self, rule: str) -> None:
         """Raise ConfigError for a key that no partition takes. rule: the condition that one does."""
+        *schema, table = self._dialect.parts
+        default = ".".join(map(self._dialect.quote, [*schema, f"{table}_default"]))
         for (place,) in self._found(f"SELECT {self._place} FROM {TRIAL} WHERE ({rule}) IS NOT TRUE"):  # noqa: S608
             raise ConfigError(
                 f"table {self._dialect.name} has no partition for the key {self._key_at(place)}. Nothing was sent. "
-                f"{WAY_OUT}: CREATE TABLE {self._dialect.quote(f'{self._dialect.parts[-1]}_default')} PARTITION OF "
-                f"{self._dialect.quoted} DEFAULT"
+                f"{WAY_OUT}: CREATE TABLE {default} PARTITION OF {self._dialect.quoted} DEFAULT"
             )
 
     def refuse_large(self, collations: Mapping[str, str]) -> None:

@@ -9,6 +9,8 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.source.column_types import table_of
@@ -265,3 +267,45 @@ def test_a_table_without_the_key_is_left_to_the_check_of_its_columns(db):
 def test_no_keys_are_no_question(db):
     make(db, "char(4)")
     db.table().check_keys(list, {"id": KeyValues()})
+
+
+texts = st.text("aAế _\u0301", max_size=4)
+moments = st.builds(moment, st.integers(0, 2), st.sampled_from([0, 1, 400_000, 600_000]))
+KEYS = {
+    "text": texts,
+    "varchar(3)": texts,
+    "char(3)": texts,
+    "bigint": st.integers(-3, 3) | st.sampled_from([2**63 - 1, 2**63]),
+    "smallint": st.integers(-3, 3) | st.sampled_from([2**15 - 1, 2**15]),
+    "numeric(3,1)": st.decimals(-200, 200, places=2, allow_nan=False),
+    "numeric": st.decimals(-2, 2, places=2, allow_nan=False) | st.integers(-3, 3),
+    "real": st.sampled_from([0.1, 0.10000000001, -0.0, 1e39, math.nan]),
+    "double precision": st.sampled_from([0.1, 0.10000000001, -0.0, 1e39, math.nan]),
+    "timestamptz": moments,
+    "timestamptz(0)": moments,
+    "date": st.dates(datetime.date(2024, 1, 1), datetime.date(2024, 1, 3)),
+}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), kind=st.sampled_from(list(KEYS)), is_new=st.booleans())
+def test_keys_are_refused_exactly_where_the_table_would_not_have_a_row_for_each(on_postgres, data, kind, is_new):
+    keys = data.draw(st.lists(KEYS[kind], min_size=1, max_size=5, unique=True))
+    on_postgres.run("DROP TABLE IF EXISTS answers")
+    table = on_postgres.table() if is_new else make(on_postgres, kind)
+    try:
+        check(table, keys)
+        is_refused = False
+    except ConfigError:
+        is_refused = True
+    rows = table_of([keys], ["id"])
+    for name in ("answer", "status", "run_id"):
+        rows = rows.append_column(name, pa.array(["a"] * len(keys)))
+    if is_new:
+        table.prepare(rows.schema)
+    try:
+        table.write([rows])
+        stored = on_postgres.fetch("SELECT count(*) FROM answers")[0][0]
+    except ConfigError:
+        stored = None
+    assert is_refused == (stored != len(keys))
