@@ -222,7 +222,7 @@ class GreenNodeClient:
 
     def _download(self, url: str, destination: Path, what: str, max_bytes: int) -> int:
         size = self._download_one(url, destination, what, max_bytes)
-        named = named_url(destination)
+        named = named_url(destination, self.profile.file_fields.get("url"))
         if named is None:
             return size
         log.info("%s: the server answers with another URL for the file; following it", what)

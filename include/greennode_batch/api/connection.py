@@ -92,7 +92,10 @@ class Connection:
         content: Any = None
         if call.upload is not None:
             content = call.upload
+            # Names in any case: of two that are the same, the connection's is sent.
+            taken = {name.lower() for name in headers} | {"content-length"}
             headers |= call.upload.headers
+            headers |= {name.lower(): value for name, value in call.headers.items() if name.lower() not in taken}
         elif call.json is not None:
             content = msgspec.json.encode(call.json)
             headers["content-type"] = "application/json"

@@ -114,15 +114,18 @@ def download(
         beside.unlink(missing_ok=True)
 
 
-def named_url(path: Path) -> str | None:
-    """The file's real URL, if the content is JSON that holds it; None for any other content."""
+def named_url(path: Path, place: str | None) -> str | None:
+    """The file's real URL, if the content is JSON that holds it; None for any other content.
+
+    place: where the URL stands, in a profile.
+    """
     if path.stat().st_size > _MAX_ERROR_BYTES:
         return None
     data = decode(path.read_bytes())
     if isinstance(data, dict) and pick(data, "custom_id", "response", "error") is not None:
         return None  # the only line of a file
     with contextlib.suppress(WireError):
-        return parse_url(data)
+        return parse_url(data, path=place)
     return None
 
 

@@ -17,7 +17,25 @@ _MAX_DEPTH = 4
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-kong-request-id", "x-correlation-id", "x-trace-id", "cf-ray")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _TAGS = re.compile(r"<(?:style|script)\b.*?</(?:style|script)>|<[^>]*>", re.IGNORECASE | re.DOTALL)
-_MESSAGE_FIELDS = ("message", "msg", "error_message", "error_msg", "error_description", "detail", "title", "reason")
+CODE_FIELDS = ("code", "error_code", "status_code", "ret_code", "err_code", "errcode", "errno", "result_code")
+"""Where a reply has the code of an error, or of success."""
+_MESSAGE_FIELDS = (
+    "message",
+    "msg",
+    "error_message",
+    "error_msg",
+    "error_description",
+    "detail",
+    "title",
+    "reason",
+    "ret_msg",
+    "err_msg",
+    "errmsg",
+    "result_msg",
+)
+# As gateways wrap an answer: {"code": 0, "message": "success", "data": {...}}. 20000 is SiliconFlow's.
+_FINE_CODES = frozenset({"200", "201", "204", "20000", "ok", "success"})
+_FINE_WORDS = frozenset({"ok", "success", "succeed", "succeeded", "successful", "completed", "done"})
 # Control characters too: a terminal would act on them in a log.
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
@@ -62,13 +80,13 @@ def describe(data: object, depth: int = 0) -> tuple[str | None, str | None]:
 
 
 def _described_object(data: dict[str, Any], depth: int) -> tuple[str | None, str | None]:
-    message, code = None, _code(pick(data, "code", "error_code", "type", "status_code"))
+    message, code = None, _code(pick(data, "code", "error_code", "type", *CODE_FIELDS))
     error, *_ = found = (data.get("error"), pick(data, *_MESSAGE_FIELDS))
     if all(isinstance(part, str) and shorten(part) for part in found):
         # {"error": "Bad Request", "message": "the model is not known"}: the first is a name, not a message.
         return shorten(str(found[1])), code or _code(error)
     for field in ("error", *_MESSAGE_FIELDS, "errors", "data"):
-        inner_message, inner_code = describe(data.get(field), depth + 1)
+        inner_message, inner_code = describe(pick(data, field), depth + 1)
         if inner_message is not None:
             message, code = inner_message, inner_code or code
             break
@@ -78,6 +96,13 @@ def _described_object(data: dict[str, Any], depth: int) -> tuple[str | None, str
     index = f"line {line}: " if line is not None else ""
     repeated = f" ({times} times)" if times is not None and times > 1 else ""
     return shorten(f"{index}{message}{repeated}"), code
+
+
+def is_fine(message: str | None, code: str | None) -> bool:
+    """Whether a code, or the words beside it, say that all is well. Of zeros alone it does, however many there are."""
+    if code is not None and (code.lower() in _FINE_CODES or not code.strip("0")):
+        return True
+    return message is not None and message.strip(".! ").lower() in _FINE_WORDS
 
 
 def _code(value: object) -> str | None:

@@ -7,13 +7,14 @@ repeated, and which error its failure becomes, is made only here.
 import dataclasses
 import enum
 import random
+import re
 import time
 from collections.abc import Callable, Generator, Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from greennode_batch.api.error_body import decode, describe, parse_error, shorten
-from greennode_batch.api.fields import count, pick, text
+from greennode_batch.api.error_body import CODE_FIELDS, decode, describe, is_fine, parse_error, shorten
+from greennode_batch.api.fields import pick, text
 from greennode_batch.api.retries import MAX_TRIES, error_type, honoured_seconds, next_delay, retry_after_seconds
 from greennode_batch.api.uploads import Upload
 from greennode_batch.api.wire import WireError
@@ -22,15 +23,14 @@ from greennode_batch.errors import AmbiguousError, ApiError, RetryableError
 UPLOAD_TRIES = 3
 # With these statuses the server refuses a call without reading it.
 _OVER_CAPACITY = frozenset({HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
-_ERROR_STATUSES = range(400, 600)
 _NOT_HERE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 _NOT_SO = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY})
-_ANSWERS = frozenset({"id", "batch_id", "job_id", "file_id", "uuid", "choices", "items", "value", "listData", "url"})
+_ANSWERS = frozenset(
+    {"id", "batch_id", "job_id", "task_id", "file_id", "uuid", "choices", "items", "value", "listData", "url"}
+)
 _WRAPPERS = ("data", "job", "batch", "result", "file")
-# 20000 is SiliconFlow's.
-_FINE_CODES = frozenset({"0", "200", "201", "204", "20000", "ok", "success"})
-_STATUS_FIELDS = ("code", "status_code", "status")
-_LONG_CODE = 10_000
+# As gateways make their own codes from a status: 40901, "B409", "BATCH-40901".
+_STATUS_IN_CODE = re.compile(r"(?:[A-Za-z]+[-_.]?)?0*([45]\d\d)(?:\d{2,4})?")
 
 
 class Repeat(enum.Enum):
@@ -65,7 +65,9 @@ class Call:
     params: Mapping[str, str | int] = dataclasses.field(default_factory=dict)
     json: Any = None
     upload: Upload | None = None
-    """A file to send as multipart/form-data; it gets more time, by its size."""
+    """A file to send, as multipart/form-data or its bytes alone; it gets more time, by its size."""
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """More headers for this call alone; they replace those of the file, not those of the connection."""
     repeat: Repeat = Repeat.SAFE
     accept: frozenset[int] = frozenset()
     """Statuses outside 2xx that the operation handles itself."""
@@ -220,6 +222,16 @@ def _way_out(call: Call, status: int) -> str:
     return ""
 
 
+def status_of(reply: Reply) -> int:
+    """The status that a reply stands for: of an error that came with a 2xx, the one that it names, if it does."""
+    return _disguised(reply) or reply.status
+
+
+def is_refusal(reply: Reply) -> bool:
+    """Whether a 2xx is an error in disguise."""
+    return _disguised(reply) is not None
+
+
 def unreadable(call: Call, reply: Reply, complaint: str, redact: Callable[[str], str]) -> ApiError:
     """The error for a 2xx that does not hold what was requested."""
     words = f"{call.what}: HTTP {reply.status}: {complaint}"
@@ -254,10 +266,9 @@ def _disguised(reply: Reply) -> int | None:
     if not isinstance(data, dict) or not _speaks_of_an_error(data):
         return None
     sources = [source for source in (data.get("error"), data) if isinstance(source, dict)]
-    codes = [count(source.get(name)) or 0 for source in sources for name in _STATUS_FIELDS]
-    # Gateways build codes from a status: 40901.
-    statuses = [code if code < _LONG_CODE else code // 100 for code in codes]
-    return next((status for status in statuses if status in _ERROR_STATUSES), reply.status)
+    codes = [text(pick(source, name)) or "" for source in sources for name in (*CODE_FIELDS, "status")]
+    found = next(filter(None, map(_STATUS_IN_CODE.fullmatch, codes)), None)
+    return reply.status if found is None else int(found[1])
 
 
 def _speaks_of_an_error(data: dict[str, Any]) -> bool:
@@ -267,8 +278,8 @@ def _speaks_of_an_error(data: dict[str, Any]) -> bool:
         return False
     if describe(data.get("error"))[0] is not None or data.get("success") is False:
         return True
-    code = text(pick(data, "code", "status_code"))
-    return code is not None and code.lower() not in _FINE_CODES and describe(data)[0] is not None
+    code, (message, _) = text(pick(data, *CODE_FIELDS)), describe(data)
+    return code is not None and message is not None and not is_fine(message, code)
 
 
 def _host_of(location: str) -> str:

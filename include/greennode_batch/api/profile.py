@@ -39,7 +39,18 @@ BATCH_FIELDS = (
     "model",
 )
 """The fields that `batch_fields` may locate."""
-FILE_FIELDS = ("id", "bytes", "filename", "purpose", "status", "created_at", "url", "upload_url")
+FILE_FIELDS = (
+    "id",
+    "bytes",
+    "filename",
+    "purpose",
+    "status",
+    "created_at",
+    "url",
+    "upload_url",
+    "upload_headers",
+    "committed_id",
+)
 """The fields that `file_fields` may locate."""
 RESULT_LINE_FIELDS = (
     "custom_id",
@@ -82,7 +93,9 @@ class ApiProfile:
     content_path: str = "/files/{file_id}/content"
     """The content of a file."""
     batches_path: str = "/batches"
-    """POST creates a batch, GET lists them."""
+    """GET lists the batches; POST creates one, if there is no `create_path`."""
+    create_path: str | None = None
+    """Where a batch is created, if not at `batches_path`."""
     batch_path: str = "/batches/{batch_id}"
     """One batch."""
     cancel_path: str = "/batches/{batch_id}/cancel"
@@ -98,12 +111,16 @@ class ApiProfile:
     purpose: str | None = "batch"
     """The `purpose` of an upload. null leaves it out."""
     upload_fields: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
-    """More form fields of an upload. `{filename}` in a value stands for the file's name."""
+    """More form fields of an upload. In a value, `{filename}` stands for the file's name, `{bytes}` for its size:
+    a number where JSON is sent."""
     upload_style: UploadStyle = "form"
     """`form`: one multipart request. `presigned`: JSON of `purpose` and `upload_fields`, then a PUT to the URL in
     the reply; another host never gets the key."""
     upload_commit_path: str | None = None
-    """Where a presigned upload is ended with a POST, as `/files/{file_id}/complete`."""
+    """Where a presigned upload is ended with a POST, as `/files/{file_id}/complete`. If the reply names the file by another
+    id, that is its id."""
+    upload_headers: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    """Headers of a presigned upload's PUT, beside those that the reply names."""
     line_format: LineFormat = "custom_id+body"
     """The fields of a request line: `custom_id+body`, or `custom_id+method+url+body`."""
 
@@ -160,7 +177,8 @@ class ApiProfile:
     batch_fields: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
     """Where a batch has what is not found by a usual name, as dotted paths: `{"output_file_id": "outputs.0.key"}`."""
     file_fields: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
-    """The same for a file; `upload_url` and `url` are where replies name the places of its bytes."""
+    """The same for a file; `upload_url` and `url` are where replies name the places of its bytes, `upload_headers`
+    and `committed_id` what belongs to a presigned upload."""
     result_fields: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
     """The same for a result line: `{"custom_id": "reference", "body": "output"}`; or `content` where there is no
     chat completion."""

@@ -7,25 +7,27 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from msgspec import Raw
+import msgspec
 
-from greennode_batch.api.exchange import Call, Operation, Repeat, Reply
+from greennode_batch.api.exchange import Call, Operation, Repeat
 from greennode_batch.api.paging import Pager, Parameters
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.results.result_line import ResultLine
 from greennode_batch.api.results.tolerant_lines import result_of_body
 from greennode_batch.api.uploads import Upload
 from greennode_batch.api.wire import (
-    UPLOAD_URL_FIELDS,
     Batch,
     Model,
     Page,
     RemoteFile,
     WireError,
     parse_batch,
+    parse_committed_id,
     parse_file,
     parse_model,
     parse_page,
+    parse_upload_headers,
+    parse_upload_url,
     parse_url,
     reply_object,
 )
@@ -64,7 +66,11 @@ class Operations:
         profile = self.profile
         purpose = {"purpose": profile.purpose} if profile.purpose else {}
         name = filename or path.name
-        extra = {field: value.replace("{filename}", name) for field, value in profile.upload_fields.items()}
+        size = path.stat().st_size
+        extra = {
+            field: value.replace("{filename}", name).replace("{bytes}", str(size))
+            for field, value in profile.upload_fields.items()
+        }
         is_presigned = profile.upload_style == "presigned"
         upload = Upload(path, filename=name, fields=None if is_presigned else purpose | extra)
         if not 0 < upload.file_bytes <= profile.max_file_bytes:
@@ -73,7 +79,10 @@ class Operations:
                 f"(max_file_bytes of the profile {profile.name!r}). Nothing was sent"
             )
         if is_presigned:
-            return (yield from self._upload_in_steps(upload, purpose | (extra or {"filename": name})))
+            # In JSON, a size is a number.
+            named: dict[str, str | int] = {**purpose, **(extra or {"filename": name})}
+            named |= {field: size for field, value in profile.upload_fields.items() if value == "{bytes}"}
+            return (yield from self._upload_in_steps(upload, named))
         reply = yield Call(
             what=f"upload {name}",
             method="POST",
@@ -93,7 +102,7 @@ class Operations:
             )
         return remote
 
-    def _upload_in_steps(self, upload: Upload, fields: Mapping[str, str]) -> Operation[RemoteFile]:
+    def _upload_in_steps(self, upload: Upload, fields: Mapping[str, str | int]) -> Operation[RemoteFile]:
         """Announce a file, then send its bytes to the URL that the reply names: another host never gets the key."""
         profile, name = self.profile, upload.filename
         reply = yield Call(
@@ -108,18 +117,21 @@ class Operations:
         )
         data = reply.json()
         remote = self._file(data)
-        url = parse_url(data, path=profile.file_fields.get("upload_url"), names=UPLOAD_URL_FIELDS)
+        url = parse_upload_url(data, path=profile.file_fields.get("upload_url"))
         yield Call(
             what=f"send the bytes of {name}",
             method="PUT",
             path=url,
             deadline_seconds=self.seconds * _UPLOAD_CALLS,
             upload=upload,
+            headers=parse_upload_headers(data, path=profile.file_fields.get("upload_headers")) | profile.upload_headers,
         )
-        if profile.upload_commit_path is not None:
-            path = self._path(profile.upload_commit_path, file_id=remote.id)
-            yield self._call(f"end the upload of {name}", "POST", path, path_fields="upload_commit_path")
-        return remote
+        if profile.upload_commit_path is None:
+            return remote
+        path = self._path(profile.upload_commit_path, file_id=remote.id)
+        reply = yield self._call(f"end the upload of {name}", "POST", path, path_fields="upload_commit_path")
+        file_id = parse_committed_id(reply.json(), path=profile.file_fields.get("committed_id"))
+        return remote if file_id is None else msgspec.structs.replace(remote, id=file_id)
 
     def file_url(self, file_id: str) -> Operation[str]:
         """The download URL of a file, for an API that answers with a URL in JSON."""
@@ -163,14 +175,14 @@ class Operations:
         reply = yield Call(
             what=f"create a batch from file {input_file_id}",
             method="POST",
-            path=profile.batches_path,
+            path=profile.create_path or profile.batches_path,
             deadline_seconds=min(self.seconds, CREATE_SECONDS),
             json=fields | profile.create_fields,
             repeat=Repeat.NEVER,
             not_after=not_after,
             at_stake="The batch may exist and be billed: list the batches and look for this file "
             "before you create another one",
-            path_fields="batches_path",
+            path_fields="batches_path, create_path",
             body_fields="input_file_field, input_file_type, endpoint, completion_window, metadata, model_in_create, "
             "create_fields",
         )

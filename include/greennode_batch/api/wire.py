@@ -1,6 +1,7 @@
 """JSON replies, in any of their variants -> Batch, RemoteFile, Model, Page. Pure functions, no I/O."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -18,9 +19,12 @@ __all__ = [
     "RemoteFile",
     "WireError",
     "parse_batch",
+    "parse_committed_id",
     "parse_file",
     "parse_model",
     "parse_page",
+    "parse_upload_headers",
+    "parse_upload_url",
     "parse_url",
     "reply_object",
 ]
@@ -42,10 +46,20 @@ _LISTS = (
     "results",
     "result",
 )
+# What stands beside the entries of a list, and beside nothing else.
+_TOTALS = ("total", "total_count", "total_item", "total_items", "total_elements")
+_PAGES = ("total_page", "total_pages", "page_count")
+_OF_PAGES = (*_TOTALS, *_PAGES, "has_more", "has_next", "page", "page_num", "page_no", "page_size")
+_NOT_LISTS = frozenset({"error", "errors", "detail", "details", "warnings", "messages"})
 _PAGINGS = ("pagination", "paging", "page_info", "meta")
-_ID_FIELDS = ("id", "batch_id", "job_id", "file_id", "uuid")
+_ID_FIELDS = ("id", "batch_id", "job_id", "task_id", "file_id", "uuid")
+_STATUS_FIELDS = ("status", "state", "batch_status", "job_status", "task_status", "job_state", "task_state")
 _URL_FIELDS = ("url", "download_url", "signed_url", "file_url", "href")
-UPLOAD_URL_FIELDS = ("upload_url", "put_url", "presigned_url", *_URL_FIELDS)
+_UPLOAD_URL_FIELDS = ("upload_url", "put_url", "presigned_url", *_URL_FIELDS)
+_HEADER_FIELDS = ("headers", "upload_headers", "required_headers", "signed_headers")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# These are of the connection, or of how a body is sent.
+_OWN_HEADERS = frozenset({"host", "connection", "content-length", "transfer-encoding", "expect", "te", "upgrade"})
 _END_FIELDS = ("completed_at", "ended_at", "finished_at", "failed_at", "expired_at", "cancelled_at", "end_time")
 _MAX_WRAPS = 3
 
@@ -165,9 +179,17 @@ def _read_reply(data: object, paths: Mapping[str, str] | None) -> _Reply | None:
         holder = at(level, parent) if parent else level
         if isinstance(holder, dict) and identifier(holder.get(name)) is not None:
             return _Reply(level, {**holder, "id": holder[name]}, {**paths, "id": "id"})
-        level = next((level[one] for one in _WRAPPERS if level.get(one)), None) if isinstance(level, dict) else None
+        level = _inside(level)
     obj = reply_object(data)
     return None if obj is None else _Reply(data, obj, {field: path for field, path in paths.items() if field != "id"})
+
+
+def _inside(data: object) -> object:
+    """What is in a wrapper, by its name, or for it is the only object there."""
+    if not isinstance(data, dict):
+        return None
+    objects = [value for name, value in data.items() if isinstance(value, dict) and name != "error"]
+    return next((data[name] for name in _WRAPPERS if data.get(name)), objects[0] if len(objects) == 1 else None)
 
 
 def parse_batch(
@@ -184,11 +206,11 @@ def parse_batch(
     reply = _read_reply(data, paths)
     if reply is None and default_id is not None and isinstance(data, dict):
         bare = _Reply(data, data, {**(paths or {}), "id": "id"})
-        reply = bare if bare.get("status", "status", "state", "batch_status") else None
+        reply = bare if bare.get("status", *_STATUS_FIELDS) else None
     batch_id = None if reply is None else identifier(reply.get("id", *_ID_FIELDS)) or default_id
     if reply is None or batch_id is None:
         raise WireError(_complaint("a batch", data))
-    raw_status = text(reply.get("status", "status", "state", "batch_status")) or ""
+    raw_status = text(reply.get("status", *_STATUS_FIELDS)) or ""
     errors, codes = _batch_errors(reply)
     metadata = reply.get("metadata", "metadata")
     return Batch(
@@ -240,16 +262,64 @@ def parse_model(data: object) -> Model:
     return Model(id=model_id, status=text(obj.get("status")), model_type=text(pick(obj, "model_type", "type")))
 
 
-def parse_url(data: object, *, path: str | None = None, names: Sequence[str] = _URL_FIELDS) -> str:
-    """The URL of a file or of its upload, from a reply that holds it as text or in an object. path: from a profile."""
+def parse_url(data: object, *, path: str | None = None) -> str:
+    """The URL of a file, from a reply that holds it as text or in an object. path: from a profile."""
     if path is not None:
         data = at(data, path)
     for _ in range(_MAX_WRAPS):
-        found = data if isinstance(data, str) else pick(data, *names) if isinstance(data, dict) else None
-        if isinstance(found, str) and found.startswith(("https://", "http://")):
-            return found
+        found = data if isinstance(data, str) else pick(data, *_URL_FIELDS) if isinstance(data, dict) else None
+        if _is_url(found):
+            return str(found)
         data = next((data[name] for name in _WRAPPERS if data.get(name)), None) if isinstance(data, dict) else None
     raise WireError(_complaint("the URL of a file", data))
+
+
+def parse_upload_url(data: object, *, path: str | None = None) -> str:
+    """Where the bytes of a file go, from the reply that begins its upload. path: where, in a profile."""
+    found = [at(data, path)] if path is not None else _below(data, _UPLOAD_URL_FIELDS)
+    url = next(filter(_is_url, found), None)
+    if url is None:
+        raise WireError(_complaint("the URL for an upload", data))
+    return str(url)
+
+
+def _is_url(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(("https://", "http://"))
+
+
+def parse_upload_headers(data: object, *, path: str | None = None) -> dict[str, str]:
+    """Headers that a signed upload has to be sent with, from the reply that names its URL; empty where it has none.
+
+    path: where, in a profile. What cannot be a header, or is not the server's to choose, is left out.
+    """
+    places = [at(data, path)] if path is not None else _below(data, _HEADER_FIELDS)
+    found: dict[str, Any] = next((place for place in places if isinstance(place, dict)), {})
+    values = {str(name).lower(): text(value) for name, value in found.items()}
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not None and value.isascii() and value.isprintable()
+        if _HEADER.fullmatch(name) and name not in _OWN_HEADERS
+    }
+
+
+def _below(data: object, names: Sequence[str]) -> Iterator[Any]:
+    """What has one of these names in an object, or in those within it; what is further out first."""
+    level = [data] if isinstance(data, dict) else []
+    for _ in range(_MAX_WRAPS):
+        yield from (obj[key] for obj in level for name in names for key in {name: 0, camel(name): 0} if key in obj)
+        level = [value for obj in level for value in obj.values() if isinstance(value, dict)]
+
+
+def parse_committed_id(data: object, *, path: str | None = None) -> str | None:
+    """The id of a file, where the reply to the end of its upload names another than the begin did; None: it does not.
+
+    path: where, in a profile. Else it stands beside the upload's own id, as OpenAI's uploads have it.
+    """
+    if path is not None:
+        return identifier(at(data, path))
+    obj = reply_object(data)
+    return None if obj is None else identifier(pick(obj, "file", "file_id"))
 
 
 def parse_page(data: object, parse: Callable[[object], Item]) -> Page[Item]:
@@ -266,6 +336,7 @@ def parse_page(data: object, parse: Callable[[object], Item]) -> Page[Item]:
         if not isinstance(holder, dict) or describe(holder.get("error"))[0] is not None:
             break
         found = next((key for name in _LISTS for key in (name, camel(name)) if key in holder), None)
+        found = found or _only_list(holder)
         if found is None:
             break
         # Some servers send null for a list without entries (Go's nil slice) and mark it as a list.
@@ -274,6 +345,24 @@ def parse_page(data: object, parse: Callable[[object], Item]) -> Page[Item]:
         around = around | holder
         holder = holder[found]
     raise WireError(_complaint("a list", data))
+
+
+def _only_list(holder: dict[str, Any]) -> str | None:
+    """The name of the only list of objects in a reply, or of an empty one beside which its pages are counted.
+
+    Where there is no list, the name of the only object, which may hold it. What has an id is no list.
+    """
+    if identifier(pick(holder, *_ID_FIELDS)) is not None:
+        return None
+    found = [name for name, value in holder.items() if isinstance(value, list) and name not in _NOT_LISTS]
+    if not found:
+        inner = [name for name, value in holder.items() if isinstance(value, dict) and name not in _NOT_LISTS]
+        return inner[0] if len(inner) == 1 else None
+    if len(found) != 1:
+        return None
+    entries = holder[found[0]]
+    is_list = all(isinstance(entry, dict) for entry in entries) if entries else pick(holder, *_OF_PAGES) is not None
+    return found[0] if is_list else None
 
 
 def _page(around: dict[str, Any], entries: list[Any], parse: Callable[[object], Item]) -> Page[Item]:
@@ -288,14 +377,16 @@ def _page(around: dict[str, Any], entries: list[Any], parse: Callable[[object], 
     if odd is not None and not items:
         raise odd
     beside = around | next((around[name] for name in _PAGINGS if isinstance(around.get(name), dict)), {})
-    has_more = pick(beside, "has_more")
+    has_more = pick(beside, "has_more", "has_next")
+    if isinstance(beside.get("last"), bool):
+        has_more = not beside["last"]
     return Page(
         tuple(items),
         has_more if isinstance(has_more, bool) else None,
         text(pick(beside, "next_cursor", "next_page_token", "last_id")),
         len(entries),
-        count(pick(beside, "total", "total_count", "total_item", "total_items", "total_elements")),
-        count(pick(beside, "total_page", "total_pages", "page_count")),
+        count(pick(beside, *_TOTALS)),
+        count(pick(beside, *_PAGES)),
     )
 
 

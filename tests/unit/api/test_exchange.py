@@ -133,6 +133,10 @@ def test_an_accepted_status_is_the_operations_to_judge():
         (b'{"error": "overloaded"}', RetryableError),
         (b'{"success": false, "message": "overloaded"}', RetryableError),
         (b'{"object": "error", "message": "bad", "code": 400}', RejectedError),
+        (b'{"code": 40407, "message": "gone", "data": null}', NotFoundError),
+        (b'{"retCode": "B404", "retMsg": "gone", "payload": null}', NotFoundError),
+        (b'{"code": "BATCH-40001", "message": "bad"}', RejectedError),
+        (b'{"errcode": 1302, "errmsg": "bad"}', RetryableError),
     ],
 )
 def test_an_error_that_comes_with_status_200_is_an_error(body, error):
@@ -149,6 +153,9 @@ def test_an_error_that_comes_with_status_200_is_an_error(body, error):
         b'{"code": 0, "message": "ok"}',
         b'{"code": 20000, "message": "Ok", "data": null}',
         b'{"message": "deleted"}',
+        b'{"retCode": "0000", "retMsg": "done it", "payload": null}',
+        b'{"code": 1000, "message": "Success.", "payload": {"id": "b1"}}',
+        b'{"code": 1, "message": "ok", "data": null}',
         b'{"data": [], "error": null}',
     ],
 )

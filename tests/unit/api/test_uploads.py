@@ -234,3 +234,57 @@ def test_the_bytes_are_sent_again_after_a_reset(path):
         return reply
 
     assert client_of(handler, profile=PRESIGNED).upload_file(path).id == "7"
+
+
+def test_a_signed_upload_has_the_headers_that_the_reply_and_the_profile_name_and_says_its_size(path):
+    signed = {"Content-Type": "application/x-ndjson", "x-blob": "block", "Content-Length": "1", "host": "x", "bad": "é"}
+    begun, put = [], []
+
+    def handler(request):
+        if request.method == "PUT":
+            put.append((request.headers, request.read()))
+            return httpx.Response(200)
+        begun.append(request.read())
+        return httpx.Response(
+            201, json={"data": {"id": "f", "upload": {"url": "https://store.example/7", "headers": signed}}}
+        )
+
+    profile = ApiProfile(
+        upload_style="presigned",
+        purpose=None,
+        upload_fields={"name": "{filename}", "size": "{bytes}", "note": "{bytes} B"},
+        upload_headers={"X-More": "1"},
+    )
+    client_of(handler, profile=profile).upload_file(path, filename="a")
+    size = len(LINES)
+    assert begun == [b'{"name":"a","size":%d,"note":"%d B"}' % (size, size)]
+    ((headers, body),) = put
+    assert body == LINES
+    names = ("content-type", "x-blob", "x-more", "content-length", "host")
+    assert [headers.get(name) for name in names] == ["application/x-ndjson", "block", "1", str(size), "store.example"]
+    assert headers.get_list("content-type") == ["application/x-ndjson"]
+    assert not {"authorization", "bad"} & headers.keys()
+
+
+def test_a_size_is_text_in_a_form(path):
+    _, parts = uploaded(path, ApiProfile(upload_fields={"size": "{bytes}"}))
+    assert parts["size"] == (None, str(len(LINES)).encode())
+
+
+@pytest.mark.parametrize(
+    ("end", "fields", "file_id"),
+    [
+        ({}, {}, "up-1"),
+        ({"id": "up-1", "file": {"id": "file-9"}}, {}, "file-9"),
+        ({"data": {"id": "up-1", "fileId": "file-9"}}, {}, "file-9"),
+        ({"stored": {"as": "file-9"}}, {"committed_id": "stored.as"}, "file-9"),
+    ],
+)
+def test_the_end_of_an_upload_may_name_the_file(path, end, fields, file_id):
+    def handler(request):
+        if request.url.path.endswith("/complete"):
+            return httpx.Response(200, json=end)
+        return httpx.Response(200, json={"id": "up-1", "uploadUrl": "https://store.example/7"})
+
+    profile = ApiProfile(upload_style="presigned", upload_commit_path="/uploads/{file_id}/complete", file_fields=fields)
+    assert client_of(handler, profile=profile).upload_file(path).id == file_id

@@ -310,3 +310,29 @@ def test_a_time_without_an_offset_is_no_age_of_a_batch():
 def test_a_file_is_read_by_the_paths_of_a_profile():
     file = parse_file({"dataset": {"key": 5, "label": "a.jsonl"}}, paths={"id": "dataset.key", "filename": "label"})
     assert (file.id, file.filename) == ("5", "a.jsonl")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"code": 0, "data": {"rows": [PLAIN], "total": 1}},
+        {"retCode": "0000", "payload": {"content": [PLAIN], "totalElements": 1, "last": True}},
+        {"page": {"entries": [PLAIN]}, "errors": []},
+    ],
+)
+def test_a_list_under_a_name_that_nobody_knows_is_the_only_list_of_objects(reply):
+    assert [batch.id for batch in parse_page(reply, parse_batch).items] == ["batch_1"]
+
+
+def test_an_empty_list_under_a_name_that_nobody_knows_needs_pages_beside_it():
+    assert parse_page({"data": {"rows": [], "total": 0}}, parse_batch).items == ()
+    for reply in ({"data": {"rows": []}}, {"rows": [], "cols": [], "total": 0}, {"id": "b", "outputs": [PLAIN]}):
+        with pytest.raises(WireError, match="expected"):
+            parse_page(reply, parse_batch)
+
+
+@pytest.mark.parametrize(
+    ("beside", "has_more"), [({"last": True}, False), ({"last": False}, True), ({"hasNext": True}, True)]
+)
+def test_whether_a_list_goes_on_has_several_names(beside, has_more):
+    assert parse_page({"content": [PLAIN], **beside}, parse_batch).has_more is has_more

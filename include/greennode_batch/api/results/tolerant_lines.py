@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from greennode_batch.api.bounds import MAX_LINE_BYTES, MAX_TOKENS, in_mib
-from greennode_batch.api.error_body import decode, describe, shorten
+from greennode_batch.api.error_body import decode, describe, is_fine, shorten
 from greennode_batch.api.fields import count, epoch_seconds, pick, text
 from greennode_batch.api.results.result_line import Anomaly, CutLine, ResultLine, ToolCall
 
@@ -18,9 +18,6 @@ _MAX_DEPTH = 20
 _NO_JSON: Any = object()
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _WRAPPERS = ("data", "result", "response", "body", "output")
-# The wrapper that gateways put around an answer: {"code": 0, "message": "success", "data": {...}}.
-_FINE_CODES = frozenset({"0", "200", "OK", "ok", "success", "SUCCESS"})
-_FINE_WORDS = frozenset({"ok", "success", "succeeded", "successful", "completed", "done"})
 _THINKING_PARTS = frozenset({"thinking", "reasoning", "reasoning_text"})
 
 
@@ -148,7 +145,7 @@ def _is_no_error(message: str, code: str | None, status_code: int | None) -> boo
     """Whether a body without an answer reports success: the answer is then somewhere else."""
     if status_code is not None and status_code >= HTTPStatus.BAD_REQUEST:
         return False
-    return code in _FINE_CODES or message.strip(".! ").lower() in _FINE_WORDS
+    return is_fine(message, code)
 
 
 def _first_choice(fields: dict[str, Any]) -> dict[str, Any] | None:
