@@ -117,8 +117,8 @@ class ApiProfile:
     """`form`: one multipart request. `presigned`: JSON of `purpose` and `upload_fields`, then a PUT to the URL in
     the reply; another host never gets the key."""
     upload_commit_path: str | None = None
-    """Where a presigned upload is ended with a POST, as `/files/{file_id}/complete`. If the reply names the file by another
-    id, that is its id."""
+    """Where a presigned upload is ended with a POST, as `/files/{file_id}/complete`. If the reply names the file by
+    another id, that is its id."""
     upload_headers: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
     """Headers of a presigned upload's PUT, beside those that the reply names."""
     line_format: LineFormat = "custom_id+body"

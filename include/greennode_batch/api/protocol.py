@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from greennode_batch.api.exchange import Call, Operation, Repeat
+from greennode_batch.api.exchange import Call, Operation, Repeat, Reply
 from greennode_batch.api.paging import Pager, Parameters
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.results.result_line import ResultLine
@@ -244,7 +244,7 @@ class Operations:
             raise WireError(result.error)
         return result
 
-    def chat_reply(self, custom_id: str, body: Raw) -> Operation[Reply]:
+    def chat_reply(self, custom_id: str, body: msgspec.Raw) -> Operation[Reply]:
         """The same of a request line's body, byte for byte: the reply as the server wrote it, a JSON object."""
         reply = yield self._chat(f"chat {custom_id}", body)
         if not isinstance(reply.json(), dict):

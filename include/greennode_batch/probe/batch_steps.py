@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.api.wire import Batch
+from greennode_batch.api.wire import Batch, parse_batch
 from greennode_batch.errors import AmbiguousError
 from greennode_batch.probe import shapes, variants
 from greennode_batch.probe.list_steps import find_by_file
+from greennode_batch.probe.places import id_place
 from greennode_batch.probe.session import Answer, ProbeEndedError, Session
 from greennode_batch.probe.state import MAX_BATCHES, MAX_CREATE_CALLS, ProbeBatch, Role
 from greennode_batch.probe.watch_steps import poll
 
 CREATE = "Creating a batch"
 METADATA = {"made_by": "greennode-batch probe"}
-_MAX_TRIES = 12
+_MAX_TRIES = 30
 _PAUSE_SECONDS = 0.5
 _NOT_READY = re.compile(r"\bfile\b.*(?:not found|not exist|not ready|process|upload)|\bPROCESSING\b", re.IGNORECASE)
 _NOT_READY_STATUSES = frozenset({400, 404, 409, 422, 425})
@@ -30,6 +31,7 @@ def create_main(session: Session) -> None:
         return
     variant = variants.own_create(session.profile)
     tried: list[variants.Variant] = []
+    unknown: set[str] = set()
     says = ""
     for _ in range(_MAX_TRIES):
         tried.append(variant)
@@ -49,7 +51,8 @@ def create_main(session: Session) -> None:
             tried.clear()
             continue
         missing = answer.not_there and not _NOT_READY.search(answer.says)
-        following = variants.next_create(variant, answer.says, not_there=missing, tried=tried)
+        unknown |= variants.unknown_fields(variant, says)
+        following = variants.next_create(variant, says, not_there=missing, tried=tried, unknown=unknown)
         if following is None:
             break
         variant = following
@@ -91,8 +94,18 @@ def create(session: Session, role: Role, profile: ApiProfile, file_id: str) -> A
         _adopt(session, role, file_id, answer.value.id, line_format=profile.line_format, begun=begun).note(
             answer.json_object, begun
         )
+    elif answer.is_unread and (field := id_place(session.raw_json())) and "id" not in profile.batch_fields:
+        state.seen["batch_fields"] = {**profile.batch_fields, "id": field}
+        state.add(CREATE, f"A batch has its id in `{field}`.", answer.file)
+        value = parse_batch(session.raw_json(), paths=state.seen["batch_fields"])
+        _adopt(session, role, file_id, value.id, line_format=profile.line_format, begun=begun)
+        answer = Answer(value=value, reply=answer.reply, file=answer.file)
     elif isinstance(answer.error, AmbiguousError):
-        found, _ = find_by_file(session, file_id)
+        found, listed = find_by_file(session, file_id)
+        if found is None and listed and answer.is_refusal:
+            del state.creating[role]
+            session.save()
+            return answer
         if found is None:
             raise ProbeEndedError(
                 f"a create had no clear answer ({answer.says}), and no list shows its batch. "

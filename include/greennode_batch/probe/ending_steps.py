@@ -36,6 +36,7 @@ def cancel(session: Session) -> None:
         if not answer.ok:
             state.open["how to cancel a batch"] = f"{what}: {answer.says}"
             return
+        one.is_cancelled = answer.status not in _DECLINED
         state.works(profile, *variant)
         _say_cancelled(session, one, what, answer)
         return

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
+from urllib.parse import quote
 
-from greennode_batch.api.wire import RemoteFile
+from greennode_batch.api.wire import RemoteFile, parse_committed_id
 from greennode_batch.probe import variants
-from greennode_batch.probe.places import is_whole_number, url_place
+from greennode_batch.probe.places import id_place, is_whole_number, url_place
 from greennode_batch.probe.session import Answer, ProbeEndedError, Session
 from greennode_batch.probe.shapes import fields, list_shape, wrapper
 
@@ -25,24 +25,21 @@ def upload(session: Session) -> None:
         return
     left = variants.uploads(session.profile)
     refusals = []
-    asked_for_steps: list[str] = []
+    tried: list[variants.Variant] = []
     for _ in range(_MAX_UPLOADS):
-        variant, answer = _try(session, left.pop(0))
+        variant = left.pop(0)
+        tried.append(variant)
+        variant, answer = _try(session, variant)
         if answer.value is not None:
             _uploaded(session, answer, variant)
             return
         profile = variants.laid_over(session.profile, variant)
-        tried = f"POST {profile.upload_path} with purpose {profile.purpose}"
-        refusals.append(f"{tried}: {answer.says}")
-        state.add(FILES, f"An upload was refused: {tried}: {answer.says}.", answer.file)
+        how = f"POST {profile.upload_path} with purpose {profile.purpose}"
+        refusals.append(f"{how}: {answer.says}")
+        state.add(FILES, f"An upload was refused: {how}: {answer.says}.", answer.file)
         if answer.about_the_account:
             break
-        if answer.not_there or answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            left = variants.leave_out(left, variant, "upload_path")
-        elif profile.upload_style == "form" and answer.status in _MAY_WANT_JSON and not asked_for_steps:
-            asked_for_steps.append(profile.upload_path)
-            if "purpose" not in answer.says:
-                left = [*variants.presigned(variant, answer.says), *left]
+        left = [one for one in _next_ways(tried, answer, left) if one not in tried]
         if not left:
             break
     if not state.successes:
@@ -54,15 +51,36 @@ def upload(session: Session) -> None:
     state.open["everything about files and batches"] = f"no upload was accepted: {refusals[-1]}"
 
 
+def _next_ways(
+    tried: list[variants.Variant], answer: Answer[RemoteFile], left: list[variants.Variant]
+) -> list[variants.Variant]:
+    """The ways to upload that are left after the last one was refused, those first that the refusal asks for."""
+    refused = tried[-1]
+    if answer.not_there:
+        return variants.leave_out(left, refused, "upload_path")
+    if refused["upload_style"] == "presigned":
+        return [*variants.asked_for_at_begin(refused, answer.says), *left]
+    is_new = all(one["upload_style"] == "form" for one in tried)
+    if is_new and answer.status in _MAY_WANT_JSON and "purpose" not in answer.says:
+        return [*variants.presigned(refused, answer.says), *left]
+    return left
+
+
 def _try(session: Session, variant: variants.Variant) -> tuple[variants.Variant, Answer[RemoteFile]]:
-    """One upload; the variant locates the upload URL in the reply, if that had to be found out."""
-    profile = variants.laid_over(session.profile, variant)
-    answer = session.upload("upload the main file", profile, "main")
-    place = None if answer.value is not None or profile.upload_style == "form" else url_place(session.raw_json())
-    if place is None or "upload_url" in profile.file_fields:
-        return variant, answer
-    variant = {**variant, "file_fields": {**profile.file_fields, "upload_url": place}}
-    return variant, session.upload("upload the main file", variants.laid_over(session.profile, variant), "main")
+    """One upload; the variant says where the id and the URL for the bytes stand, where that had to be found out."""
+    answer = session.upload("upload the main file", variants.laid_over(session.profile, variant), "main")
+    for field, place_of in (("id", id_place), ("upload_url", url_place)):
+        known = variant["file_fields"]
+        place = (
+            None if answer.value is not None or not answer.is_unread or field in known else place_of(session.raw_json())
+        )
+        if place is None or (field == "upload_url" and variant["upload_style"] == "form"):
+            continue
+        guess = {**variant, "file_fields": {**known, field: place}}
+        better = session.upload("upload the main file", variants.laid_over(session.profile, guess), "main")
+        if better.value is not None or (field == "id" and guess["upload_style"] == "presigned"):
+            variant, answer = guess, better
+    return variant, answer
 
 
 def _uploaded(session: Session, answer: Answer[RemoteFile], variant: variants.Variant) -> None:
@@ -70,6 +88,9 @@ def _uploaded(session: Session, answer: Answer[RemoteFile], variant: variants.Va
     state.seen |= variant
     assert answer.value is not None
     state.inputs["main"] = answer.value.id
+    if variant["file_fields"]:
+        shown = ", ".join(f"{field} in `{path}`" for field, path in variant["file_fields"].items())
+        state.add(FILES, f"The reply to an upload has the {shown}.", answer.file)
     if variant["upload_style"] == "presigned":
         _end_upload(session, answer.value.id)
     purpose = "no purpose" if variant["purpose"] is None else f"purpose {variant['purpose']!r}"
@@ -85,10 +106,15 @@ def _end_upload(session: Session, file_id: str) -> None:
     state = session.state
     state.add(FILES, "An upload is JSON, then a PUT to the URL that the reply names.")
     for path in variants.commits(session.profile):
-        answer = session.post(f"end the upload by {path}", path.replace("{file_id}", file_id))
+        answer = session.post(f"end the upload by {path}", path.replace("{file_id}", quote(file_id, safe="")))
         if answer.ok:
             state.seen["upload_commit_path"] = path
             state.add(FILES, f"POST {path} ends an upload.", answer.file)
+            made = parse_committed_id(answer.json, path=session.profile.file_fields.get("committed_id"))
+            if made is not None and made != file_id:
+                state.add(FILES, "The reply to that names the file, by another id than the upload's.", answer.file)
+                state.inputs["main"] = made
+                state.files[made] = state.files.pop(file_id)
             return
 
 

@@ -10,20 +10,28 @@ from greennode_batch.api.fields import at, pick
 
 _MAX_DEPTH = 6
 _MAX_ENTRIES = 200
-_OUTPUT = re.compile(r"output|result", re.IGNORECASE)
-_ERROR = re.compile(r"err|fail", re.IGNORECASE)
-_FILE = re.compile(r"file|dataset|url|id$", re.IGNORECASE)
+_MAX_INDEXES = 2
+_OUTPUT = re.compile(r"output|result|answer|success|\bout\b", re.IGNORECASE)
+_ERROR = re.compile(r"err|fail|reject", re.IGNORECASE)
+_FILE = re.compile(r"file|dataset|ur[il]|link|href|(?:id|key)$", re.IGNORECASE)
+_OF_A_CALL = re.compile(r"request|trace", re.IGNORECASE)
+# The likeliest first.
+_IDS = (
+    re.compile(r"^id$|Id$|_id$|uuid$"),
+    re.compile(r"(?:key|handle|ref|token)$", re.IGNORECASE),
+    re.compile(r"(?:uri|url)$", re.IGNORECASE),
+)
 
 
 def places(data: object, is_it: Callable[[str, Any], bool], prefix: str = "", depth: int = 0) -> Iterator[str]:
-    """The paths at which a wanted value is found, by name and value; outer ones first."""
+    """The paths at which a value is wanted, by its path and itself; those further out first."""
     entries: list[tuple[str, Any]] = []
     if isinstance(data, dict):
         entries = [(str(name), value) for name, value in data.items() if name and "." not in str(name)]
     elif isinstance(data, list):
-        entries = [(str(index), value) for index, value in enumerate(data[:1])]
+        entries = [(str(index), value) for index, value in enumerate(data[:_MAX_INDEXES])]
     entries = entries[:_MAX_ENTRIES]
-    yield from (prefix + name for name, value in entries if is_it(name, value))
+    yield from (prefix + name for name, value in entries if is_it(prefix + name, value))
     if depth < _MAX_DEPTH:
         for name, value in entries:
             yield from places(value, is_it, f"{prefix}{name}.", depth + 1)
@@ -31,27 +39,37 @@ def places(data: object, is_it: Callable[[str, Any], bool], prefix: str = "", de
 
 def url_place(data: object) -> str | None:
     """The path of a URL in a reply."""
-    return next(
-        places(data, lambda _, value: isinstance(value, str) and value.startswith(("https://", "http://"))), None
-    )
+    return next(places(data, lambda _, value: _is_url(value)), None)
+
+
+def id_place(data: object) -> str | None:
+    """The name of the field that has the id of what a reply is about, by how such fields are called."""
+    for pattern in _IDS:
+
+        def is_it(path: str, value: Any, pattern: re.Pattern[str] = pattern) -> bool:
+            name = path.rpartition(".")[2]
+            return _is_id(value) and pattern.search(name) is not None and _OF_A_CALL.search(name) is None
+
+        found = next(places(data, is_it), None)
+        if found is not None:
+            return found.rpartition(".")[2]
+    return None
 
 
 def batch_places(raw: dict[str, Any], input_id: str) -> dict[str, str]:
     """The paths of a batch's files, by their names, and by the known id: for `batch_fields`."""
 
-    def is_id(value: object) -> bool:
-        return isinstance(value, str | int) and not isinstance(value, bool) and value not in {"", 0}
-
-    def named(wanted: re.Pattern[str], name: str, value: object) -> bool:
-        is_error = _ERROR.search(name) is not None
+    def named(wanted: re.Pattern[str], path: str, value: object) -> bool:
+        name, is_error = path.rpartition(".")[2], _ERROR.search(path) is not None
         return (
-            is_id(value)
-            and _FILE.search(name) is not None
-            and (is_error if wanted is _ERROR else not is_error and wanted.search(name) is not None)
+            _is_id(value)
+            and (_FILE.search(name) is not None or _is_url(value))
+            and _OF_A_CALL.search(name) is None
+            and (is_error if wanted is _ERROR else not is_error and wanted.search(path) is not None)
         )
 
     wanted: dict[str, Callable[[str, Any], bool]] = {
-        "input_file_id": lambda _, value: is_id(value) and str(value) == input_id,
+        "input_file_id": lambda _, value: _is_id(value) and str(value) == input_id,
         "output_file_id": lambda name, value: named(_OUTPUT, name, value) and str(value) != input_id,
         "error_file_id": lambda name, value: named(_ERROR, name, value) and str(value) != input_id,
     }
@@ -74,6 +92,14 @@ def line_places(line: object, ids: Collection[str]) -> dict[str, str]:
             break
     wrapper, _, _ = custom_id.rpartition(".")
     return found | ({"error": f"{wrapper}.error"} if wrapper else {})
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and value not in {"", 0}
+
+
+def _is_url(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(("https://", "http://"))
 
 
 def is_whole_number(reply: dict[str, Any]) -> bool:

@@ -115,7 +115,11 @@ def cancelled(session: Session) -> None:
     if one is None or one.gone:
         return
     _with_files(session, one)
-    state.add(CANCELLED, f"It ended as {one.batch.raw_status!r}.")
+    word = one.batch.raw_status
+    state.add(CANCELLED, f"It ended as {word!r}.")
+    running = {seen.word for other in state.batches if other.role != "cancelled" for seen in other.words}
+    if one.batch.status is BatchStatus.UNKNOWN and one.is_cancelled and word not in running:
+        state.seen["status_words"] = {**state.seen.get("status_words", {}), word: "cancelled"}
     for which in ("output", "error"):
         lines = _read(session, one, which)
         words = f"{len(lines.raw)} lines" if lines else "not there"
@@ -151,7 +155,7 @@ def _read(session: Session, one: ProbeBatch, which: Which) -> _File | None:
             state.files.setdefault(file_id, f"{which} of {one.role}")
         answer = _content(session, file_id, f"{which} of {one.role}")
     if (answer is None or not answer.ok) and which == "output" and state.seen.get("result_style") in {None, "results"}:
-        by_batch = _results_of_batch(session, one)
+        by_batch = results_of_batch(session, one)
         if by_batch is not None:
             return by_batch
     if answer is None:
@@ -163,16 +167,33 @@ def _read(session: Session, one: ProbeBatch, which: Which) -> _File | None:
     return lines
 
 
-def _results_of_batch(session: Session, one: ProbeBatch) -> _File | None:
+def results_of_batch(session: Session, one: ProbeBatch) -> _File | None:
+    """The lines of a batch where the API has one list of them for it, or the URL of it."""
     for path in variants.results_paths(session.profile):
         profile = variants.laid_over(session.profile, {"results_path": path, "result_style": "results"})
         answer = session.fetch(f"results of {one.role}", session.with_profile(profile).results_path(one.id))
         lines = _lines(session, answer) if answer.ok else None
+        if lines is None and answer.ok and isinstance(answer.json, dict):
+            lines = _behind(session, answer, f"results of {one.role}")
         if lines is not None:
             session.state.works(profile, "result_style", "results_path")
             session.state.add(RESULTS, f"Results are read at {path}.", answer.file)
             return lines
     return None
+
+
+def _behind(session: Session, answer: Answer[bytes], name: str) -> _File | None:
+    """The lines at the URL that a reply in JSON names in their place."""
+    url, place = _named_url(session)
+    if url is None:
+        return None
+    followed = _follow(session, name, url)
+    lines = _lines(session, followed) if followed.ok else None
+    if lines is not None and place is not None:
+        session.state.seen["file_fields"] = {**session.state.seen.get("file_fields", {}), "url": place}
+    if lines is not None:
+        session.state.add(RESULTS, f"The reply is a URL in JSON ({shapes.fields(answer.json)}).", answer.file)
+    return lines
 
 
 def _content(session: Session, file_id: str, name: str) -> Answer[bytes]:

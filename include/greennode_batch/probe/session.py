@@ -17,7 +17,7 @@ from upath import UPath
 from greennode_batch.api.bounds import Gunzip
 from greennode_batch.api.connection import Connection, stream_reply
 from greennode_batch.api.error_body import parse_error, shorten
-from greennode_batch.api.exchange import Call, Lost, Operation, Reply, drive, run
+from greennode_batch.api.exchange import Call, Lost, Operation, Reply, drive, is_refusal, run, status_of
 from greennode_batch.api.network import Deadline, bounded, tls_context
 from greennode_batch.api.paging import Item, Pager
 from greennode_batch.api.profile import ApiProfile
@@ -71,8 +71,8 @@ class Answer(Generic[T]):
 
     @property
     def status(self) -> int | None:
-        """The HTTP status, None without a reply."""
-        return None if self.reply is None else self.reply.status
+        """The status that the reply stands for, None without one."""
+        return None if self.reply is None else status_of(self.reply)
 
     @property
     def json(self) -> Any:
@@ -100,6 +100,16 @@ class Answer(Generic[T]):
     def not_there(self) -> bool:
         """Whether the path (or the method on it) does not exist."""
         return self.status in {404, 405, 501}
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether an error came with a 2xx: it may be a refusal, and it may be of a gateway that gave up waiting."""
+        return self.reply is not None and is_refusal(self.reply)
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether the server did what was asked, and the reply could not be read."""
+        return self.error is not None and self.reply is not None and self.reply.is_success and not self.is_refusal
 
     @property
     def about_the_account(self) -> bool:

@@ -9,14 +9,15 @@ import msgspec
 
 from greennode_batch.api.polling.polling import may_be_over, state_of
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.api.wire import Batch, parse_batch
+from greennode_batch.api.wire import Batch, BatchStatus, parse_batch
+from greennode_batch.probe.places import batch_places
 
 MAX_CHATS = 6
 QUIET_SECONDS = 60.0
 """How long a two-line batch with a result file must not change before an unknown status word counts as its end."""
 MAX_BATCHES = 5
 LINES_A_BATCH = 2
-MAX_CREATE_CALLS = 20
+MAX_CREATE_CALLS = 45
 
 Role = Literal["main", "cancelled", "bad_line"]
 
@@ -48,6 +49,10 @@ class ProbeBatch(msgspec.Struct, kw_only=True):
     words: list[StatusWord] = []
     listed_after_seconds: float | None = None
     gone: bool = False
+    has_results: bool = False
+    """Whether results could be read of it, though its word does not say that it is over."""
+    is_cancelled: bool = False
+    """Whether the server has taken a cancel of it."""
     replaced: bool = False
     quiet_since: float = 0.0
     noted_at: float = 0.0
@@ -63,8 +68,18 @@ class ProbeBatch(msgspec.Struct, kw_only=True):
     def ended(self) -> bool:
         """Whether nothing about it changes any more; with an unknown word, it has not changed for a while."""
         batch = self.batch
-        is_quiet = may_be_over(batch) and self.noted_at - self.quiet_since >= QUIET_SECONDS
-        return self.gone or batch.status.is_terminal or is_quiet
+        return self.gone or batch.status.is_terminal or self.has_results or (self.is_quiet and self._may_be_over)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it has stood still for a while."""
+        return self.noted_at - self.quiet_since >= QUIET_SECONDS
+
+    @property
+    def _may_be_over(self) -> bool:
+        batch = self.batch
+        names_file = "output_file_id" in batch_places(self.raw, self.file_id)
+        return may_be_over(batch) or (batch.status is BatchStatus.UNKNOWN and (names_file or self.is_cancelled))
 
     def note(self, raw: dict[str, Any], now: float) -> None:
         """Take over a new state."""

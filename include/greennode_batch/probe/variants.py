@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, TypeVar
 
 from greennode_batch.api.profile import PRESETS, ApiProfile
@@ -23,11 +23,13 @@ UPLOAD_FIELDS = (
     "purpose",
     "upload_fields",
     "upload_style",
+    "upload_commit_path",
     "file_fields",
     "line_format",
 )
 CREATE_FIELDS = (
     "batches_path",
+    "create_path",
     "batch_path",
     "input_file_field",
     "input_file_as_list",
@@ -39,11 +41,57 @@ CREATE_FIELDS = (
     "create_fields",
 )
 PURPOSES = ("batch", "batch-api", None)
-_FILES_PATHS = ("/files", "/batch/files", "/datasets")
+_FILES_PATHS = ("/files", "/batch/files", "/datasets", "/uploads")
+# What an upload in steps may begin with: its name, its size and its type, by the names that each may have.
 _FILENAMES = ("filename", "file_name", "name", "fileName")
-_INPUT_FIELDS = ("input_file_ids", "input_files", "input_file_id", "inputFileId", "input_file", "file_id")
+_SIZES = ("bytes", "size", "fileSize", "file_size", "sizeBytes", "size_bytes", "contentLength", "content_length")
+_TYPES = ("contentType", "content_type", "mimeType", "mime_type", "fileType", "file_type")
+_BEGUN_WITH = (
+    dict.fromkeys(_FILENAMES, "{filename}")
+    | dict.fromkeys(_SIZES, "{bytes}")
+    | dict.fromkeys(_TYPES, "application/jsonl")
+)
+_INPUT_FIELDS = (
+    "input_file_ids",
+    "input_files",
+    "input_file_id",
+    "inputFileId",
+    "input_file",
+    "file_id",
+    "fileId",
+    "file",
+    "inputFile",
+    "input",
+    "fileUrl",
+    "file_url",
+    "inputFileUrl",
+    "input_file_url",
+    "dataset_id",
+    "datasetId",
+    "key",
+    "object_key",
+    "objectKey",
+)
+_UNKNOWN = re.compile(
+    r"unknown|unexpected|unrecogni[sz]ed|unsupported|extra|invalid (?:field|param)"
+    r"|not (?:permitted|allowed|known|recogni[sz]ed|supported|an? )",
+    re.IGNORECASE,
+)
 _NAMED_INPUT = re.compile(r"['\"`](\w*(?:file|dataset)\w*)['\"`]", re.IGNORECASE)
-_BATCHES_PATHS = ("/batches", "/batch/jobs", "/batch", "/batches/jobs", "/jobs", "/batch_jobs", "/batch-jobs")
+_BATCHES_PATHS = (
+    "/batches",
+    "/batch/jobs",
+    "/batch",
+    "/batches/jobs",
+    "/jobs",
+    "/batch_jobs",
+    "/batch-jobs",
+    "/batch-tasks",
+    "/batch_tasks",
+    "/batch/tasks",
+    "/tasks",
+    "/batch-inference",
+)
 _DEFAULT_ENDPOINT = "/v1/chat/completions"
 _DEFAULT_WINDOW = "24h"
 
@@ -77,22 +125,46 @@ def uploads(profile: ApiProfile) -> list[Variant]:
         for tail in ("", "/upload")
         for purpose in PURPOSES
     ]
+    # An upload may be a thing of its own, and become a file at its end.
+    others = [{**own, "upload_path": "/uploads", "purpose": purpose} for purpose in PURPOSES] + others
     return _distinct([own, *purposes, *presets, *lines, *others])
 
 
 def presigned(refused: Variant, words: str) -> list[Variant]:
-    """Uploads in steps, after a form was refused; first with the field that the refusal asks for."""
-    names = sorted(_FILENAMES, key=lambda name: re.search(rf"['\"`]{name}['\"`]", words) is None)
-    return [
-        {**refused, "upload_style": "presigned", "upload_fields": {name: "{filename}"}, "purpose": purpose}
+    """Uploads in steps where one by a form was refused; first with the fields that the refusal asks for."""
+    begun = {**refused, "upload_style": "presigned", "upload_fields": {}}
+    names = sorted(_FILENAMES, key=lambda name: not _names(words, name))
+    return asked_for_at_begin(begun, words) + [
+        {**begun, "upload_fields": {name: "{filename}"}, "purpose": purpose}
         for name in names
         for purpose in _distinct([refused["purpose"], *PURPOSES])
     ]
 
 
+def asked_for_at_begin(refused: Variant, words: str) -> list[Variant]:
+    """An upload in steps with the fields besides its own that a refusal names: added to them, and in their place."""
+    own = refused["upload_fields"]
+    asked = {name: value for name, value in _BEGUN_WITH.items() if name not in own and _names(words, name)}
+    # One name of each kind is enough.
+    asked = {value: name for name, value in reversed(asked.items())}
+    added = {name: value for value, name in asked.items()}
+    if not added:
+        return []
+    kept = {name: value for name, value in own.items() if value not in asked}
+    purposes = _distinct([refused["purpose"], None] if _names(words, "purpose") else [refused["purpose"]])
+    return [{**refused, "upload_fields": kept | added, "purpose": purpose} for purpose in purposes]
+
+
+def _names(words: str, name: str) -> bool:
+    return re.search(rf"(?<![\w-]){name}(?![\w-])", words) is not None
+
+
 def commits(profile: ApiProfile) -> list[str]:
     """Paths that may end an upload in steps."""
-    return [f"{profile.file_path}/{tail}" for tail in ("complete", "commit", "finish", "confirm")]
+    tails = ("complete", "commit", "finish", "confirm")
+    paths = _distinct([profile.file_path, f"{profile.upload_path}/{{file_id}}"])
+    own = [profile.upload_commit_path] if profile.upload_commit_path else []
+    return own + [f"{path}/{tail}" for path in paths for tail in tails]
 
 
 def leave_out(variants: list[Variant], refused: Variant, name: str) -> list[Variant]:
@@ -105,12 +177,41 @@ def own_create(profile: ApiProfile) -> Variant:
     return _of(profile, CREATE_FIELDS)
 
 
-def next_create(refused: Variant, words: str, *, not_there: bool, tried: list[Variant]) -> Variant | None:
-    """The next way to create a batch after one was refused with these words; None if all were tried."""
-    if not_there:
+def next_create(
+    refused: Variant, words: str, *, not_there: bool, tried: list[Variant], unknown: Collection[str] = ()
+) -> Variant | None:
+    """The next way to create a batch after one was refused with these words; None when all are used up.
+
+    unknown: fields that this server has said not to know, as `unknown_fields` gives them.
+    """
+    if not_there and tried[0]["create_path"] is None:
         known = {one["batches_path"] for one in tried}
         return next((one for one in _elsewhere(tried[0]) if one["batches_path"] not in known), None)
-    return next((one for one in _creates(refused, words) if one not in tried), None)
+    ways = _creates(refused, words, unknown)
+    return next((one for one in ways if one not in tried and not _sent(one) & set(unknown)), None)
+
+
+def unknown_fields(refused: Variant, words: str) -> set[str]:
+    """Fields of a create that a refusal calls unknown."""
+    if _UNKNOWN.search(words) is None:
+        return set()
+    return {name for name in _sent(refused) if _names(words, name) and not _is_approved(words, name)}
+
+
+def _is_approved(words: str, name: str) -> bool:
+    """Whether a refusal says something good of a name: "'window' is not a field; 'inputFileId' is"."""
+    return re.search(rf"(?<![\w-]){name}\W{{0,2}} (?:is|are)\b(?! (?:not|un|in|extra|an? un))", words) is not None
+
+
+def _sent(variant: Variant) -> set[str]:
+    """The names of the fields of a create."""
+    optional = {
+        "endpoint": variant["endpoint"],
+        "completion_window": variant["completion_window"],
+        "metadata": variant["metadata"],
+        "model": variant["model_in_create"],
+    }
+    return {variant["input_file_field"], *variant["create_fields"], *(name for name in optional if optional[name])}
 
 
 def _elsewhere(own: Variant) -> Iterator[Variant]:
@@ -120,8 +221,14 @@ def _elsewhere(own: Variant) -> Iterator[Variant]:
         yield {**own, **_below(path)}
 
 
-def _creates(refused: Variant, words: str) -> Iterator[Variant]:
+def _creates(refused: Variant, words: str, unknown: Collection[str]) -> Iterator[Variant]:
     yield from _guided(refused, words)
+    left_out: Variant = {"endpoint": None, "completion_window": None, "metadata": False}
+    known = {name: left_out[name] if name in unknown and name in left_out else value for name, value in refused.items()}
+    if refused["input_file_field"] in unknown:
+        for field in _INPUT_FIELDS:
+            yield {**known, "input_file_field": field, "input_file_as_list": field.endswith("s")}
+    yield known
     yield {**refused, "metadata": False}
     for change in ({"completion_window": None}, {"endpoint": None}, {"completion_window": None, "endpoint": None}):
         yield {**refused, "metadata": False, **change}
@@ -129,16 +236,21 @@ def _creates(refused: Variant, words: str) -> Iterator[Variant]:
     same_place = _below(refused["batches_path"]) | {"metadata": False}
     for preset in PRESETS.values():
         yield {**_of(preset, CREATE_FIELDS), **same_place}
+    for metadata in (refused["metadata"], False):
+        for field in _INPUT_FIELDS:
+            yield {
+                **refused,
+                "metadata": metadata,
+                "input_file_field": field,
+                "input_file_as_list": field.endswith("s"),
+            }
     for field in _INPUT_FIELDS:
-        for as_list in (False, True):
-            yield {**refused, "metadata": False, "input_file_field": field, "input_file_as_list": as_list}
+        yield {**refused, "metadata": False, "input_file_field": field, "input_file_as_list": not field.endswith("s")}
 
 
 def _guided(refused: Variant, words: str) -> Iterator[Variant]:
     """What the refusal itself asks for, first all together and then one by one."""
-    requested = [
-        change for name, change in _requested(refused, words) if re.search(rf"(?<![\w-]){name}(?![\w-])", words)
-    ]
+    requested = [change for name, change in _requested(refused, words) if _names(words, name)]
     if requested:
         together: Variant = dict(refused)
         for change in requested:
@@ -214,6 +326,10 @@ def pagings(profile: ApiProfile) -> list[Variant]:
             ("pageNum", "size"),
             ("pageNum", "limit"),
             ("page_num", "page_size"),
+            ("pageNo", "pageSize"),
+            ("page_no", "page_size"),
+            ("pageNumber", "pageSize"),
+            ("current", "size"),
         )
     ]
     first = [own] if own["list_style"] == "page" else []

@@ -6,6 +6,7 @@ from greennode_batch.api.wire import BatchStatus
 from greennode_batch.probe import variants
 from greennode_batch.probe.batch_steps import CREATE, create, upload_other_lines
 from greennode_batch.probe.list_steps import find_in_list
+from greennode_batch.probe.result_steps import results_of_batch
 from greennode_batch.probe.session import Session
 from greennode_batch.probe.watch_steps import pause, poll
 
@@ -48,6 +49,13 @@ def mend_lines(session: Session) -> bool:
     return answer is not None and answer.ok
 
 
+def _try_results(session: Session) -> None:
+    """Batches with words that nobody knows may be over all the same, where the server has results of them."""
+    for one in session.state.batches:
+        if not one.ended and one.is_quiet and one.batch.status is BatchStatus.UNKNOWN and len(one.words) > 1:
+            one.has_results = results_of_batch(session, one) is not None
+
+
 def wait(session: Session) -> None:
     """Watch every batch until it ends, or the time is up."""
     deadline = session.now() + session.wait_seconds
@@ -60,6 +68,8 @@ def wait(session: Session) -> None:
         batches = [one for one in session.state.batches if not one.replaced]
         session.progress("waiting for batches", sum(one.ended for one in batches), len(batches))
         left = deadline - session.now()
+        if left <= 0:
+            _try_results(session)
         if left <= 0 or all(one.ended for one in running):
             break
         pause(session, running[-1], most=left)

@@ -3,7 +3,7 @@
 import pytest
 
 from greennode_batch.api.fields import at
-from greennode_batch.probe.places import batch_places, is_whole_number, line_places, url_place
+from greennode_batch.probe.places import batch_places, id_place, is_whole_number, line_places, url_place
 
 CHAT = {"choices": [{"message": {"content": "ok"}}]}
 
@@ -45,3 +45,25 @@ def test_the_parts_of_a_result_line_are_found_by_the_id_that_was_sent(line, path
 )
 def test_an_id_that_is_a_number_is_told_from_one_in_text(reply, whole):
     assert is_whole_number(reply) is whole
+
+
+@pytest.mark.parametrize(
+    ("reply", "name"),
+    [
+        ({"code": 0, "requestId": "r", "data": {"inferenceId": 5, "fileUrl": "oss://b/x"}}, "inferenceId"),
+        ({"result": {"fileUrl": "oss://b/x", "fileName": "x"}}, "fileUrl"),
+        ({"key": "in/x", "put": "https://store.example"}, "key"),
+        ({"code": 0, "traceId": "t"}, None),
+    ],
+)
+def test_an_id_is_found_by_how_its_field_is_called(reply, name):
+    assert id_place(reply) == name
+
+
+def test_files_are_found_by_what_is_around_them():
+    raw = {"answers": {"fileId": 7}, "failures": {"link": "https://s/x"}, "error": {"requestId": "r"}, "in": 5}
+    assert batch_places(raw, "5") == {
+        "input_file_id": "in",
+        "output_file_id": "answers.fileId",
+        "error_file_id": "failures.link",
+    }

@@ -63,3 +63,42 @@ def test_delete_is_the_last_way_to_cancel():
 )
 def test_words_about_lines_are_told_from_others(words, about):
     assert variants.speaks_of_lines(words) is about
+
+
+def test_fields_that_a_server_does_not_know_are_not_sent_again():
+    tried, unknown, variant = [], set(), OWN
+    wanted = {"inputFileId", "metadata"}
+    while sent_by(variant) != wanted:
+        tried.append(variant)
+        words = f"unknown parameter: {min(sent_by(variant) - wanted)}"
+        unknown |= variants.unknown_fields(variant, words)
+        variant = variants.next_create(variant, words, not_there=False, tried=tried, unknown=unknown)
+        assert not sent_by(variant) & unknown
+    assert len(tried) < 8
+
+
+def sent_by(variant):
+    optional = {"model": variant["model_in_create"]} | {
+        name: variant[name] for name in ("endpoint", "completion_window", "metadata")
+    }
+    return {variant["input_file_field"], *(name for name, value in optional.items() if value)}
+
+
+def test_a_field_of_which_a_refusal_says_something_good_is_not_unknown():
+    sent = {**OWN, "input_file_field": "fileId"}
+    assert variants.unknown_fields(sent, "'completion_window' is not a field; 'fileId' is") == {"completion_window"}
+    assert variants.unknown_fields(sent, "fileId is required") == set()
+
+
+def test_an_upload_in_steps_is_begun_with_what_a_refusal_asks_for():
+    (first, *_) = variants.presigned(
+        variants.uploads(ApiProfile())[0], "fileName, fileSize and contentType are required"
+    )
+    assert first["upload_fields"] == {
+        "fileName": "{filename}",
+        "fileSize": "{bytes}",
+        "contentType": "application/jsonl",
+    }
+    (better,) = variants.asked_for_at_begin(first, "expected 'name' in place of it")
+    assert better["upload_fields"] == {"fileSize": "{bytes}", "contentType": "application/jsonl", "name": "{filename}"}
+    assert variants.asked_for_at_begin(better, "no") == []
