@@ -348,3 +348,22 @@ def test_live_answers_cost_the_full_price(start):
     made = start(live=Live(only=True), prices=prices, canary=0, clock=time.time)
     assert made.cost == made.prompt_tokens + made.completion_tokens
     assert made.saving == 0
+    assert made.live.requests == 3
+    assert f"Of this, 3 requests were answered live: {made.prompt_tokens} prompt" in str(made)
+
+
+def test_the_report_has_live_and_batch_apart_and_how_many_may_be_paid_twice(start, emulator):
+    prices = {"google/gemma-4-31b-it": [1_000_000, 1_000_000]}
+    emulator.faults(
+        [
+            {"kind": "line_error", "status": 500, "rate": 1.0, "batches": 1, "count": 1},
+            {"kind": "reset_after", "endpoint": "POST /chat/completions", "count": 1},
+        ]
+    )
+    made = start(live=Live(under=2), prices=prices, canary=0, clock=time.time)
+    assert made.live.cost == made.live.prompt_tokens + made.live.completion_tokens
+    assert made.live.requests == made.live.may_be_paid_twice == 1
+    batch_tokens = made.prompt_tokens + made.completion_tokens - made.live.cost
+    assert made.cost == made.live.cost + batch_tokens / 2
+    assert made.saving == batch_tokens / 2
+    assert "At most 1 live request may have been billed more than once" in str(made)

@@ -404,7 +404,7 @@ class _Answering:
         tokens = _tokens_of(reply) if self.counts_tokens else 0
         self.pace.answered(sent, now, tokens=tokens, used_up_seconds=used_up)
         self._good_at = now
-        self._settle(_answer_line(request.custom_id, reply))
+        self._settle(_answer_line(request.custom_id, reply, seconds=now - sent.at))
 
     def _failed(self, request: _Request, sent: Sent, error: ApiError) -> None:
         now = self.clock()
@@ -550,7 +550,7 @@ def _tokens_of(reply: Reply) -> int:
     return 0 if usage is None else (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
 
 
-def _answer_line(custom_id: str, reply: Reply) -> bytes:
+def _answer_line(custom_id: str, reply: Reply, *, seconds: float) -> bytes:
     """An answer as a line of a result file: the server's body, byte for byte if it is on one line."""
     body = reply.body.strip()
     if b"\n" in body or b"\r" in body:
@@ -561,7 +561,8 @@ def _answer_line(custom_id: str, reply: Reply) -> bytes:
             b',"response":{"status_code":', str(reply.status).encode(),
             b',"request_id":', msgspec.json.encode(reply.headers.get("x-request-id")),
             b',"body":', body,
-            b'},"error":null}',
+            b'},"error":null,"seconds":', b"%.3f" % seconds,
+            b"}",
         )
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
     command_line     options -> a command -> an exit code
     preview_command  shows what a run would send
+    try_command      answers the first rows live, and shows the answers
     run_command      sends the requests and writes the answers; continues where it was stopped
     out_file         what --out names: a file of answers or a dataset
     declared_job     the job of --job and of the options

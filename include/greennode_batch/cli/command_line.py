@@ -10,6 +10,7 @@ import sys
 from greennode_batch.cli.preview_command import add_preview_command
 from greennode_batch.cli.probe_command import add_probe_command
 from greennode_batch.cli.run_command import add_run_command
+from greennode_batch.cli.try_command import add_try_command
 from greennode_batch.cli_options import given_by_options, missing_options
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.progress import ProgressDisplay
@@ -60,6 +61,7 @@ def command_parsers() -> dict[str, argparse.ArgumentParser]:
 def _add_commands(parser: argparse.ArgumentParser) -> argparse._SubParsersAction[argparse.ArgumentParser]:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_preview_command(commands)
+    add_try_command(commands)
     add_run_command(commands)
     add_probe_command(commands)
     return commands

@@ -256,9 +256,15 @@ def _cost(shards: Sequence[StagedShard], prices: Prices | None) -> Cost | None:
     used = _used(shards)
     if prices is None or not used or _unpriced(shards, prices):
         return None
-    live_price = sum(prices.by_model[model].of(*tokens) for model, tokens in used.items())
-    cost = prices.in_batch(live_price)
-    return Cost(cost, live_price - cost, prices.currency)
+    live_price = _live_price(shards, prices)
+    # What was answered live was paid in full.
+    in_batches = _live_price([one for one in shards if one.receipt is None or one.receipt.live is None], prices)
+    saving = in_batches - prices.in_batch(in_batches)
+    return Cost(live_price - saving, saving, prices.currency)
+
+
+def _live_price(shards: Sequence[StagedShard], prices: Prices) -> float:
+    return sum(prices.by_model[model].of(*tokens) for model, tokens in _used(shards).items())
 
 
 def _seconds_left(shard: StagedShard, done: int, now: float) -> float | None:

@@ -19,10 +19,11 @@ from greennode_batch.reconcile.record_answers import AnsweredTable
 from greennode_batch.reconcile.staged import Staged
 from greennode_batch.reconcile.written import WrittenRows
 from greennode_batch.staging.folders import RunFolder, read_json, write_json
-from greennode_batch.state.actual_cost import CostByShard, ModelCost, ShardCost
+from greennode_batch.state.actual_cost import CostByShard, LiveCost, ModelCost, ShardCost
 from greennode_batch.state.attempts import FIRST_ATTEMPT, retries
 from greennode_batch.state.canaries import read_canaries
 from greennode_batch.state.joined_shard import JoinedShard, joined_shards
+from greennode_batch.state.live_answers import LIVE_BATCH_ID
 from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.state.rows_fingerprint import NO_ROWS, RowsFingerprint
@@ -104,6 +105,7 @@ def report(
         currency=prices.currency,
         estimate=plan.estimate,
         models=_models(plan, staged.actual_cost, joined),
+        live=_live(staged),
         canaries=live_cost(read_canaries(run), prices),
         started_at=plan.created_at,
         ended_at=clock(),
@@ -151,6 +153,18 @@ def _models(plan: Plan, actual_cost: Sequence[ShardCost], joined: Mapping[str, J
             statuses=dict(counts.most_common()),
         )
         for model, counts in statuses.items()
+    )
+
+
+def _live(staged: Staged) -> LiveCost | None:
+    """What the requests that were answered live used."""
+    shards = [one for one in staged.actual_cost if one.batch_id == LIVE_BATCH_ID]
+    if not shards:
+        return None
+    return LiveCost(
+        **msgspec.structs.asdict(total(shards)),
+        requests=sum(one.requests for one in shards),
+        may_be_paid_twice=staged.may_be_paid_twice,
     )
 
 

@@ -48,6 +48,8 @@ class Staged:
         """Batches that the server refused because it had no capacity."""
         self.repeated = 0
         """Batches that were created beside a shard's own."""
+        self.may_be_paid_twice = 0
+        """Live requests that may have been billed more than once, at most."""
         self.lost: Counter[str] = Counter()
         """Batches that were given up, by the reason."""
         self.fingerprints: dict[str, RowsFingerprint] = {}
@@ -201,6 +203,7 @@ class Staged:
             return shard.path.exists() and is_sent(shard)
         self.over_capacity += len(receipt.over_capacity)
         self.repeated += len(receipt.repeated)
+        self.may_be_paid_twice += receipt.live.may_be_paid_twice if receipt.live is not None else 0
         if receipt.lost is not None:
             self.lost[receipt.lost] += 1
         return True

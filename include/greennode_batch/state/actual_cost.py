@@ -25,12 +25,13 @@ class ActualCost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShardCost(ActualCost, frozen=True, kw_only=True):
-    """What one batch used."""
+    """What one shard used."""
 
     attempt: int
     shard_id: str
     model: str
     batch_id: str | None
+    """`live` if the shard was answered live."""
     requests: int
     counted: int
     """The requests whose usage the server reported."""
@@ -55,6 +56,14 @@ class CanaryCost(ActualCost, frozen=True, kw_only=True):
     """What the canaries used: the first requests, which are tried live, at the full price."""
 
     requests: int
+
+
+class LiveCost(ActualCost, frozen=True, kw_only=True):
+    """What the requests used that were answered live, at the full price."""
+
+    requests: int
+    may_be_paid_twice: int
+    """How many requests at most may have been billed more than once: replies that were lost, workers that stopped."""
 
 
 class AttemptReport(ActualCost, frozen=True, kw_only=True):

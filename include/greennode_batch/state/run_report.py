@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from greennode_batch.job.prices import amount
-from greennode_batch.state.actual_cost import ActualCost, AttemptReport, CanaryCost, ModelCost
+from greennode_batch.state.actual_cost import ActualCost, AttemptReport, CanaryCost, LiveCost, ModelCost
 from greennode_batch.state.cost_estimate import Estimate
 from greennode_batch.state.document import Document
 from greennode_batch.state.plan import OrphanedRows, remembered_rows
@@ -77,6 +77,8 @@ class RunReport(Document, frozen=True):
     models: tuple[ModelCost, ...] = ()
     canaries: CanaryCost | None = None
     """What the canaries used; not included in the other numbers."""
+    live: LiveCost | None = None
+    """What was answered live; included in the other numbers. None if nothing was."""
     started_at: float = 0.0
     """Epoch seconds."""
     ended_at: float = 0.0
@@ -121,10 +123,21 @@ class RunReport(Document, frozen=True):
             said.append(f"Estimated before the run: {str(self.estimate).removeprefix('estimate: ')}")
         if len(self.models) > 1:
             said += [f"{one.model}: {_listed(one.statuses)}; {_tokens(one)}; {self._paid(one)}" for one in self.models]
+        said += [] if self.live is None else self._live(self.live)
         tried = self.canaries
         if tried is not None and tried.requests:
             requests = counted(tried.requests, "request was", "requests were")
             said.append(f"In addition, {requests} tried live: {_tokens(tried)}; {self._paid(tried)}")
+        return said
+
+    def _live(self, live: LiveCost) -> list[str]:
+        requests = counted(live.requests, "request was", "requests were")
+        said = [f"Of this, {requests} answered live: {_tokens(live)}; {self._paid(live)}"]
+        if live.may_be_paid_twice:
+            said.append(
+                f"At most {counted(live.may_be_paid_twice, 'live request')} may have been billed more than once: their "
+                "replies were lost, or they were in flight when a worker stopped"
+            )
         return said
 
     def _paid(self, actual_cost: ActualCost | RunReport) -> str:

@@ -235,7 +235,7 @@ def test_output_is_put_together_again_by_whoever_collects(make_shard, client):
 
 def test_a_reply_on_several_lines_is_one_line_of_output(make_shard, client, emulator):
     body = b'{\n  "choices": [],\r\n "usage": null\n}'
-    line = live_shard._answer_line("a", Reply(200, {}, body))
+    line = live_shard._answer_line("a", Reply(200, {}, body), seconds=1.0)
     assert b"\n" not in line
     assert json.loads(line)["response"]["body"] == {"choices": [], "usage": None}
 

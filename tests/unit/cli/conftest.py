@@ -54,9 +54,10 @@ def table(tmp_path, monkeypatch):
 def command(table, emulator, monkeypatch, quick_polls):
     """Runs a command in the folder of the table: (name, words of its options) -> exit code."""
     monkeypatch.setenv("GREENNODE_API_KEY", emulator.api_key)
-    server = ["--base-url", emulator.base_url, "--staging", "staging", "--canary", "0"]
+    server = ["--base-url", emulator.base_url, "--canary", "0"]
+    of_command = {"run": [*server, "--staging", "staging"], "try": server}
 
     def run(name, *words, job=("--job", "job.py")):
-        return main([name, *job, *(server if name == "run" else []), *words])
+        return main([name, *job, *of_command.get(name, []), *words])
 
     return run
