@@ -25,11 +25,12 @@ from greennode_batch.batches.live_pace import read_live_limits
 from greennode_batch.cli.declared_job import declared_job
 from greennode_batch.cli.job_rows import job_rows
 from greennode_batch.cli.out_file import add_out_options, open_out
-from greennode_batch.cli.progress import ProgressDisplay
-from greennode_batch.cli_options import add_job_options, add_pace_options, add_server_options, api_key, at_least_one
+from greennode_batch.cli_options import add_job_options, add_pace_options, add_server_options, at_least_one
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.live_mode import Live
 from greennode_batch.job.prices import Prices, amount, read_prices
+from greennode_batch.local_run import api_key
+from greennode_batch.progress import ProgressDisplay
 from greennode_batch.run import run_to_file
 from greennode_batch.staging.folders import RunFolder, run_folder
 from greennode_batch.state.plan import read_plan

@@ -125,7 +125,7 @@ def uploads(profile: ApiProfile) -> list[Variant]:
         for tail in ("", "/upload")
         for purpose in PURPOSES
     ]
-    # An upload may be a thing of its own, and become a file at its end.
+    # An upload may be an object of another kind, which becomes a file at its end.
     others = [{**own, "upload_path": "/uploads", "purpose": purpose} for purpose in PURPOSES] + others
     return _distinct([own, *purposes, *presets, *lines, *others])
 
