@@ -19,6 +19,7 @@ from greennode_batch.answers.answer_columns import answer_fields, columns_of
 from greennode_batch.answers.answer_schema import _schema
 from greennode_batch.answers.declared_values import DeclaredValues
 from greennode_batch.answers.json_in_text import json_in_text, unwrapped
+from greennode_batch.answers.latex_in_json import may_hold_latex, with_latex
 from greennode_batch.answers.tool_calls import calls_as_json
 from greennode_batch.api.results.result_line import ToolCall
 from greennode_batch.source.column_types import _MARK
@@ -49,12 +50,13 @@ class AnswerReader:
         self.fields: tuple[pa.Field, ...] = answer_fields(model) if model else (pa.field("answer", pa.string()),)
         """The answer's columns, in order."""
         names = [field.name for field in self.fields]
-        self._fields_of = _getter(names)
+        self._all_fields = _getter(names)
         schema = _schema(model, "validation") if model else {}
         self._declared = DeclaredValues(schema)
         self._names = _names(model) if model else frozenset()
         # Then any object is valid, and only one with a field of the model's is meant as an answer.
-        self._optional = frozenset(names) if model and not any(map(_is_required, model.model_fields.values())) else None
+        self._is_optional = model is not None and not any(info.is_required() for info in model.model_fields.values())
+        self._fields_of = self._fields_meant if self._is_optional else self._all_fields
         digest = hashlib.blake2b(json.dumps(schema, sort_keys=True).encode(), digest_size=16).hexdigest()
         self.mark: Mapping[bytes, bytes] = {_MARK: digest.encode()}
         """Metadata that identifies the answer model in the schema of results."""
@@ -116,33 +118,45 @@ class AnswerReader:
         is a ValidationError, or whatever a validator of the model raises.
         """
         assert self._validate is not None, "without a model there is nothing to fit"
-        try:
-            return self._fields_meant(self._validate(text))
-        except Exception as error:  # noqa: BLE001 - a person's validator may raise anything
-            return self._sought(text, error)
+        meant: Exception | None = None
+        if not may_hold_latex(text):
+            try:
+                return self._fields_of(self._validate(text))
+            except Exception as error:  # noqa: BLE001 - a person's validator may raise anything
+                meant = error
+        return self._sought(text, meant)
 
-    def _sought(self, text: str, meant: Exception) -> tuple[Any, ...]:
+    def _sought(self, text: str, meant: Exception | None) -> tuple[Any, ...]:
         """The fields of the last valid answer in a text. Raises the error of the likeliest one.
 
-        meant: the error of the text as it is.
+        meant: the error of the text as it is; None if that was not tried.
         """
-        whole = (text,) if text.lstrip()[:1] in _JSON_BEGINS else ()
+        whole = (text,) if meant is None or text.lstrip()[:1] in _JSON_BEGINS else ()
         empty: str | None = None
         has_other = False
         for part in itertools.chain(whole, json_in_text(text)):
-            for form in itertools.chain((part,), unwrapped(part, self._names)):
+            for form in self._forms(part):
                 try:
-                    return self._fields_meant(self._validated(form))
+                    return self._fields_of(self._validated(form))
                 except Exception as error:  # noqa: BLE001 - a person's validator may raise anything
-                    if _is_no_json(meant) and not _is_no_json(error):
+                    if meant is None or (_is_no_json(meant) and not _is_no_json(error)):
                         meant = error
                     if _EMPTY.fullmatch(part):
                         empty = part
-                    elif not _is_no_json(error):
+                    elif self._is_optional and not _is_no_json(error):
                         has_other = True
-        if self._optional is None or empty is None or has_other:
+        if not self._is_optional or empty is None or has_other:
+            assert meant is not None, "the text itself was tried"
             raise meant
-        return self._fields_of(self._validated(empty))
+        return self._all_fields(self._validated(empty))
+
+    def _forms(self, part: str) -> Iterator[str]:
+        """What a JSON value may be meant as, likeliest first."""
+        latex = with_latex(part)
+        if latex != part:
+            yield latex
+        yield part
+        yield from unwrapped(latex, self._names)
 
     def _validated(self, text: str) -> BaseModel:
         """Validate a text, and once more with the declared spelling of its values where the model takes no other."""
@@ -156,10 +170,10 @@ class AnswerReader:
             return self._validated(spelled)
 
     def _fields_meant(self, answer: BaseModel) -> tuple[Any, ...]:
-        """The fields of a valid object. Raises _NoFieldError if it has none of them, although all are optional."""
-        if self._optional is not None and self._optional.isdisjoint(answer.model_fields_set):
+        """The fields of an object. Raises _NoFieldError if it gives none of them."""
+        if answer.model_fields_set.isdisjoint(type(answer).model_fields):
             raise _NoFieldError(f"it has none of the fields {', '.join(sorted(self._names))}")
-        return self._fields_of(answer)
+        return self._all_fields(answer)
 
 
 def model_hash_of(results: pa.Schema) -> str | None:
@@ -176,10 +190,6 @@ def reasons_in(error: str) -> str:
 def _getter(names: Sequence[str]) -> Callable[[BaseModel], tuple[Any, ...]]:
     get = attrgetter(*names)
     return get if len(names) > 1 else lambda answer: (get(answer),)
-
-
-def _is_required(field: FieldInfo) -> bool:
-    return field.is_required()
 
 
 def _names(model: type[BaseModel]) -> frozenset[str]:

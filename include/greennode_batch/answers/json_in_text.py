@@ -87,7 +87,8 @@ def next_value(text: str, start: int, stop: int) -> tuple[int, int | None] | Non
 
 def _values(text: str) -> Iterator[str]:
     """Find the outermost objects and lists in a text, in order."""
-    plain = text if text.isascii() else text.translate(_TO_SPACES)
+    # `translate` is slow, and nearly no text needs it.
+    plain = text.translate(_TO_SPACES) if any(space in text for space in _ODD_SPACES) else text
     end: int | None = 0
     while end is not None and (value := next_value(plain, end, len(plain))):
         start, end = value

@@ -26,6 +26,8 @@ from pydantic import (
 )
 
 from greennode_batch.answers.answer_reader import AnswerReader
+from greennode_batch.answers.outcome import outcome_of
+from greennode_batch.api.results.result_line import ResultLine
 from greennode_batch.errors import ConfigError
 from greennode_batch.source.column_types import is_json, max_characters
 
@@ -211,6 +213,41 @@ ANSWERS = st.fixed_dictionaries(
 def test_an_answer_is_found_whatever_is_written_around_it(answer, form, before, after, ascii_only):
     text = before + form.format(json.dumps(answer, ensure_ascii=ascii_only)) + after
     assert read(text, Part) == {"score": None, **answer}
+
+
+MARKED = st.sampled_from(
+    [
+        "%s", "<think>%(draft)s no</think>%(answer)s", "%(draft)s</think>\n\n<answer>%(answer)s</answer>",
+        "<|channel>thought\n%(draft)s<channel|>%(answer)s", "[THINK]%(draft)s[/THINK]%(answer)s",
+        "<|channel|>analysis<|message|>%(draft)s<|end|><|start|>assistant<|channel|>final<|message|>%(answer)s<|return|>",
+        "<think>a <think>%(draft)s</think> b</think>%(answer)s",
+    ]
+).map(lambda form: form.replace("%s", "%(answer)s"))  # fmt: skip
+WRAPPERS = st.sampled_from(["%s", '{"answer": %s}', '{"x": {"y": [%s]}}', "[%s]", "```json\n%s\n```", "So:\n%s\nDone."])
+NOTES = ["<think>x</think>", "`y`", "{}", "é\n", "</answer>", "[THINK]", '"', "\\frac"]
+VALUES = st.fixed_dictionaries(
+    {
+        "label": st.sampled_from(["a", "b"]),
+        "rating": st.integers(1, 5),
+        "note": st.none() | st.sampled_from(NOTES),
+        "price": st.none() | st.decimals(min_value=-9, max_value=9, places=3).map(str),
+        "tags": st.lists(st.text(max_size=3).filter(lambda text: not set(text) & set("\b\f\n\r\t")), max_size=2),
+    }
+)
+
+
+@given(VALUES, VALUES, MARKED, WRAPPERS)
+def test_any_answer_comes_through_reasoning_wrappers_and_fences_and_a_draft_does_not(answer, draft, marked, wrapper):
+    written = {
+        "answer": wrapper % json.dumps(answer, ensure_ascii=False),
+        "draft": json.dumps({**draft, "note": None, "tags": []}),
+    }
+    outcome = outcome_of(ResultLine("c", 200, content=marked % written, finish_reason="stop"), AnswerReader(Answer))
+    assert outcome.error is None
+    values = dict(zip(Answer.model_fields, outcome.values, strict=True))
+    price = answer["price"] and str(Decimal(answer["price"]))
+    assert {name: values[name] for name in answer} == {**answer, "price": price, "tags": values["tags"]}
+    assert json.loads(values["tags"]) == answer["tags"]
 
 
 @given(text=st.lists(st.sampled_from([*"{}[]\"'`~\\:, \n\xa0a1é<>-", '{"name":', "```", "null", "NaN"])).map("".join))
