@@ -1,4 +1,4 @@
-"""Failures: which errors fail a task at once, their sentences for the page, and the errors of a group of shards."""
+"""Failures: what is tried again and what fails a task at once, its sentence for the page, the failures of shards."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
 
 from airflow.providers.common.compat.sdk import redact
@@ -24,6 +25,14 @@ log = logging.getLogger(__name__)
 FAILURE_KEY = "greennode_failure"
 """The XCom of a task that failed: {"kind": the error's class, "error": its sentence}. A retry of the task clears it."""
 _MAX_CHARACTERS = 2_000
+
+RETRIES = {
+    "retries": 5,
+    "retry_delay": timedelta(seconds=30),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=10),
+}
+"""Default arguments of the tasks: an outage of some minutes is waited out, and nothing is paid for it."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -108,6 +117,17 @@ class ShardFailures:
     def __bool__(self) -> bool:
         """Whether something has failed."""
         return bool(self._errors)
+
+    @property
+    def errors(self) -> list[Exception]:
+        """What was held back."""
+        return list(self._errors)
+
+    def raise_retryable(self) -> None:
+        """Raise the first of those that another try may not have."""
+        for error in self._errors:
+            if _is_retryable(error):
+                raise error
 
     def raise_all(self) -> None:
         """Raise the errors that were held back: the error itself, or all of several together."""

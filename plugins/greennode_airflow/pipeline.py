@@ -15,6 +15,7 @@ from typing import Any
 
 from airflow.sdk import DAG, TaskGroup, TriggerRule, WeightRule, XComArg, task_group
 
+from greennode_airflow.failures import RETRIES
 from greennode_airflow.form import form_params
 from greennode_airflow.operators import (
     GreenNodeBuildRequestsOperator,
@@ -29,15 +30,6 @@ from greennode_airflow.operators import (
 from greennode_airflow.runtime.shard_groups import SHARD_NAME, Shards
 from greennode_airflow.sensors import GreenNodeBatchSensor
 from greennode_batch.job.batch_job import BatchJob
-
-RETRIES = {
-    "retries": 5,
-    "retry_delay": timedelta(seconds=30),
-    "retry_exponential_backoff": 2.0,
-    "max_retry_delay": timedelta(minutes=10),
-}
-"""Default arguments of the tasks: they wait out an outage of some minutes, at no cost."""
-
 
 _HEADING = re.compile(r"\s*#[ \t]+([^:\n]+)(?::[ \t]*(.+))?")
 

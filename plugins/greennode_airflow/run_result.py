@@ -9,44 +9,8 @@ from greennode_airflow.operators.table import GreenNodeReportOperator
 from greennode_airflow.runtime.dataset_paths import with_paths
 from greennode_airflow.runtime.runs import job_id_of, run_of
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.batch_job import BatchJob
-from greennode_batch.job.targets import Target
-from greennode_batch.state.row_status import RowStatus
+from greennode_batch.state.job_result import RunResult, answers_in
 from greennode_batch.state.run_report import RunReport
-
-
-class RunResult(msgspec.Struct, frozen=True):
-    """The outcome of a run.
-
-    report: its counts by status, tokens and cost. targets: where its rows are, with a dataset's path as it was
-    rendered. job_id: the value of the column `greennode_job` in its rows. folder: the run's folder in staging, with
-    `report.json`.
-    """
-
-    job: BatchJob
-    report: RunReport
-    targets: tuple[Target, ...]
-    job_id: str
-    folder: str
-
-    @property
-    def failed(self) -> int:
-        """How many of the run's rows have no answer."""
-        return self.report.rows - self.report.succeeded
-
-    @property
-    def answered_rows(self) -> str:
-        """An SQL condition on a target: the rows that this run has answered, without those of earlier runs."""
-        return f"{self._rows} AND status = '{RowStatus.SUCCEEDED.value}'"
-
-    @property
-    def failed_rows(self) -> str:
-        """An SQL condition on a target: the rows that this run has left without an answer; `error` says why."""
-        return f"{self._rows} AND status <> '{RowStatus.SUCCEEDED.value}'"
-
-    @property
-    def _rows(self) -> str:
-        return f"run_id = {_text(self.report.run_id)} AND greennode_job = {_text(self.job_id)}"
 
 
 def run_result(group: str | None = None, context: Context | None = None) -> RunResult:
@@ -65,9 +29,10 @@ def run_result(group: str | None = None, context: Context | None = None) -> RunR
         )
     job_group = found.task_id.rpartition(".")[0]
     return RunResult(
-        job=found.job,
         report=msgspec.convert(made, RunReport),
-        targets=tuple(with_paths(found.job.targets, found.render_template(found.paths, context))),
+        targets=answers_in(with_paths(found.job.targets, found.render_template(found.paths, context))),
+        key=found.job.key_columns,
+        target_key=found.job.target_key,
         job_id=job_id_of(found, found.job),
         folder=str(run_of(context, job_group).path),
     )
@@ -87,8 +52,3 @@ def _report_of(context: Context, group: str | None) -> GreenNodeReportOperator:
         groups = ", ".join(map(repr, reports)) or "none"
         raise ConfigError(f"the DAG {named}: name one of its groups, run_result(GROUP); there are {groups}")
     return found
-
-
-def _text(value: str) -> str:
-    """A text as an SQL literal."""
-    return "'" + value.replace("'", "''") + "'"

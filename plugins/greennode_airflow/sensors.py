@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Literal, NoReturn
 
-from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.exceptions import AirflowException
 
@@ -19,16 +18,13 @@ from greennode_airflow.observability.metric_events import count_end
 from greennode_airflow.observability.shard_state import note_shards
 from greennode_airflow.runtime.runs import run_job
 from greennode_airflow.runtime.shard_groups import Shards, name_of, shards_to_send
-from greennode_airflow.runtime.shard_sender import ShardSender
-from greennode_airflow.triggers import REASONS, GreenNodeBatchTrigger, events_of
+from greennode_airflow.runtime.shard_steps import ShardSteps, is_time, missing_in
+from greennode_airflow.triggers import GreenNodeBatchTrigger
 from greennode_batch.api.client import GreenNodeClient
-from greennode_batch.api.polling.polling import DEADLINE_SECONDS, MIN_POLL_SECONDS, Done, Wait, next_step
+from greennode_batch.api.polling.polling import DEADLINE_SECONDS, Done, next_step
 from greennode_batch.api.wire import BatchStatus
-from greennode_batch.batches.wait import SendAgain, deadline_of, poll
-from greennode_batch.errors import BusyError, ConfigError, NotFoundError, RetryableError
+from greennode_batch.errors import ConfigError, NotFoundError, RetryableError
 from greennode_batch.job.batch_job import BatchJob
-from greennode_batch.staging.folders import ShardFolder
-from greennode_batch.state.receipts import Receipt, read_receipt
 
 _COMPLETED = (BatchStatus.COMPLETED.name,)
 # A shard's batch is collected whatever its end.
@@ -106,12 +102,8 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         if not isinstance(event, dict):
             # dag.test() resumes also what the trigger has ended as a success, and hands on nothing but that word.
             return self.execute(context)
-        events = events_of(event)
-        reasons = {one.get("reason") for one in events}
-        if reasons <= {None} or not reasons <= {None, *REASONS}:
-            raise AirflowException(f"an event that is not of a batch: {event}")
+        missing = missing_in(event)
         if self.shard is not None:
-            missing = {str(one.get("batch_id")): one.get("missing_since") for one in events}
             return self._follow(context, missing_since=missing)
         if event.get("batch_id") != self.batch_id:
             raise AirflowException(f"an event that is not of batch {self.batch_id}: {event}")
@@ -121,7 +113,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
     def send_again(self, context: Context, event: Any = None) -> _Result:
         """Submit once more what the server had no capacity for, unless another batch has called for a worker before."""
         assert self.shard is not None
-        if isinstance(event, dict) and not any(one.get("reason") == "deadline" for one in events_of(event)):
+        if not is_time(event):
             return self.resume(context, event)
         try:
             return self._follow(context, sends_again=True)
@@ -137,95 +129,35 @@ class GreenNodeBatchSensor(BaseSensorOperator):
     ) -> _Result:
         """What is next for the batches of the shards."""
         assert self.shard is not None
-        now = time.time()
-        over: list[tuple[Receipt, Done]] = []
-        open_: list[Receipt] = []
-        moments: list[float] = []
-        moments_of_batches: list[float] = []
         hook, shards = GreenNodeHook(self.greennode_conn_id), shards_to_send(self.shard)
-        failures = ShardFailures(len(shards))
+        failures, is_one = ShardFailures(len(shards)), isinstance(self.shard, str)
+        # Not before it runs: an operator is copied, which an event is not.
+        self._stop = threading.Event()
         with hook.get_conn() as client:
-            # Not before it runs: an operator is copied, which an event is not.
-            self._stop = threading.Event()
-            job = None if self.job is None else run_job(self.job, context)
-            sender = ShardSender(hook, client, job, dag_id=self.dag_id)
-            for shard in shards:
-                with failures.held(shard):
-                    step = self._step(shard, sender, client, now, missing_since or {}, sends_again=sends_again)
-                    receipt = read_receipt(shard)
-                    if isinstance(step, SendAgain):
-                        moments.append(now + step.seconds)
-                    elif receipt is None or not receipt.is_through:
-                        # Another worker has seen since that the server had no capacity for it.
-                        moments.append(now + MIN_POLL_SECONDS)
-                    elif isinstance(step, Done):
-                        over.append((receipt, step))
-                    else:
-                        open_.append(receipt)
-                        seconds = self.deadline.total_seconds()
-                        schedule = sender.schedule(shard)
-                        moments_of_batches.append(
-                            deadline_of(receipt, now=now, deadline_seconds=seconds, schedule=schedule)
-                        )
-        is_one = isinstance(self.shard, str)
-        if open_:
-            # What the trigger saw must not hide what a worker has to write down, or what became of other shards.
-            is_plain = len(open_) == len(shards) and all(receipt.missing_since is None for receipt in open_)
-            batch_ids = [receipt.batch_id or "" for receipt in open_]
-            self._defer_to_trigger(
-                batch_ids[0] if is_one else batch_ids,
-                min([*moments, *moments_of_batches]),
-                succeeds_on=_ENDS if is_plain else (),
-                method_name="send_again" if moments else "resume",
+            steps = ShardSteps(
+                hook=hook,
+                client=client,
+                dag_id=self.dag_id,
+                job=None if self.job is None else run_job(self.job, context),
+                on_ambiguous=self.on_ambiguous,
+                on_kill=self.when_killed,
+                deadline_seconds=self.deadline.total_seconds(),
+                stop=self._stop,
             )
-        if moments:
-            moment = datetime.fromtimestamp(min(moments), UTC)
-            self.defer(trigger=DateTimeTrigger(moment=moment), method_name="send_again")
-        results = [self._over(receipt, done) for receipt, done in over]
+            looked = steps.look(
+                shards, failures, now=time.time(), missing_since=missing_since or {}, sends_again=sends_again
+            )
+        # What the trigger saw must not hide what a worker has to write down, or what became of other shards.
+        is_plain = len(looked.open) == len(shards) and all(one.missing_since is None for one in looked.open)
+        waits = looked.next_trigger(succeeds_on=_ENDS if is_plain and not self._needs_worker else (), is_one=is_one)
+        if waits is not None:
+            self.defer(trigger=waits.trigger, method_name=waits.method_name)
+        results = looked.results()
         if failures and results:
             # A task that fails has no result, and by this one what is over is collected.
             context["ti"].xcom_push(key="return_value", value=results)
         failures.raise_all()
         return results[0] if is_one else results
-
-    def _step(
-        self,
-        shard: ShardFolder,
-        sender: ShardSender,
-        client: GreenNodeClient,
-        now: float,
-        missing_since: Mapping[str, float | None],
-        *,
-        sends_again: bool,
-    ) -> Wait | SendAgain | Done:
-        receipt = read_receipt(shard)
-        batch_id = receipt.batch_id if receipt else None
-        if sends_again and receipt is not None and not receipt.is_through and receipt.over_capacity:
-            try:
-                sender.send(shard, on_ambiguous=self.on_ambiguous, is_cleared=True, stop=self._stop)
-            except BusyError as error:
-                self.log.warning("%s", error)
-                return SendAgain(error.retry_after or 0.0)
-        try:
-            return poll(
-                shard,
-                client,
-                now=now,
-                deadline_seconds=self.deadline.total_seconds(),
-                schedule=sender.schedule(shard),
-                missing_since=missing_since.get(batch_id or ""),
-            )
-        except RetryableError as error:
-            self.log.warning("%s. The triggerer looks again", error)
-            return Wait(MIN_POLL_SECONDS)
-
-    def _over(self, receipt: Receipt, done: Done) -> dict[str, str]:
-        answered_by = receipt.answered_by
-        assert answered_by is not None, "what is over has a batch, or was answered live"
-        if receipt.live is None:
-            self.log.info("The wait for batch %s is over: %s, %s", answered_by, done.reason, done.status)
-            self._count_end(done, receipt.created_at)
-        return {"batch_id": answered_by, "status": done.status, "reason": done.reason}
 
     def _poll(self, client: GreenNodeClient) -> _Result:
         """What is next for a batch that is no shard's."""
@@ -243,24 +175,20 @@ class GreenNodeBatchSensor(BaseSensorOperator):
             return self._settle(step, batch.created_at)
         self._defer_to_trigger(batch_id, deadline)
 
-    def _defer_to_trigger(
-        self,
-        batch_id: str | list[str],
-        deadline: float,
-        *,
-        succeeds_on: Sequence[str] = _COMPLETED,
-        method_name: str = "resume",
-    ) -> NoReturn:
-        # What Airflow does for a task at its end on a worker, it does not where the triggerer ends it.
-        needs_worker = self.outlets or self.on_success_callback or self._post_execute_hook is not None
+    def _defer_to_trigger(self, batch_id: str, deadline: float) -> NoReturn:
         trigger = GreenNodeBatchTrigger(
             self.greennode_conn_id,
             batch_id,
             deadline,
             self.when_killed,
-            succeeds_on=() if needs_worker else succeeds_on,
+            succeeds_on=() if self._needs_worker else _COMPLETED,
         )
-        self.defer(trigger=trigger, method_name=method_name)
+        self.defer(trigger=trigger, method_name="resume")
+
+    @property
+    def _needs_worker(self) -> bool:
+        """What Airflow does for a task at its end on a worker, it does not where the triggerer ends it."""
+        return bool(self.outlets or self.on_success_callback or self._post_execute_hook is not None)
 
     def _settle(self, done: Done, created_at: float | None = None) -> _Result:
         batch_id, reason, status = self.batch_id or "", done.reason, done.status

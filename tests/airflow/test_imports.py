@@ -15,6 +15,8 @@ HEAVY = ["pandas", "psycopg", "pyarrow"]
 # Module, and what it imports late without loading any of these: why.
 REASONS = {
     ("greennode_airflow.pipeline", "greennode_airflow.operators.approve"): "few jobs need what asks a person",
+    ("greennode_batch", "greennode_batch.frame"): "a task loads the engine, and none of this",
+    ("greennode_batch", "greennode_batch.frame.enrich"): "for a type checker, which runs nothing",
 }
 # An import of one of these ends at once, so that one process can try all modules.
 WHICH_ARE_HEAVY = f"""

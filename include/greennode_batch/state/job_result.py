@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 import msgspec
@@ -95,7 +96,7 @@ class RunResult(msgspec.Struct, frozen=True):
 _SHOWN = ("succeeded", "failed", "cost", "answered_rows", "failed_rows")
 
 
-def answers_in(targets: tuple[Target, ...]) -> tuple[AnswerTable | AnswerFiles, ...]:
+def answers_in(targets: Iterable[Target]) -> tuple[AnswerTable | AnswerFiles, ...]:
     """Where the rows of a job with these targets are."""
     return tuple(map(_answers_in, targets))
 

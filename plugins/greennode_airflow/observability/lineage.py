@@ -38,16 +38,21 @@ _TABLE_PARTS = 2  # schema.table
 _Name = tuple[str, str]
 
 
+def of_job(source: Source, targets: Sequence[Target], rows: int, schema: pa.Schema) -> OperatorLineage[Any, Any]:
+    """Of a task that is a whole job, and has written so many rows into each target: staging is its own affair."""
+    names, job_facets = _read_by(source)
+    return OperatorLineage(
+        inputs=[_input(name, None) for name in names], outputs=_written(targets, rows, schema), job_facets=job_facets
+    )
+
+
 def of_read(source: Source, rows: int, staging: UPath) -> OperatorLineage[Any, Any]:
     """For a task that has read rows of a source into staging.
 
     A query's tables are those that the source names, or else those that the provider's parser finds in it. If there are
     several, the number of rows from each is unknown.
     """
-    if isinstance(source, SqlSource):
-        names, job_facets = _read_by(source)
-    else:
-        names, job_facets = [_path(ObjectStoragePath(source.path))], {}
+    names, job_facets = _read_by(source)
     return OperatorLineage(
         inputs=[_input(name, rows if len(names) == 1 else None) for name in names],
         outputs=[OutputDataset(*_path(staging))],
@@ -57,18 +62,7 @@ def of_read(source: Source, rows: int, staging: UPath) -> OperatorLineage[Any, A
 
 def of_write(targets: Sequence[Target], rows: int, schema: pa.Schema, staging: UPath) -> OperatorLineage[Any, Any]:
     """For a task that has written rows of this schema into each target."""
-    fields = [SchemaDatasetFacetFields(name=field.name, type=str(field.type)) for field in schema]
-    return OperatorLineage(
-        inputs=[InputDataset(*_path(staging))],
-        outputs=[
-            OutputDataset(
-                *name,
-                facets={"schema": SchemaDatasetFacet(fields=fields)},
-                outputFacets={"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=rows)},
-            )
-            for name in _names(targets)
-        ],
-    )
+    return OperatorLineage(inputs=[InputDataset(*_path(staging))], outputs=_written(targets, rows, schema))
 
 
 def of_report(targets: Sequence[Target], rows: int) -> OperatorLineage[Any, Any]:
@@ -76,8 +70,22 @@ def of_report(targets: Sequence[Target], rows: int) -> OperatorLineage[Any, Any]
     return OperatorLineage(inputs=[_input(name, rows) for name in _names(targets)])
 
 
-def _read_by(source: SqlSource) -> tuple[list[_Name], dict[str, Any]]:
-    """The tables that a query reads, and the data sent about the query itself."""
+def _written(targets: Sequence[Target], rows: int, schema: pa.Schema) -> list[OutputDataset]:
+    fields = [SchemaDatasetFacetFields(name=field.name, type=str(field.type)) for field in schema]
+    return [
+        OutputDataset(
+            *name,
+            facets={"schema": SchemaDatasetFacet(fields=fields)},
+            outputFacets={"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=rows)},
+        )
+        for name in _names(targets)
+    ]
+
+
+def _read_by(source: Source) -> tuple[list[_Name], dict[str, Any]]:
+    """The path or the tables that a source reads, and what is sent about a query itself."""
+    if not isinstance(source, SqlSource):
+        return [_path(ObjectStoragePath(source.path))], {}
     hook = hook_of(source.conn_id)
     connection = hook.get_connection(source.conn_id)
     info = hook.get_openlineage_database_info(connection)

@@ -15,7 +15,7 @@ from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.configuration import conf
 
 from greennode_airflow.hooks import GreenNodeHook
-from greennode_airflow.runtime.runs import staging_root
+from greennode_airflow.runtime.runs import group_of, staging_root
 from greennode_airflow.runtime.shard_groups import shards_in
 from greennode_airflow.ui import PAGE_PREFIX, PAGE_ROUTE, report_path
 from greennode_batch.staging.folders import ShardFolder
@@ -112,7 +112,7 @@ def _shards_of(operator: BaseOperator) -> list[ShardFolder]:
 
 
 def _run_page(operator: BaseOperator, ti_key: Any) -> str:
-    group = operator.task_id.rpartition(".")[0]
+    group = group_of(operator, ti_key.map_index)
     if shards := _shards_of(operator):
         # …attempt_1.submit_batch: the group of an attempt is inside the job's.
         group = group.rpartition(".")[0]

@@ -6,6 +6,7 @@
     batch                 submits a shard, collects its results; cancels and deletes a batch by its id
     retry                 results -> the shards of the next attempt
     table                 results -> target table; the run's report
+    whole_job             all of these as one task, which waits without a worker
     clean_up              removes what a run leaves at GreenNode; the run's outcome
 
     probe                 finds out how a server speaks
@@ -35,8 +36,10 @@ from greennode_airflow.operators.part import GreenNodeReadPartOperator
 from greennode_airflow.operators.render_page import GreenNodePageOperator
 from greennode_airflow.operators.retry import GreenNodeBuildRetryOperator
 from greennode_airflow.operators.table import GreenNodeJoinResultsOperator, GreenNodeReportOperator
+from greennode_airflow.operators.whole_job import GreenNodeBatchOperator
 
 __all__ = [
+    "GreenNodeBatchOperator",
     "GreenNodeBuildRequestsOperator",
     "GreenNodeBuildRetryOperator",
     "GreenNodeCancelBatchOperator",

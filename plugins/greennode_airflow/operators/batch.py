@@ -22,9 +22,8 @@ from greennode_airflow.observability.metric_events import count_requests
 from greennode_airflow.observability.shard_state import note_shards
 from greennode_airflow.runtime.runs import run_job
 from greennode_airflow.runtime.shard_groups import Shards, group_size, name_of, shards_to_send
-from greennode_airflow.runtime.shard_sender import ShardSender
+from greennode_airflow.runtime.shard_steps import ShardSteps
 from greennode_airflow.triggers import GreenNodeBatchTrigger
-from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import Done
 from greennode_batch.batches.wait import SendAgain, deadline_of, poll
 from greennode_batch.collect.pilot import open_pilot, refuse_unsettled
@@ -104,19 +103,26 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         batch_ids: list[str] = []
         pauses: list[float] = []
         with hook.get_conn() as client:
-            sender = ShardSender(hook, client, job, dag_id=self.dag_id)
-            pilot = self._pilot(shards, client, sender)
+            steps = ShardSteps(
+                hook=hook,
+                client=client,
+                dag_id=self.dag_id,
+                job=job,
+                on_ambiguous=self.on_ambiguous,
+                stop=self._stop,
+            )
+            pilot = self._pilot(shards, steps)
             for shard in shards:
                 if pilot is not None and shard.shard_id != pilot.shard_id and not is_sent(shard):
                     continue
                 with failures.held(shard):
                     try:
-                        batch_ids.append(self._submit(shard, sender, is_cleared=context["ti"].try_number > 1))
+                        batch_ids.append(steps.send(shard, is_cleared=context["ti"].try_number > 1))
                     except BusyError as error:
                         self.log.warning("%s. Waiting without a worker, then trying again", error)
                         pauses.append(error.retry_after or 0.0)
             if pilot is not None and not pauses and not failures:
-                self._follow_pilot(pilot, context, sender, client, is_resumed=is_resumed)
+                self._follow_pilot(pilot, context, steps, is_resumed=is_resumed)
                 return self._send(context)
         note_shards(context, shards)
         if pauses:
@@ -129,29 +135,21 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         if self._stop is not None:
             self._stop.set()
 
-    def _pilot(self, shards: Sequence[ShardFolder], client: GreenNodeClient, sender: ShardSender) -> ShardFolder | None:
+    def _pilot(self, shards: Sequence[ShardFolder], steps: ShardSteps) -> ShardFolder | None:
         """The pilot whose results are to be read before all of these shards are sent; None for none."""
         if self.job is None or shards[0].attempt != FIRST_ATTEMPT:
             return None
-        if time.time() >= sender.schedule(shards[0]).cancel_at:
+        if time.time() >= steps.schedule(shards[0]).cancel_at:
             return None  # they are answered live
-        pilot = open_pilot(shards[0].run, read_plan(shards[0].run), client)
+        pilot = open_pilot(shards[0].run, read_plan(shards[0].run), steps.client)
         held = pilot is not None and any(one.shard_id != pilot.shard_id and not is_sent(one) for one in shards)
         return pilot if held else None
 
-    def _follow_pilot(
-        self,
-        pilot: ShardFolder,
-        context: Context,
-        sender: ShardSender,
-        client: GreenNodeClient,
-        *,
-        is_resumed: bool,
-    ) -> None:
+    def _follow_pilot(self, pilot: ShardFolder, context: Context, steps: ShardSteps, *, is_resumed: bool) -> None:
         """Return once results of the pilot were read, which is done here if no other task has; wait for that if not."""
         assert self.job is not None
         receipt, now = read_receipt(pilot), time.time()
-        schedule = sender.schedule(pilot)
+        schedule = steps.schedule(pilot)
         if receipt is None or not (receipt.is_through or receipt.over_capacity):
             state = self._pilot_task_state(pilot, context)
             if not is_resumed or state in _AT_WORK:
@@ -159,16 +157,16 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         try:
             if receipt is None or not receipt.is_through:
                 # The pilot's own tasks may be waiting for a slot that is taken by those who wait for it.
-                self._submit(pilot, sender, is_cleared=True)
-            step = poll(pilot, client, now=now, deadline_seconds=self.job.deadline_seconds, schedule=schedule)
+                steps.send(pilot, is_cleared=True)
+            step = poll(pilot, steps.client, now=now, deadline_seconds=self.job.deadline_seconds, schedule=schedule)
         except RetryableError as error:
-            self.log.warning("%s. Looking at the pilot again", error)
+            self.log.warning("%s. Polling the pilot again later", error)
             self._defer_for(error.retry_after or _PILOT_SECONDS)
         if isinstance(step, SendAgain):
             self._defer_for(step.seconds)
         receipt = read_receipt(pilot)
         if isinstance(step, Done):
-            self._read_pilot(pilot, client, sender)
+            self._read_pilot(pilot, steps)
         elif receipt is None or receipt.batch_id is None:
             self._defer_for(_PILOT_SECONDS)
         else:
@@ -177,20 +175,20 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
             trigger = GreenNodeBatchTrigger(self.greennode_conn_id, receipt.batch_id, deadline, "leave")
             self.defer(trigger=trigger, method_name="resume")
 
-    def _read_pilot(self, pilot: ShardFolder, client: GreenNodeClient, sender: ShardSender) -> None:
+    def _read_pilot(self, pilot: ShardFolder, steps: ShardSteps) -> None:
         from greennode_batch.collect.collect import collect_shard
 
         assert self.job is not None
         collect_shard(
             pilot,
-            client,
+            steps.client,
             self.job.answer,
             min_read_ratio=self.job.min_read_ratio,
             systematic_failure_ratio=self.job.systematic_failure_ratio,
             explains_errors=self.job.explain_errors,
         )
-        if time.time() < sender.schedule(pilot).cancel_at:
-            refuse_unsettled(pilot, client)
+        if time.time() < steps.schedule(pilot).cancel_at:
+            refuse_unsettled(pilot, steps.client)
 
     def _pilot_task_state(self, pilot: ShardFolder, context: Context) -> str | None:
         """State of the task that should send the pilot, None before it is scheduled. Fails this one if that failed."""
@@ -214,11 +212,6 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
     def _defer_for(self, seconds: float) -> NoReturn:
         moment = datetime.now(UTC) + timedelta(seconds=seconds)
         self.defer(trigger=DateTimeTrigger(moment=moment), method_name="resume")
-
-    def _submit(self, shard: ShardFolder, sender: ShardSender, *, is_cleared: bool) -> str:
-        receipt = sender.send(shard, on_ambiguous=self.on_ambiguous, is_cleared=is_cleared, stop=self._stop)
-        assert receipt.answered_by is not None
-        return receipt.answered_by
 
 
 class GreenNodeCollectResultsOperator(_ShardOperator):

@@ -54,7 +54,11 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
             self.sql = self.parameters = self.source_path = None
 
     @fail_without_retry
-    def execute(self, context: Context) -> list[Shards]:
+    def execute(self, context: Context) -> Any:
+        """Build all that was not sent before; the shards' folders."""
+        return self.build_requests(context)
+
+    def build_requests(self, context: Context) -> list[Shards]:
         """Build everything that was not sent before."""
         self.check_conf(context)
         job, chosen = run_job(self.job, context), choices_of(context)

@@ -11,7 +11,7 @@ from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runtime.run_outcome import RunOutcome
 from greennode_airflow.runtime.runs import group_of, is_dry_run, run_job, run_of
-from greennode_batch.cleanup.remote_files import remove_remote_files
+from greennode_batch.cleanup.remote_files import RemovedFiles, remove_remote_files
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.staging.folders import RunFolder, read_json
@@ -45,7 +45,7 @@ class GreenNodeCleanUpOperator(BaseOperator):
         try:
             is_lacking = _is_lacking(run)
             if outcome.is_reported:  # otherwise somebody may be at work on the run
-                self._clean_up(run, context)
+                self.log.info("%s", delete_remote_files(run_job(self.job, context), run))
         except Exception as error:
             # Worth another try where it was the network; not worth a good run where that is down for long.
             task = context["ti"]
@@ -59,12 +59,12 @@ class GreenNodeCleanUpOperator(BaseOperator):
                 "task is a success: clear report of this run with all that is downstream, at no cost"
             )
 
-    def _clean_up(self, run: RunFolder, context: Context) -> None:
-        job = run_job(self.job, context)
-        hook, keep = GreenNodeHook(job.conn_id), job.keep_remote_files
-        with hook.get_conn() as client:
-            cleaned = remove_remote_files(run, client, keep=hook.keep_remote_files() if keep is None else keep)
-        self.log.info("%s", cleaned)
+
+def delete_remote_files(job: BatchJob, run: RunFolder) -> RemovedFiles:
+    """Delete a run's files at GreenNode that are safe in staging, unless the job or the connection keeps them."""
+    hook, keep = GreenNodeHook(job.conn_id), job.keep_remote_files
+    with hook.get_conn() as client:
+        return remove_remote_files(run, client, keep=hook.keep_remote_files() if keep is None else keep)
 
 
 def _is_lacking(run: RunFolder) -> bool:

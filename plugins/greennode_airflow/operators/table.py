@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.targets import SqlTarget, Target
 from greennode_batch.staging.folders import RunFolder, ShardFolder, read_json
 from greennode_batch.state.approval_record import refuse_rejected
+from greennode_batch.state.joined_shard import JoinedShard
 from greennode_batch.state.plan import read_plan
 from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.state.run_identity import earlier_runs
@@ -34,6 +36,8 @@ from greennode_batch.state.run_report import RunReport
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+log = logging.getLogger(__name__)
 
 
 class GreenNodeJoinResultsOperator(BaseOperator):
@@ -84,27 +88,17 @@ class GreenNodeJoinResultsOperator(BaseOperator):
         return dict(total)
 
     def _write(self, shard: ShardFolder, context: Context) -> dict[str, int]:
-        from greennode_airflow.runtime.target_access import open_targets
-        from greennode_batch.answers.answer_reader import AnswerReader
-        from greennode_batch.write.final_outcomes import FinalOutcomes
-        from greennode_batch.write.join import join_shard
-        from greennode_batch.write.target_writer import write_shard
-
-        plan = read_plan(shard.run)
-        with (
-            join_shard(
-                shard,
-                owner=plan.owner if plan else RowOwner(context["run_id"]),
-                answer_fields=AnswerReader(self.answer).fields,
-                keep_reasoning=self.keep_reasoning,
-                final=FinalOutcomes(shard.run, plan) if plan else None,
-            ) as joined,
-            open_targets(with_paths(self.targets, self.paths), self.key, shard.run) as targets,
-        ):
-            note = write_shard(shard, joined, targets, key=self.key)
-            self.log.info("Wrote %s rows into %s", f"{note.rows:,}", ", ".join(target.name for target in targets))
-            before = self.wrote[0] if self.wrote else 0
-            self.wrote = before + note.rows, joined.schema, shard.run.path.parent
+        targets = with_paths(self.targets, self.paths)
+        note, schema = join_and_write(
+            shard,
+            targets,
+            self.key,
+            answer=self.answer,
+            keep_reasoning=self.keep_reasoning,
+            run_id=context["run_id"],
+        )
+        before = self.wrote[0] if self.wrote else 0
+        self.wrote = before + note.rows, schema, shard.run.path.parent
         return note.statuses
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
@@ -135,10 +129,6 @@ class GreenNodeReportOperator(BaseOperator):
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, Any]:
         """Account for the run."""
-        from greennode_airflow.runtime.target_access import cached_table, open_targets
-        from greennode_batch.reconcile.report import check_balanced, check_failed_ratio, report
-        from greennode_batch.reconcile.written_targets import written_rows
-
         outcome, run, job = RunOutcome(self, context), run_of(context, group_of(self)), run_job(self.job, context)
         outcome.skip_if_left_out()
         if is_dry_run(context):
@@ -147,28 +137,18 @@ class GreenNodeReportOperator(BaseOperator):
         refuse_rejected(run)
         if read_plan(run) is not None or outcome.has_build_failed:  # else the report itself says what there is
             outcome.check_built()
-        before = _reported_before(run)
-        with open_targets(with_paths(job.targets, self.paths), job.target_key, run) as targets:
-            answered_table = cached_table(job, targets, run, run_id=context["run_id"])
-            written = written_rows(run, targets, run_id=context["run_id"], job_id=job_id_of(self, self.job))
-            made = report(run, *written, answered_table=answered_table, prices=GreenNodeHook(job.conn_id).prices(job))
-        self.log.info("%s", made)
-        for earlier in earlier_runs(run):
-            self.log.info("Not in this report: what an earlier run of this id has sent, which lies in %s", earlier)
-        count_run(made, before, dag_id=self.dag_id)
+        made = make_report(
+            self,
+            context,
+            job,
+            run,
+            targets=with_paths(job.targets, self.paths),
+            job_id=job_id_of(self, self.job),
+        )
         self.reported = made.rows
         # As JSON has it: XCom would write down that a tuple is one.
         result: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(made))
-        try:
-            self._note_run(made, run)
-            check_balanced(made)
-            check_failed_ratio(made, job.max_failed_ratio)
-        except Exception:
-            # A task that fails has no result, and it is then that this one is wanted most.
-            context["ti"].xcom_push(key="return_value", value=result)
-            raise
-        for asset in self.outlets:
-            context["outlet_events"][asset].extra.update(event_extra(made, run))
+        judge_report(self, context, job, run, made=made, result=result)
         return result
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
@@ -177,17 +157,97 @@ class GreenNodeReportOperator(BaseOperator):
 
         return of_report(with_paths(self.job.targets, self.paths), self.reported) if self.reported is not None else None
 
-    def _note_run(self, made: RunReport, run: RunFolder) -> None:
-        """Write the run into the tables of runs that the targets name. The report has been written before."""
-        from greennode_airflow.runtime.databases import open_table
-        from greennode_batch.write.runs_table import RUNS_KEY, write_run
 
-        for target in self.job.targets:
-            runs = target.runs() if isinstance(target, SqlTarget) else None
-            if runs is not None:
-                with open_table(runs, RUNS_KEY) as table:
-                    write_run(table, made, dag_id=run.path.parent.name)
-                self.log.info("Noted the run in table %s", runs.table)
+def join_and_write(
+    shard: ShardFolder,
+    targets: Sequence[Target],
+    key: tuple[str, ...],
+    *,
+    answer: type[BaseModel] | None,
+    keep_reasoning: bool,
+    run_id: str,
+) -> tuple[JoinedShard, pa.Schema]:
+    """Join a shard and write it into the targets; what it wrote, and in which columns."""
+    from greennode_airflow.runtime.target_access import open_targets
+    from greennode_batch.answers.answer_reader import AnswerReader
+    from greennode_batch.write.final_outcomes import FinalOutcomes
+    from greennode_batch.write.join import join_shard
+    from greennode_batch.write.target_writer import write_shard
+
+    plan = read_plan(shard.run)
+    with (
+        join_shard(
+            shard,
+            owner=plan.owner if plan else RowOwner(run_id),
+            answer_fields=AnswerReader(answer).fields,
+            keep_reasoning=keep_reasoning,
+            final=FinalOutcomes(shard.run, plan) if plan else None,
+        ) as joined,
+        open_targets(targets, key, shard.run) as opened,
+    ):
+        note = write_shard(shard, joined, opened, key=key)
+        log.info("Wrote %s rows into %s", f"{note.rows:,}", ", ".join(target.name for target in opened))
+        return note, joined.schema
+
+
+def make_report(
+    operator: BaseOperator, context: Context, job: BatchJob, run: RunFolder, *, targets: Sequence[Target], job_id: str
+) -> RunReport:
+    """Reconcile a run, write its report, and count what it says.
+
+    job, targets: as the run asks them, with the paths of datasets as they were rendered.
+    """
+    from greennode_airflow.runtime.target_access import cached_table, open_targets
+    from greennode_batch.reconcile.report import report
+    from greennode_batch.reconcile.written_targets import written_rows
+
+    before = _reported_before(run)
+    with open_targets(targets, job.target_key, run) as opened:
+        answered_table = cached_table(job, opened, run, run_id=context["run_id"])
+        written = written_rows(run, opened, run_id=context["run_id"], job_id=job_id)
+        made = report(run, *written, answered_table=answered_table, prices=GreenNodeHook(job.conn_id).prices(job))
+    log.info("%s", made)
+    for earlier in earlier_runs(run):
+        log.info("Not in this report: what an earlier run of this id has sent, which lies in %s", earlier)
+    count_run(made, before, dag_id=operator.dag_id)
+    return made
+
+
+def judge_report(
+    operator: BaseOperator,
+    context: Context,
+    job: BatchJob,
+    run: RunFolder,
+    *,
+    made: RunReport,
+    result: dict[str, Any],
+) -> None:
+    """Fail the task for what its run's report says, with its result all the same; otherwise tell the assets."""
+    from greennode_batch.reconcile.report import check_balanced, check_failed_ratio
+
+    try:
+        _note_run(job, made, run)
+        check_balanced(made)
+        check_failed_ratio(made, job.max_failed_ratio)
+    except Exception:
+        # A task that fails has no result, and it is then that this one is wanted most.
+        context["ti"].xcom_push(key="return_value", value=result)
+        raise
+    for asset in operator.outlets:
+        context["outlet_events"][asset].extra.update(event_extra(made, run))
+
+
+def _note_run(job: BatchJob, made: RunReport, run: RunFolder) -> None:
+    """Write the run into the tables of runs that the targets name. The report has been written before."""
+    from greennode_airflow.runtime.databases import open_table
+    from greennode_batch.write.runs_table import RUNS_KEY, write_run
+
+    for target in job.targets:
+        runs = target.runs() if isinstance(target, SqlTarget) else None
+        if runs is not None:
+            with open_table(runs, RUNS_KEY) as table:
+                write_run(table, made, dag_id=run.path.parent.name)
+            log.info("Noted the run in table %s", runs.table)
 
 
 def _reported_before(run: RunFolder) -> RunReport | None:

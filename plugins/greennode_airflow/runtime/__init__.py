@@ -2,7 +2,7 @@
 
 runs           the run that a task belongs to, and the folder of its files
 shard_groups   which shards each instance of a mapped task takes
-shard_sender   sends a shard as a batch, or has it answered live
+shard_steps    sends the shards of a task, and polls their batches
 source_access  opens a job's source with Airflow's connections
 target_access  opens a job's targets with Airflow's connections
 databases      an Airflow connection -> a DB-API connection or a table

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 from airflow.sdk.configuration import conf
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 from upath import UPath
 
 from greennode_airflow.form import choices_of, is_form_field
@@ -17,6 +18,17 @@ from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.live_mode import Live
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_path
 from greennode_batch.state.run_identity import find_run, identity_of, make_again, note_run
+
+
+class WholeJob:
+    """A task that is a job's whole pipeline. map_index: of the instance that runs; -1 if the task is not mapped."""
+
+    map_index: int = -1
+
+    def note_instance(self, context: Context) -> None:
+        """Note which instance runs: its run is found by that."""
+        index = context["ti"].map_index
+        self.map_index = -1 if index is None else index
 
 
 def run_of(context: Context, prefix: str = "") -> RunFolder:
@@ -85,9 +97,16 @@ def _storage(path: str) -> UPath:
     return cast("UPath", ObjectStoragePath(path))
 
 
-def group_of(operator: BaseOperator) -> str:
-    """The id of the task group that has the pipeline's tasks; empty if the whole DAG is the job's."""
-    return operator.task_id.rpartition(".")[0]
+def group_of(operator: BaseOperator | MappedOperator, map_index: int = -1) -> str:
+    """The id of the task group that has the pipeline's tasks; empty if the whole DAG is the job's.
+
+    A task that is a whole job is a group by itself; mapped, each of its instances is one. map_index: where the operator
+    is not the one that runs.
+    """
+    if not isinstance(operator, WholeJob):
+        return operator.task_id.rpartition(".")[0]
+    index = max(map_index, operator.map_index)
+    return operator.task_id if index < 0 else f"{operator.task_id}.{index}"
 
 
 def job_id_of(operator: BaseOperator, job: BatchJob) -> str:
@@ -96,8 +115,11 @@ def job_id_of(operator: BaseOperator, job: BatchJob) -> str:
     It is the job's name; only if another group of the DAG has a job with that name, the group's id comes before it.
     """
     dag, group = operator.get_dag(), group_of(operator)
+    if isinstance(operator, WholeJob) and operator.map_index >= 0:
+        # Rows of another instance have not left the source of this one.
+        return f"{group}/{job.own_id}"
     groups = {
-        task.task_id.rpartition(".")[0]
+        group_of(task)
         for task in (dag.tasks if dag is not None else ())
         # Those of a shard stand in a group of the pipeline's own, its attempt.
         if not hasattr(task, "shard")

@@ -53,7 +53,7 @@ def shards_in(group: Shards) -> list[ShardFolder]:
 
 def shards_to_send(group: Shards) -> list[ShardFolder]:
     """Those of them that hold requests. Skips the task if none does."""
-    shards = [shard for shard in shards_in(group) if not _is_empty(shard)]
+    shards = [shard for shard in shards_in(group) if not is_empty(shard)]
     if not shards:
         raise AirflowSkipException("no row of this shard can be sent; they go to the target as unsent")
     return shards
@@ -77,5 +77,6 @@ def name_of(group: Shards) -> str:
     return ""
 
 
-def _is_empty(shard: ShardFolder) -> bool:
+def is_empty(shard: ShardFolder) -> bool:
+    """Whether a shard has no request to send."""
     return shard.requests.exists() and shard.requests.stat().st_size == 0
