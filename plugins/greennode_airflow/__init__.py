@@ -5,6 +5,7 @@
     sensors         GreenNodeBatchSensor: waits for batches
     triggers        GreenNodeBatchTrigger: waits for them in the triggerer
     pipeline        batch_table, batch_table_group: the tasks of a job, wired
+    batch_task      @task.greennode_batch: a function's rows -> answers
     run_result      the outcome of a run, for a task after it
     form            what a person may choose in the trigger form
     failures        which errors fail a task at once
@@ -109,6 +110,9 @@ def get_provider_info() -> dict[str, Any]:
                     },
                 },
             }
+        ],
+        "task-decorators": [
+            {"name": "greennode_batch", "class-name": "greennode_airflow.batch_task.greennode_batch_task"}
         ],
         "config": {
             "greennode": {

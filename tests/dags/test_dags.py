@@ -18,7 +18,7 @@ MAX_LINES = 40
 
 def test_every_dag_file_gives_its_dag_and_no_error(dag_bag: DagBag) -> None:
     assert not dag_bag.import_errors
-    assert set(dag_bag.dag_ids) == {*ALL_JOBS, "greennode_maintenance", "greennode_probe"}
+    assert set(dag_bag.dag_ids) == {*ALL_JOBS, "greennode_maintenance", "greennode_probe", "ticket_moods"}
 
 
 def test_every_job_has_the_tasks_that_others_rely_on(dag_bag: DagBag) -> None:

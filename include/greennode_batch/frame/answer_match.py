@@ -9,6 +9,9 @@ import pyarrow as pa
 
 from greennode_batch.source.rows import Key, RowBatch
 
+OUTCOME_COLUMNS = ("status", "error", "prompt_tokens", "completion_tokens")
+"""What a frame gets behind an answer: what became of its request."""
+
 
 def row_keys(batches: Iterable[RowBatch], key: Sequence[str]) -> list[Key]:
     """The keys of rows, with the values that staging and targets have of them."""

@@ -24,7 +24,7 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.cost.budget_check import budget_forecast
 from greennode_batch.errors import ConfigError
-from greennode_batch.frame.answer_match import matched_answers, row_keys
+from greennode_batch.frame.answer_match import OUTCOME_COLUMNS, matched_answers, row_keys
 from greennode_batch.frame.frame_kinds import Frame, frame_of, write_rows
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.columns import SAMPLE
@@ -52,7 +52,6 @@ from greennode_batch.write.join import joined_schema
 URL_VARIABLE = "GREENNODE_BASE_URL"
 _NAME = "enrich"
 _ANSWERS = "answers.parquet"
-_OUTCOME = ("status", "error", "prompt_tokens", "completion_tokens")
 _ENGINE_LOG = logging.getLogger("greennode_batch")
 
 Messages = Sequence[Mapping[str, Any]]
@@ -182,6 +181,7 @@ def enrich(
         key=asked.job.key_columns,
         target_key=asked.job.target_key,
         job_id=asked.job.own_id,
+        answer_columns=asked.job.answer_columns,
         folder=str(folder.path),
     )
 
@@ -282,7 +282,7 @@ def _asked(data: Any, fields: Mapping[str, Any], options: Mapping[str, Any], add
 def _new_columns(job: BatchJob) -> list[str]:
     several = [name for name in ("model", SAMPLE) if name in job.target_key]
     reasoning = ["reasoning"] if job.keep_reasoning else []
-    return [*several, *job.answer_columns, *_OUTCOME[:2], *reasoning, *_OUTCOME[2:]]
+    return [*several, *job.answer_columns, *reasoning, *OUTCOME_COLUMNS]
 
 
 def _answer_file(root: Path, job: BatchJob, run_id: str, *, begin: bool) -> Path:

@@ -42,6 +42,8 @@ class RunResult(msgspec.Struct, frozen=True):
     """The value of the column `greennode_job` in the run's rows."""
     folder: str
     """The run's folder in staging, with `report.json`."""
+    answer_columns: tuple[str, ...] = ("answer",)
+    """The columns of the answer."""
     rows: str | None = None
     """The Parquet file of the rows that a function returned; None where a query or files are the source."""
 

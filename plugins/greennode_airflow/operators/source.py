@@ -45,9 +45,14 @@ class SourceOperator(BaseOperator):
         self.declared = declared_names(self.get_dag())
         self.read: tuple[int, UPath] | None = None
         self.part = part
-        self.sql = job.source.sql if isinstance(job.source, SqlSource) else None
-        self.parameters = SqlParameters(job.source.parameters) if isinstance(job.source, SqlSource) else None
-        self.source_path = job.source.path if isinstance(job.source, FileSource) else None
+        self.take_source(job.source)
+
+    def take_source(self, source: Source) -> None:
+        """Read this source in place of the job's."""
+        self.job = dataclasses.replace(self.job, source=source)
+        self.sql = source.sql if isinstance(source, SqlSource) else None
+        self.parameters = SqlParameters(source.parameters) if isinstance(source, SqlSource) else None
+        self.source_path = source.path if isinstance(source, FileSource) else None
 
     def resolve_template_files(self) -> None:
         """Read the query from the jobs folder, as Airflow does for files in its search path."""

@@ -228,7 +228,13 @@ class GreenNodeBatchOperator(WholeJob, GreenNodeBuildRequestsOperator):
             target_key=job.target_key,
             job_id=job_id_of(self, self.job),
             folder=str(run),
+            answer_columns=job.answer_columns,
+            rows=self.rows_of(run),
         )
+
+    def rows_of(self, run: RunFolder) -> str | None:
+        """The file of the rows that a function returned; None where the job has a source by itself."""
+        return None
 
     def _clean_up(self, job: BatchJob, run: RunFolder) -> None:
         """Delete the run's files at GreenNode; a failure changes nothing of what the run has come to."""

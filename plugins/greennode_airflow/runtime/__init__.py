@@ -7,5 +7,7 @@ source_access  opens a job's source with Airflow's connections
 target_access  opens a job's targets with Airflow's connections
 databases      an Airflow connection -> a DB-API connection or a table
 dataset_paths  the parts of a job's targets that Airflow renders
+staged_rows    the rows that a function returned, as a file in staging
+answer_frame   the answers that a run's result refers to, as a DataFrame
 run_outcome    the outcome of a run, by the states of its tasks
 """
