@@ -56,10 +56,12 @@ def test_a_dag_file_that_declares_a_job_loads_neither_arrow_nor_a_driver() -> No
 def test_the_plugin_is_found_by_its_entry_point() -> None:
     from airflow.plugins_manager import get_plugin_info  # noqa: PLC0415 - it loads all plugins
 
-    mine = [plugin for plugin in get_plugin_info() if plugin["name"] == "greennode"]
+    mine = [plugin for plugin in get_plugin_info() if plugin["name"] == "greennode_batches"]
     assert len(mine) == 1
     views = {view["name"]: view.get("category") for view in mine[0]["external_views"]}
     assert views == {"GreenNode batches": "browse", "GreenNode": None, "GreenNode batch inference": "docs"}
+    tabs = {view["destination"] for view in mine[0]["external_views"] if view["name"] == "GreenNode"}
+    assert tabs == {"dag", "dag_run"}
     # Nobody is sent away from this Airflow: the manual is the project's own.
     assert all(view["href"].startswith("/greennode/") and view["url_route"] for view in mine[0]["external_views"])
 

@@ -1,4 +1,4 @@
-"""What docs/taskflow.md shows works: each of its DAG files runs, and so does the example that it names."""
+"""What docs/how-to/taskflow.md shows works: each of its DAG files runs, and so does the example that it names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from airflow.sdk import DAG
 
-PAGE = (Path(__file__).parents[2] / "docs" / "taskflow.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "taskflow.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 RunSteps = Callable[..., dict[str, list[Any]]]
 

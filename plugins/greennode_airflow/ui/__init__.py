@@ -29,6 +29,8 @@ MANUAL_ROUTE = "greennode-manual"
 """The same for the manual."""
 RUN_ROUTE = "greennode-run"
 """The same for its tab on a run's page."""
+DAG_ROUTE = "greennode-dag"
+"""The same for its tab on a DAG's page: the DAG's runs."""
 
 
 def report_path(dag_id: str, run_id: str, group: str, name: str) -> str:

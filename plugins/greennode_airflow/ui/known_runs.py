@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from greennode_airflow.ui.airflow_runs import AirflowRun, StoppedTask, count_tasks, stopped_tasks
 from greennode_airflow.ui.audit_log import Act, acts
 from greennode_airflow.ui.batch_states import BatchFacts
-from greennode_airflow.ui.run_states import STEPS, Cancel, Failure, Mark, RunFacts, TaskCounts
+from greennode_airflow.ui.run_states import STEPS, UNDER_WAY, Cancel, Failure, Mark, RunFacts, TaskCounts
 from greennode_batch.monitor.live_batches import LiveBatch
 from greennode_batch.monitor.run_figures import RunFigures
 from greennode_batch.monitor.staged_run import StagedRun, StagedShard
@@ -67,6 +67,20 @@ def step_of(task_id: str, group: str) -> str:
     return found[1] if found else ""
 
 
+def _step_of_whole(task_id: str, group: str, states: Mapping[str, int], staged: StagedRun) -> str:
+    """The step that a task which is a whole job is at, by what lies in staging; empty where it is not under way."""
+    if task_id != group and not re.fullmatch(rf"{re.escape(task_id)}\.\d+", group):
+        return ""
+    if UNDER_WAY.isdisjoint(states):
+        return ""
+    if not staged.shards:
+        return "build_requests"
+    stages = {shard.stage for shard in staged.shards}
+    if stages & {"sent", "cancelling"}:
+        return "wait_for_batch"
+    return "submit_batch" if stages & {"built", "refused"} else "join_results"
+
+
 def run_facts(
     run: AirflowRun,
     group: str,
@@ -81,7 +95,7 @@ def run_facts(
     tasks: dict[str, dict[str, int]] = {}
     others: dict[str, Mapping[str, int]] = {}
     for task_id, states in known.tasks.get(run.ids, {}).items():
-        if step := step_of(task_id, group):
+        if step := step_of(task_id, group) or _step_of_whole(task_id, group, states, staged):
             counted = tasks.setdefault(step, {})
             for state, count in states.items():
                 counted[state] = counted.get(state, 0) + count

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from greennode_airflow.ui import MANUAL_ROUTE, PAGE_PREFIX, PAGE_ROUTE, RUN_ROUTE
+from greennode_airflow.ui import DAG_ROUTE, MANUAL_ROUTE, PAGE_PREFIX, PAGE_ROUTE, RUN_ROUTE
 from greennode_airflow.ui.connection_test import NoPortIsNone
 
 Message = MutableMapping[str, Any]
@@ -42,9 +42,10 @@ def _make() -> Any:
 
 
 class GreenNodePlugin(AirflowPlugin):
-    """The page "GreenNode batches" under Browse, a tab of each run, and the manual in the Docs menu."""
+    """The page "GreenNode batches" under Browse, a tab of each DAG and each run, and the manual in the Docs menu."""
 
-    name = "greennode"
+    # Another public plugin is called greennode, and Airflow keeps one plugin a name.
+    name = "greennode_batches"
     # Airflow's own declarations, which are not of the class.
     fastapi_apps = [{"app": LazyApp(), "url_prefix": PAGE_PREFIX, "name": "GreenNode batches"}]  # noqa: RUF012
     fastapi_root_middlewares = [  # noqa: RUF012
@@ -57,6 +58,12 @@ class GreenNodePlugin(AirflowPlugin):
             "destination": "nav",
             "category": "browse",
             "url_route": PAGE_ROUTE,
+        },
+        {
+            "name": "GreenNode",
+            "href": f"{PAGE_PREFIX}/?dag_id={{DAG_ID}}",
+            "destination": "dag",
+            "url_route": DAG_ROUTE,
         },
         {
             "name": "GreenNode",

@@ -21,7 +21,8 @@ STEPS = (
 )  # fmt: skip
 """A pipeline's tasks, in order."""
 _PARKED = frozenset({"awaiting_input", "deferred"})
-_UNDER_WAY = _PARKED | {"running", "queued", "scheduled", "up_for_retry", "up_for_reschedule", "restarting"}
+UNDER_WAY = _PARKED | {"running", "queued", "scheduled", "up_for_retry", "up_for_reschedule", "restarting"}
+"""The states of a task that is to come to an end by itself."""
 _BATCH_STEPS = frozenset({"submit_batch", "wait_for_batch", "collect_results", "build_retry"})
 _UNREACHABLE = frozenset({"RetryableError", "AmbiguousError", "ApiError", "BusyError"})
 _NO_FIGURES = run_figures(StagedRun(""), {}, is_over=False, now=0.0)
@@ -77,11 +78,11 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_at(self, *steps: str) -> bool:
         """Whether a task of one of these steps is under way."""
-        return any(not _UNDER_WAY.isdisjoint(self.tasks.get(step, ())) for step in steps)
+        return any(not UNDER_WAY.isdisjoint(self.tasks.get(step, ())) for step in steps)
 
     def is_parked(self, step: str) -> bool:
         """Whether all running tasks of a step wait without a worker."""
-        active = _UNDER_WAY & set(self.tasks.get(step, ()))
+        active = UNDER_WAY & set(self.tasks.get(step, ()))
         return bool(active) and active <= _PARKED
 
     @property
@@ -92,7 +93,7 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_retried(self) -> bool:
         """Whether all tasks under way have failed, and are tried again soon."""
-        active = [set(states) & _UNDER_WAY for states in self.tasks.values()]
+        active = [set(states) & UNDER_WAY for states in self.tasks.values()]
         return any(active) and set().union(*active) == {"up_for_retry"}
 
     @property
@@ -282,7 +283,7 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
     ),
     Row(
         "before-the-job", "other tasks of the DAG are under way",
-        _in("running", lambda run: any(not _UNDER_WAY.isdisjoint(states) for states in run.others.values())),
+        _in("running", lambda run: any(not UNDER_WAY.isdisjoint(states) for states in run.others.values())),
         "running", "busy", "Other tasks of the DAG come first.",
     ),
     Row(
