@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
+from pkgutil import resolve_name
 from typing import Any
 
 import psycopg
@@ -138,6 +140,48 @@ def test_ended_while_it_waits_it_picks_up_and_pays_nothing_twice(
     assert (trigger.when_killed, trigger.succeeds_on, method_name) == ("cancel", [], "resume")
     assert (len(ledger["batches"]), ledger["requests_billed"]) == (3, 8)
     assert statuses(texts) == {"succeeded": 8}
+
+
+KILLS = [
+    "greennode_batch.api.client.GreenNodeClient.upload_file",
+    "greennode_batch.api.client.GreenNodeClient.create_batch",
+    "greennode_batch.api.client.GreenNodeClient.get_batch",
+    "greennode_batch.api.client.GreenNodeClient.delete_file",
+    "greennode_batch.collect.collect.collect_shard",
+    "greennode_airflow.operators.whole_job.join_and_write",
+    "greennode_airflow.operators.whole_job.make_report",
+]
+
+
+@pytest.mark.parametrize("nth", [1, 3])
+@pytest.mark.parametrize("place", KILLS, ids=lambda place: place.rpartition(".")[2])
+def test_killed_right_behind_any_step_it_is_finished_by_the_next_try(
+    run_own: Callable[..., dict[str, list[Any]]],
+    texts: psycopg.Connection,
+    emulator: RunningEmulator,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    nth: int,
+) -> None:
+    real, calls = resolve_name(place), []
+
+    def killed(*given: Any, **named: Any) -> Any:
+        done = real(*given, **named)
+        calls.append(place)
+        if len(calls) == nth:
+            raise KeyboardInterrupt
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, killed)
+        with contextlib.suppress(KeyboardInterrupt):
+            run_own(own())
+    assert calls
+    (handed_on,) = run_own(own())["label"]
+    assert statuses(texts) == {"succeeded": 8}
+    assert emulator.ledger()["requests_billed"] == 8
+    assert len(emulator.ledger()["batches"]) == 3
+    assert handed_on["report"]["balanced"]
 
 
 def test_a_dry_run_sends_nothing(
