@@ -3,15 +3,42 @@
 import re
 from pathlib import Path
 
-PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "dataframes.md").read_text()
+import pandas as pd
+import pytest
+from pydantic import BaseModel
+
+PROJECT = Path(__file__).parents[3]
+PAGE = (PROJECT / "docs" / "how-to" / "dataframes.md").read_text()
+README = (PROJECT / "README.md").read_text()
 
 
-def test_its_examples_run_as_they_are_shown(tmp_path, monkeypatch, emulator, quick_polls, capsys):
+class ReviewLabel(BaseModel):
+    """Stands for that of the README's DAG."""
+
+    topic: str
+
+
+def blocks_of(page):
+    return re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def _account(tmp_path, monkeypatch, emulator, quick_polls):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("GREENNODE_API_KEY", emulator.api_key)
     monkeypatch.setenv("GREENNODE_BASE_URL", emulator.base_url)
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_readmes_example_runs_as_it_is_shown():
+    (block,) = (one for one in blocks_of(README) if "enrich(" in one)
+    names = {"ReviewLabel": ReviewLabel, "reviews": pd.DataFrame({"id": [1, 2], "body": ["good", "bad"]})}
+    exec(compile(block, "README.md", "exec"), names)
+    assert list(names["labels"]["status"]) == ["succeeded", "succeeded"]
+
+
+def test_its_examples_run_as_they_are_shown(capsys):
+    blocks = blocks_of(PAGE)
     assert len(blocks) == 5
     names = {"__name__": "notebook"}
     shown = []
