@@ -55,5 +55,12 @@ def _overrides(
         for name, value in seen.items()
         if getattr(preset, name) != value and getattr(preset, name) not in also.get(name, ())
     }
-    limits = {name: getattr(base, name) for name in LIMITS if getattr(preset, name) != getattr(base, name)}
-    return differ | limits
+    kept = [*LIMITS, *(name for name in _stated(base) if name not in seen)]
+    return differ | {name: getattr(base, name) for name in kept if getattr(preset, name) != getattr(base, name)}
+
+
+def _stated(base: ApiProfile) -> list[str]:
+    """The fields in which a profile differs from its preset: somebody has said them, so they stay."""
+    preset = PRESETS.get(base.name, ApiProfile())
+    names = [field.name for field in dataclasses.fields(ApiProfile) if field.name not in {"name", *LIMITS}]
+    return [name for name in names if getattr(base, name) != getattr(preset, name)]

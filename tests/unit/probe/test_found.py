@@ -49,3 +49,11 @@ def test_one_odd_field_does_not_change_the_preset():
 def test_fields_that_nothing_was_seen_of_are_named():
     assert "cancel_path" in found({"purpose": "batch"}, {}, base=BASE).unseen
     assert "purpose" not in found({"purpose": "batch"}, {}, base=BASE).unseen
+
+
+def test_what_the_profile_that_it_begins_with_says_of_itself_stays():
+    said = {"extra_headers": {"x-gateway": "eu"}, "status_words": {"OUT": "completed"}, "upload_headers": {"a": "b"}}
+    base = ApiProfile.from_extra({"profile": "mistral", **said, "batches_path": "/jobs"})
+    made = found({"batches_path": "/tasks"}, {}, base=base)
+    assert made.extra == {"profile": "mistral", **said, "batches_path": "/tasks"}
+    assert found({}, {}, base=ApiProfile()).extra == {"profile": "greennode"}
