@@ -55,7 +55,7 @@ nightly: lint ## All tests at full length: whole fuzz, whole runs, every fault a
 	$(BIN)/pytest tests/system
 	$(MAKE) faults witness
 
-witness: $(READY) ## The client and the engine against servers that others wrote: OGX, llmock, aimock
+witness: $(READY) ## The client and the engine against servers that others wrote: OGX, llmock, aimock, Portkey
 	$(BIN)/pytest -m witness tests/witness
 
 faults: $(READY) ## The fault matrix: faults, mixtures, kills at each step, late workers (ONLY=text SEED= SCHEDULES=)

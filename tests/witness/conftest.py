@@ -1,14 +1,19 @@
 """Files + Batches servers that others wrote, installed and started here only where `-m witness` asks for them.
 
     ogx     OGX (once Llama Stack): files and a reference batch runner, in front of the emulator's chat; Python 3.12
-    llmock  a mock of ten providers that judges its clients: OpenAI's paths, and Mistral's
+    llmock  a mock of ten providers that judges its clients: OpenAI's paths, and the five other roots with files and
+            batches (of Anthropic, Cohere, Gemini and xAI it has batches without such files)
     aimock  the npm package @copilotkit/aimock: OpenAI's paths, and an outcome on demand
+    portkey the npm package @portkey-ai/gateway, in front of the emulator, which it is told of by headers of every call.
+            Ids, lists and lines go through as they are. On today's Node it needs portkey.mjs: without it each call
+            whose reply it does not read (models, contents of files) ends in a 500.
 
 Each goes into a folder of its own below `.local/witness/`, once, with the versions that are pinned here.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import secrets
@@ -37,6 +42,7 @@ HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".local" / "witness"
 START_SECONDS = 60
 AIMOCK = "@copilotkit/aimock@1.43.0"
+PORTKEY = "@portkey-ai/gateway@1.15.2"
 OGX_PYTHONS = ((3, 12), (3, 13))
 
 
@@ -71,12 +77,23 @@ class Witness:
         )
 
 
-@pytest.fixture(params=["ogx", "llmock", "llmock as mistral", "aimock"])
+# Root of llmock, its path, the profile it is known by and a model of it.
+LLMOCK_ROOTS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "mistral": ("/mistral/v1", {"profile": "mistral"}, "mistral-large-latest"),
+    "together": ("/together/v1", {}, "meta-llama/Meta-Llama-3.1-70B-Instruct-Turbo"),
+    "groq": ("/groq/openai/v1", {}, "llama-3.3-70b-versatile"),
+    "perplexity": ("/perplexity/v1", {}, "sonar"),
+    "ai21": ("/ai21/v1", {}, "jamba-1.5-mini"),
+}
+NAMES = ("ogx", "llmock", *(f"llmock as {root}" for root in LLMOCK_ROOTS), "aimock", "portkey")
+
+
+@pytest.fixture(params=NAMES)
 def witness(request: pytest.FixtureRequest) -> Witness:
     """Each witness in turn."""
     name, _, other = request.param.partition(" as ")
     server: Witness = request.getfixturevalue(name)
-    return as_mistral(server) if other else server
+    return at_root(server, other) if other else server
 
 
 @pytest.fixture(scope="session")
@@ -128,22 +145,16 @@ def llmock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Witness]:
         )
 
 
-def as_mistral(llmock: Witness) -> Witness:
-    return Witness(
-        name="llmock as mistral",
-        root_url=llmock.root_url,
-        base_url=f"{llmock.root_url}/mistral/v1",
-        api_key="any",
-        extra={"profile": "mistral"},
-        model="mistral-large-latest",
-        answer=llmock.answer,
-        lists_files=False,
+def at_root(llmock: Witness, root: str) -> Witness:
+    path, extra, model = LLMOCK_ROOTS[root]
+    return dataclasses.replace(
+        llmock, name=f"llmock as {root}", base_url=f"{llmock.root_url}{path}", extra=extra, model=model
     )
 
 
 @pytest.fixture(scope="session")
 def aimock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Witness]:
-    program = installed_aimock()
+    program = installed_from_npm(AIMOCK) / "dist" / "cli.js"
     home, key, port = tmp_path_factory.mktemp("aimock"), secrets.token_urlsafe(12), free_port()
     fixture = home / "fixtures.json"
     fixture.write_text('{"fixtures": [{"match": {}, "response": {"content": "Mock batch completion"}}]}')
@@ -158,6 +169,26 @@ def aimock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Witness]:
             model="gpt-4o",
             answer=lambda _: "Mock batch completion",
         )
+
+
+@pytest.fixture(scope="session")
+def portkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Witness]:
+    program = installed_from_npm(PORTKEY) / "build" / "start-server.js"
+    port, log = free_port(), tmp_path_factory.mktemp("portkey") / "log"
+    with running(Settings(dialect="openai", batch_seconds=1.0)) as upstream:
+        command = ["node", "--import", HERE / "portkey.mjs", program, f"--port={port}", "--headless"]
+        headers = {"x-portkey-provider": "openai", "x-portkey-custom-host": upstream.base_url}
+        settings = {"TRUSTED_CUSTOM_HOSTS": "127.0.0.1"}
+        with served(command, settings, f"http://127.0.0.1:{port}/", log) as root_url:
+            yield Witness(
+                name="portkey",
+                root_url=root_url,
+                base_url=f"{root_url}/v1",
+                api_key=upstream.api_key,
+                extra={"profile": "openai", "extra_headers": headers},
+                model="google/gemma-4-31b-it",
+                answer=lambda prompt: upstream_answer(upstream, prompt),
+            )
 
 
 def ogx_python() -> Path:
@@ -194,17 +225,17 @@ def installed(name: str, python: str) -> Path:
     return program
 
 
-def installed_aimock() -> Path:
-    """aimock's program, installed once. It needs nothing else from the registry."""
+def installed_from_npm(package: str) -> Path:
+    """The folder of an npm package, installed once."""
     if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("aimock needs node and npm, and they are not here")
-    folder = CACHE / AIMOCK.replace("/", "-")
+        pytest.skip(f"{package} needs node and npm, and they are not here")
+    folder = CACHE / package.replace("/", "-")
     if not (folder / ".ready").exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        call("npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", folder, AIMOCK)
+        call("npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", folder, package)
         (folder / ".ready").touch()
-    return folder / "node_modules" / "@copilotkit" / "aimock" / "dist" / "cli.js"
+    return folder / "node_modules" / package.rpartition("@")[0]
 
 
 def call(*command: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,11 +14,13 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from upath import UPath
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.results.result_lines import ResultLine, iter_lines, parse_line
 from greennode_batch.api.wire import BatchStatus
 from greennode_batch.errors import AuthError, NotFoundError
+from greennode_batch.probe.probe_run import Probe
 
 pytestmark = pytest.mark.witness
 
@@ -187,6 +190,20 @@ def test_the_engine_brings_back_every_row_with_its_own_answer_and_pays_once(witn
         again, _ = run_engine(witness, tmp_path / "job")
         assert again == rows
         assert {batch.id for batch in client.list_batches()} - before == made
+
+
+def test_the_profile_that_the_probe_prints_brings_back_every_row_and_pays_once(witness, tmp_path):
+    folder = UPath(tmp_path / "probe")
+    base = ApiProfile.from_extra({"extra_headers": witness.extra.get("extra_headers", {})})
+    outcome = Probe(witness.base_url, witness.api_key, folder, model=witness.model, profile=base, wait_seconds=60).run()
+    assert outcome.confirms_profile, outcome.text
+    with witness.client() as client:
+        before = {batch.id for batch in client.list_batches()}
+        rows, _ = run_engine(dataclasses.replace(witness, extra=outcome.found.extra), tmp_path / "job")
+        assert {row["id"]: row["answer"] for row in rows} == {
+            f"k{row}": witness.answer(prompt_of(row)) for row in range(ROWS)
+        }
+        assert len({batch.id for batch in client.list_batches()} - before) == 1
 
 
 def test_ogx_and_aimock_refuse_a_wrong_key(ogx, aimock):
