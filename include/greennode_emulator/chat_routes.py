@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 from fastapi import Request, Response
+from starlette.requests import ClientDisconnect
 
 from greennode_emulator.core import Emulator
 from greennode_emulator.dialects.dialect import Page
@@ -65,7 +66,10 @@ class ChatRoutes:
         """Answer as a batch would, after the latency and within the limits of live answers, and bill it separately."""
         limits, clock = self._emulator.rate_limits, self._emulator.settings.clock
         with self._emulator.ledger.chat_under_way():
-            body = await request.body()
+            try:
+                body = await request.body()
+            except ClientDisconnect:
+                return Response()  # nobody reads it
             refusal = limits.admit(clock())
             if refusal is None:
                 response = json_reply(await self._answer(request, body))

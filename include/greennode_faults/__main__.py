@@ -21,6 +21,7 @@ from greennode_faults.interleavings.tally import heading as heading_of_tallies
 from greennode_faults.interleavings.tally import in_window, play_all
 from greennode_faults.kills import Steps, each_step
 from greennode_faults.live import run_live
+from greennode_faults.live_faults import live_outcomes
 from greennode_faults.outcome_table import as_json, heading, line
 
 _WORKERS = 2
@@ -111,6 +112,7 @@ def _engine(options: argparse.Namespace) -> Iterator[Outcome]:
             steps = Steps(stage.emulator, stage.wanted)
             yield from each_step(steps, "kill", stride=options.stride)
             yield from each_step(steps, "pause", stride=options.stride)
+    yield from live_outcomes(only=options.only, stride=options.stride)
 
 
 def run_interleavings(options: argparse.Namespace) -> int:

@@ -46,9 +46,9 @@ class Steps:
         self._arm()
         with TemporaryDirectory(prefix="greennode-faults-") as folder:
             read, write = os.pipe()
-            process = _fork(lambda: _run(self.emulator, Path(folder), _Counter(None, "kill"), report_to=write))
+            process = forked(lambda: _run(self.emulator, Path(folder), StepCounter(None, "kill"), report_to=write))
             os.close(write)
-            _wait_for(process)
+            wait_for(process)
             with os.fdopen(read) as pipe:
                 return int(pipe.read() or 0)
 
@@ -58,14 +58,14 @@ class Steps:
         began = time.monotonic()
         with TemporaryDirectory(prefix="greennode-faults-") as name:
             folder = Path(name)
-            first = _fork(lambda: _run(self.emulator, folder, _Counter(step, way)))
-            ended = _wait_for(first)
-            second = _wait_for(_fork(lambda: _run(self.emulator, folder, _Counter(None, way))))
+            first = forked(lambda: _run(self.emulator, folder, StepCounter(step, way)))
+            ended = wait_for(first)
+            second = wait_for(forked(lambda: _run(self.emulator, folder, StepCounter(None, way))))
             if ended == "stopped":
                 os.kill(first, signal.SIGCONT)
-                _wait_for(first)
+                wait_for(first)
             # What the zombie wrote last must be right as well: check it with one more start.
-            third = _wait_for(_fork(lambda: _run(self.emulator, folder, _Counter(None, way))))
+            third = wait_for(forked(lambda: _run(self.emulator, folder, StepCounter(None, way))))
             rows = rows_out(folder / "answers.parquet")
         ledger = self.emulator.ledger()
         problems = [f"a start ended with {end}" for end in (second, third) if end != "done"]
@@ -91,7 +91,7 @@ class Steps:
         self.emulator.faults(list(_FAULTS))
 
 
-class _Counter:
+class StepCounter:
     """Counts steps, and stops this process at one of them."""
 
     def __init__(self, stop_at: int | None, way: Way) -> None:
@@ -100,6 +100,7 @@ class _Counter:
         self._signal = signal.SIGKILL if way == "kill" else signal.SIGSTOP
 
     def step(self) -> None:
+        """Take a step, and stop there if it is the one."""
         self.steps += 1
         if self.steps == self._stop_at:
             os.kill(os.getpid(), self._signal)
@@ -117,7 +118,7 @@ class _Counter:
         setattr(owner, name, stepped)
 
 
-def _run(emulator: RunningEmulator, folder: Path, counter: _Counter, *, report_to: int | None = None) -> None:
+def _run(emulator: RunningEmulator, folder: Path, counter: StepCounter, *, report_to: int | None = None) -> None:
     """The whole run, in a separate process, which may change its modules freely."""
     counter.around(GreenNodeClient, "_send")
     counter.around(greennode_batch.api.client, "download")
@@ -154,7 +155,7 @@ def _run(emulator: RunningEmulator, folder: Path, counter: _Counter, *, report_t
         os.write(report_to, str(counter.steps).encode())
 
 
-def _fork(work: Callable[[], None]) -> int:
+def forked(work: Callable[[], None]) -> int:
     """A copy of this process that does the work and ends; returns its id."""
     sys.stdout.flush()
     process = os.fork()
@@ -169,7 +170,7 @@ def _fork(work: Callable[[], None]) -> int:
         os._exit(code)
 
 
-def _wait_for(process: int) -> Literal["done", "killed", "stopped", "failed"]:
+def wait_for(process: int) -> Literal["done", "killed", "stopped", "failed"]:
     """Wait until a process has ended or is paused."""
     _, status = os.waitpid(process, os.WUNTRACED)
     if os.WIFSTOPPED(status):
