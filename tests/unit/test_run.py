@@ -16,7 +16,13 @@ from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.throttle.limits import Limits
 from greennode_batch.batches.throttle.queue import SubmitQueue
 from greennode_batch.batches.throttle.queue_folder import queue_folder
-from greennode_batch.errors import BusyError, ConfigError, SystematicFailureError, UnreadResultsError
+from greennode_batch.errors import (
+    BusyError,
+    ConfigError,
+    NotFoundError,
+    SystematicFailureError,
+    UnreadResultsError,
+)
 from greennode_batch.job.live_mode import Live
 from greennode_batch.reconcile.report import check_balanced
 from greennode_batch.run import run_to_file
@@ -367,3 +373,12 @@ def test_the_report_has_live_and_batch_apart_and_how_many_may_be_paid_twice(star
     assert made.cost == made.live.cost + batch_tokens / 2
     assert made.saving == batch_tokens / 2
     assert "At most 1 live request may have been billed more than once" in str(made)
+
+
+def test_a_job_on_a_server_without_batches_is_told_of_live(start):
+    with (
+        running(Settings(batches=False)) as server,
+        GreenNodeClient(server.base_url, server.api_key) as client,
+        pytest.raises(NotFoundError, match=r"live=Live\(only=True\)"),
+    ):
+        start(client=client, clock=time.time)

@@ -26,6 +26,7 @@ def upload(session: Session) -> None:
     left = variants.uploads(session.profile)
     refusals = []
     tried: list[variants.Variant] = []
+    is_anything_there = False
     for _ in range(_MAX_UPLOADS):
         variant = left.pop(0)
         tried.append(variant)
@@ -37,18 +38,33 @@ def upload(session: Session) -> None:
         how = f"POST {profile.upload_path} with purpose {profile.purpose}"
         refusals.append(f"{how}: {answer.says}")
         state.add(FILES, f"An upload was refused: {how}: {answer.says}.", answer.file)
+        is_nowhere = answer.not_there or answer.status == HTTPStatus.METHOD_NOT_ALLOWED
+        is_anything_there = is_anything_there or not is_nowhere
         if answer.about_the_account:
             break
         left = [one for one in _next_ways(tried, answer, left) if one not in tried]
         if not left:
             break
+    _say_refused(session, refusals, is_anything_there=is_anything_there)
+
+
+def _say_refused(session: Session, refusals: list[str], *, is_anything_there: bool) -> None:
+    """Note that no upload was accepted. is_anything_there: whether any of the paths is one of the server's."""
+    state = session.state
     if not state.successes:
         raise ProbeEndedError(
             "nothing that was tried exists: "
             + "; ".join([*(f"{what}: {why}" for what, why in state.open.items()), refusals[0]])
             + ". Is the base URL complete, and is this the API and not a web page?"
         )
-    state.open["everything about files and batches"] = f"no upload was accepted: {refusals[-1]}"
+    if is_anything_there:
+        state.open["everything about files and batches"] = f"no upload was accepted: {refusals[-1]}"
+        return
+    state.add(
+        FILES,
+        "The server has no batches: nothing that was tried takes a file. A job with live=Live(only=True), or the "
+        "option --live, has every request answered live.",
+    )
 
 
 def _next_ways(
@@ -56,7 +72,7 @@ def _next_ways(
 ) -> list[variants.Variant]:
     """The ways to upload that are left after the last one was refused, those first that the refusal asks for."""
     refused = tried[-1]
-    if answer.not_there:
+    if answer.not_there or answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
         return variants.leave_out(left, refused, "upload_path")
     if refused["upload_style"] == "presigned":
         return [*variants.asked_for_at_begin(refused, answer.says), *left]

@@ -373,3 +373,9 @@ def test_a_batch_that_never_ends_is_waited_for_no_longer_than_was_said(probe_ans
     assert outcome.waits
     assert 5 < len(looks) < 100 * len(outcome.state.batches)
     assert "does not know this word" in outcome.text
+
+
+def test_a_server_without_batches_is_said_to_have_none(clock, probe):
+    with running(Settings(batches=False, clock=clock)) as emulator:
+        outcome = probe(emulator)
+    assert any("has no batches" in finding.words for finding in outcome.state.findings)
