@@ -78,7 +78,7 @@ def make_shard(folder: Path, requests: int) -> Path:
 
 
 def measured(way: Way, requests: int, url: str, key: str) -> tuple[float, float, int]:
-    """Wall seconds, CPU seconds and MiB of one way, in a separate process. Raises ValueError if an answer is missing."""
+    """Wall seconds, CPU seconds and MiB of one way, in a separate process. ValueError if an answer is missing."""
     with tempfile.TemporaryDirectory(prefix="greennode-bench-") as folder:
         shard = make_shard(Path(folder), requests)
         context = multiprocessing.get_context("spawn")

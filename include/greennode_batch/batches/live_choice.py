@@ -33,8 +33,7 @@ _MINUTE = 60.0
 
 def schedule_of(live: Live | None, run: RunFolder, limits: LiveLimits | None = None) -> Schedule:
     """The times of a run. Without `finish_by`, they never come."""
-    plan = read_plan(run)
-    if live is None or live.finish_by is None or plan is None:
+    if live is None or live.finish_by is None or (plan := read_plan(run)) is None:
         return NO_SCHEDULE
     allowed = live.finish_by.total_seconds()
     end = plan.created_at + allowed
@@ -65,8 +64,8 @@ def goes_live(
     """
     if is_sent(shard):
         return is_live(shard)
-    live, plan = job.live, read_plan(shard.run)
-    if live is None or plan is None:
+    live = job.live
+    if live is None or (plan := read_plan(shard.run)) is None:
         return live is not None and live.only
     run, attempt = shard.run, shard.attempt
     requests = sum(one.requests for one in sent_shards(run, plan, attempt))

@@ -10,6 +10,8 @@ from greennode_airflow.observability.metrics import (
     BATCHES_ENDED,
     BATCHES_SUBMITTED,
     COST,
+    LIVE_COST,
+    LIVE_TOKENS,
     POLL,
     POLL_ERRORS,
     REQUESTS,
@@ -98,6 +100,12 @@ def _figures(made: RunReport, dag_id: str) -> _Figures:
         for metric, value in ((COST, one.cost), (SAVING, one.saving)):
             if value is not None:
                 figures[metric, _frozen(tags, currency=made.currency)] = value
+    if made.live is not None:
+        tags = {"dag_id": dag_id}
+        for kind in ("prompt", "completion"):
+            figures[LIVE_TOKENS, _frozen(tags, kind=kind)] = getattr(made.live, f"{kind}_tokens")
+        if made.live.cost is not None:
+            figures[LIVE_COST, _frozen(tags, currency=made.currency)] = made.live.cost
     return figures
 
 

@@ -106,6 +106,15 @@ COST = Metric(
     "greennode.cost", "counter", (*_BY_MODEL, "currency"), "What the reports say that it cost, where prices are known."
 )
 SAVING = Metric("greennode.saving", "counter", (*_BY_MODEL, "currency"), "What the same would have cost more live.")
+LIVE_TOKENS = Metric(
+    "greennode.live_tokens",
+    "counter",
+    ("dag_id", "kind"),
+    "Those of `greennode.tokens` that were used by live answers: `prompt` and `completion`.",
+)
+LIVE_COST = Metric(
+    "greennode.live_cost", "counter", ("dag_id", "currency"), "What of `greennode.cost` was paid for live answers."
+)
 RUNS_LATE = Metric(
     "greennode.runs_late", "counter", ("dag_id",), "Runs that were not over when `late_run` said that they should be."
 )
