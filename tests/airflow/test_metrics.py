@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import given
@@ -15,7 +16,7 @@ from greennode_airflow.observability.metric_events import count_end, count_run
 from greennode_airflow.observability.metrics import POLL_ERRORS, ROWS, RUNS_LATE, WAIT, tag_value
 from greennode_airflow.triggers import GreenNodeBatchTrigger
 from greennode_batch.api.polling.polling import Done
-from greennode_batch.state.actual_cost import ModelCost
+from greennode_batch.state.actual_cost import LiveCost, ModelCost
 from greennode_batch.state.run_report import RunReport
 from greennode_emulator.server import RunningEmulator
 
@@ -48,6 +49,17 @@ def test_the_mapping_for_prometheus_has_each_of_them_under_airflows_prefix() -> 
         (f"airflow.{metric.name}", kinds[0], f"{metric.name.replace('.', '_')}_{kinds[1]}")
         for metric in METRICS
         for kinds in [{"counter": ("counter", "total"), "timer": ("observer", "seconds")}[metric.kind]]
+    ]
+
+
+def test_what_was_answered_live_is_counted_apart_as_well(statsd: Statsd) -> None:
+    made = a_report(succeeded=3, failed=0, tokens=10, cost=0.25)
+    live = LiveCost(prompt_tokens=4, completion_tokens=5, cost=0.125, saving=0.0, requests=1, may_be_paid_twice=0)
+    count_run(msgspec.structs.replace(made, live=live), made, dag_id="d")
+    assert statsd() == [
+        "airflow.greennode.live_tokens,dag_id=d,kind=prompt:4|c",
+        "airflow.greennode.live_tokens,dag_id=d,kind=completion:5|c",
+        "airflow.greennode.live_cost,dag_id=d,currency=VND:0.125|c",
     ]
 
 

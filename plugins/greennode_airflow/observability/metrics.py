@@ -57,7 +57,7 @@ BATCHES_SUBMITTED = Metric(
     "greennode.batches_submitted",
     "counter",
     (*_BY_SHARD, "outcome"),
-    "Tries to submit a shard: `created`; refused with `no_room` or `no_credit`; or `failed`.",
+    "Tries to submit a shard: `created`; `answered` live; refused with `no_room` or `no_credit`; or `failed`.",
 )
 BATCHES_ENDED = Metric(
     "greennode.batches_ended",
