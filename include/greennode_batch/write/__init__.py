@@ -6,6 +6,7 @@ final_outcomes  which outcomes the target remembers as final
 joined_rows     counts joined rows and writes joined.json
 target_writer   writes a shard's rows into each target
 dataset         a folder of Parquet files as a target
+dataset_schema  the one schema of a dataset's files
 dataset_files   writes the files of one shard, one per partition
 partitions      splits rows into Hive partitions
 answer_file     a single Parquet file as a target

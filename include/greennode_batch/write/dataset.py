@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
@@ -19,11 +20,12 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import RunFolder, land, local_path, uncached, written_at
 from greennode_batch.wording import given_by
 from greennode_batch.write.dataset_files import PartFiles
+from greennode_batch.write.dataset_schema import SCHEMA_FILE, declared_schema, with_schema
 from greennode_batch.write.parquet_files import ChangedError, ParquetFiles
 from greennode_batch.write.partitions import check_count, partitions
 
 _ENDING = ".parquet"
-_MAX_DECIMAL_DIGITS = 38
+_OPENED_AT_ONCE = 8
 
 
 class Dataset(ParquetFiles):
@@ -52,6 +54,8 @@ class Dataset(ParquetFiles):
             raise ConfigError(
                 f"dataset {self.name}: the path is a file, and a dataset needs a folder; name another path"
             )
+        if self._local is None or self._local.exists():
+            self._declared(schema)
         if not create:
             return
         trial = f".{self._prefix}trial"
@@ -73,12 +77,26 @@ class Dataset(ParquetFiles):
         write again are removed. Raises ConfigError if the shard has too many partitions.
         """
         assert not isinstance(rows, Iterator), "rows are iterated several times, so they must not be an iterator"
+        schema: pa.Schema | None = None
+
+        def conformed() -> Iterator[pa.Table]:
+            nonlocal schema
+            for some in rows:
+                if schema is None:
+                    schema = self._declared(some.schema)
+                    self._declare(schema)
+                by = [some.schema.field(column) for column in self.partition_by]
+                own = with_schema(some, schema, self.name)
+                yield pa.table(
+                    [*own.columns, *some.select(self.partition_by).columns], schema=pa.schema([*schema, *by])
+                )
+
         name = f"{self._prefix}{shard_id}{_ENDING}"
         written: dict[str, str] = {}
         with self._work(shard_id) as work:
             is_done = False
             while not is_done:
-                made, is_done = self._write_some(rows, work, done=written)
+                made, is_done = self._write_some(conformed(), work, done=written)
                 for folder, file in made.items():
                     written[folder] = f"{folder}/{name}" if folder else name
                     land(file, self._at(written[folder]), private=False)
@@ -175,9 +193,33 @@ class Dataset(ParquetFiles):
         with PartFiles(work, holds=bool(self.partition_by)) as files:
             for some in rows:
                 for folder, part in partitions(some, self.partition_by, is_wanted):
-                    files.add(folder, _readable(part))
+                    files.add(folder, part)
                 check_count(len(seen), self.partition_by)
         return files.made, len(seen) == len(done) + len(files.made)
+
+    def _declared(self, rows: pa.Schema) -> pa.Schema:
+        """The schema of all files, for rows with these columns. Raises ConfigError for a column that does not fit."""
+        schemas: list[pa.Schema] = []
+        try:
+            with self.open(SCHEMA_FILE) as file:
+                schemas.append(file.schema_arrow)
+        except ChangedError:  # a new dataset, or one of a version that kept no schema
+            with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+                schemas += pool.map(self._schema_of, self.all_files())
+        return declared_schema(schemas, rows, but=self.partition_by, name=self.name)
+
+    def _schema_of(self, path: str) -> pa.Schema:
+        with self.open(path) as file:
+            return file.schema_arrow
+
+    def _declare(self, schema: pa.Schema) -> None:
+        """Keep the schema beside the files, unless it is the one that is kept."""
+        with suppress(ChangedError):
+            if self._schema_of(SCHEMA_FILE).equals(schema, check_metadata=True):
+                return
+        with self._work("schema") as work:
+            pq.write_metadata(schema, made := work / "schema")
+            land(made, self._at(SCHEMA_FILE), private=False)
 
     def _paths(self) -> Iterator[str]:
         if self._local is None:
@@ -224,23 +266,3 @@ def _is_hidden(path: str) -> bool:
 
 def _token(*names: str) -> str:
     return hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
-
-
-def _readable(rows: pa.Table) -> pa.Table:
-    """Convert the rows to types that every reader of datasets supports.
-
-    Spark and Athena have no time of day, no nanoseconds, no unsigned integers and no decimals over 38 digits.
-    """
-    for index, field in enumerate(rows.schema):
-        arrow = field.type
-        wanted = arrow
-        if pa.types.is_time(arrow) or (pa.types.is_decimal(arrow) and arrow.precision > _MAX_DECIMAL_DIGITS):
-            wanted = pa.string()
-        elif pa.types.is_timestamp(arrow):
-            wanted = pa.timestamp("us", tz=arrow.tz)
-        elif pa.types.is_unsigned_integer(arrow):
-            wanted = pa.decimal128(20, 0) if pa.types.is_uint64(arrow) else pa.int64()
-        if wanted != arrow:
-            # Not safe: nanoseconds are cut off.
-            rows = rows.set_column(index, field.with_type(wanted), rows[index].cast(wanted, safe=False))
-    return rows

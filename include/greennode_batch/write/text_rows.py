@@ -87,7 +87,7 @@ def read_texts(path: Path, file_format: FileFormat) -> Iterator[pa.Table]:
         raise ConfigError(f"{path}: has two columns of one name; restore it, or name another file. Nothing was sent")
     schema = pa.schema([(name, pa.string()) for name in names])
     yield schema.empty_table()
-    for batch in csv_batches(file, names):
+    for batch in csv_batches(file, names, allows_nul=True):  # an answer may have one
         yield pa.table(batch.columns, schema=schema)
 
 

@@ -57,6 +57,10 @@ def test_every_value_is_read_back_as_the_same_by_a_source(tmp_path_factory, file
     path = tmp_path_factory.mktemp("rows") / f"rows.{file_format}"
     path.write_bytes(file_of(table_of(rows), file_format))
     read = read_files(path, types={name: words for name, (_, words, _) in COLUMNS.items()})
+    if file_format != "jsonl" and any("\0" in value for row in rows for value in row if isinstance(value, str)):
+        with pytest.raises(ConfigError, match="has a NUL byte"):
+            list(read.batches)
+        return
     found = [row for batch in read.batches for row in zip(*(batch.values(name) for name in COLUMNS), strict=True)]
     assert found == rows
 

@@ -43,8 +43,10 @@ def csv_columns(file: SourceFile) -> tuple[str, ...]:
         return _read_names(file, opened)
 
 
-def csv_batches(file: SourceFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def csv_batches(file: SourceFile, columns: Sequence[str], *, allows_nul: bool = False) -> Iterator[pa.RecordBatch]:
     """Read these columns of all rows. Holds a few megabytes.
+
+    allows_nul: whether a value may have a NUL.
 
     Raises ConfigError with the row's number for a malformed row.
     """
@@ -54,7 +56,7 @@ def csv_batches(file: SourceFile, columns: Sequence[str]) -> Iterator[pa.RecordB
         # Without this row, Arrow would accept a quote that is never closed.
         dialect = _dialect(file)
         last_row = f"\n{(dialect.delimiter or '').join([end] * len(names))}\n"
-        rows = StrictCsv(opened, dialect, last_row.encode())
+        rows = StrictCsv(opened, dialect, last_row.encode(), allows_nul=allows_nul)
         try:
             with _reader(file, cast("BinaryIO", rows), names, columns) as reader:
                 for batch in reader:

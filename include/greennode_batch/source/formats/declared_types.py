@@ -23,8 +23,6 @@ _TYPES: Mapping[str, Callable[[], pa.DataType]] = {
 _DECIMAL128_DIGITS = 38
 _INTEGER_DIGITS = 20
 _OUT_OF_RANGE = "<value out of range"
-# Arrow rounds fractions to a decimal's scale, and takes every number but 0 for true.
-_CHANGED_BY_CASTS = (pa.float64(), pa.float32(), pa.int64(), pa.int32(), pa.int16(), pa.int8())
 
 
 def declared_type(words: str) -> pa.DataType:
@@ -60,9 +58,19 @@ def _cast(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     if pa.types.is_string(wanted):
         if pa.types.is_timestamp(array.type) and pc.any(pc.starts_with(made, _OUT_OF_RANGE)).as_py():
             raise pa.ArrowInvalid("it is beyond the years that have a text")
-    elif array.type in _CHANGED_BY_CASTS and not pc.all(pc.equal(made.cast(array.type), array)).as_py():
-        raise pa.ArrowInvalid("it would be rounded")
+    elif _may_change(array.type, wanted):
+        # By way of text, because Arrow computes a float from a decimal's digits, not always the nearest one.
+        back = (made.cast(pa.string()) if pa.types.is_decimal(wanted) else made).cast(array.type)
+        if not pc.all(pc.equal(back, array)).as_py():
+            raise pa.ArrowInvalid("it would be rounded")
     return made
+
+
+def _may_change(arrow: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether Arrow changes values without an error: it rounds to a decimal's scale, and takes 7 for true."""
+    if pa.types.is_boolean(wanted):
+        return bool(pa.types.is_integer(arrow) or pa.types.is_floating(arrow))
+    return bool(pa.types.is_decimal(wanted) and pa.types.is_floating(arrow))
 
 
 def _first_refused(array: pa.Array, wanted: pa.DataType) -> int:

@@ -34,12 +34,13 @@ class StrayError(ValueError):
 class StrictCsv(io.RawIOBase):
     """The bytes of a file, checked as they are read, then the bytes of `end`. Holds nothing.
 
-    file: at the start of a row, in UTF-8. Raises StrayError.
+    file: at the start of a row, in UTF-8. allows_nul: whether a value may have a NUL. Raises StrayError.
     """
 
-    def __init__(self, file: BinaryIO, dialect: CsvDialect, end: bytes) -> None:
+    def __init__(self, file: BinaryIO, dialect: CsvDialect, end: bytes, *, allows_nul: bool = False) -> None:
         self._file = file
         self._end = io.BytesIO(end)
+        self._allows_nul = allows_nul
         self._quote = (dialect.quote or "").encode()
         self._escape = (dialect.escape or "").encode()
         delimiter = (dialect.delimiter or "").encode()
@@ -75,7 +76,7 @@ class StrictCsv(io.RawIOBase):
         return self._end.read(size)
 
     def _check(self, block: bytes) -> None:
-        if _NUL in block:
+        if _NUL in block and not self._allows_nul:
             raise self._stray("has a NUL byte", block.index(_NUL))
         data = np.frombuffer(block, np.uint8)
         escaped = self._escaped(block, data)
