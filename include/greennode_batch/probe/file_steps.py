@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from urllib.parse import quote
 
 from greennode_batch.api.wire import RemoteFile, parse_committed_id
