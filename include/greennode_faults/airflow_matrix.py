@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from greennode_faults import airflow_kills, airflow_marks, airflow_outages
+from greennode_faults import airflow_kills, airflow_marks, airflow_outages, airflow_whole_job
 from greennode_faults.airflow_case import AirflowCase
 from greennode_faults.airflow_scene import Scene, playing
 from greennode_faults.airflow_stage import AirflowStage, airflow_stage
@@ -15,7 +15,7 @@ from greennode_faults.case import Case, Outcome
 from greennode_faults.stage import ROWS, needed, problems_of
 from greennode_local.local_error import LocalError
 
-CASES = (*airflow_kills.cases(), *airflow_marks.cases(), *airflow_outages.cases())
+CASES = (*airflow_kills.cases(), *airflow_marks.cases(), *airflow_whole_job.cases(), *airflow_outages.cases())
 ASIDE = tuple(airflow_kills.long_cases())
 QUICK = tuple(case for case in CASES if case.quick)
 

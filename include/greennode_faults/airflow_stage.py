@@ -148,6 +148,7 @@ def airflow_stage() -> Iterator[AirflowStage]:
         lanes = {
             "faults": main,
             "faults_canary": main,
+            "faults_whole_job": main,
             "faults_aside": Lane(_control(second), "faults_aside_in", "faults_aside_out"),
         }
         second.wait_until_healthy()
