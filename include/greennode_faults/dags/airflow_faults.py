@@ -1,7 +1,8 @@
 """The DAGs of the fault matrix: two shards over the table of the stage. They differ in what they ask and how they pay.
 
 `faults` is the plain one; `faults_canary` tries its first request live; `faults_aside` has separate tables and a
-separate server, so that cases that take minutes can run beside the other two; `faults_whole_job` is all of it as one task.
+separate server, so that cases that take minutes can run beside the other two; `faults_whole_job` is all of it as one
+task.
 """
 
 from __future__ import annotations
