@@ -131,7 +131,7 @@ def plain_rows(lines: Sequence[bytes], reader: AnswerReader) -> PlainRows:
         return PlainRows((), (), (), (), (), (), (), (), [()] * len(reader.fields))
     columns: list[Sequence[Any]] = [tuple(answers), *zip(*answers.values(), strict=True)]
     indexes, custom_ids, texts, reasoning, *rest = columns
-    if any(map(may_hold_reasoning, texts)):
+    if may_hold_reasoning("\n".join(texts)):
         reasoned = list(map(split_reasoning, texts))
         reasoning = [given or split.reasoning for given, split in zip(reasoning, reasoned, strict=True)]
         # Reasoning alone is not an answer, nor is an empty text.
