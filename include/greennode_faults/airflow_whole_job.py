@@ -30,7 +30,7 @@ def _in_download(scene: Scene) -> None:
 
 def _in_write(scene: Scene) -> None:
     scene.start()
-    scene.until(TASK, "deferred", times=1)
+    scene.until_counted("batches_created")
     scene.lock(
         f"INSERT INTO {scene.lane.target} (id, status, run_id) SELECT id, 'other', 'other' FROM {scene.lane.source} "  # noqa: S608
         "WHERE id % 7 = 6"
