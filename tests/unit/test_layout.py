@@ -67,6 +67,7 @@ OF_NO_MODULE = (
     "test_vocabulary.py",
     "test_ways_out.py",
     "probe/test_dialects_page.py",
+    "source/test_other_readers.py",
 )
 # Folders whose tests are of something else than the engine.
 OF_OTHERS = ("docker", "docs", "emulator", "local", "packaging")

@@ -68,9 +68,9 @@ class FileSource(Declaration):
     """A local path, or one in an object store: `s3://conn_id@bucket/folder/`.
 
     Airflow renders it: `s3://lake@tickets/day={{ ds }}/`. A folder is read with all its subfolders, in the order of
-    their names. Names that begin with `.` or `_` are skipped, and a folder named `column=value` adds a column. A column
-    that some of the files lack is NULL in their rows. Only the columns that the job uses are read, a few megabytes at a
-    time.
+    their names. Names that begin with `.` or `_`, markers, and documents such as README.md are skipped, and a folder
+    named `column=value` adds a column. A column that some of the files lack is NULL in their rows. Only the columns
+    that the job uses are read, a few megabytes at a time.
     """
 
     format: Annotated[FileFormat | None, "csv, jsonl, parquet or tsv, or left out"] = None
