@@ -5,6 +5,7 @@
     stage            a small table, its job, a fast clock, and what a run leaves behind
     engine           a case on the engine, with the emulator
     kills            a run that is killed, or paused, at each of its steps in turn
+    live_faults      faults of live answers, and a kill at each of their steps
     interleavings/   two or three workers on one run, stopped at every file and network operation
     outcome_table    outcomes as a table
     dialect_runs     a table on servers drawn from seeds, with the default profile and the probe's
