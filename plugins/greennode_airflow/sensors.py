@@ -144,15 +144,15 @@ class GreenNodeBatchSensor(BaseSensorOperator):
                 deadline_seconds=self.deadline.total_seconds(),
                 stop=self._stop,
             )
-            looked = steps.look(
+            polled = steps.poll(
                 shards, failures, now=time.time(), missing_since=missing_since or {}, sends_again=sends_again
             )
         # What the trigger saw must not hide what a worker has to write down, or what became of other shards.
-        is_plain = len(looked.open) == len(shards) and all(one.missing_since is None for one in looked.open)
-        waits = looked.next_trigger(succeeds_on=_ENDS if is_plain and not self._needs_worker else (), is_one=is_one)
+        is_plain = len(polled.open) == len(shards) and all(one.missing_since is None for one in polled.open)
+        waits = polled.next_trigger(succeeds_on=_ENDS if is_plain and not self._needs_worker else (), is_one=is_one)
         if waits is not None:
             self.defer(trigger=waits.trigger, method_name=waits.method_name)
-        results = looked.results()
+        results = polled.results()
         if failures and results:
             # A task that fails has no result, and by this one what is over is collected.
             context["ti"].xcom_push(key="return_value", value=results)
@@ -166,7 +166,7 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         try:
             batch = client.get_batch(batch_id)
         except (NotFoundError, RetryableError) as error:
-            self.log.warning("%s. The triggerer looks again", error)
+            self.log.warning("%s. The triggerer polls again", error)
             self._defer_to_trigger(batch_id, now + self.deadline.total_seconds())
         deadline = min(batch.created_at or now, now) + self.deadline.total_seconds()
         self.log.info("Batch %s: %s, %s", batch.id, batch.raw_status, batch.counts)

@@ -175,10 +175,10 @@ class GreenNodeBatchOperator(WholeJob, GreenNodeBuildRequestsOperator):
         if open_:
             note_shards(context, open_)
         sent = [shard for shard in open_ if not _is_to_send(shard)]
-        looked = steps.look(sent, failures, now=now, missing_since=missing_since, sends_again=sends_again)
-        looked.moments += moments
-        looked.results()
-        for one in looked.over:
+        polled = steps.poll(sent, failures, now=now, missing_since=missing_since, sends_again=sends_again)
+        polled.moments += moments
+        polled.results()
+        for one in polled.over:
             with failures.held(one.shard):
                 counts = collect_shard(
                     one.shard,
@@ -189,7 +189,7 @@ class GreenNodeBatchOperator(WholeJob, GreenNodeBuildRequestsOperator):
                     explains_errors=job.explain_errors,
                 )
                 count_requests(one.receipt, counts, dag_id=self.dag_id, conn_id=steps.conn_id)
-        waits = looked.next_trigger()
+        waits = polled.next_trigger()
         if waits is not None:
             self.defer(trigger=waits.trigger, method_name=waits.method_name)
         failures.raise_retryable()

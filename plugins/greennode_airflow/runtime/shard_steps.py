@@ -106,7 +106,7 @@ class ShardSteps:
         assert receipt.answered_by is not None
         return receipt.answered_by
 
-    def look(
+    def poll(
         self,
         shards: Sequence[ShardFolder],
         failures: ShardFailures,
@@ -114,31 +114,31 @@ class ShardSteps:
         now: float,
         missing_since: Mapping[str, float | None],
         sends_again: bool,
-    ) -> Looked:
-        """Look at the batch of each shard once.
+    ) -> Polled:
+        """Poll the batch of each shard once.
 
         sends_again: whether what the server had no capacity for is sent now.
         """
-        looked = Looked(self, now)
+        polled = Polled(self, now)
         for shard in shards:
             with failures.held(shard):
                 step = self._step(shard, now, missing_since, sends_again=sends_again)
                 receipt = read_receipt(shard)
                 if isinstance(step, SendAgain):
-                    looked.moments.append(now + step.seconds)
+                    polled.moments.append(now + step.seconds)
                 elif receipt is None or not receipt.is_through:
                     # Another worker has seen since that the server had no capacity for it.
-                    looked.moments.append(now + MIN_POLL_SECONDS)
+                    polled.moments.append(now + MIN_POLL_SECONDS)
                 elif isinstance(step, Done):
-                    looked.over.append(Over(shard, receipt, step))
+                    polled.over.append(Over(shard, receipt, step))
                 else:
-                    looked.open.append(receipt)
-                    looked.deadlines.append(
+                    polled.open.append(receipt)
+                    polled.deadlines.append(
                         deadline_of(
                             receipt, now=now, deadline_seconds=self.deadline_seconds, schedule=self.schedule(shard)
                         )
                     )
-        return looked
+        return polled
 
     def _step(
         self, shard: ShardFolder, now: float, missing_since: Mapping[str, float | None], *, sends_again: bool
@@ -161,13 +161,13 @@ class ShardSteps:
                 missing_since=missing_since.get(batch_id or ""),
             )
         except RetryableError as error:
-            log.warning("%s. The triggerer looks again", error)
+            log.warning("%s. The triggerer polls again", error)
             return Wait(MIN_POLL_SECONDS)
 
 
 @dataclass
-class Looked:
-    """What a look at several shards has found."""
+class Polled:
+    """What one poll of several shards has found."""
 
     steps: ShardSteps
     now: float
