@@ -240,7 +240,7 @@ def test_whatever_the_files_hold_each_request_has_one_row_and_an_answer_beats_a_
 ):
     rows, anomalies = settled(tmp_path, lines, iter(requested), of=batch(status))
     assert set(rows) == requested
-    said = [json.loads(line) for line in lines if b'"response"' in line]
+    said = [json.loads(line) for line in lines if line.startswith(b'{"custom_id"') and b'"response"' in line]
     for custom_id, row in rows.items():
         mine = [one["response"]["body"] for one in said if one["custom_id"] == custom_id]
         choices = [body["choices"][0] for body in mine if "choices" in body]
