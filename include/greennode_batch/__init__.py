@@ -33,7 +33,7 @@ Beside the pipeline:
     run           the whole path in one process
     local_run     a run that is known by its content, and goes on where it was stopped; progress: how it is shown
     frame/        DataFrame in, DataFrame out: `enrich` and `estimate`, which this package exports
-    cli/          the command; cli_options: what it takes
+    cli/          the command
 
 A task that only submits, waits or cleans up loads `state`, `batches`, `cleanup` and `job`, none of which loads Arrow.
 """

@@ -19,7 +19,7 @@ from greennode_batch import job
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.throttle.limits import Limits
 from greennode_batch.cli.command_line import command_parsers
-from greennode_batch.cli_options import given_by_options
+from greennode_batch.cli.job_options import given_by_options
 from greennode_batch.job.columns import OWNER_COLUMNS, RESULT_COLUMNS
 
 PROJECT = Path(__file__).parents[2]

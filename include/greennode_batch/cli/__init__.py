@@ -4,6 +4,7 @@
     preview_command  shows what a run would send
     try_command      answers the first rows live, and shows the answers
     run_command      sends the requests and writes the answers; continues where it was stopped
+    job_options      the options that declare a job
     out_file         what --out names: a file of answers or a dataset
     declared_job     the job of --job and of the options
     job_file         the job that a Python file declares, such as a DAG file
@@ -12,7 +13,7 @@
     answer_option    the answer model that --answer names
     probe_command    finds out what a server speaks
 
-`greennode_batch.cli_options` has the options that declare a job, `greennode_batch.progress` the bar.
+`greennode_batch.progress` shows how far a command is.
 """
 
 from greennode_batch.cli.command_line import main

@@ -7,11 +7,11 @@ import logging
 import os
 import sys
 
+from greennode_batch.cli.job_options import given_by_options, missing_options
 from greennode_batch.cli.preview_command import add_preview_command
 from greennode_batch.cli.probe_command import add_probe_command
 from greennode_batch.cli.run_command import add_run_command
 from greennode_batch.cli.try_command import add_try_command
-from greennode_batch.cli_options import given_by_options, missing_options
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.progress import ProgressDisplay
 from greennode_batch.wording import options_of_command

@@ -6,7 +6,7 @@ import argparse
 
 from greennode_batch.cli.answer_option import answer_model
 from greennode_batch.cli.job_file import load_job
-from greennode_batch.cli_options import job_of
+from greennode_batch.cli.job_options import job_of
 from greennode_batch.job.batch_job import BatchJob
 
 

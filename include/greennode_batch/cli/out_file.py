@@ -8,7 +8,7 @@ from typing import Any
 
 from upath import UPath
 
-from greennode_batch.cli_options import FILE_FORMATS, names
+from greennode_batch.cli.job_options import FILE_FORMATS, names
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.file_types import FORMATS, FileFormat

@@ -8,9 +8,9 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 from greennode_batch.cli.declared_job import declared_job
+from greennode_batch.cli.job_options import add_job_options, add_profile_option
 from greennode_batch.cli.job_rows import job_rows
 from greennode_batch.cli.out_file import add_out_options, open_out
-from greennode_batch.cli_options import add_job_options, add_profile_option
 from greennode_batch.cost.budget_check import budget_forecast
 from greennode_batch.job.prices import read_prices
 from greennode_batch.plan.build import build

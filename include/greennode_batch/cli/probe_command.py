@@ -11,7 +11,7 @@ from typing import Any
 from upath import UPath
 
 from greennode_batch.api.profile import PRESETS, ApiProfile
-from greennode_batch.cli_options import HTTP_HELP
+from greennode_batch.cli.job_options import HTTP_HELP
 from greennode_batch.errors import ConfigError
 from greennode_batch.local_run import KEY_VARIABLE, api_key
 from greennode_batch.probe.probe_run import DEFAULT_WAIT_SECONDS, RESUME, Outcome, Probe

@@ -10,9 +10,9 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.batches.live_pace import read_live_limits
 from greennode_batch.batches.throttle.limits import read_limits
 from greennode_batch.cli.declared_job import declared_job
+from greennode_batch.cli.job_options import add_job_options, add_pace_options, add_server_options, time_span
 from greennode_batch.cli.job_rows import job_rows
 from greennode_batch.cli.out_file import add_out_options, open_out
-from greennode_batch.cli_options import add_job_options, add_pace_options, add_server_options, time_span
 from greennode_batch.collect.pilot import PILOT_REQUESTS
 from greennode_batch.job.prices import read_prices
 from greennode_batch.local_run import api_key, run_here, run_id_of

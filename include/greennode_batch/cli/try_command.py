@@ -23,9 +23,9 @@ from rich.text import Text
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.batches.live_pace import read_live_limits
 from greennode_batch.cli.declared_job import declared_job
+from greennode_batch.cli.job_options import add_job_options, add_pace_options, add_server_options, at_least_one
 from greennode_batch.cli.job_rows import job_rows
 from greennode_batch.cli.out_file import add_out_options, open_out
-from greennode_batch.cli_options import add_job_options, add_pace_options, add_server_options, at_least_one
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.live_mode import Live
 from greennode_batch.job.prices import Prices, amount, read_prices

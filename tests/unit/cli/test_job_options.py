@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greennode_batch.api.profile import PRESETS
-from greennode_batch.cli_options import (
+from greennode_batch.cli.job_options import (
     add_job_options,
     job_of,
     json_object,
