@@ -38,6 +38,7 @@ DEMO_PRICES = {
 # Airflow's page to edit a connection shows only fields that are stored, so each one is stored.
 _FIELDS = (
     "profile", "allow_http_hosts", "keep_remote_files", "batch_url", "max_batches_in_flight", "max_enqueued_tokens",
+    "max_concurrency", "max_requests_per_minute", "max_tokens_per_minute",
 )  # fmt: skip
 
 

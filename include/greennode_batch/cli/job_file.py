@@ -41,10 +41,11 @@ def load_job(words: str) -> BatchJob:
 def _jobs_in(module: ModuleType) -> dict[str, BatchJob]:
     """The jobs of a module by the names of their variables; a job that only a DAG holds, by its own name."""
     jobs = {name: value for name, value in vars(module).items() if isinstance(value, BatchJob)}
-    held = set(map(id, jobs.values()))
+    held = {job.name for job in jobs.values()}
     for job in _jobs_of_dags(module):
-        if id(job) not in held:
-            held.add(id(job))
+        # A task may hold a copy of the job with other options.
+        if job.name not in held:
+            held.add(job.name)
             jobs[job.name] = job
     return jobs
 

@@ -119,7 +119,7 @@ def _run_page(operator: BaseOperator, ti_key: Any) -> str:
         run = find_run(staging_root(), ti_key.dag_id, ti_key.run_id, group=group)
         if not str(shards[0]).startswith(f"{run}/"):
             return _NOTHING
-    elif not hasattr(operator, "job"):
+    elif getattr(operator, "job", None) is None:
         return _NOTHING
     query = {"dag_id": ti_key.dag_id, "run_id": ti_key.run_id, **({"group": group} if group else {})}
     return f"{_base_url()}/plugin/{PAGE_ROUTE}{PAGE_PREFIX}/run?{urlencode(query)}"

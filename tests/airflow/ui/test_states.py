@@ -155,6 +155,7 @@ BATCHES = {
     "left-behind": BatchFacts(stage="sent", run=FAILED),
     "still-running": BatchFacts(stage="sent", run=FAILED, said="IN_PROGRESS"),
     "at-server": BatchFacts(stage="sent", run=AT_WORK, said="IN_PROGRESS"),
+    "answered": BatchFacts(stage="answered", run=AT_WORK),
     "forgotten": BatchFacts(stage="lost", run=AT_WORK, lost="forgotten"),
     "overdue": BatchFacts(stage="lost", run=AT_WORK, lost="overdue"),
     "collected-cancelled": BatchFacts(stage="collected", run=AT_WORK, ended="CANCELLED"),

@@ -21,7 +21,7 @@ MODEL = "google/gemma-4-31b-it"
 
 
 def block(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", PAGE.partition("## A new dialect")[2], re.DOTALL)
+    found, *_ = re.findall(rf"```{language}\n(.*?)```", PAGE.partition("## A new dialect")[2], re.DOTALL)
     return found
 
 
