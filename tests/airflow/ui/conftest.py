@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 import pytest
 import uvicorn
-from airflow import settings
 from airflow.api_fastapi.app import init_auth_manager, purge_cached_app
 from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
@@ -30,7 +29,7 @@ from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import delete, text
+from sqlalchemy import delete
 from upath import UPath
 
 from greennode_airflow.failures import FAILURE_KEY
@@ -69,13 +68,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def _metadata() -> Iterator[None]:
+def _metadata() -> None:
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
-    # The last connection that is closed removes SQLite's log, and one that is opened at this moment fails.
-    with settings.engine.connect() as connection:
-        connection.execute(text("SELECT 1 FROM dag"))
-        connection.commit()
-        yield
 
 
 @pytest.fixture
