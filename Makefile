@@ -44,7 +44,7 @@ test: lint test-engine test-airflow test-system ## What each pull request passes
 test-engine: $(READY)
 	$(PYTEST) -m "not nightly" $(ENGINE_TESTS)
 
-# The page's server keeps connections to Airflow's SQLite file open while other tests of one process make it anew.
+# The page's server keeps connections to Airflow's SQLite file open, which whole runs in one process do not stand.
 test-airflow: $(READY)
 	$(PYTEST) -m "not nightly" tests/airflow/ui
 	$(PYTEST) -m "not nightly" --ignore=tests/airflow/ui $(AIRFLOW_TESTS)
@@ -53,7 +53,9 @@ test-system: $(READY)
 	$(BIN)/pytest -m "not nightly" tests/system
 
 nightly: lint ## All tests at full length: whole fuzz, whole runs, every fault and mixture, the witnesses
-	GREENNODE_FUZZ_TIMES=1 $(PYTEST) --hypothesis-profile nightly $(ENGINE_TESTS) $(AIRFLOW_TESTS)
+	GREENNODE_FUZZ_TIMES=1 $(PYTEST) --hypothesis-profile nightly $(ENGINE_TESTS)
+	$(PYTEST) --hypothesis-profile nightly tests/airflow/ui
+	$(PYTEST) --hypothesis-profile nightly --ignore=tests/airflow/ui $(AIRFLOW_TESTS)
 	$(BIN)/pytest tests/system
 	$(MAKE) faults witness
 

@@ -45,9 +45,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: {"run_dag", "run_file"}.isdisjoint(getattr(item, "fixturenames", ())))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def _metadata() -> None:
-    """Airflow's own database: SQLite in the tests' AIRFLOW_HOME."""
+    """Airflow's own database: SQLite in the tests' AIRFLOW_HOME. Airflow asks it wherever a DAG runs."""
     initdb()
 
 
