@@ -47,7 +47,7 @@ def test_every_row_comes_out_with_an_answer_that_was_paid_once(
     ledger = stack.emulator.ledger(summary=False)
     assert set(ledger["requests"].values()) == {1}
     # A pilot goes first, for nobody has read results of this server before.
-    assert sorted(one["billed"] for one in ledger["batches"]) == [100, sum(ledger["requests"].values()) - 100]
+    assert ledger["batches_created"] == 2
 
 
 def test_the_wait_was_in_the_triggerer_and_not_on_a_worker(
