@@ -70,7 +70,6 @@ Admit = Callable[[ShardFolder], AbstractContextManager[float]]
 
 SETTLE_SECONDS = 90.0
 """How long a batch may take to show in the server's list. Longer than a create may be under way."""
-"""How long a server may have no capacity, or a file not be ready, before this counts as a failure."""
 # With the 45 seconds that a create may take, it is over before another worker stops searching for it.
 _CLAIM_SECONDS = 30.0
 _POLL_SECONDS = 3.0

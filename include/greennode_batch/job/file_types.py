@@ -24,6 +24,9 @@ FORMATS: Mapping[str, FileFormat] = {
 }
 """File name endings and their formats. Text formats may add `.gz`."""
 
+DELIMITERS: Mapping[str, str] = {"csv": ",", "tsv": "\t"}
+"""What separates the values of the CSV formats, unless a dialect says otherwise."""
+
 TYPES = ("text", "integer", "float", "boolean", "date", "timestamp", "timestamptz", "json")
 """Column types, in addition to `decimal(digits, scale)`."""
 

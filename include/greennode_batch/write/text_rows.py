@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.file_types import FileFormat
+from greennode_batch.job.file_types import DELIMITERS, FileFormat
 from greennode_batch.source.column_types import is_json
 from greennode_batch.source.formats.csv_rows import csv_batches, csv_columns
 from greennode_batch.source.formats.file_listing import SourceFile
@@ -36,7 +36,6 @@ from greennode_batch.source.formats.json_rows import json_lines
 LINE = "greennode line"
 """The column of JSON Lines that has the whole line, so that a row which stays is written back byte for byte."""
 
-_DELIMITERS = {"csv": ",", "tsv": "\t"}
 _WHOLE_NUMBER = r"^(-?[0-9]+)$"
 _NO_NUMBER = r"^[+-]?(nan|inf)$"
 # What JSON has no bare character for.
@@ -160,7 +159,7 @@ def _json_strings(texts: pa.Array) -> pa.Array:
 
 
 def _csv_lines(texts: pa.Table, file_format: FileFormat) -> bytes:
-    delimiter = _DELIMITERS[file_format]
+    delimiter = DELIMITERS[file_format]
     in_quotes = re.escape(delimiter) + '|"|\r|\n|^$'
     values = []
     for column in texts.columns:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.file_types import CsvDialect
+from greennode_batch.job.file_types import DELIMITERS, CsvDialect
 from greennode_batch.source.formats.batch_limits import pieces
 from greennode_batch.source.formats.file_listing import SourceFile
 from greennode_batch.source.formats.strict_csv import StrayError, StrictCsv
@@ -30,7 +30,6 @@ from greennode_batch.wording import given_by
 # Arrow reads a few blocks ahead. A row must fit into one block.
 _BLOCK_BYTES = 4 << 20
 _HEADER_BYTES = 1 << 20
-_DELIMITERS = {"csv": ",", "tsv": "\t"}
 _LIKELY_DELIMITERS = ";\t|,"
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NO_NAMES = "its first line cannot be read as column names in UTF-8, quoted as in CSV"
@@ -73,7 +72,7 @@ def _dialect(file: SourceFile) -> CsvDialect:
     """The file's dialect with all defaults."""
     said = file.dialect
     return CsvDialect(
-        said.delimiter or _DELIMITERS[file.format],
+        said.delimiter or DELIMITERS[file.format],
         '"' if said.quote is None else said.quote,
         said.escape,
         said.encoding or "utf-8",
