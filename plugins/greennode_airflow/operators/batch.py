@@ -153,6 +153,7 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         if receipt is None or not (receipt.is_through or receipt.over_capacity):
             state = self._pilot_task_state(pilot, context)
             if not is_resumed or state in _AT_WORK:
+                self.log.info("The pilot, shard %s, is not sent yet; its results are read first", pilot.shard_id)
                 self._defer_for(_PILOT_SECONDS)
         try:
             if receipt is None or not receipt.is_through:
