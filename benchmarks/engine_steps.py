@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS = "SELECT id, text FROM bench_rows"
+# Nothing listens there, and nothing is asked.
+_NO_SERVER = "http://127.0.0.1:9/v1"
 
 
 def build_from_file(folder: BenchFolder, watch: Stopwatch) -> None:
@@ -119,9 +121,6 @@ def _build_on_table(folder: BenchFolder, run_id: str) -> None:
 class _Fetched(GreenNodeClient):
     """A server whose batches have ended and whose results are in staging already."""
 
-    def __init__(self) -> None:
-        """Connect to nothing."""
-
     def get_batch(self, batch_id: str) -> Batch:
         """The batch, which has ended."""
         return BATCH
@@ -133,18 +132,20 @@ class _Fetched(GreenNodeClient):
 
 def collect(folder: BenchFolder, watch: Stopwatch) -> None:
     """The downloaded results of each shard become its results.parquet."""
+    server = _Fetched(_NO_SERVER, "unused")
     for shard in _shards(folder):
         _have_fetched(shard, folder.engine_results(shard.shard_id))
         with watch("collect"):
-            collect_shard(shard, _Fetched(), JOB.answer)
+            collect_shard(shard, server, JOB.answer)
 
 
 def collect_typed(folder: BenchFolder, watch: Stopwatch) -> None:
     """The same of answers that fit a model, with a column for each of its fields."""
+    server = _Fetched(_NO_SERVER, "unused")
     for shard in _shards(folder):
         _have_fetched(shard, folder.typed_results(shard.shard_id))
         with watch("collect typed"):
-            collect_shard(shard, _Fetched(), Section)
+            collect_shard(shard, server, Section)
 
 
 def _have_fetched(shard: ShardFolder, results: Path) -> None:
