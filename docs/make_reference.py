@@ -43,8 +43,9 @@ _FROM = (
     "name. Arguments without a default are required."
 )
 _CONNECTION = (
-    "A connection of type **GreenNode** has the key as its password and the base URL, with the API's version, as its "
-    "host. It also has these fields. Put fields that the form does not show into the connection's extra JSON."
+    "A connection of type **GreenNode** has the key as its password and the base URL, with the API's version (where it "
+    "has one), as its host. It also has these fields. Put fields that the form does not show into the connection's "
+    "extra JSON."
 )
 _MORE_EXTRA = (
     "The extra JSON also takes each field of an [API profile](profile.md), which says what to send to a server and "

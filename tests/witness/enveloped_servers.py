@@ -272,8 +272,10 @@ class Stork(Heron):
 
 
 class Crane(Heron):
-    """Two wrappers, a list without pages, DELETE cancels, packed results, places in a list."""
+    """Two wrappers, no version, a list without pages, DELETE cancels, packed results, places in a list."""
 
+    prefix = "/maas/inference"
+    described = ("base_url_version",)
     words: ClassVar[dict[str, Any]] = {
         "waiting": "ACK",
         "running": "BUSY",
@@ -284,6 +286,7 @@ class Crane(Heron):
     tasks_at = "/batches"
     input_field = "input_file"
     hand: ClassVar[Fields] = {
+        "base_url_version": False,
         "input_file_field": "input_file",
         "completion_window": None,
         "endpoint": None,

@@ -42,7 +42,9 @@ class Connection:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.allow_http_hosts = frozenset(allow_http_hosts)
-        self.base_url = check_base_url(base_url, allow_http_hosts=self.allow_http_hosts)
+        self.base_url = check_base_url(
+            base_url, allow_http_hosts=self.allow_http_hosts, version=profile.base_url_version
+        )
         self.reach = Reach(self.base_url, self.allow_http_hosts)
         self.key = ApiKey(api_key)
         self.profile = profile

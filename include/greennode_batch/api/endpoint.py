@@ -123,8 +123,11 @@ def _is_beginning(words: str, start: int, chars: list[re.Pattern[str]]) -> bool:
     return False
 
 
-def check_base_url(base_url: str, *, allow_http_hosts: Collection[str] = ()) -> str:
-    """The base URL without its trailing slash; raises a ConfigError that says how to fix it."""
+def check_base_url(base_url: str, *, allow_http_hosts: Collection[str] = (), version: bool = True) -> str:
+    """The base URL without its trailing slash; raises a ConfigError that says how to fix it.
+
+    `version`: it has to end in a version such as /v1.
+    """
     url = base_url.strip() if isinstance(base_url, str) else ""
     if not url:
         raise ConfigError(
@@ -149,7 +152,8 @@ def check_base_url(base_url: str, *, allow_http_hosts: Collection[str] = ()) -> 
             f"base URL {url!r} would send the key unencrypted: use https://, or allow http for "
             f"this host by name ({given_by('allow_http_hosts', 'allow_http_hosts of the connection')}: {host})"
         )
-    _check_path(parts)
+    if version:
+        _check_version(parts)
     return url.rstrip("/")
 
 
@@ -163,14 +167,23 @@ def may_use(parts: SplitResult, allow_http_hosts: Collection[str]) -> bool:
     )
 
 
-def _check_path(parts: SplitResult) -> None:
-    segments = [segment for segment in parts.path.split("/") if segment]
-    if segments and _VERSION_SEGMENT.fullmatch(segments[-1]):
+def ends_in_version(base_url: str) -> bool:
+    """Whether a URL's path ends in a version such as /v1."""
+    return _VERSION_SEGMENT.fullmatch(urlsplit(base_url).path.rstrip("/").rpartition("/")[2]) is not None
+
+
+def _check_version(parts: SplitResult) -> None:
+    if ends_in_version(parts.geturl()):
         return
+    segments = [segment for segment in parts.path.split("/") if segment]
     last = next((i for i, segment in enumerate(segments) if _VERSION_SEGMENT.fullmatch(segment)), None)
     root = f"{parts.scheme}://{parts.netloc}"
     if last is not None:
         way_out = f"leave out what follows it: {'/'.join([root, *segments[: last + 1]])}"
     else:
         way_out = f"add /v1: {'/'.join([root, *segments, 'v1'])}"
-    raise ConfigError(f"base URL {root}{parts.path} does not end in a version such as /v1; {way_out}")
+    unversioned = given_by("base_url_version", '"base_url_version": false in the profile')
+    raise ConfigError(
+        f"base URL {root}{parts.path} does not end in a version such as /v1; {way_out}. If the server's address has "
+        f"none, set {unversioned}"
+    )

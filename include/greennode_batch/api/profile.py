@@ -83,6 +83,9 @@ class ApiProfile:
     name: str = "greennode"
     """For messages. Choose a preset with `profile`, not with this."""
 
+    base_url_version: bool = True
+    """Whether the base URL has to end in a version such as `/v1`. false for a server whose address has none."""
+
     # Paths, below the base URL.
     upload_path: str = "/files"
     """Where a file is uploaded to. All paths are below the base URL."""

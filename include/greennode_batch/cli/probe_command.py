@@ -10,6 +10,7 @@ from typing import Any
 
 from upath import UPath
 
+from greennode_batch.api.endpoint import ends_in_version
 from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.cli.job_options import HTTP_HELP
 from greennode_batch.errors import ConfigError
@@ -37,6 +38,12 @@ def add_probe_command(commands: Any) -> None:
     )
     server = parser.add_argument_group("server", f"The API key is read from the environment variable {KEY_VARIABLE}.")
     server.add_argument("--base-url", metavar="URL", help="its address, such as https://HOST/v1")
+    server.add_argument(
+        "--no-version",
+        dest="base_url_version",
+        action="store_false",
+        help="the address of this server has no version such as /v1 at its end",
+    )
     presets = f"the profile to try first: {', '.join(PRESETS)}; default: greennode"
     server.add_argument("--profile", choices=tuple(PRESETS), metavar="NAME", help=presets)
     server.add_argument(
@@ -71,13 +78,13 @@ def probe_command(options: argparse.Namespace, progress: ProgressDisplay) -> int
         print(words, flush=True)  # noqa: T201 - this is the command's output
 
     key = api_key()
-    folder, base_url, profile = _where(options)
+    folder, base_url, profile, has_version = _where(options)
     probe = Probe(
         base_url,
         key,
         folder,
         model=options.model,
-        profile=ApiProfile.from_extra({"profile": profile}),
+        profile=ApiProfile.from_extra({"profile": profile, "base_url_version": has_version}),
         allow_http_hosts=options.allow_http_hosts,
         wait_seconds=options.wait,
         keep=options.keep,
@@ -113,17 +120,20 @@ def show(outcome: Outcome, folder: UPath, say: Callable[[str], None]) -> int:
     return OPEN if outcome.waits else 0
 
 
-def _where(options: argparse.Namespace) -> tuple[UPath, str, str]:
-    """The folder, the base URL and the preset: from the options, or from the probe that is resumed."""
+def _where(options: argparse.Namespace) -> tuple[UPath, str, str, bool]:
+    """The folder, the base URL, the preset, and whether the URL has a version: by options, or of the probe resumed."""
     if options.resume is not None:
         folder = UPath(options.resume)
         state = read_json(folder / RESUME, State)
         if state is None:
             raise ConfigError(f"{folder}: has no {RESUME}, so there is no probe to go on with")
-        return folder, options.base_url or state.base_url, options.profile or state.preset
+        base_url = options.base_url or state.base_url
+        # An address that the probe began with needs no --no-version again.
+        has_version = options.base_url_version and (base_url != state.base_url or ends_in_version(base_url))
+        return folder, base_url, options.profile or state.preset, has_version
     if options.base_url is None:
         raise ConfigError("--base-url is missing: the API's address, such as https://HOST/v1")
     folder = UPath(options.out or Path(time.strftime("probe-%Y%m%d-%H%M%S")))
     if (folder / RESUME).exists():
         raise ConfigError(f"{folder} holds an earlier probe: continue with --resume {folder}, or set another --out")
-    return folder, options.base_url, options.profile or "greennode"
+    return folder, options.base_url, options.profile or "greennode", options.base_url_version

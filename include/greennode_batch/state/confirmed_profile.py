@@ -21,7 +21,9 @@ _FOLDER = ".profiles"
 # Of those that runs of the version before have left; they are looked through once.
 _MOST_SHARDS = 1_000
 # What they say changes no reply, or nothing at all.
-_NOT_OF_REPLIES = frozenset({"name", "max_requests", "max_file_bytes", "check_models", "list_trust", "match_by"})
+_NOT_OF_REPLIES = frozenset(
+    {"name", "base_url_version", "max_requests", "max_file_bytes", "check_models", "list_trust", "match_by"}
+)
 
 
 class ConfirmedProfile(Document, frozen=True):

@@ -8,7 +8,9 @@ from urllib.parse import quote
 
 import pytest
 
+from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.endpoint import ApiKey, check_base_url
+from greennode_batch.api.profile import ApiProfile
 from greennode_batch.errors import ConfigError
 
 KEY = "sk-live-0123456789abcdef"
@@ -53,13 +55,24 @@ def test_http_is_allowed_for_a_host_by_name(allowed):
         ("http://128.0.0.1/v1", "unencrypted"),
         ("https://host", "add /v1: https://host/v1"),
         ("https://host/api/", "add /v1: https://host/api/v1"),
-        ("https://host/v1/chat/completions", "leave out what follows it: https://host/v1$"),
+        ("https://host/v1/chat/completions", "leave out what follows it: https://host/v1\\."),
         ("https://host/v1?key=1", "query or fragment"),
     ],
 )
 def test_a_wrong_base_url_is_refused_with_the_way_out(url, words):
     with pytest.raises(ConfigError, match=words):
         check_base_url(url)
+
+
+@pytest.mark.parametrize("url", ["https://host", "https://host/maas/inference", "https://host/v1"])
+def test_a_base_url_without_a_version_is_taken_where_the_profile_says_so(url):
+    with GreenNodeClient(url, KEY, profile=ApiProfile(base_url_version=False)) as client:
+        assert client.base_url == url
+
+
+def test_a_base_url_without_a_version_names_the_field_of_the_profile():
+    with pytest.raises(ConfigError, match='"base_url_version": false in the profile'):
+        check_base_url("https://host/maas")
 
 
 def test_a_password_in_the_url_is_refused_and_not_shown():

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.witness.enveloped_servers import Crane
+from tests.witness.invented_server import KEY, MODEL
 
 from greennode_batch.cli.command_line import main
 from greennode_emulator.server import running
@@ -100,3 +102,13 @@ def test_the_profile_is_saved_in_a_connection_when_the_probe_came_to_its_end(com
     monkeypatch.setenv("GREENNODE_API_KEY", "wrong")
     assert command("--base-url", emulator.base_url, "--out", "other", "--save", "gn") == 1
     assert len(saved) == 1
+
+
+def test_an_address_without_a_version_is_probed_by_an_option(command, capsys, monkeypatch):
+    monkeypatch.setenv("GREENNODE_API_KEY", KEY)
+    with Crane() as server:
+        assert command("--base-url", server.base_url, "--model", MODEL, "--out", "none") == 1
+        assert "set --no-version" in capsys.readouterr().err
+        command("--base-url", server.base_url, "--model", MODEL, "--out", "found", "--no-version", "--wait", 0)
+        assert '"base_url_version": false' in capsys.readouterr().out
+        assert command("--resume", "found", "--wait", 0) in {0, 3}
