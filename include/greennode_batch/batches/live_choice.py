@@ -23,9 +23,9 @@ from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.receipts import is_live, is_sent, read_receipt
 from greennode_batch.wording import given_by
 
-# Of an answer, while none was measured.
+# How long an answer takes, while none was measured.
 _UNKNOWN_SECONDS = 10.0
-# Answers are not all as quick as the first, and some are sent twice.
+# Some answers are slower than the first, and some requests are sent twice.
 _ALLOWANCE = 1.5
 _CANCEL_SHARE = 0.1
 _MINUTE = 60.0

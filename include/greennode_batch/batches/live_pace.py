@@ -22,7 +22,7 @@ from greennode_batch.wording import given_by
 _FIRST_AT_A_TIME = 8.0
 _MAX_HOLD_SECONDS = 60.0
 _MAX_REQUESTED_SECONDS = 900.0
-# Of the latency, as it moves with each answer.
+# The weight of one answer in the moving average of the latency.
 _SHARE_OF_ONE = 0.1
 _SLOW = 4.0
 _SLOWER_SHARE = 0.7
@@ -35,9 +35,9 @@ class LiveLimits(msgspec.Struct, frozen=True):
     max_concurrency: int = 64
     """The most requests under way at a time, of one shard."""
     max_requests_per_minute: int | None = None
-    """Of all tasks of the connection together, which share it evenly."""
+    """A limit of all tasks of the connection together, which share it evenly."""
     max_tokens_per_minute: int | None = None
-    """Prompt and completion tokens, likewise."""
+    """The same for prompt and completion tokens."""
 
     @property
     def are_shared(self) -> bool:
@@ -102,9 +102,9 @@ class Pace:
             self._tokens = self._limiter(self._limits.max_tokens_per_minute, now)
 
     def seconds_until_next(self, under_way: int, now: float, tokens: float = 0.0) -> float | None:
-        """How long to wait before the next request; 0: send it now; None: first an answer has to come.
+        """How long to wait before the next request. 0: send it now. None: wait for an answer first.
 
-        tokens: what it is expected to use.
+        tokens: how many it is expected to use.
         """
         if under_way >= int(self.at_a_time):
             return None
@@ -146,7 +146,7 @@ class Pace:
             self.at_a_time = min(float(self._limits.max_concurrency), self.at_a_time + more)
 
     def rejected(self, sent: Sent, now: float) -> None:
-        """Note a request that the server rejected for what it is. That tells nothing about its load."""
+        """Note a request that the server rejected for its content. That says nothing about the server's load."""
         if self._tokens is not None:
             self._tokens.take(now, -sent.tokens)
 
@@ -170,7 +170,7 @@ class Pace:
         self._held_until = max(self._held_until, now + min(seconds, _MAX_REQUESTED_SECONDS))
 
     def _limiter(self, per_minute: int | None, now: float) -> RateLimiter | None:
-        """A limiter that lets no more than that pass in any minute, bursts included."""
+        """A limiter that allows no more than that in any minute, bursts included."""
         if per_minute is None:
             return None
         share = per_minute * self._share

@@ -3,8 +3,8 @@
     claim ─► requests.jsonl ─► many requests at once ─► segments of whole lines ─► receipt answered ─► output.jsonl
 
 A segment holds at most 64 answers and lands at least every second. In flight are the requests without a reply and the
-answers that are not saved yet; both are bounded, and after a kill no more than these are paid again. Any worker goes on
-where another one was stopped: what a segment settles is not sent again.
+answers that are not saved yet. Both are bounded, and after a kill no more than these are paid again. Any worker can go
+on where another one stopped: a request that a segment settles is not sent again.
 
 A reply that is lost (a reset, a timeout, a 5xx) may have been billed. Its request is sent again, and counted.
 """
@@ -69,17 +69,17 @@ log = logging.getLogger(__name__)
 
 SEGMENT_ANSWERS = 64
 SEGMENT_SECONDS = 1.0
-# Answers that are not saved yet, while the store is slow.
+# While the store is slow, so many answers may wait to be saved.
 _MAX_UNSAVED = 2 * SEGMENT_ANSWERS
 _TRIES = 5
 _MAX_PAUSE_SECONDS = 60.0
-# So long a worker that must stop waits for what it has under way, and one that has overtaken it for that.
+# How long a worker that must stop waits for its open requests, and how long its successor waits for that worker.
 _DRAIN_SECONDS = 5.0
 _FOLLOW_SECONDS = 10.0
 _POLL_SECONDS = 0.25
-# So long a server may refuse, or lose, every request.
+# How long a server may refuse or lose every request before the worker gives up.
 _OUTAGE_SECONDS = 300.0
-# A server that has answered within seconds, and then for so many times as long answers nothing, has stopped.
+# A server has stopped if it answers nothing for ten times as long as its slowest answer took, and for a minute.
 _STALL_FACTOR = 10.0
 _STALL_SECONDS = 60.0
 _SHARE_SECONDS = 15.0
@@ -91,14 +91,14 @@ class Share(Protocol):
     """Counts the workers that share the limits of a connection."""
 
     def __call__(self) -> int:
-        """Say that this worker is there; how many are."""
+        """Register this worker, and return how many there are."""
 
     def leave(self) -> None:
-        """Say that this worker is not there any more."""
+        """Take this worker off the list."""
 
 
 def unseen(_settled: int) -> None:
-    """Progress that nobody watches."""
+    """Show no progress."""
 
 
 def answer_live(
@@ -163,7 +163,7 @@ def _take(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> NumberedClaim:
-    """Claim the shard, and wait for the worker that has answered it before."""
+    """Claim the shard, and wait until the worker that answered it before has stopped."""
     if not shard.requests.exists():
         raise ConfigError(
             f"{shard.requests}: no such file, so nothing was sent; a shard is a folder that holds requests.jsonl"
@@ -195,7 +195,7 @@ def _take(
 
 
 def _is_dead(token: str) -> bool:
-    """Whether the process that has made a claim is known to have ended: one of this machine."""
+    """Whether the process that made a claim has ended. Known only of processes on this machine."""
     host, pid, _ = token.rsplit(":", 2)
     if host != socket.gethostname():
         return False
@@ -211,7 +211,7 @@ def _is_dead(token: str) -> bool:
 
 
 def _done(answering: _Answering, receipt: Receipt | None, mine: NumberedClaim, *, lost: int) -> Receipt:
-    """Write the receipt of a shard that is answered. receipt: the one before. lost: replies, of all its workers."""
+    """Write the receipt of a shard that is answered. receipt: the one before. lost: the lost replies of all workers."""
     shard, now = answering.shard, answering.clock()
     requests = answering.settled + answering.unsettled
     ends = [(hold.at_stake, answering.folder.ended(number)) for number, hold in live_claims(shard).items()]
@@ -301,7 +301,7 @@ class _Answering:
                 loop.call_soon_threadsafe(self._wake.set)
 
     async def run(self) -> None:
-        """Answer until everything is settled, the deadline is there, or something stops it. Saves what came."""
+        """Answer until everything is settled, the deadline has come, or something stops it. Saves all answers."""
         self._loop = asyncio.get_running_loop()
         saver = asyncio.create_task(self._save_as_they_come())
         try:
@@ -342,7 +342,7 @@ class _Answering:
         return now + (self.pace.latency or 0.0) > self.not_after
 
     def _send_what_may_be_sent(self) -> float:
-        """Send as many requests as the pace allows; how long to wait for something to happen, in seconds."""
+        """Send as many requests as the pace allows, and return how many seconds to wait for the next event."""
         while True:
             now = self.clock()
             left = min(SEGMENT_SECONDS, self.not_after - now)
@@ -375,7 +375,7 @@ class _Answering:
         self._wake.set()
 
     async def _woken(self, seconds: float) -> None:
-        """Wait until a request is answered, or for so long."""
+        """Wait until a request is answered, at most so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, seconds)):
                 await self._wake.wait()
@@ -451,7 +451,7 @@ class _Answering:
             self._full.set()
 
     async def _save_as_they_come(self) -> None:
-        """Save a segment whenever it is full or a second old, and look whether another worker has taken over."""
+        """Save a segment when it is full or a second old, and check whether another worker has taken over."""
         try:
             while not self.is_closing:
                 with suppress(TimeoutError):
@@ -488,7 +488,7 @@ class _Answering:
             self.pace.share(await asyncio.to_thread(self.share), now)
 
     async def _cut(self) -> int:
-        """End what is under way; how many requests had no reply."""
+        """End the open requests, and return how many had no reply."""
         until = self.clock() + _DRAIN_SECONDS
         # What stops the next requests, such as a key that has expired, need not cost those that are under way.
         while self.error is not None and self.under_way and not self.is_stopped and self.clock() < until:
@@ -501,7 +501,7 @@ class _Answering:
 
 
 def _in_thread(answering: _Answering, stop: threading.Event | None) -> None:
-    """Run it beside this thread, which may have an event loop, and where signals arrive."""
+    """Run it beside this thread, which may have an event loop and receives the signals."""
     with _terminable(), ThreadPoolExecutor(1, thread_name_prefix="greennode-live") as pool:
         future = pool.submit(asyncio.run, answering.run())
         try:

@@ -2,8 +2,8 @@
 
     <root>/.live/<connection>/<worker>.json    a worker, written again every 15 seconds
 
-A worker counts those whose file is fresh. So the limits hold but for the first 15 seconds after another one has begun,
-and a worker that was killed takes its share for 45 seconds.
+A worker counts the files that are fresh. For up to 15 seconds after another worker has begun, the limits may be
+exceeded. A worker that was killed keeps its share for 45 seconds.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _KEPT_SECONDS = 3600.0
 
 
 class LiveShare:
-    """One worker among those of a connection. root: of staging."""
+    """One worker among those of a connection. root: the root of staging."""
 
     def __init__(self, root: UPath, connection: str) -> None:
         self._folder = root / ".live" / safe_name(connection)
         self._name = f"{secrets.token_hex(8)}.json"
 
     def __call__(self) -> int:
-        """Say that this worker is there; how many are, this one included."""
+        """Register this worker, and return how many there are with it."""
         write_json(self._folder / self._name, LiveWorker())
         times = fresh_times(self._folder)
-        # By the clock of the disk or store, which wrote them all.
+        # All times are those of the disk or store.
         now = times.get(self._name, 0.0)
         for name, written_at in times.items():
             if now - written_at > _KEPT_SECONDS:
@@ -38,5 +38,5 @@ class LiveShare:
         return max(1, sum(now - written_at < _FRESH_SECONDS for written_at in times.values()))
 
     def leave(self) -> None:
-        """Say that this worker is not there any more."""
+        """Take this worker off the list."""
         (self._folder / self._name).unlink(missing_ok=True)

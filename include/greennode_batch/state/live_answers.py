@@ -1,8 +1,8 @@
-"""Live answers: live/, what came of a shard's requests that are answered now, one by one, without a batch.
+"""Live answers: live/, the answers of a shard whose requests are sent now, one by one, without a batch.
 
     creating.<c>.json         a claim like that of a batch, with a LiveHold: its worker answers the shard
     live/<c>.<n>.jsonl        the n-th segment of that worker: whole lines in the result format, and lost replies
-    live/<c>.ended.json       that worker has stopped, and everything that came is in its segments
+    live/<c>.ended.json       that worker has stopped, and all its answers are in its segments
     receipt.<n>.json          state `answered`, with LiveAnswers: all is done, and output.jsonl is made of the segments
 
 Two workers never write one file, for a segment's name has its worker's claim.
@@ -29,7 +29,7 @@ from greennode_batch.staging.folders import (
 from greennode_batch.state.document import Document
 
 LIVE_BATCH_ID = "live"
-"""What stands in place of a batch's id where a row was answered live."""
+"""Stands in place of a batch's id in rows that were answered live."""
 
 _SEGMENT_NAME = re.compile(r"(\d+)\.(\d+)\.jsonl")
 
@@ -42,7 +42,7 @@ class LiveHold(msgspec.Struct, frozen=True):
 
 
 class LiveEnded(Document, frozen=True):
-    """live/<c>.ended.json: the worker of claim c has stopped, and everything that came is saved."""
+    """live/<c>.ended.json: the worker of claim c has stopped, and all its answers are saved."""
 
     in_flight: int
     """How many requests had no reply then. They may have been billed."""
@@ -96,7 +96,7 @@ class LiveFolder:
         write_json(self._path / f"{claim}.ended.json", LiveEnded(in_flight))
 
     def ended(self, claim: int) -> LiveEnded | None:
-        """How the worker of a claim has stopped; None if it works on, or was killed."""
+        """How the worker of a claim has stopped. None if it still works, or was killed."""
         return read_json(self._path / f"{claim}.ended.json", LiveEnded)
 
     def settled(self) -> tuple[set[str], int]:
@@ -111,7 +111,7 @@ class LiveFolder:
         return ids, lost
 
     def put_together(self) -> None:
-        """Make output.jsonl of all segments. The same whenever it is made once the shard's receipt is written."""
+        """Make output.jsonl of all segments. Once the shard's receipt is written, the result is always the same."""
         with work_folder(self._shard.path) as work:
             made = Path(work) / "output.jsonl"
             with made.open("wb") as file:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from greennode_batch.tables.sql_dialect import Dialect
 from greennode_batch.tables.table_columns import WAY_OUT, quote
 
-# Classes of SQLSTATE: nothing but somebody's change makes such a statement work. _LATER are the exceptions.
+# Classes of SQLSTATE: such a statement fails until somebody changes something. _LATER are the exceptions.
 _FINAL_CLASSES = frozenset({"0A", "21", "22", "23", "25", "28", "2F", "38", "39", "3F", "42", "44", "54", "55", "P0"})
 _LATER = frozenset({"25P03", "42P07", "55006", "55P03"})
 # Of two workers that make one table at once, one finds it when it tries again.

@@ -1,6 +1,6 @@
 """Key check: whether a table keeps the keys of a source apart and can hold each of them, before anything is paid.
 
-Types and lengths tell that of most keys. The others are compared by the database itself.
+For most keys, types and lengths decide. The database itself compares the others.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def check_keys(
         columns = {column.name: column for column in dialect.columns(tx)}
         if not columns:
             if not dialect.undoes_tables or all(dialect.keeps_apart(None, one) for one in values.values()):
-                return  # of a database that cannot undo a table, the keys are checked once the table is made
+                return  # this database cannot undo a table, so the keys are checked once the table is there
             dialect.run(tx, dialect.create_statement(_key_schema(keys, requested)))
             columns = {column.name: column for column in dialect.columns(tx)}
         if not columns.keys() >= set(dialect.key):

@@ -8,7 +8,7 @@ from typing import Any
 
 ZONED = "datetime with a zone"
 INDEX_BYTES = 2_400
-"""An index takes texts of so many bytes in any case: PostgreSQL 2,704, with a header and a model's name."""
+"""Texts of this size always fit into an index. PostgreSQL allows 2,704 bytes, with a header and a model's name."""
 _SHORT, _CHARACTER_BYTES = 100, 4
 
 
@@ -21,9 +21,9 @@ class KeyValues:
         self.longest = 0
         """The length of the longest text, in characters."""
         self.most_bytes = 0
-        """At most so many bytes have the texts, in UTF-8."""
+        """No text has more bytes than this, in UTF-8."""
         self.least, self.greatest = 0, 0
-        """The range of 0 and the integers."""
+        """The least and the greatest integer; 0 counts as well."""
 
     def add(self, values: Sequence[Any]) -> None:
         """Add the values of a batch, none of which is NULL."""
