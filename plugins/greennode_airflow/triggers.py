@@ -10,6 +10,7 @@ from typing import Any, Literal
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from greennode_airflow.observability.metric_events import count_end
+from greennode_airflow.runtime.airflow_features import CALLS_ON_KILL
 from greennode_airflow.waiting.killed_tasks import name_of, states_like
 from greennode_airflow.waiting.poller import Poller
 from greennode_airflow.waiting.shared_client import SharedClient, shared_client
@@ -43,9 +44,9 @@ class GreenNodeBatchTrigger(BaseTrigger):
     batch_id: a list waits for all of these, and fires before they have ended only if one of them needs a worker: at the
     deadline, which is common to all, or if it was refused for lack of capacity, or is gone. deadline: epoch seconds.
     on_kill: `cancel` ends the remote batch when a person marks the waiting task as failed or as success; a task that is
-    cleared continues with the batch. succeeds_on: an end with one of these statuses ends the task in the triggerer, as
-    a success with the result of a resumed sensor, so that no worker is started; except for a batch that was refused for
-    lack of capacity.
+    cleared continues with the batch. Before Airflow 3.3 the batch of a marked task runs on, and the log says so.
+    succeeds_on: an end with one of these statuses ends the task in the triggerer, as a success with the result of a
+    resumed sensor, so that no worker is started; except for a batch that was refused for lack of capacity.
     """
 
     def __init__(
@@ -84,6 +85,13 @@ class GreenNodeBatchTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait until there is something to report; yield one event."""
+        if self.when_killed == "cancel" and not CALLS_ON_KILL:
+            self.log.info(
+                "%s: marking this task as failed or success does not cancel it, because this version of Airflow does "
+                "not call on_kill of triggers (3.3 does): it runs on and is billed. To end it, cancel it on the page "
+                "GreenNode batches; to wait for it again, clear the task",
+                self._words,
+            )
         watches: dict[str, Watch] = {}
         waits = {asyncio.create_task(self._wait(one, watches)): one for one in self.batch_ids}
         over: dict[str, Done] = {}

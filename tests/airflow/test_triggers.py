@@ -152,6 +152,24 @@ async def test_a_kill_leaves_the_remote_batch_where_the_job_says_so(
     assert status_of(batch_id) is not BatchStatus.CANCELLING
 
 
+@pytest.mark.parametrize(
+    ("calls", "on_kill", "says"), [(False, "cancel", True), (False, "leave", False), (True, "cancel", False)]
+)
+async def test_the_log_says_where_a_mark_by_hand_cancels_nothing(
+    *,
+    calls: bool,
+    on_kill: str,
+    says: bool,
+    connection: RunningEmulator,
+    make_batch: MakeBatch,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(triggers, "CALLS_ON_KILL", calls)
+    await first_event(a_trigger(make_batch(), on_kill=on_kill))
+    assert ("does not cancel it" in capfd.readouterr().out) is says
+
+
 async def test_the_end_of_a_trigger_by_anything_else_cancels_nothing(
     slow_emulator: RunningEmulator, make_batch: MakeBatch
 ) -> None:

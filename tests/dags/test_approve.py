@@ -44,6 +44,8 @@ JOB = BatchJob(
 
 dag = batch_table(JOB)
 """
+# The state of a task that waits for a person, which is one of its own only since Airflow 3.3.
+PARKED = getattr(TaskInstanceState, "AWAITING_INPUT", TaskInstanceState.DEFERRED)
 OVER, UNDER = (JOB.replace("APPROVE_OVER", number) for number in ("1", "1_000_000"))
 
 
@@ -56,14 +58,16 @@ def person(deployment: Path) -> Iterator[Callable[[str], list[tuple[str, str]]]]
     def answer(option: str) -> None:
         while not ended.wait(0.1):
             with create_session() as session:
-                parked = TaskInstance.state == TaskInstanceState.AWAITING_INPUT
-                for task in session.scalars(select(TaskInstance).where(parked)):
+                for task in session.scalars(select(TaskInstance).where(TaskInstance.state == PARKED)):
                     detail = session.get(HITLDetail, task.id)
+                    if detail is None or detail.responded_at is not None:
+                        continue
                     detail.responded_by = HITLUser(id="7", name="ann")
                     detail.responded_at, detail.chosen_options, detail.params_input = timezone.utcnow(), [option], {}
                     shown.append((detail.subject, detail.body))
-                    event = TriggerEvent(detail.as_resume_event_payload())
-                    handle_event_submit(event, task_instance=task, session=session)
+                    if PARKED != "deferred":  # there its trigger looks for the answer by itself
+                        event = TriggerEvent(detail.as_resume_event_payload())
+                        handle_event_submit(event, task_instance=task, session=session)
 
     threads: list[threading.Thread] = []
 

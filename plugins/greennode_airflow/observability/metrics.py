@@ -8,14 +8,11 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from airflow.sdk.configuration import conf
-from airflow.sdk.observability import stats
-from airflow.sdk.observability.metrics import stats_utils
+from greennode_airflow.runtime.airflow_features import begin_stats, send_stat
 
 log = logging.getLogger(__name__)
 
@@ -35,17 +32,17 @@ class Metric:
 
     def add(self, value: float = 1, **tags: str) -> None:
         """Add to a counter. Never fails."""
-        self._send(stats.incr, value, tags)
+        self._send("incr", value, tags)
 
     def took(self, seconds: float, **tags: str) -> None:
         """Record how long something has taken. Never fails."""
-        self._send(stats.timing, timedelta(seconds=max(seconds, 0.0)), tags)
+        self._send("timing", timedelta(seconds=max(seconds, 0.0)), tags)
 
-    def _send(self, send: Callable[..., None], value: Any, tags: dict[str, str]) -> None:
+    def _send(self, kind: Literal["incr", "timing"], value: Any, tags: dict[str, str]) -> None:
         assert tags.keys() == set(self.tags), f"{self.name} has the tags {self.tags}"
         try:
             _begin()
-            send(self.name, value, tags={name: tag_value(text) for name, text in tags.items()})
+            send_stat(kind, self.name, value, {name: tag_value(text) for name, text in tags.items()})
         except Exception as error:  # noqa: BLE001 - whatever is wrong with metrics, the work goes on
             _warn(f"{type(error).__name__}: {error}")
 
@@ -129,12 +126,9 @@ def tag_value(text: str) -> str:
 def _begin() -> None:
     """Send the metrics where Airflow's settings say; set up once in a process.
 
-    Airflow 3.3.2 does this in a task's process. In the triggerer it does it for another copy of this module.
+    Airflow does this in a task's process. In the triggerer it does it for another copy of the module that sends.
     """
-    stats.initialize(
-        factory=stats_utils.get_stats_factory(),
-        export_legacy_names=conf.getboolean("metrics", "legacy_names_on"),
-    )
+    begin_stats()
 
 
 @functools.cache

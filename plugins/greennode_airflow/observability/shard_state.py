@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from airflow.sdk import Context
 from pydantic import JsonValue
 
+from greennode_airflow.runtime.airflow_features import store_task_state
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import read_receipt
 
@@ -23,7 +24,7 @@ def note_shards(context: Context, shards: Sequence[ShardFolder]) -> None:
     For a task that has several shards, a list of these.
     """
     notes: list[JsonValue] = [_note(shard) for shard in shards]
-    context["task_state_store"].set(STATE_KEY, notes[0] if len(notes) == 1 else notes)
+    store_task_state(context, STATE_KEY, notes[0] if len(notes) == 1 else notes)
 
 
 def _note(shard: ShardFolder) -> JsonValue:

@@ -10,4 +10,5 @@ dataset_paths  the parts of a job's targets that Airflow renders
 staged_rows    the rows that a function returned, as a file in staging
 answer_frame   the answers that a run's result refers to, as a DataFrame
 run_outcome    the outcome of a run, by the states of its tasks
+airflow_features  what only some of the supported versions of Airflow have
 """
