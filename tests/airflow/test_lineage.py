@@ -8,7 +8,6 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from upath import UPath
 
-from greennode_airflow.observability.assets import asset_of, assets_of
 from greennode_airflow.observability.lineage import of_read, of_report, of_write
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.sources import FileSource, SqlSource
@@ -53,8 +52,6 @@ def test_a_querys_tables_are_found_and_of_several_it_is_not_said_how_many_rows_e
 def test_tables_that_a_source_names_are_believed_before_the_query(tables: str) -> None:
     source = a_query("SELECT * FROM some_function()", tables=("t", "s.u"))
     assert inputs(of_read(source, 7, STAGING)) == {f"{tables}.public.t": None, f"{tables}.s.u": None}
-    assert [asset.uri for asset in assets_of(source)] == ["greennode://warehouse/t", "greennode://warehouse/s.u"]
-    assert assets_of(source)[0] == asset_of(SqlTarget(conn_id="warehouse", table="t"))
     with pytest.raises(ConfigError, match="tables is 't'; it is a tuple of tables"):
         a_query("SELECT 1", tables="t")
 

@@ -21,7 +21,9 @@ from airflow.providers.openlineage import conf as openlineage_conf
 from airflow.providers.openlineage.plugins.listener import OpenLineageListener
 from airflow.sdk import DAG
 from airflow.sdk.definitions.param import process_params
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import ErrorType, TaskDeferred
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import ErrorResponse, GetAssetByUri
 from airflow.sdk.execution_time.context import OutletEventAccessors, set_current_context
 from airflow.sdk.listener import get_listener_manager
 from airflow.utils.db import initdb
@@ -178,15 +180,25 @@ class _States(dict[str, Any]):
     set = dict.__setitem__
 
 
+class _NoAssets:
+    """Airflow's API, in which no DAG has declared an asset."""
+
+    def send(self, message: Any, **_: Any) -> ErrorResponse:
+        assert isinstance(message, GetAssetByUri)
+        return ErrorResponse(error=ErrorType.ASSET_NOT_FOUND)
+
+
 @pytest.fixture
-def run_steps(deployment: Path) -> Callable[..., dict[str, list[Any]]]:
+def run_steps(deployment: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, list[Any]]]:
     """Run a DAG's tasks one after the other, without Airflow's database: the results of each, by its id.
 
     Airflow makes the DAG, maps and renders its tasks; the first error is raised. A task that would wait in the
     triggerer is tried again at once. only: some of the tasks. results: of those that ran before. conf: what the
-    run's form chose. run_id: the same one again is that run, with its tasks cleared, unless it was started at another
-    moment.
+    run's form chose. values: more of the context, such as a partition key. run_id: the same one again is that run,
+    with its tasks cleared, unless it was started at another moment.
     """
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", _NoAssets(), raising=False)
 
     def run(
         dag: DAG,
@@ -196,6 +208,7 @@ def run_steps(deployment: Path) -> Callable[..., dict[str, list[Any]]]:
         conf: Mapping[str, Any] | None = None,
         run_id: str = "manual__1",
         started: datetime = datetime(2026, 1, 1, tzinfo=UTC),
+        values: Mapping[str, Any] | None = None,
     ) -> dict[str, list[Any]]:
         done = defaultdict(list, results or {})
         of_run = SimpleNamespace(
@@ -207,7 +220,8 @@ def run_steps(deployment: Path) -> Callable[..., dict[str, list[Any]]]:
                 continue
             indexes = _indexes(task, done)
             done[task.task_id] = [
-                _result_of(task, dag, of_run, params, _TaskInstance(done, index)) for index in indexes
+                _result_of(task, dag, of_run, {"params": params, **(values or {})}, _TaskInstance(done, index))
+                for index in indexes
             ]
         return dict(done)
 
@@ -229,12 +243,12 @@ def _indexes(task: Any, results: Mapping[str, list[Any]]) -> Collection[int]:
     return range(len(over if isinstance(over, list) else over.resolve({"ti": _TaskInstance(results, -1)})))
 
 
-def _result_of(task: Any, dag: DAG, run: Any, params: Mapping[str, Any], instance: _TaskInstance) -> Any:
+def _result_of(task: Any, dag: DAG, run: Any, values: Mapping[str, Any], instance: _TaskInstance) -> Any:
     context: Any = {
         "dag": dag,
         "dag_run": run,
         "run_id": run.run_id,
-        "params": params,
+        **values,
         "ti": instance,
         "task": task.prepare_for_execution(),
         "task_state_store": _States(),

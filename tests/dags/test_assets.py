@@ -7,8 +7,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from airflow.models.asset import AssetEvent
+from airflow.models.asset import AssetDagRunQueue, AssetEvent
 from airflow.utils.session import create_session
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import func, select
 
 from greennode_emulator.server import RunningEmulator
@@ -16,7 +17,7 @@ from greennode_emulator.server import RunningEmulator
 RunFile = Callable[..., dict[str, str]]
 
 DAGS = """
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Asset
 from airflow.providers.standard.operators.empty import EmptyOperator
 from greennode_airflow.observability.assets import asset_of
 from greennode_airflow.pipeline import batch_table
@@ -38,8 +39,14 @@ JOB = BatchJob(
 
 dag = batch_table(JOB)
 
-with DAG("after", schedule=[asset_of(target) for target in JOB.targets]) as after:
+with DAG("after", schedule=[asset_of(target) for target in JOB.targets], is_paused_upon_creation=False) as after:
     EmptyOperator(task_id="next", inlets=[asset_of(JOB.targets[0])])
+for name, asset in {"theirs": Asset("their_answers", "TABLE"), "by_uri": Asset.ref(uri="file://FOLDER")}.items():
+    with DAG(name, schedule=[asset], is_paused_upon_creation=False) as globals()[name]:
+        EmptyOperator(task_id="next")
+with DAG("of_last_release", schedule=[Asset("warehouse.answers", "greennode://warehouse/answers")],
+         is_paused_upon_creation=False) as of_last_release:
+    EmptyOperator(task_id="next")
 """
 
 
@@ -61,11 +68,15 @@ def test_a_run_that_adds_up_makes_its_targets_new_and_says_what_it_did(
     run_file: RunFile,
     warehouse: psycopg.Connection,
     emulator: RunningEmulator,
+    database: str,
     tmp_path: Path,
     deployment: Path,
     latest_event: int,
 ) -> None:
-    text = DAGS.replace("FOLDER", str(tmp_path / "answers"))
+    where, folder = conninfo_to_dict(database), str(tmp_path / "answers")
+    # As somebody else writes it, who knows the table and not the connection of the job.
+    table = f"postgresql://{where['host']}:{where['port']}/{where['dbname']}/public/answers/"
+    text = DAGS.replace("FOLDER", folder).replace("TABLE", table)
     ended = run_file(text, run_conf={"dry_run": True})
     assert (ended["report"], events(latest_event)) == ("skipped", {})
     emulator.faults([{"kind": "cut_off", "count": 1}])
@@ -74,7 +85,12 @@ def test_a_run_that_adds_up_makes_its_targets_new_and_says_what_it_did(
     emulator.reset()
     assert run_file(text)[""] == "success"
     told = events(latest_event)
-    assert set(told) == {"greennode://warehouse/answers", str(tmp_path / "answers")}
+    address = f"postgres://{where['host']}:{where['port']}/{where['dbname']}/public/answers"
+    assert set(told) == {"greennode://warehouse/answers", folder, address, f"file://{folder}"}
+    assert where["password"] not in address
+    with create_session() as session:
+        woken = session.scalars(select(AssetDagRunQueue.target_dag_id))
+        assert set(woken) == {"after", "theirs", "by_uri", "of_last_release"}
     for extra in told.values():
         assert (extra["rows"], extra["statuses"]) == (5, {"succeeded": 5})
         assert extra["cost"] == extra["saving"] > 0

@@ -52,8 +52,9 @@ def test_a_job_is_one_short_dag_file_and_a_folder_that_tells_of_its_files(job: s
 
 def test_the_report_on_tickets_runs_when_the_tickets_are_classified(dag_bag: DagBag) -> None:
     outlets = dag_bag.dags["support_tickets"].get_task("report").outlets
-    assert [asset.name for asset in outlets] == ["warehouse.ticket_labels"]
-    assert dag_bag.dags["ticket_report"].timetable.asset_condition.objects == tuple(outlets)
+    alias, earlier = outlets
+    assert (alias.name, earlier.uri) == ("warehouse.ticket_labels", "greennode://warehouse/ticket_labels")
+    assert dag_bag.dags["ticket_report"].timetable.asset_condition.objects == (alias,)
 
 
 def test_every_dag_explains_itself_and_has_a_name_for_people(dag_bag: DagBag) -> None:

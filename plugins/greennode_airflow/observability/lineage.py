@@ -23,10 +23,10 @@ from airflow.providers.common.compat.openlineage.facet import (
 )
 from airflow.providers.openlineage.extractors import OperatorLineage
 from airflow.providers.openlineage.sqlparser import DatabaseInfo, SQLParser
-from airflow.sdk import ObjectStoragePath
 from openlineage.client.facet_v2 import input_statistics_input_dataset as input_statistics
 from upath import UPath
 
+from greennode_airflow.runtime.addresses import path_address, table_addresses
 from greennode_airflow.runtime.databases import hook_of
 from greennode_batch.job.sources import Source, SqlSource
 from greennode_batch.job.targets import SqlTarget, Target
@@ -85,7 +85,7 @@ def _written(targets: Sequence[Target], rows: int, schema: pa.Schema) -> list[Ou
 def _read_by(source: Source) -> tuple[list[_Name], dict[str, Any]]:
     """The path or the tables that a source reads, and what is sent about a query itself."""
     if not isinstance(source, SqlSource):
-        return [_path(ObjectStoragePath(source.path))], {}
+        return [_path(source.path)], {}
     hook = hook_of(source.conn_id)
     connection = hook.get_connection(source.conn_id)
     info = hook.get_openlineage_database_info(connection)
@@ -105,7 +105,7 @@ def _names(targets: Sequence[Target]) -> Iterable[_Name]:
         if isinstance(target, SqlTarget):
             yield from _tables(target.conn_id, [target.table])
         else:
-            yield _path(ObjectStoragePath(target.path))
+            yield _path(target.path)
 
 
 def _tables(conn_id: str, tables: Sequence[str]) -> Iterable[_Name]:
@@ -114,7 +114,10 @@ def _tables(conn_id: str, tables: Sequence[str]) -> Iterable[_Name]:
     info = hook.get_openlineage_database_info(hook.get_connection(conn_id))
     if info is None:
         return
-    schema = _default_schema(hook, info)
+    if info.scheme == "postgres":
+        yield from ((one.namespace, one.name) for one in table_addresses(conn_id, tables) if one is not None)
+        return
+    schema = hook.get_openlineage_default_schema()
     for table in tables:
         parts = table.split(".")
         of_default = [schema] if schema and len(parts) < _TABLE_PARTS else []
@@ -131,12 +134,9 @@ def _default_schema(hook: Any, info: DatabaseInfo) -> str | None:
         return str(cursor.fetchone()[0])
 
 
-def _path(path: UPath | ObjectStoragePath) -> _Name:
-    """The name by OpenLineage's rules for files and object stores; an Airflow path without its connection."""
-    if path.protocol in {"", "file", "local"}:
-        return "file", path.path
-    bucket, _, key = path.path.partition("/")
-    return f"{path.protocol}://{bucket}", key
+def _path(path: str | UPath) -> _Name:
+    address = path_address(str(path))
+    return address.namespace, address.name
 
 
 def _input(name: _Name, rows: int | None) -> InputDataset:

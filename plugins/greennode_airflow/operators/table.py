@@ -16,7 +16,7 @@ from upath import UPath
 
 from greennode_airflow.failures import ShardFailures, fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
-from greennode_airflow.observability.assets import asset_of, event_extra
+from greennode_airflow.observability.assets import add_events, event_extra, outlets_of
 from greennode_airflow.observability.links import RUN_LINKS
 from greennode_airflow.observability.metric_events import count_run
 from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
@@ -44,8 +44,8 @@ class GreenNodeJoinResultsOperator(BaseOperator):
     """Joins a shard's results to its source rows and writes them into the target. Returns counts by status.
 
     shard: a folder that build_requests made (templated), or a list of such, whose counts are added up; where some fail,
-    the task fails once all others are written. target: one or several; a dataset's path is templated. key: the targets'
-    key columns. keep_reasoning: whether the column `reasoning` is filled; staging has it in any case.
+    the task fails once all others are written. target: one or several; a table and a dataset's path are templated.
+    key: the targets' key columns. keep_reasoning: whether the column `reasoning` is filled; staging has it in any case.
     """
 
     template_fields: Sequence[str] = ("shard", "paths")
@@ -121,7 +121,7 @@ class GreenNodeReportOperator(BaseOperator):
     ui_color = "#e3f4ea"
 
     def __init__(self, *, job: BatchJob, **kwargs: Any) -> None:
-        super().__init__(**{"outlets": [asset_of(target) for target in job.targets], **kwargs})
+        super().__init__(**{"outlets": outlets_of(job.targets), **kwargs})
         self.job = job
         self.paths = dataset_paths(job.targets)
         self.reported: int | None = None
@@ -137,18 +137,12 @@ class GreenNodeReportOperator(BaseOperator):
         refuse_rejected(run)
         if read_plan(run) is not None or outcome.has_build_failed:  # else the report itself says what there is
             outcome.check_built()
-        made = make_report(
-            self,
-            context,
-            job,
-            run,
-            targets=with_paths(job.targets, self.paths),
-            job_id=job_id_of(self, self.job),
-        )
+        targets = with_paths(job.targets, self.paths)
+        made = make_report(self, context, job, run, targets=targets, job_id=job_id_of(self, self.job))
         self.reported = made.rows
         # As JSON has it: XCom would write down that a tuple is one.
         result: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(made))
-        judge_report(self, context, job, run, made=made, result=result)
+        judge_report(self, context, job, run, targets=targets, made=made, result=result)
         return result
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
@@ -219,10 +213,14 @@ def judge_report(
     job: BatchJob,
     run: RunFolder,
     *,
+    targets: Sequence[Target],
     made: RunReport,
     result: dict[str, Any],
 ) -> None:
-    """Fail the task for what its run's report says, with its result all the same; otherwise tell the assets."""
+    """Fail the task for what its run's report says, with its result all the same; otherwise add the assets' events.
+
+    targets: the job's, as they were rendered.
+    """
     from greennode_batch.reconcile.report import check_balanced, check_failed_ratio
 
     try:
@@ -233,8 +231,7 @@ def judge_report(
         # A task that fails has no result, and it is then that this one is wanted most.
         context["ti"].xcom_push(key="return_value", value=result)
         raise
-    for asset in operator.outlets:
-        context["outlet_events"][asset].extra.update(event_extra(made, run))
+    add_events(context, operator.outlets, job.targets, targets, event_extra(made, run, context))
 
 
 def _note_run(job: BatchJob, made: RunReport, run: RunFolder) -> None:

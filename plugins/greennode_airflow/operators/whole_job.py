@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from greennode_airflow.failures import RETRIES, ShardFailures, fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
-from greennode_airflow.observability.assets import asset_of
+from greennode_airflow.observability.assets import outlets_of
 from greennode_airflow.observability.links import RUN_LINKS
 from greennode_airflow.observability.metric_events import count_requests
 from greennode_airflow.observability.shard_state import note_shards
@@ -55,10 +55,10 @@ class GreenNodeBatchOperator(WholeJob, GreenNodeBuildRequestsOperator):
 
     The result is a RunResult as JSON: counts, cost, and where the answers are (`read_answers` makes a DataFrame of it).
 
-    job: what to ask; its source's query or path, and the paths of datasets, are templated. A job with partitions is
-    read as one. One whose budget has `approve_over` is refused: it needs the task of `batch_table` that asks a person.
-    The DAG's params that stand in the trigger form count here as well: see form_params. Mapped over jobs or arguments,
-    each instance is a run by itself.
+    job: what to ask; its source's query or path, its tables and the paths of its datasets are templated. A job with
+    partitions is read as one. One whose budget has `approve_over` is refused: it needs the task of `batch_table` that
+    asks a person. The DAG's params that stand in the trigger form count here as well: see form_params. Mapped over jobs
+    or arguments, each instance is a run by itself.
     """
 
     operator_extra_links = RUN_LINKS
@@ -69,8 +69,9 @@ class GreenNodeBatchOperator(WholeJob, GreenNodeBuildRequestsOperator):
                 f"job {job.name}: its budget's approve_over asks a person, which a single task does not do; give "
                 "max_cost instead, or make the job's DAG by batch_table()"
             )
-        outlets = [asset_of(target) for target in job.targets]
-        super().__init__(job=dataclasses.replace(job, partitions=1), **{"outlets": outlets, **RETRIES, **kwargs})
+        super().__init__(
+            job=dataclasses.replace(job, partitions=1), **{"outlets": outlets_of(job.targets), **RETRIES, **kwargs}
+        )
         self.wrote: tuple[int, pa.Schema] | None = None
         self._stop: threading.Event | None = None
 
@@ -136,7 +137,7 @@ class GreenNodeBatchOperator(WholeJob, GreenNodeBuildRequestsOperator):
         try:
             made = make_report(self, context, job, run, targets=targets, job_id=job_id_of(self, self.job))
             result = self._result(made, job, run, targets).to_json()
-            judge_report(self, context, job, run, made=made, result=result)
+            judge_report(self, context, job, run, targets=targets, made=made, result=result)
         except Exception as error:
             if not causes:
                 raise
