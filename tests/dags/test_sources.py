@@ -103,3 +103,50 @@ def test_a_key_may_have_several_columns_of_any_type(run_own: RunSteps, warehouse
     rows = warehouse.execute("SELECT n, at, text, status FROM answers ORDER BY n").fetchall()
     moment = datetime.datetime(2026, 1, 31, 10, tzinfo=datetime.UTC)
     assert rows == [(1, moment, "more", "succeeded"), (2**63 - 1, moment, "text", "succeeded")]
+
+
+BY_PARTITION = """
+from greennode_airflow.pipeline import batch_table
+from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.sources import SqlSource
+from greennode_batch.job.targets import FileTarget, SqlTarget
+
+dag = batch_table(
+    BatchJob(
+        name="own",
+        source=SqlSource(
+            conn_id="warehouse",
+            sql="SELECT 1 AS id, '{{ partition_key }}' AS body WHERE '{{ partition_key }}' = %(day)s",
+            parameters={"day": "{{ partition_key }}"},
+        ),
+        key="id",
+        carry=("body",),
+        model="google/gemma-4-31b-it",
+        prompt="{{ body }}",
+        target=(
+            SqlTarget(conn_id="warehouse", table="answers_{{ partition_key }}"),
+            FileTarget(path="FOLDER/day={{ partition_key }}"),
+        ),
+        canary=0,
+    )
+)
+"""
+
+
+def test_a_partition_has_its_own_query_table_and_folder(
+    run_own: RunSteps, warehouse: psycopg.Connection, tmp_path: Path
+) -> None:
+    text = BY_PARTITION.replace("FOLDER", str(tmp_path / "answers"))
+    for day in ("2026-03-01", "2026-03-02"):
+        run_own(text, run_id=f"scheduled__{day}", values={"partition_key": day, "partition_date": None})
+        assert warehouse.execute(f'SELECT id, body, status FROM "answers_{day}"').fetchall() == [(1, day, "succeeded")]
+        assert list((tmp_path / "answers" / f"day={day}").glob("*.parquet"))
+
+
+def test_a_run_without_a_partition_fails_before_anything_is_sent(
+    run_own: RunSteps, emulator: RunningEmulator, tmp_path: Path
+) -> None:
+    text = BY_PARTITION.replace("FOLDER", str(tmp_path / "answers"))
+    with pytest.raises(AirflowFailException, match="uses partition_key, which this run does not have: trigger it with"):
+        run_own(text, only={"build_requests"}, values={"partition_key": None, "partition_date": None})
+    assert emulator.ledger(summary=True)["files_uploaded"] == 0

@@ -34,7 +34,8 @@ class SqlSource(Declaration):
     sql: Annotated[str, "a query, or the name of a file below include/jobs"]
     """The query, or the name of a file below `include/jobs`.
 
-    Airflow renders it: `WHERE day >= '{{ data_interval_start }}'`.
+    Airflow renders it: `WHERE day = '{{ partition_key }}'`, or `'{{ ds }}'`. A run that lacks what the query names
+    fails before anything is sent.
     """
 
     parameters: Annotated[

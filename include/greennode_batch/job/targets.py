@@ -28,7 +28,10 @@ class SqlTarget(Declaration):
     """
 
     table: Annotated[str, "the name of a table, or schema.table"]
-    """The table's name, or `schema.table`."""
+    """The table's name, or `schema.table`.
+
+    Airflow renders it: `labels_{{ partition_key }}` gives each partition its own table.
+    """
 
     add_columns: Annotated[bool, "True or False"] = False
     """Whether to add the columns that the table lacks (NULL in older rows).

@@ -39,9 +39,10 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
 
     Of more shards than Airflow maps a task over (`[core] max_map_length`) it returns lists of folders.
 
-    job: its source's query or path is templated. Clear the task to pick up new rows: shards of the run
-    that were sent stay as they are, with their rows, and only the rest is built again. A job with partitions uses the
-    rows that the tasks before have read (GreenNodeReadPartOperator): clear these for new rows.
+    job: its source's query or path, its tables and the paths of its datasets are templated. Clear the task to pick up
+    new rows: shards of the run that were sent stay as they are, with their rows, and only the rest is built again. A
+    job with partitions uses the rows that the tasks before have read (GreenNodeReadPartOperator): clear these for new
+    rows.
     """
 
     template_fields: Sequence[str] = (*SourceOperator.template_fields, "paths")
@@ -118,7 +119,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
             for declared, rendered in zip(job.targets, targets, strict=True):
                 if declared != rendered:
                     self.log.info(
-                        "%s: the path differs in each run. A folder that no earlier run wrote has no answers "
+                        "%s: differs from run to run. A table or folder that no earlier run wrote has no answers "
                         "yet: each row is copied there from another target, or sent",
                         rendered,
                     )

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
+from greennode_airflow.runtime.template_values import TemplateOperator
 from greennode_batch.job.sources import SqlSource
 from greennode_batch.job.texts import read_job_text
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from greennode_batch.source.rows import Rows
 
 
-class QueryOperator(BaseOperator):
+class QueryOperator(TemplateOperator):
     """Renders the query of a source, and reads its rows."""
 
     template_fields: Sequence[str] = ("sql",)

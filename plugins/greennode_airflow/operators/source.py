@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import jinja2
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 from jinja2 import meta
 from upath import UPath
 
+from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.form import check_conf, declared_names
 from greennode_airflow.observability.assets import assets_of
+from greennode_airflow.runtime.template_values import TemplateOperator, template_values
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.sources import FileSource, Source, SqlSource
@@ -27,7 +29,7 @@ class SqlParameters(dict[str, Any]):
     """Values that a query's driver binds, by name. A template of one expression gives a value of its type."""
 
 
-class SourceOperator(BaseOperator):
+class SourceOperator(TemplateOperator):
     """Renders the query or path of a job's source, which may use `{{ partition }}` and `{{ partitions }}`.
 
     strict_conf: whether any key of the run's conf that is not a param of the DAG fails the task; if not, only a
@@ -59,6 +61,7 @@ class SourceOperator(BaseOperator):
         if self.sql is not None:
             self.sql = read_job_text(self.sql)
 
+    @fail_without_retry
     def render_template(
         self,
         content: Any,
@@ -68,13 +71,11 @@ class SourceOperator(BaseOperator):
     ) -> Any:
         """Render with the part's number and count beside the values that Airflow gives every template."""
         part: Any = {"partition": self.part.number, "partitions": self.part.total}
+        values = {**template_values(context), **part}
         if isinstance(content, SqlParameters):
             environment = jinja_env or self.get_template_env()
-            return {
-                name: self._render_parameter(name, value, {**context, **part}, environment)
-                for name, value in content.items()
-            }
-        return super().render_template(content, {**context, **part}, jinja_env, seen_oids)
+            return {name: self._render_parameter(name, value, values, environment) for name, value in content.items()}
+        return super().render_template(content, values, jinja_env, seen_oids)
 
     def _render_parameter(self, name: str, value: Any, context: Any, environment: jinja2.Environment) -> Any:
         one = _ONE_EXPRESSION.fullmatch(value) if isinstance(value, str) else None
@@ -82,6 +83,7 @@ class SourceOperator(BaseOperator):
             return super().render_template(value, context, environment)
         rendered = environment.compile_expression(one[1], undefined_to_none=False)(**context)
         if isinstance(rendered, jinja2.Undefined):
+            str(rendered)  # raises, if the run lacks what another run has
             raise ConfigError(f"SqlSource: the parameter {name} is {value}, and the run has no such value")
         return rendered
 

@@ -23,6 +23,7 @@ from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.runtime.run_outcome import RunOutcome
 from greennode_airflow.runtime.runs import group_of, is_dry_run, job_id_of, run_job, run_of
 from greennode_airflow.runtime.shard_groups import Shards, name_of, shards_in
+from greennode_airflow.runtime.template_values import TemplateOperator
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.targets import SqlTarget, Target
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class GreenNodeJoinResultsOperator(BaseOperator):
+class GreenNodeJoinResultsOperator(TemplateOperator):
     """Joins a shard's results to its source rows and writes them into the target. Returns counts by status.
 
     shard: a folder that build_requests made (templated), or a list of such, whose counts are added up; where some fail,
@@ -108,7 +109,7 @@ class GreenNodeJoinResultsOperator(BaseOperator):
         return of_write(with_paths(self.targets, self.paths), *self.wrote) if self.wrote else None
 
 
-class GreenNodeReportOperator(BaseOperator):
+class GreenNodeReportOperator(TemplateOperator):
     """Reconciles source, shards, results and target by id, and says what became of every row.
 
     Fails if they differ (with the ids), if more than the job's `max_failed_ratio` have no answer, or if this try of the

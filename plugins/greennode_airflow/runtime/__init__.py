@@ -8,6 +8,7 @@ target_access    opens a job's targets with Airflow's connections
 databases        an Airflow connection -> a DB-API connection or a table
 addresses        where tables and files are, by the names that others use
 dataset_paths    the parts of a job's targets that Airflow renders
+template_values  what a run gives the templates of a job, and an error for what it lacks
 staged_rows      the rows that a function returned, as a file in staging
 answer_frame     the answers that a run's result refers to, as a DataFrame
 run_outcome      the outcome of a run, by the states of its tasks

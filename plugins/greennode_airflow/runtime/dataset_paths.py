@@ -1,4 +1,7 @@
-"""Dataset paths: the parts of a job's targets that Airflow renders. Apart from `targets`, to keep DAG files light."""
+"""Dataset paths: the parts of a job's targets that Airflow renders, which are the paths of datasets and the tables.
+
+Apart from `target_access`, to keep DAG files light.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +9,29 @@ import dataclasses
 from collections.abc import Sequence
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.job.targets import FileTarget, Target
+from greennode_batch.job.targets import SqlTarget, Target
 
 
 def dataset_paths(targets: Sequence[Target]) -> list[str]:
-    """The paths of the datasets among the targets, for an operator to render."""
-    paths = [target.path for target in targets if isinstance(target, FileTarget)]
-    for path in paths:
-        _refuse_file(path)
+    """The table or the path of each target, for an operator to render."""
+    paths = [target.table if isinstance(target, SqlTarget) else target.path for target in targets]
+    _check(targets, paths)
     return paths
 
 
 def with_paths(targets: Sequence[Target], paths: Sequence[str]) -> list[Target]:
-    """The targets with the paths that Airflow has rendered."""
-    for path in paths:
-        _refuse_file(path)
-    rendered = iter(paths)
+    """The targets with the tables and paths that Airflow has rendered."""
+    _check(targets, paths)
     return [
-        dataclasses.replace(target, path=next(rendered)) if isinstance(target, FileTarget) else target
-        for target in targets
+        dataclasses.replace(target, **{"table" if isinstance(target, SqlTarget) else "path": path})
+        for target, path in zip(targets, paths, strict=True)
     ]
 
 
-def _refuse_file(path: str) -> None:
-    if path.endswith(".parquet"):
-        raise ConfigError(
-            f"target {path}: in Airflow, shards are written side by side into a folder; name a folder, without .parquet"
-        )
+def _check(targets: Sequence[Target], paths: Sequence[str]) -> None:
+    for target, path in zip(targets, paths, strict=True):
+        if not isinstance(target, SqlTarget) and path.endswith(".parquet"):
+            raise ConfigError(
+                f"target {path}: in Airflow, shards are written side by side into a folder; name a folder, without "
+                ".parquet"
+            )
