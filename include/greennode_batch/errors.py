@@ -98,6 +98,11 @@ class CreditError(ApiError):
 class NotFoundError(ApiError):
     """404 or 410: the file, batch, model or path does not exist, or not yet."""
 
+    @property
+    def names_model(self) -> bool:
+        """Whether the model does not exist, and not the path."""
+        return "model" in f"{self.code} {self}".lower()
+
 
 class RejectedError(ApiError):
     """Any other 4xx: the API would refuse the same request again."""

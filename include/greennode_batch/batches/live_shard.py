@@ -47,6 +47,7 @@ from greennode_batch.errors import (
     BusyError,
     ConfigError,
     CreditError,
+    NotFoundError,
     RetryableError,
 )
 from greennode_batch.staging.folders import ShardFolder, local_copy
@@ -119,7 +120,8 @@ def answer_live(
     a minute. stop: ends the answering within a second, from another thread; SIGTERM and Ctrl-C do the same. seen: gets
     the number of settled requests. Returns the receipt of a batch if the shard has one.
 
-    Raises AuthError and CreditError if the key or the credit is refused, BusyError while the server has no capacity,
+    Raises AuthError and CreditError if the key or the credit is refused, ConfigError if it has no chat,
+    BusyError while the server has no capacity,
     RetryableError if it does not answer any more, or on `stop`. Everything that came is saved, also then.
     """
     refuse_stopped(shard)
@@ -426,6 +428,12 @@ class _Answering:
                 heapq.heappush(self.again, (now + pause, next(self._order), request))
             if now - self._good_at > _OUTAGE_SECONDS:
                 self._give_up(error)
+        elif not self.settled and _lacks_chat(error):
+            self.error = self.error or ConfigError(
+                f"the server has no chat endpoint, so it cannot answer live: {error}. Check the base URL, or send the "
+                "requests in batches"
+            )
+            heapq.heappush(self.again, (now, next(self._order), request))
         else:
             self.pace.rejected(sent, now)
             self._good_at = now
@@ -548,6 +556,12 @@ def _tokens_of(reply: Reply) -> int:
     except msgspec.DecodeError:
         return 0
     return 0 if usage is None else (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
+
+
+def _lacks_chat(error: ApiError) -> bool:
+    """Whether the path of chat completions does not exist, so that no request can be answered."""
+    is_missing = isinstance(error, NotFoundError) and not error.names_model
+    return is_missing or error.status == HTTPStatus.METHOD_NOT_ALLOWED
 
 
 def _answer_line(custom_id: str, reply: Reply, *, seconds: float) -> bytes:

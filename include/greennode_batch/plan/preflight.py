@@ -132,7 +132,7 @@ def _ask(
             f"the prompt, the answer model or {given_by('params')} ({given_by('canary', value='0')} skips this check)"
         ) from error
     except NotFoundError as error:
-        if "model" in f"{error.code} {error}".lower():
+        if error.names_model:
             raise ConfigError(
                 f"model {request.model} cannot be used: {error}. No batch was created; change the job's model"
             ) from error

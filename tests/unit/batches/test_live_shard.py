@@ -121,6 +121,26 @@ def slow():
         yield emulator, client
 
 
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_server_without_chat_is_one_error(status, make_shard, client, emulator):
+    fault = {"kind": "status", "endpoint": "POST /chat/completions", "status": status, "message": "Not Found"}
+    emulator.faults([{**fault, "count": None}])
+    shard = make_shard(*(f"text {number}" for number in range(20)))
+    with pytest.raises(ConfigError, match="has no chat endpoint"):
+        answer_live(shard, client)
+    emulator.disarm()
+    # Nothing was settled by that.
+    assert answer_live(shard, client).live.answered == 20
+
+
+def test_a_path_that_is_missing_once_among_answers_fails_its_request_alone(make_shard, client, emulator):
+    fault = {"kind": "status", "endpoint": "POST /chat/completions", "status": 404, "message": "Not Found"}
+    emulator.faults([{**fault, "skip": 9, "count": 1}])
+    shard = make_shard(*(f"text {number}" for number in range(20)))
+    assert answer_live(shard, client, limits=LiveLimits(max_concurrency=1)).live.answered == 20
+    assert collect_shard(shard, client, None) == {"succeeded": 19, "failed": 1}
+
+
 def test_a_stop_saves_what_came_within_a_second(make_shard, slow):
     emulator, client = slow
     shard = make_shard(*(f"text {number}" for number in range(200)))
