@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -75,6 +76,7 @@ def run_to_file(
     admit: Admit | None = None,
     limits: LiveLimits | None = None,
     share: Share | None = None,
+    stop: threading.Event | None = None,
     progress: Progress = unseen,
     pilot_requests: int = PILOT_REQUESTS,
     clock: Callable[[], float] = time.time,
@@ -86,11 +88,12 @@ def run_to_file(
     other runs stay there, unless this run replaces them. Start it again after any end.
 
     out: a path is a Parquet file's. rows: opens the source; called only if the run is not built yet. prices: the job's
-    by default. admit: the queue in which its shards wait. limits: of live answers; share: the workers that share them.
-    progress: receives how far the run is. pilot_requests: how many requests are sent before all others if no results of
-    this host and profile were read before; 0 sends the whole table at once. Raises BudgetError for a run that would
-    exceed the job's budget, and RetryableError if the API could not be used for a quarter of an hour: nothing is lost,
-    and the next start continues. Raises UnreadResultsError and SystematicFailureError as `collect_shard` does.
+    by default. admit: the queue in which its shards wait. limits: of live answers; share: the workers that share them;
+    stop: ends them within a second, from another thread. progress: receives how far the run is. pilot_requests: how
+    many requests are sent before all others if no results of this host and profile were read before; 0 sends the whole
+    table at once. Raises BudgetError for a run that would exceed the job's budget, and RetryableError if the API could
+    not be used for a quarter of an hour: nothing is lost, and the next start continues. Raises UnreadResultsError and
+    SystematicFailureError as `collect_shard` does.
     """
     prices = prices or read_prices(job.prices or {})
     plan, is_live_only = read_plan(run), job.live is not None and job.live.only
@@ -130,6 +133,7 @@ def run_to_file(
         admit=admit,
         limits=limits or LiveLimits(),
         share=share,
+        stop=stop,
         clock=clock,
         sleep=sleep,
     )
@@ -183,6 +187,7 @@ class _Carrier:
     admit: Admit | None
     limits: LiveLimits
     share: Share | None
+    stop: threading.Event | None
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     failing_since: dict[str, float] = field(default_factory=dict)
@@ -270,6 +275,7 @@ class _Carrier:
                 limits=self.limits,
                 not_after=schedule.finish_by,
                 share=self.share,
+                stop=self.stop,
                 seen=lambda settled: self.answers.seen(shard.shard_id, settled),
                 clock=self.clock,
                 sleep=self.sleep,

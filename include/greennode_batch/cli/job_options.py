@@ -184,10 +184,7 @@ def _as_declared(source: FileSource | SqlSource, files: dict[str, Any], options:
 
 def _budget(options: argparse.Namespace, declared: Budget) -> Budget:
     """The budget of a job. Where Airflow would ask a person to approve, the command cannot ask, and refuses."""
-    limits = _limits(options)
-    if declared.approve_over is not None:
-        limits = {"max_cost": declared.approve_over, **limits, "approve_over": None}
-    return dataclasses.replace(declared, **limits)
+    return dataclasses.replace(declared.unattended(), **_limits(options))
 
 
 def _limits(options: argparse.Namespace) -> dict[str, Any]:

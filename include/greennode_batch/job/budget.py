@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -53,3 +54,9 @@ class Budget(Declaration):
     def is_of_money(self) -> bool:
         """Whether a limit on cost applies, so the cost must be known before a run is sent."""
         return any(limit is not None for limit in (self.max_cost, self.approve_over, self.max_live_cost))
+
+    def unattended(self) -> Budget:
+        """The same budget where nobody can be asked: a run over `approve_over` is refused."""
+        if self.approve_over is None:
+            return self
+        return dataclasses.replace(self, max_cost=self.approve_over, approve_over=None)

@@ -11,6 +11,11 @@ from pydantic.dataclasses import dataclass
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.declaration import Declaration
 
+TRY_ROWS = 10
+"""How many rows a try asks, unless a person says otherwise."""
+MOST_TRY_ROWS = 200
+"""The most rows that a try in Airflow asks: its page is held in memory, and each row costs the full price."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Live(Declaration):
