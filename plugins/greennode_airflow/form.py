@@ -15,9 +15,10 @@ from airflow.sdk.definitions.param import ParamsDict
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.live_mode import MOST_TRY_ROWS, TRY_ROWS
 from greennode_batch.job.prices import read_prices
 
-_MODE_WORDS = {"batch": "in batches", "live": "live"}
+_MODE_WORDS = {"batch": "in batches", "live": "live", "try": "try the first rows"}
 _REFRESH_WORDS = {"changed": "new and changed rows", "all": "all rows"}
 
 
@@ -28,8 +29,13 @@ class Choices(msgspec.Struct, frozen=True):
     models: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
     refresh: Literal["changed", "all"] | None = None
     retry_final: bool | None = None
-    mode: Literal["batch", "live"] | None = None
+    mode: Literal["batch", "live", "try"] | None = None
     dry_run: bool = False
+
+    @property
+    def is_try(self) -> bool:
+        """Whether the first rows are answered live and shown, and nothing is written. A dry run is none."""
+        return self.mode == "try" and not self.dry_run
 
 
 FIELDS = Choices.__struct_fields__
@@ -55,11 +61,17 @@ def choices_of(context: Context, job: BatchJob | None = None) -> Choices:
     if isinstance(models := chosen.get("models"), str):
         chosen["models"] = [models]
     try:
-        return msgspec.convert(chosen, Choices)
+        read = msgspec.convert(chosen, Choices)
     except msgspec.ValidationError as error:
         raise ConfigError(
             f"the run's parameters {chosen} are not as the trigger form has them: {error}. Nothing was sent"
         ) from None
+    if read.is_try and (read.limit or 0) > MOST_TRY_ROWS:
+        raise ConfigError(
+            f"a try asks at most {MOST_TRY_ROWS} rows, and limit is {read.limit:,}; for more answers, trigger the DAG "
+            "with another mode, which writes them into the target. Nothing was sent"
+        )
+    return msgspec.structs.replace(read, limit=read.limit or TRY_ROWS) if read.is_try else read
 
 
 def form_params(job: BatchJob | Sequence[BatchJob], own: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -87,7 +99,8 @@ def form_params(job: BatchJob | Sequence[BatchJob], own: Mapping[str, Any] | Non
             minimum=1,
             title="Rows at most",
             description="Send at most this many of the rows that would be sent; the rest waits for a later run. Their "
-            "answers are written into the target as in any run, and are not sent again. Empty: all rows.",
+            "answers are written into the target as in any run, and are not sent again. Empty: all rows; in a try, "
+            f"{TRY_ROWS}.",
         ),
         **({f"{one.name}{_MODELS_OF}": _models(one, f" of {one.name}") for one in jobs} if len(jobs) > 1 else {}),
         **({"models": _models(jobs[0])} if len(jobs) == 1 else {}),
@@ -99,7 +112,7 @@ def form_params(job: BatchJob | Sequence[BatchJob], own: Mapping[str, Any] | Non
             type="boolean",
             title="Dry run",
             description="Send and write nothing: the log of build_requests shows the counts, an estimate and the first "
-            "requests, or, if no row would be sent, the request of the first row.",
+            "requests, or, if no row would be sent, the request of the first row. It costs nothing.",
         ),
     }
 
@@ -220,7 +233,9 @@ def _mode(jobs: Sequence[BatchJob]) -> Param:
         # Airflow's page shows this for null.
         values_display={"null": "as each job says" if len(jobs) > 1 else "as the job says", **_MODE_WORDS},
         title="Mode",
-        description="Send the requests in batches, or have each answered live: within seconds, at the full price.",
+        description="Send the requests in batches, or have each answered live: within seconds, at the full price. Try: "
+        f"only the first rows, {TRY_ROWS} or as many as Rows at most says (up to {MOST_TRY_ROWS}), are answered live, "
+        "and cost the full price; the answers are shown on a page of the run and in the log, and nothing is written.",
     )
 
 

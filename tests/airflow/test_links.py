@@ -9,6 +9,8 @@ from airflow.sdk.configuration import conf
 
 from greennode_airflow.observability.links import BatchLink, RunLink, StagingLink
 from greennode_airflow.operators import (
+    GreenNodeBatchOperator,
+    GreenNodeBuildRequestsOperator,
     GreenNodeCollectResultsOperator,
     GreenNodePageOperator,
     GreenNodeReportOperator,
@@ -115,6 +117,24 @@ def test_every_task_of_a_shard_and_the_report_have_their_links() -> None:
     for operator in (GreenNodeSubmitBatchOperator, GreenNodeBatchSensor, GreenNodeCollectResultsOperator):
         assert names(operator) == of_shards
     assert names(GreenNodeReportOperator) == of_shards[1:]
+
+
+@pytest.mark.parametrize(
+    ("task", "group", "index"),
+    [
+        (GreenNodeBuildRequestsOperator(task_id="labels.build_requests", job=JOB), "labels", -1),
+        (GreenNodeBatchOperator(task_id="whole", job=JOB), "whole", -1),
+        (GreenNodeBatchOperator(task_id="whole", job=JOB), "whole.1", 1),
+    ],
+)
+def test_a_try_is_linked_from_the_task_that_has_asked_it(shard, task, group, index) -> None:
+    link = task.operator_extra_links[-1]
+    key = SimpleNamespace(dag_id="tickets", run_id=RUN_ID, map_index=index)
+    assert link.get_link(task, ti_key=key) == ""
+    folder = run_folder(shard.run.path.parent.parent, "tickets", RUN_ID, group=group)
+    folder.path.mkdir(parents=True)
+    (folder.path / "try.html").write_bytes(b"hello")
+    assert link.get_link(task, ti_key=key).endswith(f"&group={group}&name=try.html")
 
 
 @pytest.mark.parametrize("group", ["", "labels"])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from greennode_batch.errors import AuthError
 from greennode_emulator.server import RunningEmulator
 
 RunSteps = Callable[..., dict[str, list[Any]]]
@@ -17,6 +21,7 @@ JOB = """
 from airflow.sdk import Param
 from greennode_airflow.pipeline import batch_table
 from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.budget import Budget
 from greennode_batch.job.targets import SqlTarget
 from greennode_batch.job.sources import SqlSource
 
@@ -46,6 +51,7 @@ dag = batch_table(
 )
 """
 ONE = "google/gemma-4-31b-it"
+PRICED = f"prices={{{ONE!r}: [1_000_000, 1_000_000]}}, params={{'max_tokens': 50}}, "
 
 
 def text_of(model: object = ONE, more: str = "", *, strict_conf: bool = True) -> str:
@@ -153,3 +159,96 @@ def test_a_dry_run_on_an_answered_table_shows_what_a_row_would_ask(
     assert "No row would be sent. This is the request of the first row:" in shown
     assert f", model {ONE}" in shown
     assert "row id = " in shown
+
+
+TRY = {"mode": "try"}
+
+
+@pytest.mark.parametrize("more", ["", "partitions=2,"])
+def test_a_try_shows_live_answers_and_writes_nothing(
+    more: str,
+    run_own: RunSteps,
+    texts: psycopg.Connection,
+    emulator: RunningEmulator,
+    deployment: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    done = run_own(text_of(more=more), conf={**TRY, "limit": 3}, only={"read_part", "build_requests"})
+    assert done["build_requests"] == [[]]
+    assert texts.execute("SELECT to_regclass('answers')").fetchone() == (None,)
+    ledger = emulator.ledger()
+    assert (ledger["chat_requests_billed"], ledger["batches_created"]) == (3, 0)
+    (page,) = deployment.glob("own/*/try.html")
+    assert "A try of 3 rows: nothing was written" in page.read_text()
+    log = capfd.readouterr().out
+    assert "a try of 3 rows: nothing was written" in log
+    assert "1,000 rows like these: about" in log
+    # A cleared task shows the same answers again, and pays for none.
+    run_own(text_of(more=more), conf={**TRY, "limit": 3}, only={"read_part", "build_requests"})
+    assert emulator.ledger()["chat_requests_billed"] == 3
+    for task_id in ("report", "clean_up"):
+        with pytest.raises(AirflowSkipException, match="a try writes nothing"):
+            run_own(text_of(more=more), conf=TRY, only={task_id}, results={"build_requests": [[]]})
+
+
+def test_a_try_asks_ten_rows_whether_they_are_answered_or_not(
+    run_own: RunSteps, texts: psycopg.Connection, emulator: RunningEmulator
+) -> None:
+    run_own(text_of(), run_id="whole")
+    before = texts.execute("SELECT * FROM answers ORDER BY id").fetchall()
+    texts.execute("INSERT INTO texts SELECT i, 'more ' || i, 'x' FROM generate_series(11, 12) i")
+    # This would be orphaned: a try removes no row.
+    texts.execute("DELETE FROM texts WHERE id = 2")
+    run_own(text_of(), run_id="try", conf=TRY, only={"build_requests"})
+    assert emulator.ledger()["chat_requests_billed"] == 10 + 1  # with the canary of the whole run
+    assert texts.execute("SELECT * FROM answers ORDER BY id").fetchall() == before
+
+
+@pytest.mark.parametrize(
+    ("more", "conf", "said"),
+    [
+        ("", {"limit": 201}, "a try asks at most 200 rows"),
+        (f"{PRICED}budget=Budget(max_live_cost=0.001),", {}, "max_live_cost"),
+        (f"{PRICED}budget=Budget(approve_over=0.001, max_cost=1_000),", {}, "A try asks nobody to approve"),
+    ],
+)
+def test_a_try_that_may_cost_too_much_sends_nothing(
+    more: str, conf: dict[str, Any], said: str, run_own: RunSteps, texts: psycopg.Connection, emulator: RunningEmulator
+) -> None:
+    with pytest.raises(AirflowFailException, match=said):
+        run_own(text_of(more=more), conf={**TRY, **conf}, only={"build_requests"})
+    assert emulator.ledger()["chat_requests_billed"] == 0
+
+
+def test_a_dry_run_says_how_to_try_rows_and_wins_over_a_try(
+    run_own: RunSteps, texts: psycopg.Connection, emulator: RunningEmulator, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_own(text_of(), conf={**TRY, "dry_run": True}, only={"build_requests"})
+    assert "trigger the DAG with mode=try" in capfd.readouterr().out
+    assert emulator.ledger()["chat_requests_billed"] == 0
+
+
+def test_a_try_without_chat_or_with_a_wrong_key_is_one_clear_error(
+    run_own: RunSteps,
+    texts: psycopg.Connection,
+    emulator: RunningEmulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    emulator.faults([{"kind": "status", "endpoint": "POST /chat/completions", "status": 404, "count": None}])
+    with pytest.raises(AirflowFailException, match="has no chat endpoint"):
+        run_own(text_of(), conf=TRY, only={"build_requests"})
+    emulator.disarm()
+    connection = {"conn_type": "greennode", "host": emulator.base_url, "password": "wrong-key"}
+    monkeypatch.setenv("AIRFLOW_CONN_GREENNODE_DEFAULT", json.dumps(connection))
+    with pytest.raises(AuthError, match="401"):
+        run_own(text_of(), run_id="wrong", conf=TRY, only={"build_requests"})
+
+
+def test_a_try_that_was_deleted_and_made_again_as_a_run_writes_none_of_its_answers_as_harvest(
+    run_own: RunSteps, texts: psycopg.Connection, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_own(text_of(), conf={**TRY, "limit": 2}, only={"build_requests"})
+    later = datetime(2026, 1, 2, tzinfo=UTC)
+    run_own(text_of(), only={"build_requests"}, started=later)
+    assert "An earlier run of this id" not in capfd.readouterr().out
+    assert texts.execute("SELECT count(*) FROM answers").fetchone() == (0,)

@@ -88,6 +88,7 @@ class StagedRun(msgspec.Struct, frozen=True):
     report: RunReport | None = None
     was_removed: bool = False
     is_dry_run: bool = False
+    is_try: bool = False
     approval: Approval | None = None
     no_credit: NoCredit | None = None
     canaries: tuple[Canary, ...] = ()
@@ -129,6 +130,7 @@ class StagedRuns:
             report=self._reports.read_one(run.path, run.report.name),
             was_removed=self._removed.read_one(run.path, run.removed.name) is not None,
             is_dry_run=identity is not None and identity.is_dry_run,
+            is_try=identity is not None and identity.is_try,
             approval=self._approvals.read_one(run.path, run.approval.name),
             no_credit=self._no_credit.read_one(run.path, "no_credit.json"),
             canaries=tried.canaries if isinstance(tried, Canaries) else tried or (),

@@ -36,6 +36,8 @@ class RunIdentity(Document, frozen=True):
     """In every later folder: the name of the folder before it."""
     is_dry_run: bool = False
     """Whether the run only shows what it would send."""
+    is_try: bool = False
+    """Whether the run only shows the live answers to its first rows."""
 
     def __str__(self) -> str:
         return f"{self.dag_id} {self.run_id}"
@@ -108,10 +110,11 @@ def note_run(
     group: str | None = None,
     began_at: float | None = None,
     is_dry_run: bool | None = None,
+    is_try: bool | None = None,
 ) -> None:
     """Record which run owns the folder. Call it each time the run starts: retention counts from then on.
 
-    conn_id, is_dry_run: None keeps what was recorded before.
+    conn_id, is_dry_run, is_try: None keeps what was recorded before.
     """
     known = identity_of(run) or RunIdentity(dag_id, run_id)
     note = RunIdentity(
@@ -122,6 +125,7 @@ def note_run(
         began_at,
         earlier=known.earlier,
         is_dry_run=known.is_dry_run if is_dry_run is None else is_dry_run,
+        is_try=known.is_try if is_try is None else is_try,
     )
     write_json(run.path / _IDENTITY, note)
 

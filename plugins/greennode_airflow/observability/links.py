@@ -94,7 +94,7 @@ class ReportLink(BaseOperatorLink):
     @_or_nothing
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         """The link, or nothing while there is no page."""
-        group, name = operator.task_id.rpartition(".")[0], str(getattr(operator, "report_name"))  # noqa: B009
+        group, name = group_of(operator, ti_key.map_index), str(getattr(operator, "report_name"))  # noqa: B009
         if not (find_run(staging_root(), ti_key.dag_id, ti_key.run_id, group=group).path / name).exists():
             return _NOTHING
         return f"{_base_url()}{report_path(ti_key.dag_id, ti_key.run_id, group, name)}"

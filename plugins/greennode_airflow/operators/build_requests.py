@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Context
+from airflow.sdk import BaseOperatorLink, Context
 from airflow.sdk.configuration import conf
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.form import Choices, choices_of, own_values
 from greennode_airflow.hooks import GreenNodeHook
+from greennode_airflow.observability.links import ReportLink
+from greennode_airflow.observability.metric_events import count_run
 from greennode_airflow.operators.source import SourceOperator
 from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.runtime.runs import begin_run, data_until, group_of, is_partial, job_id_of, run_job, staging_root
@@ -23,11 +26,13 @@ from greennode_batch.api.profile import ApiProfile
 from greennode_batch.cost.budget_check import budget_forecast
 from greennode_batch.errors import RetryableError
 from greennode_batch.job.batch_job import BatchJob
-from greennode_batch.staging.folders import RunFolder
+from greennode_batch.job.live_mode import TRY_ROWS
+from greennode_batch.staging.folders import RunFolder, read_json
 from greennode_batch.state.confirmed_profile import was_read_before
 from greennode_batch.state.plan import Plan, read_plan, remembered_rows
 from greennode_batch.state.receipts import is_sent
-from greennode_batch.state.run_identity import earlier_runs
+from greennode_batch.state.run_identity import earlier_runs, identity_of
+from greennode_batch.state.run_report import RunReport
 
 if TYPE_CHECKING:
     # Its module loads Arrow, which a task that sends or waits does not need.
@@ -42,15 +47,19 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
     job: its source's query or path, its tables and the paths of its datasets are templated. Clear the task to pick up
     new rows: shards of the run that were sent stay as they are, with their rows, and only the rest is built again. A
     job with partitions uses the rows that the tasks before have read (GreenNodeReadPartOperator): clear these for new
-    rows.
+    rows. With the form's mode `try`, the first rows are answered live instead, and shown in the log and on a page; the
+    task returns no shards.
     """
 
     template_fields: Sequence[str] = (*SourceOperator.template_fields, "paths")
+    operator_extra_links: Collection[BaseOperatorLink] = (ReportLink(),)
+    report_name = "try.html"
 
     def __init__(self, *, job: BatchJob, **kwargs: Any) -> None:
         super().__init__(job=job, **kwargs)
         self.paths = dataset_paths(job.targets)
         self.own_values = own_values(self.get_dag())
+        self._stop: threading.Event | None = None
         if job.partitions > 1:
             self.sql = self.parameters = self.source_path = None
 
@@ -59,11 +68,19 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         """Build all that was not sent before; the shards' folders."""
         return self.build_requests(context)
 
+    def on_kill(self) -> None:
+        """Save the live answers that have come, and stop."""
+        if self._stop is not None:
+            self._stop.set()
+
     def build_requests(self, context: Context) -> list[Shards]:
         """Build everything that was not sent before."""
         self.check_conf(context)
         job, chosen = run_job(self.job, context), choices_of(context)
         run = begin_run(context, group_of(self), conn_id=job.conn_id, is_first=True)
+        if chosen.is_try:
+            self._try(job, run, context, chosen)
+            return []
         if not chosen.dry_run:
             self._harvest(job, run, context)
         if chosen.dry_run:
@@ -84,7 +101,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
 
     def _harvest(self, job: BatchJob, run: RunFolder, context: Context) -> None:
         """Take over results that an earlier run with this id has paid for, unless this run is built already."""
-        earlier = [] if read_plan(run) else list(earlier_runs(run))
+        earlier = [] if read_plan(run) else [one for one in earlier_runs(run) if not _was_try(one)]
         if not earlier:
             return
         from greennode_airflow.runtime.target_access import open_targets
@@ -159,10 +176,43 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
             if chosen.dry_run:
                 said = budget_forecast(plan, job.budget, canary=job.canary, live=job.live)
                 self.log.info("Dry run: nothing is sent%s", f". {said}" if said else "")
+                self.log.info(
+                    "To see answers before anything is written, trigger the DAG with mode=try: the first %d rows are "
+                    "answered live, at the full price",
+                    TRY_ROWS,
+                )
             elif any(shard.requests and not is_sent(run.shard(shard.shard_id)) for shard in plan.shards):
                 plan = settle_cost(job, run, plan, client, reader, prices=prices)
                 self.log.info("%s", plan.estimate)
         return plan
+
+    def _try(self, job: BatchJob, run: RunFolder, context: Context, chosen: Choices) -> None:
+        """Have the first rows answered live, and show the answers in the log and on a page; nothing else is written."""
+        from greennode_batch.analysis.pages.template import write_page
+        from greennode_batch.source.rows import first_rows
+        from greennode_batch.trial import trial_page, trial_text, try_rows
+
+        hook = GreenNodeHook(job.conn_id)
+        limits = hook.live_limits()
+        before = read_json(run.report, RunReport)
+        # Not before it runs: an operator is copied, which an event is not.
+        self._stop = threading.Event()
+        with hook.get_conn() as client, self._source(job, run, client.profile) as rows:
+            trial = try_rows(
+                job,
+                lambda: first_rows(rows(), chosen.limit),
+                client,
+                run,
+                run_id=context["run_id"],
+                prices=hook.prices(job),
+                keeps_reasoning=True,
+                limits=limits,
+                share=hook.live_share() if limits.are_shared else None,
+                stop=self._stop,
+            )
+        count_run(trial.report, before, dag_id=self.dag_id)
+        write_page(trial_page(trial, dag_id=self.dag_id, run_id=context["run_id"]), run.path / self.report_name)
+        self.log.info("This was %s\n%s", trial.title, trial_text(trial))
 
     def _pilot_requests(self, client: GreenNodeClient) -> int:
         """How many requests are sent before all others: none if results were read before."""
@@ -180,3 +230,9 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
             return
         with open_source(job, self.rendered) as rows:
             yield rows
+
+
+def _was_try(run: RunFolder) -> bool:
+    """Whether a run only showed its answers: they do not belong into the targets."""
+    identity = identity_of(run)
+    return identity is not None and identity.is_try

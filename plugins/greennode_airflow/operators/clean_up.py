@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runtime.run_outcome import RunOutcome
-from greennode_airflow.runtime.runs import group_of, is_dry_run, run_job, run_of
+from greennode_airflow.runtime.runs import group_of, run_job, run_of, shows_only
 from greennode_batch.cleanup.remote_files import RemovedFiles, remove_remote_files
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.job.batch_job import BatchJob
@@ -38,9 +38,9 @@ class GreenNodeCleanUpOperator(BaseOperator):
         """Delete what may go, say what stays, and judge."""
         outcome, run = RunOutcome(self, context), run_of(context, group_of(self))
         outcome.skip_if_left_out()
-        if is_dry_run(context):
+        if words := shows_only(context):
             outcome.check_built()
-            raise AirflowSkipException("a dry run sends nothing, so there is nothing to delete")
+            raise AirflowSkipException(f"{words}. There is nothing to delete")
         is_lacking = False
         try:
             is_lacking = _is_lacking(run)

@@ -8,7 +8,7 @@ from airflow.sdk import BaseOperator, Context
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
-from greennode_airflow.runtime.runs import group_of, is_dry_run, run_job, run_of
+from greennode_airflow.runtime.runs import group_of, run_job, run_of, shows_only
 from greennode_airflow.runtime.shard_groups import Shards, shard_groups
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.state.attempts import attempt_shards
@@ -35,7 +35,7 @@ class GreenNodeBuildRetryOperator(BaseOperator):
         """Build, or continue an earlier build."""
         from greennode_batch.retry.build_retry import build_retry
 
-        if is_dry_run(context):
+        if shows_only(context):
             return []
         run = run_of(context, group_of(self))
         plan = read_plan(run)

@@ -21,7 +21,7 @@ from greennode_airflow.observability.links import RUN_LINKS
 from greennode_airflow.observability.metric_events import count_run
 from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
 from greennode_airflow.runtime.run_outcome import RunOutcome
-from greennode_airflow.runtime.runs import group_of, is_dry_run, job_id_of, run_job, run_of
+from greennode_airflow.runtime.runs import group_of, job_id_of, run_job, run_of, shows_only
 from greennode_airflow.runtime.shard_groups import Shards, name_of, shards_in
 from greennode_airflow.runtime.template_values import TemplateOperator
 from greennode_batch.errors import ConfigError
@@ -132,9 +132,9 @@ class GreenNodeReportOperator(TemplateOperator):
         """Account for the run."""
         outcome, run, job = RunOutcome(self, context), run_of(context, group_of(self)), run_job(self.job, context)
         outcome.skip_if_left_out()
-        if is_dry_run(context):
+        if words := shows_only(context):
             outcome.check_built()
-            raise AirflowSkipException("a dry run sends nothing and writes nothing; see the log of build_requests")
+            raise AirflowSkipException(words)
         refuse_rejected(run)
         if read_plan(run) is not None or outcome.has_build_failed:  # else the report itself says what there is
             outcome.check_built()

@@ -20,14 +20,14 @@ from airflow.sdk.exceptions import AirflowSkipException
 from greennode_airflow.failures import RETRIES, ShardFailures, fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.observability.assets import outlets_of
-from greennode_airflow.observability.links import RUN_LINKS
+from greennode_airflow.observability.links import RUN_LINKS, ReportLink
 from greennode_airflow.observability.metric_events import count_requests
 from greennode_airflow.observability.shard_state import note_shards
 from greennode_airflow.operators.build_requests import GreenNodeBuildRequestsOperator
 from greennode_airflow.operators.clean_up import delete_remote_files
 from greennode_airflow.operators.table import join_and_write, judge_report, make_report
 from greennode_airflow.runtime.dataset_paths import with_paths
-from greennode_airflow.runtime.runs import WholeJob, group_of, is_dry_run, job_id_of, run_job, run_of
+from greennode_airflow.runtime.runs import WholeJob, group_of, job_id_of, run_job, run_of, shows_only
 from greennode_airflow.runtime.shard_groups import is_empty
 from greennode_airflow.runtime.shard_steps import ShardSteps, is_time, missing_in
 from greennode_batch.collect.pilot import open_pilot, refuse_unsettled
@@ -61,7 +61,7 @@ class GreenNodeBatchOperator(WholeJob, GreenNodeBuildRequestsOperator):
     or arguments, each instance is a run by itself.
     """
 
-    operator_extra_links = RUN_LINKS
+    operator_extra_links = (*RUN_LINKS, ReportLink())
 
     def __init__(self, *, job: BatchJob, **kwargs: Any) -> None:
         if job.budget is not None and job.budget.approve_over is not None:
@@ -73,21 +73,15 @@ class GreenNodeBatchOperator(WholeJob, GreenNodeBuildRequestsOperator):
             job=dataclasses.replace(job, partitions=1), **{"outlets": outlets_of(job.targets), **RETRIES, **kwargs}
         )
         self.wrote: tuple[int, pa.Schema] | None = None
-        self._stop: threading.Event | None = None
 
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, Any]:
         """Build what is not sent yet, and go on from there."""
         self.note_instance(context)
         self.build_requests(context)
-        if is_dry_run(context):
-            raise AirflowSkipException("a dry run sends nothing and writes nothing; see the log of this task")
+        if words := shows_only(context, "this task"):
+            raise AirflowSkipException(words)
         return self._go_on(context)
-
-    def on_kill(self) -> None:
-        """Save the live answers that have come, and stop."""
-        if self._stop is not None:
-            self._stop.set()
 
     @fail_without_retry
     def resume(self, context: Context, event: Any = None) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def begin_run(context: Context, prefix: str = "", *, conn_id: str | None = None,
         began_at=began_at,
         # A task beside a pipeline may be in a DAG with other params.
         is_dry_run=is_dry_run(context) if is_first else None,
+        is_try=choices_of(context).is_try if is_first else None,
     )
     return run
 
@@ -156,6 +157,17 @@ def is_dry_run(context: Context) -> bool:
     return choices_of(context).dry_run
 
 
+def shows_only(context: Context, task: str = "build_requests") -> str:
+    """Why a run writes nothing into its targets, as the trigger form asked; empty for a run that does.
+
+    task: which one has shown something.
+    """
+    chosen = choices_of(context)
+    if chosen.dry_run:
+        return f"a dry run sends nothing and writes nothing; see the log of {task}"
+    return f"a try writes nothing; its answers are on its page and in the log of {task}" if chosen.is_try else ""
+
+
 def run_job(job: BatchJob, context: Context) -> BatchJob:
     """The job as a task's run uses it: with the choices of the trigger form.
 
@@ -170,7 +182,9 @@ def run_job(job: BatchJob, context: Context) -> BatchJob:
     if chosen.retry_final is not None:
         changes["retry_final"] = chosen.retry_final
     if chosen.mode is not None:
-        changes["live"] = Live(only=True) if chosen.mode == "live" else None
+        changes["live"] = None if chosen.mode == "batch" else Live(only=True)
+    if chosen.is_try:
+        changes["refresh"] = "all"
     return dataclasses.replace(job, **changes) if changes else job
 
 

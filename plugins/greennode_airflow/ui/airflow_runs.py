@@ -23,7 +23,7 @@ _SHOWN_TASKS = 20
 
 
 class AirflowRun(msgspec.Struct, frozen=True):
-    """A DAG run. Times are epoch seconds. is_dry_run: whether it was triggered as one."""
+    """A DAG run. Times are epoch seconds. is_dry_run, is_try: whether it was triggered as one."""
 
     dag_id: str
     run_id: str
@@ -34,6 +34,7 @@ class AirflowRun(msgspec.Struct, frozen=True):
     due_at: float | None
     is_paused: bool = False
     is_dry_run: bool = False
+    is_try: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -196,6 +197,7 @@ def _runs(session: Session, found: Sequence[Any]) -> Iterable[AirflowRun]:
             due_at=_seconds(one.run_after),
             is_paused=one.dag_id in paused,
             is_dry_run=isinstance(one.conf, Mapping) and one.conf.get("dry_run") is True,
+            is_try=isinstance(one.conf, Mapping) and one.conf.get("mode") == "try",
         )
 
 

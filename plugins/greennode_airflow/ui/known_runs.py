@@ -108,6 +108,7 @@ def run_facts(
         state=run.state,
         is_paused=run.is_paused,
         is_dry_run=run.is_dry_run or staged.is_dry_run,
+        is_try=(run.is_try and not run.is_dry_run) or staged.is_try,
         tasks=tasks,
         others=others,
         staged=staged,

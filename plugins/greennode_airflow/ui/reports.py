@@ -12,8 +12,9 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import RunFolder, fresh_names, local_path
 from greennode_batch.state.run_identity import find_run, identity_of
 
-REPORT_NAMES = {"page.html": "Page", "evaluation.html": "Evaluation"}
-"""What GreenNodePageOperator and GreenNodeEvaluationReportOperator write, and what links to them say."""
+REPORT_NAMES = {"try.html": "Try", "page.html": "Page", "evaluation.html": "Evaluation"}
+"""What build_requests writes in a try, and GreenNodePageOperator and GreenNodeEvaluationReportOperator, and what links
+to them say."""
 _ATTEMPT = re.compile(r"(?:.*\.)?attempt_\d+")
 
 

@@ -65,6 +65,7 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     is_paused: bool = False
     is_dry_run: bool = False
+    is_try: bool = False
     tasks: TaskCounts = {}
     others: TaskCounts = {}
     staged: StagedRun = StagedRun("")
@@ -133,6 +134,7 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
         figures, failure, approval = self.figures, self.failure, self.staged.approval
         estimate, credit = figures.estimate, self.staged.no_credit
         priced = amount(estimate.cost, estimate.currency) if estimate and estimate.cost is not None else ""
+        paid = amount(figures.cost.amount, figures.cost.currency) if figures.cost else ""
         unsent = figures.stages.get("refused", 0) + (figures.stages.get("built", 0) if self.is_held_back else 0)
         return {
             "who": self.marked.who if self.marked else approval.by if approval and approval.by else "somebody",
@@ -145,6 +147,7 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
                 credit.words if credit and self.kind != "CreditError" else failure.error if failure else ""
             ),
             "rows": counted(figures.rows, "row"),
+            "paid": f", and the answers cost {paid}" if paid else "",
             "failed": counted(figures.failed, "row has", "rows have"),
             "requests": counted(figures.requests, "request is", "requests are"),
             "batches": counted(self.at_server, "batch is", "batches are"),
@@ -208,6 +211,10 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
         "dry-run-building", "a dry run is at work",
         _in("running", lambda run: run.is_dry_run and run.is_active),
         "dry run", "busy", "Dry run: the requests are built and shown in the log of build_requests; none is sent.",
+    ),
+    Row(
+        "trying", "a try is at work", _in("running", lambda run: run.is_try and run.is_active),
+        "try", "busy", "A try: the first rows are answered live, at the full price; nothing is written.",
     ),
     Row(
         "reading", "read_part is under way", _in("running", lambda run: run.is_at("read_part")),
@@ -294,7 +301,13 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
     Row(
         "dry-run", "a dry run succeeded", _in("success", lambda run: run.is_dry_run),
         "dry run", "good", "Dry run: {requests} built and none was sent, so nothing was paid{estimate}.",
-        "The log of build_requests shows the first requests. To send them, trigger the DAG without Dry run.", ("task",),
+        "The log of build_requests shows the first requests. To send them, trigger the DAG without Dry run; to see "
+        "answers to the first rows before, with Mode: try the first rows.", ("task",),
+    ),
+    Row(
+        "tried", "a try succeeded", _in("success", lambda run: run.is_try),
+        "try", "good", "A try of {rows}: nothing was written{paid}.",
+        "Its answers are in the report Try. To write answers into the target, trigger the DAG with another mode.",
     ),
     Row(
         "left-out", "the DAG skipped the job", _in("success", lambda run: run.is_skipped),

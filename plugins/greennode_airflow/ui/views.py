@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal, NamedTuple
 from urllib.parse import quote
 
@@ -236,10 +236,13 @@ class Views:
             if "cancel" in row.status.actions
             else 0,
             unsent_shards=sum(shard.stage in {"built", "refused"} for shard in staged.shards),
-            reports=tuple(
-                Link(REPORT_NAMES[found.name], _root() + report_path(run.dag_id, run.run_id, found.group, found.name))
-                for found in find_reports(self.dags.root, run.dag_id, run.run_id, groups_of(tasks))
-            ),
+            reports=self._reports(run, {*groups_of(tasks), pipeline.group}),
+        )
+
+    def _reports(self, run: AirflowRun, groups: Iterable[str]) -> tuple[Link, ...]:
+        return tuple(
+            Link(REPORT_NAMES[found.name], _root() + report_path(run.dag_id, run.run_id, found.group, found.name))
+            for found in find_reports(self.dags.root, run.dag_id, run.run_id, sorted(groups))
         )
 
     def shard_list(self, session: Session, run: AirflowRun, pipeline: Pipeline, wanted: ShardsWanted) -> ShardList:

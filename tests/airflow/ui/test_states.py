@@ -7,7 +7,7 @@ from greennode_airflow.ui.batch_states import BATCH_STATES, BatchFacts
 from greennode_airflow.ui.run_states import RUN_STATES, STEPS, Cancel, Failure, Mark, RunFacts
 from greennode_airflow.ui.state_row import ACTIONS, state_of
 from greennode_airflow.ui.task_states import TASK_STATES, TaskFacts
-from greennode_batch.monitor.run_figures import run_figures
+from greennode_batch.monitor.run_figures import Cost, run_figures
 from greennode_batch.monitor.staged_run import StagedRun
 from greennode_batch.state.approval_record import Approval
 from greennode_batch.state.no_credit import NoCredit
@@ -57,6 +57,7 @@ RUNS = {
         "no table",
     ),
     "dry-run-building": (running("build_requests", is_dry_run=True), "none is sent"),
+    "trying": (running("build_requests", is_try=True), "nothing is written"),
     "reading": (running("read_part"), "Reading the source."),
     "building": (running("build_requests", "queued"), "building the requests"),
     "deciding-approval": (running("approve_spend"), "has to approve"),
@@ -88,6 +89,10 @@ RUNS = {
     "dry-run": (
         over(is_dry_run=True, figures=figures(requests=323, rows=323)),
         "323 requests are built and none was sent",
+    ),
+    "tried": (
+        over(is_try=True, figures=figures(rows=10, failed=1, cost=Cost(1200, 0, "VND"))),
+        "A try of 10 rows: nothing was written, and the answers cost 1,200 VND.",
     ),
     "left-out": (over(tasks={"build_requests": {"skipped": 1}}), "skipped this job"),
     "marked-success": (over(marked=Mark("ann", "success")), "ann marked the run as success"),

@@ -55,6 +55,19 @@ def test_a_dry_run_is_one_before_and_after(noted_in, poll_batch, add_run, build_
     assert {shard["status"]["name"] for shard in poll_batch(run_id, what="shards")["shards"]} == {"dry-run"}
 
 
+@pytest.mark.parametrize("noted_in", ["the trigger form", "staging"])
+def test_a_try_is_one_and_links_its_answers(noted_in, poll_batch, add_run, build_run, connection) -> None:
+    conf = {"mode": "try"} if noted_in == "the trigger form" else {}
+    run_id = add_run("tickets", conf=conf, tasks=[("build_requests", -1, "success"), ("report", -1, "skipped")])
+    run, _ = build_run("tickets", run_id, texts(3))
+    note_run(run, dag_id="tickets", run_id=run_id, is_try=not conf or None)
+    (run.path / "try.html").write_text("A try of 3 rows")
+    detail = poll_batch(run_id)
+    assert detail["row"]["status"]["name"] == "tried"
+    (report,) = detail["reports"]
+    assert (report["words"], report["url"].endswith("name=try.html")) == ("Try", True)
+
+
 @pytest.mark.parametrize("state", ["awaiting_input", "deferred"])
 def test_a_run_that_waits_for_a_person_leads_to_required_actions(
     state, poll_batch, add_run, build_run, connection
