@@ -33,6 +33,7 @@ from greennode_batch.source.formats.file_listing import SourceFile, source_files
 from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import RunFolder, read_json, run_folder
 from greennode_batch.staging.modes import make_folder
+from greennode_batch.staging.stores import open_path
 from greennode_batch.state.attempts import all_sent
 from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import is_sent
@@ -102,7 +103,7 @@ def _said(text: str | None) -> str | None:
 def _content(source: FileSource | SqlSource) -> Any:
     if isinstance(source, SqlSource):
         return [source.conn_id, read_job_text(source.sql), dict(source.parameters)]
-    contents = [(file.name, _digest(file)) for file in source_files(UPath(source.path), source.format)]
+    contents = [(file.name, _digest(file)) for file in source_files(open_path(source.path), source.format)]
     return contents if contents[0][0] else contents[0][1]
 
 

@@ -121,7 +121,7 @@ def get_provider_info() -> dict[str, Any]:
                     "staging": {
                         "description": (
                             "Where requests, receipts and results are kept between tasks: a folder that all workers "
-                            "can reach, as file:///path or s3://connection@bucket/path."
+                            "can reach, as file:///path, s3://connection@bucket/path, gs://… or abfs://…."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG, TaskGroup
+from airflow.sdk.io import has_fs
 
 from greennode_airflow.pipeline import batch_table, batch_table_group
-from greennode_airflow.runtime.runs import data_until, job_id_of
+from greennode_airflow.runtime.runs import data_until, job_id_of, shard_at, shared_path, staging_root
+from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.sources import SqlSource
 from greennode_batch.job.targets import SqlTarget
@@ -75,3 +77,30 @@ def test_the_data_of_a_run_ends_with_its_partition_else_with_its_interval(
     context: Any, expected: datetime.datetime | None
 ) -> None:
     assert data_until(context) == (None if expected is None else expected.timestamp())
+
+
+@pytest.mark.parametrize(
+    ("path", "way_out"),
+    [
+        ("gs://lake@bucket/greennode", "install greennode-airflow[gcs]"),
+        ("abfs://lake@container/greennode", "install greennode-airflow[azure]"),
+        ("nosuch://host/greennode", "use s3://, gs:// or abfs://, or a folder on a disk"),
+    ],
+)
+def test_a_store_without_a_provider_is_refused_by_name(
+    path: str, way_out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheme = path.partition("//")[0]
+    if has_fs(scheme[:-1]):
+        pytest.skip("this environment has the provider")
+    monkeypatch.setenv("AIRFLOW__GREENNODE__STAGING", path)
+    for opens in (
+        staging_root,
+        lambda: shard_at(f"{path}/dag/run/shards/1"),
+        lambda: shared_path(path, what="source", kind="file", example=""),
+    ):
+        with pytest.raises(ConfigError) as refused:
+            opens()
+        assert str(refused.value).startswith(path)
+        assert f"the file system of {scheme}// cannot be opened" in str(refused.value)
+        assert way_out in str(refused.value)

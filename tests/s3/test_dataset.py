@@ -89,7 +89,7 @@ def test_what_earlier_runs_answered_is_found_and_replaced_rows_go(make, new_fold
 
 
 def test_a_bucket_that_is_not_there_is_found_before_anything_is_paid(store, tmp_path):
-    folder = UPath("s3://there-is-no-such-bucket/answers", **store.options)
+    folder = UPath(f"{store.scheme}://there-is-no-such-bucket/answers", **store.options)
     with pytest.raises(
         ConfigError, match=r"there-is-no-such-bucket/answers: the folder cannot be written.*Nothing was sent"
     ):

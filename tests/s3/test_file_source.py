@@ -19,6 +19,8 @@ from greennode_batch.source.files import read_files
 from greennode_batch.staging.folders import run_folder
 
 NewFolder = Callable[[], UPath]
+# What is fetched is counted in s3fs.
+OF_S3 = pytest.mark.parametrize("store", ["moto", "rclone"], indirect=True)
 
 
 @pytest.fixture(params=["upath", "airflow"])
@@ -90,6 +92,7 @@ def test_a_folder_is_read_file_by_file(new_folder, put, ending):
     assert rows_of(one, "text") == [("text 3",)]
 
 
+@OF_S3
 def test_only_the_needed_columns_of_parquet_are_fetched_and_never_a_whole_file(new_folder, put, fetched):
     rows = 3_000
     noise = [os.urandom(500).hex() for _ in range(2 * rows)]
@@ -106,6 +109,7 @@ def test_only_the_needed_columns_of_parquet_are_fetched_and_never_a_whole_file(n
     assert max(fetched) <= 5 << 20
 
 
+@OF_S3
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 def test_a_text_file_is_fetched_once_in_parts(new_folder, put, fetched, ending):
     texts = [os.urandom(1_000).hex() for _ in range(10_000)]

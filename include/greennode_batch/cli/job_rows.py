@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any, cast
 
 import jinja2
-from upath import UPath
 
 from greennode_batch.errors import ConfigError, GreenNodeError
 from greennode_batch.job.batch_job import BatchJob
@@ -20,6 +19,7 @@ from greennode_batch.source.files import read_files
 from greennode_batch.source.rows import RowBatch, Rows, first_rows
 from greennode_batch.source.sql import read_sql
 from greennode_batch.source.sql_connection import connect_sql
+from greennode_batch.staging.stores import open_path
 
 # Airflow's syntax to name a connection in a path: s3://conn_id@bucket/folder.
 _CONNECTION_IN_PATH = re.compile(r"^\w+://([^/@]+)@")
@@ -42,7 +42,7 @@ def _opened(job: BatchJob, stack: ExitStack) -> Rows:
     source = job.source
     if isinstance(source, FileSource):
         return read_files(
-            UPath(_path(source)),
+            open_path(_path(source)),
             file_format=source.format,
             types=source.types,
             dialect=source.dialect,

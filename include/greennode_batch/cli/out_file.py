@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from upath import UPath
-
 from greennode_batch.cli.job_options import FILE_FORMATS, names
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
@@ -15,6 +13,7 @@ from greennode_batch.job.file_types import FORMATS, FileFormat
 from greennode_batch.job.sources import FileSource
 from greennode_batch.job.targets import FileTarget
 from greennode_batch.staging.folders import RunFolder
+from greennode_batch.staging.stores import open_path
 from greennode_batch.write.answer_file import AnswerFile
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.text_answer_file import TextAnswerFile
@@ -49,7 +48,7 @@ def open_out(job: BatchJob, run: RunFolder, file_format: FileFormat | None = Non
                 f"{target.path}: a folder holds Parquet files, not {file_format}; name one file, or leave out "
                 "--out-format. Nothing was sent"
             )
-        return Dataset(UPath(target.path), run, partition_by=target.partition_by)
+        return Dataset(open_path(target.path), run, partition_by=target.partition_by)
     if is_remote:
         raise ConfigError(
             f"{target.path}: a single file can be written on this machine's disk only; name a folder, ending in /. "

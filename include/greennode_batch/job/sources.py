@@ -66,7 +66,7 @@ class FileSource(Declaration):
     what: ClassVar[str] = "FileSource"
 
     path: Annotated[str, Field(pattern=r"\S"), "the path of a file or a folder"]
-    """A local path, or one in an object store: `s3://conn_id@bucket/folder/`.
+    """A local path, or one in an object store: `s3://conn_id@bucket/folder/`, `gs://…` or `abfs://…`.
 
     Airflow renders it: `s3://lake@tickets/day={{ ds }}/`. A folder is read with all its subfolders, in the order of
     their names. Names that begin with `.` or `_`, markers, and documents such as README.md are skipped, and a folder

@@ -70,7 +70,7 @@ class FileTarget(Declaration):
     what: ClassVar[str] = "FileTarget"
 
     path: Annotated[str, "the path of a folder"]
-    """The folder: a local path, or `s3://conn_id@bucket/folder`.
+    """The folder: a local path, or `s3://conn_id@bucket/folder`, `gs://…` or `abfs://…`.
 
     Airflow renders it: `.../{{ run_id }}` gives each run its own folder, in which no row is answered yet. On the
     command line, a path that ends in `.parquet` is a single file, written once every row has a status; rows of earlier

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.staging.folders import local_path, read_json, uncached
+from greennode_batch.staging.folders import local_path, read_json, uncached, version_in
 
 T = TypeVar("T")
 
@@ -121,10 +121,7 @@ class SeenFiles(Generic[T]):
             return listing
         files = uncached(folder).fs.find(folder.path, detail=True)
         start = len(folder.path.rstrip("/")) + 1
-        listing = {
-            name[start:]: (str(info.get("ETag")), str(info.get("LastModified", info.get("mtime"))), info.get("size"))
-            for name, info in files.items()
-        }
+        listing = {name[start:]: version_in(info) for name, info in files.items()}
         with self._lock:
             self._listings[str(folder)] = (self._clock(), listing)
             for oldest in list(itertools.islice(self._listings, max(len(self._listings) - _LISTINGS, 0))):

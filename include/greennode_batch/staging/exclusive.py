@@ -1,8 +1,9 @@
 """Atomic create-if-absent: of several workers racing to create a file, at most one succeeds.
 
 On local disk this uses a hard link, or a rename that replaces nothing if the file system has no links (SMB, Azure
-Files). In an object store it uses a conditional put (`If-None-Match: *`). Some stores accept that condition and ignore
-it. A self-test, once per process and store, detects them; there the workers elect a candidate (see `_Candidate`).
+Files). In an object store it uses a conditional put (`If-None-Match: *`; in Google's, generation 0).
+Some stores accept that condition and ignore it. A self-test, once per process and store, detects them; there the
+workers elect a candidate (see `_Candidate`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.staging.folders import local_path, readable_json, uncached, written_beside
+from greennode_batch.staging.folders import local_path, readable_json, uncached, written_at, written_beside
 from greennode_batch.wording import given_by
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ def honours_conditions(path: UPath) -> bool:
 def _store(path: UPath) -> tuple[str, ...]:
     options = path.fs.storage_options
     endpoint = options.get("endpoint_url") or options.get("client_kwargs", {}).get("endpoint_url")
-    return path.protocol, path.path.lstrip("/").partition("/")[0], str(endpoint)
+    account = getattr(path.fs, "account_name", None)
+    return path.protocol, path.path.lstrip("/").partition("/")[0], str(endpoint), str(account)
 
 
 def _refuses_a_second_put(path: UPath) -> bool:
@@ -162,7 +164,7 @@ def _refusal(path: Path | UPath, what: str) -> ConfigError:
     return ConfigError(
         f"{path.parent}: the file system of this staging folder {what}, so two workers could send one shard and you "
         f"would pay twice. Nothing was sent. Put staging ({given_by('staging', '[greennode] staging')}) on a local "
-        "disk, NFS, SMB as Linux mounts it, or in an object store (s3://)"
+        "disk, NFS, SMB as Linux mounts it, or in an object store (s3://, gs://, abfs://)"
     )
 
 
@@ -231,7 +233,7 @@ class _Candidate:
             return None
         start = f"{self._path.name}."
         found = [
-            (entry["LastModified"], name)
+            (written_at(entry), name)
             for entry in entries
             if (name := entry["name"].rpartition("/")[2]).startswith(start)
         ]

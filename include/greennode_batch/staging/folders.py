@@ -17,8 +17,8 @@
     <root>/.identity.json: the identity of the staging area; see state/staging_identity.py
     <root>/.line/<connection>/: the submit queue of a connection; see batches/throttle/queue_folder.py
 
-Paths are UPath objects (Airflow's ObjectStoragePath is one), so `file://` and `s3://` work alike. Files are made on
-local disk first. A rename on the same disk, or one completed put, then makes them visible.
+Paths are UPath objects (Airflow's ObjectStoragePath is one), so `file://`, `s3://`, `gs://` and `abfs://` work
+alike. Files are made on local disk first. A rename on the same disk, or one completed put, then makes them visible.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ _WORK_PREFIX = ".work-"
 _WORK_OF_TURN = re.compile(r"\.work-([0-9]+)-")
 _SOURCE = "source.parquet"
 _READ_TRIES = 5
+# Of local disk and Google's store, of S3, of Azure.
+_TIMES = ("mtime", "LastModified", "last_modified")
 # Never part of a safe name.
 _AGAIN = "~"
 ATTEMPT_NAME = re.compile(r"attempt_([0-9]+)")
@@ -209,7 +211,7 @@ def local_path(path: UPath | Path) -> Path | None:
 def uncached(path: UPath) -> UPath:
     """The path, with the listing cache of its object store turned off.
 
-    s3fs caches listings: it would report that a file does not exist if another worker has written it since.
+    They cache listings, and would report that a file does not exist if another worker has written it since.
     """
     if local_path(path) is None:
         # Airflow's paths wrap another path, which has a separate file system if there is no connection.
@@ -249,9 +251,14 @@ def fresh_times(folder: UPath) -> dict[str, float]:
 
 
 def written_at(info: Mapping[str, Any]) -> float:
-    """The time of a file, from `mtime` (local disk) or `LastModified` (S3). An unknown time is never old."""
-    when = info.get("mtime", info.get("LastModified", math.inf))
+    """The time of a file, by the name that its file system has for it. An unknown time is never old."""
+    when = next((info[name] for name in _TIMES if info.get(name) is not None), math.inf)
     return when.timestamp() if isinstance(when, datetime) else float(when)
+
+
+def version_in(info: Mapping[str, Any]) -> tuple[object, ...]:
+    """What distinguishes one version of a stored file from another: ETag, time and size."""
+    return info.get("ETag") or info.get("etag"), written_at(info), info.get("size")
 
 
 def _local_time(entry: os.DirEntry[str]) -> float:
@@ -382,7 +389,9 @@ def _refusal(data: bytes, as_type: Any, error: msgspec.DecodeError) -> str:
 def _read(path: UPath) -> bytes:
     if local_path(path) is not None:
         return path.read_bytes()
-    from botocore.exceptions import FlexibleChecksumError  # noqa: PLC0415 - local staging needs no S3
+    if not path.protocol.startswith("s3"):
+        return bytes(path.fs.cat_file(path.path))
+    from botocore.exceptions import FlexibleChecksumError  # noqa: PLC0415 - other staging needs no S3
 
     # In one request, so that a file that is replaced meanwhile is read whole, either the old one or the new one.
     # A store that keeps checksums apart from its files (rclone) may send the checksum of one with the other.

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.staging.folders import RunFolder, land, local_path, uncached, written_at
+from greennode_batch.staging.folders import RunFolder, land, local_path, uncached, version_in
+from greennode_batch.staging.stores import refusals
 from greennode_batch.wording import given_by
 from greennode_batch.write.dataset_files import PartFiles
 from greennode_batch.write.dataset_schema import SCHEMA_FILE, declared_schema, with_schema
@@ -60,7 +61,7 @@ class Dataset(ParquetFiles):
             return
         trial = f".{self._prefix}trial"
         try:
-            with self._work("trial") as work:
+            with refusals(self.name), self._work("trial") as work:
                 (made := work / "trial").write_bytes(b"")
                 land(made, self._at(trial), private=False)
                 self.remove(trial)
@@ -178,7 +179,7 @@ class Dataset(ParquetFiles):
             told = uncached(index).fs.info(index.path)
         except FileNotFoundError:
             raise self.changed(path) from None
-        return told.get("ETag"), written_at(told), told["size"]
+        return version_in(told)
 
     def _write_some(
         self, rows: Iterable[pa.Table], work: Path, *, done: Collection[str]

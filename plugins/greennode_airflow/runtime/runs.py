@@ -10,6 +10,7 @@ from typing import Any, cast
 from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 from airflow.sdk.configuration import conf
 from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.io import has_fs
 from upath import UPath
 
 from greennode_airflow.form import choices_of, is_form_field
@@ -17,6 +18,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.live_mode import Live
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_path
+from greennode_batch.staging.stores import check_staging, unopened
 from greennode_batch.state.run_identity import find_run, identity_of, make_again, note_run
 
 
@@ -72,7 +74,7 @@ def begin_run(context: Context, prefix: str = "", *, conn_id: str | None = None,
 
 def staging_root() -> UPath:
     """The folder with the files of all runs."""
-    return _storage(conf.get("greennode", "staging"))
+    return check_staging(_storage(conf.get("greennode", "staging")))
 
 
 def shard_at(path: str) -> ShardFolder:
@@ -95,7 +97,13 @@ def shared_path(path: str, *, what: str, kind: str, example: str) -> UPath:
 
 
 def _storage(path: str) -> UPath:
-    return cast("UPath", ObjectStoragePath(path))
+    try:
+        opened = cast("UPath", ObjectStoragePath(path))
+    except ValueError as error:
+        raise unopened(path, error) from error
+    if local_path(opened) is None and not has_fs(opened.protocol):
+        raise unopened(path, "no provider of this Airflow has one")
+    return opened
 
 
 def group_of(operator: BaseOperator | MappedOperator, map_index: int = -1) -> str:

@@ -45,7 +45,7 @@ def _opened(job: BatchJob, source: Source, part: Part) -> Iterator[Callable[[], 
             else:
                 yield lambda: read_sql_part(connection, source.sql, job.key_columns, part, source.parameters)
         return
-    whole = "(/data/rows.parquet) or an object store's (s3://conn_id@bucket/rows/). Nothing was sent"
+    whole = "(/data/rows.parquet) or an object store's (s3://conn_id@bucket/rows/, gs://…, abfs://…). Nothing was sent"
     path = shared_path(source.path, what="source", kind="file", example=whole)
     columns = needed_columns(job)
     yield lambda: read_files(

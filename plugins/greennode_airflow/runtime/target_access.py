@@ -54,6 +54,6 @@ def cached_table(job: BatchJob, targets: Sequence[OpenTarget], run: RunFolder, *
 
 
 def _dataset(target: FileTarget, run: RunFolder) -> Dataset:
-    whole = "(/data/answers) or an object store's (s3://conn_id@bucket/answers)"
+    whole = "(/data/answers) or an object store's (s3://conn_id@bucket/answers, gs://…, abfs://…)"
     folder = shared_path(target.path, what="target", kind="folder", example=whole)
     return Dataset(folder, run, partition_by=target.partition_by)

@@ -1,6 +1,8 @@
 import json
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -16,8 +18,10 @@ from greennode_batch.staging.folders import (
     remove_work_folders,
     run_folder,
     safe_name,
+    version_in,
     work_folder,
     write_json,
+    written_at,
 )
 
 
@@ -145,3 +149,27 @@ def test_a_shard_knows_its_run_and_attempt_by_where_it_lies(tmp_path, run_id, at
     run = run_folder(tmp_path, "dag", run_id)
     shard = run.shard("abc", attempt=attempt)
     assert (str(shard.run), shard.attempt) == (str(run), attempt)
+
+
+WHEN = datetime(2026, 11, 30, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("info", "when"),
+    [
+        ({"mtime": 1796040000.0}, WHEN.timestamp()),
+        ({"mtime": WHEN, "updated": "2026-11-30T12:00:00Z"}, WHEN.timestamp()),  # Google's store
+        ({"LastModified": WHEN}, WHEN.timestamp()),  # S3
+        ({"last_modified": WHEN, "mtime": None}, WHEN.timestamp()),  # Azure
+        ({}, math.inf),
+    ],
+)
+def test_a_files_time_is_found_whatever_its_store_calls_it(info, when):
+    assert written_at(info) == when
+
+
+@pytest.mark.parametrize("name", ["ETag", "etag"])
+def test_a_file_of_the_same_time_and_size_is_another_version_by_its_etag(name):
+    one, other = ({name: etag, "LastModified": WHEN, "size": 3} for etag in ("a", "b"))
+    assert version_in(one) == version_in(dict(one))
+    assert version_in(one) != version_in(other)

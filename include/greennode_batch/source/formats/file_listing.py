@@ -22,6 +22,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.job.file_types import DEFAULT_DIALECT, FORMATS, CsvDialect, FileFormat
 from greennode_batch.source.partition import WHOLE, Part
 from greennode_batch.staging.folders import local_path, uncached
+from greennode_batch.staging.stores import refusals
 from greennode_batch.wording import counted, given_by
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class SourceFile:
                 yield file
             return
         assert isinstance(self.path, UPath)
-        with self.path.fs.open(self.path.path, "rb", **options) as file:
+        with refusals(self.path), self.path.fs.open(self.path.path, "rb", **options) as file:
             yield file
 
     @contextmanager
@@ -182,7 +183,8 @@ def _names_below(path: UPath | Path) -> list[str] | None:
 def _stored_below(path: UPath) -> list[str] | None:
     fs = uncached(path).fs
     try:
-        is_file = fs.info(path.path)["type"] == "file"
+        with refusals(path):
+            is_file = fs.info(path.path)["type"] == "file"
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file or folder. Nothing was sent") from None
     except PermissionError as error:
