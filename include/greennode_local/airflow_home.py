@@ -57,6 +57,11 @@ class AirflowHome:
             "no_proxy": "127.0.0.1,localhost",
             # setproctitle would overwrite the environment, by which our processes are recognised.
             "SPT_NOENV": "1",
+            # Airflow's own, at the start of the log of each task.
+            "PYTHONWARNINGS": "ignore:GitWildMatchPattern",
+            # So that the probe's DAG can save the profile in a connection.
+            "AIRFLOW_API_USERNAME": ADMIN,
+            "AIRFLOW_API_PASSWORD": self.credentials.admin_password,
             MARK: str(self.mark),
             **self._airflow_settings(),
             **{f"AIRFLOW_CONN_{name.upper()}": _json(value) for name, value in self.connections.items()},

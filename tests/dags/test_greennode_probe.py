@@ -61,6 +61,16 @@ def test_a_key_that_the_form_does_not_have_sends_nothing(run_probe: RunProbe, em
     assert not emulator.ledger()["calls"]
 
 
+def test_a_profile_that_cannot_be_saved_fails_before_anything_is_sent(
+    run_probe: RunProbe, emulator: RunningEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW_API_TOKEN", raising=False)
+    monkeypatch.delenv("AIRFLOW_API_USERNAME", raising=False)
+    with pytest.raises(AirflowFailException, match="AIRFLOW_API_TOKEN, or with"):
+        run_probe(save=True)
+    assert not emulator.ledger()["calls"]
+
+
 def test_its_form_asks_for_connection_model_and_wait(dag_bag: DagBag) -> None:
     dag = dag_bag.dags["greennode_probe"]
     assert dag.params.dump() == {

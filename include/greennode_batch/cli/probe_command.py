@@ -13,10 +13,10 @@ from upath import UPath
 from greennode_batch.api.endpoint import ends_in_version
 from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.cli.job_options import HTTP_HELP
-from greennode_batch.errors import ConfigError
+from greennode_batch.errors import ConfigError, GreenNodeError
 from greennode_batch.local_run import KEY_VARIABLE, api_key
 from greennode_batch.probe.probe_run import DEFAULT_WAIT_SECONDS, RESUME, Outcome, Probe
-from greennode_batch.probe.saved_profile import HELP, save_profile
+from greennode_batch.probe.saved_profile import HELP, check_connection, save_profile
 from greennode_batch.probe.state import State
 from greennode_batch.progress import ProgressDisplay
 from greennode_batch.staging.folders import read_json
@@ -79,6 +79,8 @@ def probe_command(options: argparse.Namespace, progress: ProgressDisplay) -> int
 
     key = api_key()
     folder, base_url, profile, has_version = _where(options)
+    if options.save:
+        check_connection(options.save, base_url)
     probe = Probe(
         base_url,
         key,
@@ -94,7 +96,11 @@ def probe_command(options: argparse.Namespace, progress: ProgressDisplay) -> int
     outcome = probe.run()
     code = show(outcome, folder, say)
     if options.save and outcome.may_be_saved:
-        save_profile(options.save, outcome.found.extra, say=say)
+        try:
+            save_profile(options.save, base_url, outcome.found.extra, say=say)
+        except GreenNodeError as error:
+            error.add_note(f"To save it later: greennode-batch probe --resume {folder} --save {options.save}")
+            raise
     elif options.save:
         say(f"Nothing was saved in the connection {options.save}: the probe is not finished")
     return code

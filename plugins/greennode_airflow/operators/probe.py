@@ -15,7 +15,7 @@ from greennode_airflow.hooks import GreenNodeHook, client_arguments
 from greennode_airflow.runtime.runs import begin_run, staging_root
 from greennode_batch.errors import ConfigError
 from greennode_batch.probe.probe_run import DEFAULT_WAIT_SECONDS, Probe
-from greennode_batch.probe.saved_profile import save_profile
+from greennode_batch.probe.saved_profile import check_connection, save_profile
 from greennode_batch.state.confirmed_profile import confirm
 
 _FIELDS = ("connection_id", "model", "wait_seconds", "save")
@@ -27,10 +27,11 @@ class GreenNodeProbeOperator(BaseOperator):
     model: an id of the server's list; empty: the first for chat. wait_seconds: how long to wait for batches; the
     worker is busy for so long. save: whether the profile is written into the connection's extra field, by Airflow's
     REST API; the log shows it first. The environment of the worker says how (AIRFLOW_API_TOKEN, or
-    AIRFLOW_API_USERNAME and AIRFLOW_API_PASSWORD). If the answers of a batch were read with the profile, runs with it
-    need no pilot. If batches are still open after that, the task succeeds and says so: clear it later, and it checks
-    them again and sends nothing twice. strict_conf: whether a key of the run's conf that is no param of the DAG fails
-    the task before anything is sent; else one that nearly is a field of the form does.
+    AIRFLOW_API_USERNAME and AIRFLOW_API_PASSWORD); if that does not work, the task fails before it sends anything. If
+    the answers of a batch were read with the profile, runs with it need no pilot. If batches are still open after that,
+    the task succeeds and says so: clear it later, and it checks them again and sends nothing twice. strict_conf:
+    whether a key of the run's conf that is no param of the DAG fails the task before anything is sent; else one that
+    nearly is a field of the form does.
     """
 
     template_fields: Sequence[str] = ("greennode_conn_id", "model", "wait_seconds", "save")
@@ -59,9 +60,14 @@ class GreenNodeProbeOperator(BaseOperator):
         """Probe, or go on with this run's probe."""
         check_conf(context["dag_run"].conf, self.declared, strict=self.strict_conf, fields=_FIELDS)
         connection = GreenNodeHook().get_connection(self.greennode_conn_id)
+        arguments = client_arguments(connection)
+        saves = str(self.save).lower() == "true"
+        airflow_url = conf.get("api", "base_url", fallback=None)
+        if saves:
+            check_connection(self.greennode_conn_id, arguments["base_url"], url=airflow_url)
         folder = begin_run(context).path / "probe"
         probe = Probe(
-            **client_arguments(connection),
+            **arguments,
             folder=folder,
             model=self.model or None,
             wait_seconds=_seconds(self.wait_seconds),
@@ -78,9 +84,9 @@ class GreenNodeProbeOperator(BaseOperator):
         if outcome.confirms_profile:
             confirm(staging_root(), probe.host, outcome.found.profile, now=time.time())
             self.log.info("With this profile a run needs no pilot: the answers of a batch were read with it")
-        if str(self.save).lower() == "true" and outcome.may_be_saved:
-            url = conf.get("api", "base_url", fallback=None)
-            save_profile(self.greennode_conn_id, outcome.found.extra, say=self.log.info, url=url)
+        if saves and outcome.may_be_saved:
+            extra = outcome.found.extra
+            save_profile(self.greennode_conn_id, arguments["base_url"], extra, say=self.log.info, url=airflow_url)
         return str(folder)
 
 

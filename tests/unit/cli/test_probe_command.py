@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from tests.witness.enveloped_servers import Crane
 from tests.witness.invented_server import KEY, MODEL
 
 from greennode_batch.cli.command_line import main
+from greennode_batch.errors import ConfigError
 from greennode_emulator.server import running
 from greennode_emulator.settings import Settings
 
@@ -92,16 +94,49 @@ def test_a_folder_that_holds_a_probe_is_not_written_over(command, emulator, tmp_
     assert "holds an earlier probe" in capsys.readouterr().err
 
 
-def test_the_profile_is_saved_in_a_connection_when_the_probe_came_to_its_end(command, emulator, monkeypatch):
-    saved = []
-    monkeypatch.setattr(
-        "greennode_batch.cli.probe_command.save_profile", lambda name, extra, **_options: saved.append((name, extra))
-    )
+@pytest.fixture
+def airflow(monkeypatch):
+    """What was checked and saved in Airflow, which refuses what `refuses` names."""
+    calls = SimpleNamespace(made=[], refuses=None)
+
+    def record(step):
+        def call(name, base_url, *_found, **_options):
+            calls.made.append((step, name, base_url, *_found))
+            if calls.refuses == step:
+                raise ConfigError("Airflow refuses the login of 'admin'")
+
+        return call
+
+    for step in ("check_connection", "save_profile"):
+        monkeypatch.setattr(f"greennode_batch.cli.probe_command.{step}", record(step))
+    return calls
+
+
+def test_the_profile_is_saved_in_a_connection_when_the_probe_came_to_its_end(command, emulator, monkeypatch, airflow):
     assert command("--base-url", emulator.base_url, "--out", "found", "--save", "gn") == 0
-    assert saved == [("gn", {"profile": "greennode"})]
+    url = emulator.base_url
+    assert airflow.made == [("check_connection", "gn", url), ("save_profile", "gn", url, {"profile": "greennode"})]
     monkeypatch.setenv("GREENNODE_API_KEY", "wrong")
-    assert command("--base-url", emulator.base_url, "--out", "other", "--save", "gn") == 1
-    assert len(saved) == 1
+    assert command("--base-url", url, "--out", "other", "--save", "gn") == 1
+    assert airflow.made[2:] == [("check_connection", "gn", url)]
+
+
+def test_a_connection_that_cannot_be_written_costs_no_probe(command, emulator, capsys, airflow):
+    airflow.refuses = "check_connection"
+    assert command("--base-url", emulator.base_url, "--out", "found", "--save", "gn") == 1
+    assert "refuses the login" in capsys.readouterr().err
+    assert not emulator.ledger()["calls"]
+
+
+def test_a_save_that_fails_says_how_to_save_it_later(command, emulator, capsys, airflow):
+    airflow.refuses = "save_profile"
+    assert command("--base-url", emulator.base_url, "--out", "found", "--save", "gn") == 1
+    assert "greennode-batch probe --resume found --save gn" in capsys.readouterr().err
+    asked = emulator.ledger()["chat_requests_billed"]
+    airflow.refuses = None
+    assert command("--resume", "found", "--save", "gn") == 0
+    assert airflow.made[-1][:2] == ("save_profile", "gn")
+    assert emulator.ledger()["chat_requests_billed"] == asked
 
 
 def test_an_address_without_a_version_is_probed_by_an_option(command, capsys, monkeypatch):

@@ -6,8 +6,9 @@ import httpx
 import pytest
 
 from greennode_batch.errors import ConfigError, RetryableError
-from greennode_batch.probe.saved_profile import save_profile, with_profile
+from greennode_batch.probe.saved_profile import check_connection, save_profile, with_profile
 
+HOST = "https://gn.example/v1"
 FOUND = {"profile": "greennode", "purpose": None, "status_words": {"PARTIAL": "completed"}}
 EXTRA = {"profile": "openai", "list_style": "page", "prices": {"m": [1, 2]}, "max_enqueued_tokens": "***"}
 
@@ -19,6 +20,7 @@ class Airflow:
         self.connection = {
             "connection_id": "gn",
             "conn_type": "greennode",
+            "host": HOST,
             "extra": json.dumps(extra),
             "password": "***",
         }
@@ -36,10 +38,20 @@ class Airflow:
             return httpx.Response(404, json={"detail": "not found"})
         return httpx.Response(200, json=self.connection)
 
+    def options(self, environ):
+        transport = httpx.MockTransport(self)
+        return {
+            "environ": environ or {"AIRFLOW_API_TOKEN": "given"},
+            "transport": transport,
+            "url": "http://airflow:8080",
+        }
+
+    def check(self, connection_id="gn", **environ):
+        check_connection(connection_id, HOST, **self.options(environ))
+
     def save(self, connection_id="gn", **environ):
         said = []
-        options = {"environ": environ or {"AIRFLOW_API_TOKEN": "given"}, "transport": httpx.MockTransport(self)}
-        save_profile(connection_id, FOUND, say=said.append, url="http://airflow:8080", **options)
+        save_profile(connection_id, HOST, FOUND, say=said.append, **self.options(environ))
         return said
 
 
@@ -53,13 +65,23 @@ def test_the_profile_is_replaced_and_the_rest_stays():
     assert sent.keys() == {"connection_id", "conn_type", "extra"}
 
 
-def test_what_will_be_is_shown_before_it_is_written():
+def test_what_changes_is_shown_before_it_is_written():
     airflow = Airflow()
     said = airflow.save()
     assert [call.method for call in airflow.calls] == ["GET", "PATCH"]
-    assert "as it is" in said[0]
-    assert '"list_style": "page"' in said[0]
-    assert '"PARTIAL": "completed"' in said[1]
+    assert said[1].splitlines() == [
+        '  profile: "openai" -> "greennode"',
+        '  list_style: "page" -> not set',
+        "  purpose: not set -> null",
+        '  status_words: not set -> {"PARTIAL": "completed"}',
+    ]
+    assert "***" not in "".join(said)
+
+
+def test_a_profile_that_the_connection_has_is_not_written_again():
+    airflow = Airflow(extra={**FOUND, "prices": None})
+    assert "nothing to save" in "".join(airflow.save())
+    assert [call.method for call in airflow.calls] == ["GET"]
 
 
 def test_a_user_and_a_password_get_a_token():
@@ -77,12 +99,34 @@ def test_a_user_and_a_password_get_a_token():
         ("other", {"AIRFLOW_API_TOKEN": "given"}, "has no connection 'other'.*environment or a secrets backend"),
     ],
 )
-def test_what_cannot_be_saved_says_why_and_changes_nothing(connection_id, environ, words):
+@pytest.mark.parametrize("act", [Airflow.check, Airflow.save])
+def test_what_cannot_be_saved_says_why_and_changes_nothing(act, connection_id, environ, words):
     airflow = Airflow()
     with pytest.raises(ConfigError, match=words) as error:
-        airflow.save(connection_id, **environ)
+        act(airflow, connection_id, **environ)
     assert "PATCH" not in {call.method for call in airflow.calls}
     assert "wrong" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("connection", "words"),
+    [
+        ({"conn_type": "postgres"}, "of type 'postgres', not 'greennode'"),
+        ({"host": "https://other.example/v1"}, "leads to https://other.example/v1, and the probe's server is"),
+        ({"host": None}, "leads to no host"),
+    ],
+)
+@pytest.mark.parametrize("act", [Airflow.check, Airflow.save])
+def test_a_connection_to_something_else_is_left_alone(act, connection, words):
+    airflow = Airflow(connection)
+    with pytest.raises(ConfigError, match=words):
+        act(airflow)
+    assert [call.method for call in airflow.calls] == ["GET"]
+
+
+@pytest.mark.parametrize("host", [HOST + "/", "https://GN.example/v1", "https://gn.example"])
+def test_a_host_may_be_written_in_another_way(host):
+    Airflow({"host": host}).check()
 
 
 def test_an_airflow_that_is_not_there_is_named():
@@ -91,7 +135,7 @@ def test_an_airflow_that_is_not_there_is_named():
 
     with pytest.raises(RetryableError, match=r"http://airflow:1 cannot be reached"):
         save_profile(
-            "gn", FOUND, say=print, url="http://airflow:1", environ={"AIRFLOW_API_TOKEN": "t"},
+            "gn", HOST, FOUND, say=print, url="http://airflow:1", environ={"AIRFLOW_API_TOKEN": "t"},
             transport=httpx.MockTransport(refuse),
         )  # fmt: skip
 
