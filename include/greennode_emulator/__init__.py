@@ -45,6 +45,7 @@ The parts of an answer:
     answer_words      words, some of them Vietnamese
     schema_values     values that satisfy a JSON schema (scalars, patterns: its parts)
     tokens            token counts
+    enqueued_tokens   a limit on the prompt tokens of all batches that have not ended
     dice              choices that are a pure function of a seed
 
 The data that is kept:

@@ -14,7 +14,8 @@ from greennode_emulator.batch_work import input_name
 from greennode_emulator.core import Emulator
 from greennode_emulator.dialects.dialect import Reply
 from greennode_emulator.endpoints import Endpoint, Handler
-from greennode_emulator.faults.batch_faults import RepeatedCreate, SwappedFile
+from greennode_emulator.enqueued_tokens import enqueued_in, refusal_words, tokens_of
+from greennode_emulator.faults.batch_faults import EnqueuedLimit, Failed, RepeatedCreate, SwappedFile
 from greennode_emulator.faults.call_acts import is_reply_lost
 from greennode_emulator.file_view import check_processed, find_file
 from greennode_emulator.input_lines import rewrite_lines
@@ -74,6 +75,7 @@ class BatchRoutes:
             faults=self._emulator.faults.take_batch(),
             line_faults=self._emulator.faults.take_lines(),
         )
+        batch = await self._within_limit(batch)
         swap = batch.fault(SwappedFile)
         if swap is not None:
             copy = await self._copy(source, now=now)
@@ -150,6 +152,19 @@ class BatchRoutes:
         return StreamingResponse(
             merged_lines(files, self._dialect.merged_line), media_type="application/x-ndjson", headers=headers
         )
+
+    async def _within_limit(self, batch: BatchRecord) -> BatchRecord:
+        """The batch as a limit on enqueued tokens has it: counted, or about to fail. Raises RefusedError."""
+        limit = batch.fault(EnqueuedLimit)
+        if limit is None:
+            return batch
+        tokens = await asyncio.to_thread(tokens_of, self._store.path(batch.input_file_id))
+        if tokens + enqueued_in(self._store) <= limit.tokens:
+            return msgspec.structs.replace(batch, enqueued_tokens=tokens)
+        words = refusal_words(limit, batch.model)
+        if limit.at == "create":
+            raise RefusedError(limit.status, words, code=limit.code, kind="rate_limit_error")
+        return msgspec.structs.replace(batch, faults=(*batch.faults, Failed(code=limit.code, message=words)))
 
     def _new_id(self) -> str:
         return self._dialect.batch_id(secrets.token_hex(12))

@@ -101,6 +101,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
     error_bytes: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    enqueued_tokens: int = 0
     output_file_id: str | None = None
     error_file_id: str | None = None
     faults: tuple[AnyBatchFault, ...] = ()

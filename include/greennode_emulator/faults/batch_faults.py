@@ -44,6 +44,21 @@ class Failed(EndsEarly, frozen=True, kw_only=True):
     message: str = "Enqueued token limit reached. Please try again once some in-progress batches have been completed."
 
 
+class EnqueuedLimit(BatchFault, frozen=True, kw_only=True):
+    """A batch is refused if its prompt tokens and those of all batches that have not ended are more than `tokens`.
+
+    `at`: the create is refused with `status`, or the batch fails before it starts. `named`: whether the message has the
+    limit. Only batches that this fault has struck are counted.
+    """
+
+    count: Positive | None = None
+    tokens: Positive
+    at: Literal["create", "batch"] = "batch"
+    named: bool = True
+    status: HttpStatus = 429
+    code: str = "token_limit_exceeded"
+
+
 class RestRefused(BatchFault, frozen=True, kw_only=True):
     """Every line after `fraction` of them is refused with `status`."""
 
@@ -187,7 +202,7 @@ class LineShape(BatchFault, frozen=True, kw_only=True):
 
 
 AnyBatchFault = (
-    Stuck | Expired | Cancelled | Failed | AllFailed | CreditOut | ModelDisabled | UnknownStatus | Counts
-    | IdsEarly | EmptyIds | EmptyErrorFile | FileErrorLine | Bom | Utf16 | Crlf | NoFinalNewline | Forgotten
+    Stuck | Expired | Cancelled | Failed | EnqueuedLimit | AllFailed | CreditOut | ModelDisabled | UnknownStatus
+    | Counts | IdsEarly | EmptyIds | EmptyErrorFile | FileErrorLine | Bom | Utf16 | Crlf | NoFinalNewline | Forgotten
     | NotFound | LateInList | SwappedFile | RepeatedCreate | LocalTimes | LineShape
 )  # fmt: skip

@@ -107,6 +107,19 @@ def test_a_batch_can_fail_at_once_with_a_code(caller, content, emulator, code):
     assert run(caller, content)["status"] == "completed"
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_batch_over_the_limit_on_enqueued_tokens_fails_and_one_below_it_does_not(caller, content, emulator, named):
+    fault = {"kind": "enqueued_limit", "tokens": 5, "named": named, "count": 1}
+    batch = run(caller, content, fault)
+    assert batch["status"] == "failed"
+    (problem,) = batch["errors"]["data"]
+    assert problem["code"] == "token_limit_exceeded"
+    assert "Enqueued token limit reached" in problem["message"]
+    assert ("Limit: 5 enqueued tokens" in problem["message"]) is named
+    assert emulator.ledger()["requests_billed"] == 0
+    assert run(caller, content, {**fault, "tokens": 1_000_000})["status"] == "completed"
+
+
 @pytest.mark.parametrize("end", ["completed", "failed"])
 def test_a_batch_whose_every_line_failed_ends_in_either_way(caller, content, emulator, end):
     batch = run(caller, content, {"kind": "all_failed", "end": end, "status": 500})
