@@ -118,5 +118,9 @@ class BusyError(RetryableError):
     """Nothing was created: the server has no capacity now, or the file is not ready. Try again after `retry_after`."""
 
 
+class SplitError(BusyError):
+    """The shard is larger than the server's limit, and was split: its halves are to be sent in its place, at once."""
+
+
 class AmbiguousError(ApiError):
     """The request may have had an effect although no valid reply came. Check before you send it again."""

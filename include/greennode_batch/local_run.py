@@ -35,6 +35,7 @@ from greennode_batch.staging.folders import RunFolder, read_json, run_folder
 from greennode_batch.staging.modes import make_folder
 from greennode_batch.staging.stores import open_path
 from greennode_batch.state.attempts import all_sent
+from greennode_batch.state.enqueued_limit import EnqueuedLimits
 from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import is_sent
 from greennode_batch.state.run_report import RunReport
@@ -136,7 +137,8 @@ def run_here(
     on this content.
     """
     first = run_folder(staging, job.name, run_id)
-    queue = SubmitQueue(queue_folder(UPath(staging), client.host), limits, client) if limits else None
+    line = queue_folder(UPath(staging), client.host)
+    queue = SubmitQueue(line, limits, client) if limits else None
     share = LiveShare(UPath(staging), client.host) if live_limits and live_limits.are_shared else None
 
     def run_in(folder: RunFolder) -> RunReport:
@@ -150,6 +152,7 @@ def run_here(
                 run_id=folder.path.name,
                 prices=prices,
                 admit=queue.admit if queue else None,
+                enqueued=EnqueuedLimits(line),
                 limits=live_limits,
                 share=share,
                 progress=progress,

@@ -24,7 +24,7 @@ from greennode_batch.batches.wait import Schedule, poll
 from greennode_batch.cleanup.remote_files import remove_remote_files
 from greennode_batch.collect.collect import collect_shard, is_read
 from greennode_batch.collect.pilot import PILOT_REQUESTS, open_pilot, refuse_unsettled
-from greennode_batch.errors import BusyError, RetryableError, SystematicFailureError
+from greennode_batch.errors import BusyError, RetryableError, SplitError, SystematicFailureError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices, read_prices
 from greennode_batch.plan.build import build
@@ -37,11 +37,13 @@ from greennode_batch.reconcile.written_targets import written_rows
 from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.source.rows import RowBatch, Rows
 from greennode_batch.staging.folders import RunFolder, ShardFolder
-from greennode_batch.state.attempts import FIRST_ATTEMPT, RetryShard, attempt_shards
+from greennode_batch.state.attempts import FIRST_ATTEMPT, attempt_shards, sent_shards
 from greennode_batch.state.confirmed_profile import was_read_before
-from greennode_batch.state.plan import Plan, PlannedShard, read_plan
+from greennode_batch.state.enqueued_limit import EnqueuedLimits
+from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.receipts import is_sent, read_receipt
 from greennode_batch.state.run_report import RunReport
+from greennode_batch.state.split import half_of, parts_of
 from greennode_batch.wording import counted
 from greennode_batch.write.answer_file import AnswerFile
 from greennode_batch.write.dataset import Dataset
@@ -74,6 +76,7 @@ def run_to_file(
     run_id: str,
     prices: Prices | None = None,
     admit: Admit | None = None,
+    enqueued: EnqueuedLimits | None = None,
     limits: LiveLimits | None = None,
     share: Share | None = None,
     stop: threading.Event | None = None,
@@ -88,12 +91,13 @@ def run_to_file(
     other runs stay there, unless this run replaces them. Start it again after any end.
 
     out: a path is a Parquet file's. rows: opens the source; called only if the run is not built yet. prices: the job's
-    by default. admit: the queue in which its shards wait. limits: of live answers; share: the workers that share them;
-    stop: ends them within a second, from another thread. progress: receives how far the run is. pilot_requests: how
-    many requests are sent before all others if no results of this host and profile were read before; 0 sends the whole
-    table at once. Raises BudgetError for a run that would exceed the job's budget, and RetryableError if the API could
-    not be used for a quarter of an hour: nothing is lost, and the next start continues. Raises UnreadResultsError and
-    SystematicFailureError as `collect_shard` does.
+    by default. admit: the queue in which its shards wait. enqueued: the limits on enqueued tokens that the connection
+    has learned. limits: of live answers; share: the workers that share them; stop: ends them within a second, from
+    another thread. progress: receives how far the run is. pilot_requests: how many requests are sent before all others
+    if no results of this host and profile were read before; 0 sends the whole table at once. Raises BudgetError for a
+    run that would exceed the job's budget, and RetryableError if the API could not be used for a quarter of an hour:
+    nothing is lost, and the next start continues. Raises UnreadResultsError and SystematicFailureError as
+    `collect_shard` does.
     """
     prices = prices or read_prices(job.prices or {})
     plan, is_live_only = read_plan(run), job.live is not None and job.live.only
@@ -131,6 +135,7 @@ def run_to_file(
         client=client,
         reader=reader,
         admit=admit,
+        enqueued=enqueued,
         limits=limits or LiveLimits(),
         share=share,
         stop=stop,
@@ -165,10 +170,16 @@ class _Answers:
     """How many requests of an attempt are done, by the batches' counts. requests: of each shard."""
 
     def __init__(self, requests: Mapping[str, int], attempt: int, progress: Progress) -> None:
-        self._requests = requests
+        self._requests = dict(requests)
         self._over = dict.fromkeys(requests, 0)
         self._step = "waiting for answers" + (f", attempt {attempt}" if attempt > FIRST_ATTEMPT else "")
         self._progress = progress
+
+    def split(self, shard_id: str, requests: Mapping[str, int]) -> None:
+        """Count a shard's parts in its place. requests: of each part."""
+        for counts, by_part in ((self._requests, requests), (self._over, dict.fromkeys(requests, 0))):
+            counts.pop(shard_id, None)
+            counts.update(by_part)
 
     def seen(self, shard_id: str, over: int | None = None) -> None:
         """Record how many requests of a shard are done; all of them, if no number is given."""
@@ -185,6 +196,7 @@ class _Carrier:
     client: GreenNodeClient
     reader: AnswerReader
     admit: Admit | None
+    enqueued: EnqueuedLimits | None
     limits: LiveLimits
     share: Share | None
     stop: threading.Event | None
@@ -198,12 +210,22 @@ class _Carrier:
     def carry(self, shards: Sequence[ShardFolder], answers: _Answers) -> None:
         """Continue until all of them are collected. answers: receives how far they are."""
         self.answers = answers
+        shards = list(shards)
         due = [(0.0, index) for index in range(len(shards))]
         while due:
             at, index = heapq.heappop(due)
             if (left := at - self.clock()) > 0:
                 self.sleep(left)
-            pause = self._step(shards[index])
+            try:
+                pause = self._step(shards[index])
+            except SplitError as error:
+                log.warning("%s", error)
+                parts = parts_of(shards[index])
+                answers.split(shards[index].shard_id, {part.shard_id: _requests_of(part) for part in parts})
+                for part in parts:
+                    heapq.heappush(due, (0.0, len(shards)))
+                    shards.append(part)
+                continue
             if pause is not None:
                 heapq.heappush(due, (self.clock() + pause, index))
             elif self.admit is not None:
@@ -224,6 +246,8 @@ class _Carrier:
             log.error("%s", error)  # noqa: TRY400 - the message says it all
             self.stopped = error
             return None
+        except SplitError:
+            raise
         except BusyError as error:
             log.warning("%s", error)
             self.busy.add(shard.shard_id)
@@ -286,9 +310,15 @@ class _Carrier:
             self.client,
             on_ambiguous=self.job.on_ambiguous,
             admit=self.admit,
+            limits=self.enqueued,
             clock=self.clock,
             sleep=self.sleep,
         )
+
+
+def _requests_of(part: ShardFolder) -> int:
+    half = half_of(part)
+    return half.requests if half is not None else 0
 
 
 def _carry_attempts(carrier: _Carrier, run: RunFolder, plan: Plan, *, prices: Prices, progress: Progress) -> None:
@@ -296,17 +326,15 @@ def _carry_attempts(carrier: _Carrier, run: RunFolder, plan: Plan, *, prices: Pr
     job, client = carrier.job, carrier.client
 
     def carry(attempt: int, only: ShardFolder | None = None) -> list[ShardFolder]:
-        planned: Sequence[PlannedShard | RetryShard] = plan.shards
         if attempt > FIRST_ATTEMPT:
             retry = build_retry(
                 job, run, plan, attempt=attempt, profile=client.profile, prices=prices, clock=carrier.clock
             )
-            planned = retry.shards
             if retry.requests:
                 log.info("Attempt %d sends %s again", attempt, counted(retry.requests, "request"))
         shards = attempt_shards(run, plan, attempt) if only is None else [only]
         ids = {shard.shard_id for shard in shards}
-        requests = {one.shard_id: one.requests for one in planned if one.shard_id in ids}
+        requests = {one.shard_id: one.requests for one in sent_shards(run, plan, attempt) if one.shard_id in ids}
         carrier.carry(shards, _Answers(requests, attempt, progress))
         return shards
 

@@ -15,6 +15,8 @@ _CREATE = "POST /batches"
 _POLL = "GET /batches/{id}"
 _UPLOAD = "POST /files"
 _CANCEL = "POST /batches/{id}/cancel"
+# Fewer than half of what one of the job's shards has.
+_TOKENS = 100
 _SLOW_WINDOW = {"deadline_hours": 0.4}
 # What `greennode-batch probe` finds out about the emulator's invented dialect.
 _UNKNOWN = {
@@ -76,6 +78,32 @@ CREATE = (
         group="create",
         name="failed at once with token_limit_exceeded",
         faults=[{"kind": "failed", "code": "token_limit_exceeded", "count": 4}],
+    ),
+    Case(
+        group="split",
+        name="a create over the limit on enqueued tokens",
+        faults=[{"kind": "enqueued_limit", "count": 1_000, "tokens": _TOKENS, "at": "create"}],
+    ),
+    Case(
+        group="split",
+        name="a create over a limit that is not named",
+        faults=[{"kind": "enqueued_limit", "count": 1_000, "tokens": _TOKENS, "at": "create", "named": False}],
+    ),
+    Case(
+        group="split",
+        name="a batch that fails over the limit",
+        faults=[{"kind": "enqueued_limit", "count": 1_000, "tokens": _TOKENS}],
+    ),
+    Case(
+        group="split",
+        name="a batch that fails over a limit that is not named",
+        faults=[{"kind": "enqueued_limit", "count": 1_000, "tokens": _TOKENS, "named": False}],
+    ),
+    Case(
+        group="split",
+        name="a limit below a single request",
+        faults=[{"kind": "enqueued_limit", "count": 1_000, "tokens": 3, "at": "create"}],
+        error="RejectedError",
     ),
     Case(
         group="create",

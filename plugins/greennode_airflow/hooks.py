@@ -23,6 +23,7 @@ from greennode_batch.batches.throttle.queue_folder import queue_folder
 from greennode_batch.errors import ConfigError, GreenNodeError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices, read_prices
+from greennode_batch.state.enqueued_limit import EnqueuedLimits
 
 # httpx logs every URL at INFO: a line for each poll, and the signed query of a redirected download.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -106,6 +107,10 @@ class GreenNodeHook(BaseHook):
         return SubmitQueue(
             queue_folder(staging_root(), self.greennode_conn_id), limits, client, shard_at=shard_at
         ).admit
+
+    def enqueued_limits(self) -> EnqueuedLimits:
+        """The limits on enqueued tokens that the connection has learned from refusals."""
+        return EnqueuedLimits(queue_folder(staging_root(), self.greennode_conn_id))
 
     def live_limits(self) -> LiveLimits:
         """How much of the connection live answers may use. Raises ConfigError for what is no whole number."""

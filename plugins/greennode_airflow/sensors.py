@@ -41,8 +41,9 @@ class GreenNodeBatchSensor(BaseSensorOperator):
     collected; one that the server refused for lack of capacity is sent again later; one that the server has forgotten
     is over. For a batch_id, an end other than completed, and the deadline, fail the task.
 
-    shard may be a list of folders: then the task waits until the batches of all are over, and returns a list of such
-    results. If it cannot wait for some, it fails once the others are over, and still has its result.
+    shard may be a list of folders, or a shard that was split because it is larger than the server's limit on enqueued
+    tokens: then the task waits until the batches of all are over, and returns a list of such results. If it cannot wait
+    for some, it fails once the others are over, and still has its result.
 
     deadline: how long after its creation to wait; longer than the API's window of 24 hours. on_kill: `cancel` ends
     the remote batch when a person marks the waiting task as failed or as success, `leave` lets it run.
@@ -130,7 +131,8 @@ class GreenNodeBatchSensor(BaseSensorOperator):
         """What is next for the batches of the shards."""
         assert self.shard is not None
         hook, shards = GreenNodeHook(self.greennode_conn_id), shards_to_send(self.shard)
-        failures, is_one = ShardFailures(len(shards)), isinstance(self.shard, str)
+        # A single shard that was split has several batches.
+        failures, is_one = ShardFailures(len(shards)), isinstance(self.shard, str) and len(shards) == 1
         # Not before it runs: an operator is copied, which an event is not.
         self._stop = threading.Event()
         with hook.get_conn() as client:

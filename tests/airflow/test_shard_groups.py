@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from greennode_batch.plan.build import build
 from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import RunFolder, ShardFolder, run_folder
 from greennode_batch.state.receipts import read_receipt
+from greennode_batch.state.split import parts_of
 from greennode_emulator.server import RunningEmulator
 
 
@@ -51,6 +53,7 @@ def test_every_shard_is_in_one_group_in_its_order_and_there_are_no_more_groups_t
     assert [len(shards_in(group)) for group in groups[:-1]] == [size] * max(0, len(groups) - 1)
 
 
+MODEL = "google/gemma-4-31b-it"
 STUCK = {"kind": "stuck", "status": "in_progress", "count": None}
 
 
@@ -192,6 +195,48 @@ def test_shards_without_a_request_are_passed_over_and_a_group_of_nothing_else_is
     for operator in (submitting(shards[:1]), waiting(shards[:1]), collecting(shards[:1])):
         with pytest.raises(AirflowSkipException):
             operator.execute(a_context())
+
+
+@pytest.mark.parametrize("at", ["create", "batch"])
+def test_a_shard_that_is_too_large_for_a_batch_is_split_and_its_parts_are_sent_by_the_same_task(
+    emulator: RunningEmulator, set_connection: Callable[..., None], shards, tmp_path: Path, monkeypatch, at: str
+) -> None:
+    set_connection(host=emulator.base_url, password=emulator.api_key)
+    monkeypatch.setenv("AIRFLOW__GREENNODE__STAGING", f"file://{tmp_path}")
+    shard = shards[0]
+    bodies = [{"model": MODEL, "messages": [{"role": "user", "content": f"row {n} " * 100}]} for n in range(4)]
+    lines = [json.dumps({"custom_id": f"c{number}", "body": body}) for number, body in enumerate(bodies)]
+    shard.requests.write_text("\n".join(lines) + "\n")
+    # Two of the requests fit, and no more.
+    emulator.faults([{"kind": "enqueued_limit", "tokens": 450, "at": at, "count": 100}])
+    submit_batch = GreenNodeSubmitBatchOperator(task_id="submit_batch", shard=f"file://{shard}")
+    wait_for_batch = GreenNodeBatchSensor(task_id="wait_for_batch", shard=f"file://{shard}")
+    through(submit_batch)
+    ended = through(wait_for_batch)
+    parts = parts_of(shard)
+    assert len(parts) == 2
+    assert [one["batch_id"] for one in ended] == [read_receipt(part).batch_id for part in parts]
+    collect_results = GreenNodeCollectResultsOperator(task_id="collect_results", shard=f"file://{shard}")
+    assert collect_results.execute(a_context()) == {"succeeded": 4}
+    assert emulator.ledger(summary=True)["requests_billed"] == 4
+    assert submit_batch.execute(a_context()) == [one["batch_id"] for one in ended], "a cleared task sends nothing"
+    assert "and 1 more" in submit_batch.shard_name
+    assert GreenNodeHook().enqueued_limits().by_model(now=time.time())[MODEL].tokens == 450
+
+
+def through(operator: Any) -> Any:
+    """The result of an operator, however often it defers."""
+    act = partial(operator.execute, a_context())
+    for _ in range(200):
+        try:
+            return act()
+        except TaskDeferred as deferred:
+            ids = getattr(deferred.trigger, "batch_ids", [])
+            events = [{"batch_id": one, "reason": "deadline", "status": "IN_PROGRESS"} for one in ids]
+            # As if the time had come: of a batch that has not ended, the next poll says so.
+            event: Any = {"batches": events} if events else "now"
+            act = partial(getattr(operator, deferred.method_name), a_context(), event)
+    pytest.fail("it defers for ever")
 
 
 def test_a_group_that_finds_no_room_goes_on_with_what_is_not_sent(

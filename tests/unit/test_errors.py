@@ -25,4 +25,5 @@ def test_every_error_of_the_tree_says_whether_its_step_is_worth_a_retry():
         "GreenNodeError",
         "NotFoundError",
         "RetryableError",
+        "SplitError",
     }

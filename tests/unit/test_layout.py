@@ -14,6 +14,7 @@ TESTED_IN = {
     "api/test_client.py": ["api/connection", "api/protocol"],
     "api/results/test_result_lines.py": ["api/results/result_line"],
     "batches/test_credit.py": ["state/no_credit"],
+    "batches/test_halves.py": ["state/enqueued_limit", "state/split"],
     "batches/test_live_shard.py": ["state/live_answers"],
     "batches/test_stopped.py": ["state/shard_model"],
     "batches/test_upload.py": ["state/staging_identity"],

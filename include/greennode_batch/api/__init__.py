@@ -19,6 +19,7 @@ Replies:
     status                  the status words of all such APIs -> our few
     finish_reason           the words for the end of an answer -> our few
     error_body, capacity    an error reply -> message, code, request id; whether it means "try again later"
+    token_limit             whether it is for a limit on enqueued tokens, and which one
     results/                a line of a result file -> ResultLine or Anomaly
     polling/                when to poll a batch, and which ones next
 """

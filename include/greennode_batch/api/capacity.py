@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from http import HTTPStatus
 
+from greennode_batch.api.token_limit import is_enqueued_limit
 from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.errors import ApiError, CreditError
 
@@ -42,4 +43,5 @@ def pause_seconds(tries: int, *, rng: Callable[[], float] = random.random) -> fl
 
 
 def _mentions_capacity(codes: tuple[str, ...], words: tuple[str, ...]) -> bool:
-    return any(_CODES.search(code.lower()) for code in codes) or any(_WORDS.search(text) for text in words)
+    named = any(_CODES.search(code.lower()) for code in codes) or any(_WORDS.search(text) for text in words)
+    return named or is_enqueued_limit(codes, "; ".join(words))

@@ -2,6 +2,7 @@
 
 upload       a shard's file gets into the API's store, and is found there again if the reply was lost
 submit       claim, create, and find a batch whose reply was lost
+halves       splits a shard that is larger than the server's limit on enqueued tokens
 stopped      refuses a shard whose run was stopped
 wait         one poll of a batch, and what follows from it
 live_shard   answers a shard's requests one by one, without a batch

@@ -10,6 +10,7 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.batches.submit import Admit, submit
 from greennode_batch.errors import CreditError
 from greennode_batch.staging.folders import ShardFolder, read_json, write_json
+from greennode_batch.state.enqueued_limit import EnqueuedLimits
 from greennode_batch.state.no_credit import NoCredit
 from greennode_batch.state.receipts import Receipt, is_sent
 
@@ -26,6 +27,7 @@ def submit_on_credit(
     is_cleared: bool = False,
     on_ambiguous: Literal["fail", "resubmit"] = "fail",
     admit: Admit | None = None,
+    limits: EnqueuedLimits | None = None,
 ) -> Receipt:
     """As `submit`, but without a call if another shard of the run was refused for lack of credit. Raises CreditError.
 
@@ -41,7 +43,7 @@ def submit_on_credit(
             f"{refused.words}. {_WAY_OUT}"
         )
     try:
-        receipt = submit(shard, client, on_ambiguous=on_ambiguous, admit=admit)
+        receipt = submit(shard, client, on_ambiguous=on_ambiguous, admit=admit, limits=limits)
     except CreditError as error:
         if note is not None:
             write_json(note, NoCredit(shard.shard_id, str(error)))

@@ -30,7 +30,9 @@ from greennode_batch.api.capacity import is_over_capacity, pause_seconds
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.paging import NOT_WHOLE
 from greennode_batch.api.polling.polling import BUSY_SECONDS
+from greennode_batch.api.token_limit import is_enqueued_limit, limit_in
 from greennode_batch.api.wire import Batch, BatchStatus
+from greennode_batch.batches.halves import Halving, noted_refusal
 from greennode_batch.batches.stopped import refuse_stopped
 from greennode_batch.batches.upload import is_unready, remote_name, upload
 from greennode_batch.errors import (
@@ -44,6 +46,7 @@ from greennode_batch.errors import (
     RetryableError,
 )
 from greennode_batch.staging.folders import ShardFolder
+from greennode_batch.state.enqueued_limit import EnqueuedLimits
 from greennode_batch.state.list_memory import ListMemory
 from greennode_batch.state.receipts import (
     Claim,
@@ -60,7 +63,7 @@ from greennode_batch.state.receipts import (
     write_receipt,
 )
 from greennode_batch.state.shard_model import model_of
-from greennode_batch.state.withdrawn import is_withdrawn
+from greennode_batch.state.withdrawn import is_void, is_withdrawn
 from greennode_batch.wording import given_by
 
 log = logging.getLogger(__name__)
@@ -93,6 +96,7 @@ def submit(
     *,
     on_ambiguous: Literal["fail", "resubmit"] = "fail",
     admit: Admit | None = None,
+    limits: EnqueuedLimits | None = None,
     settle_seconds: float = SETTLE_SECONDS,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
@@ -103,19 +107,28 @@ def submit(
     now, and AmbiguousError if the server cannot show whether a create was accepted and the job did not choose
     `on_ambiguous="resubmit"`. admit: the queue in which shards wait; then BusyError is also raised if others are before
     it. A shard that is sent, or may be, does not wait. Raises UnreadResultsError or SystematicFailureError for a shard
-    that is not sent because its run was stopped.
+    that is not sent because its run was stopped, SplitError for a shard that was split because it is larger than the
+    server's limit on enqueued tokens, and RejectedError if it is so with a single request. limits: those that the
+    connection has learned.
     """
     refuse_stopped(shard)
+    halving = Halving(shard=shard, limits=limits, clock=clock)
+    halving.go_on()
+    if not is_sent(shard):
+        halving.split_by_known_limit()
     with nullcontext(math.inf) if admit is None or is_sent(shard) else admit(shard) as not_after:
         receipt = upload(shard, client, clock)
         if receipt.batch_id is not None:
             log.info("Shard %s is batch %s already; nothing is sent", shard.shard_id, receipt.batch_id)
             return receipt
+        if receipt.refused is not None:
+            halving.judge(receipt.refused, client)
         return _Submission(
             shard=shard,
             client=client,
             receipt=receipt,
             on_ambiguous=on_ambiguous,
+            halving=halving,
             not_after=not_after,
             settle_seconds=settle_seconds,
             clock=clock,
@@ -129,6 +142,7 @@ class _Submission:
     client: GreenNodeClient
     receipt: Receipt
     on_ambiguous: Literal["fail", "resubmit"]
+    halving: Halving
     not_after: float
     settle_seconds: float
     clock: Callable[[], float]
@@ -178,6 +192,7 @@ class _Submission:
             if self.receipt.batch_id is not None:
                 release_claim(self.shard, mine.number)
                 return self.receipt
+            self._refuse_void_half(mine)
             if self.receipt.file_id != mine.claim.file_id:
                 release_claim(self.shard, mine.number)
                 continue
@@ -190,15 +205,27 @@ class _Submission:
 
     def _refuse_what_is_void(self, last: NumberedClaim | None, creates: int) -> None:
         if last is not None and is_withdrawn(self.shard, last.claim):
-            raise ConfigError(
-                f"shard {self.shard.shard_id} was withdrawn: its run was built again without it. Nothing was sent. "
-                "Clear build_requests and what follows it"
-            )
+            raise self._withdrawn()
+        if last is not None and (last.claim.splits or last.claim.withdrawn):
+            # Another worker may have split it since, before a build withdrew it and a later one planned it again.
+            self.halving.go_on()
         if creates == _CREATES:
             raise RetryableError(
                 f"shard {self.shard.shard_id}: {creates} creates of its batch got no good reply, and the server's "
                 "list shows none of them. Nothing is lost; the next try checks the list before it sends"
             )
+
+    def _refuse_void_half(self, mine: NumberedClaim) -> None:
+        # Read after the claim is taken: a build that withdraws the whole shard later sees the claim.
+        if is_void(self.shard):
+            release_claim(self.shard, mine.number)
+            raise self._withdrawn()
+
+    def _withdrawn(self) -> ConfigError:
+        return ConfigError(
+            f"shard {self.shard.shard_id} was withdrawn: its run was built again without it. Nothing was sent. "
+            "Clear build_requests and what follows it"
+        )
 
     def _create(self, mine: NumberedClaim, not_after: float) -> Receipt:
         metadata = {
@@ -214,6 +241,8 @@ class _Submission:
         except ApiError as error:
             # A definite no: nothing runs, nothing is paid, and the next try may create at once.
             release_claim(self.shard, mine.number)
+            if is_over_capacity(error) and is_enqueued_limit([error.code or ""], str(error)):
+                self._refused_for_tokens(error)
             raise self._refused(error, tries=mine.number) from error
         last = latest_claim(self.shard)
         if last is not None and last.number > mine.number:
@@ -323,6 +352,16 @@ class _Submission:
                 f"every receipt*.json in {self.shard} to upload the shard again, at no cost"
             )
         return kind(words, status=error.status, code=error.code, request_id=error.request_id, retry_after=retry_after)
+
+    def _refused_for_tokens(self, error: ApiError) -> None:
+        """Note a refusal for a limit on enqueued tokens. Raises SplitError if waiting does not cure it."""
+        words = str(error)
+        refused = noted_refusal(self.shard, self.client, self.receipt, words, limit_in(words), now=self.clock())
+        try:
+            self.receipt = write_receipt(self.shard, msgspec.structs.replace(self.receipt, refused=refused))
+        except OvertakenError:
+            return  # another worker has tried it since
+        self.halving.judge(refused, self.client)
 
     def _created(self, batch: Batch, held: NumberedClaim) -> Receipt:
         log.info("Shard %s is batch %s (%s)", self.shard.shard_id, batch.id, batch.raw_status)

@@ -75,7 +75,9 @@ def upload(shard: ShardFolder, client: GreenNodeClient, clock: Callable[[], floa
         shard_id=shard.shard_id, state="uploaded", file_id=remote.id, server=client.host, uploaded_at=clock()
     )
     if old is not None:
-        mine = msgspec.structs.replace(mine, over_capacity=old.over_capacity, number=old.number, by_hand=old.by_hand)
+        mine = msgspec.structs.replace(
+            mine, over_capacity=old.over_capacity, refused=old.refused, number=old.number, by_hand=old.by_hand
+        )
     # All workers on a shard use one file: the list of batches is searched by its id.
     written = first_receipt(shard, mine)
     if written.file_id != mine.file_id:

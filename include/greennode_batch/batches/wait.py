@@ -1,7 +1,8 @@
 """Wait: one poll of a shard's batch, and the next step. Nothing here sleeps, so any caller can do the waiting.
 
 Wait        poll again later
-SendAgain   the server ended the batch for lack of capacity, before it began: submit the shard again, later
+SendAgain   the server ended the batch for lack of capacity, before it began: submit the shard again, later; or the
+            shard is a half of one that was split meanwhile: submit it
 Done        collect it: it has ended, or polls can show nothing new
 """
 
@@ -31,7 +32,9 @@ from greennode_batch.api.polling.polling import (
     when_missing,
 )
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.token_limit import is_enqueued_limit, limit_in
 from greennode_batch.api.wire import Batch, BatchStatus
+from greennode_batch.batches.halves import noted_refusal
 from greennode_batch.errors import ApiError, ConfigError, GreenNodeError, NotFoundError, RejectedError
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import (
@@ -43,6 +46,7 @@ from greennode_batch.state.receipts import (
     release_claim,
     write_receipt,
 )
+from greennode_batch.state.split import half_of
 
 log = logging.getLogger(__name__)
 
@@ -127,10 +131,8 @@ def _poll(
     seen: Callable[[Batch], None],
 ) -> Wait | SendAgain | Done:
     receipt = read_receipt(shard)
-    if receipt is None or not (receipt.is_through or receipt.over_capacity):
-        raise ConfigError(f"{shard}: no batch was created for this shard; submit it first (clear submit_batch)")
-    if not receipt.is_through:
-        return SendAgain(pause_seconds(len(receipt.over_capacity)))
+    if receipt is None or not receipt.is_through:
+        return _unsent(shard, receipt)
     if receipt.created_at is None:
         # Written or edited by hand: its deadline is counted from now, once.
         receipt = write_receipt(shard, msgspec.structs.replace(receipt, created_at=now))
@@ -149,9 +151,17 @@ def _poll(
         seen(batch)
         return _open(shard, client, receipt, batch, now=now, deadline=deadline(receipt), pay_twice=pay_twice)
     if failed_over_capacity(batch) and now - (receipt.uploaded_at or now) < BUSY_SECONDS:
-        return _over_capacity(shard, receipt, batch, claim)
+        return _over_capacity(shard, client, receipt, batch, claim, now=now)
     _refuse_wrong_lines(batch, client.profile)
     return Done("ended", batch.status.name)
+
+
+def _unsent(shard: ShardFolder, receipt: Receipt | None) -> SendAgain:
+    if receipt is not None and receipt.over_capacity:
+        return SendAgain(pause_seconds(len(receipt.over_capacity)))
+    if half_of(shard) is not None:
+        return SendAgain(0.0)
+    raise ConfigError(f"{shard}: no batch was created for this shard; submit it first (clear submit_batch)")
 
 
 def _refuse_wrong_lines(batch: Batch, profile: ApiProfile) -> None:
@@ -244,8 +254,13 @@ def _claim_before(shard: ShardFolder) -> int:
     return last.number if last is not None else 0
 
 
-def _over_capacity(shard: ShardFolder, receipt: Receipt, batch: Batch, claim: int) -> SendAgain:
+def _over_capacity(
+    shard: ShardFolder, client: GreenNodeClient, receipt: Receipt, batch: Batch, claim: int, *, now: float
+) -> SendAgain:
     words = "; ".join(batch.errors[:3])
+    refused = receipt.refused
+    if is_enqueued_limit(batch.error_codes, words):
+        refused = noted_refusal(shard, client, receipt, words, limit_in(words), now=now)
     pause = pause_seconds(len(receipt.over_capacity) + 1)
     log.warning(
         "Batch %s was refused for lack of capacity (%s). Nothing was paid; its file is sent again in %.0f s",
@@ -265,6 +280,7 @@ def _over_capacity(shard: ShardFolder, receipt: Receipt, batch: Batch, claim: in
         over_capacity=(*receipt.over_capacity, batch.id),
         number=receipt.number,
         by_hand=receipt.by_hand,
+        refused=refused,
     )
     write_receipt(shard, again)
     return SendAgain(pause)

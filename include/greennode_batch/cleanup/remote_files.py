@@ -30,6 +30,7 @@ from greennode_batch.state.cleaned import Cleaned
 from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import Receipt, is_sent, read_receipt
 from greennode_batch.state.run_report import RunReport
+from greennode_batch.state.split import read_split
 
 log = logging.getLogger(__name__)
 
@@ -241,8 +242,10 @@ class _Sweep:
         return next((shard for shard in shards if remote_name(shard) == filename), None)
 
     def _is_never_sent(self, shard: ShardFolder) -> bool:
-        """Whether a new build of the run dropped the shard before it had a batch: then no batch needs its file."""
-        return remote_name(shard) not in self._sent and not (shard.path.exists() and is_sent(shard))
+        """Whether a build dropped the shard before it had a batch, or it was split: then no batch needs its file."""
+        if remote_name(shard) in self._sent:
+            return False
+        return read_split(shard) is not None or not (shard.path.exists() and is_sent(shard))
 
     def _mark(self, name: str, shard: ShardFolder, file_id: str) -> None:
         self._going.setdefault(name, (shard, {}))[1][file_id] = None

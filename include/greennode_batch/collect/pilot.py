@@ -8,6 +8,7 @@ from greennode_batch.staging.folders import RunFolder, ShardFolder
 from greennode_batch.state.confirmed_profile import is_confirmed
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import is_live, read_receipt
+from greennode_batch.state.split import parts_of
 
 PILOT_REQUESTS = 100
 """How many requests a pilot has at most."""
@@ -18,7 +19,8 @@ def open_pilot(run: RunFolder, plan: Plan | None, client: GreenNodeClient) -> Sh
     if plan is None or plan.pilot is None:
         return None
     root = run.path.parent.parent
-    pilot = run.shard(plan.pilot)
+    # Of a pilot that was split, the first part.
+    pilot = parts_of(run.shard(plan.pilot))[0]
     return None if is_confirmed(root, client.host, client.profile) or is_live(pilot) else pilot
 
 

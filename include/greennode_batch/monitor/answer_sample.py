@@ -51,15 +51,13 @@ def answer_sample(folder: RunFolder, run: StagedRun, *, clock: Callable[[], floa
     columns: tuple[str, ...] = ()
     rows: list[AnsweredRow] = []
     problem = None
-    for shard in run.shards:
+    for shard in {shard.planned_id: shard for shard in run.shards if _may_have_some(shard)}.values():
         if len(rows) >= SHOWN_ANSWERS or clock() > until:
             break
-        if not _may_have_some(shard):
-            continue
         try:
             fields = _answer_fields(folder.shard(shard.shard_id))
             columns = tuple(field.name for field in fields)
-            for some in _answered(folder.shard(shard.shard_id), plan, fields):
+            for some in _answered(folder.shard(shard.planned_id), plan, fields):
                 rows += _rows(some.slice(0, SHOWN_ANSWERS - len(rows)), plan, columns)
                 if len(rows) >= SHOWN_ANSWERS:
                     break
@@ -82,7 +80,7 @@ def _answer_fields(shard: ShardFolder) -> list[pa.Field]:
 
 def _answered(shard: ShardFolder, plan: Plan, fields: Sequence[pa.Field]) -> Iterator[pa.Table]:
     names = list(dict.fromkeys([*plan.target_key, "model", *(field.name for field in fields)]))
-    with join_shard(shard, owner=plan.owner, answer_fields=fields) as joined_rows:
+    with join_shard(shard, owner=plan.owner, answer_fields=fields, in_part=True) as joined_rows:
         for table in joined_rows:
             yield table.filter(pc.equal(table["status"], RowStatus.SUCCEEDED.value)).select(names)
 

@@ -79,7 +79,10 @@ def failed_rows(
     plan = run.plan
     if plan is None:
         return FailedRows((), (), (), 0, 0, stops=tuple(stops_of(folder)))
-    candidates = [shard for shard in run.shards if _may_have_some(shard, plan)]
+    candidates = list({shard.planned_id: shard for shard in run.shards if _may_have_some(shard, plan)}.values())
+    # Its rows are joined once all its halves are collected.
+    partly = {shard.planned_id for shard in run.shards if shard.half_of and shard.stage != "collected"}
+    candidates = [shard for shard in candidates if shard.planned_id not in partly]
     until = clock() + _SECONDS
     rows: list[FailedRow] = []
     reasons: Counter[tuple[str, str]] = Counter()
@@ -94,7 +97,7 @@ def failed_rows(
                 reasons.update(_reasons(some))
                 rows += _rows(some.slice(0, SHOWN_ROWS - len(rows)), plan)
         except (ConfigError, OSError, pa.ArrowException) as error:
-            problems.append(_damaged(folder.shard(shard.shard_id), error))
+            problems.append(_damaged(folder.shard(shard.planned_id), error))
     return FailedRows(
         key=plan.target_key,
         rows=tuple(rows),
@@ -121,7 +124,7 @@ def _may_have_some(shard: StagedShard, plan: Plan) -> bool:
 
 
 def _without_answer(folder: RunFolder, shard: StagedShard, plan: Plan, status: str | None) -> Iterator[pa.Table]:
-    path = folder.shard(shard.shard_id)
+    path = folder.shard(shard.planned_id)
     joined = read_joined(path)
     if joined is not None and set(joined.statuses) <= {RowStatus.SUCCEEDED}:
         return

@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from greennode_batch.staging.folders import RunFolder, ShardFolder, fresh_names
+from greennode_batch.state.attempts import FIRST_ATTEMPT
 from greennode_batch.state.receipts import is_sent, withdraw
+from greennode_batch.state.split import splits_of
 
 
 def shards_of(run: RunFolder) -> dict[str, ShardFolder]:
-    """Every shard that the first attempt of the run ever began, by id."""
-    return {name: run.shard(name) for name in sorted(fresh_names(run.shards))}
+    """Every shard that the first attempt of the run ever began, by id. A shard that was split stands for its halves."""
+    halves = {half.shard_id for split in splits_of(run, FIRST_ATTEMPT).values() for half in split.halves}
+    shards = {name: run.shard(name) for name in sorted(fresh_names(run.shards))}
+    # A half has no rows, unless a later build has planned it as a shard by itself.
+    return {name: shard for name, shard in shards.items() if name not in halves or shard.source.exists()}
 
 
 def sent_of(shards: Mapping[str, ShardFolder]) -> set[str]:

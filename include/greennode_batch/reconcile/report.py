@@ -88,6 +88,8 @@ def report(
         taken_over=taken_over,
         kept_answers=kept_answers,
         over_capacity=staged.over_capacity,
+        split=len(staged.splits),
+        enqueued_limit=min((split.limit for split in staged.splits), default=0),
         repeated=staged.repeated,
         lost=dict(staged.lost),
         unchanged=plan.unchanged,
@@ -115,7 +117,7 @@ def report(
     )
     write_json(run.costs, CostByShard(staged.actual_cost))
     write_json(run.report, made)
-    note_usage(run, _usage(plan, staged.actual_cost))
+    note_usage(run, _usage(plan, staged))
     # If a later run has overwritten rows, that run writes the cache. Rows of other jobs are never in it.
     if answered_table is not None and made.balanced and not (made.superseded or made.taken_over):
         answered_table.record(plan, kept_answers=kept_answers)
@@ -168,12 +170,14 @@ def _live(staged: Staged) -> LiveCost | None:
     )
 
 
-def _usage(plan: Plan, actual_cost: Sequence[ShardCost]) -> list[RunUsage]:
+def _usage(plan: Plan, staged: Staged) -> list[RunUsage]:
     """What the first attempt's requests used, next to their estimates."""
     planned = {shard.shard_id: shard.prompt_tokens / shard.requests for shard in plan.shards if shard.requests}
+    halves = (half for split in staged.splits for half in split.halves)
+    planned.update((half.shard_id, half.prompt_tokens / half.requests) for half in halves)
     used = []
     for model in plan.models:
-        shards = [one for one in actual_cost if one.attempt == FIRST_ATTEMPT and one.model == model]
+        shards = [one for one in staged.actual_cost if one.attempt == FIRST_ATTEMPT and one.model == model]
         used.append(
             RunUsage(
                 run_id=plan.run_id,

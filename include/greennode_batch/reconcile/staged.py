@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -17,10 +17,11 @@ from greennode_batch.request.request_lines import request_ids
 from greennode_batch.staging.folders import ATTEMPT_NAME, RunFolder, ShardFolder, fresh_names, local_copy
 from greennode_batch.staging.parquet import read_pieces, read_staged
 from greennode_batch.state.actual_cost import TOKEN_COLUMNS
-from greennode_batch.state.attempts import FIRST_ATTEMPT, SentShard, planned_shards, read_retry, retries
+from greennode_batch.state.attempts import FIRST_ATTEMPT, SentShard, in_parts, planned_shards, read_retry, retries
 from greennode_batch.state.plan import Plan, PlannedShard
 from greennode_batch.state.receipts import is_sent, read_receipt
 from greennode_batch.state.rows_fingerprint import RowsFingerprint
+from greennode_batch.state.split import Split, parts_in, splits_of
 from greennode_batch.tables.fingerprint import fingerprint
 from greennode_batch.tables.key_sample import KeySample
 from greennode_batch.write.join import row_statuses
@@ -57,15 +58,24 @@ class Staged:
         self.problems: list[str] = []
         """What does not agree, in words, with ids."""
         tallies = [Tally(FIRST_ATTEMPT, prices)]
-        before = planned_shards(plan)
-        for planned, sent in zip(plan.shards, before, strict=True):
-            self._check_first(planned, sent, tallies[0])
+        splits = splits_of(run, FIRST_ATTEMPT)
+        self.splits: list[Split] = [*splits.values()]
+        """How shards were split."""
+        before = list(in_parts(planned_shards(plan), splits))
+        parts: defaultdict[str, list[SentShard]] = defaultdict(list)
+        for one in before:
+            parts[one.origins[0]].append(one)
+        for planned in plan.shards:
+            self._check_first(planned, parts[planned.shard_id], tallies[0])
         for retry in retries(run):
             tallies.append(Tally(retry.attempt, prices))
-            for sent in retry.sent:
+            splits = splits_of(run, retry.attempt)
+            self.splits += splits.values()
+            again = list(in_parts(retry.planned, splits))
+            for sent in again:
                 origins = [one for one in before if not set(one.origins).isdisjoint(sent.origins)]
                 self._check_later(sent, origins, tallies[-1])
-            before = retry.sent
+            before = again
         self.attempts = tuple(tally.report() for tally in tallies if tally.shards)
         self.actual_cost = tuple(one for tally in tallies for one in tally.actual_cost)
         """What each collected shard used."""
@@ -82,9 +92,12 @@ class Staged:
                 rows = row_statuses(run.shard(planned.shard_id), key)
                 self.fingerprints[planned.shard_id] = fingerprint(rows, key)
 
-    def _check_first(self, planned: PlannedShard, sent: SentShard, tally: Tally) -> None:
-        """Check a shard of the first attempt: source.parquet against the plan and the results."""
-        shard = sent.folder(self._run)
+    def _check_first(self, planned: PlannedShard, parts: Sequence[SentShard], tally: Tally) -> None:
+        """Check a shard of the first attempt: source.parquet against the plan and the results.
+
+        parts: what was sent of it: the shard itself, or the halves that it was split into.
+        """
+        shard = self._run.shard(planned.shard_id)
         where = f"shard {planned.shard_id}"
         if not shard.source.exists():
             self.problems.append(f"{where}: {shard.source} is missing, so its rows are unknown; restore the file")
@@ -106,13 +119,17 @@ class Staged:
                 self._compare(f"{where}, its rows and requests.jsonl", ids, pa.array(request_ids(shard), pa.string()))
         if not planned.requests:
             return
-        if not self._was_sent(shard):
-            self._unsent.add(planned.shard_id)
-            return
-        results = self._collected(shard, planned.shard_id)
-        tally.add(sent, results)
-        if results is not None:
-            self._compare_results(where, ids, results)
+        tables = []
+        for part in parts:
+            folder = part.folder(self._run)
+            if not self._was_sent(folder):
+                self._unsent.add(part.shard_id)
+                continue
+            results = self._collected(folder, part.shard_id)
+            tally.add(part, results)
+            tables += [results] if results is not None else []
+        if len(tables) == len(parts):
+            self._compare_results(where, ids, pa.concat_tables(tables))
 
     def _check_copied(self, planned: PlannedShard, shard: ShardFolder) -> None:
         """Check a shard of copied answers: source.parquet and copied.parquet against the plan."""
@@ -178,6 +195,7 @@ class Staged:
         """Add a problem for shards that were or may have been sent but are in no plan: no row gets their answers."""
         later = [int(match[1]) for name in fresh_names(self._run.path) if (match := ATTEMPT_NAME.fullmatch(name))]
         for attempt in (FIRST_ATTEMPT, *sorted(later)):
+            splits = splits_of(self._run, attempt)
             planned = {shard.shard_id for shard in plan.shards}
             way_out = f"Clear build_requests, or remove {self._run.plan} and run the command again"
             if attempt > FIRST_ATTEMPT:
@@ -186,7 +204,9 @@ class Staged:
                 way_out = f"Clear build_retry_{attempt}, or run the command again"
             folder = self._run.shard("any", attempt=attempt).path.parent
             unplanned = KeySample()
-            for name in sorted(set(fresh_names(folder)) - planned):
+            planned |= {part.shard_id for shard_id in planned for part in parts_in(splits, shard_id)}
+            # A shard that was split is not sent itself, and its halves are checked by their own names.
+            for name in sorted(set(fresh_names(folder)) - planned - splits.keys()):
                 shard = self._run.shard(name, attempt=attempt)
                 if is_sent(shard):
                     receipt = read_receipt(shard)

@@ -40,6 +40,7 @@ from greennode_batch.state.attempts import (
 from greennode_batch.state.build_turn import check_turn, take_turn
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import is_sent, withdraw
+from greennode_batch.state.split import splits_of
 from greennode_batch.state.stops import failing_path, lift_stop, stops_of
 
 log = logging.getLogger(__name__)
@@ -130,8 +131,12 @@ def _failing_models(job: BatchJob, run: RunFolder, plan: Plan, attempt: int, *, 
 
 
 def _shards_of(run: RunFolder, attempt: int) -> list[ShardFolder]:
-    """Every shard of the attempt that was ever begun."""
-    return [run.shard(name, attempt=attempt) for name in sorted(fresh_names(run.attempt(attempt) / "shards"))]
+    """Every shard of the attempt that was ever begun. A shard that was split stands for its halves."""
+    retry = read_retry(run, attempt)
+    halves = {half.shard_id for split in splits_of(run, attempt).values() for half in split.halves}
+    halves -= {shard.shard_id for shard in retry.shards} if retry is not None else set()
+    names = set(fresh_names(run.attempt(attempt) / "shards")) - halves
+    return [run.shard(name, attempt=attempt) for name in sorted(names)]
 
 
 def _kept(run: RunFolder, plan: Plan, attempt: int, old: RetryPlan | None) -> list[RetryShard]:

@@ -5,9 +5,11 @@
                                            receipt.<n>.json  creating.<n>.json  released.<n>.json  output.jsonl
                                            errors.jsonl  results.parquet  anomalies.jsonl  joined.json  cleaned.json
                                            copied.parquet: in place of results, for copied answers
+                                           split.json: in place of a batch; its halves are shards beside it
+                         /splits/<shard_id>.json: the shards that may have a split.json
                          /parts/<number>-of-<count>/<job>-<files>.arrows
                          /attempt_2/retry.<n>.json  building.<n>.json
-                                   /shards/<shard_id>/…: as above, without source and joined
+                                   /shards/<shard_id>/…  splits/…: as above, without source and joined
                          /run.json  building.<n>.json  canary.json  approval.json  spend.json  no_credit.json
                          /report.json  removed.json
                          /answered.<n>.json  unchanged.<n>.bin: from build to report, for .answered-…
@@ -16,6 +18,7 @@
                   /.usage.json: what earlier runs used; see cost/usage_history.py
     <root>/.identity.json: the identity of the staging area; see state/staging_identity.py
     <root>/.line/<connection>/: the submit queue of a connection; see batches/throttle/queue_folder.py
+                             /limit-<model>.json: how much it takes in one batch; see state/enqueued_limit.py
 
 Paths are UPath objects (Airflow's ObjectStoragePath is one), so `file://`, `s3://`, `gs://` and `abfs://` work
 alike. Files are made on local disk first. A rename on the same disk, or one completed put, then makes them visible.
@@ -71,6 +74,7 @@ class ShardFolder:
         self.anomalies = path / "anomalies.jsonl"
         self.joined = path / "joined.json"
         self.cleaned = path / "cleaned.json"
+        self.split = path / "split.json"
 
     @property
     def source(self) -> UPath:
@@ -173,6 +177,10 @@ class RunFolder:
     def attempt(self, attempt: int) -> UPath:
         """The folder of a later attempt."""
         return self.path / f"attempt_{attempt}"
+
+    def splits(self, attempt: int) -> UPath:
+        """The folder that names the shards of an attempt that may be split."""
+        return (self.path if attempt == 1 else self.attempt(attempt)) / "splits"
 
     def part(self, number: int, total: int) -> UPath:
         """The folder of one partition of the source. total: how many partitions there are."""

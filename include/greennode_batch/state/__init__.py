@@ -16,9 +16,11 @@ receipts            receipt.<n>.json, claims and uploads: how far a shard's batc
 live_answers        live/: answers that came one by one, without a batch
 stops               stops/: why a run, or one of its models, sends nothing more
 confirmed_profile   .profiles/: the profiles whose results were read, by host
+split               split.json: the halves that are sent in place of a shard
 shard_model         the model of a shard
 withdrawn           whether a later build has withdrawn a shard
 submit_queue        the queue of shards that wait to be sent
+enqueued_limit      .line/: how many prompt tokens a connection takes in one batch
 no_credit           no_credit.json: the API refused a shard because the account has no credit
 row_status          RowStatus: what became of a row
 systematic_failure  whether too many requests of a run fail for it to be chance

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -12,6 +12,7 @@ from greennode_batch.job.prices import amount
 from greennode_batch.staging.folders import RunFolder, ShardFolder, read_json
 from greennode_batch.state.document import Document
 from greennode_batch.state.plan import Plan
+from greennode_batch.state.split import Split, parts_in, parts_of, splits_of
 from greennode_batch.wording import counted
 
 FIRST_ATTEMPT = 1
@@ -43,8 +44,8 @@ class RetryPlan(Document, frozen=True):
         return sum(shard.requests for shard in self.shards)
 
     @property
-    def sent(self) -> list[SentShard]:
-        """The shards of the attempt."""
+    def planned(self) -> list[SentShard]:
+        """The shards of the attempt, as they were built."""
         return [SentShard(self.attempt, one.shard_id, one.model, one.requests, one.origins) for one in self.shards]
 
 
@@ -83,11 +84,22 @@ def retries(run: RunFolder) -> Iterator[RetryPlan]:
 
 
 def sent_shards(run: RunFolder, plan: Plan, attempt: int) -> list[SentShard]:
-    """The shards that an attempt sends; empty if it was not built."""
+    """The shards that an attempt sends; empty if it was not built. Halves stand in place of a shard that was split."""
     if attempt == FIRST_ATTEMPT:
-        return [one for one in planned_shards(plan) if one.requests]
-    retry = read_retry(run, attempt)
-    return retry.sent if retry else []
+        planned = [one for one in planned_shards(plan) if one.requests]
+    else:
+        retry = read_retry(run, attempt)
+        planned = retry.planned if retry else []
+    return list(in_parts(planned, splits_of(run, attempt))) if planned else []
+
+
+def in_parts(planned: Iterable[SentShard], splits: Mapping[str, Split]) -> Iterator[SentShard]:
+    """The shards of an attempt, with its halves in place of each that was split."""
+    for one in planned:
+        if one.shard_id not in splits:
+            yield one
+        for half in parts_in(splits, one.shard_id):
+            yield one._replace(shard_id=half.shard_id, requests=half.requests)
 
 
 def attempt_shards(run: RunFolder, plan: Plan, attempt: int) -> list[ShardFolder]:
@@ -99,13 +111,13 @@ def all_sent(run: RunFolder, plan: Plan) -> Iterator[SentShard]:
     """Yield the shards that a run sends, attempt by attempt."""
     yield from sent_shards(run, plan, FIRST_ATTEMPT)
     for retry in retries(run):
-        yield from retry.sent
+        yield from sent_shards(run, plan, retry.attempt)
 
 
 def settling_shards(run: RunFolder, shard_id: str) -> Iterator[tuple[ShardFolder, str | None]]:
     """Yield a shard and the retry shards of its requests, each with the reason why the budget stopped further attempts.
 
-    The reason is None if the budget did not stop them.
+    The reason is None if the budget did not stop them. Halves stand in place of a shard that was split.
     """
     attempts = list(retries(run))
     stops = {retry.attempt: retry.over_budget for retry in attempts}
@@ -114,9 +126,10 @@ def settling_shards(run: RunFolder, shard_id: str) -> Iterator[tuple[ShardFolder
         stop = stops.get(attempt + 1)
         return f"{stop.reason}; attempt {attempt}" if stop else None
 
-    yield run.shard(shard_id), why(FIRST_ATTEMPT)
+    for part in parts_of(run.shard(shard_id)):
+        yield part, why(FIRST_ATTEMPT)
     for retry in attempts:
-        for one in retry.sent:
+        for one in in_parts(retry.planned, splits_of(run, retry.attempt)):
             if shard_id in one.origins:
                 yield one.folder(run), why(retry.attempt)
 

@@ -2,7 +2,7 @@
 
     uploading.json    an upload has begun
     receipt.1.json    uploaded(file_id) -> created(batch_id) -> collected: each change is the next receipt
-    creating.1.json   the first create is about to be sent; creating.2.json: the second, …
+    creating.1.json   the first create is about to be sent; creating.2.json: the second, …; or the shard is split
     released.1.json   the first create made no batch, or its batch is known and has ended
 
 A shard that is answered live has no batch: see `state.live_answers`.
@@ -29,6 +29,7 @@ from greennode_batch.staging.exclusive import create_exclusive
 from greennode_batch.staging.folders import ShardFolder, fresh_names, numbered, read_json, write_json
 from greennode_batch.state.document import Document
 from greennode_batch.state.live_answers import LIVE_BATCH_ID, LiveAnswers, LiveHold
+from greennode_batch.state.split import read_split_begun, rowless_halves_of
 
 _BY_HAND = "receipt.json"
 
@@ -53,6 +54,17 @@ class Quiet(msgspec.Struct, frozen=True):
 
     state: str
     since: float
+
+
+class EnqueuedRefusal(msgspec.Struct, frozen=True):
+    """The last refusal of a shard because of a limit on enqueued tokens."""
+
+    words: str
+    """The server's message."""
+    limit: int | None = None
+    """The limit that the message names."""
+    alone: int = 0
+    """How many times in succession the shard was refused while nothing else was enqueued at the server."""
 
 
 class Receipt(Document, frozen=True):
@@ -100,6 +112,8 @@ class Receipt(Document, frozen=True):
     """Whether the requests of a batch that is overdue are sent again, though it may still be billed."""
     live: LiveAnswers | None = None
     """How the shard was answered live, without a batch."""
+    refused: EnqueuedRefusal | None = None
+    """How the server last refused the shard because of a limit on enqueued tokens."""
 
     @property
     def answered_by(self) -> str | None:
@@ -127,6 +141,8 @@ class Claim(Document, frozen=True):
     """The turn of the build that withdrew the shard."""
     live: LiveHold | None = None
     """That the shard is answered live, without a batch; None for a create."""
+    splits: bool = False
+    """Whether the shard is split, which nothing takes back: no create is sent for it from then on."""
 
 
 class NumberedClaim(NamedTuple):
@@ -254,17 +270,31 @@ def take_claim(shard: ShardFolder, held: NumberedClaim) -> bool:
     return create_exclusive(shard.claim(held.number), held.claim)
 
 
+def is_to_be_split(shard: ShardFolder) -> bool:
+    """Whether a worker has decided to split the shard, and perhaps has done so. Then no create may be sent for it."""
+    if read_split_begun(shard) is None:
+        return False
+    numbers = numbered(fresh_names(shard.path), "creating")
+    claims = (read_json(shard.claim(number), Claim) for number in numbers)
+    return any(claim is not None and claim.splits for claim in claims)
+
+
 def release_claim(shard: ShardFolder, number: int) -> None:
     """Release a claim whose create certainly made no batch, or whose batch has ended. Both stay true for ever."""
     write_json(shard.path / f"released.{number}.json", Released())
 
 
 def is_sent(shard: ShardFolder) -> bool:
-    """Whether the shard has a batch or may have one. A build must not change such a shard: it may be paid for."""
+    """Whether the shard has a batch or may have one. A build must not change such a shard: it may be paid for.
+
+    A shard that was split is sent if one of its halves is.
+    """
     names = fresh_names(shard.path)
     receipt = _receipt_among(shard, names)
     if receipt is not None and receipt.is_through:
         return True
+    if shard.split.name in names:
+        return any(map(is_sent, rowless_halves_of(shard)))
     last = _claim_among(shard, names)
     return last is not None and not last.claim.released
 
@@ -284,16 +314,18 @@ def withdraw(shard: ShardFolder, *, now: float, turn: int) -> bool:
 
     The withdrawal is a claim like any other, so this call and a worker that is about to create the batch cannot both
     win. turn: the turn of the build that leaves the shard out. A later build that plans the shard overrules it (see
-    `state.withdrawn`).
+    `state.withdrawn`). The halves of a shard that was split are withdrawn with it.
     """
     # Read first: a claim taken after this either has the number that is tried below, or is seen by is_sent.
     last = latest_claim(shard)
     if is_sent(shard):
         return False
-    if last is not None and last.claim.withdrawn and last.claim.turn >= turn:
-        return True
-    claim = Claim("builder", "", now, released=True, withdrawn=True, turn=turn)
-    return take_claim(shard, NumberedClaim(last.number + 1 if last else 1, claim))
+    if last is None or not last.claim.withdrawn or last.claim.turn < turn:
+        claim = Claim("builder", "", now, released=True, withdrawn=True, turn=turn)
+        if not take_claim(shard, NumberedClaim(last.number + 1 if last else 1, claim)):
+            return False
+    # Read last: the worker of a half that is split off later sees the claim above before it sends.
+    return all(withdraw(half, now=now, turn=turn) for half in rowless_halves_of(shard))
 
 
 class UploadBegun(Document, frozen=True):

@@ -12,6 +12,7 @@ from greennode_batch.state.cost_estimate import Estimate
 from greennode_batch.state.document import Document
 from greennode_batch.state.plan import OrphanedRows, remembered_rows
 from greennode_batch.state.row_status import RowStatus
+from greennode_batch.state.split import split_summary
 from greennode_batch.wording import counted
 
 
@@ -83,6 +84,10 @@ class RunReport(Document, frozen=True):
     """Epoch seconds."""
     ended_at: float = 0.0
     """Epoch seconds."""
+    split: int = 0
+    """Shards that were larger than the server's limit on enqueued tokens, and were split."""
+    enqueued_limit: int = 0
+    """The lowest such limit, in prompt tokens; 0 if none was reached."""
     over_budget: tuple[str, ...] = ()
     """The attempts that the budget stopped, wholly or in part, and why."""
 
@@ -165,6 +170,7 @@ class RunReport(Document, frozen=True):
                 f"({_listed(self.anomalies)}); see {self.anomaly_files[0]}"
                 f"{f' and {more:,} more files of that name' if more else ''}"
             )
+        said += [split_summary(self.split, self.enqueued_limit)] if self.split else []
         if self.over_capacity:
             said.append(
                 f"{counted(self.over_capacity, 'batch was', 'batches were')} refused because the server had no "

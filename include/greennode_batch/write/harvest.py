@@ -20,6 +20,7 @@ from greennode_batch.staging.folders import RunFolder, ShardFolder
 from greennode_batch.state.attempts import all_sent
 from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.receipts import is_sent, read_receipt
+from greennode_batch.state.split import parts_of
 from greennode_batch.wording import counted
 from greennode_batch.write.final_outcomes import FinalOutcomes
 from greennode_batch.write.join import join_shard
@@ -85,7 +86,7 @@ def harvest(
             _note(done, shard, error)
     for planned in plan.shards:
         shard = run.shard(planned.shard_id)
-        if not targets or shard.joined.exists() or not shard.results.exists():
+        if not targets or shard.joined.exists() or not any(part.results.exists() for part in parts_of(shard)):
             continue
         try:
             done.rows += _write(shard, job, targets, plan)
@@ -130,6 +131,7 @@ def _write(shard: ShardFolder, job: BatchJob, targets: Sequence[OpenTarget], pla
         answer_fields=AnswerReader(job.answer).fields,
         keep_reasoning=job.keep_reasoning,
         final=FinalOutcomes(shard.run, plan),
+        in_part=True,
     ) as joined:
         return write_shard(shard, joined, targets, key=job.target_key).rows
 

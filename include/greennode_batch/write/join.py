@@ -26,6 +26,7 @@ from greennode_batch.state.attempts import settling_shards
 from greennode_batch.state.plan import refuse_emptied
 from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.state.row_status import RowStatus
+from greennode_batch.state.split import parts_of
 from greennode_batch.write.final_outcomes import FinalOutcomes
 from greennode_batch.write.result_parts import FINAL, ResultParts
 
@@ -105,15 +106,17 @@ def join_shard(
     answer_fields: Sequence[pa.Field],
     keep_reasoning: bool = False,
     final: FinalOutcomes | None = None,
+    in_part: bool = False,
 ) -> Iterator[JoinedRows]:
     """Open a shard's source rows joined with their results. The latest attempt with a result wins.
 
     owner: the owner to write into the rows. keep_reasoning: whether to fill `reasoning`; staging keeps it either way,
-    so it can be joined later. final: fills `greennode_final`, which is NULL otherwise. Raises ConfigError for a shard
-    that is not collected yet, or was collected for another answer model.
+    so it can be joined later. final: fills `greennode_final`, which is NULL otherwise. in_part: whether one collected
+    half is enough for a shard that was split. Raises ConfigError for a shard that is not collected yet, or was
+    collected for another answer model.
     """
     kept = [field for field in _JOINED_FIELDS if keep_reasoning or field.name != "reasoning"]
-    with _opened(shard, [*kept, *answer_fields], final) as (source, results):
+    with _opened(shard, [*kept, *answer_fields], final, in_part=in_part) as (source, results):
         yield JoinedRows(source, results, owner=owner, answer_fields=answer_fields, final=final)
 
 
@@ -208,7 +211,7 @@ def _is_missing(source: pa.Table, matched: pa.Table) -> pa.ChunkedArray:
 
 @contextmanager
 def _opened(
-    shard: ShardFolder, fields: Sequence[pa.Field], final: FinalOutcomes | None = None
+    shard: ShardFolder, fields: Sequence[pa.Field], final: FinalOutcomes | None = None, *, in_part: bool = False
 ) -> Iterator[tuple[pq.ParquetFile, ResultParts | _CopiedParts]]:
     """Open the shard's source file and its results, in these columns."""
     with ExitStack() as stack:
@@ -227,7 +230,8 @@ def _opened(
             yield source, _CopiedParts(copied, fields)
             return
         files, stops, attempts = [], [], []
-        if shard.results.exists():
+        are_collected = (part.results.exists() for part in parts_of(shard))
+        if (any if in_part else all)(are_collected):
             for one, stop in settling_shards(shard.run, shard.shard_id):
                 if one.results.exists():
                     files.append(opened(one.results))

@@ -29,8 +29,9 @@ class ResultParts:
 
     files: results.parquet of each attempt, in order; a later result replaces an earlier one. fields: the columns to
     read, including custom_id. stops: for each file, why the budget stopped its retryable requests from being sent
-    again, or None; these requests become `unsent`. attempts: the number of each file's attempt. final: gives the values
-    of the column FINAL, if that column is wanted.
+    again, or None; these requests become `unsent`. attempts: the number of each file's attempt, which several have if
+    the shard was split; by default each file is the next attempt's. final: gives the values of the column FINAL, if it
+    is wanted.
     """
 
     def __init__(
@@ -45,16 +46,16 @@ class ResultParts:
         self._files = files
         self._schema = pa.schema([*fields, *([FINAL] if final else [])])
         self._stops = stops or [None] * len(files)
-        self._attempts = attempts or [FIRST_ATTEMPT] * len(files)
+        self._attempts = attempts or range(FIRST_ATTEMPT, FIRST_ATTEMPT + len(files))
         self._final = final
         self._read = list(dict.fromkeys((*(field.name for field in fields), *(_SAID if final else ()))))
 
     @cached_property
     def requested(self) -> pa.ChunkedArray:
         """The custom_ids in the first attempt's results. Later attempts may also have those of other shards."""
-        if not self._files:
-            return pa.chunked_array([], pa.string())
-        return self._files[0].read(columns=["custom_id"], use_threads=False)["custom_id"]
+        first = [file for file, attempt in zip(self._files, self._attempts, strict=True) if attempt == FIRST_ATTEMPT]
+        ids = [file.read(columns=["custom_id"], use_threads=False)["custom_id"] for file in first]
+        return pa.chunked_array([chunk for some in ids for chunk in some.chunks], pa.string())
 
     def __iter__(self) -> Iterator[pa.Table]:
         """Yield at least one part, which may be empty."""
@@ -72,7 +73,7 @@ class ResultParts:
                     made_by = model_hash_of(file.schema_arrow)
                     rows = rows.append_column(FINAL, self._final.of_results(rows, attempt=attempt, model_hash=made_by))
                 rows = rows.select(self._schema.names).replace_schema_metadata(None)
-                if file is not self._files[0]:
+                if attempt > FIRST_ATTEMPT:
                     rows = rows.filter(pc.is_in(rows["custom_id"], value_set=self.requested))
                     said.append(rows["custom_id"])
                 if len(before):

@@ -210,7 +210,7 @@ def _retries(ground: Ground, index: int) -> None:
     assert plan is not None
     profile = client.profile
     retry = build_retry(job_of(ground), ground.run(), plan, attempt=2, profile=profile, clock=ground.clock)
-    for sent in retry.sent:
+    for sent in retry.planned:
         _carry(ground, client, sent.folder(ground.run()))
 
 

@@ -21,6 +21,7 @@ from greennode_airflow.ui import PAGE_PREFIX, PAGE_ROUTE, report_path
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import read_receipt
 from greennode_batch.state.run_identity import find_run
+from greennode_batch.state.split import parts_of
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,8 @@ class BatchLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         """The link, or nothing while there is no batch."""
         batch_id, host = getattr(operator, "batch_id", None), None
-        for shard in _shards_of(operator):
-            receipt = read_receipt(shard)
+        for part in [part for shard in _shards_of(operator) for part in parts_of(shard)]:
+            receipt = read_receipt(part)
             if receipt is not None and receipt.batch_id is not None:
                 batch_id, host = receipt.batch_id, receipt.server
                 break

@@ -70,10 +70,11 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
     it fails for good, and so do the run's shards that were not tried yet; cleared, they are sent.
 
     shard: the folder that holds `requests.jsonl` (templated); its receipt is kept beside it, so a folder is for
-    one batch. Of a list of folders each gets its batch, and the task returns their ids; where some fail, it fails once
-    all others are sent. job: whose run the shard is of; where its plan has a pilot, the task waits in the triggerer
-    until results of that were read, by whichever task comes first. on_ambiguous: what to do when a create may have been
-    accepted and the server cannot tell.
+    one batch. Of a list of folders each gets its batch, and so does each half of a shard that was split because it is
+    larger than the server's limit on enqueued tokens: then the task returns a list of ids. Where some fail, it fails
+    once all others are sent. job: whose run the shard is of; where its plan has a pilot, the task waits in the
+    triggerer until results of that were read, by whichever task comes first. on_ambiguous: what to do when a create may
+    have been accepted and the server cannot tell.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         if pauses:
             self._defer_for(min(pauses))
         failures.raise_all()
-        return batch_ids[0] if isinstance(self.shard, str) else batch_ids
+        return batch_ids[0] if isinstance(self.shard, str) and len(shards) == 1 else batch_ids
 
     def on_kill(self) -> None:
         """Save what live answers have come, and stop."""
@@ -194,8 +195,8 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
     def _pilot_task_state(self, pilot: ShardFolder, context: Context) -> str | None:
         """State of the task that should send the pilot, None before it is scheduled. Fails this one if that failed."""
         plan = read_plan(pilot.run)
-        assert plan is not None, "a pilot is one of a plan"
-        number = [shard.shard_id for shard in plan.shards].index(pilot.shard_id)
+        assert plan is not None and plan.pilot is not None, "a pilot is one of a plan"  # noqa: PT018
+        number = [shard.shard_id for shard in plan.shards].index(plan.pilot)
         index = number // group_size(len(plan.shards), conf.getint("core", "max_map_length", fallback=1024))
         run = context["dag_run"]
         states = context["ti"].get_task_states(

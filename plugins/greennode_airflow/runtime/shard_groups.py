@@ -17,6 +17,7 @@ from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.attempts import FIRST_ATTEMPT, planned_shards, sent_shards
 from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import read_receipt
+from greennode_batch.state.split import parts_of
 
 SHARD_NAME = "{{ task.shard_name }}"
 """The label of an instance of a mapped task on Airflow's pages, in place of its number."""
@@ -52,8 +53,8 @@ def shards_in(group: Shards) -> list[ShardFolder]:
 
 
 def shards_to_send(group: Shards) -> list[ShardFolder]:
-    """Those of them that hold requests. Skips the task if none does."""
-    shards = [shard for shard in shards_in(group) if not is_empty(shard)]
+    """Those of them that hold requests, or the parts that they were split into. Skips the task if none does."""
+    shards = [part for shard in shards_in(group) if not is_empty(shard) for part in parts_of(shard)]
     if not shards:
         raise AirflowSkipException("no row of this shard can be sent; they go to the target as unsent")
     return shards
@@ -66,7 +67,7 @@ def name_of(group: Shards) -> str:
     """
     # It is for people to read: no task fails because it is missing.
     with suppress(Exception):
-        first, *others = shards_in(group)
+        first, *others = [part for shard in shards_in(group) for part in parts_of(shard)]
         receipt, plan = read_receipt(first), read_plan(first.run)
         sent = [] if plan is None else sent_shards(first.run, plan, first.attempt)
         sent += planned_shards(plan) if plan and first.attempt == FIRST_ATTEMPT else []

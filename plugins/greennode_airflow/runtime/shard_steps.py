@@ -30,6 +30,7 @@ from greennode_batch.errors import BusyError, RetryableError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import Receipt, is_live, read_receipt
+from greennode_batch.state.split import half_of
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class ShardSteps:
                     is_cleared=is_cleared,
                     on_ambiguous=self.on_ambiguous,
                     admit=self.hook.admit(self.client),
+                    limits=self.hook.enqueued_limits(),
                 )
         assert receipt.answered_by is not None
         return receipt.answered_by
@@ -145,7 +147,7 @@ class ShardSteps:
     ) -> Wait | SendAgain | Done:
         receipt = read_receipt(shard)
         batch_id = receipt.batch_id if receipt else None
-        if sends_again and receipt is not None and not receipt.is_through and receipt.over_capacity:
+        if sends_again and _is_to_send_again(shard, receipt):
             try:
                 self.send(shard, is_cleared=True)
             except BusyError as error:
@@ -163,6 +165,13 @@ class ShardSteps:
         except RetryableError as error:
             log.warning("%s. The triggerer polls again", error)
             return Wait(MIN_POLL_SECONDS)
+
+
+def _is_to_send_again(shard: ShardFolder, receipt: Receipt | None) -> bool:
+    """Whether the server had no capacity for the shard, or it is a half of one that was split since."""
+    if receipt is not None and (receipt.is_through or receipt.over_capacity):
+        return not receipt.is_through
+    return half_of(shard) is not None
 
 
 @dataclass

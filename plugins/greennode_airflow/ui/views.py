@@ -38,6 +38,7 @@ from greennode_batch.monitor.staged_dags import Pipeline, StagedDags
 from greennode_batch.monitor.staged_run import StagedRun, StagedRuns, StagedShard
 from greennode_batch.staging.folders import RunFolder
 from greennode_batch.state.run_report import RunReport
+from greennode_batch.state.split import split_summary
 
 WITH_FAILURES = "with_failures"
 _TASKS = ("submit_batch", "wait_for_batch", "collect_results")
@@ -271,7 +272,8 @@ class Views:
 
     def _group_sizes(self, session: Session, run: AirflowRun, staged: StagedRun, prefix: str) -> Mapping[int, int]:
         """How many shards an instance of each attempt's tasks has."""
-        shards = Counter(shard.attempt for shard in staged.shards)
+        # Halves of a shard are in its instance.
+        shards = Counter(attempt for attempt, _ in {(shard.attempt, shard.index) for shard in staged.shards})
         tasks = {attempt: f"{prefix}attempt_{attempt}.{_TASKS[0]}" for attempt in shards}
         instances = count_instances(session, run, tasks.values())
         return {
@@ -336,10 +338,12 @@ def _row(run: AirflowRun, pipeline: Pipeline, seen: _Seen) -> RunRow:
 
 
 def _notes(facts: RunFacts, done: Sequence[Act]) -> Iterator[str]:
-    """What people have done to a run, as sentences."""
+    """What people have done to a run, and what else has changed its course, as sentences."""
     approval = facts.staged.approval
     if approval is not None and approval.approved is not None:
         yield f"{approval}."
+    if splits := facts.staged.splits:
+        yield f"{split_summary(len(splits), min(split.limit for split in splits))}."
     if facts.staged.report is not None:
         yield from (f"{words}." for words in facts.staged.report.over_budget)
     for act in reversed(done):

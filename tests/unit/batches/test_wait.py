@@ -110,7 +110,8 @@ def test_a_batch_that_the_list_still_has_is_not_forgotten(make_shard, client, em
 def test_a_batch_that_was_refused_for_want_of_room_is_sent_again_from_the_same_file(
     make_shard, client, emulator, clock, look_until
 ):
-    emulator.faults([{"kind": "failed", "code": "token_limit_exceeded", "count": 2}])
+    words = {"code": "server_overloaded", "message": "No capacity. Please try again later."}
+    emulator.faults([{"kind": "failed", "count": 2, **words}])
     shard = make_shard()
     first = submit(shard, client, clock=clock)
     assert isinstance(look_until(shard), SendAgain)

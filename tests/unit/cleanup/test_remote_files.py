@@ -10,6 +10,7 @@ from greennode_batch.batches.submit import submit
 from greennode_batch.batches.upload import remote_name, upload
 from greennode_batch.cleanup.remote_files import RemovedFiles, remove_remote_files
 from greennode_batch.collect.collect import collect_shard
+from greennode_batch.errors import BusyError, SplitError
 from greennode_batch.plan.build import build
 from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.source.rows import Rows
@@ -18,6 +19,7 @@ from greennode_batch.state.cleaned import Cleaned
 from greennode_batch.state.joined_shard import JoinedShard
 from greennode_batch.state.receipts import read_receipt, withdraw, write_receipt
 from greennode_batch.state.run_report import RunReport
+from greennode_batch.state.split import parts_of
 
 COLUMNS = ("id", "text")
 ROWS = [(1, "one"), (2, "two"), (3, "three"), (4, "four")]
@@ -82,6 +84,27 @@ def test_input_output_and_error_file_go_and_nothing_else_of_the_account(
     assert stored() == others
     assert emulator.ledger()["files_deleted"] == 3
     assert client.get_batch(batch.id).id == batch.id, "batches stay"
+
+
+def test_the_upload_of_a_shard_that_was_split_goes_with_the_files_of_its_halves(
+    make_run, client, emulator, ended, stored, clock
+):
+    run, plan = make_run(COLUMNS, ROWS)
+    shard = run.shard(plan.shards[0].shard_id)
+    emulator.faults([{"kind": "enqueued_limit", "tokens": 30, "at": "create", "named": False, "count": 2}])
+    for kind in (BusyError, SplitError):
+        with pytest.raises(kind):
+            submit(shard, client, clock=clock)
+    parts = parts_of(shard)
+    for part in parts:
+        ended(part)
+        collect_shard(part, client, None)
+    note_joined(shard)
+    account(run)
+    assert len(stored()) == 1 + 2 * len(parts)
+    assert remove_remote_files(run, client).deleted == 1 + 2 * len(parts)
+    assert stored() == set()
+    assert remove_remote_files(run, client) == RemovedFiles()
 
 
 def test_a_second_clean_up_makes_no_call(over, client, emulator):

@@ -4,7 +4,10 @@ import msgspec
 import pytest
 
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.batches.halves import split
 from greennode_batch.batches.submit import submit
+from greennode_batch.monitor.answer_sample import SHOWN_ANSWERS, answer_sample
+from greennode_batch.monitor.failed_rows import failed_rows
 from greennode_batch.monitor.live_batches import LiveBatch
 from greennode_batch.monitor.run_figures import run_figures, shard_figures
 from greennode_batch.monitor.staged_run import StagedRun
@@ -13,6 +16,7 @@ from greennode_batch.staging.folders import read_json, write_json
 from greennode_batch.state.actual_cost import CostByShard
 from greennode_batch.state.canaries import Canary, write_canaries
 from greennode_batch.state.run_report import RunReport
+from greennode_batch.state.split import SplitBegun, parts_of
 
 MODEL = "google/gemma-4-31b-it"
 NOW = 2_000_000_000.0
@@ -224,6 +228,33 @@ def test_every_stage_of_a_shard_is_told_apart(make_scene):
     scene.change(shards[2], cancelled_at=NOW)
     scene.change(shards[3], state="uploaded", batch_id=None, over_capacity=("batch_1",))
     assert [shard.stage for shard in scene.staged().shards] == ["collected", "lost", "cancelling", "refused", "sent"]
+
+
+def test_halves_stand_in_place_of_the_shard_that_was_split(make_scene):
+    scene = make_scene(texts(6), per_shard=4)
+    whole, other = scene.shards
+    split(whole, SplitBegun(prompt_tokens=10, limit=6, words="too large"))
+    first, second = parts_of(whole)
+    submit(first, scene.client)
+    staged = scene.staged()
+    assert [(one.shard_id, one.index, one.planned_id, one.stage) for one in staged.shards] == [
+        (first.shard_id, 0, whole.shard_id, "sent"),
+        (second.shard_id, 0, whole.shard_id, "built"),
+        (other.shard_id, 1, other.shard_id, "built"),
+    ]
+    assert [one.limit for one in staged.splits] == [6]
+    assert (figures(scene).requests, figures(scene).requested, figures(scene).shards) == (6, 6, 3)
+    scene.collect(first)
+    assert len(answer_sample(scene.run, scene.staged()).rows) == 2
+    assert failed_rows(scene.run, scene.staged()).searched == 0, "the other half may still be answered"
+    for shard in (second, other):
+        submit(shard, scene.client)
+        scene.collect(shard)
+    assert len(answer_sample(scene.run, scene.staged()).rows) == SHOWN_ANSWERS
+    made = scene.account()
+    assert (made.balanced, made.succeeded, made.split, made.enqueued_limit) == (True, 6, 1, 6)
+    assert "1 shard was larger than one batch may be" in str(made)
+    assert figures(scene, is_over=True).succeeded == 6
 
 
 def test_the_connection_and_the_server_of_a_run_are_known(make_scene):

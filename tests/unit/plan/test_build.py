@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.batches.halves import split
 from greennode_batch.batches.submit import submit
-from greennode_batch.errors import ConfigError, RowError
+from greennode_batch.errors import ConfigError, RowError, SplitError
 from greennode_batch.incremental.target_lookup import TableLookup
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.sources import FileSource
@@ -36,6 +37,7 @@ from greennode_batch.state.receipts import (
     write_receipt,
 )
 from greennode_batch.state.run_identity import RemovedRun
+from greennode_batch.state.split import SplitBegun, halves_of
 from greennode_batch.state.withdrawn import is_withdrawn as is_withdrawn_now
 from greennode_batch.tables.open_table import sql_table
 
@@ -348,6 +350,64 @@ def test_a_shard_that_is_planned_again_after_it_was_withdrawn_can_be_sent(staged
     assert staged.build([(1, "a")]).shards == (shard,)
     assert submit(staged.shard(shard), client).state == "created"
     assert emulator.ledger()["batches_created"] == 1
+
+
+def halved(staged, planned):
+    """Split a shard as a worker does whose batch would be too large; returns its halves."""
+    why = SplitBegun(prompt_tokens=planned.prompt_tokens, limit=planned.prompt_tokens - 1, words="too large")
+    split(staged.shard(planned), why)
+    return halves_of(staged.shard(planned))
+
+
+def test_a_shard_that_was_split_is_built_again_while_no_half_is_sent(staged, client):
+    (shard,) = staged.build([(1, "a"), (2, "b")]).shards
+    halves = halved(staged, shard)
+    (other,) = staged.build([(1, "changed"), (2, "b")]).shards
+    assert staged.texts(other) == ["changed", "b"]
+    for half in halves:
+        with pytest.raises(ConfigError, match="withdrawn"):
+            submit(half, client)
+
+
+@pytest.mark.parametrize("sent", [0, 1])
+def test_a_shard_of_which_a_half_is_sent_stays_with_all_its_rows(staged, client, sent):
+    (shard,) = staged.build([(1, "a"), (2, "b")]).shards
+    halves = halved(staged, shard)
+    submit(halves[sent], client)
+    plan = staged.build([(1, "changed"), (2, "changed"), (3, "c")])
+    assert plan.shards[0] == shard
+    assert [staged.texts(planned) for planned in plan.shards] == [["a", "b"], ["c"]]
+    assert submit(halves[1 - sent], client).state == "created", "and its other half is sent"
+
+
+def test_a_half_that_is_sent_while_the_source_is_read_keeps_its_shard(staged, client):
+    (shard,) = staged.build([(1, "a"), (2, "b")]).shards
+    halves = halved(staged, shard)
+    plan = staged.build([(1, "changed"), (2, "b")], meanwhile=lambda: submit(halves[1], client))
+    assert plan.shards == (shard,)
+    assert submit(halves[0], client).state == "created"
+
+
+def test_a_shard_that_was_split_and_withdrawn_is_sent_in_halves_once_it_is_planned_again(staged, client, emulator):
+    (shard,) = staged.build([(1, "a"), (2, "b")]).shards
+    halves = halved(staged, shard)
+    staged.build([(1, "other")])
+    assert staged.build([(1, "a"), (2, "b")]).shards == (shard,)
+    with pytest.raises(SplitError):
+        submit(staged.shard(shard), client)
+    assert [submit(half, client).state for half in halves] == ["created", "created"]
+    assert emulator.ledger()["batches_created"] == 2
+
+
+def test_a_half_that_a_later_build_plans_as_a_shard_is_one(staged, client):
+    (shard,) = staged.build([(1, "a"), (2, "b")]).shards
+    halves = halved(staged, shard)
+    first, second = staged.build([(1, "a"), (2, "b")], max_shard_requests=1).shards
+    assert [first.shard_id, second.shard_id] == [half.shard_id for half in halves]
+    assert submit(staged.shard(second), client).state == "created"
+    plan = staged.build([(1, "new"), (2, "new")], max_shard_requests=1)
+    assert second in plan.shards
+    assert [staged.texts(planned) for planned in plan.shards] == [["b"], ["new"]]
 
 
 def test_a_shard_that_is_sent_while_the_source_is_read_is_built_around(staged):

@@ -5,9 +5,11 @@ from contextlib import closing
 import msgspec
 import pytest
 
+from greennode_batch.batches.halves import split
 from greennode_batch.batches.submit import submit
 from greennode_batch.collect.collect import collect_shard
 from greennode_batch.state.receipts import Claim, NumberedClaim, read_receipt, take_claim, write_receipt
+from greennode_batch.state.split import SplitBegun, parts_of
 from greennode_batch.tables.open_table import sql_table
 from greennode_batch.write.harvest import harvest
 
@@ -52,6 +54,18 @@ def test_what_was_collected_and_not_written_is_written_once(make_run, ended, cli
     assert statuses() == ["succeeded"] * 4
     assert reap(run).rows == 0
     assert "had sent 2 shards" in str(done)
+
+
+def test_the_answers_of_one_half_of_a_shard_are_written_although_the_other_was_never_sent(
+    make_run, ended, reap, statuses
+):
+    run, plan = make_run(("id", "text"), ROWS)
+    (shard,) = shards_of(run, plan)
+    split(shard, SplitBegun(prompt_tokens=10, limit=6, words="too large"))
+    ended(parts_of(shard)[0])
+    done = reap(run)
+    assert (done.sent, done.failed) == (1, {})
+    assert statuses() == ["succeeded", "succeeded", "missing", "missing"]
 
 
 def test_an_open_batch_is_cancelled_and_what_it_has_answered_is_written(make_run, client, emulator, reap, statuses):

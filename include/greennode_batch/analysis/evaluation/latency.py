@@ -16,6 +16,7 @@ from greennode_batch.state.attempts import settling_shards
 from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import read_receipt
 from greennode_batch.state.row_status import RowStatus
+from greennode_batch.state.split import parts_of
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,12 @@ def answer_waits(run: RunFolder) -> dict[str, Waits]:
     seconds: defaultdict[str, list[npt.NDArray[np.float64]]] = defaultdict(list)
     for planned in plan.shards if plan else ():
         shard = run.shard(planned.shard_id)
-        receipt = read_receipt(shard)
-        if receipt is None or receipt.created_at is None:
+        receipts = map(read_receipt, parts_of(shard))
+        created = [receipt.created_at for receipt in receipts if receipt is not None and receipt.created_at is not None]
+        if not created:
             continue
         for one, _ in settling_shards(run, planned.shard_id):
-            seconds[planned.model] += [times - receipt.created_at for times in _answered_at(one)]
+            seconds[planned.model] += [times - min(created) for times in _answered_at(one)]
     return {model: _waits(np.concatenate(parts)) for model, parts in seconds.items() if sum(map(len, parts))}
 
 

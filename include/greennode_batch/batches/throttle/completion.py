@@ -45,7 +45,7 @@ class Completions:
         self._clock = clock
 
     def is_over(self, admission: Admission) -> bool:
-        """Whether staging shows that it is over: collected, given up, withdrawn, never sent in time, or gone."""
+        """Whether staging shows that it is over: collected, given up, withdrawn, split, never sent in time, or gone."""
         shard = self._shard_at(admission.folder)
         try:
             receipt = read_receipt(shard)
@@ -58,7 +58,7 @@ class Completions:
         except ConfigError as error:
             log.warning("%s. Its shard counts as under way", error)
             return False
-        if last is not None and is_withdrawn(shard, last.claim):
+        if last is not None and (last.claim.splits or is_withdrawn(shard, last.claim)):
             return True
         if last is not None and not last.claim.released:
             # It is unknown whether there is a batch. If there is one, it has ended by that time.

@@ -21,7 +21,7 @@ from greennode_batch.batches.throttle.completion import Completions, good_until
 from greennode_batch.batches.throttle.limits import Limits
 from greennode_batch.batches.throttle.queue_folder import QueueFolder, QueueListing, Ticket, name_in_queue
 from greennode_batch.batches.throttle.shard_tokens import prompt_tokens_of
-from greennode_batch.errors import AmbiguousError, ApiError, BusyError, ConfigError, RetryableError
+from greennode_batch.errors import AmbiguousError, ApiError, BusyError, ConfigError, RetryableError, SplitError
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.receipts import is_sent, read_receipt
 from greennode_batch.state.submit_queue import Admission, Tries
@@ -61,11 +61,14 @@ class SubmitQueue:
         """Admits the shard: its create may be sent until the time that the context gives, in epoch seconds.
 
         Raises BusyError if it has to wait. If sending ends with a retryable error, the admission stays the shard's for
-        an hour; after any other error, the next shard can have it.
+        an hour; after any other error, or once the shard was split, the next shard can have it.
         """
         number, until = self._admit(shard)
         try:
             yield until
+        except SplitError:
+            self._folder.end(number)
+            raise
         except (RetryableError, AmbiguousError):
             raise
         except (ApiError, ConfigError):

@@ -6,13 +6,17 @@ from greennode_batch.cost.estimate import estimate_tokens
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.attempts import FIRST_ATTEMPT, read_retry
 from greennode_batch.state.plan import read_plan
+from greennode_batch.state.split import half_of
 
 
 def prompt_tokens_of(shard: ShardFolder) -> int:
     """From the plan of its run; for a later attempt, from its bytes and the plan's estimate for its model.
 
-    A shard of no run is estimated from the size of its file.
+    A half has its share of the shard that was split. A shard of no run is estimated from the size of its file.
     """
+    half = half_of(shard)
+    if half is not None:
+        return half.prompt_tokens
     plan = read_plan(shard.run)
     if plan is None:
         return _of_file(shard)

@@ -14,7 +14,7 @@ from greennode_batch.batches.throttle import queue as line_module
 from greennode_batch.batches.throttle.limits import Limits
 from greennode_batch.batches.throttle.queue import SubmitQueue
 from greennode_batch.batches.throttle.queue_folder import queue_folder
-from greennode_batch.errors import BusyError, ConfigError, CreditError, RejectedError, RetryableError
+from greennode_batch.errors import BusyError, ConfigError, CreditError, RejectedError, RetryableError, SplitError
 from greennode_batch.staging.folders import ShardFolder, remove_tree
 from greennode_batch.state.receipts import Receipt, read_receipt, withdraw, write_receipt
 
@@ -236,6 +236,13 @@ def test_a_shard_that_cannot_be_sent_makes_room_at_once(error, make_line, new_sh
     line = make_line(max_batches_in_flight=1)
     with pytest.raises(type(error)), line.admit(new_shard()):
         raise error
+    assert send(line, new_shard(), server, now=clock())
+
+
+def test_a_shard_that_was_split_makes_room_for_its_halves_at_once(make_line, new_shard, server, clock):
+    line = make_line(max_batches_in_flight=1)
+    with pytest.raises(SplitError), line.admit(new_shard()):
+        raise SplitError("it is larger than one batch may be")
     assert send(line, new_shard(), server, now=clock())
 
 
