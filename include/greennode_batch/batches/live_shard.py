@@ -51,7 +51,7 @@ from greennode_batch.errors import (
     RetryableError,
 )
 from greennode_batch.staging.folders import ShardFolder, local_copy
-from greennode_batch.state.live_answers import LiveAnswers, LiveFolder, LiveHold, lost_line
+from greennode_batch.state.live_answers import LiveAnswers, LiveFolder, LiveHold, LiveProgress, lost_line
 from greennode_batch.state.receipts import (
     Claim,
     EndedBatch,
@@ -84,6 +84,8 @@ _OUTAGE_SECONDS = 300.0
 _STALL_FACTOR = 10.0
 _STALL_SECONDS = 60.0
 _SHARE_SECONDS = 15.0
+# For the page: how often it is noted how far the answering is.
+_NOTE_SECONDS = 5.0
 _CHARACTERS_PER_TOKEN = 4
 _REFUSED_UNREAD = frozenset({HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
@@ -291,7 +293,8 @@ class _Answering:
         self._wake = asyncio.Event()
         self._full = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._good_at = self._busy_since = self._checked_at = self._shared_at = self.clock()
+        self._good_at = self._busy_since = self._checked_at = self._shared_at = self._began_at = self.clock()
+        self._noted_at, self._began_with = -math.inf, self.settled
         self._next: _Request | None = next(self.requests, None)
 
     def stop(self) -> None:
@@ -483,6 +486,10 @@ class _Answering:
 
     async def _look_around(self) -> None:
         now = self.clock()
+        if now - self._noted_at >= _NOTE_SECONDS:
+            self._noted_at = now
+            rate = (self.settled - self._began_with) / max(now - self._began_at, SEGMENT_SECONDS)
+            await asyncio.to_thread(self.folder.note_progress, self.claim, LiveProgress(self.settled, rate))
         if now - self._checked_at >= SEGMENT_SECONDS:
             self._checked_at = now
             last = await asyncio.to_thread(latest_claim, self.shard)

@@ -35,6 +35,16 @@ class Tried(msgspec.Struct, frozen=True):
     currency: str
 
 
+class LiveFigures(msgspec.Struct, frozen=True):
+    """What was answered live; included in the run's tokens and cost. cost: None if it is unknown."""
+
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+    currency: str
+
+
 class ShardFigures(msgspec.Struct, frozen=True):
     """One shard, as a person reads it. server_status: the server's own word, if it was asked. Epoch seconds."""
 
@@ -68,8 +78,8 @@ class RunFigures(msgspec.Struct, frozen=True):
     statuses: of rows after the report, of requests before it. failed: without an answer so far. stages: the number of
     shards by stage. cost: from the report or, before it, from the plan's prices, which count no token as cached.
     unpriced: models without a price, for which there is no cost. estimate: of the cost, before anything was sent.
-    tried: what is added to the cost. unheard: batches under way that the server has not reported on yet. seconds_left:
-    until the slowest batch is done, at its rate so far; None if unknown.
+    tried: what is added to the cost. live: what was answered live, so far. unheard: batches under way that the server
+    has not reported on yet. seconds_left: until the slowest batch is done, at its rate so far; None if unknown.
     """
 
     rows: int
@@ -95,6 +105,7 @@ class RunFigures(msgspec.Struct, frozen=True):
     unpriced: tuple[str, ...]
     estimate: Estimate | None
     tried: Tried | None
+    live: LiveFigures | None
     seconds_left: float | None
     unheard: int
     attempts: int
@@ -104,10 +115,15 @@ def shard_figures(run: StagedRun, shard: StagedShard, live: Mapping[str, LiveBat
     """One shard of a run in numbers. now: epoch seconds."""
     receipt, stage = shard.receipt, shard.stage
     seen = live.get(shard.batch_id or "") if shard.is_open else None
+    is_under_way = shard.answering is not None or (seen is not None and not seen.is_over)
     done, failed = 0, 0
     if stage == "collected":
         done = shard.requests
         failed = done - receipt.statuses.get(RowStatus.SUCCEEDED, 0) if receipt and receipt.statuses else 0
+    elif receipt is not None and stage == "answered":
+        done = receipt.live.answered if receipt.live else 0
+    elif shard.answering is not None:
+        done = min(shard.answering.settled, shard.requests)
     elif seen is not None:
         done = min(seen.done + seen.failed, shard.requests)
         failed = min(seen.failed, done)
@@ -126,7 +142,7 @@ def shard_figures(run: StagedRun, shard: StagedShard, live: Mapping[str, LiveBat
         completion_tokens=receipt.completion_tokens if receipt else 0,
         cost=_shard_cost(run, shard),
         sent_at=receipt.created_at if receipt else None,
-        seconds_left=_seconds_left(shard, done, now) if seen and not seen.is_over else None,
+        seconds_left=_seconds_left(shard, done, now) if is_under_way else None,
         server_status=seen.status if seen else None,
         over_capacity=len(receipt.over_capacity) if receipt else 0,
         lost=receipt.lost if receipt else None,
@@ -149,6 +165,7 @@ def run_figures(run: StagedRun, live: Mapping[str, LiveBatch], *, is_over: bool,
         statuses = _statuses(sent)
         failed = sum(statuses.values()) - succeeded
     open_shards = [shard for shard in run.shards if shard.is_open]
+    answering = sum(shard.answering is not None for shard in run.shards)
     return RunFigures(
         rows=report.rows if report else plan.rows if plan else 0,
         per=plan.target_key[len(plan.key) :] if plan else (),
@@ -173,7 +190,8 @@ def run_figures(run: StagedRun, live: Mapping[str, LiveBatch], *, is_over: bool,
         unpriced=_unpriced_by(report) if report else tuple(sorted(_unpriced(run.shards, _prices(run)))),
         estimate=report.estimate if report else plan.estimate if plan else None,
         tried=_tried(run),
-        seconds_left=_longest(shards, len(open_shards)),
+        live=_live(run, report),
+        seconds_left=_longest(shards, len(open_shards) + answering),
         unheard=sum((shard.batch_id or "") not in live for shard in open_shards),
         attempts=max((shard.attempt for shard in shards), default=0),
     )
@@ -244,6 +262,27 @@ def _tried(run: StagedRun) -> Tried | None:
     return Tried(len(run.canaries), cost, prices.currency)
 
 
+def _live(run: StagedRun, report: RunReport | None) -> LiveFigures | None:
+    """From the report or, before it, from the receipts of what is collected."""
+    if report is not None:
+        said = report.live
+        return said and LiveFigures(
+            said.requests, said.prompt_tokens, said.completion_tokens, said.cost, report.currency
+        )
+    shards = [shard for shard in run.shards if shard.receipt is not None and shard.receipt.live is not None]
+    if not shards:
+        return None
+    prices, used = _prices(run), _used(shards)
+    cost = None if prices is None or _unpriced(shards, prices) else _live_price(shards, prices)
+    return LiveFigures(
+        sum(shard.requests for shard in shards),
+        sum(prompt for prompt, _ in used.values()),
+        sum(completion for _, completion in used.values()),
+        cost,
+        prices.currency if prices else "",
+    )
+
+
 def _unpriced_by(report: RunReport) -> tuple[str, ...]:
     return tuple(sorted(one.model for one in report.models if one.cost is None))
 
@@ -268,7 +307,9 @@ def _live_price(shards: Sequence[StagedShard], prices: Prices) -> float:
 
 
 def _seconds_left(shard: StagedShard, done: int, now: float) -> float | None:
-    """How long the rest takes at the average rate since the batch was created."""
+    """How long the rest takes at the average rate since the batch was created, or of the worker that answers live."""
+    if shard.answering is not None:
+        return (shard.requests - done) / shard.answering.per_second if shard.answering.per_second > 0 else None
     created = shard.receipt.created_at if shard.receipt else None
     if created is None or not done or now - created < _RATED_SECONDS:
         return None

@@ -16,6 +16,7 @@ from greennode_batch.state.approval_record import Approval
 from greennode_batch.state.attempts import FIRST_ATTEMPT, RetryPlan, SentShard, in_parts, planned_shards
 from greennode_batch.state.canaries import Canaries, Canary
 from greennode_batch.state.document import or_before
+from greennode_batch.state.live_answers import LiveProgress, progress_name
 from greennode_batch.state.no_credit import NoCredit
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import Receipt, receipt_names, receipt_of
@@ -27,9 +28,9 @@ log = logging.getLogger(__name__)
 
 _PLACEHOLDER = "SHARD"
 
-Stage = Literal["empty", "built", "refused", "sent", "cancelling", "answered", "collected", "lost"]
+Stage = Literal["empty", "built", "refused", "sent", "cancelling", "answering", "answered", "collected", "lost"]
 """How far a shard is. `empty`: no request to send. `refused`: the server had no capacity; it is sent again.
-`answered`: live, and not collected yet.
+`answering`: live, some of them so far. `answered`: live, and not collected yet.
 """
 
 
@@ -37,7 +38,7 @@ class StagedShard(msgspec.Struct, frozen=True):
     """One batch file of a run. index: its position in its attempt, the order in which mapped tasks take shards.
 
     actual_cost: what its batch has used, once the report is written. half_of: the planned shard that it was split from;
-    both have the same index. None for a planned shard.
+    both have the same index. None for a planned shard. answering: how far it is, if it is answered live.
     """
 
     attempt: int
@@ -48,6 +49,7 @@ class StagedShard(msgspec.Struct, frozen=True):
     receipt: Receipt | None
     actual_cost: ShardCost | None = None
     half_of: str | None = None
+    answering: LiveProgress | None = None
 
     @property
     def planned_id(self) -> str:
@@ -65,8 +67,8 @@ class StagedShard(msgspec.Struct, frozen=True):
         receipt = self.receipt
         if not self.requests:
             return "empty"
-        if receipt is None:
-            return "built"
+        if receipt is None or self.answering is not None:
+            return "built" if self.answering is None else "answering"
         if receipt.state == "collected":
             return "collected"
         if receipt.lost is not None:
@@ -120,6 +122,7 @@ class StagedRuns:
         self._retries = SeenFiles(RetryPlan, limit=500, on_broken=warn)
         self._receipts = SeenFiles(Receipt, on_broken=warn)
         self._splits = SeenFiles(Split, limit=500, on_broken=warn)
+        self._progress = SeenFiles(LiveProgress, limit=5_000, on_broken=warn)
         self._reports = SeenFiles(RunReport, limit=500, on_broken=warn)
         self._actual_cost = SeenFiles(or_before(CostByShard, tuple[ShardCost, ...]), limit=100, on_broken=warn)
         self._removed = SeenFiles(RemovedRun, limit=5_000, on_broken=warn)
@@ -185,17 +188,33 @@ class StagedRuns:
         # Only one folder is a path object, the rest is text: to make a path object takes longer than to read a receipt.
         folder = _below(run, str(shards[0]._replace(shard_id=_PLACEHOLDER).folder(run)))
         folders = [folder.replace(_PLACEHOLDER, one.shard_id) for one in shards]
-        names = [receipt_names(some) for some in self._receipts.names(run.path, folders)]
+        listed = self._receipts.names(run.path, folders)
+        names = [receipt_names(found) for found in listed]
         paths = [f"{folder}/{name}" for folder, some in zip(folders, names, strict=True) for name in some]
         read = iter(self._receipts.read(run.path, paths))
         receipts = [receipt_of({name: next(read) for name in some}) for some in names]
-        for one, receipt in zip(shards, receipts, strict=True):
+        claimed = [
+            folder
+            for folder, some, receipt in zip(folders, listed, receipts, strict=True)
+            if (receipt is None or not receipt.is_through) and any(name.startswith("creating.") for name in some)
+        ]
+        answering = self._answering(run, claimed)
+        for one, folder, receipt in zip(shards, folders, receipts, strict=True):
             used = actual_cost.get((one.attempt, one.shard_id))
             if used is not None and (receipt is None or used.batch_id != receipt.answered_by):
                 used = None  # it was sent again since
             half_of = planned.get(one.shard_id)
-            index = indexes[half_of or one.shard_id]
-            yield StagedShard(one.attempt, index, one.shard_id, one.model, one.requests, receipt, used, half_of)
+            yield StagedShard(
+                attempt=one.attempt,
+                index=indexes[half_of or one.shard_id],
+                shard_id=one.shard_id,
+                model=one.model,
+                requests=one.requests,
+                receipt=receipt,
+                actual_cost=used,
+                half_of=half_of,
+                answering=answering.get(folder),
+            )
 
     def _splits_of(self, run: RunFolder, shards: Sequence[SentShard]) -> dict[str, Split]:
         """How shards of an attempt were split."""
@@ -204,6 +223,17 @@ class StagedRuns:
         paths = [_below(run, str(shards[0]._replace(shard_id=shard_id).folder(run).split)) for shard_id in ids]
         read = zip(ids, self._splits.read(run.path, paths) if paths else (), strict=True)
         return {shard_id: split for shard_id, split in read if split is not None}
+
+    def _answering(self, run: RunFolder, folders: Sequence[str]) -> Mapping[str, LiveProgress]:
+        """How far the shards of these folders are that are being answered live."""
+        lives = [f"{folder}/live" for folder in folders]
+        found = {
+            folder: f"{live}/{name}"
+            for folder, live, names in zip(folders, lives, self._progress.names(run.path, lives), strict=True)
+            if (name := progress_name(names))
+        }
+        read = zip(found, self._progress.read(run.path, found.values()), strict=True)
+        return {folder: progress for folder, progress in read if progress is not None}
 
 
 def _below(run: RunFolder, path: str) -> str:

@@ -2,6 +2,7 @@
 
     creating.<c>.json         a claim like that of a batch, with a LiveHold: its worker answers the shard
     live/<c>.<n>.jsonl        the n-th segment of that worker: whole lines in the result format, and lost replies
+    live/<c>.now.json         how far that worker is, written again every few seconds
     live/<c>.ended.json       that worker has stopped, and all its answers are in its segments
     receipt.<n>.json          state `answered`, with LiveAnswers: all is done, and output.jsonl is made of the segments
 
@@ -31,6 +32,7 @@ from greennode_batch.state.document import Document
 LIVE_BATCH_ID = "live"
 """Stands in place of a batch's id in rows that were answered live."""
 
+_PROGRESS_NAME = re.compile(r"(\d+)\.now\.json")
 _SEGMENT_NAME = re.compile(r"(\d+)\.(\d+)\.jsonl")
 
 
@@ -46,6 +48,15 @@ class LiveEnded(Document, frozen=True):
 
     in_flight: int
     """How many requests had no reply then. They may have been billed."""
+
+
+class LiveProgress(Document, frozen=True):
+    """live/<c>.now.json: how far the worker of claim c is."""
+
+    settled: int
+    """Requests of the shard that are settled, by an answer or by an error, whichever worker has done it."""
+    per_second: float
+    """Requests that this worker has settled a second, on average."""
 
 
 class LiveWorker(Document, frozen=True):
@@ -91,6 +102,10 @@ class LiveFolder:
         """Write a worker's next segment, whole."""
         write_whole(self._path / f"{claim}.{number}.jsonl", b"".join(line + b"\n" for line in lines))
 
+    def note_progress(self, claim: int, progress: LiveProgress) -> None:
+        """Note how far the worker of a claim is."""
+        write_json(self._path / f"{claim}.now.json", progress)
+
     def end(self, claim: int, in_flight: int) -> None:
         """Note that the worker of a claim has stopped."""
         write_json(self._path / f"{claim}.ended.json", LiveEnded(in_flight))
@@ -125,6 +140,12 @@ class LiveFolder:
         for claim, number in sorted(found):
             path = self._path / f"{claim}.{number}.jsonl"
             yield path.read_bytes().split(b"\n")[:-1]
+
+
+def progress_name(names: Iterable[str]) -> str | None:
+    """The file that says how far the latest worker is, among the names of a shard's live/."""
+    found = {int(match[1]): match[0] for match in map(_PROGRESS_NAME.fullmatch, names) if match}
+    return found[max(found)] if found else None
 
 
 def lost_line(custom_id: str) -> bytes:

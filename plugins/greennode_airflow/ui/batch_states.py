@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from greennode_airflow.ui.run_states import RunFacts
+from greennode_airflow.ui.run_states import RunFacts, rate_words
 from greennode_airflow.ui.state_row import Row
 from greennode_batch.wording import counted
 
@@ -16,7 +16,7 @@ class BatchFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     said: the server's status, as a name of BatchStatus, empty if it has reported none. ended: the same at the time
     when its files were collected. over_capacity: how often the server refused it for lack of capacity.
-    cancelled_by: who has cancelled it, if Airflow knows.
+    cancelled_by: who has cancelled it, if Airflow knows. answered, requests, per_second: of live answering, so far.
     """
 
     stage: str
@@ -26,6 +26,9 @@ class BatchFacts(msgspec.Struct, frozen=True, kw_only=True):
     lost: str = ""
     over_capacity: int = 0
     cancelled_by: str = ""
+    answered: int = 0
+    requests: int = 0
+    per_second: float = 0.0
 
     @property
     def is_over(self) -> bool:
@@ -45,6 +48,8 @@ class BatchFacts(msgspec.Struct, frozen=True, kw_only=True):
             **self.run.fields,
             "by": f" by {self.cancelled_by}" if self.cancelled_by else "",
             "times": counted(self.over_capacity, "time"),
+            "answered": f"{self.answered:,} of {counted(self.requests, 'request')}",
+            "rate": rate_words(self.per_second),
             "then": f"{collected}." if self.is_over else "Nothing to do: its finished answers are collected.",
         }
 
@@ -91,6 +96,16 @@ BATCH_STATES: tuple[Row[BatchFacts], ...] = (
         "waiting for capacity", "idle", "Waiting for capacity at GreenNode, or for the connection's own limits.",
     ),
     Row("built", "built", lambda batch: batch.stage == "built", "not sent yet", "idle", "Not sent yet."),
+    # Answered live.
+    Row(
+        "answering", "being answered live", lambda batch: batch.stage == "answering" and not batch.is_over,
+        "being answered live", "busy", "Being answered live: {answered}{rate}.",
+    ),
+    Row(
+        "answered-in-part", "answered live in part when its run ended", lambda batch: batch.stage == "answering",
+        "answered in part", "idle", "Answered live in part: {answered}. These answers are saved.",
+        "Clear its submit_batch with all that is downstream; it goes on there.",
+    ),
     # At GreenNode, according to staging.
     Row(
         "cancelled", "the server has cancelled it", _said("CANCELLED"),

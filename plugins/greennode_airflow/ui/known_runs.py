@@ -78,7 +78,7 @@ def _step_of_whole(task_id: str, group: str, states: Mapping[str, int], staged: 
     stages = {shard.stage for shard in staged.shards}
     if stages & {"sent", "cancelling"}:
         return "wait_for_batch"
-    return "submit_batch" if stages & {"built", "refused"} else "join_results"
+    return "submit_batch" if stages & {"built", "refused", "answering"} else "join_results"
 
 
 def run_facts(
@@ -133,6 +133,9 @@ def batch_facts(shard: StagedShard, run: RunFacts, live: Mapping[str, LiveBatch]
         ended=receipt.ended.status if receipt and receipt.ended else "",
         lost=(receipt.lost or "") if receipt else "",
         over_capacity=len(receipt.over_capacity) if receipt else 0,
+        answered=shard.answering.settled if shard.answering else 0,
+        requests=shard.requests,
+        per_second=shard.answering.per_second if shard.answering else 0.0,
         cancelled_by=_canceller(shard.batch_id, run),
     )
 

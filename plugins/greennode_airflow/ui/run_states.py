@@ -28,6 +28,11 @@ _UNREACHABLE = frozenset({"RetryableError", "AmbiguousError", "ApiError", "BusyE
 _NO_FIGURES = run_figures(StagedRun(""), {}, is_over=False, now=0.0)
 
 
+def rate_words(per_second: float) -> str:
+    """How quick live answers come, as the end of a sentence; empty if that is not known yet."""
+    return f", about {60 * per_second:,.0f} a minute" if per_second else ""
+
+
 class Failure(msgspec.Struct, frozen=True):
     """A task that failed. task: its step in the pipeline, or its id. kind: the error's class; error: its sentence."""
 
@@ -134,6 +139,8 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
         figures, failure, approval = self.figures, self.failure, self.staged.approval
         estimate, credit = figures.estimate, self.staged.no_credit
         priced = amount(estimate.cost, estimate.currency) if estimate and estimate.cost is not None else ""
+        answering = [shard.answering for shard in self.staged.shards if shard.answering is not None]
+        asked = sum(shard.requests for shard in self.staged.shards if shard.answering is not None)
         paid = amount(figures.cost.amount, figures.cost.currency) if figures.cost else ""
         unsent = figures.stages.get("refused", 0) + (figures.stages.get("built", 0) if self.is_held_back else 0)
         return {
@@ -147,6 +154,8 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
                 credit.words if credit and self.kind != "CreditError" else failure.error if failure else ""
             ),
             "rows": counted(figures.rows, "row"),
+            "answered": f"{sum(live.settled for live in answering):,} of {counted(asked, 'request')}",
+            "rate": rate_words(sum(live.per_second for live in answering)),
             "paid": f", and the answers cost {paid}" if paid else "",
             "failed": counted(figures.failed, "row has", "rows have"),
             "requests": counted(figures.requests, "request is", "requests are"),
@@ -248,6 +257,12 @@ RUN_STATES: tuple[Row[RunFacts], ...] = (
         _in("running", lambda run: run.is_at("wait_for_batch") and run.at_server > 0),
         "running", "busy", "Waiting for GreenNode: {batches} there{held_back}.",
         "Nothing to do: the run continues when they have ended.", ("cancel",),
+    ),
+    Row(
+        "answering-live", "requests are being answered live, and no batch is at the server",
+        _in("running", lambda run: run.is_at("submit_batch") and "answering" in run.figures.stages),
+        "answering live", "busy", "Answering live, at the full price: {answered}{rate}.",
+        "Nothing to do: each answer is saved as it comes.",
     ),
     Row(
         "waiting-for-capacity", "batches wait to be sent, and none is at the server",

@@ -85,7 +85,7 @@ class Link(msgspec.Struct, frozen=True):
 class RunRow(AirflowRun, frozen=True, kw_only=True):
     """One run of one job. group: distinguishes several jobs of one DAG. links: what its status offers beside a cancel.
 
-    has_sent: whether any of its batches was sent.
+    has_sent: whether any of its batches was sent, or requests answered live.
     """
 
     group: str
@@ -332,7 +332,7 @@ def _row(run: AirflowRun, pipeline: Pipeline, seen: _Seen) -> RunRow:
         status=status,
         links=tuple(Link(ACTIONS[action], urls[action]) for action in status.actions if action in urls),
         has_sent=(facts.staged.report is not None and facts.staged.report.requests > 0)
-        or any(shard.stage in {"sent", "cancelling", "collected", "lost"} for shard in facts.staged.shards),
+        or any(shard.stage not in {"empty", "built", "refused"} for shard in facts.staged.shards),
         figures=facts.figures,
     )
 

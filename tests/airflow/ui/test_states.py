@@ -8,8 +8,9 @@ from greennode_airflow.ui.run_states import RUN_STATES, STEPS, Cancel, Failure, 
 from greennode_airflow.ui.state_row import ACTIONS, state_of
 from greennode_airflow.ui.task_states import TASK_STATES, TaskFacts
 from greennode_batch.monitor.run_figures import Cost, run_figures
-from greennode_batch.monitor.staged_run import StagedRun
+from greennode_batch.monitor.staged_run import StagedRun, StagedShard
 from greennode_batch.state.approval_record import Approval
+from greennode_batch.state.live_answers import LiveProgress
 from greennode_batch.state.no_credit import NoCredit
 from greennode_batch.state.run_report import RunReport
 
@@ -70,6 +71,14 @@ RUNS = {
         "cannot reach at the moment: no route to host. 2 batches are there",
     ),
     "waiting": (running("wait_for_batch", "deferred", at_server=1), "Waiting for GreenNode: 1 batch is there."),
+    "answering-live": (
+        running(
+            "submit_batch",
+            figures=figures(stages={"answering": 1}),
+            staged=staged(shards=(StagedShard(1, 0, "a", "m", 200, None, None, LiveProgress(70, 2.0)),)),
+        ),
+        "70 of 200 requests, about 120 a minute",
+    ),
     "waiting-for-capacity": (
         running("submit_batch", "deferred", figures=figures(stages={"built": 3})),
         "3 batches of this run are not sent yet",
@@ -152,6 +161,8 @@ BATCHES = {
     "refused": BatchFacts(stage="refused", run=AT_WORK, over_capacity=3),
     "held-back": BatchFacts(stage="built", run=running("submit_batch", "deferred")),
     "built": BatchFacts(stage="built", run=running("submit_batch", "deferred", "running")),
+    "answering": BatchFacts(stage="answering", run=AT_WORK, answered=70, requests=200, per_second=2.0),
+    "answered-in-part": BatchFacts(stage="answering", run=FAILED, answered=70, requests=200),
     "cancelled": BatchFacts(stage="sent", run=FAILED, said="CANCELLED"),
     "expired": BatchFacts(stage="cancelling", run=AT_WORK, said="EXPIRED"),
     "failed": BatchFacts(stage="sent", run=AT_WORK, said="FAILED"),

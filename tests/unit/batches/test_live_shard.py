@@ -15,8 +15,8 @@ from greennode_batch.batches.live_shard import answer_live
 from greennode_batch.batches.submit import submit
 from greennode_batch.collect.collect import collect_shard
 from greennode_batch.errors import AuthError, ConfigError, RetryableError
-from greennode_batch.staging.folders import write_json
-from greennode_batch.state.live_answers import LiveFolder
+from greennode_batch.staging.folders import read_json, write_json
+from greennode_batch.state.live_answers import LiveFolder, LiveProgress
 from greennode_batch.state.receipts import (
     Claim,
     NumberedClaim,
@@ -152,6 +152,9 @@ def test_a_stop_saves_what_came_within_a_second(make_shard, slow):
     assert time.monotonic() - began < 1.7
     settled, _ = LiveFolder(shard).settled()
     assert settled
+    # The page reads how far the worker is.
+    noted = read_json(shard.path / "live" / "1.now.json", LiveProgress)
+    assert 0 <= noted.settled <= len(settled)
     in_flight = LiveFolder(shard).ended(1).in_flight
     receipt = answer_live(shard, client)
     assert receipt.live.in_flight == in_flight > 0

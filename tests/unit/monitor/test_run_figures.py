@@ -5,7 +5,9 @@ import pytest
 
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.halves import split
+from greennode_batch.batches.live_shard import answer_live
 from greennode_batch.batches.submit import submit
+from greennode_batch.collect.collect import collect_shard
 from greennode_batch.monitor.answer_sample import SHOWN_ANSWERS, answer_sample
 from greennode_batch.monitor.failed_rows import failed_rows
 from greennode_batch.monitor.live_batches import LiveBatch
@@ -15,6 +17,8 @@ from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.staging.folders import read_json, write_json
 from greennode_batch.state.actual_cost import CostByShard
 from greennode_batch.state.canaries import Canary, write_canaries
+from greennode_batch.state.live_answers import LiveFolder, LiveHold, LiveProgress
+from greennode_batch.state.receipts import Claim, NumberedClaim, take_claim
 from greennode_batch.state.run_report import RunReport
 from greennode_batch.state.split import SplitBegun, parts_of
 
@@ -283,3 +287,37 @@ def test_what_was_tried_in_real_time_comes_on_top_at_the_full_price(make_scene):
     write_canaries(scene.run, [Canary("c", MODEL, "succeeded", 3, 2)])
     tried = figures(scene).tried
     assert (tried.requests, tried.cost, tried.currency) == (1, 7.0, "VND")
+
+
+def test_a_shard_that_is_being_answered_live_says_how_far_it_is(make_scene):
+    scene = make_scene(texts(30))
+    first, second, _ = scene.shards
+    for number, shard in ((1, first), (2, first), (1, second)):
+        take_claim(shard, NumberedClaim(number, Claim(token="w", file_id="", claimed_at=NOW, live=LiveHold(8))))
+        LiveFolder(shard).note_progress(number, LiveProgress(settled=3 * number, per_second=0.5))
+    found = figures(scene)
+    # A worker that has followed another one knows of all answers.
+    assert (found.stages, found.done) == ({"answering": 2, "built": 1}, 9)
+    assert found.seconds_left == pytest.approx(14)
+    (one, *_) = scene.staged().shards
+    assert (one.answering.settled, one.is_open) == (6, False)
+
+
+def test_live_answers_and_those_of_batches_have_their_money_apart(make_scene):
+    scene = make_scene(texts(20), prices={MODEL: [1_000_000, 1_000_000]})
+    first, second = scene.shards
+    receipt = answer_live(first, scene.client)
+    assert figures(scene).done == 10
+    collect_shard(first, scene.client, None)
+    submit(second, scene.client)
+    scene.collect(second)
+    assert receipt.live is not None
+    before = figures(scene)
+    scene.account()
+    after = figures(scene, is_over=True)
+    for found in (before, after):
+        assert found.live.requests == 10
+        assert 0 < found.live.prompt_tokens < found.prompt_tokens
+        # The rest went through a batch, at half the price: what it cost is what it saved.
+        assert found.cost.amount - found.live.cost == pytest.approx(found.cost.saving)
+    assert before.live == after.live

@@ -98,7 +98,7 @@ function showProgress({ row, now, live_problem: problem, heard_at: heardAt, serv
   const legend = [
     figures.succeeded || !answered ? ["good", `${number(figures.succeeded)} ${what} succeeded`] : null,
     figures.failed ? ["bad", `${number(figures.failed)} without an answer${isOver(row) ? "" : " so far"}`] : null,
-    !isCounted && answered ? ["busy", `${number(answered)} done at GreenNode`] : null,
+    !isCounted && answered ? ["busy", `${number(answered)} ${figures.stages.answering ? "answered live" : "done at GreenNode"}`] : null,
     !isCounted && figures.requested > done ? ["", `${number(figures.requested - done)} to come`] : null,
   ].filter(Boolean);
   const unheard = figures.unheard ? `GreenNode has not reported on ${counted(figures.unheard, "batch", "batches")} yet.` : "";
@@ -136,6 +136,7 @@ function showTiles(detail) {
     tile("Tokens", number(figures.prompt_tokens + figures.completion_tokens), [
       `${number(figures.prompt_tokens)} of prompts${part(figures.cached_tokens, "cached")}`,
       `${number(figures.completion_tokens)} of answers${part(figures.reasoning_tokens, "reasoning")}`,
+      figures.live ? `${number(figures.live.prompt_tokens + figures.live.completion_tokens)} of all these live` : "",
     ]),
     costTile(detail),
   ];
@@ -160,13 +161,20 @@ function costTile({ row, conn_id: connection }) {
   const tried = triedWords(row.figures.tried);
   if (cost) {
     const saving = cost.saving ? `${money(cost.saving, cost.currency)} less than live` : "";
-    return tile(name, money(cost.amount, cost.currency), [saving, tried, estimated]);
+    return tile(name, money(cost.amount, cost.currency), [saving, ...apart(row.figures), tried, estimated]);
   }
   if (!row.has_sent) return tile(name, tried ? "–" : "nothing", ["no batch was sent", tried, estimated]);
   if (!unpriced.length) return tile(name, "–", [isOver(row) ? "" : "known once answers are collected", tried, estimated]);
   return tile(name, "no price known", [
     `for ${unpriced.join(", ")}: set prices in the job or in connection ${connection ?? "greennode_default"}`,
   ]);
+}
+
+// Live answers at the full price, and the rest in batches.
+function apart({ live, cost }) {
+  if (!live || live.cost === null) return [];
+  const inBatches = Math.max(0, cost.amount - live.cost);
+  return [`${money(live.cost, live.currency)} for ${counted(live.requests, "live answer")}`, `${money(inBatches, live.currency)} in batches`];
 }
 
 function triedWords(tried) {

@@ -23,9 +23,15 @@ const COLUMNS = [
   { name: "Rows", class: "number", cell: ({ figures }) => rowsCell(figures) },
   { name: "Without answer", class: "number", cell: ({ figures }) => (figures.failed ? el("strong", { class: "bad-text" }, number(figures.failed)) : "0") },
   { name: "Tokens", class: "number", cell: ({ figures }) => tokens(figures) },
-  { name: "Cost", class: "number", cell: ({ figures: { cost } }) => (cost ? money(cost.amount, cost.currency) : "–") },
+  { name: "Cost", class: "number", cell: ({ figures }) => costCell(figures) },
   { name: "Time", class: "number", cell: timeCell },
 ];
+function costCell({ cost, live }) {
+  if (!cost) return "–";
+  const paid = live && live.cost !== null ? el("span", { class: "quiet block" }, `of it live: ${money(live.cost, live.currency)}`) : null;
+  return [money(cost.amount, cost.currency), paid].filter(Boolean);
+}
+
 show(byId("runs-head"), listHead(COLUMNS));
 
 const refresh = keepFresh(async () => {
