@@ -29,7 +29,7 @@ from greennode_airflow.ui.batch_states import BATCH_STATES
 from greennode_airflow.ui.run_states import RUN_STATES
 from greennode_airflow.ui.state_row import ACTIONS, Row
 from greennode_airflow.ui.task_states import TASK_STATES
-from greennode_batch import job, state
+from greennode_batch import job, spans, state
 from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.cli.command_line import command_parsers
 from greennode_batch.errors import GreenNodeError
@@ -108,6 +108,7 @@ def pages() -> dict[Path, str]:
         reference / "dags.md": _dags_page(),
         (page := reference / "page.md"): _with_tables(page, _states()),
         (page_of_metrics := reference / "metrics.md"): _with_tables(page_of_metrics, [_metrics()]),
+        (page_of_spans := reference / "spans.md"): _with_tables(page_of_spans, [_spans()]),
         (command_line := reference / "command-line.md"): _command_line_page(command_line),
     }
 
@@ -210,6 +211,15 @@ def _metrics() -> str:
         if isinstance(one, metrics.Metric)
     ]
     return _table(("metric", "kind", "tags", "what"), rows)
+
+
+def _spans() -> str:
+    rows = [
+        (f"`{one.name}`", one.kind, ", ".join(f"`{name}`" for name in one.attribute_names), one.what)
+        for one in vars(spans).values()
+        if isinstance(one, spans.Step)
+    ]
+    return _table(("span", "kind", "attributes", "what"), rows)
 
 
 def _class_page(kind: type[Any]) -> list[str]:

@@ -24,6 +24,7 @@ What the steps share:
     api/          GreenNode over HTTP (polling/, results/)
     errors        every public error, named for what the caller does next
     wording       counts in words, and what gives a field where a message names it
+    spans         the steps of a run in a trace
 
 Beside the pipeline:
 

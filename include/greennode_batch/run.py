@@ -36,6 +36,7 @@ from greennode_batch.reconcile.written_files import FileRows
 from greennode_batch.reconcile.written_targets import written_rows
 from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.source.rows import RowBatch, Rows
+from greennode_batch.spans import WRITE
 from greennode_batch.staging.folders import RunFolder, ShardFolder
 from greennode_batch.state.attempts import FIRST_ATTEMPT, attempt_shards, sent_shards
 from greennode_batch.state.confirmed_profile import was_read_before
@@ -378,6 +379,7 @@ def _joined(job: BatchJob, plan: Plan, run: RunFolder) -> Iterator[tuple[ShardFo
             yield shard, joined
 
 
+@WRITE.around(lambda _job, plan, *_: {"rows": plan.rows}, lambda _: {})
 def _write_file(job: BatchJob, plan: Plan, run: RunFolder, out: AnswerFile, progress: Progress) -> None:
     """Write the joined rows of every shard to one file, beside those of other runs; the file lands complete."""
     made = out.path.with_name(f".{out.path.name}.part")

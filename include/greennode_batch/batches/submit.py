@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import msgspec
 
@@ -45,7 +45,9 @@ from greennode_batch.errors import (
     RejectedError,
     RetryableError,
 )
+from greennode_batch.spans import CREATE, PROVIDER
 from greennode_batch.staging.folders import ShardFolder
+from greennode_batch.state.attempts import planned_model
 from greennode_batch.state.enqueued_limit import EnqueuedLimits
 from greennode_batch.state.list_memory import ListMemory
 from greennode_batch.state.receipts import (
@@ -234,8 +236,13 @@ class _Submission:
             _NAME_FIELD: remote_name(self.shard),
         }
         model = model_of(self.shard) if self.client.profile.model_in_create else None
+        file_id = self.receipt.file_id
         try:
-            batch = self.client.create_batch(self.receipt.file_id, metadata=metadata, model=model, not_after=not_after)
+            with CREATE.open() as span:
+                if span.is_on:
+                    span.note(**self._traced())
+                batch = self.client.create_batch(file_id, metadata=metadata, model=model, not_after=not_after)
+                span.note(batch_id=batch.id)
         except AmbiguousError:
             raise
         except ApiError as error:
@@ -248,6 +255,16 @@ class _Submission:
         if last is not None and last.number > mine.number:
             self._give_up(batch)
         return self._created(batch, mine)
+
+    def _traced(self) -> dict[str, Any]:
+        return {
+            "shard_id": self.shard.shard_id,
+            "attempt": self.shard.attempt,
+            "server": self.client.host,
+            "provider": PROVIDER,
+            "model": planned_model(self.shard),
+            "file_id": self.receipt.file_id,
+        }
 
     def _give_up(self, batch: Batch) -> NoReturn:
         """Cancel the batch that this worker made although another one had taken over the shard meanwhile."""

@@ -20,6 +20,7 @@ from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.protocol import AWAITS_UPLOAD
 from greennode_batch.api.wire import RemoteFile
 from greennode_batch.errors import ApiError, ConfigError, NotFoundError
+from greennode_batch.spans import UPLOAD
 from greennode_batch.staging.folders import ShardFolder, fresh_names, local_copy, read_json, write_json
 from greennode_batch.state.receipts import (
     Receipt,
@@ -69,8 +70,10 @@ def upload(shard: ShardFolder, client: GreenNodeClient, clock: Callable[[], floa
         )
     if old is None:
         _forget_results(shard, before)
-    with local_copy(shard.requests) as path, _told_of_live():
+    with UPLOAD.open() as span, local_copy(shard.requests) as path, _told_of_live():
+        span.note(shard_id=shard.shard_id, attempt=shard.attempt, server=client.host)
         remote = _find_or_store(shard, client, path, clock)
+        span.note(file_id=remote.id)
     mine = Receipt(
         shard_id=shard.shard_id, state="uploaded", file_id=remote.id, server=client.host, uploaded_at=clock()
     )

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,8 +28,10 @@ from greennode_batch.collect.unread import MIN_READ_RATIO, Unread, refuse_unread
 from greennode_batch.cost.actual import tokens_in
 from greennode_batch.errors import ApiError, ConfigError, NotFoundError, RetryableError
 from greennode_batch.request.request_lines import request_ids
+from greennode_batch.spans import CHAT, COLLECT, PROVIDER
 from greennode_batch.staging.folders import ShardFolder, land, local_copy, work_folder
 from greennode_batch.staging.parquet import read_staged, read_table, staged_schema
+from greennode_batch.state.attempts import planned_model
 from greennode_batch.state.confirmed_profile import confirm, is_confirmed
 from greennode_batch.state.live_answers import LIVE_BATCH_ID, LiveFolder
 from greennode_batch.state.receipts import EndedBatch, Receipt, note_of_batch, read_receipt, receipt_path
@@ -44,6 +46,14 @@ _POLL_SECONDS = 3.0
 _RECEIPT_TOKENS = ("prompt_tokens", "completion_tokens")
 
 
+@COLLECT.around(
+    lambda shard, client, *_, **_options: {
+        "shard_id": shard.shard_id,
+        "attempt": shard.attempt,
+        "server": client.host,
+    },
+    lambda counts: {"requests": counts.total(), "statuses": counts},
+)
 def collect_shard(
     shard: ShardFolder,
     client: GreenNodeClient,
@@ -204,7 +214,32 @@ def _collect(
     if settled.read.settled and (was_unread or not is_whole) and receipt.live is None and is_in_run(shard):
         confirm(_root(shard), client.host, client.profile, now=clock())
     note_of_batch(shard, receipt, state="collected", statuses=dict(settled.counts), **settled.tokens)
+    if receipt.state != "collected":
+        CHAT.record(
+            lambda: _life(shard, receipt, batch, settled),
+            began_at=receipt.created_at,
+            ended_at=batch.completed_at or clock(),
+        )
     return settled.counts
+
+
+def _life(shard: ShardFolder, receipt: Receipt, batch: Batch, settled: _Settled) -> dict[str, Any]:
+    """What the span of the shard's batch, or of its live answers, has as attributes."""
+    return {
+        "operation": "chat",
+        "provider": PROVIDER,
+        "model": planned_model(shard),
+        "input_tokens": settled.tokens["prompt_tokens"],
+        "output_tokens": settled.tokens["completion_tokens"],
+        "shard_id": shard.shard_id,
+        "attempt": shard.attempt,
+        "server": receipt.server or None,
+        "mode": "batch" if receipt.live is None else "live",
+        "batch_id": receipt.batch_id,
+        "status": receipt.lost or batch.status.name.lower(),
+        "requests": settled.counts.total(),
+        "statuses": settled.counts,
+    }
 
 
 def _unread(

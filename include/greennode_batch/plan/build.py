@@ -23,6 +23,7 @@ from greennode_batch.plan.rebuild import sent_of, shards_of, withdraw_others
 from greennode_batch.plan.submitted_shards import SubmittedShards
 from greennode_batch.request.needed_columns import refuse_missing
 from greennode_batch.source.rows import Rows, within_max_rows
+from greennode_batch.spans import BUILD
 from greennode_batch.staging.exclusive import check_exclusive
 from greennode_batch.staging.folders import RunFolder, remove_work_folders, work_folder, write_json
 from greennode_batch.state.build_turn import check_turn, take_turn
@@ -34,6 +35,10 @@ from greennode_batch.wording import counted
 log = logging.getLogger(__name__)
 
 
+@BUILD.around(
+    lambda job, *_, run_id, **_options: {"job": job.name, "run_id": run_id},
+    lambda plan: {"rows": plan.rows, "requests": plan.requests, "shards": len(plan.shards)},
+)
 def build(
     job: BatchJob,
     rows: Callable[[], Rows],

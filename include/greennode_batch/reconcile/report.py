@@ -18,6 +18,7 @@ from greennode_batch.reconcile.differences import Differences, find_differences,
 from greennode_batch.reconcile.record_answers import AnsweredTable
 from greennode_batch.reconcile.staged import Staged
 from greennode_batch.reconcile.written import WrittenRows
+from greennode_batch.spans import REPORT
 from greennode_batch.staging.folders import RunFolder, read_json, write_json
 from greennode_batch.state.actual_cost import CostByShard, LiveCost, ModelCost, ShardCost
 from greennode_batch.state.attempts import FIRST_ATTEMPT, retries
@@ -40,6 +41,21 @@ log = logging.getLogger(__name__)
 _WHERE = "All rows are in the target; see its columns status and error"
 
 
+@REPORT.around(
+    lambda *_, **_options: {},
+    lambda made: {
+        "job": made.job,
+        "run_id": made.run_id,
+        "rows": made.rows,
+        "requests": made.requests,
+        "shards": made.shards,
+        "statuses": made.statuses,
+        "input_tokens": made.prompt_tokens,
+        "output_tokens": made.completion_tokens,
+        "cost": made.cost,
+        "currency": made.currency or None,
+    },
+)
 def report(
     run: RunFolder,
     *targets: WrittenRows,

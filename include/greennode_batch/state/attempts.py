@@ -11,7 +11,7 @@ import msgspec
 from greennode_batch.job.prices import amount
 from greennode_batch.staging.folders import RunFolder, ShardFolder, read_json
 from greennode_batch.state.document import Document
-from greennode_batch.state.plan import Plan
+from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.split import Split, parts_in, parts_of, splits_of
 from greennode_batch.wording import counted
 
@@ -72,6 +72,15 @@ def planned_shards(plan: Plan) -> list[SentShard]:
 def read_retry(run: RunFolder, attempt: int) -> RetryPlan | None:
     """Read the plan of a later attempt, or None if that attempt was not built."""
     return read_json(run.retry(attempt), RetryPlan)
+
+
+def planned_model(shard: ShardFolder) -> str | None:
+    """The model that a shard's requests are for; None for a shard that no plan of its run names."""
+    run = shard.run
+    plan = read_plan(run)
+    if plan is None:
+        return None
+    return next((one.model for one in sent_shards(run, plan, shard.attempt) if one.shard_id == shard.shard_id), None)
 
 
 def retries(run: RunFolder) -> Iterator[RetryPlan]:

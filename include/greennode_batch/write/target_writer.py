@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from greennode_batch.job.columns import JOB_ID, ORDER
 from greennode_batch.plan.source_rows import OWN_COLUMNS
+from greennode_batch.spans import WRITE
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_pieces
 from greennode_batch.state.joined_shard import JoinedShard, read_joined
@@ -115,6 +116,10 @@ def _check_partitions(dataset: Dataset, run: RunFolder, plan: Plan) -> None:
                     check_count(found.num_rows, names)
 
 
+@WRITE.around(
+    lambda shard, *_, **_options: {"shard_id": shard.shard_id, "attempt": shard.attempt},
+    lambda note: {"rows": note.rows, "statuses": note.statuses},
+)
 def write_shard(
     shard: ShardFolder, joined: JoinedRows, targets: Sequence[OpenTarget], *, key: Sequence[str]
 ) -> JoinedShard:
