@@ -4,6 +4,7 @@
     preview_command  shows what a run would send
     try_command      answers the first rows live, and shows the answers
     run_command      sends the requests and writes the answers; continues where it was stopped
+    option_parser    names an option that no command has, and the nearest one
     job_options      the options that declare a job
     out_file         what --out names: a file of answers or a dataset
     declared_job     the job of --job and of the options

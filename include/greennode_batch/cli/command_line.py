@@ -8,6 +8,7 @@ import os
 import sys
 
 from greennode_batch.cli.job_options import given_by_options, missing_options
+from greennode_batch.cli.option_parser import OptionParser
 from greennode_batch.cli.preview_command import add_preview_command
 from greennode_batch.cli.probe_command import add_probe_command
 from greennode_batch.cli.run_command import add_run_command
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """The command with all its subcommands."""
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog="greennode-batch", description="Batch inference with GreenNode: a table in, a table out."
     )
     _add_commands(parser)
@@ -55,7 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def command_parsers() -> dict[str, argparse.ArgumentParser]:
     """The parser of each command, by its name."""
-    return dict(_add_commands(argparse.ArgumentParser(prog="greennode-batch")).choices)
+    return dict(_add_commands(OptionParser(prog="greennode-batch")).choices)
 
 
 def _add_commands(parser: argparse.ArgumentParser) -> argparse._SubParsersAction[argparse.ArgumentParser]:
