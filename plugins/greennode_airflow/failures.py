@@ -12,12 +12,13 @@ from typing import Any, ParamSpec, TypeVar
 from airflow.providers.common.compat.sdk import redact
 from airflow.sdk.exceptions import (
     AirflowFailException,
+    AirflowNotFoundException,
     AirflowRescheduleException,
     AirflowSkipException,
     AirflowTaskTimeout,
 )
 
-from greennode_batch.errors import GreenNodeError
+from greennode_batch.errors import ConfigError, GreenNodeError
 from greennode_batch.staging.folders import ShardFolder
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,8 @@ R = TypeVar("R")
 def fail_without_retry(execute: Callable[P, R]) -> Callable[P, R]:
     """Fail the task at once for an error that is not retryable; after any other, Airflow retries it.
 
-    If several errors come together, one retryable one is enough. The sentence of every error is recorded for the page.
+    A connection that does not exist is not retryable. If several errors come together, one retryable one is enough. The
+    sentence of every error is recorded for the page.
     """
 
     @functools.wraps(execute)
@@ -56,6 +58,10 @@ def fail_without_retry(execute: Callable[P, R]) -> Callable[P, R]:
             if not _is_retryable(error):
                 raise AirflowFailException(_words(error)) from None
             raise _without_frames(error) from None
+        except AirflowNotFoundException as error:
+            missing = ConfigError(f"{error}. Add it in Admin > Connections, or correct the job; then clear the task")
+            _note(missing, [*args, *kwargs.values()])
+            raise AirflowFailException(str(missing)) from None
         except (Exception, AirflowTaskTimeout) as error:
             _note(error, [*args, *kwargs.values()])
             raise

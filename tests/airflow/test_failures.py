@@ -5,6 +5,7 @@ import logging
 import pytest
 from airflow.sdk.exceptions import (
     AirflowFailException,
+    AirflowNotFoundException,
     AirflowRescheduleException,
     AirflowSkipException,
     AirflowTaskTimeout,
@@ -13,6 +14,7 @@ from airflow.sdk.log import mask_secret
 from upath import UPath
 
 from greennode_airflow.failures import FAILURE_KEY, ShardFailures, fail_without_retry
+from greennode_airflow.hooks import GreenNodeHook
 from greennode_batch.errors import AuthError, CreditError, GreenNodeError, RowError
 from greennode_batch.staging.folders import ShardFolder
 
@@ -44,6 +46,12 @@ def test_airflow_retries_whatever_else_is_raised(error):
     assert raised.value is error
 
 
+def test_a_connection_that_does_not_exist_is_not_waited_for(monkeypatch):
+    monkeypatch.delenv("AIRFLOW_CONN_SHOPP", raising=False)
+    with pytest.raises(AirflowFailException, match=r"`shopp` isn't defined. Add it in Admin > Connections"):
+        fail_without_retry(lambda: GreenNodeHook().get_connection("shopp"))()
+
+
 class Told:
     """A task instance that keeps what is pushed."""
 
@@ -63,6 +71,11 @@ class Told:
         (ExceptionGroup("2 shards failed: a; b", [RowError("a"), OSError("b")]), "", "2 shards failed: a; b"),
         (AirflowTaskTimeout("Timeout, PID: 1"), "AirflowTaskTimeout", "Timeout, PID: 1"),
         (KeyError(), "KeyError", "KeyError()"),
+        (
+            AirflowNotFoundException("The conn_id `shopp` isn't defined"),
+            "ConfigError",
+            "The conn_id `shopp` isn't defined. Add it in Admin > Connections, or correct the job; then clear the task",
+        ),
     ],
 )
 def test_a_task_that_fails_notes_its_sentence_for_the_page(error, kind, words):

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.pipeline import batch_table_group
 from greennode_airflow.runtime.runs import run_of
 from greennode_batch.job.batch_job import BatchJob
@@ -90,12 +91,24 @@ def reported(run: RunFolder, *, balanced: bool = True) -> None:
     write_json(run.report, RunReport("ask", "r1", 0, 0, 0, {}, 0, 0, balanced=balanced, started_at=1.0))
 
 
-def test_an_outage_while_it_cleans_up_is_tried_again_and_fails_no_good_run(run: RunFolder) -> None:
+def test_an_outage_while_it_cleans_up_is_tried_again_and_fails_no_good_run(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_hook: GreenNodeHook) -> None:
+        raise OSError("the secrets backend does not answer")
+
+    monkeypatch.setattr(GreenNodeHook, "get_conn", fail)
     built(run)
     reported(run)
-    with pytest.raises(AirflowNotFoundException):
+    with pytest.raises(OSError, match="secrets backend"):
         execute("clean_up", Task(ALL_WELL, try_number=5))
     execute("clean_up", Task(ALL_WELL, try_number=6))
+
+
+def test_a_connection_that_was_deleted_meanwhile_fails_no_good_run(run: RunFolder) -> None:
+    built(run)
+    reported(run)
+    execute("clean_up", Task(ALL_WELL, try_number=1))
 
 
 @pytest.mark.parametrize(

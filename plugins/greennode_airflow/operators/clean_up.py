@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
 
 from greennode_airflow.failures import fail_without_retry
 from greennode_airflow.hooks import GreenNodeHook
@@ -49,7 +49,8 @@ class GreenNodeCleanUpOperator(BaseOperator):
         except Exception as error:
             # Worth another try where it was the network; not worth a good run where that is down for long.
             task = context["ti"]
-            if not isinstance(error, GreenNodeError) and task.try_number <= task.max_tries:
+            is_lasting = isinstance(error, (GreenNodeError, AirflowNotFoundException))
+            if not is_lasting and task.try_number <= task.max_tries:
                 raise
             self.log.warning("Files of the run stay at GreenNode, which changes nothing of its result", exc_info=True)
         outcome.check_reported()
