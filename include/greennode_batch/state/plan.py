@@ -134,11 +134,17 @@ class Plan(Document, frozen=True):
         if self.remembered:
             unchanged += f", {remembered_rows(self.remembered)}"
         copied = f", {counted(self.copied, 'row')} copied from one target to another" if self.copied else ""
+        first = next((shard.requests for shard in self.shards if shard.shard_id == self.pilot), 0)
+        pilot = (
+            f". A pilot of {counted(first, 'request')} goes first; its results are read before the rest"
+            if first
+            else ""
+        )
         return (
             f"{counted(self.rows, 'row')}: {counted(self.requests, 'request')} in "
             f"{counted(self.submitted_shards, 'shard')} ({self.bytes / 1e6:,.1f} MB), "
             f"{counted(self.repeated, 'row shares', 'rows share')} another row's request, {self.unsent:,} unsent"
-            f"{copied}{unchanged}{f'. {self.orphaned}' if self.orphaned and self.orphaned.count else ''}"
+            f"{copied}{unchanged}{pilot}{f'. {self.orphaned}' if self.orphaned and self.orphaned.count else ''}"
         )
 
     @property

@@ -116,7 +116,7 @@ class RunReport(Document, frozen=True):
         )
 
     def __str__(self) -> str:
-        prompt = [f"prompt {self.prompt_hash}"] if self.prompt_hash else []
+        prompt = [f"Hash of the prompt: {self.prompt_hash}"] if self.prompt_hash else []
         wrong = (f"Does not add up: {words}" for words in self.problems)
         return "\n".join([self.summary, *prompt, *self._money(), *self._remarks(), *wrong])
 

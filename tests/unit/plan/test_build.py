@@ -716,6 +716,7 @@ def test_where_nothing_was_read_before_the_first_of_several_shards_is_a_small_pi
     plan = built_with_pilot(staged.run, make_job, 5)
     assert [shard.requests for shard in plan.shards] == [2, 3]
     assert plan.pilot == plan.shards[0].shard_id
+    assert "A pilot of 2 requests goes first; its results are read before the rest" in str(plan)
     assert built_with_pilot(staged.run, make_job, 5) == plan
     assert read_plan(staged.run) == plan
 
@@ -730,6 +731,7 @@ def test_of_several_models_one_has_the_pilot(staged, make_job):
 def test_a_run_of_one_shard_has_no_pilot(count, pilot_requests, shards, staged, make_job):
     plan = built_with_pilot(staged.run, make_job, count, pilot_requests)
     assert (len(plan.shards), plan.pilot) == (shards, None)
+    assert "pilot" not in str(plan)
 
 
 def test_a_pilot_that_is_sent_stays_the_pilot_and_one_that_told_nothing_is_followed_by_another(

@@ -131,7 +131,7 @@ def test_source_shards_results_and_target_agree(joined, account, emulator):
     assert (made.prompt_tokens, made.completion_tokens) == (ledger["prompt_tokens"], ledger["completion_tokens"])
     assert str(made).startswith(
         f"4 rows (3 succeeded, 1 unsent) from 2 requests in 2 shards; {made.prompt_tokens} prompt and "
-        f"{made.completion_tokens} completion tokens\nprompt {read_plan(run).prompt_hash}\n"
+        f"{made.completion_tokens} completion tokens\nHash of the prompt: {read_plan(run).prompt_hash}\n"
     )
 
 
