@@ -19,7 +19,7 @@ from greennode_faults.dialect_runs import DialectRun, run_dialects
 from greennode_faults.engine import bench, run_cases
 from greennode_faults.interleavings.tally import heading as heading_of_tallies
 from greennode_faults.interleavings.tally import in_window, play_all
-from greennode_faults.kills import Steps, each_step
+from greennode_faults.kills import SPLIT, Steps, each_step
 from greennode_faults.live import run_live
 from greennode_faults.live_faults import live_outcomes
 from greennode_faults.outcome_table import as_json, heading, line
@@ -112,6 +112,12 @@ def _engine(options: argparse.Namespace) -> Iterator[Outcome]:
             steps = Steps(stage.emulator, stage.wanted)
             yield from each_step(steps, "kill", stride=options.stride)
             yield from each_step(steps, "pause", stride=options.stride)
+    if options.only is None or options.only in "split":
+        with bench("openai") as stage:
+            steps = Steps(stage.emulator, stage.wanted, SPLIT)
+            # The job's three shards are split alike.
+            yield from each_step(steps, "kill", stride=5 * options.stride)
+            yield from each_step(steps, "pause", stride=5 * options.stride)
     yield from live_outcomes(only=options.only, stride=options.stride)
 
 

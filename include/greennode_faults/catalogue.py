@@ -15,8 +15,8 @@ _CREATE = "POST /batches"
 _POLL = "GET /batches/{id}"
 _UPLOAD = "POST /files"
 _CANCEL = "POST /batches/{id}/cancel"
-# Fewer than half of what one of the job's shards has.
-_TOKENS = 100
+# Fewer than one of the job's shards has, and more than a half.
+_TOKENS = 180
 _SLOW_WINDOW = {"deadline_hours": 0.4}
 # What `greennode-batch probe` finds out about the emulator's invented dialect.
 _UNKNOWN = {
@@ -98,12 +98,6 @@ CREATE = (
         group="split",
         name="a batch that fails over a limit that is not named",
         faults=[{"kind": "enqueued_limit", "count": 1_000, "tokens": _TOKENS, "named": False}],
-    ),
-    Case(
-        group="split",
-        name="a limit below a single request",
-        faults=[{"kind": "enqueued_limit", "count": 1_000, "tokens": 3, "at": "create"}],
-        error="RejectedError",
     ),
     Case(
         group="create",

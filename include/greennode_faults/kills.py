@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,18 +28,22 @@ from greennode_faults.case import Case, Outcome
 from greennode_faults.stage import ROWS, Answers, FastClock, make_job, needed, open_source, problems_of, rows_out
 
 Way = Literal["kill", "pause"]
+Faults = Sequence[Mapping[str, Any]]
 
-_FAULTS = ({"kind": "missing", "rate": 0.35, "batches": 2},)
+_FAULTS: Faults = ({"kind": "missing", "rate": 0.35, "batches": 2},)
+SPLIT: Faults = ({"kind": "enqueued_limit", "count": 1_000, "tokens": 180, "at": "create"},)
+"""Every shard is larger than one batch may be."""
 _TIMEOUT_SECONDS = 0.5
 _DONE, _STOPPED = 0, 3
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Where a run can be stopped, by the number of the step."""
+    """Where a run can be stopped, by the number of the step. faults: what else goes wrong."""
 
     emulator: RunningEmulator
     wanted: Answers
+    faults: Faults = _FAULTS
 
     def count(self) -> int:
         """How many steps an undisturbed run has; polls of running batches make it vary a little."""
@@ -72,7 +76,9 @@ class Steps:
         if ended == "failed":
             problems.append("the first start failed by itself")
         word = "kill -9" if way == "kill" else "paused"
-        case = Case(group=word, name=f"at step {step}{'' if ended != 'done' else ' (not reached)'}", faults=_FAULTS)
+        where = "" if self.faults is _FAULTS else f", {self.faults[0]['kind']}"
+        name = f"at step {step}{where}{'' if ended != 'done' else ' (not reached)'}"
+        case = Case(group=word, name=name, faults=self.faults)
         problems += problems_of(rows, ledger, self.wanted, case)
         return Outcome(
             case=case,
@@ -88,7 +94,7 @@ class Steps:
 
     def _arm(self) -> None:
         self.emulator.reset()
-        self.emulator.faults(list(_FAULTS))
+        self.emulator.faults([dict(fault) for fault in self.faults])
 
 
 class StepCounter:
