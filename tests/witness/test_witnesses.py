@@ -8,7 +8,10 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import httpx
 import pyarrow as pa
@@ -73,8 +76,16 @@ def results(client, batch, which, tmp_path: Path) -> dict[str, ResultLine]:
     return {result.custom_id: result for result in parsed}
 
 
-def run_engine(witness, folder: Path, *, max_failed_ratio: float = 0.0, **extra) -> tuple[list[dict], str]:
-    """The rows that `greennode-batch run` makes of a table of 50 rows, and its log."""
+def run_engine(
+    witness,
+    folder: Path,
+    *,
+    max_failed_ratio: float = 0.0,
+    options: Sequence[str] = (),
+    params: Mapping[str, Any] = MappingProxyType({"temperature": 0}),
+    **extra,
+) -> tuple[list[dict], str]:
+    """The rows that `greennode-batch run` makes of a table of 50 rows, and its log. options: more of the command's."""
     folder.mkdir(exist_ok=True)
     rows = [{"id": f"k{row}", "text": prompt_of(row)} for row in range(ROWS)]
     pq.write_table(pa.Table.from_pylist(rows), folder / "rows.parquet")
@@ -96,7 +107,7 @@ def run_engine(witness, folder: Path, *, max_failed_ratio: float = 0.0, **extra)
         "--model",
         witness.model,
         "--params",
-        '{"temperature": 0}',
+        json.dumps(dict(params)),
         "--out",
         "out.parquet",
         "--staging",
@@ -109,6 +120,7 @@ def run_engine(witness, folder: Path, *, max_failed_ratio: float = 0.0, **extra)
         "profile.json",
         "--max-failed-ratio",
         str(max_failed_ratio),
+        *options,
     ]
     done = subprocess.run(
         command,
@@ -275,3 +287,28 @@ def test_llmock_finds_no_fault_with_how_the_client_retries(llmock, tmp_path):
     verdict = httpx.get(f"{llmock.root_url}/_llmock/verdict").json()
     assert verdict["faults_injected"] == 5
     assert (verdict["errors"], verdict["warnings"]) == (0, 0), verdict["findings"]
+
+
+def test_live_mode_brings_back_every_row_with_its_own_answer_and_no_batch(witness, tmp_path):
+    rows, log = run_engine(witness, tmp_path, options=("--live", "--canary", "0", "--max-concurrency", "8"))
+    assert len(rows) == ROWS
+    assert {row["batch_id"] for row in rows} == {"live"}
+    for row in rows:
+        assert row["answer"] == witness.answer(prompt_of(int(row["id"][1:])))
+    assert f"{ROWS} requests were answered live" in log
+    # What a live answer costs is what the server has counted.
+    assert all(row["prompt_tokens"] and row["completion_tokens"] for row in rows)
+
+
+def test_a_real_model_answers_live_what_a_server_without_batches_is_asked(dasllama, tmp_path):
+    limits = ("--live", "--limit", "4", "--canary", "0", "--max-concurrency", "2")
+    rows, log = run_engine(
+        dasllama, tmp_path, options=limits, params={"max_tokens": 8, "temperature": 0}, max_failed_ratio=1.0
+    )
+    assert "4 requests were answered live" in log
+    assert len(rows) == 4
+    for row in rows:
+        assert row["status"] in {"succeeded", "truncated"}
+        assert row["answer"]
+        assert row["prompt_tokens"] > 0
+        assert 0 < row["completion_tokens"] <= 8
