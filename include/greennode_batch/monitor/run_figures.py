@@ -266,9 +266,9 @@ def _live(run: StagedRun, report: RunReport | None) -> LiveFigures | None:
     """From the report or, before it, from the receipts of what is collected."""
     if report is not None:
         said = report.live
-        return said and LiveFigures(
-            said.requests, said.prompt_tokens, said.completion_tokens, said.cost, report.currency
-        )
+        if said is None:
+            return None
+        return LiveFigures(said.requests, said.prompt_tokens, said.completion_tokens, said.cost, report.currency)
     shards = [shard for shard in run.shards if shard.receipt is not None and shard.receipt.live is not None]
     if not shards:
         return None
