@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from greennode_faults import airflow_kills, airflow_marks, airflow_outages, airflow_whole_job
+from greennode_faults import airflow_deadlines, airflow_kills, airflow_marks, airflow_outages, airflow_whole_job
 from greennode_faults.airflow_case import AirflowCase
 from greennode_faults.airflow_scene import Scene, playing
 from greennode_faults.airflow_stage import AirflowStage, airflow_stage
 from greennode_faults.case import Case, Outcome
-from greennode_faults.stage import ROWS, needed, problems_of
+from greennode_faults.stage import ROWS, Ledger, needed, problems_of, with_live_answers
 from greennode_local.local_error import LocalError
 
 CASES = (*airflow_kills.cases(), *airflow_marks.cases(), *airflow_whole_job.cases(), *airflow_outages.cases())
-ASIDE = tuple(airflow_kills.long_cases())
+ASIDE = (*airflow_kills.long_cases(), *airflow_deadlines.long_cases())
 QUICK = tuple(case for case in CASES if case.quick)
 
 
@@ -61,11 +61,13 @@ def play(stage: AirflowStage, case: AirflowCase) -> Outcome:
 def _outcome(scene: Scene, case: AirflowCase, problems: list[str], seconds: float) -> Outcome:
     with scene.stage.stack.warehouse() as connection:
         rows = scene.lane.rows(connection)
-    ledger = scene.lane.emulator.ledger()
-    named = Case(group=case.group, name=case.name)
-    problems += problems_of(rows, ledger, scene.stage.wanted, named)
-    if ledger["chat_requests_billed"] > 1:
+    ledger: Ledger = scene.lane.emulator.ledger()
+    named = Case(group=case.group, name=case.name, statuses=case.statuses, withheld=case.withheld)
+    if case.goes_live:
+        ledger = with_live_answers(ledger)
+    elif ledger["chat_requests_billed"] > 1:
         problems.append("the first request was tried twice")
+    problems += problems_of(rows, ledger, scene.stage.wanted, named)
     tries = [task["try_number"] for task in scene.airflow.task_instances(scene.dag_id, scene.run_id)]
     return Outcome(
         case=named,

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 from greennode_batch.staging.folders import safe_name
+from greennode_batch.state.run_report import RunReport
 from greennode_faults.airflow_stage import SHARDS, AirflowStage
+from greennode_faults.stage import FINISH_BY
 from greennode_local.airflow_client import DAG_RUN_ENDS, AirflowClient
 from greennode_local.local_error import LocalError
 from greennode_local.processes import kill, wait_until
@@ -28,8 +31,9 @@ JOIN = "join_results"
 REPORT = "report"
 
 _SECONDS = 120.0
-# A retry searches for a create that was never accepted for 90 seconds, and a dead worker is noticed after 8.
-_RUN_SECONDS = 300.0
+# A retry searches for a create that was never accepted for 90 seconds, and a dead worker is noticed after 8. A run with
+# a deadline is given its time, and some more.
+_RUN_SECONDS = FINISH_BY.total_seconds() + 120.0
 # How long a claim may be used, and a little more.
 _CLAIM_SECONDS = 32.0
 _TAKEN_UP = frozenset({"running", "deferred", "success"})
@@ -183,6 +187,11 @@ class Scene:
         """A task's instances, as Airflow shows them."""
         found = self.airflow.task_instances(self.dag_id, self.run_id)
         return [task for task in found if task["task_id"] == task_id]
+
+    def report(self) -> RunReport:
+        """The run's report, on the disk that the storage serves."""
+        (path,) = self.stage.store.folder.glob(f"*/*/{self.dag_id}/{safe_name(self.run_id)}/report.json")
+        return msgspec.json.decode(path.read_bytes(), type=RunReport)
 
     def events(self) -> int:
         """How often the run has reported its target as new."""

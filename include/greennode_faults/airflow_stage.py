@@ -145,11 +145,13 @@ def airflow_stage() -> Iterator[AirflowStage]:
         with bench("openai") as undisturbed:
             wanted = undisturbed.wanted
         main = Lane(_control(stack.emulator), "faults_in", "faults_out")
+        aside_lane = Lane(_control(second), "faults_aside_in", "faults_aside_out")
         lanes = {
             "faults": main,
             "faults_canary": main,
             "faults_whole_job": main,
-            "faults_aside": Lane(_control(second), "faults_aside_in", "faults_aside_out"),
+            "faults_aside": aside_lane,
+            "faults_finish_by": aside_lane,
         }
         second.wait_until_healthy()
         stack.wait_until_ready(lanes)

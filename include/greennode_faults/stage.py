@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +18,8 @@ from greennode_batch.job.targets import FileTarget
 from greennode_batch.source.rows import Rows
 from greennode_faults.case import Case
 
+FINISH_BY = timedelta(minutes=6)
+"""How long a run of `faults_finish_by` may take. A tenth of it is for the cancel."""
 MODEL = "google/gemma-4-31b-it"
 ROWS = 40
 # A few rows ask the same as others, and one asks nothing.
@@ -138,6 +142,14 @@ def problems_of(rows: list[RowOut], ledger: Ledger, wanted: Answers, case: Case)
 
 
 _ANSWERED: frozenset[Literal["succeeded", "truncated", "refused"]] = frozenset({"succeeded", "truncated", "refused"})
+
+
+def with_live_answers(ledger: Ledger) -> Ledger:
+    """The ledger with live answers counted among those of batches: each request is to be paid once in all."""
+    requests: Counter[str] = Counter(ledger["requests"])
+    requests.update(ledger["chat_requests"])
+    billed = ledger["requests_billed"] + ledger["chat_requests_billed"]
+    return {**ledger, "requests": dict(requests), "requests_billed": billed}
 
 
 def needed(ledger: Ledger) -> int:

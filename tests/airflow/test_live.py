@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 from upath import UPath
@@ -22,9 +25,12 @@ from greennode_batch.job.live_mode import Live
 from greennode_batch.job.sources import FileSource
 from greennode_batch.job.targets import FileTarget
 from greennode_batch.plan.build import build
+from greennode_batch.retry.build_retry import build_retry
 from greennode_batch.source.rows import Rows
-from greennode_batch.staging.folders import ShardFolder, run_folder
-from greennode_batch.state.receipts import read_receipt
+from greennode_batch.staging.folders import ShardFolder, run_folder, write_json
+from greennode_batch.state.attempts import attempt_shards
+from greennode_batch.state.plan import read_plan
+from greennode_batch.state.receipts import read_receipt, write_receipt
 from greennode_emulator.chat_latency import Latency
 from greennode_emulator.server import RunningEmulator, running
 from greennode_emulator.settings import Settings
@@ -122,3 +128,83 @@ def test_a_wait_ends_early_enough_for_live_answers(connection: RunningEmulator, 
     assert receipt.created_at is not None
     # Two hours, less the tenth that a cancel may take, and less the live answers.
     assert 6000 < deferred.value.trigger.deadline - receipt.created_at < 6480
+
+
+FINISH_BY = dataclasses.replace(JOB, live=Live(finish_by=timedelta(hours=6)))
+HALF_DONE = {"kind": "stuck", "status": "in_progress", "seconds": None, "fraction": 0.5}
+
+
+def after(shard: ShardFolder, hours: float) -> None:
+    """Make the run as old as that."""
+    plan = read_plan(shard.run)
+    assert plan is not None
+    write_json(shard.run.plan, msgspec.structs.replace(plan, created_at=time.time() - 3600 * hours))
+
+
+def waited(shard: ShardFolder) -> Any:
+    """What the wait comes to, where the trigger fires at once."""
+    wait = GreenNodeBatchSensor(task_id="wait_for_batch", shard=str(shard), job=FINISH_BY)
+    for _ in range(100):
+        with suppress(TaskDeferred):
+            return wait.execute(a_context())
+    pytest.fail("the batch is waited for after its time")
+
+
+def sent_again(shard: ShardFolder) -> list[ShardFolder]:
+    """Collect a shard, and send what is worth a second attempt."""
+    GreenNodeCollectResultsOperator(task_id="collect_results", shard=str(shard)).execute(a_context())
+    plan = read_plan(shard.run)
+    assert plan is not None
+    build_retry(FINISH_BY, shard.run, plan, attempt=2, profile=ApiProfile())
+    again = attempt_shards(shard.run, plan, 2)
+    for one in again:
+        submit = GreenNodeSubmitBatchOperator(task_id="submit_batch", shard=str(one), job=FINISH_BY)
+        assert submit.execute(a_context()) == "live"
+        GreenNodeCollectResultsOperator(task_id="collect_results", shard=str(one)).execute(a_context())
+    return again
+
+
+def test_a_batch_that_never_ends_is_cancelled_in_time_and_its_other_rows_are_answered_live(
+    connection: RunningEmulator, tmp_path: Path
+) -> None:
+    connection.faults([HALF_DONE])
+    shard = a_shard(tmp_path, FINISH_BY)
+    GreenNodeSubmitBatchOperator(task_id="submit_batch", shard=str(shard), job=FINISH_BY).execute(a_context())
+    after(shard, 5.75)
+    assert waited(shard)["status"] == "CANCELLED"
+    (again,) = sent_again(shard)
+    ledger = connection.ledger()
+    # Each finished answer of the batch is kept, and no request is paid for twice.
+    assert (ledger["requests_billed"], ledger["chat_requests_billed"]) == (4, 4)
+    assert not set(ledger["requests"]) & set(ledger["chat_requests"])
+    first, second = read_receipt(shard), read_receipt(again)
+    assert first is not None
+    assert second is not None
+    assert (first.statuses["succeeded"], second.statuses) == (4, {"succeeded": 4})
+    assert first.prompt_tokens == ledger["prompt_tokens"]
+    assert second.prompt_tokens == ledger["chat_prompt_tokens"]
+    assert second.completion_tokens == ledger["chat_completion_tokens"]
+
+
+def test_the_rows_of_a_batch_that_cannot_be_cancelled_are_never_answered_live_as_well(
+    connection: RunningEmulator, tmp_path: Path
+) -> None:
+    cancel = {"kind": "status", "endpoint": "POST /batches/{id}/cancel", "status": 400, "count": None}
+    connection.faults([HALF_DONE, cancel])
+    shard = a_shard(tmp_path, FINISH_BY)
+    GreenNodeSubmitBatchOperator(task_id="submit_batch", shard=str(shard), job=FINISH_BY).execute(a_context())
+    after(shard, 5.75)
+    wait = GreenNodeBatchSensor(task_id="wait_for_batch", shard=str(shard), job=FINISH_BY)
+    with pytest.raises(TaskDeferred):
+        wait.execute(a_context())
+    cancelled = read_receipt(shard)
+    assert cancelled is not None
+    assert cancelled.cancelled_at is not None
+    after(shard, 5.999)
+    write_receipt(shard, msgspec.structs.replace(cancelled, cancelled_at=cancelled.cancelled_at - 900))
+    assert waited(shard)["reason"] == "overdue"
+    assert sent_again(shard) == []
+    receipt = read_receipt(shard)
+    assert receipt is not None
+    assert receipt.statuses == {"expired": 8}
+    assert connection.ledger()["chat_requests_billed"] == 0

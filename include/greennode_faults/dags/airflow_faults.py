@@ -1,8 +1,8 @@
 """The DAGs of the fault matrix: two shards over the table of the stage. They differ in what they ask and how they pay.
 
 `faults` is the plain one; `faults_canary` tries its first request live; `faults_aside` has separate tables and a
-separate server, so that cases that take minutes can run beside the other two; `faults_whole_job` is all of it as one
-task.
+separate server, so that cases that take minutes can run beside the other two; `faults_finish_by` has these as well, and
+has to finish by a time; `faults_whole_job` is all of it as one task.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from airflow.sdk import DAG
 from greennode_airflow.operators import GreenNodeBatchOperator
 from greennode_airflow.pipeline import batch_table
 from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.live_mode import Live
 from greennode_batch.job.sources import SqlSource
 from greennode_batch.job.targets import SqlTarget
-from greennode_faults.stage import MODEL, Label
+from greennode_faults.stage import FINISH_BY, MODEL, Label
 
 JOB = BatchJob(
     name="faults",
@@ -46,6 +47,9 @@ QUICKLY = {"retries": 5, "retry_delay": timedelta(seconds=1)}
 faults = batch_table(JOB, default_args=QUICKLY)
 faults_canary = batch_table(replace(JOB, name="faults_canary", canary=1), default_args=QUICKLY)
 faults_aside = batch_table(ASIDE, default_args=QUICKLY)
+faults_finish_by = batch_table(
+    replace(ASIDE, name="faults_finish_by", live=Live(finish_by=FINISH_BY)), default_args=QUICKLY
+)
 
 with DAG("faults_whole_job", schedule=None, default_args=QUICKLY):
     GreenNodeBatchOperator(task_id="whole_job", job=JOB)
