@@ -8,7 +8,6 @@ import re
 import sqlite3
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,16 +15,16 @@ import pytest
 
 pytestmark = [pytest.mark.system, pytest.mark.nightly, pytest.mark.timeout(1800)]
 PROJECT = Path(__file__).parents[2]
-PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-AIRFLOW_VERSIONS = ["3.3.2"]
+# The oldest and the newest version that is supported, and what stands for Airflow's own file of constraints.
+CONSTRAINTS = {"3.2.2": "requirements-airflow-3.2.2.txt", "3.3.2": "requirements.txt"}
 README_DAG = re.search(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)[1]
 KEY = "sk-of-the-emulator"
 Run = Callable[..., str]
 
 
-@pytest.fixture(scope="module", params=AIRFLOW_VERSIONS)
+@pytest.fixture(scope="module", params=CONSTRAINTS)
 def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` of a new environment with Airflow and the wheel, as of the day that the requirements are pinned."""
+    """The `bin` of a new environment with Airflow and the wheel, and nothing else of the project."""
     folder = tmp_path_factory.mktemp("installed")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], check=True, cwd=PROJECT
@@ -37,7 +36,7 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     subprocess.run(
         [
             uv, "pip", "install", "--quiet", "--python", bin_folder / "python",
-            "--exclude-newer", PYPROJECT["tool"]["uv"]["exclude-newer"],
+            "--constraints", PROJECT / CONSTRAINTS[request.param],
             f"apache-airflow=={request.param}", wheel,
         ],
         check=True, cwd=folder,
