@@ -71,7 +71,7 @@ class SourceOperator(TemplateOperator):
     ) -> Any:
         """Render with the part's number and count beside the values that Airflow gives every template."""
         part: Any = {"partition": self.part.number, "partitions": self.part.total}
-        values = {**template_values(context), **part}
+        values: Any = {**template_values(context), **part}
         if isinstance(content, SqlParameters):
             environment = jinja_env or self.get_template_env()
             return {name: self._render_parameter(name, value, values, environment) for name, value in content.items()}

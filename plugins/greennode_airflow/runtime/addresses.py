@@ -1,6 +1,6 @@
 """Addresses: where tables and files are, by the names that Airflow's providers and OpenLineage use.
 
-An address has no user, no password and no connection id, so that whoever else reads or writes the same table meets it.
+An address has no user, no password and no connection id, so that others who read or write the same table meet it.
 """
 
 from __future__ import annotations

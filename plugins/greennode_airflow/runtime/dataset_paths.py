@@ -23,7 +23,9 @@ def with_paths(targets: Sequence[Target], paths: Sequence[str]) -> list[Target]:
     """The targets with the tables and paths that Airflow has rendered."""
     _check(targets, paths)
     return [
-        dataclasses.replace(target, **{"table" if isinstance(target, SqlTarget) else "path": path})
+        dataclasses.replace(target, table=path)
+        if isinstance(target, SqlTarget)
+        else dataclasses.replace(target, path=path)
         for target, path in zip(targets, paths, strict=True)
     ]
 

@@ -56,7 +56,9 @@ def template_values(context: Mapping[str, Any]) -> Any:
 
 def _lacking(context: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, _Lacking]:
     lacks = [name for name in names if context.get(name) is None]
-    return {name: _Lacking(hint=_hint(name, context), name=name, exc=ConfigError) for name in lacks}
+    # Jinja only raises it.
+    error: Any = ConfigError
+    return {name: _Lacking(hint=_hint(name, context), name=name, exc=error) for name in lacks}
 
 
 def _hint(name: str, context: Mapping[str, Any]) -> str:
