@@ -104,6 +104,21 @@ class AirflowClient:
         body = {"logical_date": None, "conf": dict(conf or {})}
         return str(self._call("POST", f"/dags/{dag_id}/dagRuns", json=body).json()["dag_run_id"])
 
+    def backfill(self, dag_id: str, first: str, last: str, *, backwards: bool, max_active_runs: int) -> int:
+        """Start a backfill of the days from the first to the last, as `airflow backfill create` does; its id."""
+        body = {
+            "dag_id": dag_id,
+            "from_date": f"{first}T00:00:00Z",
+            "to_date": f"{last}T00:00:00Z",
+            "run_backwards": backwards,
+            "max_active_runs": max_active_runs,
+        }
+        return int(self._call("POST", "/backfills", json=body).json()["id"])
+
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """The runs of a DAG, at most 100, as the API shows them."""
+        return list(self._get(f"/dags/{dag_id}/dagRuns", limit=100)["dag_runs"])
+
     def wait_for_a_run(self, dag_id: str, *, seconds: float) -> str:
         """Wait until something else has started a run of a DAG; returns the id of its latest run."""
         deadline = time.monotonic() + seconds

@@ -21,7 +21,7 @@ from airflow.providers.openlineage import conf as openlineage_conf
 from airflow.providers.openlineage.plugins.listener import OpenLineageListener
 from airflow.sdk import DAG
 from airflow.sdk.definitions.param import process_params
-from airflow.sdk.exceptions import ErrorType, TaskDeferred
+from airflow.sdk.exceptions import AirflowSkipException, ErrorType, TaskDeferred
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import ErrorResponse, GetAssetByUri
 from airflow.sdk.execution_time.context import OutletEventAccessors, set_current_context
@@ -158,8 +158,9 @@ class _TaskInstance:
 
     try_number, max_tries = 1, 0
 
-    def __init__(self, results: Mapping[str, list[Any]], map_index: int) -> None:
+    def __init__(self, results: Mapping[str, list[Any]], map_index: int, running: Collection[str] = ()) -> None:
         self._results = results
+        self._running = running
         self.map_index = map_index
 
     def xcom_pull(self, *, task_ids: str, **_: Any) -> Any:
@@ -168,6 +169,9 @@ class _TaskInstance:
 
     def xcom_push(self, **_: Any) -> None:
         pass
+
+    def get_dagrun_state(self, *, dag_id: str, run_id: str) -> str:
+        return "running" if run_id in self._running else "success"
 
     def get_task_states(
         self, *, dag_id: str, task_ids: Collection[str], run_ids: list[str], map_index: int | None = None
@@ -195,7 +199,8 @@ def run_steps(deployment: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     Airflow makes the DAG, maps and renders its tasks; the first error is raised. A task that would wait in the
     triggerer is tried again at once. only: some of the tasks. results: of those that ran before. conf: what the
     run's form chose. values: more of the context, such as a partition key. run_id: the same one again is that run,
-    with its tasks cleared, unless it was started at another moment.
+    with its tasks cleared, unless it was started at another moment. running: the ids of other runs that are; a build
+    that waits for one raises TaskDeferred. may_skip: whether a task that skips itself is no error.
     """
 
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", _NoAssets(), raising=False)
@@ -209,10 +214,18 @@ def run_steps(deployment: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
         run_id: str = "manual__1",
         started: datetime = datetime(2026, 1, 1, tzinfo=UTC),
         values: Mapping[str, Any] | None = None,
+        running: Collection[str] = (),
+        run_type: str = "manual",
+        may_skip: bool = False,
     ) -> dict[str, list[Any]]:
         done = defaultdict(list, results or {})
         of_run = SimpleNamespace(
-            dag_id=dag.dag_id, run_id=run_id, conf=dict(conf or {}), start_date=started, clear_number=0
+            dag_id=dag.dag_id,
+            run_id=run_id,
+            conf=dict(conf or {}),
+            start_date=started,
+            clear_number=0,
+            run_type=run_type,
         )
         params = process_params(dag, dag.tasks[0], of_run.conf, suppress_exception=False)
         for task in dag.topological_sort():
@@ -220,7 +233,14 @@ def run_steps(deployment: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
                 continue
             indexes = _indexes(task, done)
             done[task.task_id] = [
-                _result_of(task, dag, of_run, {"params": params, **(values or {})}, _TaskInstance(done, index))
+                _result_of(
+                    task,
+                    dag,
+                    of_run,
+                    {"params": params, **(values or {})},
+                    _TaskInstance(done, index, running),
+                    may_skip=may_skip,
+                )
                 for index in indexes
             ]
         return dict(done)
@@ -243,7 +263,9 @@ def _indexes(task: Any, results: Mapping[str, list[Any]]) -> Collection[int]:
     return range(len(over if isinstance(over, list) else over.resolve({"ti": _TaskInstance(results, -1)})))
 
 
-def _result_of(task: Any, dag: DAG, run: Any, values: Mapping[str, Any], instance: _TaskInstance) -> Any:
+def _result_of(
+    task: Any, dag: DAG, run: Any, values: Mapping[str, Any], instance: _TaskInstance, *, may_skip: bool
+) -> Any:
     context: Any = {
         "dag": dag,
         "dag_run": run,
@@ -260,8 +282,13 @@ def _result_of(task: Any, dag: DAG, run: Any, values: Mapping[str, Any], instanc
         try:
             with set_current_context(context):
                 return context["task"].execute(context)
-        except TaskDeferred:
-            continue
+        except TaskDeferred as waits:
+            if waits.method_name == "build_again":
+                raise
+        except AirflowSkipException:
+            if not may_skip:
+                raise
+            return None
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from greennode_batch.incremental.answered import ANSWERED, Codes
-from greennode_batch.incremental.target_lookup import LookupRows, TargetLookup
+from greennode_batch.incremental.target_lookup import Found, LookupRows, TargetLookup
 from greennode_batch.job.columns import RESULT_COLUMNS
 from greennode_batch.state.plan import OrphanedRows
 from greennode_batch.state.row_owner import RowOwner
@@ -56,13 +56,15 @@ class LookedUp(NamedTuple):
     """The indexes of those that have a valid answer in some target, to this request or another."""
     of_others: Sequence[int]
     """The indexes of rows that every target has, but that belong to another job in the first target."""
+    superseded: int
+    """How many rows every target has, and some of them from a run of later data, for another request."""
 
 
 class AllTargets:
     """The targets of a job, one or several.
 
     answer_fields: the columns of an answer.
-    final_for, owner: see LookupRows.
+    final_for, owner, renews: see LookupRows. A row of a run of earlier data is copied into the target that has it.
     """
 
     def __init__(
@@ -72,16 +74,18 @@ class AllTargets:
         *,
         final_for: str | None,
         owner: RowOwner,
+        renews: bool = False,
     ) -> None:
         self._targets = list(targets)
         names = [name for name in _COPIED if name not in {"model", "run_id"}]
         self._fields = [*answer_fields, *(pa.field(name, _COPIED[name]) for name in names)]
         self._final_for = final_for
         self._owner = owner
+        self._renews = renews
 
     def look_up(self, keys: pa.Table, custom_ids: Sequence[str], unsent: Mapping[int, str]) -> LookedUp:
         """Find what all targets have of these rows. For the arguments, see LookupRows."""
-        given = LookupRows(keys, custom_ids, unsent, self._final_for, self._owner)
+        given = LookupRows(keys, custom_ids, unsent, self._final_for, self._owner, self._renews)
         found = [target.look_up(given) for target in self._targets]
         codes = np.stack([one.codes for one in found])
         is_good = codes == ANSWERED
@@ -89,6 +93,11 @@ class AllTargets:
         stays = has.copy()
         for flags, one in zip(stays, found, strict=True):
             flags[list(one.rewritten)] = False
+            flags[list(one.later)] = True
+        is_there = stays.all(axis=0)
+        for flags, one in zip(stays, found, strict=True):
+            flags[list(one.older)] = False
+        is_later = _is_later(found, keys.num_rows)
         unchanged: _Flags = stays.all(axis=0)
         # A row that is not sent costs nothing, so each target gets it as the build makes it.
         open_rows = has.any(axis=0) & ~unchanged
@@ -97,24 +106,31 @@ class AllTargets:
         requested = ~unchanged
         for copied in copies:
             requested[copied.indexes] = False
+        # What a target does not give back stays there as it is.
+        unchanged |= requested & is_there
+        requested &= ~unchanged
         is_answered = is_good.any(axis=0)
         is_answered[[index for one in found for index in one.stale]] = True
         return LookedUp(
-            codes=np.where(unchanged, codes[0], 0),
+            codes=np.where(unchanged & ~is_later, codes[0], 0),
             copies=copies,
             requested=_indexes(requested),
             answered_before=_indexes(requested & is_answered),
             of_others=[index for index in found[0].of_others if unchanged[index]],
+            superseded=int(np.count_nonzero(unchanged & is_later)),
         )
 
-    def answered(self, keys: pa.Table, custom_ids: Sequence[str]) -> Collection[int]:
-        """The indexes of rows that have a valid answer in some target, to this request or another."""
+    def answered(self, keys: pa.Table, custom_ids: Sequence[str]) -> tuple[Collection[int], Collection[int]]:
+        """The indexes of rows that have a valid answer in some target, to this request or another.
+
+        And those of the rows that every target has from a run of later data.
+        """
+        found = [target.look_up(LookupRows(keys, custom_ids, {}, None, self._owner)) for target in self._targets]
         is_answered = np.zeros(keys.num_rows, np.bool_)
-        for target in self._targets:
-            found = target.look_up(LookupRows(keys, custom_ids, {}, None, self._owner))
-            is_answered |= found.codes == ANSWERED
-            is_answered[list(found.stale)] = True
-        return _indexes(is_answered)
+        for one in found:
+            is_answered |= one.codes == ANSWERED
+            is_answered[list(one.stale)] = True
+        return _indexes(is_answered), set.intersection(*(set(one.later) for one in found))
 
     def orphaned(
         self,
@@ -148,6 +164,13 @@ class AllTargets:
                     indexes = indexes[stored["index"].to_numpy()]
                     wanted[indexes] = False
                     yield Copies(indexes.tolist(), stored.drop_columns("index"), into)
+
+
+def _is_later(found: Sequence[Found], rows: int) -> _Flags:
+    made = np.zeros(rows, np.bool_)
+    for one in found:
+        made[list(one.later)] = True
+    return made
 
 
 def _indexes(flags: _Flags) -> list[int]:

@@ -38,7 +38,12 @@ class LookupRows(NamedTuple):
     final_for: str | None
     """The answer model whose final outcomes count; see `settled`."""
     owner: RowOwner
-    """The run that looks up. Its own outcomes do not count as final, because it may be built again and retry them."""
+    """The run that looks up. Its own outcomes do not count as final, because it may be built again and retry them.
+
+    With an order, rows that a later run wrote are found as such; see `Found.later`.
+    """
+    renews: bool = False
+    """Whether settled rows of runs of earlier data are found as such; see `Found.older`."""
 
 
 class Found(NamedTuple):
@@ -52,6 +57,10 @@ class Found(NamedTuple):
     """The indexes of settled rows that this run takes back from the target, so that it must write them again."""
     of_others: Sequence[int] = ()
     """The indexes of settled rows that belong to another job."""
+    later: Sequence[int] = ()
+    """The indexes of rows that a run of later data has written, for another request: they would stay."""
+    older: Sequence[int] = ()
+    """The indexes of settled rows that a run of earlier data has written, if the run renews such rows."""
 
 
 class TargetLookup(Protocol):
@@ -114,6 +123,9 @@ class TableLookup:
         if not self._is_ours:
             return Found(codes, [])
         found = self._table.find(keys, digests=self._has_digests)
+        order = pa.scalar(owner.order, pa.string())
+        is_later = _is_true(pc.greater(found[_ORDER], order))
+        is_older = _is_true(pc.less(found[_ORDER], order)) & requested.renews
         if not self._has_final:
             found = found.set_column(
                 found.schema.get_field_index(_ORDER), _ORDER, pa.nulls(found.num_rows, pa.string())
@@ -130,16 +142,23 @@ class TableLookup:
         made[~is_same | (_is_true(is_of_run) & (made != ANSWERED))] = 0
         codes[indexes] = made
         is_settled = made != 0
+        is_later &= ~is_settled
         is_own = self._is_own(found)
         self.found += int(np.count_nonzero(is_own))
-        self.replaced = self.replaced.joined_with(self._digest_of(found, is_own & ~is_settled))
+        self.replaced = self.replaced.joined_with(self._digest_of(found, is_own & ~is_settled & ~is_later))
         is_unowned = is_settled & _is_true(pc.is_null(found[JOB_ID]))
         if self._has_owners and self._takes_over and is_unowned.any():
             self._table.take_over(keys.take(pa.array(indexes[is_unowned])), job_id=self.job_id or "")
             self.taken_over = self.taken_over.joined_with(self._digest_of(found, is_unowned))
             is_own |= is_unowned
         stale = indexes[_is_true(is_answered(found)) & ~is_same]
-        return Found(codes, stale.tolist(), of_others=indexes[is_settled & ~is_own].tolist())
+        return Found(
+            codes,
+            stale.tolist(),
+            of_others=indexes[is_settled & ~is_own].tolist(),
+            later=indexes[is_later].tolist(),
+            older=indexes[is_settled & is_older].tolist(),
+        )
 
     def check_keys(self, keys: Keys, values: Mapping[str, KeyValues], requested: pa.Table | None) -> None:
         """Raise ConfigError if the table takes two keys for one, or cannot hold one; see TableTarget."""

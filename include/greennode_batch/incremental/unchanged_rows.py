@@ -55,6 +55,8 @@ class UnchangedRows:
     is_first: whether nothing of this run has been sent. Otherwise, or if the job ignores orphaned rows, no cache is
         read or written.
     use_cache: whether a cache may be read.
+    renews: whether settled rows of runs of earlier data become the run's, with its carried columns. Then no cache is
+        read or written.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class UnchangedRows:
         owner: RowOwner,
         is_first: bool,
         use_cache: bool,
+        renews: bool = False,
     ) -> None:
         self.count = 0
         """Rows that have a valid answer, counted once for each model and sample."""
@@ -79,6 +82,8 @@ class UnchangedRows:
         """Rows that are sent although a target has a valid answer for them."""
         self.of_others = 0
         """Rows settled by another job's row. The cache leaves them out, because that job may change or remove them."""
+        self.superseded = 0
+        """Rows that the targets have from a run of later data, for another request: its rows stay, so none is sent."""
         self.taken_out = 0
         """Rows that only the cache has checked."""
         self._job = job
@@ -90,7 +95,7 @@ class UnchangedRows:
         self._model_hash = reader.model_hash
         self._final_for = None if job.retry_final else self._model_hash
         self._targets = (
-            AllTargets(target_lookups, reader.fields, final_for=self._final_for, owner=owner)
+            AllTargets(target_lookups, reader.fields, final_for=self._final_for, owner=owner, renews=renews)
             if target_lookups
             else None
         )
@@ -101,7 +106,7 @@ class UnchangedRows:
         self._table_lookup = single if isinstance(single, TableLookup) else None
         # A query of a single interval is not worth reading a digest of the whole table, and rows that other tasks
         # rendered come without the inputs of their prompts.
-        is_whole = job.orphaned_rows != "ignore" and job.partitions == 1
+        is_whole = job.orphaned_rows != "ignore" and job.partitions == 1 and not renews
         self._tables = [one for one in target_lookups if isinstance(one, TableLookup)]
         self._table = self._table_lookup.begin() if self._table_lookup is not None and is_first and is_whole else None
         self._cache: AnswerCache | None = None
@@ -159,13 +164,15 @@ class UnchangedRows:
             return range(rows.num_rows), []
         keys = self._keys_of(requests, rows)
         if self._job.refresh == "all":
-            before = self._targets.answered(keys, requests.custom_ids)
-            self.answered_before += len(set(before).difference(unsent))
-            return range(rows.num_rows), []
+            before, later = self._targets.answered(keys, requests.custom_ids)
+            self.answered_before += len(set(before).difference(unsent, later))
+            self.superseded += len(later)
+            return [index for index in range(rows.num_rows) if index not in later], []
         found = self._targets.look_up(keys, requests.custom_ids, unsent)
         self.answered_before += len(set(found.answered_before).difference(unsent))
         is_cached = found.codes != 0
         self._count(found.codes)
+        self.superseded += found.superseded
         is_cached[list(found.of_others)] = False
         self.of_others += len(found.of_others)
         if hashes is not None:

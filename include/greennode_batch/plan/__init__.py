@@ -13,6 +13,7 @@ source_rows          source.parquet, the rows of a shard
 copied_shard         rows whose answer is copied from one target to another
 submitted_shards     shards that stay when a run is built again
 submitted_index      the rows and requests of these shards
+shared_requests      the requests of a run that another run asks for the same rows
 rebuild              takes back the shards that a new build no longer plans
 partition_files      rows and requests that one task rendered, for the build to put into shards
 preview              what a run would send, for a person

@@ -29,7 +29,7 @@ from greennode_batch.staging.folders import RunFolder, remove_work_folders, work
 from greennode_batch.state.build_turn import check_turn, take_turn
 from greennode_batch.state.plan import OrphanedRows, Plan, read_plan, refuse_removed
 from greennode_batch.state.receipts import read_receipt
-from greennode_batch.state.row_owner import RowOwner
+from greennode_batch.state.row_owner import RowOwner, run_order
 from greennode_batch.wording import counted
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ def build(
     data_until: float | None = None,
     limit: int | None = None,
     pilot_requests: int = 0,
+    renews: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> Plan:
     """Build every shard of a run from its source rows, then the plan. Memory does not grow with the table.
@@ -62,11 +63,15 @@ def build(
         again; an answer that some targets have and others lack is copied.
     prices: for the estimate; by default, the job's own.
     job_id: the job that owns the run's rows; by default, the job's own id.
-    data_until: the end of the run's data, in epoch seconds.
+    data_until: the end of the run's data, in epoch seconds. Rows that a run of later data has written are not sent,
+        because they would stay.
     limit: at most how many rows are sent: the first ones, in the source's order, that have to be. No row behind the
         last of them is read, so the build does not look for orphaned rows.
     pilot_requests: if no results were read yet, how many requests the plan's first shard has at most; it is sent before
         the others. 0 for no pilot.
+
+    renews: whether rows that a run of earlier data has settled are written again with their answers, as this run's and
+        with its carried columns. Then runs end in the same table in whichever order they come.
 
     Safe to call on a run that was built before: shards that were sent stay with their rows, and only the rest is built.
     Sends nothing. Raises ConfigError or RowError, with the row's key, for anything that would fail later; BudgetError
@@ -98,12 +103,18 @@ def build(
                         rows(),
                         mine,
                         Path(work),
-                        owner=RowOwner(run_id, job_id or job.own_id),
+                        owner=RowOwner(
+                            run_id,
+                            job_id or job.own_id,
+                            # A run without an end of its data is the latest.
+                            None if data_until is None else run_order(data_until, clock()),
+                        ),
                         profile=profile,
                         submitted=stay,
                         target_lookups=target_lookups,
                         use_cache=use_cache,
                         limit=limit,
+                        renews=renews,
                         pilot_requests=0 if _pilot_sent(run, old, submitted) else pilot_requests,
                     )
                     plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), submitted=submitted)
@@ -171,6 +182,7 @@ def _read_all(
     use_cache: bool,
     limit: int | None,
     pilot_requests: int,
+    renews: bool,
 ) -> Builder:
     refuse_missing(job, rows.columns)
     builder = Builder(
@@ -186,6 +198,7 @@ def _read_all(
         limit=limit,
         pilot_requests=pilot_requests,
         typed=rows.typed,
+        renews=renews,
     )
     # What is passed over is no row of a limited run.
     is_within = limit is not None and (job.budget is None or limit <= (job.budget.max_rows or limit))
@@ -234,6 +247,7 @@ def _plan_of(
         remembered=dict(builder.unchanged.remembered),
         attempts=job.attempts,
         answered_before=builder.unchanged.answered_before,
+        superseded=builder.unchanged.superseded,
         # Shards that were sent before the job had a tokenizer have estimated counts.
         is_counted=job.tokenizer is not None and (old is None or not is_rebuilt or old.is_counted),
     )

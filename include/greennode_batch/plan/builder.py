@@ -75,6 +75,7 @@ class Builder:
     use_cache: whether the answer cache may tell which rows these are.
     limit: at most how many rows are sent, the first ones that have to be; rows in submitted shards count.
     typed: the columns whose types the source gives; None for all.
+    renews: whether settled rows of runs of earlier data become the run's.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Builder:
         limit: int | None = None,
         pilot_requests: int = 0,
         typed: Collection[str] | None = None,
+        renews: bool = False,
     ) -> None:
         self._limits = shard_limits(job, profile)
         self._typed = typed
@@ -117,6 +119,7 @@ class Builder:
             owner=owner,
             is_first=not submitted.shards,
             use_cache=use_cache,
+            renews=renews,
         )
         self.keys = UniqueKeys(job.key_columns, work)
         self.shards = ShardSet(run, work, self._limits, submitted, pilot_requests=pilot_requests)

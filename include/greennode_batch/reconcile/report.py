@@ -100,7 +100,7 @@ def report(
         attempts=staged.attempts,
         anomalies=dict(staged.anomalies.most_common()),
         anomaly_files=tuple(staged.anomaly_files),
-        superseded=superseded,
+        superseded=superseded + plan.superseded,
         taken_over=taken_over,
         kept_answers=kept_answers,
         over_capacity=staged.over_capacity,

@@ -5,6 +5,7 @@ run_identity        run.json and removed.json: which run a folder belongs to
 staging_identity    .identity.json: the identity of a staging area
 plan                plan.<n>.json: what a run sends
 attempts            retry.<n>.json, and the shards of each attempt
+open_runs           .open/: the runs that may still be asking, in the order of their builds
 build_turn          building.<n>.json: which of several builds counts
 cost_estimate       Estimate: what a run may cost
 approval_record     approval.json: a person's answer to the estimate

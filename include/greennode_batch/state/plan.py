@@ -59,6 +59,9 @@ class Plan(Document, frozen=True):
     """How many times the job sends a request at most; 0 if unknown."""
     answered_before: int = 0
     """Rows that are sent although a target has a good answer for them, to this request or another one."""
+    superseded: int = 0
+    """Rows that are not sent because the targets have them from a run of later data, which this run may not overwrite.
+    """
     pilot: str | None = None
     """The shard whose results must be read before any other is sent; None if the run needs no pilot."""
 
@@ -133,6 +136,8 @@ class Plan(Document, frozen=True):
         unchanged = f", {counted(self.unchanged, 'row')} unchanged since an earlier run" if self.unchanged else ""
         if self.remembered:
             unchanged += f", {remembered_rows(self.remembered)}"
+        if self.superseded:
+            unchanged += f", {counted(self.superseded, 'row')} left to a run of later data"
         copied = f", {counted(self.copied, 'row')} copied from one target to another" if self.copied else ""
         first = next((shard.requests for shard in self.shards if shard.shard_id == self.pilot), 0)
         pilot = (
@@ -149,8 +154,8 @@ class Plan(Document, frozen=True):
 
     @property
     def answers_for(self) -> int:
-        """All rows that the run accounts for: those it sends and those that an earlier run settled."""
-        return self.rows + self.unchanged + sum(self.remembered.values())
+        """All rows of the source, times models and samples: those it sends and those that another run settled."""
+        return self.rows + self.unchanged + sum(self.remembered.values()) + self.superseded
 
     @property
     def submitted_shards(self) -> int:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import msgspec
 
 from greennode_batch.job.prices import amount
+from greennode_batch.staging.folders import RunFolder, read_json
 from greennode_batch.state.actual_cost import ActualCost, AttemptReport, CanaryCost, LiveCost, ModelCost
 from greennode_batch.state.cost_estimate import Estimate
 from greennode_batch.state.document import Document
-from greennode_batch.state.plan import OrphanedRows, remembered_rows
+from greennode_batch.state.plan import OrphanedRows, Plan, remembered_rows
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.state.split import split_summary
 from greennode_batch.wording import counted
@@ -38,7 +39,7 @@ class RunReport(Document, frozen=True):
     anomaly_files: tuple[str, ...] = ()
     """The files that hold these lines."""
     superseded: int = 0
-    """Rows that a later run has overwritten."""
+    """Rows that the target has from a later run, which this run did not send or that run has overwritten."""
     taken_over: int = 0
     """Rows that another job, which shares the target, has overwritten."""
     kept_answers: int = 0
@@ -190,11 +191,17 @@ class RunReport(Document, frozen=True):
             said.append(f"{rows} the good answer of an earlier run in the target")
         if self.superseded:
             rows = counted(self.superseded, "row was", "rows were")
-            said.append(f"{rows} overwritten or removed by a later run")
+            said.append(f"{rows} left to, overwritten or removed by a later run")
         if self.taken_over:
             rows = counted(self.taken_over, "row was", "rows were")
             said.append(f"{rows} overwritten by another job that shares the target")
         return said
+
+
+def is_balanced(run: RunFolder, plan: Plan) -> bool:
+    """Whether the run's report found all rows of this plan in the targets."""
+    made = read_json(run.report, RunReport)
+    return made is not None and made.balanced and made.started_at == plan.created_at
 
 
 def _listed(counts: Mapping[str, int]) -> str:

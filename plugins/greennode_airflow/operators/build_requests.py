@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperatorLink, Context
 from airflow.sdk.configuration import conf
@@ -19,7 +20,17 @@ from greennode_airflow.observability.links import ReportLink
 from greennode_airflow.observability.metric_events import count_run
 from greennode_airflow.operators.source import SourceOperator
 from greennode_airflow.runtime.dataset_paths import dataset_paths, with_paths
-from greennode_airflow.runtime.runs import begin_run, data_until, group_of, is_partial, job_id_of, run_job, staging_root
+from greennode_airflow.runtime.runs import (
+    begin_run,
+    data_until,
+    group_of,
+    is_partial,
+    is_running,
+    job_id_of,
+    run_job,
+    run_of,
+    staging_root,
+)
 from greennode_airflow.runtime.shard_groups import Shards, shard_groups
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
@@ -29,14 +40,20 @@ from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.live_mode import TRY_ROWS
 from greennode_batch.staging.folders import RunFolder, read_json
 from greennode_batch.state.confirmed_profile import was_read_before
+from greennode_batch.state.open_runs import RunAhead, runs_ahead
 from greennode_batch.state.plan import Plan, read_plan, remembered_rows
 from greennode_batch.state.receipts import is_sent
 from greennode_batch.state.run_identity import earlier_runs, identity_of
-from greennode_batch.state.run_report import RunReport
+from greennode_batch.state.run_report import RunReport, is_balanced
+from greennode_batch.wording import counted
 
 if TYPE_CHECKING:
     # Its module loads Arrow, which a task that sends or waits does not need.
     from greennode_batch.source.rows import Rows
+
+
+# Between two looks at the run ahead, which takes hours as a rule.
+_WAIT = timedelta(minutes=1)
 
 
 class GreenNodeBuildRequestsOperator(SourceOperator):
@@ -54,6 +71,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
     template_fields: Sequence[str] = (*SourceOperator.template_fields, "paths")
     operator_extra_links: Collection[BaseOperatorLink] = (ReportLink(),)
     report_name = "try.html"
+    keeps_number = False
 
     def __init__(self, *, job: BatchJob, **kwargs: Any) -> None:
         super().__init__(job=job, **kwargs)
@@ -73,8 +91,20 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         if self._stop is not None:
             self._stop.set()
 
+    @fail_without_retry
+    def build_again(self, context: Context, event: Any = None, waits_for: str | None = None) -> Any:
+        """Build again once the run that was waited for is over: its answers are in the targets now."""
+        self.keeps_number = True
+        run = run_of(context, group_of(self))
+        if waits_for is not None and any(
+            other.noted.run_id == waits_for and self._plan_if_open(other, context) is not None
+            for other in self._ahead(run, context)
+        ):
+            self._wait_for(waits_for)
+        return self.execute(context)
+
     def build_requests(self, context: Context) -> list[Shards]:
-        """Build everything that was not sent before."""
+        """Build everything that was not sent before. Defers while a run that was built before asks the same."""
         self.check_conf(context)
         job, chosen = run_job(self.job, context), choices_of(context)
         run = begin_run(context, group_of(self), conn_id=job.conn_id, is_first=True)
@@ -94,10 +124,48 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         if not plan.rows:
             why = "All rows are answered already" if plan.answers_for else "The source has no rows"
             why += f"; {remembered_rows(plan.remembered)}" if plan.remembered else ""
+            why += f"; {counted(plan.superseded, 'row')} left to a run of later data" if plan.superseded else ""
             self.log.info("%s: no batch is created, and the run succeeds", why)
         if chosen.dry_run:
             return []
+        self._wait_for_runs_ahead(run, plan, context)
         return shard_groups([run.shard(shard.shard_id) for shard in plan.shards])
+
+    def _wait_for_runs_ahead(self, run: RunFolder, plan: Plan, context: Context) -> None:
+        """Defer while a run that was built before asks the same of the same rows: both would pay for it."""
+        from greennode_batch.plan.shared_requests import shared_requests, unsent_requests
+
+        self.keeps_number |= any(is_sent(run.shard(shard.shard_id)) for shard in plan.shards)
+        unsent = None
+        for other in self._ahead(run, context):
+            if (theirs := self._plan_if_open(other, context)) is None:
+                continue
+            unsent = unsent_requests(run, plan) if unsent is None else unsent
+            if shared := shared_requests(unsent, other.run, theirs):
+                self.log.info(
+                    "Run %s asks %s that this run would send as well. Waiting without a worker until it is over, so "
+                    "that nothing is paid for twice",
+                    other.noted.run_id,
+                    counted(shared, "request"),
+                )
+                self._wait_for(other.noted.run_id)
+
+    def _ahead(self, run: RunFolder, context: Context) -> Iterator[RunAhead]:
+        dag_run = context["dag_run"]
+        return runs_ahead(run, dag_id=dag_run.dag_id, run_id=dag_run.run_id, keeps_number=self.keeps_number)
+
+    def _plan_if_open(self, other: RunAhead, context: Context) -> Plan | None:
+        """The plan of a run that may still be asking."""
+        plan = read_plan(other.run)
+        if plan is None or is_balanced(other.run, plan):
+            other.forget()
+            return None
+        return plan if is_running(context, other.noted.dag_id, other.noted.run_id) else None
+
+    def _wait_for(self, run_id: str) -> NoReturn:
+        from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+
+        self.defer(trigger=TimeDeltaTrigger(_WAIT), method_name=self.build_again.__name__, kwargs={"waits_for": run_id})
 
     def _harvest(self, job: BatchJob, run: RunFolder, context: Context) -> None:
         """Take over results that an earlier run with this id has paid for, unless this run is built already."""
@@ -154,6 +222,8 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
                     prices=prices,
                     job_id=job_id,
                     data_until=data_until(context),
+                    # Its days come in any order, side by side.
+                    renews=context["dag_run"].run_type == "backfill",
                     limit=chosen.limit,
                     pilot_requests=0 if job.live is not None and job.live.only else self._pilot_requests(client),
                 )

@@ -14,9 +14,9 @@ from greennode_airflow.runtime.runs import group_of, run_job, run_of, shows_only
 from greennode_batch.cleanup.remote_files import RemovedFiles, remove_remote_files
 from greennode_batch.errors import GreenNodeError
 from greennode_batch.job.batch_job import BatchJob
-from greennode_batch.staging.folders import RunFolder, read_json
+from greennode_batch.staging.folders import RunFolder
 from greennode_batch.state.plan import read_plan
-from greennode_batch.state.run_report import RunReport
+from greennode_batch.state.run_report import is_balanced
 
 
 class GreenNodeCleanUpOperator(BaseOperator):
@@ -70,5 +70,5 @@ def delete_remote_files(job: BatchJob, run: RunFolder) -> RemovedFiles:
 
 def _is_lacking(run: RunFolder) -> bool:
     """Whether staging has a plan, and no report that found it in the target: a person may have marked the report."""
-    plan, made = read_plan(run), read_json(run.report, RunReport)
-    return plan is not None and (made is None or not made.balanced or made.started_at != plan.created_at)
+    plan = read_plan(run)
+    return plan is not None and not is_balanced(run, plan)

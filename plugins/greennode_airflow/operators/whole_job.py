@@ -83,6 +83,11 @@ class GreenNodeBatchOperator(WholeJob, GreenNodeBuildRequestsOperator):
             raise AirflowSkipException(words)
         return self._go_on(context)
 
+    def build_again(self, context: Context, event: Any = None, waits_for: str | None = None) -> Any:
+        """Build again once the run that was waited for is over, and go on from there."""
+        self.note_instance(context)
+        return super().build_again(context, event, waits_for)
+
     @fail_without_retry
     def resume(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Go on after a batch, or all of them, have ended or need a worker."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, cast
 
 from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 from airflow.sdk.configuration import conf
 from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.sdk.io import has_fs
 from upath import UPath
 
@@ -174,6 +176,17 @@ def shows_only(context: Context, task: str = "build_requests") -> str:
     if chosen.dry_run:
         return f"a dry run sends nothing and writes nothing; see the log of {task}"
     return f"a try writes nothing; its answers are on its page and in the log of {task}" if chosen.is_try else ""
+
+
+def is_running(context: Context, dag_id: str, run_id: str) -> bool:
+    """Whether Airflow has a run that is queued or running."""
+    try:
+        state = context["ti"].get_dagrun_state(dag_id=dag_id, run_id=run_id)
+    except AirflowRuntimeError as error:
+        if (error.error.detail or {}).get("status_code") != HTTPStatus.NOT_FOUND:
+            raise
+        return False  # it was deleted
+    return str(getattr(state, "value", state)) in {"queued", "running"}
 
 
 def run_job(job: BatchJob, context: Context) -> BatchJob:

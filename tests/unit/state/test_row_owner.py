@@ -286,12 +286,18 @@ class SharedTable(RuleBasedStateMachine):
             for number, text in source.items()
             if number in self.rows and (self.rows[number].text, self.rows[number].is_good) == (text, True)
         }
-        assert requested(run, plan) == source.keys() - same
-        assert plan.unchanged == len(same)
+        order = (day, self.runs.now)
+        # What a run of a later day wrote for another text would stay.
+        later = {
+            number
+            for number in source.keys() & self.rows.keys() - same
+            if self.rows[number].order is not None and self.rows[number].order > order
+        }
+        assert requested(run, plan) == source.keys() - same - later
+        assert (plan.unchanged, plan.superseded) == (len(same), len(later))
         for number in same:
             if self.rows[number].job is None:
                 self.rows[number] = self.rows[number]._replace(job=name)
-        order = (day, self.runs.now)
         orphaned = {
             number
             for number, row in self.rows.items()
@@ -300,7 +306,7 @@ class SharedTable(RuleBasedStateMachine):
         if source:
             assert plan.orphaned.count == len(orphaned)
             self.rows = {number: row for number, row in self.rows.items() if number not in orphaned}
-        model_samples = {number: text for number, text in source.items() if number not in same}
+        model_samples = {number: text for number, text in source.items() if number not in same | later}
         self.begun[name] = (run, plan, model_samples, order)
 
     @precondition(lambda self: self.begun)
@@ -348,7 +354,7 @@ class SharedTable(RuleBasedStateMachine):
         if any(row is None or (is_before(row, order) and not (row.is_good and text in failed)) for row, text in others):
             return
         made = self.runs.report(run, plan)
-        assert made.superseded + made.taken_over + made.kept_answers == len(others)
+        assert made.superseded - plan.superseded + made.taken_over + made.kept_answers == len(others)
         later = [row.job for row, _ in others if row.order is not None and row.order > order]
         assert made.taken_over == sum(job != name for job in later)
 
