@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from greennode_batch.staging.folders import ShardFolder, fresh_names
 from greennode_batch.state.attempts import FIRST_ATTEMPT
-from greennode_batch.state.receipts import read_receipt
+from greennode_batch.state.receipts import Receipt, read_receipt
 from greennode_faults.interleavings.end_state import end_state
 from greennode_faults.interleavings.ground import Ground
 from greennode_faults.interleavings.scene import MAX_ATTEMPTS, Scene
@@ -19,6 +20,8 @@ _FINISHING_STARTS = 3
 class Verdict(NamedTuple):
     """problems: in words. needed, billed: requests. given_up: how many batches were cancelled.
 
+    reported: how many live requests may have been paid for twice, as the receipts say.
+
     Needed is each request once, and once more for each time that the server lost its answer after it was billed.
     """
 
@@ -26,6 +29,7 @@ class Verdict(NamedTuple):
     needed: int
     billed: int
     given_up: int
+    reported: int
 
 
 class Verdicts:
@@ -55,11 +59,14 @@ class Verdicts:
         problems = self._scene.wrong_at_once(self._ground) if is_done else []
         problems += self._finish()
         api = self._ground.api
-        strays = self._strays()
+        receipts = list(self._receipts())
+        named = {batch_id for receipt in receipts for batch_id in (receipt.batch_id, *receipt.over_capacity)}
+        strays = sorted(api.batches.keys() - named - api.given_up)
         if strays:
             problems.append(f"{', '.join(strays)}: a second batch that was not cancelled")
         needed = len(api.billed) + api.wasted.total()
-        return Verdict(tuple(problems), needed, api.billed.total(), len(api.given_up))
+        reported = sum(receipt.live.may_be_paid_twice for receipt in receipts if receipt.live is not None)
+        return Verdict(tuple(problems), needed, api.billed.total(), len(api.given_up), reported)
 
     def _finish(self) -> list[str]:
         """Let one more start finish everything, once the batches have ended; returns what is wrong then."""
@@ -73,15 +80,12 @@ class Verdicts:
         ground.api.settle(whole=True)
         return [f"it cannot be finished: {type(error).__name__}: {error}"]
 
-    def _strays(self) -> list[str]:
-        """Batches that no receipt names and that were never cancelled."""
-        known: set[str | None] = set()
+    def _receipts(self) -> Iterator[Receipt]:
+        """The receipts of all shards."""
         for run in map(self._ground.run, self._scene.runs):
             for attempt in range(FIRST_ATTEMPT, MAX_ATTEMPTS + 1):
                 folder = run.shard("any", attempt=attempt).path.parent
-                for receipt in (read_receipt(ShardFolder(folder / name)) for name in fresh_names(folder)):
-                    known.update((receipt.batch_id, *receipt.over_capacity) if receipt is not None else ())
-        return sorted(self._ground.api.batches.keys() - known - self._ground.api.given_up)
+                yield from filter(None, (read_receipt(ShardFolder(folder / name)) for name in fresh_names(folder)))
 
 
 def alone() -> HoldUp:

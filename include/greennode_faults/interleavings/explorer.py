@@ -25,8 +25,8 @@ class Played:
     """One schedule and its outcome. problems: in words. needed, billed: requests.
 
     in_window: a worker was stopped between the check of its claim and the first byte of its create, until others might
-    take over its shard; given_up: batches that were cancelled because the shard already had another one.
-    take its shard over; given_up: batches that were cancelled because the shard already had another one.
+    take over its shard, or with live requests in flight; given_up: batches that were cancelled because the shard
+    already had another one.
     """
 
     scene: str
@@ -84,7 +84,8 @@ class Explorer:
         self.trace = crew.trace
         result = self._verdicts.of_end(is_done=all(worker.error is None for worker in crew.workers))
         problems = [*_unexpected(crew), *result.problems]
-        in_window = _is_in_window(crew)
+        # Live requests that are in flight while another worker takes over are paid for again, and reported.
+        in_window = _is_in_window(crew) or result.needed < result.billed <= result.needed + result.reported
         if result.billed != result.needed and not in_window:
             problems.append(f"{result.needed} requests were needed, and {result.billed} billed")
         return Played(

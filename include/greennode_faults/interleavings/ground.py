@@ -8,17 +8,20 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from upath import UPath
 
+from greennode_batch.api.async_client import AsyncGreenNodeClient
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.staging.exclusive import honours_conditions
 from greennode_batch.staging.folders import RunFolder, run_folder
 from greennode_faults.interleavings.bucket import HONOURS, IGNORES, Stored, bucket_path, contents, put_back
 from greennode_faults.interleavings.counted_tokens import Tokens, counted_tokens
+from greennode_faults.interleavings.live_loops import live_loops
 from greennode_faults.interleavings.small_api import SmallApi, SmallApiTransport, Trouble
 from greennode_faults.interleavings.storage_steps import file_steps
 from greennode_faults.interleavings.workers import Crew, Schedule, VirtualClock, sleep, step, virtual_time
@@ -56,6 +59,8 @@ class Ground:
             )
             for transport in self._transports
         ]
+        for client, transport in zip(self.clients, self._transports, strict=True):
+            client.for_live_answers = partial(_live_client, transport)  # type: ignore[method-assign] # of this server
 
     def run(self, name: str = "run") -> RunFolder:
         """A run of the job, by name."""
@@ -146,6 +151,10 @@ class Ground:
             path.write_bytes(data)
 
 
+def _live_client(transport: SmallApiTransport, _max_connections: int) -> AsyncGreenNodeClient:
+    return AsyncGreenNodeClient("https://api.test/v1", "key", transport=transport)
+
+
 def _step_of_transaction(statement: str) -> None:
     if statement.startswith(_STEPS_OF_SQL):
         step(f"SQL {statement.partition('(')[0]}")
@@ -175,5 +184,5 @@ def ground(store: StoreKind) -> Iterator[Ground]:
         if store != LOCAL:
             # Found out once, before any worker starts.
             assert honours_conditions(root / "probe") == (store == "S3")
-        with virtual_time(), counted_tokens() as tokens, file_steps(folder):
+        with virtual_time(), live_loops(), counted_tokens() as tokens, file_steps(folder):
             yield Ground(store, folder, root, tokens)

@@ -9,11 +9,13 @@ import pyarrow.parquet as pq
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import Wait
+from greennode_batch.batches.live_shard import answer_live
 from greennode_batch.batches.submit import submit
 from greennode_batch.batches.wait import SendAgain, poll
 from greennode_batch.collect.collect import collect_shard
 from greennode_batch.errors import RetryableError
 from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.job.live_mode import Live
 from greennode_batch.job.sources import FileSource
 from greennode_batch.job.targets import FileTarget
 from greennode_batch.plan.build import build
@@ -28,11 +30,14 @@ from greennode_faults.interleavings.scene import MAX_ATTEMPTS, TWO, Scene, Sourc
 from greennode_faults.interleavings.small_api import BATCH_SECONDS, Trouble, answer_to
 from greennode_faults.interleavings.workers import sleep
 
+LIVE = "live"
+"""The kind of the scenes of live answers."""
+Send = Callable[..., object]
 _TRIES = 4
 _AGAIN_SECONDS = 15.0
 
 
-def job_of(ground: Ground) -> BatchJob:
+def job_of(ground: Ground, *, live: Live | None = None) -> BatchJob:
     """A job of small shards."""
     return BatchJob(
         name="job",
@@ -45,6 +50,7 @@ def job_of(ground: Ground) -> BatchJob:
         max_failed_ratio=1.0,
         max_shard_requests=2,
         attempts=MAX_ATTEMPTS,
+        live=live,
     )
 
 
@@ -57,21 +63,22 @@ def _scene(
     *,
     rows: SourceRows = TWO,
     before: SourceRows | None = None,
+    live: Live | None = None,
 ) -> Scene:
     """A scene of one run.
 
     rows: of the source when the last worker reads it. before: when the others do, if that differs: these are the run's
-    rows if the last worker was the first to begin.
+    rows if the last worker was the first to begin. live: of the job.
     """
     wanted = [rows] if before is None else [rows, before]
-    finish, wrong = partial(_finish, rows=rows), partial(_wrong, wanted=wanted)
+    finish, wrong = partial(_finish, rows=rows, live=live), partial(_wrong, wanted=wanted)
     return Scene(kind, name, works, prepare, finish, wrong, trouble or Trouble())
 
 
-def _finish(ground: Ground, *, rows: SourceRows) -> None:
+def _finish(ground: Ground, *, rows: SourceRows, live: Live | None) -> None:
     """Take the run to its end, once the batches that were sent have ended."""
     run_to_file(
-        job_of(ground),
+        job_of(ground, live=live),
         lambda: source(rows),
         ground.clients[-1],
         ground.run(),
@@ -103,11 +110,11 @@ def _build(ground: Ground, index: int, rows: SourceRows) -> Plan:
     return build(job, lambda: source(rows), ground.run(), run_id="run", profile=profile, clock=ground.clock)
 
 
-def _carry(ground: Ground, client: GreenNodeClient, shard: ShardFolder) -> None:
+def _carry(ground: Ground, client: GreenNodeClient, shard: ShardFolder, send: Send = submit) -> None:
     """Take a shard to its results, as its three tasks do; each is tried again after a retryable error."""
     for tries_left in reversed(range(_TRIES)):
         try:
-            _carry_once(ground, client, shard)
+            _carry_once(ground, client, shard, send)
         except RetryableError as error:
             if not tries_left:
                 raise
@@ -116,8 +123,8 @@ def _carry(ground: Ground, client: GreenNodeClient, shard: ShardFolder) -> None:
             return
 
 
-def _carry_once(ground: Ground, client: GreenNodeClient, shard: ShardFolder) -> None:
-    submit(shard, client, clock=ground.clock, sleep=sleep)
+def _carry_once(ground: Ground, client: GreenNodeClient, shard: ShardFolder, send: Send) -> None:
+    send(shard, client, clock=ground.clock, sleep=sleep)
     while isinstance(step := poll(shard, client, now=ground.clock()), Wait | SendAgain):
         # A worker that waits leaves that to the triggerer, which wakes a task near the end.
         sleep(max(step.seconds, BATCH_SECONDS / 2))
@@ -126,11 +133,11 @@ def _carry_once(ground: Ground, client: GreenNodeClient, shard: ShardFolder) -> 
     collect_shard(shard, client, None, clock=ground.clock, sleep=sleep)
 
 
-def _carry_planned(ground: Ground, index: int) -> None:
+def _carry_planned(ground: Ground, index: int, send: Send = submit) -> None:
     plan = read_plan(ground.run())
     assert plan is not None
     for shard in attempt_shards(ground.run(), plan, FIRST_ATTEMPT):
-        _carry(ground, ground.clients[index], shard)
+        _carry(ground, ground.clients[index], shard, send)
 
 
 def _built(rows: SourceRows) -> Callable[[Ground], None]:
@@ -230,6 +237,16 @@ def _collected(rows: SourceRows, *, whole: bool) -> Callable[[Ground], None]:
     return prepare
 
 
+def _live_scenes() -> Iterator[Scene]:
+    """Workers of one shard that is answered live, and of one that a worker sends as a batch."""
+    live, batch = partial(_carry_planned, send=answer_live), _carry_planned
+    whole = Live(under=100)
+    yield _scene(LIVE, "two workers", (live, live), _built(TWO), live=whole)
+    yield _scene(LIVE, "a reply is lost", (live, live), _built(TWO), Trouble(chats_unanswered=1), live=whole)
+    yield _scene(LIVE, "three workers", (live, live, live), _built(TWO), live=whole)
+    yield _scene(LIVE, "one live, one as a batch", (live, batch), _built(TWO), live=whole)
+
+
 def scenes() -> list[Scene]:
     """All of them."""
-    return [*_shard_scenes(), *_build_scenes(), *_retry_scenes(), *join_scenes()]
+    return [*_shard_scenes(), *_build_scenes(), *_retry_scenes(), *join_scenes(), *_live_scenes()]

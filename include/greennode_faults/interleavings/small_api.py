@@ -6,6 +6,7 @@ It shares no code with the client.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -35,13 +36,15 @@ class _Batch:
 class Trouble:
     """Faults of the first creates: how many are refused or end for lack of capacity, or get no reply.
 
-    lacking: how many batches have a request that is billed but missing from the result files.
+    lacking: how many batches have a request that is billed but missing from the result files. chats_unanswered: how
+    many of the first live requests get no reply.
     """
 
     refused: int = 0
     over_capacity: int = 0
     unanswered: int = 0
     lacking: int = 0
+    chats_unanswered: int = 0
 
 
 @dataclass
@@ -55,22 +58,24 @@ class SmallApi:
     billed: Counter[str] = field(default_factory=Counter)
     wasted: Counter[str] = field(default_factory=Counter)
     creates: int = 0
+    chats: int = 0
     given_up: set[str] = field(default_factory=set)
 
     def kept(self) -> Callable[[Callable[[], float]], SmallApi]:
         """Makes servers in this one's current state."""
         files, batches = dict(self.files), [replace(batch) for batch in self.batches.values()]
         billed, wasted, creates, trouble = Counter(self.billed), Counter(self.wasted), self.creates, self.trouble
+        chats = self.chats
 
         def again(now: Callable[[], float]) -> SmallApi:
             own = {batch.id: replace(batch) for batch in batches}
-            return SmallApi(now, trouble, dict(files), own, Counter(billed), Counter(wasted), creates)
+            return SmallApi(now, trouble, dict(files), own, Counter(billed), Counter(wasted), creates, chats)
 
         return again
 
     def state(self) -> str:
         """Everything that it holds, as text that differs if the content does."""
-        own = (self.files, list(self.batches.values()), sorted(self.given_up), self.creates)
+        own = (self.files, list(self.batches.values()), sorted(self.given_up), self.creates, self.chats)
         return repr((*own, sorted(self.billed.items()), sorted(self.wasted.items())))
 
     def settle(self, *, whole: bool = False) -> None:
@@ -99,6 +104,8 @@ class SmallApi:
                 return httpx.Response(200, content=self.files[file_id][1])
             case "POST", ["batches"]:
                 return self._create(json.loads(request.content))
+            case "POST", ["chat", "completions"]:
+                return self._chat(request.content)
             case "GET", ["batches"]:
                 newest = list(reversed(self.batches.values()))
                 return _json({"data": [_view(batch) for batch in newest], "has_more": False})
@@ -132,6 +139,16 @@ class SmallApi:
             raise httpx.ReadError("the connection was reset")
         return _json(_view(batch))
 
+    def _chat(self, body: bytes) -> httpx.Response:
+        """Answer a live request, whose body has the hash that is its id."""
+        custom_id = hashlib.blake2b(body, digest_size=16).hexdigest()
+        self.chats += 1
+        self.billed[custom_id] += 1
+        if self.chats <= self.trouble.chats_unanswered:
+            self.wasted[custom_id] += 1
+            raise httpx.ReadError("the connection was reset")
+        return _json(_completion(custom_id))
+
     def _end(self, batch: _Batch) -> None:
         if batch.fate == "is refused":
             batch.status = "failed"
@@ -154,7 +171,7 @@ class SmallApi:
         return {"id": file_id, "object": "file", "filename": name, "bytes": len(data), "status": "processed"}
 
 
-class SmallApiTransport(httpx.BaseTransport):
+class SmallApiTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """Takes a client's requests to a server, in steps. api: may be another one for each schedule."""
 
     def __init__(self, api: SmallApi) -> None:
@@ -169,6 +186,10 @@ class SmallApiTransport(httpx.BaseTransport):
             return self.api.handle(request)
         finally:
             step(f"the reply to {what}")
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """The same for live requests: the worker's event loop stops with it."""
+        return self.handle_request(request)
 
 
 def _json(value: Any, *, status: int = 200) -> httpx.Response:
@@ -196,8 +217,8 @@ def answer_to(custom_id: str) -> str:
     return f"of {custom_id}"
 
 
-def _answer(custom_id: str) -> bytes:
-    body = {
+def _completion(custom_id: str) -> dict[str, Any]:
+    return {
         "id": f"answer-{custom_id[:8]}",
         "object": "chat.completion",
         "model": "model",
@@ -206,7 +227,11 @@ def _answer(custom_id: str) -> bytes:
         ],
         "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8},
     }
-    line = {"custom_id": custom_id, "response": {"status_code": 200, "body": body}, "error": None}
+
+
+def _answer(custom_id: str) -> bytes:
+    response = {"status_code": 200, "body": _completion(custom_id)}
+    line = {"custom_id": custom_id, "response": response, "error": None}
     return json.dumps(line).encode() + b"\n"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from greennode_faults.interleavings.explorer import Explorer, Kind, Played
 from greennode_faults.interleavings.ground import STORES, StoreKind, ground
-from greennode_faults.interleavings.scenes import scenes
+from greennode_faults.interleavings.scenes import LIVE, scenes
 
 _WORKERS = 2
 _COLUMNS = "{:<8} {:<6} {:<54} {:<21} {:>9} {:>7} {:>7} {:>6} {:>5}  {}"
@@ -48,18 +48,24 @@ def heading() -> str:
 
 
 def in_window(tallies: Sequence[Tally]) -> str:
-    """The schedules in the window: what became of the batches that were created too late, a line a scene."""
+    """The schedules in the window, a line a scene: what became of the batches or live requests in them."""
     lines = ["", "Stopped between the check of a claim and the first byte of its request, until others took over:"]
-    for tally in tallies:
-        if tally.window:
-            second = [one for one in tally.window if one.given_up]
-            billed = sum(one.billed > one.needed for one in second)
-            stray = sum(bool(one.problems) for one in tally.window)
-            lines.append(
-                f"  {tally.scene}, {tally.store}, {tally.kind}: {len(tally.window)}; in {len(second)} a second batch, "
-                f"cancelled on waking (in {billed} it had ended before); not cancelled: {stray}"
-            )
-    return "\n".join([*lines, *(["  none"] if len(lines) == len(["", ""]) else [])])
+    lines += [_window_line(tally) for tally in tallies if tally.window] or ["  none"]
+    return "\n".join(lines)
+
+
+def _window_line(tally: Tally) -> str:
+    where = f"  {tally.scene}, {tally.store}, {tally.kind}: {len(tally.window)}"
+    if tally.scene.startswith(LIVE):
+        again = sum(one.billed - one.needed for one in tally.window)
+        return f"{where}; {again} live requests in flight were billed again, no more than the report says"
+    second = [one for one in tally.window if one.given_up]
+    billed = sum(one.billed > one.needed for one in second)
+    stray = sum(bool(one.problems) for one in tally.window)
+    return (
+        f"{where}; in {len(second)} a second batch, cancelled on waking (in {billed} it had ended before); "
+        f"not cancelled: {stray}"
+    )
 
 
 def play_all(*, seed: int, total: int, only: str = "") -> Iterator[Tally]:

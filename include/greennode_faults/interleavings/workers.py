@@ -167,6 +167,11 @@ def is_worker() -> bool:
     return getattr(_local, "worker", None) is not None
 
 
+def worker_index() -> int:
+    """The number of the worker whose thread this is."""
+    return int(_local.worker.index)
+
+
 def sleep(seconds: float) -> None:
     """Let virtual time pass for the worker whose thread this is."""
     _local.crew.sleep(_local.worker, seconds)
