@@ -48,7 +48,7 @@ def heading() -> str:
 
 
 def in_window(tallies: Sequence[Tally]) -> str:
-    """The schedules in the window, a line a scene: what became of the batches or live requests in them."""
+    """The schedules in the window, a line a scene: what became of the batches or requests in them."""
     lines = ["", "Stopped between the check of a claim and the first byte of its request, until others took over:"]
     lines += [_window_line(tally) for tally in tallies if tally.window] or ["  none"]
     return "\n".join(lines)
