@@ -99,9 +99,9 @@ class AirflowClient:
         """Let the scheduler run the DAG."""
         self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
 
-    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
-        """Start a run of an unpaused DAG; returns its run id."""
-        body = {"logical_date": None, "conf": dict(conf or {})}
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, *, logical_date: str | None = None) -> str:
+        """Start a run of an unpaused DAG; returns its run id. logical_date: for a DAG that has data intervals."""
+        body = {"logical_date": logical_date, "conf": dict(conf or {})}
         return str(self._call("POST", f"/dags/{dag_id}/dagRuns", json=body).json()["dag_run_id"])
 
     def backfill(self, dag_id: str, first: str, last: str, *, backwards: bool, max_active_runs: int) -> int:

@@ -71,7 +71,7 @@ def _run(stack: LocalStack, first: Sample, sample: Sample, *, say: Callable[[str
     client = stack.airflow.client
     for dag_id in {first.dag_id, sample.dag_id}:
         client.unpause(dag_id)
-    run_id = client.trigger(first.dag_id)
+    run_id = client.trigger(first.dag_id, logical_date=first.logical_date)
     say(f"triggered DAG {first.dag_id}")
     watch_run(stack, first.dag_id, run_id, say=say, seconds=seconds)
     if sample is not first:

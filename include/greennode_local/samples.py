@@ -44,6 +44,10 @@ class Sample:
     shown: tuple[str, ...] = ()
     # Whether the job's rows are those of its query, not one for each row of the table.
     by_query: bool = False
+    # Where the query is of a run's data interval: a query without it, of the rows that the first such run has.
+    query_of_all: str = ""
+    # The logical date of the demo's run, whose interval ends there.
+    logical_date: str | None = None
     # How many answers a row has, if several models give one each.
     answers: int = 1
     after: str | None = None
@@ -55,7 +59,7 @@ class Sample:
     @property
     def query(self) -> str:
         """The job's query."""
-        return (JOBS_FOLDER / self.dag_id / "source.sql").read_text(encoding="utf-8")
+        return self.query_of_all or (JOBS_FOLDER / self.dag_id / "source.sql").read_text(encoding="utf-8")
 
 
 def read_json_lines(path: Path) -> Table:
@@ -106,6 +110,20 @@ SAMPLES = {
             data=JOBS_FOLDER / "support_tickets" / "tickets.jsonl",
             by_query=True,
             result_task="hand_over",
+        ),
+        Sample(
+            dag_id="daily_tickets",
+            source_table="support_tickets",
+            target_table="daily_labels",
+            key=("ticket_id",),
+            read=read_json_lines,
+            data=JOBS_FOLDER / "support_tickets" / "tickets.jsonl",
+            shown=("subject",),
+            by_query=True,
+            query_of_all="SELECT * FROM ticket_inbox",
+            logical_date="2026-08-02T00:00:00+07:00",
+            result_task="notify",
+            more_tables=("ticket_inbox",),
         ),
         Sample(
             dag_id="package_sections",
