@@ -19,6 +19,7 @@ On a real Airflow:
     airflow_stage    a real Airflow that soon notices dead processes, two emulators, and staging on S3
     airflow_kills    workers that are killed or paused
     airflow_marks    tasks that are cleared and marked
+    airflow_deadlines  jobs that finish by a time, and batches that never end
     airflow_whole_job  all of that, for a job that is one task
     airflow_outages  components, the API and staging, unavailable for a while
     dags/            the DAG files of these runs
