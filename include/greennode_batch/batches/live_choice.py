@@ -20,7 +20,7 @@ from greennode_batch.staging.folders import RunFolder, ShardFolder
 from greennode_batch.state.attempts import FIRST_ATTEMPT, all_sent, sent_shards
 from greennode_batch.state.canaries import read_canaries
 from greennode_batch.state.plan import Plan, read_plan
-from greennode_batch.state.receipts import is_live, is_sent, read_receipt
+from greennode_batch.state.receipts import is_live, is_sent, is_to_be_split, read_receipt
 from greennode_batch.wording import given_by
 
 # How long an answer takes, while none was measured.
@@ -64,6 +64,8 @@ def goes_live(
     """
     if is_sent(shard):
         return is_live(shard)
+    if is_to_be_split(shard):
+        return False  # its halves are answered, and not the shard as well
     live = job.live
     if live is None or (plan := read_plan(shard.run)) is None:
         return live is not None and live.only

@@ -7,15 +7,25 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
+from greennode_batch.batches.live_choice import goes_live
 from greennode_batch.batches.submit import submit
 from greennode_batch.batches.throttle.shard_tokens import prompt_tokens_of
 from greennode_batch.batches.wait import SendAgain, poll
 from greennode_batch.errors import BusyError, ConfigError, RejectedError, RetryableError, SplitError
+from greennode_batch.job.live_mode import Live
 from greennode_batch.request.request_lines import lines_of
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.enqueued_limit import EnqueuedLimits
-from greennode_batch.state.receipts import is_sent, latest_claim, read_receipt, withdraw
-from greennode_batch.state.split import halves_of, parts_of, read_split
+from greennode_batch.state.receipts import (
+    Claim,
+    NumberedClaim,
+    is_sent,
+    latest_claim,
+    read_receipt,
+    take_claim,
+    withdraw,
+)
+from greennode_batch.state.split import SplitBegun, halves_of, note_split_begun, parts_of, read_split
 
 # Long enough that what the server adds for each message hardly counts.
 TEXTS = [f"row {number} says {'something ' * (50 * (number % 3 + 1))}" for number in range(8)]
@@ -304,6 +314,16 @@ def test_two_workers_on_one_shard_come_to_one_split(shard, client, emulator):
     assert first == second
     assert first[0] is SplitError
     assert batches(client) == []
+
+
+def test_a_shard_whose_split_was_begun_is_not_answered_live(make_shard, make_job):
+    shard = make_shard(*TEXTS[:2])
+    job = make_job(live=Live(under=10))
+    assert goes_live(job, shard)
+    note_split_begun(shard, SplitBegun(prompt_tokens=10, limit=6, words="too large"))
+    assert take_claim(shard, NumberedClaim(1, Claim("killed", "", 0.0, released=True, splits=True)))
+    assert not goes_live(job, shard)
+    assert not is_sent(shard)
 
 
 def split_one(shard, client, emulator):
