@@ -13,6 +13,7 @@ import pytest
 from airflow.models.hitl import HITLDetail, HITLUser
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.trigger import handle_event_submit
+from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import timezone
 from airflow.triggers.base import TriggerEvent
 from airflow.utils.session import create_session
@@ -121,3 +122,17 @@ def test_under_that_sum_nobody_is_asked(
     results = run_own(UNDER)
     assert results["approve_spend"] == results["build_requests"]
     assert emulator.ledger(summary=True)["batches_created"] == 1
+
+
+def test_a_run_that_is_triggered_live_is_approved_by_its_live_price(
+    run_own: Callable[..., dict[str, list[Any]]], deployment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HITLOperator, "execute", lambda *_: "asked a person")
+    built = run_own(UNDER, only={"build_requests"})
+    (plan,) = deployment.glob("own/*/plan*.json")
+    estimate = json.loads(plan.read_text())["estimate"]
+    assert estimate["cost"] < estimate["live_cost"]
+    text = JOB.replace("APPROVE_OVER", str((estimate["cost"] + estimate["live_cost"]) / 2))
+    assert run_own(text, only={"approve_spend"}, results=built)["approve_spend"] == built["build_requests"]
+    asked = run_own(text, only={"approve_spend"}, results=built, conf={"mode": "live"})
+    assert asked["approve_spend"] == ["asked a person"]

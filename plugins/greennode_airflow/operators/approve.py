@@ -40,9 +40,10 @@ class GreenNodeApproveSpendOperator(HITLOperator):
         """Pass, or wait for an answer without a worker."""
         from greennode_batch.plan.approval import approval_text, must_be_approved, note_approval_request
 
-        run, budget = run_of(context, group_of(self)), run_job(self.job, context).budget
+        run, job = run_of(context, group_of(self)), run_job(self.job, context)
+        budget = job.budget
         plan = read_plan(run) if self.shards else None
-        if plan is None or budget is None or not must_be_approved(run, plan, budget, live=self.job.live):
+        if plan is None or budget is None or not must_be_approved(run, plan, budget, live=job.live):
             self.log.info("No approval is needed: %s", plan.estimate if plan else "nothing is to be sent")
             return self.shards
         # Not a template: a prompt's own braces are shown as they are.
