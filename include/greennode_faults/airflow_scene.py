@@ -271,9 +271,12 @@ class Scene:
         workers = []
         for task in self.airflow.task_instances(self.dag_id, self.run_id):
             process = children.get(task["pid"])
-            supervisor = None if process is None else process.parent()
-            if process is not None and supervisor is not None and task_id in {None, task["task_id"]}:
-                workers.append(Worker(supervisor, (process, *process.children(recursive=True))))
+            if process is None or task_id not in {None, task["task_id"]}:
+                continue
+            with suppress(psutil.NoSuchProcess):  # it has ended since
+                supervisor = process.parent()
+                if supervisor is not None:
+                    workers.append(Worker(supervisor, (process, *process.children(recursive=True))))
         if len(workers) < at_least:
             raise LocalError(f"no worker runs {task_id}")
         return workers
