@@ -358,6 +358,11 @@ def test_live_answers_cost_the_full_price(start):
     assert f"Of this, 3 requests were answered live: {made.prompt_tokens} prompt" in str(made)
 
 
+def test_a_run_that_was_answered_live_asks_the_server_for_no_files(start, emulator):
+    start(live=Live(only=True), canary=0, clock=time.time)
+    assert not [call for call in emulator.ledger()["calls"] if "files" in call]
+
+
 def test_the_report_has_live_and_batch_apart_and_how_many_may_be_paid_twice(start, emulator):
     prices = {"google/gemma-4-31b-it": [1_000_000, 1_000_000]}
     emulator.faults(

@@ -93,6 +93,11 @@ def _is_cleaned(shard: ShardFolder, receipt: Receipt | None) -> bool:
     return note is not None and receipt is not None and receipt.file_id in note.files
 
 
+def _has_no_file(shard: ShardFolder, receipt: Receipt | None) -> bool:
+    """Whether the shard was answered live and never uploaded: the server may have no files at all."""
+    return receipt is not None and receipt.live is not None and not receipt.file_id and not shard.uploading.exists()
+
+
 def _is_file(file_id: str | None) -> TypeGuard[str]:
     """Whether it names a file. Some APIs name a URL instead, by which nothing can be deleted."""
     return file_id is not None and not file_id.startswith(("https://", "http://"))
@@ -124,7 +129,8 @@ class _Sweep:
         left = {
             name: one
             for name, one in self._sent.items()
-            if not _is_cleaned(shard := one.folder(self._run), read_receipt(shard))
+            if not _is_cleaned(shard := one.folder(self._run), receipt := read_receipt(shard))
+            and not _has_no_file(shard, receipt)
         }
         if not left:
             return RemovedFiles()
