@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import os
@@ -22,7 +23,7 @@ from airflow.providers.openlineage.plugins.listener import OpenLineageListener
 from airflow.sdk import DAG
 from airflow.sdk.definitions.param import process_params
 from airflow.sdk.exceptions import AirflowSkipException, ErrorType, TaskDeferred
-from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time import supervisor, task_runner
 from airflow.sdk.execution_time.comms import ErrorResponse, GetAssetByUri
 from airflow.sdk.execution_time.context import OutletEventAccessors, set_current_context
 from airflow.sdk.listener import get_listener_manager
@@ -51,6 +52,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _metadata() -> None:
     """Airflow's own database: SQLite in the tests' AIRFLOW_HOME. Airflow asks it wherever a DAG runs."""
     initdb()
+    # Before 3.3 Airflow sets up its API for each task of dag.test() once more.
+    if not hasattr(supervisor.in_process_api_server, "cache_info"):
+        supervisor.in_process_api_server = functools.cache(supervisor.in_process_api_server)
 
 
 @pytest.fixture
