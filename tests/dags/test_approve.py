@@ -45,9 +45,12 @@ JOB = BatchJob(
 
 dag = batch_table(JOB)
 """
-# The state of a task that waits for a person, which is one of its own only since Airflow 3.3.
-PARKED = getattr(TaskInstanceState, "AWAITING_INPUT", TaskInstanceState.DEFERRED)
 OVER, UNDER = (JOB.replace("APPROVE_OVER", number) for number in ("1", "1_000_000"))
+
+needs_its_own_state = pytest.mark.skipif(
+    not hasattr(TaskInstanceState, "AWAITING_INPUT"),
+    reason="dag.test() of this Airflow does not answer the trigger with which a task waits for a person",
+)
 
 
 @pytest.fixture
@@ -59,16 +62,14 @@ def person(deployment: Path) -> Iterator[Callable[[str], list[tuple[str, str]]]]
     def answer(option: str) -> None:
         while not ended.wait(0.1):
             with create_session() as session:
-                for task in session.scalars(select(TaskInstance).where(TaskInstance.state == PARKED)):
+                parked = TaskInstance.state == TaskInstanceState.AWAITING_INPUT
+                for task in session.scalars(select(TaskInstance).where(parked)):
                     detail = session.get(HITLDetail, task.id)
-                    if detail is None or detail.responded_at is not None:
-                        continue
                     detail.responded_by = HITLUser(id="7", name="ann")
                     detail.responded_at, detail.chosen_options, detail.params_input = timezone.utcnow(), [option], {}
                     shown.append((detail.subject, detail.body))
-                    if PARKED != "deferred":  # there its trigger looks for the answer by itself
-                        event = TriggerEvent(detail.as_resume_event_payload())
-                        handle_event_submit(event, task_instance=task, session=session)
+                    event = TriggerEvent(detail.as_resume_event_payload())
+                    handle_event_submit(event, task_instance=task, session=session)
 
     threads: list[threading.Thread] = []
 
@@ -83,6 +84,7 @@ def person(deployment: Path) -> Iterator[Callable[[str], list[tuple[str, str]]]]
         thread.join()
 
 
+@needs_its_own_state
 def test_approved_it_is_sent_and_what_the_person_saw_is_its_cost_and_prompts(
     run_file: RunFile, warehouse: psycopg.Connection, person: Callable[[str], list[tuple[str, str]]], deployment: Path
 ) -> None:
@@ -98,6 +100,7 @@ def test_approved_it_is_sent_and_what_the_person_saw_is_its_cost_and_prompts(
     assert json.loads(note.read_bytes())["by"] == "ann"
 
 
+@needs_its_own_state
 def test_rejected_it_fails_for_good_nothing_is_sent_and_the_report_says_why(
     run_file: RunFile,
     person: Callable[[str], list[tuple[str, str]]],
