@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from airflow.sdk.io import attach
 from psycopg.conninfo import conninfo_to_dict
 from upath import UPath
 
@@ -63,6 +64,13 @@ def test_files_are_named_without_the_connection_that_opens_them() -> None:
         ("file", "/staging/own"),
         ("file", "/data/answers"),
     ]
+
+
+def test_files_in_azure_are_named_by_their_container_and_account() -> None:
+    adlfs = pytest.importorskip("adlfs")
+    attach("abfs", "lineage_lake", fs=adlfs.AzureBlobFileSystem(account_name="account", anon=True))
+    read = of_read(FileSource(path="abfs://lineage_lake@container/rows/"), 7, STAGING)
+    assert inputs(read) == {"abfss://container@account.dfs.core.windows.net rows": 7}
 
 
 def test_a_table_of_a_connection_without_such_names_is_left_out(

@@ -22,6 +22,8 @@ from greennode_batch.staging.folders import (
 )
 from greennode_batch.state.receipts import Claim, NumberedClaim, Receipt, is_sent, latest_claim, read_receipt
 
+# What s3fs keeps, and what its checksums do.
+OF_S3 = pytest.mark.parametrize("store", ["moto", "rclone"], indirect=True)
 MULTIPART_BYTES = 101 * 2**20
 
 # Another worker's process: it writes what it is told, and says when it is done.
@@ -91,6 +93,7 @@ def test_what_another_process_wrote_after_a_listing_is_seen(write_elsewhere, fol
     assert is_sent(shard)
 
 
+@OF_S3
 def test_a_listing_that_was_kept_before_the_shard_was_opened_is_forgotten(write_elsewhere, folder):
     (folder / "requests.jsonl").write_text("")
     assert [path.name for path in folder.iterdir()] == ["requests.jsonl"]
@@ -131,6 +134,7 @@ def test_readers_see_the_old_json_or_the_new_one_never_a_part(bucket):
         assert set(seen) <= {1, 100_000}
 
 
+@OF_S3
 @pytest.mark.parametrize(("odd", "is_read"), [(4, True), (5, False)])
 def test_a_file_that_comes_with_the_checksum_of_another_is_read_again(bucket, monkeypatch, odd, is_read):
     path = ShardFolder(bucket / "shard").receipt

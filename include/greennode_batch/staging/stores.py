@@ -12,8 +12,9 @@ from upath import UPath
 from greennode_batch.errors import ConfigError
 from greennode_batch.staging.folders import local_path
 
+AZURE_SCHEMES = frozenset({"abfs", "abfss", "adl", "az"})
 # The extra of this distribution that a scheme needs. S3 needs none.
-_EXTRAS = {"gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "adl": "azure", "az": "azure"}
+_EXTRAS = {"gs": "gcs", "gcs": "gcs", **dict.fromkeys(AZURE_SCHEMES, "azure")}
 _STAGING_SCHEMES = frozenset({"s3", "s3a", "s3n", *_EXTRAS})
 _LIBRARIES = frozenset({"azure", "gcsfs", "google"})
 # A line for each request would hide all else in a task's log.

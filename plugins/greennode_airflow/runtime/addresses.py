@@ -15,7 +15,10 @@ from airflow.sdk import ObjectStoragePath
 
 from greennode_airflow.runtime.databases import hook_of
 from greennode_batch.job.targets import SqlTarget, Target
+from greennode_batch.staging.stores import AZURE_SCHEMES
 
+# Spellings of one store.
+_STORES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 _PORTS = {"postgres": 5432, "redshift": 5439, "mysql": 3306}
 # As a name in a URI, these would end it or make two of it.
 _RESERVED = re.compile(r"[/?#%\s]")
@@ -51,7 +54,11 @@ def path_address(path: str | ObjectStoragePath) -> Address:
     if opened.protocol in {"", "file", "local"}:
         return Address(f"file://{opened.path}", "file", opened.path)
     bucket, _, key = opened.path.partition("/")
-    scheme = "s3" if opened.protocol in {"s3a", "s3n"} else opened.protocol
+    if opened.protocol in AZURE_SCHEMES:
+        # A container's name alone says nothing: each account may have one.
+        bucket, scheme = f"{bucket}@{opened.fs.account_name}.dfs.core.windows.net", "abfss"
+    else:
+        scheme = _STORES.get(opened.protocol, opened.protocol)
     return Address(f"{scheme}://{bucket}/{key}", f"{scheme}://{bucket}", key)
 
 
