@@ -80,7 +80,8 @@ def test_its_version_is_the_one_of_pyproject_and_of_the_changelog(wheel: zipfile
 
 
 def test_an_extra_is_something_that_the_code_or_airflow_has() -> None:
-    assert set(DECLARED["optional-dependencies"]) == {"celery", "otel", "polars", "statsd", "tokenizer", "dev"}
+    extras = {"azure", "celery", "gcs", "otel", "polars", "statsd", "tokenizer", "dev"}
+    assert set(DECLARED["optional-dependencies"]) == extras
 
 
 def test_the_source_distribution_builds_the_same_wheel(built: Path, wheel: zipfile.ZipFile, tmp_path: Path) -> None:
