@@ -22,6 +22,7 @@ help: ## What there is to make
 
 $(READY): $(LOCK) pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11, 3.12 or 3.13 found; install one or run make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@echo "make: installing into $(VENV), which takes some minutes the first time"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r $(LOCK)
@@ -114,6 +115,7 @@ docs: $(READY) ## Make the pages that come from the code, and serve the site of 
 pictures: $(READY) ## Make the pictures in docs/ (it needs Debian's packages chromium and npm)
 	$(BIN)/pytest -m pictures tests/airflow/ui/test_pictures.py
 	PYTHONPATH=include $(BIN)/python docs/evaluation_pictures.py
+	PYTHONPATH=include $(BIN)/python docs/page_pictures.py
 	PYTHONPATH=include $(BIN)/python docs/draw_diagrams.py
 
 venv: $(READY) ## Make .venv with everything pinned in requirements-dev.txt (AIRFLOW=3.2.2: .venv-3.2.2)

@@ -110,6 +110,7 @@ class LocalStack:
 
     def wait_until_ready(self, dag_ids: Collection[str] = ()) -> None:
         """Wait until all parts answer and these DAGs are parsed."""
+        self._say("waiting for Airflow, which takes about a minute")
         with self._phase("airflow ready"):
             self.emulator.wait_until_healthy()
             self.airflow.wait_until_ready(dag_ids)

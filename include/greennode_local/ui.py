@@ -13,9 +13,9 @@ HOME = PROJECT / ".local" / "ui"
 _GUIDE = """
 Airflow    {url}
 log in     user {user}, password {password}
-try it     Dags -> {dag_id} -> Trigger (top right) -> Trigger; then watch the tasks in the grid
+try it     Dags -> {name} -> Trigger (top right) -> Trigger; then watch the tasks in the grid
            the waiting task is deferred: it holds no worker while the batch runs
-           table {source} goes in, {target} comes out; docs/tutorials/jobs.md describes the other DAGs
+           table {source} goes in, {target} comes out; Docs in the menu describes the other DAGs
 connection Admin -> Connections -> greennode_default leads to the local emulator; with your own key and
            the service's https address there, the same DAG uses the real service, and it stays so next time
 stop       Ctrl-C
@@ -57,7 +57,8 @@ def run_ui(
                 url=f"http://localhost:{stack.airflow.home.port}",
                 user=ADMIN,
                 password=stack.airflow.home.credentials.admin_password,
-                dag_id=sample.dag_id,
+                # As Airflow shows it: by the heading of its docstring.
+                name=sample.dag_id.replace("_", " ").capitalize(),
                 source=sample.source_table,
                 target=sample.target_table,
             ),

@@ -13,10 +13,10 @@ from typing import Any
 class OptionParser(argparse.ArgumentParser):
     """A command's parser. A misspelt option ends it with the nearest one, whatever else is wrong."""
 
-    # One signature in place of argparse's overloads, which differ in the type of the namespace alone.
+    # The type's overloads say no more than this does.
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
-    ) -> Any:
+    ) -> tuple[Any, list[str]]:
         """Parse as argparse does, unless an option is unknown. A command's options are its own parser's business."""
         given = sys.argv[1:] if args is None else list(args)
         if self._subparsers is None and (words := list(self._unknown(given))):
