@@ -124,7 +124,7 @@ def run_to_file(
         log.info("Continuing the run that was built before: %s", plan)
     reader = AnswerReader(job.answer)
     if isinstance(target, Dataset):
-        prepare_targets([target], run, plan, answer_fields=reader.fields)
+        plan = prepare_targets([target], run, plan, answer_fields=reader.fields)
     elif plan.shards:
         target.check(target_schema(run, plan, reader.fields), job.target_key)
     shards = attempt_shards(run, plan, FIRST_ATTEMPT)

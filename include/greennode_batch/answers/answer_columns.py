@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from types import NoneType
@@ -14,7 +16,9 @@ from pydantic import BaseModel, NaiveDatetime
 from pydantic_core import to_json, to_jsonable_python
 
 from greennode_batch.answers.answer_schema import _schema
-from greennode_batch.source.column_types import _MARK, MAX_CHARACTERS, is_json
+from greennode_batch.source.column_types import _MARK, DECLARED, MAX_CHARACTERS, DeclaredValues, is_json
+from greennode_batch.source.value_limits import beyond
+from greennode_batch.state.column_limit import ColumnLimit
 
 # By type and format in the JSON schema.
 _ARROW_TYPES: dict[tuple[Any, Any], pa.DataType] = {
@@ -46,18 +50,28 @@ def answer_fields(model: type[BaseModel]) -> tuple[pa.Field, ...]:
         arrow = _arrow_type(part, definitions)
         if arrow is not None and pa.types.is_timestamp(arrow) and _is_naive(info.annotation):
             arrow = _NAIVE
-        limit = _max_characters(part, definitions) if arrow == pa.string() else None
-        metadata = {_MARK: b"json"} if arrow is None else {MAX_CHARACTERS: str(limit)} if limit is not None else None
+        metadata = {_MARK: b"json"} if arrow is None else _metadata(_parts(part, definitions), arrow)
         fields.append(pa.field(name, arrow or pa.string(), metadata=metadata))
     return tuple(fields)
 
 
+def _metadata(parts: Sequence[Mapping[str, Any]], arrow: pa.DataType) -> dict[bytes, Any] | None:
+    """What a field says about its values, for a target's columns."""
+    limit = _max_characters(parts) if arrow == pa.string() else None
+    declared = _declared(parts, arrow)
+    made: dict[bytes, Any] = {} if limit is None else {MAX_CHARACTERS: str(limit)}
+    if declared != DeclaredValues():
+        made[DECLARED] = json.dumps(declared)
+    return made or None
+
+
 def columns_of(
-    answers: Sequence[tuple[Any, ...]], fields: Sequence[pa.Field]
+    answers: Sequence[tuple[Any, ...]], fields: Sequence[pa.Field], limits: Iterable[ColumnLimit] = ()
 ) -> tuple[list[Sequence[Any]], Mapping[int, str]]:
     """Transpose answers into one list of values per column.
 
-    Also returns why an answer does not fit, by the answer's index: a column cannot hold one of its values.
+    Also returns why an answer does not fit, by the answer's index: a column cannot hold one of its values. limits:
+    those of the targets' columns.
     """
     values: Iterable[Sequence[Any]] = zip(*answers, strict=True) if answers else [()] * len(fields)
     columns, reasons = [], dict[int, str]()
@@ -66,21 +80,74 @@ def columns_of(
         columns.append(plain)
         for index, reason in unfit.items():
             reasons.setdefault(index, f"{field.name}: {reason}")
-    return columns, reasons
+    return columns, {**over_limits(columns, fields, limits), **reasons}
 
 
-def _max_characters(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> int | None:
-    """How many characters a text of this JSON schema has at most; None if nothing limits it."""
+def over_limits(
+    columns: Sequence[Sequence[Any]], fields: Sequence[pa.Field], limits: Iterable[ColumnLimit]
+) -> dict[int, str]:
+    """Why a target's column does not hold a value, by the index of the answer. columns: values as fields hold them."""
+    indexes = {field.name: index for index, field in enumerate(fields)}
+    reasons: dict[int, str] = {}
+    for limit in limits:
+        if (index := indexes.get(limit.column)) is None:
+            continue
+        is_beyond = beyond(pa.array(columns[index], fields[index].type), limit)
+        for row in pc.indices_nonzero(is_beyond).to_pylist():
+            reasons.setdefault(row, f"{limit.column}: {limit}")
+    return reasons
+
+
+def _parts(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The JSON schemas of which a value matches one; null does not count."""
     if "$ref" in schema:
-        return _max_characters(definitions.get(schema["$ref"].rpartition("/")[2], {}), definitions)
+        return _parts(definitions.get(schema["$ref"].rpartition("/")[2], {}), definitions)
     if "anyOf" in schema:
-        limits = [_max_characters(part, definitions) for part in schema["anyOf"] if part.get("type") != "null"]
-        return None if None in limits else max((limit for limit in limits if limit is not None), default=None)
+        return [one for part in schema["anyOf"] if part.get("type") != "null" for one in _parts(part, definitions)]
+    return [schema]
+
+
+def _listed(schema: Mapping[str, Any]) -> list[Any] | None:
+    """The values of an enumeration; None if the schema is none."""
     values = [schema["const"]] if "const" in schema else schema.get("enum")
-    if values is not None:
-        return max((len(str(value)) for value in values if value is not None), default=0)
-    limit = schema.get("maxLength")
-    return None if limit is None else int(limit)
+    return None if values is None else [value for value in values if value is not None]
+
+
+def _max_characters(parts: Iterable[Mapping[str, Any]]) -> int | None:
+    """How many characters a text of these JSON schemas has at most; None if nothing limits it."""
+    limits: list[int | None] = []
+    for part in parts:
+        listed = _listed(part)
+        limits.append(part.get("maxLength") if listed is None else max((len(str(one)) for one in listed), default=0))
+    return None if None in limits else max((limit for limit in limits if limit is not None), default=None)
+
+
+def _declared(parts: Sequence[Mapping[str, Any]], arrow: pa.DataType) -> DeclaredValues:
+    """Which values a field with these JSON schemas may have."""
+    listed = [_listed(part) for part in parts]
+    if pa.types.is_string(arrow):
+        words = [str(one) for values in listed for one in values or ()]
+        return DeclaredValues(words if parts and None not in listed else None)
+    if not pa.types.is_integer(arrow):
+        return DeclaredValues()
+    ranges = [_range(part) for part in parts]
+    lower = [low for low, _ in ranges if low is not None]
+    upper = [high for _, high in ranges if high is not None]
+    return DeclaredValues(
+        None,
+        math.floor(min(lower)) if parts and len(lower) == len(parts) else None,
+        math.ceil(max(upper)) if parts and len(upper) == len(parts) else None,
+    )
+
+
+def _range(part: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """The least and the greatest number of a JSON schema; None if nothing limits it."""
+    listed = _listed(part)
+    if listed is not None:
+        return min(listed, default=None), max(listed, default=None)
+    above, below = part.get("exclusiveMinimum"), part.get("exclusiveMaximum")
+    least = part.get("minimum") if above is None else above + 1
+    return least, part.get("maximum") if below is None else below - 1
 
 
 def _arrow_type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> pa.DataType | None:
@@ -96,8 +163,7 @@ def _arrow_type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> pa
 
 def _kind_of_values(schema: Mapping[str, Any]) -> str | None:
     """The type shared by all values of an enumeration that states no type: `Literal["a", None]` is text."""
-    values = [schema["const"]] if "const" in schema else schema.get("enum", [])
-    kinds = {type(value) for value in values if value is not None}
+    kinds = set(map(type, _listed(schema) or ()))
     return (
         {str: "string", int: "integer", float: "number", bool: "boolean"}.get(kinds.pop()) if len(kinds) == 1 else None
     )

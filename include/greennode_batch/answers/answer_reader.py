@@ -11,11 +11,12 @@ from itertools import compress
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from greennode_batch.answers.answer_columns import answer_fields, columns_of
+from greennode_batch.answers.answer_columns import answer_fields, columns_of, over_limits
 from greennode_batch.answers.answer_schema import _schema
 from greennode_batch.answers.declared_values import DeclaredValues
 from greennode_batch.answers.json_in_text import json_in_text, unwrapped
@@ -23,11 +24,13 @@ from greennode_batch.answers.latex_in_json import may_hold_latex, with_latex
 from greennode_batch.answers.tool_calls import calls_as_json
 from greennode_batch.api.results.result_line import ToolCall
 from greennode_batch.source.column_types import _MARK
+from greennode_batch.state.column_limit import ColumnLimit
 
 _SHOWN_CHARACTERS = 500
 _REASON_CHARACTERS = 1_000
 _BEFORE_ANSWER = "; the answer was: "
 _HASH_CHARACTERS = 16
+_LIMITS = b"greennode limits"
 _JSON_BEGINS = ("{", "[", '"')
 _EMPTY = re.compile(r"\s*\{\s*\}\s*")
 
@@ -42,13 +45,17 @@ class AnswerReader:
     Without an answer model, the text itself is the only value, in the column `answer`.
     """
 
-    def __init__(self, model: type[BaseModel] | None) -> None:
-        """Raise ConfigError for an answer model that has no JSON schema."""
+    def __init__(self, model: type[BaseModel] | None, limits: Sequence[ColumnLimit] = ()) -> None:
+        """Raise ConfigError for an answer model that has no JSON schema.
+
+        limits: those of the targets' columns. An answer beyond one of them is not valid.
+        """
         self._validate: Callable[[str], BaseModel] | None = (
             model.__pydantic_validator__.validate_json if model else None
         )
         self.fields: tuple[pa.Field, ...] = answer_fields(model) if model else (pa.field("answer", pa.string()),)
         """The answer's columns, in order."""
+        self._limits = tuple(limits)
         names = [field.name for field in self.fields]
         self._all_fields = _getter(names)
         schema = _schema(model, "validation") if model else {}
@@ -59,7 +66,9 @@ class AnswerReader:
         self._fields_of = self._fields_meant if self._is_optional else self._all_fields
         digest = hashlib.blake2b(json.dumps(schema, sort_keys=True).encode(), digest_size=16).hexdigest()
         self.mark: Mapping[bytes, bytes] = {_MARK: digest.encode()}
-        """Metadata that identifies the answer model in the schema of results."""
+        """Metadata that identifies the answer model, and the limits if there are any, in the schema of results."""
+        if limits:
+            self.mark = {**self.mark, _LIMITS: msgspec.json.encode(self._limits)}
 
     @property
     def model_hash(self) -> str:
@@ -67,8 +76,9 @@ class AnswerReader:
         return self.mark[_MARK][:_HASH_CHARACTERS].decode()
 
     def made(self, results: pa.Schema) -> bool:
-        """Whether these results were read with this answer model, as this version reads it."""
-        has_mark = bool(results.metadata) and results.metadata.get(_MARK) == self.mark[_MARK]
+        """Whether these results were read with this answer model and these limits, as this version reads them."""
+        metadata = results.metadata or {}
+        has_mark = all(metadata.get(key) == self.mark.get(key) for key in (_MARK, _LIMITS))
         return has_mark and all(
             field.name in results.names and results.field(field.name).type == field.type for field in self.fields
         )
@@ -76,13 +86,16 @@ class AnswerReader:
     def read(self, text: str) -> tuple[Any, ...] | str:
         """Return the values in the order of `fields`, or a text that says why the answer is not valid."""
         if self._validate is None:
-            return (text,) if text.strip() else "the answer is empty"
+            if not text.strip():
+                return "the answer is empty"
+            unfit = over_limits([[text]], self.fields, self._limits)
+            return _invalid(unfit[0], text) if unfit else (text,)
         try:
             values = self._values(text)
         except Exception as error:  # noqa: BLE001 - a person's validator may raise anything
             return _invalid(_reasons(error), text)
-        columns, unfit = columns_of([values], self.fields)
-        return _invalid(unfit[0], text) if unfit else tuple(one for (one,) in columns)
+        columns, reasons = columns_of([values], self.fields, self._limits)
+        return _invalid(reasons[0], text) if reasons else tuple(one for (one,) in columns)
 
     def called(self, calls: Sequence[ToolCall]) -> str:
         """The text to read if the model calls tools.
@@ -93,11 +106,22 @@ class AnswerReader:
 
     def read_columns(self, texts: Sequence[str]) -> tuple[Sequence[int], list[Sequence[Any]]]:
         """Read many texts like `read`; return the indexes of the valid answers, and their values by column."""
+        indexes: Sequence[int]
         if self._validate is None:
-            if all(texts) and not any(map(str.isspace, texts)):
-                return range(len(texts)), [texts]
-            indexes = [index for index, text in enumerate(texts) if text.strip()]
-            return indexes, [[texts[index] for index in indexes]]
+            is_whole = all(texts) and not any(map(str.isspace, texts))
+            indexes = range(len(texts)) if is_whole else [index for index, text in enumerate(texts) if text.strip()]
+            columns: list[Sequence[Any]] = [texts if is_whole else [texts[index] for index in indexes]]
+            unfit: Mapping[int, str] = over_limits(columns, self.fields, self._limits)
+        else:
+            indexes, read = self._valid(texts)
+            columns, unfit = columns_of(read, self.fields, self._limits)
+        if unfit:
+            fit = [row not in unfit for row in range(len(indexes))]
+            indexes, columns = list(compress(indexes, fit)), [list(compress(column, fit)) for column in columns]
+        return indexes, columns
+
+    def _valid(self, texts: Sequence[str]) -> tuple[list[int], list[tuple[Any, ...]]]:
+        """The indexes of the texts that the model takes, and their fields."""
         indexes, read = [], []
         for index, text in enumerate(texts):
             try:
@@ -105,11 +129,7 @@ class AnswerReader:
             except Exception:  # noqa: BLE001, S112 - a person's validator may raise anything; `read` says what
                 continue
             indexes.append(index)
-        columns, unfit = columns_of(read, self.fields)
-        if unfit:
-            fit = [row not in unfit for row in range(len(read))]
-            indexes, columns = list(compress(indexes, fit)), [list(compress(column, fit)) for column in columns]
-        return indexes, columns
+        return indexes, read
 
     def _values(self, text: str) -> tuple[Any, ...]:
         """Validate the text, or a JSON value inside it, and return its fields.

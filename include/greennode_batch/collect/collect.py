@@ -29,11 +29,12 @@ from greennode_batch.cost.actual import tokens_in
 from greennode_batch.errors import ApiError, ConfigError, NotFoundError, RetryableError
 from greennode_batch.request.request_lines import request_ids
 from greennode_batch.spans import CHAT, COLLECT, PROVIDER
-from greennode_batch.staging.folders import ShardFolder, land, local_copy, work_folder
+from greennode_batch.staging.folders import RunFolder, ShardFolder, land, local_copy, work_folder
 from greennode_batch.staging.parquet import read_staged, read_table, staged_schema
 from greennode_batch.state.attempts import planned_model
 from greennode_batch.state.confirmed_profile import confirm, is_confirmed
 from greennode_batch.state.live_answers import LIVE_BATCH_ID, LiveFolder
+from greennode_batch.state.plan import limits_of
 from greennode_batch.state.receipts import EndedBatch, Receipt, note_of_batch, read_receipt, receipt_path
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.state.stops import is_in_run, lift_stop, unread_path
@@ -76,7 +77,7 @@ def collect_shard(
     receipt = read_receipt(shard)
     if receipt is None or not receipt.is_through:
         raise ConfigError(f"{shard}: no batch was created for this shard; submit it first")
-    reader = AnswerReader(answer)
+    reader = reader_of(shard.run, answer)
     if is_read(shard, reader):
         counts = count_results(shard)
     else:
@@ -107,6 +108,11 @@ def poll_batch(shard: ShardFolder, client: GreenNodeClient, receipt: Receipt) ->
             code=error.code,
             request_id=error.request_id,
         ) from error
+
+
+def reader_of(run: RunFolder, answer: type[BaseModel] | None) -> AnswerReader:
+    """The reader of a run's answers: what a target's column does not hold is not a valid answer."""
+    return AnswerReader(answer, limits_of(run))
 
 
 def is_read(shard: ShardFolder, reader: AnswerReader) -> bool:

@@ -250,6 +250,8 @@ def _plan_of(
         superseded=builder.unchanged.superseded,
         # Shards that were sent before the job had a tokenizer have estimated counts.
         is_counted=job.tokenizer is not None and (old is None or not is_rebuilt or old.is_counted),
+        # Until the targets are proven again.
+        answer_limits=old.answer_limits if old is not None else (),
     )
 
 

@@ -2,6 +2,7 @@
 
 rows             a batch of rows, and the rows of a source with their column names
 column_types     the Arrow types that every target can store, one type per column for all batches
+value_limits     which values a column of a target does not hold as they are
 exact_json       JSON whose numbers keep all their digits
 sql              rows of a query
 postgres_values  values of PostgreSQL, exact, and the types of a query's columns

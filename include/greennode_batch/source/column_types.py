@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Collection, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -227,3 +228,23 @@ def max_characters(field: pa.Field) -> int | None:
     """How many characters a text of this field has at most; None if nothing limits it."""
     limit = (field.metadata or {}).get(MAX_CHARACTERS)
     return None if limit is None else int(limit)
+
+
+DECLARED = b"greennode declared"
+"""The key of a field's metadata with the values that it may have, as JSON of DeclaredValues."""
+
+
+class DeclaredValues(NamedTuple):
+    """Which values a field may have, where its declaration says so."""
+
+    words: list[str] | None = None
+    """All texts that it may have."""
+    least: int | None = None
+    greatest: int | None = None
+    """Between which bounds, both included, its integers are."""
+
+
+def declared_values(field: pa.Field) -> DeclaredValues:
+    """Which values a field may have; without any bounds if its declaration does not limit them."""
+    made = (field.metadata or {}).get(DECLARED)
+    return DeclaredValues() if made is None else DeclaredValues(*json.loads(made))

@@ -4,6 +4,7 @@ document            Document, the base class: the number of a document's format
 run_identity        run.json and removed.json: which run a folder belongs to
 staging_identity    .identity.json: the identity of a staging area
 plan                plan.<n>.json: what a run sends
+column_limit        which values a column of a target holds, kept with the plan
 attempts            retry.<n>.json, and the shards of each attempt
 open_runs           .open/: the runs that may still be asking, in the order of their builds
 build_turn          building.<n>.json: which of several builds counts

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.prices import Prices, amount
-from greennode_batch.staging.folders import RunFolder, read_json
+from greennode_batch.staging.folders import RunFolder, read_json, write_json
+from greennode_batch.state.column_limit import ColumnLimit
 from greennode_batch.state.cost_estimate import Estimate, total
 from greennode_batch.state.document import Document
 from greennode_batch.state.row_owner import RowOwner, run_order
@@ -64,6 +65,8 @@ class Plan(Document, frozen=True):
     """
     pilot: str | None = None
     """The shard whose results must be read before any other is sent; None if the run needs no pilot."""
+    answer_limits: tuple[ColumnLimit, ...] = ()
+    """What existing columns of the targets hold, where the answer model allows more."""
 
     def __post_init__(self) -> None:
         """Derive the target's key in a plan.json of an earlier version, which has none."""
@@ -173,6 +176,20 @@ def remembered_rows(statuses: Mapping[str, int]) -> str:
 def read_plan(run: RunFolder) -> Plan | None:
     """Read the run's plan, or None if it is not built yet."""
     return read_json(run.plan, Plan)
+
+
+def note_limits(run: RunFolder, plan: Plan, limits: Iterable[ColumnLimit]) -> Plan:
+    """Return the plan with these limits of the answer's columns, and update plan.json if it still holds this plan."""
+    noted = msgspec.structs.replace(plan, answer_limits=tuple(limits))
+    if noted != plan and read_plan(run) == plan:
+        write_json(run.plan, noted)
+    return noted
+
+
+def limits_of(run: RunFolder) -> tuple[ColumnLimit, ...]:
+    """What the targets' columns hold of the run's answers; empty for a run without a plan."""
+    plan = read_plan(run)
+    return () if plan is None else plan.answer_limits
 
 
 def refuse_removed(run: RunFolder) -> None:

@@ -10,13 +10,14 @@ import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import JOB_ID
+from greennode_batch.state.column_limit import ColumnLimit
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
 from greennode_batch.tables.database_errors import refusal
 from greennode_batch.tables.key_values import KeyValues
 from greennode_batch.tables.postgres_copy import copy_in, copy_out
-from greennode_batch.tables.postgres_types import fit, keeps_apart, postgres_type
-from greennode_batch.tables.sql_dialect import PLACE, TRIAL, Dialect, Digests, Upserted
-from greennode_batch.tables.table_columns import GENERATED, IDENTITY, WAY_OUT, Column, Fit, quote
+from greennode_batch.tables.postgres_types import bounds_of, fit, keeps_apart, postgres_type
+from greennode_batch.tables.sql_dialect import PLACE, TRIAL, Dialect, Digests, RowRule, Upserted
+from greennode_batch.tables.table_columns import GENERATED, IDENTITY, WAY_OUT, Column, Fit, limit_of, quote
 from greennode_batch.tables.typed_rows import DIGEST, from_texts
 
 _MAX_NAME_BYTES = 63
@@ -30,6 +31,7 @@ _BY_INDEX = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; 
 _UNSORTED = "SET LOCAL enable_sort = off"
 
 
+_TEXTS = frozenset({"text", "varchar", "bpchar", "name", "citext"})
 _PROGRAM_LIMIT = "54000"
 _ROW_ON_DISK = re.compile(r"\(\d+,\d+\)")
 _OTHER_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
@@ -72,12 +74,21 @@ class PostgresDialect(Dialect):
             "attnotnull OR typnotnull, "
             # Before PostgreSQL 12 there is no attgenerated.
             "CASE WHEN attidentity = 'a' THEN %s WHEN to_jsonb(a) ->> 'attgenerated' <> '' THEN %s ELSE '' END, "
-            "CASE WHEN typname IN ('varchar', 'bpchar') AND atttypmod > 4 THEN atttypmod - 4 END "
-            "FROM pg_attribute a JOIN pg_type t ON t.oid = atttypid "
+            # The type behind all domains.
+            "format_type(base_id, modifier), base, modifier, "
+            "array(SELECT enumlabel::text FROM pg_enum WHERE enumtypid = base_id ORDER BY enumsortorder) "
+            "FROM pg_attribute a JOIN pg_type t ON t.oid = atttypid CROSS JOIN LATERAL ("
+            "WITH RECURSIVE below (id, modifier) AS (SELECT a.atttypid, a.atttypmod UNION ALL "
+            "SELECT typbasetype, typtypmod FROM below JOIN pg_type ON pg_type.oid = below.id WHERE typtype = 'd') "
+            "SELECT pg_type.oid AS base_id, typname::text AS base, below.modifier FROM below "
+            "JOIN pg_type ON pg_type.oid = below.id WHERE typtype <> 'd') b "
             "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
             (IDENTITY, GENERATED, self.quoted),
         )
-        return [Column(*row) for row in rows.fetchall()]
+        return [
+            Column._make((*row, limit_of(self.name, row[0], type_, bounds_of(base, modifier, labels))))
+            for *row, type_, base, modifier, labels in rows.fetchall()
+        ]
 
     @property
     def user(self) -> str:
@@ -146,6 +157,43 @@ class PostgresDialect(Dialect):
             (self.quoted,),
         )
         return [(name, set(columns)) for name, columns in rows.fetchall()]
+
+    def row_rules(self, tx: Any) -> list[RowRule]:
+        """CHECK constraints, and foreign keys to other tables."""
+        columns = (
+            "array(SELECT attname::text FROM unnest({numbers}) WITH ORDINALITY AS part (number, place) "
+            "JOIN pg_attribute ON attrelid = {table} AND attnum = number ORDER BY place)"
+        )
+        rows = self.run(
+            tx,
+            f"SELECT conname::text, {columns.format(numbers='conkey', table='conrelid')}, "  # noqa: S608 - our own words
+            "pg_get_expr(conbin, conrelid), confrelid::regclass::text, "
+            f"{columns.format(numbers='confkey', table='confrelid')} FROM pg_constraint c "
+            "WHERE conrelid = to_regclass(%s) AND contype IN ('c', 'f') AND confrelid <> conrelid "
+            # Before PostgreSQL 18 every constraint is enforced.
+            "AND coalesce(to_jsonb(c) ->> 'conenforced', 'true') = 'true' ORDER BY conname",
+            (self.quoted,),
+        )
+        rules = []
+        for name, own, check, table, others in rows.fetchall():
+            if check is not None:
+                rules.append(RowRule(name, tuple(own), f"NOT ({check})", f"it demands {check}"))
+                continue
+            values = [f"{TRIAL}.{quote(column)}" for column in own]
+            given = " AND ".join(f"{value} IS NOT NULL" for value in values)
+            same = " AND ".join(f"other.{quote(c)} = {value}" for c, value in zip(others, values, strict=True))
+            refuses = f"{given} AND NOT EXISTS (SELECT 1 FROM {table} other WHERE {same})"  # noqa: S608 - quoted
+            rules.append(RowRule(name, tuple(own), refuses, f"{table} has no row with this {', '.join(others)}"))
+        return rules
+
+    def is_to_be_tried(self, column: Column) -> bool:
+        """Whether a column is no text, or a domain, which may have constraints of any kind."""
+        return column.kind not in _TEXTS
+
+    def add_words(self, field: pa.Field, limit: ColumnLimit, words: Iterable[str]) -> str:
+        """The statements that add labels to the column's enumeration."""
+        texts = ["'" + word.replace("'", "''") + "'" for word in words]
+        return "; ".join(f"ALTER TYPE {limit.type} ADD VALUE {text}" for text in texts)
 
     def drop_index(self, name: str) -> str:
         """The statement that drops a unique index of the table's schema, or the constraint that owns it."""

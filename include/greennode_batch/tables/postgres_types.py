@@ -6,8 +6,12 @@ have only such values.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pyarrow as pa
 
+from greennode_batch.state.column_limit import Kind
 from greennode_batch.tables.key_values import INDEX_BYTES, ZONED, KeyValues
 from greennode_batch.tables.table_columns import Column, Fit, kind_of
 
@@ -37,6 +41,37 @@ def postgres_type(field: pa.Field) -> str:
 
 
 _INTEGER_BYTES = {"int2": 2, "int4": 4, "int8": 8}
+_KINDS: dict[str, Kind] = {
+    "float4": "real", "float8": "double", "bool": "boolean", "date": "date", "time": "time", "timestamp": "timestamp",
+    "timestamptz": "zoned", "uuid": "uuid", "json": "json", "jsonb": "jsonb", "inet": "inet", "cidr": "cidr",
+}  # fmt: skip
+_MODIFIER_HEADER = 4
+
+
+def bounds_of(base: str, modifier: int, labels: Sequence[str]) -> dict[str, Any] | None:
+    """The kind and the bounds of a ColumnLimit; None if nothing limits the type, or only PostgreSQL knows its values.
+
+    base: the name of the type behind all domains. modifier: of that type, -1 for none. labels: of an enumeration.
+    """
+    packed = modifier - _MODIFIER_HEADER
+    made: dict[str, Any] | None = None
+    if labels:
+        made = {"kind": "words", "words": tuple(labels)}
+    elif base in _INTEGERS:
+        most = 1 << (8 * _INTEGER_BYTES[base] - 1)
+        made = {"kind": "integer", "least": -most, "greatest": most - 1}
+    elif base in {"varchar", "bpchar"} and packed > 0:
+        made = {"kind": "text", "max_length": packed}
+    elif base == "numeric":
+        # The scale is a signed number of 11 bits.
+        bounds = {"digits": packed >> 16 & 0xFFFF, "scale": ((packed & 0x7FF) ^ 0x400) - 0x400}
+        made = {"kind": "numeric", **(bounds if modifier >= 0 else {})}
+    elif base in _KINDS:
+        has_scale = base.startswith("time") and modifier >= 0
+        made = {"kind": _KINDS[base], **({"scale": modifier} if has_scale else {})}
+    return made
+
+
 # By the type as PostgreSQL writes it, which has a precision or scale if the column rounds.
 _KEPT = {
     "bool": {"boolean"},

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import JOB_ID
+from greennode_batch.state.column_limit import ColumnLimit
 from greennode_batch.state.table_digest import TableDigest
 from greennode_batch.tables.key_values import KeyValues
 from greennode_batch.tables.standing_rows import stands
@@ -40,6 +41,17 @@ class Upserted(NamedTuple):
     written: int
     standing: int
     """Existing rows that stayed as they are, in place of new ones (see standing_rows.py)."""
+
+
+class RowRule(NamedTuple):
+    """A constraint on values of single rows."""
+
+    name: str
+    columns: tuple[str, ...]
+    refuses: str
+    """The SQL condition that a row of TRIAL breaks the constraint."""
+    reason: str
+    """What the constraint demands, in words."""
 
 
 class Dialect(ABC):
@@ -144,9 +156,26 @@ class Dialect(ABC):
         """Each unique index, also one that an upsert cannot use: its name, and the columns that it depends on."""
         return []
 
+    def row_rules(self, tx: Any) -> list[RowRule]:
+        """The constraints on single rows that can be tried in a temporary table."""
+        return []
+
+    def is_to_be_tried(self, column: Column) -> bool:
+        """Whether only the database knows which texts a column takes, and a temporary table shows it."""
+        return False
+
+    def widen(self, limit: ColumnLimit, field: pa.Field) -> str:
+        """The statement after which a column no longer limits a field's values."""
+        wanted = pa.field(field.name, pa.string()) if limit.kind == "text" else field
+        return self.alter_column(field.name, f"TYPE {self.type_of(wanted)}")
+
     def alter_column(self, name: str, action: str) -> str:
         """The statement that alters a column. action: as standard SQL writes it, such as DROP NOT NULL."""
         return f"ALTER TABLE {self.quoted} ALTER COLUMN {self.quote(name)} {action}"
+
+    def add_words(self, field: pa.Field, limit: ColumnLimit, words: Iterable[str]) -> str:
+        """The statement after which the column, an enumeration, also holds these words."""
+        return self.alter_column(field.name, f"TYPE {self.type_of(field)}")
 
     def drop_index(self, name: str) -> str:
         """The statement that drops a unique index, or the constraint that owns it."""

@@ -16,10 +16,10 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import JOB_ID
 from greennode_batch.tables.key_values import KeyValues
 from greennode_batch.tables.sql_dialect import PLACE, Dialect, Upserted
-from greennode_batch.tables.sqlalchemy_types import MYSQL, column_values, generic_type
+from greennode_batch.tables.sqlalchemy_types import MYSQL, column_values, generic_bounds, generic_type
 from greennode_batch.tables.sqlite import COLLATIONS
 from greennode_batch.tables.standing_rows import stands
-from greennode_batch.tables.table_columns import GENERATED, IDENTITY, Column
+from greennode_batch.tables.table_columns import GENERATED, IDENTITY, Column, limit_of
 from greennode_batch.tables.typed_rows import from_tuples
 
 _INTEGERS = {"BIGINT": 1 << 63, "INTEGER": 1 << 31}
@@ -91,14 +91,10 @@ class SqlAlchemyDialect(Dialect):
                 str(c.type),
                 is_not_null=not c.nullable,
                 generated=GENERATED if c.computed else IDENTITY if c.identity and c.identity.always else "",
-                max_length=self._max_length(c.type),
+                limit=limit_of(self.name, c.name, str(c.type), generic_bounds(c.type, self._sql.name)),
             )
             for c in self._reflected(tx).c
         ]
-
-    def _max_length(self, kind: TypeEngine[Any]) -> int | None:
-        # SQLite stores a text of any length.
-        return kind.length if isinstance(kind, sa.String) and self._sql.name != "sqlite" else None
 
     def unique_keys(self, tx: sa.Connection) -> list[set[str]]:
         """The key, which is assumed to be unique."""

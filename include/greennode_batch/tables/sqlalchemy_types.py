@@ -21,6 +21,12 @@ _UNSIGNED_DIGITS = 20
 # The longest key that every database allows.
 _KEY_LETTERS = 255
 MYSQL = ("mysql", "mariadb")
+_SINGLE_REALS = ("postgresql", "mssql")
+_MAX_BIGINT = (1 << 63) - 1
+# The narrower types first, because most of them are kinds of Integer.
+_INTEGER_BITS: dict[type[TypeEngine[Any]], int] = {
+    mysql.TINYINT: 8, mssql.TINYINT: 8, sa.SmallInteger: 16, mysql.MEDIUMINT: 24, sa.BigInteger: 64, sa.Integer: 32,
+}  # fmt: skip
 # These have no time zones: moments are stored in UTC.
 _WITHOUT_ZONES = frozenset({*MYSQL, "sqlite"})
 _LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(), *MYSQL).with_variant(mssql.NVARCHAR(None), "mssql")
@@ -50,6 +56,29 @@ def generic_type(field: pa.Field, *, is_key: bool) -> TypeEngine[Any]:
     if kind == "decimal" and field.type.precision <= _MAX_DIGITS:
         return sa.Numeric(field.type.precision, field.type.scale)
     return _TYPES.get(kind, _KEY_TEXT if is_key else _LONG_TEXT)
+
+
+def generic_bounds(kind: TypeEngine[Any], dialect: str) -> dict[str, Any] | None:
+    """The kind and the bounds of a ColumnLimit; None if reflection shows none."""
+    bits = next((size for one, size in _INTEGER_BITS.items() if isinstance(kind, one)), 0)
+    made: dict[str, Any] | None = None
+    if dialect == "sqlite":
+        pass  # it stores a value of any length and kind
+    elif isinstance(kind, sa.Enum):
+        made = {"kind": "words", "words": tuple(kind.enums)} if kind.enums else None
+    elif isinstance(kind, sa.String):
+        made = {"kind": "text", "max_length": kind.length} if kind.length is not None else None
+    elif bits and (getattr(kind, "unsigned", False) or isinstance(kind, mssql.TINYINT)):
+        made = {"kind": "integer", "least": 0, "greatest": min((1 << bits) - 1, _MAX_BIGINT)}
+    elif bits:
+        made = {"kind": "integer", "least": -(1 << (bits - 1)), "greatest": (1 << (bits - 1)) - 1}
+    elif isinstance(kind, sa.Numeric) and not isinstance(kind, sa.Float):
+        made = {"kind": "numeric", "digits": kind.precision, "scale": kind.scale or 0} if kind.precision else None
+    elif isinstance(kind, sa.REAL) and dialect in _SINGLE_REALS:
+        made = {"kind": "real"}
+    elif isinstance(kind, sa.Date | sa.Uuid):
+        made = {"kind": "date" if isinstance(kind, sa.Date) else "uuid"}
+    return made
 
 
 def column_values(rows: pa.Table, name: str, kind: TypeEngine[Any], dialect: str) -> Sequence[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import JOB_ID
 from greennode_batch.tables.key_values import ZONED, KeyValues
 from greennode_batch.tables.sql_dialect import Dialect, Upserted
-from greennode_batch.tables.table_columns import GENERATED, Column, kind_of
+from greennode_batch.tables.table_columns import GENERATED, Column, kind_of, limit_of
 from greennode_batch.tables.typed_rows import from_tuples
 
 _CHUNK_ROWS = 5_000
@@ -23,6 +24,10 @@ COLLATIONS = (
     "WHERE i.\"unique\" AND NOT i.partial AND c.key AND c.name IS NOT NULL AND c.coll <> 'BINARY'"
 )
 """Columns of a table's unique indexes that do not compare texts by their bytes, and their collations."""
+_FIRST_WITH_STRICT = (3, 37)
+# What a column of a STRICT table holds, by its type.
+_INTEGER: dict[str, Any] = {"kind": "integer", "least": -(1 << 63), "greatest": (1 << 63) - 1}
+_STRICT: dict[str, dict[str, Any]] = {"INT": _INTEGER, "INTEGER": _INTEGER, "REAL": {"kind": "double"}}
 _TYPES = {"boolean", "bigint", "double precision", "date", "timestamp"}
 
 
@@ -48,12 +53,25 @@ class SqliteDialect(Dialect):
             'SELECT name, "notnull" AND dflt_value IS NULL AND NOT pk, type, "notnull", hidden IN (2, 3) '
             "FROM pragma_table_xinfo(?, ?)"
         )
+        limits = _STRICT if self._is_strict(tx) else {}
         return [
             Column(
-                name, bool(is_demanded), kind, is_not_null=bool(not_null), generated=GENERATED if is_generated else ""
+                name,
+                bool(is_demanded),
+                kind,
+                is_not_null=bool(not_null),
+                generated=GENERATED if is_generated else "",
+                limit=limit_of(self.name, name, kind, limits.get(kind.upper())),
             )
             for name, is_demanded, kind, not_null, is_generated in self.run(tx, query, self._place)
         ]
+
+    def _is_strict(self, tx: Any) -> bool:
+        """Whether the table's columns hold values of their types only."""
+        if sqlite3.sqlite_version_info < _FIRST_WITH_STRICT:
+            return False
+        query = "SELECT 1 FROM pragma_table_list WHERE name = ? AND schema = ? AND strict"
+        return self.run(tx, query, self._place).fetchone() is not None
 
     def check_kind(self, tx: Any) -> None:
         """Raise ConfigError for a view: it has no unique index."""

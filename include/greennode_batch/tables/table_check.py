@@ -91,4 +91,9 @@ def _check_types(dialect: Dialect, existing: Sequence[Column], schema: pa.Schema
         words = f"table {dialect.name}: the column {field.name} is {column.type}, and this job writes {wanted}"
         if fits is Fit.NEVER:
             raise ConfigError(f"{words}, which the column cannot hold. {WAY_OUT}: {change}")
-        log.warning("%s: the database will refuse a row whose value does not fit. To prevent that: %s", words, change)
+        log.warning(
+            "%s: an answer that does not fit is invalid_output, and a value of the source that does not stops the "
+            "build. To accept all of them: %s",
+            words,
+            change,
+        )

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.source.column_types import is_json
+from greennode_batch.state.column_limit import ColumnLimit
 
 WAY_OUT = "Name another table, or change this one and run this step again; nothing is paid twice"
 """How to go on if a table does not fit; the statement that changes it follows, after a colon."""
 
 IDENTITY = "an identity column GENERATED ALWAYS"
 GENERATED = "a generated column"
+DOMAIN = "d"
+"""The kind of a column whose type may have constraints of any sort."""
 
 
 class Fit(enum.Enum):
@@ -38,8 +42,18 @@ class Column(NamedTuple):
     is_not_null: bool = False
     generated: str = ""
     """IDENTITY or GENERATED, if no statement may give it a value."""
-    max_length: int | None = None
-    """How many characters a text may have; None if there is no limit."""
+    limit: ColumnLimit | None = None
+    """Which values its type holds; None if nothing limits them, or if only the database knows."""
+
+    @property
+    def max_length(self) -> int | None:
+        """How many characters a text may have; None if there is no limit."""
+        return None if self.limit is None else self.limit.max_length
+
+
+def limit_of(table: str, column: str, type_: str, bounds: Mapping[str, Any] | None) -> ColumnLimit | None:
+    """What a column holds. bounds: the kind and the bounds of the limit; None if there is none."""
+    return None if bounds is None else ColumnLimit(table, column, type_, **bounds)
 
 
 def quote(identifier: str) -> str:

@@ -8,33 +8,45 @@ from collections.abc import Collection, Iterable, Sequence
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
-from greennode_batch.source.column_types import max_characters
+from greennode_batch.job.columns import OWNER_COLUMNS, RESULT_COLUMNS
+from greennode_batch.source.column_types import DeclaredValues, declared_values, max_characters
+from greennode_batch.source.value_limits import can_exceed
+from greennode_batch.state.column_limit import ColumnLimit
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.tables.sql_dialect import Dialect
 from greennode_batch.tables.table_check import check_table
-from greennode_batch.tables.table_columns import IDENTITY, WAY_OUT, Column
+from greennode_batch.tables.table_columns import IDENTITY, WAY_OUT, Column, Fit
 
 log = logging.getLogger(__name__)
 
 _CUSTOM_ID_CHARACTERS = 32
+_OF_RESULTS = {"custom_id", *RESULT_COLUMNS, *OWNER_COLUMNS}
 # The longest text that a run can write into these columns.
 _LONGEST = {"custom_id": _CUSTOM_ID_CHARACTERS, "status": max(map(len, RowStatus))}
 
 
-def prove_table(dialect: Dialect, rows: pa.Table, *, given: Collection[str], may_add: bool, removes: bool) -> None:
+def prove_table(
+    dialect: Dialect, rows: pa.Table, *, given: Collection[str], may_add: bool, removes: bool
+) -> list[ColumnLimit]:
     """Try the statements of a run in a transaction that is rolled back. The table may be missing.
 
     rows: a few rows as the run writes them if none is answered: what has no value yet is NULL. given: their columns
-    that come from the source. may_add: whether the run adds missing columns. removes: whether it deletes rows. Raises
-    ConfigError, with the statement that helps, or the driver's error.
+    that come from the source. may_add: whether the run adds missing columns. removes: whether it deletes rows. Returns
+    what existing columns hold where answers may be more. Raises ConfigError, with the statement that helps, or the
+    driver's error.
     """
+    from_source = {*given, *dialect.key}
     with dialect.trial() as tx:
         existing = dialect.columns(tx)
+        limits: list[ColumnLimit] = []
         statements = [dialect.create_statement(rows.schema)]
         if existing:
             statements = check_table(dialect, existing, dialect.unique_keys(tx), rows.schema, may_add=may_add)
+            open_columns = [one for one in existing if one.name in rows.schema.names and one.name not in from_source]
+            _check_lengths(dialect, [one for one in open_columns if one.name in _OF_RESULTS], rows)
+            limits = _answer_limits(dialect, [one for one in open_columns if one.name not in _OF_RESULTS], rows.schema)
         if statements and not dialect.undoes_tables:
-            return
+            return limits
         for statement in statements:
             dialect.run(tx, statement)
         columns = {column.name: column for column in dialect.columns(tx)}
@@ -42,13 +54,12 @@ def prove_table(dialect: Dialect, rows: pa.Table, *, given: Collection[str], may
         written = [columns[name] for name in rows.column_names]
         _check_generated(dialect, written)
         _check_not_null(dialect, written, rows)
-        from_source = {*given, *dialect.key}
-        _check_lengths(dialect, [column for column in written if column.name not in from_source], rows)
         _check_unique(dialect, dialect.unique_indexes(tx), written, from_source)
         dialect.try_upsert(tx, rows.column_names)
         if removes:
             dialect.run(tx, f"DELETE FROM {dialect.quoted} WHERE 1 = 0")  # noqa: S608 - quoted
         dialect.try_rows(tx, rows, removes=removes)
+        return limits
 
 
 def _check_generated(dialect: Dialect, columns: Iterable[Column]) -> None:
@@ -73,7 +84,7 @@ def _check_not_null(dialect: Dialect, columns: Iterable[Column], rows: pa.Table)
 
 
 def _check_lengths(dialect: Dialect, columns: Iterable[Column], rows: pa.Table) -> None:
-    """Raise ConfigError for a column that is too short for certain; warn of one that may be."""
+    """Raise ConfigError for a column of the outcome that is too short for certain; warn of one that may be."""
     for column in columns:
         field = rows.schema.field(column.name)
         if column.max_length is None or not pa.types.is_string(field.type):
@@ -85,16 +96,65 @@ def _check_lengths(dialect: Dialect, columns: Iterable[Column], rows: pa.Table) 
         words = f"table {dialect.name}: the column {column.name} holds {column.max_length:,} characters"
         if longest > column.max_length:
             raise ConfigError(f"{words}, and this job writes {longest:,}. {WAY_OUT}: {wider}")
-        limit = max_characters(field)
-        if texts.null_count == rows.num_rows and (limit is None or limit > column.max_length):
+        if texts.null_count == rows.num_rows:
             log.warning(
-                "%s, and an answer may have %s: the database refuses the whole shard of a longer one. Limit the field "
-                "in the answer model to %d characters, or widen the column: %s",
+                "%s, and this job may write any number: the database refuses the whole shard of a longer text. To "
+                "prevent that: %s",
                 words,
-                "any number" if limit is None else f"{limit:,}",
-                column.max_length,
                 wider,
             )
+
+
+def _answer_limits(dialect: Dialect, columns: Iterable[Column], schema: pa.Schema) -> list[ColumnLimit]:
+    """What these columns of the answer hold, where an answer may be more.
+
+    Raises ConfigError for an enumeration that lacks a declared word, and warns of limits that the model does not keep.
+    """
+    limits = []
+    for column in columns:
+        field, limit = schema.field(column.name), column.limit
+        if limit is None or not can_exceed(field, limit):
+            continue
+        limits.append(limit)
+        declared = declared_values(field)
+        if limit.kind == "words" and declared.words is not None:
+            lacking = sorted(set(declared.words).difference(limit.words))
+            if lacking:
+                raise ConfigError(
+                    f"table {dialect.name}: the column {column.name} is {limit.type}, an enumeration without "
+                    f"{', '.join(map(repr, lacking))}, which the answer model allows. {WAY_OUT}: "
+                    f"{dialect.add_words(field, limit, lacking)}"
+                )
+            continue
+        # check_table has warned of a type of another kind.
+        if dialect.fit(field, column) is Fit.ALWAYS and not _is_kept(field, limit, declared):
+            log.warning(
+                "An answer beyond a limit of its column is invalid_output, and is asked again: %s. %s",
+                limit,
+                _advice(dialect, field, limit),
+            )
+    return limits
+
+
+def _is_kept(field: pa.Field, limit: ColumnLimit, declared: DeclaredValues) -> bool:
+    """Whether the answer model itself keeps a limit."""
+    if limit.kind == "text":
+        longest = max_characters(field)
+        return longest is not None and limit.max_length is not None and longest <= limit.max_length
+    if limit.least is None or limit.greatest is None or declared.least is None or declared.greatest is None:
+        return False
+    return limit.least <= declared.least and declared.greatest <= limit.greatest
+
+
+def _advice(dialect: Dialect, field: pa.Field, limit: ColumnLimit) -> str:
+    """How to make the answer model and a column agree."""
+    narrower = {
+        "text": f"Field(max_length={limit.max_length})",
+        "integer": f"Field(ge={limit.least}, le={limit.greatest})",
+        "words": f"Literal[{', '.join(map(repr, limit.words))}]",
+    }.get(limit.kind)
+    wider = f"change the column: {dialect.widen(limit, field)}"
+    return f"Declare {narrower} in the answer model, or {wider}" if narrower else f"To accept all of them, {wider}"
 
 
 def _check_unique(

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from greennode_batch.errors import ConfigError, GreenNodeError
 from greennode_batch.job.columns import JOB_ID, ORDER, OWNER_COLUMNS
+from greennode_batch.state.column_limit import ColumnLimit
 from greennode_batch.state.plan import OrphanedRows
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
 from greennode_batch.tables.carried_check import ReadRows, check_carried
@@ -67,13 +68,14 @@ class TableTarget:
         self.has_unchecked_keys = create and not existing and not dialect.undoes_tables
         return self._add_owner_columns(schema, create=create) if existing else []
 
-    def prove(self, rows: pa.Table, *, given: Collection[str], removes: bool = False) -> None:
+    def prove(self, rows: pa.Table, *, given: Collection[str], removes: bool = False) -> list[ColumnLimit]:
         """Raise ConfigError if the table refuses what a run writes, which is tried and rolled back.
 
-        For the arguments, see `prove_table`. A missing table is made for the trial, if its database can undo that.
+        For the arguments and what is returned, see `prove_table`. A missing table is made for the trial, if its
+        database can undo that.
         """
         with self._final_as_config_error(removes=removes):
-            prove_table(self.dialect, rows, given=given, may_add=self.add_columns, removes=removes)
+            return prove_table(self.dialect, rows, given=given, may_add=self.add_columns, removes=removes)
 
     def check_carried(self, read: ReadRows, given: Collection[str]) -> None:
         """Raise ConfigError, with the key, for a value of the source that the table refuses; see `check_carried`."""

@@ -13,8 +13,9 @@ from greennode_batch.plan.source_rows import OWN_COLUMNS
 from greennode_batch.spans import WRITE
 from greennode_batch.staging.folders import RunFolder, ShardFolder, local_copy
 from greennode_batch.staging.parquet import read_pieces
+from greennode_batch.state.column_limit import ColumnLimit
 from greennode_batch.state.joined_shard import JoinedShard, read_joined
-from greennode_batch.state.plan import Plan, read_plan
+from greennode_batch.state.plan import Plan, note_limits, read_plan
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.tables.key_values import KeyValues
 from greennode_batch.tables.table_target import TableTarget
@@ -38,13 +39,15 @@ def prepare_targets(
     answer_fields: Sequence[pa.Field],
     create: bool = True,
     removes: bool = False,
-) -> None:
+) -> Plan:
     """Raise ConfigError if a target cannot hold what the run will write, before anything is paid.
 
-    create: if False, only check; create no table. removes: whether the job removes orphaned rows.
+    create: if False, only check; create no table. removes: whether the job removes orphaned rows. Returns the plan, in
+    staging too, with what existing tables hold where answers may be more.
     """
     if not plan.shards:
-        return
+        return plan
+    limits: list[ColumnLimit] = []
     rows, given = _first_rows(run, plan, answer_fields)
     for target in targets:
         if isinstance(target, Dataset):
@@ -52,7 +55,7 @@ def prepare_targets(
             _check_partitions(target, run, plan)
             continue
         statements = target.prepare(rows.schema, create=create)
-        target.prove(rows, given=given, removes=removes)
+        limits += target.prove(rows, given=given, removes=removes)
         if target.has_unchecked_keys:
             _check_keys(target, run, plan)
         target.check_carried(lambda names: _source_rows(run, plan, names), [*given, "custom_id"])
@@ -63,6 +66,7 @@ def prepare_targets(
                 target.name,
                 "; ".join(statements),
             )
+    return note_limits(run, plan, limits)
 
 
 def _first_rows(run: RunFolder, plan: Plan, answer_fields: Sequence[pa.Field]) -> tuple[pa.Table, list[str]]:

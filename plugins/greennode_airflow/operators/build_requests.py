@@ -228,14 +228,13 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
                     pilot_requests=0 if job.live is not None and job.live.only else self._pilot_requests(client),
                 )
                 sample = sample_requests(job, rows(), client.profile) if chosen.dry_run and not plan.requests else ""
-            reader = AnswerReader(job.answer)
             # A target that cannot take the answers is found here, before anything is paid.
             with open_targets(targets, job.target_key, run) as opened:
-                prepare_targets(
+                plan = prepare_targets(
                     opened,
                     run,
                     plan,
-                    answer_fields=reader.fields,
+                    answer_fields=AnswerReader(job.answer).fields,
                     create=not chosen.dry_run,
                     removes=job.orphaned_rows == "remove",
                 )
@@ -252,6 +251,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
                     TRY_ROWS,
                 )
             elif any(shard.requests and not is_sent(run.shard(shard.shard_id)) for shard in plan.shards):
+                reader = AnswerReader(job.answer, plan.answer_limits)
                 plan = settle_cost(job, run, plan, client, reader, prices=prices)
                 self.log.info("%s", plan.estimate)
         return plan

@@ -157,10 +157,9 @@ class GreenNodeBatchOperator(WholeJob, GreenNodeBuildRequestsOperator):
         sends_again: bool,
     ) -> list[Exception]:
         """Take shards to their results, or defer. Returns what has failed for good; what may pass is raised."""
-        from greennode_batch.answers.answer_reader import AnswerReader
-        from greennode_batch.collect.collect import collect_shard, is_read
+        from greennode_batch.collect.collect import collect_shard, is_read, reader_of
 
-        reader, now = AnswerReader(job.answer), time.time()
+        reader, now = reader_of(run_of(context, group_of(self)), job.answer), time.time()
         open_ = [shard for shard in shards if not is_empty(shard) and not is_read(shard, reader)]
         failures = ShardFailures(len(open_))
         moments: list[float] = []

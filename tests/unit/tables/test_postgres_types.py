@@ -98,7 +98,7 @@ def test_a_type_that_may_not_take_all_is_a_warning(connection, caplog):
     with caplog.at_level(logging.WARNING):
         table_with(connection, "integer").prepare(schema_of("text"))
     assert (
-        "the column value is integer, and this job writes text: the database will refuse a row whose value does not fit"
+        "the column value is integer, and this job writes text: an answer that does not fit is invalid_output, and"
         in caplog.text
     )
     caplog.clear()

@@ -3,13 +3,16 @@
 import logging
 import sqlite3
 from contextlib import closing
+from typing import Annotated, Literal
 
 import psycopg
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import Field, create_model
 
+from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.errors import ConfigError
 from greennode_batch.tables.open_table import sql_table
 
@@ -369,16 +372,13 @@ def limited_rows(limit):
     return unanswered().cast(pa.schema([UNANSWERED.field("id"), marked, *list(UNANSWERED)[2:]]))
 
 
-@pytest.mark.parametrize(("limit", "words"), [(None, "any number"), (41, "41"), (40, None)])
-def test_an_answer_that_may_be_longer_than_its_column_is_warned_of(db, caplog, limit, words):
+@pytest.mark.parametrize(("limit", "is_warned"), [(None, True), (41, True), (40, False)])
+def test_an_answer_that_may_be_longer_than_its_column_is_warned_of(db, caplog, limit, is_warned):
     db.run("CREATE TABLE answers (id bigint PRIMARY KEY, answer varchar(40), status text, run_id text)")
     with caplog.at_level(logging.WARNING):
         prove(db.table(), limited_rows(limit))
-    warned = "table answers: the column answer holds 40 characters, and an answer may have "
-    if words is None or db.is_sqlite:
-        assert warned not in caplog.text
-    else:
-        assert f"{warned}{words}: the database refuses" in caplog.text
+    warned = "holds texts of at most 40 characters. Declare Field(max_length=40) in the answer model, or"
+    assert (warned in caplog.text) == (is_warned and not db.is_sqlite)
 
 
 @pytest.mark.parametrize(("name", "length"), [("status", 13), ("run_id", 2), ("custom_id", 31)])
@@ -423,3 +423,71 @@ def test_a_file_that_may_only_be_read_is_refused(tmp_path, opened):
             connection.execute("PRAGMA query_only = on")
         with pytest.raises(ConfigError, match=r"table answers: attempt to write a readonly.*opened for writing"):
             prove(sql_table(connection, "answers", ("id",)))
+
+
+def answers_of(model):
+    """Rows without an answer of this model."""
+    (field,) = AnswerReader(model).fields
+    schema = pa.schema([("id", pa.int64()), field, ("status", pa.string()), ("run_id", pa.string())])
+    return pa.table([[1], [None], ["failed"], ["r"]], schema=schema)
+
+
+def model_of(kind):
+    return create_model("Answer", value=kind)
+
+
+@pytest.mark.parametrize("kind", ["mood", "mood_domain"])
+def test_a_word_of_the_answer_model_that_an_enumeration_lacks_is_refused_with_its_statement(on_postgres, kind):
+    on_postgres.run("CREATE TYPE mood AS ENUM ('happy')", "CREATE DOMAIN mood_domain AS mood")
+    on_postgres.run(f"CREATE TABLE answers (id bigint PRIMARY KEY, value {kind}, status text, run_id text)")
+    rows = answers_of(model_of(Literal["happy", "it's"] | None))
+    with pytest.raises(
+        ConfigError, match=r"value is mood, an enumeration without \"it's\", which the answer"
+    ) as refused:
+        prove(on_postgres.table(), rows)
+    on_postgres.run(*statements_of(refused))
+    prove(on_postgres.table(), rows)
+
+
+@pytest.mark.parametrize(
+    ("kind", "declared", "advice"),
+    [
+        ("smallint", int, "Declare Field(ge=-32768, le=32767) in the answer model, or change the column"),
+        ("smallint", Annotated[int, Field(ge=0, lt=32769)], "Declare Field(ge"),
+        ("smallint", Annotated[int, Field(ge=0, lt=32768)], None),
+        ("smallint", Literal[1, 5], None),
+        ("smallint", Literal[1, 70_000], "Declare Field(ge"),
+        ("mood", str, "Declare Literal['happy', 'calm'] in the answer model"),
+        ("mood", Literal["calm"], None),
+        ("numeric(5,2)", float, 'change the column: ALTER TABLE "answers" ALTER COLUMN "value" TYPE double precision'),
+        ("real", float, "To accept all of them, change the column"),
+        ("bigint", int, None),
+        ("double precision", float, None),
+    ],
+)
+def test_a_column_that_may_be_too_narrow_for_an_answer_is_warned_of(on_postgres, caplog, kind, declared, advice):
+    on_postgres.run("CREATE TYPE mood AS ENUM ('happy', 'calm')")
+    on_postgres.run(f"CREATE TABLE answers (id bigint PRIMARY KEY, value {kind}, status text, run_id text)")
+    with caplog.at_level(logging.WARNING):
+        prove(on_postgres.table(), answers_of(model_of(declared)))
+    assert advice in caplog.text if advice else not caplog.text
+
+
+def test_the_limits_of_a_strict_table_of_sqlite_and_of_reflected_columns_are_read(open_database):
+    strict, generic = open_database("sqlite3"), open_database("postgresql+psycopg")
+    strict.run("CREATE TABLE answers (id INTEGER PRIMARY KEY, value INTEGER, status TEXT, run_id TEXT) STRICT")
+    rows = answers_of(model_of(float))
+    (limit,) = strict.table().prove(rows, given=["id"])
+    assert limit.holds.startswith("whole numbers from -9,223,372")
+    generic.run("CREATE TYPE mood AS ENUM ('happy')")
+    for kind, declared, held in (
+        ("mood", str, "one of happy"),
+        ("numeric(5,2)", float, "numbers of 3 digits before the point and 2 behind it"),
+        ("smallint", int, "whole numbers from -32,768 to 32,767"),
+        ("real", float, "numbers of about 7 digits, up to 3.4e38"),
+        ("uuid", str, "UUIDs"),
+    ):
+        generic.run("DROP TABLE IF EXISTS answers")
+        generic.run(f"CREATE TABLE answers (id bigint PRIMARY KEY, value {kind}, status text, run_id text)")
+        (limit,) = generic.table().prove(answers_of(model_of(declared)), given=["id"])
+        assert limit.holds == held

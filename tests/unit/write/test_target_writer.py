@@ -1,20 +1,23 @@
 """Several targets of one job, from before anything is paid until the report."""
 
+import json
 from contextlib import ExitStack
 
 import psycopg
 import pyarrow.dataset as ds
 import pytest
 import sqlalchemy as sa
+from pydantic import BaseModel
 from upath import UPath
 
 from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.collect.collect import collect_shard
+from greennode_batch.collect.collect import collect_shard, requested_ids
 from greennode_batch.errors import ConfigError
 from greennode_batch.plan.build import build
 from greennode_batch.reconcile.report import check_balanced, report
 from greennode_batch.reconcile.written_targets import written_rows
+from greennode_batch.retry.explanations import explanations
 from greennode_batch.source.rows import Rows
 from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.tables.open_table import sql_table
@@ -172,3 +175,54 @@ def test_keys_are_compared_in_a_table_that_was_just_made_where_they_could_not_be
         prepare_targets([fits], run, plan, answer_fields=FIELDS)
     finally:
         engine.dispose()
+
+
+class Reading(BaseModel):
+    amount: int
+    label: str
+
+
+def answer_with(shard, *answers):
+    """Put these answers in place of those that the server gave, in their order."""
+    lines = [json.loads(line) for line in shard.output.read_bytes().splitlines()]
+    for line, answer in zip(lines, answers, strict=True):
+        line["response"]["body"]["choices"][0]["message"]["content"] = json.dumps(answer)
+    shard.output.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    shard.results.unlink()
+
+
+def test_an_answer_beyond_a_column_is_invalid_and_explained_and_the_others_are_written(
+    make_run, ended, client, connection, emulator
+):
+    run, plan = make_run(("id", "text"), [(1, "a"), (2, "b"), (3, "c")], answer=Reading)
+    (shard,) = [run.shard(planned.shard_id) for planned in plan.shards]
+    table, fields = sql_table(connection, "answers", ("id",)), AnswerReader(Reading).fields
+    assert prepare_targets([table], run, plan, answer_fields=fields).answer_limits == ()
+    connection.execute("ALTER TABLE answers ALTER amount TYPE smallint, ALTER label TYPE varchar(5)")
+    connection.commit()
+    plan = prepare_targets([table], run, plan, answer_fields=fields)
+    assert [limit.type for limit in plan.answer_limits] == ["smallint", "character varying(5)"]
+    ended(shard)
+    collect_shard(shard, client, Reading)
+    good = {"amount": 5, "label": "fine"}
+    answer_with(shard, good, {"amount": 70_000, "label": "fine"}, {"amount": 5, "label": "too long"})
+
+    assert collect_shard(shard, client, Reading) == {"succeeded": 1, "invalid_output": 2}
+    with join_shard(shard, owner=RowOwner("run_1"), answer_fields=fields) as joined:
+        write_shard(shard, joined, [table], key=("id",))
+    written = connection.execute("SELECT status, amount, error FROM answers ORDER BY status, error").fetchall()
+    connection.commit()
+    assert [(status, amount) for status, amount, _ in written] == [
+        ("invalid_output", None), ("invalid_output", None), ("succeeded", 5),
+    ]  # fmt: skip
+    amount = "amount: the column amount of table answers (smallint) holds whole numbers from -32,768 to 32,767"
+    assert written[0][2].startswith(f"{amount}; the answer was: ")
+    assert written[1][2].startswith("label: the column label of table answers (character varying(5)) holds texts of at")
+    (messages,) = explanations(shard, set(requested_ids(shard)))
+    assert any(amount in bytes(words).decode() for _, words in messages.values())
+
+    connection.execute("ALTER TABLE answers ALTER amount TYPE bigint")
+    connection.commit()
+    prepare_targets([table], run, plan, answer_fields=fields)
+    assert collect_shard(shard, client, Reading) == {"succeeded": 2, "invalid_output": 1}
+    assert emulator.ledger()["calls"]["GET /files/{id}/content"] == 1
