@@ -53,6 +53,7 @@ TESTED_IN = {
     ],
     "reconcile/test_written.py": ["reconcile/written_files"],
     "source/formats/test_parquet_rows.py": ["source/formats/int96_check"],
+    "tables/test_carried_check.py": ["tables/trial_rows"],
     "tables/test_table_target.py": [
         "job/columns", "tables/table_columns", "tables/sql_dialect", "tables/key_sample", "tables/table_check",
         "tables/typed_rows",

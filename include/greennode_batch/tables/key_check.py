@@ -18,13 +18,13 @@ from greennode_batch.tables.key_sample import KeySample
 from greennode_batch.tables.key_values import INDEX_BYTES, KeyValues
 from greennode_batch.tables.sql_dialect import PLACE, TRIAL, Dialect
 from greennode_batch.tables.table_columns import WAY_OUT
+from greennode_batch.tables.trial_rows import first_refused
 
 log = logging.getLogger(__name__)
 
 Keys = Callable[[], Iterable[pa.Table]]
 
 _NAMED, _SHOWN_CHARACTERS = 5, 80
-_SAVED = "greennode_batch_of_keys"
 
 
 def check_keys(
@@ -94,15 +94,8 @@ class _ComparedKeys:
                 PLACE, pa.array(range(start, start + some.num_rows), pa.int64())
             )
             start += some.num_rows
-            if (error := self._insert(placed)) is None:
-                continue
-            while placed.num_rows > 1:
-                half = placed.slice(0, placed.num_rows // 2)
-                if self._insert(half) is None:
-                    half = placed.slice(half.num_rows)
-                placed = half
-            error = self._insert(placed) or error
-            raise self._unfit(placed[PLACE][0].as_py(), refusal(error).reason)
+            if refused := first_refused(self._dialect, self._tx, placed):
+                raise self._unfit(*refused)
         nulls = " OR ".join(f"{self._dialect.quote(name)} IS NULL" for name in self._dialect.key)
         for (place,) in self._found(f"SELECT {self._place} FROM {TRIAL} WHERE {nulls}"):  # noqa: S608 - quoted
             raise self._unfit(place, "the database makes NULL of it")
@@ -149,17 +142,6 @@ class _ComparedKeys:
 
     def _terms(self, collations: Mapping[str, str]) -> str:
         return ", ".join(f"{self._dialect.quote(name)}{collations.get(name, '')}" for name in self._dialect.key)
-
-    def _insert(self, rows: pa.Table) -> Any:
-        """The driver's error; None if the rows are in."""
-        self._dialect.run(self._tx, f"SAVEPOINT {_SAVED}")
-        try:
-            self._dialect.insert(self._tx, TRIAL, rows)
-        except self._dialect.error as error:
-            self._dialect.run(self._tx, f"ROLLBACK TO SAVEPOINT {_SAVED}")
-            return error
-        self._dialect.run(self._tx, f"RELEASE SAVEPOINT {_SAVED}")
-        return None
 
     def _found(self, query: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in self._dialect.run(self._tx, query).fetchmany(_NAMED + 1)]
