@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from greennode_batch.job.columns import JOB_ID, ORDER
+from greennode_batch.plan.rebuild import shards_of
 from greennode_batch.reconcile.removals import removed_later
 from greennode_batch.reconcile.written import WrittenRows
-from greennode_batch.staging.folders import RunFolder, safe_name
-from greennode_batch.staging.parquet import staged_schema
+from greennode_batch.staging.folders import RunFolder, ShardFolder, fresh_names, local_copy, numbered, safe_name
+from greennode_batch.staging.parquet import read_pieces, staged_schema
 from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.tables.fingerprint import Hashes, row_hashes
@@ -58,9 +61,10 @@ def find_differences(run: RunFolder, plan: Plan, key: Sequence[str], target: Wri
 def key_schema(run: RunFolder, plan: Plan, key: Sequence[str]) -> pa.Schema:
     """Key, custom_id and status with the types of staging, which are the same for all shards of a run."""
     text = pa.schema([pa.field(name, pa.string()) for name in (*key, "custom_id", "status")])
-    if not plan.shards:
+    shards = [run.shard(shard.shard_id) for shard in plan.shards[:1]] or _joined_before(run, plan)
+    if not shards:
         return text
-    source = staged_schema(run.shard(plan.shards[0].shard_id).source)
+    source = staged_schema(shards[0].source)
     return pa.schema([*(source.field(name).remove_metadata() for name in key), *list(text)[len(key) :]])
 
 
@@ -68,6 +72,22 @@ def target_key(run: RunFolder, plan: Plan) -> pa.Schema:
     """The target's primary key, with the types of staging."""
     schema = key_schema(run, plan, plan.target_key)
     return pa.schema([schema.field(name) for name in plan.target_key])
+
+
+def _joined_before(run: RunFolder, plan: Plan) -> list[ShardFolder]:
+    """The shards that earlier builds of the run planned, and that were joined before the latest build left them out."""
+    planned = {shard.shard_id for shard in plan.shards}
+    return [shard for shard_id, shard in shards_of(run).items() if shard_id not in planned and shard.joined.exists()]
+
+
+def _unsent_of_all_builds(run: RunFolder, key: Sequence[str]) -> Iterator[pa.Table]:
+    """The rows that the run's builds did not send. Builds without any request put theirs into shards of one id."""
+    for shard in shards_of(run).values():
+        for turn in numbered(fresh_names(shard.path), "source", "parquet"):
+            with local_copy(shard.source_of(turn)) as path, pq.ParquetFile(path) as file:
+                for rows in read_pieces(file, [*key, "custom_id", "unsent"]):
+                    unsent = rows.filter(pc.is_valid(rows["unsent"])).drop_columns("unsent")
+                    yield unsent.append_column("status", pa.repeat(RowStatus.UNSENT.value, unsent.num_rows))
 
 
 class _Search:
@@ -127,6 +147,8 @@ class _Search:
         claimed = claims(held)
         strange = held[claimed == 0]
         twice = held[(claimed > 0) & (claimed < _count_in(held, self._held))]
+        if strange.size:
+            strange = strange[~_is_in(strange, self._of_earlier_builds())]
         found = np.unique(explained)
         shared = found[claims(found) > _count_in(found, self._held)]
         if not strange.size + twice.size + shared.size:
@@ -139,6 +161,15 @@ class _Search:
             is_answer = pc.equal(others["status"], RowStatus.SUCCEEDED.value)
             self._answers.add_keys(others.filter(is_answer).select(self._key))
             self._strangers.add_keys(others.filter(pc.invert(is_answer)).select(self._key))
+
+    def _of_earlier_builds(self) -> Hashes:
+        """The rows that earlier builds of this run wrote and the latest one does not have: they left the source since.
+
+        The target keeps them, as it keeps the rows of earlier runs.
+        """
+        joined = (row_statuses(shard, self._key) for shard in _joined_before(self._run, self._plan))
+        rows = itertools.chain(itertools.chain.from_iterable(joined), _unsent_of_all_builds(self._run, self._key))
+        return _sorted(row_hashes(some, self._key) for some in rows)
 
     def problems(self) -> list[str]:
         """The differences in words, each with its keys and the way out."""

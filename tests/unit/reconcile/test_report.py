@@ -16,10 +16,12 @@ from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.collect.collect import collect_shard
 from greennode_batch.errors import AccountingError, ConfigError, FailedRowsError
+from greennode_batch.plan.build import build
 from greennode_batch.reconcile.report import check_balanced, check_failed_ratio, report
 from greennode_batch.reconcile.written import TableRows
 from greennode_batch.reconcile.written_files import FileRows
 from greennode_batch.retry.build_retry import build_retry
+from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import RunFolder, read_json, run_folder, write_json
 from greennode_batch.state.attempts import RetryPlan, attempt_shards
 from greennode_batch.state.plan import read_plan
@@ -618,6 +620,27 @@ def test_answers_of_a_build_whose_staging_is_gone_are_rows_that_count_as_unchang
     assert "1 rows were written by an earlier build of this run" in caplog.text
     execute("UPDATE answers SET status = 'succeeded' WHERE id = 78")
     assert problem_of(account()).startswith("answered rows that are in the target under run run_1 but not in its sour")
+
+
+@pytest.mark.parametrize("rows", [[], [(5, "")]], ids=["nothing", "another row"])
+def test_what_an_earlier_build_wrote_stays_when_its_row_has_left_the_source(
+    make_run, make_job, carry, target, execute, rows
+):
+    run, plan = make_run(("id", "text"), [(3, ""), (4, "")])
+    carry(run, plan)
+    join(run, plan, target)
+    again = build(
+        make_job(),
+        lambda: Rows.from_tuples(("id", "text"), [rows]),
+        run,
+        run_id="run_1",
+        profile=ApiProfile(),
+    )
+    join(run, again, target)
+    check_balanced(report(run, TableRows(target, "run_1")))
+    # It is known by its status too, and no other row is excused.
+    execute("UPDATE answers SET status = 'succeeded' WHERE id = 3")
+    assert problem_of(report(run, TableRows(target, "run_1"))).startswith("answered rows that are in the target")
 
 
 def test_an_empty_run_adds_up(make_run, target):
