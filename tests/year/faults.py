@@ -41,7 +41,7 @@ FAULTS: dict[str, list[Fault]] = {
     "wrong answers": [_line("wrong_schema")],
     "empty answers": [_line("empty_answer")],
     "no response": [_line("null_response")],
-    "status 0": [_line("status_zero")],
+    "status 0": [_line("status_zero", count=1)],
     "byte order mark": [{"kind": "bom"}],
     "UTF-16 files": [{"kind": "utf16"}],
     "CRLF": [{"kind": "crlf"}],

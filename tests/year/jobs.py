@@ -84,8 +84,8 @@ class Job:
     targets: tuple[str, ...] = TABLES[:1]
     runs: list[Play] = field(default_factory=list)
 
-    def declared(self, folder: str, **options: Any) -> BatchJob:
-        """As a user writes it. folder: of the dataset."""
+    def declared(self, folder: str, *, answer: str, **options: Any) -> BatchJob:
+        """As a user writes it. folder: of the dataset. answer: the name of the answer model."""
         tables = {name: SqlTarget(conn_id="db", table=name, add_columns=True) for name in TABLES}
         targets = {**tables, DATASET: FileTarget(path=folder)}
         return BatchJob(
@@ -95,7 +95,7 @@ class Job:
             model=list(self.models) if self.is_listed else self.models[0],
             prompt=f"{{{{ text and '{self.prompt} ' ~ text }}}}",
             params={"max_tokens": self.max_tokens},
-            answer=ANSWERS[self.answer],
+            answer=ANSWERS[answer],
             samples=self.samples if self.is_sampled else 1,
             live=Live(under=self.live_under),
             target=tuple(targets[name] for name in self.targets),

@@ -16,7 +16,7 @@ from tests.year.world import BUILD, Run
 class Play:
     """A run, as the model follows it.
 
-    requested, unsent, copied: by key. targets, answer: by name, as its latest build knew them. replies: to all that it
+    requested, unsent, copied: by key. targets, answer: by name, as its latest task knew them. replies: to all that it
     has sent. removed: how many rows each of its builds has removed. left_alone: how many rows need no request. step:
     how many steps it has done. is_removed: whether its staging is gone.
     """
