@@ -148,9 +148,10 @@ def check_base_url(base_url: str, *, allow_http_hosts: Collection[str] = (), ver
     if parts.query or parts.fragment:
         raise ConfigError(f"base URL of {host} has a query or fragment; write it as https://host/v1")
     if not may_use(parts, allow_http_hosts):
+        allowed = given_by("allow_http_hosts", f"allow_http_hosts of the connection: {host}", value=host)
         raise ConfigError(
-            f"base URL {url!r} would send the key unencrypted: use https://, or allow http for "
-            f"this host by name ({given_by('allow_http_hosts', 'allow_http_hosts of the connection')}: {host})"
+            f"base URL {url!r} would send the key unencrypted: use https://, or allow http for this host by name "
+            f"({allowed})"
         )
     if version:
         _check_version(parts)

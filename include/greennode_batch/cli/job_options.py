@@ -280,7 +280,10 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
+        # A text in its place is an easy mistake.
+        is_text = re.search(r"\s", str(path)) and not re.search(r"\.\w+$", str(path))
+        hint = "; save the text in a file and give its name" if is_text else ""
+        raise ConfigError(f"{path}: no such file{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text ({error})") from None
 

@@ -244,6 +244,8 @@ def test_two_starts_at_once_do_not_meet(arguments, tmp_path, emulator, capsys):
         ({"base-url": "example.com/v1"}, "has no scheme"),
         ({"in": "gone.parquet"}, "gone.parquet: no such file"),
         ({"prompt": "gone.md"}, "gone.md: no such file"),
+        ({"prompt": "my prompts/gone.md"}, "gone.md: no such file\n"),
+        ({"prompt": "What is it? {{ body }}"}, "no such file; save the text in a file and give its name"),
         ({"system": "gone.md"}, "gone.md: no such file"),
         ({"in": __file__}, "test_command_line.py: its name does not tell its format; set --format parquet"),
         ({"in": __file__, "in-format": "parquet"}, "test_command_line.py: cannot be read as Parquet"),

@@ -78,7 +78,7 @@ def test_without_a_key_nothing_is_sent(command, emulator, monkeypatch, capsys):
     [
         ((), "--base-url is missing"),
         (("--resume", "nowhere"), "no probe to go on with"),
-        (("--base-url", "http://api.test/v1"), "allow http for this host by name (--allow-http: api.test)"),
+        (("--base-url", "http://api.test/v1"), "allow http for this host by name (--allow-http api.test)"),
         (("--base-url", "https://api.test"), "does not end in a version"),
     ],
 )
