@@ -42,6 +42,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         assert not path.exists(), f"{name}: the page makes a file that is there already"
         path.write_text(text)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(folder / name) for name in ("include", "plugins")))
+    # The page's reader begins on a server that no run knows; the other tests have no pilot.
+    monkeypatch.setenv("AIRFLOW__GREENNODE__PILOT_REQUESTS", "100")
     monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(folder / "dags"))
     monkeypatch.setenv("AIRFLOW__CORE__PLUGINS_FOLDER", str(folder / "plugins"))
     return folder
