@@ -134,7 +134,8 @@ def test_a_target_that_is_added_gets_the_answers_of_the_other_at_no_cost(
         ("id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, answer text", "identity column GENERATED ALWAYS"),
         ("id bigint PRIMARY KEY, answer text NOT NULL", "answer must not be NULL"),
         ("id numeric(3, -1) PRIMARY KEY, answer text", "takes different keys of the source for one: "),
-        ("id smallint PRIMARY KEY CHECK (id < 4), answer text", None),
+        ("id smallint PRIMARY KEY CHECK (id < 4), answer text", "check"),
+        ("id bigint PRIMARY KEY, answer text CHECK (answer = '')", None),
     ],
 )
 def test_a_table_that_refuses_the_rows_fails_before_anything_is_sent(
@@ -143,7 +144,7 @@ def test_a_table_that_refuses_the_rows_fails_before_anything_is_sent(
     warehouse.execute(f"CREATE TABLE answers ({table})")
     warehouse.commit()
     target = "SqlTarget(conn_id='warehouse', table='answers', add_columns=True)"
-    if words is None:  # only the rows themselves show it
+    if words is None:  # only the answers show it
         with pytest.raises(AirflowFailException, match=r"(?s)violates check constraint.*clear join_results"):
             run_own(JOB.format(target=target))
         return

@@ -92,7 +92,7 @@ def over_limits(
     for limit in limits:
         if (index := indexes.get(limit.column)) is None:
             continue
-        is_beyond = beyond(pa.array(columns[index], fields[index].type), limit)
+        is_beyond = beyond(pa.array(columns[index], fields[index].type), limit, may_round=True)
         for row in pc.indices_nonzero(is_beyond).to_pylist():
             reasons.setdefault(row, f"{limit.column}: {limit}")
     return reasons

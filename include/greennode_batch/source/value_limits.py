@@ -1,10 +1,11 @@
 """Value limits: which values a column of a target does not hold as they are.
 
-A value that the database would refuse counts, and so does one that it would round or cut without an error. What is
-compared with Arrow is exact; only texts, and numbers that Arrow cannot decide, are compared one by one.
+A value that the database would refuse counts. One that it would round without an error counts as well, unless the
+caller accepts rounding. What is compared with Arrow is exact; only texts, and numbers that Arrow cannot decide, are
+compared one by one.
 """
 
-# ruff: noqa: ARG001 - all functions in _READERS take the same arguments.
+# ruff: noqa: ARG001, FBT001 - all functions in _READERS take the same arguments, by position.
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ import json
 import math
 import re
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
 from typing import Any
 
 import numpy as np
@@ -62,8 +63,11 @@ def can_exceed(field: pa.Field, limit: ColumnLimit) -> bool:
     return made
 
 
-def beyond(values: pa.Array | pa.ChunkedArray, limit: ColumnLimit) -> pa.Array:
-    """For each value, whether the column does not hold it as it is. NULL counts as held."""
+def beyond(values: pa.Array | pa.ChunkedArray, limit: ColumnLimit, *, may_round: bool = False) -> pa.Array:
+    """For each value, whether the column does not hold it as it is. NULL counts as held.
+
+    may_round: a column of fractions may keep fewer digits behind the point than the value has.
+    """
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
     arrow = values.type
@@ -72,11 +76,11 @@ def beyond(values: pa.Array | pa.ChunkedArray, limit: ColumnLimit) -> pa.Array:
     elif limit.kind == "words":
         made = pc.invert(pc.is_in(values.cast(pa.string()), value_set=pa.array(limit.words, pa.string())))
     elif pa.types.is_timestamp(arrow):
-        made = _beyond_moment(values, limit)
+        made = pa.array([False] * len(values)) if may_round and limit.kind != "date" else _beyond_moment(values, limit)
     elif pa.types.is_signed_integer(arrow) and limit.kind == "integer":
         made = pc.or_(pc.less(values, _int64(limit.least)), pc.greater(values, _int64(limit.greatest)))
     else:
-        made = _checked(values, _suspects(values, limit), limit)
+        made = _checked(values, _suspects(values, limit), limit, may_round=may_round)
     return pc.and_(pc.fill_null(made, fill_value=False), pc.is_valid(values))
 
 
@@ -117,14 +121,14 @@ def _suspects(values: pa.Array, limit: ColumnLimit) -> pa.Array | None:
     return None
 
 
-def _checked(values: pa.Array, suspects: pa.Array | None, limit: ColumnLimit) -> pa.Array:
+def _checked(values: pa.Array, suspects: pa.Array | None, limit: ColumnLimit, *, may_round: bool) -> pa.Array:
     if suspects is not None and not pc.any(suspects).as_py():
         return suspects
     wanted = [True] * len(values) if suspects is None else suspects.to_pylist()
     is_held = _READERS[limit.kind]
     return pa.array(
         [
-            bool(is_wanted and value is not None and not is_held(value, limit))
+            bool(is_wanted and value is not None and not is_held(value, limit, may_round))
             for is_wanted, value in zip(wanted, values.to_pylist(), strict=True)
         ],
         pa.bool_(),
@@ -151,38 +155,44 @@ def _decimals(number: Decimal) -> int:
     return -(exponent + zeros)
 
 
-def _is_integer(value: Any, limit: ColumnLimit) -> bool:
+def _is_integer(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
     number = _number(value, _WHOLE)
     if number is None or limit.least is None or limit.greatest is None:
         return False
     return _decimals(number) <= 0 and limit.least <= number <= limit.greatest
 
 
-def _is_numeric(value: Any, limit: ColumnLimit) -> bool:
+def _is_numeric(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
     number = _number(value)
     if number is None:
         return isinstance(value, float) and math.isnan(value)
     digits, scale = limit.digits, limit.scale or 0
     if digits is None:
         digits, scale = _MOST_DIGITS + _MOST_SCALE, _MOST_SCALE
+    if may_round and number.adjusted() < digits:
+        with localcontext(prec=digits + scale + 1):
+            number = number.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP)
     return not number or (number.adjusted() < digits - scale and _decimals(number) <= scale)
 
 
-def _is_float(value: Any, limit: ColumnLimit) -> bool:
+def _is_float(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
     number = _number(value)
     if number is None:
         return isinstance(value, float)
     # A number that is too large for the type is infinite there.
     with np.errstate(over="ignore"):
         stored = Decimal(str(np.float32(float(number))) if limit.kind == "real" else repr(float(number)))
+    if may_round:
+        # PostgreSQL refuses to make nothing of a number.
+        return stored.is_finite() and bool(stored) == bool(number)
     return stored.is_finite() and stored == number
 
 
-def _is_boolean(value: Any, limit: ColumnLimit) -> bool:
+def _is_boolean(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
     return str(value).strip(" \t\n\r\f\v").lower() in _TRUTHS
 
 
-def _is_date(value: Any, limit: ColumnLimit) -> bool:
+def _is_date(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
     return isinstance(value, datetime.date) or _is_day(str(value))
 
 
@@ -190,16 +200,18 @@ def _is_day(text: str) -> bool:
     return bool(_DATE.fullmatch(text)) and _parses(datetime.date, text)
 
 
-def _is_time(value: Any, limit: ColumnLimit) -> bool:
+def _is_time(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
     text = str(value)
     found = _TIME.fullmatch(text)
-    return found is not None and _is_fraction(found[3], limit) and _parses(datetime.time, text)
+    return found is not None and (may_round or _is_fraction(found[3], limit)) and _parses(datetime.time, text)
 
 
-def _is_timestamp(value: Any, limit: ColumnLimit) -> bool:
+def _is_timestamp(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
     text = str(value)
     found = _TIMESTAMP.fullmatch(text)
-    if found is None or not _is_fraction(found["fraction"], limit) or (found["zone"] and limit.kind != "zoned"):
+    if found is None or (found["zone"] and limit.kind != "zoned"):
+        return False
+    if not (may_round or _is_fraction(found["fraction"], limit)):
         return False
     return _parses(datetime.datetime, text)
 
@@ -216,13 +228,13 @@ def _parses(kind: Any, text: str) -> bool:
     return True
 
 
-def _is_uuid(value: Any, limit: ColumnLimit) -> bool:
+def _is_uuid(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
     return bool(_UUID.fullmatch(str(value)))
 
 
-def _is_json(value: Any, limit: ColumnLimit) -> bool:
+def _is_json(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
     def is_large(number: str) -> None:
-        if limit.kind == "jsonb" and not _is_numeric(number, ColumnLimit("", "", "", "numeric")):
+        if limit.kind == "jsonb" and not _is_numeric(number, ColumnLimit("", "", "", "numeric"), may_round=False):
             raise ValueError(number)
 
     def refused(word: str) -> None:
@@ -244,7 +256,7 @@ def _has_refused(value: Any) -> bool:
     return isinstance(value, str) and bool(_NOT_IN_JSONB.search(value))
 
 
-def _is_address(value: Any, limit: ColumnLimit) -> bool:
+def _is_address(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
     text = str(value)
     if not _NETWORK_BITS.fullmatch(text):
         return False
@@ -255,7 +267,7 @@ def _is_address(value: Any, limit: ColumnLimit) -> bool:
     return True
 
 
-_READERS: dict[str, Callable[[Any, ColumnLimit], bool]] = {
+_READERS: dict[str, Callable[[Any, ColumnLimit, bool], bool]] = {
     "integer": _is_integer,
     "numeric": _is_numeric,
     "real": _is_float,

@@ -82,7 +82,8 @@ def _refuse_beyond(dialect: Dialect, column: Column, limit: ColumnLimit | None, 
     values = rows[column.name]
     if limit is None or (limit.kind == "text" and pa.types.is_string(values.type)):
         return  # _refuse_long has compared such texts
-    is_beyond = beyond(values, limit)
+    # Single precision is approximate by its declaration; other columns round without anybody having said so.
+    is_beyond = beyond(values, limit, may_round=limit.kind == "real")
     if pc.any(is_beyond).as_py():
         found, field = rows.filter(is_beyond), rows.schema.field(column.name)
         wider = dialect.widen(limit, field)

@@ -112,3 +112,25 @@ def test_numbers_are_held_where_postgresql_stores_them_unchanged(column_of, data
     text = stored(value, pa.float64())
     is_kept = text is not None and math.isclose(float(text), value, rel_tol=0, abs_tol=0)
     assert beyond(pa.array([value]), limit).to_pylist() == [not is_kept]
+    if kind not in {"smallint", "integer"}:
+        is_taken = text is not None and math.isfinite(float(text))
+        assert beyond(pa.array([value]), limit, may_round=True).to_pylist() == [not is_taken]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "arrow"),
+    [
+        ("numeric(3,2)", 0.956, pa.float64()),
+        ("numeric(3,2)", "0.956", pa.string()),
+        ("real", 0.123456789012, pa.float64()),
+        ("timestamp(0)", TIME.replace(microsecond=500_000), pa.timestamp("us")),
+        ("timestamp(0)", "2026-01-31 12:00:00.5", pa.string()),
+        ("time(0)", "12:00:00.5", pa.string()),
+    ],
+    ids=str,
+)
+def test_digits_that_a_column_rounds_count_only_where_rounding_is_a_change(column_of, kind, value, arrow):
+    limit, stored = column_of(kind)
+    assert stored(value, arrow) is not None
+    assert beyond(pa.array([value], arrow), limit).to_pylist() == [True]
+    assert beyond(pa.array([value], arrow), limit, may_round=True).to_pylist() == [False]
