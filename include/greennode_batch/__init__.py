@@ -32,8 +32,7 @@ Beside the pipeline:
     analysis/     what the answers say: near duplicates, evaluation, pages
     probe/        finds out what a server speaks
     run           the whole path in one process
-    trial         the first rows answered live and shown, with nothing written
-    local_run     a run that is known by its content, and goes on where it was stopped; progress: how it is shown
+    interactive/  what a person watches: a run on this machine, its progress, a trial of the first rows
     frame/        DataFrame in, DataFrame out: `enrich` and `estimate`, which this package exports
     cli/          the command
 

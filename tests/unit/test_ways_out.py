@@ -21,6 +21,7 @@ from greennode_batch.batches.throttle.limits import Limits
 from greennode_batch.cli.command_line import command_parsers
 from greennode_batch.cli.job_options import given_by_options
 from greennode_batch.job.columns import OWNER_COLUMNS, RESULT_COLUMNS
+from greennode_batch.state.row_status import RowStatus
 
 PROJECT = Path(__file__).parents[2]
 ENGINE, PROVIDER = PROJECT / "include" / "greennode_batch", PROJECT / "plugins" / "greennode_airflow"
@@ -48,7 +49,7 @@ OTHERS = {
     "max_tokens", "max_completion_tokens", "response_format", "tool_calls", "finish_reason", "custom_id",
     "input_file_id", "batch_id", "file_id", "data_url", "greennode_batch", "greennode_airflow", "batch_discount",
 }  # fmt: skip
-KNOWN = DECLARED | CONNECTION | SETTINGS | TASKS | OTHERS | {*RESULT_COLUMNS, *OWNER_COLUMNS}
+KNOWN = DECLARED | CONNECTION | SETTINGS | TASKS | OTHERS | {*RESULT_COLUMNS, *OWNER_COLUMNS, *RowStatus}
 # Ways out that a message gives beside options: where an engine's message may name a field as it is declared, and why.
 AS_DECLARED = {
     "plan/approval.py": "only Airflow asks a person",

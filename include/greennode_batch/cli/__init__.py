@@ -14,7 +14,7 @@
     answer_option    the answer model that --answer names
     probe_command    finds out what a server speaks
 
-`greennode_batch.progress` shows how far a command is.
+`greennode_batch.interactive.progress` shows how far a command is.
 """
 
 from greennode_batch.cli.command_line import main

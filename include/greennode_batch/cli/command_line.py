@@ -14,7 +14,7 @@ from greennode_batch.cli.probe_command import add_probe_command
 from greennode_batch.cli.run_command import add_run_command
 from greennode_batch.cli.try_command import add_try_command
 from greennode_batch.errors import GreenNodeError
-from greennode_batch.progress import ProgressDisplay
+from greennode_batch.interactive.progress import ProgressDisplay
 from greennode_batch.wording import options_of_command
 
 FAILED, STOPPED = 1, 130

@@ -12,6 +12,7 @@ from typing import Any
 
 from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.errors import ConfigError
+from greennode_batch.interactive.local_run import KEY_VARIABLE
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.budget import Budget
 from greennode_batch.job.file_types import FORMATS
@@ -19,7 +20,6 @@ from greennode_batch.job.live_mode import Live
 from greennode_batch.job.prices import Prices, read_prices
 from greennode_batch.job.sources import FileSource, SqlSource
 from greennode_batch.job.targets import FileTarget
-from greennode_batch.local_run import KEY_VARIABLE
 from greennode_batch.staging.folders import safe_name
 
 FILE_FORMATS = tuple(sorted({*FORMATS.values()}))

@@ -12,10 +12,10 @@ from greennode_batch.cli.job_options import add_job_options, add_profile_option
 from greennode_batch.cli.job_rows import job_rows
 from greennode_batch.cli.out_file import add_out_options, open_out
 from greennode_batch.cost.budget_check import budget_forecast
+from greennode_batch.interactive.progress import ProgressDisplay
 from greennode_batch.job.prices import read_prices
 from greennode_batch.plan.build import build
 from greennode_batch.plan.preview import preview
-from greennode_batch.progress import ProgressDisplay
 from greennode_batch.run import watched
 from greennode_batch.staging.folders import run_folder
 from greennode_batch.write.file_lookup import file_lookup

@@ -14,11 +14,11 @@ from greennode_batch.api.endpoint import ends_in_version
 from greennode_batch.api.profile import PRESETS, ApiProfile
 from greennode_batch.cli.job_options import HTTP_HELP
 from greennode_batch.errors import ConfigError, GreenNodeError
-from greennode_batch.local_run import KEY_VARIABLE, api_key
+from greennode_batch.interactive.local_run import KEY_VARIABLE, api_key
+from greennode_batch.interactive.progress import ProgressDisplay
 from greennode_batch.probe.probe_run import DEFAULT_WAIT_SECONDS, RESUME, Outcome, Probe
 from greennode_batch.probe.saved_profile import HELP, check_connection, save_profile
 from greennode_batch.probe.state import State
-from greennode_batch.progress import ProgressDisplay
 from greennode_batch.staging.folders import read_json
 
 OPEN = 3

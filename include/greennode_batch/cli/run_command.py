@@ -14,9 +14,9 @@ from greennode_batch.cli.job_options import add_job_options, add_pace_options, a
 from greennode_batch.cli.job_rows import job_rows
 from greennode_batch.cli.out_file import add_out_options, open_out
 from greennode_batch.collect.pilot import PILOT_REQUESTS
+from greennode_batch.interactive.local_run import api_key, run_here, run_id_of
+from greennode_batch.interactive.progress import ProgressDisplay
 from greennode_batch.job.prices import read_prices
-from greennode_batch.local_run import api_key, run_here, run_id_of
-from greennode_batch.progress import ProgressDisplay
 from greennode_batch.reconcile.report import check_failed_ratio
 
 _DESCRIPTION = (

@@ -18,13 +18,13 @@ from greennode_batch.cli.declared_job import declared_job
 from greennode_batch.cli.job_options import add_job_options, add_pace_options, add_server_options, at_least_one
 from greennode_batch.cli.job_rows import job_rows
 from greennode_batch.cli.out_file import add_out_options, open_out
+from greennode_batch.interactive.local_run import api_key
+from greennode_batch.interactive.progress import ProgressDisplay
+from greennode_batch.interactive.trial import trial_table, try_rows
 from greennode_batch.job.live_mode import TRY_ROWS
 from greennode_batch.job.prices import read_prices
-from greennode_batch.local_run import api_key
-from greennode_batch.progress import ProgressDisplay
 from greennode_batch.run import run_to_file
 from greennode_batch.staging.folders import run_folder
-from greennode_batch.trial import trial_table, try_rows
 
 _NAME = "try"
 

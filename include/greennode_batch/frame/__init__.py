@@ -4,5 +4,5 @@
     frame_kinds    pandas, polars, Arrow and lists of dicts as columns, and back
     answer_match   the answers of rows, by their keys
 
-A thin front of `greennode_batch.local_run`: the rows become a Parquet file, and the answers come from one.
+A thin front of `greennode_batch.interactive.local_run`: the rows become a Parquet file, and the answers come from one.
 """

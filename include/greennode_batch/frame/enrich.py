@@ -26,15 +26,15 @@ from greennode_batch.cost.budget_check import budget_forecast
 from greennode_batch.errors import ConfigError
 from greennode_batch.frame.answer_match import OUTCOME_COLUMNS, matched_answers, row_keys
 from greennode_batch.frame.frame_kinds import Frame, frame_of, write_rows
+from greennode_batch.interactive.local_run import api_key, question_id_of, run_here, run_id_of
+from greennode_batch.interactive.progress import ProgressDisplay
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.columns import SAMPLE
 from greennode_batch.job.prices import read_prices
 from greennode_batch.job.sources import FileSource
 from greennode_batch.job.targets import FileTarget
-from greennode_batch.local_run import api_key, question_id_of, run_here, run_id_of
 from greennode_batch.plan.build import build
 from greennode_batch.plan.preview import preview
-from greennode_batch.progress import ProgressDisplay
 from greennode_batch.reconcile.report import check_failed_ratio
 from greennode_batch.request.needed_columns import needed_columns
 from greennode_batch.run import Progress, unseen

@@ -259,8 +259,8 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
     def _try(self, job: BatchJob, run: RunFolder, context: Context, chosen: Choices) -> None:
         """Have the first rows answered live, and show the answers in the log and on a page; nothing else is written."""
         from greennode_batch.analysis.pages.template import write_page
+        from greennode_batch.interactive.trial import trial_page, trial_text, try_rows
         from greennode_batch.source.rows import first_rows
-        from greennode_batch.trial import trial_page, trial_text, try_rows
 
         hook = GreenNodeHook(job.conn_id)
         limits = hook.live_limits()

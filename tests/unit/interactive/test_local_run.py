@@ -6,10 +6,10 @@ from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.errors import ConfigError
+from greennode_batch.interactive.local_run import _alone_in, question_id_of, run_here, run_id_of
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.sources import FileSource
 from greennode_batch.job.targets import FileTarget
-from greennode_batch.local_run import _alone_in, question_id_of, run_here, run_id_of
 from greennode_batch.source.files import read_files
 from greennode_batch.staging.folders import run_folder
 from greennode_batch.wording import run_again_by

@@ -1,12 +1,12 @@
 """What a trial says; that it asks and writes nothing else is tested with the command and the operator."""
 
+from greennode_batch.interactive.trial import Trial, trial_job, trial_page, trial_text
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.budget import Budget
 from greennode_batch.job.prices import read_prices
 from greennode_batch.job.sources import FileSource
 from greennode_batch.job.targets import FileTarget
 from greennode_batch.state.run_report import RunReport
-from greennode_batch.trial import Trial, trial_job, trial_page, trial_text
 
 JOB = BatchJob(
     name="notes",

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from greennode_batch.progress import PLAIN_SECONDS, ProgressDisplay
+from greennode_batch.interactive.progress import PLAIN_SECONDS, ProgressDisplay
 
 
 class Terminal(io.StringIO):
