@@ -269,7 +269,7 @@ def test_images_fields_of_a_row_and_tools_reach_the_model(make_job, client, tmp_
         {"type": "text", "text": "What is a cat?"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"}},
     ]
-    assert f"prompt {made.prompt_hash}" in str(made)
+    assert f"Hash of the prompt: {made.prompt_hash}" in str(made)
 
 
 def test_two_runs_before_one_line_have_no_more_batches_open_than_may_be_and_both_end(make_job, emulator, tmp_path):

@@ -78,6 +78,7 @@ NOT_PLAYED = {
     "stalled": "takes real time",
     "chat_answer": "live answers are final at once; tests of live shards have it",
     "too_large": "a person has to lower the shard's limit",
+    "enqueued_limit": "a request that is alone over the limit waits for a day of polls; the fault matrix splits shards",
     "line_shape": "a person has to correct the profile",
     "partial_list": "a list that lies is no promise, and alone it does nothing",
     "forgotten": "what was billed is lost, so it is asked again",

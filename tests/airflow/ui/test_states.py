@@ -75,7 +75,7 @@ RUNS = {
         running(
             "submit_batch",
             figures=figures(stages={"answering": 1}),
-            staged=staged(shards=(StagedShard(1, 0, "a", "m", 200, None, None, LiveProgress(70, 2.0)),)),
+            staged=staged(shards=(StagedShard(1, 0, "a", "m", 200, receipt=None, answering=LiveProgress(70, 2.0)),)),
         ),
         "70 of 200 requests, about 120 a minute",
     ),
