@@ -41,8 +41,9 @@ show: $(READY) ## Print a table of the warehouse that `make ui` has running: TAB
 unit: $(READY) ## The quick tests, without Airflow: under a minute
 	$(PYTEST) -m "not slow and not nightly" tests/unit
 
-# Two workers, each of which takes over what the other has not begun.
-PYTEST := $(BIN)/pytest -n 2 --dist worksteal
+# Each worker takes over what the others have not begun. Three for two cores: one of them always waits, for a disk, a
+# server or a process.
+PYTEST := $(BIN)/pytest -n 3 --dist worksteal
 # Apart, for CI has a job for each. A new folder is among the engine's.
 AIRFLOW_TESTS := tests/airflow/ tests/conformance/ tests/dags/
 ENGINE_TESTS := $(filter-out $(AIRFLOW_TESTS) tests/system/ tests/witness/ %__pycache__/,$(wildcard tests/*/))
