@@ -175,12 +175,14 @@ def test_a_batch_that_never_ends_is_cancelled_in_time_and_its_other_rows_are_ans
     (again,) = sent_again(shard)
     ledger = connection.ledger()
     # Each finished answer of the batch is kept, and no request is paid for twice.
-    assert (ledger["requests_billed"], ledger["chat_requests_billed"]) == (4, 4)
+    in_batch = ledger["requests_billed"]
+    assert 0 < in_batch < 8
+    assert ledger["chat_requests_billed"] == 8 - in_batch
     assert not set(ledger["requests"]) & set(ledger["chat_requests"])
     first, second = read_receipt(shard), read_receipt(again)
     assert first is not None
     assert second is not None
-    assert (first.statuses["succeeded"], second.statuses) == (4, {"succeeded": 4})
+    assert (first.statuses["succeeded"], second.statuses) == (in_batch, {"succeeded": 8 - in_batch})
     assert first.prompt_tokens == ledger["prompt_tokens"]
     assert second.prompt_tokens == ledger["chat_prompt_tokens"]
     assert second.completion_tokens == ledger["chat_completion_tokens"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,6 +17,7 @@ from upath import UPath
 
 from greennode_emulator.server import RunningEmulator
 
+PROJECT = Path(__file__).parents[2]
 DAY = datetime(2026, 8, 1, tzinfo=ZoneInfo("Asia/Ho_Chi_Minh"))
 RunSteps = Callable[..., dict[str, list[Any]]]
 ReadDag = Callable[[str], DAG]
@@ -63,3 +66,11 @@ def test_a_run_is_a_day_of_the_offices_time_and_has_a_deadline(read_dag: ReadDag
     assert (dag.timetable.expression, str(dag.timetable.timezone)) == ("0 0 * * *", "Asia/Ho_Chi_Minh")
     assert dag.deadline
     assert dag.get_task("classify.build_requests").job.live.finish_by < timedelta(hours=7)
+
+
+def test_the_tutorial_shows_the_query_of_the_job() -> None:
+    shown = re.search(r"```sql\n(.*?)```", (PROJECT / "docs/tutorials/pipeline.md").read_text(), re.DOTALL)
+    assert shown is not None
+    said, query = (PROJECT / "include/jobs/daily_tickets/source.sql").read_text().split("\n", 1)
+    assert said.startswith("--")
+    assert shown[1].split() == query.split()

@@ -32,6 +32,7 @@ from greennode_airflow.runtime.runs import (
     staging_root,
 )
 from greennode_airflow.runtime.shard_groups import Shards, shard_groups
+from greennode_batch.analysis.pages.template import write_page
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.cost.budget_check import budget_forecast
@@ -258,7 +259,6 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
 
     def _try(self, job: BatchJob, run: RunFolder, context: Context, chosen: Choices) -> None:
         """Have the first rows answered live, and show the answers in the log and on a page; nothing else is written."""
-        from greennode_batch.analysis.pages.template import write_page
         from greennode_batch.interactive.trial import trial_page, trial_text, try_rows
         from greennode_batch.source.rows import first_rows
 
