@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, get_args, overload
 
 import msgspec
 import pyarrow as pa
@@ -30,6 +30,7 @@ from greennode_batch.interactive.local_run import api_key, question_id_of, run_h
 from greennode_batch.interactive.progress import ProgressDisplay
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.columns import SAMPLE
+from greennode_batch.job.live_mode import Live
 from greennode_batch.job.prices import read_prices
 from greennode_batch.job.sources import FileSource
 from greennode_batch.job.targets import FileTarget
@@ -55,6 +56,7 @@ _ANSWERS = "answers.parquet"
 _ENGINE_LOG = logging.getLogger("greennode_batch")
 
 Messages = Sequence[Mapping[str, Any]]
+Mode = Literal["batch", "live"]
 
 
 class FrameEstimate(msgspec.Struct, frozen=True):
@@ -63,6 +65,8 @@ class FrameEstimate(msgspec.Struct, frozen=True):
     plan: Plan
     """Rows, requests, `unchanged` rows and the `estimate` of tokens and cost."""
     text: str
+    is_live: bool = False
+    """Whether the requests are answered live, at the full price."""
 
     @property
     def requests(self) -> int:
@@ -72,7 +76,9 @@ class FrameEstimate(msgspec.Struct, frozen=True):
     @property
     def cost(self) -> float | None:
         """The likely cost; None if a price or the number of tokens is unknown."""
-        return self.plan.estimate.cost if self.plan.estimate else None
+        if self.plan.estimate is None:
+            return None
+        return self.plan.estimate.live_cost if self.is_live else self.plan.estimate.cost
 
     def __repr__(self) -> str:
         return self.text
@@ -88,6 +94,7 @@ def enrich(
     system: str | None = ...,
     messages: Messages | None = ...,
     answer: type[BaseModel] | None = ...,
+    mode: Mode = ...,
     connection: GreenNodeClient | None = ...,
     base_url: str | None = ...,
     profile: str | ApiProfile = ...,
@@ -114,6 +121,7 @@ def enrich(
     system: str | None = None,
     messages: Messages | None = None,
     answer: type[BaseModel] | None = None,
+    mode: Mode = "batch",
     connection: GreenNodeClient | None = None,
     base_url: str | None = None,
     profile: str | ApiProfile = "greennode",
@@ -123,11 +131,13 @@ def enrich(
     with_result: bool = False,
     **options: Any,
 ) -> Any:
-    """Ask a model about each row in batches, and return the rows in their order with the answers as more columns.
+    """Ask a model about each row, and return the rows in their order with the answers as more columns.
 
     data: a pandas or polars DataFrame, a pyarrow Table or a list of dicts; the rows come back as the same kind. Of the
     path of a Parquet file they come as a pandas DataFrame.
     key, model, prompt, system, messages, answer: as in `BatchJob`. A pandas index may be the key, by its name.
+    mode: "batch" sends batches, at half the price; "live" gets the answers within seconds, at the full price, also of a
+        server without batches. The option live=Live(…) mixes them.
     connection: a client, such as `GreenNodeHook("greennode_default").get_conn()`; it stays open. Without it the key
         comes from the environment variable GREENNODE_API_KEY, and the address from base_url or GREENNODE_BASE_URL.
     staging: the folder of the call's state and answers; by default one in the user's cache folder.
@@ -147,7 +157,7 @@ def enrich(
         _asked(
             data,
             {"key": key, "model": model, "prompt": prompt, "system": system, "messages": messages, "answer": answer},
-            options,
+            {**options, **_live_option(mode, options)},
             client.base_url,
         ) as asked,
     ):
@@ -195,6 +205,7 @@ def estimate(
     system: str | None = None,
     messages: Messages | None = None,
     answer: type[BaseModel] | None = None,
+    mode: Mode = "batch",
     connection: GreenNodeClient | None = None,
     base_url: str | None = None,
     profile: str | ApiProfile = "greennode",
@@ -210,6 +221,7 @@ def estimate(
     fields = {"key": key, "model": model, "prompt": prompt, "system": system, "messages": messages, "answer": answer}
     address = connection.base_url if connection else _base_url(base_url, needed=False)
     spoken = connection.profile if connection else _profile(profile)
+    options |= _live_option(mode, options)
     with _asked(data, fields, options, address) as asked, tempfile.TemporaryDirectory(prefix="greennode-") as folder:
         job = asked.job
         out = _answer_file(_staging(staging), job, run_id_of(job, address), begin=False)
@@ -225,7 +237,8 @@ def estimate(
                 prices=read_prices(job.prices or {}),
             )
         said = [preview(run, plan, shown=shown), budget_forecast(plan, job.budget, canary=job.canary)]
-    return FrameEstimate(plan, "\n\n".join(filter(None, said)))
+    is_live = job.live is not None and job.live.answers_at_once(plan.requests)
+    return FrameEstimate(plan, "\n\n".join(filter(None, said)), is_live)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,6 +290,17 @@ def _asked(data: Any, fields: Mapping[str, Any], options: Mapping[str, Any], add
         # Where one is missing, the error names all that there are.
         write_rows(frame.columns(needed if needed <= set(frame.names) else frame.names), path)
         yield _Asked(dataclasses.replace(job, name=f"{_NAME}-{question_id_of(job, address)}"), frame, UPath(path))
+
+
+def _live_option(mode: Mode, options: Mapping[str, Any]) -> dict[str, Live]:
+    """What a mode is as an option of a job. Raises ConfigError for a mode that is none, or beside the option live."""
+    if mode not in get_args(Mode):
+        raise ConfigError(f'mode is {mode!r}; it is "batch" or "live". Nothing was sent')
+    if mode == "batch":
+        return {}
+    if options.get("live") is not None:
+        raise ConfigError('give either the mode "live" or the option live, not both. Nothing was sent')
+    return {"live": Live(only=True)}
 
 
 def _new_columns(job: BatchJob) -> list[str]:

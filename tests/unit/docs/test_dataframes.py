@@ -39,7 +39,7 @@ def test_the_readmes_example_runs_as_it_is_shown():
 
 def test_its_examples_run_as_they_are_shown(capsys):
     blocks = blocks_of(PAGE)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     names = {"__name__": "notebook"}
     shown = []
     for block in blocks:
@@ -50,6 +50,7 @@ def test_its_examples_run_as_they_are_shown(capsys):
     assert set(names["labels"]["department"]) <= {"billing", "support", "sales"}
     assert str(names["labels"]["urgent"].dtype) == "boolean"
     assert names["seen"].requests == 10
+    assert set(names["now"]["status"]) == {"succeeded"}
     # The result of the call that was made before: it asked nothing.
     assert names["result"].report.unchanged == 10
     assert all(shown[1:])

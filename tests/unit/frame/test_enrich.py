@@ -16,7 +16,7 @@ from pydantic import BaseModel
 import greennode_batch
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.errors import BudgetError, ConfigError, FailedRowsError
-from greennode_batch.job import Budget
+from greennode_batch.job import Budget, Live
 from greennode_batch.state.job_result import RunResult
 
 MODEL = "google/gemma-4-31b-it"
@@ -275,3 +275,27 @@ def test_the_progress_is_shown_and_the_log_is_as_it_was(enrich, capfd):
 def test_the_package_loads_neither_arrow_nor_pandas_before_it_is_called():
     code = "import sys, greennode_batch; sys.exit(bool({'pyarrow', 'pandas', 'polars'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_live_answers_need_no_batch_and_the_same_call_in_batches_asks_nothing_again(enrich, server):
+    given = enrich(table(1, 2), answer=Label, mode="live")
+    assert set(given["status"]) == {"succeeded"}
+    ledger = server.ledger()
+    assert (ledger["batches_created"], ledger["chat_requests_billed"]) == (0, 2)
+    again = enrich(table(1, 2, 3), answer=Label)
+    pd.testing.assert_frame_equal(again.head(2), given)
+    ledger = server.ledger()
+    assert (ledger["batches_created"], ledger["requests_billed"], ledger["chat_requests_billed"]) == (1, 1, 2)
+
+
+def test_an_estimate_of_live_answers_has_their_price(estimate, server):
+    options = {"prices": {MODEL: [1000, 1000]}, "params": {"max_tokens": 200}}
+    assert estimate(table(1), mode="live", **options).cost == 2 * estimate(table(1), **options).cost > 0
+
+
+def test_a_mode_is_one_of_two_and_stands_alone(enrich, server):
+    with pytest.raises(ConfigError, match='it is "batch" or "live"'):
+        enrich(table(1), mode="now")
+    with pytest.raises(ConfigError, match="not both"):
+        enrich(table(1), mode="live", live=Live(under=5))
+    assert not server.ledger()["calls"]
