@@ -19,7 +19,7 @@ from greennode_batch.cli.job_options import add_job_options, add_pace_options, a
 from greennode_batch.cli.job_rows import job_rows
 from greennode_batch.cli.out_file import add_out_options, open_out
 from greennode_batch.interactive.local_run import api_key
-from greennode_batch.interactive.progress import ProgressDisplay
+from greennode_batch.interactive.progress import ProgressDisplay, engine_log
 from greennode_batch.interactive.trial import trial_table, try_rows
 from greennode_batch.job.live_mode import TRY_ROWS
 from greennode_batch.job.prices import read_prices
@@ -53,7 +53,11 @@ def add_try_command(commands: Any) -> None:
 
 def try_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:
     """Run the first rows live in a folder that goes when they are shown."""
-    logging.getLogger("greennode_batch").setLevel(logging.WARNING)  # the table says it all
+    with engine_log(logging.WARNING):  # the table says it all
+        return _try_rows(options, progress)
+
+
+def _try_rows(options: argparse.Namespace, progress: ProgressDisplay) -> int:
     limits = read_live_limits(vars(options))
     client = GreenNodeClient(
         options.base_url, api_key(), profile=options.profile, allow_http_hosts=options.allow_http_hosts

@@ -27,7 +27,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.frame.answer_match import OUTCOME_COLUMNS, matched_answers, row_keys
 from greennode_batch.frame.frame_kinds import Frame, frame_of, write_rows
 from greennode_batch.interactive.local_run import api_key, question_id_of, run_here, run_id_of
-from greennode_batch.interactive.progress import ProgressDisplay
+from greennode_batch.interactive.progress import ProgressDisplay, engine_log
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.columns import SAMPLE
 from greennode_batch.job.live_mode import Live
@@ -368,10 +368,5 @@ def _display(*, visible: bool) -> Iterator[Progress]:
         if not visible:
             yield unseen
             return
-        level = _ENGINE_LOG.level
-        _ENGINE_LOG.setLevel(logging.INFO)
-        try:
-            with ProgressDisplay() as display:
-                yield display
-        finally:
-            _ENGINE_LOG.setLevel(level)
+        with engine_log(logging.INFO), ProgressDisplay() as display:
+            yield display

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Self, TextIO
@@ -18,6 +19,18 @@ PLAIN_SECONDS = 10.0
 """The shortest time between two progress lines where there is no terminal."""
 # Batches are polled once a minute at most: a rate needs several polls.
 _RATE_SECONDS = 600.0
+
+
+@contextmanager
+def engine_log(level: int) -> Iterator[None]:
+    """Inside, the engine's log has this level."""
+    log = logging.getLogger("greennode_batch")
+    before = log.level
+    log.setLevel(level)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 class ProgressDisplay:

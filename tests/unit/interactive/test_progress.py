@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from greennode_batch.interactive.progress import PLAIN_SECONDS, ProgressDisplay
+from greennode_batch.interactive.progress import PLAIN_SECONDS, ProgressDisplay, engine_log
 
 
 class Terminal(io.StringIO):
@@ -68,3 +68,11 @@ def test_what_is_printed_goes_where_it_should(clock, capsys):
         progress.pause()
         sys.stdout.write("the result\n")
     assert capsys.readouterr().out == "the result\n"
+
+
+def test_the_engines_log_has_a_level_for_a_while():
+    log = logging.getLogger("greennode_batch")
+    before = log.level
+    with engine_log(logging.ERROR):
+        assert log.level == logging.ERROR
+    assert log.level == before
