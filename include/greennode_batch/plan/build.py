@@ -69,7 +69,6 @@ def build(
         last of them is read, so the build does not look for orphaned rows.
     pilot_requests: if no results were read yet, how many requests the plan's first shard has at most; it is sent before
         the others. 0 for no pilot.
-
     renews: whether rows that a run of earlier data has settled are written again with their answers, as this run's and
         with its carried columns. Then runs end in the same table in whichever order they come.
 
