@@ -1,7 +1,7 @@
 """The engine's steps of this tree beside those of another commit: which became slower or larger.
 
-Each tree runs its own benchmarks and engine, one process a step. The two share `one_step.py` (its arguments and its
-output), the names of steps in `rounds.py`, and the folder and tables of these steps.
+Each tree runs its own steps and engine, one process a step. The program around a step is this tree's `one_step.py`, so
+the trees share its imports from this folder, the names of steps in `rounds.py`, and the folder and tables of the steps.
 """
 
 from __future__ import annotations

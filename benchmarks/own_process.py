@@ -38,13 +38,15 @@ def run_step(
 ) -> Measured:
     """Run `module.function` on the folder. Its imports count only for memory.
 
-    profile: a file to write a profile to; project: the checkout whose benchmarks and engine run.
+    profile: a file to write a profile to; project: the checkout whose steps and engine run. The program around them is
+    this checkout's, so that two checkouts are measured alike.
     """
-    program = project / "benchmarks" / "one_step.py"
-    command = [sys.executable, str(program), str(folder), step, json.dumps(arguments, default=str)]
+    program = PROJECT / "benchmarks" / "one_step.py"
+    # -P: else Python looks for all modules of benchmarks/ beside the program first.
+    command = [sys.executable, "-P", str(program), str(folder), step, json.dumps(arguments, default=str)]
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(str(project / root) for root in ("include", "plugins")),
+        "PYTHONPATH": os.pathsep.join(str(project / root) for root in ("benchmarks", "include", "plugins")),
         "BENCH_DSN": dsn,
         "BENCH_PROFILE": str(profile or ""),
     }
