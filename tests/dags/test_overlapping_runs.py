@@ -115,7 +115,7 @@ def test_days_of_a_backfill_end_in_the_same_table_and_dataset_in_both_orders(
     for day in days:
         values = {"partition_key": day, "partition_date": datetime.datetime.fromisoformat(f"{day}T00:00:00+00:00")}
         last = run_own(text, run_id=f"backfill__{day}", values=values, run_type="backfill", may_skip=True)["report"][0]
-    assert (last["superseded"], last["copied"]) == ((0, 1) if days == DAYS else (1, 0))
+    assert (last["left_to_later"], last["copied"]) == ((0, 1) if days == DAYS else (1, 0))
     rows = warehouse.execute("SELECT id, day, status FROM answers ORDER BY id").fetchall()
     assert rows == [(1, DAYS[1], "succeeded"), (2, DAYS[1], "succeeded")]
     table = pads.dataset(tmp_path / "answers").to_table(["id", "day", "status"]).sort_by("id")

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.year.databases import Postgres, Sqlite
 from tests.year.faults import FAULTS
 from tests.year.jobs import EDITS, MODELS, TARGETS, Job, Options
-from tests.year.model import PASSING, Dataset, Key, Order, Request, Row, Table, Target, Values, look_up
+from tests.year.model import PASSING, Asker, Dataset, Key, Order, Request, Row, Table, Target, Values, look_up
 from tests.year.play import Play
 from tests.year.source_keys import LOCAL_TIMES, NUMBERS
 from tests.year.world import BUILD, JOIN, REPORT, STEPS, Clock, StoppedError, World
@@ -367,9 +367,10 @@ class Year(RuleBasedStateMachine):
 
     def _look_up(self, play: Play, targets: Mapping[str, Target], key: Key, request: Request) -> Any:
         """Where a row's outcome is, or "ask" if it has to be asked or is not sent."""
-        if play.options.refresh == "all":
-            return "ask"
-        found = look_up(targets, key, request, run=play.id, retry_final=play.options.retry_final)
+        order = (play.run.data_until, self.world.clock.now)
+        is_all = play.options.refresh == "all"
+        asker = Asker(play.id, order, is_all=is_all, retry_final=play.options.retry_final)
+        found = look_up(targets, key, request, asker)
         return "ask" if found is None or (found.into and not request) else found
 
     @staticmethod

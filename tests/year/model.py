@@ -77,6 +77,11 @@ class Table:
         is_asked_again = retry_final or (row.job, row.run) == run
         return None if row.outcome.kind == FINAL and is_asked_again else row.outcome.kind
 
+    def is_later(self, key: Key, order: Order) -> bool:
+        """Whether a run later than this order has written the row, so that no outcome of this one would stay."""
+        row = self.rows.get(key)
+        return row is not None and row.order > order
+
     def is_taken_back(self, key: Key, run: tuple[str, str]) -> bool:
         """Whether a new build of that run takes the row out of the target: never, in a table."""
         return False
@@ -108,6 +113,10 @@ class Dataset:
         """As of a table."""
         return Table(self.rows).settled(key, request, run=run, retry_final=retry_final)
 
+    def is_later(self, key: Key, order: Order) -> bool:
+        """As of a table."""
+        return Table(self.rows).is_later(key, order)
+
     def is_taken_back(self, key: Key, run: tuple[str, str]) -> bool:
         """Whether a new build of that run takes the row out of the target, with the run's file."""
         row = self.rows.get(key)
@@ -136,17 +145,30 @@ class Copied(NamedTuple):
     into: frozenset[str]
 
 
-def look_up(
-    targets: Mapping[str, Target], key: Key, request: Request, *, run: tuple[str, str], retry_final: bool
-) -> Copied | None:
+class Asker(NamedTuple):
+    """A run that looks up rows: its job and its name, its order, and what it asks again."""
+
+    run: tuple[str, str]
+    order: Order
+    is_all: bool
+    retry_final: bool
+
+
+def look_up(targets: Mapping[str, Target], key: Key, request: Request, asker: Asker) -> Copied | None:
     """Where a row's outcome is, and which of the targets lack it; None if it has to be asked."""
-    found = {name: one.settled(key, request, run=run, retry_final=retry_final) for name, one in targets.items()}
+    retry_final = asker.retry_final or asker.is_all
+    found = {name: one.settled(key, request, run=asker.run, retry_final=retry_final) for name, one in targets.items()}
     best = GOOD if GOOD in found.values() else FINAL
-    having = [name for name, kind in found.items() if kind == best]
-    if not having:
+    later = {name for name, one in targets.items() if found[name] is None and one.is_later(key, asker.order)}
+    having = [] if asker.is_all else [name for name, kind in found.items() if kind == best]
+    if not having and len(later) < len(targets):
         return None
-    into = frozenset(name for name, one in targets.items() if found[name] != best or one.is_taken_back(key, run))
-    return Copied(request, targets[having[0]].rows[key].outcome, into)
+    into = frozenset(
+        name
+        for name, one in targets.items()
+        if name not in later and (found[name] != best or one.is_taken_back(key, asker.run))
+    )
+    return Copied(request, targets[(having or [*later])[0]].rows[key].outcome, into)
 
 
 def failures(outcomes: Iterable[Outcome]) -> int:

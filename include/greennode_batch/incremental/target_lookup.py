@@ -132,9 +132,10 @@ class TableLookup:
             )
         indexes = found["index"].to_numpy()
         custom_ids = pa.array(requested.custom_ids, pa.string()).take(found["index"])
-        reasons = pa.array([requested.unsent.get(index) for index in indexes.tolist()], pa.string())
-        is_unsent = pc.and_(pc.is_null(found["custom_id"]), pc.equal(found["error"], reasons))
-        is_same = _is_true(pc.or_kleene(pc.equal(found["custom_id"], custom_ids), is_unsent))
+        is_same = _is_true(pc.equal(found["custom_id"], custom_ids))
+        if requested.unsent:
+            reasons = pa.array([requested.unsent.get(index) for index in indexes.tolist()], pa.string())
+            is_same |= _is_true(pc.and_(pc.is_null(found["custom_id"]), pc.equal(found["error"], reasons)))
         is_of_run = pc.and_kleene(
             pc.equal(found["run_id"], owner.run_id), pc.equal(pc.coalesce(found[JOB_ID], owner.job_id), owner.job_id)
         )

@@ -167,7 +167,7 @@ class UnchangedRows:
             before, later = self._targets.answered(keys, requests.custom_ids)
             self.answered_before += len(set(before).difference(unsent, later))
             self.superseded += len(later)
-            return [index for index in range(rows.num_rows) if index not in later], []
+            return _without(later, rows.num_rows), []
         found = self._targets.look_up(keys, requests.custom_ids, unsent)
         self.answered_before += len(set(found.answered_before).difference(unsent))
         is_cached = found.codes != 0
@@ -181,9 +181,13 @@ class UnchangedRows:
 
     def to_ask(self, requests: RequestLines, rows: pa.Table, unsent: Mapping[int, str]) -> Sequence[int]:
         """The indexes that `changed` would give for the same rows. Counts nothing."""
-        if self._targets is None or self._job.refresh == "all":
+        if self._targets is None:
             return range(rows.num_rows)
-        return self._targets.look_up(self._keys_of(requests, rows), requests.custom_ids, unsent).requested
+        keys = self._keys_of(requests, rows)
+        if self._job.refresh == "all":
+            _, later = self._targets.answered(keys, requests.custom_ids)
+            return _without(later, rows.num_rows)
+        return self._targets.look_up(keys, requests.custom_ids, unsent).requested
 
     def orphaned(self, keys: Callable[[], Iterable[pa.Table]], *, order: str | None) -> OrphanedRows:
         """Find the targets' rows that the source does not have, and remove them if the job says so.
@@ -272,3 +276,8 @@ class UnchangedRows:
         names = self._job.target_key[len(self._job.key_columns) :]
         models, samples = zip(*self._model_samples, strict=True)
         return pa.table({"model": models, SAMPLE: samples}).select(names) if names else None
+
+
+def _without(left_out: Collection[int], rows: int) -> Sequence[int]:
+    """The indexes of so many rows without these."""
+    return [index for index in range(rows) if index not in left_out]

@@ -100,7 +100,7 @@ def report(
         attempts=staged.attempts,
         anomalies=dict(staged.anomalies.most_common()),
         anomaly_files=tuple(staged.anomaly_files),
-        superseded=superseded + plan.superseded,
+        superseded=superseded,
         taken_over=taken_over,
         kept_answers=kept_answers,
         over_capacity=staged.over_capacity,
@@ -110,6 +110,7 @@ def report(
         lost=dict(staged.lost),
         unchanged=plan.unchanged,
         remembered=plan.remembered,
+        left_to_later=plan.superseded,
         copied=plan.copied,
         copied_failures=sum(
             joined[shard.shard_id].rows - joined[shard.shard_id].statuses.get(RowStatus.SUCCEEDED, 0)
@@ -135,7 +136,7 @@ def report(
     write_json(run.report, made)
     note_usage(run, _usage(plan, staged))
     # If a later run has overwritten rows, that run writes the cache. Rows of other jobs are never in it.
-    if answered_table is not None and made.balanced and not (made.superseded or made.taken_over):
+    if answered_table is not None and made.balanced and not (made.superseded or made.left_to_later or made.taken_over):
         answered_table.record(plan, kept_answers=kept_answers)
     return made
 

@@ -26,7 +26,7 @@ class RunReport(Document, frozen=True):
     job: str
     run_id: str
     rows: int
-    """Source rows times models and samples, without `unchanged` and `remembered` ones."""
+    """Source rows times models and samples, without `unchanged`, `remembered` and `left_to_later` ones."""
     requests: int
     shards: int
     statuses: dict[str, int]
@@ -39,7 +39,7 @@ class RunReport(Document, frozen=True):
     anomaly_files: tuple[str, ...] = ()
     """The files that hold these lines."""
     superseded: int = 0
-    """Rows that the target has from a later run, which this run did not send or that run has overwritten."""
+    """Rows of this run that a later run has overwritten or removed."""
     taken_over: int = 0
     """Rows that another job, which shares the target, has overwritten."""
     kept_answers: int = 0
@@ -54,6 +54,8 @@ class RunReport(Document, frozen=True):
     """Further rows, whose answer every target has from an earlier run."""
     remembered: dict[str, int] = msgspec.field(default_factory=dict)
     """Further rows, by status, whose final outcome the targets have from an earlier run."""
+    left_to_later: int = 0
+    """Further rows, which every target has from a run of later data, for another request."""
     copied: int = 0
     """Rows whose outcome was copied from one target to another; `rows` includes them."""
     copied_failures: int = 0
@@ -99,8 +101,8 @@ class RunReport(Document, frozen=True):
 
     @property
     def answers_for(self) -> int:
-        """All rows that the run accounts for: those it sent and those that an earlier run settled."""
-        return self.rows + self.unchanged + sum(self.remembered.values())
+        """All rows that the run accounts for: those it sent and those that another run settled."""
+        return self.rows + self.unchanged + sum(self.remembered.values()) + self.left_to_later
 
     @property
     def answered_requests(self) -> int:
@@ -152,12 +154,20 @@ class RunReport(Document, frozen=True):
         saving = f", {amount(actual_cost.saving, self.currency)} less than live" if actual_cost.saving else ""
         return f"{amount(actual_cost.cost, self.currency)}{saving}"
 
-    def _remarks(self) -> list[str]:
+    def _not_sent(self) -> list[str]:
+        """What became of the rows that the run did not have to send."""
         said = [f"{counted(self.unchanged, 'row')} unchanged since an earlier run"] if self.unchanged else []
         if self.remembered:
             said.append(f"{remembered_rows(self.remembered)}; retry_final=True sends them again")
+        if self.left_to_later:
+            rows = counted(self.left_to_later, "row was", "rows were")
+            said.append(f"{rows} left to a run of later data, which has asked something else of them")
         if self.copied:
             said.append(f"{counted(self.copied, 'row was', 'rows were')} copied from one target to another, at no cost")
+        return said
+
+    def _remarks(self) -> list[str]:
+        said = self._not_sent()
         said += [str(self.orphaned)] if self.orphaned and self.orphaned.count else []
         said += [
             f"{counted(one.requests, 'request was', 'requests were')} sent again in attempt {one.attempt}: "
@@ -191,7 +201,7 @@ class RunReport(Document, frozen=True):
             said.append(f"{rows} the good answer of an earlier run in the target")
         if self.superseded:
             rows = counted(self.superseded, "row was", "rows were")
-            said.append(f"{rows} left to, overwritten or removed by a later run")
+            said.append(f"{rows} overwritten or removed by a later run")
         if self.taken_over:
             rows = counted(self.taken_over, "row was", "rows were")
             said.append(f"{rows} overwritten by another job that shares the target")

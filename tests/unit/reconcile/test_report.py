@@ -214,7 +214,7 @@ def test_rows_that_a_later_run_has_written_over_are_no_error_and_are_counted(acc
     made = account()
     check_balanced(made)
     assert made.superseded == 2
-    assert str(made).endswith("\n2 rows were left to, overwritten or removed by a later run")
+    assert str(made).endswith("\n2 rows were overwritten or removed by a later run")
     assert "2 rows were overwritten by the later run run_2" in caplog.text
 
 
