@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 # The server may have removed a file that was stored so long ago.
 _FRESH_SECONDS = 3600.0
 _UNREADY_STATES = re.compile(r"process|pending|queue|upload|validat|scan|prepar|creat", re.IGNORECASE)
+# In the server's own words: a path that does not exist is no file.
+_NAMES_FILE = re.compile(r"HTTP \d+: .*\bfile\b", re.IGNORECASE | re.DOTALL)
 _UNREADY_WORDS = re.compile(
     r"still (?:being )?process|not (?:yet )?ready|being (?:processed|uploaded)|not processed|pending", re.IGNORECASE
 )
@@ -108,6 +110,8 @@ def is_unready(client: GreenNodeClient, receipt: Receipt, error: ApiError) -> bo
         return True
     except ApiError:
         return False
+    if isinstance(error, NotFoundError) and not error.names_model and _NAMES_FILE.search(str(error)):
+        return True  # one part of the server shows the file before another
     if status is None or status.lower() in _READY_STATES or AWAITS_UPLOAD.search(status):
         return False
     return _UNREADY_STATES.search(status) is not None

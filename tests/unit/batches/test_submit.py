@@ -206,8 +206,10 @@ def test_a_definite_no_says_that_nothing_is_paid_and_lets_the_next_try_create_at
     assert (receipt.batch_id, clock.slept) == ("batch_1", [])
 
 
-def test_a_file_that_the_server_does_not_show_yet_is_waited_for(make_shard, client, emulator):
-    emulator.faults([{"kind": "file_not_found", "looks": 2}])
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_file_that_the_server_does_not_show_yet_is_waited_for(make_shard, client, emulator, looks):
+    # After one look the create has not found it, and the look at the file itself does.
+    emulator.faults([{"kind": "file_not_found", "looks": looks}])
     shard = make_shard()
     with pytest.raises(BusyError, match="nothing is paid for it") as busy:
         submit(shard, client)
