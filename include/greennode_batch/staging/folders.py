@@ -5,6 +5,7 @@
                                            receipt.<n>.json  creating.<n>.json  released.<n>.json  output.jsonl
                                            errors.jsonl  results.parquet  anomalies.jsonl  joined.json  cleaned.json
                                            copied.parquet: in place of results, for copied answers
+                                           refused.parquet: answers that a target refused
                                            split.json: in place of a batch; its halves are shards beside it
                          /splits/<shard_id>.json: the shards that may have a split.json
                          /parts/<number>-of-<count>/<job>-<files>.arrows
@@ -71,6 +72,7 @@ class ShardFolder:
         self.errors = path / "errors.jsonl"
         self.results = path / "results.parquet"
         self.copied = path / "copied.parquet"
+        self.refused = path / "refused.parquet"
         self.anomalies = path / "anomalies.jsonl"
         self.joined = path / "joined.json"
         self.cleaned = path / "cleaned.json"

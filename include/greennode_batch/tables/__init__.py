@@ -13,6 +13,7 @@ table_check         checks whether an existing table fits a job
 table_proof         tries what a run writes, and rolls it back
 database_errors     what a database's error says, and what helps
 carried_check       finds values of carried columns that the table refuses
+answer_trial        finds answers that the table refuses
 trial_rows          finds rows that a temporary table with the target's types refuses
 table_columns       Column, Fit, and quoting of names
 standing_rows       which rows of the table an upsert leaves as they are

@@ -17,7 +17,7 @@ _NO_RESOURCES = "53"
 _NO_RIGHT, _READ_ONLY, _NO_SCHEMA = "42501", "25006", "3F000"
 _CHECK, _NOT_NULL, _NOT_UNIQUE = "23514", "23502", {"23505", "23P01"}
 # In errors about data, the values of rows stand in quotes.
-_ABOUT_DATA = "22"
+_ABOUT_DATA, _ABOUT_CONSTRAINTS = "22", "23"
 _IN_QUOTES = re.compile(r'".*"', re.DOTALL)
 _COLUMN = re.compile(r"\bcolumn ([^:\n]+)")
 # What a user lacks, by PostgreSQL's message.
@@ -30,11 +30,13 @@ _GRANTS = {
 # Primary result codes of SQLite.
 _SQLITE_FINAL = frozenset({1, 3, 8, 18, 19, 20, 23, 25})
 _SQLITE_READ_ONLY, _SQLITE_FULL = 8, 13
+_SQLITE_ABOUT_VALUES = frozenset({18, 19, 20})
 
 # Where other databases show values: MySQL, SQL Server, and those that quote them.
 _VALUES = re.compile(r"(?<= entry )'.*'(?= for key)|(?<= value: )'.*'(?= for column)|(?<= value is )\(.*\)|\".*\"")
 # Names of DB-API's and SQLAlchemy's classes, for drivers that give no code.
-_FINAL_NAMES = frozenset({"DataError", "IntegrityError", "NotSupportedError", "ProgrammingError"})
+_ABOUT_VALUES = frozenset({"DataError", "IntegrityError"})
+_FINAL_NAMES = _ABOUT_VALUES | {"NotSupportedError", "ProgrammingError"}
 
 
 class Refusal(NamedTuple):
@@ -52,6 +54,8 @@ class Refusal(NamedTuple):
     """Whether the database has no disk, memory or connection left."""
     is_read_only: bool = False
     """Whether the connection, the database or its file takes no changes at all."""
+    is_about_values: bool = False
+    """Whether values of rows do not fit their types, or break a constraint."""
 
 
 def refusal(error: BaseException) -> Refusal:
@@ -65,13 +69,15 @@ def refusal(error: BaseException) -> Refusal:
     if number is None:
         names = {kind.__name__ for kind in type(error).__mro__}
         words = _VALUES.sub("…", words)
-        return Refusal(words, is_final=bool(_FINAL_NAMES & names) and not _MADE_MEANWHILE.search(words))
+        is_final = bool(_FINAL_NAMES & names) and not _MADE_MEANWHILE.search(words)
+        return Refusal(words, is_final=is_final, is_about_values=is_final and bool(_ABOUT_VALUES & names))
     primary = number & 0xFF
     return Refusal(
         words,
         is_final=primary in _SQLITE_FINAL and not _MADE_MEANWHILE.search(words),
         is_full=primary == _SQLITE_FULL,
         is_read_only=primary == _SQLITE_READ_ONLY,
+        is_about_values=primary in _SQLITE_ABOUT_VALUES,
     )
 
 
@@ -132,4 +138,5 @@ def _of_postgres(error: BaseException, code: str) -> Refusal:
         is_final=code[:2] in _FINAL_CLASSES and code not in _LATER and not _MADE_MEANWHILE.search(words),
         is_full=code.startswith(_NO_RESOURCES),
         is_read_only=code == _READ_ONLY,
+        is_about_values=code.startswith((_ABOUT_DATA, _ABOUT_CONSTRAINTS)),
     )

@@ -195,6 +195,10 @@ class PostgresDialect(Dialect):
         texts = ["'" + word.replace("'", "''") + "'" for word in words]
         return "; ".join(f"ALTER TYPE {limit.type} ADD VALUE {text}" for text in texts)
 
+    def check_at_once(self, tx: Any) -> None:
+        """Check deferred constraints at each statement of the transaction."""
+        self.run(tx, "SET CONSTRAINTS ALL IMMEDIATE")
+
     def drop_index(self, name: str) -> str:
         """The statement that drops a unique index of the table's schema, or the constraint that owns it."""
         return (

@@ -194,6 +194,9 @@ class Dialect(ABC):
     def upsert(self, tx: Any, rows: Iterable[pa.Table]) -> Upserted:
         """Upsert the rows by key, except where an existing row must stay. Holds some of the rows."""
 
+    def check_at_once(self, tx: Any) -> None:
+        """Check constraints at each statement of the transaction, also those that wait for its commit."""
+
     def try_upsert(self, tx: Any, names: Sequence[str]) -> None:
         """Run the statements of an upsert of these columns, on no rows."""
         self.upsert(tx, [pa.table({name: pa.array([], pa.string()) for name in names})])

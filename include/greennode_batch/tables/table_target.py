@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pyarrow as pa
 
@@ -13,6 +14,7 @@ from greennode_batch.job.columns import JOB_ID, ORDER, OWNER_COLUMNS
 from greennode_batch.state.column_limit import ColumnLimit
 from greennode_batch.state.plan import OrphanedRows
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
+from greennode_batch.tables.answer_trial import refused_answers
 from greennode_batch.tables.carried_check import ReadRows, check_carried
 from greennode_batch.tables.database_errors import Refusal, fix, refusal, way_out
 from greennode_batch.tables.key_check import Keys, check_keys, refuse_unfit
@@ -28,6 +30,15 @@ log = logging.getLogger(__name__)
 
 _SAFE = "No row of this shard was written; its answers are safe in staging."
 _AFTER_FIX = "or name another one, and clear join_results: it writes them again, at no cost"
+
+
+class RefusedValuesError(ConfigError):
+    """A table refused values of a shard's rows, which it did not write."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        """What the database says, without values."""
 
 
 class TableTarget:
@@ -118,6 +129,8 @@ class TableTarget:
                 f"{f' ({statement})' if statement else ''} {_AFTER_FIX}"
             )
             # The driver's own error has the values of the row.
+            if refused.is_about_values:
+                raise RefusedValuesError(words, refused.reason) from None
             raise (ConfigError if refused.is_final else GreenNodeError)(words) from None
 
     def _reason(self, refused: Refusal) -> str:
@@ -146,19 +159,19 @@ class TableTarget:
     def write(self, rows: Iterable[pa.Table]) -> Upserted:
         """Upsert the rows by key, batch by batch, in one transaction.
 
-        Some existing rows stay as they are (see standing_rows.py).
+        Some existing rows stay as they are (see standing_rows.py). Raises RefusedValuesError for values that the table
+        does not accept.
         """
         given = 0
 
         def counted() -> Iterator[pa.Table]:
             nonlocal given
-            for some in rows:
+            for some in self._there(tx, rows):
                 given += some.num_rows
-                yield some.drop_columns([name for name in some.column_names if name in lacking])
+                yield some
 
         # Deferred constraints are checked at the commit.
         with self._safe_answers(), self.dialect.transaction(writes=True) as tx:
-            lacking = set(OWNER_COLUMNS).difference(column.name for column in self.dialect.columns(tx))
             made = self.dialect.upsert(tx, counted())
             if sum(made) != given:
                 # Otherwise an older run's row would stay, and it would look as if a later run had written it.
@@ -167,6 +180,24 @@ class TableTarget:
                     f"{_SAFE} Fix the table {_AFTER_FIX}"
                 )
             return made
+
+    def refused_answers(self, rows: Iterable[pa.Table], answer: Sequence[str]) -> dict[str, str]:
+        """Find the answers that the table refuses, without writing a row: why, by custom_id.
+
+        For the arguments and what is returned, see `refused_answers`.
+        """
+        try:
+            with self.dialect.trial() as tx:
+                return refused_answers(self.dialect, tx, self._there(tx, rows), answer)
+        except self.dialect.error as error:
+            log.info("Table %s: cannot try single answers (%s)", self.name, refusal(error).reason)
+            return {}
+
+    def _there(self, tx: Any, rows: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """The rows, without owner columns that the table lacks."""
+        lacking = set(OWNER_COLUMNS).difference(column.name for column in self.dialect.columns(tx))
+        for some in rows:
+            yield some.drop_columns([name for name in some.column_names if name in lacking])
 
     def batches(self, run_id: str, schema: pa.Schema, *, job_id: str | None = None) -> Iterator[pa.Table]:
         """Yield the rows that a run has written, in batches; none if the table does not exist.

@@ -2,6 +2,7 @@
 
 join            joins each source row of a shard with the result of its request
 result_parts    a shard's latest results, a part at a time
+refused_answers  which answers of a shard a target refused at the write
 final_outcomes  which outcomes the target remembers as final
 joined_rows     counts joined rows and writes joined.json
 target_writer   writes a shard's rows into each target

@@ -6,7 +6,7 @@ Rows are joined a few thousand at a time, because any number of them may share o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -28,6 +28,7 @@ from greennode_batch.state.row_owner import RowOwner
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.state.split import parts_of
 from greennode_batch.write.final_outcomes import FinalOutcomes
+from greennode_batch.write.refused_answers import keep_refused, read_refused, without_refused
 from greennode_batch.write.result_parts import FINAL, ResultParts
 
 _SOURCE_TYPES = dict.fromkeys(("model", "run_id", *OWNER_COLUMNS), pa.string())
@@ -41,7 +42,8 @@ _PIECE_BYTES = 16 << 20
 class _CopiedParts:
     """The stored outcomes of a shard that is copied from one target to another, in the order of source.parquet."""
 
-    def __init__(self, file: pq.ParquetFile, fields: Sequence[pa.Field]) -> None:
+    def __init__(self, file: pq.ParquetFile, fields: Sequence[pa.Field], refused: pa.Table) -> None:
+        self.refused = refused
         self._file = file
         self._names = [*dict.fromkeys([*(field.name for field in fields), "greennode_final"])]
 
@@ -52,7 +54,7 @@ class _CopiedParts:
         for rows in read_pieces(source, columns):
             while held.num_rows < rows.num_rows:
                 held = pa.concat_tables([held, next(stored)])
-            yield rows, held.slice(0, rows.num_rows)
+            yield rows, without_refused(held.slice(0, rows.num_rows), self.refused)
             held = held.slice(rows.num_rows)
 
 
@@ -65,6 +67,7 @@ class JoinedRows:
 
     def __init__(
         self,
+        shard: ShardFolder,
         source: pq.ParquetFile,
         results: ResultParts | _CopiedParts,
         *,
@@ -73,6 +76,9 @@ class JoinedRows:
         final: FinalOutcomes | None,
     ) -> None:
         self.schema = joined_schema(source.schema_arrow, answer_fields)
+        self.answer = [field.name for field in answer_fields]
+        """The columns of the answer."""
+        self._shard = shard
         self._source = source
         self._results = results
         self._owner = owner
@@ -82,6 +88,14 @@ class JoinedRows:
         """Yield a few thousand rows at a time."""
         for source, matched in _matched(self._source, self._source.schema_arrow.names, self._results):
             yield self._joined(source, matched)
+
+    def refuse(self, refused: Mapping[str, str]) -> None:
+        """Count these answers as invalid, and all others as they are, from now on and in staging.
+
+        refused: why, by custom_id.
+        """
+        if refused or self._results.refused.num_rows:
+            self._results.refused = keep_refused(self._shard, refused)
 
     def _joined(self, source: pa.Table, matched: pa.Table) -> pa.Table:
         columns = {
@@ -117,7 +131,7 @@ def join_shard(
     """
     kept = [field for field in _JOINED_FIELDS if keep_reasoning or field.name != "reasoning"]
     with _opened(shard, [*kept, *answer_fields], final, in_part=in_part) as (source, results):
-        yield JoinedRows(source, results, owner=owner, answer_fields=answer_fields, final=final)
+        yield JoinedRows(shard, source, results, owner=owner, answer_fields=answer_fields, final=final)
 
 
 def row_statuses(shard: ShardFolder, key: Sequence[str]) -> Iterator[pa.Table]:
@@ -221,13 +235,13 @@ def _opened(
 
         if not shard.source.exists():
             refuse_emptied(shard.run)
-        source = opened(shard.source)
+        source, refused = opened(shard.source), read_refused(shard)
         if shard.copied.exists():
             copied = opened(shard.copied)
             _check_fields(
                 copied, fields, f"{shard}: its answers were copied for another answer model; clear build_requests"
             )
-            yield source, _CopiedParts(copied, fields)
+            yield source, _CopiedParts(copied, fields, refused)
             return
         files, stops, attempts = [], [], []
         are_collected = (part.results.exists() for part in parts_of(shard))
@@ -243,7 +257,7 @@ def _opened(
                     _check_fields(files[-1], fields, words)
         elif any(rows["custom_id"].null_count < len(rows) for rows in read_pieces(source, ["custom_id"])):
             raise ConfigError(f"{shard}: its results are not collected yet; run collect_results for this shard first")
-        yield source, ResultParts(files, fields, stops, attempts=attempts, final=final)
+        yield source, ResultParts(files, fields, stops, attempts=attempts, refused=refused, final=final)
 
 
 def _check_fields(results: pq.ParquetFile, fields: Sequence[pa.Field], words: str) -> None:

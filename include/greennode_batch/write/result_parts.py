@@ -14,6 +14,7 @@ from greennode_batch.source.formats.batch_limits import together
 from greennode_batch.state.attempts import FIRST_ATTEMPT
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.write.final_outcomes import FinalOutcomes
+from greennode_batch.write.refused_answers import NO_REFUSED, without_refused
 
 FINAL = pa.field("greennode_final", pa.string())
 """A derived column, which no results.parquet has."""
@@ -30,7 +31,7 @@ class ResultParts:
     files: results.parquet of each attempt, in order; a later result replaces an earlier one. fields: the columns to
     read, including custom_id. stops: for each file, why the budget stopped its retryable requests from being sent
     again, or None; these requests become `unsent`. attempts: the number of each file's attempt, which several have if
-    the shard was split; by default each file is the next attempt's. final: gives the values of the column FINAL, if it
+    the shard was split; by default each file is the next attempt's. refused: see refused_answers.py. final: gives the values of the column FINAL, if it
     is wanted.
     """
 
@@ -41,8 +42,10 @@ class ResultParts:
         stops: Sequence[str | None] = (),
         *,
         attempts: Sequence[int] = (),
+        refused: pa.Table = NO_REFUSED,
         final: FinalOutcomes | None = None,
     ) -> None:
+        self.refused = refused
         self._files = files
         self._schema = pa.schema([*fields, *([FINAL] if final else [])])
         self._stops = stops or [None] * len(files)
@@ -68,7 +71,7 @@ class ResultParts:
             for groups in _together(file.metadata, self._read):
                 columns = self._read if stop is None else [*self._read, _AGAIN, *_SAID]
                 rows = file.read_row_groups(groups, columns=list(dict.fromkeys(columns)), use_threads=False)
-                rows = rows if stop is None else _unsent(rows, stop)
+                rows = without_refused(rows if stop is None else _unsent(rows, stop), self.refused)
                 if self._final is not None:
                     made_by = model_hash_of(file.schema_arrow)
                     rows = rows.append_column(FINAL, self._final.of_results(rows, attempt=attempt, model_hash=made_by))

@@ -18,7 +18,8 @@ from greennode_batch.state.joined_shard import JoinedShard, read_joined
 from greennode_batch.state.plan import Plan, note_limits, read_plan
 from greennode_batch.state.row_status import RowStatus
 from greennode_batch.tables.key_values import KeyValues
-from greennode_batch.tables.table_target import TableTarget
+from greennode_batch.tables.table_target import RefusedValuesError, TableTarget
+from greennode_batch.wording import counted
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.join import JoinedRows, joined_schema
 from greennode_batch.write.joined_rows import CountedRows, note_joined
@@ -127,20 +128,49 @@ def _check_partitions(dataset: Dataset, run: RunFolder, plan: Plan) -> None:
 def write_shard(
     shard: ShardFolder, joined: JoinedRows, targets: Sequence[OpenTarget], *, key: Sequence[str]
 ) -> JoinedShard:
-    """Write a shard's rows into each of its targets, then joined.json. A second call writes the same rows."""
-    before = read_joined(shard)
+    """Write a shard's rows into each of its targets, then joined.json. A second call writes the same rows.
+
+    An answer that a table refuses becomes an invalid one in all targets.
+    """
     rows = CountedRows(joined, key)
-    files: dict[str, tuple[str, ...]] = {}
     plan = read_plan(shard.run)
     given = [one for one in targets if plan is None or plan.writes(shard.shard_id, one.target_id)]
     if not given:  # the job no longer has the target since the build; count the rows nevertheless
         for _ in rows:
             pass
-    for target in given:
-        if isinstance(target, Dataset):
-            replaced = before.files.get(target.name, ()) if before else ()
-            files[target.name] = target.write(rows, shard.shard_id, replaces=replaced)
+    before = read_joined(shard)
+    joined.refuse({})  # a table may have been changed since
+    refused: dict[str, str] = {}
+    while True:
+        files: dict[str, tuple[str, ...]] = {}
+        for target in given:
+            if isinstance(target, Dataset):
+                replaced = before.files.get(target.name, ()) if before else ()
+                files[target.name] = target.write(rows, shard.shard_id, replaces=replaced)
+            elif found := _write(target, rows, joined):
+                refused |= found
+                joined.refuse(refused)
+                break
         else:
-            target.prepare(joined.schema)
-            target.write(rows)
-    return note_joined(shard, rows, files=files)
+            return note_joined(shard, rows, files=files)
+
+
+def _write(table: TableTarget, rows: CountedRows, joined: JoinedRows) -> dict[str, str]:
+    """Write the rows into a table. Returns the answers that it refuses, and why; then none of the rows is written."""
+    table.prepare(joined.schema)
+    try:
+        table.write(rows)
+    except RefusedValuesError as error:
+        refused = table.refused_answers(joined, joined.answer)
+        if not refused:
+            raise
+        log.warning(
+            "Table %s refuses the answers to %s (%s). They become invalid_output, with the reason in the column error; "
+            "the other rows are written. To keep these answers, change the table, and clear join_results: it writes "
+            "them again, at no cost",
+            table.name,
+            counted(len(refused), "request"),
+            error.reason,
+        )
+        return refused
+    return {}
