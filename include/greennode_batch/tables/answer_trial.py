@@ -67,7 +67,7 @@ class _AnswerTrial:
             yield from self._refused(part)
 
     def _reason(self, row: pa.Table, refused: Refusal) -> str:
-        """Name the column whose value is refused. Raises _NotTheAnswersError if the row is refused without an answer"""
+        """Name the column whose value is refused. Raises _NotTheAnswersError for a row that is refused without one."""
         where = f"table {self._dialect.name}"
         for names in (*([name] for name in self._answer), self._answer):
             if self._try(_without(row, names)) is not None:

@@ -31,8 +31,8 @@ class ResultParts:
     files: results.parquet of each attempt, in order; a later result replaces an earlier one. fields: the columns to
     read, including custom_id. stops: for each file, why the budget stopped its retryable requests from being sent
     again, or None; these requests become `unsent`. attempts: the number of each file's attempt, which several have if
-    the shard was split; by default each file is the next attempt's. refused: see refused_answers.py. final: gives the values of the column FINAL, if it
-    is wanted.
+    the shard was split; by default each file is the next attempt's. refused: answers that count as invalid, as
+    `read_refused` returns them. final: gives the values of the column FINAL, if it is wanted.
     """
 
     def __init__(

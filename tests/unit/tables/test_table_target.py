@@ -1,6 +1,7 @@
 """What every target keeps to, whatever its database."""
 
 import datetime
+import re
 import sqlite3
 from contextlib import closing
 from decimal import Decimal
@@ -154,6 +155,28 @@ def test_a_shard_that_fails_half_way_leaves_nothing_and_shows_no_row(db):
     assert db.fetch("SELECT id, answer FROM answers") == [(1, "old")]
     table.write([db.rows_of("new")])
     assert db.fetch("SELECT answer FROM answers") == [("new",)]
+
+
+def test_the_answers_that_a_table_refuses_are_found_unless_it_refuses_most_of_them_or_something_else(db):
+    db.run(
+        "CREATE TABLE answers (id bigint PRIMARY KEY CHECK (id < 300), answer text CHECK (answer <> 'bad'), "
+        "status text, run_id text, custom_id text)"
+    )
+
+    def refused(*answers, first=1):
+        rows = db.rows_of(*answers).append_column("custom_id", pa.array([f"c{n}" for n in range(len(answers))]))
+        rows = rows.set_column(0, "id", pa.array(range(first, first + len(answers))))
+        return db.table().refused_answers([rows.slice(0, 50), rows.slice(50)], ["answer"])
+
+    few = ["fine"] * 100
+    few[7] = few[99] = "bad"
+    found = refused(*few)
+    assert found.keys() == {"c7", "c99"}
+    start = r"answer: the column answer of table answers \(text\) refuses it: .*; the answer was: bad"
+    assert re.fullmatch(start, found["c7"], re.IGNORECASE)
+    assert refused("bad").keys() == {"c0"}
+    assert refused(*["bad"] * 50) == refused(*few, first=250) == {}
+    assert db.fetch("SELECT * FROM answers") == []
 
 
 def test_a_trigger_that_keeps_a_row_out_is_noticed_and_nothing_is_written(own):
