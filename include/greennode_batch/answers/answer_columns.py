@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import enum
 import json
 import math
@@ -235,7 +236,18 @@ def _plain_value(value: Any, *, as_text: bool) -> Any:
         value = value.value
     if isinstance(value, Decimal) and not (value.adjusted() < _MAX_DIGITS and _scale(value) <= _MAX_SCALE):
         raise ValueError("the number is too large for a column")
+    if isinstance(value, datetime.timedelta) and as_text:
+        return _duration(value)
     return str(to_jsonable_python(value)) if as_text and type(value) is not str else value
+
+
+def _duration(value: datetime.timedelta) -> str:
+    """A duration in the form of ISO 8601. Pydantic's own counts 365 days as a year, which other readers do not."""
+    sign, value = ("-", -value) if value < datetime.timedelta(0) else ("", value)
+    clock = str(to_jsonable_python(value - datetime.timedelta(value.days)))
+    if not value.days:
+        return sign + clock
+    return f"{sign}P{value.days}D{'' if clock == 'PT0S' else clock[1:]}"
 
 
 def _scale(number: Decimal) -> int:

@@ -120,7 +120,7 @@ def _may_have_some(shard: StagedShard, plan: Plan) -> bool:
         return True
     if shard.stage != "collected" or shard.receipt is None:
         return False
-    return plan.unsent > 0 or set(shard.receipt.statuses) != {RowStatus.SUCCEEDED}
+    return plan.unsent > 0 or shard.has_refused or set(shard.receipt.statuses) != {RowStatus.SUCCEEDED}
 
 
 def _without_answer(folder: RunFolder, shard: StagedShard, plan: Plan, status: str | None) -> Iterator[pa.Table]:

@@ -38,7 +38,8 @@ class StagedShard(msgspec.Struct, frozen=True):
     """One batch file of a run. index: its position in its attempt, the order in which mapped tasks take shards.
 
     actual_cost: what its batch has used, once the report is written. half_of: the planned shard that it was split from;
-    both have the same index. None for a planned shard. answering: how far it is, if it is answered live.
+    both have the same index. None for a planned shard. answering: how far it is, if it is answered live. has_refused:
+    whether a table refused answers of it.
     """
 
     attempt: int
@@ -50,6 +51,7 @@ class StagedShard(msgspec.Struct, frozen=True):
     actual_cost: ShardCost | None = None
     half_of: str | None = None
     answering: LiveProgress | None = None
+    has_refused: bool = False
 
     @property
     def planned_id(self) -> str:
@@ -199,7 +201,7 @@ class StagedRuns:
             if (receipt is None or not receipt.is_through) and any(name.startswith("creating.") for name in some)
         ]
         answering = self._answering(run, claimed)
-        for one, folder, receipt in zip(shards, folders, receipts, strict=True):
+        for one, folder, receipt, there in zip(shards, folders, receipts, listed, strict=True):
             used = actual_cost.get((one.attempt, one.shard_id))
             if used is not None and (receipt is None or used.batch_id != receipt.answered_by):
                 used = None  # it was sent again since
@@ -214,6 +216,7 @@ class StagedRuns:
                 actual_cost=used,
                 half_of=half_of,
                 answering=answering.get(folder),
+                has_refused="refused.parquet" in there,
             )
 
     def _splits_of(self, run: RunFolder, shards: Sequence[SentShard]) -> dict[str, Split]:

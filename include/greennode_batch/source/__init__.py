@@ -6,6 +6,7 @@ value_limits     which values a column of a target does not hold as they are
 exact_json       JSON whose numbers keep all their digits
 sql              rows of a query
 postgres_values  values of PostgreSQL, exact, and the types of a query's columns
+postgres_texts   PostgreSQL's texts for arrays, ranges, intervals, money and bytes
 sqlite_types     the types that SQLite declares
 sql_connection   a database connection from the environment
 files            rows of a file or of a folder of files

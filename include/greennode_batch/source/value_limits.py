@@ -23,12 +23,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from greennode_batch.source.column_types import is_json
+from greennode_batch.source.postgres_texts import (
+    TextRange,
+    array_items,
+    is_bytes,
+    is_interval,
+    money_amount,
+    ranges_in,
+)
 from greennode_batch.state.column_limit import ColumnLimit
 
 _MAX_BIGINT = (1 << 63) - 1
 # PostgreSQL's numeric without a precision.
 _MOST_DIGITS, _MOST_SCALE = 131_072, 16_383
-_MICROSECONDS = 6
+_MICROSECONDS, _CENTS = 6, 2
+_SECONDS = 1 << 31
 _DAY = 86_400_000_000
 _NUMBER = re.compile(r"[ \t\n\r\f\v]*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,6})?[ \t\n\r\f\v]*", re.ASCII)
 _WHOLE = re.compile(r"[ \t\n\r\f\v]*[+-]?\d+[ \t\n\r\f\v]*", re.ASCII)
@@ -216,6 +225,65 @@ def _is_timestamp(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
     return _parses(datetime.datetime, text)
 
 
+def _is_text(text: str, limit: ColumnLimit, may_round: bool) -> bool:
+    """Whether a column holds a text, which is an item of an array or a bound of a range."""
+    if limit.kind == "text":
+        return limit.max_length is None or len(text) <= limit.max_length
+    return text in limit.words if limit.kind == "words" else _READERS[limit.kind](text, limit, may_round)
+
+
+def _is_array(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
+    items, item = array_items(str(value)), limit.element
+    if items is None:
+        return False
+    return item is None or all(one is None or _is_text(one, item, may_round) for one in items)
+
+
+def _is_range(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
+    ranges, bound = ranges_in(str(value), is_multirange=limit.kind == "multirange"), limit.element
+    if ranges is None or bound is None:
+        return False
+    bounds = [text for one in ranges for text in (one.lower, one.upper) if text is not None]
+    return all(_is_text(text, bound, may_round) for text in bounds) and all(_is_in_order(one, bound) for one in ranges)
+
+
+def _is_in_order(one: TextRange, bound: ColumnLimit) -> bool:
+    """Whether a range does not end before it begins, and has a form with its lower and without its upper bound."""
+    lower, upper = (None if text is None else _ordered(text, bound.kind) for text in (one.lower, one.upper))
+    if bound.greatest is not None:
+        is_last = (lower == bound.greatest and not one.has_lower) or (upper == bound.greatest and one.has_upper)
+        if is_last:
+            return False
+    return lower is None or upper is None or bool(lower <= upper)
+
+
+def _ordered(text: str, kind: str) -> Any:
+    if kind == "date":
+        return datetime.date.fromisoformat(text)
+    if kind in {"timestamp", "zoned"}:
+        moment = datetime.datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+    return _number(text)
+
+
+def _is_interval(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
+    if isinstance(value, str):
+        return is_interval(value)
+    # PostgreSQL reads a number as seconds, but none with an exponent.
+    return abs(value) < _SECONDS and "e" not in f"{value}"
+
+
+def _is_money(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
+    # Arrow writes floats with an exponent where Python does not.
+    text = value if isinstance(value, str) else pa.array([value]).cast(pa.string())[0].as_py()
+    amount = money_amount(text)
+    return amount is not None and (may_round or _decimals(amount) <= _CENTS)
+
+
+def _is_bytes(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
+    return is_bytes(str(value))
+
+
 def _is_fraction(digits: str | None, limit: ColumnLimit) -> bool:
     return len((digits or "").rstrip("0")) <= (_MICROSECONDS if limit.scale is None else limit.scale)
 
@@ -282,4 +350,10 @@ _READERS: dict[str, Callable[[Any, ColumnLimit, bool], bool]] = {
     "jsonb": _is_json,
     "inet": _is_address,
     "cidr": _is_address,
+    "array": _is_array,
+    "range": _is_range,
+    "multirange": _is_range,
+    "interval": _is_interval,
+    "money": _is_money,
+    "bytes": _is_bytes,
 }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import JOB_ID
+from greennode_batch.source.postgres_texts import array_text, interval_text
 from greennode_batch.state.column_limit import ColumnLimit
 from greennode_batch.state.table_digest import NO_DIGEST, TableDigest
 from greennode_batch.tables.database_errors import refusal
@@ -22,7 +23,10 @@ from greennode_batch.tables.typed_rows import DIGEST, from_texts
 
 _MAX_NAME_BYTES = 63
 # Fixed text formats, whatever the session or the database is set to.
-_PLAIN_WORDS = "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL extra_float_digits = 1"
+_PLAIN_WORDS = (
+    "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL extra_float_digits = 1; "
+    "SET LOCAL IntervalStyle = 'postgres'"
+)
 # The planner knows too little about a temporary table to see that an index lookup per row is best. It would read the
 # whole target each time.
 _BY_INDEX = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off"
@@ -31,6 +35,8 @@ _BY_INDEX = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; 
 _UNSORTED = "SET LOCAL enable_sort = off"
 
 
+# Texts that PostgreSQL wants in another form, by the kind of their column.
+_FORMS: dict[str, Callable[[str], str]] = {"array": array_text, "interval": interval_text}
 _TEXTS = frozenset({"text", "varchar", "bpchar", "name", "citext"})
 _PROGRAM_LIMIT = "54000"
 _ROW_ON_DISK = re.compile(r"\(\d+,\d+\)")
@@ -45,6 +51,7 @@ class PostgresDialect(Dialect):
 
     def __init__(self, connection: Any, name: str, key: Sequence[str]) -> None:
         super().__init__(connection, name, key)
+        self._rewritten: dict[str, Callable[[str], str]] | None = None
         if connection.autocommit:
             connection.autocommit = False  # a shard is written in one transaction
 
@@ -76,19 +83,31 @@ class PostgresDialect(Dialect):
             "CASE WHEN attidentity = 'a' THEN %s WHEN to_jsonb(a) ->> 'attgenerated' <> '' THEN %s ELSE '' END, "
             # The type behind all domains.
             "format_type(base_id, modifier), base, modifier, "
-            "array(SELECT enumlabel::text FROM pg_enum WHERE enumtypid = base_id ORDER BY enumsortorder) "
+            "array(SELECT enumlabel::text FROM pg_enum WHERE enumtypid IN (base_id, item_id) ORDER BY enumsortorder), "
+            "(SELECT typname::text FROM pg_type WHERE oid = item_id) "
             "FROM pg_attribute a JOIN pg_type t ON t.oid = atttypid CROSS JOIN LATERAL ("
             "WITH RECURSIVE below (id, modifier) AS (SELECT a.atttypid, a.atttypmod UNION ALL "
             "SELECT typbasetype, typtypmod FROM below JOIN pg_type ON pg_type.oid = below.id WHERE typtype = 'd') "
-            "SELECT pg_type.oid AS base_id, typname::text AS base, below.modifier FROM below "
+            "SELECT pg_type.oid AS base_id, typname::text AS base, below.modifier, "
+            "CASE WHEN typcategory = 'A' AND typlen = -1 THEN typelem END AS item_id FROM below "
             "JOIN pg_type ON pg_type.oid = below.id WHERE typtype <> 'd') b "
             "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
             (IDENTITY, GENERATED, self.quoted),
         )
-        return [
-            Column._make((*row, limit_of(self.name, row[0], type_, bounds_of(base, modifier, labels))))
-            for *row, type_, base, modifier, labels in rows.fetchall()
-        ]
+        found = rows.fetchall()
+        limits = {
+            name: limit_of(self.name, name, type_, bounds_of(base, modifier, labels, item))
+            for name, *_, type_, base, modifier, labels, item in found
+            if base != "money" or self._has_plain_money(tx)
+        }
+        self._rewritten = {
+            name: _FORMS[limit.kind] for name, limit in limits.items() if limit is not None and limit.kind in _FORMS
+        }
+        return [Column._make((*row, limits.get(row[0]))) for *row, _, _, _, _, _ in found]
+
+    def _has_plain_money(self, tx: Any) -> bool:
+        """Whether the session's locale reads 12.34 as an amount with two decimals."""
+        return bool(self.run(tx, "SELECT '12.34'::text::money::numeric = 12.34").fetchone()[0])
 
     @property
     def user(self) -> str:
@@ -221,7 +240,7 @@ class PostgresDialect(Dialect):
             # The role may read some columns only, or an extension's index is not for temporary tables.
             self.run(tx, f"ROLLBACK TO SAVEPOINT {TRIAL}")
             return
-        copy_in(tx.cursor(), TRIAL, rows)
+        self._copy_in(tx, TRIAL, rows)
 
     def _try_policies(self, tx: Any, rows: pa.Table, *, removes: bool) -> None:
         self.upsert(tx, [rows])
@@ -309,15 +328,28 @@ class PostgresDialect(Dialect):
     def insert(self, tx: Any, staged: str, rows: pa.Table) -> None:
         """Insert rows into a temporary table by COPY. A time without a zone is UTC for a column with one."""
         self.run(tx, _PLAIN_WORDS)
-        copy_in(tx.cursor(), staged, rows)
+        self._copy_in(tx, staged, rows)
+
+    def _copy_in(self, tx: Any, table: str, rows: pa.Table) -> None:
+        """Append rows to a table with column types of the target, in the forms that PostgreSQL reads."""
+        if self._rewritten is None:
+            self.columns(tx)
+        for name, form in (self._rewritten or {}).items():
+            if name in rows.column_names and pa.types.is_string(rows.schema.field(name).type):
+                texts = [None if text is None else form(text) for text in rows[name].to_pylist()]
+                index = rows.schema.get_field_index(name)
+                rows = rows.set_column(index, name, pa.array(texts, pa.string()))
+        copy_in(tx.cursor(), table, rows)
 
     def make_quick(self, tx: Any, staged: str, names: Sequence[str]) -> None:
         """Tell the planner how many rows the temporary table has."""
         self.run(tx, f"ANALYZE {staged}")
 
     def value(self, name: str) -> str:
-        """The column cast to text, which spells out booleans and does not pad char(8)."""
-        return f"({self._row_digest() if name == DIGEST else super().value(name)})::text"
+        """The column cast to text, which spells out booleans and does not pad char(8); an array as JSON."""
+        made = self._row_digest() if name == DIGEST else super().value(name)
+        is_array = self._rewritten is not None and self._rewritten.get(name) is array_text
+        return f"(to_jsonb({made}))::text" if is_array else f"({made})::text"
 
     def read(self, tx: Any, run_id: str, schema: pa.Schema, job_id: str | None = None) -> Iterator[pa.Table]:
         """Read the run's rows by COPY, which is several times cheaper than a cursor."""

@@ -19,16 +19,17 @@ _MADE = {"json": "jsonb", "large": "numeric", "decimal": "numeric", "zoned": "ti
 _INTEGERS = frozenset({"int2", "int4", "int8"})
 _NUMBERS = _INTEGERS | {"float4", "float8", "numeric", "money"}
 _TIMES = frozenset({"date", "timestamp", "timestamptz", "time", "timetz"})
+_RANGES = frozenset({"r", "m"})
 _SPECIAL = frozenset({"bool", "uuid", "json", "jsonb"})
 _NEVER = {
-    "boolean": _NUMBERS | _TIMES | {"uuid"},
-    **dict.fromkeys(("date", "timestamp", "zoned"), _NUMBERS | _SPECIAL),
-    **dict.fromkeys(("large", "bigint", "double precision"), frozenset({"uuid"})),
-    "decimal": _INTEGERS | {"uuid", "bool"},
+    "boolean": _NUMBERS | _TIMES | _RANGES | {"uuid", "interval"},
+    **dict.fromkeys(("date", "timestamp", "zoned"), _NUMBERS | _SPECIAL | _RANGES | {"interval"}),
+    **dict.fromkeys(("large", "bigint", "double precision"), _RANGES | {"uuid"}),
+    "decimal": _INTEGERS | _RANGES | {"uuid", "bool"},
 }
 _SELDOM = {
-    "json": _NUMBERS | _TIMES | {"bool", "uuid"},
-    "text": _NUMBERS | _TIMES | _SPECIAL,
+    "json": _NUMBERS | _TIMES | _RANGES | {"bool", "uuid", "interval"},
+    "text": _NUMBERS | _TIMES | _SPECIAL | _RANGES | {"interval", "bytea"},
     "double precision": _INTEGERS | _TIMES | {"bool"},
     **dict.fromkeys(("large", "bigint"), _TIMES | {"bool"}),
 }
@@ -44,18 +45,38 @@ _INTEGER_BYTES = {"int2": 2, "int4": 4, "int8": 8}
 _KINDS: dict[str, Kind] = {
     "float4": "real", "float8": "double", "bool": "boolean", "date": "date", "time": "time", "timestamp": "timestamp",
     "timestamptz": "zoned", "uuid": "uuid", "json": "json", "jsonb": "jsonb", "inet": "inet", "cidr": "cidr",
+    "money": "money", "bytea": "bytes",
 }  # fmt: skip
 _MODIFIER_HEADER = 4
+# What bounds a range of a type of PostgreSQL's own.
+_BOUNDS = {
+    "int4range": "int4", "int8range": "int8", "numrange": "numeric", "daterange": "date", "tsrange": "timestamp",
+    "tstzrange": "timestamptz",
+}  # fmt: skip
+_NO_DIGITS = 0xFFFF
+_WITH_SECONDS = 1 << 12
 
 
-def bounds_of(base: str, modifier: int, labels: Sequence[str]) -> dict[str, Any] | None:
+def bounds_of(base: str, modifier: int, labels: Sequence[str], item: str | None = None) -> dict[str, Any] | None:
     """The kind and the bounds of a ColumnLimit; None if nothing limits the type, or only PostgreSQL knows its values.
 
-    base: the name of the type behind all domains. modifier: of that type, -1 for none. labels: of an enumeration.
+    base: the name of the type behind all domains. modifier: of that type, -1 for none. labels: of an enumeration, also
+    as the items of an array. item: the type of an array's items.
     """
     packed = modifier - _MODIFIER_HEADER
     made: dict[str, Any] | None = None
-    if labels:
+    if item is not None:
+        made = {"kind": "array", "element": bounds_of(item, modifier, labels)}
+    elif base in _BOUNDS:
+        made = {"kind": "range", "element": bounds_of(_BOUNDS[base], -1, ())}
+    elif base.endswith("multirange") and (one := base.replace("multi", "")) in _BOUNDS:
+        made = {"kind": "multirange", "element": bounds_of(_BOUNDS[one], -1, ())}
+    elif base == "interval":
+        # Without seconds among its fields it would lose some of a value.
+        is_whole = modifier < 0 or modifier >> 16 & _WITH_SECONDS
+        digits = None if modifier < 0 or modifier & 0xFFFF == _NO_DIGITS else modifier & 0xFFFF
+        made = {"kind": "interval", "scale": digits} if is_whole else None
+    elif labels:
         made = {"kind": "words", "words": tuple(labels)}
     elif base in _INTEGERS:
         most = 1 << (8 * _INTEGER_BYTES[base] - 1)
@@ -114,6 +135,8 @@ def fit(field: pa.Field, column: Column) -> Fit:
     kind = kind_of(field)
     if column.kind == "array":
         return Fit.DOUBTFUL if pa.types.is_string(field.type) else Fit.NEVER
+    if column.kind == "money" and column.limit is None:
+        return Fit.NEVER  # the database's locale would read 1.50 as another amount
     if column.kind in _NEVER.get(kind, ()) and not (kind == "decimal" and field.type.scale <= 0):
         return Fit.NEVER
     return Fit.DOUBTFUL if column.kind in _SELDOM.get(kind, ()) else Fit.ALWAYS

@@ -53,7 +53,10 @@ class Column(NamedTuple):
 
 def limit_of(table: str, column: str, type_: str, bounds: Mapping[str, Any] | None) -> ColumnLimit | None:
     """What a column holds. bounds: the kind and the bounds of the limit; None if there is none."""
-    return None if bounds is None else ColumnLimit(table, column, type_, **bounds)
+    if bounds is None:
+        return None
+    element = limit_of(table, column, type_, bounds.get("element"))
+    return ColumnLimit(table, column, type_, **{**bounds, "element": element})
 
 
 def quote(identifier: str) -> str:

@@ -49,6 +49,12 @@ def test_a_time_without_a_zone_is_stored_as_it_is_and_otherwise_taken_as_utc():
     assert stored == [noon, noon.replace(tzinfo=datetime.UTC)]
 
 
+def test_a_duration_counts_days_and_no_years():
+    times = [datetime.timedelta(400, 60), datetime.timedelta(-365), datetime.timedelta(0)]
+    fields = answer_fields(create_model("Trip", took=(datetime.timedelta, ...)))
+    assert columns_of([(time,) for time in times], fields) == ([["P400DT1M", "-P365D", "PT0S"]], {})
+
+
 class Row(BaseModel):
     whole: int
     number: float

@@ -9,7 +9,9 @@ from decimal import Decimal
 import psycopg
 import pyarrow as pa
 import pytest
+from pydantic import BaseModel
 
+from greennode_batch.answers.answer_reader import AnswerReader
 from greennode_batch.errors import ConfigError
 from greennode_batch.tables.open_table import sql_table
 
@@ -47,6 +49,42 @@ def test_columns_and_values_have_its_own_types(on_postgres):
     ]
     kinds = "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'answers'"
     assert dict(on_postgres.fetch(kinds)) == {name: kind for name, (*_, kind) in TYPES.items()}
+
+
+class Trip(BaseModel):
+    stops: list[str | None]
+    took: datetime.timedelta
+    late: datetime.timedelta
+    price: float
+    photo: bytes
+    days: str
+
+
+def test_answers_are_values_of_the_columns_that_are_there_and_are_read_back(on_postgres):
+    on_postgres.run(
+        "CREATE DOMAIN stops AS text[]",
+        "SET IntervalStyle = 'sql_standard'",
+        "CREATE TABLE answers (id bigint PRIMARY KEY, stops stops, took interval, late interval, price money, "
+        "photo bytea, days daterange, status text, run_id text)",
+    )
+    reader = AnswerReader(Trip)
+    took, late, stops = datetime.timedelta(400, 7_200), datetime.timedelta(seconds=-5_400), ['a, "b"', None, "\\{}"]
+    answer = {
+        "stops": stops,
+        "took": "P400DT2H",
+        "late": "-PT1H30M",
+        "price": 9.5,
+        "photo": "é",
+        "days": "[2026-01-31,]",
+    }
+    values = dict(zip([field.name for field in reader.fields], reader.read(json.dumps(answer)), strict=True))
+    schema = pa.schema([("id", pa.int64()), *reader.fields, ("status", pa.string()), ("run_id", pa.string())])
+    table = on_postgres.written(pa.Table.from_pylist([{"id": 1, **values, "status": "s", "run_id": "r"}], schema))
+    (stored,) = table.stored(pa.table({"id": [1]}), reader.fields[:3]).to_pylist()
+    on_postgres.run("RESET IntervalStyle")
+    found = on_postgres.fetch("SELECT stops, took, late, price::numeric, photo, lower(days) FROM answers")
+    assert found == [(stops, took, late, Decimal("9.50"), "é".encode(), datetime.date(2026, 1, 31))]
+    assert (json.loads(stored["stops"]), stored["took"]) == (stops, "400 days 02:00:00")
 
 
 def test_a_time_without_a_zone_is_utc_in_a_column_with_one_whatever_the_session_says(on_postgres):

@@ -1,0 +1,167 @@
+"""PostgreSQL's texts for arrays, ranges, intervals, money and bytes: which of them it surely reads, and as what.
+
+It reads more forms than these. A form that depends on a setting of the session, or that is read as another value than
+most people mean, is not among them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+
+from greennode_batch.source.exact_json import json_text, read_json
+
+_MAX_DIMENSIONS = 6
+_ITEM = r'"(?:[^"\\]|\\.)*"|[^\s{},"\\](?:[^{},"\\]*[^\s{},"\\])?'
+_FLAT_ARRAY = re.compile(rf"\s*\{{\s*(?:(?:{_ITEM})\s*(?:,\s*(?:{_ITEM})\s*)*)?\}}\s*", re.DOTALL)
+_ITEMS = re.compile(_ITEM, re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_TO_ESCAPE = re.compile(r'(["\\])')
+
+_BOUND = r'"[^"\\]*"|[^"\\,()\[\]]*'
+_RANGE = rf"\s*(?P<open>[\[(])(?P<lower>{_BOUND}),(?P<upper>{_BOUND})(?P<close>[\])])\s*"
+_ONE_RANGE = re.compile(_RANGE)
+_RANGES = re.compile(rf"\s*\{{(?:{re.sub('[?]P<[a-z]+>', '?:', _RANGE)}(?:,(?=\s*[\[(])|(?=\}})))*\}}\s*")
+
+_MONEY = re.compile(r"\s*[-+]?\$?(\d+|\d{1,3}(,\d{3})+)(\.\d*)?\s*", re.ASCII)
+_CENTS = (1 << 63) - 1
+
+_NUMBER = r"-?\d{1,6}(?:\.\d{1,6})?"
+_UNITS = ("years?", "mons?|months?", "weeks?", "days?", "hours?", "min(?:ute)?s?", "sec(?:ond)?s?")
+_CLOCK = r"\d{1,6}:[0-5]\d(?::[0-5]\d(?:\.\d{1,6})?)?"
+_DAYS, _HOURS = ("".join(rf"(?:{_NUMBER}\s*(?:{unit})\s*,?\s*)?" for unit in some) for some in (_UNITS[:4], _UNITS[4:]))
+_VERBOSE = re.compile(rf"\s*(?=[-\d]){_DAYS}(?:{_HOURS}|{_CLOCK})\s*", re.ASCII | re.IGNORECASE)
+_PART = r"(?:\d{1,6}%s)?"
+_ISO = re.compile(
+    f"-?P(?=[T\\d]){''.join(_PART % unit for unit in 'YMWD')}"
+    rf"(?:T(?=\d){_PART % 'H'}{_PART % 'M'}(?:\d{{1,6}}(?:\.\d{{1,6}})?S)?)?",
+    re.ASCII,
+)
+_ISO_NUMBER = re.compile(r"[\d.]+")
+
+_BYTES = re.compile(r"\\x(?:[0-9a-fA-F]{2})*|[^\\]*")
+
+
+class TextRange(NamedTuple):
+    """A range as text. A bound is None if there is none."""
+
+    lower: str | None
+    upper: str | None
+    has_lower: bool
+    """Whether the lower bound is part of the range."""
+    has_upper: bool
+
+
+def array_items(text: str) -> list[str | None] | None:
+    """The items of an array: a JSON list, also of lists of the same lengths, or PostgreSQL's `{a,b}`.
+
+    None for any other text.
+    """
+    values = _json_list(text)
+    if values is not None:
+        return None if _lengths(values) is None else list(_leaves(values))
+    if not _FLAT_ARRAY.fullmatch(text):
+        return None
+    return [_item(one) for one in _ITEMS.findall(text)]
+
+
+def array_text(text: str) -> str:
+    """A JSON list as PostgreSQL's `{"a","b"}`; any other text as it is."""
+    values = _json_list(text)
+    return text if values is None or _lengths(values) is None else _written(values)
+
+
+def ranges_in(text: str, *, is_multirange: bool) -> Sequence[TextRange] | None:
+    """The ranges of a text, which is one range or `{[1,5),[7,9)}`; None for any other text."""
+    pattern = _RANGES if is_multirange else _ONE_RANGE
+    if not is_multirange and text.strip().lower() == "empty":
+        return []
+    if not pattern.fullmatch(text):
+        return None
+    return [
+        TextRange(_bound(one["lower"]), _bound(one["upper"]), one["open"] == "[", one["close"] == "]")
+        for one in _ONE_RANGE.finditer(text)
+    ]
+
+
+def is_interval(text: str) -> bool:
+    """Whether a text is an interval such as `1 year 3 days 02:00:00` or `P3DT2H`."""
+    return bool(_VERBOSE.fullmatch(text) or _ISO.fullmatch(text))
+
+
+def interval_text(text: str) -> str:
+    """A negative interval in the form of ISO 8601, of which PostgreSQL wants a sign at each number."""
+    return _ISO_NUMBER.sub(r"-\g<0>", text[1:]) if text.startswith("-") and _ISO.fullmatch(text) else text
+
+
+def money_amount(text: str) -> Decimal | None:
+    """The number of an amount such as `$1,234.50`; None for any other text, and for one that money cannot hold."""
+    if not _MONEY.fullmatch(text):
+        return None
+    amount = Decimal(re.sub("[$,\\s]", "", text))
+    return amount if abs(amount).scaleb(2) < _CENTS else None
+
+
+def is_bytes(text: str) -> bool:
+    r"""Whether a text is bytes in hexadecimal digits behind `\x`, or stands for its own bytes."""
+    return bool(_BYTES.fullmatch(text))
+
+
+def _json_list(text: str) -> list[Any] | None:
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        values: list[Any] = read_json(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return values
+
+
+def _lengths(values: list[Any]) -> tuple[int, ...] | None:
+    """The lengths of a list and of the lists in it; None if they differ, or one inside is empty."""
+    inner = {_lengths(one) if isinstance(one, list) else () for one in values}
+    if len(inner) > 1 or None in inner:
+        return None
+    below = inner.pop() if inner else ()
+    assert below is not None, "checked above"
+    if 0 in below or len(below) >= _MAX_DIMENSIONS:
+        return None
+    return (len(values), *below)
+
+
+def _leaves(values: list[Any]) -> list[str | None]:
+    nested = (_leaves(one) if isinstance(one, list) else [_leaf(one)] for one in values)
+    return list(itertools.chain.from_iterable(nested))
+
+
+def _leaf(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json_text(value)
+
+
+def _written(values: list[Any]) -> str:
+    parts = []
+    for one in values:
+        if isinstance(one, list):
+            parts.append(_written(one))
+        elif (leaf := _leaf(one)) is None:
+            parts.append("NULL")
+        else:
+            parts.append('"' + _TO_ESCAPE.sub(r"\\\1", leaf) + '"')
+    return "{" + ",".join(parts) + "}"
+
+
+def _item(text: str) -> str | None:
+    if text.startswith('"'):
+        return _ESCAPED.sub(r"\1", text[1:-1])
+    return None if text.upper() == "NULL" else text
+
+
+def _bound(text: str) -> str | None:
+    return text[1:-1] if text.startswith('"') else text.strip() or None
