@@ -53,13 +53,15 @@ TESTED_IN = {
     ],
     "reconcile/test_written.py": ["reconcile/written_files"],
     "source/formats/test_parquet_rows.py": ["source/formats/int96_check"],
+    "source/test_value_limits.py": ["source/postgres_texts"],
     "tables/test_carried_check.py": ["tables/trial_rows"],
     "tables/test_table_target.py": [
-        "job/columns", "tables/table_columns", "tables/sql_dialect", "tables/key_sample", "tables/table_check",
-        "tables/typed_rows",
+        "job/columns", "tables/answer_trial", "tables/table_columns", "tables/sql_dialect", "tables/key_sample",
+        "tables/table_check", "tables/typed_rows",
     ],
     "write/test_dataset.py": ["write/dataset_files"],
     "write/test_file_lookup.py": ["write/answer_index", "write/parquet_files"],
+    "write/test_target_writer.py": ["write/refused_answers"],
 }  # fmt: skip
 # What tests of several modules promise, or of a page of the docs.
 OF_NO_MODULE = (

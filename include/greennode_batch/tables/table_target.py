@@ -33,7 +33,7 @@ _AFTER_FIX = "or name another one, and clear join_results: it writes them again,
 
 
 class RefusedValuesError(ConfigError):
-    """A table refused values of a shard's rows, which it did not write."""
+    """A table refuses values of a shard's rows. None of them was written; the answers are safe in staging."""
 
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)

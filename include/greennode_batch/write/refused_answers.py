@@ -1,6 +1,6 @@
 """Refused answers: refused.parquet, the answers of a shard that a target refused when they were written.
 
-Whoever reads the shard's results takes them for invalid answers. results.parquet keeps them.
+All that read the results of the shard count them as invalid answers. results.parquet keeps them.
 """
 
 from __future__ import annotations
