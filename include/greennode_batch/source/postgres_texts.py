@@ -57,23 +57,29 @@ class TextRange(NamedTuple):
     has_upper: bool
 
 
-def array_items(text: str) -> list[str | None] | None:
-    """The items of an array: a JSON list, also of lists of the same lengths, or PostgreSQL's `{a,b}`.
+def array_values(text: str) -> list[Any] | None:
+    """The items of an array as texts: of a JSON list, also of lists of the same lengths, or of PostgreSQL's `{a,b}`.
 
     None for any other text.
     """
     values = _json_list(text)
     if values is not None:
-        return None if _lengths(values) is None else list(_leaves(values))
+        return None if _lengths(values) is None else _texts(values)
     if not _FLAT_ARRAY.fullmatch(text):
         return None
     return [_item(one) for one in _ITEMS.findall(text)]
 
 
+def array_items(text: str) -> list[str | None] | None:
+    """As `array_values`, without the lists in a list."""
+    values = array_values(text)
+    return None if values is None else _leaves(values)
+
+
 def array_text(text: str) -> str:
-    """A JSON list as PostgreSQL's `{"a","b"}`; any other text as it is."""
-    values = _json_list(text)
-    return text if values is None or _lengths(values) is None else _written(values)
+    """A list as PostgreSQL's `{"a","b"}`; any other text as it is."""
+    values = array_values(text)
+    return text if values is None else _written(values)
 
 
 def ranges_in(text: str, *, is_multirange: bool) -> Sequence[TextRange] | None:
@@ -134,15 +140,19 @@ def _lengths(values: list[Any]) -> tuple[int, ...] | None:
     return (len(values), *below)
 
 
-def _leaves(values: list[Any]) -> list[str | None]:
-    nested = (_leaves(one) if isinstance(one, list) else [_leaf(one)] for one in values)
-    return list(itertools.chain.from_iterable(nested))
+def _texts(values: list[Any]) -> list[Any]:
+    return [_texts(one) if isinstance(one, list) else _text(one) for one in values]
 
 
-def _leaf(value: Any) -> str | None:
+def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return json_text(value)
+
+
+def _leaves(values: list[Any]) -> list[str | None]:
+    nested = (_leaves(one) if isinstance(one, list) else [one] for one in values)
+    return list(itertools.chain.from_iterable(nested))
 
 
 def _written(values: list[Any]) -> str:
@@ -150,10 +160,8 @@ def _written(values: list[Any]) -> str:
     for one in values:
         if isinstance(one, list):
             parts.append(_written(one))
-        elif (leaf := _leaf(one)) is None:
-            parts.append("NULL")
         else:
-            parts.append('"' + _TO_ESCAPE.sub(r"\\\1", leaf) + '"')
+            parts.append("NULL" if one is None else '"' + _TO_ESCAPE.sub(r"\\\1", one) + '"')
     return "{" + ",".join(parts) + "}"
 
 

@@ -33,7 +33,10 @@ _SQLITE_READ_ONLY, _SQLITE_FULL = 8, 13
 _SQLITE_ABOUT_VALUES = frozenset({18, 19, 20})
 
 # Where other databases show values: MySQL, SQL Server, and those that quote them.
-_VALUES = re.compile(r"(?<= entry )'.*'(?= for key)|(?<= value: )'.*'(?= for column)|(?<= value is )\(.*\)|\".*\"")
+_VALUES = re.compile(
+    r"(?<= entry )'.*'(?= for key)|(?<= value: )'.*'(?= for column)|(?<= value: )'.*'|(?<= value is )\(.*\)|\".*\""
+)
+_IN_ANY_QUOTES = re.compile(r"'.*'")
 # Names of DB-API's and SQLAlchemy's classes, for drivers that give no code.
 _ABOUT_VALUES = frozenset({"DataError", "IntegrityError"})
 _FINAL_NAMES = _ABOUT_VALUES | {"NotSupportedError", "ProgrammingError"}
@@ -62,15 +65,12 @@ def refusal(error: BaseException) -> Refusal:
     """What a driver's error says. PostgreSQL's DETAIL and CONTEXT are left out: they have the values of rows."""
     own = getattr(error, "orig", None) or error
     code = getattr(own, "sqlstate", None) or getattr(own, "pgcode", None)
-    if code:
+    if code and hasattr(own, "diag"):
         return _of_postgres(own, str(code))
-    words = " ".join(str(own).split())
     number = getattr(own, "sqlite_errorcode", None)
     if number is None:
-        names = {kind.__name__ for kind in type(error).__mro__}
-        words = _VALUES.sub("…", words)
-        is_final = bool(_FINAL_NAMES & names) and not _MADE_MEANWHILE.search(words)
-        return Refusal(words, is_final=is_final, is_about_values=is_final and bool(_ABOUT_VALUES & names))
+        return _of_others(error, own, str(code or ""))
+    words = " ".join(str(own).split())
     primary = number & 0xFF
     return Refusal(
         words,
@@ -121,6 +121,25 @@ def _granting(reason: str, table: str, user: str, *, removes: bool) -> str:
     if "must be owner" in reason:
         return f"ALTER TABLE {table} OWNER TO {user}"
     return f"GRANT SELECT, INSERT, UPDATE{', DELETE' if removes else ''} ON {table} TO {user}"
+
+
+def _of_others(error: BaseException, own: BaseException, code: str) -> Refusal:
+    """own: the driver's error, or an error of Python, if SQLAlchemy cannot convert a value to its column's type."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    match own.args:
+        case (int() as number, str() as text):  # of a driver for MySQL
+            words = f"{text} ({number})"
+        case _:
+            words = str(own)
+    words = _VALUES.sub("…", " ".join(words.split()))
+    if is_python := type(error).__name__ == "StatementError":
+        words = _IN_ANY_QUOTES.sub("…", words)
+    is_about_values = is_python or bool(_ABOUT_VALUES & kinds) or code.startswith((_ABOUT_DATA, _ABOUT_CONSTRAINTS))
+    return Refusal(
+        words,
+        is_final=(is_about_values or bool(_FINAL_NAMES & kinds)) and not _MADE_MEANWHILE.search(words),
+        is_about_values=is_about_values,
+    )
 
 
 def _of_postgres(error: BaseException, code: str) -> Refusal:

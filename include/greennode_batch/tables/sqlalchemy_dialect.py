@@ -50,6 +50,7 @@ class SqlAlchemyDialect(Dialect):
     def transaction(self, *, writes: bool = False) -> Iterator[sa.Connection]:
         """Run one transaction on a connection of the engine."""
         with self._connection.begin() as tx:
+            self._be_strict(tx)
             yield tx
 
     @contextmanager
@@ -58,10 +59,16 @@ class SqlAlchemyDialect(Dialect):
         with self._connection.connect() as tx:
             # Closed with its temporary tables, which some drivers make outside the transaction.
             tx.detach()
+            self._be_strict(tx)
             try:
                 yield tx
             finally:
                 tx.rollback()
+
+    def _be_strict(self, tx: sa.Connection) -> None:
+        """Let MySQL refuse a value that a column does not hold, also where its settings have it cut the value."""
+        if self._sql.name in MYSQL:
+            tx.exec_driver_sql("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
 
     @property
     def user(self) -> str:

@@ -6,6 +6,7 @@ import datetime
 import json
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mssql, mysql, oracle
 from sqlalchemy.types import TypeEngine
 
-from greennode_batch.source.column_types import is_json
+from greennode_batch.source.postgres_texts import array_values
 from greennode_batch.tables.table_columns import kind_of
 
 _MAX_DIGITS = 38
@@ -27,6 +28,10 @@ _MAX_BIGINT = (1 << 63) - 1
 _INTEGER_BITS: dict[type[TypeEngine[Any]], int] = {
     mysql.TINYINT: 8, mssql.TINYINT: 8, sa.SmallInteger: 16, mysql.MEDIUMINT: 24, sa.BigInteger: 64, sa.Integer: 32,
 }  # fmt: skip
+_SIMPLE: dict[type[TypeEngine[Any]], str] = {
+    sa.Float: "double", sa.Boolean: "boolean", sa.Date: "date", sa.Time: "time", sa.Uuid: "uuid",
+}  # fmt: skip
+_TRUE, _FALSE = frozenset({"true", "t", "yes", "y", "on", "1"}), frozenset({"false", "f", "no", "n", "off", "0"})
 # These have no time zones: moments are stored in UTC.
 _WITHOUT_ZONES = frozenset({*MYSQL, "sqlite"})
 _LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(), *MYSQL).with_variant(mssql.NVARCHAR(None), "mssql")
@@ -60,24 +65,36 @@ def generic_type(field: pa.Field, *, is_key: bool) -> TypeEngine[Any]:
 
 def generic_bounds(kind: TypeEngine[Any], dialect: str) -> dict[str, Any] | None:
     """The kind and the bounds of a ColumnLimit; None if reflection shows none."""
-    bits = next((size for one, size in _INTEGER_BITS.items() if isinstance(kind, one)), 0)
-    made: dict[str, Any] | None = None
     if dialect == "sqlite":
-        pass  # it stores a value of any length and kind
-    elif isinstance(kind, sa.Enum):
+        return None  # it stores a value of any length and kind
+    if isinstance(kind, sa.ARRAY):
+        return {"kind": "array", "element": generic_bounds(kind.item_type, dialect)}
+    bits = next((size for one, size in _INTEGER_BITS.items() if isinstance(kind, one)), 0)
+    return _bounds_of_integer(kind, bits) if bits else _bounds_of_other(kind, dialect)
+
+
+def _bounds_of_integer(kind: TypeEngine[Any], bits: int) -> dict[str, Any]:
+    if getattr(kind, "unsigned", False) or isinstance(kind, mssql.TINYINT):
+        return {"kind": "integer", "least": 0, "greatest": min((1 << bits) - 1, _MAX_BIGINT)}
+    return {"kind": "integer", "least": -(1 << (bits - 1)), "greatest": (1 << (bits - 1)) - 1}
+
+
+def _bounds_of_other(kind: TypeEngine[Any], dialect: str) -> dict[str, Any] | None:
+    made: dict[str, Any] | None = None
+    if isinstance(kind, sa.Enum):
         made = {"kind": "words", "words": tuple(kind.enums)} if kind.enums else None
+    elif isinstance(kind, mysql.SET):
+        pass  # several of its words in one text
     elif isinstance(kind, sa.String):
         made = {"kind": "text", "max_length": kind.length} if kind.length is not None else None
-    elif bits and (getattr(kind, "unsigned", False) or isinstance(kind, mssql.TINYINT)):
-        made = {"kind": "integer", "least": 0, "greatest": min((1 << bits) - 1, _MAX_BIGINT)}
-    elif bits:
-        made = {"kind": "integer", "least": -(1 << (bits - 1)), "greatest": (1 << (bits - 1)) - 1}
     elif isinstance(kind, sa.Numeric) and not isinstance(kind, sa.Float):
         made = {"kind": "numeric", "digits": kind.precision, "scale": kind.scale or 0} if kind.precision else None
-    elif isinstance(kind, sa.REAL) and dialect in _SINGLE_REALS:
+    elif isinstance(kind, mysql.FLOAT) or (isinstance(kind, sa.REAL) and dialect in _SINGLE_REALS):
         made = {"kind": "real"}
-    elif isinstance(kind, sa.Date | sa.Uuid):
-        made = {"kind": "date" if isinstance(kind, sa.Date) else "uuid"}
+    elif isinstance(kind, sa.DateTime):
+        made = {"kind": "zoned" if kind.timezone or dialect in _WITHOUT_ZONES else "timestamp"}
+    elif simple := next((word for one, word in _SIMPLE.items() if isinstance(kind, one)), None):
+        made = {"kind": simple}
     return made
 
 
@@ -96,15 +113,64 @@ def column_values(rows: pa.Table, name: str, kind: TypeEngine[Any], dialect: str
 
 
 def _change(field: pa.Field, kind: TypeEngine[Any], dialect: str) -> Callable[[Any], Any] | None:
-    if isinstance(kind, sa.JSON) and is_json(field):
-        return json.loads
-    if isinstance(kind, sa.Uuid):
-        return uuid.UUID
+    if pa.types.is_string(field.type):
+        return _change_of_text(kind, dialect)
     if pa.types.is_timestamp(field.type) and field.type.tz is not None and dialect in _WITHOUT_ZONES:
         return _without_zone
     if pa.types.is_timestamp(field.type) and field.type.tz is None and getattr(kind, "timezone", False):
         return _in_utc
     return None
+
+
+def _change_of_text(kind: TypeEngine[Any], dialect: str) -> Callable[[str], Any] | None:
+    """How a text becomes what SQLAlchemy accepts; where it is none, the text goes to the database as it is."""
+    made: Callable[[str], Any] | None = None
+    if isinstance(kind, sa.LargeBinary | sa.BINARY | sa.VARBINARY):
+        return str.encode
+    if isinstance(kind, sa.ARRAY):
+        return _list
+    if isinstance(kind, sa.JSON):
+        made = json.loads
+    elif isinstance(kind, sa.Uuid):
+        made = uuid.UUID
+    elif isinstance(kind, sa.Boolean):
+        made = _truth
+    elif isinstance(kind, sa.Date):
+        made = datetime.date.fromisoformat
+    elif isinstance(kind, sa.Time):
+        made = datetime.time.fromisoformat
+    elif isinstance(kind, sa.DateTime):
+        made = partial(_moment, keeps_zone=kind.timezone and dialect not in _WITHOUT_ZONES)
+    return None if made is None else partial(_changed, made)
+
+
+def _changed(change: Callable[[str], Any], text: str) -> Any:
+    try:
+        return change(text)
+    except ValueError:
+        return text
+
+
+def _list(text: str) -> list[Any]:
+    made = array_values(text)
+    if made is None:
+        # SQLAlchemy would take each letter for an item.
+        raise sa.exc.StatementError("", None, None, ValueError("a list is wanted, and a text is none"))
+    return made
+
+
+def _truth(text: str) -> bool:
+    word = text.strip().lower()
+    if word not in _TRUE | _FALSE:
+        raise ValueError(text)
+    return word in _TRUE
+
+
+def _moment(text: str, *, keeps_zone: bool) -> datetime.datetime:
+    time = datetime.datetime.fromisoformat(text)
+    if keeps_zone:
+        return time if time.tzinfo else _in_utc(time)
+    return _without_zone(time) if time.tzinfo else time
 
 
 def _in_utc(time: datetime.datetime) -> datetime.datetime:

@@ -108,6 +108,7 @@ def test_a_disk_that_is_full_is_tried_again_with_the_same_words(tmp_path, open_d
         (sa.exc.ProgrammingError("SELECT", {}, Exception("Access denied for user")), True),
         (sa.exc.ProgrammingError("CREATE", {}, Exception("Table 'answers' already exists")), False),
         (sa.exc.OperationalError("SELECT", {}, Exception("Lost connection")), False),
+        (sa.exc.StatementError("SELECT", "", {}, ValueError("not a boolean value: 'x'")), True),
         (sa.exc.OperationalError("SELECT", {}, psycopg.errors.DiskFull()), False),
     ],
     ids=lambda one: type(one).__name__,
@@ -137,6 +138,10 @@ def test_rows_without_a_table_are_final(own):
 @pytest.mark.parametrize(
     ("words", "shown"),
     [
+        (
+            (1366, f"Incorrect integer value: '{SECRET}' for column `v`"),
+            "Incorrect integer value: … for column `v` (1366)",
+        ),
         (f"(1062, Duplicate entry '{SECRET}' for key 'PRIMARY')", "(1062, Duplicate entry … for key 'PRIMARY')"),
         (
             f"(1366, Incorrect integer value: '{SECRET}' for column 'answer' at row 1)",
@@ -150,4 +155,5 @@ def test_rows_without_a_table_are_final(own):
     ],
 )
 def test_values_in_the_messages_of_other_databases_are_left_out(words, shown):
-    assert refusal(sa.exc.IntegrityError("INSERT", {}, Exception(words))).reason == shown
+    own = Exception(*words) if isinstance(words, tuple) else Exception(words)
+    assert refusal(sa.exc.IntegrityError("INSERT", {}, own)).reason == shown
