@@ -24,16 +24,17 @@ _FAMILIES = {
     "<|channel|>commentary": "<|channel|>final",
     "<|start_thinking|>": "<|end_thinking|>",  # Command A
     "<|begin_of_thought|>": "<|end_of_thought|>",  # OpenThinker
+    "<unused94>": "<unused95>",  # MedGemma
 }
 _OPENING = next(iter(_FAMILIES))
 _CLOSING = frozenset(_FAMILIES.values())
 # Each mark of the table has one of these in it, behind a small or a capital letter. Few texts do, and only those are
 # searched for marks.
-_HINTS = ("hink", "HINK", "hought", "HOUGHT", "easoning", "EASONING", "hannel", "HANNEL")
+_HINTS = ("hink", "HINK", "hought", "HOUGHT", "easoning", "EASONING", "hannel", "HANNEL", "nused9", "NUSED9")
 # Anything that may be a mark; its last group is looked up in the table.
 _MARK = re.compile(
     r"(?:<\|end\|>\s*)?(?:<\|start\|>assistant\s*)?(<\|channel\|>\w+)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>"
-    r"|(<\|channel>)(?:thought\b)?"
+    r"|(<\|channel>|<unused94>)(?:thought\b)?"
     r"|(<[^<>\s]{1,30}>|\[/?THINK\]|◁/?think▷)"
 )
 _FIRST = re.compile(r"[<\[◁]")
@@ -48,6 +49,9 @@ _WRAPPERS = {
 }
 _LONGEST_WRAPPER = max(map(len, _WRAPPERS))
 _ENDS = ("<|return|>", "<|end|>", "<|call|>", "<turn|>")
+# The messages of gpt-oss, of which the server has left out all that stands in <|…|>.
+_BARE_FINAL = "assistantfinal"
+_BARE = re.compile(rf"\s*(?:(?:assistant)?analysis(.*?))?{_BARE_FINAL}(.*)", re.DOTALL)
 _QUOTES = frozenset("\"'`")
 _AFTER_A_MENTION = frozenset(" .,;:!?)")
 
@@ -69,7 +73,7 @@ class _Mark(NamedTuple):
 
 def may_hold_reasoning(text: str) -> bool:
     """Whether a text has a character of a mark; False for most texts, at little cost."""
-    return "<" in text or "THINK]" in text or "◁" in text
+    return "<" in text or "THINK]" in text or "◁" in text or _BARE_FINAL in text
 
 
 def split_reasoning(text: str) -> ReasonedText:
@@ -83,6 +87,8 @@ def split_reasoning(text: str) -> ReasonedText:
     """
     if not may_hold_reasoning(text):
         return ReasonedText(None, text)
+    if _BARE_FINAL in text and (bare := _BARE.fullmatch(text)):
+        return ReasonedText((bare[1] or "").strip() or None, _without_end(bare[2]))
     if (split := _split_once(text)) is not None:
         return split
     marks = _marks(text)

@@ -51,6 +51,9 @@ from greennode_batch.answers.reasoning import split_reasoning
             "a<|end|><|channel|>commentary<|message|>b",
             "[1]",
         ),
+        ("analysisWhy {1}?assistantcommentaryassistantfinalwhat", "Why {1}?assistantcommentary", "what"),
+        ("assistantfinal[1]", None, "[1]"),
+        ("My analysis of assistantfinal", None, "My analysis of assistantfinal"),
         ("<|START_THINKING|>why<|END_THINKING|><|START_RESPONSE|>what<|END_RESPONSE|>", "why", "what"),
     ],
 )
@@ -87,6 +90,7 @@ MARKS = [
     ("<|channel>thought\n", "<channel|>"), ("<|channel>", "<channel|>"),
     ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
     ("<|start|>assistant<|channel|>analysis<|message|>", "<|channel|>final <|constrain|>json<|message|>"),
+    ("<unused94>thought\n", "<unused95>"),
     ("<|START_THINKING|>", "<|END_THINKING|>"), ("<|begin_of_thought|>", "<|end_of_thought|>"),
 ]  # fmt: skip
 # What is no mark, and is not stripped either.
@@ -126,7 +130,7 @@ def test_the_commonest_marks_are_split_like_those_of_any_other_family(text):
 @pytest.mark.parametrize(
     "unit",
     [*PIECES, "<think>a</think>b", "<think>[/THINK]", 'x {"a <think>b</think>', '{"a": 1}<think>', "<", "[", "<answer>",
-     "<think> </thinking>", "<|end|>", "<|channel|>", "</think>{", '"</think>"'],
+     "<think> </thinking>", "<|end|>", "<|channel|>", "</think>{", '"</think>"', "analysis", "assistantfinal"],
 )  # fmt: skip
 def test_any_text_is_split_in_linear_time(unit, assert_linear):
     texts = {size: unit * (size // len(unit)) for size in (6_250, 100_000)}

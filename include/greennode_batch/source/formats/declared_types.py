@@ -58,12 +58,24 @@ def _cast(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     if pa.types.is_string(wanted):
         if pa.types.is_timestamp(array.type) and pc.any(pc.starts_with(made, _OUT_OF_RANGE)).as_py():
             raise pa.ArrowInvalid("it is beyond the years that have a text")
+    elif pa.types.is_string(array.type) and pc.any(_is_other(array, made)).as_py():
+        raise pa.ArrowInvalid("the type has no such number")
     elif _may_change(array.type, wanted):
         # By way of text, because Arrow computes a float from a decimal's digits, not always the nearest one.
         back = (made.cast(pa.string()) if pa.types.is_decimal(wanted) else made).cast(array.type)
         if not pc.all(pc.equal(back, array)).as_py():
             raise pa.ArrowInvalid("it would be rounded")
     return made
+
+
+def _is_other(texts: pa.Array, made: pa.Array) -> pa.Array:
+    """Whether Arrow reads a text as a number that few people mean: 1e400 as infinity, 1e-400 as 0, 0x10 as 16."""
+    if pa.types.is_integer(made.type):
+        return pc.match_substring_regex(texts, "[xX]")
+    if not pa.types.is_floating(made.type):
+        return pa.array([False] * len(made))
+    is_infinite = pc.and_(pc.is_inf(made), pc.match_substring_regex(texts, "[0-9]"))
+    return pc.or_(is_infinite, pc.and_(pc.equal(made, 0.0), pc.match_substring_regex(texts, "^[^eE]*[1-9]")))
 
 
 def _may_change(arrow: pa.DataType, wanted: pa.DataType) -> bool:

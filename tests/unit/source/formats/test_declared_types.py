@@ -20,6 +20,7 @@ def typed(values, words, kind=None):
         ("text", "007", "007"),
         ("integer", "-9223372036854775808", -(2**63)),
         ("float", "0.5", 0.5),
+        ("float", "0e5", 0.0),
         ("boolean", "true", True),
         ("date", "2026-01-31", datetime.date(2026, 1, 31)),
         ("timestamp", "2026-01-31 12:00:00", datetime.datetime(2026, 1, 31, 12)),  # noqa: DTZ001 - it has none
@@ -56,6 +57,9 @@ def test_a_json_text_is_kept_as_it_is_written():
     [
         ("integer", "1.5"),
         ("integer", str(2**63)),
+        ("integer", "0x10"),
+        ("float", "1e400"),
+        ("float", "-0.1e-400"),
         ("date", "31.01.2026"),
         ("boolean", "maybe"),
         ("decimal(3, 1)", "100"),
