@@ -140,6 +140,16 @@ def settle(schema: pa.Schema, typed: Collection[str] | None = None) -> pa.Schema
     return pa.schema(fields)
 
 
+def _number_cast(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    """Cast a column. Arrow itself refuses all integers beyond 2**53 as floats, also those that are equal to one."""
+    if not (pa.types.is_integer(column.type) and pa.types.is_floating(wanted)):
+        return column.cast(wanted)
+    made = column.cast(wanted, safe=False)
+    if pc.any(pc.not_equal(made.cast(column.type), column)).as_py():
+        raise pa.ArrowInvalid("no float is equal to one of the integers")
+    return made
+
+
 def is_by_value(field: pa.Field) -> bool:
     """Whether the values of one run have decided a column's type."""
     return bool(field.metadata) and field.metadata.get(_MARK) == _BY_VALUE[_MARK]
@@ -151,7 +161,7 @@ def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
     Raises ConfigError for a whole number that no float is equal to, in a column that also has floats.
     """
     try:
-        return table.select(schema.names).cast(schema)
+        return pa.table([_number_cast(table[field.name], field.type) for field in schema], schema=schema)
     except pa.ArrowInvalid as error:
         raise ConfigError(
             f"a column has values that have no common type ({error}); declare its type by {given_by('types')}, or cast "
