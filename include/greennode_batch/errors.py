@@ -118,6 +118,10 @@ class BusyError(RetryableError):
     """Nothing was created: the server has no capacity now, or the file is not ready. Try again after `retry_after`."""
 
 
+class UnfinishedError(RetryableError):
+    """A batch that nobody has cancelled is not at its end, so nothing can be collected yet."""
+
+
 class SplitError(BusyError):
     """The shard is larger than the server's limit, and was split: its halves are to be sent in its place, at once."""
 

@@ -42,6 +42,35 @@ def _wait_marked_success(scene: Scene) -> None:
     _asked_again(scene)
 
 
+def _no_trigger_begins(scene: Scene) -> None:
+    """Both batches have half of their answers, and no triggerer has begun the waits: none learns of a mark."""
+    scene.kill_component("triggerer")
+    scene.arm({"kind": "stuck", "status": "in_progress", "count": SHARDS, "fraction": 0.5})
+    scene.start()
+    scene.until(WAIT, "deferred")
+    scene.until_counted("requests_billed", SHARDS * (_SHARD_REQUESTS // 2))
+
+
+def _wait_marked_success_before(scene: Scene) -> None:
+    _no_trigger_begins(scene)
+    scene.mark(WAIT, "success")
+    scene.until_called(_CANCEL)
+    scene.restore()
+    scene.finish()
+    _asked_again(scene)
+
+
+def _run_marked_failed_before(scene: Scene) -> None:
+    _no_trigger_begins(scene)
+    scene.mark_run("failed")
+    scene.finish("failed")
+    scene.expect(scene.called(_CANCEL) >= SHARDS, "the batches of a run that was marked go on")
+    scene.restore()
+    scene.clear(SUBMIT, downstream=True)
+    scene.finish()
+    _asked_again(scene)
+
+
 def _asked_again(scene: Scene) -> None:
     scene.expect(
         bool(scene.tasks("attempt_2.collect_results")) and scene.paid()["batches_created"] > SHARDS,
@@ -209,12 +238,24 @@ def cases() -> Iterator[AirflowCase]:
     yield AirflowCase(group="mark", name="wait_for_batch failed while deferred, then cleared", act=_wait_marked_failed)
     yield AirflowCase(group="mark", name="wait_for_batch success while deferred", act=_wait_marked_success)
     yield AirflowCase(
+        group="mark",
+        name="wait_for_batch success before its trigger",
+        act=_wait_marked_success_before,
+        alone=True,
+    )
+    yield AirflowCase(
         group="mark", name="submit_batch failed, its batch accepted, then cleared", act=_submit_marked_failed
     )
     yield AirflowCase(
         group="mark", name="collect_results failed in mid-download, then cleared", act=_collect_marked_failed
     )
     yield AirflowCase(group="run", name="marked failed while batches wait, then cleared", act=_run_marked_failed)
+    yield AirflowCase(
+        group="run",
+        name="marked failed before any trigger, then cleared",
+        act=_run_marked_failed_before,
+        alone=True,
+    )
     yield AirflowCase(group="run", name="marked success while batches wait, then cleared", act=_run_marked_success)
     yield AirflowCase(
         group="run", name="marked failed in build_requests, then cleared", act=_run_marked_failed_in_build

@@ -171,6 +171,7 @@ def _attempt(job: BatchJob, number: int, shards: XComArg) -> Any:
             explains_errors=job.explain_errors,
             greennode_conn_id=job.conn_id,
             wait_task_id=wait.task_id,
+            on_kill=job.on_kill,
             trigger_rule=TriggerRule.ALL_DONE,
             map_index_template=SHARD_NAME,
         )

@@ -1,10 +1,11 @@
-"""GreenNodeBatchTrigger: waits for one batch, or several, in the triggerer, and fires once."""
+"""Triggers: GreenNodeBatchTrigger waits for batches in the triggerer, GreenNodePauseTrigger for a moment."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
@@ -24,8 +25,11 @@ REASONS = ("ended", "deadline", "forgotten", "refused")
 _CANCEL_SECONDS = 20.0
 # After the deadline, for the last poll.
 _LAST_POLL_SECONDS = 10.0
+_MAX_PAUSE_SECONDS = 60.0
 # States that a person sets by hand; a cleared task has none of these.
 _MARKED = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
+# Not a state of Airflow: the task is not there any more, or is not known.
+_GONE = "gone"
 
 # The loop itself holds its tasks only weakly.
 _under_way: set[asyncio.Task[None]] = set()
@@ -44,7 +48,7 @@ class GreenNodeBatchTrigger(BaseTrigger):
     batch_id: a list waits for all of these, and fires before they have ended only if one of them needs a worker: at the
     deadline, which is common to all, or if it was refused for lack of capacity, or is gone. deadline: epoch seconds.
     on_kill: `cancel` ends the remote batch when a person marks the waiting task as failed or as success; a task that is
-    cleared continues with the batch. Before Airflow 3.3 the batch of a marked task runs on, and the log says so.
+    cleared continues with the batch.
     succeeds_on: an end with one of these statuses ends the task in the triggerer, as a success with the result of a
     resumed sensor, so that no worker is started; except for a batch that was refused for lack of capacity.
     """
@@ -64,6 +68,7 @@ class GreenNodeBatchTrigger(BaseTrigger):
         self.when_killed = on_kill
         self.succeeds_on = list(succeeds_on)
         self._seen: dict[str, str] = {}
+        self._is_stopped = False
 
     @property
     def batch_ids(self) -> list[str]:
@@ -85,13 +90,6 @@ class GreenNodeBatchTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait until there is something to report; yield one event."""
-        if self.when_killed == "cancel" and not CALLS_ON_KILL:
-            self.log.info(
-                "%s: marking this task as failed or success does not cancel it, because this version of Airflow does "
-                "not call on_kill of triggers (3.3 does): it runs on and is billed. To end it, cancel it on the page "
-                "GreenNode batches; to wait for it again, clear the task",
-                self._words,
-            )
         watches: dict[str, Watch] = {}
         waits = {asyncio.create_task(self._wait(one, watches)): one for one in self.batch_ids}
         over: dict[str, Done] = {}
@@ -100,6 +98,9 @@ class GreenNodeBatchTrigger(BaseTrigger):
                 left = [wait for wait, one in waits.items() if one not in over]
                 ended, _ = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
                 over |= {waits[wait]: wait.result() for wait in ended}
+        except asyncio.CancelledError:
+            self._is_stopped = True
+            raise
         finally:
             for wait in waits:
                 wait.cancel()
@@ -160,20 +161,34 @@ class GreenNodeBatchTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Cancel the remote batches if a person has marked the waiting task, unless on_kill says to leave them."""
+        await self._end(if_in=_MARKED | {_GONE})
+
+    async def cleanup(self) -> None:
+        """Do what on_kill does, on Airflow before 3.3, which does not call that.
+
+        Airflow calls this at every exit, as when the triggerer stops: only a task that is marked ends its batches.
+        """
+        if self._is_stopped and not CALLS_ON_KILL:
+            await self._end(if_in=_MARKED)
+
+    async def _end(self, *, if_in: Collection[str]) -> None:
+        """Cancel the remote batches if the task is in one of these states."""
         if self.when_killed == "leave":
             self.log.info("%s: left to run (on_kill='leave')", self._words)
             return
         # Airflow 3.3.2 cancels a killed trigger again at each round of its loop, a second apart, and with it any work
         # here; the first call of Airflow's API alone takes some seconds. So the work runs in a separate task.
-        work = asyncio.create_task(self._cancel_unless_cleared())
+        work = asyncio.create_task(self._cancel_all(if_in))
         _under_way.add(work)
         work.add_done_callback(_under_way.discard)
         await asyncio.shield(work)
 
-    async def _cancel_unless_cleared(self) -> None:
+    async def _cancel_all(self, if_in: Collection[str]) -> None:
         try:
-            if await self._is_cleared():
-                self.log.info("The task was cleared: %s runs on, and the next try waits for it", self._words)
+            if await self._task_state() not in if_in:
+                self.log.info(
+                    "The task was not marked: %s runs on, and the task or its next try waits for it", self._words
+                )
                 return
             async with shared_client(self.greennode_conn_id) as shared:
                 await asyncio.gather(*(self._cancel(shared, batch_id) for batch_id in self.batch_ids))
@@ -193,15 +208,39 @@ class GreenNodeBatchTrigger(BaseTrigger):
     def _words(self) -> str:
         return f"Batch {', '.join(self.batch_ids)}"
 
-    async def _is_cleared(self) -> bool:
-        """Whether the task will run again, by its current state in Airflow."""
+    async def _task_state(self) -> str | None:
+        """The current state of the task in Airflow; None if it is to run again, or runs."""
         task = self.task_instance
         if task is None:
-            return False
+            return _GONE
         states, name = await states_like(task), name_of(task)
-        return name in states and states[name] not in _MARKED
+        state: str | None = states.get(name, _GONE)
+        return state
 
 
 def _is_plain(watch: Watch, done: Done) -> bool:
     """Whether the batch has ended, and only its results remain."""
     return done.reason == "ended" and (watch.batch is None or not failed_over_capacity(watch.batch))
+
+
+class GreenNodePauseTrigger(BaseTrigger):
+    """Fires at a moment, with it as the event. Logs once when that is; Airflow's own trigger logs each second.
+
+    moment: epoch seconds.
+    """
+
+    def __init__(self, moment: float) -> None:
+        super().__init__()
+        self.moment = moment
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """The arguments to make this trigger again."""
+        return "greennode_airflow.triggers.GreenNodePauseTrigger", {"moment": self.moment}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait for the moment; yield one event."""
+        self.log.info("Trying again at %s UTC", datetime.fromtimestamp(self.moment, UTC).strftime("%H:%M:%S"))
+        # In short steps: the clock may be set, and the machine may have slept.
+        while (left := self.moment - time.time()) > 0:  # noqa: ASYNC110 - nothing but the clock tells when it is over
+            await asyncio.sleep(min(left, _MAX_PAUSE_SECONDS))
+        yield TriggerEvent(self.moment)

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from upath import UPath
 
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.operators import GreenNodeSubmitBatchOperator
-from greennode_airflow.triggers import GreenNodeBatchTrigger
+from greennode_airflow.triggers import GreenNodeBatchTrigger, GreenNodePauseTrigger
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.sources import FileSource
@@ -99,7 +98,7 @@ def test_the_others_are_sent_once_one_of_them_has_read_the_pilots_results(
     set_connection(host=emulator.base_url, password=emulator.api_key)
     emulator.faults([{"kind": "stuck", "status": "in_progress", "seconds": 1}])
     _, (pilot, second, third) = run
-    assert isinstance(deferred(operator_of(str(second)), a_context()), DateTimeTrigger)
+    assert isinstance(deferred(operator_of(str(second)), a_context()), GreenNodePauseTrigger)
     batch_id = operator_of(str(pilot)).execute(a_context())
     trigger = deferred(operator_of(str(second)), a_context())
     assert isinstance(trigger, GreenNodeBatchTrigger)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +15,19 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.pipeline import batch_table_group
 from greennode_airflow.runtime.runs import run_of
+from greennode_batch.api.wire import BatchStatus
+from greennode_batch.batches.submit import submit
+from greennode_batch.errors import RetryableError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.budget import Budget
 from greennode_batch.job.sources import SqlSource
 from greennode_batch.job.targets import SqlTarget
+from greennode_batch.plan.build import build
+from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import RunFolder, write_json
 from greennode_batch.state.plan import LongestRequest, Plan
 from greennode_batch.state.run_report import RunReport
+from greennode_emulator.server import RunningEmulator
 
 JOB = BatchJob(
     name="ask",
@@ -33,6 +40,7 @@ JOB = BatchJob(
     budget=Budget(approve_over=1.0),
     conn_id="nowhere",
 )
+REACHABLE = dataclasses.replace(JOB, conn_id="greennode_default")
 ALL_WELL = {
     "before": "success",
     "ask.read_part_0": "success",
@@ -62,8 +70,10 @@ class Task:
         }
         return {"r1": requested}
 
-    def xcom_pull(self, *, task_ids: str, key: str) -> Any:
-        return self._xcoms.get(f"{task_ids}.{key}")
+    def xcom_pull(self, *, task_ids: str | list[str], key: str) -> Any:
+        if isinstance(task_ids, str):
+            return self._xcoms.get(f"{task_ids}.{key}")
+        return [self._xcoms.get(f"{task_id}.{key}") for task_id in task_ids]
 
 
 @pytest.fixture(autouse=True)
@@ -72,14 +82,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     return run_of(context_of(Task({})), "ask")
 
 
-def context_of(task: Task, **params: bool) -> dict[str, Any]:
-    return {"dag_run": SimpleNamespace(dag_id="own", run_id="r1"), "params": params, "ti": task}
+def context_of(task: Task, *, clear_number: int = 0, **params: bool) -> dict[str, Any]:
+    run = SimpleNamespace(dag_id="own", run_id="r1", clear_number=clear_number)
+    return {"dag_run": run, "params": params, "ti": task}
 
 
-def execute(task_id: str, task: Task, **params: bool) -> None:
+def execute(task_id: str, task: Task, *, job: BatchJob = JOB, clear_number: int = 0, **params: bool) -> None:
     with DAG("own", schedule=None) as dag:
-        EmptyOperator(task_id="before") >> batch_table_group(JOB)
-    dag.get_task(f"ask.{task_id}").execute(context_of(task, **params))
+        EmptyOperator(task_id="before") >> batch_table_group(job)
+    dag.get_task(f"ask.{task_id}").execute(context_of(task, clear_number=clear_number, **params))
 
 
 def built(run: RunFolder, *, created_at: float = 1.0) -> None:
@@ -184,3 +195,72 @@ def test_what_the_build_failed_with_is_said_where_there_is_nothing_to_report(tas
     xcoms = {"ask.build_requests.greennode_failure": why, "ask.report.greennode_failure": why}
     with pytest.raises(AirflowFailException, match="the source has no column x; take another"):
         execute(task_id, Task(states, xcoms))
+
+
+WAIT, LATER_WAIT = "ask.attempt_1.wait_for_batch_0", "ask.attempt_2.wait_for_batch"
+NEVER_MAPPED = {LATER_WAIT: "skipped"}
+WAIT_FAILED = {f"{WAIT.removesuffix('_0')}.greennode_failure": {"error": "the server is down"}}
+
+
+@pytest.fixture
+def batch_id(run: RunFolder, slow_emulator: RunningEmulator) -> str:
+    """The batch of a run with a single shard, which does not end by itself."""
+    with GreenNodeHook().get_conn() as client:
+        rows = Rows.from_tuples(("id", "text"), iter([[(1, "one")]]))
+        plan = build(JOB, lambda: rows, run, run_id="r1", profile=client.profile)
+        batch_id = submit(run.shard(plan.shards[0].shard_id), client).batch_id
+    assert batch_id is not None
+    return batch_id
+
+
+@pytest.mark.parametrize(
+    ("states", "is_cancelled"),
+    [
+        pytest.param({**MARKED, WAIT: "failed"}, True, id="run marked while it waits"),
+        pytest.param({**MARKED, WAIT: "skipped"}, True, id="run marked before it waits"),
+        pytest.param({**ALL_WELL, WAIT: "success"}, True, id="run marked as success on Airflow 3.2"),
+        pytest.param({**ALL_WELL, "ask.report": "failed", WAIT: "failed"}, False, id="wait failed in an outage"),
+        pytest.param({**MARKED, WAIT: "deferred"}, False, id="wait cleared after the run was marked"),
+        pytest.param({**MARKED, WAIT: "up_for_retry"}, False, id="wait is tried again"),
+    ],
+)
+def test_the_batches_of_a_run_are_cancelled_if_a_person_has_ended_it_and_else_go_on(
+    states: dict[str, str | None],
+    is_cancelled: bool,  # noqa: FBT001
+    batch_id: str,
+    slow_emulator: RunningEmulator,
+) -> None:
+    with pytest.raises(AirflowFailException, match="report"):
+        execute("clean_up", Task({**states, **NEVER_MAPPED}), job=REACHABLE)
+    assert (status_of(batch_id) is BatchStatus.CANCELLING) is is_cancelled
+
+
+@pytest.mark.parametrize(
+    ("job", "clear_number", "xcoms"),
+    [
+        pytest.param(dataclasses.replace(REACHABLE, on_kill="leave"), 0, {}, id="job leaves batches"),
+        pytest.param(REACHABLE, 1, WAIT_FAILED, id="marked, cleared in part, and the wait failed by itself"),
+    ],
+)
+def test_a_batch_goes_on_where_the_job_says_so_or_its_wait_may_have_failed_by_itself(
+    job: BatchJob, clear_number: int, xcoms: dict[str, Any], batch_id: str
+) -> None:
+    task = Task({**MARKED, WAIT: "failed", **NEVER_MAPPED}, xcoms)
+    with pytest.raises(AirflowFailException, match="report is skipped"):
+        execute("clean_up", task, job=job, clear_number=clear_number)
+    assert status_of(batch_id) is not BatchStatus.CANCELLING
+
+
+def test_a_cancel_that_fails_is_tried_again_before_the_run_ends(batch_id: str, slow_emulator: RunningEmulator) -> None:
+    slow_emulator.faults([{"kind": "status", "endpoint": "POST /batches/{id}/cancel", "status": 401, "count": 1}])
+    states = {**MARKED, WAIT: "failed", **NEVER_MAPPED}
+    with pytest.raises(RetryableError, match="could not be cancelled"):
+        execute("clean_up", Task(states, try_number=1), job=REACHABLE)
+    with pytest.raises(AirflowFailException, match="report is skipped"):
+        execute("clean_up", Task(states, try_number=2), job=REACHABLE)
+    assert status_of(batch_id) is BatchStatus.CANCELLING
+
+
+def status_of(batch_id: str) -> BatchStatus:
+    with GreenNodeHook().get_conn() as client:
+        return client.get_batch(batch_id).status

@@ -23,6 +23,7 @@ from greennode_airflow.runtime.shard_groups import group_size, name_of, shard_gr
 from greennode_airflow.sensors import GreenNodeBatchSensor
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.batches.submit import submit
+from greennode_batch.errors import UnfinishedError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.sources import FileSource
 from greennode_batch.job.targets import FileTarget
@@ -166,6 +167,30 @@ def test_nothing_is_collected_of_a_wait_that_a_person_has_ended_and_all_of_one_t
     assert not any(shard.results.exists() for shard in shards)
     marked = a_context(Task("success"))
     assert collecting(shards, wait_task_id="wait_for_batch").execute(marked) == {"succeeded": 3}
+
+
+@pytest.mark.parametrize(
+    ("wait", "on_kill", "is_cancelled"),
+    [("success", "cancel", True), ("success", "leave", False), (None, "cancel", False)],
+)
+def test_a_wait_that_a_person_has_marked_as_success_has_its_batch_cancelled_and_collected(
+    wait: str | None,
+    on_kill: str,
+    is_cancelled: bool,  # noqa: FBT001
+    connection: RunningEmulator,
+    shards,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its trigger may not have begun. Without a wait nobody has marked one."""
+    monkeypatch.setattr("greennode_batch.collect.collect._POLL_SECONDS", 0.01)
+    connection.faults([STUCK])
+    submitting(shards[:1]).execute(a_context())
+    collect = collecting(shards[:1], wait_task_id=wait and "wait_for_batch", on_kill=on_kill)
+    if is_cancelled:
+        assert collect.execute(a_context(Task(wait))) == {"cancelled": 1}
+    else:
+        with pytest.raises(UnfinishedError):
+            collect.execute(a_context(Task(wait)))
 
 
 def test_errors_of_several_shards_are_raised_together_and_retried_if_one_may_pass(

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import TaskDeferred
 
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.operators import GreenNodeSubmitBatchOperator
+from greennode_airflow.triggers import GreenNodePauseTrigger
 from greennode_emulator.server import RunningEmulator
 
 
@@ -53,7 +53,7 @@ def submitted(operator: GreenNodeSubmitBatchOperator) -> bool:
     try:
         operator.execute({"ti": Task(), "task_state_store": States()})
     except TaskDeferred as deferred:
-        return not (isinstance(deferred.trigger, DateTimeTrigger) and deferred.method_name == "resume")
+        return not (isinstance(deferred.trigger, GreenNodePauseTrigger) and deferred.method_name == "resume")
     return True
 
 

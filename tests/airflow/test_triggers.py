@@ -11,7 +11,7 @@ from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from greennode_airflow import triggers
 from greennode_airflow.hooks import GreenNodeHook
-from greennode_airflow.triggers import GreenNodeBatchTrigger
+from greennode_airflow.triggers import GreenNodeBatchTrigger, GreenNodePauseTrigger
 from greennode_batch.api.wire import BatchStatus
 from greennode_emulator.server import RunningEmulator
 
@@ -153,36 +153,61 @@ async def test_a_kill_leaves_the_remote_batch_where_the_job_says_so(
 
 
 @pytest.mark.parametrize(
-    ("calls", "on_kill", "says"), [(False, "cancel", True), (False, "leave", False), (True, "cancel", False)]
+    ("state", "calls_on_kill", "cancelled"),
+    [
+        ("failed", False, True),
+        ("success", False, True),
+        ("deferred", False, False),
+        (None, False, False),
+        ("failed", True, False),
+    ],
 )
-async def test_the_log_says_where_a_mark_by_hand_cancels_nothing(
+async def test_where_airflow_does_not_call_on_kill_the_end_of_a_trigger_cancels_the_batch_of_a_marked_task_alone(
     *,
-    calls: bool,
-    on_kill: str,
-    says: bool,
-    connection: RunningEmulator,
+    state: str | None,
+    calls_on_kill: bool,
+    cancelled: bool,
+    slow_emulator: RunningEmulator,
     make_batch: MakeBatch,
     monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(triggers, "CALLS_ON_KILL", calls)
-    await first_event(a_trigger(make_batch(), on_kill=on_kill))
-    assert ("does not cancel it" in capfd.readouterr().out) is says
-
-
-async def test_the_end_of_a_trigger_by_anything_else_cancels_nothing(
-    slow_emulator: RunningEmulator, make_batch: MakeBatch
-) -> None:
-    """A triggerer that restarts cancels its coroutines and calls cleanup(): the batch must go on."""
+    """A triggerer that restarts also cancels its coroutines and calls cleanup(): then the batch must go on."""
+    monkeypatch.setattr(triggers, "CALLS_ON_KILL", calls_on_kill)
+    monkeypatch.setattr(
+        "greennode_airflow.waiting.killed_tasks.RuntimeTaskInstance.get_task_states",
+        lambda **_: {"run": {"wait_3": state}},
+    )
     batch_id = make_batch()
     trigger = a_trigger(batch_id)
+    trigger.task_instance = Task()
     waiting = asyncio.ensure_future(first_event(trigger))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     await trigger.cleanup()
-    assert status_of(batch_id) is not BatchStatus.CANCELLING
+    assert (status_of(batch_id) in {BatchStatus.CANCELLING, BatchStatus.CANCELLED}) is cancelled
+
+
+async def test_a_trigger_that_has_fired_cancels_nothing_in_the_end(
+    slow_emulator: RunningEmulator, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triggers, "CALLS_ON_KILL", False)
+    batch_id = make_batch()
+    trigger = a_trigger(batch_id, seconds=-20)
+    await first_event(trigger)
+    await trigger.cleanup()
+    assert not status_of(batch_id).is_terminal
+
+
+async def test_a_pause_fires_once_at_its_moment_and_logs_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    moment = time.time() + 0.05
+    path, arguments = GreenNodePauseTrigger(moment).serialize()
+    assert path == "greennode_airflow.triggers.GreenNodePauseTrigger"
+    (event,) = [event async for event in GreenNodePauseTrigger(**arguments).run()]
+    assert event.payload == moment
+    assert time.time() >= moment
+    assert capfd.readouterr().out.count("Trying again at") == 1
 
 
 def test_what_is_stored_of_a_trigger_makes_it_again_and_holds_no_key(connection: RunningEmulator) -> None:

@@ -26,7 +26,7 @@ from greennode_batch.collect.results import RESULT_FIELDS, LinesRead, write_resu
 from greennode_batch.collect.same_failure import refuse_same_failure
 from greennode_batch.collect.unread import MIN_READ_RATIO, Unread, refuse_unread, unread_results
 from greennode_batch.cost.actual import tokens_in
-from greennode_batch.errors import ApiError, ConfigError, NotFoundError, RetryableError
+from greennode_batch.errors import ApiError, ConfigError, NotFoundError, RetryableError, UnfinishedError
 from greennode_batch.request.request_lines import request_ids
 from greennode_batch.spans import CHAT, COLLECT, PROVIDER
 from greennode_batch.staging.folders import RunFolder, ShardFolder, land, local_copy, work_folder
@@ -69,10 +69,10 @@ def collect_shard(
     """Requests of the shard by status. Files that are complete in staging are not downloaded again.
 
     Both files are read whatever the batch's status is; for another answer model they are read again, without the
-    server. Raises RetryableError while the batch is not finished, or its files cannot be read, and UnreadResultsError
-    if readable lines settle less than `min_read_ratio` of a completed batch: then the run stops, and the files stay for
-    a profile that reads them. Raises SystematicFailureError, with the results in staging, if
-    `systematic_failure_ratio` of the model's requests ended unusable for one reason.
+    server. Raises UnfinishedError while the batch is not finished, RetryableError while it is being cancelled, or its
+    files cannot be read, and UnreadResultsError if readable lines settle less than `min_read_ratio` of a completed
+    batch: then the run stops, and the files stay for a profile that reads them. Raises SystematicFailureError, with the
+    results in staging, if `systematic_failure_ratio` of the model's requests ended unusable for one reason.
     """
     receipt = read_receipt(shard)
     if receipt is None or not receipt.is_through:
@@ -176,7 +176,8 @@ def _ended_batch(
                     )
                     return batch
             elif batch.status is not BatchStatus.CANCELLING or not is_early:
-                raise RetryableError(f"batch {batch.id} is {batch.raw_status}: not finished yet; nothing is lost")
+                kind = RetryableError if batch.status is BatchStatus.CANCELLING else UnfinishedError
+                raise kind(f"batch {batch.id} is {batch.raw_status}: not finished yet; nothing is lost")
             log.info("Batch %s is being cancelled; waiting for its end", batch.id)
         sleep(_POLL_SECONDS)
 

@@ -6,10 +6,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NoReturn
 
-from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
@@ -23,11 +21,12 @@ from greennode_airflow.observability.shard_state import note_shards
 from greennode_airflow.runtime.runs import run_job
 from greennode_airflow.runtime.shard_groups import Shards, group_size, name_of, shards_to_send
 from greennode_airflow.runtime.shard_steps import ShardSteps
-from greennode_airflow.triggers import GreenNodeBatchTrigger
+from greennode_airflow.triggers import GreenNodeBatchTrigger, GreenNodePauseTrigger
+from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import Done
 from greennode_batch.batches.wait import SendAgain, deadline_of, poll
 from greennode_batch.collect.pilot import open_pilot, refuse_unsettled
-from greennode_batch.errors import BusyError, ConfigError, NotFoundError, RetryableError
+from greennode_batch.errors import BusyError, ConfigError, NotFoundError, RetryableError, UnfinishedError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.staging.folders import ShardFolder
 from greennode_batch.state.attempts import FIRST_ATTEMPT
@@ -212,8 +211,7 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         return state
 
     def _defer_for(self, seconds: float) -> NoReturn:
-        moment = datetime.now(UTC) + timedelta(seconds=seconds)
-        self.defer(trigger=DateTimeTrigger(moment=moment), method_name="resume")
+        self.defer(trigger=GreenNodePauseTrigger(time.time() + seconds), method_name="resume")
 
 
 class GreenNodeCollectResultsOperator(_ShardOperator):
@@ -225,7 +223,8 @@ class GreenNodeCollectResultsOperator(_ShardOperator):
     once the connection's profile reads them. systematic_failure_ratio, explains_errors: where so many of a model's
     requests ended for one reason, the task fails with its results in staging, and nothing more is sent for the model in
     the run; answers that do not fit are no such reason where the next attempt explains errors. wait_task_id: the sensor
-    before, where this runs even if that has failed; then it collects only if the wait came to its end.
+    before, where this runs even if that has failed; then it collects only if the wait came to its end. on_kill: whether
+    a batch that still runs is cancelled (`cancel`) where a person has marked the sensor as success, or left (`leave`).
     """
 
     def __init__(
@@ -236,6 +235,7 @@ class GreenNodeCollectResultsOperator(_ShardOperator):
         systematic_failure_ratio: float | None = None,
         explains_errors: bool = False,
         wait_task_id: str | None = None,
+        on_kill: Literal["cancel", "leave"] = "cancel",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -244,50 +244,66 @@ class GreenNodeCollectResultsOperator(_ShardOperator):
         self.systematic_failure_ratio = systematic_failure_ratio
         self.explains_errors = explains_errors
         self.wait_task_id = wait_task_id
+        self.when_killed = on_kill
 
     @fail_without_retry
     def execute(self, context: Context) -> dict[str, int]:
         """Collect, or read what was collected before."""
-        from greennode_batch.collect.collect import collect_shard
-
         shards = shards_to_send(self.shard)
         failures = ShardFailures(len(shards))
-        self._check_waited(context)
+        is_waited = self._check_waited(context)
         note_shards(context, shards)
         total: Counter[str] = Counter()
         with GreenNodeHook(self.greennode_conn_id).get_conn() as client:
             for shard in shards:
                 with failures.held(shard):
                     before = read_receipt(shard)
-                    counts = collect_shard(
-                        shard,
-                        client,
-                        self.answer,
-                        min_read_ratio=self.min_read_ratio,
-                        systematic_failure_ratio=self.systematic_failure_ratio,
-                        explains_errors=self.explains_errors,
-                    )
+                    try:
+                        counts = self._collect(shard, client)
+                    except UnfinishedError as error:
+                        if not is_waited or self.when_killed == "leave" or before is None or before.batch_id is None:
+                            raise
+                        # A wait does not succeed by itself before its batch has ended.
+                        self.log.warning("%s. %s was marked by hand, so it is cancelled", error, self.wait_task_id)
+                        client.cancel_batch(before.batch_id)
+                        counts = self._collect(shard, client)
                     count_requests(before, counts, dag_id=self.dag_id, conn_id=self.greennode_conn_id)
                     total += counts
         failures.raise_all()
         return dict(total)
 
-    def _check_waited(self, context: Context) -> None:
-        """Fail the task if a person, or an outage, has ended the wait: what is collected then would be asked again."""
+    def _collect(self, shard: ShardFolder, client: GreenNodeClient) -> Counter[str]:
+        from greennode_batch.collect.collect import collect_shard
+
+        return collect_shard(
+            shard,
+            client,
+            self.answer,
+            min_read_ratio=self.min_read_ratio,
+            systematic_failure_ratio=self.systematic_failure_ratio,
+            explains_errors=self.explains_errors,
+        )
+
+    def _check_waited(self, context: Context) -> bool:
+        """Whether there is a wait that was a success.
+
+        Fails the task if a person, or an outage, has ended the wait: what is collected then would be asked again.
+        """
         if self.wait_task_id is None:
-            return
+            return False
         task, run = context["ti"], context["dag_run"]
         states = task.get_task_states(
             dag_id=run.dag_id, task_ids=[self.wait_task_id], run_ids=[run.run_id], map_index=task.map_index
         )
         state = next(iter(states.get(run.run_id, {}).values()), None)
         if state == "success":
-            return
+            return True
         if task.xcom_pull(task_ids=self.wait_task_id, map_indexes=task.map_index) is None:
             raise AirflowFailException(
                 f"{self.wait_task_id} is {state}, so nothing is collected. Nothing is lost: clear it with all that is "
                 "downstream, and what is finished is collected"
             )
+        return False
 
 
 class _BatchByIdOperator(BaseOperator):

@@ -1,4 +1,4 @@
-"""What a run leaves at GreenNode -> nothing; and the run's verdict."""
+"""What a run leaves at GreenNode -> nothing, also its batches if a person has ended it; and the run's verdict."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.runtime.run_outcome import RunOutcome
 from greennode_airflow.runtime.runs import group_of, run_job, run_of, shows_only
 from greennode_batch.cleanup.remote_files import RemovedFiles, remove_remote_files
-from greennode_batch.errors import GreenNodeError
+from greennode_batch.errors import GreenNodeError, RetryableError
 from greennode_batch.job.batch_job import BatchJob
+from greennode_batch.monitor.cancel import cancel_batches
+from greennode_batch.monitor.staged_run import StagedRuns
 from greennode_batch.staging.folders import RunFolder
 from greennode_batch.state.plan import read_plan
 from greennode_batch.state.run_report import is_balanced
+from greennode_batch.wording import counted
 
 
 class GreenNodeCleanUpOperator(BaseOperator):
     """Deletes a run's files at GreenNode once their contents are safe, unless the job or the connection keeps them.
+
+    If a person has marked the run, it first cancels the batches that still run, unless the job's `on_kill` leaves them:
+    a mark reaches no trigger that has not begun. Batches whose waits may have failed by themselves go on.
 
     Then it fails unless the run's rows are in the target, as the report has found them. Make it a teardown after the
     report, with `on_failure_fail_dagrun`: it then runs whatever became of the run, marked by hand or not, and alone
@@ -41,24 +47,52 @@ class GreenNodeCleanUpOperator(BaseOperator):
         if words := shows_only(context):
             outcome.check_built()
             raise AirflowSkipException(f"{words}. There is nothing to delete")
-        is_lacking = False
+        is_lacking = is_ended = False
         try:
             is_lacking = _is_lacking(run)
+            is_ended = is_lacking and outcome.is_ended_by_hand
+            if is_ended:
+                self._cancel_batches(run_job(self.job, context), run)
             if outcome.is_reported:  # otherwise somebody may be at work on the run
                 self.log.info("%s", delete_remote_files(run_job(self.job, context), run))
         except Exception as error:
-            # Worth another try where it was the network; not worth a good run where that is down for long.
+            # Worth another try where it was the network, or where batches run on that nobody wants; not worth a good
+            # run where the network is down for long.
             task = context["ti"]
-            is_lasting = isinstance(error, (GreenNodeError, AirflowNotFoundException))
+            is_lasting = not is_ended and isinstance(error, (GreenNodeError, AirflowNotFoundException))
             if not is_lasting and task.try_number <= task.max_tries:
                 raise
-            self.log.warning("Files of the run stay at GreenNode, which changes nothing of its result", exc_info=True)
+            self.log.warning(
+                "What the run has left at GreenNode stays, which changes nothing of its result", exc_info=True
+            )
         outcome.check_reported()
         if is_lacking:
             raise AirflowFailException(
                 "the report of what is built now did not find all rows in the target, or was never made, though its "
                 "task is a success: clear report of this run with all that is downstream, at no cost"
             )
+
+    def _cancel_batches(self, job: BatchJob, run: RunFolder) -> None:
+        """Cancel the run's batches that are under way, unless the job says to leave them."""
+        shards = [shard for shard in StagedRuns().read(run).shards if shard.is_open]
+        if not shards:
+            return
+        batches = counted(len(shards), "batch", "batches")
+        if job.on_kill == "leave":
+            self.log.info("A person has ended this run; %s left to run (on_kill='leave')", batches)
+            return
+        with GreenNodeHook(job.conn_id).get_conn() as client:
+            # Of another server the connection has neither the batch nor the key.
+            here = [one for one in shards if one.receipt is not None and one.receipt.server in {"", client.host}]
+            failed = cancel_batches(here, client).failed
+        if failed:
+            raise RetryableError(
+                f"a person has ended this run, and {len(failed)} of its {batches} could not be cancelled: "
+                f"{'; '.join(dict.fromkeys(failed.values()))}"
+            )
+        self.log.info(
+            "A person has ended this run: cancellation of %s requested; finished rows stay to be collected", batches
+        )
 
 
 def delete_remote_files(job: BatchJob, run: RunFolder) -> RemovedFiles:

@@ -5,6 +5,7 @@ A task of an earlier try leaves its files in staging and its result in XCom; onl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,10 +18,14 @@ from greennode_airflow.runtime.runs import group_of
 _READ, _BUILD, _APPROVE, _SUBMIT, _REPORT = (
     "read_part", "build_requests", "approve_spend", "attempt_1.submit_batch", "report",
 )  # fmt: skip
+_WAIT = re.compile(r"attempt_[0-9]+\.wait_for_batch")
 # Airflow's branch operators record here which tasks they have followed, or skipped.
 _BRANCHED = "skipmixin_key"
 # None: for a task that the DAG does not have.
 _GOOD = frozenset({None, "success"})
+# States of a wait that will not go on by itself, and of one that has left no batch unless a person has marked it.
+_ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+_WAITED = frozenset({"success", "skipped"})
 
 
 class RunOutcome:
@@ -28,7 +33,7 @@ class RunOutcome:
 
     def __init__(self, operator: BaseOperator, context: Context) -> None:
         self._context, self._group = context, group_of(operator)
-        dag = operator.get_dag()
+        self._dag = dag = operator.get_dag()
         self._tasks = dict(dag.task_dict) if dag is not None else {}
         here = [self._name(one) for one in (_READ, _BUILD, _APPROVE, _REPORT)]
         self._states = self._ask([name for name in here if name in self._tasks])
@@ -53,6 +58,32 @@ class RunOutcome:
     def has_build_failed(self) -> bool:
         """Whether this try has failed to build the run."""
         return self._state(_BUILD) == "failed"
+
+    @property
+    def is_ended_by_hand(self) -> bool:
+        """Whether a person has ended all waits of the run, as far as their states can tell for certain.
+
+        A wait that succeeds by itself leaves no batch that runs. One that fails may have failed by itself, and a clear
+        goes on with its batch; but only a mark of the whole run skips the report, which else runs whatever happened.
+        """
+        states = set(self._ask(self._waits()).values())
+        if not states or not states <= _ENDED:
+            return False
+        return states <= _WAITED or (self._state(_REPORT) == "skipped" and not self._may_be_skipped_before())
+
+    def _may_be_skipped_before(self) -> bool:
+        """Whether the report may be skipped since before a clear, after which a wait has failed by itself.
+
+        Airflow also skips it where a run takes longer than its DAG allows; but then nothing runs here before a clear.
+        """
+        if not self._context["dag_run"].clear_number:
+            return False
+        has_timeout = self._dag is not None and self._dag.dagrun_timeout is not None
+        return has_timeout or any(self._context["ti"].xcom_pull(task_ids=self._waits(), key=FAILURE_KEY))
+
+    def _waits(self) -> list[str]:
+        """The waits of all attempts."""
+        return [name for name in self._tasks if _WAIT.fullmatch(name.removeprefix(f"{self._group}."))]
 
     @property
     def is_reported(self) -> bool:

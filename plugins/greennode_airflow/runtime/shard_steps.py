@@ -9,17 +9,15 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
-from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import AirflowException
 from airflow.triggers.base import BaseTrigger
 
 from greennode_airflow.failures import ShardFailures
 from greennode_airflow.hooks import GreenNodeHook
 from greennode_airflow.observability.metric_events import count_end, submit_counted
-from greennode_airflow.triggers import REASONS, GreenNodeBatchTrigger, events_of
+from greennode_airflow.triggers import REASONS, GreenNodeBatchTrigger, GreenNodePauseTrigger, events_of
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.polling.polling import DEADLINE_SECONDS, MIN_POLL_SECONDS, Done, Wait
 from greennode_batch.batches.credit import submit_on_credit
@@ -206,7 +204,7 @@ class Polled:
             )
             return Trigger(trigger, method_name)
         if self.moments:
-            return Trigger(DateTimeTrigger(moment=datetime.fromtimestamp(min(self.moments), UTC)), method_name)
+            return Trigger(GreenNodePauseTrigger(min(self.moments)), method_name)
         return None
 
     def results(self) -> list[dict[str, str]]:
