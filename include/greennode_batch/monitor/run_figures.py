@@ -191,7 +191,7 @@ def run_figures(run: StagedRun, live: Mapping[str, LiveBatch], *, is_over: bool,
         estimate=report.estimate if report else plan.estimate if plan else None,
         tried=_tried(run),
         live=_live(run, report),
-        seconds_left=_longest(shards, len(open_shards) + answering),
+        seconds_left=_run_seconds_left(run, shards, len(open_shards) + answering),
         unheard=sum((shard.batch_id or "") not in live for shard in open_shards),
         attempts=max((shard.attempt for shard in shards), default=0),
     )
@@ -316,7 +316,17 @@ def _seconds_left(shard: StagedShard, done: int, now: float) -> float | None:
     return (shard.requests - done) * (now - created) / done
 
 
-def _longest(shards: Iterable[ShardFigures], under_way: int) -> float | None:
-    """Batches run side by side, so the slowest one counts; unknown while most of them have not begun."""
+def _run_seconds_left(run: StagedRun, shards: Sequence[ShardFigures], under_way: int) -> float | None:
+    """Batches run side by side, so the slowest one counts; unknown while most of them have not begun.
+
+    What is to be answered live takes as long as all workers together need for it. Where no batch is under way, that is
+    also what is not sent yet.
+    """
     known = [shard.seconds_left for shard in shards if shard.seconds_left is not None]
-    return max(known) if known and len(known) * 2 >= under_way else None
+    if not known or len(known) * 2 < under_way:
+        return None
+    rate = sum(shard.answering.per_second for shard in run.shards if shard.answering is not None)
+    if not rate or any(shard.is_open for shard in run.shards):
+        return max(known)
+    left = sum(shard.requests - shard.done for shard in shards if shard.stage in {"built", "refused", "answering"})
+    return max(*known, left / rate)

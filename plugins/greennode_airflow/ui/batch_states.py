@@ -16,7 +16,8 @@ class BatchFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     said: the server's status, as a name of BatchStatus, empty if it has reported none. ended: the same at the time
     when its files were collected. over_capacity: how often the server refused it for lack of capacity.
-    cancelled_by: who has cancelled it, if Airflow knows. answered, requests, per_second: of live answering, so far.
+    cancelled_by: who has cancelled it, if Airflow knows. is_pilot: whether it is sent before all others. is_live:
+    whether it was answered live. answered, requests, per_second: of live answering, so far.
     """
 
     stage: str
@@ -26,6 +27,8 @@ class BatchFacts(msgspec.Struct, frozen=True, kw_only=True):
     lost: str = ""
     over_capacity: int = 0
     cancelled_by: str = ""
+    is_pilot: bool = False
+    is_live: bool = False
     answered: int = 0
     requests: int = 0
     per_second: float = 0.0
@@ -89,6 +92,11 @@ BATCH_STATES: tuple[Row[BatchFacts], ...] = (
     Row(
         "refused", "refused for lack of capacity", lambda batch: batch.stage == "refused",
         "waiting for capacity", "idle", "Refused {times} for lack of capacity, at no cost; it is sent again.",
+    ),
+    Row(
+        "after-pilot", "waiting for the results of the pilot",
+        lambda batch: batch.stage == "built" and not batch.is_pilot and batch.run.awaits_pilot,
+        "waiting for the pilot", "idle", "Sent once results of this run's first, small batch were read.",
     ),
     Row(
         "held-back", "waiting to be sent, and all submit_batch tasks under way wait",
@@ -171,6 +179,10 @@ BATCH_STATES: tuple[Row[BatchFacts], ...] = (
         "collected-failed", "collected, after it failed", _ended("FAILED"),
         "failed", "bad", "Failed at GreenNode; its finished answers are collected.",
         "The rest goes to the next attempt or run.",
+    ),
+    Row(
+        "collected-live", "answered live, and collected", lambda batch: batch.stage == "collected" and batch.is_live,
+        "answered live", "good", "Answered live, without a batch; its answers are collected.",
     ),
     Row(
         "collected", "collected", lambda batch: batch.stage == "collected",

@@ -133,6 +133,8 @@ def batch_facts(shard: StagedShard, run: RunFacts, live: Mapping[str, LiveBatch]
         ended=receipt.ended.status if receipt and receipt.ended else "",
         lost=(receipt.lost or "") if receipt else "",
         over_capacity=len(receipt.over_capacity) if receipt else 0,
+        is_pilot=run.pilot is not None and shard.planned_id == run.pilot.planned_id,
+        is_live=receipt is not None and receipt.live is not None,
         answered=shard.answering.settled if shard.answering else 0,
         requests=shard.requests,
         per_second=shard.answering.per_second if shard.answering else 0.0,

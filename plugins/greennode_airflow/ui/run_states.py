@@ -9,7 +9,7 @@ import msgspec
 from greennode_airflow.ui.state_row import Row, sentence
 from greennode_batch.job.prices import amount
 from greennode_batch.monitor.run_figures import RunFigures, run_figures
-from greennode_batch.monitor.staged_run import StagedRun
+from greennode_batch.monitor.staged_run import StagedRun, StagedShard
 from greennode_batch.wording import counted
 
 TaskCounts = Mapping[str, Mapping[str, int]]
@@ -108,6 +108,25 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
         return self.is_parked("submit_batch") or (self.is_at("wait_for_batch") and "refused" in self.figures.stages)
 
     @property
+    def pilot(self) -> StagedShard | None:
+        """The shard that is sent before all others, if the run has one."""
+        plan = self.staged.plan
+        if plan is None or plan.pilot is None:
+            return None
+        return next((one for one in self.staged.shards if one.attempt == 1 and one.planned_id == plan.pilot), None)
+
+    @property
+    def awaits_pilot(self) -> bool:
+        """Whether batches are sent only once results of the pilot were read."""
+        pilot = self.pilot
+        return self.is_parked("submit_batch") and pilot is not None and pilot.stage in {"sent", "cancelling"}
+
+    @property
+    def live_shards(self) -> list[StagedShard]:
+        """The shards that are answered live, were, or are still to be sent."""
+        return [one for one in self.staged.shards if one.requests and one.batch_id is None]
+
+    @property
     def has_failed_at(self) -> str:
         """The step of the failure; empty where no task of the pipeline failed for good."""
         failure = self.failure
@@ -140,9 +159,11 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
         estimate, credit = figures.estimate, self.staged.no_credit
         priced = amount(estimate.cost, estimate.currency) if estimate and estimate.cost is not None else ""
         answering = [shard.answering for shard in self.staged.shards if shard.answering is not None]
-        asked = sum(shard.requests for shard in self.staged.shards if shard.answering is not None)
+        answered = sum(live.settled for live in answering)
+        answered += sum(one.receipt.live.answered for one in self.live_shards if one.receipt and one.receipt.live)
         paid = amount(figures.cost.amount, figures.cost.currency) if figures.cost else ""
         unsent = figures.stages.get("refused", 0) + (figures.stages.get("built", 0) if self.is_held_back else 0)
+        awaited = "its results, because it is the run's pilot" if self.awaits_pilot else "capacity"
         return {
             "who": self.marked.who if self.marked else approval.by if approval and approval.by else "somebody",
             "canceller": f" that {self.cancels[0].who} cancelled" if self.cancels else ", as it was asked to",
@@ -154,14 +175,14 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
                 credit.words if credit and self.kind != "CreditError" else failure.error if failure else ""
             ),
             "rows": counted(figures.rows, "row"),
-            "answered": f"{sum(live.settled for live in answering):,} of {counted(asked, 'request')}",
+            "answered": f"{answered:,} of {counted(sum(one.requests for one in self.live_shards), 'request')}",
             "rate": rate_words(sum(live.per_second for live in answering)),
             "paid": f", and the answers cost {paid}" if paid else "",
             "failed": counted(figures.failed, "row has", "rows have"),
             "requests": counted(figures.requests, "request is", "requests are"),
             "batches": counted(self.at_server, "batch is", "batches are"),
             "unsent": counted(unsent, "batch of this run is", "batches of this run are"),
-            "held_back": f", and {counted(unsent, 'batch is', 'batches are')} waiting for capacity" if unsent else "",
+            "held_back": f", and {counted(unsent, 'batch is', 'batches are')} waiting for {awaited}" if unsent else "",
             "settled": counted(figures.unchanged + figures.remembered, "row has", "rows have"),
             "problem": self.problem or "",
             "budget": self.over_budget,

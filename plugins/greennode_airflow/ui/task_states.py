@@ -45,8 +45,8 @@ TASK_STATES: tuple[Row[TaskFacts], ...] = (
         "Approve or reject it under Required Actions in Airflow.", ("approve",),
     ),
     Row(
-        "waiting-for-capacity", "submit_batch is `deferred`", _waits_at("submit_batch"),
-        "waiting for capacity", "idle", "Waiting for capacity, without a worker.",
+        "waiting-to-send", "submit_batch is `deferred`", _waits_at("submit_batch"),
+        "waiting to send", "idle", "Waiting to send, without a worker.",
         "Nothing to do: the batch is sent as soon as it can be.",
     ),
     Row(

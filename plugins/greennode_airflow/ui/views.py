@@ -253,11 +253,13 @@ class Views:
         staged, prefix = seen.facts.staged, _prefix(pipeline)
         found = [shard for shard in staged.shards if _is_wanted(shard, seen, wanted)]
         page = found[wanted.offset : wanted.offset + wanted.limit]
-        names = {f"{prefix}attempt_{shard.attempt}.{task}" for shard in page for task in _TASKS}
-        sizes = self._group_sizes(session, run, staged, prefix)
-        indexes = {shard.index // sizes[shard.attempt] for shard in page}
-        states = mapped_states(session, run, names, indexes) if page else {}
-        tasks = [_task_of(shard, shard.index // sizes[shard.attempt], prefix, states) for shard in page]
+        if seen.facts.is_try:
+            # The task that builds answers as well.
+            build = f"{prefix}build_requests"
+            state = mapped_states(session, run, {build}, {-1}).get((build, -1), "none")
+            tasks = [StoppedTask(build, -1, state)] * len(page)
+        else:
+            tasks = self._tasks_of(session, run, staged, page, prefix)
         said = noted_failures(session, run, [task for task in tasks if task.state in {"failed", "up_for_retry"}])
         now, done = time.time(), known.acts.get(run.ids, ())
         rows = [
@@ -269,6 +271,16 @@ class Views:
             for shard, task in zip(page, tasks, strict=True)
         ]
         return ShardList(now, len(found), tuple(rows))
+
+    def _tasks_of(
+        self, session: Session, run: AirflowRun, staged: StagedRun, page: Sequence[StagedShard], prefix: str
+    ) -> list[StoppedTask]:
+        """The current task of each shard."""
+        names = {f"{prefix}attempt_{shard.attempt}.{task}" for shard in page for task in _TASKS}
+        sizes = self._group_sizes(session, run, staged, prefix)
+        indexes = {shard.index // sizes[shard.attempt] for shard in page}
+        states = mapped_states(session, run, names, indexes) if page else {}
+        return [_task_of(shard, shard.index // sizes[shard.attempt], prefix, states) for shard in page]
 
     def _group_sizes(self, session: Session, run: AirflowRun, staged: StagedRun, prefix: str) -> Mapping[int, int]:
         """How many shards an instance of each attempt's tasks has."""
@@ -327,7 +339,8 @@ def _row(run: AirflowRun, pipeline: Pipeline, seen: _Seen) -> RunRow:
         else task_url(run, f"{_prefix(pipeline)}build_requests", -1),
     }
     return RunRow(
-        **msgspec.structs.asdict(run),
+        # A run may be one by its staging alone: Airflow's conf says nothing of a DAG's default.
+        **{**msgspec.structs.asdict(run), "is_try": facts.is_try, "is_dry_run": facts.is_dry_run},
         group=pipeline.group,
         status=status,
         links=tuple(Link(ACTIONS[action], urls[action]) for action in status.actions if action in urls),

@@ -10,8 +10,10 @@ from greennode_airflow.ui.task_states import TASK_STATES, TaskFacts
 from greennode_batch.monitor.run_figures import Cost, run_figures
 from greennode_batch.monitor.staged_run import StagedRun, StagedShard
 from greennode_batch.state.approval_record import Approval
-from greennode_batch.state.live_answers import LiveProgress
+from greennode_batch.state.live_answers import LiveAnswers, LiveProgress
 from greennode_batch.state.no_credit import NoCredit
+from greennode_batch.state.plan import LongestRequest, Plan
+from greennode_batch.state.receipts import Receipt
 from greennode_batch.state.run_report import RunReport
 
 NOTHING = run_figures(StagedRun(""), {}, is_over=False, now=0.0)
@@ -138,7 +140,7 @@ TASKS = {
     "queued": TaskFacts("report", "queued"),
     "running": TaskFacts("report", "restarting"),
     "awaiting-input": TaskFacts("approve_spend", "awaiting_input"),
-    "waiting-for-capacity": TaskFacts("submit_batch", "deferred"),
+    "waiting-to-send": TaskFacts("submit_batch", "deferred"),
     "waiting": TaskFacts("wait_for_batch", "deferred"),
     "deferred": TaskFacts("", "deferred"),
     "rescheduled": TaskFacts("", "up_for_reschedule"),
@@ -152,6 +154,17 @@ TASKS = {
 }
 AT_WORK, FAILED = RunFacts(state="running"), RunFacts(state="failed")
 NO_CREDIT = RunFacts(state="running", staged=StagedRun("", no_credit=NoCredit("a", "402")))
+PILOT = StagedShard(1, 0, "a", "m", 100, receipt=Receipt("a", "created", "f", "api.test", batch_id="batch_a"))
+PILOT_AHEAD = RunFacts(
+    state="running",
+    tasks={"submit_batch": {"success": 1, "deferred": 2}, "wait_for_batch": {"deferred": 1}},
+    staged=staged(
+        plan=Plan("job", "r", 1.0, ("id",), ("m",), 0, 0, 0, 0, LongestRequest(bytes=1, row="1"), "", (), pilot="a"),
+        shards=(PILOT, StagedShard(1, 1, "b", "m", 900, receipt=None)),
+    ),
+    figures=figures(stages={"sent": 1, "built": 2}),
+    at_server=1,
+)
 BATCHES = {
     "dry-run": BatchFacts(stage="built", run=over(is_dry_run=True)),
     "rejected": BatchFacts(stage="built", run=failed("approve_spend", staged=staged(approval=REJECTED))),
@@ -159,6 +172,7 @@ BATCHES = {
     "no-credit": BatchFacts(stage="built", run=NO_CREDIT),
     "never-sent": BatchFacts(stage="built", run=FAILED),
     "refused": BatchFacts(stage="refused", run=AT_WORK, over_capacity=3),
+    "after-pilot": BatchFacts(stage="built", run=PILOT_AHEAD),
     "held-back": BatchFacts(stage="built", run=running("submit_batch", "deferred")),
     "built": BatchFacts(stage="built", run=running("submit_batch", "deferred", "running")),
     "answering": BatchFacts(stage="answering", run=AT_WORK, answered=70, requests=200, per_second=2.0),
@@ -177,6 +191,7 @@ BATCHES = {
     "collected-cancelled": BatchFacts(stage="collected", run=AT_WORK, ended="CANCELLED"),
     "collected-expired": BatchFacts(stage="collected", run=AT_WORK, ended="EXPIRED"),
     "collected-failed": BatchFacts(stage="collected", run=AT_WORK, ended="FAILED"),
+    "collected-live": BatchFacts(stage="collected", run=AT_WORK, ended="COMPLETED", is_live=True),
     "collected": BatchFacts(stage="collected", run=AT_WORK, ended="COMPLETED"),
     "unknown": BatchFacts(stage="empty", run=AT_WORK),
 }
@@ -221,6 +236,24 @@ def test_whatever_failed_says_what_to_do_next(name) -> None:
 @pytest.mark.parametrize("state", ["cancelled", "expired", "failed", "ended", "cancelling", "left-behind", "collected"])
 def test_a_batch_that_is_over_offers_no_cancel(state) -> None:
     assert "cancel" not in state_of(BATCH_STATES, BATCHES[state]).actions
+
+
+def test_batches_that_wait_for_the_pilot_are_not_said_to_wait_for_capacity() -> None:
+    shown = state_of(RUN_STATES, PILOT_AHEAD)
+    assert shown.words.endswith("2 batches are waiting for its results, because it is the run's pilot.")
+    pilot = BatchFacts(stage="built", run=PILOT_AHEAD, is_pilot=True)
+    assert state_of(BATCH_STATES, pilot).name == "held-back"
+
+
+def test_live_answers_are_counted_over_all_that_is_answered_live() -> None:
+    done = Receipt("b", "answered", "", "api.test", live=LiveAnswers(200, 200, 1.0, 2.0))
+    shards = (
+        StagedShard(1, 0, "a", "m", 200, receipt=None, answering=LiveProgress(70, 2.0)),
+        StagedShard(1, 1, "b", "m", 200, receipt=done),
+        StagedShard(1, 2, "c", "m", 100, receipt=None),
+    )
+    facts = running("submit_batch", figures=figures(stages={"answering": 1}), staged=staged(shards=shards))
+    assert "270 of 500 requests" in state_of(RUN_STATES, facts).words
 
 
 def test_a_task_whose_reason_nobody_noted_leads_to_its_log() -> None:

@@ -63,7 +63,9 @@ def test_a_try_is_one_and_links_its_answers(noted_in, poll_batch, add_run, build
     note_run(run, dag_id="tickets", run_id=run_id, is_try=not conf or None)
     (run.path / "try.html").write_text("A try of 3 rows")
     detail = poll_batch(run_id)
-    assert detail["row"]["status"]["name"] == "tried"
+    assert (detail["row"]["status"]["name"], detail["row"]["is_try"]) == ("tried", True)
+    (shard,) = poll_batch(run_id, what="shards")["shards"]
+    assert (shard["task"]["name"], shard["task"]["status"]["name"]) == ("build_requests", "success")
     (report,) = detail["reports"]
     assert (report["words"], report["url"].endswith("name=try.html")) == ("Try", True)
 

@@ -39,6 +39,9 @@ export const tokens = (figures) => {
   return used ? shortly(used) : "–";
 };
 
+// By the figures of a run: both sums are of the same tokens, added up in another order.
+export const isAllLive = ({ live, cost }) => Boolean(live && live.cost !== null && cost && cost.amount - live.cost < 1e-6 * cost.amount);
+
 export const percent = (part, all) => (all ? Math.min(100, (100 * part) / all) : 0);
 
 // Only statuses whose name does not explain itself.

@@ -5,7 +5,7 @@ import { showAnswers } from "./answers.js";
 import { offerCancel } from "./cancel.js";
 import { byId, complain, el, say, show } from "./dom.js";
 import { showFailures } from "./failures.js";
-import { ago, counted, duration, money, number, roughly, when } from "./format.js";
+import { ago, counted, duration, isAllLive, money, number, roughly, when } from "./format.js";
 import { airflowLink, badge, bar, pageLink } from "./parts.js";
 import { keepShards } from "./shards.js";
 
@@ -112,6 +112,7 @@ function showProgress({ row, now, live_problem: problem, heard_at: heardAt, serv
   );
 }
 
+const UNTIL_COLLECTED = "known once answers are collected";
 const nothingBuilt = (row) => (isOver(row) ? "No request was built." : "No request is built yet.");
 
 function showTiles(detail) {
@@ -132,15 +133,25 @@ function showTiles(detail) {
     tile("Batches", number(figures.shards), [batchWords(detail.batches)]),
     isOver(row) || figures.seconds_left === null
       ? tile("Time", row.started_at ? duration((row.ended_at ?? detail.now) - row.started_at) : "–", [isOver(row) ? "in all" : "so far"])
-      : tile("Time left", `about ${roughly(figures.seconds_left)}`, ["if it goes on as before"]),
-    tile("Tokens", number(figures.prompt_tokens + figures.completion_tokens), [
-      `${number(figures.prompt_tokens)} of prompts${part(figures.cached_tokens, "cached")}`,
-      `${number(figures.completion_tokens)} of answers${part(figures.reasoning_tokens, "reasoning")}`,
-      figures.live ? `${number(figures.live.prompt_tokens + figures.live.completion_tokens)} of all these live` : "",
-    ]),
+      : tile("Time left", `about ${roughly(figures.seconds_left)}`, [timeLeftWords(figures.stages)]),
+    tokensTile(row),
     costTile(detail),
   ];
   show(byId("tiles"), tiles);
+}
+
+const timeLeftWords = ({ answering, built, refused }) => (!answering && (built || refused) ? "for the batches that are sent" : "if it goes on as before");
+
+function tokensTile(row) {
+  const { figures } = row;
+  const used = figures.prompt_tokens + figures.completion_tokens;
+  if (!used) return tile("Tokens", "–", [row.has_sent && !isOver(row) ? UNTIL_COLLECTED : ""]);
+  const live = figures.live ? figures.live.prompt_tokens + figures.live.completion_tokens : 0;
+  return tile("Tokens", number(used), [
+    `${number(figures.prompt_tokens)} of prompts${part(figures.cached_tokens, "cached")}`,
+    `${number(figures.completion_tokens)} of answers${part(figures.reasoning_tokens, "reasoning")}`,
+    live && live < used ? `${number(live)} of all these live` : "",
+  ]);
 }
 
 const tile = (name, value, words) =>
@@ -157,14 +168,15 @@ const part = (count, what) => (count ? ` (${number(count)} ${what})` : "");
 function costTile({ row, conn_id: connection }) {
   const { cost, unpriced } = row.figures;
   const name = isOver(row) ? "Cost" : "Cost so far";
-  const estimated = estimateWords(row.figures.estimate);
+  // A try pays the full price, which the estimate of the batches is not.
+  const estimated = row.is_try ? "" : estimateWords(row.figures.estimate);
   const tried = triedWords(row.figures.tried);
   if (cost) {
     const saving = cost.saving ? `${money(cost.saving, cost.currency)} less than live` : "";
     return tile(name, money(cost.amount, cost.currency), [saving, ...apart(row.figures), tried, estimated]);
   }
   if (!row.has_sent) return tile(name, tried ? "–" : "nothing", ["no batch was sent", tried, estimated]);
-  if (!unpriced.length) return tile(name, "–", [isOver(row) ? "" : "known once answers are collected", tried, estimated]);
+  if (!unpriced.length) return tile(name, "–", [isOver(row) ? "" : UNTIL_COLLECTED, tried, estimated]);
   return tile(name, "no price known", [
     `for ${unpriced.join(", ")}: set prices in the job or in connection ${connection ?? "greennode_default"}`,
   ]);
@@ -173,6 +185,7 @@ function costTile({ row, conn_id: connection }) {
 // Live answers at the full price, and the rest in batches.
 function apart({ live, cost }) {
   if (!live || live.cost === null) return [];
+  if (isAllLive({ live, cost })) return [`all of it for ${counted(live.requests, "live answer")}`];
   const inBatches = Math.max(0, cost.amount - live.cost);
   return [`${money(live.cost, live.currency)} for ${counted(live.requests, "live answer")}`, `${money(inBatches, live.currency)} in batches`];
 }
@@ -195,6 +208,7 @@ const batchWords = (batches) =>
     .join(", ");
 
 function reportWords(report, row) {
+  if (report && row.is_try) return "of a try: nothing was written";
   if (report) return report.balanced ? "source, batches and target agree" : "does not add up, see above";
   if (!isOver(row)) return "made when the run ends";
   return row.has_sent ? "none was made" : "none, because no batch was sent";

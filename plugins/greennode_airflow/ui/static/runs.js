@@ -2,7 +2,7 @@
 
 import { get, keepFresh } from "./api.js";
 import { byId, complain, el, say, show } from "./dom.js";
-import { counted, duration, money, number, roughly, shortly, tokens, when } from "./format.js";
+import { counted, duration, isAllLive, money, number, roughly, shortly, tokens, when } from "./format.js";
 import { afterTyping, badge, bar, listHead, listRow, pager } from "./parts.js";
 
 const LIMIT = 20;
@@ -28,6 +28,7 @@ const COLUMNS = [
 ];
 function costCell({ cost, live }) {
   if (!cost) return "–";
+  if (isAllLive({ live, cost })) return [money(cost.amount, cost.currency), el("span", { class: "quiet block" }, "all live")];
   const paid = live && live.cost !== null ? el("span", { class: "quiet block" }, `of it live: ${money(live.cost, live.currency)}`) : null;
   return [money(cost.amount, cost.currency), paid].filter(Boolean);
 }
@@ -145,7 +146,7 @@ function rowsCell(figures) {
 
 function timeCell(run, now) {
   if (run.state === "running" && run.figures.seconds_left !== null) {
-    return [`${roughly(run.figures.seconds_left)} left`, el("span", { class: "quiet block" }, "about")];
+    return `about ${roughly(run.figures.seconds_left)} left`;
   }
   if (!run.started_at) return "–";
   return duration((run.ended_at ?? now) - run.started_at);

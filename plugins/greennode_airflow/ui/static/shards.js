@@ -19,7 +19,7 @@ const COLUMNS = [
   { name: "Without answer", class: "number", cell: ({ figures }) => failures(figures) },
   { name: "Tokens", class: "number", cell: ({ figures }) => tokens(figures) },
   { name: "Cost", class: "number", cell: ({ figures: { cost } }) => (cost ? money(cost.amount, cost.currency) : "–") },
-  { name: "Task", cell: taskCell },
+  { name: "Task", class: "rest", cell: taskCell },
   { name: "Actions", isNameHidden: true, cell: ({ figures, status }, now, cancel) => cancelButton(figures, status, cancel) },
 ];
 
