@@ -61,7 +61,7 @@ class RunOutcome:
 
     @property
     def is_ended_by_hand(self) -> bool:
-        """Whether a person has ended all waits of the run, as far as their states can tell for certain.
+        """Whether a person has certainly ended all waits of the run, by the states of its tasks.
 
         A wait that succeeds by itself leaves no batch that runs. One that fails may have failed by itself, and a clear
         goes on with its batch; but only a mark of the whole run skips the report, which else runs whatever happened.
