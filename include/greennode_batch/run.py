@@ -23,7 +23,7 @@ from greennode_batch.batches.submit import Admit, submit
 from greennode_batch.batches.wait import Schedule, poll
 from greennode_batch.cleanup.remote_files import remove_remote_files
 from greennode_batch.collect.collect import collect_shard, is_read
-from greennode_batch.collect.pilot import PILOT_REQUESTS, open_pilot, refuse_unsettled
+from greennode_batch.collect.pilot import open_pilot, refuse_unsettled
 from greennode_batch.errors import BusyError, RetryableError, SplitError, SystematicFailureError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices, read_prices
@@ -41,7 +41,7 @@ from greennode_batch.staging.folders import RunFolder, ShardFolder
 from greennode_batch.state.attempts import FIRST_ATTEMPT, attempt_shards, sent_shards
 from greennode_batch.state.confirmed_profile import was_read_before
 from greennode_batch.state.enqueued_limit import EnqueuedLimits
-from greennode_batch.state.plan import Plan, read_plan
+from greennode_batch.state.plan import PILOT_REQUESTS, Plan, read_plan
 from greennode_batch.state.receipts import is_sent, read_receipt
 from greennode_batch.state.run_report import RunReport
 from greennode_batch.state.split import half_of, parts_of

@@ -31,8 +31,14 @@ def test_what_declares_sends_waits_cleans_up_or_looks_on_needs_neither_arrow_nor
 
 
 def test_what_writes_files_needs_no_database():
-    loaded = loaded_by("greennode_batch.cli", "greennode_batch.write.target_writer", "greennode_batch.reconcile.report")
+    loaded = loaded_by(
+        "greennode_batch.cli.run_command", "greennode_batch.write.target_writer", "greennode_batch.reconcile.report"
+    )
     assert not loaded & DATABASES
+
+
+def test_the_command_shows_its_help_without_what_its_work_takes():
+    assert not loaded_by("greennode_batch.cli") & (ARROW | DATABASES | {"httpx", "jinja2"})
 
 
 @pytest.mark.parametrize("module", ["plan.build", "collect.collect", "write.target_writer", "reconcile.report"])

@@ -22,7 +22,9 @@ TESTED_IN = {
         "batches/throttle/completion", "batches/throttle/queue_folder", "state/submit_queue",
     ],
     "cli/test_job_file.py": ["cli/python_file"],
-    "cli/test_run_command.py": ["cli/__main__", "cli/answer_option", "cli/declared_job", "cli/out_file"],
+    "cli/test_run_command.py": [
+        "cli/__main__", "cli/answer_option", "cli/commands", "cli/declared_job", "cli/out_file", "interactive/api_key",
+    ],
     "cleanup/test_remote_files.py": ["state/cleaned"],
     "collect/test_pilot.py": ["state/confirmed_profile"],
     "collect/test_unread.py": ["state/stops"],
@@ -46,6 +48,7 @@ TESTED_IN = {
         "probe/probe_report", "probe/result_steps", "probe/session", "probe/state", "probe/tiny_requests",
         "probe/wait_steps", "probe/watch_steps",
     ],
+    "probe/test_saved_profile.py": ["probe/airflow_api"],
     "reconcile/test_report.py": [
         "reconcile/attempt_tally", "reconcile/differences", "reconcile/removals", "reconcile/staged",
         "state/joined_shard",

@@ -7,6 +7,7 @@ of the commands, the fields of declarations, connections and forms, the tasks of
 import ast
 import dataclasses
 import inspect
+import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -180,5 +181,5 @@ def test_a_setting_that_a_message_names_exists(message):
 
 def test_every_command_says_which_option_gives_a_field():
     for name, parser in PARSERS.items():
-        assert inspect.isfunction(parser.get_default("command")), name
+        assert inspect.isfunction(pkgutil.resolve_name(parser.get_default("command"))), name
         assert parser.get_default("parser") is parser

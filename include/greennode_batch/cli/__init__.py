@@ -1,11 +1,12 @@
 """The command line: the same engine with no Airflow.
 
     command_line     options -> a command -> an exit code
+    commands         the options of each command, and the function that runs it
     preview_command  shows what a run would send
     try_command      answers the first rows live, and shows the answers
     run_command      sends the requests and writes the answers; continues where it was stopped
     option_parser    names an option that no command has, and the nearest one
-    job_options      the options that declare a job
+    job_options      the options that declare a job, and those that several commands have
     out_file         what --out names: a file of answers or a dataset
     declared_job     the job of --job and of the options
     job_file         the job that a Python file declares, such as a DAG file

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import Any
 
-from greennode_batch.cli.job_options import FILE_FORMATS, names
 from greennode_batch.errors import ConfigError
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.file_types import FORMATS, FileFormat
@@ -19,17 +16,6 @@ from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.text_answer_file import TextAnswerFile
 
 _ENDINGS = ", ".join(FORMATS)
-
-
-def add_out_options(parser: argparse.ArgumentParser, *, help_of_out: str, needs_out: bool = False) -> Any:
-    """Add the options for where answers go; returns their group."""
-    answers = parser.add_argument_group("answers")
-    answers.add_argument("--out", required=needs_out, metavar="FILE|FOLDER/", help=help_of_out)
-    answers.add_argument("--out-format", choices=FILE_FORMATS, help="the format of --out, if its name does not show it")
-    answers.add_argument(
-        "--partition-by", type=names, default=(), metavar="COLUMNS", help="columns that become folders of FOLDER: a,b"
-    )
-    return answers
 
 
 def open_out(job: BatchJob, run: RunFolder, file_format: FileFormat | None = None) -> AnswerFile | Dataset:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import tempfile
 from contextlib import ExitStack, closing
-from typing import Any
 
 from greennode_batch.cli.declared_job import declared_job
-from greennode_batch.cli.job_options import add_job_options, add_profile_option
 from greennode_batch.cli.job_rows import job_rows
-from greennode_batch.cli.out_file import add_out_options, open_out
+from greennode_batch.cli.out_file import open_out
 from greennode_batch.cost.budget_check import budget_forecast
 from greennode_batch.interactive.progress import ProgressDisplay
 from greennode_batch.job.prices import read_prices
@@ -21,23 +19,6 @@ from greennode_batch.staging.folders import run_folder
 from greennode_batch.write.file_lookup import file_lookup
 
 _NAME = "preview"
-
-
-def add_preview_command(commands: Any) -> None:
-    """Add the command to the subparsers of `greennode-batch`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        _NAME,
-        usage="greennode-batch preview (--job FILE.py | --in FILE --key COLUMNS\n"
-        "    --model ID --prompt FILE) [options]",
-        help="show what a run would send and about how much, and send nothing",
-        description="Render the requests, count them, and show the first few. Needs no key and no network.",
-    )
-    add_job_options(parser)
-    add_out_options(parser, help_of_out="leave out rows that a run with this file or folder would not send again")
-    shown = parser.add_argument_group("preview")
-    add_profile_option(shown)
-    shown.add_argument("--requests", type=int, default=3, metavar="N", help="how many to show; default: 3")
-    parser.set_defaults(command=preview_command, parser=parser)
 
 
 def preview_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:

@@ -6,68 +6,21 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from upath import UPath
 
 from greennode_batch.api.endpoint import ends_in_version
-from greennode_batch.api.profile import PRESETS, ApiProfile
-from greennode_batch.cli.job_options import HTTP_HELP
+from greennode_batch.api.profile import ApiProfile
 from greennode_batch.errors import ConfigError, GreenNodeError
-from greennode_batch.interactive.local_run import KEY_VARIABLE, api_key
+from greennode_batch.interactive.api_key import api_key
 from greennode_batch.interactive.progress import ProgressDisplay
-from greennode_batch.probe.probe_run import DEFAULT_WAIT_SECONDS, RESUME, Outcome, Probe
-from greennode_batch.probe.saved_profile import HELP, check_connection, save_profile
+from greennode_batch.probe.probe_run import RESUME, Outcome, Probe
+from greennode_batch.probe.saved_profile import check_connection, save_profile
 from greennode_batch.probe.state import State
 from greennode_batch.staging.folders import read_json
 
 OPEN = 3
 """The exit code of a probe whose batches have not ended."""
-
-
-def add_probe_command(commands: Any) -> None:
-    """Add the command to the subparsers of `greennode-batch`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "probe",
-        usage="greennode-batch probe (--base-url URL | --resume FOLDER) [options]",
-        help="find out how a server speaks, and print the profile for its connection",
-        description="Send a few tiny requests and two-line batches, and report what works: models, files, batches, "
-        "status words, lists, results, cancel, delete. Raw replies are saved in a folder, without the key.",
-        epilog="exit codes: 0 all steps are done; 1 it ended early, with the reason on stderr; 2 wrong usage; 3 "
-        "batches are still open: continue with --resume; 130 stopped with Ctrl-C.",
-    )
-    server = parser.add_argument_group("server", f"The API key is read from the environment variable {KEY_VARIABLE}.")
-    server.add_argument("--base-url", metavar="URL", help="its address, such as https://HOST/v1")
-    server.add_argument(
-        "--no-version",
-        dest="base_url_version",
-        action="store_false",
-        help="the address of this server has no version such as /v1 at its end",
-    )
-    presets = f"the profile to try first: {', '.join(PRESETS)}; default: greennode"
-    server.add_argument("--profile", choices=tuple(PRESETS), metavar="NAME", help=presets)
-    server.add_argument(
-        "--allow-http", dest="allow_http_hosts", action="append", default=[], metavar="HOST", help=HTTP_HELP
-    )
-    parser.add_argument(
-        "--model", metavar="ID", help="an id of the server's model list; the first for chat if left out"
-    )
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write; default: probe-DATE-TIME")
-    parser.add_argument(
-        "--wait",
-        type=float,
-        default=DEFAULT_WAIT_SECONDS,
-        metavar="SECONDS",
-        help=f"how long to wait for batches; default: {DEFAULT_WAIT_SECONDS:.0f}",
-    )
-    parser.add_argument("--keep", action="store_true", help="leave the probe's files and batches on the server")
-    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="continue an earlier probe that is not finished")
-    parser.add_argument(
-        "--save",
-        metavar="CONNECTION",
-        help=f"write the profile into this Airflow connection; the change is shown first. {HELP}",
-    )
-    parser.set_defaults(command=probe_command, parser=parser)
 
 
 def probe_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:

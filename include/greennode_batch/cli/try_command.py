@@ -7,7 +7,6 @@ import logging
 import sys
 import tempfile
 from contextlib import closing
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -15,40 +14,16 @@ from rich.text import Text
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.batches.live_pace import read_live_limits
 from greennode_batch.cli.declared_job import declared_job
-from greennode_batch.cli.job_options import add_job_options, add_pace_options, add_server_options, at_least_one
 from greennode_batch.cli.job_rows import job_rows
-from greennode_batch.cli.out_file import add_out_options, open_out
-from greennode_batch.interactive.local_run import api_key
+from greennode_batch.cli.out_file import open_out
+from greennode_batch.interactive.api_key import api_key
 from greennode_batch.interactive.progress import ProgressDisplay, engine_log
 from greennode_batch.interactive.trial import trial_table, try_rows
-from greennode_batch.job.live_mode import TRY_ROWS
 from greennode_batch.job.prices import read_prices
 from greennode_batch.run import run_to_file
 from greennode_batch.staging.folders import run_folder
 
 _NAME = "try"
-
-
-def add_try_command(commands: Any) -> None:
-    """Add the command to the subparsers of `greennode-batch`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        _NAME,
-        usage="greennode-batch try (--job FILE.py | --in FILE --key COLUMNS --model ID\n"
-        "    --prompt FILE) --base-url URL [options]",
-        help="answer the first rows live, and show the answers",
-        description="Ask the first rows live, at the full price, and show answers, tokens, latency and cost, and what "
-        "the whole table would cost in batches. Writes nothing without --out.",
-    )
-    add_job_options(parser)
-    add_out_options(parser, help_of_out="write these answers there as well, as `run` does")
-    add_server_options(parser)
-    shown = parser.add_argument_group("try")
-    shown.add_argument(
-        "--rows", type=at_least_one, default=TRY_ROWS, metavar="N", help=f"how many; default: {TRY_ROWS}"
-    )
-    shown.add_argument("--show-reasoning", action="store_true", help="show what the model thought before it answered")
-    add_pace_options(shown)
-    parser.set_defaults(command=try_command, parser=parser)
 
 
 def try_command(options: argparse.Namespace, progress: ProgressDisplay) -> int:

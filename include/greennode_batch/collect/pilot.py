@@ -10,9 +10,6 @@ from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import is_live, read_receipt
 from greennode_batch.state.split import parts_of
 
-PILOT_REQUESTS = 100
-"""How many requests a pilot has at most."""
-
 
 def open_pilot(run: RunFolder, plan: Plan | None, client: GreenNodeClient) -> ShardFolder | None:
     """The run's pilot, while no results were read with this host and profile; None if there is nothing to wait for."""

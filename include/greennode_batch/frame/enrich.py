@@ -26,7 +26,8 @@ from greennode_batch.cost.budget_check import budget_forecast
 from greennode_batch.errors import ConfigError
 from greennode_batch.frame.answer_match import OUTCOME_COLUMNS, matched_answers, row_keys
 from greennode_batch.frame.frame_kinds import Frame, frame_of, write_rows
-from greennode_batch.interactive.local_run import api_key, question_id_of, run_here, run_id_of
+from greennode_batch.interactive.api_key import api_key
+from greennode_batch.interactive.local_run import question_id_of, run_here, run_id_of
 from greennode_batch.interactive.progress import ProgressDisplay, engine_log
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.columns import SAMPLE

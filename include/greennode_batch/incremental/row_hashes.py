@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pandas.util import hash_array
 
 from greennode_batch.source.rows import RowBatch
-from greennode_batch.tables.fingerprint import Hashes, mix_in
+from greennode_batch.tables.fingerprint import mix_in
+from greennode_batch.tables.text_hashes import Hashes, text_hashes
 
 RowHashes = npt.NDArray[np.void]
 """An array of ROW_HASHES."""
@@ -115,11 +115,10 @@ def _of_integers(values: Sequence[int]) -> Hashes:
 
 def _of_texts(texts: Sequence[str], hash_key: str) -> Hashes:
     try:
-        made: Hashes = hash_array(np.array(texts, np.object_), hash_key=hash_key, categorize=False)
+        return text_hashes(np.array(texts, np.object_), hash_key)
     except UnicodeEncodeError:  # half of a surrogate pair, which rendering refuses
         whole = np.array([text.encode("utf-8", "surrogatepass") for text in texts], np.object_)
-        made = hash_array(whole, hash_key=hash_key, categorize=False)
-    return made
+        return text_hashes(whole, hash_key)
 
 
 def _is_told(value: Any) -> bool:

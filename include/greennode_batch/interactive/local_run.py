@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,8 +21,8 @@ from greennode_batch.batches.throttle.limits import Limits
 from greennode_batch.batches.throttle.queue import SubmitQueue
 from greennode_batch.batches.throttle.queue_folder import queue_folder
 from greennode_batch.cleanup.remote_files import remove_remote_files
-from greennode_batch.collect.pilot import PILOT_REQUESTS
 from greennode_batch.errors import ApiError, AuthError, ConfigError, CreditError
+from greennode_batch.interactive.api_key import KEY_VARIABLE
 from greennode_batch.job.batch_job import BatchJob
 from greennode_batch.job.prices import Prices
 from greennode_batch.job.sources import FileSource, SqlSource
@@ -36,24 +35,15 @@ from greennode_batch.staging.modes import make_folder
 from greennode_batch.staging.stores import open_path
 from greennode_batch.state.attempts import all_sent
 from greennode_batch.state.enqueued_limit import EnqueuedLimits
-from greennode_batch.state.plan import read_plan
+from greennode_batch.state.plan import PILOT_REQUESTS, read_plan
 from greennode_batch.state.receipts import is_sent
 from greennode_batch.state.run_report import RunReport
 from greennode_batch.wording import done_again
 from greennode_batch.write.answer_file import AnswerFile
 from greennode_batch.write.dataset import Dataset
 
-KEY_VARIABLE = "GREENNODE_API_KEY"
 _BLOCK_BYTES = 1 << 20
 _GO_ON = "What was sent is kept in staging; {again} to go on, and nothing is paid twice"
-
-
-def api_key() -> str:
-    """The key, from the environment. Raises ConfigError if it is not set."""
-    key = os.environ.get(KEY_VARIABLE, "")
-    if not key:
-        raise ConfigError(f"the environment variable {KEY_VARIABLE} is not set; it holds the API key. Nothing was sent")
-    return key
 
 
 def run_id_of(job: BatchJob, base_url: str, *, limit: int | None = None) -> str:

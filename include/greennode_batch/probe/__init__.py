@@ -16,6 +16,7 @@ ending_steps   cancel and delete
 variants       what to try next after a refusal (pure)
 shapes         a JSON reply -> words (pure)
 places         a JSON reply -> the path of a value in it (pure)
+airflow_api    where Airflow's API is: environment variables
 saved_profile  what was found -> an Airflow connection
 found          what worked -> nearest preset and overrides (pure)
 probe_report   state -> text (pure)

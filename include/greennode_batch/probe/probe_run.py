@@ -25,10 +25,9 @@ from greennode_batch.probe import (
 )
 from greennode_batch.probe.found import Found, found
 from greennode_batch.probe.session import ProbeEndedError, Session
-from greennode_batch.probe.state import ProbeBatch, Role, State
+from greennode_batch.probe.state import DEFAULT_WAIT_SECONDS, ProbeBatch, Role, State
 from greennode_batch.staging.folders import read_json, write_json
 
-DEFAULT_WAIT_SECONDS = 600.0
 RESUME = "resume.json"
 
 _WAIT = "wait for the batches"

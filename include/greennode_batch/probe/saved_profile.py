@@ -21,15 +21,8 @@ from greennode_batch.api.error_body import shorten
 from greennode_batch.api.network import tls_context
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.errors import ConfigError, RetryableError
+from greennode_batch.probe.airflow_api import DEFAULT_URL, HELP, TOKEN_VARIABLE, URL_VARIABLE, USER_VARIABLES
 
-URL_VARIABLE = "AIRFLOW_API_URL"
-TOKEN_VARIABLE = "AIRFLOW_API_TOKEN"  # noqa: S105 - the name of a variable, not a secret
-USER_VARIABLES = ("AIRFLOW_API_USERNAME", "AIRFLOW_API_PASSWORD")
-DEFAULT_URL = "http://localhost:8080"
-HELP = (
-    f"Airflow's API is at {URL_VARIABLE} (default: {DEFAULT_URL}); log in with {TOKEN_VARIABLE}, or with "
-    f"{' and '.join(USER_VARIABLES)}"
-)
 _SECONDS = 30.0
 
 

@@ -12,6 +12,7 @@ from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.wire import Batch, BatchStatus, parse_batch
 from greennode_batch.probe.places import batch_places
 
+DEFAULT_WAIT_SECONDS = 600.0
 MAX_CHATS = 6
 QUIET_SECONDS = 60.0
 """How long a two-line batch with a result file must not change before an unknown status word counts as its end."""

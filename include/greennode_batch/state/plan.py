@@ -16,6 +16,9 @@ from greennode_batch.state.row_owner import RowOwner, run_order
 from greennode_batch.state.run_identity import RemovedRun
 from greennode_batch.wording import counted
 
+PILOT_REQUESTS = 100
+"""How many requests a pilot has at most."""
+
 
 class Plan(Document, frozen=True):
     """plan.<n>.json: what a run sends, from its n-th build."""

@@ -18,6 +18,7 @@ trial_rows          finds rows that a temporary table with the target's types re
 table_columns       Column, Fit, and quoting of names
 standing_rows       which rows of the table an upsert leaves as they are
 typed_rows          rows from a driver, converted to the types of staging
+text_hashes         64 bits of each text
 fingerprint         order-independent fingerprints of rows
 key_check           finds keys that the table takes for one, or cannot hold
 key_values          KeyValues: kinds, lengths and range of a key column's values

@@ -11,11 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pandas.util import hash_array
 
 from greennode_batch.state.rows_fingerprint import NO_ROWS, RowsFingerprint
-
-Hashes = npt.NDArray[np.uint64]
+from greennode_batch.tables.text_hashes import Hashes, text_hashes
 
 # joined.json keeps fingerprints made with this key: a different key would change all of them.
 _HASH_KEY = "greennode-airflo"
@@ -52,8 +50,7 @@ def mix_in(made: Hashes, hashes: Hashes) -> None:
 
 
 def _hashes(column: pa.ChunkedArray | pa.Array) -> Hashes:
-    made: Hashes = hash_array(_texts(column), hash_key=_HASH_KEY, categorize=False)
-    return made
+    return text_hashes(_texts(column), _HASH_KEY)
 
 
 def _few_hashes(column: pa.ChunkedArray) -> Hashes:

@@ -14,8 +14,9 @@ from greennode_airflow.form import check_conf, declared_names
 from greennode_airflow.hooks import GreenNodeHook, client_arguments
 from greennode_airflow.runtime.runs import begin_run, staging_root
 from greennode_batch.errors import ConfigError
-from greennode_batch.probe.probe_run import DEFAULT_WAIT_SECONDS, Probe
+from greennode_batch.probe.probe_run import Probe
 from greennode_batch.probe.saved_profile import check_connection, save_profile
+from greennode_batch.probe.state import DEFAULT_WAIT_SECONDS
 from greennode_batch.state.confirmed_profile import confirm
 
 _FIELDS = ("connection_id", "model", "wait_seconds", "save")

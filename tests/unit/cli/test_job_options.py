@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greennode_batch.api.profile import PRESETS
+from greennode_batch.cli.declared_job import job_of
 from greennode_batch.cli.job_options import (
     add_job_options,
-    job_of,
     json_object,
     names,
     prices,

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -54,3 +56,15 @@ def test_reasoning_is_shown_on_demand(shown):
     job = (*OPTIONS[:-1], "greennode/greenmind-medium-14b-r1")
     assert "reasoning" not in shown("--rows", "1", job=job)
     assert "reasoning" in shown("--rows", "1", "--show-reasoning", job=job)
+
+
+@pytest.mark.slow
+def test_a_try_does_not_wait_for_pandas(table, emulator, monkeypatch):
+    monkeypatch.setenv("GREENNODE_API_KEY", emulator.api_key)
+    program = "import sys; from greennode_batch.cli import main; print(main(), [*sys.modules])"
+    words = ["try", "--job", "job.py", "--base-url", emulator.base_url]
+    said = subprocess.check_output([sys.executable, "-c", program, *words], text=True)
+    code, _, modules = said.splitlines()[-1].partition(" ")
+    assert code == "0"
+    assert "'pyarrow'" in modules
+    assert "'pandas'" not in modules
