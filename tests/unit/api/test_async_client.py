@@ -123,6 +123,23 @@ async def test_many_polls_share_the_event_loop():
     assert len(batches) == 10
 
 
+async def test_no_more_calls_are_under_way_than_there_may_be_connections():
+    under_way, most = 0, 0
+
+    async def handler(_request):
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return httpx.Response(200, json=BATCH)
+
+    transport = httpx.MockTransport(handler)
+    async with AsyncGreenNodeClient("https://api.example/v1", "sk-1", transport=transport, max_connections=2) as client:
+        await asyncio.gather(*(client.get_batch("batch_1") for _ in range(6)))
+    assert most == 2
+
+
 async def test_a_real_connection_is_used(serve):
     server = serve(serve.answer(200, json.dumps(BATCH).encode()))
     async with AsyncGreenNodeClient(server.base_url, "sk-1") as client:
