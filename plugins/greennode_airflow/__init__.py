@@ -149,6 +149,17 @@ def get_provider_info() -> dict[str, Any]:
                         "example": None,
                         "default": "100",
                     },
+                    "task_start_seconds": {
+                        "description": (
+                            "How long it takes from the end of a task to the start of the next. Live(finish_by=…) "
+                            "leaves time for eight starts after the cancel, at most a quarter of finish_by. Set more "
+                            "where each task is a pod."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "float",
+                        "example": None,
+                        "default": "15",
+                    },
                 },
             }
         },

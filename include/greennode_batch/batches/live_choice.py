@@ -2,7 +2,8 @@
 
     build ─────── batches may run ───────► cancel ── they end ──► the rest live ──► finish_by
 
-The time for the live part follows from the latency of the canaries and the connection's limits.
+The time for the live part follows from the latency of the canaries and the connection's limits. Airflow's own time,
+from the end of a task to the start of the next, is added.
 """
 
 from __future__ import annotations
@@ -28,16 +29,24 @@ _UNKNOWN_SECONDS = 10.0
 # Some answers are slower than the first, and some requests are sent twice.
 _ALLOWANCE = 1.5
 _CANCEL_SHARE = 0.1
+# The most of a short time that is left for the starts of tasks.
+_STARTS_SHARE = 0.25
 _MINUTE = 60.0
 
 
-def schedule_of(live: Live | None, run: RunFolder, limits: LiveLimits | None = None) -> Schedule:
-    """The times of a run. Without `finish_by`, they never come."""
+def schedule_of(
+    live: Live | None, run: RunFolder, limits: LiveLimits | None = None, *, starts_seconds: float = 0.0
+) -> Schedule:
+    """The times of a run. Without `finish_by`, they never come.
+
+    starts_seconds: how long the starts of all tasks take that follow a cancel.
+    """
     if live is None or live.finish_by is None or (plan := read_plan(run)) is None:
         return NO_SCHEDULE
     allowed = live.finish_by.total_seconds()
     end = plan.created_at + allowed
-    give_up_at = max(plan.created_at, end - live_seconds(run, plan, limits or LiveLimits()))
+    live_part = live_seconds(run, plan, limits or LiveLimits()) + min(starts_seconds, _STARTS_SHARE * allowed)
+    give_up_at = max(plan.created_at, end - live_part)
     allowance = min(GRACE_SECONDS, _CANCEL_SHARE * allowed)
     return Schedule(max(plan.created_at, give_up_at - allowance), give_up_at, end, live.pay_twice)
 
@@ -56,9 +65,16 @@ def live_seconds(run: RunFolder, plan: Plan, limits: LiveLimits) -> float:
 
 
 def goes_live(
-    job: BatchJob, shard: ShardFolder, *, limits: LiveLimits | None = None, clock: Callable[[], float] = time.time
+    job: BatchJob,
+    shard: ShardFolder,
+    *,
+    limits: LiveLimits | None = None,
+    starts_seconds: float = 0.0,
+    clock: Callable[[], float] = time.time,
 ) -> bool:
     """Whether a shard is answered live: as its job says, unless it has been sent already.
+
+    starts_seconds: as in `schedule_of`.
 
     Over the budget's `max_live_cost` a shard goes into a batch. Raises BudgetError if the job has no batches.
     """
@@ -72,7 +88,7 @@ def goes_live(
     run, attempt = shard.run, shard.attempt
     requests = sum(one.requests for one in sent_shards(run, plan, attempt))
     is_late = live.finish_by is not None and (
-        attempt > FIRST_ATTEMPT or clock() >= schedule_of(live, run, limits).cancel_at
+        attempt > FIRST_ATTEMPT or clock() >= schedule_of(live, run, limits, starts_seconds=starts_seconds).cancel_at
     )
     if not (live.answers_at_once(requests) or is_late):
         return False

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException
 from airflow.triggers.base import BaseTrigger
 
@@ -31,6 +32,9 @@ from greennode_batch.state.receipts import Receipt, is_live, read_receipt
 from greennode_batch.state.split import half_of
 
 log = logging.getLogger(__name__)
+
+# The worker that cancels, collect, build_retry, submit (which answers live), wait, collect, join, report.
+_STARTS_AFTER_CANCEL = 8
 
 
 class Over(NamedTuple):
@@ -74,7 +78,11 @@ class ShardSteps:
         """When batches of the shard's run are cancelled, if the run has to finish by a time."""
         if self.job is None or self.job.live is None:
             return NO_SCHEDULE
-        return schedule_of(self.job.live, shard.run, self.hook.live_limits())
+        return schedule_of(self.job.live, shard.run, self.hook.live_limits(), starts_seconds=self._starts_seconds)
+
+    @property
+    def _starts_seconds(self) -> float:
+        return _STARTS_AFTER_CANCEL * conf.getfloat("greennode", "task_start_seconds")
 
     def send(self, shard: ShardFolder, *, is_cleared: bool) -> str:
         """Send a shard, or find what was sent before; the id of what answers it.
@@ -85,7 +93,9 @@ class ShardSteps:
         limits = self.hook.live_limits()
         with submit_counted(shard, dag_id=self.dag_id, conn_id=self.conn_id):
             # A shard whose answering was begun goes on so, whatever the job says now.
-            if is_live(shard) or (self.job is not None and goes_live(self.job, shard, limits=limits)):
+            if is_live(shard) or (
+                self.job is not None and goes_live(self.job, shard, limits=limits, starts_seconds=self._starts_seconds)
+            ):
                 receipt = answer_live(
                     shard,
                     self.client,

@@ -90,6 +90,17 @@ def test_batches_are_cancelled_early_enough_for_the_rest(made):
     assert times.give_up_at - times.cancel_at == pytest.approx(1800)
 
 
+def test_the_starts_of_tasks_have_time_but_not_most_of_a_short_one(made):
+    _, shard = made()
+
+    def earlier(finish_by):
+        live = Live(finish_by=finish_by)
+        return schedule_of(live, shard.run).cancel_at - schedule_of(live, shard.run, starts_seconds=120).cancel_at
+
+    assert earlier(HOURS_6) == pytest.approx(120)
+    assert earlier(timedelta(minutes=4)) == pytest.approx(60)
+
+
 def test_a_declaration_that_cannot_work_is_refused(make_job):
     with pytest.raises(ConfigError, match="finish_by"):
         Live(finish_by=timedelta(0))
