@@ -115,6 +115,7 @@ def run_to_file(
                 target_lookups=[lookups],
                 prices=prices,
                 pilot_requests=0 if is_live_only or _is_known(run, client, clock()) else pilot_requests,
+                max_shard_tokens=enqueued.named(now=clock()) if enqueued is not None and not is_live_only else None,
                 clock=clock,
             )
         log.info("Built %s", plan)

@@ -28,18 +28,20 @@ from greennode_batch.reconcile.report import check_balanced
 from greennode_batch.run import run_to_file
 from greennode_batch.source.rows import Rows
 from greennode_batch.staging.folders import run_folder
+from greennode_batch.state.enqueued_limit import EnqueuedLimit, EnqueuedLimits
 from greennode_batch.state.plan import read_plan
 from greennode_batch.state.receipts import read_receipt
 from greennode_emulator.server import running
 from greennode_emulator.settings import Settings
 
+MODEL = "google/gemma-4-31b-it"
 THINKER = "greennode/greenmind-medium-14b-r1"
 TEXTS = ["one", "two", "one", "", "three"]
 
 
 @pytest.fixture
 def start(make_job, client, tmp_path, clock):
-    def run(*, texts=TEXTS, client=client, sleep=lambda _: None, clock=clock, admit=None, **job):
+    def run(*, texts=TEXTS, client=client, sleep=lambda _: None, clock=clock, admit=None, enqueued=None, **job):
         rows = Rows.from_tuples(("id", "text"), iter([list(enumerate(texts))] if texts else []))
         return run_to_file(
             make_job(max_failed_ratio=1.0, **job),
@@ -49,6 +51,7 @@ def start(make_job, client, tmp_path, clock):
             tmp_path / "answers.parquet",
             run_id="run",
             admit=admit,
+            enqueued=enqueued,
             clock=clock,
             sleep=sleep,
         )
@@ -70,6 +73,14 @@ def test_every_row_is_written_in_shards_of_any_size(start, tmp_path, emulator):
     assert made.statuses == {"succeeded": 4, "unsent": 1}
     assert (emulator.ledger()["batches_created"], emulator.ledger()["requests_billed"]) == (3, 3)
     assert [path.name for path in tmp_path.glob("*answers*")] == ["answers.parquet"]
+
+
+def test_a_limit_that_the_server_has_named_before_bounds_the_shards_that_are_built(start, tmp_path, clock, emulator):
+    limits = EnqueuedLimits(UPath(tmp_path / "line"))
+    limits.note(EnqueuedLimit(model=MODEL, tokens=1, named=True, words="too many", noted_at=clock()))
+    start(enqueued=limits)
+    assert emulator.ledger()["batches_created"] == 3
+    assert not list((tmp_path / "staging").rglob("split.json"))
 
 
 def test_results_that_cannot_be_read_stop_the_run_and_the_right_profile_ends_it_at_no_cost(start, emulator):

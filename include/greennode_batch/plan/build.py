@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -52,6 +52,7 @@ def build(
     data_until: float | None = None,
     limit: int | None = None,
     pilot_requests: int = 0,
+    max_shard_tokens: Mapping[str, int] | None = None,
     renews: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> Plan:
@@ -69,6 +70,8 @@ def build(
         last of them is read, so the build does not look for orphaned rows.
     pilot_requests: if no results were read yet, how many requests the plan's first shard has at most; it is sent before
         the others. 0 for no pilot.
+    max_shard_tokens: by model, how many prompt tokens the connection's server takes in one batch, where it has said so.
+        A run that was built before keeps the limits of its first build, so that the same rows make the same shards.
     renews: whether rows that a run of earlier data has settled are written again with their answers, as this run's and
         with its carried columns. Then runs end in the same table in whichever order they come.
 
@@ -85,6 +88,7 @@ def build(
     old = read_plan(run)
     remove_work_folders(run.path, before=turn)
     before = shards_of(run)
+    max_tokens = dict(max_shard_tokens or {}) if old is None else old.max_shard_tokens
     submitted = sent_of(before)
     late: set[str] = set()
     # If this run's report exists, it has updated the answer cache; rows that it left without an answer still belong to
@@ -115,6 +119,7 @@ def build(
                         limit=limit,
                         renews=renews,
                         pilot_requests=0 if _pilot_sent(run, old, submitted) else pilot_requests,
+                        max_shard_tokens=max_tokens,
                     )
                     plan = _plan_of(builder, job, old, run_id=run_id, now=clock(), submitted=submitted)
                     pilot = _pilot_sent(run, old, submitted) or builder.shards.pilot
@@ -123,6 +128,7 @@ def build(
                         job_id=job_id or job.own_id,
                         data_until=data_until,
                         pilot=pilot if plan.submitted_shards > 1 else None,
+                        max_shard_tokens=max_tokens,
                     )
                     check_turn(run.path, turn)
                     planned = {shard.shard_id for shard in plan.shards}
@@ -181,6 +187,7 @@ def _read_all(
     use_cache: bool,
     limit: int | None,
     pilot_requests: int,
+    max_shard_tokens: Mapping[str, int],
     renews: bool,
 ) -> Builder:
     refuse_missing(job, rows.columns)
@@ -196,6 +203,7 @@ def _read_all(
         use_cache=use_cache,
         limit=limit,
         pilot_requests=pilot_requests,
+        max_shard_tokens=max_shard_tokens,
         typed=rows.typed,
         renews=renews,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,6 +74,7 @@ class Builder:
         either.
     use_cache: whether the answer cache may tell which rows these are.
     limit: at most how many rows are sent, the first ones that have to be; rows in submitted shards count.
+    max_shard_tokens: by model, how many prompt tokens a shard has at most, by estimate.
     typed: the columns whose types the source gives; None for all.
     renews: whether settled rows of runs of earlier data become the run's.
     """
@@ -92,6 +93,7 @@ class Builder:
         use_cache: bool = True,
         limit: int | None = None,
         pilot_requests: int = 0,
+        max_shard_tokens: Mapping[str, int] | None = None,
         typed: Collection[str] | None = None,
         renews: bool = False,
     ) -> None:
@@ -122,7 +124,9 @@ class Builder:
             renews=renews,
         )
         self.keys = UniqueKeys(job.key_columns, work)
-        self.shards = ShardSet(run, work, self._limits, submitted, pilot_requests=pilot_requests)
+        self.shards = ShardSet(
+            run, work, self._limits, submitted, pilot_requests=pilot_requests, max_tokens=max_shard_tokens
+        )
         self.unsent = submitted.unsent
         self.longest = LongestRequest(0, "")
 

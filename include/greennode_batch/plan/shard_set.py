@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,15 +36,24 @@ class ShardSet:
     submitted: shards that stay as they are.
     work: a folder for unfinished files.
     pilot_requests: how many requests the first new shard has at most; 0 for as many as any.
+    max_tokens: by model, how many prompt tokens a new shard has at most, by estimate.
     """
 
     def __init__(
-        self, run: RunFolder, work: Path, limits: ShardLimits, submitted: SubmittedShards, *, pilot_requests: int = 0
+        self,
+        run: RunFolder,
+        work: Path,
+        limits: ShardLimits,
+        submitted: SubmittedShards,
+        *,
+        pilot_requests: int = 0,
+        max_tokens: Mapping[str, int] | None = None,
     ) -> None:
         self._run = run
         self._work = work
         self._limits = limits
         self._pilot_requests = pilot_requests
+        self._max_tokens = max_tokens or {}
         self._pilot: OpenShard | None = None
         self._shards: list[SubmittedShard | OpenShard] = [*submitted.shards]
         self._index = RequestIndex(submitted.indexes_of)
@@ -195,7 +204,7 @@ class ShardSet:
             is_pilot = bool(self._pilot_requests) and self._pilot is None
             if is_pilot:
                 limits = limits._replace(max_requests=min(limits.max_requests, self._pilot_requests))
-            shard = OpenShard(model, self._work, f"{index:06}", limits)
+            shard = OpenShard(model, self._work, f"{index:06}", limits, max_prompt_tokens=self._max_tokens.get(model))
             self._pilot = shard if is_pilot else self._pilot
             self._shards.append(shard)
             self._open[model] = index, shard

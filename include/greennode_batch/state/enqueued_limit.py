@@ -49,6 +49,10 @@ class EnqueuedLimits:
         read = (read_json(self.folder / name, EnqueuedLimit) for name in names)
         return {one.model: one for one in read if one is not None and now < one.good_until}
 
+    def named(self, *, now: float) -> dict[str, int]:
+        """The limits in tokens, by model, that the server itself has named in the last 30 days."""
+        return {model: limit.tokens for model, limit in self.by_model(now=now).items() if limit.named}
+
     def note(self, limit: EnqueuedLimit) -> None:
         """Remember a limit."""
         name = hashlib.blake2b(limit.model.encode(), digest_size=8).hexdigest()

@@ -68,6 +68,9 @@ class Plan(Document, frozen=True):
     """
     pilot: str | None = None
     """The shard whose results must be read before any other is sent; None if the run needs no pilot."""
+    max_shard_tokens: dict[str, int] = msgspec.field(default_factory=dict)
+    """By model, the most prompt tokens of a shard that was built, by estimate: the server had named this limit before.
+    """
     answer_limits: tuple[ColumnLimit, ...] = ()
     """What existing columns of the targets hold, where the answer model allows more."""
 

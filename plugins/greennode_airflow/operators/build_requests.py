@@ -198,6 +198,7 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
         hook = GreenNodeHook(job.conn_id)
         prices = hook.prices(job)
         job_id = job_id_of(self, self.job)
+        is_live_only = job.live is not None and job.live.only
         with hook.get_conn() as client:
             # A wrong key or model is found before the source is read.
             check_models(client, job.models)
@@ -226,7 +227,8 @@ class GreenNodeBuildRequestsOperator(SourceOperator):
                     # Its days come in any order, side by side.
                     renews=context["dag_run"].run_type == "backfill",
                     limit=chosen.limit,
-                    pilot_requests=0 if job.live is not None and job.live.only else self._pilot_requests(client),
+                    pilot_requests=0 if is_live_only else self._pilot_requests(client),
+                    max_shard_tokens=None if is_live_only else hook.enqueued_limits().named(now=time.time()),
                 )
                 sample = sample_requests(job, rows(), client.profile) if chosen.dry_run and not plan.requests else ""
             # A target that cannot take the answers is found here, before anything is paid.

@@ -50,7 +50,7 @@ class Staged:
     def __init__(self, root):
         self.run = run_folder(root, "job", "run")
 
-    def build(self, rows, *, columns=("id", "text"), meanwhile=lambda: None, clock=None, **job):
+    def build(self, rows, *, columns=("id", "text"), meanwhile=lambda: None, clock=None, max_shard_tokens=None, **job):
         """meanwhile: happens after the first row was read, once."""
         events = iter([meanwhile])
 
@@ -71,6 +71,7 @@ class Staged:
             self.run,
             run_id="run_1",
             profile=ApiProfile(),
+            max_shard_tokens=max_shard_tokens,
             **({"clock": clock} if clock else {}),
         )
 
@@ -213,6 +214,7 @@ def test_whatever_changes_between_builds_what_was_sent_stays_and_each_row_has_on
                 model=models,
                 samples=samples,
                 max_shard_requests=max_requests,
+                max_shard_tokens=dict.fromkeys(models, data.draw(st.integers(1, 3))),
             )
             assert read_plan(staged.run) == plan
             rows = [row for planned in plan.shards for row in staged.source(planned)]
@@ -318,6 +320,21 @@ def test_a_run_of_which_nothing_was_sent_is_built_as_if_for_the_first_time(stage
     staged.build([(1, "a"), (2, "b"), (3, "c")])
     (shard,) = staged.build([(1, "changed")]).shards
     assert (staged.ids(shard), staged.texts(shard)) == ([1], ["changed"])
+
+
+def test_a_shard_stays_below_the_limit_of_tokens_and_a_request_above_it_is_alone(staged):
+    # Two tokens, one, one, and ten.
+    rows = [(1, "a" * 8), (2, "b" * 4), (3, "c" * 4), (4, "d" * 40)]
+    plan = staged.build(rows, max_shard_requests=100, max_shard_tokens={MODELS[0]: 3})
+    assert [staged.ids(planned) for planned in plan.shards] == [[1, 2], [3], [4]]
+    assert [planned.prompt_tokens for planned in plan.shards] == [3, 1, 10]
+
+
+@pytest.mark.parametrize(("first", "later"), [({MODELS[0]: 1}, {MODELS[0]: 2}), ({}, {MODELS[0]: 1})])
+def test_a_limit_that_is_learned_after_the_first_build_changes_no_shard(staged, first, later):
+    rows = [(1, "a" * 4), (2, "b" * 4), (3, "c" * 4)]
+    plan = staged.build(rows, max_shard_tokens=first)
+    assert staged.build(rows, max_shard_tokens=later) == plan
 
 
 def test_an_upload_alone_does_not_keep_a_shard_nor_does_a_create_that_was_refused(staged):
