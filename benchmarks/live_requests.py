@@ -2,9 +2,11 @@
 
     python benchmarks/live_requests.py                  10,000 requests, each way in a process of its own
     python benchmarks/live_requests.py --requests 1000  fewer
+    python benchmarks/live_requests.py --peers          curator as well, in live mode
 
 The plain script is what one writes in ten minutes with asyncio and httpx: it saves nothing until all is over, and stops
-at the first error. Both talk to one emulator, whose process is not counted. The ideal is the latency times the rounds.
+at the first error. All talk to one emulator, whose process is not counted. The ideal is the latency times the rounds.
+CPU, memory and wall time are with what a way imports when it begins.
 """
 
 from __future__ import annotations
@@ -14,13 +16,16 @@ import asyncio
 import hashlib
 import json
 import multiprocessing
+import os
 import resource
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+from peers import environment_of, script_of
 from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
@@ -67,6 +72,18 @@ def plain(shard: Path, url: str, key: str) -> None:
     (shard / "output.jsonl").write_text("\n".join(asyncio.run(ask_all())) + "\n")
 
 
+def curator(shard: Path, url: str, key: str) -> None:
+    """Answer it as bespokelabs-curator does in live mode."""
+    python, script = environment_of("curator"), script_of("curator_live")
+    subprocess.run(
+        [python, script, shard / "requests.jsonl", shard, url, str(_AT_A_TIME), shard / "output.jsonl"],
+        env={**os.environ, "HOME": str(shard), "OPENAI_API_KEY": key, "TELEMETRY_ENABLED": "false"},
+        cwd=shard,
+        check=True,
+        capture_output=True,
+    )
+
+
 def make_shard(folder: Path, requests: int) -> Path:
     """A shard of so many requests."""
     with (folder / "requests.jsonl").open("w") as file:
@@ -96,26 +113,35 @@ def measured(way: Way, requests: int, url: str, key: str) -> tuple[float, float,
 def _measure(way: Way, shard: Path, url: str, key: str, results: multiprocessing.SimpleQueue[object]) -> None:
     began = time.monotonic()
     way(shard, url, key)
-    used = resource.getrusage(resource.RUSAGE_SELF)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN if way is curator else resource.RUSAGE_SELF)
     results.put((time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss // _MEBI))
 
 
 def main() -> None:
-    """Measure both, and print them."""
+    """Measure all ways, and print them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=10_000, metavar="N")
-    requests = parser.parse_args().requests
+    parser.add_argument("--peers", action="store_true")
+    options = parser.parse_args()
+    requests, ways = options.requests, [plain, live]
+    if options.peers:
+        environment_of("curator")
+        ways.append(curator)
     ideal = -(-requests // _AT_A_TIME) * _LATENCY_SECONDS
     print(f"{requests:,} requests at {_LATENCY_SECONDS} s, {_AT_A_TIME} at a time; ideal {ideal:.1f} s")
     print("          wall s  of ideal   CPU s     MiB")
     with running(Settings(chat_latency=Latency(_LATENCY_SECONDS))) as emulator:
         figures = {}
-        for way in (plain, live):
+        for way in ways:
             wall, cpu, mib = figures[way.__name__] = measured(way, requests, emulator.base_url, emulator.api_key)
             print(f"{way.__name__:<8}{wall:>8.1f}{wall / ideal:>10.2f}{cpu:>8.1f}{mib:>8}")
-    ratios = [one / other for one, other in zip(figures["live"], figures["plain"], strict=True)]
-    words = [f"{ratio:.2f} of its {what}" for ratio, what in zip(ratios, ("wall time", "CPU", "memory"), strict=True)]
-    print(f"live beside plain: {', '.join(words)}")
+    mine = figures.pop("live")
+    for name, theirs in figures.items():
+        ratios = [one / other for one, other in zip(mine, theirs, strict=True)]
+        words = [
+            f"{ratio:.2f} of its {what}" for ratio, what in zip(ratios, ("wall time", "CPU", "memory"), strict=True)
+        ]
+        print(f"live beside {name}: {', '.join(words)}")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def measure_peer(peer: Peer, folder: Path) -> MeasuredCommand:
     out = work / "answers.parquet"
     with fast_emulator(work) as emulator:
         command = [
-            *(str(python), str(_DRIVERS / f"{peer.script}.py")),
+            *(str(python), str(script_of(peer.script))),
             *(str(folder / "rows.parquet"), str(work), emulator.base_url, MODEL, QUESTION, str(out)),
         ]
         connection = f'{{"conn_type":"pydanticai","host":"{emulator.base_url}","password":"{emulator.api_key}"}}'
@@ -66,6 +66,11 @@ def measure_peer(peer: Peer, folder: Path) -> MeasuredCommand:
     run_step(folder, "checked_rows.check_answered", str(out))
     shutil.rmtree(work)
     return measured
+
+
+def script_of(name: str) -> Path:
+    """The script that runs a peer."""
+    return _DRIVERS / f"{name}.py"
 
 
 def environment_of(name: str) -> Path:
