@@ -17,7 +17,8 @@ from typing import Any
 import jinja2
 import psycopg
 import pytest
-from airflow.dag_processing.dagbag import DagBag
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.dag_processing.dagbag import BundleDagBag, DagBag, sync_bag_to_db
 from airflow.providers.openlineage import conf as openlineage_conf
 from airflow.providers.openlineage.plugins.listener import OpenLineageListener
 from airflow.sdk import DAG
@@ -38,6 +39,7 @@ from greennode_local.samples import SAMPLES, data_of, load
 DAGS = Path(__file__).parents[2] / "dags"
 JOBS = Path(__file__).parents[2] / "include" / "jobs"
 MODEL = "google/gemma-4-31b-it"
+_BEFORE_3_3 = not hasattr(supervisor.in_process_api_server, "cache_info")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,7 +55,7 @@ def _metadata() -> None:
     """Airflow's own database: SQLite in the tests' AIRFLOW_HOME. Airflow asks it wherever a DAG runs."""
     initdb()
     # Before 3.3 Airflow sets up its API for each task of dag.test() once more.
-    if not hasattr(supervisor.in_process_api_server, "cache_info"):
+    if _BEFORE_3_3:
         supervisor.in_process_api_server = functools.cache(supervisor.in_process_api_server)
 
 
@@ -151,10 +153,22 @@ def run_file(
     """
 
     def run(text: str, **options: Any) -> dict[str, str]:
-        ended = own_dag(text).test(**options)
+        dag = own_dag(text)
+        if _BEFORE_3_3:
+            _store_dags()
+        ended = dag.test(**options)
         return {"": str(ended.state), **{task.task_id: str(task.state) for task in ended.get_task_instances()}}
 
     return run
+
+
+def _store_dags() -> None:
+    """Read the bundle's DAGs: before 3.3 dag.test() takes a DAG of that name as another test has left it."""
+    bundles = DagBundlesManager()
+    bundles.sync_bundles_to_db()
+    for bundle in bundles.get_all_dag_bundles():
+        found = BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+        sync_bag_to_db(found, bundle.name, bundle.version)
 
 
 class _TaskInstance:
