@@ -195,3 +195,19 @@ def test_a_run_that_has_no_job_says_so(open_page, add_run, connection) -> None:
     add_run("others", "run_1")
     page = open_page("?dag_id=others")
     expect(page.locator("#empty")).to_have_text("others has run no GreenNode job.")
+
+
+def test_where_airflow_shows_the_list_at_the_address_of_a_run_it_leads_there_once(
+    open_page, add_run, build_run, page_url, connection
+) -> None:
+    run_id = add_run("tickets", state="running")
+    build_run("tickets", run_id, texts(3))
+    page = open_page()
+    frame_of_3_2 = {"body": '<iframe src="/greennode/"></iframe>', "content_type": "text/html"}
+    page.route("**/plugin/**", lambda route: route.fulfill(**frame_of_3_2))
+    page.goto(page_url.replace("/greennode/", f"/plugin/greennode-batches/greennode/{address(run_id)}#report"))
+    frame = page.frame_locator("iframe")
+    expect(frame.locator("#title")).to_contain_text("tickets")
+    assert page.frames[1].url.endswith("#report")
+    frame.get_by_role("link", name="All runs").click()
+    expect(frame.locator("#runs")).to_contain_text(run_id)

@@ -5,6 +5,12 @@ import { byId, complain, el, say, show } from "./dom.js";
 import { counted, duration, isAllLive, money, number, roughly, shortly, tokens, when } from "./format.js";
 import { afterTyping, badge, bar, listHead, listRow, pager } from "./parts.js";
 
+// Airflow 3.2 shows this list at each address below the page's own; the link of a task leads to its run.
+const above = document.referrer ? new URL(document.referrer) : location;
+if (above.origin === location.origin && above.pathname.includes("/plugin/") && above.pathname.endsWith("/greennode/run")) {
+  location.replace(`run${above.search}${window.parent.location.hash}`);
+}
+
 const LIMIT = 20;
 const STATES = ["", "running", "queued", "success", "failed"];
 const chosen = new URLSearchParams(location.search);
