@@ -7,9 +7,12 @@ import gc
 import os
 import socket
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +123,34 @@ def emulator(_served: RunningEmulator) -> RunningEmulator:
     """The emulator, with nothing stored, billed or armed."""
     _served.reset()
     return _served
+
+
+@dataclass(frozen=True)
+class Collector:
+    """Where spans are sent by OTLP: its address, and the bodies that it got."""
+
+    endpoint: str
+    bodies: list[bytes]
+
+
+@pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    """An OpenTelemetry collector on loopback."""
+    bodies: list[bytes] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield Collector(f"http://127.0.0.1:{server.server_port}/v1/traces", bodies)
+        server.shutdown()
 
 
 @pytest.fixture(scope="module")

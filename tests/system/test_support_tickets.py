@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from greennode_local.airflow_client import DAG_RUN_ENDS
 from greennode_local.demo_outcome import read_outcome
@@ -92,3 +95,34 @@ def test_a_cleared_run_finds_what_it_has_and_pays_nothing(
     assert {name: after[name] for name in ("batches_created", "requests_billed", "files_uploaded")} == {
         name: before[name] for name in ("batches_created", "requests_billed", "files_uploaded")
     }
+
+
+def test_each_step_is_a_span_below_that_of_its_task_without_the_key_and_the_prompt(
+    stack: LocalStack, finished_run: tuple[str, set[str]], collector: Any
+) -> None:
+    steps = {"greennode.build", "greennode.upload", "greennode.create", "greennode.collect", "greennode.write"}
+    steps |= {"greennode.report", "chat google/gemma-4-31b-it"}
+
+    def kinds_above() -> dict[str, list[str]]:
+        spans = {}
+        for body in list(collector.bodies):
+            for sent in ExportTraceServiceRequest.FromString(body).resource_spans:
+                spans.update({span.span_id: span for scope in sent.scope_spans for span in scope.spans})
+
+        def kinds(span: Any) -> list[str]:
+            parent = spans.get(span.parent_span_id)
+            return [] if parent is None else [parent.name.partition(".")[0], *kinds(parent)]
+
+        return {span.name: kinds(span) for span in spans.values()}
+
+    # Airflow sends them every five seconds.
+    wait_until(
+        lambda: all(kinds_above().get(step, [])[-3:] == ["worker", "task_run", "dag_run"] for step in steps),
+        what="a span of each step below that of its task",
+        seconds=60,
+        services=stack.services,
+        poll_seconds=0.3,
+    )
+    for body in collector.bodies:
+        assert stack.emulator.api_key.encode() not in body
+        assert b"Subject: " not in body

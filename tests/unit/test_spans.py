@@ -3,9 +3,7 @@
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -182,27 +180,13 @@ def test_what_is_wrong_with_tracing_never_fails_a_step(provider, monkeypatch):
     assert BUILD.around(broken, broken)(lambda: "made")() == "made"
 
 
-def test_a_collector_gets_the_spans_by_otlp(provider, client, tmp_path):
-    got: list[ExportTraceServiceRequest] = []
-
-    class Collector(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_args: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
-        threading.Thread(target=server.serve_forever).start()
-        endpoint = f"http://127.0.0.1:{server.server_port}/v1/traces"
-        provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
-        run(client, tmp_path)
-        server.shutdown()
+def test_a_collector_gets_the_spans_by_otlp(provider, client, tmp_path, collector):
+    provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(endpoint=collector.endpoint)))
+    run(client, tmp_path)
+    got = [ExportTraceServiceRequest.FromString(body) for body in collector.bodies]
     sent = [span for one in got for of in one.resource_spans for scope in of.scope_spans for span in scope.spans]
     assert {"greennode.build", f"chat {MODEL}", "greennode.report"} <= {span.name for span in sent}
-    assert not any(secret.encode() in one.SerializeToString() for one in got for secret in SECRETS)
+    assert not any(secret.encode() in body for body in collector.bodies for secret in SECRETS)
 
 
 def test_nothing_of_opentelemetry_is_imported_by_a_run_without_tracing():
