@@ -139,6 +139,8 @@ def airflow_stage() -> Iterator[AirflowStage]:
                     "AIRFLOW__GREENNODE__STAGING": f"s3://aws_staging@{_BUCKET}/greennode",
                     # Its staging is new, and a fault in a pilot would be the only fault of its run.
                     "AIRFLOW__GREENNODE__PILOT_REQUESTS": "0",
+                    # Beside a part of a file, as of a function's rows, the store names the checksum of the whole.
+                    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
                 },
             )
         )
@@ -150,6 +152,7 @@ def airflow_stage() -> Iterator[AirflowStage]:
             "faults": main,
             "faults_canary": main,
             "faults_whole_job": main,
+            "faults_function": main,
             "faults_aside": aside_lane,
             "faults_finish_by": aside_lane,
         }

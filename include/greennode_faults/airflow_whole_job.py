@@ -1,4 +1,7 @@
-"""A whole job as one task: killed, paused, cleared and marked where it sends, waits, collects and writes."""
+"""A whole job as one task: killed, paused, cleared and marked where it sends, waits, collects and writes.
+
+`@task.greennode_batch` takes the same steps over the rows of a function, which a retry calls again; it has fewer cases.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from greennode_faults.airflow_scene import Scene
 from greennode_faults.airflow_stage import SHARDS
 
 TASK = "whole_job"
-DAG_ID = "faults_whole_job"
+_OPERATOR, _FUNCTION = "faults_whole_job", "faults_function"
+_NAMES = {_OPERATOR: "a whole job", _FUNCTION: "a function's rows"}
 _CANCEL = "POST /batches/{id}/cancel"
 _EVER = None
 
@@ -77,25 +81,28 @@ def _marked(scene: Scene, state: str) -> None:
     scene.expect(scene.paid()["batches_created"] > SHARDS, "the rest was not asked again")
 
 
-def _boundary(name: str, reach: Act) -> Boundary:
-    return Boundary(name, TASK, reach, times=1, dag_id=DAG_ID)
+_STORED = ("its first upload stored", partial(_held_at, endpoint=UPLOAD, done=True))
+_ACCEPTED = ("its first create accepted", partial(_held_at, endpoint=CREATE, done=True))
+_IN_DOWNLOAD = ("in mid-download", _in_download)
+_IN_WRITE = ("in mid-write to the target", _in_write)
+_KILLED = {_OPERATOR: (_STORED, _ACCEPTED, _IN_DOWNLOAD, _IN_WRITE), _FUNCTION: (_ACCEPTED, _IN_WRITE)}
+_PAUSED = {_OPERATOR: (_STORED, _IN_DOWNLOAD, _IN_WRITE), _FUNCTION: (_IN_DOWNLOAD,)}
+_MARKED = {_OPERATOR: ("failed", "success"), _FUNCTION: ("failed",)}
 
 
-_STORED = _boundary("a whole job, its first upload stored", partial(_held_at, endpoint=UPLOAD, done=True))
-_ACCEPTED = _boundary("a whole job, its first create accepted", partial(_held_at, endpoint=CREATE, done=True))
-_IN_DOWNLOAD = _boundary("a whole job in mid-download", _in_download)
-_IN_WRITE = _boundary("a whole job in mid-write to the target", _in_write)
+def _boundary(dag_id: str, name: str, reach: Act) -> Boundary:
+    return Boundary(f"{_NAMES[dag_id]}, {name}", TASK, reach, times=1, dag_id=dag_id)
 
 
 def cases() -> Iterator[AirflowCase]:
     """All of them."""
-    for one in (_STORED, _ACCEPTED, _IN_DOWNLOAD, _IN_WRITE):
-        yield AirflowCase(group="kill -9", name=one.name, act=one.kill, dag_id=DAG_ID)
-    for one in (_STORED, _IN_DOWNLOAD, _IN_WRITE):
-        yield AirflowCase(group="zombie", name=one.name, act=one.pause, dag_id=DAG_ID)
-    yield AirflowCase(group="clear", name="a whole job while deferred", act=_cleared, dag_id=DAG_ID)
-    yield AirflowCase(group="clear", name="a whole job after its end", act=_cleared_after_the_end, dag_id=DAG_ID)
-    for state in ("failed", "success"):
-        yield AirflowCase(
-            group="mark", name=f"a whole job {state} while deferred", act=partial(_marked, state=state), dag_id=DAG_ID
-        )
+    for dag_id, what in _NAMES.items():
+        for one in (_boundary(dag_id, *point) for point in _KILLED[dag_id]):
+            yield AirflowCase(group="kill -9", name=one.name, act=one.kill, dag_id=dag_id)
+        for one in (_boundary(dag_id, *point) for point in _PAUSED[dag_id]):
+            yield AirflowCase(group="zombie", name=one.name, act=one.pause, dag_id=dag_id)
+        yield AirflowCase(group="clear", name=f"{what}, while deferred", act=_cleared, dag_id=dag_id)
+        yield AirflowCase(group="clear", name=f"{what}, after its end", act=_cleared_after_the_end, dag_id=dag_id)
+        for state in _MARKED[dag_id]:
+            act = partial(_marked, state=state)
+            yield AirflowCase(group="mark", name=f"{what}, {state} while deferred", act=act, dag_id=dag_id)

@@ -2,7 +2,7 @@
 
 `faults` is the plain one; `faults_canary` tries its first request live; `faults_aside` has separate tables and a
 separate server, so that cases that take minutes can run beside the other two; `faults_finish_by` has these as well, and
-has to finish by a time; `faults_whole_job` is all of it as one task.
+has to finish by a time; `faults_whole_job` is all of it as one task, and `faults_function` over a function's rows.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from airflow.sdk import DAG
+from airflow.providers.postgres.hooks.postgres import PostgresHook
+from airflow.sdk import DAG, task
 
 from greennode_airflow.operators import GreenNodeBatchOperator
 from greennode_airflow.pipeline import batch_table
@@ -53,3 +54,15 @@ faults_finish_by = batch_table(
 
 with DAG("faults_whole_job", schedule=None, default_args=QUICKLY):
     GreenNodeBatchOperator(task_id="whole_job", job=JOB)
+
+OF_JOB = ("key", "model", "prompt", "answer", "params", "canary", "max_failed_ratio", "max_shard_requests", "target")
+
+with DAG("faults_function", schedule=None, default_args=QUICKLY):
+
+    @task.greennode_batch(task_id="whole_job", **{name: getattr(JOB, name) for name in OF_JOB})
+    def read_rows() -> list[dict[str, object]]:
+        """The rows of the stage's table."""
+        found = PostgresHook("warehouse").get_records("SELECT id, text FROM faults_in ORDER BY id")
+        return [{"id": key, "text": text} for key, text in found]
+
+    read_rows()
