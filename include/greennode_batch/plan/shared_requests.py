@@ -9,7 +9,8 @@ from greennode_batch.staging.folders import RunFolder
 from greennode_batch.staging.parquet import read_staged
 from greennode_batch.state.plan import Plan
 from greennode_batch.state.receipts import is_sent
-from greennode_batch.tables.fingerprint import Hashes, row_hashes
+from greennode_batch.tables.fingerprint import row_hashes
+from greennode_batch.tables.text_hashes import Hashes
 
 
 def unsent_requests(run: RunFolder, plan: Plan) -> Hashes:

@@ -22,8 +22,9 @@ from greennode_batch.staging.folders import RunFolder, ShardFolder, fresh_names,
 from greennode_batch.staging.parquet import read_pieces, staged_schema
 from greennode_batch.state.plan import Plan, read_plan
 from greennode_batch.state.row_status import RowStatus
-from greennode_batch.tables.fingerprint import Hashes, row_hashes
+from greennode_batch.tables.fingerprint import row_hashes
 from greennode_batch.tables.key_sample import KeySample
+from greennode_batch.tables.text_hashes import Hashes
 from greennode_batch.write.join import row_statuses
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from greennode_batch.incremental.target_lookup import Found, LookupRows, TableLookup, typed
 from greennode_batch.job.columns import OWNER_COLUMNS
 from greennode_batch.state.plan import OrphanedRows
-from greennode_batch.tables.fingerprint import Hashes, row_hashes
+from greennode_batch.tables.fingerprint import row_hashes
+from greennode_batch.tables.text_hashes import Hashes
 from greennode_batch.write.answer_index import INDEXED, AnswerIndex, key_types
 from greennode_batch.write.dataset import Dataset
 from greennode_batch.write.parquet_files import ParquetFiles

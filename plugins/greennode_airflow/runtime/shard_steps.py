@@ -82,7 +82,8 @@ class ShardSteps:
 
     @property
     def _starts_seconds(self) -> float:
-        return _STARTS_AFTER_CANCEL * conf.getfloat("greennode", "task_start_seconds")
+        one: float = conf.getfloat("greennode", "task_start_seconds")
+        return _STARTS_AFTER_CANCEL * one
 
     def send(self, shard: ShardFolder, *, is_cleared: bool) -> str:
         """Send a shard, or find what was sent before; the id of what answers it.
