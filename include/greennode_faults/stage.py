@@ -19,7 +19,7 @@ from greennode_batch.source.rows import Rows
 from greennode_faults.case import Case
 
 FINISH_BY = timedelta(minutes=6)
-"""How long a run of `faults_finish_by` may take. A tenth of it is for the cancel, a quarter for the starts of tasks."""
+"""How long a run of `faults_finish_by` may take. A tenth of it is for the cancel, a third for the starts of tasks."""
 MODEL = "google/gemma-4-31b-it"
 ROWS = 40
 # A few rows ask the same as others, and one asks nothing.

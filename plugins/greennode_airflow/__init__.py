@@ -152,7 +152,7 @@ def get_provider_info() -> dict[str, Any]:
                     "task_start_seconds": {
                         "description": (
                             "How long it takes from the end of a task to the start of the next. Live(finish_by=…) "
-                            "leaves time for eight starts after the cancel, at most a quarter of finish_by. Set more "
+                            "leaves time for eight starts after the cancel, at most a third of finish_by. Set more "
                             "where each task is a pod."
                         ),
                         "version_added": "0.2.0",

@@ -30,7 +30,7 @@ _UNKNOWN_SECONDS = 10.0
 _ALLOWANCE = 1.5
 _CANCEL_SHARE = 0.1
 # The most of a short time that is left for the starts of tasks.
-_STARTS_SHARE = 0.25
+_STARTS_SHARE = 1 / 3
 _MINUTE = 60.0
 
 

@@ -98,7 +98,7 @@ def test_the_starts_of_tasks_have_time_but_not_most_of_a_short_one(made):
         return schedule_of(live, shard.run).cancel_at - schedule_of(live, shard.run, starts_seconds=120).cancel_at
 
     assert earlier(HOURS_6) == pytest.approx(120)
-    assert earlier(timedelta(minutes=4)) == pytest.approx(60)
+    assert earlier(timedelta(minutes=4)) == pytest.approx(80)
 
 
 def test_a_declaration_that_cannot_work_is_refused(make_job):
