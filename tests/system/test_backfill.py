@@ -123,7 +123,8 @@ def test_the_tasks_of_a_pipeline_are_backfilled_as_well(backfill_stack: LocalSta
     with backfill_stack.postgres.connect("airflow") as connection:
         events = connection.execute(
             "SELECT partition_key, extra->>'partition_key', count(*) FROM asset_event "
-            "WHERE source_dag_id = 'pipeline' GROUP BY 1, 2 ORDER BY 1"
+            "WHERE source_dag_id = 'pipeline' AND partition_key < %s GROUP BY 1, 2 ORDER BY 1",
+            [f"{FIRST + datetime.timedelta(DAYS)}"],  # the schedule's own run of today may be over too
         ).fetchall()
     # The address, and the asset of the version before.
     assert events == [(key, key, 2) for key in (f"2026-03-0{day}T00:00:00" for day in range(1, 5))]
