@@ -134,6 +134,12 @@ FINISH_BY = dataclasses.replace(JOB, live=Live(finish_by=timedelta(hours=6)))
 HALF_DONE = {"kind": "stuck", "status": "in_progress", "seconds": None, "fraction": 0.5}
 
 
+def half_done(emulator: RunningEmulator) -> None:
+    """Wait until half of the batch's eight requests are answered."""
+    while emulator.ledger()["requests_billed"] < 4:
+        time.sleep(0.02)
+
+
 def after(shard: ShardFolder, hours: float) -> None:
     """Make the run as old as that."""
     plan = read_plan(shard.run)
@@ -170,6 +176,7 @@ def test_a_batch_that_never_ends_is_cancelled_in_time_and_its_other_rows_are_ans
     connection.faults([HALF_DONE])
     shard = a_shard(tmp_path, FINISH_BY)
     GreenNodeSubmitBatchOperator(task_id="submit_batch", shard=str(shard), job=FINISH_BY).execute(a_context())
+    half_done(connection)
     after(shard, 5.75)
     assert waited(shard)["status"] == "CANCELLED"
     (again,) = sent_again(shard)
@@ -195,6 +202,7 @@ def test_the_rows_of_a_batch_that_cannot_be_cancelled_are_never_answered_live_as
     connection.faults([HALF_DONE, cancel])
     shard = a_shard(tmp_path, FINISH_BY)
     GreenNodeSubmitBatchOperator(task_id="submit_batch", shard=str(shard), job=FINISH_BY).execute(a_context())
+    half_done(connection)
     after(shard, 5.75)
     wait = GreenNodeBatchSensor(task_id="wait_for_batch", shard=str(shard), job=FINISH_BY)
     with pytest.raises(TaskDeferred):

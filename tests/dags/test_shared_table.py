@@ -123,7 +123,7 @@ def test_a_run_of_an_older_day_leaves_the_rows_of_a_later_one(
     assert rows == [(number, f"{number} 2026-01-02", "own") for number in (1, 2)]
     runs = {plan["run_id"]: plan for plan in map(_read, deployment.glob("own/*/plan.*.json"))}
     assert {plan["data_until"] for plan in runs.values()} == {moment.timestamp() for moment in days.values()}
-    reports = {report["run_id"]: report["superseded"] for report in map(_read, deployment.glob("own/*/report.json"))}
+    reports = {report["run_id"]: report["left_to_later"] for report in map(_read, deployment.glob("own/*/report.json"))}
     assert [reports[run_id] for run_id in sorted(reports)] == [2, 0]
 
 

@@ -26,4 +26,5 @@ def test_every_error_of_the_tree_says_whether_its_step_is_worth_a_retry():
         "NotFoundError",
         "RetryableError",
         "SplitError",
+        "UnfinishedError",
     }

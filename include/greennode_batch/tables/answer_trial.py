@@ -13,8 +13,9 @@ from greennode_batch.tables.database_errors import Refusal, refusal
 from greennode_batch.tables.sql_dialect import Dialect
 
 _SAVED = "greennode_answers"
-# Where a table refuses more than half of this many answers, the table is wrong and not the answers.
-_ENOUGH = 40
+# Where a table refuses more than half of this many answers, or all of even a few, the table is wrong and not the
+# answers.
+_ENOUGH, _FEW = 40, 2
 _SHOWN_CHARACTERS = 500
 
 
@@ -22,7 +23,7 @@ def refused_answers(dialect: Dialect, tx: Any, rows: Iterable[pa.Table], answer:
     """Why the table refuses answers, by custom_id; for the column `error` of a row.
 
     rows: as they would be written. answer: the columns of the answer. Empty if something else than an answer is
-    refused, or if the table refuses most of them. Raises the driver's error if the database cannot try.
+    refused, or if the table refuses most of them, or all. Raises the driver's error if the database cannot try.
     """
     trial = _AnswerTrial(dialect, tx, answer)
     try:
@@ -30,7 +31,7 @@ def refused_answers(dialect: Dialect, tx: Any, rows: Iterable[pa.Table], answer:
             trial.search(some.filter(pc.equal(some["status"], RowStatus.SUCCEEDED.value)))
     except _NotTheAnswersError:
         return {}
-    return trial.refused
+    return {} if trial.is_all else trial.refused
 
 
 class _NotTheAnswersError(Exception):
@@ -46,6 +47,11 @@ class _AnswerTrial:
         self._answer = [name for name in answer if name in self._types]
         self._tried = 0
         dialect.check_at_once(tx)
+
+    @property
+    def is_all(self) -> bool:
+        """Whether no answer of several was accepted."""
+        return len(self.refused) == self._tried >= _FEW
 
     def search(self, rows: pa.Table) -> None:
         """Find the refused answers among these rows."""
