@@ -201,7 +201,7 @@ class _WatchedRows:
     """Joined rows; the time to join them counts separately from writing."""
 
     def __init__(self, joined: JoinedRows, watch: Stopwatch) -> None:
-        self.schema = joined.schema
+        self.schema, self.answer, self.refuse = joined.schema, joined.answer, joined.refuse
         self._joined = joined
         self._watch = watch
 
