@@ -60,23 +60,40 @@ ATTEMPT_NAME = re.compile(r"attempt_([0-9]+)")
 _HASHED_NAME = re.compile(r".*-[0-9a-f]{12}")
 
 
+class _Below:
+    """A path below a folder, made when it is first asked for: a path costs as much as a small file operation."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __set_name__(self, _owner: type, attribute: str) -> None:
+        self._attribute = attribute
+
+    def __get__(self, folder: ShardFolder | RunFolder, _owner: type) -> UPath:
+        made: UPath = folder.path / self._name
+        # An attribute of the instance comes before this one from now on.
+        vars(folder)[self._attribute] = made
+        return made
+
+
 class ShardFolder:
     """The files of one shard, by name."""
 
+    requests = _Below("requests.jsonl")
+    uploading = _Below("uploading.json")
+    receipt = _Below("receipt.json")
+    output = _Below("output.jsonl")
+    errors = _Below("errors.jsonl")
+    results = _Below("results.parquet")
+    copied = _Below("copied.parquet")
+    refused = _Below("refused.parquet")
+    anomalies = _Below("anomalies.jsonl")
+    joined = _Below("joined.json")
+    cleaned = _Below("cleaned.json")
+    split = _Below("split.json")
+
     def __init__(self, path: UPath) -> None:
         self.path = uncached(path)
-        self.requests = path / "requests.jsonl"
-        self.uploading = path / "uploading.json"
-        self.receipt = path / "receipt.json"
-        self.output = path / "output.jsonl"
-        self.errors = path / "errors.jsonl"
-        self.results = path / "results.parquet"
-        self.copied = path / "copied.parquet"
-        self.refused = path / "refused.parquet"
-        self.anomalies = path / "anomalies.jsonl"
-        self.joined = path / "joined.json"
-        self.cleaned = path / "cleaned.json"
-        self.split = path / "split.json"
 
     @property
     def source(self) -> UPath:
@@ -120,17 +137,18 @@ class ShardFolder:
 class RunFolder:
     """The files of one run, by name."""
 
+    canary = _Below("canary.json")
+    approval = _Below("approval.json")
+    report = _Below("report.json")
+    costs = _Below("spend.json")
+    removed = _Below("removed.json")
+    shards = _Below("shards")
+    parts = _Below("parts")
+
     def __init__(self, path: UPath, *, turn: int | None = None) -> None:
         """turn: the turn of the build whose files are meant; the default is the latest finished build."""
         self.path = uncached(path)
         self._turn = turn
-        self.canary = path / "canary.json"
-        self.approval = path / "approval.json"
-        self.report = path / "report.json"
-        self.costs = path / "spend.json"
-        self.removed = path / "removed.json"
-        self.shards = path / "shards"
-        self.parts = path / "parts"
 
     @property
     def plan(self) -> UPath:
