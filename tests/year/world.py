@@ -208,7 +208,8 @@ class Run:
             clock.sleep(step.seconds)
             if isinstance(step, SendAgain):
                 submit(shard, client, clock=clock, sleep=clock.sleep)
-        collect_shard(shard, client, self.job.answer, clock=clock, sleep=clock.sleep)
+        ratio = self.job.min_read_ratio
+        collect_shard(shard, client, self.job.answer, min_read_ratio=ratio, clock=clock, sleep=clock.sleep)
 
     @property
     def _reader(self) -> AnswerReader:
