@@ -431,7 +431,8 @@ def test_of_batches_that_a_gateway_made_of_one_create_one_is_kept_and_the_others
     assert sorted(receipt.repeated) == sorted(batch.id for batch in others)
     assert {batch.status for batch in others} <= {BatchStatus.CANCELLING, BatchStatus.CANCELLED}
     assert len(others) == 2
-    assert client.get_batch(receipt.batch_id).status is BatchStatus.IN_PROGRESS
+    # The one that is kept goes on, however far it is.
+    assert client.get_batch(receipt.batch_id).status in {BatchStatus.VALIDATING, BatchStatus.IN_PROGRESS}
 
 
 def test_of_batches_that_a_gateway_made_of_a_dropped_create_one_is_kept_and_the_others_are_cancelled(
