@@ -180,17 +180,22 @@ def test_an_unknown_model_is_found_before_anything_is_built(start, tmp_path, emu
     assert not (tmp_path / "staging").exists()
 
 
+def answered_first(emulator, number, sleep):
+    """A sleep that first waits for so many answers: however fast the hours pass, the emulator has time for them."""
+
+    def wait(seconds):
+        while emulator.ledger()["requests_billed"] < number:
+            pass
+        sleep(seconds)
+
+    return wait
+
+
 def test_a_batch_that_does_not_end_is_cancelled_at_its_deadline_and_only_the_rest_is_asked_again(
     start, clock, emulator
 ):
     emulator.faults([{"kind": "stuck", "status": "in_progress", "fraction": 0.5}])
-
-    def sleep(seconds):
-        # However fast the hours pass here, the emulator answers its half first.
-        while emulator.ledger()["requests_billed"] < 10:
-            pass
-        clock.sleep(seconds)
-
+    sleep = answered_first(emulator, 10, clock.sleep)
     made = start(texts=[f"text {n}" for n in range(20)], sleep=sleep, deadline_hours=3)
     assert made.statuses == {"succeeded": 20}
     assert [attempt.requests for attempt in made.attempts] == [20, 10]
@@ -201,7 +206,8 @@ def test_a_batch_that_does_not_end_is_cancelled_at_its_deadline_and_only_the_res
 def test_whatever_passes_between_two_looks_at_the_clock_no_sleep_is_negative(start, emulator):
     emulator.faults([{"kind": "stuck", "status": "in_progress", "fraction": 0.5}])
     moments, slept = itertools.count(time.time(), 4.0), []
-    made = start(texts=["one", "two"], sleep=slept.append, clock=lambda: next(moments), deadline_hours=3, attempts=1)
+    sleep = answered_first(emulator, 1, slept.append)
+    made = start(texts=["one", "two"], sleep=sleep, clock=lambda: next(moments), deadline_hours=3, attempts=1)
     assert made.statuses == {"succeeded": 1, "cancelled": 1}
     assert len(slept) > 10
     assert min(slept) > 0
@@ -337,7 +343,8 @@ STUCK = {"kind": "stuck", "status": "in_progress", "seconds": None, "fraction": 
 def test_a_batch_that_does_not_end_is_cancelled_in_time_and_the_rest_answered_live(start, emulator, clock):
     emulator.faults([STUCK])
     texts = [f"text {number}" for number in range(40)]
-    made = start(texts=texts, live=FINISH_BY, canary=0, clock=clock, sleep=clock.sleep)
+    sleep = answered_first(emulator, 20, clock.sleep)
+    made = start(texts=texts, live=FINISH_BY, canary=0, clock=clock, sleep=sleep)
     assert made.statuses == {"succeeded": 40}
     assert made.ended_at <= made.started_at + 6 * 3600
     ledger = emulator.ledger()
