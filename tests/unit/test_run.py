@@ -13,6 +13,7 @@ from upath import UPath
 
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.status import BatchStatus
 from greennode_batch.batches.throttle.limits import Limits
 from greennode_batch.batches.throttle.queue import SubmitQueue
 from greennode_batch.batches.throttle.queue_folder import queue_folder
@@ -180,22 +181,31 @@ def test_an_unknown_model_is_found_before_anything_is_built(start, tmp_path, emu
     assert not (tmp_path / "staging").exists()
 
 
-def answered_first(emulator, number, sleep):
-    """A sleep that first waits for so many answers: however fast the hours pass, the emulator has time for them."""
+@pytest.fixture
+def patient(emulator):
+    """Makes sleeps that first wait for the emulator: however fast the hours pass, it has time to do its work."""
+    with GreenNodeClient(emulator.base_url, emulator.api_key) as client:
 
-    def wait(seconds):
-        while emulator.ledger()["requests_billed"] < number:
-            pass
-        sleep(seconds)
+        def is_at_work(number):
+            is_answered = emulator.ledger()["requests_billed"] >= number
+            return not is_answered or any(one.status is BatchStatus.CANCELLING for one in client.list_batches())
 
-    return wait
+        def made(sleep, number):
+            def wait(seconds):
+                while is_at_work(number):
+                    pass
+                sleep(seconds)
+
+            return wait
+
+        yield made
 
 
 def test_a_batch_that_does_not_end_is_cancelled_at_its_deadline_and_only_the_rest_is_asked_again(
-    start, clock, emulator
+    start, clock, emulator, patient
 ):
     emulator.faults([{"kind": "stuck", "status": "in_progress", "fraction": 0.5}])
-    sleep = answered_first(emulator, 10, clock.sleep)
+    sleep = patient(clock.sleep, 10)
     made = start(texts=[f"text {n}" for n in range(20)], sleep=sleep, deadline_hours=3)
     assert made.statuses == {"succeeded": 20}
     assert [attempt.requests for attempt in made.attempts] == [20, 10]
@@ -203,10 +213,10 @@ def test_a_batch_that_does_not_end_is_cancelled_at_its_deadline_and_only_the_res
     assert (ledger["batches_created"], set(ledger["requests"].values())) == (2, {1})
 
 
-def test_whatever_passes_between_two_looks_at_the_clock_no_sleep_is_negative(start, emulator):
+def test_whatever_passes_between_two_looks_at_the_clock_no_sleep_is_negative(start, emulator, patient):
     emulator.faults([{"kind": "stuck", "status": "in_progress", "fraction": 0.5}])
     moments, slept = itertools.count(time.time(), 4.0), []
-    sleep = answered_first(emulator, 1, slept.append)
+    sleep = patient(slept.append, 1)
     made = start(texts=["one", "two"], sleep=sleep, clock=lambda: next(moments), deadline_hours=3, attempts=1)
     assert made.statuses == {"succeeded": 1, "cancelled": 1}
     assert len(slept) > 10
@@ -340,10 +350,10 @@ FINISH_BY = Live(finish_by=timedelta(hours=6))
 STUCK = {"kind": "stuck", "status": "in_progress", "seconds": None, "fraction": 0.5}
 
 
-def test_a_batch_that_does_not_end_is_cancelled_in_time_and_the_rest_answered_live(start, emulator, clock):
+def test_a_batch_that_does_not_end_is_cancelled_in_time_and_the_rest_answered_live(start, emulator, clock, patient):
     emulator.faults([STUCK])
     texts = [f"text {number}" for number in range(40)]
-    sleep = answered_first(emulator, 20, clock.sleep)
+    sleep = patient(clock.sleep, 20)
     made = start(texts=texts, live=FINISH_BY, canary=0, clock=clock, sleep=sleep)
     assert made.statuses == {"succeeded": 40}
     assert made.ended_at <= made.started_at + 6 * 3600
