@@ -37,8 +37,6 @@ log = logging.getLogger(__name__)
 # The server may have removed a file that was stored so long ago.
 _FRESH_SECONDS = 3600.0
 _UNREADY_STATES = re.compile(r"process|pending|queue|upload|validat|scan|prepar|creat", re.IGNORECASE)
-# In the server's own words: a path that does not exist is no file.
-_NAMES_FILE = re.compile(r"HTTP \d+: .*\bfile\b", re.IGNORECASE | re.DOTALL)
 _UNREADY_WORDS = re.compile(
     r"still (?:being )?process|not (?:yet )?ready|being (?:processed|uploaded)|not processed|pending", re.IGNORECASE
 )
@@ -110,8 +108,11 @@ def is_unready(client: GreenNodeClient, receipt: Receipt, error: ApiError) -> bo
         return True
     except ApiError:
         return False
-    if isinstance(error, NotFoundError) and not error.names_model and _NAMES_FILE.search(str(error)):
-        return True  # one part of the server shows the file before another
+    # Where the server's own words name the file, one of its parts shows the file before another. A path that does not
+    # exist may be called a file as well, but not by its id.
+    _, _, said = str(error).partition("HTTP ")
+    if isinstance(error, NotFoundError) and receipt.file_id in said and not error.names_model:
+        return True
     if status is None or status.lower() in _READY_STATES or AWAITS_UPLOAD.search(status):
         return False
     return _UNREADY_STATES.search(status) is not None

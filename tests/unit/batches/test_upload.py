@@ -236,7 +236,8 @@ def test_a_server_that_wants_the_bytes_by_another_call_is_not_tried_for_a_day(ma
         (RejectedError("no", status=400), "uploaded", False),
         (NotFoundError("create: HTTP 404: No such File object: file-1", status=404), "processed", True),
         (NotFoundError("create from file file-1: HTTP 404: Not Found. Set batches_path", status=404), "ready", False),
-        (NotFoundError("create: HTTP 404: the file's model does not exist", status=404), "processed", False),
+        (NotFoundError("create: HTTP 404: File not found. Set batches_path", status=404), "ready", False),
+        (NotFoundError("create: HTTP 404: the model of file-1 does not exist", status=404), "processed", False),
     ],
 )
 def test_whether_a_file_is_not_ready_yet_is_told_by_the_refusal_or_its_status(error, status, unready):
