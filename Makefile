@@ -88,7 +88,7 @@ dialects: $(READY) ## Runs on 500 servers that nobody has seen, drawn from seeds
 	PYTHONPATH=include:plugins $(BIN)/python -m greennode_faults dialects $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
 
 bench: $(READY) ## CPU, memory and rows/s beside a floor, peers or AGAINST=commit (QUICK=1; docs/explanation/performance.md has the rest)
-	PYTHONPATH=include:plugins $(BIN)/python benchmarks $(if $(QUICK),--quick) $(if $(PEERS),--peers) $(if $(AIRFLOW),--airflow) $(if $(WAITING),--waiting) $(if $(AGAINST),--against "$(AGAINST)") $(if $(PROFILE),--profile) $(if $(ONLY),--only $(ONLY)) $(if $(ROWS),--rows $(ROWS)) $(if $(DATA),--data "$(DATA)" --text "$(TEXT)")
+	PYTHONPATH=include:plugins $(BIN)/python benchmarks $(if $(QUICK),--quick) $(if $(PEERS),--peers) $(if $(AIRFLOW),--airflow) $(if $(WAITING),--waiting) $(if $(SHARDS),--shards $(SHARDS)) $(if $(AGAINST),--against "$(AGAINST)") $(if $(PROFILE),--profile) $(if $(ONLY),--only $(ONLY)) $(if $(ROWS),--rows $(ROWS)) $(if $(DATA),--data "$(DATA)" --text "$(TEXT)")
 
 lint: $(READY) ## ruff, mypy --strict, the import arrows, the links of docs/
 	$(BIN)/ruff check

@@ -9,6 +9,7 @@
     make bench PROFILE=1        only where the steps' time goes, function by function
     make bench AIRFLOW=1        only 1,000,000 rows (or ROWS) from table to table through a real Airflow
     make bench WAITING=1        only 1,000 and 10,000 waiting triggers (or ROWS), and peers: most of an hour
+    make bench SHARDS=5000      only a run of so many shards of 4 rows through a real Airflow: most of an hour
     make bench AGAINST=COMMIT   only the steps, beside those of another commit, at 100,000 rows (or ROWS)
 
 Prints tables and a result for each goal, and writes the same as JSON. Slow figures do not fail it, except with
@@ -34,7 +35,16 @@ from typing import Any
 
 from against import Comparison, Tree, against_json, against_table, checked_out, commit_of, compare
 from airflow_scale import airflow_table, measure_airflow
-from goals import Verdict, airflow_verdicts, peer_verdicts, step_verdicts, waiting_verdicts, whole_path_verdicts
+from goals import (
+    Verdict,
+    airflow_verdicts,
+    peer_verdicts,
+    shards_verdicts,
+    step_verdicts,
+    waiting_verdicts,
+    whole_path_verdicts,
+)
+from many_shards import SHARD_ROWS, measure_many_shards, shards_table
 from own_process import PROJECT, MeasuredCommand, StepError, run_step
 from peers import PEERS, measure_peer
 from printed import TITLES, command_table, step_table
@@ -75,7 +85,7 @@ def main() -> int:
             made["against"] = {"commit": options.against, "sizes": [against_json(size) for size in compared]}
             _write(options, made)
             return int(any(size.is_worse for size in compared))
-        benches = {"airflow": _bench_airflow, "peers": _bench_peers, "waiting": _bench_waiting}
+        benches = {"airflow": _bench_airflow, "peers": _bench_peers, "shards": _bench_shards, "waiting": _bench_waiting}
         bench = next((bench for name, bench in benches.items() if getattr(options, name)), _bench)
         verdicts = bench(options, Path(work), made)
     print("\ngoals")
@@ -132,6 +142,15 @@ def _bench_airflow(options: argparse.Namespace, work: Path, made: dict[str, Any]
     print(*airflow_table(figures), sep="\n")
     made["airflow"] = asdict(figures)
     return list(airflow_verdicts(figures))
+
+
+def _bench_shards(options: argparse.Namespace, work: Path, made: dict[str, Any]) -> list[Verdict]:
+    """One run of so many shards."""
+    _make_rows(options, work, options.shards * SHARD_ROWS)
+    measured = measure_many_shards(work, options.shards, say=_say)
+    print(*shards_table(measured), sep="\n")
+    made["shards"] = asdict(measured)
+    return list(shards_verdicts(measured))
 
 
 def _bench_waiting(options: argparse.Namespace, work: Path, made: dict[str, Any]) -> list[Verdict]:
@@ -241,6 +260,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--airflow", action="store_true")
     parser.add_argument("--waiting", action="store_true")
+    parser.add_argument("--shards", type=int, metavar="N")
     parser.add_argument("--against", metavar="COMMIT")
     parser.add_argument("--only", choices=("steps", "whole"))
     parser.add_argument("--rows", dest="sizes", type=int, nargs="+", metavar="N")

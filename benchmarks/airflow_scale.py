@@ -18,8 +18,8 @@ from greennode_local.run_progress import watch_run
 from greennode_local.stack import WAREHOUSE, LocalStack
 
 DAG = "bench_table"
-_TABLE = "bench_answers"
-_DAGS = Path(__file__).parent / "airflow_dags"
+TABLE = "bench_answers"
+DAGS = Path(__file__).parent / "airflow_dags"
 _TIMEOUT_SECONDS = 3 * 3600.0
 # Airflow gives a task's process this title, followed by the id of the task instance, cut to the length of the
 # scheduler's command line.
@@ -52,21 +52,21 @@ class AirflowFigures:
 
 def measure_airflow(folder: Path, rows: int, *, say: Callable[[str], None]) -> AirflowFigures:
     """Run the DAG once over all rows of the folder, in a separate deployment."""
-    with LocalStack(folder / "stack", dags_folder=_DAGS, batch_seconds=0, fresh=True, say=say) as stack:
+    with LocalStack(folder / "stack", dags_folder=DAGS, batch_seconds=0, fresh=True, say=say) as stack:
         dsn = stack.postgres.dsn(WAREHOUSE)
         run_step(folder, "made_rows.load_table", dsn=dsn)
         stack.wait_until_ready({DAG})
         client = stack.airflow.client
         client.unpause(DAG)
-        with _Sampler() as sampler:
+        with RunSampler() as sampler:
             run_id = client.trigger(DAG)
             watch_run(stack, DAG, run_id, say=say, seconds=_TIMEOUT_SECONDS)
-        figures = _figures(client, run_id, rows, sampler.seen)
-        run_step(folder, "checked_rows.check_emulated_table", _TABLE, dsn=dsn)
+        figures = airflow_figures(client, DAG, run_id, rows, sampler.seen)
+        run_step(folder, "checked_rows.check_emulated_table", TABLE, dsn=dsn)
     return figures
 
 
-class _Sampler:
+class RunSampler:
     """Samples all tasks' processes, some times a second. seen: MB and CPU seconds of each, by task instance."""
 
     def __init__(self) -> None:
@@ -108,15 +108,16 @@ def _read(pid: int, name: str) -> str:
         return ""
 
 
-def _figures(
-    client: AirflowClient, run_id: str, rows: int, seen: Mapping[str, list[tuple[float, float]]]
+def airflow_figures(
+    client: AirflowClient, dag_id: str, run_id: str, rows: int, seen: Mapping[str, list[tuple[float, float]]]
 ) -> AirflowFigures:
-    run = client.dag_run(DAG, run_id)
+    """What a run took that has ended. seen: as the sampler has it."""
+    run = client.dag_run(dag_id, run_id)
     start = datetime.fromisoformat(run["start_date"])
     wall = (datetime.fromisoformat(run["end_date"]) - start).total_seconds()
     steps: dict[str, TaskSteps] = {}
     spans = []
-    for task in client.task_instances(DAG, run_id):
+    for task in client.task_instances(dag_id, run_id):
         if task["start_date"] is None or task["state"] == "skipped":
             continue
         began, ended = (

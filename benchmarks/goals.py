@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from airflow_scale import AirflowFigures
+from many_shards import ManyShards
 from own_process import MeasuredCommand
 from step_figures import Figures, StepFigures
 from waiting import ENDS, Waited
@@ -22,6 +24,8 @@ MAX_SHARE_OF_PEER_MEMORY = 1 / 3
 MAX_CALLS_PER_SECOND = 2.0
 MAX_LAG_SECONDS = 0.1
 MAX_TRIGGERER_MB = 500.0
+MAX_LOOP_SECONDS = 5.0
+MAX_ANSWER_SECONDS = 2.0
 BASE_ROWS = 100_000
 """Larger sizes are compared with this one."""
 
@@ -147,6 +151,22 @@ def airflow_verdicts(figures: AirflowFigures) -> Iterator[Verdict]:
         f"{peak:.0f} MB in {largest}",
         peak <= MAX_TASK_MB,
     )
+
+
+def shards_verdicts(measured: ManyShards) -> Iterator[Verdict]:
+    """The scheduler's turns and the API server's answers while the shards run."""
+    at = f"while {measured.shards:,} shards run"
+    longest = max(measured.loops)
+    yield Verdict(
+        f"no turn of the scheduler over {MAX_LOOP_SECONDS:g} s {at}", f"{longest:.2f}", longest <= MAX_LOOP_SECONDS
+    )
+    for name, seconds in measured.answers.items():
+        late = float(np.percentile(seconds, 95))
+        yield Verdict(
+            f"{name}: the API server answers within {MAX_ANSWER_SECONDS:g} s at the 95th percentile {at}",
+            f"{late:.2f}",
+            late < MAX_ANSWER_SECONDS,
+        )
 
 
 def waiting_verdicts(measured: Sequence[Waited]) -> Iterator[Verdict]:

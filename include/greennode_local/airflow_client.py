@@ -211,6 +211,10 @@ class AirflowClient:
         """Mark a run, with its unfinished tasks, as a user does in the UI."""
         self._call("PATCH", _run_path(dag_id, run_id), json={"state": state})
 
+    def open(self, path: str, **params: Any) -> httpx.Response:
+        """Any page of the server, also one of an error, as a logged-in browser gets it; path: from the root."""
+        return self._send("GET", path, params=params)
+
     def put_connection(self, connection_id: str, connection: Mapping[str, object]) -> bool:
         """Store a connection in Airflow's database, where its pages show it.
 

@@ -36,8 +36,8 @@ from greennode_emulator.server import RunningEmulator
 
 
 @settings(max_examples=25, deadline=None)
-@given(count=st.integers(0, 90), limit=st.integers(1, 20))
-def test_every_shard_is_in_one_group_in_its_order_and_there_are_no_more_groups_than_airflow_maps(
+@given(count=st.integers(0, 90) | st.integers(200, 3_000), limit=st.integers(1, 20) | st.just(1_024))
+def test_every_shard_is_in_one_group_in_its_order_and_there_are_no_more_groups_than_airflow_can_handle(
     count: int, limit: int
 ) -> None:
     run = RunFolder(UPath("/staging/dag/run"))
@@ -47,7 +47,8 @@ def test_every_shard_is_in_one_group_in_its_order_and_there_are_no_more_groups_t
         groups = shard_groups(shards)
         assert shard_groups(shards) == groups
     assert [str(shard) for group in groups for shard in shards_in(group)] == [str(shard) for shard in shards]
-    assert len(groups) <= limit
+    # A scheduler is slow with a thousand instances: so many only where each shard has its own.
+    assert len(groups) <= (limit if count <= limit else min(limit, 100))
     assert all(isinstance(group, str) for group in groups) is (count <= limit)
     # By this the page finds the instance of a shard.
     size = group_size(count, len(groups))

@@ -194,7 +194,7 @@ class _Search:
             (self._shared, *by_several),
         ]
         for owner, named in self._earlier.items():
-            why = f"Either this run lost them, or that run was joined again since. {again}"
+            why = f"This run has not joined them here, or has lost them, or that run was joined again since. {again}"
             said.append((named, f"rows of the target that still have what the earlier run {owner} wrote", why))
         return [f"{what} ({named.count:,}): {named}. {way_out}" for named, what, way_out in said if named.count]
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any, Literal, NoReturn
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
 from pydantic import BaseModel
 
@@ -19,7 +18,7 @@ from greennode_airflow.observability.links import SHARD_LINKS
 from greennode_airflow.observability.metric_events import count_requests
 from greennode_airflow.observability.shard_state import note_shards
 from greennode_airflow.runtime.runs import run_job
-from greennode_airflow.runtime.shard_groups import Shards, group_size, name_of, shards_to_send
+from greennode_airflow.runtime.shard_groups import Shards, name_of, shards_per_instance, shards_to_send
 from greennode_airflow.runtime.shard_steps import ShardSteps
 from greennode_airflow.triggers import GreenNodeBatchTrigger, GreenNodePauseTrigger
 from greennode_batch.api.client import GreenNodeClient
@@ -196,7 +195,7 @@ class GreenNodeSubmitBatchOperator(_ShardOperator):
         plan = read_plan(pilot.run)
         assert plan is not None and plan.pilot is not None, "a pilot is one of a plan"  # noqa: PT018
         number = [shard.shard_id for shard in plan.shards].index(plan.pilot)
-        index = number // group_size(len(plan.shards), conf.getint("core", "max_map_length", fallback=1024))
+        index = number // shards_per_instance(len(plan.shards))
         run = context["dag_run"]
         states = context["ti"].get_task_states(
             dag_id=run.dag_id, task_ids=[self.task_id], run_ids=[run.run_id], map_index=index

@@ -1,7 +1,7 @@
 """Shard groups: which shards each instance of a mapped task takes.
 
-Airflow maps a task over `[core] max_map_length` values at most. A run with no more shards has an instance for each; in
-a larger run each instance takes several, one after the other.
+Airflow maps a task over `[core] max_map_length` values at most. A run with no more shards has an instance for each. In
+a larger run each instance takes several, one after the other, and there are far fewer instances.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from greennode_batch.state.split import parts_of
 SHARD_NAME = "{{ task.shard_name }}"
 """The label of an instance of a mapped task on Airflow's pages, in place of its number."""
 
+# In each turn, Airflow's scheduler looks at all instances that have not begun, at about 4 ms each. Three tasks of 1,024
+# instances made turns of 12 s (`make bench SHARDS=5000`), in which no DAG gets a task.
+_MOST_GROUPS = 100
 # Airflow keeps 250.
 _NAME_CHARACTERS = 200
 
@@ -36,10 +39,16 @@ def shard_groups(shards: Sequence[ShardFolder]) -> list[Shards]:
     groups.
     """
     folders = [str(shard) for shard in shards]
-    size = group_size(len(folders), conf.getint("core", "max_map_length", fallback=1024))
+    size = shards_per_instance(len(folders))
     if size == 1:
         return [*folders]
     return [folders[start : start + size] for start in range(0, len(folders), size)]
+
+
+def shards_per_instance(shards: int) -> int:
+    """How many of an attempt's shards each instance takes in this Airflow."""
+    most = conf.getint("core", "max_map_length", fallback=1024)
+    return 1 if shards <= most else group_size(shards, min(most, _MOST_GROUPS))
 
 
 def group_size(shards: int, instances: int) -> int:
