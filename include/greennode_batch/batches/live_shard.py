@@ -170,7 +170,7 @@ def _take(
     """Claim the shard, and wait until the worker that answered it before has stopped."""
     if not shard.requests.exists():
         raise ConfigError(
-            f"{shard.requests}: no such file, so nothing was sent; a shard is a folder that holds requests.jsonl"
+            f"{shard.requests}: no such file, so nothing was sent; a shard is a folder with a requests.jsonl"
         )
     while True:
         last = latest_claim(shard)

@@ -103,7 +103,7 @@ class TableTarget:
 
     @contextmanager
     def _final_as_config_error(self, *, removes: bool = False) -> Iterator[None]:
-        """Turn a driver's error that comes again until somebody changes something into a ConfigError."""
+        """Turn a driver's error that no retry would cure into a ConfigError."""
         try:
             yield
         except self.dialect.error as error:
