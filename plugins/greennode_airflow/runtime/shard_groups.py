@@ -24,7 +24,7 @@ SHARD_NAME = "{{ task.shard_name }}"
 
 # In each turn, Airflow's scheduler looks at all instances that have not begun, at about 4 ms each. Three tasks of 1,024
 # instances made turns of 12 s (`make bench SHARDS=5000`), in which no DAG gets a task.
-_MOST_GROUPS = 100
+_MOST_GROUPS = 50
 # Airflow keeps 250.
 _NAME_CHARACTERS = 200
 
