@@ -69,7 +69,8 @@ class GreenNodeHook(BaseHook):
         said = self._connection.extra_dejson.get("prices") or {}
         if not isinstance(said, Mapping):
             raise ConfigError(
-                f'connection {self.greennode_conn_id!r}: prices is {said!r}; it must look like {{"MODEL": [prompt, completion]}}'
+                f"connection {self.greennode_conn_id!r}: prices is {said!r}; it must look like "
+                '{"MODEL": [prompt, completion]}'
             )
         return read_prices(said, (job.prices if job else None) or {})
 

@@ -248,7 +248,7 @@ def _is_range(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
 
 
 def _is_in_order(one: TextRange, bound: ColumnLimit) -> bool:
-    """Whether a range ends where it begins or later, and can be written with its lower bound and without its upper one."""
+    """Whether a range ends where it begins or later, and has a form with its lower bound and without its upper one."""
     lower, upper = (None if text is None else _ordered(text, bound.kind) for text in (one.lower, one.upper))
     if bound.greatest is not None:
         is_last = (lower == bound.greatest and not one.has_lower) or (upper == bound.greatest and one.has_upper)

@@ -225,7 +225,8 @@ def test_rows_of_an_earlier_run_in_the_place_of_these_are_lost_rows(account, exe
     write_json(earlier.plan, msgspec.structs.replace(plan, run_id="run_0", created_at=plan.created_at - 1))
     made = account()
     assert problem_of(made).startswith(
-        "rows of the target that still have what the earlier run run_0 wrote (2): 1, 2. Either"
+        "rows of the target that still have what the earlier run run_0 wrote (2): 1, 2. This run has not "
+        "joined them here"
     )
     assert made.superseded == 0
 
