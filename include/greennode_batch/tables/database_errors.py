@@ -17,7 +17,13 @@ _NO_RESOURCES = "53"
 _NO_RIGHT, _READ_ONLY, _NO_SCHEMA = "42501", "25006", "3F000"
 _CHECK, _NOT_NULL, _NOT_UNIQUE = "23514", "23502", {"23505", "23P01"}
 # In errors about data, the values of rows stand in quotes.
-_ABOUT_DATA, _ABOUT_CONSTRAINTS = "22", "23"
+_ABOUT_DATA = "22"
+# A constraint, the condition of a view, and what a trigger raises: with RAISE alone, or with a class of its own, in
+# the range that the SQL standard leaves to implementations. PostgreSQL's own classes there are no such thing.
+_ABOUT_ROWS = frozenset({_ABOUT_DATA, "23", "44"})
+_RAISED = "P0001"
+_FREE_CLASS = re.compile(r"[5-9I-Z]")
+_CLASSES_OF_POSTGRES = frozenset({"53", "54", "55", "57", "58", "72", "P0", "XX"})
 _IN_QUOTES = re.compile(r'".*"', re.DOTALL)
 _COLUMN = re.compile(r"\bcolumn ([^:\n]+)")
 # What a user lacks, by PostgreSQL's message.
@@ -39,6 +45,9 @@ _VALUES = re.compile(
 _IN_ANY_QUOTES = re.compile(r"'.*'")
 # Names of DB-API's and SQLAlchemy's classes, for drivers that give no code.
 _ABOUT_VALUES = frozenset({"DataError", "IntegrityError"})
+# Of MySQL and MariaDB, whose drivers call some of these OperationalError: data, CHECK constraints, and a trigger's
+# SIGNAL.
+_MYSQL_ABOUT_VALUES = frozenset({1264, 1265, 1366, 1406, 1644, 3819, 4025})
 _FINAL_NAMES = _ABOUT_VALUES | {"NotSupportedError", "ProgrammingError"}
 
 
@@ -126,6 +135,7 @@ def _granting(reason: str, table: str, user: str, *, removes: bool) -> str:
 def _of_others(error: BaseException, own: BaseException, code: str) -> Refusal:
     """own: the driver's error, or an error of Python, if SQLAlchemy cannot convert a value to its column's type."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
+    number = 0
     match own.args:
         case (int() as number, str() as text):  # of a driver for MySQL
             words = f"{text} ({number})"
@@ -134,7 +144,9 @@ def _of_others(error: BaseException, own: BaseException, code: str) -> Refusal:
     words = _VALUES.sub("…", " ".join(words.split()))
     if is_python := type(error).__name__ == "StatementError":
         words = _IN_ANY_QUOTES.sub("…", words)
-    is_about_values = is_python or bool(_ABOUT_VALUES & kinds) or code.startswith((_ABOUT_DATA, _ABOUT_CONSTRAINTS))
+    is_about_values = (
+        is_python or bool(_ABOUT_VALUES & kinds) or number in _MYSQL_ABOUT_VALUES or code[:2] in _ABOUT_ROWS
+    )
     return Refusal(
         words,
         is_final=(is_about_values or bool(_FINAL_NAMES & kinds)) and not _MADE_MEANWHILE.search(words),
@@ -149,13 +161,17 @@ def _of_postgres(error: BaseException, code: str) -> Refusal:
         words = _IN_QUOTES.sub('"…"', words)
         column = _COLUMN.search(getattr(said, "context", None) or "")
         words += f" (column {column[1]})" if column else ""
+    is_of_trigger = code == _RAISED or (bool(_FREE_CLASS.match(code)) and code[:2] not in _CLASSES_OF_POSTGRES)
+    is_about_values = is_of_trigger or code[:2] in _ABOUT_ROWS
     return Refusal(
         words,
         code,
         constraint=getattr(said, "constraint_name", None) or "",
         column=getattr(said, "column_name", None) or "",
-        is_final=code[:2] in _FINAL_CLASSES and code not in _LATER and not _MADE_MEANWHILE.search(words),
+        is_final=(is_about_values or code[:2] in _FINAL_CLASSES)
+        and code not in _LATER
+        and not _MADE_MEANWHILE.search(words),
         is_full=code.startswith(_NO_RESOURCES),
         is_read_only=code == _READ_ONLY,
-        is_about_values=code.startswith((_ABOUT_DATA, _ABOUT_CONSTRAINTS)),
+        is_about_values=is_about_values,
     )

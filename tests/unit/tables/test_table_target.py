@@ -14,6 +14,7 @@ from greennode_batch.errors import ConfigError
 from greennode_batch.job.columns import JOB_ID
 from greennode_batch.tables.fingerprint import fingerprint
 from greennode_batch.tables.open_table import sql_table
+from greennode_batch.tables.table_target import RefusedValuesError
 
 # To upsert by, without a word about the types: each database has its own.
 COLUMNS = "answer text, status text, run_id text"
@@ -177,6 +178,21 @@ def test_the_answers_that_a_table_refuses_are_found_unless_it_refuses_most_of_th
     assert refused("bad").keys() == {"c0"}
     assert refused(*["bad"] * 50) == refused(*few, first=250) == {}
     assert db.fetch("SELECT * FROM answers") == []
+
+
+@pytest.mark.parametrize("raised", ["RAISE EXCEPTION $$no$$", "RAISE EXCEPTION $$no$$ USING ERRCODE = $$TK001$$"])
+def test_an_answer_that_a_trigger_refuses_is_found(on_postgres, raised):
+    on_postgres.run(
+        f"CREATE TABLE answers (id bigint PRIMARY KEY, custom_id text, {COLUMNS})",
+        f"CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS "
+        f"'BEGIN IF NEW.answer = $$b$$ THEN {raised}; END IF; RETURN NEW; END'",
+        "CREATE TRIGGER no BEFORE INSERT OR UPDATE ON answers FOR EACH ROW EXECUTE FUNCTION no()",
+    )
+    rows = on_postgres.rows_of("a", "b", "c").append_column("custom_id", pa.array(["c0", "c1", "c2"]))
+    with pytest.raises(RefusedValuesError, match="no"):
+        on_postgres.table().write([rows])
+    words = "answer: the column answer of table answers (text) refuses it: no; the answer was: b"
+    assert on_postgres.table().refused_answers([rows], ["answer"]) == {"c1": words}
 
 
 def test_a_trigger_that_keeps_a_row_out_is_noticed_and_nothing_is_written(own):
