@@ -42,6 +42,12 @@ _ISO = re.compile(
     rf"(?:T(?=\d){_PART % 'H'}{_PART % 'M'}(?:\d{{1,6}}(?:\.\d{{1,6}})?S)?)?",
     re.ASCII,
 )
+_YEARS, _MICROSECONDS = -5, 6
+_UNIT_SCALES = {"ye": _YEARS, "mo": -4, "we": -3, "da": -3, "ho": -2, "mi": -1, "se": 0}
+_ISO_SCALES, _ISO_CLOCK_SCALES = {"Y": _YEARS, "M": -4, "W": -3, "D": -3}, {"H": -2, "M": -1, "S": 0}
+_NUMBER_UNIT = re.compile(rf"({_NUMBER})\s*({'|'.join(_UNITS)})", re.ASCII | re.IGNORECASE)
+_ISO_PART = re.compile(r"([\d.]+)([A-Z])")
+_CLOCK_PARTS = re.compile(r"(\d{1,6}):(\d\d)(?::(\d\d(?:\.\d{1,6})?))?", re.ASCII)
 _ISO_NUMBER = re.compile(r"[\d.]+")
 
 _BYTES = re.compile(r"\\x(?:[0-9a-fA-F]{2})*|[^\\]*")
@@ -98,6 +104,29 @@ def ranges_in(text: str, *, is_multirange: bool) -> Sequence[TextRange] | None:
 def is_interval(text: str) -> bool:
     """Whether a text is an interval such as `1 year 3 days 02:00:00` or `P3DT2H`."""
     return bool(_VERBOSE.fullmatch(text) or _ISO.fullmatch(text))
+
+
+def interval_scale(text: str) -> int:
+    """The least part of an interval that is not zero: digits of a second, or a unit, as a ColumnLimit counts them.
+
+    A fraction of a unit counts as the finest part, whatever PostgreSQL makes of it. So do 60 minutes as minutes.
+    """
+    parts = [(number, _UNIT_SCALES[unit[:2].lower()]) for number, unit in _NUMBER_UNIT.findall(text)]
+    if is_iso := _ISO.fullmatch(text):
+        days, _, clock = is_iso[0].partition("T")
+        parts = [(number, _ISO_SCALES[unit]) for number, unit in _ISO_PART.findall(days)]
+        parts += [(number, _ISO_CLOCK_SCALES[unit]) for number, unit in _ISO_PART.findall(clock)]
+    for clock_parts in _CLOCK_PARTS.findall(text):
+        parts += zip((part or "0" for part in clock_parts), (-2, -1, 0), strict=True)
+    return max((_scale_of(number, scale) for number, scale in parts), default=_YEARS)
+
+
+def _scale_of(number: str, unit: int) -> int:
+    whole, _, digits = number.partition(".")
+    digits = digits.rstrip("0")
+    if digits:
+        return len(digits) if unit == 0 else _MICROSECONDS
+    return unit if int(whole) else _YEARS
 
 
 def interval_text(text: str) -> str:

@@ -1,12 +1,13 @@
 """PostgreSQL's values, exact: which of them Python cannot hold, and the Arrow types of a query's columns.
 
-The drivers change some values without an error: psycopg2 makes `infinity` the year 9999, both make a month 30 days, and
-JSON loses digits. Such values are noted here, or come as PostgreSQL writes them.
+The drivers change some values without an error: psycopg2 makes `infinity` the year 9999, both make a month 30 days and
+24 hours a day, and JSON loses digits. Such values are noted here, or come as PostgreSQL writes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -73,12 +74,12 @@ def _note_3(cursor: Any, note: Callable[[str], Inexact]) -> None:
                 self._load = base(oid, context).load
 
             def load(self, data: Any) -> Any:
-                if self.oid == _INTERVAL and _has_months(bytes(data).decode()):
-                    return note(bytes(data).decode())
+                text = bytes(data).decode()
                 try:
-                    return self._load(data)
+                    value = self._load(data)
                 except (DataError, NotSupportedError, OverflowError):
-                    return note(bytes(data).decode())
+                    return note(text)
+                return note(text) if self.oid == _INTERVAL and text != _interval_text(value) else value
 
         return Guarded
 
@@ -107,13 +108,13 @@ def _note_2(cursor: Any, note: Callable[[str], Inexact]) -> None:
         def read(text: str | None, cursor: Any) -> Any:
             if text is None:
                 return None
-            is_changed = _has_months(text) if oid == _INTERVAL else text.startswith(_MIDNIGHT) and oid in _CLOCKS
-            if is_changed or text in _INFINITE:
+            if text in _INFINITE or (text.startswith(_MIDNIGHT) and oid in _CLOCKS):
                 return note(text)
             try:
-                return load(text, cursor)
+                value = load(text, cursor)
             except (Error, ValueError, OverflowError):
                 return note(text)
+            return note(text) if oid == _INTERVAL and text != _interval_text(value) else value
 
         return read
 
@@ -128,8 +129,15 @@ def _note_2(cursor: Any, note: Callable[[str], Inexact]) -> None:
     extras.register_default_jsonb(conn_or_curs=cursor, loads=read_json)
 
 
-def _has_months(interval: str) -> bool:
-    return "mon" in interval or "year" in interval
+def _interval_text(value: timedelta) -> str:
+    """What PostgreSQL writes for these days and this time of less than a day; Python knows no other intervals."""
+    clock = value - timedelta(days=value.days)
+    made = [f"{value.days} day{'' if value.days == 1 else 's'}"] if value.days else []
+    if clock or not made:
+        seconds, micros = clock.seconds, f"{clock.microseconds:06}".rstrip("0")
+        text = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{f'.{micros}' if micros else ''}"
+        made.append(f"+{text}" if value.days < 0 else text)
+    return " ".join(made)
 
 
 def column_types(description: Sequence[Any]) -> dict[str, pa.DataType]:

@@ -26,6 +26,7 @@ from greennode_batch.source.column_types import is_json
 from greennode_batch.source.postgres_texts import (
     TextRange,
     array_items,
+    interval_scale,
     is_bytes,
     is_interval,
     money_amount,
@@ -66,6 +67,8 @@ def can_exceed(field: pa.Field, limit: ColumnLimit) -> bool:
     elif pa.types.is_timestamp(arrow):
         is_exact = kind != "date" and (limit.scale is None or limit.scale >= _MICROSECONDS)
         made = kind in {"timestamp", "zoned", "date"} and not is_exact
+    elif pa.types.is_time(arrow):
+        made = kind == "time" and limit.scale is not None and limit.scale < _MICROSECONDS
     else:
         is_number = pa.types.is_floating(arrow) or pa.types.is_decimal(arrow)
         made = is_number and not is_numeric and not (kind == "double" and pa.types.is_floating(arrow))
@@ -84,7 +87,7 @@ def beyond(values: pa.Array | pa.ChunkedArray, limit: ColumnLimit, *, may_round:
         made = pc.greater(pc.utf8_length(values.cast(pa.string())), limit.max_length)
     elif limit.kind == "words":
         made = pc.invert(pc.is_in(values.cast(pa.string()), value_set=pa.array(limit.words, pa.string())))
-    elif pa.types.is_timestamp(arrow):
+    elif pa.types.is_timestamp(arrow) or pa.types.is_time(arrow):
         made = pa.array([False] * len(values)) if may_round and limit.kind != "date" else _beyond_moment(values, limit)
     elif pa.types.is_signed_integer(arrow) and limit.kind == "integer":
         made = pc.or_(pc.less(values, _int64(limit.least)), pc.greater(values, _int64(limit.greatest)))
@@ -99,6 +102,8 @@ def _int64(bound: int | None) -> pa.Scalar:
 
 
 def _beyond_moment(values: pa.Array, limit: ColumnLimit) -> pa.Array:
+    if pa.types.is_time32(values.type):
+        values = values.cast(pa.time64("us"))
     per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[values.type.unit]
     counts = pc.fill_null(values.view(pa.int64()), 0).to_numpy(zero_copy_only=False)
     step = per_second * 86_400 if limit.kind == "date" else max(1, per_second // 10 ** (limit.scale or 0))
@@ -120,7 +125,9 @@ def _suspects(values: pa.Array, limit: ColumnLimit) -> pa.Array | None:
             )
         if kind == "numeric" and limit.digits is not None and limit.scale is not None:
             is_large = pc.greater_equal(pc.abs(values), 10.0 ** min(308, limit.digits - limit.scale))
-            return pc.or_(is_large, pc.not_equal(pc.round(values, ndigits=limit.scale), values))
+            # Arrow cannot round the largest floats.
+            small = pc.if_else(is_large, 0.0, values)
+            return pc.or_(is_large, pc.not_equal(pc.round(small, ndigits=limit.scale), small))
     if pa.types.is_signed_integer(arrow):
         most = {"real": 1 << 24, "double": 1 << 53}.get(kind)
         if kind == "numeric" and limit.digits is not None and limit.scale is not None and limit.scale >= 0:
@@ -267,10 +274,14 @@ def _ordered(text: str, kind: str) -> Any:
 
 
 def _is_interval(value: Any, limit: ColumnLimit, may_round: bool) -> bool:
-    if isinstance(value, str):
-        return is_interval(value)
     # PostgreSQL reads a number as seconds, but none with an exponent.
-    return abs(value) < _SECONDS and "e" not in f"{value}"
+    if isinstance(value, str):
+        is_held, text = is_interval(value), value
+    else:
+        is_held, text = abs(value) < _SECONDS and "e" not in f"{value}", f"{value} seconds"
+    if not is_held or limit.scale is None or (may_round and limit.scale >= 0):
+        return is_held
+    return interval_scale(text) <= limit.scale
 
 
 def _is_money(value: Any, limit: ColumnLimit, may_round: bool) -> bool:

@@ -33,6 +33,7 @@ _HOLDS: dict[str, str] = {
     "money": "amounts as 1234.50, up to 92 quadrillion",
     "bytes": "texts without a backslash, and bytes as \\x and hexadecimal digits",
 }
+_UNITS = ("seconds", "minutes", "hours", "days", "months", "years")
 _SHOWN_WORDS = 20
 
 
@@ -52,7 +53,10 @@ class ColumnLimit(msgspec.Struct, frozen=True, omit_defaults=True):
     digits: int | None = None
     """Of numeric: the most digits, those behind the point included; None if any number fits."""
     scale: int | None = None
-    """Of numeric and times: the most digits behind the point."""
+    """Of numeric, times and intervals: the most digits behind the point.
+
+    Of an interval without seconds, by its least unit: minutes -1, hours -2, days -3, months -4, years -5.
+    """
     words: tuple[str, ...] = ()
     """Of an enumeration: its labels."""
     element: ColumnLimit | None = None
@@ -76,7 +80,8 @@ class ColumnLimit(msgspec.Struct, frozen=True, omit_defaults=True):
             if self.element is not None:
                 made += f"; each {'item' if self.kind == 'array' else 'bound'}: {self.element.holds}"
             if self.scale is not None:
-                made += f", with {self.scale} digits of a second"
+                unit = f"with {self.scale} digits of a second" if self.scale >= 0 else f"in whole {_UNITS[-self.scale]}"
+                made += f", {unit}"
         return made
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -59,13 +60,39 @@ def _schema_of(read: ReadRows, names: Sequence[str]) -> pa.Schema:
 
 
 def _limit_on(column: Column, schema: pa.Schema) -> ColumnLimit | None:
-    """What a column holds, if its values may be more and Arrow can say where; of other texts the database knows."""
+    """What a column holds, if its values may be more and Arrow can say where.
+
+    Whether other texts fit the database knows, but not which of them it cuts or rounds.
+    """
     limit = column.limit
     if limit is None or column.name not in schema.names:
         return None
     field = schema.field(column.name)
     is_text = pa.types.is_string(field.type)
-    return limit if can_exceed(field, limit) and (not is_text or limit.kind in {"text", "words"}) else None
+    is_compared = not is_text or limit.kind in {"text", "words"} or _may_cut(limit)
+    return limit if can_exceed(field, limit) and is_compared else None
+
+
+def _may_cut(limit: ColumnLimit) -> bool:
+    """Whether a column takes texts of finer values than it holds: it rounds them, or drops a time of day or a zone."""
+    if limit.kind in {"numeric", "time", "zoned", "interval"}:
+        return limit.scale is not None
+    return limit.kind in {"date", "timestamp", "money"}
+
+
+def _beyond(values: pa.ChunkedArray, limit: ColumnLimit) -> pa.Array:
+    """For each value, whether the column does not hold it as it is; of texts, whether it would be cut."""
+    # Single precision is approximate by its declaration; other columns round without anybody having said so.
+    is_beyond = beyond(values, limit, may_round=limit.kind == "real")
+    if not (pa.types.is_string(values.type) and _may_cut(limit)):
+        return is_beyond
+    finer = limit
+    if limit.kind in {"date", "timestamp"}:
+        finer = msgspec.structs.replace(limit, kind="zoned", scale=None)
+    elif limit.kind == "interval":
+        finer = msgspec.structs.replace(limit, scale=None)
+    # Others are no such value at all, or in a form that only the database reads.
+    return pc.and_not(is_beyond, beyond(values, finer, may_round=True))
 
 
 def _is_sure(column: Column, schema: pa.Schema) -> bool:
@@ -82,8 +109,7 @@ def _refuse_beyond(dialect: Dialect, column: Column, limit: ColumnLimit | None, 
     values = rows[column.name]
     if limit is None or (limit.kind == "text" and pa.types.is_string(values.type)):
         return  # _refuse_long has compared such texts
-    # Single precision is approximate by its declaration; other columns round without anybody having said so.
-    is_beyond = beyond(values, limit, may_round=limit.kind == "real")
+    is_beyond = _beyond(values, limit)
     if pc.any(is_beyond).as_py():
         found, field = rows.filter(is_beyond), rows.schema.field(column.name)
         wider = dialect.widen(limit, field)

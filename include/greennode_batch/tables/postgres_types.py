@@ -54,7 +54,9 @@ _BOUNDS = {
     "tstzrange": "timestamptz",
 }  # fmt: skip
 _NO_DIGITS = 0xFFFF
-_WITH_SECONDS = 1 << 12
+# The least unit among an interval's fields, by its bit: the smaller parts of a value are cut off.
+_UNITS = {1 << 11: -1, 1 << 10: -2, 1 << 3: -3, 1 << 1: -4, 1 << 2: -5}
+_SECONDS = 1 << 12
 
 
 def bounds_of(base: str, modifier: int, labels: Sequence[str], item: str | None = None) -> dict[str, Any] | None:
@@ -72,10 +74,7 @@ def bounds_of(base: str, modifier: int, labels: Sequence[str], item: str | None 
     elif base.endswith("multirange") and (one := base.replace("multi", "")) in _BOUNDS:
         made = {"kind": "multirange", "element": bounds_of(_BOUNDS[one], -1, ())}
     elif base == "interval":
-        # Without seconds among its fields it would lose some of a value.
-        is_whole = modifier < 0 or modifier >> 16 & _WITH_SECONDS
-        digits = None if modifier < 0 or modifier & 0xFFFF == _NO_DIGITS else modifier & 0xFFFF
-        made = {"kind": "interval", "scale": digits} if is_whole else None
+        made = {"kind": "interval", "scale": None if modifier < 0 else _interval_scale(modifier)}
     elif labels:
         made = {"kind": "words", "words": tuple(labels)}
     elif base in _INTEGERS:
@@ -91,6 +90,14 @@ def bounds_of(base: str, modifier: int, labels: Sequence[str], item: str | None 
         has_scale = base.startswith("time") and modifier >= 0
         made = {"kind": _KINDS[base], **({"scale": modifier} if has_scale else {})}
     return made
+
+
+def _interval_scale(modifier: int) -> int | None:
+    """As a ColumnLimit has it."""
+    fields, digits = modifier >> 16, modifier & 0xFFFF
+    if fields & _SECONDS:
+        return None if digits == _NO_DIGITS else digits
+    return next(scale for bit, scale in _UNITS.items() if fields & bit)
 
 
 # By the type as PostgreSQL writes it, which has a precision or scale if the column rounds.

@@ -221,6 +221,9 @@ DRIVERS = pytest.mark.parametrize("driver", [psycopg, psycopg2], ids=lambda driv
         ("time '24:00'", "24:00:00"),
         ("interval '1 month 2 days'", "1 mon 2 days"),
         ("interval '1 year'", "1 year"),
+        ("interval '26 hours'", "26:00:00"),
+        ("interval '-2 hours'", "-02:00:00"),
+        ("interval '-1 day -0.5 seconds'", "-1 days -00:00:00.5"),
     ],
 )
 def test_a_value_that_python_would_change_is_an_error_with_column_and_key(database, driver, value, text):

@@ -91,6 +91,13 @@ def test_a_table_that_limits_nothing_is_not_worth_reading_the_rows(db):
         ("varchar(3)", pa.int64(), [123], 1234, "holds texts of at most 3 characters"),
         ("timestamp(0)", pa.timestamp("us"), [1_000_000], 1, "with 0 digits of a second"),
         ("mood", pa.string(), ["happy"], "it's", "holds one of happy, and the row 9 has another value"),
+        ("time(0)", pa.time64("us"), [1_000_000], 1, "with 0 digits of a second"),
+        ("numeric(5,1)", pa.string(), ["1.50", " 1e1 "], "1.55", "numbers of 4 digits before the point and 1 behind"),
+        ("date", pa.string(), ["January 8, 1999"], "2026-01-31 12:00", "dates as 2026-01-31, without a time"),
+        ("timestamp", pa.string(), ["2026-01-31 12:00"], "2026-01-31 12:00+07", "without a zone"),
+        ("interval(0)", pa.string(), ["1 day, 2:00:00", "PT5S"], "0:00:00.5", "with 0 digits of a second"),
+        ("interval minute", pa.string(), ["2 hours", "1 day", "00:01:00"], "PT90S", "in whole minutes"),
+        ("interval year", pa.string(), ["2 years", "0"], "1 year 1 mon", "in whole years"),
     ],
 )
 def test_a_value_beyond_a_column_is_named_by_its_row(on_postgres, kind, arrow, held, not_held, words):
