@@ -18,8 +18,8 @@ _NO_RIGHT, _READ_ONLY, _NO_SCHEMA = "42501", "25006", "3F000"
 _CHECK, _NOT_NULL, _NOT_UNIQUE = "23514", "23502", {"23505", "23P01"}
 # In errors about data, the values of rows stand in quotes.
 _ABOUT_DATA = "22"
-# A constraint, the condition of a view, and what a trigger raises: with RAISE alone, or with a class that the user chose, in
-# the range that the SQL standard leaves to implementations. PostgreSQL's own classes there are no such thing.
+# A constraint, the condition of a view, and what a trigger raises: with RAISE alone, or with a class that its author
+# chose, in the range that the SQL standard leaves to implementations. PostgreSQL's own classes there are no such thing.
 _ABOUT_ROWS = frozenset({_ABOUT_DATA, "23", "44"})
 _RAISED = "P0001"
 _FREE_CLASS = re.compile(r"[5-9I-Z]")
