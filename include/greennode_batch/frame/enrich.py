@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, overload
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 from upath import UPath
@@ -54,6 +55,7 @@ from greennode_batch.write.join import joined_schema
 URL_VARIABLE = "GREENNODE_BASE_URL"
 _NAME = "enrich"
 _ANSWERS = "answers.parquet"
+_MAX_EXACT_FLOAT = 1 << 53
 _ENGINE_LOG = logging.getLogger("greennode_batch")
 
 Messages = Sequence[Mapping[str, Any]]
@@ -164,7 +166,7 @@ def enrich(
     ):
         root = _staging(staging)
         run_id = run_id_of(asked.job, client.base_url)
-        out = _answer_file(root, asked.job, run_id, begin=True)
+        out = _answer_file(root, asked, run_id, begin=True)
         with _display(visible=progress) as shown:
             made = run_here(
                 asked.job,
@@ -225,7 +227,7 @@ def estimate(
     options |= _live_option(mode, options)
     with _asked(data, fields, options, address) as asked, tempfile.TemporaryDirectory(prefix="greennode-") as folder:
         job = asked.job
-        out = _answer_file(_staging(staging), job, run_id_of(job, address), begin=False)
+        out = _answer_file(_staging(staging), asked, run_id_of(job, address), begin=False)
         run = run_folder(folder, job.name, _NAME)
         with file_lookup(AnswerFile(out), job.target_key, job_id=job.own_id) as lookup:
             plan = build(
@@ -242,6 +244,16 @@ def estimate(
     return FrameEstimate(plan, "\n\n".join(filter(None, said)), is_live)
 
 
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def _is_small(path: str, name: str) -> bool:
+    """Whether a column of numbers is the same as floats, in which large integers are no longer apart."""
+    found = pc.min_max(pq.read_table(path, columns=[name])[name]).as_py().values()
+    return all(one is None or abs(one) <= _MAX_EXACT_FLOAT for one in found)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Asked:
     """The rows of a call as a file, and the job that asks about them."""
@@ -252,6 +264,24 @@ class _Asked:
 
     def rows(self) -> Rows:
         return read_files(self.path, file_format="parquet")
+
+    def has_keys_like(self, answers: Path) -> bool:
+        """Whether one file can hold the keys of a file of answers and those of the rows, each as it is."""
+        paths = (str(answers), str(self.path))
+        held, given = map(pq.read_schema, paths)
+        for name in set(self.job.key_columns).intersection(given.names):
+            types = [held.field(name).type, given.field(name).type]
+            try:
+                pa.unify_schemas([pa.schema({name: one}) for one in types], promote_options="permissive")
+            except pa.ArrowException:
+                return False
+            if (
+                types[0] != types[1]
+                and any(map(_is_number, types))
+                and not all(_is_small(path, name) for path in paths)
+            ):
+                return False
+        return True
 
     def no_answers(self) -> pa.Table:
         """The answers of no rows."""
@@ -310,13 +340,17 @@ def _new_columns(job: BatchJob) -> list[str]:
     return [*several, *job.answer_columns, *reasoning, *OUTCOME_COLUMNS]
 
 
-def _answer_file(root: Path, job: BatchJob, run_id: str, *, begin: bool) -> Path:
-    """The file of a content's answers. A new one begins with those of the call before that asked the same question."""
-    folder = run_folder(root, job.name, run_id).path
+def _answer_file(root: Path, asked: _Asked, run_id: str, *, begin: bool) -> Path:
+    """The file of a content's answers. A new one begins with those of the call before that asked the same question.
+
+    Answers to rows whose keys are of another type are no such beginning.
+    """
+    folder = run_folder(root, asked.job.name, run_id).path
     out = Path(str(folder), _ANSWERS)
     if out.exists():
         return out
     before = sorted(out.parent.parent.glob(f"*/{_ANSWERS}"), key=lambda path: path.stat().st_mtime)
+    before = [path for path in before if asked.has_keys_like(path)]
     if not begin or not before:
         return before[-1] if before else out
     make_folder(out.parent)

@@ -196,6 +196,17 @@ def test_keys_of_any_type_find_their_answers(enrich):
     assert enrich(rows.set_index("kind"), key="kind")["status"].tolist() == ["succeeded", "succeeded"]
 
 
+def test_the_same_question_about_keys_of_another_type_begins_anew(enrich, server):
+    for keys in (["a", "b"], [datetime.date(2026, 1, 31)], [1.5, 2.0], [1, 2], [1, (1 << 64) - 1]):
+        asked = enrich(pd.DataFrame({"id": keys, "text": [f"text {key}" for key in keys]}))
+        assert asked["id"].tolist() == keys
+        assert asked["status"].tolist() == ["succeeded"] * len(keys)
+    # As floats these keys are the same, and small enough to be apart.
+    before = billed(server)
+    enrich(pd.DataFrame({"id": [1.0, 2.0], "text": ["text 1", "text 2"]}))
+    assert billed(server) == before
+
+
 def test_columns_of_mixed_values_reach_the_prompt_and_a_row_that_asks_nothing_says_so(enrich):
     rows = [{"id": 1, "text": "a"}, {"id": 2, "text": 5}, {"id": "3", "text": None}, {"id": 4, "text": {"a": [1]}}]
     with pytest.warns(UserWarning, match="1 row has no answer"):
