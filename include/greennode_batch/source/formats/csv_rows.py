@@ -32,6 +32,12 @@ _BLOCK_BYTES = 4 << 20
 _HEADER_BYTES = 1 << 20
 _LIKELY_DELIMITERS = ";\t|,"
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_NO_TEXT = {
+    b"\x1f\x8b": "; it seems to be compressed: its name must end with .gz",
+    b"PK\x03\x04": "; it seems to be a spreadsheet or a ZIP archive: export it as CSV, or unpack it",
+    b"PAR1": "; it seems to be a Parquet file: its name must end with .parquet",
+}
+_LONE_CR = re.compile(rb"\r(?!\n|$)")
 _NO_NAMES = "its first line cannot be read as column names in UTF-8, quoted as in CSV"
 _ROW = re.compile(r"Row #(\d+)")
 
@@ -163,6 +169,8 @@ def _read_names(file: SourceFile, opened: BinaryIO) -> tuple[str, ...]:
     except (csv.Error, StrayError) as error:
         read = b"".join(lines)
         hint = _encoding_hint(file) if b"\0" in read else _quote_hint(read)
+        if _LONE_CR.search(read):
+            hint = r"; its lines end with \r alone: save it with lines that end with \n"
         raise ConfigError(f"{file}: {_NO_NAMES} ({error}){hint}") from None
     return tuple(names)
 
@@ -244,9 +252,12 @@ def delimiter_hint(names: Sequence[str]) -> str:
 
 
 def _encoding_hint(file: SourceFile) -> str:
-    """How to declare the encoding that the file seems to have."""
+    """How to declare the encoding that the file seems to have, or what it seems to be instead of text."""
     with file.stream() as opened:
         start = opened.read(4)
+    for mark, hint in _NO_TEXT.items():
+        if start.startswith(mark):
+            return hint
     likely = "utf-16" if start[:2] in _UTF_16_MARKS else "cp1252"
     if b"\0" in start and likely != "utf-16":
         likely = "utf-16-be" if start[:1] == b"\0" else "utf-16-le"

@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import gzip
 import io
 
 import pytest
@@ -107,6 +108,9 @@ def test_a_file_of_another_dialect_is_read_as_declared(write, content, dialect, 
         ("id,note\n1,\xe9\n".encode("latin-1"), {}, r"row 1 .*\(line 2\): is not UTF-8.*encoding='cp1252'"),
         ("id,note\n1,x\n".encode("utf-16"), {}, r"encoding='utf-16'"),
         ("id,note\n1,x\n".encode("utf-16-be"), {}, r"encoding='utf-16-be'"),
+        (gzip.compress(b"id,note\n1,x\n"), {}, r"its name must end with \.gz"),
+        (b"PK\x03\x04\x14\0\x08\xff", {}, "export it as CSV"),
+        (b"id,note\r1,x\r", {}, r"its lines end with \\r alone"),
         ("id,note\n1,x\n2,\xe9\n".encode("latin-1"), {"encoding": "ascii"}, "line 3: is not ascii"),
         ('id,note\n1,"a\\nb"\n', {"escape": "\\"}, r"row 1 .*stands before another character"),
         ('id,"no"te\n1,x\n', {}, "its first line cannot be read as column names"),
