@@ -17,6 +17,7 @@ from pydantic import BaseModel, NaiveDatetime
 from pydantic_core import to_json, to_jsonable_python
 
 from greennode_batch.answers.answer_schema import _schema
+from greennode_batch.errors import ConfigError
 from greennode_batch.source.column_types import _MARK, DECLARED, MAX_CHARACTERS, DeclaredValues, is_json
 from greennode_batch.source.value_limits import beyond
 from greennode_batch.state.column_limit import ColumnLimit
@@ -38,7 +39,7 @@ _SHOWN_CHARACTERS = 100
 
 
 def answer_fields(model: type[BaseModel]) -> tuple[pa.Field, ...]:
-    """The columns of an answer model, in order."""
+    """The columns of an answer model, in order. Raises ConfigError if it has none, or no JSON schema."""
     # The serialization schema, because values are stored as serialized: a Decimal may be read from a number, but is
     # written as text.
     schema = _schema(model, "serialization")
@@ -53,6 +54,8 @@ def answer_fields(model: type[BaseModel]) -> tuple[pa.Field, ...]:
             arrow = _NAIVE
         metadata = {_MARK: b"json"} if arrow is None else _metadata(_parts(part, definitions), arrow)
         fields.append(pa.field(name, arrow or pa.string(), metadata=metadata))
+    if not fields:
+        raise ConfigError(f"answer model {model.__name__}: it has no fields, and each of them is a column; declare one")
     return tuple(fields)
 
 

@@ -17,6 +17,10 @@ _BLANK = f" \t\r\n{_ODD_SPACES}"
 _TO_SPACES = dict.fromkeys(map(ord, _ODD_SPACES), " ")
 _STRING_OR_SPACE = re.compile(rf'"(?:[^"\\]++|\\.)*+"|[{_ODD_SPACES}]', re.DOTALL)
 _ONLY_KEY = re.compile(r'\{\s*"((?:[^"\\]++|\\.)*+)"\s*:', re.DOTALL)
+# A call of a tool, written as text by a model whose server knows no tools: the name, then all that it is called with.
+_CALL = re.compile(
+    r'\{\s*"(?:name|function|tool)"\s*:\s*"[^"\\]*+"\s*,\s*"(arguments|parameters|input)"\s*:', re.DOTALL
+)
 _MAX_WRAPPERS = 4
 _CONTROL = re.compile(r"[\x00-\x1f]")
 
@@ -44,6 +48,7 @@ def json_in_text(text: str) -> Iterator[str]:
 def unwrapped(value: str, names: Collection[str]) -> Iterator[str]:
     """Yield what a JSON value holds if it is the only thing in it: `{"answer": …}`, a list of one, JSON as a string.
 
+    So are the arguments of a call that a model wrote as text, `{"name": "answer", "arguments": …}`.
     names: keys that are no wrapper. Goes through several wrappers. An object or a list with more in it yields something
     that is no JSON.
     """
@@ -51,6 +56,8 @@ def unwrapped(value: str, names: Collection[str]) -> Iterator[str]:
         value = value.strip(_BLANK)
         if value.startswith("[") and value.endswith("]"):
             value = value[1:-1]
+        elif value.endswith("}") and (call := _CALL.match(value)) and call[1] not in names:
+            value = value[call.end() : -1]
         elif value.endswith("}") and (key := _ONLY_KEY.match(value)) and key[1] not in names:
             value = value[key.end() : -1]
         elif value.startswith('"') and value.endswith('"'):

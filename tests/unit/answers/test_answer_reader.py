@@ -505,6 +505,11 @@ def test_a_model_without_a_json_schema_is_named():
         AnswerReader(Odd)
 
 
+def test_a_model_without_fields_is_named():
+    with pytest.raises(ConfigError, match="answer model Empty: it has no fields"):
+        AnswerReader(create_model("Empty"))
+
+
 def test_a_text_field_says_how_long_its_values_may_be():
     class Named(enum.StrEnum):
         LONG = "excellent"
