@@ -14,6 +14,9 @@ _FAMILIES = {
     "<think>": "</think>",  # DeepSeek, Qwen, GLM, GreenMind and most others
     "<thinking>": "</thinking>",
     "<thought>": "</thought>",  # EXAONE
+    "<thoughts>": "</thoughts>",
+    "<thought_process>": "</thought_process>",
+    "<longcat_think>": "</longcat_think>",  # LongCat
     "<reasoning>": "</reasoning>",
     "<seed:think>": "</seed:think>",  # Seed-OSS
     "<mm:think>": "</mm:think>",  # MiniMax
