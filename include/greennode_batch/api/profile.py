@@ -244,7 +244,7 @@ class ApiProfile:
         known = [field.name for field in dataclasses.fields(cls)]
         for name in overrides:
             if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=1)
+                near = difflib.get_close_matches(str(name), ["profile", *known], n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"fields are {', '.join(known)}"
                 raise ConfigError(f"profile {preset_name!r} has no field {name!r}; {hint}")
         try:

@@ -27,7 +27,7 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     rows.add_argument("--job", metavar="FILE.py[:NAME]", help=_JOB_HELP)
     rows.add_argument("--in", dest="source", metavar="FILE|FOLDER", help=_IN_HELP)
     rows.add_argument("--in-format", "--format", dest="format", choices=FILE_FORMATS, help=_FORMAT_HELP)
-    rows.add_argument("--in-types", "--types", dest="types", type=json_object, metavar="JSON", help=_TYPES_HELP)
+    rows.add_argument("--in-types", "--types", dest="types", type=_types_object, metavar="JSON", help=_TYPES_HELP)
     rows.add_argument("--delimiter", metavar="CHARACTER", help=_DELIMITER_HELP)
     rows.add_argument("--quote", metavar="CHARACTER", help=_QUOTE_HELP)
     rows.add_argument("--escape", metavar="CHARACTER", help=_ESCAPE_HELP)
@@ -152,15 +152,21 @@ def prices(words: str) -> Prices:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def json_object(words: str) -> dict[str, Any]:
+def json_object(words: str, *, example: str = '{"max_tokens": 200}') -> dict[str, Any]:
     """A JSON object from the command line."""
     try:
         value = json.loads(words)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"not JSON ({error}): {words}") from None
+        raise argparse.ArgumentTypeError(
+            f"not JSON ({error}), but an object such as {example} is needed: {words}"
+        ) from None
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f'not a JSON object such as {{"max_tokens": 200}}: {words}')
+        raise argparse.ArgumentTypeError(f"not a JSON object such as {example}: {words}")
     return value
+
+
+def _types_object(words: str) -> dict[str, Any]:
+    return json_object(words, example='{"id": "integer"}')
 
 
 def time_span(words: str) -> timedelta:

@@ -11,6 +11,8 @@ import re
 import threading
 from pathlib import Path
 
+from greennode_batch.errors import ConfigError
+
 _STATUS = Path("/proc/self/status")
 _UMASK_LINE = re.compile(rb"^Umask:\s*([0-7]+)", re.MULTILINE)
 _GROUP = 0o070
@@ -29,8 +31,10 @@ def folder_mode() -> int:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder in staging and its missing parents."""
+    """Create a folder in staging and its missing parents. Raises ConfigError if one of them is a file."""
     if not folder.is_dir():
+        if folder.is_file():
+            raise ConfigError(f"{folder}: is a file, where a folder is needed; name another one. Nothing was sent")
         make_folder(folder.parent)
         folder.mkdir(mode=folder_mode(), exist_ok=True)
 

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
+from greennode_batch.errors import ConfigError
 from greennode_batch.staging.exclusive import create_exclusive
 from greennode_batch.staging.folders import land, run_folder, work_folder, write_json
+from greennode_batch.staging.modes import make_folder
 
 
 @pytest.fixture
@@ -72,3 +74,9 @@ def test_the_group_of_a_shared_root_is_kept(umask, tmp_path):
 def test_a_run_that_is_built_is_of_this_user_alone(make_run, umask, tmp_path):
     make_run(("id", "text"), [(1, "a"), (2, "b")])
     assert modes(tmp_path / "staging") == ({0o600}, {0o700})
+
+
+def test_a_file_in_the_place_of_staging_is_named(tmp_path):
+    (tmp_path / "staging").write_text("mine")
+    with pytest.raises(ConfigError, match="staging: is a file, where a folder is needed"):
+        make_folder(tmp_path / "staging" / "job")
