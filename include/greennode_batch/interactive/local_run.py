@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import itertools
@@ -43,6 +44,7 @@ from greennode_batch.write.answer_file import AnswerFile
 from greennode_batch.write.dataset import Dataset
 
 _BLOCK_BYTES = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _GO_ON = "What was sent is kept in staging; {again} to go on, and nothing is paid twice"
 
 
@@ -171,6 +173,8 @@ def _told_how_to_go_on(run: RunFolder) -> Iterator[None]:
             error.add_note(f"The key comes from {KEY_VARIABLE}: check that variable")
         if isinstance(error, CreditError):
             error.add_note("Top up the account first: nothing more was submitted; batches that were submitted go on")
+        if isinstance(error, OSError) and error.errno in _FULL:
+            error.add_note(f"A disk is full: make room where {run.path}, the answers and temporary files lie")
         again = done_again()
         nothing = f"Nothing was sent; {again} to {'begin' if isinstance(error, KeyboardInterrupt) else 'try again'}"
         error.add_note(_GO_ON.format(again=again) if _was_something_sent(run) else nothing)

@@ -1,5 +1,7 @@
 """A run in one process is known by its content, goes on where it was, and is alone in its folder."""
 
+import errno
+
 import pytest
 from pydantic import BaseModel
 from upath import UPath
@@ -108,3 +110,19 @@ def test_what_stops_a_run_says_how_it_goes_on(declared, tmp_path, emulator):
             job, stopped, client, tmp_path / "staging", lambda _: AnswerFile(tmp_path / "out.parquet"), run_id="run"
         )
     assert stop.value.__notes__ == ["Nothing was sent; make the same call again to begin"]
+
+
+def test_a_full_disk_is_named(declared, tmp_path, emulator):
+    job = declared()
+
+    def no_room():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with (
+        GreenNodeClient(emulator.base_url, emulator.api_key) as client,
+        pytest.raises(OSError, match="No space") as full,
+    ):
+        run_here(
+            job, no_room, client, tmp_path / "staging", lambda _: AnswerFile(tmp_path / "out.parquet"), run_id="run"
+        )
+    assert "A disk is full: make room where" in full.value.__notes__[0]
