@@ -213,7 +213,8 @@ class Builder:
             self._copy(requested.chosen(copied.indexes), copied)
         if not chosen:
             return
-        unsent = {number: unsent[index] for number, index in enumerate(chosen) if index in unsent}
+        if unsent:
+            unsent = {number: unsent[index] for number, index in enumerate(chosen) if index in unsent}
         requested = requested.chosen(chosen)
         requests = requested.requests
         custom_ids: Sequence[str | None] = requests.custom_ids
