@@ -9,7 +9,7 @@
     make bench PROFILE=1        only where the steps' time goes, function by function
     make bench AIRFLOW=1        only 1,000,000 rows (or ROWS) from table to table through a real Airflow
     make bench WAITING=1        only 1,000 and 10,000 waiting triggers (or ROWS), and peers: most of an hour
-    make bench SHARDS=5000      only a run of so many shards of 4 rows through a real Airflow: most of an hour
+    make bench SHARDS=5000      only a run of so many shards of 4 rows through a real Airflow: some minutes
     make bench AGAINST=COMMIT   only the steps, beside those of another commit, at 100,000 rows (or ROWS)
 
 Prints tables and a result for each goal, and writes the same as JSON. Slow figures do not fail it, except with
