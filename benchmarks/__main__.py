@@ -59,7 +59,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 QUICK_SIZES = (20_000,)
 PEER_ROWS = 100_000
 AIRFLOW_ROWS = 1_000_000
-# Enough for most steps to take about half a second of CPU, and not so many that seven rounds take long.
+# Enough for most steps to take about half a second of CPU, and not so many that eight rounds take long.
 AGAINST_ROWS = 100_000
 WAITING = (1_000, 10_000)
 _WHOLE_PATH = "from a Parquet file to a Parquet file, against the emulator, whose process is not counted"
