@@ -324,7 +324,7 @@ class _Answering:
             await asyncio.to_thread(self.share.leave)
         if self.error is not None:
             raise self.error
-        if self.is_stopped and self._is_open:
+        if self.is_stopped and (in_flight or self._is_open):
             raise RetryableError(
                 f"shard {self.shard.shard_id}: answering was stopped; {self.settled:,} answers are saved, and it goes "
                 "on there when it is started again"
@@ -509,9 +509,12 @@ class _Answering:
         while self.error is not None and self.under_way and not self.is_stopped and self.clock() < until:
             await self._woken(until - self.clock())
         cut = list(self.under_way)
-        for task in cut:
-            task.cancel()
-        await asyncio.gather(*cut, return_exceptions=True)
+        left = set(cut)
+        while left:
+            for task in left:
+                task.cancel()
+            # One that is just about to connect may miss a cancel, and would wait for its reply for minutes.
+            _, left = await asyncio.wait(left, timeout=_POLL_SECONDS)
         return sum(task.cancelled() for task in cut)
 
 

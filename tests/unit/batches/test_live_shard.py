@@ -1,3 +1,5 @@
+import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -7,6 +9,7 @@ import time
 import msgspec
 import pytest
 
+from greennode_batch.api.async_client import AsyncGreenNodeClient
 from greennode_batch.api.client import GreenNodeClient
 from greennode_batch.api.exchange import Reply
 from greennode_batch.batches import live_shard
@@ -167,6 +170,24 @@ def test_a_stop_saves_what_came_and_waits_for_no_reply(make_shard, slow):
     assert receipt.live.in_flight == in_flight > 0
     assert receipt.live.answered == 200
     assert 200 <= billed(emulator) <= 200 + in_flight
+
+
+def test_a_request_that_misses_a_cancel_is_cancelled_again(make_shard, slow, monkeypatch):
+    """As it may happen to one that is about to connect."""
+    _, client = slow
+    shard = make_shard("text 1", "text 2")
+    stop = threading.Event()
+
+    async def missing_a_cancel(self, custom_id, body):
+        stop.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(600)
+        await asyncio.sleep(600)
+
+    monkeypatch.setattr(AsyncGreenNodeClient, "chat_reply", missing_a_cancel)
+    with pytest.raises(RetryableError, match="stopped"):
+        answer_live(shard, client, stop=stop)
+    assert LiveFolder(shard).ended(1).in_flight > 0
 
 
 def test_at_the_deadline_the_rest_is_expired_and_asked_again(make_shard, slow):

@@ -26,10 +26,14 @@ def test_an_unknown_path_is_an_error_in_the_same_shape(caller, method, path, sta
     assert f"Invalid URL ({method} /v1{path})" in reply.json()["error"]["message"]
 
 
-def test_the_log_has_one_line_a_request_at_debug_and_never_the_key(caller, emulator, caplog):
+def test_the_log_has_one_line_a_request_at_debug_and_never_the_key(caller, emulator, caplog, until):
+    def logged():
+        return [record for record in caplog.records if record.name.startswith("greennode_emulator")]
+
     with caplog.at_level(logging.DEBUG):
         caller.http.get("/models")
-    lines = [record for record in caplog.records if record.name.startswith("greennode_emulator")]
+        # The line is written once the reply is on its way.
+        lines = until(logged)
     assert [record.levelno for record in lines] == [logging.DEBUG]
     assert "GET /v1/models 200" in lines[0].getMessage()
     assert emulator.api_key not in caplog.text
