@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 from http import HTTPStatus
 from typing import Any, ClassVar
 
 from tests.witness.invented_server import (
+    KEY,
     Batch,
     Call,
     File,
@@ -431,4 +433,48 @@ class Rail(Heron):
         return self.fine({"answersAt": f"{self.store_url}/get/{batch.output.id}", "expiresIn": 900})
 
 
-ENVELOPED = (Heron, Egret, Stork, Crane, Ibis, Rail)
+class Curlew(Heron):
+    """The key stands in Kong's own header, a PUT cancels, and calls that make something answer with its id alone."""
+
+    key_header = ("apikey", KEY)
+    hand: ClassVar[Fields] = {
+        **Heron.hand,
+        "key_header": "apikey: {key}",
+        "cancel_path": "PUT /batch-tasks/{batch_id}/cancel",
+        "file_fields": {"id": "data"},
+        "batch_fields": {"id": "data", "error_file_id": "failFileId"},
+    }
+
+    def routes(self) -> dict[tuple[str, str], Handler]:
+        routes = super().routes()
+        one_task = f"{self.tasks_at}/(?P<id>[^/]+)"
+        return routes | {("PUT", f"{one_task}/cancel"): routes.pop(("POST", f"{one_task}/cancel"))}
+
+    def refusal(self, status: int, words: str) -> Reply:
+        if status == HTTPStatus.UNAUTHORIZED:
+            return Reply(401, {"message": "No API key found in request", "request_id": "ab12"})
+        return super().refusal(status, words)
+
+    def upload(self, call: Call) -> Reply:
+        return self.fine(super().upload(call).body["data"]["fileId"])
+
+    def create_task(self, call: Call) -> Reply:
+        return self.fine(super().create_task(call).body["data"]["taskId"])
+
+
+class Grebe(Rail):
+    """Results are a list in the wrapper, three a page, with no word of how many there are."""
+
+    hand: ClassVar[Fields] = {**Rail.hand, "file_fields": {}}
+
+    def results(self, call: Call) -> Reply:
+        batch = self.batch(call.found["id"])
+        if batch.phase != "ended":
+            raise RefusedError(HTTPStatus.CONFLICT, "the job has not ended")
+        files = [batch.output] + ([batch.errors] if batch.errors else [])
+        lines = [json.loads(line) for file in files for line in (file.content or b"").splitlines()]
+        start = (int(call.query.get("page", 1)) - 1) * 3
+        return self.fine({"records": lines[start : start + 3]})
+
+
+ENVELOPED = (Heron, Egret, Stork, Crane, Ibis, Rail, Curlew, Grebe)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import hashlib
+import io
+import json
+import zipfile
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from tests.witness.invented_server import Batch, Call, File, Handler, InventedServer, RefusedError, Reply
+from tests.witness.invented_server import KEY, Batch, Call, File, Handler, InventedServer, RefusedError, Reply
 
 Fields = dict[str, Any]
 
@@ -385,4 +390,78 @@ class Auk(Tern):
         return Reply(200, {"id": call.found["id"], "object": "upload", "status": "completed", "file": shown})
 
 
-SIGNED = (Tern, Gull, Skua, Petrel, Auk)
+class Knot(Tern):
+    """The bytes go by a form with signed fields, as S3's POST policies have it."""
+
+    def begin(self, call: Call) -> Reply:
+        reply = super().begin(call)
+        fields = {"key": reply.body["fileId"], "policy": "e30=", "x-amz-signature": "s/g="}
+        del reply.body["uploadUrl"]
+        return Reply(201, {**reply.body, "upload": {"url": f"{self.store_url}/post", "fields": fields}})
+
+
+class Snipe(Gull):
+    """A key without a scheme, checksums at the begin and in the PUT, its headers as a list, and a PATCH at the end."""
+
+    key_header = ("x-api-key", KEY)
+    hand: ClassVar[Fields] = {
+        **Gull.hand,
+        "key_header": "X-Api-Key: {key}",
+        "upload_fields": {"name": "{filename}", "size": "{bytes}", "sha256": "{sha256}"},
+        "upload_commit_path": "PATCH /datasets/{file_id}/complete",
+        "upload_headers": {"Content-MD5": "{content_md5}"},
+    }
+    described = ("upload_headers",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sums: dict[str, str] = {}
+
+    def routes(self) -> dict[tuple[str, str], Handler]:
+        routes = super().routes()
+        end = "/datasets/(?P<id>[^/]+)/complete"
+        return {
+            ("POST", end): lambda _: Reply(405, {"error": {"message": "PATCH only"}}),
+            ("PUT", end): lambda _: Reply(405, {"error": {"message": "PATCH only"}}),
+            ("PATCH", end): routes.pop(("POST", end)),
+            **routes,
+        }
+
+    def begin(self, call: Call) -> Reply:
+        if "sha256" not in call.json:
+            raise RefusedError(422, "body.sha256: a str is required")
+        reply = super().begin(call)
+        self.sums[str(reply.body["dataset"]["id"])] = call.json["sha256"]
+        signed = [{"name": name, "value": value} for name, value in self.signed_headers.items()]
+        reply.body["upload"]["headers"] = signed
+        return reply
+
+    def signed_put(self, call: Call) -> Reply:
+        sums = (hashlib.sha256(call.body).hexdigest(), base64.b64encode(hashlib.md5(call.body).digest()).decode())
+        if sums != (self.sums.get(call.found["id"]), call.headers.get("content-md5")):
+            return Reply(400, b"<Error><Code>BadDigest</Code></Error>", {"content-type": "application/xml"})
+        return super().signed_put(call)
+
+
+class Dunlin(Tern):
+    """An upload begins with a GET, whose query names the file; results are ZIP archives of one JSON array."""
+
+    described = ("upload_path",)
+    hand: ClassVar[Fields] = {**Tern.hand, "upload_path": "GET /files/upload-url"}
+
+    def routes(self) -> dict[tuple[str, str], Handler]:
+        routes = super().routes()
+        del routes["POST", self.files_at]
+        return {("GET", f"{self.files_at}/upload-url"): self.begin, **routes}
+
+    def begin(self, call: Call) -> Reply:
+        return super().begin(call._replace(body=json.dumps(call.query).encode()))
+
+    def signed_get(self, call: Call) -> Reply:
+        reply, packed = super().signed_get(call), io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("out/results.json", json.dumps([json.loads(line) for line in reply.body.splitlines()]))
+        return reply._replace(body=packed.getvalue(), headers={"content-type": "application/zip"})
+
+
+SIGNED = (Tern, Gull, Skua, Petrel, Auk, Knot, Snipe, Dunlin)

@@ -17,20 +17,23 @@ from greennode_batch.api.connection import (
     Connection,
     stream_reply,
 )
-from greennode_batch.api.downloads import download, named_url
+from greennode_batch.api.downloads import as_lines, download, named_url, whole_file, write_bounded
 from greennode_batch.api.exchange import Call, Loss, Lost, Operation, Reply, Wait, drive, run
 from greennode_batch.api.network import Deadline, bounded, tls_context
-from greennode_batch.api.paging import Item, Pager
+from greennode_batch.api.paging import NOT_WHOLE, Item, Pager
 from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.results.result_line import ResultLine
 from greennode_batch.api.retries import MAX_TRIES
 from greennode_batch.api.wire import Batch, Model, RemoteFile
+from greennode_batch.errors import RejectedError
 
 __all__ = ["AsyncGreenNodeClient", "GreenNodeClient"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+# Of about 1 KiB each, a page stays far below the limit of a reply.
+_RESULTS_A_PAGE = 500
 
 
 class GreenNodeClient:
@@ -181,7 +184,15 @@ class GreenNodeClient:
             url = self._run(self._operations.file_url(file_id))
         else:
             url = str(self._connection.url(self._operations.content_path(file_id)))
-        return self._download(url, destination, f"download file {file_id.partition('?')[0]}", max_bytes)
+        what = f"download file {file_id.partition('?')[0]}"
+        size = self._download(url, destination, what, max_bytes)
+        if size is None:
+            raise RejectedError(
+                f"{what}: the server shows one page of its lines, and says that there are more. To read all pages, set "
+                "result_style 'results' and results_path in the connection's profile",
+                code=NOT_WHOLE,
+            )
+        return size
 
     def download_results(
         self,
@@ -200,7 +211,9 @@ class GreenNodeClient:
             if which == "error":
                 return None
             url = str(self._connection.url(self._operations.results_path(batch.id)))
-            return self._download(url, destination, f"download results of batch {batch.id}", max_bytes)
+            what = f"download results of batch {batch.id}"
+            size = self._download(url, destination, what, max_bytes, may_have_pages=True)
+            return size if size is not None else self._download_pages(batch.id, destination, what, max_bytes)
         file_id = batch.output_file_id if which == "output" else batch.error_file_id
         return None if file_id is None else self.download_file(file_id, destination, max_bytes=max_bytes)
 
@@ -220,15 +233,26 @@ class GreenNodeClient:
         while (operation := pager.next_page()) is not None:
             yield from pager.take(self._run(operation))
 
-    def _download(self, url: str, destination: Path, what: str, max_bytes: int) -> int:
+    def _download(
+        self, url: str, destination: Path, what: str, max_bytes: int, *, may_have_pages: bool = False
+    ) -> int | None:
+        """A file as lines, whatever form the server gives it; None if it is, or may be, a page of them."""
         size = self._download_one(url, destination, what, max_bytes)
         named = named_url(destination, self.profile.file_fields.get("url"))
-        if named is None:
-            return size
-        log.info("%s: the server answers with another URL for the file; following it", what)
-        # Complete or not at all: the JSON that names the file is not the file.
-        destination.unlink()
-        return self._download_one(named, destination, what, max_bytes)
+        if named is not None:
+            log.info("%s: the server answers with another URL for the file; following it", what)
+            # Complete or not at all: the JSON that names the file is not the file.
+            destination.unlink()
+            size = self._download_one(named, destination, what, max_bytes)
+        id_path = self.profile.result_fields.get("custom_id")
+        return as_lines(destination, size, what, max_bytes, id_path=id_path, may_have_pages=may_have_pages)
+
+    def _download_pages(self, batch_id: str, destination: Path, what: str, max_bytes: int) -> int:
+        """All pages of a batch's results, from the first, in one file."""
+        with whole_file(destination) as file:
+            for entry in self._items(self._operations.results(batch_id, _RESULTS_A_PAGE)):
+                write_bounded(file, entry.line, what, max_bytes)
+            return file.tell()
 
     def _download_one(self, url: str, destination: Path, what: str, max_bytes: int) -> int:
         return download(

@@ -85,7 +85,8 @@ class Connection:
         """Headers for a request to this URL. Only the API itself gets the key and the profile's headers."""
         if _origin(url) != self._origin:
             return {"user-agent": _USER_AGENT}
-        return {"user-agent": _USER_AGENT, **self.profile.extra_headers, "authorization": self.key.header}
+        name, value = self.profile.key_header_parts
+        return {"user-agent": _USER_AGENT, **self.profile.extra_headers, name: self.key.in_header(value)}
 
     def request(self, call: Call) -> dict[str, Any]:
         """The arguments of httpx's `stream` for a call."""

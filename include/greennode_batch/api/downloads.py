@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -22,6 +22,14 @@ from greennode_batch.api.exchange import Call, error_of
 from greennode_batch.api.fields import pick
 from greennode_batch.api.network import Deadline, until
 from greennode_batch.api.reach import ForbiddenAddressError
+from greennode_batch.api.results.result_document import (
+    has_more,
+    is_whole,
+    is_zip,
+    may_be_document,
+    read_document,
+    unzip,
+)
 from greennode_batch.api.retries import next_delay
 from greennode_batch.api.wire import WireError, parse_url
 from greennode_batch.errors import ApiError, RejectedError, RetryableError
@@ -93,25 +101,70 @@ def download(
     OVER_BOUND for a file larger than `max_bytes`, or for a host that may not be reached.
     """
     call = Call(what=what, method="GET", path=url, deadline_seconds=connection.timeout_seconds)
-    beside = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}.part")
+    with whole_file(destination) as file:
+        part = _Part(file, max_bytes)
+        attempt, furthest = 1, 0
+        while (error := _attempt(http, connection, part, call)) is not None:
+            delay = next_delay(attempt, error)
+            if delay is None:
+                raise error
+            log.warning("%s; trying again in %.1f s", error, delay)
+            sleep(delay)
+            progressed = file.tell() >= furthest + _PROGRESS_BYTES
+            furthest = max(furthest, file.tell())
+            attempt = 1 if progressed else attempt + 1
+        return file.tell()
+
+
+def as_lines(
+    path: Path, size: int, what: str, max_bytes: int, *, id_path: str | None, may_have_pages: bool = False
+) -> int | None:
+    """Make lines of a file that is a ZIP, or one JSON document with a list of results; returns its bytes.
+
+    None: the document says that it is a page of several; with may_have_pages, it does not say that it is the only one.
+    id_path: where a line has the request's id, in a profile. Any other file stays as it is. Holds a document, but
+    nothing of an archive.
+    """
+    if is_zip(path):
+        packed = path.with_name(f"{path.name}.zip")
+        path.replace(packed)
+        try:
+            unpacked = unzip(packed, path, max_bytes)
+        except ValueError as error:
+            raise RetryableError(f"{what}: the ZIP archive is broken ({error})") from None
+        finally:
+            packed.unlink(missing_ok=True)
+        if unpacked is None:
+            raise _too_large(what, max_bytes)
+        size = unpacked
+    page = read_document(path.read_bytes(), id_path=id_path) if may_be_document(path) else None
+    if page is None:
+        return size
+    if has_more(page) or (may_have_pages and not is_whole(page)):
+        return None
+    with whole_file(path) as file:
+        for entry in page.items:
+            write_bounded(file, entry.line, what, max_bytes)
+        return file.tell()
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the path at the end, complete or not at all."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with beside.open("w+b") as file:
-            part = _Part(file, max_bytes)
-            attempt, furthest = 1, 0
-            while (error := _attempt(http, connection, part, call)) is not None:
-                delay = next_delay(attempt, error)
-                if delay is None:
-                    raise error
-                log.warning("%s; trying again in %.1f s", error, delay)
-                sleep(delay)
-                progressed = file.tell() >= furthest + _PROGRESS_BYTES
-                furthest = max(furthest, file.tell())
-                attempt = 1 if progressed else attempt + 1
-            size = file.tell()
-        beside.replace(destination)
-        return size
+            yield file
+        beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_bounded(file: BinaryIO, line: bytes, what: str, max_bytes: int) -> None:
+    """Write a line. Raises RejectedError if the file gets larger than `max_bytes`."""
+    if file.tell() + len(line) >= max_bytes:
+        raise _too_large(what, max_bytes)
+    file.write(line + b"\n")
 
 
 def named_url(path: Path, place: str | None) -> str | None:
@@ -219,11 +272,7 @@ def _over_bound(part: _Part, pieces: Iterable[bytes], call: Call, deadline: Dead
     """Write the next bytes; returns the error if the file gets too large or arrives too slowly."""
     for piece in pieces:
         if part.file.tell() + len(piece) > part.max_bytes:
-            return RejectedError(
-                f"{call.what}: the file is larger than {in_mib(part.max_bytes)}, the limit for its requests. "
-                f"{_NOTHING_LOST}",
-                code=OVER_BOUND,
-            )
+            return _too_large(call.what, part.max_bytes)
         part.file.write(piece)
     if deadline.has_passed:
         return RetryableError(
@@ -231,6 +280,11 @@ def _over_bound(part: _Part, pieces: Iterable[bytes], call: Call, deadline: Dead
             f"too slow. {_NOTHING_LOST}"
         )
     return None
+
+
+def _too_large(what: str, max_bytes: int) -> RejectedError:
+    words = f"{what}: the file is larger than {in_mib(max_bytes)}, the limit for its requests. {_NOTHING_LOST}"
+    return RejectedError(words, code=OVER_BOUND)
 
 
 def _beginning(response: httpx.Response) -> bytes:

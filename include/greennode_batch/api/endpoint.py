@@ -48,10 +48,9 @@ class ApiKey:
     def __reduce__(self) -> str:
         raise TypeError("an API key is not pickled")
 
-    @property
-    def header(self) -> str:
-        """The value of the Authorization header."""
-        return f"Bearer {self.__value}"
+    def in_header(self, value: str) -> str:
+        """The value of the header that carries the key: the key in the place of `{key}`."""
+        return value.replace("{key}", self.__value)
 
     def redact(self, words: str) -> str:
         """The text without the key: APIs echo it in their errors, and proxies echo the whole header.

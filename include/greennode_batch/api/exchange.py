@@ -29,6 +29,8 @@ _ANSWERS = frozenset(
     {"id", "batch_id", "job_id", "task_id", "file_id", "uuid", "choices", "items", "value", "listData", "url"}
 )
 _WRAPPERS = ("data", "job", "batch", "result", "file")
+# Kong, AWS and Azure say it so where a key is missing; of a key that is wrong they say that it is invalid.
+_KEY_NOT_SEEN = re.compile(r"\b(?:no|missing|without|provide)\b.*\b(?:key|token|credentials?)\b", re.IGNORECASE)
 # As gateways make their own codes from a status: 40901, "B409", "BATCH-40901".
 _STATUS_IN_CODE = re.compile(r"(?:[A-Za-z]+[-_.]?)?0*([45]\d\d)(?:\d{2,4})?")
 
@@ -198,7 +200,7 @@ def error_of(outcome: Reply | Lost, call: Call, redact: Callable[[str], str], *,
     if status == HTTPStatus.NOT_FOUND and outcome.json() is None:
         message += " (is the base URL complete, with /v1?)"
     kind: type[ApiError] = RetryableError if status < HTTPStatus.MULTIPLE_CHOICES else error_type(status, message, code)
-    way_out = _way_out(call, status)
+    way_out = _way_out(call, status, message)
     words = f"{call.what}: HTTP {outcome.status}: {message.rstrip('.') if way_out else message}{way_out}"
     if call.repeat is Repeat.NEVER and kind is RetryableError and status not in _OVER_CAPACITY:
         # A 5xx may come from a gateway that had already
@@ -213,8 +215,10 @@ def error_of(outcome: Reply | Lost, call: Call, redact: Callable[[str], str], *,
     )
 
 
-def _way_out(call: Call, status: int) -> str:
+def _way_out(call: Call, status: int, message: str) -> str:
     """The profile fields that may be wrong if a server refuses a call for its form."""
+    if status == HTTPStatus.UNAUTHORIZED and _KEY_NOT_SEEN.search(message):
+        return ". If this API expects the key in another header, set key_header in the connection's profile"
     if status in _NOT_HERE and call.path_fields:
         return f". If this API uses another path, set {call.path_fields} in the connection's profile"
     if status in _NOT_SO and call.body_fields:

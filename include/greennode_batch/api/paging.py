@@ -6,10 +6,11 @@ from typing import Generic, TypeVar
 from greennode_batch.api.bounds import MAX_ENTRIES, MAX_PAGES, OVER_BOUND
 from greennode_batch.api.exchange import Operation
 from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.results.result_document import Entry
 from greennode_batch.api.wire import Batch, Page, RemoteFile
 from greennode_batch.errors import RejectedError
 
-Item = TypeVar("Item", Batch, RemoteFile)
+Item = TypeVar("Item", Batch, RemoteFile, Entry)
 _SAYS_MORE = "it says that there is more, but shows nothing new"
 Parameters = Mapping[str, str | int]
 
@@ -49,8 +50,8 @@ class Pager(Generic[Item]):
         """
         if self._hidden:
             raise RejectedError(
-                f"the server's list of batches or files was not read to its end: {self._hidden}. An entry that is not "
-                "on these pages may still exist. To say how this API pages its lists, set list_style, "
+                f"the server's list of batches, files or results was not read to its end: {self._hidden}. An entry "
+                "that is not on these pages may still exist. To say how this API pages its lists, set list_style, "
                 "page_parameter, size_parameter and first_page in the connection's profile",
                 code=NOT_WHOLE,
             )

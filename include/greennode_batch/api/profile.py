@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
@@ -49,6 +50,7 @@ FILE_FIELDS = (
     "url",
     "upload_url",
     "upload_headers",
+    "upload_form",
     "committed_id",
 )
 """The fields that `file_fields` may locate."""
@@ -71,6 +73,16 @@ RESULT_LINE_FIELDS = (
 # others do not.
 DEFAULT_MAX_FILE_BYTES = 95_000_000
 
+_PATHS_WITH_METHOD = ("upload_path", "upload_commit_path", "create_path", "cancel_path")
+_METHOD_AND_PATH = re.compile(r"(GET|POST|PUT|PATCH|DELETE) (/.*)")
+_KEY_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([ -z|~]*\{key\}[ -z|~]*)")
+
+
+def route(path: str) -> tuple[str, str]:
+    """The method and the path of a call that changes something: POST, if no other stands before the path."""
+    match = _METHOD_AND_PATH.fullmatch(path)
+    return ("POST", path) if match is None else (match[1], match[2])
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ApiProfile:
@@ -88,7 +100,8 @@ class ApiProfile:
 
     # Paths, below the base URL.
     upload_path: str = "/files"
-    """Where a file is uploaded to. All paths are below the base URL."""
+    """Where a file is uploaded to. All paths are below the base URL. Where a presigned upload begins with a GET, as
+    `GET /files/upload-url`, the fields go into its query."""
     files_path: str = "/files"
     """The list of files."""
     file_path: str = "/files/{file_id}"
@@ -102,7 +115,8 @@ class ApiProfile:
     batch_path: str = "/batches/{batch_id}"
     """One batch."""
     cancel_path: str = "/batches/{batch_id}/cancel"
-    """Where a cancel is posted to, if `cancel_style` is `post`."""
+    """Where a cancel is posted to, if `cancel_style` is `post`. Another method stands before the path, as
+    `PUT /batches/{batch_id}/cancel`."""
     results_path: str = "/batches/{batch_id}/results"
     """All results of a batch, if `result_style` is `results`."""
     models_path: str = "/models"
@@ -114,16 +128,17 @@ class ApiProfile:
     purpose: str | None = "batch"
     """The `purpose` of an upload. null leaves it out."""
     upload_fields: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
-    """More form fields of an upload. In a value, `{filename}` stands for the file's name, `{bytes}` for its size:
-    a number where JSON is sent."""
+    """More form fields of an upload. In a value, `{filename}` stands for the file's name, `{bytes}` for its size (a
+    number where JSON is sent), `{md5}`, `{sha256}` and `{content_md5}` for checksums of its content: two in
+    hexadecimal, the last as a Content-MD5 header has it."""
     upload_style: UploadStyle = "form"
     """`form`: one multipart request. `presigned`: JSON of `purpose` and `upload_fields`, then a PUT to the URL in
-    the reply; another host never gets the key."""
+    the reply, or a form of the fields that it names; another host never gets the key."""
     upload_commit_path: str | None = None
-    """Where a presigned upload is ended with a POST, as `/files/{file_id}/complete`. If the reply names the file by
-    another id, that is its id."""
+    """Where a presigned upload is ended with a POST, as `/files/{file_id}/complete`, or with the method that stands
+    before the path. If the reply names the file by another id, that is its id."""
     upload_headers: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
-    """Headers of a presigned upload's PUT, beside those that the reply names."""
+    """Headers of a presigned upload's PUT, beside those that the reply names; values as in `upload_fields`."""
     line_format: LineFormat = "custom_id+body"
     """The fields of a request line: `custom_id+body`, or `custom_id+method+url+body`."""
 
@@ -180,8 +195,8 @@ class ApiProfile:
     batch_fields: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
     """Where a batch has what is not found by a usual name, as dotted paths: `{"output_file_id": "outputs.0.key"}`."""
     file_fields: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
-    """The same for a file; `upload_url` and `url` are where replies name the places of its bytes, `upload_headers`
-    and `committed_id` what belongs to a presigned upload."""
+    """The same for a file; `upload_url` and `url` are where replies name the places of its bytes, `upload_headers`,
+    `upload_form` and `committed_id` what belongs to a presigned upload."""
     result_fields: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
     """The same for a result line: `{"custom_id": "reference", "body": "output"}`; or `content` where there is no
     chat completion."""
@@ -195,6 +210,8 @@ class ApiProfile:
     """Most lines in a file."""
     max_file_bytes: int = DEFAULT_MAX_FILE_BYTES
     """Most bytes in a file."""
+    key_header: str = "Authorization: Bearer {key}"
+    """The header that carries the API key, as `apikey: {key}` or `X-Api-Key: {key}`. It is not sent to other hosts."""
     extra_headers: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
     """Headers of every call to the API. They are not sent to other hosts."""
 
@@ -202,8 +219,20 @@ class ApiProfile:
         """Refuse paths, words and limits that cannot work."""
         for field in dataclasses.fields(self):
             path = getattr(self, field.name) if field.name.endswith("_path") else None
-            if path is not None and not path.startswith("/"):
+            if path is None or path.startswith("/"):
+                continue
+            if field.name not in _PATHS_WITH_METHOD:
                 raise ConfigError(f"profile {self.name!r}: {field.name} must start with '/', below the base URL")
+            if _METHOD_AND_PATH.fullmatch(path) is None:
+                raise ConfigError(
+                    f"profile {self.name!r}: {field.name} must start with '/', below the base URL, or with a method "
+                    "before that, as 'PUT /path'"
+                )
+        if _KEY_HEADER.fullmatch(self.key_header) is None:
+            raise ConfigError(
+                f"profile {self.name!r}: key_header must be a header with {{key}} in the place of the API key, as "
+                "'Authorization: Bearer {key}' or 'X-Api-Key: {key}'"
+            )
         if self.max_requests < 1 or self.max_file_bytes < 1:
             raise ConfigError(f"profile {self.name!r}: max_requests and max_file_bytes must be at least 1")
         self._check_paths("batch_fields", BATCH_FIELDS)
@@ -229,6 +258,12 @@ class ApiProfile:
                 raise ConfigError(
                     f"profile {self.name!r}: {name} has {path!r} for {field}; write a dotted path, such as data.{field}"
                 )
+
+    @property
+    def key_header_parts(self) -> tuple[str, str]:
+        """The name of the key's header in lower case, and its value with `{key}` for the key."""
+        name, _, value = self.key_header.partition(":")
+        return name.lower(), value.strip()
 
     @classmethod
     def from_extra(cls, extra: Mapping[str, Any]) -> "ApiProfile":

@@ -5,16 +5,17 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import msgspec
 
 from greennode_batch.api.exchange import Call, Operation, Repeat, Reply
 from greennode_batch.api.paging import Pager, Parameters
-from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.profile import ApiProfile, route
+from greennode_batch.api.results.result_document import Entry, read_document
 from greennode_batch.api.results.result_line import ResultLine
 from greennode_batch.api.results.tolerant_lines import result_of_body
-from greennode_batch.api.uploads import Upload
+from greennode_batch.api.uploads import Upload, filled
 from greennode_batch.api.wire import (
     Batch,
     Model,
@@ -26,7 +27,9 @@ from greennode_batch.api.wire import (
     parse_file,
     parse_model,
     parse_page,
+    parse_upload_form,
     parse_upload_headers,
+    parse_upload_method,
     parse_upload_url,
     parse_url,
     reply_object,
@@ -44,6 +47,9 @@ AWAITS_UPLOAD = re.compile(r"await|expect|wait\w*_for_upload|no_content", re.IGN
 """The status of a file whose bytes the server has not received yet."""
 _LIST_FIELDS = "list_style, page_parameter, size_parameter, first_page"
 _CANCEL_FIELDS = "cancel_path, cancel_style"
+# A store asks so that the same bytes go to another of its hosts.
+_SENT_ELSEWHERE = frozenset({307, 308})
+_MAX_REDIRECTS = 3
 _GONE = frozenset({404, 410})
 _ALREADY_FINISHED = frozenset({400, 409})
 
@@ -67,10 +73,7 @@ class Operations:
         purpose = {"purpose": profile.purpose} if profile.purpose else {}
         name = filename or path.name
         size = path.stat().st_size
-        extra = {
-            field: value.replace("{filename}", name).replace("{bytes}", str(size))
-            for field, value in profile.upload_fields.items()
-        }
+        extra = {field: filled(value, path, name=name) for field, value in profile.upload_fields.items()}
         is_presigned = profile.upload_style == "presigned"
         upload = Upload(path, filename=name, fields=None if is_presigned else purpose | extra)
         if not 0 < upload.file_bytes <= profile.max_file_bytes:
@@ -83,10 +86,11 @@ class Operations:
             named: dict[str, str | int] = {**purpose, **(extra or {"filename": name})}
             named |= {field: size for field, value in profile.upload_fields.items() if value == "{bytes}"}
             return (yield from self._upload_in_steps(upload, named))
+        method, place = route(profile.upload_path)
         reply = yield Call(
             what=f"upload {name}",
-            method="POST",
-            path=profile.upload_path,
+            method=method,
+            path=place,
             deadline_seconds=self.seconds * _UPLOAD_CALLS,
             upload=upload,
             repeat=Repeat.UNANSWERED,
@@ -105,12 +109,14 @@ class Operations:
     def _upload_in_steps(self, upload: Upload, fields: Mapping[str, str | int]) -> Operation[RemoteFile]:
         """Announce a file, then send its bytes to the URL that the reply names: another host never gets the key."""
         profile, name = self.profile, upload.filename
+        method, place = route(profile.upload_path)
         reply = yield Call(
             what=f"begin the upload of {name}",
-            method="POST",
-            path=profile.upload_path,
+            method=method,
+            path=place,
             deadline_seconds=self.seconds,
-            json=dict(fields),
+            params=fields if method == "GET" else {},
+            json=None if method == "GET" else dict(fields),
             repeat=Repeat.UNANSWERED,
             path_fields="upload_path",
             body_fields="purpose, upload_fields, upload_style",
@@ -118,18 +124,29 @@ class Operations:
         data = reply.json()
         remote = self._file(data)
         url = parse_upload_url(data, path=profile.file_fields.get("upload_url"))
-        yield Call(
-            what=f"send the bytes of {name}",
-            method="PUT",
-            path=url,
-            deadline_seconds=self.seconds * _UPLOAD_CALLS,
-            upload=upload,
-            headers=parse_upload_headers(data, path=profile.file_fields.get("upload_headers")) | profile.upload_headers,
-        )
+        headers = parse_upload_headers(data, path=profile.file_fields.get("upload_headers"))
+        headers |= {field: filled(value, upload.path, name=name) for field, value in profile.upload_headers.items()}
+        form = parse_upload_form(data, path=profile.file_fields.get("upload_form"))
+        if form:
+            upload = Upload(upload.path, filename=name, fields=form)
+            headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
+        for redirects_left in reversed(range(_MAX_REDIRECTS + 1)):
+            reply = yield Call(
+                what=f"send the bytes of {name}",
+                method="POST" if form else parse_upload_method(data),
+                path=url,
+                deadline_seconds=self.seconds * _UPLOAD_CALLS,
+                upload=upload,
+                headers=headers,
+                accept=_SENT_ELSEWHERE if redirects_left else frozenset(),
+            )
+            if reply.status not in _SENT_ELSEWHERE:
+                break
+            url = urljoin(url, reply.headers.get("location", ""))
         if profile.upload_commit_path is None:
             return remote
-        path = self._path(profile.upload_commit_path, file_id=remote.id)
-        reply = yield self._call(f"end the upload of {name}", "POST", path, path_fields="upload_commit_path")
+        method, place = route(self._path(profile.upload_commit_path, file_id=remote.id))
+        reply = yield self._call(f"end the upload of {name}", method, place, path_fields="upload_commit_path")
         file_id = parse_committed_id(reply.json(), path=profile.file_fields.get("committed_id"))
         return remote if file_id is None else msgspec.structs.replace(remote, id=file_id)
 
@@ -172,10 +189,11 @@ class Operations:
             fields[profile.metadata_field] = dict(metadata)
         if profile.model_in_create and model:
             fields["model"] = model
+        method, path = route(profile.create_path or profile.batches_path)
         reply = yield Call(
             what=f"create a batch from file {input_file_id}",
-            method="POST",
-            path=profile.create_path or profile.batches_path,
+            method=method,
+            path=path,
             deadline_seconds=min(self.seconds, CREATE_SECONDS),
             json=fields | profile.create_fields,
             repeat=Repeat.NEVER,
@@ -209,8 +227,8 @@ class Operations:
         what = f"cancel batch {batch_id}"
         match self.profile.cancel_style:
             case "post":
-                path = self._path(self.profile.cancel_path, batch_id=batch_id)
-                reply = yield self._call(what, "POST", path, accept=_ALREADY_FINISHED, path_fields=_CANCEL_FIELDS)
+                method, path = route(self._path(self.profile.cancel_path, batch_id=batch_id))
+                reply = yield self._call(what, method, path, accept=_ALREADY_FINISHED, path_fields=_CANCEL_FIELDS)
             case "delete":
                 path = self._path(self.profile.batch_path, batch_id=batch_id)
                 reply = yield self._call(what, "DELETE", path, accept=_ALREADY_FINISHED | _GONE)
@@ -279,6 +297,26 @@ class Operations:
                 body_fields=_LIST_FIELDS,
             )
             return parse_page(reply.json(), self._batch)
+
+        return Pager(self.profile, page_size, ask)
+
+    def results(self, batch_id: str, page_size: int) -> Pager[Entry]:
+        """The result lines of a batch, for an API that shows them page by page."""
+
+        def ask(params: Parameters) -> Operation[Page[Entry]]:
+            path = self.results_path(batch_id)
+            reply = yield self._call(
+                f"get results of batch {batch_id}",
+                "GET",
+                path,
+                params=params,
+                path_fields="results_path",
+                body_fields=_LIST_FIELDS,
+            )
+            page = read_document(reply.body, id_path=self.profile.result_fields.get("custom_id"))
+            if page is None:
+                raise WireError("expected a page of results")
+            return page
 
         return Pager(self.profile, page_size, ask)
 

@@ -1,13 +1,21 @@
 """A file on its way to the server, as multipart/form-data or as bytes alone, read in large chunks as it is sent."""
 
+import base64
+import hashlib
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from greennode_batch.errors import ConfigError
 
 # Large enough that Python's share of the work is small; httpcore copies what a socket does not accept at once.
 CHUNK_BYTES = 256 * 1024
+# What a server compares the bytes with that it received; none is for security.
+_CHECKSUMS: dict[str, tuple[str, Callable[[bytes], str]]] = {
+    "{md5}": ("md5", bytes.hex),
+    "{sha256}": ("sha256", bytes.hex),
+    "{content_md5}": ("md5", lambda digest: base64.b64encode(digest).decode()),
+}
 
 
 class Upload:
@@ -51,6 +59,16 @@ class Upload:
                 left -= len(chunk)
                 yield chunk
         yield self._tail
+
+
+def filled(value: str, path: Path, *, name: str) -> str:
+    """The value of a profile's field of an upload, with what it says of the file: its name, size or checksums."""
+    value = value.replace("{filename}", name).replace("{bytes}", str(path.stat().st_size))
+    for placeholder, (algorithm, encode) in _CHECKSUMS.items():
+        if placeholder in value:
+            with path.open("rb") as file:
+                value = value.replace(placeholder, encode(hashlib.file_digest(file, algorithm).digest()))
+    return value
 
 
 def _quoted(value: str) -> str:

@@ -18,12 +18,15 @@ __all__ = [
     "Page",
     "RemoteFile",
     "WireError",
+    "paging_of",
     "parse_batch",
     "parse_committed_id",
     "parse_file",
     "parse_model",
     "parse_page",
+    "parse_upload_form",
     "parse_upload_headers",
+    "parse_upload_method",
     "parse_upload_url",
     "parse_url",
     "reply_object",
@@ -57,6 +60,8 @@ _STATUS_FIELDS = ("status", "state", "batch_status", "job_status", "task_status"
 _URL_FIELDS = ("url", "download_url", "signed_url", "file_url", "href")
 _UPLOAD_URL_FIELDS = ("upload_url", "put_url", "presigned_url", *_URL_FIELDS)
 _HEADER_FIELDS = ("headers", "upload_headers", "required_headers", "signed_headers")
+_FORM_FIELDS = ("fields", "form_fields", "form_data", "upload_fields")
+_METHOD_FIELDS = ("method", "http_method", "upload_method")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # These are of the connection, or of how a body is sent.
 _OWN_HEADERS = frozenset({"host", "connection", "content-length", "transfer-encoding", "expect", "te", "upgrade"})
@@ -177,8 +182,11 @@ def _read_reply(data: object, paths: Mapping[str, str] | None) -> _Reply | None:
     level: object = data
     for _ in range(_MAX_WRAPS if name else 0):
         holder = at(level, parent) if parent else level
-        if isinstance(holder, dict) and identifier(holder.get(name)) is not None:
-            return _Reply(level, {**holder, "id": holder[name]}, {**paths, "id": "id"})
+        found = holder.get(name) if isinstance(holder, dict) else None
+        # A reply to a create may be the id alone, where another has the batch, with ids of more than itself.
+        own = pick(found, "id") if isinstance(found, dict) else found
+        if isinstance(holder, dict) and identifier(own) is not None:
+            return _Reply(level, {**holder, "id": own}, {**paths, "id": "id"})
         level = _inside(level)
     obj = reply_object(data)
     return None if obj is None else _Reply(data, obj, {field: path for field, path in paths.items() if field != "id"})
@@ -293,14 +301,43 @@ def parse_upload_headers(data: object, *, path: str | None = None) -> dict[str, 
     path: where, in a profile. What cannot be a header, or is not the server's to choose, is left out.
     """
     places = [at(data, path)] if path is not None else _below(data, _HEADER_FIELDS)
-    found: dict[str, Any] = next((place for place in places if isinstance(place, dict)), {})
-    values = {str(name).lower(): text(value) for name, value in found.items()}
+    found: dict[str, Any] = next(filter(None, map(_by_name, places)), {})
+    values = {str(name).lower(): text(_only_value(value)) for name, value in found.items()}
     return {
         name: value
         for name, value in values.items()
         if value is not None and value.isascii() and value.isprintable()
         if _HEADER.fullmatch(name) and name not in _OWN_HEADERS
     }
+
+
+def parse_upload_form(data: object, *, path: str | None = None) -> dict[str, str]:
+    """Fields that have to stand before the file in a form, where the bytes go by a POST of one; empty for a PUT.
+
+    path: where, in a profile.
+    """
+    places = [at(data, path)] if path is not None else _below(data, _FORM_FIELDS)
+    values = ({str(name): text(value) for name, value in _by_name(place).items()} for place in places)
+    found = next((one for one in values if one and None not in one.values()), {})
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def parse_upload_method(data: object) -> str:
+    """How the bytes go to the URL that a reply names: PUT, unless it says POST."""
+    named = {text(value) for value in _below(data, _METHOD_FIELDS)}
+    return "POST" if "POST" in {word.upper() for word in named if word} else "PUT"
+
+
+def _by_name(place: object) -> dict[str, Any]:
+    """Names and values, from an object or from a list of such pairs: [{"name": ..., "value": ...}]."""
+    if isinstance(place, dict):
+        return place
+    pairs = place if isinstance(place, list) and all(isinstance(pair, dict) for pair in place) else []
+    return {name: pair["value"] for pair in pairs if (name := text(pick(pair, "name", "key"))) and "value" in pair}
+
+
+def _only_value(value: object) -> object:
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _below(data: object, names: Sequence[str]) -> Iterator[Any]:
@@ -376,15 +413,20 @@ def _page(around: dict[str, Any], entries: list[Any], parse: Callable[[object], 
     # One odd entry does not hide the others; if all entries are odd, it is not the expected list.
     if odd is not None and not items:
         raise odd
+    return paging_of(around, tuple(items), len(entries))
+
+
+def paging_of(around: dict[str, Any], items: tuple[Item, ...], entries: int) -> Page[Item]:
+    """A page of these items, with what stands beside them about the whole list. entries: how many the page has."""
     beside = around | next((around[name] for name in _PAGINGS if isinstance(around.get(name), dict)), {})
     has_more = pick(beside, "has_more", "has_next")
     if isinstance(beside.get("last"), bool):
         has_more = not beside["last"]
     return Page(
-        tuple(items),
+        items,
         has_more if isinstance(has_more, bool) else None,
         text(pick(beside, "next_cursor", "next_page_token", "last_id")),
-        len(entries),
+        entries,
         count(pick(beside, *_TOTALS)),
         count(pick(beside, *_PAGES)),
     )

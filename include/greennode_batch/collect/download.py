@@ -12,6 +12,7 @@ from upath import UPath
 
 from greennode_batch.api.bounds import OVER_BOUND, max_file_bytes
 from greennode_batch.api.client import GreenNodeClient
+from greennode_batch.api.paging import NOT_WHOLE
 from greennode_batch.api.polling.polling import FORGOTTEN_SECONDS
 from greennode_batch.api.results.result_lines import Anomaly, ends_with_newline, iter_lines, parse_line
 from greennode_batch.api.wire import Batch
@@ -111,7 +112,7 @@ class BatchFiles(NamedTuple):
             try:
                 return self._download_whole(which, made)
             except (NotFoundError, RejectedError) as error:
-                if error.code == OVER_BOUND:
+                if error.code in {OVER_BOUND, NOT_WHOLE}:
                     raise
                 if self.clock() - began < READY_SECONDS:
                     log.warning("%s. The batch names this file, so it should be readable soon", error)

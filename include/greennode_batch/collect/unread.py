@@ -19,6 +19,10 @@ from greennode_batch.wording import done_again
 
 MIN_READ_RATIO = 0.05
 """The share of a completed batch's requests that lines must settle; below it, the results count as unread."""
+_FIRST_READ_RATIO = 0.5
+"""The same for a profile that has never read results, and a batch of `_SOME_REQUESTS`: files that lack more than half
+may be one page of the results."""
+_SOME_REQUESTS = 50
 _FEW_REQUESTS = 3
 _MANY_ERRORS = 20
 _NEARLY_ALL = 0.95
@@ -55,7 +59,8 @@ def unread_results(
     if not min_ratio or is_bad_luck:
         return None
     expected = requests if batch.status is BatchStatus.COMPLETED else min(requests, read.lines)
-    is_settled = read.settled >= max(1, expected * min_ratio)
+    is_first = not is_confirmed and expected >= _SOME_REQUESTS
+    is_settled = read.settled >= max(1, expected * (max(min_ratio, _FIRST_READ_RATIO) if is_first else min_ratio))
     # Some answers may be readable, and a whole error file not.
     is_worded = read.wordless < max(_MANY_ERRORS, expected * min_ratio) or read.wordless < read.errors * _NEARLY_ALL
     return (
@@ -94,7 +99,10 @@ def _cause(read: LinesRead, anomalies: Mapping[str, int], expected: int, *, has_
     if read.lines < expected * MIN_READ_RATIO:
         return _NO_LINES
     if not kinds[kind]:
-        return Unread("the files have too few lines", "content_path or result_style and results_path")
+        return Unread(
+            "the files have too few lines",
+            "content_path or result_style and results_path, and list_style if the results come in pages",
+        )
     return _CAUSES.get(kind, _NO_LINES)
 
 

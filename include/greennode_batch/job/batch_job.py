@@ -104,8 +104,9 @@ class BatchJob(Declaration):
     min_read_ratio: Annotated[int | float, Field(ge=0, le=1), "a share, from 0 to 1"] = 0.05
     """The share of a completed batch's requests that lines of its result files must settle, from 0 to 1.
 
-    If fewer lines can be read, the run stops, nothing is sent again, and the files stay until a corrected profile reads
-    them. 0 takes any results as they are.
+    In the first batch that a profile reads, of 50 requests and more, lines must settle half. If fewer lines can be
+    read, the run stops, nothing is sent again, and the files stay until a corrected profile reads them. 0 takes any
+    results as they are.
     """
 
     systematic_failure_ratio: Annotated[int | float | None, Field(gt=0, le=1), "a share up to 1, or None"] = 0.95

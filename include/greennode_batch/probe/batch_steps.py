@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from greennode_batch.api.profile import ApiProfile
-from greennode_batch.api.wire import Batch, parse_batch
+from greennode_batch.api.wire import Batch, parse_batch, reply_object
 from greennode_batch.errors import AmbiguousError
 from greennode_batch.probe import shapes, variants
 from greennode_batch.probe.list_steps import find_by_file
@@ -91,9 +91,8 @@ def create(session: Session, role: Role, profile: ApiProfile, file_id: str) -> A
             break
         session.sleep(_PAUSE_SECONDS * 2**attempt)
     if answer.value is not None:
-        _adopt(session, role, file_id, answer.value.id, line_format=profile.line_format, begun=begun).note(
-            answer.json_object, begun
-        )
+        one = _adopt(session, role, file_id, answer.value.id, line_format=profile.line_format, begun=begun)
+        _note_reply(one, answer, begun)
     elif answer.is_unread and (field := id_place(session.raw_json())) and "id" not in profile.batch_fields:
         state.seen["batch_fields"] = {**profile.batch_fields, "id": field}
         state.add(CREATE, f"A batch has its id in `{field}`.", answer.file)
@@ -118,6 +117,12 @@ def create(session: Session, role: Role, profile: ApiProfile, file_id: str) -> A
         del state.creating[role]
     session.save()
     return answer
+
+
+def _note_reply(one: ProbeBatch, answer: Answer[Batch], begun: float) -> None:
+    # A reply that is the id alone shows nothing else of the batch.
+    if reply_object(answer.json) is not None:
+        one.note(answer.json_object, begun)
 
 
 def _adopt(session: Session, role: Role, file_id: str, name: str, *, line_format: str, begun: float) -> ProbeBatch:

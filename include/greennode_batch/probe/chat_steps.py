@@ -27,7 +27,9 @@ _TOKEN_PARAMETERS = ("max_tokens", "max_completion_tokens")
 def models(session: Session) -> None:
     """Check that the key is accepted, and how the list spells the wanted model."""
     state = session.state
-    answer = session.ask("list models", session.operations.list_models())
+    answer = session.ask_first("list models", session.operations.list_models)
+    if "key_header" in state.seen:
+        state.add(MODELS, f"The key is taken in the header {state.seen['key_header']!r}.", answer.file)
     if answer.value is None:
         state.open["the list of models"] = answer.says
         if not answer.not_there:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from greennode_batch.api.profile import route
 from greennode_batch.api.wire import Batch, BatchStatus
 from greennode_batch.probe import shapes, variants
 from greennode_batch.probe.session import Answer, Session
@@ -23,8 +24,11 @@ def cancel(session: Session) -> None:
             state.open["whether DELETE cancels a batch"] = "the batch had ended before it could be tried"
             return
         profile = variants.laid_over(session.profile, variant)
-        path = profile.cancel_path if variant["cancel_style"] == "post" else profile.batch_path
-        what = f"{'POST' if variant['cancel_style'] == 'post' else 'DELETE'} {path}"
+        what = (
+            " ".join(route(profile.cancel_path))
+            if variant["cancel_style"] == "post"
+            else f"DELETE {profile.batch_path}"
+        )
         answer = session.ask("cancel", session.with_profile(profile).cancel_batch(one.id))
         gone = _poll_after(session, one)
         if variant["cancel_style"] == "delete":

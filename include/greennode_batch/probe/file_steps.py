@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from urllib.parse import quote
 
+from greennode_batch.api.profile import route
 from greennode_batch.api.wire import RemoteFile, parse_committed_id
 from greennode_batch.probe import variants
 from greennode_batch.probe.places import id_place, is_whole_number, url_place
@@ -36,7 +37,7 @@ def upload(session: Session) -> None:
             _uploaded(session, answer, variant)
             return
         profile = variants.laid_over(session.profile, variant)
-        how = f"POST {profile.upload_path} with purpose {profile.purpose}"
+        how = f"{' '.join(route(profile.upload_path))} with purpose {profile.purpose}"
         refusals.append(f"{how}: {answer.says}")
         state.add(FILES, f"An upload was refused: {how}: {answer.says}.", answer.file)
         is_nowhere = answer.not_there or answer.status == HTTPStatus.METHOD_NOT_ALLOWED
@@ -111,7 +112,7 @@ def _uploaded(session: Session, answer: Answer[RemoteFile], variant: variants.Va
     if variant["upload_style"] == "presigned":
         _end_upload(session, answer.value.id)
     purpose = "no purpose" if variant["purpose"] is None else f"purpose {variant['purpose']!r}"
-    state.add(FILES, f"POST {variant['upload_path']} with {purpose} stores a file.", answer.file)
+    state.add(FILES, f"{' '.join(route(variant['upload_path']))} with {purpose} stores a file.", answer.file)
     more = ", ".join(variant["upload_fields"])
     if more:
         state.add(FILES, f"The upload was sent with the fields {more} as well.", answer.file)
@@ -121,12 +122,17 @@ def _uploaded(session: Session, answer: Answer[RemoteFile], variant: variants.Va
 def _end_upload(session: Session, file_id: str) -> None:
     """Find out whether an upload in steps needs one more call to end it."""
     state = session.state
-    state.add(FILES, "An upload is JSON, then a PUT to the URL that the reply names.")
-    for path in variants.commits(session.profile):
-        answer = session.post(f"end the upload by {path}", path.replace("{file_id}", quote(file_id, safe="")))
+    state.add(FILES, "An upload is JSON, then the bytes to the URL that the reply names.")
+    left = variants.commits(session.profile)
+    while left:
+        path = left.pop(0)
+        answer = session.change(f"end the upload by {path}", path.replace("{file_id}", quote(file_id, safe="")))
+        method, place = route(path)
+        if answer.status == HTTPStatus.METHOD_NOT_ALLOWED and method == "POST":
+            left = [f"PUT {place}", f"PATCH {place}"]
         if answer.ok:
             state.seen["upload_commit_path"] = path
-            state.add(FILES, f"POST {path} ends an upload.", answer.file)
+            state.add(FILES, f"{method} {place} ends an upload.", answer.file)
             made = parse_committed_id(answer.json, path=session.profile.file_fields.get("committed_id"))
             if made is not None and made != file_id:
                 state.add(FILES, "The reply to that names the file, by another id than the upload's.", answer.file)

@@ -14,6 +14,9 @@ _MAX_INDEXES = 2
 _OUTPUT = re.compile(r"output|result|answer|success|\bout\b", re.IGNORECASE)
 _ERROR = re.compile(r"err|fail|reject", re.IGNORECASE)
 _FILE = re.compile(r"file|dataset|ur[il]|link|href|(?:id|key)$", re.IGNORECASE)
+_WRAPPERS = ("data", "result", "payload", "response", "job", "batch", "file")
+# A word that says that all is well has no digit.
+_BARE_ID = re.compile(r"(?=.*\d)\S+")
 _OF_A_CALL = re.compile(r"request|trace", re.IGNORECASE)
 # The likeliest first.
 _IDS = (
@@ -53,7 +56,13 @@ def id_place(data: object) -> str | None:
         found = next(places(data, is_it), None)
         if found is not None:
             return found.rpartition(".")[2]
-    return None
+    return _bare_id(data)
+
+
+def _bare_id(data: object) -> str | None:
+    """The name of the wrapper that holds the id alone: {"code": 0, "message": "success", "data": "b-17"}."""
+    values = {name: data.get(name) for name in _WRAPPERS} if isinstance(data, dict) else {}
+    return next((name for name, value in values.items() if _is_id(value) and _BARE_ID.fullmatch(str(value))), None)
 
 
 def batch_places(raw: dict[str, Any], input_id: str) -> dict[str, str]:

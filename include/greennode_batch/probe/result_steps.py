@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import tempfile
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 import httpx
 
+from greennode_batch.api.bounds import MAX_REPLY_BYTES
+from greennode_batch.api.downloads import as_lines
 from greennode_batch.api.endpoint import may_use
 from greennode_batch.api.error_body import decode
 from greennode_batch.api.fields import at
@@ -17,6 +21,7 @@ from greennode_batch.api.results.normal_shape import in_normal_shape
 from greennode_batch.api.results.result_line import ResultLine
 from greennode_batch.api.results.result_lines import iter_lines, parse_line
 from greennode_batch.api.wire import Batch, BatchStatus, WireError, parse_url
+from greennode_batch.errors import RetryableError
 from greennode_batch.probe import shapes, variants
 from greennode_batch.probe.places import batch_places, line_places, url_place
 from greennode_batch.probe.session import Answer, Session
@@ -261,7 +266,7 @@ def _follow(session: Session, name: str, url: str) -> Answer[bytes]:
 def _lines(session: Session, answer: Answer[bytes]) -> _File | None:
     """The result lines of a file. If their shape is unknown, the ids that were sent show where their parts are."""
     state = session.state
-    lines = list(iter_lines(io.BytesIO(answer.value or b"")))
+    lines = _as_lines(answer.value or b"", state.seen.get("result_fields", {}))
     found = _parsed(lines, state.seen.get("result_fields", {}), answer.file)
     sent = {name for names in IDS.values() for name in names}
     if lines and (found is None or not any(one.custom_id in sent and one.error is None for one in found.results)):
@@ -274,6 +279,16 @@ def _lines(session: Session, answer: Answer[bytes]) -> _File | None:
             state.add(RESULTS, f"A result line has its {shown}.", answer.file)
             return better
     return found
+
+
+def _as_lines(content: bytes, fields: dict[str, str]) -> list[bytes]:
+    """The lines of a file, or of the JSON document or ZIP in their place."""
+    with tempfile.TemporaryDirectory(prefix="greennode-probe-") as scratch:
+        path = Path(scratch) / "results"
+        path.write_bytes(content)
+        with contextlib.suppress(RetryableError):
+            as_lines(path, len(content), "results", MAX_REPLY_BYTES, id_path=fields.get("custom_id"))
+        return list(iter_lines(io.BytesIO(path.read_bytes())))
 
 
 def _parsed(lines: list[bytes], fields: dict[str, str], shown_by: str) -> _File | None:

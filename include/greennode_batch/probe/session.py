@@ -20,10 +20,11 @@ from greennode_batch.api.error_body import parse_error, shorten
 from greennode_batch.api.exchange import Call, Lost, Operation, Reply, drive, is_refusal, run, status_of
 from greennode_batch.api.network import Deadline, bounded, tls_context
 from greennode_batch.api.paging import Item, Pager
-from greennode_batch.api.profile import ApiProfile
+from greennode_batch.api.profile import ApiProfile, route
 from greennode_batch.api.protocol import Operations
 from greennode_batch.api.wire import Page, RemoteFile, reply_object
 from greennode_batch.errors import ApiError, AuthError, CreditError, GreenNodeError
+from greennode_batch.probe import variants
 from greennode_batch.probe.recorder import Recorder
 from greennode_batch.probe.state import Role, State
 from greennode_batch.probe.tiny_requests import tiny_lines
@@ -35,6 +36,8 @@ _MAX_PAUSE_SECONDS = 20.0
 _MAX_LOST_IN_A_ROW = 4
 _GZIP_MAGIC = b"\x1f\x8b"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# What a server says of a key that it has seen.
+_KEY_IS_WRONG = re.compile(r"incorrect|expired|revoked", re.IGNORECASE)
 _LIMIT_HEADER = re.compile(r"limit|retry-after|quota", re.IGNORECASE)
 _REQUEST_HEADER = re.compile(r"request-?id|trace-?id|correlation|cf-ray", re.IGNORECASE)
 _LIMIT_WORDS = re.compile(
@@ -53,6 +56,10 @@ def _unpacked(body: bytes) -> bytes:
 
 class ProbeEndedError(GreenNodeError):
     """Nothing more can be found out; the message says why."""
+
+
+class _KeyRefusedError(ProbeEndedError):
+    """The first call was refused for its key."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,6 +147,8 @@ class Session:
         self._file = ""
         self._url = httpx.URL(self.connection.base_url)
         self._reply: Reply | None = None
+        if "key_header" in self.state.seen:
+            self._send_key_as(self.state.seen["key_header"])
 
     def close(self) -> None:
         """Close the connections."""
@@ -167,12 +176,36 @@ class Session:
         except AuthError as error:
             if not self.state.successes:
                 words = self.recorder.clean(str(error))
-                raise ProbeEndedError(f"the server refuses the key: {words}") from None
+                raise _KeyRefusedError(f"the server refuses the key: {words}") from None
             return Answer(error=error, reply=self._clean_reply(), file=self._file)
         except ApiError as error:
             return Answer(error=error, reply=self._clean_reply(), file=self._file)
         self.state.successes += 1
         return Answer(value=value, reply=self._clean_reply(), file=self._file)
+
+    def ask_first(self, name: str, make: Callable[[], Operation[T]]) -> Answer[T]:
+        """Run the first operation; if the key is refused, with the key in each of the other usual headers."""
+        own = self.profile.key_header
+        try:
+            return self.ask(name, make())
+        except _KeyRefusedError as refusal:
+            if _KEY_IS_WRONG.search(str(refusal)):
+                raise
+            for header in variants.key_headers(self.profile):
+                self._send_key_as(header)
+                with contextlib.suppress(_KeyRefusedError):
+                    answer = self.ask(name, make())
+                    if answer.ok or answer.not_there:
+                        self.state.seen["key_header"] = header
+                        return answer
+            self._send_key_as(own)
+            raise ProbeEndedError(
+                f"{str(refusal).rstrip('.')}, also in the other usual headers. If this server wants the key elsewhere, "
+                "set key_header in the profile"
+            ) from None
+
+    def _send_key_as(self, header: str) -> None:
+        self.connection.profile = dataclasses.replace(self.connection.profile, key_header=header)
 
     def ask_page(self, name: str, pager: Pager[Item]) -> Answer[Page[Item]]:
         """The first page of a list, or the next one."""
@@ -208,11 +241,13 @@ class Session:
 
         return self.ask(name, operation())
 
-    def post(self, name: str, path: str) -> Answer[None]:
-        """A POST without a body."""
+    def change(self, name: str, path: str) -> Answer[None]:
+        """A call without a body that changes something: a POST, if no other method stands before the path."""
+        method, place = route(path)
 
         def operation() -> Operation[None]:
-            yield Call(what=f"POST {path}", method="POST", path=path, deadline_seconds=self.connection.timeout_seconds)
+            seconds = self.connection.timeout_seconds
+            yield Call(what=f"{method} {place}", method=method, path=place, deadline_seconds=seconds)
 
         return self.ask(name, operation())
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any, TypeVar
 
-from greennode_batch.api.profile import PRESETS, ApiProfile
+from greennode_batch.api.profile import PRESETS, ApiProfile, route
 
 T = TypeVar("T")
 Variant = dict[str, Any]
@@ -50,7 +50,12 @@ _BEGUN_WITH = (
     dict.fromkeys(_FILENAMES, "{filename}")
     | dict.fromkeys(_SIZES, "{bytes}")
     | dict.fromkeys(_TYPES, "application/jsonl")
+    | dict.fromkeys(("md5", "fileMd5", "file_md5"), "{md5}")
+    | dict.fromkeys(("contentMd5", "contentMD5", "content_md5"), "{content_md5}")
+    | dict.fromkeys(("sha256", "fileSha256", "file_sha256", "contentSha256", "content_sha256"), "{sha256}")
 )
+# Where gateways look for a key that is not in the usual header. Kong's key-auth has the first.
+_KEY_HEADERS = ("apikey: {key}", "X-Api-Key: {key}", "api-key: {key}", "Authorization: {key}")
 _INPUT_FIELDS = (
     "input_file_ids",
     "input_files",
@@ -113,6 +118,11 @@ def speaks_of_the_account(words: str) -> bool:
     return re.search(pattern, words, re.IGNORECASE) is not None
 
 
+def key_headers(profile: ApiProfile) -> list[str]:
+    """Other headers that may carry the key."""
+    return [header for header in _KEY_HEADERS if header != profile.key_header]
+
+
 def uploads(profile: ApiProfile) -> list[Variant]:
     """Ways to upload, starting with the profile's."""
     own = _of(profile, UPLOAD_FIELDS)
@@ -162,9 +172,10 @@ def _names(words: str, name: str) -> bool:
 def commits(profile: ApiProfile) -> list[str]:
     """Paths that may end an upload in steps."""
     tails = ("complete", "commit", "finish", "confirm")
-    paths = _distinct([profile.file_path, f"{profile.upload_path}/{{file_id}}"])
+    paths = _distinct([profile.file_path, f"{route(profile.upload_path)[1]}/{{file_id}}"])
     own = [profile.upload_commit_path] if profile.upload_commit_path else []
-    return own + [f"{path}/{tail}" for path in paths for tail in tails]
+    ends = [f"{path}/{tail}" for path in paths for tail in tails]
+    return own + ends + [f"PUT {end}" for end in ends]
 
 
 def leave_out(variants: list[Variant], refused: Variant, name: str) -> list[Variant]:
@@ -305,7 +316,7 @@ def shorter_creates(profile: ApiProfile) -> list[tuple[str, Variant]]:
 def cancels(profile: ApiProfile) -> list[Variant]:
     """Ways to cancel a batch, the harmless ones first: DELETE may also delete it."""
     path = profile.batch_path
-    paths = dict.fromkeys([profile.cancel_path, f"{path}/cancel", f"{path}:cancel"])
+    paths = dict.fromkeys([profile.cancel_path, f"{path}/cancel", f"{path}:cancel", f"PUT {path}/cancel"])
     return [*({"cancel_style": "post", "cancel_path": one} for one in paths), {"cancel_style": "delete"}]
 
 

@@ -218,6 +218,15 @@ def test_the_key_stays_with_the_api_when_a_file_lies_elsewhere(target, status):
     assert KEY.encode() not in b"".join(value for _, value in store.headers.raw)
 
 
+def test_a_key_in_another_header_stays_with_the_api_as_well(target):
+    profile = dataclasses.replace(ApiProfile(), key_header="X-Api-Key: {key}")
+    host = Host(httpx.Response(302, headers={"location": "https://store.example/f"}), whole)
+    host.client(profile=profile).download_file("file-1", target)
+    api, store = host.requests
+    assert (api.headers["x-api-key"], "authorization" in api.headers) == (KEY, False)
+    assert KEY.encode() not in b"".join(value for _, value in store.headers.raw)
+
+
 @pytest.mark.parametrize("location", ["/v1/other", "https://api.example:443/v1/other"])
 def test_a_redirect_within_the_api_keeps_the_key(target, location):
     host = Host(httpx.Response(302, headers={"location": location}), whole)

@@ -79,6 +79,11 @@ def test_nothing_set_is_the_default():
         ({"match_by": "metadata", "metadata": False}, "match_by is 'metadata', and metadata is not sent"),
         ({"list_trust": "yes"}, "list_trust"),
         ({"upload_commit_path": "done"}, "upload_commit_path must start with '/'"),
+        ({"upload_commit_path": "put /done"}, "or with a method before that, as 'PUT /path'"),
+        ({"batch_path": "POST /x"}, "batch_path must start with '/', below the base URL$"),
+        ({"key_header": "apikey"}, r"key_header must be a header with {key} in the place of the API key"),
+        ({"key_header": "apikey: {key}{key}"}, "key_header must be"),
+        ({"key_header": "a\nb: {key}"}, "key_header must be"),
     ],
 )
 def test_a_wrong_setting_is_named(extra, words):

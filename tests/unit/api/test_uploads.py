@@ -1,5 +1,7 @@
+import base64
 import email.parser
 import email.policy
+import hashlib
 import tracemalloc
 
 import httpx
@@ -288,3 +290,75 @@ def test_the_end_of_an_upload_may_name_the_file(path, end, fields, file_id):
 
     profile = ApiProfile(upload_style="presigned", upload_commit_path="/uploads/{file_id}/complete", file_fields=fields)
     assert client_of(handler, profile=profile).upload_file(path).id == file_id
+
+
+def test_a_store_may_send_the_bytes_to_another_of_its_hosts(path):
+    sent = []
+
+    def handler(request):
+        if request.url.path == "/v1/datasets":
+            return presigned(request)
+        sent.append((request.method, request.url.host, request.headers.get("authorization"), request.read()))
+        if request.url.host == "store.example":
+            return httpx.Response(307, headers={"location": "https://eu.store.example/put/7"})
+        return httpx.Response(200, json={})
+
+    client_of(handler, profile=PRESIGNED).upload_file(path)
+    assert sent[:2] == [("PUT", "store.example", None, LINES), ("PUT", "eu.store.example", None, LINES)]
+
+
+def test_a_store_that_always_sends_elsewhere_is_given_up(path):
+    def handler(request):
+        if request.method == "PUT":
+            return httpx.Response(307, headers={"location": "https://store.example/again"})
+        return presigned(request)
+
+    with pytest.raises(RejectedError, match=r"send the bytes of .*: HTTP 307"):
+        client_of(handler, profile=PRESIGNED).upload_file(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "place"),
+    [
+        ({"upload": {"url": "https://store.example/post", "fields": {"key": "k", "policy": "p"}}}, {}),
+        ({"uploadUrl": "https://store.example/post", "formData": [{"name": "key", "value": "k"}]}, {}),
+        ({"url": "https://store.example/post", "signed": {"key": "k"}}, {"upload_form": "signed"}),
+    ],
+)
+def test_the_bytes_may_go_by_a_form_of_the_fields_that_the_reply_names(path, said, place):
+    posted = []
+
+    def handler(request):
+        if request.url.host == "api.example":
+            return httpx.Response(201, json={"id": "f-1", "headers": {"content-type": "x"}, **said})
+        posted.append((request.method, parts_of(request.headers["content-type"], request.read())))
+        return httpx.Response(204)
+
+    profile = ApiProfile(upload_style="presigned", file_fields=place)
+    assert client_of(handler, profile=profile).upload_file(path, filename="a").id == "f-1"
+    ((method, parts),) = posted
+    assert (method, parts["key"], parts["file"]) == ("POST", (None, b"k"), ("a", LINES))
+    assert list(parts)[-1] == "file"
+
+
+def test_the_checksums_of_the_bytes_are_sent_where_the_profile_wants_them(path):
+    begun, put = [], []
+
+    def handler(request):
+        (put if request.method == "PUT" else begun).append(request)
+        request.read()
+        return httpx.Response(200, json={"id": "f", "uploadUrl": "https://store.example/7"})
+
+    profile = ApiProfile(
+        upload_style="presigned",
+        upload_path="GET /files/new",
+        upload_fields={"a": "{md5}", "b": "{sha256}"},
+        upload_headers={"Content-MD5": "{content_md5}"},
+        purpose=None,
+    )
+    client_of(handler, profile=profile).upload_file(path)
+    ((begin,), (sent,)) = (begun, put)
+    assert (begin.method, begin.content) == ("GET", b"")
+    digest = hashlib.md5(LINES, usedforsecurity=False)
+    assert dict(begin.url.params) == {"a": digest.hexdigest(), "b": hashlib.sha256(LINES).hexdigest()}
+    assert base64.b64decode(sent.headers["content-md5"]) == digest.digest()

@@ -123,7 +123,7 @@ def verdict(
     [
         (True, {"settled": 0}),
         (True, {"settled": 14}),
-        (False, {"settled": 15, "lines": 15}),
+        (False, {"settled": 150, "lines": 150}),
         (True, {"lines": 0, "files": False}),
         # A file of errors in a shape of its own, beside answers that can be read; and single such lines.
         (True, {"settled": 150, "errors": 150, "wordless": 150}),
@@ -138,6 +138,13 @@ def verdict(
 )
 def test_results_count_as_unread_where_their_lines_settle_next_to_nothing(is_unread, told, confirmed):
     assert (verdict(confirmed=confirmed, **told) is not None) == is_unread
+
+
+def test_a_profile_that_has_never_read_results_has_to_settle_half_of_its_first_batch():
+    """One page of the results must not count as all that there is."""
+    assert verdict(settled=15, lines=15, confirmed=True) is None
+    assert verdict(settled=149, lines=149).what == "the files have too few lines"
+    assert verdict(requests=49, settled=9, lines=9) is None
 
 
 def test_a_single_line_that_is_missing_is_bad_luck_where_results_were_read_before():

@@ -54,7 +54,7 @@ def test_uploads_begin_with_the_profiles_own_way():
 
 
 def test_delete_is_the_last_way_to_cancel():
-    assert [one["cancel_style"] for one in variants.cancels(ApiProfile())] == ["post", "post", "delete"]
+    assert [one["cancel_style"] for one in variants.cancels(ApiProfile())] == ["post", "post", "post", "delete"]
 
 
 @pytest.mark.parametrize(
