@@ -71,16 +71,19 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 class _PandasFrame:
     def __init__(self, data: pd.DataFrame) -> None:
         self._data = data
-        in_index = [name for name in data.index.names if isinstance(name, str) and name not in data.columns]
-        self.names = (*(name for name in data.columns if isinstance(name, str)), *in_index)
+        # Columns without a header have whole numbers for names; a prompt names them as text.
+        numbered = {str(name): name for name in data.columns if isinstance(name, int)}
+        self._labels: dict[str, str | int] = numbered | {name: name for name in data.columns if isinstance(name, str)}
+        in_index = [name for name in data.index.names if isinstance(name, str) and name not in self._labels]
+        self.names = (*self._labels, *in_index)
 
     def columns(self, names: Collection[str]) -> pa.Table:
         return pa.table({name: _arrow_column(self._values(name), name) for name in self.names if name in names})
 
     def _values(self, name: str) -> Any:
-        if name not in self._data.columns:
+        if name not in self._labels:
             return self._data.index.get_level_values(name)
-        held = self._data[name]
+        held = self._data[self._labels[name]]
         if isinstance(held, pd.DataFrame):
             raise ConfigError(f"the rows have the column {name} twice; rename one of them. Nothing was sent")
         return held

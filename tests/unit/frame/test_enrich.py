@@ -70,6 +70,13 @@ def test_a_pandas_frame_has_typed_answers_behind_its_own_columns_in_its_order_an
     pd.testing.assert_frame_equal(rows, before)
 
 
+def test_columns_without_a_header_are_named_by_their_number(enrich):
+    rows = pd.DataFrame([[1, "a"], [2, "b"]])
+    given = enrich(rows, key="0", prompt='{{ row["1"] }}')
+    assert list(given.columns) == [0, 1, "answer", *NEW[-4:]]
+    assert list(given["status"]) == ["succeeded"] * 2
+
+
 def test_arrow_rows_and_dicts_come_back_as_what_they_were(enrich):
     arrow = pa.table({"id": [2, 1], "text": ["b", "a"]})
     given = enrich(arrow, answer=Label)

@@ -146,3 +146,16 @@ def test_a_text_that_holds_json_says_so():
     assert is_json(marked)
     assert not is_json(pa.field("n", pa.string()))
     assert json.loads(to_arrow([{"a": 1}], "n")[0].as_py()) == {"a": 1}
+
+
+def test_values_whose_text_would_be_an_address_are_refused_by_name():
+    class Opaque:
+        pass
+
+    class Named(Opaque):
+        def __str__(self):
+            return "named"
+
+    assert to_arrow([Named(), "a"], "x").to_pylist() == ["named", "a"]
+    with pytest.raises(ConfigError, match=r"column x holds values of type .*Opaque, which have no form as text"):
+        to_arrow(["a", Opaque()], "x")
