@@ -23,7 +23,7 @@ from greennode_emulator.listing import list_page
 from greennode_emulator.records import BatchRecord, FileRecord, Phase, Purpose
 from greennode_emulator.refusals import RefusedError, bad_body, not_found
 from greennode_emulator.replies import deleted_reply, json_reply
-from greennode_emulator.result_files import merged_lines, result_file_id
+from greennode_emulator.result_files import in_form, merged_lines, result_file_id
 
 
 class BatchRoutes:
@@ -149,9 +149,11 @@ class BatchRoutes:
         names = {result_file_id(batch.id, kind, self._dialect): size for kind, size in batch.result_bytes.items()}
         files = [(path, size) for name, size in names.items() if (path := self._store.path(name)).exists()]
         headers = {"x-incomplete": str(not batch.is_over).lower()}
-        return StreamingResponse(
-            merged_lines(files, self._dialect.merged_line), media_type="application/x-ndjson", headers=headers
-        )
+        lines = merged_lines(files, self._dialect.merged_line)
+        if self._dialect.content_form != "lines":
+            made = in_form(b"".join(lines), self._dialect.content_form)
+            return Response(made, media_type="application/octet-stream", headers=headers)
+        return StreamingResponse(lines, media_type="application/x-ndjson", headers=headers)
 
     async def _within_limit(self, batch: BatchRecord) -> BatchRecord:
         """The batch as a limit on enqueued tokens has it: counted, or about to fail. Raises RefusedError."""

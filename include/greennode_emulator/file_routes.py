@@ -18,6 +18,7 @@ from greennode_emulator.multipart_upload import Upload
 from greennode_emulator.records import FileRecord, FileStatus, Purpose
 from greennode_emulator.refusals import RefusedError
 from greennode_emulator.replies import deleted_reply, json_reply
+from greennode_emulator.result_files import in_form
 from greennode_emulator.signed_uploads import SignedUploads
 from greennode_emulator.upload_checks import UploadChecks
 
@@ -133,6 +134,9 @@ class FileRoutes:
             raise RefusedError(409, f"File {record.id} has not been uploaded.", code="file_not_uploaded")
         if record.answers_of is not None and not is_reply_lost(request.scope):
             self._emulator.ledger.add_served(record.answers_of)
+        if record.purpose is Purpose.OUTPUT and self._dialect.content_form != "lines":
+            made = await asyncio.to_thread(in_form, path.read_bytes(), self._dialect.content_form)
+            return Response(made, media_type="application/octet-stream")
         if self._dialect.content_gzip == "no" or record.purpose is Purpose.INPUT:
             return FileResponse(path, media_type="application/octet-stream", filename=record.filename)
         packed = await asyncio.to_thread(lambda: gzip.compress(path.read_bytes(), mtime=0))

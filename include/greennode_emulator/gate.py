@@ -81,10 +81,13 @@ class Gate:
             return None
         if scope["path"].startswith(STORAGE_PREFIX + "/"):
             return None
-        headers = {name: value for name, value in scope["headers"] if name == b"authorization"}
-        scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        if scheme.lower() != "bearer" or not key:
-            message = "You didn't provide an API key. Send it as 'Authorization: Bearer YOUR_KEY'."
+        name, _, form = self._emulator.dialect.key_header.partition(": ")
+        scheme = form.removesuffix("{key}")
+        given = next((value for header, value in scope["headers"] if header.decode().lower() == name.lower()), b"")
+        text = given.decode("latin-1")
+        key = text[len(scheme) :] if text.lower().startswith(scheme.lower()) else ""
+        if not key:
+            message = f"You didn't provide an API key. Send it as '{name}: {scheme}YOUR_KEY'."
             return RefusedError(401, message)
         if any(compare_digest(key.strip().encode(), known.encode()) for known in self._emulator.settings.api_keys):
             return None

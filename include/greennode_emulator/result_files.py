@@ -1,7 +1,9 @@
 """The result files of a batch: written a chunk at a time, and made visible at its end."""
 
 import codecs
+import io
 import os
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from greennode_emulator.dialects.dialect import Dialect, Reply
+from greennode_emulator.dialects.dialect import Dialect, Reply, ResultForm
 from greennode_emulator.faults.batch_faults import Bom, Crlf, EmptyErrorFile, IdsEarly, NoFinalNewline, Utf16
 from greennode_emulator.records import BatchRecord, FileRecord, Purpose
 from greennode_emulator.store import Store
@@ -36,6 +38,23 @@ class _Dress:
         if self.utf16:
             text = text.decode(errors="replace").encode("utf-16-le")
         return self.start + text if first else text
+
+
+def in_form(lines: bytes, form: ResultForm) -> bytes:
+    """The lines of a result file as another kind of file."""
+    array = b"[" + b",\n".join(lines.splitlines()) + b"]"
+    match form:
+        case "lines":
+            return lines
+        case "array":
+            return array
+        case "wrapped":
+            return b'{"code":0,"message":"success","data":{"items":' + array + b"}}"
+        case "zip":
+            packed = io.BytesIO()
+            with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr("results.jsonl", lines)
+            return packed.getvalue()
 
 
 def merged_lines(files: Iterable[tuple[Path, int]], merge: Callable[[Reply], Reply]) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from fastapi import Request
 from greennode_emulator.refusals import RefusedError
 
 STORAGE_PREFIX = "/_storage"
+_KEY_HEADERS = frozenset({"authorization", "apikey", "x-api-key"})
 
 
 class Storage:
@@ -24,7 +25,8 @@ class Storage:
 
     def check(self, request: Request) -> None:
         """Refuse a request without a signature and, as object stores do, one with the API's key at the other origin."""
-        if "authorization" in request.headers and request.scope["server"][1] == self.port:
+        # Also the headers that other servers of this kind take their keys from.
+        if not _KEY_HEADERS.isdisjoint(request.headers) and request.scope["server"][1] == self.port:
             message = "Only one auth mechanism is allowed: the signature, not an Authorization header as well."
             raise RefusedError(400, message, code="InvalidArgument")
         if not compare_digest(request.query_params.get("signature", ""), self._signature):

@@ -103,6 +103,12 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     gateway: str = ""
     """"swaps": input files are rewritten, and their ids."""
 
+    # Added later: a description of a seed begins as it did before.
+    key_header: str = "Authorization: Bearer {key}"
+    cancel_method: str = "POST"
+    results_form: str = "lines"
+    """"lines", "array" (of JSON), "wrapped" (the array in a wrapper) or "zip"."""
+
 
 _CONFLICT = 409
 
@@ -110,6 +116,7 @@ SPACE: Mapping[str, Sequence[tuple[Any, int]]] = {
     "prefix": [("/v1", 6), ("/openai/v1", 1), ("/api/v1", 1)],
     "camel_case": [(False, 5), (True, 1)],
     "rate_headers": [(False, 1), (True, 1)],
+    "key_header": [("Authorization: Bearer {key}", 14), ("apikey: {key}", 1), ("X-Api-Key: {key}", 1)],
     "wrapper": [("", 5), ("data", 2), ("result", 1), ("own", 2), ("envelope", 2)],
     "wraps_all": [(False, 1), (True, 1)],
     "files_path": [("/files", 12), ("/batch/files", 1)],
@@ -151,6 +158,7 @@ SPACE: Mapping[str, Sequence[tuple[Any, int]]] = {
     "list_empty": [(False, 15), (True, 1)],
     "list_delay_seconds": [(0.0, 6), (0.5, 1)],
     "cancel": [("post", 4), ("delete", 1)],
+    "cancel_method": [("POST", 9), ("PUT", 1)],
     "delete": [(True, 2), (False, 1)],
     "deleted_status": [(200, 2), (204, 1)],
     "gone_status": [(404, 3), (410, 1)],
@@ -160,6 +168,7 @@ SPACE: Mapping[str, Sequence[tuple[Any, int]]] = {
     "results_elsewhere": [(True, 2), (False, 1)],
     "results_url": [("url", 3), ("download_url", 1), ("data.url", 1)],
     "results_gzip": [("no", 8), ("declared", 1), ("undeclared", 1)],
+    "results_form": [("lines", 12), ("array", 1), ("wrapped", 1), ("zip", 1)],
     "camel_lines": [(False, 9), (True, 1)],
     "line_wrapper": [("", 12), ("data", 1), ("result", 1)],
     "line_id": [("custom_id", 14), ("key", 1), ("meta.id", 1)],
@@ -222,5 +231,6 @@ _WITHOUT_EFFECT: Sequence[tuple[Callable[[Choices], bool], Sequence[str]]] = (
     (lambda one: one.cancel == "delete" or not one.delete, ["deleted_status", "gone_status"]),
     (lambda one: one.results not in ("redirect", "url"), ["results_elsewhere"]),
     (lambda one: one.results != "url", ["results_url"]),
-    (lambda one: one.results == "batch", ["results_gzip"]),
+    (lambda one: one.results == "batch" or one.results_form != "lines", ["results_gzip"]),
+    (lambda one: one.cancel == "delete", ["cancel_method"]),
 )

@@ -28,6 +28,9 @@ _COMMON = frozenset(Endpoint) - {
 }
 
 
+ResultForm = Literal["lines", "array", "wrapped", "zip"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Paging:
     """How a list is requested: by cursor (`after`, `limit`), by page, or whole; and what it shows of itself."""
@@ -92,6 +95,8 @@ class Dialect:
     routes: Mapping[Endpoint, Route] = field(default_factory=routes)
     headers: Mapping[str, str] = field(default_factory=dict)
     """Those of every reply."""
+    key_header: str = "Authorization: Bearer {key}"
+    """The header that has to carry the key."""
     faults: tuple[AnyFault, ...] = ()
     """Faults that always happen, after those that are armed."""
 
@@ -114,6 +119,8 @@ class Dialect:
     """Whether a redirect or a URL leads to another origin."""
     content_url: Callable[[str], Reply] = reply_shapes.url_reply
     content_gzip: Literal["no", "declared", "undeclared"] = "no"
+    content_form: ResultForm = "lines"
+    """What a result file is: its lines, one JSON array of them, the array in a wrapper, or a ZIP archive."""
 
     # Batches.
     create_body: type[CreateBody] = OpenAICreate

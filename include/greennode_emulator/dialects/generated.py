@@ -97,6 +97,7 @@ def dialect_of(choices: Choices, *, name: str) -> Dialect:
         prefix=choices.prefix,
         routes=_routes(choices),
         headers=_RATE_HEADERS if choices.rate_headers else {},
+        key_header=choices.key_header,
         faults=_faults(choices),
         upload_purposes=frozenset({choices.purpose}) if choices.purpose else frozenset(),
         file_id=_ID_MAKERS[choices.file_id](file_id),
@@ -109,6 +110,7 @@ def dialect_of(choices: Choices, *, name: str) -> Dialect:
         content_elsewhere=choices.results_elsewhere,
         content_url=files.url,
         content_gzip=cast("Any", choices.results_gzip),
+        content_form=cast("Any", choices.results_form),
         create_body=batches.create_body,
         create_status=choices.create_status,
         batch_id=_ID_MAKERS[choices.batch_id](batch_id),
@@ -156,7 +158,7 @@ def _routes(choices: Choices) -> Mapping[Endpoint, Route]:
         Endpoint.CREATE_BATCH: ("POST", batches),
         Endpoint.LIST_BATCHES: ("GET", batches),
         Endpoint.GET_BATCH: ("GET", f"{batches}/{{id}}"),
-        Endpoint.CANCEL_BATCH: ("POST", f"{batches}/{{id}}/cancel"),
+        Endpoint.CANCEL_BATCH: (choices.cancel_method, f"{batches}/{{id}}/cancel"),
     }
     if choices.upload == "signed_commit":
         moved_to[Endpoint.COMMIT_FILE] = ("POST", f"{files}/{{id}}/complete")

@@ -68,12 +68,16 @@ def unzip(path: Path, destination: Path, max_bytes: int) -> int | None:
 
 
 def may_be_document(path: Path) -> bool:
-    """Whether a file may be one JSON document, by its first line: it is `[` or `{`, or all that there is."""
+    """Whether a file may be one JSON document, by its first line: it begins an array or an object, and is not whole."""
     with path.open("rb") as file:
         first = file.readline(_MAX_FIRST_LINE).removeprefix(_BOM).strip()
-        if first in {b"", b"{"} or first.startswith(b"["):
-            return bool(first)
-        return first.startswith(b"{") and not file.readline(_MAX_FIRST_LINE).strip()
+        if not first.startswith(b"{") or not file.readline(_MAX_FIRST_LINE).strip():
+            return first.startswith((b"[", b"{"))
+    try:
+        msgspec.json.decode(first, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return True
+    return False
 
 
 def read_document(data: bytes, *, id_path: str | None = None) -> Page[Entry] | None:

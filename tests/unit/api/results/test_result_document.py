@@ -100,6 +100,7 @@ def test_the_cursor_is_the_servers_or_the_last_id():
         (b'{"custom_id": "a"}\n{"custom_id": "b"}\n', False),
         (b'{"data": []}', True),
         (b"{\n", True),
+        (b'{"data": [{"custom_id": "a"},\n{"custom_id": "b"}]}', True),
         (b" [\n", True),
         (b"\xef\xbb\xbf[1]", True),
         (b"", False),

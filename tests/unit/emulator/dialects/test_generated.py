@@ -1,7 +1,9 @@
 """Servers that nobody has seen, each with a plain client that reads what the server's choices are."""
 
 import gzip
+import io
 import json
+import zipfile
 
 import httpx
 import msgspec
@@ -38,9 +40,9 @@ class PlainClient:
     def __init__(self, server, choices):
         self.choices = choices
         self.server = server
-        self.http = httpx.Client(
-            base_url=server.base_url, headers={"authorization": f"Bearer {server.api_key}"}, trust_env=False, timeout=60
-        )
+        name, _, value = choices.key_header.partition(": ")
+        headers = {name: value.replace("{key}", server.api_key)}
+        self.http = httpx.Client(base_url=server.base_url, headers=headers, trust_env=False, timeout=60)
 
     def name(self, path):
         return camel(path) if self.choices.camel_case else path
@@ -105,7 +107,15 @@ class PlainClient:
             assert url.startswith(self.server.root_url) != self.choices.results_elsewhere
             reply = httpx.get(url, trust_env=False)
         assert reply.status_code == 200
-        return gzip.decompress(reply.content) if self.choices.results_gzip == "undeclared" else reply.content
+        content = gzip.decompress(reply.content) if self.choices.results_gzip == "undeclared" else reply.content
+        match self.choices.results_form:
+            case "zip":
+                return zipfile.ZipFile(io.BytesIO(content)).read("results.jsonl")
+            case "lines":
+                return content
+            case form:
+                lines = json.loads(content)["data"]["items"] if form == "wrapped" else json.loads(content)
+                return b"\n".join(json.dumps(line).encode() for line in lines)
 
     def lines(self, batch):
         """The lines of both files."""
@@ -167,7 +177,7 @@ def carry(choices, dialect, body, until):
                 until(lambda: [one[client.name(choices.batch_id_name)] for one in client.listed()] == [batch_id])
             path = f"{choices.batches_path}/{batch_id}"
             late = client.http.request(
-                "DELETE" if choices.cancel == "delete" else "POST",
+                "DELETE" if choices.cancel == "delete" else choices.cancel_method,
                 path if choices.cancel == "delete" else f"{path}/cancel",
             )
             assert late.status_code == choices.late_cancel_status
