@@ -8,6 +8,7 @@ import re
 import tempfile
 import zlib
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -195,14 +196,12 @@ class Session:
                 self._send_key_as(header)
                 with contextlib.suppress(_KeyRefusedError):
                     answer = self.ask(name, make())
-                    if answer.ok or answer.not_there:
+                    # A list that is broken or not there has let the key pass.
+                    if answer.status != HTTPStatus.BAD_REQUEST:
                         self.state.seen["key_header"] = header
                         return answer
             self._send_key_as(own)
-            raise ProbeEndedError(
-                f"{str(refusal).rstrip('.')}, also in the other usual headers. If this server wants the key elsewhere, "
-                "set key_header in the profile"
-            ) from None
+            raise ProbeEndedError(f"{str(refusal).rstrip('.')}. The other usual headers were tried as well") from None
 
     def _send_key_as(self, header: str) -> None:
         self.connection.profile = dataclasses.replace(self.connection.profile, key_header=header)
