@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def unzip(path: Path, destination: Path, max_bytes: int) -> int | None:
                         made.write(piece)
                 # The next file begins with a new line.
                 size += made.write(b"\n")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise ValueError(shorten(str(error), 200)) from None
     return size
 
@@ -98,7 +99,7 @@ def read_document(data: bytes, *, id_path: str | None = None) -> Page[Entry] | N
                     return _page(around, iter_lines(io.BytesIO(level)))
                 continue
             values = msgspec.json.decode(level, type=dict[str, msgspec.Raw]) if kind == b"{" else {}
-            inner = None if _is_line(values, id_path) else _inside(values)
+            inner = None if _is_line(values, id_path) else _inside(values, id_path)
             if inner is None:
                 return None
             around |= {name: _small(value) for name, value in values.items() if value is not inner}
@@ -146,16 +147,24 @@ def _is_line(values: dict[str, msgspec.Raw], id_path: str | None) -> bool:
     return _is_line(msgspec.json.decode(value, type=dict[str, msgspec.Raw]), rest)
 
 
-def _inside(values: dict[str, msgspec.Raw]) -> msgspec.Raw | None:
-    """What may hold the lines: by its name, or for it is the only list or object there."""
+def _inside(values: dict[str, msgspec.Raw], id_path: str | None) -> msgspec.Raw | None:
+    """What may hold the lines: by its name, or for it is the only list of lines, or the only object there."""
     others = {name: value for name, value in values.items() if name not in _NOT_HOLDERS}
     named = [value for name, value in others.items() if name in _HOLDERS]
     for first in (b"[", b"{"):
-        found = [value for value in named if _first_byte(value) == first]
-        found = found or [value for value in others.values() if _first_byte(value) == first]
-        if len(found) == 1 or (found and found[0] in named):
+        if found := [value for value in named if _first_byte(value) == first]:
+            return found[0]
+        found = [value for value in others.values() if _first_byte(value) == first]
+        if len(found) == 1 and (first == b"{" or _begins_with_a_line(found[0], id_path)):
             return found[0]
     return next((value for value in named if _first_byte(value) == b'"' and bytes(value)[1:2] in {b"{", b"["}), None)
+
+
+def _begins_with_a_line(array: msgspec.Raw, id_path: str | None) -> bool:
+    entries = msgspec.json.decode(array, type=list[msgspec.Raw])
+    if not entries or _first_byte(entries[0]) != b"{":
+        return False
+    return _is_line(msgspec.json.decode(entries[0], type=dict[str, msgspec.Raw]), id_path)
 
 
 def _small(value: msgspec.Raw) -> Any:

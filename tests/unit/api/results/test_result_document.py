@@ -50,6 +50,7 @@ def test_the_lines_of_a_document_are_what_it_holds(wrap, texts, indent, has_mark
         {"customId": "c", "data": [{"a": 1}]},
         {"ref": "c", "code": 0, "data": {"choices": [{"message": {}}]}},
         {"error": {"details": [{"a": 1}]}},
+        {"key": "c", "reply": {"candidates": [{"text": "a"}]}},
         {"code": 404, "message": "gone", "data": None},
         {"data": {"text": "no lines"}},
         "text",
@@ -128,6 +129,8 @@ def test_the_files_of_an_archive_become_one(tmp_path):
     assert made.read_bytes().split() == [b"1", b"2"]
     assert size == made.stat().st_size
     assert unzip(packed, made, 1) is None
-    packed.write_bytes(packed.read_bytes()[:-30])
-    with pytest.raises(ValueError, match="zip"):
-        unzip(packed, made, 100)
+    whole = packed.read_bytes()
+    for broken in (whole[:-30], whole[:31] + b"\xff" * 3 + whole[34:]):
+        packed.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"zip|CRC|decompress"):
+            unzip(packed, made, 100)
