@@ -72,8 +72,8 @@ class _PandasFrame:
     def __init__(self, data: pd.DataFrame) -> None:
         self._data = data
         # Columns without a header have whole numbers for names; a prompt names them as text.
-        numbered = {str(name): name for name in data.columns if isinstance(name, int)}
-        self._labels: dict[str, str | int] = numbered | {name: name for name in data.columns if isinstance(name, str)}
+        self._labels: dict[str, str | int] = {str(name): name for name in data.columns if isinstance(name, int)}
+        self._labels |= {name: name for name in data.columns if isinstance(name, str)}
         in_index = [name for name in data.index.names if isinstance(name, str) and name not in self._labels]
         self.names = (*self._labels, *in_index)
 

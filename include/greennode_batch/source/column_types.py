@@ -74,7 +74,7 @@ def _of_known_type(values: Sequence[Any], name: str, known: pa.DataType) -> pa.A
 def _texts(values: Sequence[Any], name: str) -> pa.Array:
     for kind in set(map(type, values)):
         # Its text would be its address, another in each process: the same rows would be paid for again.
-        if kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__:
+        if all(getattr(kind, name) is getattr(object, name) for name in ("__str__", "__repr__")):
             raise ConfigError(
                 f"column {name} holds values of type {kind.__module__}.{kind.__qualname__}, which have no form as "
                 "text; turn them into text or numbers first, or leave the column out. Nothing was sent"
