@@ -149,6 +149,16 @@ def get_provider_info() -> dict[str, Any]:
                         "example": None,
                         "default": "100",
                     },
+                    "models": {
+                        "description": (
+                            "Models that the trigger forms suggest beside those of the job, with commas between: the "
+                            "ids of the server's list that your team may use. A form takes any other id as well."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "google/gemma-4-31b-it, qwen/qwen3-5-27b",
+                        "default": "",
+                    },
                     "task_start_seconds": {
                         "description": (
                             "How long it takes from the end of a task to the start of the next. Live(finish_by=…) "

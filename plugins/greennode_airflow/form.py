@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from airflow.sdk import DAG, Context, Param
+from airflow.sdk.configuration import conf as settings
 from airflow.sdk.definitions.param import ParamsDict
 
 from greennode_batch.errors import ConfigError
@@ -172,6 +173,12 @@ def own_values(dag: DAG | None) -> dict[str, Any]:
     return {name: params.get_param(name).value for name in params if not is_form_field(name)}
 
 
+def _models_of_settings() -> list[str]:
+    """The models of `[greennode] models`. The server's own list would take a call each time that a DAG is parsed."""
+    named = settings.get("greennode", "models", fallback="") or ""
+    return [model for one in named.split(",") if (model := one.strip())]
+
+
 def _models(job: BatchJob, of: str = "") -> Param:
     if isinstance(job.model, str):
         return Param(
@@ -183,7 +190,7 @@ def _models(job: BatchJob, of: str = "") -> Param:
             minItems=1,
             maxItems=1,
             # Airflow's page suggests these, and accepts others.
-            examples=list(dict.fromkeys([job.model, *read_prices(job.prices or {}).by_model])),
+            examples=list(dict.fromkeys([job.model, *read_prices(job.prices or {}).by_model, *_models_of_settings()])),
             title=f"Model{of}",
             description="The model for this run: choose one, or type any id of the server's list.",
         )

@@ -202,6 +202,12 @@ def test_the_page_suggests_the_models_that_the_job_knows_and_takes_others() -> N
     assert field["type"] == ["string", "array"]
 
 
+def test_the_page_suggests_the_models_of_the_settings_as_well(monkeypatch) -> None:
+    monkeypatch.setenv("AIRFLOW__GREENNODE__MODELS", f" acme/small ,{ONE},, acme/large")
+    field = form_params(a_job())["models"].dump()["schema"]
+    assert field["examples"] == [ONE, "acme/small", "acme/large"]
+
+
 def test_a_field_that_may_be_empty_says_in_words_what_that_means() -> None:
     fields = form_params([a_job(), dataclasses.replace(a_job(), name="judge")])
     for name, field in fields.items():
