@@ -153,8 +153,10 @@ table { border-collapse: collapse; }
 th, td { text-align: left; vertical-align: top; padding: 6px 12px; border-bottom: 1px solid #d0d7de; max-width: 340px; }
 th { font-weight: 600; white-space: nowrap; background: #f6f8fa; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
+.short { white-space: nowrap; }
 .null { color: #8b949e; }
 """
+_SHORT = 14
 
 
 def _cell(value: object) -> str:
@@ -162,7 +164,8 @@ def _cell(value: object) -> str:
         return '<td class="null">NULL</td>'
     if isinstance(value, int):
         return f'<td class="number">{value}</td>'
-    return f"<td>{escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))}</td>"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"<td{' class=short' if len(text) <= _SHORT else ''}>{escape(text)}</td>"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
