@@ -19,7 +19,7 @@ from rounds import Round, Section, Step, steps_of
 
 MAX_RATIO = 1.05
 ROUNDS = 8
-"""Even: the tree that runs a step first pays up to a fifth more for it, so each tree is first in half of the rounds."""
+"""Even: the tree that runs a step first pays more for it, so each tree is first in half of the rounds."""
 
 
 class Cost(NamedTuple):

@@ -156,7 +156,7 @@ def get_provider_info() -> dict[str, Any]:
                         ),
                         "version_added": "0.2.0",
                         "type": "string",
-                        "example": "google/gemma-4-31b-it, qwen/qwen3-5-27b",
+                        "example": "google/gemma-4-31b-it, qwen/qwen3.6-flash",
                         "default": "",
                     },
                     "task_start_seconds": {

@@ -25,7 +25,7 @@ from greennode_batch.api.profile import ApiProfile
 from greennode_batch.api.results.result_line import ResultLine
 from greennode_batch.api.retries import MAX_TRIES
 from greennode_batch.api.wire import Batch, Model, RemoteFile
-from greennode_batch.errors import RejectedError
+from greennode_batch.errors import ApiError, RejectedError
 
 __all__ = ["AsyncGreenNodeClient", "GreenNodeClient"]
 
@@ -187,6 +187,7 @@ class GreenNodeClient:
         what = f"download file {file_id.partition('?')[0]}"
         size = self._download(url, destination, what, max_bytes)
         if size is None:
+            destination.unlink()
             raise RejectedError(
                 f"{what}: the server shows one page of its lines, and says that there are more. To read all pages, set "
                 "result_style 'results' and results_path in the connection's profile",
@@ -245,7 +246,11 @@ class GreenNodeClient:
             destination.unlink()
             size = self._download_one(named, destination, what, max_bytes)
         id_path = self.profile.result_fields.get("custom_id")
-        return as_lines(destination, size, what, max_bytes, id_path=id_path, may_have_pages=may_have_pages)
+        try:
+            return as_lines(destination, size, what, max_bytes, id_path=id_path, may_have_pages=may_have_pages)
+        except ApiError:
+            destination.unlink(missing_ok=True)
+            raise
 
     def _download_pages(self, batch_id: str, destination: Path, what: str, max_bytes: int) -> int:
         """All pages of a batch's results, from the first, in one file."""

@@ -126,17 +126,13 @@ def as_lines(
     nothing of an archive.
     """
     if is_zip(path):
-        packed = path.with_name(f"{path.name}.zip")
-        path.replace(packed)
         try:
-            unpacked = unzip(packed, path, max_bytes)
+            with whole_file(path) as file:
+                if not unzip(path, file, max_bytes):
+                    raise _too_large(what, max_bytes)
+                size = file.tell()
         except ValueError as error:
             raise RetryableError(f"{what}: the ZIP archive is broken ({error})") from None
-        finally:
-            packed.unlink(missing_ok=True)
-        if unpacked is None:
-            raise _too_large(what, max_bytes)
-        size = unpacked
     page = read_document(path.read_bytes(), id_path=id_path) if may_be_document(path) else None
     if page is None:
         return size

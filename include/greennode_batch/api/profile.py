@@ -111,7 +111,7 @@ class ApiProfile:
     batches_path: str = "/batches"
     """GET lists the batches; POST creates one, if there is no `create_path`."""
     create_path: str | None = None
-    """Where a batch is created, if not at `batches_path`."""
+    """Where a batch is created, if not at `batches_path`; by a POST, or by the method that stands before the path."""
     batch_path: str = "/batches/{batch_id}"
     """One batch."""
     cancel_path: str = "/batches/{batch_id}/cancel"

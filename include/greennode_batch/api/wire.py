@@ -323,9 +323,9 @@ def parse_upload_form(data: object, *, path: str | None = None) -> dict[str, str
 
 
 def parse_upload_method(data: object) -> str:
-    """How the bytes go to the URL that a reply names: PUT, unless it says POST."""
-    named = {text(value) for value in _below(data, _METHOD_FIELDS)}
-    return "POST" if "POST" in {word.upper() for word in named if word} else "PUT"
+    """How the bytes go to the URL that a reply names: PUT, unless it says POST and names no PUT, of another call."""
+    named = {(text(value) or "").upper() for value in _below(data, _METHOD_FIELDS)}
+    return "POST" if "POST" in named and "PUT" not in named else "PUT"
 
 
 def _by_name(place: object) -> dict[str, Any]:

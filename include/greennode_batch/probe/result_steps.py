@@ -21,7 +21,7 @@ from greennode_batch.api.results.normal_shape import in_normal_shape
 from greennode_batch.api.results.result_line import ResultLine
 from greennode_batch.api.results.result_lines import iter_lines, parse_line
 from greennode_batch.api.wire import Batch, BatchStatus, WireError, parse_url
-from greennode_batch.errors import RetryableError
+from greennode_batch.errors import ApiError
 from greennode_batch.probe import shapes, variants
 from greennode_batch.probe.places import batch_places, line_places, url_place
 from greennode_batch.probe.session import Answer, Session
@@ -286,7 +286,8 @@ def _as_lines(content: bytes, fields: dict[str, str]) -> list[bytes]:
     with tempfile.TemporaryDirectory(prefix="greennode-probe-") as scratch:
         path = Path(scratch) / "results"
         path.write_bytes(content)
-        with contextlib.suppress(RetryableError):
+        # What cannot be unpacked stays as it came, and holds no line.
+        with contextlib.suppress(ApiError):
             as_lines(path, len(content), "results", MAX_REPLY_BYTES, id_path=fields.get("custom_id"))
         return list(iter_lines(io.BytesIO(path.read_bytes())))
 

@@ -1,7 +1,9 @@
 import dataclasses
 import gzip
 import hashlib
+import io
 import json
+import zipfile
 
 import httpx
 import pytest
@@ -350,3 +352,23 @@ def test_the_only_line_of_a_file_is_no_url_whatever_it_holds(line, tmp_path):
     with host.client() as client:
         client.download_file("file-1", tmp_path / "out")
     assert len(host.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("broken", "max_bytes", "words"), [(True, 1000, "ZIP archive is broken"), (False, 200, "larger")]
+)
+def test_an_archive_that_cannot_be_unpacked_leaves_nothing(target, broken, max_bytes, words):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("lines", "0123456789" * 100)
+    host = Host(httpx.Response(200, content=packed.getvalue()[: -20 if broken else None]))
+    with pytest.raises((RetryableError, RejectedError), match=words):
+        host.client().download_file("file-1", target, max_bytes=max_bytes)
+    assert nothing_left(target)
+
+
+def test_one_page_of_a_file_is_not_taken_for_all_of_it(target):
+    host = Host(httpx.Response(200, json={"data": [{"custom_id": "1"}], "has_more": True}))
+    with pytest.raises(RejectedError, match="set result_style 'results' and results_path"):
+        host.client().download_file("file-1", target)
+    assert nothing_left(target)

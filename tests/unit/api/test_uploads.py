@@ -362,3 +362,22 @@ def test_the_checksums_of_the_bytes_are_sent_where_the_profile_wants_them(path):
     digest = hashlib.md5(LINES, usedforsecurity=False)
     assert dict(begin.url.params) == {"a": digest.hexdigest(), "b": hashlib.sha256(LINES).hexdigest()}
     assert base64.b64decode(sent.headers["content-md5"]) == digest.digest()
+
+
+@pytest.mark.parametrize(
+    ("said", "method"),
+    [
+        ({}, "PUT"),
+        ({"method": "post"}, "POST"),
+        ({"upload": {"method": "PUT"}, "complete": {"method": "POST"}}, "PUT"),
+    ],
+)
+def test_the_method_of_the_bytes_is_the_replys_and_not_that_of_another_call(path, said, method):
+    sent = []
+
+    def handler(request):
+        sent.append(request.method)
+        return httpx.Response(200, json={"id": "f", "uploadUrl": "https://store.example/7", **said})
+
+    client_of(handler, profile=ApiProfile(upload_style="presigned")).upload_file(path)
+    assert sent == ["POST", method]

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -44,28 +44,26 @@ def is_zip(path: Path) -> bool:
         return file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
 
 
-def unzip(path: Path, destination: Path, max_bytes: int) -> int | None:
-    """Write the files of an archive one after the other; returns their bytes, None for more than `max_bytes`.
+def unzip(path: Path, made: BinaryIO, max_bytes: int) -> bool:
+    """Write the files of an archive one after the other; returns whether they have at most `max_bytes`.
 
     Raises ValueError for an archive that is broken.
     """
-    size = 0
     try:
-        with zipfile.ZipFile(path) as archive, destination.open("wb") as made:
+        with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 if member.is_dir() or member.filename.startswith("__MACOSX/"):
                     continue
                 with archive.open(member) as file:
                     while piece := file.read(_PIECE_BYTES):
-                        size += len(piece)
-                        if size > max_bytes:
-                            return None
+                        if made.tell() + len(piece) > max_bytes:
+                            return False
                         made.write(piece)
                 # The next file begins with a new line.
-                size += made.write(b"\n")
+                made.write(b"\n")
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise ValueError(shorten(str(error), 200)) from None
-    return size
+    return True
 
 
 def may_be_document(path: Path) -> bool:
